@@ -1,1 +1,29 @@
-//! x
+//! The macros of `rpc-runtime`, which re-exports and documents them.
+
+mod attr;
+mod check;
+mod error;
+mod errors;
+mod expand;
+mod fallback;
+mod generics;
+mod model;
+mod names;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use proc_macro::TokenStream;
+
+/// Makes a trait a service. See `rpc_runtime::rpc`.
+#[proc_macro_attribute]
+pub fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::rpc(options.into(), item.into()).into()
+}
+
+/// Lets an error travel to the caller. See `rpc_runtime::RpcError`.
+#[proc_macro_derive(RpcError, attributes(rpc))]
+pub fn derive_rpc_error(item: TokenStream) -> TokenStream {
+    error::derive(item.into()).into()
+}

@@ -1,0 +1,304 @@
+//! The options of `#[rpc(…)]`, wherever it stands.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
+use syn::ext::IdentExt;
+use syn::meta::ParseNestedMeta;
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, Error, Expr, LitInt, LitStr, Path, Token};
+
+use crate::errors::Errors;
+use crate::names::Rename;
+
+/// `#[rpc(…)]` of a trait.
+#[derive(Default)]
+pub(crate) struct ServiceOptions {
+    pub(crate) namespace: Option<LitStr>,
+    pub(crate) rename_all: Option<Rename>,
+    pub(crate) lenient: Option<Path>,
+    pub(crate) krate: Option<Path>,
+}
+
+impl ServiceOptions {
+    pub(crate) fn read(options: TokenStream, errors: &mut Errors) -> Self {
+        let mut this = Self::default();
+        let parser = syn::meta::parser(|meta| {
+            this.option(&meta)
+                .or_else(|error| recover(error, &meta, errors))
+        });
+        let parsed = parser.parse2(options);
+        errors.absorb(parsed);
+        this
+    }
+
+    fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        match name_of(meta).as_str() {
+            "namespace" => set(&mut self.namespace, meta, string(meta)?),
+            "rename_all" => set(&mut self.rename_all, meta, Rename::parse(&string(meta)?)?),
+            "lenient" => set(&mut self.lenient, meta, meta.path.clone()),
+            "crate" => set(&mut self.krate, meta, path(meta)?),
+            _ => unknown(
+                meta,
+                "a trait takes `namespace`, `rename_all`, `lenient` and `crate`",
+            ),
+        }
+    }
+}
+
+/// `#[rpc(…)]` of a method.
+#[derive(Default)]
+pub(crate) struct MethodOptions {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) aliases: Vec<LitStr>,
+    pub(crate) notification: Option<Path>,
+    pub(crate) blocking: Option<Path>,
+}
+
+impl MethodOptions {
+    pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut this = Self::default();
+        each_option(attrs, errors, |meta| this.option(meta));
+        this
+    }
+
+    fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        match name_of(meta).as_str() {
+            "name" => set(&mut self.name, meta, non_empty(string(meta)?)?),
+            "alias" => {
+                self.aliases.push(non_empty(string(meta)?)?);
+                Ok(())
+            }
+            "notification" => set(&mut self.notification, meta, meta.path.clone()),
+            "blocking" => set(&mut self.blocking, meta, meta.path.clone()),
+            _ => unknown(
+                meta,
+                "a method takes `name`, `alias`, `notification` and `blocking`",
+            ),
+        }
+    }
+}
+
+/// `#[rpc(…)]` of a parameter.
+#[derive(Default)]
+pub(crate) struct ParameterOptions {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) default: Option<DefaultValue>,
+    pub(crate) params: Option<Path>,
+}
+
+/// What stands for a missing argument.
+pub(crate) struct DefaultValue {
+    /// The word `default`.
+    pub(crate) keyword: Path,
+    /// Without one it is the type's own default.
+    pub(crate) expr: Option<Expr>,
+}
+
+impl ParameterOptions {
+    pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut this = Self::default();
+        each_option(attrs, errors, |meta| this.option(meta));
+        this
+    }
+
+    fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        match name_of(meta).as_str() {
+            "name" => set(&mut self.name, meta, non_empty(string(meta)?)?),
+            "default" => set(&mut self.default, meta, default(meta)?),
+            "params" => set(&mut self.params, meta, meta.path.clone()),
+            _ => unknown(meta, "a parameter takes `name`, `default` and `params`"),
+        }
+    }
+}
+
+/// `#[rpc(…)]` of an error type.
+#[derive(Default)]
+pub(crate) struct ErrorOptions {
+    pub(crate) code: Option<Code>,
+    pub(crate) rename_all: Option<Rename>,
+    pub(crate) krate: Option<Path>,
+}
+
+impl ErrorOptions {
+    /// Of a whole enum.
+    pub(crate) fn read_enum(attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut this = Self::default();
+        each_option(attrs, errors, |meta| match name_of(meta).as_str() {
+            "code" => unknown(meta, "every variant has a code of its own"),
+            _ => this.option(meta),
+        });
+        this
+    }
+
+    /// Of a struct, which has one code.
+    pub(crate) fn read_struct(attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut this = Self::default();
+        each_option(attrs, errors, |meta| match name_of(meta).as_str() {
+            "code" => set(&mut this.code, meta, code(meta)?),
+            _ => this.option(meta),
+        });
+        this
+    }
+
+    fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        match name_of(meta).as_str() {
+            "rename_all" => set(&mut self.rename_all, meta, Rename::parse(&string(meta)?)?),
+            "crate" => set(&mut self.krate, meta, path(meta)?),
+            _ => unknown(meta, "an error takes `code`, `rename_all` and `crate`"),
+        }
+    }
+}
+
+/// The code of one variant.
+pub(crate) fn variant_code(attrs: &[Attribute], errors: &mut Errors) -> Option<Code> {
+    let mut slot = None;
+    each_option(attrs, errors, |meta| match name_of(meta).as_str() {
+        "code" => set(&mut slot, meta, code(meta)?),
+        _ => unknown(meta, "a variant takes `code`"),
+    });
+    slot
+}
+
+/// The wire name of one field, if it was given.
+pub(crate) fn field_name(attrs: &[Attribute], errors: &mut Errors) -> Option<LitStr> {
+    let mut slot = None;
+    each_option(attrs, errors, |meta| match name_of(meta).as_str() {
+        "name" => set(&mut slot, meta, non_empty(string(meta)?)?),
+        _ => unknown(meta, "a field takes `name`"),
+    });
+    slot
+}
+
+/// An error code as the user wrote it.
+#[derive(Clone)]
+pub(crate) struct Code {
+    pub(crate) value: i64,
+    pub(crate) tokens: TokenStream,
+}
+
+/// Whether this is `#[rpc(…)]`, which the compiler must not meet.
+pub(crate) fn is_ours(attr: &Attribute) -> bool {
+    attr.path().is_ident("rpc")
+}
+
+/// The `#[cfg(…)]`s, for every generated piece of what they stand on.
+pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<&Attribute> {
+    attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("cfg"))
+        .collect()
+}
+
+/// The text of the doc comments.
+pub(crate) fn docs(attrs: &[Attribute]) -> String {
+    let lines: Vec<String> = attrs.iter().filter_map(doc_line).collect();
+    lines.join("\n").trim().to_owned()
+}
+
+fn doc_line(attr: &Attribute) -> Option<String> {
+    let syn::Meta::NameValue(meta) = &attr.meta else {
+        return None;
+    };
+    let Expr::Lit(syn::ExprLit {
+        lit: syn::Lit::Str(text),
+        ..
+    }) = &meta.value
+    else {
+        return None;
+    };
+    let text = text.value();
+    meta.path
+        .is_ident("doc")
+        .then(|| text.strip_prefix(' ').unwrap_or(&text).to_owned())
+}
+
+fn each_option(
+    attrs: &[Attribute],
+    errors: &mut Errors,
+    mut option: impl FnMut(&ParseNestedMeta<'_>) -> syn::Result<()>,
+) {
+    for attr in attrs.iter().filter(|attr| is_ours(attr)) {
+        let parsed = attr
+            .parse_nested_meta(|meta| option(&meta).or_else(|error| recover(error, &meta, errors)));
+        errors.absorb(parsed);
+    }
+}
+
+/// Notes the error and goes on with the next option.
+fn recover(error: Error, meta: &ParseNestedMeta<'_>, errors: &mut Errors) -> syn::Result<()> {
+    errors.push(error);
+    while !meta.input.is_empty() && !meta.input.peek(Token![,]) {
+        meta.input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}
+
+fn name_of(meta: &ParseNestedMeta<'_>) -> String {
+    meta.path
+        .get_ident()
+        .map(|ident| ident.unraw().to_string())
+        .unwrap_or_default()
+}
+
+fn set<T>(slot: &mut Option<T>, meta: &ParseNestedMeta<'_>, value: T) -> syn::Result<()> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Error::new_spanned(&meta.path, "this option is given twice")),
+    }
+}
+
+fn unknown(meta: &ParseNestedMeta<'_>, known: &str) -> syn::Result<()> {
+    Err(Error::new_spanned(
+        &meta.path,
+        format!("unknown option; {known}"),
+    ))
+}
+
+fn string(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
+    meta.value()?.parse()
+}
+
+fn non_empty(name: LitStr) -> syn::Result<LitStr> {
+    match name.value().is_empty() {
+        true => Err(Error::new_spanned(name, "a name cannot be empty")),
+        false => Ok(name),
+    }
+}
+
+fn path(meta: &ParseNestedMeta<'_>) -> syn::Result<Path> {
+    meta.value()?.call(Path::parse_mod_style)
+}
+
+fn default(meta: &ParseNestedMeta<'_>) -> syn::Result<DefaultValue> {
+    let keyword = meta.path.clone();
+    let expr = match meta.input.peek(Token![=]) {
+        true => Some(meta.value()?.parse()?),
+        false => None,
+    };
+    Ok(DefaultValue { keyword, expr })
+}
+
+fn code(meta: &ParseNestedMeta<'_>) -> syn::Result<Code> {
+    let input: ParseStream<'_> = meta.value()?;
+    let minus: Option<Token![-]> = input.parse()?;
+    let digits: LitInt = input.parse()?;
+    let tokens = quote!(#minus #digits);
+    let magnitude: i128 = digits.base10_parse()?;
+    let value = if minus.is_some() {
+        -magnitude
+    } else {
+        magnitude
+    };
+    match i64::try_from(value) {
+        Ok(value) => Ok(Code { value, tokens }),
+        Err(_) => Err(Error::new_spanned(tokens, "a code is an `i64`")),
+    }
+}
+
+/// The path of the runtime's hidden door for generated code.
+pub(crate) fn door(krate: Option<&Path>) -> TokenStream {
+    match krate {
+        Some(krate) => quote!(#krate::private),
+        None => quote!(::rpc_runtime::private),
+    }
+}

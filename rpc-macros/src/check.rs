@@ -1,0 +1,100 @@
+//! The rules that concern more than one thing at a time. The others are kept
+//! where the thing is read.
+
+use std::collections::HashSet;
+
+use syn::LitStr;
+
+use crate::errors::Errors;
+use crate::model::{Method, Role, Service};
+
+/// As many arguments as the runtime's tuples take.
+pub(crate) const MOST_ARGUMENTS: usize = 16;
+
+pub(crate) fn service(service: &Service<'_>, errors: &mut Errors) {
+    for method in &service.methods {
+        contexts(method, errors);
+        arguments(method, errors);
+        if method.ident == "new" {
+            errors.at(method.ident, NEW_IS_TAKEN);
+        }
+    }
+    match &service.namespace {
+        Some(namespace) if namespace.value().is_empty() => {
+            errors.at(namespace, "a namespace cannot be empty");
+        }
+        Some(namespace) if is_reserved(&format!("{}.", namespace.value())) => {
+            errors.at(namespace, RESERVED);
+        }
+        _ => method_names(service, errors),
+    }
+}
+
+const NEW_IS_TAKEN: &str =
+    "the client has its own `new`; call this otherwise and add `#[rpc(name = \"new\")]`";
+const RESERVED: &str = "names that begin with `rpc.` are reserved by JSON-RPC 2.0";
+
+fn is_reserved(name: &str) -> bool {
+    name.starts_with("rpc.")
+}
+
+fn contexts(method: &Method<'_>, errors: &mut Errors) {
+    let contexts = method
+        .parameters
+        .iter()
+        .filter(|it| matches!(it.role, Role::Context));
+    for second in contexts.skip(1) {
+        errors.at(second.ty, "a call has one context");
+    }
+}
+
+fn arguments(method: &Method<'_>, errors: &mut Errors) {
+    if let Some(whole) = method.whole()
+        && method.arguments().count() > 1
+    {
+        errors.at(
+            &whole.ident,
+            "`params` takes the whole value, so nothing is left for others",
+        );
+    }
+    for surplus in method.arguments().skip(MOST_ARGUMENTS).take(1) {
+        errors.at(
+            &surplus.ident,
+            "at most 16 parameters; put them in a struct",
+        );
+    }
+    let mut names = Names::default();
+    for parameter in method.arguments() {
+        if let Role::Argument { wire_name, .. } = &parameter.role {
+            names.add(wire_name, "this method", errors);
+        }
+    }
+}
+
+fn method_names(service: &Service<'_>, errors: &mut Errors) {
+    let mut names = Names::default();
+    for method in &service.methods {
+        for name in [&method.wire_name].into_iter().chain(&method.aliases) {
+            if is_reserved(&name.value()) {
+                errors.at(name, RESERVED);
+            }
+            // Two methods of one name may exclude each other.
+            if method.cfgs.is_empty() {
+                names.add(name, "this service", errors);
+            }
+        }
+    }
+}
+
+/// Wire names, each of which may be given once.
+#[derive(Default)]
+struct Names(HashSet<String>);
+
+impl Names {
+    fn add(&mut self, name: &LitStr, owner: &str, errors: &mut Errors) {
+        let value = name.value();
+        if !self.0.insert(value.clone()) {
+            errors.at(name, format!("{owner} has another `{value}` on the wire"));
+        }
+    }
+}

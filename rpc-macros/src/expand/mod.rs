@@ -1,0 +1,52 @@
+//! From the tokens of a trait to those of its service.
+
+pub(crate) mod client;
+pub(crate) mod server;
+pub(crate) mod trait_;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Error, Item, ItemTrait};
+
+use crate::errors::Errors;
+use crate::model::Service;
+use crate::{check, fallback};
+
+/// Text that generated code is made of: its local names never meet the user's.
+macro_rules! generated {
+    ($($tokens:tt)*) => {
+        ::quote::quote_spanned!(::proc_macro2::Span::mixed_site()=> $($tokens)*)
+    };
+}
+pub(crate) use generated;
+
+pub(crate) fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
+    match parse(item.clone()) {
+        Ok(original) => service(options, &original),
+        Err(error) => fallback::item(item, &error),
+    }
+}
+
+fn parse(item: TokenStream) -> syn::Result<ItemTrait> {
+    match syn::parse2(item)? {
+        Item::Trait(item) => Ok(item),
+        other => Err(Error::new_spanned(other, "`#[rpc]` goes on a trait")),
+    }
+}
+
+fn service(options: TokenStream, original: &ItemTrait) -> TokenStream {
+    let mut errors = Errors::default();
+    let service = Service::read(options, original, &mut errors);
+    check::service(&service, &mut errors);
+    match errors.finish() {
+        Ok(()) => emit(&service),
+        Err(error) => fallback::service(service, &error),
+    }
+}
+
+fn emit(service: &Service<'_>) -> TokenStream {
+    let trait_ = trait_::expand(service);
+    let server = server::expand(service);
+    let client = client::expand(service, client::body);
+    quote!(#trait_ #server #client)
+}

@@ -1,0 +1,58 @@
+//! The trait as its implementors see it: the user's own, with futures that can
+//! be sent between threads.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::token::RArrow;
+use syn::{Expr, FnArg, ReturnType, Stmt, TraitItem, TraitItemFn, Type, TypeParamBound};
+
+use super::generated;
+use crate::attr;
+use crate::model::Service;
+
+pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
+    let door = &service.door;
+    let mut item = service.original.clone();
+    item.colon_token.get_or_insert_default();
+    for bound in [
+        generated!(#door::Send),
+        generated!(#door::Sync),
+        generated!('static),
+    ] {
+        item.supertraits.push(TypeParamBound::Verbatim(bound));
+    }
+    for item in &mut item.items {
+        if let TraitItem::Fn(method) = item {
+            strip(method);
+            desugar(method, door);
+        }
+    }
+    item.into_token_stream()
+}
+
+/// Removes what is the macro's alone.
+fn strip(method: &mut TraitItemFn) {
+    method.attrs.retain(|attr| !attr::is_ours(attr));
+    for input in &mut method.sig.inputs {
+        let FnArg::Typed(typed) = input else { continue };
+        typed.attrs.retain(|attr| !attr::is_ours(attr));
+    }
+}
+
+/// `async fn f() -> T` becomes `fn f() -> impl Future<Output = T> + Send`.
+fn desugar(method: &mut TraitItemFn, door: &TokenStream) {
+    let Some(asyncness) = method.sig.asyncness.take() else {
+        return;
+    };
+    let output = match &method.sig.output {
+        ReturnType::Default => generated!(()),
+        ReturnType::Type(_, ty) => ty.to_token_stream(),
+    };
+    let span = asyncness.span.resolved_at(Span::mixed_site());
+    let future = quote_spanned!(span=> impl #door::Future<Output = #output> + #door::Send);
+    method.sig.output = ReturnType::Type(RArrow(span), Box::new(Type::Verbatim(future)));
+    if let Some(body) = &mut method.default {
+        let future = Expr::Verbatim(generated!(async move #body));
+        body.stmts = vec![Stmt::Expr(future, None)];
+    }
+}

@@ -1,0 +1,326 @@
+//! A trait as a service: what `#[rpc]` reads out of it.
+//!
+//! Reading never stops at a mistake. It notes it and goes on with the likeliest
+//! meaning, so that one build reports every mistake and the fallback has names
+//! and types to stand on.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, format_ident};
+use syn::{
+    Attribute, FnArg, GenericParam, ItemTrait, LitStr, Pat, PatType, Path, Receiver, ReceiverKind,
+    ReturnType, Safety, Signature, TraitItem, TraitItemFn, Type, WherePredicate,
+};
+
+use crate::attr::{self, DefaultValue, MethodOptions, ParameterOptions, ServiceOptions};
+use crate::errors::Errors;
+use crate::names::Rename;
+use crate::types;
+
+pub(crate) struct Service<'a> {
+    pub(crate) original: &'a ItemTrait,
+    /// The path that generated code reaches the runtime by.
+    pub(crate) door: TokenStream,
+    pub(crate) namespace: Option<LitStr>,
+    pub(crate) lenient: bool,
+    pub(crate) docs: String,
+    pub(crate) methods: Vec<Method<'a>>,
+}
+
+pub(crate) struct Method<'a> {
+    pub(crate) original: &'a TraitItemFn,
+    pub(crate) ident: &'a Ident,
+    pub(crate) cfgs: Vec<&'a Attribute>,
+    pub(crate) docs: String,
+    /// With the namespace before it.
+    pub(crate) wire_name: LitStr,
+    pub(crate) aliases: Vec<LitStr>,
+    pub(crate) is_notification: bool,
+    pub(crate) is_blocking: bool,
+    pub(crate) parameters: Vec<Parameter<'a>>,
+    pub(crate) output: Output<'a>,
+}
+
+pub(crate) struct Parameter<'a> {
+    pub(crate) ident: Ident,
+    pub(crate) ty: &'a Type,
+    pub(crate) role: Role,
+}
+
+pub(crate) enum Role {
+    /// `cx: &Context`, which is not on the wire.
+    Context,
+    /// The whole `params` value.
+    Whole,
+    /// One member of `params`.
+    Argument {
+        wire_name: LitStr,
+        default: Option<DefaultValue>,
+    },
+}
+
+pub(crate) enum Output<'a> {
+    Unit,
+    Value(&'a Type),
+    Result {
+        ok: &'a Type,
+        error: &'a Type,
+    },
+    /// A `Result` under an alias, which only the compiler can see through.
+    Alias(&'a Type),
+}
+
+impl<'a> Service<'a> {
+    pub(crate) fn read(options: TokenStream, original: &'a ItemTrait, errors: &mut Errors) -> Self {
+        let options = ServiceOptions::read(options, errors);
+        check_trait(original, errors);
+        let methods = original.items.iter().filter_map(|item| match item {
+            TraitItem::Fn(method) => Some(Method::read(method, &options, errors)),
+            other => {
+                errors.at(name_of(other), "a service has methods and nothing else");
+                None
+            }
+        });
+        Self {
+            original,
+            door: attr::door(options.krate.as_ref()),
+            methods: methods.collect(),
+            docs: attr::docs(&original.attrs),
+            lenient: options.lenient.is_some(),
+            namespace: options.namespace,
+        }
+    }
+}
+
+fn check_trait(original: &ItemTrait, errors: &mut Errors) {
+    if let Some(unsafety) = original.unsafety {
+        errors.at(unsafety, "a service is a safe trait");
+    }
+    for parameter in original.generics.lifetimes() {
+        errors.at(
+            parameter,
+            "a service has no lifetime parameters; a method may have",
+        );
+    }
+}
+
+fn name_of(item: &TraitItem) -> TokenStream {
+    match item {
+        TraitItem::Type(item) => item.ident.to_token_stream(),
+        TraitItem::Const(item) => item.ident.to_token_stream(),
+        other => other.to_token_stream(),
+    }
+}
+
+impl<'a> Method<'a> {
+    fn read(original: &'a TraitItemFn, service: &ServiceOptions, errors: &mut Errors) -> Self {
+        let options = MethodOptions::read(&original.attrs, errors);
+        let rename = service.rename_all.unwrap_or_default();
+        let sig = &original.sig;
+        check_signature(sig, &options, errors);
+        Self {
+            original,
+            ident: &sig.ident,
+            cfgs: attr::cfgs(&original.attrs),
+            docs: attr::docs(&original.attrs),
+            wire_name: wire_name(&sig.ident, &options, service),
+            parameters: parameters(sig, rename, errors),
+            output: Output::read(&sig.output, options.notification.as_ref(), errors),
+            aliases: options.aliases,
+            is_notification: options.notification.is_some(),
+            is_blocking: options.blocking.is_some(),
+        }
+    }
+
+    pub(crate) fn context(&self) -> Option<&Parameter<'a>> {
+        self.parameters
+            .iter()
+            .find(|parameter| matches!(parameter.role, Role::Context))
+    }
+
+    pub(crate) fn whole(&self) -> Option<&Parameter<'a>> {
+        self.parameters
+            .iter()
+            .find(|parameter| matches!(parameter.role, Role::Whole))
+    }
+
+    /// What the caller passes: everything but the context.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &Parameter<'a>> {
+        self.parameters
+            .iter()
+            .filter(|parameter| !matches!(parameter.role, Role::Context))
+    }
+}
+
+fn wire_name(ident: &Ident, options: &MethodOptions, service: &ServiceOptions) -> LitStr {
+    let rename = service.rename_all.unwrap_or_default();
+    let name = options.name.clone().unwrap_or_else(|| rename.apply(ident));
+    match &service.namespace {
+        Some(namespace) => LitStr::new(
+            &format!("{}.{}", namespace.value(), name.value()),
+            name.span(),
+        ),
+        None => name,
+    }
+}
+
+fn check_signature(sig: &Signature, options: &MethodOptions, errors: &mut Errors) {
+    match (&sig.asyncness, &options.blocking) {
+        (None, None) => errors.at(
+            sig.fn_token,
+            "a method is an `async fn`, or `#[rpc(blocking)]`",
+        ),
+        (Some(asyncness), Some(_)) => errors.at(asyncness, "a blocking method is a plain `fn`"),
+        _ => {}
+    }
+    if let Safety::Unsafe(unsafety) = sig.safety {
+        errors.at(unsafety, "a method is safe to call");
+    }
+    check_generics(sig, errors);
+    match sig.receiver() {
+        Some(receiver) if is_shared(receiver) => {}
+        Some(receiver) => errors.at(receiver, "a method takes `&self`: calls run side by side"),
+        None => errors.at(&sig.ident, "a method takes `&self`"),
+    }
+}
+
+fn check_generics(sig: &Signature, errors: &mut Errors) {
+    for parameter in &sig.generics.params {
+        if !matches!(parameter, GenericParam::Lifetime(_)) {
+            errors.at(
+                parameter,
+                "a method has no type parameters; the trait may have",
+            );
+        }
+    }
+    for predicate in sig
+        .generics
+        .where_clause
+        .iter()
+        .flat_map(|clause| &clause.predicates)
+    {
+        if matches!(predicate, WherePredicate::Type(_)) {
+            errors.at(predicate, "this bound belongs to the trait");
+        }
+    }
+}
+
+fn is_shared(receiver: &Receiver) -> bool {
+    matches!(receiver.kind, ReceiverKind::Reference(_, _, None))
+}
+
+fn parameters<'a>(sig: &'a Signature, rename: Rename, errors: &mut Errors) -> Vec<Parameter<'a>> {
+    let typed = sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(typed) => Some(typed),
+        FnArg::Receiver(_) => None,
+    });
+    typed
+        .enumerate()
+        .map(|(at, typed)| Parameter::read(at, typed, rename, errors))
+        .collect()
+}
+
+impl<'a> Parameter<'a> {
+    fn read(at: usize, original: &'a PatType, rename: Rename, errors: &mut Errors) -> Self {
+        let options = ParameterOptions::read(&original.attrs, errors);
+        for cfg in attr::cfgs(&original.attrs) {
+            errors.at(cfg, "`cfg` belongs to the whole method");
+        }
+        let ident = name_of_pattern(&original.pat).unwrap_or_else(|| {
+            errors.at(&original.pat, "a parameter is a plain name: callers use it");
+            format_ident!("argument{at}")
+        });
+        let ty = &*original.ty;
+        check_argument(ty, errors);
+        Self {
+            role: Role::read(&ident, ty, options, rename, errors),
+            ident,
+            ty,
+        }
+    }
+}
+
+impl Role {
+    fn read(
+        ident: &Ident,
+        ty: &Type,
+        options: ParameterOptions,
+        rename: Rename,
+        errors: &mut Errors,
+    ) -> Self {
+        let ParameterOptions {
+            name,
+            default,
+            params,
+        } = options;
+        if types::is_context(ty) {
+            let keyword = default.map(|default| default.keyword).or(params);
+            let option = keyword.map(ToTokens::into_token_stream);
+            if let Some(option) = option.or(name.map(ToTokens::into_token_stream)) {
+                errors.at(option, "the context is not on the wire");
+            }
+            return Self::Context;
+        }
+        let Some(params) = params else {
+            let wire_name = name.unwrap_or_else(|| rename.apply(ident));
+            return Self::Argument { wire_name, default };
+        };
+        if name.is_some() || default.is_some() {
+            errors.at(
+                params,
+                "`params` is the whole value: it has neither name nor default",
+            );
+        }
+        Self::Whole
+    }
+}
+
+fn name_of_pattern(pattern: &Pat) -> Option<Ident> {
+    match pattern {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(pat.ident.clone()),
+        _ => None,
+    }
+}
+
+fn check_argument(ty: &Type, errors: &mut Errors) {
+    match ty {
+        Type::Reference(reference) if reference.mutability.is_some() => {
+            errors.at(
+                ty,
+                "an argument is read, not changed: take it by value or by `&`",
+            );
+        }
+        ty if types::is_static(ty) => {
+            errors.at(
+                ty,
+                "an argument lives no longer than its call: take `&` without `'static`",
+            );
+        }
+        ty => check_type(ty, errors),
+    }
+}
+
+fn check_type(ty: &Type, errors: &mut Errors) {
+    if matches!(ty, Type::ImplTrait(_)) {
+        errors.at(ty, "a method names its types: they go over the wire");
+    } else if types::mentions_self(ty) {
+        errors.at(ty, "a caller does not know `Self`; name the type");
+    }
+}
+
+impl<'a> Output<'a> {
+    fn read(output: &'a ReturnType, notification: Option<&Path>, errors: &mut Errors) -> Self {
+        let ty = match output {
+            ReturnType::Type(_, ty) if !types::is_unit(ty) => &**ty,
+            _ => return Self::Unit,
+        };
+        match notification {
+            Some(_) => errors.at(ty, "a notification has no reply, so it returns nothing"),
+            None => check_type(ty, errors),
+        }
+        match types::result(ty) {
+            Some((ok, error)) => Self::Result { ok, error },
+            None if types::is_result(ty) => Self::Alias(ty),
+            None => Self::Value(ty),
+        }
+    }
+}

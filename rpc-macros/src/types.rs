@@ -1,0 +1,249 @@
+//! What can be told from the way a type is written, and what it becomes.
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::visit::{self, Visit};
+use syn::visit_mut::{self, VisitMut};
+use syn::{
+    GenericArgument, Generics, Ident, Lifetime, Path, PathArguments, PathSegment, Token, Type,
+    TypeFnPtr, TypeReference,
+};
+
+/// `&Context`, under any path.
+pub(crate) fn is_context(ty: &Type) -> bool {
+    matches!(ty, Type::Reference(reference)
+        if last_segment(&reference.elem).is_some_and(|segment| segment.ident == "Context"))
+}
+
+/// `&[u8]`, bytes that travel as a string, or an `Option` of it.
+pub(crate) fn is_bytes(ty: &Type) -> bool {
+    match option(ty).unwrap_or(ty) {
+        Type::Reference(TypeReference {
+            mutability: None,
+            elem,
+            ..
+        }) => {
+            matches!(&**elem, Type::Slice(slice) if is_ident(&slice.elem, "u8"))
+        }
+        _ => false,
+    }
+}
+
+/// `Cow<'_, str>`, which can borrow whatever it is sent.
+pub(crate) fn is_borrowed_cow(ty: &Type) -> bool {
+    let Some((lifetimes, types)) = arguments(ty, "Cow") else {
+        return false;
+    };
+    matches!(types[..], [inner] if is_ident(inner, "str"))
+        && lifetimes.iter().all(|lifetime| lifetime.ident != "static")
+}
+
+/// The `T` of `Option<T>`.
+pub(crate) fn option(ty: &Type) -> Option<&Type> {
+    match arguments(ty, "Option")?.1[..] {
+        [inner] => Some(inner),
+        _ => None,
+    }
+}
+
+/// The `T` and `E` of `Result<T, E>`.
+pub(crate) fn result(ty: &Type) -> Option<(&Type, &Type)> {
+    match arguments(ty, "Result")?.1[..] {
+        [ok, error] => Some((ok, error)),
+        _ => None,
+    }
+}
+
+/// Some other `Result`: an alias that hides the error.
+pub(crate) fn is_result(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident == "Result")
+}
+
+/// `()`, spelt out.
+pub(crate) fn is_unit(ty: &Type) -> bool {
+    matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty())
+}
+
+/// `&'static …`, which no request lives long enough for.
+pub(crate) fn is_static(ty: &Type) -> bool {
+    matches!(ty, Type::Reference(TypeReference { lifetime: Some(lifetime), .. })
+        if lifetime.ident == "static")
+}
+
+/// The generic arguments of `name<…>`, under any path.
+fn arguments<'a>(ty: &'a Type, name: &str) -> Option<(Vec<&'a Lifetime>, Vec<&'a Type>)> {
+    let segment = last_segment(ty).filter(|segment| segment.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    let (mut lifetimes, mut types) = (Vec::new(), Vec::new());
+    for argument in &arguments.args {
+        match argument {
+            GenericArgument::Lifetime(lifetime) => lifetimes.push(lifetime),
+            GenericArgument::Type(ty) => types.push(ty),
+            _ => return None,
+        }
+    }
+    Some((lifetimes, types))
+}
+
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match ty {
+        Type::Path(ty) => ty.path.segments.last(),
+        Type::Paren(ty) => last_segment(&ty.elem),
+        Type::Group(ty) => last_segment(&ty.elem),
+        _ => None,
+    }
+}
+
+fn is_ident(ty: &Type, name: &str) -> bool {
+    matches!(ty, Type::Path(ty) if ty.qself.is_none() && ty.path.is_ident(name))
+}
+
+/// Whether a type depends on the trait's type or const parameters.
+pub(crate) fn mentions(ty: &Type, generics: &Generics) -> bool {
+    let types = generics.type_params().map(|parameter| &parameter.ident);
+    let consts = generics.const_params().map(|parameter| &parameter.ident);
+    names_any(ty, types.chain(consts).collect())
+}
+
+/// Whether a type says `Self`, which a client knows nothing of.
+pub(crate) fn mentions_self(ty: &Type) -> bool {
+    names_any(ty, vec![&Ident::from(<Token![Self]>::default())])
+}
+
+fn names_any(ty: &Type, idents: Vec<&Ident>) -> bool {
+    struct Search<'a> {
+        idents: Vec<&'a Ident>,
+        found: bool,
+    }
+    impl<'ast> Visit<'ast> for Search<'_> {
+        fn visit_path(&mut self, path: &'ast Path) {
+            let first = path
+                .segments
+                .first()
+                .filter(|_| path.leading_colon.is_none());
+            self.found |= first.is_some_and(|first| self.idents.contains(&&first.ident));
+            visit::visit_path(self, path);
+        }
+    }
+    let mut search = Search {
+        idents,
+        found: false,
+    };
+    search.visit_type(ty);
+    search.found
+}
+
+/// The type with its lifetimes left to inference.
+pub(crate) fn erased(ty: &Type) -> Type {
+    struct Erase;
+    impl VisitMut for Erase {
+        fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+            reference
+                .lifetime
+                .take_if(|lifetime| lifetime.ident != "static");
+            self.visit_type_mut(&mut reference.elem);
+        }
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            if lifetime.ident != "static" {
+                lifetime.ident = Ident::from(Token![_](lifetime.span()));
+            }
+        }
+        fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
+    }
+    edited(ty, Erase)
+}
+
+/// The type with every lifetime replaced by `lifetime`.
+pub(crate) fn with_lifetime(ty: &Type, lifetime: &Lifetime) -> Type {
+    struct Replace<'a>(&'a Lifetime);
+    impl VisitMut for Replace<'_> {
+        fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
+            reference.lifetime = Some(self.0.clone());
+            self.visit_type_mut(&mut reference.elem);
+        }
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            lifetime.clone_from(self.0);
+        }
+        fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
+    }
+    edited(ty, Replace(lifetime))
+}
+
+/// What the caller gets of a borrowed result: `&str` arrives as `String`.
+pub(crate) fn owned(ty: &Type, door: &TokenStream) -> Type {
+    struct Own<'a>(&'a TokenStream);
+    impl VisitMut for Own<'_> {
+        fn visit_type_mut(&mut self, ty: &mut Type) {
+            visit_mut::visit_type_mut(self, ty);
+            if let Type::Reference(reference) = ty {
+                *ty = owned_referent(&reference.elem, self.0);
+            }
+        }
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            lifetime.ident = Ident::new("static", lifetime.ident.span());
+        }
+        fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
+    }
+    edited(ty, Own(door))
+}
+
+fn owned_referent(ty: &Type, door: &TokenStream) -> Type {
+    match ty {
+        Type::Slice(slice) => {
+            let item = &slice.elem;
+            Type::Verbatim(quote!(#door::Vec<#item>))
+        }
+        ty if is_ident(ty, "str") => Type::Verbatim(quote!(#door::String)),
+        ty => ty.clone(),
+    }
+}
+
+fn edited(ty: &Type, mut edit: impl VisitMut) -> Type {
+    let mut ty = ty.clone();
+    edit.visit_type_mut(&mut ty);
+    ty
+}
+
+/// The type as its author would write it.
+pub(crate) fn display(ty: &Type) -> String {
+    let mut text = String::new();
+    write(&mut text, ty.to_token_stream());
+    text
+}
+
+fn write(text: &mut String, tokens: TokenStream) {
+    for token in tokens {
+        if is_apart(text, &token) {
+            text.push(' ');
+        }
+        match token {
+            TokenTree::Group(group) => {
+                let (open, close) = delimiters(group.delimiter());
+                text.push_str(open);
+                write(text, group.stream());
+                text.push_str(close);
+            }
+            token => text.push_str(&token.to_string()),
+        }
+    }
+}
+
+fn is_apart(text: &str, next: &TokenTree) -> bool {
+    match next {
+        _ if text.ends_with([',', ';']) => true,
+        TokenTree::Group(group) if group.delimiter() != Delimiter::Bracket => false,
+        TokenTree::Punct(_) => false,
+        _ => text.ends_with(|last: char| last.is_alphanumeric() || last == '_'),
+    }
+}
+
+fn delimiters(delimiter: Delimiter) -> (&'static str, &'static str) {
+    match delimiter {
+        Delimiter::Parenthesis => ("(", ")"),
+        Delimiter::Bracket => ("[", "]"),
+        Delimiter::Brace => ("{", "}"),
+        Delimiter::None => ("", ""),
+    }
+}
