@@ -1,0 +1,187 @@
+//! What a handler can know about its call.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::wire::value::Value;
+
+/// What a handler can know about its call: who calls, how long there is, what travels beside the arguments.
+///
+/// A method that wants it takes a parameter `cx: &Context`, which is not on the wire.
+///
+/// ```
+/// use rpc_runtime::{Context, rpc};
+///
+/// #[rpc]
+/// trait Audit {
+///     async fn record(&self, cx: &Context, event: &str);
+/// }
+///
+/// struct Log;
+/// impl Audit for Log {
+///     async fn record(&self, cx: &Context, event: &str) {
+///         println!("{:?} {:?}: {event}", cx.peer(), cx.meta("user"));
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Context {
+    connection: Arc<ConnectionContext>,
+    deadline: Option<Instant>,
+    meta: Meta,
+    cancellation: OnceLock<CancellationToken>,
+}
+
+/// What all calls of a connection share.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionContext {
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) extensions: Extensions,
+}
+
+impl Context {
+    pub(crate) fn new(connection: Arc<ConnectionContext>) -> Self {
+        Self {
+            connection,
+            deadline: None,
+            meta: Meta::default(),
+            cancellation: OnceLock::new(),
+        }
+    }
+
+    /// Starts the context of a call; what the one before left is gone.
+    pub(crate) fn begin(&mut self, deadline: Option<Instant>, meta: Option<Value<'_, '_>>) {
+        self.deadline = deadline;
+        self.meta.read(meta);
+        self.cancellation.take();
+    }
+
+    /// Tells whoever asked for it that the call ended before its handler did.
+    pub(crate) fn cancel(&mut self) {
+        if let Some(token) = self.cancellation.take() {
+            token.cancel();
+        }
+    }
+
+    /// The caller's address; `None` for a client in the same process.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.connection.peer
+    }
+
+    /// When the caller stops waiting, if it said so.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How long the caller will still wait, if it said so.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// The request's metadata of this name: trace context, authorization and the like.
+    pub fn meta(&self, name: &str) -> Option<&str> {
+        self.metadata().find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// All of the request's metadata.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.meta.iter()
+    }
+
+    /// A token for work that outlives the handler's future: a spawned task, or a loop in a blocking method.
+    ///
+    /// The future of a cancelled call is dropped, so a handler that only awaits needs no token.
+    pub fn cancellation(&self) -> Cancellation {
+        Cancellation(self.cancellation.get_or_init(CancellationToken::new).clone())
+    }
+
+    /// Values that live as long as the connection: a login, a rate, a cache.
+    pub fn extensions(&self) -> &Extensions {
+        &self.connection.extensions
+    }
+}
+
+/// Says when a call has ended without its handler: cancelled, past its deadline, or its connection lost.
+#[derive(Debug, Clone)]
+pub struct Cancellation(CancellationToken);
+
+impl Cancellation {
+    /// Whether it has happened.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Waits until it happens; never, if the handler runs to its end.
+    ///
+    /// Cancel safe.
+    pub async fn cancelled(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+/// A connection's own values, one for each type.
+///
+/// ```
+/// use rpc_runtime::Extensions;
+///
+/// struct User(&'static str);
+///
+/// let extensions = Extensions::default();
+/// extensions.insert(User("ada"));
+/// assert_eq!(extensions.get::<User>().unwrap().0, "ada");
+/// assert!(extensions.get::<String>().is_none());
+/// ```
+#[derive(Debug, Default)]
+pub struct Extensions(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
+
+impl Extensions {
+    /// Puts a value in, in place of the one of the same type.
+    pub fn insert<T: Send + Sync + 'static>(&self, value: T) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(TypeId::of::<T>(), Arc::new(value));
+    }
+
+    /// The value of this type, if there is one.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        values.get(&TypeId::of::<T>()).cloned()?.downcast().ok()
+    }
+}
+
+/// A request's metadata, in buffers that are used again.
+#[derive(Debug, Clone, Default)]
+struct Meta {
+    text: String,
+    /// Where each name and each value ends in `text`.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Meta {
+    fn read(&mut self, meta: Option<Value<'_, '_>>) {
+        self.text.clear();
+        self.ends.clear();
+        for (name, value) in meta.and_then(Value::members).into_iter().flatten() {
+            self.text.push_str(name);
+            let name_end = self.text.len();
+            self.text.push_str(value.as_str().unwrap_or_default());
+            self.ends.push((name_end, self.text.len()));
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.iter().filter_map(move |&(name_end, value_end)| {
+            let pair = (self.text.get(start..name_end)?, self.text.get(name_end..value_end)?);
+            start = value_end;
+            Some(pair)
+        })
+    }
+}

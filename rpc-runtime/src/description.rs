@@ -1,0 +1,73 @@
+//! What a service is, as data: names, parameters and documentation, without an implementation.
+
+/// A service, as its trait describes it.
+///
+/// ```
+/// use rpc_runtime::{Service, rpc};
+///
+/// #[rpc]
+/// trait Greeter {
+///     /// Says hello.
+///     async fn greet(&self, name: &str) -> String;
+/// }
+///
+/// fn describe<S: Service>() -> &'static rpc_runtime::ServiceDescription {
+///     S::DESCRIPTION
+/// }
+/// # struct Hello;
+/// # impl Greeter for Hello { async fn greet(&self, name: &str) -> String { name.into() } }
+///
+/// let greet = &describe::<GreeterServer<Hello>>().methods[0];
+/// assert_eq!((greet.name, greet.docs), ("greet", "Says hello."));
+/// assert_eq!(greet.parameters[0].type_name, "&str");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceDescription {
+    /// The trait's name.
+    pub name: &'static str,
+    /// The trait's documentation.
+    pub docs: &'static str,
+    /// Its methods, in their order.
+    pub methods: &'static [MethodDescription],
+}
+
+/// A method of a service.
+#[derive(Debug, Clone, Copy)]
+pub struct MethodDescription {
+    /// The name on the wire.
+    pub name: &'static str,
+    /// Other names on the wire.
+    pub aliases: &'static [&'static str],
+    /// The method's documentation.
+    pub docs: &'static str,
+    /// Whether it has a reply.
+    pub kind: MethodKind,
+    /// Whether the trait marks it `#[deprecated]`.
+    pub deprecated: bool,
+    /// Its parameters, in their order.
+    pub parameters: &'static [ParameterDescription],
+    /// Whether the one parameter is the whole `params` value.
+    pub whole_params: bool,
+    /// The type of the result, as the trait writes it.
+    pub result: &'static str,
+}
+
+/// Whether a method has a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MethodKind {
+    /// It has a reply.
+    Call,
+    /// It has none.
+    Notification,
+}
+
+/// A parameter of a method.
+#[derive(Debug, Clone, Copy)]
+pub struct ParameterDescription {
+    /// The name on the wire.
+    pub name: &'static str,
+    /// Its type, as the trait writes it.
+    pub type_name: &'static str,
+    /// Whether it has a default.
+    pub has_default: bool,
+}

@@ -1,0 +1,45 @@
+//! What one side takes from the other, and what it keeps.
+
+/// How many levels of arrays and objects a message may nest.
+pub(crate) const DEPTH: usize = 64;
+
+/// Bytes that a buffer may keep from one message to the next.
+pub(crate) const RETAINED: usize = 64 << 10;
+
+/// What a server takes from its clients. Every limit has a default, an answer, and a place in `PROTOCOL.md`.
+///
+/// ```
+/// use rpc_runtime::Limits;
+///
+/// let limits = Limits { request: 64 << 10, ..Limits::default() };
+/// assert_eq!(limits.reply, 4 << 20);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of one request or batch: 1 MiB. A larger one is skipped while it is received and answered −32007.
+    pub request: usize,
+    /// Bytes of one reply, and of all replies of a batch: 4 MiB. A larger one is replaced by −32008, the rest of a
+    /// batch by −32011.
+    pub reply: usize,
+    /// Levels of arrays and objects in a request: 64. A deeper one is answered −32700.
+    pub depth: usize,
+    /// Entries of a batch: 100. A longer one is answered −32010 and none of it is executed.
+    pub batch: usize,
+    /// Calls in flight on one connection: 128. At the limit the server stops reading, which slows the client down.
+    pub calls_per_connection: usize,
+    /// Calls in flight on all connections of a server: 4,096. At the limit the server stops reading.
+    pub calls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request: 1 << 20,
+            reply: 4 << 20,
+            depth: DEPTH,
+            batch: 100,
+            calls_per_connection: 128,
+            calls: 4096,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The only door for generated code. Nothing here is for people, and all of it changes without notice.
+
+pub use core::clone::Clone;
+pub use core::default::Default;
+pub use core::fmt::{Debug, Formatter, Result as FmtResult};
+pub use core::future::Future;
+pub use core::marker::{PhantomData, Send, Sized, Sync};
+pub use core::option::Option::{self, None, Some};
+pub use core::result::Result::{self, Err, Ok};
+pub use std::borrow::Cow;
+pub use std::string::String;
+pub use std::sync::Arc;
+pub use std::vec::Vec;
+
+pub use crate::context::Context;
+pub use crate::description::{
+    MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
+};
+pub use crate::service::{Incoming, Service, unknown_method};
+pub use crate::wire::arguments::{Argument, Fault, arg};
+pub use crate::wire::error::{DataWriter, ErrorData, RpcError};
+pub use crate::wire::reply::{Reply, Returned};

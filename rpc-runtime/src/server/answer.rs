@@ -1,0 +1,106 @@
+//! One request from its envelope to its answer.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::calls::Calls;
+use crate::context::Context;
+use crate::service::{Incoming, Router};
+use crate::wire::arguments::{Fault, Params};
+use crate::wire::reply::Reply;
+use crate::wire::request::Request;
+use crate::wire::response::Refusal;
+
+/// A deadline further away than this is none.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A request whose method was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'t, 'de> {
+    pub(super) request: Request<'t, 'de>,
+    pub(super) method: u32,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl<'t, 'de> Call<'t, 'de> {
+    pub(super) fn new(request: Request<'t, 'de>, method: u32) -> Self {
+        let timeout = request.timeout.map(Duration::from_millis).filter(|timeout| *timeout < FAR);
+        Self { request, method, deadline: timeout.map(|timeout| Instant::now() + timeout) }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+}
+
+/// Why a handler did not come to its end.
+enum Cut {
+    Panicked,
+    Cancelled,
+    Late,
+}
+
+/// Runs a call's handler and leaves the answer in `reply`.
+pub(super) async fn answer<R: Router>(
+    router: &R,
+    calls: &Calls,
+    call: Call<'_, '_>,
+    context: &mut Context,
+    reply: &mut Reply,
+) {
+    let id = call.request.id;
+    reply.begin(id);
+    context.begin(call.deadline, call.request.meta);
+    if call.is_late() {
+        return reply.refuse(Refusal::DeadlinePassed);
+    }
+    let cut = match run(router, calls, call, context, reply).await {
+        Ok(Ok(())) => return reply.settle(),
+        Ok(Err(fault)) => return reply.fault(&fault),
+        Err(cut) => cut,
+    };
+    context.cancel();
+    // A handler on another thread may still hold what was begun.
+    reply.begin(id);
+    reply.refuse(match cut {
+        Cut::Panicked => Refusal::Internal,
+        Cut::Cancelled => Refusal::Cancelled,
+        Cut::Late => Refusal::DeadlinePassed,
+    });
+}
+
+/// The handler's future, polled with its panics caught, until it ends, is cancelled or is out of time.
+async fn run<R: Router>(
+    router: &R,
+    calls: &Calls,
+    call: Call<'_, '_>,
+    context: &Context,
+    reply: &mut Reply,
+) -> Result<Result<(), Fault>, Cut> {
+    let incoming = Incoming::new(Params::new(call.request.params), context);
+    let mut handler = pin!(router.call(call.method, incoming, reply));
+    let mut late = pin!(call.deadline.map(sleep_until));
+    let mut ticket = None;
+    poll_fn(|cx| {
+        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+            Ok(Poll::Ready(ran)) => return Poll::Ready(Ok(ran)),
+            Ok(Poll::Pending) => {}
+            Err(_) => return Poll::Ready(Err(Cut::Panicked)),
+        }
+        let ticket = ticket.get_or_insert_with(|| calls.enter(call.request.id));
+        if ticket.poll_cancelled(cx).is_ready() {
+            return Poll::Ready(Err(Cut::Cancelled));
+        }
+        let late = late.as_mut().as_pin_mut();
+        if late.is_some_and(|late| late.poll(cx).is_ready()) {
+            return Poll::Ready(Err(Cut::Late));
+        }
+        Poll::Pending
+    })
+    .await
+}

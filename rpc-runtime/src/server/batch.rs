@@ -1,0 +1,176 @@
+//! A batch: its entries run side by side and are answered in one array.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context as TaskContext, Poll};
+
+use super::answer::{Call, answer};
+use super::connection::{Connection, Permit};
+use super::lane::Lane;
+use crate::context::Context;
+use crate::service::Router;
+use crate::wire::id::Id;
+use crate::wire::reply::Reply;
+use crate::wire::request::Request;
+use crate::wire::response::Refusal;
+use crate::wire::value::Elements;
+
+/// What batches are worked on with, used again for every one.
+#[derive(Default)]
+pub(super) struct Scratch {
+    out: Vec<u8>,
+    desks: Vec<Box<Desk>>,
+}
+
+/// What one entry is worked on with.
+pub(super) struct Desk {
+    pub(super) context: Context,
+    pub(super) reply: Reply,
+}
+
+impl Scratch {
+    /// Answers the whole batch with one error object.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.out.clear();
+        refusal.write(Id::Null, &mut self.out);
+    }
+
+    /// The array of replies; nothing, if there was nothing to answer.
+    pub(super) fn reply(&self) -> &[u8] {
+        &self.out
+    }
+
+    pub(super) fn shrink(&mut self, limit: usize) {
+        if self.out.capacity() > limit {
+            self.out = Vec::new();
+        }
+        self.desks.iter_mut().for_each(|desk| desk.reply.shrink(limit));
+    }
+
+    /// Takes an entry's reply into the array.
+    fn collect(&mut self, desk: Box<Desk>, limit: usize) {
+        let reply = desk.reply.bytes();
+        if !reply.is_empty() {
+            self.out.push(if self.out.is_empty() { b'[' } else { b',' });
+            if self.out.len() + reply.len() < limit {
+                self.out.extend_from_slice(reply);
+            } else {
+                self.out.extend_from_slice(desk.reply.head());
+                Refusal::BatchReplyTooLarge.write_body(&mut self.out);
+            }
+        }
+        self.desks.push(desk);
+    }
+}
+
+/// Serves the entries and leaves the array of their replies in `scratch`.
+pub(super) async fn serve<R: Router>(
+    connection: &Connection<R>,
+    lane: &Lane,
+    entries: Elements<'_, '_>,
+    scratch: &mut Scratch,
+) {
+    scratch.out.clear();
+    let limits = connection.limits();
+    if entries.len() == 0 {
+        return scratch.refuse(Refusal::InvalidRequest("an empty batch"));
+    }
+    if entries.len() > limits.batch {
+        return scratch.refuse(Refusal::BatchTooLarge);
+    }
+    // An entry that is done at once runs in `first`. One that waits keeps that place, and those behind it get boxes.
+    let mut first = pin!(None);
+    let mut boxed = Vec::new();
+    for value in entries {
+        let mut desk = scratch.desks.pop().unwrap_or_else(|| connection.desk());
+        let Some(call) = connection.admit(lane, Request::read(value), &mut desk.reply) else {
+            scratch.collect(desk, limits.reply);
+            continue;
+        };
+        // The batch's own permit is for one entry; each that runs beside another needs one more.
+        let mut permit = None;
+        while permit.is_none() && is_waiting(&first, &boxed) {
+            permit = connection.try_permit();
+            if permit.is_none() {
+                let done = next_done(first.as_mut(), &mut boxed).await;
+                scratch.collect(done, limits.reply);
+            }
+        }
+        let entry = run(connection, lane, desk, call, permit);
+        if first.is_none() {
+            first.set(Some(entry));
+        } else {
+            boxed.push(Box::pin(entry));
+        }
+        if let Some(done) = poll_newest(first.as_mut(), &mut boxed).await {
+            scratch.collect(done, limits.reply);
+        }
+    }
+    while is_waiting(&first, &boxed) {
+        let done = next_done(first.as_mut(), &mut boxed).await;
+        scratch.collect(done, limits.reply);
+    }
+    if !scratch.out.is_empty() {
+        scratch.out.push(b']');
+    }
+}
+
+async fn run<R: Router>(
+    connection: &Connection<R>,
+    lane: &Lane,
+    mut desk: Box<Desk>,
+    call: Call<'_, '_>,
+    permit: Option<Permit>,
+) -> Box<Desk> {
+    answer(connection.router(), &lane.calls, call, &mut desk.context, &mut desk.reply).await;
+    drop(permit);
+    desk
+}
+
+type First<'f, F> = Pin<&'f mut Option<F>>;
+
+fn is_waiting<F>(first: &Option<F>, boxed: &[Pin<Box<F>>]) -> bool {
+    first.is_some() || !boxed.is_empty()
+}
+
+/// Polls the entry that was started last, once.
+async fn poll_newest<F: Future>(
+    mut first: First<'_, F>,
+    boxed: &mut Vec<Pin<Box<F>>>,
+) -> Option<F::Output> {
+    poll_fn(|cx| {
+        if let Some(newest) = boxed.last_mut() {
+            let Poll::Ready(done) = newest.as_mut().poll(cx) else { return Poll::Ready(None) };
+            boxed.pop();
+            return Poll::Ready(Some(done));
+        }
+        Poll::Ready(poll_first(first.as_mut(), cx))
+    })
+    .await
+}
+
+/// Waits for the next entry that is done.
+async fn next_done<F: Future>(
+    mut first: First<'_, F>,
+    boxed: &mut Vec<Pin<Box<F>>>,
+) -> F::Output {
+    poll_fn(|cx| {
+        if let Some(done) = poll_first(first.as_mut(), cx) {
+            return Poll::Ready(done);
+        }
+        for index in 0..boxed.len() {
+            if let Poll::Ready(done) = boxed[index].as_mut().poll(cx) {
+                drop(boxed.swap_remove(index));
+                return Poll::Ready(done);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn poll_first<F: Future>(mut first: First<'_, F>, cx: &mut TaskContext<'_>) -> Option<F::Output> {
+    let Poll::Ready(done) = first.as_mut().as_pin_mut()?.poll(cx) else { return None };
+    first.set(None);
+    Some(done)
+}

@@ -1,0 +1,181 @@
+//! One connection on the server: accepts its streams, bounds its calls, drains it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::batch::Desk;
+use super::lane::{Lane, Reader};
+use super::worker::{Scratch, Worker};
+use crate::context::{ConnectionContext, Context};
+use crate::limits::Limits;
+use crate::service::Router;
+use crate::transport::{self, ConnectionLost, RecvStream, SendStream, close};
+use crate::wire::frame::Framer;
+use crate::wire::id::Id;
+use crate::wire::reply::Reply;
+
+/// How many workers' buffers a connection keeps for its next streams.
+const SPARE: usize = 4;
+
+/// What all connections of a server share.
+pub(super) struct Shared<R> {
+    pub(super) router: R,
+    pub(super) limits: Limits,
+    /// Calls in flight on all connections.
+    pub(super) calls: Arc<Semaphore>,
+    /// Turns true when the server shuts down.
+    pub(super) draining: watch::Receiver<bool>,
+}
+
+pub(super) struct Connection<R> {
+    shared: Arc<Shared<R>>,
+    transport: transport::Connection,
+    context: Arc<ConnectionContext>,
+    /// Calls in flight on this connection.
+    calls: Arc<Semaphore>,
+    lanes: Mutex<Vec<Arc<Lane>>>,
+    spare: Mutex<Vec<Scratch>>,
+}
+
+/// The right to run a call, held until its handler has ended and its reply has left.
+pub(super) struct Permit {
+    _connection: OwnedSemaphorePermit,
+    _process: OwnedSemaphorePermit,
+}
+
+impl<R: Router> Connection<R> {
+    /// Serves a connection until it is lost or drained.
+    pub(super) async fn serve(shared: Arc<Shared<R>>, transport: transport::Connection) {
+        let peer = transport.remote_address();
+        let calls = Arc::new(Semaphore::new(shared.limits.calls_per_connection));
+        let connection = Arc::new(Self {
+            context: Arc::new(ConnectionContext { peer, ..Default::default() }),
+            calls,
+            lanes: Mutex::default(),
+            spare: Mutex::default(),
+            shared,
+            transport,
+        });
+        let mut draining = connection.shared.draining.clone();
+        tokio::select! {
+            lost = connection.accept() => tracing::debug!(?peer, %lost, "connection ended"),
+            () = async {
+                // A server that is dropped without a shutdown never drains.
+                if draining.wait_for(|draining| *draining).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                connection.drain().await;
+            } => tracing::debug!(?peer, "connection drained"),
+        }
+        connection.calls.close();
+        connection.lanes().iter().for_each(|lane| lane.kill());
+    }
+
+    async fn accept(self: &Arc<Self>) -> ConnectionLost {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.transport.accept_bi() => accepted.map(|(send, recv)| (Some(send), recv)),
+                accepted = self.transport.accept_uni() => accepted.map(|recv| (None, recv)),
+            };
+            match accepted {
+                Ok((send, recv)) => self.open(send, recv),
+                Err(lost) => return lost,
+            }
+        }
+    }
+
+    fn open(self: &Arc<Self>, send: Option<SendStream>, recv: RecvStream) {
+        let lane = Lane::new(send);
+        self.lanes().push(Arc::clone(&lane));
+        let reader = Reader { recv, framer: Framer::new(self.limits().request) };
+        Worker::start(Arc::clone(self), lane, reader);
+    }
+
+    /// Lets what runs end and be answered, refuses what comes, and closes.
+    async fn drain(&self) {
+        let all = self.limits().calls_per_connection.try_into().unwrap_or(u32::MAX);
+        let idle = self.calls.acquire_many(all).await;
+        // Whoever waits for a permit is refused now.
+        self.calls.close();
+        drop(idle);
+        let lanes: Vec<_> = self.lanes().clone();
+        for lane in lanes {
+            lane.close().await;
+        }
+        self.transport.close(close::SHUTDOWN, "shutting down");
+    }
+
+    fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Lane>>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn router(&self) -> &R {
+        &self.shared.router
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        *self.shared.draining.borrow()
+    }
+
+    /// Cancels a call: of the same stream, or, from a stream without a way back, of any.
+    pub(super) fn cancel(&self, lane: &Lane, id: Id<'_>) {
+        if lane.has_way_back() {
+            return lane.calls.cancel(id);
+        }
+        self.lanes().iter().for_each(|lane| lane.calls.cancel(id));
+    }
+
+    pub(super) fn try_permit(&self) -> Option<Permit> {
+        Some(Permit {
+            _connection: Arc::clone(&self.calls).try_acquire_owned().ok()?,
+            _process: Arc::clone(&self.shared.calls).try_acquire_owned().ok()?,
+        })
+    }
+
+    /// Sees to it that there is a permit; `false` if the connection takes no more calls.
+    pub(super) async fn permit(&self, lane: &Lane, permit: &mut Option<Permit>) -> bool {
+        if permit.is_none() {
+            *permit = self.try_permit();
+        }
+        if permit.is_none() {
+            lane.flush().await;
+            *permit = self.wait_for_permit().await;
+        }
+        permit.is_some()
+    }
+
+    async fn wait_for_permit(&self) -> Option<Permit> {
+        Some(Permit {
+            _connection: Arc::clone(&self.calls).acquire_owned().await.ok()?,
+            _process: Arc::clone(&self.shared.calls).acquire_owned().await.ok()?,
+        })
+    }
+
+    /// Buffers for a new worker.
+    pub(super) fn scratch(&self) -> Scratch {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Scratch::new(self.limits(), Arc::clone(&self.context)))
+    }
+
+    /// Buffers for an entry of a batch.
+    pub(super) fn desk(&self) -> Box<Desk> {
+        Box::new(Desk {
+            context: Context::new(Arc::clone(&self.context)),
+            reply: Reply::new(self.limits().reply),
+        })
+    }
+
+    /// A worker of `lane` has ended: its stream is over.
+    pub(super) fn put_back(&self, scratch: Scratch, lane: &Arc<Lane>) {
+        self.lanes().retain(|other| !Arc::ptr_eq(other, lane));
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(scratch);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! One stream on the server: who reads it, who works on it, and what waits to be sent.
+//!
+//! A lane has a few workers. One of them leads: it holds the reading half, cuts a message and polls its handler once.
+//! When that does not finish at once, the leader hands the reading half to another worker and ends the call on its
+//! own. So a handler that is done at once costs no hand-over, and one that waits stops nobody.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+
+use super::calls::Calls;
+use crate::transport::{RecvStream, SendStream, Stopped, close};
+use crate::wire::frame::Framer;
+
+/// How many bytes of replies may wait before the workers wait too.
+const BACKLOG: usize = 256 << 10;
+
+/// The reading half, in the hands of the leader.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) recv: RecvStream,
+    pub(super) framer: Framer,
+}
+
+pub(super) struct Lane {
+    state: Mutex<State>,
+    /// Calls that wait for their handlers, by id.
+    pub(super) calls: Calls,
+    /// Replies have left and there is room for more.
+    drained: Notify,
+    way_back: bool,
+}
+
+#[derive(Default)]
+struct State {
+    replies: BytesMut,
+    /// The sending half; away while a worker writes, and for good once the stream is over.
+    send: Option<SendStream>,
+    /// Whether a worker has the sending half and will bring it back.
+    flushing: bool,
+    /// Resolves when the other side wants no more replies.
+    stopped: Option<Stopped>,
+    seats: Vec<Seat>,
+    /// Seats of workers that wait to lead; the last one is the warmest.
+    idle: Vec<usize>,
+    /// Workers in the middle of a message, the leader included.
+    busy: usize,
+    /// No request follows.
+    ended: bool,
+}
+
+/// A worker's place.
+#[derive(Default)]
+struct Seat {
+    reader: Option<Reader>,
+    waker: Option<Waker>,
+}
+
+impl Lane {
+    pub(super) fn new(send: Option<SendStream>) -> Arc<Self> {
+        let way_back = send.is_some();
+        let stopped = send.as_ref().map(SendStream::stopped);
+        let state = State { send, stopped, busy: 1, ..State::default() };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            calls: Calls::default(),
+            drained: Notify::new(),
+            way_back,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for a new worker.
+    pub(super) fn sit(&self) -> usize {
+        let mut state = self.state();
+        state.seats.push(Seat::default());
+        state.seats.len() - 1
+    }
+
+    /// Hands the reading half to a worker that has nothing to do; gives it back if there is none.
+    pub(super) fn hand_on(&self, reader: Reader) -> Option<Reader> {
+        let mut state = self.state();
+        state.busy += 1;
+        let Some(seat) = state.idle.pop() else { return Some(reader) };
+        state.seats[seat].reader = Some(reader);
+        let waker = state.seats[seat].waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        None
+    }
+
+    /// Waits until it is this worker's turn to lead; `None` once the stream is over.
+    ///
+    /// When no request follows, those who wait here watch for the other side to lose interest in what still runs.
+    pub(super) async fn rest(&self, seat: usize) -> Option<Reader> {
+        {
+            let mut state = self.state();
+            state.busy -= 1;
+            state.idle.push(seat);
+            self.end_if_over(&mut state);
+        }
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if let Some(reader) = state.seats[seat].reader.take() {
+                return Poll::Ready(Some(reader));
+            }
+            if state.ended && state.busy == 0 {
+                return Poll::Ready(None);
+            }
+            if state.ended && state.poll_stopped(cx).is_ready() {
+                self.abandon(&mut state);
+            }
+            state.seats[seat].waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Queues a reply, if the stream has a way back.
+    pub(super) fn push(&self, reply: &[u8]) {
+        if reply.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        if state.send.is_some() || state.flushing {
+            state.replies.extend_from_slice(reply);
+            state.replies.extend_from_slice(b"\n");
+        }
+    }
+
+    /// Writes what is queued, unless somebody is at it; waits while too much is.
+    pub(super) async fn flush(&self) {
+        while let Some((mut send, chunk)) = self.take_queued() {
+            let written = send.write_chunk(chunk).await;
+            let mut state = self.state();
+            state.flushing = false;
+            match written {
+                Ok(()) => state.send = Some(send),
+                Err(_) => self.abandon(&mut state),
+            }
+            drop(state);
+            self.drained.notify_waiters();
+        }
+        loop {
+            let drained = self.drained.notified();
+            if self.state().replies.len() < BACKLOG {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    fn take_queued(&self) -> Option<(SendStream, Bytes)> {
+        let mut state = self.state();
+        if state.replies.is_empty() {
+            return None;
+        }
+        let send = state.send.take()?;
+        state.flushing = true;
+        Some((send, state.replies.split().freeze()))
+    }
+
+    /// The other side sends no more: what runs is finished and answered.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        state.wake_idle();
+    }
+
+    /// The other side wants no more, or is gone: what runs is dropped.
+    pub(super) fn kill(&self) {
+        self.abandon(&mut self.state());
+    }
+
+    fn abandon(&self, state: &mut State) {
+        state.ended = true;
+        state.replies.clear();
+        if let Some(mut send) = state.send.take() {
+            send.reset(close::CANCELLED);
+        }
+        state.wake_idle();
+        self.calls.cancel_all();
+        self.drained.notify_waiters();
+    }
+
+    /// Finishes the stream once the last reply of an ended one has left.
+    fn end_if_over(&self, state: &mut State) {
+        if state.ended && state.busy == 0 {
+            state.wake_idle();
+            if let Some(mut send) = state.send.take() {
+                send.finish();
+            }
+        }
+    }
+
+    /// Finishes the stream although the other side would send more; resolves when all replies have arrived.
+    pub(super) async fn close(&self) {
+        let stopped = loop {
+            let drained = self.drained.notified();
+            self.flush().await;
+            if let Some(stopped) = self.finish() {
+                break stopped;
+            }
+            drained.await;
+        };
+        if let Some(stopped) = stopped {
+            stopped.await;
+        }
+    }
+
+    /// Finishes the sending half, if no worker is writing on it.
+    fn finish(&self) -> Option<Option<Stopped>> {
+        let mut state = self.state();
+        if state.flushing {
+            return None;
+        }
+        state.ended = true;
+        state.wake_idle();
+        if let Some(mut send) = state.send.take() {
+            send.finish();
+        }
+        Some(state.stopped.take())
+    }
+
+    /// Whether replies can be sent at all.
+    pub(super) fn has_way_back(&self) -> bool {
+        self.way_back
+    }
+
+    /// Resolves when the other side wants no more replies; never, if there is nothing to reply on.
+    pub(super) async fn stopped(&self) {
+        poll_fn(|cx| self.state().poll_stopped(cx)).await;
+    }
+
+    /// Whether only the leader has something to do.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.state().busy <= 1
+    }
+}
+
+impl State {
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(stopped) = &mut self.stopped else { return Poll::Pending };
+        let polled = stopped.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.stopped = None;
+        }
+        polled
+    }
+
+    fn wake_idle(&mut self) {
+        for seat in &mut self.seats {
+            seat.waker.take().into_iter().for_each(Waker::wake);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Serves: accepts connections and hands their streams to workers.
+//!
+//! [`connection`] accepts streams, [`lane`] is a stream with its workers, [`worker`] serves its messages,
+//! [`answer`] one request of them and [`batch`] many; [`calls`] finds those that wait, to cancel them.
+
+mod answer;
+mod batch;
+mod calls;
+mod connection;
+mod lane;
+mod worker;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
+
+use self::connection::{Connection, Shared};
+use crate::limits::Limits;
+use crate::service::{Router, Service};
+use crate::tls::Identity;
+use crate::transport::quic::Listener;
+use crate::transport::{self, close};
+
+/// How long a client may take to introduce itself.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long the last goodbyes may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A server on a UDP socket, with one or more services.
+///
+/// ```
+/// use std::time::Duration;
+/// use rpc_runtime::{Identity, Server, rpc};
+///
+/// #[rpc]
+/// trait Greeter {
+///     async fn greet(&self, name: &str) -> String;
+/// }
+///
+/// struct Hello;
+/// impl Greeter for Hello {
+///     async fn greet(&self, name: &str) -> String {
+///         format!("Hello, {name}!")
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = Identity::self_signed(["localhost"])?;
+/// let server = Server::builder(identity).service(GreeterServer::new(Hello)).bind("127.0.0.1:0")?;
+/// println!("listening on {}", server.local_addr()?);
+///
+/// let handle = server.handle();
+/// let serving = tokio::spawn(server.run());
+/// handle.shutdown(Duration::from_secs(5)).await;
+/// serving.await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    listener: Listener,
+    handle: ServerHandle,
+    acceptor: Arc<dyn Accept>,
+}
+
+impl Server {
+    /// Starts building a server that proves itself to clients with `identity`.
+    pub fn builder(identity: Identity) -> ServerBuilder {
+        ServerBuilder { identity, limits: Limits::default(), router: () }
+    }
+
+    /// The address that the server listens on; of use when it was bound to port 0.
+    ///
+    /// # Errors
+    /// When the socket does not say.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_address()
+    }
+
+    /// A handle to shut the server down with.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Serves until the server is shut down with its [`handle`](Self::handle).
+    ///
+    /// Dropping the future, or the server, closes every connection at once.
+    pub async fn run(self) {
+        let _close = CloseOnDrop(self.listener.clone());
+        let mut draining = self.handle.draining.subscribe();
+        loop {
+            let incoming = tokio::select! {
+                incoming = self.listener.accept() => incoming,
+                _ = draining.wait_for(|draining| *draining) => break,
+            };
+            let Some(incoming) = incoming else { break };
+            let acceptor = Arc::clone(&self.acceptor);
+            self.handle.connections.spawn(async move {
+                match tokio::time::timeout(HANDSHAKE, incoming.handshake()).await {
+                    Ok(Ok(connection)) => {
+                        acceptor.serve(transport::Connection::Quic(connection)).await;
+                    }
+                    Ok(Err(lost)) => tracing::debug!(%lost, "handshake failed"),
+                    Err(_) => tracing::debug!("handshake took too long"),
+                }
+            });
+        }
+        // Those who come now are told so, and need not wait for silence.
+        let refuse = async {
+            while let Some(incoming) = self.listener.accept().await {
+                incoming.refuse();
+            }
+        };
+        let mut done = self.handle.done.subscribe();
+        tokio::select! {
+            () = refuse => {}
+            _ = done.wait_for(|done| *done) => {}
+        }
+    }
+}
+
+struct CloseOnDrop(Listener);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close(close::SHUTDOWN, "shutting down");
+    }
+}
+
+/// Shuts a [`Server`] down. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ServerHandle {
+    listener: Listener,
+    connections: TaskTracker,
+    draining: watch::Sender<bool>,
+    done: watch::Sender<bool>,
+}
+
+impl ServerHandle {
+    /// Drains the server, then closes it: running calls finish and are answered, new ones are refused as not
+    /// executed. What is not done within `limit` is cut off.
+    ///
+    /// Returns whether every call was finished. Calling it again waits for the same end.
+    ///
+    /// Cancel safe: the server goes on draining, without a limit.
+    pub async fn shutdown(&self, limit: Duration) -> bool {
+        self.draining.send_replace(true);
+        self.connections.close();
+        let drained = tokio::time::timeout(limit, self.connections.wait()).await.is_ok();
+        self.listener.close(close::SHUTDOWN, "shutting down");
+        let _ = tokio::time::timeout(GOODBYE, self.listener.idle()).await;
+        self.done.send_replace(true);
+        drained
+    }
+}
+
+/// A server in the making. [`Server::builder`] starts one.
+#[derive(Debug)]
+pub struct ServerBuilder<R = ()> {
+    identity: Identity,
+    limits: Limits,
+    router: R,
+}
+
+#[allow(private_bounds)] // the list of services is nobody's to name
+impl<R: Router> ServerBuilder<R> {
+    /// Adds a service. All services of a server share its address and its connections.
+    pub fn service<S: Service>(self, service: S) -> ServerBuilder<(R, S)> {
+        let Self { identity, limits, router } = self;
+        ServerBuilder { identity, limits, router: (router, service) }
+    }
+
+    /// Sets what the server takes from its clients.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Opens the socket. Nothing is served before [`Server::run`].
+    ///
+    /// # Errors
+    /// An address that cannot be bound, a key that does not fit its certificate, a method that two services have, or no
+    /// tokio runtime to run on.
+    pub fn bind(self, address: impl ToSocketAddrs) -> Result<Server, BindError> {
+        check_names::<R>()?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(BindError::NoRuntime);
+        }
+        let address = address
+            .to_socket_addrs()
+            .and_then(|mut found| found.next().ok_or(std::io::ErrorKind::AddrNotAvailable.into()))
+            .map_err(BindError::Address)?;
+        let tls = self.identity.server_config().map_err(|error| BindError::Identity(error.to_string()))?;
+        let listener = Listener::bind(address, tls).map_err(BindError::Address)?;
+        let draining = watch::Sender::new(false);
+        let shared = Shared::new(self.router, self.limits, draining.subscribe());
+        let handle = ServerHandle {
+            listener: listener.clone(),
+            connections: TaskTracker::new(),
+            draining,
+            done: watch::Sender::new(false),
+        };
+        Ok(Server { listener, handle, acceptor: Arc::new(Acceptor(Arc::new(shared))) })
+    }
+}
+
+impl<R> Shared<R> {
+    fn new(router: R, limits: Limits, draining: watch::Receiver<bool>) -> Self {
+        let calls = Arc::new(Semaphore::new(limits.calls));
+        Self { router, limits, calls, draining }
+    }
+}
+
+/// Serves one end of a connection in memory.
+pub(crate) async fn serve_locally<S: Service>(service: S, connection: transport::memory::Connection) {
+    // Nobody shuts down what has no address: the sender stays until the connection ends.
+    let draining = watch::Sender::new(false);
+    let shared = Shared::new(((), service), Limits::default(), draining.subscribe());
+    Connection::serve(Arc::new(shared), transport::Connection::Memory(connection)).await;
+}
+
+/// What a server does with a connection, whatever its services: here the list in the type ends.
+trait Accept: Send + Sync {
+    fn serve(&self, connection: transport::Connection) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+struct Acceptor<R>(Arc<Shared<R>>);
+
+impl<R: Router> Accept for Acceptor<R> {
+    fn serve(&self, connection: transport::Connection) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(Connection::serve(Arc::clone(&self.0), connection))
+    }
+}
+
+impl fmt::Debug for dyn Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("services")
+    }
+}
+
+/// Two services must not have a method of the same name.
+fn check_names<R: Router>() -> Result<(), BindError> {
+    let mut services = Vec::new();
+    R::describe(&mut services);
+    let mut owners = HashMap::new();
+    for service in services {
+        for method in service.methods {
+            for name in std::iter::once(&method.name).chain(method.aliases) {
+                if let Some(other) = owners.insert(*name, service.name) {
+                    return Err(BindError::DuplicateMethod {
+                        method: name,
+                        services: [other, service.name],
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why a server could not be started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The address cannot be resolved or bound.
+    #[error("cannot listen on the address")]
+    Address(#[source] std::io::Error),
+    /// The private key does not fit the certificate, or is of a kind that TLS does not use.
+    #[error("the identity cannot be used: {0}")]
+    Identity(String),
+    /// Two services have a method of the same name; give one of them a `namespace`.
+    #[error("the services {} and {} both have a method `{method}`; give one a namespace", services[0], services[1])]
+    DuplicateMethod {
+        /// The name on the wire.
+        method: &'static str,
+        /// The traits.
+        services: [&'static str; 2],
+    },
+    /// There is no tokio runtime; call `bind` inside `#[tokio::main]` or `Runtime::block_on`.
+    #[error("a server needs a tokio runtime; bind it inside one")]
+    NoRuntime,
+}

@@ -1,0 +1,240 @@
+//! A worker of a lane: cuts a message, decodes it in place, runs its handler, queues the reply.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+
+use super::answer::{Call, answer};
+use super::batch;
+use super::connection::{Connection, Permit};
+use super::lane::{Lane, Reader};
+use crate::context::{ConnectionContext, Context};
+use crate::limits::{Limits, RETAINED};
+use crate::service::Router;
+use crate::transport::StreamLost;
+use crate::wire::frame::Cut;
+use crate::wire::id::Id;
+use crate::wire::reply::Reply;
+use crate::wire::request::{Message, Request};
+use crate::wire::response::{Refusal, leading_id};
+use crate::wire::tape::Parser;
+
+/// What a worker works with, used again for every message.
+pub(super) struct Scratch {
+    message: Vec<u8>,
+    parser: Parser,
+    reply: Reply,
+    context: Context,
+    batch: batch::Scratch,
+    depth: usize,
+    limit: usize,
+}
+
+impl Scratch {
+    pub(super) fn new(limits: &Limits, connection: Arc<ConnectionContext>) -> Self {
+        Self {
+            message: Vec::new(),
+            parser: Parser::new(limits.depth),
+            reply: Reply::new(limits.reply),
+            context: Context::new(connection),
+            batch: batch::Scratch::default(),
+            depth: limits.depth,
+            limit: limits.reply,
+        }
+    }
+
+    /// Gives back what a large message made of it.
+    fn shrink(&mut self) {
+        if self.message.capacity() > RETAINED {
+            self.message = Vec::new();
+        }
+        if self.parser.retained() > RETAINED {
+            self.parser = Parser::new(self.depth);
+        }
+        self.reply.shrink(RETAINED);
+        self.batch.shrink(RETAINED);
+    }
+}
+
+pub(super) struct Worker<R> {
+    connection: Arc<Connection<R>>,
+    lane: Arc<Lane>,
+    seat: usize,
+    scratch: Scratch,
+}
+
+impl<R: Router> Worker<R> {
+    /// Starts a worker that leads.
+    pub(super) fn start(connection: Arc<Connection<R>>, lane: Arc<Lane>, reader: Reader) {
+        let seat = lane.sit();
+        let scratch = connection.scratch();
+        tokio::spawn(Self { connection, lane, seat, scratch }.run(reader));
+    }
+
+    async fn run(mut self, reader: Reader) {
+        let mut turn = Some(reader);
+        while let Some(reader) = turn {
+            self.lead(reader).await;
+            turn = self.lane.rest(self.seat).await;
+        }
+        self.connection.put_back(self.scratch, &self.lane);
+    }
+
+    /// Serves one message after the other, until one has to wait or the stream ends.
+    async fn lead(&mut self, reader: Reader) {
+        let mut turn = Some(reader);
+        // One permit serves for all messages that are already here.
+        let mut permit = None;
+        while let Some(reader) = &mut turn {
+            self.scratch.message.clear();
+            match self.next_message(reader, &mut permit).await {
+                Ok(Some(Cut::Message)) => self.serve(&mut turn, &mut permit).await,
+                Ok(Some(_)) => self.refuse_oversized(),
+                Ok(None) => {
+                    self.lane.end();
+                    break;
+                }
+                Err(_) => {
+                    self.lane.kill();
+                    break;
+                }
+            }
+            self.scratch.shrink();
+            tokio::task::coop::consume_budget().await;
+        }
+        self.lane.flush().await;
+    }
+
+    /// Cuts the next message. Before it waits for one, what is queued is sent.
+    async fn next_message(
+        &mut self,
+        reader: &mut Reader,
+        permit: &mut Option<Permit>,
+    ) -> Result<Option<Cut>, StreamLost> {
+        loop {
+            match reader.framer.cut(&mut self.scratch.message) {
+                Cut::Partial => {}
+                cut => return Ok(Some(cut)),
+            }
+            self.lane.flush().await;
+            *permit = None;
+            match self.read(reader).await? {
+                Some(chunk) => reader.framer.feed(chunk),
+                None => return Ok(reader.framer.finish(&mut self.scratch.message)),
+            }
+        }
+    }
+
+    async fn read(&self, reader: &mut Reader) -> Result<Option<bytes::Bytes>, StreamLost> {
+        if self.lane.is_quiet() {
+            return reader.recv.read_chunk().await;
+        }
+        // Others are at work, and the caller may lose interest in what they do.
+        tokio::select! {
+            chunk = reader.recv.read_chunk() => chunk,
+            () = self.lane.stopped() => Err(StreamLost::Stopped(0)),
+        }
+    }
+
+    fn refuse_oversized(&mut self) {
+        let Scratch { message, reply, .. } = &mut self.scratch;
+        let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
+        reply.begin(Some(id));
+        reply.refuse(Refusal::RequestTooLarge);
+        self.lane.push(reply.bytes());
+    }
+
+    async fn serve(&mut self, turn: &mut Option<Reader>, permit: &mut Option<Permit>) {
+        let Self { connection, lane, scratch, .. } = self;
+        let Scratch { message, parser, reply, context, batch, .. } = scratch;
+        let Ok(document) = parser.parse(message) else {
+            reply.begin(Some(Id::Null));
+            reply.refuse(Refusal::Parse);
+            return lane.push(reply.bytes());
+        };
+        match Message::read(document.root()) {
+            Message::Single(value) => {
+                let request = Request::read(value);
+                if let Some(call) = connection.admit(lane, request, reply) {
+                    if connection.permit(lane, permit).await {
+                        let work = answer(connection.router(), &lane.calls, call, context, reply);
+                        hand_on_if_pending(work, connection, lane, turn).await;
+                    } else {
+                        reply.refuse(Refusal::ShuttingDown);
+                    }
+                }
+                lane.push(reply.bytes());
+            }
+            Message::Batch(entries) => {
+                if connection.permit(lane, permit).await {
+                    let work = batch::serve(connection, lane, entries, batch);
+                    hand_on_if_pending(work, connection, lane, turn).await;
+                } else {
+                    batch.refuse(Refusal::ShuttingDown);
+                }
+                lane.push(batch.reply());
+            }
+        }
+    }
+}
+
+/// Runs `work`; if it is not done at once, the reading half goes to another worker.
+async fn hand_on_if_pending<R: Router>(
+    work: impl Future<Output = ()>,
+    connection: &Arc<Connection<R>>,
+    lane: &Arc<Lane>,
+    turn: &mut Option<Reader>,
+) {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending() {
+            if let Some(reader) = turn.take().and_then(|reader| lane.hand_on(reader)) {
+                Worker::start(Arc::clone(connection), Arc::clone(lane), reader);
+            }
+        }
+        polled
+    })
+    .await;
+}
+
+impl<R: Router> Connection<R> {
+    /// Reads an envelope. What the protocol itself answers is answered in `reply`; a call comes back.
+    pub(super) fn admit<'t, 'de>(
+        &self,
+        lane: &Lane,
+        request: Result<Request<'t, 'de>, crate::wire::request::Invalid<'de>>,
+        reply: &mut Reply,
+    ) -> Option<Call<'t, 'de>> {
+        let request = match request {
+            Ok(request) => request,
+            Err(invalid) => {
+                reply.begin(Some(invalid.id));
+                reply.refuse(invalid.refusal);
+                return None;
+            }
+        };
+        reply.begin(request.id);
+        if request.id.is_some() && !lane.has_way_back() {
+            // A call that nobody could hear the answer of.
+            reply.begin(None);
+            return None;
+        }
+        match request.method {
+            "rpc.ping" => reply.settle(),
+            "rpc.cancel" => match request.cancelled_id() {
+                Some(id) => {
+                    self.cancel(lane, id);
+                    reply.settle();
+                }
+                None => reply.refuse(Refusal::InvalidParams("`rpc.cancel` takes the id of a call")),
+            },
+            name => match R::find(name) {
+                None => reply.refuse(Refusal::MethodNotFound),
+                Some(_) if self.is_draining() => reply.refuse(Refusal::ShuttingDown),
+                Some(method) => return Some(Call::new(request, method)),
+            },
+        }
+        None
+    }
+}

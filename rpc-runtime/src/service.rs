@@ -1,0 +1,174 @@
+//! The seam between the runtime and generated code: a service, and a call on its way into it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use crate::context::Context;
+use crate::description::ServiceDescription;
+use crate::wire::arguments::{Argument, Arguments, Fault, FaultKind, Params};
+use crate::wire::reply::Reply;
+use crate::wire::tape::{Document, Parser};
+
+/// What a [`Server`](crate::Server) serves: the `…Server` that [`#[rpc]`](crate::rpc) makes of a trait.
+///
+/// Only generated code implements it; what is hidden here changes without notice.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a service",
+    label = "not a service",
+    note = "wrap the value in the generated `…Server::new(…)` of its `#[rpc]` trait"
+)]
+pub trait Service: Send + Sync + 'static {
+    /// The service as data.
+    const DESCRIPTION: &'static ServiceDescription;
+
+    /// How many methods there are.
+    #[doc(hidden)]
+    const METHODS: u32;
+
+    /// The number of the method with this name.
+    #[doc(hidden)]
+    fn find(name: &str) -> Option<u32>;
+
+    /// Decodes, calls and writes the answer.
+    #[doc(hidden)]
+    fn call(
+        &self,
+        method: u32,
+        call: Incoming<'_, '_>,
+        reply: &mut Reply,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Several services as one: a list in the type, so that no call is boxed.
+pub(crate) trait Router: Send + Sync + 'static {
+    const METHODS: u32;
+
+    fn find(name: &str) -> Option<u32>;
+
+    fn describe(into: &mut Vec<&'static ServiceDescription>);
+
+    fn call(
+        &self,
+        method: u32,
+        call: Incoming<'_, '_>,
+        reply: &mut Reply,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+impl Router for () {
+    const METHODS: u32 = 0;
+
+    fn find(_: &str) -> Option<u32> {
+        None
+    }
+
+    fn describe(_: &mut Vec<&'static ServiceDescription>) {}
+
+    async fn call(&self, _: u32, _: Incoming<'_, '_>, _: &mut Reply) -> Result<(), Fault> {
+        unknown_method()
+    }
+}
+
+impl<R: Router, S: Service> Router for (R, S) {
+    const METHODS: u32 = R::METHODS + S::METHODS;
+
+    fn find(name: &str) -> Option<u32> {
+        R::find(name).or_else(|| S::find(name).map(|method| R::METHODS + method))
+    }
+
+    fn describe(into: &mut Vec<&'static ServiceDescription>) {
+        R::describe(into);
+        into.push(S::DESCRIPTION);
+    }
+
+    async fn call(
+        &self,
+        method: u32,
+        call: Incoming<'_, '_>,
+        reply: &mut Reply,
+    ) -> Result<(), Fault> {
+        match method.checked_sub(R::METHODS) {
+            Some(method) => self.1.call(method, call, reply).await,
+            None => self.0.call(method, call, reply).await,
+        }
+    }
+}
+
+/// A call on its way into a handler.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'t, 'de> {
+    params: Params<'t, 'de>,
+    context: &'t Context,
+}
+
+impl<'t, 'de> Incoming<'t, 'de> {
+    pub(crate) fn new(params: Params<'t, 'de>, context: &'t Context) -> Self {
+        Self { params, context }
+    }
+
+    /// The arguments; surplus ones are an error.
+    pub fn arguments<A: Arguments<'de>>(&self, parameters: A) -> Result<A::Values, Fault> {
+        parameters.read(self.params)
+    }
+
+    /// The arguments; surplus ones are ignored.
+    pub fn lenient_arguments<A: Arguments<'de>>(&self, parameters: A) -> Result<A::Values, Fault> {
+        parameters.read(self.params.lenient())
+    }
+
+    /// All of `params` as one argument.
+    pub fn whole<T: Argument<'de>>(&self) -> Result<T, Fault> {
+        self.params.whole()
+    }
+
+    /// What the handler can know about the call.
+    pub fn context(&self) -> &'t Context {
+        self.context
+    }
+
+    /// Runs a handler on a thread where it may block.
+    ///
+    /// Its arguments cannot borrow from here, so the thread gets the parameters as JSON of its own.
+    pub async fn blocking<S, F>(
+        &self,
+        service: &Arc<S>,
+        reply: &mut Reply,
+        run: F,
+    ) -> Result<(), Fault>
+    where
+        S: Send + Sync + 'static,
+        F: for<'a, 'b> FnOnce(&S, Incoming<'a, 'b>, &mut Reply) -> Result<(), Fault>,
+        F: Send + 'static,
+    {
+        let mut json = self.params.to_json();
+        // Made before the copy, so that both know of the same cancellation.
+        self.context.cancellation();
+        let context = self.context.clone();
+        let service = Arc::clone(service);
+        let mut answer = std::mem::replace(reply, Reply::new(0));
+        let thread = tokio::task::spawn_blocking(move || {
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                // How deep it nests was checked when it arrived.
+                let mut parser = Parser::new(usize::MAX);
+                let document = json.as_mut().map(|json| parser.parse(json)).transpose();
+                let document = document.map_err(|_| Fault(FaultKind::Unwritable))?;
+                let params = Params::new(document.as_ref().map(Document::root));
+                run(&service, Incoming::new(params, &context), &mut answer)
+            }));
+            (answer, ran)
+        });
+        match thread.await {
+            Ok((answer, ran)) => {
+                *reply = answer;
+                ran.unwrap_or_else(|panic| resume_unwind(panic))
+            }
+            // The runtime is going down and the thread never ran.
+            Err(_) => Err(Fault(FaultKind::Unwritable)),
+        }
+    }
+}
+
+/// What generated code answers when it is asked for a method that it does not have.
+pub fn unknown_method() -> Result<(), Fault> {
+    Err(Fault(FaultKind::UnknownMethod))
+}

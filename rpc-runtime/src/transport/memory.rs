@@ -1,0 +1,335 @@
+//! Streams in memory, behind the same seam as QUIC's: for tests without a socket.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::{ConnectionLost, Stopped, StreamLost, close};
+
+/// How many bytes a stream holds before its writer waits.
+const WINDOW: usize = 256 << 10;
+
+/// Two ends of one connection.
+pub(crate) fn pair() -> (Connection, Connection) {
+    let shared = Arc::new(Mutex::new(Shared::default()));
+    let end = |side| Connection { shared: Arc::clone(&shared), side };
+    (end(Side::Client), end(Side::Server))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    closed: Option<Closed>,
+    /// What each side has still to accept.
+    client: Inbox,
+    server: Inbox,
+    /// Everything that waits for something to happen to the connection.
+    watchers: Vec<Waker>,
+    pipes: Vec<std::sync::Weak<Mutex<Pipe>>>,
+}
+
+#[derive(Debug)]
+struct Closed {
+    by: Side,
+    code: u32,
+    reason: String,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    bi: VecDeque<(SendStream, RecvStream)>,
+    uni: VecDeque<RecvStream>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    shared: Arc<Mutex<Shared>>,
+    side: Side,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn inbox(&mut self, side: Side) -> &mut Inbox {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    fn lost(&self, side: Side) -> Option<ConnectionLost> {
+        let closed = self.closed.as_ref()?;
+        Some(if closed.by == side {
+            ConnectionLost::ClosedHere
+        } else {
+            ConnectionLost::ClosedByPeer {
+                code: closed.code.into(),
+                reason: closed.reason.clone(),
+            }
+        })
+    }
+
+    fn wake(&mut self) {
+        self.watchers.drain(..).for_each(Waker::wake);
+    }
+
+    fn pipe(&mut self, from: Side) -> (SendStream, RecvStream) {
+        let pipe = Arc::new(Mutex::new(Pipe::default()));
+        self.pipes.retain(|pipe| pipe.strong_count() > 0);
+        self.pipes.push(Arc::downgrade(&pipe));
+        let send = SendStream { pipe: Arc::clone(&pipe), side: from };
+        (send, RecvStream { pipe, side: from.other() })
+    }
+}
+
+impl Connection {
+    fn open<T>(&self, open: impl FnOnce(&mut Shared) -> T) -> Result<T, ConnectionLost> {
+        let mut shared = lock(&self.shared);
+        match shared.lost(self.side) {
+            Some(lost) => Err(lost),
+            None => {
+                let opened = open(&mut shared);
+                shared.wake();
+                Ok(opened)
+            }
+        }
+    }
+
+    pub(crate) fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+        self.open(|shared| {
+            let (send, their_recv) = shared.pipe(self.side);
+            let (their_send, recv) = shared.pipe(self.side.other());
+            shared.inbox(self.side.other()).bi.push_back((their_send, their_recv));
+            (send, recv)
+        })
+    }
+
+    pub(crate) fn open_uni(&self) -> Result<SendStream, ConnectionLost> {
+        self.open(|shared| {
+            let (send, recv) = shared.pipe(self.side);
+            shared.inbox(self.side.other()).uni.push_back(recv);
+            send
+        })
+    }
+
+    /// Waits for something that `look` finds, or for the end of the connection.
+    async fn watch<T>(
+        &self,
+        mut look: impl FnMut(&mut Inbox) -> Option<T>,
+    ) -> Result<T, ConnectionLost> {
+        poll_fn(|cx| {
+            let mut shared = lock(&self.shared);
+            if let Some(found) = look(shared.inbox(self.side)) {
+                return Poll::Ready(Ok(found));
+            }
+            if let Some(lost) = shared.lost(self.side) {
+                return Poll::Ready(Err(lost));
+            }
+            if !shared.watchers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                shared.watchers.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+        self.watch(|inbox| inbox.bi.pop_front()).await
+    }
+
+    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionLost> {
+        self.watch(|inbox| inbox.uni.pop_front()).await
+    }
+
+    pub(crate) async fn closed(&self) -> ConnectionLost {
+        match self.watch(|_| None::<std::convert::Infallible>).await {
+            Ok(never) => match never {},
+            Err(lost) => lost,
+        }
+    }
+
+    pub(crate) fn close(&self, code: u32, reason: &str) {
+        let mut shared = lock(&self.shared);
+        if shared.closed.is_some() {
+            return;
+        }
+        shared.closed = Some(Closed { by: self.side, code, reason: reason.to_owned() });
+        for pipe in shared.pipes.iter().filter_map(std::sync::Weak::upgrade) {
+            let mut pipe = lock(&pipe);
+            pipe.lost = Some((self.side, code, reason.to_owned()));
+            pipe.wake();
+        }
+        shared.client = Inbox::default();
+        shared.server = Inbox::default();
+        shared.wake();
+    }
+}
+
+/// One direction of a stream.
+#[derive(Debug, Default)]
+struct Pipe {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    finished: bool,
+    reset: Option<u32>,
+    stopped: Option<u32>,
+    lost: Option<(Side, u32, String)>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    watcher: Option<Waker>,
+}
+
+impl Pipe {
+    fn wake(&mut self) {
+        for waker in [&mut self.reader, &mut self.writer, &mut self.watcher] {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn lost(&self, side: Side) -> Option<StreamLost> {
+        let (by, code, reason) = self.lost.as_ref()?;
+        Some(StreamLost::Connection(if *by == side {
+            ConnectionLost::ClosedHere
+        } else {
+            ConnectionLost::ClosedByPeer { code: (*code).into(), reason: reason.clone() }
+        }))
+    }
+
+    /// Whether the reader wants no more, or has all of a finished stream.
+    fn is_over(&self) -> bool {
+        self.stopped.is_some() || self.lost.is_some() || (self.finished && self.chunks.is_empty())
+    }
+}
+
+fn park(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct SendStream {
+    pipe: Arc<Mutex<Pipe>>,
+    side: Side,
+}
+
+impl SendStream {
+    pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
+        poll_fn(|cx| {
+            let mut pipe = lock(&self.pipe);
+            if let Some(lost) = pipe.lost(self.side) {
+                return Poll::Ready(Err(lost));
+            }
+            if let Some(code) = pipe.stopped {
+                return Poll::Ready(Err(StreamLost::Stopped(code.into())));
+            }
+            if pipe.bytes >= WINDOW {
+                park(&mut pipe.writer, cx);
+                return Poll::Pending;
+            }
+            pipe.bytes += chunk.len();
+            pipe.chunks.push_back(chunk.clone());
+            pipe.wake();
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    pub(crate) fn finish(&mut self) {
+        let mut pipe = lock(&self.pipe);
+        pipe.finished = true;
+        pipe.wake();
+    }
+
+    pub(crate) fn reset(&mut self, code: u32) {
+        let mut pipe = lock(&self.pipe);
+        if !pipe.finished {
+            pipe.reset.get_or_insert(code);
+            pipe.wake();
+        }
+    }
+
+    pub(crate) fn stopped(&self) -> Stopped {
+        let pipe = Arc::clone(&self.pipe);
+        Box::pin(poll_fn(move |cx| {
+            let mut pipe = lock(&pipe);
+            if pipe.is_over() {
+                return Poll::Ready(());
+            }
+            park(&mut pipe.watcher, cx);
+            Poll::Pending
+        }))
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        self.reset(close::CANCELLED);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RecvStream {
+    pipe: Arc<Mutex<Pipe>>,
+    side: Side,
+}
+
+impl RecvStream {
+    pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
+        poll_fn(|cx| {
+            let mut pipe = lock(&self.pipe);
+            if let Some(code) = pipe.reset {
+                return Poll::Ready(Err(StreamLost::Reset(code.into())));
+            }
+            if let Some(chunk) = pipe.chunks.pop_front() {
+                pipe.bytes -= chunk.len();
+                let wake = if pipe.is_over() { pipe.watcher.take() } else { None };
+                wake.into_iter().chain(pipe.writer.take()).for_each(Waker::wake);
+                return Poll::Ready(Ok(Some(chunk)));
+            }
+            if pipe.finished {
+                return Poll::Ready(Ok(None));
+            }
+            if let Some(lost) = pipe.lost(self.side) {
+                return Poll::Ready(Err(lost));
+            }
+            park(&mut pipe.reader, cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    pub(crate) fn stop(&mut self, code: u32) {
+        let mut pipe = lock(&self.pipe);
+        pipe.stopped.get_or_insert(code);
+        pipe.wake();
+    }
+}
+
+impl Drop for RecvStream {
+    fn drop(&mut self) {
+        self.stop(close::CANCELLED);
+    }
+}

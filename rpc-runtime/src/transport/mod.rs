@@ -1,0 +1,189 @@
+//! The seam to the network: a connection opens and accepts streams, a stream moves chunks of bytes.
+//!
+//! Only [`quic`] names QUIC's library; [`memory`] is the same without a socket.
+
+pub(crate) mod memory;
+pub(crate) mod quic;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+/// Codes that connections and streams are closed with; `PROTOCOL.md` lists them.
+pub(crate) mod close {
+    /// Nothing is wrong.
+    pub(crate) const DONE: u32 = 0x00;
+    /// The server is shutting down.
+    pub(crate) const SHUTDOWN: u32 = 0x10;
+    /// The call, or all calls of the stream, are no longer wanted.
+    pub(crate) const CANCELLED: u32 = 0x20;
+}
+
+/// Why a connection is no more.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConnectionLost {
+    /// The other side closed it. The codes are listed in `PROTOCOL.md`.
+    #[error("closed by the other side (code {code:#x}{})", reason_suffix(.reason))]
+    ClosedByPeer {
+        /// Why, as a number.
+        code: u64,
+        /// Why, for people.
+        reason: String,
+    },
+    /// This side closed it.
+    #[error("closed by this side")]
+    ClosedHere,
+    /// Nothing was heard from the other side for too long.
+    #[error("the other side fell silent")]
+    TimedOut,
+    /// The other side has lost its memory of the connection: it was restarted.
+    #[error("the other side was restarted")]
+    Reset,
+    /// The transport failed.
+    #[error("{0}")]
+    Transport(String),
+}
+
+fn reason_suffix(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+/// Why a stream moves no more bytes.
+#[derive(Debug, Clone, Error)]
+pub(crate) enum StreamLost {
+    #[error("the stream was reset (code {0:#x})")]
+    Reset(u64),
+    #[error("the stream was stopped (code {0:#x})")]
+    Stopped(u64),
+    #[error(transparent)]
+    Connection(#[from] ConnectionLost),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Connection {
+    Quic(quic::Connection),
+    Memory(memory::Connection),
+}
+
+macro_rules! either {
+    ($self:expr, $inner:ident => $body:expr) => {
+        match $self {
+            Self::Quic($inner) => $body,
+            Self::Memory($inner) => $body,
+        }
+    };
+}
+
+impl Connection {
+    /// Opens a bidirectional stream; waits while the other side allows no more.
+    pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+        Ok(match self {
+            Self::Quic(inner) => quic_pair(inner.open_bi().await?),
+            Self::Memory(inner) => memory_pair(inner.open_bi()?),
+        })
+    }
+
+    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+        Ok(match self {
+            Self::Quic(inner) => quic_pair(inner.accept_bi().await?),
+            Self::Memory(inner) => memory_pair(inner.accept_bi().await?),
+        })
+    }
+
+    /// Opens a unidirectional stream; waits while the other side allows no more.
+    pub(crate) async fn open_uni(&self) -> Result<SendStream, ConnectionLost> {
+        Ok(match self {
+            Self::Quic(inner) => SendStream::Quic(inner.open_uni().await?),
+            Self::Memory(inner) => SendStream::Memory(inner.open_uni()?),
+        })
+    }
+
+    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionLost> {
+        Ok(match self {
+            Self::Quic(inner) => RecvStream::Quic(inner.accept_uni().await?),
+            Self::Memory(inner) => RecvStream::Memory(inner.accept_uni().await?),
+        })
+    }
+
+    /// Ends the connection at once; what was not yet acknowledged is lost.
+    pub(crate) fn close(&self, code: u32, reason: &str) {
+        either!(self, inner => inner.close(code, reason));
+    }
+
+    /// Waits until the connection is no more.
+    pub(crate) async fn closed(&self) -> ConnectionLost {
+        either!(self, inner => inner.closed().await)
+    }
+
+    /// The other side's address, if it is not in this process.
+    pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Quic(inner) => Some(inner.remote_address()),
+            Self::Memory(_) => None,
+        }
+    }
+}
+
+fn quic_pair((send, recv): (quic::SendStream, quic::RecvStream)) -> (SendStream, RecvStream) {
+    (SendStream::Quic(send), RecvStream::Quic(recv))
+}
+
+fn memory_pair(
+    (send, recv): (memory::SendStream, memory::RecvStream),
+) -> (SendStream, RecvStream) {
+    (SendStream::Memory(send), RecvStream::Memory(recv))
+}
+
+/// Resolves when the other side wants no more of a stream, or has all of a finished one.
+pub(crate) type Stopped = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+/// The sending half of a stream. Dropped without [`finish`](Self::finish) it resets the stream: a half-written
+/// message never looks like an end.
+#[derive(Debug)]
+pub(crate) enum SendStream {
+    Quic(quic::SendStream),
+    Memory(memory::SendStream),
+}
+
+impl SendStream {
+    /// Hands over a chunk; waits while the other side has no room. Not cancel safe.
+    pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
+        either!(self, inner => inner.write_chunk(chunk).await)
+    }
+
+    /// Says that nothing follows.
+    pub(crate) fn finish(&mut self) {
+        either!(self, inner => inner.finish());
+    }
+
+    /// Abandons the stream.
+    pub(crate) fn reset(&mut self, code: u32) {
+        either!(self, inner => inner.reset(code));
+    }
+
+    pub(crate) fn stopped(&self) -> Stopped {
+        either!(self, inner => inner.stopped())
+    }
+}
+
+/// The receiving half of a stream. Dropped before its end it tells the other side to stop.
+#[derive(Debug)]
+pub(crate) enum RecvStream {
+    Quic(quic::RecvStream),
+    Memory(memory::RecvStream),
+}
+
+impl RecvStream {
+    /// The next bytes in order; `None` at the end. Cancel safe.
+    pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
+        either!(self, inner => inner.read_chunk().await)
+    }
+
+    /// Tells the other side that no more is wanted.
+    pub(crate) fn stop(&mut self, code: u32) {
+        either!(self, inner => inner.stop(code));
+    }
+}

@@ -1,0 +1,267 @@
+//! QUIC, by quinn. No other file names it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
+use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+
+use super::{ConnectionLost, Stopped, StreamLost, close};
+
+/// The protocol that both sides must name in the handshake.
+pub(crate) const ALPN: &[u8] = b"jsonrpc/1";
+
+/// How many chunks one look at a stream takes.
+const CHUNKS: usize = 16;
+
+/// Silence after which a connection is given up.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// How often a client breaks the silence.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+fn transport(keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
+    let mut config = quinn::TransportConfig::default();
+    config
+        .max_idle_timeout(Some(VarInt::from_u32(IDLE.as_millis() as u32).into()))
+        .keep_alive_interval(keep_alive)
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(1 << 20))
+        .receive_window(VarInt::from_u32(8 << 20))
+        .send_window(8 << 20)
+        .send_fairness(false);
+    Arc::new(config)
+}
+
+/// A server's socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Listener(quinn::Endpoint);
+
+/// A client on its way in.
+pub(crate) struct Incoming(quinn::Incoming);
+
+impl Listener {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        mut tls: rustls::ServerConfig,
+    ) -> std::io::Result<Self> {
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        // A replayed first flight must not call anything.
+        tls.max_early_data_size = 0;
+        let crypto = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(transport(None));
+        quinn::Endpoint::server(config, address).map(Self)
+    }
+
+    pub(crate) fn local_address(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// The next client; `None` once the socket is closed.
+    pub(crate) async fn accept(&self) -> Option<Incoming> {
+        self.0.accept().await.map(Incoming)
+    }
+
+    /// Closes every connection and takes no more.
+    pub(crate) fn close(&self, code: u32, reason: &str) {
+        self.0.close(code.into(), reason.as_bytes());
+    }
+
+    /// Waits until the other sides know that their connections are closed.
+    pub(crate) async fn idle(&self) {
+        self.0.wait_idle().await;
+    }
+}
+
+impl Incoming {
+    pub(crate) async fn handshake(self) -> Result<Connection, ConnectionLost> {
+        Ok(Connection(self.0.accept().map_err(lost)?.await.map_err(lost)?))
+    }
+
+    pub(crate) fn refuse(self) {
+        self.0.refuse();
+    }
+}
+
+/// Why a handshake failed, as far as QUIC knows.
+#[derive(Debug)]
+pub(crate) enum HandshakeError {
+    Socket(std::io::Error),
+    /// The name is none that TLS can check.
+    Name,
+    /// The server does not speak this protocol.
+    Alpn,
+    Lost(ConnectionLost),
+}
+
+/// Connects from a socket of its own.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    server_name: &str,
+    mut tls: rustls::ClientConfig,
+) -> Result<Connection, HandshakeError> {
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let crypto = QuicClientConfig::try_from(tls)
+        .map_err(|error| HandshakeError::Socket(std::io::Error::other(error)))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(transport(Some(KEEP_ALIVE)));
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let endpoint = quinn::Endpoint::client(any).map_err(HandshakeError::Socket)?;
+    let connecting =
+        endpoint.connect_with(config, address, server_name).map_err(|error| match error {
+            quinn::ConnectError::InvalidServerName(_) => HandshakeError::Name,
+            error => HandshakeError::Socket(std::io::Error::other(error)),
+        })?;
+    let connection = connecting.await.map_err(handshake_error)?;
+    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    if data.and_then(|data| data.protocol).as_deref() != Some(ALPN) {
+        connection.close(close::DONE.into(), b"");
+        return Err(HandshakeError::Alpn);
+    }
+    Ok(Connection(connection))
+}
+
+fn handshake_error(error: ConnectionError) -> HandshakeError {
+    /// TLS's `no_application_protocol` ([RFC 7301, section 3.2](https://www.rfc-editor.org/rfc/rfc7301#section-3.2)).
+    const NO_APPLICATION_PROTOCOL: u8 = 120;
+    let no_protocol = quinn::TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
+    match &error {
+        ConnectionError::TransportError(inner) if inner.code == no_protocol => HandshakeError::Alpn,
+        ConnectionError::ConnectionClosed(inner) if inner.error_code == no_protocol => {
+            HandshakeError::Alpn
+        }
+        _ => HandshakeError::Lost(lost(error)),
+    }
+}
+
+fn lost(error: ConnectionError) -> ConnectionLost {
+    match error {
+        ConnectionError::ApplicationClosed(close) => ConnectionLost::ClosedByPeer {
+            code: close.error_code.into_inner(),
+            reason: String::from_utf8_lossy(&close.reason).escape_debug().to_string(),
+        },
+        ConnectionError::LocallyClosed => ConnectionLost::ClosedHere,
+        ConnectionError::TimedOut => ConnectionLost::TimedOut,
+        ConnectionError::Reset => ConnectionLost::Reset,
+        error => ConnectionLost::Transport(error.to_string().escape_debug().to_string()),
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Connection(quinn::Connection);
+
+impl Connection {
+    pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+        self.0.open_bi().await.map(pair).map_err(lost)
+    }
+
+    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+        self.0.accept_bi().await.map(pair).map_err(lost)
+    }
+
+    pub(crate) async fn open_uni(&self) -> Result<SendStream, ConnectionLost> {
+        self.0.open_uni().await.map(SendStream).map_err(lost)
+    }
+
+    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionLost> {
+        self.0.accept_uni().await.map(RecvStream::new).map_err(lost)
+    }
+
+    pub(crate) fn close(&self, code: u32, reason: &str) {
+        self.0.close(code.into(), reason.as_bytes());
+    }
+
+    pub(crate) async fn closed(&self) -> ConnectionLost {
+        lost(self.0.closed().await)
+    }
+
+    pub(crate) fn remote_address(&self) -> SocketAddr {
+        self.0.remote_address()
+    }
+}
+
+fn pair((send, recv): (quinn::SendStream, quinn::RecvStream)) -> (SendStream, RecvStream) {
+    (SendStream(send), RecvStream::new(recv))
+}
+
+#[derive(Debug)]
+pub(crate) struct SendStream(quinn::SendStream);
+
+impl SendStream {
+    pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
+        self.0.write_chunk(chunk).await.map_err(|error| match error {
+            WriteError::Stopped(code) => StreamLost::Stopped(code.into_inner()),
+            WriteError::ConnectionLost(error) => lost(error).into(),
+            WriteError::ClosedStream | WriteError::ZeroRttRejected => {
+                StreamLost::Stopped(close::CANCELLED.into())
+            }
+        })
+    }
+
+    pub(crate) fn finish(&mut self) {
+        // A stream that the other side stopped has nothing to finish.
+        let _ = self.0.finish();
+    }
+
+    pub(crate) fn reset(&mut self, code: u32) {
+        // Nor has one that is over anything to reset.
+        let _ = self.0.reset(code.into());
+    }
+
+    pub(crate) fn stopped(&self) -> Stopped {
+        let stopped = self.0.stopped();
+        Box::pin(async {
+            let _ = stopped.await;
+        })
+    }
+}
+
+/// quinn finishes a stream whose handle is dropped, which makes half a message look like an end.
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        self.reset(close::CANCELLED);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RecvStream {
+    stream: quinn::RecvStream,
+    /// Chunks that came with the last look; `next` is the first not given out yet.
+    chunks: [Bytes; CHUNKS],
+    next: usize,
+    filled: usize,
+}
+
+impl RecvStream {
+    fn new(stream: quinn::RecvStream) -> Self {
+        Self { stream, chunks: Default::default(), next: 0, filled: 0 }
+    }
+
+    pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
+        if self.next == self.filled {
+            self.next = 0;
+            self.filled = 0;
+            match self.stream.read_chunks(&mut self.chunks).await {
+                Ok(Some(filled)) => self.filled = filled,
+                Ok(None) => return Ok(None),
+                Err(ReadError::Reset(code)) => return Err(StreamLost::Reset(code.into_inner())),
+                Err(ReadError::ConnectionLost(error)) => return Err(lost(error).into()),
+                Err(_) => return Err(StreamLost::Reset(close::CANCELLED.into())),
+            }
+        }
+        let chunk = self.chunks.get_mut(self.next).map(std::mem::take);
+        self.next += 1;
+        Ok(chunk)
+    }
+
+    pub(crate) fn stop(&mut self, code: u32) {
+        // A stream that was read to its end has nothing to stop.
+        let _ = self.stream.stop(code.into());
+    }
+}

@@ -1,0 +1,253 @@
+//! Errors that travel: a handler's own, and the error object of JSON-RPC 2.0.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::arguments::{Argument, Arguments, Params};
+use super::id;
+use super::response::{self, DATA};
+use super::tape::Parser;
+use super::value::Value;
+
+/// An error that a method can return: it travels as code, message and data and arrives as the same enum.
+///
+/// Derive it. Each variant has a code of its own outside the range that
+/// [JSON-RPC 2.0 reserves](https://www.jsonrpc.org/specification#error_object) (−32768 to −32000); the message is what
+/// [`Display`](fmt::Display) writes; fields travel as `error.data`.
+///
+/// ```
+/// use rpc_runtime::RpcError;
+///
+/// #[derive(Debug, thiserror::Error, RpcError)]
+/// pub enum DivideError {
+///     #[error("division by zero")]
+///     #[rpc(code = 1001)]
+///     ByZero,
+///     #[error("{value} is not finite")]
+///     #[rpc(code = 1002)]
+///     NotFinite { value: String },
+/// }
+/// ```
+///
+/// On the wire the second is
+/// `{"code":1002,"message":"inf is not finite","data":{"value":"inf"}}`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a method's error: it does not implement `RpcError`",
+    label = "not an `RpcError`",
+    note = "add `#[derive(RpcError)]` with a code for each variant, or return `ErrorObject`"
+)]
+pub trait RpcError: fmt::Display + Sized {
+    /// The error's code.
+    fn code(&self) -> i64;
+
+    /// Writes the error's data.
+    #[doc(hidden)]
+    fn write_data(&self, data: DataWriter<'_>);
+
+    /// Reads an error with this code and data, if it is one of these.
+    #[doc(hidden)]
+    fn read(code: i64, message: &str, data: ErrorData<'_, '_>) -> Option<Self>;
+}
+
+/// An error of a method that returns no `Result` never exists.
+impl RpcError for Infallible {
+    fn code(&self) -> i64 {
+        match *self {}
+    }
+
+    fn write_data(&self, _: DataWriter<'_>) {
+        match *self {}
+    }
+
+    fn read(_: i64, _: &str, _: ErrorData<'_, '_>) -> Option<Self> {
+        None
+    }
+}
+
+/// Appends the error part of a response, up to its end.
+pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<(), Unwritable> {
+    response::write_error(out, error.code(), |out| {
+        // Text into memory has no way to fail.
+        let _ = serde::Serializer::collect_str(&mut serde_json::Serializer::new(out), error);
+    });
+    let mut failed = false;
+    error.write_data(DataWriter { out, failed: &mut failed });
+    out.extend_from_slice(b"}}");
+    if failed { Err(Unwritable) } else { Ok(()) }
+}
+
+/// A value that serde could not write.
+#[derive(Debug)]
+pub(crate) struct Unwritable;
+
+/// Writes `error.data`.
+#[derive(Debug)]
+pub struct DataWriter<'a> {
+    out: &'a mut Vec<u8>,
+    failed: &'a mut bool,
+}
+
+impl<'a> DataWriter<'a> {
+    /// No data.
+    pub fn none(self) {}
+
+    /// One value.
+    pub fn value<T: Serialize + ?Sized>(mut self, value: &T) {
+        self.out.extend_from_slice(DATA);
+        self.put(value);
+    }
+
+    /// An object; its fields follow.
+    pub fn object(self) -> ObjectWriter<'a> {
+        self.out.extend_from_slice(DATA);
+        ObjectWriter { data: self, next: b'{' }
+    }
+
+    fn raw(self, json: &str) {
+        self.out.extend_from_slice(DATA);
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    fn put<T: Serialize + ?Sized>(&mut self, value: &T) {
+        *self.failed |= serde_json::to_writer(&mut *self.out, value).is_err();
+    }
+}
+
+/// Writes the fields of an error.
+#[derive(Debug)]
+pub struct ObjectWriter<'a> {
+    data: DataWriter<'a>,
+    next: u8,
+}
+
+impl ObjectWriter<'_> {
+    /// One field.
+    pub fn field<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
+        self.data.out.push(self.next);
+        self.next = b',';
+        id::write_string(self.data.out, name);
+        self.data.out.push(b':');
+        self.data.put(value);
+        self
+    }
+
+    /// The end of the object.
+    pub fn end(self) {
+        if self.next == b'{' {
+            self.data.out.push(b'{');
+        }
+        self.data.out.push(b'}');
+    }
+}
+
+/// The `error.data` that arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorData<'t, 'de> {
+    pub(crate) value: Option<Value<'t, 'de>>,
+}
+
+impl<'de> ErrorData<'_, 'de> {
+    /// Its members as the fields of a variant; ones that are not known here are newer than this reader.
+    pub fn arguments<A: Arguments<'de>>(self, fields: A) -> Option<A::Values> {
+        fields.read(Params::new(self.value).lenient()).ok()
+    }
+
+    /// All of it as one value.
+    pub fn whole<T: Argument<'de>>(self) -> Option<T> {
+        Params::new(self.value).whole().ok()
+    }
+
+    fn to_json(self) -> Option<Box<str>> {
+        serde_json::to_string(&self.value?).ok().map(Into::into)
+    }
+}
+
+/// An error object as JSON-RPC 2.0 has it: a code, a message, and data of any shape.
+///
+/// What arrives when a code is none of the method's own, and what a handler can return when an enum of its own is too
+/// much: `Result<T, ErrorObject>`.
+///
+/// ```
+/// use rpc_runtime::ErrorObject;
+///
+/// let error = ErrorObject::new(4001, "out of stock").with_data(&["pear", "plum"]);
+/// assert_eq!(error.code(), 4001);
+/// assert_eq!(error.raw_data(), Some(r#"["pear","plum"]"#));
+/// assert_eq!(error.data::<Vec<String>>().unwrap(), ["pear", "plum"]);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorObject {
+    code: i64,
+    message: Cow<'static, str>,
+    data: Option<Box<str>>,
+}
+
+impl ErrorObject {
+    /// An error without data.
+    pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+
+    /// The same error with data. Data that serde cannot write is left out.
+    #[must_use]
+    pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
+        self.data = serde_json::to_string(data).ok().map(Into::into);
+        self
+    }
+
+    /// The code. The constants of [`code`](crate::code) name those with a meaning of their own.
+    pub fn code(&self) -> i64 {
+        self.code
+    }
+
+    /// A sentence for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The data as a `T`, if there is some and it is one.
+    pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
+        let mut json = self.data.as_deref()?.as_bytes().to_vec();
+        let mut parser = Parser::new(crate::limits::DEPTH);
+        let document = parser.parse(&mut json).ok()?;
+        T::deserialize(document.root()).ok()
+    }
+
+    /// The data as JSON text, if there is some.
+    pub fn raw_data(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
+    pub(crate) fn received(code: i64, message: &str, data: ErrorData<'_, '_>) -> Self {
+        Self { code, message: Cow::Owned(message.to_owned()), data: data.to_json() }
+    }
+}
+
+impl fmt::Display for ErrorObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ErrorObject {}
+
+impl RpcError for ErrorObject {
+    fn code(&self) -> i64 {
+        self.code
+    }
+
+    fn write_data(&self, data: DataWriter<'_>) {
+        match &self.data {
+            Some(json) => data.raw(json),
+            None => data.none(),
+        }
+    }
+
+    fn read(code: i64, message: &str, data: ErrorData<'_, '_>) -> Option<Self> {
+        Some(Self::received(code, message, data))
+    }
+}

@@ -1,0 +1,153 @@
+//! Cuts newline-ended messages out of a stream's bytes.
+
+use bytes::{Buf, Bytes};
+use memchr::memchr;
+
+/// What a [`Framer`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// `message` holds a whole message, without its newline.
+    Message,
+    /// `message` holds what there is of the next one; feed more.
+    Partial,
+    /// A message passed the limit and was skipped; `message` holds its first bytes.
+    TooLarge,
+}
+
+/// The bytes of one stream that have arrived and are not yet cut.
+#[derive(Debug)]
+pub(crate) struct Framer {
+    chunk: Bytes,
+    limit: usize,
+    skipping: bool,
+}
+
+impl Framer {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { chunk: Bytes::new(), limit, skipping: false }
+    }
+
+    /// Takes the next bytes of the stream. The previous ones must be used up: [`Framer::cut`] said [`Cut::Partial`].
+    pub(crate) fn feed(&mut self, chunk: Bytes) {
+        debug_assert!(self.chunk.is_empty());
+        self.chunk = chunk;
+    }
+
+    /// Moves the next message to the end of `message`, where a part of it may already be.
+    pub(crate) fn cut(&mut self, message: &mut Vec<u8>) -> Cut {
+        loop {
+            let end = memchr(b'\n', &self.chunk);
+            let line = end.and_then(|end| self.chunk.get(..end)).unwrap_or(&self.chunk);
+            if !self.skipping {
+                let room = self.limit.saturating_sub(message.len());
+                self.skipping = line.len() > room;
+                message.extend_from_slice(line.get(..room).unwrap_or(line));
+            }
+            let Some(end) = end else {
+                self.chunk = Bytes::new();
+                return Cut::Partial;
+            };
+            self.chunk.advance(end.saturating_add(1));
+            match self.ended(message) {
+                Some(cut) => return cut,
+                None => message.clear(),
+            }
+        }
+    }
+
+    /// The stream has ended: what `message` holds is the last message, if it is one.
+    pub(crate) fn finish(&mut self, message: &[u8]) -> Option<Cut> {
+        self.ended(message)
+    }
+
+    /// What a finished line is; a blank one is nothing.
+    fn ended(&mut self, message: &[u8]) -> Option<Cut> {
+        if std::mem::take(&mut self.skipping) {
+            return Some(Cut::TooLarge);
+        }
+        let blank = message.iter().all(u8::is_ascii_whitespace);
+        (!blank).then_some(Cut::Message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Every message of `chunks`, as a reader sees them.
+    fn messages(chunks: &[&[u8]], limit: usize) -> Vec<(Cut, String)> {
+        let mut framer = Framer::new(limit);
+        let mut found = Vec::new();
+        let mut message = Vec::new();
+        for chunk in chunks {
+            framer.feed(Bytes::copy_from_slice(chunk));
+            loop {
+                let cut = framer.cut(&mut message);
+                if cut == Cut::Partial {
+                    break;
+                }
+                found.push((cut, String::from_utf8_lossy(&message).into_owned()));
+                message.clear();
+            }
+        }
+        if let Some(cut) = framer.finish(&message) {
+            found.push((cut, String::from_utf8_lossy(&message).into_owned()));
+        }
+        found
+    }
+
+    fn whole(text: &str) -> (Cut, String) {
+        (Cut::Message, text.into())
+    }
+
+    #[test]
+    fn several_messages_in_one_chunk() {
+        assert_eq!(messages(&[b"[1]\n[2]\n"], 9), [whole("[1]"), whole("[2]")]);
+    }
+
+    #[test]
+    fn one_message_over_many_chunks() {
+        assert_eq!(messages(&[b"[", b"1", b"]", b"\n"], 9), [whole("[1]")]);
+    }
+
+    #[test]
+    fn the_end_of_the_stream_ends_the_last_message() {
+        assert_eq!(messages(&[b"[1]\n[2]"], 9), [whole("[1]"), whole("[2]")]);
+    }
+
+    #[test]
+    fn blank_lines_are_nothing() {
+        assert_eq!(messages(&[b"\n \r\n\n[1]\n\n  "], 9), [whole("[1]")]);
+    }
+
+    #[test]
+    fn a_message_at_the_limit_passes_and_one_past_it_is_skipped() {
+        let cuts = messages(&[b"123456789\n1234567890\n[1]\n"], 9);
+        assert_eq!(cuts, [whole("123456789"), (Cut::TooLarge, "123456789".into()), whole("[1]")]);
+    }
+
+    #[test]
+    fn an_endless_message_takes_no_more_memory_than_the_limit() {
+        let mut framer = Framer::new(100);
+        let mut message = Vec::new();
+        for _ in 0..1000 {
+            framer.feed(Bytes::from_static(&[b'x'; 1000]));
+            assert_eq!(framer.cut(&mut message), Cut::Partial);
+            assert_eq!(message.len(), 100);
+        }
+        assert_eq!(framer.finish(&message), Some(Cut::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn chunk_borders_do_not_matter(text in "[a-c\n ]{0,60}", borders in prop::collection::vec(0usize..60, 0..8), limit in 1usize..8) {
+            let bytes = text.as_bytes();
+            let mut borders: Vec<_> = borders.into_iter().map(|border| border.min(bytes.len())).collect();
+            borders.extend([0, bytes.len()]);
+            borders.sort_unstable();
+            let chunks: Vec<_> = borders.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).filter(|chunk| !chunk.is_empty()).collect();
+            prop_assert_eq!(messages(&chunks, limit), messages(&[bytes], limit));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Request ids: strings, integers and null, echoed as they came.
+
+use simd_json::{Node, StaticNode};
+
+use super::value::Value;
+
+/// The `id` of a request ([JSON-RPC 2.0, section 4](https://www.jsonrpc.org/specification#request_object)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Id<'de> {
+    Null,
+    Unsigned(u64),
+    Signed(i64),
+    String(&'de str),
+}
+
+impl<'de> Id<'de> {
+    /// Reads an id; fractions, booleans, objects and arrays are none.
+    pub(crate) fn read(value: Value<'_, 'de>) -> Option<Self> {
+        match value.node() {
+            Node::String(text) => Some(Self::String(text)),
+            Node::Static(StaticNode::U64(number)) => Some(Self::Unsigned(number)),
+            Node::Static(StaticNode::I64(number)) => Some(match u64::try_from(number) {
+                Ok(number) => Self::Unsigned(number),
+                Err(_) => Self::Signed(number),
+            }),
+            Node::Static(StaticNode::Null) => Some(Self::Null),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Unsigned(number) => write_unsigned(out, number),
+            Self::Signed(number) => {
+                out.push(b'-');
+                write_unsigned(out, number.unsigned_abs());
+            }
+            Self::String(text) => write_string(out, text),
+        }
+    }
+}
+
+/// An id that outlives its message, in a buffer that is used again.
+#[derive(Debug, Default)]
+pub(crate) struct IdBuffer {
+    kind: Kind,
+    text: String,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Kind {
+    /// No call: a notification, or nothing at all.
+    #[default]
+    Absent,
+    Null,
+    Unsigned(u64),
+    Signed(i64),
+    String,
+}
+
+impl IdBuffer {
+    pub(crate) fn set(&mut self, id: Option<Id<'_>>) {
+        self.kind = match id {
+            None => Kind::Absent,
+            Some(Id::Null) => Kind::Null,
+            Some(Id::Unsigned(number)) => Kind::Unsigned(number),
+            Some(Id::Signed(number)) => Kind::Signed(number),
+            Some(Id::String(text)) => {
+                self.text.clear();
+                self.text.push_str(text);
+                Kind::String
+            }
+        };
+    }
+
+    pub(crate) fn is(&self, id: Id<'_>) -> bool {
+        match (&self.kind, id) {
+            (Kind::Null, Id::Null) => true,
+            (Kind::Unsigned(mine), Id::Unsigned(theirs)) => *mine == theirs,
+            (Kind::Signed(mine), Id::Signed(theirs)) => *mine == theirs,
+            (Kind::String, Id::String(theirs)) => self.text == theirs,
+            _ => false,
+        }
+    }
+}
+
+/// Appends the decimal digits of `number`.
+pub(crate) fn write_unsigned(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends `text` as a JSON string.
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+    // A string into memory has no way to fail.
+    let _ = serde_json::to_writer(out, text);
+}

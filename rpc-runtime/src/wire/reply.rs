@@ -1,0 +1,135 @@
+//! Writes the answer to one request.
+
+use serde::Serialize;
+
+use super::arguments::{Fault, FaultKind};
+use super::error::{self, RpcError, Unwritable};
+use super::id::{self, Id};
+use super::response::{DATA, HEAD, RESULT, Refusal, code, write_error};
+
+/// A type that a method can return.
+///
+/// Implemented for all that serde can write; `#[derive(serde::Serialize)]` is how a type becomes one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a result: it does not implement `Serialize`",
+    label = "not `Serialize`",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to the type"
+)]
+pub trait Returned: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> Returned for T {}
+
+/// The response to one request, written into a buffer that is used again.
+#[derive(Debug)]
+pub struct Reply {
+    out: Vec<u8>,
+    /// Where the body of the response starts: behind its id.
+    body: usize,
+    /// A notification has no response.
+    wanted: bool,
+    limit: usize,
+}
+
+impl Reply {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { out: Vec::new(), body: 0, wanted: false, limit }
+    }
+
+    /// Starts the response to the request with this id; what was written before is gone.
+    pub(crate) fn begin(&mut self, id: Option<Id<'_>>) {
+        self.out.clear();
+        self.wanted = id.is_some();
+        if let Some(id) = id {
+            self.out.extend_from_slice(HEAD);
+            id.write(&mut self.out);
+        }
+        self.body = self.out.len();
+    }
+
+    /// Writes a result.
+    pub fn value<T: Returned + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        self.write(|out| {
+            out.extend_from_slice(RESULT);
+            let written = serde_json::to_writer(&mut *out, value).map_err(|_| Unwritable);
+            out.push(b'}');
+            written
+        })
+    }
+
+    /// Writes a result or a handler's error.
+    pub fn result<T: Returned, E: RpcError>(&mut self, result: Result<T, E>) -> Result<(), Fault> {
+        match result {
+            Ok(value) => self.value(&value),
+            Err(error) => self.write(|out| error::write_body(&error, out)),
+        }
+    }
+
+    fn write(
+        &mut self,
+        body: impl FnOnce(&mut Vec<u8>) -> Result<(), Unwritable>,
+    ) -> Result<(), Fault> {
+        if !self.wanted {
+            return Ok(());
+        }
+        self.out.truncate(self.body);
+        body(&mut self.out).map_err(|Unwritable| Fault(FaultKind::Unwritable))?;
+        if self.out.len() > self.limit {
+            self.refuse(Refusal::ReplyTooLarge);
+        }
+        Ok(())
+    }
+
+    /// Writes null where a handler that has no result was called for one.
+    pub(crate) fn settle(&mut self) {
+        if self.wanted && self.out.len() == self.body {
+            self.out.extend_from_slice(RESULT);
+            self.out.extend_from_slice(b"null}");
+        }
+    }
+
+    /// Writes an answer of the protocol's own, in place of whatever was begun.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        if self.wanted {
+            self.out.truncate(self.body);
+            refusal.write_body(&mut self.out);
+        }
+    }
+
+    /// Writes why the arguments could not be read.
+    pub(crate) fn fault(&mut self, Fault(fault): &Fault) {
+        match fault {
+            FaultKind::UnknownMethod => self.refuse(Refusal::MethodNotFound),
+            FaultKind::Unwritable => self.refuse(Refusal::Internal),
+            _ if self.wanted => {
+                self.out.truncate(self.body);
+                write_error(&mut self.out, code::INVALID_PARAMS, |out| {
+                    id::write_string(out, "Invalid params");
+                });
+                self.out.extend_from_slice(DATA);
+                // Text into memory has no way to fail.
+                let mut json = serde_json::Serializer::new(&mut self.out);
+                let _ = serde::Serializer::collect_str(&mut json, fault);
+                self.out.extend_from_slice(b"}}");
+            }
+            _ => {}
+        }
+    }
+
+    /// The response, without its newline; empty for a notification.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// The response up to its id.
+    pub(crate) fn head(&self) -> &[u8] {
+        self.out.get(..self.body).unwrap_or_default()
+    }
+
+    /// Drops a buffer that grew past `limit`.
+    pub(crate) fn shrink(&mut self, limit: usize) {
+        if self.out.capacity() > limit {
+            self.out = Vec::new();
+        }
+    }
+}
