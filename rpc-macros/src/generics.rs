@@ -1,23 +1,16 @@
 //! The trait's generic parameters, on the types generated for it.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{GenericParam, Generics, Ident, Lifetime, Type, TypeParam};
+use syn::{GenericParam, Generics, TypeParam};
 
-use crate::types;
-
-/// The name of the type that implements the trait.
-pub(crate) fn service() -> Ident {
-    Ident::new("__Service", Span::mixed_site())
-}
-
-/// `<__Service, K, V>`: `generics` with the service's type before its types.
-pub(crate) fn with_service(generics: &Generics, service: TypeParam) -> Generics {
+/// `generics` with one more type, before its other types.
+pub(crate) fn with_first(generics: &Generics, first: TypeParam) -> Generics {
     let mut generics = generics.clone();
     let after_lifetimes = generics.lifetimes().count();
     generics
         .params
-        .insert(after_lifetimes, GenericParam::Type(service));
+        .insert(after_lifetimes, GenericParam::Type(first));
     generics
 }
 
@@ -55,12 +48,4 @@ pub(crate) fn where_clause(generics: &Generics, more: &[TokenStream]) -> TokenSt
         .iter()
         .flat_map(|clause| &clause.predicates);
     quote!(where #(#own,)* #(#more,)*)
-}
-
-/// `for<'de> T<'de>`, for the bounds of an argument that borrows from a request.
-pub(crate) fn for_any_lifetime(ty: &Type, bound: impl Fn(&Lifetime) -> TokenStream) -> TokenStream {
-    let lifetime = Lifetime::new("'__de", Span::mixed_site());
-    let ty = types::with_lifetime(ty, &lifetime);
-    let bound = bound(&lifetime);
-    quote!(for<#lifetime> #ty: #bound)
 }

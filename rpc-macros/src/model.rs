@@ -36,6 +36,7 @@ pub(crate) struct Method<'a> {
     pub(crate) aliases: Vec<LitStr>,
     pub(crate) is_notification: bool,
     pub(crate) is_blocking: bool,
+    pub(crate) is_deprecated: bool,
     pub(crate) parameters: Vec<Parameter<'a>>,
     pub(crate) output: Output<'a>,
 }
@@ -50,7 +51,7 @@ pub(crate) enum Role {
     /// `cx: &Context`, which is not on the wire.
     Context,
     /// The whole `params` value.
-    Whole,
+    Whole(LitStr),
     /// One member of `params`.
     Argument {
         wire_name: LitStr,
@@ -128,6 +129,10 @@ impl<'a> Method<'a> {
             aliases: options.aliases,
             is_notification: options.notification.is_some(),
             is_blocking: options.blocking.is_some(),
+            is_deprecated: original
+                .attrs
+                .iter()
+                .any(|it| it.path().is_ident("deprecated")),
         }
     }
 
@@ -140,7 +145,7 @@ impl<'a> Method<'a> {
     pub(crate) fn whole(&self) -> Option<&Parameter<'a>> {
         self.parameters
             .iter()
-            .find(|parameter| matches!(parameter.role, Role::Whole))
+            .find(|parameter| matches!(parameter.role, Role::Whole(_)))
     }
 
     /// What the caller passes: everything but the context.
@@ -260,17 +265,19 @@ impl Role {
             }
             return Self::Context;
         }
-        let Some(params) = params else {
-            let wire_name = name.unwrap_or_else(|| rename.apply(ident));
-            return Self::Argument { wire_name, default };
-        };
-        if name.is_some() || default.is_some() {
+        if let Some(params) = &params
+            && (name.is_some() || default.is_some())
+        {
             errors.at(
                 params,
                 "`params` is the whole value: it has neither name nor default",
             );
         }
-        Self::Whole
+        let wire_name = name.unwrap_or_else(|| rename.apply(ident));
+        match params {
+            Some(_) => Self::Whole(wire_name),
+            None => Self::Argument { wire_name, default },
+        }
     }
 }
 

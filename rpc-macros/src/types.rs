@@ -15,18 +15,17 @@ pub(crate) fn is_context(ty: &Type) -> bool {
         if last_segment(&reference.elem).is_some_and(|segment| segment.ident == "Context"))
 }
 
-/// `&[u8]`, bytes that travel as a string, or an `Option` of it.
+/// `&[u8]`: bytes that travel as a string.
 pub(crate) fn is_bytes(ty: &Type) -> bool {
-    match option(ty).unwrap_or(ty) {
-        Type::Reference(TypeReference {
-            mutability: None,
-            elem,
-            ..
-        }) => {
-            matches!(&**elem, Type::Slice(slice) if is_ident(&slice.elem, "u8"))
-        }
-        _ => false,
-    }
+    let Type::Reference(TypeReference {
+        mutability: None,
+        elem,
+        ..
+    }) = ty
+    else {
+        return false;
+    };
+    matches!(&**elem, Type::Slice(slice) if is_ident(&slice.elem, "u8"))
 }
 
 /// `Cow<'_, str>`, which can borrow whatever it is sent.

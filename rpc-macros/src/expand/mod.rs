@@ -1,8 +1,11 @@
 //! From the tokens of a trait to those of its service.
 
 pub(crate) mod client;
+mod description;
+mod handle;
 pub(crate) mod server;
 pub(crate) mod trait_;
+mod wire;
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -52,7 +52,7 @@ pub struct CalculatorServer<__Service> {
     service: ::rpc_runtime::private::Arc<__Service>,
 }
 impl<__Service> CalculatorServer<__Service> {
-    /// Serves `service`.
+    ///A new one.
     pub fn new(service: __Service) -> Self {
         Self {
             service: ::rpc_runtime::private::Arc::new(service),
@@ -62,7 +62,7 @@ impl<__Service> CalculatorServer<__Service> {
 impl<__Service> ::rpc_runtime::private::Clone for CalculatorServer<__Service> {
     fn clone(&self) -> Self {
         Self {
-            service: ::rpc_runtime::private::Arc::clone(&self.service),
+            service: ::rpc_runtime::private::Clone::clone(&self.service),
         }
     }
 }
@@ -70,7 +70,7 @@ impl<__Service> ::rpc_runtime::private::Debug for CalculatorServer<__Service> {
     fn fmt(
         &self,
         f: &mut ::rpc_runtime::private::Formatter<'_>,
-    ) -> ::rpc_runtime::private::fmt::Result {
+    ) -> ::rpc_runtime::private::FmtResult {
         f.debug_struct("CalculatorServer").finish_non_exhaustive()
     }
 }
@@ -317,9 +317,9 @@ pub struct CalculatorClient {
     client: ::rpc_runtime::private::Client,
 }
 impl CalculatorClient {
-    /// Calls through `client`.
+    ///A new one.
     pub fn new(client: ::rpc_runtime::private::Client) -> Self {
-        Self { client }
+        Self { client: client }
     }
 }
 impl ::rpc_runtime::private::Clone for CalculatorClient {
@@ -333,7 +333,7 @@ impl ::rpc_runtime::private::Debug for CalculatorClient {
     fn fmt(
         &self,
         f: &mut ::rpc_runtime::private::Formatter<'_>,
-    ) -> ::rpc_runtime::private::fmt::Result {
+    ) -> ::rpc_runtime::private::FmtResult {
         f.debug_struct("CalculatorClient").finish_non_exhaustive()
     }
 }
