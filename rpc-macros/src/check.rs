@@ -42,7 +42,7 @@ fn contexts(method: &Method<'_>, errors: &mut Errors) {
     let contexts = method
         .parameters
         .iter()
-        .filter(|it| matches!(it.role, Role::Context));
+        .filter(|it| it.role == Role::Context);
     for second in contexts.skip(1) {
         errors.at(second.ty, "a call has one context");
     }
@@ -65,9 +65,7 @@ fn arguments(method: &Method<'_>, errors: &mut Errors) {
     }
     let mut names = Names::default();
     for parameter in method.arguments() {
-        if let Role::Argument { wire_name, .. } = &parameter.role {
-            names.add(wire_name, "this method", errors);
-        }
+        names.add(&parameter.wire_name, "this method", errors);
     }
 }
 

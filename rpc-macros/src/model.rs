@@ -44,19 +44,19 @@ pub(crate) struct Method<'a> {
 pub(crate) struct Parameter<'a> {
     pub(crate) ident: Ident,
     pub(crate) ty: &'a Type,
+    pub(crate) wire_name: LitStr,
     pub(crate) role: Role,
+    pub(crate) default: Option<DefaultValue>,
 }
 
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Role {
     /// `cx: &Context`, which is not on the wire.
     Context,
     /// The whole `params` value.
-    Whole(LitStr),
+    Whole,
     /// One member of `params`.
-    Argument {
-        wire_name: LitStr,
-        default: Option<DefaultValue>,
-    },
+    Argument,
 }
 
 pub(crate) enum Output<'a> {
@@ -139,20 +139,20 @@ impl<'a> Method<'a> {
     pub(crate) fn context(&self) -> Option<&Parameter<'a>> {
         self.parameters
             .iter()
-            .find(|parameter| matches!(parameter.role, Role::Context))
+            .find(|parameter| parameter.role == Role::Context)
     }
 
     pub(crate) fn whole(&self) -> Option<&Parameter<'a>> {
         self.parameters
             .iter()
-            .find(|parameter| matches!(parameter.role, Role::Whole(_)))
+            .find(|parameter| parameter.role == Role::Whole)
     }
 
     /// What the caller passes: everything but the context.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &Parameter<'a>> {
         self.parameters
             .iter()
-            .filter(|parameter| !matches!(parameter.role, Role::Context))
+            .filter(|parameter| parameter.role != Role::Context)
     }
 }
 
@@ -237,7 +237,9 @@ impl<'a> Parameter<'a> {
         let ty = &*original.ty;
         check_argument(ty, errors);
         Self {
-            role: Role::read(&ident, ty, options, rename, errors),
+            role: Role::read(ty, &options, errors),
+            wire_name: options.name.unwrap_or_else(|| rename.apply(&ident)),
+            default: options.default,
             ident,
             ty,
         }
@@ -245,38 +247,34 @@ impl<'a> Parameter<'a> {
 }
 
 impl Role {
-    fn read(
-        ident: &Ident,
-        ty: &Type,
-        options: ParameterOptions,
-        rename: Rename,
-        errors: &mut Errors,
-    ) -> Self {
+    fn read(ty: &Type, options: &ParameterOptions, errors: &mut Errors) -> Self {
         let ParameterOptions {
             name,
             default,
             params,
         } = options;
-        if types::is_context(ty) {
-            let keyword = default.map(|default| default.keyword).or(params);
-            let option = keyword.map(ToTokens::into_token_stream);
-            if let Some(option) = option.or(name.map(ToTokens::into_token_stream)) {
-                errors.at(option, "the context is not on the wire");
-            }
-            return Self::Context;
-        }
-        if let Some(params) = &params
-            && (name.is_some() || default.is_some())
-        {
-            errors.at(
-                params,
-                "`params` is the whole value: it has neither name nor default",
-            );
-        }
-        let wire_name = name.unwrap_or_else(|| rename.apply(ident));
+        let name = name.as_ref().map(ToTokens::to_token_stream);
+        let default = default
+            .as_ref()
+            .map(|default| default.keyword.to_token_stream());
         match params {
-            Some(_) => Self::Whole(wire_name),
-            None => Self::Argument { wire_name, default },
+            _ if types::is_context(ty) => {
+                let params = params.as_ref().map(ToTokens::to_token_stream);
+                if let Some(option) = name.or(default).or(params) {
+                    errors.at(option, "the context is not on the wire");
+                }
+                Self::Context
+            }
+            Some(_) => {
+                if let Some(option) = name.or(default) {
+                    errors.at(
+                        option,
+                        "`params` is the whole value, with no name and no default",
+                    );
+                }
+                Self::Whole
+            }
+            None => Self::Argument,
         }
     }
 }

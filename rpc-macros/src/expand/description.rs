@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 
 use super::generated;
-use crate::model::{Method, Output, Parameter, Role, Service};
+use crate::model::{Method, Output, Parameter, Service};
 use crate::types;
 
 pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
@@ -56,18 +56,15 @@ fn of_method(method: &Method<'_>, door: &TokenStream) -> TokenStream {
     }
 }
 
-fn of_parameter(parameter: &Parameter<'_>, door: &TokenStream) -> Option<TokenStream> {
+fn of_parameter(parameter: &Parameter<'_>, door: &TokenStream) -> TokenStream {
+    let name = &parameter.wire_name;
     let type_name = types::display(parameter.ty);
-    let (name, has_default) = match &parameter.role {
-        Role::Context => return None,
-        Role::Whole(name) => (name, false),
-        Role::Argument { wire_name, default } => (wire_name, default.is_some()),
-    };
-    Some(generated! {
+    let has_default = parameter.default.is_some();
+    generated! {
         #door::ParameterDescription {
             name: #name,
             type_name: #type_name,
             has_default: #has_default,
         }
-    })
+    }
 }

@@ -9,7 +9,7 @@ use syn::spanned::Spanned;
 use super::handle::Handle;
 use super::{description, generated, wire};
 use crate::generics;
-use crate::model::{Method, Output, Parameter, Role, Service};
+use crate::model::{Method, Output, Parameter, Service};
 
 pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
     let Service { original, door, .. } = service;
@@ -146,13 +146,7 @@ fn arguments(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
 }
 
 fn default(parameter: &Parameter<'_>, door: &TokenStream) -> Option<TokenStream> {
-    let Role::Argument {
-        default: Some(default),
-        ..
-    } = &parameter.role
-    else {
-        return None;
-    };
+    let default = parameter.default.as_ref()?;
     Some(match &default.expr {
         Some(expr) => generated!(.or(|| #expr)),
         None => {

@@ -2,22 +2,19 @@
 //! so that a type that cannot travel is one mistake, not two.
 
 use proc_macro2::{Span, TokenStream};
-use syn::{Lifetime, LitStr, Type};
+use syn::{Lifetime, Type};
 
 use super::generated;
-use crate::model::{Output, Parameter, Role, Service};
+use crate::model::{Output, Parameter, Service};
 use crate::types;
 
-/// A parameter: its name and its type. The context is none.
-pub(crate) fn argument(parameter: &Parameter<'_>, door: &TokenStream) -> Option<TokenStream> {
-    match &parameter.role {
-        Role::Context => None,
-        Role::Whole(name) => Some(named(name, parameter.ty, door)),
-        Role::Argument { wire_name, .. } => Some(named(wire_name, parameter.ty, door)),
-    }
-}
-
-fn named(name: &LitStr, ty: &Type, door: &TokenStream) -> TokenStream {
+/// A parameter: its name and its type.
+pub(crate) fn argument(parameter: &Parameter<'_>, door: &TokenStream) -> TokenStream {
+    let Parameter {
+        wire_name: name,
+        ty,
+        ..
+    } = parameter;
     match types::option(ty) {
         None if types::is_borrowed_cow(ty) => {
             generated!(#door::arg::<&str>(#name).map(#door::Cow::Borrowed))
@@ -68,7 +65,6 @@ fn argument_bound(ty: &Type, door: &TokenStream) -> TokenStream {
 }
 
 fn returned_bound(ty: &Type, door: &TokenStream) -> TokenStream {
-    let owned = types::owned(ty, door);
     let lifetime = Lifetime::new("'__out", Span::mixed_site());
     let ty = types::with_lifetime(ty, &lifetime);
     generated!(for<#lifetime> #ty: #door::Returned)
