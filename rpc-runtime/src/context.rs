@@ -81,12 +81,14 @@ impl Context {
 
     /// How long the caller will still wait, if it said so.
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// The request's metadata of this name: trace context, authorization and the like.
     pub fn meta(&self, name: &str) -> Option<&str> {
-        self.metadata().find_map(|(key, value)| (key == name).then_some(value))
+        self.metadata()
+            .find_map(|(key, value)| (key == name).then_some(value))
     }
 
     /// All of the request's metadata.
@@ -98,7 +100,11 @@ impl Context {
     ///
     /// The future of a cancelled call is dropped, so a handler that only awaits needs no token.
     pub fn cancellation(&self) -> Cancellation {
-        Cancellation(self.cancellation.get_or_init(CancellationToken::new).clone())
+        Cancellation(
+            self.cancellation
+                .get_or_init(CancellationToken::new)
+                .clone(),
+        )
     }
 
     /// Values that live as long as the connection: a login, a rate, a cache.
@@ -179,7 +185,10 @@ impl Meta {
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut start = 0;
         self.ends.iter().filter_map(move |&(name_end, value_end)| {
-            let pair = (self.text.get(start..name_end)?, self.text.get(name_end..value_end)?);
+            let pair = (
+                self.text.get(start..name_end)?,
+                self.text.get(name_end..value_end)?,
+            );
             start = value_end;
             Some(pair)
         })

@@ -3,6 +3,9 @@
 /// How many levels of arrays and objects a message may nest.
 pub(crate) const DEPTH: usize = 64;
 
+/// How many levels a reply may nest: twice as many, for what the server adds around its data.
+pub(crate) const REPLY_DEPTH: usize = 128;
+
 /// Bytes that a buffer may keep from one message to the next.
 pub(crate) const RETAINED: usize = 64 << 10;
 

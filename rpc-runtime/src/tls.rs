@@ -43,7 +43,10 @@ impl Identity {
         let signed = rcgen::generate_simple_self_signed(names)
             .map_err(|error| IdentityError::Names(error.to_string()))?;
         let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
-        Ok(Self { chain: vec![signed.cert.der().clone()], key })
+        Ok(Self {
+            chain: vec![signed.cert.der().clone()],
+            key,
+        })
     }
 
     /// The certificate chain, the server's own first, and the private key (PKCS #8, PKCS #1 or SEC 1) of two PEM files.
@@ -70,7 +73,12 @@ impl Identity {
 
     /// The server's own certificate, to give to clients.
     pub fn certificate(&self) -> Certificate {
-        Certificate(self.chain.first().cloned().unwrap_or_else(|| Vec::new().into()))
+        Certificate(
+            self.chain
+                .first()
+                .cloned()
+                .unwrap_or_else(|| Vec::new().into()),
+        )
     }
 
     pub(crate) fn server_config(self) -> Result<rustls::ServerConfig, rustls::Error> {
@@ -83,14 +91,19 @@ impl Identity {
 
 impl Clone for Identity {
     fn clone(&self) -> Self {
-        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+        }
     }
 }
 
 /// Shows the certificate's fingerprint and never the key.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("certificate", &self.certificate()).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("certificate", &self.certificate())
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +120,10 @@ impl Certificate {
     /// The certificate in PEM, as [`Trust::pem_file`] and other tools read it.
     pub fn to_pem(&self) -> String {
         let pem = pem::Pem::new("CERTIFICATE", self.der());
-        pem::encode_config(&pem, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
+        pem::encode_config(
+            &pem,
+            pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+        )
     }
 
     /// The SHA-256 of the DER, as [`Trust::sha256`] takes it.
@@ -119,19 +135,27 @@ impl Certificate {
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
-        self.sha256().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.sha256()
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     let mut sha256 = [0; 32];
-    sha256.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    sha256
+        .iter_mut()
+        .zip(digest.as_ref())
+        .for_each(|(to, from)| *to = *from);
     sha256
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PemError> {
-    std::fs::read(path).map_err(|source| PemError::File { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| PemError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
@@ -231,13 +255,19 @@ impl Trust {
     fn verifier(self) -> Result<Verifier, TrustError> {
         let anchors = match self.0 {
             Anchor::Sha256(pin) => {
-                return Ok(Verifier { checked: Checked::Pin(pin), verdict: Verdict::default() });
+                return Ok(Verifier {
+                    checked: Checked::Pin(pin),
+                    verdict: Verdict::default(),
+                });
             }
             Anchor::Certificates(certificates) => certificates,
             Anchor::System => rustls_native_certs::load_native_certs().certs,
         };
         let inner = anchored(anchors)?;
-        Ok(Verifier { checked: Checked::Anchors(inner), verdict: Verdict::default() })
+        Ok(Verifier {
+            checked: Checked::Anchors(inner),
+            verdict: Verdict::default(),
+        })
     }
 
     /// A configuration for one connection, and where its verdict on the server's certificate will stand.
@@ -377,7 +407,9 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 

@@ -87,7 +87,7 @@ pub(crate) fn body(method: &Method<'_>, door: &TokenStream) -> TokenStream {
     let name = &method.wire_name;
     let params = params(method, door);
     let send = match method.is_notification {
-        true => generated!(notify(&METHOD, #params)),
+        true => generated!(invoke_notification(&METHOD, #params)),
         false => generated!(invoke(&METHOD, #params)),
     };
     generated! {

@@ -407,7 +407,7 @@ impl CalculatorClient {
         static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(
             "calc.log",
         );
-        self.client.notify(&METHOD, (::rpc_runtime::private::send(&line),))
+        self.client.invoke_notification(&METHOD, (::rpc_runtime::private::send(&line),))
     }
     pub fn digest(&self, text: &str) -> ::rpc_runtime::private::Call<String> {
         static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(

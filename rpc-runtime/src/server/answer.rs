@@ -29,12 +29,20 @@ pub(super) struct Call<'t, 'de> {
 
 impl<'t, 'de> Call<'t, 'de> {
     pub(super) fn new(request: Request<'t, 'de>, method: u32) -> Self {
-        let timeout = request.timeout.map(Duration::from_millis).filter(|timeout| *timeout < FAR);
-        Self { request, method, deadline: timeout.map(|timeout| Instant::now() + timeout) }
+        let timeout = request
+            .timeout
+            .map(Duration::from_millis)
+            .filter(|timeout| *timeout < FAR);
+        Self {
+            request,
+            method,
+            deadline: timeout.map(|timeout| Instant::now() + timeout),
+        }
     }
 
     fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+        self.deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
     }
 }
 

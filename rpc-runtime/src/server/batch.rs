@@ -44,7 +44,9 @@ impl Scratch {
         if self.out.capacity() > limit {
             self.out = Vec::new();
         }
-        self.desks.iter_mut().for_each(|desk| desk.reply.shrink(limit));
+        self.desks
+            .iter_mut()
+            .for_each(|desk| desk.reply.shrink(limit));
     }
 
     /// Takes an entry's reply into the array.
@@ -122,7 +124,14 @@ async fn run<R: Router>(
     call: Call<'_, '_>,
     permit: Option<Permit>,
 ) -> Box<Desk> {
-    answer(connection.router(), &lane.calls, call, &mut desk.context, &mut desk.reply).await;
+    answer(
+        connection.router(),
+        &lane.calls,
+        call,
+        &mut desk.context,
+        &mut desk.reply,
+    )
+    .await;
     drop(permit);
     desk
 }
@@ -140,7 +149,9 @@ async fn poll_newest<F: Future>(
 ) -> Option<F::Output> {
     poll_fn(|cx| {
         if let Some(newest) = boxed.last_mut() {
-            let Poll::Ready(done) = newest.as_mut().poll(cx) else { return Poll::Ready(None) };
+            let Poll::Ready(done) = newest.as_mut().poll(cx) else {
+                return Poll::Ready(None);
+            };
             boxed.pop();
             return Poll::Ready(Some(done));
         }
@@ -150,10 +161,7 @@ async fn poll_newest<F: Future>(
 }
 
 /// Waits for the next entry that is done.
-async fn next_done<F: Future>(
-    mut first: First<'_, F>,
-    boxed: &mut Vec<Pin<Box<F>>>,
-) -> F::Output {
+async fn next_done<F: Future>(mut first: First<'_, F>, boxed: &mut Vec<Pin<Box<F>>>) -> F::Output {
     poll_fn(|cx| {
         if let Some(done) = poll_first(first.as_mut(), cx) {
             return Poll::Ready(done);
@@ -170,7 +178,9 @@ async fn next_done<F: Future>(
 }
 
 fn poll_first<F: Future>(mut first: First<'_, F>, cx: &mut TaskContext<'_>) -> Option<F::Output> {
-    let Poll::Ready(done) = first.as_mut().as_pin_mut()?.poll(cx) else { return None };
+    let Poll::Ready(done) = first.as_mut().as_pin_mut()?.poll(cx) else {
+        return None;
+    };
     first.set(None);
     Some(done)
 }

@@ -64,7 +64,11 @@ impl Calls {
 
     fn cancel_where(&self, matches: impl Fn(&Place) -> bool) {
         let mut table = self.table();
-        for place in table.places.iter_mut().filter(|place| place.taken && matches(place)) {
+        for place in table
+            .places
+            .iter_mut()
+            .filter(|place| place.taken && matches(place))
+        {
             place.cancelled = true;
             place.waker.take().into_iter().for_each(Waker::wake);
         }

@@ -50,7 +50,10 @@ impl<R: Router> Connection<R> {
         let peer = transport.remote_address();
         let calls = Arc::new(Semaphore::new(shared.limits.calls_per_connection));
         let connection = Arc::new(Self {
-            context: Arc::new(ConnectionContext { peer, ..Default::default() }),
+            context: Arc::new(ConnectionContext {
+                peer,
+                ..Default::default()
+            }),
             calls,
             lanes: Mutex::default(),
             spare: Mutex::default(),
@@ -88,13 +91,20 @@ impl<R: Router> Connection<R> {
     fn open(self: &Arc<Self>, send: Option<SendStream>, recv: RecvStream) {
         let lane = Lane::new(send);
         self.lanes().push(Arc::clone(&lane));
-        let reader = Reader { recv, framer: Framer::new(self.limits().request) };
+        let reader = Reader {
+            recv,
+            framer: Framer::new(self.limits().request),
+        };
         Worker::start(Arc::clone(self), lane, reader);
     }
 
     /// Lets what runs end and be answered, refuses what comes, and closes.
     async fn drain(&self) {
-        let all = self.limits().calls_per_connection.try_into().unwrap_or(u32::MAX);
+        let all = self
+            .limits()
+            .calls_per_connection
+            .try_into()
+            .unwrap_or(u32::MAX);
         let idle = self.calls.acquire_many(all).await;
         // Whoever waits for a permit is refused now.
         self.calls.close();
@@ -158,7 +168,11 @@ impl<R: Router> Connection<R> {
 
     /// Buffers for a new worker.
     pub(super) fn scratch(&self) -> Scratch {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = self
+            .spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         spare.unwrap_or_else(|| Scratch::new(self.limits(), Arc::clone(&self.context)))
     }
 

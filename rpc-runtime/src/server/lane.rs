@@ -63,7 +63,12 @@ impl Lane {
     pub(super) fn new(send: Option<SendStream>) -> Arc<Self> {
         let way_back = send.is_some();
         let stopped = send.as_ref().map(SendStream::stopped);
-        let state = State { send, stopped, busy: 1, ..State::default() };
+        let state = State {
+            send,
+            stopped,
+            busy: 1,
+            ..State::default()
+        };
         Arc::new(Self {
             state: Mutex::new(state),
             calls: Calls::default(),
@@ -87,7 +92,9 @@ impl Lane {
     pub(super) fn hand_on(&self, reader: Reader) -> Option<Reader> {
         let mut state = self.state();
         state.busy += 1;
-        let Some(seat) = state.idle.pop() else { return Some(reader) };
+        let Some(seat) = state.idle.pop() else {
+            return Some(reader);
+        };
         state.seats[seat].reader = Some(reader);
         let waker = state.seats[seat].waker.take();
         drop(state);
@@ -246,7 +253,9 @@ impl Lane {
 
 impl State {
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(stopped) = &mut self.stopped else { return Poll::Pending };
+        let Some(stopped) = &mut self.stopped else {
+            return Poll::Pending;
+        };
         let polled = stopped.as_mut().poll(cx);
         if polled.is_ready() {
             self.stopped = None;

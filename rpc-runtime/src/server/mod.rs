@@ -74,7 +74,11 @@ pub struct Server {
 impl Server {
     /// Starts building a server that proves itself to clients with `identity`.
     pub fn builder(identity: Identity) -> ServerBuilder {
-        ServerBuilder { identity, limits: Limits::default(), router: () }
+        ServerBuilder {
+            identity,
+            limits: Limits::default(),
+            router: (),
+        }
     }
 
     /// The address that the server listens on; of use when it was bound to port 0.
@@ -106,7 +110,9 @@ impl Server {
             self.handle.connections.spawn(async move {
                 match tokio::time::timeout(HANDSHAKE, incoming.handshake()).await {
                     Ok(Ok(connection)) => {
-                        acceptor.serve(transport::Connection::Quic(connection)).await;
+                        acceptor
+                            .serve(transport::Connection::Quic(connection))
+                            .await;
                     }
                     Ok(Err(lost)) => tracing::debug!(%lost, "handshake failed"),
                     Err(_) => tracing::debug!("handshake took too long"),
@@ -154,7 +160,9 @@ impl ServerHandle {
     pub async fn shutdown(&self, limit: Duration) -> bool {
         self.draining.send_replace(true);
         self.connections.close();
-        let drained = tokio::time::timeout(limit, self.connections.wait()).await.is_ok();
+        let drained = tokio::time::timeout(limit, self.connections.wait())
+            .await
+            .is_ok();
         self.listener.close(close::SHUTDOWN, "shutting down");
         let _ = tokio::time::timeout(GOODBYE, self.listener.idle()).await;
         self.done.send_replace(true);
@@ -174,8 +182,16 @@ pub struct ServerBuilder<R = ()> {
 impl<R: Router> ServerBuilder<R> {
     /// Adds a service. All services of a server share its address and its connections.
     pub fn service<S: Service>(self, service: S) -> ServerBuilder<(R, S)> {
-        let Self { identity, limits, router } = self;
-        ServerBuilder { identity, limits, router: (router, service) }
+        let Self {
+            identity,
+            limits,
+            router,
+        } = self;
+        ServerBuilder {
+            identity,
+            limits,
+            router: (router, service),
+        }
     }
 
     /// Sets what the server takes from its clients.
@@ -196,9 +212,16 @@ impl<R: Router> ServerBuilder<R> {
         }
         let address = address
             .to_socket_addrs()
-            .and_then(|mut found| found.next().ok_or(std::io::ErrorKind::AddrNotAvailable.into()))
+            .and_then(|mut found| {
+                found
+                    .next()
+                    .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
+            })
             .map_err(BindError::Address)?;
-        let tls = self.identity.server_config().map_err(|error| BindError::Identity(error.to_string()))?;
+        let tls = self
+            .identity
+            .server_config()
+            .map_err(|error| BindError::Identity(error.to_string()))?;
         let listener = Listener::bind(address, tls).map_err(BindError::Address)?;
         let draining = watch::Sender::new(false);
         let shared = Shared::new(self.router, self.limits, draining.subscribe());
@@ -208,19 +231,31 @@ impl<R: Router> ServerBuilder<R> {
             draining,
             done: watch::Sender::new(false),
         };
-        Ok(Server { listener, handle, acceptor: Arc::new(Acceptor(Arc::new(shared))) })
+        Ok(Server {
+            listener,
+            handle,
+            acceptor: Arc::new(Acceptor(Arc::new(shared))),
+        })
     }
 }
 
 impl<R> Shared<R> {
     fn new(router: R, limits: Limits, draining: watch::Receiver<bool>) -> Self {
         let calls = Arc::new(Semaphore::new(limits.calls));
-        Self { router, limits, calls, draining }
+        Self {
+            router,
+            limits,
+            calls,
+            draining,
+        }
     }
 }
 
 /// Serves one end of a connection in memory.
-pub(crate) async fn serve_locally<S: Service>(service: S, connection: transport::memory::Connection) {
+pub(crate) async fn serve_locally<S: Service>(
+    service: S,
+    connection: transport::memory::Connection,
+) {
     // Nobody shuts down what has no address: the sender stays until the connection ends.
     let draining = watch::Sender::new(false);
     let shared = Shared::new(((), service), Limits::default(), draining.subscribe());
@@ -229,13 +264,19 @@ pub(crate) async fn serve_locally<S: Service>(service: S, connection: transport:
 
 /// What a server does with a connection, whatever its services: here the list in the type ends.
 trait Accept: Send + Sync {
-    fn serve(&self, connection: transport::Connection) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn serve(
+        &self,
+        connection: transport::Connection,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 struct Acceptor<R>(Arc<Shared<R>>);
 
 impl<R: Router> Accept for Acceptor<R> {
-    fn serve(&self, connection: transport::Connection) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn serve(
+        &self,
+        connection: transport::Connection,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(Connection::serve(Arc::clone(&self.0), connection))
     }
 }

@@ -27,7 +27,6 @@ pub(super) struct Scratch {
     context: Context,
     batch: batch::Scratch,
     depth: usize,
-    limit: usize,
 }
 
 impl Scratch {
@@ -39,7 +38,6 @@ impl Scratch {
             context: Context::new(connection),
             batch: batch::Scratch::default(),
             depth: limits.depth,
-            limit: limits.reply,
         }
     }
 
@@ -68,7 +66,15 @@ impl<R: Router> Worker<R> {
     pub(super) fn start(connection: Arc<Connection<R>>, lane: Arc<Lane>, reader: Reader) {
         let seat = lane.sit();
         let scratch = connection.scratch();
-        tokio::spawn(Self { connection, lane, seat, scratch }.run(reader));
+        tokio::spawn(
+            Self {
+                connection,
+                lane,
+                seat,
+                scratch,
+            }
+            .run(reader),
+        );
     }
 
     async fn run(mut self, reader: Reader) {
@@ -145,8 +151,20 @@ impl<R: Router> Worker<R> {
     }
 
     async fn serve(&mut self, turn: &mut Option<Reader>, permit: &mut Option<Permit>) {
-        let Self { connection, lane, scratch, .. } = self;
-        let Scratch { message, parser, reply, context, batch, .. } = scratch;
+        let Self {
+            connection,
+            lane,
+            scratch,
+            ..
+        } = self;
+        let Scratch {
+            message,
+            parser,
+            reply,
+            context,
+            batch,
+            ..
+        } = scratch;
         let Ok(document) = parser.parse(message) else {
             reply.begin(Some(Id::Null));
             reply.refuse(Refusal::Parse);
@@ -227,7 +245,9 @@ impl<R: Router> Connection<R> {
                     self.cancel(lane, id);
                     reply.settle();
                 }
-                None => reply.refuse(Refusal::InvalidParams("`rpc.cancel` takes the id of a call")),
+                None => reply.refuse(Refusal::InvalidParams(
+                    "`rpc.cancel` takes the id of a call",
+                )),
             },
             name => match R::find(name) {
                 None => reply.refuse(Refusal::MethodNotFound),

@@ -15,7 +15,10 @@ const WINDOW: usize = 256 << 10;
 /// Two ends of one connection.
 pub(crate) fn pair() -> (Connection, Connection) {
     let shared = Arc::new(Mutex::new(Shared::default()));
-    let end = |side| Connection { shared: Arc::clone(&shared), side };
+    let end = |side| Connection {
+        shared: Arc::clone(&shared),
+        side,
+    };
     (end(Side::Client), end(Side::Server))
 }
 
@@ -96,8 +99,17 @@ impl Shared {
         let pipe = Arc::new(Mutex::new(Pipe::default()));
         self.pipes.retain(|pipe| pipe.strong_count() > 0);
         self.pipes.push(Arc::downgrade(&pipe));
-        let send = SendStream { pipe: Arc::clone(&pipe), side: from };
-        (send, RecvStream { pipe, side: from.other() })
+        let send = SendStream {
+            pipe: Arc::clone(&pipe),
+            side: from,
+        };
+        (
+            send,
+            RecvStream {
+                pipe,
+                side: from.other(),
+            },
+        )
     }
 }
 
@@ -118,7 +130,10 @@ impl Connection {
         self.open(|shared| {
             let (send, their_recv) = shared.pipe(self.side);
             let (their_send, recv) = shared.pipe(self.side.other());
-            shared.inbox(self.side.other()).bi.push_back((their_send, their_recv));
+            shared
+                .inbox(self.side.other())
+                .bi
+                .push_back((their_send, their_recv));
             (send, recv)
         })
     }
@@ -144,7 +159,11 @@ impl Connection {
             if let Some(lost) = shared.lost(self.side) {
                 return Poll::Ready(Err(lost));
             }
-            if !shared.watchers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            if !shared
+                .watchers
+                .iter()
+                .any(|waker| waker.will_wake(cx.waker()))
+            {
                 shared.watchers.push(cx.waker().clone());
             }
             Poll::Pending
@@ -172,7 +191,11 @@ impl Connection {
         if shared.closed.is_some() {
             return;
         }
-        shared.closed = Some(Closed { by: self.side, code, reason: reason.to_owned() });
+        shared.closed = Some(Closed {
+            by: self.side,
+            code,
+            reason: reason.to_owned(),
+        });
         for pipe in shared.pipes.iter().filter_map(std::sync::Weak::upgrade) {
             let mut pipe = lock(&pipe);
             pipe.lost = Some((self.side, code, reason.to_owned()));
@@ -212,7 +235,10 @@ impl Pipe {
         Some(StreamLost::Connection(if *by == side {
             ConnectionLost::ClosedHere
         } else {
-            ConnectionLost::ClosedByPeer { code: (*code).into(), reason: reason.clone() }
+            ConnectionLost::ClosedByPeer {
+                code: (*code).into(),
+                reason: reason.clone(),
+            }
         }))
     }
 
@@ -305,8 +331,14 @@ impl RecvStream {
             }
             if let Some(chunk) = pipe.chunks.pop_front() {
                 pipe.bytes -= chunk.len();
-                let wake = if pipe.is_over() { pipe.watcher.take() } else { None };
-                wake.into_iter().chain(pipe.writer.take()).for_each(Waker::wake);
+                let wake = if pipe.is_over() {
+                    pipe.watcher.take()
+                } else {
+                    None
+                };
+                wake.into_iter()
+                    .chain(pipe.writer.take())
+                    .for_each(Waker::wake);
                 return Poll::Ready(Ok(Some(chunk)));
             }
             if pipe.finished {
@@ -320,16 +352,12 @@ impl RecvStream {
         })
         .await
     }
-
-    pub(crate) fn stop(&mut self, code: u32) {
-        let mut pipe = lock(&self.pipe);
-        pipe.stopped.get_or_insert(code);
-        pipe.wake();
-    }
 }
 
 impl Drop for RecvStream {
     fn drop(&mut self) {
-        self.stop(close::CANCELLED);
+        let mut pipe = lock(&self.pipe);
+        pipe.stopped.get_or_insert(close::CANCELLED);
+        pipe.wake();
     }
 }

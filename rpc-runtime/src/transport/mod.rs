@@ -48,7 +48,11 @@ pub enum ConnectionLost {
 }
 
 fn reason_suffix(reason: &str) -> String {
-    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    }
 }
 
 /// Why a stream moves no more bytes.
@@ -60,6 +64,16 @@ pub(crate) enum StreamLost {
     Stopped(u64),
     #[error(transparent)]
     Connection(#[from] ConnectionLost),
+}
+
+/// For whom the stream was all there is of the connection.
+impl From<StreamLost> for ConnectionLost {
+    fn from(lost: StreamLost) -> Self {
+        match lost {
+            StreamLost::Connection(reason) => reason,
+            lost => Self::Transport(lost.to_string()),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -131,9 +145,7 @@ fn quic_pair((send, recv): (quic::SendStream, quic::RecvStream)) -> (SendStream,
     (SendStream::Quic(send), RecvStream::Quic(recv))
 }
 
-fn memory_pair(
-    (send, recv): (memory::SendStream, memory::RecvStream),
-) -> (SendStream, RecvStream) {
+fn memory_pair((send, recv): (memory::SendStream, memory::RecvStream)) -> (SendStream, RecvStream) {
     (SendStream::Memory(send), RecvStream::Memory(recv))
 }
 
@@ -180,10 +192,5 @@ impl RecvStream {
     /// The next bytes in order; `None` at the end. Cancel safe.
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
         either!(self, inner => inner.read_chunk().await)
-    }
-
-    /// Tells the other side that no more is wanted.
-    pub(crate) fn stop(&mut self, code: u32) {
-        either!(self, inner => inner.stop(code));
     }
 }

@@ -78,7 +78,9 @@ impl Listener {
 
 impl Incoming {
     pub(crate) async fn handshake(self) -> Result<Connection, ConnectionLost> {
-        Ok(Connection(self.0.accept().map_err(lost)?.await.map_err(lost)?))
+        Ok(Connection(
+            self.0.accept().map_err(lost)?.await.map_err(lost)?,
+        ))
     }
 
     pub(crate) fn refuse(self) {
@@ -113,13 +115,16 @@ pub(crate) async fn connect(
         SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let endpoint = quinn::Endpoint::client(any).map_err(HandshakeError::Socket)?;
-    let connecting =
-        endpoint.connect_with(config, address, server_name).map_err(|error| match error {
+    let connecting = endpoint
+        .connect_with(config, address, server_name)
+        .map_err(|error| match error {
             quinn::ConnectError::InvalidServerName(_) => HandshakeError::Name,
             error => HandshakeError::Socket(std::io::Error::other(error)),
         })?;
     let connection = connecting.await.map_err(handshake_error)?;
-    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    let data = connection
+        .handshake_data()
+        .and_then(|data| data.downcast::<HandshakeData>().ok());
     if data.and_then(|data| data.protocol).as_deref() != Some(ALPN) {
         connection.close(close::DONE.into(), b"");
         return Err(HandshakeError::Alpn);
@@ -144,7 +149,9 @@ fn lost(error: ConnectionError) -> ConnectionLost {
     match error {
         ConnectionError::ApplicationClosed(close) => ConnectionLost::ClosedByPeer {
             code: close.error_code.into_inner(),
-            reason: String::from_utf8_lossy(&close.reason).escape_debug().to_string(),
+            reason: String::from_utf8_lossy(&close.reason)
+                .escape_debug()
+                .to_string(),
         },
         ConnectionError::LocallyClosed => ConnectionLost::ClosedHere,
         ConnectionError::TimedOut => ConnectionLost::TimedOut,
@@ -195,13 +202,16 @@ pub(crate) struct SendStream(quinn::SendStream);
 
 impl SendStream {
     pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
-        self.0.write_chunk(chunk).await.map_err(|error| match error {
-            WriteError::Stopped(code) => StreamLost::Stopped(code.into_inner()),
-            WriteError::ConnectionLost(error) => lost(error).into(),
-            WriteError::ClosedStream | WriteError::ZeroRttRejected => {
-                StreamLost::Stopped(close::CANCELLED.into())
-            }
-        })
+        self.0
+            .write_chunk(chunk)
+            .await
+            .map_err(|error| match error {
+                WriteError::Stopped(code) => StreamLost::Stopped(code.into_inner()),
+                WriteError::ConnectionLost(error) => lost(error).into(),
+                WriteError::ClosedStream | WriteError::ZeroRttRejected => {
+                    StreamLost::Stopped(close::CANCELLED.into())
+                }
+            })
     }
 
     pub(crate) fn finish(&mut self) {
@@ -240,7 +250,12 @@ pub(crate) struct RecvStream {
 
 impl RecvStream {
     fn new(stream: quinn::RecvStream) -> Self {
-        Self { stream, chunks: Default::default(), next: 0, filled: 0 }
+        Self {
+            stream,
+            chunks: Default::default(),
+            next: 0,
+            filled: 0,
+        }
     }
 
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
@@ -259,9 +274,11 @@ impl RecvStream {
         self.next += 1;
         Ok(chunk)
     }
+}
 
-    pub(crate) fn stop(&mut self, code: u32) {
+impl Drop for RecvStream {
+    fn drop(&mut self) {
         // A stream that was read to its end has nothing to stop.
-        let _ = self.stream.stop(code.into());
+        let _ = self.stream.stop(close::CANCELLED.into());
     }
 }

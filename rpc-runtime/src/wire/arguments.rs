@@ -63,17 +63,24 @@ pub struct Params<'t, 'de> {
 
 impl<'t, 'de> Params<'t, 'de> {
     pub(crate) fn new(value: Option<Value<'t, 'de>>) -> Self {
-        Self { value, lenient: false }
+        Self {
+            value,
+            lenient: false,
+        }
     }
 
     /// The same, with surplus positions and unknown names ignored.
     pub(crate) fn lenient(self) -> Self {
-        Self { lenient: true, ..self }
+        Self {
+            lenient: true,
+            ..self
+        }
     }
 
     /// The same as JSON text, for a thread that cannot borrow the request.
     pub(crate) fn to_json(self) -> Option<Vec<u8>> {
-        self.value.map(|value| serde_json::to_vec(&value).unwrap_or_default())
+        self.value
+            .map(|value| serde_json::to_vec(&value).unwrap_or_default())
     }
 
     /// All of `params` as one value.
@@ -113,7 +120,10 @@ pub trait Parameter<'de> {
 
 /// A parameter of type `T`. One that may be absent (`Option`, say) is what serde makes of a missing field.
 pub fn arg<'de, T: Argument<'de>>(name: &'static str) -> Arg<T> {
-    Arg { name, marker: PhantomData }
+    Arg {
+        name,
+        marker: PhantomData,
+    }
 }
 
 /// What [`arg`] makes.
@@ -126,12 +136,18 @@ pub struct Arg<T> {
 impl<T> Arg<T> {
     /// With a default for when it is missing.
     pub fn or<F: FnOnce() -> T>(self, default: F) -> OrDefault<Self, F> {
-        OrDefault { parameter: self, default }
+        OrDefault {
+            parameter: self,
+            default,
+        }
     }
 
     /// Converted after it was read.
     pub fn map<U>(self, convert: fn(T) -> U) -> Mapped<Self, T, U> {
-        Mapped { parameter: self, convert }
+        Mapped {
+            parameter: self,
+            convert,
+        }
     }
 }
 
@@ -184,7 +200,10 @@ pub struct Mapped<P, T, U> {
 impl<P, T, U> Mapped<P, T, U> {
     /// With a default for when it is missing.
     pub fn or<F: FnOnce() -> U>(self, default: F) -> OrDefault<Self, F> {
-        OrDefault { parameter: self, default }
+        OrDefault {
+            parameter: self,
+            default,
+        }
     }
 }
 
@@ -209,9 +228,14 @@ fn decode<'de, P: Parameter<'de>>(parameter: &P, value: Value<'_, 'de>) -> Resul
     parameter.decode(value).map_err(mismatch)
 }
 
-fn settle<'de, P: Parameter<'de>>(parameter: P, value: Option<P::Value>) -> Result<P::Value, Fault> {
+fn settle<'de, P: Parameter<'de>>(
+    parameter: P,
+    value: Option<P::Value>,
+) -> Result<P::Value, Fault> {
     let name = parameter.name();
-    value.or_else(|| parameter.missing()).ok_or(Fault(FaultKind::Missing(name)))
+    value
+        .or_else(|| parameter.missing())
+        .ok_or(Fault(FaultKind::Missing(name)))
 }
 
 macro_rules! tuples {

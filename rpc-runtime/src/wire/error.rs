@@ -75,7 +75,10 @@ pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<()
         let _ = serde::Serializer::collect_str(&mut serde_json::Serializer::new(out), error);
     });
     let mut failed = false;
-    error.write_data(DataWriter { out, failed: &mut failed });
+    error.write_data(DataWriter {
+        out,
+        failed: &mut failed,
+    });
     out.extend_from_slice(b"}}");
     if failed { Err(Unwritable) } else { Ok(()) }
 }
@@ -104,7 +107,10 @@ impl<'a> DataWriter<'a> {
     /// An object; its fields follow.
     pub fn object(self) -> ObjectWriter<'a> {
         self.out.extend_from_slice(DATA);
-        ObjectWriter { data: self, next: b'{' }
+        ObjectWriter {
+            data: self,
+            next: b'{',
+        }
     }
 
     fn raw(self, json: &str) {
@@ -189,7 +195,11 @@ pub struct ErrorObject {
 impl ErrorObject {
     /// An error without data.
     pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), data: None }
+        Self {
+            code,
+            message: message.into(),
+            data: None,
+        }
     }
 
     /// The same error with data. Data that serde cannot write is left out.
@@ -212,7 +222,7 @@ impl ErrorObject {
     /// The data as a `T`, if there is some and it is one.
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
         let mut json = self.data.as_deref()?.as_bytes().to_vec();
-        let mut parser = Parser::new(crate::limits::DEPTH);
+        let mut parser = Parser::new(crate::limits::REPLY_DEPTH);
         let document = parser.parse(&mut json).ok()?;
         T::deserialize(document.root()).ok()
     }
@@ -223,7 +233,11 @@ impl ErrorObject {
     }
 
     pub(crate) fn received(code: i64, message: &str, data: ErrorData<'_, '_>) -> Self {
-        Self { code, message: Cow::Owned(message.to_owned()), data: data.to_json() }
+        Self {
+            code,
+            message: Cow::Owned(message.to_owned()),
+            data: data.to_json(),
+        }
     }
 }
 

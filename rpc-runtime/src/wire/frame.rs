@@ -24,7 +24,11 @@ pub(crate) struct Framer {
 
 impl Framer {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { chunk: Bytes::new(), limit, skipping: false }
+        Self {
+            chunk: Bytes::new(),
+            limit,
+            skipping: false,
+        }
     }
 
     /// Takes the next bytes of the stream. The previous ones must be used up: [`Framer::cut`] said [`Cut::Partial`].
@@ -37,7 +41,9 @@ impl Framer {
     pub(crate) fn cut(&mut self, message: &mut Vec<u8>) -> Cut {
         loop {
             let end = memchr(b'\n', &self.chunk);
-            let line = end.and_then(|end| self.chunk.get(..end)).unwrap_or(&self.chunk);
+            let line = end
+                .and_then(|end| self.chunk.get(..end))
+                .unwrap_or(&self.chunk);
             if !self.skipping {
                 let room = self.limit.saturating_sub(message.len());
                 self.skipping = line.len() > room;
@@ -124,7 +130,14 @@ mod tests {
     #[test]
     fn a_message_at_the_limit_passes_and_one_past_it_is_skipped() {
         let cuts = messages(&[b"123456789\n1234567890\n[1]\n"], 9);
-        assert_eq!(cuts, [whole("123456789"), (Cut::TooLarge, "123456789".into()), whole("[1]")]);
+        assert_eq!(
+            cuts,
+            [
+                whole("123456789"),
+                (Cut::TooLarge, "123456789".into()),
+                whole("[1]")
+            ]
+        );
     }
 
     #[test]

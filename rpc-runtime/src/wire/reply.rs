@@ -33,7 +33,12 @@ pub struct Reply {
 
 impl Reply {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { out: Vec::new(), body: 0, wanted: false, limit }
+        Self {
+            out: Vec::new(),
+            body: 0,
+            wanted: false,
+            limit,
+        }
     }
 
     /// Starts the response to the request with this id; what was written before is gone.

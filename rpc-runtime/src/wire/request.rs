@@ -50,11 +50,18 @@ impl<'t, 'de> Request<'t, 'de> {
         let id = envelope.id.map(Id::read);
         let request = shape.and_then(|()| envelope.check());
         match (request, id) {
-            (Ok(request), None) => Ok(Self { id: None, ..request }),
-            (Ok(request), Some(Some(id))) => Ok(Self { id: Some(id), ..request }),
-            (Ok(_), Some(None)) => {
-                Err(Invalid { id: Id::Null, refusal: Refusal::InvalidRequest("`id` is not a string, an integer or null") })
-            }
+            (Ok(request), None) => Ok(Self {
+                id: None,
+                ..request
+            }),
+            (Ok(request), Some(Some(id))) => Ok(Self {
+                id: Some(id),
+                ..request
+            }),
+            (Ok(_), Some(None)) => Err(Invalid {
+                id: Id::Null,
+                refusal: Refusal::InvalidRequest("`id` is not a string, an integer or null"),
+            }),
             (Err(reason), id) => Err(Invalid {
                 id: id.flatten().unwrap_or(Id::Null),
                 refusal: Refusal::InvalidRequest(reason),
@@ -68,7 +75,11 @@ impl<'de> Request<'_, 'de> {
     pub(crate) fn cancelled_id(&self) -> Option<Id<'de>> {
         let params = self.params?;
         let by_position = params.elements().and_then(|mut elements| elements.next());
-        let by_name = || params.members()?.find_map(|(name, value)| (name == "id").then_some(value));
+        let by_name = || {
+            params
+                .members()?
+                .find_map(|(name, value)| (name == "id").then_some(value))
+        };
         Id::read(by_position.or_else(by_name)?)
     }
 }
@@ -112,9 +123,13 @@ impl<'t, 'de> Envelope<'t, 'de> {
         if self.jsonrpc.and_then(Value::as_str) != Some("2.0") {
             return Err("`jsonrpc` is not \"2.0\"");
         }
-        let method = self.method.and_then(Value::as_str).ok_or("`method` is not a string")?;
-        let structured =
-            |value: &Value<'_, '_>| matches!(value.node(), Node::Object { .. } | Node::Array { .. });
+        let method = self
+            .method
+            .and_then(Value::as_str)
+            .ok_or("`method` is not a string")?;
+        let structured = |value: &Value<'_, '_>| {
+            matches!(value.node(), Node::Object { .. } | Node::Array { .. })
+        };
         if !self.params.as_ref().is_none_or(structured) {
             return Err("`params` is not an array or an object");
         }
@@ -122,7 +137,13 @@ impl<'t, 'de> Envelope<'t, 'de> {
         if !self.meta.is_none_or(is_object_of_strings) {
             return Err("`meta` is not an object of strings");
         }
-        Ok(Request { id: None, method, params: self.params, timeout, meta: self.meta })
+        Ok(Request {
+            id: None,
+            method,
+            params: self.params,
+            timeout,
+            meta: self.meta,
+        })
     }
 }
 
@@ -137,5 +158,7 @@ fn milliseconds(value: Value<'_, '_>) -> Result<u64, &'static str> {
 }
 
 fn is_object_of_strings(value: Value<'_, '_>) -> bool {
-    value.members().is_some_and(|mut members| members.all(|(_, value)| value.as_str().is_some()))
+    value
+        .members()
+        .is_some_and(|mut members| members.all(|(_, value)| value.as_str().is_some()))
 }

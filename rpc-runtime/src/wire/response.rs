@@ -66,7 +66,9 @@ impl Refusal {
     fn parts(self) -> (i64, &'static str, Option<&'static str>) {
         match self {
             Self::Parse => (code::PARSE_ERROR, "Parse error", None),
-            Self::InvalidRequest(reason) => (code::INVALID_REQUEST, "Invalid Request", Some(reason)),
+            Self::InvalidRequest(reason) => {
+                (code::INVALID_REQUEST, "Invalid Request", Some(reason))
+            }
             Self::MethodNotFound => (code::METHOD_NOT_FOUND, "Method not found", None),
             Self::InvalidParams(reason) => (code::INVALID_PARAMS, "Invalid params", Some(reason)),
             Self::Internal => (code::INTERNAL_ERROR, "Internal error", None),
@@ -76,7 +78,9 @@ impl Refusal {
             Self::RequestTooLarge => (code::REQUEST_TOO_LARGE, "Request too large", None),
             Self::ReplyTooLarge => (code::REPLY_TOO_LARGE, "Reply too large", None),
             Self::BatchTooLarge => (code::BATCH_TOO_LARGE, "Batch too large", None),
-            Self::BatchReplyTooLarge => (code::BATCH_REPLY_TOO_LARGE, "Batch reply too large", None),
+            Self::BatchReplyTooLarge => {
+                (code::BATCH_REPLY_TOO_LARGE, "Batch reply too large", None)
+            }
         }
     }
 
@@ -118,7 +122,11 @@ pub(crate) struct Response<'t, 'de> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Outcome<'t, 'de> {
     Result(Value<'t, 'de>),
-    Error { code: i64, message: &'de str, data: ErrorData<'t, 'de> },
+    Error {
+        code: i64,
+        message: &'de str,
+        data: ErrorData<'t, 'de>,
+    },
 }
 
 impl<'t, 'de> Response<'t, 'de> {
@@ -155,7 +163,11 @@ impl<'t, 'de> Outcome<'t, 'de> {
                 _ => {}
             }
         }
-        Some(Self::Error { code: code?, message, data: ErrorData { value: data } })
+        Some(Self::Error {
+            code: code?,
+            message,
+            data: ErrorData { value: data },
+        })
     }
 }
 

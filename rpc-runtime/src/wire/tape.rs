@@ -18,7 +18,10 @@ impl Parser {
     /// A parser that refuses more than `depth` levels of nesting.
     pub(crate) fn new(depth: usize) -> Self {
         // simd-json counts the level in which the root stands.
-        Self { buffers: Buffers::with_max_depth(256, depth), tape: Tape(Vec::new()) }
+        Self {
+            buffers: Buffers::with_max_depth(256, depth),
+            tape: Tape(Vec::new()),
+        }
     }
 
     /// Parses `message`. Its bytes are changed, also when they turn out not to be JSON.
@@ -28,8 +31,10 @@ impl Parser {
     ) -> Result<Document<'p, 'de>, NotJson> {
         let len = message.len();
         message.resize(len.saturating_add(INPUT_PADDING), b' ');
-        let mut document =
-            Document { tape: std::mem::replace(&mut self.tape, Tape(Vec::new())), home: &mut self.tape };
+        let mut document = Document {
+            tape: std::mem::replace(&mut self.tape, Tape(Vec::new())),
+            home: &mut self.tape,
+        };
         simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut document.tape)
             .map_err(|_| NotJson)?;
         Ok(document)
@@ -39,7 +44,10 @@ impl Parser {
     pub(crate) fn retained(&self) -> usize {
         let node = size_of::<simd_json::Node<'_>>();
         // The structural indexes grow with the tape and have no size to ask for.
-        self.tape.0.capacity().saturating_mul(node.saturating_add(size_of::<u32>()))
+        self.tape
+            .0
+            .capacity()
+            .saturating_mul(node.saturating_add(size_of::<u32>()))
     }
 }
 

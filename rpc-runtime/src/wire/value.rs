@@ -177,7 +177,10 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
                 }
             }
             (Node::Object { len, .. }, nodes) => {
-                let mut members = MemberAccess { members: Members { nodes, left: len }, value: None };
+                let mut members = MemberAccess {
+                    members: Members { nodes, left: len },
+                    value: None,
+                };
                 let value = visitor.visit_map(&mut members)?;
                 match members.members.left {
                     0 => Ok(value),
@@ -228,11 +231,14 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         if let Some(variant) = self.as_str() {
             return visitor.visit_enum(variant.into_deserializer());
         }
-        let mut members =
-            self.members().ok_or_else(|| de::Error::invalid_type(self.unexpected(), &"an enum"))?;
+        let mut members = self
+            .members()
+            .ok_or_else(|| de::Error::invalid_type(self.unexpected(), &"an enum"))?;
         match (members.next(), members.next()) {
             (Some((variant, content)), None) => visitor.visit_enum(Variant { variant, content }),
-            _ => Err(de::Error::custom("an enum is a string or an object with one member")),
+            _ => Err(de::Error::custom(
+                "an enum is a string or an object with one member",
+            )),
         }
     }
 
@@ -318,13 +324,18 @@ impl<'de> MapAccess<'de> for &mut MemberAccess<'_, 'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Mismatch> {
-        let Some((name, value)) = self.members.next() else { return Ok(None) };
+        let Some((name, value)) = self.members.next() else {
+            return Ok(None);
+        };
         self.value = Some(value);
         seed.deserialize(Key(name)).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
-        let value = self.value.take().ok_or_else(|| de::Error::custom("a value before its key"))?;
+        let value = self
+            .value
+            .take()
+            .ok_or_else(|| de::Error::custom("a value before its key"))?;
         seed.deserialize(value)
     }
 
@@ -421,11 +432,7 @@ impl<'de> VariantAccess<'de> for Value<'_, 'de> {
         seed.deserialize(self)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        _len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Mismatch> {
+    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Mismatch> {
         self.deserialize_any(visitor)
     }
 

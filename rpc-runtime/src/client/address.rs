@@ -1,0 +1,112 @@
+//! Where a server is.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+/// Where a server is, and the name that its certificate must have: `host:port`, `quic://host:port` or a
+/// [`SocketAddr`].
+///
+/// ```
+/// use rpc_runtime::Address;
+///
+/// let address: Address = "quic://example.org:4433".parse()?;
+/// assert_eq!((address.host(), address.port()), ("example.org", 4433));
+///
+/// let address: Address = "[::1]:4433".parse()?;
+/// assert_eq!(address.host(), "::1");
+/// # Ok::<(), rpc_runtime::AddressError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// A DNS name or an IP address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The UDP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
+    }
+}
+
+impl std::str::FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let wrong = || AddressError(text.escape_debug().to_string());
+        let authority = text.strip_prefix("quic://").unwrap_or(text);
+        let (host, port) = authority.rsplit_once(':').ok_or_else(wrong)?;
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let host = bracketed.unwrap_or(host);
+        let is_odd = |c: char| matches!(c, '/' | '@' | '[' | ']') || c.is_whitespace();
+        if host.is_empty() || host.contains(is_odd) || (bracketed.is_none() && host.contains(':')) {
+            return Err(wrong());
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port: port.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+impl TryFrom<&str> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: &str) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: &String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// The text is no address.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no address; write `host:port` or `quic://host:port`")]
+pub struct AddressError(String);
+
+impl From<Infallible> for AddressError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}

@@ -1,0 +1,211 @@
+//! Calls that travel as one message.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::call::{self, Call, Notification, with_parser};
+use super::error::{CallError, NoAnswer};
+use super::{Client, Shared, solo};
+use crate::wire::error::RpcError;
+use crate::wire::id::Id;
+use crate::wire::response::{HEAD, Outcome, Response};
+use crate::wire::value::Value;
+
+/// Calls and notifications that travel as one JSON-RPC batch. [`Client::batch`] starts one.
+///
+/// ```
+/// # use rpc_runtime::{Client, rpc};
+/// # #[rpc]
+/// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+/// # struct Desk;
+/// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), rpc_runtime::CallError> {
+/// # let client = Client::local(CalculatorServer::new(Desk));
+/// let calculator = CalculatorClient::new(client.clone());
+///
+/// let mut batch = client.batch();
+/// let three = batch.call(calculator.add(1, 2));
+/// let seven = batch.call(calculator.add(3, 4));
+/// let mut replies = batch.send().await?;
+/// assert_eq!((replies.take(three)?, replies.take(seven)?), (3, 7));
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a batch is sent by `send`"]
+pub struct Batch {
+    client: Arc<Shared>,
+    message: Vec<u8>,
+    readers: Vec<Reader>,
+    /// Why an entry could not be written.
+    unwritable: HashMap<usize, String>,
+    has_calls: bool,
+}
+
+/// Reads one entry's answer as the type that its call returns.
+type Reader = Box<dyn Fn(Result<Outcome<'_, '_>, NoAnswer>) -> Box<dyn Any + Send> + Send>;
+
+/// A call's place in a batch: what [`Replies::take`] wants for its result.
+#[derive(Debug)]
+pub struct Entry<T, E> {
+    index: usize,
+    returns: PhantomData<fn() -> (T, E)>,
+}
+
+impl Batch {
+    pub(super) fn new(client: &Client) -> Self {
+        Self {
+            client: Arc::clone(&client.0),
+            message: Vec::new(),
+            readers: Vec::new(),
+            unwritable: HashMap::new(),
+            has_calls: false,
+        }
+    }
+
+    /// Adds a call, options and all.
+    pub fn call<T, E>(&mut self, call: Call<T, E>) -> Entry<T, E>
+    where
+        T: DeserializeOwned + Send + 'static,
+        E: RpcError + Send + 'static,
+    {
+        let index = self.readers.len();
+        match call.into_entry() {
+            Ok(request) => {
+                self.separate();
+                self.message.extend_from_slice(HEAD);
+                Id::Unsigned(index as u64).write(&mut self.message);
+                self.message.extend_from_slice(&request);
+                self.has_calls = true;
+            }
+            Err(reason) => {
+                self.unwritable.insert(index, reason);
+            }
+        }
+        self.readers.push(Box::new(|answer| {
+            let result: Result<T, CallError<E>> = match answer {
+                Ok(outcome) => call::result(outcome),
+                Err(no_answer) => Err(no_answer.into()),
+            };
+            Box::new(result)
+        }));
+        Entry {
+            index,
+            returns: PhantomData,
+        }
+    }
+
+    /// Adds a notification. One whose arguments cannot be written is left out.
+    pub fn notify(&mut self, notification: Notification) {
+        if let Ok(request) = notification.into_entry() {
+            self.separate();
+            self.message.extend_from_slice(&request);
+        }
+    }
+
+    fn separate(&mut self) {
+        self.message
+            .push(if self.message.is_empty() { b'[' } else { b',' });
+    }
+
+    /// Sends the batch on a stream of its own and waits for the answers, unless it is of notifications only.
+    ///
+    /// # Errors
+    /// When the batch as a whole has no answer: the connection is lost, or the server refuses batches of this size.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels every call of the batch.
+    pub async fn send(mut self) -> Result<Replies, CallError> {
+        let mut replies = Replies {
+            results: HashMap::new(),
+            unwritable: self.unwritable,
+        };
+        if self.message.is_empty() {
+            return Ok(replies);
+        }
+        self.message.extend_from_slice(b"]\n");
+        let connection = self.client.connection.clone();
+        if !self.has_calls {
+            solo::tell(connection, self.message).await?;
+            return Ok(replies);
+        }
+        let limit = self.client.options.reply_limit;
+        let mut answer = solo::ask(connection, self.message, limit).await?;
+        with_parser(|parser| {
+            let document = parser.parse(&mut answer).map_err(|_| NoAnswer::Garbled)?;
+            replies.read(document.root(), &self.readers)
+        })?;
+        Ok(replies)
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("calls", &self.readers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answers to a [`Batch`].
+pub struct Replies {
+    results: HashMap<usize, Box<dyn Any + Send>>,
+    unwritable: HashMap<usize, String>,
+}
+
+impl Replies {
+    fn read(&mut self, root: Value<'_, '_>, readers: &[Reader]) -> Result<(), CallError> {
+        let Some(answers) = root.elements() else {
+            // One error for the whole batch.
+            let response = Response::read(root).ok_or(NoAnswer::Garbled)?;
+            return Err(CallError::received(response.outcome));
+        };
+        for response in answers.filter_map(Response::read) {
+            let Id::Unsigned(id) = response.id else {
+                continue;
+            };
+            let Ok(index) = usize::try_from(id) else {
+                continue;
+            };
+            if let Some(reader) = readers.get(index) {
+                self.results
+                    .entry(index)
+                    .or_insert_with(|| reader(Ok(response.outcome)));
+            }
+        }
+        for (index, reader) in readers.iter().enumerate() {
+            self.results
+                .entry(index)
+                .or_insert_with(|| reader(Err(NoAnswer::Garbled)));
+        }
+        Ok(())
+    }
+
+    /// What a call of the batch came to.
+    ///
+    /// # Errors
+    /// As if the call had been made alone; [`CallError::Decode`] also for an entry of another batch.
+    pub fn take<T: 'static, E: 'static>(&mut self, entry: Entry<T, E>) -> Result<T, CallError<E>> {
+        if let Some(reason) = self.unwritable.remove(&entry.index) {
+            return Err(CallError::Encode(reason));
+        }
+        let result = self.results.remove(&entry.index);
+        match result.and_then(|result| result.downcast::<Result<T, CallError<E>>>().ok()) {
+            Some(result) => *result,
+            None => Err(CallError::Decode("the entry is of another batch".into())),
+        }
+    }
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies")
+            .field("results", &self.results.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,376 @@
+//! A call as a future with options.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use serde::de::DeserializeOwned;
+use tokio::time::{Sleep, sleep};
+
+use super::error::{CallError, NoAnswer};
+use super::lane::CallId;
+use super::request::{self, Method, Params};
+use super::{Client, Shared, solo};
+use crate::limits::REPLY_DEPTH;
+use crate::wire::error::RpcError;
+use crate::wire::id::write_string;
+use crate::wire::response::{HEAD, Outcome, Response};
+use crate::wire::tape::Parser;
+
+/// From this many bytes on a request has a stream of its own, and so has the next call of a method whose reply had.
+const LARGE: usize = 16 << 10;
+
+type Solo<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
+
+pin_project! {
+    /// A call that is made when it is awaited. Options come before.
+    ///
+    /// The arguments are written as JSON when the call is created, so it borrows nothing.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use rpc_runtime::{Client, CallError, ErrorObject};
+    /// # async fn example(client: Client) -> Result<(), CallError<ErrorObject>> {
+    /// let call = client.call::<i64, _>("add", &(1, 2));
+    /// let sum = call.timeout(Duration::from_millis(50)).meta("traceparent", "00-…").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping a call that has been polled cancels it: the server drops the handler's future. Its neighbours on the
+    /// connection do not notice.
+    #[must_use = "a call is made when it is awaited"]
+    #[project = CallProjection]
+    pub struct Call<T, E = Infallible> {
+        client: Arc<Shared>,
+        method: Option<&'static Method>,
+        // What follows the id, up to the closing brace.
+        request: Result<Vec<u8>, String>,
+        timeout: Option<Duration>,
+        own_stream: bool,
+        meta: Meta,
+        state: State,
+        #[pin]
+        late: Option<Sleep>,
+        returns: PhantomData<fn() -> (T, E)>,
+    }
+
+    impl<T, E> PinnedDrop for Call<T, E> {
+        fn drop(this: Pin<&mut Self>) {
+            this.project().give_up();
+        }
+    }
+}
+
+enum State {
+    /// Not polled yet.
+    New,
+    /// Waiting for room in a lane.
+    Ready,
+    InLane(usize, CallId),
+    Alone(Solo<Vec<u8>>),
+    Over,
+}
+
+/// The start of a notification.
+const NOTIFICATION: &[u8] = br#"{"jsonrpc":"2.0""#;
+
+/// Metadata, as the members of a JSON object.
+#[derive(Default)]
+struct Meta(Vec<u8>);
+
+impl Meta {
+    fn push(&mut self, name: &str, value: &str) {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        write_string(&mut self.0, name);
+        self.0.push(b':');
+        write_string(&mut self.0, value);
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        if !self.0.is_empty() {
+            out.extend_from_slice(br#","meta":"#);
+            out.extend_from_slice(&self.0);
+            out.push(b'}');
+        }
+    }
+}
+
+impl<T, E> Call<T, E> {
+    pub(super) fn new(
+        client: &Client,
+        method: Option<&'static Method>,
+        name: &str,
+        params: impl Params,
+    ) -> Self {
+        let client = Arc::clone(&client.0);
+        let mut buffer = client.buffer();
+        let written = request::write(&mut buffer, name, &params);
+        Self {
+            method,
+            request: written.map(|()| buffer).map_err(|error| error.to_string()),
+            timeout: client.options.timeout,
+            own_stream: false,
+            meta: Meta::default(),
+            state: State::New,
+            late: None,
+            returns: PhantomData,
+            client,
+        }
+    }
+
+    /// Gives up after this long, counted from the first poll. The server is told and gives up too.
+    ///
+    /// In place of the client's default, which is to wait for as long as the connection lives.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends the call on a QUIC stream of its own, so that nothing before it can hold it up. Large requests are sent
+    /// so in any case.
+    pub fn own_stream(mut self) -> Self {
+        self.own_stream = true;
+        self
+    }
+
+    /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta).
+    pub fn meta(mut self, name: &str, value: &str) -> Self {
+        self.meta.push(name, value);
+        self
+    }
+
+    /// The request without its id, for a batch.
+    pub(super) fn into_entry(mut self) -> Result<Vec<u8>, String> {
+        let mut request = std::mem::replace(&mut self.request, Ok(Vec::new()));
+        if let Ok(request) = &mut request {
+            write_options(request, self.timeout, &self.meta);
+        }
+        request
+    }
+}
+
+fn write_options(request: &mut Vec<u8>, timeout: Option<Duration>, meta: &Meta) {
+    if let Some(timeout) = timeout {
+        request::write_timeout(request, timeout);
+    }
+    meta.write(request);
+    request.push(b'}');
+}
+
+impl<T, E> CallProjection<'_, T, E> {
+    /// First poll: the request is complete and time runs.
+    fn begin(&mut self) -> Result<(), CallError<E>> {
+        match self.request {
+            Ok(request) => write_options(request, *self.timeout, self.meta),
+            Err(reason) => return Err(CallError::Encode(std::mem::take(reason))),
+        }
+        self.late.set(self.timeout.map(sleep));
+        *self.state = State::Ready;
+        Ok(())
+    }
+
+    /// Chooses the way and sets out on it.
+    fn poll_send(&mut self, cx: &Context<'_>) -> Poll<Result<(), NoAnswer>> {
+        let Ok(request) = self.request else {
+            return Poll::Ready(Err(NoAnswer::Garbled));
+        };
+        let is_large = self.method.is_some_and(Method::has_large_reply) || request.len() >= LARGE;
+        *self.state = if *self.own_stream || is_large {
+            let connection = self.client.connection.clone();
+            let limit = self.client.options.reply_limit;
+            let message = [HEAD, b"0", request, b"\n"].concat();
+            self.client.put_back(std::mem::take(request));
+            State::Alone(Box::pin(solo::ask(connection, message, limit)))
+        } else {
+            let lane = self.client.lane();
+            let id = ready!(self.client.lanes[lane].poll_call(request, cx))?;
+            State::InLane(lane, id)
+        };
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
+        match self.state {
+            State::InLane(lane, id) => self.client.lanes[*lane].poll_answer(*id, cx),
+            State::Alone(ask) => ask.as_mut().poll(cx),
+            State::New | State::Ready | State::Over => Poll::Ready(Err(NoAnswer::Garbled)),
+        }
+    }
+
+    fn give_up(&mut self) {
+        match std::mem::replace(self.state, State::Over) {
+            State::InLane(lane, id) => self.client.cancel(lane, id),
+            State::New | State::Ready => {
+                if let Ok(request) = self.request {
+                    self.client.put_back(std::mem::take(request));
+                }
+            }
+            // Dropping the stream resets it.
+            State::Alone(_) | State::Over => {}
+        }
+    }
+}
+
+impl<T: DeserializeOwned, E: RpcError> Future for Call<T, E> {
+    type Output = Result<T, CallError<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let State::New = this.state {
+            this.begin()?;
+        }
+        let late = this.late.as_mut().as_pin_mut();
+        if late.is_some_and(|late| late.poll(cx).is_ready()) {
+            this.give_up();
+            return Poll::Ready(Err(CallError::Timeout));
+        }
+        if let State::Ready = this.state {
+            ready!(this.poll_send(cx))?;
+        }
+        let answered = ready!(this.poll_reply(cx));
+        *this.state = State::Over;
+        let mut answer = answered?;
+        if let Some(method) = this.method {
+            method.note_reply(answer.len() >= LARGE);
+        }
+        let result = read(&mut answer);
+        this.client.put_back(answer);
+        Poll::Ready(result)
+    }
+}
+
+thread_local! {
+    /// Reading an answer awaits nothing, so one parser serves all calls of a thread.
+    static PARSER: RefCell<Parser> = RefCell::new(Parser::new(REPLY_DEPTH));
+}
+
+/// Reads an answer in place.
+fn read<T: DeserializeOwned, E: RpcError>(answer: &mut Vec<u8>) -> Result<T, CallError<E>> {
+    with_parser(|parser| {
+        let document = parser.parse(answer).map_err(|_| NoAnswer::Garbled)?;
+        let response = Response::read(document.root()).ok_or(NoAnswer::Garbled)?;
+        result(response.outcome)
+    })
+}
+
+/// What a call comes to.
+pub(super) fn result<T: DeserializeOwned, E: RpcError>(
+    outcome: Outcome<'_, '_>,
+) -> Result<T, CallError<E>> {
+    match outcome {
+        Outcome::Result(value) => {
+            T::deserialize(value).map_err(|mismatch| CallError::Decode(mismatch.to_string()))
+        }
+        error => Err(CallError::received(error)),
+    }
+}
+
+/// Lends the thread's parser; a new one to whoever asks in the middle of a reading.
+pub(super) fn with_parser<R>(read: impl FnOnce(&mut Parser) -> R) -> R {
+    PARSER.with(|parser| match parser.try_borrow_mut() {
+        Ok(mut parser) => {
+            let result = read(&mut parser);
+            if parser.retained() > crate::limits::RETAINED {
+                *parser = Parser::new(REPLY_DEPTH);
+            }
+            result
+        }
+        Err(_) => read(&mut Parser::new(REPLY_DEPTH)),
+    })
+}
+
+/// A notification that is sent when it is awaited. It has left when the future ends; nobody says whether it arrived.
+///
+/// # Cancel safety
+/// A notification that is dropped before its future ends was not sent, unless it is large.
+#[must_use = "a notification is sent when it is awaited"]
+pub struct Notification {
+    client: Arc<Shared>,
+    // What follows the version, up to the closing brace.
+    request: Result<Vec<u8>, String>,
+    meta: Meta,
+    alone: Option<Solo<()>>,
+}
+
+impl Notification {
+    pub(super) fn new(client: &Client, name: &str, params: impl Params) -> Self {
+        let client = Arc::clone(&client.0);
+        let mut buffer = client.buffer();
+        buffer.extend_from_slice(NOTIFICATION);
+        let written = request::write(&mut buffer, name, &params);
+        let request = written.map(|()| buffer).map_err(|error| error.to_string());
+        Self {
+            client,
+            request,
+            meta: Meta::default(),
+            alone: None,
+        }
+    }
+
+    /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta).
+    pub fn meta(mut self, name: &str, value: &str) -> Self {
+        self.meta.push(name, value);
+        self
+    }
+
+    /// The notification as a message, for a batch.
+    pub(super) fn into_entry(self) -> Result<Vec<u8>, String> {
+        let Self { request, meta, .. } = self;
+        request.map(|mut request| {
+            write_options(&mut request, None, &meta);
+            request
+        })
+    }
+}
+
+impl Future for Notification {
+    type Output = Result<(), CallError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Some(alone) = &mut this.alone {
+            return Poll::Ready(Ok(ready!(alone.as_mut().poll(cx))?));
+        }
+        let request = match &mut this.request {
+            Ok(request) => request,
+            Err(reason) => return Poll::Ready(Err(CallError::Encode(std::mem::take(reason)))),
+        };
+        if request.last() != Some(&b'\n') {
+            write_options(request, None, &this.meta);
+            request.push(b'\n');
+        }
+        if request.len() >= LARGE {
+            let message = std::mem::take(request);
+            let mut alone: Solo<()> = Box::pin(solo::tell(this.client.connection.clone(), message));
+            let polled = alone.as_mut().poll(cx);
+            this.alone = Some(alone);
+            return Poll::Ready(Ok(ready!(polled)?));
+        }
+        let lane = this.client.lane();
+        ready!(this.client.lanes[lane].poll_notify(request, cx))?;
+        this.client.put_back(std::mem::take(request));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for Notification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notification")
+    }
+}
+
+impl<T, E> fmt::Debug for Call<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

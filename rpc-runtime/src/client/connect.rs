@@ -1,0 +1,165 @@
+//! Makes the connection.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::address::{Address, AddressError};
+use super::{Client, Options};
+use crate::tls::{Trust, TrustError, UntrustedReason, Verdict};
+use crate::transport::quic::{self, HandshakeError};
+use crate::transport::{Connection, ConnectionLost};
+
+/// How long resolving a name and the handshake may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A client in the making. [`Client::builder`] starts one.
+///
+/// ```no_run
+/// use rpc_runtime::{Client, Trust};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::builder()
+///     .trust(Trust::pem_file("server.pem")?)
+///     .connect("example.org:4433")
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct ClientBuilder {
+    trust: Trust,
+    server_name: Option<String>,
+    connect_timeout: Option<Duration>,
+    options: Options,
+}
+
+impl ClientBuilder {
+    /// Whom to believe. Default: the authorities that the operating system trusts.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// The name that the server's certificate must have, when it is not the host that is dialled.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    /// How long resolving the name and the handshake may take. Default: 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a call may take that does not say so itself. Default: as long as the connection lives.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// How many streams small calls share. Default: 2. More keep lost packets from holding up more calls than they
+    /// must; fewer let more calls leave in one packet.
+    pub fn lanes(mut self, lanes: usize) -> Self {
+        self.options.lanes = lanes;
+        self
+    }
+
+    /// How many bytes an answer may have. Default: 4 MiB. A larger one is skipped and its call ends with
+    /// [`CallError::Decode`](crate::CallError::Decode).
+    pub fn reply_limit(mut self, bytes: usize) -> Self {
+        self.options.reply_limit = bytes;
+        self
+    }
+
+    /// Connects. Of a name's several addresses each is tried until one answers.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the attempt up.
+    pub async fn connect<A>(self, address: A) -> Result<Client, ConnectError>
+    where
+        A: TryInto<Address>,
+        ConnectError: From<A::Error>,
+    {
+        let address = address.try_into()?;
+        let limit = self.connect_timeout.unwrap_or(CONNECT);
+        let attempt = self.dial(&address);
+        let connection = tokio::time::timeout(limit, attempt)
+            .await
+            .map_err(|_| ConnectError::Timeout)??;
+        Ok(Client::over(Connection::Quic(connection), self.options))
+    }
+
+    async fn dial(&self, address: &Address) -> Result<quic::Connection, ConnectError> {
+        let server_name = self.server_name.as_deref().unwrap_or(address.host());
+        let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
+        let mut failure = None;
+        for candidate in resolved.map_err(ConnectError::Resolve)? {
+            let (tls, verdict) = self.trust.clone().client_config()?;
+            match quic::connect(candidate, server_name, tls).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = Some(ConnectError::new(error, &verdict)),
+            }
+        }
+        Err(failure.unwrap_or(ConnectError::Resolve(std::io::ErrorKind::NotFound.into())))
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The host has no address.
+    #[error("cannot find the host")]
+    Resolve(#[source] std::io::Error),
+    /// What is to be trusted cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The server is not the one that is trusted, or not the one that was dialled.
+    #[error(transparent)]
+    Untrusted(#[from] UntrustedReason),
+    /// The host is no name that a certificate could have; set [`ClientBuilder::server_name`].
+    #[error("the host is not a name that a certificate could have")]
+    ServerName,
+    /// The server speaks another protocol than `jsonrpc/1`.
+    #[error("the server does not speak `jsonrpc/1`")]
+    Protocol,
+    /// Nobody answered in time.
+    #[error("nobody answered in time")]
+    Timeout,
+    /// The server did not take the connection.
+    #[error("the connection was not made: {0}")]
+    Refused(ConnectionLost),
+    /// There is no socket to connect from.
+    #[error("cannot open a socket")]
+    Socket(#[source] std::io::Error),
+}
+
+impl ConnectError {
+    fn new(error: HandshakeError, verdict: &Verdict) -> Self {
+        if let Some(reason) = verdict.take() {
+            return Self::Untrusted(reason);
+        }
+        match error {
+            HandshakeError::Socket(error) => Self::Socket(error),
+            HandshakeError::Name => Self::ServerName,
+            HandshakeError::Alpn => Self::Protocol,
+            HandshakeError::Lost(ConnectionLost::TimedOut) => Self::Timeout,
+            HandshakeError::Lost(lost) => Self::Refused(lost),
+        }
+    }
+}
+
+impl From<Infallible> for ConnectError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}

@@ -1,0 +1,138 @@
+//! What a caller is told.
+
+use std::convert::Infallible;
+
+use thiserror::Error;
+
+use crate::transport::{ConnectionLost, close};
+use crate::wire::error::{ErrorObject, RpcError};
+use crate::wire::response::{Outcome, code};
+
+/// Why a call has no result.
+///
+/// ```
+/// use rpc_runtime::{CallError, Fate};
+///
+/// # fn advise(error: CallError) -> &'static str {
+/// match error {
+///     CallError::Timeout => "took too long; it may still run on a server that does not know the deadline",
+///     CallError::Connection { fate: Fate::MayHaveExecuted, .. } => "nobody knows",
+///     CallError::Connection { .. } => "it did not run: call again",
+///     CallError::Remote(error) => return if error.code() == rpc_runtime::code::METHOD_NOT_FOUND {
+///         "the server is older than this client"
+///     } else {
+///         "the server refused"
+///     },
+///     _ => "look at it",
+/// }
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CallError<E = Infallible> {
+    /// The handler's own error.
+    #[error("{0}")]
+    Application(E),
+    /// An error that is none of the method's own: one of the protocol's, or of a code that this client does not know.
+    #[error("{} (code {})", .0.message(), .0.code())]
+    Remote(ErrorObject),
+    /// The time ran out, here or on the server.
+    #[error("the call took too long")]
+    Timeout,
+    /// The server says that the call was cancelled.
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// There is no connection, or no more, and no answer came before it went.
+    #[error("{fate}: {reason}")]
+    Connection {
+        /// Whether the handler may have run.
+        fate: Fate,
+        /// What became of the connection.
+        reason: ConnectionLost,
+    },
+    /// The arguments cannot be written as JSON, and nothing was sent.
+    #[error("the arguments cannot be sent: {0}")]
+    Encode(String),
+    /// The answer is not what the method returns. The handler has run.
+    #[error("the answer cannot be read: {0}")]
+    Decode(String),
+}
+
+/// What may have become of a call whose answer never came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fate {
+    /// It never left.
+    NotSent,
+    /// The server did not start it.
+    NotExecuted,
+    /// It left, and nobody knows.
+    MayHaveExecuted,
+}
+
+impl std::fmt::Display for Fate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotSent => "the call was not sent",
+            Self::NotExecuted => "the call was not executed",
+            Self::MayHaveExecuted => "the call may have been executed",
+        })
+    }
+}
+
+impl<E: RpcError> CallError<E> {
+    /// Reads an error object.
+    pub(super) fn received(outcome: Outcome<'_, '_>) -> Self {
+        let Outcome::Error {
+            code,
+            message,
+            data,
+        } = outcome
+        else {
+            return Self::Decode("a result where an error was".into());
+        };
+        match code {
+            code::DEADLINE_PASSED => Self::Timeout,
+            code::CANCELLED => Self::Cancelled,
+            code::SHUTTING_DOWN => {
+                let reason = ConnectionLost::ClosedByPeer {
+                    code: close::SHUTDOWN.into(),
+                    reason: message.escape_debug().to_string(),
+                };
+                Self::Connection {
+                    fate: Fate::NotExecuted,
+                    reason,
+                }
+            }
+            // The protocol's own: no handler has these.
+            -32768..=-32000 => Self::Remote(ErrorObject::received(code, message, data)),
+            _ => match E::read(code, message, data) {
+                Some(error) => Self::Application(error),
+                None => Self::Remote(ErrorObject::received(code, message, data)),
+            },
+        }
+    }
+}
+
+/// Why an answer never came.
+#[derive(Debug, Clone)]
+pub(super) enum NoAnswer {
+    Lost {
+        fate: Fate,
+        reason: ConnectionLost,
+    },
+    /// The answer was larger than this client takes.
+    TooLarge,
+    /// What came is no answer.
+    Garbled,
+}
+
+impl<E> From<NoAnswer> for CallError<E> {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::Lost { fate, reason } => Self::Connection { fate, reason },
+            NoAnswer::TooLarge => Self::Decode("it is larger than this client takes".into()),
+            NoAnswer::Garbled => Self::Decode("it is no JSON-RPC response".into()),
+        }
+    }
+}

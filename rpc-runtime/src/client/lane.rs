@@ -1,0 +1,407 @@
+//! A long-lived stream that many calls share: requests gather and leave in one write, answers find their callers.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::error::{Fate, NoAnswer};
+use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
+use crate::wire::frame::{Cut, Framer};
+use crate::wire::id::{Id, write_unsigned};
+use crate::wire::response::{HEAD, Response, leading_id};
+use crate::wire::tape::Parser;
+
+/// How many bytes of requests may wait before callers wait too.
+const BACKLOG: usize = 256 << 10;
+
+/// Low bits of an id are the slot, the rest counts the slot's calls: 52 bits in all, which any JSON reader keeps.
+const SLOT_BITS: u32 = 20;
+
+/// How long the last requests may take to arrive when a client is closed.
+const LINGER: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub(super) struct Lane(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    requests: BytesMut,
+    /// Bytes that ever came into `requests`, and those of them that went on to the transport.
+    queued: u64,
+    sent: u64,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// The task that writes, when it waits for requests.
+    writer: Option<Waker>,
+    /// Callers that wait for room.
+    crowd: Vec<Waker>,
+    /// Nothing follows: the client is closed.
+    closing: bool,
+    /// The stream is over.
+    over: Option<Over>,
+}
+
+#[derive(Debug, Clone)]
+struct Over {
+    reason: ConnectionLost,
+    /// The server ended the stream itself: what it did not answer it did not execute.
+    drained: bool,
+}
+
+/// A call's place; used again when the call is over.
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    call: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    /// Empty until the answer comes.
+    buffer: Vec<u8>,
+    answer: Option<Result<(), NoAnswer>>,
+    /// Where the request ends among all bytes of the lane.
+    end: u64,
+    waker: Waker,
+}
+
+/// What a call that left through a lane is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CallId(u64);
+
+impl CallId {
+    fn new(slot: u32, generation: u32) -> Self {
+        Self(u64::from(generation) << SLOT_BITS | u64::from(slot))
+    }
+
+    fn slot(self) -> usize {
+        (self.0 & ((1 << SLOT_BITS) - 1)) as usize
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> SLOT_BITS) as u32
+    }
+}
+
+impl State {
+    fn pending(&mut self, id: CallId) -> Option<&mut Pending> {
+        let slot = self.slots.get_mut(id.slot())?;
+        if slot.generation == id.generation() {
+            slot.call.as_mut()
+        } else {
+            None
+        }
+    }
+
+    fn release(&mut self, id: CallId) -> Option<Pending> {
+        self.pending(id)?;
+        let slot = self.slots.get_mut(id.slot())?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(id.slot() as u32);
+        slot.call.take()
+    }
+
+    /// Waits for room, unless the lane is over.
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<Result<(), NoAnswer>> {
+        if let Some(over) = &self.over {
+            let fate = Fate::NotSent;
+            return Poll::Ready(Err(NoAnswer::Lost {
+                fate,
+                reason: over.reason.clone(),
+            }));
+        }
+        if self.requests.len() < BACKLOG {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.crowd.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.crowd.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn queue(&mut self, pieces: &[&[u8]]) -> Option<Waker> {
+        for piece in pieces {
+            self.requests.extend_from_slice(piece);
+            self.queued += piece.len() as u64;
+        }
+        self.writer.take()
+    }
+
+    /// Wakes everyone who waits for the stream: nothing more comes of it.
+    fn end(&mut self, over: Over) {
+        if self.over.is_some() {
+            return;
+        }
+        let sent = self.sent;
+        for pending in self.slots.iter_mut().filter_map(|slot| slot.call.as_mut()) {
+            let fate = match () {
+                () if pending.end > sent => Fate::NotSent,
+                () if over.drained => Fate::NotExecuted,
+                () => Fate::MayHaveExecuted,
+            };
+            let reason = over.reason.clone();
+            pending
+                .answer
+                .get_or_insert(Err(NoAnswer::Lost { fate, reason }));
+            pending.waker.wake_by_ref();
+        }
+        self.over = Some(over);
+        self.crowd
+            .drain(..)
+            .chain(self.writer.take())
+            .for_each(Waker::wake);
+    }
+}
+
+impl Lane {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::default()))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.state().over.is_some()
+    }
+
+    /// Queues a call. `request` is what follows the id; its buffer will hold the answer.
+    pub(super) fn poll_call(
+        &self,
+        request: &mut Vec<u8>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<CallId, NoAnswer>> {
+        let mut state = self.state();
+        std::task::ready!(state.poll_room(cx))?;
+        let slot = state.free.pop().unwrap_or_else(|| {
+            state.slots.push(Slot::default());
+            (state.slots.len() - 1) as u32
+        });
+        let id = CallId::new(slot, state.slots[slot as usize].generation);
+        let mut digits = itoa::Buffer::new();
+        let writer = state.queue(&[
+            HEAD,
+            digits.format(id.0).as_bytes(),
+            request.as_slice(),
+            b"\n",
+        ]);
+        request.clear();
+        state.slots[slot as usize].call = Some(Pending {
+            buffer: std::mem::take(request),
+            answer: None,
+            end: state.queued,
+            waker: cx.waker().clone(),
+        });
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(id))
+    }
+
+    /// Queues a notification, newline and all.
+    pub(super) fn poll_notify(
+        &self,
+        request: &[u8],
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), NoAnswer>> {
+        let mut state = self.state();
+        std::task::ready!(state.poll_room(cx))?;
+        let writer = state.queue(&[request]);
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for a call's answer, which comes in the buffer that its request left in.
+    pub(super) fn poll_answer(
+        &self,
+        id: CallId,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Vec<u8>, NoAnswer>> {
+        let mut state = self.state();
+        let Some(pending) = state.pending(id) else {
+            return Poll::Ready(Err(NoAnswer::Garbled));
+        };
+        if pending.answer.is_none() {
+            if !pending.waker.will_wake(cx.waker()) {
+                pending.waker.clone_from(cx.waker());
+            }
+            return Poll::Pending;
+        }
+        let Some(Pending {
+            buffer,
+            answer: Some(answer),
+            ..
+        }) = state.release(id)
+        else {
+            return Poll::Ready(Err(NoAnswer::Garbled));
+        };
+        Poll::Ready(answer.map(|()| buffer))
+    }
+
+    /// Forgets a call; says whether the server should hear of it.
+    pub(super) fn forget(&self, id: CallId) -> bool {
+        let mut state = self.state();
+        let alive = state.over.is_none();
+        state
+            .release(id)
+            .is_some_and(|pending| pending.answer.is_none())
+            && alive
+    }
+
+    /// Tells the server that a call is no longer wanted.
+    pub(super) fn queue_cancel(&self, id: CallId) {
+        let mut message = br#"{"jsonrpc":"2.0","method":"rpc.cancel","params":["#.to_vec();
+        write_unsigned(&mut message, id.0);
+        let writer = self.state().queue(&[&message, b"]}\n"]);
+        writer.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing more will be called: what is queued is sent, then the stream is finished.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.closing = true;
+        let writer = state.writer.take();
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits for requests; `None` when there will be none.
+    async fn queued(&self) -> Option<Bytes> {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if state.over.is_some() {
+                return Poll::Ready(None);
+            }
+            if !state.requests.is_empty() {
+                // The transport may take a part and fail: all of it counts as sent.
+                state.sent = state.queued;
+                return Poll::Ready(Some(state.requests.split().freeze()));
+            }
+            if state.closing {
+                return Poll::Ready(None);
+            }
+            state.writer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes requests, all that are queued at a time, until the lane is closed and they have arrived.
+    pub(super) async fn write(&self, mut send: SendStream) {
+        while let Some(chunk) = self.queued().await {
+            if let Err(lost) = send.write_chunk(chunk).await {
+                return self.lost(lost);
+            }
+            self.state().crowd.drain(..).for_each(Waker::wake);
+        }
+        if self.is_over() {
+            return;
+        }
+        send.finish();
+        let _ = tokio::time::timeout(LINGER, send.stopped()).await;
+    }
+
+    /// Waits until there is something to write.
+    pub(super) async fn first_request(&self) -> bool {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if state.over.is_some() || state.closing || !state.requests.is_empty() {
+                return Poll::Ready(!state.requests.is_empty());
+            }
+            state.writer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Reads answers and wakes their callers, until the stream ends.
+    pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) {
+        let mut framer = Framer::new(limit);
+        let mut answer = Vec::new();
+        let mut foreign = Foreign::default();
+        loop {
+            match recv.read_chunk().await {
+                Ok(Some(chunk)) => framer.feed(chunk),
+                Ok(None) => return self.drained(),
+                Err(lost) => return self.lost(lost),
+            }
+            loop {
+                let outcome = match framer.cut(&mut answer) {
+                    Cut::Partial => break,
+                    Cut::Message => Ok(()),
+                    Cut::TooLarge => Err(NoAnswer::TooLarge),
+                };
+                let id = leading_id(&answer).or_else(|| foreign.id(&answer));
+                match id {
+                    Some(id) => self.deliver(CallId(id), outcome, &mut answer),
+                    None => tracing::debug!("an answer to nothing that was asked"),
+                }
+                answer.clear();
+            }
+        }
+    }
+
+    fn deliver(&self, id: CallId, outcome: Result<(), NoAnswer>, answer: &mut Vec<u8>) {
+        let mut state = self.state();
+        // An answer to a call that was given up has nobody to go to.
+        let Some(pending) = state.pending(id) else {
+            return;
+        };
+        if pending.answer.is_none() {
+            std::mem::swap(&mut pending.buffer, answer);
+            pending.answer = Some(outcome);
+            pending.waker.wake_by_ref();
+        }
+    }
+
+    /// The server finished the stream.
+    fn drained(&self) {
+        let reason = ConnectionLost::ClosedByPeer {
+            code: close::SHUTDOWN.into(),
+            reason: "the server ended the stream".into(),
+        };
+        self.state().end(Over {
+            reason,
+            drained: true,
+        });
+    }
+
+    fn lost(&self, lost: StreamLost) {
+        self.lose(lost.into());
+    }
+
+    /// The connection is no more.
+    pub(super) fn lose(&self, reason: ConnectionLost) {
+        self.state().end(Over {
+            reason,
+            drained: false,
+        });
+    }
+}
+
+/// Finds the id in answers of servers that write them in another way than this implementation's.
+#[derive(Default)]
+struct Foreign {
+    copy: Vec<u8>,
+    parser: Option<Parser>,
+}
+
+impl Foreign {
+    fn id(&mut self, answer: &[u8]) -> Option<u64> {
+        // Parsing changes the bytes, and the caller wants them.
+        self.copy.clear();
+        self.copy.extend_from_slice(answer);
+        let parser = self
+            .parser
+            .get_or_insert_with(|| Parser::new(crate::limits::REPLY_DEPTH));
+        let document = parser.parse(&mut self.copy).ok()?;
+        match Response::read(document.root())?.id {
+            Id::Unsigned(id) => Some(id),
+            _ => None,
+        }
+    }
+}
