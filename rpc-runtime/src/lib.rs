@@ -1,4 +1,52 @@
-//! x
+//! Typed JSON-RPC 2.0 over QUIC: from one Rust trait come a server, a typed client and compile-time checked calls.
+//!
+//! ```
+//! use rpc_runtime::{Client, Identity, Server, Trust, rpc};
+//!
+//! #[rpc]
+//! trait Text {
+//!     /// Counts how often `needle` stands in `text`. Both are borrowed from the received bytes.
+//!     async fn count(&self, text: &str, needle: &str) -> usize;
+//! }
+//!
+//! struct Counter;
+//!
+//! impl Text for Counter {
+//!     async fn count(&self, text: &str, needle: &str) -> usize {
+//!         text.matches(needle).count()
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = Identity::self_signed(["localhost", "127.0.0.1"])?;
+//! let certificate = identity.certificate();
+//! let server = Server::builder(identity).service(TextServer::new(Counter)).bind("127.0.0.1:0")?;
+//! let address = server.local_addr()?;
+//! tokio::spawn(server.run());
+//!
+//! let client = Client::builder().trust(Trust::certificate(certificate)).connect(address).await?;
+//! let text = TextClient::new(client);
+//! assert_eq!(text.count("to be or not to be", "be").await?, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`rpc`] is the macro: what a trait may say, and what becomes of it.
+//! - [`Server`] serves, [`Client`] calls; a [`Call`] is a future with options. [`Client::local`] needs no socket.
+//! - [`Context`] is what a handler can know about its call.
+//! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] is everything else
+//!   that can happen, too.
+//! - [`Identity`] is who a server is, [`Trust`] whom a client believes.
+//! - [`Limits`] is what a server takes.
+//!
+//! # Layout
+//!
+//! In the order in which a call passes: `client` writes it, `transport` moves it, `server` takes it apart with `wire`,
+//! `service` hands it to the generated code, and the reply goes the same way back. `ARCHITECTURE.md` tells it in full.
+
 mod client;
 mod context;
 mod description;
@@ -18,10 +66,17 @@ pub use client::{
 pub use context::{Cancellation, Context, Extensions};
 pub use description::{MethodDescription, MethodKind, ParameterDescription, ServiceDescription};
 pub use limits::Limits;
-pub use rpc_macros::{RpcError, rpc};
+pub use rpc_macros::RpcError;
+#[doc = include_str!("../docs/rpc.md")]
+pub use rpc_macros::rpc;
 pub use server::{BindError, Server, ServerBuilder, ServerHandle};
 pub use service::Service;
 pub use tls::{Certificate, Identity, IdentityError, PemError, Trust, TrustError, UntrustedReason};
 pub use transport::ConnectionLost;
 pub use wire::error::{ErrorObject, RpcError};
 pub use wire::response::code;
+
+/// The program at the top of the project's front page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -13,6 +13,9 @@ pub use std::sync::Arc;
 pub use std::vec::Vec;
 
 pub use crate::client::{Call, Client, Method, NoParams, Notification, Params, Text, send, whole};
+pub use serde::Serialize;
+pub use serde::de::DeserializeOwned;
+
 pub use crate::context::Context;
 pub use crate::description::{
     MethodDescription, MethodKind, ParameterDescription, ServiceDescription,

@@ -1,6 +1,7 @@
 //! One connection on the server: accepts its streams, bounds its calls, drains it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -36,6 +37,8 @@ pub(super) struct Connection<R> {
     calls: Arc<Semaphore>,
     lanes: Mutex<Vec<Arc<Lane>>>,
     spare: Mutex<Vec<Scratch>>,
+    /// No more calls are started.
+    draining: AtomicBool,
 }
 
 /// The right to run a call, held until its handler has ended and its reply has left.
@@ -57,6 +60,7 @@ impl<R: Router> Connection<R> {
             calls,
             lanes: Mutex::default(),
             spare: Mutex::default(),
+            draining: AtomicBool::new(false),
             shared,
             transport,
         });
@@ -100,6 +104,7 @@ impl<R: Router> Connection<R> {
 
     /// Lets what runs end and be answered, refuses what comes, and closes.
     async fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
         let all = self
             .limits()
             .calls_per_connection
@@ -116,7 +121,7 @@ impl<R: Router> Connection<R> {
         self.transport.close(close::SHUTDOWN, "shutting down");
     }
 
-    fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Lane>>> {
+    fn lanes(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,7 +134,7 @@ impl<R: Router> Connection<R> {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        *self.shared.draining.borrow()
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Cancels a call: of the same stream, or, from a stream without a way back, of any.

@@ -196,6 +196,18 @@ impl<R: Router> Worker<R> {
     }
 }
 
+/// Panics of handlers are caught while they are polled. One that panics while it is dropped takes its worker along,
+/// and must not leave those who wait on the lane without an end.
+struct KillOnPanic(Arc<Lane>);
+
+impl Drop for KillOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.kill();
+        }
+    }
+}
+
 /// Runs `work`; if it is not done at once, the reading half goes to another worker.
 async fn hand_on_if_pending<R: Router>(
     work: impl Future<Output = ()>,
