@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::call::{self, Call, Notification, with_parser};
 use super::error::{CallError, NoAnswer};
+use super::lane::CallId;
 use super::{Client, Shared, solo};
 use crate::wire::error::RpcError;
 use crate::wire::id::Id;
@@ -42,9 +43,10 @@ pub struct Batch {
     client: Arc<Shared>,
     message: Vec<u8>,
     readers: Vec<Reader>,
+    /// The id of each call that could be written.
+    ids: HashMap<u64, usize>,
     /// Why an entry could not be written.
     unwritable: HashMap<usize, String>,
-    has_calls: bool,
 }
 
 /// Reads one entry's answer as the type that its call returns.
@@ -63,8 +65,8 @@ impl Batch {
             client: Arc::clone(&client.0),
             message: Vec::new(),
             readers: Vec::new(),
+            ids: HashMap::new(),
             unwritable: HashMap::new(),
-            has_calls: false,
         }
     }
 
@@ -77,11 +79,12 @@ impl Batch {
         let index = self.readers.len();
         match call.into_entry() {
             Ok(request) => {
+                let CallId(id) = CallId::alone(self.client.count_alone(1));
+                self.ids.insert(id, index);
                 self.separate();
                 self.message.extend_from_slice(HEAD);
-                Id::Unsigned(index as u64).write(&mut self.message);
+                Id::Unsigned(id).write(&mut self.message);
                 self.message.extend_from_slice(&request);
-                self.has_calls = true;
             }
             Err(reason) => {
                 self.unwritable.insert(index, reason);
@@ -130,7 +133,7 @@ impl Batch {
         }
         self.message.extend_from_slice(b"]\n");
         let connection = self.client.connection.clone();
-        if !self.has_calls {
+        if self.ids.is_empty() {
             solo::tell(connection, self.message).await?;
             return Ok(replies);
         }
@@ -138,7 +141,7 @@ impl Batch {
         let mut answer = solo::ask(connection, self.message, limit).await?;
         with_parser(|parser| {
             let document = parser.parse(&mut answer).map_err(|_| NoAnswer::Garbled)?;
-            replies.read(document.root(), &self.readers)
+            replies.read(document.root(), &self.ids, &self.readers)
         })?;
         Ok(replies)
     }
@@ -159,7 +162,12 @@ pub struct Replies {
 }
 
 impl Replies {
-    fn read(&mut self, root: Value<'_, '_>, readers: &[Reader]) -> Result<(), CallError> {
+    fn read(
+        &mut self,
+        root: Value<'_, '_>,
+        ids: &HashMap<u64, usize>,
+        readers: &[Reader],
+    ) -> Result<(), CallError> {
         let Some(answers) = root.elements() else {
             // One error for the whole batch.
             let response = Response::read(root).ok_or(NoAnswer::Garbled)?;
@@ -169,9 +177,7 @@ impl Replies {
             let Id::Unsigned(id) = response.id else {
                 continue;
             };
-            let Ok(index) = usize::try_from(id) else {
-                continue;
-            };
+            let Some(&index) = ids.get(&id) else { continue };
             if let Some(reader) = readers.get(index) {
                 self.results
                     .entry(index)

@@ -186,7 +186,8 @@ impl<T, E> CallProjection<'_, T, E> {
         *self.state = if *self.own_stream || is_large {
             let connection = self.client.connection.clone();
             let limit = self.client.options.reply_limit;
-            let message = [HEAD, b"0", request, b"\n"].concat();
+            let id = CallId::alone(self.client.count_alone(1));
+            let message = [HEAD, id.to_string().as_bytes(), request, b"\n"].concat();
             self.client.put_back(std::mem::take(request));
             State::Alone(Box::pin(solo::ask(connection, message, limit)))
         } else {

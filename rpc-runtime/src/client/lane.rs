@@ -1,5 +1,6 @@
 //! A long-lived stream that many calls share: requests gather and leave in one write, answers find their callers.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -17,14 +18,26 @@ use crate::wire::tape::Parser;
 /// How many bytes of requests may wait before callers wait too.
 const BACKLOG: usize = 256 << 10;
 
-/// Low bits of an id are the slot, the rest counts the slot's calls: 52 bits in all, which any JSON reader keeps.
+/// An id is, from its lowest bit on, the lane, the slot, and how many calls the slot had before: 52 bits in all, which
+/// any JSON reader keeps.
+const LANE_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
+const GENERATION_BITS: u32 = 26;
+
+/// The lane of calls on streams of their own.
+const ALONE: u64 = (1 << LANE_BITS) - 1;
+
+/// How many lanes a client can have.
+pub(super) const LANES: usize = 32;
 
 /// How long the last requests may take to arrive when a client is closed.
 const LINGER: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
-pub(super) struct Lane(Mutex<State>);
+pub(super) struct Lane {
+    number: u64,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -33,7 +46,7 @@ struct State {
     queued: u64,
     sent: u64,
     slots: Vec<Slot>,
-    free: Vec<u32>,
+    free: Vec<usize>,
     /// The task that writes, when it waits for requests.
     writer: Option<Waker>,
     /// Callers that wait for room.
@@ -68,21 +81,32 @@ struct Pending {
     waker: Waker,
 }
 
-/// What a call that left through a lane is known by.
+/// What a call is known by: no two calls in flight on a connection have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct CallId(u64);
+pub(super) struct CallId(pub(super) u64);
 
 impl CallId {
-    fn new(slot: u32, generation: u32) -> Self {
-        Self(u64::from(generation) << SLOT_BITS | u64::from(slot))
+    fn new(lane: u64, slot: usize, generation: u32) -> Self {
+        Self(u64::from(generation) << (LANE_BITS + SLOT_BITS) | (slot as u64) << LANE_BITS | lane)
+    }
+
+    /// The id of the `n`th call on a stream of its own.
+    pub(super) fn alone(n: u64) -> Self {
+        Self(n << LANE_BITS | ALONE)
     }
 
     fn slot(self) -> usize {
-        (self.0 & ((1 << SLOT_BITS) - 1)) as usize
+        (self.0 >> LANE_BITS) as usize & ((1 << SLOT_BITS) - 1)
     }
 
     fn generation(self) -> u32 {
-        (self.0 >> SLOT_BITS) as u32
+        (self.0 >> (LANE_BITS + SLOT_BITS)) as u32
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -99,8 +123,10 @@ impl State {
     fn release(&mut self, id: CallId) -> Option<Pending> {
         self.pending(id)?;
         let slot = self.slots.get_mut(id.slot())?;
-        slot.generation = slot.generation.wrapping_add(1);
-        self.free.push(id.slot() as u32);
+        slot.generation = (slot.generation + 1) % (1 << GENERATION_BITS);
+        self.free.push(id.slot());
+        // Somebody may have waited for a slot.
+        self.crowd.pop().into_iter().for_each(Waker::wake);
         slot.call.take()
     }
 
@@ -113,7 +139,8 @@ impl State {
                 reason: over.reason.clone(),
             }));
         }
-        if self.requests.len() < BACKLOG {
+        let has_slot = !self.free.is_empty() || self.slots.len() < 1 << SLOT_BITS;
+        if has_slot && self.requests.len() < BACKLOG {
             return Poll::Ready(Ok(()));
         }
         if !self.crowd.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -157,12 +184,15 @@ impl State {
 }
 
 impl Lane {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::default()))
+    pub(super) fn new(number: usize) -> Arc<Self> {
+        Arc::new(Self {
+            number: number as u64,
+            state: Mutex::default(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -179,9 +209,9 @@ impl Lane {
         std::task::ready!(state.poll_room(cx))?;
         let slot = state.free.pop().unwrap_or_else(|| {
             state.slots.push(Slot::default());
-            (state.slots.len() - 1) as u32
+            state.slots.len() - 1
         });
-        let id = CallId::new(slot, state.slots[slot as usize].generation);
+        let id = CallId::new(self.number, slot, state.slots[slot].generation);
         let mut digits = itoa::Buffer::new();
         let writer = state.queue(&[
             HEAD,
@@ -190,7 +220,7 @@ impl Lane {
             b"\n",
         ]);
         request.clear();
-        state.slots[slot as usize].call = Some(Pending {
+        state.slots[slot].call = Some(Pending {
             buffer: std::mem::take(request),
             answer: None,
             end: state.queued,

@@ -13,7 +13,7 @@ mod request;
 mod solo;
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ struct Shared {
     connection: Connection,
     lanes: Vec<Arc<Lane>>,
     next_lane: AtomicUsize,
+    /// How many calls had a stream of their own.
+    alone: AtomicU64,
     /// Cancellations once more, past whatever holds a lane up.
     control: Arc<Lane>,
     tasks: TaskTracker,
@@ -117,18 +119,19 @@ impl Client {
         // The connection closes when the last lane has nothing more to say.
         let open = Arc::new(CloseOnDrop(connection.clone()));
         let limit = options.reply_limit;
-        let lanes = (0..options.lanes.max(1)).map(|_| {
-            let lane = Lane::new();
+        let lanes = (0..options.lanes.clamp(1, lane::LANES)).map(|number| {
+            let lane = Lane::new(number);
             tasks.spawn(run_lane(Arc::clone(&lane), Arc::clone(&open), limit));
             lane
         });
         let lanes = lanes.collect();
-        let control = Lane::new();
+        let control = Lane::new(lane::LANES);
         tasks.spawn(run_control(Arc::clone(&control), open));
         Self(Arc::new(Shared {
             connection,
             lanes,
             next_lane: AtomicUsize::new(0),
+            alone: AtomicU64::new(0),
             control,
             tasks,
             buffers: Mutex::default(),
@@ -210,6 +213,11 @@ impl Shared {
             .clone()
             .find(|lane| !self.lanes[*lane].is_over())
             .unwrap_or(next % self.lanes.len())
+    }
+
+    /// Counts calls on streams of their own; returns how many there were before.
+    fn count_alone(&self, calls: u64) -> u64 {
+        self.alone.fetch_add(calls, Ordering::Relaxed)
     }
 
     /// Gives up a call that left through a lane.

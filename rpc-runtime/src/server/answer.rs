@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::calls::Calls;
+use super::connection::Connection;
+use super::lane::Lane;
 use crate::context::Context;
 use crate::service::{Incoming, Router};
 use crate::wire::arguments::{Fault, Params};
@@ -55,8 +56,8 @@ enum Cut {
 
 /// Runs a call's handler and leaves the answer in `reply`.
 pub(super) async fn answer<R: Router>(
-    router: &R,
-    calls: &Calls,
+    connection: &Connection<R>,
+    lane: &Lane,
     call: Call<'_, '_>,
     context: &mut Context,
     reply: &mut Reply,
@@ -67,7 +68,10 @@ pub(super) async fn answer<R: Router>(
     if call.is_late() {
         return reply.refuse(Refusal::DeadlinePassed);
     }
-    let cut = match run(router, calls, call, context, reply).await {
+    if connection.was_cancelled(id) {
+        return reply.refuse(Refusal::Cancelled);
+    }
+    let cut = match run(connection, lane, call, context, reply).await {
         Ok(Ok(())) => return reply.settle(),
         Ok(Err(fault)) => return reply.fault(&fault),
         Err(cut) => cut,
@@ -84,14 +88,14 @@ pub(super) async fn answer<R: Router>(
 
 /// The handler's future, polled with its panics caught, until it ends, is cancelled or is out of time.
 async fn run<R: Router>(
-    router: &R,
-    calls: &Calls,
+    connection: &Connection<R>,
+    lane: &Lane,
     call: Call<'_, '_>,
     context: &Context,
     reply: &mut Reply,
 ) -> Result<Result<(), Fault>, Cut> {
     let incoming = Incoming::new(Params::new(call.request.params), context);
-    let mut handler = pin!(router.call(call.method, incoming, reply));
+    let mut handler = pin!(connection.router().call(call.method, incoming, reply));
     let mut late = pin!(call.deadline.map(sleep_until));
     let mut ticket = None;
     poll_fn(|cx| {
@@ -100,8 +104,10 @@ async fn run<R: Router>(
             Ok(Poll::Pending) => {}
             Err(_) => return Poll::Ready(Err(Cut::Panicked)),
         }
-        let ticket = ticket.get_or_insert_with(|| calls.enter(call.request.id));
-        if ticket.poll_cancelled(cx).is_ready() {
+        let is_new = ticket.is_none();
+        let ticket = ticket.get_or_insert_with(|| lane.calls.enter(call.request.id));
+        let was_cancelled = is_new && connection.was_cancelled(call.request.id);
+        if was_cancelled || ticket.poll_cancelled(cx).is_ready() {
             return Poll::Ready(Err(Cut::Cancelled));
         }
         let late = late.as_mut().as_pin_mut();

@@ -124,14 +124,7 @@ async fn run<R: Router>(
     call: Call<'_, '_>,
     permit: Option<Permit>,
 ) -> Box<Desk> {
-    answer(
-        connection.router(),
-        &lane.calls,
-        call,
-        &mut desk.context,
-        &mut desk.reply,
-    )
-    .await;
+    answer(connection, lane, call, &mut desk.context, &mut desk.reply).await;
     drop(permit);
     desk
 }

@@ -1,5 +1,7 @@
 //! The calls of a stream whose handlers are still waiting, so that they can be cancelled by id.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -52,9 +54,9 @@ impl Calls {
         Ticket { calls: self, place }
     }
 
-    /// Cancels the calls with this id: one, if the caller keeps to unique ids.
-    pub(super) fn cancel(&self, id: Id<'_>) {
-        self.cancel_where(|place| place.id.is(id));
+    /// Cancels the calls with this id: one, if the caller keeps to unique ids. Says whether there was any.
+    pub(super) fn cancel(&self, id: Id<'_>) -> bool {
+        self.cancel_where(|place| place.id.is(id))
     }
 
     pub(super) fn cancel_all(&self) {
@@ -62,7 +64,8 @@ impl Calls {
         self.cancel_where(|_| true);
     }
 
-    fn cancel_where(&self, matches: impl Fn(&Place) -> bool) {
+    fn cancel_where(&self, matches: impl Fn(&Place) -> bool) -> bool {
+        let mut found = false;
         let mut table = self.table();
         for place in table
             .places
@@ -71,7 +74,9 @@ impl Calls {
         {
             place.cancelled = true;
             place.waker.take().into_iter().for_each(Waker::wake);
+            found = true;
         }
+        found
     }
 }
 
@@ -98,5 +103,51 @@ impl Drop for Ticket<'_> {
         place.taken = false;
         place.waker = None;
         table.free.push(self.place);
+    }
+}
+
+/// How many cancellations may wait for their calls.
+const EARLY: usize = 1024;
+
+/// Cancellations that came, on a stream of their own, before the calls that they are for.
+///
+/// A lane at the limit of calls is not read, so a cancellation behind a waiting call could never free the place that
+/// the call waits for. One that came past it is remembered here until its call, or the same cancellation on the call's
+/// own stream, is read.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    has_some: AtomicBool,
+    ids: Mutex<VecDeque<u64>>,
+}
+
+impl Early {
+    fn ids(&self) -> MutexGuard<'_, VecDeque<u64>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers an id; only numbers, and only so many.
+    pub(super) fn remember(&self, id: Id<'_>) {
+        let Id::Unsigned(id) = id else { return };
+        let mut ids = self.ids();
+        if ids.len() == EARLY {
+            ids.pop_front();
+        }
+        ids.push_back(id);
+        self.has_some.store(true, Ordering::Release);
+    }
+
+    /// Forgets an id; says whether it was remembered.
+    pub(super) fn forget(&self, id: Id<'_>) -> bool {
+        let Id::Unsigned(id) = id else { return false };
+        if !self.has_some.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut ids = self.ids();
+        let known = ids
+            .iter()
+            .position(|known| *known == id)
+            .and_then(|at| ids.remove(at));
+        self.has_some.store(!ids.is_empty(), Ordering::Release);
+        known.is_some()
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::batch::Desk;
+use super::calls::Early;
 use super::lane::{Lane, Reader};
 use super::worker::{Scratch, Worker};
 use crate::context::{ConnectionContext, Context};
@@ -37,6 +38,7 @@ pub(super) struct Connection<R> {
     calls: Arc<Semaphore>,
     lanes: Mutex<Vec<Arc<Lane>>>,
     spare: Mutex<Vec<Scratch>>,
+    early: Early,
     /// No more calls are started.
     draining: AtomicBool,
 }
@@ -60,6 +62,7 @@ impl<R: Router> Connection<R> {
             calls,
             lanes: Mutex::default(),
             spare: Mutex::default(),
+            early: Early::default(),
             draining: AtomicBool::new(false),
             shared,
             transport,
@@ -140,9 +143,16 @@ impl<R: Router> Connection<R> {
     /// Cancels a call: of the same stream, or, from a stream without a way back, of any.
     pub(super) fn cancel(&self, lane: &Lane, id: Id<'_>) {
         if lane.has_way_back() {
-            return lane.calls.cancel(id);
+            lane.calls.cancel(id);
+            self.early.forget(id);
+        } else if !self.lanes().iter().any(|lane| lane.calls.cancel(id)) {
+            self.early.remember(id);
         }
-        self.lanes().iter().for_each(|lane| lane.calls.cancel(id));
+    }
+
+    /// Whether a call was cancelled before it was read.
+    pub(super) fn was_cancelled(&self, id: Option<Id<'_>>) -> bool {
+        id.is_some_and(|id| self.early.forget(id))
     }
 
     pub(super) fn try_permit(&self) -> Option<Permit> {

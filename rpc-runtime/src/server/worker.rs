@@ -78,6 +78,7 @@ impl<R: Router> Worker<R> {
     }
 
     async fn run(mut self, reader: Reader) {
+        let _kill = KillOnPanic(Arc::clone(&self.lane));
         let mut turn = Some(reader);
         while let Some(reader) = turn {
             self.lead(reader).await;
@@ -175,7 +176,7 @@ impl<R: Router> Worker<R> {
                 let request = Request::read(value);
                 if let Some(call) = connection.admit(lane, request, reply) {
                     if connection.permit(lane, permit).await {
-                        let work = answer(connection.router(), &lane.calls, call, context, reply);
+                        let work = answer(&**connection, lane, call, context, reply);
                         hand_on_if_pending(work, connection, lane, turn).await;
                     } else {
                         reply.refuse(Refusal::ShuttingDown);

@@ -173,7 +173,7 @@ impl Connection {
     }
 
     pub(crate) async fn open_uni(&self) -> Result<SendStream, ConnectionLost> {
-        self.0.open_uni().await.map(SendStream).map_err(lost)
+        self.0.open_uni().await.map(SendStream::new).map_err(lost)
     }
 
     pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionLost> {
@@ -194,15 +194,25 @@ impl Connection {
 }
 
 fn pair((send, recv): (quinn::SendStream, quinn::RecvStream)) -> (SendStream, RecvStream) {
-    (SendStream(send), RecvStream::new(recv))
+    (SendStream::new(send), RecvStream::new(recv))
 }
 
 #[derive(Debug)]
-pub(crate) struct SendStream(quinn::SendStream);
+pub(crate) struct SendStream {
+    stream: quinn::SendStream,
+    finished: bool,
+}
 
 impl SendStream {
+    fn new(stream: quinn::SendStream) -> Self {
+        Self {
+            stream,
+            finished: false,
+        }
+    }
+
     pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
-        self.0
+        self.stream
             .write_chunk(chunk)
             .await
             .map_err(|error| match error {
@@ -215,17 +225,18 @@ impl SendStream {
     }
 
     pub(crate) fn finish(&mut self) {
+        self.finished = true;
         // A stream that the other side stopped has nothing to finish.
-        let _ = self.0.finish();
+        let _ = self.stream.finish();
     }
 
     pub(crate) fn reset(&mut self, code: u32) {
-        // Nor has one that is over anything to reset.
-        let _ = self.0.reset(code.into());
+        // One that is over has nothing to reset.
+        let _ = self.stream.reset(code.into());
     }
 
     pub(crate) fn stopped(&self) -> Stopped {
-        let stopped = self.0.stopped();
+        let stopped = self.stream.stopped();
         Box::pin(async {
             let _ = stopped.await;
         })
@@ -235,7 +246,9 @@ impl SendStream {
 /// quinn finishes a stream whose handle is dropped, which makes half a message look like an end.
 impl Drop for SendStream {
     fn drop(&mut self) {
-        self.reset(close::CANCELLED);
+        if !self.finished {
+            self.reset(close::CANCELLED);
+        }
     }
 }
 
