@@ -420,7 +420,8 @@ fn reason(error: &rustls::Error) -> UntrustedReason {
             E::NotValidForName | E::NotValidForNameContext { .. } => UntrustedReason::WrongName,
             E::Expired | E::ExpiredContext { .. } => UntrustedReason::Expired,
             E::NotValidYet | E::NotValidYetContext { .. } => UntrustedReason::NotYetValid,
-            E::UnknownIssuer => UntrustedReason::UnknownIssuer,
+            // A wrong signature is that of an authority that only has a trusted one's name.
+            E::UnknownIssuer | E::BadSignature => UntrustedReason::UnknownIssuer,
             error => UntrustedReason::Other(error.to_string()),
         },
         error => UntrustedReason::Other(error.to_string()),

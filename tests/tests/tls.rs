@@ -1,0 +1,269 @@
+//! Who trusts whom.
+
+mod support;
+
+use rpc_runtime::{
+    BindError, Client, ConnectError, Identity, IdentityError, Server, Trust, UntrustedReason, rpc,
+};
+use support::soon;
+
+#[rpc]
+trait Greeter {
+    async fn greet(&self, name: &str) -> String;
+}
+
+struct Hello;
+
+impl Greeter for Hello {
+    async fn greet(&self, name: &str) -> String {
+        format!("Hello, {name}!")
+    }
+}
+
+/// The port of a server that proves itself with `identity`.
+fn serve(identity: Identity) -> u16 {
+    let server = Server::builder(identity)
+        .service(GreeterServer::new(Hello))
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(server.run());
+    port
+}
+
+async fn connect(trust: Trust, host: &str, port: u16) -> Result<Client, ConnectError> {
+    soon(
+        Client::builder()
+            .trust(trust)
+            .connect(format!("{host}:{port}")),
+    )
+    .await
+}
+
+async fn greets(client: Result<Client, ConnectError>) {
+    let greeter = GreeterClient::new(client.unwrap());
+    assert_eq!(soon(greeter.greet("Ada")).await.unwrap(), "Hello, Ada!");
+}
+
+fn refusal(client: Result<Client, ConnectError>) -> UntrustedReason {
+    match client {
+        Err(ConnectError::Untrusted(reason)) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An authority, and an identity that it signed for `localhost` from and to these years.
+fn signed(from: i32, to: i32) -> (Trust, Identity) {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let issuer = rcgen::CertifiedIssuer::self_signed(authority, key).unwrap();
+    let mut server = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    server.not_before = rcgen::date_time_ymd(from, 1, 1);
+    server.not_after = rcgen::date_time_ymd(to, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = server.signed_by(&key, &issuer).unwrap();
+    let identity = Identity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes());
+    (
+        Trust::pem(issuer.as_ref().pem().as_bytes()).unwrap(),
+        identity.unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_self_signed_server_is_trusted_by_its_certificate_its_pem_and_its_hash() {
+    let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
+    let certificate = identity.certificate();
+    let port = serve(identity);
+    let pem = certificate.to_pem();
+    for host in ["localhost", "127.0.0.1", "quic://127.0.0.1"] {
+        greets(connect(Trust::certificate(certificate.clone()), host, port).await).await;
+        greets(connect(Trust::pem(pem.as_bytes()).unwrap(), host, port).await).await;
+        greets(connect(Trust::sha256(certificate.sha256()), host, port).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_by_the_authority_that_signed_it() {
+    let (trust, identity) = signed(2020, 2120);
+    greets(connect(trust, "localhost", serve(identity)).await).await;
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused() {
+    let identity = Identity::self_signed(["example.org"]).unwrap();
+    let (by_certificate, by_hash) = (
+        Trust::certificate(identity.certificate()),
+        Trust::sha256(identity.certificate().sha256()),
+    );
+    let port = serve(identity);
+    for trust in [by_certificate.clone(), by_hash] {
+        let reason = refusal(connect(trust, "localhost", port).await);
+        assert_eq!(reason, UntrustedReason::WrongName);
+    }
+    let builder = Client::builder()
+        .trust(by_certificate)
+        .server_name("example.org");
+    greets(
+        soon(builder.connect(("127.0.0.1:0".replace(":0", &format!(":{port}"))).as_str())).await,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_certificate_whose_term_is_over_is_refused() {
+    let (trust, identity) = signed(2000, 2001);
+    assert_eq!(
+        refusal(connect(trust, "localhost", serve(identity)).await),
+        UntrustedReason::Expired
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_whose_term_has_not_begun_is_refused() {
+    let (trust, identity) = signed(2100, 2101);
+    let reason = refusal(connect(trust, "localhost", serve(identity)).await);
+    assert_eq!(reason, UntrustedReason::NotYetValid);
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_trusted_signed_is_refused() {
+    let port = serve(Identity::self_signed(["localhost"]).unwrap());
+    let other = Identity::self_signed(["localhost"]).unwrap().certificate();
+    let reason = refusal(connect(Trust::certificate(other.clone()), "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+    let reason = refusal(connect(Trust::sha256(other.sha256()), "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::NotPinned);
+    let (authority, _) = signed(2020, 2120);
+    let reason = refusal(connect(authority, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+}
+
+#[tokio::test]
+async fn the_systems_authorities_do_not_trust_a_self_signed_server() {
+    let port = serve(Identity::self_signed(["localhost"]).unwrap());
+    match connect(Trust::system(), "localhost", port).await {
+        Err(ConnectError::Untrusted(UntrustedReason::UnknownIssuer)) => {}
+        // A machine without any roots trusts nobody, and says so.
+        Err(ConnectError::Trust(_)) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A QUIC server that speaks something else.
+fn foreign_server(alpn: &[u8]) -> (quinn::Endpoint, u16, Trust) {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let trust = Trust::pem(signed.cert.pem().as_bytes()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(std::sync::Arc::new(crypto));
+    let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = endpoint.local_addr().unwrap().port();
+    let accepting = endpoint.clone();
+    tokio::spawn(async move {
+        while let Some(incoming) = accepting.accept().await {
+            tokio::spawn(incoming.into_future());
+        }
+    });
+    (endpoint, port, trust)
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_another_protocol_is_refused() {
+    let (_endpoint, port, trust) = foreign_server(b"h3");
+    let refused = connect(trust, "localhost", port).await;
+    assert!(
+        matches!(refused, Err(ConnectError::Protocol)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_there_is_told_in_time() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let trust = Trust::certificate(Identity::self_signed(["localhost"]).unwrap().certificate());
+    let builder = Client::builder()
+        .trust(trust)
+        .connect_timeout(std::time::Duration::from_millis(50));
+    let refused = soon(builder.connect(silent.local_addr().unwrap())).await;
+    assert!(matches!(refused, Err(ConnectError::Timeout)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_told() {
+    for address in [
+        "",
+        "localhost",
+        "localhost:http",
+        ":1",
+        "http://localhost:1",
+        "a b:1",
+        "::1:1",
+    ] {
+        let refused = Client::builder().connect(address).await;
+        assert!(
+            matches!(refused, Err(ConnectError::Address(_))),
+            "{address}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn pem_that_is_none_is_told() {
+    assert!(Trust::pem(b"nothing").is_err());
+    assert!(matches!(
+        Identity::from_pem(b"", b""),
+        Err(IdentityError::Pem(_))
+    ));
+    let absent = Identity::from_pem_files("absent.pem", "absent.key").unwrap_err();
+    assert_eq!(absent.to_string(), "cannot read absent.pem");
+    assert!(matches!(
+        Identity::self_signed(["not a näme"]),
+        Err(IdentityError::Names(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_fit_its_certificate_is_told() {
+    let pem = |signed: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        (signed.cert.pem(), signed.signing_key.serialize_pem())
+    };
+    let one = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let identity = Identity::from_pem(pem(&one).0.as_bytes(), pem(&other).1.as_bytes()).unwrap();
+    let refused = Server::builder(identity)
+        .service(GreeterServer::new(Hello))
+        .bind("127.0.0.1:0");
+    assert!(
+        matches!(refused, Err(BindError::Identity(_))),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_server_outside_a_runtime_is_told() {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let refused = Server::builder(identity)
+        .service(GreeterServer::new(Hello))
+        .bind("127.0.0.1:0");
+    assert!(matches!(refused, Err(BindError::NoRuntime)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_private_key_is_never_shown() {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let shown = format!("{identity:?}");
+    assert!(
+        shown.starts_with("Identity { certificate: sha256:"),
+        "{shown}"
+    );
+    assert!(!shown.contains("key"), "{shown}");
+}
