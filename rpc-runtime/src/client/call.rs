@@ -290,6 +290,9 @@ pub(super) fn with_parser<R>(read: impl FnOnce(&mut Parser) -> R) -> R {
 
 /// A notification that is sent when it is awaited. It has left when the future ends; nobody says whether it arrived.
 ///
+/// Those of one client start in the order in which they were sent, but for large ones, which have streams of their
+/// own. Between notifications and calls there is no order.
+///
 /// # Cancel safety
 /// A notification that is dropped before its future ends was not sent, unless it is large.
 #[must_use = "a notification is sent when it is awaited"]
@@ -355,8 +358,8 @@ impl Future for Notification {
             this.alone = Some(alone);
             return Poll::Ready(Ok(ready!(polled)?));
         }
-        let lane = this.client.lane();
-        ready!(this.client.lanes[lane].poll_notify(request, cx))?;
+        // All on one lane, so that they arrive in the order in which they were sent.
+        ready!(this.client.lanes[0].poll_notify(request, cx))?;
         this.client.put_back(std::mem::take(request));
         Poll::Ready(Ok(()))
     }
