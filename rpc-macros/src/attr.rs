@@ -114,7 +114,8 @@ impl ParameterOptions {
 /// `#[rpc(…)]` of an error type.
 #[derive(Default)]
 pub(crate) struct ErrorOptions {
-    pub(crate) code: Option<Code>,
+    /// `Some(None)` is one that cannot be read.
+    pub(crate) code: Option<Option<Code>>,
     pub(crate) rename_all: Option<Rename>,
     pub(crate) krate: Option<Path>,
 }
@@ -134,7 +135,7 @@ impl ErrorOptions {
     pub(crate) fn read_struct(attrs: &[Attribute], errors: &mut Errors) -> Self {
         let mut this = Self::default();
         each_option(attrs, errors, |meta| match name_of(meta).as_str() {
-            "code" => set(&mut this.code, meta, code(meta)?),
+            "code" => set_code(&mut this.code, meta),
             _ => this.option(meta),
         });
         this
@@ -150,10 +151,10 @@ impl ErrorOptions {
 }
 
 /// The code of one variant.
-pub(crate) fn variant_code(attrs: &[Attribute], errors: &mut Errors) -> Option<Code> {
+pub(crate) fn variant_code(attrs: &[Attribute], errors: &mut Errors) -> Option<Option<Code>> {
     let mut slot = None;
     each_option(attrs, errors, |meta| match name_of(meta).as_str() {
-        "code" => set(&mut slot, meta, code(meta)?),
+        "code" => set_code(&mut slot, meta),
         _ => unknown(meta, "a variant takes `code`"),
     });
     slot
@@ -245,6 +246,12 @@ fn set<T>(slot: &mut Option<T>, meta: &ParseNestedMeta<'_>, value: T) -> syn::Re
         None => Ok(()),
         Some(_) => Err(Error::new_spanned(&meta.path, "this option is given twice")),
     }
+}
+
+fn set_code(slot: &mut Option<Option<Code>>, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+    let code = code(meta);
+    set(slot, meta, code.as_ref().ok().cloned())?;
+    code.map(drop)
 }
 
 fn unknown(meta: &ParseNestedMeta<'_>, known: &str) -> syn::Result<()> {

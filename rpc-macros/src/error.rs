@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use proc_macro2::{Ident, Literal, TokenStream};
-use quote::{format_ident, quote};
-use syn::{Data, DeriveInput, Error, Field, Fields, LitStr, Type};
+use quote::{ToTokens, format_ident, quote};
+use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Type};
 
 use crate::attr::{self, Code, ErrorOptions};
 use crate::check::MOST_ARGUMENTS;
 use crate::errors::Errors;
-use crate::expand::generated;
+use crate::expand::{self, generated, wire};
 use crate::names::Rename;
 use crate::{generics, types};
 
@@ -40,20 +40,29 @@ struct RpcError<'a> {
 struct Variant<'a> {
     /// `Self` or `Self::Name`.
     path: TokenStream,
+    cfgs: Vec<&'a Attribute>,
     code: Code,
-    shape: Shape<'a>,
+    shape: Shape,
+    fields: Vec<Field<'a>>,
 }
 
-enum Shape<'a> {
-    Unit,
-    /// `data` is the fields' value: alone, or an array of them.
-    Tuple(Vec<&'a Type>),
-    /// `data` is an object.
-    Named(Vec<NamedField<'a>>),
+/// What becomes of the fields in `error.data`.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// There are none, and there is no data.
+    Nothing,
+    /// The value of the only one.
+    Value,
+    /// An array of them.
+    Array,
+    /// An object of them.
+    Object,
 }
 
-struct NamedField<'a> {
-    ident: &'a Ident,
+struct Field<'a> {
+    /// What binds it in a pattern and sets it in an expression.
+    pattern: TokenStream,
+    binding: Ident,
     ty: &'a Type,
     wire_name: LitStr,
 }
@@ -72,14 +81,10 @@ impl<'a> RpcError<'a> {
             Data::Struct(data) => {
                 let options = ErrorOptions::read_struct(&original.attrs, errors);
                 let rename = options.rename_all.unwrap_or_default();
-                let code = required(options.code.clone(), &original.ident, errors);
-                let shape = Shape::read(&data.fields, &original.ident, rename, errors);
-                let only = code.map(|code| Variant {
-                    path: generated!(Self),
-                    code,
-                    shape,
-                });
-                (options, only.into_iter().collect())
+                let fields = Field::read_all(&data.fields, &original.ident, rename, errors);
+                let variant = required(options.code.as_ref(), &original.ident, errors)
+                    .map(|code| Variant::new(generated!(Self), &[], code, &data.fields, fields));
+                (options, variant.into_iter().collect())
             }
             Data::Union(data) => {
                 errors.at(data.union_token, "an error is an enum or a struct");
@@ -96,165 +101,183 @@ impl<'a> RpcError<'a> {
 
 impl<'a> Variant<'a> {
     fn read(original: &'a syn::Variant, rename: Rename, errors: &mut Errors) -> Option<Self> {
-        let ident = &original.ident;
-        let shape = Shape::read(&original.fields, ident, rename, errors);
-        let code = required(attr::variant_code(&original.attrs, errors), ident, errors)?;
-        Some(Self {
-            path: generated!(Self::#ident),
+        let syn::Variant { ident, attrs, .. } = original;
+        let fields = Field::read_all(&original.fields, ident, rename, errors);
+        let code = attr::variant_code(attrs, errors);
+        let code = required(code.as_ref(), ident, errors)?;
+        let path = generated!(Self::#ident);
+        Some(Self::new(path, attrs, code, &original.fields, fields))
+    }
+
+    fn new(
+        path: TokenStream,
+        attrs: &'a [Attribute],
+        code: Code,
+        original: &Fields,
+        fields: Vec<Field<'a>>,
+    ) -> Self {
+        let shape = match (original, fields.len()) {
+            (_, 0) => Shape::Nothing,
+            (Fields::Unnamed(_), 1) => Shape::Value,
+            (Fields::Unnamed(_), _) => Shape::Array,
+            _ => Shape::Object,
+        };
+        Self {
+            path,
+            cfgs: attr::cfgs(attrs),
             code,
             shape,
-        })
+            fields,
+        }
     }
 }
 
-fn required(code: Option<Code>, owner: &Ident, errors: &mut Errors) -> Option<Code> {
+fn required(code: Option<&Option<Code>>, owner: &Ident, errors: &mut Errors) -> Option<Code> {
     if code.is_none() {
         errors.at(owner, "an error needs a code: `#[rpc(code = 1001)]`");
     }
-    code
+    code?.clone()
 }
 
-impl<'a> Shape<'a> {
-    fn read(fields: &'a Fields, owner: &Ident, rename: Rename, errors: &mut Errors) -> Self {
+impl<'a> Field<'a> {
+    fn read_all(
+        fields: &'a Fields,
+        owner: &Ident,
+        rename: Rename,
+        errors: &mut Errors,
+    ) -> Vec<Self> {
         if fields.len() > MOST_ARGUMENTS {
             errors.at(owner, "at most 16 fields; put them in a struct");
         }
-        match fields {
-            Fields::Unit => Self::Unit,
-            Fields::Unnamed(fields) => {
-                Self::Tuple(fields.unnamed.iter().map(|it| &it.ty).collect())
+        let fields = fields.iter().enumerate();
+        fields
+            .map(|(at, field)| Self::read(at, field, rename, errors))
+            .collect()
+    }
+
+    fn read(at: usize, original: &'a syn::Field, rename: Rename, errors: &mut Errors) -> Self {
+        let given = attr::field_name(&original.attrs, errors);
+        let (pattern, binding, name) = match &original.ident {
+            Some(ident) => (ident.to_token_stream(), ident.clone(), rename.apply(ident)),
+            None => {
+                let (index, binding) = (syn::Index::from(at), format_ident!("field{at}"));
+                let name = LitStr::new(&at.to_string(), binding.span());
+                (quote!(#index: #binding), binding, name)
             }
-            Fields::Named(fields) => {
-                let named = fields.named.iter();
-                Self::Named(
-                    named
-                        .filter_map(|it| NamedField::read(it, rename, errors))
-                        .collect(),
-                )
-            }
+        };
+        Self {
+            pattern,
+            binding,
+            ty: &original.ty,
+            wire_name: given.unwrap_or(name),
         }
     }
-}
 
-impl<'a> NamedField<'a> {
-    fn read(original: &'a Field, rename: Rename, errors: &mut Errors) -> Option<Self> {
-        let ident = original.ident.as_ref()?;
-        let given = attr::field_name(&original.attrs, errors);
-        let wire_name = given.unwrap_or_else(|| rename.apply(ident));
-        Some(Self {
-            ident,
-            ty: &original.ty,
-            wire_name,
-        })
+    /// The field as both ends speak of it.
+    fn argument(&self) -> TokenStream {
+        let Self { ty, wire_name, .. } = self;
+        generated!(__rpc::arg::<#ty>(#wire_name))
     }
 }
 
 fn check_codes(variants: &[Variant<'_>], errors: &mut Errors) {
     let mut seen = HashMap::new();
-    for Variant { path, code, .. } in variants {
+    for Variant {
+        path, code, cfgs, ..
+    } in variants
+    {
         let Code { value, tokens } = code;
         if (-32768..=-32000).contains(value) {
             errors.at(
                 tokens,
-                "reserved by JSON-RPC 2.0; use one outside -32768..=-32000",
+                "JSON-RPC 2.0 reserves this code; use one outside -32768..=-32000",
             );
+        } else if !cfgs.is_empty() {
+            // Two variants of one code may exclude each other.
         } else if let Some(first) = seen.insert(value, path.to_string().replace(' ', "")) {
-            errors.at(tokens, format!("`{first}` has this code"));
+            errors.at(tokens, format!("`{first}` has this code already"));
         }
     }
 }
 
 fn emit(model: &RpcError<'_>) -> TokenStream {
-    let door = &model.door;
     let variants = &model.variants;
-    let codes = variants.iter().map(|Variant { path, code, .. }| {
-        let code = literal(code);
-        generated!(#path { .. } => #code,)
-    });
+    let codes = variants.iter().map(
+        |Variant {
+             path, code, cfgs, ..
+         }| {
+            let code = Literal::i64_unsuffixed(code.value);
+            generated!(#(#cfgs)* #path { .. } => #code,)
+        },
+    );
     let writes = variants.iter().map(|variant| write(variant));
-    let reads = variants.iter().map(|variant| read(variant, door));
+    let reads = variants.iter().map(|variant| read(variant));
     implementation(
         model,
         generated! {
             fn code(&self) -> i64 {
                 match *self { #(#codes)* }
             }
-            fn write_data(&self, data: #door::DataWriter<'_>) {
+            fn write_data(&self, data: __rpc::DataWriter<'_>) {
                 match self { #(#writes)* }
             }
-            fn read(code: i64, _: &str, data: #door::ErrorData<'_, '_>) -> #door::Option<Self> {
+            fn read(code: i64, _: &str, data: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> {
                 match code {
                     #(#reads)*
-                    _ => #door::None,
+                    _ => __rpc::None,
                 }
             }
         },
     )
 }
 
-fn literal(code: &Code) -> Literal {
-    Literal::i64_unsuffixed(code.value)
-}
-
 fn write(variant: &Variant<'_>) -> TokenStream {
-    let path = &variant.path;
-    match &variant.shape {
-        Shape::Unit => generated!(#path => data.none(),),
-        Shape::Tuple(types) => {
-            let names = positions(types);
-            let value = match &names[..] {
-                [only] => quote!(#only),
-                names => generated!(&(#(#names,)*)),
-            };
-            generated!(#path(#(#names),*) => data.value(#value),)
-        }
-        Shape::Named(fields) => {
-            let idents: Vec<_> = fields.iter().map(|field| field.ident).collect();
-            let names = fields.iter().map(|field| &field.wire_name);
-            generated! {
-                #path { #(#idents),* } => data.object()#(.field(#names, #idents))*.end(),
-            }
-        }
-    }
+    let Variant {
+        path,
+        cfgs,
+        shape,
+        fields,
+        ..
+    } = variant;
+    let patterns = fields.iter().map(|field| &field.pattern);
+    let sent = fields.iter().map(|field| {
+        let (argument, binding) = (field.argument(), &field.binding);
+        generated!(#argument.send(#binding))
+    });
+    let data = match shape {
+        Shape::Nothing => generated!(data.none()),
+        Shape::Value => generated!(data.value(#(#sent)*)),
+        Shape::Array => generated!(data.array((#(#sent),*))),
+        Shape::Object => generated!(data.object()#(.field(#sent))*.end()),
+    };
+    generated!(#(#cfgs)* #path { #(#patterns),* } => #data,)
 }
 
-fn read(variant: &Variant<'_>, door: &TokenStream) -> TokenStream {
-    let path = &variant.path;
-    let code = literal(&variant.code);
-    match &variant.shape {
-        Shape::Unit => generated!(#code => #door::Some(#path),),
-        Shape::Tuple(types) => {
-            let names = positions(types);
-            let (pattern, ty) = match (&names[..], &types[..]) {
-                ([name], [ty]) => (quote!(#name), quote!(#ty)),
-                _ => (quote!((#(#names,)*)), quote!((#(#types,)*))),
-            };
-            generated! {
-                #code => {
-                    let #pattern = data.whole::<#ty>()?;
-                    #door::Some(#path(#(#names),*))
-                }
-            }
+fn read(variant: &Variant<'_>) -> TokenStream {
+    let Variant {
+        path,
+        cfgs,
+        shape,
+        fields,
+        ..
+    } = variant;
+    let code = Literal::i64_unsuffixed(variant.code.value);
+    let patterns = fields.iter().map(|field| &field.pattern);
+    let bindings = fields.iter().map(|field| &field.binding);
+    let arguments = fields.iter().map(|field| field.argument());
+    let decode = match shape {
+        Shape::Nothing => quote!(),
+        Shape::Value => generated!(let #(#bindings)* = data.whole(#(#arguments)*)?;),
+        Shape::Array | Shape::Object => {
+            generated!(let (#(#bindings,)*) = data.arguments((#(#arguments,)*))?;)
         }
-        Shape::Named(fields) => {
-            let idents: Vec<_> = fields.iter().map(|field| field.ident).collect();
-            let decoders = fields
-                .iter()
-                .map(|NamedField { ty, wire_name, .. }| generated!(#door::arg::<#ty>(#wire_name)));
-            generated! {
-                #code => {
-                    let (#(#idents,)*) = data.arguments((#(#decoders,)*))?;
-                    #door::Some(#path { #(#idents),* })
-                }
-            }
+    };
+    generated! {
+        #(#cfgs)* #code => {
+            #decode
+            __rpc::Some(#path { #(#patterns),* })
         }
     }
-}
-
-fn positions(types: &[&Type]) -> Vec<Ident> {
-    (0..types.len())
-        .map(|at| format_ident!("field{at}"))
-        .collect()
 }
 
 /// The impl, whatever its methods do.
@@ -266,41 +289,29 @@ fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
     } = model;
     let ident = &original.ident;
     let (params, args, _) = original.generics.split_for_impl();
-    let generic = |ty: &&Type| types::mentions(ty, &original.generics);
-    let types = variants.iter().flat_map(|variant| variant.shape.types());
-    let bounds: Vec<_> = types
-        .filter(generic)
-        .map(|ty| quote!(#ty: #door::Serialize + #door::DeserializeOwned))
-        .collect();
+    let types = variants
+        .iter()
+        .flat_map(|variant| &variant.fields)
+        .map(|field| field.ty);
+    let generic = types.filter(|ty| types::mentions(ty, &original.generics));
+    let bounds: Vec<_> = generic.map(wire::argument_bound).collect();
     let clause = generics::where_clause(&original.generics, &bounds);
-    generated! {
+    let implementation = generated! {
         #[allow(deprecated)]
-        impl #params #door::RpcError for #ident #args #clause {
-            #methods
-        }
-    }
-}
-
-impl<'a> Shape<'a> {
-    fn types(&self) -> Vec<&'a Type> {
-        match self {
-            Self::Unit => vec![],
-            Self::Tuple(types) => types.clone(),
-            Self::Named(fields) => fields.iter().map(|field| field.ty).collect(),
-        }
-    }
+        impl #params __rpc::RpcError for #ident #args #clause { #methods }
+    };
+    expand::inside(door, implementation)
 }
 
 /// The mistakes, and an impl for those who need one.
 fn fallback(model: &RpcError<'_>, error: &Error) -> TokenStream {
-    let door = &model.door;
     let error = error.to_compile_error();
     let implementation = implementation(
         model,
         generated! {
             fn code(&self) -> i64 { loop {} }
-            fn write_data(&self, _: #door::DataWriter<'_>) { loop {} }
-            fn read(_: i64, _: &str, _: #door::ErrorData<'_, '_>) -> #door::Option<Self> { loop {} }
+            fn write_data(&self, _: __rpc::DataWriter<'_>) { loop {} }
+            fn read(_: i64, _: &str, _: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> { loop {} }
         },
     );
     quote!(#error #implementation)

@@ -27,18 +27,13 @@ pub(crate) fn unbounded(generics: &Generics) -> Generics {
     generics
 }
 
-/// The type of a field that uses every parameter and owns nothing.
-pub(crate) fn phantom(generics: &Generics, door: &TokenStream) -> Option<TokenStream> {
-    let lifetimes = generics.lifetimes().map(|parameter| {
-        let lifetime = &parameter.lifetime;
-        quote!(&#lifetime ())
-    });
-    let types = generics.type_params().map(|parameter| {
-        let ident = &parameter.ident;
-        quote!(#ident)
-    });
-    let used: Vec<TokenStream> = lifetimes.chain(types).collect();
-    (!used.is_empty()).then(|| quote!(#door::PhantomData<fn() -> (#(#used,)*)>))
+/// The types as a tuple, if there are any: a field has to mention them.
+pub(crate) fn types(generics: &Generics) -> Option<TokenStream> {
+    let types: Vec<_> = generics
+        .type_params()
+        .map(|parameter| &parameter.ident)
+        .collect();
+    (!types.is_empty()).then(|| quote!((#(#types,)*)))
 }
 
 /// A where clause of the trait's own predicates and `more`.

@@ -305,7 +305,7 @@ fn check_argument(ty: &Type, errors: &mut Errors) {
 }
 
 fn check_type(ty: &Type, errors: &mut Errors) {
-    if matches!(ty, Type::ImplTrait(_)) {
+    if types::is_opaque(ty) {
         errors.at(ty, "a method names its types: they go over the wire");
     } else if types::mentions_self(ty) {
         errors.at(ty, "a caller does not know `Self`; name the type");
@@ -323,6 +323,7 @@ impl<'a> Output<'a> {
             None => check_type(ty, errors),
         }
         match types::result(ty) {
+            _ if types::is_opaque(ty) => Self::Unit,
             Some((ok, error)) => Self::Result { ok, error },
             None if types::is_result(ty) => Self::Alias(ty),
             None => Self::Value(ty),

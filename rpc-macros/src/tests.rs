@@ -37,11 +37,75 @@ golden! { calculator, expand::rpc(quote!(namespace = "calc"), quote! {
     }
 })}
 
+golden! { one_method, expand::rpc(quote!(), quote! {
+    trait Echo {
+        async fn echo(&self, text: &str) -> String;
+    }
+})}
+
+golden! { generic, expand::rpc(quote!(lenient, crate = rpc), quote! {
+    pub(crate) trait Store<K, V: Clone, const N: usize>: Debug
+    where
+        K: Ord,
+    {
+        async fn get(&self, key: &K) -> Option<&V>;
+        async fn put(&self, keys: [K; N], value: V) -> Result<V>;
+    }
+})}
+
+golden! { borrowed, expand::rpc(quote!(rename_all = "camelCase"), quote! {
+    trait Texts {
+        async fn pick_one<'a>(&self, first: &'a str, second_best: Option<&str>) -> &'a str;
+        async fn cow(&self, text: Cow<'_, str>, more: Option<Cow<'_, str>>) -> Cow<'_, str>;
+        async fn bytes(&self, bytes: &[u8], more: Option<&[u8]>) -> Vec<&str>;
+        async fn point(&self, point: Point<'_>) -> Result<Point<'_>, DivideError>;
+    }
+})}
+
+golden! { defaults, expand::rpc(quote!(), quote! {
+    trait Defaults {
+        /// Has a body.
+        #[cfg(all())]
+        #[deprecated = "for a test"]
+        #[rpc(alias = "kind", alias = "sort")]
+        async fn r#type(&self, r#in: u32, #[rpc(default)] mut out: u32) -> u32 {
+            out += r#in;
+            out
+        }
+        #[cfg(any())]
+        async fn absent(&self, what: Missing);
+    }
+})}
+
 golden! { divide_error, error::derive(quote! {
     pub enum DivideError {
         #[rpc(code = 1001)]
         ByZero,
         #[rpc(code = 1002)]
         NotFinite { value: String },
+    }
+})}
+
+golden! { shapes, error::derive(quote! {
+    #[rpc(rename_all = "camelCase")]
+    enum Shapes<T> {
+        #[rpc(code = 1)]
+        One(T),
+        #[rpc(code = -2)]
+        Two(u32, String),
+        #[rpc(code = 3)]
+        Named {
+            first_name: T,
+            #[rpc(name = "surname")]
+            last_name: String,
+        },
+    }
+})}
+
+golden! { fallback, expand::rpc(quote!(), quote! {
+    trait Faulty<'a, K> {
+        type Tea;
+        async fn generic<T>(&self, (key, value): (K, &'a T)) -> T;
+        fn new(self) -> impl Send;
     }
 })}

@@ -6,7 +6,7 @@ use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     GenericArgument, Generics, Ident, Lifetime, Path, PathArguments, PathSegment, Token, Type,
-    TypeFnPtr, TypeReference,
+    TypeFnPtr, TypeImplTrait, TypeReference,
 };
 
 /// `&Context`, under any path.
@@ -56,6 +56,19 @@ pub(crate) fn result(ty: &Type) -> Option<(&Type, &Type)> {
 /// Some other `Result`: an alias that hides the error.
 pub(crate) fn is_result(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident == "Result")
+}
+
+/// Whether a type says `impl Trait` somewhere.
+pub(crate) fn is_opaque(ty: &Type) -> bool {
+    struct Search(bool);
+    impl<'ast> Visit<'ast> for Search {
+        fn visit_type_impl_trait(&mut self, _: &'ast TypeImplTrait) {
+            self.0 = true;
+        }
+    }
+    let mut search = Search(false);
+    search.visit_type(ty);
+    search.0
 }
 
 /// `()`, spelt out.
@@ -171,13 +184,13 @@ pub(crate) fn with_lifetime(ty: &Type, lifetime: &Lifetime) -> Type {
 }
 
 /// What the caller gets of a borrowed result: `&str` arrives as `String`.
-pub(crate) fn owned(ty: &Type, door: &TokenStream) -> Type {
-    struct Own<'a>(&'a TokenStream);
-    impl VisitMut for Own<'_> {
+pub(crate) fn owned(ty: &Type) -> Type {
+    struct Own;
+    impl VisitMut for Own {
         fn visit_type_mut(&mut self, ty: &mut Type) {
             visit_mut::visit_type_mut(self, ty);
             if let Type::Reference(reference) = ty {
-                *ty = owned_referent(&reference.elem, self.0);
+                *ty = owned_referent(&reference.elem);
             }
         }
         fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
@@ -185,16 +198,16 @@ pub(crate) fn owned(ty: &Type, door: &TokenStream) -> Type {
         }
         fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
     }
-    edited(ty, Own(door))
+    edited(ty, Own)
 }
 
-fn owned_referent(ty: &Type, door: &TokenStream) -> Type {
+fn owned_referent(ty: &Type) -> Type {
     match ty {
         Type::Slice(slice) => {
             let item = &slice.elem;
-            Type::Verbatim(quote!(#door::Vec<#item>))
+            Type::Verbatim(quote!(__rpc::Vec<#item>))
         }
-        ty if is_ident(ty, "str") => Type::Verbatim(quote!(#door::String)),
+        ty if is_ident(ty, "str") => Type::Verbatim(quote!(__rpc::String)),
         ty => ty.clone(),
     }
 }

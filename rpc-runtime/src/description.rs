@@ -52,6 +52,52 @@ pub struct MethodDescription {
     pub result: &'static str,
 }
 
+#[doc(hidden)] // for generated code
+impl MethodDescription {
+    pub const fn new(name: &'static str, docs: &'static str, result: &'static str) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            docs,
+            kind: MethodKind::Call,
+            deprecated: false,
+            parameters: &[],
+            whole_params: false,
+            result,
+        }
+    }
+
+    pub const fn aliases(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    pub const fn parameters(self, parameters: &'static [ParameterDescription]) -> Self {
+        Self { parameters, ..self }
+    }
+
+    pub const fn whole_params(self, parameters: &'static [ParameterDescription]) -> Self {
+        Self {
+            parameters,
+            whole_params: true,
+            ..self
+        }
+    }
+
+    pub const fn notification(self) -> Self {
+        Self {
+            kind: MethodKind::Notification,
+            ..self
+        }
+    }
+
+    pub const fn deprecated(self) -> Self {
+        Self {
+            deprecated: true,
+            ..self
+        }
+    }
+}
+
 /// Whether a method has a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodKind {
@@ -70,4 +116,15 @@ pub struct ParameterDescription {
     pub type_name: &'static str,
     /// Whether it has a default.
     pub has_default: bool,
+}
+
+#[doc(hidden)] // for generated code
+impl ParameterDescription {
+    pub const fn new(name: &'static str, type_name: &'static str, has_default: bool) -> Self {
+        Self {
+            name,
+            type_name,
+            has_default,
+        }
+    }
 }

@@ -12,28 +12,15 @@ pub use std::string::String;
 pub use std::sync::Arc;
 pub use std::vec::Vec;
 
-pub use crate::client::{Call, Client, Method, NoParams, Notification, Params, Text, send, whole};
-pub use serde::Serialize;
-pub use serde::de::DeserializeOwned;
+pub use crate::client::{Call, Client, Method, Notification};
 
 pub use crate::context::Context;
 pub use crate::description::{
     MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
 };
 pub use crate::service::{Incoming, Service, unknown_method};
-pub use crate::wire::arguments::{Argument, Fault, arg};
+pub use crate::wire::arguments::{Argument, Fault, arg, bytes, cow, optional_bytes, optional_cow};
 pub use crate::wire::error::{DataWriter, ErrorData, RpcError};
-pub use crate::wire::reply::{Reply, Returned};
-
-/// The two types of a `Result`, also where the user's own alias writes but one.
-pub trait Fallible {
-    /// What it holds when all is well.
-    type Ok;
-    /// What it holds when not.
-    type Err;
-}
-
-impl<T, E> Fallible for Result<T, E> {
-    type Ok = T;
-    type Err = E;
-}
+pub use crate::wire::reply::Reply;
+pub use crate::wire::returns::{Fallible, Returned, returns, returns_alias, returns_result};
+pub use crate::wire::sent::{NoParams, whole};

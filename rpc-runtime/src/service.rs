@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::description::ServiceDescription;
-use crate::wire::arguments::{Argument, Arguments, Fault, FaultKind, Params};
+use crate::wire::arguments::{Arguments, Fault, FaultKind, Parameter, Params};
 use crate::wire::reply::Reply;
 use crate::wire::tape::{Document, Parser};
 
@@ -117,8 +117,8 @@ impl<'t, 'de> Incoming<'t, 'de> {
     }
 
     /// All of `params` as one argument.
-    pub fn whole<T: Argument<'de>>(&self) -> Result<T, Fault> {
-        self.params.whole()
+    pub fn whole<P: Parameter<'de>>(&self, parameter: P) -> Result<P::Value, Fault> {
+        self.params.whole(parameter)
     }
 
     /// What the handler can know about the call.

@@ -9,37 +9,43 @@ use super::{generated, wire};
 use crate::model::{Method, Output, Parameter, Service};
 use crate::{generics, types};
 
-/// `body` makes the body of each method.
-pub(crate) fn expand(
-    service: &Service<'_>,
-    body: impl Fn(&Method<'_>, &TokenStream) -> TokenStream,
-) -> TokenStream {
+pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     let Service { original, door, .. } = service;
-    let handle = Handle {
+    Handle {
         service,
-        ident: &format_ident!("{}Client", original.ident),
-        docs: format!("Calls a [`{}`].", original.ident),
-        generics: &original.generics,
+        ident: format_ident!("{}Client", original.ident),
+        docs: format!(" Calls an implementation of [`{}`].", original.ident),
+        generics: original.generics.clone(),
         field: Ident::new("client", Span::mixed_site()),
         ty: generated!(#door::Client),
-    };
-    let item = handle.expand(generated!(#door::Client), generated!(client));
-    let ident = handle.ident;
+    }
+}
+
+/// `body` makes the body of each method.
+pub(crate) fn impls(
+    service: &Service<'_>,
+    body: impl Fn(&Method<'_>) -> TokenStream,
+) -> TokenStream {
+    let Service {
+        original, methods, ..
+    } = service;
+    let handle = handle(service);
+    let new = handle.impls(generated!(__rpc::Client), generated!(client));
+    let ident = &handle.ident;
     let (params, args, _) = original.generics.split_for_impl();
     let clause = generics::where_clause(&original.generics, &wire::bounds(service));
-    let methods = service.methods.iter().map(|method| {
-        let (signature, body) = (signature(method, service), body(method, door));
+    let methods = methods.iter().map(|method| {
+        let (signature, body) = (signature(method, service), body(method));
         generated!(#signature { #body })
     });
     generated! {
-        #item
+        #new
         impl #params #ident #args #clause { #(#methods)* }
     }
 }
 
 fn signature(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
-    let Service { original, door, .. } = service;
-    let (vis, ident) = (&original.vis, method.ident);
+    let (vis, ident) = (&service.original.vis, method.ident);
     let attrs = method
         .original
         .attrs
@@ -49,7 +55,7 @@ fn signature(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
         let ty = types::erased(ty);
         generated!(#ident: #ty)
     });
-    let output = output(method, door);
+    let output = output(method);
     generated! {
         #(#attrs)*
         #vis fn #ident(&self, #(#parameters),*) -> #output
@@ -62,55 +68,49 @@ fn is_for_callers(attr: &Attribute) -> bool {
         .any(|name| attr.path().is_ident(name))
 }
 
-fn output(method: &Method<'_>, door: &TokenStream) -> TokenStream {
-    let owned = |ty| types::owned(ty, door);
+fn output(method: &Method<'_>) -> TokenStream {
+    let owned = |ty| types::owned(ty);
     match method.output {
-        _ if method.is_notification => generated!(#door::Notification),
-        Output::Unit => generated!(#door::Call<()>),
+        _ if method.is_notification => generated!(__rpc::Notification),
+        Output::Unit => generated!(__rpc::Call<()>),
         Output::Value(ty) => {
             let ty = owned(ty);
-            generated!(#door::Call<#ty>)
+            generated!(__rpc::Call<#ty>)
         }
         Output::Result { ok, error } => {
             let (ok, error) = (owned(ok), owned(error));
-            generated!(#door::Call<#ok, #error>)
+            generated!(__rpc::Call<#ok, #error>)
         }
         Output::Alias(ty) => {
             let ty = owned(ty);
-            generated!(#door::Call<<#ty as #door::Fallible>::Ok, <#ty as #door::Fallible>::Err>)
+            generated!(__rpc::Call<<#ty as __rpc::Fallible>::Ok, <#ty as __rpc::Fallible>::Err>)
         }
     }
 }
 
 /// One expression: send the arguments.
-pub(crate) fn body(method: &Method<'_>, door: &TokenStream) -> TokenStream {
+pub(crate) fn body(method: &Method<'_>) -> TokenStream {
     let name = &method.wire_name;
-    let params = params(method, door);
+    let (params, returns) = (params(method), wire::returns(&method.output));
     let send = match method.is_notification {
         true => generated!(invoke_notification(&METHOD, #params)),
-        false => generated!(invoke(&METHOD, #params)),
+        false => generated!(invoke(&METHOD, #params, #returns)),
     };
     generated! {
-        static METHOD: #door::Method = #door::Method::new(#name);
+        static METHOD: __rpc::Method = __rpc::Method::new(#name);
         self.client.#send
     }
 }
 
-fn params(method: &Method<'_>, door: &TokenStream) -> TokenStream {
-    if let Some(Parameter { ident, .. }) = method.whole() {
-        return generated!(#door::whole(&#ident));
-    }
-    let sent: Vec<_> = method
-        .arguments()
-        .map(
-            |Parameter { ident, ty, .. }| match types::is_bytes(types::option(ty).unwrap_or(ty)) {
-                true => generated!(#door::send(&#door::Text(&#ident))),
-                false => generated!(#door::send(&#ident)),
-            },
-        )
-        .collect();
-    match sent.is_empty() {
-        true => generated!(#door::NoParams),
-        false => generated!((#(#sent,)*)),
+fn params(method: &Method<'_>) -> TokenStream {
+    let sent = method.arguments().map(|parameter| {
+        let (ident, argument) = (&parameter.ident, wire::argument(parameter));
+        generated!(#argument.send(&#ident))
+    });
+    let sent: Vec<_> = sent.collect();
+    match (method.whole(), &sent[..]) {
+        (_, []) => generated!(__rpc::NoParams),
+        (Some(_), sent) => generated!(__rpc::whole(#(#sent)*)),
+        (None, sent) => generated!((#(#sent,)*)),
     }
 }

@@ -9,62 +9,47 @@ use crate::types;
 pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
     let Service {
         original,
-        door,
         docs,
+        methods,
         ..
     } = service;
     let name = original.ident.to_string();
-    let methods = service.methods.iter().map(|method| of_method(method, door));
+    let methods = methods.iter().map(of_method);
     generated! {
-        &#door::ServiceDescription { name: #name, docs: #docs, methods: &[#(#methods),*] }
+        &__rpc::ServiceDescription { name: #name, docs: #docs, methods: &[#(#methods),*] }
     }
 }
 
-fn of_method(method: &Method<'_>, door: &TokenStream) -> TokenStream {
+fn of_method(method: &Method<'_>) -> TokenStream {
     let Method {
         cfgs,
         wire_name,
         aliases,
         docs,
-        is_deprecated,
         ..
     } = method;
-    let kind = match method.is_notification {
-        true => generated!(#door::MethodKind::Notification),
-        false => generated!(#door::MethodKind::Call),
-    };
-    let parameters = method
-        .arguments()
-        .map(|parameter| of_parameter(parameter, door));
-    let whole = method.whole().is_some();
     let result = match method.output {
         Output::Unit => "()".to_owned(),
         Output::Value(ty) | Output::Alias(ty) | Output::Result { ok: ty, .. } => types::display(ty),
     };
+    let parameters: Vec<_> = method.arguments().map(of_parameter).collect();
+    let aliases = (!aliases.is_empty()).then(|| generated!(.aliases(&[#(#aliases),*])));
+    let parameters = (!parameters.is_empty()).then(|| match method.whole() {
+        Some(_) => generated!(.whole_params(&[#(#parameters),*])),
+        None => generated!(.parameters(&[#(#parameters),*])),
+    });
+    let notification = method.is_notification.then(|| generated!(.notification()));
+    let deprecated = method.is_deprecated.then(|| generated!(.deprecated()));
     generated! {
         #(#cfgs)*
-        #door::MethodDescription {
-            name: #wire_name,
-            aliases: &[#(#aliases),*],
-            docs: #docs,
-            kind: #kind,
-            deprecated: #is_deprecated,
-            parameters: &[#(#parameters),*],
-            whole_params: #whole,
-            result: #result,
-        }
+        __rpc::MethodDescription::new(#wire_name, #docs, #result)
+            #aliases #parameters #notification #deprecated
     }
 }
 
-fn of_parameter(parameter: &Parameter<'_>, door: &TokenStream) -> TokenStream {
+fn of_parameter(parameter: &Parameter<'_>) -> TokenStream {
     let name = &parameter.wire_name;
     let type_name = types::display(parameter.ty);
     let has_default = parameter.default.is_some();
-    generated! {
-        #door::ParameterDescription {
-            name: #name,
-            type_name: #type_name,
-            has_default: #has_default,
-        }
-    }
+    generated!(__rpc::ParameterDescription::new(#name, #type_name, #has_default))
 }

@@ -2,8 +2,7 @@
 //! with a constructor, `Clone` and `Debug`.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
-use syn::{Generics, Visibility};
+use syn::Generics;
 
 use super::generated;
 use crate::generics;
@@ -11,17 +10,16 @@ use crate::model::Service;
 
 pub(crate) struct Handle<'a> {
     pub(crate) service: &'a Service<'a>,
-    pub(crate) ident: &'a Ident,
+    pub(crate) ident: Ident,
     pub(crate) docs: String,
-    /// The parameters of the struct, which are more than the trait's.
-    pub(crate) generics: &'a Generics,
+    /// The parameters of the struct, which may be more than the trait's.
+    pub(crate) generics: Generics,
     pub(crate) field: Ident,
     pub(crate) ty: TokenStream,
 }
 
 impl Handle<'_> {
-    /// `new` has one parameter, named like the field, from which it makes `value`.
-    pub(crate) fn expand(&self, parameter: TokenStream, value: TokenStream) -> TokenStream {
+    pub(crate) fn item(&self) -> TokenStream {
         let Self {
             service,
             ident,
@@ -30,31 +28,45 @@ impl Handle<'_> {
             ty,
             ..
         } = self;
-        let door = &service.door;
-        let vis: &Visibility = &service.original.vis;
-        let declared = generics::unbounded(self.generics);
-        let (params, args, _) = declared.split_for_impl();
-        let (types, no_types) = match generics::phantom(&service.original.generics, door) {
-            Some(phantom) => (quote!(types: #phantom), quote!(types: #door::PhantomData)),
-            None => (quote!(), quote!()),
-        };
-        let name = ident.to_string();
+        let (vis, door) = (&service.original.vis, &service.door);
+        let declared = generics::unbounded(&self.generics);
+        let types = generics::types(&service.original.generics);
+        let types = types.map(|types| generated!(types: #door::PhantomData<fn() -> #types>));
         generated! {
             #[doc = #docs]
             #vis struct #ident #declared { #field: #ty, #types }
+        }
+    }
+
+    /// `new` has one parameter, named like the field, of which it makes `value`.
+    pub(crate) fn impls(&self, parameter: TokenStream, value: TokenStream) -> TokenStream {
+        let Self {
+            service,
+            ident,
+            field,
+            ..
+        } = self;
+        let vis = &service.original.vis;
+        let declared = generics::unbounded(&self.generics);
+        let (params, args, _) = declared.split_for_impl();
+        let types = generics::types(&service.original.generics);
+        let types = types.map(|_| generated!(types: __rpc::PhantomData));
+        let docs = format!(" Goes through `{field}`.");
+        let name = ident.to_string();
+        generated! {
             impl #params #ident #args {
-                #[doc = "A new one."]
+                #[doc = #docs]
                 #vis fn new(#field: #parameter) -> Self {
-                    Self { #field: #value, #no_types }
+                    Self { #value, #types }
                 }
             }
-            impl #params #door::Clone for #ident #args {
+            impl #params __rpc::Clone for #ident #args {
                 fn clone(&self) -> Self {
-                    Self { #field: #door::Clone::clone(&self.#field), #no_types }
+                    Self { #field: __rpc::Clone::clone(&self.#field), #types }
                 }
             }
-            impl #params #door::Debug for #ident #args {
-                fn fmt(&self, f: &mut #door::Formatter<'_>) -> #door::FmtResult {
+            impl #params __rpc::Debug for #ident #args {
+                fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
                     f.debug_struct(#name).finish_non_exhaustive()
                 }
             }

@@ -5,9 +5,9 @@ mod description;
 mod handle;
 pub(crate) mod server;
 pub(crate) mod trait_;
-mod wire;
+pub(crate) mod wire;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::{Error, Item, ItemTrait};
 
@@ -49,7 +49,41 @@ fn service(options: TokenStream, original: &ItemTrait) -> TokenStream {
 
 fn emit(service: &Service<'_>) -> TokenStream {
     let trait_ = trait_::expand(service);
-    let server = server::expand(service);
-    let client = client::expand(service, client::body);
-    quote!(#trait_ #server #client)
+    let ItemTrait {
+        ident, generics, ..
+    } = service.original;
+    let (_, args, _) = generics.split_for_impl();
+    let server = server::impls(service, quote!(#ident #args));
+    let client = client::impls(service, client::body);
+    let handles = handles(service, quote!(#server #client));
+    quote!(#trait_ #handles)
+}
+
+/// The server and the client.
+pub(crate) fn handles(service: &Service<'_>, impls: TokenStream) -> TokenStream {
+    let (server, client) = (
+        server::handle(service).item(),
+        client::handle(service).item(),
+    );
+    let impls = inside(&service.door, impls);
+    quote!(#server #client #impls)
+}
+
+/// `impls`, where the runtime's door goes by a short name.
+pub(crate) fn inside(door: &TokenStream, impls: TokenStream) -> TokenStream {
+    generated! {
+        const _: () = {
+            use #door as __rpc;
+            #impls
+        };
+    }
+}
+
+/// `tokens` as if they stood at `place`, for errors to point there.
+pub(crate) fn located(tokens: TokenStream, place: Span) -> TokenStream {
+    let locate = |mut token: TokenTree| {
+        token.set_span(token.span().located_at(place));
+        token
+    };
+    tokens.into_iter().map(locate).collect()
 }

@@ -2,30 +2,26 @@
 //! encodes its result.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{format_ident, quote};
 use syn::TypeParam;
 use syn::spanned::Spanned;
 
 use super::handle::Handle;
-use super::{description, generated, wire};
+use super::{description, generated, located, wire};
 use crate::generics;
 use crate::model::{Method, Output, Parameter, Service};
 
-pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
+pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     let Service { original, door, .. } = service;
     let handler = handler();
-    let generics = generics::with_first(&original.generics, TypeParam::from(handler.clone()));
-    let handle = Handle {
+    Handle {
         service,
-        ident: &format_ident!("{}Server", original.ident),
-        docs: format!("Serves a [`{}`].", original.ident),
-        generics: &generics,
-        field: Ident::new("service", Span::mixed_site()),
+        ident: format_ident!("{}Server", original.ident),
+        docs: format!(" Serves an implementation of [`{}`].", original.ident),
         ty: generated!(#door::Arc<#handler>),
-    };
-    let item = handle.expand(quote!(#handler), generated!(#door::Arc::new(service)));
-    let implementation = implementation(&handle);
-    quote!(#item #implementation)
+        generics: generics::with_first(&original.generics, TypeParam::from(handler)),
+        field: Ident::new("service", Span::mixed_site()),
+    }
 }
 
 /// The type that implements the trait.
@@ -33,44 +29,60 @@ fn handler() -> Ident {
     Ident::new("__Service", Span::mixed_site())
 }
 
-fn implementation(handle: &Handle<'_>) -> TokenStream {
+/// Serves every handler that has this `bound`.
+pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
+    let handle = handle(service);
+    let handler = handler();
+    let new = handle.impls(
+        quote!(#handler),
+        generated!(service: __rpc::Arc::new(service)),
+    );
+    let implementation = implementation(&handle, bound);
+    quote!(#new #implementation)
+}
+
+fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     let Handle {
         service,
         ident,
         generics,
         ..
     } = handle;
-    let Service { original, door, .. } = service;
-    let (handler, trait_) = (handler(), &original.ident);
+    let Service { original, .. } = service;
+    let handler = handler();
     let (params, args, _) = generics.split_for_impl();
-    let (_, trait_args, _) = original.generics.split_for_impl();
-    let mut bounds = vec![generated!(#handler: #trait_ #trait_args)];
+    let types = original
+        .generics
+        .type_params()
+        .map(|parameter| &parameter.ident);
+    let mut bounds = vec![generated!(#handler: #bound)];
+    bounds.extend(types.map(|ty| generated!(#ty: 'static)));
     bounds.extend(wire::bounds(service));
     let clause = generics::where_clause(&original.generics, &bounds);
     let description = description::expand(service);
     let count = Literal::usize_unsuffixed(service.methods.len());
-    let names = numbered(service).map(|(index, method)| name(index, method, door));
+    let names = numbered(service).map(|(index, method)| name(index, method));
     let calls = numbered(service).map(|(index, method)| call(index, method, service));
     generated! {
         #[allow(deprecated)]
-        impl #params #door::Service for #ident #args #clause {
-            const DESCRIPTION: &'static #door::ServiceDescription = #description;
+        impl #params __rpc::Service for #ident #args #clause {
+            const DESCRIPTION: &'static __rpc::ServiceDescription = #description;
             const METHODS: u32 = #count;
-            fn find(name: &str) -> #door::Option<u32> {
+            fn find(name: &str) -> __rpc::Option<u32> {
                 match name {
                     #(#names)*
-                    _ => #door::None,
+                    _ => __rpc::None,
                 }
             }
             async fn call(
                 &self,
                 method: u32,
-                call: #door::Incoming<'_, '_>,
-                reply: &mut #door::Reply,
-            ) -> #door::Result<(), #door::Fault> {
+                call: __rpc::Incoming<'_, '_>,
+                reply: &mut __rpc::Reply,
+            ) -> __rpc::Result<(), __rpc::Fault> {
                 match method {
                     #(#calls)*
-                    _ => #door::unknown_method(),
+                    _ => __rpc::unknown_method(),
                 }
             }
         }
@@ -82,14 +94,14 @@ fn numbered<'a>(service: &'a Service<'a>) -> impl Iterator<Item = (Literal, &'a 
     methods.map(|(at, method)| (Literal::usize_unsuffixed(at), method))
 }
 
-fn name(index: Literal, method: &Method<'_>, door: &TokenStream) -> TokenStream {
+fn name(index: Literal, method: &Method<'_>) -> TokenStream {
     let Method {
         cfgs,
         wire_name,
         aliases,
         ..
     } = method;
-    generated!(#(#cfgs)* #wire_name #(| #aliases)* => #door::Some(#index),)
+    generated!(#(#cfgs)* #wire_name #(| #aliases)* => __rpc::Some(#index),)
 }
 
 fn call(index: Literal, method: &Method<'_>, service: &Service<'_>) -> TokenStream {
@@ -107,25 +119,23 @@ fn call(index: Literal, method: &Method<'_>, service: &Service<'_>) -> TokenStre
 
 /// Decodes, calls, encodes.
 fn body(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
-    let Service { door, .. } = service;
     let context = method
         .context()
         .map(|Parameter { ident, .. }| generated!(let #ident = call.context();));
     let arguments = arguments(method, service);
-    let outcome = outcome(method);
+    let (outcome, returns) = (outcome(method), wire::returns(&method.output));
     let reply = match &method.output {
-        _ if method.is_notification => generated!(#outcome; #door::Ok(())),
-        Output::Unit | Output::Value(_) => generated!(reply.value(&#outcome)),
-        Output::Result { .. } | Output::Alias(_) => generated!(reply.result(#outcome)),
+        _ if method.is_notification => generated!(#outcome; __rpc::Ok(())),
+        Output::Unit | Output::Value(_) => generated!(reply.value(&#outcome, #returns)),
+        Output::Result { .. } | Output::Alias(_) => generated!(reply.result(#outcome, #returns)),
     };
     generated!(#context #arguments #reply)
 }
 
 fn arguments(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
-    let door = &service.door;
-    if let Some(Parameter { ident, ty, .. }) = method.whole() {
-        let ty = crate::types::erased(ty);
-        return generated!(let #ident = call.whole::<#ty>()?;);
+    if let Some(whole) = method.whole() {
+        let (ident, argument) = (&whole.ident, wire::argument(whole));
+        return generated!(let #ident = call.whole(#argument)?;);
     }
     let decode = match service.lenient {
         true => generated!(lenient_arguments),
@@ -136,7 +146,7 @@ fn arguments(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
         .map(|parameter| &parameter.ident)
         .collect();
     let decoders = method.arguments().map(|parameter| {
-        let (argument, default) = (wire::argument(parameter, door), default(parameter, door));
+        let (argument, default) = (wire::argument(parameter), default(parameter));
         generated!(#argument #default)
     });
     match idents.is_empty() {
@@ -145,14 +155,14 @@ fn arguments(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     }
 }
 
-fn default(parameter: &Parameter<'_>, door: &TokenStream) -> Option<TokenStream> {
+fn default(parameter: &Parameter<'_>) -> Option<TokenStream> {
     let default = parameter.default.as_ref()?;
     Some(match &default.expr {
         Some(expr) => generated!(.or(|| #expr)),
-        None => {
-            let span = default.keyword.span();
-            quote_spanned!(span=> .or(#door::Default::default))
-        }
+        None => located(
+            generated!(.or(__rpc::Default::default)),
+            default.keyword.span(),
+        ),
     })
 }
 

@@ -4,7 +4,10 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::token::RArrow;
-use syn::{Expr, FnArg, ReturnType, Stmt, TraitItem, TraitItemFn, Type, TypeParamBound};
+use syn::{
+    Expr, FnArg, Pat, PatWild, ReturnType, Stmt, Token, TraitItem, TraitItemFn, Type,
+    TypeParamBound,
+};
 
 use super::generated;
 use crate::attr;
@@ -30,12 +33,18 @@ pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
     item.into_token_stream()
 }
 
-/// Removes what is the macro's alone.
+/// Removes what is the macro's alone, and patterns, which it has reported.
 fn strip(method: &mut TraitItemFn) {
     method.attrs.retain(|attr| !attr::is_ours(attr));
     for input in &mut method.sig.inputs {
         let FnArg::Typed(typed) = input else { continue };
         typed.attrs.retain(|attr| !attr::is_ours(attr));
+        if method.default.is_none() && !matches!(*typed.pat, Pat::Ident(_)) {
+            *typed.pat = Pat::Wild(PatWild {
+                attrs: vec![],
+                underscore_token: <Token![_]>::default(),
+            });
+        }
     }
 }
 

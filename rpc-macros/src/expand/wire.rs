@@ -9,22 +9,40 @@ use crate::model::{Output, Parameter, Service};
 use crate::types;
 
 /// A parameter: its name and its type.
-pub(crate) fn argument(parameter: &Parameter<'_>, door: &TokenStream) -> TokenStream {
+pub(crate) fn argument(parameter: &Parameter<'_>) -> TokenStream {
     let Parameter {
         wire_name: name,
         ty,
         ..
     } = parameter;
     match types::option(ty) {
-        None if types::is_borrowed_cow(ty) => {
-            generated!(#door::arg::<&str>(#name).map(#door::Cow::Borrowed))
-        }
-        Some(ty) if types::is_borrowed_cow(ty) => generated! {
-            #door::arg::<#door::Option<&str>>(#name).map(|it| it.map(#door::Cow::Borrowed))
-        },
+        None if types::is_bytes(ty) => generated!(__rpc::bytes(#name)),
+        None if types::is_borrowed_cow(ty) => generated!(__rpc::cow(#name)),
+        Some(ty) if types::is_bytes(ty) => generated!(__rpc::optional_bytes(#name)),
+        Some(ty) if types::is_borrowed_cow(ty) => generated!(__rpc::optional_cow(#name)),
         _ => {
             let ty = types::erased(ty);
-            generated!(#door::arg::<#ty>(#name))
+            generated!(__rpc::arg::<#ty>(#name))
+        }
+    }
+}
+
+/// A result: its type as the handler returns it, and as the caller gets it.
+pub(crate) fn returns(output: &Output<'_>) -> TokenStream {
+    let both = |ty| (types::erased(ty), types::owned(ty));
+    match *output {
+        Output::Unit => generated!(__rpc::returns::<(), ()>()),
+        Output::Value(ty) => {
+            let (ty, owned) = both(ty);
+            generated!(__rpc::returns::<#ty, #owned>())
+        }
+        Output::Result { ok, error } => {
+            let ((ok, owned), error) = (both(ok), types::owned(error));
+            generated!(__rpc::returns_result::<#ok, #owned, #error>())
+        }
+        Output::Alias(ty) => {
+            let (ty, owned) = both(ty);
+            generated!(__rpc::returns_alias::<#ty, #owned>())
         }
     }
 }
@@ -32,48 +50,44 @@ pub(crate) fn argument(parameter: &Parameter<'_>, door: &TokenStream) -> TokenSt
 /// What the types that mention the trait's generic parameters must be capable of.
 pub(crate) fn bounds(service: &Service<'_>) -> Vec<TokenStream> {
     let Service {
-        original,
-        door,
-        methods,
-        ..
+        original, methods, ..
     } = service;
     let is_generic = |ty: &&Type| types::mentions(ty, &original.generics);
     let arguments = methods.iter().flat_map(|method| method.arguments());
     let arguments = arguments.map(|argument| argument.ty).filter(is_generic);
-    let arguments = arguments.map(|ty| argument_bound(ty, door));
+    let arguments = arguments.map(argument_bound);
     let results = methods.iter().flat_map(|method| match method.output {
         Output::Unit => vec![],
         Output::Value(ty) | Output::Alias(ty) if !is_generic(&ty) => vec![],
-        Output::Value(ty) => vec![returned_bound(ty, door)],
-        Output::Alias(ty) => alias_bounds(ty, door).to_vec(),
+        Output::Value(ty) => vec![returned_bound(ty)],
+        Output::Alias(ty) => alias_bounds(ty).to_vec(),
         Output::Result { ok, error } => {
-            let ok = Some(ok)
-                .filter(is_generic)
-                .map(|ok| returned_bound(ok, door));
+            let ok = Some(ok).filter(is_generic).map(returned_bound);
             let error = Some(error).filter(is_generic);
-            let error = error.map(|error| generated!(#error: #door::RpcError));
+            let error = error.map(|error| generated!(#error: __rpc::RpcError));
             ok.into_iter().chain(error).collect()
         }
     });
     arguments.chain(results).collect()
 }
 
-fn argument_bound(ty: &Type, door: &TokenStream) -> TokenStream {
+pub(crate) fn argument_bound(ty: &Type) -> TokenStream {
     let lifetime = Lifetime::new("'__de", Span::mixed_site());
     let ty = types::with_lifetime(ty, &lifetime);
-    generated!(for<#lifetime> #ty: #door::Argument<#lifetime> + #door::Serialize)
+    generated!(for<#lifetime> #ty: __rpc::Argument<#lifetime>)
 }
 
-fn returned_bound(ty: &Type, door: &TokenStream) -> TokenStream {
+fn returned_bound(ty: &Type) -> TokenStream {
+    let owned = types::owned(ty);
     let lifetime = Lifetime::new("'__out", Span::mixed_site());
     let ty = types::with_lifetime(ty, &lifetime);
-    generated!(for<#lifetime> #ty: #door::Returned)
+    generated!(for<#lifetime> #ty: __rpc::Returned<#owned>)
 }
 
-fn alias_bounds(ty: &Type, door: &TokenStream) -> [TokenStream; 2] {
-    let fallible = generated!(<#ty as #door::Fallible>);
+fn alias_bounds(ty: &Type) -> [TokenStream; 2] {
+    let fallible = generated!(<#ty as __rpc::Fallible>);
     [
-        generated!(#fallible::Ok: #door::Returned + #door::DeserializeOwned),
-        generated!(#fallible::Err: #door::RpcError),
+        generated!(#fallible::Ok: __rpc::Returned<#fallible::Ok>),
+        generated!(#fallible::Err: __rpc::RpcError),
     ]
 }

@@ -47,378 +47,297 @@ pub trait Calculator: ::rpc_runtime::private::Send + ::rpc_runtime::private::Syn
         Output = &str,
     > + ::rpc_runtime::private::Send;
 }
-///Serves a [`Calculator`].
+/// Serves an implementation of [`Calculator`].
 pub struct CalculatorServer<__Service> {
     service: ::rpc_runtime::private::Arc<__Service>,
 }
-impl<__Service> CalculatorServer<__Service> {
-    ///A new one.
-    pub fn new(service: __Service) -> Self {
-        Self {
-            service: ::rpc_runtime::private::Arc::new(service),
-        }
-    }
-}
-impl<__Service> ::rpc_runtime::private::Clone for CalculatorServer<__Service> {
-    fn clone(&self) -> Self {
-        Self {
-            service: ::rpc_runtime::private::Clone::clone(&self.service),
-        }
-    }
-}
-impl<__Service> ::rpc_runtime::private::Debug for CalculatorServer<__Service> {
-    fn fmt(
-        &self,
-        f: &mut ::rpc_runtime::private::Formatter<'_>,
-    ) -> ::rpc_runtime::private::FmtResult {
-        f.debug_struct("CalculatorServer").finish_non_exhaustive()
-    }
-}
-#[allow(deprecated)]
-impl<__Service> ::rpc_runtime::private::Service for CalculatorServer<__Service>
-where
-    __Service: Calculator,
-{
-    const DESCRIPTION: &'static ::rpc_runtime::private::ServiceDescription = &::rpc_runtime::private::ServiceDescription {
-        name: "Calculator",
-        docs: "Arithmetic.",
-        methods: &[
-            ::rpc_runtime::private::MethodDescription {
-                name: "calc.add",
-                aliases: &[],
-                docs: "Adds.",
-                kind: ::rpc_runtime::private::MethodKind::Call,
-                deprecated: false,
-                parameters: &[
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "a",
-                        type_name: "i64",
-                        has_default: false,
-                    },
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "b",
-                        type_name: "i64",
-                        has_default: false,
-                    },
-                ],
-                whole_params: false,
-                result: "i64",
-            },
-            ::rpc_runtime::private::MethodDescription {
-                name: "calc.divide",
-                aliases: &[],
-                docs: "",
-                kind: ::rpc_runtime::private::MethodKind::Call,
-                deprecated: false,
-                parameters: &[
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "a",
-                        type_name: "f64",
-                        has_default: false,
-                    },
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "b",
-                        type_name: "f64",
-                        has_default: false,
-                    },
-                ],
-                whole_params: false,
-                result: "f64",
-            },
-            ::rpc_runtime::private::MethodDescription {
-                name: "calc.count",
-                aliases: &["wc"],
-                docs: "",
-                kind: ::rpc_runtime::private::MethodKind::Call,
-                deprecated: false,
-                parameters: &[
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "text",
-                        type_name: "&str",
-                        has_default: false,
-                    },
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "needle",
-                        type_name: "Option<&str>",
-                        has_default: false,
-                    },
-                ],
-                whole_params: false,
-                result: "usize",
-            },
-            ::rpc_runtime::private::MethodDescription {
-                name: "calc.scale",
-                aliases: &[],
-                docs: "",
-                kind: ::rpc_runtime::private::MethodKind::Call,
-                deprecated: false,
-                parameters: &[
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "values",
-                        type_name: "Vec<f64>",
-                        has_default: false,
-                    },
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "factor",
-                        type_name: "f64",
-                        has_default: true,
-                    },
-                ],
-                whole_params: false,
-                result: "Vec<f64>",
-            },
-            ::rpc_runtime::private::MethodDescription {
-                name: "calc.sum",
-                aliases: &[],
-                docs: "",
-                kind: ::rpc_runtime::private::MethodKind::Call,
-                deprecated: false,
-                parameters: &[
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "values",
-                        type_name: "Vec<i64>",
-                        has_default: false,
-                    },
-                ],
-                whole_params: true,
-                result: "i64",
-            },
-            ::rpc_runtime::private::MethodDescription {
-                name: "calc.log",
-                aliases: &[],
-                docs: "",
-                kind: ::rpc_runtime::private::MethodKind::Notification,
-                deprecated: false,
-                parameters: &[
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "line",
-                        type_name: "&str",
-                        has_default: false,
-                    },
-                ],
-                whole_params: false,
-                result: "()",
-            },
-            ::rpc_runtime::private::MethodDescription {
-                name: "calc.digest",
-                aliases: &[],
-                docs: "",
-                kind: ::rpc_runtime::private::MethodKind::Call,
-                deprecated: false,
-                parameters: &[
-                    ::rpc_runtime::private::ParameterDescription {
-                        name: "text",
-                        type_name: "&str",
-                        has_default: false,
-                    },
-                ],
-                whole_params: false,
-                result: "String",
-            },
-            ::rpc_runtime::private::MethodDescription {
-                name: "calc.name",
-                aliases: &[],
-                docs: "",
-                kind: ::rpc_runtime::private::MethodKind::Call,
-                deprecated: false,
-                parameters: &[],
-                whole_params: false,
-                result: "&str",
-            },
-        ],
-    };
-    const METHODS: u32 = 8;
-    fn find(name: &str) -> ::rpc_runtime::private::Option<u32> {
-        match name {
-            "calc.add" => ::rpc_runtime::private::Some(0),
-            "calc.divide" => ::rpc_runtime::private::Some(1),
-            "calc.count" | "wc" => ::rpc_runtime::private::Some(2),
-            "calc.scale" => ::rpc_runtime::private::Some(3),
-            "calc.sum" => ::rpc_runtime::private::Some(4),
-            "calc.log" => ::rpc_runtime::private::Some(5),
-            "calc.digest" => ::rpc_runtime::private::Some(6),
-            "calc.name" => ::rpc_runtime::private::Some(7),
-            _ => ::rpc_runtime::private::None,
-        }
-    }
-    async fn call(
-        &self,
-        method: u32,
-        call: ::rpc_runtime::private::Incoming<'_, '_>,
-        reply: &mut ::rpc_runtime::private::Reply,
-    ) -> ::rpc_runtime::private::Result<(), ::rpc_runtime::private::Fault> {
-        match method {
-            0 => {
-                let (a, b) = call
-                    .arguments((
-                        ::rpc_runtime::private::arg::<i64>("a"),
-                        ::rpc_runtime::private::arg::<i64>("b"),
-                    ))?;
-                reply.value(&__Service::add(&self.service, a, b).await)
-            }
-            1 => {
-                let (a, b) = call
-                    .arguments((
-                        ::rpc_runtime::private::arg::<f64>("a"),
-                        ::rpc_runtime::private::arg::<f64>("b"),
-                    ))?;
-                reply.result(__Service::divide(&self.service, a, b).await)
-            }
-            2 => {
-                let (text, needle) = call
-                    .arguments((
-                        ::rpc_runtime::private::arg::<&str>("text"),
-                        ::rpc_runtime::private::arg::<Option<&str>>("needle"),
-                    ))?;
-                reply.value(&__Service::count(&self.service, text, needle).await)
-            }
-            3 => {
-                let (values, factor) = call
-                    .arguments((
-                        ::rpc_runtime::private::arg::<Vec<f64>>("values"),
-                        ::rpc_runtime::private::arg::<f64>("factor").or(|| 1.0),
-                    ))?;
-                reply.value(&__Service::scale(&self.service, values, factor).await)
-            }
-            4 => {
-                let values = call.whole::<Vec<i64>>()?;
-                reply.value(&__Service::sum(&self.service, values).await)
-            }
-            5 => {
-                let cx = call.context();
-                let (line,) = call
-                    .arguments((::rpc_runtime::private::arg::<&str>("line"),))?;
-                __Service::log(&self.service, cx, line).await;
-                ::rpc_runtime::private::Ok(())
-            }
-            6 => {
-                call.blocking(
-                        &self.service,
-                        reply,
-                        |service, call, reply| {
-                            let cx = call.context();
-                            let (text,) = call
-                                .arguments((::rpc_runtime::private::arg::<&str>("text"),))?;
-                            reply.value(&__Service::digest(service, cx, text))
-                        },
-                    )
-                    .await
-            }
-            7 => {
-                call.arguments(())?;
-                reply.value(&__Service::name(&self.service).await)
-            }
-            _ => ::rpc_runtime::private::unknown_method(),
-        }
-    }
-}
-///Calls a [`Calculator`].
+/// Calls an implementation of [`Calculator`].
 pub struct CalculatorClient {
     client: ::rpc_runtime::private::Client,
 }
-impl CalculatorClient {
-    ///A new one.
-    pub fn new(client: ::rpc_runtime::private::Client) -> Self {
-        Self { client: client }
-    }
-}
-impl ::rpc_runtime::private::Clone for CalculatorClient {
-    fn clone(&self) -> Self {
-        Self {
-            client: ::rpc_runtime::private::Clone::clone(&self.client),
+const _: () = {
+    use ::rpc_runtime::private as __rpc;
+    impl<__Service> CalculatorServer<__Service> {
+        /// Goes through `service`.
+        pub fn new(service: __Service) -> Self {
+            Self {
+                service: __rpc::Arc::new(service),
+            }
         }
     }
-}
-impl ::rpc_runtime::private::Debug for CalculatorClient {
-    fn fmt(
-        &self,
-        f: &mut ::rpc_runtime::private::Formatter<'_>,
-    ) -> ::rpc_runtime::private::FmtResult {
-        f.debug_struct("CalculatorClient").finish_non_exhaustive()
+    impl<__Service> __rpc::Clone for CalculatorServer<__Service> {
+        fn clone(&self) -> Self {
+            Self {
+                service: __rpc::Clone::clone(&self.service),
+            }
+        }
     }
-}
-impl CalculatorClient {
-    /// Adds.
-    pub fn add(&self, a: i64, b: i64) -> ::rpc_runtime::private::Call<i64> {
-        static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(
-            "calc.add",
-        );
-        self.client
-            .invoke(
-                &METHOD,
-                (::rpc_runtime::private::send(&a), ::rpc_runtime::private::send(&b)),
-            )
+    impl<__Service> __rpc::Debug for CalculatorServer<__Service> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("CalculatorServer").finish_non_exhaustive()
+        }
     }
-    pub fn divide(
-        &self,
-        a: f64,
-        b: f64,
-    ) -> ::rpc_runtime::private::Call<f64, DivideError> {
-        static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(
-            "calc.divide",
-        );
-        self.client
-            .invoke(
-                &METHOD,
-                (::rpc_runtime::private::send(&a), ::rpc_runtime::private::send(&b)),
-            )
+    #[allow(deprecated)]
+    impl<__Service> __rpc::Service for CalculatorServer<__Service>
+    where
+        __Service: Calculator,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Calculator",
+            docs: "Arithmetic.",
+            methods: &[
+                __rpc::MethodDescription::new("calc.add", "Adds.", "i64")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("a", "i64", false),
+                            __rpc::ParameterDescription::new("b", "i64", false),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("calc.divide", "", "f64")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("a", "f64", false),
+                            __rpc::ParameterDescription::new("b", "f64", false),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("calc.count", "", "usize")
+                    .aliases(&["wc"])
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("text", "&str", false),
+                            __rpc::ParameterDescription::new(
+                                "needle",
+                                "Option<&str>",
+                                false,
+                            ),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("calc.scale", "", "Vec<f64>")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new(
+                                "values",
+                                "Vec<f64>",
+                                false,
+                            ),
+                            __rpc::ParameterDescription::new("factor", "f64", true),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("calc.sum", "", "i64")
+                    .whole_params(
+                        &[__rpc::ParameterDescription::new("values", "Vec<i64>", false)],
+                    ),
+                __rpc::MethodDescription::new("calc.log", "", "()")
+                    .parameters(
+                        &[__rpc::ParameterDescription::new("line", "&str", false)],
+                    )
+                    .notification(),
+                __rpc::MethodDescription::new("calc.digest", "", "String")
+                    .parameters(
+                        &[__rpc::ParameterDescription::new("text", "&str", false)],
+                    ),
+                __rpc::MethodDescription::new("calc.name", "", "&str"),
+            ],
+        };
+        const METHODS: u32 = 8;
+        fn find(name: &str) -> __rpc::Option<u32> {
+            match name {
+                "calc.add" => __rpc::Some(0),
+                "calc.divide" => __rpc::Some(1),
+                "calc.count" | "wc" => __rpc::Some(2),
+                "calc.scale" => __rpc::Some(3),
+                "calc.sum" => __rpc::Some(4),
+                "calc.log" => __rpc::Some(5),
+                "calc.digest" => __rpc::Some(6),
+                "calc.name" => __rpc::Some(7),
+                _ => __rpc::None,
+            }
+        }
+        async fn call(
+            &self,
+            method: u32,
+            call: __rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            match method {
+                0 => {
+                    let (a, b) = call
+                        .arguments((__rpc::arg::<i64>("a"), __rpc::arg::<i64>("b")))?;
+                    reply
+                        .value(
+                            &__Service::add(&self.service, a, b).await,
+                            __rpc::returns::<i64, i64>(),
+                        )
+                }
+                1 => {
+                    let (a, b) = call
+                        .arguments((__rpc::arg::<f64>("a"), __rpc::arg::<f64>("b")))?;
+                    reply
+                        .result(
+                            __Service::divide(&self.service, a, b).await,
+                            __rpc::returns_result::<f64, f64, DivideError>(),
+                        )
+                }
+                2 => {
+                    let (text, needle) = call
+                        .arguments((
+                            __rpc::arg::<&str>("text"),
+                            __rpc::arg::<Option<&str>>("needle"),
+                        ))?;
+                    reply
+                        .value(
+                            &__Service::count(&self.service, text, needle).await,
+                            __rpc::returns::<usize, usize>(),
+                        )
+                }
+                3 => {
+                    let (values, factor) = call
+                        .arguments((
+                            __rpc::arg::<Vec<f64>>("values"),
+                            __rpc::arg::<f64>("factor").or(|| 1.0),
+                        ))?;
+                    reply
+                        .value(
+                            &__Service::scale(&self.service, values, factor).await,
+                            __rpc::returns::<Vec<f64>, Vec<f64>>(),
+                        )
+                }
+                4 => {
+                    let values = call.whole(__rpc::arg::<Vec<i64>>("values"))?;
+                    reply
+                        .value(
+                            &__Service::sum(&self.service, values).await,
+                            __rpc::returns::<i64, i64>(),
+                        )
+                }
+                5 => {
+                    let cx = call.context();
+                    let (line,) = call.arguments((__rpc::arg::<&str>("line"),))?;
+                    __Service::log(&self.service, cx, line).await;
+                    __rpc::Ok(())
+                }
+                6 => {
+                    call.blocking(
+                            &self.service,
+                            reply,
+                            |service, call, reply| {
+                                let cx = call.context();
+                                let (text,) = call
+                                    .arguments((__rpc::arg::<&str>("text"),))?;
+                                reply
+                                    .value(
+                                        &__Service::digest(service, cx, text),
+                                        __rpc::returns::<String, String>(),
+                                    )
+                            },
+                        )
+                        .await
+                }
+                7 => {
+                    call.arguments(())?;
+                    reply
+                        .value(
+                            &__Service::name(&self.service).await,
+                            __rpc::returns::<&str, __rpc::String>(),
+                        )
+                }
+                _ => __rpc::unknown_method(),
+            }
+        }
     }
-    pub fn count(
-        &self,
-        text: &str,
-        needle: Option<&str>,
-    ) -> ::rpc_runtime::private::Call<usize> {
-        static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(
-            "calc.count",
-        );
-        self.client
-            .invoke(
-                &METHOD,
-                (
-                    ::rpc_runtime::private::send(&text),
-                    ::rpc_runtime::private::send(&needle),
-                ),
-            )
+    impl CalculatorClient {
+        /// Goes through `client`.
+        pub fn new(client: __rpc::Client) -> Self {
+            Self { client }
+        }
     }
-    pub fn scale(
-        &self,
-        values: Vec<f64>,
-        factor: f64,
-    ) -> ::rpc_runtime::private::Call<Vec<f64>> {
-        static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(
-            "calc.scale",
-        );
-        self.client
-            .invoke(
-                &METHOD,
-                (
-                    ::rpc_runtime::private::send(&values),
-                    ::rpc_runtime::private::send(&factor),
-                ),
-            )
+    impl __rpc::Clone for CalculatorClient {
+        fn clone(&self) -> Self {
+            Self {
+                client: __rpc::Clone::clone(&self.client),
+            }
+        }
     }
-    pub fn sum(&self, values: Vec<i64>) -> ::rpc_runtime::private::Call<i64> {
-        static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(
-            "calc.sum",
-        );
-        self.client.invoke(&METHOD, ::rpc_runtime::private::whole(&values))
+    impl __rpc::Debug for CalculatorClient {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("CalculatorClient").finish_non_exhaustive()
+        }
     }
-    pub fn log(&self, line: &str) -> ::rpc_runtime::private::Notification {
-        static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(
-            "calc.log",
-        );
-        self.client.invoke_notification(&METHOD, (::rpc_runtime::private::send(&line),))
+    impl CalculatorClient {
+        /// Adds.
+        pub fn add(&self, a: i64, b: i64) -> __rpc::Call<i64> {
+            static METHOD: __rpc::Method = __rpc::Method::new("calc.add");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (__rpc::arg::<i64>("a").send(&a), __rpc::arg::<i64>("b").send(&b)),
+                    __rpc::returns::<i64, i64>(),
+                )
+        }
+        pub fn divide(&self, a: f64, b: f64) -> __rpc::Call<f64, DivideError> {
+            static METHOD: __rpc::Method = __rpc::Method::new("calc.divide");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (__rpc::arg::<f64>("a").send(&a), __rpc::arg::<f64>("b").send(&b)),
+                    __rpc::returns_result::<f64, f64, DivideError>(),
+                )
+        }
+        pub fn count(&self, text: &str, needle: Option<&str>) -> __rpc::Call<usize> {
+            static METHOD: __rpc::Method = __rpc::Method::new("calc.count");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (
+                        __rpc::arg::<&str>("text").send(&text),
+                        __rpc::arg::<Option<&str>>("needle").send(&needle),
+                    ),
+                    __rpc::returns::<usize, usize>(),
+                )
+        }
+        pub fn scale(&self, values: Vec<f64>, factor: f64) -> __rpc::Call<Vec<f64>> {
+            static METHOD: __rpc::Method = __rpc::Method::new("calc.scale");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (
+                        __rpc::arg::<Vec<f64>>("values").send(&values),
+                        __rpc::arg::<f64>("factor").send(&factor),
+                    ),
+                    __rpc::returns::<Vec<f64>, Vec<f64>>(),
+                )
+        }
+        pub fn sum(&self, values: Vec<i64>) -> __rpc::Call<i64> {
+            static METHOD: __rpc::Method = __rpc::Method::new("calc.sum");
+            self.client
+                .invoke(
+                    &METHOD,
+                    __rpc::whole(__rpc::arg::<Vec<i64>>("values").send(&values)),
+                    __rpc::returns::<i64, i64>(),
+                )
+        }
+        pub fn log(&self, line: &str) -> __rpc::Notification {
+            static METHOD: __rpc::Method = __rpc::Method::new("calc.log");
+            self.client
+                .invoke_notification(&METHOD, (__rpc::arg::<&str>("line").send(&line),))
+        }
+        pub fn digest(&self, text: &str) -> __rpc::Call<String> {
+            static METHOD: __rpc::Method = __rpc::Method::new("calc.digest");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (__rpc::arg::<&str>("text").send(&text),),
+                    __rpc::returns::<String, String>(),
+                )
+        }
+        pub fn name(&self) -> __rpc::Call<__rpc::String> {
+            static METHOD: __rpc::Method = __rpc::Method::new("calc.name");
+            self.client
+                .invoke(
+                    &METHOD,
+                    __rpc::NoParams,
+                    __rpc::returns::<&str, __rpc::String>(),
+                )
+        }
     }
-    pub fn digest(&self, text: &str) -> ::rpc_runtime::private::Call<String> {
-        static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(
-            "calc.digest",
-        );
-        self.client.invoke(&METHOD, (::rpc_runtime::private::send(&text),))
-    }
-    pub fn name(&self) -> ::rpc_runtime::private::Call<::rpc_runtime::private::String> {
-        static METHOD: ::rpc_runtime::private::Method = ::rpc_runtime::private::Method::new(
-            "calc.name",
-        );
-        self.client.invoke(&METHOD, ::rpc_runtime::private::NoParams)
-    }
-}
+};

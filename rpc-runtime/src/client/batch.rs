@@ -2,11 +2,10 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-
-use serde::de::DeserializeOwned;
 
 use super::call::{self, Call, Notification, with_parser};
 use super::error::{CallError, NoAnswer};
@@ -73,10 +72,10 @@ impl Batch {
     /// Adds a call, options and all.
     pub fn call<T, E>(&mut self, call: Call<T, E>) -> Entry<T, E>
     where
-        T: DeserializeOwned + Send + 'static,
-        E: RpcError + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
     {
-        let index = self.readers.len();
+        let (index, reader) = (self.readers.len(), call.reader());
         match call.into_entry() {
             Ok(request) => {
                 let CallId(id) = CallId::alone(self.client.count_alone(1));
@@ -90,9 +89,9 @@ impl Batch {
                 self.unwritable.insert(index, reason);
             }
         }
-        self.readers.push(Box::new(|answer| {
+        self.readers.push(Box::new(move |answer| {
             let result: Result<T, CallError<E>> = match answer {
-                Ok(outcome) => call::result(outcome),
+                Ok(outcome) => call::result(reader, outcome),
                 Err(no_answer) => Err(no_answer.into()),
             };
             Box::new(result)
@@ -171,7 +170,7 @@ impl Replies {
         let Some(answers) = root.elements() else {
             // One error for the whole batch.
             let response = Response::read(root).ok_or(NoAnswer::Garbled)?;
-            return Err(CallError::received(response.outcome));
+            return Err(CallError::received(response.outcome, Infallible::read));
         };
         for response in answers.filter_map(Response::read) {
             let Id::Unsigned(id) = response.id else {

@@ -3,24 +3,23 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep};
 
 use super::error::{CallError, NoAnswer};
 use super::lane::CallId;
-use super::request::{self, Method, Params};
+use super::request::{self, Method};
 use super::{Client, Shared, solo};
 use crate::limits::REPLY_DEPTH;
-use crate::wire::error::RpcError;
 use crate::wire::id::write_string;
 use crate::wire::response::{HEAD, Outcome, Response};
+use crate::wire::returns::Reader;
+use crate::wire::sent::SentParams;
 use crate::wire::tape::Parser;
 
 /// From this many bytes on a request has a stream of its own, and so has the next call of a method whose reply had.
@@ -59,7 +58,7 @@ pin_project! {
         state: State,
         #[pin]
         late: Option<Sleep>,
-        returns: PhantomData<fn() -> (T, E)>,
+        reader: Reader<T, E>,
     }
 
     impl<T, E> PinnedDrop for Call<T, E> {
@@ -108,7 +107,8 @@ impl<T, E> Call<T, E> {
         client: &Client,
         method: Option<&'static Method>,
         name: &str,
-        params: impl Params,
+        params: impl SentParams,
+        reader: Reader<T, E>,
     ) -> Self {
         let client = Arc::clone(&client.0);
         let mut buffer = client.buffer();
@@ -121,7 +121,7 @@ impl<T, E> Call<T, E> {
             meta: Meta::default(),
             state: State::New,
             late: None,
-            returns: PhantomData,
+            reader,
             client,
         }
     }
@@ -145,6 +145,11 @@ impl<T, E> Call<T, E> {
     pub fn meta(mut self, name: &str, value: &str) -> Self {
         self.meta.push(name, value);
         self
+    }
+
+    /// What reads its answer.
+    pub(super) fn reader(&self) -> Reader<T, E> {
+        self.reader
     }
 
     /// The request without its id, for a batch.
@@ -220,7 +225,7 @@ impl<T, E> CallProjection<'_, T, E> {
     }
 }
 
-impl<T: DeserializeOwned, E: RpcError> Future for Call<T, E> {
+impl<T, E> Future for Call<T, E> {
     type Output = Result<T, CallError<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -242,7 +247,7 @@ impl<T: DeserializeOwned, E: RpcError> Future for Call<T, E> {
         if let Some(method) = this.method {
             method.note_reply(answer.len() >= LARGE);
         }
-        let result = read(&mut answer);
+        let result = read(*this.reader, &mut answer);
         this.client.put_back(answer);
         Poll::Ready(result)
     }
@@ -254,23 +259,24 @@ thread_local! {
 }
 
 /// Reads an answer in place.
-fn read<T: DeserializeOwned, E: RpcError>(answer: &mut Vec<u8>) -> Result<T, CallError<E>> {
+fn read<T, E>(reader: Reader<T, E>, answer: &mut Vec<u8>) -> Result<T, CallError<E>> {
     with_parser(|parser| {
         let document = parser.parse(answer).map_err(|_| NoAnswer::Garbled)?;
         let response = Response::read(document.root()).ok_or(NoAnswer::Garbled)?;
-        result(response.outcome)
+        result(reader, response.outcome)
     })
 }
 
 /// What a call comes to.
-pub(super) fn result<T: DeserializeOwned, E: RpcError>(
+pub(super) fn result<T, E>(
+    reader: Reader<T, E>,
     outcome: Outcome<'_, '_>,
 ) -> Result<T, CallError<E>> {
     match outcome {
         Outcome::Result(value) => {
-            T::deserialize(value).map_err(|mismatch| CallError::Decode(mismatch.to_string()))
+            (reader.value)(value).map_err(|mismatch| CallError::Decode(mismatch.to_string()))
         }
-        error => Err(CallError::received(error)),
+        error => Err(CallError::received(error, reader.error)),
     }
 }
 
@@ -305,7 +311,7 @@ pub struct Notification {
 }
 
 impl Notification {
-    pub(super) fn new(client: &Client, name: &str, params: impl Params) -> Self {
+    pub(super) fn new(client: &Client, name: &str, params: impl SentParams) -> Self {
         let client = Arc::clone(&client.0);
         let mut buffer = client.buffer();
         buffer.extend_from_slice(NOTIFICATION);

@@ -5,8 +5,9 @@ use std::convert::Infallible;
 use thiserror::Error;
 
 use crate::transport::{ConnectionLost, close};
-use crate::wire::error::{ErrorObject, RpcError};
+use crate::wire::error::ErrorObject;
 use crate::wire::response::{Outcome, code};
+use crate::wire::returns::ReadError;
 
 /// Why a call has no result.
 ///
@@ -80,9 +81,9 @@ impl std::fmt::Display for Fate {
     }
 }
 
-impl<E: RpcError> CallError<E> {
+impl<E> CallError<E> {
     /// Reads an error object.
-    pub(super) fn received(outcome: Outcome<'_, '_>) -> Self {
+    pub(super) fn received(outcome: Outcome<'_, '_>, read: ReadError<E>) -> Self {
         let Outcome::Error {
             code,
             message,
@@ -106,7 +107,7 @@ impl<E: RpcError> CallError<E> {
             }
             // The protocol's own: no handler has these.
             -32768..=-32000 => Self::Remote(ErrorObject::received(code, message, data)),
-            _ => match E::read(code, message, data) {
+            _ => match read(code, message, data) {
                 Some(error) => Self::Application(error),
                 None => Self::Remote(ErrorObject::received(code, message, data)),
             },

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio_util::task::TaskTracker;
 
 pub use self::address::{Address, AddressError};
@@ -26,12 +27,13 @@ pub use self::call::{Call, Notification};
 pub use self::connect::{ClientBuilder, ConnectError};
 pub use self::error::{CallError, Fate};
 use self::lane::{CallId, Lane};
-use self::request::Whole;
-pub use self::request::{Method, NoParams, Params, Text, send, whole};
+pub use self::request::Method;
 use crate::limits::RETAINED;
 use crate::service::Service;
 use crate::transport::{Connection, ConnectionLost, close, memory};
 use crate::wire::error::ErrorObject;
+use crate::wire::returns::{Reader, Returns};
+use crate::wire::sent::{self, Sent, SentParams};
 
 /// How many buffers wait for the next calls.
 const POOLED: usize = 1024;
@@ -148,13 +150,18 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn call<T, P: Serialize + ?Sized>(&self, method: &str, params: &P) -> Call<T, ErrorObject> {
-        Call::new(self, None, method, Whole(params))
+    pub fn call<T, P>(&self, method: &str, params: &P) -> Call<T, ErrorObject>
+    where
+        T: DeserializeOwned,
+        P: Serialize + ?Sized,
+    {
+        let params = sent::whole(Sent::nameless(params));
+        Call::new(self, None, method, params, Reader::new())
     }
 
     /// Sends a notification by name. `params` as with [`call`](Self::call).
     pub fn notify<P: Serialize + ?Sized>(&self, method: &str, params: &P) -> Notification {
-        Notification::new(self, method, Whole(params))
+        Notification::new(self, method, sent::whole(Sent::nameless(params)))
     }
 
     /// Starts a batch: calls that travel as one message.
@@ -163,12 +170,17 @@ impl Client {
     }
 
     #[doc(hidden)]
-    pub fn invoke<T, E, P: Params>(&self, method: &'static Method, params: P) -> Call<T, E> {
-        Call::new(self, Some(method), method.name(), params)
+    pub fn invoke<P: SentParams, T, O, E>(
+        &self,
+        method: &'static Method,
+        params: P,
+        returns: Returns<T, O, E>,
+    ) -> Call<O, E> {
+        Call::new(self, Some(method), method.name(), params, returns.reader)
     }
 
     #[doc(hidden)]
-    pub fn invoke_notification<P: Params>(
+    pub fn invoke_notification<P: SentParams>(
         &self,
         method: &'static Method,
         params: P,

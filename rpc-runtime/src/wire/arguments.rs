@@ -1,24 +1,27 @@
 //! From `params` to a handler's arguments: one walk over the tape, by position or by name.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 
+use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use super::sent::{Sent, Write};
 use super::value::{Mismatch, Value};
 
-/// A type that a method can take as an argument.
+/// A type that a method can take as an argument: one end writes it, the other reads it.
 ///
-/// Implemented for all that serde can read; `#[derive(serde::Deserialize)]` is how a type becomes one.
+/// Implemented for all that serde can write and read; deriving both is how a type becomes one.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be an argument: it does not implement `Deserialize`",
-    label = "not `Deserialize`",
-    note = "add `#[derive(serde::Deserialize, serde::Serialize)]` to the type"
+    message = "`{Self}` can't be sent as an argument",
+    label = "not `Deserialize` and `Serialize`",
+    note = "what is borrowed from a request is `&str`, `&[u8]`, `Cow<'_, str>` or a struct of these",
+    note = "to send a type of your own, add `#[derive(serde::Deserialize, serde::Serialize)]` to it"
 )]
-pub trait Argument<'de>: Deserialize<'de> {}
+pub trait Argument<'de>: Deserialize<'de> + Serialize {}
 
 #[diagnostic::do_not_recommend]
-impl<'de, T: Deserialize<'de>> Argument<'de> for T {}
+impl<'de, T: Deserialize<'de> + Serialize> Argument<'de> for T {}
 
 /// Why the arguments of a call could not be read.
 #[derive(Debug)]
@@ -84,12 +87,15 @@ impl<'t, 'de> Params<'t, 'de> {
     }
 
     /// All of `params` as one value.
-    pub(crate) fn whole<T: Argument<'de>>(self) -> Result<T, Fault> {
+    pub(crate) fn whole<P: Parameter<'de>>(self, parameter: P) -> Result<P::Value, Fault> {
         match self.value {
             Some(value) => {
-                T::deserialize(value).map_err(|mismatch| Fault(FaultKind::Mismatch("", mismatch)))
+                let mismatch = |mismatch| Fault(FaultKind::Mismatch("", mismatch));
+                parameter.read(value).map_err(mismatch)
             }
-            None => T::deserialize(Absent).map_err(|_| Fault(FaultKind::Missing("params"))),
+            None => parameter
+                .missing()
+                .ok_or(Fault(FaultKind::Missing("params"))),
         }
     }
 }
@@ -112,28 +118,79 @@ pub trait Parameter<'de> {
     fn name(&self) -> &'static str;
 
     /// Reads an argument that is there.
-    fn decode<D: Deserializer<'de>>(&self, value: D) -> Result<Self::Value, D::Error>;
+    fn read(&self, value: Value<'_, 'de>) -> Result<Self::Value, Mismatch>;
 
     /// What stands in for an argument that is not there.
     fn missing(self) -> Option<Self::Value>;
 }
 
 /// A parameter of type `T`. One that may be absent (`Option`, say) is what serde makes of a missing field.
-pub fn arg<'de, T: Argument<'de>>(name: &'static str) -> Arg<T> {
+///
+/// Here alone is `T` asked to be an [`Argument`]. What the parameter can do it carries with it, so that a type that is
+/// none is one error, and not another one wherever the parameter is used.
+pub fn arg<'de, T: Argument<'de>>(name: &'static str) -> Arg<'de, T> {
     Arg {
         name,
-        marker: PhantomData,
+        read: |value| T::deserialize(value),
+        missing: || T::deserialize(Absent).ok(),
+        write: |value, out| serde_json::to_writer(out, value),
     }
 }
 
-/// What [`arg`] makes.
-#[derive(Debug)]
-pub struct Arg<T> {
-    name: &'static str,
-    marker: PhantomData<fn() -> T>,
+/// Text that is borrowed from the request, without `Cow`'s own habit of copying it.
+pub fn cow<'de>(name: &'static str) -> Arg<'de, Cow<'de, str>> {
+    Arg {
+        name,
+        read: |value| <&str>::deserialize(value).map(Cow::Borrowed),
+        missing: || None,
+        write: |text, out| serde_json::to_writer(out, text),
+    }
 }
 
-impl<T> Arg<T> {
+/// The same, where it may be absent.
+pub fn optional_cow<'de>(name: &'static str) -> Arg<'de, Option<Cow<'de, str>>> {
+    Arg {
+        name,
+        read: |value| Ok(<Option<&str>>::deserialize(value)?.map(Cow::Borrowed)),
+        missing: || Some(None),
+        write: |text, out| serde_json::to_writer(out, text),
+    }
+}
+
+/// Bytes that travel as a JSON string, which only UTF-8 can.
+pub fn bytes<'de>(name: &'static str) -> Arg<'de, &'de [u8]> {
+    Arg {
+        name,
+        read: |value| <&[u8]>::deserialize(value),
+        missing: || None,
+        write: |bytes, out| serde_json::to_writer(out, text(bytes)?),
+    }
+}
+
+/// The same, where they may be absent.
+pub fn optional_bytes<'de>(name: &'static str) -> Arg<'de, Option<&'de [u8]>> {
+    Arg {
+        name,
+        read: |value| <Option<&[u8]>>::deserialize(value),
+        missing: || Some(None),
+        write: |bytes, out| serde_json::to_writer(out, &bytes.map(text).transpose()?),
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, serde_json::Error> {
+    let no_text = |_| serde::ser::Error::custom("bytes that are no UTF-8 fit no JSON string");
+    std::str::from_utf8(bytes).map_err(no_text)
+}
+
+/// What [`arg`] makes.
+pub struct Arg<'de, T> {
+    name: &'static str,
+    read: fn(Value<'_, 'de>) -> Result<T, Mismatch>,
+    missing: fn() -> Option<T>,
+    write: Write<T>,
+}
+
+impl<T> Arg<'_, T> {
     /// With a default for when it is missing.
     pub fn or<F: FnOnce() -> T>(self, default: F) -> OrDefault<Self, F> {
         OrDefault {
@@ -142,28 +199,25 @@ impl<T> Arg<T> {
         }
     }
 
-    /// Converted after it was read.
-    pub fn map<U>(self, convert: fn(T) -> U) -> Mapped<Self, T, U> {
-        Mapped {
-            parameter: self,
-            convert,
-        }
+    /// The argument on its way out.
+    pub fn send(self, value: &T) -> Sent<'_, T> {
+        Sent::new(self.name, value, self.write)
     }
 }
 
-impl<'de, T: Argument<'de>> Parameter<'de> for Arg<T> {
+impl<'de, T> Parameter<'de> for Arg<'de, T> {
     type Value = T;
 
     fn name(&self) -> &'static str {
         self.name
     }
 
-    fn decode<D: Deserializer<'de>>(&self, value: D) -> Result<T, D::Error> {
-        T::deserialize(value)
+    fn read(&self, value: Value<'_, 'de>) -> Result<T, Mismatch> {
+        (self.read)(value)
     }
 
     fn missing(self) -> Option<T> {
-        T::deserialize(Absent).ok()
+        (self.missing)()
     }
 }
 
@@ -181,8 +235,8 @@ impl<'de, P: Parameter<'de>, F: FnOnce() -> P::Value> Parameter<'de> for OrDefau
         self.parameter.name()
     }
 
-    fn decode<D: Deserializer<'de>>(&self, value: D) -> Result<P::Value, D::Error> {
-        self.parameter.decode(value)
+    fn read(&self, value: Value<'_, 'de>) -> Result<P::Value, Mismatch> {
+        self.parameter.read(value)
     }
 
     fn missing(self) -> Option<P::Value> {
@@ -190,42 +244,9 @@ impl<'de, P: Parameter<'de>, F: FnOnce() -> P::Value> Parameter<'de> for OrDefau
     }
 }
 
-/// A parameter that is converted after it was read.
-#[derive(Debug)]
-pub struct Mapped<P, T, U> {
-    parameter: P,
-    convert: fn(T) -> U,
-}
-
-impl<P, T, U> Mapped<P, T, U> {
-    /// With a default for when it is missing.
-    pub fn or<F: FnOnce() -> U>(self, default: F) -> OrDefault<Self, F> {
-        OrDefault {
-            parameter: self,
-            default,
-        }
-    }
-}
-
-impl<'de, P: Parameter<'de, Value = T>, T, U> Parameter<'de> for Mapped<P, T, U> {
-    type Value = U;
-
-    fn name(&self) -> &'static str {
-        self.parameter.name()
-    }
-
-    fn decode<D: Deserializer<'de>>(&self, value: D) -> Result<U, D::Error> {
-        self.parameter.decode(value).map(self.convert)
-    }
-
-    fn missing(self) -> Option<U> {
-        self.parameter.missing().map(self.convert)
-    }
-}
-
 fn decode<'de, P: Parameter<'de>>(parameter: &P, value: Value<'_, 'de>) -> Result<P::Value, Fault> {
     let mismatch = |mismatch| Fault(FaultKind::Mismatch(parameter.name(), mismatch));
-    parameter.decode(value).map_err(mismatch)
+    parameter.read(value).map_err(mismatch)
 }
 
 fn settle<'de, P: Parameter<'de>>(

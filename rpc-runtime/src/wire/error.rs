@@ -7,9 +7,10 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::arguments::{Argument, Arguments, Params};
+use super::arguments::{Arguments, Parameter, Params};
 use super::id;
 use super::response::{self, DATA};
+use super::sent::{Sent, SentParams};
 use super::tape::Parser;
 use super::value::Value;
 
@@ -99,9 +100,15 @@ impl<'a> DataWriter<'a> {
     pub fn none(self) {}
 
     /// One value.
-    pub fn value<T: Serialize + ?Sized>(mut self, value: &T) {
+    pub fn value<T>(mut self, value: Sent<'_, T>) {
         self.out.extend_from_slice(DATA);
-        self.put(value);
+        self.put(&value);
+    }
+
+    /// Several values, as an array.
+    pub fn array(self, values: impl SentParams) {
+        self.out.extend_from_slice(DATA);
+        *self.failed |= values.write(self.out).is_err();
     }
 
     /// An object; its fields follow.
@@ -118,8 +125,8 @@ impl<'a> DataWriter<'a> {
         self.out.extend_from_slice(json.as_bytes());
     }
 
-    fn put<T: Serialize + ?Sized>(&mut self, value: &T) {
-        *self.failed |= serde_json::to_writer(&mut *self.out, value).is_err();
+    fn put<T>(&mut self, value: &Sent<'_, T>) {
+        *self.failed |= value.write(self.out).is_err();
     }
 }
 
@@ -132,12 +139,12 @@ pub struct ObjectWriter<'a> {
 
 impl ObjectWriter<'_> {
     /// One field.
-    pub fn field<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
+    pub fn field<T>(mut self, value: Sent<'_, T>) -> Self {
         self.data.out.push(self.next);
         self.next = b',';
-        id::write_string(self.data.out, name);
+        id::write_string(self.data.out, value.name);
         self.data.out.push(b':');
-        self.data.put(value);
+        self.data.put(&value);
         self
     }
 
@@ -163,8 +170,8 @@ impl<'de> ErrorData<'_, 'de> {
     }
 
     /// All of it as one value.
-    pub fn whole<T: Argument<'de>>(self) -> Option<T> {
-        Params::new(self.value).whole().ok()
+    pub fn whole<P: Parameter<'de>>(self, field: P) -> Option<P::Value> {
+        Params::new(self.value).whole(field).ok()
     }
 
     fn to_json(self) -> Option<Box<str>> {

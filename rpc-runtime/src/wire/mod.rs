@@ -1,7 +1,7 @@
 //! The wire without I/O: bytes in, values out, and the way back.
 //!
 //! In the order in which a message passes: [`frame`] cuts it out of the stream, [`tape`] locates every value in it,
-//! [`request`] reads the envelope, [`arguments`] the parameters, [`reply`] writes the answer. [`value`] is a place on
+//! [`request`] reads the envelope, [`arguments`] the parameters, [`reply`] writes the answer, as [`returns`] tells it. [`value`] is a place on
 //! the tape. Nothing here knows a socket, a clock or a task, and no byte of a peer's can make it panic.
 #![deny(
     clippy::unwrap_used,
@@ -18,5 +18,7 @@ pub(crate) mod id;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod returns;
+pub(crate) mod sent;
 pub(crate) mod tape;
 pub(crate) mod value;

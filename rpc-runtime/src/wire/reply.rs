@@ -1,24 +1,12 @@
 //! Writes the answer to one request.
 
-use serde::Serialize;
+use std::convert::Infallible;
 
 use super::arguments::{Fault, FaultKind};
-use super::error::{self, RpcError, Unwritable};
+use super::error::Unwritable;
 use super::id::{self, Id};
 use super::response::{DATA, HEAD, RESULT, Refusal, code, write_error};
-
-/// A type that a method can return.
-///
-/// Implemented for all that serde can write; `#[derive(serde::Serialize)]` is how a type becomes one.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be a result: it does not implement `Serialize`",
-    label = "not `Serialize`",
-    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to the type"
-)]
-pub trait Returned: Serialize {}
-
-#[diagnostic::do_not_recommend]
-impl<T: Serialize + ?Sized> Returned for T {}
+use super::returns::{Returns, WriteValue};
 
 /// The response to one request, written into a buffer that is used again.
 #[derive(Debug)]
@@ -53,21 +41,24 @@ impl Reply {
     }
 
     /// Writes a result.
-    pub fn value<T: Returned + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.write(|out| {
-            out.extend_from_slice(RESULT);
-            let written = serde_json::to_writer(&mut *out, value).map_err(|_| Unwritable);
-            out.push(b'}');
-            written
-        })
+    pub fn value<T, O>(
+        &mut self,
+        value: &T,
+        returns: Returns<T, O, Infallible>,
+    ) -> Result<(), Fault> {
+        self.write(|out| write_value(value, returns.write, out))
     }
 
     /// Writes a result or a handler's error.
-    pub fn result<T: Returned, E: RpcError>(&mut self, result: Result<T, E>) -> Result<(), Fault> {
-        match result {
-            Ok(value) => self.value(&value),
-            Err(error) => self.write(|out| error::write_body(&error, out)),
-        }
+    pub fn result<T, O, E>(
+        &mut self,
+        result: Result<T, E>,
+        returns: Returns<T, O, E>,
+    ) -> Result<(), Fault> {
+        self.write(|out| match result {
+            Ok(value) => write_value(&value, returns.write, out),
+            Err(error) => (returns.write_error)(&error, out),
+        })
     }
 
     fn write(
@@ -137,4 +128,11 @@ impl Reply {
             self.out = Vec::new();
         }
     }
+}
+
+fn write_value<T>(value: &T, write: WriteValue<T>, out: &mut Vec<u8>) -> Result<(), Unwritable> {
+    out.extend_from_slice(RESULT);
+    write(value, out)?;
+    out.push(b'}');
+    Ok(())
 }

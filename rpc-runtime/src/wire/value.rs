@@ -11,7 +11,7 @@ use simd_json::{Node, StaticNode};
 
 /// One JSON value on the tape. Copying it copies a pointer; strings stay where they were received.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Value<'t, 'de> {
+pub struct Value<'t, 'de> {
     /// The value's own node, then all that it contains. What follows is not looked at.
     nodes: &'t [Node<'de>],
 }
@@ -138,7 +138,7 @@ impl<'t, 'de> Iterator for Members<'t, 'de> {
 
 /// Why a value is not of the type that was asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mismatch(Box<str>);
+pub struct Mismatch(Box<str>);
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

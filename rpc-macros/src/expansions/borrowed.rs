@@ -1,0 +1,256 @@
+trait Texts: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+    fn pick_one<'a>(
+        &self,
+        first: &'a str,
+        second_best: Option<&str>,
+    ) -> impl ::rpc_runtime::private::Future<
+        Output = &'a str,
+    > + ::rpc_runtime::private::Send;
+    fn cow(
+        &self,
+        text: Cow<'_, str>,
+        more: Option<Cow<'_, str>>,
+    ) -> impl ::rpc_runtime::private::Future<
+        Output = Cow<'_, str>,
+    > + ::rpc_runtime::private::Send;
+    fn bytes(
+        &self,
+        bytes: &[u8],
+        more: Option<&[u8]>,
+    ) -> impl ::rpc_runtime::private::Future<
+        Output = Vec<&str>,
+    > + ::rpc_runtime::private::Send;
+    fn point(
+        &self,
+        point: Point<'_>,
+    ) -> impl ::rpc_runtime::private::Future<
+        Output = Result<Point<'_>, DivideError>,
+    > + ::rpc_runtime::private::Send;
+}
+/// Serves an implementation of [`Texts`].
+struct TextsServer<__Service> {
+    service: ::rpc_runtime::private::Arc<__Service>,
+}
+/// Calls an implementation of [`Texts`].
+struct TextsClient {
+    client: ::rpc_runtime::private::Client,
+}
+const _: () = {
+    use ::rpc_runtime::private as __rpc;
+    impl<__Service> TextsServer<__Service> {
+        /// Goes through `service`.
+        fn new(service: __Service) -> Self {
+            Self {
+                service: __rpc::Arc::new(service),
+            }
+        }
+    }
+    impl<__Service> __rpc::Clone for TextsServer<__Service> {
+        fn clone(&self) -> Self {
+            Self {
+                service: __rpc::Clone::clone(&self.service),
+            }
+        }
+    }
+    impl<__Service> __rpc::Debug for TextsServer<__Service> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("TextsServer").finish_non_exhaustive()
+        }
+    }
+    #[allow(deprecated)]
+    impl<__Service> __rpc::Service for TextsServer<__Service>
+    where
+        __Service: Texts,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Texts",
+            docs: "",
+            methods: &[
+                __rpc::MethodDescription::new("pickOne", "", "&'a str")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("first", "&'a str", false),
+                            __rpc::ParameterDescription::new(
+                                "secondBest",
+                                "Option<&str>",
+                                false,
+                            ),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("cow", "", "Cow<'_, str>")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new(
+                                "text",
+                                "Cow<'_, str>",
+                                false,
+                            ),
+                            __rpc::ParameterDescription::new(
+                                "more",
+                                "Option<Cow<'_, str>>",
+                                false,
+                            ),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("bytes", "", "Vec<&str>")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("bytes", "&[u8]", false),
+                            __rpc::ParameterDescription::new(
+                                "more",
+                                "Option<&[u8]>",
+                                false,
+                            ),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("point", "", "Point<'_>")
+                    .parameters(
+                        &[__rpc::ParameterDescription::new("point", "Point<'_>", false)],
+                    ),
+            ],
+        };
+        const METHODS: u32 = 4;
+        fn find(name: &str) -> __rpc::Option<u32> {
+            match name {
+                "pickOne" => __rpc::Some(0),
+                "cow" => __rpc::Some(1),
+                "bytes" => __rpc::Some(2),
+                "point" => __rpc::Some(3),
+                _ => __rpc::None,
+            }
+        }
+        async fn call(
+            &self,
+            method: u32,
+            call: __rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            match method {
+                0 => {
+                    let (first, second_best) = call
+                        .arguments((
+                            __rpc::arg::<&str>("first"),
+                            __rpc::arg::<Option<&str>>("secondBest"),
+                        ))?;
+                    reply
+                        .value(
+                            &__Service::pick_one(&self.service, first, second_best)
+                                .await,
+                            __rpc::returns::<&str, __rpc::String>(),
+                        )
+                }
+                1 => {
+                    let (text, more) = call
+                        .arguments((__rpc::cow("text"), __rpc::optional_cow("more")))?;
+                    reply
+                        .value(
+                            &__Service::cow(&self.service, text, more).await,
+                            __rpc::returns::<Cow<'_, str>, Cow<'static, str>>(),
+                        )
+                }
+                2 => {
+                    let (bytes, more) = call
+                        .arguments((
+                            __rpc::bytes("bytes"),
+                            __rpc::optional_bytes("more"),
+                        ))?;
+                    reply
+                        .value(
+                            &__Service::bytes(&self.service, bytes, more).await,
+                            __rpc::returns::<Vec<&str>, Vec<__rpc::String>>(),
+                        )
+                }
+                3 => {
+                    let (point,) = call.arguments((__rpc::arg::<Point<'_>>("point"),))?;
+                    reply
+                        .result(
+                            __Service::point(&self.service, point).await,
+                            __rpc::returns_result::<
+                                Point<'_>,
+                                Point<'static>,
+                                DivideError,
+                            >(),
+                        )
+                }
+                _ => __rpc::unknown_method(),
+            }
+        }
+    }
+    impl TextsClient {
+        /// Goes through `client`.
+        fn new(client: __rpc::Client) -> Self {
+            Self { client }
+        }
+    }
+    impl __rpc::Clone for TextsClient {
+        fn clone(&self) -> Self {
+            Self {
+                client: __rpc::Clone::clone(&self.client),
+            }
+        }
+    }
+    impl __rpc::Debug for TextsClient {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("TextsClient").finish_non_exhaustive()
+        }
+    }
+    impl TextsClient {
+        fn pick_one(
+            &self,
+            first: &str,
+            second_best: Option<&str>,
+        ) -> __rpc::Call<__rpc::String> {
+            static METHOD: __rpc::Method = __rpc::Method::new("pickOne");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (
+                        __rpc::arg::<&str>("first").send(&first),
+                        __rpc::arg::<Option<&str>>("secondBest").send(&second_best),
+                    ),
+                    __rpc::returns::<&str, __rpc::String>(),
+                )
+        }
+        fn cow(
+            &self,
+            text: Cow<'_, str>,
+            more: Option<Cow<'_, str>>,
+        ) -> __rpc::Call<Cow<'static, str>> {
+            static METHOD: __rpc::Method = __rpc::Method::new("cow");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (
+                        __rpc::cow("text").send(&text),
+                        __rpc::optional_cow("more").send(&more),
+                    ),
+                    __rpc::returns::<Cow<'_, str>, Cow<'static, str>>(),
+                )
+        }
+        fn bytes(
+            &self,
+            bytes: &[u8],
+            more: Option<&[u8]>,
+        ) -> __rpc::Call<Vec<__rpc::String>> {
+            static METHOD: __rpc::Method = __rpc::Method::new("bytes");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (
+                        __rpc::bytes("bytes").send(&bytes),
+                        __rpc::optional_bytes("more").send(&more),
+                    ),
+                    __rpc::returns::<Vec<&str>, Vec<__rpc::String>>(),
+                )
+        }
+        fn point(&self, point: Point<'_>) -> __rpc::Call<Point<'static>, DivideError> {
+            static METHOD: __rpc::Method = __rpc::Method::new("point");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (__rpc::arg::<Point<'_>>("point").send(&point),),
+                    __rpc::returns_result::<Point<'_>, Point<'static>, DivideError>(),
+                )
+        }
+    }
+};

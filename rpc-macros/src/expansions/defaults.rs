@@ -1,0 +1,167 @@
+trait Defaults: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+    /// Has a body.
+    #[cfg(all())]
+    #[deprecated = "for a test"]
+    fn r#type(
+        &self,
+        r#in: u32,
+        mut out: u32,
+    ) -> impl ::rpc_runtime::private::Future<
+        Output = u32,
+    > + ::rpc_runtime::private::Send {
+        async move {
+            out += r#in;
+            out
+        }
+    }
+    #[cfg(any())]
+    fn absent(
+        &self,
+        what: Missing,
+    ) -> impl ::rpc_runtime::private::Future<Output = ()> + ::rpc_runtime::private::Send;
+}
+/// Serves an implementation of [`Defaults`].
+struct DefaultsServer<__Service> {
+    service: ::rpc_runtime::private::Arc<__Service>,
+}
+/// Calls an implementation of [`Defaults`].
+struct DefaultsClient {
+    client: ::rpc_runtime::private::Client,
+}
+const _: () = {
+    use ::rpc_runtime::private as __rpc;
+    impl<__Service> DefaultsServer<__Service> {
+        /// Goes through `service`.
+        fn new(service: __Service) -> Self {
+            Self {
+                service: __rpc::Arc::new(service),
+            }
+        }
+    }
+    impl<__Service> __rpc::Clone for DefaultsServer<__Service> {
+        fn clone(&self) -> Self {
+            Self {
+                service: __rpc::Clone::clone(&self.service),
+            }
+        }
+    }
+    impl<__Service> __rpc::Debug for DefaultsServer<__Service> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("DefaultsServer").finish_non_exhaustive()
+        }
+    }
+    #[allow(deprecated)]
+    impl<__Service> __rpc::Service for DefaultsServer<__Service>
+    where
+        __Service: Defaults,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Defaults",
+            docs: "",
+            methods: &[
+                #[cfg(all())]
+                __rpc::MethodDescription::new("type", "Has a body.", "u32")
+                    .aliases(&["kind", "sort"])
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("in", "u32", false),
+                            __rpc::ParameterDescription::new("out", "u32", true),
+                        ],
+                    )
+                    .deprecated(),
+                #[cfg(any())]
+                __rpc::MethodDescription::new("absent", "", "()")
+                    .parameters(
+                        &[__rpc::ParameterDescription::new("what", "Missing", false)],
+                    ),
+            ],
+        };
+        const METHODS: u32 = 2;
+        fn find(name: &str) -> __rpc::Option<u32> {
+            match name {
+                #[cfg(all())]
+                "type" | "kind" | "sort" => __rpc::Some(0),
+                #[cfg(any())]
+                "absent" => __rpc::Some(1),
+                _ => __rpc::None,
+            }
+        }
+        async fn call(
+            &self,
+            method: u32,
+            call: __rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            match method {
+                #[cfg(all())]
+                0 => {
+                    let (r#in, out) = call
+                        .arguments((
+                            __rpc::arg::<u32>("in"),
+                            __rpc::arg::<u32>("out").or(__rpc::Default::default),
+                        ))?;
+                    reply
+                        .value(
+                            &__Service::r#type(&self.service, r#in, out).await,
+                            __rpc::returns::<u32, u32>(),
+                        )
+                }
+                #[cfg(any())]
+                1 => {
+                    let (what,) = call.arguments((__rpc::arg::<Missing>("what"),))?;
+                    reply
+                        .value(
+                            &__Service::absent(&self.service, what).await,
+                            __rpc::returns::<(), ()>(),
+                        )
+                }
+                _ => __rpc::unknown_method(),
+            }
+        }
+    }
+    impl DefaultsClient {
+        /// Goes through `client`.
+        fn new(client: __rpc::Client) -> Self {
+            Self { client }
+        }
+    }
+    impl __rpc::Clone for DefaultsClient {
+        fn clone(&self) -> Self {
+            Self {
+                client: __rpc::Clone::clone(&self.client),
+            }
+        }
+    }
+    impl __rpc::Debug for DefaultsClient {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("DefaultsClient").finish_non_exhaustive()
+        }
+    }
+    impl DefaultsClient {
+        /// Has a body.
+        #[cfg(all())]
+        #[deprecated = "for a test"]
+        fn r#type(&self, r#in: u32, out: u32) -> __rpc::Call<u32> {
+            static METHOD: __rpc::Method = __rpc::Method::new("type");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (
+                        __rpc::arg::<u32>("in").send(&r#in),
+                        __rpc::arg::<u32>("out").send(&out),
+                    ),
+                    __rpc::returns::<u32, u32>(),
+                )
+        }
+        #[cfg(any())]
+        fn absent(&self, what: Missing) -> __rpc::Call<()> {
+            static METHOD: __rpc::Method = __rpc::Method::new("absent");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (__rpc::arg::<Missing>("what").send(&what),),
+                    __rpc::returns::<(), ()>(),
+                )
+        }
+    }
+};

@@ -1,0 +1,129 @@
+::core::compile_error! {
+    "a service has no lifetime parameters; a method may have"
+}
+::core::compile_error! {
+    "a service has methods and nothing else"
+}
+::core::compile_error! {
+    "a method has no type parameters; the trait may have"
+}
+::core::compile_error! {
+    "a parameter is a plain name: callers use it"
+}
+::core::compile_error! {
+    "a method is an `async fn`, or `#[rpc(blocking)]`"
+}
+::core::compile_error! {
+    "a method takes `&self`: calls run side by side"
+}
+::core::compile_error! {
+    "a method names its types: they go over the wire"
+}
+::core::compile_error! {
+    "the client has its own `new`; call this otherwise and add `#[rpc(name = \"new\")]`"
+}
+trait Faulty<
+    'a,
+    K,
+>: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+    type Tea;
+    fn generic<T>(
+        &self,
+        _: (K, &'a T),
+    ) -> impl ::rpc_runtime::private::Future<Output = T> + ::rpc_runtime::private::Send;
+    fn new(self) -> impl Send;
+}
+/// Serves an implementation of [`Faulty`].
+struct FaultyServer<__Service, K> {
+    service: ::rpc_runtime::private::Arc<__Service>,
+    types: ::rpc_runtime::private::PhantomData<fn() -> (K,)>,
+}
+/// Calls an implementation of [`Faulty`].
+struct FaultyClient<K> {
+    client: ::rpc_runtime::private::Client,
+    types: ::rpc_runtime::private::PhantomData<fn() -> (K,)>,
+}
+const _: () = {
+    use ::rpc_runtime::private as __rpc;
+    impl<__Service, K> FaultyServer<__Service, K> {
+        /// Goes through `service`.
+        fn new(service: __Service) -> Self {
+            Self {
+                service: __rpc::Arc::new(service),
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<__Service, K> __rpc::Clone for FaultyServer<__Service, K> {
+        fn clone(&self) -> Self {
+            Self {
+                service: __rpc::Clone::clone(&self.service),
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<__Service, K> __rpc::Debug for FaultyServer<__Service, K> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("FaultyServer").finish_non_exhaustive()
+        }
+    }
+    #[allow(deprecated)]
+    impl<__Service, K> __rpc::Service for FaultyServer<__Service, K>
+    where
+        __Service: __rpc::Send + __rpc::Sync + 'static,
+        K: 'static,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Faulty",
+            docs: "",
+            methods: &[],
+        };
+        const METHODS: u32 = 0;
+        fn find(name: &str) -> __rpc::Option<u32> {
+            match name {
+                _ => __rpc::None,
+            }
+        }
+        async fn call(
+            &self,
+            method: u32,
+            call: __rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            match method {
+                _ => __rpc::unknown_method(),
+            }
+        }
+    }
+    impl<K> FaultyClient<K> {
+        /// Goes through `client`.
+        fn new(client: __rpc::Client) -> Self {
+            Self {
+                client,
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<K> __rpc::Clone for FaultyClient<K> {
+        fn clone(&self) -> Self {
+            Self {
+                client: __rpc::Clone::clone(&self.client),
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<K> __rpc::Debug for FaultyClient<K> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("FaultyClient").finish_non_exhaustive()
+        }
+    }
+    impl<K> FaultyClient<K>
+    where
+        for<'__de> (K, &'__de T): __rpc::Argument<'__de>,
+    {
+        fn generic(&self, argument0: (K, &T)) -> __rpc::Call<T> {
+            let _ = (argument0,);
+            loop {}
+        }
+    }
+};

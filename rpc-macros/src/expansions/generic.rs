@@ -1,0 +1,189 @@
+pub(crate) trait Store<
+    K,
+    V: Clone,
+    const N: usize,
+>: Debug + rpc::private::Send + rpc::private::Sync + 'static
+where
+    K: Ord,
+{
+    fn get(
+        &self,
+        key: &K,
+    ) -> impl rpc::private::Future<Output = Option<&V>> + rpc::private::Send;
+    fn put(
+        &self,
+        keys: [K; N],
+        value: V,
+    ) -> impl rpc::private::Future<Output = Result<V>> + rpc::private::Send;
+}
+/// Serves an implementation of [`Store`].
+pub(crate) struct StoreServer<__Service, K, V, const N: usize> {
+    service: rpc::private::Arc<__Service>,
+    types: rpc::private::PhantomData<fn() -> (K, V)>,
+}
+/// Calls an implementation of [`Store`].
+pub(crate) struct StoreClient<K, V, const N: usize> {
+    client: rpc::private::Client,
+    types: rpc::private::PhantomData<fn() -> (K, V)>,
+}
+const _: () = {
+    use rpc::private as __rpc;
+    impl<__Service, K, V, const N: usize> StoreServer<__Service, K, V, N> {
+        /// Goes through `service`.
+        pub(crate) fn new(service: __Service) -> Self {
+            Self {
+                service: __rpc::Arc::new(service),
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<__Service, K, V, const N: usize> __rpc::Clone
+    for StoreServer<__Service, K, V, N> {
+        fn clone(&self) -> Self {
+            Self {
+                service: __rpc::Clone::clone(&self.service),
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<__Service, K, V, const N: usize> __rpc::Debug
+    for StoreServer<__Service, K, V, N> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("StoreServer").finish_non_exhaustive()
+        }
+    }
+    #[allow(deprecated)]
+    impl<__Service, K, V: Clone, const N: usize> __rpc::Service
+    for StoreServer<__Service, K, V, N>
+    where
+        K: Ord,
+        __Service: Store<K, V, N>,
+        K: 'static,
+        V: 'static,
+        for<'__de> &'__de K: __rpc::Argument<'__de>,
+        for<'__de> [K; N]: __rpc::Argument<'__de>,
+        for<'__de> V: __rpc::Argument<'__de>,
+        for<'__out> Option<&'__out V>: __rpc::Returned<Option<V>>,
+        <Result<
+            V,
+        > as __rpc::Fallible>::Ok: __rpc::Returned<<Result<V> as __rpc::Fallible>::Ok>,
+        <Result<V> as __rpc::Fallible>::Err: __rpc::RpcError,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Store",
+            docs: "",
+            methods: &[
+                __rpc::MethodDescription::new("get", "", "Option<&V>")
+                    .parameters(&[__rpc::ParameterDescription::new("key", "&K", false)]),
+                __rpc::MethodDescription::new("put", "", "Result<V>")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("keys", "[K; N]", false),
+                            __rpc::ParameterDescription::new("value", "V", false),
+                        ],
+                    ),
+            ],
+        };
+        const METHODS: u32 = 2;
+        fn find(name: &str) -> __rpc::Option<u32> {
+            match name {
+                "get" => __rpc::Some(0),
+                "put" => __rpc::Some(1),
+                _ => __rpc::None,
+            }
+        }
+        async fn call(
+            &self,
+            method: u32,
+            call: __rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            match method {
+                0 => {
+                    let (key,) = call.lenient_arguments((__rpc::arg::<&K>("key"),))?;
+                    reply
+                        .value(
+                            &__Service::get(&self.service, key).await,
+                            __rpc::returns::<Option<&V>, Option<V>>(),
+                        )
+                }
+                1 => {
+                    let (keys, value) = call
+                        .lenient_arguments((
+                            __rpc::arg::<[K; N]>("keys"),
+                            __rpc::arg::<V>("value"),
+                        ))?;
+                    reply
+                        .result(
+                            __Service::put(&self.service, keys, value).await,
+                            __rpc::returns_alias::<Result<V>, Result<V>>(),
+                        )
+                }
+                _ => __rpc::unknown_method(),
+            }
+        }
+    }
+    impl<K, V, const N: usize> StoreClient<K, V, N> {
+        /// Goes through `client`.
+        pub(crate) fn new(client: __rpc::Client) -> Self {
+            Self {
+                client,
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<K, V, const N: usize> __rpc::Clone for StoreClient<K, V, N> {
+        fn clone(&self) -> Self {
+            Self {
+                client: __rpc::Clone::clone(&self.client),
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<K, V, const N: usize> __rpc::Debug for StoreClient<K, V, N> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("StoreClient").finish_non_exhaustive()
+        }
+    }
+    impl<K, V: Clone, const N: usize> StoreClient<K, V, N>
+    where
+        K: Ord,
+        for<'__de> &'__de K: __rpc::Argument<'__de>,
+        for<'__de> [K; N]: __rpc::Argument<'__de>,
+        for<'__de> V: __rpc::Argument<'__de>,
+        for<'__out> Option<&'__out V>: __rpc::Returned<Option<V>>,
+        <Result<
+            V,
+        > as __rpc::Fallible>::Ok: __rpc::Returned<<Result<V> as __rpc::Fallible>::Ok>,
+        <Result<V> as __rpc::Fallible>::Err: __rpc::RpcError,
+    {
+        pub(crate) fn get(&self, key: &K) -> __rpc::Call<Option<V>> {
+            static METHOD: __rpc::Method = __rpc::Method::new("get");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (__rpc::arg::<&K>("key").send(&key),),
+                    __rpc::returns::<Option<&V>, Option<V>>(),
+                )
+        }
+        pub(crate) fn put(
+            &self,
+            keys: [K; N],
+            value: V,
+        ) -> __rpc::Call<
+            <Result<V> as __rpc::Fallible>::Ok,
+            <Result<V> as __rpc::Fallible>::Err,
+        > {
+            static METHOD: __rpc::Method = __rpc::Method::new("put");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (
+                        __rpc::arg::<[K; N]>("keys").send(&keys),
+                        __rpc::arg::<V>("value").send(&value),
+                    ),
+                    __rpc::returns_alias::<Result<V>, Result<V>>(),
+                )
+        }
+    }
+};

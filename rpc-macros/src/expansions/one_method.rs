@@ -1,0 +1,109 @@
+trait Echo: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+    fn echo(
+        &self,
+        text: &str,
+    ) -> impl ::rpc_runtime::private::Future<
+        Output = String,
+    > + ::rpc_runtime::private::Send;
+}
+/// Serves an implementation of [`Echo`].
+struct EchoServer<__Service> {
+    service: ::rpc_runtime::private::Arc<__Service>,
+}
+/// Calls an implementation of [`Echo`].
+struct EchoClient {
+    client: ::rpc_runtime::private::Client,
+}
+const _: () = {
+    use ::rpc_runtime::private as __rpc;
+    impl<__Service> EchoServer<__Service> {
+        /// Goes through `service`.
+        fn new(service: __Service) -> Self {
+            Self {
+                service: __rpc::Arc::new(service),
+            }
+        }
+    }
+    impl<__Service> __rpc::Clone for EchoServer<__Service> {
+        fn clone(&self) -> Self {
+            Self {
+                service: __rpc::Clone::clone(&self.service),
+            }
+        }
+    }
+    impl<__Service> __rpc::Debug for EchoServer<__Service> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("EchoServer").finish_non_exhaustive()
+        }
+    }
+    #[allow(deprecated)]
+    impl<__Service> __rpc::Service for EchoServer<__Service>
+    where
+        __Service: Echo,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Echo",
+            docs: "",
+            methods: &[
+                __rpc::MethodDescription::new("echo", "", "String")
+                    .parameters(
+                        &[__rpc::ParameterDescription::new("text", "&str", false)],
+                    ),
+            ],
+        };
+        const METHODS: u32 = 1;
+        fn find(name: &str) -> __rpc::Option<u32> {
+            match name {
+                "echo" => __rpc::Some(0),
+                _ => __rpc::None,
+            }
+        }
+        async fn call(
+            &self,
+            method: u32,
+            call: __rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            match method {
+                0 => {
+                    let (text,) = call.arguments((__rpc::arg::<&str>("text"),))?;
+                    reply
+                        .value(
+                            &__Service::echo(&self.service, text).await,
+                            __rpc::returns::<String, String>(),
+                        )
+                }
+                _ => __rpc::unknown_method(),
+            }
+        }
+    }
+    impl EchoClient {
+        /// Goes through `client`.
+        fn new(client: __rpc::Client) -> Self {
+            Self { client }
+        }
+    }
+    impl __rpc::Clone for EchoClient {
+        fn clone(&self) -> Self {
+            Self {
+                client: __rpc::Clone::clone(&self.client),
+            }
+        }
+    }
+    impl __rpc::Debug for EchoClient {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("EchoClient").finish_non_exhaustive()
+        }
+    }
+    impl EchoClient {
+        fn echo(&self, text: &str) -> __rpc::Call<String> {
+            static METHOD: __rpc::Method = __rpc::Method::new("echo");
+            self.client
+                .invoke(
+                    &METHOD,
+                    (__rpc::arg::<&str>("text").send(&text),),
+                    __rpc::returns::<String, String>(),
+                )
+        }
+    }
+};

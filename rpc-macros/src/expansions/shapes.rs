@@ -1,0 +1,63 @@
+const _: () = {
+    use ::rpc_runtime::private as __rpc;
+    #[allow(deprecated)]
+    impl<T> __rpc::RpcError for Shapes<T>
+    where
+        for<'__de> T: __rpc::Argument<'__de>,
+        for<'__de> T: __rpc::Argument<'__de>,
+    {
+        fn code(&self) -> i64 {
+            match *self {
+                Self::One { .. } => 1,
+                Self::Two { .. } => -2,
+                Self::Named { .. } => 3,
+            }
+        }
+        fn write_data(&self, data: __rpc::DataWriter<'_>) {
+            match self {
+                Self::One { 0: field0 } => data.value(__rpc::arg::<T>("0").send(field0)),
+                Self::Two { 0: field0, 1: field1 } => {
+                    data.array((
+                        __rpc::arg::<u32>("0").send(field0),
+                        __rpc::arg::<String>("1").send(field1),
+                    ))
+                }
+                Self::Named { first_name, last_name } => {
+                    data.object()
+                        .field(__rpc::arg::<T>("firstName").send(first_name))
+                        .field(__rpc::arg::<String>("surname").send(last_name))
+                        .end()
+                }
+            }
+        }
+        fn read(
+            code: i64,
+            _: &str,
+            data: __rpc::ErrorData<'_, '_>,
+        ) -> __rpc::Option<Self> {
+            match code {
+                1 => {
+                    let field0 = data.whole(__rpc::arg::<T>("0"))?;
+                    __rpc::Some(Self::One { 0: field0 })
+                }
+                -2 => {
+                    let (field0, field1) = data
+                        .arguments((__rpc::arg::<u32>("0"), __rpc::arg::<String>("1")))?;
+                    __rpc::Some(Self::Two { 0: field0, 1: field1 })
+                }
+                3 => {
+                    let (first_name, last_name) = data
+                        .arguments((
+                            __rpc::arg::<T>("firstName"),
+                            __rpc::arg::<String>("surname"),
+                        ))?;
+                    __rpc::Some(Self::Named {
+                        first_name,
+                        last_name,
+                    })
+                }
+                _ => __rpc::None,
+            }
+        }
+    }
+};
