@@ -4,48 +4,17 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
+use super::admit::Call;
 use super::connection::Connection;
 use super::lane::Lane;
 use crate::context::Context;
 use crate::service::{Incoming, Router};
 use crate::wire::arguments::{Fault, Params};
 use crate::wire::reply::Reply;
-use crate::wire::request::Request;
 use crate::wire::response::Refusal;
-
-/// A deadline further away than this is none.
-const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// A request whose method was found.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'t, 'de> {
-    pub(super) request: Request<'t, 'de>,
-    pub(super) method: u32,
-    pub(super) deadline: Option<Instant>,
-}
-
-impl<'t, 'de> Call<'t, 'de> {
-    pub(super) fn new(request: Request<'t, 'de>, method: u32) -> Self {
-        let timeout = request
-            .timeout
-            .map(Duration::from_millis)
-            .filter(|timeout| *timeout < FAR);
-        Self {
-            request,
-            method,
-            deadline: timeout.map(|timeout| Instant::now() + timeout),
-        }
-    }
-
-    fn is_late(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| deadline <= Instant::now())
-    }
-}
 
 /// Why a handler did not come to its end.
 enum Cut {

@@ -4,73 +4,21 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll};
 
-use super::answer::{Call, answer};
+use super::admit::{Call, admit};
+use super::answer::answer;
 use super::connection::{Connection, Permit};
 use super::lane::Lane;
-use crate::context::Context;
+use super::scratch::{BatchScratch, Desk};
 use crate::service::Router;
-use crate::wire::id::Id;
-use crate::wire::reply::Reply;
-use crate::wire::request::Request;
 use crate::wire::response::Refusal;
 use crate::wire::value::Elements;
-
-/// What batches are worked on with, used again for every one.
-#[derive(Default)]
-pub(super) struct Scratch {
-    out: Vec<u8>,
-    desks: Vec<Box<Desk>>,
-}
-
-/// What one entry is worked on with.
-pub(super) struct Desk {
-    pub(super) context: Context,
-    pub(super) reply: Reply,
-}
-
-impl Scratch {
-    /// Answers the whole batch with one error object.
-    pub(super) fn refuse(&mut self, refusal: Refusal) {
-        self.out.clear();
-        refusal.write(Id::Null, &mut self.out);
-    }
-
-    /// The array of replies; nothing, if there was nothing to answer.
-    pub(super) fn reply(&self) -> &[u8] {
-        &self.out
-    }
-
-    pub(super) fn shrink(&mut self, limit: usize) {
-        if self.out.capacity() > limit {
-            self.out = Vec::new();
-        }
-        self.desks
-            .iter_mut()
-            .for_each(|desk| desk.reply.shrink(limit));
-    }
-
-    /// Takes an entry's reply into the array.
-    fn collect(&mut self, desk: Box<Desk>, limit: usize) {
-        let reply = desk.reply.bytes();
-        if !reply.is_empty() {
-            self.out.push(if self.out.is_empty() { b'[' } else { b',' });
-            if self.out.len() + reply.len() < limit {
-                self.out.extend_from_slice(reply);
-            } else {
-                self.out.extend_from_slice(desk.reply.head());
-                Refusal::BatchReplyTooLarge.write_body(&mut self.out);
-            }
-        }
-        self.desks.push(desk);
-    }
-}
 
 /// Serves the entries and leaves the array of their replies in `scratch`.
 pub(super) async fn serve<R: Router>(
     connection: &Connection<R>,
     lane: &Lane,
     entries: Elements<'_, '_>,
-    scratch: &mut Scratch,
+    scratch: &mut BatchScratch,
 ) {
     scratch.out.clear();
     let limits = connection.limits();
@@ -85,7 +33,7 @@ pub(super) async fn serve<R: Router>(
     let mut boxed = Vec::new();
     for value in entries {
         let mut desk = scratch.desks.pop().unwrap_or_else(|| connection.desk());
-        let Some(call) = connection.admit(lane, Request::read(value), &mut desk.reply) else {
+        let Some(call) = admit(connection, lane, value, &mut desk.reply) else {
             scratch.collect(desk, limits.reply);
             continue;
         };

@@ -1,19 +1,18 @@
-//! One connection on the server: accepts its streams, bounds its calls, drains it.
+//! What the workers of a connection share: its lanes, its calls and their limits.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::batch::Desk;
 use super::calls::Early;
-use super::lane::{Lane, Reader};
-use super::worker::{Scratch, Worker};
+use super::lane::Lane;
+use super::scratch::{Desk, Scratch};
 use crate::context::{ConnectionContext, Context};
 use crate::limits::Limits;
 use crate::service::Router;
-use crate::transport::{self, ConnectionLost, RecvStream, SendStream, close};
-use crate::wire::frame::Framer;
+use crate::transport::SendStream;
 use crate::wire::id::Id;
 use crate::wire::reply::Reply;
 
@@ -32,7 +31,6 @@ pub(super) struct Shared<R> {
 
 pub(super) struct Connection<R> {
     shared: Arc<Shared<R>>,
-    transport: transport::Connection,
     context: Arc<ConnectionContext>,
     /// Calls in flight on this connection.
     calls: Arc<Semaphore>,
@@ -50,11 +48,9 @@ pub(super) struct Permit {
 }
 
 impl<R: Router> Connection<R> {
-    /// Serves a connection until it is lost or drained.
-    pub(super) async fn serve(shared: Arc<Shared<R>>, transport: transport::Connection) {
-        let peer = transport.remote_address();
+    pub(super) fn new(shared: Arc<Shared<R>>, peer: Option<SocketAddr>) -> Arc<Self> {
         let calls = Arc::new(Semaphore::new(shared.limits.calls_per_connection));
-        let connection = Arc::new(Self {
+        Arc::new(Self {
             context: Arc::new(ConnectionContext {
                 peer,
                 ..Default::default()
@@ -65,54 +61,28 @@ impl<R: Router> Connection<R> {
             early: Early::default(),
             draining: AtomicBool::new(false),
             shared,
-            transport,
-        });
-        let mut draining = connection.shared.draining.clone();
-        tokio::select! {
-            lost = connection.accept() => tracing::debug!(?peer, %lost, "connection ended"),
-            () = async {
-                // A server that is dropped without a shutdown never drains.
-                if draining.wait_for(|draining| *draining).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-                connection.drain().await;
-            } => tracing::debug!(?peer, "connection drained"),
-        }
-        connection.calls.close();
-        connection.lanes().iter().for_each(|lane| lane.kill());
+        })
     }
 
-    async fn accept(self: &Arc<Self>) -> ConnectionLost {
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.transport.accept_bi() => accepted.map(|(send, recv)| (Some(send), recv)),
-                accepted = self.transport.accept_uni() => accepted.map(|recv| (None, recv)),
-            };
-            match accepted {
-                Ok((send, recv)) => self.open(send, recv),
-                Err(lost) => return lost,
-            }
-        }
-    }
-
-    fn open(self: &Arc<Self>, send: Option<SendStream>, recv: RecvStream) {
+    /// Enters a stream.
+    pub(super) fn open(&self, send: Option<SendStream>) -> Arc<Lane> {
         let lane = Lane::new(send);
         self.lanes().push(Arc::clone(&lane));
-        let reader = Reader {
-            recv,
-            framer: Framer::new(self.limits().request),
-        };
-        Worker::start(Arc::clone(self), lane, reader);
+        lane
     }
 
-    /// Lets what runs end and be answered, refuses what comes, and closes.
-    async fn drain(&self) {
+    /// Resolves when the server shuts down; never, if it is dropped without.
+    pub(super) async fn shutdown(&self) {
+        let mut draining = self.shared.draining.clone();
+        if draining.wait_for(|draining| *draining).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Lets what runs end and be answered, and refuses what comes. Resolves when all answers have arrived.
+    pub(super) async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        let all = self
-            .limits()
-            .calls_per_connection
-            .try_into()
-            .unwrap_or(u32::MAX);
+        let all = self.limits().calls_per_connection as u32;
         let idle = self.calls.acquire_many(all).await;
         // Whoever waits for a permit is refused now.
         self.calls.close();
@@ -121,7 +91,12 @@ impl<R: Router> Connection<R> {
         for lane in lanes {
             lane.close().await;
         }
-        self.transport.close(close::SHUTDOWN, "shutting down");
+    }
+
+    /// The connection is no more: what runs is dropped.
+    pub(super) fn kill(&self) {
+        self.calls.close();
+        self.lanes().iter().for_each(|lane| lane.kill());
     }
 
     fn lanes(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {

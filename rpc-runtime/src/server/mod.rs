@@ -1,13 +1,17 @@
 //! Serves: accepts connections and hands their streams to workers.
 //!
-//! [`connection`] accepts streams, [`lane`] is a stream with its workers, [`worker`] serves its messages,
-//! [`answer`] one request of them and [`batch`] many; [`calls`] finds those that wait, to cancel them.
+//! [`accept`] starts a [`worker`] for every stream of a [`connection`]; [`lane`] is a stream with its workers. A message
+//! passes [`admit`], which answers what the protocol itself answers, and [`answer`], which runs the handler; a [`batch`]
+//! is many of them. [`calls`] finds those that wait, to cancel them; [`scratch`] is what is used again.
 
+mod accept;
+mod admit;
 mod answer;
 mod batch;
 mod calls;
 mod connection;
 mod lane;
+mod scratch;
 mod worker;
 
 use std::collections::HashMap;
@@ -20,7 +24,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
-use self::connection::{Connection, Shared};
+use self::connection::Shared;
 use crate::limits::Limits;
 use crate::service::{Router, Service};
 use crate::tls::Identity;
@@ -29,6 +33,9 @@ use crate::transport::{self, close};
 
 /// How long a client may take to introduce itself.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// More calls than any machine runs at once, and as many as can be counted.
+const MOST_CALLS: usize = 1 << 28;
 
 /// How long the last goodbyes may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -240,7 +247,9 @@ impl<R: Router> ServerBuilder<R> {
 }
 
 impl<R> Shared<R> {
-    fn new(router: R, limits: Limits, draining: watch::Receiver<bool>) -> Self {
+    fn new(router: R, mut limits: Limits, draining: watch::Receiver<bool>) -> Self {
+        limits.calls = limits.calls.clamp(1, MOST_CALLS);
+        limits.calls_per_connection = limits.calls_per_connection.clamp(1, MOST_CALLS);
         let calls = Arc::new(Semaphore::new(limits.calls));
         Self {
             router,
@@ -259,7 +268,7 @@ pub(crate) async fn serve_locally<S: Service>(
     // Nobody shuts down what has no address: the sender stays until the connection ends.
     let draining = watch::Sender::new(false);
     let shared = Shared::new(((), service), Limits::default(), draining.subscribe());
-    Connection::serve(Arc::new(shared), transport::Connection::Memory(connection)).await;
+    accept::serve(Arc::new(shared), transport::Connection::Memory(connection)).await;
 }
 
 /// What a server does with a connection, whatever its services: here the list in the type ends.
@@ -277,7 +286,7 @@ impl<R: Router> Accept for Acceptor<R> {
         &self,
         connection: transport::Connection,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(Connection::serve(Arc::clone(&self.0), connection))
+        Box::pin(accept::serve(Arc::clone(&self.0), connection))
     }
 }
 

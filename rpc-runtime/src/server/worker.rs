@@ -4,55 +4,18 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
-use super::answer::{Call, answer};
+use super::admit::admit;
+use super::answer::answer;
 use super::batch;
 use super::connection::{Connection, Permit};
 use super::lane::{Lane, Reader};
-use crate::context::{ConnectionContext, Context};
-use crate::limits::{Limits, RETAINED};
+use super::scratch::Scratch;
 use crate::service::Router;
 use crate::transport::StreamLost;
 use crate::wire::frame::Cut;
 use crate::wire::id::Id;
-use crate::wire::reply::Reply;
-use crate::wire::request::{Message, Request};
+use crate::wire::request::Message;
 use crate::wire::response::{Refusal, leading_id};
-use crate::wire::tape::Parser;
-
-/// What a worker works with, used again for every message.
-pub(super) struct Scratch {
-    message: Vec<u8>,
-    parser: Parser,
-    reply: Reply,
-    context: Context,
-    batch: batch::Scratch,
-    depth: usize,
-}
-
-impl Scratch {
-    pub(super) fn new(limits: &Limits, connection: Arc<ConnectionContext>) -> Self {
-        Self {
-            message: Vec::new(),
-            parser: Parser::new(limits.depth),
-            reply: Reply::new(limits.reply),
-            context: Context::new(connection),
-            batch: batch::Scratch::default(),
-            depth: limits.depth,
-        }
-    }
-
-    /// Gives back what a large message made of it.
-    fn shrink(&mut self) {
-        if self.message.capacity() > RETAINED {
-            self.message = Vec::new();
-        }
-        if self.parser.retained() > RETAINED {
-            self.parser = Parser::new(self.depth);
-        }
-        self.reply.shrink(RETAINED);
-        self.batch.shrink(RETAINED);
-    }
-}
 
 pub(super) struct Worker<R> {
     connection: Arc<Connection<R>>,
@@ -173,8 +136,7 @@ impl<R: Router> Worker<R> {
         };
         match Message::read(document.root()) {
             Message::Single(value) => {
-                let request = Request::read(value);
-                if let Some(call) = connection.admit(lane, request, reply) {
+                if let Some(call) = admit(connection, lane, value, reply) {
                     if connection.permit(lane, permit).await {
                         let work = answer(&**connection, lane, call, context, reply);
                         hand_on_if_pending(work, connection, lane, turn).await;
@@ -227,47 +189,4 @@ async fn hand_on_if_pending<R: Router>(
         polled
     })
     .await;
-}
-
-impl<R: Router> Connection<R> {
-    /// Reads an envelope. What the protocol itself answers is answered in `reply`; a call comes back.
-    pub(super) fn admit<'t, 'de>(
-        &self,
-        lane: &Lane,
-        request: Result<Request<'t, 'de>, crate::wire::request::Invalid<'de>>,
-        reply: &mut Reply,
-    ) -> Option<Call<'t, 'de>> {
-        let request = match request {
-            Ok(request) => request,
-            Err(invalid) => {
-                reply.begin(Some(invalid.id));
-                reply.refuse(invalid.refusal);
-                return None;
-            }
-        };
-        reply.begin(request.id);
-        if request.id.is_some() && !lane.has_way_back() {
-            // A call that nobody could hear the answer of.
-            reply.begin(None);
-            return None;
-        }
-        match request.method {
-            "rpc.ping" => reply.settle(),
-            "rpc.cancel" => match request.cancelled_id() {
-                Some(id) => {
-                    self.cancel(lane, id);
-                    reply.settle();
-                }
-                None => reply.refuse(Refusal::InvalidParams(
-                    "`rpc.cancel` takes the id of a call",
-                )),
-            },
-            name => match R::find(name) {
-                None => reply.refuse(Refusal::MethodNotFound),
-                Some(_) if self.is_draining() => reply.refuse(Refusal::ShuttingDown),
-                Some(method) => return Some(Call::new(request, method)),
-            },
-        }
-        None
-    }
 }

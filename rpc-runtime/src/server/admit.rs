@@ -1,0 +1,84 @@
+//! From an envelope to a call that is to be run: all that the protocol itself answers is answered here.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::lane::Lane;
+use crate::service::Router;
+use crate::wire::reply::Reply;
+use crate::wire::request::Request;
+use crate::wire::response::Refusal;
+use crate::wire::value::Value;
+
+/// A deadline further away than this is none.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A request whose method was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'t, 'de> {
+    pub(super) request: Request<'t, 'de>,
+    pub(super) method: u32,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl<'t, 'de> Call<'t, 'de> {
+    fn new(request: Request<'t, 'de>, method: u32) -> Self {
+        let timeout = request
+            .timeout
+            .map(Duration::from_millis)
+            .filter(|timeout| *timeout < FAR);
+        Self {
+            request,
+            method,
+            deadline: timeout.map(|timeout| Instant::now() + timeout),
+        }
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+    }
+}
+
+/// Reads an envelope. What the protocol itself answers is answered in `reply`; a call comes back.
+pub(super) fn admit<'t, 'de, R: Router>(
+    connection: &Connection<R>,
+    lane: &Lane,
+    value: Value<'t, 'de>,
+    reply: &mut Reply,
+) -> Option<Call<'t, 'de>> {
+    let request = match Request::read(value) {
+        Ok(request) => request,
+        Err(invalid) => {
+            reply.begin(Some(invalid.id));
+            reply.refuse(invalid.refusal);
+            return None;
+        }
+    };
+    reply.begin(request.id);
+    if request.id.is_some() && !lane.has_way_back() {
+        // A call that nobody could hear the answer of.
+        reply.begin(None);
+        return None;
+    }
+    match request.method {
+        "rpc.ping" => reply.settle(),
+        "rpc.cancel" => match request.cancelled_id() {
+            Some(id) => {
+                connection.cancel(lane, id);
+                reply.settle();
+            }
+            None => reply.refuse(Refusal::InvalidParams(
+                "`rpc.cancel` takes the id of a call",
+            )),
+        },
+        name => match R::find(name) {
+            None => reply.refuse(Refusal::MethodNotFound),
+            Some(_) if connection.is_draining() => reply.refuse(Refusal::ShuttingDown),
+            Some(method) => return Some(Call::new(request, method)),
+        },
+    }
+    None
+}

@@ -1,0 +1,95 @@
+//! Buffers that are used again for every message.
+
+use std::sync::Arc;
+
+use crate::context::{ConnectionContext, Context};
+use crate::limits::{Limits, RETAINED};
+use crate::wire::id::Id;
+use crate::wire::reply::Reply;
+use crate::wire::response::Refusal;
+use crate::wire::tape::Parser;
+
+/// What a worker works with, used again for every message.
+pub(super) struct Scratch {
+    pub(super) message: Vec<u8>,
+    pub(super) parser: Parser,
+    pub(super) reply: Reply,
+    pub(super) context: Context,
+    pub(super) batch: BatchScratch,
+    depth: usize,
+}
+
+impl Scratch {
+    pub(super) fn new(limits: &Limits, connection: Arc<ConnectionContext>) -> Self {
+        Self {
+            message: Vec::new(),
+            parser: Parser::new(limits.depth),
+            reply: Reply::new(limits.reply),
+            context: Context::new(connection),
+            batch: BatchScratch::default(),
+            depth: limits.depth,
+        }
+    }
+
+    /// Gives back what a large message made of it.
+    pub(super) fn shrink(&mut self) {
+        if self.message.capacity() > RETAINED {
+            self.message = Vec::new();
+        }
+        if self.parser.retained() > RETAINED {
+            self.parser = Parser::new(self.depth);
+        }
+        self.reply.shrink(RETAINED);
+        self.batch.shrink(RETAINED);
+    }
+}
+
+/// What batches are worked on with, used again for every one.
+#[derive(Default)]
+pub(super) struct BatchScratch {
+    pub(super) out: Vec<u8>,
+    pub(super) desks: Vec<Box<Desk>>,
+}
+
+/// What one entry is worked on with.
+pub(super) struct Desk {
+    pub(super) context: Context,
+    pub(super) reply: Reply,
+}
+
+impl BatchScratch {
+    /// Answers the whole batch with one error object.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.out.clear();
+        refusal.write(Id::Null, &mut self.out);
+    }
+
+    /// The array of replies; nothing, if there was nothing to answer.
+    pub(super) fn reply(&self) -> &[u8] {
+        &self.out
+    }
+
+    pub(super) fn shrink(&mut self, limit: usize) {
+        if self.out.capacity() > limit {
+            self.out = Vec::new();
+        }
+        self.desks
+            .iter_mut()
+            .for_each(|desk| desk.reply.shrink(limit));
+    }
+
+    /// Takes an entry's reply into the array.
+    pub(super) fn collect(&mut self, desk: Box<Desk>, limit: usize) {
+        let reply = desk.reply.bytes();
+        if !reply.is_empty() {
+            self.out.push(if self.out.is_empty() { b'[' } else { b',' });
+            if self.out.len() + reply.len() < limit {
+                self.out.extend_from_slice(reply);
+            } else {
+                self.out.extend_from_slice(desk.reply.head());
+                Refusal::BatchReplyTooLarge.write_body(&mut self.out);
+            }
+        }
+        self.desks.push(desk);
+    }
+}
