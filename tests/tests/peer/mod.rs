@@ -1,0 +1,79 @@
+//! A client of somebody else's: QUIC by quinn, JSON by serde_json, and nothing of the framework.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use rpc_runtime::{Certificate, Identity, Limits, Server, ServerHandle, Service};
+use serde_json::Value;
+
+/// A server on loopback, with a certificate of its own.
+pub(crate) struct Host {
+    address: SocketAddr,
+    certificate: Certificate,
+    pub(crate) handle: ServerHandle,
+}
+
+impl Host {
+    pub(crate) fn start(service: impl Service, limits: Limits) -> Self {
+        let identity = Identity::self_signed(["localhost"]).unwrap();
+        let certificate = identity.certificate();
+        let builder = Server::builder(identity).limits(limits).service(service);
+        let server = builder.bind("127.0.0.1:0").unwrap();
+        let host = Self {
+            address: server.local_addr().unwrap(),
+            certificate,
+            handle: server.handle(),
+        };
+        tokio::spawn(server.run());
+        host
+    }
+
+    pub(crate) async fn connect(&self) -> quinn::Connection {
+        self.connect_with(quinn::TransportConfig::default()).await
+    }
+
+    pub(crate) async fn connect_with(
+        &self,
+        transport: quinn::TransportConfig,
+    ) -> quinn::Connection {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate.der().to_vec().into()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"jsonrpc/1".to_vec()];
+        let crypto = QuicClientConfig::try_from(tls).unwrap();
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        let endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let connecting = endpoint.connect_with(config, self.address, "localhost");
+        soon(connecting.unwrap()).await.unwrap()
+    }
+}
+
+/// Sends `bytes` on a stream of its own, ends it, and reads to its end what comes back: one value a line.
+pub(crate) async fn exchange(connection: &quinn::Connection, bytes: &[u8]) -> Vec<Value> {
+    let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
+    soon(send.write_all(bytes)).await.unwrap();
+    send.finish().unwrap();
+    let replies = soon(recv.read_to_end(usize::MAX)).await.unwrap();
+    assert!(
+        replies.is_empty() || replies.ends_with(b"\n"),
+        "half a line"
+    );
+    let lines = replies.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
+}
+
+/// What must happen, happens long before this.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    let within = tokio::time::timeout(Duration::from_secs(20), what);
+    within.await.expect("nothing happens any more")
+}
