@@ -1,7 +1,6 @@
 //! The only door for generated code. Nothing here is for people, and all of it changes without notice.
 
 pub use core::clone::Clone;
-pub use core::default::Default;
 pub use core::fmt::{Debug, Formatter, Result as FmtResult};
 pub use core::future::Future;
 pub use core::marker::{PhantomData, Send, Sized, Sync};
@@ -24,3 +23,8 @@ pub use crate::wire::error::{DataWriter, ErrorData, RpcError};
 pub use crate::wire::reply::Reply;
 pub use crate::wire::returns::{Fallible, Returned, returns, returns_alias, returns_result};
 pub use crate::wire::sent::{NoParams, whole};
+
+/// What stands for an argument that is missing.
+pub fn default<T: Default>() -> T {
+    T::default()
+}

@@ -7,7 +7,7 @@ pub(crate) mod server;
 pub(crate) mod trait_;
 pub(crate) mod wire;
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Error, Item, ItemTrait};
 
@@ -77,13 +77,4 @@ pub(crate) fn inside(door: &TokenStream, impls: TokenStream) -> TokenStream {
             #impls
         };
     }
-}
-
-/// `tokens` as if they stood at `place`, for errors to point there.
-pub(crate) fn located(tokens: TokenStream, place: Span) -> TokenStream {
-    let locate = |mut token: TokenTree| {
-        token.set_span(token.span().located_at(place));
-        token
-    };
-    tokens.into_iter().map(locate).collect()
 }

@@ -4,12 +4,12 @@
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::TypeParam;
-use syn::spanned::Spanned;
 
 use super::handle::Handle;
-use super::{description, generated, located, wire};
-use crate::generics;
+use super::{description, generated, wire};
+
 use crate::model::{Method, Output, Parameter, Service};
+use crate::{generics, types};
 
 pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     let Service { original, door, .. } = service;
@@ -159,10 +159,10 @@ fn default(parameter: &Parameter<'_>) -> Option<TokenStream> {
     let default = parameter.default.as_ref()?;
     Some(match &default.expr {
         Some(expr) => generated!(.or(|| #expr)),
-        None => located(
-            generated!(.or(__rpc::Default::default)),
-            default.keyword.span(),
-        ),
+        None => {
+            let ty = types::erased(parameter.ty);
+            generated!(.or(__rpc::default::<#ty>))
+        }
     })
 }
 

@@ -13,7 +13,7 @@ use super::value::{Mismatch, Value};
 ///
 /// Implemented for all that serde can write and read; deriving both is how a type becomes one.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be sent as an argument",
+    message = "`{Self}` can't cross the wire",
     label = "not `Deserialize` and `Serialize`",
     note = "what is borrowed from a request is `&str`, `&[u8]`, `Cow<'_, str>` or a struct of these",
     note = "to send a type of your own, add `#[derive(serde::Deserialize, serde::Serialize)]` to it"

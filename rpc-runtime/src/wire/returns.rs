@@ -12,7 +12,7 @@ use super::value::{Mismatch, Value};
 ///
 /// Implemented for all that serde can write and read; deriving both is how a type becomes one.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be sent as a result",
+    message = "`{Self}` can't cross the wire",
     label = "not `Serialize` and `Deserialize`",
     note = "to send a type of your own, add `#[derive(serde::Serialize, serde::Deserialize)]` to it"
 )]

@@ -1,0 +1,25 @@
+use rpc_runtime::{Client, rpc};
+
+#[rpc]
+trait Shop {
+    type Tea;
+
+    async fn buy(&self) -> u32;
+}
+
+struct Corner;
+
+impl Shop for Corner {
+    type Tea = ();
+
+    async fn buy(&self) -> u32 {
+        1
+    }
+}
+
+async fn call() {
+    let shop = ShopClient::new(Client::local(ShopServer::new(Corner)));
+    let _: Result<u32, _> = shop.buy().await;
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use rpc_runtime::rpc;
+
+#[rpc]
+trait Shop {
+    async fn buy(&self);
+    #[rpc(name = "buy")]
+    async fn purchase(&self);
+}
+
+fn main() {}

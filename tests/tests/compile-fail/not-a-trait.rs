@@ -1,0 +1,6 @@
+use rpc_runtime::rpc;
+
+#[rpc]
+struct Shop;
+
+fn main() {}

@@ -1,0 +1,15 @@
+use rpc_runtime::RpcError;
+
+#[derive(RpcError)]
+enum BuyError {
+    #[rpc(code = -32000)]
+    SoldOut,
+}
+
+impl std::fmt::Display for BuyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no")
+    }
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use rpc_runtime::RpcError;
+
+#[derive(RpcError)]
+struct BuyError;
+
+impl std::fmt::Display for BuyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no")
+    }
+}
+
+fn main() {}
