@@ -106,7 +106,12 @@ fn only_one_file_names_the_quic_library() {
 
 #[test]
 fn generated_code_goes_through_one_door_and_decides_nothing() {
-    for path in sources("rpc-macros/src/expansions") {
+    // What stands in for the code of a trait with mistakes never runs.
+    let runs = |path: &PathBuf| !path.ends_with("fallback.rs");
+    for path in sources("rpc-macros/src/expansions")
+        .into_iter()
+        .filter(runs)
+    {
         let code = code(&path);
         for word in [
             " if ", " in ", "while ", "loop ", "unwrap", "panic", "::std::", "::core::",
