@@ -161,7 +161,7 @@ fn default(parameter: &Parameter<'_>) -> Option<TokenStream> {
         Some(expr) => generated!(.or(|| #expr)),
         None => {
             let ty = types::erased(parameter.ty);
-            generated!(.or(__rpc::default::<#ty>))
+            generated!(.or(|| __rpc::default::<#ty>()))
         }
     })
 }

@@ -98,7 +98,7 @@ const _: () = {
                     let (r#in, out) = call
                         .arguments((
                             __rpc::arg::<u32>("in"),
-                            __rpc::arg::<u32>("out").or(__rpc::default::<u32>),
+                            __rpc::arg::<u32>("out").or(|| __rpc::default::<u32>()),
                         ))?;
                     reply
                         .value(
