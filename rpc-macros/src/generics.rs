@@ -1,12 +1,22 @@
 //! The trait's generic parameters, on the types generated for it.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{GenericParam, Generics, TypeParam};
+use syn::{GenericParam, Generics, Lifetime, TypeParam, TypeParamBound};
+
+/// The parameters as the trait and the server have them: what travels borrows from neither.
+pub(crate) fn owned(generics: &Generics) -> Generics {
+    let mut generics = generics.clone();
+    for parameter in generics.type_params_mut() {
+        parameter.colon_token.get_or_insert_default();
+        let lifetime = Lifetime::new("'static", Span::mixed_site());
+        parameter.bounds.push(TypeParamBound::Lifetime(lifetime));
+    }
+    generics
+}
 
 /// `generics` with one more type, before its other types.
-pub(crate) fn with_first(generics: &Generics, first: TypeParam) -> Generics {
-    let mut generics = generics.clone();
+pub(crate) fn with_first(mut generics: Generics, first: TypeParam) -> Generics {
     let after_lifetimes = generics.lifetimes().count();
     generics
         .params

@@ -4,7 +4,7 @@
 //! meaning, so that one build reports every mistake and the fallback has names
 //! and types to stand on.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident};
 use syn::{
     Attribute, FnArg, GenericParam, ItemTrait, LitStr, Pat, PatType, Path, Receiver, ReceiverKind,
@@ -20,6 +20,8 @@ pub(crate) struct Service<'a> {
     pub(crate) original: &'a ItemTrait,
     /// The path that generated code reaches the runtime by.
     pub(crate) door: TokenStream,
+    /// The trait's visibility, for what is generated.
+    pub(crate) vis: TokenStream,
     pub(crate) namespace: Option<LitStr>,
     pub(crate) lenient: bool,
     pub(crate) docs: String,
@@ -84,12 +86,22 @@ impl<'a> Service<'a> {
         Self {
             original,
             door: attr::door(options.krate.as_ref()),
+            vis: generated(original.vis.to_token_stream()),
             methods: methods.collect(),
             docs: attr::docs(&original.attrs),
             lenient: options.lenient.is_some(),
             namespace: options.namespace,
         }
     }
+}
+
+/// The user's tokens as the macro's own, so that lints leave them alone.
+fn generated(tokens: TokenStream) -> TokenStream {
+    let resolve = |mut token: TokenTree| {
+        token.set_span(token.span().resolved_at(Span::mixed_site()));
+        token
+    };
+    tokens.into_iter().map(resolve).collect()
 }
 
 fn check_trait(original: &ItemTrait, errors: &mut Errors) {

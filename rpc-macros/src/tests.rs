@@ -48,7 +48,7 @@ golden! { generic, expand::rpc(quote!(lenient, crate = rpc), quote! {
     where
         K: Ord,
     {
-        async fn get(&self, key: &K) -> Option<&V>;
+        async fn get(&self, key: K) -> Option<&V>;
         async fn put(&self, keys: [K; N], value: V) -> Result<V>;
     }
 })}

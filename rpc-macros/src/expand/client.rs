@@ -45,7 +45,7 @@ pub(crate) fn impls(
 }
 
 fn signature(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
-    let (vis, ident) = (&service.original.vis, method.ident);
+    let (vis, ident) = (&service.vis, method.ident);
     let attrs = method
         .original
         .attrs

@@ -28,7 +28,7 @@ impl Handle<'_> {
             ty,
             ..
         } = self;
-        let (vis, door) = (&service.original.vis, &service.door);
+        let Service { vis, door, .. } = service;
         let declared = generics::unbounded(&self.generics);
         let types = generics::types(&service.original.generics);
         let types = types.map(|types| generated!(types: #door::PhantomData<fn() -> #types>));
@@ -46,7 +46,7 @@ impl Handle<'_> {
             field,
             ..
         } = self;
-        let vis = &service.original.vis;
+        let vis = &service.vis;
         let declared = generics::unbounded(&self.generics);
         let (params, args, _) = declared.split_for_impl();
         let types = generics::types(&service.original.generics);

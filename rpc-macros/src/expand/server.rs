@@ -19,7 +19,10 @@ pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
         ident: format_ident!("{}Server", original.ident),
         docs: format!(" Serves an implementation of [`{}`].", original.ident),
         ty: generated!(#door::Arc<#handler>),
-        generics: generics::with_first(&original.generics, TypeParam::from(handler)),
+        generics: generics::with_first(
+            generics::owned(&original.generics),
+            TypeParam::from(handler),
+        ),
         field: Ident::new("service", Span::mixed_site()),
     }
 }
@@ -51,12 +54,7 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     let Service { original, .. } = service;
     let handler = handler();
     let (params, args, _) = generics.split_for_impl();
-    let types = original
-        .generics
-        .type_params()
-        .map(|parameter| &parameter.ident);
     let mut bounds = vec![generated!(#handler: #bound)];
-    bounds.extend(types.map(|ty| generated!(#ty: 'static)));
     bounds.extend(wire::bounds(service));
     let clause = generics::where_clause(&original.generics, &bounds);
     let description = description::expand(service);

@@ -10,12 +10,13 @@ use syn::{
 };
 
 use super::generated;
-use crate::attr;
 use crate::model::Service;
+use crate::{attr, generics};
 
 pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
     let door = &service.door;
     let mut item = service.original.clone();
+    item.generics = generics::owned(&item.generics);
     item.colon_token.get_or_insert_default();
     for bound in [
         generated!(#door::Send),

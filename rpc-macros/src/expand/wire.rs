@@ -1,7 +1,8 @@
 //! How arguments and results cross the wire. Both ends say it in the same words,
 //! so that a type that cannot travel is one mistake, not two.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{Lifetime, Type};
 
 use super::generated;
@@ -21,8 +22,8 @@ pub(crate) fn argument(parameter: &Parameter<'_>) -> TokenStream {
         Some(ty) if types::is_bytes(ty) => generated!(__rpc::optional_bytes(#name)),
         Some(ty) if types::is_borrowed_cow(ty) => generated!(__rpc::optional_cow(#name)),
         _ => {
-            let ty = types::erased(ty);
-            generated!(__rpc::arg::<#ty>(#name))
+            let erased = types::erased(ty);
+            at(ty, "arg", quote!(#erased), quote!(#name))
         }
     }
 }
@@ -33,18 +34,40 @@ pub(crate) fn returns(output: &Output<'_>) -> TokenStream {
     match *output {
         Output::Unit => generated!(__rpc::returns::<(), ()>()),
         Output::Value(ty) => {
-            let (ty, owned) = both(ty);
-            generated!(__rpc::returns::<#ty, #owned>())
+            let (given, taken) = both(ty);
+            at(ty, "returns", quote!(#given, #taken), quote!())
         }
         Output::Result { ok, error } => {
-            let ((ok, owned), error) = (both(ok), types::owned(error));
-            generated!(__rpc::returns_result::<#ok, #owned, #error>())
+            let ((given, taken), error) = (both(ok), types::owned(error));
+            at(
+                ok,
+                "returns_result",
+                quote!(#given, #taken, #error),
+                quote!(),
+            )
         }
         Output::Alias(ty) => {
-            let (ty, owned) = both(ty);
-            generated!(__rpc::returns_alias::<#ty, #owned>())
+            let (given, taken) = both(ty);
+            at(ty, "returns_alias", quote!(#given, #taken), quote!())
         }
     }
+}
+
+/// A call of a function of the door, which stands where the user's type does, for
+/// errors to point there.
+fn at(ty: &Type, function: &str, types: TokenStream, arguments: TokenStream) -> TokenStream {
+    let here = Span::mixed_site();
+    let mut place = ty.to_token_stream().into_iter();
+    let first = place
+        .next()
+        .map_or(here, |token| here.located_at(token.span()));
+    let last = place
+        .last()
+        .map_or(first, |token| here.located_at(token.span()));
+    let function = Ident::new(function, first);
+    let start = quote_spanned!(first=> __rpc::#function::<);
+    let end = quote_spanned!(last=> >(#arguments));
+    quote!(#start #types #end)
 }
 
 /// What the types that mention the trait's generic parameters must be capable of.

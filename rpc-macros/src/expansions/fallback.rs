@@ -24,7 +24,7 @@
 }
 trait Faulty<
     'a,
-    K,
+    K: 'static,
 >: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
     type Tea;
     fn generic<T>(
@@ -68,10 +68,9 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
-    impl<__Service, K> __rpc::Service for FaultyServer<__Service, K>
+    impl<__Service, K: 'static> __rpc::Service for FaultyServer<__Service, K>
     where
         __Service: __rpc::Send + __rpc::Sync + 'static,
-        K: 'static,
     {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Faulty",

@@ -1,6 +1,6 @@
 pub(crate) trait Store<
-    K,
-    V: Clone,
+    K: 'static,
+    V: Clone + 'static,
     const N: usize,
 >: Debug + rpc::private::Send + rpc::private::Sync + 'static
 where
@@ -8,7 +8,7 @@ where
 {
     fn get(
         &self,
-        key: &K,
+        key: K,
     ) -> impl rpc::private::Future<Output = Option<&V>> + rpc::private::Send;
     fn put(
         &self,
@@ -53,14 +53,12 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
-    impl<__Service, K, V: Clone, const N: usize> __rpc::Service
+    impl<__Service, K: 'static, V: Clone + 'static, const N: usize> __rpc::Service
     for StoreServer<__Service, K, V, N>
     where
         K: Ord,
         __Service: Store<K, V, N>,
-        K: 'static,
-        V: 'static,
-        for<'__de> &'__de K: __rpc::Argument<'__de>,
+        for<'__de> K: __rpc::Argument<'__de>,
         for<'__de> [K; N]: __rpc::Argument<'__de>,
         for<'__de> V: __rpc::Argument<'__de>,
         for<'__out> Option<&'__out V>: __rpc::Returned<Option<V>>,
@@ -74,7 +72,7 @@ const _: () = {
             docs: "",
             methods: &[
                 __rpc::MethodDescription::new("get", "", "Option<&V>")
-                    .parameters(&[__rpc::ParameterDescription::new("key", "&K", false)]),
+                    .parameters(&[__rpc::ParameterDescription::new("key", "K", false)]),
                 __rpc::MethodDescription::new("put", "", "Result<V>")
                     .parameters(
                         &[
@@ -100,7 +98,7 @@ const _: () = {
         ) -> __rpc::Result<(), __rpc::Fault> {
             match method {
                 0 => {
-                    let (key,) = call.lenient_arguments((__rpc::arg::<&K>("key"),))?;
+                    let (key,) = call.lenient_arguments((__rpc::arg::<K>("key"),))?;
                     reply
                         .value(
                             &__Service::get(&self.service, key).await,
@@ -148,7 +146,7 @@ const _: () = {
     impl<K, V: Clone, const N: usize> StoreClient<K, V, N>
     where
         K: Ord,
-        for<'__de> &'__de K: __rpc::Argument<'__de>,
+        for<'__de> K: __rpc::Argument<'__de>,
         for<'__de> [K; N]: __rpc::Argument<'__de>,
         for<'__de> V: __rpc::Argument<'__de>,
         for<'__out> Option<&'__out V>: __rpc::Returned<Option<V>>,
@@ -157,12 +155,12 @@ const _: () = {
         > as __rpc::Fallible>::Ok: __rpc::Returned<<Result<V> as __rpc::Fallible>::Ok>,
         <Result<V> as __rpc::Fallible>::Err: __rpc::RpcError,
     {
-        pub(crate) fn get(&self, key: &K) -> __rpc::Call<Option<V>> {
+        pub(crate) fn get(&self, key: K) -> __rpc::Call<Option<V>> {
             static METHOD: __rpc::Method = __rpc::Method::new("get");
             self.client
                 .invoke(
                     &METHOD,
-                    (__rpc::arg::<&K>("key").send(&key),),
+                    (__rpc::arg::<K>("key").send(&key),),
                     __rpc::returns::<Option<&V>, Option<V>>(),
                 )
         }
