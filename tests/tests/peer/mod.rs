@@ -74,6 +74,6 @@ pub(crate) async fn exchange(connection: &quinn::Connection, bytes: &[u8]) -> Ve
 
 /// What must happen, happens long before this.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    let within = tokio::time::timeout(Duration::from_secs(20), what);
+    let within = tokio::time::timeout(Duration::from_secs(10), what);
     within.await.expect("nothing happens any more")
 }
