@@ -204,6 +204,9 @@ impl<T, E> CallProjection<'_, T, E> {
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
+        if let State::Ready = self.state {
+            ready!(self.poll_send(cx))?;
+        }
         match self.state {
             State::InLane(lane, id) => self.client.lanes[*lane].poll_answer(*id, cx),
             State::Alone(ask) => ask.as_mut().poll(cx),
@@ -233,15 +236,15 @@ impl<T, E> Future for Call<T, E> {
         if let State::New = this.state {
             this.begin()?;
         }
-        let late = this.late.as_mut().as_pin_mut();
-        if late.is_some_and(|late| late.poll(cx).is_ready()) {
-            this.give_up();
-            return Poll::Ready(Err(CallError::Timeout));
-        }
-        if let State::Ready = this.state {
-            ready!(this.poll_send(cx))?;
-        }
-        let answered = ready!(this.poll_reply(cx));
+        let answered = match this.poll_reply(cx) {
+            Poll::Ready(answered) => answered,
+            Poll::Pending => {
+                let late = this.late.as_mut().as_pin_mut();
+                ready!(late.map_or(Poll::Pending, |late| late.poll(cx)));
+                this.give_up();
+                return Poll::Ready(Err(CallError::Timeout));
+            }
+        };
         *this.state = State::Over;
         let mut answer = answered?;
         if let Some(method) = this.method {
@@ -359,6 +362,7 @@ impl Future for Notification {
         }
         if request.len() >= LARGE {
             let message = std::mem::take(request);
+            this.request = Err("it was sent already".into());
             let mut alone: Solo<()> = Box::pin(solo::tell(this.client.connection.clone(), message));
             let polled = alone.as_mut().poll(cx);
             this.alone = Some(alone);
@@ -367,6 +371,7 @@ impl Future for Notification {
         // All on one lane, so that they arrive in the order in which they were sent.
         ready!(this.client.lanes[0].poll_notify(request, cx))?;
         this.client.put_back(std::mem::take(request));
+        this.request = Err("it was sent already".into());
         Poll::Ready(Ok(()))
     }
 }

@@ -157,29 +157,47 @@ impl State {
         self.writer.take()
     }
 
-    /// Wakes everyone who waits for the stream: nothing more comes of it.
+    /// Ends the calls whose answers could only have come on the stream that is gone.
+    fn end_sent(&mut self, over: &Over) {
+        let sent = self.sent;
+        let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
+        for pending in calls.filter(|pending| pending.end <= sent) {
+            let fate = if over.drained {
+                Fate::NotExecuted
+            } else {
+                Fate::MayHaveExecuted
+            };
+            pending.lose(fate, &over.reason);
+        }
+    }
+
+    /// Ends everything: nothing more comes of the lane.
     fn end(&mut self, over: Over) {
         if self.over.is_some() {
             return;
         }
-        let sent = self.sent;
+        self.end_sent(&over);
         for pending in self.slots.iter_mut().filter_map(|slot| slot.call.as_mut()) {
-            let fate = match () {
-                () if pending.end > sent => Fate::NotSent,
-                () if over.drained => Fate::NotExecuted,
-                () => Fate::MayHaveExecuted,
-            };
-            let reason = over.reason.clone();
-            pending
-                .answer
-                .get_or_insert(Err(NoAnswer::Lost { fate, reason }));
-            pending.waker.wake_by_ref();
+            pending.lose(Fate::NotSent, &over.reason);
         }
         self.over = Some(over);
         self.crowd
             .drain(..)
             .chain(self.writer.take())
             .for_each(Waker::wake);
+    }
+}
+
+impl Pending {
+    /// The answer will not come, unless it is here.
+    fn lose(&mut self, fate: Fate, reason: &ConnectionLost) {
+        if self.answer.is_none() {
+            self.answer = Some(Err(NoAnswer::Lost {
+                fate,
+                reason: reason.clone(),
+            }));
+            self.waker.wake_by_ref();
+        }
     }
 }
 
@@ -321,18 +339,16 @@ impl Lane {
     }
 
     /// Writes requests, all that are queued at a time, until the lane is closed and they have arrived.
-    pub(super) async fn write(&self, mut send: SendStream) {
+    pub(super) async fn write(&self, mut send: SendStream) -> Result<(), StreamLost> {
         while let Some(chunk) = self.queued().await {
-            if let Err(lost) = send.write_chunk(chunk).await {
-                return self.lost(lost);
-            }
+            send.write_chunk(chunk).await?;
             self.state().crowd.drain(..).for_each(Waker::wake);
         }
-        if self.is_over() {
-            return;
+        if !self.is_over() {
+            send.finish();
+            let _ = tokio::time::timeout(LINGER, send.stopped()).await;
         }
-        send.finish();
-        let _ = tokio::time::timeout(LINGER, send.stopped()).await;
+        Ok(())
     }
 
     /// Waits until there is something to write.
@@ -348,16 +364,15 @@ impl Lane {
         .await
     }
 
-    /// Reads answers and wakes their callers, until the stream ends.
-    pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) {
+    /// Reads answers and wakes their callers, until the server ends the stream.
+    pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) -> Result<(), StreamLost> {
         let mut framer = Framer::new(limit);
         let mut answer = Vec::new();
         let mut foreign = Foreign::default();
         loop {
-            match recv.read_chunk().await {
-                Ok(Some(chunk)) => framer.feed(chunk),
-                Ok(None) => return self.drained(),
-                Err(lost) => return self.lost(lost),
+            match recv.read_chunk().await? {
+                Some(chunk) => framer.feed(chunk),
+                None => return Ok(()),
             }
             loop {
                 let outcome = match framer.cut(&mut answer) {
@@ -388,8 +403,8 @@ impl Lane {
         }
     }
 
-    /// The server finished the stream.
-    fn drained(&self) {
+    /// The server finished the stream: what it did not answer it did not execute, and it takes no more.
+    pub(super) fn drained(&self) {
         let reason = ConnectionLost::ClosedByPeer {
             code: close::SHUTDOWN.into(),
             reason: "the server ended the stream".into(),
@@ -400,8 +415,12 @@ impl Lane {
         });
     }
 
-    fn lost(&self, lost: StreamLost) {
-        self.lose(lost.into());
+    /// The stream is no more, and another will take its place: calls that have not left wait for that.
+    pub(super) fn interrupted(&self, reason: ConnectionLost) {
+        self.state().end_sent(&Over {
+            reason,
+            drained: false,
+        });
     }
 
     /// The connection is no more.

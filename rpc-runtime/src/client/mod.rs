@@ -30,7 +30,7 @@ use self::lane::{CallId, Lane};
 pub use self::request::Method;
 use crate::limits::RETAINED;
 use crate::service::Service;
-use crate::transport::{Connection, ConnectionLost, close, memory};
+use crate::transport::{Connection, ConnectionLost, StreamLost, close, memory};
 use crate::wire::error::ErrorObject;
 use crate::wire::returns::{Reader, Returns};
 use crate::wire::sent::{self, Sent, SentParams};
@@ -278,17 +278,28 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// Opens a lane's stream and moves its bytes.
+/// Opens a lane's stream and moves its bytes; opens another if the server gives up the stream and not the connection.
 async fn run_lane(lane: Arc<Lane>, open: Arc<CloseOnDrop>, reply_limit: usize) {
-    match open.0.open_bi().await {
-        Ok((send, recv)) => {
-            tokio::select! {
-                () = lane.read(recv, reply_limit) => {}
+    loop {
+        let (send, recv) = match open.0.open_bi().await {
+            Ok(stream) => stream,
+            Err(lost) => return lane.lose(lost),
+        };
+        let interrupted = tokio::select! {
+            read = lane.read(recv, reply_limit) => match read {
+                Ok(()) => return lane.drained(),
+                Err(lost) => lost,
+            },
+            written = lane.write(send) => match written {
                 // A closed client has sent its last request and waits for no answers.
-                () = lane.write(send) => lane.lose(ConnectionLost::ClosedHere),
-            }
+                Ok(()) => return lane.lose(ConnectionLost::ClosedHere),
+                Err(lost) => lost,
+            },
+        };
+        match interrupted {
+            StreamLost::Connection(lost) => return lane.lose(lost),
+            lost => lane.interrupted(lost.into()),
         }
-        Err(lost) => lane.lose(lost),
     }
 }
 
@@ -297,8 +308,11 @@ async fn run_control(control: Arc<Lane>, open: Arc<CloseOnDrop>) {
     if !control.first_request().await {
         return;
     }
-    match open.0.open_uni().await {
-        Ok(send) => control.write(send).await,
-        Err(lost) => control.lose(lost),
+    let written = match open.0.open_uni().await {
+        Ok(send) => control.write(send).await.map_err(ConnectionLost::from),
+        Err(lost) => Err(lost),
+    };
+    if let Err(lost) = written {
+        control.lose(lost);
     }
 }

@@ -68,10 +68,10 @@ pub(super) async fn serve<R: Router>(
 async fn run<R: Router>(
     connection: &Connection<R>,
     lane: &Lane,
-    mut desk: Box<Desk>,
+    mut desk: Desk,
     call: Call<'_, '_>,
     permit: Option<Permit>,
-) -> Box<Desk> {
+) -> Desk {
     answer(connection, lane, call, &mut desk.context, &mut desk.reply).await;
     drop(permit);
     desk

@@ -167,11 +167,11 @@ impl<R: Router> Connection<R> {
     }
 
     /// Buffers for an entry of a batch.
-    pub(super) fn desk(&self) -> Box<Desk> {
-        Box::new(Desk {
+    pub(super) fn desk(&self) -> Desk {
+        Desk {
             context: Context::new(Arc::clone(&self.context)),
             reply: Reply::new(self.limits().reply),
-        })
+        }
     }
 
     /// A worker of `lane` has ended: its stream is over.

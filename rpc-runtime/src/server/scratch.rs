@@ -48,7 +48,7 @@ impl Scratch {
 #[derive(Default)]
 pub(super) struct BatchScratch {
     pub(super) out: Vec<u8>,
-    pub(super) desks: Vec<Box<Desk>>,
+    pub(super) desks: Vec<Desk>,
 }
 
 /// What one entry is worked on with.
@@ -79,7 +79,7 @@ impl BatchScratch {
     }
 
     /// Takes an entry's reply into the array.
-    pub(super) fn collect(&mut self, desk: Box<Desk>, limit: usize) {
+    pub(super) fn collect(&mut self, desk: Desk, limit: usize) {
         let reply = desk.reply.bytes();
         if !reply.is_empty() {
             self.out.push(if self.out.is_empty() { b'[' } else { b',' });

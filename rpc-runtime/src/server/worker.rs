@@ -90,7 +90,7 @@ impl<R: Router> Worker<R> {
             *permit = None;
             match self.read(reader).await? {
                 Some(chunk) => reader.framer.feed(chunk),
-                None => return Ok(reader.framer.finish(&mut self.scratch.message)),
+                None => return Ok(reader.framer.finish(&self.scratch.message)),
             }
         }
     }
@@ -181,10 +181,10 @@ async fn hand_on_if_pending<R: Router>(
     let mut work = pin!(work);
     poll_fn(|cx| {
         let polled = work.as_mut().poll(cx);
-        if polled.is_pending() {
-            if let Some(reader) = turn.take().and_then(|reader| lane.hand_on(reader)) {
-                Worker::start(Arc::clone(connection), Arc::clone(lane), reader);
-            }
+        if polled.is_pending()
+            && let Some(reader) = turn.take().and_then(|reader| lane.hand_on(reader))
+        {
+            Worker::start(Arc::clone(connection), Arc::clone(lane), reader);
         }
         polled
     })
