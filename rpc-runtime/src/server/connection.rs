@@ -41,7 +41,7 @@ pub(super) struct Connection<R> {
     draining: AtomicBool,
 }
 
-/// The right to run a call, held until its handler has ended and its reply has left.
+/// The right to run a call, held until its handler has ended.
 pub(super) struct Permit {
     _connection: OwnedSemaphorePermit,
     _process: OwnedSemaphorePermit,
@@ -95,6 +95,7 @@ impl<R: Router> Connection<R> {
 
     /// The connection is no more: what runs is dropped.
     pub(super) fn kill(&self) {
+        self.draining.store(true, Ordering::Relaxed);
         self.calls.close();
         self.lanes().iter().for_each(|lane| lane.kill());
     }
@@ -137,19 +138,8 @@ impl<R: Router> Connection<R> {
         })
     }
 
-    /// Sees to it that there is a permit; `false` if the connection takes no more calls.
-    pub(super) async fn permit(&self, lane: &Lane, permit: &mut Option<Permit>) -> bool {
-        if permit.is_none() {
-            *permit = self.try_permit();
-        }
-        if permit.is_none() {
-            lane.flush().await;
-            *permit = self.wait_for_permit().await;
-        }
-        permit.is_some()
-    }
-
-    async fn wait_for_permit(&self) -> Option<Permit> {
+    /// Waits for a permit; `None` once the connection takes no more calls.
+    pub(super) async fn wait_for_permit(&self) -> Option<Permit> {
         Some(Permit {
             _connection: Arc::clone(&self.calls).acquire_owned().await.ok()?,
             _process: Arc::clone(&self.shared.calls).acquire_owned().await.ok()?,

@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
@@ -17,6 +18,9 @@ use crate::wire::frame::Framer;
 
 /// How many bytes of replies may wait before the workers wait too.
 const BACKLOG: usize = 256 << 10;
+
+/// How long a client may leave replies unread before its stream is given up.
+const STALL: Duration = Duration::from_secs(20);
 
 /// The reading half, in the hands of the leader.
 #[derive(Debug)]
@@ -144,12 +148,12 @@ impl Lane {
     /// Writes what is queued, unless somebody is at it; waits while too much is.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
-            let written = send.write_chunk(chunk).await;
+            let written = tokio::time::timeout(STALL, send.write_chunk(chunk)).await;
             let mut state = self.state();
             state.flushing = false;
             match written {
-                Ok(()) => state.send = Some(send),
-                Err(_) => self.abandon(&mut state),
+                Ok(Ok(())) => state.send = Some(send),
+                Ok(Err(_)) | Err(_) => self.abandon(&mut state),
             }
             drop(state);
             self.drained.notify_waiters();

@@ -72,6 +72,8 @@ impl<R: Router> Worker<R> {
             self.scratch.shrink();
             tokio::task::coop::consume_budget().await;
         }
+        // A reply that nobody reads must not keep others from being called for.
+        drop(permit);
         self.lane.flush().await;
     }
 
@@ -86,8 +88,8 @@ impl<R: Router> Worker<R> {
                 Cut::Partial => {}
                 cut => return Ok(Some(cut)),
             }
-            self.lane.flush().await;
             *permit = None;
+            self.lane.flush().await;
             match self.read(reader).await? {
                 Some(chunk) => reader.framer.feed(chunk),
                 None => return Ok(reader.framer.finish(&self.scratch.message)),
@@ -137,7 +139,7 @@ impl<R: Router> Worker<R> {
         match Message::read(document.root()) {
             Message::Single(value) => {
                 if let Some(call) = admit(connection, lane, value, reply) {
-                    if connection.permit(lane, permit).await {
+                    if obtain(connection, lane, turn, permit).await {
                         let work = answer(&**connection, lane, call, context, reply);
                         hand_on_if_pending(work, connection, lane, turn).await;
                     } else {
@@ -147,7 +149,8 @@ impl<R: Router> Worker<R> {
                 lane.push(reply.bytes());
             }
             Message::Batch(entries) => {
-                if connection.permit(lane, permit).await {
+                // One that comes during the shutdown needs no permit: none of its entries will run.
+                if connection.is_draining() || obtain(connection, lane, turn, permit).await {
                     let work = batch::serve(connection, lane, entries, batch);
                     hand_on_if_pending(work, connection, lane, turn).await;
                 } else {
@@ -169,6 +172,36 @@ impl Drop for KillOnPanic {
             self.0.kill();
         }
     }
+}
+
+/// Sees to it that there is a permit; `false` if the connection takes no more calls. While it waits it sends what is
+/// queued, and notices when the other side gives up the stream.
+async fn obtain<R: Router>(
+    connection: &Connection<R>,
+    lane: &Lane,
+    turn: &mut Option<Reader>,
+    permit: &mut Option<Permit>,
+) -> bool {
+    if permit.is_none() {
+        *permit = connection.try_permit();
+    }
+    if permit.is_none()
+        && let Some(reader) = turn
+    {
+        let waiting = async {
+            lane.flush().await;
+            connection.wait_for_permit().await
+        };
+        *permit = tokio::select! {
+            permit = waiting => permit,
+            () = lane.stopped() => None,
+            () = reader.recv.was_reset() => None,
+        };
+        if permit.is_none() && !connection.is_draining() {
+            lane.kill();
+        }
+    }
+    permit.is_some()
 }
 
 /// Runs `work`; if it is not done at once, the reading half goes to another worker.

@@ -354,6 +354,20 @@ impl RecvStream {
     }
 }
 
+impl RecvStream {
+    pub(crate) async fn was_reset(&mut self) {
+        poll_fn(|cx| {
+            let mut pipe = lock(&self.pipe);
+            if pipe.reset.is_some() || pipe.lost.is_some() {
+                return Poll::Ready(());
+            }
+            park(&mut pipe.reader, cx);
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 impl Drop for RecvStream {
     fn drop(&mut self) {
         let mut pipe = lock(&self.pipe);

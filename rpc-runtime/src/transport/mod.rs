@@ -194,4 +194,9 @@ impl RecvStream {
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
         either!(self, inner => inner.read_chunk().await)
     }
+
+    /// Resolves when the other side abandons the stream, or the connection is lost. Cancel safe.
+    pub(crate) async fn was_reset(&mut self) {
+        either!(self, inner => inner.was_reset().await)
+    }
 }

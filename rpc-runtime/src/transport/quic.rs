@@ -287,6 +287,13 @@ impl RecvStream {
         self.next += 1;
         Ok(chunk)
     }
+
+    pub(crate) async fn was_reset(&mut self) {
+        if let Ok(None) = self.stream.received_reset().await {
+            // All of it has arrived.
+            std::future::pending().await
+        }
+    }
 }
 
 impl Drop for RecvStream {
