@@ -1,0 +1,497 @@
+"""What PROTOCOL.md promises, asked for by a client of another kin.
+
+    python test_interop.py 127.0.0.1:4433 cert.pem
+
+against the interop example.
+"""
+
+import asyncio
+import faulthandler
+import functools
+import json
+import logging
+import sys
+import unittest
+
+from jsonrpc_quic import RpcError, Stream, connect, request
+
+HOST, PORT, CERTIFICATE = "", 0, ""
+
+# A test that takes longer hangs. The whole run tells where it does, should even that fail.
+PATIENCE = 20
+ALL_PATIENCE = 150
+
+# What the server is told to wait when nobody will hear the answer.
+AN_HOUR = 3_600_000
+
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL = -32700, -32600, -32601, -32602, -32603
+CANCELLED_CALL, DEADLINE_PASSED, REQUEST_TOO_LARGE, REPLY_TOO_LARGE = -32001, -32002, -32007, -32008
+BATCH_TOO_LARGE, BATCH_REPLY_TOO_LARGE = -32010, -32011
+
+
+def dial(**options):
+    return connect(HOST, PORT, **{"cafile": CERTIFICATE, **options})
+
+
+def connected(test):
+    """Gives a test a connection of its own, and bounds its time."""
+
+    @functools.wraps(test)
+    async def run(self):
+        async def on_a_connection():
+            async with dial() as client:
+                await test(self, client)
+                self.assertEqual(await client.call("subtract", [42, 23]), 19, "the connection still serves")
+
+        await asyncio.wait_for(on_a_connection(), PATIENCE)
+
+    return run
+
+
+async def converse(client, *messages):
+    """Sends messages on one stream, then its end, and returns all that comes back."""
+    stream = Stream(client)
+    stream.write(b"".join(messages), last=True)
+    return [reply async for reply in until_the_end(stream)]
+
+
+async def until_the_end(stream):
+    while (reply := await stream.receive()) is not None:
+        yield reply
+
+
+def line(message):
+    return json.dumps(message).encode() + b"\n"
+
+
+def outcome(reply):
+    """A reply's id with its error's code or its result."""
+    return reply["id"], reply["error"]["code"] if "error" in reply else reply["result"]
+
+
+PING = line(request("rpc.ping", id="ping"))
+PONG = ("ping", None)
+
+
+class Case(unittest.IsolatedAsyncioTestCase):
+    def assert_outcomes(self, replies, *expected):
+        """The replies are these, in any order."""
+        self.assertCountEqual(map(outcome, replies), expected)
+
+
+class Calls(Case):
+    @connected
+    async def test_by_position(self, client):
+        self.assertEqual(await client.call("subtract", [42, 23]), 19)
+        self.assertEqual(await client.call("subtract", [23, 42]), -19)
+        self.assertEqual(await client.call("sum", [1, 2, 4]), 7)
+
+    @connected
+    async def test_by_name(self, client):
+        self.assertEqual(await client.call("subtract", {"subtrahend": 23, "minuend": 42}), 19)
+        self.assertEqual(await client.call("optional", {"c": 3, "a": 1}), [1, None, 3])
+
+    @connected
+    async def test_with_parameters_left_out(self, client):
+        self.assertEqual(await client.call("optional", [1]), [1, None, None])
+        self.assertEqual(await client.call("optional", [1, None, 3]), [1, None, 3])
+        self.assertEqual(await client.call("get_data", []), ["hello", 5])
+        self.assertEqual(await client.call("get_data", {}), ["hello", 5])
+        self.assertEqual(outcome(await client.ask({"jsonrpc": "2.0", "method": "get_data", "id": 1})), (1, ["hello", 5]))
+
+    @connected
+    async def test_with_wrong_parameters(self, client):
+        for params in [[1], [1, 2, 3], ["1", 2], {"minuend": 1}, {"minuend": 1, "subtrahend": 2, "more": 3}]:
+            with self.assertRaises(RpcError) as caught:
+                await client.call("subtract", params)
+            code, message, data = caught.exception.args
+            self.assertEqual((code, message), (INVALID_PARAMS, "Invalid params"))
+            self.assertIsInstance(data, str)
+
+    @connected
+    async def test_of_an_unknown_method(self, client):
+        for method in ["foobar", "", "rpc.discover", "rpc.item", "rpc.end", "rpc.unheard_of"]:
+            self.assertEqual(outcome(await client.ask(request(method, id=1))), (1, METHOD_NOT_FOUND))
+
+    @connected
+    async def test_with_any_json_there_and_back(self, client):
+        values = ["\"\\/\b\f\n\r\t\u0000\u20ac\U0001f600", -(2**63), 2**64 - 1, 1.5, True, None, {"": [[], {}]}]
+        for value in [values, *values]:
+            self.assertEqual(await client.call("echo", [value]), value)
+
+    @connected
+    async def test_with_every_kind_of_id(self, client):
+        for id in ["1", "", "\u00e9\n\"\U0001f600", 0, 7, -1, 2**64 - 1, -(2**63), None]:
+            reply = await client.ask(request("subtract", [42, 23], id=id))
+            self.assertEqual(reply, {"jsonrpc": "2.0", "id": id, "result": 19})
+            self.assertIs(type(reply["id"]), type(id))
+
+    @connected
+    async def test_with_what_is_no_id(self, client):
+        for id in [1.5, True, [], {}, 2**64]:
+            self.assertEqual(outcome(await client.ask(request("get_data", id=id))), (None, INVALID_REQUEST))
+
+    @connected
+    async def test_with_an_error_of_the_handlers_own(self, client):
+        for data in [None, {"fruit": ["pear"]}, 0]:
+            with self.assertRaises(RpcError) as caught:
+                await client.call("fail", [1001, "out of \"stock\"", data])
+            self.assertEqual(caught.exception.args, (1001, "out of \"stock\"", data))
+
+    @connected
+    async def test_of_a_handler_that_panics(self, client):
+        replies = await converse(client, line(request("panic", id=1)), line(request("get_data", id=2)))
+        self.assert_outcomes(replies, (1, INTERNAL), (2, ["hello", 5]))
+        self.assertNotIn("data", replies[0]["error"], "what went wrong inside is nobody's business")
+
+    @connected
+    async def test_with_a_megabyte_in_reply(self, client):
+        self.assertEqual(await client.call("blob", [1 << 20]), "x" * (1 << 20))
+
+    @connected
+    async def test_with_a_reply_past_the_limit(self, client):
+        with self.assertRaises(RpcError) as caught:
+            await client.call("blob", [4 << 20])
+        self.assertEqual(caught.exception.args[0], REPLY_TOO_LARGE)
+
+    @connected
+    async def test_with_900_kilobytes_in_the_request(self, client):
+        self.assertEqual(await client.call("length", ["x\n" * 300_000]), 600_000)
+
+    @connected
+    async def test_with_a_deadline(self, client):
+        for timeout in [0, 20, 0.5]:
+            with self.assertRaises(RpcError) as caught:
+                await client.call("sleep", [AN_HOUR], timeout=timeout)
+            self.assertEqual(caught.exception.args[0], DEADLINE_PASSED)
+        self.assertEqual(await client.call("sleep", [1], timeout=1e300), 1)
+
+    @connected
+    async def test_with_members_beyond_the_specification(self, client):
+        extra = {"meta": {"traceparent": "00-1"}, "tenant": 7, "result": 1}
+        self.assertEqual(await client.call("subtract", [42, 23], **extra), 19)
+        for wrong in [{"meta": {"a": 1}}, {"meta": []}, {"timeout": "1"}, {"timeout": None}]:
+            self.assertEqual(outcome(await client.ask(request("get_data", id=1, **wrong))), (1, INVALID_REQUEST))
+
+    @connected
+    async def test_of_a_slow_method_stop_nobody(self, client):
+        stream = Stream(client)
+        stream.send(request("sleep", [AN_HOUR], id="slow"), request("sleep", [1], id="quick"))
+        self.assertEqual(outcome(await stream.receive()), ("quick", 1))
+
+
+class Notifications(Case):
+    @connected
+    async def test_are_not_answered(self, client):
+        stream = Stream(client)
+        stream.send(request("notified", id="before"))
+        _, before = outcome(await stream.receive())
+        stream.send(request("update", [1, 2, 3]), request("notify_hello", [7]), request("notify_sum", [1, 2, 4]))
+        stream.send(request("foobar"), request("update", {"not": "a list"}), request("notified", id="after"), last=True)
+        replies = [outcome(reply) async for reply in until_the_end(stream)]
+        self.assertEqual(replies, [("after", before + 3)])
+
+    @connected
+    async def test_may_come_on_a_unidirectional_stream(self, client):
+        before = await client.call("notified")
+        stream = Stream(client, is_unidirectional=True)
+        # The call among them has nowhere to be answered, and is not executed.
+        stream.send(request("update", [1], id=1), request("update", [2]), request("update", [3]), last=True)
+        # Streams are not ordered among each other, so what follows elsewhere may overtake.
+        while (notified := await client.call("notified")) < before + 2:
+            pass
+        self.assertEqual(notified, before + 2)
+
+    @connected
+    async def test_may_name_a_method_that_has_a_result(self, client):
+        self.assertIsNone(await client.ask(request("subtract", [42, 23])))
+
+    @connected
+    async def test_can_be_called_and_say_null(self, client):
+        self.assertIsNone(await client.call("update", [1]))
+
+
+class Batches(Case):
+    @connected
+    async def test_are_answered_as_the_specification_shows(self, client):
+        replies = await client.ask([
+            request("sum", [1, 2, 4], id="1"),
+            request("notify_hello", [7]),
+            request("subtract", [42, 23], id="2"),
+            {"foo": "boo"},
+            request("foo.get", {"name": "myself"}, id="5"),
+            request("get_data", id="9"),
+            [request("get_data", id="nested")],
+        ])
+        garbage = (None, INVALID_REQUEST)
+        answers = [("1", 7), ("2", 19), ("5", METHOD_NOT_FOUND), ("9", ["hello", 5])]
+        self.assert_outcomes(replies, *answers, garbage, garbage)
+
+    @connected
+    async def test_of_notifications_are_not_answered(self, client):
+        self.assertIsNone(await client.ask([request("update", [1]), request("notify_sum", [1])]))
+
+    @connected
+    async def test_of_nothing_and_of_garbage(self, client):
+        self.assertEqual(outcome(await client.ask([])), (None, INVALID_REQUEST))
+        self.assert_outcomes(await client.ask([1, 2]), (None, INVALID_REQUEST), (None, INVALID_REQUEST))
+
+    @connected
+    async def test_run_side_by_side(self, client):
+        replies = await client.ask([request("sleep", [1000], id=id) for id in range(100)])
+        self.assertEqual(sorted(map(outcome, replies)), [(id, 1000) for id in range(100)])
+
+    @connected
+    async def test_past_the_limit_are_not_executed(self, client):
+        before = await client.call("notified")
+        reply = await client.ask([request("update", [1], id=id) for id in range(101)])
+        self.assertEqual(outcome(reply), (None, BATCH_TOO_LARGE))
+        self.assertEqual(await client.call("notified"), before)
+
+    @connected
+    async def test_with_replies_past_the_limit_lose_those_that_do_not_fit(self, client):
+        replies = await client.ask([request("blob", [1_500_000], id=id) for id in range(3)])
+        sizes = [reply["error"]["code"] if "error" in reply else len(reply["result"]) for reply in replies]
+        self.assertEqual(sorted(sizes), [BATCH_REPLY_TOO_LARGE, 1_500_000, 1_500_000])
+
+
+class Streams(Case):
+    @connected
+    async def test_150_at_once_with_one_call_each(self, client):
+        calls = (client.ask(request("sleep", [50], id=id)) for id in range(150))
+        self.assertEqual([outcome(reply) for reply in await asyncio.gather(*calls)], [(id, 50) for id in range(150)])
+
+    @connected
+    async def test_one_with_a_thousand_calls(self, client):
+        replies = await converse(client, *(line(request("subtract", [id, 1], id=id)) for id in range(1000)))
+        self.assertEqual(sorted(map(outcome, replies)), [(id, id - 1) for id in range(1000)])
+
+    @connected
+    async def test_one_with_a_thousand_calls_that_wait(self, client):
+        calls = (client.call("sleep", [id % 7]) for id in range(1000))
+        self.assertEqual(await asyncio.gather(*calls), [id % 7 for id in range(1000)])
+
+    @connected
+    async def test_end_the_last_message(self, client):
+        message = line(request("get_data", id=2)).rstrip(b"\n")
+        self.assert_outcomes(await converse(client, PING, message), PONG, (2, ["hello", 5]))
+
+    @connected
+    async def test_bring_a_message_byte_by_byte(self, client):
+        stream = Stream(client)
+        for byte in line(request("length", ["\u20ac"], id=1)):
+            stream.write(bytes([byte]))
+        self.assertEqual(outcome(await stream.receive()), (1, 3))
+
+    @connected
+    async def test_bring_several_messages_at_once(self, client):
+        messages = [line(request("subtract", [id, 0], id=id)) for id in range(9)]
+        self.assertEqual(sorted(map(outcome, await converse(client, *messages))), [(id, id) for id in range(9)])
+
+    @connected
+    async def test_without_anything_to_answer_are_finished(self, client):
+        for nothing in [b"", b"\n", b" \r\n\n\t", line(request("update", [1])), line([request("update", [1])])]:
+            self.assertEqual(await converse(client, nothing), [], nothing)
+
+    @connected
+    async def test_end_lines_as_other_systems_do(self, client):
+        self.assert_outcomes(await converse(client, PING.replace(b"\n", b"\r\n")), PONG)
+
+
+class BadMessages(Case):
+    async def refused(self, client, code, *messages):
+        for message in messages:
+            with self.subTest(message[:80]):
+                self.assert_outcomes(await converse(client, message + b"\n", PING), (None, code), PONG)
+
+    @connected
+    async def test_that_are_not_json(self, client):
+        bad = [b'{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]', b"[", b"nonsense", b"[1,]", b"'1'"]
+        await self.refused(client, PARSE_ERROR, *bad, b"\xff\xfe", b'["\xc3"]', b"\xef\xbb\xbf[]", b"[1e400]")
+
+    @connected
+    async def test_that_are_no_requests(self, client):
+        await self.refused(
+            client,
+            INVALID_REQUEST,
+            b"1",
+            b'"get_data"',
+            b"null",
+            b"{}",
+            b'{"jsonrpc":"2.0","method":1,"params":"bar"}',
+            b'{"jsonrpc":"1.0","method":"get_data"}',
+            b'{"method":"get_data"}',
+            b'{"jsonrpc":"2.0","method":"get_data","params":null}',
+            b'{"jsonrpc":"2.0","method":"get_data","method":"panic"}',
+            b'{"jsonrpc":"2.0","method":"get_data","id":1,"id":1}',
+        )
+
+    @connected
+    async def test_with_an_id_are_answered_with_it(self, client):
+        for wrong in [{"jsonrpc": "1.0"}, {"method": 1}, {"params": 1}]:
+            message = {**request("get_data", id=7), **wrong}
+            self.assertEqual(outcome(await client.ask(message)), (7, INVALID_REQUEST))
+
+    @connected
+    async def test_that_are_too_large(self, client):
+        # At the limit, newline not counted, and one byte past it.
+        fits = line(request("length", ["x"], id=1))
+        fits = fits.replace(b"x", b"x" * ((1 << 20) + 2 - len(fits)))
+        past = fits.replace(b"xx", b"xxx", 1)
+        replies = await converse(client, fits, past, PING)
+        length = len(fits) - len(line(request("length", [""], id=1)))
+        self.assert_outcomes(replies, (1, length), (None, REQUEST_TOO_LARGE), PONG)
+        self.assert_outcomes(await converse(client, b"x" * (3 << 20)), (None, REQUEST_TOO_LARGE))
+
+    @connected
+    async def test_that_are_too_large_are_answered_with_an_id_in_the_right_place(self, client):
+        message = b'{"jsonrpc":"2.0","id":7,"method":"length","params":["' + b"x" * (1 << 20) + b'"]}\n'
+        self.assert_outcomes(await converse(client, message, PING), (7, REQUEST_TOO_LARGE), PONG)
+
+    @connected
+    async def test_that_are_too_deep(self, client):
+        # Two levels are the request's own.
+        deep = request("echo", [functools.reduce(lambda value, _: [value], range(62), 0)], id=1)
+        self.assertEqual(outcome(await client.ask(deep)), (1, deep["params"][0]))
+        deep["params"] = [deep["params"]]
+        await self.refused(client, PARSE_ERROR, line(deep))
+
+    @connected
+    async def test_that_are_cut_off_never_run(self, client):
+        before = await client.call("notified")
+        message = line(request("update", [1]))
+        for length in range(1, len(message) - 1):
+            self.assert_outcomes(await converse(client, message[:length]), (None, PARSE_ERROR))
+        self.assertEqual(await client.call("notified"), before)
+
+
+class Cancellation(Case):
+    # A server runs no more than this many calls of one connection.
+    CALLS = 128
+
+    async def sleeping(self, client, count=1):
+        """A stream on which calls sleep."""
+        stream = Stream(client)
+        stream.send(*(request("sleep", [AN_HOUR], id=id) for id in range(count)))
+        # Messages of one stream are started in their order: behind this answer they sleep.
+        stream.write(PING)
+        self.assertEqual(outcome(await stream.receive()), PONG)
+        return stream
+
+    async def all_stop(self, client, cancel):
+        """Were the handlers not dropped, the connection would take no more calls the second time round."""
+        for _ in range(2):
+            streams = [await self.sleeping(client, self.CALLS // 4 - 1) for _ in range(4)]
+            for stream in streams:
+                cancel(stream)
+            for stream in streams:
+                with self.assertRaises(ConnectionResetError) as caught:
+                    await stream.receive()
+                self.assertEqual(caught.exception.args, (0x20,))
+        self.assertEqual(await client.call("sleep", [1]), 1)
+
+    @connected
+    async def test_by_reset(self, client):
+        await self.all_stop(client, lambda stream: stream.reset())
+
+    @connected
+    async def test_by_stopping_the_replies(self, client):
+        await self.all_stop(client, lambda stream: stream.stop())
+
+    @connected
+    async def test_by_stopping_the_replies_after_the_last_request(self, client):
+        def finish_and_stop(stream):
+            stream.write(b"", last=True)
+            stream.stop()
+
+        await self.all_stop(client, finish_and_stop)
+
+    @unittest.skip("the server does not watch a stream while its next call waits for room")
+    @connected
+    async def test_by_reset_of_a_stream_whose_next_call_waits_for_room(self, client):
+        stream = await self.sleeping(client, self.CALLS)
+        stream.send(request("sleep", [1], id="one more"))
+        await client.ask(request("rpc.ping", id=1))
+        stream.reset()
+        with self.assertRaises(ConnectionResetError):
+            await stream.receive()
+
+    @connected
+    async def test_by_name(self, client):
+        stream = await self.sleeping(client, 2)
+        stream.send(request("rpc.cancel", [0]))
+        self.assertEqual(outcome(await stream.receive()), (0, CANCELLED_CALL))
+        stream.send(request("rpc.cancel", {"id": 1}, id="cancel"))
+        replies = [await stream.receive(), await stream.receive()]
+        self.assert_outcomes(replies, (1, CANCELLED_CALL), ("cancel", None))
+
+    @connected
+    async def test_by_name_from_a_unidirectional_stream(self, client):
+        stream = await self.sleeping(client)
+        Stream(client, is_unidirectional=True).send(request("rpc.cancel", [0]), last=True)
+        self.assertEqual(outcome(await stream.receive()), (0, CANCELLED_CALL))
+
+    @connected
+    async def test_by_name_leaves_other_streams_alone(self, client):
+        stream, other = await self.sleeping(client), await self.sleeping(client)
+        other.send(request("rpc.cancel", [0]))
+        self.assertEqual(outcome(await other.receive()), (0, CANCELLED_CALL))
+        stream.send(request("rpc.cancel", [0]))
+        self.assertEqual(outcome(await stream.receive()), (0, CANCELLED_CALL))
+
+    @connected
+    async def test_of_what_is_not_running_does_nothing(self, client):
+        self.assertEqual(outcome(await client.ask(request("rpc.cancel", ["nobody"], id=1))), (1, None))
+        self.assertEqual(outcome(await client.ask(request("rpc.cancel", id=1))), (1, INVALID_PARAMS))
+
+    @connected
+    async def test_by_a_task_that_is_cancelled(self, client):
+        for call in [client.call("sleep", [AN_HOUR]), client.ask(request("sleep", [AN_HOUR], id=1))]:
+            with self.assertRaises(asyncio.TimeoutError):
+                await asyncio.wait_for(call, 0.05)
+
+    @connected
+    async def test_of_a_stream_in_the_middle_of_a_message(self, client):
+        stream = Stream(client)
+        stream.write(PING + line(request("update", [1]))[:-1])
+        self.assertEqual(outcome(await stream.receive()), PONG)
+        before = await client.call("notified")
+        stream.reset()
+        with self.assertRaises(ConnectionResetError):
+            await stream.receive()
+        self.assertEqual(await client.call("notified"), before)
+
+
+class Handshakes(Case):
+    async def refused(self, code, **options):
+        async def attempt():
+            async with dial(**options):
+                pass
+
+        with self.assertRaises(ConnectionError) as caught:
+            await asyncio.wait_for(attempt(), PATIENCE)
+        self.assertEqual(caught.exception.args[0], code, caught.exception)
+
+    # QUIC adds 0x100 to the alerts of TLS.
+    NO_APPLICATION_PROTOCOL, BAD_CERTIFICATE = 0x178, 0x12A
+
+    async def test_for_another_protocol_are_refused(self):
+        await self.refused(self.NO_APPLICATION_PROTOCOL, alpn="jsonrpc/2")
+
+    async def test_for_no_protocol_are_refused(self):
+        await self.refused(self.NO_APPLICATION_PROTOCOL, alpn=None)
+
+    async def test_with_a_server_that_nobody_trusts_are_given_up(self):
+        await self.refused(self.BAD_CERTIFICATE, cafile=None)
+
+    async def test_with_a_server_of_another_name_are_given_up(self):
+        await self.refused(self.BAD_CERTIFICATE, server_name="example.org")
+
+
+if __name__ == "__main__":
+    address, CERTIFICATE = sys.argv.pop(1), sys.argv.pop(1)
+    HOST, _, PORT = address.rpartition(":")
+    HOST, PORT = HOST.strip("[]"), int(PORT)
+    logging.disable()  # refused handshakes are what is tested
+    faulthandler.dump_traceback_later(ALL_PATIENCE, exit=True)
+    unittest.main()
