@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proc_macro2::{Ident, Literal, TokenStream};
-use quote::{ToTokens, format_ident, quote};
+use quote::{format_ident, quote};
 use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Type};
 
 use crate::attr::{self, Code, ErrorOptions};
@@ -60,8 +60,7 @@ enum Shape {
 }
 
 struct Field<'a> {
-    /// What binds it in a pattern and sets it in an expression.
-    pattern: TokenStream,
+    /// Its variable, called like the field if that has a name.
     binding: Ident,
     ty: &'a Type,
     wire_name: LitStr,
@@ -132,6 +131,19 @@ impl<'a> Variant<'a> {
     }
 }
 
+impl Variant<'_> {
+    /// The variant of its fields' variables, in a pattern and in an expression.
+    fn of_bindings(&self) -> TokenStream {
+        let path = &self.path;
+        let bindings = self.fields.iter().map(|field| &field.binding);
+        match self.shape {
+            Shape::Nothing => generated!(#path {}),
+            Shape::Value | Shape::Array => generated!(#path(#(#bindings),*)),
+            Shape::Object => generated!(#path { #(#bindings),* }),
+        }
+    }
+}
+
 fn required(code: Option<&Option<Code>>, owner: &Ident, errors: &mut Errors) -> Option<Code> {
     if code.is_none() {
         errors.at(owner, "an error needs a code: `#[rpc(code = 1001)]`");
@@ -157,16 +169,15 @@ impl<'a> Field<'a> {
 
     fn read(at: usize, original: &'a syn::Field, rename: Rename, errors: &mut Errors) -> Self {
         let given = attr::field_name(&original.attrs, errors);
-        let (pattern, binding, name) = match &original.ident {
-            Some(ident) => (ident.to_token_stream(), ident.clone(), rename.apply(ident)),
+        let (binding, name) = match &original.ident {
+            Some(ident) => (ident.clone(), rename.apply(ident)),
             None => {
-                let (index, binding) = (syn::Index::from(at), format_ident!("field{at}"));
+                let binding = format_ident!("field{at}");
                 let name = LitStr::new(&at.to_string(), binding.span());
-                (quote!(#index: #binding), binding, name)
+                (binding, name)
             }
         };
         Self {
-            pattern,
             binding,
             ty: &original.ty,
             wire_name: given.unwrap_or(name),
@@ -212,6 +223,11 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
     );
     let writes = variants.iter().map(|variant| write(variant));
     let reads = variants.iter().map(|variant| read(variant));
+    // A reference always has a value, also to an enum that has none.
+    let variant = match variants.is_empty() {
+        true => generated!(*self),
+        false => generated!(self),
+    };
     implementation(
         model,
         generated! {
@@ -219,7 +235,7 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
                 match *self { #(#codes)* }
             }
             fn write_data(&self, data: __rpc::DataWriter<'_>) {
-                match self { #(#writes)* }
+                match #variant { #(#writes)* }
             }
             fn read(code: i64, _: &str, data: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> {
                 match code {
@@ -233,13 +249,12 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
 
 fn write(variant: &Variant<'_>) -> TokenStream {
     let Variant {
-        path,
         cfgs,
         shape,
         fields,
         ..
     } = variant;
-    let patterns = fields.iter().map(|field| &field.pattern);
+    let pattern = variant.of_bindings();
     let sent = fields.iter().map(|field| {
         let (argument, binding) = (field.argument(), &field.binding);
         generated!(#argument.send(#binding))
@@ -250,32 +265,31 @@ fn write(variant: &Variant<'_>) -> TokenStream {
         Shape::Array => generated!(data.array((#(#sent),*))),
         Shape::Object => generated!(data.object()#(.field(#sent))*.end()),
     };
-    generated!(#(#cfgs)* #path { #(#patterns),* } => #data,)
+    generated!(#(#cfgs)* #pattern => #data,)
 }
 
 fn read(variant: &Variant<'_>) -> TokenStream {
     let Variant {
-        path,
         cfgs,
         shape,
         fields,
         ..
     } = variant;
     let code = Literal::i64_unsuffixed(variant.code.value);
-    let patterns = fields.iter().map(|field| &field.pattern);
     let bindings = fields.iter().map(|field| &field.binding);
-    let arguments = fields.iter().map(|field| field.argument());
+    let arguments = fields.iter().map(Field::argument);
     let decode = match shape {
-        Shape::Nothing => quote!(),
-        Shape::Value => generated!(let #(#bindings)* = data.whole(#(#arguments)*)?;),
+        Shape::Nothing => None,
+        Shape::Value => Some(generated!(let #(#bindings)* = data.whole(#(#arguments)*)?;)),
         Shape::Array | Shape::Object => {
-            generated!(let (#(#bindings,)*) = data.arguments((#(#arguments,)*))?;)
+            Some(generated!(let (#(#bindings,)*) = data.arguments((#(#arguments,)*))?;))
         }
     };
+    let value = variant.of_bindings();
     generated! {
         #(#cfgs)* #code => {
             #decode
-            __rpc::Some(#path { #(#patterns),* })
+            __rpc::Some(#value)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The trait's generic parameters, on the types generated for it.
 
+use std::collections::HashSet;
+
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{GenericParam, Generics, Lifetime, TypeParam, TypeParamBound};
@@ -46,11 +48,15 @@ pub(crate) fn types(generics: &Generics) -> Option<TokenStream> {
     (!types.is_empty()).then(|| quote!((#(#types,)*)))
 }
 
-/// A where clause of the trait's own predicates and `more`.
+/// A where clause of the item's own predicates and `more`, each once.
 pub(crate) fn where_clause(generics: &Generics, more: &[TokenStream]) -> TokenStream {
     let own = generics
         .where_clause
         .iter()
         .flat_map(|clause| &clause.predicates);
+    let mut seen = HashSet::new();
+    let more = more
+        .iter()
+        .filter(|predicate| seen.insert(predicate.to_string()));
     quote!(where #(#own,)* #(#more,)*)
 }

@@ -159,7 +159,7 @@ mod borrowed {
 }
 
 mod defaults {
-    #![allow(dead_code, deprecated)]
+    #![allow(dead_code, deprecated, clippy::redundant_closure)]
 
     include!("../../rpc-macros/src/expansions/defaults.rs");
 

@@ -40,6 +40,7 @@ pub(crate) fn impls(
     });
     generated! {
         #new
+        #[allow(clippy::too_many_arguments)]
         impl #params #ident #args #clause { #(#methods)* }
     }
 }

@@ -31,7 +31,8 @@ pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
             desugar(method, door);
         }
     }
-    item.into_token_stream()
+    // Where only the client is used, nobody implements the trait.
+    generated!(#[allow(dead_code)] #item)
 }
 
 /// Removes what is the macro's alone, and patterns, which it has reported.

@@ -1,3 +1,4 @@
+#[allow(dead_code)]
 trait Texts: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
     fn pick_one<'a>(
         &self,
@@ -194,6 +195,7 @@ const _: () = {
             f.debug_struct("TextsClient").finish_non_exhaustive()
         }
     }
+    #[allow(clippy::too_many_arguments)]
     impl TextsClient {
         fn pick_one(
             &self,

@@ -1,3 +1,4 @@
+#[allow(dead_code)]
 /// Arithmetic.
 pub trait Calculator: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
     /// Adds.
@@ -263,6 +264,7 @@ const _: () = {
             f.debug_struct("CalculatorClient").finish_non_exhaustive()
         }
     }
+    #[allow(clippy::too_many_arguments)]
     impl CalculatorClient {
         /// Adds.
         pub fn add(&self, a: i64, b: i64) -> __rpc::Call<i64> {

@@ -1,3 +1,4 @@
+#[allow(dead_code)]
 trait Defaults: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
     /// Has a body.
     #[cfg(all())]
@@ -137,6 +138,7 @@ const _: () = {
             f.debug_struct("DefaultsClient").finish_non_exhaustive()
         }
     }
+    #[allow(clippy::too_many_arguments)]
     impl DefaultsClient {
         /// Has a body.
         #[cfg(all())]

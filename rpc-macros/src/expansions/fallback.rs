@@ -22,6 +22,7 @@
 ::core::compile_error! {
     "the client has its own `new`; call this otherwise and add `#[rpc(name = \"new\")]`"
 }
+#[allow(dead_code)]
 trait Faulty<
     'a,
     K: 'static,
@@ -116,6 +117,7 @@ const _: () = {
             f.debug_struct("FaultyClient").finish_non_exhaustive()
         }
     }
+    #[allow(clippy::too_many_arguments)]
     impl<K> FaultyClient<K>
     where
         for<'__de> (K, &'__de T): __rpc::Argument<'__de>,

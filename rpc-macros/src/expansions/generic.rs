@@ -1,3 +1,4 @@
+#[allow(dead_code)]
 pub(crate) trait Store<
     K: 'static,
     V: Clone + 'static,
@@ -143,6 +144,7 @@ const _: () = {
             f.debug_struct("StoreClient").finish_non_exhaustive()
         }
     }
+    #[allow(clippy::too_many_arguments)]
     impl<K, V: Clone, const N: usize> StoreClient<K, V, N>
     where
         K: Ord,

@@ -1,3 +1,4 @@
+#[allow(dead_code)]
 trait Echo: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
     fn echo(
         &self,
@@ -95,6 +96,7 @@ const _: () = {
             f.debug_struct("EchoClient").finish_non_exhaustive()
         }
     }
+    #[allow(clippy::too_many_arguments)]
     impl EchoClient {
         fn echo(&self, text: &str) -> __rpc::Call<String> {
             static METHOD: __rpc::Method = __rpc::Method::new("echo");
