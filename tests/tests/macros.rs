@@ -859,6 +859,61 @@ mod hygiene {
     }
 }
 
+/// Under lints that a strict crate may have, in code that it did not write.
+pub mod strict {
+    #![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub)]
+    #![deny(rust_2018_idioms, single_use_lifetimes, unused_lifetimes, unused_qualifications)]
+    #![deny(clippy::all, clippy::pedantic, clippy::nursery)]
+
+    use std::borrow::Cow;
+
+    use rpc_runtime::{Context, RpcError, rpc};
+
+    /// A failure.
+    #[derive(Debug, RpcError)]
+    pub enum Failure {
+        /// Nothing.
+        #[rpc(code = 1)]
+        Nothing,
+        /// One thing.
+        #[rpc(code = 2)]
+        One(u8),
+        /// Two things.
+        #[rpc(code = 3)]
+        Two {
+            /// One.
+            one: u8,
+            /// And the other.
+            other: String,
+        },
+    }
+
+    impl std::fmt::Display for Failure {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("failure")
+        }
+    }
+
+    /// A service.
+    #[rpc]
+    pub trait Strict<K: Send> {
+        /// A method.
+        async fn method<'a>(&self, key: K, text: &'a str, cow: Cow<'_, str>) -> Option<&'a str>;
+        /// Without parameters.
+        async fn bare(&self) -> Result<Vec<&str>, Failure>;
+        /// Without a reply.
+        #[rpc(notification)]
+        async fn notification(&self, cx: &Context, #[rpc(params)] bytes: Vec<u8>);
+        /// On a thread.
+        #[rpc(blocking)]
+        fn blocking(&self, bytes: &[u8], #[rpc(default)] more: u32) -> u32;
+        /// With a body.
+        async fn body(&self, text: &str, #[rpc(default = 2)] n: usize) -> usize {
+            text.len() + n
+        }
+    }
+}
+
 mod description {
     use super::*;
 
