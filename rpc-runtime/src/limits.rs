@@ -6,6 +6,9 @@ pub(crate) const DEPTH: usize = 64;
 /// How many levels a reply may nest: twice as many, for what the server adds around its data.
 pub(crate) const REPLY_DEPTH: usize = 128;
 
+/// Bytes that a buffer starts with: more than a small message has.
+pub(crate) const BUFFER: usize = 512;
+
 /// Bytes that a buffer may keep from one message to the next.
 pub(crate) const RETAINED: usize = 64 << 10;
 

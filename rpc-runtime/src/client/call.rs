@@ -307,8 +307,8 @@ pub(super) fn with_parser<R>(read: impl FnOnce(&mut Parser) -> R) -> R {
 #[must_use = "a notification is sent when it is awaited"]
 pub struct Notification {
     client: Arc<Shared>,
-    // What follows the version, up to the closing brace.
-    request: Result<Vec<u8>, String>,
+    // What follows the version, up to the closing brace; gone once it is sent.
+    request: Option<Result<Vec<u8>, String>>,
     meta: Meta,
     alone: Option<Solo<()>>,
 }
@@ -322,7 +322,7 @@ impl Notification {
         let request = written.map(|()| buffer).map_err(|error| error.to_string());
         Self {
             client,
-            request,
+            request: Some(request),
             meta: Meta::default(),
             alone: None,
         }
@@ -337,10 +337,9 @@ impl Notification {
     /// The notification as a message, for a batch.
     pub(super) fn into_entry(self) -> Result<Vec<u8>, String> {
         let Self { request, meta, .. } = self;
-        request.map(|mut request| {
-            write_options(&mut request, None, &meta);
-            request
-        })
+        let mut request = request.unwrap_or_else(|| Err("it was sent already".into()))?;
+        write_options(&mut request, None, &meta);
+        Ok(request)
     }
 }
 
@@ -349,30 +348,33 @@ impl Future for Notification {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Some(alone) = &mut this.alone {
-            return Poll::Ready(Ok(ready!(alone.as_mut().poll(cx))?));
+        match this.request.take() {
+            Some(Ok(mut request)) => {
+                if request.last() != Some(&b'\n') {
+                    write_options(&mut request, None, &this.meta);
+                    request.push(b'\n');
+                }
+                if request.len() >= LARGE {
+                    let connection = this.client.connection.clone();
+                    this.alone = Some(Box::pin(solo::tell(connection, request)));
+                } else {
+                    // All on one lane, so that they arrive in the order in which they were sent.
+                    let queued = this.client.lanes[0].poll_notify(&request, cx);
+                    if queued.is_pending() {
+                        this.request = Some(Ok(request));
+                    } else {
+                        this.client.put_back(request);
+                    }
+                    return Poll::Ready(Ok(ready!(queued)?));
+                }
+            }
+            Some(Err(reason)) => return Poll::Ready(Err(CallError::Encode(reason))),
+            None => {}
         }
-        let request = match &mut this.request {
-            Ok(request) => request,
-            Err(reason) => return Poll::Ready(Err(CallError::Encode(std::mem::take(reason)))),
-        };
-        if request.last() != Some(&b'\n') {
-            write_options(request, None, &this.meta);
-            request.push(b'\n');
+        match &mut this.alone {
+            Some(alone) => Poll::Ready(Ok(ready!(alone.as_mut().poll(cx))?)),
+            None => Poll::Ready(Err(CallError::Encode("it was sent already".into()))),
         }
-        if request.len() >= LARGE {
-            let message = std::mem::take(request);
-            this.request = Err("it was sent already".into());
-            let mut alone: Solo<()> = Box::pin(solo::tell(this.client.connection.clone(), message));
-            let polled = alone.as_mut().poll(cx);
-            this.alone = Some(alone);
-            return Poll::Ready(Ok(ready!(polled)?));
-        }
-        // All on one lane, so that they arrive in the order in which they were sent.
-        ready!(this.client.lanes[0].poll_notify(request, cx))?;
-        this.client.put_back(std::mem::take(request));
-        this.request = Err("it was sent already".into());
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::error::{Fate, NoAnswer};
+use crate::limits::BUFFER;
+use crate::transport::outbox::Outbox;
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
 use crate::wire::frame::{Cut, Framer};
 use crate::wire::id::{Id, write_unsigned};
@@ -41,7 +43,7 @@ pub(super) struct Lane {
 
 #[derive(Debug, Default)]
 struct State {
-    requests: BytesMut,
+    requests: Outbox,
     /// Bytes that ever came into `requests`, and those of them that went on to the transport.
     queued: u64,
     sent: u64,
@@ -151,7 +153,7 @@ impl State {
 
     fn queue(&mut self, pieces: &[&[u8]]) -> Option<Waker> {
         for piece in pieces {
-            self.requests.extend_from_slice(piece);
+            self.requests.push(piece);
             self.queued += piece.len() as u64;
         }
         self.writer.take()
@@ -327,7 +329,7 @@ impl Lane {
             if !state.requests.is_empty() {
                 // The transport may take a part and fail: all of it counts as sent.
                 state.sent = state.queued;
-                return Poll::Ready(Some(state.requests.split().freeze()));
+                return Poll::Ready(Some(state.requests.take()));
             }
             if state.closing {
                 return Poll::Ready(None);
@@ -367,7 +369,7 @@ impl Lane {
     /// Reads answers and wakes their callers, until the server ends the stream.
     pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) -> Result<(), StreamLost> {
         let mut framer = Framer::new(limit);
-        let mut answer = Vec::new();
+        let mut answer = Vec::with_capacity(BUFFER);
         let mut foreign = Foreign::default();
         loop {
             match recv.read_chunk().await? {

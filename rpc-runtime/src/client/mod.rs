@@ -28,7 +28,7 @@ pub use self::connect::{ClientBuilder, ConnectError};
 pub use self::error::{CallError, Fate};
 use self::lane::{CallId, Lane};
 pub use self::request::Method;
-use crate::limits::RETAINED;
+use crate::limits::{BUFFER, RETAINED};
 use crate::service::Service;
 use crate::transport::{Connection, ConnectionLost, StreamLost, close, memory};
 use crate::wire::error::ErrorObject;
@@ -247,7 +247,7 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()
-            .unwrap_or_default()
+            .unwrap_or_else(|| Vec::with_capacity(BUFFER))
     }
 
     fn put_back(&self, mut buffer: Vec<u8>) {

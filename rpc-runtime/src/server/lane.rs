@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::calls::Calls;
+use crate::transport::outbox::Outbox;
 use crate::transport::{RecvStream, SendStream, Stopped, close};
 use crate::wire::frame::Framer;
 
@@ -40,7 +41,7 @@ pub(super) struct Lane {
 
 #[derive(Default)]
 struct State {
-    replies: BytesMut,
+    replies: Outbox,
     /// The sending half; away while a worker writes, and for good once the stream is over.
     send: Option<SendStream>,
     /// Whether a worker has the sending half and will bring it back.
@@ -140,8 +141,8 @@ impl Lane {
         }
         let mut state = self.state();
         if state.send.is_some() || state.flushing {
-            state.replies.extend_from_slice(reply);
-            state.replies.extend_from_slice(b"\n");
+            state.replies.push(reply);
+            state.replies.push(b"\n");
         }
     }
 
@@ -174,7 +175,7 @@ impl Lane {
         }
         let send = state.send.take()?;
         state.flushing = true;
-        Some((send, state.replies.split().freeze()))
+        Some((send, state.replies.take()))
     }
 
     /// The other side sends no more: what runs is finished and answered.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::context::{ConnectionContext, Context};
-use crate::limits::{Limits, RETAINED};
+use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::wire::id::Id;
 use crate::wire::reply::Reply;
 use crate::wire::response::Refusal;
@@ -22,7 +22,7 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new(limits: &Limits, connection: Arc<ConnectionContext>) -> Self {
         Self {
-            message: Vec::new(),
+            message: Vec::with_capacity(BUFFER),
             parser: Parser::new(limits.depth),
             reply: Reply::new(limits.reply),
             context: Context::new(connection),

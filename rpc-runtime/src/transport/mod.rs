@@ -3,6 +3,7 @@
 //! Only [`quic`] names QUIC's library; [`memory`] is the same without a socket.
 
 pub(crate) mod memory;
+pub(crate) mod outbox;
 pub(crate) mod quic;
 
 use std::net::SocketAddr;

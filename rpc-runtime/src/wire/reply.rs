@@ -7,6 +7,7 @@ use super::error::Unwritable;
 use super::id::{self, Id};
 use super::response::{DATA, HEAD, RESULT, Refusal, code, write_error};
 use super::returns::{Returns, WriteValue};
+use crate::limits::BUFFER;
 
 /// The response to one request, written into a buffer that is used again.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub struct Reply {
 impl Reply {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            out: Vec::new(),
+            out: Vec::with_capacity(BUFFER),
             body: 0,
             wanted: false,
             limit,

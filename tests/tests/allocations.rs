@@ -1,0 +1,288 @@
+//! After warm-up a call allocates nothing, on either end.
+//!
+//! Client and server share one thread, whose allocations and reallocations are counted.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
+
+use rpc_runtime::{CallError, Client, RpcError, code, rpc};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
+
+#[rpc]
+trait Desk {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    async fn length(&self, text: &str) -> usize;
+    async fn scale(&self, value: f64, factor: Option<f64>) -> f64;
+    async fn weigh(&self, parcel: Parcel<'_>) -> usize;
+    async fn later(&self, text: &str) -> usize;
+    async fn buy(&self, item: u32) -> Result<u32, BuyError>;
+    #[rpc(notification)]
+    async fn note(&self, text: &str);
+    async fn noted(&self) -> u64;
+}
+
+#[derive(Serialize, Deserialize)]
+struct Parcel<'a> {
+    to: &'a str,
+    #[serde(borrow)]
+    stamps: Stamps<'a>,
+    grams: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stamps<'a> {
+    first: &'a str,
+    second: Option<&'a str>,
+}
+
+#[derive(Debug, thiserror::Error, RpcError)]
+enum BuyError {
+    #[error("sold out")]
+    #[rpc(code = 1)]
+    SoldOut,
+    #[error("{price} is too much for {item}")]
+    #[rpc(code = 2)]
+    TooDear { item: u32, price: u32 },
+}
+
+#[derive(Default)]
+struct Quiet {
+    notes: AtomicU64,
+}
+
+/// Is pending once.
+struct Once(Cell<bool>);
+
+impl Future for Once {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if self.0.replace(true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Desk for Quiet {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    async fn length(&self, text: &str) -> usize {
+        text.len()
+    }
+
+    async fn scale(&self, value: f64, factor: Option<f64>) -> f64 {
+        value * factor.unwrap_or(2.0)
+    }
+
+    async fn weigh(&self, parcel: Parcel<'_>) -> usize {
+        let stamps = parcel.stamps.first.len() + parcel.stamps.second.map_or(0, str::len);
+        parcel.to.len() + stamps + parcel.grams as usize
+    }
+
+    async fn later(&self, text: &str) -> usize {
+        Once(Cell::new(false)).await;
+        text.len()
+    }
+
+    async fn buy(&self, item: u32) -> Result<u32, BuyError> {
+        match item {
+            0 => Err(BuyError::SoldOut),
+            _ => Err(BuyError::TooDear { item, price: 7 }),
+        }
+    }
+
+    async fn note(&self, _: &str) {
+        self.notes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn noted(&self) -> u64 {
+        self.notes.load(Ordering::Relaxed)
+    }
+}
+
+const WARM_UP: usize = 300;
+const COUNTED: usize = 300;
+
+/// What `call` allocates, on both ends, once everything is warm.
+fn allocations(runtime: &Runtime, mut call: impl AsyncFnMut()) -> u64 {
+    let mut repeat = |times: usize| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                call().await;
+            }
+        });
+    };
+    repeat(WARM_UP);
+    allocation_counter::measure(|| repeat(COUNTED)).count_total
+}
+
+fn local() -> (Runtime, DeskClient, Client) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let client = runtime.block_on(async { Client::local(DeskServer::new(Quiet::default())) });
+    (runtime, DeskClient::new(client.clone()), client)
+}
+
+#[test]
+fn the_counter_counts() {
+    let runtime = local().0;
+    let boxed = allocations(&runtime, async || drop(std::hint::black_box(Box::new(1))));
+    assert_eq!(boxed, COUNTED as u64);
+}
+
+#[test]
+fn calls_by_position() {
+    let (runtime, desk, _) = local();
+    let call = async || assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn calls_by_name() {
+    #[derive(Serialize)]
+    struct Sum {
+        b: i64,
+        a: i64,
+    }
+    let (runtime, _, client) = local();
+    let call = async || {
+        assert_eq!(
+            client
+                .call::<i64, _>("add", &Sum { b: 2, a: 1 })
+                .await
+                .unwrap(),
+            3
+        );
+    };
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn borrowed_text_with_and_without_escapes() {
+    let (runtime, desk, _) = local();
+    for text in [
+        "plain",
+        "an \"escaped\"\n\u{1f980} text",
+        &"long \\ ".repeat(500),
+    ] {
+        let call = async || assert_eq!(desk.length(text).await.unwrap(), text.len());
+        assert_eq!(allocations(&runtime, call), 0, "{text}");
+    }
+}
+
+#[test]
+fn numbers_and_options() {
+    let (runtime, desk, client) = local();
+    let call = async || {
+        assert_eq!(desk.scale(1.5, Some(3.0)).await.unwrap(), 4.5);
+        assert_eq!(desk.scale(1.5, None).await.unwrap(), 3.0);
+        assert_eq!(client.call::<f64, _>("scale", &[1.5]).await.unwrap(), 3.0);
+    };
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn a_struct_with_borrowed_fields() {
+    let (runtime, desk, _) = local();
+    let call = async || {
+        let stamps = Stamps {
+            first: "blue\t",
+            second: Some("red"),
+        };
+        let parcel = Parcel {
+            to: "Ada \"L\"",
+            stamps,
+            grams: 4,
+        };
+        assert_eq!(desk.weigh(parcel).await.unwrap(), 19);
+    };
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn a_notification() {
+    let (runtime, desk, _) = local();
+    let call = async || {
+        desk.note("remember \"this\"").await.unwrap();
+        // Lets it leave: what waits needs room.
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(allocations(&runtime, call), 0);
+    let noted = runtime.block_on(desk.noted()).unwrap();
+    assert!(noted >= WARM_UP as u64, "the notifications did arrive");
+}
+
+#[test]
+fn a_typed_error() {
+    let (runtime, desk, _) = local();
+    let call = async || {
+        let sold_out = desk.buy(0).await;
+        assert!(matches!(
+            sold_out,
+            Err(CallError::Application(BuyError::SoldOut))
+        ));
+        let dear = desk.buy(3).await;
+        assert!(matches!(
+            dear,
+            Err(CallError::Application(BuyError::TooDear { item: 3, .. }))
+        ));
+    };
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn a_method_that_is_not_there() {
+    let (runtime, _, client) = local();
+    let call = async || match client.call::<i64, _>("absent", &()).await {
+        Err(CallError::Remote(error)) => assert_eq!(error.code(), code::METHOD_NOT_FOUND),
+        other => panic!("{other:?}"),
+    };
+    // The message of the error object that the caller gets is its own.
+    assert_eq!(allocations(&runtime, call), COUNTED as u64);
+}
+
+#[test]
+fn a_handler_that_waits() {
+    let (runtime, desk, _) = local();
+    let call = async || assert_eq!(desk.later("plain").await.unwrap(), 5);
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn many_handlers_that_wait() {
+    let (runtime, desk, _) = local();
+    let call = async || {
+        let (a, b, c) = tokio::join!(desk.later("a"), desk.later("bc"), desk.later("def"));
+        assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), (1, 2, 3));
+    };
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn a_call_with_a_timeout() {
+    let (runtime, desk, _) = local();
+    let timeout = std::time::Duration::from_secs(60);
+    let call = async || assert_eq!(desk.later("plain").timeout(timeout).await.unwrap(), 5);
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn messages_that_grow_and_shrink() {
+    let (runtime, desk, _) = local();
+    let text = "x".repeat(4096);
+    let mut length = 0;
+    let call = async || {
+        length = (length + 613) % 4096;
+        assert_eq!(desk.length(&text[..length]).await.unwrap(), length);
+    };
+    assert_eq!(allocations(&runtime, call), 0);
+}
