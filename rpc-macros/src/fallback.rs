@@ -6,6 +6,7 @@ use quote::quote;
 use syn::{Error, GenericParam, ItemTrait};
 
 use crate::expand::{self, client, generated, server, trait_};
+use crate::generics;
 use crate::model::Service;
 
 /// Of something that is no trait, or cannot be read.
@@ -17,27 +18,31 @@ pub(crate) fn item(item: TokenStream, error: &Error) -> TokenStream {
 pub(crate) fn service(service: Service<'_>, error: &Error) -> TokenStream {
     let error = error.to_compile_error();
     let trait_ = trait_::expand(&service);
-    let original = without_lifetimes(service.original);
+    let original = bare(service.original);
     let mut service = Service {
         original: &original,
         ..service
     };
     service.methods.retain(|method| method.ident != "new");
-    let client = client::impls(&service, |method| {
+    let client = client::impls(&service, &[], |method| {
         let unused = method.arguments().map(|argument| &argument.ident);
         generated!(let _ = (#(#unused,)*); loop {})
     });
     service.methods.clear();
-    let server = server::impls(&service, generated!(__rpc::Send + __rpc::Sync + 'static));
+    let anything = generated!(__rpc::Send + __rpc::Sync + 'static);
+    let server = server::impls(&service, anything);
     let handles = expand::handles(&service, quote!(#server #client));
     quote!(#error #trait_ #handles)
 }
 
-fn without_lifetimes(original: &ItemTrait) -> ItemTrait {
-    let mut original = original.clone();
-    let params = std::mem::take(&mut original.generics.params).into_iter();
-    original.generics.params = params
-        .filter(|it| !matches!(it, GenericParam::Lifetime(_)))
-        .collect();
-    original
+/// The trait without lifetimes and bounds.
+fn bare(original: &ItemTrait) -> ItemTrait {
+    let mut generics = generics::unbounded(&original.generics);
+    let params = std::mem::take(&mut generics.params).into_iter();
+    let params = params.filter(|it| !matches!(it, GenericParam::Lifetime(_)));
+    generics.params = params.collect();
+    ItemTrait {
+        generics,
+        ..original.clone()
+    }
 }

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{GenericParam, Generics, Lifetime, TypeParam, TypeParamBound};
+use syn::{GenericParam, Generics, Lifetime, TypeParam, TypeParamBound, WherePredicate};
+
+use crate::types;
 
 /// The parameters as the trait and the server have them: what travels borrows from neither.
 pub(crate) fn owned(generics: &Generics) -> Generics {
@@ -53,10 +55,16 @@ pub(crate) fn where_clause(generics: &Generics, more: &[TokenStream]) -> TokenSt
     let own = generics
         .where_clause
         .iter()
-        .flat_map(|clause| &clause.predicates);
+        .flat_map(|clause| &clause.predicates)
+        .filter(|predicate| !is_of_self(predicate));
     let mut seen = HashSet::new();
     let more = more
         .iter()
         .filter(|predicate| seen.insert(predicate.to_string()));
     quote!(where #(#own,)* #(#more,)*)
+}
+
+/// Such a bound is the trait's alone: `Self` is another type in the impls.
+fn is_of_self(predicate: &WherePredicate) -> bool {
+    matches!(predicate, WherePredicate::Type(bound) if types::mentions_self(&bound.bounded_ty))
 }

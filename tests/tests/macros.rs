@@ -557,6 +557,7 @@ mod shapes_of_traits {
     where
         K: Ord + Send + Sync,
         V: Send + Sync,
+        Self: Sized,
     {
         async fn get(&self, key: K) -> Option<&V>;
         async fn first(&self, keys: [u8; N]) -> Result<V>;
@@ -862,7 +863,12 @@ mod hygiene {
 /// Under lints that a strict crate may have, in code that it did not write.
 pub mod strict {
     #![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub)]
-    #![deny(rust_2018_idioms, single_use_lifetimes, unused_lifetimes, unused_qualifications)]
+    #![deny(
+        rust_2018_idioms,
+        single_use_lifetimes,
+        unused_lifetimes,
+        unused_qualifications
+    )]
     #![deny(clippy::all, clippy::pedantic, clippy::nursery)]
 
     use std::borrow::Cow;

@@ -21,9 +21,10 @@ pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     }
 }
 
-/// `body` makes the body of each method.
+/// `body` makes the body of each method, where `bounds` hold.
 pub(crate) fn impls(
     service: &Service<'_>,
+    bounds: &[TokenStream],
     body: impl Fn(&Method<'_>) -> TokenStream,
 ) -> TokenStream {
     let Service {
@@ -33,7 +34,7 @@ pub(crate) fn impls(
     let new = handle.impls(generated!(__rpc::Client), generated!(client));
     let ident = &handle.ident;
     let (params, args, _) = original.generics.split_for_impl();
-    let clause = generics::where_clause(&original.generics, &wire::bounds(service));
+    let clause = generics::where_clause(&original.generics, bounds);
     let methods = methods.iter().map(|method| {
         let (signature, body) = (signature(method, service), body(method));
         generated!(#signature { #body })

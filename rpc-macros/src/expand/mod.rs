@@ -54,7 +54,7 @@ fn emit(service: &Service<'_>) -> TokenStream {
     } = service.original;
     let (_, args, _) = generics.split_for_impl();
     let server = server::impls(service, quote!(#ident #args));
-    let client = client::impls(service, client::body);
+    let client = client::impls(service, &wire::bounds(service), client::body);
     let handles = handles(service, quote!(#server #client));
     quote!(#trait_ #handles)
 }

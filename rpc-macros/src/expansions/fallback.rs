@@ -118,10 +118,7 @@ const _: () = {
         }
     }
     #[allow(clippy::too_many_arguments)]
-    impl<K> FaultyClient<K>
-    where
-        for<'__de> (K, &'__de T): __rpc::Argument<'__de>,
-    {
+    impl<K> FaultyClient<K> {
         fn generic(&self, argument0: (K, &T)) -> __rpc::Call<T> {
             let _ = (argument0,);
             loop {}
