@@ -607,6 +607,41 @@ mod shapes_of_traits {
         );
     }
 
+    /// Nothing is asked of the parameters but what serde and the trait ask.
+    #[rpc]
+    trait Cell<T> {
+        async fn swap(&self, value: T) -> Option<T>;
+    }
+
+    impl<T: Send + 'static> Cell<T> for Mutex<Option<T>> {
+        async fn swap(&self, value: T) -> Option<T> {
+            self.lock().expect("nobody panics").replace(value)
+        }
+    }
+
+    fn cell<T>() -> CellClient<T>
+    where
+        T: Serialize + serde::de::DeserializeOwned + Send + 'static,
+    {
+        CellClient::new(Client::local(
+            CellServer::new(Mutex::<Option<T>>::default()),
+        ))
+    }
+
+    async fn swap_twice<T>(cell: &CellClient<T>, value: T) -> Option<T>
+    where
+        T: Serialize + serde::de::DeserializeOwned + Clone,
+    {
+        cell.swap(value.clone()).await.expect("a value");
+        cell.swap(value).await.expect("a value")
+    }
+
+    #[tokio::test]
+    async fn generics_of_generics() {
+        let text = "twice".to_owned();
+        assert_eq!(swap_twice(&cell(), text.clone()).await, Some(text));
+    }
+
     #[rpc]
     trait Bodies {
         async fn one(&self) -> u32;

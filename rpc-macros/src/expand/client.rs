@@ -71,20 +71,19 @@ fn is_for_callers(attr: &Attribute) -> bool {
 }
 
 fn output(method: &Method<'_>) -> TokenStream {
-    let owned = |ty| types::owned(ty);
     match method.output {
         _ if method.is_notification => generated!(__rpc::Notification),
         Output::Unit => generated!(__rpc::Call<()>),
         Output::Value(ty) => {
-            let ty = owned(ty);
+            let ty = types::owned(ty);
             generated!(__rpc::Call<#ty>)
         }
         Output::Result { ok, error } => {
-            let (ok, error) = (owned(ok), owned(error));
+            let (ok, error) = (types::owned(ok), types::owned(error));
             generated!(__rpc::Call<#ok, #error>)
         }
         Output::Alias(ty) => {
-            let ty = owned(ty);
+            let ty = types::owned(ty);
             generated!(__rpc::Call<<#ty as __rpc::Fallible>::Ok, <#ty as __rpc::Fallible>::Err>)
         }
     }
