@@ -808,6 +808,57 @@ mod limits {
     }
 
     #[tokio::test]
+    async fn at_the_limit_a_reset_drops_the_calls_of_its_stream() {
+        let mut play = narrow(2).await;
+        let mut stream = play.stream().await;
+        for door in ["a", "b", "c"] {
+            stream.send(call(door, "wait", [door])).await;
+        }
+        assert_eq!(play.event().await, Started("a".into()));
+        assert_eq!(play.event().await, Started("b".into()));
+        settle(&play.connection).await;
+        stream.send.reset(CANCELLED).unwrap();
+        assert!(matches!(play.event().await, Dropped(_)));
+        assert!(matches!(play.event().await, Dropped(_)));
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_stopped_replies_drop_the_calls_of_their_stream() {
+        let mut play = narrow(2).await;
+        let mut stream = play.stream().await;
+        for door in ["a", "b", "c"] {
+            stream.send(call(door, "wait", [door])).await;
+        }
+        assert_eq!(play.event().await, Started("a".into()));
+        assert_eq!(play.event().await, Started("b".into()));
+        settle(&play.connection).await;
+        stream.recv.stop(CANCELLED).unwrap();
+        assert!(matches!(play.event().await, Dropped(_)));
+        assert!(matches!(play.event().await, Dropped(_)));
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_replies_that_nobody_reads_stop_no_other_stream() {
+        let play = narrow(4).await;
+        let mut narrow = quinn::TransportConfig::default();
+        narrow.stream_receive_window(VarInt::from_u32(1000));
+        let connection = play.host.connect_with(narrow).await;
+        let mut unread = Stream::open(&connection).await;
+        for id in 0..8 {
+            let batch = [call(id, "wait", ["door"]), call(id, "blob", [300_000])];
+            unread.send(json!(batch)).await;
+        }
+        settle(&connection).await;
+        play.open("door");
+        settle(&connection).await;
+        let mut other = Stream::open(&connection).await;
+        other.send(call(1, "echo", [1])).await;
+        assert_eq!(other.reply().await, result(1, 1));
+    }
+
+    #[tokio::test]
     async fn a_reply_past_the_limit_is_replaced() {
         let around = result(1, "").to_string().len();
         let limits = Limits {
@@ -899,6 +950,33 @@ mod shutdown {
         assert_eq!(stream.reply().await, result(1, "door"));
         stream.has_ended().await;
         closed(&play.connection).await;
+        assert!(soon(shutdown).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_comes_is_refused_while_others_run() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        let handle = play.host.handle.clone();
+        let shutdown = tokio::spawn(async move { handle.shutdown(Duration::from_secs(20)).await });
+        loop {
+            stream.send(call(2, "echo", [2])).await;
+            if stream.reply().await == error(2, -32003, "Shutting down") {
+                break;
+            }
+        }
+        stream
+            .send(json!([call(3, "echo", [3]), call(4, "echo", [4])]))
+            .await;
+        let refused = json!([
+            error(3, -32003, "Shutting down"),
+            error(4, -32003, "Shutting down")
+        ]);
+        assert_eq!(stream.reply().await, refused);
+        play.open("door");
+        assert_eq!(stream.reply().await, result(1, "door"));
         assert!(soon(shutdown).await.unwrap());
     }
 
