@@ -332,3 +332,134 @@ impl<'de> Deserializer<'de> for Absent {
         unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::wire::tape::Parser;
+
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+    type Read = (u32, Option<String>, f64, Vec<String>);
+
+    /// Four arguments of different kinds, of which only the first has to be there.
+    fn read(params: Params<'_, '_>) -> Result<Read, String> {
+        let parameters = (
+            arg::<u32>("a"),
+            arg::<Option<String>>("b"),
+            arg::<f64>("c").or(|| 1.5),
+            arg::<Vec<String>>("d").or(Vec::new),
+        );
+        let read = parameters.read(params);
+        read.map_err(|Fault(fault)| fault.to_string())
+    }
+
+    fn with_params<T>(json: &str, then: impl FnOnce(Params<'_, '_>) -> T) -> T {
+        let mut message = json.as_bytes().to_vec();
+        let mut parser = Parser::new(64);
+        let document = parser.parse(&mut message).unwrap();
+        then(Params::new(Some(document.root())))
+    }
+
+    fn strict(json: &str) -> Result<Read, String> {
+        with_params(json, read)
+    }
+
+    fn lenient(json: &str) -> Result<Read, String> {
+        with_params(json, |params| read(params.lenient()))
+    }
+
+    /// An object with its members in this order.
+    fn object<'a>(members: impl IntoIterator<Item = (&'a str, &'a Json)>) -> String {
+        let members = members
+            .into_iter()
+            .map(|(name, value)| format!("{}:{value}", Json::from(name)));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+
+    fn any_argument() -> impl Strategy<Value = Json> {
+        prop_oneof![
+            Just(Json::Null),
+            any::<u32>().prop_map(Json::from),
+            any::<i32>().prop_map(|eighths| Json::from(f64::from(eighths) / 8.0)),
+            any::<String>().prop_map(Json::from),
+            prop::collection::vec(any::<String>(), 0..3).prop_map(Json::from),
+        ]
+    }
+
+    /// Arguments of the right types.
+    fn all_arguments() -> impl Strategy<Value = Vec<Json>> {
+        let words = prop::collection::vec(any::<String>(), 0..3);
+        (any::<u32>(), any::<Option<String>>(), any::<i32>(), words)
+            .prop_map(|(a, b, c, d)| vec![json!(a), json!(b), json!(f64::from(c) / 8.0), json!(d)])
+    }
+
+    proptest! {
+        #[test]
+        fn by_position_and_by_name_in_any_order_agree(
+            arguments in prop_oneof![all_arguments(), prop::collection::vec(any_argument(), 4)],
+            count in 0usize..=4,
+            order in Just([0, 1, 2, 3]).prop_shuffle(),
+        ) {
+            let arguments = &arguments[..count];
+            let by_position = strict(&json!(arguments).to_string());
+            let present = order.into_iter().filter(|index| *index < count);
+            let by_name = strict(&object(present.map(|index| (NAMES[index], &arguments[index]))));
+            // Which of several mistakes is told depends on the order.
+            prop_assert_eq!(by_position.ok(), by_name.ok());
+        }
+
+        #[test]
+        fn arguments_of_the_right_types_are_read(arguments in all_arguments(), count in 1usize..=4) {
+            let (a, b, c, d) = strict(&json!(arguments[..count]).to_string()).unwrap();
+            let mut expected = vec![json!(null), json!(null), json!(1.5), json!([])];
+            expected[..count].clone_from_slice(&arguments[..count]);
+            prop_assert_eq!([json!(a), json!(b), json!(c), json!(d)].to_vec(), expected);
+        }
+
+        #[test]
+        fn surplus_ones_are_refused_or_ignored(mut arguments in all_arguments(), surplus in any_argument()) {
+            let without = strict(&json!(arguments).to_string());
+            arguments.push(surplus);
+            let with = json!(arguments).to_string();
+            prop_assert_eq!(strict(&with), Err("at most 4 arguments expected".into()));
+            prop_assert_eq!(lenient(&with), without);
+        }
+
+        #[test]
+        fn unknown_ones_are_refused_or_ignored(unknown in any::<String>(), value in any_argument(), first in any::<bool>()) {
+            prop_assume!(!NAMES.contains(&unknown.as_str()));
+            let mut members = [("a", &json!(1)), (&unknown, &value)];
+            if first {
+                members.reverse();
+            }
+            let named: String = unknown.chars().take(64).collect();
+            prop_assert_eq!(strict(&object(members)), Err(format!("unknown argument `{named}`")));
+            prop_assert_eq!(lenient(&object(members)), Ok((1, None, 1.5, vec![])));
+        }
+    }
+
+    #[test]
+    fn one_that_stands_twice_is_refused() {
+        for (params, name) in [
+            (r#"{"a":1,"a":1}"#, "a"),
+            (r#"{"a":1,"b":null,"b":null}"#, "b"),
+            (r#"{"d":[],"a":1,"c":1,"d":[]}"#, "d"),
+        ] {
+            let refused = Err(format!("argument `{name}` stands twice"));
+            assert_eq!(strict(params), refused);
+            assert_eq!(lenient(params), refused);
+        }
+    }
+
+    #[test]
+    fn without_params_all_are_missing() {
+        let missing = Err("missing argument `a`".to_owned());
+        assert_eq!(read(Params::new(None)), missing);
+        assert_eq!(strict("[]"), missing);
+        assert_eq!(strict("{}"), missing);
+    }
+}

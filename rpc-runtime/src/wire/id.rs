@@ -95,3 +95,82 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     // A string into memory has no way to fail.
     let _ = serde_json::to_writer(out, text);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::tape::Parser;
+
+    #[derive(Debug, Clone, PartialEq)]
+    enum Owned {
+        Null,
+        Unsigned(u64),
+        Signed(i64),
+        String(String),
+    }
+
+    impl Owned {
+        fn as_id(&self) -> Id<'_> {
+            match self {
+                Self::Null => Id::Null,
+                Self::Unsigned(number) => Id::Unsigned(*number),
+                Self::Signed(number) => Id::Signed(*number),
+                Self::String(text) => Id::String(text),
+            }
+        }
+    }
+
+    fn id() -> impl Strategy<Value = Owned> {
+        prop_oneof![
+            Just(Owned::Null),
+            (0u64..3).prop_map(Owned::Unsigned),
+            any::<u64>().prop_map(Owned::Unsigned),
+            (i64::MIN..0).prop_map(Owned::Signed),
+            (-3i64..0).prop_map(Owned::Signed),
+            "[0-2]?".prop_map(Owned::String),
+            any::<String>().prop_map(Owned::String),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_comes_back_as_it_came(id in id()) {
+            let mut json = Vec::new();
+            id.as_id().write(&mut json);
+            let mut parser = Parser::new(64);
+            let document = parser.parse(&mut json).unwrap();
+            prop_assert_eq!(Id::read(document.root()), Some(id.as_id()));
+        }
+
+        #[test]
+        fn a_kept_id_is_itself_and_no_other(kept in id(), before in id(), other in id()) {
+            let mut buffer = IdBuffer::default();
+            buffer.set(Some(before.as_id()));
+            buffer.set(Some(kept.as_id()));
+            prop_assert!(buffer.is(kept.as_id()));
+            prop_assert_eq!(buffer.is(other.as_id()), kept == other);
+            buffer.set(None);
+            prop_assert!(!buffer.is(kept.as_id()));
+        }
+    }
+
+    #[test]
+    fn fractions_booleans_objects_and_arrays_are_no_ids() {
+        for json in [
+            "1.5",
+            "1.0",
+            "1e3",
+            "18446744073709551616",
+            "true",
+            "{}",
+            "[1]",
+        ] {
+            let mut message = json.as_bytes().to_vec();
+            let mut parser = Parser::new(64);
+            let document = parser.parse(&mut message).unwrap();
+            assert_eq!(Id::read(document.root()), None, "{json}");
+        }
+    }
+}

@@ -472,3 +472,376 @@ impl Serialize for Value<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde::Deserialize;
+    use serde::de::{DeserializeOwned, IgnoredAny};
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::wire::tape::Parser;
+
+    fn decode<T: DeserializeOwned>(json: &str) -> Result<T, Mismatch> {
+        let mut message = json.as_bytes().to_vec();
+        let mut parser = Parser::new(128);
+        let document = parser.parse(&mut message).expect(json);
+        T::deserialize(document.root())
+    }
+
+    /// Whatever serde_json makes of the text, the tape makes of it, too.
+    fn agree<T: DeserializeOwned + PartialEq + fmt::Debug>(json: &str) {
+        let expected = serde_json::from_str::<T>(json).map_err(drop);
+        assert_eq!(decode::<T>(json).map_err(drop), expected, "{json}");
+    }
+
+    /// The same for an object as a map with keys of this type.
+    fn agree_on_keys<K: DeserializeOwned + Ord + fmt::Debug>(json: &Json) {
+        let [dense, airy, escaped] = texts(json);
+        agree::<BTreeMap<K, u8>>(&dense);
+        agree::<BTreeMap<K, u8>>(&airy);
+        // serde_json reads no number from a key with escapes.
+        let read = decode::<BTreeMap<K, u8>>;
+        assert_eq!(
+            read(&escaped).map_err(drop),
+            read(&dense).map_err(drop),
+            "{escaped}"
+        );
+    }
+
+    /// The same value as text: dense, airy, and with every character escaped.
+    fn texts(json: &Json) -> [String; 3] {
+        let mut escaped = String::new();
+        write_escaped(json, &mut escaped);
+        [
+            json.to_string(),
+            format!(" {json:#}\r\n").replace('\n', "\t \r"),
+            escaped,
+        ]
+    }
+
+    fn write_escaped(json: &Json, out: &mut String) {
+        let string = |text: &str, out: &mut String| {
+            out.push('"');
+            out.extend(text.encode_utf16().map(|unit| format!("\\u{unit:04x}")));
+            out.push('"');
+        };
+        match json {
+            Json::String(text) => string(text, out),
+            Json::Array(elements) => {
+                out.push('[');
+                for (position, element) in elements.iter().enumerate() {
+                    out.push_str(if position > 0 { "," } else { "" });
+                    write_escaped(element, out);
+                }
+                out.push(']');
+            }
+            Json::Object(members) => {
+                out.push('{');
+                for (position, (name, value)) in members.iter().enumerate() {
+                    out.push_str(if position > 0 { "," } else { "" });
+                    string(name, out);
+                    out.push(':');
+                    write_escaped(value, out);
+                }
+                out.push('}');
+            }
+            other => out.push_str(&other.to_string()),
+        }
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Record {
+        a: u8,
+        b: Option<String>,
+        #[serde(default)]
+        c: Vec<External>,
+        x: Option<Box<Record>>,
+        t: (i64, f64),
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {
+        a: Option<u8>,
+        #[serde(alias = "b")]
+        c: Option<bool>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Flat {
+        a: Option<Json>,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Json>,
+    }
+
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+    struct Newtype(i16);
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Pair(Newtype, String);
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Nothing;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    enum External {
+        Unit,
+        New(Json),
+        Tuple(u8, String),
+        Struct { a: i8, b: Option<Box<External>> },
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "t")]
+    enum Internal {
+        Unit,
+        New(Strict),
+        Struct { a: i8, b: Option<Box<Internal>> },
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "t", content = "c")]
+    enum Adjacent {
+        Unit,
+        New(Json),
+        Tuple(u8, String),
+        Struct { a: i8, b: Option<Box<Adjacent>> },
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Nothing,
+        Flag(bool),
+        Number(i64),
+        Fraction(f64),
+        Text(String),
+        Pair(Box<Untagged>, Box<Untagged>),
+        Struct { a: u8 },
+        Other(BTreeMap<String, Untagged>),
+    }
+
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+    enum Name {
+        #[serde(rename = "a")]
+        A,
+        #[serde(rename = "1")]
+        One,
+    }
+
+    /// Words that the types above know, and others.
+    fn word() -> impl Strategy<Value = String> {
+        prop_oneof![
+            4 => prop::sample::select(vec!["a", "b", "c", "x", "t", "Unit", "New", "Tuple", "Struct"])
+                .prop_map(str::to_owned),
+            1 => prop::sample::select(vec!["1", "-1", "0", "255", "256", "true", "false", ""])
+                .prop_map(str::to_owned),
+            1 => any::<String>(),
+        ]
+    }
+
+    fn json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            (-2i64..300).prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            // Fractions that serde_json reads exactly.
+            any::<i32>().prop_map(|eighths| Json::from(f64::from(eighths) / 8.0)),
+            word().prop_map(Json::from),
+        ];
+        leaf.prop_recursive(5, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Json::from),
+                prop::collection::btree_map(word(), inner, 0..5)
+                    .prop_map(|members| Json::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn external() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(json!("Unit")),
+            Just(json!({"Unit": null})),
+            json().prop_map(|content| json!({"New": content})),
+            (any::<u8>(), word()).prop_map(|content| json!({"Tuple": content})),
+        ];
+        leaf.prop_recursive(3, 8, 1, |inner| {
+            (any::<i8>(), prop::option::of(inner))
+                .prop_map(|(a, b)| json!({"Struct": {"a": a, "b": b}}))
+        })
+    }
+
+    fn record() -> impl Strategy<Value = Json> {
+        let fields = (
+            any::<u8>(),
+            prop::option::of(word()),
+            prop::collection::vec(external(), 0..3),
+            (any::<i64>(), any::<i32>()),
+        );
+        let leaf = fields.prop_map(|(a, b, c, t)| json!({"a": a, "b": b, "c": c, "t": t}));
+        leaf.prop_recursive(3, 6, 1, |inner| {
+            (inner.clone(), inner).prop_map(|(mut outer, inner)| {
+                outer["x"] = inner;
+                outer
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_what_serde_json_reads(json in json()) {
+            for text in texts(&json) {
+                prop_assert_eq!(decode::<Json>(&text).unwrap(), json.clone());
+                decode::<IgnoredAny>(&text).unwrap();
+            }
+        }
+
+        #[test]
+        fn any_value_is_written_as_it_was_read(json in json()) {
+            for text in texts(&json) {
+                let mut message = text.into_bytes();
+                let mut parser = Parser::new(128);
+                let document = parser.parse(&mut message).unwrap();
+                let written = serde_json::to_string(&document.root()).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Json>(&written).unwrap(), json.clone());
+            }
+        }
+
+        #[test]
+        fn a_record_is_read(json in record()) {
+            for text in texts(&json) {
+                prop_assert!(decode::<Record>(&text).is_ok(), "{}", text);
+                agree::<Record>(&text);
+                agree::<Flat>(&text);
+                agree::<Untagged>(&text);
+            }
+        }
+
+        #[test]
+        fn an_enum_is_read(json in external()) {
+            for text in texts(&json) {
+                prop_assert!(decode::<External>(&text).is_ok(), "{}", text);
+                agree::<External>(&text);
+                agree::<Untagged>(&text);
+            }
+        }
+
+        #[test]
+        fn a_value_of_any_type_is_read_or_refused_as_serde_json_does(json in json()) {
+            for text in texts(&json) {
+                agree::<bool>(&text);
+                agree::<i8>(&text);
+                agree::<u64>(&text);
+                agree::<i64>(&text);
+                agree::<u128>(&text);
+                agree::<f32>(&text);
+                agree::<f64>(&text);
+                agree::<char>(&text);
+                agree::<String>(&text);
+                agree::<()>(&text);
+                agree::<Nothing>(&text);
+                agree::<Newtype>(&text);
+                agree::<Pair>(&text);
+                agree::<Option<Option<Newtype>>>(&text);
+                agree::<Vec<Json>>(&text);
+                agree::<(Json, Json)>(&text);
+                agree::<[Json; 3]>(&text);
+                agree::<BTreeMap<String, Json>>(&text);
+                agree::<Record>(&text);
+                agree::<Strict>(&text);
+                agree::<Flat>(&text);
+                agree::<External>(&text);
+                agree::<Internal>(&text);
+                agree::<Adjacent>(&text);
+                agree::<Untagged>(&text);
+            }
+        }
+
+        #[test]
+        fn a_tagged_enum_is_read(tag in word(), a in any::<i8>(), content in json()) {
+            for json in [
+                json!({"t": tag, "a": a, "c": content}),
+                json!({"t": tag, "c": {"a": a, "b": content}}),
+                json!({"c": [a, tag], "t": tag}),
+                json!({"t": "Struct", "a": a, "b": {"t": tag, "a": a}}),
+            ] {
+                for text in texts(&json) {
+                    agree::<Internal>(&text);
+                    agree::<Adjacent>(&text);
+                }
+            }
+        }
+
+        #[test]
+        fn keys_that_are_no_strings_are_read_from_strings(
+            keys in prop::collection::vec(prop_oneof![word(), any::<i64>().prop_map(|key| key.to_string())], 0..4),
+        ) {
+            let json = Json::Object(keys.into_iter().map(|key| (key, json!(0))).collect());
+            agree_on_keys::<i64>(&json);
+            agree_on_keys::<u8>(&json);
+            agree_on_keys::<i128>(&json);
+            // Of a key that is no boolean serde_json cuts off the first byte, whatever the character.
+            if json.as_object().unwrap().keys().all(|key| key.is_ascii()) {
+                agree_on_keys::<bool>(&json);
+            }
+            agree_on_keys::<char>(&json);
+            agree_on_keys::<String>(&json);
+            agree_on_keys::<Newtype>(&json);
+            agree_on_keys::<Option<Newtype>>(&json);
+            agree_on_keys::<Name>(&json);
+        }
+
+        #[test]
+        fn a_string_is_borrowed_escaped_or_not(string in any::<String>()) {
+            #[derive(Deserialize)]
+            struct Borrowing<'a> {
+                text: &'a str,
+                bytes: &'a [u8],
+                #[serde(borrow)]
+                cow: Cow<'a, str>,
+            }
+            for text in texts(&json!({"text": string, "bytes": string, "cow": string})) {
+                let mut message = text.into_bytes();
+                let mut parser = Parser::new(128);
+                let document = parser.parse(&mut message).unwrap();
+                let read = Borrowing::deserialize(document.root()).unwrap();
+                prop_assert_eq!(read.text, &string);
+                prop_assert_eq!(read.bytes, string.as_bytes());
+                prop_assert!(matches!(read.cow, Cow::Borrowed(cow) if cow == string));
+            }
+        }
+
+        #[test]
+        fn a_number_is_the_nearest_there_is(number in any::<f64>(), digits in "-?[1-9][0-9]{0,40}(\\.[0-9]{1,40})?([eE][-+]?[0-9]{1,2})?") {
+            prop_assume!(number.is_finite());
+            for text in [format!("{number:?}"), format!("{number:e}"), format!("{number:.30}"), digits] {
+                prop_assert_eq!(decode::<f64>(&text).unwrap(), text.parse::<f64>().unwrap(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn an_integer_keeps_every_digit(signed in any::<i64>(), unsigned in any::<u64>()) {
+            prop_assert_eq!(decode::<i64>(&signed.to_string()).unwrap(), signed);
+            prop_assert_eq!(decode::<u64>(&unsigned.to_string()).unwrap(), unsigned);
+        }
+
+        #[test]
+        fn a_value_that_is_not_asked_for_is_skipped(before in json(), after in json()) {
+            #[derive(Debug, PartialEq, Deserialize)]
+            struct Middle {
+                wanted: u8,
+            }
+            let text = format!(r#"{{"before":{before},"wanted":7,"after":{after}}}"#);
+            prop_assert_eq!(decode::<Middle>(&text).unwrap(), Middle { wanted: 7 });
+            let text = format!("[{before},7,{after}]");
+            prop_assert_eq!(decode::<(IgnoredAny, u8, IgnoredAny)>(&text).unwrap().1, 7);
+        }
+    }
+}
