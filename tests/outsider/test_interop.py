@@ -406,7 +406,6 @@ class Cancellation(Case):
 
         await self.all_stop(client, finish_and_stop)
 
-    @unittest.skip("the server does not watch a stream while its next call waits for room")
     @connected
     async def test_by_reset_of_a_stream_whose_next_call_waits_for_room(self, client):
         stream = await self.sleeping(client, self.CALLS)
