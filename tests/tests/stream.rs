@@ -16,6 +16,8 @@ trait Stage {
     async fn echo(&self, value: Value) -> Value;
     async fn length(&self, text: &str) -> usize;
     async fn blob(&self, size: usize) -> String;
+    /// The same, after a moment.
+    async fn late_blob(&self, size: usize) -> String;
     /// Waits until the test opens the door.
     async fn wait(&self, door: &str) -> String;
     /// Waits for another to come.
@@ -52,6 +54,12 @@ impl Stage for Actor {
     }
 
     async fn blob(&self, size: usize) -> String {
+        "x".repeat(size)
+    }
+
+    async fn late_blob(&self, size: usize) -> String {
+        let _ = self.events.send(Started("blob".into()));
+        tokio::task::yield_now().await;
         "x".repeat(size)
     }
 
@@ -251,6 +259,17 @@ fn length_in(message: &str, id: u32) -> Value {
         id,
         message.len() - call(id, "length", [""]).to_string().len(),
     )
+}
+
+/// What had arrived before is worked on as far as it goes.
+async fn settle(connection: &Connection) {
+    let ping = line(call(1, "rpc.ping", json!([])));
+    for _ in 0..20 {
+        assert_eq!(
+            exchange(connection, ping.as_bytes()).await,
+            [result(1, Value::Null)]
+        );
+    }
 }
 
 mod framing {
@@ -698,6 +717,21 @@ mod cancellation {
     }
 
     #[tokio::test]
+    async fn after_the_replies_were_stopped_no_call_of_the_stream_is_started() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["before"])).await;
+        assert_eq!(play.event().await, Started("before".into()));
+        stream.recv.stop(CANCELLED).unwrap();
+        assert_eq!(play.event().await, Dropped("before".into()));
+        // The server may tell the client to stop as well.
+        let after = line(call(2, "wait", ["after"]));
+        let _ = soon(stream.send.write_all(after.as_bytes())).await;
+        play.lives().await;
+        assert!(play.events.try_recv().is_err());
+    }
+
+    #[tokio::test]
     async fn a_closed_connection_drops_all_its_calls() {
         let mut play = Play::start().await;
         let mut streams = [play.stream().await, play.stream().await];
@@ -732,17 +766,6 @@ mod limits {
             ..Limits::default()
         };
         Play::with(limits).await
-    }
-
-    /// What had arrived before is worked on as far as it goes.
-    async fn settle(connection: &Connection) {
-        let ping = line(call(1, "rpc.ping", json!([])));
-        for _ in 0..20 {
-            assert_eq!(
-                exchange(connection, ping.as_bytes()).await,
-                [result(1, Value::Null)]
-            );
-        }
     }
 
     #[tokio::test]
@@ -856,6 +879,22 @@ mod limits {
         let mut other = Stream::open(&connection).await;
         other.send(call(1, "echo", [1])).await;
         assert_eq!(other.reply().await, result(1, 1));
+    }
+
+    #[tokio::test]
+    async fn calls_whose_replies_nobody_reads_are_not_started_for_ever() {
+        let mut play = Play::start().await;
+        let mut narrow = quinn::TransportConfig::default();
+        narrow.stream_receive_window(VarInt::from_u32(1000));
+        let connection = play.host.connect_with(narrow).await;
+        let mut unread = Stream::open(&connection).await;
+        for id in 0..2000 {
+            unread.send(call(id, "late_blob", [20_000])).await;
+        }
+        settle(&connection).await;
+        let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
+        assert!(started < 200, "{started} calls were started");
+        drop(unread);
     }
 
     #[tokio::test]
