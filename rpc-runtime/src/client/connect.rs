@@ -60,8 +60,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How many streams small calls share. Default: 2. More keep lost packets from holding up more calls than they
-    /// must; fewer let more calls leave in one packet.
+    /// How many streams small calls share. Default: 1, so that as many calls as possible leave in one packet. On a
+    /// network that loses packets, more of them keep a lost one from holding up calls of the other streams.
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.options.lanes = lanes;
         self

@@ -93,7 +93,7 @@ struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            lanes: 2,
+            lanes: 1,
             timeout: None,
             reply_limit: 4 << 20,
         }

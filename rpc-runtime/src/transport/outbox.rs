@@ -4,14 +4,16 @@ use bytes::{Bytes, BytesMut};
 
 use crate::limits::RETAINED;
 
-/// How much one of the two buffers holds before it has to grow.
-const CAPACITY: usize = 16 << 10;
+/// How much a new buffer holds at least.
+const CAPACITY: usize = 4 << 10;
 
 /// Two buffers in turn: while the transport still holds chunks of one, the other is free to be used from its start.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     filling: BytesMut,
     resting: BytesMut,
+    /// How much left at once the last time.
+    last: usize,
 }
 
 impl Default for Outbox {
@@ -19,6 +21,7 @@ impl Default for Outbox {
         Self {
             filling: BytesMut::new(),
             resting: BytesMut::new(),
+            last: 0,
         }
     }
 }
@@ -34,7 +37,9 @@ impl Outbox {
     #[cold]
     fn make_room(&mut self, needed: usize) {
         if !self.filling.try_reclaim(needed) {
-            self.filling.reserve(needed.max(CAPACITY));
+            // Room for many times what usually leaves at once, so that this is seldom done.
+            let usual = self.last.saturating_mul(16).clamp(CAPACITY, RETAINED);
+            self.filling.reserve(needed.max(usual));
         }
     }
 
@@ -49,6 +54,7 @@ impl Outbox {
     /// Everything that waits, as one chunk.
     pub(crate) fn take(&mut self) -> Bytes {
         let chunk = self.filling.split().freeze();
+        self.last = chunk.len();
         if chunk.len() > RETAINED {
             self.filling = BytesMut::new();
         }

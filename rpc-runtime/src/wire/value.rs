@@ -347,12 +347,22 @@ impl<'de> MapAccess<'de> for &mut MemberAccess<'_, 'de> {
 /// A member's name. JSON has only strings there; maps with keys of integers or booleans read them from the string.
 struct Key<'de>(&'de str);
 
+impl Key<'_> {
+    /// Whether a number is written as JSON writes it: no plus sign, no leading zero.
+    fn is_canonical(&self) -> bool {
+        let digits = self.0.strip_prefix('-').unwrap_or(self.0);
+        !digits.starts_with('+')
+            && (digits == self.0 || digits != "0")
+            && (digits.len() == 1 || !digits.starts_with('0'))
+    }
+}
+
 macro_rules! parsed_key {
     ($($method:ident $visit:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
             match self.0.parse() {
-                Ok(key) => visitor.$visit(key),
-                Err(_) => Err(de::Error::invalid_type(Unexpected::Str(self.0), &visitor)),
+                Ok(key) if self.is_canonical() => visitor.$visit(key),
+                _ => Err(de::Error::invalid_type(Unexpected::Str(self.0), &visitor)),
             }
         })*
     };

@@ -1,0 +1,232 @@
+//! Over QUIC a call allocates what QUIC itself does, and next to nothing more.
+//!
+//! The yardstick is quinn alone: the same bytes echoed on one stream, as many in flight, in the same run. Each end has
+//! a thread of its own, whose allocations and reallocations are counted. What remains is quinn's: packets and their
+//! bookkeeping, streams' segments, datagrams handed from the socket to the connection.
+
+use std::sync::Arc;
+use std::thread;
+
+use rpc_runtime::{Client, Identity, Server, Trust, rpc};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+/// Messages of one count, and of the warm-up before it: so many that starting the callers weighs nothing.
+fn messages(in_flight: usize) -> usize {
+    2_000 + 500 * in_flight
+}
+
+/// Allocations for each message, on either side.
+#[derive(Clone, Copy)]
+struct Allocations {
+    client: f64,
+    server: f64,
+}
+
+impl Allocations {
+    fn both(self) -> f64 {
+        self.client + self.server
+    }
+}
+
+impl std::fmt::Display for Allocations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.3} on the client and {:.3} on the server",
+            self.client, self.server
+        )
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// A server on a thread of its own, told when to start and when to stop counting.
+struct ServerThread {
+    start: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    counted: thread::JoinHandle<u64>,
+}
+
+impl ServerThread {
+    /// `serve` starts a server and gives its port; what it holds is dropped at the end.
+    fn new<G: 'static>(serve: impl FnOnce() -> (u16, G) + Send + 'static) -> (u16, Self) {
+        let (start, started) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let (port, bound) = std::sync::mpsc::channel();
+        let counted = thread::spawn(move || {
+            let runtime = runtime();
+            let guard = runtime.enter();
+            let (bound_to, _held) = serve();
+            drop(guard);
+            port.send(bound_to).unwrap();
+            runtime.block_on(started).unwrap();
+            allocation_counter::measure(|| runtime.block_on(stopped).unwrap()).count_total
+        });
+        (
+            bound.recv().unwrap(),
+            Self {
+                start,
+                stop,
+                counted,
+            },
+        )
+    }
+
+    fn count(
+        self,
+        runtime: &Runtime,
+        in_flight: usize,
+        mut load: impl AsyncFnMut(),
+    ) -> Allocations {
+        runtime.block_on(load());
+        self.start.send(()).unwrap();
+        let client = allocation_counter::measure(|| runtime.block_on(load())).count_total;
+        self.stop.send(()).unwrap();
+        let server = self.counted.join().unwrap();
+        let each = |count| count as f64 / messages(in_flight) as f64;
+        Allocations {
+            client: each(client),
+            server: each(server),
+        }
+    }
+}
+
+#[rpc]
+trait Adder {
+    async fn add(&self, a: i64, b: i64) -> i64;
+}
+
+struct Desk;
+
+impl Adder for Desk {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+}
+
+fn ours(in_flight: usize) -> Allocations {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let trust = Trust::certificate(identity.certificate());
+    let (port, server) = ServerThread::new(move || {
+        let server = Server::builder(identity)
+            .service(AdderServer::new(Desk))
+            .bind("127.0.0.1:0");
+        let server = server.unwrap();
+        (
+            server.local_addr().unwrap().port(),
+            tokio::spawn(server.run()),
+        )
+    });
+    let runtime = runtime();
+    let client = runtime.block_on(async {
+        let builder = Client::builder().trust(trust);
+        builder.connect(format!("localhost:{port}")).await.unwrap()
+    });
+    let adder = AdderClient::new(client);
+    server.count(&runtime, in_flight, async || {
+        let callers = (0..in_flight).map(|_| {
+            let adder = adder.clone();
+            tokio::spawn(async move {
+                for n in 0..(messages(in_flight) / in_flight) as i64 {
+                    assert_eq!(adder.add(n, 1).await.unwrap(), n + 1);
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+    })
+}
+
+/// What a call and its answer are on the wire, about.
+const MESSAGE: &[u8] =
+    b"{\"jsonrpc\":\"2.0\",\"id\":1234567890,\"method\":\"add\",\"params\":[123,1]}\n";
+
+fn quinn_alone(in_flight: usize) -> Allocations {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = signed.cert.der().clone();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let (port, server) = ServerThread::new({
+        let (certificate, provider) = (certificate.clone(), Arc::clone(&provider));
+        move || {
+            let tls = rustls::ServerConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate], key)
+                .unwrap();
+            let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+            let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+            let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+            let port = endpoint.local_addr().unwrap().port();
+            (port, tokio::spawn(echo(endpoint)))
+        }
+    });
+    let runtime = runtime();
+    let (mut send, mut recv) = runtime.block_on(async {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let config = quinn::ClientConfig::new(Arc::new(crypto));
+        let address = ([127, 0, 0, 1], port).into();
+        let connection = endpoint
+            .connect_with(config, address, "localhost")
+            .unwrap()
+            .await;
+        connection.unwrap().open_bi().await.unwrap()
+    });
+    let burst = MESSAGE.repeat(in_flight);
+    server.count(&runtime, in_flight, async || {
+        for _ in 0..messages(in_flight) / in_flight {
+            send.write_all(&burst).await.unwrap();
+            let mut left = burst.len();
+            while left > 0 {
+                left -= recv
+                    .read_chunk(left, true)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .bytes
+                    .len();
+            }
+        }
+    })
+}
+
+/// Sends back what it reads, as much as there is at a time.
+async fn echo(endpoint: quinn::Endpoint) {
+    let connection = endpoint.accept().await.unwrap().await.unwrap();
+    let (mut send, mut recv) = connection.accept_bi().await.unwrap();
+    while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX, true).await {
+        send.write_chunk(chunk.bytes).await.unwrap();
+    }
+}
+
+#[test]
+fn a_call_costs_hardly_more_than_quinn_alone() {
+    for in_flight in [1, 64, 512] {
+        // How many messages share a packet depends on who gets to run when: the better of a few tries counts.
+        let within = (0..4).any(|_| {
+            let (ours, quinn) = (ours(in_flight), quinn_alone(in_flight));
+            println!("{in_flight:>3} in flight: ours {ours}, quinn alone {quinn}");
+            ours.both() <= 1.1 * quinn.both()
+        });
+        assert!(
+            within,
+            "{in_flight} in flight: more than a tenth above quinn alone"
+        );
+    }
+}
