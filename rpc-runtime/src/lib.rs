@@ -74,7 +74,7 @@ pub use service::Service;
 pub use tls::{Certificate, Identity, IdentityError, PemError, Trust, TrustError, UntrustedReason};
 pub use transport::ConnectionLost;
 pub use wire::error::{ErrorObject, RpcError};
-pub use wire::response::code;
+pub use wire::refusal::code;
 
 /// The program at the top of the project's front page compiles.
 #[cfg(doctest)]

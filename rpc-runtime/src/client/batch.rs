@@ -13,7 +13,8 @@ use super::lane::CallId;
 use super::{Client, Shared, solo};
 use crate::wire::error::RpcError;
 use crate::wire::id::Id;
-use crate::wire::response::{HEAD, Outcome, Response};
+use crate::wire::refusal::HEAD;
+use crate::wire::response::{Outcome, Response};
 use crate::wire::value::Value;
 
 /// Calls and notifications that travel as one JSON-RPC batch. [`Client::batch`] starts one.

@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use crate::transport::{ConnectionLost, close};
 use crate::wire::error::ErrorObject;
-use crate::wire::response::{Outcome, code};
+use crate::wire::refusal::code;
+use crate::wire::response::Outcome;
 use crate::wire::returns::ReadError;
 
 /// Why a call has no result.

@@ -14,7 +14,8 @@ use crate::transport::outbox::Outbox;
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
 use crate::wire::frame::{Cut, Framer};
 use crate::wire::id::{Id, write_unsigned};
-use crate::wire::response::{HEAD, Response, leading_id};
+use crate::wire::refusal::HEAD;
+use crate::wire::response::{Response, leading_id};
 use crate::wire::tape::Parser;
 
 /// How many bytes of requests may wait before callers wait too.

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::lane::Lane;
 use crate::service::Router;
+use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
 use crate::wire::request::Request;
-use crate::wire::response::Refusal;
 use crate::wire::value::Value;
 
 /// A deadline further away than this is none.

@@ -13,8 +13,8 @@ use super::lane::Lane;
 use crate::context::Context;
 use crate::service::{Incoming, Router};
 use crate::wire::arguments::{Fault, Params};
+use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
-use crate::wire::response::Refusal;
 
 /// Why a handler did not come to its end.
 enum Cut {

@@ -10,7 +10,7 @@ use super::connection::{Connection, Permit};
 use super::lane::Lane;
 use super::scratch::{BatchScratch, Desk};
 use crate::service::Router;
-use crate::wire::response::Refusal;
+use crate::wire::refusal::Refusal;
 use crate::wire::value::Elements;
 
 /// Serves the entries and leaves the array of their replies in `scratch`.

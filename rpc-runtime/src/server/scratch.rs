@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::context::{ConnectionContext, Context};
 use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::wire::id::Id;
+use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
-use crate::wire::response::Refusal;
 use crate::wire::tape::Parser;
 
 /// What a worker works with, used again for every message.

@@ -14,8 +14,9 @@ use crate::service::Router;
 use crate::transport::StreamLost;
 use crate::wire::frame::Cut;
 use crate::wire::id::Id;
+use crate::wire::refusal::Refusal;
 use crate::wire::request::Message;
-use crate::wire::response::{Refusal, leading_id};
+use crate::wire::response::leading_id;
 
 pub(super) struct Worker<R> {
     connection: Arc<Connection<R>>,

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::arguments::{Arguments, Parameter, Params};
 use super::id;
-use super::response::{self, DATA};
+use super::refusal::{self, DATA};
 use super::sent::{Sent, SentParams};
 use super::tape::Parser;
 use super::value::Value;
@@ -71,7 +71,7 @@ impl RpcError for Infallible {
 
 /// Appends the error part of a response, up to its end.
 pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<(), Unwritable> {
-    response::write_error(out, error.code(), |out| {
+    refusal::write_error(out, error.code(), |out| {
         // Text into memory has no way to fail.
         let _ = serde::Serializer::collect_str(&mut serde_json::Serializer::new(out), error);
     });

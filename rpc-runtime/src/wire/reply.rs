@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use super::arguments::{Fault, FaultKind};
 use super::error::Unwritable;
 use super::id::{self, Id};
-use super::response::{DATA, HEAD, RESULT, Refusal, code, write_error};
+use super::refusal::{DATA, HEAD, RESULT, Refusal, code, write_error};
 use super::returns::{Returns, WriteValue};
 use crate::limits::BUFFER;
 

@@ -3,7 +3,7 @@
 use simd_json::{Node, StaticNode};
 
 use super::id::Id;
-use super::response::Refusal;
+use super::refusal::Refusal;
 use super::value::{Elements, Value};
 
 /// What a message turned out to be.

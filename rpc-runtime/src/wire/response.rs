@@ -1,115 +1,9 @@
-//! The protocol's own answers, and the constant fragments every answer is made of.
+//! Reads a response, from whichever server.
 
 use super::error::ErrorData;
-use super::id::{self, Id};
+use super::id::Id;
+use super::refusal::HEAD;
 use super::value::Value;
-
-/// The start of every response; the id follows.
-pub(crate) const HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
-/// Between the id and the value of a result.
-pub(crate) const RESULT: &[u8] = br#","result":"#;
-/// Between the id and an error's code.
-pub(crate) const ERROR: &[u8] = br#","error":{"code":"#;
-/// Between an error's code and its message.
-pub(crate) const MESSAGE: &[u8] = br#","message":"#;
-/// Between an error's message and its data.
-pub(crate) const DATA: &[u8] = br#","data":"#;
-
-/// Codes that this implementation and JSON-RPC 2.0 give a meaning. `PROTOCOL.md` lists them for other languages.
-pub mod code {
-    /// The message is not JSON, or is nested too deeply.
-    pub const PARSE_ERROR: i64 = -32700;
-    /// The message is JSON and no request.
-    pub const INVALID_REQUEST: i64 = -32600;
-    /// No service of the endpoint has this method.
-    pub const METHOD_NOT_FOUND: i64 = -32601;
-    /// The parameters are not those of the method.
-    pub const INVALID_PARAMS: i64 = -32602;
-    /// The handler panicked or its result could not be written.
-    pub const INTERNAL_ERROR: i64 = -32603;
-    /// The call was cancelled before it ended.
-    pub const CANCELLED: i64 = -32001;
-    /// The call's time ran out on the server.
-    pub const DEADLINE_PASSED: i64 = -32002;
-    /// The server is shutting down and did not start the call.
-    pub const SHUTTING_DOWN: i64 = -32003;
-    /// The request is larger than the server takes.
-    pub const REQUEST_TOO_LARGE: i64 = -32007;
-    /// The result is larger than the server sends.
-    pub const REPLY_TOO_LARGE: i64 = -32008;
-    /// Too many calls are in flight, and the server was told to refuse rather than to wait.
-    pub const TOO_MANY_CALLS: i64 = -32009;
-    /// The batch has more entries than the server takes; none was executed.
-    pub const BATCH_TOO_LARGE: i64 = -32010;
-    /// The replies of a batch are together larger than the server sends; this entry's was left out.
-    pub const BATCH_REPLY_TOO_LARGE: i64 = -32011;
-}
-
-/// An answer of the protocol's own: fixed text, so that nothing internal can leak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Parse,
-    InvalidRequest(&'static str),
-    MethodNotFound,
-    InvalidParams(&'static str),
-    Internal,
-    Cancelled,
-    DeadlinePassed,
-    ShuttingDown,
-    RequestTooLarge,
-    ReplyTooLarge,
-    BatchTooLarge,
-    BatchReplyTooLarge,
-}
-
-impl Refusal {
-    fn parts(self) -> (i64, &'static str, Option<&'static str>) {
-        match self {
-            Self::Parse => (code::PARSE_ERROR, "Parse error", None),
-            Self::InvalidRequest(reason) => {
-                (code::INVALID_REQUEST, "Invalid Request", Some(reason))
-            }
-            Self::MethodNotFound => (code::METHOD_NOT_FOUND, "Method not found", None),
-            Self::InvalidParams(reason) => (code::INVALID_PARAMS, "Invalid params", Some(reason)),
-            Self::Internal => (code::INTERNAL_ERROR, "Internal error", None),
-            Self::Cancelled => (code::CANCELLED, "Cancelled", None),
-            Self::DeadlinePassed => (code::DEADLINE_PASSED, "Deadline passed", None),
-            Self::ShuttingDown => (code::SHUTTING_DOWN, "Shutting down", None),
-            Self::RequestTooLarge => (code::REQUEST_TOO_LARGE, "Request too large", None),
-            Self::ReplyTooLarge => (code::REPLY_TOO_LARGE, "Reply too large", None),
-            Self::BatchTooLarge => (code::BATCH_TOO_LARGE, "Batch too large", None),
-            Self::BatchReplyTooLarge => {
-                (code::BATCH_REPLY_TOO_LARGE, "Batch reply too large", None)
-            }
-        }
-    }
-
-    /// Appends what stands between the id and the end of the response.
-    pub(crate) fn write_body(self, out: &mut Vec<u8>) {
-        let (code, message, data) = self.parts();
-        write_error(out, code, |out| id::write_string(out, message));
-        if let Some(data) = data {
-            out.extend_from_slice(DATA);
-            id::write_string(out, data);
-        }
-        out.extend_from_slice(b"}}");
-    }
-
-    /// Appends a whole response.
-    pub(crate) fn write(self, id: Id<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(HEAD);
-        id.write(out);
-        self.write_body(out);
-    }
-}
-
-/// Appends an error up to its message; `data`, if any, and `}}` follow.
-pub(crate) fn write_error(out: &mut Vec<u8>, code: i64, message: impl FnOnce(&mut Vec<u8>)) {
-    out.extend_from_slice(ERROR);
-    out.extend_from_slice(itoa::Buffer::new().format(code).as_bytes());
-    out.extend_from_slice(MESSAGE);
-    message(out);
-}
 
 /// A response as a caller reads it.
 #[derive(Debug, Clone, Copy)]
@@ -195,6 +89,7 @@ mod tests {
 
     use super::*;
     use crate::ErrorObject;
+    use crate::wire::refusal::Refusal;
     use crate::wire::reply::Reply;
     use crate::wire::returns::{returns, returns_result};
     use crate::wire::tape::Parser;
