@@ -14,16 +14,22 @@
 //! Values are compared, not text; the replies of a batch are a set. An error without `data` stands for the same error
 //! with any `data`, and one whose `data` ends with `…` for any that starts so.
 //!
-//! Every transcript runs twice: each of its paragraphs on a stream of its own, and the whole on one stream.
+//! Every transcript runs twice, each of its paragraphs on a stream of its own and the whole on one stream; and all run
+//! together, at once and shuffled.
 
 mod peer;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use peer::{Host, exchange};
+use peer::{Host, exchange, exchange_in_pieces};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use rpc_runtime::{Limits, rpc};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 macro_rules! transcripts {
     ($($name:ident)*) => {
@@ -32,15 +38,7 @@ macro_rules! transcripts {
             run(stringify!($name)).await;
         })*
 
-        #[test]
-        fn every_transcript_is_run() {
-            let known = [$(stringify!($name)),*];
-            for file in std::fs::read_dir(folder()).unwrap() {
-                let path = file.unwrap().path();
-                let name = path.file_stem().unwrap().to_str().unwrap();
-                assert!(known.contains(&name), "{name} has no test");
-            }
-        }
+        const TRANSCRIPTS: &[&str] = &[$(stringify!($name)),*];
     };
 }
 
@@ -80,6 +78,56 @@ transcripts! {
     timeout_and_meta
 }
 
+#[test]
+fn every_transcript_is_run() {
+    for file in std::fs::read_dir(folder()).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(TRANSCRIPTS.contains(&name), "{name} has no test");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_transcripts_at_once_on_one_connection() {
+    let host = Host::start(ExamplesServer::new(Desk), Limits::default());
+    let connection = host.connect().await;
+    let mut streams = JoinSet::new();
+    for name in TRANSCRIPTS.repeat(5) {
+        let connection = connection.clone();
+        streams.spawn(async move {
+            let exchanges = open(name);
+            let came = exchange(&connection, &sent(&exchanges)).await;
+            compare(&exchanges, came)
+                .unwrap_or_else(|difference| panic!("{name}.txt\n{difference}"));
+        });
+    }
+    streams.join_all().await;
+    drain(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_transcripts_shuffled_on_one_stream_in_pieces_of_any_size() {
+    let host = Host::start(ExamplesServer::new(Desk), Limits::default());
+    let connection = host.connect().await;
+    let all: Vec<_> = TRANSCRIPTS.iter().flat_map(|name| open(name)).collect();
+    let mut random = TestRunner::deterministic();
+    for _ in 0..5 {
+        let shuffled = Just(all.clone()).prop_shuffle();
+        let exchanges = shuffled.new_tree(&mut random).unwrap().current();
+        let sent = sent(&exchanges);
+        let mut rest = &sent[..];
+        let pieces = std::iter::from_fn(|| {
+            let size = (1..4000usize).new_tree(&mut random).unwrap().current();
+            let (piece, behind) = rest.split_at(size.min(rest.len()));
+            rest = behind;
+            (!piece.is_empty()).then_some(piece)
+        });
+        let came = exchange_in_pieces(&connection, pieces).await;
+        compare(&exchanges, came).unwrap_or_else(|difference| panic!("{difference}"));
+    }
+    drain(host).await;
+}
+
 /// What the transcripts call.
 #[rpc]
 trait Examples {
@@ -103,6 +151,7 @@ trait Examples {
     async fn late(&self, value: u32) -> u32;
     async fn never(&self);
     async fn panic(&self);
+    async fn unwritable(&self) -> BTreeMap<(u8, u8), u8>;
 }
 
 struct Desk;
@@ -166,39 +215,55 @@ impl Examples for Desk {
     async fn panic(&self) {
         panic!("on purpose")
     }
+
+    async fn unwritable(&self) -> BTreeMap<(u8, u8), u8> {
+        BTreeMap::from([((0, 0), 0)])
+    }
 }
 
 fn folder() -> String {
     format!("{}/transcripts", env!("CARGO_MANIFEST_DIR"))
 }
 
-async fn run(name: &str) {
+fn open(name: &str) -> Vec<Exchange> {
     let path = format!("{}/{name}.txt", folder());
-    let exchanges = read(&std::fs::read_to_string(path).unwrap());
+    read(&std::fs::read_to_string(path).unwrap())
+}
+
+fn sent(exchanges: &[Exchange]) -> Vec<u8> {
+    exchanges
+        .iter()
+        .flat_map(|exchange| exchange.sent.clone())
+        .collect()
+}
+
+async fn run(name: &str) {
+    let exchanges = open(name);
     let host = Host::start(ExamplesServer::new(Desk), Limits::default());
     let connection = host.connect().await;
     for part in exchanges.chunks(1).chain([&exchanges[..]]) {
-        let sent: Vec<u8> = part.iter().flat_map(|part| part.sent.clone()).collect();
-        let came = exchange(&connection, &sent).await;
+        let came = exchange(&connection, &sent(part)).await;
         if let Err(difference) = compare(part, came) {
-            panic!(
-                "{name}.txt, {} of {} exchanges on one stream\n{difference}",
-                part.len(),
-                exchanges.len()
-            );
+            let (some, all) = (part.len(), exchanges.len());
+            panic!("{name}.txt, {some} of {all} exchanges on one stream\n{difference}");
         }
     }
+    drain(host).await;
+}
+
+async fn drain(host: Host) {
     let drained = host.handle.shutdown(Duration::from_secs(10)).await;
-    assert!(drained, "{name}.txt leaves calls behind");
+    assert!(drained, "a call was left behind");
 }
 
 /// One paragraph of a transcript: messages that are sent, and the replies to them.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Exchange {
     sent: Vec<u8>,
     replies: Vec<Reply>,
 }
 
+#[derive(Debug, Clone)]
 struct Reply {
     value: Value,
     at_any_time: bool,

@@ -20,6 +20,8 @@ trait Stage {
     async fn late_blob(&self, size: usize) -> String;
     /// Waits until the test opens the door.
     async fn wait(&self, door: &str) -> String;
+    /// The same, and panics when it is dropped before its end.
+    async fn wait_badly(&self, door: &str);
     /// Waits for another to come.
     async fn meet(&self);
     async fn panic(&self);
@@ -73,6 +75,18 @@ impl Stage for Actor {
             .unwrap();
         std::mem::forget(guard);
         door.into()
+    }
+
+    async fn wait_badly(&self, door: &str) {
+        struct Panic;
+        impl Drop for Panic {
+            fn drop(&mut self) {
+                panic!("on purpose")
+            }
+        }
+        let panic = Panic;
+        self.wait(door).await;
+        std::mem::forget(panic);
     }
 
     async fn meet(&self) {
@@ -745,6 +759,26 @@ mod cancellation {
     }
 
     #[tokio::test]
+    async fn a_handler_that_panics_when_it_is_dropped_harms_no_other_stream() {
+        let limits = Limits {
+            calls_per_connection: 2,
+            ..Limits::default()
+        };
+        let mut play = Play::with(limits).await;
+        for batch in [false, true] {
+            for _ in 0..3 {
+                let mut stream = play.stream().await;
+                let bad = call(1, "wait_badly", ["door"]);
+                stream.send(if batch { json!([bad]) } else { bad }).await;
+                assert_eq!(play.event().await, Started("door".into()));
+                stream.send(cancel(1)).await;
+                assert_eq!(play.event().await, Dropped("door".into()));
+                play.lives().await;
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_call_whose_time_is_up_is_dropped_and_answered() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
@@ -958,6 +992,51 @@ mod limits {
             result(3, "x".repeat(100)),
         ]);
         assert_eq!(replies, [expected]);
+    }
+
+    /// Calls that end in every way there is, many at a time, give back what they held.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn after_a_storm_as_many_calls_run_as_before() {
+        let mut play = narrow(8).await;
+        let mut storm = JoinSet::new();
+        for round in 0..400 {
+            let connection = play.connection.clone();
+            storm.spawn(async move {
+                let mut stream = Stream::open(&connection).await;
+                let mut late = call("late", "wait", ["late"]);
+                late["timeout"] = json!(round % 7);
+                stream.send(call(round, "wait", ["storm"])).await;
+                stream
+                    .send(json!([
+                        call("entry", "wait", ["storm"]),
+                        call("blob", "blob", [9])
+                    ]))
+                    .await;
+                stream.send(late).await;
+                stream.send(notification("panic", json!([]))).await;
+                match round % 4 {
+                    0 => drop(stream.send.reset(CANCELLED)),
+                    1 => drop(stream.recv.stop(CANCELLED)),
+                    2 => stream.write("{\"half\":").await,
+                    _ => {
+                        stream
+                            .write([line(cancel(round)), line(cancel("entry"))].concat())
+                            .await
+                    }
+                }
+            });
+        }
+        soon(storm.join_all()).await;
+        let mut stream = play.stream().await;
+        for _ in 0..9 {
+            stream.send(call(1, "wait", ["after"])).await;
+        }
+        let mut after = 0;
+        while after < 8 {
+            after += u32::from(play.event().await == Started("after".into()));
+        }
+        settle(&play.connection).await;
+        assert!(play.events.try_recv().is_err());
     }
 }
 

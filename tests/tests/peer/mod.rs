@@ -58,10 +58,23 @@ impl Host {
 
 /// Sends `bytes` on a stream of its own, ends it, and reads to its end what comes back: one value a line.
 pub(crate) async fn exchange(connection: &quinn::Connection, bytes: &[u8]) -> Vec<Value> {
+    exchange_in_pieces(connection, [bytes]).await
+}
+
+pub(crate) async fn exchange_in_pieces(
+    connection: &quinn::Connection,
+    pieces: impl IntoIterator<Item = &[u8]>,
+) -> Vec<Value> {
     let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
-    soon(send.write_all(bytes)).await.unwrap();
-    send.finish().unwrap();
-    let replies = soon(recv.read_to_end(usize::MAX)).await.unwrap();
+    let write = async {
+        for piece in pieces {
+            send.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        send.finish().unwrap();
+    };
+    let (read, ()) = soon(async { tokio::join!(recv.read_to_end(usize::MAX), write) }).await;
+    let replies = read.unwrap();
     assert!(
         replies.is_empty() || replies.ends_with(b"\n"),
         "half a line"
