@@ -9,7 +9,7 @@ use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarI
 use rpc_runtime::{Limits, rpc};
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 #[rpc]
 trait Stage {
@@ -152,6 +152,13 @@ impl Play {
         send.finish().unwrap();
     }
 
+    /// A client that takes no more than 1,000 bytes of a stream before it reads them.
+    async fn connect_with_little_room(&self) -> Connection {
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(VarInt::from_u32(1000));
+        soon(self.host.dial("jsonrpc/1", transport)).await.unwrap()
+    }
+
     async fn event(&mut self) -> Event {
         soon(self.events.recv()).await.unwrap()
     }
@@ -284,6 +291,23 @@ async fn settle(connection: &Connection) {
             [result(1, Value::Null)]
         );
     }
+}
+
+#[tokio::test]
+async fn a_client_of_another_protocol_is_refused() {
+    const NO_APPLICATION_PROTOCOL: u8 = 120;
+    let play = Play::start().await;
+    for protocol in ["h3", "jsonrpc", "jsonrpc/2"] {
+        let dialling = play.host.dial(protocol, quinn::TransportConfig::default());
+        match soon(dialling).await {
+            Err(ConnectionError::ConnectionClosed(close)) => {
+                let expected = quinn::TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
+                assert_eq!(close.error_code, expected);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    play.lives().await;
 }
 
 mod framing {
@@ -523,9 +547,7 @@ mod concurrency {
     #[tokio::test]
     async fn replies_that_nobody_reads_stop_no_other_stream() {
         let play = Play::start().await;
-        let mut narrow = quinn::TransportConfig::default();
-        narrow.stream_receive_window(VarInt::from_u32(1000));
-        let connection = play.host.connect_with(narrow).await;
+        let connection = play.connect_with_little_room().await;
         let mut unread = Stream::open(&connection).await;
         for id in 0..50 {
             unread.send(call(id, "blob", [100_000])).await;
@@ -655,6 +677,46 @@ mod cancellation {
             assert_eq!(play.event().await, Dropped("door".into()));
             assert_eq!(stream.reply().await, error(id, -32001, "Cancelled"));
         }
+    }
+
+    #[tokio::test]
+    async fn from_a_unidirectional_stream_it_may_overtake_its_call() {
+        let mut play = Play::start().await;
+        play.send_one_way(line(cancel(7)) + &line(notification("note", ["read"])))
+            .await;
+        assert_eq!(play.event().await, Noted("read".into()));
+        let mut stream = play.stream().await;
+        for id in [7, 8] {
+            stream.send(call(id, "wait", ["door"])).await;
+        }
+        assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
+        play.open("door");
+        assert_eq!(stream.reply().await, result(8, "door"));
+        assert_eq!(play.event().await, Started("door".into()));
+        assert!(play.events.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_for_its_place_can_be_cancelled() {
+        let limits = Limits {
+            calls_per_connection: 1,
+            ..Limits::default()
+        };
+        let mut play = Play::with(limits).await;
+        let mut stream = play.stream().await;
+        for id in 1..=3 {
+            stream.send(call(id, "wait", [id.to_string()])).await;
+        }
+        assert_eq!(play.event().await, Started("1".into()));
+        settle(&play.connection).await;
+        play.send_one_way(line(cancel(2))).await;
+        settle(&play.connection).await;
+        play.open("1");
+        play.open("3");
+        assert_eq!(stream.reply().await, result(1, "1"));
+        assert_eq!(stream.reply().await, error(2, -32001, "Cancelled"));
+        assert_eq!(stream.reply().await, result(3, "3"));
+        assert_eq!(play.event().await, Started("3".into()));
     }
 
     #[tokio::test]
@@ -899,9 +961,7 @@ mod limits {
     #[tokio::test]
     async fn at_the_limit_replies_that_nobody_reads_stop_no_other_stream() {
         let play = narrow(4).await;
-        let mut narrow = quinn::TransportConfig::default();
-        narrow.stream_receive_window(VarInt::from_u32(1000));
-        let connection = play.host.connect_with(narrow).await;
+        let connection = play.connect_with_little_room().await;
         let mut unread = Stream::open(&connection).await;
         for id in 0..8 {
             let batch = [call(id, "wait", ["door"]), call(id, "blob", [300_000])];
@@ -918,9 +978,7 @@ mod limits {
     #[tokio::test]
     async fn calls_whose_replies_nobody_reads_are_not_started_for_ever() {
         let mut play = Play::start().await;
-        let mut narrow = quinn::TransportConfig::default();
-        narrow.stream_receive_window(VarInt::from_u32(1000));
-        let connection = play.host.connect_with(narrow).await;
+        let connection = play.connect_with_little_room().await;
         let mut unread = Stream::open(&connection).await;
         for id in 0..2000 {
             unread.send(call(id, "late_blob", [20_000])).await;
@@ -1049,18 +1107,8 @@ mod shutdown {
         let mut stream = play.stream().await;
         stream.send(call(1, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
+        let shutdown = shut_down(&play, &mut stream).await;
 
-        let handle = play.host.handle.clone();
-        let shutdown = tokio::spawn(async move { handle.shutdown(Duration::from_secs(20)).await });
-        // It has begun once a call is refused.
-        loop {
-            stream.send(call(2, "echo", [2])).await;
-            let reply = stream.reply().await;
-            if reply == error(2, -32003, "Shutting down") {
-                break;
-            }
-            assert_eq!(reply, result(2, 2));
-        }
         let new = exchange(&play.connection, line(call(3, "echo", [3])).as_bytes()).await;
         assert_eq!(new, [error(3, -32003, "Shutting down")]);
 
@@ -1077,14 +1125,7 @@ mod shutdown {
         let mut stream = play.stream().await;
         stream.send(call(1, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
-        let handle = play.host.handle.clone();
-        let shutdown = tokio::spawn(async move { handle.shutdown(Duration::from_secs(20)).await });
-        loop {
-            stream.send(call(2, "echo", [2])).await;
-            if stream.reply().await == error(2, -32003, "Shutting down") {
-                break;
-            }
-        }
+        let shutdown = shut_down(&play, &mut stream).await;
         stream
             .send(json!([call(3, "echo", [3]), call(4, "echo", [4])]))
             .await;
@@ -1099,6 +1140,37 @@ mod shutdown {
     }
 
     #[tokio::test]
+    async fn meanwhile_pings_are_answered_notifications_dropped_and_clients_refused() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        let shutdown = shut_down(&play, &mut stream).await;
+
+        stream.send(notification("note", ["late"])).await;
+        stream.send(call(2, "rpc.ping", json!([]))).await;
+        assert_eq!(stream.reply().await, result(2, Value::Null));
+        assert!(play.events.try_recv().is_err());
+        let newcomer = play
+            .host
+            .dial("jsonrpc/1", quinn::TransportConfig::default());
+        match soon(newcomer).await {
+            Err(ConnectionError::ConnectionClosed(close)) => {
+                assert_eq!(
+                    close.error_code,
+                    quinn::TransportErrorCode::CONNECTION_REFUSED
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        stream.send(cancel(1)).await;
+        assert_eq!(play.event().await, Dropped("door".into()));
+        assert_eq!(stream.reply().await, error(1, -32001, "Cancelled"));
+        stream.has_ended().await;
+        assert!(soon(shutdown).await.unwrap());
+    }
+
+    #[tokio::test]
     async fn what_does_not_end_in_time_is_cut_off() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
@@ -1107,6 +1179,22 @@ mod shutdown {
         assert!(!soon(play.host.handle.shutdown(Duration::from_millis(10))).await);
         assert_eq!(play.event().await, Dropped("door".into()));
         closed(&play.connection).await;
+    }
+
+    /// Begins to shut down; resolves once calls are refused.
+    async fn shut_down(play: &Play, stream: &mut Stream) -> JoinHandle<bool> {
+        let handle = play.host.handle.clone();
+        let shutdown = tokio::spawn(async move { handle.shutdown(Duration::from_secs(20)).await });
+        loop {
+            stream.send(call("probe", "echo", [1])).await;
+            match stream.reply().await {
+                reply if reply == result("probe", 1) => {}
+                reply => {
+                    assert_eq!(reply, error("probe", -32003, "Shutting down"));
+                    return shutdown;
+                }
+            }
+        }
     }
 
     async fn closed(connection: &Connection) {

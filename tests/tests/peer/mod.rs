@@ -31,13 +31,16 @@ impl Host {
     }
 
     pub(crate) async fn connect(&self) -> quinn::Connection {
-        self.connect_with(quinn::TransportConfig::default()).await
+        soon(self.dial("jsonrpc/1", quinn::TransportConfig::default()))
+            .await
+            .unwrap()
     }
 
-    pub(crate) async fn connect_with(
+    pub(crate) fn dial(
         &self,
+        protocol: &str,
         transport: quinn::TransportConfig,
-    ) -> quinn::Connection {
+    ) -> quinn::Connecting {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.certificate.der().to_vec().into()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -46,13 +49,14 @@ impl Host {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        tls.alpn_protocols = vec![b"jsonrpc/1".to_vec()];
+        tls.alpn_protocols = vec![protocol.into()];
         let crypto = QuicClientConfig::try_from(tls).unwrap();
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));
         let endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let connecting = endpoint.connect_with(config, self.address, "localhost");
-        soon(connecting.unwrap()).await.unwrap()
+        endpoint
+            .connect_with(config, self.address, "localhost")
+            .unwrap()
     }
 }
 
