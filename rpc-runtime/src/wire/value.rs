@@ -854,4 +854,15 @@ mod tests {
             prop_assert_eq!(decode::<(IgnoredAny, u8, IgnoredAny)>(&text).unwrap().1, 7);
         }
     }
+
+    #[test]
+    fn a_key_is_written_as_json_writes_a_number() {
+        for key in [
+            "+1", "01", "-01", "1.0", "1e0", " 1", "1 ", "", "-", "1", "-1", "0", "True",
+        ] {
+            agree_on_keys::<i64>(&json!({ key: 0 }));
+            agree_on_keys::<u8>(&json!({ key: 0 }));
+            agree_on_keys::<bool>(&json!({ key: 0 }));
+        }
+    }
 }
