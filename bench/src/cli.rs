@@ -1,0 +1,99 @@
+//! The command line.
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::contender::Contender;
+use crate::drive::{self, Plan, RuntimeKind};
+use crate::matrix::{Cell, Matrix};
+use crate::process::say;
+use crate::work::Workload;
+use crate::{serve, table};
+
+#[derive(Debug, Parser)]
+#[command(about = "Compares RPC frameworks side by side")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measures everything and prints the table.
+    Table(Extent),
+    /// Measures the most telling cells once, in about a minute, and prints their table.
+    Quick,
+    /// Serves until the standard input ends.
+    #[command(hide = true)]
+    Serve {
+        contender: Contender,
+        #[arg(long, default_value = "current")]
+        runtime: RuntimeKind,
+    },
+    /// Starts a server, keeps it busy, and prints one line of JSON.
+    #[command(hide = true)]
+    Drive(Plan),
+}
+
+/// How much to measure.
+#[derive(Debug, Args)]
+struct Extent {
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Of each run, without its warm-up.
+    #[arg(long, default_value_t = 0.3)]
+    seconds: f64,
+    /// Only these contenders.
+    #[arg(long, value_delimiter = ',')]
+    contenders: Vec<Contender>,
+    /// Only these workloads.
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<Workload>,
+}
+
+impl Extent {
+    fn matrix(&self) -> Matrix {
+        let mut matrix = Matrix {
+            cells: Cell::all(),
+            contenders: Contender::value_variants().to_vec(),
+            rounds: self.rounds,
+            seconds: self.seconds,
+        };
+        if !self.contenders.is_empty() {
+            matrix
+                .contenders
+                .retain(|contender| self.contenders.contains(contender));
+        }
+        if !self.workloads.is_empty() {
+            matrix
+                .cells
+                .retain(|cell| self.workloads.contains(&cell.workload));
+        }
+        matrix
+    }
+}
+
+fn quick() -> Matrix {
+    Matrix {
+        cells: Cell::few(),
+        contenders: Contender::value_variants().to_vec(),
+        rounds: 1,
+        seconds: 0.3,
+    }
+}
+
+pub(crate) fn main() -> Result<()> {
+    // Two providers are linked; all contenders that encrypt use the one that this framework uses.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match Cli::parse().command {
+        Command::Table(extent) => print_table(&extent.matrix()),
+        Command::Quick => print_table(&quick()),
+        Command::Serve { contender, runtime } => serve::main(contender, runtime),
+        Command::Drive(plan) => say(&drive::main(&plan)?),
+    }
+}
+
+fn print_table(matrix: &Matrix) -> Result<()> {
+    print!("{}", table::table(&matrix.run()?));
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! Compares RPC frameworks side by side. `README.md` says what is measured and how.
+
+use anyhow::Result;
+
+mod caller;
+mod cli;
+mod contender;
+mod drive;
+mod figures;
+mod matrix;
+mod process;
+mod serve;
+mod table;
+mod work;
+
+/// Runs the command line. `allocations` counts how often this process has allocated.
+pub fn main(allocations: fn() -> u64) -> Result<()> {
+    process::ALLOCATIONS.get_or_init(|| allocations);
+    cli::main()
+}

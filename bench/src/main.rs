@@ -1,0 +1,5 @@
+//! The timed program.
+
+fn main() -> anyhow::Result<()> {
+    bench::main(|| 0)
+}

@@ -1,0 +1,225 @@
+//! All runs: every contender in every cell, in turns.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::contender::Contender;
+use crate::drive::{Outcome, RuntimeKind};
+use crate::work::Workload;
+
+/// What is called, and how much of it at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) workload: Workload,
+    pub(crate) connections: usize,
+    pub(crate) in_flight: usize,
+}
+
+impl Cell {
+    pub(crate) const fn new(workload: Workload, connections: usize, in_flight: usize) -> Self {
+        Self {
+            workload,
+            connections,
+            in_flight,
+        }
+    }
+
+    /// Every cell but those that make no sense: one call on eight connections, and 512 calls of 64 KB or more, which no
+    /// contender has windows or queues for.
+    pub(crate) fn all() -> Vec<Self> {
+        use Workload::{Add, Batch, Record, Text};
+        let depths = |workload| match workload {
+            Add | Record => &[1, 8, 64, 512][..],
+            Batch | Text => &[1, 8, 64],
+        };
+        let mut cells = Vec::new();
+        for workload in [Add, Record, Batch, Text] {
+            for connections in [1, 8] {
+                let depths = depths(workload)
+                    .iter()
+                    .filter(|depth| **depth >= connections);
+                cells.extend(depths.map(|in_flight| Self::new(workload, connections, *in_flight)));
+            }
+        }
+        cells
+    }
+
+    /// What shows most in a minute.
+    pub(crate) fn few() -> Vec<Self> {
+        vec![
+            Self::new(Workload::Add, 1, 64),
+            Self::new(Workload::Record, 1, 64),
+            Self::new(Workload::Batch, 1, 8),
+            Self::new(Workload::Text, 1, 8),
+        ]
+    }
+}
+
+/// How much to run.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) contenders: Vec<Contender>,
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+}
+
+/// One run, or one count of allocations.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) round: usize,
+    pub(crate) cell: Cell,
+    pub(crate) contender: Contender,
+    pub(crate) runtime: RuntimeKind,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Runs {
+    pub(crate) timed: Vec<Run>,
+    pub(crate) counted: Vec<Run>,
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+}
+
+/// A run during which others took more of the machine than this is repeated.
+const NOISY: f64 = 0.10;
+
+/// How often at most.
+const REPEATED: usize = 2;
+
+/// How long to call before measuring.
+const WARM_UP: f64 = 0.1;
+
+/// How long to count allocations.
+const COUNTING: f64 = 0.1;
+
+impl Matrix {
+    pub(crate) fn run(&self) -> Result<Runs> {
+        let began = Instant::now();
+        let timing = std::env::current_exe()?;
+        let counting = build_counting(&timing)?;
+        let mut runs = Runs {
+            rounds: self.rounds,
+            seconds: self.seconds,
+            ..Runs::default()
+        };
+        for round in 0..self.rounds {
+            for cell in &self.cells {
+                let title = format!("round {} of {}", round + 1, self.rounds);
+                progress(began, &title, cell);
+                for contender in self.turns(round, cell) {
+                    for runtime in RuntimeKind::ALL {
+                        runs.timed.extend(quiet(|| {
+                            run(&timing, round, *cell, contender, runtime, self.seconds)
+                        }));
+                    }
+                }
+            }
+        }
+        for cell in &self.cells {
+            progress(began, "allocations", cell);
+            for contender in self.turns(0, cell) {
+                let runtime = RuntimeKind::Current;
+                runs.counted.extend(report_failure(run(
+                    &counting, 0, *cell, contender, runtime, COUNTING,
+                )));
+            }
+        }
+        eprintln!();
+        Ok(runs)
+    }
+
+    /// Who takes part, another one first in each round.
+    fn turns(&self, round: usize, cell: &Cell) -> Vec<Contender> {
+        let takes_part = |contender: &Contender| contender.offers(cell.workload);
+        let mut turns: Vec<_> = self.contenders.iter().copied().filter(takes_part).collect();
+        let first = round % turns.len().max(1);
+        turns.rotate_left(first);
+        turns
+    }
+}
+
+fn progress(began: Instant, what: &str, cell: &Cell) {
+    let seconds = began.elapsed().as_secs();
+    eprint!(
+        "\r\x1b[K{:02}:{:02} {what}: {} × {} over {}",
+        seconds / 60,
+        seconds % 60,
+        cell.workload.name(),
+        cell.in_flight,
+        cell.connections
+    );
+}
+
+/// The quietest of a few tries; the first if it was quiet.
+fn quiet(run: impl Fn() -> Result<Run>) -> Option<Run> {
+    let mut best: Option<Run> = None;
+    for _ in 0..=REPEATED {
+        let others = |run: &Run| run.outcome.others;
+        best = best
+            .into_iter()
+            .chain(report_failure(run()))
+            .min_by(|a, b| others(a).total_cmp(&others(b)));
+        if best.as_ref().is_some_and(|run| others(run) <= NOISY) {
+            break;
+        }
+    }
+    best
+}
+
+/// A failed run leaves a gap in the table and does not end the report.
+fn report_failure(run: Result<Run>) -> Option<Run> {
+    run.inspect_err(|error| eprintln!("\n{error:#}")).ok()
+}
+
+fn run(
+    program: &Path,
+    round: usize,
+    cell: Cell,
+    contender: Contender,
+    runtime: RuntimeKind,
+    seconds: f64,
+) -> Result<Run> {
+    let output = Command::new(program)
+        .args(["drive", contender.name(), cell.workload.name()])
+        .args(["--in-flight", &cell.in_flight.to_string()])
+        .args(["--connections", &cell.connections.to_string()])
+        .args(["--runtime", runtime.name()])
+        .args(["--seconds", &seconds.to_string()])
+        .args(["--warm-up", &WARM_UP.to_string()])
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{} failed at {cell:?}, {runtime:?}",
+        contender.name()
+    );
+    Ok(Run {
+        round,
+        cell,
+        contender,
+        runtime,
+        outcome: serde_json::from_slice(&output.stdout)?,
+    })
+}
+
+/// The program that counts stands beside the one that times. `cargo run` builds only the latter.
+fn build_counting(timing: &Path) -> Result<PathBuf> {
+    let counting = timing.with_file_name("bench-counting");
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let status = Command::new(cargo)
+            .args(["build", "--quiet", "--release", "--bin", "bench-counting"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()?;
+        ensure!(status.success(), "cannot build bench-counting");
+    }
+    counting
+        .exists()
+        .then_some(counting)
+        .context("there is no bench-counting; `cargo build --release` makes it")
+}

@@ -1,0 +1,79 @@
+//! What a process says of itself: where it listens, and what it has used so far.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::time::{ClockId, clock_gettime};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Where a server listens, and the certificate to trust, as PEM.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: Option<String>,
+}
+
+/// CPU time, user and system, and allocations of a process since it began.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Used {
+    pub(crate) cpu: Duration,
+    pub(crate) allocations: u64,
+}
+
+/// How this program counts its allocations.
+pub(crate) static ALLOCATIONS: OnceLock<fn() -> u64> = OnceLock::new();
+
+impl Used {
+    pub(crate) fn so_far() -> Self {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        Self {
+            cpu: Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32),
+            allocations: ALLOCATIONS.get().map_or(0, |count| count()),
+        }
+    }
+}
+
+/// CPU time of the whole machine since it began, all cores together. The kernel counts it in ticks of 10 ms.
+pub(crate) fn machine_busy() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let total = stat.lines().next().context("an empty /proc/stat")?;
+    let ticks: Vec<u64> = total
+        .split_whitespace()
+        .skip(1)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    // user nice system (idle iowait) irq softirq steal; guests are in user already.
+    let busy: u64 = ticks
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(field, _)| !matches!(field, 3 | 4))
+        .map(|(_, ticks)| ticks)
+        .sum();
+    Ok(Duration::from_millis(10 * busy))
+}
+
+/// Tells the process that started this one where the server listens.
+pub(crate) fn announce(address: SocketAddr, certificate: Option<String>) -> anyhow::Result<()> {
+    say(&Hello {
+        address,
+        certificate,
+    })
+}
+
+pub(crate) fn say(message: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, message)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+pub(crate) fn hear<T: DeserializeOwned>(from: &mut impl io::BufRead) -> anyhow::Result<T> {
+    let mut line = String::new();
+    from.read_line(&mut line)?;
+    serde_json::from_str(&line).with_context(|| format!("not what was expected: {line:?}"))
+}

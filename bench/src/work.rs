@@ -1,0 +1,155 @@
+//! What is called: four methods, and the data for them. It is the same for all, and the same in every run.
+
+use std::sync::LazyLock;
+
+use anyhow::ensure;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What one run calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Workload {
+    /// Two numbers, and their sum.
+    Add,
+    /// An order of 1.2 KB, echoed.
+    Record,
+    /// 64 KB of orders, and how many pieces were ordered.
+    Batch,
+    /// 100 KB of text, and its length.
+    Text,
+}
+
+impl Workload {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Record => "record",
+            Self::Batch => "batch",
+            Self::Text => "text",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) id: u64,
+    pub(crate) customer: String,
+    pub(crate) email: String,
+    pub(crate) created: String,
+    pub(crate) currency: String,
+    pub(crate) note: String,
+    pub(crate) total: f64,
+    pub(crate) lines: Vec<Line>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) sku: String,
+    pub(crate) title: String,
+    pub(crate) quantity: u32,
+    pub(crate) price: f64,
+    pub(crate) discount: f64,
+}
+
+/// The arguments, made once.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) order: Order,
+    pub(crate) orders: Vec<Order>,
+    pub(crate) pieces: u64,
+    pub(crate) text: String,
+}
+
+pub(crate) static WORK: LazyLock<Work> = LazyLock::new(|| {
+    let orders: Vec<Order> = (0..54).map(order).collect();
+    Work {
+        order: order(7),
+        pieces: orders.iter().map(Order::pieces).sum(),
+        orders,
+        text: text(100 << 10),
+    }
+});
+
+impl Order {
+    pub(crate) fn pieces(&self) -> u64 {
+        self.lines.iter().map(|line| u64::from(line.quantity)).sum()
+    }
+}
+
+/// The check that every contender's answers pass.
+pub(crate) fn check(right: bool) -> anyhow::Result<()> {
+    ensure!(right, "a wrong answer");
+    Ok(())
+}
+
+fn order(number: u64) -> Order {
+    const TITLES: [&str; 8] = [
+        "Ballpoint pen, blue",
+        "Notebook A5, ruled, 96 pages",
+        "Desk lamp, warm white",
+        "USB-C cable, 2 m",
+        "Paper clips, box of 500",
+        "Whiteboard marker set",
+        "Office chair mat",
+        "Stapler, steel",
+    ];
+    let lines = (0u64..).zip(TITLES).map(|(position, title)| Line {
+        sku: format!(
+            "{:02}-{:04}-{:03}",
+            position + 10,
+            (number * 37 + position * 101) % 10_000,
+            number % 1000
+        ),
+        title: title.to_owned(),
+        quantity: (1 + (number + position) % 9) as u32,
+        price: (199 + (number * 131 + position * 977) % 9_000) as f64 / 100.0,
+        discount: position as f64 / 40.0,
+    });
+    let lines: Vec<Line> = lines.collect();
+    let total = lines
+        .iter()
+        .map(|line| f64::from(line.quantity) * line.price * (1.0 - line.discount))
+        .sum();
+    Order {
+        id: 4_200_000 + number,
+        customer: "Margarete Hollerith-Lovelace".to_owned(),
+        email: "margarete.hollerith@example.org".to_owned(),
+        created: format!("2026-03-{:02}T08:{:02}:17.250Z", 1 + number % 28, number % 60),
+        currency: "EUR".to_owned(),
+        note: "Ring twice.\nLeave it \"at the back door\",\tnot in the yard; the dog is friendly, the goat isn't.".to_owned(),
+        total,
+        lines,
+    }
+}
+
+/// Prose in lines of eighty characters: one escape in each.
+fn text(bytes: usize) -> String {
+    const LINE: &str =
+        "It was a bright cold day in April, and all the clocks agreed with one another.\n";
+    LINE.chars().cycle().take(bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_has_the_sizes_that_the_tables_say() {
+        let bytes = |value: &dyn erased::Json| value.json().len();
+        assert_eq!(bytes(&WORK.order) / 100, 12);
+        assert_eq!(bytes(&WORK.orders) >> 10, 64);
+        assert_eq!(WORK.text.len(), 100 << 10);
+    }
+
+    mod erased {
+        pub(super) trait Json {
+            fn json(&self) -> Vec<u8>;
+        }
+        impl<T: serde::Serialize> Json for T {
+            fn json(&self) -> Vec<u8> {
+                serde_json::to_vec(self).expect("JSON")
+            }
+        }
+    }
+}
