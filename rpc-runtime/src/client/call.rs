@@ -289,7 +289,7 @@ pub(super) fn with_parser<R>(read: impl FnOnce(&mut Parser) -> R) -> R {
     PARSER.with(|parser| match parser.try_borrow_mut() {
         Ok(mut parser) => {
             let result = read(&mut parser);
-            if parser.retained() > crate::limits::RETAINED {
+            if parser.is_large() {
                 *parser = Parser::new(REPLY_DEPTH);
             }
             result

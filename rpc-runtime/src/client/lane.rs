@@ -13,7 +13,7 @@ use crate::limits::BUFFER;
 use crate::transport::outbox::Outbox;
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
 use crate::wire::frame::{Cut, Framer};
-use crate::wire::id::{Id, write_unsigned};
+use crate::wire::id::Id;
 use crate::wire::refusal::HEAD;
 use crate::wire::response::{Response, leading_id};
 use crate::wire::tape::Parser;
@@ -26,6 +26,9 @@ const BACKLOG: usize = 256 << 10;
 const LANE_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
 const GENERATION_BITS: u32 = 26;
+
+/// The start of a cancellation.
+const CANCEL: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.cancel","params":"#;
 
 /// The lane of calls on streams of their own.
 const ALONE: u64 = (1 << LANE_BITS) - 1;
@@ -303,11 +306,30 @@ impl Lane {
             && alive
     }
 
-    /// Tells the server that a call is no longer wanted.
+    /// Tells the server that a call, whose request left on the same stream, is no longer wanted.
     pub(super) fn queue_cancel(&self, id: CallId) {
-        let mut message = br#"{"jsonrpc":"2.0","method":"rpc.cancel","params":["#.to_vec();
-        write_unsigned(&mut message, id.0);
-        let writer = self.state().queue(&[&message, b"]}\n"]);
+        self.queue_cancellation(&[
+            CANCEL,
+            br#"["#,
+            itoa::Buffer::new().format(id.0).as_bytes(),
+            b"]}\n",
+        ]);
+    }
+
+    /// The same on another stream: it may come before the request.
+    pub(super) fn queue_early_cancel(&self, id: CallId) {
+        let end = br#","early":true}}"#;
+        self.queue_cancellation(&[
+            CANCEL,
+            br#"{"id":"#,
+            itoa::Buffer::new().format(id.0).as_bytes(),
+            end,
+            b"\n",
+        ]);
+    }
+
+    fn queue_cancellation(&self, pieces: &[&[u8]]) {
+        let writer = self.state().queue(pieces);
         writer.into_iter().for_each(Waker::wake);
     }
 

@@ -28,7 +28,7 @@ pub use self::connect::{ClientBuilder, ConnectError};
 pub use self::error::{CallError, Fate};
 use self::lane::{CallId, Lane};
 pub use self::request::Method;
-use crate::limits::{BUFFER, RETAINED};
+use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::service::Service;
 use crate::transport::{Connection, ConnectionLost, StreamLost, close, memory};
 use crate::wire::error::ErrorObject;
@@ -112,7 +112,11 @@ impl Client {
     /// Outside a tokio runtime.
     pub fn local<S: Service>(service: S) -> Self {
         let (here, there) = memory::pair();
-        tokio::spawn(crate::server::serve_locally(service, there));
+        tokio::spawn(crate::server::serve_locally(
+            service,
+            Limits::default(),
+            there,
+        ));
         Self::over(Connection::Memory(here), Options::default())
     }
 
@@ -238,7 +242,7 @@ impl Shared {
         if lane.forget(id) {
             // Behind its request it cannot come too early; on a stream of its own nothing can hold it up.
             lane.queue_cancel(id);
-            self.control.queue_cancel(id);
+            self.control.queue_early_cancel(id);
         }
     }
 

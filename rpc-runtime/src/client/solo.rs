@@ -44,8 +44,9 @@ pub(super) async fn ask(
                 Some(Cut::Message) => return Ok(()),
                 Some(Cut::TooLarge) => return Err(NoAnswer::TooLarge),
                 Some(Cut::Partial) => {
+                    // A server that ends a stream has answered what it executed.
                     let reason = "the stream ended without an answer".to_owned();
-                    return Err(maybe(ConnectionLost::Transport(reason)));
+                    return Err(lost(Fate::NotExecuted)(ConnectionLost::Transport(reason)));
                 }
             }
         }

@@ -65,9 +65,9 @@ pub(super) fn admit<'t, 'de, R: Router>(
     }
     match request.method {
         "rpc.ping" => reply.settle(),
-        "rpc.cancel" => match request.cancelled_id() {
-            Some(id) => {
-                connection.cancel(lane, id);
+        "rpc.cancel" => match request.cancellation() {
+            Some(cancellation) => {
+                connection.cancel(lane, cancellation);
                 reply.settle();
             }
             None => reply.refuse(Refusal::InvalidParams(

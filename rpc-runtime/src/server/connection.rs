@@ -15,6 +15,7 @@ use crate::service::Router;
 use crate::transport::SendStream;
 use crate::wire::id::Id;
 use crate::wire::reply::Reply;
+use crate::wire::request::Cancellation;
 
 /// How many workers' buffers a connection keeps for its next streams.
 const SPARE: usize = 4;
@@ -117,18 +118,23 @@ impl<R: Router> Connection<R> {
     }
 
     /// Cancels a call: of the same stream, or, from a stream without a way back, of any.
-    pub(super) fn cancel(&self, lane: &Lane, id: Id<'_>) {
+    pub(super) fn cancel(&self, lane: &Lane, Cancellation { id, early }: Cancellation<'_>) {
         if lane.has_way_back() {
             lane.calls.cancel(id);
-            self.early.forget(id);
-        } else if !self.lanes().iter().any(|lane| lane.calls.cancel(id)) {
+            return self.early.forget(id);
+        }
+        let mut found = false;
+        for lane in self.lanes().iter() {
+            found |= lane.calls.cancel(id);
+        }
+        if early && !found {
             self.early.remember(id);
         }
     }
 
     /// Whether a call was cancelled before it was read.
     pub(super) fn was_cancelled(&self, id: Option<Id<'_>>) -> bool {
-        id.is_some_and(|id| self.early.forget(id))
+        id.is_some_and(|id| self.early.take(id))
     }
 
     pub(super) fn try_permit(&self) -> Option<Permit> {

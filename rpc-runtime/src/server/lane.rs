@@ -14,11 +14,14 @@ use tokio::sync::Notify;
 
 use super::calls::Calls;
 use crate::transport::outbox::Outbox;
-use crate::transport::{RecvStream, SendStream, Stopped, close};
+use crate::transport::{RecvStream, SendStream, Stopped, StreamLost, close};
 use crate::wire::frame::Framer;
 
 /// How many bytes of replies may wait before the workers wait too.
 const BACKLOG: usize = 256 << 10;
+
+/// How much is written at once.
+const PIECE: usize = 64 << 10;
 
 /// How long a client may leave replies unread before its stream is given up.
 const STALL: Duration = Duration::from_secs(20);
@@ -149,12 +152,12 @@ impl Lane {
     /// Writes what is queued, unless somebody is at it; waits while too much is.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
-            let written = tokio::time::timeout(STALL, send.write_chunk(chunk)).await;
+            let written = write(&mut send, chunk).await;
             let mut state = self.state();
             state.flushing = false;
             match written {
-                Ok(Ok(())) => state.send = Some(send),
-                Ok(Err(_)) | Err(_) => self.abandon(&mut state),
+                Ok(()) => state.send = Some(send),
+                Err(_) => self.abandon(&mut state),
             }
             drop(state);
             self.drained.notify_waiters();
@@ -254,6 +257,18 @@ impl Lane {
     pub(super) fn is_quiet(&self) -> bool {
         self.state().busy <= 1
     }
+}
+
+/// Writes piece by piece, so that what counts as a stall is that nothing moves, not that much has to.
+async fn write(send: &mut SendStream, mut chunk: Bytes) -> Result<(), StreamLost> {
+    while !chunk.is_empty() {
+        let piece = chunk.split_to(chunk.len().min(PIECE));
+        match tokio::time::timeout(STALL, send.write_chunk(piece)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(StreamLost::Stopped(close::CANCELLED.into())),
+        }
+    }
+    Ok(())
 }
 
 impl State {

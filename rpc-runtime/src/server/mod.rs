@@ -12,6 +12,8 @@ mod calls;
 mod connection;
 mod lane;
 mod scratch;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::HashMap;
@@ -263,11 +265,12 @@ impl<R> Shared<R> {
 /// Serves one end of a connection in memory.
 pub(crate) async fn serve_locally<S: Service>(
     service: S,
+    limits: Limits,
     connection: transport::memory::Connection,
 ) {
     // Nobody shuts down what has no address: the sender stays until the connection ends.
     let draining = watch::Sender::new(false);
-    let shared = Shared::new(((), service), Limits::default(), draining.subscribe());
+    let shared = Shared::new(((), service), limits, draining.subscribe());
     accept::serve(Arc::new(shared), transport::Connection::Memory(connection)).await;
 }
 

@@ -36,7 +36,7 @@ impl Scratch {
         if self.message.capacity() > RETAINED {
             self.message = Vec::new();
         }
-        if self.parser.retained() > RETAINED {
+        if self.parser.is_large() {
             self.parser = Parser::new(self.depth);
         }
         self.reply.shrink(RETAINED);

@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
+use tokio::time::{Instant, sleep_until};
+
 use super::admit::admit;
 use super::answer::answer;
 use super::batch;
@@ -140,22 +142,28 @@ impl<R: Router> Worker<R> {
         match Message::read(document.root()) {
             Message::Single(value) => {
                 if let Some(call) = admit(connection, lane, value, reply) {
-                    if obtain(connection, lane, turn, permit).await {
-                        let work = answer(&**connection, lane, call, context, reply);
-                        hand_on_if_pending(work, connection, lane, turn).await;
-                    } else {
-                        reply.refuse(Refusal::ShuttingDown);
+                    match obtain(connection, lane, turn, permit, call.deadline).await {
+                        Ok(()) => {
+                            let work = answer(&**connection, lane, call, context, reply);
+                            hand_on_if_pending(work, connection, lane, turn).await;
+                        }
+                        Err(refusal) => reply.refuse(refusal),
                     }
                 }
                 lane.push(reply.bytes());
             }
             Message::Batch(entries) => {
                 // One that comes during the shutdown needs no permit: none of its entries will run.
-                if connection.is_draining() || obtain(connection, lane, turn, permit).await {
-                    let work = batch::serve(connection, lane, entries, batch);
-                    hand_on_if_pending(work, connection, lane, turn).await;
-                } else {
-                    batch.refuse(Refusal::ShuttingDown);
+                let permitted = match connection.is_draining() {
+                    true => Ok(()),
+                    false => obtain(connection, lane, turn, permit, None).await,
+                };
+                match permitted {
+                    Ok(()) => {
+                        let work = batch::serve(connection, lane, entries, batch);
+                        hand_on_if_pending(work, connection, lane, turn).await;
+                    }
+                    Err(refusal) => batch.refuse(refusal),
                 }
                 lane.push(batch.reply());
             }
@@ -175,34 +183,53 @@ impl Drop for KillOnPanic {
     }
 }
 
-/// Sees to it that there is a permit; `false` if the connection takes no more calls. While it waits it sends what is
-/// queued, and notices when the other side gives up the stream.
+/// Sees to it that there is a permit, or says what to answer instead. While it waits it sends what is queued, and
+/// notices when the other side gives up the stream.
 async fn obtain<R: Router>(
     connection: &Connection<R>,
     lane: &Lane,
     turn: &mut Option<Reader>,
     permit: &mut Option<Permit>,
-) -> bool {
+    deadline: Option<Instant>,
+) -> Result<(), Refusal> {
     if permit.is_none() {
         *permit = connection.try_permit();
     }
     if permit.is_none()
         && let Some(reader) = turn
     {
-        let waiting = async {
-            lane.flush().await;
-            connection.wait_for_permit().await
-        };
-        *permit = tokio::select! {
-            permit = waiting => permit,
-            () = lane.stopped() => None,
-            () = reader.recv.was_reset() => None,
-        };
-        if permit.is_none() && !connection.is_draining() {
-            lane.kill();
+        let mut gone = pin!(async {
+            tokio::select! {
+                () = lane.stopped() => {}
+                () = reader.recv.was_reset() => {}
+            }
+        });
+        // A write is not to be dropped half-way, unless the stream is.
+        tokio::select! {
+            () = lane.flush() => {}
+            () = &mut gone => {
+                lane.kill();
+                return Err(Refusal::Cancelled);
+            }
+        }
+        tokio::select! {
+            obtained = connection.wait_for_permit() => *permit = obtained,
+            () = late(deadline) => return Err(Refusal::DeadlinePassed),
+            () = gone => lane.kill(),
         }
     }
-    permit.is_some()
+    if permit.is_some() {
+        Ok(())
+    } else {
+        Err(Refusal::ShuttingDown)
+    }
+}
+
+async fn late(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Runs `work`; if it is not done at once, the reading half goes to another worker.

@@ -71,7 +71,9 @@ impl Framer {
         if std::mem::take(&mut self.skipping) {
             return Some(Cut::TooLarge);
         }
-        let blank = message.iter().all(u8::is_ascii_whitespace);
+        let blank = message
+            .iter()
+            .all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
         (!blank).then_some(Cut::Message)
     }
 }

@@ -71,17 +71,31 @@ impl<'t, 'de> Request<'t, 'de> {
 }
 
 impl<'de> Request<'_, 'de> {
-    /// The id that `rpc.cancel` names, by position or as `id`.
-    pub(crate) fn cancelled_id(&self) -> Option<Id<'de>> {
+    /// What `rpc.cancel` names, by position or by name.
+    pub(crate) fn cancellation(&self) -> Option<Cancellation<'de>> {
         let params = self.params?;
-        let by_position = params.elements().and_then(|mut elements| elements.next());
-        let by_name = || {
-            params
-                .members()?
-                .find_map(|(name, value)| (name == "id").then_some(value))
-        };
-        Id::read(by_position.or_else(by_name)?)
+        if let Some(mut elements) = params.elements() {
+            let id = Id::read(elements.next()?)?;
+            return Some(Cancellation { id, early: false });
+        }
+        let (mut id, mut early) = (None, false);
+        for (name, value) in params.members()? {
+            match name {
+                "id" => id = Id::read(value),
+                "early" => early = value.is_true(),
+                _ => {}
+            }
+        }
+        Some(Cancellation { id: id?, early })
     }
+}
+
+/// What is to be cancelled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cancellation<'de> {
+    pub(crate) id: Id<'de>,
+    /// Whether to remember it if the call has not been read yet.
+    pub(crate) early: bool,
 }
 
 #[derive(Default)]
@@ -179,7 +193,7 @@ mod tests {
             return;
         };
         let request = |value| match Request::read(value) {
-            Ok(request) => drop(request.cancelled_id()),
+            Ok(request) => drop(request.cancellation()),
             Err(invalid) => invalid.refusal.write(invalid.id, &mut Vec::new()),
         };
         match Message::read(document.root()) {

@@ -3,11 +3,17 @@
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
 use super::value::Value;
+use crate::limits::RETAINED;
+
+/// Bytes that a tape may keep: those of dense messages have several times the bytes of the message.
+const TAPE_RETAINED: usize = RETAINED.saturating_mul(4);
 
 /// simd-json's working memory, used again for every message of a worker.
 pub(crate) struct Parser {
     buffers: Buffers,
     tape: Tape<'static>,
+    /// The longest message so far: simd-json's other buffers grow with it and cannot be asked.
+    longest: usize,
 }
 
 /// The message is not JSON, or is nested too deeply.
@@ -21,6 +27,7 @@ impl Parser {
         Self {
             buffers: Buffers::with_max_depth(256, depth),
             tape: Tape(Vec::new()),
+            longest: 0,
         }
     }
 
@@ -30,6 +37,7 @@ impl Parser {
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, NotJson> {
         let len = message.len();
+        self.longest = self.longest.max(len);
         message.resize(len.saturating_add(INPUT_PADDING), b' ');
         let mut document = Document {
             tape: std::mem::replace(&mut self.tape, Tape(Vec::new())),
@@ -40,14 +48,14 @@ impl Parser {
         Ok(document)
     }
 
-    /// About how many bytes are held from one message to the next.
-    pub(crate) fn retained(&self) -> usize {
-        let node = size_of::<simd_json::Node<'_>>();
-        // The structural indexes grow with the tape and have no size to ask for.
-        self.tape
+    /// Whether it has grown past what is kept from one message to the next.
+    pub(crate) fn is_large(&self) -> bool {
+        let tape = self
+            .tape
             .0
             .capacity()
-            .saturating_mul(node.saturating_add(size_of::<u32>()))
+            .saturating_mul(size_of::<simd_json::Node<'_>>());
+        self.longest > RETAINED || tape > TAPE_RETAINED
     }
 }
 

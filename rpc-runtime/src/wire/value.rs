@@ -48,6 +48,10 @@ impl<'t, 'de> Value<'t, 'de> {
         }
     }
 
+    pub(crate) fn is_true(self) -> bool {
+        matches!(self.node(), Node::Static(StaticNode::Bool(true)))
+    }
+
     pub(crate) fn is_null(self) -> bool {
         matches!(self.node(), Node::Static(StaticNode::Null))
     }

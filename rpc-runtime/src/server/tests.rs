@@ -1,0 +1,148 @@
+//! What the server allocates and keeps, message by message, without a client of ours at the other end.
+
+use bytes::Bytes;
+use tokio::runtime::Runtime;
+
+use crate::transport::memory::{self, Connection, RecvStream, SendStream};
+use crate::{Limits, rpc};
+
+#[rpc(crate = crate)]
+trait Desk {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    async fn length(&self, text: &str) -> usize;
+}
+
+struct Plain;
+
+impl Desk for Plain {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    async fn length(&self, text: &str) -> usize {
+        text.len()
+    }
+}
+
+/// A stream to a server in memory, on the same thread.
+struct Line {
+    runtime: Runtime,
+    send: SendStream,
+    recv: RecvStream,
+    _connection: Connection,
+}
+
+impl Line {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (here, there) = memory::pair();
+        let serving = super::serve_locally(DeskServer::new(Plain), Limits::default(), there);
+        runtime.spawn(serving);
+        let (send, recv) = here.open_bi().unwrap();
+        Self {
+            runtime,
+            send,
+            recv,
+            _connection: here,
+        }
+    }
+
+    /// Sends one message and returns the line that answers it.
+    fn ask(&mut self, message: &Bytes) -> Bytes {
+        let Self {
+            runtime,
+            send,
+            recv,
+            ..
+        } = self;
+        runtime.block_on(async {
+            send.write_chunk(message.clone()).await.unwrap();
+            recv.read_chunk().await.unwrap().unwrap()
+        })
+    }
+
+    /// How often the server allocates to answer `message`, once it is warm.
+    fn allocations(&mut self, message: &Bytes) -> u64 {
+        for _ in 0..50 {
+            self.ask(message);
+        }
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..50 {
+                self.ask(message);
+            }
+        });
+        counted.count_total
+    }
+}
+
+fn line(message: impl Into<String>) -> Bytes {
+    Bytes::from(message.into() + "\n")
+}
+
+/// A batch of `length` calls.
+fn batch(length: usize) -> Bytes {
+    let entry = r#"{"jsonrpc":"2.0","id":"a","method":"add","params":{"b":1,"a":2}}"#;
+    line(format!("[{}]", vec![entry; length].join(",")))
+}
+
+#[test]
+fn entries_of_a_batch_are_free() {
+    let mut server = Line::new();
+    assert_eq!(server.allocations(&batch(1)), 0);
+    assert_eq!(server.allocations(&batch(100)), 0);
+}
+
+#[test]
+fn messages_that_are_none_leave_the_next_ones_free() {
+    let call = line(r#"{"jsonrpc":"2.0","id":1,"method":"length","params":["a\tb"]}"#);
+    let broken = [
+        line(r#"{"jsonrpc":"2.0","id":1,"method":"length","params":["a\"#),
+        line("[[[[[[[["),
+        line("[".repeat(2000)),
+        line(r#"{"jsonrpc":"1.0","id":1}"#),
+        line("\u{1f980}"),
+        line("[1,2,3]"),
+        line("7"),
+    ];
+    let mut server = Line::new();
+    for _ in 0..3 {
+        broken.iter().for_each(|message| drop(server.ask(message)));
+    }
+    assert_eq!(server.allocations(&call), 0);
+    for message in &broken {
+        assert_eq!(server.allocations(message), 0, "{message:?}");
+        assert_eq!(server.allocations(&call), 0, "after {message:?}");
+    }
+}
+
+#[test]
+fn a_huge_message_leaves_nothing_behind() {
+    let mut server = Line::new();
+    let small = line(r#"{"jsonrpc":"2.0","id":1,"method":"length","params":["a"]}"#);
+    let text = line(format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"length","params":["{}"]}}"#,
+        "x".repeat(1_000_000)
+    ));
+    let nodes = line(format!("[{}1]", "1,".repeat(500_000)));
+    let open = line("[".repeat(1_000_000));
+    server.allocations(&small);
+    let kept = allocation_counter::measure(|| {
+        for message in [&text, &nodes, &open, &text] {
+            server.ask(message);
+            server.ask(&small);
+        }
+    });
+    assert!(
+        kept.bytes_max > 1_000_000,
+        "the messages took {} bytes",
+        kept.bytes_max
+    );
+    assert!(
+        kept.bytes_current < 64 << 10,
+        "{} bytes are kept",
+        kept.bytes_current
+    );
+}
