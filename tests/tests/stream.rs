@@ -256,6 +256,11 @@ fn cancel(id: impl Into<Value>) -> Value {
     notification("rpc.cancel", [id.into()])
 }
 
+/// A cancellation that may come before its call.
+fn cancel_early(id: impl Into<Value>) -> Value {
+    notification("rpc.cancel", json!({"id": id.into(), "early": true}))
+}
+
 fn result(id: impl Into<Value>, result: impl Into<Value>) -> Value {
     json!({"jsonrpc": "2.0", "id": id.into(), "result": result.into()})
 }
@@ -680,20 +685,49 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn from_a_unidirectional_stream_it_may_overtake_its_call() {
+    async fn an_early_one_may_overtake_its_call() {
         let mut play = Play::start().await;
-        play.send_one_way(line(cancel(7)) + &line(notification("note", ["read"])))
-            .await;
-        assert_eq!(play.event().await, Noted("read".into()));
+        play.send_one_way(line(cancel_early(7))).await;
+        settle(&play.connection).await;
         let mut stream = play.stream().await;
-        for id in [7, 8] {
-            stream.send(call(id, "wait", ["door"])).await;
+        for (id, door) in [(7, "first"), (8, "other"), (7, "second")] {
+            stream.send(call(id, "wait", [door])).await;
         }
         assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
-        play.open("door");
-        assert_eq!(stream.reply().await, result(8, "door"));
+        assert_eq!(play.event().await, Started("other".into()));
+        assert_eq!(play.event().await, Started("second".into()));
+    }
+
+    #[tokio::test]
+    async fn an_early_one_is_forgotten_when_the_other_comes_behind_the_call() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(7, "wait", ["first"])).await;
+        stream.send(cancel(7)).await;
+        assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
+        play.send_one_way(line(cancel_early(7))).await;
+        settle(&play.connection).await;
+        stream.send(cancel(7)).await;
+        stream.send(call(7, "wait", ["second"])).await;
+        for event in [
+            Started("first".into()),
+            Dropped("first".into()),
+            Started("second".into()),
+        ] {
+            assert_eq!(play.event().await, event);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_early_has_no_effect_on_later_calls() {
+        let mut play = Play::start().await;
+        play.send_one_way(line(cancel(7))).await;
+        settle(&play.connection).await;
+        let mut stream = play.stream().await;
+        stream.send(call(7, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
-        assert!(play.events.try_recv().is_err());
+        play.open("door");
+        assert_eq!(stream.reply().await, result(7, "door"));
     }
 
     #[tokio::test]
@@ -704,12 +738,11 @@ mod cancellation {
         };
         let mut play = Play::with(limits).await;
         let mut stream = play.stream().await;
-        for id in 1..=3 {
-            stream.send(call(id, "wait", [id.to_string()])).await;
+        for door in [1, 2, 3] {
+            stream.send(call(door, "wait", [door.to_string()])).await;
         }
         assert_eq!(play.event().await, Started("1".into()));
-        settle(&play.connection).await;
-        play.send_one_way(line(cancel(2))).await;
+        play.send_one_way(line(cancel_early(2))).await;
         settle(&play.connection).await;
         play.open("1");
         play.open("3");
@@ -717,6 +750,25 @@ mod cancellation {
         assert_eq!(stream.reply().await, error(2, -32001, "Cancelled"));
         assert_eq!(stream.reply().await, result(3, "3"));
         assert_eq!(play.event().await, Started("3".into()));
+    }
+
+    #[tokio::test]
+    async fn the_time_of_a_call_passes_while_it_waits_for_its_place() {
+        let limits = Limits {
+            calls_per_connection: 1,
+            ..Limits::default()
+        };
+        let mut play = Play::with(limits).await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        let mut late = call(2, "wait", ["late"]);
+        late["timeout"] = json!(10);
+        stream.send(late).await;
+        assert_eq!(stream.reply().await, error(2, -32002, "Deadline passed"));
+        play.open("door");
+        assert_eq!(stream.reply().await, result(1, "door"));
+        assert_eq!(play.event().await, Started("door".into()));
+        assert!(play.events.try_recv().is_err());
     }
 
     #[tokio::test]
