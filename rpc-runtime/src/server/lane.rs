@@ -5,6 +5,7 @@
 //! own. So a handler that is done at once costs no hand-over, and one that waits stops nobody.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(super) struct Lane {
     /// Replies have left and there is room for more.
     drained: Notify,
     way_back: bool,
+    /// Nothing more of it is wanted.
+    killed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -82,6 +85,7 @@ impl Lane {
             calls: Calls::default(),
             drained: Notify::new(),
             way_back,
+            killed: AtomicBool::new(false),
         })
     }
 
@@ -193,7 +197,13 @@ impl Lane {
         self.abandon(&mut self.state());
     }
 
+    /// Whether the other side gave the stream up.
+    pub(super) fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
     fn abandon(&self, state: &mut State) {
+        self.killed.store(true, Ordering::Relaxed);
         state.ended = true;
         state.replies.clear();
         if let Some(mut send) = state.send.take() {

@@ -13,7 +13,7 @@ use super::connection::{Connection, Permit};
 use super::lane::{Lane, Reader};
 use super::scratch::Scratch;
 use crate::service::Router;
-use crate::transport::StreamLost;
+use crate::transport::{StreamLost, close};
 use crate::wire::frame::Cut;
 use crate::wire::id::Id;
 use crate::wire::refusal::Refusal;
@@ -87,6 +87,9 @@ impl<R: Router> Worker<R> {
         permit: &mut Option<Permit>,
     ) -> Result<Option<Cut>, StreamLost> {
         loop {
+            if self.lane.is_killed() {
+                return Err(StreamLost::Stopped(close::CANCELLED.into()));
+            }
             match reader.framer.cut(&mut self.scratch.message) {
                 Cut::Partial => {}
                 cut => return Ok(Some(cut)),
@@ -107,7 +110,7 @@ impl<R: Router> Worker<R> {
         // Others are at work, and the caller may lose interest in what they do.
         tokio::select! {
             chunk = reader.recv.read_chunk() => chunk,
-            () = self.lane.stopped() => Err(StreamLost::Stopped(0)),
+            () = self.lane.stopped() => Err(StreamLost::Stopped(close::CANCELLED.into())),
         }
     }
 

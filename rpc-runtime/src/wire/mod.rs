@@ -1,6 +1,6 @@
 //! The wire without I/O: bytes in, values out, and the way back.
 //!
-//! In the order in which a message passes: [`frame`] cuts it out of the stream, [`tape`] locates every value in it,
+//! In the order in which a message passes: [`frame`] cuts it out of the stream, [`tape`] locates every value in it (in `short` ones without simd-json),
 //! [`request`] reads the envelope, [`arguments`] the parameters, [`reply`] writes the answer as [`returns`] tells it;
 //! [`sent`] are parameters on their way out, [`response`] reads what comes back, and [`refusal`] is what the protocol
 //! itself answers. [`value`] is a place on the tape. Nothing here knows a socket, a clock or a task, and no byte of a peer's can make it panic.
@@ -25,5 +25,6 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod returns;
 pub(crate) mod sent;
+mod short;
 pub(crate) mod tape;
 pub(crate) mod value;

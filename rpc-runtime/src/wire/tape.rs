@@ -2,6 +2,7 @@
 
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
+use super::short::Scan;
 use super::value::Value;
 use crate::limits::RETAINED;
 
@@ -12,6 +13,8 @@ const TAPE_RETAINED: usize = RETAINED.saturating_mul(4);
 pub(crate) struct Parser {
     buffers: Buffers,
     tape: Tape<'static>,
+    scan: Scan,
+    depth: usize,
     /// The longest message so far: simd-json's other buffers grow with it and cannot be asked.
     longest: usize,
 }
@@ -27,6 +30,8 @@ impl Parser {
         Self {
             buffers: Buffers::with_max_depth(256, depth),
             tape: Tape(Vec::new()),
+            scan: Scan::default(),
+            depth,
             longest: 0,
         }
     }
@@ -38,11 +43,17 @@ impl Parser {
     ) -> Result<Document<'p, 'de>, NotJson> {
         let len = message.len();
         self.longest = self.longest.max(len);
-        message.resize(len.saturating_add(INPUT_PADDING), b' ');
         let mut document = Document {
             tape: std::mem::replace(&mut self.tape, Tape(Vec::new())),
             home: &mut self.tape,
         };
+        if self.scan.accepts(message, self.depth) {
+            self.scan
+                .fill(message, &mut document.tape.0)
+                .ok_or(NotJson)?;
+            return Ok(document);
+        }
+        message.resize(len.saturating_add(INPUT_PADDING), b' ');
         simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut document.tape)
             .map_err(|_| NotJson)?;
         Ok(document)
