@@ -35,7 +35,8 @@
 //! # Where to look
 //!
 //! - [`rpc`] is the macro: what a trait may say, and what becomes of it.
-//! - [`Server`] serves, [`Client`] calls; a [`Call`] is a future with options. [`Client::local`] needs no socket.
+//! - [`Server`] serves, [`Client`] calls; a [`Call`] is a future with options. [`Client::local`] needs no socket, and a
+//!   [`Responder`] answers raw messages that came some other way.
 //! - [`Context`] is what a handler can know about its call.
 //! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] is everything else
 //!   that can happen, too.
@@ -69,7 +70,7 @@ pub use limits::Limits;
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]
 pub use rpc_macros::rpc;
-pub use server::{BindError, Server, ServerBuilder, ServerHandle};
+pub use server::{BindError, Responder, Server, ServerBuilder, ServerHandle};
 pub use service::Service;
 pub use tls::{Certificate, Identity, IdentityError, PemError, Trust, TrustError, UntrustedReason};
 pub use transport::ConnectionLost;

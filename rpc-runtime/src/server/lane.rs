@@ -74,12 +74,23 @@ impl Lane {
     pub(super) fn new(send: Option<SendStream>) -> Arc<Self> {
         let way_back = send.is_some();
         let stopped = send.as_ref().map(SendStream::stopped);
-        let state = State {
-            send,
-            stopped,
-            busy: 1,
-            ..State::default()
-        };
+        Self::with(
+            State {
+                send,
+                stopped,
+                busy: 1,
+                ..State::default()
+            },
+            way_back,
+        )
+    }
+
+    /// A lane without a stream, whose replies somebody else takes care of.
+    pub(super) fn answered_elsewhere() -> Arc<Self> {
+        Self::with(State::default(), true)
+    }
+
+    fn with(state: State, way_back: bool) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(state),
             calls: Calls::default(),

@@ -11,7 +11,9 @@ mod batch;
 mod calls;
 mod connection;
 mod lane;
+mod responder;
 mod scratch;
+mod serve;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -27,6 +29,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use self::connection::Shared;
+pub use self::responder::Responder;
 use crate::limits::Limits;
 use crate::service::{Router, Service};
 use crate::tls::Identity;

@@ -1,0 +1,155 @@
+//! One message from its bytes to its reply.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::admit::admit;
+use super::answer::answer;
+use super::batch;
+use super::connection::{Connection, Permit};
+use super::lane::{Lane, Reader};
+use super::scratch::Scratch;
+use super::worker::Worker;
+use crate::service::Router;
+use crate::wire::frame::Cut;
+use crate::wire::id::Id;
+use crate::wire::refusal::Refusal;
+use crate::wire::reply::Reply;
+use crate::wire::request::Message;
+use crate::wire::response::leading_id;
+
+/// Serves the message in `scratch` and returns its reply, which is empty if there is none.
+///
+/// `turn` is the reading half of the stream, if this worker leads: it goes to another worker as soon as the message has
+/// to wait.
+pub(super) async fn serve<'s, R: Router>(
+    connection: &Arc<Connection<R>>,
+    lane: &Arc<Lane>,
+    scratch: &'s mut Scratch,
+    cut: Cut,
+    turn: &mut Option<Reader>,
+    permit: &mut Option<Permit>,
+) -> &'s [u8] {
+    let Scratch {
+        message,
+        parser,
+        reply,
+        context,
+        batch,
+        ..
+    } = scratch;
+    if cut == Cut::TooLarge {
+        let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
+        return refuse(reply, id, Refusal::RequestTooLarge);
+    }
+    let Ok(document) = parser.parse(message) else {
+        return refuse(reply, Id::Null, Refusal::Parse);
+    };
+    match Message::read(document.root()) {
+        Message::Single(value) => {
+            if let Some(call) = admit(connection, lane, value, reply) {
+                match obtain(connection, lane, turn, permit, call.deadline).await {
+                    Ok(()) => {
+                        let work = answer(&**connection, lane, call, context, reply);
+                        hand_on_if_pending(work, connection, lane, turn).await;
+                    }
+                    Err(refusal) => reply.refuse(refusal),
+                }
+            }
+            reply.bytes()
+        }
+        Message::Batch(entries) => {
+            // One that comes during the shutdown needs no permit: none of its entries will run.
+            let permitted = match connection.is_draining() {
+                true => Ok(()),
+                false => obtain(connection, lane, turn, permit, None).await,
+            };
+            match permitted {
+                Ok(()) => {
+                    let work = batch::serve(connection, lane, entries, batch);
+                    hand_on_if_pending(work, connection, lane, turn).await;
+                }
+                Err(refusal) => batch.refuse(refusal),
+            }
+            batch.reply()
+        }
+    }
+}
+
+fn refuse<'r>(reply: &'r mut Reply, id: Id<'_>, refusal: Refusal) -> &'r [u8] {
+    reply.begin(Some(id));
+    reply.refuse(refusal);
+    reply.bytes()
+}
+
+/// Sees to it that there is a permit, or says what to answer instead. While it waits it sends what is queued, and
+/// notices when the other side gives up the stream.
+async fn obtain<R: Router>(
+    connection: &Connection<R>,
+    lane: &Lane,
+    turn: &mut Option<Reader>,
+    permit: &mut Option<Permit>,
+    deadline: Option<Instant>,
+) -> Result<(), Refusal> {
+    if permit.is_none() {
+        *permit = connection.try_permit();
+    }
+    if permit.is_none()
+        && let Some(reader) = turn
+    {
+        let mut gone = pin!(async {
+            tokio::select! {
+                () = lane.stopped() => {}
+                () = reader.recv.was_reset() => {}
+            }
+        });
+        // A write is not to be dropped half-way, unless the stream is.
+        tokio::select! {
+            () = lane.flush() => {}
+            () = &mut gone => {
+                lane.kill();
+                return Err(Refusal::Cancelled);
+            }
+        }
+        tokio::select! {
+            obtained = connection.wait_for_permit() => *permit = obtained,
+            () = late(deadline) => return Err(Refusal::DeadlinePassed),
+            () = gone => lane.kill(),
+        }
+    }
+    if permit.is_some() {
+        Ok(())
+    } else {
+        Err(Refusal::ShuttingDown)
+    }
+}
+
+async fn late(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Runs `work`; if it is not done at once, the reading half goes to another worker.
+async fn hand_on_if_pending<R: Router>(
+    work: impl Future<Output = ()>,
+    connection: &Arc<Connection<R>>,
+    lane: &Arc<Lane>,
+    turn: &mut Option<Reader>,
+) {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending()
+            && let Some(reader) = turn.take().and_then(|reader| lane.hand_on(reader))
+        {
+            Worker::start(Arc::clone(connection), Arc::clone(lane), reader);
+        }
+        polled
+    })
+    .await;
+}
