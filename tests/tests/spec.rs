@@ -14,8 +14,8 @@
 //! Values are compared, not text; the replies of a batch are a set. An error without `data` stands for the same error
 //! with any `data`, and one whose `data` ends with `…` for any that starts so.
 //!
-//! Every transcript runs twice, each of its paragraphs on a stream of its own and the whole on one stream; and all run
-//! together, at once and shuffled.
+//! Every transcript runs twice, each of its paragraphs on a stream of its own and the whole on one stream, both as it is
+//! written and without white space; and all run together, at once and shuffled.
 
 mod peer;
 
@@ -237,15 +237,38 @@ fn sent(exchanges: &[Exchange]) -> Vec<u8> {
         .collect()
 }
 
+/// The same messages without the white space that JSON does not need.
+fn dense(messages: &[u8]) -> Vec<u8> {
+    let lines = messages.split_inclusive(|byte| *byte == b'\n');
+    lines.flat_map(dense_line).collect()
+}
+
+fn dense_line(line: &[u8]) -> Vec<u8> {
+    if serde_json::from_slice::<Value>(line).is_err() {
+        return line.to_vec();
+    }
+    let (mut in_string, mut escaped) = (false, false);
+    let needed = |byte: &u8| {
+        let is_space = !in_string && matches!(byte, b' ' | b'\t' | b'\r');
+        in_string ^= *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        !is_space
+    };
+    line.iter().copied().filter(needed).collect()
+}
+
 async fn run(name: &str) {
     let exchanges = open(name);
     let host = Host::start(ExamplesServer::new(Desk), Limits::default());
     let connection = host.connect().await;
     for part in exchanges.chunks(1).chain([&exchanges[..]]) {
-        let came = exchange(&connection, &sent(part)).await;
-        if let Err(difference) = compare(part, came) {
-            let (some, all) = (part.len(), exchanges.len());
-            panic!("{name}.txt, {some} of {all} exchanges on one stream\n{difference}");
+        let sent = sent(part);
+        for form in [&dense(&sent), &sent] {
+            let came = exchange(&connection, form).await;
+            if let Err(difference) = compare(part, came) {
+                let (some, all) = (part.len(), exchanges.len());
+                panic!("{name}.txt, {some} of {all} exchanges on one stream\n{difference}");
+            }
         }
     }
     drain(host).await;
