@@ -860,6 +860,22 @@ mod cancellation {
     }
 
     #[tokio::test]
+    async fn to_stop_replies_that_pile_up_starts_no_call_of_the_stream() {
+        let mut play = Play::start().await;
+        let connection = play.connect_with_little_room().await;
+        let mut stream = Stream::open(&connection).await;
+        for id in 0..2000 {
+            stream.send(call(id, "late_blob", [20_000])).await;
+        }
+        settle(&connection).await;
+        while play.events.try_recv().is_ok() {}
+        stream.recv.stop(CANCELLED).unwrap();
+        settle(&connection).await;
+        let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
+        assert_eq!(started, 0);
+    }
+
+    #[tokio::test]
     async fn a_closed_connection_drops_all_its_calls() {
         let mut play = Play::start().await;
         let mut streams = [play.stream().await, play.stream().await];
