@@ -23,10 +23,10 @@ pub(crate) trait Calls: Clone + Send + Sync + 'static {
     fn make_orders(orders: &'static [Order]) -> Self::Orders;
     fn make_text(text: &'static str) -> Self::Text;
 
-    fn add(&self, a: i64, b: i64) -> impl Future<Output = Result<i64>> + Send;
-    fn record(&self, order: Self::Order) -> impl Future<Output = Result<Self::Order>> + Send;
-    fn batch(&self, orders: &Self::Orders) -> impl Future<Output = Result<u64>> + Send;
-    fn text(&self, text: &Self::Text) -> impl Future<Output = Result<u64>> + Send;
+    fn add(&mut self, a: i64, b: i64) -> impl Future<Output = Result<i64>> + Send;
+    fn record(&mut self, order: Self::Order) -> impl Future<Output = Result<Self::Order>> + Send;
+    fn batch(&mut self, orders: &Self::Orders) -> impl Future<Output = Result<u64>> + Send;
+    fn text(&mut self, text: &Self::Text) -> impl Future<Output = Result<u64>> + Send;
 }
 
 /// Warm-up, measurement, end: seen by all callers.
@@ -114,7 +114,7 @@ pub(crate) async fn call<C: Calls>(
 }
 
 async fn caller<C: Calls>(
-    client: C,
+    mut client: C,
     workload: Workload,
     number: i64,
     mut clock: Clock,

@@ -1,14 +1,17 @@
 //! The command line.
 
+use std::fs;
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::contender::Contender;
 use crate::drive::{self, Plan, RuntimeKind};
-use crate::matrix::{Cell, Matrix};
+use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
-use crate::{serve, table};
+use crate::{report, serve, table};
 
 #[derive(Debug, Parser)]
 #[command(about = "Compares RPC frameworks side by side")]
@@ -21,6 +24,11 @@ struct Cli {
 enum Command {
     /// Measures everything and prints the table.
     Table(Extent),
+    /// Measures everything and writes `RESULTS.md` and `results.svg`.
+    Report(Extent),
+    /// Writes them once more from what the last report measured.
+    #[command(hide = true)]
+    Again,
     /// Measures the most telling cells once, in about a minute, and prints their table.
     Quick,
     /// Serves until the standard input ends.
@@ -86,14 +94,26 @@ pub(crate) fn main() -> Result<()> {
     // Two providers are linked; all contenders that encrypt use the one that this framework uses.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Cli::parse().command {
-        Command::Table(extent) => print_table(&extent.matrix()),
-        Command::Quick => print_table(&quick()),
+        Command::Table(extent) => print(&extent.matrix().run()?),
+        Command::Quick => print(&quick().run()?),
+        Command::Report(extent) => report(&extent.matrix().run()?),
+        Command::Again => report::write(&serde_json::from_slice(&fs::read(last_report()?)?)?),
         Command::Serve { contender, runtime } => serve::main(contender, runtime),
         Command::Drive(plan) => say(&drive::main(&plan)?),
     }
 }
 
-fn print_table(matrix: &Matrix) -> Result<()> {
-    print!("{}", table::table(&matrix.run()?));
+fn print(runs: &Runs) -> Result<()> {
+    print!("{}", table::table(runs));
     Ok(())
+}
+
+fn report(runs: &Runs) -> Result<()> {
+    fs::write(last_report()?, serde_json::to_vec(runs)?)?;
+    report::write(runs)
+}
+
+/// Where a report leaves its figures: beside the program.
+fn last_report() -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("bench-report.json"))
 }

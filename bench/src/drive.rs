@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::{Latencies, Phase};
-use crate::contender::Contender;
+use crate::contender::{Contender, Driven};
 use crate::process::{Hello, Used, hear, machine_busy};
 use crate::work::Workload;
 
@@ -117,9 +117,14 @@ fn give_up_after(limit: Duration) {
 }
 
 fn calls(plan: &Plan, hello: &Hello, phase: &Phase) -> Result<Latencies> {
-    plan.runtime
-        .build()?
-        .block_on(async { plan.contender.call(plan, hello, phase).await })
+    let runtime = &Arc::new(plan.runtime.build()?);
+    let driven = Driven {
+        plan,
+        hello,
+        phase,
+        runtime,
+    };
+    runtime.block_on(plan.contender.call(&driven))
 }
 
 /// Both sides' use at one moment.

@@ -3,14 +3,17 @@
 use anyhow::Result;
 
 mod caller;
+mod chart;
 mod cli;
 mod contender;
 mod drive;
 mod figures;
 mod matrix;
 mod process;
+mod report;
 mod serve;
 mod table;
+mod targets;
 mod work;
 
 /// Runs the command line. `allocations` counts how often this process has allocated.

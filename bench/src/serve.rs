@@ -1,6 +1,7 @@
 //! The server's process.
 
 use std::io::BufRead;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -11,10 +12,7 @@ use crate::process::{Used, say};
 /// Serves until its standard input ends. Every line that comes there is answered with what was used so far.
 pub(crate) fn main(contender: Contender, runtime: RuntimeKind) -> Result<()> {
     std::thread::spawn(move || {
-        let served = runtime
-            .build()
-            .map_err(Into::into)
-            .and_then(|runtime| runtime.block_on(contender.serve()));
+        let served = serve(contender, runtime);
         if let Err(error) = served {
             eprintln!("{}: {error:#}", contender.name());
         }
@@ -25,4 +23,9 @@ pub(crate) fn main(contender: Contender, runtime: RuntimeKind) -> Result<()> {
         say(&Used::so_far())?;
     }
     Ok(())
+}
+
+fn serve(contender: Contender, runtime: RuntimeKind) -> Result<()> {
+    let runtime = Arc::new(runtime.build()?);
+    runtime.block_on(contender.serve(&runtime))
 }

@@ -68,8 +68,13 @@ fn row(runs: &Runs, cell: Cell, contender: Contender) -> String {
     let ratio = ratio
         .filter(|_| contender != Contender::Ours)
         .map_or(String::new(), |ratio| ratio.to_string());
+    let lock = if contender.is_encrypted() {
+        " 🔒"
+    } else {
+        ""
+    };
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {client} | {server} | {ratio} |",
+        "| {}{lock} | {} | {} | {} | {} | {} | {} | {client} | {server} | {ratio} |",
         contender.label(),
         rate(RuntimeKind::Current),
         rate(RuntimeKind::Multi),

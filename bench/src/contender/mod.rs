@@ -1,25 +1,40 @@
 //! Who takes part. Each has a file of its own.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
 
 use crate::caller::{self, Calls, Latencies, Phase};
 use crate::drive::Plan;
 use crate::process::Hello;
 use crate::work::Workload;
 
+mod certificate;
+mod jsonrpsee;
+mod karyon;
 mod ours;
 mod quic;
 mod raw;
 mod tarpc;
+mod tonic;
 
+/// In the order of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contender {
     Ours,
-    TarpcBincode,
+    OursOwned,
+    Karyon,
+    JsonrpseeWs,
+    JsonrpseeWsBare,
+    JsonrpseeHttp,
     TarpcJson,
+    TarpcBincode,
+    TonicTls,
+    Tonic,
     RawQuinn,
     RawTcp,
 }
@@ -28,8 +43,15 @@ impl Contender {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
-            Self::TarpcBincode => "tarpc-bincode",
+            Self::OursOwned => "ours-owned",
+            Self::Karyon => "karyon",
+            Self::JsonrpseeWs => "jsonrpsee-ws",
+            Self::JsonrpseeWsBare => "jsonrpsee-ws-bare",
+            Self::JsonrpseeHttp => "jsonrpsee-http",
             Self::TarpcJson => "tarpc-json",
+            Self::TarpcBincode => "tarpc-bincode",
+            Self::TonicTls => "tonic-tls",
+            Self::Tonic => "tonic",
             Self::RawQuinn => "raw-quinn",
             Self::RawTcp => "raw-tcp",
         }
@@ -38,64 +60,115 @@ impl Contender {
     /// What the tables call it.
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Self::Ours => "**ours** (QUIC)",
-            Self::TarpcBincode => "tarpc, bincode (TCP)",
-            Self::TarpcJson => "tarpc, JSON (TCP)",
-            Self::RawQuinn => "limit: raw quinn",
-            Self::RawTcp => "limit: raw TCP",
+            Self::Ours => "ours",
+            Self::OursOwned => "ours, nothing borrowed",
+            Self::Karyon => "karyon_jsonrpc, QUIC",
+            Self::JsonrpseeWs => "jsonrpsee, WebSocket",
+            Self::JsonrpseeWsBare => "jsonrpsee, WebSocket, no logging",
+            Self::JsonrpseeHttp => "jsonrpsee, HTTP",
+            Self::TarpcJson => "tarpc, JSON",
+            Self::TarpcBincode => "tarpc, bincode",
+            Self::TonicTls => "tonic, TLS",
+            Self::Tonic => "tonic",
+            Self::RawQuinn => "raw quinn",
+            Self::RawTcp => "raw TCP",
         }
     }
 
     pub(crate) fn is_encrypted(self) -> bool {
-        matches!(self, Self::Ours | Self::RawQuinn)
+        matches!(
+            self,
+            Self::Ours | Self::OursOwned | Self::Karyon | Self::TonicTls | Self::RawQuinn
+        )
+    }
+
+    /// No framework, but the bytes alone.
+    pub(crate) fn is_limit(self) -> bool {
+        matches!(self, Self::RawQuinn | Self::RawTcp)
     }
 
     /// Whether it takes part in this.
-    pub(crate) fn offers(self, _: Workload) -> bool {
-        true
+    pub(crate) fn offers(self, workload: Workload) -> bool {
+        self != Self::OursOwned || workload == Workload::Batch
     }
 
     /// Serves on a port of its own until the process ends.
-    pub(crate) async fn serve(self) -> Result<()> {
+    pub(crate) async fn serve(self, runtime: &Arc<Runtime>) -> Result<()> {
         match self {
-            Self::Ours => ours::serve().await,
-            Self::TarpcBincode => tarpc::serve(tarpc::Bincode::default).await,
+            Self::Ours | Self::OursOwned => ours::serve().await,
+            Self::Karyon => karyon::serve(runtime).await,
+            Self::JsonrpseeWs | Self::JsonrpseeWsBare | Self::JsonrpseeHttp => {
+                jsonrpsee::serve().await
+            }
             Self::TarpcJson => tarpc::serve(tarpc::Json::default).await,
+            Self::TarpcBincode => tarpc::serve(tarpc::Bincode::default).await,
+            Self::TonicTls => tonic::serve(true).await,
+            Self::Tonic => tonic::serve(false).await,
             Self::RawQuinn => raw::serve_quinn().await,
             Self::RawTcp => raw::serve_tcp().await,
         }
     }
 
     /// Connects and calls until it is over.
-    pub(crate) async fn call(self, plan: &Plan, hello: &Hello, phase: &Phase) -> Result<Latencies> {
+    pub(crate) async fn call(self, call: &Driven<'_>) -> Result<Latencies> {
+        let Driven {
+            plan,
+            hello,
+            phase,
+            runtime,
+        } = *call;
         match self {
-            Self::Ours => connected(plan, phase, async || ours::connect(hello).await).await,
-            Self::TarpcBincode => {
-                connected(plan, phase, async || {
-                    tarpc::connect(hello, tarpc::Bincode::default()).await
-                })
-                .await
+            Self::Ours => call.over(async || ours::connect(hello, false).await).await,
+            Self::OursOwned => call.over(async || ours::connect(hello, true).await).await,
+            Self::Karyon => {
+                call.over(async || karyon::connect(hello, runtime).await)
+                    .await
+            }
+            Self::JsonrpseeWs => call.over(async || jsonrpsee::connect_ws(hello).await).await,
+            Self::JsonrpseeWsBare => {
+                call.over(async || jsonrpsee::connect_bare_ws(hello).await)
+                    .await
+            }
+            Self::JsonrpseeHttp => {
+                call.over(async || jsonrpsee::connect_http(hello).await)
+                    .await
             }
             Self::TarpcJson => {
-                connected(plan, phase, async || {
-                    tarpc::connect(hello, tarpc::Json::default()).await
-                })
-                .await
+                call.over(async || tarpc::connect(hello, tarpc::Json::default()).await)
+                    .await
             }
+            Self::TarpcBincode => {
+                call.over(async || tarpc::connect(hello, tarpc::Bincode::default()).await)
+                    .await
+            }
+            Self::TonicTls | Self::Tonic => call.over(async || tonic::connect(hello).await).await,
             Self::RawQuinn => raw::call_quinn(plan, hello, phase).await,
             Self::RawTcp => raw::call_tcp(plan, hello, phase).await,
         }
     }
 }
 
-async fn connected<C: Calls>(
-    plan: &Plan,
-    phase: &Phase,
-    connect: impl AsyncFn() -> Result<C>,
-) -> Result<Latencies> {
-    let mut connections = Vec::new();
-    for _ in 0..plan.connections {
-        connections.push(connect().await?);
+/// What there is to a run on the client's side.
+#[derive(Clone, Copy)]
+pub(crate) struct Driven<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) hello: &'a Hello,
+    pub(crate) phase: &'a Phase,
+    pub(crate) runtime: &'a Arc<Runtime>,
+}
+
+impl Driven<'_> {
+    async fn over<C: Calls>(&self, connect: impl AsyncFn() -> Result<C>) -> Result<Latencies> {
+        let mut connections = Vec::new();
+        for _ in 0..self.plan.connections {
+            connections.push(connect().await?);
+        }
+        caller::call(
+            connections,
+            self.plan.workload,
+            self.plan.in_flight,
+            self.phase,
+        )
+        .await
     }
-    caller::call(connections, plan.workload, plan.in_flight, phase).await
 }

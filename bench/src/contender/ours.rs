@@ -1,6 +1,8 @@
 //! This framework, over QUIC. All settings are the defaults.
 
-use anyhow::{Context, Result};
+use std::borrow::Cow;
+
+use anyhow::Result;
 use rpc_runtime::{Client, Identity, Server, Trust, rpc};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,7 @@ trait Shop {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn record(&self, order: work::Order) -> work::Order;
     async fn batch(&self, orders: Vec<Order<'_>>) -> u64;
+    async fn batch_owned(&self, orders: Cow<'_, [work::Order]>) -> u64;
     async fn text(&self, text: &str) -> u64;
 }
 
@@ -55,6 +58,10 @@ impl Shop for Desk {
         lines.map(|line| u64::from(line.quantity)).sum()
     }
 
+    async fn batch_owned(&self, orders: Cow<'_, [work::Order]>) -> u64 {
+        orders.iter().map(work::Order::pieces).sum()
+    }
+
     async fn text(&self, text: &str) -> u64 {
         text.len() as u64
     }
@@ -71,46 +78,67 @@ pub(crate) async fn serve() -> Result<()> {
     Ok(())
 }
 
-pub(crate) async fn connect(hello: &Hello) -> Result<impl Calls> {
-    let pem = hello.certificate.as_deref().context("no certificate")?;
-    let client = Client::builder()
-        .trust(Trust::pem(pem.as_bytes())?)
-        .connect(hello.address)
-        .await?;
-    Ok(ShopClient::new(client))
+/// One connection. `owned` is for comparison: its server takes the orders of a batch as everybody else's.
+#[derive(Clone)]
+struct Connection {
+    shop: ShopClient,
+    owned: bool,
 }
 
-impl Calls for ShopClient {
+pub(crate) async fn connect(hello: &Hello, owned: bool) -> Result<impl Calls> {
+    let trust = Trust::pem(hello.certificate_pem()?.as_bytes())?;
+    let client = Client::builder()
+        .trust(trust)
+        .connect(hello.address)
+        .await?;
+    let shop = ShopClient::new(client);
+    Ok(Connection { shop, owned })
+}
+
+/// A batch in both forms.
+struct Orders {
+    borrowed: Vec<Order<'static>>,
+    owned: &'static [work::Order],
+}
+
+impl Calls for Connection {
     type Order = work::Order;
-    type Orders = Vec<Order<'static>>;
+    type Orders = Orders;
     type Text = &'static str;
 
-    fn make_order(order: &work::Order) -> Self::Order {
+    fn make_order(order: &work::Order) -> work::Order {
         order.clone()
     }
 
-    fn make_orders(orders: &'static [work::Order]) -> Self::Orders {
-        orders.iter().map(Order::of).collect()
+    fn make_orders(orders: &'static [work::Order]) -> Orders {
+        Orders {
+            borrowed: orders.iter().map(Order::of).collect(),
+            owned: orders,
+        }
     }
 
-    fn make_text(text: &'static str) -> Self::Text {
+    fn make_text(text: &'static str) -> &'static str {
         text
     }
 
-    async fn add(&self, a: i64, b: i64) -> Result<i64> {
-        Ok(ShopClient::add(self, a, b).await?)
+    async fn add(&mut self, a: i64, b: i64) -> Result<i64> {
+        Ok(self.shop.add(a, b).await?)
     }
 
-    async fn record(&self, order: Self::Order) -> Result<Self::Order> {
-        Ok(ShopClient::record(self, order).await?)
+    async fn record(&mut self, order: work::Order) -> Result<work::Order> {
+        Ok(self.shop.record(order).await?)
     }
 
-    async fn batch(&self, orders: &Self::Orders) -> Result<u64> {
-        Ok(ShopClient::batch(self, orders.clone()).await?)
+    async fn batch(&mut self, orders: &Orders) -> Result<u64> {
+        let call = match self.owned {
+            true => self.shop.batch_owned(Cow::Borrowed(orders.owned)),
+            false => self.shop.batch(orders.borrowed.clone()),
+        };
+        Ok(call.await?)
     }
 
-    async fn text(&self, text: &Self::Text) -> Result<u64> {
-        Ok(ShopClient::text(self, text).await?)
+    async fn text(&mut self, text: &&'static str) -> Result<u64> {
+        Ok(self.shop.text(text).await?)
     }
 }
 

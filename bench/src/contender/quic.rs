@@ -4,46 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use quinn::{ClientConfig, Connection, Endpoint, ServerConfig, TransportConfig, VarInt};
 use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+use super::certificate::Identity;
 use crate::process::Hello;
-
-/// A certificate that signs itself, and its key.
-pub(crate) struct Identity {
-    pub(crate) certificate: CertificateDer<'static>,
-    pub(crate) key: PrivateKeyDer<'static>,
-    pub(crate) certificate_pem: String,
-    pub(crate) key_pem: String,
-}
-
-impl Identity {
-    pub(crate) fn new() -> Result<Self> {
-        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        Ok(Self {
-            certificate: signed.cert.der().clone(),
-            key: PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into()),
-            certificate_pem: signed.cert.pem(),
-            key_pem: signed.signing_key.serialize_pem(),
-        })
-    }
-}
-
-impl Hello {
-    pub(crate) fn certificate_pem(&self) -> Result<&str> {
-        self.certificate
-            .as_deref()
-            .context("the server has no certificate")
-    }
-
-    pub(crate) fn certificate_der(&self) -> Result<CertificateDer<'static>> {
-        Ok(CertificateDer::from_pem_slice(
-            self.certificate_pem()?.as_bytes(),
-        )?)
-    }
-}
 
 fn transport() -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();

@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::quic::{self, Identity};
+use super::certificate::Identity;
+use super::quic;
 use crate::caller::{Latencies, Phase, latencies};
 use crate::drive::Plan;
 use crate::process::{Hello, announce};

@@ -105,19 +105,19 @@ impl Calls for ShopClient {
         Arc::new(text.to_owned())
     }
 
-    async fn add(&self, a: i64, b: i64) -> Result<i64> {
+    async fn add(&mut self, a: i64, b: i64) -> Result<i64> {
         Ok(ShopClient::add(self, context::current(), a, b).await?)
     }
 
-    async fn record(&self, order: Order) -> Result<Order> {
+    async fn record(&mut self, order: Order) -> Result<Order> {
         Ok(ShopClient::record(self, context::current(), order).await?)
     }
 
-    async fn batch(&self, orders: &Self::Orders) -> Result<u64> {
+    async fn batch(&mut self, orders: &Self::Orders) -> Result<u64> {
         Ok(ShopClient::batch(self, context::current(), Arc::clone(orders)).await?)
     }
 
-    async fn text(&self, text: &Self::Text) -> Result<u64> {
+    async fn text(&mut self, text: &Self::Text) -> Result<u64> {
         Ok(ShopClient::text(self, context::current(), Arc::clone(text)).await?)
     }
 }
