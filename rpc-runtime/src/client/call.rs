@@ -18,7 +18,7 @@ use super::{Client, Shared, solo};
 use crate::limits::REPLY_DEPTH;
 use crate::wire::id::write_string;
 use crate::wire::refusal::HEAD;
-use crate::wire::response::{Outcome, Response};
+use crate::wire::response::Outcome;
 use crate::wire::returns::Reader;
 use crate::wire::sent::SentParams;
 use crate::wire::tape::Parser;
@@ -265,8 +265,10 @@ thread_local! {
 /// Reads an answer in place.
 fn read<T, E>(reader: Reader<T, E>, answer: &mut Vec<u8>) -> Result<T, CallError<E>> {
     with_parser(|parser| {
-        let document = parser.parse(answer).map_err(|_| NoAnswer::Garbled)?;
-        let response = Response::read(document.root()).ok_or(NoAnswer::Garbled)?;
+        let document = parser
+            .parse_response(answer)
+            .map_err(|_| NoAnswer::Garbled)?;
+        let response = document.response().ok_or(NoAnswer::Garbled)?;
         result(reader, response.outcome)
     })
 }

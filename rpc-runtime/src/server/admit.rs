@@ -9,8 +9,7 @@ use super::lane::Lane;
 use crate::service::Router;
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
-use crate::wire::request::Request;
-use crate::wire::value::Value;
+use crate::wire::request::{Invalid, Request};
 
 /// A deadline further away than this is none.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -46,10 +45,10 @@ impl<'t, 'de> Call<'t, 'de> {
 pub(super) fn admit<'t, 'de, R: Router>(
     connection: &Connection<R>,
     lane: &Lane,
-    value: Value<'t, 'de>,
+    request: Result<Request<'t, 'de>, Invalid<'de>>,
     reply: &mut Reply,
 ) -> Option<Call<'t, 'de>> {
-    let request = match Request::read(value) {
+    let request = match request {
         Ok(request) => request,
         Err(invalid) => {
             reply.begin(Some(invalid.id));

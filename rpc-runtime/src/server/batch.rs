@@ -11,6 +11,7 @@ use super::lane::Lane;
 use super::scratch::{BatchScratch, Desk};
 use crate::service::Router;
 use crate::wire::refusal::Refusal;
+use crate::wire::request::Request;
 use crate::wire::value::Elements;
 
 /// Serves the entries and leaves the array of their replies in `scratch`.
@@ -33,7 +34,7 @@ pub(super) async fn serve<R: Router>(
     let mut boxed = Vec::new();
     for value in entries {
         let mut desk = scratch.desks.pop().unwrap_or_else(|| connection.desk());
-        let Some(call) = admit(connection, lane, value, &mut desk.reply) else {
+        let Some(call) = admit(connection, lane, Request::read(value), &mut desk.reply) else {
             scratch.collect(desk, limits.reply);
             continue;
         };

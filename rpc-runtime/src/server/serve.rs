@@ -45,12 +45,12 @@ pub(super) async fn serve<'s, R: Router>(
         let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
         return refuse(reply, id, Refusal::RequestTooLarge);
     }
-    let Ok(document) = parser.parse(message) else {
+    let Ok(document) = parser.parse_request(message) else {
         return refuse(reply, Id::Null, Refusal::Parse);
     };
-    match Message::read(document.root()) {
-        Message::Single(value) => {
-            if let Some(call) = admit(connection, lane, value, reply) {
+    match document.message() {
+        Message::Single(request) => {
+            if let Some(call) = admit(connection, lane, request, reply) {
                 match obtain(connection, lane, turn, permit, call.deadline).await {
                     Ok(()) => {
                         let work = answer(&**connection, lane, call, context, reply);

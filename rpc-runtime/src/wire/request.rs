@@ -9,7 +9,7 @@ use super::value::{Elements, Value};
 /// What a message turned out to be.
 #[derive(Debug)]
 pub(crate) enum Message<'t, 'de> {
-    Single(Value<'t, 'de>),
+    Single(Result<Request<'t, 'de>, Invalid<'de>>),
     Batch(Elements<'t, 'de>),
 }
 
@@ -17,7 +17,7 @@ impl<'t, 'de> Message<'t, 'de> {
     pub(crate) fn read(root: Value<'t, 'de>) -> Self {
         match root.elements() {
             Some(entries) => Self::Batch(entries),
-            None => Self::Single(root),
+            None => Self::Single(Request::read(root)),
         }
     }
 }
@@ -197,7 +197,7 @@ mod tests {
             Err(invalid) => invalid.refusal.write(invalid.id, &mut Vec::new()),
         };
         match Message::read(document.root()) {
-            Message::Single(value) => request(value),
+            Message::Single(_) => request(document.root()),
             Message::Batch(entries) => entries.for_each(request),
         }
     }

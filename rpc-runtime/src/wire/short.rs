@@ -1,53 +1,125 @@
-//! Reads short, plain messages without simd-json, whose set-up would cost more than they do.
+//! Reads the short, plain messages of clients and servers of this implementation without simd-json, whose set-up would
+//! cost more than they do.
 //!
-//! It makes the same tape, or none: whatever is not plain (white space, escapes, fractions, anything past ASCII, or a
-//! mistake) is left to simd-json, untouched. So there is one meaning of a message, and this is only a shorter way to it.
+//! Such a message has its members in one order, no white space, no escapes, no fractions and nothing past ASCII; it is
+//! found out byte by byte. Whatever is not so is left to simd-json, untouched. There is one meaning of a message, and
+//! this is only a shorter way to it: the tests hold both against each other.
 
 use simd_json::{Node, StaticNode};
+
+use super::refusal::{HEAD, RESULT};
+
+/// The start of a request's method and its parameters.
+const METHOD: &[u8] = br#","method":""#;
+const PARAMS: &[u8] = br#","params":"#;
 
 /// The longest message that is worth it.
 const LONGEST: usize = 256;
 
-/// How deeply a plain message nests.
+/// How deeply a plain value nests.
 const DEPTH: usize = 8;
 
 /// How many digits surely fit into 63 bits.
 const DIGITS: usize = 18;
 
+/// From where to where a string stands in its message.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    fn of(self, message: &[u8]) -> Option<&str> {
+        std::str::from_utf8(message.get(self.start..self.end)?).ok()
+    }
+}
+
 /// A node whose text is still to be cut out of the message.
 #[derive(Debug, Clone, Copy)]
 enum Token {
-    String { start: usize, end: usize },
+    String(Span),
     Node(Node<'static>),
 }
 
-/// What is found in one message, in memory that is used again.
+/// What was found in a message, in memory that is used again.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    tokens: Vec<Token>,
+    id: u64,
+    method: Option<Span>,
+    /// The parameters, or the result.
+    value: Vec<Token>,
 }
 
 impl Scan {
-    /// Whether the message is plain; then [`Scan::fill`] has its tape.
-    pub(super) fn accepts(&mut self, message: &[u8], depth: usize) -> bool {
-        self.tokens.clear();
-        if message.len() > LONGEST || depth < DEPTH {
-            return false;
-        }
-        let mut scanner = Scanner {
-            message,
-            at: 0,
-            tokens: &mut self.tokens,
-        };
-        scanner.value(DEPTH).is_some() && scanner.at == message.len()
+    /// Whether the message is `{"jsonrpc":"2.0","id":1,"method":"m","params":[…]}`, plain, with or without parameters.
+    pub(super) fn is_request(&mut self, message: &[u8]) -> bool {
+        self.is(message, |scanner| {
+            scanner.eat(METHOD)?;
+            let method = scanner.quoted()?;
+            if scanner.eat(PARAMS).is_some() {
+                matches!(scanner.rest.first()?, b'[' | b'{').then_some(())?;
+                scanner.value(DEPTH)?;
+            }
+            Some(Some(method))
+        })
     }
 
-    /// Puts the nodes of a message that was accepted on the tape.
+    /// Whether the message is `{"jsonrpc":"2.0","id":1,"result":…}`, plain.
+    pub(super) fn is_response(&mut self, message: &[u8]) -> bool {
+        self.is(message, |scanner| {
+            scanner.eat(RESULT)?;
+            scanner.value(DEPTH)?;
+            Some(None)
+        })
+    }
+
+    fn is(
+        &mut self,
+        message: &[u8],
+        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Option<Span>>,
+    ) -> bool {
+        self.value.clear();
+        let found = self.scan(message, rest);
+        if let Some((id, method)) = found {
+            self.id = id;
+            self.method = method;
+        }
+        found.is_some()
+    }
+
+    fn scan(
+        &mut self,
+        message: &[u8],
+        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Option<Span>>,
+    ) -> Option<(u64, Option<Span>)> {
+        let length = message.len();
+        (length <= LONGEST).then_some(())?;
+        let mut scanner = Scanner {
+            rest: message,
+            length,
+            tokens: &mut self.value,
+        };
+        scanner.eat(HEAD)?;
+        let id = scanner.digits()?;
+        let method = rest(&mut scanner)?;
+        (scanner.rest == b"}").then_some((id, method))
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The method, cut out of the message that was scanned.
+    pub(super) fn method<'de>(&self, message: &'de [u8]) -> Option<&'de str> {
+        self.method?.of(message)
+    }
+
+    /// Puts the parameters or the result on the tape, cut out of the message that was scanned.
     pub(super) fn fill<'de>(&self, message: &'de [u8], tape: &mut Vec<Node<'de>>) -> Option<()> {
-        let text = std::str::from_utf8(message).ok()?;
-        for token in &self.tokens {
+        for token in &self.value {
             tape.push(match *token {
-                Token::String { start, end } => Node::String(text.get(start..end)?),
+                Token::String(span) => Node::String(span.of(message)?),
                 Token::Node(node) => node,
             });
         }
@@ -56,24 +128,19 @@ impl Scan {
 }
 
 struct Scanner<'m, 't> {
-    message: &'m [u8],
-    at: usize,
+    rest: &'m [u8],
+    length: usize,
     tokens: &'t mut Vec<Token>,
 }
 
 impl Scanner<'_, '_> {
-    fn peek(&self) -> Option<u8> {
-        self.message.get(self.at).copied()
+    fn position(&self) -> usize {
+        self.length.saturating_sub(self.rest.len())
     }
 
-    fn step(&mut self) {
-        self.at = self.at.saturating_add(1);
-    }
-
-    fn eat(&mut self, expected: u8) -> Option<()> {
-        let found = self.peek()? == expected;
-        self.step();
-        found.then_some(())
+    fn eat(&mut self, text: &[u8]) -> Option<()> {
+        self.rest = self.rest.strip_prefix(text)?;
+        Some(())
     }
 
     fn push(&mut self, node: Node<'static>) {
@@ -81,22 +148,39 @@ impl Scanner<'_, '_> {
     }
 
     fn value(&mut self, depth: usize) -> Option<()> {
-        match self.peek()? {
-            b'"' => self.string(),
-            b'{' => self.object(depth),
-            b'[' => self.array(depth),
-            b'-' | b'0'..=b'9' => self.number(),
-            b't' => self.literal(b"true", StaticNode::Bool(true)),
-            b'f' => self.literal(b"false", StaticNode::Bool(false)),
-            b'n' => self.literal(b"null", StaticNode::Null),
-            _ => None,
+        match self.rest.first()? {
+            b'0'..=b'9' => {
+                let number = self.digits()?;
+                self.push(Node::Static(StaticNode::U64(number)));
+            }
+            b'-' => {
+                self.eat(b"-")?;
+                let number = 0_i64.checked_sub_unsigned(self.digits()?)?;
+                // −0 is no integer to everybody.
+                (number != 0).then_some(())?;
+                self.push(Node::Static(StaticNode::I64(number)));
+            }
+            b'"' => {
+                self.eat(b"\"")?;
+                let span = self.quoted()?;
+                self.tokens.push(Token::String(span));
+            }
+            b'{' => self.object(depth)?,
+            b'[' => self.array(depth)?,
+            b't' => self.literal(b"true", StaticNode::Bool(true))?,
+            b'f' => self.literal(b"false", StaticNode::Bool(false))?,
+            b'n' => self.literal(b"null", StaticNode::Null)?,
+            _ => return None,
         }
+        Some(())
     }
 
     fn object(&mut self, depth: usize) -> Option<()> {
         let (len, count, node) = self.items(depth, b'}', |scanner, depth| {
-            scanner.string()?;
-            scanner.eat(b':')?;
+            scanner.eat(b"\"")?;
+            let name = scanner.quoted()?;
+            scanner.tokens.push(Token::String(name));
+            scanner.eat(b":")?;
             scanner.value(depth)
         })?;
         *self.tokens.get_mut(node)? = Token::Node(Node::Object { len, count });
@@ -117,75 +201,61 @@ impl Scanner<'_, '_> {
         mut item: impl FnMut(&mut Self, usize) -> Option<()>,
     ) -> Option<(usize, usize, usize)> {
         let depth = depth.checked_sub(1)?;
-        self.step();
         let node = self.tokens.len();
         self.push(Node::Static(StaticNode::Null));
         let mut len = 0_usize;
-        if self.peek()? == close {
-            self.step();
+        let (_, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        if *rest.first()? == close {
+            self.rest = rest.get(1..)?;
         } else {
             loop {
                 item(self, depth)?;
                 len = len.saturating_add(1);
-                let next = self.peek()?;
-                self.step();
-                match next {
-                    b',' => {}
-                    next if next == close => break,
-                    _ => return None,
+                let (next, rest) = self.rest.split_first()?;
+                self.rest = rest;
+                if *next == close {
+                    break;
                 }
+                (*next == b',').then_some(())?;
             }
         }
         let count = self.tokens.len().checked_sub(node)?.checked_sub(1)?;
         Some((len, count, node))
     }
 
-    fn string(&mut self) -> Option<()> {
-        self.eat(b'"')?;
-        let start = self.at;
-        let rest = self.message.get(start..)?;
-        let end = rest
-            .iter()
-            .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0x80..))?;
-        self.at = start.saturating_add(end);
-        self.tokens.push(Token::String {
+    /// A string behind its opening quote.
+    fn quoted(&mut self) -> Option<Span> {
+        let start = self.position();
+        let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        let length = self.rest.iter().position(|byte| !plain(byte))?;
+        let (_, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        self.eat(b"\"")?;
+        Some(Span {
             start,
-            end: self.at,
-        });
-        self.eat(b'"')
+            end: start.saturating_add(length),
+        })
     }
 
-    fn number(&mut self) -> Option<()> {
-        let negative = self.peek()? == b'-';
-        if negative {
-            self.step();
-        }
-        let start = self.at;
+    /// A number that needs neither sign nor fraction, written as JSON writes it.
+    fn digits(&mut self) -> Option<u64> {
+        let start = self.rest;
         let mut number = 0_u64;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
+        while let [digit @ b'0'..=b'9', rest @ ..] = self.rest {
             number = number.wrapping_mul(10).wrapping_add(u64::from(digit & 0xf));
-            self.step();
+            self.rest = rest;
         }
-        let digits = self.message.get(start..self.at)?;
-        let is_plain = match digits {
-            [] => false,
-            [b'0', ..] => digits.len() == 1 && !negative,
-            _ => digits.len() <= DIGITS,
+        let digits = start.len().saturating_sub(self.rest.len());
+        let is_plain = match start.first()? {
+            b'0' => digits == 1,
+            _ => (1..=DIGITS).contains(&digits),
         };
-        let number = is_plain.then_some(number)?;
-        self.push(Node::Static(match negative {
-            true => StaticNode::I64(0_i64.checked_sub_unsigned(number)?),
-            false => StaticNode::U64(number),
-        }));
-        Some(())
+        is_plain.then_some(number)
     }
 
     fn literal(&mut self, text: &[u8], value: StaticNode) -> Option<()> {
-        self.message
-            .get(self.at..)?
-            .starts_with(text)
-            .then_some(())?;
-        self.at = self.at.saturating_add(text.len());
+        self.eat(text)?;
         self.push(Node::Static(value));
         Some(())
     }
@@ -193,45 +263,46 @@ impl Scanner<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
-    use simd_json::{Buffers, INPUT_PADDING, Tape};
 
-    /// What the short way makes of a message, if it takes it.
-    fn short(message: &[u8]) -> Option<Vec<Node<'_>>> {
-        let mut scan = Scan::default();
-        let mut tape = Vec::new();
-        scan.accepts(message, 64)
-            .then(|| scan.fill(message, &mut tape).unwrap())?;
-        Some(tape)
-    }
+    use crate::wire::tape::Parser;
 
-    /// Fails if the short way takes a message and makes anything else of it than simd-json.
+    /// Reads `message` both ways; fails if the short way takes it and comes to anything else. Says whether it took it.
     fn agree(message: &[u8]) -> bool {
-        let Some(short) = short(message) else {
-            return false;
-        };
-        let mut padded = message.to_vec();
-        padded.resize(message.len() + INPUT_PADDING, b' ');
-        let mut tape = Tape(Vec::new());
-        simd_json::fill_tape_padded(
-            &mut padded,
-            message.len(),
-            &mut Buffers::default(),
-            &mut tape,
-        )
-        .unwrap_or_else(|error| panic!("{}: {error}", message.escape_ascii()));
-        assert_eq!(short, tape.0, "{}", message.escape_ascii());
-        true
+        let (mut parser, mut other) = (Parser::new(64), Parser::new(64));
+        let (mut one, mut two, mut three) = (message.to_vec(), message.to_vec(), message.to_vec());
+        let long = other.parse(&mut three);
+        let request = parser.parse_request(&mut one).map(|document| {
+            let told = (document.is_short(), format!("{:?}", document.message()));
+            (
+                told,
+                long.as_ref().map(|long| format!("{:?}", long.message())),
+            )
+        });
+        let response = parser.parse_response(&mut two).map(|document| {
+            let told = (document.is_short(), format!("{:?}", document.response()));
+            (
+                told,
+                long.as_ref().map(|long| format!("{:?}", long.response())),
+            )
+        });
+        let mut short = false;
+        for read in [request, response].into_iter().flatten() {
+            let ((is_short, told), long) = read;
+            assert_eq!(Ok(told), long.map_err(|_| ()), "{}", message.escape_ascii());
+            short |= is_short;
+        }
+        short
     }
 
     #[test]
-    fn it_takes_what_clients_usually_send() {
+    fn it_takes_what_our_clients_and_servers_send() {
         for message in [
             r#"{"jsonrpc":"2.0","id":12345,"method":"add","params":[1,-2]}"#,
-            r#"{"jsonrpc":"2.0","id":"a b","method":"x.y","params":{"flag":true,"none":null,"list":[[],{}]}}"#,
-            r#"{"jsonrpc":"2.0","id":0,"result":999999999999999999}"#,
-            r#"[{"jsonrpc":"2.0","method":"f"},{"jsonrpc":"2.0","method":"g"}]"#,
+            r#"{"jsonrpc":"2.0","id":0,"method":"a b","params":{"flag":true,"none":null,"list":[[],{}]}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"now"}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":999999999999999999}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":["text",false,{"a":{"b":0}}]}"#,
         ] {
             assert!(agree(message.as_bytes()), "{message}");
         }
@@ -239,52 +310,74 @@ mod tests {
 
     #[test]
     fn it_leaves_what_is_not_plain() {
-        for message in [
-            r#""#,
-            r#" 1"#,
-            r#"1 "#,
-            r#"[1,2"#,
-            r#"[1,]"#,
-            r#"[,1]"#,
+        let values = [
+            "",
+            " 1",
+            "1 ",
+            "[1,2",
+            "[1,]",
+            "[,1]",
             r#"{"a"}"#,
             r#"{"a":}"#,
-            r#"{1:2}"#,
-            r#"01"#,
-            r#"-0"#,
-            r#"-"#,
-            r#"1.5"#,
-            r#"1e3"#,
-            r#"1234567890123456789"#,
-            r#"tru"#,
-            r#"nulL"#,
+            "{1:2}",
+            "01",
+            "-0",
+            "-",
+            "-01",
+            "1.5",
+            "1e3",
+            "1234567890123456789",
+            "tru",
+            "nulL",
             r#""\n""#,
-            r#""é""#,
+            "\"é\"",
             "\"\t\"",
             r#"""#,
-            r#"[1]]"#,
-            r#"[[[[[[[[[1]]]]]]]]]"#,
-        ] {
-            assert_eq!(short(message.as_bytes()), None, "{message}");
+            "[1]]",
+            "\"\u{7f}\"",
+            "[[[[[[[[[1]]]]]]]]]",
+        ];
+        for value in values {
+            assert!(
+                !agree(format!(r#"{{"jsonrpc":"2.0","id":7,"result":{value}}}"#).as_bytes()),
+                "{value}"
+            );
+            let call = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":[{value}]}}"#);
+            assert!(value.is_empty() || !agree(call.as_bytes()), "{value}");
         }
-        assert_eq!(
-            short(format!("\"{}\"", "x".repeat(LONGEST)).as_bytes()),
-            None
-        );
+        for message in [
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","params":7}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","params":[7],"id":7}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","timeout":1}"#,
+            r#"{"jsonrpc":"2.0","id":-7,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":"7","method":"m"}"#,
+            r#"{"jsonrpc":"2.0","method":"m","id":7}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m"}}"#,
+        ] {
+            assert!(!agree(message.as_bytes()), "{message}");
+        }
+        let long = "x".repeat(super::LONGEST);
+        assert!(!agree(
+            format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{long}"}}"#).as_bytes()
+        ));
     }
 
     /// What JSON is made of, mostly.
     const BYTES: &[u8] = br#"{}[]",:0129-.eEtruefalsn \/a"#;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
         #[test]
-        fn it_agrees_with_simd_json_on_anything(message in prop::collection::vec(
-            prop::sample::select(BYTES.to_vec()), 0..24)) {
-            agree(&message);
+        fn both_ways_agree_on_any_value(value in prop::collection::vec(prop::sample::select(BYTES), 0..16)) {
+            let value = String::from_utf8(value).unwrap();
+            agree(format!(r#"{{"jsonrpc":"2.0","id":7,"result":{value}}}"#).as_bytes());
+            agree(format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":[{value}]}}"#).as_bytes());
         }
 
         #[test]
-        fn it_agrees_with_simd_json_on_calls_with_a_byte_changed(
-            at in 0usize..64, byte in any::<u8>(), id in any::<i64>(), a in any::<i32>(), b in any::<u64>()) {
+        fn both_ways_agree_on_a_call_with_a_byte_changed(
+            at in 0usize..72, byte in any::<u8>(), id in any::<u64>(), a in any::<i32>(), b in any::<u64>()) {
             let call = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"add","params":[{a},{{"b":{b}}}]}}"#);
             let mut message = call.into_bytes();
             agree(&message);

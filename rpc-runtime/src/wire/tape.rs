@@ -2,12 +2,18 @@
 
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
+use super::id::Id;
+use super::request::{Message, Request};
+use super::response::{Outcome, Response};
 use super::short::Scan;
 use super::value::Value;
 use crate::limits::RETAINED;
 
 /// Bytes that a tape may keep: those of dense messages have several times the bytes of the message.
 const TAPE_RETAINED: usize = RETAINED.saturating_mul(4);
+
+/// The limit of nesting from which on no short message can pass it.
+const SHORT_DEPTH: usize = 10;
 
 /// simd-json's working memory, used again for every message of a worker.
 pub(crate) struct Parser {
@@ -43,19 +49,42 @@ impl Parser {
     ) -> Result<Document<'p, 'de>, NotJson> {
         let len = message.len();
         self.longest = self.longest.max(len);
-        let mut document = Document {
-            tape: std::mem::replace(&mut self.tape, Tape(Vec::new())),
-            home: &mut self.tape,
-        };
-        if self.scan.accepts(message, self.depth) {
-            self.scan
-                .fill(message, &mut document.tape.0)
-                .ok_or(NotJson)?;
-            return Ok(document);
-        }
+        let mut document = Document::new(&mut self.tape);
         message.resize(len.saturating_add(INPUT_PADDING), b' ');
         simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut document.tape)
             .map_err(|_| NotJson)?;
+        Ok(document)
+    }
+
+    /// Parses a message that should be a request or a batch of them.
+    pub(crate) fn parse_request<'p, 'de>(
+        &'p mut self,
+        message: &'de mut Vec<u8>,
+    ) -> Result<Document<'p, 'de>, NotJson> {
+        match self.depth >= SHORT_DEPTH && self.scan.is_request(message) {
+            true => self.short(message),
+            false => self.parse(message),
+        }
+    }
+
+    /// Parses a message that should be a response or a batch of them.
+    pub(crate) fn parse_response<'p, 'de>(
+        &'p mut self,
+        message: &'de mut Vec<u8>,
+    ) -> Result<Document<'p, 'de>, NotJson> {
+        match self.depth >= SHORT_DEPTH && self.scan.is_response(message) {
+            true => self.short(message),
+            false => self.parse(message),
+        }
+    }
+
+    /// What the scan found in `message`.
+    fn short<'p, 'de>(&'p mut self, message: &'de [u8]) -> Result<Document<'p, 'de>, NotJson> {
+        let mut document = Document::new(&mut self.tape);
+        self.scan
+            .fill(message, &mut document.tape.0)
+            .ok_or(NotJson)?;
+        document.short = Some((self.scan.id(), self.scan.method(message)));
         Ok(document)
     }
 
@@ -75,9 +104,51 @@ impl Parser {
 pub(crate) struct Document<'p, 'de> {
     tape: Tape<'de>,
     home: &'p mut Tape<'static>,
+    /// The id and the method of a message that was read the short way; the tape has its parameters or its result.
+    short: Option<(u64, Option<&'de str>)>,
 }
 
-impl<'de> Document<'_, 'de> {
+impl<'p, 'de> Document<'p, 'de> {
+    fn new(home: &'p mut Tape<'static>) -> Self {
+        let tape = std::mem::replace(home, Tape(Vec::new()));
+        Self {
+            tape,
+            home,
+            short: None,
+        }
+    }
+
+    /// The document as what a server receives.
+    pub(crate) fn message(&self) -> Message<'_, 'de> {
+        let Some((id, Some(method))) = self.short else {
+            return Message::read(self.root());
+        };
+        Message::Single(Ok(Request {
+            id: Some(Id::Unsigned(id)),
+            method,
+            params: (!self.tape.0.is_empty()).then(|| self.root()),
+            timeout: None,
+            meta: None,
+        }))
+    }
+
+    /// The document as what a caller receives.
+    pub(crate) fn response(&self) -> Option<Response<'_, 'de>> {
+        match self.short {
+            Some((id, None)) => Some(Response {
+                id: Id::Unsigned(id),
+                outcome: Outcome::Result(self.root()),
+            }),
+            _ => Response::read(self.root()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_short(&self) -> bool {
+        self.short.is_some()
+    }
+
+    /// The one value of a document that was parsed as JSON of any kind.
     pub(crate) fn root(&self) -> Value<'_, 'de> {
         Value::new(&self.tape.0)
     }
