@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::connection::{Connection, Shared};
+use super::connection::{Connection, Permit, Shared};
 use super::lane::Lane;
 use super::scratch::Scratch;
 use super::serve::serve;
@@ -41,6 +41,8 @@ pub struct Responder<S> {
     lane: Arc<Lane>,
     scratch: Scratch,
     limits: Limits,
+    /// Kept from one message to the next: there is only ever one.
+    permit: Option<Permit>,
     _draining: watch::Sender<bool>,
 }
 
@@ -61,6 +63,7 @@ impl<S: Service> Responder<S> {
             lane: Lane::answered_elsewhere(),
             scratch,
             limits,
+            permit: None,
             _draining: draining,
         }
     }
@@ -75,6 +78,7 @@ impl<S: Service> Responder<S> {
             lane,
             scratch,
             limits,
+            permit,
             ..
         } = self;
         scratch.shrink();
@@ -85,7 +89,7 @@ impl<S: Service> Responder<S> {
             true => Cut::TooLarge,
             false => Cut::Message,
         };
-        serve(connection, lane, scratch, cut, &mut None, &mut None).await
+        serve(connection, lane, scratch, cut, &mut None, permit).await
     }
 }
 
