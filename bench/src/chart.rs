@@ -12,9 +12,9 @@ const WIDTH: usize = 960;
 const PANEL: usize = WIDTH / 2;
 const MARGIN: usize = 20;
 /// Where bars begin, behind the names.
-const NAMES: usize = 210;
+const NAMES: usize = 185;
 /// What the longest bar takes; its figure stands behind it.
-const BARS: usize = PANEL - MARGIN - NAMES - 75;
+const BARS: usize = PANEL - MARGIN - NAMES - 100;
 const ROW: usize = 19;
 const HEAD: usize = 50;
 const TOP: usize = 64;

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,7 @@ pub(crate) fn main(plan: &Plan) -> Result<Outcome> {
     let latencies = result
         .recv_timeout(PATIENCE)
         .context("calls that don't end")??;
+    ensure!(!latencies.is_empty(), "no call ended in time");
     Ok(outcome(&latencies, &before, &after))
 }
 

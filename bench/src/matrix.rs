@@ -89,14 +89,14 @@ pub(crate) struct Runs {
 /// A run during which others took more of the machine than this is repeated.
 const NOISY: f64 = 0.10;
 
-/// How often at most.
-const REPEATED: usize = 2;
+/// One run in so many may be repeated, so that the end is known also on a busy machine.
+const REPEATED: usize = 10;
 
 /// How long to call before measuring.
 const WARM_UP: f64 = 0.1;
 
 /// How long to count allocations.
-const COUNTING: f64 = 0.1;
+const COUNTING: f64 = 0.15;
 
 impl Matrix {
     pub(crate) fn run(&self) -> Result<Runs> {
@@ -108,13 +108,15 @@ impl Matrix {
             seconds: self.seconds,
             ..Runs::default()
         };
+        let mut repeated = Share::default();
         for round in 0..self.rounds {
             for cell in &self.cells {
                 let title = format!("round {} of {}", round + 1, self.rounds);
                 progress(began, &title, cell);
                 for contender in self.turns(round, cell) {
                     for runtime in RuntimeKind::ALL {
-                        runs.timed.extend(quiet(|| {
+                        repeated.runs += 1;
+                        runs.timed.extend(quiet(&mut repeated, || {
                             run(&timing, round, *cell, contender, runtime, self.seconds)
                         }));
                     }
@@ -156,20 +158,31 @@ fn progress(began: Instant, what: &str, cell: &Cell) {
     );
 }
 
-/// The quietest of a few tries; the first if it was quiet.
-fn quiet(run: impl Fn() -> Result<Run>) -> Option<Run> {
-    let mut best: Option<Run> = None;
-    for _ in 0..=REPEATED {
-        let others = |run: &Run| run.outcome.others;
-        best = best
-            .into_iter()
-            .chain(report_failure(run()))
-            .min_by(|a, b| others(a).total_cmp(&others(b)));
-        if best.as_ref().is_some_and(|run| others(run) <= NOISY) {
-            break;
-        }
+/// The quieter of two tries; the first if it was quiet or there have been too many repetitions.
+fn quiet(repeated: &mut Share, run: impl Fn() -> Result<Run>) -> Option<Run> {
+    let others = |run: &Run| run.outcome.others;
+    let first = report_failure(run());
+    let is_quiet = first.as_ref().is_some_and(|run| others(run) <= NOISY);
+    if is_quiet || !repeated.take() {
+        return first;
     }
-    best
+    let tries = first.into_iter().chain(report_failure(run()));
+    tries.min_by(|a, b| others(a).total_cmp(&others(b)))
+}
+
+/// How many runs there were, and how many of them were repeated.
+#[derive(Default)]
+struct Share {
+    runs: usize,
+    repeated: usize,
+}
+
+impl Share {
+    fn take(&mut self) -> bool {
+        let may = self.repeated * REPEATED < self.runs;
+        self.repeated += usize::from(may);
+        may
+    }
 }
 
 /// A failed run leaves a gap in the table and does not end the report.

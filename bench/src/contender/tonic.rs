@@ -147,6 +147,7 @@ impl From<&work::Order> for Order {
             customer: order.customer.clone(),
             email: order.email.clone(),
             created: order.created.clone(),
+            address: order.address.clone(),
             currency: order.currency.clone(),
             note: order.note.clone(),
             total: order.total,
