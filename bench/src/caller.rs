@@ -1,8 +1,8 @@
 //! The closed loop: so many callers, each of which calls again as soon as it has its answer.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
@@ -57,34 +57,61 @@ impl Phase {
 /// How long calls took, in nanoseconds, to 1 %.
 pub(crate) type Latencies = Histogram<u32>;
 
-pub(crate) fn latencies() -> Result<Latencies> {
-    Ok(Histogram::new_with_bounds(1_000, 100_000_000_000, 2)?)
+/// The latencies of a run. Each thread has its own, so that recording costs little, and the same for any number of
+/// callers.
+#[derive(Clone)]
+pub(crate) struct Record(Arc<Vec<Mutex<Latencies>>>);
+
+impl Record {
+    pub(crate) fn new() -> Result<Self> {
+        let latencies = || {
+            Ok(Mutex::new(Histogram::new_with_bounds(
+                1_000,
+                100_000_000_000,
+                2,
+            )?))
+        };
+        let threads: Result<_> = (0..THREADS).map(|_| latencies()).collect();
+        Ok(Self(Arc::new(threads?)))
+    }
+
+    pub(crate) fn add(&self, latency: Duration) {
+        thread_local!(static THREAD: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let latencies = THREAD.with(|thread| &self.0[thread % THREADS]);
+        lock(latencies).saturating_record(latency.as_nanos() as u64);
+    }
+
+    pub(crate) fn finish(&self) -> Result<Latencies> {
+        let mut all = lock(&self.0[0]).clone();
+        for one in &self.0[1..] {
+            all.add(&*lock(one))?;
+        }
+        Ok(all)
+    }
+}
+
+const THREADS: usize = 16;
+
+fn lock(latencies: &Mutex<Latencies>) -> MutexGuard<'_, Latencies> {
+    latencies.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One caller's clock.
 struct Clock {
     phase: Phase,
+    record: Record,
     began: Option<Instant>,
-    latencies: Latencies,
 }
 
 impl Clock {
-    fn new(phase: Phase) -> Result<Self> {
-        Ok(Self {
-            phase,
-            began: None,
-            latencies: latencies()?,
-        })
-    }
-
     /// Whether to call once more; ends the measurement of the call before.
     fn goes_on(&mut self) -> bool {
         let now = Instant::now();
         if let Some(began) = self.began.replace(now)
             && self.phase.is_measuring()
         {
-            self.latencies
-                .saturating_record((now - began).as_nanos() as u64);
+            self.record.add(now - began);
         }
         !self.phase.is_over()
     }
@@ -97,20 +124,20 @@ pub(crate) async fn call<C: Calls>(
     in_flight: usize,
     phase: &Phase,
 ) -> Result<Latencies> {
+    let record = Record::new()?;
     let mut callers = JoinSet::new();
     for (number, connection) in (0..in_flight).zip(connections.iter().cycle()) {
-        callers.spawn(caller(
-            connection.clone(),
-            workload,
-            number as i64,
-            Clock::new(phase.clone())?,
-        ));
+        let clock = Clock {
+            phase: phase.clone(),
+            record: record.clone(),
+            began: None,
+        };
+        callers.spawn(caller(connection.clone(), workload, number as i64, clock));
     }
-    let mut all = latencies()?;
-    while let Some(one) = callers.join_next().await {
-        all.add(one??)?;
+    while let Some(ended) = callers.join_next().await {
+        ended??;
     }
-    Ok(all)
+    record.finish()
 }
 
 async fn caller<C: Calls>(
@@ -118,7 +145,7 @@ async fn caller<C: Calls>(
     workload: Workload,
     number: i64,
     mut clock: Clock,
-) -> Result<Latencies> {
+) -> Result<()> {
     match workload {
         Workload::Add => {
             let mut a = number;
@@ -148,5 +175,5 @@ async fn caller<C: Calls>(
             }
         }
     }
-    Ok(clock.latencies)
+    Ok(())
 }

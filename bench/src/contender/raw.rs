@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::certificate::Identity;
 use super::quic;
-use crate::caller::{Latencies, Phase, latencies};
+use crate::caller::{Latencies, Phase, Record};
 use crate::drive::Plan;
 use crate::process::{Hello, announce};
 use crate::work::{WORK, Workload, check};
@@ -98,27 +98,24 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
+    let record = Record::new()?;
     let mut pipelines = JoinSet::new();
     for (read, write) in connections {
-        let (workload, depth, phase) = (
-            plan.workload,
-            plan.in_flight / plan.connections,
-            phase.clone(),
-        );
+        let (phase, record) = (phase.clone(), record.clone());
+        let (workload, depth) = (plan.workload, plan.in_flight / plan.connections);
         pipelines.spawn(async move {
             let exchange = Exchange::new(workload)?;
             let (room, sent) = (Semaphore::new(depth), Sent::default());
             tokio::select! {
-                latencies = exchange.receive(read, &room, &sent, &phase) => latencies,
+                received = exchange.receive(read, &room, &sent, &phase, &record) => received,
                 failed = exchange.send(write, &room, &sent) => match failed? {},
             }
         });
     }
-    let mut all = latencies()?;
-    while let Some(one) = pipelines.join_next().await {
-        all.add(one??)?;
+    while let Some(ended) = pipelines.join_next().await {
+        ended??;
     }
-    Ok(all)
+    record.finish()
 }
 
 /// When the messages were sent that wait for their answers.
@@ -189,8 +186,8 @@ impl Exchange {
         room: &Semaphore,
         sent: &Sent,
         phase: &Phase,
-    ) -> Result<Latencies> {
-        let mut latencies = latencies()?;
+        record: &Record,
+    ) -> Result<()> {
         let mut received = BytesMut::new();
         while !phase.is_over() {
             received.reserve(GATHERED);
@@ -206,13 +203,15 @@ impl Exchange {
                 check(answer == self.answer)?;
             }
             let now = Instant::now();
-            for began in sent.lock().drain(..answers) {
-                if phase.is_measuring() {
-                    latencies.saturating_record((now - began).as_nanos() as u64);
-                }
+            for began in sent
+                .lock()
+                .drain(..answers)
+                .filter(|_| phase.is_measuring())
+            {
+                record.add(now - began);
             }
             room.add_permits(answers);
         }
-        Ok(latencies)
+        Ok(())
     }
 }
