@@ -151,7 +151,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
                 // How deep it nests was checked when it arrived.
                 let mut parser = Parser::new(usize::MAX);
                 let document = json.as_mut().map(|json| parser.parse(json)).transpose();
-                let document = document.map_err(|_| Fault(FaultKind::Unwritable))?;
+                let document = document.map_err(|_| unwritable("its parameters are lost"))?;
                 let params = Params::new(document.as_ref().map(Document::root));
                 run(&service, Incoming::new(params, &context), &mut answer)
             }));
@@ -163,9 +163,13 @@ impl<'t, 'de> Incoming<'t, 'de> {
                 ran.unwrap_or_else(|panic| resume_unwind(panic))
             }
             // The runtime is going down and the thread never ran.
-            Err(_) => Err(Fault(FaultKind::Unwritable)),
+            Err(_) => Err(unwritable("the runtime is shutting down")),
         }
     }
+}
+
+fn unwritable(reason: &str) -> Fault {
+    Fault(FaultKind::Unwritable(reason.to_owned()))
 }
 
 /// What generated code answers when it is asked for a method that it does not have.

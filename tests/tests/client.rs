@@ -492,7 +492,7 @@ async fn a_batch_has_a_typed_result_for_each_entry() {
     let dear = batch.call(desk.buy("car"));
     let absent = batch.call(client.call::<(), _>("absent", &()));
     let user = batch.call(desk.meta("user").meta("user", "ada"));
-    batch.notify(desk.note("one"));
+    batch.notify(desk.note("one")).unwrap();
     let text = batch.call(desk.echo("é"));
     let mut replies = soon(batch.send()).await.unwrap();
     assert_eq!(replies.take(text).unwrap(), "é");
@@ -511,8 +511,8 @@ async fn a_batch_has_a_typed_result_for_each_entry() {
 async fn a_batch_of_notifications_waits_for_nothing() {
     let (desk, client, counts) = shop().await;
     let mut batch = client.batch();
-    batch.notify(desk.note("one"));
-    batch.notify(desk.note("two"));
+    batch.notify(desk.note("one")).unwrap();
+    batch.notify(desk.note("two")).unwrap();
     soon(batch.send()).await.unwrap();
     soon(async {
         while counts.notes.load(Ordering::SeqCst) < 2 {

@@ -31,7 +31,7 @@ pub(crate) fn impls(
         original, methods, ..
     } = service;
     let handle = handle(service);
-    let new = handle.impls(generated!(__rpc::Client), generated!(client));
+    let new = handle.impls(generated!(__rpc::Client), generated!(client), None);
     let ident = &handle.ident;
     let (params, args, _) = original.generics.split_for_impl();
     let clause = generics::where_clause(&original.generics, bounds);

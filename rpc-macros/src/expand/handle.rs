@@ -38,8 +38,13 @@ impl Handle<'_> {
         }
     }
 
-    /// `new` has one parameter, named like the field, of which it makes `value`.
-    pub(crate) fn impls(&self, parameter: TokenStream, value: TokenStream) -> TokenStream {
+    /// `new` has one parameter, named like the field, of which it makes `value`; `more` constructors follow it.
+    pub(crate) fn impls(
+        &self,
+        parameter: TokenStream,
+        value: TokenStream,
+        more: Option<TokenStream>,
+    ) -> TokenStream {
         let Self {
             service,
             ident,
@@ -59,6 +64,7 @@ impl Handle<'_> {
                 #vis fn new(#field: #parameter) -> Self {
                     Self { #value, #types }
                 }
+                #more
             }
             impl #params __rpc::Clone for #ident #args {
                 fn clone(&self) -> Self {

@@ -36,9 +36,19 @@ fn handler() -> Ident {
 pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
     let handle = handle(service);
     let handler = handler();
+    let vis = &service.vis;
+    let types = generics::types(&service.original.generics);
+    let types = types.map(|_| generated!(types: __rpc::PhantomData));
+    let from_arc = generated! {
+        /// Goes through a `service` that others hold, too.
+        #vis fn from_arc(service: __rpc::Arc<#handler>) -> Self {
+            Self { service, #types }
+        }
+    };
     let new = handle.impls(
         quote!(#handler),
         generated!(service: __rpc::Arc::new(service)),
+        Some(from_arc),
     );
     let implementation = implementation(&handle, bound);
     quote!(#new #implementation)

@@ -65,6 +65,10 @@ const _: () = {
                 service: __rpc::Arc::new(service),
             }
         }
+        /// Goes through a `service` that others hold, too.
+        pub fn from_arc(service: __rpc::Arc<__Service>) -> Self {
+            Self { service }
+        }
     }
     impl<__Service> __rpc::Clone for CalculatorServer<__Service> {
         fn clone(&self) -> Self {

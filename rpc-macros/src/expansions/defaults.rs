@@ -38,6 +38,10 @@ const _: () = {
                 service: __rpc::Arc::new(service),
             }
         }
+        /// Goes through a `service` that others hold, too.
+        fn from_arc(service: __rpc::Arc<__Service>) -> Self {
+            Self { service }
+        }
     }
     impl<__Service> __rpc::Clone for DefaultsServer<__Service> {
         fn clone(&self) -> Self {

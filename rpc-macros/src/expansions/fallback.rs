@@ -54,6 +54,13 @@ const _: () = {
                 types: __rpc::PhantomData,
             }
         }
+        /// Goes through a `service` that others hold, too.
+        fn from_arc(service: __rpc::Arc<__Service>) -> Self {
+            Self {
+                service,
+                types: __rpc::PhantomData,
+            }
+        }
     }
     impl<__Service, K> __rpc::Clone for FaultyServer<__Service, K> {
         fn clone(&self) -> Self {

@@ -37,6 +37,13 @@ const _: () = {
                 types: __rpc::PhantomData,
             }
         }
+        /// Goes through a `service` that others hold, too.
+        pub(crate) fn from_arc(service: __rpc::Arc<__Service>) -> Self {
+            Self {
+                service,
+                types: __rpc::PhantomData,
+            }
+        }
     }
     impl<__Service, K, V, const N: usize> __rpc::Clone
     for StoreServer<__Service, K, V, N> {

@@ -24,6 +24,10 @@ const _: () = {
                 service: __rpc::Arc::new(service),
             }
         }
+        /// Goes through a `service` that others hold, too.
+        fn from_arc(service: __rpc::Arc<__Service>) -> Self {
+            Self { service }
+        }
     }
     impl<__Service> __rpc::Clone for EchoServer<__Service> {
         fn clone(&self) -> Self {

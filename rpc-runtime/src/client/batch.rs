@@ -103,12 +103,15 @@ impl Batch {
         }
     }
 
-    /// Adds a notification. One whose arguments cannot be written is left out.
-    pub fn notify(&mut self, notification: Notification) {
-        if let Ok(request) = notification.into_entry() {
-            self.separate();
-            self.message.extend_from_slice(&request);
-        }
+    /// Adds a notification.
+    ///
+    /// # Errors
+    /// [`CallError::Encode`] if its arguments cannot be written; the batch is as it was.
+    pub fn notify(&mut self, notification: Notification) -> Result<(), CallError> {
+        let request = notification.into_entry().map_err(CallError::Encode)?;
+        self.separate();
+        self.message.extend_from_slice(&request);
+        Ok(())
     }
 
     fn separate(&mut self) {

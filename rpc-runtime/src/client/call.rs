@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::Sleep;
 
 use super::error::{CallError, NoAnswer};
 use super::lane::CallId;
@@ -28,43 +27,45 @@ const LARGE: usize = 16 << 10;
 
 type Solo<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
 
-pin_project! {
-    /// A call that is made when it is awaited. Options come before.
-    ///
-    /// The arguments are written as JSON when the call is created, so it borrows nothing.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use rpc_runtime::{Client, CallError, ErrorObject};
-    /// # async fn example(client: Client) -> Result<(), CallError<ErrorObject>> {
-    /// let call = client.call::<i64, _>("add", &(1, 2));
-    /// let sum = call.timeout(Duration::from_millis(50)).meta("traceparent", "00-…").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// Dropping a call that has been polled cancels it: the server drops the handler's future. Its neighbours on the
-    /// connection do not notice.
-    #[must_use = "a call is made when it is awaited"]
-    #[project = CallProjection]
-    pub struct Call<T, E = Infallible> {
-        client: Arc<Shared>,
-        method: Option<&'static Method>,
-        // What follows the id, up to the closing brace.
-        request: Result<Vec<u8>, String>,
-        timeout: Option<Duration>,
-        own_stream: bool,
-        meta: Meta,
-        state: State,
-        #[pin]
-        late: Option<Sleep>,
-        reader: Reader<T, E>,
-    }
+/// A call that is made when it is awaited. Options come before.
+///
+/// The arguments are written as JSON when the call is created, so it borrows nothing.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use rpc_runtime::{Client, CallError, ErrorObject};
+/// # async fn example(client: Client) -> Result<(), CallError<ErrorObject>> {
+/// let call = client.call::<i64, _>("add", &(1, 2));
+/// let sum = call.timeout(Duration::from_millis(50)).meta("traceparent", "00-…").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancel safety
+/// Dropping a call that has been polled cancels it: the server drops the handler's future. Its neighbours on the
+/// connection do not notice.
+#[must_use = "a call is made when it is awaited"]
+pub struct Call<T, E = Infallible> {
+    client: Arc<Shared>,
+    method: Option<&'static Method>,
+    /// What follows the id, up to the closing brace.
+    request: Result<Vec<u8>, String>,
+    timeout: Option<Duration>,
+    own_stream: bool,
+    meta: Meta,
+    state: State,
+    late: Option<Timer>,
+    reader: Reader<T, E>,
+}
 
-    impl<T, E> PinnedDrop for Call<T, E> {
-        fn drop(this: Pin<&mut Self>) {
-            this.project().give_up();
+/// A timer on the heap, so that calls can be moved; used again, so that it costs nothing.
+pub(super) type Timer = Pin<Box<Sleep>>;
+
+impl<T, E> Drop for Call<T, E> {
+    fn drop(&mut self) {
+        self.give_up();
+        if let Some(late) = self.late.take() {
+            self.client.put_timer_back(late);
         }
     }
 }
@@ -171,25 +172,25 @@ fn write_options(request: &mut Vec<u8>, timeout: Option<Duration>, meta: &Meta) 
     request.push(b'}');
 }
 
-impl<T, E> CallProjection<'_, T, E> {
+impl<T, E> Call<T, E> {
     /// First poll: the request is complete and time runs.
     fn begin(&mut self) -> Result<(), CallError<E>> {
-        match self.request {
-            Ok(request) => write_options(request, *self.timeout, self.meta),
+        match &mut self.request {
+            Ok(request) => write_options(request, self.timeout, &self.meta),
             Err(reason) => return Err(CallError::Encode(std::mem::take(reason))),
         }
-        self.late.set(self.timeout.map(sleep));
-        *self.state = State::Ready;
+        self.late = self.timeout.map(|timeout| self.client.timer(timeout));
+        self.state = State::Ready;
         Ok(())
     }
 
     /// Chooses the way and sets out on it.
     fn poll_send(&mut self, cx: &Context<'_>) -> Poll<Result<(), NoAnswer>> {
-        let Ok(request) = self.request else {
-            return Poll::Ready(Err(NoAnswer::Garbled));
+        let Ok(request) = &mut self.request else {
+            return Poll::Ready(Err(NoAnswer::Over));
         };
         let is_large = self.method.is_some_and(Method::has_large_reply) || request.len() >= LARGE;
-        *self.state = if *self.own_stream || is_large {
+        self.state = if self.own_stream || is_large {
             let connection = self.client.connection.clone();
             let limit = self.client.options.reply_limit;
             let id = CallId::alone(self.client.count_alone(1));
@@ -208,18 +209,18 @@ impl<T, E> CallProjection<'_, T, E> {
         if let State::Ready = self.state {
             ready!(self.poll_send(cx))?;
         }
-        match self.state {
+        match &mut self.state {
             State::InLane(lane, id) => self.client.lanes[*lane].poll_answer(*id, cx),
             State::Alone(ask) => ask.as_mut().poll(cx),
-            State::New | State::Ready | State::Over => Poll::Ready(Err(NoAnswer::Garbled)),
+            State::New | State::Ready | State::Over => Poll::Ready(Err(NoAnswer::Over)),
         }
     }
 
     fn give_up(&mut self) {
-        match std::mem::replace(self.state, State::Over) {
+        match std::mem::replace(&mut self.state, State::Over) {
             State::InLane(lane, id) => self.client.cancel(lane, id),
             State::New | State::Ready => {
-                if let Ok(request) = self.request {
+                if let Ok(request) = &mut self.request {
                     self.client.put_back(std::mem::take(request));
                 }
             }
@@ -233,25 +234,25 @@ impl<T, E> Future for Call<T, E> {
     type Output = Result<T, CallError<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.get_mut();
         if let State::New = this.state {
             this.begin()?;
         }
         let answered = match this.poll_reply(cx) {
             Poll::Ready(answered) => answered,
             Poll::Pending => {
-                let late = this.late.as_mut().as_pin_mut();
-                ready!(late.map_or(Poll::Pending, |late| late.poll(cx)));
+                let late = this.late.as_mut();
+                ready!(late.map_or(Poll::Pending, |late| late.as_mut().poll(cx)));
                 this.give_up();
                 return Poll::Ready(Err(CallError::Timeout));
             }
         };
-        *this.state = State::Over;
+        this.state = State::Over;
         let mut answer = answered?;
         if let Some(method) = this.method {
             method.note_reply(answer.len() >= LARGE);
         }
-        let result = read(*this.reader, &mut answer);
+        let result = read(this.reader, &mut answer);
         this.client.put_back(answer);
         Poll::Ready(result)
     }

@@ -127,6 +127,8 @@ pub(super) enum NoAnswer {
     TooLarge,
     /// What came is no answer.
     Garbled,
+    /// It was given already.
+    Over,
 }
 
 impl<E> From<NoAnswer> for CallError<E> {
@@ -135,6 +137,7 @@ impl<E> From<NoAnswer> for CallError<E> {
             NoAnswer::Lost { fate, reason } => Self::Connection { fate, reason },
             NoAnswer::TooLarge => Self::Decode("it is larger than this client takes".into()),
             NoAnswer::Garbled => Self::Decode("it is no JSON-RPC response".into()),
+            NoAnswer::Over => Self::Decode("the call is over and cannot be awaited again".into()),
         }
     }
 }

@@ -277,7 +277,7 @@ impl Lane {
     ) -> Poll<Result<Vec<u8>, NoAnswer>> {
         let mut state = self.state();
         let Some(pending) = state.pending(id) else {
-            return Poll::Ready(Err(NoAnswer::Garbled));
+            return Poll::Ready(Err(NoAnswer::Over));
         };
         if pending.answer.is_none() {
             if !pending.waker.will_wake(cx.waker()) {
@@ -291,7 +291,7 @@ impl Lane {
             ..
         }) = state.release(id)
         else {
-            return Poll::Ready(Err(NoAnswer::Garbled));
+            return Poll::Ready(Err(NoAnswer::Over));
         };
         Poll::Ready(answer.map(|()| buffer))
     }

@@ -19,10 +19,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
 pub use self::address::{Address, AddressError};
 pub use self::batch::{Batch, Entry, Replies};
+use self::call::Timer;
 pub use self::call::{Call, Notification};
 pub use self::connect::{ClientBuilder, ConnectError};
 pub use self::error::{CallError, Fate};
@@ -79,6 +81,7 @@ struct Shared {
     control: Arc<Lane>,
     tasks: TaskTracker,
     buffers: Mutex<Vec<Vec<u8>>>,
+    timers: Mutex<Vec<Timer>>,
     options: Options,
 }
 
@@ -141,6 +144,7 @@ impl Client {
             control,
             tasks,
             buffers: Mutex::default(),
+            timers: Mutex::default(),
             options,
         }))
     }
@@ -259,6 +263,30 @@ impl Shared {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         if buffer.capacity() <= RETAINED && buffers.len() < POOLED {
             buffers.push(buffer);
+        }
+    }
+
+    /// A timer that ends after `timeout`.
+    fn timer(&self, timeout: Duration) -> Timer {
+        let timer = self
+            .timers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        match (timer, Instant::now().checked_add(timeout)) {
+            (Some(mut timer), Some(end)) => {
+                timer.as_mut().reset(end);
+                timer
+            }
+            // Tokio makes the best of a time that no clock can tell.
+            _ => Box::pin(sleep(timeout)),
+        }
+    }
+
+    fn put_timer_back(&self, timer: Timer) {
+        let mut timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
+        if timers.len() < POOLED {
+            timers.push(timer);
         }
     }
 

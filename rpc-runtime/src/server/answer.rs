@@ -1,5 +1,6 @@
 //! One request from its envelope to its answer.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -12,13 +13,13 @@ use super::connection::Connection;
 use super::lane::Lane;
 use crate::context::Context;
 use crate::service::{Incoming, Router};
-use crate::wire::arguments::{Fault, Params};
+use crate::wire::arguments::{Fault, FaultKind, Params};
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
 
 /// Why a handler did not come to its end.
 enum Cut {
-    Panicked,
+    Panicked(String),
     Cancelled,
     Late,
 }
@@ -42,17 +43,38 @@ pub(super) async fn answer<R: Router>(
     }
     let cut = match run(connection, lane, call, context, reply).await {
         Ok(Ok(())) => return reply.settle(),
-        Ok(Err(fault)) => return reply.fault(&fault),
+        Ok(Err(fault)) => {
+            if let FaultKind::Unwritable(reason) = &fault.0 {
+                log(call, context, reason);
+            }
+            return reply.fault(&fault);
+        }
         Err(cut) => cut,
     };
     context.cancel();
+    if let Cut::Panicked(reason) = &cut {
+        log(call, context, reason);
+    }
     // A handler on another thread may still hold what was begun.
     reply.begin(id);
     reply.refuse(match cut {
-        Cut::Panicked => Refusal::Internal,
+        Cut::Panicked(_) => Refusal::Internal,
         Cut::Cancelled => Refusal::Cancelled,
         Cut::Late => Refusal::DeadlinePassed,
     });
+}
+
+/// What the caller is not told.
+fn log(call: Call<'_, '_>, context: &Context, reason: &str) {
+    let method = call.request.method;
+    tracing::error!(method, peer = ?context.peer(), reason, "a handler failed");
+}
+
+/// What a panic said.
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("no text"))
 }
 
 /// The handler's future, polled with its panics caught, until it ends, is cancelled or is out of time.
@@ -71,7 +93,7 @@ async fn run<R: Router>(
         match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
             Ok(Poll::Ready(ran)) => return Poll::Ready(Ok(ran)),
             Ok(Poll::Pending) => {}
-            Err(_) => return Poll::Ready(Err(Cut::Panicked)),
+            Err(panic) => return Poll::Ready(Err(Cut::Panicked(text(&*panic)))),
         }
         let is_new = ticket.is_none();
         let ticket = ticket.get_or_insert_with(|| lane.calls.enter(call.request.id));

@@ -21,7 +21,7 @@ mod worker;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -41,6 +41,9 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// More calls than any machine runs at once, and as many as can be counted.
 const MOST_CALLS: usize = 1 << 28;
+
+/// How often the others are let run before a shutdown returns.
+const FAREWELLS: usize = 32;
 
 /// How long the last goodbyes may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -110,16 +113,23 @@ impl Server {
     ///
     /// Dropping the future, or the server, closes every connection at once.
     pub async fn run(self) {
-        let _close = CloseOnDrop(self.listener.clone());
-        let mut draining = self.handle.draining.subscribe();
+        let Self {
+            listener,
+            handle,
+            acceptor,
+        } = self;
+        // Dropped last: then the socket is free.
+        let _running = handle.runs.token();
+        let listener = CloseOnDrop(listener);
+        let mut draining = handle.draining.subscribe();
         loop {
             let incoming = tokio::select! {
-                incoming = self.listener.accept() => incoming,
+                incoming = listener.0.accept() => incoming,
                 _ = draining.wait_for(|draining| *draining) => break,
             };
             let Some(incoming) = incoming else { break };
-            let acceptor = Arc::clone(&self.acceptor);
-            self.handle.connections.spawn(async move {
+            let acceptor = Arc::clone(&acceptor);
+            handle.connections.spawn(async move {
                 match tokio::time::timeout(HANDSHAKE, incoming.handshake()).await {
                     Ok(Ok(connection)) => {
                         acceptor
@@ -132,15 +142,8 @@ impl Server {
             });
         }
         // Those who come now are told so, and need not wait for silence.
-        let refuse = async {
-            while let Some(incoming) = self.listener.accept().await {
-                incoming.refuse();
-            }
-        };
-        let mut done = self.handle.done.subscribe();
-        tokio::select! {
-            () = refuse => {}
-            _ = done.wait_for(|done| *done) => {}
+        while let Some(incoming) = listener.0.accept().await {
+            incoming.refuse();
         }
     }
 }
@@ -156,15 +159,17 @@ impl Drop for CloseOnDrop {
 /// Shuts a [`Server`] down. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
-    listener: Listener,
+    /// Gone once the server is shut down: whoever still has a handle does not keep the socket.
+    listener: Arc<Mutex<Option<Listener>>>,
     connections: TaskTracker,
+    /// Whether [`Server::run`] is running.
+    runs: TaskTracker,
     draining: watch::Sender<bool>,
-    done: watch::Sender<bool>,
 }
 
 impl ServerHandle {
     /// Drains the server, then closes it: running calls finish and are answered, new ones are refused as not
-    /// executed. What is not done within `limit` is cut off.
+    /// executed. What is not done within `limit` is cut off. Then the address is free for another server.
     ///
     /// Returns whether every call was finished. Calling it again waits for the same end.
     ///
@@ -175,9 +180,21 @@ impl ServerHandle {
         let drained = tokio::time::timeout(limit, self.connections.wait())
             .await
             .is_ok();
-        self.listener.close(close::SHUTDOWN, "shutting down");
-        let _ = tokio::time::timeout(GOODBYE, self.listener.idle()).await;
-        self.done.send_replace(true);
+        let listener = self
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(listener) = listener {
+            listener.close(close::SHUTDOWN, "shutting down");
+            let _ = tokio::time::timeout(GOODBYE, listener.idle()).await;
+        }
+        self.runs.close();
+        let _ = tokio::time::timeout(GOODBYE, self.runs.wait()).await;
+        // The task that has the socket sees that nobody wants it any more.
+        for _ in 0..FAREWELLS {
+            tokio::task::yield_now().await;
+        }
         drained
     }
 }
@@ -238,10 +255,10 @@ impl<R: Router> ServerBuilder<R> {
         let draining = watch::Sender::new(false);
         let shared = Shared::new(self.router, self.limits, draining.subscribe());
         let handle = ServerHandle {
-            listener: listener.clone(),
+            listener: Arc::new(Mutex::new(Some(listener.clone()))),
             connections: TaskTracker::new(),
+            runs: TaskTracker::new(),
             draining,
-            done: watch::Sender::new(false),
         };
         Ok(Server {
             listener,

@@ -37,7 +37,7 @@ pub(crate) enum FaultKind {
     /// The method's number is not the service's: generated code out of step with itself.
     UnknownMethod,
     /// A result that serde could not write.
-    Unwritable,
+    Unwritable(String),
 }
 
 impl fmt::Display for FaultKind {
@@ -52,7 +52,7 @@ impl fmt::Display for FaultKind {
             Self::Mismatch("", mismatch) => write!(f, "{mismatch}"),
             Self::Mismatch(name, mismatch) => write!(f, "argument `{name}`: {mismatch}"),
             Self::UnknownMethod => write!(f, "unknown method"),
-            Self::Unwritable => write!(f, "the result cannot be written"),
+            Self::Unwritable(reason) => write!(f, "the result cannot be written: {reason}"),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::arguments::{Arguments, Parameter, Params};
 use super::id;
-use super::refusal::{self, DATA};
+use super::refusal::{self, DATA, code};
 use super::sent::{Sent, SentParams};
 use super::tape::Parser;
 use super::value::Value;
@@ -69,30 +69,45 @@ impl RpcError for Infallible {
     }
 }
 
+/// Codes that say what became of a call. A handler that sent one would mislead its caller about itself.
+const FATES: [i64; 3] = [code::CANCELLED, code::DEADLINE_PASSED, code::SHUTTING_DOWN];
+
 /// Appends the error part of a response, up to its end.
 pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<(), Unwritable> {
+    if FATES.contains(&error.code()) {
+        return Err(Unwritable(format!(
+            "an error with the protocol's own code {}",
+            error.code()
+        )));
+    }
+    let mut failure = None;
     refusal::write_error(out, error.code(), |out| {
-        // Text into memory has no way to fail.
-        let _ = serde::Serializer::collect_str(&mut serde_json::Serializer::new(out), error);
+        let message = serde::Serializer::collect_str(&mut serde_json::Serializer::new(out), error);
+        failure = message.err();
     });
-    let mut failed = false;
     error.write_data(DataWriter {
         out,
-        failed: &mut failed,
+        failure: &mut failure,
     });
     out.extend_from_slice(b"}}");
-    if failed { Err(Unwritable) } else { Ok(()) }
+    failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// A value that serde could not write.
+/// A value that could not be written, and why: for the server's log, not for the wire.
 #[derive(Debug)]
-pub(crate) struct Unwritable;
+pub(crate) struct Unwritable(pub(crate) String);
+
+impl From<serde_json::Error> for Unwritable {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
 
 /// Writes `error.data`.
 #[derive(Debug)]
 pub struct DataWriter<'a> {
     out: &'a mut Vec<u8>,
-    failed: &'a mut bool,
+    failure: &'a mut Option<serde_json::Error>,
 }
 
 impl<'a> DataWriter<'a> {
@@ -108,7 +123,9 @@ impl<'a> DataWriter<'a> {
     /// Several values, as an array.
     pub fn array(self, values: impl SentParams) {
         self.out.extend_from_slice(DATA);
-        *self.failed |= values.write(self.out).is_err();
+        if let Err(error) = values.write(self.out) {
+            *self.failure = Some(error);
+        }
     }
 
     /// An object; its fields follow.
@@ -126,7 +143,9 @@ impl<'a> DataWriter<'a> {
     }
 
     fn put<T>(&mut self, value: &Sent<'_, T>) {
-        *self.failed |= value.write(self.out).is_err();
+        if let Err(error) = value.write(self.out) {
+            *self.failure = Some(error);
+        }
     }
 }
 

@@ -70,7 +70,7 @@ impl Reply {
             return Ok(());
         }
         self.out.truncate(self.body);
-        body(&mut self.out).map_err(|Unwritable| Fault(FaultKind::Unwritable))?;
+        body(&mut self.out).map_err(|Unwritable(reason)| Fault(FaultKind::Unwritable(reason)))?;
         if self.out.len() > self.limit {
             self.refuse(Refusal::ReplyTooLarge);
         }
@@ -97,7 +97,7 @@ impl Reply {
     pub(crate) fn fault(&mut self, Fault(fault): &Fault) {
         match fault {
             FaultKind::UnknownMethod => self.refuse(Refusal::MethodNotFound),
-            FaultKind::Unwritable => self.refuse(Refusal::Internal),
+            FaultKind::Unwritable(_) => self.refuse(Refusal::Internal),
             _ if self.wanted => {
                 self.out.truncate(self.body);
                 write_error(&mut self.out, code::INVALID_PARAMS, |out| {

@@ -87,7 +87,7 @@ pub fn returns<T: Returned<O>, O>() -> Returns<T, O, Infallible> {
 /// Of a method that may return an error in place of a result.
 pub fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E> {
     Returns {
-        write: |value, out| serde_json::to_writer(out, value).map_err(|_| Unwritable),
+        write: |value, out| Ok(serde_json::to_writer(out, value)?),
         write_error: error::write_body,
         reader: Reader {
             value: T::read,
