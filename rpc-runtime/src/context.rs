@@ -30,7 +30,7 @@ use crate::wire::value::Value;
 ///     }
 /// }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Context {
     connection: Arc<ConnectionContext>,
     deadline: Option<Instant>,
@@ -43,6 +43,20 @@ pub struct Context {
 pub(crate) struct ConnectionContext {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) extensions: Extensions,
+}
+
+/// For work that outlives the handler. Both hear of the same cancellation.
+impl Clone for Context {
+    fn clone(&self) -> Self {
+        // Made before the copy, so that there is only one.
+        self.cancellation();
+        Self {
+            connection: Arc::clone(&self.connection),
+            deadline: self.deadline,
+            meta: self.meta.clone(),
+            cancellation: self.cancellation.clone(),
+        }
+    }
 }
 
 impl Context {
@@ -60,6 +74,13 @@ impl Context {
         self.deadline = deadline;
         self.meta.read(meta);
         self.cancellation.take();
+    }
+
+    /// Gives back what large metadata made of it.
+    pub(crate) fn shrink(&mut self, limit: usize) {
+        if self.meta.text.capacity() + self.meta.ends.capacity() > limit {
+            self.meta = Meta::default();
+        }
     }
 
     /// Tells whoever asked for it that the call ended before its handler did.

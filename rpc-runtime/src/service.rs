@@ -141,11 +141,9 @@ impl<'t, 'de> Incoming<'t, 'de> {
         F: Send + 'static,
     {
         let mut json = self.params.to_json();
-        // Made before the copy, so that both know of the same cancellation.
-        self.context.cancellation();
         let context = self.context.clone();
         let service = Arc::clone(service);
-        let mut answer = std::mem::replace(reply, Reply::new(0));
+        let mut answer = reply.take();
         let thread = tokio::task::spawn_blocking(move || {
             let ran = catch_unwind(AssertUnwindSafe(|| {
                 // How deep it nests was checked when it arrived.

@@ -94,11 +94,11 @@ pub(crate) fn body(method: &Method<'_>) -> TokenStream {
     let name = &method.wire_name;
     let (params, returns) = (params(method), wire::returns(&method.output));
     let send = match method.is_notification {
-        true => generated!(invoke_notification(&METHOD, #params)),
-        false => generated!(invoke(&METHOD, #params, #returns)),
+        true => generated!(invoke_notification(&__METHOD, #params)),
+        false => generated!(invoke(&__METHOD, #params, #returns)),
     };
     generated! {
-        static METHOD: __rpc::Method = __rpc::Method::new(#name);
+        static __METHOD: __rpc::Method = __rpc::Method::new(#name);
         self.client.#send
     }
 }

@@ -206,10 +206,10 @@ const _: () = {
             first: &str,
             second_best: Option<&str>,
         ) -> __rpc::Call<__rpc::String> {
-            static METHOD: __rpc::Method = __rpc::Method::new("pickOne");
+            static __METHOD: __rpc::Method = __rpc::Method::new("pickOne");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (
                         __rpc::arg::<&str>("first").send(&first),
                         __rpc::arg::<Option<&str>>("secondBest").send(&second_best),
@@ -222,10 +222,10 @@ const _: () = {
             text: Cow<'_, str>,
             more: Option<Cow<'_, str>>,
         ) -> __rpc::Call<Cow<'static, str>> {
-            static METHOD: __rpc::Method = __rpc::Method::new("cow");
+            static __METHOD: __rpc::Method = __rpc::Method::new("cow");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (
                         __rpc::cow("text").send(&text),
                         __rpc::optional_cow("more").send(&more),
@@ -238,10 +238,10 @@ const _: () = {
             bytes: &[u8],
             more: Option<&[u8]>,
         ) -> __rpc::Call<Vec<__rpc::String>> {
-            static METHOD: __rpc::Method = __rpc::Method::new("bytes");
+            static __METHOD: __rpc::Method = __rpc::Method::new("bytes");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (
                         __rpc::bytes("bytes").send(&bytes),
                         __rpc::optional_bytes("more").send(&more),
@@ -250,10 +250,10 @@ const _: () = {
                 )
         }
         fn point(&self, point: Point<'_>) -> __rpc::Call<Point<'static>, DivideError> {
-            static METHOD: __rpc::Method = __rpc::Method::new("point");
+            static __METHOD: __rpc::Method = __rpc::Method::new("point");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (__rpc::arg::<Point<'_>>("point").send(&point),),
                     __rpc::returns_result::<Point<'_>, Point<'static>, DivideError>(),
                 )

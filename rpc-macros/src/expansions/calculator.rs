@@ -272,28 +272,28 @@ const _: () = {
     impl CalculatorClient {
         /// Adds.
         pub fn add(&self, a: i64, b: i64) -> __rpc::Call<i64> {
-            static METHOD: __rpc::Method = __rpc::Method::new("calc.add");
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.add");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (__rpc::arg::<i64>("a").send(&a), __rpc::arg::<i64>("b").send(&b)),
                     __rpc::returns::<i64, i64>(),
                 )
         }
         pub fn divide(&self, a: f64, b: f64) -> __rpc::Call<f64, DivideError> {
-            static METHOD: __rpc::Method = __rpc::Method::new("calc.divide");
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.divide");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (__rpc::arg::<f64>("a").send(&a), __rpc::arg::<f64>("b").send(&b)),
                     __rpc::returns_result::<f64, f64, DivideError>(),
                 )
         }
         pub fn count(&self, text: &str, needle: Option<&str>) -> __rpc::Call<usize> {
-            static METHOD: __rpc::Method = __rpc::Method::new("calc.count");
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.count");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (
                         __rpc::arg::<&str>("text").send(&text),
                         __rpc::arg::<Option<&str>>("needle").send(&needle),
@@ -302,10 +302,10 @@ const _: () = {
                 )
         }
         pub fn scale(&self, values: Vec<f64>, factor: f64) -> __rpc::Call<Vec<f64>> {
-            static METHOD: __rpc::Method = __rpc::Method::new("calc.scale");
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.scale");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (
                         __rpc::arg::<Vec<f64>>("values").send(&values),
                         __rpc::arg::<f64>("factor").send(&factor),
@@ -314,33 +314,36 @@ const _: () = {
                 )
         }
         pub fn sum(&self, values: Vec<i64>) -> __rpc::Call<i64> {
-            static METHOD: __rpc::Method = __rpc::Method::new("calc.sum");
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.sum");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     __rpc::whole(__rpc::arg::<Vec<i64>>("values").send(&values)),
                     __rpc::returns::<i64, i64>(),
                 )
         }
         pub fn log(&self, line: &str) -> __rpc::Notification {
-            static METHOD: __rpc::Method = __rpc::Method::new("calc.log");
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.log");
             self.client
-                .invoke_notification(&METHOD, (__rpc::arg::<&str>("line").send(&line),))
+                .invoke_notification(
+                    &__METHOD,
+                    (__rpc::arg::<&str>("line").send(&line),),
+                )
         }
         pub fn digest(&self, text: &str) -> __rpc::Call<String> {
-            static METHOD: __rpc::Method = __rpc::Method::new("calc.digest");
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.digest");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (__rpc::arg::<&str>("text").send(&text),),
                     __rpc::returns::<String, String>(),
                 )
         }
         pub fn name(&self) -> __rpc::Call<__rpc::String> {
-            static METHOD: __rpc::Method = __rpc::Method::new("calc.name");
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.name");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     __rpc::NoParams,
                     __rpc::returns::<&str, __rpc::String>(),
                 )

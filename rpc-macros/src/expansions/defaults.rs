@@ -148,10 +148,10 @@ const _: () = {
         #[cfg(all())]
         #[deprecated = "for a test"]
         fn r#type(&self, r#in: u32, out: u32) -> __rpc::Call<u32> {
-            static METHOD: __rpc::Method = __rpc::Method::new("type");
+            static __METHOD: __rpc::Method = __rpc::Method::new("type");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (
                         __rpc::arg::<u32>("in").send(&r#in),
                         __rpc::arg::<u32>("out").send(&out),
@@ -161,10 +161,10 @@ const _: () = {
         }
         #[cfg(any())]
         fn absent(&self, what: Missing) -> __rpc::Call<()> {
-            static METHOD: __rpc::Method = __rpc::Method::new("absent");
+            static __METHOD: __rpc::Method = __rpc::Method::new("absent");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (__rpc::arg::<Missing>("what").send(&what),),
                     __rpc::returns::<(), ()>(),
                 )

@@ -165,10 +165,10 @@ const _: () = {
         <Result<V> as __rpc::Fallible>::Err: __rpc::RpcError,
     {
         pub(crate) fn get(&self, key: K) -> __rpc::Call<Option<V>> {
-            static METHOD: __rpc::Method = __rpc::Method::new("get");
+            static __METHOD: __rpc::Method = __rpc::Method::new("get");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (__rpc::arg::<K>("key").send(&key),),
                     __rpc::returns::<Option<&V>, Option<V>>(),
                 )
@@ -181,10 +181,10 @@ const _: () = {
             <Result<V> as __rpc::Fallible>::Ok,
             <Result<V> as __rpc::Fallible>::Err,
         > {
-            static METHOD: __rpc::Method = __rpc::Method::new("put");
+            static __METHOD: __rpc::Method = __rpc::Method::new("put");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (
                         __rpc::arg::<[K; N]>("keys").send(&keys),
                         __rpc::arg::<V>("value").send(&value),

@@ -103,10 +103,10 @@ const _: () = {
     #[allow(clippy::too_many_arguments)]
     impl EchoClient {
         fn echo(&self, text: &str) -> __rpc::Call<String> {
-            static METHOD: __rpc::Method = __rpc::Method::new("echo");
+            static __METHOD: __rpc::Method = __rpc::Method::new("echo");
             self.client
                 .invoke(
-                    &METHOD,
+                    &__METHOD,
                     (__rpc::arg::<&str>("text").send(&text),),
                     __rpc::returns::<String, String>(),
                 )

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::error::{Fate, NoAnswer};
-use crate::limits::BUFFER;
+use crate::limits::{BUFFER, RETAINED};
 use crate::transport::outbox::Outbox;
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
 use crate::wire::frame::{Cut, Framer};
@@ -55,6 +55,8 @@ struct State {
     free: Vec<usize>,
     /// The task that writes, when it waits for requests.
     writer: Option<Waker>,
+    /// The task that sees to it that closing does not take for ever.
+    closer: Option<Waker>,
     /// Callers that wait for room.
     crowd: Vec<Waker>,
     /// Nothing follows: the client is closed.
@@ -280,16 +282,22 @@ impl Lane {
             return Poll::Ready(Err(NoAnswer::Over));
         };
         if pending.answer.is_none() {
-            if !pending.waker.will_wake(cx.waker()) {
-                pending.waker.clone_from(cx.waker());
-            }
+            let old = match pending.waker.will_wake(cx.waker()) {
+                true => None,
+                false => Some(std::mem::replace(&mut pending.waker, cx.waker().clone())),
+            };
+            // Whatever a waker owns may own a call of this lane: it is dropped without the lock.
+            drop(state);
+            drop(old);
             return Poll::Pending;
         }
+        let released = state.release(id);
+        drop(state);
         let Some(Pending {
             buffer,
             answer: Some(answer),
             ..
-        }) = state.release(id)
+        }) = released
         else {
             return Poll::Ready(Err(NoAnswer::Over));
         };
@@ -300,10 +308,9 @@ impl Lane {
     pub(super) fn forget(&self, id: CallId) -> bool {
         let mut state = self.state();
         let alive = state.over.is_none();
-        state
-            .release(id)
-            .is_some_and(|pending| pending.answer.is_none())
-            && alive
+        let released = state.release(id);
+        drop(state);
+        released.is_some_and(|pending| pending.answer.is_none()) && alive
     }
 
     /// Tells the server that a call, whose request left on the same stream, is no longer wanted.
@@ -317,7 +324,12 @@ impl Lane {
     }
 
     /// The same on another stream: it may come before the request.
+    ///
+    /// Left out where nobody takes them.
     pub(super) fn queue_early_cancel(&self, id: CallId) {
+        if self.state().requests.len() > BACKLOG {
+            return;
+        }
         let end = br#","early":true}}"#;
         self.queue_cancellation(&[
             CANCEL,
@@ -337,9 +349,23 @@ impl Lane {
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.closing = true;
-        let writer = state.writer.take();
+        let wakers = [state.writer.take(), state.closer.take()];
         drop(state);
-        writer.into_iter().for_each(Waker::wake);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Resolves some time after the lane was closed, whatever its stream does.
+    pub(super) async fn has_lingered(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if state.closing {
+                return Poll::Ready(());
+            }
+            state.closer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        tokio::time::sleep(LINGER).await;
     }
 
     /// Waits for requests; `None` when there will be none.
@@ -371,7 +397,7 @@ impl Lane {
         }
         if !self.is_over() {
             send.finish();
-            let _ = tokio::time::timeout(LINGER, send.stopped()).await;
+            send.stopped().await;
         }
         Ok(())
     }
@@ -397,7 +423,12 @@ impl Lane {
         loop {
             match recv.read_chunk().await? {
                 Some(chunk) => framer.feed(chunk),
-                None => return Ok(()),
+                // A reply that was cut off is delivered as what it is.
+                None => match framer.finish(&answer) {
+                    None => return Ok(()),
+                    Some(_) if self.deliver_last(&mut answer, &mut foreign) => return Ok(()),
+                    Some(_) => return Err(StreamLost::Reset(close::DONE.into())),
+                },
             }
             loop {
                 let outcome = match framer.cut(&mut answer) {
@@ -413,6 +444,15 @@ impl Lane {
                 answer.clear();
             }
         }
+    }
+
+    /// Delivers what stood at the end of the stream; says whether its call is known.
+    fn deliver_last(&self, answer: &mut Vec<u8>, foreign: &mut Foreign) -> bool {
+        let id = leading_id(answer).or_else(|| foreign.id(answer));
+        if let Some(id) = id {
+            self.deliver(CallId(id), Ok(()), answer);
+        }
+        id.is_some()
     }
 
     fn deliver(&self, id: CallId, outcome: Result<(), NoAnswer>, answer: &mut Vec<u8>) {
@@ -442,10 +482,12 @@ impl Lane {
 
     /// The stream is no more, and another will take its place: calls that have not left wait for that.
     pub(super) fn interrupted(&self, reason: ConnectionLost) {
-        self.state().end_sent(&Over {
+        let mut state = self.state();
+        state.end_sent(&Over {
             reason,
             drained: false,
         });
+        state.crowd.drain(..).for_each(Waker::wake);
     }
 
     /// The connection is no more.
@@ -473,9 +515,14 @@ impl Foreign {
             .parser
             .get_or_insert_with(|| Parser::new(crate::limits::REPLY_DEPTH));
         let document = parser.parse(&mut self.copy).ok()?;
-        match Response::read(document.root())?.id {
+        let id = match Response::read(document.root())?.id {
             Id::Unsigned(id) => Some(id),
             _ => None,
+        };
+        drop(document);
+        if self.copy.capacity() > RETAINED {
+            *self = Self::default();
         }
+        id
     }
 }

@@ -130,12 +130,18 @@ impl Client {
         let limit = options.reply_limit;
         let lanes = (0..options.lanes.clamp(1, lane::LANES)).map(|number| {
             let lane = Lane::new(number);
-            tasks.spawn(run_lane(Arc::clone(&lane), Arc::clone(&open), limit));
+            tasks.spawn(within_linger(
+                Arc::clone(&lane),
+                run_lane(Arc::clone(&lane), Arc::clone(&open), limit),
+            ));
             lane
         });
         let lanes = lanes.collect();
         let control = Lane::new(lane::LANES);
-        tasks.spawn(run_control(Arc::clone(&control), open));
+        tasks.spawn(within_linger(
+            Arc::clone(&control),
+            run_control(Arc::clone(&control), open),
+        ));
         Self(Arc::new(Shared {
             connection,
             lanes,
@@ -307,6 +313,14 @@ struct CloseOnDrop(Connection);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close(close::DONE, "");
+    }
+}
+
+/// Runs a lane's task, but for not much longer once the lane is closed.
+async fn within_linger(lane: Arc<Lane>, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = task => {}
+        () = lane.has_lingered() => lane.lose(ConnectionLost::ClosedHere),
     }
 }
 

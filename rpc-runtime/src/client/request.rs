@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::wire::id::{write_string, write_unsigned};
-use crate::wire::sent::SentParams;
+use crate::wire::sent::{SentParams, keep_to_one_line};
 
 /// A method as its callers know it.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ pub(super) fn write(
     out.extend_from_slice(br#","params":"#);
     let start = out.len();
     params.write(out)?;
+    keep_to_one_line(out, start);
     if out.len() == start {
         out.truncate(end);
     }

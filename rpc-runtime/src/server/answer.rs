@@ -86,11 +86,14 @@ async fn run<R: Router>(
     reply: &mut Reply,
 ) -> Result<Result<(), Fault>, Cut> {
     let incoming = Incoming::new(Params::new(call.request.params), context);
-    let mut handler = pin!(connection.router().call(call.method, incoming, reply));
+    let mut handler = pin!(Some(connection.router().call(call.method, incoming, reply)));
     let mut late = pin!(call.deadline.map(sleep_until));
     let mut ticket = None;
-    poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+    let ran = poll_fn(|cx| {
+        let Some(running) = handler.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
             Ok(Poll::Ready(ran)) => return Poll::Ready(Ok(ran)),
             Ok(Poll::Pending) => {}
             Err(panic) => return Poll::Ready(Err(Cut::Panicked(text(&*panic)))),
@@ -107,5 +110,10 @@ async fn run<R: Router>(
         }
         Poll::Pending
     })
-    .await
+    .await;
+    // What the handler holds may panic, too, when it is dropped half-way.
+    match catch_unwind(AssertUnwindSafe(|| handler.set(None))) {
+        Ok(()) => ran,
+        Err(panic) => Err(Cut::Panicked(text(&*panic))),
+    }
 }

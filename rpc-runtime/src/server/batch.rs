@@ -32,10 +32,12 @@ pub(super) async fn serve<R: Router>(
     // An entry that is done at once runs in `first`. One that waits keeps that place, and those behind it get boxes.
     let mut first = pin!(None);
     let mut boxed = Vec::new();
+    let mut left = entries.len();
     for value in entries {
         let mut desk = scratch.desks.pop().unwrap_or_else(|| connection.desk());
         let Some(call) = admit(connection, lane, Request::read(value), &mut desk.reply) else {
-            scratch.collect(desk, limits.reply);
+            left -= 1;
+            scratch.collect(desk, limits.reply, left);
             continue;
         };
         // The batch's own permit is for one entry; each that runs beside another needs one more.
@@ -44,7 +46,8 @@ pub(super) async fn serve<R: Router>(
             permit = connection.try_permit();
             if permit.is_none() {
                 let done = next_done(first.as_mut(), &mut boxed).await;
-                scratch.collect(done, limits.reply);
+                left -= 1;
+                scratch.collect(done, limits.reply, left);
             }
         }
         let entry = run(connection, lane, desk, call, permit);
@@ -54,12 +57,14 @@ pub(super) async fn serve<R: Router>(
             boxed.push(Box::pin(entry));
         }
         if let Some(done) = poll_newest(first.as_mut(), &mut boxed).await {
-            scratch.collect(done, limits.reply);
+            left -= 1;
+            scratch.collect(done, limits.reply, left);
         }
     }
     while is_waiting(&first, &boxed) {
         let done = next_done(first.as_mut(), &mut boxed).await;
-        scratch.collect(done, limits.reply);
+        left -= 1;
+        scratch.collect(done, limits.reply, left);
     }
     if !scratch.out.is_empty() {
         scratch.out.push(b']');

@@ -101,6 +101,7 @@ impl Drop for Ticket<'_> {
         let mut table = self.calls.table();
         let place = &mut table.places[self.place];
         place.taken = false;
+        place.id.shrink();
         place.waker = None;
         table.free.push(self.place);
     }

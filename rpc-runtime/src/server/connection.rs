@@ -123,12 +123,16 @@ impl<R: Router> Connection<R> {
             lane.calls.cancel(id);
             return self.early.forget(id);
         }
+        // Remembered before it is looked for: a call that comes in between finds it one way or the other.
+        if early {
+            self.early.remember(id);
+        }
         let mut found = false;
         for lane in self.lanes().iter() {
             found |= lane.calls.cancel(id);
         }
-        if early && !found {
-            self.early.remember(id);
+        if found {
+            self.early.forget(id);
         }
     }
 

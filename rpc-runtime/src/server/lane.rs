@@ -152,16 +152,17 @@ impl Lane {
         .await
     }
 
-    /// Queues a reply, if the stream has a way back.
-    pub(super) fn push(&self, reply: &[u8]) {
+    /// Queues a reply, if the stream has a way back; says whether too much is queued now.
+    pub(super) fn push(&self, reply: &[u8]) -> bool {
         if reply.is_empty() {
-            return;
+            return false;
         }
         let mut state = self.state();
         if state.send.is_some() || state.flushing {
             state.replies.push(reply);
             state.replies.push(b"\n");
         }
+        state.replies.len() >= BACKLOG
     }
 
     /// Writes what is queued, unless somebody is at it; waits while too much is.
@@ -171,8 +172,8 @@ impl Lane {
             let mut state = self.state();
             state.flushing = false;
             match written {
-                Ok(()) => state.send = Some(send),
-                Err(_) => self.abandon(&mut state),
+                Ok(()) if !self.is_killed() => state.send = Some(send),
+                _ => self.abandon(&mut state),
             }
             drop(state);
             self.drained.notify_waiters();
@@ -253,7 +254,7 @@ impl Lane {
     /// Finishes the sending half, if no worker is writing on it.
     fn finish(&self) -> Option<Option<Stopped>> {
         let mut state = self.state();
-        if state.flushing {
+        if state.flushing && !self.is_killed() {
             return None;
         }
         state.ended = true;

@@ -40,9 +40,13 @@ impl Scratch {
             self.parser = Parser::new(self.depth);
         }
         self.reply.shrink(RETAINED);
+        self.context.shrink(RETAINED);
         self.batch.shrink(RETAINED);
     }
 }
+
+/// About how long an entry of a batch is that is refused for want of room.
+const REFUSED: usize = 128;
 
 /// What batches are worked on with, used again for every one.
 #[derive(Default)]
@@ -73,17 +77,18 @@ impl BatchScratch {
         if self.out.capacity() > limit {
             self.out = Vec::new();
         }
-        self.desks
-            .iter_mut()
-            .for_each(|desk| desk.reply.shrink(limit));
+        for desk in &mut self.desks {
+            desk.reply.shrink(limit);
+            desk.context.shrink(limit);
+        }
     }
 
-    /// Takes an entry's reply into the array.
-    pub(super) fn collect(&mut self, desk: Desk, limit: usize) {
+    /// Takes an entry's reply into the array, if that leaves room for those that are `left` to be refused.
+    pub(super) fn collect(&mut self, desk: Desk, limit: usize, left: usize) {
         let reply = desk.reply.bytes();
         if !reply.is_empty() {
             self.out.push(if self.out.is_empty() { b'[' } else { b',' });
-            if self.out.len() + reply.len() < limit {
+            if self.out.len() + reply.len() + left * REFUSED < limit {
                 self.out.extend_from_slice(reply);
             } else {
                 self.out.extend_from_slice(desk.reply.head());

@@ -20,6 +20,7 @@ use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
 use crate::wire::request::Message;
 use crate::wire::response::leading_id;
+use crate::wire::tape::NotJson;
 
 /// Serves the message in `scratch` and returns its reply, which is empty if there is none.
 ///
@@ -45,8 +46,11 @@ pub(super) async fn serve<'s, R: Router>(
         let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
         return refuse(reply, id, Refusal::RequestTooLarge);
     }
-    let Ok(document) = parser.parse_request(message) else {
-        return refuse(reply, Id::Null, Refusal::Parse);
+    let document = match parser.parse_request(message) {
+        Ok(document) => document,
+        Err(NotJson { id }) => {
+            return refuse(reply, id.map_or(Id::Null, Id::Unsigned), Refusal::Parse);
+        }
     };
     match document.message() {
         Message::Single(request) => {

@@ -58,7 +58,11 @@ impl<R: Router> Worker<R> {
                         scratch,
                         ..
                     } = self;
-                    lane.push(serve(connection, lane, scratch, cut, &mut turn, &mut permit).await);
+                    let reply = serve(connection, lane, scratch, cut, &mut turn, &mut permit).await;
+                    if lane.push(reply) {
+                        permit = None;
+                        self.flush(turn.as_mut()).await;
+                    }
                 }
                 Ok(None) => {
                     self.lane.end();
@@ -92,11 +96,27 @@ impl<R: Router> Worker<R> {
                 cut => return Ok(Some(cut)),
             }
             *permit = None;
-            self.lane.flush().await;
+            self.flush(Some(reader)).await;
             match self.read(reader).await? {
                 Some(chunk) => reader.framer.feed(chunk),
                 None => return Ok(reader.framer.finish(&self.scratch.message)),
             }
+        }
+    }
+
+    /// Sends what is queued, and notices when that is no longer wanted.
+    async fn flush(&self, reader: Option<&mut Reader>) {
+        let gone = async {
+            match reader {
+                Some(reader) => reader.recv.was_reset().await,
+                None => std::future::pending().await,
+            }
+        };
+        // A write is not to be dropped half-way, unless the stream is.
+        tokio::select! {
+            biased;
+            () = self.lane.flush() => {}
+            () = gone => self.lane.kill(),
         }
     }
 

@@ -3,6 +3,7 @@
 use simd_json::{Node, StaticNode};
 
 use super::value::Value;
+use crate::limits::BUFFER;
 
 /// The `id` of a request ([JSON-RPC 2.0, section 4](https://www.jsonrpc.org/specification#request_object)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,14 @@ impl IdBuffer {
                 Kind::String
             }
         };
+    }
+
+    /// Gives back what a long id made of it.
+    pub(crate) fn shrink(&mut self) {
+        self.kind = Kind::Absent;
+        if self.text.capacity() > BUFFER {
+            self.text = String::new();
+        }
     }
 
     pub(crate) fn is(&self, id: Id<'_>) -> bool {

@@ -7,6 +7,7 @@ use super::error::Unwritable;
 use super::id::{self, Id};
 use super::refusal::{DATA, HEAD, RESULT, Refusal, code, write_error};
 use super::returns::{Returns, WriteValue};
+use super::sent::keep_to_one_line;
 use crate::limits::BUFFER;
 
 /// The response to one request, written into a buffer that is used again.
@@ -28,6 +29,12 @@ impl Reply {
             wanted: false,
             limit,
         }
+    }
+
+    /// The reply for another thread; one like it stays here.
+    pub(crate) fn take(&mut self) -> Self {
+        let limit = self.limit;
+        std::mem::replace(self, Self::new(limit))
     }
 
     /// Starts the response to the request with this id; what was written before is gone.
@@ -70,7 +77,9 @@ impl Reply {
             return Ok(());
         }
         self.out.truncate(self.body);
-        body(&mut self.out).map_err(|Unwritable(reason)| Fault(FaultKind::Unwritable(reason)))?;
+        let written = body(&mut self.out);
+        written.map_err(|Unwritable(reason)| Fault(FaultKind::Unwritable(reason)))?;
+        keep_to_one_line(&mut self.out, self.body);
         if self.out.len() > self.limit {
             self.refuse(Refusal::ReplyTooLarge);
         }

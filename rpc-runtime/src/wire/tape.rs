@@ -4,7 +4,7 @@ use simd_json::{Buffers, INPUT_PADDING, Tape};
 
 use super::id::Id;
 use super::request::{Message, Request};
-use super::response::{Outcome, Response};
+use super::response::{Outcome, Response, leading_id};
 use super::short::Scan;
 use super::value::Value;
 use crate::limits::RETAINED;
@@ -27,7 +27,10 @@ pub(crate) struct Parser {
 
 /// The message is not JSON, or is nested too deeply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotJson;
+pub(crate) struct NotJson {
+    /// The id of a message that starts as our own clients' do.
+    pub(crate) id: Option<u64>,
+}
 
 impl Parser {
     /// A parser that refuses more than `depth` levels of nesting.
@@ -52,7 +55,7 @@ impl Parser {
         let mut document = Document::new(&mut self.tape);
         message.resize(len.saturating_add(INPUT_PADDING), b' ');
         simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut document.tape)
-            .map_err(|_| NotJson)?;
+            .map_err(|_| NotJson { id: None })?;
         Ok(document)
     }
 
@@ -61,10 +64,12 @@ impl Parser {
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, NotJson> {
-        match self.depth >= SHORT_DEPTH && self.scan.is_request(message) {
-            true => self.short(message),
-            false => self.parse(message),
+        if self.depth >= SHORT_DEPTH && self.scan.is_request(message) {
+            return self.short(message);
         }
+        // Looked for now, since parsing changes the bytes.
+        let id = leading_id(message);
+        self.parse(message).map_err(|NotJson { .. }| NotJson { id })
     }
 
     /// Parses a message that should be a response or a batch of them.
@@ -83,7 +88,7 @@ impl Parser {
         let mut document = Document::new(&mut self.tape);
         self.scan
             .fill(message, &mut document.tape.0)
-            .ok_or(NotJson)?;
+            .ok_or(NotJson { id: None })?;
         document.short = Some((self.scan.id(), self.scan.method(message)));
         Ok(document)
     }

@@ -140,6 +140,9 @@ impl<'t, 'de> Iterator for Members<'t, 'de> {
     }
 }
 
+/// How many characters of a mismatch are told: serde quotes what it found.
+const TOLD: usize = 256;
+
 /// Why a value is not of the type that was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mismatch(Box<str>);
@@ -154,7 +157,7 @@ impl std::error::Error for Mismatch {}
 
 impl de::Error for Mismatch {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().into())
+        Self(message.to_string().chars().take(TOLD).collect())
     }
 }
 
