@@ -11,7 +11,7 @@ use crate::drive::{self, Plan, RuntimeKind};
 use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
-use crate::{report, serve, table};
+use crate::{report, serve, table, targets};
 
 #[derive(Debug, Parser)]
 #[command(about = "Compares RPC frameworks side by side")]
@@ -29,7 +29,7 @@ enum Command {
     /// Writes them once more from what the last report measured.
     #[command(hide = true)]
     Again,
-    /// Measures the most telling cells once, in about a minute, and prints their table.
+    /// Measures the cells that something is aimed at once, in about a minute, and prints their table.
     Quick,
     /// Serves until the standard input ends.
     #[command(hide = true)]
@@ -46,10 +46,10 @@ enum Command {
 /// How much to measure.
 #[derive(Debug, Args)]
 struct Extent {
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 4)]
     rounds: usize,
     /// Of each run, without its warm-up.
-    #[arg(long, default_value_t = 0.3)]
+    #[arg(long, default_value_t = 0.35)]
     seconds: f64,
     /// Only these contenders.
     #[arg(long, value_delimiter = ',')]
@@ -83,10 +83,10 @@ impl Extent {
 
 fn quick() -> Matrix {
     Matrix {
-        cells: Cell::few(),
+        cells: Cell::aims(),
         contenders: Contender::value_variants().to_vec(),
         rounds: 1,
-        seconds: 0.3,
+        seconds: 0.2,
     }
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn main() -> Result<()> {
 }
 
 fn print(runs: &Runs) -> Result<()> {
-    print!("{}", table::table(runs));
+    print!("{}\n{}", targets::table(runs), table::table(runs));
     Ok(())
 }
 

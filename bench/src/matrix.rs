@@ -48,10 +48,12 @@ impl Cell {
         cells
     }
 
-    /// What shows most in a minute.
-    pub(crate) fn few() -> Vec<Self> {
+    /// The cells that something is aimed at.
+    pub(crate) fn aims() -> Vec<Self> {
         vec![
+            Self::new(Workload::Add, 1, 1),
             Self::new(Workload::Add, 1, 64),
+            Self::new(Workload::Add, 1, 512),
             Self::new(Workload::Record, 1, 64),
             Self::new(Workload::Batch, 1, 8),
             Self::new(Workload::Text, 1, 8),
