@@ -135,6 +135,38 @@ impl Context {
 }
 
 /// Says when a call has ended without its handler: cancelled, past its deadline, or its connection lost.
+///
+/// Nobody can stop a blocking method from outside, so one that takes long looks now and then:
+///
+/// ```
+/// use std::time::Duration;
+/// use rpc_runtime::{CallError, Client, Context, rpc};
+///
+/// #[rpc]
+/// trait Search {
+///     #[rpc(blocking)]
+///     fn search(&self, cx: &Context) -> u64;
+/// }
+///
+/// struct Forever;
+/// impl Search for Forever {
+///     fn search(&self, cx: &Context) -> u64 {
+///         let cancellation = cx.cancellation();
+///         let mut steps = 0;
+///         while !cancellation.is_cancelled() {
+///             steps += 1;
+///         }
+///         steps
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let search = SearchClient::new(Client::local(SearchServer::new(Forever)));
+/// let late = search.search().timeout(Duration::from_millis(20)).await;
+/// assert!(matches!(late, Err(CallError::Timeout)));
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Cancellation(CancellationToken);
 

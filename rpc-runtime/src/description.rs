@@ -32,6 +32,22 @@ pub struct ServiceDescription {
 }
 
 /// A method of a service.
+///
+/// ```
+/// use rpc_runtime::{Service, rpc};
+///
+/// #[rpc(namespace = "text")]
+/// trait Text {
+///     #[rpc(alias = "wc")]
+///     async fn count(&self, text: &str) -> usize;
+/// }
+/// # struct Counter;
+/// # impl Text for Counter { async fn count(&self, text: &str) -> usize { text.len() } }
+///
+/// let count = &TextServer::<Counter>::DESCRIPTION.methods[0];
+/// assert_eq!((count.name, count.aliases), ("text.count", &["wc"][..]));
+/// assert_eq!(count.result, "usize");
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct MethodDescription {
     /// The name on the wire.
@@ -99,6 +115,22 @@ impl MethodDescription {
 }
 
 /// Whether a method has a reply.
+///
+/// ```
+/// use rpc_runtime::{MethodKind, Service, rpc};
+///
+/// #[rpc]
+/// trait Sensors {
+///     async fn read(&self) -> f64;
+///     #[rpc(notification)]
+///     async fn report(&self, celsius: f64);
+/// }
+/// # struct Station;
+/// # impl Sensors for Station { async fn read(&self) -> f64 { 0.0 } async fn report(&self, _: f64) {} }
+///
+/// let kinds = SensorsServer::<Station>::DESCRIPTION.methods.iter().map(|method| method.kind);
+/// assert!(kinds.eq([MethodKind::Call, MethodKind::Notification]));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodKind {
     /// It has a reply.
@@ -108,6 +140,21 @@ pub enum MethodKind {
 }
 
 /// A parameter of a method.
+///
+/// ```
+/// use rpc_runtime::{Service, rpc};
+///
+/// #[rpc(rename_all = "camelCase")]
+/// trait Text {
+///     async fn count(&self, text: &str, #[rpc(default)] first_line: usize) -> usize;
+/// }
+/// # struct Counter;
+/// # impl Text for Counter { async fn count(&self, text: &str, _: usize) -> usize { text.len() } }
+///
+/// let parameters = TextServer::<Counter>::DESCRIPTION.methods[0].parameters;
+/// assert_eq!((parameters[0].name, parameters[0].type_name), ("text", "&str"));
+/// assert_eq!((parameters[1].name, parameters[1].has_default), ("firstLine", true));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ParameterDescription {
     /// The name on the wire.

@@ -12,10 +12,32 @@ use crate::wire::tape::{Document, Parser};
 /// What a [`Server`](crate::Server) serves: the `…Server` that [`#[rpc]`](crate::rpc) makes of a trait.
 ///
 /// Only generated code implements it; what is hidden here changes without notice.
+///
+/// ```
+/// use rpc_runtime::{Client, Service, rpc};
+///
+/// /// A client for a test of any service, and what the service is called.
+/// fn try_out<S: Service>(service: S) -> (Client, &'static str) {
+///     (Client::local(service), S::DESCRIPTION.name)
+/// }
+///
+/// #[rpc]
+/// trait Greeter {
+///     async fn greet(&self, name: &str) -> String;
+/// }
+/// # struct Hello;
+/// # impl Greeter for Hello { async fn greet(&self, name: &str) -> String { name.into() } }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let (client, name) = try_out(GreeterServer::new(Hello));
+/// assert_eq!(name, "Greeter");
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a service",
     label = "not a service",
-    note = "wrap the value in the generated `…Server::new(…)` of its `#[rpc]` trait"
+    note = "wrap the value in the generated `…Server::new(…)` of its `#[rpc]` trait, an `Arc` of it in `…Server::from_arc(…)`"
 )]
 pub trait Service: Send + Sync + 'static {
     /// The service as data.

@@ -108,6 +108,18 @@ impl fmt::Debug for Identity {
 }
 
 /// A certificate: what of an [`Identity`] is public.
+///
+/// ```
+/// use rpc_runtime::{Identity, Trust};
+///
+/// let certificate = Identity::self_signed(["localhost"])?.certificate();
+/// let pem = certificate.to_pem();
+/// println!("give the clients this:\n{pem}or only this: {certificate:?}");
+///
+/// let by_the_text = Trust::pem(pem.as_bytes())?;
+/// let by_the_hash = Trust::sha256(certificate.sha256());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate(CertificateDer<'static>);
 
@@ -168,6 +180,16 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
 }
 
 /// Why PEM text could not be used.
+///
+/// ```
+/// use rpc_runtime::{PemError, Trust};
+///
+/// match Trust::pem_file("no/such/file.pem") {
+///     Err(PemError::File { path, source }) => println!("{}: {source}", path.display()),
+///     other => panic!("{other:?}"),
+/// }
+/// assert!(matches!(Trust::pem(b"no PEM"), Err(PemError::Certificate(_))));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PemError {
@@ -188,6 +210,19 @@ pub enum PemError {
 }
 
 /// Why there is no [`Identity`].
+///
+/// ```
+/// use rpc_runtime::{Identity, IdentityError, PemError};
+///
+/// // Certificates carry ASCII: it would be `xn--mnchen-3ya.example`.
+/// let names = Identity::self_signed(["münchen.example"]);
+/// assert!(matches!(names, Err(IdentityError::Names(_))));
+///
+/// let certificate = Identity::self_signed(["localhost"])?.certificate();
+/// let keyless = Identity::from_pem(certificate.to_pem().as_bytes(), b"");
+/// assert!(matches!(keyless, Err(IdentityError::Pem(PemError::Key(_)))));
+/// # Ok::<(), IdentityError>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum IdentityError {
@@ -290,7 +325,23 @@ impl Default for Trust {
     }
 }
 
-/// What a client is to trust cannot be trusted: no root was found, say.
+/// What a client is to trust cannot be trusted: the system has no authorities, or what was called a certificate is
+/// none. Connecting shows it, as [`ConnectError::Trust`](crate::ConnectError::Trust).
+///
+/// ```
+/// use rpc_runtime::{Client, ConnectError, Trust};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), rpc_runtime::PemError> {
+/// // PEM text says nothing about what is in it.
+/// let trust = Trust::pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")?;
+/// match Client::builder().trust(trust).connect("127.0.0.1:4433").await {
+///     Err(ConnectError::Trust(error)) => assert_eq!(error.to_string(), "no usable certificate to trust"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct TrustError(String);
@@ -309,6 +360,26 @@ fn anchored(
 }
 
 /// Why a server's certificate was refused.
+///
+/// ```
+/// use rpc_runtime::{Client, ConnectError, Identity, Server, Trust, UntrustedReason};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = Identity::self_signed(["example.org"])?;
+/// let trust = Trust::certificate(identity.certificate());
+/// let server = Server::builder(identity).bind("127.0.0.1:0")?;
+/// let address = server.local_addr()?;
+/// tokio::spawn(server.run());
+///
+/// // The certificate is for another name than 127.0.0.1.
+/// let refused = Client::builder().trust(trust.clone()).connect(address).await;
+/// assert!(matches!(refused, Err(ConnectError::Untrusted(UntrustedReason::WrongName))));
+/// // It is known under which name the server is to be found:
+/// Client::builder().trust(trust).server_name("example.org").connect(address).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UntrustedReason {

@@ -100,7 +100,14 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// The text is no address.
+/// The text is no address: it has no port, has a path, a user or blanks, or is an IPv6 address without brackets.
+///
+/// ```
+/// use rpc_runtime::Address;
+///
+/// let error = "example.org".parse::<Address>().unwrap_err();
+/// assert_eq!(error.to_string(), "`example.org` is no address; write `host:port` or `quic://host:port`");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is no address; write `host:port` or `quic://host:port`")]
 pub struct AddressError(String);

@@ -53,6 +53,28 @@ pub struct Batch {
 type Reader = Box<dyn Fn(Result<Outcome<'_, '_>, NoAnswer>) -> Box<dyn Any + Send> + Send>;
 
 /// A call's place in a batch: what [`Replies::take`] wants for its result.
+///
+/// It has the types of the call's result and error, so calls of one type can be kept in a list.
+///
+/// ```
+/// # use rpc_runtime::{CallError, Client, Entry, rpc};
+/// # #[rpc]
+/// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+/// # struct Desk;
+/// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), CallError> {
+/// # let client = Client::local(CalculatorServer::new(Desk));
+/// let calculator = CalculatorClient::new(client.clone());
+///
+/// let mut batch = client.batch();
+/// let entries: Vec<Entry<i64, _>> = (1..=3).map(|n| batch.call(calculator.add(n, n))).collect();
+/// let mut replies = batch.send().await?;
+/// let sums: Result<Vec<i64>, CallError> = entries.into_iter().map(|entry| replies.take(entry)).collect();
+/// assert_eq!(sums?, [2, 4, 6]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Entry<T, E> {
     index: usize,
@@ -158,7 +180,30 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// The answers to a [`Batch`].
+/// The answers to a [`Batch`]. Each is taken with its [`Entry`]; one that is an error leaves the others as they are.
+///
+/// ```
+/// # use rpc_runtime::{CallError, Client, code, rpc};
+/// # #[rpc]
+/// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+/// # struct Desk;
+/// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), CallError> {
+/// # let client = Client::local(CalculatorServer::new(Desk));
+/// let mut batch = client.batch();
+/// let sum = batch.call(client.call::<i64, _>("add", &(1, 2)));
+/// let difference = batch.call(client.call::<i64, _>("subtract", &(1, 2)));
+///
+/// let mut replies = batch.send().await?;
+/// match replies.take(difference) {
+///     Err(CallError::Remote(error)) => assert_eq!(error.code(), code::METHOD_NOT_FOUND),
+///     other => panic!("{other:?}"),
+/// }
+/// assert_eq!(replies.take(sum).unwrap(), 3);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Replies {
     results: HashMap<usize, Box<dyn Any + Send>>,
     unwritable: HashMap<usize, String>,

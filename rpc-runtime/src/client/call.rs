@@ -41,6 +41,60 @@ type Solo<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
 /// # }
 /// ```
 ///
+/// A call can be moved. So `&mut call` is a future, too, and `select!` can look at something else meanwhile without
+/// dropping the call:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use rpc_runtime::{CallError, Client, rpc};
+/// # #[rpc]
+/// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+/// # struct Desk;
+/// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), CallError> {
+/// # let calculator = CalculatorClient::new(Client::local(CalculatorServer::new(Desk)));
+/// let mut call = calculator.add(1, 2);
+/// let mut seconds = tokio::time::interval(Duration::from_secs(1));
+/// let sum = loop {
+///     tokio::select! {
+///         sum = &mut call => break sum?,
+///         _ = seconds.tick() => println!("still waiting"),
+///     }
+/// };
+/// assert_eq!(sum, 3);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It borrows nothing, so it can be spawned. All these run at once; dropping the set cancels those that still run:
+///
+/// ```
+/// # use rpc_runtime::{Client, rpc};
+/// # #[rpc]
+/// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+/// # struct Desk;
+/// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let calculator = CalculatorClient::new(Client::local(CalculatorServer::new(Desk)));
+/// let mut calls = tokio::task::JoinSet::new();
+/// for n in 1..=10 {
+///     calls.spawn(calculator.add(n, n));
+/// }
+/// let mut total = 0;
+/// while let Some(sum) = calls.join_next().await {
+///     total += sum??;
+/// }
+/// assert_eq!(total, 110);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Panics
+/// A call with a timeout panics when it is awaited in a tokio runtime without timers
+/// ([`enable_time`](tokio::runtime::Builder::enable_time)).
+///
 /// # Cancel safety
 /// Dropping a call that has been polled cancels it: the server drops the handler's future. Its neighbours on the
 /// connection do not notice.
@@ -305,6 +359,33 @@ pub(super) fn with_parser<R>(read: impl FnOnce(&mut Parser) -> R) -> R {
 ///
 /// Those of one client start in the order in which they were sent, but for large ones, which have streams of their
 /// own. Between notifications and calls there is no order.
+///
+/// ```
+/// use rpc_runtime::{Client, rpc};
+/// use tokio::sync::mpsc::{self, UnboundedSender};
+///
+/// #[rpc]
+/// trait Sensors {
+///     #[rpc(notification)]
+///     async fn report(&self, celsius: f64);
+/// }
+///
+/// struct Station(UnboundedSender<f64>);
+/// impl Sensors for Station {
+///     async fn report(&self, celsius: f64) {
+///         let _ = self.0.send(celsius);
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), rpc_runtime::CallError> {
+/// let (readings, mut received) = mpsc::unbounded_channel();
+/// let sensors = SensorsClient::new(Client::local(SensorsServer::new(Station(readings))));
+/// sensors.report(21.5).await?;
+/// assert_eq!(received.recv().await, Some(21.5));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Cancel safety
 /// A notification that is dropped before its future ends was not sent, unless it is large.

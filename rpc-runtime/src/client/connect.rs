@@ -79,6 +79,10 @@ impl ClientBuilder {
     /// # Errors
     /// See [`ConnectError`].
     ///
+    /// # Panics
+    /// Outside a tokio runtime, and in one without I/O and timers
+    /// ([`enable_all`](tokio::runtime::Builder::enable_all)).
+    ///
     /// # Cancel safety
     /// Dropping the future gives the attempt up.
     pub async fn connect<A>(self, address: A) -> Result<Client, ConnectError>
@@ -111,6 +115,22 @@ impl ClientBuilder {
 }
 
 /// Why there is no connection.
+///
+/// ```
+/// use rpc_runtime::{Client, ConnectError};
+///
+/// fn may_pass(error: &ConnectError) -> bool {
+///     use ConnectError::{Refused, Resolve, Socket, Timeout};
+///     matches!(error, Resolve(_) | Timeout | Refused(_) | Socket(_))
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let error = Client::builder().connect("example.org").await.unwrap_err();
+/// assert!(matches!(error, ConnectError::Address(_)), "it has no port");
+/// assert!(!may_pass(&error));
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {

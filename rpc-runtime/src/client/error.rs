@@ -61,6 +61,26 @@ pub enum CallError<E = Infallible> {
 }
 
 /// What may have become of a call whose answer never came.
+///
+/// After [`NotSent`](Self::NotSent) and [`NotExecuted`](Self::NotExecuted) it can be made again, on another connection.
+/// After [`MayHaveExecuted`](Self::MayHaveExecuted) only if running it twice does no harm.
+///
+/// ```
+/// # use rpc_runtime::{CallError, Client, Fate, rpc};
+/// # #[rpc]
+/// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+/// # struct Desk;
+/// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # #[tokio::main]
+/// # async fn main() {
+/// # let client = Client::local(CalculatorServer::new(Desk));
+/// client.close().await;
+/// match client.call::<i64, _>("add", &(1, 2)).await {
+///     Err(CallError::Connection { fate, .. }) => assert_eq!(fate, Fate::NotSent),
+///     other => panic!("{other:?}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {

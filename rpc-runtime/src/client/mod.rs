@@ -68,6 +68,11 @@ const POOLED: usize = 1024;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # When the connection is lost
+/// There is no reconnection yet. A lost connection ends the client with all its clones: the calls that wait and all
+/// later ones end with [`CallError::Connection`], whose [`Fate`] says whether they may have run. [`closed`](Self::closed)
+/// tells when and why; connect anew then.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
@@ -112,7 +117,9 @@ impl Client {
     /// A client of a service in the same process: the same codec and dispatch, and no socket. For tests of services.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime. It needs timers: in a runtime without them
+    /// ([`enable_time`](tokio::runtime::Builder::enable_time)) the service's task panics and calls end with
+    /// [`CallError::Connection`].
     pub fn local<S: Service>(service: S) -> Self {
         let (here, there) = memory::pair();
         tokio::spawn(crate::server::serve_locally(

@@ -157,6 +157,26 @@ impl Drop for CloseOnDrop {
 }
 
 /// Shuts a [`Server`] down. Cheap to clone.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use rpc_runtime::{Identity, Server};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = Identity::from_pem_files("chain.pem", "key.pem")?;
+/// let server = Server::builder(identity).bind("0.0.0.0:4433")?;
+/// let handle = server.handle();
+/// let serving = tokio::spawn(server.run());
+///
+/// tokio::signal::ctrl_c().await?;
+/// if !handle.shutdown(Duration::from_secs(10)).await {
+///     eprintln!("some calls were cut off");
+/// }
+/// serving.await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
     /// Gone once the server is shut down: whoever still has a handle does not keep the socket.
@@ -200,6 +220,37 @@ impl ServerHandle {
 }
 
 /// A server in the making. [`Server::builder`] starts one.
+///
+/// Its type changes with each service that is added: see [`rpc`](crate::rpc#services-chosen-at-run-time) for services
+/// that are chosen at run time.
+///
+/// ```
+/// use rpc_runtime::{Identity, Limits, Server, rpc};
+///
+/// #[rpc(namespace = "text")]
+/// trait Text {
+///     async fn count(&self, text: &str) -> usize;
+/// }
+///
+/// #[rpc(namespace = "math")]
+/// trait Math {
+///     async fn add(&self, a: i64, b: i64) -> i64;
+/// }
+/// # struct Counter;
+/// # impl Text for Counter { async fn count(&self, text: &str) -> usize { text.len() } }
+/// # struct Desk;
+/// # impl Math for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder(Identity::self_signed(["localhost"])?)
+///     .service(TextServer::new(Counter))
+///     .service(MathServer::new(Desk))
+///     .limits(Limits { request: 64 << 10, ..Limits::default() })
+///     .bind("127.0.0.1:0")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ServerBuilder<R = ()> {
     identity: Identity,
@@ -208,7 +259,7 @@ pub struct ServerBuilder<R = ()> {
 }
 
 #[allow(private_bounds)] // the list of services is nobody's to name
-impl<R: Router> ServerBuilder<R> {
+impl<R> ServerBuilder<R> {
     /// Adds a service. All services of a server share its address and its connections.
     pub fn service<S: Service>(self, service: S) -> ServerBuilder<(R, S)> {
         let Self {
@@ -234,7 +285,14 @@ impl<R: Router> ServerBuilder<R> {
     /// # Errors
     /// An address that cannot be bound, a key that does not fit its certificate, a method that two services have, or no
     /// tokio runtime to run on.
-    pub fn bind(self, address: impl ToSocketAddrs) -> Result<Server, BindError> {
+    ///
+    /// # Panics
+    /// In a tokio runtime without I/O ([`enable_all`](tokio::runtime::Builder::enable_all)). Without timers the socket is
+    /// opened, but nobody can connect: the task of each connection panics.
+    pub fn bind(self, address: impl ToSocketAddrs) -> Result<Server, BindError>
+    where
+        R: Router,
+    {
         check_names::<R>()?;
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BindError::NoRuntime);
@@ -340,6 +398,26 @@ fn check_names<R: Router>() -> Result<(), BindError> {
 }
 
 /// Why a server could not be started.
+///
+/// ```
+/// use rpc_runtime::{BindError, Identity, Server, rpc};
+///
+/// #[rpc]
+/// trait Text { async fn count(&self) -> usize; }
+/// #[rpc]
+/// trait Stock { async fn count(&self) -> usize; }
+/// # struct Both;
+/// # impl Text for Both { async fn count(&self) -> usize { 0 } }
+/// # impl Stock for Both { async fn count(&self) -> usize { 0 } }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), rpc_runtime::IdentityError> {
+/// let builder = Server::builder(Identity::self_signed(["localhost"])?);
+/// let bound = builder.service(TextServer::new(Both)).service(StockServer::new(Both)).bind("127.0.0.1:0");
+/// assert!(matches!(bound, Err(BindError::DuplicateMethod { method: "count", services: ["Text", "Stock"] })));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {

@@ -23,6 +23,28 @@ pub(crate) mod close {
 }
 
 /// Why a connection is no more.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use rpc_runtime::{Client, Identity, Server, Trust};
+/// use rpc_runtime::ConnectionLost;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let identity = Identity::self_signed(["127.0.0.1"])?;
+/// # let trust = Trust::certificate(identity.certificate());
+/// # let server = Server::builder(identity).bind("127.0.0.1:0")?;
+/// # let (address, handle) = (server.local_addr()?, server.handle());
+/// # tokio::spawn(server.run());
+/// # let client = Client::builder().trust(trust).connect(address).await?;
+/// handle.shutdown(Duration::from_secs(1)).await;
+/// match client.closed().await {
+///     ConnectionLost::ClosedByPeer { code: 0x10, .. } => println!("the server has shut down"),
+///     lost => panic!("{lost}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConnectionLost {

@@ -14,6 +14,28 @@ pub(crate) const MESSAGE: &[u8] = br#","message":"#;
 pub(crate) const DATA: &[u8] = br#","data":"#;
 
 /// Codes that this implementation and JSON-RPC 2.0 give a meaning. `PROTOCOL.md` lists them for other languages.
+///
+/// A caller meets most of them in [`CallError::Remote`](crate::CallError::Remote).
+/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED), [`CANCELLED`](code::CANCELLED) and
+/// [`SHUTTING_DOWN`](code::SHUTTING_DOWN) are [`CallError`](crate::CallError)s of their own.
+///
+/// ```
+/// # use rpc_runtime::{CallError, Client, rpc};
+/// use rpc_runtime::code;
+///
+/// # #[rpc]
+/// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+/// # struct Desk;
+/// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # #[tokio::main]
+/// # async fn main() {
+/// # let client = Client::local(CalculatorServer::new(Desk));
+/// match client.call::<i64, _>("subtract", &(1, 2)).await {
+///     Err(CallError::Remote(error)) if error.code() == code::METHOD_NOT_FOUND => println!("an older server"),
+///     other => panic!("{other:?}"),
+/// }
+/// # }
+/// ```
 pub mod code {
     /// The message is not JSON, or is nested too deeply.
     pub const PARSE_ERROR: i64 = -32700;
