@@ -41,6 +41,7 @@ pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
     let types = types.map(|_| generated!(types: __rpc::PhantomData));
     let from_arc = generated! {
         /// Goes through a `service` that others hold, too.
+        #[allow(dead_code)]
         #vis fn from_arc(service: __rpc::Arc<#handler>) -> Self {
             Self { service, #types }
         }

@@ -66,6 +66,7 @@ const _: () = {
             }
         }
         /// Goes through a `service` that others hold, too.
+        #[allow(dead_code)]
         pub fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
         }

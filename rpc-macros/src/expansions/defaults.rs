@@ -39,6 +39,7 @@ const _: () = {
             }
         }
         /// Goes through a `service` that others hold, too.
+        #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
         }

@@ -38,6 +38,7 @@ const _: () = {
             }
         }
         /// Goes through a `service` that others hold, too.
+        #[allow(dead_code)]
         pub(crate) fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self {
                 service,
