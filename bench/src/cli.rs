@@ -30,7 +30,10 @@ enum Command {
     #[command(hide = true)]
     Again,
     /// Measures the cells that something is aimed at once, in about a minute, and prints their table.
-    Quick,
+    Quick {
+        #[arg(long, default_value_t = 1)]
+        rounds: usize,
+    },
     /// Serves until the standard input ends.
     #[command(hide = true)]
     Serve {
@@ -81,11 +84,11 @@ impl Extent {
     }
 }
 
-fn quick() -> Matrix {
+fn quick(rounds: usize) -> Matrix {
     Matrix {
         cells: Cell::aims(),
         contenders: Contender::value_variants().to_vec(),
-        rounds: 1,
+        rounds,
         seconds: 0.2,
     }
 }
@@ -95,7 +98,7 @@ pub(crate) fn main() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Cli::parse().command {
         Command::Table(extent) => print(&extent.matrix().run()?),
-        Command::Quick => print(&quick().run()?),
+        Command::Quick { rounds } => print(&quick(rounds).run()?),
         Command::Report(extent) => report(&extent.matrix().run()?),
         Command::Again => report::write(&serde_json::from_slice(&fs::read(last_report()?)?)?),
         Command::Serve { contender, runtime } => serve::main(contender, runtime),
