@@ -1,0 +1,364 @@
+//! What the other side cannot do, whatever it sends and whatever it withholds.
+
+mod peer;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use peer::{Host, exchange, soon};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Connection, Endpoint, VarInt};
+use rpc_runtime::{CallError, Client, Fate, Limits, Trust, rpc};
+use rustls::pki_types::PrivateKeyDer;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+/// The code of a stream that is given up.
+const GIVEN_UP: VarInt = VarInt::from_u32(0x20);
+
+/// A server of somebody else's that only grants streams, and a client of ours.
+struct Stranger {
+    client: Client,
+    connection: Connection,
+    _endpoint: Endpoint,
+}
+
+impl Stranger {
+    async fn meet() -> Self {
+        Self::granting(100, 100).await
+    }
+
+    /// A server that lets its clients open so many streams and send 64 KiB on each before it reads.
+    async fn granting(bidirectional: u32, unidirectional: u32) -> Self {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key)
+            .unwrap();
+        tls.alpn_protocols = vec!["jsonrpc/1".into()];
+        let crypto = QuicServerConfig::try_from(tls).unwrap();
+        let mut transport = quinn::TransportConfig::default();
+        transport
+            .max_concurrent_bidi_streams(bidirectional.into())
+            .max_concurrent_uni_streams(unidirectional.into())
+            .stream_receive_window(VarInt::from_u32(64 << 10));
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let endpoint = Endpoint::server(config, loopback).unwrap();
+        let trust = Trust::pem(issued.cert.pem().as_bytes()).unwrap();
+        let connecting = Client::builder()
+            .trust(trust)
+            .server_name("localhost")
+            .lanes(1)
+            .connect(endpoint.local_addr().unwrap());
+        let accepting = async { endpoint.accept().await.unwrap().await };
+        let (client, connection) = soon(async { tokio::join!(connecting, accepting) }).await;
+        Self {
+            client: client.unwrap(),
+            connection: connection.unwrap(),
+            _endpoint: endpoint,
+        }
+    }
+
+    async fn send_more_than_is_taken(&self) {
+        let text = "x".repeat(10_000);
+        for _ in 0..10 {
+            let note = self.client.notify("note", &[&text]);
+            soon(note.into_future()).await.unwrap();
+        }
+    }
+}
+
+/// Reads whatever comes on bidirectional streams and answers nothing.
+async fn swallow(connection: Connection) {
+    let mut streams = JoinSet::new();
+    while let Ok((send, mut recv)) = connection.accept_bi().await {
+        streams.spawn(async move {
+            while let Ok(Some(_)) = recv.read_chunk(usize::MAX, true).await {}
+            drop(send);
+        });
+    }
+}
+
+#[tokio::test]
+async fn callers_that_wait_for_room_go_on_when_their_stream_was_given_up() {
+    let Stranger {
+        client,
+        connection,
+        _endpoint,
+    } = Stranger::meet().await;
+    let mut notifications = JoinSet::new();
+    // More than the client keeps and the stream takes together: some have to wait.
+    for _ in 0..400 {
+        notifications.spawn(client.notify("note", &["x".repeat(2000)]).into_future());
+    }
+    let (mut send, mut recv) = soon(connection.accept_bi()).await.unwrap();
+    soon(recv.read_exact(&mut [0])).await.unwrap();
+    send.reset(GIVEN_UP).unwrap();
+    recv.stop(GIVEN_UP).unwrap();
+    let others = tokio::spawn(swallow(connection));
+    for ended in soon(notifications.join_all()).await {
+        ended.unwrap();
+    }
+    others.abort();
+}
+
+#[tokio::test]
+async fn a_client_can_be_closed_although_the_server_grants_no_streams() {
+    let stranger = Stranger::granting(0, 0).await;
+    stranger.client.notify("note", &[1]).await.unwrap();
+    soon(stranger.client.close()).await;
+    soon(stranger.connection.closed()).await;
+}
+
+#[tokio::test]
+async fn a_client_can_be_closed_although_the_server_reads_nothing() {
+    let stranger = Stranger::meet().await;
+    stranger.send_more_than_is_taken().await;
+    soon(stranger.client.close()).await;
+    soon(stranger.connection.closed()).await;
+}
+
+#[tokio::test]
+async fn a_dropped_client_goes_although_the_server_grants_no_streams() {
+    let stranger = Stranger::granting(0, 0).await;
+    stranger.client.notify("note", &[1]).await.unwrap();
+    drop(stranger.client);
+    soon(stranger.connection.closed()).await;
+}
+
+#[tokio::test]
+async fn a_dropped_client_goes_although_the_server_reads_nothing() {
+    let stranger = Stranger::meet().await;
+    stranger.send_more_than_is_taken().await;
+    drop(stranger.client);
+    soon(stranger.connection.closed()).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_reply_was_cut_off_may_have_been_executed() {
+    let whole = r#"{"jsonrpc":"2.0","id":0,"result":5}"#;
+    for cut in [
+        "{",
+        r#"{"jsonrpc":"2.0","id":0,"#,
+        &whole[..whole.len() - 1],
+    ] {
+        let stranger = Stranger::meet().await;
+        let call = tokio::spawn(stranger.client.call::<i64, _>("five", &()));
+        let (mut send, mut recv) = soon(stranger.connection.accept_bi()).await.unwrap();
+        soon(recv.read_exact(&mut [0])).await.unwrap();
+        send.write_all(cut.as_bytes()).await.unwrap();
+        send.finish().unwrap();
+        let ended = soon(call).await.unwrap().unwrap_err();
+        let as_if_nothing_had_happened = matches!(
+            ended,
+            CallError::Connection {
+                fate: Fate::NotExecuted | Fate::NotSent,
+                ..
+            }
+        );
+        assert!(!as_if_nothing_had_happened, "{cut}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_reply_needs_no_newline() {
+    let stranger = Stranger::meet().await;
+    let call = tokio::spawn(stranger.client.call::<i64, _>("five", &()));
+    let (mut send, mut recv) = soon(stranger.connection.accept_bi()).await.unwrap();
+    soon(recv.read_exact(&mut [0])).await.unwrap();
+    let reply = r#"{"jsonrpc":"2.0","id":0,"result":5}"#;
+    send.write_all(reply.as_bytes()).await.unwrap();
+    send.finish().unwrap();
+    assert_eq!(soon(call).await.unwrap().unwrap(), 5);
+}
+
+#[test]
+fn cancellations_that_a_server_does_not_take_are_not_kept_for_ever() {
+    const CANCELLED: usize = 50_000;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (client, _endpoint, _reading) = runtime.block_on(async {
+        let stranger = Stranger::granting(100, 0).await;
+        let reading = tokio::spawn(swallow(stranger.connection));
+        (stranger.client, stranger._endpoint, reading)
+    });
+    let cancel = |calls: usize| {
+        runtime.block_on(async {
+            for _ in 0..calls / 100 {
+                let mut calls: Vec<_> = (0..100)
+                    .map(|_| Box::pin(client.call::<(), _>("wait", &())))
+                    .collect();
+                std::future::poll_fn(|cx| {
+                    for call in &mut calls {
+                        assert!(call.as_mut().poll(cx).is_pending());
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                drop(calls);
+                // What is queued leaves before more comes.
+                let mut note = pin!(client.notify("note", &[1]).into_future());
+                soon(note.as_mut()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+    };
+    cancel(1000);
+    let kept = allocation_counter::measure(|| cancel(CANCELLED)).bytes_current;
+    // Each says 70 bytes.
+    assert!(kept < 2 << 20, "{kept} bytes");
+}
+
+#[rpc]
+trait Target {
+    async fn echo(&self, value: Value) -> Value;
+    async fn blob(&self, size: usize) -> String;
+    async fn sleep(&self, milliseconds: u64) -> u64;
+    #[rpc(blocking)]
+    fn block(&self, milliseconds: u64) -> u64;
+}
+
+struct Sound;
+
+impl Target for Sound {
+    async fn echo(&self, value: Value) -> Value {
+        value
+    }
+
+    async fn blob(&self, size: usize) -> String {
+        "x".repeat(size)
+    }
+
+    async fn sleep(&self, milliseconds: u64) -> u64 {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        milliseconds
+    }
+
+    fn block(&self, milliseconds: u64) -> u64 {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        milliseconds
+    }
+}
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    /// From 0 up to `below`.
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % below
+    }
+
+    /// Messages, some of them damaged.
+    fn messages(&mut self) -> Vec<u8> {
+        const SOUND: [&str; 8] = [
+            r#"{"jsonrpc":"2.0","id":1,"method":"echo","params":[1]}"#,
+            r#"{"jsonrpc":"2.0","id":"a\u0001","method":"sleep","params":{"milliseconds":3}}"#,
+            r#"[{"jsonrpc":"2.0","id":2,"method":"sleep","params":[5]},{"jsonrpc":"2.0","id":2,"method":"echo","params":[5],"timeout":1},7,[]]"#,
+            r#"{"jsonrpc":"2.0","id":-9223372036854775808,"method":"blob","params":[4900],"meta":{"a":"b"},"timeout":0.5}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":{"id":2,"early":true}}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":[1]}"#,
+            r#"{"jsonrpc":"2.0","id":null,"method":"block","params":[2],"timeout":1}"#,
+            r#"{"jsonrpc":"2.0","id":18446744073709551615,"method":"echo","params":[[[[1e308,"\ud83d\ude00"]]]]}"#,
+        ];
+        let mut bytes = Vec::new();
+        for _ in 0..self.roll(12) {
+            let mut message = SOUND[self.roll(SOUND.len())].as_bytes().to_vec();
+            for _ in 0..[0, 0, 1, 3][self.roll(4)] {
+                let at = self.roll(message.len());
+                match self.roll(3) {
+                    0 => message[at] = self.roll(256) as u8,
+                    1 => drop(message.remove(at)),
+                    _ => message.insert(at, b"{}[]\",:\\"[self.roll(8)]),
+                }
+            }
+            bytes.extend(message);
+            bytes.push(b'\n');
+        }
+        if self.roll(10) == 0 {
+            bytes.resize(bytes.len() + 9000, b'x');
+        }
+        bytes
+    }
+}
+
+/// Sends `bytes` up to `at`, and then does one of several things that a well-bred client does not do.
+async fn misbehave(connection: Connection, bytes: Vec<u8>, at: usize, how: usize, one_way: bool) {
+    if one_way {
+        let mut send = soon(connection.open_uni()).await.unwrap();
+        let _ = soon(send.write_all(&bytes[..at])).await;
+        return match how {
+            0 => drop(send.reset(GIVEN_UP)),
+            _ => drop(send.finish()),
+        };
+    }
+    let (mut send, mut recv) = soon(connection.open_bi()).await.unwrap();
+    let _ = soon(send.write_all(&bytes[..at])).await;
+    for _ in 0..at % 4 {
+        tokio::task::yield_now().await;
+    }
+    if matches!(how, 0 | 1) {
+        let _ = send.reset(GIVEN_UP);
+    }
+    if how == 2 {
+        let _ = send.finish();
+    }
+    if matches!(how, 1..=3) {
+        let _ = recv.stop(GIVEN_UP);
+        return;
+    }
+    if how > 3 {
+        let _ = soon(send.write_all(&bytes[at..])).await;
+        let _ = send.finish();
+    }
+    // Whatever it says, it ends.
+    let _ = soon(recv.read_to_end(10_000_000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_storm_of_garbage_and_of_streams_given_up_the_server_is_as_before() {
+    let limits = Limits {
+        request: 4000,
+        reply: 5000,
+        batch: 10,
+        calls_per_connection: 8,
+        ..Limits::default()
+    };
+    let host = Host::start(TargetServer::new(Sound), limits);
+    let connection = host.connect().await;
+    let mut dice = Dice(0x123_4567);
+    let mut storm = JoinSet::new();
+    let end = Instant::now() + Duration::from_secs(4);
+    for _ in 0..4000 {
+        if Instant::now() > end {
+            break;
+        }
+        let bytes = dice.messages();
+        let (at, how) = (dice.roll(bytes.len() + 1), dice.roll(6));
+        let one_way = dice.roll(5) == 0;
+        storm.spawn(misbehave(connection.clone(), bytes, at, how, one_way));
+        while storm.len() > 60 {
+            storm.join_next().await.unwrap().unwrap();
+        }
+    }
+    soon(storm.join_all()).await;
+    let call = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"echo\",\"params\":[1]}\n";
+    let answered = json!({"jsonrpc": "2.0", "id": 1, "result": 1});
+    assert_eq!(exchange(&connection, call).await, [answered]);
+    let drained = soon(host.handle.shutdown(Duration::from_secs(5))).await;
+    assert!(drained, "something still runs");
+}
