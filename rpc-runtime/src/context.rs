@@ -84,8 +84,8 @@ impl Context {
     }
 
     /// Tells whoever asked for it that the call ended before its handler did.
-    pub(crate) fn cancel(&mut self) {
-        if let Some(token) = self.cancellation.take() {
+    pub(crate) fn cancel(&self) {
+        if let Some(token) = self.cancellation.get() {
             token.cancel();
         }
     }

@@ -60,11 +60,11 @@ pub struct MethodDescription {
     pub kind: MethodKind,
     /// Whether the trait marks it `#[deprecated]`.
     pub deprecated: bool,
-    /// Its parameters, in their order.
+    /// Its parameters, in their order. A `&Context` is none.
     pub parameters: &'static [ParameterDescription],
     /// Whether the one parameter is the whole `params` value.
     pub whole_params: bool,
-    /// The type of the result, as the trait writes it.
+    /// The type of the result, as the trait writes it: `T` of a `Result<T, E>`, and `()` where there is none.
     pub result: &'static str,
 }
 

@@ -67,6 +67,7 @@ pub use client::{
 pub use context::{Cancellation, Context, Extensions};
 pub use description::{MethodDescription, MethodKind, ParameterDescription, ServiceDescription};
 pub use limits::Limits;
+#[doc = include_str!("../docs/rpc_error.md")]
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]
 pub use rpc_macros::rpc;

@@ -329,3 +329,19 @@ async fn a_server_that_is_dropped_lets_its_clients_go() {
     serving.abort();
     soon(client.closed()).await;
 }
+
+#[test]
+fn a_runtime_that_goes_down_tells_what_blocks() {
+    let (office, mut cancellations) = office();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = OfficeClient::new(Client::local(OfficeServer::new(office)));
+        tokio::spawn(client.wait_for_cancellation());
+        soon(cancellations.recv()).await.unwrap();
+    });
+    // Waits for the thread of the blocking method.
+    drop(runtime);
+}

@@ -92,7 +92,8 @@ impl Batch {
         }
     }
 
-    /// Adds a call, options and all.
+    /// Adds a call with its timeout and metadata. The server alone keeps the timeout; [`send`](Self::send) has none.
+    /// [`Call::own_stream`] has no effect here.
     pub fn call<T, E>(&mut self, call: Call<T, E>) -> Entry<T, E>
     where
         T: Send + 'static,

@@ -60,7 +60,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How many streams small calls share. Default: 1, so that as many calls as possible leave in one packet. On a
+    /// How many streams small calls share, 1 to 32. Default: 1, so that as many calls as possible leave in one packet. On a
     /// network that loses packets, more of them keep a lost one from holding up calls of the other streams.
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.options.lanes = lanes;
@@ -74,7 +74,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects. Of a name's several addresses each is tried until one answers.
+    /// Connects. A name's several addresses are tried one after the other until one answers. A silent one is given up
+    /// after 15 s: only a longer [`connect_timeout`](Self::connect_timeout) gets to those behind it.
     ///
     /// # Errors
     /// See [`ConnectError`].

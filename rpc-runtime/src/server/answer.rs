@@ -17,6 +17,18 @@ use crate::wire::arguments::{Fault, FaultKind, Params};
 use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
 
+/// Tells what outlives a handler that the handler did not come to its end, also when nobody is left to say why: the
+/// runtime that it ran on is going down.
+struct Unfinished<'c>(Option<&'c Context>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(context) = self.0 {
+            context.cancel();
+        }
+    }
+}
+
 /// Why a handler did not come to its end.
 enum Cut {
     Panicked(String),
@@ -51,7 +63,6 @@ pub(super) async fn answer<R: Router>(
         }
         Err(cut) => cut,
     };
-    context.cancel();
     if let Cut::Panicked(reason) = &cut {
         log(call, context, reason);
     }
@@ -85,6 +96,7 @@ async fn run<R: Router>(
     context: &Context,
     reply: &mut Reply,
 ) -> Result<Result<(), Fault>, Cut> {
+    let mut unfinished = Unfinished(Some(context));
     let incoming = Incoming::new(Params::new(call.request.params), context);
     let mut handler = pin!(Some(connection.router().call(call.method, incoming, reply)));
     let mut late = pin!(call.deadline.map(sleep_until));
@@ -113,7 +125,12 @@ async fn run<R: Router>(
     .await;
     // What the handler holds may panic, too, when it is dropped half-way.
     match catch_unwind(AssertUnwindSafe(|| handler.set(None))) {
-        Ok(()) => ran,
+        Ok(()) => {
+            if ran.is_ok() {
+                unfinished.0 = None;
+            }
+            ran
+        }
         Err(panic) => Err(Cut::Panicked(text(&*panic))),
     }
 }

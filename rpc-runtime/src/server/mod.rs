@@ -282,6 +282,8 @@ impl<R> ServerBuilder<R> {
 
     /// Opens the socket. Nothing is served before [`Server::run`].
     ///
+    /// Of a name's several addresses the first is taken. Looking the name up blocks the thread.
+    ///
     /// # Errors
     /// An address that cannot be bound, a key that does not fit its certificate, a method that two services have, or no
     /// tokio runtime to run on.

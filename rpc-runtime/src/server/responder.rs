@@ -70,6 +70,10 @@ impl<S: Service> Responder<S> {
 
     /// Answers one message, a request or a batch. The answer is empty if there is none to give: to a notification.
     ///
+    /// # Panics
+    /// If the message has a `timeout`: outside a tokio runtime with timers. Outside a tokio runtime a `blocking` method is
+    /// answered −32603.
+    ///
     /// # Cancel safety
     /// Dropping the future drops the handler's.
     pub async fn respond(&mut self, message: &[u8]) -> &[u8] {

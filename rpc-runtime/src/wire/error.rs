@@ -16,7 +16,7 @@ use super::value::Value;
 
 /// An error that a method can return: it travels as code, message and data and arrives as the same enum.
 ///
-/// Derive it. Each variant has a code of its own outside the range that
+/// [Derive](derive@crate::RpcError) it. Each variant has a code of its own outside the range that
 /// [JSON-RPC 2.0 reserves](https://www.jsonrpc.org/specification#error_object) (−32768 to −32000); the message is what
 /// [`Display`](fmt::Display) writes; fields travel as `error.data`.
 ///
@@ -201,7 +201,10 @@ impl<'de> ErrorData<'_, 'de> {
 /// An error object as JSON-RPC 2.0 has it: a code, a message, and data of any shape.
 ///
 /// What arrives when a code is none of the method's own, and what a handler can return when an enum of its own is too
-/// much: `Result<T, ErrorObject>`.
+/// much: `Result<T, ErrorObject>`. A handler may send any code but [`CANCELLED`](code::CANCELLED),
+/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED) and [`SHUTTING_DOWN`](code::SHUTTING_DOWN), in whose place the caller gets
+/// [`INTERNAL_ERROR`](code::INTERNAL_ERROR). Codes from −32768 to −32000 arrive as
+/// [`CallError::Remote`](crate::CallError::Remote), others as [`CallError::Application`](crate::CallError::Application).
 ///
 /// ```
 /// use rpc_runtime::ErrorObject;
@@ -235,7 +238,7 @@ impl ErrorObject {
         self
     }
 
-    /// The code. The constants of [`code`](crate::code) name those with a meaning of their own.
+    /// The code. The constants of [`code`] name those with a meaning of their own.
     pub fn code(&self) -> i64 {
         self.code
     }

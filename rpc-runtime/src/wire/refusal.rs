@@ -57,7 +57,7 @@ pub mod code {
     pub const REQUEST_TOO_LARGE: i64 = -32007;
     /// The result is larger than the server sends.
     pub const REPLY_TOO_LARGE: i64 = -32008;
-    /// Too many calls are in flight, and the server was told to refuse rather than to wait.
+    /// Reserved for servers that refuse a call when too many are in flight. This one waits.
     pub const TOO_MANY_CALLS: i64 = -32009;
     /// The batch has more entries than the server takes; none was executed.
     pub const BATCH_TOO_LARGE: i64 = -32010;
