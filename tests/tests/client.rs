@@ -9,6 +9,8 @@ use std::time::Duration;
 use rpc_runtime::{
     CallError, Client, ConnectionLost, Context, ErrorObject, Fate, Limits, RpcError, code, rpc,
 };
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use support::{serve, soon};
 use tokio::sync::{Notify, Semaphore};
 
@@ -25,6 +27,7 @@ trait Desk {
     #[rpc(notification)]
     async fn note(&self, text: &str);
     async fn numbers(&self) -> Vec<f64>;
+    async fn next_note(&self);
 }
 
 #[derive(Debug, PartialEq, thiserror::Error, RpcError)]
@@ -137,6 +140,10 @@ impl Desk for Shop {
 
     async fn numbers(&self) -> Vec<f64> {
         vec![1.0, f64::NAN]
+    }
+
+    async fn next_note(&self) {
+        self.0.noted.notified().await;
     }
 }
 
@@ -554,5 +561,191 @@ async fn a_local_client_behaves_as_one_over_the_network() {
     let calls: Vec<_> = (0..1000).map(|n| tokio::spawn(desk.add(n, n))).collect();
     for (n, call) in (0..).zip(calls) {
         assert_eq!(soon(call).await.unwrap().unwrap(), 2 * n);
+    }
+}
+
+#[tokio::test]
+async fn a_call_can_be_moved_and_awaited_again_when_it_took_too_long_for_once() {
+    let (desk, ..) = shop().await;
+    for mut call in [desk.next_note(), desk.next_note().own_stream()] {
+        let early = tokio::time::timeout(Duration::from_millis(20), &mut call).await;
+        assert!(early.is_err(), "{early:?}");
+        desk.note("now").await.unwrap();
+        let moved = call;
+        soon(moved).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_over_says_so_when_it_is_awaited_again() {
+    let (desk, client, _) = shop().await;
+    let over = async |mut call: rpc_runtime::Call<Value, ErrorObject>| {
+        let _ = soon(&mut call).await;
+        let again = soon(&mut call).await.unwrap_err().to_string();
+        assert!(again.contains("the call is over"), "{again}");
+    };
+    over(client.call("add", &(1, 2))).await;
+    over(client.call("add", &(1, 2)).own_stream()).await;
+    over(client.call("hang", &()).timeout(Duration::from_millis(1))).await;
+    over(client.call("absent", &())).await;
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_request_that_nests_too_deeply_is_refused_and_its_neighbours_are_not() {
+    let (desk, client, counts) = shop().await;
+    let neighbour = tokio::spawn(desk.hang());
+    counts.hung.wait(1).await;
+    let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
+    for call in [
+        client.call::<Value, _>("echo", &deep),
+        client.call::<Value, _>("echo", &deep).own_stream(),
+    ] {
+        let refused = soon(call).await.unwrap_err();
+        assert!(
+            matches!(&refused, CallError::Remote(e) if e.code() == code::PARSE_ERROR),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+    assert!(!neighbour.is_finished());
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_wrong_argument_is_short() {
+    let (_, client, _) = shop().await;
+    let wrong = "é".repeat(100_000);
+    match soon(client.call::<i64, _>("add", &(wrong, 1))).await {
+        Err(CallError::Remote(error)) => {
+            let told = error.data::<String>().unwrap();
+            let mismatch = told.strip_prefix("argument `a`: ").unwrap();
+            assert_eq!(mismatch.chars().count(), 256);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_batch_whose_replies_do_not_all_fit_is_read_nevertheless() {
+    let (desk, client, _) = shop().await;
+    for room in (0..300).step_by(30) {
+        let mut batch = client.batch();
+        let first = batch.call(desk.add(1, 2));
+        let large = batch.call(desk.repeat("x", (4 << 20) - 450 + room));
+        let more = [0; 3].map(|_| batch.call(desk.repeat("x", 200)));
+        let last = batch.call(desk.add(3, 4));
+        let mut replies = soon(batch.send()).await.unwrap();
+        assert_eq!(replies.take(first).unwrap(), 3);
+        let fits = |reply: Result<String, CallError>| match reply {
+            Ok(_) => true,
+            Err(CallError::Remote(e)) if e.code() == code::BATCH_REPLY_TOO_LARGE => false,
+            Err(other) => panic!("{other:?}"),
+        };
+        let large = fits(replies.take(large));
+        let all = more.map(|more| fits(replies.take(more))) == [true; 3];
+        assert!(!(large && all), "{room}");
+        let last = replies.take(last);
+        assert!(
+            match &last {
+                Ok(sum) => *sum == 7,
+                Err(CallError::Remote(e)) => e.code() == code::BATCH_REPLY_TOO_LARGE,
+                Err(_) => false,
+            },
+            "{last:?}"
+        );
+    }
+}
+
+mod json_that_a_user_wrote {
+    use super::*;
+
+    /// Its lines would be messages if they were sent as lines.
+    const LINES: &str = r#"[1,
+{"jsonrpc":"2.0","method":"note","params":["smuggled"]}
+,{
+"jsonrpc":"2.0","id":0,"result":666}
+]"#;
+
+    #[rpc]
+    trait Post {
+        async fn echo(&self, value: Value) -> Value;
+        async fn result(&self) -> Box<RawValue>;
+        async fn error(&self) -> Result<(), ErrorObject>;
+        #[rpc(notification)]
+        async fn note(&self, text: &str);
+        async fn notes(&self) -> usize;
+    }
+
+    #[derive(Default)]
+    struct Clerk(AtomicUsize);
+
+    fn lines() -> Box<RawValue> {
+        RawValue::from_string(LINES.to_owned()).unwrap()
+    }
+
+    impl Post for Clerk {
+        async fn echo(&self, value: Value) -> Value {
+            value
+        }
+
+        async fn result(&self) -> Box<RawValue> {
+            lines()
+        }
+
+        async fn error(&self) -> Result<(), ErrorObject> {
+            Err(ErrorObject::new(7, "lines").with_data(&lines()))
+        }
+
+        async fn note(&self, _: &str) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+
+        async fn notes(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    async fn post() -> Client {
+        let server = PostServer::new(Clerk::default());
+        serve(server, Limits::default()).await.0
+    }
+
+    fn meant() -> Value {
+        serde_json::from_str(LINES).unwrap()
+    }
+
+    #[tokio::test]
+    async fn is_one_message_as_parameters() {
+        let client = post().await;
+        let whole = client.call::<Value, _>("echo", &[lines()]);
+        assert_eq!(soon(whole).await.unwrap(), meant());
+        let alone = client.call::<Value, _>("echo", &[lines()]).own_stream();
+        assert_eq!(soon(alone).await.unwrap(), meant());
+        soon(client.notify("echo", &[lines()]).into_future())
+            .await
+            .unwrap();
+        let mut batch = client.batch();
+        let entry = batch.call(client.call::<Value, _>("echo", &[lines()]));
+        batch.notify(client.notify("echo", &[lines()])).unwrap();
+        let mut replies = soon(batch.send()).await.unwrap();
+        assert_eq!(replies.take(entry).unwrap(), meant());
+        assert_eq!(
+            soon(client.call::<usize, _>("notes", &())).await.unwrap(),
+            0
+        );
+    }
+
+    #[tokio::test]
+    async fn is_one_message_as_a_result_and_as_the_data_of_an_error() {
+        let client = post().await;
+        let result = client.call::<Value, _>("result", &());
+        assert_eq!(soon(result).await.unwrap(), meant());
+        match soon(client.call::<(), _>("error", &())).await {
+            Err(CallError::Application(error)) => {
+                assert_eq!((error.code(), error.message()), (7, "lines"));
+                assert_eq!(error.data::<Value>(), Some(meant()));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Display};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpc_runtime::{
@@ -593,6 +594,38 @@ mod shapes_of_traits {
         }
     }
 
+    #[rpc]
+    trait Counter {
+        async fn count(&self) -> usize;
+    }
+
+    struct Count(AtomicUsize);
+
+    impl Counter for Count {
+        async fn count(&self) -> usize {
+            self.0.fetch_add(1, Ordering::SeqCst) + 1
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_can_be_shared() {
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let [one, other] = [0; 2].map(|_| {
+            let server = CounterServer::from_arc(Arc::clone(&count));
+            CounterClient::new(Client::local(server))
+        });
+        assert_eq!(one.count().await.unwrap(), 1);
+        assert_eq!(other.count().await.unwrap(), 2);
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_generic_service_can_be_shared() {
+        let server = StoreServer::<_, u32, String, 3>::from_arc(Arc::new(One));
+        let store = StoreClient::<u32, String, 3>::new(Client::local(server));
+        assert_eq!(store.first([1, 2, 3]).await.unwrap(), "3");
+    }
+
     #[tokio::test]
     async fn generics() {
         let server = StoreServer::<_, u32, String, 3>::new(One);
@@ -814,6 +847,30 @@ mod hygiene {
         assert_eq!(client.call("", 4).await.unwrap(), 4);
         assert_eq!(client.find("a").await.unwrap(), 1);
         assert_eq!(client.fmt().await.unwrap(), 2);
+    }
+
+    /// Parameters named like statics and types of the generated code.
+    mod loud {
+        #![allow(non_snake_case)]
+
+        #[rpc_runtime::rpc]
+        pub(super) trait Loud {
+            async fn shout(&self, METHOD: u8, DESCRIPTION: u8, Call: u8) -> u8;
+        }
+
+        pub(super) struct Shouting;
+
+        impl Loud for Shouting {
+            async fn shout(&self, METHOD: u8, DESCRIPTION: u8, Call: u8) -> u8 {
+                METHOD + DESCRIPTION + Call
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn names_in_capitals_do_not_meet() {
+        let client = loud::LoudClient::new(Client::local(loud::LoudServer::new(loud::Shouting)));
+        assert_eq!(client.shout(1, 2, 3).await.unwrap(), 6);
     }
 
     /// The crate under another name, and nothing in scope that is not imported.

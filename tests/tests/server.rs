@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rpc_runtime::{
-    BindError, CallError, Cancellation, Client, Context, Fate, Identity, Limits, Server, Trust,
-    code, rpc,
+    BindError, CallError, Cancellation, Client, Context, ErrorObject, Fate, Identity, Limits,
+    RpcError, Server, Trust, code, rpc,
 };
 use support::{serve, soon};
 use tokio::sync::{Notify, mpsc};
@@ -20,6 +20,7 @@ trait Office {
     async fn panic(&self, after_await: bool);
     async fn meet(&self) -> String;
     async fn hang(&self, cx: &Context);
+    async fn hang_with_a_copy(&self, cx: &Context);
     async fn finish(&self, cx: &Context);
     #[rpc(blocking)]
     fn compute(&self, cx: &Context, text: &str, times: u32) -> String;
@@ -68,6 +69,13 @@ impl Office for Shared {
     }
 
     async fn hang(&self, cx: &Context) {
+        self.0.cancellations.send(cx.cancellation()).unwrap();
+        std::future::pending().await
+    }
+
+    async fn hang_with_a_copy(&self, cx: &Context) {
+        let copy = cx.clone();
+        self.0.cancellations.send(copy.cancellation()).unwrap();
         self.0.cancellations.send(cx.cancellation()).unwrap();
         std::future::pending().await
     }
@@ -344,4 +352,140 @@ fn a_runtime_that_goes_down_tells_what_blocks() {
     });
     // Waits for the thread of the blocking method.
     drop(runtime);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_context_hears_of_the_cancellation() {
+    let (office, mut cancellations) = office();
+    let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
+    let call = tokio::spawn(OfficeClient::new(client).hang_with_a_copy());
+    let copies = soon(cancellations.recv()).await.unwrap();
+    let own = soon(cancellations.recv()).await.unwrap();
+    call.abort();
+    soon(own.cancelled()).await;
+    soon(copies.cancelled()).await;
+}
+
+#[tokio::test]
+async fn after_a_blocking_call_was_given_up_the_others_are_answered_as_before() {
+    let (office, mut cancellations) = office();
+    let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
+    let client = OfficeClient::new(client);
+    for own_stream in [false, true] {
+        let on = |call: rpc_runtime::Call<()>| match own_stream {
+            true => call.own_stream(),
+            false => call,
+        };
+        let late = on(client.wait_for_cancellation()).timeout(Duration::from_millis(20));
+        assert!(matches!(soon(late).await, Err(CallError::Timeout)));
+        soon(cancellations.recv()).await.unwrap();
+        soon(office.0.arrived.notified()).await;
+
+        let given_up = tokio::spawn(on(client.wait_for_cancellation()));
+        soon(cancellations.recv()).await.unwrap();
+        given_up.abort();
+        soon(office.0.arrived.notified()).await;
+
+        // On every worker that there is: one waits, others go on.
+        for _ in 0..4 {
+            let waiting = tokio::spawn(client.meet());
+            soon(office.0.arrived.notified()).await;
+            let alone = client.compute("alone", 1).own_stream();
+            assert_eq!(soon(alone).await.unwrap(), "alone");
+            for _ in 0..8 {
+                assert_eq!(soon(client.compute("ab", 2)).await.unwrap(), "abab");
+            }
+            office.0.leave.notify_one();
+            assert_eq!(soon(waiting).await.unwrap().unwrap(), "met");
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_shutdown_the_address_is_free_although_there_is_a_handle() {
+    let (office, _) = office();
+    let bind = |address| {
+        let identity = Identity::self_signed(["localhost"]).unwrap();
+        let trust = Trust::certificate(identity.certificate());
+        let server = Server::builder(identity)
+            .service(OfficeServer::new(office.clone()))
+            .bind(address)
+            .unwrap();
+        (server, trust)
+    };
+    let mut address = "127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap();
+    let mut handles = Vec::new();
+    for _ in 0..3 {
+        let (server, trust) = bind(address);
+        address = server.local_addr().unwrap();
+        handles.push(server.handle());
+        tokio::spawn(server.run());
+        let builder = Client::builder().trust(trust).server_name("localhost");
+        let client = builder.connect(address).await.unwrap();
+        assert_eq!(OfficeClient::new(client).visits().await.unwrap(), 1);
+        let handle = handles.last().unwrap();
+        assert!(soon(handle.shutdown(Duration::from_secs(20))).await);
+    }
+}
+
+#[rpc]
+trait Confused {
+    async fn fail(&self, code: i64) -> Result<(), ErrorObject>;
+    async fn mumble(&self) -> Result<(), Mumbled>;
+}
+
+/// An error that cannot say what it is.
+#[derive(Debug, RpcError)]
+#[rpc(code = 1)]
+struct Mumbled;
+
+impl std::fmt::Display for Mumbled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("I am \"")?;
+        Err(std::fmt::Error)
+    }
+}
+
+struct Beginner;
+
+impl Confused for Beginner {
+    async fn fail(&self, code: i64) -> Result<(), ErrorObject> {
+        Err(ErrorObject::new(code, "mine").with_data(&1))
+    }
+
+    async fn mumble(&self) -> Result<(), Mumbled> {
+        Err(Mumbled)
+    }
+}
+
+fn is_internal<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CallError<E>>) {
+    match result {
+        Err(CallError::Remote(error)) => {
+            assert_eq!(error.code(), code::INTERNAL_ERROR);
+            assert_eq!(error.message(), "Internal error");
+            assert_eq!(error.raw_data(), None);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_handler_cannot_say_that_its_call_was_not_executed() {
+    let (client, _) = serve(ConfusedServer::new(Beginner), Limits::default()).await;
+    let client = ConfusedClient::new(client);
+    for code in [code::CANCELLED, code::DEADLINE_PASSED, code::SHUTTING_DOWN] {
+        is_internal(soon(client.fail(code)).await);
+    }
+    let own = soon(client.fail(1)).await;
+    assert!(matches!(own, Err(CallError::Application(error)) if error.code() == 1));
+}
+
+#[tokio::test]
+async fn an_error_that_cannot_be_displayed_is_an_internal_one() {
+    let (client, _) = serve(ConfusedServer::new(Beginner), Limits::default()).await;
+    let client = ConfusedClient::new(client);
+    for _ in 0..3 {
+        is_internal(soon(client.mumble()).await);
+        is_internal(soon(client.mumble().own_stream()).await);
+    }
 }

@@ -16,6 +16,8 @@ trait Stage {
     async fn echo(&self, value: Value) -> Value;
     async fn length(&self, text: &str) -> usize;
     async fn blob(&self, size: usize) -> String;
+    /// The same, and the test hears of it.
+    async fn loud_blob(&self, size: usize) -> String;
     /// The same, after a moment.
     async fn late_blob(&self, size: usize) -> String;
     /// Waits until the test opens the door.
@@ -56,6 +58,11 @@ impl Stage for Actor {
     }
 
     async fn blob(&self, size: usize) -> String {
+        "x".repeat(size)
+    }
+
+    async fn loud_blob(&self, size: usize) -> String {
+        let _ = self.events.send(Started("blob".into()));
         "x".repeat(size)
     }
 
@@ -909,6 +916,62 @@ mod cancellation {
     }
 
     #[tokio::test]
+    async fn a_handler_that_panics_when_it_is_dropped_is_answered() {
+        let play = Play::start().await;
+        let mut stream = play.stream().await;
+        for batch in [false, true] {
+            let bad = call(1, "wait_badly", ["door"]);
+            stream.send(if batch { json!([bad]) } else { bad }).await;
+            stream.send(cancel(1)).await;
+            let answer = error(1, -32603, "Internal error");
+            let answer = if batch { json!([answer]) } else { answer };
+            assert_eq!(stream.reply().await, answer);
+        }
+        let mut late = call(2, "wait_badly", ["door"]);
+        late["timeout"] = json!(10);
+        stream.send(late).await;
+        assert_eq!(stream.reply().await, error(2, -32603, "Internal error"));
+        stream.send(call(3, "echo", [3])).await;
+        assert_eq!(stream.reply().await, result(3, 3));
+    }
+
+    #[tokio::test]
+    async fn handlers_that_panic_when_they_are_dropped_leave_no_task_behind() {
+        let tasks = tokio::runtime::Handle::current().metrics();
+        let mut play = Play::start().await;
+        play.lives().await;
+        settle(&play.connection).await;
+        let before = tasks.num_alive_tasks();
+        for way in 0..4 {
+            let mut stream = play.stream().await;
+            let bad = call(1, "wait_badly", ["door"]);
+            stream.send(bad.clone()).await;
+            stream.send(json!([bad.clone(), bad])).await;
+            for _ in 0..3 {
+                assert_eq!(play.event().await, Started("door".into()));
+            }
+            match way {
+                0 => drop(stream.send.reset(CANCELLED)),
+                1 => drop(stream.recv.stop(CANCELLED)),
+                2 => stream.send(cancel(1)).await,
+                _ => play.send_one_way(line(cancel(1))).await,
+            }
+            for _ in 0..3 {
+                assert_eq!(play.event().await, Dropped("door".into()));
+            }
+            drop(stream);
+            play.lives().await;
+        }
+        soon(async {
+            while tasks.num_alive_tasks() > before {
+                settle(&play.connection).await;
+            }
+        })
+        .await;
+        assert!(soon(play.host.handle.shutdown(Duration::from_secs(5))).await);
+    }
+
+    #[tokio::test]
     async fn a_call_whose_time_is_up_is_dropped_and_answered() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
@@ -1055,6 +1118,55 @@ mod limits {
         let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
         assert!(started < 200, "{started} calls were started");
         drop(unread);
+    }
+
+    #[tokio::test]
+    async fn calls_that_came_in_one_packet_are_not_started_either() {
+        let mut play = Play::start().await;
+        let connection = play.connect_with_little_room().await;
+        let mut unread = Stream::open(&connection).await;
+        let calls = (0..40).map(|id| line(call(id, "loud_blob", [100_000])));
+        unread.write(calls.collect::<String>()).await;
+        settle(&connection).await;
+        let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
+        // One is on its way, and three of them are more than may wait behind it.
+        assert!((1..=6).contains(&started), "{started} calls were started");
+        for id in 0..40 {
+            assert_eq!(unread.reply().await, result(id, "x".repeat(100_000)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_nested_too_deeply_is_refused_by_its_id_if_that_is_in_front() {
+        let play = Play::start().await;
+        let deep = "[".repeat(70) + &"]".repeat(70);
+        let front = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"echo","params":{deep}}}"#);
+        let behind = format!(r#"{{"jsonrpc":"2.0","method":"echo","params":{deep},"id":7}}"#);
+        let next = call(8, "echo", [8]);
+        let sent = format!("{front}\n{behind}\n{next}\n");
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let refused = error(7, -32700, "Parse error");
+        assert_eq!(replies, [refused, parse_error(), result(8, 8)]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_with_what_is_refused_of_it_stays_within_the_limit() {
+        let limits = Limits {
+            reply: 1000,
+            ..Limits::default()
+        };
+        let play = Play::with(limits).await;
+        for size in 500..1000 {
+            let batch = [
+                call(1, "blob", [size]),
+                call(2, "blob", [90]),
+                call(3, "blob", [90]),
+            ];
+            let replies = exchange(&play.connection, line(json!(batch)).as_bytes()).await;
+            assert_eq!(replies[0].as_array().unwrap().len(), 3);
+            let length = replies[0].to_string().len();
+            assert!(length <= 1000, "{length} bytes: {}", replies[0]);
+        }
     }
 
     #[tokio::test]
