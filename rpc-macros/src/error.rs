@@ -172,6 +172,12 @@ impl<'a> Field<'a> {
         let (binding, name) = match &original.ident {
             Some(ident) => (ident.clone(), rename.apply(ident)),
             None => {
+                if let Some(name) = &given {
+                    errors.at(
+                        name,
+                        "a tuple's field has no name on the wire; use a variant with named fields",
+                    );
+                }
                 let binding = format_ident!("field{at}");
                 let name = LitStr::new(&at.to_string(), binding.span());
                 (binding, name)

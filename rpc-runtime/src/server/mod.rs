@@ -21,7 +21,7 @@ mod worker;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -185,6 +185,8 @@ pub struct ServerHandle {
     /// Whether [`Server::run`] is running.
     runs: TaskTracker,
     draining: watch::Sender<bool>,
+    /// Whether the first shutdown finished every call.
+    finished: Arc<OnceLock<bool>>,
 }
 
 impl ServerHandle {
@@ -215,7 +217,7 @@ impl ServerHandle {
         for _ in 0..FAREWELLS {
             tokio::task::yield_now().await;
         }
-        drained
+        *self.finished.get_or_init(|| drained)
     }
 }
 
@@ -319,6 +321,7 @@ impl<R> ServerBuilder<R> {
             connections: TaskTracker::new(),
             runs: TaskTracker::new(),
             draining,
+            finished: Arc::default(),
         };
         Ok(Server {
             listener,
