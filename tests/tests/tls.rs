@@ -267,3 +267,41 @@ async fn a_private_key_is_never_shown() {
     );
     assert!(!shown.contains("key"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_client_that_comes_back_cannot_send_before_the_handshake() {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(identity.certificate().der().to_vec().into())
+        .unwrap();
+    let port = serve(identity);
+
+    // A client that would send early data if a ticket of the server's allowed it.
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"jsonrpc/1".to_vec()];
+    tls.enable_early_data = true;
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(quinn::ClientConfig::new(std::sync::Arc::new(crypto)));
+    for _ in 0..2 {
+        let connecting = endpoint
+            .connect(([127, 0, 0, 1], port).into(), "localhost")
+            .unwrap();
+        let connection = match connecting.into_0rtt() {
+            Ok(_) => panic!("a ticket allowed early data"),
+            Err(connecting) => soon(connecting).await.unwrap(),
+        };
+        // An answer, so that the tickets that came before it have arrived.
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let ping = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.ping"}"#;
+        send.write_all(ping).await.unwrap();
+        send.finish().unwrap();
+        soon(recv.read_to_end(100)).await.unwrap();
+    }
+}
