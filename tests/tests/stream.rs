@@ -936,6 +936,25 @@ mod cancellation {
     }
 
     #[tokio::test]
+    async fn handlers_that_panic_when_their_connection_is_closed_harm_no_other() {
+        let mut play = Play::start().await;
+        let other = play.host.connect().await;
+        let mut stream = Stream::open(&other).await;
+        let bad = call(1, "wait_badly", ["door"]);
+        stream.send(json!([bad.clone(), bad.clone()])).await;
+        stream.send(bad).await;
+        for _ in 0..3 {
+            assert_eq!(play.event().await, Started("door".into()));
+        }
+        other.close(VarInt::from_u32(0), b"");
+        for _ in 0..3 {
+            assert_eq!(play.event().await, Dropped("door".into()));
+        }
+        play.lives().await;
+        assert!(soon(play.host.handle.shutdown(Duration::from_secs(5))).await);
+    }
+
+    #[tokio::test]
     async fn handlers_that_panic_when_they_are_dropped_leave_no_task_behind() {
         let tasks = tokio::runtime::Handle::current().metrics();
         let mut play = Play::start().await;
