@@ -749,3 +749,11 @@ mod json_that_a_user_wrote {
         }
     }
 }
+
+#[tokio::test]
+async fn a_call_that_cannot_be_written_says_so_once() {
+    let (_, client, _) = shop().await;
+    let mut call = client.call::<i64, _>("add", &1);
+    assert!(matches!((&mut call).await, Err(CallError::Encode(reason)) if !reason.is_empty()));
+    assert!(matches!((&mut call).await, Err(CallError::Decode(_))));
+}

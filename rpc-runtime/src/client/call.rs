@@ -231,7 +231,10 @@ impl<T, E> Call<T, E> {
     fn begin(&mut self) -> Result<(), CallError<E>> {
         match &mut self.request {
             Ok(request) => write_options(request, self.timeout, &self.meta),
-            Err(reason) => return Err(CallError::Encode(std::mem::take(reason))),
+            Err(reason) => {
+                self.state = State::Over;
+                return Err(CallError::Encode(std::mem::take(reason)));
+            }
         }
         self.late = self.timeout.map(|timeout| self.client.timer(timeout));
         self.state = State::Ready;
