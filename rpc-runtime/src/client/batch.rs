@@ -102,7 +102,7 @@ impl Batch {
         let (index, reader) = (self.readers.len(), call.reader());
         match call.into_entry() {
             Ok(request) => {
-                let CallId(id) = CallId::alone(self.client.count_alone(1));
+                let CallId(id) = self.client.next_alone();
                 self.ids.insert(id, index);
                 self.separate();
                 self.message.extend_from_slice(HEAD);

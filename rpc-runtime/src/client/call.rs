@@ -250,7 +250,7 @@ impl<T, E> Call<T, E> {
         self.state = if self.own_stream || is_large {
             let connection = self.client.connection.clone();
             let limit = self.client.options.reply_limit;
-            let id = CallId::alone(self.client.count_alone(1));
+            let id = self.client.next_alone();
             let message = [HEAD, id.to_string().as_bytes(), request, b"\n"].concat();
             self.client.put_back(std::mem::take(request));
             State::Alone(Box::pin(solo::ask(connection, message, limit)))
@@ -349,9 +349,7 @@ pub(super) fn with_parser<R>(read: impl FnOnce(&mut Parser) -> R) -> R {
     PARSER.with(|parser| match parser.try_borrow_mut() {
         Ok(mut parser) => {
             let result = read(&mut parser);
-            if parser.is_large() {
-                *parser = Parser::new(REPLY_DEPTH);
-            }
+            parser.shrink();
             result
         }
         Err(_) => read(&mut Parser::new(REPLY_DEPTH)),

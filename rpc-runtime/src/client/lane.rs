@@ -315,33 +315,23 @@ impl Lane {
 
     /// Tells the server that a call, whose request left on the same stream, is no longer wanted.
     pub(super) fn queue_cancel(&self, id: CallId) {
-        self.queue_cancellation(&[
-            CANCEL,
-            br#"["#,
-            itoa::Buffer::new().format(id.0).as_bytes(),
-            b"]}\n",
-        ]);
+        let mut digits = itoa::Buffer::new();
+        let id = digits.format(id.0).as_bytes();
+        let writer = self.state().queue(&[CANCEL, b"[", id, b"]}\n"]);
+        writer.into_iter().for_each(Waker::wake);
     }
 
-    /// The same on another stream: it may come before the request.
-    ///
-    /// Left out where nobody takes them.
+    /// The same on another stream: it may come before the request. Left out where nobody takes them.
     pub(super) fn queue_early_cancel(&self, id: CallId) {
-        if self.state().requests.len() > BACKLOG {
+        let mut digits = itoa::Buffer::new();
+        let id = digits.format(id.0).as_bytes();
+        let mut state = self.state();
+        if state.requests.len() > BACKLOG {
             return;
         }
-        let end = br#","early":true}}"#;
-        self.queue_cancellation(&[
-            CANCEL,
-            br#"{"id":"#,
-            itoa::Buffer::new().format(id.0).as_bytes(),
-            end,
-            b"\n",
-        ]);
-    }
-
-    fn queue_cancellation(&self, pieces: &[&[u8]]) {
-        let writer = self.state().queue(pieces);
+        let end = b",\"early\":true}}\n";
+        let writer = state.queue(&[CANCEL, br#"{"id":"#, id, end]);
+        drop(state);
         writer.into_iter().for_each(Waker::wake);
     }
 
@@ -426,7 +416,7 @@ impl Lane {
                 // A reply that was cut off is delivered as what it is.
                 None => match framer.finish(&answer) {
                     None => return Ok(()),
-                    Some(_) if self.deliver_last(&mut answer, &mut foreign) => return Ok(()),
+                    Some(_) if self.deliver(Ok(()), &mut answer, &mut foreign) => return Ok(()),
                     Some(_) => return Err(StreamLost::Reset(close::DONE.into())),
                 },
             }
@@ -436,36 +426,33 @@ impl Lane {
                     Cut::Message => Ok(()),
                     Cut::TooLarge => Err(NoAnswer::TooLarge),
                 };
-                let id = leading_id(&answer).or_else(|| foreign.id(&answer));
-                match id {
-                    Some(id) => self.deliver(CallId(id), outcome, &mut answer),
-                    None => tracing::debug!("an answer to nothing that was asked"),
+                if !self.deliver(outcome, &mut answer, &mut foreign) {
+                    tracing::debug!("an answer to nothing that was asked");
                 }
                 answer.clear();
             }
         }
     }
 
-    /// Delivers what stood at the end of the stream; says whether its call is known.
-    fn deliver_last(&self, answer: &mut Vec<u8>, foreign: &mut Foreign) -> bool {
-        let id = leading_id(answer).or_else(|| foreign.id(answer));
-        if let Some(id) = id {
-            self.deliver(CallId(id), Ok(()), answer);
-        }
-        id.is_some()
-    }
-
-    fn deliver(&self, id: CallId, outcome: Result<(), NoAnswer>, answer: &mut Vec<u8>) {
-        let mut state = self.state();
-        // An answer to a call that was given up has nobody to go to.
-        let Some(pending) = state.pending(id) else {
-            return;
+    /// Gives an answer to its call; says whether it has an id.
+    fn deliver(
+        &self,
+        outcome: Result<(), NoAnswer>,
+        answer: &mut Vec<u8>,
+        foreign: &mut Foreign,
+    ) -> bool {
+        let Some(id) = leading_id(answer).or_else(|| foreign.id(answer)) else {
+            return false;
         };
-        if pending.answer.is_none() {
+        // An answer to a call that was given up has nobody to go to.
+        if let Some(pending) = self.state().pending(CallId(id))
+            && pending.answer.is_none()
+        {
             std::mem::swap(&mut pending.buffer, answer);
             pending.answer = Some(outcome);
             pending.waker.wake_by_ref();
         }
+        true
     }
 
     /// The server finished the stream: what it did not answer it did not execute, and it takes no more.

@@ -248,9 +248,9 @@ impl Shared {
             .unwrap_or(next % self.lanes.len())
     }
 
-    /// Counts calls on streams of their own; returns how many there were before.
-    fn count_alone(&self, calls: u64) -> u64 {
-        self.alone.fetch_add(calls, Ordering::Relaxed)
+    /// The id of the next call on a stream of its own.
+    fn next_alone(&self) -> CallId {
+        CallId::alone(self.alone.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Gives up a call that left through a lane.

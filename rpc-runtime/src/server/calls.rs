@@ -137,13 +137,8 @@ impl Early {
         self.has_some.store(true, Ordering::Release);
     }
 
-    /// Forgets an id.
-    pub(super) fn forget(&self, id: Id<'_>) {
-        self.take(id);
-    }
-
     /// Forgets an id; says whether it was remembered.
-    pub(super) fn take(&self, id: Id<'_>) -> bool {
+    pub(super) fn forget(&self, id: Id<'_>) -> bool {
         let Id::Unsigned(id) = id else { return false };
         if !self.has_some.load(Ordering::Acquire) {
             return false;

@@ -121,7 +121,8 @@ impl<R: Router> Connection<R> {
     pub(super) fn cancel(&self, lane: &Lane, Cancellation { id, early }: Cancellation<'_>) {
         if lane.has_way_back() {
             lane.calls.cancel(id);
-            return self.early.forget(id);
+            self.early.forget(id);
+            return;
         }
         // Remembered before it is looked for: a call that comes in between finds it one way or the other.
         if early {
@@ -138,7 +139,7 @@ impl<R: Router> Connection<R> {
 
     /// Whether a call was cancelled before it was read.
     pub(super) fn was_cancelled(&self, id: Option<Id<'_>>) -> bool {
-        id.is_some_and(|id| self.early.take(id))
+        id.is_some_and(|id| self.early.forget(id))
     }
 
     pub(super) fn try_permit(&self) -> Option<Permit> {

@@ -187,6 +187,16 @@ impl Lane {
         }
     }
 
+    /// The same, and notices when the other side gives up the stream meanwhile.
+    pub(super) async fn flush_while_wanted(&self, reader: &mut Reader) {
+        // A write is not to be dropped half-way, unless the stream is.
+        tokio::select! {
+            biased;
+            () = self.flush() => {}
+            () = reader.recv.was_reset() => self.kill(),
+        }
+    }
+
     fn take_queued(&self) -> Option<(SendStream, Bytes)> {
         let mut state = self.state();
         if state.replies.is_empty() {

@@ -16,7 +16,6 @@ pub(super) struct Scratch {
     pub(super) reply: Reply,
     pub(super) context: Context,
     pub(super) batch: BatchScratch,
-    depth: usize,
 }
 
 impl Scratch {
@@ -27,7 +26,6 @@ impl Scratch {
             reply: Reply::new(limits.reply),
             context: Context::new(connection),
             batch: BatchScratch::default(),
-            depth: limits.depth,
         }
     }
 
@@ -36,9 +34,7 @@ impl Scratch {
         if self.message.capacity() > RETAINED {
             self.message = Vec::new();
         }
-        if self.parser.is_large() {
-            self.parser = Parser::new(self.depth);
-        }
+        self.parser.shrink();
         self.reply.shrink(RETAINED);
         self.context.shrink(RETAINED);
         self.batch.shrink(RETAINED);

@@ -104,24 +104,15 @@ async fn obtain<R: Router>(
     if permit.is_none()
         && let Some(reader) = turn
     {
-        let mut gone = pin!(async {
-            tokio::select! {
-                () = lane.stopped() => {}
-                () = reader.recv.was_reset() => {}
-            }
-        });
-        // A write is not to be dropped half-way, unless the stream is.
-        tokio::select! {
-            () = lane.flush() => {}
-            () = &mut gone => {
-                lane.kill();
-                return Err(Refusal::Cancelled);
-            }
+        lane.flush_while_wanted(reader).await;
+        if lane.is_killed() {
+            return Err(Refusal::Cancelled);
         }
         tokio::select! {
             obtained = connection.wait_for_permit() => *permit = obtained,
             () = late(deadline) => return Err(Refusal::DeadlinePassed),
-            () = gone => lane.kill(),
+            () = lane.stopped() => lane.kill(),
+            () = reader.recv.was_reset() => lane.kill(),
         }
     }
     if permit.is_some() {

@@ -61,7 +61,10 @@ impl<R: Router> Worker<R> {
                     let reply = serve(connection, lane, scratch, cut, &mut turn, &mut permit).await;
                     if lane.push(reply) {
                         permit = None;
-                        self.flush(turn.as_mut()).await;
+                        match &mut turn {
+                            Some(reader) => self.lane.flush_while_wanted(reader).await,
+                            None => self.lane.flush().await,
+                        }
                     }
                 }
                 Ok(None) => {
@@ -96,27 +99,11 @@ impl<R: Router> Worker<R> {
                 cut => return Ok(Some(cut)),
             }
             *permit = None;
-            self.flush(Some(reader)).await;
+            self.lane.flush_while_wanted(reader).await;
             match self.read(reader).await? {
                 Some(chunk) => reader.framer.feed(chunk),
                 None => return Ok(reader.framer.finish(&self.scratch.message)),
             }
-        }
-    }
-
-    /// Sends what is queued, and notices when that is no longer wanted.
-    async fn flush(&self, reader: Option<&mut Reader>) {
-        let gone = async {
-            match reader {
-                Some(reader) => reader.recv.was_reset().await,
-                None => std::future::pending().await,
-            }
-        };
-        // A write is not to be dropped half-way, unless the stream is.
-        tokio::select! {
-            biased;
-            () = self.lane.flush() => {}
-            () = gone => self.lane.kill(),
         }
     }
 
@@ -132,8 +119,8 @@ impl<R: Router> Worker<R> {
     }
 }
 
-/// Panics of handlers are caught while they are polled. One that panics while it is dropped takes its worker along,
-/// and must not leave those who wait on the lane without an end.
+/// Panics of handlers are caught in [`answer`](super::answer). Should a worker panic all the same, those who wait on the
+/// lane must not be left without an end.
 struct KillOnPanic(Arc<Lane>);
 
 impl Drop for KillOnPanic {

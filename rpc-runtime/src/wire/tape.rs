@@ -93,14 +93,16 @@ impl Parser {
         Ok(document)
     }
 
-    /// Whether it has grown past what is kept from one message to the next.
-    pub(crate) fn is_large(&self) -> bool {
+    /// Gives back what a large message made of it.
+    pub(crate) fn shrink(&mut self) {
         let tape = self
             .tape
             .0
             .capacity()
             .saturating_mul(size_of::<simd_json::Node<'_>>());
-        self.longest > RETAINED || tape > TAPE_RETAINED
+        if self.longest > RETAINED || tape > TAPE_RETAINED {
+            *self = Self::new(self.depth);
+        }
     }
 }
 
