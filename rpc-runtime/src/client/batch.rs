@@ -7,9 +7,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::call::{self, Call, Notification, with_parser};
+use super::call::{self, Call, with_parser};
 use super::error::{CallError, NoAnswer};
 use super::lane::CallId;
+use super::notification::Notification;
 use super::{Client, Shared, solo};
 use crate::wire::error::RpcError;
 use crate::wire::id::Id;

@@ -1,7 +1,8 @@
 //! Calls: a connection, the lanes on it, and the future that a call is.
 //!
-//! [`connect`] makes the connection, [`call`] is one call, which leaves through a shared [`lane`] or, when it is large,
-//! through a stream of its own ([`solo`]); [`batch`] sends many at once; [`error`] is what a caller is told.
+//! [`connect`] makes the connection. [`call`] is one call and [`notification`] one that nobody answers; they leave
+//! through a shared [`lane`] or, when they are large, through a stream of their own ([`solo`]). [`batch`] sends many at
+//! once; [`error`] is what a caller is told.
 
 mod address;
 mod batch;
@@ -9,6 +10,7 @@ mod call;
 mod connect;
 mod error;
 mod lane;
+mod notification;
 mod request;
 mod solo;
 
@@ -24,11 +26,12 @@ use tokio_util::task::TaskTracker;
 
 pub use self::address::{Address, AddressError};
 pub use self::batch::{Batch, Entry, Replies};
+pub use self::call::Call;
 use self::call::Timer;
-pub use self::call::{Call, Notification};
 pub use self::connect::{ClientBuilder, ConnectError};
 pub use self::error::{CallError, Fate};
 use self::lane::{CallId, Lane};
+pub use self::notification::Notification;
 pub use self::request::Method;
 use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::service::Service;
