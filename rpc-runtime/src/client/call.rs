@@ -15,7 +15,7 @@ use super::lane::CallId;
 use super::request::{self, Method};
 use super::{Client, Shared, solo};
 use crate::limits::REPLY_DEPTH;
-use crate::wire::id::write_string;
+use crate::wire::json::write_string;
 use crate::wire::refusal::HEAD;
 use crate::wire::response::Outcome;
 use crate::wire::returns::Reader;
@@ -141,9 +141,9 @@ pub(super) struct Meta(Vec<u8>);
 impl Meta {
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.0.push(if self.0.is_empty() { b'{' } else { b',' });
-        write_string(&mut self.0, name);
+        write_string(name, &mut self.0);
         self.0.push(b':');
-        write_string(&mut self.0, value);
+        write_string(value, &mut self.0);
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::wire::id::{write_string, write_unsigned};
-use crate::wire::sent::{SentParams, keep_to_one_line};
+use crate::wire::json::{write_integer, write_string};
+use crate::wire::sent::SentParams;
 
 /// A method as its callers know it.
 #[derive(Debug)]
@@ -45,12 +45,11 @@ pub(super) fn write(
     params: &impl SentParams,
 ) -> Result<(), serde_json::Error> {
     out.extend_from_slice(br#","method":"#);
-    write_string(out, method);
+    write_string(method, out);
     let end = out.len();
     out.extend_from_slice(br#","params":"#);
     let start = out.len();
     params.write(out)?;
-    keep_to_one_line(out, start);
     if out.len() == start {
         out.truncate(end);
     }
@@ -62,5 +61,5 @@ pub(super) fn write_timeout(out: &mut Vec<u8>, timeout: Duration) {
     out.extend_from_slice(br#","timeout":"#);
     // Rounded up: the server should not give up before the caller does.
     let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
-    write_unsigned(out, u64::try_from(milliseconds).unwrap_or(u64::MAX));
+    write_integer(u64::try_from(milliseconds).unwrap_or(u64::MAX), out);
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use super::json;
 use super::sent::{Sent, Write};
 use super::value::{Mismatch, Value};
 
@@ -82,8 +83,9 @@ impl<'t, 'de> Params<'t, 'de> {
 
     /// The same as JSON text, for a thread that cannot borrow the request.
     pub(crate) fn to_json(self) -> Option<Vec<u8>> {
-        self.value
-            .map(|value| serde_json::to_vec(&value).unwrap_or_default())
+        let mut out = Vec::new();
+        json::write(&self.value?, &mut out).ok()?;
+        Some(out)
     }
 
     /// All of `params` as one value.
@@ -133,7 +135,7 @@ pub fn arg<'de, T: Argument<'de>>(name: &'static str) -> Arg<'de, T> {
         name,
         read: |value| T::deserialize(value),
         missing: || T::deserialize(Absent).ok(),
-        write: |value, out| serde_json::to_writer(out, value),
+        write: json::write,
     }
 }
 
@@ -143,7 +145,7 @@ pub fn cow<'de>(name: &'static str) -> Arg<'de, Cow<'de, str>> {
         name,
         read: |value| <&str>::deserialize(value).map(Cow::Borrowed),
         missing: || None,
-        write: |text, out| serde_json::to_writer(out, text),
+        write: json::write,
     }
 }
 
@@ -153,7 +155,7 @@ pub fn optional_cow<'de>(name: &'static str) -> Arg<'de, Option<Cow<'de, str>>> 
         name,
         read: |value| Ok(<Option<&str>>::deserialize(value)?.map(Cow::Borrowed)),
         missing: || Some(None),
-        write: |text, out| serde_json::to_writer(out, text),
+        write: json::write,
     }
 }
 
@@ -163,7 +165,7 @@ pub fn bytes<'de>(name: &'static str) -> Arg<'de, &'de [u8]> {
         name,
         read: |value| <&[u8]>::deserialize(value),
         missing: || None,
-        write: |bytes, out| serde_json::to_writer(out, text(bytes)?),
+        write: |bytes, out| json::write(text(bytes)?, out),
     }
 }
 
@@ -173,7 +175,7 @@ pub fn optional_bytes<'de>(name: &'static str) -> Arg<'de, Option<&'de [u8]>> {
         name,
         read: |value| <Option<&[u8]>>::deserialize(value),
         missing: || Some(None),
-        write: |bytes, out| serde_json::to_writer(out, &bytes.map(text).transpose()?),
+        write: |bytes, out| json::write(&bytes.map(text).transpose()?, out),
     }
 }
 

@@ -6,9 +6,10 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::ser::Error;
 
 use super::arguments::{Arguments, Parameter, Params};
-use super::id;
+use super::json;
 use super::refusal::{self, DATA, code};
 use super::sent::{Sent, SentParams};
 use super::tape::Parser;
@@ -82,8 +83,8 @@ pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<()
     }
     let mut failure = None;
     refusal::write_error(out, error.code(), |out| {
-        let message = serde::Serializer::collect_str(&mut serde_json::Serializer::new(out), error);
-        failure = message.err();
+        let message = json::write_display(error, out);
+        failure = message.err().map(serde_json::Error::custom);
     });
     error.write_data(DataWriter {
         out,
@@ -161,7 +162,7 @@ impl ObjectWriter<'_> {
     pub fn field<T>(mut self, value: Sent<'_, T>) -> Self {
         self.data.out.push(self.next);
         self.next = b',';
-        id::write_string(self.data.out, value.name);
+        json::write_string(value.name, self.data.out);
         self.data.out.push(b':');
         self.data.put(&value);
         self
@@ -194,7 +195,7 @@ impl<'de> ErrorData<'_, 'de> {
     }
 
     fn to_json(self) -> Option<Box<str>> {
-        serde_json::to_string(&self.value?).ok().map(Into::into)
+        json::to_text(&self.value?).ok()
     }
 }
 
@@ -234,7 +235,7 @@ impl ErrorObject {
     /// The same error with data. Data that serde cannot write is left out.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
-        self.data = serde_json::to_string(data).ok().map(Into::into);
+        self.data = json::to_text(data).ok();
         self
     }
 

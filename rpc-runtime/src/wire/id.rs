@@ -2,6 +2,7 @@
 
 use simd_json::{Node, StaticNode};
 
+use super::json::{write_integer, write_string};
 use super::value::Value;
 use crate::limits::BUFFER;
 
@@ -32,12 +33,9 @@ impl<'de> Id<'de> {
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
-            Self::Unsigned(number) => write_unsigned(out, number),
-            Self::Signed(number) => {
-                out.push(b'-');
-                write_unsigned(out, number.unsigned_abs());
-            }
-            Self::String(text) => write_string(out, text),
+            Self::Unsigned(number) => write_integer(number, out),
+            Self::Signed(number) => write_integer(number, out),
+            Self::String(text) => write_string(text, out),
         }
     }
 }
@@ -92,17 +90,6 @@ impl IdBuffer {
             _ => false,
         }
     }
-}
-
-/// Appends the decimal digits of `number`.
-pub(crate) fn write_unsigned(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// Appends `text` as a JSON string.
-pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    // A string into memory has no way to fail.
-    let _ = serde_json::to_writer(out, text);
 }
 
 #[cfg(test)]

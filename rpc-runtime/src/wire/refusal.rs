@@ -1,6 +1,7 @@
 //! The protocol's own answers, and the constant fragments every answer is made of.
 
-use super::id::{self, Id};
+use super::id::Id;
+use super::json::{write_integer, write_string};
 
 /// The start of every response; the id follows.
 pub(crate) const HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
@@ -107,10 +108,10 @@ impl Refusal {
     /// Appends what stands between the id and the end of the response.
     pub(crate) fn write_body(self, out: &mut Vec<u8>) {
         let (code, message, data) = self.parts();
-        write_error(out, code, |out| id::write_string(out, message));
+        write_error(out, code, |out| write_string(message, out));
         if let Some(data) = data {
             out.extend_from_slice(DATA);
-            id::write_string(out, data);
+            write_string(data, out);
         }
         out.extend_from_slice(b"}}");
     }
@@ -126,7 +127,7 @@ impl Refusal {
 /// Appends an error up to its message; `data`, if any, and `}}` follow.
 pub(crate) fn write_error(out: &mut Vec<u8>, code: i64, message: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(ERROR);
-    out.extend_from_slice(itoa::Buffer::new().format(code).as_bytes());
+    write_integer(code, out);
     out.extend_from_slice(MESSAGE);
     message(out);
 }

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 
 use super::arguments::{Fault, FaultKind};
 use super::error::Unwritable;
-use super::id::{self, Id};
+use super::id::Id;
+use super::json;
 use super::refusal::{DATA, HEAD, RESULT, Refusal, code, write_error};
 use super::returns::{Returns, WriteValue};
-use super::sent::keep_to_one_line;
 use crate::limits::BUFFER;
 
 /// The response to one request, written into a buffer that is used again.
@@ -79,7 +79,6 @@ impl Reply {
         self.out.truncate(self.body);
         let written = body(&mut self.out);
         written.map_err(|Unwritable(reason)| Fault(FaultKind::Unwritable(reason)))?;
-        keep_to_one_line(&mut self.out, self.body);
         if self.out.len() > self.limit {
             self.refuse(Refusal::ReplyTooLarge);
         }
@@ -110,12 +109,11 @@ impl Reply {
             _ if self.wanted => {
                 self.out.truncate(self.body);
                 write_error(&mut self.out, code::INVALID_PARAMS, |out| {
-                    id::write_string(out, "Invalid params");
+                    json::write_string("Invalid params", out);
                 });
                 self.out.extend_from_slice(DATA);
-                // Text into memory has no way to fail.
-                let mut json = serde_json::Serializer::new(&mut self.out);
-                let _ = serde::Serializer::collect_str(&mut json, fault);
+                // What a fault displays is text, and no user's `Display`.
+                let _ = json::write_display(fault, &mut self.out);
                 self.out.extend_from_slice(b"}}");
             }
             _ => {}

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{self, ErrorData, RpcError, Unwritable};
+use super::json;
 use super::value::{Mismatch, Value};
 
 /// A type that a method can return. Its caller gets it as an `Owned`: a `String` where it is a `&str`.
@@ -87,7 +88,7 @@ pub fn returns<T: Returned<O>, O>() -> Returns<T, O, Infallible> {
 /// Of a method that may return an error in place of a result.
 pub fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E> {
     Returns {
-        write: |value, out| Ok(serde_json::to_writer(out, value)?),
+        write: |value, out| Ok(json::write(value, out)?),
         write_error: error::write_body,
         reader: Reader {
             value: T::read,

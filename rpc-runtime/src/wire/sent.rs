@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde::ser::Error;
 
+use super::json;
+
 pub(crate) type Write<T> = fn(&T, &mut Vec<u8>) -> Result<(), serde_json::Error>;
 
 /// An argument on its way out.
@@ -22,7 +24,7 @@ impl<'a, T: ?Sized> Sent<'a, T> {
     where
         T: Serialize,
     {
-        Self::new("", value, |value, out| serde_json::to_writer(out, value))
+        Self::new("", value, json::write)
     }
 
     /// Appends the argument.
@@ -96,19 +98,4 @@ tuples! {
     A; A B; A B C; A B C D; A B C D E; A B C D E F; A B C D E F G; A B C D E F G H; A B C D E F G H I;
     A B C D E F G H I J; A B C D E F G H I J K; A B C D E F G H I J K L; A B C D E F G H I J K L M;
     A B C D E F G H I J K L M N; A B C D E F G H I J K L M N O; A B C D E F G H I J K L M N O P;
-}
-
-/// Puts spaces where a line would end. Between the tokens of JSON a line feed is white space, and within one there is
-/// none: only JSON that a user wrote by hand (`RawValue`) has any, and one line is one message.
-pub(crate) fn keep_to_one_line(out: &mut [u8], start: usize) {
-    let mut rest = out.get_mut(start..).unwrap_or_default();
-    while let Some(end) = memchr::memchr(b'\n', rest) {
-        let Some((line, behind)) = rest.split_at_mut_checked(end.saturating_add(1)) else {
-            return;
-        };
-        if let Some(feed) = line.last_mut() {
-            *feed = b' ';
-        }
-        rest = behind;
-    }
 }

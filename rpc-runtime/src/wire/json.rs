@@ -1,0 +1,641 @@
+//! Writes JSON: any `Serialize` as serde_json would, byte for byte, but on one line whatever the user's own JSON holds,
+//! and with strings searched for what must be escaped a block at a time.
+
+use std::fmt::{self, Display, Write};
+
+use serde::ser::{self, Error as _, Serialize};
+use serde_json::Error;
+
+/// Appends `value`.
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+    value.serialize(Json(out))
+}
+
+/// `value` as text of its own.
+pub(crate) fn to_text<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Error> {
+    let mut out = Vec::new();
+    write(value, &mut out)?;
+    String::from_utf8(out)
+        .map(Into::into)
+        .map_err(Error::custom)
+}
+
+/// Appends `text` as a string.
+pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.reserve(text.len().saturating_add(2));
+    out.push(b'"');
+    escape(text.as_bytes(), out);
+    out.push(b'"');
+}
+
+/// Appends what `value` displays as a string; an error, if its `Display` gives up.
+pub(crate) fn write_display<T: Display + ?Sized>(value: &T, out: &mut Vec<u8>) -> fmt::Result {
+    out.push(b'"');
+    write!(Escaped(out), "{value}")?;
+    out.push(b'"');
+    Ok(())
+}
+
+/// Appends the digits of `number`.
+pub(crate) fn write_integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Text within a string.
+struct Escaped<'a>(&'a mut Vec<u8>);
+
+impl Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        escape(text.as_bytes(), self.0);
+        Ok(())
+    }
+}
+
+fn escape(mut rest: &[u8], out: &mut Vec<u8>) {
+    while let Some((plain, behind)) = rest.split_at_checked(plain(rest)) {
+        out.extend_from_slice(plain);
+        let Some((&byte, behind)) = behind.split_first() else {
+            return;
+        };
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(br"\n"),
+            b'\t' => out.extend_from_slice(br"\t"),
+            b'\r' => out.extend_from_slice(br"\r"),
+            0x08 => out.extend_from_slice(br"\b"),
+            0x0c => out.extend_from_slice(br"\f"),
+            _ => {
+                let [high, low] = [byte >> 4, byte & 0xf].map(|digit| match digit {
+                    10.. => digit.wrapping_add(b'a' - 10),
+                    _ => digit | b'0',
+                });
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            }
+        }
+        rest = behind;
+    }
+}
+
+/// How many bytes stand for themselves before the first that doesn't.
+fn plain(bytes: &[u8]) -> usize {
+    let (blocks, _) = bytes.as_chunks::<32>();
+    // The compiler makes vector instructions of a block without early exit.
+    let special = |block: &[u8; 32]| {
+        block
+            .iter()
+            .fold(false, |any, &byte| any | is_special(byte))
+    };
+    let blocks = blocks.iter().take_while(|block| !special(block)).count();
+    let mut before = blocks.saturating_mul(32);
+    let (words, rest) = bytes.get(before..).unwrap_or_default().as_chunks::<8>();
+    for word in words {
+        match specials(u64::from_le_bytes(*word)) {
+            0 => before = before.saturating_add(8),
+            found => return before.saturating_add(found.trailing_zeros() as usize / 8),
+        }
+    }
+    let tail = rest.iter().take_while(|&&byte| !is_special(byte)).count();
+    before.saturating_add(tail)
+}
+
+fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+/// Sets the highest bit of the first byte that is special, perhaps that of bytes behind it, and of none before it.
+fn specials(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let equal = |byte: u8| below(word ^ ONES.wrapping_mul(u64::from(byte)), 1);
+    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & (ONES << 7)
+}
+
+/// The place where a value goes.
+struct Json<'a>(&'a mut Vec<u8>);
+
+impl<'a> Json<'a> {
+    fn literal(self, text: &str) -> Result<(), Error> {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn several(self, open: u8, close: &'static [u8]) -> Several<'a> {
+        Several {
+            out: self.0,
+            next: open,
+            open,
+            close,
+        }
+    }
+
+    /// The start of `{"variant":…}`.
+    fn variant(self, variant: &str) -> Self {
+        self.0.push(b'{');
+        write_string(variant, self.0);
+        self.0.push(b':');
+        self
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident $Integer:ty,)*) => { $(
+        #[inline]
+        fn $method(self, number: $Integer) -> Result<(), Error> {
+            write_integer(number, self.0);
+            Ok(())
+        }
+    )* };
+}
+
+impl<'a> ser::Serializer for Json<'a> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = Several<'a>;
+    type SerializeTuple = Several<'a>;
+    type SerializeTupleStruct = Several<'a>;
+    type SerializeTupleVariant = Several<'a>;
+    type SerializeMap = Several<'a>;
+    type SerializeStruct = Struct<'a>;
+    type SerializeStructVariant = Several<'a>;
+
+    integers! {
+        serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64, serialize_i128 i128,
+        serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64, serialize_u128 u128,
+    }
+
+    fn serialize_bool(self, value: bool) -> Result<(), Error> {
+        self.literal(if value { "true" } else { "false" })
+    }
+
+    fn serialize_f32(self, value: f32) -> Result<(), Error> {
+        match value.is_finite() {
+            true => self.literal(zmij::Buffer::new().format_finite(value)),
+            false => self.literal("null"),
+        }
+    }
+
+    fn serialize_f64(self, value: f64) -> Result<(), Error> {
+        match value.is_finite() {
+            true => self.literal(zmij::Buffer::new().format_finite(value)),
+            false => self.literal("null"),
+        }
+    }
+
+    fn serialize_char(self, value: char) -> Result<(), Error> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    #[inline]
+    fn serialize_str(self, text: &str) -> Result<(), Error> {
+        write_string(text, self.0);
+        Ok(())
+    }
+
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Error> {
+        self.collect_seq(bytes)
+    }
+
+    fn serialize_none(self) -> Result<(), Error> {
+        self.literal("null")
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), Error> {
+        self.literal("null")
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
+        self.literal("null")
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), Error> {
+        self.serialize_str(variant)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        let json = self.variant(variant);
+        value.serialize(Json(json.0))?;
+        json.literal("}")
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Several<'a>, Error> {
+        Ok(self.several(b'[', b"]"))
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Several<'a>, Error> {
+        Ok(self.several(b'[', b"]"))
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Several<'a>, Error> {
+        Ok(self.several(b'[', b"]"))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Several<'a>, Error> {
+        Ok(self.variant(variant).several(b'[', b"]}"))
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Several<'a>, Error> {
+        Ok(self.several(b'{', b"}"))
+    }
+
+    #[inline]
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Struct<'a>, Error> {
+        Ok(match name {
+            RAW_VALUE | NUMBER => Struct::Verbatim(self.0),
+            _ => Struct::Fields(self.several(b'{', b"}")),
+        })
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Several<'a>, Error> {
+        Ok(self.variant(variant).several(b'{', b"}}"))
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
+        write_display(value, self.0).map_err(Error::custom)
+    }
+}
+
+/// Elements or members, separated by commas.
+struct Several<'a> {
+    out: &'a mut Vec<u8>,
+    /// What stands before the next one: a bracket, then commas.
+    next: u8,
+    open: u8,
+    close: &'static [u8],
+}
+
+impl Several<'_> {
+    #[inline]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.out.push(self.next);
+        self.next = b',';
+        value.serialize(Json(self.out))
+    }
+
+    #[inline]
+    fn member<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
+        self.out.push(self.next);
+        self.next = b',';
+        write_string(key, self.out);
+        self.out.push(b':');
+        value.serialize(Json(self.out))
+    }
+
+    /// A key that is no string but a number or a boolean becomes one.
+    fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+        let start = self.out.len().saturating_add(1);
+        self.element(key)?;
+        match self.out.get(start) {
+            Some(b'"') => Ok(()),
+            Some(b'[' | b'{' | b'n') | None => Err(Error::custom("key must be a string")),
+            Some(_) => {
+                self.out.insert(start, b'"');
+                self.out.push(b'"');
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    fn finish(self) -> Result<(), Error> {
+        if self.next == self.open {
+            self.out.push(self.open);
+        }
+        self.out.extend_from_slice(self.close);
+        Ok(())
+    }
+}
+
+macro_rules! elements {
+    ($($Trait:ident $method:ident)*) => { $(
+        impl ser::$Trait for Several<'_> {
+            type Ok = ();
+            type Error = Error;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                self.element(value)
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), Error> {
+                self.finish()
+            }
+        }
+    )* };
+}
+
+elements! {
+    SerializeSeq serialize_element
+    SerializeTuple serialize_element
+    SerializeTupleStruct serialize_field
+    SerializeTupleVariant serialize_field
+}
+
+impl ser::SerializeMap for Several<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+        self.key(key)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.out.push(b':');
+        value.serialize(Json(self.out))
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.finish()
+    }
+}
+
+impl ser::SerializeStructVariant for Several<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.member(key, value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.finish()
+    }
+}
+
+/// How serde_json's own types say to its serializer that their one field is JSON already: `RawValue` and, with
+/// `arbitrary_precision`, `Number`.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+const NUMBER: &str = "$serde_json::private::Number";
+
+enum Struct<'a> {
+    Fields(Several<'a>),
+    Verbatim(&'a mut Vec<u8>),
+}
+
+impl ser::SerializeStruct for Struct<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    #[inline]
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Fields(fields) => fields.member(key, value),
+            Self::Verbatim(out) => write!(OneLine(out), "{}", Text(value)).map_err(Error::custom),
+        }
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Error> {
+        match self {
+            Self::Fields(fields) => fields.finish(),
+            Self::Verbatim(_) => Ok(()),
+        }
+    }
+}
+
+/// A string that is known by its `Serialize` alone.
+struct Text<'a, T: ?Sized>(&'a T);
+
+impl<T: Serialize + ?Sized> Display for Text<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.serialize(f)
+    }
+}
+
+/// JSON that a user wrote by hand. Between its tokens a line feed is white space, and within one there is none; here it
+/// would end the message.
+struct OneLine<'a>(&'a mut Vec<u8>);
+
+impl Write for OneLine<'_> {
+    fn write_str(&mut self, json: &str) -> fmt::Result {
+        let bytes = json.bytes();
+        self.0
+            .extend(bytes.map(|byte| if byte == b'\n' { b' ' } else { byte }));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde::Serialize;
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[track_caller]
+    fn as_serde_json_writes_it<T: Serialize + ?Sized>(value: &T) {
+        let mut out = b"before".to_vec();
+        match (write(value, &mut out), serde_json::to_string(value)) {
+            (Ok(()), Ok(expected)) => {
+                assert_eq!(String::from_utf8(out).unwrap(), format!("before{expected}"));
+            }
+            (Err(error), Err(expected)) => assert_eq!(error.to_string(), expected.to_string()),
+            (written, expected) => panic!("{written:?}, but serde_json: {expected:?}"),
+        }
+    }
+
+    #[derive(Serialize)]
+    struct Unit;
+    #[derive(Serialize)]
+    struct Newtype<T>(T);
+    #[derive(Serialize)]
+    struct Pair<T>(T, T);
+    #[derive(Serialize)]
+    struct Empty {}
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        #[serde(rename = "a \"quoted\" name")]
+        quoted: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        left_out: Option<u8>,
+        nested: Pair<Option<bool>>,
+    }
+    #[derive(Serialize)]
+    struct Flat<'a> {
+        first: u8,
+        #[serde(flatten)]
+        fields: Fields<'a>,
+    }
+    #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+    enum Shape {
+        Unit,
+        Newtype(u8),
+        Tuple(u8, u8),
+        Struct { a: u8, b: u8 },
+        EmptyTuple(),
+        EmptyStruct {},
+    }
+    #[derive(Serialize)]
+    #[serde(tag = "kind", rename_all = "kebab-case")]
+    enum Tagged {
+        SomeFields { a: u8 },
+    }
+
+    const FIELDS: Fields<'_> = Fields {
+        quoted: "line\nfeed",
+        left_out: None,
+        nested: Pair(Some(true), None),
+    };
+
+    #[test]
+    fn every_shape_of_serde_is_written_as_serde_json_does() {
+        as_serde_json_writes_it(&((), Unit, Newtype("x"), Pair(1, 2), Empty {}, FIELDS));
+        as_serde_json_writes_it(&Flat {
+            first: 1,
+            fields: FIELDS,
+        });
+        as_serde_json_writes_it(&[
+            Shape::Unit,
+            Shape::Newtype(1),
+            Shape::Tuple(1, 2),
+            Shape::Struct { a: 1, b: 2 },
+            Shape::EmptyTuple(),
+            Shape::EmptyStruct {},
+        ]);
+        as_serde_json_writes_it(&Tagged::SomeFields { a: 1 });
+        as_serde_json_writes_it(&(Some(Some(1)), None::<u8>, [0u8; 0], [[1, 2], [3, 4]]));
+        as_serde_json_writes_it(&(i128::MIN, u128::MAX, i64::MIN, u64::MAX, i8::MIN, 'ß', '"'));
+        as_serde_json_writes_it(&(
+            f64::NAN,
+            f64::INFINITY,
+            f32::NEG_INFINITY,
+            -0.0,
+            1e300,
+            1e-7f32,
+        ));
+        as_serde_json_writes_it(&std::net::Ipv6Addr::LOCALHOST);
+        as_serde_json_writes_it(&format_args!("a \"{}\" in\ntwo", "Display"));
+        struct Bytes;
+        impl Serialize for Bytes {
+            fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(&[0, 255])
+            }
+        }
+        as_serde_json_writes_it(&Bytes);
+    }
+
+    #[test]
+    fn keys_that_are_no_strings_become_strings_or_errors() {
+        as_serde_json_writes_it(&BTreeMap::from([(1, 1), (-2, 2)]));
+        as_serde_json_writes_it(&BTreeMap::from([(true, 1), (false, 2)]));
+        as_serde_json_writes_it(&BTreeMap::from([('"', 1), ('a', 2)]));
+        as_serde_json_writes_it(&BTreeMap::from([(Shape::Unit, 1)]));
+        as_serde_json_writes_it(&BTreeMap::from([(Shape::Newtype(1), 1)]));
+        as_serde_json_writes_it(&BTreeMap::from([((), 1)]));
+        as_serde_json_writes_it(&BTreeMap::from([([1, 2], 1)]));
+        as_serde_json_writes_it(&BTreeMap::<(), u8>::new());
+    }
+
+    #[test]
+    fn json_by_hand_is_written_verbatim_on_one_line() {
+        let raw: Box<RawValue> = serde_json::from_str("{\"a\":\n [1.50,\"\\n\"]}").unwrap();
+        let mut out = Vec::new();
+        write(&(&raw, 1), &mut out).unwrap();
+        assert_eq!(out, br#"[{"a":  [1.50,"\n"]},1]"#);
+    }
+
+    #[test]
+    fn a_display_that_gives_up_is_an_error() {
+        struct Lost;
+        impl Display for Lost {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Err(fmt::Error)
+            }
+        }
+        assert!(write_display(&Lost, &mut Vec::new()).is_err());
+        assert!(ser::Serializer::collect_str(Json(&mut Vec::new()), &Lost).is_err());
+    }
+
+    #[test]
+    fn what_must_be_escaped_is_found_wherever_it_stands() {
+        for length in 0..100 {
+            for place in 0..length {
+                for byte in *b"\x00\x08\x0b\n\x1f !\"#[\\]\x7f" {
+                    let mut text = vec![b'x'; length];
+                    text[place] = byte;
+                    as_serde_json_writes_it(str::from_utf8(&text).unwrap());
+                }
+            }
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            "[\\x00-\\x7f]{0,200}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..8)
+                    .prop_map(|members| json!(members)),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_written_as_serde_json_does(value in value()) {
+            as_serde_json_writes_it(&value);
+        }
+
+        #[test]
+        fn any_float_is_written_as_serde_json_does(double in any::<f64>(), single in any::<f32>()) {
+            as_serde_json_writes_it(&(double, single));
+        }
+    }
+}
