@@ -11,7 +11,7 @@ use crate::drive::{self, Plan, RuntimeKind};
 use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
-use crate::{report, serve, table, targets};
+use crate::{encode, report, serve, table, targets};
 
 #[derive(Debug, Parser)]
 #[command(about = "Compares RPC frameworks side by side")]
@@ -34,6 +34,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         rounds: usize,
     },
+    /// Compares serializers: nanoseconds to write one value.
+    Encode,
     /// Serves until the standard input ends.
     #[command(hide = true)]
     Serve {
@@ -101,6 +103,7 @@ pub(crate) fn main() -> Result<()> {
         Command::Quick { rounds } => print(&quick(rounds).run()?),
         Command::Report(extent) => report(&extent.matrix().run()?),
         Command::Again => report::write(&serde_json::from_slice(&fs::read(last_report()?)?)?),
+        Command::Encode => encode::main(),
         Command::Serve { contender, runtime } => serve::main(contender, runtime),
         Command::Drive(plan) => say(&drive::main(&plan)?),
     }

@@ -7,6 +7,7 @@ mod chart;
 mod cli;
 mod contender;
 mod drive;
+mod encode;
 mod figures;
 mod matrix;
 mod process;

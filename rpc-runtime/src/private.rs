@@ -22,7 +22,7 @@ pub use crate::wire::arguments::{Argument, Fault, arg, bytes, cow, optional_byte
 pub use crate::wire::error::{DataWriter, ErrorData, RpcError};
 pub use crate::wire::reply::Reply;
 pub use crate::wire::returns::{Fallible, Returned, returns, returns_alias, returns_result};
-pub use crate::wire::sent::{NoParams, whole};
+pub use crate::wire::sent::{NoParams, SentParams, whole};
 
 /// What stands for an argument that is missing.
 pub fn default<T: Default>() -> T {

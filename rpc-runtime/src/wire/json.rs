@@ -22,9 +22,8 @@ pub(crate) fn to_text<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Erro
 
 /// Appends `text` as a string.
 pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.reserve(text.len().saturating_add(2));
     out.push(b'"');
-    escape(text.as_bytes(), out);
+    string_content(text.as_bytes(), out);
     out.push(b'"');
 }
 
@@ -51,41 +50,63 @@ impl Write for Escaped<'_> {
     }
 }
 
+#[inline]
+fn string_content(text: &[u8], out: &mut Vec<u8>) {
+    let written = match text.len() {
+        4..8 => short::<4>(text, out),
+        8..16 => short::<8>(text, out),
+        16..=32 => short::<16>(text, out),
+        _ => false,
+    };
+    if !written {
+        escape(text, out);
+    }
+}
+
 fn escape(mut rest: &[u8], out: &mut Vec<u8>) {
     while let Some((plain, behind)) = rest.split_at_checked(plain(rest)) {
         out.extend_from_slice(plain);
-        let Some((&byte, behind)) = behind.split_first() else {
-            return;
-        };
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(br"\n"),
-            b'\t' => out.extend_from_slice(br"\t"),
-            b'\r' => out.extend_from_slice(br"\r"),
-            0x08 => out.extend_from_slice(br"\b"),
-            0x0c => out.extend_from_slice(br"\f"),
-            _ => {
-                let [high, low] = [byte >> 4, byte & 0xf].map(|digit| match digit {
-                    10.. => digit.wrapping_add(b'a' - 10),
-                    _ => digit | b'0',
-                });
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+        // Where there is much to escape, a search for each costs more than a look at every byte.
+        let crowded = if plain.len() < 8 { 32 } else { 1 };
+        let (crowd, behind) = behind.split_at(crowded.min(behind.len()));
+        for &byte in crowd {
+            match is_special(byte) {
+                true => escape_byte(byte, out),
+                false => out.push(byte),
             }
+        }
+        if behind.is_empty() {
+            return;
         }
         rest = behind;
     }
 }
 
+#[inline]
+fn escape_byte(byte: u8, out: &mut Vec<u8>) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\t' => b't',
+        b'\r' => b'r',
+        0x08 => b'b',
+        0x0c => b'f',
+        _ => {
+            let [high, low] = [byte >> 4, byte & 0xf].map(|digit| match digit {
+                10.. => digit.wrapping_add(b'a' - 10),
+                _ => digit | b'0',
+            });
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
 /// How many bytes stand for themselves before the first that doesn't.
 fn plain(bytes: &[u8]) -> usize {
     let (blocks, _) = bytes.as_chunks::<32>();
-    // The compiler makes vector instructions of a block without early exit.
-    let special = |block: &[u8; 32]| {
-        block
-            .iter()
-            .fold(false, |any, &byte| any | is_special(byte))
-    };
-    let blocks = blocks.iter().take_while(|block| !special(block)).count();
+    let blocks = blocks.iter().take_while(|block| is_plain(block)).count();
     let mut before = blocks.saturating_mul(32);
     let (words, rest) = bytes.get(before..).unwrap_or_default().as_chunks::<8>();
     for word in words {
@@ -98,6 +119,32 @@ fn plain(bytes: &[u8]) -> usize {
     before.saturating_add(tail)
 }
 
+/// Appends text of `N` to twice `N` bytes that is plain, its two ends overlapping: the compiler copies pieces of a known
+/// size in place, and calls a function for others.
+#[inline]
+fn short<const N: usize>(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else {
+        return false;
+    };
+    let plain = is_plain(first) & is_plain(last);
+    if plain {
+        let end = out.len().saturating_add(text.len());
+        out.extend_from_slice(first);
+        out.truncate(end.saturating_sub(N));
+        out.extend_from_slice(last);
+    }
+    plain
+}
+
+/// Without an early exit, so that the compiler makes vector instructions of it.
+#[inline]
+fn is_plain<const N: usize>(block: &[u8; N]) -> bool {
+    !block
+        .iter()
+        .fold(false, |any, &byte| any | is_special(byte))
+}
+
+#[inline]
 fn is_special(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
@@ -105,7 +152,7 @@ fn is_special(byte: u8) -> bool {
 /// Sets the highest bit of the first byte that is special, perhaps that of bytes behind it, and of none before it.
 fn specials(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES.wrapping_mul(limit)) & !word;
     let equal = |byte: u8| below(word ^ ONES.wrapping_mul(u64::from(byte)), 1);
     (below(word, 0x20) | equal(b'"') | equal(b'\\')) & (ONES << 7)
 }
@@ -119,12 +166,13 @@ impl<'a> Json<'a> {
         Ok(())
     }
 
-    fn several(self, open: u8, close: &'static [u8]) -> Several<'a> {
+    fn several(self, open: u8, close: u8) -> Several<'a> {
         Several {
             out: self.0,
             next: open,
             open,
             close,
+            within_variant: false,
         }
     }
 
@@ -167,6 +215,7 @@ impl<'a> ser::Serializer for Json<'a> {
         self.literal(if value { "true" } else { "false" })
     }
 
+    #[inline]
     fn serialize_f32(self, value: f32) -> Result<(), Error> {
         match value.is_finite() {
             true => self.literal(zmij::Buffer::new().format_finite(value)),
@@ -174,6 +223,7 @@ impl<'a> ser::Serializer for Json<'a> {
         }
     }
 
+    #[inline]
     fn serialize_f64(self, value: f64) -> Result<(), Error> {
         match value.is_finite() {
             true => self.literal(zmij::Buffer::new().format_finite(value)),
@@ -243,15 +293,15 @@ impl<'a> ser::Serializer for Json<'a> {
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Several<'a>, Error> {
-        Ok(self.several(b'[', b"]"))
+        Ok(self.several(b'[', b']'))
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Several<'a>, Error> {
-        Ok(self.several(b'[', b"]"))
+        Ok(self.several(b'[', b']'))
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Several<'a>, Error> {
-        Ok(self.several(b'[', b"]"))
+        Ok(self.several(b'[', b']'))
     }
 
     fn serialize_tuple_variant(
@@ -261,18 +311,18 @@ impl<'a> ser::Serializer for Json<'a> {
         variant: &'static str,
         _: usize,
     ) -> Result<Several<'a>, Error> {
-        Ok(self.variant(variant).several(b'[', b"]}"))
+        Ok(self.variant(variant).several(b'[', b']').within_variant())
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Several<'a>, Error> {
-        Ok(self.several(b'{', b"}"))
+        Ok(self.several(b'{', b'}'))
     }
 
     #[inline]
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Struct<'a>, Error> {
         Ok(match name {
             RAW_VALUE | NUMBER => Struct::Verbatim(self.0),
-            _ => Struct::Fields(self.several(b'{', b"}")),
+            _ => Struct::Fields(self.several(b'{', b'}')),
         })
     }
 
@@ -283,7 +333,7 @@ impl<'a> ser::Serializer for Json<'a> {
         variant: &'static str,
         _: usize,
     ) -> Result<Several<'a>, Error> {
-        Ok(self.variant(variant).several(b'{', b"}}"))
+        Ok(self.variant(variant).several(b'{', b'}').within_variant())
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
@@ -297,10 +347,18 @@ struct Several<'a> {
     /// What stands before the next one: a bracket, then commas.
     next: u8,
     open: u8,
-    close: &'static [u8],
+    close: u8,
+    within_variant: bool,
 }
 
 impl Several<'_> {
+    fn within_variant(self) -> Self {
+        Self {
+            within_variant: true,
+            ..self
+        }
+    }
+
     #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.out.push(self.next);
@@ -312,8 +370,9 @@ impl Several<'_> {
     fn member<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         self.out.push(self.next);
         self.next = b',';
-        write_string(key, self.out);
-        self.out.push(b':');
+        self.out.push(b'"');
+        string_content(key.as_bytes(), self.out);
+        self.out.extend_from_slice(b"\":");
         value.serialize(Json(self.out))
     }
 
@@ -337,7 +396,10 @@ impl Several<'_> {
         if self.next == self.open {
             self.out.push(self.open);
         }
-        self.out.extend_from_slice(self.close);
+        self.out.push(self.close);
+        if self.within_variant {
+            self.out.push(b'}');
+        }
         Ok(())
     }
 }
