@@ -262,6 +262,10 @@ impl<T, E> Call<T, E> {
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
         if let State::Ready = self.state {
             ready!(self.poll_send(cx))?;
+            if let State::InLane(..) = self.state {
+                // The call was queued with its waker.
+                return Poll::Pending;
+            }
         }
         match &mut self.state {
             State::InLane(lane, id) => self.client.lanes[*lane].poll_answer(*id, cx),

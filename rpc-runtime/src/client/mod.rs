@@ -243,6 +243,9 @@ impl fmt::Debug for Client {
 impl Shared {
     /// A lane for the next call: in turn, those that are over left out.
     fn lane(&self) -> usize {
+        if self.lanes.len() == 1 {
+            return 0;
+        }
         let next = self.next_lane.fetch_add(1, Ordering::Relaxed);
         let turns = (0..self.lanes.len()).map(|turn| next.wrapping_add(turn) % self.lanes.len());
         turns
