@@ -87,6 +87,7 @@ impl<'t, 'de> Value<'t, 'de> {
 }
 
 /// Takes the first value off `nodes`, skipping all that it contains in one step.
+#[inline]
 fn take<'t, 'de>(nodes: &mut &'t [Node<'de>]) -> Option<Value<'t, 'de>> {
     let contained = match nodes.first()? {
         Node::Object { count, .. } | Node::Array { count, .. } => *count,
@@ -107,6 +108,7 @@ pub(crate) struct Elements<'t, 'de> {
 impl<'t, 'de> Iterator for Elements<'t, 'de> {
     type Item = Value<'t, 'de>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         take(&mut self.nodes)
@@ -129,9 +131,14 @@ pub(crate) struct Members<'t, 'de> {
 impl<'t, 'de> Iterator for Members<'t, 'de> {
     type Item = (&'de str, Value<'t, 'de>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.nodes.split_first()?;
+        let Node::String(name) = name else {
+            return None;
+        };
         self.left = self.left.checked_sub(1)?;
-        let name = take(&mut self.nodes)?.as_str()?;
+        self.nodes = value;
         Some((name, take(&mut self.nodes)?))
     }
 
@@ -163,7 +170,8 @@ impl de::Error for Mismatch {
 
 macro_rules! as_any {
     ($($method:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
             self.deserialize_any(visitor)
         })*
     };
@@ -185,11 +193,12 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
             }
             (Node::Object { len, .. }, nodes) => {
                 let mut members = MemberAccess {
-                    members: Members { nodes, left: len },
-                    value: None,
+                    nodes,
+                    left: len,
+                    at_value: false,
                 };
                 let value = visitor.visit_map(&mut members)?;
-                match members.members.left {
+                match members.left {
                     0 => Ok(value),
                     _ => Err(de::Error::invalid_length(len, &"fewer members")),
                 }
@@ -307,6 +316,7 @@ impl<'de> IntoDeserializer<'de, Mismatch> for Value<'_, 'de> {
 impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
     type Error = Mismatch;
 
+    #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
@@ -320,34 +330,45 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
 }
 
 struct MemberAccess<'t, 'de> {
-    members: Members<'t, 'de>,
-    value: Option<Value<'t, 'de>>,
+    nodes: &'t [Node<'de>],
+    left: usize,
+    /// The next node is the value of the key that was read last.
+    at_value: bool,
 }
 
 impl<'de> MapAccess<'de> for &mut MemberAccess<'_, 'de> {
     type Error = Mismatch;
 
+    #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Mismatch> {
-        let Some((name, value)) = self.members.next() else {
+        if self.at_value {
+            take(&mut self.nodes);
+        }
+        self.at_value = false;
+        let Some((Node::String(name), value)) = self.nodes.split_first() else {
             return Ok(None);
         };
-        self.value = Some(value);
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
+        (self.nodes, self.left, self.at_value) = (value, left, true);
         seed.deserialize(Key(name)).map(Some)
     }
 
+    #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
-        let value = self
-            .value
-            .take()
-            .ok_or_else(|| de::Error::custom("a value before its key"))?;
-        seed.deserialize(value)
+        let value = match std::mem::take(&mut self.at_value) {
+            true => take(&mut self.nodes),
+            false => None,
+        };
+        seed.deserialize(value.ok_or_else(|| de::Error::custom("a value before its key"))?)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.members.left)
+        Some(self.left)
     }
 }
 
