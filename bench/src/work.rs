@@ -31,23 +31,24 @@ impl Workload {
     }
 }
 
+/// An order, with strings of its own or with borrowed ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Order {
+pub(crate) struct Order<S = String> {
     pub(crate) id: u64,
-    pub(crate) customer: String,
-    pub(crate) email: String,
-    pub(crate) created: String,
-    pub(crate) address: String,
-    pub(crate) currency: String,
-    pub(crate) note: String,
+    pub(crate) customer: S,
+    pub(crate) email: S,
+    pub(crate) created: S,
+    pub(crate) address: S,
+    pub(crate) currency: S,
+    pub(crate) note: S,
     pub(crate) total: f64,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<Line<S>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Line {
-    pub(crate) sku: String,
-    pub(crate) title: String,
+pub(crate) struct Line<S = String> {
+    pub(crate) sku: S,
+    pub(crate) title: S,
     pub(crate) quantity: u32,
     pub(crate) price: f64,
     pub(crate) discount: f64,
@@ -72,7 +73,7 @@ pub(crate) static WORK: LazyLock<Work> = LazyLock::new(|| {
     }
 });
 
-impl Order {
+impl<S> Order<S> {
     pub(crate) fn pieces(&self) -> u64 {
         self.lines.iter().map(|line| u64::from(line.quantity)).sum()
     }

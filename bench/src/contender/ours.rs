@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use anyhow::Result;
 use rpc_runtime::{Client, Identity, Server, Trust, rpc};
-use serde::{Deserialize, Serialize};
 
 use crate::caller::Calls;
 use crate::process::{Hello, announce};
 use crate::work;
+
+/// An order whose strings stay where they were received.
+type Order<'a> = work::Order<&'a str>;
 
 #[rpc]
 trait Shop {
@@ -17,30 +19,6 @@ trait Shop {
     async fn batch(&self, orders: Vec<Order<'_>>) -> u64;
     async fn batch_owned(&self, orders: Cow<'_, [work::Order]>) -> u64;
     async fn text(&self, text: &str) -> u64;
-}
-
-/// An order whose strings stay where they were received.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Order<'a> {
-    id: u64,
-    customer: &'a str,
-    email: &'a str,
-    created: &'a str,
-    address: &'a str,
-    currency: &'a str,
-    note: &'a str,
-    total: f64,
-    #[serde(borrow)]
-    lines: Vec<Line<'a>>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Line<'a> {
-    sku: &'a str,
-    title: &'a str,
-    quantity: u32,
-    price: f64,
-    discount: f64,
 }
 
 struct Desk;
@@ -55,8 +33,7 @@ impl Shop for Desk {
     }
 
     async fn batch(&self, orders: Vec<Order<'_>>) -> u64 {
-        let lines = orders.iter().flat_map(|order| &order.lines);
-        lines.map(|line| u64::from(line.quantity)).sum()
+        orders.iter().map(Order::pieces).sum()
     }
 
     async fn batch_owned(&self, orders: Cow<'_, [work::Order]>) -> u64 {
@@ -113,7 +90,7 @@ impl Calls for Connection {
 
     fn make_orders(orders: &'static [work::Order]) -> Orders {
         Orders {
-            borrowed: orders.iter().map(Order::of).collect(),
+            borrowed: orders.iter().map(borrow).collect(),
             owned: orders,
         }
     }
@@ -143,25 +120,23 @@ impl Calls for Connection {
     }
 }
 
-impl<'a> Order<'a> {
-    fn of(order: &'a work::Order) -> Self {
-        let lines = order.lines.iter().map(|line| Line {
-            sku: &line.sku,
-            title: &line.title,
-            quantity: line.quantity,
-            price: line.price,
-            discount: line.discount,
-        });
-        Self {
-            id: order.id,
-            customer: &order.customer,
-            email: &order.email,
-            created: &order.created,
-            address: &order.address,
-            currency: &order.currency,
-            note: &order.note,
-            total: order.total,
-            lines: lines.collect(),
-        }
+fn borrow(order: &work::Order) -> Order<'_> {
+    let lines = order.lines.iter().map(|line| work::Line {
+        sku: line.sku.as_str(),
+        title: &line.title,
+        quantity: line.quantity,
+        price: line.price,
+        discount: line.discount,
+    });
+    Order {
+        id: order.id,
+        customer: &order.customer,
+        email: &order.email,
+        created: &order.created,
+        address: &order.address,
+        currency: &order.currency,
+        note: &order.note,
+        total: order.total,
+        lines: lines.collect(),
     }
 }
