@@ -11,7 +11,7 @@ use crate::drive::{self, Plan, RuntimeKind};
 use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
-use crate::{encode, report, serve, table, targets};
+use crate::{codec, encode, report, serve, table, targets};
 
 #[derive(Debug, Parser)]
 #[command(about = "Compares RPC frameworks side by side")]
@@ -36,6 +36,10 @@ enum Command {
     },
     /// Compares serializers: nanoseconds to write one value.
     Encode,
+    /// Measures decoding, dispatch and encoding within one process, and prints the table.
+    Codec(codec::Extent),
+    /// Answers one message again and again, to be profiled.
+    CodecRepeat(codec::Repetition),
     /// Serves until the standard input ends.
     #[command(hide = true)]
     Serve {
@@ -104,6 +108,8 @@ pub(crate) fn main() -> Result<()> {
         Command::Report(extent) => report(&extent.matrix().run()?),
         Command::Again => report::write(&serde_json::from_slice(&fs::read(last_report()?)?)?),
         Command::Encode => encode::main(),
+        Command::Codec(extent) => codec::main(&extent),
+        Command::CodecRepeat(repetition) => codec::repeat(&repetition),
         Command::Serve { contender, runtime } => serve::main(contender, runtime),
         Command::Drive(plan) => say(&drive::main(&plan)?),
     }

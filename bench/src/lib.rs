@@ -5,6 +5,7 @@ use anyhow::Result;
 mod caller;
 mod chart;
 mod cli;
+mod codec;
 mod contender;
 mod drive;
 mod encode;

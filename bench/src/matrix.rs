@@ -224,7 +224,7 @@ fn run(
 }
 
 /// The program that counts stands beside the one that times. `cargo run` builds only the latter.
-fn build_counting(timing: &Path) -> Result<PathBuf> {
+pub(crate) fn build_counting(timing: &Path) -> Result<PathBuf> {
     let counting = timing.with_file_name("bench-counting");
     if let Some(cargo) = std::env::var_os("CARGO") {
         let status = Command::new(cargo)

@@ -109,7 +109,7 @@ pub(crate) fn thousands(value: f64) -> String {
 }
 
 /// Three digits or so.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value {
         value if value >= 1000.0 => thousands(value),
         value if value >= 100.0 => format!("{value:.0}"),

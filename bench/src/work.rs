@@ -74,6 +74,41 @@ pub(crate) static WORK: LazyLock<Work> = LazyLock::new(|| {
 });
 
 impl<S> Order<S> {
+    /// The same order with its strings in another form.
+    pub(crate) fn with_strings<'a, T>(&'a self, mut form: impl FnMut(&'a S) -> T) -> Order<T> {
+        let Self {
+            id,
+            customer,
+            email,
+            created,
+            address,
+            currency,
+            note,
+            total,
+            lines,
+        } = self;
+        Order {
+            id: *id,
+            customer: form(customer),
+            email: form(email),
+            created: form(created),
+            address: form(address),
+            currency: form(currency),
+            note: form(note),
+            total: *total,
+            lines: lines
+                .iter()
+                .map(|line| Line {
+                    sku: form(&line.sku),
+                    title: form(&line.title),
+                    quantity: line.quantity,
+                    price: line.price,
+                    discount: line.discount,
+                })
+                .collect(),
+        }
+    }
+
     pub(crate) fn pieces(&self) -> u64 {
         self.lines.iter().map(|line| u64::from(line.quantity)).sum()
     }

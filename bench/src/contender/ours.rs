@@ -90,7 +90,10 @@ impl Calls for Connection {
 
     fn make_orders(orders: &'static [work::Order]) -> Orders {
         Orders {
-            borrowed: orders.iter().map(borrow).collect(),
+            borrowed: orders
+                .iter()
+                .map(|order| order.with_strings(String::as_str))
+                .collect(),
             owned: orders,
         }
     }
@@ -117,26 +120,5 @@ impl Calls for Connection {
 
     async fn text(&mut self, text: &&'static str) -> Result<u64> {
         Ok(self.shop.text(text).await?)
-    }
-}
-
-fn borrow(order: &work::Order) -> Order<'_> {
-    let lines = order.lines.iter().map(|line| work::Line {
-        sku: line.sku.as_str(),
-        title: &line.title,
-        quantity: line.quantity,
-        price: line.price,
-        discount: line.discount,
-    });
-    Order {
-        id: order.id,
-        customer: &order.customer,
-        email: &order.email,
-        created: &order.created,
-        address: &order.address,
-        currency: &order.currency,
-        note: &order.note,
-        total: order.total,
-        lines: lines.collect(),
     }
 }

@@ -1,0 +1,105 @@
+//! Decode, dispatch, encode: what a message costs within one process, without a transport.
+
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+
+use self::contender::Contender;
+use self::message::Message;
+
+mod contender;
+mod count;
+mod figures;
+mod handlers;
+mod jsonrpsee;
+mod message;
+mod ours;
+mod table;
+mod time;
+mod typed;
+
+pub(crate) use self::count::{Repetition, repeat};
+
+/// How much to measure.
+#[derive(Debug, Args)]
+pub(crate) struct Extent {
+    #[arg(long, default_value_t = 15)]
+    rounds: usize,
+    /// How long each contender has for a message in each round.
+    #[arg(long, default_value_t = 20)]
+    milliseconds: u64,
+    /// Only messages with this in their names, as `300` or `echo`.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Counts instructions, with valgrind, in place of time.
+    #[arg(long)]
+    instructions: bool,
+}
+
+pub(crate) fn main(extent: &Extent) -> Result<()> {
+    let wanted = |message: &Message| message.name().contains(&extent.only);
+    let messages: Vec<_> = Message::ALL.into_iter().filter(wanted).collect();
+    ensure!(!messages.is_empty(), "no message is called {}", extent.only);
+    for message in &messages {
+        for contender in Contender::value_variants() {
+            check(*message, *contender)?;
+        }
+    }
+    if extent.instructions {
+        let instructions = count::instructions(&messages)?;
+        print!("{}", table::instructions(&instructions));
+    } else {
+        let times = time::measure(&messages, extent.rounds, extent.milliseconds)?;
+        let allocations = count::allocations(&messages)?;
+        print!("{}", table::times(&times, &allocations));
+    }
+    Ok(())
+}
+
+/// Whether the answer is right, also when it is asked for once more.
+fn check(message: Message, contender: Contender) -> Result<()> {
+    let bytes = message.bytes()?;
+    let mut answers = contender.answers(message);
+    for _ in 0..2 {
+        let answer = serde_json::from_slice(answers.answer(&bytes)?)?;
+        ensure!(
+            message.is_answered_by(&answer)?,
+            "{} answers {} with {answer}",
+            contender.label(),
+            message.name()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_answers_everything_right() {
+        for message in Message::ALL {
+            for contender in Contender::value_variants() {
+                check(message, *contender).expect("a right answer");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_answer_is_found_out() {
+        for message in Message::ALL {
+            let mut answers = Contender::Ours.answers(message);
+            let answer = answers.answer(&message.bytes().expect("JSON"));
+            let mut answer = serde_json::from_slice(answer.expect("an answer")).expect("JSON");
+            assert!(message.is_answered_by(&answer).expect("JSON"));
+            spoil(&mut answer["result"]);
+            assert!(!message.is_answered_by(&answer).expect("JSON"));
+        }
+    }
+
+    fn spoil(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(members) => members.values_mut().last().map_or((), spoil),
+            other => *other = serde_json::json!("spoilt"),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Time: in each round every contender has its turn, another one first each time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use super::contender::{Answers, Contender};
+use super::figures::Figures;
+use super::message::Message;
+
+/// Nanoseconds a message.
+pub(crate) fn measure(
+    messages: &[Message],
+    rounds: usize,
+    milliseconds: u64,
+) -> Result<Vec<Figures>> {
+    let turn = Duration::from_millis(milliseconds);
+    let mut figures = Vec::new();
+    for message in messages {
+        let bytes = message.bytes()?;
+        let contenders = Contender::value_variants().iter();
+        let mut competitors: Vec<_> = contenders
+            .map(|one| Competitor::new(*message, *one))
+            .collect();
+        for round in 0..rounds {
+            let first = round % competitors.len();
+            let (last, first) = competitors.split_at_mut(first);
+            for competitor in first.iter_mut().chain(last) {
+                competitor.take_turn(&bytes, turn)?;
+            }
+        }
+        figures.extend(competitors.into_iter().map(|competitor| competitor.figures));
+    }
+    Ok(figures)
+}
+
+struct Competitor {
+    answers: Box<dyn Answers>,
+    figures: Figures,
+}
+
+impl Competitor {
+    fn new(message: Message, contender: Contender) -> Self {
+        Self {
+            answers: contender.answers(message),
+            figures: Figures {
+                message,
+                contender,
+                rounds: Vec::new(),
+            },
+        }
+    }
+
+    fn take_turn(&mut self, message: &[u8], turn: Duration) -> Result<()> {
+        // Long enough that reading the clock is nothing to it.
+        let stretch = 1 + 100_000 / message.len() as u64;
+        // The turn before has left its own in the caches and predictors.
+        self.answers.repeat(message, stretch)?;
+        let (began, mut messages) = (Instant::now(), 0);
+        while began.elapsed() < turn {
+            self.answers.repeat(message, stretch)?;
+            messages += stretch;
+        }
+        let nanoseconds = began.elapsed().as_nanos() as f64 / messages as f64;
+        self.figures.rounds.push(nanoseconds);
+        Ok(())
+    }
+}
