@@ -32,9 +32,14 @@ impl Used {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
             cpu: Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32),
-            allocations: ALLOCATIONS.get().map_or(0, |count| count()),
+            allocations: allocations(),
         }
     }
+}
+
+/// How often this process has allocated, if its program counts that.
+pub(crate) fn allocations() -> u64 {
+    ALLOCATIONS.get().map_or(0, |count| count())
 }
 
 /// CPU time of the whole machine since it began, all cores together. The kernel counts it in ticks of 10 ms.

@@ -24,7 +24,7 @@ pub(crate) use self::count::{Repetition, repeat};
 pub(crate) struct Extent {
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// How long each contender has for a message in each round.
+    /// How much CPU time each contender has for a message in each round.
     #[arg(long, default_value_t = 20)]
     milliseconds: u64,
     /// Only messages with this in their names, as `300` or `echo`.

@@ -1,6 +1,6 @@
-//! Time: in each round every contender has its turn, another one first each time.
+//! CPU time: in each round every contender has its turn, another one first each time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::contender::{Answers, Contender};
 use super::figures::Figures;
 use super::message::Message;
+use crate::process::Used;
 
 /// Nanoseconds a message.
 pub(crate) fn measure(
@@ -57,12 +58,16 @@ impl Competitor {
         let stretch = 1 + 100_000 / message.len() as u64;
         // The turn before has left its own in the caches and predictors.
         self.answers.repeat(message, stretch)?;
-        let (began, mut messages) = (Instant::now(), 0);
-        while began.elapsed() < turn {
+        let (began, mut messages) = (Used::so_far().cpu, 0);
+        let used = loop {
             self.answers.repeat(message, stretch)?;
             messages += stretch;
-        }
-        let nanoseconds = began.elapsed().as_nanos() as f64 / messages as f64;
+            let used = Used::so_far().cpu - began;
+            if used >= turn {
+                break used;
+            }
+        };
+        let nanoseconds = used.as_nanos() as f64 / messages as f64;
         self.figures.rounds.push(nanoseconds);
         Ok(())
     }
