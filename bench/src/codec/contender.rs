@@ -1,8 +1,10 @@
 //! Who takes part.
 
 use std::hint::black_box;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use super::message::Message;
@@ -51,5 +53,13 @@ pub(crate) trait Answers {
             black_box(self.answer(black_box(message))?);
         }
         Ok(())
+    }
+}
+
+/// What a future comes to that has nothing to wait for. It is pinned where it was made: moving it would cost.
+pub(crate) fn finish<F: Future>(future: Pin<&mut F>) -> Result<F::Output> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => bail!("there is something to wait for"),
     }
 }

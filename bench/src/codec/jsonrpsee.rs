@@ -1,13 +1,14 @@
 //! jsonrpsee's module, asked as its documentation asks it without a server.
 
-use anyhow::{Context, Result};
-use futures::FutureExt;
+use std::pin::pin;
+
+use anyhow::Result;
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::{RpcResult, async_trait};
 use jsonrpsee::proc_macros::rpc;
 use serde_json::value::RawValue;
 
-use super::contender::Answers;
+use super::contender::{Answers, finish};
 use super::handlers::Receipt;
 use crate::work::Order;
 
@@ -66,11 +67,8 @@ impl Contender {
 
 impl Answers for Contender {
     fn answer(&mut self, message: &[u8]) -> Result<&[u8]> {
-        let answered = self
-            .module
-            .raw_json_request(str::from_utf8(message)?, 1)
-            .now_or_never();
-        (self.answer, _) = answered.context("there is nothing to wait for")??;
+        let message = str::from_utf8(message)?;
+        (self.answer, _) = finish(pin!(self.module.raw_json_request(message, 1)))??;
         Ok(self.answer.get().as_bytes())
     }
 }

@@ -3,14 +3,15 @@
 use std::str::FromStr;
 
 use anyhow::{Error, Result, anyhow};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::Method::{Add, Batch, Echo, Place, Text};
 use super::handlers::Receipt;
 use crate::work::{Order, WORK};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Method {
     /// Two numbers, and their sum.
     Add,
@@ -25,7 +26,7 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    pub(crate) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Add => "add",
             Self::Place => "place",
@@ -45,7 +46,7 @@ pub(crate) struct Message {
     escapes: bool,
 }
 
-const ID: u64 = 42;
+const ID: u64 = 7;
 const SUMMANDS: (i64, i64) = (1234, 5678);
 
 impl Message {
@@ -112,13 +113,13 @@ impl Message {
         struct Request<P> {
             jsonrpc: &'static str,
             id: u64,
-            method: &'static str,
+            method: Method,
             params: P,
         }
         Ok(serde_json::to_vec(&Request {
             jsonrpc: "2.0",
             id: ID,
-            method: self.method.name(),
+            method: self.method,
             params,
         })?)
     }

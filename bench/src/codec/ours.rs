@@ -1,10 +1,11 @@
 //! This framework. All settings are the defaults; strings are borrowed, as its documentation recommends.
 
-use anyhow::{Context, Result};
-use futures::FutureExt;
+use std::pin::pin;
+
+use anyhow::Result;
 use rpc_runtime::{Responder, rpc};
 
-use super::contender::Answers;
+use super::contender::{Answers, finish};
 use super::handlers::Receipt;
 use crate::work::Order;
 
@@ -51,7 +52,6 @@ impl Contender {
 
 impl Answers for Contender {
     fn answer(&mut self, message: &[u8]) -> Result<&[u8]> {
-        let answered = self.0.respond(message).now_or_never();
-        answered.context("there is nothing to wait for")
+        finish(pin!(self.0.respond(message)))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -15,13 +15,18 @@ use super::message::Method;
 use crate::work::Order;
 
 #[derive(Deserialize)]
-struct Request<'a, P> {
-    #[serde(borrow)]
-    jsonrpc: Cow<'a, str>,
+struct Request<P> {
+    #[serde(rename = "jsonrpc")]
+    _version: Version,
     id: u64,
-    #[serde(borrow)]
-    method: Cow<'a, str>,
+    method: Method,
     params: P,
+}
+
+#[derive(Deserialize)]
+enum Version {
+    #[serde(rename = "2.0")]
+    Two,
 }
 
 #[derive(Serialize)]
@@ -47,29 +52,28 @@ trait Undecoded<'a> {
 }
 
 /// Writes the answer.
-fn dispatch<'a>(method: &str, message: impl Undecoded<'a>, answer: &mut Vec<u8>) -> Result<()> {
+fn dispatch<'a>(method: Method, message: impl Undecoded<'a>, answer: &mut Vec<u8>) -> Result<()> {
     match method {
-        "add" => {
+        Method::Add => {
             let (id, (a, b)) = message.decode::<(i64, i64)>()?;
             encode(answer, id, a + b)
         }
-        "place" => {
+        Method::Place => {
             let (id, (order,)) = message.decode::<(Order<Text>,)>()?;
             encode(answer, id, Receipt::of(&[order]))
         }
-        "echo" => {
+        Method::Echo => {
             let (id, (order,)) = message.decode::<(Order<Text>,)>()?;
             encode(answer, id, order)
         }
-        "batch" => {
+        Method::Batch => {
             let (id, (orders,)) = message.decode::<(Vec<Order<Text>>,)>()?;
             encode(answer, id, Receipt::of(&orders))
         }
-        "text" => {
+        Method::Text => {
             let (id, (text,)) = message.decode::<(Text,)>()?;
             encode(answer, id, text.0.len())
         }
-        _ => bail!("there is no method {method}"),
     }
 }
 
@@ -92,13 +96,12 @@ pub(crate) struct EnvelopeFirst {
 impl Answers for EnvelopeFirst {
     fn answer(&mut self, message: &[u8]) -> Result<&[u8]> {
         let message = str::from_utf8(message)?;
-        let request: Request<'_, &RawValue> = serde_json::from_str(message)?;
-        ensure!(request.jsonrpc == "2.0", "another version");
+        let request: Request<&RawValue> = serde_json::from_str(message)?;
         let params = Params {
             id: request.id,
             params: request.params,
         };
-        dispatch(&request.method, params, &mut self.answer)?;
+        dispatch(request.method, params, &mut self.answer)?;
         Ok(&self.answer)
     }
 }
@@ -131,25 +134,23 @@ impl Foreseen {
 
 impl Answers for Foreseen {
     fn answer(&mut self, message: &[u8]) -> Result<&[u8]> {
-        let method = self.method.name();
         let message = Whole {
-            method,
+            method: self.method,
             message: str::from_utf8(message)?,
         };
-        dispatch(method, message, &mut self.answer)?;
+        dispatch(self.method, message, &mut self.answer)?;
         Ok(&self.answer)
     }
 }
 
 struct Whole<'a> {
-    method: &'static str,
+    method: Method,
     message: &'a str,
 }
 
 impl<'a> Undecoded<'a> for Whole<'a> {
     fn decode<P: Deserialize<'a>>(self) -> Result<(u64, P)> {
-        let request: Request<'a, P> = serde_json::from_str(self.message)?;
-        ensure!(request.jsonrpc == "2.0", "another version");
+        let request: Request<P> = serde_json::from_str(self.message)?;
         ensure!(request.method == self.method, "another method");
         Ok((request.id, request.params))
     }
