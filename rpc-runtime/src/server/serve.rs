@@ -1,7 +1,7 @@
 //! One message from its bytes to its reply.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
@@ -57,7 +57,7 @@ pub(super) async fn serve<'s, R: Router>(
             if let Some(call) = admit(connection, lane, request, reply) {
                 match obtain(connection, lane, turn, permit, call.deadline).await {
                     Ok(()) => {
-                        let work = answer(&**connection, lane, call, context, reply);
+                        let work = pin!(answer(&**connection, lane, call, context, reply));
                         hand_on_if_pending(work, connection, lane, turn).await;
                     }
                     Err(refusal) => reply.refuse(refusal),
@@ -73,7 +73,7 @@ pub(super) async fn serve<'s, R: Router>(
             };
             match permitted {
                 Ok(()) => {
-                    let work = batch::serve(connection, lane, entries, batch);
+                    let work = pin!(batch::serve(connection, lane, entries, batch));
                     hand_on_if_pending(work, connection, lane, turn).await;
                 }
                 Err(refusal) => batch.refuse(refusal),
@@ -131,12 +131,11 @@ async fn late(deadline: Option<Instant>) {
 
 /// Runs `work`; if it is not done at once, the reading half goes to another worker.
 async fn hand_on_if_pending<R: Router>(
-    work: impl Future<Output = ()>,
+    mut work: Pin<&mut impl Future<Output = ()>>,
     connection: &Arc<Connection<R>>,
     lane: &Arc<Lane>,
     turn: &mut Option<Reader>,
 ) {
-    let mut work = pin!(work);
     poll_fn(|cx| {
         let polled = work.as_mut().poll(cx);
         if polled.is_pending()
