@@ -33,10 +33,16 @@ pub(crate) trait Calls: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Phase(Arc<AtomicU8>);
 
+const REST: u8 = 0;
 const MEASURE: u8 = 1;
 const STOP: u8 = 2;
 
 impl Phase {
+    /// Calls go on, and are not measured.
+    pub(crate) fn rest(&self) {
+        self.0.store(REST, Ordering::Relaxed);
+    }
+
     pub(crate) fn measure(&self) {
         self.0.store(MEASURE, Ordering::Relaxed);
     }
@@ -82,12 +88,21 @@ impl Record {
         lock(latencies).saturating_record(latency.as_nanos() as u64);
     }
 
-    pub(crate) fn finish(&self) -> Result<Latencies> {
+    /// How many calls were recorded.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.iter().map(|one| lock(one).len()).sum()
+    }
+
+    /// What was recorded so far; begins anew.
+    pub(crate) fn take(&self) -> Latencies {
         let mut all = lock(&self.0[0]).clone();
-        for one in &self.0[1..] {
-            all.add(&*lock(one))?;
+        all.reset();
+        for one in self.0.iter() {
+            let mut one = lock(one);
+            all += &*one;
+            one.reset();
         }
-        Ok(all)
+        all
     }
 }
 
@@ -98,15 +113,23 @@ fn lock(latencies: &Mutex<Latencies>) -> MutexGuard<'_, Latencies> {
 }
 
 /// One caller's clock.
-struct Clock {
+pub(crate) struct Clock {
     phase: Phase,
     record: Record,
     began: Option<Instant>,
 }
 
 impl Clock {
+    pub(crate) fn new(phase: &Phase, record: &Record) -> Self {
+        Self {
+            phase: phase.clone(),
+            record: record.clone(),
+            began: None,
+        }
+    }
+
     /// Whether to call once more; ends the measurement of the call before.
-    fn goes_on(&mut self) -> bool {
+    pub(crate) fn goes_on(&mut self) -> bool {
         let now = Instant::now();
         if let Some(began) = self.began.replace(now)
             && self.phase.is_measuring()
@@ -123,21 +146,17 @@ pub(crate) async fn call<C: Calls>(
     workload: Workload,
     in_flight: usize,
     phase: &Phase,
-) -> Result<Latencies> {
-    let record = Record::new()?;
+    record: &Record,
+) -> Result<()> {
     let mut callers = JoinSet::new();
     for (number, connection) in (0..in_flight).zip(connections.iter().cycle()) {
-        let clock = Clock {
-            phase: phase.clone(),
-            record: record.clone(),
-            began: None,
-        };
+        let clock = Clock::new(phase, record);
         callers.spawn(caller(connection.clone(), workload, number as i64, clock));
     }
     while let Some(ended) = callers.join_next().await {
         ended??;
     }
-    record.finish()
+    Ok(())
 }
 
 async fn caller<C: Calls>(

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::contender::Contender;
+use crate::contender::{Contender, Setting};
 use crate::drive::{self, Plan, RuntimeKind};
 use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
-use crate::{codec, encode, report, serve, table, targets};
+use crate::{codec, encode, growth, report, serve, table, targets};
 
 #[derive(Debug, Parser)]
 #[command(about = "Compares RPC frameworks side by side")]
@@ -40,12 +40,19 @@ enum Command {
     Codec(codec::Extent),
     /// Answers one message again and again, to be profiled.
     CodecRepeat(codec::Repetition),
+    /// Measures whether cost grows with the work and with nothing else, in less than two minutes.
+    Growth {
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
     /// Serves until the standard input ends.
     #[command(hide = true)]
     Serve {
         contender: Contender,
         #[arg(long, default_value = "current")]
         runtime: RuntimeKind,
+        #[arg(long)]
+        setting: Option<Setting>,
     },
     /// Starts a server, keeps it busy, and prints one line of JSON.
     #[command(hide = true)]
@@ -110,7 +117,12 @@ pub(crate) fn main() -> Result<()> {
         Command::Encode => encode::main(),
         Command::Codec(extent) => codec::main(&extent),
         Command::CodecRepeat(repetition) => codec::repeat(&repetition),
-        Command::Serve { contender, runtime } => serve::main(contender, runtime),
+        Command::Growth { rounds } => growth::main(rounds),
+        Command::Serve {
+            contender,
+            runtime,
+            setting,
+        } => serve::main(contender, runtime, setting),
         Command::Drive(plan) => say(&drive::main(&plan)?),
     }
 }

@@ -1,17 +1,13 @@
-//! The client's process: starts a server, keeps it busy, and says what a call took and what it cost.
+//! One run, in a process of its own: starts a server, keeps it busy, and says what a call took and what it cost.
 
-use std::io::{BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::caller::{Latencies, Phase};
-use crate::contender::{Contender, Driven};
-use crate::process::{Hello, Used, hear, machine_busy};
+use crate::contender::{Contender, Setting};
+use crate::session::{PATIENCE, Session};
 use crate::work::Workload;
 
 /// Which of tokio's runtimes, on both sides.
@@ -41,9 +37,9 @@ impl RuntimeKind {
     }
 }
 
-/// One run.
+/// What is called, how much of it at a time, and how.
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Plan {
+pub(crate) struct Load {
     pub(crate) contender: Contender,
     pub(crate) workload: Workload,
     /// Calls in flight, over all connections.
@@ -53,6 +49,16 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     #[arg(long, default_value = "current")]
     pub(crate) runtime: RuntimeKind,
+    /// What is set otherwise, on both sides; only for raw quinn.
+    #[arg(long)]
+    pub(crate) setting: Option<Setting>,
+}
+
+/// One run.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) load: Load,
     /// How long to measure.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) seconds: f64,
@@ -62,7 +68,7 @@ pub(crate) struct Plan {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) calls: u64,
     pub(crate) calls_per_second: f64,
@@ -79,140 +85,21 @@ pub(crate) struct Outcome {
     pub(crate) others: f64,
 }
 
-/// Longer than this nothing takes that works.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 pub(crate) fn main(plan: &Plan) -> Result<Outcome> {
-    give_up_after(Duration::from_secs_f64(plan.warm_up + plan.seconds) + 2 * PATIENCE);
-    let mut server = Server::start(plan)?;
-    let phase = Phase::default();
-    let (done, result) = mpsc::channel();
-    std::thread::spawn({
-        let (plan, phase, hello) = (*plan, phase.clone(), server.hello.clone());
-        move || done.send(calls(&plan, &hello, &phase))
-    });
-
-    std::thread::sleep(Duration::from_secs_f64(plan.warm_up));
-    let before = Mark::set(&mut server)?;
-    phase.measure();
-    match result.recv_timeout(Duration::from_secs_f64(plan.seconds)) {
-        Err(mpsc::RecvTimeoutError::Timeout) => {}
-        failed => bail!("ended early: {failed:?}"),
-    }
-    phase.stop();
-    let after = Mark::set(&mut server)?;
-    let latencies = result
-        .recv_timeout(PATIENCE)
-        .context("calls that don't end")??;
-    ensure!(!latencies.is_empty(), "no call ended in time");
-    Ok(outcome(&latencies, &before, &after))
+    let seconds = Duration::from_secs_f64;
+    give_up_after(seconds(plan.warm_up + plan.seconds) + 2 * PATIENCE);
+    let mut session = Session::start(&plan.load)?;
+    session.go_on(seconds(plan.warm_up))?;
+    let outcome = session.window(seconds(plan.seconds))?;
+    session.end()?;
+    Ok(outcome)
 }
 
 /// Whatever hangs, a run ends.
-fn give_up_after(limit: Duration) {
+pub(crate) fn give_up_after(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);
         eprintln!("gave up");
         std::process::exit(1);
     });
-}
-
-fn calls(plan: &Plan, hello: &Hello, phase: &Phase) -> Result<Latencies> {
-    let runtime = &Arc::new(plan.runtime.build()?);
-    let driven = Driven {
-        plan,
-        hello,
-        phase,
-        runtime,
-    };
-    runtime.block_on(plan.contender.call(&driven))
-}
-
-/// Both sides' use at one moment.
-struct Mark {
-    at: Instant,
-    machine: Duration,
-    client: Used,
-    server: Used,
-}
-
-impl Mark {
-    fn set(server: &mut Server) -> Result<Self> {
-        let server = server.used()?;
-        Ok(Self {
-            at: Instant::now(),
-            machine: machine_busy()?,
-            client: Used::so_far(),
-            server,
-        })
-    }
-}
-
-fn outcome(latencies: &Latencies, before: &Mark, after: &Mark) -> Outcome {
-    let calls = latencies.len();
-    let per_call = |amount: f64| amount / calls as f64;
-    let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
-    let elapsed = after.at - before.at;
-    let (client, server) = (
-        after.client.cpu - before.client.cpu,
-        after.server.cpu - before.server.cpu,
-    );
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let others = (after.machine - before.machine).saturating_sub(client + server);
-    Outcome {
-        calls,
-        calls_per_second: calls as f64 / elapsed.as_secs_f64(),
-        p50: latencies.value_at_quantile(0.50) as f64 / 1e3,
-        p99: latencies.value_at_quantile(0.99) as f64 / 1e3,
-        client_cpu: per_call(micros(client)),
-        server_cpu: per_call(micros(server)),
-        client_allocations: per_call((after.client.allocations - before.client.allocations) as f64),
-        server_allocations: per_call((after.server.allocations - before.server.allocations) as f64),
-        others: others.as_secs_f64() / elapsed.as_secs_f64() / cores as f64,
-    }
-}
-
-/// The server's process. It ends with this one, because its standard input does.
-struct Server {
-    process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    hello: Hello,
-}
-
-impl Server {
-    fn start(plan: &Plan) -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .args([
-                "serve",
-                plan.contender.name(),
-                "--runtime",
-                plan.runtime.name(),
-            ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let input = process.stdin.take().context("no standard input")?;
-        let mut output = BufReader::new(process.stdout.take().context("no standard output")?);
-        let hello = hear(&mut output).context("the server did not start")?;
-        Ok(Self {
-            process,
-            input,
-            output,
-            hello,
-        })
-    }
-
-    fn used(&mut self) -> Result<Used> {
-        self.input.write_all(b"\n")?;
-        hear(&mut self.output)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may be gone already, and then there is nothing to end.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

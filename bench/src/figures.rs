@@ -20,6 +20,18 @@ pub(crate) struct Ratio {
     pub(crate) most: f64,
 }
 
+impl Ratio {
+    pub(crate) fn of_rounds(ratios: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut ratios: Vec<f64> = ratios.collect();
+        ratios.sort_by(f64::total_cmp);
+        Some(Self {
+            median: median(ratios.iter().copied())?,
+            least: *ratios.first()?,
+            most: *ratios.last()?,
+        })
+    }
+}
+
 impl Runs {
     pub(crate) fn cells(&self) -> Vec<Cell> {
         let mut cells: Vec<_> = self.timed.iter().map(|run| run.cell).collect();
@@ -96,13 +108,7 @@ impl Runs {
             let other = self.of_cell(cell).find(same_round).filter(|_| is_ours)?;
             Some(figure(&run.outcome) / figure(&other.outcome))
         });
-        let mut ratios: Vec<f64> = ratios.collect();
-        ratios.sort_by(f64::total_cmp);
-        Some(Ratio {
-            median: median(ratios.iter().copied())?,
-            least: *ratios.first()?,
-            most: *ratios.last()?,
-        })
+        Ratio::of_rounds(ratios)
     }
 
     /// How much of the machine others took, in the median run and in the worst.

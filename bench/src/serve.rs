@@ -5,14 +5,18 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::contender::Contender;
+use crate::contender::{Contender, Setting};
 use crate::drive::RuntimeKind;
 use crate::process::{Used, say};
 
 /// Serves until its standard input ends. Every line that comes there is answered with what was used so far.
-pub(crate) fn main(contender: Contender, runtime: RuntimeKind) -> Result<()> {
+pub(crate) fn main(
+    contender: Contender,
+    runtime: RuntimeKind,
+    setting: Option<Setting>,
+) -> Result<()> {
     std::thread::spawn(move || {
-        let served = serve(contender, runtime);
+        let served = serve(contender, runtime, setting);
         if let Err(error) = served {
             eprintln!("{}: {error:#}", contender.name());
         }
@@ -25,7 +29,7 @@ pub(crate) fn main(contender: Contender, runtime: RuntimeKind) -> Result<()> {
     Ok(())
 }
 
-fn serve(contender: Contender, runtime: RuntimeKind) -> Result<()> {
+fn serve(contender: Contender, runtime: RuntimeKind, setting: Option<Setting>) -> Result<()> {
     let runtime = Arc::new(runtime.build()?);
-    runtime.block_on(contender.serve(&runtime))
+    runtime.block_on(contender.serve(&runtime, setting))
 }

@@ -162,7 +162,7 @@ fn order(number: u64) -> Order {
 }
 
 /// Prose in lines of eighty characters: one escape in each.
-fn text(bytes: usize) -> String {
+pub(crate) fn text(bytes: usize) -> String {
     const LINE: &str =
         "It was a bright cold day in April, and all the clocks agreed with one another.\n";
     LINE.chars().cycle().take(bytes).collect()

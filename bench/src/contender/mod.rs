@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-use crate::caller::{self, Calls, Latencies, Phase};
-use crate::drive::Plan;
+use crate::caller::{self, Calls, Phase, Record};
+use crate::drive::Load;
 use crate::process::Hello;
 use crate::work::Workload;
 
@@ -18,8 +18,12 @@ mod karyon;
 mod ours;
 mod quic;
 mod raw;
+mod setting;
 mod tarpc;
 mod tonic;
+
+pub(crate) use self::ours::{Large, call_with_large};
+pub(crate) use self::setting::Setting;
 
 /// In the order of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
@@ -93,7 +97,11 @@ impl Contender {
     }
 
     /// Serves on a port of its own until the process ends.
-    pub(crate) async fn serve(self, runtime: &Arc<Runtime>) -> Result<()> {
+    pub(crate) async fn serve(
+        self,
+        runtime: &Arc<Runtime>,
+        setting: Option<Setting>,
+    ) -> Result<()> {
         match self {
             Self::Ours | Self::OursOwned => ours::serve().await,
             Self::Karyon => karyon::serve(runtime).await,
@@ -104,19 +112,14 @@ impl Contender {
             Self::TarpcBincode => tarpc::serve(tarpc::Bincode::default).await,
             Self::TonicTls => tonic::serve(true).await,
             Self::Tonic => tonic::serve(false).await,
-            Self::RawQuinn => raw::serve_quinn().await,
+            Self::RawQuinn => raw::serve_quinn(setting).await,
             Self::RawTcp => raw::serve_tcp().await,
         }
     }
 
     /// Connects and calls until it is over.
-    pub(crate) async fn call(self, call: &Driven<'_>) -> Result<Latencies> {
-        let Driven {
-            plan,
-            hello,
-            phase,
-            runtime,
-        } = *call;
+    pub(crate) async fn call(self, call: &Driven) -> Result<()> {
+        let Driven { hello, runtime, .. } = call;
         match self {
             Self::Ours => call.over(async || ours::connect(hello, false).await).await,
             Self::OursOwned => call.over(async || ours::connect(hello, true).await).await,
@@ -142,32 +145,33 @@ impl Contender {
                     .await
             }
             Self::TonicTls | Self::Tonic => call.over(async || tonic::connect(hello).await).await,
-            Self::RawQuinn => raw::call_quinn(plan, hello, phase).await,
-            Self::RawTcp => raw::call_tcp(plan, hello, phase).await,
+            Self::RawQuinn => raw::call_quinn(call).await,
+            Self::RawTcp => raw::call_tcp(call).await,
         }
     }
 }
 
 /// What there is to a run on the client's side.
-#[derive(Clone, Copy)]
-pub(crate) struct Driven<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) hello: &'a Hello,
-    pub(crate) phase: &'a Phase,
-    pub(crate) runtime: &'a Arc<Runtime>,
+pub(crate) struct Driven {
+    pub(crate) load: Load,
+    pub(crate) hello: Hello,
+    pub(crate) phase: Phase,
+    pub(crate) record: Record,
+    pub(crate) runtime: Arc<Runtime>,
 }
 
-impl Driven<'_> {
-    async fn over<C: Calls>(&self, connect: impl AsyncFn() -> Result<C>) -> Result<Latencies> {
+impl Driven {
+    async fn over<C: Calls>(&self, connect: impl AsyncFn() -> Result<C>) -> Result<()> {
         let mut connections = Vec::new();
-        for _ in 0..self.plan.connections {
+        for _ in 0..self.load.connections {
             connections.push(connect().await?);
         }
         caller::call(
             connections,
-            self.plan.workload,
-            self.plan.in_flight,
-            self.phase,
+            self.load.workload,
+            self.load.in_flight,
+            &self.phase,
+            &self.record,
         )
         .await
     }

@@ -1,13 +1,16 @@
 //! This framework, over QUIC. All settings are the defaults.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use anyhow::Result;
 use rpc_runtime::{Client, Identity, Server, Trust, rpc};
+use tokio::task::JoinSet;
 
-use crate::caller::Calls;
+use super::Driven;
+use crate::caller::{self, Calls, Clock, Record};
 use crate::process::{Hello, announce};
-use crate::work;
+use crate::work::{self, check};
 
 /// An order whose strings stay where they were received.
 type Order<'a> = work::Order<&'a str>;
@@ -19,6 +22,7 @@ trait Shop {
     async fn batch(&self, orders: Vec<Order<'_>>) -> u64;
     async fn batch_owned(&self, orders: Cow<'_, [work::Order]>) -> u64;
     async fn text(&self, text: &str) -> u64;
+    async fn large(&self) -> &str;
 }
 
 struct Desk;
@@ -43,7 +47,14 @@ impl Shop for Desk {
     async fn text(&self, text: &str) -> u64 {
         text.len() as u64
     }
+
+    async fn large(&self) -> &str {
+        &LARGE
+    }
 }
+
+/// What a large reply is.
+static LARGE: LazyLock<String> = LazyLock::new(|| work::text(1 << 20));
 
 pub(crate) async fn serve() -> Result<()> {
     let identity = Identity::self_signed(["localhost", "127.0.0.1"])?;
@@ -64,13 +75,67 @@ struct Connection {
 }
 
 pub(crate) async fn connect(hello: &Hello, owned: bool) -> Result<impl Calls> {
+    let shop = shop(hello).await?;
+    Ok(Connection { shop, owned })
+}
+
+async fn shop(hello: &Hello) -> Result<ShopClient> {
     let trust = Trust::pem(hello.certificate_pem()?.as_bytes())?;
     let client = Client::builder()
         .trust(trust)
         .connect(hello.address)
         .await?;
-    let shop = ShopClient::new(client);
-    Ok(Connection { shop, owned })
+    Ok(ShopClient::new(client))
+}
+
+/// Where one large reply after the other comes, while other calls are measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Large {
+    Nowhere,
+    /// On another connection.
+    Apart,
+    /// On the same connection.
+    Beside,
+}
+
+/// Has callers call over one connection while large replies come, which have a record of their own.
+pub(crate) async fn call_with_large(driven: &Driven, large: Large, replies: &Record) -> Result<()> {
+    let shop = shop(&driven.hello).await?;
+    let mut receiver = JoinSet::new();
+    let source = match large {
+        Large::Nowhere => None,
+        Large::Apart => Some(self::shop(&driven.hello).await?),
+        Large::Beside => Some(shop.clone()),
+    };
+    if let Some(source) = source {
+        receiver.spawn(receive_large(source, Clock::new(&driven.phase, replies)));
+    }
+    let connection = Connection { shop, owned: false };
+    let Driven {
+        load,
+        phase,
+        record,
+        ..
+    } = driven;
+    caller::call(
+        vec![connection],
+        load.workload,
+        load.in_flight,
+        phase,
+        record,
+    )
+    .await?;
+    while let Some(ended) = receiver.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+async fn receive_large(shop: ShopClient, mut clock: Clock) -> Result<()> {
+    while clock.goes_on() {
+        check(shop.large().await? == *LARGE)?;
+    }
+    Ok(())
 }
 
 /// A batch in both forms.

@@ -1,41 +1,74 @@
-//! quinn, set as this framework sets it, so that what differs is what stands above it.
+//! quinn, set as this framework sets it but for one setting, so that what differs is what stands above it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use quinn::{ClientConfig, Connection, Endpoint, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+};
 use rustls::RootCertStore;
 
+use super::Setting;
 use super::certificate::Identity;
 use crate::process::Hello;
 
-fn transport() -> Arc<TransportConfig> {
+const IDLE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+fn transport(
+    keep_alive: Option<Duration>,
+    setting: Option<Setting>,
+) -> Result<Arc<TransportConfig>> {
     let mut config = TransportConfig::default();
     config
+        .max_idle_timeout(Some(IDLE.try_into()?))
+        .keep_alive_interval(keep_alive)
         .datagram_receive_buffer_size(None)
-        .keep_alive_interval(Some(Duration::from_secs(5)))
         .stream_receive_window(VarInt::from_u32(1 << 20))
         .receive_window(VarInt::from_u32(8 << 20))
         .send_window(8 << 20)
         .send_fairness(false);
-    Arc::new(config)
+    if let Some(setting) = setting {
+        setting.apply(&mut config);
+    }
+    Ok(Arc::new(config))
 }
 
-pub(crate) fn listen(identity: &Identity) -> Result<Endpoint> {
+fn endpoint(
+    address: Ipv4Addr,
+    server: Option<ServerConfig>,
+    setting: Option<Setting>,
+) -> Result<Endpoint> {
+    let socket = UdpSocket::bind(SocketAddr::from((address, 0)))?;
+    let mut config = EndpointConfig::default();
+    if let Some(setting) = setting {
+        setting.endpoint(&mut config)?;
+        setting.socket(&socket)?;
+    }
+    Ok(Endpoint::new(
+        config,
+        server,
+        socket,
+        Arc::new(TokioRuntime),
+    )?)
+}
+
+pub(crate) fn listen(identity: &Identity, setting: Option<Setting>) -> Result<Endpoint> {
     let chain = vec![identity.certificate.clone()];
     let mut config = ServerConfig::with_single_cert(chain, identity.key.clone_key())?;
-    config.transport_config(transport());
-    Ok(Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into())?)
+    config.transport_config(transport(None, setting)?);
+    endpoint(Ipv4Addr::LOCALHOST, Some(config), setting)
 }
 
-pub(crate) async fn connect(hello: &Hello) -> Result<Connection> {
+pub(crate) async fn connect(hello: &Hello, setting: Option<Setting>) -> Result<Connection> {
     let mut roots = RootCertStore::empty();
     roots.add(hello.certificate_der()?)?;
     let mut config = ClientConfig::with_root_certificates(Arc::new(roots))?;
-    config.transport_config(transport());
-    let endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
+    config.transport_config(transport(Some(KEEP_ALIVE), setting)?);
+    let endpoint = endpoint(Ipv4Addr::UNSPECIFIED, None, setting)?;
     Ok(endpoint
         .connect_with(config, hello.address, "localhost")?
         .await?)

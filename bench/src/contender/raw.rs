@@ -16,10 +16,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::certificate::Identity;
-use super::quic;
-use crate::caller::{Latencies, Phase, Record};
-use crate::drive::Plan;
-use crate::process::{Hello, announce};
+use super::{Driven, Setting, quic};
+use crate::caller::{Phase, Record};
+use crate::process::announce;
 use crate::work::{WORK, Workload, check};
 
 const HEADER: usize = 8;
@@ -38,9 +37,9 @@ pub(crate) async fn serve_tcp() -> Result<()> {
     }
 }
 
-pub(crate) async fn serve_quinn() -> Result<()> {
+pub(crate) async fn serve_quinn(setting: Option<Setting>) -> Result<()> {
     let identity = Identity::new()?;
-    let endpoint = quic::listen(&identity)?;
+    let endpoint = quic::listen(&identity, setting)?;
     announce(endpoint.local_addr()?, Some(identity.certificate_pem))?;
     while let Some(incoming) = endpoint.accept().await {
         tokio::spawn(async {
@@ -70,39 +69,36 @@ async fn echo(mut read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unp
     }
 }
 
-pub(crate) async fn call_tcp(plan: &Plan, hello: &Hello, phase: &Phase) -> Result<Latencies> {
+pub(crate) async fn call_tcp(driven: &Driven) -> Result<()> {
     let mut connections = Vec::new();
-    for _ in 0..plan.connections {
-        let stream = TcpStream::connect(hello.address).await?;
+    for _ in 0..driven.load.connections {
+        let stream = TcpStream::connect(driven.hello.address).await?;
         stream.set_nodelay(true)?;
         connections.push(stream.into_split());
     }
-    pipeline_each(plan, connections, phase).await
+    pipeline_each(driven, connections).await
 }
 
-pub(crate) async fn call_quinn(plan: &Plan, hello: &Hello, phase: &Phase) -> Result<Latencies> {
+pub(crate) async fn call_quinn(driven: &Driven) -> Result<()> {
     let mut connections = Vec::new();
-    for _ in 0..plan.connections {
-        let (write, read) = quic::connect(hello).await?.open_bi().await?;
+    for _ in 0..driven.load.connections {
+        let connection = quic::connect(&driven.hello, driven.load.setting).await?;
+        let (write, read) = connection.open_bi().await?;
         connections.push((read, write));
     }
-    pipeline_each(plan, connections, phase).await
+    pipeline_each(driven, connections).await
 }
 
-async fn pipeline_each<R, W>(
-    plan: &Plan,
-    connections: Vec<(R, W)>,
-    phase: &Phase,
-) -> Result<Latencies>
+async fn pipeline_each<R, W>(driven: &Driven, connections: Vec<(R, W)>) -> Result<()>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let record = Record::new()?;
+    let load = &driven.load;
     let mut pipelines = JoinSet::new();
     for (read, write) in connections {
-        let (phase, record) = (phase.clone(), record.clone());
-        let (workload, depth) = (plan.workload, plan.in_flight / plan.connections);
+        let (phase, record) = (driven.phase.clone(), driven.record.clone());
+        let (workload, depth) = (load.workload, load.in_flight / load.connections);
         pipelines.spawn(async move {
             let exchange = Exchange::new(workload)?;
             let (room, sent) = (Semaphore::new(depth), Sent::default());
@@ -115,7 +111,7 @@ where
     while let Some(ended) = pipelines.join_next().await {
         ended??;
     }
-    record.finish()
+    Ok(())
 }
 
 /// When the messages were sent that wait for their answers.

@@ -1,0 +1,157 @@
+//! One of quinn's settings, otherwise than this framework has it.
+
+use std::fmt;
+use std::net::UdpSocket;
+use std::str::FromStr;
+
+use anyhow::{Result, ensure};
+use quinn::{AckFrequencyConfig, EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
+use serde::{Deserialize, Serialize};
+use socket2::SockRef;
+
+/// Sizes are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Setting {
+    SendFairness,
+    StreamWindow(u32),
+    /// Of all streams together.
+    ReceiveWindow(u32),
+    SendWindow(u32),
+    /// So many packets may come before they are acknowledged.
+    AckThreshold(u32),
+    NoSegmentationOffload,
+    SocketBuffers(u32),
+    /// From the beginning, and no search for a larger one.
+    Mtu(u16),
+    /// The largest that is searched for.
+    DiscoverMtu(u16),
+    /// Room for datagrams, which nobody sends.
+    Datagrams,
+}
+
+/// quinn makes trains of so many packets, and the kernel takes no more than 64 KiB at once.
+const SEGMENTS: u32 = 10;
+
+/// quinn's default.
+const DATAGRAMS: usize = 1_250_000;
+
+impl Setting {
+    /// Everything that is compared.
+    pub(crate) fn all() -> Vec<Self> {
+        use Setting::*;
+        const KIB: u32 = 1 << 10;
+        const MIB: u32 = 1 << 20;
+        vec![
+            SendFairness,
+            StreamWindow(64 * KIB),
+            StreamWindow(256 * KIB),
+            StreamWindow(8 * MIB),
+            ReceiveWindow(MIB),
+            ReceiveWindow(64 * MIB),
+            SendWindow(256 * KIB),
+            SendWindow(MIB),
+            SendWindow(64 * MIB),
+            AckThreshold(10),
+            AckThreshold(25),
+            NoSegmentationOffload,
+            SocketBuffers(4 * MIB),
+            Mtu(1200),
+            Mtu(1452),
+            Mtu(6500),
+            Mtu(9000),
+            Mtu(16 << 10),
+            DiscoverMtu(6500),
+            Datagrams,
+        ]
+    }
+
+    pub(super) fn apply(self, config: &mut TransportConfig) {
+        match self {
+            Self::SendFairness => config.send_fairness(true),
+            Self::StreamWindow(bytes) => config.stream_receive_window(VarInt::from_u32(bytes)),
+            Self::ReceiveWindow(bytes) => config.receive_window(VarInt::from_u32(bytes)),
+            Self::SendWindow(bytes) => config.send_window(bytes.into()),
+            Self::AckThreshold(packets) => {
+                let mut acks = AckFrequencyConfig::default();
+                acks.ack_eliciting_threshold(VarInt::from_u32(packets));
+                config.ack_frequency_config(Some(acks))
+            }
+            Self::NoSegmentationOffload => config.enable_segmentation_offload(false),
+            Self::SocketBuffers(_) => config,
+            Self::Mtu(bytes) => config
+                .initial_mtu(bytes)
+                .mtu_discovery_config(None)
+                .enable_segmentation_offload(Self::fits_in_a_train(bytes)),
+            Self::DiscoverMtu(most) => {
+                let mut discovery = MtuDiscoveryConfig::default();
+                discovery.upper_bound(most);
+                config
+                    .mtu_discovery_config(Some(discovery))
+                    .enable_segmentation_offload(Self::fits_in_a_train(most))
+            }
+            Self::Datagrams => config.datagram_receive_buffer_size(Some(DATAGRAMS)),
+        };
+    }
+
+    /// Larger packets must not be sent in trains: the kernel refuses them, and quinn takes that for a loss.
+    fn fits_in_a_train(packet: u16) -> bool {
+        u32::from(packet) * SEGMENTS < 64 << 10
+    }
+
+    /// What may be received.
+    pub(super) fn endpoint(self, config: &mut EndpointConfig) -> Result<()> {
+        if let Self::Mtu(bytes) | Self::DiscoverMtu(bytes) = self {
+            config.max_udp_payload_size(bytes)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn socket(self, socket: &UdpSocket) -> Result<()> {
+        if let Self::SocketBuffers(bytes) = self {
+            let (socket, bytes) = (SockRef::from(socket), bytes as usize);
+            socket.set_recv_buffer_size(bytes)?;
+            socket.set_send_buffer_size(bytes)?;
+            let given = socket.recv_buffer_size()?.min(socket.send_buffer_size()?);
+            ensure!(
+                given >= bytes,
+                "the system allows no more than {given} bytes"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// As the hidden commands take it.
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        f.write_str(&json)
+    }
+}
+
+impl FromStr for Setting {
+    type Err = serde_json::Error;
+
+    fn from_str(json: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Setting;
+
+    #[test]
+    fn a_setting_is_read_as_it_is_written() {
+        for setting in Setting::all() {
+            assert_eq!(setting.to_string().parse::<Setting>().ok(), Some(setting));
+        }
+    }
+
+    #[test]
+    fn trains_are_shorter_than_what_the_kernel_takes() {
+        assert!(Setting::fits_in_a_train(6500));
+        assert!(!Setting::fits_in_a_train(9000));
+    }
+}

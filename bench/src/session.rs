@@ -1,0 +1,196 @@
+//! A server in a process of its own, and callers that keep it busy while windows of time are measured.
+
+use std::io::{BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::caller::{Latencies, Phase, Record};
+use crate::contender::Driven;
+use crate::drive::{Load, Outcome};
+use crate::process::{Hello, Used, hear, machine_busy};
+
+/// Longer than this nothing takes that works.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often completed calls are counted.
+const TICK: Duration = Duration::from_millis(10);
+
+pub(crate) struct Session {
+    server: Server,
+    phase: Phase,
+    record: Record,
+    ended: mpsc::Receiver<Result<()>>,
+}
+
+impl Session {
+    /// Starts a server, and the callers that make the load.
+    pub(crate) fn start(load: &Load) -> Result<Self> {
+        let contender = load.contender;
+        Self::with(load, async move |driven| contender.call(&driven).await)
+    }
+
+    /// Starts a server, and `calls` on a thread of its own.
+    pub(crate) fn with(
+        load: &Load,
+        calls: impl AsyncFnOnce(Driven) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        let server = Server::start(load)?;
+        let (phase, record) = (Phase::default(), Record::new()?);
+        let (done, ended) = mpsc::channel();
+        std::thread::spawn({
+            let (load, hello) = (*load, server.hello.clone());
+            let (phase, record) = (phase.clone(), record.clone());
+            move || {
+                let run = || {
+                    let runtime = Arc::new(load.runtime.build()?);
+                    runtime.block_on(calls(Driven {
+                        load,
+                        hello,
+                        phase,
+                        record,
+                        runtime: Arc::clone(&runtime),
+                    }))
+                };
+                done.send(run())
+            }
+        });
+        Ok(Self {
+            server,
+            phase,
+            record,
+            ended,
+        })
+    }
+
+    /// Lets the callers call.
+    pub(crate) fn go_on(&self, time: Duration) -> Result<()> {
+        match self.ended.recv_timeout(time) {
+            Err(mpsc::RecvTimeoutError::Timeout) => Ok(()),
+            failed => bail!("ended early: {failed:?}"),
+        }
+    }
+
+    /// Lets the callers call until so many calls have ended.
+    pub(crate) fn complete(&self, calls: u64) -> Result<()> {
+        self.phase.measure();
+        while self.record.len() < calls {
+            self.go_on(TICK)?;
+        }
+        self.phase.rest();
+        self.record.take();
+        Ok(())
+    }
+
+    /// What the calls take, and what they cost, for so long.
+    pub(crate) fn window(&mut self, time: Duration) -> Result<Outcome> {
+        let before = Mark::set(&mut self.server)?;
+        self.phase.measure();
+        self.go_on(time)?;
+        let after = Mark::set(&mut self.server)?;
+        self.phase.rest();
+        let latencies = self.record.take();
+        ensure!(!latencies.is_empty(), "no call ended in time");
+        Ok(outcome(&latencies, &before, &after))
+    }
+
+    /// Has the callers end their last calls.
+    pub(crate) fn end(self) -> Result<()> {
+        self.phase.stop();
+        self.ended
+            .recv_timeout(PATIENCE)
+            .context("calls that don't end")?
+    }
+}
+
+/// Both sides' use at one moment.
+struct Mark {
+    at: Instant,
+    machine: Duration,
+    client: Used,
+    server: Used,
+}
+
+impl Mark {
+    fn set(server: &mut Server) -> Result<Self> {
+        let server = server.used()?;
+        Ok(Self {
+            at: Instant::now(),
+            machine: machine_busy()?,
+            client: Used::so_far(),
+            server,
+        })
+    }
+}
+
+fn outcome(latencies: &Latencies, before: &Mark, after: &Mark) -> Outcome {
+    let calls = latencies.len();
+    let per_call = |amount: f64| amount / calls as f64;
+    let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
+    let elapsed = after.at - before.at;
+    let (client, server) = (
+        after.client.cpu - before.client.cpu,
+        after.server.cpu - before.server.cpu,
+    );
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let others = (after.machine - before.machine).saturating_sub(client + server);
+    Outcome {
+        calls,
+        calls_per_second: calls as f64 / elapsed.as_secs_f64(),
+        p50: latencies.value_at_quantile(0.50) as f64 / 1e3,
+        p99: latencies.value_at_quantile(0.99) as f64 / 1e3,
+        client_cpu: per_call(micros(client)),
+        server_cpu: per_call(micros(server)),
+        client_allocations: per_call((after.client.allocations - before.client.allocations) as f64),
+        server_allocations: per_call((after.server.allocations - before.server.allocations) as f64),
+        others: others.as_secs_f64() / elapsed.as_secs_f64() / cores as f64,
+    }
+}
+
+/// The server's process. It ends with this one, because its standard input does.
+struct Server {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    hello: Hello,
+}
+
+impl Server {
+    fn start(load: &Load) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["serve", load.contender.name()])
+            .args(["--runtime", load.runtime.name()]);
+        if let Some(setting) = &load.setting {
+            command.args(["--setting", &setting.to_string()]);
+        }
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = process.stdin.take().context("no standard input")?;
+        let mut output = BufReader::new(process.stdout.take().context("no standard output")?);
+        let hello = hear(&mut output).context("the server did not start")?;
+        Ok(Self {
+            process,
+            input,
+            output,
+            hello,
+        })
+    }
+
+    fn used(&mut self) -> Result<Used> {
+        self.input.write_all(b"\n")?;
+        hear(&mut self.output)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already, and then there is nothing to end.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
