@@ -11,7 +11,7 @@ use crate::drive::{self, Plan, RuntimeKind};
 use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
-use crate::{codec, encode, growth, report, serve, table, targets};
+use crate::{codec, encode, growth, report, serve, settings, table, targets};
 
 #[derive(Debug, Parser)]
 #[command(about = "Compares RPC frameworks side by side")]
@@ -44,6 +44,14 @@ enum Command {
     Growth {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
+    },
+    /// Measures what each of quinn's settings gives, in about four minutes.
+    Settings {
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Of each run, without its warm-up.
+        #[arg(long, default_value_t = 0.3)]
+        seconds: f64,
     },
     /// Serves until the standard input ends.
     #[command(hide = true)]
@@ -118,6 +126,7 @@ pub(crate) fn main() -> Result<()> {
         Command::Codec(extent) => codec::main(&extent),
         Command::CodecRepeat(repetition) => codec::repeat(&repetition),
         Command::Growth { rounds } => growth::main(rounds),
+        Command::Settings { rounds, seconds } => settings::main(rounds, seconds),
         Command::Serve {
             contender,
             runtime,

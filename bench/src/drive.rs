@@ -85,6 +85,13 @@ pub(crate) struct Outcome {
     pub(crate) others: f64,
 }
 
+impl Outcome {
+    /// CPU time per call of both sides, in microseconds.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.client_cpu + self.server_cpu
+    }
+}
+
 pub(crate) fn main(plan: &Plan) -> Result<Outcome> {
     let seconds = Duration::from_secs_f64;
     give_up_after(seconds(plan.warm_up + plan.seconds) + 2 * PATIENCE);

@@ -253,7 +253,7 @@ fn spread(rounds: &[Vec<Outcome>], row: usize) -> String {
 }
 
 fn cores(outcome: &Outcome) -> f64 {
-    outcome.calls_per_second * (outcome.client_cpu + outcome.server_cpu) / 1e6
+    outcome.calls_per_second * outcome.cpu() / 1e6
 }
 
 #[cfg(test)]

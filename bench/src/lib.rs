@@ -17,6 +17,7 @@ mod process;
 mod report;
 mod serve;
 mod session;
+mod settings;
 mod table;
 mod targets;
 mod work;

@@ -188,7 +188,7 @@ impl Share {
 }
 
 /// A failed run leaves a gap in the table and does not end the report.
-fn report_failure(run: Result<Run>) -> Option<Run> {
+pub(crate) fn report_failure<T>(run: Result<T>) -> Option<T> {
     run.inspect_err(|error| eprintln!("\n{error:#}")).ok()
 }
 

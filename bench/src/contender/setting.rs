@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::UdpSocket;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use quinn::congestion::CubicConfig;
 use quinn::{AckFrequencyConfig, EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
@@ -33,6 +35,9 @@ pub(crate) enum Setting {
 /// quinn makes trains of so many packets, and the kernel takes no more than 64 KiB at once.
 const SEGMENTS: u32 = 10;
 
+const KIB: u32 = 1 << 10;
+const MIB: u32 = 1 << 20;
+
 /// quinn's default.
 const DATAGRAMS: usize = 1_250_000;
 
@@ -40,8 +45,6 @@ impl Setting {
     /// Everything that is compared.
     pub(crate) fn all() -> Vec<Self> {
         use Setting::*;
-        const KIB: u32 = 1 << 10;
-        const MIB: u32 = 1 << 20;
         vec![
             SendFairness,
             StreamWindow(64 * KIB),
@@ -66,6 +69,24 @@ impl Setting {
         ]
     }
 
+    /// What the table calls it.
+    pub(crate) fn label(self) -> String {
+        match self {
+            Self::SendFairness => "`send_fairness` on".to_owned(),
+            Self::StreamWindow(bytes) => format!("`stream_receive_window` {}", size(bytes)),
+            Self::ReceiveWindow(bytes) => format!("`receive_window` {}", size(bytes)),
+            Self::SendWindow(bytes) => format!("`send_window` {}", size(bytes)),
+            Self::AckThreshold(packets) => format!("`ack_eliciting_threshold` {packets}"),
+            Self::NoSegmentationOffload => "`enable_segmentation_offload` off".to_owned(),
+            Self::SocketBuffers(bytes) => format!("socket buffers {}", size(bytes)),
+            Self::Mtu(bytes) => format!("`initial_mtu` {bytes}, no discovery{}", train(bytes)),
+            Self::DiscoverMtu(most) => {
+                format!("MTU discovery to `upper_bound` {most}{}", train(most))
+            }
+            Self::Datagrams => "`datagram_receive_buffer_size` at its default".to_owned(),
+        }
+    }
+
     pub(super) fn apply(self, config: &mut TransportConfig) {
         match self {
             Self::SendFairness => config.send_fairness(true),
@@ -79,24 +100,25 @@ impl Setting {
             }
             Self::NoSegmentationOffload => config.enable_segmentation_offload(false),
             Self::SocketBuffers(_) => config,
-            Self::Mtu(bytes) => config
-                .initial_mtu(bytes)
-                .mtu_discovery_config(None)
-                .enable_segmentation_offload(Self::fits_in_a_train(bytes)),
+            Self::Mtu(bytes) => {
+                // The first window, 14,720 bytes, must take a packet or nothing is ever sent.
+                let mut congestion = CubicConfig::default();
+                congestion.initial_window(u64::from(bytes).saturating_mul(2).max(14_720));
+                config
+                    .initial_mtu(bytes)
+                    .mtu_discovery_config(None)
+                    .enable_segmentation_offload(fits_in_a_train(bytes))
+                    .congestion_controller_factory(Arc::new(congestion))
+            }
             Self::DiscoverMtu(most) => {
                 let mut discovery = MtuDiscoveryConfig::default();
                 discovery.upper_bound(most);
                 config
                     .mtu_discovery_config(Some(discovery))
-                    .enable_segmentation_offload(Self::fits_in_a_train(most))
+                    .enable_segmentation_offload(fits_in_a_train(most))
             }
             Self::Datagrams => config.datagram_receive_buffer_size(Some(DATAGRAMS)),
         };
-    }
-
-    /// Larger packets must not be sent in trains: the kernel refuses them, and quinn takes that for a loss.
-    fn fits_in_a_train(packet: u16) -> bool {
-        u32::from(packet) * SEGMENTS < 64 << 10
     }
 
     /// What may be received.
@@ -122,6 +144,27 @@ impl Setting {
     }
 }
 
+/// Larger packets must not be sent in trains: the kernel refuses them, and quinn takes that for a loss.
+fn fits_in_a_train(packet: u16) -> bool {
+    u32::from(packet) * SEGMENTS < 64 * KIB
+}
+
+fn train(packet: u16) -> &'static str {
+    if fits_in_a_train(packet) {
+        ""
+    } else {
+        ", no segmentation offload"
+    }
+}
+
+fn size(bytes: u32) -> String {
+    if bytes >= MIB {
+        format!("{} MiB", bytes / MIB)
+    } else {
+        format!("{} KiB", bytes / KIB)
+    }
+}
+
 /// As the hidden commands take it.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,7 +183,7 @@ impl FromStr for Setting {
 
 #[cfg(test)]
 mod tests {
-    use super::Setting;
+    use super::{Setting, fits_in_a_train};
 
     #[test]
     fn a_setting_is_read_as_it_is_written() {
@@ -151,7 +194,7 @@ mod tests {
 
     #[test]
     fn trains_are_shorter_than_what_the_kernel_takes() {
-        assert!(Setting::fits_in_a_train(6500));
-        assert!(!Setting::fits_in_a_train(9000));
+        assert!(fits_in_a_train(6500));
+        assert!(!fits_in_a_train(9000));
     }
 }
