@@ -140,7 +140,8 @@ fn large(rounds: usize) -> Result<String> {
             .collect(),
         aim,
     };
-    let (p50, p99): (fn(&Mixed) -> f64, fn(&Mixed) -> f64) = (|it| it.small.p50, |it| it.small.p99);
+    let p50 = |it: &Mixed| it.small.p50;
+    let p99 = |it: &Mixed| it.small.p99;
     let rows = [
         compare("p50 µs: none, and on another connection", [0, 1], p50, None),
         compare("p99 µs: none, and on another connection", [0, 1], p99, None),
