@@ -128,6 +128,21 @@ impl State {
         }
     }
 
+    /// Gives an answer to its call, if that still waits, and takes what wakes it.
+    fn answer(
+        &mut self,
+        id: CallId,
+        outcome: Result<(), NoAnswer>,
+        answer: &mut Vec<u8>,
+    ) -> Option<Waker> {
+        let pending = self
+            .pending(id)
+            .filter(|pending| pending.answer.is_none())?;
+        std::mem::swap(&mut pending.buffer, answer);
+        pending.answer = Some(outcome);
+        Some(std::mem::replace(&mut pending.waker, Waker::noop().clone()))
+    }
+
     fn release(&mut self, id: CallId) -> Option<Pending> {
         self.pending(id)?;
         let slot = self.slots.get_mut(id.slot())?;
@@ -445,13 +460,9 @@ impl Lane {
             return false;
         };
         // An answer to a call that was given up has nobody to go to.
-        if let Some(pending) = self.state().pending(CallId(id))
-            && pending.answer.is_none()
-        {
-            std::mem::swap(&mut pending.buffer, answer);
-            pending.answer = Some(outcome);
-            pending.waker.wake_by_ref();
-        }
+        let waker = self.state().answer(CallId(id), outcome, answer);
+        // Whoever wakes up on another thread wants the lock at once.
+        waker.into_iter().for_each(Waker::wake);
         true
     }
 
