@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{ConnectionLost, Stopped, StreamLost, close};
 
@@ -22,9 +23,16 @@ const IDLE: Duration = Duration::from_secs(15);
 /// How often a client breaks the silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// Packets that the other side may leave unacknowledged: an acknowledgement of each pair costs small calls more than
+/// their replies do. Gaps are told at once all the same.
+const UNACKNOWLEDGED: u32 = 10;
+
 fn transport(keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
+    let mut acknowledgements = quinn::AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED));
     let mut config = quinn::TransportConfig::default();
     config
+        .ack_frequency_config(Some(acknowledgements))
         .max_idle_timeout(Some(VarInt::from_u32(IDLE.as_millis() as u32).into()))
         .keep_alive_interval(keep_alive)
         .datagram_receive_buffer_size(None)
@@ -33,6 +41,33 @@ fn transport(keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
         .send_window(8 << 20)
         .send_fairness(false);
     Arc::new(config)
+}
+
+/// Bytes of packets that the system may hold for a socket: with less of them a burst of large replies loses packets
+/// before anybody had time to read them.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+fn endpoint(
+    address: SocketAddr,
+    server: Option<quinn::ServerConfig>,
+) -> std::io::Result<quinn::Endpoint> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    // A system that allows less gives what it allows, or leaves them as they are.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    if address.is_ipv6() {
+        // Some systems have no such choice.
+        let _ = socket.set_only_v6(false);
+    }
+    socket.bind(&address.into())?;
+    let runtime = quinn::default_runtime()
+        .ok_or_else(|| std::io::Error::other("there is no tokio runtime"))?;
+    let config = quinn::EndpointConfig::default();
+    quinn::Endpoint::new(config, server, socket.into(), runtime)
 }
 
 /// A server's socket.
@@ -53,7 +88,7 @@ impl Listener {
         let crypto = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(transport(None));
-        quinn::Endpoint::server(config, address).map(Self)
+        endpoint(address, Some(config)).map(Self)
     }
 
     pub(crate) fn local_address(&self) -> std::io::Result<SocketAddr> {
@@ -114,7 +149,7 @@ pub(crate) async fn connect(
         SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let endpoint = quinn::Endpoint::client(any).map_err(HandshakeError::Socket)?;
+    let endpoint = endpoint(any, None).map_err(HandshakeError::Socket)?;
     let connecting = endpoint
         .connect_with(config, address, server_name)
         .map_err(|error| match error {
