@@ -292,6 +292,14 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         self.deserialize_any(visitor)
     }
 
+    /// A name, of a tag's variant, say. Derived code would take its number as well, which no JSON means.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.as_str() {
+            Some(name) => visitor.visit_borrowed_str(name),
+            None => Err(de::Error::invalid_type(self.unexpected(), &visitor)),
+        }
+    }
+
     /// Nothing to walk: whatever stands here is skipped by its count.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         visitor.visit_unit()
@@ -301,7 +309,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
         deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
-        deserialize_unit deserialize_seq deserialize_map deserialize_identifier
+        deserialize_unit deserialize_seq deserialize_map
     }
 }
 
@@ -880,6 +888,23 @@ mod tests {
             prop_assert_eq!(decode::<Middle>(&text).unwrap(), Middle { wanted: 7 });
             let text = format!("[{before},7,{after}]");
             prop_assert_eq!(decode::<(IgnoredAny, u8, IgnoredAny)>(&text).unwrap().1, 7);
+        }
+    }
+
+    #[test]
+    fn a_variant_has_a_name_and_no_number() {
+        for json in [
+            r#"{"t":0}"#,
+            "[0]",
+            r#"{"t":1,"c":1}"#,
+            r#"[1,{"a":1}]"#,
+            r#"{"0":null}"#,
+            "0",
+            r#"{"t":true}"#,
+        ] {
+            agree::<Internal>(json);
+            agree::<Adjacent>(json);
+            agree::<External>(json);
         }
     }
 
