@@ -51,6 +51,9 @@
 mod client;
 mod context;
 mod description;
+#[cfg(feature = "__fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 #[doc(hidden)]
 pub mod private;

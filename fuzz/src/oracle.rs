@@ -1,0 +1,74 @@
+//! What serde_json makes of JSON, and where this implementation differs on purpose.
+
+use serde_json::Value;
+
+/// Whether a message is to be taken: it is JSON and nests no deeper than `limit`.
+pub fn accepts(json: &[u8], limit: usize) -> bool {
+    serde_json::from_slice::<Value>(json).is_ok() && depth(json) <= limit
+}
+
+/// How many levels of arrays and objects JSON has.
+pub fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in outside_strings(json).map(|(_, byte)| byte) {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// The same JSON with `0` for `-0`, which is an integer here and a fraction to serde_json.
+pub fn without_minus_zero(json: &str) -> String {
+    let bytes = json.as_bytes();
+    let is_minus_zero = |place: usize| {
+        bytes[place..].starts_with(b"-0")
+            && !matches!(bytes.get(place + 2), Some(b'.' | b'e' | b'E' | b'0'..=b'9'))
+            && !matches!(
+                place.checked_sub(1).map(|before| bytes[before]),
+                Some(b'e' | b'E')
+            )
+    };
+    let mut text = json.to_owned();
+    let signs = outside_strings(bytes).map(|(place, _)| place);
+    for place in signs.filter(|place| is_minus_zero(*place)) {
+        text.replace_range(place..=place, " ");
+    }
+    text
+}
+
+/// Whether there is an integer past 64 bits, which is a fraction here.
+pub fn has_big_integer(json: &str) -> bool {
+    let numbers = json.split(|byte: char| !matches!(byte, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'));
+    let is_big = |number: &str| {
+        number
+            .parse::<i128>()
+            .is_err_and(|_| number.len() > 18 && !number.contains(['.', 'e', 'E']))
+            || number.parse::<i128>().is_ok_and(|number| {
+                i64::try_from(number).is_err() && u64::try_from(number).is_err()
+            })
+    };
+    numbers.into_iter().any(is_big)
+}
+
+/// The bytes of JSON that stand in no string, and where they stand.
+fn outside_strings(json: &[u8]) -> impl Iterator<Item = (usize, u8)> {
+    let (mut inside, mut escaped) = (false, false);
+    json.iter().copied().enumerate().filter(move |(_, byte)| {
+        let is_escaped = std::mem::take(&mut escaped);
+        match byte {
+            b'"' if !is_escaped => {
+                inside = !inside;
+                false
+            }
+            b'\\' => {
+                escaped = inside && !is_escaped;
+                !inside
+            }
+            _ => !inside,
+        }
+    })
+}

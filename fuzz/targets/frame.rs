@@ -1,0 +1,31 @@
+//! Wherever its borders fall, a stream has the same messages: its lines that are not blank, up to the limit.
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use libfuzzer_sys::fuzz_target;
+use rpc_runtime::fuzzing::{Line, lines};
+
+fuzz_target!(|input: (u8, BTreeSet<u8>, &[u8])| {
+    let (limit, borders, stream) = input;
+    let limit = usize::from(limit);
+    let naive: Vec<_> = stream
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.iter().all(|byte| b" \t\r".contains(byte)) || line.len() > limit)
+        .map(|line| match line.get(..limit) {
+            Some(start) if line.len() > limit => Line::TooLarge(start.to_vec()),
+            _ => Line::Whole(line.to_vec()),
+        })
+        .collect();
+    let mut chunks = Vec::new();
+    let mut rest = stream;
+    for border in borders.into_iter().rev() {
+        if let Some((before, chunk)) = rest.split_at_checked(border.into()) {
+            rest = before;
+            chunks.push(chunk);
+        }
+    }
+    chunks.push(rest);
+    chunks.reverse();
+    assert_eq!(lines(chunks, limit), naive);
+});

@@ -1,0 +1,47 @@
+//! A message that is read without simd-json is read as simd-json reads it.
+#![no_main]
+
+use fuzz::grammar;
+use libfuzzer_sys::arbitrary::{Result, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use rpc_runtime::fuzzing::{read_request, read_response};
+
+fuzz_target!(|data: &[u8]| {
+    agree(data);
+    for (before, after) in [
+        (r#"{"jsonrpc":"2.0","id":7,"result":"#, "}"),
+        (r#"{"jsonrpc":"2.0","id":7,"method":"m","params":["#, "]}"),
+        (r#"{"jsonrpc":"2.0","id":7,"method":""#, r#""}"#),
+        (r#"{"jsonrpc":"2.0","id":"#, r#","result":1}"#),
+    ] {
+        agree(&[before.as_bytes(), data, after.as_bytes()].concat());
+    }
+    agree(grammar::text(data, canonical).as_bytes());
+});
+
+fn agree(message: &[u8]) {
+    let [told, alone] = read_request(message);
+    assert_eq!(told, alone, "{}", message.escape_ascii());
+    let [told, alone] = read_response(message);
+    assert_eq!(told, alone, "{}", message.escape_ascii());
+}
+
+/// What one of our own might write, or nearly so.
+fn canonical(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
+    out.push_str(r#"{"jsonrpc":"2.0","id":"#);
+    let id = u.arbitrary::<u64>()? >> u.int_in_range(0..=63)?;
+    out.push_str(&id.to_string());
+    if u.arbitrary()? {
+        out.push_str(r#","result":"#);
+        grammar::value(u, out)?;
+    } else {
+        out.push_str(r#","method":"#);
+        grammar::quoted(u, out, "method")?;
+        if u.ratio(7, 8)? {
+            out.push_str(r#","params":"#);
+            grammar::array(u, out, grammar::value)?;
+        }
+    }
+    out.push('}');
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The door for fuzz targets, which look from outside at what is not public. Changes without notice.
+
+use bytes::Bytes;
+
+use crate::limits::{DEPTH, REPLY_DEPTH};
+use crate::wire::frame::{Cut, Framer};
+use crate::wire::tape::Parser;
+use crate::wire::value::Value;
+
+/// A message as it was cut out of its stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// A whole one.
+    Whole(Vec<u8>),
+    /// The start of one that passed the limit.
+    TooLarge(Vec<u8>),
+}
+
+/// Cuts the messages out of a stream that arrives in these chunks.
+pub fn lines<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Vec<Line> {
+    let line = |cut, message: &mut Vec<u8>| match cut {
+        Cut::Message => Some(Line::Whole(std::mem::take(message))),
+        Cut::TooLarge => Some(Line::TooLarge(std::mem::take(message))),
+        Cut::Partial => None,
+    };
+    let mut framer = Framer::new(limit);
+    let mut message = Vec::new();
+    let mut lines = Vec::new();
+    for chunk in chunks {
+        framer.feed(Bytes::copy_from_slice(chunk));
+        while let Some(line) = line(framer.cut(&mut message), &mut message) {
+            lines.push(line);
+        }
+    }
+    let last = framer.finish(&message);
+    lines.extend(last.and_then(|cut| line(cut, &mut message)));
+    lines
+}
+
+/// Parses JSON that nests no deeper than `depth` and hands it to `read`; `None` if it is none.
+pub fn parse<R>(json: &[u8], depth: usize, read: impl FnOnce(Value<'_, '_>) -> R) -> Option<R> {
+    let mut message = json.to_vec();
+    let mut parser = Parser::new(depth);
+    let document = parser.parse(&mut message).ok()?;
+    Some(read(document.root()))
+}
+
+/// What a message is read as, in words, if it is JSON: the way a message of its kind is read, and by simd-json alone.
+pub type BothWays = [Option<String>; 2];
+
+/// Reads a message as a server does.
+pub fn read_request(message: &[u8]) -> BothWays {
+    let mut parser = Parser::new(DEPTH);
+    let [mut one, mut other] = [message.to_vec(), message.to_vec()];
+    let told = parser.parse_request(&mut one);
+    let told = told.map(|document| format!("{:?}", document.message()));
+    let alone = parser.parse(&mut other);
+    let alone = alone.map(|document| format!("{:?}", document.message()));
+    [told.ok(), alone.ok()]
+}
+
+/// Reads a message as a client does.
+pub fn read_response(message: &[u8]) -> BothWays {
+    let mut parser = Parser::new(REPLY_DEPTH);
+    let [mut one, mut other] = [message.to_vec(), message.to_vec()];
+    let told = parser.parse_response(&mut one);
+    let told = told.map(|document| format!("{:?}", document.response()));
+    let alone = parser.parse(&mut other);
+    let alone = alone.map(|document| format!("{:?}", document.response()));
+    [told.ok(), alone.ok()]
+}
