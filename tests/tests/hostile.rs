@@ -181,6 +181,19 @@ async fn the_last_reply_needs_no_newline() {
     assert_eq!(soon(call).await.unwrap().unwrap(), 5);
 }
 
+#[tokio::test]
+async fn an_answer_to_nothing_that_was_asked_is_nobody_s() {
+    let stranger = Stranger::meet().await;
+    let call = tokio::spawn(stranger.client.call::<i64, _>("five", &()));
+    let (mut send, mut recv) = soon(stranger.connection.accept_bi()).await.unwrap();
+    soon(recv.read_exact(&mut [0])).await.unwrap();
+    for id in [1, 63, 64, 1 << 26, 1 << 52, 1 << 58, 1 << 63, 0_u64] {
+        let reply = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{id}}}\n");
+        send.write_all(reply.as_bytes()).await.unwrap();
+    }
+    assert_eq!(soon(call).await.unwrap().unwrap(), 0);
+}
+
 #[test]
 fn cancellations_that_a_server_does_not_take_are_not_kept_for_ever() {
     const CANCELLED: usize = 50_000;

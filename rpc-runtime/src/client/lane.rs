@@ -459,10 +459,13 @@ impl Lane {
         let Some(id) = leading_id(answer).or_else(|| foreign.id(answer)) else {
             return false;
         };
-        // An answer to a call that was given up has nobody to go to.
-        let waker = self.state().answer(CallId(id), outcome, answer);
-        // Whoever wakes up on another thread wants the lock at once.
-        waker.into_iter().for_each(Waker::wake);
+        // A part of the id finds a place; all of it must be the call's, which may have been given up meanwhile.
+        let id = CallId(id);
+        if id == CallId::new(self.number, id.slot(), id.generation()) {
+            let waker = self.state().answer(id, outcome, answer);
+            // Whoever wakes up on another thread wants the lock at once.
+            waker.into_iter().for_each(Waker::wake);
+        }
         true
     }
 
