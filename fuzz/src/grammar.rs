@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
+use crate::desk::METHODS;
+
 /// How deeply it nests.
 const DEPTH: usize = 6;
 
@@ -29,13 +31,18 @@ pub fn text(
     out
 }
 
+/// Says yes once in so many times, and not when the bytes are used up.
+pub fn one_in(u: &mut Unstructured<'_>, times: u8) -> Result<bool> {
+    Ok(u.int_in_range(1..=times)? == times)
+}
+
 /// Any value.
 pub fn value(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     nested(u, out, DEPTH)
 }
 
 fn nested(u: &mut Unstructured<'_>, out: &mut String, depth: usize) -> Result<()> {
-    if u.ratio(1, 64)? {
+    if one_in(u, 64)? {
         out.push_str(u.choose(DAMAGE)?);
     }
     match u.int_in_range(0..=if depth > 0 { 11 } else { 8 })? {
@@ -85,9 +92,130 @@ pub fn separate(u: &mut Unstructured<'_>, out: &mut String, position: usize) -> 
     if position > 0 {
         out.push(',');
     }
-    if u.ratio(1, 8)? {
+    if one_in(u, 8)? {
         out.push_str(u.choose(&[" ", "\t", "\r", "  "])?);
     }
+    Ok(())
+}
+
+/// A request, or what might be taken for one.
+pub fn request(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
+    let mut members = vec!["jsonrpc", "id", "method", "params"];
+    if one_in(u, 4)? {
+        members.remove(u.choose_index(4)?);
+    }
+    for _ in 0..u.int_in_range(0..=2)? {
+        let known = [
+            "timeout", "meta", "extra", "id", "jsonrpc", "method", "params",
+        ];
+        let member = *u.choose(&known)?;
+        members.insert(u.choose_index(members.len() + 1)?, member);
+    }
+    out.push('{');
+    for (position, name) in members.into_iter().enumerate() {
+        separate(u, out, position)?;
+        quoted(u, out, name)?;
+        out.push(':');
+        member(u, out, name)?;
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn member(u: &mut Unstructured<'_>, out: &mut String, name: &str) -> Result<()> {
+    if one_in(u, 32)? {
+        return value(u, out);
+    }
+    match name {
+        "jsonrpc" => quoted(u, out, "2.0"),
+        "id" if u.arbitrary()? => string(u, out),
+        "id" => {
+            push(out, u.int_in_range(-1..=3)?);
+            Ok(())
+        }
+        "method" => {
+            let method = *u.choose(METHODS)?;
+            quoted(u, out, method)
+        }
+        "params" if u.arbitrary()? => object(u, out, DEPTH),
+        "params" => array(u, out, value),
+        "meta" => object(u, out, 0),
+        "timeout" => number(u, out),
+        _ => value(u, out),
+    }
+}
+
+/// Lines of responses, and of what might be taken for one.
+pub fn responses(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
+    while !u.is_empty() {
+        if one_in(u, 4)? {
+            array(u, out, response)?;
+        } else {
+            response(u, out)?;
+        }
+        out.push('\n');
+    }
+    Ok(())
+}
+
+fn response(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
+    let mut members = vec!["jsonrpc", "id", *u.choose(&["result", "error"])?];
+    if one_in(u, 4)? {
+        members.swap_remove(u.choose_index(members.len())?);
+    }
+    for _ in 0..u.int_in_range(0..=2)? {
+        let member = *u.choose(&["extra", "id", "result", "error"])?;
+        members.insert(u.choose_index(members.len() + 1)?, member);
+    }
+    out.push('{');
+    for (position, name) in members.into_iter().enumerate() {
+        separate(u, out, position)?;
+        quoted(u, out, name)?;
+        out.push(':');
+        match name {
+            "jsonrpc" => quoted(u, out, "2.0")?,
+            "id" => push(out, u.choose(IDS)?),
+            "error" if !one_in(u, 8)? => error(u, out)?,
+            _ => value(u, out)?,
+        }
+    }
+    out.push('}');
+    Ok(())
+}
+
+/// Ids that a client gives its first calls, on a lane, alone and in a batch, and some that it does not.
+const IDS: &[&str] = &[
+    "0", "64", "128", "63", "127", "191", "255", "1", "-1", "null", "\"0\"", "0.0", "64e0", "00",
+];
+
+fn error(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
+    const CODES: &[&str] = &[
+        "1", "2", "3", "-32001", "-32002", "-32003", "-32600", "-32769", "1.0", "-0",
+    ];
+    out.push('{');
+    for position in 0..u.int_in_range(0..=4)? {
+        separate(u, out, position)?;
+        match u.int_in_range(0..=5)? {
+            0..=2 => {
+                out.push_str("\"code\":");
+                out.push_str(u.choose(CODES)?);
+            }
+            3 => {
+                out.push_str("\"message\":");
+                string(u, out)?;
+            }
+            4 => {
+                out.push_str("\"data\":{\"reason\":");
+                string(u, out)?;
+                out.push('}');
+            }
+            _ => {
+                out.push_str("\"data\":");
+                value(u, out)?;
+            }
+        }
+    }
+    out.push('}');
     Ok(())
 }
 
@@ -111,7 +239,7 @@ fn number(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
 
 /// A string, most often one of the words.
 fn string(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
-    let text = if u.ratio(1, 4)? {
+    let text = if one_in(u, 4)? {
         u.arbitrary()?
     } else {
         *u.choose(WORDS)?
@@ -121,7 +249,7 @@ fn string(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
 
 /// This text as a string with some of its characters escaped.
 pub fn quoted(u: &mut Unstructured<'_>, out: &mut String, text: &str) -> Result<()> {
-    let escaping = u.ratio(1, 4)?;
+    let escaping = one_in(u, 4)?;
     out.push('"');
     for character in text.chars() {
         let must = matches!(character, '"' | '\\' | '\0'..='\x1f');

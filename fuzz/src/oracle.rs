@@ -1,6 +1,10 @@
 //! What serde_json makes of JSON, and where this implementation differs on purpose.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Whether a message is to be taken: it is JSON and nests no deeper than `limit`.
 pub fn accepts(json: &[u8], limit: usize) -> bool {
@@ -54,6 +58,19 @@ pub fn has_big_integer(json: &str) -> bool {
     numbers.into_iter().any(is_big)
 }
 
+/// Whether a request can have this id.
+pub fn is_id(id: &Value) -> bool {
+    id.is_string() || id.is_i64() || id.is_u64() || id.is_null()
+}
+
+/// The id of a message that starts as our own clients' do.
+pub fn leading_id(message: &[u8]) -> Option<u64> {
+    let rest = message.strip_prefix(br#"{"jsonrpc":"2.0","id":"#)?;
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+    let digits = std::str::from_utf8(&rest[..end]).ok()?;
+    digits.parse::<u64>().ok().filter(|_| rest[end] == b',')
+}
+
 /// The bytes of JSON that stand in no string, and where they stand.
 fn outside_strings(json: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     let (mut inside, mut escaped) = (false, false);
@@ -71,4 +88,32 @@ fn outside_strings(json: &[u8]) -> impl Iterator<Item = (usize, u8)> {
             _ => !inside,
         }
     })
+}
+
+/// The members of an object as they stand there, twice or not.
+#[derive(Debug)]
+pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = access.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
 }

@@ -37,7 +37,7 @@ fn canonical(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     } else {
         out.push_str(r#","method":"#);
         grammar::quoted(u, out, "method")?;
-        if u.ratio(7, 8)? {
+        if !grammar::one_in(u, 8)? {
             out.push_str(r#","params":"#);
             grammar::array(u, out, grammar::value)?;
         }

@@ -8,7 +8,7 @@ use std::fmt::{self, Debug};
 
 use fuzz::{grammar, oracle};
 use libfuzzer_sys::fuzz_target;
-use rpc_runtime::fuzzing::parse;
+use rpc_runtime::fuzzing::{self, parse};
 use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -31,8 +31,9 @@ fn check(json: &[u8]) {
         check_types(value, &text);
         check_keys(value, &text);
         check_without_copies(value, &text);
-        let written = serde_json::to_string(&value).unwrap();
-        agree::<Value, _>(&mut serde_json::Deserializer::from_str(&written), &text);
+        let written = serde_json::to_vec(&value).unwrap();
+        assert_eq!(fuzzing::write(&value).as_ref(), Some(&written));
+        agree::<Value, _>(&mut serde_json::Deserializer::from_slice(&written), &text);
     });
     assert_eq!(read.is_some(), deep, "{}", json.escape_ascii());
 }

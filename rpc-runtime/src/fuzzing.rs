@@ -1,9 +1,14 @@
 //! The door for fuzz targets, which look from outside at what is not public. Changes without notice.
 
 use bytes::Bytes;
+use serde::Serialize;
 
+use crate::client::Client;
 use crate::limits::{DEPTH, REPLY_DEPTH};
+use crate::transport::StreamLost;
+use crate::transport::memory::{self, RecvStream, SendStream};
 use crate::wire::frame::{Cut, Framer};
+use crate::wire::json;
 use crate::wire::tape::Parser;
 use crate::wire::value::Value;
 
@@ -45,6 +50,13 @@ pub fn parse<R>(json: &[u8], depth: usize, read: impl FnOnce(Value<'_, '_>) -> R
     Some(read(document.root()))
 }
 
+/// Writes JSON; `None` if serde cannot.
+pub fn write<T: Serialize + ?Sized>(value: &T) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    json::write(value, &mut out).ok()?;
+    Some(out)
+}
+
 /// What a message is read as, in words, if it is JSON: the way a message of its kind is read, and by simd-json alone.
 pub type BothWays = [Option<String>; 2];
 
@@ -68,4 +80,32 @@ pub fn read_response(message: &[u8]) -> BothWays {
     let alone = parser.parse(&mut other);
     let alone = alone.map(|document| format!("{:?}", document.response()));
     [told.ok(), alone.ok()]
+}
+
+/// A client whose server answers what comes first on a stream with these chunks, and ends it.
+///
+/// # Panics
+/// Outside a tokio runtime with timers.
+pub fn client(answer: Vec<Bytes>) -> Client {
+    let (here, there) = memory::pair();
+    tokio::spawn(async move {
+        while let Ok((send, recv)) = there.accept_bi().await {
+            tokio::spawn(tell(answer.clone(), send, recv));
+        }
+    });
+    Client::in_memory(here)
+}
+
+async fn tell(
+    answer: Vec<Bytes>,
+    mut send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(), StreamLost> {
+    recv.read_chunk().await?;
+    for chunk in answer {
+        send.write_chunk(chunk).await?;
+    }
+    send.finish();
+    while recv.read_chunk().await?.is_some() {}
+    Ok(())
 }

@@ -130,7 +130,12 @@ impl Client {
             Limits::default(),
             there,
         ));
-        Self::over(Connection::Memory(here), Options::default())
+        Self::in_memory(here)
+    }
+
+    /// A client of whoever is at the other end.
+    pub(crate) fn in_memory(connection: memory::Connection) -> Self {
+        Self::over(Connection::Memory(connection), Options::default())
     }
 
     fn over(connection: Connection, options: Options) -> Self {

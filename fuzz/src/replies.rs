@@ -1,0 +1,184 @@
+//! Whether replies are those that JSON-RPC wants to these requests.
+
+use rpc_runtime::{Limits, Responder};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::desk::{Answer, Clerk, DeskServer, answer};
+use crate::oracle::{self, Members, is_id, leading_id};
+
+/// A call that must be answered whatever came before it, and how.
+const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":"next","method":"add","params":{"b":2,"a":1}}"#;
+const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":"next","result":3}"#;
+
+/// Serves a message twice, each time with a call behind it, and checks every reply.
+pub async fn check(message: &[u8], limits: &Limits) {
+    let mut responder = Responder::with_limits(DeskServer::new(Clerk), limits.clone());
+    let expected = Expected::to(message, limits);
+    for _ in 0..2 {
+        let came = responder.respond(message).await;
+        assert!(came.len() <= limits.reply + message.len());
+        expected.check(came);
+        assert_eq!(responder.respond(CALL).await, ANSWER);
+    }
+}
+
+/// What must come back.
+#[derive(Debug)]
+enum Expected {
+    /// One reply, if any.
+    One(Option<Reply>),
+    /// One array of replies, in any order.
+    Many(Vec<Reply>),
+}
+
+#[derive(Debug)]
+struct Reply {
+    id: Value,
+    answer: Answer,
+    /// Codes of what may have come between.
+    instead: Vec<i64>,
+}
+
+impl Expected {
+    fn to(message: &[u8], limits: &Limits) -> Self {
+        let refuse = |id, code| Self::One(Some(Reply::refusal(id, code)));
+        if message.len() > limits.request {
+            return refuse(leading_id(message).into(), -32007);
+        }
+        if !oracle::accepts(message, limits.depth) {
+            return refuse(leading_id(message).into(), -32700);
+        }
+        let message = std::str::from_utf8(message).map(oracle::without_minus_zero);
+        let message = message.expect("JSON is UTF-8");
+        let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(&message) else {
+            return Self::One(Reply::to(&message));
+        };
+        if entries.is_empty() {
+            return refuse(Value::Null, -32600);
+        }
+        if entries.len() > limits.batch {
+            return refuse(Value::Null, -32010);
+        }
+        let mut replies: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| Reply::to(entry.get()))
+            .collect();
+        // One entry may cancel another, be too large itself or find no room behind others.
+        let is_tight = limits.reply < Limits::default().reply;
+        let instead: &[i64] = if is_tight {
+            &[-32001, -32008, -32011]
+        } else {
+            &[-32001]
+        };
+        for reply in &mut replies {
+            reply.instead.extend(instead);
+        }
+        Self::Many(replies)
+    }
+
+    fn check(&self, came: &[u8]) {
+        match self {
+            Self::One(None) => assert!(came.is_empty(), "{} to nothing", came.escape_ascii()),
+            Self::One(Some(reply)) => {
+                let came = serde_json::from_slice(came).expect("a reply");
+                let fits = reply.is_answered(&came) || reply.is_stopped(&came);
+                assert!(fits, "{came} to {reply:?}");
+            }
+            Self::Many(replies) if replies.is_empty() => assert!(came.is_empty()),
+            Self::Many(replies) => {
+                let mut came: Vec<Value> = serde_json::from_slice(came).expect("an array");
+                assert_eq!(came.len(), replies.len());
+                // What fits one request only is given to it first.
+                let mut left: Vec<_> = replies.iter().collect();
+                left.sort_by_key(|reply| reply.instead.len());
+                came.sort_by_key(|came| !left.iter().any(|reply| reply.is_answered(came)));
+                for came in came {
+                    let answered = left.iter().position(|reply| reply.is_answered(&came));
+                    let stopped = || left.iter().position(|reply| reply.is_stopped(&came));
+                    let place = answered.or_else(stopped);
+                    left.remove(place.unwrap_or_else(|| panic!("{came} to one of {left:?}")));
+                }
+            }
+        }
+    }
+}
+
+impl Reply {
+    fn refusal(id: Value, code: i64) -> Self {
+        Self {
+            id,
+            answer: Answer::Refusal(code),
+            instead: Vec::new(),
+        }
+    }
+
+    /// The reply to one request, if it wants one.
+    fn to(request: &str) -> Option<Self> {
+        let Ok(Members(members)) = serde_json::from_str(request) else {
+            return Some(Self::refusal(Value::Null, -32600));
+        };
+        let all = |wanted: &str| {
+            let wanted = members.iter().filter(|(name, _)| name == wanted);
+            wanted.map(|(_, value)| *value).collect::<Vec<_>>()
+        };
+        let is = |name, is_right: fn(&RawValue) -> bool| match all(name)[..] {
+            [] => None,
+            [value] => Some(is_right(value)),
+            _ => Some(false),
+        };
+        let is_request = is("jsonrpc", |version| parsed(version) == "2.0") == Some(true)
+            && is("method", |method| parsed(method).is_string()) == Some(true)
+            && is("params", |params| params.get().starts_with(['[', '{'])) != Some(false)
+            && is("timeout", |timeout| parsed(timeout).is_number()) != Some(false)
+            && is("meta", is_meta) != Some(false);
+        let has_bad_id = is("id", |id| is_id(&parsed(id))) == Some(false);
+        let id = all("id").pop().filter(|_| !has_bad_id).map(parsed);
+        if !is_request || has_bad_id {
+            return Some(Self::refusal(id.unwrap_or_default(), -32600));
+        }
+        let method: String = serde_json::from_str(all("method")[0].get()).expect("a string");
+        let timeouts = all("timeout").into_iter().map(|_| -32002);
+        Some(Self {
+            id: id?,
+            answer: answer(&method, all("params").pop()),
+            instead: timeouts.collect(),
+        })
+    }
+
+    /// Whether this is the answer; all its members are those that JSON-RPC names.
+    fn is_answered(&self, came: &Value) -> bool {
+        match &self.answer {
+            Answer::Result(result) => {
+                *came == json!({"jsonrpc": "2.0", "id": self.id, "result": result})
+            }
+            Answer::Failure(error) => {
+                *came == json!({"jsonrpc": "2.0", "id": self.id, "error": error})
+            }
+            Answer::Refusal(code) => self.is_refused(came, *code),
+        }
+    }
+
+    fn is_stopped(&self, came: &Value) -> bool {
+        self.instead.iter().any(|code| self.is_refused(came, *code))
+    }
+
+    fn is_refused(&self, came: &Value, code: i64) -> bool {
+        let error = &came["error"];
+        let mut wanted = json!({"code": code, "message": error["message"].as_str()});
+        if let Some(data) = error["data"].as_str() {
+            wanted["data"] = json!(data);
+        }
+        error["message"].is_string()
+            && *came == json!({"jsonrpc": "2.0", "id": self.id, "error": wanted})
+    }
+}
+
+fn is_meta(meta: &RawValue) -> bool {
+    let meta = serde_json::from_str(meta.get());
+    meta.is_ok_and(|Members(meta)| meta.iter().all(|(_, value)| parsed(value).is_string()))
+}
+
+fn parsed(value: &RawValue) -> Value {
+    serde_json::from_str(value.get()).expect("JSON")
+}

@@ -1,0 +1,219 @@
+//! Whatever a server sends, each call is told what serde_json finds for it in there.
+#![no_main]
+
+use bytes::Bytes;
+use fuzz::desk::{DeskClient, Failure};
+use fuzz::oracle::{self, Members, is_id, leading_id};
+use fuzz::{block_on, grammar};
+use libfuzzer_sys::fuzz_target;
+use rpc_runtime::{CallError, Client, ErrorObject, RpcError, fuzzing};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+fuzz_target!(|data: &[u8]| {
+    check(data);
+    check(grammar::text(data, grammar::responses).as_bytes());
+});
+
+/// The ids that the calls have, in the order in which they are made.
+const IN_LANE: [u64; 3] = [0, 64, 128];
+const IN_BATCH: [u64; 3] = [127, 191, 255];
+
+fn check(stream: &[u8]) {
+    // It may nest more deeply than serde_json goes.
+    if stream.iter().filter(|byte| b"[{".contains(byte)).count() > 120 {
+        return;
+    }
+    let is_blank = |line: &&[u8]| line.iter().all(|byte| b" \t\r".contains(byte));
+    let lines = stream.split(|byte| *byte == b'\n');
+    let lines: Vec<_> = lines.filter(|line| !is_blank(line)).collect();
+    let chunks = stream.chunks(stream.len().div_ceil(3).max(1));
+    let chunks = chunks.map(Bytes::copy_from_slice).collect();
+    block_on(async {
+        let client = fuzzing::client(chunks);
+        check_lane(&client, &lines).await;
+        check_own_stream(&client, lines.first().copied()).await;
+        check_batch(&client, lines.first().copied()).await;
+    });
+}
+
+/// Calls that share a stream: each is told what the first line with its id says.
+async fn check_lane(client: &Client, lines: &[&[u8]]) {
+    let id = |line: &[u8]| leading_id(line).or_else(|| Reply::read(line)?.id.as_u64());
+    let line = |wanted| lines.iter().find(|line| id(line) == Some(wanted)).copied();
+    let (number, text, failure) = tokio::join!(
+        client.call::<u64, _>("m", &()),
+        client.call::<String, _>("m", &()),
+        DeskClient::new(client.clone()).fail(true, String::new()),
+    );
+    let [of_number, of_text, of_failure] = IN_LANE.map(line);
+    assert_eq!(told(number, object), in_line(of_number));
+    assert_eq!(told(text, object), in_line(of_text));
+    let told = told(failure, |failure| {
+        Told::Error(failure.code(), failure.to_string(), None)
+    });
+    assert_eq!(told, as_failure(in_line(of_failure)));
+}
+
+/// A call that is alone on its stream: whatever comes first is its answer.
+async fn check_own_stream(client: &Client, line: Option<&[u8]>) {
+    let answered = client.call::<Value, _>("m", &()).own_stream().await;
+    assert_eq!(told(answered, object), in_line(line));
+}
+
+async fn check_batch(client: &Client, line: Option<&[u8]>) {
+    let mut batch = client.batch();
+    let value = batch.call(client.call::<Value, _>("m", &()));
+    let number = batch.call(client.call::<u64, _>("m", &()));
+    let text = batch.call(client.call::<String, _>("m", &()));
+    let sent = batch.send().await;
+    let array = line.and_then(text_of);
+    let array = array.as_deref().map(serde_json::from_str::<Vec<&RawValue>>);
+    let Some(Ok(entries)) = array else {
+        // One error for all, and nothing else.
+        let expected = match in_line::<Value>(line) {
+            Told::Result(_) => Told::Unreadable,
+            expected => expected,
+        };
+        return assert_eq!(
+            told(sent.map(|_| Value::Null), |never| match never {}),
+            expected
+        );
+    };
+    let replies: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| Reply::parse(entry.get()))
+        .collect();
+    let [of_value, of_number, of_text] =
+        IN_BATCH.map(|id| replies.iter().find(|reply| reply.id == id));
+    let mut came = sent.expect("an array was sent");
+    assert_eq!(told(came.take(value), object), in_reply(of_value));
+    assert_eq!(told(came.take(number), object), in_reply(of_number));
+    assert_eq!(told(came.take(text), object), in_reply(of_text));
+}
+
+/// What a caller is told.
+#[derive(Debug, PartialEq)]
+enum Told<T> {
+    Result(T),
+    Error(i64, String, Option<Value>),
+    Timeout,
+    Cancelled,
+    Lost,
+    Unreadable,
+}
+
+/// What the client tells.
+fn told<T, E>(result: Result<T, CallError<E>>, application: fn(E) -> Told<T>) -> Told<T> {
+    match result {
+        Ok(value) => Told::Result(value),
+        Err(CallError::Application(error)) => application(error),
+        Err(CallError::Remote(error)) => object(error),
+        Err(CallError::Timeout) => Told::Timeout,
+        Err(CallError::Cancelled) => Told::Cancelled,
+        Err(CallError::Connection { .. }) => Told::Lost,
+        Err(CallError::Decode(_)) => Told::Unreadable,
+        Err(_) => panic!("a call that was not made"),
+    }
+}
+
+fn object<T>(error: ErrorObject) -> Told<T> {
+    let data = error
+        .raw_data()
+        .map(|data| serde_json::from_str(data).expect("JSON"));
+    Told::Error(error.code(), error.message().to_owned(), data)
+}
+
+/// What serde_json finds in a line.
+fn in_line<T: DeserializeOwned>(line: Option<&[u8]>) -> Told<T> {
+    line.map_or(Told::Lost, |line| in_reply(Reply::read(line).as_ref()))
+}
+
+fn in_reply<T: DeserializeOwned>(reply: Option<&Reply>) -> Told<T> {
+    match reply.map(|reply| &reply.outcome) {
+        None => Told::Unreadable,
+        Some(Ok(result)) => match serde_json::from_str(result) {
+            Ok(value) => Told::Result(value),
+            Err(_) => Told::Unreadable,
+        },
+        Some(Err((-32001, ..))) => Told::Cancelled,
+        Some(Err((-32002, ..))) => Told::Timeout,
+        Some(Err((-32003, ..))) => Told::Lost,
+        Some(Err((code, message, data))) => Told::Error(*code, message.clone(), data.clone()),
+    }
+}
+
+/// An error of [`Failure`]'s own says what that says.
+fn as_failure(told: Told<()>) -> Told<()> {
+    let failure = match &told {
+        Told::Error(1, ..) => Failure::Plain,
+        Told::Error(2, _, Some(data)) => {
+            match data.get("reason").or(data.get(0)).and_then(Value::as_str) {
+                Some(reason) => Failure::Reason {
+                    reason: reason.to_owned(),
+                },
+                None => return told,
+            }
+        }
+        _ => return told,
+    };
+    Told::Error(failure.code(), failure.to_string(), None)
+}
+
+struct Reply {
+    id: Value,
+    /// A result as JSON, or an error.
+    outcome: Result<String, (i64, String, Option<Value>)>,
+}
+
+impl Reply {
+    fn read(line: &[u8]) -> Option<Self> {
+        Self::parse(&text_of(line)?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let Members(members) = serde_json::from_str(text).ok()?;
+        let (mut id, mut result, mut error) = (None, None, None);
+        for (name, value) in members {
+            match name.as_str() {
+                "id" => id = Some(parsed(value).filter(is_id)?),
+                "result" => result = Some(value.get().to_owned()),
+                "error" => error = Some(value),
+                _ => {}
+            }
+        }
+        let outcome = match (result, error) {
+            (Some(result), None) => Ok(result),
+            (Some(result), Some(error)) if error.get() == "null" => Ok(result),
+            (_, error) => Err(error_object(error?)?),
+        };
+        Some(Self { id: id?, outcome })
+    }
+}
+
+fn error_object(error: &RawValue) -> Option<(i64, String, Option<Value>)> {
+    let Members(members) = parsed(error)?;
+    let (mut code, mut message, mut data) = (None, String::new(), None);
+    for (name, value) in members {
+        match name.as_str() {
+            "code" => code = Some(parsed(value)?),
+            "message" => message = parsed(value)?,
+            "data" => data = Some(parsed(value)?),
+            _ => {}
+        }
+    }
+    Some((code?, message, data))
+}
+
+fn parsed<'a, T: serde::Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// A line as serde_json is to read it, if it is JSON.
+fn text_of(line: &[u8]) -> Option<String> {
+    let json = serde_json::from_slice::<Value>(line).ok().and(Some(line))?;
+    std::str::from_utf8(json)
+        .ok()
+        .map(oracle::without_minus_zero)
+}
