@@ -23,16 +23,9 @@ const IDLE: Duration = Duration::from_secs(15);
 /// How often a client breaks the silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// Packets that the other side may leave unacknowledged: an acknowledgement of each pair costs small calls more than
-/// their replies do. Gaps are told at once all the same.
-const UNACKNOWLEDGED: u32 = 10;
-
 fn transport(keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
-    let mut acknowledgements = quinn::AckFrequencyConfig::default();
-    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED));
     let mut config = quinn::TransportConfig::default();
     config
-        .ack_frequency_config(Some(acknowledgements))
         .max_idle_timeout(Some(VarInt::from_u32(IDLE.as_millis() as u32).into()))
         .keep_alive_interval(keep_alive)
         .datagram_receive_buffer_size(None)
