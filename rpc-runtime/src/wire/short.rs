@@ -9,9 +9,10 @@ use simd_json::{Node, StaticNode};
 
 use super::refusal::{HEAD, RESULT};
 
-/// The start of a request's method and its parameters.
+/// The start of a request's method, its parameters and its time limit.
 const METHOD: &[u8] = br#","method":""#;
 const PARAMS: &[u8] = br#","params":"#;
+const TIMEOUT: &[u8] = br#","timeout":"#;
 
 /// The longest message that is worth it.
 const LONGEST: usize = 256;
@@ -47,12 +48,14 @@ enum Token {
 pub(super) struct Scan {
     id: u64,
     method: Option<Span>,
+    timeout: Option<u64>,
     /// The parameters, or the result.
     value: Vec<Token>,
 }
 
 impl Scan {
-    /// Whether the message is `{"jsonrpc":"2.0","id":1,"method":"m","params":[…]}`, plain, with or without parameters.
+    /// Whether the message is `{"jsonrpc":"2.0","id":1,"method":"m","params":[…],"timeout":1}`, plain, with or without
+    /// parameters and time limit.
     pub(super) fn is_request(&mut self, message: &[u8]) -> bool {
         self.is(message, |scanner| {
             scanner.eat(METHOD)?;
@@ -61,7 +64,11 @@ impl Scan {
                 matches!(scanner.rest.first()?, b'[' | b'{').then_some(())?;
                 scanner.value(DEPTH)?;
             }
-            Some(Some(method))
+            let timeout = match scanner.eat(TIMEOUT) {
+                Some(()) => Some(scanner.digits()?),
+                None => None,
+            };
+            Some((Some(method), timeout))
         })
     }
 
@@ -70,20 +77,21 @@ impl Scan {
         self.is(message, |scanner| {
             scanner.eat(RESULT)?;
             scanner.value(DEPTH)?;
-            Some(None)
+            Some((None, None))
         })
     }
 
     fn is(
         &mut self,
         message: &[u8],
-        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Option<Span>>,
+        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<(Option<Span>, Option<u64>)>,
     ) -> bool {
         self.value.clear();
         let found = self.scan(message, rest);
-        if let Some((id, method)) = found {
+        if let Some((id, (method, timeout))) = found {
             self.id = id;
             self.method = method;
+            self.timeout = timeout;
         }
         found.is_some()
     }
@@ -91,8 +99,8 @@ impl Scan {
     fn scan(
         &mut self,
         message: &[u8],
-        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Option<Span>>,
-    ) -> Option<(u64, Option<Span>)> {
+        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<(Option<Span>, Option<u64>)>,
+    ) -> Option<(u64, (Option<Span>, Option<u64>))> {
         let length = message.len();
         (length <= LONGEST).then_some(())?;
         let mut scanner = Scanner {
@@ -102,12 +110,16 @@ impl Scan {
         };
         scanner.eat(HEAD)?;
         let id = scanner.digits()?;
-        let method = rest(&mut scanner)?;
-        (scanner.rest == b"}").then_some((id, method))
+        let around = rest(&mut scanner)?;
+        (scanner.rest == b"}").then_some((id, around))
     }
 
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(super) fn timeout(&self) -> Option<u64> {
+        self.timeout
     }
 
     /// The method, cut out of the message that was scanned.
@@ -301,6 +313,8 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":12345,"method":"add","params":[1,-2]}"#,
             r#"{"jsonrpc":"2.0","id":0,"method":"a b","params":{"flag":true,"none":null,"list":[[],{}]}}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"now"}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"now","timeout":0}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"now","params":{"in":"UTC"},"timeout":1500}"#,
             r#"{"jsonrpc":"2.0","id":7,"result":999999999999999999}"#,
             r#"{"jsonrpc":"2.0","id":7,"result":["text",false,{"a":{"b":0}}]}"#,
         ] {
@@ -348,7 +362,10 @@ mod tests {
         for message in [
             r#"{"jsonrpc":"2.0","id":7,"method":"m","params":7}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"m","params":[7],"id":7}"#,
-            r#"{"jsonrpc":"2.0","id":7,"method":"m","timeout":1}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","timeout":-1}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","timeout":1,"timeout":1}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":"m","timeout":1,"params":[7]}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":1,"timeout":1}"#,
             r#"{"jsonrpc":"2.0","id":-7,"method":"m"}"#,
             r#"{"jsonrpc":"2.0","id":"7","method":"m"}"#,
             r#"{"jsonrpc":"2.0","method":"m","id":7}"#,

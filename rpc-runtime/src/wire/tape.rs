@@ -89,7 +89,11 @@ impl Parser {
         self.scan
             .fill(message, &mut document.tape.0)
             .ok_or(NotJson { id: None })?;
-        document.short = Some((self.scan.id(), self.scan.method(message)));
+        document.short = Some(Short {
+            id: self.scan.id(),
+            method: self.scan.method(message),
+            timeout: self.scan.timeout(),
+        });
         Ok(document)
     }
 
@@ -111,8 +115,16 @@ impl Parser {
 pub(crate) struct Document<'p, 'de> {
     tape: Tape<'de>,
     home: &'p mut Tape<'static>,
-    /// The id and the method of a message that was read the short way; the tape has its parameters or its result.
-    short: Option<(u64, Option<&'de str>)>,
+    short: Option<Short<'de>>,
+}
+
+/// What stands around the parameters or the result of a message that was read the short way: the tape has those alone.
+#[derive(Debug)]
+struct Short<'de> {
+    id: u64,
+    /// A request's.
+    method: Option<&'de str>,
+    timeout: Option<u64>,
 }
 
 impl<'p, 'de> Document<'p, 'de> {
@@ -127,14 +139,19 @@ impl<'p, 'de> Document<'p, 'de> {
 
     /// The document as what a server receives.
     pub(crate) fn message(&self) -> Message<'_, 'de> {
-        let Some((id, Some(method))) = self.short else {
+        let Some(Short {
+            id,
+            method: Some(method),
+            timeout,
+        }) = self.short
+        else {
             return Message::read(self.root());
         };
         Message::Single(Ok(Request {
             id: Some(Id::Unsigned(id)),
             method,
             params: (!self.tape.0.is_empty()).then(|| self.root()),
-            timeout: None,
+            timeout,
             meta: None,
         }))
     }
@@ -142,7 +159,9 @@ impl<'p, 'de> Document<'p, 'de> {
     /// The document as what a caller receives.
     pub(crate) fn response(&self) -> Option<Response<'_, 'de>> {
         match self.short {
-            Some((id, None)) => Some(Response {
+            Some(Short {
+                id, method: None, ..
+            }) => Some(Response {
                 id: Id::Unsigned(id),
                 outcome: Outcome::Result(self.root()),
             }),
