@@ -1,0 +1,128 @@
+//! Who somebody is.
+
+use std::fmt;
+use std::path::Path;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use thiserror::Error;
+
+use super::certificate::Certificate;
+use super::pem::{PemError, certificates, read};
+use super::provider;
+
+/// A server's certificate and its private key.
+///
+/// ```
+/// use rpc_runtime::Identity;
+///
+/// let identity = Identity::self_signed(["localhost", "127.0.0.1"])?;
+/// assert!(identity.certificate().to_pem().starts_with("-----BEGIN CERTIFICATE-----"));
+/// # Ok::<(), rpc_runtime::IdentityError>(())
+/// ```
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// A new ECDSA P-256 key with a certificate for these DNS names and IP addresses, signed by itself. It does not
+    /// expire; clients trust it by [`Trust::certificate`] or [`Trust::sha256`].
+    ///
+    /// # Errors
+    /// A name that no certificate can carry.
+    pub fn self_signed<N: Into<String>>(
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Self, IdentityError> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let signed = rcgen::generate_simple_self_signed(names)
+            .map_err(|error| IdentityError::Names(error.to_string()))?;
+        let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+        Ok(Self {
+            chain: vec![signed.cert.der().clone()],
+            key,
+        })
+    }
+
+    /// The certificate chain, the server's own first, and the private key (PKCS #8, PKCS #1 or SEC 1) of two PEM files.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no certificate or no key.
+    pub fn from_pem_files(
+        chain: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, IdentityError> {
+        Self::from_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
+    }
+
+    /// As [`from_pem_files`](Self::from_pem_files), from memory.
+    ///
+    /// # Errors
+    /// PEM text that holds no certificate or no key.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+        let chain = certificates(chain)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key).map_err(|error| PemError::Key(error.to_string()))?;
+        Ok(Self { chain, key })
+    }
+
+    /// The server's own certificate, to give to clients.
+    pub fn certificate(&self) -> Certificate {
+        Certificate(
+            self.chain
+                .first()
+                .cloned()
+                .unwrap_or_else(|| Vec::new().into()),
+        )
+    }
+
+    pub(crate) fn server_config(self) -> Result<rustls::ServerConfig, rustls::Error> {
+        rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_single_cert(self.chain, self.key)
+    }
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+        }
+    }
+}
+
+/// Shows the certificate's fingerprint and never the key.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("certificate", &self.certificate())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no [`Identity`].
+///
+/// ```
+/// use rpc_runtime::{Identity, IdentityError, PemError};
+///
+/// // Certificates carry ASCII: it would be `xn--mnchen-3ya.example`.
+/// let names = Identity::self_signed(["münchen.example"]);
+/// assert!(matches!(names, Err(IdentityError::Names(_))));
+///
+/// let certificate = Identity::self_signed(["localhost"])?.certificate();
+/// let keyless = Identity::from_pem(certificate.to_pem().as_bytes(), b"");
+/// assert!(matches!(keyless, Err(IdentityError::Pem(PemError::Key(_)))));
+/// # Ok::<(), IdentityError>(())
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The files or texts are not what they should be.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// A certificate cannot carry these names.
+    #[error("no certificate can be made for these names: {0}")]
+    Names(String),
+}
