@@ -32,7 +32,7 @@ use self::connection::Shared;
 pub use self::responder::Responder;
 use crate::limits::Limits;
 use crate::service::{Router, Service};
-use crate::tls::Identity;
+use crate::tls::{Identity, TrustError};
 use crate::transport::quic::Listener;
 use crate::transport::{self, close};
 
@@ -287,8 +287,7 @@ impl<R> ServerBuilder<R> {
     /// Of a name's several addresses the first is taken. Looking the name up blocks the thread.
     ///
     /// # Errors
-    /// An address that cannot be bound, a key that does not fit its certificate, a method that two services have, or no
-    /// tokio runtime to run on.
+    /// An address that cannot be bound, a method that two services have, or no tokio runtime to run on.
     ///
     /// # Panics
     /// In a tokio runtime without I/O ([`enable_all`](tokio::runtime::Builder::enable_all)). Without timers the socket is
@@ -309,10 +308,7 @@ impl<R> ServerBuilder<R> {
                     .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
             })
             .map_err(BindError::Address)?;
-        let tls = self
-            .identity
-            .server_config()
-            .map_err(|error| BindError::Identity(error.to_string()))?;
+        let tls = self.identity.server_config()?;
         let listener = Listener::bind(address, tls).map_err(BindError::Address)?;
         let draining = watch::Sender::new(false);
         let shared = Shared::new(self.router, self.limits, draining.subscribe());
@@ -429,9 +425,9 @@ pub enum BindError {
     /// The address cannot be resolved or bound.
     #[error("cannot listen on the address")]
     Address(#[source] std::io::Error),
-    /// The private key does not fit the certificate, or is of a kind that TLS does not use.
-    #[error("the identity cannot be used: {0}")]
-    Identity(String),
+    /// What clients' certificates are to be checked against cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Two services have a method of the same name; give one of them a `namespace`.
     #[error("the services {} and {} both have a method `{method}`; give one a namespace", services[0], services[1])]
     DuplicateMethod {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
@@ -10,8 +12,9 @@ use thiserror::Error;
 use super::certificate::Certificate;
 use super::pem::{PemError, certificates, read};
 use super::provider;
+use super::trust::TrustError;
 
-/// A server's certificate and its private key.
+/// A certificate and its private key.
 ///
 /// ```
 /// use rpc_runtime::Identity;
@@ -20,14 +23,13 @@ use super::provider;
 /// assert!(identity.certificate().to_pem().starts_with("-----BEGIN CERTIFICATE-----"));
 /// # Ok::<(), rpc_runtime::IdentityError>(())
 /// ```
-pub struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
+#[derive(Clone)]
+pub struct Identity(Arc<CertifiedKey>);
 
 impl Identity {
     /// A new ECDSA P-256 key with a certificate for these DNS names and IP addresses, signed by itself. It does not
-    /// expire; clients trust it by [`Trust::certificate`] or [`Trust::sha256`].
+    /// expire; others trust it by [`Trust::certificate`](super::Trust::certificate) or
+    /// [`Trust::sha256`](super::Trust::sha256).
     ///
     /// # Errors
     /// A name that no certificate can carry.
@@ -38,16 +40,13 @@ impl Identity {
         let signed = rcgen::generate_simple_self_signed(names)
             .map_err(|error| IdentityError::Names(error.to_string()))?;
         let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
-        Ok(Self {
-            chain: vec![signed.cert.der().clone()],
-            key,
-        })
+        Self::new(vec![signed.cert.der().clone()], key)
     }
 
-    /// The certificate chain, the server's own first, and the private key (PKCS #8, PKCS #1 or SEC 1) of two PEM files.
+    /// The certificate chain, the own one first, and the private key (PKCS #8, PKCS #1 or SEC 1) of two PEM files.
     ///
     /// # Errors
-    /// A file that cannot be read or holds no certificate or no key.
+    /// A file that cannot be read or holds no certificate or no key, and a key that is not the certificate's.
     pub fn from_pem_files(
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
@@ -58,38 +57,36 @@ impl Identity {
     /// As [`from_pem_files`](Self::from_pem_files), from memory.
     ///
     /// # Errors
-    /// PEM text that holds no certificate or no key.
+    /// PEM text that holds no certificate or no key, and a key that is not the certificate's.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
         let chain = certificates(chain)?;
         let key =
             PrivateKeyDer::from_pem_slice(key).map_err(|error| PemError::Key(error.to_string()))?;
-        Ok(Self { chain, key })
+        Self::new(chain, key)
     }
 
-    /// The server's own certificate, to give to clients.
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, IdentityError> {
+        let checked = CertifiedKey::from_der(chain, key, &provider());
+        let key = checked.map_err(|error| IdentityError::Unusable(error.to_string()))?;
+        Ok(Self(Arc::new(key)))
+    }
+
+    /// The own certificate, to give to those who are to trust it.
     pub fn certificate(&self) -> Certificate {
-        Certificate(
-            self.chain
-                .first()
-                .cloned()
-                .unwrap_or_else(|| Vec::new().into()),
-        )
+        let own = self.0.cert.first().cloned();
+        Certificate(own.unwrap_or_else(|| Vec::new().into()))
     }
 
-    pub(crate) fn server_config(self) -> Result<rustls::ServerConfig, rustls::Error> {
-        rustls::ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
+    pub(crate) fn server_config(self) -> Result<rustls::ServerConfig, TrustError> {
+        let resolver = SingleCertAndKey::from(self.0);
+        Ok(rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(TrustError::new)?
             .with_no_client_auth()
-            .with_single_cert(self.chain, self.key)
-    }
-}
-
-impl Clone for Identity {
-    fn clone(&self) -> Self {
-        Self {
-            chain: self.chain.clone(),
-            key: self.key.clone_key(),
-        }
+            .with_cert_resolver(Arc::new(resolver)))
     }
 }
 
@@ -125,4 +122,7 @@ pub enum IdentityError {
     /// A certificate cannot carry these names.
     #[error("no certificate can be made for these names: {0}")]
     Names(String),
+    /// The private key is not the certificate's, or is of a kind that TLS does not use.
+    #[error("the certificate and its key cannot be used: {0}")]
+    Unusable(String),
 }

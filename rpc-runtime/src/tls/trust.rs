@@ -1,5 +1,6 @@
 //! Whom somebody believes.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ impl Trust {
         let verdict = verifier.verdict.clone();
         let config = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| TrustError(error.to_string()))?
+            .map_err(TrustError::new)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
@@ -125,6 +126,12 @@ impl Default for Trust {
 #[error("{0}")]
 pub struct TrustError(String);
 
+impl TrustError {
+    pub(super) fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
 pub(super) fn anchored(
     anchors: impl IntoIterator<Item = CertificateDer<'static>>,
 ) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
@@ -135,5 +142,5 @@ pub(super) fn anchored(
     }
     WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
         .build()
-        .map_err(|error| TrustError(error.to_string()))
+        .map_err(TrustError::new)
 }
