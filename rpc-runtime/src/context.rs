@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::tls::Certificate;
 use crate::wire::value::Value;
 
 /// What a handler can know about its call: who calls, how long there is, what travels beside the arguments.
@@ -42,6 +43,7 @@ pub struct Context {
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionContext {
     pub(crate) peer: Option<SocketAddr>,
+    pub(crate) certificate: Option<Certificate>,
     pub(crate) extensions: Extensions,
 }
 
@@ -93,6 +95,28 @@ impl Context {
     /// The caller's address; `None` for a client in the same process.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.connection.peer
+    }
+
+    /// The certificate that the caller has proved to own; `None` for one who was not asked, or has none. Looking at it
+    /// allocates nothing.
+    ///
+    /// ```
+    /// use std::collections::HashSet;
+    /// use rpc_runtime::Context;
+    ///
+    /// fn is_known(cx: &Context, fingerprints: &HashSet<[u8; 32]>) -> bool {
+    ///     cx.peer_certificate().is_some_and(|certificate| fingerprints.contains(&certificate.sha256()))
+    /// }
+    ///
+    /// fn is_billing(cx: &Context) -> bool {
+    ///     cx.peer_certificate().is_some_and(|certificate| certificate.uris().eq(["spiffe://example.org/billing"]))
+    /// }
+    /// ```
+    ///
+    /// [`ServerBuilder::require_client_certificate`](crate::ServerBuilder::require_client_certificate) and
+    /// [`request_client_certificate`](crate::ServerBuilder::request_client_certificate) ask for it and have it checked.
+    pub fn peer_certificate(&self) -> Option<&Certificate> {
+        self.connection.certificate.as_ref()
     }
 
     /// When the caller stops waiting, if it said so.

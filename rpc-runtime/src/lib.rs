@@ -40,7 +40,7 @@
 //! - [`Context`] is what a handler can know about its call.
 //! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] is everything else
 //!   that can happen, too.
-//! - [`Identity`] is who a server is, [`Trust`] whom a client believes.
+//! - [`Identity`] is who a server or a client is, [`Trust`] whom the other believes.
 //! - [`Limits`] is what a server takes.
 //!
 //! # Layout

@@ -3,13 +3,17 @@
 mod support;
 
 use rpc_runtime::{
-    BindError, Client, ConnectError, Identity, IdentityError, Server, Trust, UntrustedReason, rpc,
+    BindError, Client, ConnectError, Context, Identity, IdentityError, Server, ServerBuilder,
+    Trust, UntrustedReason, rpc,
 };
 use support::soon;
 
 #[rpc]
 trait Greeter {
     async fn greet(&self, name: &str) -> String;
+
+    /// The caller's fingerprint, then its names.
+    async fn introduce(&self, cx: &Context) -> Vec<String>;
 }
 
 struct Hello;
@@ -18,11 +22,25 @@ impl Greeter for Hello {
     async fn greet(&self, name: &str) -> String {
         format!("Hello, {name}!")
     }
+
+    async fn introduce(&self, cx: &Context) -> Vec<String> {
+        let Some(certificate) = cx.peer_certificate() else {
+            return Vec::new();
+        };
+        let names = certificate.dns_names().chain(certificate.uris());
+        std::iter::once(format!("{certificate:?}"))
+            .chain(names.map(str::to_owned))
+            .collect()
+    }
 }
 
 /// The port of a server that proves itself with `identity`.
 fn serve(identity: Identity) -> u16 {
-    let server = Server::builder(identity)
+    run(Server::builder(identity))
+}
+
+fn run(builder: ServerBuilder) -> u16 {
+    let server = builder
         .service(GreeterServer::new(Hello))
         .bind("127.0.0.1:0")
         .unwrap();
@@ -52,22 +70,36 @@ fn refusal(client: Result<Client, ConnectError>) -> UntrustedReason {
     }
 }
 
-/// An authority, and an identity that it signed for `localhost` from and to these years.
-fn signed(from: i32, to: i32) -> (Trust, Identity) {
+type Authority = rcgen::CertifiedIssuer<'static, rcgen::KeyPair>;
+
+fn authority() -> Authority {
     let mut authority = rcgen::CertificateParams::default();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().unwrap();
-    let issuer = rcgen::CertifiedIssuer::self_signed(authority, key).unwrap();
-    let mut server = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    rcgen::CertifiedIssuer::self_signed(authority, key).unwrap()
+}
+
+fn trust(authority: &Authority) -> Trust {
+    Trust::pem(authority.as_ref().pem().as_bytes()).unwrap()
+}
+
+fn sign(certificate: rcgen::CertificateParams, issuer: &Authority) -> Identity {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = certificate.signed_by(&key, issuer).unwrap();
+    Identity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+}
+
+fn named(name: &str) -> rcgen::CertificateParams {
+    rcgen::CertificateParams::new([name.to_owned()]).unwrap()
+}
+
+/// An authority, and an identity that it signed for `localhost` from and to these years.
+fn signed(from: i32, to: i32) -> (Trust, Identity) {
+    let authority = authority();
+    let mut server = named("localhost");
     server.not_before = rcgen::date_time_ymd(from, 1, 1);
     server.not_after = rcgen::date_time_ymd(to, 1, 1);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = server.signed_by(&key, &issuer).unwrap();
-    let identity = Identity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes());
-    (
-        Trust::pem(issuer.as_ref().pem().as_bytes()).unwrap(),
-        identity.unwrap(),
-    )
+    (trust(&authority), sign(server, &authority))
 }
 
 #[tokio::test]
@@ -136,6 +168,47 @@ async fn a_certificate_that_nobody_trusted_signed_is_refused() {
     assert_eq!(reason, UntrustedReason::NotPinned);
     let (authority, _) = signed(2020, 2120);
     let reason = refusal(connect(authority, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_no_authority_speaks_for_itself_alone() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertifiedIssuer::self_signed(named("localhost"), key).unwrap();
+    let forged = sign(named("localhost"), &own);
+    let port = serve(forged.clone());
+    let reason = refusal(connect(trust(&own), "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+    let either = trust(&own).or(trust(&authority()));
+    let reason = refusal(connect(either, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+
+    let (port, client) = asking(|builder| builder.require_client_certificate(trust(&own)));
+    assert_eq!(alert(client.identity(forged), port).await, 48);
+}
+
+#[tokio::test]
+async fn an_authority_is_one_whatever_its_term() {
+    for (from, to) in [(2000, 2001), (2020, 2120), (2100, 2101)] {
+        let mut old = rcgen::CertificateParams::default();
+        old.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        old.not_before = rcgen::date_time_ymd(from, 1, 1);
+        old.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertifiedIssuer::self_signed(old, key).unwrap();
+        let port = serve(sign(named("localhost"), &authority));
+        greets(connect(trust(&authority), "localhost", port).await).await;
+    }
+}
+
+#[tokio::test]
+async fn one_of_several_certificates_is_enough() {
+    let [old, new, other] = std::array::from_fn(|_| Identity::self_signed(["localhost"]).unwrap());
+    let both = Trust::certificate(old.certificate()).or(Trust::sha256(new.certificate().sha256()));
+    for server in [old, new] {
+        greets(connect(both.clone(), "localhost", serve(server)).await).await;
+    }
+    let reason = refusal(connect(both, "localhost", serve(other)).await);
     assert_eq!(reason, UntrustedReason::UnknownIssuer);
 }
 
@@ -301,4 +374,182 @@ async fn a_client_that_comes_back_cannot_send_before_the_handshake() {
         send.finish().unwrap();
         soon(recv.read_to_end(100)).await.unwrap();
     }
+}
+
+/// A server that asks its clients who they are, and a client that trusts it.
+fn asking(ask: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (u16, rpc_runtime::ClientBuilder) {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let client = Client::builder().trust(Trust::certificate(identity.certificate()));
+    (run(ask(Server::builder(identity))), client)
+}
+
+async fn introduced(client: rpc_runtime::ClientBuilder, port: u16) -> Vec<String> {
+    let client = soon(client.connect(format!("localhost:{port}")))
+        .await
+        .unwrap();
+    soon(GreeterClient::new(client).introduce()).await.unwrap()
+}
+
+/// The alert that a client's certificate is refused with.
+async fn alert(client: rpc_runtime::ClientBuilder, port: u16) -> u8 {
+    match soon(client.connect(format!("localhost:{port}"))).await {
+        Err(ConnectError::CertificateRefused { alert }) => alert,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_its_certificate() {
+    let ada = Identity::self_signed(["ada"]).unwrap();
+    let name = [format!("{:?}", ada.certificate()), "ada".to_owned()];
+    let trusts = [
+        Trust::certificate(ada.certificate()),
+        Trust::sha256(ada.certificate().sha256()),
+        Trust::pem(ada.certificate().to_pem().as_bytes()).unwrap(),
+    ];
+    for trust in trusts {
+        let (port, client) = asking(|server| server.require_client_certificate(trust.clone()));
+        assert_eq!(introduced(client.identity(ada.clone()), port).await, name);
+        let (port, client) = asking(|server| server.request_client_certificate(trust));
+        assert_eq!(introduced(client.identity(ada.clone()), port).await, name);
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_the_names_that_an_authority_signed() {
+    let authority = authority();
+    let mut billing = named("billing.example.org");
+    let id = "spiffe://example.org/billing".try_into().unwrap();
+    billing.subject_alt_names.push(rcgen::SanType::URI(id));
+    let billing = sign(billing, &authority);
+    let (port, client) = asking(|server| server.require_client_certificate(trust(&authority)));
+    assert_eq!(
+        introduced(client.identity(billing), port).await[1..],
+        ["billing.example.org", "spiffe://example.org/billing"]
+    );
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_is_told_what_to_do() {
+    let ada = Identity::self_signed(["ada"]).unwrap().certificate();
+    let (port, client) =
+        asking(|server| server.require_client_certificate(Trust::certificate(ada)));
+    let refused = soon(client.connect(format!("localhost:{port}")))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, ConnectError::CertificateRequired),
+        "{refused:?}"
+    );
+    assert!(
+        refused.to_string().contains("give it an `identity`"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_with_a_wrong_certificate_is_told_why() {
+    let ada = Identity::self_signed(["ada"]).unwrap();
+    let eve = Identity::self_signed(["ada"]).unwrap();
+    for ask in [
+        ServerBuilder::require_client_certificate,
+        ServerBuilder::request_client_certificate,
+    ] {
+        let (port, client) = asking(|server| ask(server, Trust::certificate(ada.certificate())));
+        assert_eq!(alert(client.identity(eve.clone()), port).await, 48);
+        let (port, client) =
+            asking(|server| ask(server, Trust::sha256(ada.certificate().sha256())));
+        assert_eq!(alert(client.identity(eve.clone()), port).await, 49);
+    }
+
+    let (authority, expired) = signed(2000, 2001);
+    let (port, client) = asking(|server| server.require_client_certificate(authority));
+    assert_eq!(alert(client.identity(expired), port).await, 45);
+
+    let issuer = self::authority();
+    let mut server_only = named("ada");
+    server_only.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    let (port, client) = asking(|server| server.require_client_certificate(trust(&issuer)));
+    let client = client.identity(sign(server_only, &issuer));
+    assert_eq!(alert(client.clone(), port).await, 43);
+    let refused = soon(client.connect(format!("localhost:{port}")))
+        .await
+        .unwrap_err();
+    let why = "the server does not accept this client's certificate: it is not made for client authentication";
+    assert_eq!(refused.to_string(), why);
+}
+
+#[tokio::test]
+async fn a_client_may_have_no_certificate_where_none_is_required() {
+    let ada = Identity::self_signed(["ada"]).unwrap();
+    let trust = Trust::certificate(ada.certificate());
+    let (port, client) = asking(|server| server.request_client_certificate(trust));
+    assert!(introduced(client, port).await.is_empty());
+    let (port, client) = asking(|server| server);
+    assert!(introduced(client.identity(ada), port).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_cannot_be_asked_for() {
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let trust = Trust::pem(garbage.as_bytes()).unwrap();
+    let server = Server::builder(Identity::self_signed(["localhost"]).unwrap());
+    let refused = server.require_client_certificate(trust).bind("127.0.0.1:0");
+    assert!(matches!(refused, Err(BindError::Trust(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_executed_for_a_client_that_is_refused() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[rpc]
+    trait Counter {
+        async fn count(&self) -> u32;
+    }
+    struct Calls(AtomicU32);
+    impl Counter for Calls {
+        async fn count(&self) -> u32 {
+            self.0.fetch_add(1, Ordering::SeqCst) + 1
+        }
+    }
+
+    let server = Identity::self_signed(["localhost"]).unwrap();
+    let ada = Identity::self_signed(["ada"]).unwrap();
+    let (known, certificate) = (Trust::certificate(ada.certificate()), server.certificate());
+    let server = Server::builder(server)
+        .service(CounterServer::new(Calls(AtomicU32::new(0))))
+        .require_client_certificate(known)
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(server.run());
+
+    // A client that does not wait to hear whether it is known.
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.der().to_vec().into()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"jsonrpc/1".to_vec()];
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(quinn::ClientConfig::new(std::sync::Arc::new(crypto)));
+    let connecting = endpoint.connect(([127, 0, 0, 1], port).into(), "localhost");
+    let connection = soon(connecting.unwrap()).await.unwrap();
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"count"}"#;
+    send.write_all(call).await.unwrap();
+    send.finish().unwrap();
+    assert!(soon(recv.read_to_end(100)).await.is_err());
+
+    let client = Client::builder()
+        .trust(Trust::certificate(certificate))
+        .identity(ada);
+    let client = soon(client.connect(format!("localhost:{port}")))
+        .await
+        .unwrap();
+    assert_eq!(soon(CounterClient::new(client).count()).await.unwrap(), 1);
 }

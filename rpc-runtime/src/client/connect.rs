@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::address::{Address, AddressError};
 use super::{Client, Options};
-use crate::tls::{Trust, TrustError, UntrustedReason, Verdict};
+use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_config};
 use crate::transport::quic::{self, HandshakeError};
 use crate::transport::{Connection, ConnectionLost};
 
@@ -30,6 +30,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default)]
 pub struct ClientBuilder {
     trust: Trust,
+    identity: Option<Identity>,
     server_name: Option<String>,
     connect_timeout: Option<Duration>,
     options: Options,
@@ -39,6 +40,12 @@ impl ClientBuilder {
     /// Whom to believe. Default: the authorities that the operating system trusts.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.trust = trust;
+        self
+    }
+
+    /// The certificate to show to a server that asks for one. Default: none.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
         self
     }
 
@@ -105,8 +112,8 @@ impl ClientBuilder {
         let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
         let mut failure = None;
         for candidate in resolved.map_err(ConnectError::Resolve)? {
-            let (tls, verdict) = self.trust.clone().client_config()?;
-            match quic::connect(candidate, server_name, tls).await {
+            let (tls, verdict) = client_config(self.trust.clone(), self.identity.clone())?;
+            match quic::connect(candidate, server_name, tls, &verdict).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => failure = Some(ConnectError::new(error, &verdict)),
             }
@@ -147,6 +154,15 @@ pub enum ConnectError {
     /// The server is not the one that is trusted, or not the one that was dialled.
     #[error(transparent)]
     Untrusted(#[from] UntrustedReason),
+    /// The server asks its clients for a certificate; set [`ClientBuilder::identity`].
+    #[error("the server asks for a certificate, and this client has none: give it an `identity`")]
+    CertificateRequired,
+    /// The server does not accept this client's certificate.
+    #[error("the server does not accept this client's certificate: {}", meaning(*alert))]
+    CertificateRefused {
+        /// Why, as a number of TLS's alerts ([RFC 8446, section 6](https://www.rfc-editor.org/rfc/rfc8446#section-6)).
+        alert: u8,
+    },
     /// The host is no name that a certificate could have; set [`ClientBuilder::server_name`].
     #[error("the host is not a name that a certificate could have")]
     ServerName,
@@ -173,9 +189,24 @@ impl ConnectError {
             HandshakeError::Socket(error) => Self::Socket(error),
             HandshakeError::Name => Self::ServerName,
             HandshakeError::Alpn => Self::Protocol,
+            HandshakeError::CertificateRequired => Self::CertificateRequired,
+            HandshakeError::CertificateRefused(alert) => Self::CertificateRefused { alert },
             HandshakeError::Lost(ConnectionLost::TimedOut) => Self::Timeout,
             HandshakeError::Lost(lost) => Self::Refused(lost),
         }
+    }
+}
+
+/// What an alert means to whom it is sent for a certificate.
+fn meaning(alert: u8) -> &'static str {
+    match alert {
+        43 => "it is not made for client authentication",
+        44 => "it has been revoked",
+        45 => "it has expired or is not valid yet",
+        48 => "nobody whom the server trusts has signed it",
+        49 => "it is none of those that the server knows",
+        51 => "its signature is wrong or of a kind that the server does not take",
+        _ => "something is wrong with it",
     }
 }
 

@@ -11,7 +11,7 @@ use crate::wire::frame::Framer;
 
 pub(super) async fn serve<R: Router>(shared: Arc<Shared<R>>, transport: transport::Connection) {
     let peer = transport.remote_address();
-    let connection = Connection::new(shared, peer);
+    let connection = Connection::new(shared, peer, transport.peer_certificate());
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
             tracing::debug!(?peer, %lost, "connection ended");

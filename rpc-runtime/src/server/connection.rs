@@ -12,6 +12,7 @@ use super::scratch::{Desk, Scratch};
 use crate::context::{ConnectionContext, Context};
 use crate::limits::Limits;
 use crate::service::Router;
+use crate::tls::Certificate;
 use crate::transport::SendStream;
 use crate::wire::id::Id;
 use crate::wire::reply::Reply;
@@ -49,11 +50,16 @@ pub(super) struct Permit {
 }
 
 impl<R: Router> Connection<R> {
-    pub(super) fn new(shared: Arc<Shared<R>>, peer: Option<SocketAddr>) -> Arc<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared<R>>,
+        peer: Option<SocketAddr>,
+        certificate: Option<Certificate>,
+    ) -> Arc<Self> {
         let calls = Arc::new(Semaphore::new(shared.limits.calls_per_connection));
         Arc::new(Self {
             context: Arc::new(ConnectionContext {
                 peer,
+                certificate,
                 ..Default::default()
             }),
             calls,

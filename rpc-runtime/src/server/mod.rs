@@ -32,7 +32,7 @@ use self::connection::Shared;
 pub use self::responder::Responder;
 use crate::limits::Limits;
 use crate::service::{Router, Service};
-use crate::tls::{Identity, TrustError};
+use crate::tls::{ClientAuth, Identity, Trust, TrustError, server_config};
 use crate::transport::quic::Listener;
 use crate::transport::{self, close};
 
@@ -91,6 +91,7 @@ impl Server {
     pub fn builder(identity: Identity) -> ServerBuilder {
         ServerBuilder {
             identity,
+            client_auth: ClientAuth::default(),
             limits: Limits::default(),
             router: (),
         }
@@ -256,6 +257,7 @@ impl ServerHandle {
 #[derive(Debug)]
 pub struct ServerBuilder<R = ()> {
     identity: Identity,
+    client_auth: ClientAuth,
     limits: Limits,
     router: R,
 }
@@ -266,11 +268,13 @@ impl<R> ServerBuilder<R> {
     pub fn service<S: Service>(self, service: S) -> ServerBuilder<(R, S)> {
         let Self {
             identity,
+            client_auth,
             limits,
             router,
         } = self;
         ServerBuilder {
             identity,
+            client_auth,
             limits,
             router: (router, service),
         }
@@ -282,12 +286,29 @@ impl<R> ServerBuilder<R> {
         self
     }
 
+    /// Asks every client for a certificate (mutual TLS), and refuses those that have none or none that `trust` knows:
+    /// they cannot connect. A handler finds it in [`Context::peer_certificate`](crate::Context::peer_certificate).
+    ///
+    /// The certificate's names say who the client is, and are the handlers' to look at: any name is let in that a trusted
+    /// authority has signed. One that says what it is for must say "client authentication".
+    pub fn require_client_certificate(mut self, trust: Trust) -> Self {
+        self.client_auth = ClientAuth::Required(trust);
+        self
+    }
+
+    /// The same, but clients may have none. A certificate that `trust` does not know is refused all the same.
+    pub fn request_client_certificate(mut self, trust: Trust) -> Self {
+        self.client_auth = ClientAuth::Optional(trust);
+        self
+    }
+
     /// Opens the socket. Nothing is served before [`Server::run`].
     ///
     /// Of a name's several addresses the first is taken. Looking the name up blocks the thread.
     ///
     /// # Errors
-    /// An address that cannot be bound, a method that two services have, or no tokio runtime to run on.
+    /// An address that cannot be bound, trust that cannot be used, a method that two services have, or no tokio runtime
+    /// to run on.
     ///
     /// # Panics
     /// In a tokio runtime without I/O ([`enable_all`](tokio::runtime::Builder::enable_all)). Without timers the socket is
@@ -308,7 +329,7 @@ impl<R> ServerBuilder<R> {
                     .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
             })
             .map_err(BindError::Address)?;
-        let tls = self.identity.server_config()?;
+        let tls = server_config(self.identity, self.client_auth)?;
         let listener = Listener::bind(address, tls).map_err(BindError::Address)?;
         let draining = watch::Sender::new(false);
         let shared = Shared::new(self.router, self.limits, draining.subscribe());

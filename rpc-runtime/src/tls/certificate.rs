@@ -3,6 +3,7 @@
 use std::fmt;
 
 use rustls_pki_types::CertificateDer;
+use webpki::EndEntityCert;
 
 /// A certificate: what of an [`Identity`] is public.
 ///
@@ -18,15 +19,27 @@ use rustls_pki_types::CertificateDer;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Certificate(pub(super) CertificateDer<'static>);
+pub struct Certificate {
+    der: CertificateDer<'static>,
+    sha256: [u8; 32],
+}
 
 impl Certificate {
-    /// The certificate in DER.
-    pub fn der(&self) -> &[u8] {
-        &self.0
+    pub(crate) fn new(der: CertificateDer<'static>) -> Self {
+        let sha256 = sha256(&der);
+        Self { der, sha256 }
     }
 
-    /// The certificate in PEM, as [`Trust::pem_file`] and other tools read it.
+    pub(super) fn into_der(self) -> CertificateDer<'static> {
+        self.der
+    }
+
+    /// The certificate in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The certificate in PEM, as [`Trust::pem_file`](super::Trust::pem_file) and other tools read it.
     pub fn to_pem(&self) -> String {
         let pem = pem::Pem::new("CERTIFICATE", self.der());
         pem::encode_config(
@@ -35,16 +48,36 @@ impl Certificate {
         )
     }
 
-    /// The SHA-256 of the DER, as [`Trust::sha256`] takes it.
+    /// The SHA-256 of the DER, as [`Trust::sha256`](super::Trust::sha256) takes it.
     pub fn sha256(&self) -> [u8; 32] {
-        sha256(&self.0)
+        self.sha256
+    }
+
+    /// The DNS names among its subject alternative names.
+    ///
+    /// ```
+    /// use rpc_runtime::Identity;
+    ///
+    /// let certificate = Identity::self_signed(["localhost", "127.0.0.1"])?.certificate();
+    /// assert!(certificate.dns_names().eq(["localhost"]));
+    /// # Ok::<(), rpc_runtime::IdentityError>(())
+    /// ```
+    pub fn dns_names(&self) -> impl Iterator<Item = &str> {
+        let parsed = EndEntityCert::try_from(&self.der).into_iter();
+        parsed.flat_map(|certificate| certificate.valid_dns_names())
+    }
+
+    /// The URIs among its subject alternative names: a workload's SPIFFE ID, say.
+    pub fn uris(&self) -> impl Iterator<Item = &str> {
+        let parsed = EndEntityCert::try_from(&self.der).into_iter();
+        parsed.flat_map(|certificate| certificate.valid_uri_names())
     }
 }
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
-        self.sha256()
+        self.sha256
             .iter()
             .try_for_each(|byte| write!(f, "{byte:02x}"))
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
@@ -12,7 +12,6 @@ use thiserror::Error;
 use super::certificate::Certificate;
 use super::pem::{PemError, certificates, read};
 use super::provider;
-use super::trust::TrustError;
 
 /// A certificate and its private key.
 ///
@@ -77,16 +76,11 @@ impl Identity {
     /// The own certificate, to give to those who are to trust it.
     pub fn certificate(&self) -> Certificate {
         let own = self.0.cert.first().cloned();
-        Certificate(own.unwrap_or_else(|| Vec::new().into()))
+        Certificate::new(own.unwrap_or_else(|| Vec::new().into()))
     }
 
-    pub(crate) fn server_config(self) -> Result<rustls::ServerConfig, TrustError> {
-        let resolver = SingleCertAndKey::from(self.0);
-        Ok(rustls::ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(TrustError::new)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver)))
+    pub(super) fn key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0)
     }
 }
 

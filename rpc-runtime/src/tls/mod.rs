@@ -1,6 +1,7 @@
-//! Who a server is, and whom a client trusts.
+//! Who a server or a client is, and whom the other trusts.
 
 mod certificate;
+mod client_auth;
 mod identity;
 mod pem;
 mod server_auth;
@@ -11,10 +12,11 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use self::certificate::Certificate;
+pub(crate) use self::client_auth::{ClientAuth, server_config};
 pub use self::identity::{Identity, IdentityError};
 pub use self::pem::PemError;
 pub use self::server_auth::UntrustedReason;
-pub(crate) use self::server_auth::Verdict;
+pub(crate) use self::server_auth::{Verdict, client_config};
 pub use self::trust::{Trust, TrustError};
 
 fn provider() -> Arc<CryptoProvider> {

@@ -1,16 +1,18 @@
 //! How a client looks at a server's certificate.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use thiserror::Error;
 
-use super::certificate::sha256;
+use super::identity::Identity;
 use super::provider;
-use super::trust::anchored;
+use super::trust::{Trust, TrustError, Verifiers};
 
 /// Why a server's certificate was refused.
 ///
@@ -56,31 +58,86 @@ pub enum UntrustedReason {
     Other(String),
 }
 
-/// Where a verifier leaves why it refused: QUIC's own error carries no more than TLS's alert.
+/// Where a handshake leaves what QUIC does not tell: why the server was refused (QUIC's own error carries no more than
+/// TLS's alert), and whether it asked who the client is.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Verdict(Arc<Mutex<Option<UntrustedReason>>>);
+pub(crate) struct Verdict(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    refused: Mutex<Option<UntrustedReason>>,
+    asked: AtomicBool,
+}
 
 impl Verdict {
+    /// Why the server was refused.
     pub(crate) fn take(&self) -> Option<UntrustedReason> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.refused().take()
     }
 
-    fn set(&self, reason: UntrustedReason) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    /// Whether the server asked for a certificate.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<UntrustedReason>> {
+        let Told { refused, .. } = &*self.0;
+        refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// rustls's own verifier, with its verdict kept, and with a pin as another way to name the anchor.
-#[derive(Debug)]
-pub(super) struct Verifier {
-    pub(super) checked: Checked,
-    pub(super) verdict: Verdict,
+/// A configuration for one connection, and where its verdict will stand.
+pub(crate) fn client_config(
+    trust: Trust,
+    identity: Option<Identity>,
+) -> Result<(rustls::ClientConfig, Verdict), TrustError> {
+    let verdict = Verdict::default();
+    let verifier = Verifier {
+        trusted: trust.verifiers(server_verifier)?,
+        verdict: verdict.clone(),
+    };
+    let introduction = Introduction {
+        identity,
+        verdict: verdict.clone(),
+    };
+    let config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(TrustError::new)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(introduction));
+    Ok((config, verdict))
 }
 
+fn server_verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+    WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
+        .build()
+        .map_err(TrustError::new)
+}
+
+/// Who the client is, when it is asked.
 #[derive(Debug)]
-pub(super) enum Checked {
-    Anchors(Arc<WebPkiServerVerifier>),
-    Pin([u8; 32]),
+struct Introduction {
+    identity: Option<Identity>,
+    verdict: Verdict,
+}
+
+impl ResolvesClientCert for Introduction {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.verdict.0.asked.store(true, Ordering::Relaxed);
+        self.identity.as_ref().map(Identity::key)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.identity.is_some()
+    }
+}
+
+/// rustls's own verifier, with its verdict kept.
+#[derive(Debug)]
+struct Verifier {
+    trusted: Verifiers<Arc<WebPkiServerVerifier>>,
+    verdict: Verdict,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -92,22 +149,10 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let pinned;
-        let inner = match &self.checked {
-            Checked::Anchors(inner) => inner,
-            Checked::Pin(pin) if sha256(end_entity) == *pin => {
-                pinned = anchored([end_entity.clone().into_owned()])
-                    .map_err(|error| rustls::Error::General(error.to_string()))?;
-                &pinned
-            }
-            Checked::Pin(_) => {
-                self.verdict.set(UntrustedReason::NotPinned);
-                return Err(CertificateError::ApplicationVerificationFailure.into());
-            }
-        };
-        inner
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .inspect_err(|error| self.verdict.set(reason(error)))
+        let checked = self.trusted.check(end_entity, |verifier| {
+            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        });
+        checked.inspect_err(|error| *self.verdict.refused() = Some(reason(error)))
     }
 
     fn verify_tls12_signature(
@@ -146,6 +191,7 @@ fn reason(error: &rustls::Error) -> UntrustedReason {
             E::NotValidYet | E::NotValidYetContext { .. } => UntrustedReason::NotYetValid,
             // A wrong signature is that of an authority that only has a trusted one's name.
             E::UnknownIssuer | E::BadSignature => UntrustedReason::UnknownIssuer,
+            E::ApplicationVerificationFailure => UntrustedReason::NotPinned,
             error => UntrustedReason::Other(error.to_string()),
         },
         error => UntrustedReason::Other(error.to_string()),

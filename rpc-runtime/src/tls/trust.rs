@@ -2,19 +2,16 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
-use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
-use rustls_pki_types::CertificateDer;
+use rustls::{CertificateError, RootCertStore};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use thiserror::Error;
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, sha256};
 use super::pem::{PemError, certificates, read};
-use super::provider;
-use super::server_auth::{Checked, Verdict, Verifier};
 
-/// Whom a client believes. There is no way to believe everybody.
+/// Whom a client believes, and a server, where it asks its clients who they are. There is no way to believe everybody.
 ///
 /// ```
 /// use rpc_runtime::{Identity, Trust};
@@ -25,22 +22,22 @@ use super::server_auth::{Checked, Verdict, Verifier};
 /// # Ok::<(), rpc_runtime::IdentityError>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Trust(Anchor);
-
-#[derive(Debug, Clone)]
-enum Anchor {
-    System,
-    Certificates(Vec<CertificateDer<'static>>),
-    Sha256([u8; 32]),
+pub struct Trust {
+    system: bool,
+    certificates: Vec<CertificateDer<'static>>,
+    pins: Vec<[u8; 32]>,
 }
 
 impl Trust {
-    /// The authorities that the operating system trusts. The default.
+    /// The authorities that the operating system trusts. A client's default.
     pub fn system() -> Self {
-        Self(Anchor::System)
+        Self {
+            system: true,
+            ..Self::nobody()
+        }
     }
 
-    /// The authorities, or the self-signed servers, of a PEM file.
+    /// The authorities, or the self-signed certificates, of a PEM file.
     ///
     /// # Errors
     /// A file that cannot be read or holds no certificate.
@@ -53,49 +50,86 @@ impl Trust {
     /// # Errors
     /// PEM text that holds no certificate.
     pub fn pem(pem: &[u8]) -> Result<Self, PemError> {
-        certificates(pem).map(Anchor::Certificates).map(Self)
+        certificates(pem).map(Self::anchors)
     }
 
-    /// This authority, or this self-signed server.
+    /// This authority, or this self-signed certificate. One that is no authority is trusted itself, and not what its key
+    /// has signed.
     pub fn certificate(certificate: Certificate) -> Self {
-        Self(Anchor::Certificates(vec![certificate.0]))
+        Self::anchors(vec![certificate.into_der()])
     }
 
-    /// The self-signed server whose certificate has this SHA-256 ([`Certificate::sha256`]). Its names and its term
-    /// are checked as any other's.
+    /// The self-signed certificate with this SHA-256 ([`Certificate::sha256`]). Its names and its term are checked as any
+    /// other's.
     pub fn sha256(sha256: [u8; 32]) -> Self {
-        Self(Anchor::Sha256(sha256))
+        Self {
+            pins: vec![sha256],
+            ..Self::nobody()
+        }
     }
 
-    fn verifier(self) -> Result<Verifier, TrustError> {
-        let anchors = match self.0 {
-            Anchor::Sha256(pin) => {
-                return Ok(Verifier {
-                    checked: Checked::Pin(pin),
-                    verdict: Verdict::default(),
-                });
-            }
-            Anchor::Certificates(certificates) => certificates,
-            Anchor::System => rustls_native_certs::load_native_certs().certs,
-        };
-        let inner = anchored(anchors)?;
-        Ok(Verifier {
-            checked: Checked::Anchors(inner),
-            verdict: Verdict::default(),
+    /// These and those: several clients, or a server's old certificate and its next.
+    ///
+    /// ```
+    /// use rpc_runtime::{Identity, Trust};
+    ///
+    /// let (old, new) = (Identity::self_signed(["localhost"])?, Identity::self_signed(["localhost"])?);
+    /// let either = Trust::certificate(old.certificate()).or(Trust::certificate(new.certificate()));
+    /// # Ok::<(), rpc_runtime::IdentityError>(())
+    /// ```
+    pub fn or(mut self, other: Self) -> Self {
+        self.system |= other.system;
+        self.certificates.extend(other.certificates);
+        self.pins.extend(other.pins);
+        self
+    }
+
+    fn nobody() -> Self {
+        Self {
+            system: false,
+            certificates: Vec::new(),
+            pins: Vec::new(),
+        }
+    }
+
+    fn anchors(certificates: Vec<CertificateDer<'static>>) -> Self {
+        Self {
+            certificates,
+            ..Self::nobody()
+        }
+    }
+
+    /// What checks certificates, by the verifiers that `build` makes of anchors.
+    pub(super) fn verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TrustError> {
+        let (authorities, others): (Vec<_>, Vec<_>) =
+            self.certificates.into_iter().partition(is_authority);
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(authorities);
+        if self.system {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        let readable =
+            |certificate: &CertificateDer<'_>| EndEntityCert::try_from(certificate).is_ok();
+        let mut pins = self.pins;
+        let only_pinned = !self.system && roots.is_empty() && others.is_empty();
+        pins.extend(
+            others
+                .iter()
+                .filter(|other| readable(other))
+                .map(|other| sha256(other)),
+        );
+        if roots.is_empty() && pins.is_empty() {
+            return Err(TrustError::new("no usable certificate to trust"));
+        }
+        Ok(Verifiers {
+            anchored: match roots.is_empty() {
+                true => None,
+                false => Some(build(roots)?),
+            },
+            pins,
+            only_pinned,
+            build,
         })
-    }
-
-    /// A configuration for one connection, and where its verdict on the server's certificate will stand.
-    pub(crate) fn client_config(self) -> Result<(rustls::ClientConfig, Verdict), TrustError> {
-        let verifier = self.verifier()?;
-        let verdict = verifier.verdict.clone();
-        let config = rustls::ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(TrustError::new)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        Ok((config, verdict))
     }
 }
 
@@ -105,8 +139,77 @@ impl Default for Trust {
     }
 }
 
-/// What a client is to trust cannot be trusted: the system has no authorities, or what was called a certificate is
-/// none. Connecting shows it, as [`ConnectError::Trust`](crate::ConnectError::Trust).
+/// Makes a verifier of what it is to trust.
+type Build<V> = fn(RootCertStore) -> Result<V, TrustError>;
+
+/// Checks certificates against authorities, and those that are known themselves each against itself.
+#[derive(Debug)]
+pub(super) struct Verifiers<V> {
+    anchored: Option<V>,
+    pins: Vec<[u8; 32]>,
+    /// All that is known are hashes.
+    only_pinned: bool,
+    build: Build<V>,
+}
+
+impl<V> Verifiers<V> {
+    /// Has `end_entity` checked by the verifier that is the one for it.
+    pub(super) fn check<T>(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        check: impl FnOnce(&V) -> Result<T, rustls::Error>,
+    ) -> Result<T, rustls::Error> {
+        if !self.pins.is_empty() && self.pins.contains(&sha256(end_entity)) {
+            let mut itself = RootCertStore::empty();
+            itself.add(end_entity.clone().into_owned())?;
+            let built = (self.build)(itself);
+            return check(&built.map_err(|error| rustls::Error::General(error.to_string()))?);
+        }
+        match &self.anchored {
+            Some(verifier) => check(verifier),
+            None if self.only_pinned => {
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
+            None => Err(CertificateError::UnknownIssuer.into()),
+        }
+    }
+}
+
+/// Whether a certificate may sign others. What is trusted as an anchor may sign anything, whatever it says itself; so a
+/// server's or a client's own certificate must not be one.
+fn is_authority(certificate: &CertificateDer<'static>) -> bool {
+    let (Ok(end_entity), Ok(anchor)) = (
+        EndEntityCert::try_from(certificate),
+        anchor_from_trusted_cert(certificate),
+    ) else {
+        return false;
+    };
+    let as_end_entity = |time| {
+        let usage = KeyUsage::server_auth();
+        end_entity.verify_for_usage(
+            &[],
+            std::slice::from_ref(&anchor),
+            &[],
+            time,
+            usage,
+            None,
+            None,
+        )
+    };
+    // Looked at when it is valid, for that is what is looked at first.
+    let verified = match as_end_entity(UnixTime::now()).map(drop) {
+        Err(webpki::Error::CertExpired { not_after, .. }) => as_end_entity(not_after).map(drop),
+        Err(webpki::Error::CertNotValidYet { not_before, .. }) => {
+            as_end_entity(not_before).map(drop)
+        }
+        verified => verified,
+    };
+    matches!(verified, Err(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// What is to be trusted cannot be: the system has no authorities, or what was called a certificate is none. Connecting
+/// shows it, as [`ConnectError::Trust`](crate::ConnectError::Trust), and binding, as
+/// [`BindError::Trust`](crate::BindError::Trust).
 ///
 /// ```
 /// use rpc_runtime::{Client, ConnectError, Trust};
@@ -130,17 +233,4 @@ impl TrustError {
     pub(super) fn new(error: impl fmt::Display) -> Self {
         Self(error.to_string())
     }
-}
-
-pub(super) fn anchored(
-    anchors: impl IntoIterator<Item = CertificateDer<'static>>,
-) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(anchors);
-    if roots.is_empty() {
-        return Err(TrustError("no usable certificate to trust".into()));
-    }
-    WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
-        .build()
-        .map_err(TrustError::new)
 }

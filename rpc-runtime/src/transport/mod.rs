@@ -12,6 +12,8 @@ use std::pin::Pin;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::tls::Certificate;
+
 /// Codes that connections and streams are closed with; `PROTOCOL.md` lists them.
 pub(crate) mod close {
     /// Nothing is wrong.
@@ -159,6 +161,14 @@ impl Connection {
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Quic(inner) => Some(inner.remote_address()),
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// The certificate that the other side has shown, if it was asked for one.
+    pub(crate) fn peer_certificate(&self) -> Option<Certificate> {
+        match self {
+            Self::Quic(inner) => inner.peer_certificate(),
             Self::Memory(_) => None,
         }
     }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{ConnectionLost, Stopped, StreamLost, close};
+use crate::tls::{Certificate, Verdict};
 
 /// The protocol that both sides must name in the handshake.
 pub(crate) const ALPN: &[u8] = b"jsonrpc/1";
@@ -124,6 +126,10 @@ pub(crate) enum HandshakeError {
     Name,
     /// The server does not speak this protocol.
     Alpn,
+    /// The server wants a certificate.
+    CertificateRequired,
+    /// The server does not accept the certificate, and says why by an alert of TLS.
+    CertificateRefused(u8),
     Lost(ConnectionLost),
 }
 
@@ -132,6 +138,7 @@ pub(crate) async fn connect(
     address: SocketAddr,
     server_name: &str,
     mut tls: rustls::ClientConfig,
+    verdict: &Verdict,
 ) -> Result<Connection, HandshakeError> {
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicClientConfig::try_from(tls)
@@ -157,17 +164,52 @@ pub(crate) async fn connect(
         connection.close(close::DONE.into(), b"");
         return Err(HandshakeError::Alpn);
     }
+    if verdict.was_asked() {
+        answered(&connection).await.map_err(handshake_error)?;
+    }
     Ok(Connection(connection))
 }
 
+/// Waits until the server has looked at this side's certificate: with TLS 1.3 the handshake is over for the client before
+/// that. A server answers an empty stream by ending it, and answers nothing before it knows who asks.
+async fn answered(connection: &quinn::Connection) -> Result<(), ConnectionError> {
+    let (mut send, mut recv) = connection.open_bi().await?;
+    // A server that stopped the stream has answered, too.
+    let _ = send.finish();
+    match recv.read_to_end(0).await {
+        Err(quinn::ReadToEndError::Read(ReadError::ConnectionLost(error))) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The numbers of TLS's alerts ([RFC 8446, section 6](https://www.rfc-editor.org/rfc/rfc8446#section-6)).
+mod alert {
+    /// From `bad_certificate` to `certificate_unknown`.
+    pub(super) const CERTIFICATE: std::ops::RangeInclusive<u8> = 42..=46;
+    pub(super) const UNKNOWN_CA: u8 = 48;
+    pub(super) const ACCESS_DENIED: u8 = 49;
+    pub(super) const DECRYPT_ERROR: u8 = 51;
+    pub(super) const CERTIFICATE_REQUIRED: u8 = 116;
+    pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
+}
+
 fn handshake_error(error: ConnectionError) -> HandshakeError {
-    /// TLS's `no_application_protocol` ([RFC 7301, section 3.2](https://www.rfc-editor.org/rfc/rfc7301#section-3.2)).
-    const NO_APPLICATION_PROTOCOL: u8 = 120;
-    let no_protocol = quinn::TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
-    match &error {
-        ConnectionError::TransportError(inner) if inner.code == no_protocol => HandshakeError::Alpn,
-        ConnectionError::ConnectionClosed(inner) if inner.error_code == no_protocol => {
-            HandshakeError::Alpn
+    let (code, by_server) = match &error {
+        ConnectionError::TransportError(error) => (error.code, false),
+        ConnectionError::ConnectionClosed(close) => (close.error_code, true),
+        _ => return HandshakeError::Lost(lost(error)),
+    };
+    // QUIC carries an alert in the lowest byte of an error (RFC 9001, section 4.8).
+    let number = u64::from(code) as u8;
+    match number {
+        _ if code != quinn::TransportErrorCode::crypto(number) => HandshakeError::Lost(lost(error)),
+        alert::NO_APPLICATION_PROTOCOL => HandshakeError::Alpn,
+        alert::CERTIFICATE_REQUIRED if by_server => HandshakeError::CertificateRequired,
+        alert::UNKNOWN_CA | alert::ACCESS_DENIED | alert::DECRYPT_ERROR if by_server => {
+            HandshakeError::CertificateRefused(number)
+        }
+        number if by_server && alert::CERTIFICATE.contains(&number) => {
+            HandshakeError::CertificateRefused(number)
         }
         _ => HandshakeError::Lost(lost(error)),
     }
@@ -218,6 +260,11 @@ impl Connection {
 
     pub(crate) fn remote_address(&self) -> SocketAddr {
         self.0.remote_address()
+    }
+
+    pub(crate) fn peer_certificate(&self) -> Option<Certificate> {
+        let chain: Box<Vec<CertificateDer<'static>>> = self.0.peer_identity()?.downcast().ok()?;
+        chain.into_iter().next().map(Certificate::new)
     }
 }
 

@@ -1,0 +1,112 @@
+//! How a server looks at its clients' certificates, and which it shows itself.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::SingleCertAndKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::identity::Identity;
+use super::provider;
+use super::trust::{Trust, TrustError, Verifiers};
+
+/// Whether clients are asked for a certificate.
+#[derive(Debug, Default)]
+pub(crate) enum ClientAuth {
+    #[default]
+    None,
+    /// Whoever has one must have a trusted one.
+    Optional(Trust),
+    /// Whoever has none is refused.
+    Required(Trust),
+}
+
+pub(crate) fn server_config(
+    identity: Identity,
+    client_auth: ClientAuth,
+) -> Result<rustls::ServerConfig, TrustError> {
+    let config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(TrustError::new)?;
+    let resolver = Arc::new(SingleCertAndKey::from(identity.key()));
+    let (trust, mandatory) = match client_auth {
+        ClientAuth::None => return Ok(config.with_no_client_auth().with_cert_resolver(resolver)),
+        ClientAuth::Optional(trust) => (trust, false),
+        ClientAuth::Required(trust) => (trust, true),
+    };
+    let verifier = Verifier {
+        trusted: trust.verifiers(client_verifier)?,
+        mandatory,
+    };
+    let mut config = config
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(resolver);
+    // A session that is taken up again brings its certificate along, and nobody looks whether that is still good.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, TrustError> {
+    WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
+        .build()
+        .map_err(TrustError::new)
+}
+
+/// rustls's own verifier.
+#[derive(Debug)]
+struct Verifier {
+    trusted: Verifiers<Arc<dyn ClientCertVerifier>>,
+    mandatory: bool,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    /// None: whom the server trusts is nobody's business, and a client without hints sends what it has.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.trusted.check(end_entity, |verifier| {
+            verifier.verify_client_cert(end_entity, intermediates, now)
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
