@@ -553,3 +553,26 @@ async fn nothing_is_executed_for_a_client_that_is_refused() {
         .unwrap();
     assert_eq!(soon(CounterClient::new(client).count()).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn a_servers_certificate_is_replaced_while_it_runs() {
+    let [old, new] = std::array::from_fn(|_| Identity::self_signed(["localhost"]).unwrap());
+    let (old_only, new_only) = (
+        Trust::certificate(old.certificate()),
+        Trust::certificate(new.certificate()),
+    );
+    let server = Server::builder(old)
+        .service(GreeterServer::new(Hello))
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let port = server.local_addr().unwrap().port();
+    let handle = server.handle();
+    tokio::spawn(server.run());
+
+    let before = connect(old_only.clone(), "localhost", port).await.unwrap();
+    handle.set_identity(new);
+    greets(connect(new_only, "localhost", port).await).await;
+    let reason = refusal(connect(old_only, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+    greets(Ok(before)).await;
+}

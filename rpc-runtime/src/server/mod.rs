@@ -32,7 +32,7 @@ use self::connection::Shared;
 pub use self::responder::Responder;
 use crate::limits::Limits;
 use crate::service::{Router, Service};
-use crate::tls::{ClientAuth, Identity, Trust, TrustError, server_config};
+use crate::tls::{ClientAuth, CurrentIdentity, Identity, Trust, TrustError, server_config};
 use crate::transport::quic::Listener;
 use crate::transport::{self, close};
 
@@ -105,7 +105,7 @@ impl Server {
         self.listener.local_address()
     }
 
-    /// A handle to shut the server down with.
+    /// A handle to shut the server down with, or to give it a new certificate.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
@@ -157,7 +157,7 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// Shuts a [`Server`] down. Cheap to clone.
+/// Shuts a [`Server`] down, and gives it a new certificate. Cheap to clone.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -180,6 +180,7 @@ impl Drop for CloseOnDrop {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
+    identity: Arc<CurrentIdentity>,
     /// Gone once the server is shut down: whoever still has a handle does not keep the socket.
     listener: Arc<Mutex<Option<Listener>>>,
     connections: TaskTracker,
@@ -191,6 +192,29 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
+    /// Proves the server to its next clients with `identity`, before the certificate that it has expires, say. Connections
+    /// that are made live on.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use std::time::Duration;
+    /// use rpc_runtime::{Identity, ServerHandle};
+    ///
+    /// /// Reads the certificate again every hour. What cannot be read leaves the old one in place.
+    /// async fn renew(handle: ServerHandle, chain: &Path, key: &Path) {
+    ///     loop {
+    ///         tokio::time::sleep(Duration::from_secs(3600)).await;
+    ///         match Identity::from_pem_files(chain, key) {
+    ///             Ok(identity) => handle.set_identity(identity),
+    ///             Err(error) => eprintln!("the certificate was not renewed: {error}"),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn set_identity(&self, identity: Identity) {
+        self.identity.set(identity);
+    }
+
     /// Drains the server, then closes it: running calls finish and are answered, new ones are refused as not
     /// executed. What is not done within `limit` is cut off. Then the address is free for another server.
     ///
@@ -329,11 +353,13 @@ impl<R> ServerBuilder<R> {
                     .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
             })
             .map_err(BindError::Address)?;
-        let tls = server_config(self.identity, self.client_auth)?;
+        let identity = CurrentIdentity::new(self.identity);
+        let tls = server_config(Arc::clone(&identity), self.client_auth)?;
         let listener = Listener::bind(address, tls).map_err(BindError::Address)?;
         let draining = watch::Sender::new(false);
         let shared = Shared::new(self.router, self.limits, draining.subscribe());
         let handle = ServerHandle {
+            identity,
             listener: Arc::new(Mutex::new(Some(listener.clone()))),
             connections: TaskTracker::new(),
             runs: TaskTracker::new(),

@@ -1,17 +1,40 @@
 //! How a server looks at its clients' certificates, and which it shows itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::identity::Identity;
 use super::provider;
 use super::trust::{Trust, TrustError, Verifiers};
+
+/// The identity that the next client is shown.
+#[derive(Debug)]
+pub(crate) struct CurrentIdentity(RwLock<Identity>);
+
+impl CurrentIdentity {
+    pub(crate) fn new(identity: Identity) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(identity)))
+    }
+
+    pub(crate) fn set(&self, identity: Identity) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
+    }
+}
+
+impl ResolvesServerCert for CurrentIdentity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(identity.key())
+    }
+}
 
 /// Whether clients are asked for a certificate.
 #[derive(Debug, Default)]
@@ -25,15 +48,14 @@ pub(crate) enum ClientAuth {
 }
 
 pub(crate) fn server_config(
-    identity: Identity,
+    identity: Arc<CurrentIdentity>,
     client_auth: ClientAuth,
 ) -> Result<rustls::ServerConfig, TrustError> {
     let config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TrustError::new)?;
-    let resolver = Arc::new(SingleCertAndKey::from(identity.key()));
     let (trust, mandatory) = match client_auth {
-        ClientAuth::None => return Ok(config.with_no_client_auth().with_cert_resolver(resolver)),
+        ClientAuth::None => return Ok(config.with_no_client_auth().with_cert_resolver(identity)),
         ClientAuth::Optional(trust) => (trust, false),
         ClientAuth::Required(trust) => (trust, true),
     };
@@ -43,7 +65,7 @@ pub(crate) fn server_config(
     };
     let mut config = config
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(resolver);
+        .with_cert_resolver(identity);
     // A session that is taken up again brings its certificate along, and nobody looks whether that is still good.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

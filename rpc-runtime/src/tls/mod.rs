@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use self::certificate::Certificate;
-pub(crate) use self::client_auth::{ClientAuth, server_config};
+pub(crate) use self::client_auth::{ClientAuth, CurrentIdentity, server_config};
 pub use self::identity::{Identity, IdentityError};
 pub use self::pem::PemError;
 pub use self::server_auth::UntrustedReason;
