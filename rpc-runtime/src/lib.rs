@@ -55,6 +55,7 @@ mod description;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limits;
+mod log;
 #[doc(hidden)]
 pub mod private;
 mod server;

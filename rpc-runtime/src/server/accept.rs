@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::connection::{Connection, Shared};
 use super::lane::Reader;
 use super::worker::Worker;
+use crate::log::Escaped;
 use crate::service::Router;
 use crate::transport::{self, ConnectionLost, close};
 use crate::wire::frame::Framer;
@@ -14,7 +15,7 @@ pub(super) async fn serve<R: Router>(shared: Arc<Shared<R>>, transport: transpor
     let connection = Connection::new(shared, peer, transport.peer_certificate());
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
-            tracing::debug!(?peer, %lost, "connection ended");
+            tracing::debug!(?peer, lost = %Escaped(lost), "connection ended");
         }
         () = drain(&connection, &transport) => tracing::debug!(?peer, "connection drained"),
     }

@@ -12,6 +12,7 @@ use super::admit::Call;
 use super::connection::Connection;
 use super::lane::Lane;
 use crate::context::Context;
+use crate::log::Escaped;
 use crate::service::{Incoming, Router};
 use crate::wire::arguments::{Fault, FaultKind, Params};
 use crate::wire::refusal::Refusal;
@@ -78,7 +79,8 @@ pub(super) async fn answer<R: Router>(
 /// What the caller is not told.
 fn log(call: Call<'_, '_>, context: &Context, reason: &str) {
     let method = call.request.method;
-    tracing::error!(method, peer = ?context.peer(), reason, "a handler failed");
+    let reason = Escaped(reason);
+    tracing::error!(method, peer = ?context.peer(), %reason, "a handler failed");
 }
 
 /// What a panic said.

@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use self::connection::Shared;
 pub use self::responder::Responder;
 use crate::limits::Limits;
+use crate::log::Escaped;
 use crate::service::{Router, Service};
 use crate::tls::{ClientAuth, CurrentIdentity, Identity, Trust, TrustError, server_config};
 use crate::transport::quic::Listener;
@@ -137,7 +138,7 @@ impl Server {
                             .serve(transport::Connection::Quic(connection))
                             .await;
                     }
-                    Ok(Err(lost)) => tracing::debug!(%lost, "handshake failed"),
+                    Ok(Err(lost)) => tracing::debug!(lost = %Escaped(lost), "handshake failed"),
                     Err(_) => tracing::debug!("handshake took too long"),
                 }
             });

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use simd_json::{Node, StaticNode};
@@ -164,8 +164,61 @@ impl std::error::Error for Mismatch {}
 
 impl de::Error for Mismatch {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().chars().take(TOLD).collect())
+        let message = message.to_string();
+        let told = message.split(" of untagged enum ").next();
+        Self(told.unwrap_or_default().chars().take(TOLD).collect())
     }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!(
+            "invalid type: {found}, expected {}",
+            nameless(expected)
+        ))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!(
+            "invalid value: {found}, expected {}",
+            nameless(expected)
+        ))
+    }
+
+    fn invalid_length(found: usize, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!(
+            "invalid length {found}, expected {}",
+            nameless(expected)
+        ))
+    }
+}
+
+/// What an enum is in JSON.
+const ENUM: &str = "a string or an object with one member";
+
+/// What serde's derived code calls a type of Rust's, and what it is in JSON.
+const KINDS: [(&str, &str); 9] = [
+    ("struct variant ", "an object"),
+    ("struct ", "an object"),
+    ("tuple struct ", "an array"),
+    ("tuple variant ", "an array"),
+    ("unit struct ", "null"),
+    ("unit variant ", "null"),
+    ("enum ", ENUM),
+    ("internally tagged enum ", "an object"),
+    ("adjacently tagged enum ", "an object"),
+];
+
+/// What was expected, without the names of Rust's types, which are none of the caller's business.
+fn nameless(expected: &dyn Expected) -> String {
+    let expected = expected.to_string();
+    for (kind, shape) in KINDS {
+        if let Some(named) = expected.strip_prefix(kind) {
+            return match named.split_once(" with ") {
+                Some((_, size)) => format!("{shape} with {size}"),
+                None => shape.to_owned(),
+            };
+        }
+    }
+    expected
 }
 
 macro_rules! as_any {
@@ -249,12 +302,10 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         }
         let mut members = self
             .members()
-            .ok_or_else(|| de::Error::invalid_type(self.unexpected(), &"an enum"))?;
+            .ok_or_else(|| de::Error::invalid_type(self.unexpected(), &ENUM))?;
         match (members.next(), members.next()) {
             (Some((variant, content)), None) => visitor.visit_enum(Variant { variant, content }),
-            _ => Err(de::Error::custom(
-                "an enum is a string or an object with one member",
-            )),
+            _ => Err(de::Error::invalid_value(Unexpected::Map, &ENUM)),
         }
     }
 

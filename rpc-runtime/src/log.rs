@@ -1,0 +1,75 @@
+//! What a log may show of text that others made.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+/// How many bytes of it.
+const MOST: usize = 128;
+
+/// Displays text in one line, without control characters and cut to 128 bytes: whoever made it cannot forge a line of the
+/// log, nor fill it.
+pub(crate) struct Escaped<T>(pub(crate) T);
+
+impl<T: Display> Display for Escaped<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut cut = Cut { out: f, left: MOST };
+        match write!(cut, "{}", self.0) {
+            Ok(()) => Ok(()),
+            Err(_) => f.write_char('…'),
+        }
+    }
+}
+
+/// Takes as much as there is room for, then fails.
+struct Cut<'o, 'f> {
+    out: &'o mut Formatter<'f>,
+    left: usize,
+}
+
+impl Write for Cut<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if matches!(c, '"' | '\'' | '\\') {
+                self.put(c, 1)?;
+            } else {
+                let escaped = c.escape_debug();
+                let length = escaped.clone().map(char::len_utf8).sum();
+                self.put(escaped, length)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cut<'_, '_> {
+    /// All of an escape or none of it.
+    fn put(&mut self, escaped: impl Display, length: usize) -> fmt::Result {
+        self.left = self.left.checked_sub(length).ok_or(fmt::Error)?;
+        write!(self.out, "{escaped}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_prints_stays() {
+        let text = r#"closed: "it's" C:\ naïve 漢"#;
+        assert_eq!(Escaped(text).to_string(), text);
+    }
+
+    #[test]
+    fn what_does_not_print_is_escaped() {
+        let shown = Escaped("a\n\r\t\0\x1b[2J\u{7f}\u{202e}\u{2028}b").to_string();
+        assert_eq!(shown, r"a\n\r\t\0\u{1b}[2J\u{7f}\u{202e}\u{2028}b");
+    }
+
+    #[test]
+    fn what_is_long_is_cut_between_characters() {
+        assert_eq!(Escaped("x".repeat(128)).to_string(), "x".repeat(128));
+        assert_eq!(Escaped("x".repeat(129)).to_string(), "x".repeat(128) + "…");
+        assert_eq!(Escaped("é".repeat(65)).to_string(), "é".repeat(64) + "…");
+        let almost = "x".repeat(125);
+        assert_eq!(Escaped(format!("{almost}\x1b")).to_string(), almost + "…");
+    }
+}
