@@ -65,8 +65,8 @@ mod transport;
 mod wire;
 
 pub use client::{
-    Address, AddressError, Batch, Call, CallError, Client, ClientBuilder, ConnectError, Entry,
-    Fate, Notification, Replies,
+    Address, AddressError, Batch, Call, CallError, Client, ClientBuilder, ConnectError,
+    ConnectionState, Entry, Fate, Notification, Replies, StateWatch,
 };
 pub use context::{Cancellation, Context, Extensions};
 pub use description::{MethodDescription, MethodKind, ParameterDescription, ServiceDescription};

@@ -146,7 +146,8 @@ impl Batch {
     /// Sends the batch on a stream of its own and waits for the answers, unless it is of notifications only.
     ///
     /// # Errors
-    /// When the batch as a whole has no answer: the connection is lost, or the server refuses batches of this size.
+    /// When the batch as a whole has no answer: the connection is lost, or the server refuses batches of this size. It
+    /// waits for a connection as a call does, and is never sent twice.
     ///
     /// # Cancel safety
     /// Dropping the future cancels every call of the batch.
@@ -159,13 +160,13 @@ impl Batch {
             return Ok(replies);
         }
         self.message.extend_from_slice(b"]\n");
-        let connection = self.client.connection.clone();
+        let link = self.client.next_link(None).await?;
         if self.ids.is_empty() {
-            solo::tell(connection, self.message).await?;
+            solo::tell(link, self.message).await?;
             return Ok(replies);
         }
         let limit = self.client.options.reply_limit;
-        let mut answer = solo::ask(connection, self.message, limit).await?;
+        let mut answer = solo::ask(link, self.message, limit).await?;
         with_parser(|parser| {
             let document = parser.parse(&mut answer).map_err(|_| NoAnswer::Garbled)?;
             replies.read(document.root(), &self.ids, &self.readers)

@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 use super::error::{CallError, NoAnswer};
 use super::lane::CallId;
 use super::request::{self, Method};
+use super::route::Route;
 use super::{Client, Shared, solo};
 use crate::limits::REPLY_DEPTH;
 use crate::wire::json::write_string;
@@ -108,6 +109,7 @@ pub struct Call<T, E = Infallible> {
     own_stream: bool,
     meta: Meta,
     state: State,
+    route: Route,
     late: Option<Timer>,
     reader: Reader<T, E>,
 }
@@ -127,7 +129,7 @@ impl<T, E> Drop for Call<T, E> {
 enum State {
     /// Not polled yet.
     New,
-    /// Waiting for room in a lane.
+    /// Waiting for a connection, or for room in a lane.
     Ready,
     InLane(usize, CallId),
     Alone(Solo<Vec<u8>>),
@@ -173,6 +175,7 @@ impl<T, E> Call<T, E> {
             own_stream: false,
             meta: Meta::default(),
             state: State::New,
+            route: Route::Unknown(None),
             late: None,
             reader,
             client,
@@ -239,24 +242,31 @@ impl<T, E> Call<T, E> {
     }
 
     /// Chooses the way and sets out on it.
-    fn poll_send(&mut self, cx: &Context<'_>) -> Poll<Result<(), NoAnswer>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
         let Ok(request) = &mut self.request else {
             return Poll::Ready(Err(NoAnswer::Over));
         };
         let is_large = self.method.is_some_and(Method::has_large_reply) || request.len() >= LARGE;
-        self.state = if self.own_stream || is_large {
-            let connection = self.client.connection.clone();
-            let limit = self.client.options.reply_limit;
-            let id = self.client.next_alone();
-            let message = [HEAD, id.to_string().as_bytes(), request, b"\n"].concat();
-            self.client.put_back(std::mem::take(request));
-            State::Alone(Box::pin(solo::ask(connection, message, limit)))
-        } else {
-            let lane = self.client.lane();
-            let id = ready!(self.client.lanes[lane].poll_call(request, cx))?;
-            State::InLane(lane, id)
-        };
-        Poll::Ready(Ok(()))
+        loop {
+            ready!(self.route.poll(&self.client, cx))?;
+            let link = self.route.link().ok_or(NoAnswer::Over)?;
+            if self.own_stream || is_large {
+                let limit = self.client.options.reply_limit;
+                let id = self.client.next_alone();
+                let message = [HEAD, id.to_string().as_bytes(), request, b"\n"].concat();
+                self.client.put_back(std::mem::take(request));
+                self.state = State::Alone(Box::pin(solo::ask(Arc::clone(link), message, limit)));
+                return Poll::Ready(Ok(()));
+            }
+            let lane = link.lane();
+            match ready!(link.lanes[lane].poll_call(request, cx)) {
+                Ok(id) => {
+                    self.state = State::InLane(lane, id);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(_) => self.route.fail(),
+            }
+        }
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
@@ -267,16 +277,20 @@ impl<T, E> Call<T, E> {
                 return Poll::Pending;
             }
         }
-        match &mut self.state {
-            State::InLane(lane, id) => self.client.lanes[*lane].poll_answer(*id, cx),
-            State::Alone(ask) => ask.as_mut().poll(cx),
-            State::New | State::Ready | State::Over => Poll::Ready(Err(NoAnswer::Over)),
+        match (&mut self.state, self.route.link()) {
+            (State::InLane(lane, id), Some(link)) => link.lanes[*lane].poll_answer(*id, cx),
+            (State::Alone(ask), _) => ask.as_mut().poll(cx),
+            _ => Poll::Ready(Err(NoAnswer::Over)),
         }
     }
 
     fn give_up(&mut self) {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::InLane(lane, id) => self.client.cancel(lane, id),
+            State::InLane(lane, id) => {
+                if let Some(link) = self.route.link() {
+                    link.cancel(lane, id);
+                }
+            }
             State::New | State::Ready => {
                 if let Ok(request) = &mut self.request {
                     self.client.put_back(std::mem::take(request));
@@ -312,6 +326,10 @@ impl<T, E> Future for Call<T, E> {
         }
         let result = read(this.reader, &mut answer);
         this.client.put_back(answer);
+        if let (Some(link), Err(CallError::Connection { .. })) = (this.route.link(), &result) {
+            // The server refuses calls because it is shutting down.
+            link.retire();
+        }
         Poll::Ready(result)
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::address::{Address, AddressError};
+use super::backoff::Backoff;
+use super::reconnect::Dialer;
 use super::{Client, Options};
 use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_config};
 use crate::transport::quic::{self, HandshakeError};
@@ -33,6 +35,8 @@ pub struct ClientBuilder {
     identity: Option<Identity>,
     server_name: Option<String>,
     connect_timeout: Option<Duration>,
+    stays_lost: bool,
+    backoff: Backoff,
     options: Options,
 }
 
@@ -81,6 +85,27 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether to connect again when the connection is lost. Default: yes. Without it the first loss is the end: all
+    /// calls fail, and [`Client::closed`] tells why.
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.stays_lost = !reconnect;
+        self
+    }
+
+    /// How long to wait between attempts to connect again. The first comes at once; after each failure the client waits
+    /// a random time of up to `initial`, which doubles with each further one up to `max`. Default: 50 ms and 5 s.
+    pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.backoff = Backoff { initial, max };
+        self
+    }
+
+    /// Whether calls wait, within their timeout, while there is no connection. Default: yes. Otherwise they fail as
+    /// not sent from the moment that an attempt to connect again has failed until one succeeds.
+    pub fn wait_for_ready(mut self, wait: bool) -> Self {
+        self.options.wait_for_ready = wait;
+        self
+    }
+
     /// Connects. A name's several addresses are tried one after the other until one answers. A silent one is given up
     /// after 15 s: only a longer [`connect_timeout`](Self::connect_timeout) gets to those behind it.
     ///
@@ -98,23 +123,35 @@ impl ClientBuilder {
         A: TryInto<Address>,
         ConnectError: From<A::Error>,
     {
-        let address = address.try_into()?;
-        let limit = self.connect_timeout.unwrap_or(CONNECT);
-        let attempt = self.dial(&address);
-        let connection = tokio::time::timeout(limit, attempt)
-            .await
-            .map_err(|_| ConnectError::Timeout)??;
-        Ok(Client::over(Connection::Quic(connection), self.options))
+        let (options, reconnects) = (self.options.clone(), !self.stays_lost);
+        let dialer = Dialer {
+            address: address.try_into()?,
+            backoff: self.backoff,
+            builder: self,
+        };
+        let connection = dialer.dial().await?;
+        Ok(Client::over(
+            connection,
+            options,
+            reconnects.then_some(dialer),
+        ))
     }
 
-    async fn dial(&self, address: &Address) -> Result<quic::Connection, ConnectError> {
+    pub(super) async fn dial(&self, address: &Address) -> Result<Connection, ConnectError> {
+        let limit = self.connect_timeout.unwrap_or(CONNECT);
+        let dialed = tokio::time::timeout(limit, self.try_each(address)).await;
+        dialed.unwrap_or(Err(ConnectError::Timeout))
+    }
+
+    /// Tries the addresses of a name until one answers.
+    async fn try_each(&self, address: &Address) -> Result<Connection, ConnectError> {
         let server_name = self.server_name.as_deref().unwrap_or(address.host());
         let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
         let mut failure = None;
         for candidate in resolved.map_err(ConnectError::Resolve)? {
             let (tls, verdict) = client_config(self.trust.clone(), self.identity.clone())?;
             match quic::connect(candidate, server_name, tls, &verdict).await {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => return Ok(Connection::Quic(connection)),
                 Err(error) => failure = Some(ConnectError::new(error, &verdict)),
             }
         }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use thiserror::Error;
 
-use crate::transport::{ConnectionLost, close};
+use crate::transport::ConnectionLost;
 use crate::wire::error::ErrorObject;
 use crate::wire::refusal::code;
 use crate::wire::response::Outcome;
@@ -116,16 +116,10 @@ impl<E> CallError<E> {
         match code {
             code::DEADLINE_PASSED => Self::Timeout,
             code::CANCELLED => Self::Cancelled,
-            code::SHUTTING_DOWN => {
-                let reason = ConnectionLost::ClosedByPeer {
-                    code: close::SHUTDOWN.into(),
-                    reason: message.escape_debug().to_string(),
-                };
-                Self::Connection {
-                    fate: Fate::NotExecuted,
-                    reason,
-                }
-            }
+            code::SHUTTING_DOWN => Self::Connection {
+                fate: Fate::NotExecuted,
+                reason: ConnectionLost::drained(&message.escape_debug().to_string()),
+            },
             // The protocol's own: no handler has these.
             -32768..=-32000 => Self::Remote(ErrorObject::received(code, message, data)),
             _ => match read(code, message, data) {

@@ -471,12 +471,8 @@ impl Lane {
 
     /// The server finished the stream: what it did not answer it did not execute, and it takes no more.
     pub(super) fn drained(&self) {
-        let reason = ConnectionLost::ClosedByPeer {
-            code: close::SHUTDOWN.into(),
-            reason: "the server ended the stream".into(),
-        };
         self.state().end(Over {
-            reason,
+            reason: ConnectionLost::drained("the server ended the stream"),
             drained: true,
         });
     }

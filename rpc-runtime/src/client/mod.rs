@@ -1,27 +1,35 @@
 //! Calls: a connection, the lanes on it, and the future that a call is.
 //!
-//! [`connect`] makes the connection. [`call`] is one call and [`notification`] one that nobody answers; they leave
-//! through a shared [`lane`] or, when they are large, through a stream of their own ([`solo`]). [`batch`] sends many at
-//! once; [`error`] is what a caller is told.
+//! [`connect`] makes a connection, [`reconnect`] the next one after it; a [`link`] is one with its lanes. [`call`] is one
+//! call and [`notification`] one that nobody answers; they leave through a shared [`lane`] or, when they are large,
+//! through a stream of their own ([`solo`]). [`batch`] sends many at once; [`error`] is what a caller is told, [`state`]
+//! what it can know of the connection.
 
 mod address;
+mod backoff;
 mod batch;
 mod call;
 mod connect;
 mod error;
 mod lane;
+mod link;
 mod notification;
+mod reconnect;
 mod request;
+mod route;
 mod solo;
+mod state;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::address::{Address, AddressError};
@@ -29,13 +37,19 @@ pub use self::batch::{Batch, Entry, Replies};
 pub use self::call::Call;
 use self::call::Timer;
 pub use self::connect::{ClientBuilder, ConnectError};
+use self::error::NoAnswer;
 pub use self::error::{CallError, Fate};
-use self::lane::{CallId, Lane};
+use self::lane::CallId;
+use self::link::Link;
 pub use self::notification::Notification;
+use self::reconnect::{Dialer, keep_connected};
 pub use self::request::Method;
+use self::route::NextLink;
+use self::state::Status;
+pub use self::state::{ConnectionState, StateWatch};
 use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::service::Service;
-use crate::transport::{Connection, ConnectionLost, StreamLost, close, memory};
+use crate::transport::{Connection, ConnectionLost, memory};
 use crate::wire::error::ErrorObject;
 use crate::wire::returns::{Reader, Returns};
 use crate::wire::sent::{self, Sent, SentParams};
@@ -43,7 +57,7 @@ use crate::wire::sent::{self, Sent, SentParams};
 /// How many buffers wait for the next calls.
 const POOLED: usize = 1024;
 
-/// A connection to a server. Cheap to clone; the last clone closes it when dropped.
+/// A connection to a server, made again when it is lost. Cheap to clone; the last clone closes it when dropped.
 ///
 /// Typed calls are made with the `…Client` that [`#[rpc]`](crate::rpc) makes of a trait; [`call`](Self::call) makes
 /// them by name.
@@ -73,21 +87,25 @@ const POOLED: usize = 1024;
 /// ```
 ///
 /// # When the connection is lost
-/// There is no reconnection yet. A lost connection ends the client with all its clones: the calls that wait and all
-/// later ones end with [`CallError::Connection`], whose [`Fate`] says whether they may have run. [`closed`](Self::closed)
-/// tells when and why; connect anew then.
+/// The client connects again in the background, for as long as there is a client: the name is looked up anew, and
+/// between attempts it waits a random time of up to 50 ms, which doubles up to 5 s
+/// ([`reconnect_backoff`](ClientBuilder::reconnect_backoff)). The same when the server says that it is shutting down:
+/// new calls go to a new connection at once, while the old one lasts until those under way have ended.
+///
+/// Calls that were under way end with [`CallError::Connection`], whose [`Fate`] says whether they may have run. New ones
+/// wait for the next connection, within their timeout, or fail at once if the client was told not to
+/// ([`wait_for_ready`](ClientBuilder::wait_for_ready)). [`state`](Self::state) and [`watch_state`](Self::watch_state)
+/// show how it stands, and why the last attempt to connect failed.
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
 struct Shared {
-    connection: Connection,
-    lanes: Vec<Arc<Lane>>,
-    next_lane: AtomicUsize,
+    status: watch::Sender<Status>,
+    /// Ends the tasks of all connections, and the making of new ones.
+    closed: CancellationToken,
+    tasks: TaskTracker,
     /// How many calls had a stream of their own.
     alone: AtomicU64,
-    /// Cancellations once more, past whatever holds a lane up.
-    control: Arc<Lane>,
-    tasks: TaskTracker,
     buffers: Mutex<Vec<Vec<u8>>>,
     timers: Mutex<Vec<Timer>>,
     options: Options,
@@ -99,6 +117,7 @@ struct Options {
     lanes: usize,
     timeout: Option<Duration>,
     reply_limit: usize,
+    wait_for_ready: bool,
 }
 
 impl Default for Options {
@@ -107,6 +126,7 @@ impl Default for Options {
             lanes: 1,
             timeout: None,
             reply_limit: 4 << 20,
+            wait_for_ready: true,
         }
     }
 }
@@ -118,6 +138,7 @@ impl Client {
     }
 
     /// A client of a service in the same process: the same codec and dispatch, and no socket. For tests of services.
+    /// There is nothing to connect to again.
     ///
     /// # Panics
     /// Outside a tokio runtime. It needs timers: in a runtime without them
@@ -135,39 +156,24 @@ impl Client {
 
     /// A client of whoever is at the other end.
     pub(crate) fn in_memory(connection: memory::Connection) -> Self {
-        Self::over(Connection::Memory(connection), Options::default())
+        Self::over(Connection::Memory(connection), Options::default(), None)
     }
 
-    fn over(connection: Connection, options: Options) -> Self {
-        let tasks = TaskTracker::new();
-        // The connection closes when the last lane has nothing more to say.
-        let open = Arc::new(CloseOnDrop(connection.clone()));
-        let limit = options.reply_limit;
-        let lanes = (0..options.lanes.clamp(1, lane::LANES)).map(|number| {
-            let lane = Lane::new(number);
-            tasks.spawn(within_linger(
-                Arc::clone(&lane),
-                run_lane(Arc::clone(&lane), Arc::clone(&open), limit),
-            ));
-            lane
-        });
-        let lanes = lanes.collect();
-        let control = Lane::new(lane::LANES);
-        tasks.spawn(within_linger(
-            Arc::clone(&control),
-            run_control(Arc::clone(&control), open),
-        ));
-        Self(Arc::new(Shared {
-            connection,
-            lanes,
-            next_lane: AtomicUsize::new(0),
-            alone: AtomicU64::new(0),
-            control,
+    fn over(connection: Connection, options: Options, dialer: Option<Dialer>) -> Self {
+        let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
+        let link = Link::open(connection, &options, &tasks, &closed);
+        let shared = Arc::new(Shared {
+            status: watch::Sender::new(Status::connected(link)),
+            closed: closed.clone(),
             tasks,
+            alone: AtomicU64::new(0),
             buffers: Mutex::default(),
             timers: Mutex::default(),
             options,
-        }))
+        });
+        let keeper = keep_connected(Arc::downgrade(&shared), dialer);
+        tokio::spawn(closed.run_until_cancelled_owned(keeper));
+        Self(shared)
     }
 
     /// Calls a method by name. `params` is what serde makes an array, an object or nothing (`()`) of.
@@ -222,23 +228,58 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn close(&self) {
-        self.0.close_lanes();
+        self.0.end(ConnectionLost::ClosedHere);
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        self.0.connection.close(close::DONE, "");
     }
 
-    /// Waits until the connection is no more, and says why.
+    /// Waits until there is no connection and none will come, and says why: the client was closed, or its connection
+    /// was lost and it does not [`reconnect`](ClientBuilder::reconnect).
     ///
     /// Cancel safe.
     pub async fn closed(&self) -> ConnectionLost {
-        self.0.connection.closed().await
+        let mut status = self.0.status.subscribe();
+        match status.wait_for(Status::is_closed).await.as_deref() {
+            Ok(Status {
+                state: ConnectionState::Closed(reason),
+                ..
+            }) => reason.clone(),
+            _ => ConnectionLost::ClosedHere,
+        }
+    }
+
+    /// Whether there is a connection.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Client, rpc};
+    /// use rpc_runtime::{ConnectionLost, ConnectionState};
+    ///
+    /// # #[rpc]
+    /// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+    /// # struct Desk;
+    /// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let client = Client::local(CalculatorServer::new(Desk));
+    /// assert!(matches!(client.state(), ConnectionState::Connected));
+    /// client.close().await;
+    /// assert!(matches!(client.state(), ConnectionState::Closed(ConnectionLost::ClosedHere)));
+    /// # }
+    /// ```
+    pub fn state(&self) -> ConnectionState {
+        self.0.status.borrow().state.clone()
+    }
+
+    /// Shows what [`state`](Self::state) will change to.
+    pub fn watch_state(&self) -> StateWatch {
+        StateWatch::new(&self.0.status)
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = self.0.connection.remote_address();
+        let link = self.0.link();
+        let peer = link.and_then(|link| link.connection.remote_address());
         f.debug_struct("Client")
             .field("peer", &peer)
             .finish_non_exhaustive()
@@ -246,32 +287,61 @@ impl fmt::Debug for Client {
 }
 
 impl Shared {
-    /// A lane for the next call: in turn, those that are over left out.
-    fn lane(&self) -> usize {
-        if self.lanes.len() == 1 {
-            return 0;
-        }
-        let next = self.next_lane.fetch_add(1, Ordering::Relaxed);
-        let turns = (0..self.lanes.len()).map(|turn| next.wrapping_add(turn) % self.lanes.len());
-        turns
-            .clone()
-            .find(|lane| !self.lanes[*lane].is_over())
-            .unwrap_or(next % self.lanes.len())
+    /// The connection, if there is one.
+    fn link(&self) -> Option<Arc<Link>> {
+        self.status.borrow().link.clone()
+    }
+
+    /// Where a call can leave, if not by `failed`; `None` if it should wait.
+    fn offer(&self, failed: Option<&Arc<Link>>) -> Option<Result<Arc<Link>, NoAnswer>> {
+        self.status
+            .borrow()
+            .offer(failed, self.options.wait_for_ready)
+    }
+
+    /// Waits until a call can leave, but not by `failed`.
+    fn next_link(&self, failed: Option<Arc<Link>>) -> NextLink {
+        let (mut status, waits) = (self.status.subscribe(), self.options.wait_for_ready);
+        Box::pin(async move {
+            let mut offered = None;
+            let found = status.wait_for(|status| {
+                offered = status.offer(failed.as_ref(), waits);
+                offered.is_some()
+            });
+            let _ = found.await;
+            offered.unwrap_or(Err(NoAnswer::Over))
+        })
+    }
+
+    /// Once closed it stays so.
+    fn change(&self, mut status: Status) {
+        self.status.send_if_modified(|current| {
+            let is_open = !current.is_closed();
+            if is_open {
+                // What was before is dropped without the lock.
+                std::mem::swap(current, &mut status);
+            }
+            is_open
+        });
+    }
+
+    fn connected(&self, connection: Connection) {
+        let link = Link::open(connection, &self.options, &self.tasks, &self.closed);
+        self.change(Status::connected(link));
+    }
+
+    fn disconnected(&self, state: ConnectionState) {
+        self.change(Status { state, link: None });
+    }
+
+    fn end(&self, reason: ConnectionLost) {
+        self.disconnected(ConnectionState::Closed(reason));
+        self.closed.cancel();
     }
 
     /// The id of the next call on a stream of its own.
     fn next_alone(&self) -> CallId {
         CallId::alone(self.alone.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Gives up a call that left through a lane.
-    fn cancel(&self, lane: usize, id: CallId) {
-        let lane = &self.lanes[lane];
-        if lane.forget(id) {
-            // Behind its request it cannot come too early; on a stream of its own nothing can hold it up.
-            lane.queue_cancel(id);
-            self.control.queue_early_cancel(id);
-        }
     }
 
     fn buffer(&self) -> Vec<u8> {
@@ -313,70 +383,10 @@ impl Shared {
             timers.push(timer);
         }
     }
-
-    fn close_lanes(&self) {
-        self.lanes.iter().for_each(|lane| lane.close());
-        self.control.close();
-    }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.close_lanes();
-    }
-}
-
-struct CloseOnDrop(Connection);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        self.0.close(close::DONE, "");
-    }
-}
-
-/// Runs a lane's task, but for not much longer once the lane is closed.
-async fn within_linger(lane: Arc<Lane>, task: impl Future<Output = ()>) {
-    tokio::select! {
-        () = task => {}
-        () = lane.has_lingered() => lane.lose(ConnectionLost::ClosedHere),
-    }
-}
-
-/// Opens a lane's stream and moves its bytes; opens another if the server gives up the stream and not the connection.
-async fn run_lane(lane: Arc<Lane>, open: Arc<CloseOnDrop>, reply_limit: usize) {
-    loop {
-        let (send, recv) = match open.0.open_bi().await {
-            Ok(stream) => stream,
-            Err(lost) => return lane.lose(lost),
-        };
-        let interrupted = tokio::select! {
-            read = lane.read(recv, reply_limit) => match read {
-                Ok(()) => return lane.drained(),
-                Err(lost) => lost,
-            },
-            written = lane.write(send) => match written {
-                // A closed client has sent its last request and waits for no answers.
-                Ok(()) => return lane.lose(ConnectionLost::ClosedHere),
-                Err(lost) => lost,
-            },
-        };
-        match interrupted {
-            StreamLost::Connection(lost) => return lane.lose(lost),
-            lost => lane.interrupted(lost.into()),
-        }
-    }
-}
-
-/// Opens the stream of cancellations when there is one.
-async fn run_control(control: Arc<Lane>, open: Arc<CloseOnDrop>) {
-    if !control.first_request().await {
-        return;
-    }
-    let written = match open.0.open_uni().await {
-        Ok(send) => control.write(send).await.map_err(ConnectionLost::from),
-        Err(lost) => Err(lost),
-    };
-    if let Err(lost) = written {
-        control.lose(lost);
+        self.end(ConnectionLost::ClosedHere);
     }
 }

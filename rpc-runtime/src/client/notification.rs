@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::call::{LARGE, Meta, Solo, write_options};
-use super::error::CallError;
+use super::error::{CallError, NoAnswer};
+use super::route::Route;
 use super::{Client, Shared, request, solo};
 use crate::wire::sent::SentParams;
 
@@ -45,6 +46,8 @@ const NOTIFICATION: &[u8] = br#"{"jsonrpc":"2.0""#;
 /// # }
 /// ```
 ///
+/// One that waits for its turn on a connection that is lost is lost with it: notifications are sent at most once.
+///
 /// # Cancel safety
 /// A notification that is dropped before its future ends was not sent, unless it is large.
 #[must_use = "a notification is sent when it is awaited"]
@@ -53,6 +56,7 @@ pub struct Notification {
     // What follows the version, up to the closing brace; gone once it is sent.
     request: Option<Result<Vec<u8>, String>>,
     meta: Meta,
+    route: Route,
     alone: Option<Solo<()>>,
 }
 
@@ -67,6 +71,7 @@ impl Notification {
             client,
             request: Some(request),
             meta: Meta::default(),
+            route: Route::Unknown(None),
             alone: None,
         }
     }
@@ -91,32 +96,46 @@ impl Future for Notification {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        match this.request.take() {
-            Some(Ok(mut request)) => {
-                if request.last() != Some(&b'\n') {
-                    write_options(&mut request, None, &this.meta);
-                    request.push(b'\n');
-                }
-                if request.len() >= LARGE {
-                    let connection = this.client.connection.clone();
-                    this.alone = Some(Box::pin(solo::tell(connection, request)));
-                } else {
-                    // All on one lane, so that they arrive in the order in which they were sent.
-                    let queued = this.client.lanes[0].poll_notify(&request, cx);
-                    if queued.is_pending() {
-                        this.request = Some(Ok(request));
-                    } else {
-                        this.client.put_back(request);
-                    }
-                    return Poll::Ready(Ok(ready!(queued)?));
-                }
-            }
-            Some(Err(reason)) => return Poll::Ready(Err(CallError::Encode(reason))),
-            None => {}
+        if let Some(alone) = &mut this.alone {
+            return Poll::Ready(Ok(ready!(alone.as_mut().poll(cx))?));
         }
-        match &mut this.alone {
-            Some(alone) => Poll::Ready(Ok(ready!(alone.as_mut().poll(cx))?)),
-            None => Poll::Ready(Err(CallError::Encode("it was sent already".into()))),
+        let mut request = match this.request.take() {
+            Some(Ok(request)) => request,
+            Some(Err(reason)) => return Poll::Ready(Err(CallError::Encode(reason))),
+            None => return Poll::Ready(Err(CallError::Encode("it was sent already".into()))),
+        };
+        if request.last() != Some(&b'\n') {
+            write_options(&mut request, None, &this.meta);
+            request.push(b'\n');
+        }
+        let queued = this.poll_queue(&mut request, cx);
+        if queued.is_pending() && this.alone.is_none() {
+            this.request = Some(Ok(request));
+        } else {
+            this.client.put_back(request);
+        }
+        Poll::Ready(Ok(ready!(queued)?))
+    }
+}
+
+impl Notification {
+    fn poll_queue(
+        &mut self,
+        request: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), NoAnswer>> {
+        loop {
+            ready!(self.route.poll(&self.client, cx))?;
+            let link = self.route.link().ok_or(NoAnswer::Over)?;
+            if request.len() >= LARGE {
+                let tell = solo::tell(Arc::clone(link), std::mem::take(request));
+                return self.alone.insert(Box::pin(tell)).as_mut().poll(cx);
+            }
+            // All on one lane, so that they arrive in the order in which they were sent.
+            match ready!(link.lanes[0].poll_notify(request, cx)) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(_) => self.route.fail(),
+            }
         }
     }
 }

@@ -1,20 +1,22 @@
 //! A call on a stream of its own: large ones do not hold up those on a lane, and dropping it drops the call.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::error::{Fate, NoAnswer};
-use crate::transport::{Connection, ConnectionLost};
+use super::link::Link;
+use crate::transport::{ConnectionLost, StreamLost};
 use crate::wire::frame::{Cut, Framer};
 
 /// Sends one message and reads the one line that answers it.
 pub(super) async fn ask(
-    connection: Connection,
+    link: Arc<Link>,
     request: Vec<u8>,
     reply_limit: usize,
 ) -> Result<Vec<u8>, NoAnswer> {
-    let lost = |fate| move |reason| NoAnswer::Lost { fate, reason };
-    let (mut send, mut recv) = connection.open_bi().await.map_err(lost(Fate::NotSent))?;
-    let maybe = lost(Fate::MayHaveExecuted);
+    let opened = link.connection.open_bi().await;
+    let (mut send, mut recv) = opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
     let mut framer = Framer::new(reply_limit);
     let mut answer = Vec::new();
     let sending = async {
@@ -27,11 +29,8 @@ pub(super) async fn ask(
     };
     let reading = async {
         loop {
-            let chunk = recv
-                .read_chunk()
-                .await
-                .map_err(ConnectionLost::from)
-                .map_err(maybe)?;
+            let read = recv.read_chunk().await;
+            let chunk = read.map_err(|lost| ended(&link, Fate::MayHaveExecuted, lost))?;
             let cut = match chunk {
                 Some(chunk) => {
                     framer.feed(chunk);
@@ -44,9 +43,9 @@ pub(super) async fn ask(
                 Some(Cut::Message) => return Ok(()),
                 Some(Cut::TooLarge) => return Err(NoAnswer::TooLarge),
                 Some(Cut::Partial) => {
-                    // A server that ends a stream has answered what it executed.
-                    let reason = "the stream ended without an answer".to_owned();
-                    return Err(lost(Fate::NotExecuted)(ConnectionLost::Transport(reason)));
+                    // A server that ends a stream has answered what it executed, and is shutting down.
+                    let reason = ConnectionLost::drained("the stream ended without an answer");
+                    return Err(ended(&link, Fate::NotExecuted, reason.into()));
                 }
             }
         }
@@ -59,13 +58,20 @@ pub(super) async fn ask(
 }
 
 /// Sends one message that nobody answers, and waits until it has left.
-pub(super) async fn tell(connection: Connection, request: Vec<u8>) -> Result<(), NoAnswer> {
-    let lost = |fate| move |reason| NoAnswer::Lost { fate, reason };
-    let mut send = connection.open_uni().await.map_err(lost(Fate::NotSent))?;
+pub(super) async fn tell(link: Arc<Link>, request: Vec<u8>) -> Result<(), NoAnswer> {
+    let opened = link.connection.open_uni().await;
+    let mut send = opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
     let written = send.write_chunk(Bytes::from(request)).await;
-    written
-        .map_err(ConnectionLost::from)
-        .map_err(lost(Fate::MayHaveExecuted))?;
+    written.map_err(|lost| ended(&link, Fate::MayHaveExecuted, lost))?;
     send.finish();
     Ok(())
+}
+
+/// What the caller is told; no other call should meet the same end.
+fn ended(link: &Link, fate: Fate, lost: StreamLost) -> NoAnswer {
+    if let StreamLost::Connection(_) = lost {
+        link.retire();
+    }
+    let reason = ConnectionLost::from(lost);
+    NoAnswer::Lost { fate, reason }
 }

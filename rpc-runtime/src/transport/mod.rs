@@ -38,7 +38,7 @@ pub(crate) mod close {
 /// # let server = Server::builder(identity).bind("127.0.0.1:0")?;
 /// # let (address, handle) = (server.local_addr()?, server.handle());
 /// # tokio::spawn(server.run());
-/// # let client = Client::builder().trust(trust).connect(address).await?;
+/// let client = Client::builder().trust(trust).reconnect(false).connect(address).await?;
 /// handle.shutdown(Duration::from_secs(1)).await;
 /// match client.closed().await {
 ///     ConnectionLost::ClosedByPeer { code: 0x10, .. } => println!("the server has shut down"),
@@ -70,6 +70,16 @@ pub enum ConnectionLost {
     /// The transport failed.
     #[error("{0}")]
     Transport(String),
+}
+
+impl ConnectionLost {
+    /// The server takes no more calls.
+    pub(crate) fn drained(reason: &str) -> Self {
+        Self::ClosedByPeer {
+            code: close::SHUTDOWN.into(),
+            reason: reason.to_owned(),
+        }
+    }
 }
 
 fn reason_suffix(reason: &str) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rpc_runtime::{Client, Identity, Limits, Server, ServerHandle, Service, Trust};
 
-/// Serves `service` within `limits` and connects to it.
+/// Serves `service` within `limits` and connects to it, once: what becomes of a lost connection shows.
 pub(crate) async fn serve<S: Service>(service: S, limits: Limits) -> (Client, ServerHandle) {
     let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
     let trust = Trust::certificate(identity.certificate());
@@ -21,6 +21,7 @@ pub(crate) async fn serve<S: Service>(service: S, limits: Limits) -> (Client, Se
     (
         Client::builder()
             .trust(trust)
+            .reconnect(false)
             .connect(address)
             .await
             .unwrap(),

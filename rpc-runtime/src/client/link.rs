@@ -1,0 +1,187 @@
+//! One connection with its lanes. A client has one at a time, and another when that is lost or its server drains it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Options;
+use super::lane::{self, CallId, Lane};
+use crate::transport::{Connection, ConnectionLost, StreamLost, close};
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    pub(super) lanes: Vec<Arc<Lane>>,
+    next_lane: AtomicUsize,
+    /// Cancellations once more, past whatever holds a lane up.
+    control: Arc<Lane>,
+    /// It takes no more calls: the connection is lost, or the server drains it.
+    retired: CancellationToken,
+}
+
+impl Link {
+    /// Starts the lanes of a connection. They end when the link is dropped or `closed` is cancelled.
+    pub(super) fn open(
+        connection: Connection,
+        options: &Options,
+        tasks: &TaskTracker,
+        closed: &CancellationToken,
+    ) -> Arc<Self> {
+        // The connection closes when the last lane has nothing more to say.
+        let open = Arc::new(CloseOnDrop(connection.clone()));
+        let retired = CancellationToken::new();
+        let limit = options.reply_limit;
+        let lanes = (0..options.lanes.clamp(1, lane::LANES)).map(|number| {
+            let lane = Lane::new(number);
+            let task = run_lane(Arc::clone(&lane), Arc::clone(&open), retired.clone(), limit);
+            tasks.spawn(within_linger(Arc::clone(&lane), closed.clone(), task));
+            lane
+        });
+        let lanes = lanes.collect();
+        let control = Lane::new(lane::LANES);
+        let task = run_control(Arc::clone(&control), open);
+        tasks.spawn(within_linger(Arc::clone(&control), closed.clone(), task));
+        Arc::new(Self {
+            connection,
+            lanes,
+            next_lane: AtomicUsize::new(0),
+            control,
+            retired,
+        })
+    }
+
+    /// A lane for the next call: in turn, those that are over left out.
+    pub(super) fn lane(&self) -> usize {
+        if self.lanes.len() == 1 {
+            return 0;
+        }
+        let next = self.next_lane.fetch_add(1, Ordering::Relaxed);
+        let turns = (0..self.lanes.len()).map(|turn| next.wrapping_add(turn) % self.lanes.len());
+        turns
+            .clone()
+            .find(|lane| !self.lanes[*lane].is_over())
+            .unwrap_or(next % self.lanes.len())
+    }
+
+    /// Gives up a call that left through a lane.
+    pub(super) fn cancel(&self, lane: usize, id: CallId) {
+        let lane = &self.lanes[lane];
+        if lane.forget(id) {
+            // Behind its request it cannot come too early; on a stream of its own nothing can hold it up.
+            lane.queue_cancel(id);
+            self.control.queue_early_cancel(id);
+        }
+    }
+
+    /// Sends new calls elsewhere; those that are under way go on.
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.is_cancelled()
+    }
+
+    /// Waits until no more calls should leave here, and says why.
+    pub(super) fn retirement(&self) -> impl Future<Output = ConnectionLost> + Send + use<> {
+        let (connection, retired) = (self.connection.clone(), self.retired.clone());
+        async move {
+            tokio::select! {
+                biased;
+                lost = connection.closed() => {
+                    retired.cancel();
+                    lost
+                }
+                () = retired.cancelled() => ConnectionLost::drained("the server is shutting down"),
+            }
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.lanes.iter().for_each(|lane| lane.close());
+        self.control.close();
+    }
+}
+
+struct CloseOnDrop(Connection);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close(close::DONE, "");
+    }
+}
+
+/// Runs a lane's task, but for not much longer once the lane or the client is closed.
+async fn within_linger(lane: Arc<Lane>, closed: CancellationToken, task: impl Future<Output = ()>) {
+    let close = async {
+        closed.cancelled().await;
+        lane.close();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = task => {}
+        () = lane.has_lingered() => lane.lose(ConnectionLost::ClosedHere),
+        () = close => {}
+    }
+}
+
+/// Moves the bytes of a lane until its connection is of no more use.
+async fn run_lane(
+    lane: Arc<Lane>,
+    open: Arc<CloseOnDrop>,
+    retired: CancellationToken,
+    reply_limit: usize,
+) {
+    let drained = move_bytes(&lane, &open.0, reply_limit).await;
+    // Before the callers hear of it: they look for another connection.
+    retired.cancel();
+    match drained {
+        Ok(()) => lane.drained(),
+        Err(lost) => lane.lose(lost),
+    }
+}
+
+/// Opens a lane's stream and moves its bytes until the server drains it; opens another if the server gives up the
+/// stream and not the connection.
+async fn move_bytes(
+    lane: &Lane,
+    connection: &Connection,
+    reply_limit: usize,
+) -> Result<(), ConnectionLost> {
+    loop {
+        let (send, recv) = connection.open_bi().await?;
+        let interrupted = tokio::select! {
+            read = lane.read(recv, reply_limit) => match read {
+                Ok(()) => return Ok(()),
+                Err(lost) => lost,
+            },
+            written = lane.write(send) => match written {
+                // A closed client has sent its last request and waits for no answers.
+                Ok(()) => return Err(ConnectionLost::ClosedHere),
+                Err(lost) => lost,
+            },
+        };
+        match interrupted {
+            StreamLost::Connection(lost) => return Err(lost),
+            lost => lane.interrupted(lost.into()),
+        }
+    }
+}
+
+/// Opens the stream of cancellations when there is one.
+async fn run_control(control: Arc<Lane>, open: Arc<CloseOnDrop>) {
+    if !control.first_request().await {
+        return;
+    }
+    let written = match open.0.open_uni().await {
+        Ok(send) => control.write(send).await.map_err(ConnectionLost::from),
+        Err(lost) => Err(lost),
+    };
+    if let Err(lost) = written {
+        control.lose(lost);
+    }
+}

@@ -1,0 +1,68 @@
+//! Sees to it that a client has a connection for as long as there is a client.
+
+use std::sync::{Arc, Weak};
+
+use tokio::time::{Instant, sleep};
+
+use super::Shared;
+use super::address::Address;
+use super::backoff::Backoff;
+use super::connect::{ClientBuilder, ConnectError};
+use super::state::ConnectionState;
+use crate::transport::Connection;
+
+/// All that a connection is made of.
+pub(super) struct Dialer {
+    pub(super) builder: ClientBuilder,
+    pub(super) address: Address,
+    pub(super) backoff: Backoff,
+}
+
+impl Dialer {
+    pub(super) async fn dial(&self) -> Result<Connection, ConnectError> {
+        self.builder.dial(&self.address).await
+    }
+}
+
+/// Connects again whenever the connection is lost or drained. Without a dialer the first loss is the client's end.
+/// `None`: the client is no more.
+pub(super) async fn keep_connected(client: Weak<Shared>, dialer: Option<Dialer>) -> Option<()> {
+    let mut failures = 0;
+    loop {
+        let since = Instant::now();
+        let Some(dialer) = &dialer else {
+            let closed = client.upgrade()?.link()?.connection.clone();
+            let lost = closed.closed().await;
+            client.upgrade()?.end(lost);
+            return None;
+        };
+        let retirement = client.upgrade()?.link()?.retirement();
+        let lost = retirement.await;
+        // A server that takes connections only to drop them is not asked all the time.
+        if since.elapsed() > dialer.backoff.max {
+            failures = 0;
+        }
+        let connecting = |error| ConnectionState::Connecting {
+            lost: lost.clone(),
+            error,
+        };
+        tracing::info!(server = %dialer.address, %lost, "connecting again");
+        client.upgrade()?.disconnected(connecting(None));
+        let connection = loop {
+            if failures > 0 {
+                sleep(dialer.backoff.delay(failures)).await;
+            }
+            failures += 1;
+            match dialer.dial().await {
+                Ok(connection) => break connection,
+                Err(error) => {
+                    tracing::warn!(server = %dialer.address, %error, "cannot connect");
+                    client
+                        .upgrade()?
+                        .disconnected(connecting(Some(Arc::new(error))));
+                }
+            }
+        };
+        client.upgrade()?.connected(connection);
+    }
+}
