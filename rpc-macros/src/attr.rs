@@ -52,6 +52,7 @@ pub(crate) struct MethodOptions {
     pub(crate) aliases: Vec<LitStr>,
     pub(crate) notification: Option<Path>,
     pub(crate) blocking: Option<Path>,
+    pub(crate) idempotent: Option<Path>,
 }
 
 impl MethodOptions {
@@ -70,9 +71,10 @@ impl MethodOptions {
             }
             "notification" => set(&mut self.notification, meta, meta.path.clone()),
             "blocking" => set(&mut self.blocking, meta, meta.path.clone()),
+            "idempotent" => set(&mut self.idempotent, meta, meta.path.clone()),
             _ => unknown(
                 meta,
-                "a method takes `name`, `alias`, `notification` and `blocking`",
+                "a method takes `name`, `alias`, `notification`, `blocking` and `idempotent`",
             ),
         }
     }

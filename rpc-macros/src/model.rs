@@ -38,6 +38,7 @@ pub(crate) struct Method<'a> {
     pub(crate) aliases: Vec<LitStr>,
     pub(crate) is_notification: bool,
     pub(crate) is_blocking: bool,
+    pub(crate) is_idempotent: bool,
     pub(crate) is_deprecated: bool,
     pub(crate) parameters: Vec<Parameter<'a>>,
     pub(crate) output: Output<'a>,
@@ -130,6 +131,9 @@ impl<'a> Method<'a> {
         let rename = service.rename_all.unwrap_or_default();
         let sig = &original.sig;
         check_signature(sig, &options, errors);
+        if let (Some(_), Some(idempotent)) = (&options.notification, &options.idempotent) {
+            errors.at(idempotent, "a notification is sent once at most");
+        }
         Self {
             original,
             ident: &sig.ident,
@@ -141,6 +145,7 @@ impl<'a> Method<'a> {
             aliases: options.aliases,
             is_notification: options.notification.is_some(),
             is_blocking: options.blocking.is_some(),
+            is_idempotent: options.idempotent.is_some(),
             is_deprecated: original
                 .attrs
                 .iter()

@@ -28,6 +28,7 @@ golden! { calculator, expand::rpc(quote!(namespace = "calc"), quote! {
         #[rpc(name = "count", alias = "wc")]
         async fn count(&self, text: &str, needle: Option<&str>) -> usize;
         async fn scale(&self, values: Vec<f64>, #[rpc(default = 1.0)] factor: f64) -> Vec<f64>;
+        #[rpc(idempotent)]
         async fn sum(&self, #[rpc(params)] values: Vec<i64>) -> i64;
         #[rpc(notification)]
         async fn log(&self, cx: &Context, line: &str);

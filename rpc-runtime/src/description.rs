@@ -58,6 +58,8 @@ pub struct MethodDescription {
     pub docs: &'static str,
     /// Whether it has a reply.
     pub kind: MethodKind,
+    /// Whether running it twice does no harm, so that clients may call it again when an answer was lost.
+    pub idempotent: bool,
     /// Whether the trait marks it `#[deprecated]`.
     pub deprecated: bool,
     /// Its parameters, in their order. A `&Context` is none.
@@ -76,6 +78,7 @@ impl MethodDescription {
             aliases: &[],
             docs,
             kind: MethodKind::Call,
+            idempotent: false,
             deprecated: false,
             parameters: &[],
             whole_params: false,
@@ -102,6 +105,13 @@ impl MethodDescription {
     pub const fn notification(self) -> Self {
         Self {
             kind: MethodKind::Notification,
+            ..self
+        }
+    }
+
+    pub const fn idempotent(self) -> Self {
+        Self {
+            idempotent: true,
             ..self
         }
     }

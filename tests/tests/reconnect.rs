@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use rpc_runtime::{
     CallError, Client, ClientBuilder, ConnectError, ConnectionLost, ConnectionState, Fate,
-    Identity, Server, ServerHandle, Trust, rpc,
+    Identity, Server, ServerHandle, Service, Trust, rpc,
 };
 use support::soon;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 #[rpc]
 trait Desk {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn hold(&self) -> usize;
+    /// The same, but it may run twice.
+    #[rpc(idempotent)]
+    async fn read(&self) -> usize;
     #[rpc(notification)]
     async fn note(&self, text: &str);
 }
@@ -64,6 +67,10 @@ impl Desk for Clerk {
         self.0.holding.add_permits(1);
         self.0.go_on.acquire().await.unwrap().forget();
         number
+    }
+
+    async fn read(&self) -> usize {
+        self.hold().await
     }
 
     async fn note(&self, _: &str) {
@@ -115,6 +122,12 @@ impl Place {
         Client::builder()
             .trust(trust)
             .reconnect_backoff(initial, max)
+    }
+
+    /// Waits until so many more calls are held.
+    async fn holding(&self, calls: u32) {
+        let holding = self.clerk.0.holding.acquire_many(calls);
+        soon(holding).await.unwrap().forget();
     }
 
     async fn connect(&self, builder: ClientBuilder) -> (DeskClient, Client) {
@@ -263,10 +276,7 @@ async fn calls_under_way_are_told_that_they_may_have_run() {
         tokio::spawn(desk.hold()),
         tokio::spawn(desk.hold().own_stream()),
     ];
-    soon(place.clerk.0.holding.acquire_many(2))
-        .await
-        .unwrap()
-        .forget();
+    place.holding(2).await;
     shut(server).await;
     for call in calls {
         assert_fate(soon(call).await.unwrap(), Fate::MayHaveExecuted);
@@ -403,19 +413,15 @@ async fn new_calls_leave_a_server_that_drains_while_old_ones_finish_there() {
     let desk = DeskClient::new(client.clone());
     let old = tokio::spawn(desk.hold());
     let alone = tokio::spawn(desk.hold().own_stream());
-    let holding = place.clerk.0.holding.acquire_many(2);
-    soon(holding).await.unwrap().forget();
+    place.holding(2).await;
 
     let (next, _server) = Place::new_with(place.identity.clone());
     relay.turn_to(next.address);
     let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
     soon(async {
         while next.clerk.0.started() == 0 {
-            // Those that the old server refuses can be made again.
-            match desk.add(1, 2).await {
-                Ok(sum) => assert_eq!(sum, 3),
-                refused => assert_fate(refused, Fate::NotExecuted),
-            }
+            // Those that the old server refuses are made again.
+            assert_eq!(desk.add(1, 2).await.unwrap(), 3);
         }
     })
     .await;
@@ -425,4 +431,114 @@ async fn new_calls_leave_a_server_that_drains_while_old_ones_finish_there() {
     soon(alone).await.unwrap().unwrap();
     assert!(soon(drained).await.unwrap(), "a call was cut off");
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_and_not_made_again_was_not_executed() {
+    let (place, draining) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let old = tokio::spawn(desk.hold());
+    place.holding(1).await;
+    let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
+    let refused = soon(async {
+        loop {
+            match desk.add(1, 2).no_retry().await {
+                Ok(sum) => assert_eq!(sum, 3),
+                refused => return refused,
+            }
+        }
+    })
+    .await;
+    assert_fate(refused, Fate::NotExecuted);
+    place.clerk.0.go_on.add_permits(1);
+    soon(old).await.unwrap().unwrap();
+    assert!(soon(drained).await.unwrap(), "a call was cut off");
+}
+
+#[tokio::test]
+async fn an_idempotent_call_that_may_have_run_is_made_again() {
+    let (place, server) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let calls = [
+        tokio::spawn(desk.read()),
+        tokio::spawn(desk.read().own_stream()),
+    ];
+    place.holding(2).await;
+    shut(server).await;
+    let _server = place.open();
+    place.holding(2).await;
+    place.clerk.0.go_on.add_permits(2);
+    for call in calls {
+        // The third and the fourth to be started.
+        assert!(soon(call).await.unwrap().unwrap() >= 2);
+    }
+    assert_eq!(place.clerk.0.started(), 4);
+}
+
+#[tokio::test]
+async fn an_idempotent_call_is_made_three_times_at_most_and_once_if_told_so() {
+    let (place, mut server) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let once = tokio::spawn(desk.read().no_retry());
+    let thrice = tokio::spawn(desk.read());
+    place.holding(1).await;
+    for _ in 0..3 {
+        place.holding(1).await;
+        shut(server).await;
+        server = place.open();
+    }
+    assert_fate(soon(once).await.unwrap(), Fate::MayHaveExecuted);
+    assert_fate(soon(thrice).await.unwrap(), Fate::MayHaveExecuted);
+    assert_eq!(place.clerk.0.started(), 4);
+}
+
+#[tokio::test]
+async fn a_client_whose_calls_fail_stops_making_them_again() {
+    let (place, server) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let mut calls: JoinSet<_> = (0..13).map(|_| desk.read()).collect();
+    place.holding(13).await;
+    shut(server).await;
+    let _server = place.open();
+    for _ in 0..3 {
+        let failed = soon(calls.join_next()).await.unwrap().unwrap();
+        assert_fate(failed, Fate::MayHaveExecuted);
+    }
+    place.holding(10).await;
+    place.clerk.0.go_on.add_permits(10);
+    while let Some(call) = soon(calls.join_next()).await {
+        call.unwrap().unwrap();
+    }
+    assert_eq!(place.clerk.0.started(), 23);
+}
+
+#[tokio::test]
+async fn a_call_that_is_made_again_keeps_to_its_time() {
+    let (place, server) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let call = tokio::spawn(desk.read().timeout(Duration::from_millis(300)));
+    place.holding(1).await;
+    shut(server).await;
+    let late = soon(call).await.unwrap();
+    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+}
+
+#[tokio::test]
+async fn an_attempt_that_may_have_run_is_not_forgotten() {
+    let (place, server) = Place::new();
+    let (desk, client) = place.connect(place.builder()).await;
+    let call = tokio::spawn(desk.read());
+    place.holding(1).await;
+    shut(server).await;
+    until_lost(&client).await;
+    soon(client.close()).await;
+    // The second attempt was not even sent.
+    assert_fate(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+}
+
+#[test]
+fn the_description_tells_what_may_run_twice() {
+    let methods = DeskServer::<Clerk>::DESCRIPTION.methods;
+    let idempotent = methods.iter().filter(|method| method.idempotent);
+    assert!(idempotent.map(|method| method.name).eq(["read"]));
 }

@@ -97,8 +97,9 @@ pub(crate) fn body(method: &Method<'_>) -> TokenStream {
         true => generated!(invoke_notification(&__METHOD, #params)),
         false => generated!(invoke(&__METHOD, #params, #returns)),
     };
+    let idempotent = method.is_idempotent.then(|| generated!(.idempotent()));
     generated! {
-        static __METHOD: __rpc::Method = __rpc::Method::new(#name);
+        static __METHOD: __rpc::Method = __rpc::Method::new(#name) #idempotent;
         self.client.#send
     }
 }

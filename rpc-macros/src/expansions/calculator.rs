@@ -132,7 +132,8 @@ const _: () = {
                 __rpc::MethodDescription::new("calc.sum", "", "i64")
                     .whole_params(
                         &[__rpc::ParameterDescription::new("values", "Vec<i64>", false)],
-                    ),
+                    )
+                    .idempotent(),
                 __rpc::MethodDescription::new("calc.log", "", "()")
                     .parameters(
                         &[__rpc::ParameterDescription::new("line", "&str", false)],
@@ -315,7 +316,7 @@ const _: () = {
                 )
         }
         pub fn sum(&self, values: Vec<i64>) -> __rpc::Call<i64> {
-            static __METHOD: __rpc::Method = __rpc::Method::new("calc.sum");
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.sum").idempotent();
             self.client
                 .invoke(
                     &__METHOD,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
-use super::error::{CallError, NoAnswer};
+use super::error::{CallError, Fate, NoAnswer};
 use super::lane::CallId;
 use super::request::{self, Method};
 use super::route::Route;
@@ -25,6 +25,12 @@ use crate::wire::tape::Parser;
 
 /// From this many bytes on a request has a stream of its own, and so has the next call of a method whose reply had.
 pub(super) const LARGE: usize = 16 << 10;
+
+/// How often a call is sent, at most.
+const ATTEMPTS: u32 = 5;
+
+/// How often a call is sent that may have run, at most.
+const UNSURE_ATTEMPTS: u32 = 3;
 
 pub(super) type Solo<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
 
@@ -96,6 +102,18 @@ pub(super) type Solo<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Sen
 /// A call with a timeout panics when it is awaited in a tokio runtime without timers
 /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
 ///
+/// # Retries
+/// A call that has certainly not run is made again by itself, within its timeout, 5 times in all: if it was not sent
+/// because the connection went, if the server said that it is shutting down, or if it ended the stream without an answer.
+/// One that may have run is made again only if the method is marked `#[rpc(idempotent)]`, 3 times in all, and fails with
+/// [`Fate::MayHaveExecuted`] otherwise.
+///
+/// The first retry of a call that has not run leaves as soon as there is another connection. Every other one waits for a
+/// random time of up to 50 ms, doubled each time, and takes a token of the client's. Of these there are ten, and ten
+/// answers make a new one: when most calls fail, they are not made again. [`no_retry`](Self::no_retry) sends a call once
+/// at most. So are notifications and batches, and all calls of a client that does not
+/// [`reconnect`](super::ClientBuilder::reconnect).
+///
 /// # Cancel safety
 /// Dropping a call that has been polled cancels it: the server drops the handler's future. Its neighbours on the
 /// connection do not notice.
@@ -105,8 +123,19 @@ pub struct Call<T, E = Infallible> {
     method: Option<&'static Method>,
     /// What follows the id, up to the closing brace.
     request: Result<Vec<u8>, String>,
+    /// Where its timeout and metadata begin.
+    options_at: usize,
+    /// Where the answer will be.
+    spare: Vec<u8>,
     timeout: Option<Duration>,
     own_stream: bool,
+    retries: bool,
+    /// How often it was sent.
+    attempts: u32,
+    /// One of the attempts ended so that nobody knows.
+    may_have_run: bool,
+    /// Time has passed since the request was written.
+    is_stale: bool,
     meta: Meta,
     state: State,
     route: Route,
@@ -120,6 +149,9 @@ pub(super) type Timer = Pin<Box<Sleep>>;
 impl<T, E> Drop for Call<T, E> {
     fn drop(&mut self) {
         self.give_up();
+        let request = std::mem::replace(&mut self.request, Err(String::new()));
+        let spare = std::mem::take(&mut self.spare);
+        self.client.put_back([request.unwrap_or_default(), spare]);
         if let Some(late) = self.late.take() {
             self.client.put_timer_back(late);
         }
@@ -133,6 +165,8 @@ enum State {
     Ready,
     InLane(usize, CallId),
     Alone(Solo<Vec<u8>>),
+    /// Waiting to be sent again.
+    Resting(Timer),
     Over,
 }
 
@@ -166,13 +200,19 @@ impl<T, E> Call<T, E> {
         reader: Reader<T, E>,
     ) -> Self {
         let client = Arc::clone(&client.0);
-        let mut buffer = client.buffer();
+        let [mut buffer, spare] = client.two_buffers();
         let written = request::write(&mut buffer, name, &params);
         Self {
             method,
+            options_at: buffer.len(),
+            spare,
             request: written.map(|()| buffer).map_err(|error| error.to_string()),
             timeout: client.options.timeout,
             own_stream: false,
+            retries: client.options.retry.is_some(),
+            attempts: 0,
+            may_have_run: false,
+            is_stale: false,
             meta: Meta::default(),
             state: State::New,
             route: Route::Unknown(None),
@@ -194,6 +234,12 @@ impl<T, E> Call<T, E> {
     /// so in any case.
     pub fn own_stream(mut self) -> Self {
         self.own_stream = true;
+        self
+    }
+
+    /// Sends the call once at most: see [Retries](#retries).
+    pub fn no_retry(mut self) -> Self {
+        self.retries = false;
         self
     }
 
@@ -241,8 +287,19 @@ impl<T, E> Call<T, E> {
         Ok(())
     }
 
+    /// Says how long there is from now on.
+    fn refresh(&mut self) {
+        if let (true, Some(late), Ok(request)) = (self.is_stale, &self.late, &mut self.request) {
+            request.truncate(self.options_at);
+            let remaining = late.deadline().saturating_duration_since(Instant::now());
+            write_options(request, Some(remaining), &self.meta);
+        }
+        self.is_stale = true;
+    }
+
     /// Chooses the way and sets out on it.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
+        self.refresh();
         let Ok(request) = &mut self.request else {
             return Poll::Ready(Err(NoAnswer::Over));
         };
@@ -254,12 +311,11 @@ impl<T, E> Call<T, E> {
                 let limit = self.client.options.reply_limit;
                 let id = self.client.next_alone();
                 let message = [HEAD, id.to_string().as_bytes(), request, b"\n"].concat();
-                self.client.put_back(std::mem::take(request));
                 self.state = State::Alone(Box::pin(solo::ask(Arc::clone(link), message, limit)));
                 return Poll::Ready(Ok(()));
             }
             let lane = link.lane();
-            match ready!(link.lanes[lane].poll_call(request, cx)) {
+            match ready!(link.lanes[lane].poll_call(request, &mut self.spare, cx)) {
                 Ok(id) => {
                     self.state = State::InLane(lane, id);
                     return Poll::Ready(Ok(()));
@@ -270,8 +326,15 @@ impl<T, E> Call<T, E> {
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
+        if let State::Resting(rest) = &mut self.state {
+            ready!(rest.as_mut().poll(cx));
+            if let State::Resting(rest) = std::mem::replace(&mut self.state, State::Ready) {
+                self.client.put_timer_back(rest);
+            }
+        }
         if let State::Ready = self.state {
             ready!(self.poll_send(cx))?;
+            self.attempts += 1;
             if let State::InLane(..) = self.state {
                 // The call was queued with its waker.
                 return Poll::Pending;
@@ -284,20 +347,71 @@ impl<T, E> Call<T, E> {
         }
     }
 
+    /// Reads the answer. Its buffer is free again.
+    fn read(&mut self, mut answer: Vec<u8>) -> Result<T, CallError<E>> {
+        if let Some(method) = self.method {
+            method.note_reply(answer.len() >= LARGE);
+        }
+        let result = read(self.reader, &mut answer);
+        answer.clear();
+        self.spare = answer;
+        match (&result, self.route.link()) {
+            // The server refuses calls because it is shutting down.
+            (Err(CallError::Connection { .. }), Some(link)) => link.retire(),
+            _ => self.client.retries.earn(),
+        }
+        result
+    }
+
+    /// What is true of one attempt is true of the call.
+    fn remember_fate(&mut self, mut error: CallError<E>) -> CallError<E> {
+        if let CallError::Connection { fate, .. } = &mut error {
+            self.may_have_run |= *fate == Fate::MayHaveExecuted;
+            if self.may_have_run {
+                *fate = Fate::MayHaveExecuted;
+            }
+        }
+        error
+    }
+
+    /// Prepares to be sent once more, if that can do no harm.
+    fn try_again(&mut self, error: &CallError<E>) -> bool {
+        let CallError::Connection { fate, .. } = error else {
+            return false;
+        };
+        // Without a link it was not even tried.
+        let (true, Some(backoff), Some(link)) =
+            (self.retries, self.client.options.retry, self.route.link())
+        else {
+            return false;
+        };
+        let is_unsure = *fate == Fate::MayHaveExecuted;
+        let is_allowed = match is_unsure {
+            true => {
+                self.method.is_some_and(Method::is_idempotent) && self.attempts < UNSURE_ATTEMPTS
+            }
+            false => self.attempts < ATTEMPTS,
+        };
+        let is_free = !is_unsure && self.attempts <= 1;
+        if !is_allowed || !(is_free || self.client.retries.spend()) {
+            return false;
+        }
+        match link.is_retired() {
+            true => self.route.fail(),
+            false => self.route = Route::Unknown(None),
+        }
+        self.state = match is_free {
+            true => State::Ready,
+            false => State::Resting(self.client.timer(backoff.delay(self.attempts))),
+        };
+        true
+    }
+
     fn give_up(&mut self) {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::InLane(lane, id) => {
-                if let Some(link) = self.route.link() {
-                    link.cancel(lane, id);
-                }
-            }
-            State::New | State::Ready => {
-                if let Ok(request) = &mut self.request {
-                    self.client.put_back(std::mem::take(request));
-                }
-            }
-            // Dropping the stream resets it.
-            State::Alone(_) | State::Over => {}
+        let state = std::mem::replace(&mut self.state, State::Over);
+        // Dropping a stream of its own resets it.
+        if let (State::InLane(lane, id), Some(link)) = (state, self.route.link()) {
+            link.cancel(lane, id);
         }
     }
 }
@@ -310,27 +424,24 @@ impl<T, E> Future for Call<T, E> {
         if let State::New = this.state {
             this.begin()?;
         }
-        let answered = match this.poll_reply(cx) {
-            Poll::Ready(answered) => answered,
-            Poll::Pending => {
+        loop {
+            let Poll::Ready(answered) = this.poll_reply(cx) else {
                 let late = this.late.as_mut();
                 ready!(late.map_or(Poll::Pending, |late| late.as_mut().poll(cx)));
                 this.give_up();
                 return Poll::Ready(Err(CallError::Timeout));
+            };
+            this.state = State::Over;
+            let result = match answered {
+                Ok(answer) => this.read(answer),
+                Err(no_answer) => Err(no_answer.into()),
+            };
+            let result = result.map_err(|error| this.remember_fate(error));
+            match &result {
+                Err(error) if this.try_again(error) => {}
+                _ => return Poll::Ready(result),
             }
-        };
-        this.state = State::Over;
-        let mut answer = answered?;
-        if let Some(method) = this.method {
-            method.note_reply(answer.len() >= LARGE);
         }
-        let result = read(this.reader, &mut answer);
-        this.client.put_back(answer);
-        if let (Some(link), Err(CallError::Connection { .. })) = (this.route.link(), &result) {
-            // The server refuses calls because it is shutting down.
-            link.retire();
-        }
-        Poll::Ready(result)
     }
 }
 

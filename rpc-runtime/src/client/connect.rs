@@ -86,13 +86,13 @@ impl ClientBuilder {
     }
 
     /// Whether to connect again when the connection is lost. Default: yes. Without it the first loss is the end: all
-    /// calls fail, and [`Client::closed`] tells why.
+    /// calls fail, none is made again, and [`Client::closed`] tells why.
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.stays_lost = !reconnect;
         self
     }
 
-    /// How long to wait between attempts to connect again. The first comes at once; after each failure the client waits
+    /// How long to wait between attempts to connect again, and between those of a call. The first comes at once; after each failure the client waits
     /// a random time of up to `initial`, which doubles with each further one up to `max`. Default: 50 ms and 5 s.
     pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.backoff = Backoff { initial, max };
@@ -123,7 +123,8 @@ impl ClientBuilder {
         A: TryInto<Address>,
         ConnectError: From<A::Error>,
     {
-        let (options, reconnects) = (self.options.clone(), !self.stays_lost);
+        let (mut options, reconnects) = (self.options.clone(), !self.stays_lost);
+        options.retry = reconnects.then_some(self.backoff);
         let dialer = Dialer {
             address: address.try_into()?,
             backoff: self.backoff,

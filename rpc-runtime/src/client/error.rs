@@ -62,8 +62,8 @@ pub enum CallError<E = Infallible> {
 
 /// What may have become of a call whose answer never came.
 ///
-/// After [`NotSent`](Self::NotSent) and [`NotExecuted`](Self::NotExecuted) it can be made again, on another connection.
-/// After [`MayHaveExecuted`](Self::MayHaveExecuted) only if running it twice does no harm.
+/// After [`NotSent`](Self::NotSent) and [`NotExecuted`](Self::NotExecuted) it can be made again, on another connection;
+/// where that makes sense the client has tried already ([`Call`](crate::Call#retries)). After [`MayHaveExecuted`](Self::MayHaveExecuted) only if running it twice does no harm.
 ///
 /// ```
 /// # use rpc_runtime::{CallError, Client, Fate, rpc};

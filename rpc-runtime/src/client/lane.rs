@@ -240,10 +240,11 @@ impl Lane {
         self.state().over.is_some()
     }
 
-    /// Queues a call. `request` is what follows the id; its buffer will hold the answer.
+    /// Queues a call. `request` is what follows the id; `spare` will hold the answer.
     pub(super) fn poll_call(
         &self,
-        request: &mut Vec<u8>,
+        request: &[u8],
+        spare: &mut Vec<u8>,
         cx: &Context<'_>,
     ) -> Poll<Result<CallId, NoAnswer>> {
         let mut state = self.state();
@@ -254,15 +255,9 @@ impl Lane {
         });
         let id = CallId::new(self.number, slot, state.slots[slot].generation);
         let mut digits = itoa::Buffer::new();
-        let writer = state.queue(&[
-            HEAD,
-            digits.format(id.0).as_bytes(),
-            request.as_slice(),
-            b"\n",
-        ]);
-        request.clear();
+        let writer = state.queue(&[HEAD, digits.format(id.0).as_bytes(), request, b"\n"]);
         state.slots[slot].call = Some(Pending {
-            buffer: std::mem::take(request),
+            buffer: std::mem::take(spare),
             answer: None,
             end: state.queued,
             waker: cx.waker().clone(),
@@ -286,7 +281,7 @@ impl Lane {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for a call's answer, which comes in the buffer that its request left in.
+    /// Waits for a call's answer, which comes in the place of the spare buffer.
     pub(super) fn poll_answer(
         &self,
         id: CallId,

@@ -8,6 +8,7 @@
 mod address;
 mod backoff;
 mod batch;
+mod budget;
 mod call;
 mod connect;
 mod error;
@@ -33,7 +34,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::address::{Address, AddressError};
+use self::backoff::Backoff;
 pub use self::batch::{Batch, Entry, Replies};
+use self::budget::Budget;
 pub use self::call::Call;
 use self::call::Timer;
 pub use self::connect::{ClientBuilder, ConnectError};
@@ -92,8 +95,8 @@ const POOLED: usize = 1024;
 /// ([`reconnect_backoff`](ClientBuilder::reconnect_backoff)). The same when the server says that it is shutting down:
 /// new calls go to a new connection at once, while the old one lasts until those under way have ended.
 ///
-/// Calls that were under way end with [`CallError::Connection`], whose [`Fate`] says whether they may have run. New ones
-/// wait for the next connection, within their timeout, or fail at once if the client was told not to
+/// Calls that were under way and have certainly not run are made again on the next connection ([`Call`](Call#retries)).
+/// The others end with [`CallError::Connection`], whose [`Fate`] says that they may have run. New ones wait for the next connection, within their timeout, or fail at once if the client was told not to
 /// ([`wait_for_ready`](ClientBuilder::wait_for_ready)). [`state`](Self::state) and [`watch_state`](Self::watch_state)
 /// show how it stands, and why the last attempt to connect failed.
 #[derive(Clone)]
@@ -108,6 +111,7 @@ struct Shared {
     alone: AtomicU64,
     buffers: Mutex<Vec<Vec<u8>>>,
     timers: Mutex<Vec<Timer>>,
+    retries: Budget,
     options: Options,
 }
 
@@ -118,6 +122,8 @@ struct Options {
     timeout: Option<Duration>,
     reply_limit: usize,
     wait_for_ready: bool,
+    /// How calls are made again, if they are.
+    retry: Option<Backoff>,
 }
 
 impl Default for Options {
@@ -127,6 +133,7 @@ impl Default for Options {
             timeout: None,
             reply_limit: 4 << 20,
             wait_for_ready: true,
+            retry: None,
         }
     }
 }
@@ -169,6 +176,7 @@ impl Client {
             alone: AtomicU64::new(0),
             buffers: Mutex::default(),
             timers: Mutex::default(),
+            retries: Budget::default(),
             options,
         });
         let keeper = keep_connected(Arc::downgrade(&shared), dialer);
@@ -352,11 +360,21 @@ impl Shared {
             .unwrap_or_else(|| Vec::with_capacity(BUFFER))
     }
 
-    fn put_back(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
+    /// One for a request, one for its answer.
+    fn two_buffers(&self) -> [Vec<u8>; 2] {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffer.capacity() <= RETAINED && buffers.len() < POOLED {
-            buffers.push(buffer);
+        let pooled = [buffers.pop(), buffers.pop()];
+        drop(buffers);
+        pooled.map(|buffer| buffer.unwrap_or_else(|| Vec::with_capacity(BUFFER)))
+    }
+
+    fn put_back<const N: usize>(&self, returned: [Vec<u8>; N]) {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        for mut buffer in returned {
+            buffer.clear();
+            if (1..=RETAINED).contains(&buffer.capacity()) && buffers.len() < POOLED {
+                buffers.push(buffer);
+            }
         }
     }
 

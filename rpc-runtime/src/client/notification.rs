@@ -112,7 +112,7 @@ impl Future for Notification {
         if queued.is_pending() && this.alone.is_none() {
             this.request = Some(Ok(request));
         } else {
-            this.client.put_back(request);
+            this.client.put_back([request]);
         }
         Poll::Ready(Ok(ready!(queued)?))
     }

@@ -10,6 +10,7 @@ use crate::wire::sent::SentParams;
 #[derive(Debug)]
 pub struct Method {
     name: &'static str,
+    is_idempotent: bool,
     /// Whether its last answer was so large that the next call deserves a stream of its own.
     large_reply: AtomicBool,
 }
@@ -19,12 +20,25 @@ impl Method {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
+            is_idempotent: false,
             large_reply: AtomicBool::new(false),
+        }
+    }
+
+    /// Running it twice does no harm.
+    pub const fn idempotent(self) -> Self {
+        Self {
+            is_idempotent: true,
+            ..self
         }
     }
 
     pub(super) fn name(&self) -> &'static str {
         self.name
+    }
+
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.is_idempotent
     }
 
     pub(super) fn has_large_reply(&self) -> bool {
