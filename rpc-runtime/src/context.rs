@@ -1,6 +1,7 @@
 //! What a handler can know about its call.
 
 use std::any::{Any, TypeId};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -37,6 +38,25 @@ pub struct Context {
     deadline: Option<Instant>,
     meta: Meta,
     cancellation: OnceLock<CancellationToken>,
+}
+
+thread_local! {
+    /// When the caller of the handler that runs on this thread stops waiting.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// The deadline that a call made here and now inherits.
+pub(crate) fn inherited_deadline() -> Option<Instant> {
+    DEADLINE.get()
+}
+
+/// Puts back what calls inherited before.
+struct Restore(Option<Instant>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        DEADLINE.set(self.0);
+    }
 }
 
 /// What all calls of a connection share.
@@ -92,6 +112,17 @@ impl Context {
         }
     }
 
+    /// Lets calls that are made meanwhile inherit the deadline.
+    pub(crate) fn lend_deadline<T>(&self, run: impl FnOnce() -> T) -> T {
+        let Some(own) = self.deadline else {
+            return run();
+        };
+        let outer = DEADLINE.get();
+        let _restore = Restore(outer);
+        DEADLINE.set(Some(outer.map_or(own, |outer| outer.min(own))));
+        run()
+    }
+
     /// The caller's address; `None` for a client in the same process.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.connection.peer
@@ -119,7 +150,8 @@ impl Context {
         self.connection.certificate.as_ref()
     }
 
-    /// When the caller stops waiting, if it said so.
+    /// When the caller stops waiting, if it said so. Calls that the handler makes inherit it: see
+    /// [`Call`](crate::Call#deadlines).
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

@@ -167,14 +167,15 @@ impl<'t, 'de> Incoming<'t, 'de> {
         let service = Arc::clone(service);
         let mut answer = reply.take();
         let thread = tokio::task::spawn_blocking(move || {
-            let ran = catch_unwind(AssertUnwindSafe(|| {
+            let call = || {
                 // How deep it nests was checked when it arrived.
                 let mut parser = Parser::new(usize::MAX);
                 let document = json.as_mut().map(|json| parser.parse(json)).transpose();
                 let document = document.map_err(|_| unwritable("its parameters are lost"))?;
                 let params = Params::new(document.as_ref().map(Document::root));
                 run(&service, Incoming::new(params, &context), &mut answer)
-            }));
+            };
+            let ran = context.lend_deadline(|| catch_unwind(AssertUnwindSafe(call)));
             (answer, ran)
         });
         match thread.await {

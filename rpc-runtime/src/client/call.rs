@@ -15,6 +15,7 @@ use super::lane::CallId;
 use super::request::{self, Method};
 use super::route::Route;
 use super::{Client, Shared, solo};
+use crate::context::inherited_deadline;
 use crate::limits::REPLY_DEPTH;
 use crate::wire::json::write_string;
 use crate::wire::refusal::HEAD;
@@ -102,6 +103,15 @@ pub(super) type Solo<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Sen
 /// A call with a timeout panics when it is awaited in a tokio runtime without timers
 /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
 ///
+/// # Deadlines
+/// A call waits for as long as [`timeout`](Self::timeout) says, or else the
+/// [client](super::ClientBuilder::timeout). The time that remains travels with it, and the server stops the handler when
+/// it is over.
+///
+/// A call that a handler makes has no more time than the handler itself: it inherits the deadline where it is created,
+/// also if it is awaited in a task of its own. [`within`](Self::within) tells a call that is created elsewhere. Once the
+/// time is over nothing is sent.
+///
 /// # Retries
 /// A call that has certainly not run is made again by itself, within its timeout, 5 times in all: if it was not sent
 /// because the connection went, if the server said that it is shutting down, or if it ended the stream without an answer.
@@ -128,6 +138,8 @@ pub struct Call<T, E = Infallible> {
     /// Where the answer will be.
     spare: Vec<u8>,
     timeout: Option<Duration>,
+    /// When the handler that makes the call must be done.
+    deadline: Option<Instant>,
     own_stream: bool,
     retries: bool,
     /// How often it was sent.
@@ -208,6 +220,7 @@ impl<T, E> Call<T, E> {
             spare,
             request: written.map(|()| buffer).map_err(|error| error.to_string()),
             timeout: client.options.timeout,
+            deadline: inherited_deadline(),
             own_stream: false,
             retries: client.options.retry.is_some(),
             attempts: 0,
@@ -224,10 +237,38 @@ impl<T, E> Call<T, E> {
 
     /// Gives up after this long, counted from the first poll. The server is told and gives up too.
     ///
-    /// In place of the client's default, which is to wait for as long as the connection lives.
+    /// In place of the client's default, which is to wait for as long as it takes. A deadline that the call inherits
+    /// counts, too: see [Deadlines](#deadlines).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// Gives up when the caller of the handler that `cx` was given to does: see [Deadlines](#deadlines).
+    ///
+    /// ```
+    /// # use rpc_runtime::{Context, rpc};
+    /// # #[rpc]
+    /// # trait Stock { async fn look(&self, item: u32) -> u32; }
+    /// # fn example(cx: &Context, stock: StockClient) {
+    /// let cx = cx.clone();
+    /// tokio::spawn(async move {
+    ///     // Nothing is inherited in here.
+    ///     let _ = stock.look(7).within(&cx).await;
+    /// });
+    /// # }
+    /// ```
+    pub fn within(mut self, cx: &crate::Context) -> Self {
+        self.deadline = self.deadline.into_iter().chain(cx.deadline()).min();
+        self
+    }
+
+    /// The shorter of its own timeout and what the deadline leaves.
+    fn remaining(&self) -> Option<Duration> {
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        self.timeout.into_iter().chain(left).min()
     }
 
     /// Sends the call on a QUIC stream of its own, so that nothing before it can hold it up. Large requests are sent
@@ -258,7 +299,7 @@ impl<T, E> Call<T, E> {
     pub(super) fn into_entry(mut self) -> Result<Vec<u8>, String> {
         let mut request = std::mem::replace(&mut self.request, Ok(Vec::new()));
         if let Ok(request) = &mut request {
-            write_options(request, self.timeout, &self.meta);
+            write_options(request, self.remaining(), &self.meta);
         }
         request
     }
@@ -275,14 +316,16 @@ pub(super) fn write_options(request: &mut Vec<u8>, timeout: Option<Duration>, me
 impl<T, E> Call<T, E> {
     /// First poll: the request is complete and time runs.
     fn begin(&mut self) -> Result<(), CallError<E>> {
+        self.state = State::Over;
+        let remaining = self.remaining();
         match &mut self.request {
-            Ok(request) => write_options(request, self.timeout, &self.meta),
-            Err(reason) => {
-                self.state = State::Over;
-                return Err(CallError::Encode(std::mem::take(reason)));
+            Ok(_) if remaining.is_some_and(|remaining| remaining.is_zero()) => {
+                return Err(CallError::Timeout);
             }
+            Ok(request) => write_options(request, remaining, &self.meta),
+            Err(reason) => return Err(CallError::Encode(std::mem::take(reason))),
         }
-        self.late = self.timeout.map(|timeout| self.client.timer(timeout));
+        self.late = remaining.map(|remaining| self.client.timer(remaining));
         self.state = State::Ready;
         Ok(())
     }

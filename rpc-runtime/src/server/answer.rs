@@ -107,7 +107,8 @@ async fn run<R: Router>(
         let Some(running) = handler.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
+        let poll = || catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
+        match context.lend_deadline(poll) {
             Ok(Poll::Ready(ran)) => return Poll::Ready(Ok(ran)),
             Ok(Poll::Pending) => {}
             Err(panic) => return Poll::Ready(Err(Cut::Panicked(text(&*panic)))),
