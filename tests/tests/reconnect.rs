@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rpc_runtime::{
     CallError, Client, ClientBuilder, ConnectError, ConnectionLost, ConnectionState, Fate,
@@ -14,7 +14,7 @@ use rpc_runtime::{
 };
 use support::soon;
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 #[rpc]
@@ -541,4 +541,97 @@ fn the_description_tells_what_may_run_twice() {
     let methods = DeskServer::<Clerk>::DESCRIPTION.methods;
     let idempotent = methods.iter().filter(|method| method.idempotent);
     assert!(idempotent.map(|method| method.name).eq(["read"]));
+}
+
+/// A server on a thread of its own, which can be killed: it says no goodbye, and the system drops what comes for it.
+struct Mortal {
+    address: SocketAddr,
+    kill: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Mortal {
+    async fn new(place: &Place) -> Self {
+        let server =
+            Server::builder(place.identity.clone()).service(DeskServer::new(place.clerk.clone()));
+        let wanted = place.address;
+        let (kill, killed) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            // One thread: nothing of it runs on while it is dropped.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let server = server.bind(wanted).unwrap();
+                tell.send(server.local_addr().unwrap()).unwrap();
+                tokio::spawn(server.run());
+                let _ = killed.await;
+            });
+        });
+        Self {
+            address: soon(told).await.unwrap(),
+            kill,
+            thread,
+        }
+    }
+
+    fn kill(self) {
+        self.kill.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_restart_without_a_goodbye_is_noticed_with_the_next_packet() {
+    let mut place = Place {
+        identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
+        address: "127.0.0.1:0".parse().unwrap(),
+        clerk: Clerk::default(),
+    };
+    let mortal = Mortal::new(&place).await;
+    place.address = mortal.address;
+    let (desk, client) = place.connect(place.builder()).await;
+    let held = [
+        tokio::spawn(desk.hold()),
+        tokio::spawn(desk.hold().own_stream()),
+    ];
+    place.holding(2).await;
+    mortal.kill();
+    let _server = place.open();
+
+    let killed = Instant::now();
+    place.clerk.0.go_on.add_permits(1);
+    // It leaves on the old connection, and once more on the new one.
+    soon(desk.read()).await.unwrap();
+    for call in held {
+        assert_fate(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+    }
+    until_connected(&client).await;
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    // A client that hears nothing gives up after 15 s, and breaks the silence after 5 s.
+    assert!(
+        killed.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        killed.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_server_of_another_identity_cannot_reset_a_connection() {
+    let mut place = Place {
+        identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
+        address: "127.0.0.1:0".parse().unwrap(),
+        clerk: Clerk::default(),
+    };
+    let mortal = Mortal::new(&place).await;
+    place.address = mortal.address;
+    let (desk, client) = place.connect(place.builder()).await;
+    mortal.kill();
+    let stranger = Identity::self_signed(["127.0.0.1"]).unwrap();
+    let _server = place.open_with(stranger);
+    let late = soon(desk.add(1, 2).timeout(Duration::from_secs(1))).await;
+    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+    assert!(matches!(client.state(), ConnectionState::Connected));
 }

@@ -354,9 +354,10 @@ impl<R> ServerBuilder<R> {
                     .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
             })
             .map_err(BindError::Address)?;
+        let reset_key = self.identity.reset_key();
         let identity = CurrentIdentity::new(self.identity);
         let tls = server_config(Arc::clone(&identity), self.client_auth)?;
-        let listener = Listener::bind(address, tls).map_err(BindError::Address)?;
+        let listener = Listener::bind(address, tls, reset_key).map_err(BindError::Address)?;
         let draining = watch::Sender::new(false);
         let shared = Shared::new(self.router, self.limits, draining.subscribe());
         let handle = ServerHandle {

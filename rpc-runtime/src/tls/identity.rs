@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use ring::{hkdf, hmac};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,7 +24,10 @@ use super::provider;
 /// # Ok::<(), rpc_runtime::IdentityError>(())
 /// ```
 #[derive(Clone)]
-pub struct Identity(Arc<CertifiedKey>);
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+    reset_key: hmac::Key,
+}
 
 impl Identity {
     /// A new ECDSA P-256 key with a certificate for these DNS names and IP addresses, signed by itself. It does not
@@ -68,20 +72,36 @@ impl Identity {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, IdentityError> {
+        let unusable = |reason: &dyn fmt::Display| IdentityError::Unusable(reason.to_string());
+        let reset_key = derive_reset_key(&key).map_err(|error| unusable(&error))?;
         let checked = CertifiedKey::from_der(chain, key, &provider());
-        let key = checked.map_err(|error| IdentityError::Unusable(error.to_string()))?;
-        Ok(Self(Arc::new(key)))
+        let key = Arc::new(checked.map_err(|error| unusable(&error))?);
+        Ok(Self { key, reset_key })
     }
 
     /// The own certificate, to give to those who are to trust it.
     pub fn certificate(&self) -> Certificate {
-        let own = self.0.cert.first().cloned();
+        let own = self.key.cert.first().cloned();
         Certificate::new(own.unwrap_or_else(|| Vec::new().into()))
     }
 
     pub(super) fn key(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.key)
     }
+
+    /// What a server says by it that a connection is gone ([stateless
+    /// reset](https://www.rfc-editor.org/rfc/rfc9000#section-10.3)). One that was restarted with the same identity has
+    /// the same key, so that clients believe it.
+    pub(crate) fn reset_key(&self) -> hmac::Key {
+        self.reset_key.clone()
+    }
+}
+
+fn derive_reset_key(key: &PrivateKeyDer<'_>) -> Result<hmac::Key, ring::error::Unspecified> {
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"jsonrpc/1");
+    let secret = salt.extract(key.secret_der());
+    let key = secret.expand(&[b"stateless reset"], hmac::HMAC_SHA256)?;
+    Ok(key.into())
 }
 
 /// Shows the certificate's fingerprint and never the key.

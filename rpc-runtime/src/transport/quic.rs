@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -42,8 +44,35 @@ fn transport(keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
 /// before anybody had time to read them.
 const SOCKET_BUFFER: usize = 4 << 20;
 
+/// Connection ids that carry no mark of the process that gave them out: a server that was restarted also answers
+/// packets for those of the one before it, with a reset.
+struct RandomIds(SystemRandom);
+
+impl RandomIds {
+    const LENGTH: usize = 8;
+}
+
+impl quinn::ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> quinn::ConnectionId {
+        let mut id = [0; Self::LENGTH];
+        self.0
+            .fill(&mut id)
+            .expect("the handshake found randomness");
+        quinn::ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        Self::LENGTH
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
 fn endpoint(
     address: SocketAddr,
+    config: quinn::EndpointConfig,
     server: Option<quinn::ServerConfig>,
 ) -> std::io::Result<quinn::Endpoint> {
     let socket = Socket::new(
@@ -61,7 +90,6 @@ fn endpoint(
     socket.bind(&address.into())?;
     let runtime = quinn::default_runtime()
         .ok_or_else(|| std::io::Error::other("there is no tokio runtime"))?;
-    let config = quinn::EndpointConfig::default();
     quinn::Endpoint::new(config, server, socket.into(), runtime)
 }
 
@@ -76,6 +104,7 @@ impl Listener {
     pub(crate) fn bind(
         address: SocketAddr,
         mut tls: rustls::ServerConfig,
+        reset_key: hmac::Key,
     ) -> std::io::Result<Self> {
         tls.alpn_protocols = vec![ALPN.to_vec()];
         // A replayed first flight must not call anything.
@@ -83,7 +112,9 @@ impl Listener {
         let crypto = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(transport(None));
-        endpoint(address, Some(config)).map(Self)
+        let mut lasting = quinn::EndpointConfig::new(Arc::new(reset_key));
+        lasting.cid_generator(|| Box::new(RandomIds(SystemRandom::new())));
+        endpoint(address, lasting, Some(config)).map(Self)
     }
 
     pub(crate) fn local_address(&self) -> std::io::Result<SocketAddr> {
@@ -149,7 +180,8 @@ pub(crate) async fn connect(
         SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let endpoint = endpoint(any, None).map_err(HandshakeError::Socket)?;
+    let endpoint =
+        endpoint(any, quinn::EndpointConfig::default(), None).map_err(HandshakeError::Socket)?;
     let connecting = endpoint
         .connect_with(config, address, server_name)
         .map_err(|error| match error {
