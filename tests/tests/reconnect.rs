@@ -14,7 +14,7 @@ use rpc_runtime::{
 };
 use support::soon;
 use tokio::net::UdpSocket;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 #[rpc]
@@ -24,6 +24,7 @@ trait Desk {
     /// The same, but it may run twice.
     #[rpc(idempotent)]
     async fn read(&self) -> usize;
+    async fn repeat(&self, text: &str, times: usize) -> String;
     #[rpc(notification)]
     async fn note(&self, text: &str);
 }
@@ -71,6 +72,10 @@ impl Desk for Clerk {
 
     async fn read(&self) -> usize {
         self.hold().await
+    }
+
+    async fn repeat(&self, text: &str, times: usize) -> String {
+        text.repeat(times)
     }
 
     async fn note(&self, _: &str) {
@@ -364,17 +369,33 @@ async fn a_client_that_does_not_reconnect_is_closed_by_the_first_loss() {
 struct Relay {
     address: SocketAddr,
     server: Arc<Mutex<SocketAddr>>,
+    /// Packets that went to a client, and where from they were asked for.
+    answers: watch::Receiver<usize>,
+    senders: Arc<AtomicUsize>,
 }
 
 impl Relay {
     async fn new(server: SocketAddr) -> Self {
         let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let answers = watch::Sender::new(0);
         let relay = Self {
             address: front.local_addr().unwrap(),
             server: Arc::new(Mutex::new(server)),
+            answers: answers.subscribe(),
+            senders: Arc::default(),
         };
-        tokio::spawn(forward(front, Arc::clone(&relay.server)));
+        let (server, senders) = (Arc::clone(&relay.server), Arc::clone(&relay.senders));
+        tokio::spawn(forward(front, server, senders, answers));
         relay
+    }
+
+    /// Waits until so many more packets went to the client.
+    async fn answers(&mut self, packets: usize) {
+        let before = *self.answers.borrow();
+        let answers = self
+            .answers
+            .wait_for(|answers| *answers >= before + packets);
+        soon(answers).await.unwrap();
     }
 
     fn turn_to(&self, server: SocketAddr) {
@@ -382,7 +403,12 @@ impl Relay {
     }
 }
 
-async fn forward(front: Arc<UdpSocket>, server: Arc<Mutex<SocketAddr>>) {
+async fn forward(
+    front: Arc<UdpSocket>,
+    server: Arc<Mutex<SocketAddr>>,
+    senders: Arc<AtomicUsize>,
+    answers: watch::Sender<usize>,
+) {
     let mut backs: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut packet = [0; 2048];
     while let Ok((length, sender)) = front.recv_from(&mut packet).await {
@@ -390,18 +416,26 @@ async fn forward(front: Arc<UdpSocket>, server: Arc<Mutex<SocketAddr>>) {
             let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
             let server = *server.lock().unwrap();
             back.connect(server).await.unwrap();
-            tokio::spawn(answer(Arc::clone(&back), Arc::clone(&front), sender));
+            let front = Arc::clone(&front);
+            tokio::spawn(answer(Arc::clone(&back), front, sender, answers.clone()));
             backs.insert(sender, back);
+            senders.store(backs.len(), Ordering::SeqCst);
         }
         // Packets may get lost.
         let _ = backs[&sender].send(&packet[..length]).await;
     }
 }
 
-async fn answer(back: Arc<UdpSocket>, front: Arc<UdpSocket>, sender: SocketAddr) {
+async fn answer(
+    back: Arc<UdpSocket>,
+    front: Arc<UdpSocket>,
+    sender: SocketAddr,
+    answers: watch::Sender<usize>,
+) {
     let mut packet = [0; 2048];
     while let Ok(length) = back.recv(&mut packet).await {
         let _ = front.send_to(&packet[..length], sender).await;
+        answers.send_modify(|answers| *answers += 1);
     }
 }
 
@@ -634,4 +668,55 @@ async fn a_server_of_another_identity_cannot_reset_a_connection() {
     let late = soon(desk.add(1, 2).timeout(Duration::from_secs(1))).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     assert!(matches!(client.state(), ConnectionState::Connected));
+}
+
+#[tokio::test]
+async fn the_clients_own_address_may_change_in_the_middle_of_a_large_reply() {
+    let (place, _server) = Place::new();
+    let mut relay = Relay::new(place.address).await;
+    let client = soon(place.builder().connect(relay.address)).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    let held = tokio::spawn(desk.hold());
+    place.holding(1).await;
+    let large = tokio::spawn(desk.repeat("0123456789abcdef", 200_000));
+    for moves in 1..=3 {
+        // Of more than two thousand.
+        relay.answers(50).await;
+        assert!(!large.is_finished());
+        client.rebind().unwrap();
+        soon(async {
+            while relay.senders.load(Ordering::SeqCst) <= moves {
+                relay.answers(1).await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(soon(large).await.unwrap().unwrap().len(), 3_200_000);
+    place.clerk.0.go_on.add_permits(1);
+    soon(held).await.unwrap().unwrap();
+    assert!(matches!(client.state(), ConnectionState::Connected));
+    assert_eq!(relay.senders.load(Ordering::SeqCst), 4, "one connection");
+}
+
+#[tokio::test]
+async fn an_idle_client_that_moves_is_called_from_its_new_address() {
+    let (place, _server) = Place::new();
+    let relay = Relay::new(place.address).await;
+    let client = soon(place.builder().connect(relay.address)).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    for moves in 1..=5 {
+        assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+        assert_eq!(relay.senders.load(Ordering::SeqCst), moves);
+        client.rebind().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_a_connection_has_nothing_to_rebind() {
+    let client = Client::local(DeskServer::new(Clerk::default()));
+    client.rebind().unwrap();
+    let desk = DeskClient::new(client.clone());
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    client.close().await;
+    client.rebind().unwrap();
 }

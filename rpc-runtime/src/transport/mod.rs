@@ -167,6 +167,14 @@ impl Connection {
         either!(self, inner => inner.closed().await)
     }
 
+    /// Goes on from another address, if there are any.
+    pub(crate) fn rebind(&self) -> std::io::Result<()> {
+        match self {
+            Self::Quic(inner) => inner.rebind(),
+            Self::Memory(_) => Ok(()),
+        }
+    }
+
     /// The other side's address, if it is not in this process.
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
         match self {

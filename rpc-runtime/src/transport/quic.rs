@@ -75,6 +75,13 @@ fn endpoint(
     config: quinn::EndpointConfig,
     server: Option<quinn::ServerConfig>,
 ) -> std::io::Result<quinn::Endpoint> {
+    let socket = socket(address)?;
+    let runtime = quinn::default_runtime()
+        .ok_or_else(|| std::io::Error::other("there is no tokio runtime"))?;
+    quinn::Endpoint::new(config, server, socket, runtime)
+}
+
+fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -88,9 +95,15 @@ fn endpoint(
         let _ = socket.set_only_v6(false);
     }
     socket.bind(&address.into())?;
-    let runtime = quinn::default_runtime()
-        .ok_or_else(|| std::io::Error::other("there is no tokio runtime"))?;
-    quinn::Endpoint::new(config, server, socket.into(), runtime)
+    Ok(socket.into())
+}
+
+/// Any port, for packets to `peer`.
+fn any(peer: SocketAddr) -> SocketAddr {
+    match peer {
+        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
 }
 
 /// A server's socket.
@@ -139,9 +152,8 @@ impl Listener {
 
 impl Incoming {
     pub(crate) async fn handshake(self) -> Result<Connection, ConnectionLost> {
-        Ok(Connection(
-            self.0.accept().map_err(lost)?.await.map_err(lost)?,
-        ))
+        let connection = self.0.accept().map_err(lost)?.await.map_err(lost)?;
+        Ok(Connection(connection, None))
     }
 
     pub(crate) fn refuse(self) {
@@ -176,12 +188,8 @@ pub(crate) async fn connect(
         .map_err(|error| HandshakeError::Socket(std::io::Error::other(error)))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport(Some(KEEP_ALIVE)));
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let endpoint =
-        endpoint(any, quinn::EndpointConfig::default(), None).map_err(HandshakeError::Socket)?;
+    let endpoint = endpoint(any(address), quinn::EndpointConfig::default(), None)
+        .map_err(HandshakeError::Socket)?;
     let connecting = endpoint
         .connect_with(config, address, server_name)
         .map_err(|error| match error {
@@ -199,7 +207,7 @@ pub(crate) async fn connect(
     if verdict.was_asked() {
         answered(&connection).await.map_err(handshake_error)?;
     }
-    Ok(Connection(connection))
+    Ok(Connection(connection, Some(endpoint)))
 }
 
 /// Waits until the server has looked at this side's certificate: with TLS 1.3 the handshake is over for the client before
@@ -262,8 +270,9 @@ fn lost(error: ConnectionError) -> ConnectionLost {
     }
 }
 
+/// A connection, and the socket that a client has for it alone.
 #[derive(Debug, Clone)]
-pub(crate) struct Connection(quinn::Connection);
+pub(crate) struct Connection(quinn::Connection, Option<quinn::Endpoint>);
 
 impl Connection {
     pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
@@ -297,6 +306,14 @@ impl Connection {
     pub(crate) fn peer_certificate(&self) -> Option<Certificate> {
         let chain: Box<Vec<CertificateDer<'static>>> = self.0.peer_identity()?.downcast().ok()?;
         chain.into_iter().next().map(Certificate::new)
+    }
+
+    /// Goes on from another socket, if this side is the client's.
+    pub(crate) fn rebind(&self) -> std::io::Result<()> {
+        match &self.1 {
+            Some(endpoint) => endpoint.rebind(socket(any(self.remote_address()))?),
+            None => Ok(()),
+        }
     }
 }
 
