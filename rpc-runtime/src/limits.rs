@@ -1,5 +1,7 @@
 //! What one side takes from the other, and what it keeps.
 
+use std::time::Duration;
+
 /// How many levels of arrays and objects a message may nest.
 pub(crate) const DEPTH: usize = 64;
 
@@ -11,6 +13,9 @@ pub(crate) const BUFFER: usize = 512;
 
 /// Bytes that a buffer may keep from one message to the next.
 pub(crate) const RETAINED: usize = 64 << 10;
+
+/// Silence after which a connection is given up.
+pub(crate) const IDLE: Duration = Duration::from_secs(15);
 
 /// What a server takes from its clients. Every limit has a default, an answer, and a place in `PROTOCOL.md`.
 ///
@@ -35,6 +40,22 @@ pub struct Limits {
     pub calls_per_connection: usize,
     /// Calls in flight on all connections of a server: 4,096. At the limit the server stops reading.
     pub calls: usize,
+
+    /// Connections from one IPv4 address, or from one IPv6 network of 64 bits: 64. More are refused.
+    pub connections_per_address: usize,
+    /// Connections in all: 10,000. More are refused.
+    pub connections: usize,
+    /// Handshakes that go on at once: 256. More get no answer, and come again if they are serious.
+    pub handshakes: usize,
+    /// Handshakes that go on at once with addresses that may be forged: 32. More clients must first prove that they hear
+    /// what is sent to their address, which takes them one more round trip. Less than
+    /// [`connections_per_address`](Self::connections_per_address), so that forged packets don't take up all places of an
+    /// address.
+    pub unproven_handshakes: usize,
+    /// How long a handshake may take: 5 s. Then it is given up.
+    pub handshake_timeout: Duration,
+    /// Silence after which a connection is given up: 15 s. Zero is no limit.
+    pub idle_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -46,6 +67,12 @@ impl Default for Limits {
             batch: 100,
             calls_per_connection: 128,
             calls: 4096,
+            connections_per_address: 64,
+            connections: 10_000,
+            handshakes: 256,
+            unproven_handshakes: 32,
+            handshake_timeout: Duration::from_secs(5),
+            idle_timeout: IDLE,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Serves: accepts connections and hands their streams to workers.
 //!
-//! [`accept`] starts a [`worker`] for every stream of a [`connection`]; [`lane`] is a stream with its workers. A message
-//! passes [`admit`], which answers what the protocol itself answers, and [`answer`], which runs the handler; a [`batch`]
-//! is many of them. [`calls`] finds those that wait, to cancel them; [`scratch`] is what is used again.
+//! [`admission`] says who may come in, and [`accept`] starts a [`worker`] for every stream of a [`connection`]; [`lane`] is
+//! a stream with its workers. A message passes [`admit`], which answers what the protocol itself answers, and [`answer`],
+//! which runs the handler; a [`batch`] is many of them. [`calls`] finds those that wait, to cancel them; [`scratch`] is what
+//! is used again.
 
 mod accept;
+mod admission;
 mod admit;
 mod answer;
 mod batch;
@@ -28,6 +30,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
+use self::admission::{Admission, NoPlace};
 use self::connection::Shared;
 pub use self::responder::Responder;
 use crate::limits::Limits;
@@ -36,9 +39,6 @@ use crate::service::{Router, Service};
 use crate::tls::{ClientAuth, CurrentIdentity, Identity, Trust, TrustError, server_config};
 use crate::transport::quic::Listener;
 use crate::transport::{self, close};
-
-/// How long a client may take to introduce itself.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// More calls than any machine runs at once, and as many as can be counted.
 const MOST_CALLS: usize = 1 << 28;
@@ -84,6 +84,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Server {
     listener: Listener,
     handle: ServerHandle,
+    admission: Arc<Admission>,
     acceptor: Arc<dyn Accept>,
 }
 
@@ -118,28 +119,44 @@ impl Server {
         let Self {
             listener,
             handle,
+            admission,
             acceptor,
         } = self;
         // Dropped last: then the socket is free.
         let _running = handle.runs.token();
         let listener = CloseOnDrop(listener);
         let mut draining = handle.draining.subscribe();
+        let handshake_timeout = admission.limits().handshake_timeout;
         loop {
             let incoming = tokio::select! {
                 incoming = listener.0.accept() => incoming,
                 _ = draining.wait_for(|draining| *draining) => break,
             };
             let Some(incoming) = incoming else { break };
+            let address = incoming.remote_address();
+            let mut place = match admission.admit(address.ip(), incoming.is_proven()) {
+                Ok(place) => place,
+                Err(reason) => {
+                    tracing::debug!(%address, ?reason, "a client is not let in");
+                    match reason {
+                        NoPlace::Unproven => incoming.ask_for_proof(),
+                        NoPlace::Full => incoming.refuse(),
+                        NoPlace::Busy => incoming.ignore(),
+                    }
+                    continue;
+                }
+            };
             let acceptor = Arc::clone(&acceptor);
             handle.connections.spawn(async move {
-                match tokio::time::timeout(HANDSHAKE, incoming.handshake()).await {
+                match tokio::time::timeout(handshake_timeout, incoming.handshake()).await {
                     Ok(Ok(connection)) => {
+                        place.arrive();
                         acceptor
                             .serve(transport::Connection::Quic(connection))
                             .await;
                     }
-                    Ok(Err(lost)) => tracing::debug!(lost = %Escaped(lost), "handshake failed"),
-                    Err(_) => tracing::debug!("handshake took too long"),
+                    Ok(Err(lost)) => tracing::debug!(%address, lost = %Escaped(lost), "handshake failed"),
+                    Err(_) => tracing::debug!(%address, "handshake took too long"),
                 }
             });
         }
@@ -357,8 +374,9 @@ impl<R> ServerBuilder<R> {
         let reset_key = self.identity.reset_key();
         let identity = CurrentIdentity::new(self.identity);
         let tls = server_config(Arc::clone(&identity), self.client_auth)?;
-        let listener = Listener::bind(address, tls, reset_key).map_err(BindError::Address)?;
+        let listener = Listener::bind(address, tls, reset_key, &self.limits).map_err(BindError::Address)?;
         let draining = watch::Sender::new(false);
+        let admission = Admission::new(self.limits.clone());
         let shared = Shared::new(self.router, self.limits, draining.subscribe());
         let handle = ServerHandle {
             identity,
@@ -371,6 +389,7 @@ impl<R> ServerBuilder<R> {
         Ok(Server {
             listener,
             handle,
+            admission,
             acceptor: Arc::new(Acceptor(Arc::new(shared))),
         })
     }

@@ -13,6 +13,7 @@ use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{ConnectionLost, Stopped, StreamLost, close};
+use crate::limits::{IDLE, Limits};
 use crate::tls::{Certificate, Verdict};
 
 /// The protocol that both sides must name in the handshake.
@@ -21,16 +22,14 @@ pub(crate) const ALPN: &[u8] = b"jsonrpc/1";
 /// How many chunks one look at a stream takes.
 const CHUNKS: usize = 16;
 
-/// Silence after which a connection is given up.
-const IDLE: Duration = Duration::from_secs(15);
-
 /// How often a client breaks the silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-fn transport(keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
+fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
     config
-        .max_idle_timeout(Some(VarInt::from_u32(IDLE.as_millis() as u32).into()))
+        // One that no number on the wire can tell is none.
+        .max_idle_timeout(idle.try_into().ok())
         .keep_alive_interval(keep_alive)
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(1 << 20))
@@ -106,6 +105,9 @@ fn any(peer: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Bytes that a client may send before the server has looked at its first packet.
+const INCOMING: u64 = 64 << 10;
+
 /// A server's socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Listener(quinn::Endpoint);
@@ -118,13 +120,18 @@ impl Listener {
         address: SocketAddr,
         mut tls: rustls::ServerConfig,
         reset_key: hmac::Key,
+        limits: &Limits,
     ) -> std::io::Result<Self> {
         tls.alpn_protocols = vec![ALPN.to_vec()];
         // A replayed first flight must not call anything.
         tls.max_early_data_size = 0;
         let crypto = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(transport(None));
+        config
+            .transport_config(transport(limits.idle_timeout, None))
+            .max_incoming(limits.handshakes)
+            .incoming_buffer_size(INCOMING)
+            .incoming_buffer_size_total(INCOMING.saturating_mul(limits.handshakes as u64));
         let mut lasting = quinn::EndpointConfig::new(Arc::new(reset_key));
         lasting.cid_generator(|| Box::new(RandomIds(SystemRandom::new())));
         endpoint(address, lasting, Some(config)).map(Self)
@@ -151,6 +158,25 @@ impl Listener {
 }
 
 impl Incoming {
+    pub(crate) fn remote_address(&self) -> SocketAddr {
+        self.0.remote_address()
+    }
+
+    /// Whether the client is known to hear what is sent to its address.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.0.remote_address_validated()
+    }
+
+    /// Tells the client to come again with a token that is only sent to its address.
+    pub(crate) fn ask_for_proof(self) {
+        // One that has brought a token is refused.
+        let _ = self.0.retry();
+    }
+
+    pub(crate) fn ignore(self) {
+        self.0.ignore();
+    }
+
     pub(crate) async fn handshake(self) -> Result<Connection, ConnectionLost> {
         let connection = self.0.accept().map_err(lost)?.await.map_err(lost)?;
         Ok(Connection(connection, None))
@@ -187,7 +213,7 @@ pub(crate) async fn connect(
     let crypto = QuicClientConfig::try_from(tls)
         .map_err(|error| HandshakeError::Socket(std::io::Error::other(error)))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(transport(Some(KEEP_ALIVE)));
+    config.transport_config(transport(IDLE, Some(KEEP_ALIVE)));
     let endpoint = endpoint(any(address), quinn::EndpointConfig::default(), None)
         .map_err(HandshakeError::Socket)?;
     let connecting = endpoint
