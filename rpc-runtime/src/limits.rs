@@ -56,6 +56,16 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Silence after which a connection is given up: 15 s. Zero is no limit.
     pub idle_timeout: Duration,
+
+    /// How long a stream may stay without its first byte: 5 s. Then it is given up with code 0x14. QUIC opens all streams
+    /// before one that carries data, so a client can open many with one packet.
+    pub first_byte_timeout: Duration,
+    /// How long a message may take from its first byte to its last: 10 s. Then its stream is given up with code 0x14.
+    /// Between messages a stream may be silent for ever.
+    pub message_timeout: Duration,
+    /// Streams of a connection that may be given up in the middle of a message: 8. One more, and the connection is closed
+    /// with code 0x13.
+    pub late_messages: usize,
 }
 
 impl Default for Limits {
@@ -73,6 +83,9 @@ impl Default for Limits {
             unproven_handshakes: 32,
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: IDLE,
+            first_byte_timeout: Duration::from_secs(5),
+            message_timeout: Duration::from_secs(10),
+            late_messages: 8,
         }
     }
 }

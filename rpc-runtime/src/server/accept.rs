@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Shared};
 use super::lane::Reader;
+use super::patience::Patience;
 use super::worker::Worker;
 use crate::log::Escaped;
 use crate::service::Router;
@@ -16,6 +17,10 @@ pub(super) async fn serve<R: Router>(shared: Arc<Shared<R>>, transport: transpor
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
             tracing::debug!(?peer, lost = %Escaped(lost), "connection ended");
+        }
+        () = connection.conduct().is_enough() => {
+            tracing::debug!(?peer, "the client asks too much");
+            transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
         () = drain(&connection, &transport) => tracing::debug!(?peer, "connection drained"),
     }
@@ -38,6 +43,8 @@ async fn accept_streams<R: Router>(
         let reader = Reader {
             recv,
             framer: Framer::new(connection.limits().request),
+            has_begun: false,
+            patience: Patience::default(),
         };
         Worker::start(Arc::clone(connection), connection.open(send), reader);
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::calls::Early;
+use super::conduct::Conduct;
 use super::lane::Lane;
 use super::scratch::{Desk, Scratch};
 use crate::context::{ConnectionContext, Context};
@@ -39,6 +40,7 @@ pub(super) struct Connection<R> {
     lanes: Mutex<Vec<Arc<Lane>>>,
     spare: Mutex<Vec<Scratch>>,
     early: Early,
+    conduct: Conduct,
     /// No more calls are started.
     draining: AtomicBool,
 }
@@ -66,6 +68,7 @@ impl<R: Router> Connection<R> {
             lanes: Mutex::default(),
             spare: Mutex::default(),
             early: Early::default(),
+            conduct: Conduct::new(&shared.limits),
             draining: AtomicBool::new(false),
             shared,
         })
@@ -117,6 +120,10 @@ impl<R: Router> Connection<R> {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.shared.limits
+    }
+
+    pub(super) fn conduct(&self) -> &Conduct {
+        &self.conduct
     }
 
     pub(super) fn is_draining(&self) -> bool {

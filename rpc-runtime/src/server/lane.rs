@@ -5,7 +5,7 @@
 //! own. So a handler that is done at once costs no hand-over, and one that waits stops nobody.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::calls::Calls;
+use super::patience::Patience;
 use crate::transport::outbox::Outbox;
 use crate::transport::{RecvStream, SendStream, Stopped, StreamLost, close};
 use crate::wire::frame::Framer;
@@ -32,6 +33,9 @@ const STALL: Duration = Duration::from_secs(20);
 pub(super) struct Reader {
     pub(super) recv: RecvStream,
     pub(super) framer: Framer,
+    /// Whether anything has come at all.
+    pub(super) has_begun: bool,
+    pub(super) patience: Patience,
 }
 
 pub(super) struct Lane {
@@ -41,8 +45,8 @@ pub(super) struct Lane {
     /// Replies have left and there is room for more.
     drained: Notify,
     way_back: bool,
-    /// Nothing more of it is wanted.
-    killed: AtomicBool,
+    /// The code it was given up with: nothing more of it is wanted. 0 is none.
+    given_up: AtomicU32,
 }
 
 #[derive(Default)]
@@ -96,7 +100,7 @@ impl Lane {
             calls: Calls::default(),
             drained: Notify::new(),
             way_back,
-            killed: AtomicBool::new(false),
+            given_up: AtomicU32::new(0),
         })
     }
 
@@ -144,7 +148,7 @@ impl Lane {
                 return Poll::Ready(None);
             }
             if state.ended && state.poll_stopped(cx).is_ready() {
-                self.abandon(&mut state);
+                self.abandon(&mut state, close::CANCELLED);
             }
             state.seats[seat].waker = Some(cx.waker().clone());
             Poll::Pending
@@ -173,7 +177,7 @@ impl Lane {
             state.flushing = false;
             match written {
                 Ok(()) if !self.is_killed() => state.send = Some(send),
-                _ => self.abandon(&mut state),
+                _ => self.abandon(&mut state, close::CANCELLED),
             }
             drop(state);
             self.drained.notify_waiters();
@@ -216,20 +220,28 @@ impl Lane {
 
     /// The other side wants no more, or is gone: what runs is dropped.
     pub(super) fn kill(&self) {
-        self.abandon(&mut self.state());
+        self.give_up(close::CANCELLED);
     }
 
-    /// Whether the other side gave the stream up.
+    /// The same, and the other side is told why.
+    pub(super) fn give_up(&self, code: u32) {
+        self.abandon(&mut self.state(), code);
+    }
+
+    /// Whether the stream was given up.
     pub(super) fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Relaxed)
+        self.given_up.load(Ordering::Relaxed) != 0
     }
 
-    fn abandon(&self, state: &mut State) {
-        self.killed.store(true, Ordering::Relaxed);
+    fn abandon(&self, state: &mut State, code: u32) {
+        // Those who notice it after the first only say the same again.
+        let first = self
+            .given_up
+            .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
         state.ended = true;
         state.replies.clear();
         if let Some(mut send) = state.send.take() {
-            send.reset(close::CANCELLED);
+            send.reset(first.err().unwrap_or(code));
         }
         state.wake_idle();
         self.calls.cancel_all();

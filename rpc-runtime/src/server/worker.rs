@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::connection::{Connection, Permit};
 use super::lane::{Lane, Reader};
 use super::scratch::Scratch;
 use super::serve::serve;
 use crate::service::Router;
-use crate::transport::{StreamLost, close};
+use crate::transport::{RecvStream, StreamLost, close};
 use crate::wire::frame::Cut;
 
 pub(super) struct Worker<R> {
@@ -96,7 +98,10 @@ impl<R: Router> Worker<R> {
             }
             match reader.framer.cut(&mut self.scratch.message) {
                 Cut::Partial => {}
-                cut => return Ok(Some(cut)),
+                cut => {
+                    reader.patience.renew();
+                    return Ok(Some(cut));
+                }
             }
             *permit = None;
             self.lane.flush_while_wanted(reader).await;
@@ -107,13 +112,49 @@ impl<R: Router> Worker<R> {
         }
     }
 
-    async fn read(&self, reader: &mut Reader) -> Result<Option<bytes::Bytes>, StreamLost> {
+    /// The next bytes. A stream that owes some has to come with them in time.
+    async fn read(&self, reader: &mut Reader) -> Result<Option<Bytes>, StreamLost> {
+        let Reader {
+            recv,
+            has_begun,
+            patience,
+            ..
+        } = reader;
+        let limits = self.connection.limits();
+        let limit = match *has_begun {
+            false => limits.first_byte_timeout,
+            true if !self.scratch.message.is_empty() => limits.message_timeout,
+            true => {
+                patience.renew();
+                return self.read_at_leisure(recv).await;
+            }
+        };
+        let read = tokio::select! {
+            biased;
+            read = self.read_at_leisure(recv) => read?,
+            () = patience.run_out(limit) => {
+                recv.stop(close::TIMEOUT);
+                self.lane.give_up(close::TIMEOUT);
+                if *has_begun {
+                    self.connection.conduct().message_was_late();
+                }
+                return Err(StreamLost::Stopped(close::TIMEOUT.into()));
+            }
+        };
+        if !*has_begun {
+            *has_begun = true;
+            patience.renew();
+        }
+        Ok(read)
+    }
+
+    async fn read_at_leisure(&self, recv: &mut RecvStream) -> Result<Option<Bytes>, StreamLost> {
         if self.lane.is_quiet() {
-            return reader.recv.read_chunk().await;
+            return recv.read_chunk().await;
         }
         // Others are at work, and the caller may lose interest in what they do.
         tokio::select! {
-            chunk = reader.recv.read_chunk() => chunk,
+            chunk = recv.read_chunk() => chunk,
             () = self.lane.stopped() => Err(StreamLost::Stopped(close::CANCELLED.into())),
         }
     }

@@ -355,6 +355,12 @@ impl RecvStream {
 }
 
 impl RecvStream {
+    pub(crate) fn stop(&mut self, code: u32) {
+        let mut pipe = lock(&self.pipe);
+        pipe.stopped.get_or_insert(code);
+        pipe.wake();
+    }
+
     pub(crate) async fn was_reset(&mut self) {
         poll_fn(|cx| {
             let mut pipe = lock(&self.pipe);
@@ -370,8 +376,6 @@ impl RecvStream {
 
 impl Drop for RecvStream {
     fn drop(&mut self) {
-        let mut pipe = lock(&self.pipe);
-        pipe.stopped.get_or_insert(close::CANCELLED);
-        pipe.wake();
+        self.stop(close::CANCELLED);
     }
 }

@@ -20,6 +20,10 @@ pub(crate) mod close {
     pub(crate) const DONE: u32 = 0x00;
     /// The server is shutting down.
     pub(crate) const SHUTDOWN: u32 = 0x10;
+    /// The client asks for more than it is given.
+    pub(crate) const EXCESSIVE_LOAD: u32 = 0x13;
+    /// The stream took too long.
+    pub(crate) const TIMEOUT: u32 = 0x14;
     /// The call, or all calls of the stream, are no longer wanted.
     pub(crate) const CANCELLED: u32 = 0x20;
 }
@@ -244,6 +248,11 @@ impl RecvStream {
     /// The next bytes in order; `None` at the end. Cancel safe.
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
         either!(self, inner => inner.read_chunk().await)
+    }
+
+    /// Tells the other side to send no more.
+    pub(crate) fn stop(&mut self, code: u32) {
+        either!(self, inner => inner.stop(code));
     }
 
     /// Resolves when the other side abandons the stream, or the connection is lost. Cancel safe.

@@ -442,6 +442,11 @@ impl RecvStream {
         }
     }
 
+    pub(crate) fn stop(&mut self, code: u32) {
+        // A stream that was read to its end has nothing to stop.
+        let _ = self.stream.stop(code.into());
+    }
+
     /// Looks for more chunks once.
     async fn fill(&mut self) {
         let Some(room) = self.chunks.get_mut(self.filled..) else {
@@ -474,7 +479,6 @@ impl RecvStream {
 
 impl Drop for RecvStream {
     fn drop(&mut self) {
-        // A stream that was read to its end has nothing to stop.
-        let _ = self.stream.stop(close::CANCELLED.into());
+        self.stop(close::CANCELLED);
     }
 }
