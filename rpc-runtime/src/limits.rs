@@ -66,6 +66,14 @@ pub struct Limits {
     /// Streams of a connection that may be given up in the middle of a message: 8. One more, and the connection is closed
     /// with code 0x13.
     pub late_messages: usize,
+    /// Bytes of replies that may wait to be sent on one stream: 256 KiB. When there are more, the server takes no more
+    /// requests from it until some have left.
+    pub unsent_per_stream: usize,
+    /// The same on all streams of a connection: 8 MiB, besides 8 MiB that are sent and not acknowledged. When there are
+    /// more, the server starts no more calls of the connection until some have left.
+    pub unsent_per_connection: usize,
+    /// How long a client may take none of a stream's replies: 20 s. Then the stream is given up with code 0x14.
+    pub write_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -86,6 +94,9 @@ impl Default for Limits {
             first_byte_timeout: Duration::from_secs(5),
             message_timeout: Duration::from_secs(10),
             late_messages: 8,
+            unsent_per_stream: 256 << 10,
+            unsent_per_connection: 8 << 20,
+            write_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::backlog::Backlog;
 use super::calls::Early;
 use super::conduct::Conduct;
 use super::lane::Lane;
@@ -40,6 +41,7 @@ pub(super) struct Connection<R> {
     lanes: Mutex<Vec<Arc<Lane>>>,
     spare: Mutex<Vec<Scratch>>,
     early: Early,
+    backlog: Arc<Backlog>,
     conduct: Conduct,
     /// No more calls are started.
     draining: AtomicBool,
@@ -68,6 +70,7 @@ impl<R: Router> Connection<R> {
             lanes: Mutex::default(),
             spare: Mutex::default(),
             early: Early::default(),
+            backlog: Arc::new(Backlog::new(&shared.limits)),
             conduct: Conduct::new(&shared.limits),
             draining: AtomicBool::new(false),
             shared,
@@ -76,7 +79,7 @@ impl<R: Router> Connection<R> {
 
     /// Enters a stream.
     pub(super) fn open(&self, send: Option<SendStream>) -> Arc<Lane> {
-        let lane = Lane::new(send);
+        let lane = Lane::new(send, Arc::clone(&self.backlog));
         self.lanes().push(Arc::clone(&lane));
         lane
     }
@@ -122,6 +125,10 @@ impl<R: Router> Connection<R> {
         &self.shared.limits
     }
 
+    pub(super) fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
+    }
+
     pub(super) fn conduct(&self) -> &Conduct {
         &self.conduct
     }
@@ -162,8 +169,9 @@ impl<R: Router> Connection<R> {
         })
     }
 
-    /// Waits for a permit; `None` once the connection takes no more calls.
+    /// Waits for a permit, and until replies have left if too many wait; `None` once the connection takes no more calls.
     pub(super) async fn wait_for_permit(&self) -> Option<Permit> {
+        self.backlog.has_room().await;
         Some(Permit {
             _connection: Arc::clone(&self.calls).acquire_owned().await.ok()?,
             _process: Arc::clone(&self.shared.calls).acquire_owned().await.ok()?,

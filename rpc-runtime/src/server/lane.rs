@@ -13,20 +13,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::backlog::Backlog;
 use super::calls::Calls;
 use super::patience::Patience;
 use crate::transport::outbox::Outbox;
-use crate::transport::{RecvStream, SendStream, Stopped, StreamLost, close};
+use crate::transport::{RecvStream, SendStream, Stopped, close};
 use crate::wire::frame::Framer;
-
-/// How many bytes of replies may wait before the workers wait too.
-const BACKLOG: usize = 256 << 10;
 
 /// How much is written at once.
 const PIECE: usize = 64 << 10;
-
-/// How long a client may leave replies unread before its stream is given up.
-const STALL: Duration = Duration::from_secs(20);
 
 /// The reading half, in the hands of the leader.
 #[derive(Debug)]
@@ -44,6 +39,7 @@ pub(super) struct Lane {
     pub(super) calls: Calls,
     /// Replies have left and there is room for more.
     drained: Notify,
+    backlog: Arc<Backlog>,
     way_back: bool,
     /// The code it was given up with: nothing more of it is wanted. 0 is none.
     given_up: AtomicU32,
@@ -56,6 +52,10 @@ struct State {
     send: Option<SendStream>,
     /// Whether a worker has the sending half and will bring it back.
     flushing: bool,
+    /// Bytes that are being written.
+    writing: usize,
+    /// Bytes that the connection's backlog knows of.
+    counted: usize,
     /// Resolves when the other side wants no more replies.
     stopped: Option<Stopped>,
     seats: Vec<Seat>,
@@ -75,7 +75,7 @@ struct Seat {
 }
 
 impl Lane {
-    pub(super) fn new(send: Option<SendStream>) -> Arc<Self> {
+    pub(super) fn new(send: Option<SendStream>, backlog: Arc<Backlog>) -> Arc<Self> {
         let way_back = send.is_some();
         let stopped = send.as_ref().map(SendStream::stopped);
         Self::with(
@@ -85,20 +85,22 @@ impl Lane {
                 busy: 1,
                 ..State::default()
             },
+            backlog,
             way_back,
         )
     }
 
     /// A lane without a stream, whose replies somebody else takes care of.
-    pub(super) fn answered_elsewhere() -> Arc<Self> {
-        Self::with(State::default(), true)
+    pub(super) fn answered_elsewhere(backlog: Arc<Backlog>) -> Arc<Self> {
+        Self::with(State::default(), backlog, true)
     }
 
-    fn with(state: State, way_back: bool) -> Arc<Self> {
+    fn with(state: State, backlog: Arc<Backlog>, way_back: bool) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(state),
             calls: Calls::default(),
             drained: Notify::new(),
+            backlog,
             way_back,
             given_up: AtomicU32::new(0),
         })
@@ -162,29 +164,33 @@ impl Lane {
             return false;
         }
         let mut state = self.state();
-        if state.send.is_some() || state.flushing {
+        if (state.send.is_some() || state.flushing) && !self.is_killed() {
             state.replies.push(reply);
             state.replies.push(b"\n");
+            state.count(&self.backlog);
         }
-        state.replies.len() >= BACKLOG
+        state.replies.len() >= self.backlog.limit_of_stream
     }
 
     /// Writes what is queued, unless somebody is at it; waits while too much is.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
-            let written = write(&mut send, chunk).await;
+            let written = write(&mut send, chunk, self.backlog.write_timeout).await;
             let mut state = self.state();
             state.flushing = false;
+            state.writing = 0;
+            state.send = Some(send);
             match written {
-                Ok(()) if !self.is_killed() => state.send = Some(send),
-                _ => self.abandon(&mut state, close::CANCELLED),
+                Ok(()) if !self.is_killed() => state.count(&self.backlog),
+                Ok(()) => self.abandon(&mut state, close::CANCELLED),
+                Err(code) => self.abandon(&mut state, code),
             }
             drop(state);
             self.drained.notify_waiters();
         }
         loop {
             let drained = self.drained.notified();
-            if self.state().replies.len() < BACKLOG {
+            if self.state().replies.len() < self.backlog.limit_of_stream {
                 return;
             }
             drained.await;
@@ -207,8 +213,10 @@ impl Lane {
             return None;
         }
         let send = state.send.take()?;
+        let chunk = state.replies.take();
         state.flushing = true;
-        Some((send, state.replies.take()))
+        state.writing = chunk.len();
+        Some((send, chunk))
     }
 
     /// The other side sends no more: what runs is finished and answered.
@@ -240,6 +248,8 @@ impl Lane {
             .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
         state.ended = true;
         state.replies.clear();
+        state.writing = 0;
+        state.count(&self.backlog);
         if let Some(mut send) = state.send.take() {
             send.reset(first.err().unwrap_or(code));
         }
@@ -303,19 +313,27 @@ impl Lane {
     }
 }
 
-/// Writes piece by piece, so that what counts as a stall is that nothing moves, not that much has to.
-async fn write(send: &mut SendStream, mut chunk: Bytes) -> Result<(), StreamLost> {
+/// Writes piece by piece, so that what counts as a stall is that nothing moves, not that much has to. Fails with the code
+/// to give the stream up with.
+async fn write(send: &mut SendStream, mut chunk: Bytes, limit: Duration) -> Result<(), u32> {
     while !chunk.is_empty() {
         let piece = chunk.split_to(chunk.len().min(PIECE));
-        match tokio::time::timeout(STALL, send.write_chunk(piece)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(StreamLost::Stopped(close::CANCELLED.into())),
+        match tokio::time::timeout(limit, send.write_chunk(piece)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(close::CANCELLED),
+            Err(_) => return Err(close::TIMEOUT),
         }
     }
     Ok(())
 }
 
 impl State {
+    /// Tells the connection how much waits here.
+    fn count(&mut self, backlog: &Backlog) {
+        let waiting = self.replies.len() + self.writing;
+        backlog.count(&mut self.counted, waiting);
+    }
+
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(stopped) = &mut self.stopped else {
             return Poll::Pending;

@@ -3,12 +3,14 @@
 //! [`admission`] says who may come in, and [`accept`] starts a [`worker`] for every stream of a [`connection`]; [`lane`] is
 //! a stream with its workers. A message passes [`admit`], which answers what the protocol itself answers, and [`answer`],
 //! which runs the handler; a [`batch`] is many of them. [`calls`] finds those that wait, to cancel them; [`scratch`] is what
-//! is used again. [`patience`] is how long a stream may keep its server waiting, [`conduct`] what ends a connection.
+//! is used again. [`patience`] is how long a stream may keep its server waiting, [`backlog`] what waits to be sent,
+//! [`conduct`] what ends a connection.
 
 mod accept;
 mod admission;
 mod admit;
 mod answer;
+mod backlog;
 mod batch;
 mod calls;
 mod conduct;

@@ -58,9 +58,10 @@ impl<S: Service> Responder<S> {
         let shared = Shared::new(((), service), limits.clone(), draining.subscribe());
         let connection = Connection::new(Arc::new(shared), None, None);
         let scratch = connection.scratch();
+        let lane = Lane::answered_elsewhere(Arc::clone(connection.backlog()));
         Self {
             connection,
-            lane: Lane::answered_elsewhere(),
+            lane,
             scratch,
             limits,
             permit: None,

@@ -89,8 +89,8 @@ fn refuse<'r>(reply: &'r mut Reply, id: Id<'_>, refusal: Refusal) -> &'r [u8] {
     reply.bytes()
 }
 
-/// Sees to it that there is a permit, or says what to answer instead. While it waits it sends what is queued, and
-/// notices when the other side gives up the stream.
+/// Sees to it that there is a permit and that not too many replies wait, or says what to answer instead. While it waits it
+/// sends what is queued, and notices when the other side gives up the stream.
 async fn obtain<R: Router>(
     connection: &Connection<R>,
     lane: &Lane,
@@ -98,7 +98,9 @@ async fn obtain<R: Router>(
     permit: &mut Option<Permit>,
     deadline: Option<Instant>,
 ) -> Result<(), Refusal> {
-    if permit.is_none() {
+    if connection.backlog().is_full() {
+        *permit = None;
+    } else if permit.is_none() {
         *permit = connection.try_permit();
     }
     if permit.is_none()

@@ -62,7 +62,9 @@ impl<R: Router> Worker<R> {
                     } = self;
                     let reply = serve(connection, lane, scratch, cut, &mut turn, &mut permit).await;
                     if lane.push(reply) {
+                        // While it waits, it holds nothing that others could use.
                         permit = None;
+                        scratch.shrink();
                         match &mut turn {
                             Some(reader) => self.lane.flush_while_wanted(reader).await,
                             None => self.lane.flush().await,
