@@ -74,6 +74,14 @@ pub struct Limits {
     pub unsent_per_connection: usize,
     /// How long a client may take none of a stream's replies: 20 s. Then the stream is given up with code 0x14.
     pub write_timeout: Duration,
+
+    /// Cancellations that a connection has in advance: 1,000. One is used up by a call that `rpc.cancel` stops, and by a
+    /// stream that is given up before its end. A second gives
+    /// [`cancellations_per_second`](Self::cancellations_per_second) back, a call that ends by itself ten. When none is
+    /// left, the connection is closed with code 0x13: the client has nearly everything started for nothing.
+    pub cancellations: usize,
+    /// Cancellations that a connection gets back in a second: 100.
+    pub cancellations_per_second: usize,
 }
 
 impl Default for Limits {
@@ -97,6 +105,8 @@ impl Default for Limits {
             unsent_per_stream: 256 << 10,
             unsent_per_connection: 8 << 20,
             write_timeout: Duration::from_secs(20),
+            cancellations: 1000,
+            cancellations_per_second: 100,
         }
     }
 }

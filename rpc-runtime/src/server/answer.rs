@@ -55,8 +55,12 @@ pub(super) async fn answer<R: Router>(
         return reply.refuse(Refusal::Cancelled);
     }
     let cut = match run(connection, lane, call, context, reply).await {
-        Ok(Ok(())) => return reply.settle(),
+        Ok(Ok(())) => {
+            connection.conduct().call_ended();
+            return reply.settle();
+        }
         Ok(Err(fault)) => {
+            connection.conduct().call_ended();
             if let FaultKind::Unwritable(reason) = &fault.0 {
                 log(call, context, reason);
             }

@@ -140,7 +140,9 @@ impl<R: Router> Connection<R> {
     /// Cancels a call: of the same stream, or, from a stream without a way back, of any.
     pub(super) fn cancel(&self, lane: &Lane, Cancellation { id, early }: Cancellation<'_>) {
         if lane.has_way_back() {
-            lane.calls.cancel(id);
+            if lane.calls.cancel(id) {
+                self.conduct.cancelled();
+            }
             self.early.forget(id);
             return;
         }
@@ -153,6 +155,7 @@ impl<R: Router> Connection<R> {
             found |= lane.calls.cancel(id);
         }
         if found {
+            self.conduct.cancelled();
             self.early.forget(id);
         }
     }
@@ -198,7 +201,15 @@ impl<R: Router> Connection<R> {
 
     /// A worker of `lane` has ended: its stream is over.
     pub(super) fn put_back(&self, scratch: Scratch, lane: &Arc<Lane>) {
-        self.lanes().retain(|other| !Arc::ptr_eq(other, lane));
+        let was_first = {
+            let mut lanes = self.lanes();
+            let before = lanes.len();
+            lanes.retain(|other| !Arc::ptr_eq(other, lane));
+            lanes.len() < before
+        };
+        if was_first && lane.is_killed() {
+            self.conduct.cancelled();
+        }
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.len() < SPARE {
             spare.push(scratch);
