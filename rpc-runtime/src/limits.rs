@@ -40,6 +40,9 @@ pub struct Limits {
     pub calls_per_connection: usize,
     /// Calls in flight on all connections of a server: 4,096. At the limit the server stops reading.
     pub calls: usize,
+    /// Whether a call past one of these two is answered −32009 at once, and is not executed, instead of waiting for its
+    /// place: no.
+    pub refuse_calls: bool,
 
     /// Connections from one IPv4 address, or from one IPv6 network of 64 bits: 64. More are refused.
     pub connections_per_address: usize,
@@ -93,6 +96,7 @@ impl Default for Limits {
             batch: 100,
             calls_per_connection: 128,
             calls: 4096,
+            refuse_calls: false,
             connections_per_address: 64,
             connections: 10_000,
             handshakes: 256,

@@ -103,6 +103,10 @@ async fn obtain<R: Router>(
     } else if permit.is_none() {
         *permit = connection.try_permit();
     }
+    let is_refused = permit.is_none() && connection.limits().refuse_calls;
+    if is_refused && !connection.backlog().is_full() && !connection.is_draining() {
+        return Err(Refusal::TooManyCalls);
+    }
     if permit.is_none()
         && let Some(reader) = turn
     {

@@ -58,7 +58,8 @@ pub mod code {
     pub const REQUEST_TOO_LARGE: i64 = -32007;
     /// The result is larger than the server sends.
     pub const REPLY_TOO_LARGE: i64 = -32008;
-    /// Reserved for servers that refuse a call when too many are in flight. This one waits.
+    /// Too many calls are in flight, and the server is one that refuses instead of waiting
+    /// ([`refuse_calls`](crate::Limits::refuse_calls)); the call was not started.
     pub const TOO_MANY_CALLS: i64 = -32009;
     /// The batch has more entries than the server takes; none was executed.
     pub const BATCH_TOO_LARGE: i64 = -32010;
@@ -79,6 +80,7 @@ pub(crate) enum Refusal {
     ShuttingDown,
     RequestTooLarge,
     ReplyTooLarge,
+    TooManyCalls,
     BatchTooLarge,
     BatchReplyTooLarge,
 }
@@ -98,6 +100,11 @@ impl Refusal {
             Self::ShuttingDown => (code::SHUTTING_DOWN, "Shutting down", None),
             Self::RequestTooLarge => (code::REQUEST_TOO_LARGE, "Request too large", None),
             Self::ReplyTooLarge => (code::REPLY_TOO_LARGE, "Reply too large", None),
+            Self::TooManyCalls => (
+                code::TOO_MANY_CALLS,
+                "Too many calls",
+                Some("try again later"),
+            ),
             Self::BatchTooLarge => (code::BATCH_TOO_LARGE, "Batch too large", None),
             Self::BatchReplyTooLarge => {
                 (code::BATCH_REPLY_TOO_LARGE, "Batch reply too large", None)
