@@ -73,9 +73,12 @@ impl BatchScratch {
         if self.out.capacity() > limit {
             self.out = Vec::new();
         }
+        // All of them together keep no more than that.
+        self.desks.truncate(limit / BUFFER);
+        let each = limit / self.desks.len().max(1);
         for desk in &mut self.desks {
-            desk.reply.shrink(limit);
-            desk.context.shrink(limit);
+            desk.reply.shrink(each);
+            desk.context.shrink(each);
         }
     }
 
