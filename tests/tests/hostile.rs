@@ -5,6 +5,7 @@ mod peer;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use quinn::{Connection, Endpoint, VarInt};
 use rpc_runtime::{CallError, Client, Fate, Limits, Trust, rpc};
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 /// The code of a stream that is given up.
@@ -349,6 +351,8 @@ async fn after_a_storm_of_garbage_and_of_streams_given_up_the_server_is_as_befor
         reply: 5000,
         batch: 10,
         calls_per_connection: 8,
+        // It would be closed for so many of them.
+        cancellations: usize::MAX,
         ..Limits::default()
     };
     let host = Host::start(TargetServer::new(Sound), limits);
@@ -374,4 +378,255 @@ async fn after_a_storm_of_garbage_and_of_streams_given_up_the_server_is_as_befor
     assert_eq!(exchange(&connection, call).await, [answered]);
     let drained = soon(host.handle.shutdown(Duration::from_secs(5))).await;
     assert!(drained, "something still runs");
+}
+
+#[rpc]
+trait Town {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    async fn blob(&self, size: usize) -> String;
+    async fn hang(&self);
+    async fn panic(&self);
+}
+
+/// How many calls hang, and how many did at most.
+#[derive(Clone, Default)]
+struct Walls(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Walls {
+    fn hanging(&self) -> usize {
+        self.0.0.load(Ordering::SeqCst)
+    }
+
+    fn most(&self) -> usize {
+        self.0.1.load(Ordering::SeqCst)
+    }
+}
+
+struct Hanging<'w>(&'w Walls);
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        self.0.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Town for Walls {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    async fn blob(&self, size: usize) -> String {
+        "x".repeat(size)
+    }
+
+    async fn hang(&self) {
+        let hanging = self.0.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.1.fetch_max(hanging, Ordering::SeqCst);
+        let _hanging = Hanging(self);
+        std::future::pending().await
+    }
+
+    async fn panic(&self) {
+        panic!("on purpose")
+    }
+}
+
+/// A server, who attacks it and who only wants to be served, all on this thread, so that its memory can be counted.
+struct Siege {
+    runtime: Runtime,
+    walls: Walls,
+    host: Host,
+    neighbour: Connection,
+}
+
+impl Siege {
+    fn lay(limits: Limits) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let walls = Walls::default();
+        let (host, neighbour) = runtime.block_on(async {
+            let host = Host::start(TownServer::new(walls.clone()), limits);
+            let neighbour = host.connect().await;
+            (host, neighbour)
+        });
+        Self {
+            runtime,
+            walls,
+            host,
+            neighbour,
+        }
+    }
+
+    /// How many bytes `attack` took at its height, and how many it left behind.
+    fn count(&self, attack: impl AsyncFnOnce()) -> (i64, i64) {
+        let counted = allocation_counter::measure(|| self.runtime.block_on(attack()));
+        (counted.bytes_max as i64, counted.bytes_current)
+    }
+
+    async fn neighbour_is_served(&self) {
+        let call = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"add\",\"params\":[1,2]}\n";
+        let answered = json!({"jsonrpc": "2.0", "id": 1, "result": 3});
+        assert_eq!(exchange(&self.neighbour, call).await, [answered]);
+    }
+
+    async fn hang(&self, calls: usize) {
+        soon(async {
+            while self.walls.hanging() != calls {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+fn town_call(method: &str, params: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{params}}}\n")
+}
+
+#[test]
+fn brackets_without_end_take_no_memory() {
+    let siege = Siege::lay(Limits::default());
+    let attacker = siege.runtime.block_on(siege.host.connect());
+    let open = "[".repeat(100_000);
+    let messages = [
+        format!("{open}\n"),
+        format!("{}\n", "{\"a\":".repeat(20_000)),
+        town_call("add", &open),
+        town_call("add", &format!("[{open}{}]", "]".repeat(100_000))),
+    ];
+    let attack = async || {
+        for message in &messages {
+            let replies = exchange(&attacker, message.as_bytes()).await;
+            assert_eq!(replies[0]["error"]["code"], -32700);
+        }
+        siege.neighbour_is_served().await;
+    };
+    let ten_times = async || {
+        for _ in 0..10 {
+            attack().await;
+        }
+    };
+    siege.count(ten_times);
+    let (_, left) = siege.count(ten_times);
+    // Less than a tenth of what was sent.
+    assert!(left < 512 << 10, "{left} bytes");
+}
+
+#[test]
+fn ten_thousand_calls_that_never_return_take_as_many_places_as_one_connection_has() {
+    let siege = Siege::lay(Limits::default());
+    let attack = async || {
+        let attacker = siege.host.connect().await;
+        let calls = town_call("hang", "[]").repeat(100);
+        let mut streams = Vec::new();
+        for _ in 0..100 {
+            let (mut send, recv) = soon(attacker.open_bi()).await.unwrap();
+            soon(send.write_all(calls.as_bytes())).await.unwrap();
+            streams.push((send, recv));
+        }
+        siege.hang(128).await;
+        for _ in 0..10 {
+            siege.neighbour_is_served().await;
+        }
+        attacker.close(GIVEN_UP, b"");
+        siege.hang(0).await;
+        siege.neighbour_is_served().await;
+    };
+    siege.count(attack);
+    let (most, left) = siege.count(attack);
+    assert_eq!(siege.walls.most(), 128);
+    assert!(most < 16 << 20, "{most} bytes");
+    assert!(left < 1 << 20, "{left} bytes");
+}
+
+fn streams_that_are_opened_and_reset(streams: usize) {
+    let siege = Siege::lay(Limits {
+        cancellations: usize::MAX,
+        ..Limits::default()
+    });
+    let attacker = siege.runtime.block_on(siege.host.connect());
+    let call = town_call("hang", "[]");
+    let attack = async |streams: usize| {
+        for number in 0..streams {
+            let (mut send, _recv) = soon(attacker.open_bi()).await.unwrap();
+            soon(send.write_all(call.as_bytes())).await.unwrap();
+            if number % 3 == 0 {
+                tokio::task::yield_now().await;
+            }
+            send.reset(GIVEN_UP).unwrap();
+            if number % 1000 == 0 {
+                siege.neighbour_is_served().await;
+            }
+        }
+        siege.hang(0).await;
+    };
+    siege.count(async || attack(2000).await);
+    let (_, left) = siege.count(async || attack(streams).await);
+    assert!(siege.walls.most() <= 128, "{} calls", siege.walls.most());
+    assert!(left < 1 << 20, "{left} bytes");
+}
+
+#[test]
+fn streams_that_are_opened_and_reset_leave_nothing_behind() {
+    streams_that_are_opened_and_reset(5000);
+}
+
+/// Takes minutes: `cargo test --release -p tests --test hostile million -- --ignored`.
+#[test]
+#[ignore = "takes minutes"]
+fn a_million_streams_that_are_opened_and_reset_leave_nothing_behind() {
+    streams_that_are_opened_and_reset(1_000_000);
+}
+
+#[test]
+fn a_client_that_reads_nothing_takes_no_more_than_its_share() {
+    let siege = Siege::lay(Limits::default());
+    let attack = async || {
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(1000_u32.into());
+        let attacker = soon(siege.host.dial("jsonrpc/1", transport)).await.unwrap();
+        let call = town_call("blob", "[1000000]");
+        let mut streams = Vec::new();
+        for _ in 0..100 {
+            let (mut send, recv) = soon(attacker.open_bi()).await.unwrap();
+            soon(send.write_all(call.as_bytes())).await.unwrap();
+            streams.push((send, recv));
+            siege.neighbour_is_served().await;
+        }
+        attacker.close(GIVEN_UP, b"");
+        siege.neighbour_is_served().await;
+    };
+    siege.count(attack);
+    let (most, left) = siege.count(attack);
+    assert!(most > 8 << 20, "{most} bytes: nothing was held back");
+    assert!(most < 24 << 20, "{most} bytes");
+    assert!(left < 1 << 20, "{left} bytes");
+}
+
+#[test]
+fn handlers_that_panic_harm_nobody() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload().downcast_ref() != Some(&"on purpose") {
+            usual(panic);
+        }
+    }));
+    let siege = Siege::lay(Limits::default());
+    let attacker = siege.runtime.block_on(siege.host.connect());
+    let calls = town_call("panic", "[]").repeat(100);
+    let attack = async |rounds: usize| {
+        for _ in 0..rounds {
+            let replies = exchange(&attacker, calls.as_bytes()).await;
+            assert_eq!(replies.len(), 100);
+            for reply in replies {
+                assert_eq!(reply["error"]["code"], -32603);
+            }
+            siege.neighbour_is_served().await;
+        }
+    };
+    siege.count(async || attack(5).await);
+    let (_, left) = siege.count(async || attack(100).await);
+    assert!(left < 100_000, "{left} bytes");
 }
