@@ -1,0 +1,285 @@
+//! What callers were told, held against what was executed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rpc_runtime::{Call, CallError, Fate};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::ledger::{LedgerClient, Receipt};
+use crate::panics;
+
+/// No call waits longer than this, whatever happens: a lost connection is noticed long before.
+const HUNG: Duration = Duration::from_secs(60);
+
+/// What a call came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Told {
+    /// The answer, and it was its own.
+    Ok,
+    /// It never left.
+    NotSent,
+    /// It was not started.
+    NotExecuted,
+    /// Nobody knows.
+    MayHaveExecuted,
+    /// The time ran out.
+    Timeout,
+}
+
+impl Told {
+    /// Everything that a caller can be told, in the order of tables.
+    pub const ALL: [Self; 5] = [
+        Self::Ok,
+        Self::NotSent,
+        Self::NotExecuted,
+        Self::MayHaveExecuted,
+        Self::Timeout,
+    ];
+
+    fn allows(self, executed: usize) -> bool {
+        match self {
+            Self::Ok => executed == 1,
+            Self::NotSent | Self::NotExecuted => executed == 0,
+            Self::MayHaveExecuted | Self::Timeout => executed <= 1,
+        }
+    }
+}
+
+/// How calls are made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    /// How long the handler works.
+    pub work: Duration,
+    /// How long the caller waits; without it, as long as it takes.
+    pub timeout: Option<Duration>,
+    /// On streams of their own: none, every second, all.
+    pub streams: Streams,
+}
+
+/// Which calls have a stream of their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Streams {
+    /// None has.
+    #[default]
+    Shared,
+    /// Every second has.
+    Mixed,
+    /// All have.
+    Own,
+}
+
+/// The calls of one scenario.
+#[derive(Debug, Default)]
+pub struct Account {
+    next: AtomicUsize,
+    calls: Mutex<Vec<Ended>>,
+    ended: watch::Sender<usize>,
+    panics: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    number: u64,
+    told: Told,
+    took: Duration,
+}
+
+impl Account {
+    /// Panics count from here on.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            panics: panics::so_far(),
+            ..Self::default()
+        })
+    }
+
+    /// Makes `calls` calls, `in_flight` of them at a time.
+    ///
+    /// # Panics
+    /// When one of them does not end, or with something that no call may end with.
+    pub async fn load(
+        self: Arc<Self>,
+        ledger: LedgerClient,
+        calls: usize,
+        in_flight: usize,
+        manner: Manner,
+    ) {
+        let left = Arc::new(AtomicUsize::new(calls));
+        let mut callers = JoinSet::new();
+        for _ in 0..in_flight {
+            let (account, ledger, left) = (Arc::clone(&self), ledger.clone(), Arc::clone(&left));
+            callers.spawn(async move {
+                let take = |left: usize| left.checked_sub(1);
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+                    .is_ok()
+                {
+                    account.enter(&ledger, manner).await;
+                }
+            });
+        }
+        callers.join_all().await;
+    }
+
+    /// Makes one call.
+    ///
+    /// # Panics
+    /// As [`load`](Self::load).
+    pub async fn enter(&self, ledger: &LedgerClient, manner: Manner) -> Told {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) as u64;
+        let mut call = ledger.enter(number, manner.work.as_millis() as u64);
+        if let Some(timeout) = manner.timeout {
+            call = call.timeout(timeout);
+        }
+        let own = match manner.streams {
+            Streams::Shared => false,
+            Streams::Mixed => number % 2 == 1,
+            Streams::Own => true,
+        };
+        if own {
+            call = call.own_stream();
+        }
+        self.note(number, 0, call).await
+    }
+
+    /// Makes one call with a long answer.
+    ///
+    /// # Panics
+    /// As [`load`](Self::load).
+    pub async fn fetch(&self, ledger: &LedgerClient, bytes: usize) -> Told {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) as u64;
+        self.note(number, bytes, ledger.fetch(number, bytes)).await
+    }
+
+    async fn note(&self, number: u64, bytes: usize, call: Call<Receipt>) -> Told {
+        let start = Instant::now();
+        let ended = tokio::time::timeout(HUNG, call)
+            .await
+            .unwrap_or_else(|_| panic!("call {number} hangs"));
+        let told = match ended {
+            Ok(receipt) => {
+                let is_its_own = receipt.is_for(number, bytes);
+                assert!(is_its_own, "call {number} got another answer");
+                Told::Ok
+            }
+            Err(CallError::Timeout) => Told::Timeout,
+            Err(CallError::Connection { fate, .. }) => match fate {
+                Fate::NotSent => Told::NotSent,
+                Fate::NotExecuted => Told::NotExecuted,
+                _ => Told::MayHaveExecuted,
+            },
+            Err(other) => panic!("call {number} ended with {other:?}"),
+        };
+        let took = start.elapsed();
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Ended { number, told, took });
+        self.ended.send_modify(|ended| *ended += 1);
+        told
+    }
+
+    /// Waits until so many calls have ended.
+    pub async fn has_ended(&self, calls: usize) {
+        let mut ended = self.ended.subscribe();
+        // The sender is this account's.
+        let _ = ended.wait_for(|ended| *ended >= calls).await;
+    }
+
+    /// Holds what callers were told against the journal, when nothing runs any more.
+    ///
+    /// # Errors
+    /// When they contradict each other, when calls are missing, or when anything panicked meanwhile.
+    pub fn settle(&self, journal: &HashMap<u64, usize>) -> Result<Figures, String> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        for Ended { number, told, .. } in calls.iter() {
+            let executed = journal.get(number).copied().unwrap_or(0);
+            if !told.allows(executed) {
+                return Err(format!(
+                    "call {number} was executed {executed} times, and its caller was told {told:?}"
+                ));
+            }
+        }
+        let made = self.next.load(Ordering::Relaxed);
+        if calls.len() != made {
+            return Err(format!("{} of {made} calls have ended", calls.len()));
+        }
+        if let Some(number) = journal.keys().find(|number| **number >= made as u64) {
+            return Err(format!("{number} was executed, and never called"));
+        }
+        match panics::so_far() - self.panics {
+            0 => Ok(Figures::of(&calls)),
+            panics => Err(format!("something panicked {panics} times")),
+        }
+    }
+}
+
+/// What the calls of a scenario came to.
+#[derive(Debug, Default)]
+pub struct Figures {
+    told: BTreeMap<Told, usize>,
+    /// How long those took that were answered, in order.
+    answered: Vec<Duration>,
+    /// How long the longest took, however it ended.
+    longest: Duration,
+}
+
+impl Figures {
+    fn of(calls: &[Ended]) -> Self {
+        let mut figures = Self::default();
+        for ended in calls {
+            *figures.told.entry(ended.told).or_default() += 1;
+            figures.longest = figures.longest.max(ended.took);
+            if ended.told == Told::Ok {
+                figures.answered.push(ended.took);
+            }
+        }
+        figures.answered.sort_unstable();
+        figures
+    }
+
+    /// How many callers were told this.
+    pub fn told(&self, told: Told) -> usize {
+        self.told.get(&told).copied().unwrap_or(0)
+    }
+
+    /// All calls.
+    pub fn calls(&self) -> usize {
+        self.told.values().sum()
+    }
+
+    /// The longest time that a call took, however it ended.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// The time within which so many of those that were answered had their answers.
+    pub fn percentile(&self, percent: f64) -> Duration {
+        let last = self.answered.len().saturating_sub(1);
+        let at = (last as f64 * percent / 100.0).round() as usize;
+        self.answered.get(at).copied().unwrap_or_default()
+    }
+}
+
+/// The columns of [`Figures`] as they are displayed.
+pub const COLUMNS: &str =
+    "calls | Ok | NotSent | NotExecuted | MayHaveExecuted | Timeout | p50 ms | p99 ms | longest ms";
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.calls())?;
+        for told in Told::ALL {
+            write!(f, " | {}", self.told(told))?;
+        }
+        for took in [self.percentile(50.0), self.percentile(99.0), self.longest] {
+            write!(f, " | {:.1}", took.as_secs_f64() * 1e3)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! A service that enters every call in a journal before it answers.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::iter;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use rpc_runtime::rpc;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+/// Calls that leave a trace.
+#[rpc(namespace = "ledger")]
+pub trait Ledger {
+    /// Enters `number`, works for so many milliseconds, and confirms.
+    async fn enter(&self, number: u64, work: u64) -> Receipt;
+    /// Enters `number` and confirms at length.
+    async fn fetch(&self, number: u64, bytes: usize) -> Receipt;
+}
+
+/// That a call was executed, and which one.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    number: u64,
+    padding: String,
+    checksum: u64,
+}
+
+impl Receipt {
+    fn new(number: u64, bytes: usize) -> Self {
+        let digits = format!("{number} ");
+        let padding: String = digits.chars().cycle().take(bytes).collect();
+        Self {
+            checksum: checksum(number, &padding),
+            number,
+            padding,
+        }
+    }
+
+    /// Whether it is whole, and for the call with this number.
+    pub fn is_for(&self, number: u64, bytes: usize) -> bool {
+        self.number == number
+            && self.padding.len() == bytes
+            && self.checksum == checksum(number, &self.padding)
+    }
+}
+
+fn checksum(number: u64, padding: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (number, padding).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The numbers of the calls that were executed.
+#[derive(Debug)]
+pub enum Journal {
+    /// For a server in the same process.
+    Memory(Mutex<Vec<u64>>),
+    /// For a server that may be killed: nothing is answered before it is on the disk.
+    File {
+        /// The file: eight bytes for each call.
+        path: PathBuf,
+        /// To the thread that writes it.
+        entries: mpsc::Sender<Entry>,
+    },
+}
+
+/// A number, and whom to tell that it is on the disk.
+pub type Entry = (u64, oneshot::Sender<()>);
+
+/// Bytes of a number in a file.
+const ENTRY: usize = size_of::<u64>();
+
+impl Journal {
+    /// A journal that ends with the process.
+    pub fn in_memory() -> Self {
+        Self::Memory(Mutex::default())
+    }
+
+    /// A journal that goes on where the file ends.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).open(&path)?;
+        // Whoever was killed in the middle of an entry has not answered it.
+        let length = file.metadata()?.len();
+        file.set_len(length - length % ENTRY as u64)?;
+        let (entries, received) = mpsc::channel();
+        thread::spawn(move || keep(file, &received));
+        Ok(Self::File { path, entries })
+    }
+
+    async fn enter(&self, number: u64) {
+        match self {
+            Self::Memory(numbers) => lock(numbers).push(number),
+            Self::File { entries, .. } => {
+                let (done, written) = oneshot::channel();
+                entries
+                    .send((number, done))
+                    .expect("somebody keeps the journal");
+                written.await.expect("the journal can be written");
+            }
+        }
+    }
+
+    /// How often each number was entered.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn entries(&self) -> io::Result<HashMap<u64, usize>> {
+        let numbers = match self {
+            Self::Memory(numbers) => lock(numbers).clone(),
+            Self::File { path, .. } => {
+                let bytes = fs::read(path)?;
+                let (entries, _) = bytes.as_chunks::<ENTRY>();
+                entries.iter().copied().map(u64::from_le_bytes).collect()
+            }
+        };
+        let mut times = HashMap::new();
+        for number in numbers {
+            *times.entry(number).or_default() += 1;
+        }
+        Ok(times)
+    }
+}
+
+fn lock(numbers: &Mutex<Vec<u64>>) -> MutexGuard<'_, Vec<u64>> {
+    numbers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes what has gathered since the last time, all at once.
+fn keep(mut file: File, entries: &mpsc::Receiver<Entry>) {
+    while let Ok(first) = entries.recv() {
+        let (numbers, done): (Vec<_>, Vec<_>) = iter::once(first).chain(entries.try_iter()).unzip();
+        let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+        file.write_all(&bytes)
+            .and_then(|()| file.sync_data())
+            .expect("the journal can be written");
+        for done in done {
+            // A call that was cancelled meanwhile waits no more.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Keeps a journal.
+#[derive(Debug)]
+pub struct Keeper(pub Arc<Journal>);
+
+impl Ledger for Keeper {
+    async fn enter(&self, number: u64, work: u64) -> Receipt {
+        self.0.enter(number).await;
+        if work > 0 {
+            tokio::time::sleep(Duration::from_millis(work)).await;
+        }
+        Receipt::new(number, 0)
+    }
+
+    async fn fetch(&self, number: u64, bytes: usize) -> Receipt {
+        self.0.enter(number).await;
+        Receipt::new(number, bytes)
+    }
+}

@@ -1,0 +1,86 @@
+//! A server, a faulty relay and a client in one process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc_runtime::{Client, ClientBuilder, Identity, Server, ServerHandle, Trust};
+
+use crate::account::{Account, Figures};
+use crate::ledger::{Journal, Keeper, LedgerClient, LedgerServer};
+use crate::relay::{Faults, Relay};
+
+/// How long a server may take for its last calls.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Everything that a scenario needs.
+#[derive(Debug)]
+pub struct Stage {
+    /// Between the client and the server.
+    pub relay: Relay,
+    /// To shut the server down with.
+    pub server: ServerHandle,
+    /// The client.
+    pub ledger: LedgerClient,
+    /// What callers were told.
+    pub account: Arc<Account>,
+    journal: Arc<Journal>,
+}
+
+/// A client as all scenarios make it.
+///
+/// # Panics
+/// When it cannot connect.
+pub async fn connect(builder: ClientBuilder, trust: Trust, address: SocketAddr) -> LedgerClient {
+    let client = builder.trust(trust).server_name("localhost");
+    LedgerClient::new(client.connect(address).await.expect("a connection"))
+}
+
+impl Stage {
+    /// A client of the usual kind.
+    ///
+    /// # Panics
+    /// When there are no sockets to be had.
+    pub async fn set(seed: u64) -> Self {
+        Self::set_for(Client::builder(), seed).await
+    }
+
+    /// Starts a server, and connects over a relay that has no faults yet.
+    ///
+    /// # Panics
+    /// When there are no sockets to be had.
+    pub async fn set_for(builder: ClientBuilder, seed: u64) -> Self {
+        let account = Account::new();
+        let journal = Arc::new(Journal::in_memory());
+        let identity = Identity::self_signed(["localhost"]).expect("an identity");
+        let trust = Trust::certificate(identity.certificate());
+        let server = Server::builder(identity)
+            .service(LedgerServer::new(Keeper(Arc::clone(&journal))))
+            .bind("127.0.0.1:0")
+            .expect("a server");
+        let handle = server.handle();
+        let relay = Relay::start(server.local_addr().expect("its address"), seed).expect("a relay");
+        tokio::spawn(server.run());
+        Self {
+            ledger: connect(builder, trust, relay.address()).await,
+            relay,
+            server: handle,
+            account,
+            journal,
+        }
+    }
+
+    /// Ends everything and says what came of it.
+    ///
+    /// # Panics
+    /// When what callers were told is not what happened.
+    pub async fn settle(self) -> Figures {
+        self.relay.set_faults(Faults::default());
+        self.relay.set_blackhole(false);
+        drop(self.ledger);
+        self.server.shutdown(DRAIN).await;
+        let journal = self.journal.entries().expect("a journal");
+        let settled = self.account.settle(&journal);
+        settled.unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+}
