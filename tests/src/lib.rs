@@ -5,6 +5,7 @@
 pub mod account;
 pub mod ledger;
 pub mod panics;
+pub mod process;
 pub mod relay;
 pub mod seed;
 pub mod stage;

@@ -1,0 +1,99 @@
+//! The long run of the fault tests: a server, a relay and a client in processes of their own. `RELIABILITY.md` says
+//! what it showed. An argument is the number of calls of each scenario.
+
+mod lanes;
+mod scenarios;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rpc_runtime::{Identity, Server};
+use serde::{Deserialize, Serialize};
+use tests::ledger::{Journal, Keeper, LedgerServer};
+use tests::panics;
+use tests::process::{answer, orders};
+use tests::relay::{Faults, Relay};
+use tests::seed::seed;
+
+const CALLS: usize = 10_000;
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["serve", folder, address] => serve(Path::new(folder), address).await,
+        ["relay", server, seed] => relay(server, seed).await,
+        ["lanes"] => lanes::compare(CALLS, seed()).await,
+        [] => all(CALLS).await,
+        [calls] => all(calls.parse().expect("a number of calls")).await,
+        _ => panic!("one argument at most: the number of calls of each scenario"),
+    }
+}
+
+async fn all(calls: usize) {
+    let seed = seed();
+    scenarios::play(calls, seed).await;
+    println!();
+    lanes::compare(calls, seed).await;
+}
+
+/// What a relay is told. It answers with what has happened so far.
+#[derive(Debug, Serialize, Deserialize)]
+enum Order {
+    Faults(Faults),
+    Blackhole(bool),
+    Rebind,
+    HasBrought(u64),
+}
+
+/// What a server is told: to drain.
+#[derive(Debug, Serialize, Deserialize)]
+struct Drain {
+    within: Duration,
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+struct Drained {
+    finished: bool,
+    panics: usize,
+}
+
+/// Serves until it is told to drain, or killed.
+async fn serve(folder: &Path, address: &str) {
+    panics::so_far();
+    let identity = Identity::from_pem_files(folder.join("chain.pem"), folder.join("key.pem"));
+    let journal = Journal::open(folder.join("journal")).expect("a journal");
+    let server = Server::builder(identity.expect("an identity"))
+        .service(LedgerServer::new(Keeper(journal.into())))
+        .bind(address)
+        .expect("a server");
+    let handle = server.handle();
+    answer(&server.local_addr().expect("its address"));
+    tokio::spawn(server.run());
+    let mut orders = orders();
+    while let Some(Drain { within }) = orders.recv().await {
+        answer(&Drained {
+            finished: handle.shutdown(within).await,
+            panics: panics::so_far(),
+        });
+    }
+}
+
+/// Relays until the standard input ends.
+async fn relay(server: &str, seed: &str) {
+    let server = server.parse().expect("an address");
+    let relay = Relay::start(server, seed.parse().expect("a number")).expect("a relay");
+    answer(&relay.address());
+    let mut orders = orders();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Faults(faults) => relay.set_faults(faults),
+            Order::Blackhole(blackhole) => relay.set_blackhole(blackhole),
+            Order::Rebind => relay.rebind().expect("a socket"),
+            Order::HasBrought(bytes) => relay.has_brought(bytes).await,
+        }
+        answer(&relay.happened());
+    }
+}

@@ -1,0 +1,250 @@
+//! What goes wrong, one after the other. Each scenario has a server, a relay and a journal of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc_runtime::{Client, Trust};
+use tests::account::{Account, COLUMNS, Figures, Manner, Streams, Told};
+use tests::ledger::{Journal, LedgerClient};
+use tests::process::Process;
+use tests::relay::{Faults, Happened};
+use tests::stage::connect;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::{Drain, Drained, Order};
+
+const IN_FLIGHT: usize = 64;
+
+/// The idle timeout and the second in which its end must be noticed.
+const IDLE: Duration = Duration::from_secs(16);
+
+/// How long a server may take for its last calls.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A round trip of 8 to 12 ms over a network that loses so much and does everything else, too.
+fn bad_network(loss: f64) -> Faults {
+    Faults {
+        loss,
+        duplication: 0.05,
+        corruption: 0.001,
+        reordering: 0.25,
+        delay: Duration::from_millis(4),
+        jitter: Duration::from_millis(2),
+    }
+}
+
+/// Half of the calls on streams of their own.
+const MIXED: Manner = Manner {
+    work: Duration::ZERO,
+    timeout: None,
+    streams: Streams::Mixed,
+};
+
+pub(crate) async fn play(calls: usize, seed: u64) {
+    let columns = COLUMNS.split('|').count();
+    println!("| scenario | {COLUMNS} |");
+    println!("|---{}|", "|---:".repeat(columns));
+    for (name, faults) in [
+        ("no faults", Faults::default()),
+        ("loss 0 %", bad_network(0.0)),
+        ("loss 1 %", bad_network(0.01)),
+        ("loss 5 %", bad_network(0.05)),
+        ("loss 20 %", bad_network(0.2)),
+    ] {
+        let scene = Scene::set(seed).await;
+        let figures = scene.lossy(faults, calls).await;
+        report(name, &figures);
+        assert_eq!(figures.told(Told::Ok), calls, "all are answered");
+    }
+    report("deadlines of 30 ms, loss 1 %", &late(calls, seed).await);
+
+    let figures = blackhole(calls, seed, Duration::from_secs(5)).await;
+    report("blackhole of 5 s", &figures);
+    assert_eq!(figures.told(Told::Ok), calls, "all are answered");
+    let figures = blackhole(calls, seed, Duration::from_secs(20)).await;
+    report("blackhole of 20 s", &figures);
+    assert!(figures.longest() < IDLE, "noticed too late");
+
+    let figures = rebinding(seed).await;
+    report("another address in the middle of 1 MiB", &figures);
+    assert_eq!(figures.told(Told::Ok), figures.calls(), "all are answered");
+
+    let figures = killed(calls, seed, false).await;
+    report("kill -9", &figures);
+    assert!(figures.longest() < IDLE, "noticed too late");
+    let figures = killed(calls, seed, true).await;
+    report("kill -9 and restart", &figures);
+    assert!(figures.told(Told::Ok) >= calls, "a new client is served");
+
+    let figures = drained(calls, seed).await;
+    report("drain under load, loss 1 %", &figures);
+    let lost = figures.told(Told::MayHaveExecuted) + figures.told(Told::Timeout);
+    assert_eq!(lost, 0, "a drain loses no call");
+}
+
+fn report(name: &str, figures: &Figures) {
+    println!("| {name} | {figures} |");
+}
+
+async fn late(calls: usize, seed: u64) -> Figures {
+    let mut scene = Scene::set(seed).await;
+    scene.order(Order::Faults(bad_network(0.01))).await;
+    let manner = Manner {
+        timeout: Some(Duration::from_millis(30)),
+        ..MIXED
+    };
+    scene.load(calls, manner).await.expect("the load");
+    scene.settle().await
+}
+
+async fn blackhole(calls: usize, seed: u64, length: Duration) -> Figures {
+    let mut scene = Scene::set(seed).await;
+    scene.order(Order::Faults(bad_network(0.0))).await;
+    let load = scene.load(calls, MIXED);
+    scene.account.has_ended(calls / 3).await;
+    scene.order(Order::Blackhole(true)).await;
+    sleep(length).await;
+    scene.order(Order::Blackhole(false)).await;
+    load.await.expect("the load");
+    scene.settle().await
+}
+
+async fn rebinding(seed: u64) -> Figures {
+    const BYTES: usize = 1 << 20;
+    let mut scene = Scene::set(seed).await;
+    scene.order(Order::Faults(bad_network(0.0))).await;
+    let mut in_the_middle = 0;
+    for _ in 0..20 {
+        let (account, ledger) = (Arc::clone(&scene.account), scene.ledger.clone());
+        let call = tokio::spawn(async move { account.fetch(&ledger, BYTES).await });
+        scene.order(Order::HasBrought(BYTES as u64 / 3)).await;
+        scene.order(Order::Rebind).await;
+        in_the_middle += usize::from(!call.is_finished());
+        call.await.expect("the call");
+    }
+    assert!(
+        in_the_middle > 10,
+        "only {in_the_middle} met an answer in its middle"
+    );
+    scene.settle().await
+}
+
+async fn killed(calls: usize, seed: u64, restart: bool) -> Figures {
+    let mut scene = Scene::set(seed).await;
+    let load = scene.load(calls, MIXED);
+    scene.account.has_ended(calls / 3).await;
+    scene.server.kill().await;
+    scene.ended = true;
+    if restart {
+        let address = scene.address;
+        scene.server = serve(&scene.folder, address).await.0;
+        scene.ended = false;
+        scene.ledger = scene.connect().await;
+        scene.load(calls, MIXED).await.expect("the load");
+    }
+    load.await.expect("the load");
+    scene.settle().await
+}
+
+async fn drained(calls: usize, seed: u64) -> Figures {
+    let mut scene = Scene::set(seed).await;
+    scene.order(Order::Faults(bad_network(0.01))).await;
+    let manner = Manner {
+        work: Duration::from_millis(5),
+        ..Manner::default()
+    };
+    let load = scene.load(calls, manner);
+    scene.account.has_ended(calls / 3).await;
+    scene.drain().await;
+    load.await.expect("the load");
+    scene.settle().await
+}
+
+struct Scene {
+    folder: PathBuf,
+    address: SocketAddr,
+    server: Process,
+    /// Whether the server has ended.
+    ended: bool,
+    relay: Process,
+    relay_address: SocketAddr,
+    ledger: LedgerClient,
+    account: Arc<Account>,
+}
+
+async fn serve(folder: &Path, address: SocketAddr) -> (Process, SocketAddr) {
+    let folder = folder.to_str().expect("a folder with a name in UTF-8");
+    Process::start(&["serve", folder, &address.to_string()]).await
+}
+
+fn trust(folder: &Path) -> Trust {
+    Trust::pem_file(folder.join("chain.pem")).expect("a certificate")
+}
+
+impl Scene {
+    async fn set(seed: u64) -> Self {
+        let folder = std::env::temp_dir().join(format!("faults-{}", std::process::id()));
+        fs::create_dir(&folder).expect("a folder");
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+        let issued = issued.expect("a certificate");
+        let key = issued.signing_key.serialize_pem();
+        fs::write(folder.join("chain.pem"), issued.cert.pem()).expect("a file");
+        fs::write(folder.join("key.pem"), key).expect("a file");
+        let (server, address) = serve(&folder, ([127, 0, 0, 1], 0).into()).await;
+        let (to, seed) = (address.to_string(), seed.to_string());
+        let (relay, relay_address) = Process::start(&["relay", &to, &seed]).await;
+        let account = Account::new();
+        Self {
+            ledger: connect(Client::builder(), trust(&folder), relay_address).await,
+            folder,
+            address,
+            server,
+            ended: false,
+            relay,
+            relay_address,
+            account,
+        }
+    }
+
+    async fn connect(&self) -> LedgerClient {
+        connect(Client::builder(), trust(&self.folder), self.relay_address).await
+    }
+
+    async fn order(&mut self, order: Order) -> Happened {
+        self.relay.obey(&order).await
+    }
+
+    fn load(&self, calls: usize, manner: Manner) -> JoinHandle<()> {
+        let account = Arc::clone(&self.account);
+        tokio::spawn(account.load(self.ledger.clone(), calls, IN_FLIGHT, manner))
+    }
+
+    async fn lossy(mut self, faults: Faults, calls: usize) -> Figures {
+        self.order(Order::Faults(faults)).await;
+        self.load(calls, MIXED).await.expect("the load");
+        self.settle().await
+    }
+
+    async fn drain(&mut self) {
+        let Drained { finished, panics } = self.server.obey(&Drain { within: DRAIN }).await;
+        assert!(finished, "something was cut off");
+        assert_eq!(panics, 0, "panics of the server");
+        self.ended = true;
+    }
+
+    async fn settle(mut self) -> Figures {
+        self.order(Order::Faults(Faults::default())).await;
+        if !self.ended {
+            self.drain().await;
+        }
+        let journal = Journal::open(self.folder.join("journal")).expect("a journal");
+        let journal = journal.entries().expect("a journal");
+        fs::remove_dir_all(&self.folder).expect("a folder that can go");
+        let settled = self.account.settle(&journal);
+        settled.unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+}

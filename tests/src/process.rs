@@ -1,0 +1,98 @@
+//! Other processes of the same program: each obeys lines on its standard input and answers each with a line.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
+
+/// The orders on the standard input.
+///
+/// # Panics
+/// When one is none.
+pub fn orders<O: DeserializeOwned + Send + 'static>() -> mpsc::Receiver<O> {
+    let (sender, orders) = mpsc::channel(1);
+    // A thread of its own: the runtime cannot interrupt one that reads from a terminal.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            let order = serde_json::from_str(&line).expect("an order");
+            if sender.blocking_send(order).is_err() {
+                return;
+            }
+        }
+    });
+    orders
+}
+
+/// Answers on the standard output.
+///
+/// # Panics
+/// When nobody reads it.
+pub fn answer(answer: &impl Serialize) {
+    let mut out = std::io::stdout().lock();
+    let line = serde_json::to_string(answer).expect("JSON");
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .expect("somebody who reads");
+}
+
+/// A process of this program.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    /// Starts one and returns it with its first answer.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start<T: DeserializeOwned>(arguments: &[&str]) -> (Self, T) {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a process");
+        let mut process = Self {
+            orders: child.stdin.take().expect("its input"),
+            answers: BufReader::new(child.stdout.take().expect("its output")).lines(),
+            child,
+        };
+        let hello = process.answer().await;
+        (process, hello)
+    }
+
+    async fn answer<T: DeserializeOwned>(&mut self) -> T {
+        let line = self.answers.next_line().await.expect("its output");
+        serde_json::from_str(&line.expect("an answer")).expect("what was asked for")
+    }
+
+    /// Gives an order and waits for the answer.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn obey<T: DeserializeOwned>(&mut self, order: &impl Serialize) -> T {
+        let line = serde_json::to_string(order).expect("JSON") + "\n";
+        let written = self.orders.write_all(line.as_bytes()).await;
+        written.expect("a process that listens");
+        self.answer().await
+    }
+
+    /// Ends it as `kill -9` does.
+    ///
+    /// # Panics
+    /// When the system does not let us.
+    pub async fn kill(&mut self) {
+        self.child
+            .kill()
+            .await
+            .expect("a process that can be killed");
+    }
+}
