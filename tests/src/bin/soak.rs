@@ -1,0 +1,293 @@
+//! A million calls with connections that come and go, calls that are given up and calls that fail: afterwards both
+//! processes are as before. Then many idle connections: what one costs. `RELIABILITY.md` has the figures.
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rpc_runtime::{
+    CallError, Client, ClientBuilder, ErrorObject, Identity, Limits, Server, Trust, rpc,
+};
+use serde::{Deserialize, Serialize};
+use tests::process::{Process, answer, orders};
+use tokio::runtime::Handle;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant, sleep};
+
+const CALLS: usize = 1_000_000;
+
+/// Calls of one connection.
+const CHURN: usize = 10_000;
+
+const IN_FLIGHT: usize = 64;
+
+/// After so many calls everything is warm: memory does not grow from here on.
+const WARM: usize = 100_000;
+
+/// Memory that may be more at the end all the same.
+const GROWTH: usize = 8 << 20;
+
+const IDLE_CONNECTIONS: usize = 10_000;
+
+/// Memory that an idle connection may cost the server.
+const IDLE_COST: usize = 64 << 10;
+
+#[rpc]
+trait Work {
+    async fn echo(&self, text: &str) -> String;
+    async fn refuse(&self) -> Result<(), ErrorObject>;
+    async fn hang(&self);
+}
+
+struct Worker;
+
+impl Work for Worker {
+    async fn echo(&self, text: &str) -> String {
+        text.to_owned()
+    }
+
+    async fn refuse(&self) -> Result<(), ErrorObject> {
+        Err(ErrorObject::new(1, "no"))
+    }
+
+    async fn hang(&self) {
+        std::future::pending().await
+    }
+}
+
+/// What a process holds.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Holdings {
+    memory: usize,
+    descriptors: usize,
+    tasks: usize,
+}
+
+impl Holdings {
+    fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").expect("Linux");
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = memory.and_then(|memory| memory.split_whitespace().next());
+        let kibibytes: usize = kibibytes.expect("VmRSS").parse().expect("a number");
+        let descriptors = fs::read_dir("/proc/self/fd").expect("Linux");
+        Self {
+            memory: kibibytes << 10,
+            descriptors: descriptors.count(),
+            tasks: Handle::current().metrics().num_alive_tasks(),
+        }
+    }
+}
+
+impl fmt::Display for Holdings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = self.memory as f64 / f64::from(1 << 20);
+        write!(f, "{memory:.1} | {} | {}", self.descriptors, self.tasks)
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["serve"] => serve().await,
+        [] => all(CALLS, IDLE_CONNECTIONS).await,
+        [calls, connections] => {
+            let number = |text: &str| text.parse().expect("a number");
+            all(number(calls), number(connections)).await;
+        }
+        _ => panic!("two arguments or none: the number of calls and that of idle connections"),
+    }
+}
+
+async fn all(calls: usize, connections: usize) {
+    soak(calls).await;
+    println!();
+    idle(connections).await;
+}
+
+/// Serves, and says at each order what it holds.
+async fn serve() {
+    let identity = Identity::self_signed(["127.0.0.1"]).expect("an identity");
+    let certificate = identity.certificate().to_pem();
+    let server = Server::builder(identity).limits(Limits::default());
+    let server = server.service(WorkServer::new(Worker));
+    let server = server.bind("127.0.0.1:0").expect("a server");
+    answer(&(server.local_addr().expect("its address"), certificate));
+    tokio::spawn(server.run());
+    let mut orders = orders::<()>();
+    while orders.recv().await.is_some() {
+        answer(&Holdings::now());
+    }
+}
+
+struct Host {
+    process: Process,
+    address: SocketAddr,
+    trust: Trust,
+}
+
+impl Host {
+    async fn start() -> Self {
+        let (process, (address, certificate)) = Process::start(&["serve"]).await;
+        let certificate: String = certificate;
+        Self {
+            process,
+            address,
+            trust: Trust::pem(certificate.as_bytes()).expect("a certificate"),
+        }
+    }
+
+    async fn holdings(&mut self) -> Holdings {
+        self.process.obey(&()).await
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        Client::builder().trust(self.trust.clone())
+    }
+
+    async fn connect(&self) -> Client {
+        let client = self.builder().connect(self.address).await;
+        client.expect("a connection")
+    }
+
+    /// What both processes hold once nothing happens any more: as many tasks and descriptors as before.
+    async fn rest(&mut self, before: [Holdings; 2]) -> [Holdings; 2] {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let now = [self.holdings().await, Holdings::now()];
+            let rests = before.iter().zip(&now).all(|(before, now)| {
+                now.tasks <= before.tasks && now.descriptors <= before.descriptors
+            });
+            if rests {
+                return now;
+            }
+            assert!(Instant::now() < end, "before {before:?}, now {now:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// One call of whatever kind its number says.
+async fn call(work: &WorkClient, number: usize) {
+    match number % 10 {
+        0 => {
+            let ended = work.hang().timeout(Duration::from_millis(1)).await;
+            assert!(matches!(ended, Err(CallError::Timeout)), "{ended:?}");
+        }
+        1 | 2 => {
+            let call = match number % 10 {
+                1 => work.hang(),
+                _ => work.hang().own_stream(),
+            };
+            tokio::select! {
+                biased;
+                ended = call => panic!("{ended:?}"),
+                () = yield_now() => {}
+            }
+        }
+        3 => {
+            let ended = work.refuse().await;
+            assert!(matches!(ended, Err(CallError::Application(_))), "{ended:?}");
+        }
+        _ => {
+            let text = number.to_string();
+            assert_eq!(work.echo(&text).await.expect("an answer"), text);
+        }
+    }
+}
+
+/// The calls of one connection.
+async fn connection(client: Client, calls: usize) {
+    let work = WorkClient::new(client.clone());
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..IN_FLIGHT {
+        let (work, next) = (work.clone(), Arc::clone(&next));
+        callers.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= calls {
+                    return;
+                }
+                call(&work, number).await;
+            }
+        });
+    }
+    callers.join_all().await;
+    client.close().await;
+}
+
+async fn soak(calls: usize) {
+    let mut host = Host::start().await;
+    let before = [host.holdings().await, Holdings::now()];
+    let mut warm = before;
+    println!("| calls | server MiB | fds | tasks | client MiB | fds | tasks |");
+    println!("|---:|---:|---:|---:|---:|---:|---:|");
+    let report = |calls: usize, [server, client]: [Holdings; 2]| {
+        println!("| {calls} | {server} | {client} |");
+    };
+    report(0, before);
+    let mut done = 0;
+    while done < calls {
+        connection(host.connect().await, CHURN).await;
+        done += CHURN;
+        if done == WARM {
+            warm = host.rest(before).await;
+            report(done, warm);
+        }
+    }
+    let after = host.rest(before).await;
+    report(done, after);
+    for (warm, after) in warm.iter().zip(after) {
+        let most = warm.memory + GROWTH.max(warm.memory / 20);
+        assert!(done <= WARM || after.memory <= most, "memory has grown");
+    }
+}
+
+async fn idle(connections: usize) {
+    let mut host = Host::start().await;
+    let work = WorkClient::new(host.connect().await);
+    work.echo("warm").await.expect("an answer");
+    let before = host.holdings().await;
+    let mut clients = Vec::with_capacity(connections);
+    let mut connecting = JoinSet::new();
+    let start = Instant::now();
+    for number in 0..connections {
+        let (builder, address) = (host.builder(), host.address);
+        connecting.spawn(async move {
+            let client = builder.connect(address).await.expect("a connection");
+            let text = number.to_string();
+            let echoed: String = client.call("echo", &[&text]).await.expect("an answer");
+            assert_eq!(echoed, text);
+            client
+        });
+        while connecting.len() >= IN_FLIGHT {
+            clients.extend(
+                connecting
+                    .join_next()
+                    .await
+                    .map(|client| client.expect("a client")),
+            );
+        }
+    }
+    clients.extend(connecting.join_all().await);
+    let took = start.elapsed();
+    let after = host.holdings().await;
+    let each = (after.memory - before.memory) / connections;
+    println!(
+        "{connections} connections, made in {:.1} s, cost the server {:.1} KiB each ({:.0} MiB in all)",
+        took.as_secs_f64(),
+        each as f64 / 1024.0,
+        after.memory as f64 / f64::from(1 << 20),
+    );
+    assert!(each <= IDLE_COST, "an idle connection costs too much");
+    // They are still there.
+    for client in &clients {
+        let echoed: String = client.call("echo", &["still"]).await.expect("an answer");
+        assert_eq!(echoed, "still");
+    }
+}
