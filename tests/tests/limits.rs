@@ -533,7 +533,7 @@ mod slow_senders {
     #[tokio::test]
     async fn between_messages_a_stream_may_be_silent_for_ever() {
         let house = House::open(Limits {
-            message_timeout: Duration::from_secs(1),
+            message_timeout: Duration::from_secs(2),
             ..Limits::default()
         });
         let guest = house.connect_from(HOME).await.unwrap();
