@@ -338,16 +338,10 @@ async fn a_private_key_is_never_shown() {
     assert!(!shown.contains("key"), "{shown}");
 }
 
-#[tokio::test]
-async fn a_client_that_comes_back_cannot_send_before_the_handshake() {
-    let identity = Identity::self_signed(["localhost"]).unwrap();
+/// A client of somebody else's, which trusts this server.
+fn foreign_client(certificate: &rpc_runtime::Certificate) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(identity.certificate().der().to_vec().into())
-        .unwrap();
-    let port = serve(identity);
-
-    // A client that would send early data if a ticket of the server's allowed it.
+    roots.add(certificate.der().to_vec().into()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -355,15 +349,27 @@ async fn a_client_that_comes_back_cannot_send_before_the_handshake() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"jsonrpc/1".to_vec()];
-    tls.enable_early_data = true;
+    tls
+}
+
+fn dial(tls: rustls::ClientConfig, port: u16) -> quinn::Connecting {
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(quinn::ClientConfig::new(std::sync::Arc::new(crypto)));
+    let config = quinn::ClientConfig::new(std::sync::Arc::new(crypto));
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connecting = endpoint.connect_with(config, ([127, 0, 0, 1], port).into(), "localhost");
+    connecting.unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_cannot_send_before_the_handshake() {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let certificate = identity.certificate();
+    let port = serve(identity);
+    // A client that would send early data if a ticket of the server's allowed it.
+    let mut tls = foreign_client(&certificate);
+    tls.enable_early_data = true;
     for _ in 0..2 {
-        let connecting = endpoint
-            .connect(([127, 0, 0, 1], port).into(), "localhost")
-            .unwrap();
-        let connection = match connecting.into_0rtt() {
+        let connection = match dial(tls.clone(), port).into_0rtt() {
             Ok(_) => panic!("a ticket allowed early data"),
             Err(connecting) => soon(connecting).await.unwrap(),
         };
@@ -525,20 +531,8 @@ async fn nothing_is_executed_for_a_client_that_is_refused() {
     tokio::spawn(server.run());
 
     // A client that does not wait to hear whether it is known.
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate.der().to_vec().into()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"jsonrpc/1".to_vec()];
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-    let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    endpoint.set_default_client_config(quinn::ClientConfig::new(std::sync::Arc::new(crypto)));
-    let connecting = endpoint.connect(([127, 0, 0, 1], port).into(), "localhost");
-    let connection = soon(connecting.unwrap()).await.unwrap();
+    let connecting = dial(foreign_client(&certificate), port);
+    let connection = soon(connecting).await.unwrap();
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
     let call = br#"{"jsonrpc":"2.0","id":1,"method":"count"}"#;
     send.write_all(call).await.unwrap();
@@ -575,4 +569,27 @@ async fn a_servers_certificate_is_replaced_while_it_runs() {
     let reason = refusal(connect(old_only, "localhost", port).await);
     assert_eq!(reason, UntrustedReason::UnknownIssuer);
     greets(Ok(before)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_asks_lets_no_session_be_resumed() {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let ada = Trust::certificate(Identity::self_signed(["ada"]).unwrap().certificate());
+    let plain = Server::builder(identity.clone());
+    let asking = Server::builder(identity.clone()).request_client_certificate(ada);
+    for (server, resumes) in [(plain, true), (asking, false)] {
+        let tickets = std::sync::Arc::new(rustls::client::ClientSessionMemoryCache::new(8));
+        let mut tls = foreign_client(&identity.certificate());
+        tls.resumption = rustls::client::Resumption::store(tickets.clone());
+        let connection = soon(dial(tls, run(server))).await.unwrap();
+        // An answer, so that the tickets that came before it have arrived.
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let ping = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.ping"}"#;
+        send.write_all(ping).await.unwrap();
+        send.finish().unwrap();
+        soon(recv.read_to_end(100)).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let ticket = rustls::client::ClientSessionStore::take_tls13_ticket(&*tickets, &name);
+        assert_eq!(ticket.is_some(), resumes);
+    }
 }
