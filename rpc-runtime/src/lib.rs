@@ -60,6 +60,7 @@ mod log;
 pub mod private;
 mod server;
 mod service;
+mod sync;
 mod tls;
 mod transport;
 mod wire;

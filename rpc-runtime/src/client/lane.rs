@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::error::{Fate, NoAnswer};
 use crate::limits::{BUFFER, RETAINED};
+use crate::sync::{Mutex, MutexGuard};
 use crate::transport::outbox::Outbox;
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
 use crate::wire::frame::{Cut, Framer};

@@ -18,6 +18,8 @@ mod notification;
 mod reconnect;
 mod request;
 mod route;
+#[cfg(all(test, feature = "__schedules"))]
+mod schedules;
 mod solo;
 mod state;
 

@@ -1,10 +1,11 @@
 //! The calls of a stream whose handlers are still waiting, so that they can be cancelled by id.
 
 use std::collections::VecDeque;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::sync::{Mutex, MutexGuard};
 use crate::wire::id::{Id, IdBuffer};
 
 /// A table with places that are used again. Only a call that is not done at its first poll gets one.

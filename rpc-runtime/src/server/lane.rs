@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::backlog::Backlog;
 use super::calls::Calls;
 use super::patience::Patience;
+use crate::sync::{Mutex, MutexGuard};
 use crate::transport::outbox::Outbox;
 use crate::transport::{RecvStream, SendStream, Stopped, close};
 use crate::wire::frame::Framer;

@@ -18,6 +18,8 @@ mod connection;
 mod lane;
 mod patience;
 mod responder;
+#[cfg(all(test, feature = "__schedules"))]
+mod schedules;
 mod scratch;
 mod serve;
 #[cfg(test)]

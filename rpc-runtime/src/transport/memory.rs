@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
 use super::{ConnectionLost, Stopped, StreamLost, close};
+use crate::sync::{Mutex, MutexGuard};
 
 /// How many bytes a stream holds before its writer waits.
 const WINDOW: usize = 256 << 10;
