@@ -5,7 +5,7 @@ use std::fmt;
 use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// A certificate: what of an [`Identity`] is public.
+/// A certificate: what of an [`Identity`](super::Identity) is public.
 ///
 /// ```
 /// use rpc_runtime::{Identity, Trust};
