@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -365,6 +366,30 @@ async fn a_client_that_does_not_reconnect_is_closed_by_the_first_loss() {
     assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
 }
 
+#[tokio::test]
+async fn a_client_that_does_not_reconnect_is_closed_by_a_drain_and_its_calls_end() {
+    let (place, draining) = Place::new();
+    let (desk, client) = place.connect(place.builder().reconnect(false)).await;
+    let old = tokio::spawn(desk.hold());
+    place.holding(1).await;
+    let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
+    let refused = soon(async {
+        loop {
+            match desk.add(1, 2).await {
+                Ok(sum) => assert_eq!(sum, 3),
+                refused => return refused,
+            }
+        }
+    })
+    .await;
+    assert_fate(refused, Fate::NotExecuted);
+    soon(client.closed()).await;
+    assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
+    place.clerk.0.go_on.add_permits(1);
+    soon(old).await.unwrap().unwrap();
+    assert!(soon(drained).await.unwrap(), "a call was cut off");
+}
+
 /// An address whose packets go to a server that can be changed: new senders reach the new one.
 struct Relay {
     address: SocketAddr,
@@ -412,13 +437,13 @@ async fn forward(
     let mut backs: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut packet = [0; 2048];
     while let Ok((length, sender)) = front.recv_from(&mut packet).await {
-        if !backs.contains_key(&sender) {
+        if let Entry::Vacant(new) = backs.entry(sender) {
             let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
             let server = *server.lock().unwrap();
             back.connect(server).await.unwrap();
             let front = Arc::clone(&front);
             tokio::spawn(answer(Arc::clone(&back), front, sender, answers.clone()));
-            backs.insert(sender, back);
+            new.insert(back);
             senders.store(backs.len(), Ordering::SeqCst);
         }
         // Packets may get lost.

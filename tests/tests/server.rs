@@ -330,6 +330,7 @@ async fn a_server_that_is_dropped_lets_its_clients_go() {
     let serving = tokio::spawn(server.run());
     let client = Client::builder()
         .trust(trust)
+        .reconnect(false)
         .connect(address)
         .await
         .unwrap();

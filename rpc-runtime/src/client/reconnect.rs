@@ -30,14 +30,15 @@ pub(super) async fn keep_connected(client: Weak<Shared>, dialer: Option<Dialer>)
     let mut failures = 0;
     loop {
         let since = Instant::now();
-        let Some(dialer) = &dialer else {
-            let closed = client.upgrade()?.link()?.connection.clone();
-            let lost = closed.closed().await;
-            client.upgrade()?.end(lost);
-            return None;
-        };
         let retirement = client.upgrade()?.link()?.retirement();
         let lost = retirement.await;
+        let Some(dialer) = &dialer else {
+            // What is under way on a connection that drains may end.
+            client
+                .upgrade()?
+                .disconnected(ConnectionState::Closed(lost));
+            return None;
+        };
         // A server that takes connections only to drop them is not asked all the time.
         if since.elapsed() > dialer.backoff.max {
             failures = 0;

@@ -71,6 +71,10 @@ impl StateWatch {
     ///
     /// Cancel safe.
     pub async fn changed(&mut self) -> Option<ConnectionState> {
+        let is_closed = self.0.borrow().is_closed();
+        if is_closed && !self.0.has_changed().unwrap_or(true) {
+            return None;
+        }
         self.0.changed().await.ok()?;
         Some(self.0.borrow_and_update().state.clone())
     }
