@@ -121,9 +121,9 @@ async fn after_a_blackhole_that_is_longer_the_calls_in_it_may_have_been_executed
     soon(load).await.unwrap();
     let figures = soon(stage.settle()).await;
     assert_eq!(figures.calls(), 400);
-    // At each time 16 calls are on their way.
+    // At each time 16 calls are on their way; each may be followed by one that is queued before its lane hears of it.
     let lost = figures.told(Told::MayHaveExecuted);
-    assert!((1..=16).contains(&lost), "{figures}");
+    assert!((1..=32).contains(&lost), "{figures}");
     // The idle timeout is 15 s.
     assert!(figures.longest() < Duration::from_secs(16), "{figures}");
 }
