@@ -338,7 +338,7 @@ fn thousands_of_cancelled_calls_leak_nothing() {
 }
 
 #[test]
-#[ignore = "takes a minute: cargo test --release -p tests --test faults -- --ignored --nocapture a_million"]
+#[ignore = "takes minutes: cargo test --release -p tests --test faults -- --ignored --nocapture a_million"]
 fn a_million_cancelled_calls_leak_nothing() {
     cancelled_calls_leak_nothing(1_000_000);
 }
