@@ -12,6 +12,7 @@ fuzz_target!(|data: &[u8]| {
         (r#"{"jsonrpc":"2.0","id":7,"result":"#, "}"),
         (r#"{"jsonrpc":"2.0","id":7,"method":"m","params":["#, "]}"),
         (r#"{"jsonrpc":"2.0","id":7,"method":""#, r#""}"#),
+        (r#"{"jsonrpc":"2.0","id":7,"method":"m","timeout":"#, "}"),
         (r#"{"jsonrpc":"2.0","id":"#, r#","result":1}"#),
     ] {
         agree(&[before.as_bytes(), data, after.as_bytes()].concat());
@@ -40,6 +41,10 @@ fn canonical(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
         if !grammar::one_in(u, 8)? {
             out.push_str(r#","params":"#);
             grammar::array(u, out, grammar::value)?;
+        }
+        if grammar::one_in(u, 4)? {
+            out.push_str(r#","timeout":"#);
+            out.push_str(&u.arbitrary::<u16>()?.to_string());
         }
     }
     out.push('}');
