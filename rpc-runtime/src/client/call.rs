@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::error::{CallError, Fate, NoAnswer};
 use super::lane::CallId;
 use super::request::{self, Method};
 use super::route::Route;
+use super::timer::Timer;
 use super::{Client, Shared, solo};
 use crate::context::inherited_deadline;
 use crate::limits::REPLY_DEPTH;
@@ -155,18 +156,12 @@ pub struct Call<T, E = Infallible> {
     reader: Reader<T, E>,
 }
 
-/// A timer on the heap, so that calls can be moved; used again, so that it costs nothing.
-pub(super) type Timer = Pin<Box<Sleep>>;
-
 impl<T, E> Drop for Call<T, E> {
     fn drop(&mut self) {
         self.give_up();
         let request = std::mem::replace(&mut self.request, Err(String::new()));
         let spare = std::mem::take(&mut self.spare);
         self.client.put_back([request.unwrap_or_default(), spare]);
-        if let Some(late) = self.late.take() {
-            self.client.put_timer_back(late);
-        }
     }
 }
 
@@ -325,7 +320,7 @@ impl<T, E> Call<T, E> {
             Ok(request) => write_options(request, remaining, &self.meta),
             Err(reason) => return Err(CallError::Encode(std::mem::take(reason))),
         }
-        self.late = remaining.map(|remaining| self.client.timer(remaining));
+        self.late = remaining.map(|remaining| self.client.timers.start(remaining));
         self.state = State::Ready;
         Ok(())
     }
@@ -334,7 +329,7 @@ impl<T, E> Call<T, E> {
     fn refresh(&mut self) {
         if let (true, Some(late), Ok(request)) = (self.is_stale, &self.late, &mut self.request) {
             request.truncate(self.options_at);
-            let remaining = late.deadline().saturating_duration_since(Instant::now());
+            let remaining = late.end().saturating_duration_since(Instant::now());
             write_options(request, Some(remaining), &self.meta);
         }
         self.is_stale = true;
@@ -370,9 +365,9 @@ impl<T, E> Call<T, E> {
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
         if let State::Resting(rest) = &mut self.state {
-            ready!(rest.as_mut().poll(cx));
+            ready!(rest.poll(cx));
             if let State::Resting(rest) = std::mem::replace(&mut self.state, State::Ready) {
-                self.client.put_timer_back(rest);
+                self.client.timers.put_back(rest);
             }
         }
         if let State::Ready = self.state {
@@ -445,9 +440,15 @@ impl<T, E> Call<T, E> {
         }
         self.state = match is_free {
             true => State::Ready,
-            false => State::Resting(self.client.timer(backoff.delay(self.attempts))),
+            false => State::Resting(self.client.timers.start(backoff.delay(self.attempts))),
         };
         true
+    }
+
+    fn stop_timer(&mut self) {
+        if let Some(late) = self.late.take() {
+            self.client.timers.put_back(late);
+        }
     }
 
     fn give_up(&mut self) {
@@ -470,8 +471,9 @@ impl<T, E> Future for Call<T, E> {
         loop {
             let Poll::Ready(answered) = this.poll_reply(cx) else {
                 let late = this.late.as_mut();
-                ready!(late.map_or(Poll::Pending, |late| late.as_mut().poll(cx)));
+                ready!(late.map_or(Poll::Pending, |late| late.poll(cx)));
                 this.give_up();
+                this.stop_timer();
                 return Poll::Ready(Err(CallError::Timeout));
             };
             this.state = State::Over;
@@ -482,7 +484,10 @@ impl<T, E> Future for Call<T, E> {
             let result = result.map_err(|error| this.remember_fate(error));
             match &result {
                 Err(error) if this.try_again(error) => {}
-                _ => return Poll::Ready(result),
+                _ => {
+                    this.stop_timer();
+                    return Poll::Ready(result);
+                }
             }
         }
     }

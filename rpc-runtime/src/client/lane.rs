@@ -144,14 +144,13 @@ impl State {
         Some(std::mem::replace(&mut pending.waker, Waker::noop().clone()))
     }
 
-    fn release(&mut self, id: CallId) -> Option<Pending> {
+    /// Frees a call's slot; somebody may have waited for one.
+    fn release(&mut self, id: CallId) -> Option<(Pending, Option<Waker>)> {
         self.pending(id)?;
         let slot = self.slots.get_mut(id.slot())?;
         slot.generation = (slot.generation + 1) % (1 << GENERATION_BITS);
         self.free.push(id.slot());
-        // Somebody may have waited for a slot.
-        self.crowd.pop().into_iter().for_each(Waker::wake);
-        slot.call.take()
+        Some((slot.call.take()?, self.crowd.pop()))
     }
 
     /// Waits for room, unless the lane is over.
@@ -181,47 +180,46 @@ impl State {
         self.writer.take()
     }
 
-    /// Ends the calls whose answers could only have come on the stream that is gone.
-    fn end_sent(&mut self, over: &Over) {
+    /// Ends the calls whose answers could only have come on the stream that is gone, and says whom to wake.
+    fn end_sent(&mut self, over: &Over) -> Vec<Waker> {
         let sent = self.sent;
         let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
-        for pending in calls.filter(|pending| pending.end <= sent) {
-            let fate = if over.drained {
-                Fate::NotExecuted
-            } else {
-                Fate::MayHaveExecuted
-            };
-            pending.lose(fate, &over.reason);
-        }
+        let fate = match over.drained {
+            true => Fate::NotExecuted,
+            false => Fate::MayHaveExecuted,
+        };
+        calls
+            .filter(|pending| pending.end <= sent)
+            .filter_map(|pending| pending.lose(fate, &over.reason))
+            .chain(self.crowd.drain(..))
+            .collect()
     }
 
-    /// Ends everything: nothing more comes of the lane.
-    fn end(&mut self, over: Over) {
+    /// Ends everything: nothing more comes of the lane. Says whom to wake.
+    fn end(&mut self, over: Over) -> Vec<Waker> {
         if self.over.is_some() {
-            return;
+            return Vec::new();
         }
-        self.end_sent(&over);
-        for pending in self.slots.iter_mut().filter_map(|slot| slot.call.as_mut()) {
-            pending.lose(Fate::NotSent, &over.reason);
-        }
+        let mut wakers = self.end_sent(&over);
+        let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
+        wakers.extend(calls.filter_map(|pending| pending.lose(Fate::NotSent, &over.reason)));
+        wakers.extend(self.writer.take());
         self.over = Some(over);
-        self.crowd
-            .drain(..)
-            .chain(self.writer.take())
-            .for_each(Waker::wake);
+        wakers
     }
 }
 
 impl Pending {
-    /// The answer will not come, unless it is here.
-    fn lose(&mut self, fate: Fate, reason: &ConnectionLost) {
-        if self.answer.is_none() {
-            self.answer = Some(Err(NoAnswer::Lost {
-                fate,
-                reason: reason.clone(),
-            }));
-            self.waker.wake_by_ref();
+    /// The answer will not come, unless it is here. Takes what tells the caller.
+    fn lose(&mut self, fate: Fate, reason: &ConnectionLost) -> Option<Waker> {
+        if self.answer.is_some() {
+            return None;
         }
+        self.answer = Some(Err(NoAnswer::Lost {
+            fate,
+            reason: reason.clone(),
+        }));
+        Some(std::mem::replace(&mut self.waker, Waker::noop().clone()))
     }
 }
 
@@ -304,15 +302,14 @@ impl Lane {
         }
         let released = state.release(id);
         drop(state);
-        let Some(Pending {
-            buffer,
-            answer: Some(answer),
-            ..
-        }) = released
-        else {
+        let Some((pending, next)) = released else {
             return Poll::Ready(Err(NoAnswer::Over));
         };
-        Poll::Ready(answer.map(|()| buffer))
+        next.into_iter().for_each(Waker::wake);
+        match pending.answer {
+            Some(answer) => Poll::Ready(answer.map(|()| pending.buffer)),
+            None => Poll::Ready(Err(NoAnswer::Over)),
+        }
     }
 
     /// Forgets a call; says whether the server should hear of it.
@@ -321,7 +318,11 @@ impl Lane {
         let alive = state.over.is_none();
         let released = state.release(id);
         drop(state);
-        released.is_some_and(|pending| pending.answer.is_none()) && alive
+        let Some((pending, next)) = released else {
+            return false;
+        };
+        next.into_iter().for_each(Waker::wake);
+        pending.answer.is_none() && alive
     }
 
     /// Tells the server that a call, whose request left on the same stream, is no longer wanted.
@@ -394,13 +395,23 @@ impl Lane {
     pub(super) async fn write(&self, mut send: SendStream) -> Result<(), StreamLost> {
         while let Some(chunk) = self.queued().await {
             send.write_chunk(chunk).await?;
-            self.state().crowd.drain(..).for_each(Waker::wake);
+            self.wake_crowd();
         }
         if !self.is_over() {
             send.finish();
             send.stopped().await;
         }
         Ok(())
+    }
+
+    /// There is room again. As everywhere, nobody is woken under the lock: what a waker owns may own a call of this lane.
+    fn wake_crowd(&self) {
+        let mut crowd = std::mem::take(&mut self.state().crowd);
+        crowd.drain(..).for_each(Waker::wake);
+        let mut state = self.state();
+        if state.crowd.is_empty() {
+            state.crowd = crowd;
+        }
     }
 
     /// Waits until there is something to write.
@@ -467,7 +478,7 @@ impl Lane {
 
     /// The server finished the stream: what it did not answer it did not execute, and it takes no more.
     pub(super) fn drained(&self) {
-        self.state().end(Over {
+        self.end(Over {
             reason: ConnectionLost::drained("the server ended the stream"),
             drained: true,
         });
@@ -475,20 +486,25 @@ impl Lane {
 
     /// The stream is no more, and another will take its place: calls that have not left wait for that.
     pub(super) fn interrupted(&self, reason: ConnectionLost) {
-        let mut state = self.state();
-        state.end_sent(&Over {
+        let over = Over {
             reason,
             drained: false,
-        });
-        state.crowd.drain(..).for_each(Waker::wake);
+        };
+        let wakers = self.state().end_sent(&over);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The connection is no more.
     pub(super) fn lose(&self, reason: ConnectionLost) {
-        self.state().end(Over {
+        self.end(Over {
             reason,
             drained: false,
         });
+    }
+
+    fn end(&self, over: Over) {
+        let wakers = self.state().end(over);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 

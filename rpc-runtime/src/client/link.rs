@@ -122,10 +122,21 @@ async fn within_linger(lane: Arc<Lane>, closed: CancellationToken, task: impl Fu
         lane.close();
         std::future::pending::<()>().await;
     };
+    let ends = EndsWithTask(Arc::clone(&lane));
     tokio::select! {
         () = task => {}
         () = lane.has_lingered() => lane.lose(ConnectionLost::ClosedHere),
         () = close => {}
+    }
+    drop(ends);
+}
+
+/// A lane whose task is gone, with the runtime that it ran on, say, must not leave its callers without an end.
+struct EndsWithTask(Arc<Lane>);
+
+impl Drop for EndsWithTask {
+    fn drop(&mut self) {
+        self.0.lose(ConnectionLost::ClosedHere);
     }
 }
 

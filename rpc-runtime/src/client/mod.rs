@@ -22,6 +22,7 @@ mod route;
 mod schedules;
 mod solo;
 mod state;
+mod timer;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +32,6 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,7 +40,6 @@ use self::backoff::Backoff;
 pub use self::batch::{Batch, Entry, Replies};
 use self::budget::Budget;
 pub use self::call::Call;
-use self::call::Timer;
 pub use self::connect::{ClientBuilder, ConnectError};
 use self::error::NoAnswer;
 pub use self::error::{CallError, Fate};
@@ -52,6 +51,7 @@ pub use self::request::Method;
 use self::route::NextLink;
 use self::state::Status;
 pub use self::state::{ConnectionState, StateWatch};
+use self::timer::Timers;
 use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::service::Service;
 use crate::transport::{Connection, ConnectionLost, memory};
@@ -112,7 +112,7 @@ struct Shared {
     /// How many calls had a stream of their own.
     alone: AtomicU64,
     buffers: Mutex<Vec<Vec<u8>>>,
-    timers: Mutex<Vec<Timer>>,
+    timers: Timers,
     retries: Budget,
     options: Options,
 }
@@ -177,7 +177,7 @@ impl Client {
             tasks,
             alone: AtomicU64::new(0),
             buffers: Mutex::default(),
-            timers: Mutex::default(),
+            timers: Timers::default(),
             retries: Budget::default(),
             options,
         });
@@ -391,30 +391,6 @@ impl Shared {
             if (1..=RETAINED).contains(&buffer.capacity()) && buffers.len() < POOLED {
                 buffers.push(buffer);
             }
-        }
-    }
-
-    /// A timer that ends after `timeout`.
-    fn timer(&self, timeout: Duration) -> Timer {
-        let timer = self
-            .timers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        match (timer, Instant::now().checked_add(timeout)) {
-            (Some(mut timer), Some(end)) => {
-                timer.as_mut().reset(end);
-                timer
-            }
-            // Tokio makes the best of a time that no clock can tell.
-            _ => Box::pin(sleep(timeout)),
-        }
-    }
-
-    fn put_timer_back(&self, timer: Timer) {
-        let mut timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
-        if timers.len() < POOLED {
-            timers.push(timer);
         }
     }
 }

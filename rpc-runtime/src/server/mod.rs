@@ -161,7 +161,9 @@ impl Server {
                             .serve(transport::Connection::Quic(connection))
                             .await;
                     }
-                    Ok(Err(lost)) => tracing::debug!(%address, lost = %Escaped(lost), "handshake failed"),
+                    Ok(Err(lost)) => {
+                        tracing::debug!(%address, lost = %Escaped(lost), "handshake failed")
+                    }
                     Err(_) => tracing::debug!(%address, "handshake took too long"),
                 }
             });
@@ -380,7 +382,8 @@ impl<R> ServerBuilder<R> {
         let reset_key = self.identity.reset_key();
         let identity = CurrentIdentity::new(self.identity);
         let tls = server_config(Arc::clone(&identity), self.client_auth)?;
-        let listener = Listener::bind(address, tls, reset_key, &self.limits).map_err(BindError::Address)?;
+        let listener =
+            Listener::bind(address, tls, reset_key, &self.limits).map_err(BindError::Address)?;
         let draining = watch::Sender::new(false);
         let admission = Admission::new(self.limits.clone());
         let shared = Shared::new(self.router, self.limits, draining.subscribe());

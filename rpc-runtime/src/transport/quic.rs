@@ -86,9 +86,19 @@ fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
         Type::DGRAM,
         Some(Protocol::UDP),
     )?;
-    // A system that allows less gives what it allows, or leaves them as they are.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    // One that is larger already stays as it is. A system that allows less gives what it allows, or refuses.
+    if socket
+        .recv_buffer_size()
+        .is_ok_and(|bytes| bytes < SOCKET_BUFFER)
+    {
+        (0..6).find(|halved| socket.set_recv_buffer_size(SOCKET_BUFFER >> halved).is_ok());
+    }
+    if socket
+        .send_buffer_size()
+        .is_ok_and(|bytes| bytes < SOCKET_BUFFER)
+    {
+        (0..6).find(|halved| socket.set_send_buffer_size(SOCKET_BUFFER >> halved).is_ok());
+    }
     if address.is_ipv6() {
         // Some systems have no such choice.
         let _ = socket.set_only_v6(false);
