@@ -27,12 +27,15 @@ pub struct Stage {
     journal: Arc<Journal>,
 }
 
-/// A client as all scenarios make it.
+/// A client as all scenarios make it: it tells of every loss, and waits for no other server.
 ///
 /// # Panics
 /// When it cannot connect.
 pub async fn connect(builder: ClientBuilder, trust: Trust, address: SocketAddr) -> LedgerClient {
-    let client = builder.trust(trust).server_name("localhost");
+    let client = builder
+        .trust(trust)
+        .server_name("localhost")
+        .reconnect(false);
     LedgerClient::new(client.connect(address).await.expect("a connection"))
 }
 

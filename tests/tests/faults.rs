@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rpc_runtime::{CallError, Client, Identity, Server, Trust, rpc};
+use rpc_runtime::{CallError, Client, Identity, Limits, Server, Trust, rpc};
 use tests::account::{Manner, Streams, Told};
 use tests::relay::Faults;
 use tests::seed::seed;
@@ -290,7 +290,13 @@ fn cancelled_calls_leak_nothing(calls: usize) {
     let (patience, handle) = runtime.block_on(async {
         let identity = Identity::self_signed(["127.0.0.1"]).unwrap();
         let trust = Trust::certificate(identity.certificate());
-        let server = Server::builder(identity).service(PatienceServer::new(hall.clone()));
+        let limits = Limits {
+            cancellations: usize::MAX,
+            ..Limits::default()
+        };
+        let server = Server::builder(identity)
+            .limits(limits)
+            .service(PatienceServer::new(hall.clone()));
         let server = server.bind("127.0.0.1:0").unwrap();
         let (address, handle) = (server.local_addr().unwrap(), server.handle());
         tokio::spawn(server.run());

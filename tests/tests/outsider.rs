@@ -90,6 +90,7 @@ async fn the_example_serves_until_it_is_told_to_stop() {
 
     let client = Client::builder()
         .trust(Trust::pem_file(&certificate).unwrap())
+        .reconnect(false)
         .connect(address)
         .await
         .unwrap();

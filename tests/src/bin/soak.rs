@@ -113,7 +113,15 @@ async fn all(calls: usize, connections: usize) {
 async fn serve() {
     let identity = Identity::self_signed(["127.0.0.1"]).expect("an identity");
     let certificate = identity.certificate().to_pem();
-    let server = Server::builder(identity).limits(Limits::default());
+    // What is soaked here is what a server would take for an attack.
+    let server = Server::builder(identity).limits(Limits {
+        connections_per_address: usize::MAX,
+        connections: usize::MAX,
+        handshakes: usize::from(u16::MAX),
+        unproven_handshakes: usize::from(u16::MAX),
+        cancellations: usize::MAX,
+        ..Limits::default()
+    });
     let server = server.service(WorkServer::new(Worker));
     let server = server.bind("127.0.0.1:0").expect("a server");
     answer(&(server.local_addr().expect("its address"), certificate));
