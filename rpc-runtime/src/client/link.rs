@@ -164,6 +164,10 @@ async fn move_bytes(
     reply_limit: usize,
 ) -> Result<(), ConnectionLost> {
     loop {
+        // A stream that stays silent is given up by its server.
+        if !lane.first_request().await {
+            return Err(ConnectionLost::ClosedHere);
+        }
         let (send, recv) = connection.open_bi().await?;
         let interrupted = tokio::select! {
             read = lane.read(recv, reply_limit) => match read {
