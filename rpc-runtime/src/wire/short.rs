@@ -43,12 +43,18 @@ enum Token {
     Node(Node<'static>),
 }
 
+/// What a request says besides its id and parameters; a response says nothing.
+#[derive(Debug, Default)]
+struct Around {
+    method: Option<Span>,
+    timeout: Option<u64>,
+}
+
 /// What was found in a message, in memory that is used again.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     id: u64,
-    method: Option<Span>,
-    timeout: Option<u64>,
+    around: Around,
     /// The parameters, or the result.
     value: Vec<Token>,
 }
@@ -68,7 +74,10 @@ impl Scan {
                 Some(()) => Some(scanner.digits()?),
                 None => None,
             };
-            Some((Some(method), timeout))
+            Some(Around {
+                method: Some(method),
+                timeout,
+            })
         })
     }
 
@@ -77,30 +86,28 @@ impl Scan {
         self.is(message, |scanner| {
             scanner.eat(RESULT)?;
             scanner.value(DEPTH)?;
-            Some((None, None))
+            Some(Around::default())
         })
     }
 
     fn is(
         &mut self,
         message: &[u8],
-        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<(Option<Span>, Option<u64>)>,
+        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Around>,
     ) -> bool {
         self.value.clear();
-        let found = self.scan(message, rest);
-        if let Some((id, (method, timeout))) = found {
-            self.id = id;
-            self.method = method;
-            self.timeout = timeout;
-        }
-        found.is_some()
+        let Some((id, around)) = self.scan(message, rest) else {
+            return false;
+        };
+        (self.id, self.around) = (id, around);
+        true
     }
 
     fn scan(
         &mut self,
         message: &[u8],
-        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<(Option<Span>, Option<u64>)>,
-    ) -> Option<(u64, (Option<Span>, Option<u64>))> {
+        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Around>,
+    ) -> Option<(u64, Around)> {
         let length = message.len();
         (length <= LONGEST).then_some(())?;
         let mut scanner = Scanner {
@@ -119,12 +126,12 @@ impl Scan {
     }
 
     pub(super) fn timeout(&self) -> Option<u64> {
-        self.timeout
+        self.around.timeout
     }
 
     /// The method, cut out of the message that was scanned.
     pub(super) fn method<'de>(&self, message: &'de [u8]) -> Option<&'de str> {
-        self.method?.of(message)
+        self.around.method?.of(message)
     }
 
     /// Puts the parameters or the result on the tape, cut out of the message that was scanned.
