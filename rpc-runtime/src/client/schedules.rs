@@ -63,16 +63,17 @@ async fn echo(connection: Connection) -> Result<(), StreamLost> {
 }
 
 async fn call(lane: &Lane, params: &str) -> Result<String, NoAnswer> {
-    let mut request = format!(r#","params":{params}}}"#).into_bytes();
-    let id = poll_fn(|cx| lane.poll_call(&mut request, cx)).await?;
+    let request = format!(r#","params":{params}}}"#).into_bytes();
+    let mut spare = Vec::new();
+    let id = poll_fn(|cx| lane.poll_call(&request, &mut spare, cx)).await?;
     let answer = poll_fn(|cx| lane.poll_answer(id, cx)).await?;
     Ok(String::from_utf8(answer).unwrap())
 }
 
 /// Sends a call and gives it up.
 async fn give_up(lane: &Lane) -> Result<(), NoAnswer> {
-    let mut request = br#","params":"given up"}"#.to_vec();
-    let id = poll_fn(|cx| lane.poll_call(&mut request, cx)).await?;
+    let (request, mut spare) = (br#","params":"given up"}"#, Vec::new());
+    let id = poll_fn(|cx| lane.poll_call(request, &mut spare, cx)).await?;
     yield_now().await;
     if lane.forget(id) {
         lane.queue_cancel(id);

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shuttle::future::{block_on, spawn, yield_now};
 
+use super::backlog::Backlog;
 use super::lane::{Lane, Reader};
+use super::patience::Patience;
+use crate::limits::Limits;
 use crate::transport::{RecvStream, SendStream, memory};
 use crate::wire::frame::Framer;
 
@@ -61,8 +64,11 @@ fn schedules_send_every_reply_once_and_end_the_stream() {
             let reader = Reader {
                 recv: RecvStream::Memory(recv),
                 framer: Framer::new(1 << 10),
+                has_begun: true,
+                patience: Patience::default(),
             };
-            let lane = Lane::new(Some(SendStream::Memory(send)));
+            let backlog = Arc::new(Backlog::new(&Limits::default()));
+            let lane = Lane::new(Some(SendStream::Memory(send)), backlog);
             spawn(work(lane, Arc::new(AtomicUsize::new(MESSAGES)), reader));
             let mut received = Vec::new();
             while let Some(chunk) = replies.read_chunk().await.unwrap() {
