@@ -9,7 +9,7 @@ use super::address::Address;
 use super::backoff::Backoff;
 use super::connect::{ClientBuilder, ConnectError};
 use super::state::ConnectionState;
-use crate::transport::Connection;
+use crate::transport::{Connection, ConnectionLost};
 
 /// All that a connection is made of.
 pub(super) struct Dialer {
@@ -27,6 +27,7 @@ impl Dialer {
 /// Connects again whenever the connection is lost or drained. Without a dialer the first loss is the client's end.
 /// `None`: the client is no more.
 pub(super) async fn keep_connected(client: Weak<Shared>, dialer: Option<Dialer>) -> Option<()> {
+    let _ends = EndsWithTask(Weak::clone(&client));
     let mut failures = 0;
     loop {
         let since = Instant::now();
@@ -65,5 +66,16 @@ pub(super) async fn keep_connected(client: Weak<Shared>, dialer: Option<Dialer>)
             }
         };
         client.upgrade()?.connected(connection);
+    }
+}
+
+/// A client whose task is gone, with the runtime that it ran on, say, has nobody to connect it again.
+struct EndsWithTask(Weak<Shared>);
+
+impl Drop for EndsWithTask {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.upgrade() {
+            client.disconnected(ConnectionState::Closed(ConnectionLost::ClosedHere));
+        }
     }
 }
