@@ -100,8 +100,10 @@ fn calls_end_with_the_runtime_of_their_client() {
     );
 }
 
+type Pending = Pin<Box<Call<i64, Infallible>>>;
+
 /// The task of an executor that is gone: who wakes it drops its future.
-struct Gone(Mutex<Option<Pin<Box<Call<i64, Infallible>>>>>);
+struct Gone(Mutex<Option<Pending>>);
 
 impl Wake for Gone {
     fn wake(self: Arc<Self>) {
