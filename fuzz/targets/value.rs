@@ -95,11 +95,12 @@ fn check_without_copies<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
         borrowing.as_ref().map(|Borrowing(text)| &**text),
         string.as_deref()
     );
-    let float = serde_json::from_str::<f64>(text).ok();
-    assert_eq!(
-        f32::deserialize(value).ok(),
-        float.map(|float| float as f32)
-    );
+    // Of an integer, too, serde makes one at once.
+    let signed = serde_json::from_str::<i64>(text).map(|number| number as f32);
+    let unsigned = || serde_json::from_str::<u64>(text).map(|number| number as f32);
+    let float = |_| serde_json::from_str::<f64>(text).map(|number| number as f32);
+    let expected = signed.or_else(|_| unsigned()).or_else(float).ok();
+    assert_eq!(f32::deserialize(value).ok(), expected);
 }
 
 type Map<K> = BTreeMap<K, Value>;
