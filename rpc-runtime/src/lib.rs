@@ -51,6 +51,7 @@
 mod client;
 mod context;
 mod description;
+mod exchange;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -67,11 +68,12 @@ mod wire;
 
 pub use client::{
     Address, AddressError, Batch, Call, CallError, Client, ClientBuilder, ConnectError,
-    ConnectionState, Entry, Fate, Notification, Replies, StateWatch,
+    ConnectionState, Entry, Fate, Items, Notification, Replies, StateWatch,
 };
 pub use context::{Cancellation, Context, Extensions};
 pub use description::{MethodDescription, MethodKind, ParameterDescription, ServiceDescription};
 pub use limits::Limits;
+pub use futures_core::Stream;
 #[doc = include_str!("../docs/rpc_error.md")]
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]

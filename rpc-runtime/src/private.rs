@@ -11,13 +11,15 @@ pub use std::string::String;
 pub use std::sync::Arc;
 pub use std::vec::Vec;
 
-pub use crate::client::{Call, Client, Method, Notification};
+pub use futures_core::Stream;
+
+pub use crate::client::{Call, Client, Items, Method, Notification};
 
 pub use crate::context::Context;
 pub use crate::description::{
     MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
 };
-pub use crate::service::{Incoming, Service, unknown_method};
+pub use crate::service::{Incoming, Service, Upload, unknown_method, upload};
 pub use crate::wire::arguments::{Argument, Fault, arg, bytes, cow, optional_bytes, optional_cow};
 pub use crate::wire::error::{DataWriter, ErrorData, RpcError};
 pub use crate::wire::reply::Reply;

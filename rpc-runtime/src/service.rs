@@ -1,12 +1,21 @@
 //! The seam between the runtime and generated code: a service, and a call on its way into it.
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use futures_core::Stream;
+
 use crate::context::Context;
 use crate::description::ServiceDescription;
-use crate::wire::arguments::{Arguments, Fault, FaultKind, Parameter, Params};
+use crate::exchange::{Exchange, ReadItem, Uploaded};
+use crate::wire::arguments::{Argument, Arguments, Fault, FaultKind, Parameter, Params};
+use crate::wire::id::Id;
+use crate::wire::json;
+use crate::wire::refusal::Refusal;
 use crate::wire::reply::Reply;
+use crate::wire::returns::Returns;
+use crate::wire::sent::Write;
 use crate::wire::tape::{Document, Parser};
 
 /// What a [`Server`](crate::Server) serves: the `…Server` that [`#[rpc]`](crate::rpc) makes of a trait.
@@ -121,11 +130,28 @@ impl<R: Router, S: Service> Router for (R, S) {
 pub struct Incoming<'t, 'de> {
     params: Params<'t, 'de>,
     context: &'t Context,
+    /// The way of its items, and the id that they bear; none in a batch, without an id, and without a stream.
+    exchange: Option<(&'t Exchange, Id<'de>)>,
 }
 
 impl<'t, 'de> Incoming<'t, 'de> {
     pub(crate) fn new(params: Params<'t, 'de>, context: &'t Context) -> Self {
-        Self { params, context }
+        Self {
+            params,
+            context,
+            exchange: None,
+        }
+    }
+
+    /// The same, where items can come and go.
+    pub(crate) fn with_items(self, exchange: Option<(&'t Exchange, Id<'de>)>) -> Self {
+        Self { exchange, ..self }
+    }
+
+    fn exchange(&self) -> Result<(&'t Exchange, Id<'de>), Fault> {
+        let alone = "a call with a stream of items has an id, and stands in no batch";
+        self.exchange
+            .ok_or(Refusal::InvalidRequest(alone).into())
     }
 
     /// The arguments; surplus ones are an error.
@@ -146,6 +172,46 @@ impl<'t, 'de> Incoming<'t, 'de> {
     /// What the handler can know about the call.
     pub fn context(&self) -> &'t Context {
         self.context
+    }
+
+    /// The items that the caller sends.
+    pub fn items<T>(&self, upload: Upload<T>) -> Result<Uploaded<'t, T>, Fault> {
+        let (exchange, id) = self.exchange()?;
+        Ok(exchange.items(id, upload.read))
+    }
+
+    /// Sends a handler's items to the caller, and at last that there are no more.
+    pub async fn send<S: Stream, O>(
+        &self,
+        items: S,
+        reply: &mut Reply,
+        returns: Returns<S::Item, O, Infallible>,
+    ) -> Result<(), Fault> {
+        let (exchange, id) = self.exchange()?;
+        let write = |item, out: &mut Vec<u8>| (returns.write)(&item, out).map(Ok::<_, Infallible>);
+        let Ok(()) = exchange.send(id, reply.limit(), items, write).await?;
+        Ok(())
+    }
+
+    /// Sends a handler's items to the caller, up to the first error.
+    pub async fn send_results<S, T, O, E>(
+        &self,
+        items: S,
+        reply: &mut Reply,
+        returns: Returns<T, O, E>,
+    ) -> Result<(), Fault>
+    where
+        S: Stream<Item = Result<T, E>>,
+    {
+        let (exchange, id) = self.exchange()?;
+        let write = |item, out: &mut Vec<u8>| match item {
+            Ok(item) => (returns.write)(&item, out).map(Ok),
+            Err(error) => Ok(Err(error)),
+        };
+        match exchange.send(id, reply.limit(), items, write).await? {
+            Ok(()) => Ok(()),
+            Err(error) => reply.result(Err(error), returns),
+        }
     }
 
     /// Runs a handler on a thread where it may block.
@@ -186,6 +252,20 @@ impl<'t, 'de> Incoming<'t, 'de> {
             // The runtime is going down and the thread never ran.
             Err(_) => Err(unwritable("the runtime is shutting down")),
         }
+    }
+}
+
+/// An argument that is a stream of items: how one end writes them and the other reads them.
+pub struct Upload<T> {
+    pub(crate) write: Write<T>,
+    read: ReadItem<T>,
+}
+
+/// A stream of `T`s. Here alone is `T` asked to be an [`Argument`].
+pub fn upload<T: for<'de> Argument<'de>>() -> Upload<T> {
+    Upload {
+        write: json::write,
+        read: |value| T::deserialize(value),
     }
 }
 

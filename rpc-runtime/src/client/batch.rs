@@ -166,7 +166,7 @@ impl Batch {
             return Ok(replies);
         }
         let limit = self.client.options.reply_limit;
-        let mut answer = solo::ask(link, self.message, limit).await?;
+        let mut answer = solo::ask(link, self.message, None, limit).await?;
         with_parser(|parser| {
             let document = parser.parse(&mut answer).map_err(|_| NoAnswer::Garbled)?;
             replies.read(document.root(), &self.ids, &self.readers)

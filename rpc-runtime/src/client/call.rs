@@ -8,21 +8,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_core::Stream;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::error::{CallError, Fate, NoAnswer};
 use super::lane::CallId;
+use super::link::Link;
 use super::request::{self, Method};
 use super::route::Route;
 use super::timer::Timer;
+use super::upload::{self, Upload};
 use super::{Client, Shared, solo};
 use crate::context::inherited_deadline;
 use crate::limits::REPLY_DEPTH;
-use crate::wire::json::write_string;
-use crate::wire::refusal::HEAD;
+use crate::wire::json::{self, write_string};
 use crate::wire::response::Outcome;
 use crate::wire::returns::Reader;
-use crate::wire::sent::SentParams;
+use crate::wire::sent::{SentParams, Write};
 use crate::wire::tape::Parser;
 
 /// From this many bytes on a request has a stream of its own, and so has the next call of a method whose reply had.
@@ -150,6 +153,8 @@ pub struct Call<T, E = Infallible> {
     /// Time has passed since the request was written.
     is_stale: bool,
     meta: Meta,
+    /// Items that follow the request; gone once they are on their way.
+    upload: Option<Upload>,
     state: State,
     route: Route,
     late: Option<Timer>,
@@ -175,6 +180,13 @@ enum State {
     /// Waiting to be sent again.
     Resting(Timer),
     Over,
+}
+
+/// A call on its way to a stream of its own.
+pub(super) struct Outgoing {
+    pub(super) link: Arc<Link>,
+    pub(super) message: Vec<u8>,
+    pub(super) items: Option<(CallId, Upload)>,
 }
 
 /// Metadata, as the members of a JSON object.
@@ -222,6 +234,7 @@ impl<T, E> Call<T, E> {
             may_have_run: false,
             is_stale: false,
             meta: Meta::default(),
+            upload: None,
             state: State::New,
             route: Route::Unknown(None),
             late: None,
@@ -285,6 +298,48 @@ impl<T, E> Call<T, E> {
         self
     }
 
+    /// Sends items behind the request. The handler gets them as they come; what it returns is the answer, which may come
+    /// before the last item: then the rest is dropped. The call has a QUIC stream of its own and is never made again.
+    ///
+    /// ```
+    /// # use rpc_runtime::{CallError, Client, ErrorObject};
+    /// # async fn example(client: Client) -> Result<(), CallError<ErrorObject>> {
+    /// let readings = futures_util::stream::iter([21.5, 22.0, 21.0]);
+    /// let mean: f64 = client.call("mean", &()).upload(readings).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn upload<S>(self, items: S) -> Self
+    where
+        S: Stream<Item: Serialize + 'static> + Send + 'static,
+    {
+        self.sending(items, json::write)
+    }
+
+    #[doc(hidden)]
+    pub fn with_items<S, I>(self, items: S, kind: crate::service::Upload<I>) -> Self
+    where
+        S: Stream<Item = I> + Send + 'static,
+        I: 'static,
+    {
+        self.sending(items, kind.write)
+    }
+
+    fn sending<S, I>(mut self, items: S, write: Write<I>) -> Self
+    where
+        S: Stream<Item = I> + Send + 'static,
+        I: 'static,
+    {
+        self.upload = Some(upload::upload(items, write));
+        self.own_stream = true;
+        self.retries = false;
+        self
+    }
+
+    pub(super) fn reply_limit(&self) -> usize {
+        self.client.options.reply_limit
+    }
+
     /// What reads its answer.
     pub(super) fn reader(&self) -> Reader<T, E> {
         self.reader
@@ -292,6 +347,9 @@ impl<T, E> Call<T, E> {
 
     /// The request without its id, for a batch.
     pub(super) fn into_entry(mut self) -> Result<Vec<u8>, String> {
+        if self.upload.is_some() {
+            return Err("a call with items stands in no batch".into());
+        }
         let mut request = std::mem::replace(&mut self.request, Ok(Vec::new()));
         if let Ok(request) = &mut request {
             write_options(request, self.remaining(), &self.meta);
@@ -310,7 +368,7 @@ pub(super) fn write_options(request: &mut Vec<u8>, timeout: Option<Duration>, me
 
 impl<T, E> Call<T, E> {
     /// First poll: the request is complete and time runs.
-    fn begin(&mut self) -> Result<(), CallError<E>> {
+    pub(super) fn begin(&mut self) -> Result<(), CallError<E>> {
         self.state = State::Over;
         let remaining = self.remaining();
         match &mut self.request {
@@ -335,6 +393,12 @@ impl<T, E> Call<T, E> {
         self.is_stale = true;
     }
 
+    /// Resolves when the time is over.
+    pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let late = self.late.as_mut();
+        late.map_or(Poll::Pending, |late| late.poll(cx))
+    }
+
     /// Chooses the way and sets out on it.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
         self.refresh();
@@ -348,8 +412,9 @@ impl<T, E> Call<T, E> {
             if self.own_stream || is_large {
                 let limit = self.client.options.reply_limit;
                 let id = self.client.next_alone();
-                let message = [HEAD, id.to_string().as_bytes(), request, b"\n"].concat();
-                self.state = State::Alone(Box::pin(solo::ask(Arc::clone(link), message, limit)));
+                let items = self.upload.take().map(|items| (id, items));
+                let ask = solo::ask(Arc::clone(link), solo::message(id, request), items, limit);
+                self.state = State::Alone(Box::pin(ask));
                 return Poll::Ready(Ok(()));
             }
             let lane = link.lane();
@@ -363,13 +428,36 @@ impl<T, E> Call<T, E> {
         }
     }
 
-    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
+    /// Waits until it is time to send it again.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let State::Resting(rest) = &mut self.state {
             ready!(rest.poll(cx));
             if let State::Resting(rest) = std::mem::replace(&mut self.state, State::Ready) {
                 self.client.timers.put_back(rest);
             }
         }
+        Poll::Ready(())
+    }
+
+    /// The request as a message for a stream of its own, and where that is to be opened.
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outgoing, NoAnswer>> {
+        ready!(self.poll_rest(cx));
+        self.refresh();
+        ready!(self.route.poll(&self.client, cx))?;
+        let (Some(link), Ok(request)) = (self.route.link(), &self.request) else {
+            return Poll::Ready(Err(NoAnswer::Over));
+        };
+        self.attempts += 1;
+        let id = self.client.next_alone();
+        Poll::Ready(Ok(Outgoing {
+            link: Arc::clone(link),
+            message: solo::message(id, request),
+            items: self.upload.take().map(|items| (id, items)),
+        }))
+    }
+
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
+        ready!(self.poll_rest(cx));
         if let State::Ready = self.state {
             ready!(self.poll_send(cx))?;
             self.attempts += 1;
@@ -402,9 +490,9 @@ impl<T, E> Call<T, E> {
     }
 
     /// What is true of one attempt is true of the call.
-    fn remember_fate(&mut self, mut error: CallError<E>) -> CallError<E> {
+    pub(super) fn remember_fate(&mut self, mut error: CallError<E>, has_run: bool) -> CallError<E> {
         if let CallError::Connection { fate, .. } = &mut error {
-            self.may_have_run |= *fate == Fate::MayHaveExecuted;
+            self.may_have_run |= has_run || *fate == Fate::MayHaveExecuted;
             if self.may_have_run {
                 *fate = Fate::MayHaveExecuted;
             }
@@ -413,7 +501,7 @@ impl<T, E> Call<T, E> {
     }
 
     /// Prepares to be sent once more, if that can do no harm.
-    fn try_again(&mut self, error: &CallError<E>) -> bool {
+    pub(super) fn try_again(&mut self, error: &CallError<E>) -> bool {
         let CallError::Connection { fate, .. } = error else {
             return false;
         };
@@ -445,6 +533,12 @@ impl<T, E> Call<T, E> {
         true
     }
 
+    /// A stream of items has come to its end.
+    pub(super) fn finish(&mut self) {
+        self.state = State::Over;
+        self.stop_timer();
+    }
+
     fn stop_timer(&mut self) {
         if let Some(late) = self.late.take() {
             self.client.timers.put_back(late);
@@ -470,8 +564,7 @@ impl<T, E> Future for Call<T, E> {
         }
         loop {
             let Poll::Ready(answered) = this.poll_reply(cx) else {
-                let late = this.late.as_mut();
-                ready!(late.map_or(Poll::Pending, |late| late.poll(cx)));
+                ready!(this.poll_late(cx));
                 this.give_up();
                 this.stop_timer();
                 return Poll::Ready(Err(CallError::Timeout));
@@ -481,7 +574,7 @@ impl<T, E> Future for Call<T, E> {
                 Ok(answer) => this.read(answer),
                 Err(no_answer) => Err(no_answer.into()),
             };
-            let result = result.map_err(|error| this.remember_fate(error));
+            let result = result.map_err(|error| this.remember_fate(error, false));
             match &result {
                 Err(error) if this.try_again(error) => {}
                 _ => {

@@ -52,7 +52,7 @@ pub enum CallError<E = Infallible> {
         /// What became of the connection.
         reason: ConnectionLost,
     },
-    /// The arguments cannot be written as JSON, and nothing was sent.
+    /// The arguments cannot be written as JSON, and nothing was sent; or an item cannot, and the call was cancelled.
     #[error("the arguments cannot be sent: {0}")]
     Encode(String),
     /// The answer is not what the method returns. The handler has run.
@@ -141,6 +141,8 @@ pub(super) enum NoAnswer {
     TooLarge,
     /// What came is no answer.
     Garbled,
+    /// An item could not be written.
+    Unwritable(String),
     /// It was given already.
     Over,
 }
@@ -151,6 +153,7 @@ impl<E> From<NoAnswer> for CallError<E> {
             NoAnswer::Lost { fate, reason } => Self::Connection { fate, reason },
             NoAnswer::TooLarge => Self::Decode("it is larger than this client takes".into()),
             NoAnswer::Garbled => Self::Decode("it is no JSON-RPC response".into()),
+            NoAnswer::Unwritable(reason) => Self::Encode(reason),
             NoAnswer::Over => Self::Decode("the call is over and cannot be awaited again".into()),
         }
     }

@@ -12,6 +12,7 @@ mod budget;
 mod call;
 mod connect;
 mod error;
+mod items;
 mod lane;
 mod link;
 mod notification;
@@ -23,6 +24,7 @@ mod schedules;
 mod solo;
 mod state;
 mod timer;
+mod upload;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +45,7 @@ pub use self::call::Call;
 pub use self::connect::{ClientBuilder, ConnectError};
 use self::error::NoAnswer;
 pub use self::error::{CallError, Fate};
+pub use self::items::Items;
 use self::lane::CallId;
 use self::link::Link;
 pub use self::notification::Notification;
@@ -202,6 +205,25 @@ impl Client {
     {
         let params = sent::whole(Sent::nameless(params));
         Call::new(self, None, method, params, Reader::new())
+    }
+
+    /// Calls a method that is answered by a stream of items, by name. `params` as with [`call`](Self::call).
+    ///
+    /// ```
+    /// # use rpc_runtime::{Client, CallError, ErrorObject};
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # async fn example(client: Client) -> Result<(), CallError<ErrorObject>> {
+    /// let numbers: Vec<u32> = client.items("count", &(3,)).try_collect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn items<T, P>(&self, method: &str, params: &P) -> Items<T, ErrorObject>
+    where
+        T: DeserializeOwned,
+        P: Serialize + ?Sized,
+    {
+        Items::new(self.call(method, params))
     }
 
     /// Sends a notification by name. `params` as with [`call`](Self::call).

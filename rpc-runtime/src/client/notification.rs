@@ -9,10 +9,8 @@ use super::call::{LARGE, Meta, Solo, write_options};
 use super::error::{CallError, NoAnswer};
 use super::route::Route;
 use super::{Client, Shared, request, solo};
+use crate::wire::refusal::VERSION;
 use crate::wire::sent::SentParams;
-
-/// The start of a notification.
-const NOTIFICATION: &[u8] = br#"{"jsonrpc":"2.0""#;
 
 /// A notification that is sent when it is awaited. It has left when the future ends; nobody says whether it arrived.
 ///
@@ -64,7 +62,7 @@ impl Notification {
     pub(super) fn new(client: &Client, name: &str, params: impl SentParams) -> Self {
         let client = Arc::clone(&client.0);
         let mut buffer = client.buffer();
-        buffer.extend_from_slice(NOTIFICATION);
+        buffer.extend_from_slice(VERSION);
         let written = request::write(&mut buffer, name, &params);
         let request = written.map(|()| buffer).map_err(|error| error.to_string());
         Self {

@@ -5,14 +5,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::{Fate, NoAnswer};
+use super::lane::CallId;
 use super::link::Link;
+use super::upload::{self, Upload};
 use crate::transport::{ConnectionLost, StreamLost};
 use crate::wire::frame::{Cut, Framer};
+use crate::wire::refusal::HEAD;
 
-/// Sends one message and reads the one line that answers it.
+/// A request with its id, complete with its LF. `request` is what follows the id.
+pub(super) fn message(id: CallId, request: &[u8]) -> Vec<u8> {
+    [HEAD, id.to_string().as_bytes(), request, b"\n"].concat()
+}
+
+/// Sends one message, and items behind it if it has some, and reads the one line that answers it.
 pub(super) async fn ask(
     link: Arc<Link>,
     request: Vec<u8>,
+    upload: Option<(CallId, Upload)>,
     reply_limit: usize,
 ) -> Result<Vec<u8>, NoAnswer> {
     let opened = link.connection.open_bi().await;
@@ -21,11 +30,15 @@ pub(super) async fn ask(
     let mut answer = Vec::new();
     let sending = async {
         let written = send.write_chunk(Bytes::from(request)).await;
-        if written.is_ok() {
-            send.finish();
+        match upload {
+            Some((id, items)) if written.is_ok() => {
+                upload::send(items, id, send).await?;
+            }
+            None if written.is_ok() => send.finish(),
+            _ => {}
         }
         // A server that refuses a request says why before it stops reading.
-        std::future::pending::<()>().await;
+        std::future::pending::<Result<_, NoAnswer>>().await
     };
     let reading = async {
         loop {
@@ -52,7 +65,7 @@ pub(super) async fn ask(
     };
     tokio::select! {
         read = reading => read?,
-        () = sending => {}
+        sent = sending => sent?,
     }
     Ok(answer)
 }
@@ -68,7 +81,7 @@ pub(super) async fn tell(link: Arc<Link>, request: Vec<u8>) -> Result<(), NoAnsw
 }
 
 /// What the caller is told; no other call should meet the same end.
-fn ended(link: &Link, fate: Fate, lost: StreamLost) -> NoAnswer {
+pub(super) fn ended(link: &Link, fate: Fate, lost: StreamLost) -> NoAnswer {
     if let StreamLost::Connection(_) = lost {
         link.retire();
     }

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use super::connection::{Connection, Shared};
-use super::lane::Reader;
-use super::patience::Patience;
+use super::reading::Reader;
 use super::worker::Worker;
 use crate::log::Escaped;
 use crate::service::Router;
 use crate::transport::{self, ConnectionLost, close};
-use crate::wire::frame::Framer;
 
 pub(super) async fn serve<R: Router>(shared: Arc<Shared<R>>, transport: transport::Connection) {
     let peer = transport.remote_address();
@@ -40,12 +38,7 @@ async fn accept_streams<R: Router>(
             Ok(stream) => stream,
             Err(lost) => return lost,
         };
-        let reader = Reader {
-            recv,
-            framer: Framer::new(connection.limits().request),
-            has_begun: false,
-            patience: Patience::default(),
-        };
+        let reader = Reader::new(recv, connection.limits().request);
         Worker::start(Arc::clone(connection), connection.open(send), reader);
     }
 }

@@ -12,6 +12,7 @@ use super::admit::Call;
 use super::connection::Connection;
 use super::lane::Lane;
 use crate::context::Context;
+use crate::exchange::Exchange;
 use crate::log::Escaped;
 use crate::service::{Incoming, Router};
 use crate::wire::arguments::{Fault, FaultKind, Params};
@@ -33,6 +34,8 @@ impl Drop for Unfinished<'_> {
 /// Why a handler did not come to its end.
 enum Cut {
     Panicked(String),
+    /// An item that was none.
+    Faulty(Fault),
     Cancelled,
     Late,
 }
@@ -44,6 +47,7 @@ pub(super) async fn answer<R: Router>(
     call: Call<'_, '_>,
     context: &mut Context,
     reply: &mut Reply,
+    exchange: Option<&Exchange>,
 ) {
     let id = call.request.id;
     reply.begin(id);
@@ -54,7 +58,7 @@ pub(super) async fn answer<R: Router>(
     if connection.was_cancelled(id) {
         return reply.refuse(Refusal::Cancelled);
     }
-    let cut = match run(connection, lane, call, context, reply).await {
+    let cut = match run(connection, lane, call, context, reply, exchange).await {
         Ok(Ok(())) => {
             connection.conduct().call_ended();
             return reply.settle();
@@ -73,10 +77,11 @@ pub(super) async fn answer<R: Router>(
     }
     // A handler on another thread may still hold what was begun.
     reply.begin(id);
-    reply.refuse(match cut {
-        Cut::Panicked(_) => Refusal::Internal,
-        Cut::Cancelled => Refusal::Cancelled,
-        Cut::Late => Refusal::DeadlinePassed,
+    reply.fault(&match cut {
+        Cut::Panicked(_) => Refusal::Internal.into(),
+        Cut::Cancelled => Refusal::Cancelled.into(),
+        Cut::Late => Refusal::DeadlinePassed.into(),
+        Cut::Faulty(fault) => fault,
     });
 }
 
@@ -101,9 +106,11 @@ async fn run<R: Router>(
     call: Call<'_, '_>,
     context: &Context,
     reply: &mut Reply,
+    exchange: Option<&Exchange>,
 ) -> Result<Result<(), Fault>, Cut> {
     let mut unfinished = Unfinished(Some(context));
-    let incoming = Incoming::new(Params::new(call.request.params), context);
+    let incoming = Incoming::new(Params::new(call.request.params), context)
+        .with_items(exchange.zip(call.request.id));
     let mut handler = pin!(Some(connection.router().call(call.method, incoming, reply)));
     let mut late = pin!(call.deadline.map(sleep_until));
     let mut ticket = None;
@@ -116,6 +123,9 @@ async fn run<R: Router>(
             Ok(Poll::Ready(ran)) => return Poll::Ready(Ok(ran)),
             Ok(Poll::Pending) => {}
             Err(panic) => return Poll::Ready(Err(Cut::Panicked(text(&*panic)))),
+        }
+        if let Some(fault) = exchange.and_then(Exchange::fault) {
+            return Poll::Ready(Err(Cut::Faulty(fault)));
         }
         let is_new = ticket.is_none();
         let ticket = ticket.get_or_insert_with(|| lane.calls.enter(call.request.id));

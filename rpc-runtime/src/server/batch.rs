@@ -78,7 +78,9 @@ async fn run<R: Router>(
     call: Call<'_, '_>,
     permit: Option<Permit>,
 ) -> Desk {
-    answer(connection, lane, call, &mut desk.context, &mut desk.reply).await;
+    let Desk { context, reply } = &mut desk;
+    // An array has no room for items.
+    answer(connection, lane, call, context, reply, None).await;
     drop(permit);
     desk
 }

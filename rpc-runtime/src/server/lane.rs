@@ -5,7 +5,7 @@
 //! own. So a handler that is done at once costs no hand-over, and one that waits stops nobody.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -15,24 +15,13 @@ use tokio::sync::Notify;
 
 use super::backlog::Backlog;
 use super::calls::Calls;
-use super::patience::Patience;
+use super::reading::Reader;
 use crate::sync::{Mutex, MutexGuard};
 use crate::transport::outbox::Outbox;
-use crate::transport::{RecvStream, SendStream, Stopped, close};
-use crate::wire::frame::Framer;
+use crate::transport::{SendStream, Stopped, close};
 
 /// How much is written at once.
 const PIECE: usize = 64 << 10;
-
-/// The reading half, in the hands of the leader.
-#[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) recv: RecvStream,
-    pub(super) framer: Framer,
-    /// Whether anything has come at all.
-    pub(super) has_begun: bool,
-    pub(super) patience: Patience,
-}
 
 pub(super) struct Lane {
     state: Mutex<State>,
@@ -42,6 +31,8 @@ pub(super) struct Lane {
     drained: Notify,
     backlog: Arc<Backlog>,
     way_back: bool,
+    /// Its caller may take its time.
+    is_patient: AtomicBool,
     /// The code it was given up with: nothing more of it is wanted. 0 is none.
     given_up: AtomicU32,
 }
@@ -103,6 +94,7 @@ impl Lane {
             drained: Notify::new(),
             backlog,
             way_back,
+            is_patient: AtomicBool::new(false),
             given_up: AtomicU32::new(0),
         })
     }
@@ -176,7 +168,11 @@ impl Lane {
     /// Writes what is queued, unless somebody is at it; waits while too much is.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
-            let written = write(&mut send, chunk, self.backlog.write_timeout).await;
+            let limit = match self.is_patient.load(Ordering::Relaxed) {
+                false => self.backlog.write_timeout,
+                true => Duration::MAX,
+            };
+            let written = write(&mut send, chunk, limit).await;
             let mut state = self.state();
             state.flushing = false;
             state.writing = 0;
@@ -296,6 +292,11 @@ impl Lane {
             send.finish();
         }
         Some(state.stopped.take())
+    }
+
+    /// Lets a caller read as slowly as it likes: it is items that wait, and no more of them are made meanwhile.
+    pub(super) fn be_patient(&self) {
+        self.is_patient.store(true, Ordering::Relaxed);
     }
 
     /// Whether replies can be sent at all.

@@ -17,7 +17,9 @@ mod conduct;
 mod connection;
 mod lane;
 mod patience;
+mod reading;
 mod responder;
+mod running;
 #[cfg(all(test, feature = "__schedules"))]
 mod schedules;
 mod scratch;

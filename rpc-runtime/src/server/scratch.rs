@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::context::{ConnectionContext, Context};
+use crate::exchange::Exchange;
 use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::wire::id::Id;
 use crate::wire::refusal::Refusal;
@@ -16,6 +17,7 @@ pub(super) struct Scratch {
     pub(super) reply: Reply,
     pub(super) context: Context,
     pub(super) batch: BatchScratch,
+    pub(super) exchange: Exchange,
 }
 
 impl Scratch {
@@ -26,6 +28,7 @@ impl Scratch {
             reply: Reply::new(limits.reply),
             context: Context::new(connection),
             batch: BatchScratch::default(),
+            exchange: Exchange::new(limits.depth),
         }
     }
 

@@ -1,7 +1,6 @@
 //! One message from its bytes to its reply.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
@@ -10,9 +9,10 @@ use super::admit::admit;
 use super::answer::answer;
 use super::batch;
 use super::connection::{Connection, Permit};
-use super::lane::{Lane, Reader};
+use super::lane::Lane;
+use super::reading::Reader;
+use super::running;
 use super::scratch::Scratch;
-use super::worker::Worker;
 use crate::service::Router;
 use crate::wire::frame::Cut;
 use crate::wire::id::Id;
@@ -40,8 +40,11 @@ pub(super) async fn serve<'s, R: Router>(
         reply,
         context,
         batch,
+        exchange,
         ..
     } = scratch;
+    exchange.clear();
+    let exchange = &*exchange;
     if cut == Cut::TooLarge {
         let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
         return refuse(reply, id, Refusal::RequestTooLarge);
@@ -57,8 +60,10 @@ pub(super) async fn serve<'s, R: Router>(
             if let Some(call) = admit(connection, lane, request, reply) {
                 match obtain(connection, lane, turn, permit, call.deadline).await {
                     Ok(()) => {
-                        let work = pin!(answer(&**connection, lane, call, context, reply));
-                        hand_on_if_pending(work, connection, lane, turn).await;
+                        // Without a stream there is no way for items.
+                        let items = turn.is_some().then_some(exchange);
+                        let work = pin!(answer(connection, lane, call, context, reply, items));
+                        running::run(work, connection, lane, turn, exchange).await;
                     }
                     Err(refusal) => reply.refuse(refusal),
                 }
@@ -74,7 +79,7 @@ pub(super) async fn serve<'s, R: Router>(
             match permitted {
                 Ok(()) => {
                     let work = pin!(batch::serve(connection, lane, entries, batch));
-                    hand_on_if_pending(work, connection, lane, turn).await;
+                    running::run(work, connection, lane, turn, exchange).await;
                 }
                 Err(refusal) => batch.refuse(refusal),
             }
@@ -133,23 +138,4 @@ async fn late(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-/// Runs `work`; if it is not done at once, the reading half goes to another worker.
-async fn hand_on_if_pending<R: Router>(
-    mut work: Pin<&mut impl Future<Output = ()>>,
-    connection: &Arc<Connection<R>>,
-    lane: &Arc<Lane>,
-    turn: &mut Option<Reader>,
-) {
-    poll_fn(|cx| {
-        let polled = work.as_mut().poll(cx);
-        if polled.is_pending()
-            && let Some(reader) = turn.take().and_then(|reader| lane.hand_on(reader))
-        {
-            Worker::start(Arc::clone(connection), Arc::clone(lane), reader);
-        }
-        polled
-    })
-    .await;
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::json;
+use super::refusal::Refusal;
 use super::sent::{Sent, Write};
 use super::value::{Mismatch, Value};
 
@@ -39,6 +40,16 @@ pub(crate) enum FaultKind {
     UnknownMethod,
     /// A result that serde could not write.
     Unwritable(String),
+    /// What an item is not.
+    Item(Mismatch),
+    /// An answer of the protocol's own.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self(FaultKind::Refused(refusal))
+    }
 }
 
 impl fmt::Display for FaultKind {
@@ -54,6 +65,8 @@ impl fmt::Display for FaultKind {
             Self::Mismatch(name, mismatch) => write!(f, "argument `{name}`: {mismatch}"),
             Self::UnknownMethod => write!(f, "unknown method"),
             Self::Unwritable(reason) => write!(f, "the result cannot be written: {reason}"),
+            Self::Item(mismatch) => write!(f, "item: {mismatch}"),
+            Self::Refused(_) => write!(f, "refused"),
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod arguments;
 pub(crate) mod error;
 pub(crate) mod frame;
 pub(crate) mod id;
+pub(crate) mod item;
 pub(crate) mod json;
 pub(crate) mod refusal;
 pub(crate) mod reply;

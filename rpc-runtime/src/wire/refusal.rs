@@ -3,6 +3,8 @@
 use super::id::Id;
 use super::json::{write_integer, write_string};
 
+/// The start of every message.
+pub(crate) const VERSION: &[u8] = br#"{"jsonrpc":"2.0""#;
 /// The start of every response; the id follows.
 pub(crate) const HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
 /// Between the id and the value of a result.

@@ -37,6 +37,10 @@ impl Reply {
         std::mem::replace(self, Self::new(limit))
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Starts the response to the request with this id; what was written before is gone.
     pub(crate) fn begin(&mut self, id: Option<Id<'_>>) {
         self.out.clear();
@@ -106,6 +110,7 @@ impl Reply {
         match fault {
             FaultKind::UnknownMethod => self.refuse(Refusal::MethodNotFound),
             FaultKind::Unwritable(_) => self.refuse(Refusal::Internal),
+            FaultKind::Refused(refusal) => self.refuse(*refusal),
             _ if self.wanted => {
                 self.out.truncate(self.body);
                 write_error(&mut self.out, code::INVALID_PARAMS, |out| {

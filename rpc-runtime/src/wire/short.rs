@@ -7,7 +7,10 @@
 
 use simd_json::{Node, StaticNode};
 
-use super::refusal::{HEAD, RESULT};
+use super::refusal::{RESULT, VERSION};
+
+/// The start of an id.
+const ID: &[u8] = br#","id":"#;
 
 /// The start of a request's method, its parameters and its time limit.
 const METHOD: &[u8] = br#","method":""#;
@@ -53,7 +56,8 @@ struct Around {
 /// What was found in a message, in memory that is used again.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    id: u64,
+    /// A notification has none.
+    id: Option<u64>,
     around: Around,
     /// The parameters, or the result.
     value: Vec<Token>,
@@ -61,7 +65,7 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Whether the message is `{"jsonrpc":"2.0","id":1,"method":"m","params":[…],"timeout":1}`, plain, with or without
-    /// parameters and time limit.
+    /// id, parameters and time limit.
     pub(super) fn is_request(&mut self, message: &[u8]) -> bool {
         self.is(message, |scanner| {
             scanner.eat(METHOD)?;
@@ -87,7 +91,7 @@ impl Scan {
             scanner.eat(RESULT)?;
             scanner.value(DEPTH)?;
             Some(Around::default())
-        })
+        }) && self.id.is_some()
     }
 
     fn is(
@@ -107,7 +111,7 @@ impl Scan {
         &mut self,
         message: &[u8],
         rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Around>,
-    ) -> Option<(u64, Around)> {
+    ) -> Option<(Option<u64>, Around)> {
         let length = message.len();
         (length <= LONGEST).then_some(())?;
         let mut scanner = Scanner {
@@ -115,13 +119,16 @@ impl Scan {
             length,
             tokens: &mut self.value,
         };
-        scanner.eat(HEAD)?;
-        let id = scanner.digits()?;
+        scanner.eat(VERSION)?;
+        let id = match scanner.eat(ID) {
+            Some(()) => Some(scanner.digits()?),
+            None => None,
+        };
         let around = rest(&mut scanner)?;
         (scanner.rest == b"}").then_some((id, around))
     }
 
-    pub(super) fn id(&self) -> u64 {
+    pub(super) fn id(&self) -> Option<u64> {
         self.id
     }
 
@@ -320,6 +327,8 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":12345,"method":"add","params":[1,-2]}"#,
             r#"{"jsonrpc":"2.0","id":0,"method":"a b","params":{"flag":true,"none":null,"list":[[],{}]}}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"now"}"#,
+            r#"{"jsonrpc":"2.0","method":"now"}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.item","params":[7,{"celsius":21}]}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"now","timeout":0}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"now","params":{"in":"UTC"},"timeout":1500}"#,
             r#"{"jsonrpc":"2.0","id":7,"result":999999999999999999}"#,
@@ -372,6 +381,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"method":"m","timeout":-1}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"m","timeout":1,"timeout":1}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"m","timeout":1,"params":[7]}"#,
+            r#"{"jsonrpc":"2.0","result":1}"#,
             r#"{"jsonrpc":"2.0","id":7,"result":1,"timeout":1}"#,
             r#"{"jsonrpc":"2.0","id":-7,"method":"m"}"#,
             r#"{"jsonrpc":"2.0","id":"7","method":"m"}"#,
@@ -397,6 +407,7 @@ mod tests {
             let value = String::from_utf8(value).unwrap();
             agree(format!(r#"{{"jsonrpc":"2.0","id":7,"result":{value}}}"#).as_bytes());
             agree(format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":[{value}]}}"#).as_bytes());
+            agree(format!(r#"{{"jsonrpc":"2.0","method":"m","params":[{value}]}}"#).as_bytes());
         }
 
         #[test]

@@ -3,6 +3,7 @@
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
 use super::id::Id;
+use super::item::Line;
 use super::request::{Message, Request};
 use super::response::{Outcome, Response, leading_id};
 use super::short::Scan;
@@ -83,6 +84,19 @@ impl Parser {
         }
     }
 
+    /// Parses a line of a stream of items: a request without an id, or the response at the end.
+    pub(crate) fn parse_line<'p, 'de>(
+        &'p mut self,
+        message: &'de mut Vec<u8>,
+    ) -> Result<Document<'p, 'de>, NotJson> {
+        match self.depth >= SHORT_DEPTH
+            && (self.scan.is_request(message) || self.scan.is_response(message))
+        {
+            true => self.short(message),
+            false => self.parse(message),
+        }
+    }
+
     /// What the scan found in `message`.
     fn short<'p, 'de>(&'p mut self, message: &'de [u8]) -> Result<Document<'p, 'de>, NotJson> {
         let mut document = Document::new(&mut self.tape);
@@ -121,7 +135,7 @@ pub(crate) struct Document<'p, 'de> {
 /// What stands around the parameters or the result of a message that was read the short way: the tape has those alone.
 #[derive(Debug)]
 struct Short<'de> {
-    id: u64,
+    id: Option<u64>,
     /// A request's.
     method: Option<&'de str>,
     timeout: Option<u64>,
@@ -148,7 +162,7 @@ impl<'p, 'de> Document<'p, 'de> {
             return Message::read(self.root());
         };
         Message::Single(Ok(Request {
-            id: Some(Id::Unsigned(id)),
+            id: id.map(Id::Unsigned),
             method,
             params: (!self.tape.0.is_empty()).then(|| self.root()),
             timeout,
@@ -160,12 +174,26 @@ impl<'p, 'de> Document<'p, 'de> {
     pub(crate) fn response(&self) -> Option<Response<'_, 'de>> {
         match self.short {
             Some(Short {
-                id, method: None, ..
+                id: Some(id),
+                method: None,
+                ..
             }) => Some(Response {
                 id: Id::Unsigned(id),
                 outcome: Outcome::Result(self.root()),
             }),
             _ => Response::read(self.root()),
+        }
+    }
+
+    /// The document as a line of a stream of items.
+    pub(crate) fn line(&self) -> Option<Line<'_, 'de>> {
+        match self.short {
+            Some(Short { method: None, .. }) => self.response().map(Line::Response),
+            Some(Short { .. }) => match self.message() {
+                Message::Single(Ok(request)) => Line::of(request),
+                _ => None,
+            },
+            None => Line::read(self.root()),
         }
     }
 

@@ -1,0 +1,98 @@
+//! The items that a call sends behind its request.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::error::NoAnswer;
+use super::lane::CallId;
+use crate::transport::outbox::Outbox;
+use crate::transport::SendStream;
+use crate::wire::item;
+use crate::wire::sent::Write;
+
+/// Bytes of items that leave at once, while there are more.
+const BATCH: usize = 16 << 10;
+
+/// A caller's items, whatever they are.
+pub(super) type Upload = Pin<Box<dyn Source + Send>>;
+
+pub(super) trait Source {
+    /// Appends as many as there are at once; `true` behind the last.
+    fn poll_gather(
+        self: Pin<&mut Self>,
+        id: &[u8],
+        lines: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, serde_json::Error>>;
+}
+
+struct Items<S, T> {
+    items: S,
+    write: Write<T>,
+}
+
+pub(super) fn upload<S, T>(items: S, write: Write<T>) -> Upload
+where
+    S: Stream<Item = T> + Send + 'static,
+    T: 'static,
+{
+    Box::pin(Items {
+        items: Box::pin(items),
+        write,
+    })
+}
+
+impl<S: Stream<Item = T> + Unpin, T> Source for Items<S, T> {
+    fn poll_gather(
+        mut self: Pin<&mut Self>,
+        id: &[u8],
+        lines: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, serde_json::Error>> {
+        let write = self.write;
+        while lines.len() < BATCH {
+            match Pin::new(&mut self.items).poll_next(cx) {
+                Poll::Ready(Some(value)) => item::write(id, lines, |out| write(&value, out))?,
+                Poll::Ready(None) => {
+                    item::write_end(id, lines);
+                    return Poll::Ready(Ok(true));
+                }
+                Poll::Pending if lines.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Ok(false))
+    }
+}
+
+/// Sends all items and ends the stream. A server that wants no more of them is no mistake: it has answered, or will not.
+pub(super) async fn send(
+    mut items: Upload,
+    id: CallId,
+    mut stream: SendStream,
+) -> Result<(), NoAnswer> {
+    let id = id.to_string();
+    let mut lines = Vec::new();
+    let mut outbox = Outbox::default();
+    loop {
+        lines.clear();
+        let gathered = poll_fn(|cx| items.as_mut().poll_gather(id.as_bytes(), &mut lines, cx)).await;
+        let ended = gathered.map_err(|error| NoAnswer::Unwritable(error.to_string()))?;
+        outbox.push(&lines);
+        let written = stream.write_chunk(outbox.take()).await;
+        match written {
+            Ok(()) if ended => {
+                stream.finish();
+                return Ok(());
+            }
+            Ok(()) => {}
+            Err(_) => return Ok(()),
+        }
+        if lines.len() >= BATCH {
+            tokio::task::yield_now().await;
+        }
+    }
+}

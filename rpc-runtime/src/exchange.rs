@@ -1,0 +1,360 @@
+//! The items of a call, between its handler and the worker that moves their bytes.
+//!
+//! Both are in one task: the worker polls the handler's future, sees to what that asks for, and polls it again. So nothing
+//! is copied from task to task, and an item costs no allocation.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+
+use crate::limits::RETAINED;
+use crate::wire::arguments::{Fault, FaultKind};
+use crate::wire::error::Unwritable;
+use crate::wire::id::{Id, IdBuffer};
+use crate::wire::item::{self, Line};
+use crate::wire::refusal::Refusal;
+use crate::wire::tape::Parser;
+use crate::wire::value::{Mismatch, Value};
+
+/// Bytes of items that leave at once, while there are more.
+const BATCH: usize = 16 << 10;
+
+/// How items are read.
+pub(crate) type ReadItem<T> = fn(Value<'_, '_>) -> Result<T, Mismatch>;
+
+pub(crate) struct Exchange {
+    /// Levels of arrays and objects in the line of an item.
+    depth: usize,
+    /// Whether the call has items at all.
+    is_used: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    up: Up,
+    down: Down,
+    /// Why the call cannot go on.
+    fault: Option<Fault>,
+}
+
+/// Items on their way to the handler.
+#[derive(Default)]
+struct Up {
+    id: IdBuffer,
+    stage: Stage,
+    line: Vec<u8>,
+    parser: Option<Parser>,
+    waker: Option<Waker>,
+}
+
+/// How far a handler's items are.
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Stage {
+    /// The handler takes none.
+    #[default]
+    None,
+    /// It has not asked for the next.
+    Idle,
+    /// It waits for the next.
+    Wanted,
+    /// The next one's line is here.
+    Here,
+    /// There are no more.
+    Ended,
+}
+
+/// Items on their way to the caller.
+#[derive(Default)]
+struct Down {
+    id: Vec<u8>,
+    lines: Vec<u8>,
+    stage: Sending,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Sending {
+    #[default]
+    None,
+    /// The lines are to be sent.
+    Offered,
+    /// The worker is at it.
+    Taken,
+    /// They have left.
+    Sent,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exchange")
+    }
+}
+
+/// The handler's half.
+impl Exchange {
+    pub(crate) fn new(depth: usize) -> Self {
+        Self {
+            depth,
+            is_used: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The items that follow the call with this id.
+    pub(crate) fn items<T>(&self, id: Id<'_>, read: ReadItem<T>) -> Uploaded<'_, T> {
+        self.is_used.store(true, Ordering::Relaxed);
+        let mut state = self.state();
+        state.up.id.set(Some(id));
+        state.up.stage = Stage::Idle;
+        Uploaded {
+            exchange: self,
+            read,
+        }
+    }
+
+    fn poll_item<T>(&self, read: ReadItem<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let State { up, fault, .. } = &mut *self.state();
+        match up.stage {
+            Stage::Ended => return Poll::Ready(None),
+            Stage::Here => match up.read(self.depth, read) {
+                Ok(item) => return Poll::Ready(item),
+                // Its future is dropped where it stands.
+                Err(reason) => *fault = Some(Fault(reason)),
+            },
+            _ => up.stage = Stage::Wanted,
+        }
+        match &mut up.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => up.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Sends a handler's items, each as `write` writes it. Ends with the first that is an error, or that is larger than
+    /// `limit`.
+    pub(crate) async fn send<S: Stream, E>(
+        &self,
+        id: Id<'_>,
+        limit: usize,
+        items: S,
+        write: impl Fn(S::Item, &mut Vec<u8>) -> Result<Result<(), E>, Unwritable>,
+    ) -> Result<Result<(), E>, Fault> {
+        self.is_used.store(true, Ordering::Relaxed);
+        let mut items = pin!(items);
+        let (mut id_text, mut lines) = {
+            let Down { id, lines, .. } = &mut self.state().down;
+            (std::mem::take(id), std::mem::take(lines))
+        };
+        id_text.clear();
+        id.write(&mut id_text);
+        let ended = loop {
+            lines.clear();
+            let last = poll_fn(|cx| gather(items.as_mut(), &id_text, limit, &write, &mut lines, cx));
+            let last = last.await;
+            let is_ahead = lines.len() >= BATCH;
+            if !lines.is_empty() {
+                self.offer(&mut lines).await;
+            }
+            if let Some(ended) = last {
+                break ended;
+            }
+            if is_ahead {
+                tokio::task::yield_now().await;
+            }
+        };
+        let down = &mut self.state().down;
+        (down.id, down.lines) = (id_text, lines);
+        ended
+    }
+
+    /// Hands lines over; resolves when they have left.
+    async fn offer(&self, lines: &mut Vec<u8>) {
+        poll_fn(|_| {
+            let down = &mut self.state().down;
+            match down.stage {
+                Sending::None => {
+                    std::mem::swap(&mut down.lines, lines);
+                    down.stage = Sending::Offered;
+                    Poll::Pending
+                }
+                Sending::Offered | Sending::Taken => Poll::Pending,
+                Sending::Sent => {
+                    std::mem::swap(&mut down.lines, lines);
+                    down.stage = Sending::None;
+                    Poll::Ready(())
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// Writes items behind each other for as long as there are some at once. `None`: there will be more.
+#[allow(clippy::type_complexity)] // it is `send`'s result, not yet
+fn gather<S: Stream, E>(
+    mut items: Pin<&mut S>,
+    id: &[u8],
+    limit: usize,
+    write: impl Fn(S::Item, &mut Vec<u8>) -> Result<Result<(), E>, Unwritable>,
+    lines: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Result<(), E>, Fault>>> {
+    while lines.len() < BATCH {
+        let item = match items.as_mut().poll_next(cx) {
+            Poll::Ready(Some(item)) => item,
+            Poll::Ready(None) => return Poll::Ready(Some(Ok(Ok(())))),
+            Poll::Pending if lines.is_empty() => return Poll::Pending,
+            Poll::Pending => break,
+        };
+        let start = lines.len();
+        let written = item::write(id, lines, |out| match write(item, out) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Ok(Err(error))),
+            Err(Unwritable(reason)) => Err(Err(Fault(FaultKind::Unwritable(reason)))),
+        });
+        if let Err(ended) = written {
+            return Poll::Ready(Some(ended));
+        }
+        if lines.len() - start > limit {
+            lines.truncate(start);
+            return Poll::Ready(Some(Err(Refusal::ReplyTooLarge.into())));
+        }
+    }
+    Poll::Ready(None)
+}
+
+/// The worker's half.
+impl Exchange {
+    /// Whether the handler takes items and has not had the last: the stream belongs to it.
+    pub(crate) fn takes_items(&self) -> bool {
+        !matches!(self.state().up.stage, Stage::None | Stage::Ended)
+    }
+
+    /// Resolves when the handler waits for an item. Looked at whenever the handler was polled, so it wakes nobody.
+    pub(crate) async fn is_wanted(&self) {
+        poll_fn(|_| match self.state().up.stage {
+            Stage::Wanted => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// A buffer for the next line.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        let mut line = std::mem::take(&mut self.state().up.line);
+        line.clear();
+        line
+    }
+
+    /// Brings the handler a line, or why there is none.
+    pub(crate) fn bring(&self, line: Vec<u8>, received: Result<(), Refusal>, cx: &Context<'_>) {
+        let mut state = self.state();
+        state.up.line = line;
+        match received {
+            Ok(()) => state.up.stage = Stage::Here,
+            Err(refusal) => state.fault = Some(refusal.into()),
+        }
+        let waker = state.up.waker.take();
+        drop(state);
+        // The handler's future is polled next in any case; a part of it may have a waker of its own.
+        waker
+            .into_iter()
+            .filter(|waker| !waker.will_wake(cx.waker()))
+            .for_each(Waker::wake);
+    }
+
+    /// Lines that are to be sent.
+    pub(crate) fn offered(&self) -> Option<Vec<u8>> {
+        let down = &mut self.state().down;
+        (down.stage == Sending::Offered).then(|| {
+            down.stage = Sending::Taken;
+            std::mem::take(&mut down.lines)
+        })
+    }
+
+    /// Lines have left.
+    pub(crate) fn sent(&self, lines: Vec<u8>) {
+        let down = &mut self.state().down;
+        down.lines = lines;
+        down.stage = Sending::Sent;
+    }
+
+    /// Why the call cannot go on, if it cannot.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.is_used().then(|| self.state().fault.take())?
+    }
+
+    /// Whether the call has items at all.
+    pub(crate) fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
+    }
+
+    /// Ready for the next call.
+    pub(crate) fn clear(&mut self) {
+        if !std::mem::take(self.is_used.get_mut()) {
+            return;
+        }
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.up.stage = Stage::None;
+        state.up.waker = None;
+        state.up.id.shrink();
+        state.down.stage = Sending::None;
+        state.fault = None;
+        for buffer in [&mut state.up.line, &mut state.down.lines, &mut state.down.id] {
+            if buffer.capacity() > RETAINED {
+                *buffer = Vec::new();
+            }
+        }
+    }
+}
+
+impl Up {
+    /// Reads the line that is here: an item, or that there are no more.
+    fn read<T>(&mut self, depth: usize, read: ReadItem<T>) -> Result<Option<T>, FaultKind> {
+        let parser = self.parser.get_or_insert_with(|| Parser::new(depth));
+        let refused = FaultKind::Refused;
+        let document = parser.parse_line(&mut self.line);
+        let document = document.map_err(|_| refused(Refusal::Parse))?;
+        let (id, item) = match document.line() {
+            Some(Line::Item(id, item)) => (id, Some(item)),
+            Some(Line::End(id)) => (id, None),
+            _ => return Err(refused(Refusal::InvalidRequest("an item was expected"))),
+        };
+        if !self.id.is(id) {
+            return Err(refused(Refusal::InvalidRequest("an item of another call")));
+        }
+        let item = item.map(read).transpose().map_err(FaultKind::Item)?;
+        self.stage = match &item {
+            Some(_) => Stage::Idle,
+            None => Stage::Ended,
+        };
+        drop(document);
+        parser.shrink();
+        Ok(item)
+    }
+}
+
+/// The items that a caller sends: what a handler gets for `impl Stream<Item = T>`.
+///
+/// It ends when the caller's stream has. Whatever else goes wrong ends the call.
+pub struct Uploaded<'t, T> {
+    exchange: &'t Exchange,
+    read: ReadItem<T>,
+}
+
+impl<T> Stream for Uploaded<'_, T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.exchange.poll_item(self.read, cx)
+    }
+}

@@ -1,0 +1,156 @@
+//! A message while it runs: who reads on meanwhile, and the items that come and go.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::connection::Connection;
+use super::lane::Lane;
+use super::reading::Reader;
+use super::worker::Worker;
+use crate::exchange::Exchange;
+use crate::service::Router;
+use crate::wire::frame::Cut;
+use crate::wire::refusal::Refusal;
+
+/// Runs `work` to its end. If it is not done at once, the reading half goes to another worker, unless the handler takes
+/// items: the rest of the stream is for that.
+pub(super) async fn run<R: Router>(
+    mut work: Pin<&mut impl Future<Output = ()>>,
+    connection: &Arc<Connection<R>>,
+    lane: &Arc<Lane>,
+    turn: &mut Option<Reader>,
+    exchange: &Exchange,
+) {
+    let has_items = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(false),
+        Poll::Pending if exchange.is_used() => Poll::Ready(true),
+        Poll::Pending => {
+            hand_on(connection, lane, turn);
+            Poll::Pending
+        }
+    });
+    if has_items.await {
+        // In a box: few calls need so much room.
+        Box::pin(run_with_items(work, connection, lane, turn, exchange)).await;
+    }
+}
+
+fn hand_on<R: Router>(
+    connection: &Arc<Connection<R>>,
+    lane: &Arc<Lane>,
+    turn: &mut Option<Reader>,
+) {
+    if let Some(reader) = turn.take().and_then(|reader| lane.hand_on(reader)) {
+        Worker::start(Arc::clone(connection), Arc::clone(lane), reader);
+    }
+}
+
+async fn run_with_items<R: Router>(
+    mut work: Pin<&mut impl Future<Output = ()>>,
+    connection: &Arc<Connection<R>>,
+    lane: &Arc<Lane>,
+    turn: &mut Option<Reader>,
+    exchange: &Exchange,
+) {
+    lane.be_patient();
+    let mut sending = pin!(None);
+    let mut receiving = pin!(None);
+    poll_fn(|cx| {
+        while work.as_mut().poll(cx).is_pending() {
+            let mut has_moved = false;
+            if let Some(lines) = exchange.offered() {
+                sending.set(Some(send(connection, lane, lines)));
+            }
+            if let Some(sent) = sending.as_mut().as_pin_mut()
+                && let Poll::Ready(lines) = sent.poll(cx)
+            {
+                sending.set(None);
+                exchange.sent(lines);
+                has_moved = true;
+            }
+            if !exchange.takes_items() {
+                hand_on(connection, lane, turn);
+            } else if let Some(reader) = turn.take() {
+                receiving.set(Some(receive(connection, lane, reader, exchange)));
+            }
+            if let Some(received) = receiving.as_mut().as_pin_mut()
+                && let Poll::Ready(received) = received.poll(cx)
+            {
+                receiving.set(None);
+                if let Some(Received { reader, line, kind }) = received {
+                    *turn = Some(reader);
+                    exchange.bring(line, kind, cx);
+                    has_moved = true;
+                }
+            }
+            if !has_moved {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
+    if let Some(sending) = sending.as_pin_mut() {
+        // Not to be dropped half-way: others may use the stream.
+        sending.await;
+    }
+    if exchange.takes_items() {
+        // The handler has enough of them.
+        turn.take();
+        lane.end();
+    }
+}
+
+/// Sends lines of items, when there is room for them.
+async fn send<R: Router>(connection: &Connection<R>, lane: &Lane, lines: Vec<u8>) -> Vec<u8> {
+    connection.backlog().has_room().await;
+    lane.push(lines.strip_suffix(b"\n").unwrap_or(&lines));
+    lane.flush().await;
+    lines
+}
+
+struct Received {
+    reader: Reader,
+    line: Vec<u8>,
+    kind: Result<(), Refusal>,
+}
+
+/// Receives an item once the handler wants one; `None` if the other side has given up the stream.
+async fn receive<R: Router>(
+    connection: &Connection<R>,
+    lane: &Lane,
+    mut reader: Reader,
+    exchange: &Exchange,
+) -> Option<Received> {
+    let mut line = exchange.buffer();
+    let next = async {
+        tokio::select! {
+            biased;
+            () = exchange.is_wanted() => {}
+            () = reader.recv.was_reset() => return None,
+        }
+        let (message, permit) = (&mut line, &mut None);
+        let next = reader.next_message(connection, lane, message, permit);
+        next.await.ok()
+    };
+    let cut = tokio::select! {
+        biased;
+        cut = next => cut,
+        () = lane.stopped() => None,
+    };
+    let kind = match cut {
+        Some(Some(Cut::Message)) => Ok(()),
+        Some(Some(Cut::TooLarge)) => Err(Refusal::RequestTooLarge),
+        Some(Some(Cut::Partial) | None) => {
+            let cut_off = "the stream ended before its items did";
+            Err(Refusal::InvalidRequest(cut_off))
+        }
+        None => {
+            lane.kill();
+            return None;
+        }
+    };
+    Some(Received { reader, line, kind })
+}
