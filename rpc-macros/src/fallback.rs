@@ -25,7 +25,7 @@ pub(crate) fn service(service: Service<'_>, error: &Error) -> TokenStream {
     };
     service.methods.retain(|method| method.ident != "new");
     let client = client::impls(&service, &[], |method| {
-        let unused = method.arguments().map(|argument| &argument.ident);
+        let unused = method.passed().map(|passed| &passed.ident);
         generated!(let _ = (#(#unused,)*); loop {})
     });
     service.methods.clear();

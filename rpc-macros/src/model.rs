@@ -41,11 +41,14 @@ pub(crate) struct Method<'a> {
     pub(crate) is_idempotent: bool,
     pub(crate) is_deprecated: bool,
     pub(crate) parameters: Vec<Parameter<'a>>,
+    /// Whether it is answered by a stream; then the output is that of each item.
+    pub(crate) is_stream: bool,
     pub(crate) output: Output<'a>,
 }
 
 pub(crate) struct Parameter<'a> {
     pub(crate) ident: Ident,
+    /// Of a stream, the type of an item.
     pub(crate) ty: &'a Type,
     pub(crate) wire_name: LitStr,
     pub(crate) role: Role,
@@ -60,6 +63,8 @@ pub(crate) enum Role {
     Whole,
     /// One member of `params`.
     Argument,
+    /// `impl Stream<Item = T>`: what follows the request.
+    Items,
 }
 
 pub(crate) enum Output<'a> {
@@ -134,13 +139,16 @@ impl<'a> Method<'a> {
         if let (Some(_), Some(idempotent)) = (&options.notification, &options.idempotent) {
             errors.at(idempotent, "a notification is sent once at most");
         }
+        let parameters = parameters(sig, rename, errors);
+        check_items(&parameters, &options, errors);
         Self {
             original,
             ident: &sig.ident,
             cfgs: attr::cfgs(&original.attrs),
             docs: attr::docs(&original.attrs),
             wire_name: wire_name(&sig.ident, &options, service),
-            parameters: parameters(sig, rename, errors),
+            parameters,
+            is_stream: returned_item(sig).is_some(),
             output: Output::read(&sig.output, options.notification.as_ref(), errors),
             aliases: options.aliases,
             is_notification: options.notification.is_some(),
@@ -165,8 +173,22 @@ impl<'a> Method<'a> {
             .find(|parameter| parameter.role == Role::Whole)
     }
 
-    /// What the caller passes: everything but the context.
+    /// The items that the caller sends.
+    pub(crate) fn items(&self) -> Option<&Parameter<'a>> {
+        self.parameters
+            .iter()
+            .find(|parameter| parameter.role == Role::Items)
+    }
+
+    /// What stands in `params`.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &Parameter<'a>> {
+        self.parameters
+            .iter()
+            .filter(|parameter| matches!(parameter.role, Role::Whole | Role::Argument))
+    }
+
+    /// What the caller passes: everything but the context.
+    pub(crate) fn passed(&self) -> impl Iterator<Item = &Parameter<'a>> {
         self.parameters
             .iter()
             .filter(|parameter| parameter.role != Role::Context)
@@ -185,8 +207,42 @@ fn wire_name(ident: &Ident, options: &MethodOptions, service: &ServiceOptions) -
     }
 }
 
+/// The `T` of `-> impl Stream<Item = T>`.
+fn returned_item(sig: &Signature) -> Option<&Type> {
+    match &sig.output {
+        ReturnType::Type(_, ty) => types::stream_item(ty),
+        ReturnType::Default => None,
+    }
+}
+
+fn check_items(parameters: &[Parameter<'_>], options: &MethodOptions, errors: &mut Errors) {
+    let mut items = parameters.iter().filter(|it| it.role == Role::Items);
+    let Some(first) = items.next() else { return };
+    for second in items {
+        errors.at(&second.ident, "a call has one stream of items each way");
+    }
+    if options.notification.is_some() {
+        errors.at(&first.ident, "a notification has no items behind it");
+    }
+    if let Some(blocking) = &options.blocking {
+        errors.at(blocking, "a method that takes a stream is an `async fn`");
+    }
+    if let Some(idempotent) = &options.idempotent {
+        errors.at(idempotent, "a call with items is sent once at most");
+    }
+}
+
 fn check_signature(sig: &Signature, options: &MethodOptions, errors: &mut Errors) {
+    let is_stream = returned_item(sig).is_some();
     match (&sig.asyncness, &options.blocking) {
+        (Some(asyncness), _) if is_stream => errors.at(
+            asyncness,
+            "a method that returns a stream is a plain `fn`: what it awaits, the stream does",
+        ),
+        (None, Some(blocking)) if is_stream => {
+            errors.at(blocking, "a stream cannot block: let it await");
+        }
+        (None, None) if is_stream => {}
         (None, None) => errors.at(
             sig.fn_token,
             "a method is an `async fn`, or `#[rpc(blocking)]`",
@@ -252,9 +308,17 @@ impl<'a> Parameter<'a> {
             format_ident!("argument{at}")
         });
         let ty = &*original.ty;
-        check_argument(ty, errors);
+        let item = types::stream_item(ty);
+        match item {
+            Some(item) => check_type(item, errors),
+            None => check_argument(ty, errors),
+        }
+        let (role, ty) = match item {
+            Some(item) => (Role::of_items(&options, errors), item),
+            None => (Role::read(ty, &options, errors), ty),
+        };
         Self {
-            role: Role::read(ty, &options, errors),
+            role,
             wire_name: options.name.unwrap_or_else(|| rename.apply(&ident)),
             default: options.default,
             ident,
@@ -296,6 +360,25 @@ impl Role {
     }
 }
 
+impl Role {
+    fn of_items(options: &ParameterOptions, errors: &mut Errors) -> Self {
+        let ParameterOptions {
+            name,
+            default,
+            params,
+        } = options;
+        let name = name.as_ref().map(ToTokens::to_token_stream);
+        let default = default
+            .as_ref()
+            .map(|default| default.keyword.to_token_stream());
+        let params = params.as_ref().map(ToTokens::to_token_stream);
+        if let Some(option) = name.or(default).or(params) {
+            errors.at(option, "items follow the request and stand in no `params`");
+        }
+        Self::Items
+    }
+}
+
 fn name_of_pattern(pattern: &Pat) -> Option<Ident> {
     match pattern {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(pat.ident.clone()),
@@ -334,6 +417,10 @@ impl<'a> Output<'a> {
         let ty = match output {
             ReturnType::Type(_, ty) if !types::is_unit(ty) => &**ty,
             _ => return Self::Unit,
+        };
+        let ty = match types::stream_item(ty) {
+            Some(item) if notification.is_none() => item,
+            _ => ty,
         };
         match notification {
             Some(_) => errors.at(ty, "a notification has no reply, so it returns nothing"),

@@ -6,7 +6,7 @@ use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
     GenericArgument, Generics, Ident, Lifetime, Path, PathArguments, PathSegment, Token, Type,
-    TypeFnPtr, TypeImplTrait, TypeReference,
+    TypeFnPtr, TypeImplTrait, TypeParamBound, TypeReference,
 };
 
 /// `&Context`, under any path.
@@ -56,6 +56,26 @@ pub(crate) fn result(ty: &Type) -> Option<(&Type, &Type)> {
 /// Some other `Result`: an alias that hides the error.
 pub(crate) fn is_result(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident == "Result")
+}
+
+/// The `T` of `impl Stream<Item = T>`, under any path.
+pub(crate) fn stream_item(ty: &Type) -> Option<&Type> {
+    let Type::ImplTrait(TypeImplTrait { bounds, .. }) = ty else {
+        return None;
+    };
+    let segment = bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => {
+            bound.path.segments.last().filter(|it| it.ident == "Stream")
+        }
+        _ => None,
+    })?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(item) if item.ident == "Item" => Some(&item.ty),
+        _ => None,
+    })
 }
 
 /// Whether a type says `impl Trait` somewhere.

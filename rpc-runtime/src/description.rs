@@ -66,8 +66,13 @@ pub struct MethodDescription {
     pub parameters: &'static [ParameterDescription],
     /// Whether the one parameter is the whole `params` value.
     pub whole_params: bool,
-    /// The type of the result, as the trait writes it: `T` of a `Result<T, E>`, and `()` where there is none.
+    /// The type of the result, as the trait writes it: `T` of a `Result<T, E>`, and `()` where there is none. Of a stream,
+    /// the type of its items.
     pub result: &'static str,
+    /// Whether it is answered by a stream of items.
+    pub stream: bool,
+    /// The type of the items that the caller sends, if it sends some.
+    pub upload: Option<&'static str>,
 }
 
 #[doc(hidden)] // for generated code
@@ -83,6 +88,8 @@ impl MethodDescription {
             parameters: &[],
             whole_params: false,
             result,
+            stream: false,
+            upload: None,
         }
     }
 
@@ -98,6 +105,20 @@ impl MethodDescription {
         Self {
             parameters,
             whole_params: true,
+            ..self
+        }
+    }
+
+    pub const fn stream(self) -> Self {
+        Self {
+            stream: true,
+            ..self
+        }
+    }
+
+    pub const fn upload(self, type_name: &'static str) -> Self {
+        Self {
+            upload: Some(type_name),
             ..self
         }
     }

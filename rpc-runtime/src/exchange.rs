@@ -158,7 +158,8 @@ impl Exchange {
         id.write(&mut id_text);
         let ended = loop {
             lines.clear();
-            let last = poll_fn(|cx| gather(items.as_mut(), &id_text, limit, &write, &mut lines, cx));
+            let last =
+                poll_fn(|cx| gather(items.as_mut(), &id_text, limit, &write, &mut lines, cx));
             let last = last.await;
             let is_ahead = lines.len() >= BATCH;
             if !lines.is_empty() {
@@ -309,7 +310,11 @@ impl Exchange {
         state.up.id.shrink();
         state.down.stage = Sending::None;
         state.fault = None;
-        for buffer in [&mut state.up.line, &mut state.down.lines, &mut state.down.id] {
+        for buffer in [
+            &mut state.up.line,
+            &mut state.down.lines,
+            &mut state.down.id,
+        ] {
             if buffer.capacity() > RETAINED {
                 *buffer = Vec::new();
             }

@@ -72,8 +72,8 @@ pub use client::{
 };
 pub use context::{Cancellation, Context, Extensions};
 pub use description::{MethodDescription, MethodKind, ParameterDescription, ServiceDescription};
-pub use limits::Limits;
 pub use futures_core::Stream;
+pub use limits::Limits;
 #[doc = include_str!("../docs/rpc_error.md")]
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]

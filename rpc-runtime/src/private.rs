@@ -3,7 +3,7 @@
 pub use core::clone::Clone;
 pub use core::fmt::{Debug, Formatter, Result as FmtResult};
 pub use core::future::Future;
-pub use core::marker::{PhantomData, Send, Sized, Sync};
+pub use core::marker::{PhantomData, Send, Sized, Sync, Unpin};
 pub use core::option::Option::{self, None, Some};
 pub use core::result::Result::{self, Err, Ok};
 pub use std::borrow::Cow;

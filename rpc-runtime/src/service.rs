@@ -150,8 +150,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
 
     fn exchange(&self) -> Result<(&'t Exchange, Id<'de>), Fault> {
         let alone = "a call with a stream of items has an id, and stands in no batch";
-        self.exchange
-            .ok_or(Refusal::InvalidRequest(alone).into())
+        self.exchange.ok_or(Refusal::InvalidRequest(alone).into())
     }
 
     /// The arguments; surplus ones are an error.

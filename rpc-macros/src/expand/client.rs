@@ -6,7 +6,7 @@ use syn::Attribute;
 
 use super::handle::Handle;
 use super::{generated, wire};
-use crate::model::{Method, Output, Parameter, Service};
+use crate::model::{Method, Output, Parameter, Role, Service};
 use crate::{generics, types};
 
 pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
@@ -53,7 +53,13 @@ fn signature(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
         .attrs
         .iter()
         .filter(|attr| is_for_callers(attr));
-    let parameters = method.arguments().map(|Parameter { ident, ty, .. }| {
+    let parameters = method.passed().map(|parameter| {
+        let Parameter {
+            ident, ty, role, ..
+        } = parameter;
+        if *role == Role::Items {
+            return generated!(#ident: impl __rpc::Stream<Item = #ty> + __rpc::Send + 'static);
+        }
         let ty = types::erased(ty);
         generated!(#ident: #ty)
     });
@@ -71,20 +77,24 @@ fn is_for_callers(attr: &Attribute) -> bool {
 }
 
 fn output(method: &Method<'_>) -> TokenStream {
+    let call = match method.is_stream {
+        false => generated!(Call),
+        true => generated!(Items),
+    };
     match method.output {
         _ if method.is_notification => generated!(__rpc::Notification),
-        Output::Unit => generated!(__rpc::Call<()>),
+        Output::Unit => generated!(__rpc::#call<()>),
         Output::Value(ty) => {
             let ty = types::owned(ty);
-            generated!(__rpc::Call<#ty>)
+            generated!(__rpc::#call<#ty>)
         }
         Output::Result { ok, error } => {
             let (ok, error) = (types::owned(ok), types::owned(error));
-            generated!(__rpc::Call<#ok, #error>)
+            generated!(__rpc::#call<#ok, #error>)
         }
         Output::Alias(ty) => {
             let ty = types::owned(ty);
-            generated!(__rpc::Call<<#ty as __rpc::Fallible>::Ok, <#ty as __rpc::Fallible>::Err>)
+            generated!(__rpc::#call<<#ty as __rpc::Fallible>::Ok, <#ty as __rpc::Fallible>::Err>)
         }
     }
 }
@@ -95,12 +105,17 @@ pub(crate) fn body(method: &Method<'_>) -> TokenStream {
     let (params, returns) = (params(method), wire::returns(&method.output));
     let send = match method.is_notification {
         true => generated!(invoke_notification(&__METHOD, #params)),
+        false if method.is_stream => generated!(invoke_items(&__METHOD, #params, #returns)),
         false => generated!(invoke(&__METHOD, #params, #returns)),
     };
+    let items = method.items().map(|items| {
+        let (ident, upload) = (&items.ident, wire::upload(items));
+        generated!(.with_items(#ident, #upload))
+    });
     let idempotent = method.is_idempotent.then(|| generated!(.idempotent()));
     generated! {
         static __METHOD: __rpc::Method = __rpc::Method::new(#name) #idempotent;
-        self.client.#send
+        self.client.#send #items
     }
 }
 

@@ -38,13 +38,18 @@ fn of_method(method: &Method<'_>) -> TokenStream {
         Some(_) => generated!(.whole_params(&[#(#parameters),*])),
         None => generated!(.parameters(&[#(#parameters),*])),
     });
+    let stream = method.is_stream.then(|| generated!(.stream()));
+    let upload = method.items().map(|items| {
+        let type_name = types::display(items.ty);
+        generated!(.upload(#type_name))
+    });
     let notification = method.is_notification.then(|| generated!(.notification()));
     let idempotent = method.is_idempotent.then(|| generated!(.idempotent()));
     let deprecated = method.is_deprecated.then(|| generated!(.deprecated()));
     generated! {
         #(#cfgs)*
         __rpc::MethodDescription::new(#wire_name, #docs, #result)
-            #aliases #parameters #notification #idempotent #deprecated
+            #aliases #parameters #upload #stream #notification #idempotent #deprecated
     }
 }
 

@@ -132,13 +132,21 @@ fn body(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
         .context()
         .map(|Parameter { ident, .. }| generated!(let #ident = call.context();));
     let arguments = arguments(method, service);
+    let items = method.items().map(|items| {
+        let (ident, upload) = (&items.ident, wire::upload(items));
+        generated!(let #ident = call.items(#upload)?;)
+    });
     let (outcome, returns) = (outcome(method), wire::returns(&method.output));
     let reply = match &method.output {
         _ if method.is_notification => generated!(#outcome; __rpc::Ok(())),
+        Output::Result { .. } | Output::Alias(_) if method.is_stream => {
+            generated!(call.send_results(#outcome, reply, #returns).await)
+        }
+        _ if method.is_stream => generated!(call.send(#outcome, reply, #returns).await),
         Output::Unit | Output::Value(_) => generated!(reply.value(&#outcome, #returns)),
         Output::Result { .. } | Output::Alias(_) => generated!(reply.result(#outcome, #returns)),
     };
-    generated!(#context #arguments #reply)
+    generated!(#context #arguments #items #reply)
 }
 
 fn arguments(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
@@ -179,6 +187,7 @@ fn outcome(method: &Method<'_>) -> TokenStream {
     let (handler, ident) = (handler(), method.ident);
     let given = method.parameters.iter().map(|parameter| &parameter.ident);
     match method.is_blocking {
+        false if method.is_stream => generated!(#handler::#ident(&self.service, #(#given),*)),
         false => generated!(#handler::#ident(&self.service, #(#given),*).await),
         true => generated!(#handler::#ident(service, #(#given),*)),
     }

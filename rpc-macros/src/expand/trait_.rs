@@ -3,15 +3,16 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
+use syn::punctuated::Punctuated;
 use syn::token::RArrow;
 use syn::{
     Expr, FnArg, Pat, PatWild, ReturnType, Stmt, Token, TraitItem, TraitItemFn, Type,
-    TypeParamBound,
+    TypeImplTrait, TypeParamBound,
 };
 
 use super::generated;
 use crate::model::Service;
-use crate::{attr, generics};
+use crate::{attr, generics, types};
 
 pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
     let door = &service.door;
@@ -28,6 +29,7 @@ pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
     for item in &mut item.items {
         if let TraitItem::Fn(method) = item {
             strip(method);
+            complete_streams(method, door);
             desugar(method, door);
         }
     }
@@ -47,6 +49,32 @@ fn strip(method: &mut TraitItemFn) {
                 underscore_token: <Token![_]>::default(),
             });
         }
+    }
+}
+
+/// `impl Stream<…>` becomes `impl Stream<…> + Send`, and can be polled where it is an argument.
+fn complete_streams(method: &mut TraitItemFn, door: &TokenStream) {
+    let bound = |name| TypeParamBound::Verbatim(generated!(#door::#name));
+    let (send, unpin) = (generated!(Send), generated!(Unpin));
+    if let ReturnType::Type(_, ty) = &mut method.sig.output
+        && let Some(bounds) = stream_bounds(ty)
+    {
+        bounds.push(bound(send.clone()));
+    }
+    for input in &mut method.sig.inputs {
+        if let FnArg::Typed(typed) = input
+            && let Some(bounds) = stream_bounds(&mut typed.ty)
+        {
+            bounds.extend([bound(send.clone()), bound(unpin.clone())]);
+        }
+    }
+}
+
+fn stream_bounds(ty: &mut Type) -> Option<&mut Punctuated<TypeParamBound, Token![+]>> {
+    types::stream_item(ty)?;
+    match ty {
+        Type::ImplTrait(TypeImplTrait { bounds, .. }) => Some(bounds),
+        _ => None,
     }
 }
 

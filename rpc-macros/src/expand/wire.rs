@@ -28,6 +28,12 @@ pub(crate) fn argument(parameter: &Parameter<'_>) -> TokenStream {
     }
 }
 
+/// A stream of items that the caller sends.
+pub(crate) fn upload(items: &Parameter<'_>) -> TokenStream {
+    let ty = items.ty;
+    at(ty, "upload", quote!(#ty), quote!())
+}
+
 /// A result: its type as the handler returns it, and as the caller gets it.
 pub(crate) fn returns(output: &Output<'_>) -> TokenStream {
     let both = |ty| (types::erased(ty), types::owned(ty));
@@ -76,7 +82,7 @@ pub(crate) fn bounds(service: &Service<'_>) -> Vec<TokenStream> {
         original, methods, ..
     } = service;
     let is_generic = |ty: &&Type| types::mentions(ty, &original.generics);
-    let arguments = methods.iter().flat_map(|method| method.arguments());
+    let arguments = methods.iter().flat_map(|method| method.passed());
     let arguments = arguments.map(|argument| argument.ty).filter(is_generic);
     let arguments = arguments.map(argument_bound);
     let results = methods.iter().flat_map(|method| match method.output {

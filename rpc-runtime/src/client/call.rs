@@ -440,7 +440,10 @@ impl<T, E> Call<T, E> {
     }
 
     /// The request as a message for a stream of its own, and where that is to be opened.
-    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outgoing, NoAnswer>> {
+    pub(super) fn poll_message(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Outgoing, NoAnswer>> {
         ready!(self.poll_rest(cx));
         self.refresh();
         ready!(self.route.poll(&self.client, cx))?;

@@ -80,8 +80,8 @@ pub struct Items<T, E = Infallible> {
 
 enum State {
     New,
-    Opening(Option<Solo<Inflow>>),
-    Open(Inflow),
+    Opening(Option<Solo<Box<Inflow>>>),
+    Open(Box<Inflow>),
     Over,
 }
 
@@ -140,7 +140,7 @@ impl<T, E> Items<T, E> {
         self
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Inflow, NoAnswer>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Inflow>, NoAnswer>> {
         let State::Opening(opening) = &mut self.state else {
             return Poll::Ready(Err(NoAnswer::Over));
         };
@@ -229,15 +229,14 @@ impl Drop for Outflow {
 }
 
 /// Sends the request; what follows is answers.
-async fn open(outgoing: Outgoing, limit: usize) -> Result<Inflow, NoAnswer> {
+async fn open(outgoing: Outgoing, limit: usize) -> Result<Box<Inflow>, NoAnswer> {
     let Outgoing {
         link,
         message,
         items,
     } = outgoing;
     let opened = link.connection.open_bi().await;
-    let (mut send, recv) =
-        opened.map_err(|lost| solo::ended(&link, Fate::NotSent, lost.into()))?;
+    let (mut send, recv) = opened.map_err(|lost| solo::ended(&link, Fate::NotSent, lost.into()))?;
     // A server that refuses the request says so on the way back.
     let written = send.write_chunk(Bytes::from(message)).await;
     let outflow = match (written, items) {
@@ -248,14 +247,14 @@ async fn open(outgoing: Outgoing, limit: usize) -> Result<Inflow, NoAnswer> {
         }
         (Err(_), _) => None,
     };
-    Ok(Inflow {
+    Ok(Box::new(Inflow {
         link,
         recv,
         framer: Framer::new(limit),
         line: Vec::new(),
         has_items: false,
         outflow,
-    })
+    }))
 }
 
 impl Inflow {

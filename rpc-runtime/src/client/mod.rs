@@ -247,6 +247,16 @@ impl Client {
     }
 
     #[doc(hidden)]
+    pub fn invoke_items<P: SentParams, T, O, E>(
+        &self,
+        method: &'static Method,
+        params: P,
+        returns: Returns<T, O, E>,
+    ) -> Items<O, E> {
+        Items::new(self.invoke(method, params, returns))
+    }
+
+    #[doc(hidden)]
     pub fn invoke_notification<P: SentParams>(
         &self,
         method: &'static Method,

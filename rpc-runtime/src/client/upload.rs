@@ -8,8 +8,8 @@ use futures_core::Stream;
 
 use super::error::NoAnswer;
 use super::lane::CallId;
-use crate::transport::outbox::Outbox;
 use crate::transport::SendStream;
+use crate::transport::outbox::Outbox;
 use crate::wire::item;
 use crate::wire::sent::Write;
 
@@ -79,7 +79,8 @@ pub(super) async fn send(
     let mut outbox = Outbox::default();
     loop {
         lines.clear();
-        let gathered = poll_fn(|cx| items.as_mut().poll_gather(id.as_bytes(), &mut lines, cx)).await;
+        let gathered =
+            poll_fn(|cx| items.as_mut().poll_gather(id.as_bytes(), &mut lines, cx)).await;
         let ended = gathered.map_err(|error| NoAnswer::Unwritable(error.to_string()))?;
         outbox.push(&lines);
         let written = stream.write_chunk(outbox.take()).await;
