@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use crate::work::{Order, WORK, Workload, check};
+use crate::work::{Order, Reading, WORK, Workload, check};
 
 /// One connection of a contender. The loop below is the same for all.
 ///
@@ -27,6 +29,13 @@ pub(crate) trait Calls: Clone + Send + Sync + 'static {
     fn record(&mut self, order: Self::Order) -> impl Future<Output = Result<Self::Order>> + Send;
     fn batch(&mut self, orders: &Self::Orders) -> impl Future<Output = Result<u64>> + Send;
     fn text(&mut self, text: &Self::Text) -> impl Future<Output = Result<u64>> + Send;
+
+    /// Starts a stream of readings; for contenders that have streams.
+    fn items(
+        &mut self,
+    ) -> impl Future<Output = Result<BoxStream<'static, Result<Reading>>>> + Send {
+        async { bail!("no streams of items") }
+    }
 }
 
 /// Warm-up, measurement, end: seen by all callers.
@@ -128,6 +137,10 @@ impl Clock {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.phase.is_over()
+    }
+
     /// Whether to call once more; ends the measurement of the call before.
     pub(crate) fn goes_on(&mut self) -> bool {
         let now = Instant::now();
@@ -185,6 +198,20 @@ async fn caller<C: Calls>(
             let orders = C::make_orders(&WORK.orders);
             while clock.goes_on() {
                 check(client.batch(&orders).await? == WORK.pieces)?;
+            }
+        }
+        Workload::Items => {
+            while !clock.is_over() {
+                let mut items = client.items().await?;
+                let mut at = 0;
+                // A peer may end a stream whose reader falls behind.
+                while let Some(reading) = items.try_next().await? {
+                    check(reading == Reading::new(at))?;
+                    at += 1;
+                    if !clock.goes_on() {
+                        break;
+                    }
+                }
             }
         }
         Workload::Text => {

@@ -31,13 +31,14 @@ impl Cell {
     /// Every cell but those that make no sense: one call on eight connections, and 512 calls of 64 KB or more, which no
     /// contender has windows or queues for.
     pub(crate) fn all() -> Vec<Self> {
-        use Workload::{Add, Batch, Record, Text};
+        use Workload::{Add, Batch, Items, Record, Text};
         let depths = |workload| match workload {
             Add | Record => &[1, 8, 64, 512][..],
             Batch | Text => &[1, 8, 64],
+            Items => &[1, 8],
         };
         let mut cells = Vec::new();
-        for workload in [Add, Record, Batch, Text] {
+        for workload in [Add, Record, Batch, Text, Items] {
             for connections in [1, 8] {
                 let depths = depths(workload)
                     .iter()
@@ -57,6 +58,8 @@ impl Cell {
             Self::new(Workload::Record, 1, 64),
             Self::new(Workload::Batch, 1, 8),
             Self::new(Workload::Text, 1, 8),
+            Self::new(Workload::Items, 1, 1),
+            Self::new(Workload::Items, 1, 8),
         ]
     }
 }

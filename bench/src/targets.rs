@@ -6,7 +6,7 @@ use crate::contender::Contender::{self, JsonrpseeWs, RawQuinn, TarpcBincode, Tar
 use crate::drive::Outcome;
 use crate::figures::Ratio;
 use crate::matrix::{Cell, Runs};
-use crate::work::Workload::{Add, Batch, Record, Text};
+use crate::work::Workload::{Add, Batch, Items, Record, Text};
 
 struct Target {
     cell: Cell,
@@ -82,6 +82,14 @@ fn targets() -> Vec<Target> {
                 (JsonrpseeWs, 3.0),
                 (TonicTls, 3.0),
             ]),
+        ),
+        (
+            Cell::new(Items, 1, 1),
+            rates(&[(JsonrpseeWs, 5.0), (TonicTls, 3.0)]),
+        ),
+        (
+            Cell::new(Items, 1, 8),
+            rates(&[(JsonrpseeWs, 5.0), (TonicTls, 3.0)]),
         ),
     ];
     let of_row = |(cell, peers): (Cell, Vec<(Contender, Wanted)>)| {

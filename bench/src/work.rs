@@ -18,6 +18,8 @@ pub(crate) enum Workload {
     Batch,
     /// 100 KB of text, and its length.
     Text,
+    /// Readings without end, as many streams of them as calls are in flight. What counts is a reading.
+    Items,
 }
 
 impl Workload {
@@ -27,6 +29,7 @@ impl Workload {
             Self::Record => "record",
             Self::Batch => "batch",
             Self::Text => "text",
+            Self::Items => "items",
         }
     }
 }
@@ -52,6 +55,29 @@ pub(crate) struct Line<S = String> {
     pub(crate) quantity: u32,
     pub(crate) price: f64,
     pub(crate) discount: f64,
+}
+
+/// An item of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    pub(crate) at: u64,
+    pub(crate) device: u32,
+    pub(crate) celsius: f64,
+}
+
+impl Reading {
+    pub(crate) fn new(at: u64) -> Self {
+        Self {
+            at,
+            device: 17,
+            celsius: 20.0 + (at % 64) as f64 / 8.0,
+        }
+    }
+
+    /// All of them, for ever.
+    pub(crate) fn all() -> impl Iterator<Item = Self> + Send + 'static {
+        (0..).map(Self::new)
+    }
 }
 
 /// The arguments, made once.

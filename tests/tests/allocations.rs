@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
+use futures_util::{Stream, StreamExt, stream};
 use rpc_runtime::{CallError, Client, RpcError, code, rpc};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
@@ -22,6 +23,24 @@ trait Desk {
     #[rpc(notification)]
     async fn note(&self, text: &str);
     async fn noted(&self) -> u64;
+    fn readings(&self, unit: &str) -> impl Stream<Item = Reading>;
+    async fn sum(&self, items: impl Stream<Item = Reading>) -> u64;
+    fn doubled(&self, items: impl Stream<Item = u64>) -> impl Stream<Item = u64>;
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Reading {
+    at: u64,
+    celsius: f64,
+    is_good: bool,
+}
+
+fn reading(at: u64) -> Reading {
+    Reading {
+        at,
+        celsius: at as f64 / 2.0,
+        is_good: !at.is_multiple_of(7),
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,6 +123,26 @@ impl Desk for Quiet {
 
     async fn noted(&self) -> u64 {
         self.notes.load(Ordering::Relaxed)
+    }
+
+    fn readings(&self, unit: &str) -> impl Stream<Item = Reading> {
+        assert_eq!(unit, "\u{b0}C");
+        // Every seventh is late: what came before it leaves without it.
+        let now_and_then = |reading: Reading| async move {
+            if !reading.is_good {
+                Once(Cell::new(false)).await;
+            }
+            reading
+        };
+        stream::iter(0..).map(reading).then(now_and_then)
+    }
+
+    async fn sum(&self, items: impl Stream<Item = Reading> + Send) -> u64 {
+        items.fold(0, async |sum, reading| sum + reading.at).await
+    }
+
+    fn doubled(&self, items: impl Stream<Item = u64>) -> impl Stream<Item = u64> {
+        items.map(|number| 2 * number)
     }
 }
 
@@ -285,4 +324,54 @@ fn messages_that_grow_and_shrink() {
         assert_eq!(desk.length(&text[..length]).await.unwrap(), length);
     };
     assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn items_of_a_handler() {
+    let (runtime, desk, _) = local();
+    let mut readings = runtime.block_on(async { desk.readings("\u{b0}C") });
+    let mut next = 0;
+    let item = async || {
+        for _ in 0..100 {
+            let reading = readings.next().await.unwrap().unwrap();
+            assert_eq!((reading.at, reading.celsius), (next, next as f64 / 2.0));
+            next += 1;
+        }
+    };
+    assert_eq!(allocations(&runtime, item), 0);
+}
+
+#[test]
+fn items_of_a_caller() {
+    const ITEMS: u64 = 60_000;
+    let (runtime, desk, _) = local();
+    let mut counted = None;
+    let first = stream::iter(0..ITEMS).map(reading);
+    let second = stream::iter(0..ITEMS).map(reading);
+    runtime.block_on(async {
+        let _ = desk.sum(first).await.unwrap();
+    });
+    let measured = allocation_counter::measure(|| {
+        counted = Some(runtime.block_on(async { desk.sum(second).await.unwrap() }));
+    });
+    assert_eq!(counted, Some(ITEMS * (ITEMS - 1) / 2));
+    // A stream costs something, an item nothing.
+    assert!(measured.count_total < 100, "{}", measured.count_total);
+}
+
+#[test]
+fn items_in_turn() {
+    let (runtime, desk, _) = local();
+    let asked = Cell::new(0);
+    let (send, receive) = tokio::sync::mpsc::channel(1);
+    let receive = stream::unfold(receive, async |mut receive| {
+        Some((receive.recv().await?, receive))
+    });
+    let mut doubled = runtime.block_on(async { desk.doubled(receive) });
+    let item = async || {
+        send.send(asked.get()).await.unwrap();
+        assert_eq!(doubled.next().await.unwrap().unwrap(), 2 * asked.get());
+        asked.set(asked.get() + 1);
+    };
+    assert_eq!(allocations(&runtime, item), 0);
 }

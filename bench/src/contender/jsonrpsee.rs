@@ -2,23 +2,28 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
-use jsonrpsee::core::client::ClientT;
-use jsonrpsee::core::middleware::RpcServiceBuilder;
-use jsonrpsee::core::{RpcResult, async_trait};
-use jsonrpsee::http_client::HttpClientBuilder;
+use anyhow::{Result, bail};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use jsonrpsee::PendingSubscriptionSink;
+use jsonrpsee::core::client::{ClientT, SubscriptionClientT};
+use jsonrpsee::core::middleware::{RpcServiceBuilder, RpcServiceT};
+use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait, to_json_raw_value};
+use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
 use jsonrpsee::proc_macros::rpc;
 use jsonrpsee::rpc_params;
 use jsonrpsee::server::{Server, ServerConfig};
-use jsonrpsee::ws_client::WsClientBuilder;
+use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 
 use crate::caller::Calls;
 use crate::process::{Hello, announce};
-use crate::work::Order;
+use crate::work::{Order, Reading};
 
 /// Its client queues 256 requests and its server takes 100 connections unless told otherwise. HTTP/1.1 needs one for
 /// each call in flight.
 const PLENTY: u32 = 4096;
+
+/// A subscription whose reader falls behind by more than this ends. Its default of 1,024 is passed at once.
+const BEHIND: usize = 1 << 16;
 
 #[rpc(server)]
 trait Shop {
@@ -31,6 +36,8 @@ trait Shop {
     /// Not `&str`: text with an escape cannot be borrowed.
     #[method(name = "text")]
     async fn text(&self, text: String) -> RpcResult<u64>;
+    #[subscription(name = "items" => "item", unsubscribe = "no_items", item = Reading)]
+    async fn items(&self) -> SubscriptionResult;
 }
 
 struct Desk;
@@ -52,6 +59,16 @@ impl ShopServer for Desk {
     async fn text(&self, text: String) -> RpcResult<u64> {
         Ok(text.len() as u64)
     }
+
+    async fn items(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {
+        let sink = pending.accept().await?;
+        for reading in Reading::all() {
+            if sink.send(to_json_raw_value(&reading)?).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Serves both protocols. The server has no logging layer unless it is given one.
@@ -69,14 +86,18 @@ pub(crate) async fn serve() -> Result<()> {
 
 /// Over WebSocket, with the logging layer that the client has by default.
 pub(crate) async fn connect_ws(hello: &Hello) -> Result<impl Calls> {
-    let builder = WsClientBuilder::default().max_concurrent_requests(PLENTY as usize);
+    let builder = WsClientBuilder::default()
+        .max_concurrent_requests(PLENTY as usize)
+        .max_buffer_capacity_per_subscription(BEHIND);
     let client = builder.build(format!("ws://{}", hello.address)).await?;
     Ok(Connection(Arc::new(client)))
 }
 
 /// Over WebSocket, without it.
 pub(crate) async fn connect_bare_ws(hello: &Hello) -> Result<impl Calls> {
-    let builder = WsClientBuilder::default().max_concurrent_requests(PLENTY as usize);
+    let builder = WsClientBuilder::default()
+        .max_concurrent_requests(PLENTY as usize)
+        .max_buffer_capacity_per_subscription(BEHIND);
     let builder = builder.set_rpc_middleware(RpcServiceBuilder::new());
     let client = builder.build(format!("ws://{}", hello.address)).await?;
     Ok(Connection(Arc::new(client)))
@@ -95,7 +116,28 @@ impl<C> Clone for Connection<C> {
     }
 }
 
-impl<C: ClientT + Send + Sync + 'static> Calls for Connection<C> {
+/// Its clients that know of subscriptions.
+trait Subscribes {
+    fn items(&self) -> impl Future<Output = Result<BoxStream<'static, Result<Reading>>>> + Send;
+}
+
+impl Subscribes for HttpClient {
+    async fn items(&self) -> Result<BoxStream<'static, Result<Reading>>> {
+        bail!("no streams of items")
+    }
+}
+
+impl<S: RpcServiceT + Send + Sync> Subscribes for WsClient<S>
+where
+    Self: SubscriptionClientT,
+{
+    async fn items(&self) -> Result<BoxStream<'static, Result<Reading>>> {
+        let items = self.subscribe("items", rpc_params![], "no_items").await?;
+        Ok(items.err_into().boxed())
+    }
+}
+
+impl<C: ClientT + Subscribes + Send + Sync + 'static> Calls for Connection<C> {
     type Order = Order;
     type Orders = &'static [Order];
     type Text = &'static str;
@@ -126,5 +168,9 @@ impl<C: ClientT + Send + Sync + 'static> Calls for Connection<C> {
 
     async fn text(&mut self, text: &Self::Text) -> Result<u64> {
         Ok(self.0.request("text", rpc_params![text]).await?)
+    }
+
+    async fn items(&mut self) -> Result<BoxStream<'static, Result<Reading>>> {
+        C::items(&self.0).await
     }
 }

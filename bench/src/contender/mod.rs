@@ -93,7 +93,18 @@ impl Contender {
 
     /// Whether it takes part in this.
     pub(crate) fn offers(self, workload: Workload) -> bool {
-        self != Self::OursOwned || workload == Workload::Batch
+        match workload {
+            Workload::Batch => true,
+            Workload::Items => matches!(
+                self,
+                Self::Ours
+                    | Self::JsonrpseeWs
+                    | Self::JsonrpseeWsBare
+                    | Self::TonicTls
+                    | Self::Tonic
+            ),
+            _ => self != Self::OursOwned,
+        }
     }
 
     /// Serves on a port of its own until the process ends.

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use anyhow::Result;
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use rpc_runtime::{Client, Identity, Server, Trust, rpc};
 use tokio::task::JoinSet;
 
 use super::Driven;
 use crate::caller::{self, Calls, Clock, Record};
 use crate::process::{Hello, announce};
-use crate::work::{self, check};
+use crate::work::{self, Reading, check};
 
 /// An order whose strings stay where they were received.
 type Order<'a> = work::Order<&'a str>;
@@ -23,6 +24,7 @@ trait Shop {
     async fn batch_owned(&self, orders: Cow<'_, [work::Order]>) -> u64;
     async fn text(&self, text: &str) -> u64;
     async fn large(&self) -> &str;
+    fn items(&self) -> impl Stream<Item = Reading>;
 }
 
 struct Desk;
@@ -50,6 +52,10 @@ impl Shop for Desk {
 
     async fn large(&self) -> &str {
         &LARGE
+    }
+
+    fn items(&self) -> impl Stream<Item = Reading> {
+        stream::iter(Reading::all())
     }
 }
 
@@ -185,5 +191,9 @@ impl Calls for Connection {
 
     async fn text(&mut self, text: &&'static str) -> Result<u64> {
         Ok(self.shop.text(text).await?)
+    }
+
+    async fn items(&mut self) -> Result<BoxStream<'static, Result<Reading>>> {
+        Ok(self.shop.items().err_into().boxed())
     }
 }

@@ -7,7 +7,7 @@ use std::iter::repeat_n;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -137,6 +137,7 @@ impl Exchange {
             Workload::Record => ("record", json!([WORK.order]), json!(WORK.order)),
             Workload::Batch => ("batch", json!([WORK.orders]), json!(WORK.pieces)),
             Workload::Text => ("text", json!([WORK.text]), json!(WORK.text.len())),
+            Workload::Items => bail!("no streams of items"),
         };
         let body = serde_json::to_vec(
             &json!({"jsonrpc": "2.0", "id": 123_456, "method": method, "params": params}),

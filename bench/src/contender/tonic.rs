@@ -1,6 +1,7 @@
 //! tonic over HTTP/2, with generated protobuf.
 
 use anyhow::Result;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{
@@ -10,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use self::proto::shop_client::ShopClient;
 use self::proto::shop_server::{Shop, ShopServer};
-use self::proto::{Count, Line, Order, Orders, Sum, Terms, Words};
+use self::proto::{Count, Line, Nothing, Order, Orders, Reading, Sum, Terms, Words};
 use super::certificate;
 use crate::caller::Calls;
 use crate::process::{Hello, announce};
@@ -50,6 +51,13 @@ impl Shop for Desk {
     async fn text(&self, request: Request<Words>) -> Result<Response<Count>, Status> {
         let count = request.get_ref().text.len() as u64;
         Ok(Response::new(Count { count }))
+    }
+
+    type ItemsStream = BoxStream<'static, Result<Reading, Status>>;
+
+    async fn items(&self, _: Request<Nothing>) -> Result<Response<Self::ItemsStream>, Status> {
+        let readings = work::Reading::all().map(|reading| Ok(Reading::from(reading)));
+        Ok(Response::new(stream::iter(readings).boxed()))
     }
 }
 
@@ -134,6 +142,41 @@ impl Calls for ShopClient<Channel> {
             .await?
             .into_inner()
             .count)
+    }
+
+    async fn items(&mut self) -> Result<BoxStream<'static, Result<work::Reading>>> {
+        let items = ShopClient::items(self, Nothing {}).await?.into_inner();
+        Ok(items.map_ok(work::Reading::from).err_into().boxed())
+    }
+}
+
+impl From<work::Reading> for Reading {
+    fn from(reading: work::Reading) -> Self {
+        let work::Reading {
+            at,
+            device,
+            celsius,
+        } = reading;
+        Self {
+            at,
+            device,
+            celsius,
+        }
+    }
+}
+
+impl From<Reading> for work::Reading {
+    fn from(reading: Reading) -> Self {
+        let Reading {
+            at,
+            device,
+            celsius,
+        } = reading;
+        Self {
+            at,
+            device,
+            celsius,
+        }
     }
 }
 
