@@ -434,7 +434,7 @@ async fn every_call_ends_when_the_server_goes() {
     }
     let lost = soon(client.closed()).await;
     assert!(
-        matches!(lost, ConnectionLost::ClosedByPeer { code: 0x10, .. }),
+        matches!(lost, ConnectionLost::ClosedByPeer { code: 0x11, .. }),
         "{lost:?}"
     );
     let late = desk.add(1, 2).await.unwrap_err();

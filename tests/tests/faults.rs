@@ -178,6 +178,11 @@ async fn a_shutdown_loses_no_call_on_a_shared_stream() {
 }
 
 #[tokio::test]
+async fn a_shutdown_loses_no_call_on_a_stream_of_its_own() {
+    a_shutdown_loses_no_call(Streams::Own).await;
+}
+
+#[tokio::test]
 async fn what_contradicts_the_journal_is_found() {
     let stage = Stage::set(seed()).await;
     for _ in 0..2 {

@@ -146,6 +146,11 @@ async fn shut(server: ServerHandle) {
     soon(server.shutdown(Duration::ZERO)).await;
 }
 
+async fn drain(server: ServerHandle) {
+    let finished = soon(server.shutdown(Duration::from_secs(20))).await;
+    assert!(finished, "a call was cut off");
+}
+
 async fn until(client: &Client, wanted: impl Fn(&ConnectionState) -> bool) -> ConnectionState {
     let mut states = client.watch_state();
     let mut state = client.state();
@@ -204,7 +209,7 @@ async fn a_client_survives_restarts_of_its_server() {
     let (desk, client) = place.connect(place.builder()).await;
     for _ in 0..3 {
         assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
-        shut(server).await;
+        drain(server).await;
         let lost = until_lost(&client).await;
         assert!(
             matches!(lost, ConnectionLost::ClosedByPeer { code: 0x10, .. }),
@@ -356,7 +361,7 @@ async fn a_client_that_does_not_reconnect_is_closed_by_the_first_loss() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder().reconnect(false)).await;
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
-    shut(server).await;
+    drain(server).await;
     let lost = soon(client.closed()).await;
     assert!(
         matches!(lost, ConnectionLost::ClosedByPeer { code: 0x10, .. }),

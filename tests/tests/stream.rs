@@ -247,6 +247,9 @@ const CANCELLED: VarInt = VarInt::from_u32(0x20);
 /// The code of a connection whose server shuts down.
 const SHUTTING_DOWN: VarInt = VarInt::from_u32(0x10);
 
+/// The code of a connection whose server goes in the middle of calls.
+const CUT_OFF: VarInt = VarInt::from_u32(0x11);
+
 fn line(message: Value) -> String {
     format!("{message}\n")
 }
@@ -1314,7 +1317,7 @@ mod shutdown {
         play.open("door");
         assert_eq!(stream.reply().await, result(1, "door"));
         stream.has_ended().await;
-        closed(&play.connection).await;
+        closed(&play.connection, SHUTTING_DOWN).await;
         assert!(soon(shutdown).await.unwrap());
     }
 
@@ -1377,7 +1380,7 @@ mod shutdown {
         assert_eq!(play.event().await, Started("door".into()));
         assert!(!soon(play.host.handle.shutdown(Duration::from_millis(10))).await);
         assert_eq!(play.event().await, Dropped("door".into()));
-        closed(&play.connection).await;
+        closed(&play.connection, CUT_OFF).await;
     }
 
     /// Begins to shut down; resolves once calls are refused.
@@ -1396,11 +1399,9 @@ mod shutdown {
         }
     }
 
-    async fn closed(connection: &Connection) {
+    async fn closed(connection: &Connection, code: VarInt) {
         match soon(connection.closed()).await {
-            ConnectionError::ApplicationClosed(close) => {
-                assert_eq!(close.error_code, SHUTTING_DOWN)
-            }
+            ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, code),
             other => panic!("{other}"),
         }
     }

@@ -92,6 +92,16 @@ pub enum Fate {
     MayHaveExecuted,
 }
 
+impl Fate {
+    /// Of a call that has left, when all that had arrived before its end was read and was no answer.
+    pub(super) fn without_answer(reason: &ConnectionLost) -> Self {
+        match reason.is_drained() {
+            true => Self::NotExecuted,
+            false => Self::MayHaveExecuted,
+        }
+    }
+}
+
 impl std::fmt::Display for Fate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

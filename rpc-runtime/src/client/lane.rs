@@ -62,15 +62,8 @@ struct State {
     crowd: Vec<Waker>,
     /// Nothing follows: the client is closed.
     closing: bool,
-    /// The stream is over.
-    over: Option<Over>,
-}
-
-#[derive(Debug, Clone)]
-struct Over {
-    reason: ConnectionLost,
-    /// The server ended the stream itself: what it did not answer it did not execute.
-    drained: bool,
+    /// Why the lane is over.
+    over: Option<ConnectionLost>,
 }
 
 /// A call's place; used again when the call is over.
@@ -155,11 +148,10 @@ impl State {
 
     /// Waits for room, unless the lane is over.
     fn poll_room(&mut self, cx: &Context<'_>) -> Poll<Result<(), NoAnswer>> {
-        if let Some(over) = &self.over {
-            let fate = Fate::NotSent;
+        if let Some(reason) = &self.over {
             return Poll::Ready(Err(NoAnswer::Lost {
-                fate,
-                reason: over.reason.clone(),
+                fate: Fate::NotSent,
+                reason: reason.clone(),
             }));
         }
         let has_slot = !self.free.is_empty() || self.slots.len() < 1 << SLOT_BITS;
@@ -181,30 +173,27 @@ impl State {
     }
 
     /// Ends the calls whose answers could only have come on the stream that is gone, and says whom to wake.
-    fn end_sent(&mut self, over: &Over) -> Vec<Waker> {
+    fn end_sent(&mut self, reason: &ConnectionLost) -> Vec<Waker> {
         let sent = self.sent;
         let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
-        let fate = match over.drained {
-            true => Fate::NotExecuted,
-            false => Fate::MayHaveExecuted,
-        };
+        let fate = Fate::without_answer(reason);
         calls
             .filter(|pending| pending.end <= sent)
-            .filter_map(|pending| pending.lose(fate, &over.reason))
+            .filter_map(|pending| pending.lose(fate, reason))
             .chain(self.crowd.drain(..))
             .collect()
     }
 
     /// Ends everything: nothing more comes of the lane. Says whom to wake.
-    fn end(&mut self, over: Over) -> Vec<Waker> {
+    fn end(&mut self, reason: ConnectionLost) -> Vec<Waker> {
         if self.over.is_some() {
             return Vec::new();
         }
-        let mut wakers = self.end_sent(&over);
+        let mut wakers = self.end_sent(&reason);
         let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
-        wakers.extend(calls.filter_map(|pending| pending.lose(Fate::NotSent, &over.reason)));
+        wakers.extend(calls.filter_map(|pending| pending.lose(Fate::NotSent, &reason)));
         wakers.extend(self.writer.take());
-        self.over = Some(over);
+        self.over = Some(reason);
         wakers
     }
 }
@@ -476,34 +465,15 @@ impl Lane {
         true
     }
 
-    /// The server finished the stream: what it did not answer it did not execute, and it takes no more.
-    pub(super) fn drained(&self) {
-        self.end(Over {
-            reason: ConnectionLost::drained("the server ended the stream"),
-            drained: true,
-        });
-    }
-
     /// The stream is no more, and another will take its place: calls that have not left wait for that.
     pub(super) fn interrupted(&self, reason: ConnectionLost) {
-        let over = Over {
-            reason,
-            drained: false,
-        };
-        let wakers = self.state().end_sent(&over);
+        let wakers = self.state().end_sent(&reason);
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// The connection is no more.
+    /// The connection is no more, or takes no more.
     pub(super) fn lose(&self, reason: ConnectionLost) {
-        self.end(Over {
-            reason,
-            drained: false,
-        });
-    }
-
-    fn end(&self, over: Over) {
-        let wakers = self.state().end(over);
+        let wakers = self.state().end(reason);
         wakers.into_iter().for_each(Waker::wake);
     }
 }

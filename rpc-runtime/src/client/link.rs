@@ -147,41 +147,44 @@ async fn run_lane(
     retired: CancellationToken,
     reply_limit: usize,
 ) {
-    let drained = move_bytes(&lane, &open.0, reply_limit).await;
+    let lost = move_bytes(&lane, &open.0, reply_limit).await;
     // Before the callers hear of it: they look for another connection.
     retired.cancel();
-    match drained {
-        Ok(()) => lane.drained(),
-        Err(lost) => lane.lose(lost),
-    }
+    lane.lose(lost);
 }
 
 /// Opens a lane's stream and moves its bytes until the server drains it; opens another if the server gives up the
 /// stream and not the connection.
-async fn move_bytes(
-    lane: &Lane,
-    connection: &Connection,
-    reply_limit: usize,
-) -> Result<(), ConnectionLost> {
+async fn move_bytes(lane: &Lane, connection: &Connection, reply_limit: usize) -> ConnectionLost {
     loop {
         // A stream that stays silent is given up by its server.
         if !lane.first_request().await {
-            return Err(ConnectionLost::ClosedHere);
+            return ConnectionLost::ClosedHere;
         }
-        let (send, recv) = connection.open_bi().await?;
+        let (send, recv) = match connection.open_bi().await {
+            Ok(stream) => stream,
+            Err(lost) => return lost,
+        };
+        let writing = async {
+            match lane.write(send).await {
+                // Answers that came before are read first; then the reader finds the same.
+                Err(StreamLost::Connection(_)) => std::future::pending().await,
+                written => written,
+            }
+        };
         let interrupted = tokio::select! {
             read = lane.read(recv, reply_limit) => match read {
-                Ok(()) => return Ok(()),
+                Ok(()) => return ConnectionLost::drained("the server ended the stream"),
                 Err(lost) => lost,
             },
-            written = lane.write(send) => match written {
+            written = writing => match written {
                 // A closed client has sent its last request and waits for no answers.
-                Ok(()) => return Err(ConnectionLost::ClosedHere),
+                Ok(()) => return ConnectionLost::ClosedHere,
                 Err(lost) => lost,
             },
         };
         match interrupted {
-            StreamLost::Connection(lost) => return Err(lost),
+            StreamLost::Connection(lost) => return lost,
             lost => lane.interrupted(lost.into()),
         }
     }

@@ -43,7 +43,7 @@ pub(super) async fn ask(
     let reading = async {
         loop {
             let read = recv.read_chunk().await;
-            let chunk = read.map_err(|lost| ended(&link, Fate::MayHaveExecuted, lost))?;
+            let chunk = read.map_err(|lost| unanswered(&link, lost))?;
             let cut = match chunk {
                 Some(chunk) => {
                     framer.feed(chunk);
@@ -58,7 +58,7 @@ pub(super) async fn ask(
                 Some(Cut::Partial) => {
                     // A server that ends a stream has answered what it executed, and is shutting down.
                     let reason = ConnectionLost::drained("the stream ended without an answer");
-                    return Err(ended(&link, Fate::NotExecuted, reason.into()));
+                    return Err(unanswered(&link, reason.into()));
                 }
             }
         }
@@ -75,7 +75,8 @@ pub(super) async fn tell(link: Arc<Link>, request: Vec<u8>) -> Result<(), NoAnsw
     let opened = link.connection.open_uni().await;
     let mut send = opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
     let written = send.write_chunk(Bytes::from(request)).await;
-    written.map_err(|lost| ended(&link, Fate::MayHaveExecuted, lost))?;
+    // A message that did not leave whole is no message.
+    written.map_err(|lost| ended(&link, Fate::NotExecuted, lost))?;
     send.finish();
     Ok(())
 }
@@ -87,4 +88,10 @@ pub(super) fn ended(link: &Link, fate: Fate, lost: StreamLost) -> NoAnswer {
     }
     let reason = ConnectionLost::from(lost);
     NoAnswer::Lost { fate, reason }
+}
+
+/// The same, of a call that has left.
+fn unanswered(link: &Link, lost: StreamLost) -> NoAnswer {
+    let fate = Fate::without_answer(&lost.clone().into());
+    ended(link, fate, lost)
 }

@@ -45,6 +45,9 @@ async fn accept_streams<R: Router>(
 
 async fn drain<R: Router>(connection: &Connection<R>, transport: &transport::Connection) {
     connection.shutdown().await;
-    connection.drain().await;
-    transport.close(close::SHUTDOWN, "shutting down");
+    let code = match connection.drain().await {
+        true => close::SHUTDOWN,
+        false => close::CUT_OFF,
+    };
+    transport.close(code, "shutting down");
 }

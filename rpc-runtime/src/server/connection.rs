@@ -10,6 +10,7 @@ use super::backlog::Backlog;
 use super::calls::Early;
 use super::conduct::Conduct;
 use super::lane::Lane;
+use super::leaving::Leaving;
 use super::scratch::{Desk, Scratch};
 use crate::context::{ConnectionContext, Context};
 use crate::limits::Limits;
@@ -22,6 +23,9 @@ use crate::wire::request::Cancellation;
 
 /// How many workers' buffers a connection keeps for its next streams.
 const SPARE: usize = 4;
+
+/// How often a drain looks for streams that were opened before their client knew of it.
+const FAREWELLS: usize = 3;
 
 /// What all connections of a server share.
 pub(super) struct Shared<R> {
@@ -38,13 +42,21 @@ pub(super) struct Connection<R> {
     context: Arc<ConnectionContext>,
     /// Calls in flight on this connection.
     calls: Arc<Semaphore>,
-    lanes: Mutex<Vec<Arc<Lane>>>,
+    streams: Mutex<Streams>,
     spare: Mutex<Vec<Scratch>>,
     early: Early,
     backlog: Arc<Backlog>,
     conduct: Conduct,
     /// No more calls are started.
     draining: AtomicBool,
+}
+
+#[derive(Default)]
+struct Streams {
+    lanes: Vec<Arc<Lane>>,
+    leaving: Leaving,
+    /// One of those that are gone was cut off.
+    cut_off: bool,
 }
 
 /// The right to run a call, held until its handler has ended.
@@ -67,7 +79,7 @@ impl<R: Router> Connection<R> {
                 ..Default::default()
             }),
             calls,
-            lanes: Mutex::default(),
+            streams: Mutex::default(),
             spare: Mutex::default(),
             early: Early::default(),
             backlog: Arc::new(Backlog::new(&shared.limits)),
@@ -80,7 +92,7 @@ impl<R: Router> Connection<R> {
     /// Enters a stream.
     pub(super) fn open(&self, send: Option<SendStream>) -> Arc<Lane> {
         let lane = Lane::new(send, Arc::clone(&self.backlog));
-        self.lanes().push(Arc::clone(&lane));
+        self.streams().lanes.push(Arc::clone(&lane));
         lane
     }
 
@@ -92,29 +104,42 @@ impl<R: Router> Connection<R> {
         }
     }
 
-    /// Lets what runs end and be answered, and refuses what comes. Resolves when all answers have arrived.
-    pub(super) async fn drain(&self) {
+    /// Lets what runs end and be answered, and refuses what comes. Resolves when all answers have arrived; says whether
+    /// none was given up.
+    pub(super) async fn drain(&self) -> bool {
         self.draining.store(true, Ordering::Relaxed);
         let all = self.limits().calls_per_connection as u32;
         let idle = self.calls.acquire_many(all).await;
         // Whoever waits for a permit is refused now.
         self.calls.close();
         drop(idle);
-        let lanes: Vec<_> = self.lanes().clone();
-        for lane in lanes {
-            lane.close().await;
+        // The first time is for answers. The others let refusals arrive, too: a client that has heard of the drain need not
+        // hear the close, of which nobody would tell it again.
+        for _ in 0..FAREWELLS {
+            let (lanes, leaving) = {
+                let mut streams = self.streams();
+                (streams.lanes.clone(), streams.leaving.take())
+            };
+            for lane in lanes {
+                lane.close().await;
+            }
+            for stream in leaving {
+                stream.await;
+            }
         }
+        let streams = self.streams();
+        !streams.cut_off && !streams.lanes.iter().any(|lane| lane.is_cut_off())
     }
 
     /// The connection is no more: what runs is dropped.
     pub(super) fn kill(&self) {
         self.draining.store(true, Ordering::Relaxed);
         self.calls.close();
-        self.lanes().iter().for_each(|lane| lane.kill());
+        self.streams().lanes.iter().for_each(|lane| lane.kill());
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn router(&self) -> &R {
@@ -151,7 +176,7 @@ impl<R: Router> Connection<R> {
             self.early.remember(id);
         }
         let mut found = false;
-        for lane in self.lanes().iter() {
+        for lane in &self.streams().lanes {
             found |= lane.calls.cancel(id);
         }
         if found {
@@ -202,10 +227,17 @@ impl<R: Router> Connection<R> {
     /// A worker of `lane` has ended: its stream is over.
     pub(super) fn put_back(&self, scratch: Scratch, lane: &Arc<Lane>) {
         let was_first = {
-            let mut lanes = self.lanes();
-            let before = lanes.len();
-            lanes.retain(|other| !Arc::ptr_eq(other, lane));
-            lanes.len() < before
+            let mut streams = self.streams();
+            let before = streams.lanes.len();
+            streams.lanes.retain(|other| !Arc::ptr_eq(other, lane));
+            let was_first = streams.lanes.len() < before;
+            if was_first {
+                streams.cut_off |= lane.is_cut_off();
+                if let Some(stopped) = lane.last_replies() {
+                    streams.leaving.push(stopped);
+                }
+            }
+            was_first
         };
         if was_first && lane.is_killed() {
             self.conduct.cancelled();

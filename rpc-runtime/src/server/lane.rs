@@ -57,6 +57,8 @@ struct State {
     busy: usize,
     /// No request follows.
     ended: bool,
+    /// It was given up though the other side had not: replies may be missing.
+    cut_off: bool,
 }
 
 /// A worker's place.
@@ -180,7 +182,10 @@ impl Lane {
             match written {
                 Ok(()) if !self.is_killed() => state.count(&self.backlog),
                 Ok(()) => self.abandon(&mut state, close::CANCELLED),
-                Err(code) => self.abandon(&mut state, code),
+                Err(code) => {
+                    state.cut_off |= code == close::TIMEOUT;
+                    self.abandon(&mut state, code);
+                }
             }
             drop(state);
             self.drained.notify_waiters();
@@ -225,12 +230,19 @@ impl Lane {
 
     /// The other side wants no more, or is gone: what runs is dropped.
     pub(super) fn kill(&self) {
-        self.give_up(close::CANCELLED);
+        self.abandon(&mut self.state(), close::CANCELLED);
     }
 
-    /// The same, and the other side is told why.
+    /// This side wants no more, and the other is told why.
     pub(super) fn give_up(&self, code: u32) {
-        self.abandon(&mut self.state(), code);
+        let mut state = self.state();
+        state.cut_off = true;
+        self.abandon(&mut state, code);
+    }
+
+    /// Whether this side gave the stream up, with replies that the other may wait for.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.state().cut_off
     }
 
     /// Whether the stream was given up.
@@ -291,7 +303,16 @@ impl Lane {
         if let Some(mut send) = state.send.take() {
             send.finish();
         }
-        Some(state.stopped.take())
+        drop(state);
+        Some(self.last_replies())
+    }
+
+    /// Resolves when all replies of a finished stream have arrived; `None` if somebody else takes care of that, or nobody
+    /// wants them.
+    pub(super) fn last_replies(&self) -> Option<Stopped> {
+        let stopped = self.state().stopped.take();
+        // Nobody is told of the end of a stream that was reset.
+        stopped.filter(|_| !self.is_killed())
     }
 
     /// Lets a caller read as slowly as it likes: it is items that wait, and no more of them are made meanwhile.

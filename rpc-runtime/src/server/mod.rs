@@ -4,7 +4,7 @@
 //! a stream with its workers. A message passes [`admit`], which answers what the protocol itself answers, and [`answer`],
 //! which runs the handler; a [`batch`] is many of them. [`calls`] finds those that wait, to cancel them; [`scratch`] is what
 //! is used again. [`patience`] is how long a stream may keep its server waiting, [`backlog`] what waits to be sent,
-//! [`conduct`] what ends a connection.
+//! [`conduct`] what ends a connection, [`leaving`] what a drain waits for.
 
 mod accept;
 mod admission;
@@ -16,6 +16,7 @@ mod calls;
 mod conduct;
 mod connection;
 mod lane;
+mod leaving;
 mod patience;
 mod reading;
 mod responder;
@@ -181,7 +182,7 @@ struct CloseOnDrop(Listener);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.close(close::SHUTDOWN, "shutting down");
+        self.0.close(close::CUT_OFF, "shutting down");
     }
 }
 
@@ -261,7 +262,7 @@ impl ServerHandle {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(listener) = listener {
-            listener.close(close::SHUTDOWN, "shutting down");
+            listener.close(close::CUT_OFF, "shutting down");
             let _ = tokio::time::timeout(GOODBYE, listener.idle()).await;
         }
         self.runs.close();

@@ -95,7 +95,7 @@ struct KillOnPanic(Arc<Lane>);
 impl Drop for KillOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.kill();
+            self.0.give_up(close::CANCELLED);
         }
     }
 }

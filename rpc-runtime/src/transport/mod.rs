@@ -18,8 +18,10 @@ use crate::tls::Certificate;
 pub(crate) mod close {
     /// Nothing is wrong.
     pub(crate) const DONE: u32 = 0x00;
-    /// The server is shutting down.
+    /// The server has shut down: all that it executed is answered, and the answers have arrived.
     pub(crate) const SHUTDOWN: u32 = 0x10;
+    /// The server has gone in the middle of calls.
+    pub(crate) const CUT_OFF: u32 = 0x11;
     /// The client asks for more than it is given.
     pub(crate) const EXCESSIVE_LOAD: u32 = 0x13;
     /// The stream took too long.
@@ -83,6 +85,11 @@ impl ConnectionLost {
             code: close::SHUTDOWN.into(),
             reason: reason.to_owned(),
         }
+    }
+
+    /// Whether the server says that it has executed nothing that it did not answer.
+    pub(crate) fn is_drained(&self) -> bool {
+        matches!(self, Self::ClosedByPeer { code, .. } if *code == u64::from(close::SHUTDOWN))
     }
 }
 
