@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::call::{self, Call, with_parser};
 use super::error::{CallError, NoAnswer};
 use super::lane::CallId;
+use super::link::Link;
 use super::notification::Notification;
 use super::{Client, Shared, solo};
 use crate::wire::error::RpcError;
@@ -166,10 +167,10 @@ impl Batch {
             return Ok(replies);
         }
         let limit = self.client.options.reply_limit;
-        let mut answer = solo::ask(link, self.message, None, limit).await?;
+        let mut answer = solo::ask(Arc::clone(&link), self.message, None, limit).await?;
         with_parser(|parser| {
             let document = parser.parse(&mut answer).map_err(|_| NoAnswer::Garbled)?;
-            replies.read(document.root(), &self.ids, &self.readers)
+            replies.read(document.root(), &self.ids, &self.readers, &link)
         })?;
         Ok(replies)
     }
@@ -218,13 +219,21 @@ impl Replies {
         root: Value<'_, '_>,
         ids: &HashMap<u64, usize>,
         readers: &[Reader],
+        link: &Link,
     ) -> Result<(), CallError> {
+        let heed = |outcome: &Outcome<'_, '_>| {
+            if outcome.is_shutting_down() {
+                link.retire();
+            }
+        };
         let Some(answers) = root.elements() else {
             // One error for the whole batch.
             let response = Response::read(root).ok_or(NoAnswer::Garbled)?;
+            heed(&response.outcome);
             return Err(CallError::received(response.outcome, Infallible::read));
         };
         for response in answers.filter_map(Response::read) {
+            heed(&response.outcome);
             let Id::Unsigned(id) = response.id else {
                 continue;
             };

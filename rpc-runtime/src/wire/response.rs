@@ -2,7 +2,7 @@
 
 use super::error::ErrorData;
 use super::id::Id;
-use super::refusal::HEAD;
+use super::refusal::{HEAD, code};
 use super::value::Value;
 
 /// A response as a caller reads it.
@@ -47,6 +47,11 @@ impl<'t, 'de> Response<'t, 'de> {
 }
 
 impl<'t, 'de> Outcome<'t, 'de> {
+    /// Whether the call was refused because the server takes no more.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        matches!(self, Self::Error { code, .. } if *code == code::SHUTTING_DOWN)
+    }
+
     fn error(value: Value<'t, 'de>) -> Option<Self> {
         let (mut code, mut message, mut data) = (None, "", None);
         for (name, value) in value.members()? {
