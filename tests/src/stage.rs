@@ -24,7 +24,8 @@ pub struct Stage {
     pub ledger: LedgerClient,
     /// What callers were told.
     pub account: Arc<Account>,
-    journal: Arc<Journal>,
+    /// What was executed.
+    pub journal: Arc<Journal>,
 }
 
 /// A client as all scenarios make it: it tells of every loss, and waits for no other server.

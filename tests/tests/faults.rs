@@ -183,6 +183,38 @@ async fn a_shutdown_loses_no_call_on_a_stream_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_shutdown_waits_until_the_answer_on_a_stream_that_is_over_has_arrived() {
+    let stage = Stage::set(seed()).await;
+    let manner = Manner {
+        work: Duration::from_millis(100),
+        streams: Streams::Own,
+        ..Manner::default()
+    };
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1, 1, manner);
+    let load = tokio::spawn(load);
+    soon(async {
+        while stage.journal.entries().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // The answer is sent into a hole, again and again, and ends its stream.
+    stage.relay.set_blackhole(true);
+    let server = stage.server.clone();
+    let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(30)).await });
+    tokio::time::pause();
+    sleep(Duration::from_secs(5)).await;
+    assert!(!shutdown.is_finished(), "nobody waits for the answer");
+    stage.relay.set_blackhole(false);
+    soon(stage.relay.has_brought(1)).await;
+    tokio::time::resume();
+    soon(load).await.unwrap();
+    assert!(soon(shutdown).await.unwrap(), "something was cut off");
+    let figures = soon(stage.settle()).await;
+    assert_eq!(figures.told(Told::Ok), 1, "{figures}");
+}
+
+#[tokio::test]
 async fn what_contradicts_the_journal_is_found() {
     let stage = Stage::set(seed()).await;
     for _ in 0..2 {
