@@ -1,5 +1,5 @@
 //! The long run of the fault tests: a server, a relay and a client in processes of their own. `RELIABILITY.md` says
-//! what it showed. An argument is the number of calls of each scenario.
+//! what it showed. Arguments are the number of calls of each scenario and a part of the names of those that are played.
 
 mod lanes;
 mod scenarios;
@@ -26,14 +26,21 @@ async fn main() {
         ["relay", server, seed] => relay(server, seed).await,
         ["lanes"] => lanes::compare(CALLS, seed()).await,
         [] => all(CALLS).await,
-        [calls] => all(calls.parse().expect("a number of calls")).await,
-        _ => panic!("one argument at most: the number of calls of each scenario"),
+        [calls] => all(number(calls)).await,
+        [calls, wanted] => scenarios::play(number(calls), seed(), wanted).await,
+        _ => panic!(
+            "two arguments at most: calls of each scenario, and a part of the names of those to play"
+        ),
     }
+}
+
+fn number(calls: &str) -> usize {
+    calls.parse().expect("a number of calls")
 }
 
 async fn all(calls: usize) {
     let seed = seed();
-    scenarios::play(calls, seed).await;
+    scenarios::play(calls, seed, "").await;
     println!();
     lanes::compare(calls, seed).await;
 }
