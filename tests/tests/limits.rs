@@ -63,7 +63,7 @@ struct House {
     address: SocketAddr,
     client_config: quinn::ClientConfig,
     actor: Actor,
-    _handle: ServerHandle,
+    handle: ServerHandle,
 }
 
 impl House {
@@ -96,7 +96,7 @@ impl House {
             address: server.local_addr().unwrap(),
             client_config,
             actor,
-            _handle: server.handle(),
+            handle: server.handle(),
         };
         tokio::spawn(server.run());
         house
@@ -237,6 +237,7 @@ impl Stream {
     }
 }
 
+const CUT_OFF: u32 = 0x11;
 const EXCESSIVE_LOAD: u32 = 0x13;
 const TIMEOUT: u32 = 0x14;
 const CANCELLED: u32 = 0x20;
@@ -628,6 +629,20 @@ mod slow_readers {
             Some(TIMEOUT.into())
         );
         guest.is_served().await;
+    }
+
+    #[tokio::test]
+    async fn a_drain_does_not_say_that_replies_have_arrived_which_were_given_up() {
+        let house = House::open(Limits {
+            write_timeout: Duration::from_millis(300),
+            ..Limits::default()
+        });
+        let guest = house.connect_with_little_room().await;
+        let mut unread = guest.send(call(1, "blob", "[300000]")).await;
+        guest.is_served().await;
+        soon(unread.recv.received_reset()).await.unwrap();
+        assert!(soon(house.handle.shutdown(Duration::from_secs(20))).await);
+        guest.was_closed(CUT_OFF).await;
     }
 
     #[tokio::test]
