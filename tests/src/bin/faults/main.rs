@@ -24,6 +24,7 @@ async fn main() {
     match arguments[..] {
         ["serve", folder, address] => serve(Path::new(folder), address).await,
         ["relay", server, seed] => relay(server, seed).await,
+        ["large"] => scenarios::large(seed()).await,
         ["lanes"] => lanes::compare(CALLS, seed()).await,
         [] => all(CALLS).await,
         [calls] => all(number(calls)).await,
@@ -41,6 +42,8 @@ fn number(calls: &str) -> usize {
 async fn all(calls: usize) {
     let seed = seed();
     scenarios::play(calls, seed, "").await;
+    println!();
+    scenarios::large(seed).await;
     println!();
     lanes::compare(calls, seed).await;
 }

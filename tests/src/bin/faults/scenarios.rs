@@ -46,9 +46,7 @@ const MIXED: Manner = Manner {
 
 /// Plays the scenarios whose names contain `wanted`.
 pub(crate) async fn play(calls: usize, seed: u64, wanted: &str) {
-    let columns = COLUMNS.split('|').count();
-    println!("| scenario | {COLUMNS} |");
-    println!("|---{}|", "|---:".repeat(columns));
+    head();
     let is_wanted = |name: &str| name.contains(wanted);
     for (name, faults) in [
         ("no faults", Faults::default()),
@@ -80,12 +78,6 @@ pub(crate) async fn play(calls: usize, seed: u64, wanted: &str) {
         report(name, &figures);
         assert!(figures.longest() < IDLE, "noticed too late");
     }
-    let name = "another address in the middle of 1 MiB";
-    if is_wanted(name) {
-        let figures = rebinding(seed).await;
-        report(name, &figures);
-        assert_eq!(figures.told(Told::Ok), figures.calls(), "all are answered");
-    }
     let name = "kill -9";
     if is_wanted(name) {
         let figures = killed(calls, seed, false).await;
@@ -105,6 +97,12 @@ pub(crate) async fn play(calls: usize, seed: u64, wanted: &str) {
         let lost = figures.told(Told::MayHaveExecuted) + figures.told(Told::Timeout);
         assert_eq!(lost, 0, "a drain loses no call");
     }
+}
+
+fn head() {
+    let columns = COLUMNS.split('|').count();
+    println!("| scenario | {COLUMNS} |");
+    println!("|---{}|", "|---:".repeat(columns));
 }
 
 fn report(name: &str, figures: &Figures) {
@@ -134,21 +132,39 @@ async fn blackhole(calls: usize, seed: u64, length: Duration) -> Figures {
     scene.settle().await
 }
 
-async fn rebinding(seed: u64) -> Figures {
+/// Answers of 1 MiB. What another address costs is the difference to the same answers without.
+pub(crate) async fn large(seed: u64) {
+    head();
+    let steady = Faults {
+        delay: Duration::from_millis(5),
+        ..Faults::default()
+    };
+    for (network, faults) in [("5 ms each way", steady), ("loss 0 %", bad_network(0.0))] {
+        for (address, moves) in [("", false), (", another address in the middle", true)] {
+            let figures = mebibytes(seed, faults, moves).await;
+            report(&format!("{network}{address}"), &figures);
+            assert_eq!(figures.told(Told::Ok), figures.calls(), "all are answered");
+        }
+    }
+}
+
+async fn mebibytes(seed: u64, faults: Faults, moves: bool) -> Figures {
     const BYTES: usize = 1 << 20;
     let mut scene = Scene::set(seed).await;
-    scene.order(Order::Faults(bad_network(0.0))).await;
+    scene.order(Order::Faults(faults)).await;
     let mut in_the_middle = 0;
     for _ in 0..20 {
         let (account, ledger) = (Arc::clone(&scene.account), scene.ledger.clone());
         let call = tokio::spawn(async move { account.fetch(&ledger, BYTES).await });
-        scene.order(Order::HasBrought(BYTES as u64 / 3)).await;
-        scene.order(Order::Rebind).await;
-        in_the_middle += usize::from(!call.is_finished());
+        if moves {
+            scene.order(Order::HasBrought(BYTES as u64 / 3)).await;
+            scene.order(Order::Rebind).await;
+            in_the_middle += usize::from(!call.is_finished());
+        }
         call.await.expect("the call");
     }
     assert!(
-        in_the_middle > 10,
+        !moves || in_the_middle > 10,
         "only {in_the_middle} met an answer in its middle"
     );
     scene.settle().await
