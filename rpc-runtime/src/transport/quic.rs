@@ -35,7 +35,10 @@ fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::Transpo
         .stream_receive_window(VarInt::from_u32(1 << 20))
         .receive_window(VarInt::from_u32(8 << 20))
         .send_window(8 << 20)
-        .send_fairness(false);
+        .send_fairness(false)
+        // Packets that others overtook are not lost yet.
+        .packet_threshold(u32::MAX)
+        .time_threshold(1.5);
     Arc::new(config)
 }
 
