@@ -3,6 +3,7 @@
 //! together in one process.
 
 pub mod account;
+pub mod holdings;
 pub mod ledger;
 pub mod panics;
 pub mod process;

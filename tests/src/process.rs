@@ -1,6 +1,7 @@
 //! Other processes of the same program: each obeys lines on its standard input and answers each with a line.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde::Serialize;
@@ -39,6 +40,10 @@ pub fn answer(answer: &impl Serialize) {
         .expect("somebody who reads");
 }
 
+fn this_program() -> PathBuf {
+    std::env::current_exe().expect("this program")
+}
+
 /// A process of this program.
 #[derive(Debug)]
 pub struct Process {
@@ -53,8 +58,21 @@ impl Process {
     /// # Panics
     /// When it does not start.
     pub async fn start<T: DeserializeOwned>(arguments: &[&str]) -> (Self, T) {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(arguments)
+        Self::spawn(Command::new(this_program()).args(arguments)).await
+    }
+
+    /// Starts one that leaves the processor to everybody else.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_nicely<T: DeserializeOwned>(arguments: &[&str]) -> (Self, T) {
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(this_program());
+        Self::spawn(command.args(arguments)).await
+    }
+
+    async fn spawn<T: DeserializeOwned>(command: &mut Command) -> (Self, T) {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -1,8 +1,6 @@
 //! A million calls with connections that come and go, calls that are given up and calls that fail: afterwards both
 //! processes are as before. Then many idle connections: what one costs. `RELIABILITY.md` has the figures.
 
-use std::fmt;
-use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,9 +9,8 @@ use std::time::Duration;
 use rpc_runtime::{
     CallError, Client, ClientBuilder, ErrorObject, Identity, Limits, Server, Trust, rpc,
 };
-use serde::{Deserialize, Serialize};
+use tests::holdings::Holdings;
 use tests::process::{Process, answer, orders};
-use tokio::runtime::Handle;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep};
 
@@ -55,36 +52,6 @@ impl Work for Worker {
 
     async fn hang(&self) {
         std::future::pending().await
-    }
-}
-
-/// What a process holds.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Holdings {
-    memory: usize,
-    descriptors: usize,
-    tasks: usize,
-}
-
-impl Holdings {
-    fn now() -> Self {
-        let status = fs::read_to_string("/proc/self/status").expect("Linux");
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kibibytes = memory.and_then(|memory| memory.split_whitespace().next());
-        let kibibytes: usize = kibibytes.expect("VmRSS").parse().expect("a number");
-        let descriptors = fs::read_dir("/proc/self/fd").expect("Linux");
-        Self {
-            memory: kibibytes << 10,
-            descriptors: descriptors.count(),
-            tasks: Handle::current().metrics().num_alive_tasks(),
-        }
-    }
-}
-
-impl fmt::Display for Holdings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let memory = self.memory as f64 / f64::from(1 << 20);
-        write!(f, "{memory:.1} | {} | {}", self.descriptors, self.tasks)
     }
 }
 

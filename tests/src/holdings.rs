@@ -1,0 +1,44 @@
+//! What a process holds: afterwards it should be what it was before.
+
+use std::fmt;
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+
+/// What a process holds.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Holdings {
+    /// Bytes of memory.
+    pub memory: usize,
+    /// Open files and sockets.
+    pub descriptors: usize,
+    /// Tasks of its runtime.
+    pub tasks: usize,
+}
+
+impl Holdings {
+    /// What this process holds now.
+    ///
+    /// # Panics
+    /// When the system is not Linux.
+    pub fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").expect("Linux");
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = memory.and_then(|memory| memory.split_whitespace().next());
+        let kibibytes: usize = kibibytes.expect("VmRSS").parse().expect("a number");
+        let descriptors = fs::read_dir("/proc/self/fd").expect("Linux");
+        Self {
+            memory: kibibytes << 10,
+            descriptors: descriptors.count(),
+            tasks: Handle::current().metrics().num_alive_tasks(),
+        }
+    }
+}
+
+impl fmt::Display for Holdings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = self.memory as f64 / f64::from(1 << 20);
+        write!(f, "{memory:.1} | {} | {}", self.descriptors, self.tasks)
+    }
+}
