@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
+use tokio::task::coop;
 use tokio::time::sleep_until;
 
 use super::admit::Call;
@@ -74,6 +75,7 @@ pub(super) async fn answer<R: Router>(
     };
     if let Cut::Panicked(reason) = &cut {
         log(call, context, reason);
+        spend_turn().await;
     }
     // A handler on another thread may still hold what was begun.
     reply.begin(id);
@@ -90,6 +92,22 @@ fn log(call: Call<'_, '_>, context: &Context, reason: &str) {
     let method = call.request.method;
     let reason = Escaped(reason);
     tracing::error!(method, peer = ?context.peer(), %reason, "a handler failed");
+}
+
+/// A panic takes as long as many calls: the worker lets others have their turn after a few, as it otherwise does after
+/// 128 messages.
+async fn spend_turn() {
+    const MESSAGES: usize = 32;
+    poll_fn(|cx| {
+        for _ in 0..MESSAGES {
+            let Poll::Ready(turn) = coop::poll_proceed(cx) else {
+                break;
+            };
+            turn.made_progress();
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// What a panic said.
