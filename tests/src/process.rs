@@ -65,9 +65,9 @@ impl Process {
     ///
     /// # Panics
     /// When it does not start.
-    pub async fn start_nicely<T: DeserializeOwned>(arguments: &[&str]) -> (Self, T) {
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(this_program());
+    pub async fn start_idle<T: DeserializeOwned>(arguments: &[&str]) -> (Self, T) {
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(this_program());
         Self::spawn(command.args(arguments)).await
     }
 

@@ -67,8 +67,12 @@ fn main() {
         ["serve"] => run(Builder::new_multi_thread(), serve()),
         ["attack", text] => run(Builder::new_current_thread(), attack::obey(place(text))),
         ["neighbour", text] => run(Builder::new_current_thread(), neighbour::obey(place(text))),
-        [] => run(Builder::new_current_thread(), all()),
-        _ => panic!("no arguments"),
+        [] => run(Builder::new_current_thread(), beside(&Attack::ALL)),
+        [name] => {
+            let attack = serde_json::from_value(name.into()).expect("the name of an attack");
+            run(Builder::new_current_thread(), beside(&[attack]));
+        }
+        _ => panic!("one argument at most: the name of an attack"),
     }
 }
 
@@ -101,22 +105,22 @@ async fn serve() {
     }
 }
 
-async fn all() {
+async fn beside(attacks: &[Attack]) {
     println!(
         "| hostile peer | in a second | closed | p50 µs without | with | p99 µs without | with | ratio | MiB before | \
          after one round | after all |"
     );
     println!("|---|{}", "---:|".repeat(10));
-    for attack in Attack::ALL {
-        beside(attack).await;
+    for attack in attacks {
+        measure(*attack).await;
     }
 }
 
 /// A row of the table.
-async fn beside(attack: Attack) {
+async fn measure(attack: Attack) {
     let (mut server, place) = Process::start::<Place>(&["serve"]).await;
     let place = serde_json::to_string(&place).expect("JSON");
-    let (mut hostile, ()) = Process::start_nicely(&["attack", &place]).await;
+    let (mut hostile, ()) = Process::start_idle(&["attack", &place]).await;
     let (mut neighbour, ()) = Process::start(&["neighbour", &place]).await;
     let _: Waits = neighbour.obey(&ROUND).await;
     let before: Holdings = server.obey(&()).await;
