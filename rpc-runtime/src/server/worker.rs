@@ -8,6 +8,7 @@ use super::reading::Reader;
 use super::scratch::Scratch;
 use super::serve::serve;
 use crate::service::Router;
+use crate::transport::close;
 
 pub(super) struct Worker<R> {
     connection: Arc<Connection<R>>,
