@@ -1,7 +1,7 @@
 //! Reads the short, plain messages of clients and servers of this implementation without simd-json, whose set-up would
 //! cost more than they do.
 //!
-//! Such a message has its members in one order, no white space, no escapes, no fractions and nothing past ASCII; it is
+//! Such a message has its members in one order, no white space, no escapes, no exponents and nothing past ASCII; it is
 //! found out byte by byte. Whatever is not so is left to simd-json, untouched. There is one meaning of a message, and
 //! this is only a shorter way to it: the tests hold both against each other.
 
@@ -25,6 +25,9 @@ const DEPTH: usize = 8;
 
 /// How many digits surely fit into 63 bits.
 const DIGITS: usize = 18;
+
+/// How many digits a double surely holds exactly.
+const EXACT_DIGITS: usize = 15;
 
 /// From where to where a string stands in its message.
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +156,11 @@ impl Scan {
     }
 }
 
+enum Number {
+    Whole(u64),
+    Fraction(f64),
+}
+
 struct Scanner<'m, 't> {
     rest: &'m [u8],
     length: usize,
@@ -176,15 +184,21 @@ impl Scanner<'_, '_> {
     fn value(&mut self, depth: usize) -> Option<()> {
         match self.rest.first()? {
             b'0'..=b'9' => {
-                let number = self.digits()?;
-                self.push(Node::Static(StaticNode::U64(number)));
+                let number = match self.number()? {
+                    Number::Whole(number) => StaticNode::U64(number),
+                    Number::Fraction(number) => StaticNode::from(number),
+                };
+                self.push(Node::Static(number));
             }
             b'-' => {
                 self.eat(b"-")?;
-                let number = 0_i64.checked_sub_unsigned(self.digits()?)?;
-                // −0 is no integer to everybody.
-                (number != 0).then_some(())?;
-                self.push(Node::Static(StaticNode::I64(number)));
+                let number = match self.number()? {
+                    // −0 is no integer to everybody.
+                    Number::Whole(0) => return None,
+                    Number::Whole(number) => StaticNode::I64(0_i64.checked_sub_unsigned(number)?),
+                    Number::Fraction(number) => StaticNode::from(-number),
+                };
+                self.push(Node::Static(number));
             }
             b'"' => {
                 self.eat(b"\"")?;
@@ -264,6 +278,28 @@ impl Scanner<'_, '_> {
         })
     }
 
+    /// A number without sign and exponent. A fraction is one that a single division makes of two numbers that a double
+    /// holds exactly, so that it is rounded once, as it must be.
+    fn number(&mut self) -> Option<Number> {
+        let start = self.rest;
+        let whole = self.digits()?;
+        if self.eat(b".").is_none() {
+            return Some(Number::Whole(whole));
+        }
+        let (mut number, mut power) = (whole, 1_u64);
+        while let [digit @ b'0'..=b'9', rest @ ..] = self.rest {
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit & 0xf));
+            power = power.wrapping_mul(10);
+            self.rest = rest;
+        }
+        let digits = start
+            .len()
+            .saturating_sub(self.rest.len())
+            .saturating_sub(1);
+        let is_exact = power > 1 && digits <= EXACT_DIGITS;
+        is_exact.then(|| Number::Fraction(number as f64 / power as f64))
+    }
+
     /// A number that needs neither sign nor fraction, written as JSON writes it.
     fn digits(&mut self) -> Option<u64> {
         let start = self.rest;
@@ -333,6 +369,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"method":"now","params":{"in":"UTC"},"timeout":1500}"#,
             r#"{"jsonrpc":"2.0","id":7,"result":999999999999999999}"#,
             r#"{"jsonrpc":"2.0","id":7,"result":["text",false,{"a":{"b":0}}]}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":[21.5,-0.001,0.0,-0.0,99999999999999.9]}"#,
         ] {
             assert!(agree(message.as_bytes()), "{message}");
         }
@@ -354,7 +391,14 @@ mod tests {
             "-0",
             "-",
             "-01",
-            "1.5",
+            "1.",
+            "1.e3",
+            ".5",
+            "1.5e3",
+            "-.5",
+            "01.5",
+            "1.5.5",
+            "0.1234567890123456",
             "1e3",
             "1234567890123456789",
             "tru",
@@ -408,6 +452,13 @@ mod tests {
             agree(format!(r#"{{"jsonrpc":"2.0","id":7,"result":{value}}}"#).as_bytes());
             agree(format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":[{value}]}}"#).as_bytes());
             agree(format!(r#"{{"jsonrpc":"2.0","method":"m","params":[{value}]}}"#).as_bytes());
+        }
+
+        #[test]
+        fn both_ways_agree_on_any_fraction(
+            whole in any::<u32>(), shift in 0u32..32, fraction in "[0-9]{1,16}", sign in "-?") {
+            let whole = whole >> shift;
+            agree(format!(r#"{{"jsonrpc":"2.0","id":7,"result":{sign}{whole}.{fraction}}}"#).as_bytes());
         }
 
         #[test]
