@@ -310,6 +310,7 @@ impl Exchange {
         state.up.id.shrink();
         state.down.stage = Sending::None;
         state.fault = None;
+        state.up.parser = None;
         for buffer in [
             &mut state.up.line,
             &mut state.down.lines,
@@ -343,7 +344,7 @@ impl Up {
             None => Stage::Ended,
         };
         drop(document);
-        parser.shrink();
+        parser.shrink(RETAINED);
         Ok(item)
     }
 }

@@ -59,6 +59,7 @@ mod limits;
 mod log;
 #[doc(hidden)]
 pub mod private;
+mod quiet;
 mod server;
 mod service;
 mod sync;

@@ -21,7 +21,7 @@ use super::timer::Timer;
 use super::upload::{self, Upload};
 use super::{Client, Shared, solo};
 use crate::context::inherited_deadline;
-use crate::limits::REPLY_DEPTH;
+use crate::limits::{REPLY_DEPTH, RETAINED};
 use crate::wire::json::{self, write_string};
 use crate::wire::response::Outcome;
 use crate::wire::returns::Reader;
@@ -623,7 +623,7 @@ pub(super) fn with_parser<R>(read: impl FnOnce(&mut Parser) -> R) -> R {
     PARSER.with(|parser| match parser.try_borrow_mut() {
         Ok(mut parser) => {
             let result = read(&mut parser);
-            parser.shrink();
+            parser.shrink(RETAINED);
             result
         }
         Err(_) => read(&mut Parser::new(REPLY_DEPTH)),

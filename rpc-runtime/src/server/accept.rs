@@ -20,6 +20,7 @@ pub(super) async fn serve<R: Router>(shared: Arc<Shared<R>>, transport: transpor
             tracing::debug!(?peer, "the client asks too much");
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
+        () = connection.rest_when_quiet() => {}
         () = drain(&connection, &transport) => tracing::debug!(?peer, "connection drained"),
     }
     connection.kill();
@@ -38,7 +39,7 @@ async fn accept_streams<R: Router>(
             Ok(stream) => stream,
             Err(lost) => return lost,
         };
-        let reader = Reader::new(recv, connection.limits().request);
+        let reader = Box::new(Reader::new(recv, connection.limits().request));
         Worker::start(Arc::clone(connection), connection.open(send), reader);
     }
 }

@@ -60,6 +60,15 @@ impl Calls {
         self.cancel_where(|place| place.id.is(id))
     }
 
+    /// Gives back what many calls at once made of it, if none waits now.
+    pub(super) fn shrink(&self) {
+        let mut table = self.table();
+        if table.free.len() == table.places.len() {
+            table.places = Vec::new();
+            table.free = Vec::new();
+        }
+    }
+
     pub(super) fn cancel_all(&self) {
         self.table().all_cancelled = true;
         self.cancel_where(|_| true);

@@ -14,6 +14,7 @@ use super::leaving::Leaving;
 use super::scratch::{Desk, Scratch};
 use crate::context::{ConnectionContext, Context};
 use crate::limits::Limits;
+use crate::quiet::Quiet;
 use crate::service::Router;
 use crate::tls::Certificate;
 use crate::transport::SendStream;
@@ -47,6 +48,7 @@ pub(super) struct Connection<R> {
     early: Early,
     backlog: Arc<Backlog>,
     conduct: Conduct,
+    quiet: Quiet,
     /// No more calls are started.
     draining: AtomicBool,
 }
@@ -84,6 +86,7 @@ impl<R: Router> Connection<R> {
             early: Early::default(),
             backlog: Arc::new(Backlog::new(&shared.limits)),
             conduct: Conduct::new(&shared.limits),
+            quiet: Quiet::default(),
             draining: AtomicBool::new(false),
             shared,
         })
@@ -142,6 +145,10 @@ impl<R: Router> Connection<R> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn spare(&self) -> MutexGuard<'_, Vec<Scratch>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn router(&self) -> &R {
         &self.shared.router
     }
@@ -156,6 +163,19 @@ impl<R: Router> Connection<R> {
 
     pub(super) fn conduct(&self) -> &Conduct {
         &self.conduct
+    }
+
+    pub(super) fn quiet(&self) -> &Quiet {
+        &self.quiet
+    }
+
+    /// Keeps nothing for more to come while nothing comes. Does not end.
+    pub(super) async fn rest_when_quiet(&self) {
+        loop {
+            self.quiet.returns().await;
+            *self.spare() = Vec::new();
+            self.streams().lanes.iter().for_each(|lane| lane.quieten());
+        }
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -208,11 +228,7 @@ impl<R: Router> Connection<R> {
 
     /// Buffers for a new worker.
     pub(super) fn scratch(&self) -> Scratch {
-        let spare = self
-            .spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let spare = self.spare().pop();
         spare.unwrap_or_else(|| Scratch::new(self.limits(), Arc::clone(&self.context)))
     }
 
@@ -242,7 +258,7 @@ impl<R: Router> Connection<R> {
         if was_first && lane.is_killed() {
             self.conduct.cancelled();
         }
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = self.spare();
         if spare.len() < SPARE {
             spare.push(scratch);
         }

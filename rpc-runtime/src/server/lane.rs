@@ -51,8 +51,12 @@ struct State {
     /// Resolves when the other side wants no more replies.
     stopped: Option<Stopped>,
     seats: Vec<Seat>,
+    /// Seats that nobody sits on.
+    vacant: Vec<usize>,
     /// Seats of workers that wait to lead; the last one is the warmest.
     idle: Vec<usize>,
+    /// Buffers are to be given back.
+    quiet: bool,
     /// Workers in the middle of a message, the leader included.
     busy: usize,
     /// No request follows.
@@ -64,8 +68,25 @@ struct State {
 /// A worker's place.
 #[derive(Default)]
 struct Seat {
-    reader: Option<Reader>,
+    reader: Option<Box<Reader>>,
     waker: Option<Waker>,
+    dismissed: bool,
+}
+
+/// Why a worker that has nothing to do is to go.
+pub(super) enum Leave {
+    /// There was nothing to do for a while, and others are left.
+    Dismissed,
+    /// The stream is over.
+    Over,
+}
+
+/// Why the leader does not wait for bytes any longer.
+pub(super) enum Interruption {
+    /// The lane is quiet: buffers can be given back.
+    Quiet,
+    /// The other side wants no more replies, while there are some to come.
+    Stopped,
 }
 
 impl Lane {
@@ -108,12 +129,14 @@ impl Lane {
     /// Takes a place for a new worker.
     pub(super) fn sit(&self) -> usize {
         let mut state = self.state();
-        state.seats.push(Seat::default());
-        state.seats.len() - 1
+        state.vacant.pop().unwrap_or_else(|| {
+            state.seats.push(Seat::default());
+            state.seats.len() - 1
+        })
     }
 
     /// Hands the reading half to a worker that has nothing to do; gives it back if there is none.
-    pub(super) fn hand_on(&self, reader: Reader) -> Option<Reader> {
+    pub(super) fn hand_on(&self, reader: Box<Reader>) -> Option<Box<Reader>> {
         let mut state = self.state();
         state.busy += 1;
         let Some(seat) = state.idle.pop() else {
@@ -126,10 +149,10 @@ impl Lane {
         None
     }
 
-    /// Waits until it is this worker's turn to lead; `None` once the stream is over.
+    /// Waits until it is this worker's turn to lead, or says why it is to go.
     ///
     /// When no request follows, those who wait here watch for the other side to lose interest in what still runs.
-    pub(super) async fn rest(&self, seat: usize) -> Option<Reader> {
+    pub(super) async fn rest(&self, seat: usize) -> Result<Box<Reader>, Leave> {
         {
             let mut state = self.state();
             state.busy -= 1;
@@ -139,15 +162,53 @@ impl Lane {
         poll_fn(|cx| {
             let mut state = self.state();
             if let Some(reader) = state.seats[seat].reader.take() {
-                return Poll::Ready(Some(reader));
+                return Poll::Ready(Ok(reader));
+            }
+            if state.seats[seat].dismissed {
+                state.seats[seat] = Seat::default();
+                state.vacant.push(seat);
+                return Poll::Ready(Err(Leave::Dismissed));
             }
             if state.ended && state.busy == 0 {
-                return Poll::Ready(None);
+                return Poll::Ready(Err(Leave::Over));
             }
             if state.ended && state.poll_stopped(cx).is_ready() {
                 self.abandon(&mut state, close::CANCELLED);
             }
-            state.seats[seat].waker = Some(cx.waker().clone());
+            state.seats[seat].wait(cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Nothing has happened for a while: workers that have nothing to do go, and the one that leads gives back buffers.
+    pub(super) fn quieten(&self) {
+        let mut state = self.state();
+        // When nobody leads any more, somebody is to watch for the other side's loss of interest.
+        let watching = usize::from(state.ended);
+        let stay = state.idle.len().min(watching);
+        let State { idle, seats, .. } = &mut *state;
+        for seat in idle.drain(stay..) {
+            seats[seat].dismissed = true;
+        }
+        state.quiet = true;
+        state.wake_all();
+        self.calls.shrink();
+    }
+
+    /// Resolves when the leader, on this seat, has a reason not to wait for bytes any longer.
+    pub(super) async fn interruption(&self, seat: usize) -> Interruption {
+        poll_fn(|cx| {
+            let mut state = self.state();
+            if std::mem::take(&mut state.quiet) {
+                state.replies.shrink();
+                return Poll::Ready(Interruption::Quiet);
+            }
+            // While others are at work, the caller may lose interest in what they do.
+            if state.busy > 1 && state.poll_stopped(cx).is_ready() {
+                return Poll::Ready(Interruption::Stopped);
+            }
+            state.seats[seat].wait(cx);
             Poll::Pending
         })
         .await
@@ -225,7 +286,7 @@ impl Lane {
     pub(super) fn end(&self) {
         let mut state = self.state();
         state.ended = true;
-        state.wake_idle();
+        state.wake_all();
     }
 
     /// The other side wants no more, or is gone: what runs is dropped.
@@ -262,7 +323,7 @@ impl Lane {
         if let Some(mut send) = state.send.take() {
             send.reset(first.err().unwrap_or(code));
         }
-        state.wake_idle();
+        state.wake_all();
         self.calls.cancel_all();
         self.drained.notify_waiters();
     }
@@ -270,7 +331,7 @@ impl Lane {
     /// Finishes the stream once the last reply of an ended one has left.
     fn end_if_over(&self, state: &mut State) {
         if state.ended && state.busy == 0 {
-            state.wake_idle();
+            state.wake_all();
             if let Some(mut send) = state.send.take() {
                 send.finish();
             }
@@ -299,7 +360,7 @@ impl Lane {
             return None;
         }
         state.ended = true;
-        state.wake_idle();
+        state.wake_all();
         if let Some(mut send) = state.send.take() {
             send.finish();
         }
@@ -329,11 +390,6 @@ impl Lane {
     pub(super) async fn stopped(&self) {
         poll_fn(|cx| self.state().poll_stopped(cx)).await;
     }
-
-    /// Whether only the leader has something to do.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.state().busy <= 1
-    }
 }
 
 /// Writes piece by piece, so that what counts as a stall is that nothing moves, not that much has to. Fails with the code
@@ -348,6 +404,16 @@ async fn write(send: &mut SendStream, mut chunk: Bytes, limit: Duration) -> Resu
         }
     }
     Ok(())
+}
+
+impl Seat {
+    /// Whoever sits here wants to be woken.
+    fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
+    }
 }
 
 impl State {
@@ -368,7 +434,7 @@ impl State {
         polled
     }
 
-    fn wake_idle(&mut self) {
+    fn wake_all(&mut self) {
         for seat in &mut self.seats {
             seat.waker.take().into_iter().for_each(Waker::wake);
         }

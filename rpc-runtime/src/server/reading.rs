@@ -3,13 +3,14 @@
 use bytes::Bytes;
 
 use super::connection::{Connection, Permit};
-use super::lane::Lane;
+use super::lane::{Interruption, Lane};
 use super::patience::Patience;
+use super::scratch::Scratch;
 use crate::service::Router;
 use crate::transport::{RecvStream, StreamLost, close};
 use crate::wire::frame::{Cut, Framer};
 
-/// The reading half, in the hands of the leader.
+/// The reading half, in the hands of the leader. It goes from one to the other in a box: it is large.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) recv: RecvStream,
@@ -28,66 +29,101 @@ impl Reader {
             patience: Patience::default(),
         }
     }
+}
 
-    /// Cuts the next message, behind the part of it that `message` may have; `None` at the end of the stream. Before it
-    /// waits for one, it gives the permit back and sends what is queued.
-    pub(super) async fn next_message<R: Router>(
-        &mut self,
-        connection: &Connection<R>,
-        lane: &Lane,
-        message: &mut Vec<u8>,
+/// Who reads, and what it looks after meanwhile.
+pub(super) struct Leader<'l, R> {
+    pub(super) connection: &'l Connection<R>,
+    pub(super) lane: &'l Lane,
+    /// Its place in the lane, if it is to hear there that it has long been quiet.
+    pub(super) seat: Option<usize>,
+}
+
+/// Where a message goes.
+pub(super) trait Inbox {
+    fn message(&mut self) -> &mut Vec<u8>;
+
+    /// Gives back what it has no use for while nothing comes.
+    fn rest(&mut self) {}
+}
+
+impl Inbox for Scratch {
+    fn message(&mut self) -> &mut Vec<u8> {
+        &mut self.message
+    }
+
+    fn rest(&mut self) {
+        Scratch::rest(self);
+    }
+}
+
+impl Inbox for Vec<u8> {
+    fn message(&mut self) -> &mut Vec<u8> {
+        self
+    }
+}
+
+impl<R: Router> Leader<'_, R> {
+    /// Cuts the next message, behind the part of it that may have come; `None` at the end of the stream. Before it waits
+    /// for one, it gives the permit back and sends what is queued.
+    pub(super) async fn next_message(
+        &self,
+        reader: &mut Reader,
+        inbox: &mut impl Inbox,
         permit: &mut Option<Permit>,
     ) -> Result<Option<Cut>, StreamLost> {
         loop {
-            if lane.is_killed() {
+            if self.lane.is_killed() {
                 return Err(StreamLost::Stopped(close::CANCELLED.into()));
             }
-            match self.framer.cut(message) {
+            match reader.framer.cut(inbox.message()) {
                 Cut::Partial => {}
                 cut => {
-                    self.patience.renew();
+                    reader.patience.renew();
                     return Ok(Some(cut));
                 }
             }
             *permit = None;
-            lane.flush_while_wanted(self).await;
-            match self.read(connection, lane, message.is_empty()).await? {
-                Some(chunk) => self.framer.feed(chunk),
-                None => return Ok(self.framer.finish(message)),
+            self.lane.flush_while_wanted(reader).await;
+            match self.read(reader, inbox).await? {
+                Some(chunk) => {
+                    self.connection.quiet().disturb();
+                    reader.framer.feed(chunk);
+                }
+                None => return Ok(reader.framer.finish(inbox.message())),
             }
         }
     }
 
     /// The next bytes. A stream that owes some has to come with them in time.
-    async fn read<R: Router>(
-        &mut self,
-        connection: &Connection<R>,
-        lane: &Lane,
-        owes_nothing: bool,
+    async fn read(
+        &self,
+        reader: &mut Reader,
+        inbox: &mut impl Inbox,
     ) -> Result<Option<Bytes>, StreamLost> {
-        let Self {
+        let Reader {
             recv,
             has_begun,
             patience,
             ..
-        } = self;
-        let limits = connection.limits();
+        } = reader;
+        let limits = self.connection.limits();
         let limit = match *has_begun {
             false => limits.first_byte_timeout,
-            true if !owes_nothing => limits.message_timeout,
+            true if !inbox.message().is_empty() => limits.message_timeout,
             true => {
                 patience.renew();
-                return read_at_leisure(recv, lane).await;
+                return self.read_at_leisure(recv, inbox).await;
             }
         };
         let read = tokio::select! {
             biased;
-            read = read_at_leisure(recv, lane) => read?,
+            read = self.read_at_leisure(recv, inbox) => read?,
             () = patience.run_out(limit) => {
                 recv.stop(close::TIMEOUT);
-                lane.give_up(close::TIMEOUT);
+                self.lane.give_up(close::TIMEOUT);
                 if *has_begun {
-                    connection.conduct().message_was_late();
+                    self.connection.conduct().message_was_late();
                 }
                 return Err(StreamLost::Stopped(close::TIMEOUT.into()));
             }
@@ -98,15 +134,26 @@ impl Reader {
         }
         Ok(read)
     }
-}
 
-async fn read_at_leisure(recv: &mut RecvStream, lane: &Lane) -> Result<Option<Bytes>, StreamLost> {
-    if lane.is_quiet() {
-        return recv.read_chunk().await;
-    }
-    // Others are at work, and the caller may lose interest in what they do.
-    tokio::select! {
-        chunk = recv.read_chunk() => chunk,
-        () = lane.stopped() => Err(StreamLost::Stopped(close::CANCELLED.into())),
+    async fn read_at_leisure(
+        &self,
+        recv: &mut RecvStream,
+        inbox: &mut impl Inbox,
+    ) -> Result<Option<Bytes>, StreamLost> {
+        let Some(seat) = self.seat else {
+            return recv.read_chunk().await;
+        };
+        loop {
+            tokio::select! {
+                biased;
+                chunk = recv.read_chunk() => return chunk,
+                interruption = self.lane.interruption(seat) => match interruption {
+                    Interruption::Quiet => inbox.rest(),
+                    Interruption::Stopped => {
+                        return Err(StreamLost::Stopped(close::CANCELLED.into()));
+                    }
+                },
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use super::connection::Connection;
 use super::lane::Lane;
-use super::reading::Reader;
+use super::reading::{Leader, Reader};
 use super::worker::Worker;
 use crate::exchange::Exchange;
 use crate::service::Router;
@@ -20,7 +20,7 @@ pub(super) async fn run<R: Router>(
     mut work: Pin<&mut impl Future<Output = ()>>,
     connection: &Arc<Connection<R>>,
     lane: &Arc<Lane>,
-    turn: &mut Option<Reader>,
+    turn: &mut Option<Box<Reader>>,
     exchange: &Exchange,
 ) {
     let has_items = poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -40,7 +40,7 @@ pub(super) async fn run<R: Router>(
 fn hand_on<R: Router>(
     connection: &Arc<Connection<R>>,
     lane: &Arc<Lane>,
-    turn: &mut Option<Reader>,
+    turn: &mut Option<Box<Reader>>,
 ) {
     if let Some(reader) = turn.take().and_then(|reader| lane.hand_on(reader)) {
         Worker::start(Arc::clone(connection), Arc::clone(lane), reader);
@@ -51,7 +51,7 @@ async fn run_with_items<R: Router>(
     mut work: Pin<&mut impl Future<Output = ()>>,
     connection: &Arc<Connection<R>>,
     lane: &Arc<Lane>,
-    turn: &mut Option<Reader>,
+    turn: &mut Option<Box<Reader>>,
     exchange: &Exchange,
 ) {
     lane.be_patient();
@@ -112,7 +112,7 @@ async fn send<R: Router>(connection: &Connection<R>, lane: &Lane, lines: Vec<u8>
 }
 
 struct Received {
-    reader: Reader,
+    reader: Box<Reader>,
     line: Vec<u8>,
     kind: Result<(), Refusal>,
 }
@@ -121,7 +121,7 @@ struct Received {
 async fn receive<R: Router>(
     connection: &Connection<R>,
     lane: &Lane,
-    mut reader: Reader,
+    mut reader: Box<Reader>,
     exchange: &Exchange,
 ) -> Option<Received> {
     let mut line = exchange.buffer();
@@ -131,8 +131,13 @@ async fn receive<R: Router>(
             () = exchange.is_wanted() => {}
             () = reader.recv.was_reset() => return None,
         }
-        let (message, permit) = (&mut line, &mut None);
-        let next = reader.next_message(connection, lane, message, permit);
+        let leader = Leader {
+            connection,
+            lane,
+            seat: None,
+        };
+        let mut permit = None;
+        let next = leader.next_message(&mut reader, &mut line, &mut permit);
         next.await.ok()
     };
     let cut = tokio::select! {

@@ -1,9 +1,11 @@
 //! How the workers of a lane hand on its reading half and share its sending half, under many schedules:
 //! `cargo test -p rpc-runtime --features __schedules schedules`.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use shuttle::future::{block_on, spawn, yield_now};
 
@@ -23,12 +25,18 @@ const MESSAGES: usize = 5;
 fn work(
     lane: Arc<Lane>,
     left: Arc<AtomicUsize>,
-    reader: Reader,
+    reader: Box<Reader>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         let seat = lane.sit();
         let mut turn = Some(reader);
         while let Some(reader) = turn.take() {
+            // The leader waits for bytes, which are there at the second look.
+            poll_fn(|cx| {
+                let _ = pin!(lane.interruption(seat)).poll(cx);
+                Poll::Ready(())
+            })
+            .await;
             let message = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
                 left.checked_sub(1)
             });
@@ -45,7 +53,7 @@ fn work(
                 Err(_) => lane.end(),
             }
             lane.flush().await;
-            turn = lane.rest(seat).await;
+            turn = lane.rest(seat).await.ok();
         }
     })
 }
@@ -61,14 +69,21 @@ fn schedules_send_every_reply_once_and_end_the_stream() {
             let (here, there) = memory::pair();
             let (_send, mut replies) = here.open_bi().unwrap();
             let (send, recv) = there.accept_bi().await.unwrap();
-            let reader = Reader {
+            let reader = Box::new(Reader {
                 recv: RecvStream::Memory(recv),
                 framer: Framer::new(1 << 10),
                 has_begun: true,
                 patience: Patience::default(),
-            };
+            });
             let backlog = Arc::new(Backlog::new(&Limits::default()));
             let lane = Lane::new(Some(SendStream::Memory(send)), backlog);
+            let quiet = Arc::clone(&lane);
+            spawn(async move {
+                for _ in 0..MESSAGES {
+                    quiet.quieten();
+                    yield_now().await;
+                }
+            });
             spawn(work(lane, Arc::new(AtomicUsize::new(MESSAGES)), reader));
             let mut received = Vec::new();
             while let Some(chunk) = replies.read_chunk().await.unwrap() {

@@ -34,13 +34,24 @@ impl Scratch {
 
     /// Gives back what a large message made of it.
     pub(super) fn shrink(&mut self) {
-        if self.message.capacity() > RETAINED {
+        self.shrink_to(RETAINED);
+    }
+
+    /// Gives back what any message made of it; one that has begun to come stays.
+    pub(super) fn rest(&mut self) {
+        if self.message.is_empty() {
+            self.shrink_to(BUFFER);
+        }
+    }
+
+    fn shrink_to(&mut self, limit: usize) {
+        if self.message.capacity() > limit {
             self.message = Vec::new();
         }
-        self.parser.shrink();
-        self.reply.shrink(RETAINED);
-        self.context.shrink(RETAINED);
-        self.batch.shrink(RETAINED);
+        self.parser.shrink(limit);
+        self.reply.shrink(limit);
+        self.context.shrink(limit);
+        self.batch.shrink(limit);
     }
 }
 
@@ -78,6 +89,7 @@ impl BatchScratch {
         }
         // All of them together keep no more than that.
         self.desks.truncate(limit / BUFFER);
+        self.desks.shrink_to(limit / BUFFER);
         let each = limit / self.desks.len().max(1);
         for desk in &mut self.desks {
             desk.reply.shrink(each);

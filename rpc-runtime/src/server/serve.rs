@@ -31,7 +31,7 @@ pub(super) async fn serve<'s, R: Router>(
     lane: &Arc<Lane>,
     scratch: &'s mut Scratch,
     cut: Cut,
-    turn: &mut Option<Reader>,
+    turn: &mut Option<Box<Reader>>,
     permit: &mut Option<Permit>,
 ) -> &'s [u8] {
     let Scratch {
@@ -99,7 +99,7 @@ fn refuse<'r>(reply: &'r mut Reply, id: Id<'_>, refusal: Refusal) -> &'r [u8] {
 async fn obtain<R: Router>(
     connection: &Connection<R>,
     lane: &Lane,
-    turn: &mut Option<Reader>,
+    turn: &mut Option<Box<Reader>>,
     permit: &mut Option<Permit>,
     deadline: Option<Instant>,
 ) -> Result<(), Refusal> {

@@ -1,7 +1,11 @@
 //! What the server allocates and keeps, message by message, without a client of ours at the other end.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::runtime::Runtime;
+use tokio::sync::Barrier;
+use tokio::time::{pause, resume, sleep};
 
 use crate::transport::memory::{self, Connection, RecvStream, SendStream};
 use crate::{Limits, rpc};
@@ -10,9 +14,16 @@ use crate::{Limits, rpc};
 trait Desk {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn length(&self, text: &str) -> usize;
+    /// Answers with the text once so many are here.
+    async fn meet(&self, text: &str) -> String;
 }
 
-struct Plain;
+/// How many calls [`Desk::meet`] waits for.
+const CROWD: usize = 128;
+
+struct Plain {
+    crowd: Barrier,
+}
 
 impl Desk for Plain {
     async fn add(&self, a: i64, b: i64) -> i64 {
@@ -22,6 +33,11 @@ impl Desk for Plain {
     async fn length(&self, text: &str) -> usize {
         text.len()
     }
+
+    async fn meet(&self, text: &str) -> String {
+        self.crowd.wait().await;
+        text.to_owned()
+    }
 }
 
 /// A stream to a server in memory, on the same thread.
@@ -29,7 +45,7 @@ struct Line {
     runtime: Runtime,
     send: SendStream,
     recv: RecvStream,
-    _connection: Connection,
+    connection: Connection,
 }
 
 impl Line {
@@ -39,14 +55,17 @@ impl Line {
             .build()
             .unwrap();
         let (here, there) = memory::pair();
-        let serving = super::serve_locally(DeskServer::new(Plain), Limits::default(), there);
+        let plain = Plain {
+            crowd: Barrier::new(CROWD),
+        };
+        let serving = super::serve_locally(DeskServer::new(plain), Limits::default(), there);
         runtime.spawn(serving);
         let (send, recv) = here.open_bi().unwrap();
         Self {
             runtime,
             send,
             recv,
-            _connection: here,
+            connection: here,
         }
     }
 
@@ -75,6 +94,60 @@ impl Line {
             }
         });
         counted.count_total
+    }
+
+    /// Large calls, all at once: `shared` of them on the one stream, the others on streams of their own.
+    fn burst(&mut self, shared: usize) {
+        let call = |length: usize| {
+            let text = "x".repeat(length);
+            line(format!(
+                r#"{{"jsonrpc":"2.0","id":"{length}","method":"meet","params":["{text}"]}}"#
+            ))
+        };
+        let calls: Vec<_> = (1..=CROWD).map(|n| call(n * 512 - 100)).collect();
+        let (shared, own) = calls.split_at(shared);
+        let Self {
+            runtime,
+            send,
+            recv,
+            connection,
+        } = self;
+        runtime.block_on(async {
+            let mut alone = Vec::new();
+            for call in own {
+                let (mut send, recv) = connection.open_bi().unwrap();
+                send.write_chunk(call.clone()).await.unwrap();
+                send.finish();
+                alone.push(recv);
+            }
+            let write = async {
+                for call in shared {
+                    send.write_chunk(call.clone()).await.unwrap();
+                }
+            };
+            let read = async {
+                let mut replies = 0;
+                while replies < shared.len() {
+                    let chunk = recv.read_chunk().await.unwrap().unwrap();
+                    replies += chunk.iter().filter(|byte| **byte == b'\n').count();
+                }
+            };
+            tokio::join!(write, read);
+            for mut recv in alone {
+                while recv.read_chunk().await.unwrap().is_some() {}
+            }
+            // With the next stream the transport forgets those that are over.
+            drop(connection.open_bi());
+        });
+    }
+
+    /// Lets some seconds pass.
+    fn idle(&mut self) {
+        self.runtime.block_on(async {
+            pause();
+            sleep(Duration::from_secs(5)).await;
+            resume();
+        });
     }
 }
 
@@ -145,4 +218,32 @@ fn a_huge_message_leaves_nothing_behind() {
         "{} bytes are kept",
         kept.bytes_current
     );
+}
+
+#[test]
+fn an_idle_connection_keeps_little_of_what_it_had_when_it_was_busy() {
+    let mut server = Line::new();
+    let small = line(r#"{"jsonrpc":"2.0","id":1,"method":"length","params":["a"]}"#);
+    server.allocations(&small);
+    server.idle();
+    for shared in [CROWD, CROWD / 2] {
+        let mut busy = 0;
+        let kept = allocation_counter::measure(|| {
+            busy = allocation_counter::measure(|| {
+                server.burst(shared);
+                server.ask(&batch(100));
+            })
+            .bytes_current;
+            server.idle();
+        });
+        assert!(busy > 1 << 20, "{busy} bytes are kept at once");
+        assert!(
+            kept.bytes_current < 16 << 10,
+            "{} of {busy} bytes are kept",
+            kept.bytes_current
+        );
+    }
+    // It has forgotten nothing else.
+    server.burst(CROWD);
+    assert_eq!(server.allocations(&small), 0);
 }

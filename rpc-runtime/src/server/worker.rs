@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::connection::Connection;
-use super::lane::Lane;
-use super::reading::Reader;
+use super::lane::{Lane, Leave};
+use super::reading::{Leader, Reader};
 use super::scratch::Scratch;
 use super::serve::serve;
 use crate::service::Router;
@@ -19,7 +19,7 @@ pub(super) struct Worker<R> {
 
 impl<R: Router> Worker<R> {
     /// Starts a worker that leads.
-    pub(super) fn start(connection: Arc<Connection<R>>, lane: Arc<Lane>, reader: Reader) {
+    pub(super) fn start(connection: Arc<Connection<R>>, lane: Arc<Lane>, reader: Box<Reader>) {
         let seat = lane.sit();
         let scratch = connection.scratch();
         tokio::spawn(
@@ -33,25 +33,33 @@ impl<R: Router> Worker<R> {
         );
     }
 
-    async fn run(mut self, reader: Reader) {
+    async fn run(mut self, mut reader: Box<Reader>) {
         let _kill = KillOnPanic(Arc::clone(&self.lane));
-        let mut turn = Some(reader);
-        while let Some(reader) = turn {
+        loop {
             self.lead(reader).await;
-            turn = self.lane.rest(self.seat).await;
+            self.connection.quiet().disturb();
+            reader = match self.lane.rest(self.seat).await {
+                Ok(reader) => reader,
+                Err(Leave::Dismissed) => return,
+                Err(Leave::Over) => break,
+            };
         }
         self.connection.put_back(self.scratch, &self.lane);
     }
 
     /// Serves one message after the other, until one has to wait or the stream ends.
-    async fn lead(&mut self, reader: Reader) {
+    async fn lead(&mut self, reader: Box<Reader>) {
         let mut turn = Some(reader);
         // One permit serves for all messages that are already here.
         let mut permit = None;
         while let Some(reader) = &mut turn {
             self.scratch.message.clear();
-            let message = &mut self.scratch.message;
-            let next = reader.next_message(&self.connection, &self.lane, message, &mut permit);
+            let leader = Leader {
+                connection: &*self.connection,
+                lane: &self.lane,
+                seat: Some(self.seat),
+            };
+            let next = leader.next_message(reader, &mut self.scratch, &mut permit);
             match next.await {
                 Ok(Some(cut)) => {
                     let Self {

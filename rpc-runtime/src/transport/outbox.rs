@@ -62,6 +62,13 @@ impl Outbox {
         chunk
     }
 
+    /// Gives back what it kept for more, if nothing waits.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.filling.clear();
     }

@@ -8,10 +8,9 @@ use super::request::{Message, Request};
 use super::response::{Outcome, Response, leading_id};
 use super::short::Scan;
 use super::value::Value;
-use crate::limits::RETAINED;
 
-/// Bytes that a tape may keep: those of dense messages have several times the bytes of the message.
-const TAPE_RETAINED: usize = RETAINED.saturating_mul(4);
+/// A tape may keep so many times the bytes of a message: those of dense messages have several times as many.
+const TAPE: usize = 4;
 
 /// The limit of nesting from which on no short message can pass it.
 const SHORT_DEPTH: usize = 10;
@@ -111,14 +110,14 @@ impl Parser {
         Ok(document)
     }
 
-    /// Gives back what a large message made of it.
-    pub(crate) fn shrink(&mut self) {
+    /// Gives back what messages of more than `limit` bytes made of it.
+    pub(crate) fn shrink(&mut self, limit: usize) {
         let tape = self
             .tape
             .0
             .capacity()
             .saturating_mul(size_of::<simd_json::Node<'_>>());
-        if self.longest > RETAINED || tape > TAPE_RETAINED {
+        if self.longest > limit || tape > limit.saturating_mul(TAPE) {
             *self = Self::new(self.depth);
         }
     }
