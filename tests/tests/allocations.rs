@@ -6,11 +6,13 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use rpc_runtime::{CallError, Client, RpcError, code, rpc};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 #[rpc]
 trait Desk {
@@ -312,6 +314,43 @@ fn a_call_with_a_timeout() {
     let timeout = std::time::Duration::from_secs(60);
     let call = async || assert_eq!(desk.later("plain").timeout(timeout).await.unwrap(), 5);
     assert_eq!(allocations(&runtime, call), 0);
+}
+
+/// What both ends keep of many calls at once, once they are idle.
+#[test]
+fn many_calls_at_once_leave_little_on_either_end() {
+    let (runtime, desk, _) = local();
+    let call = async || assert_eq!(desk.later("plain").await.unwrap(), 5);
+    allocations(&runtime, call);
+    let text = "x".repeat(60_000);
+    let burst = async || {
+        let calls = (0..512).map(|call| {
+            // Half of them are too large for a shared stream.
+            let text = &text[..[15_000, 60_000][call % 2]];
+            desk.later(text).timeout(Duration::from_secs(60))
+        });
+        let mut callers: JoinSet<_> = calls.map(|call| call.into_future()).collect();
+        while let Some(answer) = callers.join_next().await {
+            answer.unwrap().unwrap();
+        }
+    };
+    let mut busy = 0;
+    let kept = allocation_counter::measure(|| {
+        busy = allocation_counter::measure(|| runtime.block_on(burst())).bytes_current;
+        runtime.block_on(async {
+            tokio::time::pause();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::resume();
+        });
+        // What the transport in memory has of streams that are over goes with the next one.
+        runtime.block_on(async { desk.later("plain").own_stream().await.unwrap() });
+    });
+    assert!(busy > 4 << 20, "{busy} bytes are kept at once");
+    assert!(
+        kept.bytes_current <= 64 << 10,
+        "{} of {busy} bytes are kept",
+        kept.bytes_current
+    );
 }
 
 #[test]

@@ -336,6 +336,11 @@ impl Lane {
         writer.into_iter().for_each(Waker::wake);
     }
 
+    /// Gives back what was kept for more requests.
+    pub(super) fn rest(&self) {
+        self.state().requests.shrink();
+    }
+
     /// Nothing more will be called: what is queued is sent, then the stream is finished.
     pub(super) fn close(&self) {
         let mut state = self.state();
@@ -441,6 +446,10 @@ impl Lane {
                     tracing::debug!("an answer to nothing that was asked");
                 }
                 answer.clear();
+                // Nobody took it.
+                if answer.capacity() > RETAINED {
+                    answer = Vec::new();
+                }
             }
         }
     }

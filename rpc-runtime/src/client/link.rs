@@ -75,6 +75,11 @@ impl Link {
         }
     }
 
+    /// Gives back what was kept for more requests.
+    pub(super) fn rest(&self) {
+        self.lanes.iter().for_each(|lane| lane.rest());
+    }
+
     /// Sends new calls elsewhere; those that are under way go on.
     pub(super) fn retire(&self) {
         self.retired.cancel();

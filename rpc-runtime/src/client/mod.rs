@@ -28,7 +28,7 @@ mod upload;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -56,6 +56,7 @@ use self::state::Status;
 pub use self::state::{ConnectionState, StateWatch};
 use self::timer::Timers;
 use crate::limits::{BUFFER, Limits, RETAINED};
+use crate::quiet::Quiet;
 use crate::service::Service;
 use crate::transport::{Connection, ConnectionLost, memory};
 use crate::wire::error::ErrorObject;
@@ -116,6 +117,7 @@ struct Shared {
     alone: AtomicU64,
     buffers: Mutex<Vec<Vec<u8>>>,
     timers: Timers,
+    quiet: Arc<Quiet>,
     retries: Budget,
     options: Options,
 }
@@ -181,11 +183,19 @@ impl Client {
             alone: AtomicU64::new(0),
             buffers: Mutex::default(),
             timers: Timers::default(),
+            quiet: Arc::default(),
             retries: Budget::default(),
             options,
         });
-        let keeper = keep_connected(Arc::downgrade(&shared), dialer);
-        tokio::spawn(closed.run_until_cancelled_owned(keeper));
+        let client = Arc::downgrade(&shared);
+        let keeper = keep_connected(Weak::clone(&client), dialer);
+        let resting = rest_when_quiet(client, Arc::clone(&shared.quiet));
+        tokio::spawn(closed.run_until_cancelled_owned(async {
+            tokio::select! {
+                over = keeper => over,
+                over = resting => over,
+            }
+        }));
         Self(shared)
     }
 
@@ -400,30 +410,52 @@ impl Shared {
         CallId::alone(self.alone.fetch_add(1, Ordering::Relaxed))
     }
 
+    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn buffer(&self) -> Vec<u8> {
-        self.buffers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.buffers()
             .pop()
             .unwrap_or_else(|| Vec::with_capacity(BUFFER))
     }
 
     /// One for a request, one for its answer.
     fn two_buffers(&self) -> [Vec<u8>; 2] {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = self.buffers();
         let pooled = [buffers.pop(), buffers.pop()];
         drop(buffers);
         pooled.map(|buffer| buffer.unwrap_or_else(|| Vec::with_capacity(BUFFER)))
     }
 
     fn put_back<const N: usize>(&self, returned: [Vec<u8>; N]) {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = self.buffers();
         for mut buffer in returned {
             buffer.clear();
             if (1..=RETAINED).contains(&buffer.capacity()) && buffers.len() < POOLED {
                 buffers.push(buffer);
             }
         }
+        drop(buffers);
+        self.quiet.disturb();
+    }
+
+    /// Gives back what was kept for the next calls.
+    fn rest(&self) {
+        let buffers = std::mem::take(&mut *self.buffers());
+        drop(buffers);
+        self.timers.rest();
+        if let Some(link) = self.link() {
+            link.rest();
+        }
+    }
+}
+
+/// Keeps nothing for the next calls while there are none. `None`: the client is no more.
+async fn rest_when_quiet(client: Weak<Shared>, quiet: Arc<Quiet>) -> Option<()> {
+    loop {
+        quiet.returns().await;
+        client.upgrade()?.rest();
     }
 }
 

@@ -58,6 +58,12 @@ impl Timers {
         }
     }
 
+    /// Keeps none.
+    pub(super) fn rest(&self) {
+        let kept = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(kept);
+    }
+
     /// Takes a timer back, in the runtime that it was used in.
     pub(super) fn put_back(&self, mut timer: Timer) {
         // Whoever it would have woken is let go of.
