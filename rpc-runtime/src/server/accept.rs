@@ -46,7 +46,8 @@ async fn accept_streams<R: Router>(
 
 async fn drain<R: Router>(connection: &Connection<R>, transport: &transport::Connection) {
     connection.shutdown().await;
-    let code = match connection.drain().await {
+    // Only now does it need room.
+    let code = match Box::pin(connection.drain()).await {
         true => close::SHUTDOWN,
         false => close::CUT_OFF,
     };

@@ -40,7 +40,7 @@ impl Scratch {
     /// Gives back what any message made of it; one that has begun to come stays.
     pub(super) fn rest(&mut self) {
         if self.message.is_empty() {
-            self.shrink_to(BUFFER);
+            self.shrink_to(0);
         }
     }
 

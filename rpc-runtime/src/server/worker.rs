@@ -20,31 +20,30 @@ pub(super) struct Worker<R> {
 impl<R: Router> Worker<R> {
     /// Starts a worker that leads.
     pub(super) fn start(connection: Arc<Connection<R>>, lane: Arc<Lane>, reader: Box<Reader>) {
-        let seat = lane.sit();
-        let scratch = connection.scratch();
-        tokio::spawn(
-            Self {
-                connection,
-                lane,
-                seat,
-                scratch,
+        let mut worker = Self {
+            seat: lane.sit(),
+            scratch: connection.scratch(),
+            connection,
+            lane,
+        };
+        // The task has one worker in it, where a method by value would have two.
+        tokio::spawn(async move {
+            let _kill = KillOnPanic(Arc::clone(&worker.lane));
+            if let Leave::Over = worker.run(reader).await {
+                worker.connection.put_back(worker.scratch, &worker.lane);
             }
-            .run(reader),
-        );
+        });
     }
 
-    async fn run(mut self, mut reader: Box<Reader>) {
-        let _kill = KillOnPanic(Arc::clone(&self.lane));
+    async fn run(&mut self, mut reader: Box<Reader>) -> Leave {
         loop {
             self.lead(reader).await;
             self.connection.quiet().disturb();
             reader = match self.lane.rest(self.seat).await {
                 Ok(reader) => reader,
-                Err(Leave::Dismissed) => return,
-                Err(Leave::Over) => break,
+                Err(leave) => return leave,
             };
         }
-        self.connection.put_back(self.scratch, &self.lane);
     }
 
     /// Serves one message after the other, until one has to wait or the stream ends.
