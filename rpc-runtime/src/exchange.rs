@@ -311,12 +311,14 @@ impl Exchange {
         state.down.stage = Sending::None;
         state.fault = None;
         state.up.parser = None;
-        for buffer in [
-            &mut state.up.line,
-            &mut state.down.lines,
-            &mut state.down.id,
-        ] {
-            if buffer.capacity() > RETAINED {
+    }
+
+    /// Gives back buffers that grew past `limit`.
+    pub(crate) fn shrink(&mut self, limit: usize) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let State { up, down, .. } = state;
+        for buffer in [&mut up.line, &mut down.lines, &mut down.id] {
+            if buffer.capacity() > limit {
                 *buffer = Vec::new();
             }
         }

@@ -52,6 +52,7 @@ impl Scratch {
         self.reply.shrink(limit);
         self.context.shrink(limit);
         self.batch.shrink(limit);
+        self.exchange.shrink(limit);
     }
 }
 

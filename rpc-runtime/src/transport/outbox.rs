@@ -7,13 +7,20 @@ use crate::limits::RETAINED;
 /// How much a new buffer holds at least.
 const CAPACITY: usize = 4 << 10;
 
+/// How many more buffers are kept while the transport holds chunks of them.
+const SPARE: usize = 8;
+
 /// Two buffers in turn: while the transport still holds chunks of one, the other is free to be used from its start.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     filling: BytesMut,
     resting: BytesMut,
+    /// More of them, for a transport that holds much at once.
+    spare: Vec<BytesMut>,
     /// How much left at once the last time.
     last: usize,
+    /// How much the newest buffer holds.
+    size: usize,
 }
 
 impl Default for Outbox {
@@ -21,7 +28,9 @@ impl Default for Outbox {
         Self {
             filling: BytesMut::new(),
             resting: BytesMut::new(),
+            spare: Vec::new(),
             last: 0,
+            size: 0,
         }
     }
 }
@@ -36,10 +45,31 @@ impl Outbox {
 
     #[cold]
     fn make_room(&mut self, needed: usize) {
-        if !self.filling.try_reclaim(needed) {
-            // Room for many times what usually leaves at once, so that this is seldom done.
-            let usual = self.last.saturating_mul(16).clamp(CAPACITY, RETAINED);
-            self.filling.reserve(needed.max(usual));
+        if self.filling.try_reclaim(needed) {
+            return;
+        }
+        let waiting = self.filling.len();
+        let room = |spare: &mut BytesMut| spare.try_reclaim(needed.saturating_add(waiting));
+        if let Some(spare) = self.spare.iter_mut().position(room) {
+            let spare = &mut self.spare[spare];
+            spare.extend_from_slice(&self.filling);
+            self.filling.clear();
+            std::mem::swap(&mut self.filling, spare);
+            return;
+        }
+        // Room for many times what usually leaves at once, and more each time, so that this is seldom done.
+        let usual = self
+            .last
+            .saturating_mul(16)
+            .max(self.size.saturating_mul(2));
+        let usual = usual.clamp(CAPACITY, RETAINED);
+        self.size = usual;
+        let more = BytesMut::with_capacity(needed.max(usual).saturating_add(waiting));
+        let mut full = std::mem::replace(&mut self.filling, more);
+        self.filling.extend_from_slice(&full);
+        full.clear();
+        if self.spare.len() < SPARE && usual == RETAINED {
+            self.spare.push(full);
         }
     }
 
