@@ -72,6 +72,7 @@ enum Stage {
 /// Items on their way to the caller.
 #[derive(Default)]
 struct Down {
+    is_used: bool,
     id: Vec<u8>,
     lines: Vec<u8>,
     stage: Sending,
@@ -151,7 +152,10 @@ impl Exchange {
         self.is_used.store(true, Ordering::Relaxed);
         let mut items = pin!(items);
         let (mut id_text, mut lines) = {
-            let Down { id, lines, .. } = &mut self.state().down;
+            let Down {
+                is_used, id, lines, ..
+            } = &mut self.state().down;
+            *is_used = true;
             (std::mem::take(id), std::mem::take(lines))
         };
         id_text.clear();
@@ -240,6 +244,11 @@ impl Exchange {
         !matches!(self.state().up.stage, Stage::None | Stage::Ended)
     }
 
+    /// Whether the handler sends items.
+    pub(crate) fn sends_items(&self) -> bool {
+        self.is_used() && self.state().down.is_used
+    }
+
     /// Resolves when the handler waits for an item. Looked at whenever the handler was polled, so it wakes nobody.
     pub(crate) async fn is_wanted(&self) {
         poll_fn(|_| match self.state().up.stage {
@@ -308,6 +317,7 @@ impl Exchange {
         state.up.stage = Stage::None;
         state.up.waker = None;
         state.up.id.shrink();
+        state.down.is_used = false;
         state.down.stage = Sending::None;
         state.fault = None;
         state.up.parser = None;

@@ -4,9 +4,10 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use rpc_runtime::{CallError, Limits, RpcError, ServerHandle, rpc};
+use rpc_runtime::{CallError, Fate, Limits, RpcError, ServerHandle, rpc};
 use serde::{Deserialize, Serialize};
 use support::{serve, soon};
 use tokio::sync::mpsc;
@@ -194,4 +195,55 @@ async fn both_speak_in_turn() {
     }
     drop(send);
     assert!(soon(echo.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_streams_end() {
+    let (market, server) = market(Exchange::default()).await;
+    let (send, receive) = mpsc::channel::<String>(1);
+    let receive = stream::unfold(receive, async |mut receive| {
+        Some((receive.recv().await?, receive))
+    });
+    let mut echo = market.echo("", receive);
+    send.send("before".into()).await.unwrap();
+    assert_eq!(soon(echo.next()).await.unwrap().unwrap(), "before");
+    let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(20)).await });
+    // Once calls are refused the server drains.
+    while soon(market.add(1, 2)).await.is_ok() {}
+    send.send("meanwhile".into()).await.unwrap();
+    assert_eq!(soon(echo.next()).await.unwrap().unwrap(), "meanwhile");
+    drop(send);
+    assert!(soon(echo.next()).await.is_none());
+    assert!(soon(shutdown).await.unwrap(), "all have ended");
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_streams_that_have_no_end() {
+    let (market, server) = market(Exchange::default()).await;
+    let mut silent = market.one();
+    assert_eq!(soon(silent.next()).await.unwrap().unwrap(), 1);
+    let mut endless = market.numbers();
+    for number in 0..10 {
+        assert_eq!(soon(endless.next()).await.unwrap().unwrap(), number);
+    }
+    let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_millis(10)).await });
+    let mut next = 10;
+    let error = loop {
+        match soon(endless.next()).await.unwrap() {
+            Ok(number) => assert_eq!(number, next),
+            Err(error) => break error,
+        }
+        next += 1;
+    };
+    for error in [error, soon(silent.next()).await.unwrap().unwrap_err()] {
+        match error {
+            CallError::Connection { fate, reason } => {
+                assert_eq!(fate, Fate::MayHaveExecuted);
+                assert!(reason.to_string().contains("Stream ended"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(soon(endless.next()).await.is_none());
+    assert!(!soon(shutdown).await.unwrap(), "they were cut short");
 }

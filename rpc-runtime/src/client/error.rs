@@ -130,6 +130,10 @@ impl<E> CallError<E> {
                 fate: Fate::NotExecuted,
                 reason: ConnectionLost::drained(&message.escape_debug().to_string()),
             },
+            code::STREAM_ENDED => Self::Connection {
+                fate: Fate::MayHaveExecuted,
+                reason: ConnectionLost::drained(&message.escape_debug().to_string()),
+            },
             // The protocol's own: no handler has these.
             -32768..=-32000 => Self::Remote(ErrorObject::received(code, message, data)),
             _ => match read(code, message, data) {

@@ -1,8 +1,12 @@
 //! Serves one connection: a worker for every stream, until the connection is lost or drained.
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use super::connection::{Connection, Shared};
+use tokio::time::timeout;
+
+use super::GOODBYE;
+use super::connection::{Connection, Phase, Shared};
 use super::reading::Reader;
 use super::worker::Worker;
 use crate::log::Escaped;
@@ -45,9 +49,18 @@ async fn accept_streams<R: Router>(
 }
 
 async fn drain<R: Router>(connection: &Connection<R>, transport: &transport::Connection) {
-    connection.shutdown().await;
+    connection.reaches(Phase::Draining).await;
     // Only now does it need room.
-    let code = match Box::pin(connection.drain()).await {
+    let drained = Box::pin(async {
+        let mut drain = pin!(connection.drain());
+        tokio::select! {
+            drained = &mut drain => return drained,
+            () = connection.reaches(Phase::Ending) => {}
+        }
+        let has_streams = connection.end_streams();
+        has_streams && timeout(GOODBYE, drain).await.unwrap_or(false)
+    });
+    let code = match drained.await {
         true => close::SHUTDOWN,
         false => close::CUT_OFF,
     };

@@ -10,6 +10,7 @@ use tokio::task::coop;
 use tokio::time::sleep_until;
 
 use super::admit::Call;
+use super::calls::Ended;
 use super::connection::Connection;
 use super::lane::Lane;
 use crate::context::Context;
@@ -35,7 +36,7 @@ impl Drop for Unfinished<'_> {
 /// Why a handler did not come to its end.
 enum Cut {
     Panicked(String),
-    /// An item that was none.
+    /// It cannot go on: an item was none, say.
     Faulty(Fault),
     Cancelled,
     Late,
@@ -146,10 +147,20 @@ async fn run<R: Router>(
             return Poll::Ready(Err(Cut::Faulty(fault)));
         }
         let is_new = ticket.is_none();
-        let ticket = ticket.get_or_insert_with(|| lane.calls.enter(call.request.id));
+        let ticket = ticket.get_or_insert_with(|| {
+            let is_stream = exchange.is_some_and(Exchange::sends_items);
+            lane.calls.enter(call.request.id, is_stream)
+        });
         let was_cancelled = is_new && connection.was_cancelled(call.request.id);
-        if was_cancelled || ticket.poll_cancelled(cx).is_ready() {
+        if was_cancelled {
             return Poll::Ready(Err(Cut::Cancelled));
+        }
+        match ticket.poll_ended(cx) {
+            Poll::Ready(Ended::Cancelled) => return Poll::Ready(Err(Cut::Cancelled)),
+            Poll::Ready(Ended::ShutDown) => {
+                return Poll::Ready(Err(Cut::Faulty(Refusal::StreamEnded.into())));
+            }
+            Poll::Pending => {}
         }
         let late = late.as_mut().as_pin_mut();
         if late.is_some_and(|late| late.poll(cx).is_ready()) {

@@ -24,8 +24,18 @@ struct Table {
 struct Place {
     id: IdBuffer,
     taken: bool,
-    cancelled: bool,
+    /// Whether it sends items.
+    is_stream: bool,
+    ended: Option<Ended>,
     waker: Option<Waker>,
+}
+
+/// Why a call that waits is to wait no longer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Ended {
+    Cancelled,
+    /// The server is shutting down, and its items would have no end in time.
+    ShutDown,
 }
 
 /// A call's place in the table; free again when dropped.
@@ -41,23 +51,24 @@ impl Calls {
     }
 
     /// Enters a call that waits.
-    pub(super) fn enter(&self, id: Option<Id<'_>>) -> Ticket<'_> {
+    pub(super) fn enter(&self, id: Option<Id<'_>>, is_stream: bool) -> Ticket<'_> {
         let mut table = self.table();
         let place = table.free.pop().unwrap_or_else(|| {
             table.places.push(Place::default());
             table.places.len() - 1
         });
-        let cancelled = table.all_cancelled;
+        let ended = table.all_cancelled.then_some(Ended::Cancelled);
         let entry = &mut table.places[place];
         entry.id.set(id);
         entry.taken = true;
-        entry.cancelled = cancelled;
+        entry.is_stream = is_stream;
+        entry.ended = ended;
         Ticket { calls: self, place }
     }
 
     /// Cancels the calls with this id: one, if the caller keeps to unique ids. Says whether there was any.
     pub(super) fn cancel(&self, id: Id<'_>) -> bool {
-        self.cancel_where(|place| place.id.is(id))
+        self.end_where(Ended::Cancelled, |place| place.id.is(id))
     }
 
     /// Gives back what many calls at once made of it, if none waits now.
@@ -71,10 +82,15 @@ impl Calls {
 
     pub(super) fn cancel_all(&self) {
         self.table().all_cancelled = true;
-        self.cancel_where(|_| true);
+        self.end_where(Ended::Cancelled, |_| true);
     }
 
-    fn cancel_where(&self, matches: impl Fn(&Place) -> bool) -> bool {
+    /// Ends the calls that send items. Says whether there were any.
+    pub(super) fn end_streams(&self) -> bool {
+        self.end_where(Ended::ShutDown, |place| place.is_stream)
+    }
+
+    fn end_where(&self, why: Ended, matches: impl Fn(&Place) -> bool) -> bool {
         let mut found = false;
         let mut table = self.table();
         for place in table
@@ -82,7 +98,7 @@ impl Calls {
             .iter_mut()
             .filter(|place| place.taken && matches(place))
         {
-            place.cancelled = true;
+            place.ended = Some(why);
             place.waker.take().into_iter().for_each(Waker::wake);
             found = true;
         }
@@ -91,12 +107,12 @@ impl Calls {
 }
 
 impl Ticket<'_> {
-    /// Resolves when the call is cancelled.
-    pub(super) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Resolves when the call is to wait no longer.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Ended> {
         let mut table = self.calls.table();
         let place = &mut table.places[self.place];
-        if place.cancelled {
-            return Poll::Ready(());
+        if let Some(ended) = place.ended {
+            return Poll::Ready(ended);
         }
         match &mut place.waker {
             Some(waker) => waker.clone_from(cx.waker()),

@@ -34,8 +34,17 @@ pub(super) struct Shared<R> {
     pub(super) limits: Limits,
     /// Calls in flight on all connections.
     pub(super) calls: Arc<Semaphore>,
-    /// Turns true when the server shuts down.
-    pub(super) draining: watch::Receiver<bool>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+/// How far a server is.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub(super) enum Phase {
+    Serving,
+    /// It lets what runs end.
+    Draining,
+    /// It has no more time for streams of items.
+    Ending,
 }
 
 pub(super) struct Connection<R> {
@@ -99,12 +108,21 @@ impl<R: Router> Connection<R> {
         lane
     }
 
-    /// Resolves when the server shuts down; never, if it is dropped without.
-    pub(super) async fn shutdown(&self) {
-        let mut draining = self.shared.draining.clone();
-        if draining.wait_for(|draining| *draining).await.is_err() {
+    /// Resolves when the server is so far; never, if it is dropped before.
+    pub(super) async fn reaches(&self, phase: Phase) {
+        let mut phases = self.shared.phase.clone();
+        if phases.wait_for(|reached| *reached >= phase).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Ends all streams of items, each behind the item that it has come to. Says whether there were any.
+    pub(super) fn end_streams(&self) -> bool {
+        let mut found = false;
+        for lane in &self.streams().lanes {
+            found |= lane.calls.end_streams();
+        }
+        found
     }
 
     /// Lets what runs end and be answered, and refuses what comes. Resolves when all answers have arrived; says whether

@@ -40,7 +40,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use self::admission::{Admission, NoPlace};
-use self::connection::Shared;
+use self::connection::{Phase, Shared};
 pub use self::responder::Responder;
 use crate::limits::Limits;
 use crate::log::Escaped;
@@ -134,12 +134,12 @@ impl Server {
         // Dropped last: then the socket is free.
         let _running = handle.runs.token();
         let listener = CloseOnDrop(listener);
-        let mut draining = handle.draining.subscribe();
+        let mut phase = handle.phase.subscribe();
         let handshake_timeout = admission.limits().handshake_timeout;
         loop {
             let incoming = tokio::select! {
                 incoming = listener.0.accept() => incoming,
-                _ = draining.wait_for(|draining| *draining) => break,
+                _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
             };
             let Some(incoming) = incoming else { break };
             let address = incoming.remote_address();
@@ -215,7 +215,7 @@ pub struct ServerHandle {
     connections: TaskTracker,
     /// Whether [`Server::run`] is running.
     runs: TaskTracker,
-    draining: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     /// Whether the first shutdown finished every call.
     finished: Arc<OnceLock<bool>>,
 }
@@ -245,17 +245,25 @@ impl ServerHandle {
     }
 
     /// Drains the server, then closes it: running calls finish and are answered, new ones are refused as not
-    /// executed. What is not done within `limit` is cut off. Then the address is free for another server.
+    /// executed. Then the address is free for another server.
+    ///
+    /// What is not done within `limit` is ended: streams of items behind the item that they have come to, with an error
+    /// that says so ([`code::STREAM_ENDED`](crate::code::STREAM_ENDED)), for which they have another second; other calls
+    /// are cut off.
     ///
     /// Returns whether every call was finished. Calling it again waits for the same end.
     ///
     /// Cancel safe: the server goes on draining, without a limit.
     pub async fn shutdown(&self, limit: Duration) -> bool {
-        self.draining.send_replace(true);
+        self.reach(Phase::Draining);
         self.connections.close();
         let drained = tokio::time::timeout(limit, self.connections.wait())
             .await
             .is_ok();
+        if !drained {
+            self.reach(Phase::Ending);
+            let _ = tokio::time::timeout(GOODBYE, self.connections.wait()).await;
+        }
         let listener = self
             .listener
             .lock()
@@ -272,6 +280,17 @@ impl ServerHandle {
             tokio::task::yield_now().await;
         }
         *self.finished.get_or_init(|| drained)
+    }
+
+    /// It never goes back.
+    fn reach(&self, phase: Phase) {
+        self.phase.send_if_modified(|reached| {
+            let is_further = *reached < phase;
+            if is_further {
+                *reached = phase;
+            }
+            is_further
+        });
     }
 }
 
@@ -387,15 +406,15 @@ impl<R> ServerBuilder<R> {
         let tls = server_config(Arc::clone(&identity), self.client_auth)?;
         let listener =
             Listener::bind(address, tls, reset_key, &self.limits).map_err(BindError::Address)?;
-        let draining = watch::Sender::new(false);
+        let phase = watch::Sender::new(Phase::Serving);
         let admission = Admission::new(self.limits.clone());
-        let shared = Shared::new(self.router, self.limits, draining.subscribe());
+        let shared = Shared::new(self.router, self.limits, phase.subscribe());
         let handle = ServerHandle {
             identity,
             listener: Arc::new(Mutex::new(Some(listener.clone()))),
             connections: TaskTracker::new(),
             runs: TaskTracker::new(),
-            draining,
+            phase,
             finished: Arc::default(),
         };
         Ok(Server {
@@ -408,7 +427,7 @@ impl<R> ServerBuilder<R> {
 }
 
 impl<R> Shared<R> {
-    fn new(router: R, mut limits: Limits, draining: watch::Receiver<bool>) -> Self {
+    fn new(router: R, mut limits: Limits, phase: watch::Receiver<Phase>) -> Self {
         limits.calls = limits.calls.clamp(1, MOST_CALLS);
         limits.calls_per_connection = limits.calls_per_connection.clamp(1, MOST_CALLS);
         let calls = Arc::new(Semaphore::new(limits.calls));
@@ -416,7 +435,7 @@ impl<R> Shared<R> {
             router,
             limits,
             calls,
-            draining,
+            phase,
         }
     }
 }
@@ -428,8 +447,8 @@ pub(crate) async fn serve_locally<S: Service>(
     connection: transport::memory::Connection,
 ) {
     // Nobody shuts down what has no address: the sender stays until the connection ends.
-    let draining = watch::Sender::new(false);
-    let shared = Shared::new(((), service), limits, draining.subscribe());
+    let phase = watch::Sender::new(Phase::Serving);
+    let shared = Shared::new(((), service), limits, phase.subscribe());
     accept::serve(Arc::new(shared), transport::Connection::Memory(connection)).await;
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::connection::{Connection, Permit, Shared};
+use super::connection::{Connection, Permit, Phase, Shared};
 use super::lane::Lane;
 use super::scratch::Scratch;
 use super::serve::serve;
@@ -43,7 +43,7 @@ pub struct Responder<S> {
     limits: Limits,
     /// Kept from one message to the next: there is only ever one.
     permit: Option<Permit>,
-    _draining: watch::Sender<bool>,
+    _phase: watch::Sender<Phase>,
 }
 
 impl<S: Service> Responder<S> {
@@ -54,8 +54,8 @@ impl<S: Service> Responder<S> {
 
     /// A responder with limits of its own.
     pub fn with_limits(service: S, limits: Limits) -> Self {
-        let draining = watch::Sender::new(false);
-        let shared = Shared::new(((), service), limits.clone(), draining.subscribe());
+        let phase = watch::Sender::new(Phase::Serving);
+        let shared = Shared::new(((), service), limits.clone(), phase.subscribe());
         let connection = Connection::new(Arc::new(shared), None, None);
         let scratch = connection.scratch();
         let lane = Lane::answered_elsewhere(Arc::clone(connection.backlog()));
@@ -65,7 +65,7 @@ impl<S: Service> Responder<S> {
             scratch,
             limits,
             permit: None,
-            _draining: draining,
+            _phase: phase,
         }
     }
 

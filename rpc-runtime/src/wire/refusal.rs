@@ -56,6 +56,8 @@ pub mod code {
     pub const DEADLINE_PASSED: i64 = -32002;
     /// The server is shutting down and did not start the call.
     pub const SHUTTING_DOWN: i64 = -32003;
+    /// A stream of items has ended before its end because the server is shutting down; the items that came are valid.
+    pub const STREAM_ENDED: i64 = -32004;
     /// The request is larger than the server takes.
     pub const REQUEST_TOO_LARGE: i64 = -32007;
     /// The result is larger than the server sends.
@@ -80,6 +82,7 @@ pub(crate) enum Refusal {
     Cancelled,
     DeadlinePassed,
     ShuttingDown,
+    StreamEnded,
     RequestTooLarge,
     ReplyTooLarge,
     TooManyCalls,
@@ -100,6 +103,7 @@ impl Refusal {
             Self::Cancelled => (code::CANCELLED, "Cancelled", None),
             Self::DeadlinePassed => (code::DEADLINE_PASSED, "Deadline passed", None),
             Self::ShuttingDown => (code::SHUTTING_DOWN, "Shutting down", None),
+            Self::StreamEnded => (code::STREAM_ENDED, "Stream ended", None),
             Self::RequestTooLarge => (code::REQUEST_TOO_LARGE, "Request too large", None),
             Self::ReplyTooLarge => (code::REPLY_TOO_LARGE, "Reply too large", None),
             Self::TooManyCalls => (
