@@ -7,7 +7,7 @@ use super::response::Response;
 use super::value::Value;
 
 /// Before the call's id and its item.
-const ITEM: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.item","params":["#;
+pub(super) const ITEM: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.item","params":["#;
 /// Before the id of a call whose items are complete.
 const END: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.end","params":["#;
 /// Behind both.

@@ -7,6 +7,7 @@
 
 use simd_json::{Node, StaticNode};
 
+use super::item::ITEM;
 use super::refusal::{RESULT, VERSION};
 
 /// The start of an id.
@@ -88,6 +89,23 @@ impl Scan {
         })
     }
 
+    /// Whether the message is `{"jsonrpc":"2.0","method":"rpc.item","params":[1,…]}`, plain.
+    pub(super) fn is_item(&mut self, message: &[u8]) -> bool {
+        self.value.clear();
+        let mut item = || {
+            let mut scanner = Scanner::new(message, &mut self.value)?;
+            scanner.eat(ITEM)?;
+            let id = scanner.digits()?;
+            scanner.eat(b",")?;
+            scanner.value(DEPTH)?;
+            (scanner.rest == b"]}").then_some(id)
+        };
+        let id = item();
+        self.around = Around::default();
+        self.id = id;
+        id.is_some()
+    }
+
     /// Whether the message is `{"jsonrpc":"2.0","id":1,"result":…}`, plain.
     pub(super) fn is_response(&mut self, message: &[u8]) -> bool {
         self.is(message, |scanner| {
@@ -115,13 +133,7 @@ impl Scan {
         message: &[u8],
         rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Around>,
     ) -> Option<(Option<u64>, Around)> {
-        let length = message.len();
-        (length <= LONGEST).then_some(())?;
-        let mut scanner = Scanner {
-            rest: message,
-            length,
-            tokens: &mut self.value,
-        };
+        let mut scanner = Scanner::new(message, &mut self.value)?;
         scanner.eat(VERSION)?;
         let id = match scanner.eat(ID) {
             Some(()) => Some(scanner.digits()?),
@@ -167,7 +179,16 @@ struct Scanner<'m, 't> {
     tokens: &'t mut Vec<Token>,
 }
 
-impl Scanner<'_, '_> {
+impl<'m, 't> Scanner<'m, 't> {
+    fn new(message: &'m [u8], tokens: &'t mut Vec<Token>) -> Option<Self> {
+        let length = message.len();
+        (length <= LONGEST).then_some(Self {
+            rest: message,
+            length,
+            tokens,
+        })
+    }
+
     fn position(&self) -> usize {
         self.length.saturating_sub(self.rest.len())
     }
@@ -348,8 +369,13 @@ mod tests {
                 long.as_ref().map(|long| format!("{:?}", long.response())),
             )
         });
+        let mut four = message.to_vec();
+        let line = parser.parse_line(&mut four).map(|document| {
+            let told = (document.is_short(), format!("{:?}", document.line()));
+            (told, long.as_ref().map(|long| format!("{:?}", long.line())))
+        });
         let mut short = false;
-        for read in [request, response].into_iter().flatten() {
+        for read in [request, response, line].into_iter().flatten() {
             let ((is_short, told), long) = read;
             assert_eq!(Ok(told), long.map_err(|_| ()), "{}", message.escape_ascii());
             short |= is_short;
@@ -365,6 +391,8 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"method":"now"}"#,
             r#"{"jsonrpc":"2.0","method":"now"}"#,
             r#"{"jsonrpc":"2.0","method":"rpc.item","params":[7,{"celsius":21}]}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.item","params":[0,null]}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.end","params":[7]}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"now","timeout":0}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"now","params":{"in":"UTC"},"timeout":1500}"#,
             r#"{"jsonrpc":"2.0","id":7,"result":999999999999999999}"#,
@@ -452,6 +480,8 @@ mod tests {
             agree(format!(r#"{{"jsonrpc":"2.0","id":7,"result":{value}}}"#).as_bytes());
             agree(format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":[{value}]}}"#).as_bytes());
             agree(format!(r#"{{"jsonrpc":"2.0","method":"m","params":[{value}]}}"#).as_bytes());
+            agree(format!(r#"{{"jsonrpc":"2.0","method":"rpc.item","params":[7,{value}]}}"#).as_bytes());
+            agree(format!(r#"{{"jsonrpc":"2.0","method":"rpc.item","params":[{value}]}}"#).as_bytes());
         }
 
         #[test]

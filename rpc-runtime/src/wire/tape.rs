@@ -83,17 +83,22 @@ impl Parser {
         }
     }
 
-    /// Parses a line of a stream of items: a request without an id, or the response at the end.
+    /// Parses a line of a stream of items: an item, that there are no more, or the response at the end.
     pub(crate) fn parse_line<'p, 'de>(
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, NotJson> {
-        match self.depth >= SHORT_DEPTH
-            && (self.scan.is_request(message) || self.scan.is_response(message))
-        {
-            true => self.short(message),
-            false => self.parse(message),
+        if self.depth >= SHORT_DEPTH {
+            if self.scan.is_item(message) {
+                let mut document = self.short(message)?;
+                document.is_item = true;
+                return Ok(document);
+            }
+            if self.scan.is_response(message) {
+                return self.short(message);
+            }
         }
+        self.parse(message)
     }
 
     /// What the scan found in `message`.
@@ -129,6 +134,8 @@ pub(crate) struct Document<'p, 'de> {
     tape: Tape<'de>,
     home: &'p mut Tape<'static>,
     short: Option<Short<'de>>,
+    /// The tape has an item alone, and the id is that of its call.
+    is_item: bool,
 }
 
 /// What stands around the parameters or the result of a message that was read the short way: the tape has those alone.
@@ -147,6 +154,7 @@ impl<'p, 'de> Document<'p, 'de> {
             tape,
             home,
             short: None,
+            is_item: false,
         }
     }
 
@@ -187,11 +195,10 @@ impl<'p, 'de> Document<'p, 'de> {
     /// The document as a line of a stream of items.
     pub(crate) fn line(&self) -> Option<Line<'_, 'de>> {
         match self.short {
-            Some(Short { method: None, .. }) => self.response().map(Line::Response),
-            Some(Short { .. }) => match self.message() {
-                Message::Single(Ok(request)) => Line::of(request),
-                _ => None,
-            },
+            Some(Short { id: Some(id), .. }) if self.is_item => {
+                Some(Line::Item(Id::Unsigned(id), self.root()))
+            }
+            Some(_) => self.response().map(Line::Response),
             None => Line::read(self.root()),
         }
     }
