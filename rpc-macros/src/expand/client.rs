@@ -39,8 +39,13 @@ pub(crate) fn impls(
         let (signature, body) = (signature(method, service), body(method));
         generated!(#signature { #body })
     });
+    let declared = generics::unbounded(&original.generics);
+    let (declared, _, _) = declared.split_for_impl();
     generated! {
         #new
+        impl #declared __rpc::From<__rpc::Client> for #ident #args {
+            fn from(client: __rpc::Client) -> Self { Self::new(client) }
+        }
         #[allow(clippy::too_many_arguments)]
         impl #params #ident #args #clause { #(#methods)* }
     }

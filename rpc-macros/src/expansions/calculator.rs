@@ -270,6 +270,11 @@ const _: () = {
             f.debug_struct("CalculatorClient").finish_non_exhaustive()
         }
     }
+    impl __rpc::From<__rpc::Client> for CalculatorClient {
+        fn from(client: __rpc::Client) -> Self {
+            Self::new(client)
+        }
+    }
     #[allow(clippy::too_many_arguments)]
     impl CalculatorClient {
         /// Adds.

@@ -11,7 +11,7 @@ use super::lane::{self, CallId, Lane};
 use crate::transport::{Connection, ConnectionLost, StreamLost, close};
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     pub(super) connection: Connection,
     pub(super) lanes: Vec<Arc<Lane>>,
     next_lane: AtomicUsize,
@@ -25,12 +25,15 @@ impl Link {
     /// Starts the lanes of a connection. They end when the link is dropped or `closed` is cancelled.
     pub(super) fn open(
         connection: Connection,
+        owner: Owner,
         options: &Options,
         tasks: &TaskTracker,
         closed: &CancellationToken,
     ) -> Arc<Self> {
-        // The connection closes when the last lane has nothing more to say.
-        let open = Arc::new(CloseOnDrop(connection.clone()));
+        let open = Arc::new(Open {
+            connection: connection.clone(),
+            owner,
+        });
         let retired = CancellationToken::new();
         let limit = options.reply_limit;
         let lanes = (0..options.lanes.clamp(1, lane::LANES)).map(|number| {
@@ -107,11 +110,26 @@ impl Drop for Link {
     }
 }
 
-struct CloseOnDrop(Connection);
+/// Whose a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It closes when the last lane has nothing more to say.
+    Lanes,
+    /// Somebody else closes it.
+    Other,
+}
 
-impl Drop for CloseOnDrop {
+/// A connection in use by lanes.
+struct Open {
+    connection: Connection,
+    owner: Owner,
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.close(close::DONE, "");
+        if self.owner == Owner::Lanes {
+            self.connection.close(close::DONE, "");
+        }
     }
 }
 
@@ -143,11 +161,11 @@ impl Drop for EndsWithTask {
 /// Moves the bytes of a lane until its connection is of no more use.
 async fn run_lane(
     lane: Arc<Lane>,
-    open: Arc<CloseOnDrop>,
+    open: Arc<Open>,
     retired: CancellationToken,
     reply_limit: usize,
 ) {
-    let drained = move_bytes(&lane, &open.0, reply_limit).await;
+    let drained = move_bytes(&lane, &open.connection, reply_limit).await;
     // Before the callers hear of it: they look for another connection.
     retired.cancel();
     match drained {
@@ -188,11 +206,11 @@ async fn move_bytes(
 }
 
 /// Opens the stream of cancellations when there is one.
-async fn run_control(control: Arc<Lane>, open: Arc<CloseOnDrop>) {
+async fn run_control(control: Arc<Lane>, open: Arc<Open>) {
     if !control.first_request().await {
         return;
     }
-    let written = match open.0.open_uni().await {
+    let written = match open.connection.open_uni().await {
         Ok(send) => control.write(send).await.map_err(ConnectionLost::from),
         Err(lost) => Err(lost),
     };

@@ -6,25 +6,41 @@ use super::connection::{Connection, Shared};
 use super::lane::Reader;
 use super::patience::Patience;
 use super::worker::Worker;
+use crate::client::Caller;
+use crate::context::{ConnectionContext, Extensions};
 use crate::log::Escaped;
 use crate::service::Router;
 use crate::transport::{self, ConnectionLost, close};
 use crate::wire::frame::Framer;
 
-pub(super) async fn serve<R: Router>(shared: Arc<Shared<R>>, transport: transport::Connection) {
+/// Serves one end. `caller` is the other, if this one made the connection.
+pub(super) async fn serve<R: Router>(
+    shared: Arc<Shared<R>>,
+    transport: transport::Connection,
+    caller: Option<Caller>,
+) {
+    let transport = Arc::new(transport);
     let peer = transport.remote_address();
-    let connection = Connection::new(shared, peer, transport.peer_certificate());
+    let context = Arc::new(ConnectionContext {
+        peer,
+        certificate: transport.peer_certificate(),
+        caller: caller.unwrap_or_else(|| Caller::on_accepted(Arc::downgrade(&transport))),
+        extensions: Extensions::default(),
+    });
+    let connection = Connection::new(shared, Arc::clone(&context));
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
             tracing::debug!(?peer, lost = %Escaped(lost), "connection ended");
         }
         () = connection.conduct().is_enough() => {
-            tracing::debug!(?peer, "the client asks too much");
+            tracing::debug!(?peer, "the other side asks too much");
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
         () = drain(&connection, &transport) => tracing::debug!(?peer, "connection drained"),
     }
     connection.kill();
+    drop(transport);
+    context.caller.ended().await;
 }
 
 async fn accept_streams<R: Router>(

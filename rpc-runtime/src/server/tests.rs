@@ -39,7 +39,8 @@ impl Line {
             .build()
             .unwrap();
         let (here, there) = memory::pair();
-        let serving = super::serve_locally(DeskServer::new(Plain), Limits::default(), there);
+        let server = super::acceptor(((), DeskServer::new(Plain)), Limits::default());
+        let serving = server.serve(crate::transport::Connection::Memory(there), None);
         runtime.spawn(serving);
         let (send, recv) = here.open_bi().unwrap();
         Self {
