@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
-use rpc_runtime::{CallError, Client, RpcError, code, rpc};
+use rpc_runtime::{CallError, Client, Context, RpcError, code, rpc};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
@@ -22,6 +22,22 @@ trait Desk {
     #[rpc(notification)]
     async fn note(&self, text: &str);
     async fn noted(&self) -> u64;
+    /// The length of it, as the caller measures it.
+    async fn measured(&self, cx: &Context, text: &str) -> Option<usize>;
+}
+
+/// What the client serves.
+#[rpc(namespace = "back")]
+trait Back {
+    async fn measure(&self, text: &str) -> usize;
+}
+
+struct Ruler;
+
+impl Back for Ruler {
+    async fn measure(&self, text: &str) -> usize {
+        text.len()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,6 +121,10 @@ impl Desk for Quiet {
     async fn noted(&self) -> u64 {
         self.notes.load(Ordering::Relaxed)
     }
+
+    async fn measured(&self, cx: &Context, text: &str) -> Option<usize> {
+        cx.client::<BackClient>().measure(text).await.ok()
+    }
 }
 
 const WARM_UP: usize = 300;
@@ -128,7 +148,8 @@ fn local() -> (Runtime, DeskClient, Client) {
         .enable_all()
         .build()
         .unwrap();
-    let client = runtime.block_on(async { Client::local(DeskServer::new(Quiet::default())) });
+    let builder = Client::builder().service(BackServer::new(Ruler));
+    let client = runtime.block_on(async { builder.local(DeskServer::new(Quiet::default())) });
     (runtime, DeskClient::new(client.clone()), client)
 }
 
@@ -264,6 +285,13 @@ fn many_handlers_that_wait() {
         let (a, b, c) = tokio::join!(desk.later("a"), desk.later("bc"), desk.later("def"));
         assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), (1, 2, 3));
     };
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn a_handler_that_calls_its_caller() {
+    let (runtime, desk, _) = local();
+    let call = async || assert_eq!(desk.measured("a \"word\"").await.unwrap(), Some(8));
     assert_eq!(allocations(&runtime, call), 0);
 }
 
