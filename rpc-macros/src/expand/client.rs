@@ -102,10 +102,11 @@ pub(crate) fn body(method: &Method<'_>) -> TokenStream {
         true => generated!(invoke_notification(&__METHOD, #params)),
         false => generated!(invoke(&__METHOD, #params, #returns)),
     };
+    let unreliable = method.is_unreliable.then(|| generated!(.unreliable()));
     let idempotent = method.is_idempotent.then(|| generated!(.idempotent()));
     generated! {
         static __METHOD: __rpc::Method = __rpc::Method::new(#name) #idempotent;
-        self.client.#send
+        self.client.#send #unreliable
     }
 }
 

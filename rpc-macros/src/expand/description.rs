@@ -39,12 +39,13 @@ fn of_method(method: &Method<'_>) -> TokenStream {
         None => generated!(.parameters(&[#(#parameters),*])),
     });
     let notification = method.is_notification.then(|| generated!(.notification()));
+    let unreliable = method.is_unreliable.then(|| generated!(.unreliable()));
     let idempotent = method.is_idempotent.then(|| generated!(.idempotent()));
     let deprecated = method.is_deprecated.then(|| generated!(.deprecated()));
     generated! {
         #(#cfgs)*
         __rpc::MethodDescription::new(#wire_name, #docs, #result)
-            #aliases #parameters #notification #idempotent #deprecated
+            #aliases #parameters #notification #unreliable #idempotent #deprecated
     }
 }
 

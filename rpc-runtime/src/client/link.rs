@@ -1,13 +1,14 @@
 //! One connection with its lanes. A client has one at a time, and another when that is lost or its server drains it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Options;
 use super::lane::{self, CallId, Lane};
+use crate::transport::outbox::Outbox;
 use crate::transport::{Connection, ConnectionLost, StreamLost, close};
 
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct Link {
     pub(super) connection: Connection,
     pub(super) lanes: Vec<Arc<Lane>>,
     next_lane: AtomicUsize,
+    datagrams: Mutex<Outbox>,
     /// Cancellations once more, past whatever holds a lane up.
     control: Arc<Lane>,
     /// It takes no more calls: the connection is lost, or the server drains it.
@@ -50,6 +52,7 @@ impl Link {
             connection,
             lanes,
             next_lane: AtomicUsize::new(0),
+            datagrams: Mutex::default(),
             control,
             retired,
         })
@@ -76,6 +79,22 @@ impl Link {
             lane.queue_cancel(id);
             self.control.queue_early_cancel(id);
         }
+    }
+
+    /// Sends a message in a datagram, if it fits into one and the other side takes them.
+    pub(super) fn send_datagram(&self, message: &[u8]) -> bool {
+        let room = self.connection.datagram_size();
+        if self.is_retired() || room.is_none_or(|room| message.len() > room) {
+            return false;
+        }
+        let mut datagrams = self
+            .datagrams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        datagrams.push(message);
+        let datagram = datagrams.take();
+        drop(datagrams);
+        self.connection.send_datagram(datagram)
     }
 
     /// Sends new calls elsewhere; those that are under way go on.

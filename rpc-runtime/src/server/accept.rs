@@ -10,7 +10,7 @@ use crate::client::Caller;
 use crate::context::{ConnectionContext, Extensions};
 use crate::log::Escaped;
 use crate::service::Router;
-use crate::transport::{self, ConnectionLost, close};
+use crate::transport::{self, ConnectionLost, Datagrams, RecvStream, close};
 use crate::wire::frame::Framer;
 
 /// Serves one end. `caller` is the other, if this one made the connection.
@@ -47,10 +47,17 @@ async fn accept_streams<R: Router>(
     connection: &Arc<Connection<R>>,
     transport: &transport::Connection,
 ) -> ConnectionLost {
+    // Whoever sends no datagrams pays nothing for them.
+    let mut sends_datagrams = false;
     loop {
         let accepted = tokio::select! {
             accepted = transport.accept_bi() => accepted.map(|(send, recv)| (Some(send), recv)),
             accepted = transport.accept_uni() => accepted.map(|recv| (None, recv)),
+            first = transport.read_datagram(), if !sends_datagrams => first.map(|first| {
+                sends_datagrams = true;
+                let datagrams = Datagrams::new(transport.clone(), first);
+                (None, RecvStream::Datagrams(datagrams))
+            }),
         };
         let (send, recv) = match accepted {
             Ok(stream) => stream,
