@@ -21,6 +21,8 @@ trait Desk {
     async fn buy(&self, item: u32) -> Result<u32, BuyError>;
     #[rpc(notification)]
     async fn note(&self, text: &str);
+    #[rpc(notification, unreliable)]
+    async fn mention(&self, text: &str);
     async fn noted(&self) -> u64;
     /// The length of it, as the caller measures it.
     async fn measured(&self, cx: &Context, text: &str) -> Option<usize>;
@@ -116,6 +118,10 @@ impl Desk for Quiet {
 
     async fn note(&self, _: &str) {
         self.notes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn mention(&self, text: &str) {
+        self.note(text).await;
     }
 
     async fn noted(&self) -> u64 {
@@ -235,6 +241,18 @@ fn a_notification() {
     let call = async || {
         desk.note("remember \"this\"").await.unwrap();
         // Not more of them than can be read meanwhile: what waits needs room.
+        desk.noted().await.unwrap();
+    };
+    assert_eq!(allocations(&runtime, call), 0);
+    let noted = runtime.block_on(desk.noted()).unwrap();
+    assert!(noted >= WARM_UP as u64, "the notifications did arrive");
+}
+
+#[test]
+fn an_unreliable_notification() {
+    let (runtime, desk, _) = local();
+    let call = async || {
+        desk.mention("remember \"this\"").await.unwrap();
         desk.noted().await.unwrap();
     };
     assert_eq!(allocations(&runtime, call), 0);
