@@ -48,12 +48,18 @@ impl Caller {
         self.client.get_or_init(|| self.way.client()).clone()
     }
 
+    /// Calls nobody any more, and waits until what was sent has arrived or the connection has ended.
+    pub(crate) async fn close(&self) {
+        if let Some(client) = self.client.get() {
+            client.close().await;
+        }
+    }
+
     /// Waits until nothing more moves on a connection that has ended.
     pub(crate) async fn ended(&self) {
-        if let Some(Client(client)) = self.client.get() {
-            self.client().closed().await;
-            client.tasks.close();
-            client.tasks.wait().await;
+        if let Some(client) = self.client.get() {
+            client.closed().await;
+            client.close().await;
         }
     }
 }

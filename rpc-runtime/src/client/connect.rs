@@ -169,7 +169,8 @@ impl<R> ClientBuilder<R> {
         }
     }
 
-    /// Sets what the client takes from its server. Those of connections and handshakes are for servers alone.
+    /// Sets what the client takes from its server. Those of connections, handshakes and silence are for
+    /// servers alone.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self

@@ -36,7 +36,7 @@ pub(super) async fn serve<R: Router>(
             tracing::debug!(?peer, "the other side asks too much");
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
-        () = drain(&connection, &transport) => tracing::debug!(?peer, "connection drained"),
+        () = drain(&connection, &transport, &context.caller) => tracing::debug!(?peer, "connection drained"),
     }
     connection.kill();
     drop(transport);
@@ -73,8 +73,13 @@ async fn accept_streams<R: Router>(
     }
 }
 
-async fn drain<R: Router>(connection: &Connection<R>, transport: &transport::Connection) {
+async fn drain<R: Router>(
+    connection: &Connection<R>,
+    transport: &transport::Connection,
+    caller: &Caller,
+) {
     connection.shutdown().await;
     connection.drain().await;
+    caller.close().await;
     transport.close(close::SHUTDOWN, "shutting down");
 }
