@@ -43,6 +43,8 @@ trait Home {
     async fn time_given(&self, cx: &Context) -> Option<u64>;
     async fn hold(&self);
     async fn peer(&self, cx: &Context) -> Option<SocketAddr>;
+    /// Calls the server in vain, and gives up.
+    async fn nag(&self, cx: &Context) -> bool;
     async fn down(&self, cx: &Context, levels: u32) -> Result<u32, ErrorObject>;
     #[rpc(notification)]
     async fn note(&self, text: &str);
@@ -179,6 +181,12 @@ impl Home for Flat {
 
     async fn peer(&self, cx: &Context) -> Option<SocketAddr> {
         cx.peer()
+    }
+
+    async fn nag(&self, cx: &Context) -> bool {
+        let late = cx.client::<DeskClient>().hang();
+        let late = late.timeout(Duration::from_millis(1)).await;
+        matches!(late, Err(CallError::Timeout))
     }
 
     async fn down(&self, cx: &Context, levels: u32) -> Result<u32, ErrorObject> {
@@ -388,9 +396,9 @@ async fn dropping_a_call_drops_the_callers_handler() {
     assert_eq!(soon(both.home.double(1)).await.unwrap(), 2);
 }
 
-/// Both sides count their calls from zero.
+/// Both sides count their calls from zero, and a client's handlers call beside their client.
 #[tokio::test]
-async fn a_call_is_not_cancelled_for_one_of_the_other_side() {
+async fn a_call_is_not_cancelled_in_place_of_another() {
     let both = both().await;
     let mut there = both.desk.hold();
     under_way(&mut there, &both.flat).await;
@@ -401,6 +409,7 @@ async fn a_call_is_not_cancelled_for_one_of_the_other_side() {
         both.flat.has_dropped().await;
         let mut hanging = both.desk.hang();
         let _ = tokio::time::timeout(Duration::from_millis(1), &mut hanging).await;
+        assert!(soon(both.home.nag()).await.unwrap());
     }
     both.flat.go_on.add_permits(1);
     soon(there).await.unwrap();
