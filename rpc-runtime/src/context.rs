@@ -220,8 +220,9 @@ impl Context {
     ///
     /// A handler may keep it. It lasts as long as the connection, and does not keep it open: then its calls end with
     /// [`CallError::Connection`](crate::CallError::Connection), those that have not left as not sent, and
-    /// [`Client::closed`] says why. A client that connects again is another caller. Where there is no connection, with
-    /// a [`Responder`](crate::Responder), calls end so from the start.
+    /// [`Client::closed`] says why. [`Client::close`] ends the calls to a caller, and not its connection. A client
+    /// that connects again is another caller. Where there is no connection, with a [`Responder`](crate::Responder),
+    /// calls end so from the start.
     ///
     /// A caller that serves nothing answers [−32601](crate::code::METHOD_NOT_FOUND), which is
     /// [`CallError::Remote`](crate::CallError::Remote).

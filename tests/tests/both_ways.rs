@@ -541,6 +541,17 @@ async fn a_client_that_leaves_ends_the_calls_to_it() {
     assert_eq!(fate(soon(both.home.note("gone")).await), Fate::NotSent);
 }
 
+/// A server may want no more of its clients; the connection is theirs.
+#[tokio::test]
+async fn closing_a_caller_closes_no_connection() {
+    let both = both().await;
+    assert_eq!(soon(both.home.double(1)).await.unwrap(), 2);
+    soon(both.caller.close()).await;
+    assert_eq!(fate(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(soon(both.desk.add(1, 2)).await.unwrap(), 3);
+    assert_eq!(soon(both.desk.add(3, 4)).await.unwrap(), 7);
+}
+
 /// Whoever keeps a caller keeps no connection.
 #[tokio::test]
 async fn a_client_that_is_dropped_is_gone() {
