@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rpc_runtime::{ErrorObject, rpc};
+use rpc_runtime::{CallError, Client, Context, ErrorObject, rpc};
 use serde_json::Value;
 
 /// The largest blob. It is well past the server's limit for replies, so that clients see that one too.
@@ -47,6 +47,8 @@ pub(crate) trait Interop {
     async fn panic(&self);
     /// A string of `size` bytes.
     async fn blob(&self, size: usize) -> Result<String, ErrorObject>;
+    /// Calls a method of the caller's, and says what came of it.
+    async fn ask(&self, cx: &Context, method: &str, params: Value) -> Result<Value, ErrorObject>;
 }
 
 /// Counts notifications; all else needs no state.
@@ -129,5 +131,13 @@ impl Interop for Desk {
             0..=MOST => Ok("x".repeat(size)),
             _ => Err(ErrorObject::new(1, format!("at most {MOST} bytes"))),
         }
+    }
+
+    async fn ask(&self, cx: &Context, method: &str, params: Value) -> Result<Value, ErrorObject> {
+        let asked = cx.client::<Client>().call(method, &params).await;
+        asked.map_err(|error| match error {
+            CallError::Application(error) | CallError::Remote(error) => error,
+            error => ErrorObject::new(1, error.to_string()),
+        })
     }
 }

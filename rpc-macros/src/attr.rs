@@ -51,6 +51,7 @@ pub(crate) struct MethodOptions {
     pub(crate) name: Option<LitStr>,
     pub(crate) aliases: Vec<LitStr>,
     pub(crate) notification: Option<Path>,
+    pub(crate) unreliable: Option<Path>,
     pub(crate) blocking: Option<Path>,
     pub(crate) idempotent: Option<Path>,
 }
@@ -70,11 +71,12 @@ impl MethodOptions {
                 Ok(())
             }
             "notification" => set(&mut self.notification, meta, meta.path.clone()),
+            "unreliable" => set(&mut self.unreliable, meta, meta.path.clone()),
             "blocking" => set(&mut self.blocking, meta, meta.path.clone()),
             "idempotent" => set(&mut self.idempotent, meta, meta.path.clone()),
             _ => unknown(
                 meta,
-                "a method takes `name`, `alias`, `notification`, `blocking` and `idempotent`",
+                "a method takes `name`, `alias`, `notification`, `unreliable`, `blocking` and `idempotent`",
             ),
         }
     }

@@ -37,6 +37,7 @@ pub(crate) struct Method<'a> {
     pub(crate) wire_name: LitStr,
     pub(crate) aliases: Vec<LitStr>,
     pub(crate) is_notification: bool,
+    pub(crate) is_unreliable: bool,
     pub(crate) is_blocking: bool,
     pub(crate) is_idempotent: bool,
     pub(crate) is_deprecated: bool,
@@ -139,6 +140,9 @@ impl<'a> Method<'a> {
         if let (Some(_), Some(idempotent)) = (&options.notification, &options.idempotent) {
             errors.at(idempotent, "a notification is sent once at most");
         }
+        if let (None, Some(unreliable)) = (&options.notification, &options.unreliable) {
+            errors.at(unreliable, "only a `notification` can be lost unnoticed");
+        }
         let parameters = parameters(sig, rename, errors);
         check_items(&parameters, &options, errors);
         Self {
@@ -152,6 +156,7 @@ impl<'a> Method<'a> {
             output: Output::read(&sig.output, options.notification.as_ref(), errors),
             aliases: options.aliases,
             is_notification: options.notification.is_some(),
+            is_unreliable: options.unreliable.is_some(),
             is_blocking: options.blocking.is_some(),
             is_idempotent: options.idempotent.is_some(),
             is_deprecated: original

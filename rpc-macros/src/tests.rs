@@ -32,6 +32,8 @@ golden! { calculator, expand::rpc(quote!(namespace = "calc"), quote! {
         async fn sum(&self, #[rpc(params)] values: Vec<i64>) -> i64;
         #[rpc(notification)]
         async fn log(&self, cx: &Context, line: &str);
+        #[rpc(notification, unreliable)]
+        async fn tick(&self, count: u64);
         #[rpc(blocking)]
         fn digest(&self, cx: &Context, text: &str) -> String;
         async fn name(&self) -> &str;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::{Caller, Client};
 use crate::tls::Certificate;
 use crate::wire::value::Value;
 
@@ -64,6 +65,7 @@ impl Drop for Restore {
 pub(crate) struct ConnectionContext {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) certificate: Option<Certificate>,
+    pub(crate) caller: Caller,
     pub(crate) extensions: Extensions,
 }
 
@@ -182,6 +184,57 @@ impl Context {
                 .get_or_init(CancellationToken::new)
                 .clone(),
         )
+    }
+
+    /// A client of whoever calls, which serves with [`ClientBuilder::service`](crate::ClientBuilder::service): `C` is
+    /// the `…Client` of a trait, or a [`Client`] for calls by name. Its calls leave on the connection on which this call
+    /// came; they are calls as any others, with the same lanes, deadlines, errors and limits.
+    ///
+    /// ```
+    /// use rpc_runtime::{Context, rpc};
+    ///
+    /// #[rpc]
+    /// trait Jobs {
+    ///     async fn run(&self, cx: &Context, steps: u32) -> Result<u32, rpc_runtime::ErrorObject>;
+    /// }
+    ///
+    /// /// What the callers of `Jobs` serve.
+    /// #[rpc]
+    /// trait Progress {
+    ///     #[rpc(notification)]
+    ///     async fn made(&self, step: u32);
+    /// }
+    ///
+    /// struct Worker;
+    /// impl Jobs for Worker {
+    ///     async fn run(&self, cx: &Context, steps: u32) -> Result<u32, rpc_runtime::ErrorObject> {
+    ///         let progress = cx.client::<ProgressClient>();
+    ///         for step in 1..=steps {
+    ///             // Nobody is the worse for it if the caller has gone.
+    ///             let _ = progress.made(step).await;
+    ///         }
+    ///         Ok(steps)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// A handler may keep it. It lasts as long as the connection, and does not keep it open: then its calls end with
+    /// [`CallError::Connection`](crate::CallError::Connection), those that have not left as not sent, and
+    /// [`Client::closed`] says why. [`Client::close`] ends the calls to a caller, and not its connection. A client
+    /// that connects again is another caller. Where there is no connection, with a [`Responder`](crate::Responder),
+    /// calls end so from the start.
+    ///
+    /// A caller that serves nothing answers [−32601](crate::code::METHOD_NOT_FOUND), which is
+    /// [`CallError::Remote`](crate::CallError::Remote).
+    ///
+    /// Handlers may call back and forth within one call. Each takes a place among the calls in flight of its side
+    /// ([`Limits::calls_per_connection`](crate::Limits::calls_per_connection)) until it ends: where all are taken by
+    /// handlers that wait for a call back to the same side, both sides wait until a deadline ends it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, the first time on a connection.
+    pub fn client<C: From<Client>>(&self) -> C {
+        C::from(self.connection.caller.client())
     }
 
     /// Values that live as long as the connection: a login, a rate, a cache.

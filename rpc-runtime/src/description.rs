@@ -58,6 +58,8 @@ pub struct MethodDescription {
     pub docs: &'static str,
     /// Whether it has a reply.
     pub kind: MethodKind,
+    /// Whether it is a notification that may be lost on its way.
+    pub unreliable: bool,
     /// Whether running it twice does no harm, so that clients may call it again when an answer was lost.
     pub idempotent: bool,
     /// Whether the trait marks it `#[deprecated]`.
@@ -83,6 +85,7 @@ impl MethodDescription {
             aliases: &[],
             docs,
             kind: MethodKind::Call,
+            unreliable: false,
             idempotent: false,
             deprecated: false,
             parameters: &[],
@@ -126,6 +129,13 @@ impl MethodDescription {
     pub const fn notification(self) -> Self {
         Self {
             kind: MethodKind::Notification,
+            ..self
+        }
+    }
+
+    pub const fn unreliable(self) -> Self {
+        Self {
+            unreliable: true,
             ..self
         }
     }

@@ -93,7 +93,7 @@ pub fn client(answer: Vec<Bytes>) -> Client {
             tokio::spawn(tell(answer.clone(), send, recv));
         }
     });
-    Client::in_memory(here)
+    Client::builder().in_memory(here)
 }
 
 async fn tell(

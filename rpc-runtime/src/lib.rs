@@ -37,7 +37,8 @@
 //! - [`rpc`] is the macro: what a trait may say, and what becomes of it.
 //! - [`Server`] serves, [`Client`] calls; a [`Call`] is a future with options. [`Client::local`] needs no socket, and a
 //!   [`Responder`] answers raw messages that came some other way.
-//! - [`Context`] is what a handler can know about its call.
+//! - [`Context`] is what a handler can know about its call; with [`Context::client`] it calls its caller, which serves with
+//!   [`ClientBuilder::service`].
 //! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] is everything else
 //!   that can happen, too.
 //! - [`Identity`] is who a server or a client is, [`Trust`] whom the other believes.

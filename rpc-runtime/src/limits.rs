@@ -17,7 +17,7 @@ pub(crate) const RETAINED: usize = 64 << 10;
 /// Silence after which a connection is given up.
 pub(crate) const IDLE: Duration = Duration::from_secs(15);
 
-/// What a server takes from its clients. Every limit has a default, an answer, and a place in `PROTOCOL.md`.
+/// What a server takes from its clients, and a client that serves from its server. Every limit has a default, an answer, and a place in `PROTOCOL.md`.
 ///
 /// ```
 /// use rpc_runtime::Limits;

@@ -1,6 +1,7 @@
 //! The only door for generated code. Nothing here is for people, and all of it changes without notice.
 
 pub use core::clone::Clone;
+pub use core::convert::From;
 pub use core::fmt::{Debug, Formatter, Result as FmtResult};
 pub use core::future::Future;
 pub use core::marker::{PhantomData, Send, Sized, Sync, Unpin};

@@ -27,11 +27,13 @@ def request(method, params=(), **members):
 class Stream:
     """A QUIC stream: requests leave on it, and replies come back unless it is unidirectional."""
 
-    def __init__(self, client, is_unidirectional=False):
+    def __init__(self, client, is_unidirectional=False, id=None):
         self._quic, self._transmit = client._quic, client.transmit
-        self.id = self._quic.get_next_available_stream_id(is_unidirectional)
         self.replies = asyncio.StreamReader(limit=4 << 20)
-        self.write(b"")  # aioquic repeats an id until it is used
+        if id is None:
+            id = self._quic.get_next_available_stream_id(is_unidirectional)
+            self._quic.send_stream_data(id, b"")  # aioquic repeats an id until it is used
+        self.id = id
         client._streams[self.id] = self
 
     def send(self, *messages, last=False):
@@ -65,6 +67,7 @@ class Client(QuicConnectionProtocol):
         super().__init__(quic)
         self._lane = self._delivery = self.lost = None
         self._streams, self._waiting, self._ids = {}, {}, itertools.count(1)
+        self.methods = {}  # coroutine functions that the server may call, by their names
 
     async def call(self, method, params=(), **members):
         """Calls a method; cancelling the task cancels the call."""
@@ -108,13 +111,32 @@ class Client(QuicConnectionProtocol):
                 if not waiting.done():
                     waiting.set_exception(ended)
 
+    async def _serve(self, stream):
+        """Answers what the server asks on a stream that it has opened, until it ends it."""
+        with suppress(ConnectionError):
+            while asked := await stream.receive():
+                asyncio.ensure_future(self._answer(stream, **asked))
+
+    async def _answer(self, stream, method, params=(), **members):
+        reply = {"jsonrpc": "2.0", "id": members.get("id")}
+        if called := self.methods.get(method):
+            reply["result"] = await (called(**params) if isinstance(params, dict) else called(*params))
+        else:
+            reply["error"] = {"code": -32601, "message": "Method not found"}
+        if "id" in members:
+            stream.send(reply)
+
     async def _keep_alive(self):
         with suppress(ConnectionError):
             while await asyncio.sleep(5, True):
                 await self.ping()
 
     def quic_event_received(self, event):
-        stream = self._streams.get(getattr(event, "stream_id", None))
+        stream_id = getattr(event, "stream_id", 0)
+        stream = self._streams.get(stream_id)
+        if stream is None and stream_id & 1 and isinstance(event, events.StreamDataReceived):
+            stream = Stream(self, id=stream_id)  # the server's streams have odd ids
+            asyncio.ensure_future(self._serve(stream))
         if isinstance(event, events.ConnectionTerminated):
             self.lost = ConnectionError(event.error_code, event.reason_phrase)
             for stream in self._streams.values():

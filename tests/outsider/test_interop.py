@@ -180,6 +180,27 @@ class Calls(Case):
         self.assertEqual(outcome(await stream.receive()), ("quick", 1))
 
 
+class CallsOfTheServer(Case):
+    @connected
+    async def test_are_answered(self, client):
+        async def double(number):
+            return 2 * number
+
+        async def twice(number):
+            return await client.call("ask", ["double", [await double(number)]])
+
+        client.methods |= {"double": double, "twice": twice}
+        self.assertEqual(await client.call("ask", ["double", [21]]), 42)
+        self.assertEqual(await client.call("ask", ["double", {"number": 4}]), 8)
+        self.assertEqual(await client.call("ask", ["twice", [1]]), 4, "back and forth")
+
+    @connected
+    async def test_of_what_the_client_does_not_have_are_refused(self, client):
+        with self.assertRaises(RpcError) as caught:
+            await client.call("ask", ["double", [21]])
+        self.assertEqual(caught.exception.args[:2], (METHOD_NOT_FOUND, "Method not found"))
+
+
 class Notifications(Case):
     @connected
     async def test_are_not_answered(self, client):

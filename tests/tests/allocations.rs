@@ -9,7 +9,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{CallError, Client, RpcError, code, rpc};
+use rpc_runtime::{CallError, Client, Context, RpcError, code, rpc};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -24,10 +24,14 @@ trait Desk {
     async fn buy(&self, item: u32) -> Result<u32, BuyError>;
     #[rpc(notification)]
     async fn note(&self, text: &str);
+    #[rpc(notification, unreliable)]
+    async fn mention(&self, text: &str);
     async fn noted(&self) -> u64;
     fn readings(&self, unit: &str) -> impl Stream<Item = Reading>;
     async fn sum(&self, items: impl Stream<Item = Reading>) -> u64;
     fn doubled(&self, items: impl Stream<Item = u64>) -> impl Stream<Item = u64>;
+    /// The length of it, as the caller measures it.
+    async fn measured(&self, cx: &Context, text: &str) -> Option<usize>;
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +46,20 @@ fn reading(at: u64) -> Reading {
         at,
         celsius: at as f64 / 2.0,
         is_good: !at.is_multiple_of(7),
+    }
+}
+
+/// What the client serves.
+#[rpc(namespace = "back")]
+trait Back {
+    async fn measure(&self, text: &str) -> usize;
+}
+
+struct Ruler;
+
+impl Back for Ruler {
+    async fn measure(&self, text: &str) -> usize {
+        text.len()
     }
 }
 
@@ -123,6 +141,10 @@ impl Desk for Quiet {
         self.notes.fetch_add(1, Ordering::Relaxed);
     }
 
+    async fn mention(&self, text: &str) {
+        self.note(text).await;
+    }
+
     async fn noted(&self) -> u64 {
         self.notes.load(Ordering::Relaxed)
     }
@@ -145,6 +167,10 @@ impl Desk for Quiet {
 
     fn doubled(&self, items: impl Stream<Item = u64>) -> impl Stream<Item = u64> {
         items.map(|number| 2 * number)
+    }
+
+    async fn measured(&self, cx: &Context, text: &str) -> Option<usize> {
+        cx.client::<BackClient>().measure(text).await.ok()
     }
 }
 
@@ -169,7 +195,8 @@ fn local() -> (Runtime, DeskClient, Client) {
         .enable_all()
         .build()
         .unwrap();
-    let client = runtime.block_on(async { Client::local(DeskServer::new(Quiet::default())) });
+    let builder = Client::builder().service(BackServer::new(Ruler));
+    let client = runtime.block_on(async { builder.local(DeskServer::new(Quiet::default())) });
     (runtime, DeskClient::new(client.clone()), client)
 }
 
@@ -263,6 +290,18 @@ fn a_notification() {
 }
 
 #[test]
+fn an_unreliable_notification() {
+    let (runtime, desk, _) = local();
+    let call = async || {
+        desk.mention("remember \"this\"").await.unwrap();
+        desk.noted().await.unwrap();
+    };
+    assert_eq!(allocations(&runtime, call), 0);
+    let noted = runtime.block_on(desk.noted()).unwrap();
+    assert!(noted >= WARM_UP as u64, "the notifications did arrive");
+}
+
+#[test]
 fn a_typed_error() {
     let (runtime, desk, _) = local();
     let call = async || {
@@ -305,6 +344,13 @@ fn many_handlers_that_wait() {
         let (a, b, c) = tokio::join!(desk.later("a"), desk.later("bc"), desk.later("def"));
         assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), (1, 2, 3));
     };
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn a_handler_that_calls_its_caller() {
+    let (runtime, desk, _) = local();
+    let call = async || assert_eq!(desk.measured("a \"word\"").await.unwrap(), Some(8));
     assert_eq!(allocations(&runtime, call), 0);
 }
 

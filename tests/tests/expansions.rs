@@ -53,6 +53,8 @@ mod calculator {
 
         async fn log(&self, _: &Context, _: &str) {}
 
+        async fn tick(&self, _: u64) {}
+
         fn digest(&self, _: &Context, text: &str) -> String {
             text.to_uppercase()
         }
@@ -75,6 +77,7 @@ async fn calculator() {
     assert_eq!(calculator.digest("x").await.unwrap(), "X");
     assert_eq!(calculator.name().await.unwrap(), "desk");
     calculator.log("a line").await.unwrap();
+    calculator.tick(1).await.unwrap();
     let by_zero = calculator.divide(1.0, 0.0).await.unwrap_err();
     assert!(matches!(
         by_zero,

@@ -39,8 +39,13 @@ pub(crate) fn impls(
         let (signature, body) = (signature(method, service), body(method));
         generated!(#signature { #body })
     });
+    let declared = generics::unbounded(&original.generics);
+    let (declared, _, _) = declared.split_for_impl();
     generated! {
         #new
+        impl #declared __rpc::From<__rpc::Client> for #ident #args {
+            fn from(client: __rpc::Client) -> Self { Self::new(client) }
+        }
         #[allow(clippy::too_many_arguments)]
         impl #params #ident #args #clause { #(#methods)* }
     }
@@ -112,10 +117,11 @@ pub(crate) fn body(method: &Method<'_>) -> TokenStream {
         let (ident, upload) = (&items.ident, wire::upload(items));
         generated!(.with_items(#ident, #upload))
     });
+    let unreliable = method.is_unreliable.then(|| generated!(.unreliable()));
     let idempotent = method.is_idempotent.then(|| generated!(.idempotent()));
     generated! {
         static __METHOD: __rpc::Method = __rpc::Method::new(#name) #idempotent;
-        self.client.#send #items
+        self.client.#send #items #unreliable
     }
 }
 

@@ -44,12 +44,13 @@ fn of_method(method: &Method<'_>) -> TokenStream {
         generated!(.upload(#type_name))
     });
     let notification = method.is_notification.then(|| generated!(.notification()));
+    let unreliable = method.is_unreliable.then(|| generated!(.unreliable()));
     let idempotent = method.is_idempotent.then(|| generated!(.idempotent()));
     let deprecated = method.is_deprecated.then(|| generated!(.deprecated()));
     generated! {
         #(#cfgs)*
         __rpc::MethodDescription::new(#wire_name, #docs, #result)
-            #aliases #parameters #upload #stream #notification #idempotent #deprecated
+            #aliases #parameters #upload #stream #notification #unreliable #idempotent #deprecated
     }
 }
 

@@ -200,6 +200,11 @@ const _: () = {
             f.debug_struct("TextsClient").finish_non_exhaustive()
         }
     }
+    impl __rpc::From<__rpc::Client> for TextsClient {
+        fn from(client: __rpc::Client) -> Self {
+            Self::new(client)
+        }
+    }
     #[allow(clippy::too_many_arguments)]
     impl TextsClient {
         fn pick_one(

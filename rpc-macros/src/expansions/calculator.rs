@@ -41,6 +41,10 @@ pub trait Calculator: ::rpc_runtime::private::Send + ::rpc_runtime::private::Syn
         cx: &Context,
         line: &str,
     ) -> impl ::rpc_runtime::private::Future<Output = ()> + ::rpc_runtime::private::Send;
+    fn tick(
+        &self,
+        count: u64,
+    ) -> impl ::rpc_runtime::private::Future<Output = ()> + ::rpc_runtime::private::Send;
     fn digest(&self, cx: &Context, text: &str) -> String;
     fn name(
         &self,
@@ -139,6 +143,12 @@ const _: () = {
                         &[__rpc::ParameterDescription::new("line", "&str", false)],
                     )
                     .notification(),
+                __rpc::MethodDescription::new("calc.tick", "", "()")
+                    .parameters(
+                        &[__rpc::ParameterDescription::new("count", "u64", false)],
+                    )
+                    .notification()
+                    .unreliable(),
                 __rpc::MethodDescription::new("calc.digest", "", "String")
                     .parameters(
                         &[__rpc::ParameterDescription::new("text", "&str", false)],
@@ -146,7 +156,7 @@ const _: () = {
                 __rpc::MethodDescription::new("calc.name", "", "&str"),
             ],
         };
-        const METHODS: u32 = 8;
+        const METHODS: u32 = 9;
         fn find(name: &str) -> __rpc::Option<u32> {
             match name {
                 "calc.add" => __rpc::Some(0),
@@ -155,8 +165,9 @@ const _: () = {
                 "calc.scale" => __rpc::Some(3),
                 "calc.sum" => __rpc::Some(4),
                 "calc.log" => __rpc::Some(5),
-                "calc.digest" => __rpc::Some(6),
-                "calc.name" => __rpc::Some(7),
+                "calc.tick" => __rpc::Some(6),
+                "calc.digest" => __rpc::Some(7),
+                "calc.name" => __rpc::Some(8),
                 _ => __rpc::None,
             }
         }
@@ -224,6 +235,11 @@ const _: () = {
                     __rpc::Ok(())
                 }
                 6 => {
+                    let (count,) = call.arguments((__rpc::arg::<u64>("count"),))?;
+                    __Service::tick(&self.service, count).await;
+                    __rpc::Ok(())
+                }
+                7 => {
                     call.blocking(
                             &self.service,
                             reply,
@@ -240,7 +256,7 @@ const _: () = {
                         )
                         .await
                 }
-                7 => {
+                8 => {
                     call.arguments(())?;
                     reply
                         .value(
@@ -268,6 +284,11 @@ const _: () = {
     impl __rpc::Debug for CalculatorClient {
         fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
             f.debug_struct("CalculatorClient").finish_non_exhaustive()
+        }
+    }
+    impl __rpc::From<__rpc::Client> for CalculatorClient {
+        fn from(client: __rpc::Client) -> Self {
+            Self::new(client)
         }
     }
     #[allow(clippy::too_many_arguments)]
@@ -331,6 +352,15 @@ const _: () = {
                     &__METHOD,
                     (__rpc::arg::<&str>("line").send(&line),),
                 )
+        }
+        pub fn tick(&self, count: u64) -> __rpc::Notification {
+            static __METHOD: __rpc::Method = __rpc::Method::new("calc.tick");
+            self.client
+                .invoke_notification(
+                    &__METHOD,
+                    (__rpc::arg::<u64>("count").send(&count),),
+                )
+                .unreliable()
         }
         pub fn digest(&self, text: &str) -> __rpc::Call<String> {
             static __METHOD: __rpc::Method = __rpc::Method::new("calc.digest");

@@ -143,6 +143,11 @@ const _: () = {
             f.debug_struct("DefaultsClient").finish_non_exhaustive()
         }
     }
+    impl __rpc::From<__rpc::Client> for DefaultsClient {
+        fn from(client: __rpc::Client) -> Self {
+            Self::new(client)
+        }
+    }
     #[allow(clippy::too_many_arguments)]
     impl DefaultsClient {
         /// Has a body.

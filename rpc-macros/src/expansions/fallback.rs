@@ -125,6 +125,11 @@ const _: () = {
             f.debug_struct("FaultyClient").finish_non_exhaustive()
         }
     }
+    impl<K> __rpc::From<__rpc::Client> for FaultyClient<K> {
+        fn from(client: __rpc::Client) -> Self {
+            Self::new(client)
+        }
+    }
     #[allow(clippy::too_many_arguments)]
     impl<K> FaultyClient<K> {
         fn generic(&self, argument0: (K, &T)) -> __rpc::Call<T> {

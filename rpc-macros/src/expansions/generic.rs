@@ -152,6 +152,11 @@ const _: () = {
             f.debug_struct("StoreClient").finish_non_exhaustive()
         }
     }
+    impl<K, V, const N: usize> __rpc::From<__rpc::Client> for StoreClient<K, V, N> {
+        fn from(client: __rpc::Client) -> Self {
+            Self::new(client)
+        }
+    }
     #[allow(clippy::too_many_arguments)]
     impl<K, V: Clone, const N: usize> StoreClient<K, V, N>
     where

@@ -101,6 +101,11 @@ const _: () = {
             f.debug_struct("EchoClient").finish_non_exhaustive()
         }
     }
+    impl __rpc::From<__rpc::Client> for EchoClient {
+        fn from(client: __rpc::Client) -> Self {
+            Self::new(client)
+        }
+    }
     #[allow(clippy::too_many_arguments)]
     impl EchoClient {
         fn echo(&self, text: &str) -> __rpc::Call<String> {

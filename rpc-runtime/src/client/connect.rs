@@ -9,9 +9,12 @@ use super::address::{Address, AddressError};
 use super::backoff::Backoff;
 use super::reconnect::Dialer;
 use super::{Client, Options};
+use crate::limits::Limits;
+use crate::server::{DuplicateMethod, acceptor, check_names};
+use crate::service::{Router, Service};
 use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_config};
 use crate::transport::quic::{self, HandshakeError};
-use crate::transport::{Connection, ConnectionLost};
+use crate::transport::{Connection, ConnectionLost, memory};
 
 /// How long resolving a name and the handshake may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -29,8 +32,18 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Its type changes with each service that is added, as that of a [`ServerBuilder`](crate::ServerBuilder) does.
 #[derive(Debug, Clone, Default)]
-pub struct ClientBuilder {
+pub struct ClientBuilder<R = ()> {
+    settings: Settings,
+    limits: Limits,
+    router: R,
+}
+
+/// What a client needs to know to connect, now and again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings {
     trust: Trust,
     identity: Option<Identity>,
     server_name: Option<String>,
@@ -40,69 +53,126 @@ pub struct ClientBuilder {
     options: Options,
 }
 
-impl ClientBuilder {
+#[allow(private_bounds)] // the list of services is nobody's to name
+impl<R> ClientBuilder<R> {
     /// Whom to believe. Default: the authorities that the operating system trusts.
     pub fn trust(mut self, trust: Trust) -> Self {
-        self.trust = trust;
+        self.settings.trust = trust;
         self
     }
 
     /// The certificate to show to a server that asks for one. Default: none.
     pub fn identity(mut self, identity: Identity) -> Self {
-        self.identity = Some(identity);
+        self.settings.identity = Some(identity);
         self
     }
 
     /// The name that the server's certificate must have, when it is not the host that is dialled.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
-        self.server_name = Some(name.into());
+        self.settings.server_name = Some(name.into());
         self
     }
 
     /// How long resolving the name and the handshake may take. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = Some(timeout);
+        self.settings.connect_timeout = Some(timeout);
         self
     }
 
     /// How long a call may take that does not say so itself. Default: as long as the connection lives.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = Some(timeout);
+        self.settings.options.timeout = Some(timeout);
         self
     }
 
     /// How many streams small calls share, 1 to 32. Default: 1, so that as many calls as possible leave in one packet. On a
     /// network that loses packets, more of them keep a lost one from holding up calls of the other streams.
     pub fn lanes(mut self, lanes: usize) -> Self {
-        self.options.lanes = lanes;
+        self.settings.options.lanes = lanes;
         self
     }
 
     /// How many bytes an answer may have. Default: 4 MiB. A larger one is skipped and its call ends with
     /// [`CallError::Decode`](crate::CallError::Decode).
     pub fn reply_limit(mut self, bytes: usize) -> Self {
-        self.options.reply_limit = bytes;
+        self.settings.options.reply_limit = bytes;
         self
     }
 
     /// Whether to connect again when the connection is lost. Default: yes. Without it the first loss is the end: all
     /// calls fail, none is made again, and [`Client::closed`] tells why.
     pub fn reconnect(mut self, reconnect: bool) -> Self {
-        self.stays_lost = !reconnect;
+        self.settings.stays_lost = !reconnect;
         self
     }
 
     /// How long to wait between attempts to connect again, and between those of a call. The first comes at once; after each failure the client waits
     /// a random time of up to `initial`, which doubles with each further one up to `max`. Default: 50 ms and 5 s.
     pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
-        self.backoff = Backoff { initial, max };
+        self.settings.backoff = Backoff { initial, max };
         self
     }
 
     /// Whether calls wait, within their timeout, while there is no connection. Default: yes. Otherwise they fail as
     /// not sent from the moment that an attempt to connect again has failed until one succeeds.
     pub fn wait_for_ready(mut self, wait: bool) -> Self {
-        self.options.wait_for_ready = wait;
+        self.settings.options.wait_for_ready = wait;
+        self
+    }
+
+    /// Serves the server: its handlers reach this client with [`Context::client`](crate::Context::client), over the same
+    /// connection, and over the next one after that is lost. A client without services answers their calls
+    /// [−32601](crate::code::METHOD_NOT_FOUND).
+    ///
+    /// ```
+    /// use rpc_runtime::{Client, Context, rpc};
+    ///
+    /// #[rpc]
+    /// trait Oven {
+    ///     async fn bake(&self, cx: &Context, minutes: u32) -> String;
+    /// }
+    ///
+    /// /// What the client serves.
+    /// #[rpc]
+    /// trait Kitchen {
+    ///     async fn is_hungry(&self) -> bool;
+    /// }
+    /// # struct Electric;
+    /// # impl Oven for Electric {
+    /// #     async fn bake(&self, cx: &Context, minutes: u32) -> String {
+    /// #         let kitchen = cx.client::<KitchenClient>();
+    /// #         if kitchen.is_hungry().await.unwrap_or(false) { "bread".into() } else { format!("{minutes} saved") }
+    /// #     }
+    /// # }
+    /// # struct Here;
+    /// # impl Kitchen for Here { async fn is_hungry(&self) -> bool { true } }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), rpc_runtime::CallError> {
+    /// let client = Client::builder()
+    ///     .service(KitchenServer::new(Here))
+    ///     .local(OvenServer::new(Electric)); // or `.connect(address).await?`
+    /// assert_eq!(OvenClient::new(client).bake(40).await?, "bread");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn service<S: Service>(self, service: S) -> ClientBuilder<(R, S)> {
+        let Self {
+            settings,
+            limits,
+            router,
+        } = self;
+        ClientBuilder {
+            settings,
+            limits,
+            router: (router, service),
+        }
+    }
+
+    /// Sets what the client takes from its server. Those of connections, handshakes and silence are for
+    /// servers alone.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -122,22 +192,60 @@ impl ClientBuilder {
     where
         A: TryInto<Address>,
         ConnectError: From<A::Error>,
+        R: Router,
     {
-        let (mut options, reconnects) = (self.options.clone(), !self.stays_lost);
-        options.retry = reconnects.then_some(self.backoff);
+        let Self {
+            settings,
+            limits,
+            router,
+        } = self;
+        check_names::<R>()?;
+        let (mut options, reconnects) = (settings.options.clone(), !settings.stays_lost);
+        options.retry = reconnects.then_some(settings.backoff);
         let dialer = Dialer {
             address: address.try_into()?,
-            backoff: self.backoff,
-            builder: self,
+            backoff: settings.backoff,
+            settings,
         };
         let connection = dialer.dial().await?;
         Ok(Client::over(
             connection,
             options,
+            acceptor(router, limits),
             reconnects.then_some(dialer),
         ))
     }
 
+    /// A client of a service in the same process, as [`Client::local`] makes it, with this builder's time limit, lanes,
+    /// limits and services: a test has both directions.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, and if two of the client's services have a method of the same name.
+    pub fn local<S: Service>(self, service: S) -> Client
+    where
+        R: Router,
+    {
+        let (here, there) = memory::pair();
+        let server = acceptor(((), service), Limits::default());
+        tokio::spawn(server.serve(Connection::Memory(there), None));
+        self.in_memory(here)
+    }
+
+    /// A client of whoever is at the other end.
+    pub(crate) fn in_memory(self, connection: memory::Connection) -> Client
+    where
+        R: Router,
+    {
+        if let Err(twice) = check_names::<R>() {
+            panic!("{twice}");
+        }
+        let services = acceptor(self.router, self.limits);
+        let options = self.settings.options;
+        Client::over(Connection::Memory(connection), options, services, None)
+    }
+}
+
+impl Settings {
     pub(super) async fn dial(&self, address: &Address) -> Result<Connection, ConnectError> {
         let limit = self.connect_timeout.unwrap_or(CONNECT);
         let dialed = tokio::time::timeout(limit, self.try_each(address)).await;
@@ -216,6 +324,14 @@ pub enum ConnectError {
     /// There is no socket to connect from.
     #[error("cannot open a socket")]
     Socket(#[source] std::io::Error),
+    /// Two services of the client have a method of the same name; give one of them a `namespace`.
+    #[error("{}", DuplicateMethod { method, services: *services })]
+    DuplicateMethod {
+        /// The name on the wire.
+        method: &'static str,
+        /// The traits.
+        services: [&'static str; 2],
+    },
 }
 
 impl ConnectError {
@@ -245,6 +361,12 @@ fn meaning(alert: u8) -> &'static str {
         49 => "it is none of those that the server knows",
         51 => "its signature is wrong or of a kind that the server does not take",
         _ => "something is wrong with it",
+    }
+}
+
+impl From<DuplicateMethod> for ConnectError {
+    fn from(DuplicateMethod { method, services }: DuplicateMethod) -> Self {
+        Self::DuplicateMethod { method, services }
     }
 }
 

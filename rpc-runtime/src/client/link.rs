@@ -1,20 +1,22 @@
 //! One connection with its lanes. A client has one at a time, and another when that is lost or its server drains it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Options;
 use super::lane::{self, CallId, Lane};
+use crate::transport::outbox::Outbox;
 use crate::transport::{Connection, ConnectionLost, StreamLost, close};
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     pub(super) connection: Connection,
     pub(super) lanes: Vec<Arc<Lane>>,
     next_lane: AtomicUsize,
+    datagrams: Mutex<Outbox>,
     /// Cancellations once more, past whatever holds a lane up.
     control: Arc<Lane>,
     /// It takes no more calls: the connection is lost, or the server drains it.
@@ -25,12 +27,15 @@ impl Link {
     /// Starts the lanes of a connection. They end when the link is dropped or `closed` is cancelled.
     pub(super) fn open(
         connection: Connection,
+        owner: Owner,
         options: &Options,
         tasks: &TaskTracker,
         closed: &CancellationToken,
     ) -> Arc<Self> {
-        // The connection closes when the last lane has nothing more to say.
-        let open = Arc::new(CloseOnDrop(connection.clone()));
+        let open = Arc::new(Open {
+            connection: connection.clone(),
+            owner,
+        });
         let retired = CancellationToken::new();
         let limit = options.reply_limit;
         let lanes = (0..options.lanes.clamp(1, lane::LANES)).map(|number| {
@@ -47,6 +52,7 @@ impl Link {
             connection,
             lanes,
             next_lane: AtomicUsize::new(0),
+            datagrams: Mutex::default(),
             control,
             retired,
         })
@@ -78,6 +84,22 @@ impl Link {
     /// Gives back what was kept for more requests.
     pub(super) fn rest(&self) {
         self.lanes.iter().for_each(|lane| lane.rest());
+    }
+
+    /// Sends a message in a datagram, if it fits into one and the other side takes them.
+    pub(super) fn send_datagram(&self, message: &[u8]) -> bool {
+        let room = self.connection.datagram_size();
+        if self.is_retired() || room.is_none_or(|room| message.len() > room) {
+            return false;
+        }
+        let mut datagrams = self
+            .datagrams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        datagrams.push(message);
+        let datagram = datagrams.take();
+        drop(datagrams);
+        self.connection.send_datagram(datagram)
     }
 
     /// Sends new calls elsewhere; those that are under way go on.
@@ -112,11 +134,26 @@ impl Drop for Link {
     }
 }
 
-struct CloseOnDrop(Connection);
+/// Whose a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It closes when the last lane has nothing more to say.
+    Lanes,
+    /// Somebody else closes it.
+    Other,
+}
 
-impl Drop for CloseOnDrop {
+/// A connection in use by lanes.
+struct Open {
+    connection: Connection,
+    owner: Owner,
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.close(close::DONE, "");
+        if self.owner == Owner::Lanes {
+            self.connection.close(close::DONE, "");
+        }
     }
 }
 
@@ -148,11 +185,11 @@ impl Drop for EndsWithTask {
 /// Moves the bytes of a lane until its connection is of no more use.
 async fn run_lane(
     lane: Arc<Lane>,
-    open: Arc<CloseOnDrop>,
+    open: Arc<Open>,
     retired: CancellationToken,
     reply_limit: usize,
 ) {
-    let lost = move_bytes(&lane, &open.0, reply_limit).await;
+    let lost = move_bytes(&lane, &open.connection, reply_limit).await;
     // Before the callers hear of it: they look for another connection.
     retired.cancel();
     lane.lose(lost);
@@ -196,11 +233,11 @@ async fn move_bytes(lane: &Lane, connection: &Connection, reply_limit: usize) ->
 }
 
 /// Opens the stream of cancellations when there is one.
-async fn run_control(control: Arc<Lane>, open: Arc<CloseOnDrop>) {
+async fn run_control(control: Arc<Lane>, open: Arc<Open>) {
     if !control.first_request().await {
         return;
     }
-    let written = match open.0.open_uni().await {
+    let written = match open.connection.open_uni().await {
         Ok(send) => control.write(send).await.map_err(ConnectionLost::from),
         Err(lost) => Err(lost),
     };

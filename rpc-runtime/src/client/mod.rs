@@ -2,7 +2,7 @@
 //!
 //! [`connect`] makes a connection, [`reconnect`] the next one after it; a [`link`] is one with its lanes. [`call`] is one
 //! call and [`notification`] one that nobody answers; they leave through a shared [`lane`] or, when they are large,
-//! through a stream of their own ([`solo`]). [`batch`] sends many at once; [`error`] is what a caller is told, [`state`]
+//! through a stream of their own ([`solo`]). A [`caller`] is called on the connection that it calls on. [`batch`] sends many at once; [`error`] is what a caller is told, [`state`]
 //! what it can know of the connection.
 
 mod address;
@@ -10,6 +10,7 @@ mod backoff;
 mod batch;
 mod budget;
 mod call;
+mod caller;
 mod connect;
 mod error;
 mod items;
@@ -42,12 +43,14 @@ use self::backoff::Backoff;
 pub use self::batch::{Batch, Entry, Replies};
 use self::budget::Budget;
 pub use self::call::Call;
+pub(crate) use self::caller::Caller;
 pub use self::connect::{ClientBuilder, ConnectError};
 use self::error::NoAnswer;
 pub use self::error::{CallError, Fate};
 pub use self::items::Items;
 use self::lane::CallId;
-use self::link::Link;
+pub(crate) use self::link::Link;
+use self::link::Owner;
 pub use self::notification::Notification;
 use self::reconnect::{Dialer, keep_connected};
 pub use self::request::Method;
@@ -55,10 +58,11 @@ use self::route::NextLink;
 use self::state::Status;
 pub use self::state::{ConnectionState, StateWatch};
 use self::timer::Timers;
-use crate::limits::{BUFFER, Limits, RETAINED};
+use crate::limits::{BUFFER, RETAINED};
 use crate::quiet::Quiet;
+use crate::server::Accept;
 use crate::service::Service;
-use crate::transport::{Connection, ConnectionLost, memory};
+use crate::transport::{Connection, ConnectionLost};
 use crate::wire::error::ErrorObject;
 use crate::wire::returns::{Reader, Returns};
 use crate::wire::sent::{self, Sent, SentParams};
@@ -120,6 +124,8 @@ struct Shared {
     quiet: Arc<Quiet>,
     retries: Budget,
     options: Options,
+    /// What the other side can call; `None` where somebody else sees to that.
+    services: Option<Arc<dyn Accept>>,
 }
 
 /// What a client is told when it is made.
@@ -152,44 +158,57 @@ impl Client {
     }
 
     /// A client of a service in the same process: the same codec and dispatch, and no socket. For tests of services.
-    /// There is nothing to connect to again.
+    /// There is nothing to connect to again. [`ClientBuilder::local`] makes one that serves its server.
     ///
     /// # Panics
     /// Outside a tokio runtime. It needs timers: in a runtime without them
     /// ([`enable_time`](tokio::runtime::Builder::enable_time)) the service's task panics and calls end with
     /// [`CallError::Connection`].
     pub fn local<S: Service>(service: S) -> Self {
-        let (here, there) = memory::pair();
-        tokio::spawn(crate::server::serve_locally(
-            service,
-            Limits::default(),
-            there,
-        ));
-        Self::in_memory(here)
+        Self::builder().local(service)
     }
 
-    /// A client of whoever is at the other end.
-    pub(crate) fn in_memory(connection: memory::Connection) -> Self {
-        Self::over(Connection::Memory(connection), Options::default(), None)
-    }
-
-    fn over(connection: Connection, options: Options, dialer: Option<Dialer>) -> Self {
+    /// A client on a connection of its own, which serves its server.
+    fn over(
+        connection: Connection,
+        options: Options,
+        services: Arc<dyn Accept>,
+        dialer: Option<Dialer>,
+    ) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
-        let link = Link::open(connection, &options, &tasks, &closed);
-        let shared = Arc::new(Shared {
-            status: watch::Sender::new(Status::connected(link)),
-            closed: closed.clone(),
-            tasks,
-            alone: AtomicU64::new(0),
-            buffers: Mutex::default(),
-            timers: Timers::default(),
-            quiet: Arc::default(),
-            retries: Budget::default(),
-            options,
-        });
+        let link = Link::open(connection, Owner::Lanes, &options, &tasks, &closed);
+        let status = Status::connected(Arc::clone(&link));
+        let shared = Shared::new(status, options, tasks, closed, Some(services));
+        shared.serve(&link);
+        Self::start(shared, dialer)
+    }
+
+    /// A client on a connection that somebody else serves and closes.
+    fn on(connection: Connection) -> Self {
+        let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
+        let options = Options::default();
+        let link = Link::open(connection, Owner::Other, &options, &tasks, &closed);
+        let status = Status::connected(link);
+        Self::start(Shared::new(status, options, tasks, closed, None), None)
+    }
+
+    /// A client with the lanes of another, for as long as those take calls.
+    fn beside(link: Arc<Link>) -> Self {
+        Self::start(Shared::idle(Status::connected(link)), None)
+    }
+
+    /// A client that nobody can be called with.
+    fn of_nobody(why: &str) -> Self {
+        let reason = ConnectionLost::Transport(why.to_owned());
+        Self(Arc::new(Shared::idle(Status::closed(reason))))
+    }
+
+    fn start(shared: Shared, dialer: Option<Dialer>) -> Self {
+        let shared = Arc::new(shared);
         let client = Arc::downgrade(&shared);
         let keeper = keep_connected(Weak::clone(&client), dialer);
         let resting = rest_when_quiet(client, Arc::clone(&shared.quiet));
+        let closed = shared.closed.clone();
         tokio::spawn(closed.run_until_cancelled_owned(async {
             tokio::select! {
                 over = keeper => over,
@@ -353,6 +372,42 @@ impl fmt::Debug for Client {
 }
 
 impl Shared {
+    fn new(
+        status: Status,
+        options: Options,
+        tasks: TaskTracker,
+        closed: CancellationToken,
+        services: Option<Arc<dyn Accept>>,
+    ) -> Self {
+        Self {
+            status: watch::Sender::new(status),
+            closed,
+            tasks,
+            alone: AtomicU64::new(0),
+            buffers: Mutex::default(),
+            timers: Timers::default(),
+            quiet: Arc::default(),
+            retries: Budget::default(),
+            options,
+            services,
+        }
+    }
+
+    /// One without tasks of its own.
+    fn idle(status: Status) -> Self {
+        let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
+        Self::new(status, Options::default(), tasks, closed, None)
+    }
+
+    /// Takes calls of the other side for as long as the connection lasts.
+    fn serve(&self, link: &Arc<Link>) {
+        if let Some(services) = &self.services {
+            let caller = Caller::on_made(Arc::downgrade(link));
+            self.tasks
+                .spawn(services.serve(link.connection.clone(), Some(caller)));
+        }
+    }
+
     /// The connection, if there is one.
     fn link(&self) -> Option<Arc<Link>> {
         self.status.borrow().link.clone()
@@ -392,7 +447,14 @@ impl Shared {
     }
 
     fn connected(&self, connection: Connection) {
-        let link = Link::open(connection, &self.options, &self.tasks, &self.closed);
+        let link = Link::open(
+            connection,
+            Owner::Lanes,
+            &self.options,
+            &self.tasks,
+            &self.closed,
+        );
+        self.serve(&link);
         self.change(Status::connected(link));
     }
 

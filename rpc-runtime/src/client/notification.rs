@@ -46,6 +46,31 @@ use crate::wire::sent::SentParams;
 ///
 /// One that waits for its turn on a connection that is lost is lost with it: notifications are sent at most once.
 ///
+/// # Unreliable ones
+/// A notification of a method marked `#[rpc(notification, unreliable)]`, and one that is told to be
+/// [`unreliable`](Self::unreliable), leaves in a datagram of QUIC's: for news that the next one makes old. Then
+///
+/// - it may be lost, and nobody sends it again or is told;
+/// - it may overtake notifications and calls that were sent before it, and they it;
+/// - it is dropped where many wait: the sender keeps 128 KiB of them until the network takes them, and the receiver
+///   as many until it has run those before. The oldest go first;
+/// - it arrives once at most;
+/// - it is sent before what waits in streams. Whoever sends without end holds up the calls of the connection.
+///
+/// One that does not fit into a packet of the network's, which is about 1,100 bytes to 1,400, travels as any other
+/// notification. So do all where the other side takes no datagrams.
+///
+/// ```
+/// use rpc_runtime::rpc;
+///
+/// #[rpc]
+/// trait Pointers {
+///     /// Where somebody points now.
+///     #[rpc(notification, unreliable)]
+///     async fn moved(&self, x: f32, y: f32);
+/// }
+/// ```
+///
 /// # Cancel safety
 /// A notification that is dropped before its future ends was not sent, unless it is large.
 #[must_use = "a notification is sent when it is awaited"]
@@ -54,6 +79,7 @@ pub struct Notification {
     // What follows the version, up to the closing brace; gone once it is sent.
     request: Option<Result<Vec<u8>, String>>,
     meta: Meta,
+    is_unreliable: bool,
     route: Route,
     alone: Option<Solo<()>>,
 }
@@ -69,6 +95,7 @@ impl Notification {
             client,
             request: Some(request),
             meta: Meta::default(),
+            is_unreliable: false,
             route: Route::Unknown(None),
             alone: None,
         }
@@ -77,6 +104,13 @@ impl Notification {
     /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta).
     pub fn meta(mut self, name: &str, value: &str) -> Self {
         self.meta.push(name, value);
+        self
+    }
+
+    /// Lets it be lost rather than sent again or waited for: see [Unreliable ones](#unreliable-ones). In a batch it changes
+    /// nothing.
+    pub fn unreliable(mut self) -> Self {
+        self.is_unreliable = true;
         self
     }
 
@@ -125,6 +159,9 @@ impl Notification {
         loop {
             ready!(self.route.poll(&self.client, cx))?;
             let link = self.route.link().ok_or(NoAnswer::Over)?;
+            if self.is_unreliable && link.send_datagram(request) {
+                return Poll::Ready(Ok(()));
+            }
             if request.len() >= LARGE {
                 let tell = solo::tell(Arc::clone(link), std::mem::take(request));
                 return self.alone.insert(Box::pin(tell)).as_mut().poll(cx);

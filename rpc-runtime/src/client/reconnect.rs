@@ -7,20 +7,20 @@ use tokio::time::{Instant, sleep};
 use super::Shared;
 use super::address::Address;
 use super::backoff::Backoff;
-use super::connect::{ClientBuilder, ConnectError};
+use super::connect::{ConnectError, Settings};
 use super::state::ConnectionState;
 use crate::transport::{Connection, ConnectionLost};
 
 /// All that a connection is made of.
 pub(super) struct Dialer {
-    pub(super) builder: ClientBuilder,
+    pub(super) settings: Settings,
     pub(super) address: Address,
     pub(super) backoff: Backoff,
 }
 
 impl Dialer {
     pub(super) async fn dial(&self) -> Result<Connection, ConnectError> {
-        self.builder.dial(&self.address).await
+        self.settings.dial(&self.address).await
     }
 }
 

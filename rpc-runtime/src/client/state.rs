@@ -96,6 +96,13 @@ impl Status {
         }
     }
 
+    pub(super) fn closed(reason: ConnectionLost) -> Self {
+        Self {
+            state: ConnectionState::Closed(reason),
+            link: None,
+        }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, ConnectionState::Closed(_))
     }

@@ -9,35 +9,58 @@ use super::GOODBYE;
 use super::connection::{Connection, Phase, Shared};
 use super::reading::Reader;
 use super::worker::Worker;
+use crate::client::Caller;
+use crate::context::{ConnectionContext, Extensions};
 use crate::log::Escaped;
 use crate::service::Router;
-use crate::transport::{self, ConnectionLost, close};
+use crate::transport::{self, ConnectionLost, Datagrams, RecvStream, close};
 
-pub(super) async fn serve<R: Router>(shared: Arc<Shared<R>>, transport: transport::Connection) {
+/// Serves one end. `caller` is the other, if this one made the connection.
+pub(super) async fn serve<R: Router>(
+    shared: Arc<Shared<R>>,
+    transport: transport::Connection,
+    caller: Option<Caller>,
+) {
+    let transport = Arc::new(transport);
     let peer = transport.remote_address();
-    let connection = Connection::new(shared, peer, transport.peer_certificate());
+    let context = Arc::new(ConnectionContext {
+        peer,
+        certificate: transport.peer_certificate(),
+        caller: caller.unwrap_or_else(|| Caller::on_accepted(Arc::downgrade(&transport))),
+        extensions: Extensions::default(),
+    });
+    let connection = Connection::new(shared, Arc::clone(&context));
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
             tracing::debug!(?peer, lost = %Escaped(lost), "connection ended");
         }
         () = connection.conduct().is_enough() => {
-            tracing::debug!(?peer, "the client asks too much");
+            tracing::debug!(?peer, "the other side asks too much");
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
         () = connection.rest_when_quiet() => {}
-        () = drain(&connection, &transport) => tracing::debug!(?peer, "connection drained"),
+        () = drain(&connection, &transport, &context.caller) => tracing::debug!(?peer, "connection drained"),
     }
     connection.kill();
+    drop(transport);
+    context.caller.ended().await;
 }
 
 async fn accept_streams<R: Router>(
     connection: &Arc<Connection<R>>,
     transport: &transport::Connection,
 ) -> ConnectionLost {
+    // Whoever sends no datagrams pays nothing for them.
+    let mut sends_datagrams = false;
     loop {
         let accepted = tokio::select! {
             accepted = transport.accept_bi() => accepted.map(|(send, recv)| (Some(send), recv)),
             accepted = transport.accept_uni() => accepted.map(|recv| (None, recv)),
+            first = transport.read_datagram(), if !sends_datagrams => first.map(|first| {
+                sends_datagrams = true;
+                let datagrams = Datagrams::new(transport.clone(), first);
+                (None, RecvStream::Datagrams(datagrams))
+            }),
         };
         let (send, recv) = match accepted {
             Ok(stream) => stream,
@@ -48,7 +71,11 @@ async fn accept_streams<R: Router>(
     }
 }
 
-async fn drain<R: Router>(connection: &Connection<R>, transport: &transport::Connection) {
+async fn drain<R: Router>(
+    connection: &Connection<R>,
+    transport: &transport::Connection,
+    caller: &Caller,
+) {
     connection.reaches(Phase::Draining).await;
     // Only now does it need room.
     let drained = Box::pin(async {
@@ -64,5 +91,6 @@ async fn drain<R: Router>(connection: &Connection<R>, transport: &transport::Con
         true => close::SHUTDOWN,
         false => close::CUT_OFF,
     };
+    caller.close().await;
     transport.close(code, "shutting down");
 }

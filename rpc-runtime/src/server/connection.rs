@@ -1,6 +1,5 @@
 //! What the workers of a connection share: its lanes, its calls and their limits.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +15,6 @@ use crate::context::{ConnectionContext, Context};
 use crate::limits::Limits;
 use crate::quiet::Quiet;
 use crate::service::Router;
-use crate::tls::Certificate;
 use crate::transport::SendStream;
 use crate::wire::id::Id;
 use crate::wire::reply::Reply;
@@ -77,18 +75,10 @@ pub(super) struct Permit {
 }
 
 impl<R: Router> Connection<R> {
-    pub(super) fn new(
-        shared: Arc<Shared<R>>,
-        peer: Option<SocketAddr>,
-        certificate: Option<Certificate>,
-    ) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared<R>>, context: Arc<ConnectionContext>) -> Arc<Self> {
         let calls = Arc::new(Semaphore::new(shared.limits.calls_per_connection));
         Arc::new(Self {
-            context: Arc::new(ConnectionContext {
-                peer,
-                certificate,
-                ..Default::default()
-            }),
+            context,
             calls,
             streams: Mutex::default(),
             spare: Mutex::default(),

@@ -42,6 +42,7 @@ use tokio_util::task::TaskTracker;
 use self::admission::{Admission, NoPlace};
 use self::connection::{Phase, Shared};
 pub use self::responder::Responder;
+use crate::client::Caller;
 use crate::limits::Limits;
 use crate::log::Escaped;
 use crate::service::{Router, Service};
@@ -161,7 +162,7 @@ impl Server {
                     Ok(Ok(connection)) => {
                         place.arrive();
                         acceptor
-                            .serve(transport::Connection::Quic(connection))
+                            .serve(transport::Connection::Quic(connection), None)
                             .await;
                     }
                     Ok(Err(lost)) => {
@@ -440,23 +441,14 @@ impl<R> Shared<R> {
     }
 }
 
-/// Serves one end of a connection in memory.
-pub(crate) async fn serve_locally<S: Service>(
-    service: S,
-    limits: Limits,
-    connection: transport::memory::Connection,
-) {
-    // Nobody shuts down what has no address: the sender stays until the connection ends.
-    let phase = watch::Sender::new(Phase::Serving);
-    let shared = Shared::new(((), service), limits, phase.subscribe());
-    accept::serve(Arc::new(shared), transport::Connection::Memory(connection)).await;
-}
-
-/// What a server does with a connection, whatever its services: here the list in the type ends.
-trait Accept: Send + Sync {
+/// What a server, or a client that serves, does with a connection, whatever its services: here the list in the type
+/// ends.
+pub(crate) trait Accept: Send + Sync {
+    /// Serves one end. `caller` is the other, if this one made the connection.
     fn serve(
         &self,
         connection: transport::Connection,
+        caller: Option<Caller>,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
@@ -466,9 +458,16 @@ impl<R: Router> Accept for Acceptor<R> {
     fn serve(
         &self,
         connection: transport::Connection,
+        caller: Option<Caller>,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(accept::serve(Arc::clone(&self.0), connection))
+        Box::pin(accept::serve(Arc::clone(&self.0), connection, caller))
     }
+}
+
+/// Serves connections that nobody drains: those of a client, and those in memory.
+pub(crate) fn acceptor<R: Router>(router: R, limits: Limits) -> Arc<dyn Accept> {
+    let (_, never) = watch::channel(Phase::Serving);
+    Arc::new(Acceptor(Arc::new(Shared::new(router, limits, never))))
 }
 
 impl fmt::Debug for dyn Accept {
@@ -477,8 +476,16 @@ impl fmt::Debug for dyn Accept {
     }
 }
 
+/// Two services that must not be served together.
+#[derive(Debug, Error)]
+#[error("the services {} and {} both have a method `{method}`; give one a namespace", services[0], services[1])]
+pub(crate) struct DuplicateMethod {
+    pub(crate) method: &'static str,
+    pub(crate) services: [&'static str; 2],
+}
+
 /// Two services must not have a method of the same name.
-fn check_names<R: Router>() -> Result<(), BindError> {
+pub(crate) fn check_names<R: Router>() -> Result<(), DuplicateMethod> {
     let mut services = Vec::new();
     R::describe(&mut services);
     let mut owners = HashMap::new();
@@ -486,7 +493,7 @@ fn check_names<R: Router>() -> Result<(), BindError> {
         for method in service.methods {
             for name in std::iter::once(&method.name).chain(method.aliases) {
                 if let Some(other) = owners.insert(*name, service.name) {
-                    return Err(BindError::DuplicateMethod {
+                    return Err(DuplicateMethod {
                         method: name,
                         services: [other, service.name],
                     });
@@ -528,7 +535,7 @@ pub enum BindError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// Two services have a method of the same name; give one of them a `namespace`.
-    #[error("the services {} and {} both have a method `{method}`; give one a namespace", services[0], services[1])]
+    #[error("{}", DuplicateMethod { method, services: *services })]
     DuplicateMethod {
         /// The name on the wire.
         method: &'static str,
@@ -538,4 +545,10 @@ pub enum BindError {
     /// There is no tokio runtime; call `bind` inside `#[tokio::main]` or `Runtime::block_on`.
     #[error("a server needs a tokio runtime; bind it inside one")]
     NoRuntime,
+}
+
+impl From<DuplicateMethod> for BindError {
+    fn from(DuplicateMethod { method, services }: DuplicateMethod) -> Self {
+        Self::DuplicateMethod { method, services }
+    }
 }

@@ -58,7 +58,8 @@ impl Line {
         let plain = Plain {
             crowd: Barrier::new(CROWD),
         };
-        let serving = super::serve_locally(DeskServer::new(plain), Limits::default(), there);
+        let server = super::acceptor(((), DeskServer::new(plain)), Limits::default());
+        let serving = server.serve(crate::transport::Connection::Memory(there), None);
         runtime.spawn(serving);
         let (send, recv) = here.open_bi().unwrap();
         Self {

@@ -7,11 +7,14 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::{ConnectionLost, Stopped, StreamLost, close};
+use super::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, close};
 use crate::sync::{Mutex, MutexGuard};
 
 /// How many bytes a stream holds before its writer waits.
 const WINDOW: usize = 256 << 10;
+
+/// How many bytes a datagram has at most.
+const DATAGRAM: usize = 1200;
 
 /// Two ends of one connection.
 pub(crate) fn pair() -> (Connection, Connection) {
@@ -60,6 +63,26 @@ struct Closed {
 struct Inbox {
     bi: VecDeque<(SendStream, RecvStream)>,
     uni: VecDeque<RecvStream>,
+    datagrams: VecDeque<Bytes>,
+    /// Bytes in `datagrams`.
+    waiting: usize,
+}
+
+impl Inbox {
+    /// Takes a datagram in, in place of the oldest if there are too many.
+    fn put(&mut self, datagram: Bytes) {
+        self.waiting += datagram.len();
+        self.datagrams.push_back(datagram);
+        while self.waiting > DATAGRAMS {
+            self.pop_datagram();
+        }
+    }
+
+    fn pop_datagram(&mut self) -> Option<Bytes> {
+        let datagram = self.datagrams.pop_front()?;
+        self.waiting -= datagram.len();
+        Some(datagram)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -178,6 +201,19 @@ impl Connection {
 
     pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionLost> {
         self.watch(|inbox| inbox.uni.pop_front()).await
+    }
+
+    pub(crate) fn datagram_size(&self) -> Option<usize> {
+        Some(DATAGRAM)
+    }
+
+    pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
+        let sent = self.open(|shared| shared.inbox(self.side.other()).put(datagram));
+        sent.is_ok()
+    }
+
+    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionLost> {
+        self.watch(Inbox::pop_datagram).await
     }
 
     pub(crate) async fn closed(&self) -> ConnectionLost {

@@ -168,6 +168,21 @@ impl Connection {
         })
     }
 
+    /// Bytes that a datagram can have now; `None` if the other side takes none.
+    pub(crate) fn datagram_size(&self) -> Option<usize> {
+        either!(self, inner => inner.datagram_size())
+    }
+
+    /// Sends a datagram, which may be lost; says whether it was taken.
+    pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
+        either!(self, inner => inner.send_datagram(datagram))
+    }
+
+    /// The next datagram that has arrived. Cancel safe.
+    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionLost> {
+        either!(self, inner => inner.read_datagram().await)
+    }
+
     /// Ends the connection at once; what was not yet acknowledged is lost.
     pub(crate) fn close(&self, code: u32, reason: &str) {
         either!(self, inner => inner.close(code, reason));
@@ -249,21 +264,74 @@ impl SendStream {
 pub(crate) enum RecvStream {
     Quic(quic::RecvStream),
     Memory(memory::RecvStream),
+    Datagrams(Datagrams),
+}
+
+macro_rules! each {
+    ($self:expr, $inner:ident => $body:expr) => {
+        match $self {
+            Self::Quic($inner) => $body,
+            Self::Memory($inner) => $body,
+            Self::Datagrams($inner) => $body,
+        }
+    };
 }
 
 impl RecvStream {
     /// The next bytes in order; `None` at the end. Cancel safe.
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
-        either!(self, inner => inner.read_chunk().await)
+        each!(self, inner => inner.read_chunk().await)
     }
 
     /// Tells the other side to send no more.
     pub(crate) fn stop(&mut self, code: u32) {
-        either!(self, inner => inner.stop(code));
+        each!(self, inner => inner.stop(code));
     }
 
     /// Resolves when the other side abandons the stream, or the connection is lost. Cancel safe.
     pub(crate) async fn was_reset(&mut self) {
-        either!(self, inner => inner.was_reset().await)
+        each!(self, inner => inner.was_reset().await)
+    }
+}
+
+/// Bytes of datagrams that wait to be sent, and as many that wait to be read.
+const DATAGRAMS: usize = 128 << 10;
+
+/// The datagrams of a connection as one stream, in which each begins a line and ends one.
+#[derive(Debug)]
+pub(crate) struct Datagrams {
+    connection: Connection,
+    /// One that was read already.
+    first: Option<Bytes>,
+    /// The end of the one before was not read yet.
+    within: bool,
+}
+
+impl Datagrams {
+    pub(crate) fn new(connection: Connection, first: Bytes) -> Self {
+        Self {
+            connection,
+            first: Some(first),
+            within: false,
+        }
+    }
+
+    async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
+        if std::mem::take(&mut self.within) {
+            return Ok(Some(Bytes::from_static(b"\n")));
+        }
+        let datagram = match self.first.take() {
+            Some(first) => first,
+            None => self.connection.read_datagram().await?,
+        };
+        self.within = true;
+        Ok(Some(datagram))
+    }
+
+    /// Nobody can be told.
+    fn stop(&mut self, _: u32) {}
+
+    async fn was_reset(&mut self) {
+        self.connection.closed().await;
     }
 }

@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{ConnectionLost, Stopped, StreamLost, close};
+use super::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, close};
 use crate::limits::{IDLE, Limits};
 use crate::tls::{Certificate, Verdict};
 
@@ -31,7 +31,8 @@ fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::Transpo
         // One that no number on the wire can tell is none.
         .max_idle_timeout(idle.try_into().ok())
         .keep_alive_interval(keep_alive)
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAMS))
+        .datagram_send_buffer_size(DATAGRAMS)
         .stream_receive_window(VarInt::from_u32(1 << 20))
         .receive_window(VarInt::from_u32(8 << 20))
         .send_window(8 << 20)
@@ -328,6 +329,18 @@ impl Connection {
 
     pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionLost> {
         self.0.accept_uni().await.map(RecvStream::new).map_err(lost)
+    }
+
+    pub(crate) fn datagram_size(&self) -> Option<usize> {
+        self.0.max_datagram_size()
+    }
+
+    pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
+        self.0.send_datagram(datagram).is_ok()
+    }
+
+    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionLost> {
+        self.0.read_datagram().await.map_err(lost)
     }
 
     pub(crate) fn close(&self, code: u32, reason: &str) {
