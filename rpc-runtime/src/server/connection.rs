@@ -182,6 +182,7 @@ impl<R: Router> Connection<R> {
         loop {
             self.quiet.returns().await;
             *self.spare() = Vec::new();
+            self.streams().leaving.rest();
             self.streams().lanes.iter().for_each(|lane| lane.quieten());
         }
     }

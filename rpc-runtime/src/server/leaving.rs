@@ -19,12 +19,22 @@ impl Leaving {
     /// To look at all of them costs; done each time that they have doubled, it costs each stream the same.
     pub(super) fn push(&mut self, stream: Stopped) {
         if self.streams.len() >= KEPT.max(2 * self.slow) {
-            let mut cx = Context::from_waker(Waker::noop());
-            self.streams
-                .retain_mut(|stream| stream.as_mut().poll(&mut cx).is_pending());
-            self.slow = self.streams.len();
+            self.forget_the_gone();
         }
         self.streams.push(stream);
+    }
+
+    /// Keeps only those that are still on their way.
+    pub(super) fn rest(&mut self) {
+        self.forget_the_gone();
+        self.streams.shrink_to_fit();
+    }
+
+    fn forget_the_gone(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.streams
+            .retain_mut(|stream| stream.as_mut().poll(&mut cx).is_pending());
+        self.slow = self.streams.len();
     }
 
     /// All that may not have arrived.
