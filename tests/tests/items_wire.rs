@@ -498,3 +498,27 @@ async fn the_deadline_covers_all_of_a_stream() {
             .all(|(line, at)| *line == format!("item 1 {at}"))
     );
 }
+
+#[tokio::test]
+async fn the_answer_may_come_first_and_then_the_server_reads_no_more() {
+    let (host, _) = desk();
+    let connection = host.connect().await;
+    for count in [0, 1, 3] {
+        let sent = [
+            call(1, "some", json!([count])),
+            (0..5).map(|at| item(1, at)).collect(),
+        ]
+        .concat();
+        let (send, mut lines) = open(&connection, &sent).await;
+        let sum = (0..count).sum::<u64>();
+        assert_eq!(
+            lines.next().await.unwrap().unwrap(),
+            format!("result 1 {sum}")
+        );
+        assert!(
+            matches!(soon(send.stopped()).await, Ok(Some(_))),
+            "after {count}"
+        );
+        assert_eq!(lines.next().await.unwrap(), None);
+    }
+}

@@ -35,6 +35,11 @@ pub(super) async fn run<R: Router>(
         // In a box: few calls need so much room.
         Box::pin(run_with_items(work, connection, lane, turn, exchange)).await;
     }
+    if exchange.is_used() && exchange.takes_items() {
+        // The handler has enough of them.
+        turn.take();
+        lane.end();
+    }
 }
 
 fn hand_on<R: Router>(
@@ -95,11 +100,6 @@ async fn run_with_items<R: Router>(
     if let Some(sending) = sending.as_pin_mut() {
         // Not to be dropped half-way: others may use the stream.
         sending.await;
-    }
-    if exchange.takes_items() {
-        // The handler has enough of them.
-        turn.take();
-        lane.end();
     }
 }
 
