@@ -522,3 +522,20 @@ async fn the_answer_may_come_first_and_then_the_server_reads_no_more() {
         assert_eq!(lines.next().await.unwrap(), None);
     }
 }
+
+#[tokio::test]
+async fn an_item_at_the_limit_is_sent_and_one_past_it_ends_the_stream() {
+    let limits = Limits {
+        reply: 10_000,
+        ..Limits::default()
+    };
+    let (host, _) = serve(limits);
+    let connection = host.connect().await;
+    let around = item(1, "").len() - 1;
+    let fits = 10_000 - around;
+    let lines = said(&connection, &call(1, "blobs", json!([[1, fits, fits]]))).await;
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[3], "result 1 null");
+    let lines = said(&connection, &call(1, "blobs", json!([[1, fits + 1, 1]]))).await;
+    assert_eq!(lines, [r#"item 1 "x""#, "error 1 -32008"]);
+}
