@@ -539,3 +539,37 @@ async fn an_item_at_the_limit_is_sent_and_one_past_it_ends_the_stream() {
     let lines = said(&connection, &call(1, "blobs", json!([[1, fits + 1, 1]]))).await;
     assert_eq!(lines, [r#"item 1 "x""#, "error 1 -32008"]);
 }
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_stops_no_call_once_its_handler_is_gone() {
+    let limits = Limits {
+        calls_per_connection: 1,
+        ..Limits::default()
+    };
+    let (host, clerk) = serve(limits);
+    // Less than the server sends at once.
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(1000u32.into());
+    let connection = soon(host.dial("jsonrpc/1", transport)).await.unwrap();
+    let add = call(1, "add", json!([1, 2]));
+    let numbers = call(1, "numbers", json!([]));
+
+    let late = numbers.replacen('{', r#"{"timeout":50,"#, 1);
+    let _late = open(&connection, &late).await;
+    soon(clerk.dropped.notified()).await;
+    assert_eq!(said(&connection, &add).await, ["result 1 3"]);
+
+    let (mut send, mut lines) = open(&connection, &numbers).await;
+    assert_eq!(lines.next().await.unwrap().unwrap(), "item 1 0");
+    send.reset(0x20u32.into()).unwrap();
+    soon(clerk.dropped.notified()).await;
+    assert_eq!(said(&connection, &add).await, ["result 1 3"]);
+    // And it is told to the reader as what it is.
+    let ended = loop {
+        match lines.next().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert_eq!(ended, Err(ReadError::Reset(0x20u32.into())));
+}
