@@ -17,7 +17,7 @@ use super::call::{Call, Outgoing, Solo, with_parser};
 use super::error::{CallError, Fate, NoAnswer};
 use super::link::Link;
 use super::{solo, upload};
-use crate::transport::{ConnectionLost, RecvStream};
+use crate::transport::{ConnectionLost, RecvStream, quic};
 use crate::wire::frame::{Cut, Framer};
 use crate::wire::item::Line;
 use crate::wire::response::Outcome;
@@ -216,6 +216,7 @@ struct Inflow {
     framer: Framer,
     line: Vec<u8>,
     has_items: bool,
+    _room: Option<quic::Room>,
     /// Sends what goes the other way.
     outflow: Option<Outflow>,
 }
@@ -248,6 +249,7 @@ async fn open(outgoing: Outgoing, limit: usize) -> Result<Box<Inflow>, NoAnswer>
         (Err(_), _) => None,
     };
     Ok(Box::new(Inflow {
+        _room: link.connection.make_room(),
         link,
         recv,
         framer: Framer::new(limit),

@@ -11,7 +11,7 @@ use crate::transport::{self, ConnectionLost, close};
 
 pub(super) async fn serve<R: Router>(shared: Arc<Shared<R>>, transport: transport::Connection) {
     let peer = transport.remote_address();
-    let connection = Connection::new(shared, peer, transport.peer_certificate());
+    let connection = Connection::new(shared, Some(transport.clone()));
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
             tracing::debug!(?peer, lost = %Escaped(lost), "connection ended");

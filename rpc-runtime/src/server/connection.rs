@@ -1,6 +1,5 @@
 //! What the workers of a connection share: its lanes, its calls and their limits.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +13,7 @@ use super::scratch::{Desk, Scratch};
 use crate::context::{ConnectionContext, Context};
 use crate::limits::Limits;
 use crate::service::Router;
-use crate::tls::Certificate;
-use crate::transport::SendStream;
+use crate::transport::{self, SendStream, quic};
 use crate::wire::id::Id;
 use crate::wire::reply::Reply;
 use crate::wire::request::Cancellation;
@@ -36,6 +34,7 @@ pub(super) struct Shared<R> {
 pub(super) struct Connection<R> {
     shared: Arc<Shared<R>>,
     context: Arc<ConnectionContext>,
+    transport: Option<transport::Connection>,
     /// Calls in flight on this connection.
     calls: Arc<Semaphore>,
     lanes: Mutex<Vec<Arc<Lane>>>,
@@ -56,16 +55,17 @@ pub(super) struct Permit {
 impl<R: Router> Connection<R> {
     pub(super) fn new(
         shared: Arc<Shared<R>>,
-        peer: Option<SocketAddr>,
-        certificate: Option<Certificate>,
+        transport: Option<transport::Connection>,
     ) -> Arc<Self> {
+        let seen = transport.as_ref();
         let calls = Arc::new(Semaphore::new(shared.limits.calls_per_connection));
         Arc::new(Self {
             context: Arc::new(ConnectionContext {
-                peer,
-                certificate,
+                peer: seen.and_then(transport::Connection::remote_address),
+                certificate: seen.and_then(transport::Connection::peer_certificate),
                 ..Default::default()
             }),
+            transport,
             calls,
             lanes: Mutex::default(),
             spare: Mutex::default(),
@@ -82,6 +82,11 @@ impl<R: Router> Connection<R> {
         let lane = Lane::new(send, Arc::clone(&self.backlog));
         self.lanes().push(Arc::clone(&lane));
         lane
+    }
+
+    /// Room for a stream that may stay unread.
+    pub(super) fn make_room(&self) -> Option<quic::Room> {
+        self.transport.as_ref()?.make_room()
     }
 
     /// Resolves when the server shuts down; never, if it is dropped without.

@@ -56,7 +56,7 @@ impl<S: Service> Responder<S> {
     pub fn with_limits(service: S, limits: Limits) -> Self {
         let draining = watch::Sender::new(false);
         let shared = Shared::new(((), service), limits.clone(), draining.subscribe());
-        let connection = Connection::new(Arc::new(shared), None, None);
+        let connection = Connection::new(Arc::new(shared), None);
         let scratch = connection.scratch();
         let lane = Lane::answered_elsewhere(Arc::clone(connection.backlog()));
         Self {

@@ -65,6 +65,7 @@ async fn run_with_items<R: Router>(
     exchange: &Exchange,
 ) {
     lane.be_patient();
+    let _room = exchange.takes_items().then(|| connection.make_room());
     let mut sending = pin!(None);
     let mut receiving = pin!(None);
     poll_fn(|cx| {
