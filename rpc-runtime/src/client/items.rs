@@ -178,6 +178,8 @@ impl<T, E> Stream for Items<T, E> {
         let this = self.get_mut();
         loop {
             let result = match this.poll_item(cx) {
+                // The next may always be there already.
+                Poll::Ready(Ok(Some(_))) if this.call.is_late() => Err(CallError::Timeout),
                 Poll::Ready(result) => result,
                 Poll::Pending if this.call.poll_late(cx).is_pending() => return Poll::Pending,
                 Poll::Pending => Err(CallError::Timeout),
