@@ -5,13 +5,15 @@
 mod peer;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use peer::{Host, exchange, exchange_in_pieces, soon};
+use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{ReadError, RecvStream, SendStream};
-use rpc_runtime::{ErrorObject, Limits, Responder, rpc};
+use rpc_runtime::{CallError, Client, ErrorObject, Fate, Limits, Responder, Trust, rpc};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -32,6 +34,8 @@ trait Desk {
     /// Nothing, for ever.
     fn silence(&self) -> impl Stream<Item = u64>;
     async fn add(&self, a: u64, b: u64) -> u64;
+    /// More than a reader that does not read takes.
+    async fn late(&self) -> String;
 }
 
 /// No key of an object.
@@ -124,6 +128,10 @@ impl Desk for Clerk {
     async fn add(&self, a: u64, b: u64) -> u64 {
         a + b
     }
+
+    async fn late(&self) -> String {
+        "x".repeat(10_000)
+    }
 }
 
 fn serve(limits: Limits) -> (Host, Clerk) {
@@ -189,6 +197,15 @@ async fn open(connection: &quinn::Connection, sent: &str) -> (SendStream, Lines)
 struct Lines(RecvStream, Vec<u8>);
 
 impl Lines {
+    /// Reads nothing until the stream is reset, and says with which code.
+    async fn reset(&mut self) -> u64 {
+        soon(self.0.received_reset())
+            .await
+            .unwrap()
+            .unwrap()
+            .into_inner()
+    }
+
     /// The next line in words; `None` at the end of the stream.
     async fn next(&mut self) -> Result<Option<String>, ReadError> {
         let Self(recv, rest) = self;
@@ -573,4 +590,311 @@ async fn a_stream_that_nobody_reads_stops_no_call_once_its_handler_is_gone() {
         }
     };
     assert_eq!(ended, Err(ReadError::Reset(0x20u32.into())));
+}
+
+/// A server of somebody else's, and a client of ours.
+mod a_client {
+    use super::*;
+
+    struct Stranger {
+        client: DeskClient,
+        connection: quinn::Connection,
+        _endpoint: quinn::Endpoint,
+    }
+
+    impl Stranger {
+        /// One that lets its client open so many streams at once.
+        async fn granting(streams: u32) -> Self {
+            let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let key = issued.signing_key.serialize_der();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![issued.cert.der().clone()], key.try_into().unwrap())
+                .unwrap();
+            tls.alpn_protocols = vec!["jsonrpc/1".into()];
+            let crypto = QuicServerConfig::try_from(tls).unwrap();
+            let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+            let mut transport = quinn::TransportConfig::default();
+            transport.max_concurrent_bidi_streams(streams.into());
+            config.transport_config(Arc::new(transport));
+            let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+            let endpoint = quinn::Endpoint::server(config, loopback).unwrap();
+            let connecting = Client::builder()
+                .trust(Trust::pem(issued.cert.pem().as_bytes()).unwrap())
+                .server_name("localhost")
+                .reconnect(false)
+                .connect(endpoint.local_addr().unwrap());
+            let accepting = async { endpoint.accept().await.unwrap().await };
+            let (client, connection) = soon(async { tokio::join!(connecting, accepting) }).await;
+            Self {
+                client: DeskClient::new(client.unwrap()),
+                connection: connection.unwrap(),
+                _endpoint: endpoint,
+            }
+        }
+
+        async fn meet() -> Self {
+            Self::granting(100).await
+        }
+
+        /// The next stream, with the first line on it.
+        async fn accept(&self) -> (SendStream, RecvStream, Value) {
+            let (send, mut recv) = soon(self.connection.accept_bi()).await.unwrap();
+            let line = line(&mut recv).await.expect("a call");
+            (send, recv, line)
+        }
+
+        /// Answers the next call with these bytes and then with their end, or a reset.
+        async fn answer(&self, bytes: &str, is_whole: bool) {
+            let (mut send, _recv, _) = self.accept().await;
+            soon(send.write_all(bytes.as_bytes())).await.unwrap();
+            match is_whole {
+                true => send.finish().unwrap(),
+                // It may overtake what is on its way.
+                false => send.reset(0x20u32.into()).unwrap(),
+            }
+        }
+    }
+
+    /// The next line; `None` at the end.
+    async fn line(recv: &mut RecvStream) -> Option<Value> {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while soon(recv.read(&mut byte)).await.unwrap().is_some() {
+            if byte[0] == b'\n' {
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            line.push(byte[0]);
+        }
+        assert!(line.is_empty(), "half a line");
+        None
+    }
+
+    fn ended(id: u64) -> String {
+        format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "result": null}))
+    }
+
+    #[tokio::test]
+    async fn takes_no_end_for_a_complete_stream_but_the_one_that_says_so() {
+        let items = item(0, "a") + &item(0, "b");
+        let half = &item(0, "c")[..30];
+        let wrong = [
+            // The stream ends or is reset: at once, between items, in one.
+            (String::new(), 0),
+            (items.clone(), 2),
+            (items.clone() + half, 2),
+            // Lines that are none.
+            (items.clone() + "what\n" + &ended(0), 2),
+            (items.clone() + "{}\n" + &ended(0), 2),
+            (items.clone() + &end(0), 2),
+            (
+                items.clone() + &notification("note", json!(["a"])) + &ended(0),
+                2,
+            ),
+            (
+                items.clone() + &call(0, "rpc.item", json!([0, "c"])) + &ended(0),
+                2,
+            ),
+            // An item of another type.
+            (items.clone() + &item(0, 1) + &ended(0), 2),
+        ];
+        for (bytes, count) in wrong {
+            for is_whole in [true, false] {
+                // One that ends a stream so is taken for one that shuts down.
+                let stranger = Stranger::meet().await;
+                let taking = stranger.client.count("a", 3);
+                let taking = taking.collect::<Vec<_>>();
+                let ((), taken) =
+                    soon(async { tokio::join!(stranger.answer(&bytes, is_whole), taking) }).await;
+                let (last, items) = taken.split_last().expect("an error at least");
+                assert!(last.is_err(), "{bytes:?}");
+                assert!(items.iter().all(Result::is_ok), "{bytes:?}");
+                match is_whole {
+                    true => assert_eq!(items.len(), count, "{bytes:?}"),
+                    false => assert!(items.len() <= count, "{bytes:?}"),
+                }
+                if let Err(CallError::Connection { fate, .. }) = last {
+                    let may_have = *fate == Fate::MayHaveExecuted;
+                    assert_eq!(may_have, !is_whole || count > 0, "{bytes:?}");
+                }
+            }
+        }
+        let stranger = Stranger::meet().await;
+        let taking = stranger.client.count("a", 2).try_collect::<Vec<_>>();
+        let whole = items + &ended(0);
+        let (_, taken) = soon(async { tokio::join!(stranger.answer(&whole, true), taking) }).await;
+        assert_eq!(taken.unwrap(), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn reads_items_that_come_byte_by_byte() {
+        let stranger = Stranger::meet().await;
+        let mut taking = stranger.client.count("a", 2);
+        let answering = async {
+            let (mut send, _recv, call) = stranger.accept().await;
+            let id = call["id"].as_u64().unwrap();
+            let bytes = item(id, "ö\"") + "\r\n" + &item(id, "") + &ended(id);
+            for byte in bytes.bytes() {
+                soon(send.write_all(&[byte])).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            send.finish().unwrap();
+            let _ = soon(send.stopped()).await;
+        };
+        let taking = async {
+            let mut taken = Vec::new();
+            while let Some(item) = taking.next().await {
+                taken.push(item.unwrap());
+            }
+            taken
+        };
+        let (_, taken) = soon(async { tokio::join!(answering, taking) }).await;
+        assert_eq!(taken, ["ö\"", ""]);
+    }
+
+    #[tokio::test]
+    async fn sends_the_lines_that_the_protocol_has() {
+        let stranger = Stranger::meet().await;
+        let sum = stranger.client.sum(stream::iter([19, 23]));
+        let answering = async {
+            let (mut send, mut recv, call) = stranger.accept().await;
+            let id = call["id"].as_u64().unwrap();
+            assert_eq!(call["method"], "sum");
+            for expected in [item(id, 19), item(id, 23), end(id)] {
+                let expected: Value = serde_json::from_str(&expected).unwrap();
+                assert_eq!(line(&mut recv).await.unwrap(), expected);
+            }
+            assert_eq!(line(&mut recv).await, None);
+            let answer = json!({"jsonrpc": "2.0", "id": id, "result": 42});
+            soon(send.write_all(format!("{answer}\n").as_bytes()))
+                .await
+                .unwrap();
+            send.finish().unwrap();
+            let _ = soon(send.stopped()).await;
+        };
+        let ((), sum) = soon(async { tokio::join!(answering, sum) }).await;
+        assert_eq!(sum.unwrap(), 42);
+    }
+
+    #[tokio::test]
+    async fn sends_no_more_items_than_are_wanted() {
+        let stranger = Stranger::meet().await;
+        let endless = || stream::iter(0..);
+        // The answer comes while the items go on, and they are stopped.
+        let answering = async {
+            let (mut send, mut recv, call) = stranger.accept().await;
+            let answer = json!({"jsonrpc": "2.0", "id": call["id"], "result": 7});
+            recv.stop(0u32.into()).unwrap();
+            soon(send.write_all(format!("{answer}\n").as_bytes()))
+                .await
+                .unwrap();
+            send.finish().unwrap();
+            let _ = soon(send.stopped()).await;
+        };
+        let ((), sum) =
+            soon(async { tokio::join!(answering, stranger.client.sum(endless())) }).await;
+        assert_eq!(sum.unwrap(), 7);
+        // They are dropped with their call, and the server is told that they were not complete.
+        let mut sum = stranger.client.sum(endless());
+        let (_send, mut recv, _) = tokio::select! {
+            sum = &mut sum => panic!("{sum:?}"),
+            accepted = stranger.accept() => accepted,
+        };
+        drop(sum);
+        let reset = soon(async {
+            loop {
+                match recv.read_chunk(64 << 10, true).await {
+                    Ok(Some(_)) => {}
+                    other => break other.map(|_| ()),
+                }
+            }
+        });
+        assert_eq!(reset.await, Err(ReadError::Reset(0x20u32.into())));
+    }
+
+    #[tokio::test]
+    async fn makes_ten_calls_where_one_stream_is_allowed_at_a_time() {
+        let stranger = Stranger::granting(1).await;
+        let calls = (0..10).map(|_| stranger.client.count("a", 3).try_collect::<Vec<_>>());
+        let calls = futures_util::future::join_all(calls);
+        let answering = async {
+            for _ in 0..10 {
+                let (mut send, mut recv, call) = stranger.accept().await;
+                let id = call["id"].as_u64().unwrap();
+                assert_eq!(line(&mut recv).await, None);
+                let bytes = item(id, "a") + &item(id, "b") + &ended(id);
+                soon(send.write_all(bytes.as_bytes())).await.unwrap();
+                send.finish().unwrap();
+            }
+        };
+        let (taken, ()) = soon(async { tokio::join!(calls, answering) }).await;
+        for taken in taken {
+            assert_eq!(taken.unwrap(), ["a", "b"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn gives_up_in_time_whatever_the_server_thinks_of_that() {
+        let stranger = Stranger::meet().await;
+        let limit = std::time::Duration::from_millis(100);
+        // One that sends for ever.
+        let answering = async {
+            let (mut send, _recv, _) = stranger.accept().await;
+            let many = item(0, "a").repeat(100);
+            while send.write_all(many.as_bytes()).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let taking = async {
+            let mut taking = stranger.client.count("a", 3).timeout(limit);
+            while let Some(item) = taking.next().await {
+                match item {
+                    Ok(item) => assert_eq!(item, "a"),
+                    Err(error) => return error,
+                }
+                tokio::task::yield_now().await;
+            }
+            panic!("no end was sent")
+        };
+        let ((), error) = soon(async { tokio::join!(answering, taking) }).await;
+        assert!(matches!(error, CallError::Timeout));
+        // One that reads for ever.
+        let reading = async {
+            let (_send, mut recv, _) = stranger.accept().await;
+            while let Ok(Some(_)) = recv.read_chunk(64 << 10, true).await {}
+        };
+        let sum = stranger.client.sum(stream::iter(0..)).timeout(limit);
+        let ((), sum) = soon(async { tokio::join!(reading, sum) }).await;
+        assert!(matches!(sum, Err(CallError::Timeout)));
+    }
+}
+
+/// A slow reader is not cut off.
+#[tokio::test]
+async fn a_stream_may_wait_for_its_reader_longer_than_a_reply() {
+    let limits = Limits {
+        write_timeout: std::time::Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let (host, _) = serve(limits);
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(1000u32.into());
+    let connection = soon(host.dial("jsonrpc/1", transport)).await.unwrap();
+    let params = json!(["a", 5000]);
+    let (mut send, mut lines) = open(&connection, &call(1, "count", params)).await;
+    send.finish().unwrap();
+    // Meanwhile a reply that nobody reads is given up, five times over.
+    for _ in 0..5 {
+        let (_send, mut late) = open(&connection, &call(1, "late", json!([]))).await;
+        assert_eq!(late.reset().await, 0x14);
+    }
+    for number in 1..=5000 {
+        let expected = format!("item 1 \"a {number}\"");
+        assert_eq!(lines.next().await.unwrap().unwrap(), expected);
+    }
+    assert_eq!(lines.next().await.unwrap().unwrap(), "result 1 null");
+    assert_eq!(lines.next().await.unwrap(), None);
 }
