@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use rpc_runtime::{CallError, Client, Limits, RpcError, ServerHandle, code, rpc};
+use rpc_runtime::{CallError, Client, Context, Limits, RpcError, ServerHandle, code, rpc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -596,4 +596,40 @@ async fn a_caller_is_asked_for_no_more_than_its_handler_takes() {
     // Whoever came first goes on first.
     exchange.door.add_permits(1);
     assert_eq!(soon(held).await.unwrap().unwrap(), (0..50_000).sum::<u64>());
+}
+
+/// Asks another for what it answers.
+#[rpc]
+trait Relay {
+    /// How long there is, in milliseconds.
+    fn remaining(&self, cx: &Context) -> impl Stream<Item = Option<u64>>;
+    fn remaining_there(&self) -> impl Stream<Item = Option<u64>>;
+}
+
+struct Relaying(Option<RelayClient>);
+
+impl Relay for Relaying {
+    fn remaining(&self, cx: &Context) -> impl Stream<Item = Option<u64>> {
+        let remaining = cx.remaining().map(|remaining| remaining.as_millis() as u64);
+        stream::iter([remaining])
+    }
+
+    fn remaining_there(&self) -> impl Stream<Item = Option<u64>> {
+        let there = self.0.as_ref().expect("there is one").remaining();
+        there.map(|remaining| remaining.expect("an item"))
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_a_handler_asks_for_has_no_more_time_than_the_handler() {
+    let (there, _server) = serve(RelayServer::new(Relaying(None)), Limits::default()).await;
+    let relaying = Relaying(Some(RelayClient::new(there)));
+    let (here, _other) = serve(RelayServer::new(relaying), Limits::default()).await;
+    let relay = RelayClient::new(here);
+    let limit = Duration::from_secs(15);
+    let mut limited = relay.remaining_there().timeout(limit);
+    let remaining = soon(limited.next()).await.unwrap().unwrap();
+    assert!(remaining.is_some_and(|remaining| remaining <= limit.as_millis() as u64));
+    let mut unlimited = relay.remaining_there();
+    assert_eq!(soon(unlimited.next()).await.unwrap().unwrap(), None);
 }

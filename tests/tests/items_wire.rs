@@ -599,12 +599,16 @@ mod a_client {
     struct Stranger {
         client: DeskClient,
         connection: quinn::Connection,
-        _endpoint: quinn::Endpoint,
+        endpoint: quinn::Endpoint,
     }
 
     impl Stranger {
         /// One that lets its client open so many streams at once.
         async fn granting(streams: u32) -> Self {
+            Self::with(streams, false).await
+        }
+
+        async fn with(streams: u32, reconnect: bool) -> Self {
             let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
             let key = issued.signing_key.serialize_der();
             let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -625,14 +629,14 @@ mod a_client {
             let connecting = Client::builder()
                 .trust(Trust::pem(issued.cert.pem().as_bytes()).unwrap())
                 .server_name("localhost")
-                .reconnect(false)
+                .reconnect(reconnect)
                 .connect(endpoint.local_addr().unwrap());
             let accepting = async { endpoint.accept().await.unwrap().await };
             let (client, connection) = soon(async { tokio::join!(connecting, accepting) }).await;
             Self {
                 client: DeskClient::new(client.unwrap()),
                 connection: connection.unwrap(),
-                _endpoint: endpoint,
+                endpoint,
             }
         }
 
@@ -834,6 +838,39 @@ mod a_client {
         for taken in taken {
             assert_eq!(taken.unwrap(), ["a", "b"]);
         }
+    }
+
+    #[tokio::test]
+    async fn calls_again_for_a_stream_that_was_refused_and_for_none_that_has_begun() {
+        let mut stranger = Stranger::with(100, true).await;
+        let refusal = json!({"code": -32003, "message": "Shutting down"});
+        let refusal = json!({"jsonrpc": "2.0", "id": 0, "error": refusal}).to_string() + "\n";
+        let taking = tokio::spawn(stranger.client.count("a", 2).try_collect::<Vec<_>>());
+        stranger.answer(&refusal, true).await;
+        stranger.connection = soon(async { stranger.endpoint.accept().await.unwrap().await })
+            .await
+            .unwrap();
+        let (mut send, _recv, call) = stranger.accept().await;
+        let id = call["id"].as_u64().unwrap();
+        let bytes = item(id, "a") + &item(id, "b") + &ended(id);
+        soon(send.write_all(bytes.as_bytes())).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(soon(taking).await.unwrap().unwrap(), ["a", "b"]);
+
+        let mut taking = stranger.client.count("a", 2);
+        let begun = item(0, "a") + &refusal;
+        let (_, first) =
+            soon(async { tokio::join!(stranger.answer(&begun, true), taking.next()) }).await;
+        assert_eq!(first.unwrap().unwrap(), "a");
+        let second = soon(taking.next()).await.unwrap();
+        assert!(matches!(
+            second,
+            Err(CallError::Connection {
+                fate: Fate::MayHaveExecuted,
+                ..
+            })
+        ));
+        assert!(soon(taking.next()).await.is_none());
     }
 
     #[tokio::test]
