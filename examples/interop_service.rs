@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt, stream};
 use rpc_runtime::{CallError, Client, Context, ErrorObject, rpc};
 use serde_json::Value;
 
@@ -49,6 +50,20 @@ pub(crate) trait Interop {
     async fn blob(&self, size: usize) -> Result<String, ErrorObject>;
     /// Calls a method of the caller's, and says what came of it.
     async fn ask(&self, cx: &Context, method: &str, params: Value) -> Result<Value, ErrorObject>;
+    /// From 1 up: to `to`, and on for ever if there is none.
+    fn count(&self, to: Option<u64>) -> impl Stream<Item = u64>;
+    /// So many items, and then an error.
+    fn fail_after(&self, items: u64) -> impl Stream<Item = Result<u64, ErrorObject>>;
+    /// The sum of all items.
+    async fn total(&self, items: impl Stream<Item = i64>) -> i64;
+    /// The first item; it reads no further.
+    async fn first(&self, items: impl Stream<Item = i64>) -> Option<i64>;
+    /// A greeting for each name.
+    fn greet(
+        &self,
+        greeting: &str,
+        names: impl Stream<Item = String>,
+    ) -> impl Stream<Item = String>;
 }
 
 /// Counts notifications; all else needs no state.
@@ -139,5 +154,32 @@ impl Interop for Desk {
             CallError::Application(error) | CallError::Remote(error) => error,
             error => ErrorObject::new(1, error.to_string()),
         })
+    }
+
+    fn count(&self, to: Option<u64>) -> impl Stream<Item = u64> {
+        stream::iter(1..=to.unwrap_or(u64::MAX))
+    }
+
+    fn fail_after(&self, items: u64) -> impl Stream<Item = Result<u64, ErrorObject>> {
+        let failure = Err(ErrorObject::new(1, "as it was told to"));
+        stream::iter(0..items)
+            .map(Ok)
+            .chain(stream::iter([failure]))
+    }
+
+    async fn total(&self, items: impl Stream<Item = i64> + Send) -> i64 {
+        items.fold(0, async |sum, item| sum + item).await
+    }
+
+    async fn first(&self, mut items: impl Stream<Item = i64> + Send + Unpin) -> Option<i64> {
+        items.next().await
+    }
+
+    fn greet(
+        &self,
+        greeting: &str,
+        names: impl Stream<Item = String>,
+    ) -> impl Stream<Item = String> {
+        names.map(move |name| format!("{greeting}, {name}"))
     }
 }

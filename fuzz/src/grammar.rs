@@ -145,6 +145,35 @@ fn member(u: &mut Unstructured<'_>, out: &mut String, name: &str) -> Result<()> 
     }
 }
 
+/// A line of a stream of items, or what might be taken for one.
+pub fn line(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
+    if one_in(u, 4)? {
+        return request(u, out);
+    }
+    let method = *u.choose(&["rpc.item", "rpc.end", "rpc.it", "RPC.ITEM"])?;
+    out.push_str(r#"{"jsonrpc":"2.0","method":"#);
+    quoted(u, out, method)?;
+    out.push_str(r#","params":"#);
+    if u.arbitrary()? {
+        array(u, out, |u, out| match u.arbitrary()? {
+            true => member(u, out, "id"),
+            false => value(u, out),
+        })?;
+    } else {
+        out.push('{');
+        for position in 0..u.int_in_range(0..=3)? {
+            separate(u, out, position)?;
+            let name = *u.choose(&["id", "item", "ID", "x"])?;
+            quoted(u, out, name)?;
+            out.push(':');
+            member(u, out, name)?;
+        }
+        out.push('}');
+    }
+    out.push('}');
+    Ok(())
+}
+
 /// Lines of responses, and of what might be taken for one.
 pub fn responses(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     while !u.is_empty() {

@@ -115,35 +115,17 @@ impl Reply {
 
     /// The reply to one request, if it wants one.
     fn to(request: &str) -> Option<Self> {
-        let Ok(Members(members)) = serde_json::from_str(request) else {
-            return Some(Self::refusal(Value::Null, -32600));
-        };
-        let all = |wanted: &str| {
-            let wanted = members.iter().filter(|(name, _)| name == wanted);
-            wanted.map(|(_, value)| *value).collect::<Vec<_>>()
-        };
-        let is = |name, is_right: fn(&RawValue) -> bool| match all(name)[..] {
-            [] => None,
-            [value] => Some(is_right(value)),
-            _ => Some(false),
-        };
-        let is_request = is("jsonrpc", |version| parsed(version) == "2.0") == Some(true)
-            && is("method", |method| parsed(method).is_string()) == Some(true)
-            && is("params", |params| params.get().starts_with(['[', '{'])) != Some(false)
-            && is("timeout", |timeout| parsed(timeout).is_number()) != Some(false)
-            && is("meta", is_meta) != Some(false);
-        let has_bad_id = is("id", |id| is_id(&parsed(id))) == Some(false);
-        let id = all("id").pop().filter(|_| !has_bad_id).map(parsed);
-        if !is_request || has_bad_id {
-            return Some(Self::refusal(id.unwrap_or_default(), -32600));
+        match Request::read(request) {
+            Err(id) => Some(Self::refusal(id, -32600)),
+            Ok(request) => Some(Self {
+                id: request.id?,
+                answer: answer(&request.method, request.params),
+                instead: match request.has_timeout {
+                    true => vec![-32002],
+                    false => Vec::new(),
+                },
+            }),
         }
-        let method: String = serde_json::from_str(all("method")[0].get()).expect("a string");
-        let timeouts = all("timeout").into_iter().map(|_| -32002);
-        Some(Self {
-            id: id?,
-            answer: answer(&method, all("params").pop()),
-            instead: timeouts.collect(),
-        })
     }
 
     /// Whether this is the answer; all its members are those that JSON-RPC names.
@@ -171,6 +153,48 @@ impl Reply {
         }
         error["message"].is_string()
             && *came == json!({"jsonrpc": "2.0", "id": self.id, "error": wanted})
+    }
+}
+
+/// A request as serde_json reads it.
+pub struct Request<'a> {
+    pub id: Option<Value>,
+    pub method: String,
+    pub params: Option<&'a RawValue>,
+    has_timeout: bool,
+}
+
+impl<'a> Request<'a> {
+    /// The error is the id of the refusal.
+    pub fn read(request: &'a str) -> Result<Self, Value> {
+        let Ok(Members(members)) = serde_json::from_str::<Members<'a>>(request) else {
+            return Err(Value::Null);
+        };
+        let all = |wanted: &str| {
+            let wanted = members.iter().filter(|(name, _)| name == wanted);
+            wanted.map(|(_, value)| *value).collect::<Vec<_>>()
+        };
+        let is = |name, is_right: fn(&RawValue) -> bool| match all(name)[..] {
+            [] => None,
+            [value] => Some(is_right(value)),
+            _ => Some(false),
+        };
+        let is_request = is("jsonrpc", |version| parsed(version) == "2.0") == Some(true)
+            && is("method", |method| parsed(method).is_string()) == Some(true)
+            && is("params", |params| params.get().starts_with(['[', '{'])) != Some(false)
+            && is("timeout", |timeout| parsed(timeout).is_number()) != Some(false)
+            && is("meta", is_meta) != Some(false);
+        let has_bad_id = is("id", |id| is_id(&parsed(id))) == Some(false);
+        let id = all("id").pop().filter(|_| !has_bad_id).map(parsed);
+        if !is_request || has_bad_id {
+            return Err(id.unwrap_or_default());
+        }
+        Ok(Self {
+            id,
+            method: serde_json::from_str(all("method")[0].get()).expect("a string"),
+            params: all("params").pop(),
+            has_timeout: !all("timeout").is_empty(),
+        })
     }
 }
 

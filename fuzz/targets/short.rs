@@ -4,7 +4,7 @@
 use fuzz::grammar;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use rpc_runtime::fuzzing::{read_request, read_response};
+use rpc_runtime::fuzzing::{read_line, read_request, read_response};
 
 fuzz_target!(|data: &[u8]| {
     agree(data);
@@ -24,6 +24,8 @@ fn agree(message: &[u8]) {
     let [told, alone] = read_request(message);
     assert_eq!(told, alone, "{}", message.escape_ascii());
     let [told, alone] = read_response(message);
+    assert_eq!(told, alone, "{}", message.escape_ascii());
+    let [told, alone] = read_line(message);
     assert_eq!(told, alone, "{}", message.escape_ascii());
 }
 

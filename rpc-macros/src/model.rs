@@ -220,6 +220,11 @@ fn returned_item(sig: &Signature) -> Option<&Type> {
     }
 }
 
+/// Whether a stream is meant, be it written right or wrong.
+fn says_stream(sig: &Signature) -> bool {
+    matches!(&sig.output, ReturnType::Type(_, ty) if types::mentions_stream(ty))
+}
+
 fn check_items(parameters: &[Parameter<'_>], options: &MethodOptions, errors: &mut Errors) {
     let mut items = parameters.iter().filter(|it| it.role == Role::Items);
     let Some(first) = items.next() else { return };
@@ -247,7 +252,7 @@ fn check_signature(sig: &Signature, options: &MethodOptions, errors: &mut Errors
         (None, Some(blocking)) if is_stream => {
             errors.at(blocking, "a stream cannot block: let it await");
         }
-        (None, None) if is_stream => {}
+        (None, None) if says_stream(sig) => {}
         (None, None) => errors.at(
             sig.fn_token,
             "a method is an `async fn`, or `#[rpc(blocking)]`",
@@ -315,6 +320,12 @@ impl<'a> Parameter<'a> {
         let ty = &*original.ty;
         let item = types::stream_item(ty);
         match item {
+            Some(item) if types::is_borrowed(item) => {
+                errors.at(
+                    item,
+                    "an item is owned: its line is gone when the next is read",
+                );
+            }
             Some(item) => check_type(item, errors),
             None => check_argument(ty, errors),
         }
@@ -411,7 +422,14 @@ fn check_argument(ty: &Type, errors: &mut Errors) {
 
 fn check_type(ty: &Type, errors: &mut Errors) {
     if types::is_opaque(ty) {
-        errors.at(ty, "a method names its types: they go over the wire");
+        let mistake = match (ty, types::mentions_stream(ty)) {
+            (Type::ImplTrait(_), true) => {
+                "a stream says what its items are: `impl Stream<Item = T>`"
+            }
+            (_, true) => "a stream stands alone: `impl Stream<Item = T>`",
+            (_, false) => "a method names its types: they go over the wire",
+        };
+        errors.at(ty, mistake);
     } else if types::mentions_self(ty) {
         errors.at(ty, "a caller does not know `Self`; name the type");
     }

@@ -56,6 +56,18 @@ golden! { generic, expand::rpc(quote!(lenient, crate = rpc), quote! {
     }
 })}
 
+golden! { streams, expand::rpc(quote!(), quote! {
+    pub(crate) trait Feed {
+        /// Down.
+        fn ticks(&self, symbol: &str) -> impl Stream<Item = Tick<'_>>;
+        fn fallible(&self) -> impl futures_util::Stream<Item = Result<u64, FeedError>>;
+        /// Up.
+        async fn sum(&self, cx: &Context, start: u64, values: impl Stream<Item = u64>) -> u64;
+        /// Both.
+        fn echo(&self, items: impl Stream<Item = String>) -> impl Stream<Item = String>;
+    }
+})}
+
 golden! { borrowed, expand::rpc(quote!(rename_all = "camelCase"), quote! {
     trait Texts {
         async fn pick_one<'a>(&self, first: &'a str, second_best: Option<&str>) -> &'a str;

@@ -60,22 +60,58 @@ pub(crate) fn is_result(ty: &Type) -> bool {
 
 /// The `T` of `impl Stream<Item = T>`, under any path.
 pub(crate) fn stream_item(ty: &Type) -> Option<&Type> {
-    let Type::ImplTrait(TypeImplTrait { bounds, .. }) = ty else {
+    let Type::ImplTrait(ty) = ty else {
         return None;
     };
-    let segment = bounds.iter().find_map(|bound| match bound {
-        TypeParamBound::Trait(bound) => {
-            bound.path.segments.last().filter(|it| it.ident == "Stream")
-        }
-        _ => None,
-    })?;
-    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+    let PathArguments::AngleBracketed(arguments) = &stream(ty)?.arguments else {
         return None;
     };
     arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::AssocType(item) if item.ident == "Item" => Some(&item.ty),
         _ => None,
     })
+}
+
+/// The `Stream<…>` of `impl Stream<…>`.
+fn stream(ty: &TypeImplTrait) -> Option<&PathSegment> {
+    ty.bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => {
+            bound.path.segments.last().filter(|it| it.ident == "Stream")
+        }
+        _ => None,
+    })
+}
+
+/// Whether a type says `impl Stream` somewhere.
+pub(crate) fn mentions_stream(ty: &Type) -> bool {
+    struct Search(bool);
+    impl<'ast> Visit<'ast> for Search {
+        fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
+            self.0 |= stream(ty).is_some();
+            visit::visit_type_impl_trait(self, ty);
+        }
+    }
+    let mut search = Search(false);
+    search.visit_type(ty);
+    search.0
+}
+
+/// Whether a type says a lifetime other than `'static`, or leaves one out of a reference.
+pub(crate) fn is_borrowed(ty: &Type) -> bool {
+    struct Search(bool);
+    impl<'ast> Visit<'ast> for Search {
+        fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
+            self.0 |= reference.lifetime.is_none();
+            visit::visit_type_reference(self, reference);
+        }
+        fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+            self.0 |= lifetime.ident != "static";
+        }
+        fn visit_type_fn_ptr(&mut self, _: &'ast TypeFnPtr) {}
+    }
+    let mut search = Search(false);
+    search.visit_type(ty);
+    search.0
 }
 
 /// Whether a type says `impl Trait` somewhere.

@@ -229,7 +229,8 @@ fn gather<S: Stream, E>(
         if let Err(ended) = written {
             return Poll::Ready(Some(ended));
         }
-        if lines.len() - start > limit {
+        // Its LF is not counted.
+        if lines.len() - start > limit.saturating_add(1) {
             lines.truncate(start);
             return Poll::Ready(Some(Err(Refusal::ReplyTooLarge.into())));
         }

@@ -8,6 +8,8 @@ use crate::limits::{DEPTH, REPLY_DEPTH};
 use crate::transport::StreamLost;
 use crate::transport::memory::{self, RecvStream, SendStream};
 use crate::wire::frame::{Cut, Framer};
+use crate::wire::id::Id;
+use crate::wire::item;
 use crate::wire::json;
 use crate::wire::tape::Parser;
 use crate::wire::value::Value;
@@ -80,6 +82,43 @@ pub fn read_response(message: &[u8]) -> BothWays {
     let alone = parser.parse(&mut other);
     let alone = alone.map(|document| format!("{:?}", document.response()));
     [told.ok(), alone.ok()]
+}
+
+/// Reads a line of a stream of items, as both ends do.
+pub fn read_line(message: &[u8]) -> BothWays {
+    let mut parser = Parser::new(DEPTH);
+    let [mut one, mut other] = [message.to_vec(), message.to_vec()];
+    let told = parser.parse_line(&mut one);
+    let told = told.map(|document| format!("{:?}", document.line()));
+    let alone = parser.parse(&mut other);
+    let alone = alone.map(|document| format!("{:?}", document.line()));
+    [told.ok(), alone.ok()]
+}
+
+/// What a line of a stream of items brings, its id and its item as JSON.
+#[derive(Debug)]
+pub enum Brought {
+    /// An item.
+    Item(Vec<u8>, Vec<u8>),
+    /// No more items.
+    End(Vec<u8>),
+}
+
+/// Reads an item, or that there are no more; `None` if a line is neither.
+pub fn brought(message: &[u8]) -> Option<Brought> {
+    let mut message = message.to_vec();
+    let mut parser = Parser::new(DEPTH);
+    let document = parser.parse_line(&mut message).ok()?;
+    let written = |id: Id<'_>| {
+        let mut out = Vec::new();
+        id.write(&mut out);
+        out
+    };
+    match document.line()? {
+        item::Line::Item(id, item) => Some(Brought::Item(written(id), write(&item)?)),
+        item::Line::End(id) => Some(Brought::End(written(id))),
+        item::Line::Response(_) => None,
+    }
 }
 
 /// A client whose server answers what comes first on a stream with these chunks, and ends it.

@@ -153,6 +153,11 @@ impl<'t, 'de> Incoming<'t, 'de> {
         self.exchange.ok_or(Refusal::InvalidRequest(alone).into())
     }
 
+    /// The same, if its items can come and go: looked at before a handler is called for any.
+    pub fn with_way(self) -> Result<Self, Fault> {
+        self.exchange().map(|_| self)
+    }
+
     /// The arguments; surplus ones are an error.
     pub fn arguments<A: Arguments<'de>>(&self, parameters: A) -> Result<A::Values, Fault> {
         parameters.read(self.params)

@@ -98,6 +98,33 @@ class Client(QuicConnectionProtocol):
             stream.stop()
             raise
 
+    async def items(self, method, params=(), upload=None, **members):
+        """The items that a method answers with, or else its result; `upload` yields those that it takes. Raises unless all
+        of them came."""
+        stream = Stream(self)
+        sending = asyncio.ensure_future(self._send(stream, request(method, params, id=0, **members), upload))
+        try:
+            while (line := await stream.receive()) and line.get("method") == "rpc.item":
+                yield line["params"][1]
+        except (asyncio.CancelledError, GeneratorExit):
+            stream.stop()
+            raise
+        finally:
+            sending.cancel()
+        if line is None:
+            raise ConnectionError("the stream was cut off")
+        if error := line.get("error"):
+            raise RpcError(error["code"], error["message"], error.get("data"))
+        if line["result"] is not None:
+            yield line["result"]
+
+    async def _send(self, stream, call, upload):
+        stream.send(call, last=upload is None)
+        if upload is not None:
+            async for item in upload:
+                stream.send(request("rpc.item", [call["id"], item]))
+            stream.send(request("rpc.end", [call["id"]]), last=True)
+
     async def _deliver(self, lane):
         """Hands replies to those who wait for them. Their order says nothing; ids do."""
         try:

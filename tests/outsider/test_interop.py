@@ -232,6 +232,85 @@ class Notifications(Case):
         self.assertIsNone(await client.call("update", [1]))
 
 
+class Streams(Case):
+    @connected
+    async def test_of_items_come_in_their_order(self, client):
+        self.assertEqual([item async for item in client.items("count", [1000])], list(range(1, 1001)))
+        self.assertEqual([item async for item in client.items("count", {"to": 0})], [])
+
+    @connected
+    async def test_of_items_are_lines_like_others(self, client):
+        replies = await converse(client, line(request("count", [2], id="c")))
+        items = [request("rpc.item", ["c", item]) for item in (1, 2)]
+        self.assertEqual(replies, [*items, {"jsonrpc": "2.0", "id": "c", "result": None}])
+
+    @connected
+    async def test_that_fail_say_so_behind_their_items(self, client):
+        items = []
+        with self.assertRaises(RpcError) as caught:
+            async for item in client.items("fail_after", [2]):
+                items.append(item)
+        self.assertEqual((items, caught.exception.args[0]), ([0, 1], 1))
+
+    @connected
+    async def test_go_up(self, client):
+        async def numbers():
+            for number in range(1000):
+                yield number
+
+        self.assertEqual([total async for total in client.items("total", upload=numbers())], [499500])
+
+    @connected
+    async def test_go_up_and_down_in_turn(self, client):
+        names, greetings = asyncio.Queue(), []
+
+        async def up():
+            while (name := await names.get()) is not None:
+                yield name
+
+        names.put_nowait("Ada")
+        async for greeting in client.items("greet", ["Hello"], upload=up()):
+            greetings.append(greeting)
+            names.put_nowait("B\u00f6b \"\n" if len(greetings) == 1 else None)
+        self.assertEqual(greetings, ["Hello, Ada", "Hello, B\u00f6b \"\n"])
+
+    @connected
+    async def test_that_nobody_wants_end(self, client):
+        # Were they not dropped, the connection would take no more calls.
+        for _ in range(Cancellation.CALLS + 1):
+            forever = client.items("count")
+            self.assertEqual(await anext(forever), 1)
+            await forever.aclose()
+
+    @connected
+    async def test_are_answered_before_the_last_item(self, client):
+        stream = Stream(client)
+        stream.send(request("first", id=1), request("rpc.item", [1, 7]), request("rpc.item", [1, 8]))
+        self.assertEqual(outcome(await stream.receive()), (1, 7))
+        self.assertIsNone(await stream.receive())
+
+    @connected
+    async def test_that_are_cut_off_are_no_streams(self, client):
+        call, item, end = request("total", id=1), request("rpc.item", [1, 1]), request("rpc.end", [1])
+        lines = line(call) + line(item)
+        for sent, code in [
+            (lines, INVALID_REQUEST),
+            (lines + line(end)[:-3], PARSE_ERROR),
+            (lines + line(request("rpc.end", [2])), INVALID_REQUEST),
+            (lines + line(request("rpc.item", [1, "1"])), INVALID_PARAMS),
+            (lines + b"what\n", PARSE_ERROR),
+        ]:
+            self.assert_outcomes(await converse(client, sent), (1, code))
+        self.assert_outcomes(await converse(client, lines + line(end)), (1, 1))
+
+    @connected
+    async def test_have_a_deadline(self, client):
+        with self.assertRaises(RpcError) as caught:
+            async for _ in client.items("count", timeout=50):
+                pass
+        self.assertEqual(caught.exception.args[0], DEADLINE_PASSED)
+
+
 class Batches(Case):
     @connected
     async def test_are_answered_as_the_specification_shows(self, client):

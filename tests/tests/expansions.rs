@@ -146,6 +146,63 @@ async fn generic() {
     assert_eq!(store.put(["a".into(), "b".into()], 3).await.unwrap(), 5);
 }
 
+mod streams {
+    use futures_util::{Stream, StreamExt, stream};
+    use rpc_runtime::Context;
+
+    #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+    pub(crate) struct Tick<'a>(pub(crate) std::borrow::Cow<'a, str>);
+
+    pub(crate) type FeedError = rpc_runtime::ErrorObject;
+
+    include!("../../rpc-macros/src/expansions/streams.rs");
+
+    pub(crate) struct Simple;
+
+    impl Feed for Simple {
+        fn ticks(&self, symbol: &str) -> impl Stream<Item = Tick<'_>> {
+            stream::iter([Tick(symbol.to_owned().into())])
+        }
+
+        fn fallible(&self) -> impl Stream<Item = Result<u64, FeedError>> {
+            stream::iter([Ok(1), Err(FeedError::new(7, "no more"))])
+        }
+
+        async fn sum(
+            &self,
+            _: &Context,
+            start: u64,
+            values: impl Stream<Item = u64> + Send + Unpin,
+        ) -> u64 {
+            values.fold(start, async |sum, value| sum + value).await
+        }
+
+        fn echo(
+            &self,
+            items: impl Stream<Item = String> + Send + Unpin,
+        ) -> impl Stream<Item = String> {
+            items
+        }
+    }
+}
+
+#[tokio::test]
+async fn streams() {
+    use futures_util::{StreamExt, TryStreamExt, stream};
+    use streams::{FeedClient, FeedServer, Simple, Tick};
+
+    let feed = FeedClient::new(Client::local(FeedServer::new(Simple)));
+    let ticks: Vec<_> = feed.ticks("A").try_collect().await.unwrap();
+    assert_eq!(ticks, [Tick("A".into())]);
+    let mut fallible = feed.fallible();
+    assert_eq!(fallible.next().await.unwrap().unwrap(), 1);
+    let failed = fallible.next().await.unwrap();
+    assert!(matches!(failed, Err(CallError::Application(error)) if error.code() == 7));
+    assert_eq!(feed.sum(1, stream::iter([2, 3])).await.unwrap(), 6);
+    let echo = feed.echo(stream::iter(["a".to_owned()]));
+    assert_eq!(echo.try_collect::<Vec<_>>().await.unwrap(), ["a"]);
+}
+
 mod borrowed {
     #![allow(dead_code)]
 

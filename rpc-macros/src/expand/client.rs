@@ -63,6 +63,7 @@ fn signature(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
             ident, ty, role, ..
         } = parameter;
         if *role == Role::Items {
+            let ty = types::owned(ty);
             return generated!(#ident: impl __rpc::Stream<Item = #ty> + __rpc::Send + 'static);
         }
         let ty = types::erased(ty);

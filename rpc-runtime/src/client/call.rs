@@ -399,6 +399,12 @@ impl<T, E> Call<T, E> {
         late.map_or(Poll::Pending, |late| late.poll(cx))
     }
 
+    /// Whether the time is over.
+    pub(super) fn is_late(&self) -> bool {
+        let late = self.late.as_ref();
+        late.is_some_and(|late| late.end() <= Instant::now())
+    }
+
     /// Chooses the way and sets out on it.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
         self.refresh();

@@ -17,7 +17,7 @@ use super::call::{Call, Outgoing, Solo, with_parser};
 use super::error::{CallError, Fate, NoAnswer};
 use super::link::Link;
 use super::{solo, upload};
-use crate::transport::{ConnectionLost, RecvStream};
+use crate::transport::{ConnectionLost, RecvStream, quic};
 use crate::wire::frame::{Cut, Framer};
 use crate::wire::item::Line;
 use crate::wire::response::Outcome;
@@ -178,6 +178,8 @@ impl<T, E> Stream for Items<T, E> {
         let this = self.get_mut();
         loop {
             let result = match this.poll_item(cx) {
+                // The next may always be there already.
+                Poll::Ready(Ok(Some(_))) if this.call.is_late() => Err(CallError::Timeout),
                 Poll::Ready(result) => result,
                 Poll::Pending if this.call.poll_late(cx).is_pending() => return Poll::Pending,
                 Poll::Pending => Err(CallError::Timeout),
@@ -216,6 +218,7 @@ struct Inflow {
     framer: Framer,
     line: Vec<u8>,
     has_items: bool,
+    _room: Option<quic::Room>,
     /// Sends what goes the other way.
     outflow: Option<Outflow>,
 }
@@ -248,6 +251,7 @@ async fn open(outgoing: Outgoing, limit: usize) -> Result<Box<Inflow>, NoAnswer>
         (Err(_), _) => None,
     };
     Ok(Box::new(Inflow {
+        _room: link.connection.make_room(),
         link,
         recv,
         framer: Framer::new(limit),

@@ -243,7 +243,7 @@ impl Client {
     /// use futures_util::TryStreamExt;
     ///
     /// # async fn example(client: Client) -> Result<(), CallError<ErrorObject>> {
-    /// let numbers: Vec<u32> = client.items("count", &(3,)).try_collect().await?;
+    /// let numbers: Vec<_> = client.items::<u32, _>("count", &(3,)).try_collect().await?;
     /// # Ok(())
     /// # }
     /// ```

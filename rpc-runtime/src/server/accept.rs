@@ -29,7 +29,7 @@ pub(super) async fn serve<R: Router>(
         caller: caller.unwrap_or_else(|| Caller::on_accepted(Arc::downgrade(&transport))),
         extensions: Extensions::default(),
     });
-    let connection = Connection::new(shared, Arc::clone(&context));
+    let connection = Connection::new(shared, Arc::clone(&context), Arc::downgrade(&transport));
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
             tracing::debug!(?peer, lost = %Escaped(lost), "connection ended");

@@ -1,7 +1,7 @@
 //! What the workers of a connection share: its lanes, its calls and their limits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -15,7 +15,7 @@ use crate::context::{ConnectionContext, Context};
 use crate::limits::Limits;
 use crate::quiet::Quiet;
 use crate::service::Router;
-use crate::transport::SendStream;
+use crate::transport::{self, SendStream, quic};
 use crate::wire::id::Id;
 use crate::wire::reply::Reply;
 use crate::wire::request::Cancellation;
@@ -48,6 +48,8 @@ pub(super) enum Phase {
 pub(super) struct Connection<R> {
     shared: Arc<Shared<R>>,
     context: Arc<ConnectionContext>,
+    /// None in the hands of a `Responder`.
+    transport: Weak<transport::Connection>,
     /// Calls in flight on this connection.
     calls: Arc<Semaphore>,
     streams: Mutex<Streams>,
@@ -75,10 +77,15 @@ pub(super) struct Permit {
 }
 
 impl<R: Router> Connection<R> {
-    pub(super) fn new(shared: Arc<Shared<R>>, context: Arc<ConnectionContext>) -> Arc<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared<R>>,
+        context: Arc<ConnectionContext>,
+        transport: Weak<transport::Connection>,
+    ) -> Arc<Self> {
         let calls = Arc::new(Semaphore::new(shared.limits.calls_per_connection));
         Arc::new(Self {
             context,
+            transport,
             calls,
             streams: Mutex::default(),
             spare: Mutex::default(),
@@ -96,6 +103,11 @@ impl<R: Router> Connection<R> {
         let lane = Lane::new(send, Arc::clone(&self.backlog));
         self.streams().lanes.push(Arc::clone(&lane));
         lane
+    }
+
+    /// Room for a stream that may stay unread.
+    pub(super) fn make_room(&self) -> Option<quic::Room> {
+        self.transport.upgrade()?.make_room()
     }
 
     /// Resolves when the server is so far; never, if it is dropped before.

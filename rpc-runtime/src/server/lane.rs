@@ -231,11 +231,14 @@ impl Lane {
     /// Writes what is queued, unless somebody is at it; waits while too much is.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
-            let limit = match self.is_patient.load(Ordering::Relaxed) {
-                false => self.backlog.write_timeout,
-                true => Duration::MAX,
+            let written = match self.is_patient.load(Ordering::Relaxed) {
+                false => write(&mut send, chunk, self.backlog.write_timeout).await,
+                true => tokio::select! {
+                    biased;
+                    written = write(&mut send, chunk, Duration::MAX) => written,
+                    () = self.killed() => Err(close::CANCELLED),
+                },
             };
-            let written = write(&mut send, chunk, limit).await;
             let mut state = self.state();
             state.flushing = false;
             state.writing = 0;
@@ -304,6 +307,17 @@ impl Lane {
     /// Whether this side gave the stream up, with replies that the other may wait for.
     pub(super) fn is_cut_off(&self) -> bool {
         self.state().cut_off
+    }
+
+    /// Resolves when the stream is given up.
+    async fn killed(&self) {
+        loop {
+            let drained = self.drained.notified();
+            if self.is_killed() {
+                return;
+            }
+            drained.await;
+        }
     }
 
     /// Whether the stream was given up.

@@ -1,7 +1,7 @@
 //! Answers messages that came some other way.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 
@@ -56,7 +56,7 @@ impl<S: Service> Responder<S> {
     pub fn with_limits(service: S, limits: Limits) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
         let shared = Shared::new(((), service), limits.clone(), phase.subscribe());
-        let connection = Connection::new(Arc::new(shared), Arc::default());
+        let connection = Connection::new(Arc::new(shared), Arc::default(), Weak::new());
         let scratch = connection.scratch();
         let lane = Lane::answered_elsewhere(Arc::clone(connection.backlog()));
         Self {

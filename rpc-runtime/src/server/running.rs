@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::connection::Connection;
+use super::connection::{Connection, Permit};
 use super::lane::Lane;
 use super::reading::{Leader, Reader};
 use super::worker::Worker;
@@ -21,6 +21,7 @@ pub(super) async fn run<R: Router>(
     connection: &Arc<Connection<R>>,
     lane: &Arc<Lane>,
     turn: &mut Option<Box<Reader>>,
+    permit: &mut Option<Permit>,
     exchange: &Exchange,
 ) {
     let has_items = poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -33,7 +34,15 @@ pub(super) async fn run<R: Router>(
     });
     if has_items.await {
         // In a box: few calls need so much room.
-        Box::pin(run_with_items(work, connection, lane, turn, exchange)).await;
+        Box::pin(run_with_items(
+            work, connection, lane, turn, permit, exchange,
+        ))
+        .await;
+    }
+    if exchange.is_used() && exchange.takes_items() {
+        // The handler has enough of them.
+        turn.take();
+        lane.end();
     }
 }
 
@@ -52,9 +61,11 @@ async fn run_with_items<R: Router>(
     connection: &Arc<Connection<R>>,
     lane: &Arc<Lane>,
     turn: &mut Option<Box<Reader>>,
+    permit: &mut Option<Permit>,
     exchange: &Exchange,
 ) {
     lane.be_patient();
+    let _room = exchange.takes_items().then(|| connection.make_room());
     let mut sending = pin!(None);
     let mut receiving = pin!(None);
     poll_fn(|cx| {
@@ -93,13 +104,9 @@ async fn run_with_items<R: Router>(
     })
     .await;
     if let Some(sending) = sending.as_pin_mut() {
-        // Not to be dropped half-way: others may use the stream.
+        // Not to be dropped half-way: others may use the stream. The handler is gone and counts no more.
+        *permit = None;
         sending.await;
-    }
-    if exchange.takes_items() {
-        // The handler has enough of them.
-        turn.take();
-        lane.end();
     }
 }
 

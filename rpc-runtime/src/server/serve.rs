@@ -63,7 +63,7 @@ pub(super) async fn serve<'s, R: Router>(
                         // Without a stream there is no way for items.
                         let items = turn.is_some().then_some(exchange);
                         let work = pin!(answer(connection, lane, call, context, reply, items));
-                        running::run(work, connection, lane, turn, exchange).await;
+                        running::run(work, connection, lane, turn, permit, exchange).await;
                     }
                     Err(refusal) => reply.refuse(refusal),
                 }
@@ -79,7 +79,7 @@ pub(super) async fn serve<'s, R: Router>(
             match permitted {
                 Ok(()) => {
                     let work = pin!(batch::serve(connection, lane, entries, batch));
-                    running::run(work, connection, lane, turn, exchange).await;
+                    running::run(work, connection, lane, turn, permit, exchange).await;
                 }
                 Err(refusal) => batch.refuse(refusal),
             }

@@ -193,6 +193,14 @@ impl Connection {
         either!(self, inner => inner.closed().await)
     }
 
+    /// Room for a stream that may stay unread, where streams share any.
+    pub(crate) fn make_room(&self) -> Option<quic::Room> {
+        match self {
+            Self::Quic(inner) => Some(inner.make_room()),
+            Self::Memory(_) => None,
+        }
+    }
+
     /// Goes on from another address, if there are any.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {
         match self {

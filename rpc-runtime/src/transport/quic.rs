@@ -1,7 +1,7 @@
 //! QUIC, by quinn. No other file names it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,12 @@ const CHUNKS: usize = 16;
 /// How often a client breaks the silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// Bytes that may come on a stream before they are read: the largest request.
+const STREAM_WINDOW: u32 = 1 << 20;
+
+/// The same on all streams of a connection, those aside that may stay unread.
+const WINDOW: u32 = 8 << 20;
+
 fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
     config
@@ -33,8 +39,8 @@ fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::Transpo
         .keep_alive_interval(keep_alive)
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS)
-        .stream_receive_window(VarInt::from_u32(1 << 20))
-        .receive_window(VarInt::from_u32(8 << 20))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(WINDOW))
         .send_window(8 << 20)
         .send_fairness(false)
         // Packets that others overtook are not lost yet.
@@ -193,7 +199,7 @@ impl Incoming {
 
     pub(crate) async fn handshake(self) -> Result<Connection, ConnectionLost> {
         let connection = self.0.accept().map_err(lost)?.await.map_err(lost)?;
-        Ok(Connection(connection, None))
+        Ok(Connection(connection, None, Arc::default()))
     }
 
     pub(crate) fn refuse(self) {
@@ -247,7 +253,7 @@ pub(crate) async fn connect(
     if verdict.was_asked() {
         answered(&connection).await.map_err(handshake_error)?;
     }
-    Ok(Connection(connection, Some(endpoint)))
+    Ok(Connection(connection, Some(endpoint), Arc::default()))
 }
 
 /// Waits until the server has looked at this side's certificate: with TLS 1.3 the handshake is over for the client before
@@ -312,7 +318,33 @@ fn lost(error: ConnectionError) -> ConnectionLost {
 
 /// A connection, and the socket that a client has for it alone.
 #[derive(Debug, Clone)]
-pub(crate) struct Connection(quinn::Connection, Option<quinn::Endpoint>);
+pub(crate) struct Connection(
+    quinn::Connection,
+    Option<quinn::Endpoint>,
+    Arc<Mutex<Unread>>,
+);
+
+/// Streams that may stay unread for as long as they like.
+#[derive(Debug, Default)]
+struct Unread {
+    streams: u32,
+    /// How many there were at once.
+    most: u32,
+}
+
+/// Room in the connection's window for a stream that may stay unread, so that all others go on without it.
+#[derive(Debug)]
+pub(crate) struct Room(Arc<Mutex<Unread>>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        unread(&self.0).streams -= 1;
+    }
+}
+
+fn unread(unread: &Mutex<Unread>) -> MutexGuard<'_, Unread> {
+    unread.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Connection {
     pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
@@ -358,6 +390,20 @@ impl Connection {
     pub(crate) fn peer_certificate(&self) -> Option<Certificate> {
         let chain: Box<Vec<CertificateDer<'static>>> = self.0.peer_identity()?.downcast().ok()?;
         chain.into_iter().next().map(Certificate::new)
+    }
+
+    /// Makes room for one more stream that may stay unread. A window that was widened once stays as wide: the next such
+    /// stream costs nothing.
+    pub(crate) fn make_room(&self) -> Room {
+        let Self(connection, _, all) = self;
+        let mut unread = unread(all);
+        unread.streams += 1;
+        if unread.streams > unread.most {
+            unread.most = unread.streams;
+            let window = u64::from(WINDOW) + u64::from(STREAM_WINDOW) * u64::from(unread.most);
+            connection.set_receive_window(window.try_into().unwrap_or(VarInt::MAX));
+        }
+        Room(Arc::clone(all))
     }
 
     /// Goes on from another socket, if this side is the client's.

@@ -1,0 +1,79 @@
+//! A line of a stream of items brings what serde_json finds in it.
+#![no_main]
+
+use fuzz::oracle::{self, Members, is_id};
+use fuzz::{grammar, replies::Request};
+use libfuzzer_sys::fuzz_target;
+use rpc_runtime::fuzzing::{Brought, brought};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+fuzz_target!(|data: &[u8]| {
+    check(data);
+    for (before, after) in [
+        (r#"{"jsonrpc":"2.0","method":"rpc.item","params":["#, "]}"),
+        (
+            r#"{"jsonrpc":"2.0","method":"rpc.item","params":{"id":1,"item":"#,
+            "}}",
+        ),
+        (r#"{"jsonrpc":"2.0","method":"rpc.end","params":["#, "]}"),
+    ] {
+        check(&[before.as_bytes(), data, after.as_bytes()].concat());
+    }
+    check(grammar::text(data, grammar::line).as_bytes());
+});
+
+/// How deeply a line may nest.
+const DEPTH: usize = 64;
+
+fn check(line: &[u8]) {
+    let came = brought(line).map(|brought| match brought {
+        Brought::Item(id, item) => (json(&id), Some(json(&item))),
+        Brought::End(id) => (json(&id), None),
+    });
+    let text = oracle::accepts(line, DEPTH).then(|| std::str::from_utf8(line).expect("JSON"));
+    let text = text.map(oracle::without_minus_zero);
+    let expected = text.as_deref().and_then(expected);
+    assert_eq!(came, expected, "{}", line.escape_ascii());
+}
+
+fn json(text: &[u8]) -> Value {
+    serde_json::from_slice(text).expect("JSON")
+}
+
+/// The id of a line, and its item, unless it says that there are no more.
+fn expected(line: &str) -> Option<(Value, Option<Value>)> {
+    let request = Request::read(line).ok()?;
+    let (id, item) = match request.id {
+        Some(_) => return None,
+        None => parameters(request.params?)?,
+    };
+    match request.method.as_str() {
+        "rpc.item" => Some((id, Some(item?))),
+        "rpc.end" => Some((id, None)),
+        _ => None,
+    }
+}
+
+fn parameters(params: &RawValue) -> Option<(Value, Option<Value>)> {
+    let (mut id, mut item) = (None, None);
+    match serde_json::from_str::<Vec<Value>>(params.get()) {
+        Ok(elements) => {
+            let mut elements = elements.into_iter();
+            (id, item) = (elements.next(), elements.next());
+        }
+        Err(_) => {
+            let Members(members) = serde_json::from_str(params.get()).ok()?;
+            for (name, value) in members {
+                let value: Value = serde_json::from_str(value.get()).ok()?;
+                match name.as_str() {
+                    "id" if !is_id(&value) => return None,
+                    "id" => id = Some(value),
+                    "item" => item = Some(value),
+                    _ => {}
+                }
+            }
+        }
+    }
+    Some((id.filter(is_id)?, item))
+}

@@ -1,0 +1,223 @@
+#[allow(dead_code)]
+pub(crate) trait Feed: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+    /// Down.
+    fn ticks(
+        &self,
+        symbol: &str,
+    ) -> impl Stream<Item = Tick<'_>> + ::rpc_runtime::private::Send;
+    fn fallible(
+        &self,
+    ) -> impl futures_util::Stream<
+        Item = Result<u64, FeedError>,
+    > + ::rpc_runtime::private::Send;
+    /// Up.
+    fn sum(
+        &self,
+        cx: &Context,
+        start: u64,
+        values: impl Stream<
+            Item = u64,
+        > + ::rpc_runtime::private::Send + ::rpc_runtime::private::Unpin,
+    ) -> impl ::rpc_runtime::private::Future<
+        Output = u64,
+    > + ::rpc_runtime::private::Send;
+    /// Both.
+    fn echo(
+        &self,
+        items: impl Stream<
+            Item = String,
+        > + ::rpc_runtime::private::Send + ::rpc_runtime::private::Unpin,
+    ) -> impl Stream<Item = String> + ::rpc_runtime::private::Send;
+}
+/// Serves an implementation of [`Feed`].
+pub(crate) struct FeedServer<__Service> {
+    service: ::rpc_runtime::private::Arc<__Service>,
+}
+/// Calls an implementation of [`Feed`].
+pub(crate) struct FeedClient {
+    client: ::rpc_runtime::private::Client,
+}
+const _: () = {
+    use ::rpc_runtime::private as __rpc;
+    impl<__Service> FeedServer<__Service> {
+        /// Goes through `service`.
+        pub(crate) fn new(service: __Service) -> Self {
+            Self {
+                service: __rpc::Arc::new(service),
+            }
+        }
+        /// Goes through a `service` that others hold, too.
+        #[allow(dead_code)]
+        pub(crate) fn from_arc(service: __rpc::Arc<__Service>) -> Self {
+            Self { service }
+        }
+    }
+    impl<__Service> __rpc::Clone for FeedServer<__Service> {
+        fn clone(&self) -> Self {
+            Self {
+                service: __rpc::Clone::clone(&self.service),
+            }
+        }
+    }
+    impl<__Service> __rpc::Debug for FeedServer<__Service> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("FeedServer").finish_non_exhaustive()
+        }
+    }
+    #[allow(deprecated)]
+    impl<__Service> __rpc::Service for FeedServer<__Service>
+    where
+        __Service: Feed,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Feed",
+            docs: "",
+            methods: &[
+                __rpc::MethodDescription::new("ticks", "Down.", "Tick<'_>")
+                    .parameters(
+                        &[__rpc::ParameterDescription::new("symbol", "&str", false)],
+                    )
+                    .stream(),
+                __rpc::MethodDescription::new("fallible", "", "u64").stream(),
+                __rpc::MethodDescription::new("sum", "Up.", "u64")
+                    .parameters(
+                        &[__rpc::ParameterDescription::new("start", "u64", false)],
+                    )
+                    .upload("u64"),
+                __rpc::MethodDescription::new("echo", "Both.", "String")
+                    .upload("String")
+                    .stream(),
+            ],
+        };
+        const METHODS: u32 = 4;
+        fn find(name: &str) -> __rpc::Option<u32> {
+            match name {
+                "ticks" => __rpc::Some(0),
+                "fallible" => __rpc::Some(1),
+                "sum" => __rpc::Some(2),
+                "echo" => __rpc::Some(3),
+                _ => __rpc::None,
+            }
+        }
+        async fn call(
+            &self,
+            method: u32,
+            call: __rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            match method {
+                0 => {
+                    let (symbol,) = call.arguments((__rpc::arg::<&str>("symbol"),))?;
+                    call.with_way()?
+                        .send(
+                            __Service::ticks(&self.service, symbol),
+                            reply,
+                            __rpc::returns::<Tick<'_>, Tick<'static>>(),
+                        )
+                        .await
+                }
+                1 => {
+                    call.arguments(())?;
+                    call.with_way()?
+                        .send_results(
+                            __Service::fallible(&self.service),
+                            reply,
+                            __rpc::returns_result::<u64, u64, FeedError>(),
+                        )
+                        .await
+                }
+                2 => {
+                    let cx = call.context();
+                    let (start,) = call.arguments((__rpc::arg::<u64>("start"),))?;
+                    let values = call.items(__rpc::upload::<u64>())?;
+                    reply
+                        .value(
+                            &__Service::sum(&self.service, cx, start, values).await,
+                            __rpc::returns::<u64, u64>(),
+                        )
+                }
+                3 => {
+                    call.arguments(())?;
+                    let items = call.items(__rpc::upload::<String>())?;
+                    call.with_way()?
+                        .send(
+                            __Service::echo(&self.service, items),
+                            reply,
+                            __rpc::returns::<String, String>(),
+                        )
+                        .await
+                }
+                _ => __rpc::unknown_method(),
+            }
+        }
+    }
+    impl FeedClient {
+        /// Goes through `client`.
+        pub(crate) fn new(client: __rpc::Client) -> Self {
+            Self { client }
+        }
+    }
+    impl __rpc::Clone for FeedClient {
+        fn clone(&self) -> Self {
+            Self {
+                client: __rpc::Clone::clone(&self.client),
+            }
+        }
+    }
+    impl __rpc::Debug for FeedClient {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("FeedClient").finish_non_exhaustive()
+        }
+    }
+    #[allow(clippy::too_many_arguments)]
+    impl FeedClient {
+        /// Down.
+        pub(crate) fn ticks(&self, symbol: &str) -> __rpc::Items<Tick<'static>> {
+            static __METHOD: __rpc::Method = __rpc::Method::new("ticks");
+            self.client
+                .invoke_items(
+                    &__METHOD,
+                    (__rpc::arg::<&str>("symbol").send(&symbol),),
+                    __rpc::returns::<Tick<'_>, Tick<'static>>(),
+                )
+        }
+        pub(crate) fn fallible(&self) -> __rpc::Items<u64, FeedError> {
+            static __METHOD: __rpc::Method = __rpc::Method::new("fallible");
+            self.client
+                .invoke_items(
+                    &__METHOD,
+                    __rpc::NoParams,
+                    __rpc::returns_result::<u64, u64, FeedError>(),
+                )
+        }
+        /// Up.
+        pub(crate) fn sum(
+            &self,
+            start: u64,
+            values: impl __rpc::Stream<Item = u64> + __rpc::Send + 'static,
+        ) -> __rpc::Call<u64> {
+            static __METHOD: __rpc::Method = __rpc::Method::new("sum");
+            self.client
+                .invoke(
+                    &__METHOD,
+                    (__rpc::arg::<u64>("start").send(&start),),
+                    __rpc::returns::<u64, u64>(),
+                )
+                .with_items(values, __rpc::upload::<u64>())
+        }
+        /// Both.
+        pub(crate) fn echo(
+            &self,
+            items: impl __rpc::Stream<Item = String> + __rpc::Send + 'static,
+        ) -> __rpc::Items<String> {
+            static __METHOD: __rpc::Method = __rpc::Method::new("echo");
+            self.client
+                .invoke_items(
+                    &__METHOD,
+                    __rpc::NoParams,
+                    __rpc::returns::<String, String>(),
+                )
+                .with_items(items, __rpc::upload::<String>())
+        }
+    }
+};

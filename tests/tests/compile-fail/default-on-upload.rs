@@ -1,0 +1,9 @@
+use futures_util::Stream;
+use rpc_runtime::rpc;
+
+#[rpc]
+trait Feed {
+    async fn sum(&self, #[rpc(default)] values: impl Stream<Item = u64>) -> u64;
+}
+
+fn main() {}

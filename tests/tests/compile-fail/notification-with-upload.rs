@@ -1,0 +1,10 @@
+use futures_util::Stream;
+use rpc_runtime::rpc;
+
+#[rpc]
+trait Feed {
+    #[rpc(notification)]
+    async fn note(&self, lines: impl Stream<Item = String>);
+}
+
+fn main() {}
