@@ -169,6 +169,11 @@ const _: () = {
             f.debug_struct("FeedClient").finish_non_exhaustive()
         }
     }
+    impl __rpc::From<__rpc::Client> for FeedClient {
+        fn from(client: __rpc::Client) -> Self {
+            Self::new(client)
+        }
+    }
     #[allow(clippy::too_many_arguments)]
     impl FeedClient {
         /// Down.
