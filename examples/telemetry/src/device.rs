@@ -26,6 +26,15 @@ pub struct Device {
     pub count: Option<u64>,
 }
 
+/// What a device tells of itself.
+#[derive(Debug)]
+pub enum Event {
+    /// The server has stored its readings up to this number.
+    Acknowledged(u64),
+    /// It will try again.
+    CutOff(CallError<TelemetryError>),
+}
+
 /// Why a device stops.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -71,19 +80,19 @@ impl Outbox {
 }
 
 impl Device {
-    /// Measures and reports until all `count` readings are stored. `acknowledged` is told of each acknowledgement.
+    /// Measures and reports until all `count` readings are stored.
     ///
     /// # Errors
     /// When going on makes no sense.
     pub async fn run(
         &self,
         telemetry: &TelemetryClient,
-        mut acknowledged: impl FnMut(u64),
+        mut tell: impl FnMut(Event),
     ) -> Result<(), DeviceError> {
         let stored = loop {
             match telemetry.stored(&self.name).await {
                 Ok(stored) => break stored,
-                Err(error) => pause_after(error).await?,
+                Err(error) => pause_after(error, &mut tell).await?,
             }
         };
         let outbox = watch::Sender::new(Outbox {
@@ -93,7 +102,7 @@ impl Device {
         });
         tokio::select! {
             () = self.measure(&outbox) => unreachable!("it waits for its end"),
-            reported = self.report(telemetry, &outbox, &mut acknowledged) => reported,
+            reported = self.report(telemetry, &outbox, &mut tell) => reported,
         }
     }
 
@@ -125,7 +134,7 @@ impl Device {
         &self,
         telemetry: &TelemetryClient,
         outbox: &watch::Sender<Outbox>,
-        acknowledged: &mut impl FnMut(u64),
+        tell: &mut impl FnMut(Event),
     ) -> Result<(), DeviceError> {
         loop {
             let mut answers = telemetry.report(&self.name, readings(outbox.subscribe()));
@@ -134,7 +143,7 @@ impl Device {
                 let stored = match answer {
                     Ok(stored) => stored,
                     Err(error) => {
-                        pause_after(error).await?;
+                        pause_after(error, tell).await?;
                         break;
                     }
                 };
@@ -148,7 +157,7 @@ impl Device {
                 outbox.send_modify(|outbox| outbox.acknowledge(stored));
                 // The first may tell nothing new.
                 if stored > known || is_first {
-                    acknowledged(stored);
+                    tell(Event::Acknowledged(stored));
                 }
                 is_first = false;
             }
@@ -179,12 +188,15 @@ fn readings(outbox: watch::Receiver<Outbox>) -> impl Stream<Item = Reading> + Se
 }
 
 /// Waits before the next attempt, if that may help.
-async fn pause_after(error: CallError<TelemetryError>) -> Result<(), DeviceError> {
+async fn pause_after(
+    error: CallError<TelemetryError>,
+    tell: &mut impl FnMut(Event),
+) -> Result<(), DeviceError> {
     match error {
         CallError::Application(error @ (TelemetryError::Name | TelemetryError::Gap { .. })) => {
             return Err(error.into());
         }
-        other => eprintln!("cut off: {other}"),
+        other => tell(Event::CutOff(other)),
     }
     tokio::time::sleep(PAUSE).await;
     Ok(())

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rpc_runtime::Server;
 use telemetry::api::TelemetryServer;
 use telemetry::demo::demo;
-use telemetry::device::Device;
+use telemetry::device::{Device, Event};
 use telemetry::link::{Folder, connect};
 use telemetry::server::Station;
 use telemetry::store::Store;
@@ -124,7 +124,10 @@ async fn report(name: String, options: Options) -> Result<(), Box<dyn Error>> {
     };
     let address = options.text("server", ADDRESS);
     let telemetry = connect(&address, &options.certificate()).await?;
-    let reported = device.run(&telemetry, |number| println!("acknowledged {number}"));
+    let reported = device.run(&telemetry, |event| match event {
+        Event::Acknowledged(number) => println!("acknowledged {number}"),
+        Event::CutOff(error) => eprintln!("cut off: {error}"),
+    });
     Ok(reported.await?)
 }
 
