@@ -7,7 +7,7 @@ use rpc_runtime::Feed;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{TelemetryError, Window};
-use crate::store::{Arrival, Changes, Store};
+use crate::store::{Arrival, Changes, Store, StoreError};
 
 /// Readings that wait for the next transaction, and the most that one takes. When so many wait, devices wait, too.
 const GROUP: usize = 4_096;
@@ -29,7 +29,7 @@ impl Recorder {
     pub fn new(
         store: Arc<Store>,
         live: Feed<Window>,
-    ) -> (Self, impl Future<Output = Result<(), redb::Error>> + Send) {
+    ) -> (Self, impl Future<Output = Result<(), StoreError>> + Send) {
         let (arrivals, arrived) = mpsc::channel(GROUP);
         let numbers = Arc::default();
         let work = record(store, arrived, Arc::clone(&numbers), live);
@@ -66,14 +66,14 @@ async fn record(
     mut arrived: mpsc::Receiver<Arrival>,
     numbers: Arc<Numbers>,
     live: Feed<Window>,
-) -> Result<(), redb::Error> {
+) -> Result<(), StoreError> {
     let mut group = Vec::new();
     while arrived.recv_many(&mut group, GROUP).await > 0 {
         let store = Arc::clone(&store);
         let commit = move || {
             let changes = store.commit(&group)?;
             group.clear();
-            Ok::<_, redb::Error>((group, changes))
+            Ok::<_, StoreError>((group, changes))
         };
         let changes;
         (group, changes) = match tokio::task::spawn_blocking(commit).await {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Reading, Telemetry, TelemetryError, Window};
 use crate::recorder::Recorder;
-use crate::store::{Arrival, Store};
+use crate::store::{Arrival, Store, StoreError};
 
 /// Changed windows that may wait for a watcher.
 const LAG: usize = 1_024;
@@ -50,7 +50,7 @@ impl Station {
     ) -> (
         Self,
         Stop,
-        impl Future<Output = Result<(), redb::Error>> + Send,
+        impl Future<Output = Result<(), StoreError>> + Send,
     ) {
         let (store, live) = (Arc::new(store), Feed::new());
         let (recorder, recording) = Recorder::new(Arc::clone(&store), live.clone());
@@ -71,7 +71,7 @@ impl Station {
     /// Asks the database, on a thread that may wait for the disk.
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Store) -> Result<T, redb::Error> + Send + 'static,
+        question: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, TelemetryError> {
         let store = Arc::clone(&self.store);
         let answer = tokio::task::spawn_blocking(move || question(&store)).await;

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Database, Error, ReadableTable, TableDefinition};
+use redb::{Database, ReadableTable, TableDefinition};
 
 use crate::api::{Reading, WINDOW, Window};
 
@@ -39,6 +39,17 @@ pub struct Changes {
     pub windows: Vec<Window>,
 }
 
+/// The database failed. In a box: it has a lot to say.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StoreError(Box<redb::Error>);
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error.into()))
+    }
+}
+
 /// The database. Everything here may wait for the disk.
 #[derive(Debug)]
 pub struct Store(Database);
@@ -48,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be used, or another process has it.
-    pub fn open(file: &Path) -> Result<Self, Error> {
+    pub fn open(file: &Path) -> Result<Self, StoreError> {
         let database = Database::create(file)?;
         let transaction = database.begin_write()?;
         transaction.open_table(READINGS)?;
@@ -63,7 +74,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails. Then nothing is changed.
-    pub fn commit(&self, arrivals: &[Arrival]) -> Result<Changes, Error> {
+    pub fn commit(&self, arrivals: &[Arrival]) -> Result<Changes, StoreError> {
         let mut numbers = BTreeMap::<&Arc<str>, u64>::new();
         let mut windows = BTreeMap::<(u64, &str), Window>::new();
         let transaction = self.0.begin_write()?;
@@ -120,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub fn last_number(&self, device: &str) -> Result<u64, Error> {
+    pub fn last_number(&self, device: &str) -> Result<u64, StoreError> {
         let numbers = self.0.begin_read()?.open_table(NUMBERS)?;
         let last = numbers.get(device)?;
         Ok(last.map_or(0, |last| last.value()))
@@ -135,7 +146,7 @@ impl Store {
         device: &str,
         numbers: RangeInclusive<u64>,
         most: usize,
-    ) -> Result<Vec<Reading>, Error> {
+    ) -> Result<Vec<Reading>, StoreError> {
         let readings = self.0.begin_read()?.open_table(READINGS)?;
         let range = readings.range((device, *numbers.start())..=(device, *numbers.end()))?;
         let readings = range.take(most).map(|entry| {
@@ -150,7 +161,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub fn windows(&self, since: u64) -> Result<Vec<Window>, Error> {
+    pub fn windows(&self, since: u64) -> Result<Vec<Window>, StoreError> {
         let windows = self.0.begin_read()?.open_table(WINDOWS)?;
         let windows = windows.range((since, "")..)?.map(|entry| {
             let (key, aggregate) = entry?;
