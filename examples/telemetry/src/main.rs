@@ -111,9 +111,13 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         failed = &mut recording => return Ok(failed??),
     }
     // First nobody new is let in, then those who are here are told to finish.
-    let (_, ()) = tokio::join!(handle.shutdown(DRAIN), async { stop.stop() });
+    let (finished, ()) = tokio::join!(handle.shutdown(DRAIN), async { stop.stop() });
     serving.await?;
-    Ok(recording.await??)
+    recording.await??;
+    match finished {
+        true => Ok(()),
+        false => Err("some calls were cut off".into()),
+    }
 }
 
 async fn report(name: String, options: Options) -> Result<(), Box<dyn Error>> {
