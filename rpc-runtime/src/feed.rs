@@ -114,7 +114,7 @@ struct Queue<T> {
     items: VecDeque<T>,
     capacity: usize,
     policy: Policy,
-    /// Items that were dropped since the subscriber took the last.
+    /// Items that made room for others.
     dropped: u64,
     has_lagged: bool,
     waker: Option<Waker>,
@@ -339,7 +339,7 @@ impl<T> Subscription<T> {
             return Poll::Ready(None);
         };
         if let Some(item) = queue.items.pop_front() {
-            self.missed += std::mem::take(&mut queue.dropped);
+            self.missed = queue.dropped;
             let sender = queue.is_at_its_bound().then(|| sender.take()).flatten();
             drop(state);
             sender.into_iter().for_each(Waker::wake);

@@ -26,6 +26,13 @@ fn is_over(items: &mut (impl Stream + Unpin)) -> bool {
     matches!(items.next().now_or_never(), Some(None))
 }
 
+/// Fails the test if `future` waits for something that does not come.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(20);
+    let ended = tokio::time::timeout(limit, future).await;
+    ended.expect("somebody who wakes it")
+}
+
 #[test]
 fn everybody_gets_every_item_from_its_subscription_on() {
     let feed = Feed::new();
@@ -47,7 +54,7 @@ async fn whoever_waits_for_an_item_is_woken() {
     let receiving = tokio::spawn(async move { items.next().await });
     tokio::task::yield_now().await;
     feed.send(7).await;
-    assert_eq!(receiving.await.unwrap(), Some(7));
+    assert_eq!(soon(receiving).await.unwrap(), Some(7));
 }
 
 #[tokio::test]
@@ -62,7 +69,7 @@ async fn a_sender_waits_for_room() {
     tokio::task::yield_now().await;
     assert!(!sending.is_finished());
     assert_eq!(slow.next().await, Some(1));
-    sending.await.unwrap();
+    soon(sending).await.unwrap();
     assert_eq!(queued(&mut slow), [2, 3]);
     assert_eq!(slow.missed(), 0);
 }
@@ -96,7 +103,7 @@ async fn a_subscriber_that_goes_lets_the_sender_go_on() {
     tokio::task::yield_now().await;
     assert!(!sending.is_finished());
     drop(gone);
-    sending.await.unwrap();
+    soon(sending).await.unwrap();
 }
 
 #[test]
@@ -189,8 +196,8 @@ async fn the_end_wakes_whoever_waits() {
     tokio::task::yield_now().await;
     assert!(!receiving.is_finished() && !sending.is_finished());
     feed.close();
-    receiving.await.unwrap();
-    sending.await.unwrap();
+    soon(receiving).await.unwrap();
+    soon(sending).await.unwrap();
     drop(slow);
 }
 
