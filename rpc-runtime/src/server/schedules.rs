@@ -10,11 +10,10 @@ use std::task::Poll;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use super::backlog::Backlog;
-use super::lane::{Lane, Reader};
-use super::patience::Patience;
+use super::lane::Lane;
+use super::reading::Reader;
 use crate::limits::Limits;
 use crate::transport::{RecvStream, SendStream, memory};
-use crate::wire::frame::Framer;
 
 /// How many schedules are tried.
 const SCHEDULES: usize = 500;
@@ -69,12 +68,7 @@ fn schedules_send_every_reply_once_and_end_the_stream() {
             let (here, there) = memory::pair();
             let (_send, mut replies) = here.open_bi().unwrap();
             let (send, recv) = there.accept_bi().await.unwrap();
-            let reader = Box::new(Reader {
-                recv: RecvStream::Memory(recv),
-                framer: Framer::new(1 << 10),
-                has_begun: true,
-                patience: Patience::default(),
-            });
+            let reader = Box::new(Reader::new(RecvStream::Memory(recv), 1 << 10));
             let backlog = Arc::new(Backlog::new(&Limits::default()));
             let lane = Lane::new(Some(SendStream::Memory(send)), backlog);
             let quiet = Arc::clone(&lane);
