@@ -39,6 +39,7 @@
 //!   [`Responder`] answers raw messages that came some other way.
 //! - [`Context`] is what a handler can know about its call; with [`Context::client`] it calls its caller, which serves with
 //!   [`ClientBuilder::service`].
+//! - [`Feed`] is one source of items for many callers, with a lag policy for each.
 //! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] is everything else
 //!   that can happen, too.
 //! - [`Identity`] is who a server or a client is, [`Trust`] whom the other believes.
@@ -53,6 +54,7 @@ mod client;
 mod context;
 mod description;
 mod exchange;
+mod feed;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -74,6 +76,7 @@ pub use client::{
 };
 pub use context::{Cancellation, Context, Extensions};
 pub use description::{MethodDescription, MethodKind, ParameterDescription, ServiceDescription};
+pub use feed::{Feed, Lagged, Subscription, SubscriptionOrEnd};
 pub use futures_core::Stream;
 pub use limits::Limits;
 #[doc = include_str!("../docs/rpc_error.md")]

@@ -57,7 +57,13 @@ fn assert_absent(folder: &str, words: &[&str], except: &[&str]) {
 #[test]
 fn unsafe_code_is_forbidden_in_every_crate() {
     assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));
-    for package in ["rpc-macros", "rpc-runtime", "examples", "tests"] {
+    for package in [
+        "rpc-macros",
+        "rpc-runtime",
+        "examples",
+        "examples/telemetry",
+        "tests",
+    ] {
         let manifest = read(Path::new(package).join("Cargo.toml"));
         assert!(manifest.contains("[lints]\nworkspace = true"), "{package}");
     }

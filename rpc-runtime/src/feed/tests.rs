@@ -1,0 +1,292 @@
+//! What holds of each lag policy, and of them together.
+
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::task::Wake;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt, pin_mut};
+
+use super::*;
+
+/// Sends what need not wait.
+#[track_caller]
+fn send<T: Clone>(feed: &Feed<T>, items: impl IntoIterator<Item = T>) {
+    for item in items {
+        feed.send(item).now_or_never().expect("room for the item");
+    }
+}
+
+/// What a stream has at once.
+fn queued<S: Stream + Unpin>(items: &mut S) -> Vec<S::Item> {
+    std::iter::from_fn(|| items.next().now_or_never().flatten()).collect()
+}
+
+/// Whether a stream is over, and not merely empty.
+fn is_over(items: &mut (impl Stream + Unpin)) -> bool {
+    matches!(items.next().now_or_never(), Some(None))
+}
+
+/// Fails the test if `future` waits for something that does not come.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(20);
+    let ended = tokio::time::timeout(limit, future).await;
+    ended.expect("somebody who wakes it")
+}
+
+#[test]
+fn everybody_gets_every_item_from_its_subscription_on() {
+    let feed = Feed::new();
+    send(&feed, [0]);
+    let mut first = feed.subscribe_waiting(8);
+    send(&feed, [1, 2]);
+    let mut second = feed.subscribe_dropping_oldest(8);
+    let mut third = feed.subscribe_or_end::<Lagged>(8);
+    send(&feed, [3, 4]);
+    assert_eq!(queued(&mut first), [1, 2, 3, 4]);
+    assert_eq!(queued(&mut second), [3, 4]);
+    assert_eq!(queued(&mut third), [Ok(3), Ok(4)]);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_item_is_woken() {
+    let feed = Feed::new();
+    let mut items = feed.subscribe_waiting(1);
+    let receiving = tokio::spawn(async move { items.next().await });
+    tokio::task::yield_now().await;
+    feed.send(7).await;
+    assert_eq!(soon(receiving).await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+async fn a_sender_waits_for_room() {
+    let feed = Feed::new();
+    let mut slow = feed.subscribe_waiting(2);
+    send(&feed, [1, 2]);
+    let sending = tokio::spawn({
+        let feed = feed.clone();
+        async move { feed.send(3).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!sending.is_finished());
+    assert_eq!(slow.next().await, Some(1));
+    soon(sending).await.unwrap();
+    assert_eq!(queued(&mut slow), [2, 3]);
+    assert_eq!(slow.missed(), 0);
+}
+
+#[test]
+fn the_others_have_an_item_while_its_sender_waits() {
+    let feed = Feed::new();
+    let _slow = feed.subscribe_waiting(1);
+    let mut quick = feed.subscribe_waiting(1);
+    let mut dropping = feed.subscribe_dropping_oldest(8);
+    let mut ending = feed.subscribe_or_end::<Lagged>(8);
+    send(&feed, [1]);
+    assert_eq!(queued(&mut quick), [1]);
+    let waiting = feed.send(2);
+    pin_mut!(waiting);
+    assert!(waiting.as_mut().now_or_never().is_none());
+    assert_eq!(queued(&mut quick), [2]);
+    assert_eq!(queued(&mut dropping), [1, 2]);
+    assert_eq!(queued(&mut ending), [Ok(1), Ok(2)]);
+}
+
+#[tokio::test]
+async fn a_subscriber_that_goes_lets_the_sender_go_on() {
+    let feed = Feed::new();
+    let gone = feed.subscribe_waiting(1);
+    send(&feed, [1]);
+    let sending = tokio::spawn({
+        let feed = feed.clone();
+        async move { feed.send(2).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!sending.is_finished());
+    drop(gone);
+    soon(sending).await.unwrap();
+}
+
+#[test]
+fn a_sender_that_gives_up_has_sent_and_the_next_one_waits() {
+    let feed = Feed::new();
+    let mut slow = feed.subscribe_waiting(1);
+    send(&feed, [1]);
+    assert!(feed.send(2).now_or_never().is_none());
+    for given_up in 3..100 {
+        assert!(feed.send(given_up).now_or_never().is_none());
+    }
+    assert_eq!(queued(&mut slow), [1, 2]);
+    send(&feed, [100]);
+    assert_eq!(queued(&mut slow), [100]);
+}
+
+#[test]
+fn the_oldest_make_room_and_are_counted_before_the_item_behind_them() {
+    let feed = Feed::new();
+    let mut latest = feed.subscribe_dropping_oldest(3);
+    send(&feed, 1..=3);
+    assert_eq!(latest.next().now_or_never(), Some(Some(1)));
+    assert_eq!(latest.missed(), 0);
+    send(&feed, 4..=9);
+    assert_eq!(latest.missed(), 0, "nothing is missing up to the 1");
+    assert_eq!(latest.next().now_or_never(), Some(Some(7)));
+    assert_eq!(latest.missed(), 5);
+    assert_eq!(queued(&mut latest), [8, 9]);
+    send(&feed, 10..=14);
+    assert_eq!(queued(&mut latest), [12, 13, 14]);
+    assert_eq!(latest.missed(), 7);
+}
+
+#[test]
+fn whoever_lags_gets_what_was_queued_and_then_the_error() {
+    let feed = Feed::new();
+    let mut strict = feed.subscribe_or_end::<Lagged>(2);
+    let mut other = feed.subscribe_or_end::<Lagged>(8);
+    send(&feed, 1..=2);
+    assert_eq!(queued(&mut strict), [Ok(1), Ok(2)]);
+    send(&feed, 3..=5);
+    assert_eq!(strict.next().now_or_never(), Some(Some(Ok(3))));
+    send(&feed, [6]);
+    let lagged = Err(Lagged { capacity: 2 });
+    assert_eq!(queued(&mut strict), [Ok(4), lagged]);
+    assert!(is_over(&mut strict));
+    assert_eq!(queued(&mut other).len(), 6);
+}
+
+#[test]
+fn a_feed_that_is_dropped_or_closed_ends_everybody_behind_what_is_queued() {
+    for close in [false, true] {
+        let feed = Feed::new();
+        let mut waiting = feed.subscribe_waiting(1);
+        let mut dropping = feed.subscribe_dropping_oldest(1);
+        let mut ending = feed.subscribe_or_end::<Lagged>(1);
+        send(&feed, [1]);
+        let clone = feed.clone();
+        drop(feed);
+        assert!(waiting.next().now_or_never().is_some());
+        assert!(waiting.next().now_or_never().is_none());
+        if close {
+            clone.close();
+            send(&clone, [2]);
+            assert!(is_over(&mut clone.subscribe_waiting(1)));
+        }
+        drop(clone);
+        assert!(is_over(&mut waiting));
+        assert_eq!(queued(&mut dropping), [1]);
+        assert!(is_over(&mut dropping));
+        assert_eq!(queued(&mut ending), [Ok(1)]);
+        assert!(is_over(&mut ending));
+    }
+}
+
+#[tokio::test]
+async fn the_end_wakes_whoever_waits() {
+    let feed = Feed::<u32>::new();
+    let mut items = feed.subscribe_waiting(1);
+    let slow = feed.subscribe_waiting(1);
+    let receiving = tokio::spawn(async move { while items.next().await.is_some() {} });
+    let sending = tokio::spawn({
+        let feed = feed.clone();
+        async move {
+            for item in 0..3 {
+                feed.send(item).await;
+            }
+        }
+    });
+    tokio::task::yield_now().await;
+    assert!(!receiving.is_finished() && !sending.is_finished());
+    feed.close();
+    soon(receiving).await.unwrap();
+    soon(sending).await.unwrap();
+    drop(slow);
+}
+
+/// Asks the feed something whenever it is woken or dropped.
+#[derive(Clone)]
+struct Nosy(Arc<OnceLock<Feed<Nosy>>>, Arc<Mutex<usize>>);
+
+impl Nosy {
+    fn ask(&self) {
+        let _ = format!("{:?}", self.0.get());
+        *self.1.lock().unwrap() += 1;
+    }
+}
+
+impl Wake for Nosy {
+    fn wake(self: Arc<Self>) {
+        self.ask();
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.ask();
+    }
+}
+
+#[test]
+fn nobody_is_woken_and_no_item_dropped_under_the_lock() {
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        let cell = Arc::new(OnceLock::new());
+        let asked = Arc::default();
+        let feed = cell.get_or_init(Feed::new);
+        let nosy = || Nosy(Arc::clone(&cell), Arc::clone(&asked));
+        let waker = || Waker::from(Arc::new(nosy()));
+
+        let mut waiting = feed.subscribe_waiting(1);
+        let mut dropping = feed.subscribe_dropping_oldest(1);
+        let ending = feed.subscribe_or_end::<Lagged>(1);
+        for _ in 0..2 {
+            // The second waker takes the place of the first, which is dropped.
+            let next = dropping.poll_next_unpin(&mut Context::from_waker(&waker()));
+            assert!(next.is_pending());
+        }
+        send(feed, [nosy()]);
+        let sending = feed.send(nosy());
+        pin_mut!(sending);
+        for _ in 0..2 {
+            let sent = sending.as_mut().poll(&mut Context::from_waker(&waker()));
+            assert!(sent.is_pending());
+        }
+        drop(queued(&mut waiting));
+        drop((waiting, dropping, ending));
+        feed.close();
+        let asked = *asked.lock().unwrap();
+        done.send(asked).unwrap();
+    });
+    let asked = is_done
+        .recv_timeout(Duration::from_secs(20))
+        .expect("no lock that waits for itself");
+    assert!(asked > 4, "{asked}");
+}
+
+#[test]
+fn an_item_costs_no_allocation_once_warm() {
+    let feed = Feed::new();
+    let mut waiting = feed.subscribe_waiting(4);
+    let mut dropping = feed.subscribe_dropping_oldest(4);
+    let mut ending = feed.subscribe_or_end::<Lagged>(4);
+    let _lagging = feed.subscribe_dropping_oldest(4);
+    let _lagged = feed.subscribe_or_end::<Lagged>(4);
+    let mut run = |items: u64| {
+        for item in 0..items {
+            // They wait, so each is woken for its item.
+            assert!(waiting.next().now_or_never().is_none());
+            assert!(ending.next().now_or_never().is_none());
+            send(&feed, [item]);
+            assert_eq!(waiting.next().now_or_never(), Some(Some(item)));
+            assert_eq!(dropping.next().now_or_never(), Some(Some(item)));
+            assert_eq!(ending.next().now_or_never(), Some(Some(Ok(item))));
+        }
+    };
+    run(16);
+    let counted = allocation_counter::measure(|| run(1_000));
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+#[should_panic(expected = "room for an item")]
+fn a_queue_without_room_is_a_mistake() {
+    drop(Feed::<u32>::new().subscribe_waiting(0));
+}
