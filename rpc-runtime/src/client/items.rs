@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use serde::Serialize;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, coop};
 
 use super::call::{Call, Outgoing, Solo, with_parser};
 use super::error::{CallError, Fate, NoAnswer};
@@ -176,6 +176,8 @@ impl<T, E> Stream for Items<T, E> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        // Other tasks shall have their turn, too, however many items are here.
+        let share = ready!(coop::poll_proceed(cx));
         loop {
             let result = match this.poll_item(cx) {
                 // The next may always be there already.
@@ -185,7 +187,10 @@ impl<T, E> Stream for Items<T, E> {
                 Poll::Pending => Err(CallError::Timeout),
             };
             let error = match result {
-                Ok(Some(item)) => return Poll::Ready(Some(Ok(item))),
+                Ok(Some(item)) => {
+                    share.made_progress();
+                    return Poll::Ready(Some(Ok(item)));
+                }
                 Ok(None) => {
                     this.state = State::Over;
                     this.call.finish();

@@ -3,7 +3,9 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
+
+use tokio::task::coop;
 
 use super::connection::{Connection, Permit};
 use super::lane::Lane;
@@ -70,6 +72,8 @@ async fn run_with_items<R: Router>(
     let mut receiving = pin!(None);
     poll_fn(|cx| {
         while work.as_mut().poll(cx).is_pending() {
+            // Others shall have their turn, too, however fast items come.
+            let share = ready!(coop::poll_proceed(cx));
             let mut has_moved = false;
             if let Some(lines) = exchange.offered() {
                 sending.set(Some(send(connection, lane, lines)));
@@ -99,6 +103,7 @@ async fn run_with_items<R: Router>(
             if !has_moved {
                 return Poll::Pending;
             }
+            share.made_progress();
         }
         Poll::Ready(())
     })
