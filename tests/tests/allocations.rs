@@ -423,9 +423,12 @@ fn items_of_a_handler() {
             next += 1;
         }
     };
-    // A second time: while the caller is behind, buffers grow for longer than a warm-up.
-    allocations(&runtime, &mut item);
-    assert_eq!(allocations(&runtime, item), 0);
+    // While the caller is behind, buffers grow for longer than a warm-up, and then no more.
+    for _ in 0..5 {
+        allocations(&runtime, &mut item);
+    }
+    // A task that yields is entered in a list that tokio makes anew in each `block_on`.
+    assert!(allocations(&runtime, item) <= 1);
 }
 
 #[test]

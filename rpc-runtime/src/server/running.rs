@@ -117,6 +117,7 @@ async fn run_with_items<R: Router>(
 
 /// Sends lines of items, when there is room for them.
 async fn send<R: Router>(connection: &Connection<R>, lane: &Lane, lines: Vec<u8>) -> Vec<u8> {
+    connection.quiet().disturb();
     connection.backlog().has_room().await;
     lane.push(lines.strip_suffix(b"\n").unwrap_or(&lines));
     lane.flush().await;
