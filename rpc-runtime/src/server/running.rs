@@ -137,13 +137,15 @@ async fn receive<R: Router>(
     mut reader: Box<Reader>,
     exchange: &Exchange,
 ) -> Option<Received> {
-    let mut line = exchange.buffer();
+    let mut line = Vec::new();
     let next = async {
         tokio::select! {
             biased;
             () = exchange.is_wanted() => {}
             () = reader.recv.was_reset() => return None,
         }
+        // Not before: the handler may not have looked at the last one yet.
+        line = exchange.buffer();
         let leader = Leader {
             connection,
             lane,
