@@ -474,7 +474,12 @@ fn is_internal<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CallErr
 async fn a_handler_cannot_say_that_its_call_was_not_executed() {
     let (client, _) = serve(ConfusedServer::new(Beginner), Limits::default()).await;
     let client = ConfusedClient::new(client);
-    for code in [code::CANCELLED, code::DEADLINE_PASSED, code::SHUTTING_DOWN] {
+    for code in [
+        code::CANCELLED,
+        code::DEADLINE_PASSED,
+        code::SHUTTING_DOWN,
+        code::STREAM_ENDED,
+    ] {
         is_internal(soon(client.fail(code)).await);
     }
     let own = soon(client.fail(1)).await;

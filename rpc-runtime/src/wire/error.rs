@@ -71,7 +71,12 @@ impl RpcError for Infallible {
 }
 
 /// Codes that say what became of a call. A handler that sent one would mislead its caller about itself.
-const FATES: [i64; 3] = [code::CANCELLED, code::DEADLINE_PASSED, code::SHUTTING_DOWN];
+const FATES: [i64; 4] = [
+    code::CANCELLED,
+    code::DEADLINE_PASSED,
+    code::SHUTTING_DOWN,
+    code::STREAM_ENDED,
+];
 
 /// Appends the error part of a response, up to its end.
 pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<(), Unwritable> {
@@ -203,9 +208,10 @@ impl<'de> ErrorData<'_, 'de> {
 ///
 /// What arrives when a code is none of the method's own, and what a handler can return when an enum of its own is too
 /// much: `Result<T, ErrorObject>`. A handler may send any code but [`CANCELLED`](code::CANCELLED),
-/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED) and [`SHUTTING_DOWN`](code::SHUTTING_DOWN), in whose place the caller gets
-/// [`INTERNAL_ERROR`](code::INTERNAL_ERROR). Codes from −32768 to −32000 arrive as
-/// [`CallError::Remote`](crate::CallError::Remote), others as [`CallError::Application`](crate::CallError::Application).
+/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED), [`SHUTTING_DOWN`](code::SHUTTING_DOWN) and
+/// [`STREAM_ENDED`](code::STREAM_ENDED), in whose place the caller gets [`INTERNAL_ERROR`](code::INTERNAL_ERROR). Codes from
+/// −32768 to −32000 arrive as [`CallError::Remote`](crate::CallError::Remote), others as
+/// [`CallError::Application`](crate::CallError::Application).
 ///
 /// ```
 /// use rpc_runtime::ErrorObject;
