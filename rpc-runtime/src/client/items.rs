@@ -17,7 +17,7 @@ use super::call::{Call, Outgoing, Solo, with_parser};
 use super::error::{CallError, Fate, NoAnswer};
 use super::link::Link;
 use super::{solo, upload};
-use crate::transport::{ConnectionLost, RecvStream, quic};
+use crate::transport::{ConnectionLost, RecvStream, StreamLost, quic};
 use crate::wire::frame::{Cut, Framer};
 use crate::wire::item::Line;
 use crate::wire::response::Outcome;
@@ -290,7 +290,7 @@ impl Inflow {
                 Cut::Partial => {}
             }
             let read = ready!(pin!(self.recv.read_chunk()).poll(cx));
-            match read.map_err(|lost| solo::ended(&self.link, Fate::MayHaveExecuted, lost))? {
+            match read.map_err(|lost| self.lost(lost))? {
                 Some(chunk) => self.framer.feed(chunk),
                 None => {
                     return Poll::Ready(match self.framer.finish(&self.line) {
@@ -303,15 +303,17 @@ impl Inflow {
         }
     }
 
-    /// The stream ended without the call's response.
+    /// The stream ended without the call's response: a server that ends a stream has answered what it executed.
     fn cut_off(&self) -> NoAnswer {
-        // A server that ends a stream has answered what it executed.
+        self.lost(ConnectionLost::drained("the stream ended before its items did").into())
+    }
+
+    fn lost(&self, lost: StreamLost) -> NoAnswer {
         let fate = match self.has_items {
             true => Fate::MayHaveExecuted,
-            false => Fate::NotExecuted,
+            false => Fate::without_answer(&lost.clone().into()),
         };
-        let reason = ConnectionLost::drained("the stream ended before its items did");
-        solo::ended(&self.link, fate, reason.into())
+        solo::ended(&self.link, fate, lost)
     }
 
     /// Reads the line that is here: an item, or that there are no more.
