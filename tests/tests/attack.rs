@@ -560,3 +560,15 @@ async fn whoever_takes_one_item_of_each_stream_is_not_cut_off() {
         assert!(matches!(first, Ok(0)), "stream {n}: {first:?}");
     }
 }
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_write_that_was_dropped() {
+    let host = raw::host(Limits::default());
+    let connection = raw::connect_with_little_room(&host).await;
+    let both = raw::call(1, "blob", "[100000]") + &raw::call(2, "impatient", "[]");
+    let mut stream = raw::Stream::open(&connection, &both).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    while stream.line().await.is_ok_and(|line| line["id"] != 2) {}
+    let drained = host.handle.shutdown(Duration::from_secs(4));
+    assert!(soon(drained).await, "it took all the time there was");
+}
