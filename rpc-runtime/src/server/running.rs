@@ -146,7 +146,6 @@ async fn receive<R: Router>(
         }
         // Not before: the handler may not have looked at the last one yet.
         line = exchange.buffer();
-        tokio::task::coop::consume_budget().await;
         let leader = Leader {
             connection,
             lane,
