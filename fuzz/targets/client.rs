@@ -102,6 +102,7 @@ enum Told<T> {
     Timeout,
     Cancelled,
     Lost,
+    Ended,
     Unreadable,
 }
 
@@ -114,6 +115,7 @@ fn told<T, E>(result: Result<T, CallError<E>>, application: fn(E) -> Told<T>) ->
         Err(CallError::Timeout) => Told::Timeout,
         Err(CallError::Cancelled) => Told::Cancelled,
         Err(CallError::Connection { .. }) => Told::Lost,
+        Err(CallError::StreamEnded) => Told::Ended,
         Err(CallError::Decode(_)) => Told::Unreadable,
         Err(_) => panic!("a call that was not made"),
     }
@@ -141,6 +143,7 @@ fn in_reply<T: DeserializeOwned>(reply: Option<&Reply>) -> Told<T> {
         Some(Err((-32001, ..))) => Told::Cancelled,
         Some(Err((-32002, ..))) => Told::Timeout,
         Some(Err((-32003, ..))) => Told::Lost,
+        Some(Err((-32004, ..))) => Told::Ended,
         Some(Err((code, message, data))) => Told::Error(*code, message.clone(), data.clone()),
     }
 }

@@ -18,7 +18,8 @@ use crate::wire::error::Unwritable;
 use crate::wire::id::{Id, IdBuffer};
 use crate::wire::item::{self, Line};
 use crate::wire::refusal::Refusal;
-use crate::wire::tape::Parser;
+use crate::wire::request::Message;
+use crate::wire::tape::{Document, Parser};
 use crate::wire::value::{Mismatch, Value};
 
 /// Bytes of items that leave at once, while there are more.
@@ -63,6 +64,8 @@ enum Stage {
     Idle,
     /// It waits for the next.
     Wanted,
+    /// It has dropped them.
+    Unwanted,
     /// The next one's line is here.
     Here,
     /// There are no more.
@@ -162,6 +165,7 @@ impl Exchange {
         id.write(&mut id_text);
         let ended = loop {
             lines.clear();
+            lines.shrink_to(RETAINED);
             let last =
                 poll_fn(|cx| gather(items.as_mut(), &id_text, limit, &write, &mut lines, cx));
             let last = last.await;
@@ -242,7 +246,15 @@ fn gather<S: Stream, E>(
 impl Exchange {
     /// Whether the handler takes items and has not had the last: the stream belongs to it.
     pub(crate) fn takes_items(&self) -> bool {
-        !matches!(self.state().up.stage, Stage::None | Stage::Ended)
+        matches!(
+            self.state().up.stage,
+            Stage::Idle | Stage::Wanted | Stage::Here
+        )
+    }
+
+    /// Whether the handler has dropped its items before the last.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.state().up.stage == Stage::Unwanted
     }
 
     /// Whether the handler sends items.
@@ -263,6 +275,7 @@ impl Exchange {
     pub(crate) fn buffer(&self) -> Vec<u8> {
         let mut line = std::mem::take(&mut self.state().up.line);
         line.clear();
+        line.shrink_to(RETAINED);
         line
     }
 
@@ -336,6 +349,17 @@ impl Exchange {
     }
 }
 
+/// Whether a line is `rpc.cancel` with this id.
+fn cancels(document: &Document<'_, '_>, id: &IdBuffer) -> bool {
+    let Message::Single(Ok(request)) = document.message() else {
+        return false;
+    };
+    let cancelled = request
+        .cancellation()
+        .filter(|_| request.method == "rpc.cancel");
+    cancelled.is_some_and(|cancelled| id.is(cancelled.id))
+}
+
 impl Up {
     /// Reads the line that is here: an item, or that there are no more.
     fn read<T>(&mut self, depth: usize, read: ReadItem<T>) -> Result<Option<T>, FaultKind> {
@@ -346,6 +370,7 @@ impl Up {
         let (id, item) = match document.line() {
             Some(Line::Item(id, item)) => (id, Some(item)),
             Some(Line::End(id)) => (id, None),
+            _ if cancels(&document, &self.id) => return Err(refused(Refusal::Cancelled)),
             _ => return Err(refused(Refusal::InvalidRequest("an item was expected"))),
         };
         if !self.id.is(id) {
@@ -368,6 +393,15 @@ impl Up {
 pub struct Uploaded<'t, T> {
     exchange: &'t Exchange,
     read: ReadItem<T>,
+}
+
+impl<T> Drop for Uploaded<'_, T> {
+    fn drop(&mut self) {
+        let up = &mut self.exchange.state().up;
+        if up.stage != Stage::Ended {
+            up.stage = Stage::Unwanted;
+        }
+    }
 }
 
 impl<T> Stream for Uploaded<'_, T> {

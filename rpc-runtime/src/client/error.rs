@@ -44,6 +44,10 @@ pub enum CallError<E = Infallible> {
     /// The server says that the call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
+    /// The server is shutting down and has ended a stream of items before its end. Those that came are valid; whoever
+    /// knows where to go on calls again, and comes to another connection.
+    #[error("the server is shutting down and ended the stream of items")]
+    StreamEnded,
     /// There is no connection, or no more, and no answer came before it went.
     #[error("{fate}: {reason}")]
     Connection {
@@ -130,10 +134,7 @@ impl<E> CallError<E> {
                 fate: Fate::NotExecuted,
                 reason: ConnectionLost::drained(&message.escape_debug().to_string()),
             },
-            code::STREAM_ENDED => Self::Connection {
-                fate: Fate::MayHaveExecuted,
-                reason: ConnectionLost::drained(&message.escape_debug().to_string()),
-            },
+            code::STREAM_ENDED => Self::StreamEnded,
             // The protocol's own: no handler has these.
             -32768..=-32000 => Self::Remote(ErrorObject::received(code, message, data)),
             _ => match read(code, message, data) {

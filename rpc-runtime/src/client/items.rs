@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, coop};
 
 use super::call::{Call, Outgoing, Solo, with_parser};
 use super::error::{CallError, Fate, NoAnswer};
-use super::link::Link;
+use super::link::{Link, Place};
 use super::{solo, upload};
 use crate::transport::{ConnectionLost, RecvStream, StreamLost, quic};
 use crate::wire::frame::{Cut, Framer};
@@ -57,10 +57,11 @@ use crate::wire::returns::Reader;
 ///
 /// # Back pressure
 /// Items that nobody takes wait in the flow control window of their stream, 1 MiB, and then the handler is not asked for
-/// more. Neither other streams nor calls notice.
+/// more. Neither other streams nor calls notice. A connection has at most 100 streams at once, those of large calls
+/// included; more wait until one of them ends.
 ///
 /// # Errors
-/// As for a [`Call`]. [`Fate::MayHaveExecuted`] says that items may be missing: those that came are valid, and whoever
+/// As for a [`Call`], and [`CallError::StreamEnded`] when the server shuts down before the stream has come to its end. [`Fate::MayHaveExecuted`] says that items may be missing: those that came are valid, and whoever
 /// knows where to go on calls again.
 ///
 /// # Deadlines
@@ -223,6 +224,7 @@ struct Inflow {
     framer: Framer,
     line: Vec<u8>,
     has_items: bool,
+    _place: Place,
     _room: Option<quic::Room>,
     /// Sends what goes the other way.
     outflow: Option<Outflow>,
@@ -243,8 +245,9 @@ async fn open(outgoing: Outgoing, limit: usize) -> Result<Box<Inflow>, NoAnswer>
         message,
         items,
     } = outgoing;
-    let opened = link.connection.open_bi().await;
-    let (mut send, recv) = opened.map_err(|lost| solo::ended(&link, Fate::NotSent, lost.into()))?;
+    let opened = link.open_alone().await;
+    let (mut send, recv, place) =
+        opened.map_err(|lost| solo::ended(&link, Fate::NotSent, lost.into()))?;
     // A server that refuses the request says so on the way back.
     let written = send.write_chunk(Bytes::from(message)).await;
     let outflow = match (written, items) {
@@ -256,6 +259,7 @@ async fn open(outgoing: Outgoing, limit: usize) -> Result<Box<Inflow>, NoAnswer>
         (Err(_), _) => None,
     };
     Ok(Box::new(Inflow {
+        _place: place,
         _room: link.connection.make_room(),
         link,
         recv,
@@ -337,7 +341,7 @@ impl Inflow {
         match &read {
             Ok(Some(_)) => self.has_items = true,
             // The server is shutting down.
-            Err(CallError::Connection { .. }) => self.link.retire(),
+            Err(CallError::Connection { .. } | CallError::StreamEnded) => self.link.retire(),
             _ => {}
         }
         read

@@ -3,25 +3,34 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Options;
 use super::lane::{self, CallId, Lane};
 use crate::transport::outbox::Outbox;
-use crate::transport::{Connection, ConnectionLost, StreamLost, close};
+use crate::transport::{Connection, ConnectionLost, RecvStream, SendStream, StreamLost, close};
 
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(super) connection: Connection,
     pub(super) lanes: Vec<Arc<Lane>>,
     next_lane: AtomicUsize,
+    /// Streams that are not lanes: so many that a lane can always be opened.
+    alone: Arc<Semaphore>,
     datagrams: Mutex<Outbox>,
     /// Cancellations once more, past whatever holds a lane up.
     control: Arc<Lane>,
     /// It takes no more calls: the connection is lost, or the server drains it.
     retired: CancellationToken,
 }
+
+/// A stream's place among those that are no lanes, free again when dropped.
+pub(super) struct Place(#[allow(dead_code)] Option<OwnedSemaphorePermit>);
+
+/// How many streams a client has open at once. The other side may allow fewer, and then streams wait for it.
+const STREAMS: usize = 100;
 
 impl Link {
     /// Starts the lanes of a connection. They end when the link is dropped or `closed` is cancelled.
@@ -44,18 +53,28 @@ impl Link {
             tasks.spawn(within_linger(Arc::clone(&lane), closed.clone(), task));
             lane
         });
-        let lanes = lanes.collect();
+        let lanes: Vec<_> = lanes.collect();
         let control = Lane::new(lane::LANES);
         let task = run_control(Arc::clone(&control), open);
         tasks.spawn(within_linger(Arc::clone(&control), closed.clone(), task));
         Arc::new(Self {
             connection,
+            alone: Arc::new(Semaphore::new(STREAMS.saturating_sub(lanes.len()))),
             lanes,
             next_lane: AtomicUsize::new(0),
             datagrams: Mutex::default(),
             control,
             retired,
         })
+    }
+
+    /// Opens a stream for one call alone; waits while there are too many of them.
+    pub(super) async fn open_alone(
+        &self,
+    ) -> Result<(SendStream, RecvStream, Place), ConnectionLost> {
+        let place = Arc::clone(&self.alone).acquire_owned().await.ok();
+        let (send, recv) = self.connection.open_bi().await?;
+        Ok((send, recv, Place(place)))
     }
 
     /// A lane for the next call: in turn, those that are over left out.

@@ -24,8 +24,9 @@ pub(super) async fn ask(
     upload: Option<(CallId, Upload)>,
     reply_limit: usize,
 ) -> Result<Vec<u8>, NoAnswer> {
-    let opened = link.connection.open_bi().await;
-    let (mut send, mut recv) = opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
+    let opened = link.open_alone().await;
+    let (mut send, mut recv, _place) =
+        opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
     let mut framer = Framer::new(reply_limit);
     let mut answer = Vec::new();
     let sending = async {

@@ -73,7 +73,14 @@ struct Streams {
 /// The right to run a call, held until its handler has ended.
 pub(super) struct Permit {
     _connection: OwnedSemaphorePermit,
-    _process: OwnedSemaphorePermit,
+    _process: Option<OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    /// Counts on its connection alone: it may last for as long as that.
+    pub(super) fn leave_the_server(&mut self) {
+        self._process = None;
+    }
 }
 
 impl<R: Router> Connection<R> {
@@ -234,7 +241,7 @@ impl<R: Router> Connection<R> {
     pub(super) fn try_permit(&self) -> Option<Permit> {
         Some(Permit {
             _connection: Arc::clone(&self.calls).try_acquire_owned().ok()?,
-            _process: Arc::clone(&self.shared.calls).try_acquire_owned().ok()?,
+            _process: Some(Arc::clone(&self.shared.calls).try_acquire_owned().ok()?),
         })
     }
 
@@ -243,7 +250,7 @@ impl<R: Router> Connection<R> {
         self.backlog.has_room().await;
         Some(Permit {
             _connection: Arc::clone(&self.calls).acquire_owned().await.ok()?,
-            _process: Arc::clone(&self.shared.calls).acquire_owned().await.ok()?,
+            _process: Some(Arc::clone(&self.shared.calls).acquire_owned().await.ok()?),
         })
     }
 
@@ -276,7 +283,8 @@ impl<R: Router> Connection<R> {
             }
             was_first
         };
-        if was_first && lane.is_killed() {
+        // Whoever takes some items and then no more had what it asked for.
+        if was_first && lane.is_killed() && !lane.has_sent_items() {
             self.conduct.cancelled();
         }
         let mut spare = self.spare();

@@ -5,7 +5,7 @@
 //! own. So a handler that is done at once costs no hand-over, and one that waits stops nobody.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -31,8 +31,9 @@ pub(super) struct Lane {
     drained: Notify,
     backlog: Arc<Backlog>,
     way_back: bool,
-    /// Its caller may take its time.
-    is_patient: AtomicBool,
+    /// Calls with items that run on it: their caller may take its time.
+    patience: AtomicUsize,
+    has_sent_items: AtomicBool,
     /// The code it was given up with: nothing more of it is wanted. 0 is none.
     given_up: AtomicU32,
 }
@@ -117,7 +118,8 @@ impl Lane {
             drained: Notify::new(),
             backlog,
             way_back,
-            is_patient: AtomicBool::new(false),
+            patience: AtomicUsize::new(0),
+            has_sent_items: AtomicBool::new(false),
             given_up: AtomicU32::new(0),
         })
     }
@@ -223,15 +225,24 @@ impl Lane {
         if (state.send.is_some() || state.flushing) && !self.is_killed() {
             state.replies.push(reply);
             state.replies.push(b"\n");
-            state.count(&self.backlog);
+            self.count(&mut state);
         }
         state.replies.len() >= self.backlog.limit_of_stream
+    }
+
+    /// Tells the connection how much waits here. Items that nobody takes hold up themselves, and no call of another stream.
+    fn count(&self, state: &mut State) {
+        let waiting = match self.is_patient() {
+            true => 0,
+            false => state.replies.len() + state.writing,
+        };
+        self.backlog.count(&mut state.counted, waiting);
     }
 
     /// Writes what is queued, unless somebody is at it; waits while too much is.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
-            let written = match self.is_patient.load(Ordering::Relaxed) {
+            let written = match self.is_patient() {
                 false => write(&mut send, chunk, self.backlog.write_timeout).await,
                 true => tokio::select! {
                     biased;
@@ -244,7 +255,7 @@ impl Lane {
             state.writing = 0;
             state.send = Some(send);
             match written {
-                Ok(()) if !self.is_killed() => state.count(&self.backlog),
+                Ok(()) if !self.is_killed() => self.count(&mut state),
                 Ok(()) => self.abandon(&mut state, close::CANCELLED),
                 Err(code) => {
                     state.cut_off |= code == close::TIMEOUT;
@@ -333,7 +344,7 @@ impl Lane {
         state.ended = true;
         state.replies.clear();
         state.writing = 0;
-        state.count(&self.backlog);
+        self.count(state);
         if let Some(mut send) = state.send.take() {
             send.reset(first.err().unwrap_or(code));
         }
@@ -392,7 +403,25 @@ impl Lane {
 
     /// Lets a caller read as slowly as it likes: it is items that wait, and no more of them are made meanwhile.
     pub(super) fn be_patient(&self) {
-        self.is_patient.store(true, Ordering::Relaxed);
+        self.patience.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The last of a call's items, and its answer, have left.
+    pub(super) fn be_impatient(&self) {
+        self.patience.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn is_patient(&self) -> bool {
+        self.patience.load(Ordering::Relaxed) > 0
+    }
+
+    /// Items have left.
+    pub(super) fn sent_items(&self) {
+        self.has_sent_items.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_sent_items(&self) -> bool {
+        self.has_sent_items.load(Ordering::Relaxed)
     }
 
     /// Whether replies can be sent at all.
@@ -431,12 +460,6 @@ impl Seat {
 }
 
 impl State {
-    /// Tells the connection how much waits here.
-    fn count(&mut self, backlog: &Backlog) {
-        let waiting = self.replies.len() + self.writing;
-        backlog.count(&mut self.counted, waiting);
-    }
-
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(stopped) = &mut self.stopped else {
             return Poll::Pending;

@@ -84,7 +84,10 @@ impl<R: Router> Leader<'_, R> {
                 }
             }
             *permit = None;
-            self.lane.flush_while_wanted(reader).await;
+            // Whoever reads items may be dropped, and must not take a half-written reply with it.
+            if self.seat.is_some() {
+                self.lane.flush_while_wanted(reader).await;
+            }
             match self.read(reader, inbox).await? {
                 Some(chunk) => {
                     self.connection.quiet().disturb();

@@ -41,7 +41,7 @@ pub(super) async fn run<R: Router>(
         ))
         .await;
     }
-    if exchange.is_used() && exchange.takes_items() {
+    if exchange.is_used() && (exchange.takes_items() || exchange.is_unwanted()) {
         // The handler has enough of them.
         turn.take();
         lane.end();
@@ -66,6 +66,7 @@ async fn run_with_items<R: Router>(
     permit: &mut Option<Permit>,
     exchange: &Exchange,
 ) {
+    permit.iter_mut().for_each(Permit::leave_the_server);
     lane.be_patient();
     let _room = exchange.takes_items().then(|| connection.make_room());
     let mut sending = pin!(None);
@@ -85,6 +86,12 @@ async fn run_with_items<R: Router>(
                 exchange.sent(lines);
                 has_moved = true;
             }
+            if exchange.is_unwanted() {
+                // Whoever sends them hears of it, and what else runs on the stream goes on.
+                receiving.set(None);
+                turn.take();
+                lane.end();
+            }
             if !exchange.takes_items() {
                 hand_on(connection, lane, turn);
             } else if let Some(reader) = turn.take() {
@@ -99,6 +106,10 @@ async fn run_with_items<R: Router>(
                     exchange.bring(line, kind, cx);
                     has_moved = true;
                 }
+            }
+            if exchange.is_unwanted() && pin!(lane.stopped()).poll(cx).is_ready() {
+                // Nobody reads who would notice.
+                lane.kill();
             }
             if !has_moved {
                 return Poll::Pending;
@@ -118,9 +129,9 @@ async fn run_with_items<R: Router>(
 /// Sends lines of items, when there is room for them.
 async fn send<R: Router>(connection: &Connection<R>, lane: &Lane, lines: Vec<u8>) -> Vec<u8> {
     connection.quiet().disturb();
-    connection.backlog().has_room().await;
     lane.push(lines.strip_suffix(b"\n").unwrap_or(&lines));
     lane.flush().await;
+    lane.sent_items();
     lines
 }
 

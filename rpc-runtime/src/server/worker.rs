@@ -68,7 +68,12 @@ impl<R: Router> Worker<R> {
                         ..
                     } = self;
                     let reply = serve(connection, lane, scratch, cut, &mut turn, &mut permit).await;
-                    if lane.push(reply) {
+                    let is_full = lane.push(reply);
+                    if scratch.exchange.is_used() {
+                        permit = None;
+                        lane.flush().await;
+                        lane.be_impatient();
+                    } else if is_full {
                         // While it waits, it holds nothing that others could use.
                         permit = None;
                         scratch.shrink();

@@ -31,12 +31,17 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// The same on all streams of a connection, those aside that may stay unread.
 const WINDOW: u32 = 8 << 20;
 
+/// Bidirectional streams that the other side may have open. A client uses 100 of them at once; quinn tells of room for more
+/// only when an eighth of all has ended.
+const STREAMS: u32 = 256;
+
 fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
     config
         // One that no number on the wire can tell is none.
         .max_idle_timeout(idle.try_into().ok())
         .keep_alive_interval(keep_alive)
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))

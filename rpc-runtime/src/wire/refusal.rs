@@ -19,8 +19,8 @@ pub(crate) const DATA: &[u8] = br#","data":"#;
 /// Codes that this implementation and JSON-RPC 2.0 give a meaning. `PROTOCOL.md` lists them for other languages.
 ///
 /// A caller meets most of them in [`CallError::Remote`](crate::CallError::Remote).
-/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED), [`CANCELLED`](code::CANCELLED) and
-/// [`SHUTTING_DOWN`](code::SHUTTING_DOWN) are [`CallError`](crate::CallError)s of their own.
+/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED), [`CANCELLED`](code::CANCELLED),
+/// [`SHUTTING_DOWN`](code::SHUTTING_DOWN) and [`STREAM_ENDED`](code::STREAM_ENDED) are [`CallError`](crate::CallError)s of their own.
 ///
 /// ```
 /// # use rpc_runtime::{CallError, Client, rpc};
