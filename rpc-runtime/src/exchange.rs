@@ -66,6 +66,8 @@ enum Stage {
     Wanted,
     /// It has dropped them.
     Unwanted,
+    /// It waits in vain: what comes is for others.
+    Over,
     /// The next one's line is here.
     Here,
     /// There are no more.
@@ -128,6 +130,7 @@ impl Exchange {
     fn poll_item<T>(&self, read: ReadItem<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let State { up, fault, .. } = &mut *self.state();
         match up.stage {
+            Stage::Over => return Poll::Pending,
             Stage::Ended => return Poll::Ready(None),
             Stage::Here => match up.read(self.depth, read) {
                 Ok(item) => return Poll::Ready(item),
@@ -296,6 +299,11 @@ impl Exchange {
             .for_each(Waker::wake);
     }
 
+    /// What comes is not for the handler, and what it waits for will not come.
+    pub(crate) fn leave(&self) {
+        self.state().up.stage = Stage::Over;
+    }
+
     /// Lines that are to be sent.
     pub(crate) fn offered(&self) -> Option<Vec<u8>> {
         let down = &mut self.state().down;
@@ -398,7 +406,7 @@ pub struct Uploaded<'t, T> {
 impl<T> Drop for Uploaded<'_, T> {
     fn drop(&mut self) {
         let up = &mut self.exchange.state().up;
-        if up.stage != Stage::Ended {
+        if !matches!(up.stage, Stage::Ended | Stage::Over) {
             up.stage = Stage::Unwanted;
         }
     }

@@ -352,9 +352,9 @@ async fn an_end_that_was_not_meant_is_none() {
         // In the middle of a line.
         (item(1, 1)[..40].to_owned(), "error 1 -32700"),
         // No item.
-        (call(2, "add", json!([1, 2])), "error 1 -32600"),
         (notification("add", json!([1, 2])), "error 1 -32600"),
-        (notification("rpc.cancel", json!([1])), "error 1 -32600"),
+        (notification("rpc.cancel", json!([1])), "error 1 -32001"),
+        (notification("rpc.cancel", json!([2])), "error 1 -32600"),
         (notification("rpc.item", json!([1])), "error 1 -32600"),
         (
             notification("rpc.item", json!({"item": 1})),
@@ -362,7 +362,6 @@ async fn an_end_that_was_not_meant_is_none() {
         ),
         (notification("rpc.end", json!([])), "error 1 -32600"),
         (item(1, 1).replace("2.0", "1.0"), "error 1 -32600"),
-        (format!("[{}]\n", item(1, 1).trim()), "error 1 -32600"),
         // Another call's.
         (item(2, 1), "error 1 -32600"),
         (item("1", 1), "error 1 -32600"),
@@ -387,6 +386,12 @@ async fn an_end_that_was_not_meant_is_none() {
             assert_eq!(said(&connection, &sent).await, [expected], "{sent}");
         }
     }
+    // Another call is served as ever.
+    let other = call(2, "add", json!([1, 2]));
+    let sent = call(1, "sum", json!([])) + &item(1, 1) + &other;
+    let mut heard = said(&connection, &sent).await;
+    heard.sort();
+    assert_eq!(heard, ["error 1 -32600", "result 2 3"]);
     assert_eq!(clerk.ends.load(Ordering::SeqCst), 0);
     assert_eq!(
         said(&connection, &call(1, "add", json!([1, 2]))).await,

@@ -29,8 +29,8 @@ pub(crate) struct Link {
 /// A stream's place among those that are no lanes, free again when dropped.
 pub(super) struct Place(#[allow(dead_code)] Option<OwnedSemaphorePermit>);
 
-/// How many streams a client has open at once. The other side may allow fewer, and then streams wait for it.
-const STREAMS: usize = 100;
+/// How many calls have a stream of their own at once. The other side may allow fewer streams, and then they wait for it.
+const ALONE: usize = 100;
 
 impl Link {
     /// Starts the lanes of a connection. They end when the link is dropped or `closed` is cancelled.
@@ -59,7 +59,7 @@ impl Link {
         tasks.spawn(within_linger(Arc::clone(&control), closed.clone(), task));
         Arc::new(Self {
             connection,
-            alone: Arc::new(Semaphore::new(STREAMS.saturating_sub(lanes.len()))),
+            alone: Arc::new(Semaphore::new(ALONE)),
             lanes,
             next_lane: AtomicUsize::new(0),
             datagrams: Mutex::default(),

@@ -15,6 +15,8 @@ use crate::wire::frame::{Cut, Framer};
 pub(super) struct Reader {
     pub(super) recv: RecvStream,
     framer: Framer,
+    /// A message that somebody has read who has no use for it.
+    unread: Option<Vec<u8>>,
     /// Whether anything has come at all.
     has_begun: bool,
     patience: Patience,
@@ -25,9 +27,15 @@ impl Reader {
         Self {
             recv,
             framer: Framer::new(limit),
+            unread: None,
             has_begun: false,
             patience: Patience::default(),
         }
+    }
+
+    /// Leaves a message to whoever reads next.
+    pub(super) fn put_back(&mut self, message: Vec<u8>) {
+        self.unread = Some(message);
     }
 }
 
@@ -72,6 +80,10 @@ impl<R: Router> Leader<'_, R> {
         inbox: &mut impl Inbox,
         permit: &mut Option<Permit>,
     ) -> Result<Option<Cut>, StreamLost> {
+        if let Some(message) = reader.unread.take() {
+            *inbox.message() = message;
+            return Ok(Some(Cut::Message));
+        }
         loop {
             if self.lane.is_killed() {
                 return Err(StreamLost::Stopped(close::CANCELLED.into()));

@@ -14,6 +14,7 @@ use super::worker::Worker;
 use crate::exchange::Exchange;
 use crate::service::Router;
 use crate::wire::frame::Cut;
+use crate::wire::item;
 use crate::wire::refusal::Refusal;
 
 /// Runs `work` to its end. If it is not done at once, the reading half goes to another worker, unless the handler takes
@@ -172,6 +173,12 @@ async fn receive<R: Router>(
         () = lane.stopped() => None,
     };
     let kind = match cut {
+        Some(Some(Cut::Message)) if item::is_other_message(&line, connection.limits().depth) => {
+            // Another call, which shall not suffer for this one.
+            reader.put_back(std::mem::take(&mut line));
+            exchange.leave();
+            Err(Refusal::InvalidRequest("an item was expected"))
+        }
         Some(Some(Cut::Message)) => Ok(()),
         Some(Some(Cut::TooLarge)) => Err(Refusal::RequestTooLarge),
         Some(Some(Cut::Partial) | None) => {

@@ -2,8 +2,9 @@
 //! the last of a server's.
 
 use super::id::Id;
-use super::request::Request;
+use super::request::{Message, Request};
 use super::response::Response;
+use super::tape::Parser;
 use super::value::Value;
 
 /// Before the call's id and its item.
@@ -40,6 +41,25 @@ impl<'t, 'de> Line<'t, 'de> {
             (None, "rpc.end") => Some(Self::End(id)),
             _ => None,
         }
+    }
+}
+
+/// Whether a line among items is a request or a batch of its own.
+pub(crate) fn is_other_message(line: &[u8], depth: usize) -> bool {
+    if line.starts_with(ITEM) || line.starts_with(END) {
+        return false;
+    }
+    let mut line = line.to_vec();
+    let mut parser = Parser::new(depth);
+    let Ok(document) = parser.parse(&mut line) else {
+        return false;
+    };
+    match document.message() {
+        Message::Batch(_) => true,
+        Message::Single(Ok(request)) => {
+            !matches!(request.method, "rpc.item" | "rpc.end" | "rpc.cancel")
+        }
+        Message::Single(Err(_)) => false,
     }
 }
 
@@ -95,7 +115,6 @@ mod tests {
 
     use super::*;
     use crate::wire::json;
-    use crate::wire::tape::Parser;
 
     /// What a line says, in words.
     fn read(line: &str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Faults of streams of items.
+//! Streams of items in the hands of those who use them badly: nobody else suffers, and nothing is kept for ever.
 #![allow(dead_code)] // of what it shares with other tests
 
 mod peer;
