@@ -27,16 +27,18 @@ pub(crate) const IDLE: Duration = Duration::from_secs(15);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of one request or batch: 1 MiB. A larger one is skipped while it is received and answered −32007.
+    /// Bytes of one request or batch, and of an item that a caller sends: 1 MiB. A larger one is skipped while it is
+    /// received and answered −32007.
     pub request: usize,
-    /// Bytes of one reply, and of all replies of a batch: 4 MiB. A larger one is replaced by −32008, the rest of a
-    /// batch by −32011.
+    /// Bytes of one reply, of all replies of a batch, and of an item that a handler sends: 4 MiB. A larger one is
+    /// replaced by −32008, the rest of a batch by −32011.
     pub reply: usize,
     /// Levels of arrays and objects in a request: 64. A deeper one is answered −32700.
     pub depth: usize,
     /// Entries of a batch: 100. A longer one is answered −32010 and none of it is executed.
     pub batch: usize,
-    /// Calls in flight on one connection: 128. At the limit the server stops reading, which slows the client down.
+    /// Calls in flight on one connection: 128. At the limit the server stops reading, which slows the client down. A
+    /// stream of items is a call in flight for as long as it lasts.
     pub calls_per_connection: usize,
     /// Calls in flight on all connections of a server: 4,096. At the limit the server stops reading.
     pub calls: usize,
@@ -75,7 +77,8 @@ pub struct Limits {
     /// The same on all streams of a connection: 8 MiB, besides 8 MiB that are sent and not acknowledged. When there are
     /// more, the server starts no more calls of the connection until some have left.
     pub unsent_per_connection: usize,
-    /// How long a client may take none of a stream's replies: 20 s. Then the stream is given up with code 0x14.
+    /// How long a client may take none of a stream's replies: 20 s. Then the stream is given up with code 0x14, unless it
+    /// has carried items.
     pub write_timeout: Duration,
 
     /// Cancellations that a connection has in advance: 1,000. One is used up by a call that `rpc.cancel` stops, and by a

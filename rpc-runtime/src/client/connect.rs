@@ -79,7 +79,8 @@ impl<R> ClientBuilder<R> {
         self
     }
 
-    /// How long a call may take that does not say so itself. Default: as long as the connection lives.
+    /// How long a call may take that does not say so itself, all items of a stream included. Default: as long as the
+    /// connection lives.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.options.timeout = Some(timeout);
         self
