@@ -255,7 +255,7 @@ fn check_signature(sig: &Signature, options: &MethodOptions, errors: &mut Errors
         (None, None) if says_stream(sig) => {}
         (None, None) => errors.at(
             sig.fn_token,
-            "a method is an `async fn`, or `#[rpc(blocking)]`",
+            "a method is an `async fn`, `#[rpc(blocking)]`, or returns `impl Stream<Item = T>`",
         ),
         (Some(asyncness), Some(_)) => errors.at(asyncness, "a blocking method is a plain `fn`"),
         _ => {}

@@ -11,7 +11,7 @@
     "a parameter is a plain name: callers use it"
 }
 ::core::compile_error! {
-    "a method is an `async fn`, or `#[rpc(blocking)]`"
+    "a method is an `async fn`, `#[rpc(blocking)]`, or returns `impl Stream<Item = T>`"
 }
 ::core::compile_error! {
     "a method takes `&self`: calls run side by side"
