@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::sync::{Mutex, MutexGuard};
 use crate::wire::arguments::arg;
-use crate::wire::error::{DataWriter, ErrorData, RpcError};
+use crate::wire::error::{DataWriter, ErrorData, ErrorObject, RpcError};
 
 /// A source of items for many subscribers, each of which gets them all, in one order. Cheap to clone.
 ///
@@ -442,6 +442,13 @@ impl RpcError for Lagged {
         let fields = (code == LAGGED).then_some((arg::<usize>("capacity"),))?;
         let (capacity,) = data.arguments(fields)?;
         Some(Self { capacity })
+    }
+}
+
+/// For methods whose error is an [`ErrorObject`].
+impl From<Lagged> for ErrorObject {
+    fn from(lagged: Lagged) -> Self {
+        Self::new(LAGGED, lagged.to_string()).with_data(&lagged)
     }
 }
 

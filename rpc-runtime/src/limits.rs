@@ -40,7 +40,8 @@ pub struct Limits {
     /// Calls in flight on one connection: 128. At the limit the server stops reading, which slows the client down. A
     /// stream of items is a call in flight for as long as it lasts.
     pub calls_per_connection: usize,
-    /// Calls in flight on all connections of a server: 4,096. At the limit the server stops reading.
+    /// Calls in flight on all connections of a server: 4,096. At the limit the server stops reading. A stream of items
+    /// counts on its connection alone.
     pub calls: usize,
     /// Whether a call past one of these two is answered −32009 at once, and is not executed, instead of waiting for its
     /// place: no.
@@ -77,12 +78,12 @@ pub struct Limits {
     /// The same on all streams of a connection: 8 MiB, besides 8 MiB that are sent and not acknowledged. When there are
     /// more, the server starts no more calls of the connection until some have left.
     pub unsent_per_connection: usize,
-    /// How long a client may take none of a stream's replies: 20 s. Then the stream is given up with code 0x14, unless it
-    /// has carried items.
+    /// How long a client may take none of a stream's replies: 20 s. Then the stream is given up with code 0x14, unless
+    /// items come on it.
     pub write_timeout: Duration,
 
     /// Cancellations that a connection has in advance: 1,000. One is used up by a call that `rpc.cancel` stops, and by a
-    /// stream that is given up before its end. A second gives
+    /// stream that is given up before its end and before any item of it has left. A second gives
     /// [`cancellations_per_second`](Self::cancellations_per_second) back, a call that ends by itself ten. When none is
     /// left, the connection is closed with code 0x13: the client has nearly everything started for nothing.
     pub cancellations: usize,

@@ -290,3 +290,10 @@ fn an_item_costs_no_allocation_once_warm() {
 fn a_queue_without_room_is_a_mistake() {
     drop(Feed::<u32>::new().subscribe_waiting(0));
 }
+
+#[test]
+fn an_error_object_says_the_same_as_lagged() {
+    let error = ErrorObject::from(Lagged { capacity: 3 });
+    assert_eq!(error.code(), Lagged { capacity: 3 }.code());
+    assert_eq!(error.data::<Lagged>().unwrap(), Lagged { capacity: 3 });
+}

@@ -249,7 +249,7 @@ impl ServerHandle {
     /// executed. Then the address is free for another server.
     ///
     /// What is not done within `limit` is ended: streams of items behind the item that they have come to, with an error
-    /// that says so ([`code::STREAM_ENDED`](crate::code::STREAM_ENDED)), for which they have another second; other calls
+    /// that says so ([`CallError::StreamEnded`](crate::CallError::StreamEnded)), for which they have another second; other calls
     /// are cut off.
     ///
     /// Returns whether every call was finished. Calling it again waits for the same end.

@@ -33,7 +33,7 @@ const WINDOW: u32 = 8 << 20;
 
 /// Bidirectional streams that the other side may have open. A client uses 100 of them at once; quinn tells of room for more
 /// only when an eighth of all has ended.
-const STREAMS: u32 = 256;
+const STREAMS: u32 = 128;
 
 fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
