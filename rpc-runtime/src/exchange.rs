@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 
+use crate::gather::{BATCH, gather};
 use crate::limits::RETAINED;
 use crate::wire::arguments::{Fault, FaultKind};
 use crate::wire::error::Unwritable;
@@ -21,9 +22,6 @@ use crate::wire::refusal::Refusal;
 use crate::wire::request::Message;
 use crate::wire::tape::{Document, Parser};
 use crate::wire::value::{Mismatch, Value};
-
-/// Bytes of items that leave at once, while there are more.
-const BATCH: usize = 16 << 10;
 
 /// How items are read.
 pub(crate) type ReadItem<T> = fn(Value<'_, '_>) -> Result<T, Mismatch>;
@@ -166,18 +164,32 @@ impl Exchange {
         };
         id_text.clear();
         id.write(&mut id_text);
+        let write_line = |item, lines: &mut Vec<u8>| {
+            let start = lines.len();
+            item::write(&id_text, lines, |out| match write(item, out) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(Ok(Err(error))),
+                Err(Unwritable(reason)) => Err(Err(Fault(FaultKind::Unwritable(reason)))),
+            })?;
+            // Its LF is not counted.
+            if lines.len() - start > limit.saturating_add(1) {
+                lines.truncate(start);
+                return Err(Err(Refusal::ReplyTooLarge.into()));
+            }
+            Ok(())
+        };
         let ended = loop {
             lines.clear();
             lines.shrink_to(RETAINED);
-            let last =
-                poll_fn(|cx| gather(items.as_mut(), &id_text, limit, &write, &mut lines, cx));
-            let last = last.await;
+            let last = poll_fn(|cx| gather(items.as_mut(), &mut lines, cx, &write_line)).await;
             let is_ahead = lines.len() >= BATCH;
             if !lines.is_empty() {
                 self.offer(&mut lines).await;
             }
-            if let Some(ended) = last {
-                break ended;
+            match last {
+                Some(Ok(())) => break Ok(Ok(())),
+                Some(Err(ended)) => break ended,
+                None => {}
             }
             if is_ahead {
                 tokio::task::yield_now().await;
@@ -208,41 +220,6 @@ impl Exchange {
         })
         .await;
     }
-}
-
-/// Writes items behind each other for as long as there are some at once. `None`: there will be more.
-#[allow(clippy::type_complexity)] // it is `send`'s result, not yet
-fn gather<S: Stream, E>(
-    mut items: Pin<&mut S>,
-    id: &[u8],
-    limit: usize,
-    write: impl Fn(S::Item, &mut Vec<u8>) -> Result<Result<(), E>, Unwritable>,
-    lines: &mut Vec<u8>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Result<(), E>, Fault>>> {
-    while lines.len() < BATCH {
-        let item = match items.as_mut().poll_next(cx) {
-            Poll::Ready(Some(item)) => item,
-            Poll::Ready(None) => return Poll::Ready(Some(Ok(Ok(())))),
-            Poll::Pending if lines.is_empty() => return Poll::Pending,
-            Poll::Pending => break,
-        };
-        let start = lines.len();
-        let written = item::write(id, lines, |out| match write(item, out) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Ok(Err(error))),
-            Err(Unwritable(reason)) => Err(Err(Fault(FaultKind::Unwritable(reason)))),
-        });
-        if let Err(ended) = written {
-            return Poll::Ready(Some(ended));
-        }
-        // Its LF is not counted.
-        if lines.len() - start > limit.saturating_add(1) {
-            lines.truncate(start);
-            return Poll::Ready(Some(Err(Refusal::ReplyTooLarge.into())));
-        }
-    }
-    Poll::Ready(None)
 }
 
 /// The worker's half.

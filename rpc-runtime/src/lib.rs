@@ -58,6 +58,7 @@ mod feed;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gather;
 mod limits;
 mod log;
 #[doc(hidden)]

@@ -2,19 +2,17 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
 use super::error::NoAnswer;
 use super::lane::CallId;
+use crate::gather::{BATCH, gather};
 use crate::transport::SendStream;
 use crate::transport::outbox::Outbox;
 use crate::wire::item;
 use crate::wire::sent::Write;
-
-/// Bytes of items that leave at once, while there are more.
-const BATCH: usize = 16 << 10;
 
 /// A caller's items, whatever they are.
 pub(super) type Upload = Pin<Box<dyn Source + Send>>;
@@ -53,18 +51,15 @@ impl<S: Stream<Item = T> + Unpin, T> Source for Items<S, T> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<bool, serde_json::Error>> {
         let write = self.write;
-        while lines.len() < BATCH {
-            match Pin::new(&mut self.items).poll_next(cx) {
-                Poll::Ready(Some(value)) => item::write(id, lines, |out| write(&value, out))?,
-                Poll::Ready(None) => {
-                    item::write_end(id, lines);
-                    return Poll::Ready(Ok(true));
-                }
-                Poll::Pending if lines.is_empty() => return Poll::Pending,
-                Poll::Pending => break,
-            }
+        let items = Pin::new(&mut self.items);
+        let gathered = gather(items, lines, cx, |value, lines| {
+            item::write(id, lines, |out| write(&value, out))
+        });
+        let ended = ready!(gathered).transpose()?.is_some();
+        if ended {
+            item::write_end(id, lines);
         }
-        Poll::Ready(Ok(false))
+        Poll::Ready(Ok(ended))
     }
 }
 
