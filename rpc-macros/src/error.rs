@@ -316,6 +316,7 @@ fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
     let generic = types.filter(|ty| types::mentions(ty, &original.generics));
     let bounds: Vec<_> = generic.map(wire::argument_bound).collect();
     let clause = generics::where_clause(&original.generics, &bounds);
+    // A variant or field that the user deprecates still travels.
     let implementation = generated! {
         #[allow(deprecated)]
         impl #params __rpc::RpcError for #ident #args #clause { #methods }

@@ -17,7 +17,7 @@ use crate::caller::Calls;
 use crate::process::{Hello, announce};
 use crate::work;
 
-#[allow(unreachable_pub)]
+#[allow(unreachable_pub)] // tonic's build writes it
 mod proto {
     tonic::include_proto!("shop");
 }

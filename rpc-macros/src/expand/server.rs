@@ -39,6 +39,7 @@ pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
     let vis = &service.vis;
     let types = generics::types(&service.original.generics);
     let types = types.map(|_| generated!(types: __rpc::PhantomData));
+    // One of two constructors; most services need but one.
     let from_arc = generated! {
         /// Goes through a `service` that others hold, too.
         #[allow(dead_code)]
@@ -72,6 +73,7 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     let count = Literal::usize_unsuffixed(service.methods.len());
     let names = numbered(service).map(|(index, method)| name(index, method));
     let calls = numbered(service).map(|(index, method)| call(index, method, service));
+    // A method that the user deprecates is served all the same.
     generated! {
         #[allow(deprecated)]
         impl #params __rpc::Service for #ident #args #clause {

@@ -27,7 +27,9 @@ pub(crate) struct Link {
 }
 
 /// A stream's place among those that are no lanes, free again when dropped.
-pub(super) struct Place(#[allow(dead_code)] Option<OwnedSemaphorePermit>);
+pub(super) struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+}
 
 /// How many calls have a stream of their own at once. The other side may allow fewer streams, and then they wait for it.
 const ALONE: usize = 100;
@@ -74,7 +76,7 @@ impl Link {
     ) -> Result<(SendStream, RecvStream, Place), ConnectionLost> {
         let place = Arc::clone(&self.alone).acquire_owned().await.ok();
         let (send, recv) = self.connection.open_bi().await?;
-        Ok((send, recv, Place(place)))
+        Ok((send, recv, Place { _permit: place }))
     }
 
     /// A lane for the next call: in turn, those that are over left out.
