@@ -8,6 +8,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Expr, LitInt, LitStr, Path, Token};
 
 use crate::errors::Errors;
+use crate::example::Example;
 use crate::names::Rename;
 
 /// `#[rpc(…)]` of a trait.
@@ -16,6 +17,7 @@ pub(crate) struct ServiceOptions {
     pub(crate) namespace: Option<LitStr>,
     pub(crate) rename_all: Option<Rename>,
     pub(crate) lenient: Option<Path>,
+    pub(crate) openrpc: Option<Path>,
     pub(crate) krate: Option<Path>,
 }
 
@@ -36,10 +38,11 @@ impl ServiceOptions {
             "namespace" => set(&mut self.namespace, meta, string(meta)?),
             "rename_all" => set(&mut self.rename_all, meta, Rename::parse(&string(meta)?)?),
             "lenient" => set(&mut self.lenient, meta, meta.path.clone()),
+            "openrpc" => set(&mut self.openrpc, meta, meta.path.clone()),
             "crate" => set(&mut self.krate, meta, path(meta)?),
             _ => unknown(
                 meta,
-                "a trait takes `namespace`, `rename_all`, `lenient` and `crate`",
+                "a trait takes `namespace`, `rename_all`, `lenient`, `openrpc` and `crate`",
             ),
         }
     }
@@ -54,6 +57,7 @@ pub(crate) struct MethodOptions {
     pub(crate) unreliable: Option<Path>,
     pub(crate) blocking: Option<Path>,
     pub(crate) idempotent: Option<Path>,
+    pub(crate) examples: Vec<Example>,
 }
 
 impl MethodOptions {
@@ -74,9 +78,13 @@ impl MethodOptions {
             "unreliable" => set(&mut self.unreliable, meta, meta.path.clone()),
             "blocking" => set(&mut self.blocking, meta, meta.path.clone()),
             "idempotent" => set(&mut self.idempotent, meta, meta.path.clone()),
+            "example" => {
+                self.examples.push(Example::read(meta)?);
+                Ok(())
+            }
             _ => unknown(
                 meta,
-                "a method takes `name`, `alias`, `notification`, `unreliable`, `blocking` and `idempotent`",
+                "a method takes `name`, `alias`, `notification`, `unreliable`, `blocking`, `idempotent` and `example`",
             ),
         }
     }
@@ -194,6 +202,17 @@ pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<&Attribute> {
         .collect()
 }
 
+/// What `#[error("…")]` says, which is thiserror's.
+pub(crate) fn message(attrs: &[Attribute]) -> Option<String> {
+    let attr = attrs.iter().find(|attr| attr.path().is_ident("error"))?;
+    let first = |input: ParseStream<'_>| {
+        let text: LitStr = input.parse()?;
+        input.parse::<TokenStream>()?;
+        Ok(text.value())
+    };
+    attr.parse_args_with(first).ok()
+}
+
 /// The text of the doc comments.
 pub(crate) fn docs(attrs: &[Attribute]) -> String {
     let lines: Vec<String> = attrs.iter().filter_map(doc_line).collect();
@@ -238,14 +257,18 @@ fn recover(error: Error, meta: &ParseNestedMeta<'_>, errors: &mut Errors) -> syn
     Ok(())
 }
 
-fn name_of(meta: &ParseNestedMeta<'_>) -> String {
+pub(crate) fn name_of(meta: &ParseNestedMeta<'_>) -> String {
     meta.path
         .get_ident()
         .map(|ident| ident.unraw().to_string())
         .unwrap_or_default()
 }
 
-fn set<T>(slot: &mut Option<T>, meta: &ParseNestedMeta<'_>, value: T) -> syn::Result<()> {
+pub(crate) fn set<T>(
+    slot: &mut Option<T>,
+    meta: &ParseNestedMeta<'_>,
+    value: T,
+) -> syn::Result<()> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(Error::new_spanned(&meta.path, "this option is given twice")),
@@ -258,14 +281,14 @@ fn set_code(slot: &mut Option<Option<Code>>, meta: &ParseNestedMeta<'_>) -> syn:
     code.map(drop)
 }
 
-fn unknown(meta: &ParseNestedMeta<'_>, known: &str) -> syn::Result<()> {
+pub(crate) fn unknown(meta: &ParseNestedMeta<'_>, known: &str) -> syn::Result<()> {
     Err(Error::new_spanned(
         &meta.path,
         format!("unknown option; {known}"),
     ))
 }
 
-fn string(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
+pub(crate) fn string(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
     meta.value()?.parse()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proc_macro2::{Ident, Literal, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Type};
 
@@ -40,6 +40,8 @@ struct RpcError<'a> {
 struct Variant<'a> {
     /// `Self` or `Self::Name`.
     path: TokenStream,
+    name: String,
+    attrs: &'a [Attribute],
     cfgs: Vec<&'a Attribute>,
     code: Code,
     shape: Shape,
@@ -57,6 +59,17 @@ enum Shape {
     Array,
     /// An object of them.
     Object,
+}
+
+impl Shape {
+    fn of(fields: &Fields) -> Self {
+        match (fields, fields.len()) {
+            (_, 0) => Self::Nothing,
+            (Fields::Unnamed(_), 1) => Self::Value,
+            (Fields::Unnamed(_), _) => Self::Array,
+            _ => Self::Object,
+        }
+    }
 }
 
 struct Field<'a> {
@@ -82,7 +95,7 @@ impl<'a> RpcError<'a> {
                 let rename = options.rename_all.unwrap_or_default();
                 let fields = Field::read_all(&data.fields, &original.ident, rename, errors);
                 let variant = required(options.code.as_ref(), &original.ident, errors)
-                    .map(|code| Variant::new(generated!(Self), &[], code, &data.fields, fields));
+                    .map(|code| Variant::of_struct(original, code, &data.fields, fields));
                 (options, variant.into_iter().collect())
             }
             Data::Union(data) => {
@@ -104,28 +117,31 @@ impl<'a> Variant<'a> {
         let fields = Field::read_all(&original.fields, ident, rename, errors);
         let code = attr::variant_code(attrs, errors);
         let code = required(code.as_ref(), ident, errors)?;
-        let path = generated!(Self::#ident);
-        Some(Self::new(path, attrs, code, &original.fields, fields))
-    }
-
-    fn new(
-        path: TokenStream,
-        attrs: &'a [Attribute],
-        code: Code,
-        original: &Fields,
-        fields: Vec<Field<'a>>,
-    ) -> Self {
-        let shape = match (original, fields.len()) {
-            (_, 0) => Shape::Nothing,
-            (Fields::Unnamed(_), 1) => Shape::Value,
-            (Fields::Unnamed(_), _) => Shape::Array,
-            _ => Shape::Object,
-        };
-        Self {
-            path,
+        Some(Self {
+            path: generated!(Self::#ident),
+            name: ident.to_string(),
+            attrs,
             cfgs: attr::cfgs(attrs),
             code,
-            shape,
+            shape: Shape::of(&original.fields),
+            fields,
+        })
+    }
+
+    fn of_struct(
+        original: &'a DeriveInput,
+        code: Code,
+        declared: &Fields,
+        fields: Vec<Field<'a>>,
+    ) -> Self {
+        Self {
+            path: generated!(Self),
+            name: original.ident.to_string(),
+            attrs: &original.attrs,
+            // They are gone, or hold, with the struct.
+            cfgs: vec![],
+            code,
+            shape: Shape::of(declared),
             fields,
         }
     }
@@ -227,6 +243,7 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
             generated!(#(#cfgs)* #path { .. } => #code,)
         },
     );
+    let described = variants.iter().map(|variant| describe(variant));
     let writes = variants.iter().map(|variant| write(variant));
     let reads = variants.iter().map(|variant| read(variant));
     // A reference always has a value, also to an enum that has none.
@@ -234,9 +251,11 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
         true => generated!(*self),
         false => generated!(self),
     };
-    implementation(
+    let schemas = schemas(model);
+    let travels = implementation(
         model,
         generated! {
+            const ERRORS: &'static [__rpc::ErrorDescription] = &[#(#described),*];
             fn code(&self) -> i64 {
                 match *self { #(#codes)* }
             }
@@ -250,7 +269,69 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
                 }
             }
         },
-    )
+    );
+    expand::inside(&model.door, quote!(#travels #schemas))
+}
+
+fn describe(variant: &Variant<'_>) -> TokenStream {
+    let Variant {
+        name, attrs, cfgs, ..
+    } = variant;
+    let code = Literal::i64_unsuffixed(variant.code.value);
+    let docs = attr::docs(attrs);
+    let message = attr::message(attrs).filter(|it| !it.is_empty());
+    let message = message.or((!docs.is_empty()).then(|| docs.clone()));
+    let message = message.as_ref().unwrap_or(name);
+    generated! {
+        #(#cfgs)*
+        __rpc::ErrorDescription { name: #name, code: #code, message: #message, docs: #docs }
+    }
+}
+
+/// The schemas of the data, for whoever knows those of the fields' types.
+fn schemas(model: &RpcError<'_>) -> TokenStream {
+    let RpcError {
+        original, variants, ..
+    } = model;
+    let ident = &original.ident;
+    let (_, args, _) = original.generics.split_for_impl();
+    let knows = Ident::new("__Schemas", Span::mixed_site());
+    let generics = generics::with_first(original.generics.clone(), knows.clone().into());
+    let (params, _, _) = generics.split_for_impl();
+    let schemas = variants.iter().map(|variant| schema(variant, &knows));
+    // What a `cfg` removes cannot be asked for.
+    let certain = variants.iter().filter(|variant| variant.cfgs.is_empty());
+    let types = certain.flat_map(|variant| &variant.fields);
+    let types = types.map(|field| field.ty);
+    let bounds: Vec<_> = types
+        .map(|ty| generated!(#knows: __rpc::Knows<#ty>))
+        .collect();
+    let clause = generics::where_clause(&original.generics, &bounds);
+    generated! {
+        #[allow(deprecated)]
+        impl #params __rpc::ErrorSchemas<#knows> for #ident #args #clause {
+            const SCHEMAS: &'static [__rpc::DataSchema] = &[#(#schemas),*];
+        }
+    }
+}
+
+fn schema(variant: &Variant<'_>, knows: &Ident) -> TokenStream {
+    let cfgs = &variant.cfgs;
+    let known = variant
+        .fields
+        .iter()
+        .map(|Field { ty, .. }| generated!(<#knows as __rpc::Knows<#ty>>::SCHEMA));
+    let schema = match variant.shape {
+        Shape::Nothing => generated!(Nothing),
+        _ if !cfgs.is_empty() => generated!(Anything),
+        Shape::Value => generated!(Value(#(#known)*)),
+        Shape::Array => generated!(Array(&[#(#known),*])),
+        Shape::Object => {
+            let names = variant.fields.iter().map(|field| &field.wire_name);
+            generated!(Object(&[#((#names, #known)),*]))
+        }
+    };
+    generated!(#(#cfgs)* __rpc::DataSchema::#schema)
 }
 
 fn write(variant: &Variant<'_>) -> TokenStream {
@@ -303,9 +384,7 @@ fn read(variant: &Variant<'_>) -> TokenStream {
 /// The impl, whatever its methods do.
 fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
     let RpcError {
-        original,
-        door,
-        variants,
+        original, variants, ..
     } = model;
     let ident = &original.ident;
     let (params, args, _) = original.generics.split_for_impl();
@@ -317,11 +396,10 @@ fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
     let bounds: Vec<_> = generic.map(wire::argument_bound).collect();
     let clause = generics::where_clause(&original.generics, &bounds);
     // A variant or field that the user deprecates still travels.
-    let implementation = generated! {
+    generated! {
         #[allow(deprecated)]
         impl #params __rpc::RpcError for #ident #args #clause { #methods }
-    };
-    expand::inside(door, implementation)
+    }
 }
 
 /// The mistakes, and an impl for those who need one.
@@ -335,5 +413,11 @@ fn fallback(model: &RpcError<'_>, error: &Error) -> TokenStream {
             fn read(_: i64, _: &str, _: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> { loop {} }
         },
     );
+    let schemas = schemas(&RpcError {
+        original: model.original,
+        door: model.door.clone(),
+        variants: vec![],
+    });
+    let implementation = expand::inside(&model.door, quote!(#implementation #schemas));
     quote!(#error #implementation)
 }

@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Error, GenericParam, ItemTrait};
 
-use crate::expand::{self, client, generated, server, trait_};
+use crate::expand::{self, client, description, generated, server, trait_};
 use crate::generics;
 use crate::model::Service;
 
@@ -24,7 +24,13 @@ pub(crate) fn service(service: Service<'_>, error: &Error) -> TokenStream {
         ..service
     };
     service.methods.retain(|method| method.ident != "new");
-    let client = client::impls(&service, &[], |method| {
+    for parameter in service.methods.iter_mut().flat_map(|it| &mut it.parameters) {
+        parameter.default = None;
+    }
+    let methods = std::mem::take(&mut service.methods);
+    let description = description::expand(&service);
+    service.methods = methods;
+    let client = client::impls(&service, &[], description, |method| {
         let unused = method.passed().map(|passed| &passed.ident);
         generated!(let _ = (#(#unused,)*); loop {})
     });

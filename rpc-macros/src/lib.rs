@@ -4,6 +4,7 @@ mod attr;
 mod check;
 mod error;
 mod errors;
+mod example;
 mod expand;
 mod fallback;
 mod generics;

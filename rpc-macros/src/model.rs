@@ -13,6 +13,7 @@ use syn::{
 
 use crate::attr::{self, DefaultValue, MethodOptions, ParameterOptions, ServiceOptions};
 use crate::errors::Errors;
+use crate::example::Example;
 use crate::names::Rename;
 use crate::types;
 
@@ -24,6 +25,8 @@ pub(crate) struct Service<'a> {
     pub(crate) vis: TokenStream,
     pub(crate) namespace: Option<LitStr>,
     pub(crate) lenient: bool,
+    /// Whether its types have schemas.
+    pub(crate) has_schemas: bool,
     pub(crate) docs: String,
     pub(crate) methods: Vec<Method<'a>>,
 }
@@ -41,6 +44,7 @@ pub(crate) struct Method<'a> {
     pub(crate) is_blocking: bool,
     pub(crate) is_idempotent: bool,
     pub(crate) is_deprecated: bool,
+    pub(crate) examples: Vec<Example>,
     pub(crate) parameters: Vec<Parameter<'a>>,
     /// Whether it is answered by a stream; then the output is that of each item.
     pub(crate) is_stream: bool,
@@ -97,6 +101,7 @@ impl<'a> Service<'a> {
             methods: methods.collect(),
             docs: attr::docs(&original.attrs),
             lenient: options.lenient.is_some(),
+            has_schemas: options.openrpc.is_some(),
             namespace: options.namespace,
         }
     }
@@ -159,6 +164,7 @@ impl<'a> Method<'a> {
             is_unreliable: options.unreliable.is_some(),
             is_blocking: options.blocking.is_some(),
             is_idempotent: options.idempotent.is_some(),
+            examples: options.examples,
             is_deprecated: original
                 .attrs
                 .iter()

@@ -92,6 +92,16 @@ golden! { defaults, expand::rpc(quote!(), quote! {
     }
 })}
 
+golden! { openrpc, expand::rpc(quote!(openrpc), quote! {
+    /// Sells.
+    trait Shop<T: Send + Sync> {
+        /// Looks up a price.
+        #[rpc(example(name = "tea", params = {"what": "tea"}, result = 3))]
+        async fn price(&self, what: &str, #[rpc(default = 1)] count: u32) -> Result<T, DivideError>;
+        fn offers(&self, wishes: impl Stream<Item = String>) -> impl Stream<Item = T>;
+    }
+})}
+
 golden! { divide_error, error::derive(quote! {
     pub enum DivideError {
         #[rpc(code = 1001)]

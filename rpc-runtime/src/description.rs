@@ -1,4 +1,33 @@
-//! What a service is, as data: names, parameters and documentation, without an implementation.
+//! What a service is, as data: names, parameters, errors and documentation, without an implementation.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::openrpc::SchemaOf;
+use crate::wire::arguments::Arg;
+
+/// What has a description: the `…Client` that [`#[rpc]`](crate::rpc) makes of a trait, which needs no implementation.
+///
+/// ```
+/// use rpc_runtime::{Described, rpc};
+///
+/// #[rpc]
+/// trait Greeter {
+///     /// Says hello.
+///     async fn greet(&self, name: &str) -> String;
+/// }
+///
+/// assert_eq!(GreeterClient::DESCRIPTION.methods[0].docs, "Says hello.");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no description",
+    note = "the `…Client` of a `#[rpc]` trait has one"
+)]
+pub trait Described {
+    /// The service as data.
+    const DESCRIPTION: &'static ServiceDescription;
+}
 
 /// A service, as its trait describes it.
 ///
@@ -27,6 +56,8 @@ pub struct ServiceDescription {
     pub name: &'static str,
     /// The trait's documentation.
     pub docs: &'static str,
+    /// The version of the package that the trait stands in, if cargo built it.
+    pub version: Option<&'static str>,
     /// Its methods, in their order.
     pub methods: &'static [MethodDescription],
 }
@@ -75,6 +106,19 @@ pub struct MethodDescription {
     pub stream: bool,
     /// The type of the items that the caller sends, if it sends some.
     pub upload: Option<&'static str>,
+    /// The errors that its handler may return; none of an [`ErrorObject`](crate::ErrorObject), which may be any.
+    pub errors: &'static [ErrorDescription],
+    pub(crate) examples: &'static [Example],
+    pub(crate) schemas: Schemas,
+}
+
+/// The schemas of what a method gives and takes, where its trait says `openrpc`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Schemas {
+    pub(crate) result: Option<SchemaOf>,
+    pub(crate) upload: Option<SchemaOf>,
+    /// In the order of the errors.
+    pub(crate) errors: &'static [DataSchema],
 }
 
 #[doc(hidden)] // for generated code
@@ -93,7 +137,37 @@ impl MethodDescription {
             result,
             stream: false,
             upload: None,
+            errors: &[],
+            examples: &[],
+            schemas: Schemas {
+                result: None,
+                upload: None,
+                errors: &[],
+            },
         }
+    }
+
+    pub const fn errors(self, errors: &'static [ErrorDescription]) -> Self {
+        Self { errors, ..self }
+    }
+
+    pub const fn examples(self, examples: &'static [Example]) -> Self {
+        Self { examples, ..self }
+    }
+
+    pub const fn result_schema(mut self, schema: SchemaOf) -> Self {
+        self.schemas.result = Some(schema);
+        self
+    }
+
+    pub const fn upload_schema(mut self, schema: SchemaOf) -> Self {
+        self.schemas.upload = Some(schema);
+        self
+    }
+
+    pub const fn error_schemas(mut self, schemas: &'static [DataSchema]) -> Self {
+        self.schemas.errors = schemas;
+        self
     }
 
     pub const fn aliases(self, aliases: &'static [&'static str]) -> Self {
@@ -183,18 +257,17 @@ pub enum MethodKind {
 /// A parameter of a method.
 ///
 /// ```
-/// use rpc_runtime::{Service, rpc};
+/// use rpc_runtime::{Described, rpc};
 ///
 /// #[rpc(rename_all = "camelCase")]
 /// trait Text {
-///     async fn count(&self, text: &str, #[rpc(default)] first_line: usize) -> usize;
+///     async fn count(&self, text: &str, needle: Option<&str>, #[rpc(default)] first_line: usize) -> usize;
 /// }
-/// # struct Counter;
-/// # impl Text for Counter { async fn count(&self, text: &str, _: usize) -> usize { text.len() } }
 ///
-/// let parameters = TextServer::<Counter>::DESCRIPTION.methods[0].parameters;
+/// let parameters = TextClient::DESCRIPTION.methods[0].parameters;
 /// assert_eq!((parameters[0].name, parameters[0].type_name), ("text", "&str"));
-/// assert_eq!((parameters[1].name, parameters[1].has_default), ("firstLine", true));
+/// assert_eq!((parameters[2].name, parameters[2].has_default), ("firstLine", true));
+/// assert!([true, false, false].iter().eq(parameters.iter().map(|parameter| &parameter.is_required)));
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ParameterDescription {
@@ -202,17 +275,139 @@ pub struct ParameterDescription {
     pub name: &'static str,
     /// Its type, as the trait writes it.
     pub type_name: &'static str,
+    /// Whether callers must pass it: it has no default and is no `Option`. One under an alias counts as required.
+    pub is_required: bool,
     /// Whether it has a default.
     pub has_default: bool,
+    pub(crate) default: Option<Default>,
+    pub(crate) schema: Option<SchemaOf>,
 }
 
 #[doc(hidden)] // for generated code
 impl ParameterDescription {
-    pub const fn new(name: &'static str, type_name: &'static str, has_default: bool) -> Self {
+    pub const fn new(name: &'static str, type_name: &'static str) -> Self {
         Self {
             name,
             type_name,
-            has_default,
+            is_required: true,
+            has_default: false,
+            default: None,
+            schema: None,
+        }
+    }
+
+    pub const fn optional(self) -> Self {
+        Self {
+            is_required: false,
+            ..self
+        }
+    }
+
+    pub const fn default(self, default: fn() -> Option<Value>) -> Self {
+        Self {
+            is_required: false,
+            has_default: true,
+            default: Some(Default(default)),
+            ..self
+        }
+    }
+
+    pub const fn schema(self, schema: SchemaOf) -> Self {
+        Self {
+            schema: Some(schema),
+            ..self
+        }
+    }
+}
+
+/// What makes a parameter's default as JSON.
+#[derive(Clone, Copy)]
+pub(crate) struct Default(pub(crate) fn() -> Option<Value>);
+
+impl fmt::Debug for Default {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Default")
+    }
+}
+
+/// A default as a caller would write it; `None` if it cannot be written.
+pub fn written<T>(argument: Arg<'_, T>, default: T) -> Option<Value> {
+    let mut json = Vec::new();
+    argument.write(&default, &mut json).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+/// An error that a method may return.
+///
+/// ```
+/// use rpc_runtime::{Described, RpcError, rpc};
+///
+/// #[rpc]
+/// trait Calculator {
+///     async fn divide(&self, a: f64, b: f64) -> Result<f64, DivideError>;
+/// }
+///
+/// #[derive(Debug, thiserror::Error, RpcError)]
+/// enum DivideError {
+///     #[error("division by zero")]
+///     #[rpc(code = 1001)]
+///     ByZero,
+/// }
+///
+/// let error = CalculatorClient::DESCRIPTION.methods[0].errors[0];
+/// assert_eq!((error.name, error.code, error.message), ("ByZero", 1001, "division by zero"));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorDescription {
+    /// The variant's name, or the struct's.
+    pub name: &'static str,
+    /// The code on the wire.
+    pub code: i64,
+    /// What `#[error("…")]` says, with the names of its fields in braces; the documentation where it says nothing, and
+    /// the name where that is missing, too.
+    pub message: &'static str,
+    /// The documentation.
+    pub docs: &'static str,
+}
+
+/// What `error.data` is made of, field by field.
+#[derive(Debug, Clone, Copy)]
+pub enum DataSchema {
+    /// There is none.
+    Nothing,
+    /// Nobody knows.
+    Anything,
+    /// One value.
+    Value(SchemaOf),
+    /// An array of so many.
+    Array(&'static [SchemaOf]),
+    /// An object with these members.
+    Object(&'static [(&'static str, SchemaOf)]),
+}
+
+/// A call and its answer, as the trait gives them to readers.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    pub(crate) name: &'static str,
+    pub(crate) params: fn() -> Value,
+    pub(crate) result: Option<fn() -> Value>,
+}
+
+impl Example {
+    /// An example without a result.
+    pub const fn new(name: &'static str, params: fn() -> Value) -> Self {
+        Self {
+            name,
+            params,
+            result: None,
+        }
+    }
+
+    /// The same, with one.
+    pub const fn result(self, result: fn() -> Value) -> Self {
+        Self {
+            result: Some(result),
+            ..self
         }
     }
 }

@@ -61,6 +61,7 @@ pub mod fuzzing;
 mod gather;
 mod limits;
 mod log;
+mod openrpc;
 #[doc(hidden)]
 pub mod private;
 mod quiet;
@@ -76,10 +77,14 @@ pub use client::{
     ConnectionState, Entry, Fate, Items, Notification, Replies, StateWatch,
 };
 pub use context::{Cancellation, Context, Extensions};
-pub use description::{MethodDescription, MethodKind, ParameterDescription, ServiceDescription};
+pub use description::{
+    Described, ErrorDescription, MethodDescription, MethodKind, ParameterDescription,
+    ServiceDescription,
+};
 pub use feed::{Feed, Lagged, Subscription, SubscriptionOrEnd};
 pub use futures_core::Stream;
 pub use limits::Limits;
+pub use openrpc::OpenRpc;
 #[doc = include_str!("../docs/rpc_error.md")]
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]

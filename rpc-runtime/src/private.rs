@@ -8,18 +8,22 @@ pub use core::marker::{PhantomData, Send, Sized, Sync, Unpin};
 pub use core::option::Option::{self, None, Some};
 pub use core::result::Result::{self, Err, Ok};
 pub use std::borrow::Cow;
+pub use std::option_env;
 pub use std::string::String;
 pub use std::sync::Arc;
 pub use std::vec::Vec;
 
 pub use futures_core::Stream;
+pub use serde_json::json;
 
 pub use crate::client::{Call, Client, Items, Method, Notification};
 
 pub use crate::context::Context;
 pub use crate::description::{
-    MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
+    DataSchema, Described, ErrorDescription, Example, MethodDescription, MethodKind,
+    ParameterDescription, ServiceDescription, written,
 };
+pub use crate::openrpc::schema::{ErrorSchemas, HasSchema, Knows, error_schemas, schema};
 pub use crate::service::{Incoming, Service, Upload, unknown_method, upload};
 pub use crate::wire::arguments::{Argument, Fault, arg, bytes, cow, optional_bytes, optional_cow};
 pub use crate::wire::error::{DataWriter, ErrorData, RpcError};

@@ -110,8 +110,15 @@ class Calls(Case):
 
     @connected
     async def test_of_an_unknown_method(self, client):
-        for method in ["foobar", "", "rpc.discover", "rpc.item", "rpc.end", "rpc.unheard_of"]:
+        for method in ["foobar", "", "rpc.item", "rpc.end", "rpc.unheard_of"]:
             self.assertEqual(outcome(await client.ask(request(method, id=1))), (1, METHOD_NOT_FOUND))
+
+    @connected
+    async def test_of_what_there_is_to_call(self, client):
+        document = await client.call("rpc.discover", [])
+        self.assertEqual(document["openrpc"], "1.4.1")
+        subtract = next(method for method in document["methods"] if method["name"] == "subtract")
+        self.assertEqual([parameter["name"] for parameter in subtract["params"]], ["minuend", "subtrahend"])
 
     @connected
     async def test_with_any_json_there_and_back(self, client):

@@ -4,6 +4,8 @@ use rpc_runtime::{CallError, Client};
 
 mod calculator {
     #![allow(unreachable_pub)]
+    // What a default lives for is shortened in it.
+    #![allow(clippy::redundant_closure)]
 
     use rpc_runtime::Context;
 

@@ -1,8 +1,8 @@
 //! The client: a method for each of the trait's, which sends its arguments.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::format_ident;
-use syn::Attribute;
+use quote::{format_ident, quote};
+use syn::{Attribute, Lifetime};
 
 use super::handle::Handle;
 use super::{generated, wire};
@@ -25,6 +25,7 @@ pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
 pub(crate) fn impls(
     service: &Service<'_>,
     bounds: &[TokenStream],
+    description: TokenStream,
     body: impl Fn(&Method<'_>) -> TokenStream,
 ) -> TokenStream {
     let Service {
@@ -35,6 +36,7 @@ pub(crate) fn impls(
     let ident = &handle.ident;
     let (params, args, _) = original.generics.split_for_impl();
     let clause = generics::where_clause(&original.generics, bounds);
+    let defaults = methods.iter().flat_map(defaults);
     let methods = methods.iter().map(|method| {
         let (signature, body) = (signature(method, service), body(method));
         generated!(#signature { #body })
@@ -47,9 +49,32 @@ pub(crate) fn impls(
         impl #declared __rpc::From<__rpc::Client> for #ident #args {
             fn from(client: __rpc::Client) -> Self { Self::new(client) }
         }
+        #[allow(deprecated)]
+        impl #params __rpc::Described for #ident #args #clause {
+            const DESCRIPTION: &'static __rpc::ServiceDescription = #description;
+        }
         #[allow(clippy::too_many_arguments)]
-        impl #params #ident #args #clause { #(#methods)* }
+        impl #params #ident #args #clause { #(#methods)* #(#defaults)* }
     }
+}
+
+/// What stands for missing arguments: said once, for those who read them and for those who describe them.
+fn defaults<'a>(method: &'a Method<'a>) -> impl Iterator<Item = TokenStream> + 'a {
+    method.parameters.iter().filter_map(|parameter| {
+        let expr = &parameter.default.as_ref()?.expr;
+        let cfgs = &method.cfgs;
+        let name = wire::default_name(method, parameter);
+        let lifetime = Lifetime::new("'static", Span::mixed_site());
+        let ty = types::with_lifetime(parameter.ty, &lifetime);
+        let value = match expr {
+            Some(expr) => quote!(#expr),
+            None => {
+                let ty = types::erased(parameter.ty);
+                generated!(__rpc::default::<#ty>())
+            }
+        };
+        Some(generated!(#(#cfgs)* fn #name() -> #ty { #value }))
+    })
 }
 
 fn signature(method: &Method<'_>, service: &Service<'_>) -> TokenStream {

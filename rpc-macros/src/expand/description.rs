@@ -1,8 +1,10 @@
 //! The service as data.
 
 use proc_macro2::TokenStream;
+use quote::quote;
 
-use super::generated;
+use super::{generated, wire};
+use crate::example::Example;
 use crate::model::{Method, Output, Parameter, Service};
 use crate::types;
 
@@ -14,13 +16,18 @@ pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
         ..
     } = service;
     let name = original.ident.to_string();
-    let methods = methods.iter().map(of_method);
+    let methods = methods.iter().map(|method| of_method(method, service));
     generated! {
-        &__rpc::ServiceDescription { name: #name, docs: #docs, methods: &[#(#methods),*] }
+        &__rpc::ServiceDescription {
+            name: #name,
+            docs: #docs,
+            version: __rpc::option_env!("CARGO_PKG_VERSION"),
+            methods: &[#(#methods),*],
+        }
     }
 }
 
-fn of_method(method: &Method<'_>) -> TokenStream {
+fn of_method(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     let Method {
         cfgs,
         wire_name,
@@ -32,7 +39,10 @@ fn of_method(method: &Method<'_>) -> TokenStream {
         Output::Unit => "()".to_owned(),
         Output::Value(ty) | Output::Alias(ty) | Output::Result { ok: ty, .. } => types::display(ty),
     };
-    let parameters: Vec<_> = method.arguments().map(of_parameter).collect();
+    let parameters = method
+        .arguments()
+        .map(|it| of_parameter(it, method, service));
+    let parameters: Vec<_> = parameters.collect();
     let aliases = (!aliases.is_empty()).then(|| generated!(.aliases(&[#(#aliases),*])));
     let parameters = (!parameters.is_empty()).then(|| match method.whole() {
         Some(_) => generated!(.whole_params(&[#(#parameters),*])),
@@ -47,16 +57,65 @@ fn of_method(method: &Method<'_>) -> TokenStream {
     let unreliable = method.is_unreliable.then(|| generated!(.unreliable()));
     let idempotent = method.is_idempotent.then(|| generated!(.idempotent()));
     let deprecated = method.is_deprecated.then(|| generated!(.deprecated()));
+    let errors = match method.output {
+        Output::Unit | Output::Value(_) => None,
+        Output::Result { .. } | Output::Alias(_) => {
+            // In the words of the two ends: a type that is no error is one mistake.
+            let returns = wire::returns(&method.output);
+            Some(generated!(.errors(#returns.errors())))
+        }
+    };
+    let examples = method.examples.iter().map(of_example);
+    let examples: Vec<_> = examples.collect();
+    let examples = (!examples.is_empty()).then(|| generated!(.examples(&[#(#examples),*])));
+    let schemas = service.has_schemas.then(|| schemas(method));
     generated! {
         #(#cfgs)*
         __rpc::MethodDescription::new(#wire_name, #docs, #result)
             #aliases #parameters #upload #stream #notification #unreliable #idempotent #deprecated
+            #errors #examples #schemas
     }
 }
 
-fn of_parameter(parameter: &Parameter<'_>) -> TokenStream {
-    let name = &parameter.wire_name;
+fn of_parameter(
+    parameter: &Parameter<'_>,
+    method: &Method<'_>,
+    service: &Service<'_>,
+) -> TokenStream {
+    let (name, argument) = (&parameter.wire_name, wire::argument(parameter));
     let type_name = types::display(parameter.ty);
-    let has_default = parameter.default.is_some();
-    generated!(__rpc::ParameterDescription::new(#name, #type_name, #has_default))
+    let optional = types::option(parameter.ty).map(|_| generated!(.optional()));
+    let default = parameter.default.as_ref().map(|_| {
+        let default = wire::default_name(method, parameter);
+        generated!(.default(|| __rpc::written(#argument, Self::#default())))
+    });
+    let schema = service.has_schemas.then(|| {
+        let schema = wire::argument_schema(parameter);
+        generated!(.schema(#schema))
+    });
+    generated!(__rpc::ParameterDescription::new(#name, #type_name) #optional #default #schema)
+}
+
+fn of_example(example: &Example) -> TokenStream {
+    let name = example
+        .name
+        .as_ref()
+        .map_or("example".to_owned(), |it| it.value());
+    let params = example.params.clone().unwrap_or_else(|| quote!([]));
+    let result = example.result.as_ref();
+    let result = result.map(|json| generated!(.result(|| __rpc::json!(#json))));
+    generated!(__rpc::Example::new(#name, || __rpc::json!(#params)) #result)
+}
+
+fn schemas(method: &Method<'_>) -> TokenStream {
+    let result = wire::result_schema(&method.output);
+    let result = result.filter(|_| !method.is_notification);
+    let result = result.map(|schema| generated!(.result_schema(#schema)));
+    let upload = method.items().map(|items| {
+        let schema = wire::schema(items.ty);
+        generated!(.upload_schema(#schema))
+    });
+    let errors = wire::error_schemas(&method.output);
+    let errors = errors.map(|schemas| generated!(.error_schemas(#schemas)));
+    generated!(#result #upload #errors)
 }

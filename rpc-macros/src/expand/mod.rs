@@ -1,7 +1,7 @@
 //! From the tokens of a trait to those of its service.
 
 pub(crate) mod client;
-mod description;
+pub(crate) mod description;
 mod handle;
 pub(crate) mod server;
 pub(crate) mod trait_;
@@ -54,7 +54,8 @@ fn emit(service: &Service<'_>) -> TokenStream {
     } = service.original;
     let (_, args, _) = generics.split_for_impl();
     let server = server::impls(service, quote!(#ident #args));
-    let client = client::impls(service, &wire::bounds(service), client::body);
+    let description = description::expand(service);
+    let client = client::impls(service, &wire::bounds(service), description, client::body);
     let handles = handles(service, quote!(#server #client));
     quote!(#trait_ #handles)
 }

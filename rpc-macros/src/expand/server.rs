@@ -6,10 +6,10 @@ use quote::{format_ident, quote};
 use syn::TypeParam;
 
 use super::handle::Handle;
-use super::{description, generated, wire};
+use super::{client, generated, wire};
 
+use crate::generics;
 use crate::model::{Method, Output, Parameter, Service};
-use crate::{generics, types};
 
 pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     let Service { original, door, .. } = service;
@@ -69,7 +69,8 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     let mut bounds = vec![generated!(#handler: #bound)];
     bounds.extend(wire::bounds(service));
     let clause = generics::where_clause(&original.generics, &bounds);
-    let description = description::expand(service);
+    let (_, described, _) = original.generics.split_for_impl();
+    let client = client::handle(service).ident;
     let count = Literal::usize_unsuffixed(service.methods.len());
     let names = numbered(service).map(|(index, method)| name(index, method));
     let calls = numbered(service).map(|(index, method)| call(index, method, service));
@@ -77,7 +78,8 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     generated! {
         #[allow(deprecated)]
         impl #params __rpc::Service for #ident #args #clause {
-            const DESCRIPTION: &'static __rpc::ServiceDescription = #description;
+            const DESCRIPTION: &'static __rpc::ServiceDescription =
+                <#client #described as __rpc::Described>::DESCRIPTION;
             const METHODS: u32 = #count;
             fn find(name: &str) -> __rpc::Option<u32> {
                 match name {
@@ -165,7 +167,8 @@ fn arguments(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
         .map(|parameter| &parameter.ident)
         .collect();
     let decoders = method.arguments().map(|parameter| {
-        let (argument, default) = (wire::argument(parameter), default(parameter));
+        let argument = wire::argument(parameter);
+        let default = default(method, parameter, service);
         generated!(#argument #default)
     });
     match idents.is_empty() {
@@ -174,15 +177,16 @@ fn arguments(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     }
 }
 
-fn default(parameter: &Parameter<'_>) -> Option<TokenStream> {
-    let default = parameter.default.as_ref()?;
-    Some(match &default.expr {
-        Some(expr) => generated!(.or(|| #expr)),
-        None => {
-            let ty = types::erased(parameter.ty);
-            generated!(.or(|| __rpc::default::<#ty>()))
-        }
-    })
+fn default(
+    method: &Method<'_>,
+    parameter: &Parameter<'_>,
+    service: &Service<'_>,
+) -> Option<TokenStream> {
+    parameter.default.as_ref()?;
+    let client = client::handle(service).ident;
+    let (_, args, _) = service.original.generics.split_for_impl();
+    let default = wire::default_name(method, parameter);
+    Some(generated!(.or(|| <#client #args>::#default())))
 }
 
 fn outcome(method: &Method<'_>) -> TokenStream {

@@ -2,11 +2,12 @@
 //! so that a type that cannot travel is one mistake, not two.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::{Lifetime, Type};
 
 use super::generated;
-use crate::model::{Output, Parameter, Service};
+use crate::model::{Method, Output, Parameter, Service};
 use crate::types;
 
 /// A parameter: its name and its type.
@@ -59,6 +60,57 @@ pub(crate) fn returns(output: &Output<'_>) -> TokenStream {
     }
 }
 
+/// The schemas of the data of a method's errors.
+pub(crate) fn error_schemas(output: &Output<'_>) -> Option<TokenStream> {
+    match *output {
+        Output::Unit | Output::Value(_) => None,
+        Output::Result { error, .. } => {
+            let owned = types::owned(error);
+            Some(at(error, "error_schemas", quote!(#owned), quote!()))
+        }
+        Output::Alias(ty) => {
+            let owned = types::owned(ty);
+            let error = generated!(<#owned as __rpc::Fallible>::Err);
+            Some(at(ty, "error_schemas", error, quote!()))
+        }
+    }
+}
+
+/// The schema of a type.
+pub(crate) fn schema(ty: &Type) -> TokenStream {
+    let erased = types::erased(ty);
+    at(ty, "schema", quote!(#erased), quote!())
+}
+
+/// The schema of what a parameter is on the wire.
+pub(crate) fn argument_schema(parameter: &Parameter<'_>) -> TokenStream {
+    let ty = parameter.ty;
+    match types::option(ty) {
+        None if types::is_bytes(ty) => generated!(__rpc::schema::<str>()),
+        Some(ty) if types::is_bytes(ty) => generated!(__rpc::schema::<__rpc::Option<&str>>()),
+        _ => schema(ty),
+    }
+}
+
+/// The schema of a result, or of each item.
+pub(crate) fn result_schema(output: &Output<'_>) -> Option<TokenStream> {
+    match *output {
+        Output::Unit => Some(generated!(__rpc::schema::<()>())),
+        Output::Value(ty) | Output::Result { ok: ty, .. } => Some(schema(ty)),
+        Output::Alias(ty) => {
+            let erased = types::erased(ty);
+            let result = generated!(<#erased as __rpc::Fallible>::Ok);
+            Some(at(ty, "schema", result, quote!()))
+        }
+    }
+}
+
+/// The function of the client that makes what stands for a missing argument.
+pub(crate) fn default_name(method: &Method<'_>, parameter: &Parameter<'_>) -> Ident {
+    let (method, parameter) = (method.ident.unraw(), parameter.ident.unraw());
+    format_ident!("__default_{method}_{parameter}", span = Span::mixed_site())
+}
+
 /// A call of a function of the door, which stands where the user's type does, for
 /// errors to point there.
 fn at(ty: &Type, function: &str, types: TokenStream, arguments: TokenStream) -> TokenStream {
@@ -97,7 +149,23 @@ pub(crate) fn bounds(service: &Service<'_>) -> Vec<TokenStream> {
             ok.into_iter().chain(error).collect()
         }
     });
-    arguments.chain(results).collect()
+    let schemas = schema_bounds(service, is_generic);
+    arguments.chain(results).chain(schemas).collect()
+}
+
+fn schema_bounds(service: &Service<'_>, is_generic: impl Fn(&&Type) -> bool) -> Vec<TokenStream> {
+    if !service.has_schemas {
+        return vec![];
+    }
+    let types = service.methods.iter().flat_map(|method| {
+        let result = match method.output {
+            Output::Value(ty) | Output::Result { ok: ty, .. } => Some(ty),
+            Output::Unit | Output::Alias(_) => None,
+        };
+        method.passed().map(|passed| passed.ty).chain(result)
+    });
+    let types = types.filter(is_generic).map(types::erased);
+    types.map(|ty| generated!(#ty: __rpc::HasSchema)).collect()
 }
 
 pub(crate) fn argument_bound(ty: &Type) -> TokenStream {

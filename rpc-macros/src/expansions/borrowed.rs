@@ -68,53 +68,7 @@ const _: () = {
     where
         __Service: Texts,
     {
-        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
-            name: "Texts",
-            docs: "",
-            methods: &[
-                __rpc::MethodDescription::new("pickOne", "", "&'a str")
-                    .parameters(
-                        &[
-                            __rpc::ParameterDescription::new("first", "&'a str", false),
-                            __rpc::ParameterDescription::new(
-                                "secondBest",
-                                "Option<&str>",
-                                false,
-                            ),
-                        ],
-                    ),
-                __rpc::MethodDescription::new("cow", "", "Cow<'_, str>")
-                    .parameters(
-                        &[
-                            __rpc::ParameterDescription::new(
-                                "text",
-                                "Cow<'_, str>",
-                                false,
-                            ),
-                            __rpc::ParameterDescription::new(
-                                "more",
-                                "Option<Cow<'_, str>>",
-                                false,
-                            ),
-                        ],
-                    ),
-                __rpc::MethodDescription::new("bytes", "", "Vec<&str>")
-                    .parameters(
-                        &[
-                            __rpc::ParameterDescription::new("bytes", "&[u8]", false),
-                            __rpc::ParameterDescription::new(
-                                "more",
-                                "Option<&[u8]>",
-                                false,
-                            ),
-                        ],
-                    ),
-                __rpc::MethodDescription::new("point", "", "Point<'_>")
-                    .parameters(
-                        &[__rpc::ParameterDescription::new("point", "Point<'_>", false)],
-                    ),
-            ],
-        };
+        const DESCRIPTION: &'static __rpc::ServiceDescription = <TextsClient as __rpc::Described>::DESCRIPTION;
         const METHODS: u32 = 4;
         fn find(name: &str) -> __rpc::Option<u32> {
             match name {
@@ -204,6 +158,54 @@ const _: () = {
         fn from(client: __rpc::Client) -> Self {
             Self::new(client)
         }
+    }
+    #[allow(deprecated)]
+    impl __rpc::Described for TextsClient {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Texts",
+            docs: "",
+            version: __rpc::option_env!("CARGO_PKG_VERSION"),
+            methods: &[
+                __rpc::MethodDescription::new("pickOne", "", "&'a str")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("first", "&'a str"),
+                            __rpc::ParameterDescription::new(
+                                    "secondBest",
+                                    "Option<&str>",
+                                )
+                                .optional(),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("cow", "", "Cow<'_, str>")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("text", "Cow<'_, str>"),
+                            __rpc::ParameterDescription::new(
+                                    "more",
+                                    "Option<Cow<'_, str>>",
+                                )
+                                .optional(),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("bytes", "", "Vec<&str>")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("bytes", "&[u8]"),
+                            __rpc::ParameterDescription::new("more", "Option<&[u8]>")
+                                .optional(),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("point", "", "Point<'_>")
+                    .parameters(
+                        &[__rpc::ParameterDescription::new("point", "Point<'_>")],
+                    )
+                    .errors(
+                        __rpc::returns_result::<Point<'_>, Point<'static>, DivideError>()
+                            .errors(),
+                    ),
+            ],
+        };
     }
     #[allow(clippy::too_many_arguments)]
     impl TextsClient {

@@ -92,70 +92,7 @@ const _: () = {
     where
         __Service: Calculator,
     {
-        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
-            name: "Calculator",
-            docs: "Arithmetic.",
-            methods: &[
-                __rpc::MethodDescription::new("calc.add", "Adds.", "i64")
-                    .parameters(
-                        &[
-                            __rpc::ParameterDescription::new("a", "i64", false),
-                            __rpc::ParameterDescription::new("b", "i64", false),
-                        ],
-                    ),
-                __rpc::MethodDescription::new("calc.divide", "", "f64")
-                    .parameters(
-                        &[
-                            __rpc::ParameterDescription::new("a", "f64", false),
-                            __rpc::ParameterDescription::new("b", "f64", false),
-                        ],
-                    ),
-                __rpc::MethodDescription::new("calc.count", "", "usize")
-                    .aliases(&["wc"])
-                    .parameters(
-                        &[
-                            __rpc::ParameterDescription::new("text", "&str", false),
-                            __rpc::ParameterDescription::new(
-                                "needle",
-                                "Option<&str>",
-                                false,
-                            ),
-                        ],
-                    ),
-                __rpc::MethodDescription::new("calc.scale", "", "Vec<f64>")
-                    .parameters(
-                        &[
-                            __rpc::ParameterDescription::new(
-                                "values",
-                                "Vec<f64>",
-                                false,
-                            ),
-                            __rpc::ParameterDescription::new("factor", "f64", true),
-                        ],
-                    ),
-                __rpc::MethodDescription::new("calc.sum", "", "i64")
-                    .whole_params(
-                        &[__rpc::ParameterDescription::new("values", "Vec<i64>", false)],
-                    )
-                    .idempotent(),
-                __rpc::MethodDescription::new("calc.log", "", "()")
-                    .parameters(
-                        &[__rpc::ParameterDescription::new("line", "&str", false)],
-                    )
-                    .notification(),
-                __rpc::MethodDescription::new("calc.tick", "", "()")
-                    .parameters(
-                        &[__rpc::ParameterDescription::new("count", "u64", false)],
-                    )
-                    .notification()
-                    .unreliable(),
-                __rpc::MethodDescription::new("calc.digest", "", "String")
-                    .parameters(
-                        &[__rpc::ParameterDescription::new("text", "&str", false)],
-                    ),
-                __rpc::MethodDescription::new("calc.name", "", "&str"),
-            ],
-        };
+        const DESCRIPTION: &'static __rpc::ServiceDescription = <CalculatorClient as __rpc::Described>::DESCRIPTION;
         const METHODS: u32 = 9;
         fn find(name: &str) -> __rpc::Option<u32> {
             match name {
@@ -212,7 +149,8 @@ const _: () = {
                     let (values, factor) = call
                         .arguments((
                             __rpc::arg::<Vec<f64>>("values"),
-                            __rpc::arg::<f64>("factor").or(|| 1.0),
+                            __rpc::arg::<f64>("factor")
+                                .or(|| <CalculatorClient>::__default_scale_factor()),
                         ))?;
                     reply
                         .value(
@@ -290,6 +228,66 @@ const _: () = {
         fn from(client: __rpc::Client) -> Self {
             Self::new(client)
         }
+    }
+    #[allow(deprecated)]
+    impl __rpc::Described for CalculatorClient {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Calculator",
+            docs: "Arithmetic.",
+            version: __rpc::option_env!("CARGO_PKG_VERSION"),
+            methods: &[
+                __rpc::MethodDescription::new("calc.add", "Adds.", "i64")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("a", "i64"),
+                            __rpc::ParameterDescription::new("b", "i64"),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("calc.divide", "", "f64")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("a", "f64"),
+                            __rpc::ParameterDescription::new("b", "f64"),
+                        ],
+                    )
+                    .errors(__rpc::returns_result::<f64, f64, DivideError>().errors()),
+                __rpc::MethodDescription::new("calc.count", "", "usize")
+                    .aliases(&["wc"])
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("text", "&str"),
+                            __rpc::ParameterDescription::new("needle", "Option<&str>")
+                                .optional(),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("calc.scale", "", "Vec<f64>")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("values", "Vec<f64>"),
+                            __rpc::ParameterDescription::new("factor", "f64")
+                                .default(|| __rpc::written(
+                                    __rpc::arg::<f64>("factor"),
+                                    Self::__default_scale_factor(),
+                                )),
+                        ],
+                    ),
+                __rpc::MethodDescription::new("calc.sum", "", "i64")
+                    .whole_params(
+                        &[__rpc::ParameterDescription::new("values", "Vec<i64>")],
+                    )
+                    .idempotent(),
+                __rpc::MethodDescription::new("calc.log", "", "()")
+                    .parameters(&[__rpc::ParameterDescription::new("line", "&str")])
+                    .notification(),
+                __rpc::MethodDescription::new("calc.tick", "", "()")
+                    .parameters(&[__rpc::ParameterDescription::new("count", "u64")])
+                    .notification()
+                    .unreliable(),
+                __rpc::MethodDescription::new("calc.digest", "", "String")
+                    .parameters(&[__rpc::ParameterDescription::new("text", "&str")]),
+                __rpc::MethodDescription::new("calc.name", "", "&str"),
+            ],
+        };
     }
     #[allow(clippy::too_many_arguments)]
     impl CalculatorClient {
@@ -379,6 +377,9 @@ const _: () = {
                     __rpc::NoParams,
                     __rpc::returns::<&str, __rpc::String>(),
                 )
+        }
+        fn __default_scale_factor() -> f64 {
+            1.0
         }
     }
 };

@@ -61,27 +61,7 @@ const _: () = {
     where
         __Service: Defaults,
     {
-        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
-            name: "Defaults",
-            docs: "",
-            methods: &[
-                #[cfg(all())]
-                __rpc::MethodDescription::new("type", "Has a body.", "u32")
-                    .aliases(&["kind", "sort"])
-                    .parameters(
-                        &[
-                            __rpc::ParameterDescription::new("in", "u32", false),
-                            __rpc::ParameterDescription::new("out", "u32", true),
-                        ],
-                    )
-                    .deprecated(),
-                #[cfg(any())]
-                __rpc::MethodDescription::new("absent", "", "()")
-                    .parameters(
-                        &[__rpc::ParameterDescription::new("what", "Missing", false)],
-                    ),
-            ],
-        };
+        const DESCRIPTION: &'static __rpc::ServiceDescription = <DefaultsClient as __rpc::Described>::DESCRIPTION;
         const METHODS: u32 = 2;
         fn find(name: &str) -> __rpc::Option<u32> {
             match name {
@@ -104,7 +84,8 @@ const _: () = {
                     let (r#in, out) = call
                         .arguments((
                             __rpc::arg::<u32>("in"),
-                            __rpc::arg::<u32>("out").or(|| __rpc::default::<u32>()),
+                            __rpc::arg::<u32>("out")
+                                .or(|| <DefaultsClient>::__default_type_out()),
                         ))?;
                     reply
                         .value(
@@ -148,6 +129,33 @@ const _: () = {
             Self::new(client)
         }
     }
+    #[allow(deprecated)]
+    impl __rpc::Described for DefaultsClient {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Defaults",
+            docs: "",
+            version: __rpc::option_env!("CARGO_PKG_VERSION"),
+            methods: &[
+                #[cfg(all())]
+                __rpc::MethodDescription::new("type", "Has a body.", "u32")
+                    .aliases(&["kind", "sort"])
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("in", "u32"),
+                            __rpc::ParameterDescription::new("out", "u32")
+                                .default(|| __rpc::written(
+                                    __rpc::arg::<u32>("out"),
+                                    Self::__default_type_out(),
+                                )),
+                        ],
+                    )
+                    .deprecated(),
+                #[cfg(any())]
+                __rpc::MethodDescription::new("absent", "", "()")
+                    .parameters(&[__rpc::ParameterDescription::new("what", "Missing")]),
+            ],
+        };
+    }
     #[allow(clippy::too_many_arguments)]
     impl DefaultsClient {
         /// Has a body.
@@ -174,6 +182,10 @@ const _: () = {
                     (__rpc::arg::<Missing>("what").send(&what),),
                     __rpc::returns::<(), ()>(),
                 )
+        }
+        #[cfg(all())]
+        fn __default_type_out() -> u32 {
+            __rpc::default::<u32>()
         }
     }
 };

@@ -2,6 +2,20 @@ const _: () = {
     use ::rpc_runtime::private as __rpc;
     #[allow(deprecated)]
     impl __rpc::RpcError for DivideError {
+        const ERRORS: &'static [__rpc::ErrorDescription] = &[
+            __rpc::ErrorDescription {
+                name: "ByZero",
+                code: 1001,
+                message: "ByZero",
+                docs: "",
+            },
+            __rpc::ErrorDescription {
+                name: "NotFinite",
+                code: 1002,
+                message: "NotFinite",
+                docs: "",
+            },
+        ];
         fn code(&self) -> i64 {
             match *self {
                 Self::ByZero { .. } => 1001,
@@ -30,5 +44,17 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
+    }
+    #[allow(deprecated)]
+    impl<__Schemas> __rpc::ErrorSchemas<__Schemas> for DivideError
+    where
+        __Schemas: __rpc::Knows<String>,
+    {
+        const SCHEMAS: &'static [__rpc::DataSchema] = &[
+            __rpc::DataSchema::Nothing,
+            __rpc::DataSchema::Object(
+                &[("value", <__Schemas as __rpc::Knows<String>>::SCHEMA)],
+            ),
+        ];
     }
 };

@@ -81,11 +81,9 @@ const _: () = {
     where
         __Service: __rpc::Send + __rpc::Sync + 'static,
     {
-        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
-            name: "Faulty",
-            docs: "",
-            methods: &[],
-        };
+        const DESCRIPTION: &'static __rpc::ServiceDescription = <FaultyClient<
+            K,
+        > as __rpc::Described>::DESCRIPTION;
         const METHODS: u32 = 0;
         fn find(name: &str) -> __rpc::Option<u32> {
             match name {
@@ -129,6 +127,15 @@ const _: () = {
         fn from(client: __rpc::Client) -> Self {
             Self::new(client)
         }
+    }
+    #[allow(deprecated)]
+    impl<K> __rpc::Described for FaultyClient<K> {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Faulty",
+            docs: "",
+            version: __rpc::option_env!("CARGO_PKG_VERSION"),
+            methods: &[],
+        };
     }
     #[allow(clippy::too_many_arguments)]
     impl<K> FaultyClient<K> {

@@ -76,21 +76,11 @@ const _: () = {
         > as __rpc::Fallible>::Ok: __rpc::Returned<<Result<V> as __rpc::Fallible>::Ok>,
         <Result<V> as __rpc::Fallible>::Err: __rpc::RpcError,
     {
-        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
-            name: "Store",
-            docs: "",
-            methods: &[
-                __rpc::MethodDescription::new("get", "", "Option<&V>")
-                    .parameters(&[__rpc::ParameterDescription::new("key", "K", false)]),
-                __rpc::MethodDescription::new("put", "", "Result<V>")
-                    .parameters(
-                        &[
-                            __rpc::ParameterDescription::new("keys", "[K; N]", false),
-                            __rpc::ParameterDescription::new("value", "V", false),
-                        ],
-                    ),
-            ],
-        };
+        const DESCRIPTION: &'static __rpc::ServiceDescription = <StoreClient<
+            K,
+            V,
+            N,
+        > as __rpc::Described>::DESCRIPTION;
         const METHODS: u32 = 2;
         fn find(name: &str) -> __rpc::Option<u32> {
             match name {
@@ -156,6 +146,37 @@ const _: () = {
         fn from(client: __rpc::Client) -> Self {
             Self::new(client)
         }
+    }
+    #[allow(deprecated)]
+    impl<K, V: Clone, const N: usize> __rpc::Described for StoreClient<K, V, N>
+    where
+        K: Ord,
+        for<'__de> K: __rpc::Argument<'__de>,
+        for<'__de> [K; N]: __rpc::Argument<'__de>,
+        for<'__de> V: __rpc::Argument<'__de>,
+        for<'__out> Option<&'__out V>: __rpc::Returned<Option<V>>,
+        <Result<
+            V,
+        > as __rpc::Fallible>::Ok: __rpc::Returned<<Result<V> as __rpc::Fallible>::Ok>,
+        <Result<V> as __rpc::Fallible>::Err: __rpc::RpcError,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Store",
+            docs: "",
+            version: __rpc::option_env!("CARGO_PKG_VERSION"),
+            methods: &[
+                __rpc::MethodDescription::new("get", "", "Option<&V>")
+                    .parameters(&[__rpc::ParameterDescription::new("key", "K")]),
+                __rpc::MethodDescription::new("put", "", "Result<V>")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("keys", "[K; N]"),
+                            __rpc::ParameterDescription::new("value", "V"),
+                        ],
+                    )
+                    .errors(__rpc::returns_alias::<Result<V>, Result<V>>().errors()),
+            ],
+        };
     }
     #[allow(clippy::too_many_arguments)]
     impl<K, V: Clone, const N: usize> StoreClient<K, V, N>

@@ -47,16 +47,7 @@ const _: () = {
     where
         __Service: Echo,
     {
-        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
-            name: "Echo",
-            docs: "",
-            methods: &[
-                __rpc::MethodDescription::new("echo", "", "String")
-                    .parameters(
-                        &[__rpc::ParameterDescription::new("text", "&str", false)],
-                    ),
-            ],
-        };
+        const DESCRIPTION: &'static __rpc::ServiceDescription = <EchoClient as __rpc::Described>::DESCRIPTION;
         const METHODS: u32 = 1;
         fn find(name: &str) -> __rpc::Option<u32> {
             match name {
@@ -105,6 +96,18 @@ const _: () = {
         fn from(client: __rpc::Client) -> Self {
             Self::new(client)
         }
+    }
+    #[allow(deprecated)]
+    impl __rpc::Described for EchoClient {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Echo",
+            docs: "",
+            version: __rpc::option_env!("CARGO_PKG_VERSION"),
+            methods: &[
+                __rpc::MethodDescription::new("echo", "", "String")
+                    .parameters(&[__rpc::ParameterDescription::new("text", "&str")]),
+            ],
+        };
     }
     #[allow(clippy::too_many_arguments)]
     impl EchoClient {

@@ -5,6 +5,26 @@ const _: () = {
     where
         for<'__de> T: __rpc::Argument<'__de>,
     {
+        const ERRORS: &'static [__rpc::ErrorDescription] = &[
+            __rpc::ErrorDescription {
+                name: "One",
+                code: 1,
+                message: "One",
+                docs: "",
+            },
+            __rpc::ErrorDescription {
+                name: "Two",
+                code: -2,
+                message: "Two",
+                docs: "",
+            },
+            __rpc::ErrorDescription {
+                name: "Named",
+                code: 3,
+                message: "Named",
+                docs: "",
+            },
+        ];
         fn code(&self) -> i64 {
             match *self {
                 Self::One { .. } => 1,
@@ -58,5 +78,28 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
+    }
+    #[allow(deprecated)]
+    impl<__Schemas, T> __rpc::ErrorSchemas<__Schemas> for Shapes<T>
+    where
+        __Schemas: __rpc::Knows<T>,
+        __Schemas: __rpc::Knows<u32>,
+        __Schemas: __rpc::Knows<String>,
+    {
+        const SCHEMAS: &'static [__rpc::DataSchema] = &[
+            __rpc::DataSchema::Value(<__Schemas as __rpc::Knows<T>>::SCHEMA),
+            __rpc::DataSchema::Array(
+                &[
+                    <__Schemas as __rpc::Knows<u32>>::SCHEMA,
+                    <__Schemas as __rpc::Knows<String>>::SCHEMA,
+                ],
+            ),
+            __rpc::DataSchema::Object(
+                &[
+                    ("firstName", <__Schemas as __rpc::Knows<T>>::SCHEMA),
+                    ("surname", <__Schemas as __rpc::Knows<String>>::SCHEMA),
+                ],
+            ),
+        ];
     }
 };

@@ -69,26 +69,7 @@ const _: () = {
     where
         __Service: Feed,
     {
-        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
-            name: "Feed",
-            docs: "",
-            methods: &[
-                __rpc::MethodDescription::new("ticks", "Down.", "Tick<'_>")
-                    .parameters(
-                        &[__rpc::ParameterDescription::new("symbol", "&str", false)],
-                    )
-                    .stream(),
-                __rpc::MethodDescription::new("fallible", "", "u64").stream(),
-                __rpc::MethodDescription::new("sum", "Up.", "u64")
-                    .parameters(
-                        &[__rpc::ParameterDescription::new("start", "u64", false)],
-                    )
-                    .upload("u64"),
-                __rpc::MethodDescription::new("echo", "Both.", "String")
-                    .upload("String")
-                    .stream(),
-            ],
-        };
+        const DESCRIPTION: &'static __rpc::ServiceDescription = <FeedClient as __rpc::Described>::DESCRIPTION;
         const METHODS: u32 = 4;
         fn find(name: &str) -> __rpc::Option<u32> {
             match name {
@@ -173,6 +154,28 @@ const _: () = {
         fn from(client: __rpc::Client) -> Self {
             Self::new(client)
         }
+    }
+    #[allow(deprecated)]
+    impl __rpc::Described for FeedClient {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Feed",
+            docs: "",
+            version: __rpc::option_env!("CARGO_PKG_VERSION"),
+            methods: &[
+                __rpc::MethodDescription::new("ticks", "Down.", "Tick<'_>")
+                    .parameters(&[__rpc::ParameterDescription::new("symbol", "&str")])
+                    .stream(),
+                __rpc::MethodDescription::new("fallible", "", "u64")
+                    .stream()
+                    .errors(__rpc::returns_result::<u64, u64, FeedError>().errors()),
+                __rpc::MethodDescription::new("sum", "Up.", "u64")
+                    .parameters(&[__rpc::ParameterDescription::new("start", "u64")])
+                    .upload("u64"),
+                __rpc::MethodDescription::new("echo", "Both.", "String")
+                    .upload("String")
+                    .stream(),
+            ],
+        };
     }
     #[allow(clippy::too_many_arguments)]
     impl FeedClient {

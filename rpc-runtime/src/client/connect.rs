@@ -10,6 +10,7 @@ use super::backoff::Backoff;
 use super::reconnect::Dialer;
 use super::{Client, Options};
 use crate::limits::Limits;
+use crate::server::discovery::Discovery;
 use crate::server::{DuplicateMethod, acceptor, check_names};
 use crate::service::{Router, Service};
 use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_config};
@@ -38,6 +39,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub struct ClientBuilder<R = ()> {
     settings: Settings,
     limits: Limits,
+    discovery: Discovery,
     router: R,
 }
 
@@ -161,13 +163,21 @@ impl<R> ClientBuilder<R> {
         let Self {
             settings,
             limits,
+            discovery,
             router,
         } = self;
         ClientBuilder {
             settings,
             limits,
+            discovery,
             router: (router, service),
         }
+    }
+
+    /// Whether the client answers its server's `rpc.discover` with what it serves. Default: yes.
+    pub fn discover(mut self, discover: bool) -> Self {
+        self.discovery.is_off = !discover;
+        self
     }
 
     /// Sets what the client takes from its server. Those of connections, handshakes and silence are for
@@ -198,6 +208,7 @@ impl<R> ClientBuilder<R> {
         let Self {
             settings,
             limits,
+            discovery,
             router,
         } = self;
         check_names::<R>()?;
@@ -212,7 +223,7 @@ impl<R> ClientBuilder<R> {
         Ok(Client::over(
             connection,
             options,
-            acceptor(router, limits),
+            acceptor(router, limits, discovery),
             reconnects.then_some(dialer),
         ))
     }
@@ -227,7 +238,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let (here, there) = memory::pair();
-        let server = acceptor(((), service), Limits::default());
+        let server = acceptor(((), service), Limits::default(), Discovery::default());
         tokio::spawn(server.serve(Connection::Memory(there), None));
         self.in_memory(here)
     }
@@ -240,7 +251,7 @@ impl<R> ClientBuilder<R> {
         if let Err(twice) = check_names::<R>() {
             panic!("{twice}");
         }
-        let services = acceptor(self.router, self.limits);
+        let services = acceptor(self.router, self.limits, self.discovery);
         let options = self.settings.options;
         Client::over(Connection::Memory(connection), options, services, None)
     }

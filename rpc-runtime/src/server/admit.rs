@@ -64,6 +64,7 @@ pub(super) fn admit<'t, 'de, R: Router>(
     }
     match request.method {
         "rpc.ping" => reply.settle(),
+        "rpc.discover" => connection.discovered().answer::<R>(reply),
         "rpc.cancel" => match request.cancellation() {
             Some(cancellation) => {
                 connection.cancel(lane, cancellation);

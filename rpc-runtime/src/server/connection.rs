@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::backlog::Backlog;
 use super::calls::Early;
 use super::conduct::Conduct;
+use super::discovery::Discovered;
 use super::lane::Lane;
 use super::leaving::Leaving;
 use super::scratch::{Desk, Scratch};
@@ -33,6 +34,7 @@ pub(super) struct Shared<R> {
     /// Calls in flight on all connections.
     pub(super) calls: Arc<Semaphore>,
     pub(super) phase: watch::Receiver<Phase>,
+    pub(super) discovered: Discovered,
 }
 
 /// How far a server is.
@@ -178,6 +180,10 @@ impl<R: Router> Connection<R> {
 
     pub(super) fn router(&self) -> &R {
         &self.shared.router
+    }
+
+    pub(super) fn discovered(&self) -> &Discovered {
+        &self.shared.discovered
     }
 
     pub(super) fn limits(&self) -> &Limits {

@@ -3,7 +3,7 @@
 //! [`admission`] says who may come in, and [`accept`] starts a [`worker`] for every stream of a [`connection`]; [`lane`] is
 //! a stream with its workers. A message passes [`admit`], which answers what the protocol itself answers, and [`answer`],
 //! which runs the handler; a [`batch`] is many of them. [`calls`] finds those that wait, to cancel them; [`scratch`] is what
-//! is used again. [`patience`] is how long a stream may keep its server waiting, [`backlog`] what waits to be sent,
+//! is used again. [`discovery`] tells what is served. [`patience`] is how long a stream may keep its server waiting, [`backlog`] what waits to be sent,
 //! [`conduct`] what ends a connection, [`leaving`] what a drain waits for.
 
 mod accept;
@@ -15,6 +15,7 @@ mod batch;
 mod calls;
 mod conduct;
 mod connection;
+pub(crate) mod discovery;
 mod lane;
 mod leaving;
 mod patience;
@@ -41,10 +42,12 @@ use tokio_util::task::TaskTracker;
 
 use self::admission::{Admission, NoPlace};
 use self::connection::{Phase, Shared};
+use self::discovery::{Discovered, Discovery};
 pub use self::responder::Responder;
 use crate::client::Caller;
 use crate::limits::Limits;
 use crate::log::Escaped;
+use crate::openrpc::OpenRpc;
 use crate::service::{Router, Service};
 use crate::tls::{ClientAuth, CurrentIdentity, Identity, Trust, TrustError, server_config};
 use crate::transport::quic::Listener;
@@ -105,6 +108,7 @@ impl Server {
             identity,
             client_auth: ClientAuth::default(),
             limits: Limits::default(),
+            discovery: Discovery::default(),
             router: (),
         }
     }
@@ -332,6 +336,7 @@ pub struct ServerBuilder<R = ()> {
     identity: Identity,
     client_auth: ClientAuth,
     limits: Limits,
+    discovery: Discovery,
     router: R,
 }
 
@@ -343,12 +348,14 @@ impl<R> ServerBuilder<R> {
             identity,
             client_auth,
             limits,
+            discovery,
             router,
         } = self;
         ServerBuilder {
             identity,
             client_auth,
             limits,
+            discovery,
             router: (router, service),
         }
     }
@@ -356,6 +363,41 @@ impl<R> ServerBuilder<R> {
     /// Sets what the server takes from its clients.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Makes changes to the document with which `rpc.discover` is answered: its title and version, and what it leaves
+    /// out. It starts with all services. It is made once, when somebody asks first.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Identity, Server, rpc};
+    /// # #[rpc(namespace = "desk")]
+    /// # trait Desk { async fn add(&self, a: i64, b: i64) -> i64; }
+    /// # struct Clerk;
+    /// # impl Desk for Clerk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::builder(Identity::self_signed(["localhost"])?)
+    ///     .service(DeskServer::new(Clerk))
+    ///     .openrpc(|document| {
+    ///         let public = document.retain(|method| !method.name.starts_with("desk.admin."));
+    ///         public.title("Front desk").version("3.1.0")
+    ///     })
+    ///     .bind("127.0.0.1:0")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn openrpc<F>(mut self, edit: F) -> Self
+    where
+        F: Fn(OpenRpc) -> OpenRpc + Send + Sync + 'static,
+    {
+        self.discovery.edit = Some(Arc::new(edit));
+        self
+    }
+
+    /// Whether the server answers `rpc.discover` with what it serves. Default: yes. Otherwise the method is not found.
+    pub fn discover(mut self, discover: bool) -> Self {
+        self.discovery.is_off = !discover;
         self
     }
 
@@ -409,7 +451,7 @@ impl<R> ServerBuilder<R> {
             Listener::bind(address, tls, reset_key, &self.limits).map_err(BindError::Address)?;
         let phase = watch::Sender::new(Phase::Serving);
         let admission = Admission::new(self.limits.clone());
-        let shared = Shared::new(self.router, self.limits, phase.subscribe());
+        let shared = Shared::new(self.router, self.limits, self.discovery, phase.subscribe());
         let handle = ServerHandle {
             identity,
             listener: Arc::new(Mutex::new(Some(listener.clone()))),
@@ -428,7 +470,12 @@ impl<R> ServerBuilder<R> {
 }
 
 impl<R> Shared<R> {
-    fn new(router: R, mut limits: Limits, phase: watch::Receiver<Phase>) -> Self {
+    fn new(
+        router: R,
+        mut limits: Limits,
+        discovery: Discovery,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
         limits.calls = limits.calls.clamp(1, MOST_CALLS);
         limits.calls_per_connection = limits.calls_per_connection.clamp(1, MOST_CALLS);
         let calls = Arc::new(Semaphore::new(limits.calls));
@@ -437,6 +484,7 @@ impl<R> Shared<R> {
             limits,
             calls,
             phase,
+            discovered: Discovered::new(discovery),
         }
     }
 }
@@ -465,9 +513,14 @@ impl<R: Router> Accept for Acceptor<R> {
 }
 
 /// Serves connections that nobody drains: those of a client, and those in memory.
-pub(crate) fn acceptor<R: Router>(router: R, limits: Limits) -> Arc<dyn Accept> {
+pub(crate) fn acceptor<R: Router>(
+    router: R,
+    limits: Limits,
+    discovery: Discovery,
+) -> Arc<dyn Accept> {
     let (_, never) = watch::channel(Phase::Serving);
-    Arc::new(Acceptor(Arc::new(Shared::new(router, limits, never))))
+    let shared = Shared::new(router, limits, discovery, never);
+    Arc::new(Acceptor(Arc::new(shared)))
 }
 
 impl fmt::Debug for dyn Accept {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 
 use super::connection::{Connection, Permit, Phase, Shared};
+use super::discovery::Discovery;
 use super::lane::Lane;
 use super::scratch::Scratch;
 use super::serve::serve;
@@ -54,8 +55,8 @@ impl<S: Service> Responder<S> {
 
     /// A responder with limits of its own.
     pub fn with_limits(service: S, limits: Limits) -> Self {
-        let phase = watch::Sender::new(Phase::Serving);
-        let shared = Shared::new(((), service), limits.clone(), phase.subscribe());
+        let (phase, discovery) = (watch::Sender::new(Phase::Serving), Discovery::default());
+        let shared = Shared::new(((), service), limits.clone(), discovery, phase.subscribe());
         let connection = Connection::new(Arc::new(shared), Arc::default(), Weak::new());
         let scratch = connection.scratch();
         let lane = Lane::answered_elsewhere(Arc::clone(connection.backlog()));

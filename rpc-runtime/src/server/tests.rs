@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
 use tokio::time::{pause, resume, sleep};
 
+use super::discovery::Discovery;
 use crate::transport::memory::{self, Connection, RecvStream, SendStream};
 use crate::{Limits, rpc};
 
@@ -58,7 +59,11 @@ impl Line {
         let plain = Plain {
             crowd: Barrier::new(CROWD),
         };
-        let server = super::acceptor(((), DeskServer::new(plain)), Limits::default());
+        let server = super::acceptor(
+            ((), DeskServer::new(plain)),
+            Limits::default(),
+            Discovery::default(),
+        );
         let serving = server.serve(crate::transport::Connection::Memory(there), None);
         runtime.spawn(serving);
         let (send, recv) = here.open_bi().unwrap();

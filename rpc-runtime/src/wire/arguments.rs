@@ -214,6 +214,11 @@ impl<T> Arg<'_, T> {
         }
     }
 
+    /// Appends a value as callers write it.
+    pub(crate) fn write(&self, value: &T, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        (self.write)(value, out)
+    }
+
     /// The argument on its way out.
     pub fn send(self, value: &T) -> Sent<'_, T> {
         Sent::new(self.name, value, self.write)

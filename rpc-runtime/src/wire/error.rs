@@ -14,6 +14,7 @@ use super::refusal::{self, DATA, code};
 use super::sent::{Sent, SentParams};
 use super::tape::Parser;
 use super::value::Value;
+use crate::description::ErrorDescription;
 
 /// An error that a method can return: it travels as code, message and data and arrives as the same enum.
 ///
@@ -43,6 +44,10 @@ use super::value::Value;
     note = "add `#[derive(RpcError)]` with a code for each variant, or return `ErrorObject`"
 )]
 pub trait RpcError: fmt::Display + Sized {
+    /// The errors as data.
+    #[doc(hidden)]
+    const ERRORS: &'static [ErrorDescription] = &[];
+
     /// The error's code.
     fn code(&self) -> i64;
 

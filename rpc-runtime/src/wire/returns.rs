@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::error::{self, ErrorData, RpcError, Unwritable};
 use super::json;
 use super::value::{Mismatch, Value};
+use crate::description::ErrorDescription;
 
 /// A type that a method can return. Its caller gets it as an `Owned`: a `String` where it is a `&str`.
 ///
@@ -50,6 +51,14 @@ pub struct Returns<T, O, E> {
     pub(crate) write: WriteValue<T>,
     pub(crate) write_error: WriteError<E>,
     pub(crate) reader: Reader<O, E>,
+    errors: &'static [ErrorDescription],
+}
+
+impl<T, O, E> Returns<T, O, E> {
+    /// The errors as data.
+    pub const fn errors(self) -> &'static [ErrorDescription] {
+        self.errors
+    }
 }
 
 pub(crate) type WriteValue<T> = fn(&T, &mut Vec<u8>) -> Result<(), Unwritable>;
@@ -81,12 +90,12 @@ impl<T: DeserializeOwned, E: RpcError> Reader<T, E> {
 }
 
 /// Of a method that always returns.
-pub fn returns<T: Returned<O>, O>() -> Returns<T, O, Infallible> {
+pub const fn returns<T: Returned<O>, O>() -> Returns<T, O, Infallible> {
     returns_result()
 }
 
 /// Of a method that may return an error in place of a result.
-pub fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E> {
+pub const fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E> {
     Returns {
         write: |value, out| Ok(json::write(value, out)?),
         write_error: error::write_body,
@@ -94,11 +103,12 @@ pub fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E> {
             value: T::read,
             error: E::read,
         },
+        errors: E::ERRORS,
     }
 }
 
 /// Of a method whose `Result` stands under another name.
-pub fn returns_alias<R, O>() -> Returns<R::Ok, O::Ok, R::Err>
+pub const fn returns_alias<R, O>() -> Returns<R::Ok, O::Ok, R::Err>
 where
     R: Fallible<Ok: Returned<O::Ok>, Err: RpcError>,
     O: Fallible,

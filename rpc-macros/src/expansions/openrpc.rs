@@ -1,0 +1,219 @@
+#[allow(dead_code)]
+/// Sells.
+trait Shop<
+    T: Send + Sync + 'static,
+>: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+    /// Looks up a price.
+    fn price(
+        &self,
+        what: &str,
+        count: u32,
+    ) -> impl ::rpc_runtime::private::Future<
+        Output = Result<T, DivideError>,
+    > + ::rpc_runtime::private::Send;
+    fn offers(
+        &self,
+        wishes: impl Stream<
+            Item = String,
+        > + ::rpc_runtime::private::Send + ::rpc_runtime::private::Unpin,
+    ) -> impl Stream<Item = T> + ::rpc_runtime::private::Send;
+}
+/// Serves an implementation of [`Shop`].
+struct ShopServer<__Service, T> {
+    service: ::rpc_runtime::private::Arc<__Service>,
+    types: ::rpc_runtime::private::PhantomData<fn() -> (T,)>,
+}
+/// Calls an implementation of [`Shop`].
+struct ShopClient<T> {
+    client: ::rpc_runtime::private::Client,
+    types: ::rpc_runtime::private::PhantomData<fn() -> (T,)>,
+}
+const _: () = {
+    use ::rpc_runtime::private as __rpc;
+    impl<__Service, T> ShopServer<__Service, T> {
+        /// Goes through `service`.
+        fn new(service: __Service) -> Self {
+            Self {
+                service: __rpc::Arc::new(service),
+                types: __rpc::PhantomData,
+            }
+        }
+        /// Goes through a `service` that others hold, too.
+        #[allow(dead_code)]
+        fn from_arc(service: __rpc::Arc<__Service>) -> Self {
+            Self {
+                service,
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<__Service, T> __rpc::Clone for ShopServer<__Service, T> {
+        fn clone(&self) -> Self {
+            Self {
+                service: __rpc::Clone::clone(&self.service),
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<__Service, T> __rpc::Debug for ShopServer<__Service, T> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("ShopServer").finish_non_exhaustive()
+        }
+    }
+    #[allow(deprecated)]
+    impl<__Service, T: Send + Sync + 'static> __rpc::Service for ShopServer<__Service, T>
+    where
+        __Service: Shop<T>,
+        for<'__out> T: __rpc::Returned<T>,
+        T: __rpc::HasSchema,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = <ShopClient<
+            T,
+        > as __rpc::Described>::DESCRIPTION;
+        const METHODS: u32 = 2;
+        fn find(name: &str) -> __rpc::Option<u32> {
+            match name {
+                "price" => __rpc::Some(0),
+                "offers" => __rpc::Some(1),
+                _ => __rpc::None,
+            }
+        }
+        async fn call(
+            &self,
+            method: u32,
+            call: __rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            match method {
+                0 => {
+                    let (what, count) = call
+                        .arguments((
+                            __rpc::arg::<&str>("what"),
+                            __rpc::arg::<u32>("count")
+                                .or(|| <ShopClient<T>>::__default_price_count()),
+                        ))?;
+                    reply
+                        .result(
+                            __Service::price(&self.service, what, count).await,
+                            __rpc::returns_result::<T, T, DivideError>(),
+                        )
+                }
+                1 => {
+                    call.arguments(())?;
+                    let wishes = call.items(__rpc::upload::<String>())?;
+                    call.with_way()?
+                        .send(
+                            __Service::offers(&self.service, wishes),
+                            reply,
+                            __rpc::returns::<T, T>(),
+                        )
+                        .await
+                }
+                _ => __rpc::unknown_method(),
+            }
+        }
+    }
+    impl<T> ShopClient<T> {
+        /// Goes through `client`.
+        fn new(client: __rpc::Client) -> Self {
+            Self {
+                client,
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<T> __rpc::Clone for ShopClient<T> {
+        fn clone(&self) -> Self {
+            Self {
+                client: __rpc::Clone::clone(&self.client),
+                types: __rpc::PhantomData,
+            }
+        }
+    }
+    impl<T> __rpc::Debug for ShopClient<T> {
+        fn fmt(&self, f: &mut __rpc::Formatter<'_>) -> __rpc::FmtResult {
+            f.debug_struct("ShopClient").finish_non_exhaustive()
+        }
+    }
+    impl<T> __rpc::From<__rpc::Client> for ShopClient<T> {
+        fn from(client: __rpc::Client) -> Self {
+            Self::new(client)
+        }
+    }
+    #[allow(deprecated)]
+    impl<T: Send + Sync> __rpc::Described for ShopClient<T>
+    where
+        for<'__out> T: __rpc::Returned<T>,
+        T: __rpc::HasSchema,
+    {
+        const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
+            name: "Shop",
+            docs: "Sells.",
+            version: __rpc::option_env!("CARGO_PKG_VERSION"),
+            methods: &[
+                __rpc::MethodDescription::new("price", "Looks up a price.", "T")
+                    .parameters(
+                        &[
+                            __rpc::ParameterDescription::new("what", "&str")
+                                .schema(__rpc::schema::<&str>()),
+                            __rpc::ParameterDescription::new("count", "u32")
+                                .default(|| __rpc::written(
+                                    __rpc::arg::<u32>("count"),
+                                    Self::__default_price_count(),
+                                ))
+                                .schema(__rpc::schema::<u32>()),
+                        ],
+                    )
+                    .errors(__rpc::returns_result::<T, T, DivideError>().errors())
+                    .examples(
+                        &[
+                            __rpc::Example::new(
+                                    "tea",
+                                    || __rpc::json!({ "what" : "tea" }),
+                                )
+                                .result(|| __rpc::json!(3)),
+                        ],
+                    )
+                    .result_schema(__rpc::schema::<T>())
+                    .error_schemas(__rpc::error_schemas::<DivideError>()),
+                __rpc::MethodDescription::new("offers", "", "T")
+                    .upload("String")
+                    .stream()
+                    .result_schema(__rpc::schema::<T>())
+                    .upload_schema(__rpc::schema::<String>()),
+            ],
+        };
+    }
+    #[allow(clippy::too_many_arguments)]
+    impl<T: Send + Sync> ShopClient<T>
+    where
+        for<'__out> T: __rpc::Returned<T>,
+        T: __rpc::HasSchema,
+    {
+        /// Looks up a price.
+        fn price(&self, what: &str, count: u32) -> __rpc::Call<T, DivideError> {
+            static __METHOD: __rpc::Method = __rpc::Method::new("price");
+            self.client
+                .invoke(
+                    &__METHOD,
+                    (
+                        __rpc::arg::<&str>("what").send(&what),
+                        __rpc::arg::<u32>("count").send(&count),
+                    ),
+                    __rpc::returns_result::<T, T, DivideError>(),
+                )
+        }
+        fn offers(
+            &self,
+            wishes: impl __rpc::Stream<Item = String> + __rpc::Send + 'static,
+        ) -> __rpc::Items<T> {
+            static __METHOD: __rpc::Method = __rpc::Method::new("offers");
+            self.client
+                .invoke_items(&__METHOD, __rpc::NoParams, __rpc::returns::<T, T>())
+                .with_items(wishes, __rpc::upload::<String>())
+        }
+        fn __default_price_count() -> u32 {
+            1
+        }
+    }
+};

@@ -1,0 +1,122 @@
+//! The document, member by member as the specification has them.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    pub(super) openrpc: &'static str,
+    pub(super) info: Info<'a>,
+    pub(super) methods: Vec<Method>,
+    #[serde(skip_serializing_if = "Components::is_empty")]
+    pub(super) components: Components,
+}
+
+#[derive(Serialize)]
+pub(super) struct Info<'a> {
+    pub(super) title: &'a str,
+    pub(super) version: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) description: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Components {
+    pub(super) schemas: Map<String, Value>,
+}
+
+impl Components {
+    fn is_empty(&self) -> bool {
+        self.schemas.is_empty()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Method {
+    pub(super) name: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) summary: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) description: &'static str,
+    pub(super) tags: [Tag; 1],
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) deprecated: bool,
+    pub(super) param_structure: &'static str,
+    pub(super) params: Vec<Content>,
+    /// A notification has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) result: Option<Content>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) errors: Vec<Error>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) examples: Vec<Pairing>,
+    #[serde(rename = "x-aliases", skip_serializing_if = "<[&str]>::is_empty")]
+    pub(super) aliases: &'static [&'static str],
+    #[serde(rename = "x-idempotent", skip_serializing_if = "is_false")]
+    pub(super) idempotent: bool,
+    #[serde(rename = "x-notification", skip_serializing_if = "is_false")]
+    pub(super) notification: bool,
+    #[serde(rename = "x-unreliable", skip_serializing_if = "is_false")]
+    pub(super) unreliable: bool,
+    #[serde(rename = "x-params", skip_serializing_if = "Option::is_none")]
+    pub(super) whole_params: Option<Typed>,
+    #[serde(rename = "x-items", skip_serializing_if = "Option::is_none")]
+    pub(super) items: Option<Typed>,
+    #[serde(rename = "x-upload", skip_serializing_if = "Option::is_none")]
+    pub(super) upload: Option<Typed>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Tag {
+    pub(super) name: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) description: &'static str,
+}
+
+/// A parameter, or a result.
+#[derive(Serialize)]
+pub(super) struct Content {
+    pub(super) name: String,
+    /// Of a result it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) required: Option<bool>,
+    pub(super) schema: Value,
+    #[serde(rename = "x-rust-type", skip_serializing_if = "Option::is_none")]
+    pub(super) rust_type: Option<&'static str>,
+}
+
+/// A type of what no specification has a place for.
+#[derive(Serialize)]
+pub(super) struct Typed {
+    pub(super) schema: Value,
+    #[serde(rename = "x-rust-type")]
+    pub(super) rust_type: &'static str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Error {
+    pub(super) code: i64,
+    pub(super) message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) data: Option<Value>,
+}
+
+/// A call and its answer.
+#[derive(Serialize)]
+pub(super) struct Pairing {
+    pub(super) name: &'static str,
+    pub(super) params: Vec<Example>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) result: Option<Example>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Example {
+    pub(super) name: String,
+    pub(super) value: Value,
+}
+
+fn is_false(it: &bool) -> bool {
+    !it
+}

@@ -1,0 +1,376 @@
+//! The services as an [OpenRPC](https://spec.open-rpc.org) document.
+//!
+//! A [`document`] says what the [description](crate::description) does, with the [`schema`]s of types where their trait
+//! asks for them; [`names`] keeps those of arguments and of results apart.
+
+mod document;
+mod names;
+pub(crate) mod schema;
+
+use std::fmt;
+
+use serde::ser::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use self::document::{Components, Content, Document, Error, Info, Method, Pairing, Tag, Typed};
+use self::schema::Generator;
+pub(crate) use self::schema::SchemaOf;
+use crate::description::{
+    DataSchema, Described, Example, MethodDescription, MethodKind, ParameterDescription,
+    ServiceDescription,
+};
+
+/// The version of the specification.
+const VERSION: &str = "1.4.1";
+
+/// Where a document has the schemas that have a name.
+const NAMED: &str = "/components/schemas";
+
+/// An [OpenRPC 1.4.1](https://spec.open-rpc.org) document: services as people and tools read them, from their traits
+/// alone. Schemas are [JSON Schema draft-07](https://json-schema.org/draft-07).
+///
+/// ```
+/// use rpc_runtime::{OpenRpc, rpc};
+///
+/// /// Arithmetic.
+/// #[rpc]
+/// trait Calculator {
+///     /// Adds two numbers.
+///     async fn add(&self, a: i64, b: i64) -> i64;
+/// }
+///
+/// let document = OpenRpc::of::<CalculatorClient>().title("Desk").version("2.1.0");
+/// let document = serde_json::to_value(&document).unwrap();
+/// assert_eq!(document["openrpc"], "1.4.1");
+/// assert_eq!(document["info"]["title"], "Desk");
+/// assert_eq!(document["methods"][0]["name"], "add");
+/// assert_eq!(document["methods"][0]["summary"], "Adds two numbers.");
+/// assert_eq!(document["methods"][0]["params"][1]["name"], "b");
+/// ```
+///
+/// Types have schemas where their trait says [`#[rpc(openrpc)]`](crate::rpc#openrpc); elsewhere `x-rust-type` says what the
+/// trait does. What the specification has no place for stands in `x-` members: PROTOCOL.md lists them.
+///
+/// A [`Server`](crate::Server) answers `rpc.discover` with the document of all its services:
+/// [`ServerBuilder::openrpc`](crate::ServerBuilder::openrpc).
+#[derive(Clone)]
+pub struct OpenRpc {
+    title: Option<String>,
+    version: Option<String>,
+    description: Option<String>,
+    methods: Vec<(&'static ServiceDescription, &'static MethodDescription)>,
+}
+
+impl OpenRpc {
+    /// The document of a service: of the `…Client` of its trait.
+    pub fn of<S: Described + ?Sized>() -> Self {
+        Self::of_services([S::DESCRIPTION])
+    }
+
+    pub(crate) fn of_services(
+        services: impl IntoIterator<Item = &'static ServiceDescription>,
+    ) -> Self {
+        let empty = Self {
+            title: None,
+            version: None,
+            description: None,
+            methods: vec![],
+        };
+        services.into_iter().fold(empty, Self::with)
+    }
+
+    fn with(mut self, service: &'static ServiceDescription) -> Self {
+        let methods = service.methods.iter();
+        self.methods.extend(methods.map(|method| (service, method)));
+        self
+    }
+
+    /// Adds a service.
+    #[must_use]
+    pub fn and<S: Described + ?Sized>(self) -> Self {
+        self.with(S::DESCRIPTION)
+    }
+
+    /// What the whole is called. Default: the names of the traits.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// The version of the whole. Default: that of the package in which the first trait stands.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// What the whole is, in Markdown. Default: the documentation of the trait, if there is only one.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Leaves out what `keep` does not want. What is left out can be called all the same.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Client, OpenRpc, rpc};
+    /// # #[rpc]
+    /// # trait Desk { async fn add(&self) -> i64; #[rpc(name = "admin.stop")] async fn stop(&self); }
+    /// let public = OpenRpc::of::<DeskClient>().retain(|method| !method.name.starts_with("admin."));
+    /// ```
+    #[must_use]
+    pub fn retain(mut self, keep: impl Fn(&MethodDescription) -> bool) -> Self {
+        self.methods.retain(|(_, method)| keep(method));
+        self
+    }
+
+    /// The document as JSON text, for a file.
+    pub fn to_json(&self) -> String {
+        // It is made of strings, numbers and what is JSON already.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// The services that still have a method here, in their order.
+    fn services(&self) -> Vec<&'static ServiceDescription> {
+        let mut services: Vec<&ServiceDescription> = vec![];
+        for (service, _) in &self.methods {
+            if !services.iter().any(|other| std::ptr::eq(*other, *service)) {
+                services.push(service);
+            }
+        }
+        services
+    }
+}
+
+impl fmt::Debug for OpenRpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods = self.methods.iter().map(|(_, method)| method.name);
+        f.debug_list().entries(methods).finish()
+    }
+}
+
+impl Serialize for OpenRpc {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let services = self.services();
+        let names: Vec<_> = services.iter().map(|service| service.name).collect();
+        let names = names.join(", ");
+        let version = services.first().and_then(|service| service.version);
+        let docs = match services[..] {
+            [only] => only.docs,
+            _ => "",
+        };
+        let info = Info {
+            title: self.title.as_deref().unwrap_or(&names),
+            version: self.version.as_deref().or(version).unwrap_or("0.0.0"),
+            description: self.description.as_deref().unwrap_or(docs),
+        };
+        let mut types = Types {
+            arguments: Generator::of_arguments(),
+            results: Generator::of_results(),
+        };
+        let methods = self.methods.iter();
+        let methods = methods.map(|(service, method)| types.method(service, method));
+        let mut methods: Vec<_> = methods.collect();
+        let mut schemas = types.arguments.into_named();
+        let renamed = names::merge(&mut schemas, types.results.into_named());
+        for method in &mut methods {
+            let result = method.result.iter_mut().map(|result| &mut result.schema);
+            let items = method.items.iter_mut().map(|items| &mut items.schema);
+            let errors = method.errors.iter_mut();
+            let errors = errors.filter_map(|error| error.data.as_mut());
+            let given = result.chain(items).chain(errors);
+            given.for_each(|schema| names::rename(schema, &renamed));
+            spread(method, &schemas);
+        }
+        let document = Document {
+            openrpc: VERSION,
+            info,
+            methods,
+            components: Components { schemas },
+        };
+        document.serialize(serializer)
+    }
+}
+
+/// Makes the schemas of all methods.
+struct Types {
+    arguments: Generator,
+    results: Generator,
+}
+
+impl Types {
+    fn method(&mut self, service: &ServiceDescription, method: &MethodDescription) -> Method {
+        let params = method.parameters.iter();
+        let params = params.map(|parameter| self.parameter(parameter));
+        let mut params: Vec<_> = params.collect();
+        let typed = |schema, rust_type| Typed { schema, rust_type };
+        let whole_params = match method.whole_params {
+            true => params
+                .pop()
+                .map(|whole| typed(whole.schema, whole.rust_type.unwrap_or_default())),
+            false => None,
+        };
+        let upload = method
+            .upload
+            .map(|rust_type| typed(make(method.schemas.upload, &mut self.arguments), rust_type));
+        let given = make(method.schemas.result, &mut self.results);
+        let result = |schema, rust_type| Content {
+            name: "result".to_owned(),
+            required: None,
+            schema,
+            rust_type: Some(rust_type),
+        };
+        let (items, result) = match (method.kind, method.stream) {
+            (MethodKind::Notification, _) => (None, None),
+            (MethodKind::Call, false) => (None, Some(result(given, method.result))),
+            (MethodKind::Call, true) => {
+                let end = result(json!({"type": "null"}), "()");
+                (Some(typed(given, method.result)), Some(end))
+            }
+        };
+        Method {
+            name: method.name,
+            summary: method.docs.split("\n\n").next().unwrap_or_default(),
+            description: method.docs,
+            tags: [Tag {
+                name: service.name,
+                description: service.docs,
+            }],
+            deprecated: method.deprecated,
+            param_structure: "either",
+            params,
+            result,
+            errors: self.errors(method),
+            examples: method
+                .examples
+                .iter()
+                .map(|it| pairing(it, method))
+                .collect(),
+            aliases: method.aliases,
+            idempotent: method.idempotent,
+            notification: method.kind == MethodKind::Notification,
+            unreliable: method.unreliable,
+            whole_params,
+            items,
+            upload,
+        }
+    }
+
+    fn parameter(&mut self, parameter: &ParameterDescription) -> Content {
+        let mut schema = make(parameter.schema, &mut self.arguments);
+        if let Some(default) = parameter.default.and_then(|default| (default.0)()) {
+            schema = with_default(schema, default);
+        }
+        Content {
+            name: parameter.name.to_owned(),
+            required: Some(parameter.is_required),
+            schema,
+            rust_type: Some(parameter.type_name),
+        }
+    }
+
+    fn errors(&mut self, method: &MethodDescription) -> Vec<Error> {
+        let errors = method.errors.iter().enumerate();
+        let errors = errors.map(|(at, error)| Error {
+            code: error.code,
+            message: error.message,
+            data: method
+                .schemas
+                .errors
+                .get(at)
+                .and_then(|schema| self.data(schema)),
+        });
+        errors.collect()
+    }
+
+    fn data(&mut self, schema: &DataSchema) -> Option<Value> {
+        let make = |schema: &SchemaOf| schema.make(&mut self.results);
+        Some(match schema {
+            DataSchema::Nothing => return None,
+            DataSchema::Anything => json!({}),
+            DataSchema::Value(schema) => schema.make(&mut self.results),
+            DataSchema::Array(schemas) => {
+                let items: Vec<_> = schemas.iter().map(make).collect();
+                let count = items.len();
+                json!({"type": "array", "items": items, "minItems": count, "maxItems": count})
+            }
+            DataSchema::Object(fields) => {
+                let required: Vec<_> = fields.iter().map(|(name, _)| name).collect();
+                let schemas = fields.iter().map(|(_, schema)| schema).map(make);
+                let names = fields.iter().map(|(name, _)| (*name).to_owned());
+                let properties: serde_json::Map<_, _> = names.zip(schemas).collect();
+                json!({"type": "object", "properties": properties, "required": required})
+            }
+        })
+    }
+}
+
+/// Without a schema it may be anything.
+fn make(schema: Option<SchemaOf>, generator: &mut Generator) -> Value {
+    schema.map_or_else(|| json!({}), |schema| schema.make(generator))
+}
+
+fn with_default(schema: Value, default: Value) -> Value {
+    match schema {
+        // Beside a reference nothing else counts.
+        Value::Object(members) if members.contains_key("$ref") => {
+            json!({"allOf": [members], "default": default})
+        }
+        Value::Object(mut members) => {
+            members.insert("default".to_owned(), default);
+            Value::Object(members)
+        }
+        _ => json!({"default": default}),
+    }
+}
+
+/// The members of an object that is the whole of `params` are parameters to whoever calls.
+fn spread(method: &mut Method, schemas: &serde_json::Map<String, Value>) {
+    let Some(whole) = &method.whole_params else {
+        return;
+    };
+    let name = whole.schema.get("$ref").and_then(names::named);
+    let schema = name.map_or(Some(&whole.schema), |name| schemas.get(name));
+    let properties = schema.and_then(|schema| schema.get("properties")?.as_object());
+    let required = schema.and_then(|schema| schema.get("required")?.as_array());
+    let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|it| it == name));
+    method.param_structure = match properties {
+        Some(_) => "by-name",
+        None => method.param_structure,
+    };
+    for (name, schema) in properties.into_iter().flatten() {
+        method.params.push(Content {
+            required: Some(is_required(name)),
+            name: name.clone(),
+            schema: schema.clone(),
+            rust_type: None,
+        });
+    }
+}
+
+fn pairing(example: &Example, method: &MethodDescription) -> Pairing {
+    let given = |name: &str, value| document::Example {
+        name: name.to_owned(),
+        value,
+    };
+    let names = method.parameters.iter().map(|parameter| parameter.name);
+    let params = match (example.params)() {
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, it)| given(&name, it))
+            .collect(),
+        whole if method.whole_params => vec![given("params", whole)],
+        Value::Array(elements) => names
+            .zip(elements)
+            .map(|(name, it)| given(name, it))
+            .collect(),
+        _ => vec![],
+    };
+    Pairing {
+        name: example.name,
+        params,
+        result: example.result.map(|result| given("result", result())),
+    }
+}

@@ -1,0 +1,9 @@
+use rpc_runtime::rpc;
+
+#[rpc]
+trait Shop {
+    #[rpc(example(params = {"count": one}, result = 3))]
+    async fn buy(&self, count: u32) -> u32;
+}
+
+fn main() {}
