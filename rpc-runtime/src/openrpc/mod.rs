@@ -175,6 +175,7 @@ impl Serialize for OpenRpc {
         let mut methods: Vec<_> = methods.collect();
         let mut schemas = types.arguments.into_named();
         let renamed = names::merge(&mut schemas, types.results.into_named());
+        names::entitle(&mut schemas);
         for method in &mut methods {
             let result = method.result.iter_mut().map(|result| &mut result.schema);
             let items = method.items.iter_mut().map(|items| &mut items.schema);
@@ -348,6 +349,10 @@ fn spread(method: &mut Method, schemas: &serde_json::Map<String, Value>) {
             rust_type: None,
         });
     }
+    // Their order means nothing, and most languages want it so.
+    method
+        .params
+        .sort_by_key(|param| param.required != Some(true));
 }
 
 fn pairing(example: &Example, method: &MethodDescription) -> Pairing {

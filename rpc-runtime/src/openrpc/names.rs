@@ -70,6 +70,16 @@ pub(super) fn rename(schema: &mut Value, renamed: &BTreeMap<String, String>) {
     }
 }
 
+/// Calls each schema by its name, for those who make types of them.
+pub(super) fn entitle(schemas: &mut Map<String, Value>) {
+    for (name, schema) in schemas {
+        if let Value::Object(members) = schema {
+            let title = members.entry("title");
+            title.or_insert_with(|| name.as_str().into());
+        }
+    }
+}
+
 fn reference(name: &str) -> String {
     format!("#{NAMED}/{name}")
 }

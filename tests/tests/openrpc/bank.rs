@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Keeps money.
-#[rpc(openrpc, namespace = "bank")]
+#[rpc(openrpc)]
 pub(crate) trait Bank {
     /// Moves money.
     ///
@@ -21,14 +21,14 @@ pub(crate) trait Bank {
     ) -> Result<Receipt, Refused>;
 
     /// What is in an account.
-    #[rpc(idempotent, alias = "balance")]
+    #[rpc(idempotent, alias = "saldo")]
     #[rpc(example(
         name = "an account with money",
         params = {"iban": "DE02"},
         result = {"cents": 1250, "at": null}
     ))]
     #[rpc(example(params = ["DE03"]))]
-    async fn balance(&self, iban: &str) -> Balance;
+    async fn balance(&self, iban: &str) -> Amount;
 
     /// Opens an account.
     async fn open(&self, #[rpc(params)] account: Account);
@@ -41,7 +41,7 @@ pub(crate) trait Bank {
     async fn close(&self, iban: &str) -> close::Result;
 
     /// Prices as they come.
-    fn ticker(&self, symbol: &str) -> impl Stream<Item = Balance>;
+    fn ticker(&self, symbol: &str) -> impl Stream<Item = Amount>;
 
     async fn import(&self, accounts: impl Stream<Item = Account>) -> u64;
 
@@ -81,7 +81,7 @@ pub(crate) struct Account {
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Balance {
+pub(crate) struct Amount {
     pub(crate) cents: i64,
     pub(crate) at: Option<String>,
 }
@@ -153,8 +153,8 @@ impl Bank for Vault {
         }
     }
 
-    async fn balance(&self, iban: &str) -> Balance {
-        Balance {
+    async fn balance(&self, iban: &str) -> Amount {
+        Amount {
             cents: 1250,
             at: (iban != "DE02").then(|| iban.to_owned()),
         }
@@ -175,9 +175,9 @@ impl Bank for Vault {
         Ok(())
     }
 
-    fn ticker(&self, symbol: &str) -> impl Stream<Item = Balance> {
+    fn ticker(&self, symbol: &str) -> impl Stream<Item = Amount> {
         let cents = symbol.len() as i64;
-        futures_util::stream::iter((0..3).map(move |_| Balance { cents, at: None }))
+        futures_util::stream::iter((0..3).map(move |_| Amount { cents, at: None }))
     }
 
     async fn import(&self, accounts: impl Stream<Item = Account>) -> u64 {
