@@ -51,7 +51,7 @@ pub const fn schema<T: HasSchema + ?Sized>() -> SchemaOf {
 
 /// The schemas of an error's data, with a `S` that knows those of its fields' types.
 ///
-/// The derive writes this for every error, also for those whose fields have no schema: only where `S` is [`Known`] are
+/// The derive writes this for every error, also for those whose fields have no schema: only where `S` is `Known` are
 /// they asked for.
 #[diagnostic::on_unimplemented(
     message = "the data of `{Self}` has no JSON Schema",
