@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Caller, Client};
+use crate::middleware::Outcome;
 use crate::tls::Certificate;
 use crate::wire::value::Value;
 
@@ -39,6 +40,8 @@ pub struct Context {
     deadline: Option<Instant>,
     meta: Meta,
     cancellation: OnceLock<CancellationToken>,
+    /// Why the handler did not come to its end.
+    cut: OnceLock<Outcome>,
 }
 
 thread_local! {
@@ -79,6 +82,7 @@ impl Clone for Context {
             deadline: self.deadline,
             meta: self.meta.clone(),
             cancellation: self.cancellation.clone(),
+            cut: self.cut.clone(),
         }
     }
 }
@@ -90,6 +94,7 @@ impl Context {
             deadline: None,
             meta: Meta::default(),
             cancellation: OnceLock::new(),
+            cut: OnceLock::new(),
         }
     }
 
@@ -98,6 +103,7 @@ impl Context {
         self.deadline = deadline;
         self.meta.read(meta);
         self.cancellation.take();
+        self.cut.take();
     }
 
     /// Gives back what large metadata made of it.
@@ -112,6 +118,16 @@ impl Context {
         if let Some(token) = self.cancellation.get() {
             token.cancel();
         }
+    }
+
+    /// Says how the call ends, before its handler is dropped.
+    pub(crate) fn cut(&self, outcome: Outcome) {
+        let _ = self.cut.set(outcome);
+    }
+
+    /// How the call ended, if its handler was dropped.
+    pub(crate) fn cut_by(&self) -> Option<Outcome> {
+        self.cut.get().copied()
     }
 
     /// Lets calls that are made meanwhile inherit the deadline.

@@ -61,6 +61,7 @@ pub mod fuzzing;
 mod gather;
 mod limits;
 mod log;
+mod middleware;
 mod openrpc;
 #[doc(hidden)]
 pub mod private;
@@ -84,6 +85,7 @@ pub use description::{
 pub use feed::{Feed, Lagged, Subscription, SubscriptionOrEnd};
 pub use futures_core::Stream;
 pub use limits::Limits;
+pub use middleware::{Answer, Layered, Middleware, Next, Outcome, ServerCall};
 pub use openrpc::OpenRpc;
 #[doc = include_str!("../docs/rpc_error.md")]
 pub use rpc_macros::RpcError;

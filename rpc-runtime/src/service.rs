@@ -62,11 +62,11 @@ pub trait Service: Send + Sync + 'static {
 
     /// Decodes, calls and writes the answer.
     #[doc(hidden)]
-    fn call(
-        &self,
+    fn call<'c>(
+        &'c self,
         method: u32,
-        call: Incoming<'_, '_>,
-        reply: &mut Reply,
+        call: Incoming<'c, 'c>,
+        reply: &'c mut Reply,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 

@@ -16,6 +16,7 @@ use super::lane::Lane;
 use crate::context::Context;
 use crate::exchange::Exchange;
 use crate::log::Escaped;
+use crate::middleware::Outcome;
 use crate::service::{Incoming, Router};
 use crate::wire::arguments::{Fault, FaultKind, Params};
 use crate::wire::refusal::Refusal;
@@ -40,6 +41,17 @@ enum Cut {
     Faulty(Fault),
     Cancelled,
     Late,
+}
+
+impl Cut {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Panicked(_) => Outcome::Panicked,
+            Self::Faulty(fault) => Outcome::Error(fault.code()),
+            Self::Cancelled => Outcome::Cancelled,
+            Self::Late => Outcome::Late,
+        }
+    }
 }
 
 /// Runs a call's handler and leaves the answer in `reply`.
@@ -169,6 +181,9 @@ async fn run<R: Router>(
         Poll::Pending
     })
     .await;
+    if let Err(cut) = &ran {
+        context.cut(cut.outcome());
+    }
     // What the handler holds may panic, too, when it is dropped half-way.
     match catch_unwind(AssertUnwindSafe(|| handler.set(None))) {
         Ok(()) => {

@@ -6,8 +6,9 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use super::error::{self, ErrorObject, Unwritable};
 use super::json;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, code};
 use super::sent::{Sent, Write};
 use super::value::{Mismatch, Value};
 
@@ -25,7 +26,7 @@ pub trait Argument<'de>: Deserialize<'de> + Serialize {}
 #[diagnostic::do_not_recommend]
 impl<'de, T: Deserialize<'de> + Serialize> Argument<'de> for T {}
 
-/// Why the arguments of a call could not be read.
+/// Why a call has no result.
 #[derive(Debug)]
 pub struct Fault(pub(crate) FaultKind);
 
@@ -44,6 +45,34 @@ pub(crate) enum FaultKind {
     Item(Mismatch),
     /// An answer of the protocol's own.
     Refused(Refusal),
+    /// The handler's own error, of this code, which stands in the reply.
+    Written(i64),
+    /// An error in place of the handler's answer.
+    Error(ErrorObject),
+}
+
+impl Fault {
+    /// What the caller is told.
+    pub(crate) fn code(&self) -> i64 {
+        match &self.0 {
+            FaultKind::UnknownMethod => code::METHOD_NOT_FOUND,
+            FaultKind::Unwritable(_) => code::INTERNAL_ERROR,
+            FaultKind::Refused(refusal) => refusal.code(),
+            FaultKind::Written(code) => *code,
+            FaultKind::Error(error) => error.code(),
+            _ => code::INVALID_PARAMS,
+        }
+    }
+}
+
+/// An error with a code that says what became of a call is as bad as one that cannot be written.
+impl From<ErrorObject> for Fault {
+    fn from(error: ErrorObject) -> Self {
+        Self(match error::check_code(error.code()) {
+            Ok(()) => FaultKind::Error(error),
+            Err(Unwritable(reason)) => FaultKind::Unwritable(reason),
+        })
+    }
 }
 
 impl From<Refusal> for Fault {
@@ -66,7 +95,8 @@ impl fmt::Display for FaultKind {
             Self::UnknownMethod => write!(f, "unknown method"),
             Self::Unwritable(reason) => write!(f, "the result cannot be written: {reason}"),
             Self::Item(mismatch) => write!(f, "item: {mismatch}"),
-            Self::Refused(_) => write!(f, "refused"),
+            Self::Refused(_) | Self::Written(_) => write!(f, "refused"),
+            Self::Error(error) => write!(f, "{error}"),
         }
     }
 }

@@ -83,14 +83,19 @@ const FATES: [i64; 4] = [
     code::STREAM_ENDED,
 ];
 
+/// Refuses them.
+pub(super) fn check_code(code: i64) -> Result<(), Unwritable> {
+    match FATES.contains(&code) {
+        true => Err(Unwritable(format!(
+            "an error with the protocol's own code {code}"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Appends the error part of a response, up to its end.
 pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<(), Unwritable> {
-    if FATES.contains(&error.code()) {
-        return Err(Unwritable(format!(
-            "an error with the protocol's own code {}",
-            error.code()
-        )));
-    }
+    check_code(error.code())?;
     let mut failure = None;
     refusal::write_error(out, error.code(), |out| {
         let message = json::write_display(error, out);

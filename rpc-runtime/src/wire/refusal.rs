@@ -91,6 +91,10 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    pub(crate) fn code(self) -> i64 {
+        self.parts().0
+    }
+
     pub(super) fn parts(self) -> (i64, &'static str, Option<&'static str>) {
         match self {
             Self::Parse => (code::PARSE_ERROR, "Parse error", None),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use super::arguments::{Fault, FaultKind};
-use super::error::Unwritable;
+use super::error::{self, Unwritable};
 use super::id::Id;
 use super::json;
 use super::refusal::{DATA, HEAD, RESULT, Refusal, code, write_error};
@@ -41,6 +41,10 @@ impl Reply {
         self.limit
     }
 
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// Starts the response to the request with this id; what was written before is gone.
     pub(crate) fn begin(&mut self, id: Option<Id<'_>>) {
         self.out.clear();
@@ -61,16 +65,19 @@ impl Reply {
         self.write(|out| write_value(value, returns.write, out))
     }
 
-    /// Writes a result or a handler's error.
+    /// Writes a result or a handler's error, which is the fault then.
     pub fn result<T, O, E>(
         &mut self,
         result: Result<T, E>,
         returns: Returns<T, O, E>,
     ) -> Result<(), Fault> {
-        self.write(|out| match result {
-            Ok(value) => write_value(&value, returns.write, out),
-            Err(error) => (returns.write_error)(&error, out),
-        })
+        match result {
+            Ok(value) => self.write(|out| write_value(&value, returns.write, out)),
+            Err(error) => {
+                self.write(|out| (returns.write_error)(&error, out))?;
+                Err(Fault(FaultKind::Written((returns.code)(&error))))
+            }
+        }
     }
 
     fn write(
@@ -84,7 +91,7 @@ impl Reply {
         let written = body(&mut self.out);
         written.map_err(|Unwritable(reason)| Fault(FaultKind::Unwritable(reason)))?;
         if self.out.len() > self.limit {
-            self.refuse(Refusal::ReplyTooLarge);
+            return Err(Refusal::ReplyTooLarge.into());
         }
         Ok(())
     }
@@ -99,13 +106,15 @@ impl Reply {
 
     /// Writes a result that is JSON already.
     pub(crate) fn json(&mut self, json: &[u8]) {
-        // It is no handler's, and cannot fail.
-        let _ = self.write(|out| {
+        let written = self.write(|out| {
             out.extend_from_slice(RESULT);
             out.extend_from_slice(json);
             out.push(b'}');
             Ok(())
         });
+        if let Err(fault) = written {
+            self.fault(&fault);
+        }
     }
 
     /// Writes an answer of the protocol's own, in place of whatever was begun.
@@ -116,12 +125,18 @@ impl Reply {
         }
     }
 
-    /// Writes why the arguments could not be read.
+    /// Writes why the call has no result.
     pub(crate) fn fault(&mut self, Fault(fault): &Fault) {
         match fault {
             FaultKind::UnknownMethod => self.refuse(Refusal::MethodNotFound),
             FaultKind::Unwritable(_) => self.refuse(Refusal::Internal),
             FaultKind::Refused(refusal) => self.refuse(*refusal),
+            FaultKind::Written(_) => {}
+            FaultKind::Error(error) => {
+                if let Err(fault) = self.write(|out| error::write_body(error, out)) {
+                    self.fault(&fault);
+                }
+            }
             _ if self.wanted => {
                 self.out.truncate(self.body);
                 write_error(&mut self.out, code::INVALID_PARAMS, |out| {

@@ -155,7 +155,7 @@ mod tests {
     }
 
     /// Writes the reply to a request with this id.
-    fn reply(id: &Json, write: impl FnOnce(&mut Reply)) -> Vec<u8> {
+    fn reply<T>(id: &Json, write: impl FnOnce(&mut Reply) -> T) -> Vec<u8> {
         let mut text = id.to_string().into_bytes();
         let mut parser = Parser::new(64);
         let document = parser.parse(&mut text).unwrap();
@@ -183,7 +183,7 @@ mod tests {
             if let Some(data) = &data {
                 error = error.with_data(data);
             }
-            let response = reply(&id, |reply| reply.result(Err::<(), _>(error), returns_result::<_, (), _>()).unwrap());
+            let response = reply(&id, |reply| reply.result(Err::<(), _>(error), returns_result::<_, (), _>()).unwrap_err());
             prop_assert_eq!(read(&response).unwrap(), json!({"id": id, "error": [code, message, data]}));
             prop_assert_eq!(leading_id(&response), id.as_u64());
         }

@@ -50,6 +50,7 @@ impl<T, E> Fallible for Result<T, E> {
 pub struct Returns<T, O, E> {
     pub(crate) write: WriteValue<T>,
     pub(crate) write_error: WriteError<E>,
+    pub(crate) code: fn(&E) -> i64,
     pub(crate) reader: Reader<O, E>,
     errors: &'static [ErrorDescription],
 }
@@ -99,6 +100,7 @@ pub const fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E
     Returns {
         write: |value, out| Ok(json::write(value, out)?),
         write_error: error::write_body,
+        code: E::code,
         reader: Reader {
             value: T::read,
             error: E::read,

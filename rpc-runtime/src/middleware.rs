@@ -1,0 +1,341 @@
+//! The seam around a service: what is put around it sees each of its calls, and lets it run or answers it.
+
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::thread;
+
+use pin_project_lite::pin_project;
+
+use crate::context::Context;
+use crate::description::{MethodDescription, ServiceDescription};
+use crate::service::{Incoming, Service};
+use crate::wire::arguments::Fault;
+use crate::wire::error::ErrorObject;
+use crate::wire::refusal::code;
+use crate::wire::reply::Reply;
+
+/// What can be put around a service: it sees each call before and after its handler, and may answer in its place.
+///
+/// ```
+/// use std::time::Instant;
+/// use rpc_runtime::{
+///     Answer, CallError, Client, ErrorObject, Layered, Middleware, Next, ServerCall, Service, rpc,
+/// };
+///
+/// /// Prints how long calls take, and refuses those of nobody.
+/// struct Doorman;
+///
+/// impl Middleware for Doorman {
+///     async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+///         let Some(user) = call.context().meta("user") else {
+///             return Answer::error(ErrorObject::new(401, "who are you?"));
+///         };
+///         let start = Instant::now();
+///         let answer = next.run().await;
+///         println!("{user}: {} {:?} in {:?}", call.method().name, answer.outcome(), start.elapsed());
+///         answer
+///     }
+/// }
+///
+/// #[rpc]
+/// trait Greeter {
+///     async fn greet(&self, name: &str) -> Result<String, ErrorObject>;
+/// }
+/// # struct Hello;
+/// # impl Greeter for Hello {
+/// #     async fn greet(&self, name: &str) -> Result<String, ErrorObject> { Ok(format!("Hello, {name}!")) }
+/// # }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let service = Layered::new(Doorman, GreeterServer::new(Hello));
+/// let greeter = GreeterClient::new(Client::local(service));
+/// assert_eq!(greeter.greet("Ada").meta("user", "bob").await.unwrap(), "Hello, Ada!");
+/// match greeter.greet("Ada").await {
+///     Err(CallError::Application(refused)) => assert_eq!(refused.code(), 401),
+///     other => panic!("{other:?}"),
+/// }
+/// # }
+/// ```
+///
+/// It is asked for every call that reaches the service: calls, notifications, each entry of a batch, and streams of items,
+/// whose call lasts until their last one. What the protocol itself answers, it does not see: methods that are not there,
+/// calls that came too late or while the server shuts down, `rpc.` methods. Arguments are read behind it.
+///
+/// Nothing is boxed: its future holds that of the handler. [`Next::observe`] tells how a call ended, also where its future
+/// is dropped half-way.
+///
+/// # Panics
+/// A middleware that panics is a handler that panics: the caller gets [−32603](code::INTERNAL_ERROR).
+///
+/// # Cancel safety
+/// The future is dropped when the call is cancelled or too late, as the handler's own is.
+pub trait Middleware: Send + Sync + 'static {
+    /// Lets the call run, or answers it.
+    fn call<S: Service>(
+        &self,
+        call: ServerCall<'_>,
+        next: Next<'_, S>,
+    ) -> impl Future<Output = Answer> + Send;
+}
+
+/// A service with a [`Middleware`] around it, which is a service again.
+#[derive(Debug)]
+pub struct Layered<M, S> {
+    middleware: M,
+    service: S,
+    /// Where each of the service's numbers stands in its description.
+    described: Box<[Option<usize>]>,
+}
+
+impl<M: Middleware, S: Service> Layered<M, S> {
+    /// Puts `middleware` around `service`.
+    pub fn new(middleware: M, service: S) -> Self {
+        let mut described = vec![None; S::METHODS as usize];
+        for (at, method) in S::DESCRIPTION.methods.iter().enumerate() {
+            let number = S::find(method.name).map(|number| number as usize);
+            if let Some(place) = number.and_then(|number| described.get_mut(number)) {
+                *place = Some(at);
+            }
+        }
+        Self {
+            middleware,
+            service,
+            described: described.into(),
+        }
+    }
+}
+
+impl<M: Middleware, S: Service> Service for Layered<M, S> {
+    const DESCRIPTION: &'static ServiceDescription = S::DESCRIPTION;
+
+    const METHODS: u32 = S::METHODS;
+
+    fn find(name: &str) -> Option<u32> {
+        S::find(name)
+    }
+
+    fn call<'c>(
+        &'c self,
+        method: u32,
+        call: Incoming<'c, 'c>,
+        reply: &'c mut Reply,
+    ) -> impl Future<Output = Result<(), Fault>> + Send {
+        let index = self.described.get(method as usize).copied().flatten();
+        let about = ServerCall {
+            service: S::DESCRIPTION,
+            index: index.expect("a method that is found is described"),
+            context: call.context(),
+            has_reply: reply.is_wanted(),
+        };
+        let next = Next {
+            service: &self.service,
+            method,
+            call,
+            reply,
+        };
+        Mapped {
+            future: self.middleware.call(about, next),
+            map: |Answer(ran)| ran,
+        }
+    }
+}
+
+/// What a [`Middleware`] can know about a call.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerCall<'c> {
+    service: &'static ServiceDescription,
+    index: usize,
+    context: &'c Context,
+    has_reply: bool,
+}
+
+impl<'c> ServerCall<'c> {
+    /// The service that is called.
+    pub fn service(&self) -> &'static ServiceDescription {
+        self.service
+    }
+
+    /// The method that is called.
+    pub fn method(&self) -> &'static MethodDescription {
+        &self.service.methods[self.index]
+    }
+
+    /// Where [`method`](Self::method) stands among the [methods](ServiceDescription::methods) of its service: for what a
+    /// middleware has of each.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Who calls, how long there is, and what travels beside the arguments.
+    pub fn context(&self) -> &'c Context {
+        self.context
+    }
+
+    /// Whether the caller gets an answer. It does not when it sends a notification, whatever
+    /// [kind](MethodDescription::kind) the method is of.
+    pub fn has_reply(&self) -> bool {
+        self.has_reply
+    }
+}
+
+/// What a [`Middleware`] is put around: the next one, or the handler itself.
+#[derive(Debug)]
+pub struct Next<'n, S> {
+    service: &'n S,
+    method: u32,
+    call: Incoming<'n, 'n>,
+    reply: &'n mut Reply,
+}
+
+impl<S: Service> Next<'_, S> {
+    /// Runs it.
+    pub fn run(self) -> impl Future<Output = Answer> + Send {
+        Mapped {
+            future: self.service.call(self.method, self.call, self.reply),
+            map: Answer,
+        }
+    }
+
+    /// Runs it, and tells how it ended: once in any case, also if the future is dropped.
+    pub fn observe(self, told: impl FnOnce(Outcome) + Send) -> impl Future<Output = Answer> + Send {
+        let observer = Observer {
+            context: self.call.context(),
+            told: Some(told),
+        };
+        Observed {
+            future: self.run(),
+            observer,
+        }
+    }
+}
+
+// Types of their own, and no `async` blocks: those take five times as much of the compiler's recursion limit, which by
+// default is enough for ten layers so.
+pin_project! {
+    /// A future with another output.
+    struct Mapped<F, M> {
+        #[pin]
+        future: F,
+        map: M,
+    }
+}
+
+impl<F: Future, T, M: Fn(F::Output) -> T> Future for Mapped<F, M> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<T> {
+        let this = self.project();
+        this.future.poll(cx).map(this.map)
+    }
+}
+
+pin_project! {
+    /// A call whose end is told.
+    struct Observed<'c, F, T: FnOnce(Outcome)> {
+        #[pin]
+        future: F,
+        // Dropped after it.
+        observer: Observer<'c, T>,
+    }
+}
+
+impl<F: Future<Output = Answer>, T: FnOnce(Outcome)> Future for Observed<'_, F, T> {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Answer> {
+        let this = self.project();
+        let answer = ready!(this.future.poll(cx));
+        this.observer.tell(answer.outcome());
+        Poll::Ready(answer)
+    }
+}
+
+/// Tells how a call ended.
+struct Observer<'c, T: FnOnce(Outcome)> {
+    context: &'c Context,
+    told: Option<T>,
+}
+
+impl<T: FnOnce(Outcome)> Observer<'_, T> {
+    fn tell(&mut self, outcome: Outcome) {
+        if let Some(told) = self.told.take() {
+            told(outcome);
+        }
+    }
+}
+
+impl<T: FnOnce(Outcome)> Drop for Observer<'_, T> {
+    fn drop(&mut self) {
+        self.tell(match thread::panicking() {
+            true => Outcome::Panicked,
+            false => self.context.cut_by().unwrap_or(Outcome::Cancelled),
+        });
+    }
+}
+
+/// What a call was answered.
+#[derive(Debug)]
+#[must_use = "a middleware returns it"]
+pub struct Answer(Result<(), Fault>);
+
+impl Answer {
+    /// An error, in place of whatever the handler would have answered, or has.
+    ///
+    /// As for a handler's own, codes that say what became of a call are not for it: [`ErrorObject`] names them.
+    pub fn error(error: ErrorObject) -> Self {
+        Self(Err(error.into()))
+    }
+
+    /// How the call ended.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::of(&self.0)
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// With a result, or with the end of a notification's handler.
+    Success,
+    /// With an error of this code: the handler's, a middleware's, or the protocol's own.
+    Error(i64),
+    /// The handler's future was dropped: the caller cancelled the call, or is gone.
+    Cancelled,
+    /// The handler's future was dropped: its deadline passed.
+    Late,
+    /// The handler panicked.
+    Panicked,
+}
+
+impl Outcome {
+    pub(crate) fn of(ran: &Result<(), Fault>) -> Self {
+        match ran.as_ref().map_err(Fault::code) {
+            Ok(()) => Self::Success,
+            Err(code) => Self::Error(code),
+        }
+    }
+
+    /// In one word: `success`, `error`, `cancelled`, `late` or `panicked`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error(_) => "error",
+            Self::Cancelled => "cancelled",
+            Self::Late => "late",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// The code of the error that the caller gets, if it gets one and still listens.
+    pub fn code(self) -> Option<i64> {
+        match self {
+            Self::Success => None,
+            Self::Error(code) => Some(code),
+            Self::Cancelled => Some(code::CANCELLED),
+            Self::Late => Some(code::DEADLINE_PASSED),
+            Self::Panicked => Some(code::INTERNAL_ERROR),
+        }
+    }
+}
