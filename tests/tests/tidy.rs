@@ -60,6 +60,7 @@ fn unsafe_code_is_forbidden_in_every_crate() {
     for package in [
         "rpc-macros",
         "rpc-runtime",
+        "rpc-layers",
         "examples",
         "examples/telemetry",
         "tests",

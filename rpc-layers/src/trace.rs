@@ -1,0 +1,107 @@
+//! A span for each call.
+
+use std::time::Instant;
+
+use rpc_runtime::{Answer, Layered, MethodKind, Middleware, Next, ServerCall, Service};
+use tower_layer::Layer;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
+/// A span of [`tracing`]'s for each call. What the handler does, it does within.
+///
+/// The span is called `call`, has the level `INFO` and the target `rpc_layers`. Its fields bear the names of
+/// [OpenTelemetry's conventions](https://opentelemetry.io/docs/specs/semconv/rpc/), where these have one:
+///
+/// | field | value |
+/// |---|---|
+/// | `rpc.system.name` | `jsonrpc` |
+/// | `rpc.service` | the trait |
+/// | `rpc.method` | the method's name on the wire |
+/// | `rpc.kind` | `call`, `stream` or `notification` |
+/// | `network.peer.address`, `network.peer.port` | who calls; none in the same process |
+/// | `traceparent`, `tracestate` | the caller's trace ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), if it travels in the call's metadata |
+/// | `outcome` | at the end: `success`, `error`, `cancelled`, `late` or `panicked` |
+/// | `rpc.response.status_code` | at the end: the code of the error, if it is one |
+/// | `duration` | at the end: in seconds |
+/// | `otel.name`, `otel.kind`, `otel.status_code` | what `tracing-opentelemetry` reads: the method's name, `server`, and `ERROR` if it ends with a code |
+///
+/// Where nobody wants the span, a call costs a look at that and nothing else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TracingLayer(());
+
+impl TracingLayer {
+    /// Has no options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<S: Service> Layer<S> for TracingLayer {
+    type Service = Layered<Tracing, S>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        Layered::new(Tracing(()), service)
+    }
+}
+
+/// What [`TracingLayer`] puts around a service.
+#[derive(Debug)]
+pub struct Tracing(());
+
+impl Middleware for Tracing {
+    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+        let span = span(call);
+        match span.is_disabled() {
+            true => next.run().await,
+            false => run(next, span).await,
+        }
+    }
+}
+
+/// The span of a call that begins.
+fn span(call: ServerCall<'_>) -> Span {
+    let (method, context) = (call.method(), call.context());
+    let peer = || context.peer();
+    tracing::info_span!(
+        target: "rpc_layers",
+        "call",
+        otel.name = method.name,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system.name = "jsonrpc",
+        rpc.service = call.service().name,
+        rpc.method = method.name,
+        rpc.kind = kind(call),
+        network.peer.address = peer().map(|peer| display(peer.ip())),
+        network.peer.port = peer().map(|peer| peer.port()),
+        traceparent = context.meta("traceparent"),
+        tracestate = context.meta("tracestate"),
+        rpc.response.status_code = Empty,
+        outcome = Empty,
+        duration = Empty,
+    )
+}
+
+fn kind(call: ServerCall<'_>) -> &'static str {
+    let method = call.method();
+    match method.kind {
+        MethodKind::Notification => "notification",
+        MethodKind::Call if method.stream || method.upload.is_some() => "stream",
+        MethodKind::Call => "call",
+    }
+}
+
+/// Runs a call in its span, and records there how it ended.
+async fn run<S: Service>(next: Next<'_, S>, span: Span) -> Answer {
+    let start = Instant::now();
+    let ended = span.clone();
+    let observed = next.observe(move |outcome| {
+        ended.record("duration", start.elapsed().as_secs_f64());
+        ended.record("outcome", outcome.as_str());
+        if let Some(code) = outcome.code() {
+            ended.record("rpc.response.status_code", code);
+            ended.record("otel.status_code", "ERROR");
+        }
+    });
+    observed.instrument(span).await
+}
