@@ -193,7 +193,28 @@ pub(super) struct Outgoing {
 #[derive(Default)]
 pub(super) struct Meta(Vec<u8>);
 
+/// What a client adds to the metadata of all its calls.
+#[derive(Clone)]
+pub(super) struct CommonMeta(pub(super) Arc<AddMeta>);
+
+type AddMeta = dyn Fn(&mut dyn FnMut(&str, &str)) + Send + Sync;
+
+impl fmt::Debug for CommonMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CommonMeta")
+    }
+}
+
 impl Meta {
+    /// That of a call which begins.
+    pub(super) fn new(client: &Shared) -> Self {
+        let mut meta = Self::default();
+        if let Some(CommonMeta(add)) = &client.options.meta {
+            add(&mut |name, value| meta.push(name, value));
+        }
+        meta
+    }
+
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.0.push(if self.0.is_empty() { b'{' } else { b',' });
         write_string(name, &mut self.0);
@@ -233,7 +254,7 @@ impl<T, E> Call<T, E> {
             attempts: 0,
             may_have_run: false,
             is_stale: false,
-            meta: Meta::default(),
+            meta: Meta::new(&client),
             upload: None,
             state: State::New,
             route: Route::Unknown(None),

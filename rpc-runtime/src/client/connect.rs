@@ -1,12 +1,14 @@
 //! Makes the connection.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::address::{Address, AddressError};
 use super::backoff::Backoff;
+use super::call::CommonMeta;
 use super::reconnect::Dialer;
 use super::{Client, Options};
 use crate::limits::Limits;
@@ -99,6 +101,35 @@ impl<R> ClientBuilder<R> {
     /// [`CallError::Decode`](crate::CallError::Decode).
     pub fn reply_limit(mut self, bytes: usize) -> Self {
         self.settings.options.reply_limit = bytes;
+        self
+    }
+
+    /// Adds metadata to all calls and notifications: `add` is asked whenever one is created, and hands each name and
+    /// value on. Default: none. What a call [adds itself](crate::Call::meta) stands behind it; of two with the same name
+    /// [`Context::meta`](crate::Context::meta) tells the first.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Client, Context, rpc};
+    /// # #[rpc]
+    /// # trait Audit { async fn user(&self, cx: &Context) -> Option<String>; }
+    /// # struct Log;
+    /// # impl Audit for Log {
+    /// #     async fn user(&self, cx: &Context) -> Option<String> { cx.meta("user").map(str::to_owned) }
+    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), rpc_runtime::CallError> {
+    /// let client = Client::builder()
+    ///     .metadata(|add| add("user", "ada"))
+    ///     .local(AuditServer::new(Log)); // or `.connect(address).await?`
+    /// assert_eq!(AuditClient::new(client).user().await?.as_deref(), Some("ada"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn metadata<F>(mut self, add: F) -> Self
+    where
+        F: Fn(&mut dyn FnMut(&str, &str)) + Send + Sync + 'static,
+    {
+        self.settings.options.meta = Some(CommonMeta(Arc::new(add)));
         self
     }
 

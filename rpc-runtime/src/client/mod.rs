@@ -43,6 +43,7 @@ use self::backoff::Backoff;
 pub use self::batch::{Batch, Entry, Replies};
 use self::budget::Budget;
 pub use self::call::Call;
+use self::call::CommonMeta;
 pub(crate) use self::caller::Caller;
 pub use self::connect::{ClientBuilder, ConnectError};
 use self::error::NoAnswer;
@@ -137,6 +138,7 @@ struct Options {
     wait_for_ready: bool,
     /// How calls are made again, if they are.
     retry: Option<Backoff>,
+    meta: Option<CommonMeta>,
 }
 
 impl Default for Options {
@@ -147,6 +149,7 @@ impl Default for Options {
             reply_limit: 4 << 20,
             wait_for_ready: true,
             retry: None,
+            meta: None,
         }
     }
 }

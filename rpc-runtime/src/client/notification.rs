@@ -92,9 +92,9 @@ impl Notification {
         let written = request::write(&mut buffer, name, &params);
         let request = written.map(|()| buffer).map_err(|error| error.to_string());
         Self {
+            meta: Meta::new(&client),
             client,
             request: Some(request),
-            meta: Meta::default(),
             is_unreliable: false,
             route: Route::Unknown(None),
             alone: None,
