@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -327,16 +327,29 @@ pub struct Extensions(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 impl Extensions {
     /// Puts a value in, in place of the one of the same type.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(TypeId::of::<T>(), Arc::new(value));
+        self.values().insert(TypeId::of::<T>(), Arc::new(value));
     }
 
     /// The value of this type, if there is one.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = self.values();
         values.get(&TypeId::of::<T>()).cloned()?.downcast().ok()
+    }
+
+    /// The value of this type, which is put in if there is none.
+    pub fn get_or_default<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        self.get().unwrap_or_else(|| {
+            let made: Arc<T> = Arc::default();
+            let mut values = self.values();
+            let held = values
+                .entry(TypeId::of::<T>())
+                .or_insert_with(|| Arc::clone(&made) as _);
+            Arc::clone(held).downcast().unwrap_or(made)
+        })
+    }
+
+    fn values(&self) -> MutexGuard<'_, HashMap<TypeId, Arc<dyn Any + Send + Sync>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
