@@ -62,13 +62,15 @@ pub mod code {
     pub const REQUEST_TOO_LARGE: i64 = -32007;
     /// The result is larger than the server sends.
     pub const REPLY_TOO_LARGE: i64 = -32008;
-    /// Too many calls are in flight, and the server is one that refuses instead of waiting
+    /// Too many calls are in flight, and the server, or a middleware of its, is one that refuses instead of waiting
     /// ([`refuse_calls`](crate::Limits::refuse_calls)); the call was not started.
     pub const TOO_MANY_CALLS: i64 = -32009;
     /// The batch has more entries than the server takes; none was executed.
     pub const BATCH_TOO_LARGE: i64 = -32010;
     /// The replies of a batch are together larger than the server sends; this entry's was left out.
     pub const BATCH_REPLY_TOO_LARGE: i64 = -32011;
+    /// The caller makes more calls in a time than a middleware of the server lets it; the call was not started.
+    pub const RATE_LIMITED: i64 = -32012;
 }
 
 /// An answer of the protocol's own: fixed text, so that nothing internal can leak.
