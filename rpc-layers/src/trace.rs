@@ -59,7 +59,7 @@ impl Middleware for Tracing {
 }
 
 /// The span of a call that begins.
-fn span(call: ServerCall<'_>) -> Span {
+pub(crate) fn span(call: ServerCall<'_>) -> Span {
     let (method, context) = (call.method(), call.context());
     let peer = || context.peer();
     tracing::info_span!(
@@ -92,7 +92,7 @@ fn kind(call: ServerCall<'_>) -> &'static str {
 }
 
 /// Runs a call in its span, and records there how it ended.
-async fn run<S: Service>(next: Next<'_, S>, span: Span) -> Answer {
+pub(crate) async fn run<S: Service>(next: Next<'_, S>, span: Span) -> Answer {
     let start = Instant::now();
     let ended = span.clone();
     let observed = next.observe(move |outcome| {

@@ -1,0 +1,134 @@
+//! Asks who may call what.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rpc_runtime::{Answer, ErrorObject, Layered, Middleware, Next, ServerCall, Service};
+use tower_layer::Layer;
+
+/// Who may call what: a check of your own, which sees a call before its handler does.
+///
+/// A function that allows a call or says why not is one. A check that has to wait for something is a type of its own:
+///
+/// ```
+/// use rpc_layers::{AuthorizationLayer, Authorize};
+/// use rpc_runtime::{ErrorObject, ServerCall};
+/// # struct Users;
+/// # impl Users { async fn may(&self, user: &str, method: &str) -> bool { true } }
+///
+/// struct Permissions(Users);
+///
+/// impl Authorize for Permissions {
+///     async fn authorize(&self, call: ServerCall<'_>) -> Result<(), ErrorObject> {
+///         let user = call.context().meta("user").unwrap_or_default();
+///         match self.0.may(user, call.method().name).await {
+///             true => Ok(()),
+///             false => Err(ErrorObject::new(403, "not for you")),
+///         }
+///     }
+/// }
+///
+/// let layer = AuthorizationLayer::new(Permissions(Users));
+/// ```
+pub trait Authorize: Send + Sync + 'static {
+    /// Allows the call, or says what it is answered in its handler's place.
+    fn authorize(
+        &self,
+        call: ServerCall<'_>,
+    ) -> impl Future<Output = Result<(), ErrorObject>> + Send;
+}
+
+impl<F> Authorize for F
+where
+    F: Fn(ServerCall<'_>) -> Result<(), ErrorObject> + Send + Sync + 'static,
+{
+    async fn authorize(&self, call: ServerCall<'_>) -> Result<(), ErrorObject> {
+        self(call)
+    }
+}
+
+/// Answers calls that a check of yours does not allow. Their arguments are not read and their handlers do not run.
+///
+/// ```
+/// use rpc_layers::AuthorizationLayer;
+/// use rpc_runtime::{Client, ErrorObject, ServerCall, rpc};
+/// use tower::ServiceBuilder;
+///
+/// #[rpc]
+/// trait Stock {
+///     async fn count(&self, item: &str) -> Result<u32, ErrorObject>;
+///     async fn order(&self, item: &str) -> Result<u32, ErrorObject>;
+/// }
+/// # struct Warehouse;
+/// # impl Stock for Warehouse {
+/// #     async fn count(&self, _: &str) -> Result<u32, ErrorObject> { Ok(7) }
+/// #     async fn order(&self, _: &str) -> Result<u32, ErrorObject> { Ok(7) }
+/// # }
+///
+/// /// Who has no certificate may look, and no more.
+/// fn check(call: ServerCall<'_>) -> Result<(), ErrorObject> {
+///     match (call.context().peer_certificate(), call.method().name) {
+///         (Some(_), _) | (None, "count") => Ok(()),
+///         _ => Err(ErrorObject::new(403, "only with a certificate")),
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let service = ServiceBuilder::new()
+///     .layer(AuthorizationLayer::new(check))
+///     .service(StockServer::new(Warehouse));
+/// let stock = StockClient::new(Client::local(service));
+/// assert_eq!(stock.count("pear").await.unwrap(), 7);
+/// assert_eq!(stock.order("pear").await.unwrap_err().to_string(), "only with a certificate");
+/// # }
+/// ```
+///
+/// The caller gets the error as it would get the handler's own: as `CallError::Application` where the method's error type
+/// knows the code, else as `CallError::Remote`. Nobody calls again by itself.
+pub struct AuthorizationLayer<A>(Arc<A>);
+
+impl<A: Authorize> AuthorizationLayer<A> {
+    /// Asks `check` before each call.
+    pub fn new(check: A) -> Self {
+        Self(Arc::new(check))
+    }
+}
+
+impl<A> Clone for AuthorizationLayer<A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<A> fmt::Debug for AuthorizationLayer<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthorizationLayer")
+    }
+}
+
+impl<A: Authorize, S: Service> Layer<S> for AuthorizationLayer<A> {
+    type Service = Layered<Authorization<A>, S>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        Layered::new(Authorization(Arc::clone(&self.0)), service)
+    }
+}
+
+/// What [`AuthorizationLayer`] puts around a service.
+pub struct Authorization<A>(Arc<A>);
+
+impl<A> fmt::Debug for Authorization<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorization")
+    }
+}
+
+impl<A: Authorize> Middleware for Authorization<A> {
+    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+        match self.0.authorize(call).await {
+            Ok(()) => next.run().await,
+            Err(error) => Answer::error(error),
+        }
+    }
+}

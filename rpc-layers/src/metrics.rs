@@ -1,0 +1,153 @@
+//! Counts calls, and how long they take.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::Instant;
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+use rpc_runtime::{Answer, Layered, Middleware, Next, Outcome, ServerCall, Service};
+use tower_layer::Layer;
+
+/// So many failures of a method are told apart; the codes of those that come after are `other`.
+const FAILURES: usize = 32;
+
+/// Counts calls and measures how long they take, with the [`metrics`] facade: its recorder decides what becomes of it.
+///
+/// | name | kind | labels | tells |
+/// |---|---|---|---|
+/// | `rpc_server_calls_total` | counter | `service`, `method`, `outcome`, `code` | calls that have ended |
+/// | `rpc_server_calls_in_flight` | gauge | `service`, `method` | calls that run |
+/// | `rpc_server_call_duration_seconds` | histogram | `service`, `method` | how long they took; of a stream of items, until its end |
+///
+/// | label | value |
+/// |---|---|
+/// | `service` | the trait |
+/// | `method` | the method's name on the wire |
+/// | `outcome` | `success`, `error`, `cancelled`, `late` or `panicked` |
+/// | `code` | the code of the error; empty of a success; `other` of those that come after 32 different ones of a method |
+///
+/// Each call, notification, entry of a batch and stream counts once, when it ends. What the protocol itself answers is
+/// not a call of the service: methods that it does not have, calls that came too late, messages that are no JSON.
+///
+/// The recorder is asked for a method's handles when the layer is put around its service, so it is to be installed before;
+/// and when a call first fails so. Other calls ask for none, and allocate nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MetricsLayer(());
+
+impl MetricsLayer {
+    /// Has no options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<S: Service> Layer<S> for MetricsLayer {
+    type Service = Layered<Metrics, S>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        describe_counter!("rpc_server_calls_total", "Calls that have ended");
+        describe_gauge!("rpc_server_calls_in_flight", "Calls that run");
+        describe_histogram!(
+            "rpc_server_call_duration_seconds",
+            Unit::Seconds,
+            "How long calls took"
+        );
+        let methods = S::DESCRIPTION.methods.iter();
+        let methods = methods.map(|method| Method::new(S::DESCRIPTION.name, method.name));
+        Layered::new(Metrics(methods.collect()), service)
+    }
+}
+
+/// What [`MetricsLayer`] puts around a service.
+#[derive(Debug)]
+pub struct Metrics(Box<[Method]>);
+
+impl Middleware for Metrics {
+    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+        let method = &self.0[call.index()];
+        let start = Instant::now();
+        method.in_flight.increment(1);
+        let observed = next.observe(|outcome| {
+            method.in_flight.decrement(1);
+            method.duration.record(start.elapsed());
+            method.count(outcome);
+        });
+        observed.await
+    }
+}
+
+/// The handles of one method.
+#[derive(Debug)]
+struct Method {
+    service: &'static str,
+    name: &'static str,
+    in_flight: Gauge,
+    duration: Histogram,
+    successes: Counter,
+    /// Those that were seen.
+    failures: RwLock<Vec<(Outcome, Counter)>>,
+}
+
+impl Method {
+    fn new(service: &'static str, name: &'static str) -> Self {
+        let labels = [("service", service), ("method", name)];
+        Self {
+            service,
+            name,
+            in_flight: gauge!("rpc_server_calls_in_flight", &labels),
+            duration: histogram!("rpc_server_call_duration_seconds", &labels),
+            successes: ended(service, name, Outcome::Success, String::new()),
+            failures: RwLock::default(),
+        }
+    }
+
+    fn count(&self, outcome: Outcome) {
+        let Some(code) = outcome.code() else {
+            return self.successes.increment(1);
+        };
+        let seen = self.failures.read().unwrap_or_else(PoisonError::into_inner);
+        let counter = of(&seen, outcome);
+        drop(seen);
+        counter
+            .unwrap_or_else(|| self.failure(outcome, code))
+            .increment(1);
+    }
+
+    /// The handle of a failure that was not seen before.
+    fn failure(&self, outcome: Outcome, code: i64) -> Counter {
+        let mut seen = self
+            .failures
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = of(&seen, outcome) {
+            return counter;
+        }
+        let code = match seen.len() < FAILURES {
+            true => code.to_string(),
+            false => "other".into(),
+        };
+        let counter = ended(self.service, self.name, outcome, code);
+        if seen.len() < FAILURES {
+            seen.push((outcome, counter.clone()));
+        }
+        counter
+    }
+}
+
+fn of(seen: &[(Outcome, Counter)], outcome: Outcome) -> Option<Counter> {
+    let found = seen.iter().find(|(of, _)| *of == outcome);
+    found.map(|(_, counter)| counter.clone())
+}
+
+/// The counter of the calls that have ended so.
+fn ended(service: &'static str, method: &'static str, outcome: Outcome, code: String) -> Counter {
+    counter!(
+        "rpc_server_calls_total",
+        "service" => service,
+        "method" => method,
+        "outcome" => outcome.as_str(),
+        "code" => code,
+    )
+}

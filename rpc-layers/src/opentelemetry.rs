@@ -1,0 +1,125 @@
+//! Traces that cross services, in the form of OpenTelemetry.
+
+use opentelemetry::Context as TraceContext;
+use opentelemetry::global::get_text_map_propagator;
+use opentelemetry::propagation::{Extractor, Injector};
+use opentelemetry::trace::TraceContextExt;
+use rpc_runtime::{Answer, Context, Layered, Middleware, Next, ServerCall, Service};
+use tower_layer::Layer;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::trace;
+
+/// Spans as [`TracingLayer`](crate::TracingLayer) makes them, whose parents are the callers' own: in place of that layer.
+///
+/// The caller's context travels in the metadata of its calls, where [`propagate`] puts it. The propagator is the one that
+/// was installed with [`opentelemetry::global::set_text_map_propagator`]: `TraceContextPropagator` of `opentelemetry_sdk`
+/// reads and writes `traceparent` and `tracestate` as
+/// [W3C Trace Context](https://www.w3.org/TR/trace-context/) has them. The subscriber has a layer of
+/// [`tracing_opentelemetry`], which exports the spans.
+///
+/// ```
+/// use opentelemetry::trace::TracerProvider;
+/// use opentelemetry_sdk::propagation::TraceContextPropagator;
+/// use opentelemetry_sdk::trace::SdkTracerProvider;
+/// use rpc_layers::{OpenTelemetryLayer, propagate};
+/// use rpc_runtime::{Client, rpc};
+/// use tower::ServiceBuilder;
+/// use tracing_subscriber::layer::SubscriberExt;
+/// # #[rpc]
+/// # trait Greeter { async fn greet(&self, name: &str) -> String; }
+/// # struct Hello;
+/// # impl Greeter for Hello { async fn greet(&self, name: &str) -> String { name.into() } }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let provider = SdkTracerProvider::builder().build(); // with an exporter
+/// let export = tracing_opentelemetry::layer().with_tracer(provider.tracer("greeter"));
+/// tracing::subscriber::set_global_default(tracing_subscriber::registry().with(export)).unwrap();
+/// opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+///
+/// let service = ServiceBuilder::new()
+///     .layer(OpenTelemetryLayer::new())
+///     .service(GreeterServer::new(Hello));
+/// let client = Client::builder().metadata(propagate).local(service); // or `.connect(address).await`
+/// GreeterClient::new(client).greet("Ada").await.unwrap();
+/// # }
+/// ```
+///
+/// Where nobody wants the span, a call costs a look at that and nothing else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenTelemetryLayer(());
+
+impl OpenTelemetryLayer {
+    /// Has no options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<S: Service> Layer<S> for OpenTelemetryLayer {
+    type Service = Layered<OpenTelemetry, S>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        Layered::new(OpenTelemetry(()), service)
+    }
+}
+
+/// What [`OpenTelemetryLayer`] puts around a service.
+#[derive(Debug)]
+pub struct OpenTelemetry(());
+
+impl Middleware for OpenTelemetry {
+    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+        let span = trace::span(call);
+        if span.is_disabled() {
+            return next.run().await;
+        }
+        let received = Received(call.context());
+        let parent = get_text_map_propagator(|propagator| propagator.extract(&received));
+        if parent.span().span_context().is_remote() {
+            // Without a layer of `tracing_opentelemetry`'s there is nobody to tell.
+            let _ = span.set_parent(parent);
+        }
+        trace::run(next, span).await
+    }
+}
+
+/// The metadata of a call that came.
+struct Received<'c>(&'c Context);
+
+impl Extractor for Received<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.meta(key)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.metadata().map(|(name, _)| name).collect()
+    }
+}
+
+/// Puts the current trace into the metadata of a client's calls:
+/// [`ClientBuilder::metadata(propagate)`](rpc_runtime::ClientBuilder::metadata).
+///
+/// The current one is that of the [`tracing`] span in which a call is created, or else OpenTelemetry's own.
+pub fn propagate(add: &mut dyn FnMut(&str, &str)) {
+    let current = Span::current().context();
+    let current = match current.has_active_span() {
+        true => current,
+        false => TraceContext::current(),
+    };
+    get_text_map_propagator(|propagator| propagator.inject_context(&current, &mut Sent(add)));
+}
+
+/// The metadata of a call that leaves.
+struct Sent<'a>(&'a mut dyn FnMut(&str, &str));
+
+impl Injector for Sent<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // An empty `tracestate` says nothing.
+        if !value.is_empty() {
+            (self.0)(key, &value);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Bounds how many calls come in a time.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::{DefaultDirectRateLimiter, Quota};
+use rpc_runtime::{
+    Answer, Context, ErrorObject, Layered, Middleware, Next, ServerCall, Service, code,
+};
+use tower_layer::Layer;
+
+/// Bounds how many calls come in a time, over all services that the layer and its clones are put around: a token bucket,
+/// for all callers together or for [each connection](Self::per_connection).
+///
+/// A call past that is refused with [−32012](code::RATE_LIMITED): its handler does not run, its caller gets
+/// `CallError::Remote`, and nobody calls again by itself. A stream of items is one call.
+///
+/// ```
+/// use std::time::Duration;
+/// use rpc_layers::RateLimitLayer;
+/// use tower::ServiceBuilder;
+/// # #[rpc_runtime::rpc]
+/// # trait Greeter { async fn greet(&self, name: &str) -> String; }
+/// # struct Hello;
+/// # impl Greeter for Hello { async fn greet(&self, name: &str) -> String { name.into() } }
+///
+/// let service = ServiceBuilder::new()
+///     .layer(RateLimitLayer::new(1_000, Duration::from_secs(1)))
+///     .layer(RateLimitLayer::new(50, Duration::from_secs(1)).burst(10).per_connection())
+///     .service(GreeterServer::new(Hello));
+/// ```
+#[derive(Debug, Clone)]
+pub struct RateLimitLayer {
+    quota: Quota,
+    all: Arc<Bucket>,
+    per_connection: bool,
+}
+
+type Bucket = DefaultDirectRateLimiter;
+
+impl RateLimitLayer {
+    /// Lets this many calls through in this time, as many as that at once.
+    ///
+    /// # Panics
+    /// If either is zero, or more calls than nanoseconds.
+    pub fn new(calls: u32, time: Duration) -> Self {
+        let calls = NonZeroU32::new(calls).expect("a rate lets some calls through");
+        let quota = Quota::with_period(time / calls.get());
+        let quota = quota.expect("a rate is of at most a call in a nanosecond");
+        Self::with(quota.allow_burst(calls), false)
+    }
+
+    /// Lets this many calls through at once, after a pause. The rate stays.
+    ///
+    /// # Panics
+    /// If it is zero.
+    pub fn burst(self, calls: u32) -> Self {
+        let calls = NonZeroU32::new(calls).expect("a burst has a call at least");
+        Self::with(self.quota.allow_burst(calls), self.per_connection)
+    }
+
+    /// Counts the calls of each connection by themselves.
+    pub fn per_connection(self) -> Self {
+        Self::with(self.quota, true)
+    }
+
+    fn with(quota: Quota, per_connection: bool) -> Self {
+        Self {
+            quota,
+            all: Arc::new(Bucket::direct(quota)),
+            per_connection,
+        }
+    }
+}
+
+impl<S: Service> Layer<S> for RateLimitLayer {
+    type Service = Layered<RateLimit, S>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        Layered::new(RateLimit(self.clone()), service)
+    }
+}
+
+/// What [`RateLimitLayer`] puts around a service.
+#[derive(Debug)]
+pub struct RateLimit(RateLimitLayer);
+
+impl RateLimit {
+    fn lets_through(&self, context: &Context) -> bool {
+        let RateLimitLayer {
+            quota,
+            all,
+            per_connection,
+        } = &self.0;
+        match per_connection {
+            true => context
+                .extensions()
+                .get_or_default::<Buckets>()
+                .of(all, *quota)
+                .check()
+                .is_ok(),
+            false => all.check().is_ok(),
+        }
+    }
+}
+
+impl Middleware for RateLimit {
+    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+        match self.lets_through(call.context()) {
+            true => next.run().await,
+            false => Answer::error(ErrorObject::new(code::RATE_LIMITED, "Rate limited")),
+        }
+    }
+}
+
+/// A connection's buckets, one for each layer: of which it is, the layer's own says.
+#[derive(Default)]
+struct Buckets(Mutex<Vec<(Arc<Bucket>, Arc<Bucket>)>>);
+
+impl Buckets {
+    fn of(&self, layer: &Arc<Bucket>, quota: Quota) -> Arc<Bucket> {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = buckets.iter().find(|(of, _)| Arc::ptr_eq(of, layer));
+        match found {
+            Some((_, bucket)) => Arc::clone(bucket),
+            None => {
+                let bucket = Arc::new(Bucket::direct(quota));
+                buckets.push((Arc::clone(layer), Arc::clone(&bucket)));
+                bucket
+            }
+        }
+    }
+}
