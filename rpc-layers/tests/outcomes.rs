@@ -1,0 +1,123 @@
+//! What a middleware is told of calls, whatever becomes of them.
+
+mod support;
+
+use rpc_runtime::{
+    Answer, Client, ErrorObject, Layered, Middleware, Next, Outcome, Responder, ServerCall, Service,
+};
+use support::{Clerk, DeskServer, ENDS, make_calls, soon};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+/// Tells of each call: its method, whether it has an answer, how it ended.
+#[derive(Clone)]
+struct Witness(UnboundedSender<Seen>);
+
+type Seen = (&'static str, bool, Outcome);
+
+impl Witness {
+    fn new() -> (Self, UnboundedReceiver<Seen>) {
+        let (send, receive) = mpsc::unbounded_channel();
+        (Self(send), receive)
+    }
+}
+
+impl Middleware for Witness {
+    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+        let mut told = None;
+        let (method, has_reply) = (call.method().name, call.has_reply());
+        let answer = next
+            .observe(|outcome| {
+                told = Some(outcome);
+                self.0.send((method, has_reply, outcome)).unwrap();
+            })
+            .await;
+        assert_eq!(told, Some(answer.outcome()));
+        answer
+    }
+}
+
+/// Answers all calls.
+struct Refuse(i64);
+
+impl Middleware for Refuse {
+    async fn call<S: Service>(&self, _: ServerCall<'_>, _: Next<'_, S>) -> Answer {
+        Answer::error(ErrorObject::new(self.0, "not now").with_data("later"))
+    }
+}
+
+fn all(mut seen: UnboundedReceiver<Seen>) -> Vec<Seen> {
+    std::iter::from_fn(|| seen.try_recv().ok()).collect()
+}
+
+#[tokio::test]
+async fn every_call_is_told_of_once() {
+    let (witness, seen) = Witness::new();
+    make_calls(|desk| Layered::new(witness.clone(), desk)).await;
+    let seen = all(seen);
+    let ends = seen.iter().map(|(method, _, outcome)| (*method, *outcome));
+    assert_eq!(ends.collect::<Vec<_>>(), ENDS);
+    let without = seen
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, has_reply, _))| !has_reply);
+    let without: Vec<_> = without.map(|(at, (method, ..))| (at, *method)).collect();
+    assert_eq!(
+        without,
+        [(7, "desk.note"), (8, "desk.fail"), (11, "desk.note")]
+    );
+}
+
+#[tokio::test]
+async fn it_may_answer_in_the_place_of_the_handler() {
+    let (witness, seen) = Witness::new();
+    let service = Layered::new(Refuse(7), DeskServer::new(Clerk::default()));
+    let mut responder = Responder::new(Layered::new(witness, service));
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"desk.panic"}"#;
+    let answer =
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":7,"message":"not now","data":"later"}}"#;
+    assert_eq!(responder.respond(call).await, answer.as_bytes());
+    let notification = br#"{"jsonrpc":"2.0","method":"desk.note"}"#;
+    assert_eq!(responder.respond(notification).await, b"");
+    let absent = br#"{"jsonrpc":"2.0","id":1,"method":"desk.gone"}"#;
+    assert!(
+        responder
+            .respond(absent)
+            .await
+            .windows(6)
+            .any(|code| code == b"-32601")
+    );
+    let refused = Outcome::Error(7);
+    assert_eq!(
+        all(seen),
+        [("desk.panic", true, refused), ("desk.note", false, refused)]
+    );
+}
+
+#[tokio::test]
+async fn it_does_not_say_what_became_of_a_call() {
+    let service = Layered::new(
+        Refuse(rpc_runtime::code::SHUTTING_DOWN),
+        DeskServer::new(Clerk::default()),
+    );
+    let mut responder = Responder::new(service);
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"desk.fail"}"#;
+    let answer = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Internal error"}}"#;
+    assert_eq!(responder.respond(call).await, answer.as_bytes());
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_is_lost_is_told_of() {
+    let (witness, mut seen) = Witness::new();
+    let clerk = Clerk::default();
+    let client = Client::local(Layered::new(witness, DeskServer::new(clerk.clone())));
+    let hanging = tokio::spawn(
+        support::DeskClient::new(client.clone())
+            .hang()
+            .into_future(),
+    );
+    clerk.hangs().await;
+    client.close().await;
+    hanging.await.unwrap().unwrap_err();
+    let seen = soon(seen.recv()).await;
+    assert_eq!(seen, Some(("desk.hang", true, Outcome::Cancelled)));
+}
