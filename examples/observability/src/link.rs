@@ -1,0 +1,37 @@
+//! How each reaches the other: every service has the same layers, and every client passes its trace on.
+
+use std::error::Error;
+use std::net::SocketAddr;
+
+use rpc_layers::{MetricsLayer, OpenTelemetryLayer, propagate};
+use rpc_runtime::{Certificate, Client, Identity, Server, Service, Trust};
+use tower::ServiceBuilder;
+
+/// Where a service is, and how it is known.
+pub type Place = (SocketAddr, Certificate);
+
+/// Serves on a port of the system's choice.
+pub fn serve(service: impl Service) -> Result<Place, Box<dyn Error + Send + Sync>> {
+    let identity = Identity::self_signed(["127.0.0.1"])?;
+    let certificate = identity.certificate();
+    let service = ServiceBuilder::new()
+        .layer(OpenTelemetryLayer::new())
+        .layer(MetricsLayer::new())
+        .service(service);
+    let server = Server::builder(identity)
+        .service(service)
+        .bind("127.0.0.1:0")?;
+    let address = server.local_addr()?;
+    tokio::spawn(server.run());
+    Ok((address, certificate))
+}
+
+/// Connects to a service.
+pub async fn connect(
+    (address, certificate): Place,
+) -> Result<Client, Box<dyn Error + Send + Sync>> {
+    let client = Client::builder()
+        .trust(Trust::certificate(certificate))
+        .metadata(propagate);
+    Ok(client.connect(address).await?)
+}

@@ -1,0 +1,22 @@
+//! Prints the spans of two calls as they end, and then the metrics as Prometheus reads them.
+
+use std::error::Error;
+
+use observability::link::{connect, serve};
+use observability::services::{Keeper, Shelf, ShopClient, ShopServer, StockClient, StockServer};
+use observability::telemetry;
+use tracing::{Instrument, info_span};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (_spans, metrics) = telemetry::install()?;
+    let stock = StockClient::new(connect(serve(StockServer::new(Shelf))?).await?);
+    let shop = ShopClient::new(connect(serve(ShopServer::new(Keeper(stock)))?).await?);
+    for item in ["pear", "melon"] {
+        let asking = info_span!("ask", otel.kind = "client", item);
+        let answer = async { shop.price(item, 3).await }.instrument(asking).await;
+        println!("{item}: {answer:?}\n");
+    }
+    print!("{}", metrics.render());
+    Ok(())
+}
