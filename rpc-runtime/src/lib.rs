@@ -75,7 +75,7 @@ mod wire;
 
 pub use client::{
     Address, AddressError, Batch, Call, CallError, Client, ClientBuilder, ConnectError,
-    ConnectionState, Entry, Fate, Items, Notification, Replies, StateWatch,
+    ConnectionState, Endpoint, Endpoints, Entry, Fate, Items, Notification, Replies, StateWatch,
 };
 pub use context::{Cancellation, Context, Extensions};
 pub use description::{

@@ -22,6 +22,8 @@ use thiserror::Error;
 pub struct Address {
     host: String,
     port: u16,
+    /// When it is not the host.
+    server_name: Option<String>,
 }
 
 impl Address {
@@ -34,6 +36,26 @@ impl Address {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// The name that the server's certificate must have: the host, unless told otherwise.
+    pub fn server_name(&self) -> &str {
+        self.server_name.as_deref().unwrap_or(&self.host)
+    }
+
+    /// Sets the name that the server's certificate must have, for an address that was found by a name.
+    /// [`ClientBuilder::server_name`](crate::ClientBuilder::server_name) has precedence.
+    ///
+    /// ```
+    /// use rpc_runtime::Address;
+    ///
+    /// let found = std::net::SocketAddr::from(([10, 0, 0, 7], 4433));
+    /// let address = Address::from(found).with_server_name("rpc.example.org");
+    /// assert_eq!((address.host(), address.server_name()), ("10.0.0.7", "rpc.example.org"));
+    /// ```
+    pub fn with_server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
 }
 
 impl From<SocketAddr> for Address {
@@ -41,6 +63,7 @@ impl From<SocketAddr> for Address {
         Self {
             host: address.ip().to_string(),
             port: address.port(),
+            server_name: None,
         }
     }
 }
@@ -63,6 +86,7 @@ impl std::str::FromStr for Address {
         Ok(Self {
             host: host.to_owned(),
             port: port.parse().map_err(|_| wrong())?,
+            server_name: None,
         })
     }
 }

@@ -516,7 +516,15 @@ impl<T, E> Call<T, E> {
             (Err(CallError::Connection { .. }), Some(link)) => link.retire(),
             _ => self.client.retries.earn(),
         }
+        self.heed(result.as_ref().err());
         result
+    }
+
+    /// Takes what it came to for a sign of how its server fares.
+    pub(super) fn heed(&self, error: Option<&CallError<E>>) {
+        if let Some(link) = self.route.link() {
+            link.heed(error);
+        }
     }
 
     /// What is true of one attempt is true of the call.
@@ -548,14 +556,11 @@ impl<T, E> Call<T, E> {
             }
             false => self.attempts < ATTEMPTS,
         };
-        let is_free = !is_unsure && self.attempts <= 1;
+        let is_free = self.attempts <= 1 && (!is_unsure || self.client.has_other(link));
         if !is_allowed || !(is_free || self.client.retries.spend()) {
             return false;
         }
-        match link.is_retired() {
-            true => self.route.fail(),
-            false => self.route = Route::Unknown(None),
-        }
+        self.route.look_again();
         self.state = match is_free {
             true => State::Ready,
             false => State::Resting(self.client.timers.start(backoff.delay(self.attempts))),
@@ -595,6 +600,7 @@ impl<T, E> Future for Call<T, E> {
         loop {
             let Poll::Ready(answered) = this.poll_reply(cx) else {
                 ready!(this.poll_late(cx));
+                this.heed(Some(&CallError::Timeout));
                 this.give_up();
                 this.stop_timer();
                 return Poll::Ready(Err(CallError::Timeout));

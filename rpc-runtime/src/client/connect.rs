@@ -9,8 +9,9 @@ use thiserror::Error;
 use super::address::{Address, AddressError};
 use super::backoff::Backoff;
 use super::call::CommonMeta;
+use super::health::Ejection;
 use super::reconnect::Dialer;
-use super::{Client, Options};
+use super::{Client, Endpoints, Options};
 use crate::limits::Limits;
 use crate::server::discovery::Discovery;
 use crate::server::{DuplicateMethod, acceptor, check_names};
@@ -54,6 +55,7 @@ pub(super) struct Settings {
     connect_timeout: Option<Duration>,
     stays_lost: bool,
     backoff: Backoff,
+    pub(super) ejection: Ejection,
     options: Options,
 }
 
@@ -154,6 +156,23 @@ impl<R> ClientBuilder<R> {
         self
     }
 
+    /// After how many failures in a row a server that is one among several gets no calls. Default: 5; never: 0.
+    ///
+    /// Failures are calls that time out or are answered [−32603](crate::code::INTERNAL_ERROR), and connections that are
+    /// lost; a handler's own errors are none. When all servers have failed so, they get calls as if none had.
+    pub fn eject_after(mut self, failures: u32) -> Self {
+        self.settings.ejection.after = failures;
+        self
+    }
+
+    /// How long to wait before a server that gets no calls is asked whether it can come back, which it does when it
+    /// answers `rpc.ping`: a random time of up to `initial`, which doubles up to `max` each time that it does not answer or
+    /// fails again soon. Default: 1 s and 30 s.
+    pub fn probe_backoff(mut self, initial: Duration, max: Duration) -> Self {
+        self.settings.ejection.probes = Backoff { initial, max };
+        self
+    }
+
     /// Serves the server: its handlers reach this client with [`Context::client`](crate::Context::client), over the same
     /// connection, and over the next one after that is lost. A client without services answers their calls
     /// [−32601](crate::code::METHOD_NOT_FOUND).
@@ -243,13 +262,8 @@ impl<R> ClientBuilder<R> {
             router,
         } = self;
         check_names::<R>()?;
-        let (mut options, reconnects) = (settings.options.clone(), !settings.stays_lost);
-        options.retry = reconnects.then_some(settings.backoff);
-        let dialer = Dialer {
-            address: address.try_into()?,
-            backoff: settings.backoff,
-            settings,
-        };
+        let (options, reconnects) = (settings.retrying(), !settings.stays_lost);
+        let dialer = settings.dialer(address.try_into()?);
         let connection = dialer.dial().await?;
         Ok(Client::over(
             connection,
@@ -257,6 +271,66 @@ impl<R> ClientBuilder<R> {
             acceptor(router, limits, discovery),
             reconnects.then_some(dialer),
         ))
+    }
+
+    /// A client of several servers, all of which serve the same: each call goes to one of them. See
+    /// [Several servers](Client#several-servers).
+    ///
+    /// It is there as soon as one of them is connected. The others are dialled until they are; how they stand,
+    /// [`balance`](Self::balance) can tell.
+    ///
+    /// ```no_run
+    /// # use rpc_runtime::{Client, Trust};
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::builder()
+    ///     .trust(Trust::pem_file("authority.pem")?)
+    ///     .connect_many(["one.example.org:4433", "two.example.org:4433"])
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError::Nobody`] when the first attempt has failed with each of them; and see [`ConnectError`].
+    ///
+    /// # Panics
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the attempts up.
+    pub async fn connect_many<A>(
+        self,
+        addresses: impl IntoIterator<Item = A>,
+    ) -> Result<Client, ConnectError>
+    where
+        A: TryInto<Address>,
+        ConnectError: From<A::Error>,
+        R: Router,
+    {
+        let addresses: Result<Vec<_>, _> = addresses.into_iter().map(A::try_into).collect();
+        let (client, endpoints) = self.balance()?;
+        endpoints.set(addresses?);
+        client.ready().await?;
+        Ok(client)
+    }
+
+    /// A client of several servers that come and go, and the handle to say so with. There are none at first.
+    /// [`Client::ready`] waits for one.
+    ///
+    /// # Errors
+    /// [`ConnectError::DuplicateMethod`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn balance(self) -> Result<(Client, Endpoints), ConnectError>
+    where
+        R: Router,
+    {
+        check_names::<R>()?;
+        let services = acceptor(self.router, self.limits, self.discovery);
+        let client = Client::of_members(self.settings.retrying(), services);
+        let endpoints = Endpoints::new(&client.0, self.settings);
+        Ok((client, endpoints))
     }
 
     /// A client of a service in the same process, as [`Client::local`] makes it, with this builder's time limit, lanes,
@@ -289,6 +363,23 @@ impl<R> ClientBuilder<R> {
 }
 
 impl Settings {
+    pub(super) fn dialer(self, address: Address) -> Dialer {
+        Dialer {
+            address,
+            backoff: self.backoff,
+            settings: self,
+        }
+    }
+
+    /// The options of a client that makes calls again, if it is to.
+    fn retrying(&self) -> Options {
+        let retry = (!self.stays_lost).then_some(self.backoff);
+        Options {
+            retry,
+            ..self.options.clone()
+        }
+    }
+
     pub(super) async fn dial(&self, address: &Address) -> Result<Connection, ConnectError> {
         let limit = self.connect_timeout.unwrap_or(CONNECT);
         let dialed = tokio::time::timeout(limit, self.try_each(address)).await;
@@ -297,7 +388,7 @@ impl Settings {
 
     /// Tries the addresses of a name until one answers.
     async fn try_each(&self, address: &Address) -> Result<Connection, ConnectError> {
-        let server_name = self.server_name.as_deref().unwrap_or(address.host());
+        let server_name = self.server_name.as_deref().unwrap_or(address.server_name());
         let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
         let mut failure = None;
         for candidate in resolved.map_err(ConnectError::Resolve)? {
@@ -364,6 +455,9 @@ pub enum ConnectError {
     /// The server did not take the connection.
     #[error("the connection was not made: {0}")]
     Refused(ConnectionLost),
+    /// None of several servers can be reached. This is what became of the last attempt with one of them.
+    #[error("no server can be reached")]
+    Nobody(#[source] Arc<ConnectError>),
     /// There is no socket to connect from.
     #[error("cannot open a socket")]
     Socket(#[source] std::io::Error),

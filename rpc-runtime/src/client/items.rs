@@ -193,6 +193,7 @@ impl<T, E> Stream for Items<T, E> {
                     return Poll::Ready(Some(Ok(item)));
                 }
                 Ok(None) => {
+                    this.call.heed(None);
                     this.state = State::Over;
                     this.call.finish();
                     return Poll::Ready(None);
@@ -201,7 +202,12 @@ impl<T, E> Stream for Items<T, E> {
             };
             let state = std::mem::replace(&mut this.state, State::Opening(None));
             let has_begun = matches!(state, State::Open(inflow) if inflow.has_items);
+            // Many streams are meant to end by their timeouts.
             let error = this.call.remember_fate(error, has_begun);
+            // Streams that have begun may be meant to end by their timeouts.
+            if !has_begun {
+                this.call.heed(Some(&error));
+            }
             if has_begun || !this.call.try_again(&error) {
                 this.state = State::Over;
                 this.call.finish();

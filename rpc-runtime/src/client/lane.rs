@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -44,6 +45,8 @@ const LINGER: Duration = Duration::from_secs(3);
 pub(super) struct Lane {
     number: u64,
     state: Mutex<State>,
+    /// How many calls have a slot. Written under the lock, for those who look without it.
+    in_flight: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -217,6 +220,7 @@ impl Lane {
         Arc::new(Self {
             number: number as u64,
             state: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
         })
     }
 
@@ -226,6 +230,16 @@ impl Lane {
 
     pub(super) fn is_over(&self) -> bool {
         self.state().over.is_some()
+    }
+
+    /// How many calls wait for their answers here.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, state: &State) {
+        let in_flight = state.slots.len() - state.free.len();
+        self.in_flight.store(in_flight, Ordering::Relaxed);
     }
 
     /// Queues a call. `request` is what follows the id; `spare` will hold the answer.
@@ -250,6 +264,7 @@ impl Lane {
             end: state.queued,
             waker: cx.waker().clone(),
         });
+        self.count(&state);
         drop(state);
         writer.into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(id))
@@ -290,6 +305,7 @@ impl Lane {
             return Poll::Pending;
         }
         let released = state.release(id);
+        self.count(&state);
         drop(state);
         let Some((pending, next)) = released else {
             return Poll::Ready(Err(NoAnswer::Over));
@@ -306,6 +322,7 @@ impl Lane {
         let mut state = self.state();
         let alive = state.over.is_none();
         let released = state.release(id);
+        self.count(&state);
         drop(state);
         let Some((pending, next)) = released else {
             return false;

@@ -1,13 +1,16 @@
-//! One connection with its lanes. A client has one at a time, and another when that is lost or its server drains it.
+//! One connection with its lanes. A client has one at a time to a server, and another when that is lost or its server
+//! drains it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Options;
+use super::error::CallError;
+use super::health::Health;
 use super::lane::{self, CallId, Lane};
 use crate::transport::outbox::Outbox;
 use crate::transport::{Connection, ConnectionLost, RecvStream, SendStream, StreamLost, close};
@@ -19,16 +22,36 @@ pub(crate) struct Link {
     next_lane: AtomicUsize,
     /// Streams that are not lanes: so many that a lane can always be opened.
     alone: Arc<Semaphore>,
+    /// Calls that wait for one of them.
+    waiting: AtomicUsize,
     datagrams: Mutex<Outbox>,
     /// Cancellations once more, past whatever holds a lane up.
     control: Arc<Lane>,
     /// It takes no more calls: the connection is lost, or the server drains it.
-    retired: CancellationToken,
+    retired: Arc<SetOnce<()>>,
+    /// That of the server, where there are others to call.
+    health: Option<Arc<Health>>,
 }
 
 /// A stream's place among those that are no lanes, free again when dropped.
 pub(super) struct Place {
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// One more in a count, while it lasts.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How many calls have a stream of their own at once. The other side may allow fewer streams, and then they wait for it.
@@ -42,16 +65,22 @@ impl Link {
         options: &Options,
         tasks: &TaskTracker,
         closed: &CancellationToken,
+        health: Option<Arc<Health>>,
     ) -> Arc<Self> {
         let open = Arc::new(Open {
             connection: connection.clone(),
             owner,
         });
-        let retired = CancellationToken::new();
+        let retired = Arc::new(SetOnce::new());
         let limit = options.reply_limit;
         let lanes = (0..options.lanes.clamp(1, lane::LANES)).map(|number| {
             let lane = Lane::new(number);
-            let task = run_lane(Arc::clone(&lane), Arc::clone(&open), retired.clone(), limit);
+            let task = run_lane(
+                Arc::clone(&lane),
+                Arc::clone(&open),
+                Arc::clone(&retired),
+                limit,
+            );
             tasks.spawn(within_linger(Arc::clone(&lane), closed.clone(), task));
             lane
         });
@@ -64,9 +93,11 @@ impl Link {
             alone: Arc::new(Semaphore::new(ALONE)),
             lanes,
             next_lane: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             datagrams: Mutex::default(),
             control,
             retired,
+            health,
         })
     }
 
@@ -74,7 +105,9 @@ impl Link {
     pub(super) async fn open_alone(
         &self,
     ) -> Result<(SendStream, RecvStream, Place), ConnectionLost> {
+        let waiting = Waiting::among(&self.waiting);
         let place = Arc::clone(&self.alone).acquire_owned().await.ok();
+        drop(waiting);
         let (send, recv) = self.connection.open_bi().await?;
         Ok((send, recv, Place { _permit: place }))
     }
@@ -90,6 +123,14 @@ impl Link {
             .clone()
             .find(|lane| !self.lanes[*lane].is_over())
             .unwrap_or(next % self.lanes.len())
+    }
+
+    /// How many calls wait for their answers, or for a stream of their own. A stream of items is one for as long as it
+    /// lasts.
+    pub(super) fn in_flight(&self) -> usize {
+        let in_lanes: usize = self.lanes.iter().map(|lane| lane.in_flight()).sum();
+        let alone = ALONE - self.alone.available_permits();
+        in_lanes + alone + self.waiting.load(Ordering::Relaxed)
     }
 
     /// Gives up a call that left through a lane.
@@ -123,26 +164,33 @@ impl Link {
         self.connection.send_datagram(datagram)
     }
 
+    /// Takes what a call came to for a sign of how the server fares.
+    pub(super) fn heed<E>(&self, error: Option<&CallError<E>>) {
+        if let Some(health) = &self.health {
+            health.heed(error);
+        }
+    }
+
     /// Sends new calls elsewhere; those that are under way go on.
     pub(super) fn retire(&self) {
-        self.retired.cancel();
+        let _ = self.retired.set(());
     }
 
     pub(super) fn is_retired(&self) -> bool {
-        self.retired.is_cancelled()
+        self.retired.initialized()
     }
 
     /// Waits until no more calls should leave here, and says why.
     pub(super) fn retirement(&self) -> impl Future<Output = ConnectionLost> + Send + use<> {
-        let (connection, retired) = (self.connection.clone(), self.retired.clone());
+        let (connection, retired) = (self.connection.clone(), Arc::clone(&self.retired));
         async move {
             tokio::select! {
                 biased;
                 lost = connection.closed() => {
-                    retired.cancel();
+                    let _ = retired.set(());
                     lost
                 }
-                () = retired.cancelled() => ConnectionLost::drained("the server is shutting down"),
+                _ = retired.wait() => ConnectionLost::drained("the server is shutting down"),
             }
         }
     }
@@ -204,15 +252,10 @@ impl Drop for EndsWithTask {
 }
 
 /// Moves the bytes of a lane until its connection is of no more use.
-async fn run_lane(
-    lane: Arc<Lane>,
-    open: Arc<Open>,
-    retired: CancellationToken,
-    reply_limit: usize,
-) {
+async fn run_lane(lane: Arc<Lane>, open: Arc<Open>, retired: Arc<SetOnce<()>>, reply_limit: usize) {
     let lost = move_bytes(&lane, &open.connection, reply_limit).await;
     // Before the callers hear of it: they look for another connection.
-    retired.cancel();
+    let _ = retired.set(());
     lane.lose(lost);
 }
 

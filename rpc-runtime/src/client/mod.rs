@@ -7,12 +7,15 @@
 
 mod address;
 mod backoff;
+mod balance;
 mod batch;
 mod budget;
 mod call;
 mod caller;
 mod connect;
+mod endpoints;
 mod error;
+mod health;
 mod items;
 mod lane;
 mod link;
@@ -46,14 +49,17 @@ pub use self::call::Call;
 use self::call::CommonMeta;
 pub(crate) use self::caller::Caller;
 pub use self::connect::{ClientBuilder, ConnectError};
+use self::endpoints::Members;
+pub use self::endpoints::{Endpoint, Endpoints};
 use self::error::NoAnswer;
 pub use self::error::{CallError, Fate};
+use self::health::Health;
 pub use self::items::Items;
 use self::lane::CallId;
 pub(crate) use self::link::Link;
 use self::link::Owner;
 pub use self::notification::Notification;
-use self::reconnect::{Dialer, keep_connected};
+use self::reconnect::{Dialer, EndsWithTask, Seat, keep_connected};
 pub use self::request::Method;
 use self::route::NextLink;
 use self::state::Status;
@@ -110,11 +116,29 @@ const POOLED: usize = 1024;
 /// The others end with [`CallError::Connection`], whose [`Fate`] says that they may have run. New ones wait for the next connection, within their timeout, or fail at once if the client was told not to
 /// ([`wait_for_ready`](ClientBuilder::wait_for_ready)). [`state`](Self::state) and [`watch_state`](Self::watch_state)
 /// show how it stands, and why the last attempt to connect failed.
+///
+/// # Several servers
+/// [`connect_many`](ClientBuilder::connect_many) makes a client of several servers that serve the same, and
+/// [`balance`](ClientBuilder::balance) one whose servers come and go. It is used as any other. Each server has a
+/// connection, which is made again as above.
+///
+/// - Each call, batch and stream of items goes to one of them: of two that are chosen at random, to the one with fewer calls
+///   in flight. When it is made again it goes to another, if there is another, and the first time at once, also if it may
+///   have run and is idempotent. Notifications do so, too: two in a row may go to two servers.
+/// - A server that is not connected, or is shutting down, gets none. One whose calls fail gets none until it answers
+///   again ([`eject_after`](ClientBuilder::eject_after)).
+/// - The client is [connected](ConnectionState::Connected) while one of its connections is, and calls wait only while none
+///   is. [`rebind`](Self::rebind) moves all of them and [`close`](Self::close) closes all of them.
+/// - What the client serves ([`service`](ClientBuilder::service)), it serves to each of the servers, and
+///   [`Context::client`](crate::Context::client) calls the one that has called.
+/// - [`reconnect(false)`](ClientBuilder::reconnect) only means that no call is made again.
+/// - Each server must show a certificate for the name by which it was dialled ([`Address::server_name`]).
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 
 struct Shared {
     status: watch::Sender<Status>,
+    members: Mutex<Members>,
     /// Ends the tasks of all connections, and the making of new ones.
     closed: CancellationToken,
     tasks: TaskTracker,
@@ -179,7 +203,7 @@ impl Client {
         dialer: Option<Dialer>,
     ) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
-        let link = Link::open(connection, Owner::Lanes, &options, &tasks, &closed);
+        let link = Link::open(connection, Owner::Lanes, &options, &tasks, &closed, None);
         let status = Status::connected(Arc::clone(&link));
         let shared = Shared::new(status, options, tasks, closed, Some(services));
         shared.serve(&link);
@@ -190,7 +214,7 @@ impl Client {
     fn on(connection: Connection) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
         let options = Options::default();
-        let link = Link::open(connection, Owner::Other, &options, &tasks, &closed);
+        let link = Link::open(connection, Owner::Other, &options, &tasks, &closed, None);
         let status = Status::connected(link);
         Self::start(Shared::new(status, options, tasks, closed, None), None)
     }
@@ -206,10 +230,28 @@ impl Client {
         Self(Arc::new(Shared::idle(Status::closed(reason))))
     }
 
+    /// A client without servers yet.
+    fn of_members(options: Options, services: Arc<dyn Accept>) -> Self {
+        let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
+        let status = Members::default().status();
+        let shared = Shared::new(status, options, tasks, closed, Some(services));
+        Self::start_with(shared, |seat| async {
+            let _ends = EndsWithTask(seat);
+            std::future::pending().await
+        })
+    }
+
     fn start(shared: Shared, dialer: Option<Dialer>) -> Self {
+        Self::start_with(shared, |seat| keep_connected(seat, dialer))
+    }
+
+    fn start_with<K>(shared: Shared, keeper: impl FnOnce(Seat) -> K) -> Self
+    where
+        K: Future<Output = Option<()>> + Send + 'static,
+    {
         let shared = Arc::new(shared);
         let client = Arc::downgrade(&shared);
-        let keeper = keep_connected(Weak::clone(&client), dialer);
+        let keeper = keeper(Seat::only(Weak::clone(&client)));
         let resting = rest_when_quiet(client, Arc::clone(&shared.quiet));
         let closed = shared.closed.clone();
         tokio::spawn(closed.run_until_cancelled_owned(async {
@@ -329,11 +371,9 @@ impl Client {
     /// # Errors
     /// When there is no socket to be had. The old one stays.
     pub fn rebind(&self) -> std::io::Result<()> {
-        match self.0.link() {
-            Some(link) => link.connection.rebind(),
-            // The next connection has a socket of its own anyway.
-            None => Ok(()),
-        }
+        // The next connection has a socket of its own anyway.
+        let links = self.0.links();
+        links.iter().try_for_each(|link| link.connection.rebind())
     }
 
     /// Whether there is a connection.
@@ -358,6 +398,31 @@ impl Client {
         self.0.status.borrow().state.clone()
     }
 
+    /// Waits until there is a connection. Of a client of several servers: to one of them.
+    ///
+    /// # Errors
+    /// [`ConnectError::Nobody`] as soon as the last attempt to connect has failed; the client goes on trying.
+    /// [`ConnectError::Refused`] when it is closed.
+    ///
+    /// Cancel safe.
+    pub async fn ready(&self) -> Result<(), ConnectError> {
+        let mut status = self.0.status.subscribe();
+        let mut ready = Ok(());
+        let is_settled = status.wait_for(|status| {
+            ready = match &status.state {
+                ConnectionState::Connected => Ok(()),
+                ConnectionState::Connecting { error: None, .. } => return false,
+                ConnectionState::Connecting {
+                    error: Some(error), ..
+                } => Err(ConnectError::Nobody(Arc::clone(error))),
+                ConnectionState::Closed(lost) => Err(ConnectError::Refused(lost.clone())),
+            };
+            true
+        });
+        let _ = is_settled.await;
+        ready
+    }
+
     /// Shows what [`state`](Self::state) will change to.
     pub fn watch_state(&self) -> StateWatch {
         StateWatch::new(&self.0.status)
@@ -366,10 +431,10 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let link = self.0.link();
-        let peer = link.and_then(|link| link.connection.remote_address());
+        let links = self.0.links();
+        let peers = links.iter().map(|link| link.connection.remote_address());
         f.debug_struct("Client")
-            .field("peer", &peer)
+            .field("peers", &peers.flatten().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -384,6 +449,7 @@ impl Shared {
     ) -> Self {
         Self {
             status: watch::Sender::new(status),
+            members: Mutex::default(),
             closed,
             tasks,
             alone: AtomicU64::new(0),
@@ -411,19 +477,25 @@ impl Shared {
         }
     }
 
-    /// The connection, if there is one.
-    fn link(&self) -> Option<Arc<Link>> {
-        self.status.borrow().link.clone()
+    /// The connections that take calls.
+    fn links(&self) -> Vec<Arc<Link>> {
+        self.status.borrow().links.clone()
     }
 
-    /// Where a call can leave, if not by `failed`; `None` if it should wait.
+    /// Whether calls can leave by another than this one.
+    fn has_other(&self, link: &Arc<Link>) -> bool {
+        let links = &self.status.borrow().links;
+        links.iter().any(|other| !Arc::ptr_eq(other, link))
+    }
+
+    /// Where a call can leave, best not by `failed`, and not if that takes no more; `None` if it should wait.
     fn offer(&self, failed: Option<&Arc<Link>>) -> Option<Result<Arc<Link>, NoAnswer>> {
         self.status
             .borrow()
             .offer(failed, self.options.wait_for_ready)
     }
 
-    /// Waits until a call can leave, but not by `failed`.
+    /// Waits until a call can leave, and not by `failed` if that takes no more.
     fn next_link(&self, failed: Option<Arc<Link>>) -> NextLink {
         let (mut status, waits) = (self.status.subscribe(), self.options.wait_for_ready);
         Box::pin(async move {
@@ -439,30 +511,31 @@ impl Shared {
 
     /// Once closed it stays so.
     fn change(&self, mut status: Status) {
-        self.status.send_if_modified(|current| {
-            let is_open = !current.is_closed();
-            if is_open {
-                // What was before is dropped without the lock.
-                std::mem::swap(current, &mut status);
-            }
-            is_open
-        });
+        // What was before is dropped without the lock.
+        self.status
+            .send_if_modified(|current| status.replace(current));
     }
 
-    fn connected(&self, connection: Connection) {
+    /// Begins to use a connection.
+    fn open(&self, connection: Connection, health: Option<Arc<Health>>) -> Arc<Link> {
         let link = Link::open(
             connection,
             Owner::Lanes,
             &self.options,
             &self.tasks,
             &self.closed,
+            health,
         );
         self.serve(&link);
-        self.change(Status::connected(link));
+        link
+    }
+
+    fn connected(&self, connection: Connection) {
+        self.change(Status::connected(self.open(connection, None)));
     }
 
     fn disconnected(&self, state: ConnectionState) {
-        self.change(Status { state, link: None });
+        self.change(Status::disconnected(state));
     }
 
     fn end(&self, reason: ConnectionLost) {
@@ -510,9 +583,7 @@ impl Shared {
         let buffers = std::mem::take(&mut *self.buffers());
         drop(buffers);
         self.timers.rest();
-        if let Some(link) = self.link() {
-            link.rest();
-        }
+        self.links().iter().for_each(|link| link.rest());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sees to it that a client has a connection for as long as there is a client.
+//! Sees to it that there is a connection to a server for as long as there is a client.
 
 use std::sync::{Arc, Weak};
 
@@ -8,7 +8,9 @@ use super::Shared;
 use super::address::Address;
 use super::backoff::Backoff;
 use super::connect::{ConnectError, Settings};
-use super::state::ConnectionState;
+use super::endpoints::MemberNumber;
+use super::link::Link;
+use super::state::{ConnectionState, never_connected};
 use crate::transport::{Connection, ConnectionLost};
 
 /// All that a connection is made of.
@@ -24,20 +26,96 @@ impl Dialer {
     }
 }
 
-/// Connects again whenever the connection is lost or drained. Without a dialer the first loss is the client's end.
-/// `None`: the client is no more.
-pub(super) async fn keep_connected(client: Weak<Shared>, dialer: Option<Dialer>) -> Option<()> {
-    let _ends = EndsWithTask(Weak::clone(&client));
+/// Whose connection it is: a client's only one, or that to one of its servers. `None` of its methods: the client is no
+/// more.
+#[derive(Clone)]
+pub(super) struct Seat {
+    client: Weak<Shared>,
+    member: Option<MemberNumber>,
+}
+
+impl Seat {
+    pub(super) fn only(client: Weak<Shared>) -> Self {
+        Self {
+            client,
+            member: None,
+        }
+    }
+
+    pub(super) fn of_member(client: &Arc<Shared>, member: MemberNumber) -> Self {
+        Self {
+            client: Arc::downgrade(client),
+            member: Some(member),
+        }
+    }
+
+    pub(super) fn link(&self) -> Option<Option<Arc<Link>>> {
+        let client = self.client.upgrade()?;
+        Some(match self.member {
+            Some(member) => client.members().link(member),
+            None => client.links().pop(),
+        })
+    }
+
+    fn connected(&self, connection: Connection) -> Option<()> {
+        let client = self.client.upgrade()?;
+        let Some(member) = self.member else {
+            client.connected(connection);
+            return Some(());
+        };
+        let health = client.members().health(member)?;
+        let link = client.open(connection, Some(health));
+        client.change_members(|members| members.connected(member, link));
+        Some(())
+    }
+
+    fn disconnected(&self, state: ConnectionState) -> Option<()> {
+        let client = self.client.upgrade()?;
+        match self.member {
+            Some(member) => {
+                client.change_members(|members| members.disconnected(member, state));
+            }
+            None => client.disconnected(state),
+        }
+        Some(())
+    }
+
+    fn heed_loss(&self, lost: &ConnectionLost) -> Option<()> {
+        let client = self.client.upgrade()?;
+        if let Some(member) = self.member {
+            client.members().health(member)?.heed_loss(lost);
+        }
+        Some(())
+    }
+
+    pub(super) fn set_ejected(&self, is_ejected: bool) -> Option<()> {
+        let client = self.client.upgrade()?;
+        if let Some(member) = self.member {
+            client.change_members(|members| members.set_ejected(member, is_ejected));
+        }
+        Some(())
+    }
+}
+
+/// Connects if there is no connection, and again whenever it is lost or drained. Without a dialer the first loss is the
+/// client's end. `None`: the client is no more.
+pub(super) async fn keep_connected(seat: Seat, dialer: Option<Dialer>) -> Option<()> {
+    let _ends = EndsWithTask(seat.clone());
     let mut failures = 0;
     loop {
         let since = Instant::now();
-        let retirement = client.upgrade()?.link()?.retirement();
-        let lost = retirement.await;
+        let retirement = seat.link()?.map(|link| link.retirement());
+        let lost = match retirement {
+            Some(retirement) => {
+                let lost = retirement.await;
+                seat.heed_loss(&lost)?;
+                lost
+            }
+            None => never_connected(),
+        };
         let Some(dialer) = &dialer else {
             // What is under way on a connection that drains may end.
-            client
-                .upgrade()?
-                .disconnected(ConnectionState::Closed(lost));
+            seat.disconnected(ConnectionState::Closed(lost))?;
             return None;
         };
         // A server that takes connections only to drop them is not asked all the time.
@@ -48,8 +126,8 @@ pub(super) async fn keep_connected(client: Weak<Shared>, dialer: Option<Dialer>)
             lost: lost.clone(),
             error,
         };
-        tracing::info!(server = %dialer.address, %lost, "connecting again");
-        client.upgrade()?.disconnected(connecting(None));
+        tracing::info!(server = %dialer.address, %lost, "connecting");
+        seat.disconnected(connecting(None))?;
         let connection = loop {
             if failures > 0 {
                 sleep(dialer.backoff.delay(failures)).await;
@@ -59,23 +137,20 @@ pub(super) async fn keep_connected(client: Weak<Shared>, dialer: Option<Dialer>)
                 Ok(connection) => break connection,
                 Err(error) => {
                     tracing::warn!(server = %dialer.address, %error, "cannot connect");
-                    client
-                        .upgrade()?
-                        .disconnected(connecting(Some(Arc::new(error))));
+                    seat.disconnected(connecting(Some(Arc::new(error))))?;
                 }
             }
         };
-        client.upgrade()?.connected(connection);
+        seat.connected(connection)?;
     }
 }
 
 /// A client whose task is gone, with the runtime that it ran on, say, has nobody to connect it again.
-struct EndsWithTask(Weak<Shared>);
+pub(super) struct EndsWithTask(pub(super) Seat);
 
 impl Drop for EndsWithTask {
     fn drop(&mut self) {
-        if let Some(client) = self.0.upgrade() {
-            client.disconnected(ConnectionState::Closed(ConnectionLost::ClosedHere));
-        }
+        self.0
+            .disconnected(ConnectionState::Closed(ConnectionLost::ClosedHere));
     }
 }

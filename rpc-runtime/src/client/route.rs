@@ -12,7 +12,7 @@ use super::link::Link;
 pub(super) type NextLink = Pin<Box<dyn Future<Output = Result<Arc<Link>, NoAnswer>> + Send>>;
 
 pub(super) enum Route {
-    /// Not looked for yet, or what was found takes no more calls.
+    /// Not looked for yet; or what was found has failed, and is the last choice.
     Unknown(Option<Arc<Link>>),
     Waiting(NextLink),
     Found(Arc<Link>),
@@ -46,6 +46,14 @@ impl Route {
 
     /// What was found takes no more calls.
     pub(super) fn fail(&mut self) {
+        if let Self::Found(link) = self {
+            link.retire();
+        }
+        self.look_again();
+    }
+
+    /// Finds another one, if there is another.
+    pub(super) fn look_again(&mut self) {
         if let Self::Found(link) = self {
             *self = Self::Unknown(Some(Arc::clone(link)));
         }

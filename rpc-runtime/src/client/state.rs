@@ -1,9 +1,10 @@
-//! Whether there is a connection, and which one calls leave by.
+//! Whether there is a connection, and which ones calls leave by.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::balance::pick;
 use super::connect::ConnectError;
 use super::error::{Fate, NoAnswer};
 use super::link::Link;
@@ -59,11 +60,17 @@ pub enum ConnectionState {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct StateWatch(watch::Receiver<Status>);
+pub struct StateWatch {
+    status: watch::Receiver<Status>,
+    /// Of the last state that was told.
+    turn: u64,
+}
 
 impl StateWatch {
     pub(super) fn new(status: &watch::Sender<Status>) -> Self {
-        Self(status.subscribe())
+        let status = status.subscribe();
+        let turn = status.borrow().turn;
+        Self { status, turn }
     }
 
     /// Waits for the next change; `None` once the client is closed and that was told. Of changes that follow each
@@ -71,62 +78,92 @@ impl StateWatch {
     ///
     /// Cancel safe.
     pub async fn changed(&mut self) -> Option<ConnectionState> {
-        let is_closed = self.0.borrow().is_closed();
-        if is_closed && !self.0.has_changed().unwrap_or(true) {
-            return None;
-        }
-        self.0.changed().await.ok()?;
-        Some(self.0.borrow_and_update().state.clone())
+        let seen = self.turn;
+        let changed = self
+            .status
+            .wait_for(|status| status.turn != seen || status.is_closed());
+        let status = changed.await.ok()?;
+        let is_new = status.turn != seen;
+        self.turn = status.turn;
+        is_new.then(|| status.state.clone())
     }
+}
+
+/// What became of the connection that there never was.
+pub(super) fn never_connected() -> ConnectionLost {
+    ConnectionLost::Transport("there was no connection yet".into())
 }
 
 /// What calls need to know of the connection.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) state: ConnectionState,
-    /// Where calls leave while the state is [`ConnectionState::Connected`].
-    pub(super) link: Option<Arc<Link>>,
+    /// Where calls leave: one or more while the state is [`ConnectionState::Connected`].
+    pub(super) links: Vec<Arc<Link>>,
+    /// How often the servers of a client that has several had changed.
+    changes: u64,
+    /// How often the state has changed.
+    turn: u64,
 }
 
 impl Status {
-    pub(super) fn connected(link: Arc<Link>) -> Self {
+    pub(super) fn new(state: ConnectionState, links: Vec<Arc<Link>>, changes: u64) -> Self {
         Self {
-            state: ConnectionState::Connected,
-            link: Some(link),
+            state,
+            links,
+            changes,
+            turn: 0,
         }
     }
 
+    pub(super) fn connected(link: Arc<Link>) -> Self {
+        Self::new(ConnectionState::Connected, vec![link], 0)
+    }
+
+    pub(super) fn disconnected(state: ConnectionState) -> Self {
+        Self::new(state, Vec::new(), 0)
+    }
+
     pub(super) fn closed(reason: ConnectionLost) -> Self {
-        Self {
-            state: ConnectionState::Closed(reason),
-            link: None,
+        Self::disconnected(ConnectionState::Closed(reason))
+    }
+
+    /// Takes the place of `current`, which is left in its own; not if it is older. What is closed stays so.
+    pub(super) fn replace(&mut self, current: &mut Self) -> bool {
+        let is_newer = self.is_closed() || self.changes >= current.changes;
+        if current.is_closed() || !is_newer {
+            return false;
         }
+        let stays_connected = current.is_connected() && self.is_connected();
+        self.turn = current.turn + u64::from(!stays_connected);
+        std::mem::swap(current, self);
+        true
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.state, ConnectionState::Connected)
     }
 
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, ConnectionState::Closed(_))
     }
 
-    /// Where a call can leave, if not by `failed`; an error if it should not wait; `None` if it should.
+    /// Where a call can leave, best not by `failed`, and not if that takes no more; an error if it should not wait; `None` if it should.
     pub(super) fn offer(
         &self,
         failed: Option<&Arc<Link>>,
         waits: bool,
     ) -> Option<Result<Arc<Link>, NoAnswer>> {
-        let reason = match (&self.link, &self.state) {
-            (Some(link), _) => {
-                let is_new = failed.is_none_or(|failed| !Arc::ptr_eq(link, failed));
-                return is_new.then(|| Ok(Arc::clone(link)));
+        let reason = match &self.state {
+            ConnectionState::Connected => {
+                return pick(&self.links, failed).map(|link| Ok(Arc::clone(link)));
             }
-            (None, ConnectionState::Closed(reason)) => reason,
-            (
-                None,
-                ConnectionState::Connecting {
-                    lost,
-                    error: Some(_),
-                },
-            ) if !waits => lost,
-            _ => return None,
+            ConnectionState::Closed(reason) => reason,
+            ConnectionState::Connecting {
+                lost,
+                error: Some(_),
+            } if !waits => lost,
+            ConnectionState::Connecting { .. } => return None,
         };
         Some(Err(NoAnswer::Lost {
             fate: Fate::NotSent,

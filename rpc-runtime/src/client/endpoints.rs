@@ -1,0 +1,288 @@
+//! The servers of a client that has several. Each has a connection of its own, which is made again when it is lost.
+
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::address::Address;
+use super::connect::{ConnectError, Settings};
+use super::health::Health;
+use super::link::Link;
+use super::reconnect::{Seat, keep_connected};
+use super::state::{ConnectionState, Status, never_connected};
+
+/// The servers of a client, which may change while it is used. [`ClientBuilder::balance`](crate::ClientBuilder::balance)
+/// makes one. It does not keep the client.
+///
+/// ```
+/// # use rpc_runtime::{Client, ConnectError, Trust};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use rpc_runtime::Address;
+///
+/// let (client, endpoints) = Client::builder().trust(Trust::system()).balance()?;
+/// let (one, other): (Address, Address) = ("10.0.0.1:4433".parse()?, "10.0.0.2:4433".parse()?);
+/// endpoints.insert(one.clone());
+/// endpoints.insert(other.clone());
+/// endpoints.remove(&one);
+/// assert_eq!(endpoints.list().len(), 1);
+/// assert_eq!(endpoints.list()[0].address(), &other);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    client: Weak<Shared>,
+    settings: Arc<Settings>,
+}
+
+/// How one of a client's servers stands. [`Endpoints::list`] tells it.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    address: Address,
+    state: ConnectionState,
+    in_flight: usize,
+    is_ejected: bool,
+}
+
+impl Endpoint {
+    /// Where it is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Whether it is connected.
+    pub fn state(&self) -> &ConnectionState {
+        &self.state
+    }
+
+    /// How many calls wait for its answers. A stream of items is one for as long as it lasts.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether it gets no calls because too many of them have failed
+    /// ([`eject_after`](crate::ClientBuilder::eject_after)).
+    pub fn is_ejected(&self) -> bool {
+        self.is_ejected
+    }
+}
+
+impl Endpoints {
+    pub(super) fn new(client: &Arc<Shared>, settings: Settings) -> Self {
+        Self {
+            client: Arc::downgrade(client),
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// Adds a server and connects to it. Says whether it is new, and the client not closed.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn insert(&self, address: Address) -> bool {
+        let Some(client) = self.client.upgrade() else {
+            return false;
+        };
+        client.change_members(|members| members.insert(&client, address, &self.settings))
+    }
+
+    /// Sends no more calls to a server. Those that are under way go on, and then the connection is closed. Says whether
+    /// it was there.
+    pub fn remove(&self, address: &Address) -> bool {
+        let Some(client) = self.client.upgrade() else {
+            return false;
+        };
+        let removed = client.change_members(|members| members.keep(|known| known != address));
+        !removed.is_empty()
+    }
+
+    /// Takes the place of all servers: adds those that are new, and removes those that are not among `addresses`.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn set(&self, addresses: impl IntoIterator<Item = Address>) {
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        let Some(client) = self.client.upgrade() else {
+            return;
+        };
+        let removed = client.change_members(|members| {
+            let removed = members.keep(|known| addresses.contains(known));
+            for address in addresses {
+                members.insert(&client, address, &self.settings);
+            }
+            removed
+        });
+        drop(removed);
+    }
+
+    /// The servers and how they stand, in the order in which they were added. None once the client is closed.
+    pub fn list(&self) -> Vec<Endpoint> {
+        let client = self.client.upgrade();
+        client.map_or(Vec::new(), |client| client.members().list())
+    }
+}
+
+/// The servers of a client that has several, and none of one that has not.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    members: Vec<Member>,
+    /// How many there ever were.
+    so_far: u64,
+    /// How often something has changed.
+    changes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    number: MemberNumber,
+    address: Address,
+    state: ConnectionState,
+    link: Option<Arc<Link>>,
+    is_ejected: bool,
+    health: Arc<Health>,
+    /// Ends its tasks when it is dropped.
+    _tasks: tokio_util::sync::DropGuard,
+}
+
+/// Which one: another at the same address has another number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MemberNumber(u64);
+
+impl Members {
+    fn insert(&mut self, client: &Arc<Shared>, address: Address, settings: &Settings) -> bool {
+        if client.closed.is_cancelled() || self.members.iter().any(|m| m.address == address) {
+            return false;
+        }
+        self.so_far += 1;
+        let number = MemberNumber(self.so_far);
+        let health = Arc::new(Health::new(settings.ejection));
+        let (removed, closed) = (CancellationToken::new(), client.closed.clone());
+        let seat = Seat::of_member(client, number);
+        let dialer = settings.clone().dialer(address.clone());
+        self.members.push(Member {
+            number,
+            address,
+            state: connecting(None),
+            link: None,
+            is_ejected: false,
+            health: Arc::clone(&health),
+            _tasks: removed.clone().drop_guard(),
+        });
+        tokio::spawn(async move {
+            tokio::select! {
+                () = closed.cancelled() => {}
+                () = removed.cancelled() => {}
+                _ = keep_connected(seat.clone(), Some(dialer)) => {}
+                _ = health.watch(&seat) => {}
+            }
+        });
+        true
+    }
+
+    /// Takes out the others.
+    fn keep(&mut self, keep: impl Fn(&Address) -> bool) -> Vec<Member> {
+        let others = self.members.extract_if(.., |member| !keep(&member.address));
+        others.collect()
+    }
+
+    fn list(&self) -> Vec<Endpoint> {
+        let endpoint = |member: &Member| Endpoint {
+            address: member.address.clone(),
+            state: member.state.clone(),
+            in_flight: member.link.as_ref().map_or(0, |link| link.in_flight()),
+            is_ejected: member.is_ejected,
+        };
+        self.members.iter().map(endpoint).collect()
+    }
+
+    fn get(&mut self, number: MemberNumber) -> Option<&mut Member> {
+        self.members.iter_mut().find(|m| m.number == number)
+    }
+
+    pub(super) fn link(&mut self, number: MemberNumber) -> Option<Arc<Link>> {
+        self.get(number)?.link.clone()
+    }
+
+    pub(super) fn health(&mut self, number: MemberNumber) -> Option<Arc<Health>> {
+        self.get(number).map(|member| Arc::clone(&member.health))
+    }
+
+    pub(super) fn connected(&mut self, number: MemberNumber, link: Arc<Link>) {
+        if let Some(member) = self.get(number) {
+            member.state = ConnectionState::Connected;
+            member.link = Some(link);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, number: MemberNumber, state: ConnectionState) {
+        if let Some(member) = self.get(number) {
+            member.state = state;
+            member.link = None;
+        }
+    }
+
+    pub(super) fn set_ejected(&mut self, number: MemberNumber, is_ejected: bool) {
+        if let Some(member) = self.get(number) {
+            member.is_ejected = is_ejected;
+        }
+    }
+
+    /// How the client stands: connected while one of them is.
+    pub(super) fn status(&self) -> Status {
+        let links = |and: fn(&Member) -> bool| -> Vec<_> {
+            let members = self.members.iter().filter(|member| and(member));
+            members.filter_map(|member| member.link.clone()).collect()
+        };
+        let healthy = links(|member| !member.is_ejected);
+        // Where all calls fail, another one can do no harm.
+        let links = match healthy.is_empty() {
+            true => links(|_| true),
+            false => healthy,
+        };
+        let state = match links.is_empty() {
+            true => self.trouble(),
+            false => ConnectionState::Connected,
+        };
+        Status::new(state, links, self.changes)
+    }
+
+    /// How those stand of which none is connected.
+    fn trouble(&self) -> ConnectionState {
+        let states = || self.members.iter().map(|member| &member.state);
+        let is_trying = |state: &&ConnectionState| {
+            matches!(state, ConnectionState::Connecting { error: None, .. })
+        };
+        let state = states().find(is_trying).or(states().last());
+        state.cloned().unwrap_or_else(|| {
+            let nobody = ConnectError::Resolve(std::io::ErrorKind::NotFound.into());
+            connecting(Some(Arc::new(nobody)))
+        })
+    }
+}
+
+/// The state of what was never connected.
+fn connecting(error: Option<Arc<ConnectError>>) -> ConnectionState {
+    ConnectionState::Connecting {
+        lost: never_connected(),
+        error,
+    }
+}
+
+impl Shared {
+    pub(super) fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the servers, and where calls leave.
+    pub(super) fn change_members<R>(&self, change: impl FnOnce(&mut Members) -> R) -> R {
+        let mut members = self.members();
+        let result = change(&mut members);
+        members.changes += 1;
+        let status = members.status();
+        drop(members);
+        self.change(status);
+        result
+    }
+}

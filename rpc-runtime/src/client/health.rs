@@ -1,0 +1,125 @@
+//! Whether calls to a server come to something. One whose calls fail gets no more of them, until it answers again.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use super::Client;
+use super::backoff::Backoff;
+use super::error::CallError;
+use super::reconnect::Seat;
+use crate::transport::ConnectionLost;
+use crate::wire::refusal::code;
+
+/// How long an answer to a probe may take.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// When a server is left out, and when it is asked whether it can come back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ejection {
+    /// After so many failures in a row; never after none.
+    pub(super) after: u32,
+    pub(super) probes: Backoff,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self {
+            after: 5,
+            probes: Backoff {
+                initial: Duration::from_secs(1),
+                max: Duration::from_secs(30),
+            },
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Health {
+    ejection: Ejection,
+    /// How many in a row.
+    failures: AtomicU32,
+    ejected: Notify,
+}
+
+impl Health {
+    pub(super) fn new(ejection: Ejection) -> Self {
+        Self {
+            ejection,
+            failures: AtomicU32::new(0),
+            ejected: Notify::new(),
+        }
+    }
+
+    /// Takes what a call came to for a sign.
+    pub(super) fn heed<E>(&self, error: Option<&CallError<E>>) {
+        match error {
+            Some(CallError::Timeout) => self.fail(),
+            Some(CallError::Remote(error)) if error.code() == code::INTERNAL_ERROR => self.fail(),
+            // A connection that is lost counts once, and not for each of its calls.
+            Some(CallError::Connection { .. } | CallError::Cancelled | CallError::Encode(_)) => {}
+            _ => self.succeed(),
+        }
+    }
+
+    /// Takes the end of a connection for one.
+    pub(super) fn heed_loss(&self, lost: &ConnectionLost) {
+        if !lost.is_drained() {
+            self.fail();
+        }
+    }
+
+    fn fail(&self) {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures == self.ejection.after {
+            self.ejected.notify_one();
+        }
+    }
+
+    fn succeed(&self) {
+        // Nearly always there are none, and looking costs less than writing.
+        if self.failures.load(Ordering::Relaxed) > 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves the server out when its calls fail, and takes it back when it answers. `None`: the client is no more.
+    pub(super) async fn watch(&self, seat: &Seat) -> Option<()> {
+        let Ejection { probes, .. } = self.ejection;
+        let mut ejections = 0;
+        loop {
+            let since = Instant::now();
+            self.ejected.notified().await;
+            // One that answers probes and nothing else is not taken back all the time.
+            if since.elapsed() > probes.max {
+                ejections = 0;
+            }
+            seat.set_ejected(true)?;
+            loop {
+                ejections += 1;
+                sleep(probes.delay(ejections)).await;
+                if answers(seat).await? {
+                    break;
+                }
+            }
+            self.failures.store(0, Ordering::Relaxed);
+            seat.set_ejected(false)?;
+        }
+    }
+}
+
+/// Whether the server answers `rpc.ping`, be it with an error because it does not know it.
+async fn answers(seat: &Seat) -> Option<bool> {
+    let Some(link) = seat.link()? else {
+        return Some(false);
+    };
+    let ping = Client::beside(link).call::<(), _>("rpc.ping", &());
+    let answer = ping.timeout(PROBE).no_retry().await;
+    Some(match answer {
+        Ok(()) => true,
+        Err(CallError::Remote(error)) => error.code() == code::METHOD_NOT_FOUND,
+        Err(_) => false,
+    })
+}
