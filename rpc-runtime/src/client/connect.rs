@@ -310,11 +310,11 @@ impl<R> ClientBuilder<R> {
         let addresses: Result<Vec<_>, _> = addresses.into_iter().map(A::try_into).collect();
         let (client, endpoints) = self.balance()?;
         endpoints.set(addresses?);
-        client.ready().await?;
-        Ok(client)
+        client.ready().await.map(|()| client)
     }
 
-    /// A client of several servers that come and go, and the handle to say so with. There are none at first.
+    /// A client of several servers that come and go, and the handle to say so with. There are none at first, and
+    /// calls wait for one.
     /// [`Client::ready`] waits for one.
     ///
     /// # Errors

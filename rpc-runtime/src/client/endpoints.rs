@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Shared;
 use super::address::Address;
@@ -10,7 +11,7 @@ use super::connect::{ConnectError, Settings};
 use super::health::Health;
 use super::link::Link;
 use super::reconnect::{Seat, keep_connected};
-use super::state::{ConnectionState, Status, never_connected};
+use super::state::{ConnectionState, StateWatch, Status, never_connected};
 
 /// The servers of a client, which may change while it is used. [`ClientBuilder::balance`](crate::ClientBuilder::balance)
 /// makes one. It does not keep the client.
@@ -35,6 +36,7 @@ use super::state::{ConnectionState, Status, never_connected};
 pub struct Endpoints {
     client: Weak<Shared>,
     settings: Arc<Settings>,
+    status: watch::Receiver<Status>,
 }
 
 /// How one of a client's servers stands. [`Endpoints::list`] tells it.
@@ -74,6 +76,7 @@ impl Endpoints {
         Self {
             client: Arc::downgrade(client),
             settings: Arc::new(settings),
+            status: client.status.subscribe(),
         }
     }
 
@@ -117,6 +120,17 @@ impl Endpoints {
         drop(removed);
     }
 
+    /// Whether the client has a connection to one of them: [`Client::state`](crate::Client::state).
+    pub fn state(&self) -> ConnectionState {
+        self.status.borrow().state.clone()
+    }
+
+    /// Shows what [`state`](Self::state) will change to: for whoever finds servers and looks again when none can be
+    /// reached, or stops when the client is closed.
+    pub fn watch_state(&self) -> StateWatch {
+        StateWatch::new(self.status.clone())
+    }
+
     /// The servers and how they stand, in the order in which they were added. None once the client is closed.
     pub fn list(&self) -> Vec<Endpoint> {
         let client = self.client.upgrade();
@@ -143,7 +157,7 @@ pub(super) struct Member {
     is_ejected: bool,
     health: Arc<Health>,
     /// Ends its tasks when it is dropped.
-    _tasks: tokio_util::sync::DropGuard,
+    _tasks: DropGuard,
 }
 
 /// Which one: another at the same address has another number.
@@ -255,10 +269,13 @@ impl Members {
             matches!(state, ConnectionState::Connecting { error: None, .. })
         };
         let state = states().find(is_trying).or(states().last());
-        state.cloned().unwrap_or_else(|| {
-            let nobody = ConnectError::Resolve(std::io::ErrorKind::NotFound.into());
-            connecting(Some(Arc::new(nobody)))
-        })
+        state.cloned().unwrap_or_else(|| connecting(self.nobody()))
+    }
+
+    /// Why nobody can be reached where there is nobody; no reason as long as there was nobody.
+    fn nobody(&self) -> Option<Arc<ConnectError>> {
+        let nobody = ConnectError::Resolve(std::io::ErrorKind::NotFound.into());
+        (self.so_far > 0).then(|| Arc::new(nobody))
     }
 }
 

@@ -425,7 +425,7 @@ impl Client {
 
     /// Shows what [`state`](Self::state) will change to.
     pub fn watch_state(&self) -> StateWatch {
-        StateWatch::new(&self.0.status)
+        StateWatch::new(self.0.status.subscribe())
     }
 }
 

@@ -67,8 +67,7 @@ pub struct StateWatch {
 }
 
 impl StateWatch {
-    pub(super) fn new(status: &watch::Sender<Status>) -> Self {
-        let status = status.subscribe();
+    pub(super) fn new(status: watch::Receiver<Status>) -> Self {
         let turn = status.borrow().turn;
         Self { status, turn }
     }
