@@ -122,7 +122,8 @@ pub(super) type Solo<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Sen
 /// One that may have run is made again only if the method is marked `#[rpc(idempotent)]`, 3 times in all, and fails with
 /// [`Fate::MayHaveExecuted`] otherwise.
 ///
-/// The first retry of a call that has not run leaves as soon as there is another connection. Every other one waits for a
+/// The first retry of a call that has not run leaves as soon as there is another connection, and so does that of any
+/// call to one of several servers if there is another one to go to. Every other one waits for a
 /// random time of up to 50 ms, doubled each time, and takes a token of the client's. Of these there are ten, and ten
 /// answers make a new one: when most calls fail, they are not made again. [`no_retry`](Self::no_retry) sends a call once
 /// at most. So are notifications and batches, and all calls of a client that does not

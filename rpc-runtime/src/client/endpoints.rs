@@ -169,21 +169,11 @@ impl Members {
         if client.closed.is_cancelled() || self.members.iter().any(|m| m.address == address) {
             return false;
         }
-        self.so_far += 1;
-        let number = MemberNumber(self.so_far);
-        let health = Arc::new(Health::new(settings.ejection));
         let (removed, closed) = (CancellationToken::new(), client.closed.clone());
-        let seat = Seat::of_member(client, number);
+        let health = Arc::new(Health::new(settings.ejection));
         let dialer = settings.clone().dialer(address.clone());
-        self.members.push(Member {
-            number,
-            address,
-            state: connecting(None),
-            link: None,
-            is_ejected: false,
-            health: Arc::clone(&health),
-            _tasks: removed.clone().drop_guard(),
-        });
+        let number = self.add(address, Arc::clone(&health), removed.clone());
+        let seat = Seat::of_member(client, number);
         tokio::spawn(async move {
             tokio::select! {
                 () = closed.cancelled() => {}
@@ -193,6 +183,26 @@ impl Members {
             }
         });
         true
+    }
+
+    pub(super) fn add(
+        &mut self,
+        address: Address,
+        health: Arc<Health>,
+        removed: CancellationToken,
+    ) -> MemberNumber {
+        self.so_far += 1;
+        let number = MemberNumber(self.so_far);
+        self.members.push(Member {
+            number,
+            address,
+            state: connecting(None),
+            link: None,
+            is_ejected: false,
+            health,
+            _tasks: removed.drop_guard(),
+        });
+        number
     }
 
     /// Takes out the others.

@@ -57,7 +57,7 @@ impl Seat {
         })
     }
 
-    fn connected(&self, connection: Connection) -> Option<()> {
+    pub(super) fn connected(&self, connection: Connection) -> Option<()> {
         let client = self.client.upgrade()?;
         let Some(member) = self.member else {
             client.connected(connection);
