@@ -61,6 +61,7 @@ fn unsafe_code_is_forbidden_in_every_crate() {
         "rpc-macros",
         "rpc-runtime",
         "rpc-layers",
+        "rpc-discovery",
         "examples",
         "examples/observability",
         "examples/telemetry",

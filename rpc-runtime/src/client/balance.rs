@@ -11,13 +11,21 @@ pub(super) fn pick<'a>(
     links: &'a [Arc<Link>],
     failed: Option<&Arc<Link>>,
 ) -> Option<&'a Arc<Link>> {
+    match links {
+        [only] => {
+            let is_out =
+                failed.is_some_and(|failed| Arc::ptr_eq(only, failed) && only.is_retired());
+            (!is_out).then_some(only)
+        }
+        [] => None,
+        several => pick_of(several, failed),
+    }
+}
+
+fn pick_of<'a>(links: &'a [Arc<Link>], failed: Option<&Arc<Link>>) -> Option<&'a Arc<Link>> {
     let has_failed = |link: &Arc<Link>| failed.is_some_and(|failed| Arc::ptr_eq(link, failed));
-    let (first, second) = match links {
-        [] => return None,
-        [only] => return (!has_failed(only) || !only.is_retired()).then_some(only),
-        _ => two(links),
-    };
     let is_fit = |link: &Arc<Link>| !link.is_retired() && !has_failed(link);
+    let (first, second) = two(links);
     match (is_fit(first), is_fit(second)) {
         (true, true) if second.in_flight() < first.in_flight() => Some(second),
         (true, _) => Some(first),

@@ -278,7 +278,7 @@ impl Members {
         let is_trying = |state: &&ConnectionState| {
             matches!(state, ConnectionState::Connecting { error: None, .. })
         };
-        let state = states().find(is_trying).or(states().last());
+        let state = states().find(is_trying).or(states().next_back());
         state.cloned().unwrap_or_else(|| connecting(self.nobody()))
     }
 

@@ -1,0 +1,165 @@
+//! Looks up servers again and again.
+
+use std::io;
+use std::time::Duration;
+
+use rpc_runtime::{Address, ConnectionState, Endpoints, StateWatch};
+use tokio::time::{Instant, sleep_until};
+
+/// How long to wait between two look-ups, at least, and after one that has failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long what was found is believed, if nobody says so.
+const BELIEVED: Duration = Duration::from_secs(30);
+
+/// Finds out where servers are. [`follow`] asks it.
+///
+/// ```
+/// use std::io;
+/// use rpc_discovery::{Found, Resolve};
+///
+/// /// A file with an address in each line.
+/// struct File(&'static str);
+///
+/// impl Resolve for File {
+///     async fn resolve(&mut self) -> io::Result<Found> {
+///         let text = tokio::fs::read_to_string(self.0).await?;
+///         let addresses: Result<_, _> = text.lines().map(str::parse).collect();
+///         Ok(Found::all(addresses.map_err(io::Error::other)?))
+///     }
+/// }
+/// ```
+pub trait Resolve: Send + 'static {
+    /// Looks.
+    ///
+    /// # Errors
+    /// When it cannot be found out. Those that were known stay.
+    fn resolve(&mut self) -> impl Future<Output = io::Result<Found>> + Send;
+}
+
+/// Where servers are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found {
+    /// The preferred ones first: those of a group get calls only while none of those before it can be reached.
+    pub groups: Vec<Vec<Address>>,
+    /// When to look again. Default: after 30 s. It is never done more than once a second.
+    pub valid_for: Option<Duration>,
+}
+
+impl Found {
+    /// All alike.
+    pub fn all(addresses: Vec<Address>) -> Self {
+        Self::in_order(vec![addresses])
+    }
+
+    /// The preferred ones first.
+    pub fn in_order(groups: Vec<Vec<Address>>) -> Self {
+        Self {
+            groups,
+            valid_for: None,
+        }
+    }
+
+    /// Says when to look again.
+    pub fn valid_for(mut self, time: Duration) -> Self {
+        self.valid_for = Some(time);
+        self
+    }
+
+    fn first(&self, groups: usize) -> impl Iterator<Item = Address> {
+        self.groups.iter().take(groups).flatten().cloned()
+    }
+}
+
+/// Finds servers, gives them to a client, and goes on doing so in the background until the client is closed: when what was
+/// found is not valid any more, and when none of them can be reached. Those that are not found again get no more calls;
+/// what runs there ends.
+///
+/// # Errors
+/// When the first look-up fails. Then nothing goes on. Whether those that were found can be reached,
+/// [`Client::ready`](rpc_runtime::Client::ready) tells.
+///
+/// # Panics
+/// Outside a tokio runtime with timers.
+pub async fn follow(endpoints: Endpoints, mut resolver: impl Resolve) -> io::Result<()> {
+    let found = resolver.resolve().await?;
+    let states = endpoints.watch_state();
+    let mut follower = Follower {
+        endpoints,
+        found: Found::default(),
+        in_use: 1,
+        due: Instant::now(),
+    };
+    follower.take(found);
+    tokio::spawn(follower.follow(resolver, states));
+    Ok(())
+}
+
+struct Follower {
+    endpoints: Endpoints,
+    found: Found,
+    /// How many groups get calls.
+    in_use: usize,
+    /// When to look again.
+    due: Instant,
+}
+
+impl Follower {
+    async fn follow(mut self, mut resolver: impl Resolve, mut states: StateWatch) {
+        let mut last = Instant::now();
+        loop {
+            let changed = tokio::select! {
+                () = sleep_until(self.due) => None,
+                changed = states.changed() => match changed {
+                    None | Some(ConnectionState::Closed(_)) => return,
+                    changed => changed,
+                },
+            };
+            if let Some(state) = changed {
+                if let ConnectionState::Connecting { error: Some(_), .. } = state {
+                    self.widen();
+                    self.due = self.due.min(last + PAUSE);
+                }
+                continue;
+            }
+            last = Instant::now();
+            match resolver.resolve().await {
+                Ok(found) => self.take(found),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look up the servers");
+                    self.due = Instant::now() + PAUSE;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, found: Found) {
+        self.due = Instant::now() + found.valid_for.unwrap_or(BELIEVED).max(PAUSE);
+        self.found = found;
+        // As few as will do.
+        let reached: Vec<_> = self
+            .endpoints
+            .list()
+            .into_iter()
+            .filter(is_reached)
+            .collect();
+        let is_reached = |address: &Address| reached.iter().any(|one| one.address() == address);
+        let mut groups = self.found.groups.iter();
+        let sufficient = groups.position(|group| group.iter().any(is_reached));
+        self.in_use = sufficient.map_or(self.in_use, |last| last + 1);
+        self.endpoints.set(self.found.first(self.in_use));
+    }
+
+    /// Nobody can be reached: those that come next are called, too.
+    fn widen(&mut self) {
+        if self.in_use < self.found.groups.len() {
+            self.in_use += 1;
+            self.endpoints.set(self.found.first(self.in_use));
+        }
+    }
+}
+
+fn is_reached(endpoint: &rpc_runtime::Endpoint) -> bool {
+    matches!(endpoint.state(), ConnectionState::Connected) && !endpoint.is_ejected()
+}

@@ -1,0 +1,33 @@
+//! Finds the servers of a client that calls several of them, and tells the client when they change.
+//!
+//! ```no_run
+//! use rpc_discovery::{Dns, follow};
+//! use rpc_runtime::{Client, Trust};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let (client, endpoints) = Client::builder().trust(Trust::pem_file("authority.pem")?).balance()?;
+//! follow(endpoints, Dns::new("rpc.example.org:4433")?).await?;
+//! client.ready().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Dns`] finds all addresses of a name, `Srv` (feature `srv`) those of a service, and any [`Resolve`] of yours whatever
+//! it likes. `apply` (feature `tower`) takes changes from a `tower::discover::Discover` instead.
+//!
+//! Servers are always known by the name that was asked for: that is what their certificates must have, not the address
+//! that somebody found for it. [`ClientBuilder::server_name`](rpc_runtime::ClientBuilder::server_name) sets another.
+
+mod dns;
+mod follow;
+#[cfg(feature = "srv")]
+mod srv;
+#[cfg(feature = "tower")]
+mod tower;
+
+pub use self::dns::Dns;
+pub use self::follow::{Found, Resolve, follow};
+#[cfg(feature = "srv")]
+pub use self::srv::Srv;
+#[cfg(feature = "tower")]
+pub use self::tower::apply;

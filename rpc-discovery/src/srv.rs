@@ -1,0 +1,146 @@
+//! The servers of a service.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
+};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::rdata::SRV;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
+use rpc_runtime::Address;
+
+use crate::{Found, Resolve};
+
+/// The servers of a service, by its SRV records ([RFC 2782](https://www.rfc-editor.org/rfc/rfc2782)).
+///
+/// ```no_run
+/// use rpc_discovery::{Srv, follow};
+///
+/// # async fn example(endpoints: rpc_runtime::Endpoints) -> std::io::Result<()> {
+/// follow(endpoints, Srv::new("_rpc._udp.example.org")?).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// All addresses of all targets of the lowest priority number are servers; those of the next get calls while none of the
+/// former can be reached. Weights are not heeded: calls go where fewer are in flight. It is looked up again when the first
+/// of the records has expired, though not more than once a second.
+///
+/// The certificates must be for the domain that was asked for, here `example.org`: whoever can forge an answer of the
+/// DNS could name any target.
+#[derive(Clone)]
+pub struct Srv {
+    name: String,
+    /// The same without what names the service.
+    domain: String,
+    resolver: TokioResolver,
+}
+
+impl Srv {
+    /// Asks the name servers of the operating system (`/etc/resolv.conf`).
+    ///
+    /// # Errors
+    /// When these cannot be found out.
+    pub fn new(name: impl Into<String>) -> io::Result<Self> {
+        Self::by(name.into(), TokioResolver::builder_tokio())
+    }
+
+    /// Asks these name servers.
+    ///
+    /// # Errors
+    /// When there is something wrong with them.
+    pub fn with_name_servers(
+        name: impl Into<String>,
+        servers: impl IntoIterator<Item = SocketAddr>,
+    ) -> io::Result<Self> {
+        let servers = servers.into_iter().map(|server| {
+            let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            for connection in &mut connections {
+                connection.port = server.port();
+            }
+            NameServerConfig::new(server.ip(), true, connections)
+        });
+        let config = ResolverConfig::from_name_servers(servers.collect());
+        let provider = TokioRuntimeProvider::default();
+        Self::by(
+            name.into(),
+            Ok(TokioResolver::builder_with_config(config, provider)),
+        )
+    }
+
+    fn by(
+        name: String,
+        builder: Result<ResolverBuilder<TokioRuntimeProvider>, NetError>,
+    ) -> io::Result<Self> {
+        let mut builder = builder.map_err(io::Error::other)?;
+        // Whoever looks again wants to know, and an answer is kept by `follow`.
+        builder.options_mut().cache_size = 0;
+        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        let resolver = builder.build().map_err(io::Error::other)?;
+        let labels = name.trim_end_matches('.').split('.');
+        let domain: Vec<_> = labels.skip_while(|label| label.starts_with('_')).collect();
+        Ok(Self {
+            domain: domain.join("."),
+            name,
+            resolver,
+        })
+    }
+
+    /// The addresses of a target, and when they expire.
+    async fn addresses(&self, target: &SRV) -> Result<(Vec<Address>, Instant), NetError> {
+        let found = self.resolver.lookup_ip(target.target.clone()).await?;
+        let address =
+            |ip| Address::from(SocketAddr::new(ip, target.port)).with_server_name(&self.domain);
+        Ok((found.iter().map(address).collect(), found.valid_until()))
+    }
+}
+
+impl Resolve for Srv {
+    async fn resolve(&mut self) -> io::Result<Found> {
+        let looked_up = self.resolver.lookup(&self.name, RecordType::SRV).await;
+        let found = looked_up.map_err(io::Error::other)?;
+        let targets = found
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                // A root target says that the service is not to be had.
+                RData::SRV(target) if !target.target.is_root() => Some(target),
+                _ => None,
+            });
+        let mut valid_until = found.valid_until();
+        let mut groups = BTreeMap::<u16, Vec<Address>>::new();
+        let mut failure = None;
+        for target in targets {
+            match self.addresses(target).await {
+                Ok((addresses, until)) => {
+                    valid_until = valid_until.min(until);
+                    groups.entry(target.priority).or_default().extend(addresses);
+                }
+                Err(error) => {
+                    tracing::warn!(target = %target.target, %error, "cannot look up a server");
+                    failure = Some(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) if groups.is_empty() => Err(io::Error::other(error)),
+            _ => {
+                let valid_for = valid_until.saturating_duration_since(Instant::now());
+                Ok(Found::in_order(groups.into_values().collect()).valid_for(valid_for))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Srv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Srv").field(&self.name).finish()
+    }
+}

@@ -1,0 +1,59 @@
+//! Whatever tower can discover.
+
+use std::future::poll_fn;
+use std::pin::pin;
+
+use rpc_runtime::{Address, ConnectionState, Endpoints};
+use tower::discover::{Change, Discover};
+
+/// Gives a client the servers that `discover` finds, as they come and go. Any stream of [`Change`]s can: it ends when the
+/// stream does, and the client keeps the servers that it has then, or when the client is closed.
+///
+/// ```no_run
+/// use std::convert::Infallible;
+/// use futures_util::stream;
+/// use rpc_discovery::apply;
+/// use tower::discover::Change;
+///
+/// # async fn example(endpoints: rpc_runtime::Endpoints) -> Result<(), Box<dyn std::error::Error>> {
+/// let changes: [Result<_, Infallible>; 2] = [
+///     Ok(Change::Insert("one", "10.0.0.1:4433".parse()?)),
+///     Ok(Change::Insert("two", "10.0.0.2:4433".parse()?)),
+/// ];
+/// apply(endpoints, stream::iter(changes)).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// What the stream fails with. The client keeps its servers.
+///
+/// # Cancel safety
+/// Dropping the future loses no change that was taken, and takes no more.
+pub async fn apply<D>(endpoints: Endpoints, discover: D) -> Result<(), D::Error>
+where
+    D: Discover<Service = Address>,
+{
+    let mut discover = pin!(discover);
+    let mut states = endpoints.watch_state();
+    let mut found: Vec<(D::Key, Address)> = Vec::new();
+    loop {
+        let change = tokio::select! {
+            biased;
+            changed = states.changed() => match changed {
+                None | Some(ConnectionState::Closed(_)) => return Ok(()),
+                Some(_) => continue,
+            },
+            change = poll_fn(|cx| discover.as_mut().poll_discover(cx)) => change,
+        };
+        match change.transpose()? {
+            Some(Change::Insert(key, address)) => {
+                found.retain(|(known, _)| *known != key);
+                found.push((key, address));
+            }
+            Some(Change::Remove(key)) => found.retain(|(known, _)| *known != key),
+            None => return Ok(()),
+        }
+        endpoints.set(found.iter().map(|(_, address)| address.clone()));
+    }
+}
