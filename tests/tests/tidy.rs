@@ -65,6 +65,7 @@ fn unsafe_code_is_forbidden_in_every_crate() {
         "examples",
         "examples/observability",
         "examples/telemetry",
+        "examples/kubernetes",
         "tests",
     ] {
         let manifest = read(Path::new(package).join("Cargo.toml"));

@@ -1,0 +1,41 @@
+//! Serves until it gets SIGTERM, and then finishes what it has begun.
+
+use std::error::Error;
+
+use kubernetes::{DRAIN, Greeter, GreeterServer, PORT, setting};
+use rpc_runtime::{Identity, Server};
+use tokio::signal::unix::{SignalKind, signal};
+
+struct Pod {
+    name: String,
+}
+
+impl Greeter for Pod {
+    async fn greet(&self, name: &str) -> String {
+        format!("Hello, {name}, from {}!", self.name)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let identity = Identity::from_pem_files(
+        setting("RPC_CERTIFICATE", "/etc/rpc/tls.crt"),
+        setting("RPC_KEY", "/etc/rpc/tls.key"),
+    )?;
+    let name = setting("POD_NAME", "nowhere");
+    let server = Server::builder(identity)
+        .service(GreeterServer::new(Pod { name }))
+        .bind(setting("RPC_LISTEN", &format!("0.0.0.0:{PORT}")))?;
+    println!("listening on {}", server.local_addr()?);
+    let handle = server.handle();
+    let serving = tokio::spawn(server.run());
+    terminate.recv().await;
+    // Clients hear of it with their next call, and leave for another pod.
+    let finished = handle.shutdown(DRAIN).await;
+    serving.await?;
+    match finished {
+        true => Ok(()),
+        false => Err("some calls were cut off".into()),
+    }
+}

@@ -1,0 +1,85 @@
+//! The programs do what the manifests want of them.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// A program and what it prints.
+struct Program {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Program {
+    fn start(command: &mut Command) -> Self {
+        let command = command.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    async fn line(&mut self) -> String {
+        soon(self.lines.next_line()).await.unwrap().expect("a line")
+    }
+
+    async fn line_with(&mut self, text: &str) {
+        while !self.line().await.contains(text) {}
+    }
+}
+
+fn server(folder: &Path, name: &str, listen: &str) -> Program {
+    Program::start(
+        Command::new(env!("CARGO_BIN_EXE_greeter-server"))
+            .env("RPC_CERTIFICATE", folder.join("tls.crt"))
+            .env("RPC_KEY", folder.join("tls.key"))
+            .env("RPC_LISTEN", listen)
+            .env("POD_NAME", name),
+    )
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, future)
+        .await
+        .expect("this should not take long")
+}
+
+#[tokio::test]
+async fn a_client_goes_on_while_a_server_is_told_to_stop_and_another_takes_its_place() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join("tls.crt"), certified.cert.pem()).unwrap();
+    std::fs::write(folder.join("ca.crt"), certified.cert.pem()).unwrap();
+    std::fs::write(
+        folder.join("tls.key"),
+        certified.signing_key.serialize_pem(),
+    )
+    .unwrap();
+
+    let mut first = server(&folder, "first", "127.0.0.1:0");
+    let line = first.line().await;
+    let address = line.strip_prefix("listening on ").unwrap().to_owned();
+    let port = address.rsplit_once(':').unwrap().1;
+    let mut client = Program::start(
+        Command::new(env!("CARGO_BIN_EXE_greeter-client"))
+            .env("RPC_SERVICE", format!("localhost:{port}"))
+            .env("RPC_CA", folder.join("ca.crt"))
+            .env("PAUSE_MS", "1"),
+    );
+    assert_eq!(client.line().await, "Hello, Ada, from first!");
+
+    let process = first.child.id().unwrap().to_string();
+    let told = Command::new("kill")
+        .args(["-TERM", &process])
+        .status()
+        .await;
+    assert!(told.unwrap().success());
+    assert!(soon(first.child.wait()).await.unwrap().success());
+    let _second = server(&folder, "second", &address);
+    client.line_with("from second!").await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
