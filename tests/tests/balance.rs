@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::{Stream, TryStreamExt, stream};
 use rpc_runtime::{
     Address, BindError, CallError, Client, ClientBuilder, ConnectError, ConnectionLost,
     ConnectionState, Context, Endpoint, Endpoints, Fate, Identity, RpcError, Server, ServerHandle,
@@ -26,6 +27,9 @@ trait Desk {
     async fn enter(&self, number: u64) -> usize;
     async fn hold(&self) -> usize;
     async fn fail(&self) -> Result<usize, Failure>;
+    fn several(&self, times: usize) -> impl Stream<Item = usize>;
+    #[rpc(notification)]
+    async fn note(&self);
     /// Which server answers, as its caller repeats it.
     async fn ask(&self, cx: &Context) -> Option<usize>;
 }
@@ -59,6 +63,7 @@ struct Clerk {
     /// Every call ends in a panic.
     panics: AtomicBool,
     calls: AtomicUsize,
+    noted: AtomicUsize,
     holding: Semaphore,
     go_on: Semaphore,
     journal: Arc<Mutex<HashMap<u64, usize>>>,
@@ -104,6 +109,14 @@ impl Desk for Clerks {
         Err(Failure::Impossible)
     }
 
+    fn several(&self, times: usize) -> impl Stream<Item = usize> {
+        stream::iter(vec![self.0.number; times])
+    }
+
+    async fn note(&self) {
+        self.0.noted.fetch_add(1, Ordering::SeqCst);
+    }
+
     async fn ask(&self, cx: &Context) -> Option<usize> {
         let caller = cx.client::<CallerClient>();
         caller.repeat(self.0.number).await.ok()
@@ -134,6 +147,7 @@ impl Office {
                 work: AtomicUsize::new(0),
                 panics: AtomicBool::new(false),
                 calls: AtomicUsize::new(0),
+                noted: AtomicUsize::new(0),
                 holding: Semaphore::new(0),
                 go_on: Semaphore::new(0),
                 journal: Arc::clone(&office.journal),
@@ -513,6 +527,70 @@ async fn servers_come_and_go() {
     let waiting = tokio::spawn(desk.who(0));
     endpoints.set([one.into()]);
     assert_eq!(soon(waiting).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn batches_streams_and_notifications_go_to_any_of_them() {
+    let office = Office::new(2);
+    let (desk, client, _endpoints) = office.connect(office.builder()).await;
+    let mut answered = [false; 2];
+    while answered.contains(&false) {
+        let mut batch = client.batch();
+        let (one, other) = (batch.call(desk.who(0)), batch.call(desk.who(0)));
+        let mut replies = soon(batch.send()).await.unwrap();
+        let number = replies.take(one).unwrap();
+        assert_eq!(
+            replies.take(other).unwrap(),
+            number,
+            "a batch is not divided"
+        );
+        answered[number] = true;
+    }
+    let mut answered = [false; 2];
+    while answered.contains(&false) {
+        let numbers: Vec<_> = soon(desk.several(3).try_collect()).await.unwrap();
+        assert_eq!(numbers, [numbers[0]; 3]);
+        answered[numbers[0]] = true;
+    }
+    while office
+        .clerks
+        .iter()
+        .any(|clerk| clerk.noted.load(Ordering::SeqCst) == 0)
+    {
+        soon(desk.note()).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_forgotten_with_the_runtime_in_which_it_was_added() {
+    let office = Office::new(2);
+    let (client, endpoints) = office.builder().balance().unwrap();
+    let elsewhere = Runtime::new().unwrap();
+    let added = endpoints.clone();
+    let [one, other] = office.addresses[..] else {
+        panic!("two servers")
+    };
+    let inside = elsewhere.enter();
+    assert!(added.insert(one.into()));
+    drop(inside);
+    endpoints.insert(other.into());
+    for address in [one, other] {
+        until(&endpoints, address, is_connected).await;
+    }
+    elsewhere.shutdown_background();
+    soon(async {
+        while endpoints.list().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let desk = DeskClient::new(client.clone());
+    for _ in 0..20 {
+        assert_eq!(soon(desk.who(0)).await.unwrap(), 1);
+    }
+    soon(client.close()).await;
+    assert!(endpoints.list().is_empty());
 }
 
 #[tokio::test]

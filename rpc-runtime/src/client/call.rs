@@ -512,12 +512,15 @@ impl<T, E> Call<T, E> {
         let result = read(self.reader, &mut answer);
         answer.clear();
         self.spare = answer;
-        match (&result, self.route.link()) {
-            // The server refuses calls because it is shutting down.
-            (Err(CallError::Connection { .. }), Some(link)) => link.retire(),
-            _ => self.client.retries.earn(),
+        if let Some(link) = self.route.link() {
+            link.heed(result.as_ref().err());
+            if let Err(CallError::Connection { .. }) = result {
+                // The server refuses calls because it is shutting down.
+                link.retire();
+                return result;
+            }
         }
-        self.heed(result.as_ref().err());
+        self.client.retries.earn();
         result
     }
 

@@ -247,6 +247,12 @@ impl Members {
         }
     }
 
+    /// Takes one out, and gives it back for dropping.
+    pub(super) fn remove(&mut self, number: MemberNumber) -> Option<Member> {
+        let place = self.members.iter().position(|m| m.number == number)?;
+        Some(self.members.remove(place))
+    }
+
     pub(super) fn set_ejected(&mut self, number: MemberNumber, is_ejected: bool) {
         if let Some(member) = self.get(number) {
             member.is_ejected = is_ejected;
@@ -300,6 +306,12 @@ fn connecting(error: Option<Arc<ConnectError>>) -> ConnectionState {
 impl Shared {
     pub(super) fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the servers of a client that is closed.
+    pub(super) fn forget_members(&self) {
+        let members = std::mem::take(&mut self.members().members);
+        drop(members);
     }
 
     /// Changes the servers, and where calls leave.

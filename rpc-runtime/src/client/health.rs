@@ -123,3 +123,74 @@ async fn answers(seat: &Seat) -> Option<bool> {
         Err(_) => false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::client::error::Fate;
+    use crate::wire::error::ErrorObject;
+
+    type Error = CallError<&'static str>;
+
+    /// Whether three times `ends` are too much.
+    fn ejects(ends: impl Fn(&Health)) -> bool {
+        let health = Health::new(Ejection {
+            after: 3,
+            ..Ejection::default()
+        });
+        (0..3).for_each(|_| ends(&health));
+        health.ejected.notified().now_or_never().is_some()
+    }
+
+    fn remote(code: i64) -> Error {
+        CallError::Remote(ErrorObject::new(code, ""))
+    }
+
+    #[test]
+    fn timeouts_internal_errors_and_lost_connections_count() {
+        assert!(ejects(|health| health.heed(Some(&Error::Timeout))));
+        assert!(ejects(
+            |health| health.heed(Some(&remote(code::INTERNAL_ERROR)))
+        ));
+        assert!(ejects(|health| health.heed_loss(&ConnectionLost::Reset)));
+        assert!(!ejects(
+            |health| health.heed_loss(&ConnectionLost::drained(""))
+        ));
+    }
+
+    #[test]
+    fn answers_of_any_other_kind_end_a_row() {
+        let answers = [
+            None,
+            Some(Error::Application("no")),
+            Some(remote(code::INVALID_PARAMS)),
+            Some(remote(code::TOO_MANY_CALLS)),
+            Some(Error::Decode(String::new())),
+        ];
+        for answer in answers {
+            let ends = |health: &Health| {
+                health.heed(Some(&Error::Timeout));
+                health.heed(answer.as_ref());
+            };
+            assert!(!ejects(ends), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_server_changes_nothing() {
+        let lost = Error::Connection {
+            fate: Fate::MayHaveExecuted,
+            reason: ConnectionLost::Reset,
+        };
+        for end in [lost, Error::Cancelled, Error::Encode(String::new())] {
+            assert!(!ejects(|health| health.heed(Some(&end))), "{end:?}");
+            let ends = |health: &Health| {
+                health.heed(Some(&Error::Timeout));
+                health.heed(Some(&end));
+            };
+            assert!(ejects(ends), "{end:?}");
+        }
+    }
+}

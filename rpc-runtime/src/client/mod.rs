@@ -541,6 +541,7 @@ impl Shared {
     fn end(&self, reason: ConnectionLost) {
         self.disconnected(ConnectionState::Closed(reason));
         self.closed.cancel();
+        self.forget_members();
     }
 
     /// The id of the next call on a stream of its own.

@@ -71,11 +71,15 @@ impl Seat {
 
     fn disconnected(&self, state: ConnectionState) -> Option<()> {
         let client = self.client.upgrade()?;
-        match self.member {
-            Some(member) => {
+        match (self.member, state) {
+            (None, state) => client.disconnected(state),
+            // The others may go on.
+            (Some(member), ConnectionState::Closed(_)) => {
+                drop(client.change_members(|members| members.remove(member)));
+            }
+            (Some(member), state) => {
                 client.change_members(|members| members.disconnected(member, state));
             }
-            None => client.disconnected(state),
         }
         Some(())
     }
@@ -145,7 +149,8 @@ pub(super) async fn keep_connected(seat: Seat, dialer: Option<Dialer>) -> Option
     }
 }
 
-/// A client whose task is gone, with the runtime that it ran on, say, has nobody to connect it again.
+/// A client whose task is gone, with the runtime that it ran on, say, has nobody to connect it again; nor has one of its
+/// servers.
 pub(super) struct EndsWithTask(pub(super) Seat);
 
 impl Drop for EndsWithTask {

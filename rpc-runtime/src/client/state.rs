@@ -153,16 +153,16 @@ impl Status {
         failed: Option<&Arc<Link>>,
         waits: bool,
     ) -> Option<Result<Arc<Link>, NoAnswer>> {
+        if !self.links.is_empty() {
+            return pick(&self.links, failed).map(|link| Ok(Arc::clone(link)));
+        }
         let reason = match &self.state {
-            ConnectionState::Connected => {
-                return pick(&self.links, failed).map(|link| Ok(Arc::clone(link)));
-            }
             ConnectionState::Closed(reason) => reason,
             ConnectionState::Connecting {
                 lost,
                 error: Some(_),
             } if !waits => lost,
-            ConnectionState::Connecting { .. } => return None,
+            ConnectionState::Connecting { .. } | ConnectionState::Connected => return None,
         };
         Some(Err(NoAnswer::Lost {
             fate: Fate::NotSent,
