@@ -94,6 +94,19 @@ async fn it_may_answer_in_the_place_of_the_handler() {
 }
 
 #[tokio::test]
+async fn a_service_is_described_as_without_it() {
+    let message = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}"#;
+    let mut without = Responder::new(DeskServer::new(Clerk::default()));
+    let mut within = Responder::new(Layered::new(Refuse(7), DeskServer::new(Clerk::default())));
+    let described = without.respond(message).await.to_vec();
+    assert!(
+        described.windows(10).any(|name| name == b"desk.count"),
+        "{described:?}"
+    );
+    assert_eq!(within.respond(message).await, described);
+}
+
+#[tokio::test]
 async fn it_does_not_say_what_became_of_a_call() {
     let service = Layered::new(
         Refuse(rpc_runtime::code::SHUTTING_DOWN),

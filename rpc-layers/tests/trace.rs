@@ -1,12 +1,16 @@
 //! What the span of a call says.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use rpc_layers::TracingLayer;
 use rpc_runtime::{Client, ErrorObject, rpc};
+use support::{ENDS, make_calls};
 use tower::ServiceBuilder;
+use tower_layer::Layer as _;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Subscriber, info};
@@ -80,11 +84,50 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Spans {
     }
 }
 
+/// What follows is seen by them alone.
+fn subscribe(spans: &Spans) -> tracing::subscriber::DefaultGuard {
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()))
+}
+
+#[tokio::test]
+async fn every_call_has_one_span() {
+    let spans = Spans::default();
+    let _subscribed = subscribe(&spans);
+    make_calls(|desk| TracingLayer::new().layer(desk)).await;
+    let spans = spans.0.lock().unwrap();
+    let told = spans.iter().map(|span| {
+        let field = |name| span.0.get(name).map(String::as_str);
+        (
+            field("rpc.method"),
+            field("outcome"),
+            field("rpc.response.status_code").map(str::to_owned),
+        )
+    });
+    let ends = ENDS.map(|(method, outcome)| {
+        let code = outcome.code().map(|code| code.to_string());
+        (Some(method), Some(outcome.as_str()), code)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ends);
+    let kinds = |method| {
+        spans
+            .iter()
+            .find(|span| span.0["rpc.method"] == method)
+            .map(|span| span.0["rpc.kind"].as_str())
+    };
+    for (method, kind) in [
+        ("desk.add", "call"),
+        ("desk.note", "notification"),
+        ("desk.count", "stream"),
+        ("desk.sum", "stream"),
+    ] {
+        assert_eq!(kinds(method), Some(kind), "{method}");
+    }
+}
+
 #[tokio::test]
 async fn a_call_has_a_span_that_tells_how_it_ended() {
     let spans = Spans::default();
-    let _subscribed =
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    let _subscribed = subscribe(&spans);
     let service = ServiceBuilder::new()
         .layer(TracingLayer::new())
         .service(CalculatorServer::new(Desk));
