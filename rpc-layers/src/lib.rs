@@ -30,12 +30,12 @@
 //!
 //! | layer | feature |
 //! |---|---|
-//! | [`TracingLayer`]: a span of `tracing`'s for each call | `tracing` |
-//! | [`OpenTelemetryLayer`]: the same, as a child of the caller's span, which [`propagate`] sends | `opentelemetry` |
-//! | [`MetricsLayer`]: how many calls, how they end, how long they take | `metrics` |
-//! | [`AuthorizationLayer`]: a check of your own before each call | `authorization` |
-//! | [`ConcurrencyLimitLayer`]: how many calls run at once | `concurrency-limit` |
-//! | [`RateLimitLayer`]: how many calls come in a time | `rate-limit` |
+//! | `TracingLayer`: a span of `tracing`'s for each call | `tracing` |
+//! | `OpenTelemetryLayer`: the same, as a child of the caller's span, which `propagate` sends | `opentelemetry` |
+//! | `MetricsLayer`: how many calls, how they end, how long they take | `metrics` |
+//! | `AuthorizationLayer`: a check of your own before each call | `authorization` |
+//! | `ConcurrencyLimitLayer`: how many calls run at once | `concurrency-limit` |
+//! | `RateLimitLayer`: how many calls come in a time | `rate-limit` |
 //!
 //! No feature is on by default. A layer of your own is a [`Middleware`](rpc_runtime::Middleware) and needs none of this.
 //!

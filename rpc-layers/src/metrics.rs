@@ -10,8 +10,11 @@ use metrics::{
 use rpc_runtime::{Answer, Layered, Middleware, Next, Outcome, ServerCall, Service};
 use tower_layer::Layer;
 
-/// So many failures of a method are told apart; the codes of those that come after are `other`.
-const FAILURES: usize = 32;
+/// Failures that any method can have.
+const COMMON: [Outcome; 3] = [Outcome::Cancelled, Outcome::Late, Outcome::Panicked];
+
+/// So many failures of a method are told apart, these included; the codes of those that come after are `other`.
+const FAILURES: usize = COMMON.len() + 32;
 
 /// Counts calls and measures how long they take, with the [`metrics`] facade: its recorder decides what becomes of it.
 ///
@@ -32,7 +35,7 @@ const FAILURES: usize = 32;
 /// not a call of the service: methods that it does not have, calls that came too late, messages that are no JSON.
 ///
 /// The recorder is asked for a method's handles when the layer is put around its service, so it is to be installed before;
-/// and when a call first fails so. Other calls ask for none, and allocate nothing.
+/// for that of an error when its code is first seen. Other calls ask for none, and allocate nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MetricsLayer(());
 
@@ -86,20 +89,27 @@ struct Method {
     in_flight: Gauge,
     duration: Histogram,
     successes: Counter,
-    /// Those that were seen.
+    /// The common ones, and errors that were seen.
     failures: RwLock<Vec<(Outcome, Counter)>>,
 }
 
 impl Method {
     fn new(service: &'static str, name: &'static str) -> Self {
         let labels = [("service", service), ("method", name)];
+        let common = COMMON.into_iter().map(|outcome| {
+            let code = outcome.code().map(|code| code.to_string());
+            (
+                outcome,
+                ended(service, name, outcome, code.unwrap_or_default()),
+            )
+        });
         Self {
             service,
             name,
             in_flight: gauge!("rpc_server_calls_in_flight", &labels),
             duration: histogram!("rpc_server_call_duration_seconds", &labels),
             successes: ended(service, name, Outcome::Success, String::new()),
-            failures: RwLock::default(),
+            failures: RwLock::new(common.collect()),
         }
     }
 

@@ -54,7 +54,7 @@ async fn every_call_is_counted_once() {
     }
     let mut counted = recorder.values();
     counted.retain(|key, _| key.contains("Desk"));
-    // None of them is in flight any more.
+    // None of them is in flight any more: that would be no zero.
     assert_eq!(counted, expected);
 }
 
