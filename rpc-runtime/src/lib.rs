@@ -42,6 +42,8 @@
 //! - [`Feed`] is one source of items for many callers, with a lag policy for each.
 //! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] is everything else
 //!   that can happen, too.
+//! - A [`Middleware`] is put around a service: it sees each call before and after its handler. The crate `rpc-layers` has
+//!   traces, metrics, authorization and limits.
 //! - [`Identity`] is who a server or a client is, [`Trust`] whom the other believes.
 //! - [`Limits`] is what a server takes.
 //!

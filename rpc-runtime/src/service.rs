@@ -20,7 +20,8 @@ use crate::wire::tape::{Document, Parser};
 
 /// What a [`Server`](crate::Server) serves: the `…Server` that [`#[rpc]`](crate::rpc) makes of a trait.
 ///
-/// Only generated code implements it; what is hidden here changes without notice.
+/// Only generated code implements it, and [`Layered`](crate::Layered), which puts a middleware around it; what is hidden
+/// here changes without notice.
 ///
 /// ```
 /// use rpc_runtime::{Client, Service, rpc};
