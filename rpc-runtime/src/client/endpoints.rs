@@ -1,5 +1,6 @@
 //! The servers of a client that has several. Each has a connection of its own, which is made again when it is lost.
 
+use std::fmt;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
@@ -32,7 +33,7 @@ use super::state::{ConnectionState, StateWatch, Status, never_connected};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Endpoints {
     client: Weak<Shared>,
     settings: Arc<Settings>,
@@ -135,6 +136,12 @@ impl Endpoints {
     pub fn list(&self) -> Vec<Endpoint> {
         let client = self.client.upgrade();
         client.map_or(Vec::new(), |client| client.members().list())
+    }
+}
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.list()).finish()
     }
 }
 

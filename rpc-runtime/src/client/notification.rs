@@ -15,7 +15,8 @@ use crate::wire::sent::SentParams;
 /// A notification that is sent when it is awaited. It has left when the future ends; nobody says whether it arrived.
 ///
 /// Those of one client start in the order in which they were sent, but for large ones, which have streams of their
-/// own. Between notifications and calls there is no order.
+/// own. Between notifications and calls there is no order, nor is there one where a client has
+/// [several servers](Client#several-servers).
 ///
 /// ```
 /// use rpc_runtime::{Client, rpc};
