@@ -62,6 +62,7 @@ fn unsafe_code_is_forbidden_in_every_crate() {
         "rpc-runtime",
         "rpc-layers",
         "rpc-discovery",
+        "rpc-cli",
         "examples",
         "examples/observability",
         "examples/telemetry",

@@ -1,0 +1,228 @@
+//! How to reach a server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use rpc_runtime::{
+    Address, Call, Client, ClientBuilder, ConnectError, Identity, Items, Notification, Trust,
+    UntrustedReason,
+};
+
+use crate::failure::{Failure, Status, Stop};
+use crate::interrupt::until_interrupted;
+
+/// The largest answer that is taken.
+const REPLY_LIMIT: usize = 256 << 20;
+
+/// How long to wait until the server knows that the connection is closed.
+const LEAVE: Duration = Duration::from_millis(500);
+
+/// What all commands that connect have in common.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// How long connecting may take, and then each call: `500ms`, `2s`, `1m` [default: 10s to connect, calls as long as
+    /// they take]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Metadata that travels with each call; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    meta: Vec<(String, String)>,
+    /// Trust the server's certificate with this SHA-256, in hexadecimal
+    #[arg(long, value_name = "SHA256", value_parser = fingerprint)]
+    pin: Option<[u8; 32]>,
+    /// Trust the authorities, or the self-signed certificates, of this PEM file, and not those of the system
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The own certificate, for servers that ask for one: a PEM file with its chain
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of the own certificate: a PEM file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The name that the server's certificate must have, if it is not the host
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+}
+
+impl Connection {
+    /// Connects, works, and takes leave, also at ctrl-c. A connection that is lost is not made again.
+    pub(crate) async fn session<T>(
+        &self,
+        target: &Address,
+        work: impl AsyncFnOnce(&Client) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let client = until_interrupted(self.connect(target)).await?;
+        let ended = until_interrupted(work(&client)).await;
+        let _ = tokio::time::timeout(LEAVE, client.close()).await;
+        ended
+    }
+
+    async fn connect(&self, target: &Address) -> Result<Client, Stop> {
+        let builder = self.builder()?.reconnect(false);
+        let connected = builder.connect(target.to_string()).await;
+        Ok(connected.map_err(|error| advise(&error, target))?)
+    }
+
+    fn builder(&self) -> Result<ClientBuilder, Failure> {
+        let mut builder = Client::builder()
+            .trust(self.trust()?)
+            .reply_limit(REPLY_LIMIT);
+        if let Some(timeout) = self.timeout {
+            builder = builder.connect_timeout(timeout).timeout(timeout);
+        }
+        if let Some(name) = &self.server_name {
+            builder = builder.server_name(name);
+        }
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            let identity = Identity::from_pem_files(cert, key)
+                .map_err(|error| Failure::usage(told(&error)))?;
+            builder = builder.identity(identity);
+        }
+        Ok(builder)
+    }
+
+    fn trust(&self) -> Result<Trust, Failure> {
+        let pinned = self.pin.map(Trust::sha256);
+        let authorities = self.ca.as_ref().map(Trust::pem_file).transpose();
+        let authorities = authorities.map_err(|error| Failure::usage(told(&error)))?;
+        Ok(match (pinned, authorities) {
+            (Some(pinned), Some(authorities)) => pinned.or(authorities),
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => Trust::system(),
+        })
+    }
+
+    /// Gives a call the metadata of the command line.
+    pub(crate) fn with_meta<C: Meta>(&self, call: C) -> C {
+        self.meta
+            .iter()
+            .fold(call, |call, (name, value)| call.with(name, value))
+    }
+}
+
+/// What takes metadata.
+pub(crate) trait Meta {
+    fn with(self, name: &str, value: &str) -> Self;
+}
+
+impl<T, E> Meta for Call<T, E> {
+    fn with(self, name: &str, value: &str) -> Self {
+        self.meta(name, value)
+    }
+}
+
+impl<T, E> Meta for Items<T, E> {
+    fn with(self, name: &str, value: &str) -> Self {
+        self.meta(name, value)
+    }
+}
+
+impl Meta for Notification {
+    fn with(self, name: &str, value: &str) -> Self {
+        self.meta(name, value)
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// 64 digits, with or without colons between pairs of them.
+fn fingerprint(text: &str) -> Result<[u8; 32], String> {
+    let digits: Vec<u32> = text
+        .chars()
+        .filter(|c| *c != ':')
+        .map(|c| {
+            c.to_digit(16)
+                .ok_or(format!("`{c}` is no hexadecimal digit"))
+        })
+        .collect::<Result<_, _>>()?;
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | *digit as u8))
+        .collect();
+    let count = digits.len();
+    match digits.len() {
+        64 => bytes.try_into().map_err(|_| String::new()),
+        _ => Err(format!(
+            "a SHA-256 has 64 hexadecimal digits, and this has {count}"
+        )),
+    }
+}
+
+/// An error with what caused it.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_told = cause.to_string();
+        if !told.ends_with(&cause_told) {
+            told = format!("{told}: {cause_told}");
+        }
+        source = cause.source();
+    }
+    told
+}
+
+/// Why there is no connection, and what to do.
+fn advise(error: &ConnectError, target: &Address) -> Failure {
+    let status = match error {
+        ConnectError::Timeout => Status::Timeout,
+        ConnectError::Address(_) | ConnectError::Trust(_) => Status::Usage,
+        _ => Status::Unreachable,
+    };
+    let failure = Failure::new(status, format!("{target}: {}", told(error)));
+    match error {
+        ConnectError::Timeout => failure
+            .tip("is the server started, and is this its address? It is a UDP port")
+            .tip("does a firewall between here and there let UDP through?"),
+        ConnectError::Resolve(_) => failure.tip("is the host's name right?"),
+        ConnectError::Untrusted(reason) => match reason {
+            UntrustedReason::UnknownIssuer => failure
+                .tip("`--ca FILE` trusts the authority, or the self-signed certificate, in a PEM file")
+                .tip("`--pin SHA256` trusts this one certificate"),
+            UntrustedReason::NotPinned => {
+                failure.tip("`--pin` is for another certificate: has the server got a new one?")
+            }
+            UntrustedReason::WrongName => {
+                failure.tip("`--server-name NAME` says which name the certificate has")
+            }
+            _ => failure,
+        },
+        ConnectError::CertificateRequired => {
+            failure.tip("`--cert FILE --key FILE` shows who you are")
+        }
+        ConnectError::CertificateRefused { .. } => {
+            failure.tip("`--cert` and `--key` must be of those that the server knows")
+        }
+        ConnectError::ServerName => {
+            failure.tip("`--server-name NAME` says which name the certificate has")
+        }
+        ConnectError::Protocol => failure.tip("something else is served at this port"),
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_64_digits() {
+        let digits = "0123456789abcdefABCDEF".to_owned() + &"0".repeat(42);
+        let read = fingerprint(&digits).unwrap();
+        assert_eq!(read[..4], [0x01, 0x23, 0x45, 0x67]);
+        assert_eq!(read[8..11], [0xab, 0xcd, 0xef]);
+        let with_colons: Vec<_> = digits.as_bytes().chunks(2).collect();
+        let with_colons = with_colons.join(&b':');
+        assert_eq!(
+            fingerprint(std::str::from_utf8(&with_colons).unwrap()),
+            Ok(read)
+        );
+        assert!(fingerprint("00").unwrap_err().contains("this has 2"));
+        assert!(fingerprint(&"é".repeat(32)).unwrap_err().contains("`é`"));
+    }
+}

@@ -1,0 +1,73 @@
+//! `rpc serve-demo`: a service to try all this on.
+
+mod service;
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+use rpc_runtime::{Identity, Server};
+
+use self::service::{Desk, ShopServer, TextServer};
+use crate::connect::told;
+use crate::failure::{Failure, Status, Stop};
+use crate::interrupt::interrupt;
+use crate::output::{FAINT, Output, TITLE};
+
+/// Serve a demonstration, to try the other commands on
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Where to listen: an address and a UDP port; port 0 takes one that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: std::net::SocketAddr,
+}
+
+/// How long calls may go on after ctrl-c.
+const DRAIN: Duration = Duration::from_millis(200);
+
+impl Options {
+    pub(crate) async fn run(self, output: &mut Output) -> Result<(), Stop> {
+        let unserved = |error: &dyn std::error::Error| {
+            Failure::new(
+                Status::Unreachable,
+                format!("{}: {}", self.listen, told(error)),
+            )
+        };
+        let host = self.listen.ip().to_string();
+        let names = [
+            "localhost".to_owned(),
+            "127.0.0.1".to_owned(),
+            "::1".to_owned(),
+        ];
+        let names = names
+            .into_iter()
+            .filter(|name| *name != host)
+            .chain([host.clone()]);
+        let identity = Identity::self_signed(names).map_err(|error| unserved(&error))?;
+        let pin = identity.certificate().sha256();
+        let pin: String = pin.iter().map(|byte| format!("{byte:02x}")).collect();
+        let desk = Desk::default();
+        let server = Server::builder(identity)
+            .service(TextServer::new(desk.clone()))
+            .service(ShopServer::new(desk))
+            .bind(self.listen)
+            .map_err(|error| unserved(&error))?;
+        let address = server.local_addr()?;
+        let handle = server.handle();
+        let stop = interrupt()?;
+
+        writeln!(output, "{TITLE}listening on {address}{TITLE:#}\n")?;
+        writeln!(output, "{FAINT}In another terminal, try:{FAINT:#}")?;
+        for line in service::TRY {
+            let line = line.replace("SERVER", &format!("{address} --pin {pin}"));
+            writeln!(output, "  rpc {line}")?;
+        }
+        output.flush()?;
+
+        let serving = tokio::spawn(server.run());
+        stop.await;
+        handle.shutdown(DRAIN).await;
+        let _ = serving.await;
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! What `rpc.discover` answers: an OpenRPC document, as far as it is used here.
+
+use std::path::Path;
+
+use rpc_runtime::{Address, CallError, Client, ErrorObject};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::connect::Connection;
+use crate::failure::{Failure, Status, Stop};
+
+/// The services of a server.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Document {
+    pub(crate) info: Info,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) components: Components,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Info {
+    pub(crate) title: String,
+    pub(crate) version: String,
+    pub(crate) description: Option<String>,
+}
+
+/// Types that have names.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Components {
+    pub(crate) schemas: serde_json::Map<String, Value>,
+}
+
+/// A method.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Method {
+    pub(crate) name: String,
+    pub(crate) summary: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) deprecated: bool,
+    #[serde(rename = "paramStructure")]
+    pub(crate) param_structure: Option<String>,
+    pub(crate) params: Vec<Parameter>,
+    pub(crate) result: Option<Typed>,
+    pub(crate) errors: Vec<ErrorDescription>,
+    pub(crate) examples: Vec<Example>,
+    #[serde(rename = "x-aliases")]
+    pub(crate) aliases: Vec<String>,
+    #[serde(rename = "x-idempotent")]
+    pub(crate) idempotent: bool,
+    #[serde(rename = "x-notification")]
+    pub(crate) notification: bool,
+    #[serde(rename = "x-unreliable")]
+    pub(crate) unreliable: bool,
+    #[serde(rename = "x-params")]
+    pub(crate) whole_params: Option<Typed>,
+    #[serde(rename = "x-items")]
+    pub(crate) items: Option<Typed>,
+    #[serde(rename = "x-upload")]
+    pub(crate) upload: Option<Typed>,
+}
+
+/// A service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tag {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+}
+
+/// A value's type.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Typed {
+    pub(crate) schema: Value,
+    #[serde(rename = "x-rust-type")]
+    pub(crate) rust_type: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) required: bool,
+    #[serde(flatten)]
+    pub(crate) typed: Typed,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ErrorDescription {
+    pub(crate) code: i64,
+    pub(crate) message: String,
+    /// The schema of the data.
+    pub(crate) data: Option<Value>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Example {
+    pub(crate) name: String,
+    pub(crate) params: Vec<Named>,
+    pub(crate) result: Option<Named>,
+}
+
+/// A value of an example.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) value: Value,
+}
+
+/// Where a document comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Server(Address),
+    File(std::path::PathBuf),
+}
+
+impl std::str::FromStr for Source {
+    type Err = String;
+
+    /// What exists is a file, and what looks like an address is one.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if Path::new(text).exists() {
+            return Ok(Self::File(text.into()));
+        }
+        text.parse()
+            .map(Self::Server)
+            .map_err(|error: rpc_runtime::AddressError| format!("{error}, or the name of a file"))
+    }
+}
+
+impl Source {
+    /// The document as it stands.
+    pub(crate) async fn read(&self, connection: &Connection) -> Result<Value, Stop> {
+        match self {
+            Self::Server(target) => {
+                let discover = async |client: &Client| Ok(discover(connection, client).await?);
+                connection.session(target, discover).await
+            }
+            Self::File(path) => {
+                let unreadable = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+                let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+                Ok(
+                    serde_json::from_slice(&bytes)
+                        .map_err(|error| unreadable(error.to_string()))?,
+                )
+            }
+        }
+    }
+}
+
+/// Asks a server what it serves.
+async fn discover(connection: &Connection, client: &Client) -> Result<Value, Failure> {
+    let asked = ask(connection, client).await?;
+    asked.map_err(|refused| Failure::answered(&refused).tip("this server does not describe itself"))
+}
+
+/// What the server tells of itself; nothing if it does not.
+pub(crate) async fn describe(
+    connection: &Connection,
+    client: &Client,
+) -> Result<Option<Document>, Failure> {
+    let asked = ask(connection, client).await?;
+    asked.ok().map(Document::new).transpose()
+}
+
+async fn ask(
+    connection: &Connection,
+    client: &Client,
+) -> Result<Result<Value, ErrorObject>, Failure> {
+    match connection.with_meta(client.call("rpc.discover", &())).await {
+        Ok(document) => Ok(Ok(document)),
+        Err(CallError::Remote(refused) | CallError::Application(refused)) => Ok(Err(refused)),
+        Err(error) => Err(Failure::call(error)),
+    }
+}
+
+impl Document {
+    pub(crate) fn new(document: Value) -> Result<Self, Failure> {
+        serde_json::from_value(document).map_err(|error| {
+            Failure::new(
+                Status::Unusable,
+                format!("this is no OpenRPC document: {error}"),
+            )
+        })
+    }
+
+    /// The method of this name or alias.
+    pub(crate) fn method(&self, name: &str) -> Option<&Method> {
+        self.methods
+            .iter()
+            .find(|method| method.name == name)
+            .or_else(|| {
+                self.methods
+                    .iter()
+                    .find(|method| method.aliases.iter().any(|alias| alias == name))
+            })
+    }
+
+    /// Names like this one, the nearest first.
+    pub(crate) fn similar(&self, name: &str) -> Vec<&str> {
+        let names = self.methods.iter().flat_map(|method| {
+            std::iter::once(&method.name)
+                .chain(&method.aliases)
+                .map(String::as_str)
+        });
+        nearest(name, names)
+    }
+
+    /// The type itself, where a schema names it.
+    pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
+        let mut schema = schema;
+        // References may lead in circles.
+        for _ in 0..32 {
+            let named = reference(schema).and_then(|name| self.components.schemas.get(&name));
+            match named {
+                Some(found) => schema = found,
+                None => break,
+            }
+        }
+        schema
+    }
+}
+
+/// The name in `{"$ref": "#/components/schemas/Name"}`.
+pub(crate) fn reference(schema: &Value) -> Option<String> {
+    let path = schema.get("$ref")?.as_str()?;
+    let name = path.rsplit('/').next()?;
+    Some(name.replace("~1", "/").replace("~0", "~"))
+}
+
+/// Those of the names that are like this one, the nearest first, three at most.
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut rated: Vec<_> = names
+        .map(|other| {
+            let inside =
+                other.contains(name) || other.rsplit('.').next() == name.rsplit('.').next();
+            (
+                strsim::jaro_winkler(name, other) + f64::from(u8::from(inside)),
+                other,
+            )
+        })
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .collect();
+    rated.sort_by(|one, other| other.0.total_cmp(&one.0));
+    rated.into_iter().take(3).map(|(_, name)| name).collect()
+}

@@ -1,0 +1,86 @@
+//! `rpc`: describe, call, measure and compare services from the shell.
+//!
+//! Each command has a module. They share how a server is reached ([`connect`]), what it says of itself ([`document`],
+//! [`types`]), how arguments are typed ([`params`]), and how results and failures are shown ([`output`], [`failure`]).
+
+mod call;
+mod connect;
+mod demo;
+mod document;
+mod failure;
+mod interrupt;
+mod output;
+mod params;
+mod ping;
+mod types;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::{EXIT_STATUS, Failure, Stop};
+use crate::output::{Color, Output};
+
+/// Describe, call, measure and compare JSON-RPC services over QUIC
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_STATUS, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN"
+    )]
+    color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Call(call::Options),
+    Ping(ping::Options),
+    ServeDemo(demo::Options),
+}
+
+impl Command {
+    async fn run(self, output: &mut Output) -> Result<(), Stop> {
+        match self {
+            Self::Call(options) => options.run(output).await,
+            Self::Ping(options) => options.run(output).await,
+            Self::ServeDemo(options) => options.run(output).await,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.color.apply();
+    let mut output = Output::new();
+    let ended = run(cli.command, &mut output).and_then(|()| Ok(output.flush()?));
+    let failure = match ended {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Stop::Interrupted) => return ExitCode::from(130),
+        Err(Stop::Failed(failure)) => failure,
+        Err(Stop::Output(error)) => match Failure::output(&error) {
+            Some(failure) => failure,
+            None => return ExitCode::SUCCESS,
+        },
+    };
+    let _ = output.flush();
+    let _ = write!(anstream::stderr(), "{failure}");
+    ExitCode::from(failure.status() as u8)
+}
+
+fn run(command: Command, output: &mut Output) -> Result<(), Stop> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(command.run(output));
+    // Somebody may still wait for standard input.
+    runtime.shutdown_background();
+    ended
+}

@@ -1,0 +1,121 @@
+//! Standard output: for people when it is a terminal, for programs when it is not.
+
+use std::io::{self, IsTerminal, StdoutLock, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use crate::failure::printable;
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Makes it hold for both outputs, and for the messages of clap.
+    pub(crate) fn apply(self) {
+        let choice = match self {
+            Self::Auto => return,
+            Self::Always => ColorChoice::AlwaysAnsi,
+            Self::Never => ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
+
+pub(crate) const KEY: Style = AnsiColor::Blue.on_default();
+pub(crate) const STRING: Style = AnsiColor::Green.on_default();
+pub(crate) const NUMBER: Style = AnsiColor::Cyan.on_default();
+pub(crate) const WORD: Style = AnsiColor::Magenta.on_default();
+pub(crate) const TITLE: Style = Style::new().bold();
+pub(crate) const FAINT: Style = Style::new().dimmed();
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default();
+
+/// Standard output.
+pub(crate) struct Output {
+    stream: AutoStream<StdoutLock<'static>>,
+    is_pretty: bool,
+}
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        let stdout = io::stdout();
+        let is_pretty = stdout.is_terminal() || ColorChoice::global() == ColorChoice::AlwaysAnsi;
+        Self {
+            stream: AutoStream::auto(stdout.lock()),
+            is_pretty,
+        }
+    }
+
+    /// A value: on several lines for people, on one for programs.
+    pub(crate) fn value(&mut self, value: &Value) -> io::Result<()> {
+        match self.is_pretty {
+            true => {
+                write_pretty(&mut self.stream, value, 0)?;
+                self.stream.write_all(b"\n")?;
+                self.stream.flush()
+            }
+            false => self.line(value),
+        }
+    }
+
+    /// A value on a line of its own.
+    pub(crate) fn line(&mut self, value: &Value) -> io::Result<()> {
+        let mut line = serde_json::to_vec(value)?;
+        line.push(b'\n');
+        self.stream.write_all(&line)?;
+        self.stream.flush()
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// JSON in colours, two blanks for each level.
+pub(crate) fn write_pretty(out: &mut impl Write, value: &Value, level: usize) -> io::Result<()> {
+    match value {
+        Value::Array(elements) if !elements.is_empty() => {
+            let mut next = "[";
+            for element in elements {
+                write!(out, "{next}\n{:1$}", "", 2 * level + 2)?;
+                write_pretty(out, element, level + 1)?;
+                next = ",";
+            }
+            write!(out, "\n{:1$}]", "", 2 * level)
+        }
+        Value::Object(members) if !members.is_empty() => {
+            let mut next = "{";
+            for (name, member) in members {
+                let name = quoted(name);
+                write!(out, "{next}\n{:1$}{KEY}{name}{KEY:#}: ", "", 2 * level + 2)?;
+                write_pretty(out, member, level + 1)?;
+                next = ",";
+            }
+            write!(out, "\n{:1$}}}", "", 2 * level)
+        }
+        Value::String(text) => write!(out, "{STRING}{}{STRING:#}", quoted(text)),
+        Value::Number(number) => write!(out, "{NUMBER}{number}{NUMBER:#}"),
+        Value::Bool(_) | Value::Null => write!(out, "{WORD}{value}{WORD:#}"),
+        empty => write!(out, "{empty}"),
+    }
+}
+
+/// As JSON, where a terminal finds no control characters: JSON escapes those of ASCII, and this the others.
+fn quoted(text: &str) -> String {
+    let json = Value::from(text).to_string();
+    printable(&json)
+}

@@ -1,0 +1,142 @@
+//! `rpc ping`: whether a server answers, and how fast.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rpc_runtime::{Address, Client};
+use serde_json::{Value, json};
+
+use crate::connect::Connection;
+use crate::failure::{Failure, Stop};
+use crate::output::Output;
+
+/// How long a ping waits that is not told.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Ask a server whether it answers: exit status 0 only if every ping was answered
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Where the server is: `HOST:PORT`
+    target: Address,
+    /// How many times; 0 goes on until ctrl-c
+    #[arg(long, short, value_name = "N", default_value_t = 1)]
+    count: u64,
+    /// How long to wait between two
+    #[arg(long, short, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    interval: Duration,
+    /// Print nothing: the exit status tells
+    #[arg(long, short)]
+    quiet: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Options {
+    pub(crate) async fn run(mut self, output: &mut Output) -> Result<(), Stop> {
+        self.connection.timeout.get_or_insert(PATIENCE);
+        let started = Instant::now();
+        let work = async |client: &Client| self.ping(client, started.elapsed(), output).await;
+        self.connection.session(&self.target, work).await
+    }
+
+    async fn ping(
+        &self,
+        client: &Client,
+        connected: Duration,
+        output: &mut Output,
+    ) -> Result<(), Stop> {
+        if self.json {
+            output.line(
+                &json!({"connected": self.target.to_string(), "ms": milliseconds(connected)}),
+            )?;
+        } else if !self.quiet {
+            writeln!(
+                output,
+                "connected to {} in {}",
+                self.target,
+                shown(connected)
+            )?;
+        }
+        let mut times = Vec::new();
+        while self.count == 0 || (times.len() as u64) < self.count {
+            if !times.is_empty() {
+                tokio::time::sleep(self.interval).await;
+            }
+            let time = ping(&self.connection, client).await?;
+            times.push(time);
+            if self.json {
+                output.line(&json!({"ping": times.len(), "ms": milliseconds(time)}))?;
+            } else if !self.quiet {
+                writeln!(output, "ping {}: {}", times.len(), shown(time))?;
+            }
+        }
+        match self.quiet || self.json {
+            true => Ok(()),
+            false => summary(&times, output),
+        }
+    }
+}
+
+fn summary(times: &[Duration], output: &mut Output) -> Result<(), Stop> {
+    if let ([_, _, ..], Some(least), Some(most)) = (times, times.iter().min(), times.iter().max()) {
+        let mean = times.iter().sum::<Duration>().div_f64(times.len() as f64);
+        let [least, mean, most] = [*least, mean, *most].map(shown);
+        let count = times.len();
+        writeln!(
+            output,
+            "{count} answered: at least {least}, on average {mean}, at most {most}"
+        )?;
+    }
+    Ok(())
+}
+
+async fn ping(connection: &Connection, client: &Client) -> Result<Duration, Failure> {
+    let started = Instant::now();
+    let call = connection.with_meta(client.call::<Value, _>("rpc.ping", &()));
+    call.await.map_err(Failure::call)?;
+    Ok(started.elapsed())
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// A time with three digits: `0.213 ms`, `21.3 ms`, `2.13 s`.
+pub(crate) fn shown(time: Duration) -> String {
+    let milliseconds = time.as_secs_f64() * 1e3;
+    match milliseconds {
+        ..0.9995 => format!("{:.0} µs", milliseconds * 1e3),
+        ..9.995 => format!("{milliseconds:.2} ms"),
+        ..99.95 => format!("{milliseconds:.1} ms"),
+        ..999.5 => format!("{milliseconds:.0} ms"),
+        _ => format!("{:.2} s", time.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_with_three_digits() {
+        let cases = [
+            (0, "0 µs"),
+            (213, "213 µs"),
+            (999, "999 µs"),
+            (1_000, "1.00 ms"),
+            (2_134, "2.13 ms"),
+            (21_340, "21.3 ms"),
+            (213_400, "213 ms"),
+            (999_499, "999 ms"),
+            (2_134_000, "2.13 s"),
+            (61_000_000, "61.00 s"),
+        ];
+        for (microseconds, expected) in cases {
+            assert_eq!(shown(Duration::from_micros(microseconds)), expected);
+        }
+    }
+}

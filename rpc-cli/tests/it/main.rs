@@ -1,0 +1,5 @@
+//! The command as scripts and people meet it: the real binary, against real servers on loopback.
+
+mod call;
+mod ping;
+mod program;

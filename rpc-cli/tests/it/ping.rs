@@ -1,0 +1,28 @@
+//! `rpc ping`.
+
+use crate::program::{Demo, rpc};
+
+#[test]
+fn a_server_that_is_there_answers() {
+    let demo = Demo::start();
+    let told = demo
+        .rpc("ping", &["--count", "3", "--interval", "1ms"])
+        .assert_ok();
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), 5, "{told}");
+    assert!(
+        lines[0].starts_with(&format!("connected to {} in ", demo.address)),
+        "{told}"
+    );
+    assert!(lines[3].starts_with("ping 3: "), "{told}");
+    assert!(lines[4].starts_with("3 answered: at least "), "{told}");
+    assert_eq!(demo.rpc("ping", &["--quiet"]).assert_ok(), "");
+    assert_eq!(demo.stop(), Some(0));
+}
+
+#[test]
+fn a_server_that_is_not_there_does_not() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    rpc(&["ping", &address, "--quiet", "--timeout", "50ms"]).assert_failed(4);
+}

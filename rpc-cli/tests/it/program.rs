@@ -1,0 +1,152 @@
+//! Runs the binary.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// More than any command here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a command has said, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    #[track_caller]
+    pub(crate) fn assert_ok(self) -> String {
+        assert_eq!(
+            (self.status, self.stderr.as_str()),
+            (0, ""),
+            "{}",
+            self.stdout
+        );
+        self.stdout
+    }
+
+    /// What is on standard error, of one that failed so.
+    #[track_caller]
+    pub(crate) fn assert_failed(self, status: i32) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.stdout, "", "{}", self.stderr);
+        self.stderr
+    }
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rpc"));
+    command
+        .args(arguments)
+        .env_remove("NO_COLOR")
+        .env_remove("CLICOLOR_FORCE");
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn rpc(arguments: &[&str]) -> Ended {
+    rpc_with_input(arguments, "")
+}
+
+pub(crate) fn rpc_with_input(arguments: &[&str], input: &str) -> Ended {
+    let mut child = command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that does not read it may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = wait(child);
+    Ended {
+        status: status.code().expect("it was killed"),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// Waits for its end, and not for ever.
+fn wait(child: Child) -> Output {
+    let id = child.id();
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    match ended.recv_timeout(PATIENCE) {
+        Ok(output) => output.unwrap(),
+        Err(_) => {
+            let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+            panic!("it does not end: {:?}", ended.recv());
+        }
+    }
+}
+
+/// A running `rpc serve-demo`, killed when dropped.
+pub(crate) struct Demo {
+    child: Child,
+    pub(crate) address: String,
+    pub(crate) pin: String,
+    /// The commands that it tells to try.
+    pub(crate) advice: Vec<String>,
+}
+
+impl Demo {
+    pub(crate) fn start() -> Self {
+        let mut child = command(&["serve-demo"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let address = first
+            .strip_prefix("listening on ")
+            .expect(&first)
+            .to_owned();
+        let advice: Vec<_> = lines
+            .map(Result::unwrap)
+            .skip_while(|line| !line.starts_with("  rpc "))
+            .take(9)
+            .map(|line| line.trim().to_owned())
+            .collect();
+        let pin = advice[0].rsplit(' ').next().unwrap().to_owned();
+        Self {
+            child,
+            address,
+            pin,
+            advice,
+        }
+    }
+
+    /// Runs a command with this server as its target and trusted; `arguments` follow the target.
+    pub(crate) fn rpc(&self, command: &str, arguments: &[&str]) -> Ended {
+        self.rpc_with_input(command, arguments, "")
+    }
+
+    pub(crate) fn rpc_with_input(&self, command: &str, arguments: &[&str], input: &str) -> Ended {
+        rpc_with_input(&self.line(command, arguments), input)
+    }
+
+    pub(crate) fn line<'a>(&'a self, command: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
+        [&[command, &self.address, "--pin", &self.pin], arguments].concat()
+    }
+
+    /// Tells it to stop, as a supervisor does, and says how it ended.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
