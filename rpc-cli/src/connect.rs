@@ -11,6 +11,7 @@ use rpc_runtime::{
 
 use crate::failure::{Failure, Status, Stop};
 use crate::interrupt::until_interrupted;
+use crate::sample::quoted;
 
 /// The largest answer that is taken.
 const REPLY_LIMIT: usize = 256 << 20;
@@ -94,6 +95,25 @@ impl Connection {
         })
     }
 
+    /// How the server is trusted, as one would type it again.
+    pub(crate) fn written(&self) -> String {
+        let file = |path: &PathBuf| path.display().to_string();
+        let pin = self.pin.map(|pin| hexadecimal(&pin));
+        let options = [
+            ("--pin", pin),
+            ("--ca", self.ca.as_ref().map(file)),
+            ("--cert", self.cert.as_ref().map(file)),
+            ("--key", self.key.as_ref().map(file)),
+            ("--server-name", self.server_name.clone()),
+        ];
+        let given = options
+            .iter()
+            .filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        given
+            .map(|(name, value)| format!(" {name} {}", quoted(value)))
+            .collect()
+    }
+
     /// Gives a call the metadata of the command line.
     pub(crate) fn with_meta<C: Meta>(&self, call: C) -> C {
         self.meta
@@ -151,6 +171,10 @@ fn fingerprint(text: &str) -> Result<[u8; 32], String> {
             "a SHA-256 has 64 hexadecimal digits, and this has {count}"
         )),
     }
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An error with what caused it.

@@ -9,7 +9,7 @@ use clap::Args;
 use rpc_runtime::{Identity, Server};
 
 use self::service::{Desk, ShopServer, TextServer};
-use crate::connect::told;
+use crate::connect::{hexadecimal, told};
 use crate::failure::{Failure, Status, Stop};
 use crate::interrupt::interrupt;
 use crate::output::{FAINT, Output, TITLE};
@@ -44,8 +44,7 @@ impl Options {
             .filter(|name| *name != host)
             .chain([host.clone()]);
         let identity = Identity::self_signed(names).map_err(|error| unserved(&error))?;
-        let pin = identity.certificate().sha256();
-        let pin: String = pin.iter().map(|byte| format!("{byte:02x}")).collect();
+        let pin = hexadecimal(&identity.certificate().sha256());
         let desk = Desk::default();
         let server = Server::builder(identity)
             .service(TextServer::new(desk.clone()))

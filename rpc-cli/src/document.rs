@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::connect::Connection;
 use crate::failure::{Failure, Status, Stop};
+use crate::types;
 
 /// The services of a server.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -62,6 +63,29 @@ pub(crate) struct Method {
     pub(crate) items: Option<Typed>,
     #[serde(rename = "x-upload")]
     pub(crate) upload: Option<Typed>,
+}
+
+impl Method {
+    /// What there is to know of it besides its types.
+    pub(crate) fn marks(&self) -> Vec<&'static str> {
+        let marks = [
+            (self.deprecated, "deprecated"),
+            (self.notification, "notification"),
+            (self.unreliable, "unreliable"),
+            (self.items.is_some(), "stream"),
+            (self.upload.is_some(), "upload"),
+            (self.idempotent, "idempotent"),
+        ];
+        let marks = marks.into_iter().filter(|(holds, _)| *holds);
+        marks.map(|(_, mark)| mark).collect()
+    }
+}
+
+impl Parameter {
+    pub(crate) fn docs(&self) -> Option<&str> {
+        let docs = self.description.as_deref();
+        docs.or_else(|| types::docs(&self.typed.schema))
+    }
 }
 
 /// A service.
@@ -193,6 +217,26 @@ impl Document {
         })
     }
 
+    /// The methods by their service, in their order.
+    pub(crate) fn services(&self) -> Vec<(&Tag, Vec<&Method>)> {
+        static UNTAGGED: Tag = Tag {
+            name: String::new(),
+            description: None,
+        };
+        let mut services: Vec<(&Tag, Vec<&Method>)> = Vec::new();
+        for method in &self.methods {
+            let tag = method.tags.first().unwrap_or(&UNTAGGED);
+            match services
+                .iter_mut()
+                .find(|(other, _)| other.name == tag.name)
+            {
+                Some((_, methods)) => methods.push(method),
+                None => services.push((tag, vec![method])),
+            }
+        }
+        services
+    }
+
     /// The method of this name or alias.
     pub(crate) fn method(&self, name: &str) -> Option<&Method> {
         self.methods
@@ -213,6 +257,17 @@ impl Document {
                 .map(String::as_str)
         });
         nearest(name, names)
+    }
+
+    /// The method of this name or alias; a failure that tells similar ones, if there is none.
+    pub(crate) fn find(&self, name: &str) -> Result<&Method, Failure> {
+        self.method(name).ok_or_else(|| {
+            let failure = Failure::usage(format!("there is no method `{name}`"));
+            match self.similar(name).as_slice() {
+                [] => failure,
+                names => failure.tip(format!("did you mean `{}`?", names.join("`, `"))),
+            }
+        })
     }
 
     /// The type itself, where a schema names it.

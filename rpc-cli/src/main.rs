@@ -6,12 +6,15 @@
 mod call;
 mod connect;
 mod demo;
+mod describe;
 mod document;
 mod failure;
 mod interrupt;
 mod output;
+mod page;
 mod params;
 mod ping;
+mod sample;
 mod types;
 
 use std::io::Write;
@@ -42,6 +45,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Call(call::Options),
+    Describe(describe::Options),
     Ping(ping::Options),
     ServeDemo(demo::Options),
 }
@@ -50,6 +54,7 @@ impl Command {
     async fn run(self, output: &mut Output) -> Result<(), Stop> {
         match self {
             Self::Call(options) => options.run(output).await,
+            Self::Describe(options) => options.run(output).await,
             Self::Ping(options) => options.run(output).await,
             Self::ServeDemo(options) => options.run(output).await,
         }

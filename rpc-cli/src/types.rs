@@ -274,6 +274,32 @@ pub(crate) fn alternatives(schema: &Value) -> Option<&Vec<Value>> {
     list(schema, "oneOf").or_else(|| list(schema, "anyOf"))
 }
 
+/// How a type with a name is shown best.
+#[derive(Debug)]
+pub(crate) enum Shape<'a> {
+    /// Property by property.
+    Fields(Vec<Field<'a>>),
+    /// Alternative by alternative, since they have docs of their own.
+    Alternatives(&'a [Value]),
+    /// On one line.
+    Line,
+}
+
+pub(crate) fn shape(schema: &Value) -> Shape<'_> {
+    let fields = fields(schema);
+    match alternatives(schema) {
+        _ if !fields.is_empty() => Shape::Fields(fields),
+        Some(all)
+            if all
+                .iter()
+                .any(|one| docs(one).is_some() || !self::fields(one).is_empty()) =>
+        {
+            Shape::Alternatives(all)
+        }
+        _ => Shape::Line,
+    }
+}
+
 /// What a schema says of itself in words.
 pub(crate) fn docs(schema: &Value) -> Option<&str> {
     schema.get("description").and_then(Value::as_str)

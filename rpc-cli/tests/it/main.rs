@@ -1,5 +1,7 @@
 //! The command as scripts and people meet it: the real binary, against real servers on loopback.
 
 mod call;
+mod describe;
+mod page;
 mod ping;
 mod program;

@@ -61,6 +61,11 @@ pub(crate) fn rpc_with_input(arguments: &[&str], input: &str) -> Ended {
         .unwrap();
     // One that does not read it may be gone already.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    ended(child)
+}
+
+/// Runs a program to its end.
+pub(crate) fn ended(child: Child) -> Ended {
     let Output {
         status,
         stdout,

@@ -1,0 +1,63 @@
+//! `rpc describe`: what a server serves, for people to read.
+
+mod method;
+mod overview;
+mod text;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::connect::Connection;
+use crate::document::{Document, Source};
+use crate::failure::{Failure, Stop};
+use crate::output::Output;
+use crate::page;
+
+/// Show what a server serves: its methods, their types and docs
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Where the server is, `HOST:PORT`, or a file with its description
+    target: Source,
+    /// Show all of this method
+    method: Option<String>,
+    /// Print the OpenRPC document as it came
+    #[arg(long, conflicts_with_all = ["html", "method"])]
+    json: bool,
+    /// Write a page for browsers, with all in one file
+    #[arg(long, conflicts_with = "method")]
+    html: bool,
+    /// Where the page goes, in place of standard output
+    #[arg(long, short, value_name = "FILE", requires = "html")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Options {
+    pub(crate) async fn run(self, output: &mut Output) -> Result<(), Stop> {
+        let found = self.target.read(&self.connection).await?;
+        if self.json {
+            return Ok(output.value(&found)?);
+        }
+        let document = Document::new(found)?;
+        let target = match &self.target {
+            Source::Server(address) => format!("{address}{}", self.connection.written()),
+            Source::File(_) => "HOST:PORT".into(),
+        };
+        match (&self.method, self.html, self.output) {
+            (Some(name), ..) => {
+                let method = document.find(name)?;
+                Ok(method::write(output, &document, method, &target)?)
+            }
+            (None, true, Some(path)) => {
+                let written = std::fs::write(&path, page::render(&document));
+                Ok(written
+                    .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?)
+            }
+            (None, true, None) => Ok(output.write_all(page::render(&document).as_bytes())?),
+            (None, false, _) => Ok(overview::write(output, &document)?),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Docs as HTML. They are a server's, so they may say anything and do nothing.
+
+use maud::{Markup, PreEscaped};
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
+
+/// Markdown as HTML in which nothing runs, nothing is fetched, and no heading is greater than the page's own.
+pub(super) fn render(markdown: &str) -> Markup {
+    let mut links = Vec::new();
+    let events = Parser::new_ext(
+        markdown,
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH,
+    )
+    .filter_map(|event| harmless(event, &mut links));
+    let mut rendered = String::new();
+    html::push_html(&mut rendered, events);
+    PreEscaped(rendered)
+}
+
+/// `links` says of each link that is open whether it is one.
+fn harmless<'a>(event: Event<'a>, links: &mut Vec<bool>) -> Option<Event<'a>> {
+    match event {
+        Event::Html(text) | Event::InlineHtml(text) => Some(Event::Text(text)),
+        Event::Start(Tag::Heading { level, .. }) => Some(Event::Start(Tag::Heading {
+            level: below(level),
+            id: None,
+            classes: Vec::new(),
+            attrs: Vec::new(),
+        })),
+        Event::End(TagEnd::Heading(level)) => Some(Event::End(TagEnd::Heading(below(level)))),
+        // An image would be fetched.
+        Event::Start(
+            Tag::Link {
+                link_type,
+                dest_url,
+                title,
+                id,
+            }
+            | Tag::Image {
+                link_type,
+                dest_url,
+                title,
+                id,
+            },
+        ) => {
+            links.push(leads_away(&dest_url));
+            leads_away(&dest_url).then_some(Event::Start(Tag::Link {
+                link_type,
+                dest_url,
+                title,
+                id,
+            }))
+        }
+        Event::End(TagEnd::Link | TagEnd::Image) => links
+            .pop()
+            .unwrap_or_default()
+            .then_some(Event::End(TagEnd::Link)),
+        other => Some(other),
+    }
+}
+
+/// Whether it is an address on the web: what is relative leads nowhere from here, and a script must not run.
+fn leads_away(url: &str) -> bool {
+    let url = url.to_ascii_lowercase();
+    ["https://", "http://", "mailto:"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+}
+
+fn below(level: HeadingLevel) -> HeadingLevel {
+    match level {
+        HeadingLevel::H1 => HeadingLevel::H4,
+        HeadingLevel::H2 => HeadingLevel::H5,
+        _ => HeadingLevel::H6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markdown_is_shown() {
+        let cases = [
+            ("a *b* `c`", "<p>a <em>b</em> <code>c</code></p>\n"),
+            ("- one\n- two", "<ul>\n<li>one</li>\n<li>two</li>\n</ul>\n"),
+            ("# Title", "<h4>Title</h4>\n"),
+            (
+                "[there](https://example.org/)",
+                "<p><a href=\"https://example.org/\">there</a></p>\n",
+            ),
+        ];
+        for (markdown, expected) in cases {
+            assert_eq!(render(markdown).0, expected);
+        }
+    }
+
+    #[test]
+    fn nothing_in_it_runs_or_is_fetched() {
+        let harmful = [
+            "<script>alert(1)</script>",
+            "a <img src=x onerror=alert(1)> b",
+            "[a](javascript:alert(1))",
+            "[a](JaVaScRiPt:alert(1))",
+            "[a](java&#10;script:alert(1))",
+            "[a](data:text/html,<script>alert(1)</script>)",
+            "[a][r]\n\n[r]: javascript:alert(1)",
+            "<javascript:alert(1)>",
+            "![a](https://example.org/a.png)",
+            "![a [b](javascript:alert(1))](javascript:alert(2))",
+            "[a](https://example.org/\"onclick=\"alert(1))",
+            "# a {onclick=alert(1)}",
+            "<svg/onload=alert(1)>\n\n<style>*{}</style>",
+        ];
+        for markdown in harmful {
+            let html = render(markdown).0;
+            for tag in html
+                .split('<')
+                .skip(1)
+                .map(|tag| tag.split('>').next().unwrap())
+            {
+                let name = tag.trim_start_matches('/').split(' ').next().unwrap();
+                assert!(["p", "a", "h4"].contains(&name), "{markdown}: {html}");
+                let link = tag
+                    .strip_prefix("a href=\"")
+                    .and_then(|tag| tag.strip_suffix('"'));
+                let is_fine = !tag.contains(' ')
+                    || link.is_some_and(|link| link.starts_with("https://") && !link.contains('"'));
+                assert!(is_fine, "{markdown}: {html}");
+            }
+        }
+    }
+}

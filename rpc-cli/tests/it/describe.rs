@@ -1,0 +1,131 @@
+//! `rpc describe`, of a document in a file.
+
+use serde_json::Value;
+
+use crate::program::{Ended, rpc};
+
+pub(crate) const SHOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documents/shop.json");
+
+fn describe(arguments: &[&str]) -> Ended {
+    rpc(&[&["describe", SHOP], arguments].concat())
+}
+
+#[test]
+fn the_tree_shows_every_method_and_type() {
+    let tree = describe(&[]).assert_ok();
+    let expected = [
+        "Fruit 1.2.0",
+        "Text  Looks at text.",
+        "├─ text.count(text: string, needle: string) -> uint  idempotent  also wc",
+        "│    Counts how often `needle` stands in `text`.",
+        "├─ text.repeat(text: string, times?: uint16 = 2) -> string",
+        "├─ text.first_line(text: string) -> string  deprecated",
+        "└─ text.sum(...Vec<i64>) -> i64",
+        "├─ shop.buy(item: Item, quantity?: uint32 = 1, card?: Payment | null) -> Receipt",
+        "├─ shop.restock(item: Item, quantity: uint32)  notification  unreliable",
+        "├─ shop.watch(item: Item) -> stream<Price>  stream",
+        "└─ shop.order(stream<Order>) -> Receipt  upload",
+        "│    | \"pear\"  Green.",
+        "│    quantity?: uint32 = 1  How many; one, if it is not said.",
+        "     orders: Order[]",
+    ];
+    let mut lines = tree.lines();
+    for line in expected {
+        assert!(
+            lines.any(|found| found == line),
+            "{line:?} is not there, or not behind those before:\n{tree}"
+        );
+    }
+    let types = tree.split("\nTypes\n").nth(1).unwrap();
+    for name in ["Item", "Payment", "Order", "Price", "Receipt"] {
+        assert!(types.contains(&format!("─ {name}\n")), "{types}");
+    }
+}
+
+#[test]
+fn colours_are_for_those_who_want_them() {
+    assert!(!describe(&[]).assert_ok().contains('\u{1b}'));
+    let coloured = describe(&["--color", "always"]).assert_ok();
+    assert!(coloured.contains("\u{1b}[1mtext.count"), "{coloured}");
+    let plain = describe(&["--color", "never"]).assert_ok();
+    assert_eq!(plain, describe(&[]).assert_ok());
+}
+
+#[test]
+fn a_method_is_shown_with_all_that_is_known_of_it() {
+    let told = describe(&["shop.buy"]).assert_ok();
+    for part in [
+        "  - There are pears at 5 and plums at 3.\n",
+        "\nParameters\n  item      Item            required\n  quantity  uint32          default 1\n  card      Payment | null  optional\n",
+        "\nResult\n  Receipt\n",
+        "  1001  there is no {item}  { item: string }\n",
+        "  1003  closed\n",
+        "\n  Payment\n",
+        "\n  Order\n",
+        "\nCall it\n  rpc call HOST:PORT shop.buy item=pear\n",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in\n{told}");
+    }
+    assert!(!told.contains("Price"), "a type that it does not speak of");
+    let by_alias = describe(&["wc"]).assert_ok();
+    assert!(by_alias.starts_with("text.count("), "{by_alias}");
+    let example = "  $ rpc call HOST:PORT text.count text='to be or not to be' needle=be\n  2\n";
+    assert!(by_alias.contains(example), "{by_alias}");
+}
+
+#[test]
+fn the_document_itself_is_there_for_programs() {
+    let printed: Value = serde_json::from_str(&describe(&["--json"]).assert_ok()).unwrap();
+    let file: Value = serde_json::from_slice(&std::fs::read(SHOP).unwrap()).unwrap();
+    assert_eq!(printed, file);
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let told = describe(&["shp.buy"]).assert_failed(2);
+    assert!(
+        told.contains("no method `shp.buy`") && told.contains("did you mean `shop.buy`"),
+        "{told}"
+    );
+    let told = rpc(&["describe", "/no/such/file"]).assert_failed(2);
+    assert!(told.contains("/no/such/file"), "{told}");
+    let told = rpc(&[
+        "describe",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+    ])
+    .assert_failed(2);
+    assert!(told.contains("Cargo.toml"), "{told}");
+}
+
+/// A server may say anything; a terminal must not do it.
+#[test]
+fn control_characters_of_a_server_are_shown_and_not_obeyed() {
+    let path = format!(
+        "{}/evil-{}.json",
+        env!("CARGO_TARGET_TMPDIR"),
+        std::process::id()
+    );
+    let evil = r#"\u001b]0;gone\u0007\u009b2J"#;
+    let document = r#"{"info": {"title": "E", "version": "E"}, "methods": [{"name": "mE", "summary": "E", "description": "E",
+        "params": [{"name": "E", "schema": {"default": "E", "description": "E", "enum": ["E"]}}],
+        "errors": [{"code": 1, "message": "E"}], "x-aliases": ["E"],
+        "examples": [{"name": "E", "params": [{"name": "E", "value": "E"}], "result": {"value": "E"}}],
+        "tags": [{"name": "E", "description": "E"}]}],
+        "components": {"schemas": {"E": {"description": "E", "properties": {"E": {"format": "E", "type": "string"}}}}}}"#;
+    let document = document
+        .replace("\"E\"", &format!("\"{evil}\""))
+        .replace("mE", "m");
+    std::fs::write(&path, document).unwrap();
+    for arguments in [
+        &["describe", &path][..],
+        &["describe", &path, "m"],
+        &["describe", &path, "--json", "--color=always"],
+    ] {
+        let told = rpc(arguments).assert_ok();
+        let is_odd = |c: char| c.is_control() && c != '\n';
+        let without_colours = told.replace("\u{1b}[", "[");
+        let is_fine = !without_colours.contains(is_odd);
+        assert!(is_fine && told.contains("gone"), "{told:?}");
+    }
+    let _ = std::fs::remove_file(path);
+}
