@@ -49,6 +49,7 @@ impl Options {
         let server = Server::builder(identity)
             .service(TextServer::new(desk.clone()))
             .service(ShopServer::new(desk))
+            .openrpc(|document| document.title("Fruit").version("1.2.0"))
             .bind(self.listen)
             .map_err(|error| unserved(&error))?;
         let address = server.local_addr()?;
@@ -59,7 +60,7 @@ impl Options {
         writeln!(output, "{FAINT}In another terminal, try:{FAINT:#}")?;
         for line in service::TRY {
             let line = line.replace("SERVER", &format!("{address} --pin {pin}"));
-            writeln!(output, "  rpc {line}")?;
+            writeln!(output, "  {line}")?;
         }
         output.flush()?;
 

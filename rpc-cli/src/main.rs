@@ -15,6 +15,7 @@ mod page;
 mod params;
 mod ping;
 mod sample;
+mod stream;
 mod types;
 
 use std::io::Write;
@@ -46,6 +47,7 @@ struct Cli {
 enum Command {
     Call(call::Options),
     Describe(describe::Options),
+    Stream(stream::Options),
     Ping(ping::Options),
     ServeDemo(demo::Options),
 }
@@ -55,6 +57,7 @@ impl Command {
         match self {
             Self::Call(options) => options.run(output).await,
             Self::Describe(options) => options.run(output).await,
+            Self::Stream(options) => options.run(output).await,
             Self::Ping(options) => options.run(output).await,
             Self::ServeDemo(options) => options.run(output).await,
         }

@@ -23,11 +23,16 @@ pub(crate) struct Params {
 pub(crate) type Json = Option<Box<RawValue>>;
 
 impl Params {
+    /// Whether they come from standard input.
+    pub(crate) fn are_input(&self) -> bool {
+        self.given == ["-"]
+    }
+
     /// Takes standard input, if they are there.
     pub(crate) fn read(self) -> Result<Given, Failure> {
         match self.given.as_slice() {
             [] => Ok(Given::Nothing),
-            [input] if input == "-" => {
+            _ if self.are_input() => {
                 let mut text = String::new();
                 let read = std::io::stdin().read_to_string(&mut text);
                 read.map_err(|error| Failure::usage(format!("standard input: {error}")))?;

@@ -6,28 +6,33 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use rpc_runtime::{RpcError, rpc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Commands to try, behind `rpc`; `SERVER` is the address and the pin.
+/// Commands to try; `SERVER` is the address and the pin.
 pub(super) const TRY: [&str; 9] = [
-    "describe SERVER",
-    "call SERVER text.count text='to be or not to be' needle=be",
-    "call SERVER shop.buy item=pear quantity=3",
-    "call SERVER shop.buy item=melon",
-    "call SERVER shop.restock item=melon quantity=7",
-    "stream SERVER shop.watch item=pear --count 3",
-    "stream SERVER shop.order --upload - < orders.jsonl",
-    "ping SERVER --count 3",
-    "bench SERVER text.count text='to be or not to be' needle=be --in-flight 64 --duration 5s",
+    "rpc describe SERVER",
+    "rpc call SERVER text.count text='to be or not to be' needle=be",
+    "rpc call SERVER shop.buy item=pear quantity=3",
+    "rpc call SERVER shop.buy item=melon",
+    "rpc call SERVER shop.restock item=melon quantity=7",
+    "rpc stream SERVER shop.watch item=pear --count 3",
+    r#"echo '{"item":"pear"}' | rpc stream SERVER shop.order --upload -"#,
+    "rpc ping SERVER --count 3",
+    "rpc bench SERVER text.count text='to be or not to be' needle=be --in-flight 64 --duration 2s",
 ];
 
 /// Looks at text.
-#[rpc(namespace = "text")]
+#[rpc(openrpc, namespace = "text")]
 pub(crate) trait Text {
     /// Counts how often `needle` stands in `text`.
     ///
     /// Occurrences do not overlap: `"aa"` stands in `"aaa"` once.
-    #[rpc(idempotent, alias = "wc")]
+    #[rpc(
+        idempotent,
+        alias = "wc",
+        example(name = "A question", params = {"text": "to be or not to be", "needle": "be"}, result = 2)
+    )]
     async fn count(&self, text: &str, needle: &str) -> usize;
 
     /// Repeats `text`.
@@ -39,7 +44,7 @@ pub(crate) trait Text {
 }
 
 /// A shop for fruit.
-#[rpc(namespace = "shop")]
+#[rpc(openrpc, namespace = "shop")]
 pub(crate) trait Shop {
     /// Buys some of an item, and says what it costs.
     ///
@@ -64,7 +69,7 @@ pub(crate) trait Shop {
 }
 
 /// What was bought.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Receipt {
     /// How many.
     quantity: u32,
@@ -73,7 +78,7 @@ pub(crate) struct Receipt {
 }
 
 /// What an item costs at a moment.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Price {
     /// The item.
     item: String,
@@ -82,7 +87,7 @@ pub(crate) struct Price {
 }
 
 /// An item, and how many of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Order {
     /// `pear` or `plum`.
     item: String,

@@ -1,6 +1,7 @@
 //! `rpc call`.
 
 use crate::program::{Demo, rpc};
+use crate::silent::Silent;
 
 #[test]
 fn a_call_prints_its_result() {
@@ -15,6 +16,8 @@ fn a_call_prints_its_result() {
     );
     assert_eq!(count(&[r#"["aaa", "a"]"#]), "3\n");
     assert_eq!(count(&["text=to be", "needle=be"]), "1\n");
+    let tens = count(&["text=10 + 1", "needle=1"]);
+    assert_eq!(tens, "2\n", "text that could be JSON is text");
     let input = "{\"text\": \"x\",\n \"needle\": \"x\"}\n";
     let from_input = demo.rpc_with_input("call", &["wc", "-"], input).assert_ok();
     assert_eq!(from_input, "1\n");
@@ -49,14 +52,73 @@ fn an_error_of_the_servers_is_told_in_full() {
 #[test]
 fn a_notification_is_not_answered() {
     let demo = Demo::start();
-    let restock = [
-        "shop.restock",
-        r#"{"item":"pear","quantity":7}"#,
-        "--notify",
-    ];
-    assert_eq!(demo.rpc("call", &restock).assert_ok(), "");
+    let described = ["shop.restock", "item=pear", "quantity=7"];
+    assert_eq!(demo.rpc("call", &described).assert_ok(), "");
+    let told = ["shop.restock", r#"["pear",7]"#, "--notify", "--undescribed"];
+    assert_eq!(demo.rpc("call", &told).assert_ok(), "");
     // It arrives before the command ends, and is run at once.
-    assert_eq!(demo.rpc("call", &["shop.restocked"]).assert_ok(), "1\n");
+    assert_eq!(demo.rpc("call", &["shop.restocked"]).assert_ok(), "2\n");
+}
+
+#[test]
+fn what_the_server_refuses_is_told_with_what_it_would_take() {
+    let demo = Demo::start();
+    let told = demo.rpc("call", &["text.cuont", "{}"]).assert_failed(1);
+    assert!(told.contains("-32601"), "{told}");
+    assert!(told.contains("did you mean `text.count`"), "{told}");
+    let told = demo.rpc("call", &["text.count", "[1]"]).assert_failed(1);
+    assert!(told.contains("-32602"), "{told}");
+    assert!(
+        told.contains("text.count(text: string, needle: string) -> uint"),
+        "{told}"
+    );
+    let told = demo
+        .rpc("call", &["text.repeat", "text=x", "times=often"])
+        .assert_failed(2);
+    assert!(told.contains("`times` is of type uint16"), "{told}");
+    let told = demo.rpc("call", &["text.repeat", "txt=x"]).assert_failed(2);
+    assert!(told.contains("did you mean `text`"), "{told}");
+    let told = demo
+        .rpc("call", &["text.repeat", "times=3"])
+        .assert_failed(2);
+    assert!(told.contains("needs text=string"), "{told}");
+}
+
+#[test]
+fn a_server_that_does_not_describe_itself_is_called_all_the_same() {
+    let server = Silent::start();
+    let add = |a: &str| server.rpc(&["add", a, "b=2"]);
+    assert_eq!(add("a=1").assert_ok(), "3\n");
+    let told = add("a=x").assert_failed(1);
+    assert!(told.contains("-32602"), "{told}");
+    let told = server.rpc(&["ad"]).assert_failed(1);
+    assert!(told.contains("-32601"), "{told}");
+}
+
+#[test]
+fn metadata_arrives_with_the_call() {
+    let server = Silent::start();
+    let told = server.rpc(&["tenant", "--meta", "tenant=a=b", "--meta", "other=c"]);
+    assert_eq!(told.assert_ok(), "\"a=b\"\n");
+    server.rpc(&["tenant", "--meta", "tenant"]).assert_failed(2);
+}
+
+#[test]
+fn a_server_can_ask_who_calls_it() {
+    let server = Silent::start_for(true);
+    let told = server.rpc(&["add", "[1,2]"]).assert_failed(3);
+    assert!(told.contains("`--cert FILE --key FILE`"), "{told}");
+    let [cert, key] = server.client_files();
+    let added = server.rpc(&["add", "[1,2]", "--cert", &cert, "--key", &key]);
+    assert_eq!(added.assert_ok(), "3\n");
+    server
+        .rpc(&["add", "[1,2]", "--cert", &cert])
+        .assert_failed(2);
+    let by_file = [
+        &["call", &server.address, "add", "[1,2]", "--ca", &server.ca][..],
+        &["--cert", &cert, "--key", &key],
+    ];
+    assert_eq!(rpc(&by_file.concat()).assert_ok(), "3\n");
 }
 
 #[test]

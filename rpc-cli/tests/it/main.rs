@@ -5,3 +5,5 @@ mod describe;
 mod page;
 mod ping;
 mod program;
+mod silent;
+mod stream;

@@ -1,0 +1,139 @@
+//! `rpc stream`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use crate::program::{Demo, command, ended};
+
+#[test]
+fn items_are_printed_as_they_come() {
+    let demo = Demo::start();
+    let watch = ["shop.watch", "item=pear", "--count", "3"];
+    let printed = demo.rpc("stream", &watch).assert_ok();
+    let expected: Vec<_> = (5..8)
+        .map(|cents| format!("{{\"item\":\"pear\",\"cents\":{cents}}}\n"))
+        .collect();
+    assert_eq!(printed, expected.concat());
+}
+
+#[test]
+fn an_item_is_printed_before_the_next_has_come_and_ctrl_c_ends_it() {
+    let demo = Demo::start();
+    let line = demo.line("stream", &["shop.watch", "item=plum"]);
+    let mut child = command(&line)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let id = child.id().to_string();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    assert_eq!(
+        lines.next().unwrap().unwrap(),
+        "{\"item\":\"plum\",\"cents\":3}"
+    );
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    drop(lines);
+    let ended = ended(child);
+    assert_eq!((ended.status, ended.stderr.as_str()), (130, ""));
+}
+
+#[test]
+fn whoever_has_had_enough_ends_it() {
+    let demo = Demo::start();
+    let line = demo.line("stream", &["shop.watch", "item=plum"]);
+    let mut child = command(&line)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    assert_eq!(first, "{\"item\":\"plum\",\"cents\":3}\n");
+    // The pipe is broken now.
+    let ended = ended(child);
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn lines_of_standard_input_are_items() {
+    let demo = Demo::start();
+    let orders = "{\"item\":\"pear\"}\n\n{\"item\": \"plum\", \"quantity\": 4}\n";
+    let printed = demo
+        .rpc_with_input("stream", &["shop.order", "--upload", "-"], orders)
+        .assert_ok();
+    assert_eq!(printed, "{\"quantity\":5,\"total\":17}\n");
+    let none = demo
+        .rpc("stream", &["shop.order", "--upload", "-"])
+        .assert_ok();
+    assert_eq!(none, "{\"quantity\":0,\"total\":0}\n");
+}
+
+#[test]
+fn an_answer_comes_while_the_input_is_still_open() {
+    let demo = Demo::start();
+    let line = demo.line("stream", &["shop.order", "--upload", "-"]);
+    let mut child = command(&line)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"item\":\"melon\"}\n").unwrap();
+    let told = ended(child).assert_failed(1);
+    assert!(told.contains("1001: there is no melon"), "{told}");
+    drop(input);
+}
+
+#[test]
+fn what_is_no_item_is_told_with_its_line() {
+    let demo = Demo::start();
+    let orders = "{\"item\":\"pear\"}\n{\"item\":\n";
+    let told = demo
+        .rpc_with_input("stream", &["shop.order", "--upload", "-"], orders)
+        .assert_failed(2);
+    assert!(
+        told.contains("line 2 of standard input is no JSON"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_error_behind_some_items_is_told() {
+    let demo = Demo::start();
+    let told = demo
+        .rpc("stream", &["shop.watch", "item=melon"])
+        .assert_failed(1);
+    assert!(told.contains("1001: there is no melon"), "{told}");
+    let late = demo.rpc("stream", &["shop.watch", "item=pear", "--timeout", "300ms"]);
+    assert_eq!(late.status, 4);
+    assert!(
+        late.stdout.starts_with("{\"item\":\"pear\",\"cents\":5}\n"),
+        "{late:?}"
+    );
+}
+
+#[test]
+fn call_and_stream_name_each_other() {
+    let demo = Demo::start();
+    let told = demo
+        .rpc("call", &["shop.watch", "item=pear"])
+        .assert_failed(2);
+    assert!(told.contains("`rpc stream "), "{told}");
+    let told = demo.rpc("stream", &["text.count", "{}"]).assert_failed(2);
+    assert!(told.contains("`rpc call "), "{told}");
+    let told = demo.rpc("stream", &["shop.order"]).assert_failed(2);
+    assert!(told.contains("`--upload -`"), "{told}");
+    demo.rpc("stream", &["shop.watch", "item=pear", "--upload", "-"])
+        .assert_failed(2);
+    demo.rpc("stream", &["shop.order", "-", "--upload", "-"])
+        .assert_failed(2);
+}
