@@ -54,16 +54,30 @@ impl Connection {
         target: &Address,
         work: impl AsyncFnOnce(&Client) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
-        let client = until_interrupted(self.connect(target)).await?;
+        let builder = self.builder()?.reconnect(false);
+        let client = until_interrupted(connect(builder, target)).await?;
         let ended = until_interrupted(work(&client)).await;
-        let _ = tokio::time::timeout(LEAVE, client.close()).await;
+        leave(&client).await;
         ended
     }
 
-    async fn connect(&self, target: &Address) -> Result<Client, Stop> {
-        let builder = self.builder()?.reconnect(false);
-        let connected = builder.connect(target.to_string()).await;
-        Ok(connected.map_err(|error| advise(&error, target))?)
+    /// The same with several connections, which are made again when they are lost.
+    pub(crate) async fn sessions<T>(
+        &self,
+        target: &Address,
+        count: usize,
+        work: impl AsyncFnOnce(&[Client]) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let builder = self.builder()?;
+        let mut clients = Vec::new();
+        while clients.len() < count {
+            clients.push(until_interrupted(connect(builder.clone(), target)).await?);
+        }
+        let ended = until_interrupted(work(&clients)).await;
+        for client in &clients {
+            leave(client).await;
+        }
+        ended
     }
 
     fn builder(&self) -> Result<ClientBuilder, Failure> {
@@ -120,6 +134,15 @@ impl Connection {
             .iter()
             .fold(call, |call, (name, value)| call.with(name, value))
     }
+}
+
+async fn connect(builder: ClientBuilder, target: &Address) -> Result<Client, Stop> {
+    let connected = builder.connect(target.to_string()).await;
+    Ok(connected.map_err(|error| advise(&error, target))?)
+}
+
+async fn leave(client: &Client) {
+    let _ = tokio::time::timeout(LEAVE, client.close()).await;
 }
 
 /// What takes metadata.

@@ -3,6 +3,7 @@
 //! Each command has a module. They share how a server is reached ([`connect`]), what it says of itself ([`document`],
 //! [`types`]), how arguments are typed ([`params`]), and how results and failures are shown ([`output`], [`failure`]).
 
+mod bench;
 mod call;
 mod connect;
 mod demo;
@@ -49,16 +50,26 @@ enum Command {
     Describe(describe::Options),
     Stream(stream::Options),
     Ping(ping::Options),
+    Bench(bench::Options),
     ServeDemo(demo::Options),
 }
 
 impl Command {
+    fn is_parallel(&self) -> bool {
+        match self {
+            Self::Bench(options) => options.is_parallel(),
+            Self::ServeDemo(_) => true,
+            _ => false,
+        }
+    }
+
     async fn run(self, output: &mut Output) -> Result<(), Stop> {
         match self {
             Self::Call(options) => options.run(output).await,
             Self::Describe(options) => options.run(output).await,
             Self::Stream(options) => options.run(output).await,
             Self::Ping(options) => options.run(output).await,
+            Self::Bench(options) => options.run(output).await,
             Self::ServeDemo(options) => options.run(output).await,
         }
     }
@@ -84,9 +95,13 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, output: &mut Output) -> Result<(), Stop> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    use tokio::runtime::Builder;
+    let mut builder = match command.is_parallel() {
+        true => Builder::new_multi_thread(),
+        // One connection is busier in one thread.
+        false => Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().build()?;
     let ended = runtime.block_on(command.run(output));
     // Somebody may still wait for standard input.
     runtime.shutdown_background();

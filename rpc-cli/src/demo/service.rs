@@ -38,6 +38,10 @@ pub(crate) trait Text {
     /// Repeats `text`.
     async fn repeat(&self, text: &str, #[rpc(default = 2)] times: u16) -> String;
 
+    /// Waits for so many milliseconds, and says when it is over.
+    #[rpc(idempotent)]
+    async fn pause(&self, ms: u32) -> bool;
+
     /// The first line of `text`. Use `text.count`.
     #[deprecated]
     async fn first_line<'a>(&self, text: &'a str) -> &'a str;
@@ -145,6 +149,11 @@ impl Text for Desk {
 
     async fn repeat(&self, text: &str, times: u16) -> String {
         text.repeat(times.into())
+    }
+
+    async fn pause(&self, ms: u32) -> bool {
+        tokio::time::sleep(Duration::from_millis(ms.into())).await;
+        true
     }
 
     async fn first_line<'a>(&self, text: &'a str) -> &'a str {

@@ -1,5 +1,6 @@
 //! The command as scripts and people meet it: the real binary, against real servers on loopback.
 
+mod bench;
 mod call;
 mod describe;
 mod page;

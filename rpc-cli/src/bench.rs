@@ -1,0 +1,152 @@
+//! `rpc bench`: how many calls a server answers, and how fast.
+
+mod load;
+mod record;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use rpc_runtime::{Address, Client};
+
+use self::load::{Length, Load, Pace};
+use self::report::Report;
+use crate::call::known;
+use crate::connect::Connection;
+use crate::document::describe;
+use crate::failure::{Failure, Status, Stop};
+use crate::output::Output;
+use crate::params::{Given, Params};
+
+/// How long a call may take that is not told.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many calls of an open loop may be in flight, if it is not said.
+const OPEN: usize = 4096;
+
+/// Call a method again and again, and show how fast it is answered
+///
+/// Without `--rate` it is a closed loop: so many calls are always in flight, and the next starts when one is answered.
+/// With `--rate` it is an open loop: calls start when they are due, whatever became of those before, and latency counts
+/// from when they were due. So a server that stalls is seen to, which a closed loop hides.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Where the server is: `HOST:PORT`
+    target: Address,
+    /// The method's name
+    method: String,
+    #[command(flatten)]
+    params: Params,
+    /// How many calls are in flight at once; with `--rate`, at most [default: 1, with `--rate` 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    in_flight: Option<u64>,
+    /// How many calls to start in a second, in an open loop
+    #[arg(long, value_name = "PER SECOND", value_parser = rate)]
+    rate: Option<f64>,
+    /// How long to measure
+    #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// How many calls to measure, in place of a duration
+    #[arg(long, short, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    calls: Option<u64>,
+    /// How long to call before that
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    warm_up: Duration,
+    /// How many connections share the calls
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    connections: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.001..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0.001 to 10000000".into()),
+    }
+}
+
+impl Options {
+    /// Whether one thread holds it up.
+    pub(crate) fn is_parallel(&self) -> bool {
+        self.connections > 1
+    }
+
+    pub(crate) async fn run(mut self, output: &mut Output) -> Result<(), Stop> {
+        self.connection.timeout.get_or_insert(PATIENCE);
+        let load = self.load()?;
+        let given = self.params.clone().read()?;
+        let bench = async |clients: &[Client]| self.bench(clients, &given, load).await;
+        let connections = usize::try_from(self.connections).unwrap_or(usize::MAX);
+        let report = self
+            .connection
+            .sessions(&self.target, connections, bench)
+            .await?;
+        match self.json {
+            true => output.value(&report.to_json())?,
+            false => report.write(output)?,
+        }
+        match report.failures() {
+            0 => Ok(()),
+            failed => Err(Failure::new(Status::Answered, format!("{failed} calls failed")).into()),
+        }
+    }
+
+    fn load(&self) -> Result<Load, Failure> {
+        let in_flight = self.in_flight.and_then(|calls| usize::try_from(calls).ok());
+        let pace = match self.rate {
+            Some(rate) => Pace::Open {
+                rate,
+                most: in_flight.unwrap_or(OPEN),
+            },
+            None => Pace::Closed {
+                calls: in_flight.unwrap_or(1),
+            },
+        };
+        if let Pace::Closed { calls: most } | Pace::Open { most, .. } = pace
+            && (most as u64) < self.connections
+        {
+            let failure = Failure::usage("there are more connections than calls in flight");
+            return Err(failure.tip(format!("`--in-flight {}` uses them all", self.connections)));
+        }
+        let length = self
+            .calls
+            .map_or(Length::Time(self.duration), Length::Calls);
+        Ok(Load {
+            pace,
+            length,
+            warm_up: self.warm_up,
+        })
+    }
+
+    async fn bench(&self, clients: &[Client], given: &Given, load: Load) -> Result<Report, Stop> {
+        let document = match clients.first() {
+            Some(client) => describe(&self.connection, client).await?,
+            None => None,
+        };
+        let known = known(document.as_ref(), &self.method);
+        if let Some((_, method)) = known
+            && (method.items.is_some() || method.upload.is_some() || method.notification)
+        {
+            let why = format!("`{}` is not a call with one answer", self.method);
+            return Err(Failure::usage(why).into());
+        }
+        let params = Arc::new(given.to_json(known)?);
+        let call = {
+            let (method, connection) = (self.method.clone(), self.connection.clone());
+            move |client: &Client| connection.with_meta(client.call(&method, &*params).no_retry())
+        };
+        let measured = load::run(clients, load, call).await;
+        Ok(Report {
+            target: self.target.to_string(),
+            method: self.method.clone(),
+            connections: clients.len(),
+            load,
+            measured,
+        })
+    }
+}

@@ -1,0 +1,280 @@
+//! Makes calls: as many at once as it is told, or as many in a second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use indicatif::{ProgressBar, ProgressStyle};
+use rpc_runtime::{Call, Client, ErrorObject};
+use serde::de::IgnoredAny;
+use tokio::sync::mpsc;
+
+use super::record::Record;
+
+/// What to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub(super) pace: Pace,
+    pub(super) length: Length,
+    pub(super) warm_up: Duration,
+}
+
+/// When the next call starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// When one is answered: so many are always in flight.
+    Closed { calls: usize },
+    /// When it is due, if there are not too many in flight already.
+    Open { rate: f64, most: usize },
+}
+
+/// When it ends, counted from the end of the warm-up.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Length {
+    Time(Duration),
+    Calls(u64),
+}
+
+/// A call of the bench: its result is read and forgotten.
+type Made = Call<IgnoredAny, ErrorObject>;
+
+/// Calls until it is over, over all connections at once.
+pub(super) async fn run<C>(clients: &[Client], load: Load, call: C) -> Record
+where
+    C: Fn(&Client) -> Made + Clone + Send + 'static,
+{
+    let done = Arc::new(AtomicU64::new(0));
+    let measured_from = Instant::now() + load.warm_up;
+    let progress = tokio::spawn(show(load, measured_from, Arc::clone(&done)));
+    let tasks: Vec<_> = clients
+        .iter()
+        .enumerate()
+        .map(|(index, client)| {
+            let lane = Lane {
+                client: client.clone(),
+                load: load.share(index, clients.len()),
+                measured_from,
+                record: Record::new(),
+                started: 0,
+                done: Arc::clone(&done),
+                call: call.clone(),
+            };
+            tokio::spawn(lane.run())
+        })
+        .collect();
+    let mut record = Record::new();
+    for task in tasks {
+        match task.await {
+            Ok(of_one) => record.merge(of_one),
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        }
+    }
+    progress.abort();
+    let _ = progress.await;
+    record
+}
+
+impl Load {
+    /// What one of several connections does of it.
+    fn share(self, index: usize, of: usize) -> Self {
+        let part = |whole: usize| whole / of + usize::from(index < whole % of);
+        let pace = match self.pace {
+            Pace::Closed { calls } => Pace::Closed { calls: part(calls) },
+            Pace::Open { rate, most } => Pace::Open {
+                rate: rate / of as f64,
+                most: part(most),
+            },
+        };
+        let length = match self.length {
+            Length::Calls(calls) => {
+                let (of, index) = (of as u64, index as u64);
+                Length::Calls(calls / of + u64::from(index < calls % of))
+            }
+            time => time,
+        };
+        Self {
+            pace,
+            length,
+            ..self
+        }
+    }
+}
+
+/// The calls of one connection.
+struct Lane<C> {
+    client: Client,
+    load: Load,
+    measured_from: Instant,
+    record: Record,
+    /// How many were started that count.
+    started: u64,
+    done: Arc<AtomicU64>,
+    call: C,
+}
+
+impl<C: Fn(&Client) -> Made> Lane<C> {
+    async fn run(self) -> Record {
+        match self.load.pace {
+            Pace::Closed { calls } => self.closed(calls).await,
+            Pace::Open { rate, most } => self.open(rate, most).await,
+        }
+    }
+
+    async fn closed(mut self, calls: usize) -> Record {
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            while in_flight.len() < calls {
+                let now = Instant::now();
+                if !self.may_start(now) {
+                    break;
+                }
+                in_flight.push(timed(now, (self.call)(&self.client)));
+            }
+            match in_flight.next().await {
+                Some((due, result)) => self.note(due, result),
+                None => return self.record,
+            }
+        }
+    }
+
+    async fn open(mut self, rate: f64, most: usize) -> Record {
+        let mut due = pace(rate);
+        let mut in_flight = FuturesUnordered::new();
+        let mut goes_on = true;
+        loop {
+            tokio::select! {
+                Some(next) = due.recv(), if goes_on && in_flight.len() < most => {
+                    goes_on = self.may_start(next);
+                    if goes_on {
+                        in_flight.push(timed(next, (self.call)(&self.client)));
+                    }
+                }
+                Some((due, result)) = in_flight.next() => self.note(due, result),
+                else => return self.record,
+            }
+        }
+    }
+
+    /// Whether a call that is due then belongs to it.
+    fn may_start(&mut self, due: Instant) -> bool {
+        if due < self.measured_from {
+            return true;
+        }
+        self.started += 1;
+        match self.load.length {
+            Length::Time(time) => due < self.measured_from + time,
+            Length::Calls(calls) => self.started <= calls,
+        }
+    }
+
+    fn note(&mut self, due: Instant, result: <Made as Future>::Output) {
+        if due >= self.measured_from {
+            self.record.add(due, result);
+            self.done.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+async fn timed(due: Instant, call: Made) -> (Instant, <Made as Future>::Output) {
+    (due, call.await)
+}
+
+/// Says when calls are due. The runtime's timers come up to a millisecond late, which would count as latency; a thread
+/// that sleeps is some fifty microseconds late.
+fn pace(rate: f64) -> mpsc::UnboundedReceiver<Instant> {
+    let (sender, due) = mpsc::unbounded_channel();
+    thread::spawn(move || {
+        let start = Instant::now();
+        for call in 0_u64.. {
+            let next = start + Duration::from_secs_f64(call as f64 / rate);
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            if sender.send(next).is_err() {
+                break;
+            }
+        }
+    });
+    due
+}
+
+/// Shows how far it is, on a terminal.
+async fn show(load: Load, measured_from: Instant, done: Arc<AtomicU64>) {
+    let total = match load.length {
+        Length::Time(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        Length::Calls(calls) => calls,
+    };
+    let bar = ProgressBar::new(total);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan/dim} {msg}") {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    let bar = Cleared(bar);
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        ticks.tick().await;
+        let Some(elapsed) = Instant::now().checked_duration_since(measured_from) else {
+            bar.0.set_message("warming up");
+            continue;
+        };
+        let calls = done.load(Ordering::Relaxed);
+        bar.0.set_position(match load.length {
+            Length::Time(_) => u64::try_from(elapsed.as_millis())
+                .unwrap_or(u64::MAX)
+                .min(total),
+            Length::Calls(_) => calls,
+        });
+        let rate = calls as f64 / elapsed.as_secs_f64().max(0.001);
+        bar.0
+            .set_message(format!("{} calls/s", super::report::grouped(rate as u64)));
+    }
+}
+
+/// Takes the bar away when it is dropped.
+struct Cleared(ProgressBar);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_share_all_of_the_work() {
+        let load = Load {
+            pace: Pace::Closed { calls: 10 },
+            length: Length::Calls(100),
+            warm_up: Duration::ZERO,
+        };
+        let shares: Vec<_> = (0..3).map(|index| load.share(index, 3)).collect();
+        let calls = shares.iter().map(|share| match share.pace {
+            Pace::Closed { calls } => calls,
+            Pace::Open { most, .. } => most,
+        });
+        assert_eq!(calls.collect::<Vec<_>>(), [4, 3, 3]);
+        let lengths = shares.iter().map(|share| match share.length {
+            Length::Calls(calls) => calls,
+            Length::Time(_) => 0,
+        });
+        assert_eq!(lengths.collect::<Vec<_>>(), [34, 33, 33]);
+    }
+
+    #[test]
+    fn calls_are_due_evenly_and_never_early() {
+        let mut due = pace(2000.0);
+        let times: Vec<_> = (0..10).filter_map(|_| due.blocking_recv()).collect();
+        assert_eq!(times.len(), 10);
+        assert!(times[9] <= Instant::now());
+        for pair in times.windows(2) {
+            let gap = pair[1] - pair[0];
+            assert!(
+                gap.abs_diff(Duration::from_micros(500)) < Duration::from_micros(1),
+                "{gap:?}"
+            );
+        }
+    }
+}
