@@ -25,11 +25,11 @@ pub(crate) enum Status {
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
   0    done
-  1    the server answered an error; `check` found what breaks callers; `bench` had calls that failed
-  2    the command line, the arguments or a file are not as they should be, and nothing was called
-  3    there is no connection: nobody there, not trusted, or lost
+  1    the server answered an error; `check` found breaks; `bench` saw failures
+  2    wrong usage: the arguments, or a file; nothing was called
+  3    no connection: nobody there, not trusted, or lost
   4    the time was over
-  5    what the server answered cannot be used
+  5    the answer cannot be used
   130  stopped with ctrl-c";
 
 /// Why the command has not done what it was asked for.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod call;
+mod check;
 mod connect;
 mod demo;
 mod describe;
@@ -16,20 +17,21 @@ mod page;
 mod params;
 mod ping;
 mod sample;
+mod shell;
 mod stream;
 mod types;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::{EXIT_STATUS, Failure, Stop};
 use crate::output::{Color, Output};
 
 /// Describe, call, measure and compare JSON-RPC services over QUIC
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_STATUS, propagate_version = true)]
+#[command(name = "rpc", version, after_help = EXIT_STATUS, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -51,7 +53,10 @@ enum Command {
     Stream(stream::Options),
     Ping(ping::Options),
     Bench(bench::Options),
+    Check(check::Options),
     ServeDemo(demo::Options),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 impl Command {
@@ -70,7 +75,10 @@ impl Command {
             Self::Stream(options) => options.run(output).await,
             Self::Ping(options) => options.run(output).await,
             Self::Bench(options) => options.run(output).await,
+            Self::Check(options) => options.run(output).await,
             Self::ServeDemo(options) => options.run(output).await,
+            Self::Completions(options) => options.run(output, Cli::command()),
+            Self::Man(options) => options.run(output, Cli::command()),
         }
     }
 }

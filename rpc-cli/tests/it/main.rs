@@ -2,9 +2,11 @@
 
 mod bench;
 mod call;
+mod check;
 mod describe;
 mod page;
 mod ping;
 mod program;
+mod shell;
 mod silent;
 mod stream;

@@ -115,7 +115,7 @@ impl Demo {
             .to_owned();
         let advice: Vec<_> = lines
             .map(Result::unwrap)
-            .skip_while(|line| !line.starts_with("  rpc "))
+            .skip_while(|line| !line.starts_with("  "))
             .take(9)
             .map(|line| line.trim().to_owned())
             .collect();

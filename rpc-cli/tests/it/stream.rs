@@ -113,7 +113,7 @@ fn an_error_behind_some_items_is_told() {
         .rpc("stream", &["shop.watch", "item=melon"])
         .assert_failed(1);
     assert!(told.contains("1001: there is no melon"), "{told}");
-    let late = demo.rpc("stream", &["shop.watch", "item=pear", "--timeout", "300ms"]);
+    let late = demo.rpc("stream", &["shop.watch", "item=pear", "--timeout", "1s"]);
     assert_eq!(late.status, 4);
     assert!(
         late.stdout.starts_with("{\"item\":\"pear\",\"cents\":5}\n"),

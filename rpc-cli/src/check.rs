@@ -1,0 +1,153 @@
+//! `rpc check`: whether callers of an old description can call a new one.
+
+mod fit;
+mod methods;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::connect::Connection;
+use crate::document::{Document, Source};
+use crate::failure::{Failure, Status, Stop, printable};
+use crate::output::{FAINT, Output, TITLE, WARNING};
+
+/// Compare two descriptions: exit status 1 if callers of the old one break on the new one
+///
+/// What breaks: a method or alias that is gone; another kind of method; a parameter that is gone, new and required,
+/// required now, elsewhere in the order, or takes less; a result or an item that may be more than it was; an error code
+/// that is gone, or its data another. What may break: a changed default, an error that says something else, a method
+/// that is no longer idempotent, and what is not understood of a schema.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The description that callers know: a file with an OpenRPC document, or a server, `HOST:PORT`
+    old: Source,
+    /// The description that they will meet
+    new: Source,
+    /// Let what may break count as breaking
+    #[arg(long)]
+    strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What a change means for callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Severity {
+    Breaking,
+    MayBreak,
+    Compatible,
+}
+
+impl Severity {
+    const ALL: [Self; 3] = [Self::Breaking, Self::MayBreak, Self::Compatible];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Breaking => "breaking",
+            Self::MayBreak => "may break",
+            Self::Compatible => "compatible",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Breaking => AnsiColor::Red.on_default(),
+            Self::MayBreak => WARNING,
+            Self::Compatible => AnsiColor::Green.on_default(),
+        }
+    }
+}
+
+/// What was found in a method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    severity: Severity,
+    what: String,
+}
+
+/// A finding, and its method.
+#[derive(Debug)]
+struct Change {
+    method: String,
+    finding: Finding,
+}
+
+impl Change {
+    fn new(method: &str, finding: Finding) -> Self {
+        Self {
+            method: method.to_owned(),
+            finding,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) async fn run(self, output: &mut Output) -> Result<(), Stop> {
+        let old = Document::new(self.old.read(&self.connection).await?)?;
+        let new = Document::new(self.new.read(&self.connection).await?)?;
+        let changes = methods::compare(&old, &new);
+        match self.json {
+            true => output.value(&to_json(&changes))?,
+            false => write(output, &changes)?,
+        }
+        let count = |severity| count(&changes, severity);
+        let unsure = if self.strict {
+            count(Severity::MayBreak)
+        } else {
+            0
+        };
+        match count(Severity::Breaking) + unsure {
+            0 => Ok(()),
+            1 => Err(Failure::new(Status::Answered, "one change breaks callers").into()),
+            several => Err(Failure::new(
+                Status::Answered,
+                format!("{several} changes break callers"),
+            )
+            .into()),
+        }
+    }
+}
+
+fn of(changes: &[Change], severity: Severity) -> impl Iterator<Item = &Change> {
+    changes
+        .iter()
+        .filter(move |change| change.finding.severity == severity)
+}
+
+fn count(changes: &[Change], severity: Severity) -> usize {
+    of(changes, severity).count()
+}
+
+fn to_json(changes: &[Change]) -> Value {
+    let listed = Severity::ALL.map(|severity| {
+        let each = of(changes, severity)
+            .map(|change| json!({"method": change.method, "what": change.finding.what}));
+        (severity.name().replace(' ', "_"), each.collect())
+    });
+    listed.into_iter().collect::<serde_json::Map<_, _>>().into()
+}
+
+fn write(out: &mut impl Write, changes: &[Change]) -> std::io::Result<()> {
+    for severity in Severity::ALL {
+        let (style, name) = (severity.style(), severity.name());
+        for (index, change) in of(changes, severity).enumerate() {
+            if index == 0 {
+                writeln!(out, "{style}{name}{style:#}")?;
+            }
+            let (method, what) = (printable(&change.method), printable(&change.finding.what));
+            writeln!(out, "  {TITLE}{method}{TITLE:#}  {what}")?;
+        }
+    }
+    let counts =
+        Severity::ALL.map(|severity| format!("{} {}", count(changes, severity), severity.name()));
+    writeln!(out, "{FAINT}{}{FAINT:#}", counts.join(", "))
+}

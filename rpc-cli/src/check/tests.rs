@@ -1,0 +1,635 @@
+//! What breaks callers, as a table.
+
+use serde_json::{Value, json};
+
+use super::Severity::{self, Breaking, Compatible, MayBreak};
+use super::methods::compare;
+use crate::document::Document;
+
+/// From, to, and what is found.
+type Case<'a, V> = (V, V, &'a [(Severity, &'a str)]);
+
+/// The worst that is found, and a part of what it says.
+type Expected = Option<(Severity, &'static str)>;
+
+/// A method with a schema at some place.
+type Method = fn(&Value) -> Value;
+
+/// Types that the cases refer to.
+fn components() -> Value {
+    json!({"schemas": {
+        "Order": {"type": "object", "required": ["item"], "properties": {"item": {"type": "string"}}},
+        "Wider": {"type": "object", "required": ["item"], "properties": {"item": {"type": ["string", "null"]}}},
+        "Tree": {"type": "object", "properties": {"left": {"$ref": "#/components/schemas/Tree"}, "size": {"type": "integer", "format": "uint32"}}},
+        "Bigger": {"type": "object", "properties": {"left": {"$ref": "#/components/schemas/Bigger"}, "size": {"type": "integer", "format": "uint64"}}},
+    }})
+}
+
+fn changes(old: Value, new: Value) -> Vec<(Severity, String)> {
+    let document = |methods: Value| {
+        let methods = if methods.is_array() {
+            methods
+        } else {
+            json!([methods])
+        };
+        Document::new(json!({"methods": methods, "components": components()})).unwrap()
+    };
+    let changes = compare(&document(old), &document(new));
+    let mut found: Vec<_> = changes
+        .into_iter()
+        .map(|change| (change.finding.severity, change.finding.what))
+        .collect();
+    found.sort();
+    found
+}
+
+#[track_caller]
+fn assert_changes(old: &Value, new: &Value, expected: &[(Severity, &str)]) {
+    let found = changes(old.clone(), new.clone());
+    let same = found.len() == expected.len()
+        && found
+            .iter()
+            .zip(expected)
+            .all(|(found, (severity, part))| found.0 == *severity && found.1.contains(part));
+    assert!(
+        same,
+        "from {old}\nto   {new}\nexpected {expected:?}\nfound    {found:?}"
+    );
+}
+
+/// Changes of a method besides types.
+#[test]
+fn methods() {
+    let m = |more: Value| {
+        let mut method = json!({"name": "m", "params": [], "result": {"schema": {"type": "null"}}});
+        method
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        method
+    };
+    let plain = m(json!({}));
+    let notification = json!({"name": "m", "params": [], "x-notification": true});
+    let stream = m(json!({"x-items": {"schema": {}}}));
+    let upload = m(json!({"x-upload": {"schema": {}}}));
+    let both = m(json!({"x-items": {"schema": {}}, "x-upload": {"schema": {}}}));
+    let aliased = m(json!({"x-aliases": ["n"]}));
+    let renamed = json!({"name": "n", "params": [], "result": {"schema": {"type": "null"}}, "x-aliases": ["m"]});
+    let idempotent = m(json!({"x-idempotent": true}));
+    let deprecated = m(json!({"deprecated": true}));
+    let unreliable =
+        json!({"name": "m", "params": [], "x-notification": true, "x-unreliable": true});
+    let error = |code: i64, message: &str, data: Value| {
+        m(json!({"errors": [{"code": code, "message": message, "data": data}]}))
+    };
+    let empty = error(1, "empty", json!({"type": "string"}));
+    let cases: [Case<&Value>; 24] = [
+        (&plain, &plain, &[]),
+        (&plain, &json!([]), &[(Breaking, "the method is gone")]),
+        (&json!([]), &plain, &[(Compatible, "the method is new")]),
+        (&aliased, &plain, &[(Breaking, "the alias `n` is gone")]),
+        (&plain, &aliased, &[(Compatible, "the alias `n` is new")]),
+        (&plain, &renamed, &[(Compatible, "called `n` now")]),
+        (&renamed, &plain, &[(Breaking, "the method is gone")]),
+        (&aliased, &renamed, &[(Compatible, "called `n` now")]),
+        (
+            &plain,
+            &notification,
+            &[(Breaking, "was a call, and is a notification")],
+        ),
+        (
+            &notification,
+            &plain,
+            &[(Compatible, "who notifies is not answered")],
+        ),
+        (
+            &plain,
+            &stream,
+            &[(Breaking, "is a call answered by a stream")],
+        ),
+        (&stream, &plain, &[(Breaking, "and is a call now")]),
+        (&stream, &upload, &[(Breaking, "takes a stream")]),
+        (&upload, &both, &[(Breaking, "streams both ways")]),
+        (&notification, &unreliable, &[(Compatible, "may be lost")]),
+        (&idempotent, &plain, &[(MayBreak, "no longer idempotent")]),
+        (&plain, &idempotent, &[(Compatible, "idempotent now")]),
+        (&plain, &deprecated, &[(Compatible, "deprecated now")]),
+        (&empty, &plain, &[(Breaking, "error 1 (empty) is gone")]),
+        (&plain, &empty, &[(Compatible, "error 1 (empty) is new")]),
+        (
+            &empty,
+            &error(1, "full", json!({"type": "string"})),
+            &[(MayBreak, "does it mean the same")],
+        ),
+        (
+            &empty,
+            &error(1, "empty", json!({"type": "integer"})),
+            &[(Breaking, "data of error 1: string has become integer")],
+        ),
+        (
+            &empty,
+            &error(1, "empty", Value::Null),
+            &[(Breaking, "data of error 1 is gone")],
+        ),
+        (
+            &error(1, "empty", Value::Null),
+            &empty,
+            &[(Compatible, "data of error 1 is new")],
+        ),
+    ];
+    for (old, new, expected) in cases {
+        assert_changes(old, new, expected);
+    }
+}
+
+#[test]
+fn parameters() {
+    let method = |params: Value| json!({"name": "m", "params": params});
+    let a = json!({"name": "a", "required": true, "schema": {"type": "string"}});
+    let b = json!({"name": "b", "required": true, "schema": {"type": "integer"}});
+    let c = json!({"name": "c", "required": true, "schema": {"type": "string"}});
+    let optional = json!({"name": "b", "schema": {"type": "integer"}});
+    let default =
+        |value: i64| json!({"name": "b", "schema": {"type": "integer", "default": value}});
+    let structure =
+        |structure: &str| json!({"name": "m", "paramStructure": structure, "params": [a, b]});
+    let by_name =
+        |params: Value| json!({"name": "m", "paramStructure": "by-name", "params": params});
+    let whole = |schema: Value| json!({"name": "m", "params": [], "x-params": {"schema": schema}});
+    let numbers = json!({"type": "array", "items": {"type": "integer"}});
+    let rust = |name: &str| {
+        method(json!([{"name": "a", "required": true, "schema": {}, "x-rust-type": name}]))
+    };
+    let cases: [Case<Value>; 21] = [
+        (method(json!([a])), method(json!([a])), &[]),
+        (
+            method(json!([a, b])),
+            method(json!([a])),
+            &[(Breaking, "parameter `b` is gone")],
+        ),
+        (
+            method(json!([a])),
+            method(json!([a, b])),
+            &[(Breaking, "`b` is new and required")],
+        ),
+        (
+            method(json!([a])),
+            method(json!([a, optional])),
+            &[(Compatible, "`b` is new and optional")],
+        ),
+        (
+            method(json!([a])),
+            method(json!([optional, a])),
+            &[
+                (Breaking, "order of parameters is another: `a` moved"),
+                (Compatible, "`b` is new"),
+            ],
+        ),
+        (
+            method(json!([a, b])),
+            method(json!([b, a])),
+            &[(Breaking, "`a`, `b` moved")],
+        ),
+        (by_name(json!([a, b])), by_name(json!([b, a])), &[]),
+        (
+            method(json!([a])),
+            method(json!([c])),
+            &[
+                (Breaking, "is it `c` now?"),
+                (Breaking, "`c` is new and required"),
+            ],
+        ),
+        (
+            method(json!([a, optional])),
+            method(json!([a, b])),
+            &[(Breaking, "`b` is required now")],
+        ),
+        (
+            method(json!([a, b])),
+            method(json!([a, optional])),
+            &[(Compatible, "`b` is optional now")],
+        ),
+        (
+            method(json!([default(1)])),
+            method(json!([default(2)])),
+            &[(MayBreak, "the default was 1, and is 2")],
+        ),
+        (
+            method(json!([default(1)])),
+            method(json!([default(1)])),
+            &[],
+        ),
+        (
+            structure("either"),
+            structure("by-name"),
+            &[(Breaking, "only be passed by name")],
+        ),
+        (
+            structure("either"),
+            structure("by-position"),
+            &[(Breaking, "only be passed by position")],
+        ),
+        (structure("by-name"), structure("either"), &[]),
+        (method(json!([a, b])), structure("either"), &[]),
+        (
+            whole(numbers.clone()),
+            whole(json!({"type": "array", "items": {"type": "number"}})),
+            &[(Compatible, "parameters: takes more")],
+        ),
+        (
+            whole(json!({"type": "array", "items": {"type": "number"}})),
+            whole(numbers.clone()),
+            &[(Breaking, "parameters[]: number has become integer")],
+        ),
+        (
+            whole(numbers.clone()),
+            method(json!([a])),
+            &[(Breaking, "have names now")],
+        ),
+        (
+            method(json!([a])),
+            whole(numbers),
+            &[(Breaking, "are one value now")],
+        ),
+        (
+            rust("&str"),
+            rust("u32"),
+            &[(MayBreak, "&str has become u32")],
+        ),
+    ];
+    for (old, new, expected) in cases {
+        assert_changes(&old, &new, expected);
+    }
+}
+
+/// Types in both directions: what widens is fine where callers send it, and breaks where they get it.
+#[test]
+fn types() {
+    use Breaking as X;
+    let string = || json!({"type": "string"});
+    let integer = |format: &str| json!({"type": "integer", "format": format});
+    let object = |required: &[&str], properties: Value| json!({"type": "object", "required": required, "properties": properties});
+    let closed = |properties: Value| json!({"type": "object", "properties": properties, "additionalProperties": false});
+    let list = |items: Value| json!({"type": "array", "items": items});
+    let order = || json!({"$ref": "#/components/schemas/Order"});
+    let wider = || json!({"$ref": "#/components/schemas/Wider"});
+    let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    let card = |number: Value| object(&["card"], json!({"card": number}));
+    let tagged = |tag: &str, size: Value| {
+        object(
+            &["kind", "size"],
+            json!({"kind": {"enum": [tag]}, "size": size}),
+        )
+    };
+    let tuple = |elements: &[Value]| json!({"type": "array", "items": elements, "minItems": elements.len(), "maxItems": elements.len()});
+    let anything = Compatible;
+    // From, to; what it is where callers send it, and where they get it.
+    let cases: Vec<(Value, Value, Expected, Expected)> = vec![
+        (string(), string(), None, None),
+        (
+            string(),
+            json!({"type": "string", "description": "told", "title": "T", "default": "x"}),
+            None,
+            None,
+        ),
+        (
+            string(),
+            json!({"type": "integer"}),
+            Some((X, "string has become integer")),
+            Some((X, "string has become integer")),
+        ),
+        (
+            json!({}),
+            string(),
+            Some((X, "")),
+            Some((anything, "says less")),
+        ),
+        (
+            string(),
+            json!({}),
+            Some((Compatible, "takes more")),
+            Some((X, "anything")),
+        ),
+        (json!(true), json!({}), None, None),
+        // Numbers.
+        (
+            integer("uint32"),
+            integer("uint64"),
+            Some((Compatible, "takes more")),
+            Some((X, "uint32 has become uint64")),
+        ),
+        (
+            integer("uint64"),
+            integer("uint32"),
+            Some((X, "uint64 has become uint32")),
+            Some((Compatible, "says less")),
+        ),
+        (
+            integer("int64"),
+            integer("uint64"),
+            Some((X, "int64 has become uint64")),
+            Some((X, "int64 has become uint64")),
+        ),
+        (
+            integer("uint8"),
+            json!({"type": "integer", "minimum": 0, "maximum": 255}),
+            None,
+            None,
+        ),
+        (
+            json!({"type": "integer"}),
+            json!({"type": "number"}),
+            Some((Compatible, "takes more")),
+            Some((X, "integer has become number")),
+        ),
+        (
+            json!({"type": "number", "minimum": 1}),
+            json!({"type": "number"}),
+            Some((Compatible, "takes more")),
+            Some((X, "from 1..=… to …..=…")),
+        ),
+        (
+            json!({"type": "number", "format": "double"}),
+            json!({"type": "number", "format": "float"}),
+            Some((MayBreak, "fewer digits")),
+            None,
+        ),
+        // Strings.
+        (
+            string(),
+            json!({"type": "string", "format": "date"}),
+            Some((X, "string has become string<date>")),
+            Some((Compatible, "says less")),
+        ),
+        (
+            json!({"type": "string", "maxLength": 5}),
+            json!({"type": "string", "maxLength": 9}),
+            Some((Compatible, "takes more")),
+            Some((X, "at most 9 of characters, and was at most 5")),
+        ),
+        (
+            json!({"type": "string", "maxLength": 5}),
+            string(),
+            Some((Compatible, "takes more")),
+            Some((X, "any number of characters")),
+        ),
+        (
+            json!({"type": "string", "pattern": "a"}),
+            json!({"type": "string", "pattern": "b"}),
+            Some((MayBreak, "`pattern`")),
+            Some((MayBreak, "`pattern`")),
+        ),
+        // Null, and other unions.
+        (
+            string(),
+            json!({"type": ["string", "null"]}),
+            Some((Compatible, "takes more")),
+            Some((X, "may now be null")),
+        ),
+        (
+            json!({"type": ["string", "null"]}),
+            string(),
+            Some((X, "null is not taken any more, only string")),
+            Some((Compatible, "says less")),
+        ),
+        (
+            order(),
+            json!({"anyOf": [order(), {"type": "null"}]}),
+            Some((Compatible, "takes more")),
+            Some((X, "may now be null")),
+        ),
+        (
+            json!({"anyOf": [string(), {"type": "integer"}]}),
+            json!({"type": ["integer", "string"]}),
+            None,
+            None,
+        ),
+        (
+            json!({"enum": ["a", "b"]}),
+            json!({"enum": ["a", "b", "c"]}),
+            Some((Compatible, "takes more")),
+            Some((X, "may now be \"c\", and was \"a\" | \"b\"")),
+        ),
+        (
+            json!({"enum": ["a", "b"]}),
+            json!({"enum": ["b"]}),
+            Some((X, "\"a\" is not taken any more")),
+            Some((Compatible, "says less")),
+        ),
+        (json!({"enum": ["a"]}), json!({"const": "a"}), None, None),
+        (
+            json!({"oneOf": [{"const": "a"}, {"const": "b"}]}),
+            json!({"type": "string", "enum": ["b", "a"]}),
+            None,
+            None,
+        ),
+        (
+            json!({"enum": ["a"]}),
+            string(),
+            Some((Compatible, "takes more")),
+            Some((X, "\"a\" has become string")),
+        ),
+        (
+            json!({"enum": [1, 2]}),
+            integer("uint8"),
+            Some((Compatible, "takes more")),
+            Some((X, "may now be uint8")),
+        ),
+        (
+            json!({"enum": [300]}),
+            integer("uint8"),
+            Some((X, "300 has become uint8")),
+            Some((X, "300 has become uint8")),
+        ),
+        // Enums with data.
+        (
+            json!({"oneOf": [{"enum": ["cash"]}, card(string())]}),
+            json!({"oneOf": [{"enum": ["cash"]}, card(json!({"type": ["string", "null"]}))]}),
+            Some((Compatible, "takes more")),
+            Some((X, ".card: may now be null")),
+        ),
+        (
+            json!({"oneOf": [{"enum": ["cash"]}, card(string())]}),
+            json!({"oneOf": [{"enum": ["cash"]}, object(&["bank"], json!({"bank": string()}))]}),
+            Some((X, "{ card: string } is not taken any more")),
+            Some((X, "may now be { bank: string }")),
+        ),
+        (
+            json!({"oneOf": [tagged("a", string()), tagged("b", string())]}),
+            json!({"oneOf": [tagged("b", integer("uint8")), tagged("a", string())]}),
+            Some((X, ".size: string has become uint8")),
+            Some((X, ".size: string has become uint8")),
+        ),
+        // Objects.
+        (
+            object(&[], json!({})),
+            object(&[], json!({"a": string()})),
+            None,
+            None,
+        ),
+        (
+            object(&[], json!({"a": string()})),
+            object(&["a"], json!({"a": string()})),
+            Some((X, ".a: is required now")),
+            Some((Compatible, "says less")),
+        ),
+        (
+            object(&["a"], json!({"a": string()})),
+            object(&[], json!({"a": string()})),
+            Some((Compatible, "takes more")),
+            Some((X, ".a: may be missing now")),
+        ),
+        (
+            object(&["a"], json!({"a": string()})),
+            object(&["b"], json!({"b": string()})),
+            Some((X, ".b: is required now")),
+            Some((X, ".a: is no longer there")),
+        ),
+        (
+            object(&[], json!({"a": string()})),
+            object(&[], json!({})),
+            Some((MayBreak, ".a: is no longer looked at")),
+            None,
+        ),
+        (
+            closed(json!({})),
+            closed(json!({"a": string()})),
+            Some((Compatible, "takes more")),
+            Some((X, ".a: is new, and callers refuse")),
+        ),
+        (
+            closed(json!({"a": string()})),
+            closed(json!({})),
+            Some((X, ".a: is refused now")),
+            Some((Compatible, "says less")),
+        ),
+        (
+            object(&[], json!({"a": string()})),
+            closed(json!({"a": string()})),
+            Some((MayBreak, "unknown properties are refused")),
+            None,
+        ),
+        (
+            json!({"type": "object", "additionalProperties": integer("uint8")}),
+            json!({"type": "object", "additionalProperties": integer("uint16")}),
+            Some((Compatible, "takes more")),
+            Some((X, "[key]: uint8 has become uint16")),
+        ),
+        (
+            json!({"allOf": [object(&["a"], json!({"a": string()})), object(&["b"], json!({"b": string()}))]}),
+            object(&["b", "a"], json!({"b": string(), "a": string()})),
+            None,
+            None,
+        ),
+        // Arrays.
+        (
+            list(string()),
+            list(json!({"type": ["string", "null"]})),
+            Some((Compatible, "takes more")),
+            Some((X, "[]: may now be null")),
+        ),
+        (
+            tuple(&[string(), string()]),
+            tuple(&[string()]),
+            Some((X, "1 elements, and were 2")),
+            Some((X, "1 elements, and were 2")),
+        ),
+        (
+            tuple(&[string(), integer("uint8")]),
+            tuple(&[string(), integer("int8")]),
+            Some((X, "[1]: uint8 has become int8")),
+            Some((X, "[1]: uint8 has become int8")),
+        ),
+        (
+            list(string()),
+            json!({"type": "array", "items": string(), "uniqueItems": true}),
+            Some((X, "twice")),
+            Some((Compatible, "says less")),
+        ),
+        (
+            list(string()),
+            json!({"type": "array", "items": string(), "minItems": 1}),
+            Some((X, "at least 1 elements, and was 0")),
+            Some((Compatible, "says less")),
+        ),
+        // References.
+        (
+            order(),
+            wider(),
+            Some((Compatible, "takes more")),
+            Some((X, ".item: may now be null")),
+        ),
+        (
+            order(),
+            json!({"allOf": [order()], "description": "an order"}),
+            None,
+            None,
+        ),
+        (reference("Tree"), reference("Tree"), None, None),
+        (
+            reference("Tree"),
+            reference("Bigger"),
+            Some((Compatible, "takes more")),
+            Some((X, ".size: uint32 has become uint64")),
+        ),
+        // What is not understood.
+        (
+            json!({"not": string()}),
+            json!({"not": string()}),
+            None,
+            None,
+        ),
+        (
+            json!({"not": string()}),
+            json!({"not": {"type": "null"}}),
+            Some((MayBreak, "")),
+            Some((MayBreak, "")),
+        ),
+        (
+            json!({"type": "object", "propertyNames": {"maxLength": 3}}),
+            json!({"type": "object"}),
+            Some((MayBreak, "`propertyNames`")),
+            Some((MayBreak, "`propertyNames`")),
+        ),
+        (
+            reference("Missing"),
+            string(),
+            Some((MayBreak, "")),
+            Some((MayBreak, "")),
+        ),
+    ];
+    for (old, new, sent, got) in cases {
+        let parameter = |schema: &Value| json!({"name": "m", "params": [{"name": "a", "required": true, "schema": schema}]});
+        let upload =
+            |schema: &Value| json!({"name": "m", "params": [], "x-upload": {"schema": schema}});
+        let result =
+            |schema: &Value| json!({"name": "m", "params": [], "result": {"schema": schema}});
+        let items =
+            |schema: &Value| json!({"name": "m", "params": [], "x-items": {"schema": schema}});
+        let ways: [(Method, Expected); 4] = [
+            (parameter, sent),
+            (upload, sent),
+            (result, got),
+            (items, got),
+        ];
+        for (method, expected) in ways {
+            let (old, new) = (method(&old), method(&new));
+            let found = changes(old.clone(), new.clone());
+            let worst = found.first();
+            let same = match (worst, expected) {
+                (None, None) => true,
+                (Some((severity, _)), Some((expected, part))) => {
+                    *severity == expected
+                        && found
+                            .iter()
+                            .any(|found| found.0 == expected && found.1.contains(part))
+                }
+                _ => false,
+            };
+            assert!(
+                same,
+                "from {old}\nto   {new}\nexpected {expected:?}\nfound    {found:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `rpc completions` and `rpc man`: what shells and readers of manuals want to know of this command.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use crate::failure::{Failure, Stop};
+use crate::output::Output;
+
+/// Print a script by which a shell completes this command: `source <(rpc completions bash)`
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self, output: &mut Output, mut command: Command) -> Result<(), Stop> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "rpc", &mut script);
+        Ok(output.write_all(&script)?)
+    }
+}
+
+/// Print the manual page: `rpc man | man -l -`
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Write the pages of all commands into this folder
+    #[arg(long, short, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+impl Man {
+    pub(crate) fn run(self, output: &mut Output, command: Command) -> Result<(), Stop> {
+        match self.output {
+            Some(folder) => {
+                let written = clap_mangen::generate_to(command, &folder);
+                let unwritable = |error| Failure::usage(format!("{}: {error}", folder.display()));
+                Ok(written.map_err(unwritable)?)
+            }
+            None => {
+                let mut page = Vec::new();
+                clap_mangen::Man::new(command).render(&mut page)?;
+                Ok(output.write_all(&page)?)
+            }
+        }
+    }
+}

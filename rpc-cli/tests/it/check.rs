@@ -1,0 +1,83 @@
+//! `rpc check`; what breaks callers is in `src/check/tests.rs`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::describe::SHOP;
+use crate::program::{Demo, rpc};
+
+/// The shop's description, changed.
+fn changed(name: &str, replaced: &[(&str, &str)]) -> String {
+    let path = format!(
+        "{}/{name}-{}.json",
+        env!("CARGO_TARGET_TMPDIR"),
+        std::process::id()
+    );
+    let mut document = fs::read_to_string(SHOP).unwrap();
+    for (from, to) in replaced {
+        assert!(document.contains(from), "{from}");
+        document = document.replace(from, to);
+    }
+    fs::write(&path, document).unwrap();
+    path
+}
+
+#[test]
+fn a_description_is_compatible_with_itself() {
+    let told = rpc(&["check", SHOP, SHOP]).assert_ok();
+    assert_eq!(told, "0 breaking, 0 may break, 0 compatible\n");
+}
+
+#[test]
+fn what_breaks_callers_is_told_first_and_shows_in_the_exit_status() {
+    let new = changed(
+        "breaking",
+        &[
+            ("\"text.repeat\"", "\"text.again\""),
+            ("\"gift\"", "\"present\""),
+            ("\"closed\"", "\"not open\""),
+        ],
+    );
+    let ended = rpc(&["check", SHOP, &new]);
+    assert_eq!(
+        (ended.status, ended.stderr.as_str()),
+        (1, "error: one change breaks callers\n")
+    );
+    let expected = "breaking\n  text.repeat  the method is gone\n\
+                    may break\n  shop.buy  error 1003 was “closed”, and is “not open”: does it mean the same?\n\
+                    \u{20} shop.order  uploaded items.gift: is no longer looked at\n\
+                    compatible\n  text.again  the method is new\n\
+                    1 breaking, 2 may break, 1 compatible\n";
+    assert_eq!(ended.stdout, expected);
+    let listed = rpc(&["check", SHOP, &new, "--json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(listed["breaking"][0]["method"], "text.repeat");
+    assert_eq!(listed["may_break"].as_array().unwrap().len(), 2);
+    let _ = fs::remove_file(new);
+}
+
+#[test]
+fn what_may_break_counts_if_it_is_to() {
+    let new = changed("unsure", &[("\"default\": 2", "\"default\": 3")]);
+    let told = rpc(&["check", SHOP, &new]).assert_ok();
+    assert!(told.contains("the default was 2, and is 3"), "{told}");
+    assert_eq!(rpc(&["check", SHOP, &new, "--strict"]).status, 1);
+    let _ = fs::remove_file(new);
+}
+
+#[test]
+fn a_server_can_be_compared_with_a_file() {
+    let demo = Demo::start();
+    let document = demo.rpc("describe", &["--json"]).assert_ok();
+    let path = format!(
+        "{}/served-{}.json",
+        env!("CARGO_TARGET_TMPDIR"),
+        std::process::id()
+    );
+    fs::write(&path, document).unwrap();
+    let told = rpc(&["check", &path, &demo.address, "--pin", &demo.pin]).assert_ok();
+    assert_eq!(told, "0 breaking, 0 may break, 0 compatible\n");
+    let _ = fs::remove_file(&path);
+    rpc(&["check", &path, &demo.address]).assert_failed(2);
+}

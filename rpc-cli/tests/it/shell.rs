@@ -1,0 +1,94 @@
+//! What the command tells of itself.
+
+use crate::program::{Demo, rpc};
+
+const COMMANDS: [&str; 9] = [
+    "call",
+    "describe",
+    "stream",
+    "ping",
+    "bench",
+    "check",
+    "serve-demo",
+    "completions",
+    "man",
+];
+
+#[test]
+fn help_names_every_command_and_every_exit_status() {
+    let help = rpc(&["--help"]).assert_ok();
+    for command in COMMANDS {
+        assert!(help.contains(&format!("  {command} ")), "{command}: {help}");
+        let own = rpc(&[command, "--help"]).assert_ok();
+        assert!(own.contains("Usage: rpc "), "{own}");
+    }
+    // The same stands in the README.
+    let readme = include_str!("../../README.md");
+    let statuses = help.split("Exit status:\n").nth(1).unwrap();
+    let statuses = statuses
+        .lines()
+        .map_while(|line| line.trim().split_once(' '));
+    let numbers = statuses.map(|(status, meaning)| {
+        let row = format!("| {status} | {} |", meaning.trim());
+        assert!(readme.contains(&row), "{row}");
+        status.parse().unwrap()
+    });
+    assert_eq!(numbers.collect::<Vec<u8>>(), [0, 1, 2, 3, 4, 5, 130]);
+}
+
+#[test]
+fn the_readme_names_every_command() {
+    let readme = include_str!("../../README.md");
+    for command in COMMANDS {
+        assert!(readme.contains(&format!("rpc {command}")), "{command}");
+    }
+}
+
+#[test]
+fn shells_complete_it() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = rpc(&["completions", shell]).assert_ok();
+        assert!(
+            script.contains("describe") && script.contains("in-flight"),
+            "{shell}"
+        );
+    }
+    rpc(&["completions", "abacus"]).assert_failed(2);
+}
+
+#[test]
+fn it_has_a_manual() {
+    assert!(rpc(&["man"]).assert_ok().contains(".TH rpc 1"));
+    let folder = format!("{}/man-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    std::fs::create_dir_all(&folder).unwrap();
+    assert_eq!(rpc(&["man", "--output", &folder]).assert_ok(), "");
+    for command in COMMANDS {
+        let page = std::fs::read_to_string(format!("{folder}/rpc-{command}.1")).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{command}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What `serve-demo` tells to try works as it stands.
+#[test]
+fn the_commands_of_the_demonstration_can_be_pasted() {
+    let demo = Demo::start();
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_rpc"))
+        .parent()
+        .unwrap();
+    let path = std::env::var("PATH").unwrap();
+    for line in &demo.advice {
+        let ran = std::process::Command::new("sh")
+            .args(["-c", line])
+            .env("PATH", format!("{}:{path}", folder.display()))
+            .output()
+            .unwrap();
+        // One of them shows an error.
+        let expected = if line.contains("melon") && line.contains("buy") {
+            1
+        } else {
+            0
+        };
+        assert_eq!(ran.status.code(), Some(expected), "{line}: {ran:?}");
+    }
+}
