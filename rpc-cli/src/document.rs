@@ -193,7 +193,8 @@ pub(crate) async fn describe(
     client: &Client,
 ) -> Result<Option<Document>, Failure> {
     let asked = ask(connection, client).await?;
-    asked.ok().map(Document::new).transpose()
+    let document = asked.ok().map(Document::new).transpose();
+    document.map_err(|failure| failure.tip("`--undescribed` does without"))
 }
 
 async fn ask(
@@ -209,12 +210,16 @@ async fn ask(
 
 impl Document {
     pub(crate) fn new(document: Value) -> Result<Self, Failure> {
-        serde_json::from_value(document).map_err(|error| {
+        let unusable = |why: &str| {
             Failure::new(
                 Status::Unusable,
-                format!("this is no OpenRPC document: {error}"),
+                format!("this is no OpenRPC document: {why}"),
             )
-        })
+        };
+        if !document["methods"].is_array() {
+            return Err(unusable("it has no `methods`"));
+        }
+        serde_json::from_value(document).map_err(|error| unusable(&error.to_string()))
     }
 
     /// The methods by their service, in their order.

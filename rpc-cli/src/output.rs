@@ -7,8 +7,6 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::failure::printable;
-
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
@@ -68,9 +66,7 @@ impl Output {
 
     /// A value on a line of its own.
     pub(crate) fn line(&mut self, value: &Value) -> io::Result<()> {
-        let mut line = serde_json::to_vec(value)?;
-        line.push(b'\n');
-        self.stream.write_all(&line)?;
+        writeln!(self.stream, "{}", json(value))?;
         self.stream.flush()
     }
 }
@@ -100,22 +96,44 @@ pub(crate) fn write_pretty(out: &mut impl Write, value: &Value, level: usize) ->
         Value::Object(members) if !members.is_empty() => {
             let mut next = "{";
             for (name, member) in members {
-                let name = quoted(name);
+                let name = json(&name.as_str().into());
                 write!(out, "{next}\n{:1$}{KEY}{name}{KEY:#}: ", "", 2 * level + 2)?;
                 write_pretty(out, member, level + 1)?;
                 next = ",";
             }
             write!(out, "\n{:1$}}}", "", 2 * level)
         }
-        Value::String(text) => write!(out, "{STRING}{}{STRING:#}", quoted(text)),
+        Value::String(_) => write!(out, "{STRING}{}{STRING:#}", json(value)),
         Value::Number(number) => write!(out, "{NUMBER}{number}{NUMBER:#}"),
         Value::Bool(_) | Value::Null => write!(out, "{WORD}{value}{WORD:#}"),
         empty => write!(out, "{empty}"),
     }
 }
 
-/// As JSON, where a terminal finds no control characters: JSON escapes those of ASCII, and this the others.
-fn quoted(text: &str) -> String {
-    let json = Value::from(text).to_string();
-    printable(&json)
+/// A value as JSON without control characters. JSON escapes those of ASCII, and a terminal obeys others, too.
+fn json(value: &Value) -> String {
+    let json = value.to_string();
+    match json.contains(char::is_control) {
+        false => json,
+        true => json.chars().fold(String::new(), |mut escaped, c| {
+            match c.is_control() {
+                true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+                false => escaped.push(c),
+            }
+            escaped
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_control_character_is_left_and_the_value_is_the_same() {
+        let value = serde_json::json!({"\u{9b}2J": "\u{1b}[0m\u{7f}\u{85}\n ü"});
+        let printed = json(&value);
+        assert!(!printed.contains(char::is_control), "{printed:?}");
+        assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), value);
+    }
 }

@@ -161,18 +161,18 @@ fn write_latencies(out: &mut impl Write, latencies: &Histogram<u64>) -> io::Resu
         let bar = bar(count as f64 / longest as f64);
         writeln!(
             out,
-            "  {FAINT}≤{FAINT:#} {:>9} {NUMBER}{bar}{NUMBER:#} {FAINT}{share:.1} %{FAINT:#}",
-            time(up_to)
+            "  {:>11} {NUMBER}{bar}{NUMBER:#} {FAINT}{share:.1} %{FAINT:#}",
+            format!("≤ {}", time(up_to))
         )?;
     }
     Ok(())
 }
 
 /// How many calls took up to so long, and longer than the row before. The rows grow by the same factor, from the fastest
-/// call to one slower than all but a thousandth; the last has the rest.
+/// call to one slower than all but a hundredth; the last has the rest.
 fn rows(latencies: &Histogram<u64>) -> Vec<(u64, u64)> {
     let fastest = latencies.min().max(1) as f64;
-    let slow = (latencies.value_at_percentile(99.9) as f64).max(fastest);
+    let slow = (latencies.value_at_percentile(99.0) as f64).max(fastest);
     let factor = (slow / fastest).powf(1.0 / f64::from(ROWS - 1));
     let mut rows: Vec<(u64, u64)> = Vec::new();
     let mut above = 0;

@@ -96,6 +96,16 @@ fn a_server_that_does_not_describe_itself_is_called_all_the_same() {
 }
 
 #[test]
+fn a_server_that_does_not_describe_itself_says_so() {
+    let server = Silent::start();
+    let told = rpc(&["describe", &server.address, "--ca", &server.ca]).assert_failed(1);
+    assert!(
+        told.contains("-32601") && told.contains("does not describe itself"),
+        "{told}"
+    );
+}
+
+#[test]
 fn metadata_arrives_with_the_call() {
     let server = Silent::start();
     let told = server.rpc(&["tenant", "--meta", "tenant=a=b", "--meta", "other=c"]);

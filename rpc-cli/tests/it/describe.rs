@@ -89,6 +89,15 @@ fn what_is_not_there_is_named() {
     );
     let told = rpc(&["describe", "/no/such/file"]).assert_failed(2);
     assert!(told.contains("/no/such/file"), "{told}");
+    let other = format!(
+        "{}/other-{}.json",
+        env!("CARGO_TARGET_TMPDIR"),
+        std::process::id()
+    );
+    std::fs::write(&other, "{}").unwrap();
+    let told = rpc(&["describe", &other]).assert_failed(5);
+    assert!(told.contains("it has no `methods`"), "{told}");
+    let _ = std::fs::remove_file(other);
     let told = rpc(&[
         "describe",
         concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),

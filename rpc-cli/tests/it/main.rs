@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod describe;
 mod page;
+mod pictures;
 mod ping;
 mod program;
 mod shell;
