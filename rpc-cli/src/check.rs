@@ -2,6 +2,7 @@
 
 mod fit;
 mod methods;
+mod range;
 mod schema;
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,7 @@ use crate::output::{Color, Output};
 
 /// Describe, call, measure and compare JSON-RPC services over QUIC
 #[derive(Debug, Parser)]
-#[command(name = "rpc", version, after_help = EXIT_STATUS, propagate_version = true)]
+#[command(name = "rpc", version, after_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -206,7 +206,7 @@ async fn show(load: Load, measured_from: Instant, done: Arc<AtomicU64>) {
         Length::Calls(calls) => calls,
     };
     let bar = ProgressBar::new(total);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan/dim} {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {msg}") {
         bar.set_style(style.progress_chars("━╸─"));
     }
     let bar = Cleared(bar);

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::range::Range;
 use super::schema::{Kind, is_annotation, kinds};
 use super::{Finding, Severity};
 use crate::document::{Document, reference};
@@ -520,62 +521,5 @@ fn is_same(one: &Kind, other: &Kind) -> bool {
         None => one
             .iter()
             .any(|field| field.required && in_common(&field).is_some_and(|same| same.required)),
-    }
-}
-
-/// Whole numbers that a schema takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
-    least: Option<i128>,
-    most: Option<i128>,
-}
-
-impl Range {
-    fn of(schema: &Value) -> Self {
-        let (least, most) = match schema.get("format").and_then(Value::as_str) {
-            Some("int8") => (Some(i8::MIN.into()), Some(i8::MAX.into())),
-            Some("int16") => (Some(i16::MIN.into()), Some(i16::MAX.into())),
-            Some("int32") => (Some(i32::MIN.into()), Some(i32::MAX.into())),
-            Some("int64" | "int") => (Some(i64::MIN.into()), Some(i64::MAX.into())),
-            Some("uint8") => (Some(0), Some(u8::MAX.into())),
-            Some("uint16") => (Some(0), Some(u16::MAX.into())),
-            Some("uint32") => (Some(0), Some(u32::MAX.into())),
-            Some("uint64" | "uint") => (Some(0), Some(u64::MAX.into())),
-            _ => (None, None),
-        };
-        let bound = |keyword: &str| {
-            let bound = schema.get(keyword)?;
-            let whole = bound
-                .as_i64()
-                .map(i128::from)
-                .or(bound.as_u64().map(i128::from));
-            whole.or_else(|| Some(bound.as_f64()? as i128))
-        };
-        let tighter =
-            |a: Option<i128>, b: Option<i128>, choose: fn(i128, i128) -> i128| match (a, b) {
-                (Some(a), Some(b)) => Some(choose(a, b)),
-                (a, b) => a.or(b),
-            };
-        Self {
-            least: tighter(least, bound("minimum"), i128::max),
-            most: tighter(most, bound("maximum"), i128::min),
-        }
-    }
-
-    fn has(&self, other: &Self) -> bool {
-        let low = self
-            .least
-            .is_none_or(|least| other.least.is_some_and(|other| other >= least));
-        let high = self
-            .most
-            .is_none_or(|most| other.most.is_some_and(|other| other <= most));
-        low && high
-    }
-}
-
-impl std::fmt::Display for Range {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let end = |end: Option<i128>| end.map_or("…".to_owned(), |end| end.to_string());
-        write!(f, "{}..={}", end(self.least), end(self.most))
     }
 }

@@ -56,8 +56,9 @@ fn a_notification_is_not_answered() {
     assert_eq!(demo.rpc("call", &described).assert_ok(), "");
     let told = ["shop.restock", r#"["pear",7]"#, "--notify", "--undescribed"];
     assert_eq!(demo.rpc("call", &told).assert_ok(), "");
-    // It arrives before the command ends, and is run at once.
-    assert_eq!(demo.rpc("call", &["shop.restocked"]).assert_ok(), "2\n");
+    // They have arrived, and may still be on their way to the handler.
+    let arrived = || demo.rpc("call", &["shop.restocked"]).assert_ok();
+    assert!((0..100).any(|_| arrived() == "2\n"), "{}", arrived());
 }
 
 #[test]

@@ -90,6 +90,38 @@ fn a_browser_shows_the_page_and_fetches_nothing() {
     assert_eq!(seen.errors, "");
 }
 
+/// What a script at the end of the page finds out about it.
+const PROBE: &str = r#"<script type="module">
+    const root = document.documentElement;
+    document.body.dataset.overflows = root.scrollWidth > root.clientWidth;
+    const search = document.getElementById("search");
+    search.value = "RECEIPT cents";
+    search.dispatchEvent(new Event("input"));
+    const shown = [...document.querySelectorAll("main article")].filter((entry) => !entry.hidden);
+    document.body.dataset.found = shown.map((entry) => entry.id).join(" ");
+</script>"#;
+
+#[test]
+fn the_page_fits_a_phone_and_can_be_searched() {
+    let Some(browser) = Browser::find() else {
+        return;
+    };
+    let page = rpc(&["describe", SHOP, "--html"]).assert_ok();
+    let page = page.replace("Content-Security-Policy", "X-Nothing");
+    let page = page.replace("</body>", &format!("{PROBE}</body>"));
+    let seen = browser.open("probed", &page);
+    assert_eq!(seen.errors, "");
+    assert!(
+        seen.dom.contains("data-overflows=\"false\""),
+        "it is wider than the window"
+    );
+    assert!(
+        seen.dom.contains("data-found=\"type:Receipt\""),
+        "{}",
+        seen.dom
+    );
+}
+
 #[test]
 fn the_page_goes_to_a_file_or_to_standard_output() {
     let path = Path::new(TEMPORARY).join(format!("written-{}.html", std::process::id()));
@@ -169,6 +201,7 @@ impl Browser {
             ])
             .args([
                 "--dump-dom",
+                "--window-size=400,800",
                 "--enable-logging=stderr",
                 "--virtual-time-budget=2000",
             ])

@@ -113,12 +113,11 @@ impl Demo {
             .strip_prefix("listening on ")
             .expect(&first)
             .to_owned();
-        let advice: Vec<_> = lines
-            .map(Result::unwrap)
-            .skip_while(|line| !line.starts_with("  "))
-            .take(9)
-            .map(|line| line.trim().to_owned())
-            .collect();
+        let mut advice: Vec<String> = Vec::new();
+        while !advice.last().is_some_and(|line| line.contains("rpc bench")) {
+            let line = lines.next().unwrap().unwrap();
+            advice.extend(line.strip_prefix("  ").map(str::to_owned));
+        }
         let pin = advice[0].rsplit(' ').next().unwrap().to_owned();
         Self {
             child,
