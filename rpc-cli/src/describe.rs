@@ -61,3 +61,20 @@ impl Options {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_document_can_be_shown() {
+        for document in crate::document::mutated::documents() {
+            let mut shown = Vec::new();
+            overview::write(&mut shown, &document).unwrap();
+            for of_it in &document.methods {
+                method::write(&mut shown, &document, of_it, "HOST:PORT").unwrap();
+            }
+            assert!(!shown.is_empty() && page::render(&document).ends_with("</html>"));
+        }
+    }
+}

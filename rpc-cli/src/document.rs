@@ -1,5 +1,8 @@
 //! What `rpc.discover` answers: an OpenRPC document, as far as it is used here.
 
+#[cfg(test)]
+pub(crate) mod mutated;
+
 use std::path::Path;
 
 use rpc_runtime::{Address, CallError, Client, ErrorObject};

@@ -226,7 +226,7 @@ impl Kinds {
 
     /// What a parameter takes.
     fn of(document: &Document, typed: &Typed) -> Self {
-        match Self::of_schema(document, &typed.schema, 16) {
+        match Self::of_schema(document, &typed.schema, &mut 1000) {
             Self::ALL => Self::of_rust(typed.rust_type.as_deref().unwrap_or_default()),
             kinds => kinds,
         }
@@ -244,11 +244,13 @@ impl Kinds {
         if is_text { Self::STRING } else { Self::ALL }
     }
 
-    fn of_schema(document: &Document, schema: &Value, depth: usize) -> Self {
+    /// `left` is how many schemas may still be looked into: unions of unions may have no end.
+    fn of_schema(document: &Document, schema: &Value, left: &mut usize) -> Self {
         let schema = document.resolve(schema);
-        if depth == 0 || types::says_nothing(schema) {
+        if *left == 0 || types::says_nothing(schema) {
             return Self::ALL;
         }
+        *left -= 1;
         let named = match schema.get("type") {
             Some(Value::String(name)) => Self::named(name),
             Some(Value::Array(names)) => names
@@ -263,12 +265,12 @@ impl Kinds {
             let kinds = values.iter().map(|value| Self::of_json(&value.to_string()));
             kinds.fold(Self::NONE, Self::or)
         });
-        let each = |schema: &Value| Self::of_schema(document, schema, depth - 1);
+        let mut each = |schema: &Value| Self::of_schema(document, schema, left);
         let either = types::alternatives(schema).map_or(Self::ALL, |schemas| {
-            schemas.iter().map(each).fold(Self::NONE, Self::or)
+            schemas.iter().map(&mut each).fold(Self::NONE, Self::or)
         });
         let all = types::list(schema, "allOf").map_or(Self::ALL, |schemas| {
-            schemas.iter().map(each).fold(Self::ALL, Self::and)
+            schemas.iter().map(&mut each).fold(Self::ALL, Self::and)
         });
         named.and(values).and(either).and(all)
     }

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::document::{Document, Example, Method};
 use crate::types;
 
-/// How deep a sample goes.
+/// How deep a sample goes, and how many values it has.
 const DEPTH: usize = 6;
+const MOST: usize = 100;
 
 /// `call text.count text=hello needle=l`; `target` is where, and how it is trusted.
 pub(crate) fn command(document: &Document, method: &Method, target: &str) -> String {
@@ -79,7 +80,7 @@ fn of_types(document: &Document, method: &Method) -> Value {
     if let (Some(whole), true) = (&method.whole_params, method.params.is_empty()) {
         return match types::says_nothing(&whole.schema) {
             true => json!(["…"]),
-            false => value(document, &whole.schema, DEPTH),
+            false => value(document, &whole.schema),
         };
     }
     let required = method.params.iter().filter(|parameter| parameter.required);
@@ -87,7 +88,7 @@ fn of_types(document: &Document, method: &Method) -> Value {
         let schema = &parameter.typed.schema;
         let value = match types::says_nothing(schema) {
             true => json!("…"),
-            false => value(document, schema, DEPTH),
+            false => value(document, schema),
         };
         (parameter.name.clone(), value)
     });
@@ -95,51 +96,63 @@ fn of_types(document: &Document, method: &Method) -> Value {
 }
 
 /// Some value that a schema takes, as far as that is easily said.
-fn value(document: &Document, schema: &Value, depth: usize) -> Value {
-    let schema = document.resolve(schema);
-    let given = schema.get("default").or_else(|| schema.get("const"));
-    let first = |keyword| types::list(schema, keyword).and_then(|all| all.first());
-    if let Some(given) = given
-        .or_else(|| first("examples"))
-        .or_else(|| first("enum"))
-    {
-        return given.clone();
-    }
-    let alternative = first("oneOf")
-        .or_else(|| first("anyOf"))
-        .or_else(|| first("allOf"));
-    if let (Some(alternative), true) = (alternative, depth > 0) {
-        return value(document, alternative, depth - 1);
-    }
-    let name = schema.get("type");
-    let name = name.and_then(|name| name.as_str().or_else(|| name.get(0)?.as_str()));
-    match name {
-        Some("boolean") => json!(true),
-        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
-        Some("string") => json!("text"),
-        Some("array") => match schema.get("items") {
-            Some(Value::Array(elements)) if depth > 0 => elements
+fn value(document: &Document, schema: &Value) -> Value {
+    let mut sample = Sample {
+        document,
+        left: MOST,
+    };
+    sample.value(schema, DEPTH)
+}
+
+struct Sample<'a> {
+    document: &'a Document,
+    left: usize,
+}
+
+impl Sample<'_> {
+    fn value(&mut self, schema: &Value, depth: usize) -> Value {
+        self.left = self.left.saturating_sub(1);
+        let depth = if self.left == 0 { 0 } else { depth };
+        let schema = self.document.resolve(schema);
+        let given = schema.get("default").or_else(|| schema.get("const"));
+        let first = |keyword| types::list(schema, keyword).and_then(|all| all.first());
+        if let Some(given) = given
+            .or_else(|| first("examples"))
+            .or_else(|| first("enum"))
+        {
+            return given.clone();
+        }
+        let alternative = first("oneOf")
+            .or_else(|| first("anyOf"))
+            .or_else(|| first("allOf"));
+        if let (Some(alternative), true) = (alternative, depth > 0) {
+            return self.value(alternative, depth - 1);
+        }
+        let name = schema.get("type");
+        let name = name.and_then(|name| name.as_str().or_else(|| name.get(0)?.as_str()));
+        match name {
+            Some("boolean") => json!(true),
+            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+            Some("string") => json!("text"),
+            Some("array") => match schema.get("items") {
+                Some(Value::Array(elements)) if depth > 0 => elements
+                    .iter()
+                    .map(|element| self.value(element, depth - 1))
+                    .collect(),
+                Some(element @ Value::Object(_)) if depth > 0 => {
+                    json!([self.value(element, depth - 1)])
+                }
+                _ => json!([]),
+            },
+            Some("object") if depth > 0 => types::fields(schema)
                 .iter()
-                .map(|element| value(document, element, depth - 1))
-                .collect(),
-            Some(element @ Value::Object(_)) if depth > 0 => {
-                json!([value(document, element, depth - 1)])
-            }
-            _ => json!([]),
-        },
-        Some("object") if depth > 0 => types::fields(schema)
-            .iter()
-            .filter(|field| field.required)
-            .map(|field| {
-                (
-                    field.name.to_owned(),
-                    value(document, field.schema, depth - 1),
-                )
-            })
-            .collect::<Map<_, _>>()
-            .into(),
-        Some("object") => json!({}),
-        _ => Value::Null,
+                .filter(|field| field.required)
+                .map(|field| (field.name.to_owned(), self.value(field.schema, depth - 1)))
+                .collect::<Map<_, _>>()
+                .into(),
+            Some("object") => json!({}),
+            _ => Value::Null,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! What a caller sends must fit what the server takes: parameters and uploaded items may take more than before, and not
 //! less. What the server sends must fit what callers take: results and items may say less than before, and not more.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
@@ -23,6 +23,12 @@ pub(super) enum Way {
     Out,
 }
 
+/// How many kinds of values are compared in all. Documents of people are far from it.
+const MOST: usize = 200_000;
+
+/// How many alternatives are told.
+const TOLD: usize = 8;
+
 /// A comparison of values that go one way.
 pub(super) struct Fit<'a> {
     way: Way,
@@ -30,6 +36,8 @@ pub(super) struct Fit<'a> {
     sent: &'a Document,
     /// Of whoever takes.
     taken: &'a Document,
+    /// How many kinds of values may still be compared.
+    left: Cell<usize>,
     /// What came of pairs of types with names; nothing yet of those that are being compared, so that types may contain
     /// themselves.
     known: RefCell<HashMap<(String, String), Vec<Problem>>>,
@@ -78,6 +86,7 @@ impl<'a> Fit<'a> {
             way,
             sent,
             taken,
+            left: Cell::new(MOST),
             known: RefCell::default(),
         }
     }
@@ -113,7 +122,12 @@ impl<'a> Fit<'a> {
             }
             self.known.borrow_mut().insert(pair.clone(), Vec::new());
         }
-        let problems = self.unions(&kinds(self.sent, sent), &kinds(self.taken, taken));
+        let (sent, taken) = (kinds(self.sent, sent), kinds(self.taken, taken));
+        let Some(left) = self.left.get().checked_sub(sent.len() * taken.len() + 1) else {
+            return vec![Problem::unsure("this is too intricate to compare")];
+        };
+        self.left.set(left);
+        let problems = self.unions(&sent, &taken);
         if let Some(pair) = pair {
             self.known.borrow_mut().insert(pair, problems.clone());
         }
@@ -131,6 +145,9 @@ impl<'a> Fit<'a> {
     }
 
     fn union(&self, one: &Kind, sent: &[Kind], taken: &[Kind]) -> Vec<Problem> {
+        if matches!(one, Kind::Constant(_)) && taken.contains(one) {
+            return Vec::new();
+        }
         let tried = taken.iter().map(|other| (other, self.kinds(one, other)));
         // The one that it fits best; among those that it does not fit, the one that it was.
         let best = tried.min_by_key(|(other, problems)| {
@@ -159,7 +176,9 @@ impl<'a> Fit<'a> {
 
     /// `one` fits none of those that are taken.
     fn refused(&self, one: &Kind, taken: &[Kind]) -> Problem {
-        let taken: Vec<_> = taken.iter().map(Kind::text).collect();
+        let more = (taken.len() > TOLD).then(|| "…".to_owned());
+        let taken = taken.iter().take(TOLD).map(Kind::text);
+        let taken: Vec<_> = taken.chain(more).collect();
         let (one, taken) = (one.text(), taken.join(" | "));
         Problem::breaking(match self.way {
             Way::In => format!("{one} is not taken any more, only {taken}"),

@@ -28,19 +28,21 @@ impl Kind {
     }
 }
 
-/// How deep references, unions and combinations may stand in each other.
-const DEPTH: usize = 32;
+/// How many schemas are looked into for one. Unions of unions could have more kinds than there is time for.
+const MOST: usize = 1000;
 
 /// All kinds of values that a schema takes; none, if it takes nothing.
 pub(super) fn kinds(document: &Document, schema: &Value) -> Vec<Kind> {
-    of(document, schema, DEPTH)
+    let mut left = MOST;
+    of(document, schema, &mut left)
 }
 
-fn of(document: &Document, schema: &Value, depth: usize) -> Vec<Kind> {
+fn of(document: &Document, schema: &Value, left: &mut usize) -> Vec<Kind> {
     let schema = document.resolve(schema);
-    if depth == 0 || reference(schema).is_some() {
+    if *left == 0 || reference(schema).is_some() {
         return vec![Kind::Unknown(schema.clone())];
     }
+    *left -= 1;
     let Value::Object(members) = schema else {
         return match schema {
             Value::Bool(false) => Vec::new(),
@@ -59,7 +61,7 @@ fn of(document: &Document, schema: &Value, depth: usize) -> Vec<Kind> {
         let mut parts = all.iter().map(|part| document.resolve(part));
         let merged = parts.try_fold(without("allOf"), |merged, part| merge(&merged, part));
         return match merged {
-            Some(merged) => of(document, &merged, depth - 1),
+            Some(merged) => of(document, &merged, left),
             None => vec![Kind::Unknown(schema.clone())],
         };
     }
@@ -69,9 +71,9 @@ fn of(document: &Document, schema: &Value, depth: usize) -> Vec<Kind> {
             return either
                 .iter()
                 .flat_map(|one| match types::says_nothing(&rest) {
-                    true => of(document, one, depth - 1),
+                    true => of(document, one, left),
                     false => match merge(&rest, document.resolve(one)) {
-                        Some(merged) => of(document, &merged, depth - 1),
+                        Some(merged) => of(document, &merged, left),
                         None => vec![Kind::Unknown(schema.clone())],
                     },
                 })

@@ -633,3 +633,39 @@ fn types() {
         }
     }
 }
+
+/// Two of these in each other, often enough, would keep it busy for ever.
+#[test]
+fn what_is_too_intricate_is_said_to_be_so() {
+    let mut schemas = serde_json::Map::new();
+    for level in 0..60 {
+        let next = json!({"$ref": format!("#/components/schemas/T{}", level + 1)});
+        let list = json!({"type": "array", "items": next});
+        schemas.insert(format!("T{level}"), json!({"anyOf": [next, next, list, {"type": "object", "properties": {"a": list, "b": next}}]}));
+    }
+    let document = |last: &str| {
+        let mut schemas = schemas.clone();
+        schemas.insert("T60".into(), json!({"type": last}));
+        let result =
+            json!({"schema": {"anyOf": [{"$ref": "#/components/schemas/T0"}, {"type": "null"}]}});
+        let method = json!({"name": "m", "params": [], "result": result});
+        Document::new(json!({"methods": [method], "components": {"schemas": schemas}})).unwrap()
+    };
+    let changes = compare(&document("string"), &document("integer"));
+    assert!(!changes.is_empty());
+    let sample = crate::sample::command(
+        &document("string"),
+        &document("string").methods[0],
+        "HOST:PORT",
+    );
+    assert_eq!(sample, "rpc call HOST:PORT m");
+}
+
+#[test]
+fn any_two_documents_can_be_compared() {
+    let documents: Vec<_> = crate::document::mutated::documents().collect();
+    assert!(documents.len() > 100, "{} can be read", documents.len());
+    for pair in documents.windows(2) {
+        compare(&pair[0], &pair[1]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Documents with mistakes: a server may answer anything.
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+use super::Document;
+
+/// The shop's document, and many like it in which values stand where others belong.
+pub(crate) fn documents() -> impl Iterator<Item = Document> {
+    let shop: Value =
+        serde_json::from_str(include_str!("../../tests/documents/shop.json")).unwrap();
+    (0..500).filter_map(move |seed| {
+        let mut rng = Rng::with_seed(seed);
+        let mut document = shop.clone();
+        for _ in 0..rng.u32(0..6) {
+            let other = any(&shop, &mut rng);
+            *place(&mut document, &mut rng) = other;
+        }
+        Document::new(document).ok()
+    })
+}
+
+/// A place somewhere in a value.
+fn place<'a>(value: &'a mut Value, rng: &mut Rng) -> &'a mut Value {
+    let size = value
+        .as_array()
+        .map_or(0, Vec::len)
+        .max(value.as_object().map_or(0, serde_json::Map::len));
+    if size == 0 || rng.u8(0..8) == 0 {
+        return value;
+    }
+    let chosen = rng.usize(0..size);
+    match value {
+        Value::Array(elements) => place(&mut elements[chosen], rng),
+        Value::Object(members) => place(members.values_mut().nth(chosen).unwrap(), rng),
+        other => other,
+    }
+}
+
+/// Something that stands elsewhere, or something odd.
+fn any(shop: &Value, rng: &mut Rng) -> Value {
+    let odd = [
+        json!(null),
+        json!({}),
+        json!([]),
+        json!(true),
+        json!(false),
+        json!(-1.5),
+        json!(u64::MAX),
+        json!(""),
+        json!("\u{9b}é\n\t"),
+        json!({"$ref": "#/components/schemas/Receipt"}),
+        json!({"$ref": "#/components/schemas/"}),
+        json!({"$ref": 3}),
+        json!({"enum": []}),
+        json!({"allOf": [{"type": "string"}, {"type": "integer"}, true, 3]}),
+        json!({"type": ["integer", 3], "minimum": 1e300}),
+    ];
+    match rng.u8(0..3) {
+        0 => place(&mut shop.clone(), rng).clone(),
+        _ => rng.choice(odd).unwrap(),
+    }
+}
