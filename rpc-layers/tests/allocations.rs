@@ -145,9 +145,9 @@ fn a_call_with_a_trace() {
 
 /// So that the zeros mean something.
 #[test]
-fn a_refused_call_has_an_error_object() {
+fn a_refused_call_has_its_error_in_a_box() {
     let runtime = runtime();
-    let check = |_: ServerCall<'_>| Err(rpc_runtime::ErrorObject::new(7, String::from("no")));
+    let check = |_: ServerCall<'_>| Err(rpc_runtime::ErrorObject::new(7, "no"));
     let layer = AuthorizationLayer::new(check);
     let mut responder = Responder::new(tower_layer::Layer::layer(&layer, layered()));
     let call = async || {

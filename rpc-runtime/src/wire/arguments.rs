@@ -47,8 +47,8 @@ pub(crate) enum FaultKind {
     Refused(Refusal),
     /// The handler's own error, of this code, which stands in the reply.
     Written(i64),
-    /// An error in place of the handler's answer.
-    Error(ErrorObject),
+    /// An error in place of the handler's answer. In a box: it is larger than all others, and seldom.
+    Error(Box<ErrorObject>),
 }
 
 impl Fault {
@@ -69,7 +69,7 @@ impl Fault {
 impl From<ErrorObject> for Fault {
     fn from(error: ErrorObject) -> Self {
         Self(match error::check_code(error.code()) {
-            Ok(()) => FaultKind::Error(error),
+            Ok(()) => FaultKind::Error(Box::new(error)),
             Err(Unwritable(reason)) => FaultKind::Unwritable(reason),
         })
     }

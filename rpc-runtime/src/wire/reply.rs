@@ -133,7 +133,7 @@ impl Reply {
             FaultKind::Refused(refusal) => self.refuse(*refusal),
             FaultKind::Written(_) => {}
             FaultKind::Error(error) => {
-                if let Err(fault) = self.write(|out| error::write_body(error, out)) {
+                if let Err(fault) = self.write(|out| error::write_body(&**error, out)) {
                     self.fault(&fault);
                 }
             }
