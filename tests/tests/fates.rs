@@ -1,16 +1,13 @@
 //! What callers are told of calls on a connection that a server of somebody else's closes.
 
-mod support;
+mod peer;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::crypto::rustls::QuicServerConfig;
+use peer::{listen, soon};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use rpc_runtime::{Call, CallError, Client, ErrorObject, Fate, Trust};
-use rustls::pki_types::PrivateKeyDer;
-use support::soon;
 
 /// All that was executed is answered.
 const SHUT_DOWN: u32 = 0x10;
@@ -32,26 +29,10 @@ struct Stranger {
 
 impl Stranger {
     fn new() -> Self {
-        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![issued.cert.der().clone()], key)
-            .unwrap();
-        tls.alpn_protocols = vec!["jsonrpc/1".into()];
-        let crypto = QuicServerConfig::try_from(tls).unwrap();
         let mut transport = quinn::TransportConfig::default();
         transport.stream_receive_window(VarInt::from_u32(WINDOW));
-        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(transport));
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self {
-            endpoint: Endpoint::server(config, loopback).unwrap(),
-            trust: Trust::pem(issued.cert.pem().as_bytes()).unwrap(),
-        }
+        let (endpoint, trust) = listen(transport);
+        Self { endpoint, trust }
     }
 
     async fn accept(&self) -> Connection {

@@ -2,18 +2,15 @@
 
 mod peer;
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use peer::{Host, exchange, soon};
-use quinn::crypto::rustls::QuicServerConfig;
+use peer::{Host, exchange, listen, soon};
 use quinn::{Connection, Endpoint, VarInt};
-use rpc_runtime::{CallError, Client, Fate, Limits, Trust, rpc};
-use rustls::pki_types::PrivateKeyDer;
+use rpc_runtime::{CallError, Client, Fate, Limits, rpc};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -35,27 +32,12 @@ impl Stranger {
 
     /// A server that lets its clients open so many streams and send 64 KiB on each before it reads.
     async fn granting(bidirectional: u32, unidirectional: u32) -> Self {
-        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![issued.cert.der().clone()], key)
-            .unwrap();
-        tls.alpn_protocols = vec!["jsonrpc/1".into()];
-        let crypto = QuicServerConfig::try_from(tls).unwrap();
         let mut transport = quinn::TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(bidirectional.into())
             .max_concurrent_uni_streams(unidirectional.into())
             .stream_receive_window(VarInt::from_u32(64 << 10));
-        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(transport));
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint = Endpoint::server(config, loopback).unwrap();
-        let trust = Trust::pem(issued.cert.pem().as_bytes()).unwrap();
+        let (endpoint, trust) = listen(transport);
         let connecting = Client::builder()
             .trust(trust)
             .server_name("localhost")

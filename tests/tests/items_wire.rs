@@ -1,19 +1,16 @@
 //! Streams of items as PROTOCOL.md has them. One side is always an outsider that speaks quinn and JSON, and nothing of
 //! the framework.
 
-#[allow(dead_code)] // no test needs all of it
 mod peer;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use peer::{Host, exchange, exchange_in_pieces, soon};
-use quinn::crypto::rustls::QuicServerConfig;
+use peer::{Host, exchange, exchange_in_pieces, listen, soon};
 use quinn::{ReadError, RecvStream, SendStream};
-use rpc_runtime::{CallError, Client, ErrorObject, Fate, Limits, Responder, Trust, rpc};
+use rpc_runtime::{CallError, Client, ErrorObject, Fate, Limits, Responder, rpc};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -614,25 +611,11 @@ mod a_client {
         }
 
         async fn with(streams: u32, reconnect: bool) -> Self {
-            let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-            let key = issued.signing_key.serialize_der();
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-                .with_protocol_versions(&[&rustls::version::TLS13])
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![issued.cert.der().clone()], key.try_into().unwrap())
-                .unwrap();
-            tls.alpn_protocols = vec!["jsonrpc/1".into()];
-            let crypto = QuicServerConfig::try_from(tls).unwrap();
-            let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
             let mut transport = quinn::TransportConfig::default();
             transport.max_concurrent_bidi_streams(streams.into());
-            config.transport_config(Arc::new(transport));
-            let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-            let endpoint = quinn::Endpoint::server(config, loopback).unwrap();
+            let (endpoint, trust) = listen(transport);
             let connecting = Client::builder()
-                .trust(Trust::pem(issued.cert.pem().as_bytes()).unwrap())
+                .trust(trust)
                 .server_name("localhost")
                 .reconnect(reconnect)
                 .connect(endpoint.local_addr().unwrap());

@@ -5,8 +5,8 @@ mod bank;
 
 use bank::{BankClient, BankServer, TextClient, TextServer};
 use rpc_runtime::{
-    CallError, Client, Described, ErrorObject, Identity, OpenRpc, Responder, Server, Trust, code,
-    rpc,
+    BindError, CallError, Client, Described, ErrorObject, Identity, OpenRpc, Responder, Server,
+    ServerBuilder, Trust, code, rpc,
 };
 use serde_json::{Value, json};
 
@@ -209,23 +209,33 @@ fn the_errors_of_a_method_are_data_too() {
     assert_eq!(errors[2].docs, "Shut for today.");
 }
 
+/// A client of a server that `build` has given its services.
+async fn client_of(build: impl FnOnce(ServerBuilder) -> Result<Server, BindError>) -> Client {
+    let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
+    let trust = Trust::certificate(identity.certificate());
+    let server = build(Server::builder(identity)).unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(server.run());
+    Client::builder()
+        .trust(trust)
+        .connect(address)
+        .await
+        .unwrap()
+}
+
 async fn discover(client: &Client) -> Result<Value, CallError<ErrorObject>> {
     client.call("rpc.discover", &()).await
 }
 
 #[tokio::test]
 async fn a_server_describes_all_its_services() {
-    let identity = Identity::self_signed(["localhost"]).unwrap();
-    let trust = Trust::certificate(identity.certificate());
-    let server = Server::builder(identity)
-        .service(BankServer::new(bank::Vault))
-        .service(TextServer::new(bank::Vault))
-        .bind("127.0.0.1:0")
-        .unwrap();
-    let address = server.local_addr().unwrap();
-    tokio::spawn(server.run());
-    let client = Client::builder().trust(trust).server_name("localhost");
-    let client = client.connect(address).await.unwrap();
+    let client = client_of(|server| {
+        server
+            .service(BankServer::new(bank::Vault))
+            .service(TextServer::new(bank::Vault))
+            .bind("127.0.0.1:0")
+    })
+    .await;
     let first = discover(&client).await.unwrap();
     assert_eq!(first, document());
     assert_eq!(discover(&client).await.unwrap(), first);
@@ -237,21 +247,17 @@ async fn a_server_describes_all_its_services() {
 
 #[tokio::test]
 async fn a_server_leaves_out_what_it_is_told_to() {
-    let identity = Identity::self_signed(["localhost"]).unwrap();
-    let trust = Trust::certificate(identity.certificate());
-    let server = Server::builder(identity)
-        .service(BankServer::new(bank::Vault))
-        .openrpc(|document| {
-            let public = document.retain(|method| method.name != "transfer");
-            public.title("Counter")
-        })
-        .service(TextServer::new(bank::Vault))
-        .bind("127.0.0.1:0")
-        .unwrap();
-    let address = server.local_addr().unwrap();
-    tokio::spawn(server.run());
-    let client = Client::builder().trust(trust).server_name("localhost");
-    let client = client.connect(address).await.unwrap();
+    let client = client_of(|server| {
+        server
+            .service(BankServer::new(bank::Vault))
+            .openrpc(|document| {
+                let public = document.retain(|method| method.name != "transfer");
+                public.title("Counter")
+            })
+            .service(TextServer::new(bank::Vault))
+            .bind("127.0.0.1:0")
+    })
+    .await;
     let document = discover(&client).await.unwrap();
     assert_eq!(document["info"]["title"], "Counter");
     let names = document["methods"].as_array().unwrap().iter();
@@ -264,17 +270,13 @@ async fn a_server_leaves_out_what_it_is_told_to() {
 
 #[tokio::test]
 async fn discovery_can_be_turned_off() {
-    let identity = Identity::self_signed(["localhost"]).unwrap();
-    let trust = Trust::certificate(identity.certificate());
-    let server = Server::builder(identity)
-        .service(TextServer::new(bank::Vault))
-        .discover(false)
-        .bind("127.0.0.1:0")
-        .unwrap();
-    let address = server.local_addr().unwrap();
-    tokio::spawn(server.run());
-    let client = Client::builder().trust(trust).server_name("localhost");
-    let client = client.connect(address).await.unwrap();
+    let client = client_of(|server| {
+        server
+            .service(TextServer::new(bank::Vault))
+            .discover(false)
+            .bind("127.0.0.1:0")
+    })
+    .await;
     match discover(&client).await {
         Err(CallError::Remote(error)) => assert_eq!(error.code(), code::METHOD_NOT_FOUND),
         other => panic!("{other:?}"),

@@ -3,20 +3,16 @@
 
 #[path = "openrpc/bank.rs"]
 mod bank;
-#[allow(dead_code)] // no test needs all of it
 mod peer;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bank::{Account, BankClient, BankServer, Kind, Vault};
 use futures_util::{TryStreamExt, stream};
-use peer::{Host, soon};
-use quinn::crypto::rustls::QuicServerConfig;
+use peer::{Host, listen, soon};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use rpc_runtime::{CallError, Client, Limits, OpenRpc, Trust};
-use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 
 /// What passed, in its order on each stream.
@@ -31,22 +27,10 @@ struct Listener {
 
 impl Listener {
     fn start(host: Connection) -> Self {
-        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![issued.cert.der().clone()], key)
-            .unwrap();
-        tls.alpn_protocols = vec!["jsonrpc/1".into()];
-        let crypto = QuicServerConfig::try_from(tls).unwrap();
-        let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        let endpoint = Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let (endpoint, trust) = listen(quinn::TransportConfig::default());
         let this = Self {
             endpoint: endpoint.clone(),
-            trust: Trust::pem(issued.cert.pem().as_bytes()).unwrap(),
+            trust,
             heard: Heard::default(),
         };
         tokio::spawn(serve(endpoint, host, Arc::clone(&this.heard)));

@@ -1,6 +1,5 @@
 //! What a caller is not told, and what a log never shows as it came.
 
-#[allow(dead_code)] // no test needs all of it
 mod peer;
 
 use std::collections::BTreeMap;

@@ -1,11 +1,12 @@
 //! A client of somebody else's: QUIC by quinn, JSON by serde_json, and nothing of the framework.
+#![allow(dead_code)] // no test needs all of it
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::crypto::rustls::QuicClientConfig;
-use rpc_runtime::{Certificate, Identity, Limits, Server, ServerHandle, Service};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rpc_runtime::{Certificate, Identity, Limits, Server, ServerHandle, Service, Trust};
 use serde_json::Value;
 
 /// A server on loopback, with a certificate of its own.
@@ -58,6 +59,26 @@ impl Host {
             .connect_with(config, self.address, "localhost")
             .unwrap()
     }
+}
+
+/// A server of somebody else's on loopback, and what its clients trust.
+pub(crate) fn listen(transport: quinn::TransportConfig) -> (quinn::Endpoint, Trust) {
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = issued.signing_key.serialize_der();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key.try_into().unwrap())
+        .unwrap();
+    tls.alpn_protocols = vec!["jsonrpc/1".into()];
+    let crypto = QuicServerConfig::try_from(tls).unwrap();
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let endpoint = quinn::Endpoint::server(config, loopback).unwrap();
+    (endpoint, Trust::pem(issued.cert.pem().as_bytes()).unwrap())
 }
 
 /// Sends `bytes` on a stream of its own, ends it, and reads to its end what comes back: one value a line.
