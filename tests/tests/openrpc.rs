@@ -170,6 +170,25 @@ fn an_example_is_a_call_and_its_answer() {
 }
 
 #[test]
+fn the_arguments_of_an_example_are_in_the_order_of_the_parameters() {
+    #[rpc]
+    trait Files {
+        #[rpc(example(params = {"mode": 7, "from": "a", "to": "b"}))]
+        async fn copy(&self, to: &str, from: &str, mode: u8);
+    }
+
+    let document = serde_json::to_value(OpenRpc::of::<FilesClient>()).unwrap();
+    assert_eq!(
+        method(&document, "copy")["examples"][0]["params"],
+        json!([
+            {"name": "to", "value": "b"},
+            {"name": "from", "value": "a"},
+            {"name": "mode", "value": 7},
+        ])
+    );
+}
+
+#[test]
 fn a_type_that_is_read_otherwise_than_it_is_written_has_two_schemas() {
     let document = document();
     let given = &method(&document, "open")["x-params"]["schema"]["$ref"];
