@@ -248,7 +248,7 @@ impl Comparison<'_> {
             false => findings,
             true => vec![compatible(match way {
                 Way::In => format!("{place}: takes more than before"),
-                Way::Out => format!("{place}: says less, or more exactly, than before"),
+                Way::Out => format!("{place}: is another, and callers can read it as before"),
             })],
         }
     }
