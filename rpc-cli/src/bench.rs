@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use rpc_runtime::{Address, Client};
+use rpc_runtime::{Address, CallError, Client, code};
+use serde_json::Value;
 
 use self::load::{Length, Load, Pace};
 use self::report::Report;
-use crate::call::known;
+use crate::call::{explain, known};
 use crate::connect::Connection;
 use crate::document::describe;
 use crate::failure::{Failure, Status, Stop};
@@ -48,7 +49,7 @@ pub(crate) struct Options {
     #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
     /// How many calls to measure, in place of a duration
-    #[arg(long, short, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     calls: Option<u64>,
     /// How long to call before that
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
@@ -136,6 +137,16 @@ impl Options {
             return Err(Failure::usage(why).into());
         }
         let params = Arc::new(given.to_json(known)?);
+        if let (Some(client), None) = (clients.first(), known) {
+            // It may be one of which the server does not tell. If not, all calls would fail.
+            let once = client.call(&self.method, &*params).no_retry();
+            let answer: Result<Value, _> = self.connection.with_meta(once).await;
+            if let Err(error) = answer
+                && matches!(&error, CallError::Remote(refused) if refused.code() == code::METHOD_NOT_FOUND)
+            {
+                return Err(explain(error, &self.method, document.as_ref()).into());
+            }
+        }
         let call = {
             let (method, connection) = (self.method.clone(), self.connection.clone());
             move |client: &Client| connection.with_meta(client.call(&method, &*params).no_retry())

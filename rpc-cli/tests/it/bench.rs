@@ -163,4 +163,8 @@ fn what_cannot_be_measured_is_refused() {
     for arguments in wrong {
         demo.rpc("bench", arguments).assert_failed(2);
     }
+    let misspelt = demo.rpc("bench", &["text.cuont", "text=a", "needle=a"]);
+    assert_eq!(misspelt.stdout, "");
+    let told = misspelt.assert_failed(1);
+    assert!(told.contains("did you mean `text.count`"), "{told}");
 }
