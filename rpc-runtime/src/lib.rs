@@ -39,11 +39,13 @@
 //!   [`Responder`] answers raw messages that came some other way.
 //! - [`Context`] is what a handler can know about its call; with [`Context::client`] it calls its caller, which serves with
 //!   [`ClientBuilder::service`].
+//! - [`ClientBuilder::connect_many`] makes a client of several servers. The crate `rpc-discovery` finds them.
 //! - [`Feed`] is one source of items for many callers, with a lag policy for each.
 //! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] is everything else
 //!   that can happen, too.
 //! - A [`Middleware`] is put around a service: it sees each call before and after its handler. The crate `rpc-layers` has
 //!   traces, metrics, authorization and limits.
+//! - [`OpenRpc`] is what a service tells of itself, and what `rpc.discover` is answered.
 //! - [`Identity`] is who a server or a client is, [`Trust`] whom the other believes.
 //! - [`Limits`] is what a server takes.
 //!
