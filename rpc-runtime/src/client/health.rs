@@ -85,13 +85,24 @@ impl Health {
         }
     }
 
+    /// Waits until there are so many in a row that the server is left out.
+    async fn too_many_failures(&self) {
+        // There may have been, before it was taken back or answered.
+        loop {
+            self.ejected.notified().await;
+            if self.failures.load(Ordering::Relaxed) >= self.ejection.after {
+                return;
+            }
+        }
+    }
+
     /// Leaves the server out when its calls fail, and takes it back when it answers. `None`: the client is no more.
     pub(super) async fn watch(&self, seat: &Seat) -> Option<()> {
         let Ejection { probes, .. } = self.ejection;
         let mut ejections = 0;
         loop {
             let since = Instant::now();
-            self.ejected.notified().await;
+            self.too_many_failures().await;
             // One that answers probes and nothing else is not taken back all the time.
             if since.elapsed() > probes.max {
                 ejections = 0;
@@ -141,7 +152,7 @@ mod tests {
             ..Ejection::default()
         });
         (0..3).for_each(|_| ends(&health));
-        health.ejected.notified().now_or_never().is_some()
+        health.too_many_failures().now_or_never().is_some()
     }
 
     fn remote(code: i64) -> Error {
@@ -176,6 +187,14 @@ mod tests {
             };
             assert!(!ejects(ends), "{answer:?}");
         }
+    }
+
+    #[test]
+    fn a_row_that_an_answer_has_ended_is_forgotten() {
+        assert!(!ejects(|health| {
+            (0..3).for_each(|_| health.heed(Some(&Error::Timeout)));
+            health.heed::<()>(None);
+        }));
     }
 
     #[test]
