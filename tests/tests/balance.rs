@@ -530,6 +530,26 @@ async fn servers_come_and_go() {
 }
 
 #[tokio::test]
+async fn where_there_are_no_servers_nobody_waits_for_one() {
+    let none: [Address; 0] = [];
+    let error = soon(Client::builder().connect_many(none.clone())).await;
+    assert!(matches!(error, Err(ConnectError::Nobody(_))), "{error:?}");
+
+    let builder = Client::builder().wait_for_ready(false);
+    let (client, endpoints) = builder.balance().unwrap();
+    endpoints.set(none);
+    let error = soon(DeskClient::new(client).who(0)).await.unwrap_err();
+    let is_not_sent = matches!(
+        error,
+        CallError::Connection {
+            fate: Fate::NotSent,
+            ..
+        }
+    );
+    assert!(is_not_sent, "{error:?}");
+}
+
+#[tokio::test]
 async fn batches_streams_and_notifications_go_to_any_of_them() {
     let office = Office::new(2);
     let (desk, client, _endpoints) = office.connect(office.builder()).await;

@@ -291,7 +291,8 @@ impl<R> ClientBuilder<R> {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Nobody`] when the first attempt has failed with each of them; and see [`ConnectError`].
+    /// [`ConnectError::Nobody`] when the first attempt has failed with each of them, or there are none; and see
+    /// [`ConnectError`].
     ///
     /// # Panics
     /// As [`connect`](Self::connect).

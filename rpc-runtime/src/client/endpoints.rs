@@ -295,10 +295,10 @@ impl Members {
         state.cloned().unwrap_or_else(|| connecting(self.nobody()))
     }
 
-    /// Why nobody can be reached where there is nobody; no reason as long as there was nobody.
+    /// Why nobody can be reached where there is nobody; no reason before anybody has said who there is.
     fn nobody(&self) -> Option<Arc<ConnectError>> {
         let nobody = ConnectError::Resolve(std::io::ErrorKind::NotFound.into());
-        (self.so_far > 0).then(|| Arc::new(nobody))
+        (self.changes > 0).then(|| Arc::new(nobody))
     }
 }
 
