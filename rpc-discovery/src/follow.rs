@@ -1,6 +1,7 @@
 //! Looks up servers again and again.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use rpc_runtime::{Address, ConnectionState, Endpoints, StateWatch};
@@ -11,6 +12,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long what was found is believed, if nobody says so.
 const BELIEVED: Duration = Duration::from_secs(30);
+
+/// As good as for ever, and within the reach of clocks.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// Finds out where servers are. [`follow`] asks it.
 ///
@@ -85,11 +89,14 @@ impl Found {
 pub async fn follow(endpoints: Endpoints, mut resolver: impl Resolve) -> io::Result<()> {
     let found = resolver.resolve().await?;
     let states = endpoints.watch_state();
+    let now = Instant::now();
     let mut follower = Follower {
         endpoints,
         found: Found::default(),
         in_use: 1,
-        due: Instant::now(),
+        is_unreachable: false,
+        looked: now,
+        expires: now,
     };
     follower.take(found);
     tokio::spawn(follower.follow(resolver, states));
@@ -101,43 +108,79 @@ struct Follower {
     found: Found,
     /// How many groups get calls.
     in_use: usize,
-    /// When to look again.
-    due: Instant,
+    /// None of the servers can be reached.
+    is_unreachable: bool,
+    /// When the last look-up began.
+    looked: Instant,
+    /// When what was found is not valid any more.
+    expires: Instant,
 }
 
 impl Follower {
     async fn follow(mut self, mut resolver: impl Resolve, mut states: StateWatch) {
-        let mut last = Instant::now();
         loop {
-            let changed = tokio::select! {
-                () = sleep_until(self.due) => None,
-                changed = states.changed() => match changed {
-                    None | Some(ConnectionState::Closed(_)) => return,
-                    changed => changed,
-                },
-            };
-            if let Some(state) = changed {
-                if let ConnectionState::Connecting { error: Some(_), .. } = state {
-                    self.widen();
-                    self.due = self.due.min(last + PAUSE);
+            while let Some(time) = self.next() {
+                tokio::select! {
+                    () = sleep_until(time) => self.narrow(),
+                    changed = states.changed() => if !self.heed(changed) { return },
                 }
-                continue;
             }
-            last = Instant::now();
-            match resolver.resolve().await {
+            self.looked = Instant::now();
+            let mut looking = pin!(resolver.resolve());
+            let found = loop {
+                tokio::select! {
+                    found = &mut looking => break found,
+                    changed = states.changed() => if !self.heed(changed) { return },
+                }
+            };
+            match found {
                 Ok(found) => self.take(found),
                 Err(error) => {
                     tracing::warn!(%error, "cannot look up the servers");
-                    self.due = Instant::now() + PAUSE;
+                    self.expires = Instant::now() + PAUSE;
                 }
             }
         }
     }
 
+    /// When there is something to do; `None` if it is time to look again.
+    fn next(&self) -> Option<Instant> {
+        let due = match self.is_unreachable {
+            true => self.expires.min(self.looked + PAUSE),
+            false => self.expires,
+        };
+        let now = Instant::now();
+        let next = match self.in_use {
+            ..=1 => due,
+            // The better ones may have come back.
+            _ => due.min(now + PAUSE),
+        };
+        (due > now).then_some(next)
+    }
+
+    /// Acts on a change of the client's state. Says whether the client is still there.
+    fn heed(&mut self, changed: Option<ConnectionState>) -> bool {
+        match changed {
+            None | Some(ConnectionState::Closed(_)) => return false,
+            Some(ConnectionState::Connected) => self.is_unreachable = false,
+            Some(ConnectionState::Connecting { error: Some(_), .. }) => {
+                self.is_unreachable = true;
+                self.widen();
+            }
+            Some(_) => {}
+        }
+        true
+    }
+
     fn take(&mut self, found: Found) {
-        self.due = Instant::now() + found.valid_for.unwrap_or(BELIEVED).max(PAUSE);
+        let valid_for = found.valid_for.unwrap_or(BELIEVED);
+        self.expires = Instant::now() + valid_for.clamp(PAUSE, FOR_EVER);
         self.found = found;
-        // As few as will do.
+        self.narrow();
+    }
+
+    /// As few groups as will do.
+    fn narrow(&mut self) {
         let reached: Vec<_> = self
             .endpoints
             .list()

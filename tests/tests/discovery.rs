@@ -228,6 +228,57 @@ async fn the_next_best_are_called_while_the_best_cannot_be_reached() {
 }
 
 #[tokio::test]
+async fn the_best_are_called_again_however_long_the_answer_holds() {
+    let mut office = Office::new("rpc.test");
+    let (best, next) = (office.open(), office.open());
+    let groups = [best, next].map(|address| named(&[address]));
+    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(Duration::MAX));
+    let (client, endpoints) = office.builder().balance().unwrap();
+    follow(endpoints.clone(), told).await.unwrap();
+    soon(client.ready()).await.unwrap();
+    office.close(best).await;
+    until_connected(&endpoints, &[next]).await;
+    office.open_at(best);
+    until_connected(&endpoints, &[best]).await;
+}
+
+/// Finds servers once, and is never done with the second look-up.
+struct Stuck(Told);
+
+impl Resolve for Stuck {
+    async fn resolve(&mut self) -> io::Result<Found> {
+        let found = self.0.resolve().await;
+        if *self.0.asked.borrow() > 1 {
+            std::future::pending::<()>().await;
+        }
+        found
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_without_end_holds_nothing_up() {
+    let mut office = Office::new("rpc.test");
+    let (best, next) = (office.open(), office.open());
+    let groups = [best, next].map(|address| named(&[address]));
+    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
+    let (client, endpoints) = office.builder().balance().unwrap();
+    follow(endpoints.clone(), Stuck(told.clone()))
+        .await
+        .unwrap();
+    until_connected(&endpoints, &[best]).await;
+    told.is_asked().await;
+    office.close(best).await;
+    until_connected(&endpoints, &[next]).await;
+    soon(client.close()).await;
+    soon(async {
+        while Arc::strong_count(&told.found) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_operating_system_finds_a_name() {
     // Every hosts file has this one.
     let mut office = Office::new("localhost");
