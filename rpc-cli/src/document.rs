@@ -69,6 +69,10 @@ pub(crate) struct Method {
 }
 
 impl Method {
+    pub(crate) fn answers_to(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+
     /// What there is to know of it besides its types.
     pub(crate) fn marks(&self) -> Vec<&'static str> {
         let marks = [

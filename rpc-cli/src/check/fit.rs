@@ -8,10 +8,10 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::range::Range;
+use super::range::{Range, whole};
 use super::schema::{Kind, is_annotation, kinds};
 use super::{Finding, Severity};
-use crate::document::{Document, reference};
+use crate::document::Document;
 use crate::types;
 
 /// Which way values go.
@@ -26,6 +26,9 @@ pub(super) enum Way {
 /// How many kinds of values are compared in all. Documents of people are far from it.
 const MOST: usize = 200_000;
 
+/// How deep types may contain one another. Those of people do not, and the stack has an end.
+const DEEPEST: usize = 200;
+
 /// How many alternatives are told.
 const TOLD: usize = 8;
 
@@ -38,9 +41,18 @@ pub(super) struct Fit<'a> {
     taken: &'a Document,
     /// How many kinds of values may still be compared.
     left: Cell<usize>,
-    /// What came of pairs of types with names; nothing yet of those that are being compared, so that types may contain
-    /// themselves.
-    known: RefCell<HashMap<(String, String), Vec<Problem>>>,
+    /// How many pairs are being compared, one in the other.
+    depth: Cell<usize>,
+    known: RefCell<HashMap<(Value, Value), Known>>,
+}
+
+/// What is known of a pair of schemas.
+enum Known {
+    /// It is being compared. Types may contain themselves: then it is taken for granted that they fit.
+    Asked {
+        taken_for_granted: bool,
+    },
+    Answered(Vec<Problem>),
 }
 
 /// Something that does not fit, and where in the value.
@@ -87,6 +99,7 @@ impl<'a> Fit<'a> {
             sent,
             taken,
             left: Cell::new(MOST),
+            depth: Cell::new(0),
             known: RefCell::default(),
         }
     }
@@ -112,26 +125,45 @@ impl<'a> Fit<'a> {
     }
 
     fn schemas(&self, sent: &Value, taken: &Value) -> Vec<Problem> {
-        let pair = match (reference(sent), reference(taken)) {
-            (Some(sent), Some(taken)) => Some((sent, taken)),
-            _ => None,
-        };
-        if let Some(pair) = &pair {
-            if let Some(known) = self.known.borrow().get(pair) {
-                return known.clone();
+        let pair = (sent.clone(), taken.clone());
+        match self.known.borrow_mut().get_mut(&pair) {
+            Some(Known::Answered(problems)) => return problems.clone(),
+            Some(Known::Asked { taken_for_granted }) => {
+                *taken_for_granted = true;
+                return Vec::new();
             }
-            self.known.borrow_mut().insert(pair.clone(), Vec::new());
+            None => {}
         }
         let (sent, taken) = (kinds(self.sent, sent), kinds(self.taken, taken));
-        let Some(left) = self.left.get().checked_sub(sent.len() * taken.len() + 1) else {
+        let left = self.left.get().checked_sub(sent.len() * taken.len() + 1);
+        let (Some(left), ..DEEPEST) = (left, self.depth.get()) else {
             return vec![Problem::unsure("this is too intricate to compare")];
         };
         self.left.set(left);
+        self.depth.update(|depth| depth + 1);
+        let asked = Known::Asked {
+            taken_for_granted: false,
+        };
+        self.known.borrow_mut().insert(pair.clone(), asked);
         let problems = self.unions(&sent, &taken);
-        if let Some(pair) = pair {
-            self.known.borrow_mut().insert(pair, problems.clone());
-        }
+        self.depth.update(|depth| depth - 1);
+        self.learn(pair, problems.clone());
         problems
+    }
+
+    fn learn(&self, pair: (Value, Value), problems: Vec<Problem>) {
+        let mut known = self.known.borrow_mut();
+        let asked = known.insert(pair, Known::Answered(problems.clone()));
+        let was_wrong = matches!(
+            asked,
+            Some(Known::Asked {
+                taken_for_granted: true
+            })
+        );
+        if was_wrong && !problems.is_empty() {
+            // What was found out meanwhile may be wrong, too.
+            known.retain(|_, known| matches!(known, Known::Asked { .. }));
+        }
     }
 
     /// Each kind that is sent must be one that is taken.
@@ -146,6 +178,12 @@ impl<'a> Fit<'a> {
 
     fn union(&self, one: &Kind, sent: &[Kind], taken: &[Kind]) -> Vec<Problem> {
         if matches!(one, Kind::Constant(_)) && taken.contains(one) {
+            return Vec::new();
+        }
+        let both = [true, false].map(|value| Kind::Constant(value.into()));
+        if matches!(one, Kind::Type(name, _) if name == "boolean")
+            && both.iter().all(|value| taken.contains(value))
+        {
             return Vec::new();
         }
         let tried = taken.iter().map(|other| (other, self.kinds(one, other)));
@@ -232,43 +270,34 @@ impl<'a> Fit<'a> {
 
     fn constant(&self, value: &Value, name: &str, schema: &Value) -> Vec<Problem> {
         let is_one = match (name, value) {
-            ("null", Value::Null) | ("boolean", Value::Bool(_)) => true,
-            ("integer" | "number", Value::Number(number)) => {
-                let whole = number
-                    .as_i64()
-                    .map(i128::from)
-                    .or(number.as_u64().map(i128::from));
-                match whole {
-                    Some(whole) => Range::of(schema).has(&Range {
-                        least: Some(whole),
-                        most: Some(whole),
-                    }),
-                    None => name == "number",
-                }
-            }
-            ("string", Value::String(_)) => {
-                let limits = ["format", "pattern", "minLength", "maxLength"];
-                match limits.iter().any(|limit| schema.get(limit).is_some()) {
-                    true => {
-                        return vec![Problem::unsure(format!(
-                            "{value} has become {}",
-                            Kind::Type(name.into(), schema.clone()).text()
-                        ))];
-                    }
-                    false => true,
-                }
-            }
+            ("null", Value::Null)
+            | ("boolean", Value::Bool(_))
+            | ("string", Value::String(_))
+            | ("array", Value::Array(_))
+            | ("object", Value::Object(_)) => true,
+            ("integer" | "number", Value::Number(number)) => match whole(value) {
+                Some(whole) => Range::of(schema).has(&Range {
+                    least: Some(whole),
+                    most: Some(whole),
+                }),
+                None => name == "number" && lies_between(number.as_f64(), schema),
+            },
             _ => false,
         };
+        let is_compared = |keyword: &str| {
+            ["type", "minimum", "maximum"].contains(&keyword)
+                || keyword == "format" && value.is_number()
+                || is_annotation(keyword)
+        };
+        let mut limits = schema.as_object().into_iter().flat_map(|all| all.keys());
+        let changed = || {
+            let taken = Kind::Type(name.into(), schema.clone());
+            self.changed(&Kind::Constant(value.clone()), &taken)
+        };
         match is_one {
+            true if limits.any(|limit| !is_compared(limit)) => vec![Problem::unsure(changed())],
             true => Vec::new(),
-            false => {
-                let (sent, taken) = (
-                    Kind::Constant(value.clone()),
-                    Kind::Type(name.into(), schema.clone()),
-                );
-                vec![Problem::breaking(self.changed(&sent, &taken))]
-            }
+            false => vec![Problem::breaking(changed())],
         }
     }
 
@@ -294,6 +323,21 @@ impl<'a> Fit<'a> {
             && sent["type"] == "number"
         {
             problems.push(Problem::unsure("float holds fewer digits than double"));
+        }
+        let is_less: fn(f64, f64) -> bool = |sent, taken| sent < taken;
+        let is_more: fn(f64, f64) -> bool = |sent, taken| sent > taken;
+        for (keyword, is_past) in [("minimum", is_less), ("maximum", is_more)] {
+            let fraction = |schema: &Value| schema.get(keyword)?.as_f64();
+            if let (true, Some(one), Some(other)) =
+                (problems.is_empty(), fraction(sent), fraction(taken))
+                && (one.fract() != 0.0 || other.fract() != 0.0)
+                && is_past(one, other)
+            {
+                let (old, new) = self.in_time(one, other);
+                problems.push(Problem::breaking(format!(
+                    "the {keyword} was {old}, and is {new}"
+                )));
+            }
         }
         for keyword in ["exclusiveMinimum", "exclusiveMaximum", "multipleOf"] {
             problems.extend(limited(keyword, sent, taken));
@@ -505,6 +549,15 @@ impl<'a> Fit<'a> {
 fn limited(keyword: &str, sent: &Value, taken: &Value) -> Option<Problem> {
     let limit = taken.get(keyword)?;
     (sent.get(keyword) != Some(limit)).then(|| Problem::unsure(format!("`{keyword}` is different")))
+}
+
+/// Whether a number that is not whole is one of a schema's.
+fn lies_between(number: Option<f64>, schema: &Value) -> bool {
+    let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_f64);
+    number.is_some_and(|number| {
+        bound("minimum").is_none_or(|least| number >= least)
+            && bound("maximum").is_none_or(|most| number <= most)
+    })
 }
 
 fn is_type(sent: &str, taken: &str) -> bool {

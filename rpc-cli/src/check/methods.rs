@@ -19,13 +19,24 @@ pub(super) fn compare(old: &Document, new: &Document) -> Vec<Change> {
             Some(now) => comparison.method(method, now),
             None => vec![breaking("the method is gone")],
         };
-        let gone = method
-            .aliases
-            .iter()
-            .filter(|alias| new.method(alias).is_none());
-        let gone = gone.map(|alias| breaking(format!("the alias `{alias}` is gone")));
-        let findings = findings.into_iter().chain(gone);
+        let findings = findings.into_iter();
         changes.extend(findings.map(|finding| Change::new(&method.name, finding)));
+        for alias in &method.aliases {
+            let findings = match new.method(alias) {
+                None => vec![breaking(format!("the alias `{alias}` is gone"))],
+                Some(now) if now.answers_to(&method.name) => continue,
+                Some(another) => {
+                    let mut findings = comparison.method(method, another);
+                    findings.retain(|finding| finding.severity != Severity::Compatible);
+                    if new.method(&method.name).is_some() {
+                        findings.push(unsure(format!("the alias `{alias}` is another method now")));
+                    }
+                    findings
+                }
+            };
+            let findings = findings.into_iter();
+            changes.extend(findings.map(|finding| Change::new(&method.name, finding)));
+        }
     }
     let added = new.methods.iter().filter(|method| {
         let mut names = std::iter::once(&method.name).chain(&method.aliases);
@@ -91,6 +102,9 @@ impl Comparison<'_> {
                 old.result.as_ref(),
                 new.result.as_ref(),
             ));
+            if old.result.is_some() && new.result.is_none() && !new.notification {
+                findings.push(breaking("the result is gone"));
+            }
         }
         findings.extend(self.errors(old, new));
         match (old.idempotent, new.idempotent) {
@@ -159,28 +173,28 @@ impl Comparison<'_> {
         }
         findings.extend(self.typed(Way::In, &place, Some(&old.typed), Some(&new.typed)));
         let default = |parameter: &Parameter| parameter.typed.schema.get("default").cloned();
-        if let (Some(was), Some(is)) = (default(old), default(new))
-            && was != is
-        {
-            findings.push(unsure(format!(
+        match (default(old), default(new)) {
+            (Some(was), Some(is)) if was != is => findings.push(unsure(format!(
                 "{place}: the default was {was}, and is {is}"
-            )));
+            ))),
+            (Some(was), None) if !new.required => {
+                findings.push(unsure(format!("{place}: the default {was} is gone")));
+            }
+            _ => {}
         }
         findings
     }
 
     fn errors(&self, old: &Method, new: &Method) -> Vec<Finding> {
-        let find = |method: &'_ Method, code: i64| -> Option<ErrorDescription> {
-            method
-                .errors
-                .iter()
-                .find(|error| error.code == code)
-                .cloned()
+        let find = |method: &'_ Method, code: i64, message: &str| -> Option<ErrorDescription> {
+            let of_code = || method.errors.iter().filter(|error| error.code == code);
+            let same = of_code().find(|error| error.message == message);
+            same.or_else(|| of_code().next()).cloned()
         };
         let mut findings = Vec::new();
         for was in &old.errors {
             let (code, message) = (was.code, &was.message);
-            let Some(is) = find(new, code) else {
+            let Some(is) = find(new, code, message) else {
                 findings.push(breaking(format!("error {code} ({message}) is gone")));
                 continue;
             };
@@ -201,7 +215,7 @@ impl Comparison<'_> {
         let added = new
             .errors
             .iter()
-            .filter(|error| find(old, error.code).is_none());
+            .filter(|error| find(old, error.code, &error.message).is_none());
         findings.extend(added.map(|error| {
             compatible(format!(
                 "error {} ({}) is new: callers get it as one of an unknown code",
@@ -222,11 +236,19 @@ impl Comparison<'_> {
             // That is a change of kind.
             return Vec::new();
         };
-        let is_untold = types::says_nothing(&old.schema) && types::says_nothing(&new.schema);
-        match (&old.rust_type, &new.rust_type) {
-            (Some(was), Some(is)) if is_untold && was != is => {
+        let untold = |typed: &Typed| {
+            let name = typed.rust_type.clone();
+            name.filter(|_| types::says_nothing(&typed.schema))
+        };
+        match (untold(old), untold(new)) {
+            (Some(was), Some(is)) if was != is => {
                 vec![unsure(format!(
                     "{place}: {was} has become {is}, of which there are no schemas"
+                ))]
+            }
+            (Some(name), None) | (None, Some(name)) => {
+                vec![unsure(format!(
+                    "{place}: only one of the descriptions has a schema, and the other says {name}"
                 ))]
             }
             _ => self.schemas(way, place, &old.schema, &new.schema),

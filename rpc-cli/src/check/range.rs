@@ -26,20 +26,19 @@ impl Range {
         };
         let bound = |keyword: &str| {
             let bound = schema.get(keyword)?;
-            let whole = bound
-                .as_i64()
-                .map(i128::from)
-                .or(bound.as_u64().map(i128::from));
-            whole.or_else(|| Some(bound.as_f64()? as i128))
+            whole(bound).or_else(|| Some(bound.as_f64()? as i128))
         };
         let tighter =
             |a: Option<i128>, b: Option<i128>, choose: fn(i128, i128) -> i128| match (a, b) {
                 (Some(a), Some(b)) => Some(choose(a, b)),
                 (a, b) => a.or(b),
             };
+        // A number above 0 is none below 0.
+        let lowest = tighter(bound("minimum"), bound("exclusiveMinimum"), i128::max);
+        let highest = tighter(bound("maximum"), bound("exclusiveMaximum"), i128::min);
         Self {
-            least: tighter(least, bound("minimum"), i128::max),
-            most: tighter(most, bound("maximum"), i128::min),
+            least: tighter(least, lowest, i128::max),
+            most: tighter(most, highest, i128::min),
         }
     }
 
@@ -53,6 +52,14 @@ impl Range {
             .is_none_or(|most| other.most.is_some_and(|other| other <= most));
         low && high
     }
+}
+
+/// A number without a fraction.
+pub(super) fn whole(number: &Value) -> Option<i128> {
+    let whole = number.as_i64().map(i128::from);
+    let whole = whole.or_else(|| number.as_u64().map(i128::from));
+    let float = number.as_f64().filter(|number| number.fract() == 0.0);
+    whole.or_else(|| float.map(|number| number as i128))
 }
 
 impl fmt::Display for Range {

@@ -1,6 +1,6 @@
 //! A schema as the kinds of values that it takes, without names and unions.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::document::{Document, reference};
 use crate::types;
@@ -38,6 +38,9 @@ pub(super) fn kinds(document: &Document, schema: &Value) -> Vec<Kind> {
 }
 
 fn of(document: &Document, schema: &Value, left: &mut usize) -> Vec<Kind> {
+    if let Some(both) = beside_reference(schema) {
+        return of(document, &both, left);
+    }
     let schema = document.resolve(schema);
     if *left == 0 || reference(schema).is_some() {
         return vec![Kind::Unknown(schema.clone())];
@@ -89,7 +92,10 @@ fn of(document: &Document, schema: &Value, left: &mut usize) -> Vec<Kind> {
     let with_type = |name: &str| {
         let mut typed = members.clone();
         typed.insert("type".into(), name.into());
-        Kind::Type(name.to_owned(), typed.into())
+        match name {
+            "null" => Kind::Constant(Value::Null),
+            _ => Kind::Type(name.to_owned(), typed.into()),
+        }
     };
     match members.get("type") {
         Some(Value::String(name)) => vec![with_type(name)],
@@ -102,6 +108,16 @@ fn of(document: &Document, schema: &Value, left: &mut usize) -> Vec<Kind> {
         _ if members.contains_key("items") => vec![with_type("array")],
         _ => vec![Kind::Unknown(schema.clone())],
     }
+}
+
+/// A type with a name that is limited where it is named, as what takes only what both take.
+fn beside_reference(schema: &Value) -> Option<Value> {
+    reference(schema)?;
+    let mut beside = schema.as_object()?.clone();
+    let named = beside.shift_remove_entry("$ref")?;
+    beside.retain(|keyword, _| !is_annotation(keyword));
+    let named = Map::from_iter([named]);
+    (!beside.is_empty()).then(|| json!({"allOf": [named, beside]}))
 }
 
 /// What takes only what both take, if that can be said in one schema.

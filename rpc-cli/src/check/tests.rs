@@ -21,6 +21,9 @@ fn components() -> Value {
         "Order": {"type": "object", "required": ["item"], "properties": {"item": {"type": "string"}}},
         "Wider": {"type": "object", "required": ["item"], "properties": {"item": {"type": ["string", "null"]}}},
         "Tree": {"type": "object", "properties": {"left": {"$ref": "#/components/schemas/Tree"}, "size": {"type": "integer", "format": "uint32"}}},
+        "List": {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/components/schemas/List"}, {"type": "null"}]}, "size": {"type": "integer", "format": "uint32"}}},
+        "Same": {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/components/schemas/Same"}, {"type": "null"}]}, "size": {"type": "integer", "format": "uint32"}}},
+        "Longer": {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/components/schemas/Longer"}, {"type": "null"}]}, "size": {"type": "integer", "format": "uint64"}}},
         "Bigger": {"type": "object", "properties": {"left": {"$ref": "#/components/schemas/Bigger"}, "size": {"type": "integer", "format": "uint64"}}},
     }})
 }
@@ -597,6 +600,77 @@ fn types() {
             Some((MayBreak, "")),
             Some((MayBreak, "")),
         ),
+        // The same in other words.
+        (
+            json!({"type": ["string", "null"], "enum": ["a", null]}),
+            json!({"anyOf": [{"enum": ["a"]}, {"type": "null"}]}),
+            None,
+            None,
+        ),
+        (
+            json!({"enum": [true, false]}),
+            json!({"type": "boolean"}),
+            None,
+            None,
+        ),
+        (
+            json!({"enum": [{"a": 1}]}),
+            json!({"type": "object"}),
+            Some((Compatible, "takes more")),
+            Some((X, "")),
+        ),
+        (
+            json!({"const": 5.0}),
+            json!({"type": "integer"}),
+            Some((Compatible, "takes more")),
+            Some((X, "")),
+        ),
+        // Limits with fractions, and of single values.
+        (
+            json!({"type": "number", "maximum": 0.2}),
+            json!({"type": "number", "maximum": 0.5}),
+            Some((Compatible, "takes more")),
+            Some((X, "the maximum was 0.2, and is 0.5")),
+        ),
+        (
+            json!({"const": 1.5}),
+            json!({"type": "number", "maximum": 1}),
+            Some((X, "1.5 has become number")),
+            Some((X, "1.5 has become number")),
+        ),
+        (
+            json!({"const": 5}),
+            json!({"type": "integer", "multipleOf": 2}),
+            Some((MayBreak, "5 has become integer")),
+            Some((X, "")),
+        ),
+        (
+            json!({"type": "number", "exclusiveMinimum": 0}),
+            json!({"type": "number", "minimum": 0}),
+            None,
+            Some((MayBreak, "`exclusiveMinimum`")),
+        ),
+        // What stands beside a reference counts.
+        (
+            order(),
+            json!({"$ref": "#/components/schemas/Order", "description": "told"}),
+            None,
+            None,
+        ),
+        (
+            order(),
+            json!({"$ref": "#/components/schemas/Order", "additionalProperties": false}),
+            Some((MayBreak, "unknown properties")),
+            None,
+        ),
+        // Types that contain themselves, or not.
+        (reference("List"), reference("Same"), None, None),
+        (
+            reference("List"),
+            reference("Longer"),
+            Some((Compatible, "takes more")),
+            Some((X, ".size: uint32 has become uint64")),
+        ),
     ];
     for (old, new, sent, got) in cases {
         let parameter = |schema: &Value| json!({"name": "m", "params": [{"name": "a", "required": true, "schema": schema}]});
@@ -634,6 +708,64 @@ fn types() {
     }
 }
 
+/// Changes that are easily overlooked, or taken for more than they are.
+#[test]
+fn what_is_not_what_it_seems() {
+    let string = json!({"type": "string"});
+    let told = json!({"schema": string});
+    let untold = json!({"schema": {}, "x-rust-type": "Order"});
+    let parameter =
+        |schema: &Value| json!({"name": "m", "params": [{"name": "a", "schema": schema}]});
+    let with_result = |result: &Value| json!({"name": "m", "params": [], "result": result});
+    let bare = json!({"name": "m", "params": []});
+    let twice = json!({"name": "m", "params": [], "errors": [{"code": 1, "message": "x"}, {"code": 1, "message": "y"}]});
+    let of = |name: &str, more: Value| {
+        let mut method =
+            json!({"name": name, "params": [{"name": "a", "required": true, "schema": string}]});
+        method
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        method
+    };
+    let aliased = of("m", json!({"x-aliases": ["n"]}));
+    let another = json!([of("m", json!({})), {"name": "n", "params": []}]);
+    let cases: [Case<'_, Value>; 6] = [
+        (
+            with_result(&told),
+            bare,
+            &[(Breaking, "the result is gone")],
+        ),
+        (
+            with_result(&told),
+            with_result(&untold),
+            &[(MayBreak, "only one")],
+        ),
+        (
+            with_result(&untold),
+            with_result(&told),
+            &[(MayBreak, "only one")],
+        ),
+        (
+            parameter(&json!({"type": "integer", "default": 1})),
+            parameter(&json!({"type": "integer"})),
+            &[(MayBreak, "the default 1 is gone")],
+        ),
+        (twice.clone(), twice, &[]),
+        (
+            aliased,
+            another,
+            &[
+                (Breaking, "parameter `a` is gone"),
+                (MayBreak, "the alias `n` is another method now"),
+            ],
+        ),
+    ];
+    for (old, new, expected) in &cases {
+        assert_changes(old, new, expected);
+    }
+}
+
 /// Two of these in each other, often enough, would keep it busy for ever.
 #[test]
 fn what_is_too_intricate_is_said_to_be_so() {
@@ -659,6 +791,51 @@ fn what_is_too_intricate_is_said_to_be_so() {
         "HOST:PORT",
     );
     assert_eq!(sample, "rpc call HOST:PORT m");
+}
+
+/// A document with a result of the type T0, which contains T1, and so on.
+fn chain(length: usize, last: &str) -> Document {
+    let mut schemas = serde_json::Map::new();
+    for level in 0..length {
+        let next = json!({"$ref": format!("#/components/schemas/T{}", level + 1)});
+        let list = json!({"type": "array", "items": next});
+        schemas.insert(format!("T{level}"), list);
+    }
+    schemas.insert(format!("T{length}"), json!({"type": last}));
+    let result = json!({"schema": {"$ref": "#/components/schemas/T0"}});
+    let method = json!({"name": "m", "params": [], "result": result});
+    Document::new(json!({"methods": [method], "components": {"schemas": schemas}})).unwrap()
+}
+
+#[test]
+fn what_is_too_deep_is_said_to_be_so() {
+    let worst = |length| {
+        let changes = compare(&chain(length, "string"), &chain(length, "integer"));
+        changes.iter().map(|change| change.finding.severity).min()
+    };
+    assert_eq!(worst(50), Some(Breaking));
+    assert_eq!(worst(20_000), Some(MayBreak));
+}
+
+/// While it is not known whether the outer type fits, the inner one, which contains it, only seems to.
+#[test]
+fn what_was_taken_for_granted_is_not_kept() {
+    let document = |size: &str| {
+        let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+        let object = |properties: Value| json!({"type": "object", "properties": properties});
+        let outer = object(json!({"inner": named("Inner"), "size": {"type": size}}));
+        let inner = object(json!({"outer": named("Outer")}));
+        let method =
+            |name: &str| json!({"name": name, "params": [], "result": {"schema": named(name)}});
+        Document::new(json!({
+            "methods": [method("Outer"), method("Inner")],
+            "components": {"schemas": {"Outer": outer, "Inner": inner}},
+        }))
+        .unwrap()
+    };
+    let changes = compare(&document("integer"), &document("string"));
+    let broken: Vec<_> = changes.iter().map(|change| &change.method).collect();
+    assert_eq!(broken, ["Outer", "Inner"]);
 }
 
 #[test]
