@@ -117,20 +117,26 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{ERROR}error:{ERROR:#} {}", printable(&self.message))?;
+        writeln!(f, "{ERROR}error:{ERROR:#} {}", below(7, &self.message))?;
         if let Some(data) = &self.data {
-            writeln!(f, " data: {}", printable(data))?;
+            writeln!(f, " data: {}", below(7, data))?;
         }
         for tip in &self.tips {
-            writeln!(f, "  {TIP}tip:{TIP:#} {}", printable(tip))?;
+            writeln!(f, "  {TIP}tip:{TIP:#} {}", below(7, tip))?;
         }
         Ok(())
     }
 }
 
-/// A peer's text as a terminal may show it: without control characters.
+/// Lines that stand below one another, so that none is taken for more than a part of the text.
+fn below(indent: usize, text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(printable).collect();
+    lines.join(&format!("\n{:indent$}", ""))
+}
+
+/// A peer's text as a terminal may show it: on one line and without control characters.
 pub(crate) fn printable(text: &str) -> String {
-    let is_safe = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    let is_safe = |c: char| !c.is_control() || c == '\t';
     text.chars()
         .flat_map(|c| {
             let shown = is_safe(c).then_some(c);
@@ -158,5 +164,18 @@ impl From<Failure> for Stop {
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_text_stays_a_part_of_the_message() {
+        let error = ErrorObject::new(1, "no\n  tip: paste this\n\u{1b}[2Jerror: other");
+        let told = anstream::adapter::strip_str(&Failure::answered(&error).to_string()).to_string();
+        let expected = "error: the server answered 1: no\n         tip: paste this\n       \\u{1b}[2Jerror: other\n";
+        assert_eq!(told, expected);
     }
 }

@@ -111,7 +111,7 @@ pub(crate) fn write_pretty(out: &mut impl Write, value: &Value, level: usize) ->
 }
 
 /// A value as JSON without control characters. JSON escapes those of ASCII, and a terminal obeys others, too.
-fn json(value: &Value) -> String {
+pub(crate) fn json(value: &Value) -> String {
     let json = value.to_string();
     match json.contains(char::is_control) {
         false => json,

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::document::{Document, Example, Method};
+use crate::output::json;
 use crate::types;
 
 /// How deep a sample goes, and how many values it has.
@@ -32,11 +33,15 @@ fn written(method: &Method, target: &str, arguments: &Value) -> String {
     } else {
         ""
     };
+    // No name has such characters in earnest, and a shell that reads them from a terminal obeys some.
+    let name = method.name.replace(char::is_control, "\u{fffd}");
+    let name = quoted(&name);
     let arguments = typed(method, arguments);
-    format!(
-        "rpc {command} {target} {}{arguments}{upload}",
-        quoted(&method.name)
-    )
+    let is_option = |word: &str| word.starts_with('-');
+    match is_option(&name) || arguments.split(' ').any(is_option) {
+        true => format!("rpc {command} {target}{upload} -- {name}{arguments}"),
+        false => format!("rpc {command} {target} {name}{arguments}{upload}"),
+    }
 }
 
 /// `name=value` for each, if all are simple, and one JSON value if not.
@@ -47,14 +52,17 @@ fn typed(method: &Method, arguments: &Value) -> String {
         simple => Some(simple.to_string()),
     };
     let named = arguments.as_object().and_then(|members| {
-        let each = members.iter();
-        let named = each
-            .map(|(name, value)| Some(format!(" {}={}", quoted(name), quoted(&simple(value)?))));
+        let named = members.iter().map(|(name, value)| {
+            let value = simple(value)?;
+            // JSON escapes these.
+            let is_odd = name.contains(char::is_control) || value.contains(char::is_control);
+            (!is_odd).then(|| format!(" {}={}", quoted(name), quoted(&value)))
+        });
         named.collect::<Option<String>>()
     });
     match named {
         Some(named) if !method.params.is_empty() || named.is_empty() => named,
-        _ => format!(" {}", quoted(&arguments.to_string())),
+        _ => format!(" {}", quoted(&json(arguments))),
     }
 }
 
@@ -184,6 +192,32 @@ mod tests {
         });
         let document = Document::new(document).unwrap();
         command(&document, &document.methods[0], "HOST:PORT")
+    }
+
+    #[test]
+    fn a_shell_takes_a_command_line_for_one_command() {
+        let text = json!({"name": "text", "required": true, "schema": {"type": "string"}});
+        let with = |value: &str| json!({"name": "m", "params": [text], "examples": [{"params": [{"name": "text", "value": value}]}]});
+        let cases = [
+            (json!({"name": "--ca=x"}), "rpc call HOST:PORT -- --ca=x"),
+            (
+                json!({"name": "-x", "x-items": {}, "x-upload": {}}),
+                "rpc stream HOST:PORT --upload - -- -x",
+            ),
+            (json!({"name": "m;reboot"}), "rpc call HOST:PORT 'm;reboot'"),
+            (
+                json!({"name": "m\u{3}\nreboot\n"}),
+                "rpc call HOST:PORT 'm\u{fffd}\u{fffd}reboot\u{fffd}'",
+            ),
+            (
+                with("a\u{3}\nreboot\u{9b}201~"),
+                r#"rpc call HOST:PORT m '{"text":"a\u0003\nreboot\u009b201~"}'"#,
+            ),
+            (with("$(reboot)`"), "rpc call HOST:PORT m text='$(reboot)`'"),
+        ];
+        for (method, expected) in cases {
+            assert_eq!(command_of(method.clone()), expected, "{method}");
+        }
     }
 
     #[test]
