@@ -46,13 +46,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PER SECOND", value_parser = rate)]
     rate: Option<f64>,
     /// How long to measure
-    #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     duration: Duration,
     /// How many calls to measure, in place of a duration
     #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     calls: Option<u64>,
     /// How long to call before that
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     warm_up: Duration,
     /// How many connections share the calls
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
@@ -68,6 +68,16 @@ fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.001..=1e7).contains(&rate) => Ok(rate),
         _ => Err("a number from 0.001 to 10000000".into()),
+    }
+}
+
+/// No longer than a clock can tell.
+fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(_) => Err("a year at most".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

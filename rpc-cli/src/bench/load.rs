@@ -38,6 +38,9 @@ pub(super) enum Length {
     Calls(u64),
 }
 
+/// How many calls may be due that nobody has started.
+const AHEAD: usize = 1024;
+
 /// A call of the bench: its result is read and forgotten.
 type Made = Call<IgnoredAny, ErrorObject>;
 
@@ -183,15 +186,15 @@ async fn timed(due: Instant, call: Made) -> (Instant, <Made as Future>::Output) 
 }
 
 /// Says when calls are due. The runtime's timers come up to a millisecond late, which would count as latency; a thread
-/// that sleeps is some fifty microseconds late.
-fn pace(rate: f64) -> mpsc::UnboundedReceiver<Instant> {
-    let (sender, due) = mpsc::unbounded_channel();
+/// that sleeps is some fifty microseconds late. It waits while nobody takes what it says, and then catches up.
+fn pace(rate: f64) -> mpsc::Receiver<Instant> {
+    let (sender, due) = mpsc::channel(AHEAD);
     thread::spawn(move || {
         let start = Instant::now();
         for call in 0_u64.. {
             let next = start + Duration::from_secs_f64(call as f64 / rate);
             thread::sleep(next.saturating_duration_since(Instant::now()));
-            if sender.send(next).is_err() {
+            if sender.blocking_send(next).is_err() {
                 break;
             }
         }
@@ -276,5 +279,18 @@ mod tests {
                 "{gap:?}"
             );
         }
+    }
+
+    #[test]
+    fn calls_that_nobody_starts_stay_due() {
+        let mut due = pace(1e6);
+        let number = 3 * AHEAD;
+        let times: Vec<_> = (0..number).filter_map(|_| due.blocking_recv()).collect();
+        let took = times[number - 1] - times[0];
+        assert_eq!(took.as_micros(), number as u128 - 1);
+        while due.len() < due.max_capacity() {
+            thread::yield_now();
+        }
+        assert_eq!(due.max_capacity(), AHEAD);
     }
 }

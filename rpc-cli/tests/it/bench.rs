@@ -153,12 +153,14 @@ fn people_get_percentiles_and_bars() {
 #[test]
 fn what_cannot_be_measured_is_refused() {
     let demo = Demo::start();
-    let wrong: [&[&str]; 5] = [
+    let wrong: [&[&str]; 7] = [
         &["shop.watch", "item=pear"],
         &["shop.restock", "item=pear", "quantity=1"],
         &["text.count", "--connections", "2"],
         &["text.count", "--rate", "0"],
         &["text.count", "--calls", "0"],
+        &["text.count", "--duration", "500000000000y"],
+        &["text.count", "--warm-up", "500000000000y"],
     ];
     for arguments in wrong {
         demo.rpc("bench", arguments).assert_failed(2);
