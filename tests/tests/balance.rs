@@ -529,6 +529,43 @@ async fn servers_come_and_go() {
     assert_eq!(soon(waiting).await.unwrap().unwrap(), 0);
 }
 
+/// Most of them go before they are connected.
+#[tokio::test]
+async fn servers_that_were_removed_leave_nothing_behind() {
+    let office = Office::new(1);
+    let (client, endpoints) = office.builder().balance().unwrap();
+    let address = office.addresses[0];
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    for turn in 0..300 {
+        assert!(endpoints.insert(address.into()));
+        match turn % 100 {
+            0 => until(&endpoints, address, is_connected).await,
+            few => {
+                for _ in 0..few {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        assert!(endpoints.remove(&address.into()));
+    }
+    soon(async {
+        while tasks() > before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(endpoints.list().is_empty());
+    assert!(matches!(
+        client.state(),
+        ConnectionState::Connecting { error: Some(_), .. }
+    ));
+}
+
 #[tokio::test]
 async fn where_there_are_no_servers_nobody_waits_for_one() {
     let none: [Address; 0] = [];
