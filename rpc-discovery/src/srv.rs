@@ -1,9 +1,9 @@
 //! The servers of a service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use hickory_resolver::config::{
@@ -12,7 +12,7 @@ use hickory_resolver::config::{
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::rdata::SRV;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 use rpc_runtime::Address;
 
@@ -31,7 +31,8 @@ use crate::{Found, Resolve};
 ///
 /// All addresses of all targets of the lowest priority number are servers; those of the next get calls while none of the
 /// former can be reached. Weights are not heeded: calls go where fewer are in flight. It is looked up again when the first
-/// of the records has expired, though not more than once a second.
+/// of the records has expired, though not more than once a second. A target whose addresses cannot be found out for a while
+/// keeps those that it had.
 ///
 /// The certificates must be for the domain that was asked for, here `example.org`: whoever can forge an answer of the
 /// DNS could name any target.
@@ -41,6 +42,8 @@ pub struct Srv {
     /// The same without what names the service.
     domain: String,
     resolver: TokioResolver,
+    /// Where targets were when that was last found out.
+    known: HashMap<Name, Vec<IpAddr>>,
 }
 
 impl Srv {
@@ -90,15 +93,24 @@ impl Srv {
             domain: domain.join("."),
             name,
             resolver,
+            known: HashMap::new(),
         })
     }
 
-    /// The addresses of a target, and when they expire.
-    async fn addresses(&self, target: &SRV) -> Result<(Vec<Address>, Instant), NetError> {
-        let found = self.resolver.lookup_ip(target.target.clone()).await?;
+    /// The addresses of a target, and when they expire; the former ones where that cannot be found out now.
+    async fn addresses(&mut self, target: &SRV) -> Result<(Vec<Address>, Instant), NetError> {
+        let name = &target.target;
+        let (found, until) = match self.resolver.lookup_ip(name.clone()).await {
+            Ok(found) => (found.iter().collect(), found.valid_until()),
+            Err(error) => match self.known.remove(name) {
+                Some(known) if !error.is_no_records_found() => (known, Instant::now()),
+                _ => return Err(error),
+            },
+        };
+        self.known.insert(name.clone(), found.clone());
         let address =
             |ip| Address::from(SocketAddr::new(ip, target.port)).with_server_name(&self.domain);
-        Ok((found.iter().map(address).collect(), found.valid_until()))
+        Ok((found.into_iter().map(address).collect(), until))
     }
 }
 
@@ -114,6 +126,9 @@ impl Resolve for Srv {
                 RData::SRV(target) if !target.target.is_root() => Some(target),
                 _ => None,
             });
+        let targets: Vec<_> = targets.collect();
+        let names: HashSet<_> = targets.iter().map(|target| &target.target).collect();
+        self.known.retain(|name, _| names.contains(name));
         let mut valid_until = found.valid_until();
         let mut groups = BTreeMap::<u16, Vec<Address>>::new();
         let mut failure = None;

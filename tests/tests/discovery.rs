@@ -5,7 +5,7 @@ mod support;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -307,9 +307,9 @@ async fn a_name_that_nobody_has_is_an_error() {
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
-/// A name server with a few records.
+/// A name server with a few records. It may fail to find addresses.
 #[derive(Clone, Default)]
-struct Zone(Arc<Mutex<Vec<Record>>>);
+struct Zone(Arc<Mutex<Vec<Record>>>, Arc<AtomicBool>);
 
 impl Zone {
     async fn serve(&self) -> SocketAddr {
@@ -338,6 +338,11 @@ impl Zone {
             Some(_) => ResponseCode::NoError,
             None => ResponseCode::NXDomain,
         };
+        if self.1.load(Ordering::SeqCst) && query.query_type() != RecordType::SRV {
+            message.metadata.response_code = ResponseCode::ServFail;
+            message.metadata.message_type = MessageType::Response;
+            return message;
+        }
         message.add_answers(answers.cloned().collect::<Vec<_>>());
         message.metadata.message_type = MessageType::Response;
         message.metadata.recursion_available = true;
@@ -404,6 +409,25 @@ async fn srv_records_are_believed_for_as_long_as_they_say() {
 
     zone.tell(70, &[]);
     assert!(soon(name.resolve()).await.is_err(), "nobody has the name");
+}
+
+#[tokio::test]
+async fn servers_stay_while_their_addresses_cannot_be_found_out() {
+    let zone = Zone::default();
+    let server = zone.serve().await;
+    let mut name = Srv::with_name_servers("_rpc._udp.rpc.test", [server]).unwrap();
+    let [one, other]: [SocketAddr; 2] =
+        ["127.0.0.1:1", "127.0.0.1:2"].map(|at| at.parse().unwrap());
+    zone.tell(70, &[(0, one)]);
+    soon(name.resolve()).await.unwrap();
+    zone.1.store(true, Ordering::SeqCst);
+    zone.tell(70, &[(0, one), (1, other)]);
+    let found = soon(name.resolve()).await.unwrap();
+    assert_eq!(found.groups, [named(&[one])]);
+    assert!(found.valid_for.unwrap() < Duration::from_secs(1));
+
+    zone.tell(70, &[(1, other)]);
+    assert!(soon(name.resolve()).await.is_err(), "it is another server");
 }
 
 #[tokio::test]
