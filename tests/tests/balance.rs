@@ -651,6 +651,33 @@ async fn a_server_is_forgotten_with_the_runtime_in_which_it_was_added() {
 }
 
 #[tokio::test]
+async fn a_client_ends_with_its_runtime_and_leaves_its_servers() {
+    let office = Office::new(1);
+    let elsewhere = Runtime::new().unwrap();
+    let inside = elsewhere.enter();
+    let (client, endpoints) = office.builder().balance().unwrap();
+    drop(inside);
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    let address = office.addresses[0];
+    endpoints.insert(address.into());
+    until(&endpoints, address, is_connected).await;
+    elsewhere.shutdown_background();
+    let lost = soon(client.closed()).await;
+    assert!(matches!(lost, ConnectionLost::ClosedHere), "{lost:?}");
+    soon(async {
+        while !endpoints.list().is_empty() || tasks() > before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_client_is_connected_while_one_of_its_servers_is() {
     let mut office = Office::new(2);
     let (desk, client, endpoints) = office.connect(office.builder()).await;

@@ -59,7 +59,7 @@ use self::lane::CallId;
 pub(crate) use self::link::Link;
 use self::link::Owner;
 pub use self::notification::Notification;
-use self::reconnect::{Dialer, EndsWithTask, Seat, keep_connected};
+use self::reconnect::{Dialer, EndsAllWithTask, Seat, keep_connected};
 pub use self::request::Method;
 use self::route::NextLink;
 use self::state::Status;
@@ -236,7 +236,7 @@ impl Client {
         let status = Members::default().status();
         let shared = Shared::new(status, options, tasks, closed, Some(services));
         Self::start_with(shared, |seat| async {
-            let _ends = EndsWithTask(seat);
+            let _ends = EndsAllWithTask(seat);
             std::future::pending().await
         })
     }

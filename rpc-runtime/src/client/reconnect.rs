@@ -84,6 +84,13 @@ impl Seat {
         Some(())
     }
 
+    /// Ends the client, and with it the connections to all of its servers.
+    fn end_client(&self) -> Option<()> {
+        let client = self.client.upgrade()?;
+        client.end(ConnectionLost::ClosedHere);
+        Some(())
+    }
+
     fn heed_loss(&self, lost: &ConnectionLost) -> Option<()> {
         let client = self.client.upgrade()?;
         if let Some(member) = self.member {
@@ -151,11 +158,20 @@ pub(super) async fn keep_connected(seat: Seat, dialer: Option<Dialer>) -> Option
 
 /// A client whose task is gone, with the runtime that it ran on, say, has nobody to connect it again; nor has one of its
 /// servers.
-pub(super) struct EndsWithTask(pub(super) Seat);
+struct EndsWithTask(Seat);
 
 impl Drop for EndsWithTask {
     fn drop(&mut self) {
         self.0
             .disconnected(ConnectionState::Closed(ConnectionLost::ClosedHere));
+    }
+}
+
+/// A client of several servers whose task is gone takes no more calls, and so needs none of them.
+pub(super) struct EndsAllWithTask(pub(super) Seat);
+
+impl Drop for EndsAllWithTask {
+    fn drop(&mut self) {
+        self.0.end_client();
     }
 }
