@@ -1,18 +1,21 @@
-//! `#[rpc(example(params = {"a": 1}, result = 3))]`: JSON in the user's own tokens.
+//! `#[rpc(example(params = {"a": 1}, result = 3))]`: JSON, which is read here and kept as text.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseStream, Parser};
-use syn::{Error, Lit, LitStr, Token};
+use syn::punctuated::Punctuated;
+use syn::{Error, Lit, LitStr, Token, token};
 
 use crate::attr;
 
 /// A call and its answer.
 pub(crate) struct Example {
     pub(crate) name: Option<LitStr>,
-    pub(crate) params: Option<TokenStream>,
-    pub(crate) result: Option<TokenStream>,
+    /// JSON.
+    pub(crate) params: Option<String>,
+    /// JSON.
+    pub(crate) result: Option<String>,
 }
 
 impl Example {
@@ -35,55 +38,81 @@ impl Example {
     }
 }
 
-fn params(input: ParseStream<'_>) -> syn::Result<TokenStream> {
-    let tokens = json(input)?;
-    match tokens.clone().into_iter().next() {
-        Some(TokenTree::Group(_)) => Ok(tokens),
-        _ => Err(Error::new_spanned(
-            tokens,
+fn params(input: ParseStream<'_>) -> syn::Result<String> {
+    let is_structured = input.peek(token::Brace) || input.peek(token::Bracket);
+    let start = input.span();
+    let params = json(input)?;
+    match is_structured {
+        true => Ok(params),
+        false => Err(Error::new(
+            start,
             "parameters are an object `{…}` or an array `[…]`",
         )),
     }
 }
 
-/// One JSON value.
-fn json(input: ParseStream<'_>) -> syn::Result<TokenStream> {
+/// The text of one JSON value.
+fn json(input: ParseStream<'_>) -> syn::Result<String> {
     let ahead = input.fork();
     if let Ok(TokenTree::Group(group)) = ahead.parse::<TokenTree>() {
         input.parse::<TokenTree>()?;
-        let elements = |input: ParseStream<'_>| match group.delimiter() {
-            Delimiter::Brace => input.parse_terminated(member, Token![,]).map(drop),
-            Delimiter::Bracket => input.parse_terminated(json, Token![,]).map(drop),
+        let inside = group.stream();
+        return match group.delimiter() {
+            Delimiter::Brace => Ok(format!("{{{}}}", list(inside, member)?)),
+            Delimiter::Bracket => Ok(format!("[{}]", list(inside, json)?)),
             _ => Err(no_json(&group)),
         };
-        elements.parse2(group.stream())?;
-        return Ok(group.into_token_stream());
     }
     if input.peek(syn::Ident) {
         let word: syn::Ident = input.parse()?;
         return match word == "null" {
-            true => Ok(word.into_token_stream()),
+            true => Ok(word.to_string()),
             false => Err(no_json(&word)),
         };
     }
     let minus: Option<Token![-]> = input.parse()?;
+    let sign = minus.map_or("", |_| "-");
     let literal: Lit = input.parse()?;
-    match (&literal, &minus) {
-        (Lit::Int(_) | Lit::Float(_), _) => {
-            let mut tokens = minus.into_token_stream();
-            literal.to_tokens(&mut tokens);
-            Ok(tokens)
-        }
-        (Lit::Str(_) | Lit::Bool(_), None) => Ok(literal.into_token_stream()),
+    match (&literal, minus) {
+        (Lit::Int(digits), _) => Ok(format!("{sign}{}", digits.base10_digits())),
+        (Lit::Float(digits), _) => match digits.base10_parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(format!("{sign}{number:?}")),
+            _ => Err(no_json(digits)),
+        },
+        (Lit::Str(text), None) => Ok(string(text)),
+        (Lit::Bool(is), None) => Ok(is.value.to_string()),
         _ => Err(no_json(&literal)),
     }
 }
 
+/// What stands between commas, and they.
+fn list(
+    elements: TokenStream,
+    element: fn(ParseStream<'_>) -> syn::Result<String>,
+) -> syn::Result<String> {
+    let parser = Punctuated::<_, Token![,]>::parse_terminated_with;
+    let elements = (|input: ParseStream<'_>| parser(input, element)).parse2(elements)?;
+    let elements: Vec<String> = elements.into_iter().collect();
+    Ok(elements.join(","))
+}
+
 /// `"name": value`.
-fn member(input: ParseStream<'_>) -> syn::Result<TokenStream> {
-    input.parse::<LitStr>()?;
+fn member(input: ParseStream<'_>) -> syn::Result<String> {
+    let name: LitStr = input.parse()?;
     input.parse::<Token![:]>()?;
-    json(input)
+    Ok(format!("{}:{}", string(&name), json(input)?))
+}
+
+fn string(text: &LitStr) -> String {
+    let mut json = String::from('"');
+    for letter in text.value().chars() {
+        match letter {
+            '"' | '\\' => json.extend(['\\', letter]),
+            letter if letter.is_control() => json += &format!("\\u{:04x}", u32::from(letter)),
+            letter => json.push(letter),
+        }
+    }
+    json + "\""
 }
 
 fn no_json(tokens: &impl ToTokens) -> Error {

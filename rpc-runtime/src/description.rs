@@ -385,17 +385,17 @@ pub enum DataSchema {
     Object(&'static [(&'static str, SchemaOf)]),
 }
 
-/// A call and its answer, as the trait gives them to readers.
+/// A call and its answer, as the trait gives them to readers: JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct Example {
     pub(crate) name: &'static str,
-    pub(crate) params: fn() -> Value,
-    pub(crate) result: Option<fn() -> Value>,
+    pub(crate) params: &'static str,
+    pub(crate) result: Option<&'static str>,
 }
 
 impl Example {
     /// An example without a result.
-    pub const fn new(name: &'static str, params: fn() -> Value) -> Self {
+    pub const fn new(name: &'static str, params: &'static str) -> Self {
         Self {
             name,
             params,
@@ -404,7 +404,7 @@ impl Example {
     }
 
     /// The same, with one.
-    pub const fn result(self, result: fn() -> Value) -> Self {
+    pub const fn result(self, result: &'static str) -> Self {
         Self {
             result: Some(result),
             ..self

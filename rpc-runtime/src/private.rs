@@ -14,7 +14,6 @@ pub use std::sync::Arc;
 pub use std::vec::Vec;
 
 pub use futures_core::Stream;
-pub use serde_json::json;
 
 pub use crate::client::{Call, Client, Items, Method, Notification};
 
@@ -23,7 +22,7 @@ pub use crate::description::{
     DataSchema, Described, ErrorDescription, Example, MethodDescription, MethodKind,
     ParameterDescription, ServiceDescription, written,
 };
-pub use crate::openrpc::schema::{ErrorSchemas, HasSchema, Knows, error_schemas, schema};
+pub use crate::openrpc::schema::{ErrorSchemas, HasSchema, Known, Knows, error_schemas, schema};
 pub use crate::service::{Incoming, Service, Upload, unknown_method, upload};
 pub use crate::wire::arguments::{Argument, Fault, arg, bytes, cow, optional_bytes, optional_cow};
 pub use crate::wire::error::{DataWriter, ErrorData, RpcError};

@@ -1,7 +1,6 @@
 //! The service as data.
 
 use proc_macro2::TokenStream;
-use quote::quote;
 
 use super::{generated, wire};
 use crate::example::Example;
@@ -101,10 +100,10 @@ fn of_example(example: &Example) -> TokenStream {
         .name
         .as_ref()
         .map_or("example".to_owned(), |it| it.value());
-    let params = example.params.clone().unwrap_or_else(|| quote!([]));
+    let params = example.params.as_deref().unwrap_or("[]");
     let result = example.result.as_ref();
-    let result = result.map(|json| generated!(.result(|| __rpc::json!(#json))));
-    generated!(__rpc::Example::new(#name, || __rpc::json!(#params)) #result)
+    let result = result.map(|json| generated!(.result(#json)));
+    generated!(__rpc::Example::new(#name, #params) #result)
 }
 
 fn schemas(method: &Method<'_>) -> TokenStream {

@@ -105,10 +105,19 @@ pub(crate) fn result_schema(output: &Output<'_>) -> Option<TokenStream> {
     }
 }
 
-/// The function of the client that makes what stands for a missing argument.
+/// The function of the client that makes what stands for a missing argument. It bears the parameter's place: with its
+/// name, `get_all(items)` and `get(all_items)` would have the same one.
 pub(crate) fn default_name(method: &Method<'_>, parameter: &Parameter<'_>) -> Ident {
-    let (method, parameter) = (method.ident.unraw(), parameter.ident.unraw());
-    format_ident!("__default_{method}_{parameter}", span = Span::mixed_site())
+    let name = method.ident.unraw();
+    let place = method
+        .parameters
+        .iter()
+        .position(|it| it.ident == parameter.ident);
+    format_ident!(
+        "__default_{name}_{place}",
+        place = place.unwrap_or_default(),
+        span = Span::mixed_site()
+    )
 }
 
 /// A call of a function of the door, which stands where the user's type does, for
@@ -157,15 +166,35 @@ fn schema_bounds(service: &Service<'_>, is_generic: impl Fn(&&Type) -> bool) -> 
     if !service.has_schemas {
         return vec![];
     }
-    let types = service.methods.iter().flat_map(|method| {
-        let result = match method.output {
-            Output::Value(ty) | Output::Result { ok: ty, .. } => Some(ty),
-            Output::Unit | Output::Alias(_) => None,
-        };
-        method.passed().map(|passed| passed.ty).chain(result)
+    let methods = &service.methods;
+    let passed = methods.iter().flat_map(|method| method.passed());
+    let passed = passed.map(|passed| passed.ty).filter(&is_generic);
+    let passed = passed.map(schema_bound);
+    let results = methods.iter().flat_map(|method| match method.output {
+        Output::Unit => vec![],
+        Output::Value(ty) | Output::Alias(ty) if !is_generic(&ty) => vec![],
+        Output::Value(ty) => vec![schema_bound(ty)],
+        Output::Alias(ty) => {
+            let fallible = generated!(<#ty as __rpc::Fallible>);
+            vec![
+                generated!(#fallible::Ok: __rpc::HasSchema),
+                generated!(#fallible::Err: __rpc::ErrorSchemas<__rpc::Known>),
+            ]
+        }
+        Output::Result { ok, error } => {
+            let ok = Some(ok).filter(&is_generic).map(schema_bound);
+            let error = Some(error).filter(&is_generic);
+            let error = error.map(|it| generated!(#it: __rpc::ErrorSchemas<__rpc::Known>));
+            ok.into_iter().chain(error).collect()
+        }
     });
-    let types = types.filter(is_generic).map(types::erased);
-    types.map(|ty| generated!(#ty: __rpc::HasSchema)).collect()
+    passed.chain(results).collect()
+}
+
+fn schema_bound(ty: &Type) -> TokenStream {
+    let lifetime = Lifetime::new("'__any", Span::mixed_site());
+    let ty = types::with_lifetime(ty, &lifetime);
+    generated!(for<#lifetime> #ty: __rpc::HasSchema)
 }
 
 pub(crate) fn argument_bound(ty: &Type) -> TokenStream {

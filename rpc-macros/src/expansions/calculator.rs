@@ -150,7 +150,7 @@ const _: () = {
                         .arguments((
                             __rpc::arg::<Vec<f64>>("values"),
                             __rpc::arg::<f64>("factor")
-                                .or(|| <CalculatorClient>::__default_scale_factor()),
+                                .or(|| <CalculatorClient>::__default_scale_1()),
                         ))?;
                     reply
                         .value(
@@ -267,7 +267,7 @@ const _: () = {
                             __rpc::ParameterDescription::new("factor", "f64")
                                 .default(|| __rpc::written(
                                     __rpc::arg::<f64>("factor"),
-                                    Self::__default_scale_factor(),
+                                    Self::__default_scale_1(),
                                 )),
                         ],
                     ),
@@ -378,7 +378,7 @@ const _: () = {
                     __rpc::returns::<&str, __rpc::String>(),
                 )
         }
-        fn __default_scale_factor() -> f64 {
+        fn __default_scale_1() -> f64 {
             1.0
         }
     }

@@ -85,7 +85,7 @@ const _: () = {
                         .arguments((
                             __rpc::arg::<u32>("in"),
                             __rpc::arg::<u32>("out")
-                                .or(|| <DefaultsClient>::__default_type_out()),
+                                .or(|| <DefaultsClient>::__default_type_1()),
                         ))?;
                     reply
                         .value(
@@ -145,7 +145,7 @@ const _: () = {
                             __rpc::ParameterDescription::new("out", "u32")
                                 .default(|| __rpc::written(
                                     __rpc::arg::<u32>("out"),
-                                    Self::__default_type_out(),
+                                    Self::__default_type_1(),
                                 )),
                         ],
                     )
@@ -184,7 +184,7 @@ const _: () = {
                 )
         }
         #[cfg(all())]
-        fn __default_type_out() -> u32 {
+        fn __default_type_1() -> u32 {
             __rpc::default::<u32>()
         }
     }

@@ -65,7 +65,7 @@ const _: () = {
     where
         __Service: Shop<T>,
         for<'__out> T: __rpc::Returned<T>,
-        T: __rpc::HasSchema,
+        for<'__any> T: __rpc::HasSchema,
     {
         const DESCRIPTION: &'static __rpc::ServiceDescription = <ShopClient<
             T,
@@ -90,7 +90,7 @@ const _: () = {
                         .arguments((
                             __rpc::arg::<&str>("what"),
                             __rpc::arg::<u32>("count")
-                                .or(|| <ShopClient<T>>::__default_price_count()),
+                                .or(|| <ShopClient<T>>::__default_price_1()),
                         ))?;
                     reply
                         .result(
@@ -144,7 +144,7 @@ const _: () = {
     impl<T: Send + Sync> __rpc::Described for ShopClient<T>
     where
         for<'__out> T: __rpc::Returned<T>,
-        T: __rpc::HasSchema,
+        for<'__any> T: __rpc::HasSchema,
     {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Shop",
@@ -159,20 +159,14 @@ const _: () = {
                             __rpc::ParameterDescription::new("count", "u32")
                                 .default(|| __rpc::written(
                                     __rpc::arg::<u32>("count"),
-                                    Self::__default_price_count(),
+                                    Self::__default_price_1(),
                                 ))
                                 .schema(__rpc::schema::<u32>()),
                         ],
                     )
                     .errors(__rpc::returns_result::<T, T, DivideError>().errors())
                     .examples(
-                        &[
-                            __rpc::Example::new(
-                                    "tea",
-                                    || __rpc::json!({ "what" : "tea" }),
-                                )
-                                .result(|| __rpc::json!(3)),
-                        ],
+                        &[__rpc::Example::new("tea", "{\"what\":\"tea\"}").result("3")],
                     )
                     .result_schema(__rpc::schema::<T>())
                     .error_schemas(__rpc::error_schemas::<DivideError>()),
@@ -188,7 +182,7 @@ const _: () = {
     impl<T: Send + Sync> ShopClient<T>
     where
         for<'__out> T: __rpc::Returned<T>,
-        T: __rpc::HasSchema,
+        for<'__any> T: __rpc::HasSchema,
     {
         /// Looks up a price.
         fn price(&self, what: &str, count: u32) -> __rpc::Call<T, DivideError> {
@@ -212,7 +206,7 @@ const _: () = {
                 .invoke_items(&__METHOD, __rpc::NoParams, __rpc::returns::<T, T>())
                 .with_items(wishes, __rpc::upload::<String>())
         }
-        fn __default_price_count() -> u32 {
+        fn __default_price_1() -> u32 {
             1
         }
     }

@@ -361,14 +361,13 @@ fn pairing(example: &Example, method: &MethodDescription) -> Pairing {
         value,
     };
     let names = method.parameters.iter().map(|parameter| parameter.name);
-    let params = match (example.params)() {
-        Value::Object(members) => {
-            let members = members.into_iter();
-            let mut params: Vec<_> = members.map(|(name, it)| given(&name, it)).collect();
-            // A map has lost their order, and some readers match them by position.
-            params.sort_by_key(|it| names.clone().position(|name| name == it.name));
-            params
-        }
+    // The macro has read it.
+    let value = |json| serde_json::from_str(json).unwrap_or_default();
+    let params = match value(example.params) {
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, it)| given(&name, it))
+            .collect(),
         whole if method.whole_params => vec![given("params", whole)],
         Value::Array(elements) => names
             .zip(elements)
@@ -379,6 +378,6 @@ fn pairing(example: &Example, method: &MethodDescription) -> Pairing {
     Pairing {
         name: example.name,
         params,
-        result: example.result.map(|result| given("result", result())),
+        result: example.result.map(|result| given("result", value(result))),
     }
 }
