@@ -2,6 +2,8 @@
 //! The lints are those of a strict user: what the macro writes trips none.
 #![deny(warnings, missing_docs, clippy::pedantic, unreachable_pub)]
 
+use std::collections::{BTreeMap, HashMap};
+
 use rpc_runtime::{Described, OpenRpc, RpcError, rpc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,29 @@ mod answer {
 
 fn document<S: Described>() -> Value {
     serde_json::to_value(OpenRpc::of::<S>()).unwrap()
+}
+
+/// Whether a value fits a schema of a document.
+fn fits(document: &Value, schema: &Value, value: &Value) -> bool {
+    let mut schema = json!({"allOf": [schema]});
+    schema["components"] = document["components"].clone();
+    let options = jsonschema::options().with_draft(jsonschema::Draft::Draft7);
+    options.build(&schema).unwrap().is_valid(value)
+}
+
+#[test]
+fn a_tuple_has_its_elements_in_draft_07() {
+    #[rpc(openrpc)]
+    trait Pairs {
+        async fn swap(&self, pair: (u32, String)) -> (String, u32);
+    }
+    let document = document::<PairsClient>();
+    let swap = &document["methods"][0];
+    let pair = &swap["params"][0]["schema"];
+    assert!(fits(&document, pair, &json!([1, "one"])));
+    assert!(!fits(&document, pair, &json!(["one", 1])), "{pair}");
+    let swapped = &swap["result"]["schema"];
+    assert!(!fits(&document, swapped, &json!([1, "one"])), "{swapped}");
 }
 
 #[test]
@@ -96,4 +121,171 @@ fn a_generic_trait_asks_for_the_schemas_that_it_needs() {
         "integer"
     );
     assert_eq!(document["methods"][2]["params"][0]["schema"]["default"], 4);
+}
+
+/// Types of the same name.
+mod one {
+    use super::{Deserialize, JsonSchema, Serialize};
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(super) struct Thing {
+        one: u32,
+        #[serde(default)]
+        more: u8,
+    }
+}
+
+mod two {
+    use super::{Deserialize, JsonSchema, Serialize};
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    pub(super) struct Thing {
+        two: String,
+        #[serde(default)]
+        more: u8,
+    }
+}
+
+#[test]
+fn types_of_one_name_are_told_apart() {
+    #[rpc(openrpc)]
+    trait Things {
+        async fn swap(&self, one: one::Thing, two: two::Thing) -> (two::Thing, one::Thing);
+    }
+    let document = document::<ThingsClient>();
+    let swap = &document["methods"][0];
+    for (at, thing, other) in [
+        (0, json!({"one": 1}), json!({"two": "a"})),
+        (1, json!({"two": "a"}), json!({"one": 1})),
+    ] {
+        let schema = &swap["params"][at]["schema"];
+        assert!(fits(&document, schema, &thing), "{schema}");
+        assert!(!fits(&document, schema, &other), "{schema}");
+    }
+    let result = &swap["result"]["schema"];
+    let things = |more: &Value| json!([{"two": "a", "more": more}, {"one": 1, "more": 1}]);
+    assert!(fits(&document, result, &things(&json!(1))), "{result}");
+    assert!(!fits(&document, result, &things(&json!("1"))), "{result}");
+}
+
+#[test]
+fn a_type_may_have_any_name_and_mention_itself() {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(rename = "geo/Größe 1 ~")]
+    struct Size {
+        #[serde(default)]
+        width: u32,
+        next: Option<Box<Size>>,
+    }
+    #[rpc(openrpc)]
+    trait Sizes {
+        async fn next(&self, size: Size) -> Size;
+        async fn set(&self, #[rpc(params)] size: Size);
+    }
+    let document = document::<SizesClient>();
+    let next = &document["methods"][0];
+    let given = &next["params"][0]["schema"];
+    assert!(fits(&document, given, &json!({})), "{given}");
+    // What is written has all members, however deep it stands.
+    let result = &next["result"]["schema"];
+    let whole = json!({"width": 1, "next": {"width": 1, "next": null}});
+    assert!(fits(&document, result, &whole), "{document:#}");
+    assert!(!fits(&document, result, &json!({})), "{document:#}");
+    let in_part = json!({"width": 1, "next": {"next": null}});
+    assert!(!fits(&document, result, &in_part), "{document:#}");
+    assert_eq!(
+        document["methods"][1]["params"].as_array().unwrap().len(),
+        2
+    );
+}
+
+#[test]
+fn what_serde_does_is_told() {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(rename(serialize = "Out", deserialize = "In"))]
+    struct Renamed {
+        #[serde(rename(serialize = "given", deserialize = "taken"))]
+        number: u32,
+        #[serde(flatten)]
+        thing: one::Thing,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Value>,
+    }
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Tree {
+        Leaf(u32),
+        Fork(u8, Box<Tree>),
+    }
+    #[rpc(openrpc)]
+    trait Odd {
+        async fn rename(&self, #[rpc(params)] it: Renamed) -> Renamed;
+        async fn grow(&self, tree: Tree) -> HashMap<String, Tree>;
+        async fn bytes(&self, bytes: &[u8], more: Option<&[u8]>) -> [u8; 2];
+    }
+    let document = document::<OddClient>();
+    let [rename, grow, bytes] = [0, 1, 2].map(|at| &document["methods"][at]);
+    let whole = &rename["x-params"]["schema"];
+    assert!(fits(&document, whole, &json!({"taken": 1, "one": 2})));
+    assert!(!fits(&document, whole, &json!({"given": 1, "one": 2})));
+    let result = &rename["result"]["schema"];
+    assert!(fits(
+        &document,
+        result,
+        &json!({"given": 1, "one": 2, "more": 3, "x": []})
+    ));
+    assert!(!fits(
+        &document,
+        result,
+        &json!({"taken": 1, "one": 2, "more": 3})
+    ));
+    let tree = &grow["params"][0]["schema"];
+    assert!(fits(&document, tree, &json!([1, [2, 3]])));
+    assert!(!fits(&document, tree, &json!([1, [2, "3"]])));
+    assert!(fits(&document, &grow["result"]["schema"], &json!({"a": 1})));
+    assert_eq!(bytes["params"][0]["schema"]["type"], "string");
+    assert!(fits(&document, &bytes["result"]["schema"], &json!([1, 2])));
+    assert!(!fits(&document, &bytes["result"]["schema"], &json!([1])));
+}
+
+#[test]
+fn optional_parameters_stand_behind_the_others() {
+    #[rpc]
+    trait Ranges {
+        async fn take(&self, from: Option<u32>, to: u32, #[rpc(default = 1)] step: u32);
+        async fn skip(&self, to: u32, from: Option<u32>);
+    }
+    let document = document::<RangesClient>();
+    let told = |at: usize| {
+        let method = &document["methods"][at];
+        let params = method["params"].as_array().unwrap().iter();
+        let names: Vec<_> = params.map(|it| it["name"].as_str().unwrap()).collect();
+        (method["paramStructure"].as_str().unwrap(), names)
+    };
+    // In this order they are not what stands at which position.
+    assert_eq!(told(0), ("by-name", vec!["to", "from", "step"]));
+    assert_eq!(told(1), ("either", vec!["to", "from"]));
+}
+
+#[test]
+fn a_method_stands_in_a_document_once() {
+    #[rpc]
+    trait First {
+        #[rpc(alias = "find")]
+        async fn get(&self) -> u32;
+    }
+    #[rpc]
+    trait Second {
+        async fn get(&self) -> String;
+        async fn find(&self) -> String;
+        async fn put(&self);
+    }
+    let document = OpenRpc::of::<FirstClient>().and::<SecondClient>();
+    let document = serde_json::to_value(document).unwrap();
+    let methods = document["methods"].as_array().unwrap().iter();
+    let told = methods.map(|it| (it["name"].as_str(), it["tags"][0]["name"].as_str()));
+    let told: Vec<_> = told.collect();
+    // Those that answer.
+    let answer = [(Some("get"), Some("First")), (Some("put"), Some("Second"))];
+    assert_eq!(told, answer);
 }

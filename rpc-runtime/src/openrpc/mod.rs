@@ -80,12 +80,18 @@ impl OpenRpc {
     }
 
     fn with(mut self, service: &'static ServiceDescription) -> Self {
-        let methods = service.methods.iter();
-        self.methods.extend(methods.map(|method| (service, method)));
+        for method in service.methods {
+            let is_called = |other: &MethodDescription| {
+                other.name == method.name || other.aliases.contains(&method.name)
+            };
+            if !self.methods.iter().any(|(_, other)| is_called(other)) {
+                self.methods.push((service, method));
+            }
+        }
         self
     }
 
-    /// Adds a service.
+    /// Adds a service, but for methods whose names others have already: of two the first is called.
     #[must_use]
     pub fn and<S: Described + ?Sized>(self) -> Self {
         self.with(S::DESCRIPTION)
@@ -231,6 +237,11 @@ impl Types {
                 (Some(typed(given, method.result)), Some(end))
             }
         };
+        let param_structure = match params.is_sorted_by_key(is_optional) {
+            true => "either",
+            false => "by-name",
+        };
+        params.sort_by_key(is_optional);
         Method {
             name: method.name,
             summary: method.docs.split("\n\n").next().unwrap_or_default(),
@@ -240,7 +251,7 @@ impl Types {
                 description: service.docs,
             }],
             deprecated: method.deprecated,
-            param_structure: "either",
+            param_structure,
             params,
             result,
             errors: self.errors(method),
@@ -333,7 +344,7 @@ fn spread(method: &mut Method, schemas: &serde_json::Map<String, Value>) {
         return;
     };
     let name = whole.schema.get("$ref").and_then(names::named);
-    let schema = name.map_or(Some(&whole.schema), |name| schemas.get(name));
+    let schema = name.map_or(Some(&whole.schema), |name| schemas.get(&name));
     let properties = schema.and_then(|schema| schema.get("properties")?.as_object());
     let required = schema.and_then(|schema| schema.get("required")?.as_array());
     let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|it| it == name));
@@ -349,10 +360,13 @@ fn spread(method: &mut Method, schemas: &serde_json::Map<String, Value>) {
             rust_type: None,
         });
     }
-    // Their order means nothing, and most languages want it so.
-    method
-        .params
-        .sort_by_key(|param| param.required != Some(true));
+    method.params.sort_by_key(is_optional);
+}
+
+/// The specification, and most languages, have those behind the required ones. Where the trait has not, their order means
+/// nothing to whoever calls by name.
+fn is_optional(param: &Content) -> bool {
+    param.required != Some(true)
 }
 
 fn pairing(example: &Example, method: &MethodDescription) -> Pairing {

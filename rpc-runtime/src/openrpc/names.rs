@@ -14,8 +14,9 @@ pub(super) fn merge(
     let differing = differing(arguments, &results);
     let mut renamed = BTreeMap::new();
     for name in differing {
-        let names =
-            std::iter::successors(Some(format!("{name}Result")), |it| Some(format!("{it}_")));
+        let names = std::iter::successors(Some(format!("{}Result", plain(&name))), |it| {
+            Some(format!("{it}_"))
+        });
         let is_free = |it: &String| !arguments.contains_key(it) && !results.contains_key(it);
         renamed.extend(names.into_iter().find(is_free).map(|free| (name, free)));
     }
@@ -47,7 +48,7 @@ fn differing(arguments: &Map<String, Value>, results: &Map<String, Value>) -> BT
 fn mentions(schema: &Value, name: &str) -> bool {
     match schema {
         Value::Object(members) => members.iter().any(|(key, value)| {
-            (key == "$ref" && named(value) == Some(name)) || mentions(value, name)
+            (key == "$ref" && named(value).as_deref() == Some(name)) || mentions(value, name)
         }),
         Value::Array(elements) => elements.iter().any(|element| mentions(element, name)),
         _ => false,
@@ -59,7 +60,7 @@ pub(super) fn rename(schema: &mut Value, renamed: &BTreeMap<String, String>) {
     match schema {
         Value::Object(members) => {
             for (key, value) in members {
-                match named(value).and_then(|name| renamed.get(name)) {
+                match named(value).and_then(|name| renamed.get(&name)) {
                     Some(name) if key == "$ref" => *value = reference(name).into(),
                     _ => rename(value, renamed),
                 }
@@ -85,9 +86,29 @@ fn reference(name: &str) -> String {
 }
 
 /// The name that a reference refers to.
-pub(super) fn named(reference: &Value) -> Option<&str> {
+pub(super) fn named(reference: &Value) -> Option<String> {
     let path = reference.as_str()?.strip_prefix('#')?;
-    path.strip_prefix(NAMED)?.strip_prefix('/')
+    let name = path.strip_prefix(NAMED)?.strip_prefix('/')?;
+    Some(decoded(name)?.replace("~1", "/").replace("~0", "~"))
+}
+
+/// What stands in a URI, where some bytes are `%2F`.
+fn decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// A name without what would stand otherwise in a reference.
+fn plain(name: &str) -> String {
+    let is_plain =
+        |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
+    name.chars().filter(is_plain).collect()
 }
 
 #[cfg(test)]

@@ -107,7 +107,12 @@ mod generator {
     #[diagnostic::do_not_recommend]
     impl<T: JsonSchema + ?Sized> HasSchema for T {
         fn schema(generator: &mut Generator) -> Value {
-            generator.0.subschema_for::<T>().to_value()
+            let mut schema = generator.0.subschema_for::<T>();
+            // One that has no name is not made to fit the draft otherwise.
+            for transform in generator.0.transforms_mut() {
+                transform.transform(&mut schema);
+            }
+            schema.to_value()
         }
     }
 
