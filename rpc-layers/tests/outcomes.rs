@@ -2,8 +2,12 @@
 
 mod support;
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
 use rpc_runtime::{
-    Answer, Client, ErrorObject, Layered, Middleware, Next, Outcome, Responder, ServerCall, Service,
+    Answer, CallError, Client, Context, ErrorObject, Layered, Middleware, Next, Outcome, Responder,
+    ServerCall, Service, rpc,
 };
 use support::{Clerk, DeskServer, ENDS, make_calls, soon};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -42,6 +46,37 @@ struct Refuse(i64);
 impl Middleware for Refuse {
     async fn call<S: Service>(&self, _: ServerCall<'_>, _: Next<'_, S>) -> Answer {
         Answer::error(ErrorObject::new(self.0, "not now").with_data("later"))
+    }
+}
+
+/// Gives handlers up that are not done at once.
+struct Hasty;
+
+impl Middleware for Hasty {
+    async fn call<S: Service>(&self, _: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+        let too_slow = Answer::error(ErrorObject::new(7, "too slow"));
+        let ran = tokio::time::timeout(Duration::ZERO, next.run()).await;
+        ran.unwrap_or(too_slow)
+    }
+}
+
+/// Works on a thread until nobody wants what it does.
+#[rpc]
+trait Worker {
+    #[rpc(blocking)]
+    fn work(&self, cx: &Context) -> u32;
+}
+
+struct Diligent(UnboundedSender<()>);
+
+impl Worker for Diligent {
+    fn work(&self, cx: &Context) -> u32 {
+        let cancellation = cx.cancellation();
+        while !cancellation.is_cancelled() {
+            std::thread::yield_now();
+        }
+        self.0.send(()).unwrap();
+        7
     }
 }
 
@@ -91,6 +126,32 @@ async fn it_may_answer_in_the_place_of_the_handler() {
         all(seen),
         [("desk.panic", true, refused), ("desk.note", false, refused)]
     );
+}
+
+#[tokio::test]
+async fn it_may_give_a_handler_up() {
+    let (stopped, mut stops) = mpsc::unbounded_channel();
+    let (witness, seen) = Witness::new();
+    let worker = Layered::new(witness, WorkerServer::new(Diligent(stopped)));
+    let mut responder = Responder::new(Layered::new(Hasty, worker));
+    for call in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"work"}"#,
+        r#"[{"jsonrpc":"2.0","id":1,"method":"work"}]"#,
+    ] {
+        let answer = soon(responder.respond(call.as_bytes())).await;
+        let answer = std::str::from_utf8(answer).unwrap();
+        assert!(answer.contains(r#""id":1,"error":{"code":7,"#), "{answer}");
+        soon(stops.recv()).await.unwrap();
+    }
+    assert_eq!(all(seen), [("work", true, Outcome::Cancelled); 2]);
+
+    let desk = Layered::new(Hasty, DeskServer::new(Clerk::default()));
+    let desk = support::DeskClient::new(Client::local(desk));
+    let counted: Vec<_> = soon(desk.count(100).collect()).await;
+    let Some((Err(CallError::Remote(too_slow)), counted)) = counted.split_last() else {
+        panic!("{counted:?}")
+    };
+    assert_eq!((too_slow.code(), counted.len()), (7, 10));
 }
 
 #[tokio::test]

@@ -259,7 +259,8 @@ impl Context {
     }
 }
 
-/// Says when a call has ended without its handler: cancelled, past its deadline, or its connection lost.
+/// Says when a call has ended without its handler: cancelled, past its deadline, its connection lost, or answered by a
+/// [`Middleware`](crate::Middleware) in its place.
 ///
 /// Nobody can stop a blocking method from outside, so one that takes long looks now and then:
 ///

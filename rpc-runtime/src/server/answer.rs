@@ -82,6 +82,10 @@ pub(super) async fn answer<R: Router>(
             if let FaultKind::Unwritable(reason) = &fault.0 {
                 log(call, context, reason);
             }
+            if let FaultKind::Error(_) = &fault.0 {
+                // A middleware gave its handler up, which may still hold what was begun, on another thread.
+                reply.begin(id);
+            }
             return reply.fault(&fault);
         }
         Err(cut) => cut,
@@ -187,7 +191,9 @@ async fn run<R: Router>(
     // What the handler holds may panic, too, when it is dropped half-way.
     match catch_unwind(AssertUnwindSafe(|| handler.set(None))) {
         Ok(()) => {
-            if ran.is_ok() {
+            // What a middleware answers, it answers in the handler's place.
+            let is_replaced = matches!(&ran, Ok(Err(Fault(FaultKind::Error(_)))));
+            if ran.is_ok() && !is_replaced {
                 unfinished.0 = None;
             }
             ran
