@@ -91,7 +91,7 @@ struct Received<'c>(&'c Context);
 
 impl Extractor for Received<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.meta(key)
+        trace::received(self.0, key)
     }
 
     fn keys(&self) -> Vec<&str> {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rpc_runtime::{Answer, Layered, MethodKind, Middleware, Next, ServerCall, Service};
+use rpc_runtime::{Answer, Context, Layered, MethodKind, Middleware, Next, ServerCall, Service};
 use tower_layer::Layer;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -19,7 +19,7 @@ use tracing::{Instrument, Span};
 /// | `rpc.method` | the method's name on the wire |
 /// | `rpc.kind` | `call`, `stream` or `notification` |
 /// | `network.peer.address`, `network.peer.port` | who calls; none in the same process |
-/// | `traceparent`, `tracestate` | the caller's trace ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), if it travels in the call's metadata |
+/// | `traceparent`, `tracestate` | the caller's trace ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), if it travels in the call's metadata and has no more than 8 KiB |
 /// | `outcome` | at the end: `success`, `error`, `cancelled`, `late` or `panicked` |
 /// | `rpc.response.status_code` | at the end: the code of the error, if it is one |
 /// | `duration` | at the end: in seconds |
@@ -74,12 +74,19 @@ pub(crate) fn span(call: ServerCall<'_>) -> Span {
         rpc.kind = kind(call),
         network.peer.address = peer().map(|peer| display(peer.ip())),
         network.peer.port = peer().map(|peer| peer.port()),
-        traceparent = context.meta("traceparent"),
-        tracestate = context.meta("tracestate"),
+        traceparent = received(context, "traceparent"),
+        tracestate = received(context, "tracestate"),
         rpc.response.status_code = Empty,
         outcome = Empty,
         duration = Empty,
     )
+}
+
+/// What the caller says of its trace. Spans are kept and sent on, so a caller does not choose how much that is: W3C has
+/// 512 bytes of `tracestate`, and 8 KiB of `baggage`, which is the longest.
+pub(crate) fn received<'c>(context: &'c Context, name: &str) -> Option<&'c str> {
+    const LONGEST: usize = 8 << 10;
+    context.meta(name).filter(|value| value.len() <= LONGEST)
 }
 
 fn kind(call: ServerCall<'_>) -> &'static str {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use rpc_layers::TracingLayer;
+use rpc_layers::{OpenTelemetryLayer, TracingLayer};
 use rpc_runtime::{Client, ErrorObject, rpc};
 use support::{ENDS, make_calls};
 use tower::ServiceBuilder;
@@ -177,4 +177,25 @@ async fn a_call_has_a_span_that_tells_how_it_ended() {
         );
     }
     assert_eq!(divide.0.get("traceparent"), None);
+}
+
+#[tokio::test]
+async fn a_caller_does_not_choose_how_much_a_span_holds() {
+    let spans = Spans::default();
+    let _subscribed = subscribe(&spans);
+    let service = OpenTelemetryLayer::new().layer(CalculatorServer::new(Desk));
+    let calculator = CalculatorClient::new(Client::local(TracingLayer::new().layer(service)));
+    for (length, is_told) in [(8 << 10, true), ((8 << 10) + 1, false)] {
+        let state = "a".repeat(length);
+        let add = calculator.add(1, 2).meta("tracestate", &state);
+        assert_eq!(add.meta("traceparent", &state).await.unwrap(), 3);
+        let told = std::mem::take(&mut *spans.0.lock().unwrap());
+        assert_eq!(told.len(), 2);
+        for field in ["traceparent", "tracestate"] {
+            assert!(
+                told.iter()
+                    .all(|span| span.0.contains_key(field) == is_told)
+            );
+        }
+    }
 }
