@@ -37,13 +37,15 @@ pub struct RateLimitLayer {
     per_connection: bool,
 }
 
+const LONGEST: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
+
 type Bucket = DefaultDirectRateLimiter;
 
 impl RateLimitLayer {
     /// Lets this many calls through in this time, as many as that at once.
     ///
     /// # Panics
-    /// If either is zero, or more calls than nanoseconds.
+    /// If either is zero, or more calls than nanoseconds, or if the time is in centuries.
     pub fn new(calls: u32, time: Duration) -> Self {
         let calls = NonZeroU32::new(calls).expect("a rate lets some calls through");
         let quota = Quota::with_period(time / calls.get());
@@ -54,7 +56,7 @@ impl RateLimitLayer {
     /// Lets this many calls through at once, after a pause. The rate stays.
     ///
     /// # Panics
-    /// If it is zero.
+    /// If it is zero, or so many that the rate comes to them in centuries only.
     pub fn burst(self, calls: u32) -> Self {
         let calls = NonZeroU32::new(calls).expect("a burst has a call at least");
         Self::with(self.quota.allow_burst(calls), self.per_connection)
@@ -66,6 +68,15 @@ impl RateLimitLayer {
     }
 
     fn with(quota: Quota, per_connection: bool) -> Self {
+        // The bucket counts in nanoseconds, and would begin anew.
+        let burst = quota
+            .replenish_interval()
+            .checked_mul(quota.burst_size().get());
+        let is_counted = burst.is_some_and(|burst| burst < LONGEST);
+        assert!(
+            is_counted,
+            "a burst that is there again in less than two centuries"
+        );
         Self {
             quota,
             all: Arc::new(Bucket::direct(quota)),

@@ -164,3 +164,9 @@ async fn who_may_not_call_is_told_so_and_nothing_runs() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+#[should_panic(expected = "less than two centuries")]
+fn a_burst_that_cannot_be_counted_is_none() {
+    RateLimitLayer::new(1, Duration::from_secs(3600)).burst(10_000_000);
+}
