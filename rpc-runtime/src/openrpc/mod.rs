@@ -378,10 +378,13 @@ fn pairing(example: &Example, method: &MethodDescription) -> Pairing {
     // The macro has read it.
     let value = |json| serde_json::from_str(json).unwrap_or_default();
     let params = match value(example.params) {
-        Value::Object(members) => members
-            .into_iter()
-            .map(|(name, it)| given(&name, it))
-            .collect(),
+        Value::Object(members) => {
+            let members = members.into_iter();
+            let mut params: Vec<_> = members.map(|(name, it)| given(&name, it)).collect();
+            // A map has lost their order, and some readers match them by position.
+            params.sort_by_key(|it| names.clone().position(|name| name == it.name));
+            params
+        }
         whole if method.whole_params => vec![given("params", whole)],
         Value::Array(elements) => names
             .zip(elements)
