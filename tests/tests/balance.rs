@@ -15,6 +15,7 @@ use rpc_runtime::{
     Trust, code, rpc,
 };
 use support::soon;
+use tests::relay::Relay;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -251,6 +252,41 @@ async fn until(endpoints: &Endpoints, address: SocketAddr, wanted: impl Fn(&Endp
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_without_a_word_gets_no_calls_for_long() {
+    let office = Office::new(2);
+    let relay = Relay::start(office.addresses[0], 7).unwrap();
+    let (client, endpoints) = office.builder().balance().unwrap();
+    let addresses = [relay.address(), office.addresses[1]];
+    endpoints.set(addresses.map(Address::from));
+    for address in addresses {
+        until(&endpoints, address, is_connected).await;
+    }
+    let desk = DeskClient::new(client.clone());
+    relay.set_blackhole(true);
+    let patience = Duration::from_secs(2);
+    let mut late = 0;
+    for number in 0..200 {
+        match soon(desk.who(number).timeout(patience)).await {
+            Ok(clerk) => assert_eq!(clerk, 1),
+            Err(CallError::Timeout) => late += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    // Nobody can know that it is gone before somebody has waited for it: one call, or two where the machine is busy.
+    assert!((1..=3).contains(&late), "{late}");
+
+    // It was only the network.
+    relay.set_blackhole(false);
+    let returned = async {
+        let mut number = 200;
+        while !matches!(desk.who(number).await, Ok(0)) {
+            number += 1;
+        }
+    };
+    soon(returned).await;
 }
 
 #[tokio::test]

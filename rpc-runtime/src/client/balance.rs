@@ -24,7 +24,7 @@ pub(super) fn pick<'a>(
 
 fn pick_of<'a>(links: &'a [Arc<Link>], failed: Option<&Arc<Link>>) -> Option<&'a Arc<Link>> {
     let has_failed = |link: &Arc<Link>| failed.is_some_and(|failed| Arc::ptr_eq(link, failed));
-    let is_fit = |link: &Arc<Link>| !link.is_retired() && !has_failed(link);
+    let is_fit = |link: &Arc<Link>| !(link.is_retired() || link.is_silent() || has_failed(link));
     let (first, second) = two(links);
     match (is_fit(first), is_fit(second)) {
         (true, true) if second.in_flight() < first.in_flight() => Some(second),

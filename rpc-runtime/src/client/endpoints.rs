@@ -12,6 +12,7 @@ use super::connect::{ConnectError, Settings};
 use super::health::Health;
 use super::link::Link;
 use super::reconnect::{Seat, keep_connected};
+use super::silence;
 use super::state::{ConnectionState, StateWatch, Status, never_connected};
 
 /// The servers of a client, which may change while it is used. [`ClientBuilder::balance`](crate::ClientBuilder::balance)
@@ -187,6 +188,7 @@ impl Members {
                 () = removed.cancelled() => {}
                 _ = keep_connected(seat.clone(), Some(dialer)) => {}
                 _ = health.watch(&seat) => {}
+                _ = silence::watch(&seat) => {}
             }
         });
         true

@@ -1,7 +1,7 @@
 //! One connection with its lanes. A client has one at a time to a server, and another when that is lost or its server
 //! drains it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce};
@@ -31,6 +31,8 @@ pub(crate) struct Link {
     retired: Arc<SetOnce<()>>,
     /// That of the server, where there are others to call.
     health: Option<Arc<Health>>,
+    /// Nothing comes from the server, though it is asked.
+    is_silent: AtomicBool,
 }
 
 /// A stream's place among those that are no lanes, free again when dropped.
@@ -98,6 +100,7 @@ impl Link {
             control,
             retired,
             health,
+            is_silent: AtomicBool::new(false),
         })
     }
 
@@ -174,6 +177,15 @@ impl Link {
     /// Sends new calls elsewhere; those that are under way go on.
     pub(super) fn retire(&self) {
         let _ = self.retired.set(());
+    }
+
+    pub(super) fn set_silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// Whether another one is the better choice.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_retired(&self) -> bool {

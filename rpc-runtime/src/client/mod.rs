@@ -25,6 +25,7 @@ mod request;
 mod route;
 #[cfg(all(test, feature = "__schedules"))]
 mod schedules;
+mod silence;
 mod solo;
 mod state;
 mod timer;
@@ -125,7 +126,8 @@ const POOLED: usize = 1024;
 /// - Each call, batch and stream of items goes to one of them: of two that are chosen at random, to the one with fewer calls
 ///   in flight. When it is made again it goes to another, if there is another, and the first time at once, also if it may
 ///   have run and is idempotent. Notifications do so, too: two in a row may go to two servers.
-/// - A server that is not connected, or is shutting down, gets none. One whose calls fail gets none until it answers
+/// - A server that is not connected, or is shutting down, gets none, nor does one from which nothing comes while it is asked, for
+///   half a second or three round trips: one that was killed, say. What waits there waits on. One whose calls fail gets none until it answers
 ///   again ([`eject_after`](ClientBuilder::eject_after)).
 /// - The client is [connected](ConnectionState::Connected) while one of its connections is, and calls wait only while none
 ///   is. [`rebind`](Self::rebind) moves all of them and [`close`](Self::close) closes all of them.

@@ -8,6 +8,7 @@ pub(crate) mod quic;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -137,6 +138,13 @@ macro_rules! either {
     };
 }
 
+/// How many datagrams have come and left, and how long there and back takes.
+pub(crate) struct Traffic {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) round_trip: Duration,
+}
+
 impl Connection {
     /// Opens a bidirectional stream; waits while the other side allows no more.
     pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
@@ -206,6 +214,14 @@ impl Connection {
         match self {
             Self::Quic(inner) => inner.rebind(),
             Self::Memory(_) => Ok(()),
+        }
+    }
+
+    /// What has come and left, if it does so in datagrams.
+    pub(crate) fn traffic(&self) -> Option<Traffic> {
+        match self {
+            Self::Quic(inner) => Some(inner.traffic()),
+            Self::Memory(_) => None,
         }
     }
 

@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, close};
+use super::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 use crate::limits::{IDLE, Limits};
 use crate::tls::{Certificate, Verdict};
 
@@ -390,6 +390,15 @@ impl Connection {
 
     pub(crate) fn remote_address(&self) -> SocketAddr {
         self.0.remote_address()
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        let stats = self.0.stats();
+        Traffic {
+            received: stats.udp_rx.datagrams,
+            sent: stats.udp_tx.datagrams,
+            round_trip: stats.path.rtt,
+        }
     }
 
     pub(crate) fn peer_certificate(&self) -> Option<Certificate> {
