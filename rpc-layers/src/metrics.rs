@@ -1,6 +1,6 @@
 //! Counts calls, and how long they take.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use metrics::{
@@ -35,7 +35,7 @@ const FAILURES: usize = COMMON.len() + 32;
 /// not a call of the service: methods that it does not have, calls that came too late, messages that are no JSON.
 ///
 /// The recorder is asked for a method's handles when the layer is put around its service, so it is to be installed before;
-/// for that of an error when its code is first seen. Other calls ask for none, and allocate nothing.
+/// for that of an error when its code is first seen, and once for `other`. Other calls ask for none, and allocate nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MetricsLayer(());
 
@@ -91,6 +91,8 @@ struct Method {
     successes: Counter,
     /// The common ones, and errors that were seen.
     failures: RwLock<Vec<(Outcome, Counter)>>,
+    /// The errors that came after so many others.
+    others: OnceLock<Counter>,
 }
 
 impl Method {
@@ -110,6 +112,7 @@ impl Method {
             duration: histogram!("rpc_server_call_duration_seconds", &labels),
             successes: ended(service, name, Outcome::Success, String::new()),
             failures: RwLock::new(common.collect()),
+            others: OnceLock::new(),
         }
     }
 
@@ -118,11 +121,17 @@ impl Method {
             return self.successes.increment(1);
         };
         let seen = self.failures.read().unwrap_or_else(PoisonError::into_inner);
-        let counter = of(&seen, outcome);
+        let counter = of(&seen, outcome).or_else(|| self.other(&seen, outcome));
         drop(seen);
         counter
             .unwrap_or_else(|| self.failure(outcome, code))
             .increment(1);
+    }
+
+    /// The handle of all other failures, if no more are told apart.
+    fn other(&self, seen: &[(Outcome, Counter)], outcome: Outcome) -> Option<Counter> {
+        let make = || ended(self.service, self.name, outcome, "other".into());
+        (seen.len() == FAILURES).then(|| self.others.get_or_init(make).clone())
     }
 
     /// The handle of a failure that was not seen before.
@@ -131,17 +140,11 @@ impl Method {
             .failures
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(counter) = of(&seen, outcome) {
+        if let Some(counter) = of(&seen, outcome).or_else(|| self.other(&seen, outcome)) {
             return counter;
         }
-        let code = match seen.len() < FAILURES {
-            true => code.to_string(),
-            false => "other".into(),
-        };
-        let counter = ended(self.service, self.name, outcome, code);
-        if seen.len() < FAILURES {
-            seen.push((outcome, counter.clone()));
-        }
+        let counter = ended(self.service, self.name, outcome, code.to_string());
+        seen.push((outcome, counter.clone()));
         counter
     }
 }

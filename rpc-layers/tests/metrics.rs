@@ -99,3 +99,24 @@ async fn codes_without_end_are_other_codes() {
     let seen = (1..=32).map(|code| (of(&code.to_string()), 2));
     assert_eq!(counted, seen.chain([(of("other"), 16)]).collect());
 }
+
+#[test]
+fn the_recorder_is_not_asked_for_codes_without_end() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    let (early, late) = (Recorder::default(), Recorder::default());
+    let make = || Responder::new(MetricsLayer::new().layer(DiceServer::new(Loaded)));
+    let mut responder = metrics::with_local_recorder(&early, make);
+    let mut fail = |recorder: &Recorder, code: i64| {
+        let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"fail","params":[{code}]}}"#);
+        metrics::with_local_recorder(recorder, || {
+            runtime.block_on(responder.respond(call.as_bytes()));
+        });
+    };
+    (1..=33).for_each(|code| fail(&early, code));
+    (34..=40).for_each(|code| fail(&late, code));
+    assert!(late.values().is_empty(), "{:?}", late.values());
+    let others = early.values().into_iter();
+    let others = others.filter(|(key, _)| key.contains("other"));
+    assert!(others.map(|(_, count)| count).eq([8]));
+}
