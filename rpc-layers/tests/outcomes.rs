@@ -195,3 +195,30 @@ async fn a_call_whose_connection_is_lost_is_told_of() {
     let seen = soon(seen.recv()).await;
     assert_eq!(seen, Some(("desk.hang", true, Outcome::Cancelled)));
 }
+
+#[tokio::test]
+async fn a_handler_that_panics_when_it_is_dropped_has_panicked() {
+    struct Grudge;
+    impl Drop for Grudge {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    #[rpc]
+    trait Sulky {
+        async fn sulk(&self);
+    }
+    struct Child;
+    impl Sulky for Child {
+        async fn sulk(&self) {
+            let _grudge = Grudge;
+            std::future::pending().await
+        }
+    }
+    let (witness, seen) = Witness::new();
+    let mut responder = Responder::new(Layered::new(witness, SulkyServer::new(Child)));
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"sulk","timeout":5}"#;
+    let answer = soon(responder.respond(call)).await;
+    assert!(answer.windows(6).any(|code| code == b"-32603"));
+    assert_eq!(all(seen), [("sulk", true, Outcome::Panicked)]);
+}
