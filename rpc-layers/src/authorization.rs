@@ -86,6 +86,10 @@ where
 ///
 /// The caller gets the error as it would get the handler's own: as `CallError::Application` where the method's error type
 /// knows the code, else as `CallError::Remote`. Nobody calls again by itself.
+///
+/// It is asked for calls of its service only: anyone who can connect may send `rpc.ping`, and `rpc.discover`, which tells of
+/// all methods but those that [`ServerBuilder::openrpc`](rpc_runtime::ServerBuilder::openrpc) leaves out, or of none with
+/// [`discover(false)`](rpc_runtime::ServerBuilder::discover).
 pub struct AuthorizationLayer<A>(Arc<A>);
 
 impl<A: Authorize> AuthorizationLayer<A> {
