@@ -106,6 +106,7 @@ impl<M: Middleware, S: Service> Layered<M, S> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<M: Middleware, S: Service> Service for Layered<M, S> {
     const DESCRIPTION: &'static ServiceDescription = S::DESCRIPTION;
 
