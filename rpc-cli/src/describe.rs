@@ -77,4 +77,14 @@ mod tests {
             assert!(!shown.is_empty() && page::render(&document).ends_with("</html>"));
         }
     }
+
+    #[test]
+    fn types_may_lead_to_others_without_end() {
+        let document = crate::document::mutated::chain(20_000, "string");
+        let mut shown = Vec::new();
+        method::write(&mut shown, &document, &document.methods[0], "HOST:PORT").unwrap();
+        let shown = String::from_utf8(shown).unwrap();
+        let shown = anstream::adapter::strip_str(&shown).to_string();
+        assert!(shown.contains("T20000 = string"));
+    }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Severity::{self, Breaking, Compatible, MayBreak};
 use super::methods::compare;
 use crate::document::Document;
+use crate::document::mutated::chain;
 
 /// From, to, and what is found.
 type Case<'a, V> = (V, V, &'a [(Severity, &'a str)]);
@@ -791,20 +792,6 @@ fn what_is_too_intricate_is_said_to_be_so() {
         "HOST:PORT",
     );
     assert_eq!(sample, "rpc call HOST:PORT m");
-}
-
-/// A document with a result of the type T0, which contains T1, and so on.
-fn chain(length: usize, last: &str) -> Document {
-    let mut schemas = serde_json::Map::new();
-    for level in 0..length {
-        let next = json!({"$ref": format!("#/components/schemas/T{}", level + 1)});
-        let list = json!({"type": "array", "items": next});
-        schemas.insert(format!("T{level}"), list);
-    }
-    schemas.insert(format!("T{length}"), json!({"type": last}));
-    let result = json!({"schema": {"$ref": "#/components/schemas/T0"}});
-    let method = json!({"name": "m", "params": [], "result": result});
-    Document::new(json!({"methods": [method], "components": {"schemas": schemas}})).unwrap()
 }
 
 #[test]

@@ -167,24 +167,20 @@ fn mentioned(document: &Document, method: &Method) -> BTreeSet<String> {
     let typed = typed.into_iter().flatten().map(|typed| &typed.schema);
     let errors = method.errors.iter().filter_map(|error| error.data.as_ref());
     let mut mentioned = BTreeSet::new();
-    for schema in params.chain(typed).chain(errors) {
-        collect(document, schema, &mut mentioned);
+    // Types may lead to others without end.
+    let mut left: Vec<_> = params.chain(typed).chain(errors).collect();
+    while let Some(schema) = left.pop() {
+        if let Some(name) = reference(schema)
+            && let Some(named) = document.components.schemas.get(&name)
+            && mentioned.insert(name)
+        {
+            left.push(named);
+        }
+        match schema {
+            Value::Object(members) => left.extend(members.values()),
+            Value::Array(all) => left.extend(all),
+            _ => {}
+        }
     }
     mentioned
-}
-
-fn collect(document: &Document, schema: &Value, mentioned: &mut BTreeSet<String>) {
-    if let Some(name) = reference(schema)
-        && let Some(named) = document.components.schemas.get(&name)
-        && mentioned.insert(name)
-    {
-        collect(document, named, mentioned);
-    }
-    match schema {
-        Value::Object(members) => members
-            .values()
-            .for_each(|member| collect(document, member, mentioned)),
-        Value::Array(all) => all.iter().for_each(|one| collect(document, one, mentioned)),
-        _ => {}
-    }
 }

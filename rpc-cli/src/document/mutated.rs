@@ -61,3 +61,17 @@ fn any(shop: &Value, rng: &mut Rng) -> Value {
         _ => rng.choice(odd).unwrap(),
     }
 }
+
+/// A document with a result of the type T0, which contains T1, and so on.
+pub(crate) fn chain(length: usize, last: &str) -> Document {
+    let mut schemas = serde_json::Map::new();
+    for level in 0..length {
+        let next = json!({"$ref": format!("#/components/schemas/T{}", level + 1)});
+        let list = json!({"type": "array", "items": next});
+        schemas.insert(format!("T{level}"), list);
+    }
+    schemas.insert(format!("T{length}"), json!({"type": last}));
+    let result = json!({"schema": {"$ref": "#/components/schemas/T0"}});
+    let method = json!({"name": "m", "params": [], "result": result});
+    Document::new(json!({"methods": [method], "components": {"schemas": schemas}})).unwrap()
+}
