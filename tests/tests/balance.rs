@@ -475,6 +475,7 @@ async fn a_server_comes_back_when_it_answers_a_probe() {
         .await
         .is_ok()
     {}
+    until(&endpoints, office.addresses[0], Endpoint::is_ejected).await;
     office.clerks[0].work.store(0, Ordering::SeqCst);
     until(&endpoints, office.addresses[0], |endpoint| {
         !endpoint.is_ejected()
