@@ -136,7 +136,9 @@ impl Options {
 
     async fn bench(&self, clients: &[Client], given: &Given, load: Load) -> Result<Report, Stop> {
         let document = match clients.first() {
-            Some(client) => describe(&self.connection, client).await?,
+            Some(client) => {
+                describe(&self.connection, client, "its server should mend that").await?
+            }
             None => None,
         };
         let known = known(document.as_ref(), &self.method);

@@ -5,7 +5,7 @@ use rpc_runtime::{Address, CallError, Client, ErrorObject, code};
 use serde_json::Value;
 
 use crate::connect::Connection;
-use crate::document::{Document, Method, describe};
+use crate::document::{Document, Method, WITHOUT, describe};
 use crate::failure::{Failure, Stop};
 use crate::output::Output;
 use crate::params::{Given, Params};
@@ -44,7 +44,7 @@ impl Options {
     async fn call(&self, client: &Client, given: &Given) -> Result<Option<Value>, Stop> {
         let document = match self.undescribed || self.method.starts_with("rpc.") {
             true => None,
-            false => describe(&self.connection, client).await?,
+            false => describe(&self.connection, client, WITHOUT).await?,
         };
         let known = known(document.as_ref(), &self.method);
         if known.is_some_and(|(_, method)| method.items.is_some() || method.upload.is_some()) {

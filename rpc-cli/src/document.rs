@@ -194,14 +194,18 @@ async fn discover(connection: &Connection, client: &Client) -> Result<Value, Fai
     asked.map_err(|refused| Failure::answered(&refused).tip("this server does not describe itself"))
 }
 
-/// What the server tells of itself; nothing if it does not.
+/// What can be done where a server cannot be read.
+pub(crate) const WITHOUT: &str = "`--undescribed` does without";
+
+/// What the server tells of itself; nothing if it does not. `tip` is for when that cannot be read.
 pub(crate) async fn describe(
     connection: &Connection,
     client: &Client,
+    tip: &str,
 ) -> Result<Option<Document>, Failure> {
     let asked = ask(connection, client).await?;
     let document = asked.ok().map(Document::new).transpose();
-    document.map_err(|failure| failure.tip("`--undescribed` does without"))
+    document.map_err(|failure| failure.tip(tip))
 }
 
 async fn ask(

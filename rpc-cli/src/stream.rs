@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::call::{explain, known};
 use crate::connect::Connection;
-use crate::document::{Method, describe};
+use crate::document::{Method, WITHOUT, describe};
 use crate::failure::{Failure, Stop};
 use crate::output::Output;
 use crate::params::{Given, Json, Params};
@@ -59,7 +59,7 @@ impl Options {
     ) -> Result<(), Stop> {
         let document = match self.undescribed {
             true => None,
-            false => describe(&self.connection, client).await?,
+            false => describe(&self.connection, client, WITHOUT).await?,
         };
         let known = known(document.as_ref(), &self.method);
         if let Some((_, method)) = known {

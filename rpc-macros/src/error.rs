@@ -299,9 +299,7 @@ fn schemas(model: &RpcError<'_>) -> TokenStream {
     let generics = generics::with_first(original.generics.clone(), knows.clone().into());
     let (params, _, _) = generics.split_for_impl();
     let schemas = variants.iter().map(|variant| schema(variant, &knows));
-    // What a `cfg` removes cannot be asked for.
-    let certain = variants.iter().filter(|variant| variant.cfgs.is_empty());
-    let types = certain.flat_map(|variant| &variant.fields);
+    let types = variants.iter().flat_map(|variant| &variant.fields);
     let types = types.map(|field| field.ty);
     let bounds: Vec<_> = types
         .map(|ty| generated!(#knows: __rpc::Knows<#ty>))
@@ -323,7 +321,6 @@ fn schema(variant: &Variant<'_>, knows: &Ident) -> TokenStream {
         .map(|Field { ty, .. }| generated!(<#knows as __rpc::Knows<#ty>>::SCHEMA));
     let schema = match variant.shape {
         Shape::Nothing => generated!(Nothing),
-        _ if !cfgs.is_empty() => generated!(Anything),
         Shape::Value => generated!(Value(#(#known)*)),
         Shape::Array => generated!(Array(&[#(#known),*])),
         Shape::Object => {

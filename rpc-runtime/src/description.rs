@@ -375,8 +375,6 @@ pub struct ErrorDescription {
 pub enum DataSchema {
     /// There is none.
     Nothing,
-    /// Nobody knows.
-    Anything,
     /// One value.
     Value(SchemaOf),
     /// An array of so many.

@@ -301,7 +301,6 @@ impl Types {
         let make = |schema: &SchemaOf| schema.make(&mut self.results);
         Some(match schema {
             DataSchema::Nothing => return None,
-            DataSchema::Anything => json!({}),
             DataSchema::Value(schema) => schema.make(&mut self.results),
             DataSchema::Array(schemas) => {
                 let items: Vec<_> = schemas.iter().map(make).collect();
