@@ -202,6 +202,23 @@ pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<&Attribute> {
         .collect()
 }
 
+/// What `#[deprecated = "…"]` and `#[deprecated(note = "…")]` say.
+pub(crate) fn deprecation(attrs: &[Attribute]) -> Option<String> {
+    let attr = attrs.iter().find(|it| it.path().is_ident("deprecated"))?;
+    if let syn::Meta::NameValue(meta) = &attr.meta {
+        return text(&meta.value);
+    }
+    let mut note = None;
+    let read = attr.parse_nested_meta(|meta| {
+        let value: LitStr = meta.value()?.parse()?;
+        if meta.path.is_ident("note") {
+            note = Some(value.value());
+        }
+        Ok(())
+    });
+    read.ok().and(note)
+}
+
 /// What `#[error("…")]` says, which is thiserror's.
 pub(crate) fn message(attrs: &[Attribute]) -> Option<String> {
     let attr = attrs.iter().find(|attr| attr.path().is_ident("error"))?;
@@ -223,17 +240,20 @@ fn doc_line(attr: &Attribute) -> Option<String> {
     let syn::Meta::NameValue(meta) = &attr.meta else {
         return None;
     };
-    let Expr::Lit(syn::ExprLit {
-        lit: syn::Lit::Str(text),
-        ..
-    }) = &meta.value
-    else {
-        return None;
-    };
-    let text = text.value();
+    let text = text(&meta.value)?;
     meta.path
         .is_ident("doc")
         .then(|| text.strip_prefix(' ').unwrap_or(&text).to_owned())
+}
+
+fn text(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Lit(syn::ExprLit {
+            lit: syn::Lit::Str(text),
+            ..
+        }) => Some(text.value()),
+        _ => None,
+    }
 }
 
 fn each_option(

@@ -154,7 +154,7 @@ impl<'a> Method<'a> {
             original,
             ident: &sig.ident,
             cfgs: attr::cfgs(&original.attrs),
-            docs: attr::docs(&original.attrs),
+            docs: docs(&original.attrs),
             wire_name: wire_name(&sig.ident, &options, service),
             parameters,
             is_stream: returned_item(sig).is_some(),
@@ -204,6 +204,14 @@ impl<'a> Method<'a> {
             .iter()
             .filter(|parameter| parameter.role != Role::Context)
     }
+}
+
+/// What a method says of itself, and why it is not to be called any more.
+fn docs(attrs: &[Attribute]) -> String {
+    let deprecation = attr::deprecation(attrs).map(|note| format!("Deprecated: {note}"));
+    let docs = Some(attr::docs(attrs)).filter(|docs| !docs.is_empty());
+    let parts: Vec<_> = docs.into_iter().chain(deprecation).collect();
+    parts.join("\n\n")
 }
 
 fn wire_name(ident: &Ident, options: &MethodOptions, service: &ServiceOptions) -> LitStr {

@@ -85,7 +85,7 @@ pub struct MethodDescription {
     pub name: &'static str,
     /// Other names on the wire.
     pub aliases: &'static [&'static str],
-    /// The method's documentation.
+    /// The method's documentation, and what `#[deprecated]` says.
     pub docs: &'static str,
     /// Whether it has a reply.
     pub kind: MethodKind,

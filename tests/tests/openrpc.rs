@@ -129,7 +129,10 @@ fn what_has_no_place_in_the_specification_is_an_extension() {
     assert_eq!(balance["x-idempotent"], true);
     assert_eq!(balance["x-aliases"], json!(["saldo"]));
     assert!(balance.get("deprecated").is_none());
-    assert_eq!(method(&document, "close")["deprecated"], true);
+    let close = method(&document, "close");
+    assert_eq!(close["deprecated"], true);
+    let description = "Closes an account.\n\nDeprecated: accounts are kept";
+    assert_eq!(close["description"], description);
 }
 
 #[test]

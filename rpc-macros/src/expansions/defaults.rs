@@ -137,7 +137,11 @@ const _: () = {
             version: __rpc::option_env!("CARGO_PKG_VERSION"),
             methods: &[
                 #[cfg(all())]
-                __rpc::MethodDescription::new("type", "Has a body.", "u32")
+                __rpc::MethodDescription::new(
+                        "type",
+                        "Has a body.\n\nDeprecated: for a test",
+                        "u32",
+                    )
                     .aliases(&["kind", "sort"])
                     .parameters(
                         &[

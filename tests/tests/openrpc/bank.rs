@@ -37,7 +37,8 @@ pub(crate) trait Bank {
 
     async fn sum(&self, #[rpc(params)] cents: Vec<i64>) -> i64;
 
-    #[deprecated]
+    /// Closes an account.
+    #[deprecated(since = "0.1.0", note = "accounts are kept")]
     async fn close(&self, iban: &str) -> close::Result;
 
     /// Prices as they come.
