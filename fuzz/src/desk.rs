@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
-use rpc_runtime::{RpcError, rpc};
+use rpc_runtime::{OpenRpc, RpcError, rpc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -147,12 +148,20 @@ pub fn answer(method: &str, params: Option<&RawValue>) -> Answer {
     let invalid = Answer::Refusal(-32602);
     match method {
         "rpc.ping" => return Answer::Result(Value::Null),
+        "rpc.discover" => return Answer::Result(document()),
         "fail" => return fail(params).map_or(invalid, Answer::Failure),
         _ if !METHODS.contains(&method) => return Answer::Refusal(-32601),
-        "rpc.discover" | "none" => return Answer::Refusal(-32601),
+        "none" => return Answer::Refusal(-32601),
         _ => {}
     }
     result(method, params).map_or(invalid, Answer::Result)
+}
+
+/// What the desk tells of itself, whoever asks.
+fn document() -> Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    let write = || serde_json::to_value(OpenRpc::of::<DeskClient>()).expect("a document");
+    DOCUMENT.get_or_init(write).clone()
 }
 
 /// A call's result, if its parameters are right.
