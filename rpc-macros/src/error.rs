@@ -305,6 +305,7 @@ fn schemas(model: &RpcError<'_>) -> TokenStream {
         .map(|ty| generated!(#knows: __rpc::Knows<#ty>))
         .collect();
     let clause = generics::where_clause(&original.generics, &bounds);
+    // Its types may be deprecated, as the fields that have them.
     generated! {
         #[allow(deprecated)]
         impl #params __rpc::ErrorSchemas<#knows> for #ident #args #clause {

@@ -43,7 +43,8 @@ pub(crate) fn impls(
     });
     let declared = generics::unbounded(&original.generics);
     let (declared, _, _) = declared.split_for_impl();
-    // How many arguments a method has is the trait's business, where the user was told.
+    // What is deprecated is described all the same. How many arguments a method has is the trait's business, where the user was
+    // told.
     generated! {
         #new
         impl #declared __rpc::From<__rpc::Client> for #ident #args {
