@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use rpc_runtime::private::{SentParams, arg};
+use rpc_runtime::codegen::{SentParams, arg};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

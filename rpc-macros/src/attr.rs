@@ -352,7 +352,7 @@ fn code(meta: &ParseNestedMeta<'_>) -> syn::Result<Code> {
 /// The path of the runtime's hidden door for generated code.
 pub(crate) fn door(krate: Option<&Path>) -> TokenStream {
     match krate {
-        Some(krate) => quote!(#krate::private),
-        None => quote!(::rpc_runtime::private),
+        Some(krate) => quote!(#krate::codegen),
+        None => quote!(::rpc_runtime::codegen),
     }
 }

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Caller, Client};
+use crate::codec::de::Value;
 use crate::middleware::Outcome;
 use crate::tls::Certificate;
-use crate::wire::value::Value;
 
 /// What a handler can know about its call: who calls, how long there is, what travels beside the arguments.
 ///

@@ -4,15 +4,15 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::client::Client;
+use crate::codec::de::Value;
+use crate::codec::id::Id;
+use crate::codec::lines::{Cut, Framer};
+use crate::codec::parser::Parser;
+use crate::codec::ser;
+use crate::codec::stream_frame;
 use crate::limits::{DEPTH, REPLY_DEPTH};
 use crate::transport::StreamLost;
 use crate::transport::memory::{self, RecvStream, SendStream};
-use crate::wire::frame::{Cut, Framer};
-use crate::wire::id::Id;
-use crate::wire::item;
-use crate::wire::json;
-use crate::wire::tape::Parser;
-use crate::wire::value::Value;
 
 /// A message as it was cut out of its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn parse<R>(json: &[u8], depth: usize, read: impl FnOnce(Value<'_, '_>) -> R
 /// Writes JSON; `None` if serde cannot.
 pub fn write<T: Serialize + ?Sized>(value: &T) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    json::write(value, &mut out).ok()?;
+    ser::write(value, &mut out).ok()?;
     Some(out)
 }
 
@@ -115,9 +115,9 @@ pub fn brought(message: &[u8]) -> Option<Brought> {
         out
     };
     match document.line()? {
-        item::Line::Item(id, item) => Some(Brought::Item(written(id), write(&item)?)),
-        item::Line::End(id) => Some(Brought::End(written(id))),
-        item::Line::Response(_) => None,
+        stream_frame::Line::Item(id, item) => Some(Brought::Item(written(id), write(&item)?)),
+        stream_frame::Line::End(id) => Some(Brought::End(written(id))),
+        stream_frame::Line::Response(_) => None,
     }
 }
 

@@ -54,43 +54,43 @@
 //! In the order in which a call passes: `client` writes it, `transport` moves it, `server` takes it apart with `wire`,
 //! `service` hands it to the generated code, and the reply goes the same way back. `ARCHITECTURE.md` tells it in full.
 
+mod broadcast;
 mod client;
+mod codec;
+#[doc(hidden)]
+pub mod codegen;
 mod context;
 mod description;
-mod exchange;
-mod feed;
+mod escape;
 #[cfg(feature = "__fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gather;
+mod idle;
 mod limits;
-mod log;
 mod middleware;
-mod openrpc;
-#[doc(hidden)]
-pub mod private;
-mod quiet;
 mod server;
 mod service;
+mod streaming;
 mod sync;
 mod tls;
 mod transport;
-mod wire;
 
+pub use broadcast::{Feed, Lagged, Subscription, SubscriptionOrEnd};
 pub use client::{
     Address, AddressError, Batch, Call, CallError, Client, ClientBuilder, ConnectError,
     ConnectionState, Endpoint, Endpoints, Entry, Fate, Items, Notification, Replies, StateWatch,
 };
+pub use codec::error::{ErrorObject, RpcError};
+pub use codec::error_code::code;
 pub use context::{Cancellation, Context, Extensions};
+pub use description::openrpc::OpenRpc;
 pub use description::{
     Described, ErrorDescription, MethodDescription, MethodKind, ParameterDescription,
     ServiceDescription,
 };
-pub use feed::{Feed, Lagged, Subscription, SubscriptionOrEnd};
 pub use futures_core::Stream;
 pub use limits::Limits;
 pub use middleware::{Answer, Layered, Middleware, Next, Outcome, ServerCall};
-pub use openrpc::OpenRpc;
 #[doc = include_str!("../docs/rpc_error.md")]
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]
@@ -99,8 +99,6 @@ pub use server::{BindError, Responder, Server, ServerBuilder, ServerHandle};
 pub use service::Service;
 pub use tls::{Certificate, Identity, IdentityError, PemError, Trust, TrustError, UntrustedReason};
 pub use transport::ConnectionLost;
-pub use wire::error::{ErrorObject, RpcError};
-pub use wire::refusal::code;
 
 /// The program at the top of the project's front page compiles.
 #[cfg(doctest)]

@@ -6,13 +6,13 @@ use std::thread;
 
 use pin_project_lite::pin_project;
 
+use crate::codec::error::ErrorObject;
+use crate::codec::error_code::code;
+use crate::codec::params::decode::Fault;
+use crate::codec::reply::Reply;
 use crate::context::Context;
 use crate::description::{MethodDescription, ServiceDescription};
 use crate::service::{Incoming, Service};
-use crate::wire::arguments::Fault;
-use crate::wire::error::ErrorObject;
-use crate::wire::refusal::code;
-use crate::wire::reply::Reply;
 
 /// What can be put around a service: it sees each call before and after its handler, and may answer in its place.
 ///

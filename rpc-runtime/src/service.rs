@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 
+use crate::codec::error_code::Refusal;
+use crate::codec::id::Id;
+use crate::codec::params::decode::{Argument, Arguments, Fault, FaultKind, Parameter, Params};
+use crate::codec::params::encode::Write;
+use crate::codec::parser::{Document, Parser};
+use crate::codec::reply::Reply;
+use crate::codec::result::Returns;
+use crate::codec::ser;
 use crate::context::Context;
 use crate::description::ServiceDescription;
-use crate::exchange::{Exchange, ReadItem, Uploaded};
-use crate::wire::arguments::{Argument, Arguments, Fault, FaultKind, Parameter, Params};
-use crate::wire::id::Id;
-use crate::wire::json;
-use crate::wire::refusal::Refusal;
-use crate::wire::reply::Reply;
-use crate::wire::returns::Returns;
-use crate::wire::sent::Write;
-use crate::wire::tape::{Document, Parser};
+use crate::streaming::exchange::{Exchange, ReadItem, Uploaded};
 
 /// What a [`Server`](crate::Server) serves: the `…Server` that [`#[rpc]`](crate::rpc) makes of a trait.
 ///
@@ -269,7 +269,7 @@ pub struct Upload<T> {
 /// A stream of `T`s. Here alone is `T` asked to be an [`Argument`].
 pub fn upload<T: for<'de> Argument<'de>>() -> Upload<T> {
     Upload {
-        write: json::write,
+        write: ser::write,
         read: |value| T::deserialize(value),
     }
 }

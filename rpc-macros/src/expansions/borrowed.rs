@@ -1,40 +1,40 @@
 #[allow(dead_code)]
-trait Texts: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+trait Texts: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     fn pick_one<'a>(
         &self,
         first: &'a str,
         second_best: Option<&str>,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = &'a str,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     fn cow(
         &self,
         text: Cow<'_, str>,
         more: Option<Cow<'_, str>>,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = Cow<'_, str>,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     fn bytes(
         &self,
         bytes: &[u8],
         more: Option<&[u8]>,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = Vec<&str>,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     fn point(
         &self,
         point: Point<'_>,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = Result<Point<'_>, DivideError>,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
 }
 /// Serves an implementation of [`Texts`].
 struct TextsServer<__Service> {
-    service: ::rpc_runtime::private::Arc<__Service>,
+    service: ::rpc_runtime::codegen::Arc<__Service>,
 }
 /// Calls an implementation of [`Texts`].
 struct TextsClient {
-    client: ::rpc_runtime::private::Client,
+    client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
     use ::rpc_runtime::private as __rpc;

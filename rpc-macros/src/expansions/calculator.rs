@@ -1,64 +1,64 @@
 #[allow(dead_code)]
 /// Arithmetic.
-pub trait Calculator: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+pub trait Calculator: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     /// Adds.
     fn add(
         &self,
         a: i64,
         b: i64,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = i64,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     fn divide(
         &self,
         a: f64,
         b: f64,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = Result<f64, DivideError>,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     fn count(
         &self,
         text: &str,
         needle: Option<&str>,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = usize,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     fn scale(
         &self,
         values: Vec<f64>,
         factor: f64,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = Vec<f64>,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     fn sum(
         &self,
         values: Vec<i64>,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = i64,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     fn log(
         &self,
         cx: &Context,
         line: &str,
-    ) -> impl ::rpc_runtime::private::Future<Output = ()> + ::rpc_runtime::private::Send;
+    ) -> impl ::rpc_runtime::codegen::Future<Output = ()> + ::rpc_runtime::codegen::Send;
     fn tick(
         &self,
         count: u64,
-    ) -> impl ::rpc_runtime::private::Future<Output = ()> + ::rpc_runtime::private::Send;
+    ) -> impl ::rpc_runtime::codegen::Future<Output = ()> + ::rpc_runtime::codegen::Send;
     fn digest(&self, cx: &Context, text: &str) -> String;
     fn name(
         &self,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = &str,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
 }
 /// Serves an implementation of [`Calculator`].
 pub struct CalculatorServer<__Service> {
-    service: ::rpc_runtime::private::Arc<__Service>,
+    service: ::rpc_runtime::codegen::Arc<__Service>,
 }
 /// Calls an implementation of [`Calculator`].
 pub struct CalculatorClient {
-    client: ::rpc_runtime::private::Client,
+    client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
     use ::rpc_runtime::private as __rpc;

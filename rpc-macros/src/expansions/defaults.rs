@@ -1,5 +1,5 @@
 #[allow(dead_code)]
-trait Defaults: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+trait Defaults: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     /// Has a body.
     #[cfg(all())]
     #[deprecated = "for a test"]
@@ -7,9 +7,9 @@ trait Defaults: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 's
         &self,
         r#in: u32,
         mut out: u32,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = u32,
-    > + ::rpc_runtime::private::Send {
+    > + ::rpc_runtime::codegen::Send {
         async move {
             out += r#in;
             out
@@ -19,15 +19,15 @@ trait Defaults: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 's
     fn absent(
         &self,
         what: Missing,
-    ) -> impl ::rpc_runtime::private::Future<Output = ()> + ::rpc_runtime::private::Send;
+    ) -> impl ::rpc_runtime::codegen::Future<Output = ()> + ::rpc_runtime::codegen::Send;
 }
 /// Serves an implementation of [`Defaults`].
 struct DefaultsServer<__Service> {
-    service: ::rpc_runtime::private::Arc<__Service>,
+    service: ::rpc_runtime::codegen::Arc<__Service>,
 }
 /// Calls an implementation of [`Defaults`].
 struct DefaultsClient {
-    client: ::rpc_runtime::private::Client,
+    client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
     use ::rpc_runtime::private as __rpc;

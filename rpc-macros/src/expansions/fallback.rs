@@ -26,23 +26,23 @@
 trait Faulty<
     'a,
     K: 'static,
->: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+>: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     type Tea;
     fn generic<T>(
         &self,
         _: (K, &'a T),
-    ) -> impl ::rpc_runtime::private::Future<Output = T> + ::rpc_runtime::private::Send;
+    ) -> impl ::rpc_runtime::codegen::Future<Output = T> + ::rpc_runtime::codegen::Send;
     fn new(self) -> impl Send;
 }
 /// Serves an implementation of [`Faulty`].
 struct FaultyServer<__Service, K> {
-    service: ::rpc_runtime::private::Arc<__Service>,
-    types: ::rpc_runtime::private::PhantomData<fn() -> (K,)>,
+    service: ::rpc_runtime::codegen::Arc<__Service>,
+    types: ::rpc_runtime::codegen::PhantomData<fn() -> (K,)>,
 }
 /// Calls an implementation of [`Faulty`].
 struct FaultyClient<K> {
-    client: ::rpc_runtime::private::Client,
-    types: ::rpc_runtime::private::PhantomData<fn() -> (K,)>,
+    client: ::rpc_runtime::codegen::Client,
+    types: ::rpc_runtime::codegen::PhantomData<fn() -> (K,)>,
 }
 const _: () = {
     use ::rpc_runtime::private as __rpc;

@@ -3,29 +3,29 @@ pub(crate) trait Store<
     K: 'static,
     V: Clone + 'static,
     const N: usize,
->: Debug + rpc::private::Send + rpc::private::Sync + 'static
+>: Debug + rpc::codegen::Send + rpc::codegen::Sync + 'static
 where
     K: Ord,
 {
     fn get(
         &self,
         key: K,
-    ) -> impl rpc::private::Future<Output = Option<&V>> + rpc::private::Send;
+    ) -> impl rpc::codegen::Future<Output = Option<&V>> + rpc::codegen::Send;
     fn put(
         &self,
         keys: [K; N],
         value: V,
-    ) -> impl rpc::private::Future<Output = Result<V>> + rpc::private::Send;
+    ) -> impl rpc::codegen::Future<Output = Result<V>> + rpc::codegen::Send;
 }
 /// Serves an implementation of [`Store`].
 pub(crate) struct StoreServer<__Service, K, V, const N: usize> {
-    service: rpc::private::Arc<__Service>,
-    types: rpc::private::PhantomData<fn() -> (K, V)>,
+    service: rpc::codegen::Arc<__Service>,
+    types: rpc::codegen::PhantomData<fn() -> (K, V)>,
 }
 /// Calls an implementation of [`Store`].
 pub(crate) struct StoreClient<K, V, const N: usize> {
-    client: rpc::private::Client,
-    types: rpc::private::PhantomData<fn() -> (K, V)>,
+    client: rpc::codegen::Client,
+    types: rpc::codegen::PhantomData<fn() -> (K, V)>,
 }
 const _: () = {
     use rpc::private as __rpc;

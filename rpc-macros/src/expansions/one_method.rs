@@ -1,19 +1,19 @@
 #[allow(dead_code)]
-trait Echo: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+trait Echo: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     fn echo(
         &self,
         text: &str,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = String,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
 }
 /// Serves an implementation of [`Echo`].
 struct EchoServer<__Service> {
-    service: ::rpc_runtime::private::Arc<__Service>,
+    service: ::rpc_runtime::codegen::Arc<__Service>,
 }
 /// Calls an implementation of [`Echo`].
 struct EchoClient {
-    client: ::rpc_runtime::private::Client,
+    client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
     use ::rpc_runtime::private as __rpc;

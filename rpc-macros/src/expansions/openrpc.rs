@@ -2,31 +2,31 @@
 /// Sells.
 trait Shop<
     T: Send + Sync + 'static,
->: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+>: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     /// Looks up a price.
     fn price(
         &self,
         what: &str,
         count: u32,
-    ) -> impl ::rpc_runtime::private::Future<
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = Result<T, DivideError>,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     fn offers(
         &self,
         wishes: impl Stream<
             Item = String,
-        > + ::rpc_runtime::private::Send + ::rpc_runtime::private::Unpin,
-    ) -> impl Stream<Item = T> + ::rpc_runtime::private::Send;
+        > + ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Unpin,
+    ) -> impl Stream<Item = T> + ::rpc_runtime::codegen::Send;
 }
 /// Serves an implementation of [`Shop`].
 struct ShopServer<__Service, T> {
-    service: ::rpc_runtime::private::Arc<__Service>,
-    types: ::rpc_runtime::private::PhantomData<fn() -> (T,)>,
+    service: ::rpc_runtime::codegen::Arc<__Service>,
+    types: ::rpc_runtime::codegen::PhantomData<fn() -> (T,)>,
 }
 /// Calls an implementation of [`Shop`].
 struct ShopClient<T> {
-    client: ::rpc_runtime::private::Client,
-    types: ::rpc_runtime::private::PhantomData<fn() -> (T,)>,
+    client: ::rpc_runtime::codegen::Client,
+    types: ::rpc_runtime::codegen::PhantomData<fn() -> (T,)>,
 }
 const _: () = {
     use ::rpc_runtime::private as __rpc;

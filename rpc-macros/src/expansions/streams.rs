@@ -1,15 +1,15 @@
 #[allow(dead_code)]
-pub(crate) trait Feed: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sync + 'static {
+pub(crate) trait Feed: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     /// Down.
     fn ticks(
         &self,
         symbol: &str,
-    ) -> impl Stream<Item = Tick<'_>> + ::rpc_runtime::private::Send;
+    ) -> impl Stream<Item = Tick<'_>> + ::rpc_runtime::codegen::Send;
     fn fallible(
         &self,
     ) -> impl futures_util::Stream<
         Item = Result<u64, FeedError>,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     /// Up.
     fn sum(
         &self,
@@ -17,25 +17,25 @@ pub(crate) trait Feed: ::rpc_runtime::private::Send + ::rpc_runtime::private::Sy
         start: u64,
         values: impl Stream<
             Item = u64,
-        > + ::rpc_runtime::private::Send + ::rpc_runtime::private::Unpin,
-    ) -> impl ::rpc_runtime::private::Future<
+        > + ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Unpin,
+    ) -> impl ::rpc_runtime::codegen::Future<
         Output = u64,
-    > + ::rpc_runtime::private::Send;
+    > + ::rpc_runtime::codegen::Send;
     /// Both.
     fn echo(
         &self,
         items: impl Stream<
             Item = String,
-        > + ::rpc_runtime::private::Send + ::rpc_runtime::private::Unpin,
-    ) -> impl Stream<Item = String> + ::rpc_runtime::private::Send;
+        > + ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Unpin,
+    ) -> impl Stream<Item = String> + ::rpc_runtime::codegen::Send;
 }
 /// Serves an implementation of [`Feed`].
 pub(crate) struct FeedServer<__Service> {
-    service: ::rpc_runtime::private::Arc<__Service>,
+    service: ::rpc_runtime::codegen::Arc<__Service>,
 }
 /// Calls an implementation of [`Feed`].
 pub(crate) struct FeedClient {
-    client: ::rpc_runtime::private::Client,
+    client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
     use ::rpc_runtime::private as __rpc;

@@ -7,17 +7,17 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::call::{self, Call, with_parser};
-use super::error::{CallError, NoAnswer};
-use super::lane::CallId;
-use super::link::Link;
-use super::notification::Notification;
-use super::{Client, Shared, solo};
-use crate::wire::error::RpcError;
-use crate::wire::id::Id;
-use crate::wire::refusal::HEAD;
-use crate::wire::response::{Outcome, Response};
-use crate::wire::value::Value;
+use crate::client::call::{self, Call, with_parser};
+use crate::client::connection::Link;
+use crate::client::error::{CallError, NoAnswer};
+use crate::client::mux_stream::CallId;
+use crate::client::notification::Notification;
+use crate::client::{Client, Shared, dedicated_stream};
+use crate::codec::de::Value;
+use crate::codec::error::RpcError;
+use crate::codec::error_code::HEAD;
+use crate::codec::id::Id;
+use crate::codec::response::{Outcome, Response};
 
 /// Calls and notifications that travel as one JSON-RPC batch. [`Client::batch`] starts one.
 ///
@@ -163,11 +163,12 @@ impl Batch {
         self.message.extend_from_slice(b"]\n");
         let link = self.client.next_link(None).await?;
         if self.ids.is_empty() {
-            solo::tell(link, self.message).await?;
+            dedicated_stream::tell(link, self.message).await?;
             return Ok(replies);
         }
         let limit = self.client.options.reply_limit;
-        let mut answer = solo::ask(Arc::clone(&link), self.message, None, limit).await?;
+        let mut answer =
+            dedicated_stream::ask(Arc::clone(&link), self.message, None, limit).await?;
         with_parser(|parser| {
             let document = parser.parse(&mut answer).map_err(|_| NoAnswer::Garbled)?;
             replies.read(document.root(), &self.ids, &self.readers, &link)

@@ -12,21 +12,21 @@ use futures_core::Stream;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::error::{CallError, Fate, NoAnswer};
-use super::lane::CallId;
-use super::link::Link;
-use super::request::{self, Method};
-use super::route::Route;
-use super::timer::Timer;
-use super::upload::{self, Upload};
-use super::{Client, Shared, solo};
+use crate::client::connection::Link;
+use crate::client::error::{CallError, Fate, NoAnswer};
+use crate::client::method::{self, Method};
+use crate::client::mux_stream::CallId;
+use crate::client::picker::Route;
+use crate::client::streaming::request::{self, Upload};
+use crate::client::timer_pool::Timer;
+use crate::client::{Client, Shared, dedicated_stream};
+use crate::codec::params::encode::{SentParams, Write};
+use crate::codec::parser::Parser;
+use crate::codec::response::Outcome;
+use crate::codec::result::Reader;
+use crate::codec::ser::{self, write_string};
 use crate::context::inherited_deadline;
 use crate::limits::{REPLY_DEPTH, RETAINED};
-use crate::wire::json::{self, write_string};
-use crate::wire::response::Outcome;
-use crate::wire::returns::Reader;
-use crate::wire::sent::{SentParams, Write};
-use crate::wire::tape::Parser;
 
 /// From this many bytes on a request has a stream of its own, and so has the next call of a method whose reply had.
 pub(super) const LARGE: usize = 16 << 10;
@@ -242,7 +242,7 @@ impl<T, E> Call<T, E> {
     ) -> Self {
         let client = Arc::clone(&client.0);
         let [mut buffer, spare] = client.two_buffers();
-        let written = request::write(&mut buffer, name, &params);
+        let written = method::write(&mut buffer, name, &params);
         Self {
             method,
             options_at: buffer.len(),
@@ -335,7 +335,7 @@ impl<T, E> Call<T, E> {
     where
         S: Stream<Item: Serialize + 'static> + Send + 'static,
     {
-        self.sending(items, json::write)
+        self.sending(items, ser::write)
     }
 
     #[doc(hidden)]
@@ -352,7 +352,7 @@ impl<T, E> Call<T, E> {
         S: Stream<Item = I> + Send + 'static,
         I: 'static,
     {
-        self.upload = Some(upload::upload(items, write));
+        self.upload = Some(request::upload(items, write));
         self.own_stream = true;
         self.retries = false;
         self
@@ -382,7 +382,7 @@ impl<T, E> Call<T, E> {
 
 pub(super) fn write_options(request: &mut Vec<u8>, timeout: Option<Duration>, meta: &Meta) {
     if let Some(timeout) = timeout {
-        request::write_timeout(request, timeout);
+        method::write_timeout(request, timeout);
     }
     meta.write(request);
     request.push(b'}');
@@ -441,7 +441,12 @@ impl<T, E> Call<T, E> {
                 let limit = self.client.options.reply_limit;
                 let id = self.client.next_alone();
                 let items = self.upload.take().map(|items| (id, items));
-                let ask = solo::ask(Arc::clone(link), solo::message(id, request), items, limit);
+                let ask = dedicated_stream::ask(
+                    Arc::clone(link),
+                    dedicated_stream::message(id, request),
+                    items,
+                    limit,
+                );
                 self.state = State::Alone(Box::pin(ask));
                 return Poll::Ready(Ok(()));
             }
@@ -482,7 +487,7 @@ impl<T, E> Call<T, E> {
         let id = self.client.next_alone();
         Poll::Ready(Ok(Outgoing {
             link: Arc::clone(link),
-            message: solo::message(id, request),
+            message: dedicated_stream::message(id, request),
             items: self.upload.take().map(|items| (id, items)),
         }))
     }

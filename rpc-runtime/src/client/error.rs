@@ -4,11 +4,11 @@ use std::convert::Infallible;
 
 use thiserror::Error;
 
+use crate::codec::error::ErrorObject;
+use crate::codec::error_code::code;
+use crate::codec::response::Outcome;
+use crate::codec::result::ReadError;
 use crate::transport::ConnectionLost;
-use crate::wire::error::ErrorObject;
-use crate::wire::refusal::code;
-use crate::wire::response::Outcome;
-use crate::wire::returns::ReadError;
 
 /// Why a call has no result.
 ///

@@ -6,30 +6,25 @@
 //! what it can know of the connection.
 
 mod address;
-mod backoff;
 mod balance;
 mod batch;
-mod budget;
+mod builder;
 mod call;
-mod caller;
-mod connect;
-mod endpoints;
+mod callback;
+mod connection;
+mod dedicated_stream;
 mod error;
-mod health;
-mod items;
-mod lane;
-mod link;
+mod method;
+mod mux_stream;
 mod notification;
+mod picker;
 mod reconnect;
-mod request;
-mod route;
-#[cfg(all(test, feature = "__schedules"))]
-mod schedules;
-mod silence;
-mod solo;
+mod retry;
+#[cfg(all(test, feature = "__shuttle"))]
+mod shuttle_tests;
 mod state;
-mod timer;
-mod upload;
+mod streaming;
+mod timer_pool;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,38 +37,38 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::address::{Address, AddressError};
-use self::backoff::Backoff;
-pub use self::batch::{Batch, Entry, Replies};
-use self::budget::Budget;
-pub use self::call::Call;
-use self::call::CommonMeta;
-pub(crate) use self::caller::Caller;
-pub use self::connect::{ClientBuilder, ConnectError};
-use self::endpoints::Members;
-pub use self::endpoints::{Endpoint, Endpoints};
-use self::error::NoAnswer;
-pub use self::error::{CallError, Fate};
-use self::health::Health;
-pub use self::items::Items;
-use self::lane::CallId;
-pub(crate) use self::link::Link;
-use self::link::Owner;
-pub use self::notification::Notification;
-use self::reconnect::{Dialer, EndsAllWithTask, Seat, keep_connected};
-pub use self::request::Method;
-use self::route::NextLink;
-use self::state::Status;
-pub use self::state::{ConnectionState, StateWatch};
-use self::timer::Timers;
+pub use crate::client::address::{Address, AddressError};
+use crate::client::balance::endpoints::Members;
+pub use crate::client::balance::endpoints::{Endpoint, Endpoints};
+use crate::client::balance::outlier::Health;
+pub use crate::client::batch::{Batch, Entry, Replies};
+pub use crate::client::builder::{ClientBuilder, ConnectError};
+pub use crate::client::call::Call;
+use crate::client::call::CommonMeta;
+pub(crate) use crate::client::callback::Caller;
+pub(crate) use crate::client::connection::Link;
+use crate::client::connection::Owner;
+use crate::client::error::NoAnswer;
+pub use crate::client::error::{CallError, Fate};
+pub use crate::client::method::Method;
+use crate::client::mux_stream::CallId;
+pub use crate::client::notification::Notification;
+use crate::client::picker::NextLink;
+use crate::client::reconnect::{Dialer, EndsAllWithTask, Seat, keep_connected};
+use crate::client::retry::backoff::Backoff;
+use crate::client::retry::budget::Budget;
+use crate::client::state::Status;
+pub use crate::client::state::{ConnectionState, StateWatch};
+pub use crate::client::streaming::response::Items;
+use crate::client::timer_pool::Timers;
+use crate::codec::error::ErrorObject;
+use crate::codec::params::encode::{self, Sent, SentParams};
+use crate::codec::result::{Reader, Returns};
+use crate::idle::Quiet;
 use crate::limits::{BUFFER, RETAINED};
-use crate::quiet::Quiet;
 use crate::server::Accept;
 use crate::service::Service;
 use crate::transport::{Connection, ConnectionLost};
-use crate::wire::error::ErrorObject;
-use crate::wire::returns::{Reader, Returns};
-use crate::wire::sent::{self, Sent, SentParams};
 
 /// How many buffers wait for the next calls.
 const POOLED: usize = 1024;
@@ -279,7 +274,7 @@ impl Client {
         T: DeserializeOwned,
         P: Serialize + ?Sized,
     {
-        let params = sent::whole(Sent::nameless(params));
+        let params = encode::whole(Sent::nameless(params));
         Call::new(self, None, method, params, Reader::new())
     }
 
@@ -304,7 +299,7 @@ impl Client {
 
     /// Sends a notification by name. `params` as with [`call`](Self::call).
     pub fn notify<P: Serialize + ?Sized>(&self, method: &str, params: &P) -> Notification {
-        Notification::new(self, method, sent::whole(Sent::nameless(params)))
+        Notification::new(self, method, encode::whole(Sent::nameless(params)))
     }
 
     /// Starts a batch: calls that travel as one message.

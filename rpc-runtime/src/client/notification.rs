@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::call::{LARGE, Meta, Solo, write_options};
-use super::error::{CallError, NoAnswer};
-use super::route::Route;
-use super::{Client, Shared, request, solo};
-use crate::wire::refusal::VERSION;
-use crate::wire::sent::SentParams;
+use crate::client::call::{LARGE, Meta, Solo, write_options};
+use crate::client::error::{CallError, NoAnswer};
+use crate::client::picker::Route;
+use crate::client::{Client, Shared, dedicated_stream, method};
+use crate::codec::error_code::VERSION;
+use crate::codec::params::encode::SentParams;
 
 /// A notification that is sent when it is awaited. It has left when the future ends; nobody says whether it arrived.
 ///
@@ -90,7 +90,7 @@ impl Notification {
         let client = Arc::clone(&client.0);
         let mut buffer = client.buffer();
         buffer.extend_from_slice(VERSION);
-        let written = request::write(&mut buffer, name, &params);
+        let written = method::write(&mut buffer, name, &params);
         let request = written.map(|()| buffer).map_err(|error| error.to_string());
         Self {
             meta: Meta::new(&client),
@@ -164,7 +164,7 @@ impl Notification {
                 return Poll::Ready(Ok(()));
             }
             if request.len() >= LARGE {
-                let tell = solo::tell(Arc::clone(link), std::mem::take(request));
+                let tell = dedicated_stream::tell(Arc::clone(link), std::mem::take(request));
                 return self.alone.insert(Box::pin(tell)).as_mut().poll(cx);
             }
             // All on one lane, so that they arrive in the order in which they were sent.

@@ -4,13 +4,13 @@ use std::sync::{Arc, Weak};
 
 use tokio::time::{Instant, sleep};
 
-use super::Shared;
-use super::address::Address;
-use super::backoff::Backoff;
-use super::connect::{ConnectError, Settings};
-use super::endpoints::MemberNumber;
-use super::link::Link;
-use super::state::{ConnectionState, never_connected};
+use crate::client::Shared;
+use crate::client::address::Address;
+use crate::client::balance::endpoints::MemberNumber;
+use crate::client::builder::{ConnectError, Settings};
+use crate::client::connection::Link;
+use crate::client::retry::backoff::Backoff;
+use crate::client::state::{ConnectionState, never_connected};
 use crate::transport::{Connection, ConnectionLost};
 
 /// All that a connection is made of.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::balance::pick;
-use super::connect::ConnectError;
-use super::error::{Fate, NoAnswer};
-use super::link::Link;
+use crate::client::balance::p2c::pick;
+use crate::client::builder::ConnectError;
+use crate::client::connection::Link;
+use crate::client::error::{Fate, NoAnswer};
 use crate::transport::ConnectionLost;
 
 /// Whether a [`Client`](crate::Client) has a connection. [`Client::state`](crate::Client::state) tells it,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::GOODBYE;
-use super::connection::{Connection, Phase, Shared};
-use super::reading::Reader;
-use super::worker::Worker;
 use crate::client::Caller;
 use crate::context::{ConnectionContext, Extensions};
-use crate::log::Escaped;
+use crate::escape::Escaped;
+use crate::server::GOODBYE;
+use crate::server::connection::{Connection, Phase, Shared};
+use crate::server::recv::Reader;
+use crate::server::worker::Worker;
 use crate::service::Router;
 use crate::transport::{self, ConnectionLost, Datagrams, RecvStream, close};
 

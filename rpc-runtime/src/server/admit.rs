@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connection::Connection;
-use super::lane::Lane;
+use crate::codec::error_code::Refusal;
+use crate::codec::reply::Reply;
+use crate::codec::request::{Invalid, Request};
+use crate::server::connection::Connection;
+use crate::server::stream::Lane;
 use crate::service::Router;
-use crate::wire::refusal::Refusal;
-use crate::wire::reply::Reply;
-use crate::wire::request::{Invalid, Request};
 
 /// A deadline further away than this is none.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -4,15 +4,15 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll};
 
-use super::admit::{Call, admit};
-use super::answer::answer;
-use super::connection::{Connection, Permit};
-use super::lane::Lane;
-use super::scratch::{BatchScratch, Desk};
+use crate::codec::de::Elements;
+use crate::codec::error_code::Refusal;
+use crate::codec::request::Request;
+use crate::server::admit::{Call, admit};
+use crate::server::buffers::{BatchScratch, Desk};
+use crate::server::connection::{Connection, Permit};
+use crate::server::invoke::answer;
+use crate::server::stream::Lane;
 use crate::service::Router;
-use crate::wire::refusal::Refusal;
-use crate::wire::request::Request;
-use crate::wire::value::Elements;
 
 /// Serves the entries and leaves the array of their replies in `scratch`.
 pub(super) async fn serve<R: Router>(

@@ -5,21 +5,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::backlog::Backlog;
-use super::calls::Early;
-use super::conduct::Conduct;
-use super::discovery::Discovered;
-use super::lane::Lane;
-use super::leaving::Leaving;
-use super::scratch::{Desk, Scratch};
+use crate::codec::id::Id;
+use crate::codec::reply::Reply;
+use crate::codec::request::Cancellation;
 use crate::context::{ConnectionContext, Context};
+use crate::idle::Quiet;
 use crate::limits::Limits;
-use crate::quiet::Quiet;
+use crate::server::buffers::{Desk, Scratch};
+use crate::server::discover::Discovered;
+use crate::server::in_flight::Early;
+use crate::server::limits::abuse::Conduct;
+use crate::server::limits::send_budget::Backlog;
+use crate::server::stream::Lane;
+use crate::server::unacked::Leaving;
 use crate::service::Router;
 use crate::transport::{self, SendStream, quic};
-use crate::wire::id::Id;
-use crate::wire::reply::Reply;
-use crate::wire::request::Cancellation;
 
 /// How many workers' buffers a connection keeps for its next streams.
 const SPARE: usize = 4;

@@ -7,27 +7,24 @@
 //! [`conduct`] what ends a connection, [`leaving`] what a drain waits for.
 
 mod accept;
-mod admission;
 mod admit;
-mod answer;
-mod backlog;
 mod batch;
-mod calls;
-mod conduct;
+mod buffers;
 mod connection;
-pub(crate) mod discovery;
-mod lane;
-mod leaving;
-mod patience;
-mod reading;
-mod responder;
-mod running;
-#[cfg(all(test, feature = "__schedules"))]
-mod schedules;
-mod scratch;
-mod serve;
+pub(crate) mod discover;
+mod in_flight;
+mod invoke;
+mod limits;
+mod raw;
+mod recv;
+mod request;
+#[cfg(all(test, feature = "__shuttle"))]
+mod shuttle_tests;
+mod stream;
+mod streaming;
 #[cfg(test)]
 mod tests;
+mod unacked;
 mod worker;
 
 use std::collections::HashMap;
@@ -40,14 +37,14 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
-use self::admission::{Admission, NoPlace};
-use self::connection::{Phase, Shared};
-use self::discovery::{Discovered, Discovery};
-pub use self::responder::Responder;
 use crate::client::Caller;
+use crate::description::openrpc::OpenRpc;
+use crate::escape::Escaped;
 use crate::limits::Limits;
-use crate::log::Escaped;
-use crate::openrpc::OpenRpc;
+use crate::server::connection::{Phase, Shared};
+use crate::server::discover::{Discovered, Discovery};
+use crate::server::limits::connections::{Admission, NoPlace};
+pub use crate::server::raw::Responder;
 use crate::service::{Router, Service};
 use crate::tls::{ClientAuth, CurrentIdentity, Identity, Trust, TrustError, server_config};
 use crate::transport::quic::Listener;

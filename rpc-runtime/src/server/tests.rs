@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
 use tokio::time::{pause, resume, sleep};
 
-use super::discovery::Discovery;
+use crate::server::discover::Discovery;
 use crate::transport::memory::{self, Connection, RecvStream, SendStream};
 use crate::{Limits, rpc};
 

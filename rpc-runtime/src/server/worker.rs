@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::connection::Connection;
-use super::lane::{Lane, Leave};
-use super::reading::{Leader, Reader};
-use super::scratch::Scratch;
-use super::serve::serve;
+use crate::server::buffers::Scratch;
+use crate::server::connection::Connection;
+use crate::server::recv::{Leader, Reader};
+use crate::server::request::serve;
+use crate::server::stream::{Lane, Leave};
 use crate::service::Router;
 use crate::transport::close;
 

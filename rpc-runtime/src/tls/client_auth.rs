@@ -10,9 +10,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{DistinguishedName, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::identity::Identity;
-use super::provider;
-use super::trust::{Trust, TrustError, Verifiers};
+use crate::tls::identity::Identity;
+use crate::tls::provider;
+use crate::tls::trust::{Trust, TrustError, Verifiers};
 
 /// The identity that the next client is shown.
 #[derive(Debug)]

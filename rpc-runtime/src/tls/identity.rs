@@ -10,9 +10,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 
-use super::certificate::Certificate;
-use super::pem::{PemError, certificates, read};
-use super::provider;
+use crate::tls::certificate::Certificate;
+use crate::tls::pem::{PemError, certificates, read};
+use crate::tls::provider;
 
 /// A certificate and its private key.
 ///

@@ -42,13 +42,13 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use self::certificate::Certificate;
-pub(crate) use self::client_auth::{ClientAuth, CurrentIdentity, server_config};
-pub use self::identity::{Identity, IdentityError};
-pub use self::pem::PemError;
-pub use self::server_auth::UntrustedReason;
-pub(crate) use self::server_auth::{Verdict, client_config};
-pub use self::trust::{Trust, TrustError};
+pub use crate::tls::certificate::Certificate;
+pub(crate) use crate::tls::client_auth::{ClientAuth, CurrentIdentity, server_config};
+pub use crate::tls::identity::{Identity, IdentityError};
+pub use crate::tls::pem::PemError;
+pub use crate::tls::server_auth::UntrustedReason;
+pub(crate) use crate::tls::server_auth::{Verdict, client_config};
+pub use crate::tls::trust::{Trust, TrustError};
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())

@@ -10,9 +10,9 @@ use rustls::{CertificateError, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use thiserror::Error;
 
-use super::identity::Identity;
-use super::provider;
-use super::trust::{Trust, TrustError, Verifiers};
+use crate::tls::identity::Identity;
+use crate::tls::provider;
+use crate::tls::trust::{Trust, TrustError, Verifiers};
 
 /// Why a server's certificate was refused.
 ///

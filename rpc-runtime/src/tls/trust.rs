@@ -8,8 +8,8 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use super::certificate::{Certificate, sha256};
-use super::pem::{PemError, certificates, read};
+use crate::tls::certificate::{Certificate, sha256};
+use crate::tls::pem::{PemError, certificates, read};
 
 /// Whom a client believes, and a server, where it asks its clients who they are. There is no way to believe everybody.
 ///

@@ -3,8 +3,8 @@
 //! Only [`quic`] names QUIC's library; [`memory`] is the same without a socket.
 
 pub(crate) mod memory;
-pub(crate) mod outbox;
 pub(crate) mod quic;
+pub(crate) mod write_buffer;
 
 use std::net::SocketAddr;
 use std::pin::Pin;

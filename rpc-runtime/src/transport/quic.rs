@@ -12,9 +12,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 use crate::limits::{IDLE, Limits};
 use crate::tls::{Certificate, Verdict};
+use crate::transport::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 
 /// The protocol that both sides must name in the handshake.
 pub(crate) const ALPN: &[u8] = b"jsonrpc/1";

@@ -1,0 +1,187 @@
+//! Which of several servers takes a call: of two that are chosen at random, the one with fewer calls in flight. That is
+//! the power of two choices, which spreads calls almost as well as looking at all of them, and does not send all callers to
+//! the same one at once.
+
+use std::sync::Arc;
+
+use crate::client::connection::Link;
+
+/// One of `links` that takes calls, and another than `failed` if there is one.
+pub(in crate::client) fn pick<'a>(
+    links: &'a [Arc<Link>],
+    failed: Option<&Arc<Link>>,
+) -> Option<&'a Arc<Link>> {
+    match links {
+        [only] => {
+            let is_out =
+                failed.is_some_and(|failed| Arc::ptr_eq(only, failed) && only.is_retired());
+            (!is_out).then_some(only)
+        }
+        [] => None,
+        several => pick_of(several, failed),
+    }
+}
+
+fn pick_of<'a>(links: &'a [Arc<Link>], failed: Option<&Arc<Link>>) -> Option<&'a Arc<Link>> {
+    let has_failed = |link: &Arc<Link>| failed.is_some_and(|failed| Arc::ptr_eq(link, failed));
+    let is_fit = |link: &Arc<Link>| !(link.is_retired() || link.is_silent() || has_failed(link));
+    let (first, second) = two(links);
+    match (is_fit(first), is_fit(second)) {
+        (true, true) if second.in_flight() < first.in_flight() => Some(second),
+        (true, _) => Some(first),
+        (false, true) => Some(second),
+        (false, false) => {
+            let fit = links.iter().find(|link| is_fit(link));
+            fit.or_else(|| links.iter().find(|link| !link.is_retired()))
+        }
+    }
+}
+
+/// Two different ones of several, each pair as likely as any other.
+fn two(links: &[Arc<Link>]) -> (&Arc<Link>, &Arc<Link>) {
+    let first = fastrand::usize(..links.len());
+    let second = fastrand::usize(..links.len() - 1);
+    let second = second + usize::from(second >= first);
+    (&links[first], &links[second])
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Runtime;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::client::Options;
+    use crate::client::balance::outlier::{Ejection, Health};
+    use crate::client::reconnect::Seat;
+    use crate::server::acceptor;
+    use crate::server::discover::Discovery;
+    use crate::transport::{Connection, memory};
+    use crate::{Client, Limits, rpc};
+
+    #[rpc(crate = crate)]
+    trait Desk {
+        async fn add(&self, a: i64, b: i64) -> i64;
+        async fn hang(&self);
+    }
+
+    struct Calculator;
+
+    impl Desk for Calculator {
+        async fn add(&self, a: i64, b: i64) -> i64 {
+            a + b
+        }
+
+        async fn hang(&self) {
+            std::future::pending().await
+        }
+    }
+
+    /// A client of so many servers, all on the same thread.
+    fn several(servers: usize) -> (Runtime, Client) {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().unwrap();
+        let inside = runtime.enter();
+        let services = acceptor((), Limits::default(), Discovery::default());
+        let client = Client::of_members(Options::default(), services);
+        for port in 1..=servers {
+            let (here, there) = memory::pair();
+            let services = ((), DeskServer::new(Calculator));
+            let server = acceptor(services, Limits::default(), Discovery::default());
+            runtime.spawn(server.serve(Connection::Memory(there), None));
+            let address = format!("memory:{port}").parse().unwrap();
+            let health = Arc::new(Health::new(Ejection::default()));
+            let number = client
+                .0
+                .change_members(|members| members.add(address, health, CancellationToken::new()));
+            let seat = Seat::of_member(&client.0, number);
+            seat.connected(Connection::Memory(here)).unwrap();
+        }
+        drop(inside);
+        (runtime, client)
+    }
+
+    #[test]
+    fn a_call_to_one_of_two_servers_allocates_nothing() {
+        let (runtime, client) = several(2);
+        let desk = DeskClient::new(client.clone());
+        let repeat = |times: usize| {
+            runtime.block_on(async {
+                for _ in 0..times {
+                    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+                }
+            });
+        };
+        repeat(600);
+        assert_eq!(allocation_counter::measure(|| repeat(300)).count_total, 0);
+    }
+
+    #[test]
+    fn the_one_with_fewer_calls_in_flight_is_picked() {
+        let (runtime, client) = several(2);
+        let desk = DeskClient::new(client.clone());
+        let links = client.0.links();
+        let in_flight = || {
+            links
+                .iter()
+                .map(|link| link.in_flight())
+                .collect::<Vec<_>>()
+        };
+        runtime.block_on(async {
+            let mut calls = Vec::new();
+            for round in 1..=20 {
+                for _ in 0..links.len() {
+                    let mut call = Box::pin(desk.hang());
+                    assert!(futures_util::poll!(&mut call).is_pending());
+                    calls.push(call);
+                }
+                assert_eq!(in_flight(), [round, round]);
+            }
+            drop(calls);
+            assert_eq!(in_flight(), [0, 0]);
+        });
+    }
+
+    #[test]
+    fn calls_on_streams_of_their_own_count() {
+        let (runtime, client) = several(1);
+        let desk = DeskClient::new(client.clone());
+        let link = client.0.links().pop().unwrap();
+        runtime.block_on(async {
+            let mut calls = Vec::new();
+            for number in 1..=150 {
+                let mut call = Box::pin(desk.hang().own_stream());
+                assert!(futures_util::poll!(&mut call).is_pending());
+                calls.push(call);
+                assert_eq!(link.in_flight(), number);
+            }
+            drop(calls);
+            assert_eq!(link.in_flight(), 0);
+        });
+    }
+
+    #[test]
+    fn what_has_failed_or_takes_no_more_is_avoided() {
+        let (_runtime, client) = several(3);
+        let links = client.0.links();
+        let picked = |failed| -> Vec<bool> {
+            let picked: Vec<_> = (0..200).filter_map(|_| pick(&links, failed)).collect();
+            let is_picked = |link| picked.iter().any(|picked| Arc::ptr_eq(picked, link));
+            links.iter().map(is_picked).collect()
+        };
+        assert_eq!(picked(None), [true, true, true]);
+        assert_eq!(picked(Some(&links[0])), [false, true, true]);
+        links[1].retire();
+        assert_eq!(picked(None), [true, false, true]);
+        assert_eq!(picked(Some(&links[0])), [false, false, true]);
+        links[2].retire();
+        assert_eq!(picked(None), [true, false, false]);
+        assert_eq!(
+            picked(Some(&links[0])),
+            [true, false, false],
+            "there is no other"
+        );
+        links[0].retire();
+        assert_eq!(picked(None), [false, false, false]);
+    }
+}

@@ -1,0 +1,323 @@
+//! One connection with its lanes. A client has one at a time to a server, and another when that is lost or its server
+//! drains it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::client::Options;
+use crate::client::balance::outlier::Health;
+use crate::client::error::CallError;
+use crate::client::mux_stream::{self, CallId, Lane};
+use crate::transport::write_buffer::Outbox;
+use crate::transport::{Connection, ConnectionLost, RecvStream, SendStream, StreamLost, close};
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(super) connection: Connection,
+    pub(super) lanes: Vec<Arc<Lane>>,
+    next_lane: AtomicUsize,
+    /// Streams that are not lanes: so many that a lane can always be opened.
+    alone: Arc<Semaphore>,
+    /// Calls that wait for one of them.
+    waiting: AtomicUsize,
+    datagrams: Mutex<Outbox>,
+    /// Cancellations once more, past whatever holds a lane up.
+    control: Arc<Lane>,
+    /// It takes no more calls: the connection is lost, or the server drains it.
+    retired: Arc<SetOnce<()>>,
+    /// That of the server, where there are others to call.
+    health: Option<Arc<Health>>,
+    /// Nothing comes from the server, though it is asked.
+    is_silent: AtomicBool,
+}
+
+/// A stream's place among those that are no lanes, free again when dropped.
+pub(super) struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// One more in a count, while it lasts.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many calls have a stream of their own at once. The other side may allow fewer streams, and then they wait for it.
+const ALONE: usize = 100;
+
+impl Link {
+    /// Starts the lanes of a connection. They end when the link is dropped or `closed` is cancelled.
+    pub(super) fn open(
+        connection: Connection,
+        owner: Owner,
+        options: &Options,
+        tasks: &TaskTracker,
+        closed: &CancellationToken,
+        health: Option<Arc<Health>>,
+    ) -> Arc<Self> {
+        let open = Arc::new(Open {
+            connection: connection.clone(),
+            owner,
+        });
+        let retired = Arc::new(SetOnce::new());
+        let limit = options.reply_limit;
+        let lanes = (0..options.lanes.clamp(1, mux_stream::LANES)).map(|number| {
+            let lane = Lane::new(number);
+            let task = run_lane(
+                Arc::clone(&lane),
+                Arc::clone(&open),
+                Arc::clone(&retired),
+                limit,
+            );
+            tasks.spawn(within_linger(Arc::clone(&lane), closed.clone(), task));
+            lane
+        });
+        let lanes: Vec<_> = lanes.collect();
+        let control = Lane::new(mux_stream::LANES);
+        let task = run_control(Arc::clone(&control), open);
+        tasks.spawn(within_linger(Arc::clone(&control), closed.clone(), task));
+        Arc::new(Self {
+            connection,
+            alone: Arc::new(Semaphore::new(ALONE)),
+            lanes,
+            next_lane: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            datagrams: Mutex::default(),
+            control,
+            retired,
+            health,
+            is_silent: AtomicBool::new(false),
+        })
+    }
+
+    /// Opens a stream for one call alone; waits while there are too many of them.
+    pub(super) async fn open_alone(
+        &self,
+    ) -> Result<(SendStream, RecvStream, Place), ConnectionLost> {
+        let waiting = Waiting::among(&self.waiting);
+        let place = Arc::clone(&self.alone).acquire_owned().await.ok();
+        drop(waiting);
+        let (send, recv) = self.connection.open_bi().await?;
+        Ok((send, recv, Place { _permit: place }))
+    }
+
+    /// A lane for the next call: in turn, those that are over left out.
+    pub(super) fn lane(&self) -> usize {
+        if self.lanes.len() == 1 {
+            return 0;
+        }
+        let next = self.next_lane.fetch_add(1, Ordering::Relaxed);
+        let turns = (0..self.lanes.len()).map(|turn| next.wrapping_add(turn) % self.lanes.len());
+        turns
+            .clone()
+            .find(|lane| !self.lanes[*lane].is_over())
+            .unwrap_or(next % self.lanes.len())
+    }
+
+    /// How many calls wait for their answers, or for a stream of their own. A stream of items is one for as long as it
+    /// lasts.
+    pub(super) fn in_flight(&self) -> usize {
+        let in_lanes: usize = self.lanes.iter().map(|lane| lane.in_flight()).sum();
+        let alone = ALONE - self.alone.available_permits();
+        in_lanes + alone + self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Gives up a call that left through a lane.
+    pub(super) fn cancel(&self, lane: usize, id: CallId) {
+        let lane = &self.lanes[lane];
+        if lane.forget(id) {
+            // Behind its request it cannot come too early; on a stream of its own nothing can hold it up.
+            lane.queue_cancel(id);
+            self.control.queue_early_cancel(id);
+        }
+    }
+
+    /// Gives back what was kept for more requests.
+    pub(super) fn rest(&self) {
+        self.lanes.iter().for_each(|lane| lane.rest());
+    }
+
+    /// Sends a message in a datagram, if it fits into one and the other side takes them.
+    pub(super) fn send_datagram(&self, message: &[u8]) -> bool {
+        let room = self.connection.datagram_size();
+        if self.is_retired() || room.is_none_or(|room| message.len() > room) {
+            return false;
+        }
+        let mut datagrams = self
+            .datagrams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        datagrams.push(message);
+        let datagram = datagrams.take();
+        drop(datagrams);
+        self.connection.send_datagram(datagram)
+    }
+
+    /// Takes what a call came to for a sign of how the server fares.
+    pub(super) fn heed<E>(&self, error: Option<&CallError<E>>) {
+        if let Some(health) = &self.health {
+            health.heed(error);
+        }
+    }
+
+    /// Sends new calls elsewhere; those that are under way go on.
+    pub(super) fn retire(&self) {
+        let _ = self.retired.set(());
+    }
+
+    pub(super) fn set_silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    /// Whether another one is the better choice.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.initialized()
+    }
+
+    /// Waits until no more calls should leave here, and says why.
+    pub(super) fn retirement(&self) -> impl Future<Output = ConnectionLost> + Send + use<> {
+        let (connection, retired) = (self.connection.clone(), Arc::clone(&self.retired));
+        async move {
+            tokio::select! {
+                biased;
+                lost = connection.closed() => {
+                    let _ = retired.set(());
+                    lost
+                }
+                _ = retired.wait() => ConnectionLost::drained("the server is shutting down"),
+            }
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.lanes.iter().for_each(|lane| lane.close());
+        self.control.close();
+    }
+}
+
+/// Whose a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It closes when the last lane has nothing more to say.
+    Lanes,
+    /// Somebody else closes it.
+    Other,
+}
+
+/// A connection in use by lanes.
+struct Open {
+    connection: Connection,
+    owner: Owner,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.owner == Owner::Lanes {
+            self.connection.close(close::DONE, "");
+        }
+    }
+}
+
+/// Runs a lane's task, but for not much longer once the lane or the client is closed.
+async fn within_linger(lane: Arc<Lane>, closed: CancellationToken, task: impl Future<Output = ()>) {
+    let close = async {
+        closed.cancelled().await;
+        lane.close();
+        std::future::pending::<()>().await;
+    };
+    let ends = EndsWithTask(Arc::clone(&lane));
+    tokio::select! {
+        () = task => {}
+        () = lane.has_lingered() => lane.lose(ConnectionLost::ClosedHere),
+        () = close => {}
+    }
+    drop(ends);
+}
+
+/// A lane whose task is gone, with the runtime that it ran on, say, must not leave its callers without an end.
+struct EndsWithTask(Arc<Lane>);
+
+impl Drop for EndsWithTask {
+    fn drop(&mut self) {
+        self.0.lose(ConnectionLost::ClosedHere);
+    }
+}
+
+/// Moves the bytes of a lane until its connection is of no more use.
+async fn run_lane(lane: Arc<Lane>, open: Arc<Open>, retired: Arc<SetOnce<()>>, reply_limit: usize) {
+    let lost = move_bytes(&lane, &open.connection, reply_limit).await;
+    // Before the callers hear of it: they look for another connection.
+    let _ = retired.set(());
+    lane.lose(lost);
+}
+
+/// Opens a lane's stream and moves its bytes until the server drains it; opens another if the server gives up the
+/// stream and not the connection.
+async fn move_bytes(lane: &Lane, connection: &Connection, reply_limit: usize) -> ConnectionLost {
+    loop {
+        // A stream that stays silent is given up by its server.
+        if !lane.first_request().await {
+            return ConnectionLost::ClosedHere;
+        }
+        let (send, recv) = match connection.open_bi().await {
+            Ok(stream) => stream,
+            Err(lost) => return lost,
+        };
+        let writing = async {
+            match lane.write(send).await {
+                // Answers that came before are read first; then the reader finds the same.
+                Err(StreamLost::Connection(_)) => std::future::pending().await,
+                written => written,
+            }
+        };
+        let interrupted = tokio::select! {
+            read = lane.read(recv, reply_limit) => match read {
+                Ok(()) => return ConnectionLost::drained("the server ended the stream"),
+                Err(lost) => lost,
+            },
+            written = writing => match written {
+                // A closed client has sent its last request and waits for no answers.
+                Ok(()) => return ConnectionLost::ClosedHere,
+                Err(lost) => lost,
+            },
+        };
+        match interrupted {
+            StreamLost::Connection(lost) => return lost,
+            lost => lane.interrupted(lost.into()),
+        }
+    }
+}
+
+/// Opens the stream of cancellations when there is one.
+async fn run_control(control: Arc<Lane>, open: Arc<Open>) {
+    if !control.first_request().await {
+        return;
+    }
+    let written = match open.connection.open_uni().await {
+        Ok(send) => control.write(send).await.map_err(ConnectionLost::from),
+        Err(lost) => Err(lost),
+    };
+    if let Err(lost) = written {
+        control.lose(lost);
+    }
+}

@@ -1,0 +1,98 @@
+//! A call on a stream of its own: large ones do not hold up those on a lane, and dropping it drops the call.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::client::connection::Link;
+use crate::client::error::{Fate, NoAnswer};
+use crate::client::mux_stream::CallId;
+use crate::client::streaming::request::{self, Upload};
+use crate::codec::error_code::HEAD;
+use crate::codec::lines::{Cut, Framer};
+use crate::transport::{ConnectionLost, StreamLost};
+
+/// A request with its id, complete with its LF. `request` is what follows the id.
+pub(super) fn message(id: CallId, request: &[u8]) -> Vec<u8> {
+    [HEAD, id.to_string().as_bytes(), request, b"\n"].concat()
+}
+
+/// Sends one message, and items behind it if it has some, and reads the one line that answers it.
+pub(super) async fn ask(
+    link: Arc<Link>,
+    request: Vec<u8>,
+    upload: Option<(CallId, Upload)>,
+    reply_limit: usize,
+) -> Result<Vec<u8>, NoAnswer> {
+    let opened = link.open_alone().await;
+    let (mut send, mut recv, _place) =
+        opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
+    let mut framer = Framer::new(reply_limit);
+    let mut answer = Vec::new();
+    let sending = async {
+        let written = send.write_chunk(Bytes::from(request)).await;
+        match upload {
+            Some((id, items)) if written.is_ok() => {
+                request::send(items, id, send).await?;
+            }
+            None if written.is_ok() => send.finish(),
+            _ => {}
+        }
+        // A server that refuses a request says why before it stops reading.
+        std::future::pending::<Result<_, NoAnswer>>().await
+    };
+    let reading = async {
+        loop {
+            let read = recv.read_chunk().await;
+            let chunk = read.map_err(|lost| unanswered(&link, lost))?;
+            let cut = match chunk {
+                Some(chunk) => {
+                    framer.feed(chunk);
+                    Some(framer.cut(&mut answer)).filter(|cut| *cut != Cut::Partial)
+                }
+                None => Some(framer.finish(&answer).unwrap_or(Cut::Partial)),
+            };
+            match cut {
+                None => {}
+                Some(Cut::Message) => return Ok(()),
+                Some(Cut::TooLarge) => return Err(NoAnswer::TooLarge),
+                Some(Cut::Partial) => {
+                    // A server that ends a stream has answered what it executed, and is shutting down.
+                    let reason = ConnectionLost::drained("the stream ended without an answer");
+                    return Err(unanswered(&link, reason.into()));
+                }
+            }
+        }
+    };
+    tokio::select! {
+        read = reading => read?,
+        sent = sending => sent?,
+    }
+    Ok(answer)
+}
+
+/// Sends one message that nobody answers, and waits until it has left.
+pub(super) async fn tell(link: Arc<Link>, request: Vec<u8>) -> Result<(), NoAnswer> {
+    let opened = link.connection.open_uni().await;
+    let mut send = opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
+    let written = send.write_chunk(Bytes::from(request)).await;
+    // A message that did not leave whole is no message.
+    written.map_err(|lost| ended(&link, Fate::NotExecuted, lost))?;
+    send.finish();
+    Ok(())
+}
+
+/// What the caller is told; no other call should meet the same end.
+pub(super) fn ended(link: &Link, fate: Fate, lost: StreamLost) -> NoAnswer {
+    if let StreamLost::Connection(_) = lost {
+        link.retire();
+    }
+    let reason = ConnectionLost::from(lost);
+    NoAnswer::Lost { fate, reason }
+}
+
+/// The same, of a call that has left.
+fn unanswered(link: &Link, lost: StreamLost) -> NoAnswer {
+    let fate = Fate::without_answer(&lost.clone().into());
+    ended(link, fate, lost)
+}

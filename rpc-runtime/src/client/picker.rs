@@ -1,0 +1,61 @@
+//! The search for a connection that takes a call.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use crate::client::Shared;
+use crate::client::connection::Link;
+use crate::client::error::NoAnswer;
+
+/// The next connection, when there is one.
+pub(super) type NextLink = Pin<Box<dyn Future<Output = Result<Arc<Link>, NoAnswer>> + Send>>;
+
+pub(super) enum Route {
+    /// Not looked for yet; or what was found has failed, and is the last choice.
+    Unknown(Option<Arc<Link>>),
+    Waiting(NextLink),
+    Found(Arc<Link>),
+}
+
+impl Route {
+    pub(super) fn poll(
+        &mut self,
+        client: &Shared,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), NoAnswer>> {
+        loop {
+            *self = match self {
+                Self::Unknown(failed) => match client.offer(failed.as_ref()) {
+                    Some(link) => Self::Found(link?),
+                    None => Self::Waiting(client.next_link(failed.take())),
+                },
+                Self::Waiting(next) => Self::Found(ready!(next.as_mut().poll(cx))?),
+                Self::Found(_) => return Poll::Ready(Ok(())),
+            };
+        }
+    }
+
+    /// Where the call leaves, or left.
+    pub(super) fn link(&self) -> Option<&Arc<Link>> {
+        match self {
+            Self::Found(link) => Some(link),
+            Self::Unknown(_) | Self::Waiting(_) => None,
+        }
+    }
+
+    /// What was found takes no more calls.
+    pub(super) fn fail(&mut self) {
+        if let Self::Found(link) = self {
+            link.retire();
+        }
+        self.look_again();
+    }
+
+    /// Finds another one, if there is another.
+    pub(super) fn look_again(&mut self) {
+        if let Self::Found(link) = self {
+            *self = Self::Unknown(Some(Arc::clone(link)));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The lane's writer and its slots, under many schedules: `cargo test -p rpc-runtime --features __shuttle schedules`.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
+
+use crate::client::error::{Fate, NoAnswer};
+use crate::client::mux_stream::Lane;
+use crate::codec::lines::{Cut, Framer};
+use crate::transport::memory::{self, Connection};
+use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost};
+
+/// How many schedules each test tries.
+const SCHEDULES: usize = 2_000;
+
+const LIMIT: usize = 1 << 10;
+
+/// A lane whose stream is served by `Echo`.
+struct Line {
+    lane: Arc<Lane>,
+    tasks: Vec<JoinHandle<Result<(), StreamLost>>>,
+    connections: (Connection, Connection),
+}
+
+impl Line {
+    fn open() -> Self {
+        let (here, there) = memory::pair();
+        let lane = Lane::new(0);
+        let (send, recv) = here.open_bi().unwrap();
+        let (writer, reader) = (Arc::clone(&lane), Arc::clone(&lane));
+        let served = there.clone();
+        let tasks = vec![
+            spawn(async move { writer.write(SendStream::Memory(send)).await }),
+            spawn(async move { reader.read(RecvStream::Memory(recv), LIMIT).await }),
+            spawn(async move { echo(served).await }),
+        ];
+        Self {
+            lane,
+            tasks,
+            connections: (here, there),
+        }
+    }
+}
+
+/// Answers each request with its own parameters.
+async fn echo(connection: Connection) -> Result<(), StreamLost> {
+    let (mut send, mut recv) = connection.accept_bi().await?;
+    let (mut framer, mut message) = (Framer::new(LIMIT), Vec::new());
+    while let Some(chunk) = recv.read_chunk().await? {
+        framer.feed(chunk);
+        while framer.cut(&mut message) == Cut::Message {
+            let request = String::from_utf8(std::mem::take(&mut message)).unwrap();
+            if !request.contains("rpc.cancel") {
+                let reply = request.replace(r#""params""#, r#""result""#) + "\n";
+                send.write_chunk(Bytes::from(reply)).await?;
+            }
+        }
+    }
+    send.finish();
+    Ok(())
+}
+
+async fn call(lane: &Lane, params: &str) -> Result<String, NoAnswer> {
+    let request = format!(r#","params":{params}}}"#).into_bytes();
+    let mut spare = Vec::new();
+    let id = poll_fn(|cx| lane.poll_call(&request, &mut spare, cx)).await?;
+    let answer = poll_fn(|cx| lane.poll_answer(id, cx)).await?;
+    Ok(String::from_utf8(answer).unwrap())
+}
+
+/// Sends a call and gives it up.
+async fn give_up(lane: &Lane) -> Result<(), NoAnswer> {
+    let (request, mut spare) = (br#","params":"given up"}"#, Vec::new());
+    let id = poll_fn(|cx| lane.poll_call(request, &mut spare, cx)).await?;
+    yield_now().await;
+    if lane.forget(id) {
+        lane.queue_cancel(id);
+    }
+    Ok(())
+}
+
+#[test]
+fn schedules_give_every_call_its_own_answer() {
+    // Few callers leave few others to wake whom a fault forgets; many meet in more ways.
+    let test = |callers| {
+        block_on(async {
+            let line = Line::open();
+            let callers = (0..callers).map(|caller| {
+                let lane = Arc::clone(&line.lane);
+                spawn(async move {
+                    for turn in 0..2 {
+                        let params = format!(r#""{caller}.{turn}""#);
+                        let answer = call(&lane, &params).await.unwrap();
+                        assert!(
+                            answer.ends_with(&format!(r#""result":{params}}}"#)),
+                            "{answer}"
+                        );
+                        give_up(&lane).await.unwrap();
+                    }
+                })
+            });
+            for caller in callers.collect::<Vec<_>>() {
+                caller.await.unwrap();
+            }
+            line.lane.close();
+            for task in line.tasks {
+                task.await.unwrap().unwrap();
+            }
+        });
+    };
+    shuttle::check_random(move || test(1), SCHEDULES);
+    shuttle::check_random(move || test(3), SCHEDULES / 4);
+}
+
+#[test]
+fn schedules_leave_no_call_without_an_end_when_the_connection_goes() {
+    let test = || {
+        block_on(async {
+            let line = Line::open();
+            let callers = (0..3).map(|caller| {
+                let lane = Arc::clone(&line.lane);
+                spawn(async move { call(&lane, &caller.to_string()).await })
+            });
+            let callers = callers.collect::<Vec<_>>();
+            let lane = Arc::clone(&line.lane);
+            let (here, _there) = line.connections;
+            let loser = spawn(async move {
+                here.close(0, "");
+                lane.lose(ConnectionLost::ClosedHere);
+            });
+            for caller in callers {
+                let ended = caller.await.unwrap();
+                let lost = |fate| matches!(fate, Fate::NotSent | Fate::MayHaveExecuted);
+                let is_right = match &ended {
+                    Ok(_) => true,
+                    Err(NoAnswer::Lost { fate, .. }) => lost(*fate),
+                    Err(_) => false,
+                };
+                assert!(is_right, "{ended:?}");
+            }
+            loser.await.unwrap();
+            for task in line.tasks {
+                let _ = task.await.unwrap();
+            }
+        });
+    };
+    shuttle::check_random(test, SCHEDULES / 4);
+}

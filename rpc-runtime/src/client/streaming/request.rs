@@ -1,0 +1,94 @@
+//! The items that a call sends behind its request.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+
+use crate::client::error::NoAnswer;
+use crate::client::mux_stream::CallId;
+use crate::codec::params::encode::Write;
+use crate::codec::stream_frame;
+use crate::streaming::gather::{BATCH, gather};
+use crate::transport::SendStream;
+use crate::transport::write_buffer::Outbox;
+
+/// A caller's items, whatever they are.
+pub(in crate::client) type Upload = Pin<Box<dyn Source + Send>>;
+
+pub(in crate::client) trait Source {
+    /// Appends as many as there are at once; `true` behind the last.
+    fn poll_gather(
+        self: Pin<&mut Self>,
+        id: &[u8],
+        lines: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, serde_json::Error>>;
+}
+
+struct Items<S, T> {
+    items: S,
+    write: Write<T>,
+}
+
+pub(in crate::client) fn upload<S, T>(items: S, write: Write<T>) -> Upload
+where
+    S: Stream<Item = T> + Send + 'static,
+    T: 'static,
+{
+    Box::pin(Items {
+        items: Box::pin(items),
+        write,
+    })
+}
+
+impl<S: Stream<Item = T> + Unpin, T> Source for Items<S, T> {
+    fn poll_gather(
+        mut self: Pin<&mut Self>,
+        id: &[u8],
+        lines: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, serde_json::Error>> {
+        let write = self.write;
+        let items = Pin::new(&mut self.items);
+        let gathered = gather(items, lines, cx, |value, lines| {
+            stream_frame::write(id, lines, |out| write(&value, out))
+        });
+        let ended = ready!(gathered).transpose()?.is_some();
+        if ended {
+            stream_frame::write_end(id, lines);
+        }
+        Poll::Ready(Ok(ended))
+    }
+}
+
+/// Sends all items and ends the stream. A server that wants no more of them is no mistake: it has answered, or will not.
+pub(in crate::client) async fn send(
+    mut items: Upload,
+    id: CallId,
+    mut stream: SendStream,
+) -> Result<(), NoAnswer> {
+    let id = id.to_string();
+    let mut lines = Vec::new();
+    let mut outbox = Outbox::default();
+    loop {
+        lines.clear();
+        let gathered =
+            poll_fn(|cx| items.as_mut().poll_gather(id.as_bytes(), &mut lines, cx)).await;
+        let ended = gathered.map_err(|error| NoAnswer::Unwritable(error.to_string()))?;
+        outbox.push(&lines);
+        let written = stream.write_chunk(outbox.take()).await;
+        match written {
+            Ok(()) if ended => {
+                stream.finish();
+                return Ok(());
+            }
+            Ok(()) => {}
+            Err(_) => return Ok(()),
+        }
+        if lines.len() >= BATCH {
+            tokio::task::yield_now().await;
+        }
+    }
+}

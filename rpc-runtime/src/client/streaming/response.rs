@@ -1,0 +1,356 @@
+//! A call that is answered by a stream of items.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::resume_unwind;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use serde::Serialize;
+use tokio::task::{JoinHandle, coop};
+
+use crate::client::call::{Call, Outgoing, Solo, with_parser};
+use crate::client::connection::{Link, Place};
+use crate::client::dedicated_stream;
+use crate::client::error::{CallError, Fate, NoAnswer};
+use crate::client::streaming::request;
+use crate::codec::lines::{Cut, Framer};
+use crate::codec::response::Outcome;
+use crate::codec::result::Reader;
+use crate::codec::stream_frame::Line;
+use crate::transport::{ConnectionLost, RecvStream, StreamLost, quic};
+
+/// The items that a call is answered with. The call is made when the stream is first polled; options come before.
+///
+/// The stream ends with `None` if the server said that it was complete. Every other end is an error and the last that
+/// comes: a stream that is cut off is never taken for a complete one.
+///
+/// ```
+/// use futures_util::{Stream, StreamExt, stream};
+/// use rpc_runtime::{CallError, Client, rpc};
+///
+/// #[rpc]
+/// trait Counter {
+///     fn count(&self, to: u32) -> impl Stream<Item = u32>;
+/// }
+///
+/// struct Simple;
+/// impl Counter for Simple {
+///     fn count(&self, to: u32) -> impl Stream<Item = u32> {
+///         stream::iter(1..=to)
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), CallError> {
+/// let counter = CounterClient::new(Client::local(CounterServer::new(Simple)));
+/// let mut numbers = counter.count(3);
+/// while let Some(number) = numbers.next().await {
+///     println!("{}", number?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Back pressure
+/// Items that nobody takes wait in the flow control window of their stream, 1 MiB, and then the handler is not asked for
+/// more. Neither other streams nor calls notice. A connection has at most 100 streams at once, those of large calls
+/// included; more wait until one of them ends.
+///
+/// # Errors
+/// As for a [`Call`], and [`CallError::StreamEnded`] when the server shuts down before the stream has come to its end. [`Fate::MayHaveExecuted`] says that items may be missing: those that came are valid, and whoever
+/// knows where to go on calls again.
+///
+/// # Deadlines
+/// A [`timeout`](Self::timeout) covers the stream up to its last item, and so does a deadline that is inherited.
+///
+/// # Retries
+/// As those of a [`Call`](Call#retries), up to the first item and only if no items are sent.
+///
+/// # Cancel safety
+/// Dropping the stream cancels the call: the handler's stream is dropped within a round trip. `next` may be dropped and
+/// loses nothing.
+#[must_use = "a stream does nothing until it is polled"]
+pub struct Items<T, E = Infallible> {
+    call: Call<T, E>,
+    state: State,
+}
+
+enum State {
+    New,
+    Opening(Option<Solo<Box<Inflow>>>),
+    Open(Box<Inflow>),
+    Over,
+}
+
+impl<T, E> Items<T, E> {
+    pub(in crate::client) fn new(call: Call<T, E>) -> Self {
+        Self {
+            call,
+            state: State::New,
+        }
+    }
+
+    /// Gives up after this long, counted from the first poll: see [`Call::timeout`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.call = self.call.timeout(timeout);
+        self
+    }
+
+    /// Gives up when the caller of the handler that `cx` was given to does: see [`Call::within`].
+    pub fn within(mut self, cx: &crate::Context) -> Self {
+        self.call = self.call.within(cx);
+        self
+    }
+
+    /// Sends the call once at most: see [`Call::no_retry`].
+    pub fn no_retry(mut self) -> Self {
+        self.call = self.call.no_retry();
+        self
+    }
+
+    /// Adds metadata: see [`Call::meta`].
+    pub fn meta(mut self, name: &str, value: &str) -> Self {
+        self.call = self.call.meta(name, value);
+        self
+    }
+
+    /// Sends items behind the request: see [`Call::upload`]. They are sent by a task of their own, so that they flow
+    /// while nobody takes those that come.
+    ///
+    /// # Panics
+    /// The stream panics when `items` did.
+    pub fn upload<S>(mut self, items: S) -> Self
+    where
+        S: Stream<Item: Serialize + 'static> + Send + 'static,
+    {
+        self.call = self.call.upload(items);
+        self
+    }
+
+    #[doc(hidden)]
+    pub fn with_items<S, I>(mut self, items: S, kind: crate::service::Upload<I>) -> Self
+    where
+        S: Stream<Item = I> + Send + 'static,
+        I: 'static,
+    {
+        self.call = self.call.with_items(items, kind);
+        self
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Inflow>, NoAnswer>> {
+        let State::Opening(opening) = &mut self.state else {
+            return Poll::Ready(Err(NoAnswer::Over));
+        };
+        if opening.is_none() {
+            let outgoing = ready!(self.call.poll_message(cx))?;
+            *opening = Some(Box::pin(open(outgoing, self.call.reply_limit())));
+        }
+        match opening {
+            Some(opening) => opening.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The next item; `None` behind the last.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, CallError<E>>> {
+        if let State::New = self.state {
+            self.call.begin()?;
+            self.state = State::Opening(None);
+        }
+        if let State::Opening(_) = self.state {
+            self.state = State::Open(ready!(self.poll_open(cx))?);
+        }
+        let State::Open(inflow) = &mut self.state else {
+            return Poll::Ready(Ok(None));
+        };
+        ready!(inflow.poll_line(cx))?;
+        Poll::Ready(inflow.read(self.call.reader()))
+    }
+}
+
+impl<T, E> Stream for Items<T, E> {
+    type Item = Result<T, CallError<E>>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        // Other tasks shall have their turn, too, however many items are here.
+        let share = ready!(coop::poll_proceed(cx));
+        loop {
+            let result = match this.poll_item(cx) {
+                // The next may always be there already.
+                Poll::Ready(Ok(Some(_))) if this.call.is_late() => Err(CallError::Timeout),
+                Poll::Ready(result) => result,
+                Poll::Pending if this.call.poll_late(cx).is_pending() => return Poll::Pending,
+                Poll::Pending => Err(CallError::Timeout),
+            };
+            let error = match result {
+                Ok(Some(item)) => {
+                    share.made_progress();
+                    return Poll::Ready(Some(Ok(item)));
+                }
+                Ok(None) => {
+                    this.call.heed(None);
+                    this.state = State::Over;
+                    this.call.finish();
+                    return Poll::Ready(None);
+                }
+                Err(error) => error,
+            };
+            let state = std::mem::replace(&mut this.state, State::Opening(None));
+            let has_begun = matches!(state, State::Open(inflow) if inflow.has_items);
+            // Many streams are meant to end by their timeouts.
+            let error = this.call.remember_fate(error, has_begun);
+            // Streams that have begun may be meant to end by their timeouts.
+            if !has_begun {
+                this.call.heed(Some(&error));
+            }
+            if has_begun || !this.call.try_again(&error) {
+                this.state = State::Over;
+                this.call.finish();
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Items<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Items").finish_non_exhaustive()
+    }
+}
+
+/// The lines that come.
+struct Inflow {
+    link: Arc<Link>,
+    recv: RecvStream,
+    framer: Framer,
+    line: Vec<u8>,
+    has_items: bool,
+    _place: Place,
+    _room: Option<quic::Room>,
+    /// Sends what goes the other way.
+    outflow: Option<Outflow>,
+}
+
+struct Outflow(JoinHandle<Result<(), NoAnswer>>);
+
+impl Drop for Outflow {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Sends the request; what follows is answers.
+async fn open(outgoing: Outgoing, limit: usize) -> Result<Box<Inflow>, NoAnswer> {
+    let Outgoing {
+        link,
+        message,
+        items,
+    } = outgoing;
+    let opened = link.open_alone().await;
+    let (mut send, recv, place) =
+        opened.map_err(|lost| dedicated_stream::ended(&link, Fate::NotSent, lost.into()))?;
+    // A server that refuses the request says so on the way back.
+    let written = send.write_chunk(Bytes::from(message)).await;
+    let outflow = match (written, items) {
+        (Ok(()), Some((id, items))) => Some(Outflow(tokio::spawn(request::send(items, id, send)))),
+        (Ok(()), None) => {
+            send.finish();
+            None
+        }
+        (Err(_), _) => None,
+    };
+    Ok(Box::new(Inflow {
+        _place: place,
+        _room: link.connection.make_room(),
+        link,
+        recv,
+        framer: Framer::new(limit),
+        line: Vec::new(),
+        has_items: false,
+        outflow,
+    }))
+}
+
+impl Inflow {
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
+        if let Some(Outflow(task)) = &mut self.outflow
+            && let Poll::Ready(sent) = Pin::new(task).poll(cx)
+        {
+            self.outflow = None;
+            match sent {
+                Ok(sent) => sent?,
+                Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
+                // The runtime is going down.
+                Err(_) => {
+                    let fate = Fate::MayHaveExecuted;
+                    let reason = ConnectionLost::ClosedHere;
+                    return Poll::Ready(Err(NoAnswer::Lost { fate, reason }));
+                }
+            }
+        }
+        loop {
+            match self.framer.cut(&mut self.line) {
+                Cut::Message => return Poll::Ready(Ok(())),
+                Cut::TooLarge => return Poll::Ready(Err(NoAnswer::TooLarge)),
+                Cut::Partial => {}
+            }
+            let read = ready!(pin!(self.recv.read_chunk()).poll(cx));
+            match read.map_err(|lost| self.lost(lost))? {
+                Some(chunk) => self.framer.feed(chunk),
+                None => {
+                    return Poll::Ready(match self.framer.finish(&self.line) {
+                        Some(Cut::Message) => Ok(()),
+                        Some(_) => Err(NoAnswer::TooLarge),
+                        None => Err(self.cut_off()),
+                    });
+                }
+            }
+        }
+    }
+
+    /// The stream ended without the call's response: a server that ends a stream has answered what it executed.
+    fn cut_off(&self) -> NoAnswer {
+        self.lost(ConnectionLost::drained("the stream ended before its items did").into())
+    }
+
+    fn lost(&self, lost: StreamLost) -> NoAnswer {
+        let fate = match self.has_items {
+            true => Fate::MayHaveExecuted,
+            false => Fate::without_answer(&lost.clone().into()),
+        };
+        dedicated_stream::ended(&self.link, fate, lost)
+    }
+
+    /// Reads the line that is here: an item, or that there are no more.
+    fn read<T, E>(&mut self, reader: Reader<T, E>) -> Result<Option<T>, CallError<E>> {
+        let line = &mut self.line;
+        let read = with_parser(|parser| {
+            let document = parser.parse_line(line).map_err(|_| NoAnswer::Garbled)?;
+            match document.line().ok_or(NoAnswer::Garbled)? {
+                Line::Item(_, item) => match (reader.value)(item) {
+                    Ok(item) => Ok(Some(item)),
+                    Err(mismatch) => Err(CallError::Decode(mismatch.to_string())),
+                },
+                Line::Response(response) => match response.outcome {
+                    Outcome::Result(_) => Ok(None),
+                    error => Err(CallError::received(error, reader.error)),
+                },
+                Line::End(_) => Err(NoAnswer::Garbled.into()),
+            }
+        });
+        self.line.clear();
+        match &read {
+            Ok(Some(_)) => self.has_items = true,
+            // The server is shutting down.
+            Err(CallError::Connection { .. } | CallError::StreamEnded) => self.link.retire(),
+            _ => {}
+        }
+        read
+    }
+}

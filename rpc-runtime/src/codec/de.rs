@@ -1,0 +1,972 @@
+//! A place on the tape, and serde's view of it.
+
+use std::fmt;
+
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
+};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use simd_json::{Node, StaticNode};
+
+/// One JSON value on the tape. Copying it copies a pointer; strings stay where they were received.
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'t, 'de> {
+    /// The value's own node, then all that it contains. What follows is not looked at.
+    nodes: &'t [Node<'de>],
+}
+
+impl<'t, 'de> Value<'t, 'de> {
+    pub(crate) fn new(nodes: &'t [Node<'de>]) -> Self {
+        Self { nodes }
+    }
+
+    /// The node and what stands behind it; an empty tape reads as null.
+    fn split(self) -> (Node<'de>, &'t [Node<'de>]) {
+        match self.nodes.split_first() {
+            Some((node, rest)) => (*node, rest),
+            None => (Node::Static(StaticNode::Null), &[]),
+        }
+    }
+
+    pub(crate) fn node(self) -> Node<'de> {
+        self.split().0
+    }
+
+    pub(crate) fn as_str(self) -> Option<&'de str> {
+        match self.node() {
+            Node::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_i64(self) -> Option<i64> {
+        match self.node() {
+            Node::Static(StaticNode::I64(number)) => Some(number),
+            Node::Static(StaticNode::U64(number)) => i64::try_from(number).ok(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_true(self) -> bool {
+        matches!(self.node(), Node::Static(StaticNode::Bool(true)))
+    }
+
+    pub(crate) fn is_null(self) -> bool {
+        matches!(self.node(), Node::Static(StaticNode::Null))
+    }
+
+    /// The elements of an array.
+    pub(crate) fn elements(self) -> Option<Elements<'t, 'de>> {
+        match self.split() {
+            (Node::Array { len, .. }, nodes) => Some(Elements { nodes, left: len }),
+            _ => None,
+        }
+    }
+
+    /// The members of an object, in their order.
+    pub(crate) fn members(self) -> Option<Members<'t, 'de>> {
+        match self.split() {
+            (Node::Object { len, .. }, nodes) => Some(Members { nodes, left: len }),
+            _ => None,
+        }
+    }
+
+    fn unexpected(self) -> Unexpected<'de> {
+        match self.node() {
+            Node::String(text) => Unexpected::Str(text),
+            Node::Object { .. } => Unexpected::Map,
+            Node::Array { .. } => Unexpected::Seq,
+            Node::Static(StaticNode::Bool(value)) => Unexpected::Bool(value),
+            Node::Static(StaticNode::I64(value)) => Unexpected::Signed(value),
+            Node::Static(StaticNode::U64(value)) => Unexpected::Unsigned(value),
+            Node::Static(StaticNode::F64(value)) => Unexpected::Float(value),
+            Node::Static(StaticNode::Null) => Unexpected::Unit,
+        }
+    }
+}
+
+/// Takes the first value off `nodes`, skipping all that it contains in one step.
+#[inline]
+fn take<'t, 'de>(nodes: &mut &'t [Node<'de>]) -> Option<Value<'t, 'de>> {
+    let contained = match nodes.first()? {
+        Node::Object { count, .. } | Node::Array { count, .. } => *count,
+        _ => 0,
+    };
+    let (value, rest) = nodes.split_at_checked(contained.saturating_add(1))?;
+    *nodes = rest;
+    Some(Value::new(value))
+}
+
+/// The elements of an array that are still to come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Elements<'t, 'de> {
+    nodes: &'t [Node<'de>],
+    left: usize,
+}
+
+impl<'t, 'de> Iterator for Elements<'t, 'de> {
+    type Item = Value<'t, 'de>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        take(&mut self.nodes)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Elements<'_, '_> {}
+
+/// The members of an object that are still to come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Members<'t, 'de> {
+    nodes: &'t [Node<'de>],
+    left: usize,
+}
+
+impl<'t, 'de> Iterator for Members<'t, 'de> {
+    type Item = (&'de str, Value<'t, 'de>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.nodes.split_first()?;
+        let Node::String(name) = name else {
+            return None;
+        };
+        self.left = self.left.checked_sub(1)?;
+        self.nodes = value;
+        Some((name, take(&mut self.nodes)?))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+/// How many characters of a mismatch are told: serde quotes what it found.
+const TOLD: usize = 256;
+
+/// Why a value is not of the type that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mismatch(Box<str>);
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+impl de::Error for Mismatch {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        let message = message.to_string();
+        let told = message.split(" of untagged enum ").next();
+        Self(told.unwrap_or_default().chars().take(TOLD).collect())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!(
+            "invalid type: {found}, expected {}",
+            nameless(expected)
+        ))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!(
+            "invalid value: {found}, expected {}",
+            nameless(expected)
+        ))
+    }
+
+    fn invalid_length(found: usize, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!(
+            "invalid length {found}, expected {}",
+            nameless(expected)
+        ))
+    }
+}
+
+/// What an enum is in JSON.
+const ENUM: &str = "a string or an object with one member";
+
+/// What serde's derived code calls a type of Rust's, and what it is in JSON.
+const KINDS: [(&str, &str); 9] = [
+    ("struct variant ", "an object"),
+    ("struct ", "an object"),
+    ("tuple struct ", "an array"),
+    ("tuple variant ", "an array"),
+    ("unit struct ", "null"),
+    ("unit variant ", "null"),
+    ("enum ", ENUM),
+    ("internally tagged enum ", "an object"),
+    ("adjacently tagged enum ", "an object"),
+];
+
+/// What was expected, without the names of Rust's types, which are none of the caller's business.
+fn nameless(expected: &dyn Expected) -> String {
+    let expected = expected.to_string();
+    for (kind, shape) in KINDS {
+        if let Some(named) = expected.strip_prefix(kind) {
+            return match named.split_once(" with ") {
+                Some((_, size)) => format!("{shape} with {size}"),
+                None => shape.to_owned(),
+            };
+        }
+    }
+    expected
+}
+
+macro_rules! as_any {
+    ($($method:ident)*) => {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            self.deserialize_any(visitor)
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Value<'_, 'de> {
+    type Error = Mismatch;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.split() {
+            (Node::String(text), _) => visitor.visit_borrowed_str(text),
+            (Node::Array { len, .. }, nodes) => {
+                let mut elements = Elements { nodes, left: len };
+                let value = visitor.visit_seq(&mut elements)?;
+                match elements.left {
+                    0 => Ok(value),
+                    _ => Err(de::Error::invalid_length(len, &"fewer elements")),
+                }
+            }
+            (Node::Object { len, .. }, nodes) => {
+                let mut members = MemberAccess {
+                    nodes,
+                    left: len,
+                    at_value: false,
+                };
+                let value = visitor.visit_map(&mut members)?;
+                match members.left {
+                    0 => Ok(value),
+                    _ => Err(de::Error::invalid_length(len, &"fewer members")),
+                }
+            }
+            (Node::Static(StaticNode::Bool(value)), _) => visitor.visit_bool(value),
+            (Node::Static(StaticNode::I64(value)), _) => visitor.visit_i64(value),
+            (Node::Static(StaticNode::U64(value)), _) => visitor.visit_u64(value),
+            (Node::Static(StaticNode::F64(value)), _) => visitor.visit_f64(value),
+            (Node::Static(StaticNode::Null), _) => visitor.visit_unit(),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.node() {
+            Node::Static(StaticNode::Null) => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    /// A JSON string's bytes, or an array of numbers.
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.node() {
+            Node::String(text) => visitor.visit_borrowed_bytes(text.as_bytes()),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        if let Some(variant) = self.as_str() {
+            return visitor.visit_enum(variant.into_deserializer());
+        }
+        let mut members = self
+            .members()
+            .ok_or_else(|| de::Error::invalid_type(self.unexpected(), &ENUM))?;
+        match (members.next(), members.next()) {
+            (Some((variant, content)), None) => visitor.visit_enum(Variant { variant, content }),
+            _ => Err(de::Error::invalid_value(Unexpected::Map, &ENUM)),
+        }
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.deserialize_any(visitor)
+    }
+
+    /// A name, of a tag's variant, say. Derived code would take its number as well, which no JSON means.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.as_str() {
+            Some(name) => visitor.visit_borrowed_str(name),
+            None => Err(de::Error::invalid_type(self.unexpected(), &visitor)),
+        }
+    }
+
+    /// Nothing to walk: whatever stands here is skipped by its count.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_unit()
+    }
+
+    as_any! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
+        deserialize_unit deserialize_seq deserialize_map
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Mismatch> for Value<'_, 'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
+    type Error = Mismatch;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Mismatch> {
+        self.next().map(|value| seed.deserialize(value)).transpose()
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+struct MemberAccess<'t, 'de> {
+    nodes: &'t [Node<'de>],
+    left: usize,
+    /// The next node is the value of the key that was read last.
+    at_value: bool,
+}
+
+impl<'de> MapAccess<'de> for &mut MemberAccess<'_, 'de> {
+    type Error = Mismatch;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Mismatch> {
+        if self.at_value {
+            take(&mut self.nodes);
+        }
+        self.at_value = false;
+        let Some((Node::String(name), value)) = self.nodes.split_first() else {
+            return Ok(None);
+        };
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
+        (self.nodes, self.left, self.at_value) = (value, left, true);
+        seed.deserialize(Key(name)).map(Some)
+    }
+
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
+        let value = match std::mem::take(&mut self.at_value) {
+            true => take(&mut self.nodes),
+            false => None,
+        };
+        seed.deserialize(value.ok_or_else(|| de::Error::custom("a value before its key"))?)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+/// A member's name. JSON has only strings there; maps with keys of integers or booleans read them from the string.
+struct Key<'de>(&'de str);
+
+impl Key<'_> {
+    /// Whether a number is written as JSON writes it: no plus sign, no leading zero.
+    fn is_canonical(&self) -> bool {
+        let digits = self.0.strip_prefix('-').unwrap_or(self.0);
+        !digits.starts_with('+')
+            && (digits == self.0 || digits != "0")
+            && (digits.len() == 1 || !digits.starts_with('0'))
+    }
+}
+
+macro_rules! parsed_key {
+    ($($method:ident $visit:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            match self.0.parse() {
+                Ok(key) if self.is_canonical() => visitor.$visit(key),
+                _ => Err(de::Error::invalid_type(Unexpected::Str(self.0), &visitor)),
+            }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for Key<'de> {
+    type Error = Mismatch;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        visitor.visit_enum(self.0.into_deserializer())
+    }
+
+    parsed_key! {
+        deserialize_bool visit_bool
+        deserialize_i8 visit_i8 deserialize_i16 visit_i16 deserialize_i32 visit_i32
+        deserialize_i64 visit_i64 deserialize_i128 visit_i128
+        deserialize_u8 visit_u8 deserialize_u16 visit_u16 deserialize_u32 visit_u32
+        deserialize_u64 visit_u64 deserialize_u128 visit_u128
+    }
+
+    serde::forward_to_deserialize_any! {
+        f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        identifier ignored_any
+    }
+}
+
+/// An enum in serde's external form: `{"Variant": content}`.
+struct Variant<'t, 'de> {
+    variant: &'de str,
+    content: Value<'t, 'de>,
+}
+
+impl<'t, 'de> EnumAccess<'de> for Variant<'t, 'de> {
+    type Error = Mismatch;
+    type Variant = Value<'t, 'de>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self::Variant), Mismatch> {
+        Ok((seed.deserialize(Key(self.variant))?, self.content))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Value<'_, 'de> {
+    type Error = Mismatch;
+
+    fn unit_variant(self) -> Result<(), Mismatch> {
+        match self.node() {
+            Node::Static(StaticNode::Null) => Ok(()),
+            _ => Err(de::Error::invalid_type(self.unexpected(), &"unit variant")),
+        }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Mismatch> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Mismatch> {
+        self.deserialize_any(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.deserialize_any(visitor)
+    }
+}
+
+/// The value as JSON again: the received text itself was unescaped in place.
+impl Serialize for Value<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.node() {
+            Node::String(text) => serializer.serialize_str(text),
+            Node::Static(StaticNode::Null) => serializer.serialize_unit(),
+            Node::Static(StaticNode::Bool(value)) => serializer.serialize_bool(value),
+            Node::Static(StaticNode::I64(value)) => serializer.serialize_i64(value),
+            Node::Static(StaticNode::U64(value)) => serializer.serialize_u64(value),
+            Node::Static(StaticNode::F64(value)) => serializer.serialize_f64(value),
+            Node::Array { len, .. } => {
+                let mut array = serializer.serialize_seq(Some(len))?;
+                for element in self.elements().into_iter().flatten() {
+                    array.serialize_element(&element)?;
+                }
+                array.end()
+            }
+            Node::Object { len, .. } => {
+                let mut object = serializer.serialize_map(Some(len))?;
+                for (name, value) in self.members().into_iter().flatten() {
+                    object.serialize_entry(name, &value)?;
+                }
+                object.end()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde::Deserialize;
+    use serde::de::{DeserializeOwned, IgnoredAny};
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::codec::parser::Parser;
+
+    fn decode<T: DeserializeOwned>(json: &str) -> Result<T, Mismatch> {
+        let mut message = json.as_bytes().to_vec();
+        let mut parser = Parser::new(128);
+        let document = parser.parse(&mut message).expect(json);
+        T::deserialize(document.root())
+    }
+
+    /// Whatever serde_json makes of the text, the tape makes of it, too.
+    fn agree<T: DeserializeOwned + PartialEq + fmt::Debug>(json: &str) {
+        let expected = serde_json::from_str::<T>(json).map_err(drop);
+        assert_eq!(decode::<T>(json).map_err(drop), expected, "{json}");
+    }
+
+    /// The same for an object as a map with keys of this type.
+    fn agree_on_keys<K: DeserializeOwned + Ord + fmt::Debug>(json: &Json) {
+        let [dense, airy, escaped] = texts(json);
+        agree::<BTreeMap<K, u8>>(&dense);
+        agree::<BTreeMap<K, u8>>(&airy);
+        // serde_json reads no number from a key with escapes.
+        let read = decode::<BTreeMap<K, u8>>;
+        assert_eq!(
+            read(&escaped).map_err(drop),
+            read(&dense).map_err(drop),
+            "{escaped}"
+        );
+    }
+
+    /// The same value as text: dense, airy, and with every character escaped.
+    fn texts(json: &Json) -> [String; 3] {
+        let mut escaped = String::new();
+        write_escaped(json, &mut escaped);
+        [
+            json.to_string(),
+            format!(" {json:#}\r\n").replace('\n', "\t \r"),
+            escaped,
+        ]
+    }
+
+    fn write_escaped(json: &Json, out: &mut String) {
+        let string = |text: &str, out: &mut String| {
+            out.push('"');
+            out.extend(text.encode_utf16().map(|unit| format!("\\u{unit:04x}")));
+            out.push('"');
+        };
+        match json {
+            Json::String(text) => string(text, out),
+            Json::Array(elements) => {
+                out.push('[');
+                for (position, element) in elements.iter().enumerate() {
+                    out.push_str(if position > 0 { "," } else { "" });
+                    write_escaped(element, out);
+                }
+                out.push(']');
+            }
+            Json::Object(members) => {
+                out.push('{');
+                for (position, (name, value)) in members.iter().enumerate() {
+                    out.push_str(if position > 0 { "," } else { "" });
+                    string(name, out);
+                    out.push(':');
+                    write_escaped(value, out);
+                }
+                out.push('}');
+            }
+            other => out.push_str(&other.to_string()),
+        }
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Record {
+        a: u8,
+        b: Option<String>,
+        #[serde(default)]
+        c: Vec<External>,
+        x: Option<Box<Record>>,
+        t: (i64, f64),
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {
+        a: Option<u8>,
+        #[serde(alias = "b")]
+        c: Option<bool>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Flat {
+        a: Option<Json>,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Json>,
+    }
+
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+    struct Newtype(i16);
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Pair(Newtype, String);
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Nothing;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    enum External {
+        Unit,
+        New(Json),
+        Tuple(u8, String),
+        Struct { a: i8, b: Option<Box<External>> },
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "t")]
+    enum Internal {
+        Unit,
+        New(Strict),
+        Struct { a: i8, b: Option<Box<Internal>> },
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "t", content = "c")]
+    enum Adjacent {
+        Unit,
+        New(Json),
+        Tuple(u8, String),
+        Struct { a: i8, b: Option<Box<Adjacent>> },
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Nothing,
+        Flag(bool),
+        Number(i64),
+        Fraction(f64),
+        Text(String),
+        Pair(Box<Untagged>, Box<Untagged>),
+        Struct { a: u8 },
+        Other(BTreeMap<String, Untagged>),
+    }
+
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+    enum Name {
+        #[serde(rename = "a")]
+        A,
+        #[serde(rename = "1")]
+        One,
+    }
+
+    /// Words that the types above know, and others.
+    fn word() -> impl Strategy<Value = String> {
+        prop_oneof![
+            4 => prop::sample::select(vec!["a", "b", "c", "x", "t", "Unit", "New", "Tuple", "Struct"])
+                .prop_map(str::to_owned),
+            1 => prop::sample::select(vec!["1", "-1", "0", "255", "256", "true", "false", ""])
+                .prop_map(str::to_owned),
+            1 => any::<String>(),
+        ]
+    }
+
+    fn json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            (-2i64..300).prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            // Fractions that serde_json reads exactly.
+            any::<i32>().prop_map(|eighths| Json::from(f64::from(eighths) / 8.0)),
+            word().prop_map(Json::from),
+        ];
+        leaf.prop_recursive(5, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Json::from),
+                prop::collection::btree_map(word(), inner, 0..5)
+                    .prop_map(|members| Json::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn external() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(json!("Unit")),
+            Just(json!({"Unit": null})),
+            json().prop_map(|content| json!({"New": content})),
+            (any::<u8>(), word()).prop_map(|content| json!({"Tuple": content})),
+        ];
+        leaf.prop_recursive(3, 8, 1, |inner| {
+            (any::<i8>(), prop::option::of(inner))
+                .prop_map(|(a, b)| json!({"Struct": {"a": a, "b": b}}))
+        })
+    }
+
+    fn record() -> impl Strategy<Value = Json> {
+        let fields = (
+            any::<u8>(),
+            prop::option::of(word()),
+            prop::collection::vec(external(), 0..3),
+            (any::<i64>(), any::<i32>()),
+        );
+        let leaf = fields.prop_map(|(a, b, c, t)| json!({"a": a, "b": b, "c": c, "t": t}));
+        leaf.prop_recursive(3, 6, 1, |inner| {
+            (inner.clone(), inner).prop_map(|(mut outer, inner)| {
+                outer["x"] = inner;
+                outer
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_what_serde_json_reads(json in json()) {
+            for text in texts(&json) {
+                prop_assert_eq!(decode::<Json>(&text).unwrap(), json.clone());
+                decode::<IgnoredAny>(&text).unwrap();
+            }
+        }
+
+        #[test]
+        fn any_value_is_written_as_it_was_read(json in json()) {
+            for text in texts(&json) {
+                let mut message = text.into_bytes();
+                let mut parser = Parser::new(128);
+                let document = parser.parse(&mut message).unwrap();
+                let written = serde_json::to_string(&document.root()).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Json>(&written).unwrap(), json.clone());
+            }
+        }
+
+        #[test]
+        fn a_record_is_read(json in record()) {
+            for text in texts(&json) {
+                prop_assert!(decode::<Record>(&text).is_ok(), "{}", text);
+                agree::<Record>(&text);
+                agree::<Flat>(&text);
+                agree::<Untagged>(&text);
+            }
+        }
+
+        #[test]
+        fn an_enum_is_read(json in external()) {
+            for text in texts(&json) {
+                prop_assert!(decode::<External>(&text).is_ok(), "{}", text);
+                agree::<External>(&text);
+                agree::<Untagged>(&text);
+            }
+        }
+
+        #[test]
+        fn a_value_of_any_type_is_read_or_refused_as_serde_json_does(json in json()) {
+            for text in texts(&json) {
+                agree::<bool>(&text);
+                agree::<i8>(&text);
+                agree::<u64>(&text);
+                agree::<i64>(&text);
+                agree::<u128>(&text);
+                agree::<f32>(&text);
+                agree::<f64>(&text);
+                agree::<char>(&text);
+                agree::<String>(&text);
+                agree::<()>(&text);
+                agree::<Nothing>(&text);
+                agree::<Newtype>(&text);
+                agree::<Pair>(&text);
+                agree::<Option<Option<Newtype>>>(&text);
+                agree::<Vec<Json>>(&text);
+                agree::<(Json, Json)>(&text);
+                agree::<[Json; 3]>(&text);
+                agree::<BTreeMap<String, Json>>(&text);
+                agree::<Record>(&text);
+                agree::<Strict>(&text);
+                agree::<Flat>(&text);
+                agree::<External>(&text);
+                agree::<Internal>(&text);
+                agree::<Adjacent>(&text);
+                agree::<Untagged>(&text);
+            }
+        }
+
+        #[test]
+        fn a_tagged_enum_is_read(tag in word(), a in any::<i8>(), content in json()) {
+            for json in [
+                json!({"t": tag, "a": a, "c": content}),
+                json!({"t": tag, "c": {"a": a, "b": content}}),
+                json!({"c": [a, tag], "t": tag}),
+                json!({"t": "Struct", "a": a, "b": {"t": tag, "a": a}}),
+            ] {
+                for text in texts(&json) {
+                    agree::<Internal>(&text);
+                    agree::<Adjacent>(&text);
+                }
+            }
+        }
+
+        #[test]
+        fn keys_that_are_no_strings_are_read_from_strings(
+            keys in prop::collection::vec(prop_oneof![word(), any::<i64>().prop_map(|key| key.to_string())], 0..4),
+        ) {
+            let json = Json::Object(keys.into_iter().map(|key| (key, json!(0))).collect());
+            agree_on_keys::<i64>(&json);
+            agree_on_keys::<u8>(&json);
+            agree_on_keys::<i128>(&json);
+            // Of a key that is no boolean serde_json cuts off the first byte, whatever the character.
+            if json.as_object().unwrap().keys().all(|key| key.is_ascii()) {
+                agree_on_keys::<bool>(&json);
+            }
+            agree_on_keys::<char>(&json);
+            agree_on_keys::<String>(&json);
+            agree_on_keys::<Newtype>(&json);
+            agree_on_keys::<Option<Newtype>>(&json);
+            agree_on_keys::<Name>(&json);
+        }
+
+        #[test]
+        fn a_string_is_borrowed_escaped_or_not(string in any::<String>()) {
+            #[derive(Deserialize)]
+            struct Borrowing<'a> {
+                text: &'a str,
+                bytes: &'a [u8],
+                #[serde(borrow)]
+                cow: Cow<'a, str>,
+            }
+            for text in texts(&json!({"text": string, "bytes": string, "cow": string})) {
+                let mut message = text.into_bytes();
+                let mut parser = Parser::new(128);
+                let document = parser.parse(&mut message).unwrap();
+                let read = Borrowing::deserialize(document.root()).unwrap();
+                prop_assert_eq!(read.text, &string);
+                prop_assert_eq!(read.bytes, string.as_bytes());
+                prop_assert!(matches!(read.cow, Cow::Borrowed(cow) if cow == string));
+            }
+        }
+
+        #[test]
+        fn a_number_is_the_nearest_there_is(number in any::<f64>(), digits in "-?[1-9][0-9]{0,40}(\\.[0-9]{1,40})?([eE][-+]?[0-9]{1,2})?") {
+            prop_assume!(number.is_finite());
+            for text in [format!("{number:?}"), format!("{number:e}"), format!("{number:.30}"), digits] {
+                prop_assert_eq!(decode::<f64>(&text).unwrap(), text.parse::<f64>().unwrap(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn an_integer_keeps_every_digit(signed in any::<i64>(), unsigned in any::<u64>()) {
+            prop_assert_eq!(decode::<i64>(&signed.to_string()).unwrap(), signed);
+            prop_assert_eq!(decode::<u64>(&unsigned.to_string()).unwrap(), unsigned);
+        }
+
+        #[test]
+        fn a_value_that_is_not_asked_for_is_skipped(before in json(), after in json()) {
+            #[derive(Debug, PartialEq, Deserialize)]
+            struct Middle {
+                wanted: u8,
+            }
+            let text = format!(r#"{{"before":{before},"wanted":7,"after":{after}}}"#);
+            prop_assert_eq!(decode::<Middle>(&text).unwrap(), Middle { wanted: 7 });
+            let text = format!("[{before},7,{after}]");
+            prop_assert_eq!(decode::<(IgnoredAny, u8, IgnoredAny)>(&text).unwrap().1, 7);
+        }
+    }
+
+    #[test]
+    fn a_variant_has_a_name_and_no_number() {
+        for json in [
+            r#"{"t":0}"#,
+            "[0]",
+            r#"{"t":1,"c":1}"#,
+            r#"[1,{"a":1}]"#,
+            r#"{"0":null}"#,
+            "0",
+            r#"{"t":true}"#,
+        ] {
+            agree::<Internal>(json);
+            agree::<Adjacent>(json);
+            agree::<External>(json);
+        }
+    }
+
+    #[test]
+    fn a_key_is_written_as_json_writes_a_number() {
+        for key in [
+            "+1", "01", "-01", "1.0", "1e0", " 1", "1 ", "", "-", "1", "-1", "0", "True",
+        ] {
+            agree_on_keys::<i64>(&json!({ key: 0 }));
+            agree_on_keys::<u8>(&json!({ key: 0 }));
+            agree_on_keys::<bool>(&json!({ key: 0 }));
+        }
+    }
+}

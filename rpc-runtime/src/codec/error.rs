@@ -1,0 +1,313 @@
+//! Errors that travel: a handler's own, and the error object of JSON-RPC 2.0.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::ser::Error;
+
+use crate::codec::de::Value;
+use crate::codec::error_code::{self, DATA, code};
+use crate::codec::params::decode::{Arguments, Parameter, Params};
+use crate::codec::params::encode::{Sent, SentParams};
+use crate::codec::parser::Parser;
+use crate::codec::ser;
+use crate::description::ErrorDescription;
+
+/// An error that a method can return: it travels as code, message and data and arrives as the same enum.
+///
+/// [Derive](derive@crate::RpcError) it. Each variant has a code of its own outside the range that
+/// [JSON-RPC 2.0 reserves](https://www.jsonrpc.org/specification#error_object) (−32768 to −32000); the message is what
+/// [`Display`](fmt::Display) writes; fields travel as `error.data`.
+///
+/// ```
+/// use rpc_runtime::RpcError;
+///
+/// #[derive(Debug, thiserror::Error, RpcError)]
+/// pub enum DivideError {
+///     #[error("division by zero")]
+///     #[rpc(code = 1001)]
+///     ByZero,
+///     #[error("{value} is not finite")]
+///     #[rpc(code = 1002)]
+///     NotFinite { value: String },
+/// }
+/// ```
+///
+/// On the wire the second is
+/// `{"code":1002,"message":"inf is not finite","data":{"value":"inf"}}`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a method's error: it does not implement `RpcError`",
+    label = "not an `RpcError`",
+    note = "add `#[derive(RpcError)]` with a code for each variant, or return `ErrorObject`"
+)]
+pub trait RpcError: fmt::Display + Sized {
+    /// The errors as data.
+    #[doc(hidden)]
+    const ERRORS: &'static [ErrorDescription] = &[];
+
+    /// The error's code.
+    fn code(&self) -> i64;
+
+    /// Writes the error's data.
+    #[doc(hidden)]
+    fn write_data(&self, data: DataWriter<'_>);
+
+    /// Reads an error with this code and data, if it is one of these.
+    #[doc(hidden)]
+    fn read(code: i64, message: &str, data: ErrorData<'_, '_>) -> Option<Self>;
+}
+
+/// An error of a method that returns no `Result` never exists.
+impl RpcError for Infallible {
+    fn code(&self) -> i64 {
+        match *self {}
+    }
+
+    fn write_data(&self, _: DataWriter<'_>) {
+        match *self {}
+    }
+
+    fn read(_: i64, _: &str, _: ErrorData<'_, '_>) -> Option<Self> {
+        None
+    }
+}
+
+/// Codes that say what became of a call. A handler that sent one would mislead its caller about itself.
+const FATES: [i64; 4] = [
+    code::CANCELLED,
+    code::DEADLINE_PASSED,
+    code::SHUTTING_DOWN,
+    code::STREAM_ENDED,
+];
+
+/// Refuses them.
+pub(super) fn check_code(code: i64) -> Result<(), Unwritable> {
+    match FATES.contains(&code) {
+        true => Err(Unwritable(format!(
+            "an error with the protocol's own code {code}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Appends the error part of a response, up to its end.
+pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<(), Unwritable> {
+    check_code(error.code())?;
+    let mut failure = None;
+    error_code::write_error(out, error.code(), |out| {
+        let message = ser::write_display(error, out);
+        failure = message.err().map(serde_json::Error::custom);
+    });
+    error.write_data(DataWriter {
+        out,
+        failure: &mut failure,
+    });
+    out.extend_from_slice(b"}}");
+    failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// A value that could not be written, and why: for the server's log, not for the wire.
+#[derive(Debug)]
+pub(crate) struct Unwritable(pub(crate) String);
+
+impl From<serde_json::Error> for Unwritable {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Writes `error.data`.
+#[derive(Debug)]
+pub struct DataWriter<'a> {
+    out: &'a mut Vec<u8>,
+    failure: &'a mut Option<serde_json::Error>,
+}
+
+impl<'a> DataWriter<'a> {
+    /// No data.
+    pub fn none(self) {}
+
+    /// One value.
+    pub fn value<T>(mut self, value: Sent<'_, T>) {
+        self.out.extend_from_slice(DATA);
+        self.put(&value);
+    }
+
+    /// Several values, as an array.
+    pub fn array(self, values: impl SentParams) {
+        self.out.extend_from_slice(DATA);
+        if let Err(error) = values.write(self.out) {
+            *self.failure = Some(error);
+        }
+    }
+
+    /// An object; its fields follow.
+    pub fn object(self) -> ObjectWriter<'a> {
+        self.out.extend_from_slice(DATA);
+        ObjectWriter {
+            data: self,
+            next: b'{',
+        }
+    }
+
+    fn raw(self, json: &str) {
+        self.out.extend_from_slice(DATA);
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    fn put<T>(&mut self, value: &Sent<'_, T>) {
+        if let Err(error) = value.write(self.out) {
+            *self.failure = Some(error);
+        }
+    }
+}
+
+/// Writes the fields of an error.
+#[derive(Debug)]
+pub struct ObjectWriter<'a> {
+    data: DataWriter<'a>,
+    next: u8,
+}
+
+impl ObjectWriter<'_> {
+    /// One field.
+    pub fn field<T>(mut self, value: Sent<'_, T>) -> Self {
+        self.data.out.push(self.next);
+        self.next = b',';
+        ser::write_string(value.name, self.data.out);
+        self.data.out.push(b':');
+        self.data.put(&value);
+        self
+    }
+
+    /// The end of the object.
+    pub fn end(self) {
+        if self.next == b'{' {
+            self.data.out.push(b'{');
+        }
+        self.data.out.push(b'}');
+    }
+}
+
+/// The `error.data` that arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorData<'t, 'de> {
+    pub(crate) value: Option<Value<'t, 'de>>,
+}
+
+impl<'de> ErrorData<'_, 'de> {
+    /// Its members as the fields of a variant; ones that are not known here are newer than this reader.
+    pub fn arguments<A: Arguments<'de>>(self, fields: A) -> Option<A::Values> {
+        fields.read(Params::new(self.value).lenient()).ok()
+    }
+
+    /// All of it as one value.
+    pub fn whole<P: Parameter<'de>>(self, field: P) -> Option<P::Value> {
+        Params::new(self.value).whole(field).ok()
+    }
+
+    fn to_json(self) -> Option<Box<str>> {
+        ser::to_text(&self.value?).ok()
+    }
+}
+
+/// An error object as JSON-RPC 2.0 has it: a code, a message, and data of any shape.
+///
+/// What arrives when a code is none of the method's own, and what a handler can return when an enum of its own is too
+/// much: `Result<T, ErrorObject>`. A handler may send any code but [`CANCELLED`](code::CANCELLED),
+/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED), [`SHUTTING_DOWN`](code::SHUTTING_DOWN) and
+/// [`STREAM_ENDED`](code::STREAM_ENDED), in whose place the caller gets [`INTERNAL_ERROR`](code::INTERNAL_ERROR). Codes from
+/// −32768 to −32000 arrive as [`CallError::Remote`](crate::CallError::Remote), others as
+/// [`CallError::Application`](crate::CallError::Application).
+///
+/// ```
+/// use rpc_runtime::ErrorObject;
+///
+/// let error = ErrorObject::new(4001, "out of stock").with_data(&["pear", "plum"]);
+/// assert_eq!(error.code(), 4001);
+/// assert_eq!(error.raw_data(), Some(r#"["pear","plum"]"#));
+/// assert_eq!(error.data::<Vec<String>>().unwrap(), ["pear", "plum"]);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorObject {
+    code: i64,
+    message: Cow<'static, str>,
+    data: Option<Box<str>>,
+}
+
+impl ErrorObject {
+    /// An error without data.
+    pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            data: None,
+        }
+    }
+
+    /// The same error with data. Data that serde cannot write is left out.
+    #[must_use]
+    pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
+        self.data = ser::to_text(data).ok();
+        self
+    }
+
+    /// The code. The constants of [`code`] name those with a meaning of their own.
+    pub fn code(&self) -> i64 {
+        self.code
+    }
+
+    /// A sentence for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The data as a `T`, if there is some and it is one.
+    pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
+        let mut json = self.data.as_deref()?.as_bytes().to_vec();
+        let mut parser = Parser::new(crate::limits::REPLY_DEPTH);
+        let document = parser.parse(&mut json).ok()?;
+        T::deserialize(document.root()).ok()
+    }
+
+    /// The data as JSON text, if there is some.
+    pub fn raw_data(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
+    pub(crate) fn received(code: i64, message: &str, data: ErrorData<'_, '_>) -> Self {
+        Self {
+            code,
+            message: Cow::Owned(message.to_owned()),
+            data: data.to_json(),
+        }
+    }
+}
+
+impl fmt::Display for ErrorObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ErrorObject {}
+
+impl RpcError for ErrorObject {
+    fn code(&self) -> i64 {
+        self.code
+    }
+
+    fn write_data(&self, data: DataWriter<'_>) {
+        match &self.data {
+            Some(json) => data.raw(json),
+            None => data.none(),
+        }
+    }
+
+    fn read(code: i64, message: &str, data: ErrorData<'_, '_>) -> Option<Self> {
+        Some(Self::received(code, message, data))
+    }
+}

@@ -1,0 +1,152 @@
+//! The protocol's own answers, and the constant fragments every answer is made of.
+
+use crate::codec::id::Id;
+use crate::codec::ser::{write_integer, write_string};
+
+/// The start of every message.
+pub(crate) const VERSION: &[u8] = br#"{"jsonrpc":"2.0""#;
+/// The start of every response; the id follows.
+pub(crate) const HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
+/// Between the id and the value of a result.
+pub(crate) const RESULT: &[u8] = br#","result":"#;
+/// Between the id and an error's code.
+pub(crate) const ERROR: &[u8] = br#","error":{"code":"#;
+/// Between an error's code and its message.
+pub(crate) const MESSAGE: &[u8] = br#","message":"#;
+/// Between an error's message and its data.
+pub(crate) const DATA: &[u8] = br#","data":"#;
+
+/// Codes that this implementation and JSON-RPC 2.0 give a meaning. `PROTOCOL.md` lists them for other languages.
+///
+/// A caller meets most of them in [`CallError::Remote`](crate::CallError::Remote).
+/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED), [`CANCELLED`](code::CANCELLED),
+/// [`SHUTTING_DOWN`](code::SHUTTING_DOWN) and [`STREAM_ENDED`](code::STREAM_ENDED) are [`CallError`](crate::CallError)s of their own.
+///
+/// ```
+/// # use rpc_runtime::{CallError, Client, rpc};
+/// use rpc_runtime::code;
+///
+/// # #[rpc]
+/// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+/// # struct Desk;
+/// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # #[tokio::main]
+/// # async fn main() {
+/// # let client = Client::local(CalculatorServer::new(Desk));
+/// match client.call::<i64, _>("subtract", &(1, 2)).await {
+///     Err(CallError::Remote(error)) if error.code() == code::METHOD_NOT_FOUND => println!("an older server"),
+///     other => panic!("{other:?}"),
+/// }
+/// # }
+/// ```
+pub mod code {
+    /// The message is not JSON, or is nested too deeply.
+    pub const PARSE_ERROR: i64 = -32700;
+    /// The message is JSON and no request.
+    pub const INVALID_REQUEST: i64 = -32600;
+    /// No service of the endpoint has this method.
+    pub const METHOD_NOT_FOUND: i64 = -32601;
+    /// The parameters are not those of the method.
+    pub const INVALID_PARAMS: i64 = -32602;
+    /// The handler panicked or its result could not be written.
+    pub const INTERNAL_ERROR: i64 = -32603;
+    /// The call was cancelled before it ended.
+    pub const CANCELLED: i64 = -32001;
+    /// The call's time ran out on the server.
+    pub const DEADLINE_PASSED: i64 = -32002;
+    /// The server is shutting down and did not start the call.
+    pub const SHUTTING_DOWN: i64 = -32003;
+    /// A stream of items has ended before its end because the server is shutting down; the items that came are valid.
+    pub const STREAM_ENDED: i64 = -32004;
+    /// The request is larger than the server takes.
+    pub const REQUEST_TOO_LARGE: i64 = -32007;
+    /// The result is larger than the server sends.
+    pub const REPLY_TOO_LARGE: i64 = -32008;
+    /// Too many calls are in flight, and the server, or a middleware of its, is one that refuses instead of waiting
+    /// ([`refuse_calls`](crate::Limits::refuse_calls)); the call was not started.
+    pub const TOO_MANY_CALLS: i64 = -32009;
+    /// The batch has more entries than the server takes; none was executed.
+    pub const BATCH_TOO_LARGE: i64 = -32010;
+    /// The replies of a batch are together larger than the server sends; this entry's was left out.
+    pub const BATCH_REPLY_TOO_LARGE: i64 = -32011;
+    /// The caller makes more calls in a time than a middleware of the server lets it; the call was not started.
+    pub const RATE_LIMITED: i64 = -32012;
+}
+
+/// An answer of the protocol's own: fixed text, so that nothing internal can leak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Parse,
+    InvalidRequest(&'static str),
+    MethodNotFound,
+    InvalidParams(&'static str),
+    Internal,
+    Cancelled,
+    DeadlinePassed,
+    ShuttingDown,
+    StreamEnded,
+    RequestTooLarge,
+    ReplyTooLarge,
+    TooManyCalls,
+    BatchTooLarge,
+    BatchReplyTooLarge,
+}
+
+impl Refusal {
+    pub(crate) fn code(self) -> i64 {
+        self.parts().0
+    }
+
+    pub(super) fn parts(self) -> (i64, &'static str, Option<&'static str>) {
+        match self {
+            Self::Parse => (code::PARSE_ERROR, "Parse error", None),
+            Self::InvalidRequest(reason) => {
+                (code::INVALID_REQUEST, "Invalid Request", Some(reason))
+            }
+            Self::MethodNotFound => (code::METHOD_NOT_FOUND, "Method not found", None),
+            Self::InvalidParams(reason) => (code::INVALID_PARAMS, "Invalid params", Some(reason)),
+            Self::Internal => (code::INTERNAL_ERROR, "Internal error", None),
+            Self::Cancelled => (code::CANCELLED, "Cancelled", None),
+            Self::DeadlinePassed => (code::DEADLINE_PASSED, "Deadline passed", None),
+            Self::ShuttingDown => (code::SHUTTING_DOWN, "Shutting down", None),
+            Self::StreamEnded => (code::STREAM_ENDED, "Stream ended", None),
+            Self::RequestTooLarge => (code::REQUEST_TOO_LARGE, "Request too large", None),
+            Self::ReplyTooLarge => (code::REPLY_TOO_LARGE, "Reply too large", None),
+            Self::TooManyCalls => (
+                code::TOO_MANY_CALLS,
+                "Too many calls",
+                Some("try again later"),
+            ),
+            Self::BatchTooLarge => (code::BATCH_TOO_LARGE, "Batch too large", None),
+            Self::BatchReplyTooLarge => {
+                (code::BATCH_REPLY_TOO_LARGE, "Batch reply too large", None)
+            }
+        }
+    }
+
+    /// Appends what stands between the id and the end of the response.
+    pub(crate) fn write_body(self, out: &mut Vec<u8>) {
+        let (code, message, data) = self.parts();
+        write_error(out, code, |out| write_string(message, out));
+        if let Some(data) = data {
+            out.extend_from_slice(DATA);
+            write_string(data, out);
+        }
+        out.extend_from_slice(b"}}");
+    }
+
+    /// Appends a whole response.
+    pub(crate) fn write(self, id: Id<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(HEAD);
+        id.write(out);
+        self.write_body(out);
+    }
+}
+
+/// Appends an error up to its message; `data`, if any, and `}}` follow.
+pub(crate) fn write_error(out: &mut Vec<u8>, code: i64, message: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(ERROR);
+    write_integer(code, out);
+    out.extend_from_slice(MESSAGE);
+    message(out);
+}

@@ -1,0 +1,172 @@
+//! Request ids: strings, integers and null, echoed as they came.
+
+use simd_json::{Node, StaticNode};
+
+use crate::codec::de::Value;
+use crate::codec::ser::{write_integer, write_string};
+use crate::limits::BUFFER;
+
+/// The `id` of a request ([JSON-RPC 2.0, section 4](https://www.jsonrpc.org/specification#request_object)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Id<'de> {
+    Null,
+    Unsigned(u64),
+    Signed(i64),
+    String(&'de str),
+}
+
+impl<'de> Id<'de> {
+    /// Reads an id; fractions, booleans, objects and arrays are none.
+    pub(crate) fn read(value: Value<'_, 'de>) -> Option<Self> {
+        match value.node() {
+            Node::String(text) => Some(Self::String(text)),
+            Node::Static(StaticNode::U64(number)) => Some(Self::Unsigned(number)),
+            Node::Static(StaticNode::I64(number)) => Some(match u64::try_from(number) {
+                Ok(number) => Self::Unsigned(number),
+                Err(_) => Self::Signed(number),
+            }),
+            Node::Static(StaticNode::Null) => Some(Self::Null),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Unsigned(number) => write_integer(number, out),
+            Self::Signed(number) => write_integer(number, out),
+            Self::String(text) => write_string(text, out),
+        }
+    }
+}
+
+/// An id that outlives its message, in a buffer that is used again.
+#[derive(Debug, Default)]
+pub(crate) struct IdBuffer {
+    kind: Kind,
+    text: String,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Kind {
+    /// No call: a notification, or nothing at all.
+    #[default]
+    Absent,
+    Null,
+    Unsigned(u64),
+    Signed(i64),
+    String,
+}
+
+impl IdBuffer {
+    pub(crate) fn set(&mut self, id: Option<Id<'_>>) {
+        self.kind = match id {
+            None => Kind::Absent,
+            Some(Id::Null) => Kind::Null,
+            Some(Id::Unsigned(number)) => Kind::Unsigned(number),
+            Some(Id::Signed(number)) => Kind::Signed(number),
+            Some(Id::String(text)) => {
+                self.text.clear();
+                self.text.push_str(text);
+                Kind::String
+            }
+        };
+    }
+
+    /// Gives back what a long id made of it.
+    pub(crate) fn shrink(&mut self) {
+        self.kind = Kind::Absent;
+        if self.text.capacity() > BUFFER {
+            self.text = String::new();
+        }
+    }
+
+    pub(crate) fn is(&self, id: Id<'_>) -> bool {
+        match (&self.kind, id) {
+            (Kind::Null, Id::Null) => true,
+            (Kind::Unsigned(mine), Id::Unsigned(theirs)) => *mine == theirs,
+            (Kind::Signed(mine), Id::Signed(theirs)) => *mine == theirs,
+            (Kind::String, Id::String(theirs)) => self.text == theirs,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::parser::Parser;
+
+    #[derive(Debug, Clone, PartialEq)]
+    enum Owned {
+        Null,
+        Unsigned(u64),
+        Signed(i64),
+        String(String),
+    }
+
+    impl Owned {
+        fn as_id(&self) -> Id<'_> {
+            match self {
+                Self::Null => Id::Null,
+                Self::Unsigned(number) => Id::Unsigned(*number),
+                Self::Signed(number) => Id::Signed(*number),
+                Self::String(text) => Id::String(text),
+            }
+        }
+    }
+
+    fn id() -> impl Strategy<Value = Owned> {
+        prop_oneof![
+            Just(Owned::Null),
+            (0u64..3).prop_map(Owned::Unsigned),
+            any::<u64>().prop_map(Owned::Unsigned),
+            (i64::MIN..0).prop_map(Owned::Signed),
+            (-3i64..0).prop_map(Owned::Signed),
+            "[0-2]?".prop_map(Owned::String),
+            any::<String>().prop_map(Owned::String),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_comes_back_as_it_came(id in id()) {
+            let mut json = Vec::new();
+            id.as_id().write(&mut json);
+            let mut parser = Parser::new(64);
+            let document = parser.parse(&mut json).unwrap();
+            prop_assert_eq!(Id::read(document.root()), Some(id.as_id()));
+        }
+
+        #[test]
+        fn a_kept_id_is_itself_and_no_other(kept in id(), before in id(), other in id()) {
+            let mut buffer = IdBuffer::default();
+            buffer.set(Some(before.as_id()));
+            buffer.set(Some(kept.as_id()));
+            prop_assert!(buffer.is(kept.as_id()));
+            prop_assert_eq!(buffer.is(other.as_id()), kept == other);
+            buffer.set(None);
+            prop_assert!(!buffer.is(kept.as_id()));
+        }
+    }
+
+    #[test]
+    fn fractions_booleans_objects_and_arrays_are_no_ids() {
+        for json in [
+            "1.5",
+            "1.0",
+            "1e3",
+            "18446744073709551616",
+            "true",
+            "{}",
+            "[1]",
+        ] {
+            let mut message = json.as_bytes().to_vec();
+            let mut parser = Parser::new(64);
+            let document = parser.parse(&mut message).unwrap();
+            assert_eq!(Id::read(document.root()), None, "{json}");
+        }
+    }
+}

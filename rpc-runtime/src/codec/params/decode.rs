@@ -1,0 +1,515 @@
+//! From `params` to a handler's arguments: one walk over the tape, by position or by name.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use crate::codec::de::{Mismatch, Value};
+use crate::codec::error::{self, ErrorObject, Unwritable};
+use crate::codec::error_code::{Refusal, code};
+use crate::codec::params::encode::{Sent, Write};
+use crate::codec::ser;
+
+/// A type that a method can take as an argument: one end writes it, the other reads it.
+///
+/// Implemented for all that serde can write and read; deriving both is how a type becomes one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't cross the wire",
+    label = "not `Deserialize` and `Serialize`",
+    note = "what is borrowed from a request is `&str`, `&[u8]`, `Cow<'_, str>` or a struct of these",
+    note = "to send a type of your own, add `#[derive(serde::Deserialize, serde::Serialize)]` to it"
+)]
+pub trait Argument<'de>: Deserialize<'de> + Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<'de, T: Deserialize<'de> + Serialize> Argument<'de> for T {}
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub struct Fault(pub(crate) FaultKind);
+
+#[derive(Debug)]
+pub(crate) enum FaultKind {
+    Missing(&'static str),
+    Twice(&'static str),
+    Unknown(Box<str>),
+    Surplus(usize),
+    Mismatch(&'static str, Mismatch),
+    /// The method's number is not the service's: generated code out of step with itself.
+    UnknownMethod,
+    /// A result that serde could not write.
+    Unwritable(String),
+    /// What an item is not.
+    Item(Mismatch),
+    /// An answer of the protocol's own.
+    Refused(Refusal),
+    /// The handler's own error, of this code, which stands in the reply.
+    Written(i64),
+    /// An error in place of the handler's answer. In a box: it is larger than all others, and seldom.
+    Error(Box<ErrorObject>),
+}
+
+impl Fault {
+    /// What the caller is told.
+    pub(crate) fn code(&self) -> i64 {
+        match &self.0 {
+            FaultKind::UnknownMethod => code::METHOD_NOT_FOUND,
+            FaultKind::Unwritable(_) => code::INTERNAL_ERROR,
+            FaultKind::Refused(refusal) => refusal.code(),
+            FaultKind::Written(code) => *code,
+            FaultKind::Error(error) => error.code(),
+            _ => code::INVALID_PARAMS,
+        }
+    }
+}
+
+/// An error with a code that says what became of a call is as bad as one that cannot be written.
+impl From<ErrorObject> for Fault {
+    fn from(error: ErrorObject) -> Self {
+        Self(match error::check_code(error.code()) {
+            Ok(()) => FaultKind::Error(Box::new(error)),
+            Err(Unwritable(reason)) => FaultKind::Unwritable(reason),
+        })
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self(FaultKind::Refused(refusal))
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(name) => write!(f, "missing argument `{name}`"),
+            Self::Twice(name) => write!(f, "argument `{name}` stands twice"),
+            Self::Unknown(name) => write!(f, "unknown argument `{name}`"),
+            Self::Surplus(0) => write!(f, "no arguments expected"),
+            Self::Surplus(1) => write!(f, "one argument expected"),
+            Self::Surplus(most) => write!(f, "at most {most} arguments expected"),
+            Self::Mismatch("", mismatch) => write!(f, "{mismatch}"),
+            Self::Mismatch(name, mismatch) => write!(f, "argument `{name}`: {mismatch}"),
+            Self::UnknownMethod => write!(f, "unknown method"),
+            Self::Unwritable(reason) => write!(f, "the result cannot be written: {reason}"),
+            Self::Item(mismatch) => write!(f, "item: {mismatch}"),
+            Self::Refused(_) | Self::Written(_) => write!(f, "refused"),
+            Self::Error(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// The `params` of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Params<'t, 'de> {
+    value: Option<Value<'t, 'de>>,
+    lenient: bool,
+}
+
+impl<'t, 'de> Params<'t, 'de> {
+    pub(crate) fn new(value: Option<Value<'t, 'de>>) -> Self {
+        Self {
+            value,
+            lenient: false,
+        }
+    }
+
+    /// The same, with surplus positions and unknown names ignored.
+    pub(crate) fn lenient(self) -> Self {
+        Self {
+            lenient: true,
+            ..self
+        }
+    }
+
+    /// The same as JSON text, for a thread that cannot borrow the request.
+    pub(crate) fn to_json(self) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        ser::write(&self.value?, &mut out).ok()?;
+        Some(out)
+    }
+
+    /// All of `params` as one value.
+    pub(crate) fn whole<P: Parameter<'de>>(self, parameter: P) -> Result<P::Value, Fault> {
+        match self.value {
+            Some(value) => {
+                let mismatch = |mismatch| Fault(FaultKind::Mismatch("", mismatch));
+                parameter.read(value).map_err(mismatch)
+            }
+            None => parameter
+                .missing()
+                .ok_or(Fault(FaultKind::Missing("params"))),
+        }
+    }
+}
+
+/// The parameters of a method, as a tuple of [`Parameter`]s.
+pub trait Arguments<'de> {
+    /// The arguments, in the same order.
+    type Values;
+
+    /// Reads the arguments off `params`.
+    fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, Fault>;
+}
+
+/// One parameter of a method: its name on the wire, its type, and what stands in for it.
+pub trait Parameter<'de> {
+    /// The argument.
+    type Value;
+
+    /// The name on the wire.
+    fn name(&self) -> &'static str;
+
+    /// Reads an argument that is there.
+    fn read(&self, value: Value<'_, 'de>) -> Result<Self::Value, Mismatch>;
+
+    /// What stands in for an argument that is not there.
+    fn missing(self) -> Option<Self::Value>;
+}
+
+/// A parameter of type `T`. One that may be absent (`Option`, say) is what serde makes of a missing field.
+///
+/// Here alone is `T` asked to be an [`Argument`]. What the parameter can do it carries with it, so that a type that is
+/// none is one error, and not another one wherever the parameter is used.
+pub fn arg<'de, T: Argument<'de>>(name: &'static str) -> Arg<'de, T> {
+    Arg {
+        name,
+        read: |value| T::deserialize(value),
+        missing: || T::deserialize(Absent).ok(),
+        write: ser::write,
+    }
+}
+
+/// Text that is borrowed from the request, without `Cow`'s own habit of copying it.
+pub fn cow<'de>(name: &'static str) -> Arg<'de, Cow<'de, str>> {
+    Arg {
+        name,
+        read: |value| <&str>::deserialize(value).map(Cow::Borrowed),
+        missing: || None,
+        write: ser::write,
+    }
+}
+
+/// The same, where it may be absent.
+pub fn optional_cow<'de>(name: &'static str) -> Arg<'de, Option<Cow<'de, str>>> {
+    Arg {
+        name,
+        read: |value| Ok(<Option<&str>>::deserialize(value)?.map(Cow::Borrowed)),
+        missing: || Some(None),
+        write: ser::write,
+    }
+}
+
+/// Bytes that travel as a JSON string, which only UTF-8 can.
+pub fn bytes<'de>(name: &'static str) -> Arg<'de, &'de [u8]> {
+    Arg {
+        name,
+        read: |value| <&[u8]>::deserialize(value),
+        missing: || None,
+        write: |bytes, out| ser::write(text(bytes)?, out),
+    }
+}
+
+/// The same, where they may be absent.
+pub fn optional_bytes<'de>(name: &'static str) -> Arg<'de, Option<&'de [u8]>> {
+    Arg {
+        name,
+        read: |value| <Option<&[u8]>>::deserialize(value),
+        missing: || Some(None),
+        write: |bytes, out| ser::write(&bytes.map(text).transpose()?, out),
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, serde_json::Error> {
+    let no_text = |_| serde::ser::Error::custom("bytes that are no UTF-8 fit no JSON string");
+    std::str::from_utf8(bytes).map_err(no_text)
+}
+
+/// What [`arg`] makes.
+pub struct Arg<'de, T> {
+    name: &'static str,
+    read: fn(Value<'_, 'de>) -> Result<T, Mismatch>,
+    missing: fn() -> Option<T>,
+    write: Write<T>,
+}
+
+impl<T> Arg<'_, T> {
+    /// With a default for when it is missing.
+    pub fn or<F: FnOnce() -> T>(self, default: F) -> OrDefault<Self, F> {
+        OrDefault {
+            parameter: self,
+            default,
+        }
+    }
+
+    /// Appends a value as callers write it.
+    pub(crate) fn write(&self, value: &T, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        (self.write)(value, out)
+    }
+
+    /// The argument on its way out.
+    pub fn send(self, value: &T) -> Sent<'_, T> {
+        Sent::new(self.name, value, self.write)
+    }
+}
+
+impl<'de, T> Parameter<'de> for Arg<'de, T> {
+    type Value = T;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn read(&self, value: Value<'_, 'de>) -> Result<T, Mismatch> {
+        (self.read)(value)
+    }
+
+    fn missing(self) -> Option<T> {
+        (self.missing)()
+    }
+}
+
+/// A parameter with a default.
+#[derive(Debug)]
+pub struct OrDefault<P, F> {
+    parameter: P,
+    default: F,
+}
+
+impl<'de, P: Parameter<'de>, F: FnOnce() -> P::Value> Parameter<'de> for OrDefault<P, F> {
+    type Value = P::Value;
+
+    fn name(&self) -> &'static str {
+        self.parameter.name()
+    }
+
+    fn read(&self, value: Value<'_, 'de>) -> Result<P::Value, Mismatch> {
+        self.parameter.read(value)
+    }
+
+    fn missing(self) -> Option<P::Value> {
+        Some((self.default)())
+    }
+}
+
+fn decode<'de, P: Parameter<'de>>(parameter: &P, value: Value<'_, 'de>) -> Result<P::Value, Fault> {
+    let mismatch = |mismatch| Fault(FaultKind::Mismatch(parameter.name(), mismatch));
+    parameter.read(value).map_err(mismatch)
+}
+
+fn settle<'de, P: Parameter<'de>>(
+    parameter: P,
+    value: Option<P::Value>,
+) -> Result<P::Value, Fault> {
+    let name = parameter.name();
+    value
+        .or_else(|| parameter.missing())
+        .ok_or(Fault(FaultKind::Missing(name)))
+}
+
+macro_rules! tuples {
+    ($($count:literal: $($P:ident $slot:ident),*;)*) => { $(
+        impl<'de, $($P: Parameter<'de>),*> Arguments<'de> for ($($P,)*) {
+            type Values = ($($P::Value,)*);
+
+            #[allow(non_snake_case, unused_mut, clippy::unused_unit)] // the tuple of none
+            fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, Fault> {
+                let ($($P,)*) = self;
+                $(let mut $slot = None;)*
+                if let Some(mut elements) = params.value.and_then(Value::elements) {
+                    $(if let Some(value) = elements.next() {
+                        $slot = Some(decode(&$P, value)?);
+                    })*
+                    if !params.lenient && elements.next().is_some() {
+                        return Err(Fault(FaultKind::Surplus($count)));
+                    }
+                }
+                for (name, _value) in params.value.and_then(Value::members).into_iter().flatten() {
+                    $(if name == $P.name() {
+                        if $slot.replace(decode(&$P, _value)?).is_some() {
+                            return Err(Fault(FaultKind::Twice($P.name())));
+                        }
+                        continue;
+                    })*
+                    if !params.lenient {
+                        return Err(Fault(FaultKind::Unknown(name.chars().take(64).collect())));
+                    }
+                }
+                Ok(($(settle($P, $slot)?,)*))
+            }
+        }
+    )* };
+}
+
+tuples! {
+    0: ;
+    1: A a;
+    2: A a, B b;
+    3: A a, B b, C c;
+    4: A a, B b, C c, D d;
+    5: A a, B b, C c, D d, E e;
+    6: A a, B b, C c, D d, E e, F f;
+    7: A a, B b, C c, D d, E e, F f, G g;
+    8: A a, B b, C c, D d, E e, F f, G g, H h;
+    9: A a, B b, C c, D d, E e, F f, G g, H h, I i;
+    10: A a, B b, C c, D d, E e, F f, G g, H h, I i, J j;
+    11: A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k;
+    12: A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l;
+    13: A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l, M m;
+    14: A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l, M m, N n;
+    15: A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l, M m, N n, O o;
+    16: A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l, M m, N n, O o, P p;
+}
+
+/// What serde sees of a field that is not there: `None` for an `Option`, an error for all else.
+struct Absent;
+
+impl<'de> Deserializer<'de> for Absent {
+    type Error = Mismatch;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Mismatch> {
+        Err(Mismatch::custom("missing"))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_none()
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::codec::parser::Parser;
+
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+    type Read = (u32, Option<String>, f64, Vec<String>);
+
+    /// Four arguments of different kinds, of which only the first has to be there.
+    fn read(params: Params<'_, '_>) -> Result<Read, String> {
+        let parameters = (
+            arg::<u32>("a"),
+            arg::<Option<String>>("b"),
+            arg::<f64>("c").or(|| 1.5),
+            arg::<Vec<String>>("d").or(Vec::new),
+        );
+        let read = parameters.read(params);
+        read.map_err(|Fault(fault)| fault.to_string())
+    }
+
+    fn with_params<T>(json: &str, then: impl FnOnce(Params<'_, '_>) -> T) -> T {
+        let mut message = json.as_bytes().to_vec();
+        let mut parser = Parser::new(64);
+        let document = parser.parse(&mut message).unwrap();
+        then(Params::new(Some(document.root())))
+    }
+
+    fn strict(json: &str) -> Result<Read, String> {
+        with_params(json, read)
+    }
+
+    fn lenient(json: &str) -> Result<Read, String> {
+        with_params(json, |params| read(params.lenient()))
+    }
+
+    /// An object with its members in this order.
+    fn object<'a>(members: impl IntoIterator<Item = (&'a str, &'a Json)>) -> String {
+        let members = members
+            .into_iter()
+            .map(|(name, value)| format!("{}:{value}", Json::from(name)));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+
+    fn any_argument() -> impl Strategy<Value = Json> {
+        prop_oneof![
+            Just(Json::Null),
+            any::<u32>().prop_map(Json::from),
+            any::<i32>().prop_map(|eighths| Json::from(f64::from(eighths) / 8.0)),
+            any::<String>().prop_map(Json::from),
+            prop::collection::vec(any::<String>(), 0..3).prop_map(Json::from),
+        ]
+    }
+
+    /// Arguments of the right types.
+    fn all_arguments() -> impl Strategy<Value = Vec<Json>> {
+        let words = prop::collection::vec(any::<String>(), 0..3);
+        (any::<u32>(), any::<Option<String>>(), any::<i32>(), words)
+            .prop_map(|(a, b, c, d)| vec![json!(a), json!(b), json!(f64::from(c) / 8.0), json!(d)])
+    }
+
+    proptest! {
+        #[test]
+        fn by_position_and_by_name_in_any_order_agree(
+            arguments in prop_oneof![all_arguments(), prop::collection::vec(any_argument(), 4)],
+            count in 0usize..=4,
+            order in Just([0, 1, 2, 3]).prop_shuffle(),
+        ) {
+            let arguments = &arguments[..count];
+            let by_position = strict(&json!(arguments).to_string());
+            let present = order.into_iter().filter(|index| *index < count);
+            let by_name = strict(&object(present.map(|index| (NAMES[index], &arguments[index]))));
+            // Which of several mistakes is told depends on the order.
+            prop_assert_eq!(by_position.ok(), by_name.ok());
+        }
+
+        #[test]
+        fn arguments_of_the_right_types_are_read(arguments in all_arguments(), count in 1usize..=4) {
+            let (a, b, c, d) = strict(&json!(arguments[..count]).to_string()).unwrap();
+            let mut expected = vec![json!(null), json!(null), json!(1.5), json!([])];
+            expected[..count].clone_from_slice(&arguments[..count]);
+            prop_assert_eq!([json!(a), json!(b), json!(c), json!(d)].to_vec(), expected);
+        }
+
+        #[test]
+        fn surplus_ones_are_refused_or_ignored(mut arguments in all_arguments(), surplus in any_argument()) {
+            let without = strict(&json!(arguments).to_string());
+            arguments.push(surplus);
+            let with = json!(arguments).to_string();
+            prop_assert_eq!(strict(&with), Err("at most 4 arguments expected".into()));
+            prop_assert_eq!(lenient(&with), without);
+        }
+
+        #[test]
+        fn unknown_ones_are_refused_or_ignored(unknown in any::<String>(), value in any_argument(), first in any::<bool>()) {
+            prop_assume!(!NAMES.contains(&unknown.as_str()));
+            let mut members = [("a", &json!(1)), (&unknown, &value)];
+            if first {
+                members.reverse();
+            }
+            let named: String = unknown.chars().take(64).collect();
+            prop_assert_eq!(strict(&object(members)), Err(format!("unknown argument `{named}`")));
+            prop_assert_eq!(lenient(&object(members)), Ok((1, None, 1.5, vec![])));
+        }
+    }
+
+    #[test]
+    fn one_that_stands_twice_is_refused() {
+        for (params, name) in [
+            (r#"{"a":1,"a":1}"#, "a"),
+            (r#"{"a":1,"b":null,"b":null}"#, "b"),
+            (r#"{"d":[],"a":1,"c":1,"d":[]}"#, "d"),
+        ] {
+            let refused = Err(format!("argument `{name}` stands twice"));
+            assert_eq!(strict(params), refused);
+            assert_eq!(lenient(params), refused);
+        }
+    }
+
+    #[test]
+    fn without_params_all_are_missing() {
+        let missing = Err("missing argument `a`".to_owned());
+        assert_eq!(read(Params::new(None)), missing);
+        assert_eq!(strict("[]"), missing);
+        assert_eq!(strict("{}"), missing);
+    }
+}

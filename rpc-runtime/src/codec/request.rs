@@ -1,0 +1,386 @@
+//! Reads the envelope of a request: a call, a notification, a batch, or an honest error.
+
+use simd_json::{Node, StaticNode};
+
+use crate::codec::de::{Elements, Value};
+use crate::codec::error_code::Refusal;
+use crate::codec::id::Id;
+
+/// What a message turned out to be.
+#[derive(Debug)]
+pub(crate) enum Message<'t, 'de> {
+    Single(Result<Request<'t, 'de>, Invalid<'de>>),
+    Batch(Elements<'t, 'de>),
+}
+
+impl<'t, 'de> Message<'t, 'de> {
+    pub(crate) fn read(root: Value<'t, 'de>) -> Self {
+        match root.elements() {
+            Some(entries) => Self::Batch(entries),
+            None => Self::Single(Request::read(root)),
+        }
+    }
+}
+
+/// A request object ([JSON-RPC 2.0, section 4](https://www.jsonrpc.org/specification#request_object)).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'t, 'de> {
+    /// Absent in a notification.
+    pub(crate) id: Option<Id<'de>>,
+    pub(crate) method: &'de str,
+    pub(crate) params: Option<Value<'t, 'de>>,
+    /// How many milliseconds the caller will still wait.
+    pub(crate) timeout: Option<u64>,
+    /// An object of strings.
+    pub(crate) meta: Option<Value<'t, 'de>>,
+}
+
+/// Why a value is no request, and the id to say so with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Invalid<'de> {
+    pub(crate) id: Id<'de>,
+    pub(crate) refusal: Refusal,
+}
+
+impl<'t, 'de> Request<'t, 'de> {
+    /// Reads a request in one walk over its members, in whatever order they come.
+    pub(crate) fn read(value: Value<'t, 'de>) -> Result<Self, Invalid<'de>> {
+        let mut envelope = Envelope::default();
+        let shape = envelope.walk(value);
+        let id = envelope.id.map(Id::read);
+        let request = shape.and_then(|()| envelope.check());
+        match (request, id) {
+            (Ok(request), None) => Ok(Self {
+                id: None,
+                ..request
+            }),
+            (Ok(request), Some(Some(id))) => Ok(Self {
+                id: Some(id),
+                ..request
+            }),
+            (Ok(_), Some(None)) => Err(Invalid {
+                id: Id::Null,
+                refusal: Refusal::InvalidRequest("`id` is not a string, an integer or null"),
+            }),
+            (Err(reason), id) => Err(Invalid {
+                id: id.flatten().unwrap_or(Id::Null),
+                refusal: Refusal::InvalidRequest(reason),
+            }),
+        }
+    }
+}
+
+impl<'de> Request<'_, 'de> {
+    /// What `rpc.cancel` names, by position or by name.
+    pub(crate) fn cancellation(&self) -> Option<Cancellation<'de>> {
+        let params = self.params?;
+        if let Some(mut elements) = params.elements() {
+            let id = Id::read(elements.next()?)?;
+            return Some(Cancellation { id, early: false });
+        }
+        let (mut id, mut early) = (None, false);
+        for (name, value) in params.members()? {
+            match name {
+                "id" => id = Id::read(value),
+                "early" => early = value.is_true(),
+                _ => {}
+            }
+        }
+        Some(Cancellation { id: id?, early })
+    }
+}
+
+/// What is to be cancelled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cancellation<'de> {
+    pub(crate) id: Id<'de>,
+    /// Whether to remember it if the call has not been read yet.
+    pub(crate) early: bool,
+}
+
+#[derive(Default)]
+struct Envelope<'t, 'de> {
+    jsonrpc: Option<Value<'t, 'de>>,
+    id: Option<Value<'t, 'de>>,
+    method: Option<Value<'t, 'de>>,
+    params: Option<Value<'t, 'de>>,
+    timeout: Option<Value<'t, 'de>>,
+    meta: Option<Value<'t, 'de>>,
+}
+
+impl<'t, 'de> Envelope<'t, 'de> {
+    fn walk(&mut self, value: Value<'t, 'de>) -> Result<(), &'static str> {
+        let members = value.members().ok_or("a request is an object")?;
+        let mut shape = Ok(());
+        for (name, value) in members {
+            let member = match name {
+                "jsonrpc" => &mut self.jsonrpc,
+                "id" => &mut self.id,
+                "method" => &mut self.method,
+                "params" => &mut self.params,
+                "timeout" => &mut self.timeout,
+                "meta" => &mut self.meta,
+                _ => continue,
+            };
+            if member.replace(value).is_some() {
+                // Walked on to its end all the same: the answer wants the id, and of two ids neither.
+                shape = Err("a member stands twice");
+                if name == "id" {
+                    self.id = Some(Value::new(&[]));
+                }
+            }
+        }
+        shape
+    }
+
+    fn check(&self) -> Result<Request<'t, 'de>, &'static str> {
+        if self.jsonrpc.and_then(Value::as_str) != Some("2.0") {
+            return Err("`jsonrpc` is not \"2.0\"");
+        }
+        let method = self
+            .method
+            .and_then(Value::as_str)
+            .ok_or("`method` is not a string")?;
+        let structured = |value: &Value<'_, '_>| {
+            matches!(value.node(), Node::Object { .. } | Node::Array { .. })
+        };
+        if !self.params.as_ref().is_none_or(structured) {
+            return Err("`params` is not an array or an object");
+        }
+        let timeout = self.timeout.map(milliseconds).transpose()?;
+        if !self.meta.is_none_or(is_object_of_strings) {
+            return Err("`meta` is not an object of strings");
+        }
+        Ok(Request {
+            id: None,
+            method,
+            params: self.params,
+            timeout,
+            meta: self.meta,
+        })
+    }
+}
+
+fn milliseconds(value: Value<'_, '_>) -> Result<u64, &'static str> {
+    match value.node() {
+        Node::Static(StaticNode::U64(number)) => Ok(number),
+        Node::Static(StaticNode::I64(number)) => Ok(u64::try_from(number).unwrap_or(0)),
+        // Past 64 bits, or a fraction of a millisecond: the cast saturates.
+        Node::Static(StaticNode::F64(number)) => Ok(number.ceil() as u64),
+        _ => Err("`timeout` is not a number of milliseconds"),
+    }
+}
+
+fn is_object_of_strings(value: Value<'_, '_>) -> bool {
+    value
+        .members()
+        .is_some_and(|mut members| members.all(|(_, value)| value.as_str().is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::codec::parser::Parser;
+
+    /// Reads a message as a server does: the envelope of each request in it, if it is JSON.
+    fn read(message: &[u8]) {
+        let mut message = message.to_vec();
+        let mut parser = Parser::new(64);
+        let Ok(document) = parser.parse(&mut message) else {
+            return;
+        };
+        let request = |value| match Request::read(value) {
+            Ok(request) => drop(request.cancellation()),
+            Err(invalid) => invalid.refusal.write(invalid.id, &mut Vec::new()),
+        };
+        match Message::read(document.root()) {
+            Message::Single(_) => request(document.root()),
+            Message::Batch(entries) => entries.for_each(request),
+        }
+    }
+
+    /// What [`Request::read`] must make of an object with these members, told without a tape.
+    fn expected(members: &[(String, Json)]) -> Result<Option<Json>, Json> {
+        let all = |wanted: &str| {
+            let matching = members.iter().filter(|(name, _)| name == wanted);
+            matching.map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        let is_id = |id: &Json| id.is_string() || id.is_null() || id.is_i64() || id.is_u64();
+        let id = match all("id")[..] {
+            [] => None,
+            [id] if is_id(id) => Some(id.clone()),
+            _ => return Err(Json::Null),
+        };
+        let one = |name: &str, is_good: fn(&Json) -> bool, needed: bool| match all(name)[..] {
+            [] => !needed,
+            [value] => is_good(value),
+            _ => false,
+        };
+        let strings = |meta: &Json| {
+            meta.as_object()
+                .is_some_and(|meta| meta.values().all(Json::is_string))
+        };
+        let is_request = one("jsonrpc", |version| version == "2.0", true)
+            && one("method", Json::is_string, true)
+            && one(
+                "params",
+                |params| params.is_array() || params.is_object(),
+                false,
+            )
+            && one("timeout", Json::is_number, false)
+            && one("meta", strings, false);
+        if is_request {
+            Ok(id)
+        } else {
+            Err(id.unwrap_or_default())
+        }
+    }
+
+    fn object(members: &[(String, Json)]) -> String {
+        let members = members
+            .iter()
+            .map(|(name, value)| format!("{}:{value}", Json::from(name.as_str())));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+
+    fn id_of(id: Id<'_>) -> Json {
+        let mut json = Vec::new();
+        id.write(&mut json);
+        serde_json::from_slice(&json).unwrap()
+    }
+
+    fn any_json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            Just(json!("2.0")),
+            any::<String>().prop_map(Json::from),
+        ];
+        leaf.prop_recursive(4, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                prop::collection::btree_map(name(), inner, 0..4)
+                    .prop_map(|members| Json::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        let known = vec!["jsonrpc", "id", "method", "params", "timeout", "meta"];
+        prop_oneof![
+            5 => prop::sample::select(known).prop_map(str::to_owned),
+            1 => any::<String>(),
+        ]
+    }
+
+    /// The members of a request that is one, in any order, with others between them.
+    fn request() -> impl Strategy<Value = Vec<(String, Json)>> {
+        let member = |name: &'static str| move |value| (name.to_owned(), value);
+        let known = (
+            prop::option::of(prop_oneof![
+                Just(Json::Null),
+                any::<i64>().prop_map(Json::from),
+                any::<String>().prop_map(Json::from),
+            ]),
+            any::<String>(),
+            prop::option::of(prop::collection::vec(any_json(), 0..3)),
+            prop::option::of(any::<u32>()),
+            prop::collection::vec((any::<String>(), any_json()), 0..3),
+        );
+        let members = known.prop_map(move |(id, method, params, timeout, mut members)| {
+            members.retain(|(name, _)| {
+                !["jsonrpc", "id", "method", "params", "timeout", "meta"].contains(&name.as_str())
+            });
+            members.push(member("jsonrpc")("2.0".into()));
+            members.push(member("method")(method.into()));
+            members.extend(id.map(member("id")));
+            members.extend(params.map(Json::from).map(member("params")));
+            members.extend(timeout.map(Json::from).map(member("timeout")));
+            members
+        });
+        members.prop_shuffle()
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
+            read(&bytes);
+        }
+
+        #[test]
+        fn no_json_makes_it_panic(json in any_json()) {
+            read(json.to_string().as_bytes());
+        }
+
+        #[test]
+        fn no_damaged_request_makes_it_panic(
+            members in request(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut message = object(&members).into_bytes();
+            for (place, byte) in damage {
+                let place = place.index(message.len());
+                message[place] = byte;
+            }
+            read(&message);
+        }
+
+        #[test]
+        fn a_request_is_read_in_any_order(members in request()) {
+            let text = object(&members);
+            let mut message = text.clone().into_bytes();
+            let mut parser = Parser::new(64);
+            let document = parser.parse(&mut message).unwrap();
+            let request = Request::read(document.root());
+            prop_assert!(request.is_ok(), "{}", text);
+            let request = request.unwrap();
+            let find = |wanted: &str| {
+                let mut members = members.iter();
+                members.find_map(|(name, value)| (name == wanted).then(|| value.clone()))
+            };
+            let params = request.params.map(|params| serde_json::to_value(params).unwrap());
+            prop_assert_eq!(request.id.map(id_of), find("id"));
+            prop_assert_eq!(Json::from(request.method), find("method").unwrap());
+            prop_assert_eq!(params.map(|params| params.to_string()), find("params").map(|params| params.to_string()));
+            prop_assert_eq!(request.timeout.map(Json::from), find("timeout"));
+        }
+
+        #[test]
+        fn any_object_is_a_request_or_refused_by_its_id(
+            members in prop::collection::vec((name(), any_json()), 0..8),
+            valid in request(),
+            spliced in 0usize..8,
+        ) {
+            let close = valid.into_iter().chain(members.iter().take(spliced % 3).cloned());
+            for members in [close.collect(), members] {
+                let text = object(&members);
+                let mut message = text.clone().into_bytes();
+                let mut parser = Parser::new(64);
+                let document = parser.parse(&mut message).unwrap();
+                let read = match Request::read(document.root()) {
+                    Ok(request) => Ok(request.id.map(id_of)),
+                    Err(invalid) => Err(id_of(invalid.id)),
+                };
+                prop_assert_eq!(read, expected(&members), "{}", text);
+            }
+        }
+
+        #[test]
+        fn a_timeout_is_rounded_up_to_milliseconds(timeout in prop_oneof![any::<f64>(), -10.0..1e6]) {
+            prop_assume!(timeout.is_finite());
+            let text = json!({"jsonrpc": "2.0", "method": "", "timeout": timeout}).to_string();
+            let mut message = text.into_bytes();
+            let mut parser = Parser::new(64);
+            let document = parser.parse(&mut message).unwrap();
+            let read = Request::read(document.root()).unwrap().timeout.unwrap();
+            let (least, most) = (timeout.max(0.0), (timeout + 1.0).max(1.0));
+            prop_assert!(timeout >= u64::MAX as f64 || (least <= read as f64 && read as f64 <= most));
+        }
+    }
+}

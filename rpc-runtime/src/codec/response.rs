@@ -1,0 +1,267 @@
+//! Reads a response, from whichever server.
+
+use crate::codec::de::Value;
+use crate::codec::error::ErrorData;
+use crate::codec::error_code::{HEAD, code};
+use crate::codec::id::Id;
+
+/// A response as a caller reads it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Response<'t, 'de> {
+    pub(crate) id: Id<'de>,
+    pub(crate) outcome: Outcome<'t, 'de>,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome<'t, 'de> {
+    Result(Value<'t, 'de>),
+    Error {
+        code: i64,
+        message: &'de str,
+        data: ErrorData<'t, 'de>,
+    },
+}
+
+impl<'t, 'de> Response<'t, 'de> {
+    /// Reads a response object, from whichever server; `None` if it is none.
+    pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
+        let (mut id, mut result, mut error) = (None, None, None);
+        for (name, value) in value.members()? {
+            match name {
+                "id" => id = Some(Id::read(value)?),
+                "result" => result = Some(value),
+                "error" => error = Some(value),
+                _ => {}
+            }
+        }
+        let outcome = match (result, error) {
+            (Some(value), None) => Outcome::Result(value),
+            // Some servers send a null `error` beside a result.
+            (Some(value), Some(error)) if error.is_null() => Outcome::Result(value),
+            (_, Some(error)) => Outcome::error(error)?,
+            (None, None) => return None,
+        };
+        Some(Self { id: id?, outcome })
+    }
+}
+
+impl<'t, 'de> Outcome<'t, 'de> {
+    /// Whether the call was refused because the server takes no more.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        matches!(self, Self::Error { code, .. } if *code == code::SHUTTING_DOWN)
+    }
+
+    fn error(value: Value<'t, 'de>) -> Option<Self> {
+        let (mut code, mut message, mut data) = (None, "", None);
+        for (name, value) in value.members()? {
+            match name {
+                "code" => code = Some(value.as_i64()?),
+                "message" => message = value.as_str()?,
+                "data" => data = Some(value),
+                _ => {}
+            }
+        }
+        Some(Self::Error {
+            code: code?,
+            message,
+            data: ErrorData { value: data },
+        })
+    }
+}
+
+/// The id of a response that starts as this implementation's do, without parsing it.
+pub(crate) fn leading_id(response: &[u8]) -> Option<u64> {
+    let rest = response.strip_prefix(HEAD)?;
+    let mut id = 0u64;
+    for (position, byte) in rest.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = u64::from(byte.wrapping_sub(b'0'));
+                id = id.checked_mul(10)?.checked_add(digit)?;
+            }
+            b',' if position > 0 => return Some(id),
+            _ => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::ErrorObject;
+    use crate::codec::error_code::Refusal;
+    use crate::codec::parser::Parser;
+    use crate::codec::reply::Reply;
+    use crate::codec::result::{returns, returns_result};
+
+    /// A response as a caller sees it, in JSON of its own.
+    fn read(response: &[u8]) -> Option<Json> {
+        let mut message = response.to_vec();
+        let mut parser = Parser::new(128);
+        let document = parser.parse(&mut message).ok()?;
+        let response = Response::read(document.root())?;
+        let mut id = Vec::new();
+        response.id.write(&mut id);
+        let id: Json = serde_json::from_slice(&id).unwrap();
+        Some(match response.outcome {
+            Outcome::Result(value) => json!({"id": id, "result": value.to_json()}),
+            Outcome::Error {
+                code,
+                message,
+                data,
+            } => {
+                let data = data.value.map(Value::to_json);
+                json!({"id": id, "error": [code, message, data]})
+            }
+        })
+    }
+
+    impl Value<'_, '_> {
+        fn to_json(self) -> Json {
+            serde_json::to_value(self).unwrap()
+        }
+    }
+
+    fn id() -> impl Strategy<Value = Json> {
+        prop_oneof![
+            Just(Json::Null),
+            any::<i64>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            any::<String>().prop_map(Json::from),
+        ]
+    }
+
+    fn json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            any::<i32>().prop_map(|eighths| Json::from(f64::from(eighths) / 8.0)),
+            any::<String>().prop_map(Json::from),
+        ];
+        leaf.prop_recursive(4, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|members| Json::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// Writes the reply to a request with this id.
+    fn reply<T>(id: &Json, write: impl FnOnce(&mut Reply) -> T) -> Vec<u8> {
+        let mut text = id.to_string().into_bytes();
+        let mut parser = Parser::new(64);
+        let document = parser.parse(&mut text).unwrap();
+        let mut reply = Reply::new(usize::MAX);
+        reply.begin(Some(Id::Null));
+        reply.refuse(Refusal::Internal);
+        reply.begin(Id::read(document.root()));
+        write(&mut reply);
+        reply.bytes().to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn a_result_arrives(id in id(), value in json()) {
+            let response = reply(&id, |reply| reply.value(&value, returns::<_, Json>()).unwrap());
+            let whole: Json = serde_json::from_slice(&response).unwrap();
+            prop_assert_eq!(whole, json!({"jsonrpc": "2.0", "id": id, "result": value}));
+            prop_assert_eq!(read(&response).unwrap(), json!({"id": id, "result": value}));
+            prop_assert_eq!(leading_id(&response), id.as_u64());
+        }
+
+        #[test]
+        fn an_error_arrives(id in id(), code in any::<i64>(), message in any::<String>(), data in prop::option::of(json())) {
+            let mut error = ErrorObject::new(code, message.clone());
+            if let Some(data) = &data {
+                error = error.with_data(data);
+            }
+            let response = reply(&id, |reply| reply.result(Err::<(), _>(error), returns_result::<_, (), _>()).unwrap_err());
+            prop_assert_eq!(read(&response).unwrap(), json!({"id": id, "error": [code, message, data]}));
+            prop_assert_eq!(leading_id(&response), id.as_u64());
+        }
+
+        #[test]
+        fn the_order_of_members_does_not_matter(id in id(), value in json(), order in Just(["jsonrpc", "id", "result", "extra"]).prop_shuffle()) {
+            let member = |name: &&str| match *name {
+                "jsonrpc" => r#""jsonrpc":"2.0""#.to_owned(),
+                "id" => format!(r#""id":{id}"#),
+                "result" => format!(r#""result":{value}"#),
+                other => format!(r#""{other}":{value}"#),
+            };
+            let response = format!("{{{}}}", order.iter().map(member).collect::<Vec<_>>().join(","));
+            prop_assert_eq!(read(response.as_bytes()).unwrap(), json!({"id": id, "result": value}));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(json in json(), bytes in any::<Vec<u8>>(), digits in "[0-9]{0,30}[,}]?") {
+            read(json.to_string().as_bytes());
+            read(&bytes);
+            leading_id(&bytes);
+            let head = std::str::from_utf8(HEAD).unwrap();
+            let response = format!("{head}{digits}");
+            let id = digits.strip_suffix(',').and_then(|digits| digits.parse().ok());
+            prop_assert_eq!(leading_id(response.as_bytes()), id);
+            for shape in [json!({"id": json}), json!({"error": json, "id": 1}), json!({"error": {"code": json}, "id": 1})] {
+                read(shape.to_string().as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_response_is_none() {
+        for json in [
+            "[]",
+            "{}",
+            r#"{"id":1}"#,
+            r#"{"result":1}"#,
+            r#"{"id":1.5,"result":1}"#,
+            r#"{"id":1,"error":null}"#,
+            r#"{"id":1,"error":{}}"#,
+            r#"{"id":1,"error":{"code":"1","message":""}}"#,
+            r#"{"id":1,"error":{"code":1.5,"message":""}}"#,
+            r#"{"id":1,"error":{"code":1,"message":null}}"#,
+        ] {
+            assert_eq!(read(json.as_bytes()), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_null_error_beside_a_result_is_none() {
+        let response = br#"{"id":1,"result":2,"error":null}"#;
+        assert_eq!(read(response), Some(json!({"id": 1, "result": 2})));
+    }
+
+    #[test]
+    fn every_refusal_is_a_response() {
+        for refusal in [
+            Refusal::Parse,
+            Refusal::InvalidRequest("why"),
+            Refusal::MethodNotFound,
+            Refusal::InvalidParams("why"),
+            Refusal::Internal,
+            Refusal::Cancelled,
+            Refusal::DeadlinePassed,
+            Refusal::ShuttingDown,
+            Refusal::RequestTooLarge,
+            Refusal::ReplyTooLarge,
+            Refusal::BatchTooLarge,
+            Refusal::BatchReplyTooLarge,
+        ] {
+            let mut response = Vec::new();
+            refusal.write(Id::String("é\""), &mut response);
+            let (code, message, data) = refusal.parts();
+            assert_eq!(
+                read(&response),
+                Some(json!({"id": "é\"", "error": [code, message, data]}))
+            );
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The lines of a stream of items: `rpc.item` for each, `rpc.end` behind the last of a client's, the call's response behind
+//! the last of a server's.
+
+use crate::codec::de::Value;
+use crate::codec::id::Id;
+use crate::codec::parser::Parser;
+use crate::codec::request::{Message, Request};
+use crate::codec::response::Response;
+
+/// Before the call's id and its item.
+pub(super) const ITEM: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.item","params":["#;
+/// Before the id of a call whose items are complete.
+const END: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.end","params":["#;
+/// Behind both.
+const CLOSE: &[u8] = b"]}";
+
+/// A line of a stream of items.
+#[derive(Debug)]
+pub(crate) enum Line<'t, 'de> {
+    Item(Id<'de>, Value<'t, 'de>),
+    /// No more items follow.
+    End(Id<'de>),
+    /// What the call came to.
+    Response(Response<'t, 'de>),
+}
+
+impl<'t, 'de> Line<'t, 'de> {
+    /// Reads a line, whoever wrote it; `None` if it is none.
+    pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
+        match Request::read(value) {
+            Ok(request) => Self::of(request),
+            Err(_) => Response::read(value).map(Self::Response),
+        }
+    }
+
+    /// Reads a notification.
+    pub(crate) fn of(request: Request<'t, 'de>) -> Option<Self> {
+        let (id, item) = parameters(request.params?)?;
+        match (request.id, request.method) {
+            (None, "rpc.item") => Some(Self::Item(id, item?)),
+            (None, "rpc.end") => Some(Self::End(id)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a line among items is a request or a batch of its own.
+pub(crate) fn is_other_message(line: &[u8], depth: usize) -> bool {
+    if line.starts_with(ITEM) || line.starts_with(END) {
+        return false;
+    }
+    let mut line = line.to_vec();
+    let mut parser = Parser::new(depth);
+    let Ok(document) = parser.parse(&mut line) else {
+        return false;
+    };
+    match document.message() {
+        Message::Batch(_) => true,
+        Message::Single(Ok(request)) => {
+            !matches!(request.method, "rpc.item" | "rpc.end" | "rpc.cancel")
+        }
+        Message::Single(Err(_)) => false,
+    }
+}
+
+/// An id and an item, by position or by name.
+fn parameters<'t, 'de>(params: Value<'t, 'de>) -> Option<(Id<'de>, Option<Value<'t, 'de>>)> {
+    if let Some(mut elements) = params.elements() {
+        return Some((Id::read(elements.next()?)?, elements.next()));
+    }
+    let (mut id, mut item) = (None, None);
+    for (name, value) in params.members()? {
+        match name {
+            "id" => id = Some(Id::read(value)?),
+            "item" => item = Some(value),
+            _ => {}
+        }
+    }
+    Some((id?, item))
+}
+
+/// Appends an item of the call with this id, as JSON; nothing, if `write` fails.
+pub(crate) fn write<E>(
+    id: &[u8],
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let start = out.len();
+    out.extend_from_slice(ITEM);
+    out.extend_from_slice(id);
+    out.push(b',');
+    let written = write(out);
+    match written {
+        Ok(()) => {
+            out.extend_from_slice(CLOSE);
+            out.push(b'\n');
+        }
+        Err(_) => out.truncate(start),
+    }
+    written
+}
+
+/// Appends that no more items follow.
+pub(crate) fn write_end(id: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(END);
+    out.extend_from_slice(id);
+    out.extend_from_slice(CLOSE);
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::codec::ser;
+
+    /// What a line says, in words.
+    fn read(line: &str) -> Option<String> {
+        let mut message = line.as_bytes().to_vec();
+        let mut parser = Parser::new(128);
+        let document = parser.parse_line(&mut message).ok()?;
+        let text = |id: Id<'_>| {
+            let mut text = Vec::new();
+            id.write(&mut text);
+            String::from_utf8(text).unwrap()
+        };
+        Some(match document.line()? {
+            Line::Item(id, item) => {
+                format!("item {} {}", text(id), serde_json::to_value(item).unwrap())
+            }
+            Line::End(id) => format!("end {}", text(id)),
+            Line::Response(response) => format!("response {}", text(response.id)),
+        })
+    }
+
+    #[test]
+    fn items_ends_and_responses_are_told_apart() {
+        for (line, said) in [
+            (
+                r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1,2]}"#,
+                Some("item 1 2"),
+            ),
+            (
+                r#"{"params": ["a", null], "method": "rpc.item", "jsonrpc": "2.0"}"#,
+                Some(r#"item "a" null"#),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"rpc.item","params":{"item":[1.5],"id":null}}"#,
+                Some("item null [1.5]"),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"rpc.end","params":[1]}"#,
+                Some("end 1"),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"rpc.end","params":{"id":1}}"#,
+                Some("end 1"),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"result":null}"#,
+                Some("response 1"),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"no"}}"#,
+                Some("response 1"),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1]}"#,
+                None,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1.5,2]}"#,
+                None,
+            ),
+            (r#"{"jsonrpc":"2.0","method":"rpc.item"}"#, None),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"rpc.item","params":[1,2]}"#,
+                None,
+            ),
+            (r#"{"jsonrpc":"2.0","method":"other","params":[1,2]}"#, None),
+            (r#"{"jsonrpc":"2.0","result":1}"#, None),
+            ("[1]", None),
+            ("{", None),
+        ] {
+            assert_eq!(read(line).as_deref(), said, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(id in any::<u64>(), item in any::<Option<(i64, String, bool)>>()) {
+            let id = id.to_string();
+            let mut out = Vec::new();
+            write(id.as_bytes(), &mut out, |out| ser::write(&item, out)).unwrap();
+            write_end(id.as_bytes(), &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let lines: Vec<_> = text.lines().collect();
+            let json: Json = serde_json::to_value(&item).unwrap();
+            let said = [format!("item {id} {json}"), format!("end {id}")];
+            prop_assert_eq!([read(lines[0]).unwrap(), read(lines[1]).unwrap()], said);
+        }
+    }
+}

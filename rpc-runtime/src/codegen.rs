@@ -1,0 +1,40 @@
+//! The only door for generated code. Nothing here is for people, and all of it changes without notice.
+
+pub use core::clone::Clone;
+pub use core::convert::From;
+pub use core::fmt::{Debug, Formatter, Result as FmtResult};
+pub use core::future::Future;
+pub use core::marker::{PhantomData, Send, Sized, Sync, Unpin};
+pub use core::option::Option::{self, None, Some};
+pub use core::result::Result::{self, Err, Ok};
+pub use std::borrow::Cow;
+pub use std::option_env;
+pub use std::string::String;
+pub use std::sync::Arc;
+pub use std::vec::Vec;
+
+pub use futures_core::Stream;
+
+pub use crate::client::{Call, Client, Items, Method, Notification};
+
+pub use crate::codec::error::{DataWriter, ErrorData, RpcError};
+pub use crate::codec::params::decode::{
+    Argument, Fault, arg, bytes, cow, optional_bytes, optional_cow,
+};
+pub use crate::codec::params::encode::{NoParams, SentParams, whole};
+pub use crate::codec::reply::Reply;
+pub use crate::codec::result::{Fallible, Returned, returns, returns_alias, returns_result};
+pub use crate::context::Context;
+pub use crate::description::openrpc::schema::{
+    ErrorSchemas, HasSchema, Known, Knows, error_schemas, schema,
+};
+pub use crate::description::{
+    DataSchema, Described, ErrorDescription, Example, MethodDescription, MethodKind,
+    ParameterDescription, ServiceDescription, written,
+};
+pub use crate::service::{Incoming, Service, Upload, unknown_method, upload};
+
+/// What stands for an argument that is missing.
+pub fn default<T: Default>() -> T {
+    T::default()
+}

@@ -1,0 +1,413 @@
+//! What a service is, as data: names, parameters, errors and documentation, without an implementation.
+
+pub(crate) mod openrpc;
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::codec::params::decode::Arg;
+use crate::description::openrpc::SchemaOf;
+
+/// What has a description: the `…Client` that [`#[rpc]`](crate::rpc) makes of a trait, which needs no implementation.
+///
+/// ```
+/// use rpc_runtime::{Described, rpc};
+///
+/// #[rpc]
+/// trait Greeter {
+///     /// Says hello.
+///     async fn greet(&self, name: &str) -> String;
+/// }
+///
+/// assert_eq!(GreeterClient::DESCRIPTION.methods[0].docs, "Says hello.");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no description",
+    note = "the `…Client` of a `#[rpc]` trait has one"
+)]
+pub trait Described {
+    /// The service as data.
+    const DESCRIPTION: &'static ServiceDescription;
+}
+
+/// A service, as its trait describes it.
+///
+/// ```
+/// use rpc_runtime::{Service, rpc};
+///
+/// #[rpc]
+/// trait Greeter {
+///     /// Says hello.
+///     async fn greet(&self, name: &str) -> String;
+/// }
+///
+/// fn describe<S: Service>() -> &'static rpc_runtime::ServiceDescription {
+///     S::DESCRIPTION
+/// }
+/// # struct Hello;
+/// # impl Greeter for Hello { async fn greet(&self, name: &str) -> String { name.into() } }
+///
+/// let greet = &describe::<GreeterServer<Hello>>().methods[0];
+/// assert_eq!((greet.name, greet.docs), ("greet", "Says hello."));
+/// assert_eq!(greet.parameters[0].type_name, "&str");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceDescription {
+    /// The trait's name.
+    pub name: &'static str,
+    /// The trait's documentation.
+    pub docs: &'static str,
+    /// The version of the package that the trait stands in, if cargo built it.
+    pub version: Option<&'static str>,
+    /// Its methods, in their order.
+    pub methods: &'static [MethodDescription],
+}
+
+/// A method of a service.
+///
+/// ```
+/// use rpc_runtime::{Service, rpc};
+///
+/// #[rpc(namespace = "text")]
+/// trait Text {
+///     #[rpc(alias = "wc")]
+///     async fn count(&self, text: &str) -> usize;
+/// }
+/// # struct Counter;
+/// # impl Text for Counter { async fn count(&self, text: &str) -> usize { text.len() } }
+///
+/// let count = &TextServer::<Counter>::DESCRIPTION.methods[0];
+/// assert_eq!((count.name, count.aliases), ("text.count", &["wc"][..]));
+/// assert_eq!(count.result, "usize");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct MethodDescription {
+    /// The name on the wire.
+    pub name: &'static str,
+    /// Other names on the wire.
+    pub aliases: &'static [&'static str],
+    /// The method's documentation, and what `#[deprecated]` says.
+    pub docs: &'static str,
+    /// Whether it has a reply.
+    pub kind: MethodKind,
+    /// Whether it is a notification that may be lost on its way.
+    pub unreliable: bool,
+    /// Whether running it twice does no harm, so that clients may call it again when an answer was lost.
+    pub idempotent: bool,
+    /// Whether the trait marks it `#[deprecated]`.
+    pub deprecated: bool,
+    /// Its parameters, in their order. A `&Context` is none.
+    pub parameters: &'static [ParameterDescription],
+    /// Whether the one parameter is the whole `params` value.
+    pub whole_params: bool,
+    /// The type of the result, as the trait writes it: `T` of a `Result<T, E>`, and `()` where there is none. Of a stream,
+    /// the type of its items.
+    pub result: &'static str,
+    /// Whether it is answered by a stream of items.
+    pub stream: bool,
+    /// The type of the items that the caller sends, if it sends some.
+    pub upload: Option<&'static str>,
+    /// The errors that its handler may return; none of an [`ErrorObject`](crate::ErrorObject), which may be any.
+    pub errors: &'static [ErrorDescription],
+    pub(crate) examples: &'static [Example],
+    pub(crate) schemas: Schemas,
+}
+
+/// The schemas of what a method gives and takes, where its trait says `openrpc`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Schemas {
+    pub(crate) result: Option<SchemaOf>,
+    pub(crate) upload: Option<SchemaOf>,
+    /// In the order of the errors.
+    pub(crate) errors: &'static [DataSchema],
+}
+
+#[doc(hidden)] // for generated code
+impl MethodDescription {
+    pub const fn new(name: &'static str, docs: &'static str, result: &'static str) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            docs,
+            kind: MethodKind::Call,
+            unreliable: false,
+            idempotent: false,
+            deprecated: false,
+            parameters: &[],
+            whole_params: false,
+            result,
+            stream: false,
+            upload: None,
+            errors: &[],
+            examples: &[],
+            schemas: Schemas {
+                result: None,
+                upload: None,
+                errors: &[],
+            },
+        }
+    }
+
+    pub const fn errors(self, errors: &'static [ErrorDescription]) -> Self {
+        Self { errors, ..self }
+    }
+
+    pub const fn examples(self, examples: &'static [Example]) -> Self {
+        Self { examples, ..self }
+    }
+
+    pub const fn result_schema(mut self, schema: SchemaOf) -> Self {
+        self.schemas.result = Some(schema);
+        self
+    }
+
+    pub const fn upload_schema(mut self, schema: SchemaOf) -> Self {
+        self.schemas.upload = Some(schema);
+        self
+    }
+
+    pub const fn error_schemas(mut self, schemas: &'static [DataSchema]) -> Self {
+        self.schemas.errors = schemas;
+        self
+    }
+
+    pub const fn aliases(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    pub const fn parameters(self, parameters: &'static [ParameterDescription]) -> Self {
+        Self { parameters, ..self }
+    }
+
+    pub const fn whole_params(self, parameters: &'static [ParameterDescription]) -> Self {
+        Self {
+            parameters,
+            whole_params: true,
+            ..self
+        }
+    }
+
+    pub const fn stream(self) -> Self {
+        Self {
+            stream: true,
+            ..self
+        }
+    }
+
+    pub const fn upload(self, type_name: &'static str) -> Self {
+        Self {
+            upload: Some(type_name),
+            ..self
+        }
+    }
+
+    pub const fn notification(self) -> Self {
+        Self {
+            kind: MethodKind::Notification,
+            ..self
+        }
+    }
+
+    pub const fn unreliable(self) -> Self {
+        Self {
+            unreliable: true,
+            ..self
+        }
+    }
+
+    pub const fn idempotent(self) -> Self {
+        Self {
+            idempotent: true,
+            ..self
+        }
+    }
+
+    pub const fn deprecated(self) -> Self {
+        Self {
+            deprecated: true,
+            ..self
+        }
+    }
+}
+
+/// Whether a method has a reply.
+///
+/// ```
+/// use rpc_runtime::{MethodKind, Service, rpc};
+///
+/// #[rpc]
+/// trait Sensors {
+///     async fn read(&self) -> f64;
+///     #[rpc(notification)]
+///     async fn report(&self, celsius: f64);
+/// }
+/// # struct Station;
+/// # impl Sensors for Station { async fn read(&self) -> f64 { 0.0 } async fn report(&self, _: f64) {} }
+///
+/// let kinds = SensorsServer::<Station>::DESCRIPTION.methods.iter().map(|method| method.kind);
+/// assert!(kinds.eq([MethodKind::Call, MethodKind::Notification]));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MethodKind {
+    /// It has a reply.
+    Call,
+    /// It has none.
+    Notification,
+}
+
+/// A parameter of a method.
+///
+/// ```
+/// use rpc_runtime::{Described, rpc};
+///
+/// #[rpc(rename_all = "camelCase")]
+/// trait Text {
+///     async fn count(&self, text: &str, needle: Option<&str>, #[rpc(default)] first_line: usize) -> usize;
+/// }
+///
+/// let parameters = TextClient::DESCRIPTION.methods[0].parameters;
+/// assert_eq!((parameters[0].name, parameters[0].type_name), ("text", "&str"));
+/// assert_eq!((parameters[2].name, parameters[2].has_default), ("firstLine", true));
+/// assert!([true, false, false].iter().eq(parameters.iter().map(|parameter| &parameter.is_required)));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ParameterDescription {
+    /// The name on the wire.
+    pub name: &'static str,
+    /// Its type, as the trait writes it.
+    pub type_name: &'static str,
+    /// Whether callers must pass it: it has no default and is no `Option`. One under an alias counts as required.
+    pub is_required: bool,
+    /// Whether it has a default.
+    pub has_default: bool,
+    pub(crate) default: Option<Default>,
+    pub(crate) schema: Option<SchemaOf>,
+}
+
+#[doc(hidden)] // for generated code
+impl ParameterDescription {
+    pub const fn new(name: &'static str, type_name: &'static str) -> Self {
+        Self {
+            name,
+            type_name,
+            is_required: true,
+            has_default: false,
+            default: None,
+            schema: None,
+        }
+    }
+
+    pub const fn optional(self) -> Self {
+        Self {
+            is_required: false,
+            ..self
+        }
+    }
+
+    pub const fn default(self, default: fn() -> Option<Value>) -> Self {
+        Self {
+            is_required: false,
+            has_default: true,
+            default: Some(Default(default)),
+            ..self
+        }
+    }
+
+    pub const fn schema(self, schema: SchemaOf) -> Self {
+        Self {
+            schema: Some(schema),
+            ..self
+        }
+    }
+}
+
+/// What makes a parameter's default as JSON.
+#[derive(Clone, Copy)]
+pub(crate) struct Default(pub(crate) fn() -> Option<Value>);
+
+impl fmt::Debug for Default {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Default")
+    }
+}
+
+/// A default as a caller would write it; `None` if it cannot be written.
+pub fn written<T>(argument: Arg<'_, T>, default: T) -> Option<Value> {
+    let mut json = Vec::new();
+    argument.write(&default, &mut json).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+/// An error that a method may return.
+///
+/// ```
+/// use rpc_runtime::{Described, RpcError, rpc};
+///
+/// #[rpc]
+/// trait Calculator {
+///     async fn divide(&self, a: f64, b: f64) -> Result<f64, DivideError>;
+/// }
+///
+/// #[derive(Debug, thiserror::Error, RpcError)]
+/// enum DivideError {
+///     #[error("division by zero")]
+///     #[rpc(code = 1001)]
+///     ByZero,
+/// }
+///
+/// let error = CalculatorClient::DESCRIPTION.methods[0].errors[0];
+/// assert_eq!((error.name, error.code, error.message), ("ByZero", 1001, "division by zero"));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorDescription {
+    /// The variant's name, or the struct's.
+    pub name: &'static str,
+    /// The code on the wire.
+    pub code: i64,
+    /// What `#[error("…")]` says, with the names of its fields in braces; the documentation where it says nothing, and
+    /// the name where that is missing, too.
+    pub message: &'static str,
+    /// The documentation.
+    pub docs: &'static str,
+}
+
+/// What `error.data` is made of, field by field.
+#[derive(Debug, Clone, Copy)]
+pub enum DataSchema {
+    /// There is none.
+    Nothing,
+    /// One value.
+    Value(SchemaOf),
+    /// An array of so many.
+    Array(&'static [SchemaOf]),
+    /// An object with these members.
+    Object(&'static [(&'static str, SchemaOf)]),
+}
+
+/// A call and its answer, as the trait gives them to readers: JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    pub(crate) name: &'static str,
+    pub(crate) params: &'static str,
+    pub(crate) result: Option<&'static str>,
+}
+
+impl Example {
+    /// An example without a result.
+    pub const fn new(name: &'static str, params: &'static str) -> Self {
+        Self {
+            name,
+            params,
+            result: None,
+        }
+    }
+
+    /// The same, with one.
+    pub const fn result(self, result: &'static str) -> Self {
+        Self {
+            result: Some(result),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The services as an [OpenRPC](https://spec.open-rpc.org) document.
+//!
+//! A [`document`] says what the [description](crate::description) does, [`method`] by method, with the [`schema`]s of types
+//! where their trait asks for them; [`names`] keeps those of arguments and of results apart.
+
+mod document;
+mod method;
+mod names;
+pub(crate) mod schema;
+
+use std::fmt;
+
+use serde::ser::{Serialize, Serializer};
+
+use crate::description::openrpc::document::{Components, Document, Info};
+use crate::description::openrpc::method::{Types, spread};
+use crate::description::openrpc::schema::Generator;
+pub(crate) use crate::description::openrpc::schema::SchemaOf;
+use crate::description::{Described, MethodDescription, ServiceDescription};
+
+/// The version of the specification.
+const VERSION: &str = "1.4.1";
+
+/// Where a document has the schemas that have a name.
+const NAMED: &str = "/components/schemas";
+
+/// An [OpenRPC 1.4.1](https://spec.open-rpc.org) document: services as people and tools read them, from their traits
+/// alone. Schemas are [JSON Schema draft-07](https://json-schema.org/draft-07).
+///
+/// ```
+/// use rpc_runtime::{OpenRpc, rpc};
+///
+/// /// Arithmetic.
+/// #[rpc]
+/// trait Calculator {
+///     /// Adds two numbers.
+///     async fn add(&self, a: i64, b: i64) -> i64;
+/// }
+///
+/// let document = OpenRpc::of::<CalculatorClient>().title("Desk").version("2.1.0");
+/// let document = serde_json::to_value(&document).unwrap();
+/// assert_eq!(document["openrpc"], "1.4.1");
+/// assert_eq!(document["info"]["title"], "Desk");
+/// assert_eq!(document["methods"][0]["name"], "add");
+/// assert_eq!(document["methods"][0]["summary"], "Adds two numbers.");
+/// assert_eq!(document["methods"][0]["params"][1]["name"], "b");
+/// ```
+///
+/// Types have schemas where their trait says [`#[rpc(openrpc)]`](crate::rpc#openrpc); elsewhere `x-rust-type` says what the
+/// trait does. What the specification has no place for stands in `x-` members: PROTOCOL.md lists them.
+///
+/// A [`Server`](crate::Server) answers `rpc.discover` with the document of all its services:
+/// [`ServerBuilder::openrpc`](crate::ServerBuilder::openrpc).
+#[derive(Clone)]
+pub struct OpenRpc {
+    title: Option<String>,
+    version: Option<String>,
+    description: Option<String>,
+    methods: Vec<(&'static ServiceDescription, &'static MethodDescription)>,
+}
+
+impl OpenRpc {
+    /// The document of a service: of the `…Client` of its trait.
+    pub fn of<S: Described + ?Sized>() -> Self {
+        Self::of_services([S::DESCRIPTION])
+    }
+
+    pub(crate) fn of_services(
+        services: impl IntoIterator<Item = &'static ServiceDescription>,
+    ) -> Self {
+        let empty = Self {
+            title: None,
+            version: None,
+            description: None,
+            methods: vec![],
+        };
+        services.into_iter().fold(empty, Self::with)
+    }
+
+    fn with(mut self, service: &'static ServiceDescription) -> Self {
+        for method in service.methods {
+            let is_called = |other: &MethodDescription| {
+                other.name == method.name || other.aliases.contains(&method.name)
+            };
+            if !self.methods.iter().any(|(_, other)| is_called(other)) {
+                self.methods.push((service, method));
+            }
+        }
+        self
+    }
+
+    /// Adds a service, but for methods whose names others have already: of two the first is called.
+    #[must_use]
+    pub fn and<S: Described + ?Sized>(self) -> Self {
+        self.with(S::DESCRIPTION)
+    }
+
+    /// What the whole is called. Default: the names of the traits.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// The version of the whole. Default: that of the package in which the first trait stands.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// What the whole is, in Markdown. Default: the documentation of the trait, if there is only one.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Leaves out what `keep` does not want. What is left out can be called all the same.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Client, OpenRpc, rpc};
+    /// # #[rpc]
+    /// # trait Desk { async fn add(&self) -> i64; #[rpc(name = "admin.stop")] async fn stop(&self); }
+    /// let public = OpenRpc::of::<DeskClient>().retain(|method| !method.name.starts_with("admin."));
+    /// ```
+    #[must_use]
+    pub fn retain(mut self, keep: impl Fn(&MethodDescription) -> bool) -> Self {
+        self.methods.retain(|(_, method)| keep(method));
+        self
+    }
+
+    /// The document as JSON text, for a file.
+    pub fn to_json(&self) -> String {
+        // It is made of strings, numbers and what is JSON already.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// The services that still have a method here, in their order.
+    fn services(&self) -> Vec<&'static ServiceDescription> {
+        let mut services: Vec<&ServiceDescription> = vec![];
+        for (service, _) in &self.methods {
+            if !services.iter().any(|other| std::ptr::eq(*other, *service)) {
+                services.push(service);
+            }
+        }
+        services
+    }
+}
+
+impl fmt::Debug for OpenRpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods = self.methods.iter().map(|(_, method)| method.name);
+        f.debug_list().entries(methods).finish()
+    }
+}
+
+impl Serialize for OpenRpc {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let services = self.services();
+        let names: Vec<_> = services.iter().map(|service| service.name).collect();
+        let names = names.join(", ");
+        let version = services.first().and_then(|service| service.version);
+        let docs = match services[..] {
+            [only] => only.docs,
+            _ => "",
+        };
+        let info = Info {
+            title: self.title.as_deref().unwrap_or(&names),
+            version: self.version.as_deref().or(version).unwrap_or("0.0.0"),
+            description: self.description.as_deref().unwrap_or(docs),
+        };
+        let mut types = Types {
+            arguments: Generator::of_arguments(),
+            results: Generator::of_results(),
+        };
+        let methods = self.methods.iter();
+        let methods = methods.map(|(service, method)| types.method(service, method));
+        let mut methods: Vec<_> = methods.collect();
+        let mut schemas = types.arguments.into_named();
+        let renamed = names::merge(&mut schemas, types.results.into_named());
+        names::entitle(&mut schemas);
+        for method in &mut methods {
+            let result = method.result.iter_mut().map(|result| &mut result.schema);
+            let items = method.items.iter_mut().map(|items| &mut items.schema);
+            let errors = method.errors.iter_mut();
+            let errors = errors.filter_map(|error| error.data.as_mut());
+            let given = result.chain(items).chain(errors);
+            given.for_each(|schema| names::rename(schema, &renamed));
+            spread(method, &schemas);
+        }
+        let document = Document {
+            openrpc: VERSION,
+            info,
+            methods,
+            components: Components { schemas },
+        };
+        document.serialize(serializer)
+    }
+}

@@ -1,0 +1,75 @@
+//! What `rpc.discover` answers: the services of an endpoint as a document, written once.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+use crate::codec::error_code::Refusal;
+use crate::codec::reply::Reply;
+use crate::description::openrpc::OpenRpc;
+use crate::service::Router;
+
+/// Whether and how an endpoint describes itself.
+#[derive(Clone, Default)]
+pub(crate) struct Discovery {
+    pub(crate) is_off: bool,
+    /// What the user makes of the document.
+    pub(crate) edit: Option<Arc<dyn Fn(OpenRpc) -> OpenRpc + Send + Sync>>,
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery")
+            .field("is_off", &self.is_off)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The document, once somebody has asked for it.
+#[derive(Debug, Default)]
+pub(super) struct Discovered {
+    discovery: Discovery,
+    /// `None` if it could not be written.
+    json: OnceLock<Option<Box<[u8]>>>,
+}
+
+impl Discovered {
+    pub(super) fn new(discovery: Discovery) -> Self {
+        Self {
+            discovery,
+            json: OnceLock::new(),
+        }
+    }
+
+    /// Answers `rpc.discover`.
+    pub(super) fn answer<R: Router>(&self, reply: &mut Reply) {
+        if self.discovery.is_off {
+            return reply.refuse(Refusal::MethodNotFound);
+        }
+        match self.json.get_or_init(|| self.write::<R>()) {
+            Some(json) => reply.json(json),
+            None => reply.refuse(Refusal::Internal),
+        }
+    }
+
+    fn write<R: Router>(&self) -> Option<Box<[u8]>> {
+        // Defaults and schemas are the user's own code.
+        let write = || {
+            let mut services = Vec::new();
+            R::describe(&mut services);
+            let document = OpenRpc::of_services(services);
+            let document = match &self.discovery.edit {
+                Some(edit) => edit(document),
+                None => document,
+            };
+            serde_json::to_vec(&document)
+        };
+        match catch_unwind(AssertUnwindSafe(write)) {
+            Ok(Ok(json)) => Some(json.into()),
+            Ok(Err(_)) | Err(_) => {
+                tracing::error!("the services cannot be described");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Who may come in: connections are counted in all, by the address that they came from, and while they shake hands.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::limits::Limits;
+
+#[derive(Debug)]
+pub(in crate::server) struct Admission {
+    limits: Limits,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    connections: usize,
+    by_network: HashMap<IpAddr, usize>,
+    handshakes: usize,
+    /// Of the handshakes those whose address may be forged.
+    unproven: usize,
+}
+
+/// Why a client does not get in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server) enum NoPlace {
+    /// It is to prove first that it hears what is sent to its address.
+    Unproven,
+    /// All places are taken.
+    Full,
+    /// Nobody has time to answer.
+    Busy,
+}
+
+/// A connection's place, from before its handshake; free again when dropped.
+#[derive(Debug)]
+pub(in crate::server) struct Place {
+    admission: Arc<Admission>,
+    network: IpAddr,
+    handshake: Option<Proof>,
+}
+
+/// Whether an address was proven before the handshake began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Proven,
+    Unproven,
+}
+
+impl Admission {
+    pub(in crate::server) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            counts: Mutex::default(),
+        })
+    }
+
+    pub(in crate::server) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::server) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        is_proven: bool,
+    ) -> Result<Place, NoPlace> {
+        let network = network(address);
+        let proof = match is_proven {
+            true => Proof::Proven,
+            false => Proof::Unproven,
+        };
+        let limits = &self.limits;
+        let mut counts = self.counts();
+        if counts.handshakes >= limits.handshakes {
+            return Err(NoPlace::Busy);
+        }
+        if !is_proven && counts.unproven >= limits.unproven_handshakes {
+            return Err(NoPlace::Unproven);
+        }
+        let neighbours = counts.by_network.get(&network).copied().unwrap_or(0);
+        if counts.connections >= limits.connections || neighbours >= limits.connections_per_address
+        {
+            return Err(NoPlace::Full);
+        }
+        counts.by_network.insert(network, neighbours + 1);
+        counts.connections += 1;
+        counts.handshakes += 1;
+        counts.unproven += usize::from(!is_proven);
+        Ok(Place {
+            admission: Arc::clone(self),
+            network,
+            handshake: Some(proof),
+        })
+    }
+}
+
+impl Place {
+    /// The handshake is done.
+    pub(in crate::server) fn arrive(&mut self) {
+        let mut counts = self.admission.counts();
+        counts.end_handshake(&mut self.handshake);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.admission.counts();
+        counts.end_handshake(&mut self.handshake);
+        counts.connections -= 1;
+        if let Some(neighbours) = counts.by_network.get_mut(&self.network) {
+            *neighbours -= 1;
+            if *neighbours == 0 {
+                counts.by_network.remove(&self.network);
+            }
+        }
+    }
+}
+
+impl Counts {
+    fn end_handshake(&mut self, handshake: &mut Option<Proof>) {
+        if let Some(proof) = handshake.take() {
+            self.handshakes -= 1;
+            self.unproven -= usize::from(proof == Proof::Unproven);
+        }
+    }
+}
+
+/// What one customer of a provider usually has: an IPv4 address, or the lower half of IPv6's.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// A place for a client that has proven its address and shaken hands.
+    fn enter(admission: &Arc<Admission>, address: &str) -> Option<Place> {
+        match admission.admit(ip(address), true) {
+            Ok(mut place) => {
+                place.arrive();
+                Some(place)
+            }
+            Err(reason) => {
+                assert_eq!(reason, NoPlace::Full);
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_has_so_many_places_and_gets_them_back() {
+        let admission = Admission::new(Limits {
+            connections_per_address: 2,
+            ..Limits::default()
+        });
+        let first = enter(&admission, "192.0.2.1").unwrap();
+        let second = enter(&admission, "192.0.2.1").unwrap();
+        assert!(enter(&admission, "192.0.2.1").is_none());
+        // The same address, as a socket for both kinds writes it.
+        assert!(enter(&admission, "::ffff:192.0.2.1").is_none());
+        let other = enter(&admission, "192.0.2.2").unwrap();
+        drop(first);
+        let third = enter(&admission, "192.0.2.1").unwrap();
+        assert!(enter(&admission, "192.0.2.1").is_none());
+        drop((second, third, other));
+        assert!(admission.counts().by_network.is_empty());
+        assert_eq!(admission.counts().connections, 0);
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_counts_as_one_address() {
+        let admission = Admission::new(Limits {
+            connections_per_address: 1,
+            ..Limits::default()
+        });
+        let _first = enter(&admission, "2001:db8:0:1::1").unwrap();
+        assert!(enter(&admission, "2001:db8:0:1:ffff:ffff:ffff:ffff").is_none());
+        assert!(enter(&admission, "2001:db8:0:2::1").is_some());
+    }
+
+    #[test]
+    fn there_are_so_many_places_in_all() {
+        let admission = Admission::new(Limits {
+            connections: 2,
+            ..Limits::default()
+        });
+        let _first = enter(&admission, "192.0.2.1").unwrap();
+        let second = enter(&admission, "192.0.2.2").unwrap();
+        assert!(enter(&admission, "192.0.2.3").is_none());
+        drop(second);
+        assert!(enter(&admission, "192.0.2.3").is_some());
+    }
+
+    #[test]
+    fn handshakes_that_go_on_are_counted_until_they_are_done_or_given_up() {
+        let admission = Admission::new(Limits {
+            handshakes: 3,
+            unproven_handshakes: 2,
+            ..Limits::default()
+        });
+        let admit = |proven| admission.admit(ip("192.0.2.1"), proven);
+        let mut first = admit(false).unwrap();
+        let second = admit(false).unwrap();
+        assert_eq!(admit(false).unwrap_err(), NoPlace::Unproven);
+        let third = admit(true).unwrap();
+        assert_eq!(admit(true).unwrap_err(), NoPlace::Busy);
+        assert_eq!(admit(false).unwrap_err(), NoPlace::Busy);
+        first.arrive();
+        assert!(admit(false).is_ok());
+        drop((first, second, third));
+        assert_eq!(admission.counts().handshakes, 0);
+        assert_eq!(admission.counts().unproven, 0);
+    }
+}

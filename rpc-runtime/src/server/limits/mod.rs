@@ -1,0 +1,6 @@
+//! What enforces a server's limits, one file for each kind.
+
+pub(super) mod abuse;
+pub(super) mod connections;
+pub(super) mod send_budget;
+pub(super) mod timeouts;

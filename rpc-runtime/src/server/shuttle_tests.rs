@@ -1,0 +1,93 @@
+//! How the workers of a lane hand on its reading half and share its sending half, under many schedules:
+//! `cargo test -p rpc-runtime --features __shuttle schedules`.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use shuttle::future::{block_on, spawn, yield_now};
+
+use crate::limits::Limits;
+use crate::server::limits::send_budget::Backlog;
+use crate::server::recv::Reader;
+use crate::server::stream::Lane;
+use crate::transport::{RecvStream, SendStream, memory};
+
+/// How many schedules are tried.
+const SCHEDULES: usize = 500;
+
+const MESSAGES: usize = 5;
+
+/// What a worker does, with messages that are only counted.
+fn work(
+    lane: Arc<Lane>,
+    left: Arc<AtomicUsize>,
+    reader: Box<Reader>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let seat = lane.sit();
+        let mut turn = Some(reader);
+        while let Some(reader) = turn.take() {
+            // The leader waits for bytes, which are there at the second look.
+            poll_fn(|cx| {
+                let _ = pin!(lane.interruption(seat)).poll(cx);
+                Poll::Ready(())
+            })
+            .await;
+            let message = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
+            match message {
+                Ok(message) => {
+                    // The handler waits: somebody else is to lead.
+                    if let Some(reader) = lane.hand_on(reader) {
+                        let next = work(Arc::clone(&lane), Arc::clone(&left), reader);
+                        spawn(next);
+                    }
+                    yield_now().await;
+                    lane.push(message.to_string().as_bytes());
+                }
+                Err(_) => lane.end(),
+            }
+            lane.flush().await;
+            turn = lane.rest(seat).await.ok();
+        }
+    })
+}
+
+#[test]
+fn schedules_send_every_reply_once_and_end_the_stream() {
+    // Only for its clock.
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build().unwrap();
+    let _entered = runtime.enter();
+    let test = || {
+        block_on(async {
+            let (here, there) = memory::pair();
+            let (_send, mut replies) = here.open_bi().unwrap();
+            let (send, recv) = there.accept_bi().await.unwrap();
+            let reader = Box::new(Reader::new(RecvStream::Memory(recv), 1 << 10));
+            let backlog = Arc::new(Backlog::new(&Limits::default()));
+            let lane = Lane::new(Some(SendStream::Memory(send)), backlog);
+            let quiet = Arc::clone(&lane);
+            spawn(async move {
+                for _ in 0..MESSAGES {
+                    quiet.quieten();
+                    yield_now().await;
+                }
+            });
+            spawn(work(lane, Arc::new(AtomicUsize::new(MESSAGES)), reader));
+            let mut received = Vec::new();
+            while let Some(chunk) = replies.read_chunk().await.unwrap() {
+                received.extend_from_slice(&chunk);
+            }
+            let text = String::from_utf8(received).unwrap();
+            let mut lines: Vec<_> = text.lines().collect();
+            lines.sort_unstable();
+            assert_eq!(lines, ["1", "2", "3", "4", "5"]);
+        });
+    };
+    shuttle::check_random(test, SCHEDULES);
+}

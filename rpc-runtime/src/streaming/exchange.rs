@@ -1,0 +1,398 @@
+//! The items of a call, between its handler and the worker that moves their bytes.
+//!
+//! Both are in one task: the worker polls the handler's future, sees to what that asks for, and polls it again. So nothing
+//! is copied from task to task, and an item costs no allocation.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+
+use crate::codec::de::{Mismatch, Value};
+use crate::codec::error::Unwritable;
+use crate::codec::error_code::Refusal;
+use crate::codec::id::{Id, IdBuffer};
+use crate::codec::params::decode::{Fault, FaultKind};
+use crate::codec::parser::{Document, Parser};
+use crate::codec::request::Message;
+use crate::codec::stream_frame::{self, Line};
+use crate::limits::RETAINED;
+use crate::streaming::gather::{BATCH, gather};
+
+/// How items are read.
+pub(crate) type ReadItem<T> = fn(Value<'_, '_>) -> Result<T, Mismatch>;
+
+pub(crate) struct Exchange {
+    /// Levels of arrays and objects in the line of an item.
+    depth: usize,
+    /// Whether the call has items at all.
+    is_used: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    up: Up,
+    down: Down,
+    /// Why the call cannot go on.
+    fault: Option<Fault>,
+}
+
+/// Items on their way to the handler.
+#[derive(Default)]
+struct Up {
+    id: IdBuffer,
+    stage: Stage,
+    line: Vec<u8>,
+    parser: Option<Parser>,
+    waker: Option<Waker>,
+}
+
+/// How far a handler's items are.
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Stage {
+    /// The handler takes none.
+    #[default]
+    None,
+    /// It has not asked for the next.
+    Idle,
+    /// It waits for the next.
+    Wanted,
+    /// It has dropped them.
+    Unwanted,
+    /// It waits in vain: what comes is for others.
+    Over,
+    /// The next one's line is here.
+    Here,
+    /// There are no more.
+    Ended,
+}
+
+/// Items on their way to the caller.
+#[derive(Default)]
+struct Down {
+    is_used: bool,
+    id: Vec<u8>,
+    lines: Vec<u8>,
+    stage: Sending,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Sending {
+    #[default]
+    None,
+    /// The lines are to be sent.
+    Offered,
+    /// The worker is at it.
+    Taken,
+    /// They have left.
+    Sent,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exchange")
+    }
+}
+
+/// The handler's half.
+impl Exchange {
+    pub(crate) fn new(depth: usize) -> Self {
+        Self {
+            depth,
+            is_used: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The items that follow the call with this id.
+    pub(crate) fn items<T>(&self, id: Id<'_>, read: ReadItem<T>) -> Uploaded<'_, T> {
+        self.is_used.store(true, Ordering::Relaxed);
+        let mut state = self.state();
+        state.up.id.set(Some(id));
+        state.up.stage = Stage::Idle;
+        Uploaded {
+            exchange: self,
+            read,
+        }
+    }
+
+    fn poll_item<T>(&self, read: ReadItem<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let State { up, fault, .. } = &mut *self.state();
+        match up.stage {
+            Stage::Over => return Poll::Pending,
+            Stage::Ended => return Poll::Ready(None),
+            Stage::Here => match up.read(self.depth, read) {
+                Ok(item) => return Poll::Ready(item),
+                // Its future is dropped where it stands.
+                Err(reason) => *fault = Some(Fault(reason)),
+            },
+            _ => up.stage = Stage::Wanted,
+        }
+        match &mut up.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => up.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Sends a handler's items, each as `write` writes it. Ends with the first that is an error, or that is larger than
+    /// `limit`.
+    pub(crate) async fn send<S: Stream, E>(
+        &self,
+        id: Id<'_>,
+        limit: usize,
+        items: S,
+        write: impl Fn(S::Item, &mut Vec<u8>) -> Result<Result<(), E>, Unwritable>,
+    ) -> Result<Result<(), E>, Fault> {
+        self.is_used.store(true, Ordering::Relaxed);
+        let mut items = pin!(items);
+        let (mut id_text, mut lines) = {
+            let Down {
+                is_used, id, lines, ..
+            } = &mut self.state().down;
+            *is_used = true;
+            (std::mem::take(id), std::mem::take(lines))
+        };
+        id_text.clear();
+        id.write(&mut id_text);
+        let write_line = |item, lines: &mut Vec<u8>| {
+            let start = lines.len();
+            stream_frame::write(&id_text, lines, |out| match write(item, out) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(Ok(Err(error))),
+                Err(Unwritable(reason)) => Err(Err(Fault(FaultKind::Unwritable(reason)))),
+            })?;
+            // Its LF is not counted.
+            if lines.len() - start > limit.saturating_add(1) {
+                lines.truncate(start);
+                return Err(Err(Refusal::ReplyTooLarge.into()));
+            }
+            Ok(())
+        };
+        let ended = loop {
+            lines.clear();
+            lines.shrink_to(RETAINED);
+            let last = poll_fn(|cx| gather(items.as_mut(), &mut lines, cx, &write_line)).await;
+            let is_ahead = lines.len() >= BATCH;
+            if !lines.is_empty() {
+                self.offer(&mut lines).await;
+            }
+            match last {
+                Some(Ok(())) => break Ok(Ok(())),
+                Some(Err(ended)) => break ended,
+                None => {}
+            }
+            if is_ahead {
+                tokio::task::yield_now().await;
+            }
+        };
+        let down = &mut self.state().down;
+        (down.id, down.lines) = (id_text, lines);
+        ended
+    }
+
+    /// Hands lines over; resolves when they have left.
+    async fn offer(&self, lines: &mut Vec<u8>) {
+        poll_fn(|_| {
+            let down = &mut self.state().down;
+            match down.stage {
+                Sending::None => {
+                    std::mem::swap(&mut down.lines, lines);
+                    down.stage = Sending::Offered;
+                    Poll::Pending
+                }
+                Sending::Offered | Sending::Taken => Poll::Pending,
+                Sending::Sent => {
+                    std::mem::swap(&mut down.lines, lines);
+                    down.stage = Sending::None;
+                    Poll::Ready(())
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// The worker's half.
+impl Exchange {
+    /// Whether the handler takes items and has not had the last: the stream belongs to it.
+    pub(crate) fn takes_items(&self) -> bool {
+        matches!(
+            self.state().up.stage,
+            Stage::Idle | Stage::Wanted | Stage::Here
+        )
+    }
+
+    /// Whether the handler has dropped its items before the last.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.state().up.stage == Stage::Unwanted
+    }
+
+    /// Whether the handler sends items.
+    pub(crate) fn sends_items(&self) -> bool {
+        self.is_used() && self.state().down.is_used
+    }
+
+    /// Resolves when the handler waits for an item. Looked at whenever the handler was polled, so it wakes nobody.
+    pub(crate) async fn is_wanted(&self) {
+        poll_fn(|_| match self.state().up.stage {
+            Stage::Wanted => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// A buffer for the next line.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        let mut line = std::mem::take(&mut self.state().up.line);
+        line.clear();
+        line.shrink_to(RETAINED);
+        line
+    }
+
+    /// Brings the handler a line, or why there is none.
+    pub(crate) fn bring(&self, line: Vec<u8>, received: Result<(), Refusal>, cx: &Context<'_>) {
+        let mut state = self.state();
+        state.up.line = line;
+        match received {
+            Ok(()) => state.up.stage = Stage::Here,
+            Err(refusal) => state.fault = Some(refusal.into()),
+        }
+        let waker = state.up.waker.take();
+        drop(state);
+        // The handler's future is polled next in any case; a part of it may have a waker of its own.
+        waker
+            .into_iter()
+            .filter(|waker| !waker.will_wake(cx.waker()))
+            .for_each(Waker::wake);
+    }
+
+    /// What comes is not for the handler, and what it waits for will not come.
+    pub(crate) fn leave(&self) {
+        self.state().up.stage = Stage::Over;
+    }
+
+    /// Lines that are to be sent.
+    pub(crate) fn offered(&self) -> Option<Vec<u8>> {
+        let down = &mut self.state().down;
+        (down.stage == Sending::Offered).then(|| {
+            down.stage = Sending::Taken;
+            std::mem::take(&mut down.lines)
+        })
+    }
+
+    /// Lines have left.
+    pub(crate) fn sent(&self, lines: Vec<u8>) {
+        let down = &mut self.state().down;
+        down.lines = lines;
+        down.stage = Sending::Sent;
+    }
+
+    /// Why the call cannot go on, if it cannot.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.is_used().then(|| self.state().fault.take())?
+    }
+
+    /// Whether the call has items at all.
+    pub(crate) fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
+    }
+
+    /// Ready for the next call.
+    pub(crate) fn clear(&mut self) {
+        if !std::mem::take(self.is_used.get_mut()) {
+            return;
+        }
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.up.stage = Stage::None;
+        state.up.waker = None;
+        state.up.id.shrink();
+        state.down.is_used = false;
+        state.down.stage = Sending::None;
+        state.fault = None;
+        state.up.parser = None;
+    }
+
+    /// Gives back buffers that grew past `limit`.
+    pub(crate) fn shrink(&mut self, limit: usize) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let State { up, down, .. } = state;
+        for buffer in [&mut up.line, &mut down.lines, &mut down.id] {
+            if buffer.capacity() > limit {
+                *buffer = Vec::new();
+            }
+        }
+    }
+}
+
+/// Whether a line is `rpc.cancel` with this id.
+fn cancels(document: &Document<'_, '_>, id: &IdBuffer) -> bool {
+    let Message::Single(Ok(request)) = document.message() else {
+        return false;
+    };
+    let cancelled = request
+        .cancellation()
+        .filter(|_| request.method == "rpc.cancel");
+    cancelled.is_some_and(|cancelled| id.is(cancelled.id))
+}
+
+impl Up {
+    /// Reads the line that is here: an item, or that there are no more.
+    fn read<T>(&mut self, depth: usize, read: ReadItem<T>) -> Result<Option<T>, FaultKind> {
+        let parser = self.parser.get_or_insert_with(|| Parser::new(depth));
+        let refused = FaultKind::Refused;
+        let document = parser.parse_line(&mut self.line);
+        let document = document.map_err(|_| refused(Refusal::Parse))?;
+        let (id, item) = match document.line() {
+            Some(Line::Item(id, item)) => (id, Some(item)),
+            Some(Line::End(id)) => (id, None),
+            _ if cancels(&document, &self.id) => return Err(refused(Refusal::Cancelled)),
+            _ => return Err(refused(Refusal::InvalidRequest("an item was expected"))),
+        };
+        if !self.id.is(id) {
+            return Err(refused(Refusal::InvalidRequest("an item of another call")));
+        }
+        let item = item.map(read).transpose().map_err(FaultKind::Item)?;
+        self.stage = match &item {
+            Some(_) => Stage::Idle,
+            None => Stage::Ended,
+        };
+        drop(document);
+        parser.shrink(RETAINED);
+        Ok(item)
+    }
+}
+
+/// The items that a caller sends: what a handler gets for `impl Stream<Item = T>`.
+///
+/// It ends when the caller's stream has. Whatever else goes wrong ends the call.
+pub struct Uploaded<'t, T> {
+    exchange: &'t Exchange,
+    read: ReadItem<T>,
+}
+
+impl<T> Drop for Uploaded<'_, T> {
+    fn drop(&mut self) {
+        let up = &mut self.exchange.state().up;
+        if !matches!(up.stage, Stage::Ended | Stage::Over) {
+            up.stage = Stage::Unwanted;
+        }
+    }
+}
+
+impl<T> Stream for Uploaded<'_, T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.exchange.poll_item(self.read, cx)
+    }
+}
