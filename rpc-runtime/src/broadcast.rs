@@ -85,11 +85,11 @@ use crate::sync::{Mutex, MutexGuard};
 /// A queue grows up to `capacity` when it has to. After that nothing is allocated for an item but what its `clone`
 /// allocates; the last subscriber gets the item itself. Items are cloned under the feed's lock: put large ones into an
 /// `Arc`.
-pub struct Feed<T>(Arc<Source<T>>);
+pub struct Feed<T>(Arc<BroadcastInner<T>>);
 
 /// Ends the subscriptions when it is dropped.
-struct Source<T> {
-    shared: Arc<Shared<T>>,
+struct BroadcastInner<T> {
+    shared: Arc<SharedQueues<T>>,
     /// Senders wait here for each other. Whoever has the turn may use what is in it.
     turn: tokio::sync::Mutex<Leftovers<T>>,
 }
@@ -100,9 +100,9 @@ struct Leftovers<T> {
     dropped: Vec<T>,
 }
 
-struct Shared<T>(Mutex<State<T>>);
+struct SharedQueues<T>(Mutex<QueuesState<T>>);
 
-struct State<T> {
+struct QueuesState<T> {
     queues: BTreeMap<u64, Queue<T>>,
     next_id: u64,
     is_closed: bool,
@@ -130,7 +130,7 @@ enum Policy {
 impl<T> Feed<T> {
     /// A feed without subscribers.
     pub fn new() -> Self {
-        let state = State {
+        let state = QueuesState {
             queues: BTreeMap::new(),
             next_id: 0,
             is_closed: false,
@@ -140,8 +140,8 @@ impl<T> Feed<T> {
             wakers: Vec::new(),
             dropped: Vec::new(),
         };
-        Self(Arc::new(Source {
-            shared: Arc::new(Shared(Mutex::new(state))),
+        Self(Arc::new(BroadcastInner {
+            shared: Arc::new(SharedQueues(Mutex::new(state))),
             turn: tokio::sync::Mutex::new(leftovers),
         }))
     }
@@ -304,7 +304,7 @@ impl<T> fmt::Debug for Feed<T> {
     }
 }
 
-impl<T> Drop for Source<T> {
+impl<T> Drop for BroadcastInner<T> {
     fn drop(&mut self) {
         self.shared.close();
     }
@@ -315,7 +315,7 @@ impl<T> Drop for Source<T> {
 /// Cancel safe: `next` may be dropped and loses nothing.
 #[must_use = "items wait for whoever has subscribed"]
 pub struct Subscription<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedQueues<T>>,
     id: u64,
     missed: u64,
 }
@@ -329,7 +329,7 @@ impl<T> Subscription<T> {
     /// The next item; `None` behind the last; the capacity of a queue that was full.
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Lagged>>> {
         let mut state = self.shared.state();
-        let State {
+        let QueuesState {
             queues,
             sender,
             is_closed,
@@ -452,8 +452,8 @@ impl From<Lagged> for ErrorObject {
     }
 }
 
-impl<T> Shared<T> {
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+impl<T> SharedQueues<T> {
+    fn state(&self) -> MutexGuard<'_, QueuesState<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -483,7 +483,7 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T: Clone> Shared<T> {
+impl<T: Clone> SharedQueues<T> {
     /// Puts an item into every queue. Nobody is woken, and no item dropped, under the lock: either may come back here.
     fn deliver(&self, item: T, left: &mut Leftovers<T>) {
         let mut state = self.state();
@@ -504,7 +504,7 @@ impl<T: Clone> Shared<T> {
     }
 }
 
-impl<T> State<T> {
+impl<T> QueuesState<T> {
     fn subscribe(&mut self, queue: Queue<T>) -> u64 {
         let id = self.next_id;
         self.next_id += 1;

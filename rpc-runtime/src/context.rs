@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Caller, Client};
+use crate::client::{Callback, Client};
 use crate::codec::de::Value;
 use crate::middleware::Outcome;
 use crate::tls::Certificate;
@@ -38,7 +38,7 @@ use crate::tls::Certificate;
 pub struct Context {
     connection: Arc<ConnectionContext>,
     deadline: Option<Instant>,
-    meta: Meta,
+    meta: Metadata,
     cancellation: OnceLock<CancellationToken>,
     /// Why the handler did not come to its end.
     cut: OnceLock<Outcome>,
@@ -68,7 +68,7 @@ impl Drop for Restore {
 pub(crate) struct ConnectionContext {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) certificate: Option<Certificate>,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Callback,
     pub(crate) extensions: Extensions,
 }
 
@@ -92,7 +92,7 @@ impl Context {
         Self {
             connection,
             deadline: None,
-            meta: Meta::default(),
+            meta: Metadata::default(),
             cancellation: OnceLock::new(),
             cut: OnceLock::new(),
         }
@@ -109,7 +109,7 @@ impl Context {
     /// Gives back what large metadata made of it.
     pub(crate) fn shrink(&mut self, limit: usize) {
         if self.meta.text.capacity() + self.meta.ends.capacity() > limit {
-            self.meta = Meta::default();
+            self.meta = Metadata::default();
         }
     }
 
@@ -356,13 +356,13 @@ impl Extensions {
 
 /// A request's metadata, in buffers that are used again.
 #[derive(Debug, Clone, Default)]
-struct Meta {
+struct Metadata {
     text: String,
     /// Where each name and each value ends in `text`.
     ends: Vec<(usize, usize)>,
 }
 
-impl Meta {
+impl Metadata {
     fn read(&mut self, meta: Option<Value<'_, '_>>) {
         self.text.clear();
         self.ends.clear();

@@ -11,7 +11,7 @@ pub(crate) struct Escaped<T>(pub(crate) T);
 
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut cut = Cut { out: f, left: MOST };
+        let mut cut = Truncated { out: f, left: MOST };
         match write!(cut, "{}", self.0) {
             Ok(()) => Ok(()),
             Err(_) => f.write_char('…'),
@@ -20,12 +20,12 @@ impl<T: Display> Display for Escaped<T> {
 }
 
 /// Takes as much as there is room for, then fails.
-struct Cut<'o, 'f> {
+struct Truncated<'o, 'f> {
     out: &'o mut Formatter<'f>,
     left: usize,
 }
 
-impl Write for Cut<'_, '_> {
+impl Write for Truncated<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
             if matches!(c, '"' | '\'' | '\\') {
@@ -40,7 +40,7 @@ impl Write for Cut<'_, '_> {
     }
 }
 
-impl Cut<'_, '_> {
+impl Truncated<'_, '_> {
     /// All of an escape or none of it.
     fn put(&mut self, escaped: impl Display, length: usize) -> fmt::Result {
         self.left = self.left.checked_sub(length).ok_or(fmt::Error)?;

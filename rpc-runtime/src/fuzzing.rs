@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::client::Client;
 use crate::codec::de::Value;
 use crate::codec::id::Id;
-use crate::codec::lines::{Cut, Framer};
+use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::parser::Parser;
 use crate::codec::ser;
 use crate::codec::stream_frame;
@@ -26,11 +26,11 @@ pub enum Line {
 /// Cuts the messages out of a stream that arrives in these chunks.
 pub fn lines<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Vec<Line> {
     let line = |cut, message: &mut Vec<u8>| match cut {
-        Cut::Message => Some(Line::Whole(std::mem::take(message))),
-        Cut::TooLarge => Some(Line::TooLarge(std::mem::take(message))),
-        Cut::Partial => None,
+        Line::Message => Some(Line::Whole(std::mem::take(message))),
+        Line::TooLarge => Some(Line::TooLarge(std::mem::take(message))),
+        Line::Partial => None,
     };
-    let mut framer = Framer::new(limit);
+    let mut framer = LineSplitter::new(limit);
     let mut message = Vec::new();
     let mut lines = Vec::new();
     for chunk in chunks {
@@ -115,9 +115,11 @@ pub fn brought(message: &[u8]) -> Option<Brought> {
         out
     };
     match document.line()? {
-        stream_frame::Line::Item(id, item) => Some(Brought::Item(written(id), write(&item)?)),
-        stream_frame::Line::End(id) => Some(Brought::End(written(id))),
-        stream_frame::Line::Response(_) => None,
+        stream_frame::StreamFrame::Item(id, item) => {
+            Some(Brought::Item(written(id), write(&item)?))
+        }
+        stream_frame::StreamFrame::End(id) => Some(Brought::End(written(id))),
+        stream_frame::StreamFrame::Response(_) => None,
     }
 }
 

@@ -11,13 +11,13 @@ const WHILE: Duration = Duration::from_secs(1);
 
 /// Looks at the clock once in a while while something happens, and not at all while nothing does.
 #[derive(Debug, Default)]
-pub(crate) struct Quiet {
+pub(crate) struct IdleWatch {
     /// Something has happened since the last look.
     broken: AtomicBool,
     watch: Notify,
 }
 
-impl Quiet {
+impl IdleWatch {
     /// Something happens.
     pub(crate) fn disturb(&self) {
         // Mostly somebody has said so.
@@ -48,7 +48,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_returns_once_for_each_time_that_something_happened() {
-        let (quiet, returns) = (Arc::new(Quiet::default()), Arc::new(AtomicUsize::new(0)));
+        let (quiet, returns) = (
+            Arc::new(IdleWatch::default()),
+            Arc::new(AtomicUsize::new(0)),
+        );
         tokio::spawn({
             let (quiet, returns) = (Arc::clone(&quiet), Arc::clone(&returns));
             async move {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 
-use crate::codec::error_code::Refusal;
+use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::params::decode::{Argument, Arguments, Fault, FaultKind, Parameter, Params};
 use crate::codec::params::encode::Write;
@@ -151,7 +151,8 @@ impl<'t, 'de> Incoming<'t, 'de> {
 
     fn exchange(&self) -> Result<(&'t Exchange, Id<'de>), Fault> {
         let alone = "a call with a stream of items has an id, and stands in no batch";
-        self.exchange.ok_or(Refusal::InvalidRequest(alone).into())
+        self.exchange
+            .ok_or(ProtocolError::InvalidRequest(alone).into())
     }
 
     /// The same, if its items can come and go: looked at before a handler is called for any.

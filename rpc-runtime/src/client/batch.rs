@@ -8,16 +8,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::client::call::{self, Call, with_parser};
-use crate::client::connection::Link;
+use crate::client::connection::ClientConnection;
 use crate::client::error::{CallError, NoAnswer};
 use crate::client::mux_stream::CallId;
 use crate::client::notification::Notification;
-use crate::client::{Client, Shared, dedicated_stream};
+use crate::client::{Client, ClientInner, dedicated_stream};
 use crate::codec::de::Value;
 use crate::codec::error::RpcError;
 use crate::codec::error_code::HEAD;
 use crate::codec::id::Id;
-use crate::codec::response::{Outcome, Response};
+use crate::codec::response::{Response, ResponseBody};
 
 /// Calls and notifications that travel as one JSON-RPC batch. [`Client::batch`] starts one.
 ///
@@ -42,9 +42,9 @@ use crate::codec::response::{Outcome, Response};
 /// ```
 #[must_use = "a batch is sent by `send`"]
 pub struct Batch {
-    client: Arc<Shared>,
+    client: Arc<ClientInner>,
     message: Vec<u8>,
-    readers: Vec<Reader>,
+    readers: Vec<ResultReader>,
     /// The id of each call that could be written.
     ids: HashMap<u64, usize>,
     /// Why an entry could not be written.
@@ -52,7 +52,8 @@ pub struct Batch {
 }
 
 /// Reads one entry's answer as the type that its call returns.
-type Reader = Box<dyn Fn(Result<Outcome<'_, '_>, NoAnswer>) -> Box<dyn Any + Send> + Send>;
+type ResultReader =
+    Box<dyn Fn(Result<ResponseBody<'_, '_>, NoAnswer>) -> Box<dyn Any + Send> + Send>;
 
 /// A call's place in a batch: what [`Replies::take`] wants for its result.
 ///
@@ -219,10 +220,10 @@ impl Replies {
         &mut self,
         root: Value<'_, '_>,
         ids: &HashMap<u64, usize>,
-        readers: &[Reader],
-        link: &Link,
+        readers: &[ResultReader],
+        link: &ClientConnection,
     ) -> Result<(), CallError> {
-        let heed = |outcome: &Outcome<'_, '_>| {
+        let heed = |outcome: &ResponseBody<'_, '_>| {
             if outcome.is_shutting_down() {
                 link.retire();
             }

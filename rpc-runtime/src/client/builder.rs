@@ -8,12 +8,12 @@ use thiserror::Error;
 
 use crate::client::address::{Address, AddressError};
 use crate::client::balance::outlier::Ejection;
-use crate::client::call::CommonMeta;
+use crate::client::call::ClientMeta;
 use crate::client::reconnect::Dialer;
 use crate::client::retry::backoff::Backoff;
 use crate::client::{Client, Endpoints, Options};
 use crate::limits::Limits;
-use crate::server::discover::Discovery;
+use crate::server::discover::DiscoverOptions;
 use crate::server::{DuplicateMethod, acceptor, check_names};
 use crate::service::{Router, Service};
 use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_config};
@@ -42,7 +42,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub struct ClientBuilder<R = ()> {
     settings: Settings,
     limits: Limits,
-    discovery: Discovery,
+    discovery: DiscoverOptions,
     router: R,
 }
 
@@ -131,7 +131,7 @@ impl<R> ClientBuilder<R> {
     where
         F: Fn(&mut dyn FnMut(&str, &str)) + Send + Sync + 'static,
     {
-        self.settings.options.meta = Some(CommonMeta(Arc::new(add)));
+        self.settings.options.meta = Some(ClientMeta(Arc::new(add)));
         self
     }
 
@@ -344,7 +344,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let (here, there) = memory::pair();
-        let server = acceptor(((), service), Limits::default(), Discovery::default());
+        let server = acceptor(((), service), Limits::default(), DiscoverOptions::default());
         tokio::spawn(server.serve(Connection::Memory(there), None));
         self.in_memory(here)
     }

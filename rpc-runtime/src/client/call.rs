@@ -12,18 +12,18 @@ use futures_core::Stream;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::client::connection::Link;
+use crate::client::connection::ClientConnection;
 use crate::client::error::{CallError, Fate, NoAnswer};
 use crate::client::method::{self, Method};
 use crate::client::mux_stream::CallId;
-use crate::client::picker::Route;
-use crate::client::streaming::request::{self, Upload};
+use crate::client::picker::Picker;
+use crate::client::streaming::request::{self, BoxedUpload};
 use crate::client::timer_pool::Timer;
-use crate::client::{Client, Shared, dedicated_stream};
+use crate::client::{Client, ClientInner, dedicated_stream};
 use crate::codec::params::encode::{SentParams, Write};
 use crate::codec::parser::Parser;
-use crate::codec::response::Outcome;
-use crate::codec::result::Reader;
+use crate::codec::response::ResponseBody;
+use crate::codec::result::ResultReader;
 use crate::codec::ser::{self, write_string};
 use crate::context::inherited_deadline;
 use crate::limits::{REPLY_DEPTH, RETAINED};
@@ -37,7 +37,7 @@ const ATTEMPTS: u32 = 5;
 /// How often a call is sent that may have run, at most.
 const UNSURE_ATTEMPTS: u32 = 3;
 
-pub(super) type Solo<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
+pub(super) type BoxedReply<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
 
 /// A call that is made when it is awaited. Options come before.
 ///
@@ -134,7 +134,7 @@ pub(super) type Solo<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Sen
 /// connection do not notice.
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<T, E = Infallible> {
-    client: Arc<Shared>,
+    client: Arc<ClientInner>,
     method: Option<&'static Method>,
     /// What follows the id, up to the closing brace.
     request: Result<Vec<u8>, String>,
@@ -153,13 +153,13 @@ pub struct Call<T, E = Infallible> {
     may_have_run: bool,
     /// Time has passed since the request was written.
     is_stale: bool,
-    meta: Meta,
+    meta: MetaWriter,
     /// Items that follow the request; gone once they are on their way.
-    upload: Option<Upload>,
-    state: State,
-    route: Route,
+    upload: Option<BoxedUpload>,
+    state: CallState,
+    route: Picker,
     late: Option<Timer>,
-    reader: Reader<T, E>,
+    reader: ResultReader<T, E>,
 }
 
 impl<T, E> Drop for Call<T, E> {
@@ -171,46 +171,46 @@ impl<T, E> Drop for Call<T, E> {
     }
 }
 
-enum State {
+enum CallState {
     /// Not polled yet.
     New,
     /// Waiting for a connection, or for room in a lane.
     Ready,
     InLane(usize, CallId),
-    Alone(Solo<Vec<u8>>),
+    Alone(BoxedReply<Vec<u8>>),
     /// Waiting to be sent again.
     Resting(Timer),
     Over,
 }
 
 /// A call on its way to a stream of its own.
-pub(super) struct Outgoing {
-    pub(super) link: Arc<Link>,
+pub(super) struct DedicatedRequest {
+    pub(super) link: Arc<ClientConnection>,
     pub(super) message: Vec<u8>,
-    pub(super) items: Option<(CallId, Upload)>,
+    pub(super) items: Option<(CallId, BoxedUpload)>,
 }
 
 /// Metadata, as the members of a JSON object.
 #[derive(Default)]
-pub(super) struct Meta(Vec<u8>);
+pub(super) struct MetaWriter(Vec<u8>);
 
 /// What a client adds to the metadata of all its calls.
 #[derive(Clone)]
-pub(super) struct CommonMeta(pub(super) Arc<AddMeta>);
+pub(super) struct ClientMeta(pub(super) Arc<AddMeta>);
 
 type AddMeta = dyn Fn(&mut dyn FnMut(&str, &str)) + Send + Sync;
 
-impl fmt::Debug for CommonMeta {
+impl fmt::Debug for ClientMeta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CommonMeta")
     }
 }
 
-impl Meta {
+impl MetaWriter {
     /// That of a call which begins.
-    pub(super) fn new(client: &Shared) -> Self {
+    pub(super) fn new(client: &ClientInner) -> Self {
         let mut meta = Self::default();
-        if let Some(CommonMeta(add)) = &client.options.meta {
+        if let Some(ClientMeta(add)) = &client.options.meta {
             add(&mut |name, value| meta.push(name, value));
         }
         meta
@@ -238,7 +238,7 @@ impl<T, E> Call<T, E> {
         method: Option<&'static Method>,
         name: &str,
         params: impl SentParams,
-        reader: Reader<T, E>,
+        reader: ResultReader<T, E>,
     ) -> Self {
         let client = Arc::clone(&client.0);
         let [mut buffer, spare] = client.two_buffers();
@@ -255,10 +255,10 @@ impl<T, E> Call<T, E> {
             attempts: 0,
             may_have_run: false,
             is_stale: false,
-            meta: Meta::new(&client),
+            meta: MetaWriter::new(&client),
             upload: None,
-            state: State::New,
-            route: Route::Unknown(None),
+            state: CallState::New,
+            route: Picker::Unknown(None),
             late: None,
             reader,
             client,
@@ -363,7 +363,7 @@ impl<T, E> Call<T, E> {
     }
 
     /// What reads its answer.
-    pub(super) fn reader(&self) -> Reader<T, E> {
+    pub(super) fn reader(&self) -> ResultReader<T, E> {
         self.reader
     }
 
@@ -380,7 +380,7 @@ impl<T, E> Call<T, E> {
     }
 }
 
-pub(super) fn write_options(request: &mut Vec<u8>, timeout: Option<Duration>, meta: &Meta) {
+pub(super) fn write_options(request: &mut Vec<u8>, timeout: Option<Duration>, meta: &MetaWriter) {
     if let Some(timeout) = timeout {
         method::write_timeout(request, timeout);
     }
@@ -391,7 +391,7 @@ pub(super) fn write_options(request: &mut Vec<u8>, timeout: Option<Duration>, me
 impl<T, E> Call<T, E> {
     /// First poll: the request is complete and time runs.
     pub(super) fn begin(&mut self) -> Result<(), CallError<E>> {
-        self.state = State::Over;
+        self.state = CallState::Over;
         let remaining = self.remaining();
         match &mut self.request {
             Ok(_) if remaining.is_some_and(|remaining| remaining.is_zero()) => {
@@ -401,7 +401,7 @@ impl<T, E> Call<T, E> {
             Err(reason) => return Err(CallError::Encode(std::mem::take(reason))),
         }
         self.late = remaining.map(|remaining| self.client.timers.start(remaining));
-        self.state = State::Ready;
+        self.state = CallState::Ready;
         Ok(())
     }
 
@@ -447,13 +447,13 @@ impl<T, E> Call<T, E> {
                     items,
                     limit,
                 );
-                self.state = State::Alone(Box::pin(ask));
+                self.state = CallState::Alone(Box::pin(ask));
                 return Poll::Ready(Ok(()));
             }
             let lane = link.lane();
             match ready!(link.lanes[lane].poll_call(request, &mut self.spare, cx)) {
                 Ok(id) => {
-                    self.state = State::InLane(lane, id);
+                    self.state = CallState::InLane(lane, id);
                     return Poll::Ready(Ok(()));
                 }
                 Err(_) => self.route.fail(),
@@ -463,9 +463,9 @@ impl<T, E> Call<T, E> {
 
     /// Waits until it is time to send it again.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let State::Resting(rest) = &mut self.state {
+        if let CallState::Resting(rest) = &mut self.state {
             ready!(rest.poll(cx));
-            if let State::Resting(rest) = std::mem::replace(&mut self.state, State::Ready) {
+            if let CallState::Resting(rest) = std::mem::replace(&mut self.state, CallState::Ready) {
                 self.client.timers.put_back(rest);
             }
         }
@@ -476,7 +476,7 @@ impl<T, E> Call<T, E> {
     pub(super) fn poll_message(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Outgoing, NoAnswer>> {
+    ) -> Poll<Result<DedicatedRequest, NoAnswer>> {
         ready!(self.poll_rest(cx));
         self.refresh();
         ready!(self.route.poll(&self.client, cx))?;
@@ -485,7 +485,7 @@ impl<T, E> Call<T, E> {
         };
         self.attempts += 1;
         let id = self.client.next_alone();
-        Poll::Ready(Ok(Outgoing {
+        Poll::Ready(Ok(DedicatedRequest {
             link: Arc::clone(link),
             message: dedicated_stream::message(id, request),
             items: self.upload.take().map(|items| (id, items)),
@@ -494,17 +494,17 @@ impl<T, E> Call<T, E> {
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
         ready!(self.poll_rest(cx));
-        if let State::Ready = self.state {
+        if let CallState::Ready = self.state {
             ready!(self.poll_send(cx))?;
             self.attempts += 1;
-            if let State::InLane(..) = self.state {
+            if let CallState::InLane(..) = self.state {
                 // The call was queued with its waker.
                 return Poll::Pending;
             }
         }
         match (&mut self.state, self.route.link()) {
-            (State::InLane(lane, id), Some(link)) => link.lanes[*lane].poll_answer(*id, cx),
-            (State::Alone(ask), _) => ask.as_mut().poll(cx),
+            (CallState::InLane(lane, id), Some(link)) => link.lanes[*lane].poll_answer(*id, cx),
+            (CallState::Alone(ask), _) => ask.as_mut().poll(cx),
             _ => Poll::Ready(Err(NoAnswer::Over)),
         }
     }
@@ -571,15 +571,15 @@ impl<T, E> Call<T, E> {
         }
         self.route.look_again();
         self.state = match is_free {
-            true => State::Ready,
-            false => State::Resting(self.client.timers.start(backoff.delay(self.attempts))),
+            true => CallState::Ready,
+            false => CallState::Resting(self.client.timers.start(backoff.delay(self.attempts))),
         };
         true
     }
 
     /// A stream of items has come to its end.
     pub(super) fn finish(&mut self) {
-        self.state = State::Over;
+        self.state = CallState::Over;
         self.stop_timer();
     }
 
@@ -590,9 +590,9 @@ impl<T, E> Call<T, E> {
     }
 
     fn give_up(&mut self) {
-        let state = std::mem::replace(&mut self.state, State::Over);
+        let state = std::mem::replace(&mut self.state, CallState::Over);
         // Dropping a stream of its own resets it.
-        if let (State::InLane(lane, id), Some(link)) = (state, self.route.link()) {
+        if let (CallState::InLane(lane, id), Some(link)) = (state, self.route.link()) {
             link.cancel(lane, id);
         }
     }
@@ -603,7 +603,7 @@ impl<T, E> Future for Call<T, E> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let State::New = this.state {
+        if let CallState::New = this.state {
             this.begin()?;
         }
         loop {
@@ -614,7 +614,7 @@ impl<T, E> Future for Call<T, E> {
                 this.stop_timer();
                 return Poll::Ready(Err(CallError::Timeout));
             };
-            this.state = State::Over;
+            this.state = CallState::Over;
             let result = match answered {
                 Ok(answer) => this.read(answer),
                 Err(no_answer) => Err(no_answer.into()),
@@ -637,7 +637,7 @@ thread_local! {
 }
 
 /// Reads an answer in place.
-fn read<T, E>(reader: Reader<T, E>, answer: &mut Vec<u8>) -> Result<T, CallError<E>> {
+fn read<T, E>(reader: ResultReader<T, E>, answer: &mut Vec<u8>) -> Result<T, CallError<E>> {
     with_parser(|parser| {
         let document = parser
             .parse_response(answer)
@@ -649,11 +649,11 @@ fn read<T, E>(reader: Reader<T, E>, answer: &mut Vec<u8>) -> Result<T, CallError
 
 /// What a call comes to.
 pub(super) fn result<T, E>(
-    reader: Reader<T, E>,
-    outcome: Outcome<'_, '_>,
+    reader: ResultReader<T, E>,
+    outcome: ResponseBody<'_, '_>,
 ) -> Result<T, CallError<E>> {
     match outcome {
-        Outcome::Result(value) => {
+        ResponseBody::Result(value) => {
             (reader.value)(value).map_err(|mismatch| CallError::Decode(mismatch.to_string()))
         }
         error => Err(CallError::received(error, reader.error)),

@@ -3,13 +3,13 @@
 use std::sync::{OnceLock, Weak};
 
 use crate::client::Client;
-use crate::client::connection::Link;
+use crate::client::connection::ClientConnection;
 use crate::transport::Connection;
 
 /// Whoever calls on a connection, and can be called on it while it lasts.
 #[derive(Debug, Default)]
-pub(crate) struct Caller {
-    way: Way,
+pub(crate) struct Callback {
+    way: CallbackRoute,
     /// Made for the first who asks.
     client: OnceLock<Client>,
 }
@@ -17,26 +17,26 @@ pub(crate) struct Caller {
 /// The way to the caller. It keeps neither the connection nor its socket, for it is kept by whoever keeps the context of a
 /// call.
 #[derive(Debug, Default)]
-enum Way {
+enum CallbackRoute {
     /// The call came without a connection.
     #[default]
     None,
     /// The caller made the connection, and nobody calls on it from here yet.
     Accepted(Weak<Connection>),
     /// This side made it: calls share lanes and ids with those of its client.
-    Made(Weak<Link>),
+    Made(Weak<ClientConnection>),
 }
 
-impl Caller {
+impl Callback {
     pub(crate) fn on_accepted(connection: Weak<Connection>) -> Self {
-        Self::by(Way::Accepted(connection))
+        Self::by(CallbackRoute::Accepted(connection))
     }
 
-    pub(crate) fn on_made(link: Weak<Link>) -> Self {
-        Self::by(Way::Made(link))
+    pub(crate) fn on_made(link: Weak<ClientConnection>) -> Self {
+        Self::by(CallbackRoute::Made(link))
     }
 
-    fn by(way: Way) -> Self {
+    fn by(way: CallbackRoute) -> Self {
         Self {
             way,
             client: OnceLock::new(),
@@ -64,7 +64,7 @@ impl Caller {
     }
 }
 
-impl Way {
+impl CallbackRoute {
     fn client(&self) -> Client {
         let client = match self {
             Self::None => return Client::of_nobody("the call came without a connection"),

@@ -9,34 +9,34 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::client::Options;
-use crate::client::balance::outlier::Health;
+use crate::client::balance::outlier::OutlierDetector;
 use crate::client::error::CallError;
-use crate::client::mux_stream::{self, CallId, Lane};
-use crate::transport::write_buffer::Outbox;
+use crate::client::mux_stream::{self, CallId, MuxStream};
+use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{Connection, ConnectionLost, RecvStream, SendStream, StreamLost, close};
 
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct ClientConnection {
     pub(super) connection: Connection,
-    pub(super) lanes: Vec<Arc<Lane>>,
+    pub(super) lanes: Vec<Arc<MuxStream>>,
     next_lane: AtomicUsize,
     /// Streams that are not lanes: so many that a lane can always be opened.
     alone: Arc<Semaphore>,
     /// Calls that wait for one of them.
     waiting: AtomicUsize,
-    datagrams: Mutex<Outbox>,
+    datagrams: Mutex<WriteBuffer>,
     /// Cancellations once more, past whatever holds a lane up.
-    control: Arc<Lane>,
+    control: Arc<MuxStream>,
     /// It takes no more calls: the connection is lost, or the server drains it.
     retired: Arc<SetOnce<()>>,
     /// That of the server, where there are others to call.
-    health: Option<Arc<Health>>,
+    health: Option<Arc<OutlierDetector>>,
     /// Nothing comes from the server, though it is asked.
     is_silent: AtomicBool,
 }
 
 /// A stream's place among those that are no lanes, free again when dropped.
-pub(super) struct Place {
+pub(super) struct StreamPermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -59,7 +59,7 @@ impl Drop for Waiting<'_> {
 /// How many calls have a stream of their own at once. The other side may allow fewer streams, and then they wait for it.
 const ALONE: usize = 100;
 
-impl Link {
+impl ClientConnection {
     /// Starts the lanes of a connection. They end when the link is dropped or `closed` is cancelled.
     pub(super) fn open(
         connection: Connection,
@@ -67,7 +67,7 @@ impl Link {
         options: &Options,
         tasks: &TaskTracker,
         closed: &CancellationToken,
-        health: Option<Arc<Health>>,
+        health: Option<Arc<OutlierDetector>>,
     ) -> Arc<Self> {
         let open = Arc::new(Open {
             connection: connection.clone(),
@@ -76,7 +76,7 @@ impl Link {
         let retired = Arc::new(SetOnce::new());
         let limit = options.reply_limit;
         let lanes = (0..options.lanes.clamp(1, mux_stream::LANES)).map(|number| {
-            let lane = Lane::new(number);
+            let lane = MuxStream::new(number);
             let task = run_lane(
                 Arc::clone(&lane),
                 Arc::clone(&open),
@@ -87,7 +87,7 @@ impl Link {
             lane
         });
         let lanes: Vec<_> = lanes.collect();
-        let control = Lane::new(mux_stream::LANES);
+        let control = MuxStream::new(mux_stream::LANES);
         let task = run_control(Arc::clone(&control), open);
         tasks.spawn(within_linger(Arc::clone(&control), closed.clone(), task));
         Arc::new(Self {
@@ -107,12 +107,12 @@ impl Link {
     /// Opens a stream for one call alone; waits while there are too many of them.
     pub(super) async fn open_alone(
         &self,
-    ) -> Result<(SendStream, RecvStream, Place), ConnectionLost> {
+    ) -> Result<(SendStream, RecvStream, StreamPermit), ConnectionLost> {
         let waiting = Waiting::among(&self.waiting);
         let place = Arc::clone(&self.alone).acquire_owned().await.ok();
         drop(waiting);
         let (send, recv) = self.connection.open_bi().await?;
-        Ok((send, recv, Place { _permit: place }))
+        Ok((send, recv, StreamPermit { _permit: place }))
     }
 
     /// A lane for the next call: in turn, those that are over left out.
@@ -208,7 +208,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
         self.lanes.iter().for_each(|lane| lane.close());
         self.control.close();
@@ -239,13 +239,17 @@ impl Drop for Open {
 }
 
 /// Runs a lane's task, but for not much longer once the lane or the client is closed.
-async fn within_linger(lane: Arc<Lane>, closed: CancellationToken, task: impl Future<Output = ()>) {
+async fn within_linger(
+    lane: Arc<MuxStream>,
+    closed: CancellationToken,
+    task: impl Future<Output = ()>,
+) {
     let close = async {
         closed.cancelled().await;
         lane.close();
         std::future::pending::<()>().await;
     };
-    let ends = EndsWithTask(Arc::clone(&lane));
+    let ends = LoseOnDrop(Arc::clone(&lane));
     tokio::select! {
         () = task => {}
         () = lane.has_lingered() => lane.lose(ConnectionLost::ClosedHere),
@@ -255,16 +259,21 @@ async fn within_linger(lane: Arc<Lane>, closed: CancellationToken, task: impl Fu
 }
 
 /// A lane whose task is gone, with the runtime that it ran on, say, must not leave its callers without an end.
-struct EndsWithTask(Arc<Lane>);
+struct LoseOnDrop(Arc<MuxStream>);
 
-impl Drop for EndsWithTask {
+impl Drop for LoseOnDrop {
     fn drop(&mut self) {
         self.0.lose(ConnectionLost::ClosedHere);
     }
 }
 
 /// Moves the bytes of a lane until its connection is of no more use.
-async fn run_lane(lane: Arc<Lane>, open: Arc<Open>, retired: Arc<SetOnce<()>>, reply_limit: usize) {
+async fn run_lane(
+    lane: Arc<MuxStream>,
+    open: Arc<Open>,
+    retired: Arc<SetOnce<()>>,
+    reply_limit: usize,
+) {
     let lost = move_bytes(&lane, &open.connection, reply_limit).await;
     // Before the callers hear of it: they look for another connection.
     let _ = retired.set(());
@@ -273,7 +282,11 @@ async fn run_lane(lane: Arc<Lane>, open: Arc<Open>, retired: Arc<SetOnce<()>>, r
 
 /// Opens a lane's stream and moves its bytes until the server drains it; opens another if the server gives up the
 /// stream and not the connection.
-async fn move_bytes(lane: &Lane, connection: &Connection, reply_limit: usize) -> ConnectionLost {
+async fn move_bytes(
+    lane: &MuxStream,
+    connection: &Connection,
+    reply_limit: usize,
+) -> ConnectionLost {
     loop {
         // A stream that stays silent is given up by its server.
         if !lane.first_request().await {
@@ -309,7 +322,7 @@ async fn move_bytes(lane: &Lane, connection: &Connection, reply_limit: usize) ->
 }
 
 /// Opens the stream of cancellations when there is one.
-async fn run_control(control: Arc<Lane>, open: Arc<Open>) {
+async fn run_control(control: Arc<MuxStream>, open: Arc<Open>) {
     if !control.first_request().await {
         return;
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::client::connection::Link;
+use crate::client::connection::ClientConnection;
 use crate::client::error::{Fate, NoAnswer};
 use crate::client::mux_stream::CallId;
-use crate::client::streaming::request::{self, Upload};
+use crate::client::streaming::request::{self, BoxedUpload};
 use crate::codec::error_code::HEAD;
-use crate::codec::lines::{Cut, Framer};
+use crate::codec::lines::{Line, LineSplitter};
 use crate::transport::{ConnectionLost, StreamLost};
 
 /// A request with its id, complete with its LF. `request` is what follows the id.
@@ -19,15 +19,15 @@ pub(super) fn message(id: CallId, request: &[u8]) -> Vec<u8> {
 
 /// Sends one message, and items behind it if it has some, and reads the one line that answers it.
 pub(super) async fn ask(
-    link: Arc<Link>,
+    link: Arc<ClientConnection>,
     request: Vec<u8>,
-    upload: Option<(CallId, Upload)>,
+    upload: Option<(CallId, BoxedUpload)>,
     reply_limit: usize,
 ) -> Result<Vec<u8>, NoAnswer> {
     let opened = link.open_alone().await;
     let (mut send, mut recv, _place) =
         opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
-    let mut framer = Framer::new(reply_limit);
+    let mut framer = LineSplitter::new(reply_limit);
     let mut answer = Vec::new();
     let sending = async {
         let written = send.write_chunk(Bytes::from(request)).await;
@@ -48,15 +48,15 @@ pub(super) async fn ask(
             let cut = match chunk {
                 Some(chunk) => {
                     framer.feed(chunk);
-                    Some(framer.cut(&mut answer)).filter(|cut| *cut != Cut::Partial)
+                    Some(framer.cut(&mut answer)).filter(|cut| *cut != Line::Partial)
                 }
-                None => Some(framer.finish(&answer).unwrap_or(Cut::Partial)),
+                None => Some(framer.finish(&answer).unwrap_or(Line::Partial)),
             };
             match cut {
                 None => {}
-                Some(Cut::Message) => return Ok(()),
-                Some(Cut::TooLarge) => return Err(NoAnswer::TooLarge),
-                Some(Cut::Partial) => {
+                Some(Line::Message) => return Ok(()),
+                Some(Line::TooLarge) => return Err(NoAnswer::TooLarge),
+                Some(Line::Partial) => {
                     // A server that ends a stream has answered what it executed, and is shutting down.
                     let reason = ConnectionLost::drained("the stream ended without an answer");
                     return Err(unanswered(&link, reason.into()));
@@ -72,7 +72,7 @@ pub(super) async fn ask(
 }
 
 /// Sends one message that nobody answers, and waits until it has left.
-pub(super) async fn tell(link: Arc<Link>, request: Vec<u8>) -> Result<(), NoAnswer> {
+pub(super) async fn tell(link: Arc<ClientConnection>, request: Vec<u8>) -> Result<(), NoAnswer> {
     let opened = link.connection.open_uni().await;
     let mut send = opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
     let written = send.write_chunk(Bytes::from(request)).await;
@@ -83,7 +83,7 @@ pub(super) async fn tell(link: Arc<Link>, request: Vec<u8>) -> Result<(), NoAnsw
 }
 
 /// What the caller is told; no other call should meet the same end.
-pub(super) fn ended(link: &Link, fate: Fate, lost: StreamLost) -> NoAnswer {
+pub(super) fn ended(link: &ClientConnection, fate: Fate, lost: StreamLost) -> NoAnswer {
     if let StreamLost::Connection(_) = lost {
         link.retire();
     }
@@ -92,7 +92,7 @@ pub(super) fn ended(link: &Link, fate: Fate, lost: StreamLost) -> NoAnswer {
 }
 
 /// The same, of a call that has left.
-fn unanswered(link: &Link, lost: StreamLost) -> NoAnswer {
+fn unanswered(link: &ClientConnection, lost: StreamLost) -> NoAnswer {
     let fate = Fate::without_answer(&lost.clone().into());
     ended(link, fate, lost)
 }

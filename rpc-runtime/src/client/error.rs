@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::codec::error::ErrorObject;
 use crate::codec::error_code::code;
-use crate::codec::response::Outcome;
+use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
 use crate::transport::ConnectionLost;
 
@@ -118,8 +118,8 @@ impl std::fmt::Display for Fate {
 
 impl<E> CallError<E> {
     /// Reads an error object.
-    pub(super) fn received(outcome: Outcome<'_, '_>, read: ReadError<E>) -> Self {
-        let Outcome::Error {
+    pub(super) fn received(outcome: ResponseBody<'_, '_>, read: ReadError<E>) -> Self {
+        let ResponseBody::Error {
             code,
             message,
             data,

@@ -38,33 +38,33 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use crate::client::address::{Address, AddressError};
-use crate::client::balance::endpoints::Members;
+use crate::client::balance::endpoints::EndpointList;
 pub use crate::client::balance::endpoints::{Endpoint, Endpoints};
-use crate::client::balance::outlier::Health;
+use crate::client::balance::outlier::OutlierDetector;
 pub use crate::client::batch::{Batch, Entry, Replies};
 pub use crate::client::builder::{ClientBuilder, ConnectError};
 pub use crate::client::call::Call;
-use crate::client::call::CommonMeta;
-pub(crate) use crate::client::callback::Caller;
-pub(crate) use crate::client::connection::Link;
+use crate::client::call::ClientMeta;
+pub(crate) use crate::client::callback::Callback;
+pub(crate) use crate::client::connection::ClientConnection;
 use crate::client::connection::Owner;
 use crate::client::error::NoAnswer;
 pub use crate::client::error::{CallError, Fate};
 pub use crate::client::method::Method;
 use crate::client::mux_stream::CallId;
 pub use crate::client::notification::Notification;
-use crate::client::picker::NextLink;
-use crate::client::reconnect::{Dialer, EndsAllWithTask, Seat, keep_connected};
+use crate::client::picker::NextConnection;
+use crate::client::reconnect::{ConnectionSlot, Dialer, EndClientOnDrop, keep_connected};
 use crate::client::retry::backoff::Backoff;
-use crate::client::retry::budget::Budget;
+use crate::client::retry::budget::RetryBudget;
 use crate::client::state::Status;
 pub use crate::client::state::{ConnectionState, StateWatch};
 pub use crate::client::streaming::response::Items;
-use crate::client::timer_pool::Timers;
+use crate::client::timer_pool::TimerPool;
 use crate::codec::error::ErrorObject;
 use crate::codec::params::encode::{self, Sent, SentParams};
-use crate::codec::result::{Reader, Returns};
-use crate::idle::Quiet;
+use crate::codec::result::{ResultReader, Returns};
+use crate::idle::IdleWatch;
 use crate::limits::{BUFFER, RETAINED};
 use crate::server::Accept;
 use crate::service::Service;
@@ -131,20 +131,20 @@ const POOLED: usize = 1024;
 /// - [`reconnect(false)`](ClientBuilder::reconnect) only means that no call is made again.
 /// - Each server must show a certificate for the name by which it was dialled ([`Address::server_name`]).
 #[derive(Clone)]
-pub struct Client(Arc<Shared>);
+pub struct Client(Arc<ClientInner>);
 
-struct Shared {
+struct ClientInner {
     status: watch::Sender<Status>,
-    members: Mutex<Members>,
+    members: Mutex<EndpointList>,
     /// Ends the tasks of all connections, and the making of new ones.
     closed: CancellationToken,
     tasks: TaskTracker,
     /// How many calls had a stream of their own.
     alone: AtomicU64,
     buffers: Mutex<Vec<Vec<u8>>>,
-    timers: Timers,
-    quiet: Arc<Quiet>,
-    retries: Budget,
+    timers: TimerPool,
+    quiet: Arc<IdleWatch>,
+    retries: RetryBudget,
     options: Options,
     /// What the other side can call; `None` where somebody else sees to that.
     services: Option<Arc<dyn Accept>>,
@@ -159,7 +159,7 @@ struct Options {
     wait_for_ready: bool,
     /// How calls are made again, if they are.
     retry: Option<Backoff>,
-    meta: Option<CommonMeta>,
+    meta: Option<ClientMeta>,
 }
 
 impl Default for Options {
@@ -200,9 +200,10 @@ impl Client {
         dialer: Option<Dialer>,
     ) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
-        let link = Link::open(connection, Owner::Lanes, &options, &tasks, &closed, None);
+        let link =
+            ClientConnection::open(connection, Owner::Lanes, &options, &tasks, &closed, None);
         let status = Status::connected(Arc::clone(&link));
-        let shared = Shared::new(status, options, tasks, closed, Some(services));
+        let shared = ClientInner::new(status, options, tasks, closed, Some(services));
         shared.serve(&link);
         Self::start(shared, dialer)
     }
@@ -211,44 +212,45 @@ impl Client {
     fn on(connection: Connection) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
         let options = Options::default();
-        let link = Link::open(connection, Owner::Other, &options, &tasks, &closed, None);
+        let link =
+            ClientConnection::open(connection, Owner::Other, &options, &tasks, &closed, None);
         let status = Status::connected(link);
-        Self::start(Shared::new(status, options, tasks, closed, None), None)
+        Self::start(ClientInner::new(status, options, tasks, closed, None), None)
     }
 
     /// A client with the lanes of another, for as long as those take calls.
-    fn beside(link: Arc<Link>) -> Self {
-        Self::start(Shared::idle(Status::connected(link)), None)
+    fn beside(link: Arc<ClientConnection>) -> Self {
+        Self::start(ClientInner::idle(Status::connected(link)), None)
     }
 
     /// A client that nobody can be called with.
     fn of_nobody(why: &str) -> Self {
         let reason = ConnectionLost::Transport(why.to_owned());
-        Self(Arc::new(Shared::idle(Status::closed(reason))))
+        Self(Arc::new(ClientInner::idle(Status::closed(reason))))
     }
 
     /// A client without servers yet.
     fn of_members(options: Options, services: Arc<dyn Accept>) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
-        let status = Members::default().status();
-        let shared = Shared::new(status, options, tasks, closed, Some(services));
+        let status = EndpointList::default().status();
+        let shared = ClientInner::new(status, options, tasks, closed, Some(services));
         Self::start_with(shared, |seat| async {
-            let _ends = EndsAllWithTask(seat);
+            let _ends = EndClientOnDrop(seat);
             std::future::pending().await
         })
     }
 
-    fn start(shared: Shared, dialer: Option<Dialer>) -> Self {
+    fn start(shared: ClientInner, dialer: Option<Dialer>) -> Self {
         Self::start_with(shared, |seat| keep_connected(seat, dialer))
     }
 
-    fn start_with<K>(shared: Shared, keeper: impl FnOnce(Seat) -> K) -> Self
+    fn start_with<K>(shared: ClientInner, keeper: impl FnOnce(ConnectionSlot) -> K) -> Self
     where
         K: Future<Output = Option<()>> + Send + 'static,
     {
         let shared = Arc::new(shared);
         let client = Arc::downgrade(&shared);
-        let keeper = keeper(Seat::only(Weak::clone(&client)));
+        let keeper = keeper(ConnectionSlot::only(Weak::clone(&client)));
         let resting = rest_when_quiet(client, Arc::clone(&shared.quiet));
         let closed = shared.closed.clone();
         tokio::spawn(closed.run_until_cancelled_owned(async {
@@ -275,7 +277,7 @@ impl Client {
         P: Serialize + ?Sized,
     {
         let params = encode::whole(Sent::nameless(params));
-        Call::new(self, None, method, params, Reader::new())
+        Call::new(self, None, method, params, ResultReader::new())
     }
 
     /// Calls a method that is answered by a stream of items, by name. `params` as with [`call`](Self::call).
@@ -436,7 +438,7 @@ impl fmt::Debug for Client {
     }
 }
 
-impl Shared {
+impl ClientInner {
     fn new(
         status: Status,
         options: Options,
@@ -451,9 +453,9 @@ impl Shared {
             tasks,
             alone: AtomicU64::new(0),
             buffers: Mutex::default(),
-            timers: Timers::default(),
+            timers: TimerPool::default(),
             quiet: Arc::default(),
-            retries: Budget::default(),
+            retries: RetryBudget::default(),
             options,
             services,
         }
@@ -466,34 +468,37 @@ impl Shared {
     }
 
     /// Takes calls of the other side for as long as the connection lasts.
-    fn serve(&self, link: &Arc<Link>) {
+    fn serve(&self, link: &Arc<ClientConnection>) {
         if let Some(services) = &self.services {
-            let caller = Caller::on_made(Arc::downgrade(link));
+            let caller = Callback::on_made(Arc::downgrade(link));
             self.tasks
                 .spawn(services.serve(link.connection.clone(), Some(caller)));
         }
     }
 
     /// The connections that take calls.
-    fn links(&self) -> Vec<Arc<Link>> {
+    fn links(&self) -> Vec<Arc<ClientConnection>> {
         self.status.borrow().links.clone()
     }
 
     /// Whether calls can leave by another than this one.
-    fn has_other(&self, link: &Arc<Link>) -> bool {
+    fn has_other(&self, link: &Arc<ClientConnection>) -> bool {
         let links = &self.status.borrow().links;
         links.iter().any(|other| !Arc::ptr_eq(other, link))
     }
 
     /// Where a call can leave, best not by `failed`, and not if that takes no more; `None` if it should wait.
-    fn offer(&self, failed: Option<&Arc<Link>>) -> Option<Result<Arc<Link>, NoAnswer>> {
+    fn offer(
+        &self,
+        failed: Option<&Arc<ClientConnection>>,
+    ) -> Option<Result<Arc<ClientConnection>, NoAnswer>> {
         self.status
             .borrow()
             .offer(failed, self.options.wait_for_ready)
     }
 
     /// Waits until a call can leave, and not by `failed` if that takes no more.
-    fn next_link(&self, failed: Option<Arc<Link>>) -> NextLink {
+    fn next_link(&self, failed: Option<Arc<ClientConnection>>) -> NextConnection {
         let (mut status, waits) = (self.status.subscribe(), self.options.wait_for_ready);
         Box::pin(async move {
             let mut offered = None;
@@ -514,8 +519,12 @@ impl Shared {
     }
 
     /// Begins to use a connection.
-    fn open(&self, connection: Connection, health: Option<Arc<Health>>) -> Arc<Link> {
-        let link = Link::open(
+    fn open(
+        &self,
+        connection: Connection,
+        health: Option<Arc<OutlierDetector>>,
+    ) -> Arc<ClientConnection> {
+        let link = ClientConnection::open(
             connection,
             Owner::Lanes,
             &self.options,
@@ -586,14 +595,14 @@ impl Shared {
 }
 
 /// Keeps nothing for the next calls while there are none. `None`: the client is no more.
-async fn rest_when_quiet(client: Weak<Shared>, quiet: Arc<Quiet>) -> Option<()> {
+async fn rest_when_quiet(client: Weak<ClientInner>, quiet: Arc<IdleWatch>) -> Option<()> {
     loop {
         quiet.returns().await;
         client.upgrade()?.rest();
     }
 }
 
-impl Drop for Shared {
+impl Drop for ClientInner {
     fn drop(&mut self) {
         self.end(ConnectionLost::ClosedHere);
     }

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use crate::client::error::{Fate, NoAnswer};
 use crate::codec::error_code::HEAD;
 use crate::codec::id::Id;
-use crate::codec::lines::{Cut, Framer};
+use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::parser::Parser;
 use crate::codec::response::{Response, leading_id};
 use crate::limits::{BUFFER, RETAINED};
 use crate::sync::{Mutex, MutexGuard};
-use crate::transport::write_buffer::Outbox;
+use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
 
 /// How many bytes of requests may wait before callers wait too.
@@ -42,16 +42,16 @@ pub(super) const LANES: usize = 32;
 const LINGER: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct MuxStream {
     number: u64,
-    state: Mutex<State>,
+    state: Mutex<MuxState>,
     /// How many calls have a slot. Written under the lock, for those who look without it.
     in_flight: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    requests: Outbox,
+struct MuxState {
+    requests: WriteBuffer,
     /// Bytes that ever came into `requests`, and those of them that went on to the transport.
     queued: u64,
     sent: u64,
@@ -73,11 +73,11 @@ struct State {
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
-    call: Option<Pending>,
+    call: Option<PendingCall>,
 }
 
 #[derive(Debug)]
-struct Pending {
+struct PendingCall {
     /// Empty until the answer comes.
     buffer: Vec<u8>,
     answer: Option<Result<(), NoAnswer>>,
@@ -115,8 +115,8 @@ impl fmt::Display for CallId {
     }
 }
 
-impl State {
-    fn pending(&mut self, id: CallId) -> Option<&mut Pending> {
+impl MuxState {
+    fn pending(&mut self, id: CallId) -> Option<&mut PendingCall> {
         let slot = self.slots.get_mut(id.slot())?;
         if slot.generation == id.generation() {
             slot.call.as_mut()
@@ -141,7 +141,7 @@ impl State {
     }
 
     /// Frees a call's slot; somebody may have waited for one.
-    fn release(&mut self, id: CallId) -> Option<(Pending, Option<Waker>)> {
+    fn release(&mut self, id: CallId) -> Option<(PendingCall, Option<Waker>)> {
         self.pending(id)?;
         let slot = self.slots.get_mut(id.slot())?;
         slot.generation = (slot.generation + 1) % (1 << GENERATION_BITS);
@@ -201,7 +201,7 @@ impl State {
     }
 }
 
-impl Pending {
+impl PendingCall {
     /// The answer will not come, unless it is here. Takes what tells the caller.
     fn lose(&mut self, fate: Fate, reason: &ConnectionLost) -> Option<Waker> {
         if self.answer.is_some() {
@@ -215,7 +215,7 @@ impl Pending {
     }
 }
 
-impl Lane {
+impl MuxStream {
     pub(super) fn new(number: usize) -> Arc<Self> {
         Arc::new(Self {
             number: number as u64,
@@ -224,7 +224,7 @@ impl Lane {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MuxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -237,7 +237,7 @@ impl Lane {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    fn count(&self, state: &State) {
+    fn count(&self, state: &MuxState) {
         let in_flight = state.slots.len() - state.free.len();
         self.in_flight.store(in_flight, Ordering::Relaxed);
     }
@@ -258,7 +258,7 @@ impl Lane {
         let id = CallId::new(self.number, slot, state.slots[slot].generation);
         let mut digits = itoa::Buffer::new();
         let writer = state.queue(&[HEAD, digits.format(id.0).as_bytes(), request, b"\n"]);
-        state.slots[slot].call = Some(Pending {
+        state.slots[slot].call = Some(PendingCall {
             buffer: std::mem::take(spare),
             answer: None,
             end: state.queued,
@@ -440,9 +440,9 @@ impl Lane {
 
     /// Reads answers and wakes their callers, until the server ends the stream.
     pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) -> Result<(), StreamLost> {
-        let mut framer = Framer::new(limit);
+        let mut framer = LineSplitter::new(limit);
         let mut answer = Vec::with_capacity(BUFFER);
-        let mut foreign = Foreign::default();
+        let mut foreign = ForeignIds::default();
         loop {
             match recv.read_chunk().await? {
                 Some(chunk) => framer.feed(chunk),
@@ -455,9 +455,9 @@ impl Lane {
             }
             loop {
                 let outcome = match framer.cut(&mut answer) {
-                    Cut::Partial => break,
-                    Cut::Message => Ok(()),
-                    Cut::TooLarge => Err(NoAnswer::TooLarge),
+                    Line::Partial => break,
+                    Line::Message => Ok(()),
+                    Line::TooLarge => Err(NoAnswer::TooLarge),
                 };
                 if !self.deliver(outcome, &mut answer, &mut foreign) {
                     tracing::debug!("an answer to nothing that was asked");
@@ -476,7 +476,7 @@ impl Lane {
         &self,
         outcome: Result<(), NoAnswer>,
         answer: &mut Vec<u8>,
-        foreign: &mut Foreign,
+        foreign: &mut ForeignIds,
     ) -> bool {
         let Some(id) = leading_id(answer).or_else(|| foreign.id(answer)) else {
             return false;
@@ -506,12 +506,12 @@ impl Lane {
 
 /// Finds the id in answers of servers that write them in another way than this implementation's.
 #[derive(Default)]
-struct Foreign {
+struct ForeignIds {
     copy: Vec<u8>,
     parser: Option<Parser>,
 }
 
-impl Foreign {
+impl ForeignIds {
     fn id(&mut self, answer: &[u8]) -> Option<u64> {
         // Parsing changes the bytes, and the caller wants them.
         self.copy.clear();

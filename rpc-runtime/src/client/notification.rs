@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::client::call::{LARGE, Meta, Solo, write_options};
+use crate::client::call::{BoxedReply, LARGE, MetaWriter, write_options};
 use crate::client::error::{CallError, NoAnswer};
-use crate::client::picker::Route;
-use crate::client::{Client, Shared, dedicated_stream, method};
+use crate::client::picker::Picker;
+use crate::client::{Client, ClientInner, dedicated_stream, method};
 use crate::codec::error_code::VERSION;
 use crate::codec::params::encode::SentParams;
 
@@ -76,13 +76,13 @@ use crate::codec::params::encode::SentParams;
 /// A notification that is dropped before its future ends was not sent, unless it is large.
 #[must_use = "a notification is sent when it is awaited"]
 pub struct Notification {
-    client: Arc<Shared>,
+    client: Arc<ClientInner>,
     // What follows the version, up to the closing brace; gone once it is sent.
     request: Option<Result<Vec<u8>, String>>,
-    meta: Meta,
+    meta: MetaWriter,
     is_unreliable: bool,
-    route: Route,
-    alone: Option<Solo<()>>,
+    route: Picker,
+    alone: Option<BoxedReply<()>>,
 }
 
 impl Notification {
@@ -93,11 +93,11 @@ impl Notification {
         let written = method::write(&mut buffer, name, &params);
         let request = written.map(|()| buffer).map_err(|error| error.to_string());
         Self {
-            meta: Meta::new(&client),
+            meta: MetaWriter::new(&client),
             client,
             request: Some(request),
             is_unreliable: false,
-            route: Route::Unknown(None),
+            route: Picker::Unknown(None),
             alone: None,
         }
     }

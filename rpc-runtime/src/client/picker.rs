@@ -4,24 +4,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::client::Shared;
-use crate::client::connection::Link;
+use crate::client::ClientInner;
+use crate::client::connection::ClientConnection;
 use crate::client::error::NoAnswer;
 
 /// The next connection, when there is one.
-pub(super) type NextLink = Pin<Box<dyn Future<Output = Result<Arc<Link>, NoAnswer>> + Send>>;
+pub(super) type NextConnection =
+    Pin<Box<dyn Future<Output = Result<Arc<ClientConnection>, NoAnswer>> + Send>>;
 
-pub(super) enum Route {
+pub(super) enum Picker {
     /// Not looked for yet; or what was found has failed, and is the last choice.
-    Unknown(Option<Arc<Link>>),
-    Waiting(NextLink),
-    Found(Arc<Link>),
+    Unknown(Option<Arc<ClientConnection>>),
+    Waiting(NextConnection),
+    Found(Arc<ClientConnection>),
 }
 
-impl Route {
+impl Picker {
     pub(super) fn poll(
         &mut self,
-        client: &Shared,
+        client: &ClientInner,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), NoAnswer>> {
         loop {
@@ -37,7 +38,7 @@ impl Route {
     }
 
     /// Where the call leaves, or left.
-    pub(super) fn link(&self) -> Option<&Arc<Link>> {
+    pub(super) fn link(&self) -> Option<&Arc<ClientConnection>> {
         match self {
             Self::Found(link) => Some(link),
             Self::Unknown(_) | Self::Waiting(_) => None,

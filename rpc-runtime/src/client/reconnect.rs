@@ -4,11 +4,11 @@ use std::sync::{Arc, Weak};
 
 use tokio::time::{Instant, sleep};
 
-use crate::client::Shared;
+use crate::client::ClientInner;
 use crate::client::address::Address;
-use crate::client::balance::endpoints::MemberNumber;
+use crate::client::balance::endpoints::EndpointNumber;
 use crate::client::builder::{ConnectError, Settings};
-use crate::client::connection::Link;
+use crate::client::connection::ClientConnection;
 use crate::client::retry::backoff::Backoff;
 use crate::client::state::{ConnectionState, never_connected};
 use crate::transport::{Connection, ConnectionLost};
@@ -29,27 +29,27 @@ impl Dialer {
 /// Whose connection it is: a client's only one, or that to one of its servers. `None` of its methods: the client is no
 /// more.
 #[derive(Clone)]
-pub(super) struct Seat {
-    client: Weak<Shared>,
-    member: Option<MemberNumber>,
+pub(super) struct ConnectionSlot {
+    client: Weak<ClientInner>,
+    member: Option<EndpointNumber>,
 }
 
-impl Seat {
-    pub(super) fn only(client: Weak<Shared>) -> Self {
+impl ConnectionSlot {
+    pub(super) fn only(client: Weak<ClientInner>) -> Self {
         Self {
             client,
             member: None,
         }
     }
 
-    pub(super) fn of_member(client: &Arc<Shared>, member: MemberNumber) -> Self {
+    pub(super) fn of_member(client: &Arc<ClientInner>, member: EndpointNumber) -> Self {
         Self {
             client: Arc::downgrade(client),
             member: Some(member),
         }
     }
 
-    pub(super) fn link(&self) -> Option<Option<Arc<Link>>> {
+    pub(super) fn link(&self) -> Option<Option<Arc<ClientConnection>>> {
         let client = self.client.upgrade()?;
         Some(match self.member {
             Some(member) => client.members().link(member),
@@ -110,8 +110,8 @@ impl Seat {
 
 /// Connects if there is no connection, and again whenever it is lost or drained. Without a dialer the first loss is the
 /// client's end. `None`: the client is no more.
-pub(super) async fn keep_connected(seat: Seat, dialer: Option<Dialer>) -> Option<()> {
-    let _ends = EndsWithTask(seat.clone());
+pub(super) async fn keep_connected(seat: ConnectionSlot, dialer: Option<Dialer>) -> Option<()> {
+    let _ends = DisconnectOnDrop(seat.clone());
     let mut failures = 0;
     loop {
         let since = Instant::now();
@@ -158,9 +158,9 @@ pub(super) async fn keep_connected(seat: Seat, dialer: Option<Dialer>) -> Option
 
 /// A client whose task is gone, with the runtime that it ran on, say, has nobody to connect it again; nor has one of its
 /// servers.
-struct EndsWithTask(Seat);
+struct DisconnectOnDrop(ConnectionSlot);
 
-impl Drop for EndsWithTask {
+impl Drop for DisconnectOnDrop {
     fn drop(&mut self) {
         self.0
             .disconnected(ConnectionState::Closed(ConnectionLost::ClosedHere));
@@ -168,9 +168,9 @@ impl Drop for EndsWithTask {
 }
 
 /// A client of several servers whose task is gone takes no more calls, and so needs none of them.
-pub(super) struct EndsAllWithTask(pub(super) Seat);
+pub(super) struct EndClientOnDrop(pub(super) ConnectionSlot);
 
-impl Drop for EndsAllWithTask {
+impl Drop for EndClientOnDrop {
     fn drop(&mut self) {
         self.0.end_client();
     }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 
 use crate::client::error::{Fate, NoAnswer};
-use crate::client::mux_stream::Lane;
-use crate::codec::lines::{Cut, Framer};
+use crate::client::mux_stream::MuxStream;
+use crate::codec::lines::{Line, LineSplitter};
 use crate::transport::memory::{self, Connection};
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost};
 
@@ -19,7 +19,7 @@ const LIMIT: usize = 1 << 10;
 
 /// A lane whose stream is served by `Echo`.
 struct Line {
-    lane: Arc<Lane>,
+    lane: Arc<MuxStream>,
     tasks: Vec<JoinHandle<Result<(), StreamLost>>>,
     connections: (Connection, Connection),
 }
@@ -27,7 +27,7 @@ struct Line {
 impl Line {
     fn open() -> Self {
         let (here, there) = memory::pair();
-        let lane = Lane::new(0);
+        let lane = MuxStream::new(0);
         let (send, recv) = here.open_bi().unwrap();
         let (writer, reader) = (Arc::clone(&lane), Arc::clone(&lane));
         let served = there.clone();
@@ -47,10 +47,10 @@ impl Line {
 /// Answers each request with its own parameters.
 async fn echo(connection: Connection) -> Result<(), StreamLost> {
     let (mut send, mut recv) = connection.accept_bi().await?;
-    let (mut framer, mut message) = (Framer::new(LIMIT), Vec::new());
+    let (mut framer, mut message) = (LineSplitter::new(LIMIT), Vec::new());
     while let Some(chunk) = recv.read_chunk().await? {
         framer.feed(chunk);
-        while framer.cut(&mut message) == Cut::Message {
+        while framer.cut(&mut message) == Line::Message {
             let request = String::from_utf8(std::mem::take(&mut message)).unwrap();
             if !request.contains("rpc.cancel") {
                 let reply = request.replace(r#""params""#, r#""result""#) + "\n";
@@ -62,7 +62,7 @@ async fn echo(connection: Connection) -> Result<(), StreamLost> {
     Ok(())
 }
 
-async fn call(lane: &Lane, params: &str) -> Result<String, NoAnswer> {
+async fn call(lane: &MuxStream, params: &str) -> Result<String, NoAnswer> {
     let request = format!(r#","params":{params}}}"#).into_bytes();
     let mut spare = Vec::new();
     let id = poll_fn(|cx| lane.poll_call(&request, &mut spare, cx)).await?;
@@ -71,7 +71,7 @@ async fn call(lane: &Lane, params: &str) -> Result<String, NoAnswer> {
 }
 
 /// Sends a call and gives it up.
-async fn give_up(lane: &Lane) -> Result<(), NoAnswer> {
+async fn give_up(lane: &MuxStream) -> Result<(), NoAnswer> {
     let (request, mut spare) = (br#","params":"given up"}"#, Vec::new());
     let id = poll_fn(|cx| lane.poll_call(request, &mut spare, cx)).await?;
     yield_now().await;

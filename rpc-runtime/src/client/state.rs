@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::client::balance::p2c::pick;
 use crate::client::builder::ConnectError;
-use crate::client::connection::Link;
+use crate::client::connection::ClientConnection;
 use crate::client::error::{Fate, NoAnswer};
 use crate::transport::ConnectionLost;
 
@@ -98,7 +98,7 @@ pub(super) fn never_connected() -> ConnectionLost {
 pub(super) struct Status {
     pub(super) state: ConnectionState,
     /// Where calls leave: one or more while the state is [`ConnectionState::Connected`].
-    pub(super) links: Vec<Arc<Link>>,
+    pub(super) links: Vec<Arc<ClientConnection>>,
     /// How often the servers of a client that has several had changed.
     changes: u64,
     /// How often the state has changed.
@@ -106,7 +106,11 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) fn new(state: ConnectionState, links: Vec<Arc<Link>>, changes: u64) -> Self {
+    pub(super) fn new(
+        state: ConnectionState,
+        links: Vec<Arc<ClientConnection>>,
+        changes: u64,
+    ) -> Self {
         Self {
             state,
             links,
@@ -115,7 +119,7 @@ impl Status {
         }
     }
 
-    pub(super) fn connected(link: Arc<Link>) -> Self {
+    pub(super) fn connected(link: Arc<ClientConnection>) -> Self {
         Self::new(ConnectionState::Connected, vec![link], 0)
     }
 
@@ -150,9 +154,9 @@ impl Status {
     /// Where a call can leave, best not by `failed`, and not if that takes no more; an error if it should not wait; `None` if it should.
     pub(super) fn offer(
         &self,
-        failed: Option<&Arc<Link>>,
+        failed: Option<&Arc<ClientConnection>>,
         waits: bool,
-    ) -> Option<Result<Arc<Link>, NoAnswer>> {
+    ) -> Option<Result<Arc<ClientConnection>, NoAnswer>> {
         if !self.links.is_empty() {
             return pick(&self.links, failed).map(|link| Ok(Arc::clone(link)));
         }

@@ -1,4 +1,4 @@
-//! Timers that are used again, so that a time limit costs no allocation.
+//! TimerPool that are used again, so that a time limit costs no allocation.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -32,9 +32,9 @@ impl Timer {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Timers(Mutex<Vec<Timer>>);
+pub(super) struct TimerPool(Mutex<Vec<Timer>>);
 
-impl Timers {
+impl TimerPool {
     /// A timer that ends after `timeout`.
     ///
     /// # Panics

@@ -75,7 +75,7 @@ pub mod code {
 
 /// An answer of the protocol's own: fixed text, so that nothing internal can leak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum ProtocolError {
     Parse,
     InvalidRequest(&'static str),
     MethodNotFound,
@@ -92,7 +92,7 @@ pub(crate) enum Refusal {
     BatchReplyTooLarge,
 }
 
-impl Refusal {
+impl ProtocolError {
     pub(crate) fn code(self) -> i64 {
         self.parts().0
     }

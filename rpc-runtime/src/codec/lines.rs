@@ -3,9 +3,9 @@
 use bytes::{Buf, Bytes};
 use memchr::memchr;
 
-/// What a [`Framer`] found.
+/// What a [`LineSplitter`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub(crate) enum Line {
     /// `message` holds a whole message, without its newline.
     Message,
     /// `message` holds what there is of the next one; feed more.
@@ -16,13 +16,13 @@ pub(crate) enum Cut {
 
 /// The bytes of one stream that have arrived and are not yet cut.
 #[derive(Debug)]
-pub(crate) struct Framer {
+pub(crate) struct LineSplitter {
     chunk: Bytes,
     limit: usize,
     skipping: bool,
 }
 
-impl Framer {
+impl LineSplitter {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             chunk: Bytes::new(),
@@ -31,14 +31,14 @@ impl Framer {
         }
     }
 
-    /// Takes the next bytes of the stream. The previous ones must be used up: [`Framer::cut`] said [`Cut::Partial`].
+    /// Takes the next bytes of the stream. The previous ones must be used up: [`LineSplitter::cut`] said [`Line::Partial`].
     pub(crate) fn feed(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty());
         self.chunk = chunk;
     }
 
     /// Moves the next message to the end of `message`, where a part of it may already be.
-    pub(crate) fn cut(&mut self, message: &mut Vec<u8>) -> Cut {
+    pub(crate) fn cut(&mut self, message: &mut Vec<u8>) -> Line {
         loop {
             let end = memchr(b'\n', &self.chunk);
             let line = end
@@ -51,7 +51,7 @@ impl Framer {
             }
             let Some(end) = end else {
                 self.chunk = Bytes::new();
-                return Cut::Partial;
+                return Line::Partial;
             };
             self.chunk.advance(end.saturating_add(1));
             match self.ended(message) {
@@ -62,19 +62,19 @@ impl Framer {
     }
 
     /// The stream has ended: what `message` holds is the last message, if it is one.
-    pub(crate) fn finish(&mut self, message: &[u8]) -> Option<Cut> {
+    pub(crate) fn finish(&mut self, message: &[u8]) -> Option<Line> {
         self.ended(message)
     }
 
     /// What a finished line is; a blank one is nothing.
-    fn ended(&mut self, message: &[u8]) -> Option<Cut> {
+    fn ended(&mut self, message: &[u8]) -> Option<Line> {
         if std::mem::take(&mut self.skipping) {
-            return Some(Cut::TooLarge);
+            return Some(Line::TooLarge);
         }
         let blank = message
             .iter()
             .all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
-        (!blank).then_some(Cut::Message)
+        (!blank).then_some(Line::Message)
     }
 }
 
@@ -84,15 +84,15 @@ mod tests {
     use proptest::prelude::*;
 
     /// Every message of `chunks`, as a reader sees them.
-    fn messages(chunks: &[&[u8]], limit: usize) -> Vec<(Cut, String)> {
-        let mut framer = Framer::new(limit);
+    fn messages(chunks: &[&[u8]], limit: usize) -> Vec<(Line, String)> {
+        let mut framer = LineSplitter::new(limit);
         let mut found = Vec::new();
         let mut message = Vec::new();
         for chunk in chunks {
             framer.feed(Bytes::copy_from_slice(chunk));
             loop {
                 let cut = framer.cut(&mut message);
-                if cut == Cut::Partial {
+                if cut == Line::Partial {
                     break;
                 }
                 found.push((cut, String::from_utf8_lossy(&message).into_owned()));
@@ -105,8 +105,8 @@ mod tests {
         found
     }
 
-    fn whole(text: &str) -> (Cut, String) {
-        (Cut::Message, text.into())
+    fn whole(text: &str) -> (Line, String) {
+        (Line::Message, text.into())
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
             cuts,
             [
                 whole("123456789"),
-                (Cut::TooLarge, "123456789".into()),
+                (Line::TooLarge, "123456789".into()),
                 whole("[1]")
             ]
         );
@@ -144,14 +144,14 @@ mod tests {
 
     #[test]
     fn an_endless_message_takes_no_more_memory_than_the_limit() {
-        let mut framer = Framer::new(100);
+        let mut framer = LineSplitter::new(100);
         let mut message = Vec::new();
         for _ in 0..1000 {
             framer.feed(Bytes::from_static(&[b'x'; 1000]));
-            assert_eq!(framer.cut(&mut message), Cut::Partial);
+            assert_eq!(framer.cut(&mut message), Line::Partial);
             assert_eq!(message.len(), 100);
         }
-        assert_eq!(framer.finish(&message), Some(Cut::TooLarge));
+        assert_eq!(framer.finish(&message), Some(Line::TooLarge));
     }
 
     proptest! {

@@ -6,8 +6,8 @@ use crate::codec::de::Value;
 use crate::codec::fast_path::Scan;
 use crate::codec::id::Id;
 use crate::codec::request::{Message, Request};
-use crate::codec::response::{Outcome, Response, leading_id};
-use crate::codec::stream_frame::Line;
+use crate::codec::response::{Response, ResponseBody, leading_id};
+use crate::codec::stream_frame::StreamFrame;
 
 /// A tape may keep so many times the bytes of a message: those of dense messages have several times as many.
 const TAPE: usize = 4;
@@ -27,7 +27,7 @@ pub(crate) struct Parser {
 
 /// The message is not JSON, or is nested too deeply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotJson {
+pub(crate) struct ParseError {
     /// The id of a message that starts as our own clients' do.
     pub(crate) id: Option<u64>,
 }
@@ -49,13 +49,13 @@ impl Parser {
     pub(crate) fn parse<'p, 'de>(
         &'p mut self,
         message: &'de mut Vec<u8>,
-    ) -> Result<Document<'p, 'de>, NotJson> {
+    ) -> Result<Document<'p, 'de>, ParseError> {
         let len = message.len();
         self.longest = self.longest.max(len);
         let mut document = Document::new(&mut self.tape);
         message.resize(len.saturating_add(INPUT_PADDING), b' ');
         simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut document.tape)
-            .map_err(|_| NotJson { id: None })?;
+            .map_err(|_| ParseError { id: None })?;
         Ok(document)
     }
 
@@ -63,20 +63,21 @@ impl Parser {
     pub(crate) fn parse_request<'p, 'de>(
         &'p mut self,
         message: &'de mut Vec<u8>,
-    ) -> Result<Document<'p, 'de>, NotJson> {
+    ) -> Result<Document<'p, 'de>, ParseError> {
         if self.depth >= SHORT_DEPTH && self.scan.is_request(message) {
             return self.short(message);
         }
         // Looked for now, since parsing changes the bytes.
         let id = leading_id(message);
-        self.parse(message).map_err(|NotJson { .. }| NotJson { id })
+        self.parse(message)
+            .map_err(|ParseError { .. }| ParseError { id })
     }
 
     /// Parses a message that should be a response or a batch of them.
     pub(crate) fn parse_response<'p, 'de>(
         &'p mut self,
         message: &'de mut Vec<u8>,
-    ) -> Result<Document<'p, 'de>, NotJson> {
+    ) -> Result<Document<'p, 'de>, ParseError> {
         match self.depth >= SHORT_DEPTH && self.scan.is_response(message) {
             true => self.short(message),
             false => self.parse(message),
@@ -87,7 +88,7 @@ impl Parser {
     pub(crate) fn parse_line<'p, 'de>(
         &'p mut self,
         message: &'de mut Vec<u8>,
-    ) -> Result<Document<'p, 'de>, NotJson> {
+    ) -> Result<Document<'p, 'de>, ParseError> {
         if self.depth >= SHORT_DEPTH {
             if self.scan.is_item(message) {
                 let mut document = self.short(message)?;
@@ -102,11 +103,11 @@ impl Parser {
     }
 
     /// What the scan found in `message`.
-    fn short<'p, 'de>(&'p mut self, message: &'de [u8]) -> Result<Document<'p, 'de>, NotJson> {
+    fn short<'p, 'de>(&'p mut self, message: &'de [u8]) -> Result<Document<'p, 'de>, ParseError> {
         let mut document = Document::new(&mut self.tape);
         self.scan
             .fill(message, &mut document.tape.0)
-            .ok_or(NotJson { id: None })?;
+            .ok_or(ParseError { id: None })?;
         document.short = Some(Short {
             id: self.scan.id(),
             method: self.scan.method(message),
@@ -186,20 +187,20 @@ impl<'p, 'de> Document<'p, 'de> {
                 ..
             }) => Some(Response {
                 id: Id::Unsigned(id),
-                outcome: Outcome::Result(self.root()),
+                outcome: ResponseBody::Result(self.root()),
             }),
             _ => Response::read(self.root()),
         }
     }
 
     /// The document as a line of a stream of items.
-    pub(crate) fn line(&self) -> Option<Line<'_, 'de>> {
+    pub(crate) fn line(&self) -> Option<StreamFrame<'_, 'de>> {
         match self.short {
             Some(Short { id: Some(id), .. }) if self.is_item => {
-                Some(Line::Item(Id::Unsigned(id), self.root()))
+                Some(StreamFrame::Item(Id::Unsigned(id), self.root()))
             }
-            Some(_) => self.response().map(Line::Response),
-            None => Line::read(self.root()),
+            Some(_) => self.response().map(StreamFrame::Response),
+            None => StreamFrame::read(self.root()),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use crate::codec::error::{self, Unwritable};
-use crate::codec::error_code::{DATA, HEAD, RESULT, Refusal, code, write_error};
+use crate::codec::error_code::{DATA, HEAD, ProtocolError, RESULT, code, write_error};
 use crate::codec::id::Id;
 use crate::codec::params::decode::{Fault, FaultKind};
 use crate::codec::result::{Returns, WriteValue};
@@ -91,7 +91,7 @@ impl Reply {
         let written = body(&mut self.out);
         written.map_err(|Unwritable(reason)| Fault(FaultKind::Unwritable(reason)))?;
         if self.out.len() > self.limit {
-            return Err(Refusal::ReplyTooLarge.into());
+            return Err(ProtocolError::ReplyTooLarge.into());
         }
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Reply {
     }
 
     /// Writes an answer of the protocol's own, in place of whatever was begun.
-    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+    pub(crate) fn refuse(&mut self, refusal: ProtocolError) {
         if self.wanted {
             self.out.truncate(self.body);
             refusal.write_body(&mut self.out);
@@ -128,8 +128,8 @@ impl Reply {
     /// Writes why the call has no result.
     pub(crate) fn fault(&mut self, Fault(fault): &Fault) {
         match fault {
-            FaultKind::UnknownMethod => self.refuse(Refusal::MethodNotFound),
-            FaultKind::Unwritable(_) => self.refuse(Refusal::Internal),
+            FaultKind::UnknownMethod => self.refuse(ProtocolError::MethodNotFound),
+            FaultKind::Unwritable(_) => self.refuse(ProtocolError::Internal),
             FaultKind::Refused(refusal) => self.refuse(*refusal),
             FaultKind::Written(_) => {}
             FaultKind::Error(error) => {

@@ -3,7 +3,7 @@
 use simd_json::{Node, StaticNode};
 
 use crate::codec::de::{Elements, Value};
-use crate::codec::error_code::Refusal;
+use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 
 /// What a message turned out to be.
@@ -39,7 +39,7 @@ pub(crate) struct Request<'t, 'de> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Invalid<'de> {
     pub(crate) id: Id<'de>,
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: ProtocolError,
 }
 
 impl<'t, 'de> Request<'t, 'de> {
@@ -60,11 +60,11 @@ impl<'t, 'de> Request<'t, 'de> {
             }),
             (Ok(_), Some(None)) => Err(Invalid {
                 id: Id::Null,
-                refusal: Refusal::InvalidRequest("`id` is not a string, an integer or null"),
+                refusal: ProtocolError::InvalidRequest("`id` is not a string, an integer or null"),
             }),
             (Err(reason), id) => Err(Invalid {
                 id: id.flatten().unwrap_or(Id::Null),
-                refusal: Refusal::InvalidRequest(reason),
+                refusal: ProtocolError::InvalidRequest(reason),
             }),
         }
     }
@@ -72,11 +72,11 @@ impl<'t, 'de> Request<'t, 'de> {
 
 impl<'de> Request<'_, 'de> {
     /// What `rpc.cancel` names, by position or by name.
-    pub(crate) fn cancellation(&self) -> Option<Cancellation<'de>> {
+    pub(crate) fn cancellation(&self) -> Option<CancelParams<'de>> {
         let params = self.params?;
         if let Some(mut elements) = params.elements() {
             let id = Id::read(elements.next()?)?;
-            return Some(Cancellation { id, early: false });
+            return Some(CancelParams { id, early: false });
         }
         let (mut id, mut early) = (None, false);
         for (name, value) in params.members()? {
@@ -86,13 +86,13 @@ impl<'de> Request<'_, 'de> {
                 _ => {}
             }
         }
-        Some(Cancellation { id: id?, early })
+        Some(CancelParams { id: id?, early })
     }
 }
 
 /// What is to be cancelled.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cancellation<'de> {
+pub(crate) struct CancelParams<'de> {
     pub(crate) id: Id<'de>,
     /// Whether to remember it if the call has not been read yet.
     pub(crate) early: bool,

@@ -9,12 +9,12 @@ use crate::codec::id::Id;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Response<'t, 'de> {
     pub(crate) id: Id<'de>,
-    pub(crate) outcome: Outcome<'t, 'de>,
+    pub(crate) outcome: ResponseBody<'t, 'de>,
 }
 
 /// What a call came to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Outcome<'t, 'de> {
+pub(crate) enum ResponseBody<'t, 'de> {
     Result(Value<'t, 'de>),
     Error {
         code: i64,
@@ -36,17 +36,17 @@ impl<'t, 'de> Response<'t, 'de> {
             }
         }
         let outcome = match (result, error) {
-            (Some(value), None) => Outcome::Result(value),
+            (Some(value), None) => ResponseBody::Result(value),
             // Some servers send a null `error` beside a result.
-            (Some(value), Some(error)) if error.is_null() => Outcome::Result(value),
-            (_, Some(error)) => Outcome::error(error)?,
+            (Some(value), Some(error)) if error.is_null() => ResponseBody::Result(value),
+            (_, Some(error)) => ResponseBody::error(error)?,
             (None, None) => return None,
         };
         Some(Self { id: id?, outcome })
     }
 }
 
-impl<'t, 'de> Outcome<'t, 'de> {
+impl<'t, 'de> ResponseBody<'t, 'de> {
     /// Whether the call was refused because the server takes no more.
     pub(crate) fn is_shutting_down(&self) -> bool {
         matches!(self, Self::Error { code, .. } if *code == code::SHUTTING_DOWN)
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::ErrorObject;
-    use crate::codec::error_code::Refusal;
+    use crate::codec::error_code::ProtocolError;
     use crate::codec::parser::Parser;
     use crate::codec::reply::Reply;
     use crate::codec::result::{returns, returns_result};
@@ -109,8 +109,8 @@ mod tests {
         response.id.write(&mut id);
         let id: Json = serde_json::from_slice(&id).unwrap();
         Some(match response.outcome {
-            Outcome::Result(value) => json!({"id": id, "result": value.to_json()}),
-            Outcome::Error {
+            ResponseBody::Result(value) => json!({"id": id, "result": value.to_json()}),
+            ResponseBody::Error {
                 code,
                 message,
                 data,
@@ -161,7 +161,7 @@ mod tests {
         let document = parser.parse(&mut text).unwrap();
         let mut reply = Reply::new(usize::MAX);
         reply.begin(Some(Id::Null));
-        reply.refuse(Refusal::Internal);
+        reply.refuse(ProtocolError::Internal);
         reply.begin(Id::read(document.root()));
         write(&mut reply);
         reply.bytes().to_vec()
@@ -242,18 +242,18 @@ mod tests {
     #[test]
     fn every_refusal_is_a_response() {
         for refusal in [
-            Refusal::Parse,
-            Refusal::InvalidRequest("why"),
-            Refusal::MethodNotFound,
-            Refusal::InvalidParams("why"),
-            Refusal::Internal,
-            Refusal::Cancelled,
-            Refusal::DeadlinePassed,
-            Refusal::ShuttingDown,
-            Refusal::RequestTooLarge,
-            Refusal::ReplyTooLarge,
-            Refusal::BatchTooLarge,
-            Refusal::BatchReplyTooLarge,
+            ProtocolError::Parse,
+            ProtocolError::InvalidRequest("why"),
+            ProtocolError::MethodNotFound,
+            ProtocolError::InvalidParams("why"),
+            ProtocolError::Internal,
+            ProtocolError::Cancelled,
+            ProtocolError::DeadlinePassed,
+            ProtocolError::ShuttingDown,
+            ProtocolError::RequestTooLarge,
+            ProtocolError::ReplyTooLarge,
+            ProtocolError::BatchTooLarge,
+            ProtocolError::BatchReplyTooLarge,
         ] {
             let mut response = Vec::new();
             refusal.write(Id::String("é\""), &mut response);

@@ -51,7 +51,7 @@ pub struct Returns<T, O, E> {
     pub(crate) write: WriteValue<T>,
     pub(crate) write_error: WriteError<E>,
     pub(crate) code: fn(&E) -> i64,
-    pub(crate) reader: Reader<O, E>,
+    pub(crate) reader: ResultReader<O, E>,
     errors: &'static [ErrorDescription],
 }
 
@@ -68,20 +68,20 @@ pub(crate) type WriteError<E> = fn(&E, &mut Vec<u8>) -> Result<(), Unwritable>;
 pub(crate) type ReadError<E> = fn(i64, &str, ErrorData<'_, '_>) -> Option<E>;
 
 /// The caller's half.
-pub(crate) struct Reader<T, E> {
+pub(crate) struct ResultReader<T, E> {
     pub(crate) value: fn(Value<'_, '_>) -> Result<T, Mismatch>,
     pub(crate) error: ReadError<E>,
 }
 
-impl<T, E> Clone for Reader<T, E> {
+impl<T, E> Clone for ResultReader<T, E> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T, E> Copy for Reader<T, E> {}
+impl<T, E> Copy for ResultReader<T, E> {}
 
-impl<T: DeserializeOwned, E: RpcError> Reader<T, E> {
+impl<T: DeserializeOwned, E: RpcError> ResultReader<T, E> {
     pub(crate) fn new() -> Self {
         Self {
             value: |value| T::deserialize(value),
@@ -101,7 +101,7 @@ pub const fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E
         write: |value, out| Ok(ser::write(value, out)?),
         write_error: error::write_body,
         code: E::code,
-        reader: Reader {
+        reader: ResultReader {
             value: T::read,
             error: E::read,
         },

@@ -16,7 +16,7 @@ const CLOSE: &[u8] = b"]}";
 
 /// A line of a stream of items.
 #[derive(Debug)]
-pub(crate) enum Line<'t, 'de> {
+pub(crate) enum StreamFrame<'t, 'de> {
     Item(Id<'de>, Value<'t, 'de>),
     /// No more items follow.
     End(Id<'de>),
@@ -24,7 +24,7 @@ pub(crate) enum Line<'t, 'de> {
     Response(Response<'t, 'de>),
 }
 
-impl<'t, 'de> Line<'t, 'de> {
+impl<'t, 'de> StreamFrame<'t, 'de> {
     /// Reads a line, whoever wrote it; `None` if it is none.
     pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
         match Request::read(value) {
@@ -127,11 +127,11 @@ mod tests {
             String::from_utf8(text).unwrap()
         };
         Some(match document.line()? {
-            Line::Item(id, item) => {
+            StreamFrame::Item(id, item) => {
                 format!("item {} {}", text(id), serde_json::to_value(item).unwrap())
             }
-            Line::End(id) => format!("end {}", text(id)),
-            Line::Response(response) => format!("response {}", text(response.id)),
+            StreamFrame::End(id) => format!("end {}", text(id)),
+            StreamFrame::Response(response) => format!("response {}", text(response.id)),
         })
     }
 

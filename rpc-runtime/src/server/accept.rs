@@ -5,31 +5,32 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use crate::client::Caller;
+use crate::client::Callback;
 use crate::context::{ConnectionContext, Extensions};
 use crate::escape::Escaped;
 use crate::server::GOODBYE;
-use crate::server::connection::{Connection, Phase, Shared};
-use crate::server::recv::Reader;
+use crate::server::connection::{Phase, ServerConnection, ServerShared};
+use crate::server::recv::Receiver;
 use crate::server::worker::Worker;
 use crate::service::Router;
 use crate::transport::{self, ConnectionLost, Datagrams, RecvStream, close};
 
 /// Serves one end. `caller` is the other, if this one made the connection.
 pub(super) async fn serve<R: Router>(
-    shared: Arc<Shared<R>>,
+    shared: Arc<ServerShared<R>>,
     transport: transport::Connection,
-    caller: Option<Caller>,
+    caller: Option<Callback>,
 ) {
     let transport = Arc::new(transport);
     let peer = transport.remote_address();
     let context = Arc::new(ConnectionContext {
         peer,
         certificate: transport.peer_certificate(),
-        caller: caller.unwrap_or_else(|| Caller::on_accepted(Arc::downgrade(&transport))),
+        caller: caller.unwrap_or_else(|| Callback::on_accepted(Arc::downgrade(&transport))),
         extensions: Extensions::default(),
     });
-    let connection = Connection::new(shared, Arc::clone(&context), Arc::downgrade(&transport));
+    let connection =
+        ServerConnection::new(shared, Arc::clone(&context), Arc::downgrade(&transport));
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
             tracing::debug!(?peer, lost = %Escaped(lost), "connection ended");
@@ -47,7 +48,7 @@ pub(super) async fn serve<R: Router>(
 }
 
 async fn accept_streams<R: Router>(
-    connection: &Arc<Connection<R>>,
+    connection: &Arc<ServerConnection<R>>,
     transport: &transport::Connection,
 ) -> ConnectionLost {
     // Whoever sends no datagrams pays nothing for them.
@@ -66,15 +67,15 @@ async fn accept_streams<R: Router>(
             Ok(stream) => stream,
             Err(lost) => return lost,
         };
-        let reader = Box::new(Reader::new(recv, connection.limits().request));
+        let reader = Box::new(Receiver::new(recv, connection.limits().request));
         Worker::start(Arc::clone(connection), connection.open(send), reader);
     }
 }
 
 async fn drain<R: Router>(
-    connection: &Connection<R>,
+    connection: &ServerConnection<R>,
     transport: &transport::Connection,
-    caller: &Caller,
+    caller: &Callback,
 ) {
     connection.reaches(Phase::Draining).await;
     // Only now does it need room.

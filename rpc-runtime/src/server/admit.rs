@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::codec::error_code::Refusal;
+use crate::codec::error_code::ProtocolError;
 use crate::codec::reply::Reply;
 use crate::codec::request::{Invalid, Request};
-use crate::server::connection::Connection;
-use crate::server::stream::Lane;
+use crate::server::connection::ServerConnection;
+use crate::server::stream::ServerStream;
 use crate::service::Router;
 
 /// A deadline further away than this is none.
@@ -16,13 +16,13 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A request whose method was found.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'t, 'de> {
+pub(super) struct PreparedCall<'t, 'de> {
     pub(super) request: Request<'t, 'de>,
     pub(super) method: u32,
     pub(super) deadline: Option<Instant>,
 }
 
-impl<'t, 'de> Call<'t, 'de> {
+impl<'t, 'de> PreparedCall<'t, 'de> {
     fn new(request: Request<'t, 'de>, method: u32) -> Self {
         let timeout = request
             .timeout
@@ -43,11 +43,11 @@ impl<'t, 'de> Call<'t, 'de> {
 
 /// Reads an envelope. What the protocol itself answers is answered in `reply`; a call comes back.
 pub(super) fn admit<'t, 'de, R: Router>(
-    connection: &Connection<R>,
-    lane: &Lane,
+    connection: &ServerConnection<R>,
+    lane: &ServerStream,
     request: Result<Request<'t, 'de>, Invalid<'de>>,
     reply: &mut Reply,
-) -> Option<Call<'t, 'de>> {
+) -> Option<PreparedCall<'t, 'de>> {
     let request = match request {
         Ok(request) => request,
         Err(invalid) => {
@@ -70,14 +70,14 @@ pub(super) fn admit<'t, 'de, R: Router>(
                 connection.cancel(lane, cancellation);
                 reply.settle();
             }
-            None => reply.refuse(Refusal::InvalidParams(
+            None => reply.refuse(ProtocolError::InvalidParams(
                 "`rpc.cancel` takes the id of a call",
             )),
         },
         name => match R::find(name) {
-            None => reply.refuse(Refusal::MethodNotFound),
-            Some(_) if connection.is_draining() => reply.refuse(Refusal::ShuttingDown),
-            Some(method) => return Some(Call::new(request, method)),
+            None => reply.refuse(ProtocolError::MethodNotFound),
+            Some(_) if connection.is_draining() => reply.refuse(ProtocolError::ShuttingDown),
+            Some(method) => return Some(PreparedCall::new(request, method)),
         },
     }
     None

@@ -5,29 +5,29 @@ use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll};
 
 use crate::codec::de::Elements;
-use crate::codec::error_code::Refusal;
+use crate::codec::error_code::ProtocolError;
 use crate::codec::request::Request;
-use crate::server::admit::{Call, admit};
-use crate::server::buffers::{BatchScratch, Desk};
-use crate::server::connection::{Connection, Permit};
+use crate::server::admit::{PreparedCall, admit};
+use crate::server::buffers::{BatchBuffers, EntryBuffers};
+use crate::server::connection::{Permit, ServerConnection};
 use crate::server::invoke::answer;
-use crate::server::stream::Lane;
+use crate::server::stream::ServerStream;
 use crate::service::Router;
 
 /// Serves the entries and leaves the array of their replies in `scratch`.
 pub(super) async fn serve<R: Router>(
-    connection: &Connection<R>,
-    lane: &Lane,
+    connection: &ServerConnection<R>,
+    lane: &ServerStream,
     entries: Elements<'_, '_>,
-    scratch: &mut BatchScratch,
+    scratch: &mut BatchBuffers,
 ) {
     scratch.out.clear();
     let limits = connection.limits();
     if entries.len() == 0 {
-        return scratch.refuse(Refusal::InvalidRequest("an empty batch"));
+        return scratch.refuse(ProtocolError::InvalidRequest("an empty batch"));
     }
     if entries.len() > limits.batch {
-        return scratch.refuse(Refusal::BatchTooLarge);
+        return scratch.refuse(ProtocolError::BatchTooLarge);
     }
     // An entry that is done at once runs in `first`. One that waits keeps that place, and those behind it get boxes.
     let mut first = pin!(None);
@@ -72,13 +72,13 @@ pub(super) async fn serve<R: Router>(
 }
 
 async fn run<R: Router>(
-    connection: &Connection<R>,
-    lane: &Lane,
-    mut desk: Desk,
-    call: Call<'_, '_>,
+    connection: &ServerConnection<R>,
+    lane: &ServerStream,
+    mut desk: EntryBuffers,
+    call: PreparedCall<'_, '_>,
     permit: Option<Permit>,
-) -> Desk {
-    let Desk { context, reply } = &mut desk;
+) -> EntryBuffers {
+    let EntryBuffers { context, reply } = &mut desk;
     // An array has no room for items.
     answer(connection, lane, call, context, reply, None).await;
     drop(permit);

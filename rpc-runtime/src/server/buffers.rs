@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::error_code::Refusal;
+use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::parser::Parser;
 use crate::codec::reply::Reply;
@@ -11,23 +11,23 @@ use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::streaming::exchange::Exchange;
 
 /// What a worker works with, used again for every message.
-pub(super) struct Scratch {
+pub(super) struct WorkerBuffers {
     pub(super) message: Vec<u8>,
     pub(super) parser: Parser,
     pub(super) reply: Reply,
     pub(super) context: Context,
-    pub(super) batch: BatchScratch,
+    pub(super) batch: BatchBuffers,
     pub(super) exchange: Exchange,
 }
 
-impl Scratch {
+impl WorkerBuffers {
     pub(super) fn new(limits: &Limits, connection: Arc<ConnectionContext>) -> Self {
         Self {
             message: Vec::with_capacity(BUFFER),
             parser: Parser::new(limits.depth),
             reply: Reply::new(limits.reply),
             context: Context::new(connection),
-            batch: BatchScratch::default(),
+            batch: BatchBuffers::default(),
             exchange: Exchange::new(limits.depth),
         }
     }
@@ -61,20 +61,20 @@ const REFUSED: usize = 128;
 
 /// What batches are worked on with, used again for every one.
 #[derive(Default)]
-pub(super) struct BatchScratch {
+pub(super) struct BatchBuffers {
     pub(super) out: Vec<u8>,
-    pub(super) desks: Vec<Desk>,
+    pub(super) desks: Vec<EntryBuffers>,
 }
 
 /// What one entry is worked on with.
-pub(super) struct Desk {
+pub(super) struct EntryBuffers {
     pub(super) context: Context,
     pub(super) reply: Reply,
 }
 
-impl BatchScratch {
+impl BatchBuffers {
     /// Answers the whole batch with one error object.
-    pub(super) fn refuse(&mut self, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, refusal: ProtocolError) {
         self.out.clear();
         refusal.write(Id::Null, &mut self.out);
     }
@@ -99,7 +99,7 @@ impl BatchScratch {
     }
 
     /// Takes an entry's reply into the array, if that leaves room for those that are `left` to be refused.
-    pub(super) fn collect(&mut self, desk: Desk, limit: usize, left: usize) {
+    pub(super) fn collect(&mut self, desk: EntryBuffers, limit: usize, left: usize) {
         let reply = desk.reply.bytes();
         if !reply.is_empty() {
             self.out.push(if self.out.is_empty() { b'[' } else { b',' });
@@ -107,7 +107,7 @@ impl BatchScratch {
                 self.out.extend_from_slice(reply);
             } else {
                 self.out.extend_from_slice(desk.reply.head());
-                Refusal::BatchReplyTooLarge.write_body(&mut self.out);
+                ProtocolError::BatchReplyTooLarge.write_body(&mut self.out);
             }
         }
         self.desks.push(desk);

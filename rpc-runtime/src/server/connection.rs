@@ -7,17 +7,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::codec::id::Id;
 use crate::codec::reply::Reply;
-use crate::codec::request::Cancellation;
+use crate::codec::request::CancelParams;
 use crate::context::{ConnectionContext, Context};
-use crate::idle::Quiet;
+use crate::idle::IdleWatch;
 use crate::limits::Limits;
-use crate::server::buffers::{Desk, Scratch};
-use crate::server::discover::Discovered;
+use crate::server::buffers::{EntryBuffers, WorkerBuffers};
+use crate::server::discover::DiscoverReply;
 use crate::server::in_flight::Early;
-use crate::server::limits::abuse::Conduct;
-use crate::server::limits::send_budget::Backlog;
-use crate::server::stream::Lane;
-use crate::server::unacked::Leaving;
+use crate::server::limits::abuse::AbuseLimits;
+use crate::server::limits::send_budget::SendBudget;
+use crate::server::stream::ServerStream;
+use crate::server::unacked::UnackedStreams;
 use crate::service::Router;
 use crate::transport::{self, SendStream, quic};
 
@@ -28,13 +28,13 @@ const SPARE: usize = 4;
 const FAREWELLS: usize = 3;
 
 /// What all connections of a server share.
-pub(super) struct Shared<R> {
+pub(super) struct ServerShared<R> {
     pub(super) router: R,
     pub(super) limits: Limits,
-    /// Calls in flight on all connections.
+    /// InFlight in flight on all connections.
     pub(super) calls: Arc<Semaphore>,
     pub(super) phase: watch::Receiver<Phase>,
-    pub(super) discovered: Discovered,
+    pub(super) discovered: DiscoverReply,
 }
 
 /// How far a server is.
@@ -47,27 +47,27 @@ pub(super) enum Phase {
     Ending,
 }
 
-pub(super) struct Connection<R> {
-    shared: Arc<Shared<R>>,
+pub(super) struct ServerConnection<R> {
+    shared: Arc<ServerShared<R>>,
     context: Arc<ConnectionContext>,
     /// None in the hands of a `Responder`.
     transport: Weak<transport::Connection>,
-    /// Calls in flight on this connection.
+    /// InFlight in flight on this connection.
     calls: Arc<Semaphore>,
     streams: Mutex<Streams>,
-    spare: Mutex<Vec<Scratch>>,
+    spare: Mutex<Vec<WorkerBuffers>>,
     early: Early,
-    backlog: Arc<Backlog>,
-    conduct: Conduct,
-    quiet: Quiet,
+    backlog: Arc<SendBudget>,
+    conduct: AbuseLimits,
+    quiet: IdleWatch,
     /// No more calls are started.
     draining: AtomicBool,
 }
 
 #[derive(Default)]
 struct Streams {
-    lanes: Vec<Arc<Lane>>,
-    leaving: Leaving,
+    lanes: Vec<Arc<ServerStream>>,
+    leaving: UnackedStreams,
     /// One of those that are gone was cut off.
     cut_off: bool,
 }
@@ -85,9 +85,9 @@ impl Permit {
     }
 }
 
-impl<R: Router> Connection<R> {
+impl<R: Router> ServerConnection<R> {
     pub(super) fn new(
-        shared: Arc<Shared<R>>,
+        shared: Arc<ServerShared<R>>,
         context: Arc<ConnectionContext>,
         transport: Weak<transport::Connection>,
     ) -> Arc<Self> {
@@ -99,17 +99,17 @@ impl<R: Router> Connection<R> {
             streams: Mutex::default(),
             spare: Mutex::default(),
             early: Early::default(),
-            backlog: Arc::new(Backlog::new(&shared.limits)),
-            conduct: Conduct::new(&shared.limits),
-            quiet: Quiet::default(),
+            backlog: Arc::new(SendBudget::new(&shared.limits)),
+            conduct: AbuseLimits::new(&shared.limits),
+            quiet: IdleWatch::default(),
             draining: AtomicBool::new(false),
             shared,
         })
     }
 
     /// Enters a stream.
-    pub(super) fn open(&self, send: Option<SendStream>) -> Arc<Lane> {
-        let lane = Lane::new(send, Arc::clone(&self.backlog));
+    pub(super) fn open(&self, send: Option<SendStream>) -> Arc<ServerStream> {
+        let lane = ServerStream::new(send, Arc::clone(&self.backlog));
         self.streams().lanes.push(Arc::clone(&lane));
         lane
     }
@@ -174,7 +174,7 @@ impl<R: Router> Connection<R> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spare(&self) -> MutexGuard<'_, Vec<Scratch>> {
+    fn spare(&self) -> MutexGuard<'_, Vec<WorkerBuffers>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -182,7 +182,7 @@ impl<R: Router> Connection<R> {
         &self.shared.router
     }
 
-    pub(super) fn discovered(&self) -> &Discovered {
+    pub(super) fn discovered(&self) -> &DiscoverReply {
         &self.shared.discovered
     }
 
@@ -190,15 +190,15 @@ impl<R: Router> Connection<R> {
         &self.shared.limits
     }
 
-    pub(super) fn backlog(&self) -> &Arc<Backlog> {
+    pub(super) fn backlog(&self) -> &Arc<SendBudget> {
         &self.backlog
     }
 
-    pub(super) fn conduct(&self) -> &Conduct {
+    pub(super) fn conduct(&self) -> &AbuseLimits {
         &self.conduct
     }
 
-    pub(super) fn quiet(&self) -> &Quiet {
+    pub(super) fn quiet(&self) -> &IdleWatch {
         &self.quiet
     }
 
@@ -217,7 +217,7 @@ impl<R: Router> Connection<R> {
     }
 
     /// Cancels a call: of the same stream, or, from a stream without a way back, of any.
-    pub(super) fn cancel(&self, lane: &Lane, Cancellation { id, early }: Cancellation<'_>) {
+    pub(super) fn cancel(&self, lane: &ServerStream, CancelParams { id, early }: CancelParams<'_>) {
         if lane.has_way_back() {
             if lane.calls.cancel(id) {
                 self.conduct.cancelled();
@@ -261,21 +261,21 @@ impl<R: Router> Connection<R> {
     }
 
     /// Buffers for a new worker.
-    pub(super) fn scratch(&self) -> Scratch {
+    pub(super) fn scratch(&self) -> WorkerBuffers {
         let spare = self.spare().pop();
-        spare.unwrap_or_else(|| Scratch::new(self.limits(), Arc::clone(&self.context)))
+        spare.unwrap_or_else(|| WorkerBuffers::new(self.limits(), Arc::clone(&self.context)))
     }
 
     /// Buffers for an entry of a batch.
-    pub(super) fn desk(&self) -> Desk {
-        Desk {
+    pub(super) fn desk(&self) -> EntryBuffers {
+        EntryBuffers {
             context: Context::new(Arc::clone(&self.context)),
             reply: Reply::new(self.limits().reply),
         }
     }
 
     /// A worker of `lane` has ended: its stream is over.
-    pub(super) fn put_back(&self, scratch: Scratch, lane: &Arc<Lane>) {
+    pub(super) fn put_back(&self, scratch: WorkerBuffers, lane: &Arc<ServerStream>) {
         let was_first = {
             let mut streams = self.streams();
             let before = streams.lanes.len();

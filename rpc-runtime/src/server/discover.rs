@@ -4,20 +4,20 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use crate::codec::error_code::Refusal;
+use crate::codec::error_code::ProtocolError;
 use crate::codec::reply::Reply;
 use crate::description::openrpc::OpenRpc;
 use crate::service::Router;
 
 /// Whether and how an endpoint describes itself.
 #[derive(Clone, Default)]
-pub(crate) struct Discovery {
+pub(crate) struct DiscoverOptions {
     pub(crate) is_off: bool,
     /// What the user makes of the document.
     pub(crate) edit: Option<Arc<dyn Fn(OpenRpc) -> OpenRpc + Send + Sync>>,
 }
 
-impl fmt::Debug for Discovery {
+impl fmt::Debug for DiscoverOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Discovery")
             .field("is_off", &self.is_off)
@@ -27,14 +27,14 @@ impl fmt::Debug for Discovery {
 
 /// The document, once somebody has asked for it.
 #[derive(Debug, Default)]
-pub(super) struct Discovered {
-    discovery: Discovery,
+pub(super) struct DiscoverReply {
+    discovery: DiscoverOptions,
     /// `None` if it could not be written.
     json: OnceLock<Option<Box<[u8]>>>,
 }
 
-impl Discovered {
-    pub(super) fn new(discovery: Discovery) -> Self {
+impl DiscoverReply {
+    pub(super) fn new(discovery: DiscoverOptions) -> Self {
         Self {
             discovery,
             json: OnceLock::new(),
@@ -44,11 +44,11 @@ impl Discovered {
     /// Answers `rpc.discover`.
     pub(super) fn answer<R: Router>(&self, reply: &mut Reply) {
         if self.discovery.is_off {
-            return reply.refuse(Refusal::MethodNotFound);
+            return reply.refuse(ProtocolError::MethodNotFound);
         }
         match self.json.get_or_init(|| self.write::<R>()) {
             Some(json) => reply.json(json),
-            None => reply.refuse(Refusal::Internal),
+            None => reply.refuse(ProtocolError::Internal),
         }
     }
 

@@ -10,29 +10,29 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// A table with places that are used again. Only a call that is not done at its first poll gets one.
 #[derive(Debug, Default)]
-pub(super) struct Calls(Mutex<Table>);
+pub(super) struct InFlight(Mutex<SlotTable>);
 
 #[derive(Debug, Default)]
-struct Table {
-    places: Vec<Place>,
+struct SlotTable {
+    places: Vec<Slot>,
     free: Vec<usize>,
     /// The stream is gone: whatever waits, or comes to wait, is cancelled.
     all_cancelled: bool,
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct Slot {
     id: IdBuffer,
     taken: bool,
     /// Whether it sends items.
     is_stream: bool,
-    ended: Option<Ended>,
+    ended: Option<StopReason>,
     waker: Option<Waker>,
 }
 
 /// Why a call that waits is to wait no longer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Ended {
+pub(super) enum StopReason {
     Cancelled,
     /// The server is shutting down, and its items would have no end in time.
     ShutDown,
@@ -40,35 +40,35 @@ pub(super) enum Ended {
 
 /// A call's place in the table; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Ticket<'c> {
-    calls: &'c Calls,
+pub(super) struct InFlightEntry<'c> {
+    calls: &'c InFlight,
     place: usize,
 }
 
-impl Calls {
-    fn table(&self) -> MutexGuard<'_, Table> {
+impl InFlight {
+    fn table(&self) -> MutexGuard<'_, SlotTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters a call that waits.
-    pub(super) fn enter(&self, id: Option<Id<'_>>, is_stream: bool) -> Ticket<'_> {
+    pub(super) fn enter(&self, id: Option<Id<'_>>, is_stream: bool) -> InFlightEntry<'_> {
         let mut table = self.table();
         let place = table.free.pop().unwrap_or_else(|| {
-            table.places.push(Place::default());
+            table.places.push(Slot::default());
             table.places.len() - 1
         });
-        let ended = table.all_cancelled.then_some(Ended::Cancelled);
+        let ended = table.all_cancelled.then_some(StopReason::Cancelled);
         let entry = &mut table.places[place];
         entry.id.set(id);
         entry.taken = true;
         entry.is_stream = is_stream;
         entry.ended = ended;
-        Ticket { calls: self, place }
+        InFlightEntry { calls: self, place }
     }
 
     /// Cancels the calls with this id: one, if the caller keeps to unique ids. Says whether there was any.
     pub(super) fn cancel(&self, id: Id<'_>) -> bool {
-        self.end_where(Ended::Cancelled, |place| place.id.is(id))
+        self.end_where(StopReason::Cancelled, |place| place.id.is(id))
     }
 
     /// Gives back what many calls at once made of it, if none waits now.
@@ -82,15 +82,15 @@ impl Calls {
 
     pub(super) fn cancel_all(&self) {
         self.table().all_cancelled = true;
-        self.end_where(Ended::Cancelled, |_| true);
+        self.end_where(StopReason::Cancelled, |_| true);
     }
 
     /// Ends the calls that send items. Says whether there were any.
     pub(super) fn end_streams(&self) -> bool {
-        self.end_where(Ended::ShutDown, |place| place.is_stream)
+        self.end_where(StopReason::ShutDown, |place| place.is_stream)
     }
 
-    fn end_where(&self, why: Ended, matches: impl Fn(&Place) -> bool) -> bool {
+    fn end_where(&self, why: StopReason, matches: impl Fn(&Slot) -> bool) -> bool {
         let mut found = false;
         let mut table = self.table();
         for place in table
@@ -106,9 +106,9 @@ impl Calls {
     }
 }
 
-impl Ticket<'_> {
+impl InFlightEntry<'_> {
     /// Resolves when the call is to wait no longer.
-    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Ended> {
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<StopReason> {
         let mut table = self.calls.table();
         let place = &mut table.places[self.place];
         if let Some(ended) = place.ended {
@@ -122,7 +122,7 @@ impl Ticket<'_> {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for InFlightEntry<'_> {
     fn drop(&mut self) {
         let mut table = self.calls.table();
         let place = &mut table.places[self.place];

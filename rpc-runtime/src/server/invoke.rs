@@ -9,24 +9,24 @@ use std::task::Poll;
 use tokio::task::coop;
 use tokio::time::sleep_until;
 
-use crate::codec::error_code::Refusal;
+use crate::codec::error_code::ProtocolError;
 use crate::codec::params::decode::{Fault, FaultKind, Params};
 use crate::codec::reply::Reply;
 use crate::context::Context;
 use crate::escape::Escaped;
 use crate::middleware::Outcome;
-use crate::server::admit::Call;
-use crate::server::connection::Connection;
-use crate::server::in_flight::Ended;
-use crate::server::stream::Lane;
+use crate::server::admit::PreparedCall;
+use crate::server::connection::ServerConnection;
+use crate::server::in_flight::StopReason;
+use crate::server::stream::ServerStream;
 use crate::service::{Incoming, Router};
 use crate::streaming::exchange::Exchange;
 
 /// Tells what outlives a handler that the handler did not come to its end, also when nobody is left to say why: the
 /// runtime that it ran on is going down.
-struct Unfinished<'c>(Option<&'c Context>);
+struct CancelOnDrop<'c>(Option<&'c Context>);
 
-impl Drop for Unfinished<'_> {
+impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(context) = self.0 {
             context.cancel();
@@ -35,7 +35,7 @@ impl Drop for Unfinished<'_> {
 }
 
 /// Why a handler did not come to its end.
-enum Cut {
+enum AbortReason {
     Panicked(String),
     /// It cannot go on: an item was none, say.
     Faulty(Fault),
@@ -43,7 +43,7 @@ enum Cut {
     Late,
 }
 
-impl Cut {
+impl AbortReason {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Panicked(_) => Outcome::Panicked,
@@ -56,9 +56,9 @@ impl Cut {
 
 /// Runs a call's handler and leaves the answer in `reply`.
 pub(super) async fn answer<R: Router>(
-    connection: &Connection<R>,
-    lane: &Lane,
-    call: Call<'_, '_>,
+    connection: &ServerConnection<R>,
+    lane: &ServerStream,
+    call: PreparedCall<'_, '_>,
     context: &mut Context,
     reply: &mut Reply,
     exchange: Option<&Exchange>,
@@ -67,10 +67,10 @@ pub(super) async fn answer<R: Router>(
     reply.begin(id);
     context.begin(call.deadline, call.request.meta);
     if call.is_late() {
-        return reply.refuse(Refusal::DeadlinePassed);
+        return reply.refuse(ProtocolError::DeadlinePassed);
     }
     if connection.was_cancelled(id) {
-        return reply.refuse(Refusal::Cancelled);
+        return reply.refuse(ProtocolError::Cancelled);
     }
     let cut = match run(connection, lane, call, context, reply, exchange).await {
         Ok(Ok(())) => {
@@ -90,22 +90,22 @@ pub(super) async fn answer<R: Router>(
         }
         Err(cut) => cut,
     };
-    if let Cut::Panicked(reason) = &cut {
+    if let AbortReason::Panicked(reason) = &cut {
         log(call, context, reason);
         spend_turn().await;
     }
     // A handler on another thread may still hold what was begun.
     reply.begin(id);
     reply.fault(&match cut {
-        Cut::Panicked(_) => Refusal::Internal.into(),
-        Cut::Cancelled => Refusal::Cancelled.into(),
-        Cut::Late => Refusal::DeadlinePassed.into(),
-        Cut::Faulty(fault) => fault,
+        AbortReason::Panicked(_) => ProtocolError::Internal.into(),
+        AbortReason::Cancelled => ProtocolError::Cancelled.into(),
+        AbortReason::Late => ProtocolError::DeadlinePassed.into(),
+        AbortReason::Faulty(fault) => fault,
     });
 }
 
 /// What the caller is not told.
-fn log(call: Call<'_, '_>, context: &Context, reason: &str) {
+fn log(call: PreparedCall<'_, '_>, context: &Context, reason: &str) {
     let method = call.request.method;
     let reason = Escaped(reason);
     tracing::error!(method, peer = ?context.peer(), %reason, "a handler failed");
@@ -136,14 +136,14 @@ fn text(panic: &(dyn Any + Send)) -> String {
 
 /// The handler's future, polled with its panics caught, until it ends, is cancelled or is out of time.
 async fn run<R: Router>(
-    connection: &Connection<R>,
-    lane: &Lane,
-    call: Call<'_, '_>,
+    connection: &ServerConnection<R>,
+    lane: &ServerStream,
+    call: PreparedCall<'_, '_>,
     context: &Context,
     reply: &mut Reply,
     exchange: Option<&Exchange>,
-) -> Result<Result<(), Fault>, Cut> {
-    let mut unfinished = Unfinished(Some(context));
+) -> Result<Result<(), Fault>, AbortReason> {
+    let mut unfinished = CancelOnDrop(Some(context));
     let incoming = Incoming::new(Params::new(call.request.params), context)
         .with_items(exchange.zip(call.request.id));
     let mut handler = pin!(Some(connection.router().call(call.method, incoming, reply)));
@@ -157,10 +157,10 @@ async fn run<R: Router>(
         match context.lend_deadline(poll) {
             Ok(Poll::Ready(ran)) => return Poll::Ready(Ok(ran)),
             Ok(Poll::Pending) => {}
-            Err(panic) => return Poll::Ready(Err(Cut::Panicked(text(&*panic)))),
+            Err(panic) => return Poll::Ready(Err(AbortReason::Panicked(text(&*panic)))),
         }
         if let Some(fault) = exchange.and_then(Exchange::fault) {
-            return Poll::Ready(Err(Cut::Faulty(fault)));
+            return Poll::Ready(Err(AbortReason::Faulty(fault)));
         }
         let is_new = ticket.is_none();
         let ticket = ticket.get_or_insert_with(|| {
@@ -169,18 +169,18 @@ async fn run<R: Router>(
         });
         let was_cancelled = is_new && connection.was_cancelled(call.request.id);
         if was_cancelled {
-            return Poll::Ready(Err(Cut::Cancelled));
+            return Poll::Ready(Err(AbortReason::Cancelled));
         }
         match ticket.poll_ended(cx) {
-            Poll::Ready(Ended::Cancelled) => return Poll::Ready(Err(Cut::Cancelled)),
-            Poll::Ready(Ended::ShutDown) => {
-                return Poll::Ready(Err(Cut::Faulty(Refusal::StreamEnded.into())));
+            Poll::Ready(StopReason::Cancelled) => return Poll::Ready(Err(AbortReason::Cancelled)),
+            Poll::Ready(StopReason::ShutDown) => {
+                return Poll::Ready(Err(AbortReason::Faulty(ProtocolError::StreamEnded.into())));
             }
             Poll::Pending => {}
         }
         let late = late.as_mut().as_pin_mut();
         if late.is_some_and(|late| late.poll(cx).is_ready()) {
-            return Poll::Ready(Err(Cut::Late));
+            return Poll::Ready(Err(AbortReason::Late));
         }
         Poll::Pending
     })
@@ -198,6 +198,6 @@ async fn run<R: Router>(
             }
             ran
         }
-        Err(panic) => Err(Cut::Panicked(text(&*panic))),
+        Err(panic) => Err(AbortReason::Panicked(text(&*panic))),
     }
 }

@@ -37,13 +37,13 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::client::Caller;
+use crate::client::Callback;
 use crate::description::openrpc::OpenRpc;
 use crate::escape::Escaped;
 use crate::limits::Limits;
-use crate::server::connection::{Phase, Shared};
-use crate::server::discover::{Discovered, Discovery};
-use crate::server::limits::connections::{Admission, NoPlace};
+use crate::server::connection::{Phase, ServerShared};
+use crate::server::discover::{DiscoverOptions, DiscoverReply};
+use crate::server::limits::connections::{ConnectionLimits, Rejection};
 pub use crate::server::raw::Responder;
 use crate::service::{Router, Service};
 use crate::tls::{ClientAuth, CurrentIdentity, Identity, Trust, TrustError, server_config};
@@ -94,7 +94,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Server {
     listener: Listener,
     handle: ServerHandle,
-    admission: Arc<Admission>,
+    admission: Arc<ConnectionLimits>,
     acceptor: Arc<dyn Accept>,
 }
 
@@ -105,7 +105,7 @@ impl Server {
             identity,
             client_auth: ClientAuth::default(),
             limits: Limits::default(),
-            discovery: Discovery::default(),
+            discovery: DiscoverOptions::default(),
             router: (),
         }
     }
@@ -150,9 +150,9 @@ impl Server {
                 Err(reason) => {
                     tracing::debug!(%address, ?reason, "a client is not let in");
                     match reason {
-                        NoPlace::Unproven => incoming.ask_for_proof(),
-                        NoPlace::Full => incoming.refuse(),
-                        NoPlace::Busy => incoming.ignore(),
+                        Rejection::Unproven => incoming.ask_for_proof(),
+                        Rejection::Full => incoming.refuse(),
+                        Rejection::Busy => incoming.ignore(),
                     }
                     continue;
                 }
@@ -315,14 +315,14 @@ impl ServerHandle {
 /// }
 /// # struct Counter;
 /// # impl Text for Counter { async fn count(&self, text: &str) -> usize { text.len() } }
-/// # struct Desk;
-/// # impl Math for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # struct EntryBuffers;
+/// # impl Math for EntryBuffers { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = Server::builder(Identity::self_signed(["localhost"])?)
 ///     .service(TextServer::new(Counter))
-///     .service(MathServer::new(Desk))
+///     .service(MathServer::new(EntryBuffers))
 ///     .limits(Limits { request: 64 << 10, ..Limits::default() })
 ///     .bind("127.0.0.1:0")?;
 /// # Ok(())
@@ -333,7 +333,7 @@ pub struct ServerBuilder<R = ()> {
     identity: Identity,
     client_auth: ClientAuth,
     limits: Limits,
-    discovery: Discovery,
+    discovery: DiscoverOptions,
     router: R,
 }
 
@@ -369,9 +369,9 @@ impl<R> ServerBuilder<R> {
     /// ```
     /// # use rpc_runtime::{Identity, Server, rpc};
     /// # #[rpc(namespace = "desk")]
-    /// # trait Desk { async fn add(&self, a: i64, b: i64) -> i64; }
+    /// # trait EntryBuffers { async fn add(&self, a: i64, b: i64) -> i64; }
     /// # struct Clerk;
-    /// # impl Desk for Clerk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+    /// # impl EntryBuffers for Clerk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let server = Server::builder(Identity::self_signed(["localhost"])?)
@@ -447,8 +447,8 @@ impl<R> ServerBuilder<R> {
         let listener =
             Listener::bind(address, tls, reset_key, &self.limits).map_err(BindError::Address)?;
         let phase = watch::Sender::new(Phase::Serving);
-        let admission = Admission::new(self.limits.clone());
-        let shared = Shared::new(self.router, self.limits, self.discovery, phase.subscribe());
+        let admission = ConnectionLimits::new(self.limits.clone());
+        let shared = ServerShared::new(self.router, self.limits, self.discovery, phase.subscribe());
         let handle = ServerHandle {
             identity,
             listener: Arc::new(Mutex::new(Some(listener.clone()))),
@@ -466,11 +466,11 @@ impl<R> ServerBuilder<R> {
     }
 }
 
-impl<R> Shared<R> {
+impl<R> ServerShared<R> {
     fn new(
         router: R,
         mut limits: Limits,
-        discovery: Discovery,
+        discovery: DiscoverOptions,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         limits.calls = limits.calls.clamp(1, MOST_CALLS);
@@ -481,7 +481,7 @@ impl<R> Shared<R> {
             limits,
             calls,
             phase,
-            discovered: Discovered::new(discovery),
+            discovered: DiscoverReply::new(discovery),
         }
     }
 }
@@ -493,17 +493,17 @@ pub(crate) trait Accept: Send + Sync {
     fn serve(
         &self,
         connection: transport::Connection,
-        caller: Option<Caller>,
+        caller: Option<Callback>,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-struct Acceptor<R>(Arc<Shared<R>>);
+struct Acceptor<R>(Arc<ServerShared<R>>);
 
 impl<R: Router> Accept for Acceptor<R> {
     fn serve(
         &self,
         connection: transport::Connection,
-        caller: Option<Caller>,
+        caller: Option<Callback>,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(accept::serve(Arc::clone(&self.0), connection, caller))
     }
@@ -513,10 +513,10 @@ impl<R: Router> Accept for Acceptor<R> {
 pub(crate) fn acceptor<R: Router>(
     router: R,
     limits: Limits,
-    discovery: Discovery,
+    discovery: DiscoverOptions,
 ) -> Arc<dyn Accept> {
     let (_, never) = watch::channel(Phase::Serving);
-    let shared = Shared::new(router, limits, discovery, never);
+    let shared = ServerShared::new(router, limits, discovery, never);
     Arc::new(Acceptor(Arc::new(shared)))
 }
 

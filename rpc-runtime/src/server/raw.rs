@@ -5,13 +5,13 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::watch;
 
-use crate::codec::lines::Cut;
+use crate::codec::lines::Line;
 use crate::limits::Limits;
-use crate::server::buffers::Scratch;
-use crate::server::connection::{Connection, Permit, Phase, Shared};
-use crate::server::discover::Discovery;
+use crate::server::buffers::WorkerBuffers;
+use crate::server::connection::{Permit, Phase, ServerConnection, ServerShared};
+use crate::server::discover::DiscoverOptions;
 use crate::server::request::serve;
-use crate::server::stream::Lane;
+use crate::server::stream::ServerStream;
 use crate::service::Service;
 
 /// Answers messages one at a time, without a transport: to serve over one of your own (standard input, a web socket),
@@ -25,22 +25,22 @@ use crate::service::Service;
 ///     async fn add(&self, a: i64, b: i64) -> i64;
 /// }
 ///
-/// struct Desk;
-/// impl Calculator for Desk {
+/// struct EntryBuffers;
+/// impl Calculator for EntryBuffers {
 ///     async fn add(&self, a: i64, b: i64) -> i64 { a + b }
 /// }
 ///
 /// # #[tokio::main]
 /// # async fn main() {
-/// let mut responder = Responder::new(CalculatorServer::new(Desk));
+/// let mut responder = Responder::new(CalculatorServer::new(EntryBuffers));
 /// let call = br#"{"jsonrpc":"2.0","id":1,"method":"add","params":{"b":2,"a":1}}"#;
 /// assert_eq!(responder.respond(call).await, br#"{"jsonrpc":"2.0","id":1,"result":3}"#);
 /// # }
 /// ```
 pub struct Responder<S> {
-    connection: Arc<Connection<((), S)>>,
-    lane: Arc<Lane>,
-    scratch: Scratch,
+    connection: Arc<ServerConnection<((), S)>>,
+    lane: Arc<ServerStream>,
+    scratch: WorkerBuffers,
     limits: Limits,
     /// Kept from one message to the next: there is only ever one.
     permit: Option<Permit>,
@@ -55,11 +55,14 @@ impl<S: Service> Responder<S> {
 
     /// A responder with limits of its own.
     pub fn with_limits(service: S, limits: Limits) -> Self {
-        let (phase, discovery) = (watch::Sender::new(Phase::Serving), Discovery::default());
-        let shared = Shared::new(((), service), limits.clone(), discovery, phase.subscribe());
-        let connection = Connection::new(Arc::new(shared), Arc::default(), Weak::new());
+        let (phase, discovery) = (
+            watch::Sender::new(Phase::Serving),
+            DiscoverOptions::default(),
+        );
+        let shared = ServerShared::new(((), service), limits.clone(), discovery, phase.subscribe());
+        let connection = ServerConnection::new(Arc::new(shared), Arc::default(), Weak::new());
         let scratch = connection.scratch();
-        let lane = Lane::answered_elsewhere(Arc::clone(connection.backlog()));
+        let lane = ServerStream::answered_elsewhere(Arc::clone(connection.backlog()));
         Self {
             connection,
             lane,
@@ -92,8 +95,8 @@ impl<S: Service> Responder<S> {
         let taken = message.get(..limits.request);
         scratch.message.extend_from_slice(taken.unwrap_or(message));
         let cut = match message.len() > limits.request {
-            true => Cut::TooLarge,
-            false => Cut::Message,
+            true => Line::TooLarge,
+            false => Line::Message,
         };
         serve(connection, lane, scratch, cut, &mut None, permit).await
     }

@@ -2,34 +2,34 @@
 
 use bytes::Bytes;
 
-use crate::codec::lines::{Cut, Framer};
-use crate::server::buffers::Scratch;
-use crate::server::connection::{Connection, Permit};
-use crate::server::limits::timeouts::Patience;
-use crate::server::stream::{Interruption, Lane};
+use crate::codec::lines::{Line, LineSplitter};
+use crate::server::buffers::WorkerBuffers;
+use crate::server::connection::{Permit, ServerConnection};
+use crate::server::limits::timeouts::ReadTimeout;
+use crate::server::stream::{Interruption, ServerStream};
 use crate::service::Router;
 use crate::transport::{RecvStream, StreamLost, close};
 
 /// The reading half, in the hands of the leader. It goes from one to the other in a box: it is large.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct Receiver {
     pub(super) recv: RecvStream,
-    framer: Framer,
+    framer: LineSplitter,
     /// A message that somebody has read who has no use for it.
     unread: Option<Vec<u8>>,
     /// Whether anything has come at all.
     has_begun: bool,
-    patience: Patience,
+    patience: ReadTimeout,
 }
 
-impl Reader {
+impl Receiver {
     pub(super) fn new(recv: RecvStream, limit: usize) -> Self {
         Self {
             recv,
-            framer: Framer::new(limit),
+            framer: LineSplitter::new(limit),
             unread: None,
             has_begun: false,
-            patience: Patience::default(),
+            patience: ReadTimeout::default(),
         }
     }
 
@@ -40,56 +40,56 @@ impl Reader {
 }
 
 /// Who reads, and what it looks after meanwhile.
-pub(super) struct Leader<'l, R> {
-    pub(super) connection: &'l Connection<R>,
-    pub(super) lane: &'l Lane,
+pub(super) struct MessageReader<'l, R> {
+    pub(super) connection: &'l ServerConnection<R>,
+    pub(super) lane: &'l ServerStream,
     /// Its place in the lane, if it is to hear there that it has long been quiet.
     pub(super) seat: Option<usize>,
 }
 
 /// Where a message goes.
-pub(super) trait Inbox {
+pub(super) trait MessageBuffer {
     fn message(&mut self) -> &mut Vec<u8>;
 
     /// Gives back what it has no use for while nothing comes.
     fn rest(&mut self) {}
 }
 
-impl Inbox for Scratch {
+impl MessageBuffer for WorkerBuffers {
     fn message(&mut self) -> &mut Vec<u8> {
         &mut self.message
     }
 
     fn rest(&mut self) {
-        Scratch::rest(self);
+        WorkerBuffers::rest(self);
     }
 }
 
-impl Inbox for Vec<u8> {
+impl MessageBuffer for Vec<u8> {
     fn message(&mut self) -> &mut Vec<u8> {
         self
     }
 }
 
-impl<R: Router> Leader<'_, R> {
+impl<R: Router> MessageReader<'_, R> {
     /// Cuts the next message, behind the part of it that may have come; `None` at the end of the stream. Before it waits
     /// for one, it gives the permit back and sends what is queued.
     pub(super) async fn next_message(
         &self,
-        reader: &mut Reader,
-        inbox: &mut impl Inbox,
+        reader: &mut Receiver,
+        inbox: &mut impl MessageBuffer,
         permit: &mut Option<Permit>,
-    ) -> Result<Option<Cut>, StreamLost> {
+    ) -> Result<Option<Line>, StreamLost> {
         if let Some(message) = reader.unread.take() {
             *inbox.message() = message;
-            return Ok(Some(Cut::Message));
+            return Ok(Some(Line::Message));
         }
         loop {
             if self.lane.is_killed() {
                 return Err(StreamLost::Stopped(close::CANCELLED.into()));
             }
             match reader.framer.cut(inbox.message()) {
-                Cut::Partial => {}
+                Line::Partial => {}
                 cut => {
                     reader.patience.renew();
                     return Ok(Some(cut));
@@ -113,10 +113,10 @@ impl<R: Router> Leader<'_, R> {
     /// The next bytes. A stream that owes some has to come with them in time.
     async fn read(
         &self,
-        reader: &mut Reader,
-        inbox: &mut impl Inbox,
+        reader: &mut Receiver,
+        inbox: &mut impl MessageBuffer,
     ) -> Result<Option<Bytes>, StreamLost> {
-        let Reader {
+        let Receiver {
             recv,
             has_begun,
             patience,
@@ -153,7 +153,7 @@ impl<R: Router> Leader<'_, R> {
     async fn read_at_leisure(
         &self,
         recv: &mut RecvStream,
-        inbox: &mut impl Inbox,
+        inbox: &mut impl MessageBuffer,
     ) -> Result<Option<Bytes>, StreamLost> {
         let Some(seat) = self.seat else {
             return recv.read_chunk().await;
@@ -163,7 +163,7 @@ impl<R: Router> Leader<'_, R> {
                 biased;
                 chunk = recv.read_chunk() => return chunk,
                 interruption = self.lane.interruption(seat) => match interruption {
-                    Interruption::Quiet => inbox.rest(),
+                    Interruption::IdleWatch => inbox.rest(),
                     Interruption::Stopped => {
                         return Err(StreamLost::Stopped(close::CANCELLED.into()));
                     }

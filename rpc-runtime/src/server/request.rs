@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::codec::error_code::Refusal;
+use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
-use crate::codec::lines::Cut;
-use crate::codec::parser::NotJson;
+use crate::codec::lines::Line;
+use crate::codec::parser::ParseError;
 use crate::codec::reply::Reply;
 use crate::codec::request::Message;
 use crate::codec::response::leading_id;
 use crate::server::admit::admit;
 use crate::server::batch;
-use crate::server::buffers::Scratch;
-use crate::server::connection::{Connection, Permit};
+use crate::server::buffers::WorkerBuffers;
+use crate::server::connection::{Permit, ServerConnection};
 use crate::server::invoke::answer;
-use crate::server::recv::Reader;
-use crate::server::stream::Lane;
+use crate::server::recv::Receiver;
+use crate::server::stream::ServerStream;
 use crate::server::streaming;
 use crate::service::Router;
 
@@ -27,14 +27,14 @@ use crate::service::Router;
 /// `turn` is the reading half of the stream, if this worker leads: it goes to another worker as soon as the message has
 /// to wait.
 pub(super) async fn serve<'s, R: Router>(
-    connection: &Arc<Connection<R>>,
-    lane: &Arc<Lane>,
-    scratch: &'s mut Scratch,
-    cut: Cut,
-    turn: &mut Option<Box<Reader>>,
+    connection: &Arc<ServerConnection<R>>,
+    lane: &Arc<ServerStream>,
+    scratch: &'s mut WorkerBuffers,
+    cut: Line,
+    turn: &mut Option<Box<Receiver>>,
     permit: &mut Option<Permit>,
 ) -> &'s [u8] {
-    let Scratch {
+    let WorkerBuffers {
         message,
         parser,
         reply,
@@ -45,14 +45,18 @@ pub(super) async fn serve<'s, R: Router>(
     } = scratch;
     exchange.clear();
     let exchange = &*exchange;
-    if cut == Cut::TooLarge {
+    if cut == Line::TooLarge {
         let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
-        return refuse(reply, id, Refusal::RequestTooLarge);
+        return refuse(reply, id, ProtocolError::RequestTooLarge);
     }
     let document = match parser.parse_request(message) {
         Ok(document) => document,
-        Err(NotJson { id }) => {
-            return refuse(reply, id.map_or(Id::Null, Id::Unsigned), Refusal::Parse);
+        Err(ParseError { id }) => {
+            return refuse(
+                reply,
+                id.map_or(Id::Null, Id::Unsigned),
+                ProtocolError::Parse,
+            );
         }
     };
     match document.message() {
@@ -88,7 +92,7 @@ pub(super) async fn serve<'s, R: Router>(
     }
 }
 
-fn refuse<'r>(reply: &'r mut Reply, id: Id<'_>, refusal: Refusal) -> &'r [u8] {
+fn refuse<'r>(reply: &'r mut Reply, id: Id<'_>, refusal: ProtocolError) -> &'r [u8] {
     reply.begin(Some(id));
     reply.refuse(refusal);
     reply.bytes()
@@ -97,12 +101,12 @@ fn refuse<'r>(reply: &'r mut Reply, id: Id<'_>, refusal: Refusal) -> &'r [u8] {
 /// Sees to it that there is a permit and that not too many replies wait, or says what to answer instead. While it waits it
 /// sends what is queued, and notices when the other side gives up the stream.
 async fn obtain<R: Router>(
-    connection: &Connection<R>,
-    lane: &Lane,
-    turn: &mut Option<Box<Reader>>,
+    connection: &ServerConnection<R>,
+    lane: &ServerStream,
+    turn: &mut Option<Box<Receiver>>,
     permit: &mut Option<Permit>,
     deadline: Option<Instant>,
-) -> Result<(), Refusal> {
+) -> Result<(), ProtocolError> {
     if connection.backlog().is_full() {
         *permit = None;
     } else if permit.is_none() {
@@ -110,18 +114,18 @@ async fn obtain<R: Router>(
     }
     let is_refused = permit.is_none() && connection.limits().refuse_calls;
     if is_refused && !connection.backlog().is_full() && !connection.is_draining() {
-        return Err(Refusal::TooManyCalls);
+        return Err(ProtocolError::TooManyCalls);
     }
     if permit.is_none()
         && let Some(reader) = turn
     {
         lane.flush_while_wanted(reader).await;
         if lane.is_killed() {
-            return Err(Refusal::Cancelled);
+            return Err(ProtocolError::Cancelled);
         }
         tokio::select! {
             obtained = connection.wait_for_permit() => *permit = obtained,
-            () = late(deadline) => return Err(Refusal::DeadlinePassed),
+            () = late(deadline) => return Err(ProtocolError::DeadlinePassed),
             () = lane.stopped() => lane.kill(),
             () = reader.recv.was_reset() => lane.kill(),
         }
@@ -129,7 +133,7 @@ async fn obtain<R: Router>(
     if permit.is_some() {
         Ok(())
     } else {
-        Err(Refusal::ShuttingDown)
+        Err(ProtocolError::ShuttingDown)
     }
 }
 

@@ -10,9 +10,9 @@ use std::task::Poll;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use crate::limits::Limits;
-use crate::server::limits::send_budget::Backlog;
-use crate::server::recv::Reader;
-use crate::server::stream::Lane;
+use crate::server::limits::send_budget::SendBudget;
+use crate::server::recv::Receiver;
+use crate::server::stream::ServerStream;
 use crate::transport::{RecvStream, SendStream, memory};
 
 /// How many schedules are tried.
@@ -22,9 +22,9 @@ const MESSAGES: usize = 5;
 
 /// What a worker does, with messages that are only counted.
 fn work(
-    lane: Arc<Lane>,
+    lane: Arc<ServerStream>,
     left: Arc<AtomicUsize>,
-    reader: Box<Reader>,
+    reader: Box<Receiver>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         let seat = lane.sit();
@@ -68,9 +68,9 @@ fn schedules_send_every_reply_once_and_end_the_stream() {
             let (here, there) = memory::pair();
             let (_send, mut replies) = here.open_bi().unwrap();
             let (send, recv) = there.accept_bi().await.unwrap();
-            let reader = Box::new(Reader::new(RecvStream::Memory(recv), 1 << 10));
-            let backlog = Arc::new(Backlog::new(&Limits::default()));
-            let lane = Lane::new(Some(SendStream::Memory(send)), backlog);
+            let reader = Box::new(Receiver::new(RecvStream::Memory(recv), 1 << 10));
+            let backlog = Arc::new(SendBudget::new(&Limits::default()));
+            let lane = ServerStream::new(Some(SendStream::Memory(send)), backlog);
             let quiet = Arc::clone(&lane);
             spawn(async move {
                 for _ in 0..MESSAGES {

@@ -13,25 +13,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::server::in_flight::Calls;
-use crate::server::limits::send_budget::Backlog;
-use crate::server::recv::Reader;
+use crate::server::in_flight::InFlight;
+use crate::server::limits::send_budget::SendBudget;
+use crate::server::recv::Receiver;
 use crate::sync::{Mutex, MutexGuard};
-use crate::transport::write_buffer::Outbox;
+use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{SendStream, Stopped, close};
 
 /// How much is written at once.
 const PIECE: usize = 64 << 10;
 
-pub(super) struct Lane {
-    state: Mutex<State>,
-    /// Calls that wait for their handlers, by id.
-    pub(super) calls: Calls,
+pub(super) struct ServerStream {
+    state: Mutex<StreamState>,
+    /// InFlight that wait for their handlers, by id.
+    pub(super) calls: InFlight,
     /// Replies have left and there is room for more.
     drained: Notify,
-    backlog: Arc<Backlog>,
+    backlog: Arc<SendBudget>,
     way_back: bool,
-    /// Calls with items that run on it: their caller may take its time.
+    /// InFlight with items that run on it: their caller may take its time.
     patience: AtomicUsize,
     has_sent_items: AtomicBool,
     /// The code it was given up with: nothing more of it is wanted. 0 is none.
@@ -39,8 +39,8 @@ pub(super) struct Lane {
 }
 
 #[derive(Default)]
-struct State {
-    replies: Outbox,
+struct StreamState {
+    replies: WriteBuffer,
     /// The sending half; away while a worker writes, and for good once the stream is over.
     send: Option<SendStream>,
     /// Whether a worker has the sending half and will bring it back.
@@ -51,7 +51,7 @@ struct State {
     counted: usize,
     /// Resolves when the other side wants no more replies.
     stopped: Option<Stopped>,
-    seats: Vec<Seat>,
+    seats: Vec<WorkerSlot>,
     /// Seats that nobody sits on.
     vacant: Vec<usize>,
     /// Seats of workers that wait to lead; the last one is the warmest.
@@ -68,8 +68,8 @@ struct State {
 
 /// A worker's place.
 #[derive(Default)]
-struct Seat {
-    reader: Option<Box<Reader>>,
+struct WorkerSlot {
+    reader: Option<Box<Receiver>>,
     waker: Option<Waker>,
     dismissed: bool,
 }
@@ -85,21 +85,21 @@ pub(super) enum Leave {
 /// Why the leader does not wait for bytes any longer.
 pub(super) enum Interruption {
     /// The lane is quiet: buffers can be given back.
-    Quiet,
+    IdleWatch,
     /// The other side wants no more replies, while there are some to come.
     Stopped,
 }
 
-impl Lane {
-    pub(super) fn new(send: Option<SendStream>, backlog: Arc<Backlog>) -> Arc<Self> {
+impl ServerStream {
+    pub(super) fn new(send: Option<SendStream>, backlog: Arc<SendBudget>) -> Arc<Self> {
         let way_back = send.is_some();
         let stopped = send.as_ref().map(SendStream::stopped);
         Self::with(
-            State {
+            StreamState {
                 send,
                 stopped,
                 busy: 1,
-                ..State::default()
+                ..StreamState::default()
             },
             backlog,
             way_back,
@@ -107,14 +107,14 @@ impl Lane {
     }
 
     /// A lane without a stream, whose replies somebody else takes care of.
-    pub(super) fn answered_elsewhere(backlog: Arc<Backlog>) -> Arc<Self> {
-        Self::with(State::default(), backlog, true)
+    pub(super) fn answered_elsewhere(backlog: Arc<SendBudget>) -> Arc<Self> {
+        Self::with(StreamState::default(), backlog, true)
     }
 
-    fn with(state: State, backlog: Arc<Backlog>, way_back: bool) -> Arc<Self> {
+    fn with(state: StreamState, backlog: Arc<SendBudget>, way_back: bool) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(state),
-            calls: Calls::default(),
+            calls: InFlight::default(),
             drained: Notify::new(),
             backlog,
             way_back,
@@ -124,7 +124,7 @@ impl Lane {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, StreamState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -132,13 +132,13 @@ impl Lane {
     pub(super) fn sit(&self) -> usize {
         let mut state = self.state();
         state.vacant.pop().unwrap_or_else(|| {
-            state.seats.push(Seat::default());
+            state.seats.push(WorkerSlot::default());
             state.seats.len() - 1
         })
     }
 
     /// Hands the reading half to a worker that has nothing to do; gives it back if there is none.
-    pub(super) fn hand_on(&self, reader: Box<Reader>) -> Option<Box<Reader>> {
+    pub(super) fn hand_on(&self, reader: Box<Receiver>) -> Option<Box<Receiver>> {
         let mut state = self.state();
         state.busy += 1;
         let Some(seat) = state.idle.pop() else {
@@ -154,7 +154,7 @@ impl Lane {
     /// Waits until it is this worker's turn to lead, or says why it is to go.
     ///
     /// When no request follows, those who wait here watch for the other side to lose interest in what still runs.
-    pub(super) async fn rest(&self, seat: usize) -> Result<Box<Reader>, Leave> {
+    pub(super) async fn rest(&self, seat: usize) -> Result<Box<Receiver>, Leave> {
         {
             let mut state = self.state();
             state.busy -= 1;
@@ -167,7 +167,7 @@ impl Lane {
                 return Poll::Ready(Ok(reader));
             }
             if state.seats[seat].dismissed {
-                state.seats[seat] = Seat::default();
+                state.seats[seat] = WorkerSlot::default();
                 state.vacant.push(seat);
                 return Poll::Ready(Err(Leave::Dismissed));
             }
@@ -189,7 +189,7 @@ impl Lane {
         // When nobody leads any more, somebody is to watch for the other side's loss of interest.
         let watching = usize::from(state.ended);
         let stay = state.idle.len().min(watching);
-        let State { idle, seats, .. } = &mut *state;
+        let StreamState { idle, seats, .. } = &mut *state;
         for seat in idle.drain(stay..) {
             seats[seat].dismissed = true;
         }
@@ -204,7 +204,7 @@ impl Lane {
             let mut state = self.state();
             if std::mem::take(&mut state.quiet) {
                 state.replies.shrink();
-                return Poll::Ready(Interruption::Quiet);
+                return Poll::Ready(Interruption::IdleWatch);
             }
             // While others are at work, the caller may lose interest in what they do.
             if state.busy > 1 && state.poll_stopped(cx).is_ready() {
@@ -231,7 +231,7 @@ impl Lane {
     }
 
     /// Tells the connection how much waits here. Items that nobody takes hold up themselves, and no call of another stream.
-    fn count(&self, state: &mut State) {
+    fn count(&self, state: &mut StreamState) {
         let waiting = match self.is_patient() {
             true => 0,
             false => state.replies.len() + state.writing,
@@ -275,7 +275,7 @@ impl Lane {
     }
 
     /// The same, and notices when the other side gives up the stream meanwhile.
-    pub(super) async fn flush_while_wanted(&self, reader: &mut Reader) {
+    pub(super) async fn flush_while_wanted(&self, reader: &mut Receiver) {
         // A write is not to be dropped half-way, unless the stream is.
         tokio::select! {
             biased;
@@ -336,7 +336,7 @@ impl Lane {
         self.given_up.load(Ordering::Relaxed) != 0
     }
 
-    fn abandon(&self, state: &mut State, code: u32) {
+    fn abandon(&self, state: &mut StreamState, code: u32) {
         // Those who notice it after the first only say the same again.
         let first = self
             .given_up
@@ -354,7 +354,7 @@ impl Lane {
     }
 
     /// Finishes the stream once the last reply of an ended one has left.
-    fn end_if_over(&self, state: &mut State) {
+    fn end_if_over(&self, state: &mut StreamState) {
         if state.ended && state.busy == 0 {
             state.wake_all();
             if let Some(mut send) = state.send.take() {
@@ -449,7 +449,7 @@ async fn write(send: &mut SendStream, mut chunk: Bytes, limit: Duration) -> Resu
     Ok(())
 }
 
-impl Seat {
+impl WorkerSlot {
     /// Whoever sits here wants to be woken.
     fn wait(&mut self, cx: &Context<'_>) {
         match &mut self.waker {
@@ -459,7 +459,7 @@ impl Seat {
     }
 }
 
-impl State {
+impl StreamState {
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(stopped) = &mut self.stopped else {
             return Poll::Pending;

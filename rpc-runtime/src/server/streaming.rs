@@ -7,12 +7,12 @@ use std::task::{Poll, ready};
 
 use tokio::task::coop;
 
-use crate::codec::error_code::Refusal;
-use crate::codec::lines::Cut;
+use crate::codec::error_code::ProtocolError;
+use crate::codec::lines::Line;
 use crate::codec::stream_frame;
-use crate::server::connection::{Connection, Permit};
-use crate::server::recv::{Leader, Reader};
-use crate::server::stream::Lane;
+use crate::server::connection::{Permit, ServerConnection};
+use crate::server::recv::{MessageReader, Receiver};
+use crate::server::stream::ServerStream;
 use crate::server::worker::Worker;
 use crate::service::Router;
 use crate::streaming::exchange::Exchange;
@@ -21,9 +21,9 @@ use crate::streaming::exchange::Exchange;
 /// items: the rest of the stream is for that.
 pub(super) async fn run<R: Router>(
     mut work: Pin<&mut impl Future<Output = ()>>,
-    connection: &Arc<Connection<R>>,
-    lane: &Arc<Lane>,
-    turn: &mut Option<Box<Reader>>,
+    connection: &Arc<ServerConnection<R>>,
+    lane: &Arc<ServerStream>,
+    turn: &mut Option<Box<Receiver>>,
     permit: &mut Option<Permit>,
     exchange: &Exchange,
 ) {
@@ -50,9 +50,9 @@ pub(super) async fn run<R: Router>(
 }
 
 fn hand_on<R: Router>(
-    connection: &Arc<Connection<R>>,
-    lane: &Arc<Lane>,
-    turn: &mut Option<Box<Reader>>,
+    connection: &Arc<ServerConnection<R>>,
+    lane: &Arc<ServerStream>,
+    turn: &mut Option<Box<Receiver>>,
 ) {
     if let Some(reader) = turn.take().and_then(|reader| lane.hand_on(reader)) {
         Worker::start(Arc::clone(connection), Arc::clone(lane), reader);
@@ -61,9 +61,9 @@ fn hand_on<R: Router>(
 
 async fn run_with_items<R: Router>(
     mut work: Pin<&mut impl Future<Output = ()>>,
-    connection: &Arc<Connection<R>>,
-    lane: &Arc<Lane>,
-    turn: &mut Option<Box<Reader>>,
+    connection: &Arc<ServerConnection<R>>,
+    lane: &Arc<ServerStream>,
+    turn: &mut Option<Box<Receiver>>,
     permit: &mut Option<Permit>,
     exchange: &Exchange,
 ) {
@@ -128,7 +128,11 @@ async fn run_with_items<R: Router>(
 }
 
 /// Sends lines of items, when there is room for them.
-async fn send<R: Router>(connection: &Connection<R>, lane: &Lane, lines: Vec<u8>) -> Vec<u8> {
+async fn send<R: Router>(
+    connection: &ServerConnection<R>,
+    lane: &ServerStream,
+    lines: Vec<u8>,
+) -> Vec<u8> {
     connection.quiet().disturb();
     lane.push(lines.strip_suffix(b"\n").unwrap_or(&lines));
     lane.flush().await;
@@ -137,16 +141,16 @@ async fn send<R: Router>(connection: &Connection<R>, lane: &Lane, lines: Vec<u8>
 }
 
 struct Received {
-    reader: Box<Reader>,
+    reader: Box<Receiver>,
     line: Vec<u8>,
-    kind: Result<(), Refusal>,
+    kind: Result<(), ProtocolError>,
 }
 
 /// Receives an item once the handler wants one; `None` if the other side has given up the stream.
 async fn receive<R: Router>(
-    connection: &Connection<R>,
-    lane: &Lane,
-    mut reader: Box<Reader>,
+    connection: &ServerConnection<R>,
+    lane: &ServerStream,
+    mut reader: Box<Receiver>,
     exchange: &Exchange,
 ) -> Option<Received> {
     let mut line = Vec::new();
@@ -158,7 +162,7 @@ async fn receive<R: Router>(
         }
         // Not before: the handler may not have looked at the last one yet.
         line = exchange.buffer();
-        let leader = Leader {
+        let leader = MessageReader {
             connection,
             lane,
             seat: None,
@@ -173,19 +177,19 @@ async fn receive<R: Router>(
         () = lane.stopped() => None,
     };
     let kind = match cut {
-        Some(Some(Cut::Message))
+        Some(Some(Line::Message))
             if stream_frame::is_other_message(&line, connection.limits().depth) =>
         {
             // Another call, which shall not suffer for this one.
             reader.put_back(std::mem::take(&mut line));
             exchange.leave();
-            Err(Refusal::InvalidRequest("an item was expected"))
+            Err(ProtocolError::InvalidRequest("an item was expected"))
         }
-        Some(Some(Cut::Message)) => Ok(()),
-        Some(Some(Cut::TooLarge)) => Err(Refusal::RequestTooLarge),
-        Some(Some(Cut::Partial) | None) => {
+        Some(Some(Line::Message)) => Ok(()),
+        Some(Some(Line::TooLarge)) => Err(ProtocolError::RequestTooLarge),
+        Some(Some(Line::Partial) | None) => {
             let cut_off = "the stream ended before its items did";
-            Err(Refusal::InvalidRequest(cut_off))
+            Err(ProtocolError::InvalidRequest(cut_off))
         }
         None => {
             lane.kill();

@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
 use tokio::time::{pause, resume, sleep};
 
-use crate::server::discover::Discovery;
+use crate::server::discover::DiscoverOptions;
 use crate::transport::memory::{self, Connection, RecvStream, SendStream};
 use crate::{Limits, rpc};
 
@@ -62,7 +62,7 @@ impl Line {
         let server = super::acceptor(
             ((), DeskServer::new(plain)),
             Limits::default(),
-            Discovery::default(),
+            DiscoverOptions::default(),
         );
         let serving = server.serve(crate::transport::Connection::Memory(there), None);
         runtime.spawn(serving);

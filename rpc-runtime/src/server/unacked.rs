@@ -9,13 +9,13 @@ const KEPT: usize = 16;
 
 /// A connection that is closed takes with it what has not arrived: whoever closes it in peace waits for these.
 #[derive(Default)]
-pub(super) struct Leaving {
+pub(super) struct UnackedStreams {
     streams: Vec<Stopped>,
     /// How many still were on their way when somebody looked last.
     slow: usize,
 }
 
-impl Leaving {
+impl UnackedStreams {
     /// To look at all of them costs; done each time that they have doubled, it costs each stream the same.
     pub(super) fn push(&mut self, stream: Stopped) {
         if self.streams.len() >= KEPT.max(2 * self.slow) {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn those_that_have_left_are_not_kept() {
-        let mut leaving = Leaving::default();
+        let mut leaving = UnackedStreams::default();
         for _ in 0..1000 {
             leaving.push(Box::pin(std::future::ready(())));
             assert!(leaving.streams.len() <= KEPT);
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn those_that_are_slow_are_all_kept() {
-        let mut leaving = Leaving::default();
+        let mut leaving = UnackedStreams::default();
         let has_arrived = Arc::new(AtomicBool::new(false));
         for number in 0..1000 {
             let has_arrived = Arc::clone(&has_arrived);

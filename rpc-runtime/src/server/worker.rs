@@ -2,24 +2,28 @@
 
 use std::sync::Arc;
 
-use crate::server::buffers::Scratch;
-use crate::server::connection::Connection;
-use crate::server::recv::{Leader, Reader};
+use crate::server::buffers::WorkerBuffers;
+use crate::server::connection::ServerConnection;
+use crate::server::recv::{MessageReader, Receiver};
 use crate::server::request::serve;
-use crate::server::stream::{Lane, Leave};
+use crate::server::stream::{Leave, ServerStream};
 use crate::service::Router;
 use crate::transport::close;
 
 pub(super) struct Worker<R> {
-    connection: Arc<Connection<R>>,
-    lane: Arc<Lane>,
+    connection: Arc<ServerConnection<R>>,
+    lane: Arc<ServerStream>,
     seat: usize,
-    scratch: Scratch,
+    scratch: WorkerBuffers,
 }
 
 impl<R: Router> Worker<R> {
     /// Starts a worker that leads.
-    pub(super) fn start(connection: Arc<Connection<R>>, lane: Arc<Lane>, reader: Box<Reader>) {
+    pub(super) fn start(
+        connection: Arc<ServerConnection<R>>,
+        lane: Arc<ServerStream>,
+        reader: Box<Receiver>,
+    ) {
         let mut worker = Self {
             seat: lane.sit(),
             scratch: connection.scratch(),
@@ -28,14 +32,14 @@ impl<R: Router> Worker<R> {
         };
         // The task has one worker in it, where a method by value would have two.
         tokio::spawn(async move {
-            let _kill = KillOnPanic(Arc::clone(&worker.lane));
+            let _kill = ResetOnPanic(Arc::clone(&worker.lane));
             if let Leave::Over = worker.run(reader).await {
                 worker.connection.put_back(worker.scratch, &worker.lane);
             }
         });
     }
 
-    async fn run(&mut self, mut reader: Box<Reader>) -> Leave {
+    async fn run(&mut self, mut reader: Box<Receiver>) -> Leave {
         loop {
             self.lead(reader).await;
             self.connection.quiet().disturb();
@@ -47,13 +51,13 @@ impl<R: Router> Worker<R> {
     }
 
     /// Serves one message after the other, until one has to wait or the stream ends.
-    async fn lead(&mut self, reader: Box<Reader>) {
+    async fn lead(&mut self, reader: Box<Receiver>) {
         let mut turn = Some(reader);
         // One permit serves for all messages that are already here.
         let mut permit = None;
         while let Some(reader) = &mut turn {
             self.scratch.message.clear();
-            let leader = Leader {
+            let leader = MessageReader {
                 connection: &*self.connection,
                 lane: &self.lane,
                 seat: Some(self.seat),
@@ -103,9 +107,9 @@ impl<R: Router> Worker<R> {
 
 /// Panics of handlers are caught in [`answer`](super::answer). Should a worker panic all the same, those who wait on the
 /// lane must not be left without an end.
-struct KillOnPanic(Arc<Lane>);
+struct ResetOnPanic(Arc<ServerStream>);
 
-impl Drop for KillOnPanic {
+impl Drop for ResetOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.give_up(close::CANCELLED);

@@ -14,12 +14,12 @@ use futures_core::Stream;
 
 use crate::codec::de::{Mismatch, Value};
 use crate::codec::error::Unwritable;
-use crate::codec::error_code::Refusal;
+use crate::codec::error_code::ProtocolError;
 use crate::codec::id::{Id, IdBuffer};
 use crate::codec::params::decode::{Fault, FaultKind};
 use crate::codec::parser::{Document, Parser};
 use crate::codec::request::Message;
-use crate::codec::stream_frame::{self, Line};
+use crate::codec::stream_frame::{self, StreamFrame};
 use crate::limits::RETAINED;
 use crate::streaming::gather::{BATCH, gather};
 
@@ -31,11 +31,11 @@ pub(crate) struct Exchange {
     depth: usize,
     /// Whether the call has items at all.
     is_used: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<ExchangeState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ExchangeState {
     up: Up,
     down: Down,
     /// Why the call cannot go on.
@@ -46,7 +46,7 @@ struct State {
 #[derive(Default)]
 struct Up {
     id: IdBuffer,
-    stage: Stage,
+    stage: UploadStage,
     line: Vec<u8>,
     parser: Option<Parser>,
     waker: Option<Waker>,
@@ -54,7 +54,7 @@ struct Up {
 
 /// How far a handler's items are.
 #[derive(Default, Clone, Copy, PartialEq)]
-enum Stage {
+enum UploadStage {
     /// The handler takes none.
     #[default]
     None,
@@ -78,11 +78,11 @@ struct Down {
     is_used: bool,
     id: Vec<u8>,
     lines: Vec<u8>,
-    stage: Sending,
+    stage: DownloadStage,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
-enum Sending {
+enum DownloadStage {
     #[default]
     None,
     /// The lines are to be sent.
@@ -109,7 +109,7 @@ impl Exchange {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ExchangeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,7 +118,7 @@ impl Exchange {
         self.is_used.store(true, Ordering::Relaxed);
         let mut state = self.state();
         state.up.id.set(Some(id));
-        state.up.stage = Stage::Idle;
+        state.up.stage = UploadStage::Idle;
         Uploaded {
             exchange: self,
             read,
@@ -126,16 +126,16 @@ impl Exchange {
     }
 
     fn poll_item<T>(&self, read: ReadItem<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let State { up, fault, .. } = &mut *self.state();
+        let ExchangeState { up, fault, .. } = &mut *self.state();
         match up.stage {
-            Stage::Over => return Poll::Pending,
-            Stage::Ended => return Poll::Ready(None),
-            Stage::Here => match up.read(self.depth, read) {
+            UploadStage::Over => return Poll::Pending,
+            UploadStage::Ended => return Poll::Ready(None),
+            UploadStage::Here => match up.read(self.depth, read) {
                 Ok(item) => return Poll::Ready(item),
                 // Its future is dropped where it stands.
                 Err(reason) => *fault = Some(Fault(reason)),
             },
-            _ => up.stage = Stage::Wanted,
+            _ => up.stage = UploadStage::Wanted,
         }
         match &mut up.waker {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -174,7 +174,7 @@ impl Exchange {
             // Its LF is not counted.
             if lines.len() - start > limit.saturating_add(1) {
                 lines.truncate(start);
-                return Err(Err(Refusal::ReplyTooLarge.into()));
+                return Err(Err(ProtocolError::ReplyTooLarge.into()));
             }
             Ok(())
         };
@@ -205,15 +205,15 @@ impl Exchange {
         poll_fn(|_| {
             let down = &mut self.state().down;
             match down.stage {
-                Sending::None => {
+                DownloadStage::None => {
                     std::mem::swap(&mut down.lines, lines);
-                    down.stage = Sending::Offered;
+                    down.stage = DownloadStage::Offered;
                     Poll::Pending
                 }
-                Sending::Offered | Sending::Taken => Poll::Pending,
-                Sending::Sent => {
+                DownloadStage::Offered | DownloadStage::Taken => Poll::Pending,
+                DownloadStage::Sent => {
                     std::mem::swap(&mut down.lines, lines);
-                    down.stage = Sending::None;
+                    down.stage = DownloadStage::None;
                     Poll::Ready(())
                 }
             }
@@ -228,13 +228,13 @@ impl Exchange {
     pub(crate) fn takes_items(&self) -> bool {
         matches!(
             self.state().up.stage,
-            Stage::Idle | Stage::Wanted | Stage::Here
+            UploadStage::Idle | UploadStage::Wanted | UploadStage::Here
         )
     }
 
     /// Whether the handler has dropped its items before the last.
     pub(crate) fn is_unwanted(&self) -> bool {
-        self.state().up.stage == Stage::Unwanted
+        self.state().up.stage == UploadStage::Unwanted
     }
 
     /// Whether the handler sends items.
@@ -245,7 +245,7 @@ impl Exchange {
     /// Resolves when the handler waits for an item. Looked at whenever the handler was polled, so it wakes nobody.
     pub(crate) async fn is_wanted(&self) {
         poll_fn(|_| match self.state().up.stage {
-            Stage::Wanted => Poll::Ready(()),
+            UploadStage::Wanted => Poll::Ready(()),
             _ => Poll::Pending,
         })
         .await;
@@ -260,11 +260,16 @@ impl Exchange {
     }
 
     /// Brings the handler a line, or why there is none.
-    pub(crate) fn bring(&self, line: Vec<u8>, received: Result<(), Refusal>, cx: &Context<'_>) {
+    pub(crate) fn bring(
+        &self,
+        line: Vec<u8>,
+        received: Result<(), ProtocolError>,
+        cx: &Context<'_>,
+    ) {
         let mut state = self.state();
         state.up.line = line;
         match received {
-            Ok(()) => state.up.stage = Stage::Here,
+            Ok(()) => state.up.stage = UploadStage::Here,
             Err(refusal) => state.fault = Some(refusal.into()),
         }
         let waker = state.up.waker.take();
@@ -278,14 +283,14 @@ impl Exchange {
 
     /// What comes is not for the handler, and what it waits for will not come.
     pub(crate) fn leave(&self) {
-        self.state().up.stage = Stage::Over;
+        self.state().up.stage = UploadStage::Over;
     }
 
     /// Lines that are to be sent.
     pub(crate) fn offered(&self) -> Option<Vec<u8>> {
         let down = &mut self.state().down;
-        (down.stage == Sending::Offered).then(|| {
-            down.stage = Sending::Taken;
+        (down.stage == DownloadStage::Offered).then(|| {
+            down.stage = DownloadStage::Taken;
             std::mem::take(&mut down.lines)
         })
     }
@@ -294,7 +299,7 @@ impl Exchange {
     pub(crate) fn sent(&self, lines: Vec<u8>) {
         let down = &mut self.state().down;
         down.lines = lines;
-        down.stage = Sending::Sent;
+        down.stage = DownloadStage::Sent;
     }
 
     /// Why the call cannot go on, if it cannot.
@@ -313,11 +318,11 @@ impl Exchange {
             return;
         }
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        state.up.stage = Stage::None;
+        state.up.stage = UploadStage::None;
         state.up.waker = None;
         state.up.id.shrink();
         state.down.is_used = false;
-        state.down.stage = Sending::None;
+        state.down.stage = DownloadStage::None;
         state.fault = None;
         state.up.parser = None;
     }
@@ -325,7 +330,7 @@ impl Exchange {
     /// Gives back buffers that grew past `limit`.
     pub(crate) fn shrink(&mut self, limit: usize) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let State { up, down, .. } = state;
+        let ExchangeState { up, down, .. } = state;
         for buffer in [&mut up.line, &mut down.lines, &mut down.id] {
             if buffer.capacity() > limit {
                 *buffer = Vec::new();
@@ -351,20 +356,26 @@ impl Up {
         let parser = self.parser.get_or_insert_with(|| Parser::new(depth));
         let refused = FaultKind::Refused;
         let document = parser.parse_line(&mut self.line);
-        let document = document.map_err(|_| refused(Refusal::Parse))?;
+        let document = document.map_err(|_| refused(ProtocolError::Parse))?;
         let (id, item) = match document.line() {
-            Some(Line::Item(id, item)) => (id, Some(item)),
-            Some(Line::End(id)) => (id, None),
-            _ if cancels(&document, &self.id) => return Err(refused(Refusal::Cancelled)),
-            _ => return Err(refused(Refusal::InvalidRequest("an item was expected"))),
+            Some(StreamFrame::Item(id, item)) => (id, Some(item)),
+            Some(StreamFrame::End(id)) => (id, None),
+            _ if cancels(&document, &self.id) => return Err(refused(ProtocolError::Cancelled)),
+            _ => {
+                return Err(refused(ProtocolError::InvalidRequest(
+                    "an item was expected",
+                )));
+            }
         };
         if !self.id.is(id) {
-            return Err(refused(Refusal::InvalidRequest("an item of another call")));
+            return Err(refused(ProtocolError::InvalidRequest(
+                "an item of another call",
+            )));
         }
         let item = item.map(read).transpose().map_err(FaultKind::Item)?;
         self.stage = match &item {
-            Some(_) => Stage::Idle,
-            None => Stage::Ended,
+            Some(_) => UploadStage::Idle,
+            None => UploadStage::Ended,
         };
         drop(document);
         parser.shrink(RETAINED);
@@ -383,8 +394,8 @@ pub struct Uploaded<'t, T> {
 impl<T> Drop for Uploaded<'_, T> {
     fn drop(&mut self) {
         let up = &mut self.exchange.state().up;
-        if !matches!(up.stage, Stage::Ended | Stage::Over) {
-            up.stage = Stage::Unwanted;
+        if !matches!(up.stage, UploadStage::Ended | UploadStage::Over) {
+            up.stage = UploadStage::Unwanted;
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn server_config(
         ClientAuth::Optional(trust) => (trust, false),
         ClientAuth::Required(trust) => (trust, true),
     };
-    let verifier = Verifier {
+    let verifier = ClientVerifier {
         trusted: trust.verifiers(client_verifier)?,
         mandatory,
     };
@@ -79,12 +79,12 @@ fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, 
 
 /// rustls's own verifier.
 #[derive(Debug)]
-struct Verifier {
+struct ClientVerifier {
     trusted: Verifiers<Arc<dyn ClientCertVerifier>>,
     mandatory: bool,
 }
 
-impl ClientCertVerifier for Verifier {
+impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
         self.mandatory
     }

@@ -92,7 +92,7 @@ pub(crate) fn client_config(
     identity: Option<Identity>,
 ) -> Result<(rustls::ClientConfig, Verdict), TrustError> {
     let verdict = Verdict::default();
-    let verifier = Verifier {
+    let verifier = ServerVerifier {
         trusted: trust.verifiers(server_verifier)?,
         verdict: verdict.clone(),
     };
@@ -135,12 +135,12 @@ impl ResolvesClientCert for Introduction {
 
 /// rustls's own verifier, with its verdict kept.
 #[derive(Debug)]
-struct Verifier {
+struct ServerVerifier {
     trusted: Verifiers<Arc<WebPkiServerVerifier>>,
     verdict: Verdict,
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

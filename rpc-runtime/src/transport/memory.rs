@@ -18,7 +18,7 @@ const DATAGRAM: usize = 1200;
 
 /// Two ends of one connection.
 pub(crate) fn pair() -> (Connection, Connection) {
-    let shared = Arc::new(Mutex::new(Shared::default()));
+    let shared = Arc::new(Mutex::new(SharedPair::default()));
     let end = |side| Connection {
         shared: Arc::clone(&shared),
         side,
@@ -42,11 +42,11 @@ impl Side {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedPair {
     closed: Option<Closed>,
     /// What each side has still to accept.
-    client: Inbox,
-    server: Inbox,
+    client: PipeState,
+    server: PipeState,
     /// Everything that waits for something to happen to the connection.
     watchers: Vec<Waker>,
     pipes: Vec<std::sync::Weak<Mutex<Pipe>>>,
@@ -60,7 +60,7 @@ struct Closed {
 }
 
 #[derive(Debug, Default)]
-struct Inbox {
+struct PipeState {
     bi: VecDeque<(SendStream, RecvStream)>,
     uni: VecDeque<RecvStream>,
     datagrams: VecDeque<Bytes>,
@@ -68,7 +68,7 @@ struct Inbox {
     waiting: usize,
 }
 
-impl Inbox {
+impl PipeState {
     /// Takes a datagram in, in place of the oldest if there are too many.
     fn put(&mut self, datagram: Bytes) {
         self.waiting += datagram.len();
@@ -87,7 +87,7 @@ impl Inbox {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<SharedPair>>,
     side: Side,
 }
 
@@ -95,8 +95,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
-    fn inbox(&mut self, side: Side) -> &mut Inbox {
+impl SharedPair {
+    fn inbox(&mut self, side: Side) -> &mut PipeState {
         match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
@@ -138,7 +138,7 @@ impl Shared {
 }
 
 impl Connection {
-    fn open<T>(&self, open: impl FnOnce(&mut Shared) -> T) -> Result<T, ConnectionLost> {
+    fn open<T>(&self, open: impl FnOnce(&mut SharedPair) -> T) -> Result<T, ConnectionLost> {
         let mut shared = lock(&self.shared);
         match shared.lost(self.side) {
             Some(lost) => Err(lost),
@@ -173,7 +173,7 @@ impl Connection {
     /// Waits for something that `look` finds, or for the end of the connection.
     async fn watch<T>(
         &self,
-        mut look: impl FnMut(&mut Inbox) -> Option<T>,
+        mut look: impl FnMut(&mut PipeState) -> Option<T>,
     ) -> Result<T, ConnectionLost> {
         poll_fn(|cx| {
             let mut shared = lock(&self.shared);
@@ -213,7 +213,7 @@ impl Connection {
     }
 
     pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionLost> {
-        self.watch(Inbox::pop_datagram).await
+        self.watch(PipeState::pop_datagram).await
     }
 
     pub(crate) async fn closed(&self) -> ConnectionLost {
@@ -238,8 +238,8 @@ impl Connection {
             pipe.lost = Some((self.side, code, reason.to_owned()));
             pipe.wake();
         }
-        shared.client = Inbox::default();
-        shared.server = Inbox::default();
+        shared.client = PipeState::default();
+        shared.server = PipeState::default();
         shared.wake();
     }
 }

@@ -138,7 +138,7 @@ const INCOMING: u64 = 64 << 10;
 pub(crate) struct Listener(quinn::Endpoint);
 
 /// A client on its way in.
-pub(crate) struct Incoming(quinn::Incoming);
+pub(crate) struct IncomingConnection(quinn::Incoming);
 
 impl Listener {
     pub(crate) fn bind(
@@ -167,8 +167,8 @@ impl Listener {
     }
 
     /// The next client; `None` once the socket is closed.
-    pub(crate) async fn accept(&self) -> Option<Incoming> {
-        self.0.accept().await.map(Incoming)
+    pub(crate) async fn accept(&self) -> Option<IncomingConnection> {
+        self.0.accept().await.map(IncomingConnection)
     }
 
     /// Closes every connection and takes no more.
@@ -182,7 +182,7 @@ impl Listener {
     }
 }
 
-impl Incoming {
+impl IncomingConnection {
     pub(crate) fn remote_address(&self) -> SocketAddr {
         self.0.remote_address()
     }

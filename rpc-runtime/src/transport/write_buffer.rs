@@ -12,7 +12,7 @@ const SPARE: usize = 8;
 
 /// Two buffers in turn: while the transport still holds chunks of one, the other is free to be used from its start.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct WriteBuffer {
     filling: BytesMut,
     resting: BytesMut,
     /// More of them, for a transport that holds much at once.
@@ -23,7 +23,7 @@ pub(crate) struct Outbox {
     size: usize,
 }
 
-impl Default for Outbox {
+impl Default for WriteBuffer {
     fn default() -> Self {
         Self {
             filling: BytesMut::new(),
@@ -35,7 +35,7 @@ impl Default for Outbox {
     }
 }
 
-impl Outbox {
+impl WriteBuffer {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.filling.capacity() - self.filling.len() < bytes.len() {
             self.make_room(bytes.len());

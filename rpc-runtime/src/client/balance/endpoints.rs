@@ -6,13 +6,13 @@ use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::client::Shared;
+use crate::client::ClientInner;
 use crate::client::address::Address;
-use crate::client::balance::outlier::Health;
+use crate::client::balance::outlier::OutlierDetector;
 use crate::client::balance::stall;
 use crate::client::builder::{ConnectError, Settings};
-use crate::client::connection::Link;
-use crate::client::reconnect::{Seat, keep_connected};
+use crate::client::connection::ClientConnection;
+use crate::client::reconnect::{ConnectionSlot, keep_connected};
 use crate::client::state::{ConnectionState, StateWatch, Status, never_connected};
 
 /// The servers of a client, which may change while it is used. [`ClientBuilder::balance`](crate::ClientBuilder::balance)
@@ -36,7 +36,7 @@ use crate::client::state::{ConnectionState, StateWatch, Status, never_connected}
 /// ```
 #[derive(Clone)]
 pub struct Endpoints {
-    client: Weak<Shared>,
+    client: Weak<ClientInner>,
     settings: Arc<Settings>,
     status: watch::Receiver<Status>,
 }
@@ -74,7 +74,7 @@ impl Endpoint {
 }
 
 impl Endpoints {
-    pub(in crate::client) fn new(client: &Arc<Shared>, settings: Settings) -> Self {
+    pub(in crate::client) fn new(client: &Arc<ClientInner>, settings: Settings) -> Self {
         Self {
             client: Arc::downgrade(client),
             settings: Arc::new(settings),
@@ -148,8 +148,8 @@ impl fmt::Debug for Endpoints {
 
 /// The servers of a client that has several, and none of one that has not.
 #[derive(Debug, Default)]
-pub(in crate::client) struct Members {
-    members: Vec<Member>,
+pub(in crate::client) struct EndpointList {
+    members: Vec<EndpointEntry>,
     /// How many there ever were.
     so_far: u64,
     /// How often something has changed.
@@ -157,31 +157,31 @@ pub(in crate::client) struct Members {
 }
 
 #[derive(Debug)]
-pub(in crate::client) struct Member {
-    number: MemberNumber,
+pub(in crate::client) struct EndpointEntry {
+    number: EndpointNumber,
     address: Address,
     state: ConnectionState,
-    link: Option<Arc<Link>>,
+    link: Option<Arc<ClientConnection>>,
     is_ejected: bool,
-    health: Arc<Health>,
+    health: Arc<OutlierDetector>,
     /// Ends its tasks when it is dropped.
     _tasks: DropGuard,
 }
 
 /// Which one: another at the same address has another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::client) struct MemberNumber(u64);
+pub(in crate::client) struct EndpointNumber(u64);
 
-impl Members {
-    fn insert(&mut self, client: &Arc<Shared>, address: Address, settings: &Settings) -> bool {
+impl EndpointList {
+    fn insert(&mut self, client: &Arc<ClientInner>, address: Address, settings: &Settings) -> bool {
         if client.closed.is_cancelled() || self.members.iter().any(|m| m.address == address) {
             return false;
         }
         let (removed, closed) = (CancellationToken::new(), client.closed.clone());
-        let health = Arc::new(Health::new(settings.ejection));
+        let health = Arc::new(OutlierDetector::new(settings.ejection));
         let dialer = settings.clone().dialer(address.clone());
         let number = self.add(address, Arc::clone(&health), removed.clone());
-        let seat = Seat::of_member(client, number);
+        let seat = ConnectionSlot::of_member(client, number);
         tokio::spawn(async move {
             tokio::select! {
                 () = closed.cancelled() => {}
@@ -197,12 +197,12 @@ impl Members {
     pub(in crate::client) fn add(
         &mut self,
         address: Address,
-        health: Arc<Health>,
+        health: Arc<OutlierDetector>,
         removed: CancellationToken,
-    ) -> MemberNumber {
+    ) -> EndpointNumber {
         self.so_far += 1;
-        let number = MemberNumber(self.so_far);
-        self.members.push(Member {
+        let number = EndpointNumber(self.so_far);
+        self.members.push(EndpointEntry {
             number,
             address,
             state: connecting(None),
@@ -215,13 +215,13 @@ impl Members {
     }
 
     /// Takes out the others.
-    fn keep(&mut self, keep: impl Fn(&Address) -> bool) -> Vec<Member> {
+    fn keep(&mut self, keep: impl Fn(&Address) -> bool) -> Vec<EndpointEntry> {
         let others = self.members.extract_if(.., |member| !keep(&member.address));
         others.collect()
     }
 
     fn list(&self) -> Vec<Endpoint> {
-        let endpoint = |member: &Member| Endpoint {
+        let endpoint = |member: &EndpointEntry| Endpoint {
             address: member.address.clone(),
             state: member.state.clone(),
             in_flight: member.link.as_ref().map_or(0, |link| link.in_flight()),
@@ -230,26 +230,40 @@ impl Members {
         self.members.iter().map(endpoint).collect()
     }
 
-    fn get(&mut self, number: MemberNumber) -> Option<&mut Member> {
+    fn get(&mut self, number: EndpointNumber) -> Option<&mut EndpointEntry> {
         self.members.iter_mut().find(|m| m.number == number)
     }
 
-    pub(in crate::client) fn link(&mut self, number: MemberNumber) -> Option<Arc<Link>> {
+    pub(in crate::client) fn link(
+        &mut self,
+        number: EndpointNumber,
+    ) -> Option<Arc<ClientConnection>> {
         self.get(number)?.link.clone()
     }
 
-    pub(in crate::client) fn health(&mut self, number: MemberNumber) -> Option<Arc<Health>> {
+    pub(in crate::client) fn health(
+        &mut self,
+        number: EndpointNumber,
+    ) -> Option<Arc<OutlierDetector>> {
         self.get(number).map(|member| Arc::clone(&member.health))
     }
 
-    pub(in crate::client) fn connected(&mut self, number: MemberNumber, link: Arc<Link>) {
+    pub(in crate::client) fn connected(
+        &mut self,
+        number: EndpointNumber,
+        link: Arc<ClientConnection>,
+    ) {
         if let Some(member) = self.get(number) {
             member.state = ConnectionState::Connected;
             member.link = Some(link);
         }
     }
 
-    pub(in crate::client) fn disconnected(&mut self, number: MemberNumber, state: ConnectionState) {
+    pub(in crate::client) fn disconnected(
+        &mut self,
+        number: EndpointNumber,
+        state: ConnectionState,
+    ) {
         if let Some(member) = self.get(number) {
             member.state = state;
             member.link = None;
@@ -257,12 +271,12 @@ impl Members {
     }
 
     /// Takes one out, and gives it back for dropping.
-    pub(in crate::client) fn remove(&mut self, number: MemberNumber) -> Option<Member> {
+    pub(in crate::client) fn remove(&mut self, number: EndpointNumber) -> Option<EndpointEntry> {
         let place = self.members.iter().position(|m| m.number == number)?;
         Some(self.members.remove(place))
     }
 
-    pub(in crate::client) fn set_ejected(&mut self, number: MemberNumber, is_ejected: bool) {
+    pub(in crate::client) fn set_ejected(&mut self, number: EndpointNumber, is_ejected: bool) {
         if let Some(member) = self.get(number) {
             member.is_ejected = is_ejected;
         }
@@ -270,7 +284,7 @@ impl Members {
 
     /// How the client stands: connected while one of them is.
     pub(in crate::client) fn status(&self) -> Status {
-        let links = |and: fn(&Member) -> bool| -> Vec<_> {
+        let links = |and: fn(&EndpointEntry) -> bool| -> Vec<_> {
             let members = self.members.iter().filter(|member| and(member));
             members.filter_map(|member| member.link.clone()).collect()
         };
@@ -312,8 +326,8 @@ fn connecting(error: Option<Arc<ConnectError>>) -> ConnectionState {
     }
 }
 
-impl Shared {
-    pub(in crate::client) fn members(&self) -> MutexGuard<'_, Members> {
+impl ClientInner {
+    pub(in crate::client) fn members(&self) -> MutexGuard<'_, EndpointList> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -324,7 +338,10 @@ impl Shared {
     }
 
     /// Changes the servers, and where calls leave.
-    pub(in crate::client) fn change_members<R>(&self, change: impl FnOnce(&mut Members) -> R) -> R {
+    pub(in crate::client) fn change_members<R>(
+        &self,
+        change: impl FnOnce(&mut EndpointList) -> R,
+    ) -> R {
         let mut members = self.members();
         let result = change(&mut members);
         members.changes += 1;

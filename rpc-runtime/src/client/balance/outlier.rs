@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::client::error::CallError;
-use crate::client::reconnect::Seat;
+use crate::client::reconnect::ConnectionSlot;
 use crate::client::retry::backoff::Backoff;
 use crate::codec::error_code::code;
 use crate::transport::ConnectionLost;
@@ -37,14 +37,14 @@ impl Default for Ejection {
 }
 
 #[derive(Debug)]
-pub(in crate::client) struct Health {
+pub(in crate::client) struct OutlierDetector {
     ejection: Ejection,
     /// How many in a row.
     failures: AtomicU32,
     ejected: Notify,
 }
 
-impl Health {
+impl OutlierDetector {
     pub(in crate::client) fn new(ejection: Ejection) -> Self {
         Self {
             ejection,
@@ -97,7 +97,7 @@ impl Health {
     }
 
     /// Leaves the server out when its calls fail, and takes it back when it answers. `None`: the client is no more.
-    pub(in crate::client) async fn watch(&self, seat: &Seat) -> Option<()> {
+    pub(in crate::client) async fn watch(&self, seat: &ConnectionSlot) -> Option<()> {
         let Ejection { probes, .. } = self.ejection;
         let mut ejections = 0;
         loop {
@@ -122,7 +122,7 @@ impl Health {
 }
 
 /// Whether the server answers `rpc.ping`, be it with an error because it does not know it.
-async fn answers(seat: &Seat) -> Option<bool> {
+async fn answers(seat: &ConnectionSlot) -> Option<bool> {
     let Some(link) = seat.link()? else {
         return Some(false);
     };
@@ -146,8 +146,8 @@ mod tests {
     type Error = CallError<&'static str>;
 
     /// Whether three times `ends` are too much.
-    fn ejects(ends: impl Fn(&Health)) -> bool {
-        let health = Health::new(Ejection {
+    fn ejects(ends: impl Fn(&OutlierDetector)) -> bool {
+        let health = OutlierDetector::new(Ejection {
             after: 3,
             ..Ejection::default()
         });
@@ -181,7 +181,7 @@ mod tests {
             Some(Error::Decode(String::new())),
         ];
         for answer in answers {
-            let ends = |health: &Health| {
+            let ends = |health: &OutlierDetector| {
                 health.heed(Some(&Error::Timeout));
                 health.heed(answer.as_ref());
             };
@@ -205,7 +205,7 @@ mod tests {
         };
         for end in [lost, Error::Cancelled, Error::Encode(String::new())] {
             assert!(!ejects(|health| health.heed(Some(&end))), "{end:?}");
-            let ends = |health: &Health| {
+            let ends = |health: &OutlierDetector| {
                 health.heed(Some(&Error::Timeout));
                 health.heed(Some(&end));
             };

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use crate::client::connection::Link;
+use crate::client::connection::ClientConnection;
 
 /// One of `links` that takes calls, and another than `failed` if there is one.
 pub(in crate::client) fn pick<'a>(
-    links: &'a [Arc<Link>],
-    failed: Option<&Arc<Link>>,
-) -> Option<&'a Arc<Link>> {
+    links: &'a [Arc<ClientConnection>],
+    failed: Option<&Arc<ClientConnection>>,
+) -> Option<&'a Arc<ClientConnection>> {
     match links {
         [only] => {
             let is_out =
@@ -22,9 +22,14 @@ pub(in crate::client) fn pick<'a>(
     }
 }
 
-fn pick_of<'a>(links: &'a [Arc<Link>], failed: Option<&Arc<Link>>) -> Option<&'a Arc<Link>> {
-    let has_failed = |link: &Arc<Link>| failed.is_some_and(|failed| Arc::ptr_eq(link, failed));
-    let is_fit = |link: &Arc<Link>| !(link.is_retired() || link.is_silent() || has_failed(link));
+fn pick_of<'a>(
+    links: &'a [Arc<ClientConnection>],
+    failed: Option<&Arc<ClientConnection>>,
+) -> Option<&'a Arc<ClientConnection>> {
+    let has_failed =
+        |link: &Arc<ClientConnection>| failed.is_some_and(|failed| Arc::ptr_eq(link, failed));
+    let is_fit =
+        |link: &Arc<ClientConnection>| !(link.is_retired() || link.is_silent() || has_failed(link));
     let (first, second) = two(links);
     match (is_fit(first), is_fit(second)) {
         (true, true) if second.in_flight() < first.in_flight() => Some(second),
@@ -38,7 +43,7 @@ fn pick_of<'a>(links: &'a [Arc<Link>], failed: Option<&Arc<Link>>) -> Option<&'a
 }
 
 /// Two different ones of several, each pair as likely as any other.
-fn two(links: &[Arc<Link>]) -> (&Arc<Link>, &Arc<Link>) {
+fn two(links: &[Arc<ClientConnection>]) -> (&Arc<ClientConnection>, &Arc<ClientConnection>) {
     let first = fastrand::usize(..links.len());
     let second = fastrand::usize(..links.len() - 1);
     let second = second + usize::from(second >= first);
@@ -52,10 +57,10 @@ mod tests {
 
     use super::*;
     use crate::client::Options;
-    use crate::client::balance::outlier::{Ejection, Health};
-    use crate::client::reconnect::Seat;
+    use crate::client::balance::outlier::{Ejection, OutlierDetector};
+    use crate::client::reconnect::ConnectionSlot;
     use crate::server::acceptor;
-    use crate::server::discover::Discovery;
+    use crate::server::discover::DiscoverOptions;
     use crate::transport::{Connection, memory};
     use crate::{Client, Limits, rpc};
 
@@ -82,19 +87,19 @@ mod tests {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build().unwrap();
         let inside = runtime.enter();
-        let services = acceptor((), Limits::default(), Discovery::default());
+        let services = acceptor((), Limits::default(), DiscoverOptions::default());
         let client = Client::of_members(Options::default(), services);
         for port in 1..=servers {
             let (here, there) = memory::pair();
             let services = ((), DeskServer::new(Calculator));
-            let server = acceptor(services, Limits::default(), Discovery::default());
+            let server = acceptor(services, Limits::default(), DiscoverOptions::default());
             runtime.spawn(server.serve(Connection::Memory(there), None));
             let address = format!("memory:{port}").parse().unwrap();
-            let health = Arc::new(Health::new(Ejection::default()));
+            let health = Arc::new(OutlierDetector::new(Ejection::default()));
             let number = client
                 .0
                 .change_members(|members| members.add(address, health, CancellationToken::new()));
-            let seat = Seat::of_member(&client.0, number);
+            let seat = ConnectionSlot::of_member(&client.0, number);
             seat.connected(Connection::Memory(here)).unwrap();
         }
         drop(inside);

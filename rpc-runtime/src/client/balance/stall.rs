@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::client::reconnect::Seat;
+use crate::client::reconnect::ConnectionSlot;
 
 /// How often to look.
 const LOOK: Duration = Duration::from_millis(200);
@@ -18,7 +18,7 @@ const ROUND_TRIPS: u32 = 3;
 const ASKED: u64 = 2;
 
 /// Looks for as long as there is a client. `None`: it is no more.
-pub(in crate::client) async fn watch(seat: &Seat) -> Option<()> {
+pub(in crate::client) async fn watch(seat: &ConnectionSlot) -> Option<()> {
     // What had come and left when something came last.
     let (mut received, mut sent, mut since) = (0, 0, Instant::now());
     loop {

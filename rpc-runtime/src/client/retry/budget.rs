@@ -11,15 +11,15 @@ const FULL: u32 = 10 * TOKEN;
 /// A bucket of ten tokens. A retry takes one, an answer puts a tenth back. The figures are those of
 /// [gRPC](https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs).
 #[derive(Debug)]
-pub(in crate::client) struct Budget(AtomicU32);
+pub(in crate::client) struct RetryBudget(AtomicU32);
 
-impl Default for Budget {
+impl Default for RetryBudget {
     fn default() -> Self {
         Self(AtomicU32::new(FULL))
     }
 }
 
-impl Budget {
+impl RetryBudget {
     /// Takes a token, if there is one.
     pub(in crate::client) fn spend(&self) -> bool {
         let spent = |tokens: u32| tokens.checked_sub(TOKEN);
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn ten_retries_and_one_more_for_every_ten_answers() {
-        let budget = Budget::default();
+        let budget = RetryBudget::default();
         let spend = |times: usize| (0..times).filter(|_| budget.spend()).count();
         let earn = |times: usize| (0..times).for_each(|_| budget.earn());
         assert_eq!(spend(20), 10);

@@ -12,12 +12,12 @@ use crate::codec::params::encode::Write;
 use crate::codec::stream_frame;
 use crate::streaming::gather::{BATCH, gather};
 use crate::transport::SendStream;
-use crate::transport::write_buffer::Outbox;
+use crate::transport::write_buffer::WriteBuffer;
 
 /// A caller's items, whatever they are.
-pub(in crate::client) type Upload = Pin<Box<dyn Source + Send>>;
+pub(in crate::client) type BoxedUpload = Pin<Box<dyn ItemSource + Send>>;
 
-pub(in crate::client) trait Source {
+pub(in crate::client) trait ItemSource {
     /// Appends as many as there are at once; `true` behind the last.
     fn poll_gather(
         self: Pin<&mut Self>,
@@ -27,23 +27,23 @@ pub(in crate::client) trait Source {
     ) -> Poll<Result<bool, serde_json::Error>>;
 }
 
-struct Items<S, T> {
+struct WriteItems<S, T> {
     items: S,
     write: Write<T>,
 }
 
-pub(in crate::client) fn upload<S, T>(items: S, write: Write<T>) -> Upload
+pub(in crate::client) fn upload<S, T>(items: S, write: Write<T>) -> BoxedUpload
 where
     S: Stream<Item = T> + Send + 'static,
     T: 'static,
 {
-    Box::pin(Items {
+    Box::pin(WriteItems {
         items: Box::pin(items),
         write,
     })
 }
 
-impl<S: Stream<Item = T> + Unpin, T> Source for Items<S, T> {
+impl<S: Stream<Item = T> + Unpin, T> ItemSource for WriteItems<S, T> {
     fn poll_gather(
         mut self: Pin<&mut Self>,
         id: &[u8],
@@ -65,13 +65,13 @@ impl<S: Stream<Item = T> + Unpin, T> Source for Items<S, T> {
 
 /// Sends all items and ends the stream. A server that wants no more of them is no mistake: it has answered, or will not.
 pub(in crate::client) async fn send(
-    mut items: Upload,
+    mut items: BoxedUpload,
     id: CallId,
     mut stream: SendStream,
 ) -> Result<(), NoAnswer> {
     let id = id.to_string();
     let mut lines = Vec::new();
-    let mut outbox = Outbox::default();
+    let mut outbox = WriteBuffer::default();
     loop {
         lines.clear();
         let gathered =

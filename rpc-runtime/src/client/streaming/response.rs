@@ -13,15 +13,15 @@ use futures_core::Stream;
 use serde::Serialize;
 use tokio::task::{JoinHandle, coop};
 
-use crate::client::call::{Call, Outgoing, Solo, with_parser};
-use crate::client::connection::{Link, Place};
+use crate::client::call::{BoxedReply, Call, DedicatedRequest, with_parser};
+use crate::client::connection::{ClientConnection, StreamPermit};
 use crate::client::dedicated_stream;
 use crate::client::error::{CallError, Fate, NoAnswer};
 use crate::client::streaming::request;
-use crate::codec::lines::{Cut, Framer};
-use crate::codec::response::Outcome;
-use crate::codec::result::Reader;
-use crate::codec::stream_frame::Line;
+use crate::codec::lines::{Line, LineSplitter};
+use crate::codec::response::ResponseBody;
+use crate::codec::result::ResultReader;
+use crate::codec::stream_frame::StreamFrame;
 use crate::transport::{ConnectionLost, RecvStream, StreamLost, quic};
 
 /// The items that a call is answered with. The call is made when the stream is first polled; options come before.
@@ -77,13 +77,13 @@ use crate::transport::{ConnectionLost, RecvStream, StreamLost, quic};
 #[must_use = "a stream does nothing until it is polled"]
 pub struct Items<T, E = Infallible> {
     call: Call<T, E>,
-    state: State,
+    state: ItemsState,
 }
 
-enum State {
+enum ItemsState {
     New,
-    Opening(Option<Solo<Box<Inflow>>>),
-    Open(Box<Inflow>),
+    Opening(Option<BoxedReply<Box<ItemReceiver>>>),
+    Open(Box<ItemReceiver>),
     Over,
 }
 
@@ -91,7 +91,7 @@ impl<T, E> Items<T, E> {
     pub(in crate::client) fn new(call: Call<T, E>) -> Self {
         Self {
             call,
-            state: State::New,
+            state: ItemsState::New,
         }
     }
 
@@ -142,8 +142,8 @@ impl<T, E> Items<T, E> {
         self
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Inflow>, NoAnswer>> {
-        let State::Opening(opening) = &mut self.state else {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<ItemReceiver>, NoAnswer>> {
+        let ItemsState::Opening(opening) = &mut self.state else {
             return Poll::Ready(Err(NoAnswer::Over));
         };
         if opening.is_none() {
@@ -158,14 +158,14 @@ impl<T, E> Items<T, E> {
 
     /// The next item; `None` behind the last.
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, CallError<E>>> {
-        if let State::New = self.state {
+        if let ItemsState::New = self.state {
             self.call.begin()?;
-            self.state = State::Opening(None);
+            self.state = ItemsState::Opening(None);
         }
-        if let State::Opening(_) = self.state {
-            self.state = State::Open(ready!(self.poll_open(cx))?);
+        if let ItemsState::Opening(_) = self.state {
+            self.state = ItemsState::Open(ready!(self.poll_open(cx))?);
         }
-        let State::Open(inflow) = &mut self.state else {
+        let ItemsState::Open(inflow) = &mut self.state else {
             return Poll::Ready(Ok(None));
         };
         ready!(inflow.poll_line(cx))?;
@@ -195,14 +195,14 @@ impl<T, E> Stream for Items<T, E> {
                 }
                 Ok(None) => {
                     this.call.heed(None);
-                    this.state = State::Over;
+                    this.state = ItemsState::Over;
                     this.call.finish();
                     return Poll::Ready(None);
                 }
                 Err(error) => error,
             };
-            let state = std::mem::replace(&mut this.state, State::Opening(None));
-            let has_begun = matches!(state, State::Open(inflow) if inflow.has_items);
+            let state = std::mem::replace(&mut this.state, ItemsState::Opening(None));
+            let has_begun = matches!(state, ItemsState::Open(inflow) if inflow.has_items);
             // Many streams are meant to end by their timeouts.
             let error = this.call.remember_fate(error, has_begun);
             // Streams that have begun may be meant to end by their timeouts.
@@ -210,7 +210,7 @@ impl<T, E> Stream for Items<T, E> {
                 this.call.heed(Some(&error));
             }
             if has_begun || !this.call.try_again(&error) {
-                this.state = State::Over;
+                this.state = ItemsState::Over;
                 this.call.finish();
                 return Poll::Ready(Some(Err(error)));
             }
@@ -225,29 +225,29 @@ impl<T, E> fmt::Debug for Items<T, E> {
 }
 
 /// The lines that come.
-struct Inflow {
-    link: Arc<Link>,
+struct ItemReceiver {
+    link: Arc<ClientConnection>,
     recv: RecvStream,
-    framer: Framer,
+    framer: LineSplitter,
     line: Vec<u8>,
     has_items: bool,
-    _place: Place,
+    _place: StreamPermit,
     _room: Option<quic::Room>,
     /// Sends what goes the other way.
-    outflow: Option<Outflow>,
+    outflow: Option<UploadTask>,
 }
 
-struct Outflow(JoinHandle<Result<(), NoAnswer>>);
+struct UploadTask(JoinHandle<Result<(), NoAnswer>>);
 
-impl Drop for Outflow {
+impl Drop for UploadTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 /// Sends the request; what follows is answers.
-async fn open(outgoing: Outgoing, limit: usize) -> Result<Box<Inflow>, NoAnswer> {
-    let Outgoing {
+async fn open(outgoing: DedicatedRequest, limit: usize) -> Result<Box<ItemReceiver>, NoAnswer> {
+    let DedicatedRequest {
         link,
         message,
         items,
@@ -258,28 +258,30 @@ async fn open(outgoing: Outgoing, limit: usize) -> Result<Box<Inflow>, NoAnswer>
     // A server that refuses the request says so on the way back.
     let written = send.write_chunk(Bytes::from(message)).await;
     let outflow = match (written, items) {
-        (Ok(()), Some((id, items))) => Some(Outflow(tokio::spawn(request::send(items, id, send)))),
+        (Ok(()), Some((id, items))) => {
+            Some(UploadTask(tokio::spawn(request::send(items, id, send))))
+        }
         (Ok(()), None) => {
             send.finish();
             None
         }
         (Err(_), _) => None,
     };
-    Ok(Box::new(Inflow {
+    Ok(Box::new(ItemReceiver {
         _place: place,
         _room: link.connection.make_room(),
         link,
         recv,
-        framer: Framer::new(limit),
+        framer: LineSplitter::new(limit),
         line: Vec::new(),
         has_items: false,
         outflow,
     }))
 }
 
-impl Inflow {
+impl ItemReceiver {
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
-        if let Some(Outflow(task)) = &mut self.outflow
+        if let Some(UploadTask(task)) = &mut self.outflow
             && let Poll::Ready(sent) = Pin::new(task).poll(cx)
         {
             self.outflow = None;
@@ -296,16 +298,16 @@ impl Inflow {
         }
         loop {
             match self.framer.cut(&mut self.line) {
-                Cut::Message => return Poll::Ready(Ok(())),
-                Cut::TooLarge => return Poll::Ready(Err(NoAnswer::TooLarge)),
-                Cut::Partial => {}
+                Line::Message => return Poll::Ready(Ok(())),
+                Line::TooLarge => return Poll::Ready(Err(NoAnswer::TooLarge)),
+                Line::Partial => {}
             }
             let read = ready!(pin!(self.recv.read_chunk()).poll(cx));
             match read.map_err(|lost| self.lost(lost))? {
                 Some(chunk) => self.framer.feed(chunk),
                 None => {
                     return Poll::Ready(match self.framer.finish(&self.line) {
-                        Some(Cut::Message) => Ok(()),
+                        Some(Line::Message) => Ok(()),
                         Some(_) => Err(NoAnswer::TooLarge),
                         None => Err(self.cut_off()),
                     });
@@ -328,20 +330,20 @@ impl Inflow {
     }
 
     /// Reads the line that is here: an item, or that there are no more.
-    fn read<T, E>(&mut self, reader: Reader<T, E>) -> Result<Option<T>, CallError<E>> {
+    fn read<T, E>(&mut self, reader: ResultReader<T, E>) -> Result<Option<T>, CallError<E>> {
         let line = &mut self.line;
         let read = with_parser(|parser| {
             let document = parser.parse_line(line).map_err(|_| NoAnswer::Garbled)?;
             match document.line().ok_or(NoAnswer::Garbled)? {
-                Line::Item(_, item) => match (reader.value)(item) {
+                StreamFrame::Item(_, item) => match (reader.value)(item) {
                     Ok(item) => Ok(Some(item)),
                     Err(mismatch) => Err(CallError::Decode(mismatch.to_string())),
                 },
-                Line::Response(response) => match response.outcome {
-                    Outcome::Result(_) => Ok(None),
+                StreamFrame::Response(response) => match response.outcome {
+                    ResponseBody::Result(_) => Ok(None),
                     error => Err(CallError::received(error, reader.error)),
                 },
-                Line::End(_) => Err(NoAnswer::Garbled.into()),
+                StreamFrame::End(_) => Err(NoAnswer::Garbled.into()),
             }
         });
         self.line.clear();

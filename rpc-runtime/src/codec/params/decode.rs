@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::codec::de::{Mismatch, Value};
 use crate::codec::error::{self, ErrorObject, Unwritable};
-use crate::codec::error_code::{Refusal, code};
+use crate::codec::error_code::{ProtocolError, code};
 use crate::codec::params::encode::{Sent, Write};
 use crate::codec::ser;
 
@@ -44,7 +44,7 @@ pub(crate) enum FaultKind {
     /// What an item is not.
     Item(Mismatch),
     /// An answer of the protocol's own.
-    Refused(Refusal),
+    Refused(ProtocolError),
     /// The handler's own error, of this code, which stands in the reply.
     Written(i64),
     /// An error in place of the handler's answer. In a box: it is larger than all others, and seldom.
@@ -75,8 +75,8 @@ impl From<ErrorObject> for Fault {
     }
 }
 
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
+impl From<ProtocolError> for Fault {
+    fn from(refusal: ProtocolError) -> Self {
         Self(FaultKind::Refused(refusal))
     }
 }

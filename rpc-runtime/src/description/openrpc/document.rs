@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 #[derive(Serialize)]
-pub(super) struct Document<'a> {
+pub(super) struct OpenRpcDocument<'a> {
     pub(super) openrpc: &'static str,
     pub(super) info: Info<'a>,
-    pub(super) methods: Vec<Method>,
+    pub(super) methods: Vec<MethodObject>,
     #[serde(skip_serializing_if = "Components::is_empty")]
     pub(super) components: Components,
 }
@@ -33,7 +33,7 @@ impl Components {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Method {
+pub(super) struct MethodObject {
     pub(super) name: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) summary: &'static str,

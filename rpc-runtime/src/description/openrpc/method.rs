@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::description::openrpc::document::{self, Content, Error, Method, Pairing, Tag, Typed};
+use crate::description::openrpc::document::{
+    self, Content, Error, MethodObject, Pairing, Tag, Typed,
+};
 use crate::description::openrpc::names;
 use crate::description::openrpc::schema::{Generator, SchemaOf};
 use crate::description::{
@@ -20,7 +22,7 @@ impl Types {
         &mut self,
         service: &ServiceDescription,
         method: &MethodDescription,
-    ) -> Method {
+    ) -> MethodObject {
         let params = method.parameters.iter();
         let params = params.map(|parameter| self.parameter(parameter));
         let mut params: Vec<_> = params.collect();
@@ -54,7 +56,7 @@ impl Types {
             false => "by-name",
         };
         params.sort_by_key(is_optional);
-        Method {
+        MethodObject {
             name: method.name,
             summary: method.docs.split("\n\n").next().unwrap_or_default(),
             description: method.docs,
@@ -150,7 +152,7 @@ fn with_default(schema: Value, default: Value) -> Value {
 }
 
 /// The members of an object that is the whole of `params` are parameters to whoever calls.
-pub(super) fn spread(method: &mut Method, schemas: &Map<String, Value>) {
+pub(super) fn spread(method: &mut MethodObject, schemas: &Map<String, Value>) {
     let Some(whole) = &method.whole_params else {
         return;
     };

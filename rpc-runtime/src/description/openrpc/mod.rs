@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, Serializer};
 
-use crate::description::openrpc::document::{Components, Document, Info};
+use crate::description::openrpc::document::{Components, Info, OpenRpcDocument};
 use crate::description::openrpc::method::{Types, spread};
 use crate::description::openrpc::schema::Generator;
 pub(crate) use crate::description::openrpc::schema::SchemaOf;
@@ -189,7 +189,7 @@ impl Serialize for OpenRpc {
             given.for_each(|schema| names::rename(schema, &renamed));
             spread(method, &schemas);
         }
-        let document = Document {
+        let document = OpenRpcDocument {
             openrpc: VERSION,
             info,
             methods,

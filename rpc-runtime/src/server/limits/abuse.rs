@@ -13,10 +13,10 @@ const FOR_EACH_CALL: f64 = 10.0;
 
 /// What a client does that costs the server more than itself.
 #[derive(Debug)]
-pub(in crate::server) struct Conduct {
+pub(in crate::server) struct AbuseLimits {
     limits: Limits,
     late_messages: AtomicUsize,
-    /// Calls that ended by themselves since the last cancellation.
+    /// InFlight that ended by themselves since the last cancellation.
     ended: AtomicUsize,
     cancelled: Mutex<Cancelled>,
     enough: Notify,
@@ -29,7 +29,7 @@ struct Cancelled {
     last: Instant,
 }
 
-impl Conduct {
+impl AbuseLimits {
     pub(in crate::server) fn new(limits: &Limits) -> Self {
         Self {
             limits: limits.clone(),
@@ -86,8 +86,8 @@ mod tests {
 
     use super::*;
 
-    fn conduct(cancellations: usize, cancellations_per_second: usize) -> Conduct {
-        Conduct::new(&Limits {
+    fn conduct(cancellations: usize, cancellations_per_second: usize) -> AbuseLimits {
+        AbuseLimits::new(&Limits {
             cancellations,
             cancellations_per_second,
             late_messages: 2,
@@ -95,14 +95,14 @@ mod tests {
         })
     }
 
-    fn is_enough(conduct: &Conduct) -> bool {
+    fn is_enough(conduct: &AbuseLimits) -> bool {
         let enough = pin!(conduct.is_enough());
         enough
             .poll(&mut Context::from_waker(Waker::noop()))
             .is_ready()
     }
 
-    fn cancel(conduct: &Conduct, times: usize) {
+    fn cancel(conduct: &AbuseLimits, times: usize) {
         (0..times).for_each(|_| conduct.cancelled());
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::limits::Limits;
 
 #[derive(Debug)]
-pub(in crate::server) struct Admission {
+pub(in crate::server) struct ConnectionLimits {
     limits: Limits,
     counts: Mutex<Counts>,
 }
@@ -23,7 +23,7 @@ struct Counts {
 
 /// Why a client does not get in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) enum NoPlace {
+pub(in crate::server) enum Rejection {
     /// It is to prove first that it hears what is sent to its address.
     Unproven,
     /// All places are taken.
@@ -34,20 +34,20 @@ pub(in crate::server) enum NoPlace {
 
 /// A connection's place, from before its handshake; free again when dropped.
 #[derive(Debug)]
-pub(in crate::server) struct Place {
-    admission: Arc<Admission>,
+pub(in crate::server) struct ConnectionPlace {
+    admission: Arc<ConnectionLimits>,
     network: IpAddr,
-    handshake: Option<Proof>,
+    handshake: Option<AddressProof>,
 }
 
 /// Whether an address was proven before the handshake began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Proof {
+enum AddressProof {
     Proven,
     Unproven,
 }
 
-impl Admission {
+impl ConnectionLimits {
     pub(in crate::server) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             limits,
@@ -67,30 +67,30 @@ impl Admission {
         self: &Arc<Self>,
         address: IpAddr,
         is_proven: bool,
-    ) -> Result<Place, NoPlace> {
+    ) -> Result<ConnectionPlace, Rejection> {
         let network = network(address);
         let proof = match is_proven {
-            true => Proof::Proven,
-            false => Proof::Unproven,
+            true => AddressProof::Proven,
+            false => AddressProof::Unproven,
         };
         let limits = &self.limits;
         let mut counts = self.counts();
         if counts.handshakes >= limits.handshakes {
-            return Err(NoPlace::Busy);
+            return Err(Rejection::Busy);
         }
         if !is_proven && counts.unproven >= limits.unproven_handshakes {
-            return Err(NoPlace::Unproven);
+            return Err(Rejection::Unproven);
         }
         let neighbours = counts.by_network.get(&network).copied().unwrap_or(0);
         if counts.connections >= limits.connections || neighbours >= limits.connections_per_address
         {
-            return Err(NoPlace::Full);
+            return Err(Rejection::Full);
         }
         counts.by_network.insert(network, neighbours + 1);
         counts.connections += 1;
         counts.handshakes += 1;
         counts.unproven += usize::from(!is_proven);
-        Ok(Place {
+        Ok(ConnectionPlace {
             admission: Arc::clone(self),
             network,
             handshake: Some(proof),
@@ -98,7 +98,7 @@ impl Admission {
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// The handshake is done.
     pub(in crate::server) fn arrive(&mut self) {
         let mut counts = self.admission.counts();
@@ -106,7 +106,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut counts = self.admission.counts();
         counts.end_handshake(&mut self.handshake);
@@ -121,10 +121,10 @@ impl Drop for Place {
 }
 
 impl Counts {
-    fn end_handshake(&mut self, handshake: &mut Option<Proof>) {
+    fn end_handshake(&mut self, handshake: &mut Option<AddressProof>) {
         if let Some(proof) = handshake.take() {
             self.handshakes -= 1;
-            self.unproven -= usize::from(proof == Proof::Unproven);
+            self.unproven -= usize::from(proof == AddressProof::Unproven);
         }
     }
 }
@@ -146,14 +146,14 @@ mod tests {
     }
 
     /// A place for a client that has proven its address and shaken hands.
-    fn enter(admission: &Arc<Admission>, address: &str) -> Option<Place> {
+    fn enter(admission: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionPlace> {
         match admission.admit(ip(address), true) {
             Ok(mut place) => {
                 place.arrive();
                 Some(place)
             }
             Err(reason) => {
-                assert_eq!(reason, NoPlace::Full);
+                assert_eq!(reason, Rejection::Full);
                 None
             }
         }
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_gets_them_back() {
-        let admission = Admission::new(Limits {
+        let admission = ConnectionLimits::new(Limits {
             connections_per_address: 2,
             ..Limits::default()
         });
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_of_64_bits_counts_as_one_address() {
-        let admission = Admission::new(Limits {
+        let admission = ConnectionLimits::new(Limits {
             connections_per_address: 1,
             ..Limits::default()
         });
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn there_are_so_many_places_in_all() {
-        let admission = Admission::new(Limits {
+        let admission = ConnectionLimits::new(Limits {
             connections: 2,
             ..Limits::default()
         });
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn handshakes_that_go_on_are_counted_until_they_are_done_or_given_up() {
-        let admission = Admission::new(Limits {
+        let admission = ConnectionLimits::new(Limits {
             handshakes: 3,
             unproven_handshakes: 2,
             ..Limits::default()
@@ -213,10 +213,10 @@ mod tests {
         let admit = |proven| admission.admit(ip("192.0.2.1"), proven);
         let mut first = admit(false).unwrap();
         let second = admit(false).unwrap();
-        assert_eq!(admit(false).unwrap_err(), NoPlace::Unproven);
+        assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
         let third = admit(true).unwrap();
-        assert_eq!(admit(true).unwrap_err(), NoPlace::Busy);
-        assert_eq!(admit(false).unwrap_err(), NoPlace::Busy);
+        assert_eq!(admit(true).unwrap_err(), Rejection::Busy);
+        assert_eq!(admit(false).unwrap_err(), Rejection::Busy);
         first.arrive();
         assert!(admit(false).is_ok());
         drop((first, second, third));

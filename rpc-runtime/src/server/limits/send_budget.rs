@@ -11,7 +11,7 @@ use crate::limits::Limits;
 const COUNTED: usize = 16 << 10;
 
 #[derive(Debug)]
-pub(in crate::server) struct Backlog {
+pub(in crate::server) struct SendBudget {
     bytes: AtomicUsize,
     /// There is room again.
     drained: Notify,
@@ -21,7 +21,7 @@ pub(in crate::server) struct Backlog {
     pub(in crate::server) write_timeout: Duration,
 }
 
-impl Backlog {
+impl SendBudget {
     pub(in crate::server) fn new(limits: &Limits) -> Self {
         Self {
             bytes: AtomicUsize::new(0),

@@ -9,12 +9,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A clock that is wound up only while somebody waits, and whose timer is used again.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Patience {
+pub(in crate::server) struct ReadTimeout {
     end: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
+impl ReadTimeout {
     /// Resolves when this and the waits before it, back to the last [`renew`](Self::renew), took `limit` together.
     pub(in crate::server) async fn run_out(&mut self, limit: Duration) {
         poll_fn(|cx| self.poll(limit, cx)).await;
