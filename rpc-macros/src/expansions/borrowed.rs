@@ -37,7 +37,7 @@ struct TextsClient {
     client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
-    use ::rpc_runtime::private as __rpc;
+    use ::rpc_runtime::codegen as __rpc;
     impl<__Service> TextsServer<__Service> {
         /// Goes through `service`.
         fn new(service: __Service) -> Self {

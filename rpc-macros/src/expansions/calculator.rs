@@ -61,7 +61,7 @@ pub struct CalculatorClient {
     client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
-    use ::rpc_runtime::private as __rpc;
+    use ::rpc_runtime::codegen as __rpc;
     impl<__Service> CalculatorServer<__Service> {
         /// Goes through `service`.
         pub fn new(service: __Service) -> Self {

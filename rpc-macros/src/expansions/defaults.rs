@@ -30,7 +30,7 @@ struct DefaultsClient {
     client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
-    use ::rpc_runtime::private as __rpc;
+    use ::rpc_runtime::codegen as __rpc;
     impl<__Service> DefaultsServer<__Service> {
         /// Goes through `service`.
         fn new(service: __Service) -> Self {

@@ -45,7 +45,7 @@ struct FaultyClient<K> {
     types: ::rpc_runtime::codegen::PhantomData<fn() -> (K,)>,
 }
 const _: () = {
-    use ::rpc_runtime::private as __rpc;
+    use ::rpc_runtime::codegen as __rpc;
     impl<__Service, K> FaultyServer<__Service, K> {
         /// Goes through `service`.
         fn new(service: __Service) -> Self {

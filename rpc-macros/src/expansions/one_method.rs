@@ -16,7 +16,7 @@ struct EchoClient {
     client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
-    use ::rpc_runtime::private as __rpc;
+    use ::rpc_runtime::codegen as __rpc;
     impl<__Service> EchoServer<__Service> {
         /// Goes through `service`.
         fn new(service: __Service) -> Self {

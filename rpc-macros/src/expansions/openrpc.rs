@@ -29,7 +29,7 @@ struct ShopClient<T> {
     types: ::rpc_runtime::codegen::PhantomData<fn() -> (T,)>,
 }
 const _: () = {
-    use ::rpc_runtime::private as __rpc;
+    use ::rpc_runtime::codegen as __rpc;
     impl<__Service, T> ShopServer<__Service, T> {
         /// Goes through `service`.
         fn new(service: __Service) -> Self {

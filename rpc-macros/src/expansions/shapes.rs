@@ -1,5 +1,5 @@
 const _: () = {
-    use ::rpc_runtime::private as __rpc;
+    use ::rpc_runtime::codegen as __rpc;
     #[allow(deprecated)]
     impl<T> __rpc::RpcError for Shapes<T>
     where

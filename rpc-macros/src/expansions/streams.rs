@@ -38,7 +38,7 @@ pub(crate) struct FeedClient {
     client: ::rpc_runtime::codegen::Client,
 }
 const _: () = {
-    use ::rpc_runtime::private as __rpc;
+    use ::rpc_runtime::codegen as __rpc;
     impl<__Service> FeedServer<__Service> {
         /// Goes through `service`.
         pub(crate) fn new(service: __Service) -> Self {
