@@ -1,8 +1,8 @@
 //! What a handler can know about its call.
 
 use std::any::{Any, TypeId};
-use std::cell::Cell;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Callback, Client};
 use crate::codec::de::Value;
-use crate::middleware::Outcome;
+use crate::deadline;
+use crate::outcome::Outcome;
 use crate::tls::Certificate;
 
 /// What a handler can know about its call: who calls, how long there is, what travels beside the arguments.
@@ -44,32 +44,33 @@ pub struct Context {
     cut: OnceLock<Outcome>,
 }
 
-thread_local! {
-    /// When the caller of the handler that runs on this thread stops waiting.
-    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// The deadline that a call made here and now inherits.
-pub(crate) fn inherited_deadline() -> Option<Instant> {
-    DEADLINE.get()
-}
-
-/// Puts back what calls inherited before.
-struct Restore(Option<Instant>);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        DEADLINE.set(self.0);
-    }
-}
-
 /// What all calls of a connection share.
-#[derive(Debug, Default)]
 pub(crate) struct ConnectionContext {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) certificate: Option<Certificate>,
-    pub(crate) caller: Callback,
+    /// How the peer is called back: the client's own type, which is not known here.
+    pub(crate) callback: Arc<dyn Any + Send + Sync>,
     pub(crate) extensions: Extensions,
+}
+
+impl ConnectionContext {
+    /// Returns the context of calls that came without a connection.
+    pub(crate) fn unconnected() -> Self {
+        Self {
+            peer: None,
+            certificate: None,
+            callback: Arc::new(()),
+            extensions: Extensions::default(),
+        }
+    }
+}
+
+impl fmt::Debug for ConnectionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionContext")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
 }
 
 /// For work that outlives the handler. Both hear of the same cancellation.
@@ -132,13 +133,14 @@ impl Context {
 
     /// Lets calls that are made meanwhile inherit the deadline.
     pub(crate) fn lend_deadline<T>(&self, run: impl FnOnce() -> T) -> T {
-        let Some(own) = self.deadline else {
-            return run();
-        };
-        let outer = DEADLINE.get();
-        let _restore = Restore(outer);
-        DEADLINE.set(Some(outer.map_or(own, |outer| outer.min(own))));
-        run()
+        match self.deadline {
+            Some(deadline) => deadline::with(deadline, run),
+            None => run(),
+        }
+    }
+
+    pub(crate) fn callback(&self) -> &(dyn Any + Send + Sync) {
+        &*self.connection.callback
     }
 
     /// The caller's address; `None` for a client in the same process.
@@ -200,57 +202,6 @@ impl Context {
                 .get_or_init(CancellationToken::new)
                 .clone(),
         )
-    }
-
-    /// A client of whoever calls, which serves with [`ClientBuilder::service`](crate::ClientBuilder::service): `C` is
-    /// the `…Client` of a trait, or a [`Client`] for calls by name. Its calls leave on the connection on which this call
-    /// came; they are calls as any others, with the same lanes, deadlines, errors and limits.
-    ///
-    /// ```
-    /// use rpc_runtime::{Context, rpc};
-    ///
-    /// #[rpc]
-    /// trait Jobs {
-    ///     async fn run(&self, cx: &Context, steps: u32) -> Result<u32, rpc_runtime::ErrorObject>;
-    /// }
-    ///
-    /// /// What the callers of `Jobs` serve.
-    /// #[rpc]
-    /// trait Progress {
-    ///     #[rpc(notification)]
-    ///     async fn made(&self, step: u32);
-    /// }
-    ///
-    /// struct Worker;
-    /// impl Jobs for Worker {
-    ///     async fn run(&self, cx: &Context, steps: u32) -> Result<u32, rpc_runtime::ErrorObject> {
-    ///         let progress = cx.client::<ProgressClient>();
-    ///         for step in 1..=steps {
-    ///             // Nobody is the worse for it if the caller has gone.
-    ///             let _ = progress.made(step).await;
-    ///         }
-    ///         Ok(steps)
-    ///     }
-    /// }
-    /// ```
-    ///
-    /// A handler may keep it. It lasts as long as the connection, and does not keep it open: then its calls end with
-    /// [`CallError::Connection`](crate::CallError::Connection), those that have not left as not sent, and
-    /// [`Client::closed`] says why. [`Client::close`] ends the calls to a caller, and not its connection. A client
-    /// that connects again is another caller. Where there is no connection, with a [`Responder`](crate::Responder),
-    /// calls end so from the start.
-    ///
-    /// A caller that serves nothing answers [−32601](crate::code::METHOD_NOT_FOUND), which is
-    /// [`CallError::Remote`](crate::CallError::Remote).
-    ///
-    /// Handlers may call back and forth within one call. Each takes a place among the calls in flight of its side
-    /// ([`Limits::calls_per_connection`](crate::Limits::calls_per_connection)) until it ends: where all are taken by
-    /// handlers that wait for a call back to the same side, both sides wait until a deadline ends it.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime, the first time on a connection.
-    pub fn client<C: From<Client>>(&self) -> C {
-        C::from(self.connection.caller.client())
     }
 
     /// Values that live as long as the connection: a login, a rate, a cache.

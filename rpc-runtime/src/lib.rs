@@ -60,6 +60,7 @@ mod codec;
 #[doc(hidden)]
 pub mod codegen;
 mod context;
+mod deadline;
 mod description;
 mod escape;
 #[cfg(feature = "__fuzzing")]
@@ -68,6 +69,7 @@ pub mod fuzzing;
 mod idle;
 mod limits;
 mod middleware;
+mod outcome;
 mod server;
 mod service;
 mod streaming;
@@ -90,7 +92,8 @@ pub use description::{
 };
 pub use futures_core::Stream;
 pub use limits::Limits;
-pub use middleware::{Answer, Layered, Middleware, Next, Outcome, ServerCall};
+pub use middleware::{Answer, Layered, Middleware, Next, ServerCall};
+pub use outcome::Outcome;
 #[doc = include_str!("../docs/rpc_error.md")]
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]

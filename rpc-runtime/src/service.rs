@@ -79,6 +79,13 @@ pub(crate) trait Router: Send + Sync + 'static {
 
     fn describe(into: &mut Vec<&'static ServiceDescription>);
 
+    /// Returns the descriptions of all services.
+    fn descriptions() -> Vec<&'static ServiceDescription> {
+        let mut descriptions = Vec::new();
+        Self::describe(&mut descriptions);
+        descriptions
+    }
+
     fn call(
         &self,
         method: u32,

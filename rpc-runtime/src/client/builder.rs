@@ -9,12 +9,13 @@ use thiserror::Error;
 use crate::client::address::{Address, AddressError};
 use crate::client::balance::outlier::Ejection;
 use crate::client::call::ClientMeta;
+use crate::client::callback::IntoServePeer;
 use crate::client::reconnect::Dialer;
 use crate::client::retry::backoff::Backoff;
 use crate::client::{Client, Endpoints, Options};
+use crate::description::discover::DiscoverOptions;
+use crate::description::names::{DuplicateMethod, check_names};
 use crate::limits::Limits;
-use crate::server::discover::DiscoverOptions;
-use crate::server::{DuplicateMethod, acceptor, check_names};
 use crate::service::{Router, Service};
 use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_config};
 use crate::transport::quic::{self, HandshakeError};
@@ -261,14 +262,14 @@ impl<R> ClientBuilder<R> {
             discovery,
             router,
         } = self;
-        check_names::<R>()?;
+        check_names(&R::descriptions())?;
         let (options, reconnects) = (settings.retrying(), !settings.stays_lost);
         let dialer = settings.dialer(address.try_into()?);
         let connection = dialer.dial().await?;
         Ok(Client::over(
             connection,
             options,
-            acceptor(router, limits, discovery),
+            router.into_serve_peer(limits, discovery),
             reconnects.then_some(dialer),
         ))
     }
@@ -327,8 +328,8 @@ impl<R> ClientBuilder<R> {
     where
         R: Router,
     {
-        check_names::<R>()?;
-        let services = acceptor(self.router, self.limits, self.discovery);
+        check_names(&R::descriptions())?;
+        let services = self.router.into_serve_peer(self.limits, self.discovery);
         let client = Client::of_members(self.settings.retrying(), services);
         let endpoints = Endpoints::new(&client.0, self.settings);
         Ok((client, endpoints))
@@ -344,7 +345,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let (here, there) = memory::pair();
-        let server = acceptor(((), service), Limits::default(), DiscoverOptions::default());
+        let server = ((), service).into_serve_peer(Limits::default(), DiscoverOptions::default());
         tokio::spawn(server.serve(Connection::Memory(there), None));
         self.in_memory(here)
     }
@@ -354,10 +355,10 @@ impl<R> ClientBuilder<R> {
     where
         R: Router,
     {
-        if let Err(twice) = check_names::<R>() {
+        if let Err(twice) = check_names(&R::descriptions()) {
             panic!("{twice}");
         }
-        let services = acceptor(self.router, self.limits, self.discovery);
+        let services = self.router.into_serve_peer(self.limits, self.discovery);
         let options = self.settings.options;
         Client::over(Connection::Memory(connection), options, services, None)
     }

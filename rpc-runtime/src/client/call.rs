@@ -25,7 +25,7 @@ use crate::codec::parser::Parser;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ResultReader;
 use crate::codec::ser::{self, write_string};
-use crate::context::inherited_deadline;
+use crate::deadline;
 use crate::limits::{REPLY_DEPTH, RETAINED};
 
 /// From this many bytes on a request has a stream of its own, and so has the next call of a method whose reply had.
@@ -249,7 +249,7 @@ impl<T, E> Call<T, E> {
             spare,
             request: written.map(|()| buffer).map_err(|error| error.to_string()),
             timeout: client.options.timeout,
-            deadline: inherited_deadline(),
+            deadline: deadline::inherited(),
             own_stream: false,
             retries: client.options.retry.is_some(),
             attempts: 0,

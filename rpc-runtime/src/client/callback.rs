@@ -1,29 +1,113 @@
-//! Calls the other way: a client of whoever calls, on the connection on which its calls come.
+//! Calls back to the peer, and services for the peer: where the calling half and the serving half of a connection meet.
+//!
+//! A handler calls its caller with [`Context::client`], through the [`Callback`] of the connection. A client that serves
+//! its server hands each connection to a [`ServePeer`], which the server's machinery implements.
 
-use std::sync::{OnceLock, Weak};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, Weak};
 
 use crate::client::Client;
 use crate::client::connection::ClientConnection;
+use crate::context::Context;
+use crate::description::discover::DiscoverOptions;
+use crate::limits::Limits;
 use crate::transport::Connection;
 
-/// Whoever calls on a connection, and can be called on it while it lasts.
+/// Serves the calls that the peer makes on a connection, whatever the services.
+pub(crate) trait ServePeer: Send + Sync {
+    /// Serves one connection until it is lost or drained. `callback` reaches the peer; `None` makes one for a connection
+    /// that the peer has made.
+    fn serve(
+        &self,
+        connection: Connection,
+        callback: Option<Callback>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Services that can serve a peer. The server implements it for every router.
+pub(crate) trait IntoServePeer {
+    fn into_serve_peer(self, limits: Limits, discover: DiscoverOptions) -> Arc<dyn ServePeer>;
+}
+
+impl std::fmt::Debug for dyn ServePeer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("services")
+    }
+}
+
+impl Context {
+    /// A client of whoever calls, which serves with [`ClientBuilder::service`](crate::ClientBuilder::service): `C` is
+    /// the `…Client` of a trait, or a [`Client`] for calls by name. Its calls leave on the connection on which this call
+    /// came; they are calls as any others, with the same lanes, deadlines, errors and limits.
+    ///
+    /// ```
+    /// use rpc_runtime::{Context, rpc};
+    ///
+    /// #[rpc]
+    /// trait Jobs {
+    ///     async fn run(&self, cx: &Context, steps: u32) -> Result<u32, rpc_runtime::ErrorObject>;
+    /// }
+    ///
+    /// /// What the callers of `Jobs` serve.
+    /// #[rpc]
+    /// trait Progress {
+    ///     #[rpc(notification)]
+    ///     async fn made(&self, step: u32);
+    /// }
+    ///
+    /// struct Worker;
+    /// impl Jobs for Worker {
+    ///     async fn run(&self, cx: &Context, steps: u32) -> Result<u32, rpc_runtime::ErrorObject> {
+    ///         let progress = cx.client::<ProgressClient>();
+    ///         for step in 1..=steps {
+    ///             // Nobody is the worse for it if the caller has gone.
+    ///             let _ = progress.made(step).await;
+    ///         }
+    ///         Ok(steps)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// A handler may keep it. It lasts as long as the connection, and does not keep it open: then its calls end with
+    /// [`CallError::Connection`](crate::CallError::Connection), those that have not left as not sent, and
+    /// [`Client::closed`] says why. [`Client::close`] ends the calls to a caller, and not its connection. A client
+    /// that connects again is another caller. Where there is no connection, with a [`Responder`](crate::Responder),
+    /// calls end so from the start.
+    ///
+    /// A caller that serves nothing answers [−32601](crate::code::METHOD_NOT_FOUND), which is
+    /// [`CallError::Remote`](crate::CallError::Remote).
+    ///
+    /// Handlers may call back and forth within one call. Each takes a place among the calls in flight of its side
+    /// ([`Limits::calls_per_connection`](crate::Limits::calls_per_connection)) until it ends: where all are taken by
+    /// handlers that wait for a call back to the same side, both sides wait until a deadline ends it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, the first time on a connection.
+    pub fn client<C: From<Client>>(&self) -> C {
+        match self.callback().downcast_ref::<Callback>() {
+            Some(callback) => C::from(callback.client()),
+            None => C::from(Client::unconnected("the call came without a connection")),
+        }
+    }
+}
+
+/// Reaches the peer of a connection, for as long as the connection lasts.
 #[derive(Debug, Default)]
 pub(crate) struct Callback {
-    way: CallbackRoute,
-    /// Made for the first who asks.
+    route: CallbackRoute,
+    /// Made on first use.
     client: OnceLock<Client>,
 }
 
-/// The way to the caller. It keeps neither the connection nor its socket, for it is kept by whoever keeps the context of a
-/// call.
+/// The way to the peer. It holds neither the connection nor its socket, since a handler may keep the context of a call.
 #[derive(Debug, Default)]
 enum CallbackRoute {
     /// The call came without a connection.
     #[default]
     None,
-    /// The caller made the connection, and nobody calls on it from here yet.
+    /// The peer made the connection, and no client uses it from this side yet.
     Accepted(Weak<Connection>),
-    /// This side made it: calls share lanes and ids with those of its client.
+    /// This side made the connection: calls share streams and ids with those of its client.
     Made(Weak<ClientConnection>),
 }
 
@@ -36,26 +120,26 @@ impl Callback {
         Self::by(CallbackRoute::Made(link))
     }
 
-    fn by(way: CallbackRoute) -> Self {
+    fn by(route: CallbackRoute) -> Self {
         Self {
-            way,
+            route,
             client: OnceLock::new(),
         }
     }
 
-    /// The same one for all calls of the connection.
+    /// Returns the client of the peer; all calls of the connection share one.
     pub(crate) fn client(&self) -> Client {
-        self.client.get_or_init(|| self.way.client()).clone()
+        self.client.get_or_init(|| self.route.client()).clone()
     }
 
-    /// Calls nobody any more, and waits until what was sent has arrived or the connection has ended.
+    /// Ends calls to the peer, and waits until what was sent has arrived or the connection has ended.
     pub(crate) async fn close(&self) {
         if let Some(client) = self.client.get() {
             client.close().await;
         }
     }
 
-    /// Waits until nothing more moves on a connection that has ended.
+    /// Waits until the tasks of the client have ended, once the connection has.
     pub(crate) async fn ended(&self) {
         if let Some(client) = self.client.get() {
             client.closed().await;
@@ -67,12 +151,12 @@ impl Callback {
 impl CallbackRoute {
     fn client(&self) -> Client {
         let client = match self {
-            Self::None => return Client::of_nobody("the call came without a connection"),
+            Self::None => return Client::unconnected("the call came without a connection"),
             Self::Accepted(connection) => connection
                 .upgrade()
                 .map(|connection| Client::on(Connection::clone(&connection))),
             Self::Made(link) => link.upgrade().map(Client::beside),
         };
-        client.unwrap_or_else(|| Client::of_nobody("the connection has ended"))
+        client.unwrap_or_else(|| Client::unconnected("the connection has ended"))
     }
 }

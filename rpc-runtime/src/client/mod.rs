@@ -10,7 +10,7 @@ mod balance;
 mod batch;
 mod builder;
 mod call;
-mod callback;
+pub(crate) mod callback;
 mod connection;
 mod dedicated_stream;
 mod error;
@@ -45,7 +45,7 @@ pub use crate::client::batch::{Batch, Entry, Replies};
 pub use crate::client::builder::{ClientBuilder, ConnectError};
 pub use crate::client::call::Call;
 use crate::client::call::ClientMeta;
-pub(crate) use crate::client::callback::Callback;
+use crate::client::callback::{Callback, ServePeer};
 pub(crate) use crate::client::connection::ClientConnection;
 use crate::client::connection::Owner;
 use crate::client::error::NoAnswer;
@@ -66,7 +66,6 @@ use crate::codec::params::encode::{self, Sent, SentParams};
 use crate::codec::result::{ResultReader, Returns};
 use crate::idle::IdleWatch;
 use crate::limits::{BUFFER, RETAINED};
-use crate::server::Accept;
 use crate::service::Service;
 use crate::transport::{Connection, ConnectionLost};
 
@@ -147,7 +146,7 @@ struct ClientInner {
     retries: RetryBudget,
     options: Options,
     /// What the other side can call; `None` where somebody else sees to that.
-    services: Option<Arc<dyn Accept>>,
+    services: Option<Arc<dyn ServePeer>>,
 }
 
 /// What a client is told when it is made.
@@ -196,7 +195,7 @@ impl Client {
     fn over(
         connection: Connection,
         options: Options,
-        services: Arc<dyn Accept>,
+        services: Arc<dyn ServePeer>,
         dialer: Option<Dialer>,
     ) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
@@ -223,14 +222,14 @@ impl Client {
         Self::start(ClientInner::idle(Status::connected(link)), None)
     }
 
-    /// A client that nobody can be called with.
-    fn of_nobody(why: &str) -> Self {
+    /// Returns a client without a connection: its calls fail with this reason.
+    fn unconnected(why: &str) -> Self {
         let reason = ConnectionLost::Transport(why.to_owned());
         Self(Arc::new(ClientInner::idle(Status::closed(reason))))
     }
 
     /// A client without servers yet.
-    fn of_members(options: Options, services: Arc<dyn Accept>) -> Self {
+    fn of_members(options: Options, services: Arc<dyn ServePeer>) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
         let status = EndpointList::default().status();
         let shared = ClientInner::new(status, options, tasks, closed, Some(services));
@@ -444,7 +443,7 @@ impl ClientInner {
         options: Options,
         tasks: TaskTracker,
         closed: CancellationToken,
-        services: Option<Arc<dyn Accept>>,
+        services: Option<Arc<dyn ServePeer>>,
     ) -> Self {
         Self {
             status: watch::Sender::new(status),

@@ -1,5 +1,7 @@
 //! What a service is, as data: names, parameters, errors and documentation, without an implementation.
 
+pub(crate) mod discover;
+pub(crate) mod names;
 pub(crate) mod openrpc;
 
 use std::fmt;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use crate::client::Callback;
+use crate::client::callback::Callback;
 use crate::context::{ConnectionContext, Extensions};
 use crate::escape::Escaped;
 use crate::server::GOODBYE;
@@ -15,18 +15,20 @@ use crate::server::worker::Worker;
 use crate::service::Router;
 use crate::transport::{self, ConnectionLost, Datagrams, RecvStream, close};
 
-/// Serves one end. `caller` is the other, if this one made the connection.
+/// Serves one connection. `callback` reaches the peer, if this side made the connection.
 pub(super) async fn serve<R: Router>(
     shared: Arc<ServerShared<R>>,
     transport: transport::Connection,
-    caller: Option<Callback>,
+    callback: Option<Callback>,
 ) {
     let transport = Arc::new(transport);
     let peer = transport.remote_address();
+    let callback =
+        Arc::new(callback.unwrap_or_else(|| Callback::on_accepted(Arc::downgrade(&transport))));
     let context = Arc::new(ConnectionContext {
         peer,
         certificate: transport.peer_certificate(),
-        caller: caller.unwrap_or_else(|| Callback::on_accepted(Arc::downgrade(&transport))),
+        callback: Arc::clone(&callback) as _,
         extensions: Extensions::default(),
     });
     let connection =
@@ -40,11 +42,11 @@ pub(super) async fn serve<R: Router>(
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
         () = connection.rest_when_quiet() => {}
-        () = drain(&connection, &transport, &context.caller) => tracing::debug!(?peer, "connection drained"),
+        () = drain(&connection, &transport, &callback) => tracing::debug!(?peer, "connection drained"),
     }
     connection.kill();
     drop(transport);
-    context.caller.ended().await;
+    callback.ended().await;
 }
 
 async fn accept_streams<R: Router>(
@@ -75,7 +77,7 @@ async fn accept_streams<R: Router>(
 async fn drain<R: Router>(
     connection: &ServerConnection<R>,
     transport: &transport::Connection,
-    caller: &Callback,
+    callback: &Callback,
 ) {
     connection.reaches(Phase::Draining).await;
     // Only now does it need room.
@@ -92,6 +94,6 @@ async fn drain<R: Router>(
         true => close::SHUTDOWN,
         false => close::CUT_OFF,
     };
-    caller.close().await;
+    callback.close().await;
     transport.close(code, "shutting down");
 }

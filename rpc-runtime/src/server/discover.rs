@@ -1,29 +1,13 @@
 //! What `rpc.discover` answers: the services of an endpoint as a document, written once.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use crate::codec::error_code::ProtocolError;
 use crate::codec::reply::Reply;
+use crate::description::discover::DiscoverOptions;
 use crate::description::openrpc::OpenRpc;
 use crate::service::Router;
-
-/// Whether and how an endpoint describes itself.
-#[derive(Clone, Default)]
-pub(crate) struct DiscoverOptions {
-    pub(crate) is_off: bool,
-    /// What the user makes of the document.
-    pub(crate) edit: Option<Arc<dyn Fn(OpenRpc) -> OpenRpc + Send + Sync>>,
-}
-
-impl fmt::Debug for DiscoverOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Discovery")
-            .field("is_off", &self.is_off)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The document, once somebody has asked for it.
 #[derive(Debug, Default)]

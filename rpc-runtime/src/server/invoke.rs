@@ -14,7 +14,7 @@ use crate::codec::params::decode::{Fault, FaultKind, Params};
 use crate::codec::reply::Reply;
 use crate::context::Context;
 use crate::escape::Escaped;
-use crate::middleware::Outcome;
+use crate::outcome::Outcome;
 use crate::server::admit::PreparedCall;
 use crate::server::connection::ServerConnection;
 use crate::server::in_flight::StopReason;

@@ -11,7 +11,7 @@ mod admit;
 mod batch;
 mod buffers;
 mod connection;
-pub(crate) mod discover;
+mod discover;
 mod in_flight;
 mod invoke;
 mod limits;
@@ -27,9 +27,8 @@ mod tests;
 mod unacked;
 mod worker;
 
-use std::collections::HashMap;
-use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -37,12 +36,14 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::client::Callback;
+use crate::client::callback::{Callback, IntoServePeer, ServePeer};
+use crate::description::discover::DiscoverOptions;
+use crate::description::names::{DuplicateMethod, check_names};
 use crate::description::openrpc::OpenRpc;
 use crate::escape::Escaped;
 use crate::limits::Limits;
 use crate::server::connection::{Phase, ServerShared};
-use crate::server::discover::{DiscoverOptions, DiscoverReply};
+use crate::server::discover::DiscoverReply;
 use crate::server::limits::connections::{ConnectionLimits, Rejection};
 pub use crate::server::raw::Responder;
 use crate::service::{Router, Service};
@@ -95,7 +96,7 @@ pub struct Server {
     listener: Listener,
     handle: ServerHandle,
     admission: Arc<ConnectionLimits>,
-    acceptor: Arc<dyn Accept>,
+    acceptor: Arc<dyn ServePeer>,
 }
 
 impl Server {
@@ -429,7 +430,7 @@ impl<R> ServerBuilder<R> {
     where
         R: Router,
     {
-        check_names::<R>()?;
+        check_names(&R::descriptions())?;
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BindError::NoRuntime);
         }
@@ -486,72 +487,25 @@ impl<R> ServerShared<R> {
     }
 }
 
-/// What a server, or a client that serves, does with a connection, whatever its services: here the list in the type
-/// ends.
-pub(crate) trait Accept: Send + Sync {
-    /// Serves one end. `caller` is the other, if this one made the connection.
-    fn serve(
-        &self,
-        connection: transport::Connection,
-        caller: Option<Callback>,
-    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-}
-
 struct Acceptor<R>(Arc<ServerShared<R>>);
 
-impl<R: Router> Accept for Acceptor<R> {
+impl<R: Router> ServePeer for Acceptor<R> {
     fn serve(
         &self,
         connection: transport::Connection,
-        caller: Option<Callback>,
-    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(accept::serve(Arc::clone(&self.0), connection, caller))
+        callback: Option<Callback>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(accept::serve(Arc::clone(&self.0), connection, callback))
     }
 }
 
-/// Serves connections that nobody drains: those of a client, and those in memory.
-pub(crate) fn acceptor<R: Router>(
-    router: R,
-    limits: Limits,
-    discovery: DiscoverOptions,
-) -> Arc<dyn Accept> {
-    let (_, never) = watch::channel(Phase::Serving);
-    let shared = ServerShared::new(router, limits, discovery, never);
-    Arc::new(Acceptor(Arc::new(shared)))
-}
-
-impl fmt::Debug for dyn Accept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("services")
+/// Serves connections that are never drained: those of a client, and those in memory.
+impl<R: Router> IntoServePeer for R {
+    fn into_serve_peer(self, limits: Limits, discover: DiscoverOptions) -> Arc<dyn ServePeer> {
+        let (_, never) = watch::channel(Phase::Serving);
+        let shared = ServerShared::new(self, limits, discover, never);
+        Arc::new(Acceptor(Arc::new(shared)))
     }
-}
-
-/// Two services that must not be served together.
-#[derive(Debug, Error)]
-#[error("the services {} and {} both have a method `{method}`; give one a namespace", services[0], services[1])]
-pub(crate) struct DuplicateMethod {
-    pub(crate) method: &'static str,
-    pub(crate) services: [&'static str; 2],
-}
-
-/// Two services must not have a method of the same name.
-pub(crate) fn check_names<R: Router>() -> Result<(), DuplicateMethod> {
-    let mut services = Vec::new();
-    R::describe(&mut services);
-    let mut owners = HashMap::new();
-    for service in services {
-        for method in service.methods {
-            for name in std::iter::once(&method.name).chain(method.aliases) {
-                if let Some(other) = owners.insert(*name, service.name) {
-                    return Err(DuplicateMethod {
-                        method: name,
-                        services: [other, service.name],
-                    });
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Why a server could not be started.

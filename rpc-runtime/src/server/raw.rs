@@ -6,10 +6,11 @@ use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 
 use crate::codec::lines::Line;
+use crate::context::ConnectionContext;
+use crate::description::discover::DiscoverOptions;
 use crate::limits::Limits;
 use crate::server::buffers::WorkerBuffers;
 use crate::server::connection::{Permit, Phase, ServerConnection, ServerShared};
-use crate::server::discover::DiscoverOptions;
 use crate::server::request::serve;
 use crate::server::stream::ServerStream;
 use crate::service::Service;
@@ -60,7 +61,11 @@ impl<S: Service> Responder<S> {
             DiscoverOptions::default(),
         );
         let shared = ServerShared::new(((), service), limits.clone(), discovery, phase.subscribe());
-        let connection = ServerConnection::new(Arc::new(shared), Arc::default(), Weak::new());
+        let connection = ServerConnection::new(
+            Arc::new(shared),
+            Arc::new(ConnectionContext::unconnected()),
+            Weak::new(),
+        );
         let scratch = connection.scratch();
         let lane = ServerStream::answered_elsewhere(Arc::clone(connection.backlog()));
         Self {

@@ -7,7 +7,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
 use tokio::time::{pause, resume, sleep};
 
-use crate::server::discover::DiscoverOptions;
+use crate::client::callback::IntoServePeer;
+use crate::description::discover::DiscoverOptions;
 use crate::transport::memory::{self, Connection, RecvStream, SendStream};
 use crate::{Limits, rpc};
 
@@ -59,11 +60,8 @@ impl Line {
         let plain = Plain {
             crowd: Barrier::new(CROWD),
         };
-        let server = super::acceptor(
-            ((), DeskServer::new(plain)),
-            Limits::default(),
-            DiscoverOptions::default(),
-        );
+        let server = ((), DeskServer::new(plain))
+            .into_serve_peer(Limits::default(), DiscoverOptions::default());
         let serving = server.serve(crate::transport::Connection::Memory(there), None);
         runtime.spawn(serving);
         let (send, recv) = here.open_bi().unwrap();

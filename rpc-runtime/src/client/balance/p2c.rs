@@ -58,9 +58,9 @@ mod tests {
     use super::*;
     use crate::client::Options;
     use crate::client::balance::outlier::{Ejection, OutlierDetector};
+    use crate::client::callback::IntoServePeer;
     use crate::client::reconnect::ConnectionSlot;
-    use crate::server::acceptor;
-    use crate::server::discover::DiscoverOptions;
+    use crate::description::discover::DiscoverOptions;
     use crate::transport::{Connection, memory};
     use crate::{Client, Limits, rpc};
 
@@ -87,12 +87,12 @@ mod tests {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build().unwrap();
         let inside = runtime.enter();
-        let services = acceptor((), Limits::default(), DiscoverOptions::default());
+        let services = ().into_serve_peer(Limits::default(), DiscoverOptions::default());
         let client = Client::of_members(Options::default(), services);
         for port in 1..=servers {
             let (here, there) = memory::pair();
             let services = ((), DeskServer::new(Calculator));
-            let server = acceptor(services, Limits::default(), DiscoverOptions::default());
+            let server = services.into_serve_peer(Limits::default(), DiscoverOptions::default());
             runtime.spawn(server.serve(Connection::Memory(there), None));
             let address = format!("memory:{port}").parse().unwrap();
             let health = Arc::new(OutlierDetector::new(Ejection::default()));
