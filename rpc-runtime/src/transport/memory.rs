@@ -50,6 +50,8 @@ struct SharedPair {
     /// Everything that waits for something to happen to the connection.
     watchers: Vec<Waker>,
     pipes: Vec<std::sync::Weak<Mutex<Pipe>>>,
+    /// How many streams have been opened: the ID of the next one.
+    streams: u64,
 }
 
 #[derive(Debug)]
@@ -119,17 +121,25 @@ impl SharedPair {
         self.watchers.drain(..).for_each(Waker::wake);
     }
 
-    fn pipe(&mut self, from: Side) -> (SendStream, RecvStream) {
+    fn next_id(&mut self) -> u64 {
+        let id = self.streams;
+        self.streams += 1;
+        id
+    }
+
+    fn pipe(&mut self, id: u64, from: Side) -> (SendStream, RecvStream) {
         let pipe = Arc::new(Mutex::new(Pipe::default()));
         self.pipes.retain(|pipe| pipe.strong_count() > 0);
         self.pipes.push(Arc::downgrade(&pipe));
         let send = SendStream {
+            id,
             pipe: Arc::clone(&pipe),
             side: from,
         };
         (
             send,
             RecvStream {
+                id,
                 pipe,
                 side: from.other(),
             },
@@ -152,8 +162,9 @@ impl Connection {
 
     pub(crate) fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
         self.open(|shared| {
-            let (send, their_recv) = shared.pipe(self.side);
-            let (their_send, recv) = shared.pipe(self.side.other());
+            let id = shared.next_id();
+            let (send, their_recv) = shared.pipe(id, self.side);
+            let (their_send, recv) = shared.pipe(id, self.side.other());
             shared
                 .inbox(self.side.other())
                 .bi
@@ -164,7 +175,8 @@ impl Connection {
 
     pub(crate) fn open_uni(&self) -> Result<SendStream, ConnectionLost> {
         self.open(|shared| {
-            let (send, recv) = shared.pipe(self.side);
+            let id = shared.next_id();
+            let (send, recv) = shared.pipe(id, self.side);
             shared.inbox(self.side.other()).uni.push_back(recv);
             send
         })
@@ -294,11 +306,16 @@ fn park(slot: &mut Option<Waker>, cx: &Context<'_>) {
 
 #[derive(Debug)]
 pub(crate) struct SendStream {
+    id: u64,
     pipe: Arc<Mutex<Pipe>>,
     side: Side,
 }
 
 impl SendStream {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
         poll_fn(|cx| {
             let mut pipe = lock(&self.pipe);
@@ -355,11 +372,16 @@ impl Drop for SendStream {
 
 #[derive(Debug)]
 pub(crate) struct RecvStream {
+    id: u64,
     pipe: Arc<Mutex<Pipe>>,
     side: Side,
 }
 
 impl RecvStream {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
         poll_fn(|cx| {
             let mut pipe = lock(&self.pipe);

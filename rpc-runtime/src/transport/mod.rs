@@ -262,6 +262,11 @@ pub(crate) enum SendStream {
 }
 
 impl SendStream {
+    /// The ID of the stream, the same on both ends (RFC 9000, section 2.1).
+    pub(crate) fn id(&self) -> u64 {
+        either!(self, inner => inner.id())
+    }
+
     /// Hands over a chunk; waits while the other side has no room. Not cancel safe.
     pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
         either!(self, inner => inner.write_chunk(chunk).await)
@@ -302,6 +307,15 @@ macro_rules! each {
 }
 
 impl RecvStream {
+    /// The ID of the stream, the same on both ends; `None` for datagrams.
+    pub(crate) fn id(&self) -> Option<u64> {
+        match self {
+            Self::Quic(inner) => Some(inner.id()),
+            Self::Memory(inner) => Some(inner.id()),
+            Self::Datagrams(_) => None,
+        }
+    }
+
     /// The next bytes in order; `None` at the end. Cancel safe.
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
         each!(self, inner => inner.read_chunk().await)

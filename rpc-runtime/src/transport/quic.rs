@@ -447,6 +447,10 @@ impl SendStream {
         }
     }
 
+    pub(crate) fn id(&self) -> u64 {
+        VarInt::from(self.stream.id()).into_inner()
+    }
+
     pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
         self.stream
             .write_chunk(chunk)
@@ -508,6 +512,10 @@ impl RecvStream {
             filled: 0,
             end: None,
         }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        VarInt::from(self.stream.id()).into_inner()
     }
 
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
