@@ -1,19 +1,185 @@
-//! Serves one connection: a worker for every stream, until the connection is lost or drained.
+//! Accepts connections, and the streams of each: a worker for every stream, until the connection is lost or drained.
 
-use std::pin::pin;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::client::callback::Callback;
+use crate::client::callback::{Callback, IntoServePeer, ServePeer};
 use crate::context::{ConnectionContext, Extensions};
+use crate::description::discover::DiscoverOptions;
 use crate::escape::Escaped;
-use crate::server::GOODBYE;
-use crate::server::connection::{Phase, ServerConnection, ServerShared};
+use crate::limits::Limits;
+use crate::server::connection::{ServerConnection, ServerShared};
+use crate::server::limits::connections::{ConnectionLimits, ConnectionPlace, Rejection};
 use crate::server::recv::Receiver;
+use crate::server::shutdown::{GOODBYE, Phase, ServerHandle};
 use crate::server::worker::Worker;
 use crate::service::Router;
+use crate::transport::quic::{IncomingConnection, Listener};
 use crate::transport::{self, ConnectionLost, Datagrams, RecvStream, close};
+
+/// A server on a UDP socket, with one or more services.
+///
+/// ```
+/// use std::time::Duration;
+/// use rpc_runtime::{Identity, Server, rpc};
+///
+/// #[rpc]
+/// trait Greeter {
+///     async fn greet(&self, name: &str) -> String;
+/// }
+///
+/// struct Hello;
+/// impl Greeter for Hello {
+///     async fn greet(&self, name: &str) -> String {
+///         format!("Hello, {name}!")
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = Identity::self_signed(["localhost"])?;
+/// let server = Server::builder(identity).service(GreeterServer::new(Hello)).bind("127.0.0.1:0")?;
+/// println!("listening on {}", server.local_addr()?);
+///
+/// let handle = server.handle();
+/// let serving = tokio::spawn(server.run());
+/// handle.shutdown(Duration::from_secs(5)).await;
+/// serving.await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    listener: Listener,
+    handle: ServerHandle,
+    limits: Arc<ConnectionLimits>,
+    services: Arc<dyn ServePeer>,
+}
+
+impl Server {
+    pub(super) fn new<R: Router>(
+        listener: Listener,
+        handle: ServerHandle,
+        limits: Limits,
+        shared: ServerShared<R>,
+    ) -> Self {
+        Self {
+            listener,
+            handle,
+            limits: ConnectionLimits::new(limits),
+            services: Arc::new(Acceptor(Arc::new(shared))),
+        }
+    }
+
+    /// The address that the server listens on; of use when it was bound to port 0.
+    ///
+    /// # Errors
+    /// When the socket does not say.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_address()
+    }
+
+    /// A handle to shut the server down with, or to give it a new certificate.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Serves until the server is shut down with its [`handle`](Self::handle).
+    ///
+    /// Dropping the future, or the server, closes every connection at once.
+    pub async fn run(self) {
+        let Self {
+            listener,
+            handle,
+            limits,
+            services,
+        } = self;
+        // Dropped last: then the socket is free.
+        let _running = handle.running();
+        let listener = CloseOnDrop(listener);
+        let mut phase = handle.phase();
+        loop {
+            let incoming = tokio::select! {
+                incoming = listener.0.accept() => incoming,
+                _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
+            };
+            let Some(incoming) = incoming else { break };
+            let address = incoming.remote_address();
+            match limits.admit(address.ip(), incoming.is_proven()) {
+                Ok(place) => {
+                    let services = Arc::clone(&services);
+                    handle
+                        .connections()
+                        .spawn(serve_incoming(incoming, place, services));
+                }
+                Err(reason) => {
+                    tracing::debug!(%address, ?reason, "connection rejected");
+                    match reason {
+                        Rejection::Unproven => incoming.ask_for_proof(),
+                        Rejection::Full => incoming.refuse(),
+                        Rejection::Busy => incoming.ignore(),
+                    }
+                }
+            }
+        }
+        // Later clients are refused at once, so that they need not wait for a timeout.
+        while let Some(incoming) = listener.0.accept().await {
+            incoming.refuse();
+        }
+    }
+}
+
+/// Completes the handshake in time and serves the connection.
+async fn serve_incoming(
+    incoming: IncomingConnection,
+    mut place: ConnectionPlace,
+    services: Arc<dyn ServePeer>,
+) {
+    let address = incoming.remote_address();
+    let handshake = timeout(place.handshake_timeout(), incoming.handshake());
+    match handshake.await {
+        Ok(Ok(connection)) => {
+            place.handshake_done();
+            let connection = transport::Connection::Quic(connection);
+            services.serve(connection, None).await;
+        }
+        Ok(Err(lost)) => tracing::debug!(%address, lost = %Escaped(lost), "handshake failed"),
+        Err(_) => tracing::debug!(%address, "handshake timed out"),
+    }
+}
+
+struct CloseOnDrop(Listener);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close(close::CUT_OFF, "shutting down");
+    }
+}
+
+struct Acceptor<R>(Arc<ServerShared<R>>);
+
+impl<R: Router> ServePeer for Acceptor<R> {
+    fn serve(
+        &self,
+        connection: transport::Connection,
+        callback: Option<Callback>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(serve(Arc::clone(&self.0), connection, callback))
+    }
+}
+
+/// Serves connections that are never drained: those of a client, and those in memory.
+impl<R: Router> IntoServePeer for R {
+    fn into_serve_peer(self, limits: Limits, discover: DiscoverOptions) -> Arc<dyn ServePeer> {
+        let (_, never) = watch::channel(Phase::Serving);
+        let shared = ServerShared::new(self, limits, discover, never);
+        Arc::new(Acceptor(Arc::new(shared)))
+    }
+}
 
 /// Serves one connection. `callback` reaches the peer, if this side made the connection.
 pub(super) async fn serve<R: Router>(

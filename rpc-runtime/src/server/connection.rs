@@ -9,6 +9,7 @@ use crate::codec::id::Id;
 use crate::codec::reply::Reply;
 use crate::codec::request::CancelParams;
 use crate::context::{ConnectionContext, Context};
+use crate::description::discover::DiscoverOptions;
 use crate::idle::IdleWatch;
 use crate::limits::Limits;
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
@@ -16,8 +17,8 @@ use crate::server::discover::DiscoverReply;
 use crate::server::in_flight::Early;
 use crate::server::limits::abuse::AbuseLimits;
 use crate::server::limits::send_budget::SendBudget;
+use crate::server::shutdown::{Phase, UnackedStreams};
 use crate::server::stream::ServerStream;
-use crate::server::unacked::UnackedStreams;
 use crate::service::Router;
 use crate::transport::{self, SendStream, quic};
 
@@ -26,6 +27,9 @@ const SPARE: usize = 4;
 
 /// How often a drain looks for streams that were opened before their client knew of it.
 const FAREWELLS: usize = 3;
+
+/// More calls than any machine runs at once, and as many as can be counted.
+const MOST_CALLS: usize = 1 << 28;
 
 /// What all connections of a server share.
 pub(super) struct ServerShared<R> {
@@ -37,14 +41,24 @@ pub(super) struct ServerShared<R> {
     pub(super) discovered: DiscoverReply,
 }
 
-/// How far a server is.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub(super) enum Phase {
-    Serving,
-    /// It lets what runs end.
-    Draining,
-    /// It has no more time for streams of items.
-    Ending,
+impl<R> ServerShared<R> {
+    pub(super) fn new(
+        router: R,
+        mut limits: Limits,
+        discovery: DiscoverOptions,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        limits.calls = limits.calls.clamp(1, MOST_CALLS);
+        limits.calls_per_connection = limits.calls_per_connection.clamp(1, MOST_CALLS);
+        let calls = Arc::new(Semaphore::new(limits.calls));
+        Self {
+            router,
+            limits,
+            calls,
+            phase,
+            discovered: DiscoverReply::new(discovery),
+        }
+    }
 }
 
 pub(super) struct ServerConnection<R> {

@@ -10,8 +10,9 @@ use crate::context::ConnectionContext;
 use crate::description::discover::DiscoverOptions;
 use crate::limits::Limits;
 use crate::server::buffers::WorkerBuffers;
-use crate::server::connection::{Permit, Phase, ServerConnection, ServerShared};
+use crate::server::connection::{Permit, ServerConnection, ServerShared};
 use crate::server::request::serve;
+use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
 use crate::service::Service;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::limits::Limits;
 
@@ -35,7 +36,7 @@ pub(in crate::server) enum Rejection {
 /// A connection's place, from before its handshake; free again when dropped.
 #[derive(Debug)]
 pub(in crate::server) struct ConnectionPlace {
-    admission: Arc<ConnectionLimits>,
+    owner: Arc<ConnectionLimits>,
     network: IpAddr,
     handshake: Option<AddressProof>,
 }
@@ -53,10 +54,6 @@ impl ConnectionLimits {
             limits,
             counts: Mutex::default(),
         })
-    }
-
-    pub(in crate::server) fn limits(&self) -> &Limits {
-        &self.limits
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -91,7 +88,7 @@ impl ConnectionLimits {
         counts.handshakes += 1;
         counts.unproven += usize::from(!is_proven);
         Ok(ConnectionPlace {
-            admission: Arc::clone(self),
+            owner: Arc::clone(self),
             network,
             handshake: Some(proof),
         })
@@ -99,16 +96,20 @@ impl ConnectionLimits {
 }
 
 impl ConnectionPlace {
-    /// The handshake is done.
-    pub(in crate::server) fn arrive(&mut self) {
-        let mut counts = self.admission.counts();
+    pub(in crate::server) fn handshake_timeout(&self) -> Duration {
+        self.owner.limits.handshake_timeout
+    }
+
+    /// Ends the count of the handshake.
+    pub(in crate::server) fn handshake_done(&mut self) {
+        let mut counts = self.owner.counts();
         counts.end_handshake(&mut self.handshake);
     }
 }
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let mut counts = self.admission.counts();
+        let mut counts = self.owner.counts();
         counts.end_handshake(&mut self.handshake);
         counts.connections -= 1;
         if let Some(neighbours) = counts.by_network.get_mut(&self.network) {
@@ -146,10 +147,10 @@ mod tests {
     }
 
     /// A place for a client that has proven its address and shaken hands.
-    fn enter(admission: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionPlace> {
-        match admission.admit(ip(address), true) {
+    fn enter(owner: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionPlace> {
+        match owner.admit(ip(address), true) {
             Ok(mut place) => {
-                place.arrive();
+                place.handshake_done();
                 Some(place)
             }
             Err(reason) => {
@@ -161,66 +162,66 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_gets_them_back() {
-        let admission = ConnectionLimits::new(Limits {
+        let limits_of = ConnectionLimits::new(Limits {
             connections_per_address: 2,
             ..Limits::default()
         });
-        let first = enter(&admission, "192.0.2.1").unwrap();
-        let second = enter(&admission, "192.0.2.1").unwrap();
-        assert!(enter(&admission, "192.0.2.1").is_none());
+        let first = enter(&limits_of, "192.0.2.1").unwrap();
+        let second = enter(&limits_of, "192.0.2.1").unwrap();
+        assert!(enter(&limits_of, "192.0.2.1").is_none());
         // The same address, as a socket for both kinds writes it.
-        assert!(enter(&admission, "::ffff:192.0.2.1").is_none());
-        let other = enter(&admission, "192.0.2.2").unwrap();
+        assert!(enter(&limits_of, "::ffff:192.0.2.1").is_none());
+        let other = enter(&limits_of, "192.0.2.2").unwrap();
         drop(first);
-        let third = enter(&admission, "192.0.2.1").unwrap();
-        assert!(enter(&admission, "192.0.2.1").is_none());
+        let third = enter(&limits_of, "192.0.2.1").unwrap();
+        assert!(enter(&limits_of, "192.0.2.1").is_none());
         drop((second, third, other));
-        assert!(admission.counts().by_network.is_empty());
-        assert_eq!(admission.counts().connections, 0);
+        assert!(owner.counts().by_network.is_empty());
+        assert_eq!(owner.counts().connections, 0);
     }
 
     #[test]
     fn an_ipv6_network_of_64_bits_counts_as_one_address() {
-        let admission = ConnectionLimits::new(Limits {
+        let limits_of = ConnectionLimits::new(Limits {
             connections_per_address: 1,
             ..Limits::default()
         });
-        let _first = enter(&admission, "2001:db8:0:1::1").unwrap();
-        assert!(enter(&admission, "2001:db8:0:1:ffff:ffff:ffff:ffff").is_none());
-        assert!(enter(&admission, "2001:db8:0:2::1").is_some());
+        let _first = enter(&limits_of, "2001:db8:0:1::1").unwrap();
+        assert!(enter(&limits_of, "2001:db8:0:1:ffff:ffff:ffff:ffff").is_none());
+        assert!(enter(&limits_of, "2001:db8:0:2::1").is_some());
     }
 
     #[test]
     fn there_are_so_many_places_in_all() {
-        let admission = ConnectionLimits::new(Limits {
+        let limits_of = ConnectionLimits::new(Limits {
             connections: 2,
             ..Limits::default()
         });
-        let _first = enter(&admission, "192.0.2.1").unwrap();
-        let second = enter(&admission, "192.0.2.2").unwrap();
-        assert!(enter(&admission, "192.0.2.3").is_none());
+        let _first = enter(&limits_of, "192.0.2.1").unwrap();
+        let second = enter(&limits_of, "192.0.2.2").unwrap();
+        assert!(enter(&limits_of, "192.0.2.3").is_none());
         drop(second);
-        assert!(enter(&admission, "192.0.2.3").is_some());
+        assert!(enter(&limits_of, "192.0.2.3").is_some());
     }
 
     #[test]
     fn handshakes_that_go_on_are_counted_until_they_are_done_or_given_up() {
-        let admission = ConnectionLimits::new(Limits {
+        let limits_of = ConnectionLimits::new(Limits {
             handshakes: 3,
             unproven_handshakes: 2,
             ..Limits::default()
         });
-        let admit = |proven| admission.admit(ip("192.0.2.1"), proven);
+        let admit = |proven| owner.admit(ip("192.0.2.1"), proven);
         let mut first = admit(false).unwrap();
         let second = admit(false).unwrap();
         assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
         let third = admit(true).unwrap();
         assert_eq!(admit(true).unwrap_err(), Rejection::Busy);
         assert_eq!(admit(false).unwrap_err(), Rejection::Busy);
-        first.arrive();
+        first.handshake_done();
         assert!(admit(false).is_ok());
         drop((first, second, third));
-        assert_eq!(admission.counts().handshakes, 0);
-        assert_eq!(admission.counts().unproven, 0);
+        assert_eq!(owner.counts().handshakes, 0);
+        assert_eq!(owner.counts().unproven, 0);
     }
 }

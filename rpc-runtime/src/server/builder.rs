@@ -1,0 +1,240 @@
+//! Builds a server: its services, limits and identity.
+
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::description::discover::DiscoverOptions;
+use crate::description::names::{DuplicateMethod, check_names};
+use crate::description::openrpc::OpenRpc;
+use crate::limits::Limits;
+use crate::server::accept::Server;
+use crate::server::connection::ServerShared;
+use crate::server::shutdown::ServerHandle;
+use crate::service::{Router, Service};
+use crate::tls::{ClientAuth, CurrentIdentity, Identity, Trust, TrustError, server_config};
+use crate::transport::quic::Listener;
+
+impl Server {
+    /// Starts building a server that proves itself to clients with `identity`.
+    pub fn builder(identity: Identity) -> ServerBuilder {
+        ServerBuilder {
+            identity,
+            client_auth: ClientAuth::default(),
+            limits: Limits::default(),
+            discovery: DiscoverOptions::default(),
+            router: (),
+        }
+    }
+}
+
+/// A server in the making. [`Server::builder`] starts one.
+///
+/// Its type changes with each service that is added: see [`rpc`](crate::rpc#services-chosen-at-run-time) for services
+/// that are chosen at run time.
+///
+/// ```
+/// use rpc_runtime::{Identity, Limits, Server, rpc};
+///
+/// #[rpc(namespace = "text")]
+/// trait Text {
+///     async fn count(&self, text: &str) -> usize;
+/// }
+///
+/// #[rpc(namespace = "math")]
+/// trait Math {
+///     async fn add(&self, a: i64, b: i64) -> i64;
+/// }
+/// # struct Counter;
+/// # impl Text for Counter { async fn count(&self, text: &str) -> usize { text.len() } }
+/// # struct EntryBuffers;
+/// # impl Math for EntryBuffers { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder(Identity::self_signed(["localhost"])?)
+///     .service(TextServer::new(Counter))
+///     .service(MathServer::new(EntryBuffers))
+///     .limits(Limits { request: 64 << 10, ..Limits::default() })
+///     .bind("127.0.0.1:0")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ServerBuilder<R = ()> {
+    identity: Identity,
+    client_auth: ClientAuth,
+    limits: Limits,
+    discovery: DiscoverOptions,
+    router: R,
+}
+
+#[allow(private_bounds)] // the list of services is nobody's to name
+impl<R> ServerBuilder<R> {
+    /// Adds a service. All services of a server share its address and its connections.
+    pub fn service<S: Service>(self, service: S) -> ServerBuilder<(R, S)> {
+        let Self {
+            identity,
+            client_auth,
+            limits,
+            discovery,
+            router,
+        } = self;
+        ServerBuilder {
+            identity,
+            client_auth,
+            limits,
+            discovery,
+            router: (router, service),
+        }
+    }
+
+    /// Sets what the server takes from its clients.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Makes changes to the document with which `rpc.discover` is answered: its title and version, and what it leaves
+    /// out. It starts with all services. It is made once, when somebody asks first.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Identity, Server, rpc};
+    /// # #[rpc(namespace = "desk")]
+    /// # trait EntryBuffers { async fn add(&self, a: i64, b: i64) -> i64; }
+    /// # struct Clerk;
+    /// # impl EntryBuffers for Clerk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::builder(Identity::self_signed(["localhost"])?)
+    ///     .service(DeskServer::new(Clerk))
+    ///     .openrpc(|document| {
+    ///         let public = document.retain(|method| !method.name.starts_with("desk.admin."));
+    ///         public.title("Front desk").version("3.1.0")
+    ///     })
+    ///     .bind("127.0.0.1:0")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn openrpc<F>(mut self, edit: F) -> Self
+    where
+        F: Fn(OpenRpc) -> OpenRpc + Send + Sync + 'static,
+    {
+        self.discovery.edit = Some(Arc::new(edit));
+        self
+    }
+
+    /// Whether the server answers `rpc.discover` with what it serves. Default: yes. Otherwise the method is not found.
+    pub fn discover(mut self, discover: bool) -> Self {
+        self.discovery.is_off = !discover;
+        self
+    }
+
+    /// Asks every client for a certificate (mutual TLS), and refuses those that have none or none that `trust` knows:
+    /// they cannot connect. A handler finds it in [`Context::peer_certificate`](crate::Context::peer_certificate).
+    ///
+    /// The certificate's names say who the client is, and are the handlers' to look at: any name is let in that a trusted
+    /// authority has signed. One that says what it is for must say "client authentication".
+    pub fn require_client_certificate(mut self, trust: Trust) -> Self {
+        self.client_auth = ClientAuth::Required(trust);
+        self
+    }
+
+    /// The same, but clients may have none. A certificate that `trust` does not know is refused all the same.
+    pub fn request_client_certificate(mut self, trust: Trust) -> Self {
+        self.client_auth = ClientAuth::Optional(trust);
+        self
+    }
+
+    /// Opens the socket. Nothing is served before [`Server::run`].
+    ///
+    /// Of a name's several addresses the first is taken. Looking the name up blocks the thread.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, trust that cannot be used, a method that two services have, or no tokio runtime
+    /// to run on.
+    ///
+    /// # Panics
+    /// In a tokio runtime without I/O ([`enable_all`](tokio::runtime::Builder::enable_all)). Without timers the socket is
+    /// opened, but nobody can connect: the task of each connection panics.
+    pub fn bind(self, address: impl ToSocketAddrs) -> Result<Server, BindError>
+    where
+        R: Router,
+    {
+        check_names(&R::descriptions())?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(BindError::NoRuntime);
+        }
+        let address = address
+            .to_socket_addrs()
+            .and_then(|mut found| {
+                found
+                    .next()
+                    .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
+            })
+            .map_err(BindError::Address)?;
+        let reset_key = self.identity.reset_key();
+        let identity = CurrentIdentity::new(self.identity);
+        let tls = server_config(Arc::clone(&identity), self.client_auth)?;
+        let listener =
+            Listener::bind(address, tls, reset_key, &self.limits).map_err(BindError::Address)?;
+        let handle = ServerHandle::new(identity, listener.clone());
+        let shared = ServerShared::new(
+            self.router,
+            self.limits.clone(),
+            self.discovery,
+            handle.phase(),
+        );
+        Ok(Server::new(listener, handle, self.limits, shared))
+    }
+}
+
+/// Why a server could not be started.
+///
+/// ```
+/// use rpc_runtime::{BindError, Identity, Server, rpc};
+///
+/// #[rpc]
+/// trait Text { async fn count(&self) -> usize; }
+/// #[rpc]
+/// trait Stock { async fn count(&self) -> usize; }
+/// # struct Both;
+/// # impl Text for Both { async fn count(&self) -> usize { 0 } }
+/// # impl Stock for Both { async fn count(&self) -> usize { 0 } }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), rpc_runtime::IdentityError> {
+/// let builder = Server::builder(Identity::self_signed(["localhost"])?);
+/// let bound = builder.service(TextServer::new(Both)).service(StockServer::new(Both)).bind("127.0.0.1:0");
+/// assert!(matches!(bound, Err(BindError::DuplicateMethod { method: "count", services: ["Text", "Stock"] })));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The address cannot be resolved or bound.
+    #[error("cannot listen on the address")]
+    Address(#[source] std::io::Error),
+    /// What clients' certificates are to be checked against cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Two services have a method of the same name; give one of them a `namespace`.
+    #[error("{}", DuplicateMethod { method, services: *services })]
+    DuplicateMethod {
+        /// The name on the wire.
+        method: &'static str,
+        /// The traits.
+        services: [&'static str; 2],
+    },
+    /// There is no tokio runtime; call `bind` inside `#[tokio::main]` or `Runtime::block_on`.
+    #[error("a server needs a tokio runtime; bind it inside one")]
+    NoRuntime,
+}
+
+impl From<DuplicateMethod> for BindError {
+    fn from(DuplicateMethod { method, services }: DuplicateMethod) -> Self {
+        Self::DuplicateMethod { method, services }
+    }
+}

@@ -1,0 +1,244 @@
+//! Shuts a server down: the handle for it, the phases that it goes through, and the streams whose last replies may still be
+//! on their way.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::tls::{CurrentIdentity, Identity};
+use crate::transport::quic::Listener;
+use crate::transport::{Stopped, close};
+
+/// How often the others are let run before a shutdown returns.
+const FAREWELLS: usize = 32;
+
+/// How long the last goodbyes may take.
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Shuts a [`Server`] down, and gives it a new certificate. Cheap to clone.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use rpc_runtime::{Identity, Server};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = Identity::from_pem_files("chain.pem", "key.pem")?;
+/// let server = Server::builder(identity).bind("0.0.0.0:4433")?;
+/// let handle = server.handle();
+/// let serving = tokio::spawn(server.run());
+///
+/// tokio::signal::ctrl_c().await?;
+/// if !handle.shutdown(Duration::from_secs(10)).await {
+///     eprintln!("some calls were cut off");
+/// }
+/// serving.await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ServerHandle {
+    identity: Arc<CurrentIdentity>,
+    /// Gone once the server is shut down: whoever still has a handle does not keep the socket.
+    listener: Arc<Mutex<Option<Listener>>>,
+    connections: TaskTracker,
+    /// Whether [`Server::run`] is running.
+    runs: TaskTracker,
+    phase: watch::Sender<Phase>,
+    /// Whether the first shutdown finished every call.
+    finished: Arc<OnceLock<bool>>,
+}
+
+impl ServerHandle {
+    pub(super) fn new(identity: Arc<CurrentIdentity>, listener: Listener) -> Self {
+        Self {
+            identity,
+            listener: Arc::new(Mutex::new(Some(listener))),
+            connections: TaskTracker::new(),
+            runs: TaskTracker::new(),
+            phase: watch::Sender::new(Phase::Serving),
+            finished: Arc::default(),
+        }
+    }
+
+    /// Returns the phases that the server goes through.
+    pub(super) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Returns the tasks of the server's connections.
+    pub(super) fn connections(&self) -> &TaskTracker {
+        &self.connections
+    }
+
+    /// Returns a token that a shutdown waits for, held while the server runs.
+    pub(super) fn running(&self) -> TaskTrackerToken {
+        self.runs.token()
+    }
+
+    /// Proves the server to its next clients with `identity`, before the certificate that it has expires, say. Connections
+    /// that are made live on.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use std::time::Duration;
+    /// use rpc_runtime::{Identity, ServerHandle};
+    ///
+    /// /// Reads the certificate again every hour. What cannot be read leaves the old one in place.
+    /// async fn renew(handle: ServerHandle, chain: &Path, key: &Path) {
+    ///     loop {
+    ///         tokio::time::sleep(Duration::from_secs(3600)).await;
+    ///         match Identity::from_pem_files(chain, key) {
+    ///             Ok(identity) => handle.set_identity(identity),
+    ///             Err(error) => eprintln!("the certificate was not renewed: {error}"),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn set_identity(&self, identity: Identity) {
+        self.identity.set(identity);
+    }
+
+    /// Drains the server, then closes it: running calls finish and are answered, new ones are refused as not
+    /// executed. Then the address is free for another server.
+    ///
+    /// What is not done within `limit` is ended: streams of items behind the item that they have come to, with an error
+    /// that says so ([`CallError::StreamEnded`](crate::CallError::StreamEnded)), for which they have another second; other calls
+    /// are cut off.
+    ///
+    /// Returns whether every call was finished. Calling it again waits for the same end.
+    ///
+    /// Cancel safe: the server goes on draining, without a limit.
+    pub async fn shutdown(&self, limit: Duration) -> bool {
+        self.reach(Phase::Draining);
+        self.connections.close();
+        let drained = tokio::time::timeout(limit, self.connections.wait())
+            .await
+            .is_ok();
+        if !drained {
+            self.reach(Phase::Ending);
+            let _ = tokio::time::timeout(GOODBYE, self.connections.wait()).await;
+        }
+        let listener = self
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(listener) = listener {
+            listener.close(close::CUT_OFF, "shutting down");
+            let _ = tokio::time::timeout(GOODBYE, listener.idle()).await;
+        }
+        self.runs.close();
+        let _ = tokio::time::timeout(GOODBYE, self.runs.wait()).await;
+        // The task that has the socket sees that nobody wants it any more.
+        for _ in 0..FAREWELLS {
+            tokio::task::yield_now().await;
+        }
+        *self.finished.get_or_init(|| drained)
+    }
+
+    /// It never goes back.
+    fn reach(&self, phase: Phase) {
+        self.phase.send_if_modified(|reached| {
+            let is_further = *reached < phase;
+            if is_further {
+                *reached = phase;
+            }
+            is_further
+        });
+    }
+}
+
+/// How far a server is.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub(super) enum Phase {
+    Serving,
+    /// It lets what runs end.
+    Draining,
+    /// It has no more time for streams of items.
+    Ending,
+}
+
+/// So many are kept before anybody looks whether they have left.
+const KEPT: usize = 16;
+
+/// A connection that is closed takes with it what has not arrived: whoever closes it in peace waits for these.
+#[derive(Default)]
+pub(super) struct UnackedStreams {
+    streams: Vec<Stopped>,
+    /// How many still were on their way when somebody looked last.
+    slow: usize,
+}
+
+impl UnackedStreams {
+    /// To look at all of them costs; done each time that they have doubled, it costs each stream the same.
+    pub(super) fn push(&mut self, stream: Stopped) {
+        if self.streams.len() >= KEPT.max(2 * self.slow) {
+            self.forget_the_gone();
+        }
+        self.streams.push(stream);
+    }
+
+    /// Keeps only those that are still on their way.
+    pub(super) fn rest(&mut self) {
+        self.forget_the_gone();
+        self.streams.shrink_to_fit();
+    }
+
+    fn forget_the_gone(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.streams
+            .retain_mut(|stream| stream.as_mut().poll(&mut cx).is_pending());
+        self.slow = self.streams.len();
+    }
+
+    /// All that may not have arrived.
+    pub(super) fn take(&mut self) -> Vec<Stopped> {
+        self.slow = 0;
+        std::mem::take(&mut self.streams)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Poll;
+
+    use super::*;
+
+    #[test]
+    fn those_that_have_left_are_not_kept() {
+        let mut leaving = UnackedStreams::default();
+        for _ in 0..1000 {
+            leaving.push(Box::pin(std::future::ready(())));
+            assert!(leaving.streams.len() <= KEPT);
+        }
+    }
+
+    #[test]
+    fn those_that_are_slow_are_all_kept() {
+        let mut leaving = UnackedStreams::default();
+        let has_arrived = Arc::new(AtomicBool::new(false));
+        for number in 0..1000 {
+            let has_arrived = Arc::clone(&has_arrived);
+            leaving.push(Box::pin(std::future::poll_fn(move |_| {
+                match number % 2 == 0 || has_arrived.load(Ordering::Relaxed) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            })));
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut left = leaving.take();
+        left.retain_mut(|stream| stream.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(left.len(), 500);
+        has_arrived.store(true, Ordering::Relaxed);
+        left.retain_mut(|stream| stream.as_mut().poll(&mut cx).is_pending());
+        assert!(left.is_empty());
+    }
+}
