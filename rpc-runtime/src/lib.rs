@@ -54,6 +54,7 @@
 //! In the order in which a call passes: `client` writes it, `transport` moves it, `server` takes it apart with `wire`,
 //! `service` hands it to the generated code, and the reply goes the same way back. `ARCHITECTURE.md` tells it in full.
 
+mod blocking;
 mod broadcast;
 mod client;
 mod codec;
@@ -70,8 +71,10 @@ mod idle;
 mod limits;
 mod middleware;
 mod outcome;
+mod permit;
 mod server;
 mod service;
+mod slots;
 mod streaming;
 mod sync;
 mod tls;

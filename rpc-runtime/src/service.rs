@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 
+use crate::blocking::{self, NotRun};
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::params::decode::{Argument, Arguments, Fault, FaultKind, Parameter, Params};
@@ -16,6 +17,7 @@ use crate::codec::result::Returns;
 use crate::codec::ser;
 use crate::context::Context;
 use crate::description::ServiceDescription;
+use crate::permit::PermitSlot;
 use crate::streaming::exchange::{Exchange, ReadItem, Uploaded};
 
 /// What a [`Server`](crate::Server) serves: the `…Server` that [`#[rpc]`](crate::rpc) makes of a trait.
@@ -140,6 +142,8 @@ pub struct Incoming<'t, 'de> {
     context: &'t Context,
     /// The way of its items, and the id that they bear; none in a batch, without an id, and without a stream.
     exchange: Option<(&'t Exchange, Id<'de>)>,
+    /// The permit of the call, which a blocking handler takes along to its thread.
+    permit: Option<&'t PermitSlot>,
 }
 
 impl<'t, 'de> Incoming<'t, 'de> {
@@ -148,6 +152,15 @@ impl<'t, 'de> Incoming<'t, 'de> {
             params,
             context,
             exchange: None,
+            permit: None,
+        }
+    }
+
+    /// The same call, which holds this permit.
+    pub(crate) fn with_permit(self, permit: &'t PermitSlot) -> Self {
+        Self {
+            permit: Some(permit),
+            ..self
         }
     }
 
@@ -245,9 +258,9 @@ impl<'t, 'de> Incoming<'t, 'de> {
         let context = self.context.clone();
         let service = Arc::clone(service);
         let mut answer = reply.take();
-        let thread = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let call = || {
-                // How deep it nests was checked when it arrived.
+                // Its depth was checked when it arrived.
                 let mut parser = Parser::new(usize::MAX);
                 let document = json.as_mut().map(|json| parser.parse(json)).transpose();
                 let document = document.map_err(|_| unwritable("its parameters are lost"))?;
@@ -256,14 +269,14 @@ impl<'t, 'de> Incoming<'t, 'de> {
             };
             let ran = context.lend_deadline(|| catch_unwind(AssertUnwindSafe(call)));
             (answer, ran)
-        });
-        match thread.await {
+        };
+        match blocking::run(self.permit, self.context.deadline(), work).await {
             Ok((answer, ran)) => {
                 *reply = answer;
                 ran.unwrap_or_else(|panic| resume_unwind(panic))
             }
-            // The runtime is going down and the thread never ran.
-            Err(_) => Err(unwritable("the runtime is shutting down")),
+            Err(NotRun::TimedOut) => Err(ProtocolError::DeadlinePassed.into()),
+            Err(NotRun::ShuttingDown) => Err(unwritable("the runtime is shutting down")),
         }
     }
 }

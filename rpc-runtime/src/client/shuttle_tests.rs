@@ -18,13 +18,13 @@ const SCHEDULES: usize = 2_000;
 const LIMIT: usize = 1 << 10;
 
 /// A lane whose stream is served by `Echo`.
-struct Line {
+struct StreamUnderTest {
     lane: Arc<MuxStream>,
     tasks: Vec<JoinHandle<Result<(), StreamLost>>>,
     connections: (Connection, Connection),
 }
 
-impl Line {
+impl StreamUnderTest {
     fn open() -> Self {
         let (here, there) = memory::pair();
         let lane = MuxStream::new(0);
@@ -86,7 +86,7 @@ fn schedules_give_every_call_its_own_answer() {
     // Few callers leave few others to wake whom a fault forgets; many meet in more ways.
     let test = |callers| {
         block_on(async {
-            let line = Line::open();
+            let line = StreamUnderTest::open();
             let callers = (0..callers).map(|caller| {
                 let lane = Arc::clone(&line.lane);
                 spawn(async move {
@@ -118,7 +118,7 @@ fn schedules_give_every_call_its_own_answer() {
 fn schedules_leave_no_call_without_an_end_when_the_connection_goes() {
     let test = || {
         block_on(async {
-            let line = Line::open();
+            let line = StreamUnderTest::open();
             let callers = (0..3).map(|caller| {
                 let lane = Arc::clone(&line.lane);
                 spawn(async move { call(&lane, &caller.to_string()).await })

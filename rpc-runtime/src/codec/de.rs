@@ -48,8 +48,12 @@ impl<'t, 'de> Value<'t, 'de> {
         }
     }
 
-    pub(crate) fn is_true(self) -> bool {
-        matches!(self.node(), Node::Static(StaticNode::Bool(true)))
+    pub(crate) fn as_u64(self) -> Option<u64> {
+        match self.node() {
+            Node::Static(StaticNode::U64(number)) => Some(number),
+            Node::Static(StaticNode::I64(number)) => u64::try_from(number).ok(),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_null(self) -> bool {

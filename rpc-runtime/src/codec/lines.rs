@@ -61,6 +61,11 @@ impl LineSplitter {
         }
     }
 
+    /// How many received bytes are still to be split.
+    pub(crate) fn buffered(&self) -> usize {
+        self.chunk.len()
+    }
+
     /// The stream has ended: what `message` holds is the last message, if it is one.
     pub(crate) fn finish(&mut self, message: &[u8]) -> Option<Line> {
         self.ended(message)

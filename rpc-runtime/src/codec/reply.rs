@@ -118,7 +118,7 @@ impl Reply {
     }
 
     /// Writes an answer of the protocol's own, in place of whatever was begun.
-    pub(crate) fn refuse(&mut self, refusal: ProtocolError) {
+    pub(crate) fn reject(&mut self, refusal: ProtocolError) {
         if self.wanted {
             self.out.truncate(self.body);
             refusal.write_body(&mut self.out);
@@ -128,9 +128,9 @@ impl Reply {
     /// Writes why the call has no result.
     pub(crate) fn fault(&mut self, Fault(fault): &Fault) {
         match fault {
-            FaultKind::UnknownMethod => self.refuse(ProtocolError::MethodNotFound),
-            FaultKind::Unwritable(_) => self.refuse(ProtocolError::Internal),
-            FaultKind::Refused(refusal) => self.refuse(*refusal),
+            FaultKind::UnknownMethod => self.reject(ProtocolError::MethodNotFound),
+            FaultKind::Unwritable(_) => self.reject(ProtocolError::Internal),
+            FaultKind::Refused(refusal) => self.reject(*refusal),
             FaultKind::Written(_) => {}
             FaultKind::Error(error) => {
                 if let Err(fault) = self.write(|out| error::write_body(&**error, out)) {

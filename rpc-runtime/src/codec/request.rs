@@ -39,7 +39,7 @@ pub(crate) struct Request<'t, 'de> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Invalid<'de> {
     pub(crate) id: Id<'de>,
-    pub(crate) refusal: ProtocolError,
+    pub(crate) error: ProtocolError,
 }
 
 impl<'t, 'de> Request<'t, 'de> {
@@ -60,11 +60,11 @@ impl<'t, 'de> Request<'t, 'de> {
             }),
             (Ok(_), Some(None)) => Err(Invalid {
                 id: Id::Null,
-                refusal: ProtocolError::InvalidRequest("`id` is not a string, an integer or null"),
+                error: ProtocolError::InvalidRequest("`id` is not a string, an integer or null"),
             }),
             (Err(reason), id) => Err(Invalid {
                 id: id.flatten().unwrap_or(Id::Null),
-                refusal: ProtocolError::InvalidRequest(reason),
+                error: ProtocolError::InvalidRequest(reason),
             }),
         }
     }
@@ -76,17 +76,27 @@ impl<'de> Request<'_, 'de> {
         let params = self.params?;
         if let Some(mut elements) = params.elements() {
             let id = Id::read(elements.next()?)?;
-            return Some(CancelParams { id, early: false });
+            return Some(CancelParams {
+                id,
+                request_end: None,
+            });
         }
-        let (mut id, mut early) = (None, false);
+        let (mut id, mut stream, mut offset) = (None, None, None);
         for (name, value) in params.members()? {
             match name {
                 "id" => id = Id::read(value),
-                "early" => early = value.is_true(),
+                "stream" => stream = value.as_u64(),
+                "offset" => offset = value.as_u64(),
                 _ => {}
             }
         }
-        Some(CancelParams { id: id?, early })
+        let request_end = stream
+            .zip(offset)
+            .map(|(stream, offset)| RequestEnd { stream, offset });
+        Some(CancelParams {
+            id: id?,
+            request_end,
+        })
     }
 }
 
@@ -94,8 +104,17 @@ impl<'de> Request<'_, 'de> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CancelParams<'de> {
     pub(crate) id: Id<'de>,
-    /// Whether to remember it if the call has not been read yet.
-    pub(crate) early: bool,
+    /// Where its request ends, if the client says so.
+    pub(crate) request_end: Option<RequestEnd>,
+}
+
+/// The end of a request in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestEnd {
+    /// The ID of the stream (RFC 9000, section 2.1).
+    pub(crate) stream: u64,
+    /// The offset of the byte behind the request's line feed.
+    pub(crate) offset: u64,
 }
 
 #[derive(Default)]
@@ -194,7 +213,7 @@ mod tests {
         };
         let request = |value| match Request::read(value) {
             Ok(request) => drop(request.cancellation()),
-            Err(invalid) => invalid.refusal.write(invalid.id, &mut Vec::new()),
+            Err(invalid) => invalid.error.write(invalid.id, &mut Vec::new()),
         };
         match Message::read(document.root()) {
             Message::Single(_) => request(document.root()),

@@ -161,7 +161,7 @@ mod tests {
         let document = parser.parse(&mut text).unwrap();
         let mut reply = Reply::new(usize::MAX);
         reply.begin(Some(Id::Null));
-        reply.refuse(ProtocolError::Internal);
+        reply.reject(ProtocolError::Internal);
         reply.begin(Id::read(document.root()));
         write(&mut reply);
         reply.bytes().to_vec()

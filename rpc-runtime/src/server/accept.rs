@@ -16,7 +16,7 @@ use crate::server::connection::{ServerConnection, ServerShared};
 use crate::server::limits::connections::{ConnectionLimits, ConnectionPlace, Rejection};
 use crate::server::recv::Receiver;
 use crate::server::shutdown::{GOODBYE, Phase, ServerHandle};
-use crate::server::worker::Worker;
+use crate::server::worker;
 use crate::service::Router;
 use crate::transport::quic::{IncomingConnection, Listener};
 use crate::transport::{self, ConnectionLost, Datagrams, RecvStream, close};
@@ -197,20 +197,24 @@ pub(super) async fn serve<R: Router>(
         callback: Arc::clone(&callback) as _,
         extensions: Extensions::default(),
     });
-    let connection =
-        ServerConnection::new(shared, Arc::clone(&context), Arc::downgrade(&transport));
+    let connection = ServerConnection::new(
+        shared,
+        Arc::clone(&context),
+        Arc::downgrade(&transport),
+        worker::start,
+    );
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
             tracing::debug!(?peer, lost = %Escaped(lost), "connection ended");
         }
-        () = connection.conduct().is_enough() => {
-            tracing::debug!(?peer, "the other side asks too much");
+        () = connection.abuse().exceeded() => {
+            tracing::debug!(?peer, "connection closed for excessive load");
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
-        () = connection.rest_when_quiet() => {}
+        () = connection.release_when_idle() => {}
         () = drain(&connection, &transport, &callback) => tracing::debug!(?peer, "connection drained"),
     }
-    connection.kill();
+    connection.abort();
     drop(transport);
     callback.ended().await;
 }
@@ -219,7 +223,7 @@ async fn accept_streams<R: Router>(
     connection: &Arc<ServerConnection<R>>,
     transport: &transport::Connection,
 ) -> ConnectionLost {
-    // Whoever sends no datagrams pays nothing for them.
+    // A peer that sends no datagrams costs nothing for them.
     let mut sends_datagrams = false;
     loop {
         let accepted = tokio::select! {
@@ -235,8 +239,8 @@ async fn accept_streams<R: Router>(
             Ok(stream) => stream,
             Err(lost) => return lost,
         };
-        let reader = Box::new(Receiver::new(recv, connection.limits().request));
-        Worker::start(Arc::clone(connection), connection.open(send), reader);
+        let receiver = Receiver::new(recv, connection.limits().request);
+        connection.open(send, Box::new(receiver));
     }
 }
 
@@ -253,7 +257,7 @@ async fn drain<R: Router>(
             drained = &mut drain => return drained,
             () = connection.reaches(Phase::Ending) => {}
         }
-        let has_streams = connection.end_streams();
+        let has_streams = connection.end_streaming();
         has_streams && timeout(GOODBYE, drain).await.unwrap_or(false)
     });
     let code = match drained.await {

@@ -10,7 +10,7 @@ use crate::context::{ConnectionContext, Context};
 use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::streaming::exchange::Exchange;
 
-/// What a worker works with, used again for every message.
+/// The buffers of a worker.
 pub(super) struct WorkerBuffers {
     pub(super) message: Vec<u8>,
     pub(super) parser: Parser,
@@ -18,6 +18,13 @@ pub(super) struct WorkerBuffers {
     pub(super) context: Context,
     pub(super) batch: BatchBuffers,
     pub(super) exchange: Exchange,
+}
+
+/// Which buffer holds the answer to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Single,
+    Batch,
 }
 
 impl WorkerBuffers {
@@ -32,41 +39,50 @@ impl WorkerBuffers {
         }
     }
 
-    /// Gives back what a large message made of it.
-    pub(super) fn shrink(&mut self) {
-        self.shrink_to(RETAINED);
-    }
-
-    /// Gives back what any message made of it; one that has begun to come stays.
-    pub(super) fn rest(&mut self) {
-        if self.message.is_empty() {
-            self.shrink_to(0);
+    /// The reply to a message; empty if there is none.
+    pub(super) fn reply(&self, answer: Answer) -> &[u8] {
+        match answer {
+            Answer::Single => self.reply.bytes(),
+            Answer::Batch => &self.batch.out,
         }
     }
 
-    fn shrink_to(&mut self, limit: usize) {
+    /// Releases what a large message has taken.
+    pub(super) fn release_large(&mut self) {
+        self.release_past(RETAINED);
+    }
+
+    /// Releases what any message has taken; one that is being received stays.
+    pub(super) fn release_idle(&mut self) {
+        if self.message.is_empty() {
+            self.release_past(0);
+        }
+    }
+
+    fn release_past(&mut self, limit: usize) {
         if self.message.capacity() > limit {
             self.message = Vec::new();
         }
         self.parser.shrink(limit);
         self.reply.shrink(limit);
         self.context.shrink(limit);
-        self.batch.shrink(limit);
+        self.batch.release_past(limit);
         self.exchange.shrink(limit);
     }
 }
 
-/// About how long an entry of a batch is that is refused for want of room.
-const REFUSED: usize = 128;
+/// About how many bytes a rejected entry of a batch takes.
+const REJECTED_ENTRY_BYTES: usize = 128;
 
-/// What batches are worked on with, used again for every one.
+/// The buffers of batches.
 #[derive(Default)]
 pub(super) struct BatchBuffers {
+    /// The array of replies; empty, if there was nothing to answer.
     pub(super) out: Vec<u8>,
-    pub(super) desks: Vec<EntryBuffers>,
+    pub(super) entries: Vec<EntryBuffers>,
 }
 
-/// What one entry is worked on with.
+/// The buffers of one entry.
 pub(super) struct EntryBuffers {
     pub(super) context: Context,
     pub(super) reply: Reply,
@@ -74,42 +90,37 @@ pub(super) struct EntryBuffers {
 
 impl BatchBuffers {
     /// Answers the whole batch with one error object.
-    pub(super) fn refuse(&mut self, refusal: ProtocolError) {
+    pub(super) fn reject(&mut self, error: ProtocolError) {
         self.out.clear();
-        refusal.write(Id::Null, &mut self.out);
+        error.write(Id::Null, &mut self.out);
     }
 
-    /// The array of replies; nothing, if there was nothing to answer.
-    pub(super) fn reply(&self) -> &[u8] {
-        &self.out
-    }
-
-    pub(super) fn shrink(&mut self, limit: usize) {
+    fn release_past(&mut self, limit: usize) {
         if self.out.capacity() > limit {
             self.out = Vec::new();
         }
         // All of them together keep no more than that.
-        self.desks.truncate(limit / BUFFER);
-        self.desks.shrink_to(limit / BUFFER);
-        let each = limit / self.desks.len().max(1);
-        for desk in &mut self.desks {
-            desk.reply.shrink(each);
-            desk.context.shrink(each);
+        self.entries.truncate(limit / BUFFER);
+        self.entries.shrink_to(limit / BUFFER);
+        let each = limit / self.entries.len().max(1);
+        for entry in &mut self.entries {
+            entry.reply.shrink(each);
+            entry.context.shrink(each);
         }
     }
 
-    /// Takes an entry's reply into the array, if that leaves room for those that are `left` to be refused.
-    pub(super) fn collect(&mut self, desk: EntryBuffers, limit: usize, left: usize) {
-        let reply = desk.reply.bytes();
+    /// Takes an entry's reply into the array, if that leaves room to reject the entries that are `left`.
+    pub(super) fn collect(&mut self, entry: EntryBuffers, limit: usize, left: usize) {
+        let reply = entry.reply.bytes();
         if !reply.is_empty() {
             self.out.push(if self.out.is_empty() { b'[' } else { b',' });
-            if self.out.len() + reply.len() + left * REFUSED < limit {
+            if self.out.len() + reply.len() + left * REJECTED_ENTRY_BYTES < limit {
                 self.out.extend_from_slice(reply);
             } else {
-                self.out.extend_from_slice(desk.reply.head());
+                self.out.extend_from_slice(entry.reply.head());
                 ProtocolError::BatchReplyTooLarge.write_body(&mut self.out);
             }
         }
-        self.desks.push(desk);
+        self.entries.push(entry);
     }
 }

@@ -1,102 +1,93 @@
-//! What the workers of a connection share: its lanes, its calls and their limits.
+//! What the workers of a connection share: its streams, its permits, its limits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
-use crate::codec::id::Id;
 use crate::codec::reply::Reply;
 use crate::codec::request::CancelParams;
 use crate::context::{ConnectionContext, Context};
 use crate::description::discover::DiscoverOptions;
 use crate::idle::IdleWatch;
 use crate::limits::Limits;
+use crate::permit::Permit;
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
-use crate::server::in_flight::Early;
 use crate::server::limits::abuse::AbuseLimits;
 use crate::server::limits::send_budget::SendBudget;
+use crate::server::recv::Receiver;
 use crate::server::shutdown::{Phase, UnackedStreams};
 use crate::server::stream::ServerStream;
 use crate::service::Router;
 use crate::transport::{self, SendStream, quic};
 
 /// How many workers' buffers a connection keeps for its next streams.
-const SPARE: usize = 4;
+const SPARE_BUFFERS: usize = 4;
 
 /// How often a drain looks for streams that were opened before their client knew of it.
-const FAREWELLS: usize = 3;
+const DRAIN_ROUNDS: usize = 3;
 
-/// More calls than any machine runs at once, and as many as can be counted.
-const MOST_CALLS: usize = 1 << 28;
+/// More calls than any machine runs at once, and as many as a semaphore counts.
+const MAX_CALLS: usize = 1 << 28;
 
 /// What all connections of a server share.
 pub(super) struct ServerShared<R> {
-    pub(super) router: R,
-    pub(super) limits: Limits,
-    /// InFlight in flight on all connections.
-    pub(super) calls: Arc<Semaphore>,
-    pub(super) phase: watch::Receiver<Phase>,
-    pub(super) discovered: DiscoverReply,
+    router: R,
+    limits: Limits,
+    /// Permits for calls on all connections.
+    permits: Arc<Semaphore>,
+    phase: watch::Receiver<Phase>,
+    discover_reply: DiscoverReply,
 }
 
 impl<R> ServerShared<R> {
     pub(super) fn new(
         router: R,
         mut limits: Limits,
-        discovery: DiscoverOptions,
+        discover: DiscoverOptions,
         phase: watch::Receiver<Phase>,
     ) -> Self {
-        limits.calls = limits.calls.clamp(1, MOST_CALLS);
-        limits.calls_per_connection = limits.calls_per_connection.clamp(1, MOST_CALLS);
-        let calls = Arc::new(Semaphore::new(limits.calls));
+        limits.calls = limits.calls.clamp(1, MAX_CALLS);
+        limits.calls_per_connection = limits.calls_per_connection.clamp(1, MAX_CALLS);
         Self {
             router,
+            permits: Arc::new(Semaphore::new(limits.calls)),
             limits,
-            calls,
             phase,
-            discovered: DiscoverReply::new(discovery),
+            discover_reply: DiscoverReply::new(discover),
         }
     }
 }
 
+/// Starts a worker that holds the receiver of a stream.
+pub(super) type StartWorker<R> = fn(Arc<ServerConnection<R>>, Arc<ServerStream>, Box<Receiver>);
+
+/// A connection, shared by its workers.
 pub(super) struct ServerConnection<R> {
     shared: Arc<ServerShared<R>>,
     context: Arc<ConnectionContext>,
-    /// None in the hands of a `Responder`.
+    /// Dangling for messages that come some other way.
     transport: Weak<transport::Connection>,
-    /// InFlight in flight on this connection.
-    calls: Arc<Semaphore>,
+    /// Kept as a pointer, since a worker, too, starts the next one.
+    start_worker: StartWorker<R>,
+    /// Permits for calls on this connection.
+    permits: Arc<Semaphore>,
     streams: Mutex<Streams>,
-    spare: Mutex<Vec<WorkerBuffers>>,
-    early: Early,
-    backlog: Arc<SendBudget>,
-    conduct: AbuseLimits,
-    quiet: IdleWatch,
+    spare_buffers: Mutex<Vec<WorkerBuffers>>,
+    send_budget: Arc<SendBudget>,
+    abuse: AbuseLimits,
+    idle: IdleWatch,
     /// No more calls are started.
-    draining: AtomicBool,
+    is_draining: AtomicBool,
 }
 
 #[derive(Default)]
 struct Streams {
-    lanes: Vec<Arc<ServerStream>>,
-    leaving: UnackedStreams,
-    /// One of those that are gone was cut off.
-    cut_off: bool,
-}
-
-/// The right to run a call, held until its handler has ended.
-pub(super) struct Permit {
-    _connection: OwnedSemaphorePermit,
-    _process: Option<OwnedSemaphorePermit>,
-}
-
-impl Permit {
-    /// Counts on its connection alone: it may last for as long as that.
-    pub(super) fn leave_the_server(&mut self) {
-        self._process = None;
-    }
+    open: Vec<Arc<ServerStream>>,
+    unacked: UnackedStreams,
+    /// Whether replies may be missing on one that has ended.
+    is_truncated: bool,
 }
 
 impl<R: Router> ServerConnection<R> {
@@ -104,36 +95,192 @@ impl<R: Router> ServerConnection<R> {
         shared: Arc<ServerShared<R>>,
         context: Arc<ConnectionContext>,
         transport: Weak<transport::Connection>,
+        start_worker: StartWorker<R>,
     ) -> Arc<Self> {
-        let calls = Arc::new(Semaphore::new(shared.limits.calls_per_connection));
         Arc::new(Self {
             context,
             transport,
-            calls,
+            start_worker,
+            permits: Arc::new(Semaphore::new(shared.limits.calls_per_connection)),
             streams: Mutex::default(),
-            spare: Mutex::default(),
-            early: Early::default(),
-            backlog: Arc::new(SendBudget::new(&shared.limits)),
-            conduct: AbuseLimits::new(&shared.limits),
-            quiet: IdleWatch::default(),
-            draining: AtomicBool::new(false),
+            spare_buffers: Mutex::default(),
+            send_budget: Arc::new(SendBudget::new(&shared.limits)),
+            abuse: AbuseLimits::new(&shared.limits),
+            idle: IdleWatch::default(),
+            is_draining: AtomicBool::new(false),
             shared,
         })
     }
 
-    /// Enters a stream.
-    pub(super) fn open(&self, send: Option<SendStream>) -> Arc<ServerStream> {
-        let lane = ServerStream::new(send, Arc::clone(&self.backlog));
-        self.streams().lanes.push(Arc::clone(&lane));
-        lane
+    pub(super) fn router(&self) -> &R {
+        &self.shared.router
     }
 
-    /// Room for a stream that may stay unread.
+    pub(super) fn discover_reply(&self) -> &DiscoverReply {
+        &self.shared.discover_reply
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub(super) fn send_budget(&self) -> &Arc<SendBudget> {
+        &self.send_budget
+    }
+
+    pub(super) fn abuse(&self) -> &AbuseLimits {
+        &self.abuse
+    }
+
+    pub(super) fn idle(&self) -> &IdleWatch {
+        &self.idle
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spare_buffers(&self) -> MutexGuard<'_, Vec<WorkerBuffers>> {
+        self.spare_buffers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Streams and their workers.
+impl<R: Router> ServerConnection<R> {
+    /// Enters a stream that the peer has opened, and starts its first worker.
+    pub(super) fn open(self: &Arc<Self>, send: Option<SendStream>, receiver: Box<Receiver>) {
+        let stream = ServerStream::new(receiver.stream_id(), send, Arc::clone(&self.send_budget));
+        self.streams().open.push(Arc::clone(&stream));
+        self.start_worker(&stream, receiver);
+    }
+
+    /// Starts a worker that holds the receiver.
+    pub(super) fn start_worker(
+        self: &Arc<Self>,
+        stream: &Arc<ServerStream>,
+        receiver: Box<Receiver>,
+    ) {
+        (self.start_worker)(Arc::clone(self), Arc::clone(stream), receiver);
+    }
+
+    /// Records that a worker of `stream` has ended because the stream is over.
+    pub(super) fn worker_ended(&self, buffers: WorkerBuffers, stream: &Arc<ServerStream>) {
+        let mut streams = self.streams();
+        let open = streams.open.len();
+        streams.open.retain(|other| !Arc::ptr_eq(other, stream));
+        let is_first = streams.open.len() < open;
+        if is_first {
+            streams.is_truncated |= stream.is_truncated();
+            if let Some(unacked) = stream.unacked() {
+                streams.unacked.push(unacked);
+            }
+        }
+        drop(streams);
+        // Stopping after some items is not abuse.
+        if is_first && stream.is_reset() && !stream.has_sent_items() {
+            self.abuse.record_cancelled();
+        }
+        let mut spare = self.spare_buffers();
+        if spare.len() < SPARE_BUFFERS {
+            spare.push(buffers);
+        }
+    }
+
+    /// Buffers for a new worker.
+    pub(super) fn worker_buffers(&self) -> WorkerBuffers {
+        let spare = self.spare_buffers().pop();
+        spare.unwrap_or_else(|| WorkerBuffers::new(self.limits(), Arc::clone(&self.context)))
+    }
+
+    /// Buffers for an entry of a batch.
+    pub(super) fn entry_buffers(&self) -> EntryBuffers {
+        EntryBuffers {
+            context: Context::new(Arc::clone(&self.context)),
+            reply: Reply::new(self.limits().reply),
+        }
+    }
+
+    /// Widens the connection's receive window by a stream that may stay unread.
     pub(super) fn make_room(&self) -> Option<quic::Room> {
         self.transport.upgrade()?.make_room()
     }
 
-    /// Resolves when the server is so far; never, if it is dropped before.
+    /// Releases idle buffers each time that the connection becomes idle. Does not end.
+    pub(super) async fn release_when_idle(&self) {
+        loop {
+            self.idle.returns().await;
+            *self.spare_buffers() = Vec::new();
+            let mut streams = self.streams();
+            streams.unacked.release_idle_buffers();
+            streams.open.shrink_to_fit();
+            streams
+                .open
+                .iter()
+                .for_each(|stream| stream.release_idle_buffers());
+        }
+    }
+}
+
+/// Calls.
+impl<R: Router> ServerConnection<R> {
+    /// A permit, if there is one at once.
+    pub(super) fn try_permit(&self) -> Option<Permit> {
+        let connection = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let server = Arc::clone(&self.shared.permits).try_acquire_owned().ok()?;
+        Some(Permit::new(connection, server))
+    }
+
+    /// Waits for a permit, and while too many replies wait to be sent; `None` once the connection starts no more calls.
+    pub(super) async fn wait_for_permit(&self) -> Option<Permit> {
+        self.send_budget.has_room().await;
+        let connection = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+        let server = Arc::clone(&self.shared.permits)
+            .acquire_owned()
+            .await
+            .ok()?;
+        Some(Permit::new(connection, server))
+    }
+
+    /// Cancels a call, as a message on the stream `carrier` demands.
+    ///
+    /// A cancellation that names the stream and the offset of its request has the same effect whichever stream carries it,
+    /// before and after its request. One without finds waiting calls of its own stream, or of all streams if it comes on a
+    /// stream that has none.
+    pub(super) fn cancel(&self, carrier: &ServerStream, cancel: CancelParams<'_>) {
+        let CancelParams { id, request_end } = cancel;
+        let has_effect = match request_end {
+            Some(end) => {
+                let streams = self.streams();
+                let stream = streams
+                    .open
+                    .iter()
+                    .find(|stream| stream.id() == Some(end.stream));
+                stream.is_some_and(|stream| stream.in_flight.cancel(id, Some(end.offset)))
+            }
+            None if carrier.is_bidirectional() => carrier.in_flight.cancel(id, None),
+            None => {
+                let streams = self.streams();
+                let cancelled = streams.open.iter();
+                cancelled.fold(false, |found, stream| {
+                    found | stream.in_flight.cancel(id, None)
+                })
+            }
+        };
+        if has_effect {
+            self.abuse.record_cancelled();
+        }
+    }
+}
+
+/// The end of a connection.
+impl<R: Router> ServerConnection<R> {
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when the server has reached `phase`; never, if it is dropped before.
     pub(super) async fn reaches(&self, phase: Phase) {
         let mut phases = self.shared.phase.clone();
         if phases.wait_for(|reached| *reached >= phase).await.is_err() {
@@ -141,175 +288,46 @@ impl<R: Router> ServerConnection<R> {
         }
     }
 
-    /// Ends all streams of items, each behind the item that it has come to. Says whether there were any.
-    pub(super) fn end_streams(&self) -> bool {
-        let mut found = false;
-        for lane in &self.streams().lanes {
-            found |= lane.calls.end_streams();
-        }
-        found
+    /// Ends all streams of items, each behind the item that it has come to. Returns whether there were any.
+    pub(super) fn end_streaming(&self) -> bool {
+        let streams = self.streams();
+        let stopped = streams.open.iter();
+        stopped.fold(false, |found, stream| {
+            found | stream.in_flight.stop_streaming()
+        })
     }
 
-    /// Lets what runs end and be answered, and refuses what comes. Resolves when all answers have arrived; says whether
-    /// none was given up.
+    /// Lets running calls end and be answered, and rejects new ones. Resolves when all replies have arrived; returns whether
+    /// none is missing.
     pub(super) async fn drain(&self) -> bool {
-        self.draining.store(true, Ordering::Relaxed);
+        self.is_draining.store(true, Ordering::Relaxed);
         let all = self.limits().calls_per_connection as u32;
-        let idle = self.calls.acquire_many(all).await;
-        // Whoever waits for a permit is refused now.
-        self.calls.close();
+        let idle = self.permits.acquire_many(all).await;
+        // Calls that wait for a permit are rejected now.
+        self.permits.close();
         drop(idle);
-        // The first time is for answers. The others let refusals arrive, too: a client that has heard of the drain need not
-        // hear the close, of which nobody would tell it again.
-        for _ in 0..FAREWELLS {
-            let (lanes, leaving) = {
+        // The first round is for replies. The others let rejections arrive, too: a client that has heard of the drain need
+        // not hear the close, of which nothing would tell it again.
+        for _ in 0..DRAIN_ROUNDS {
+            let (open, unacked) = {
                 let mut streams = self.streams();
-                (streams.lanes.clone(), streams.leaving.take())
+                (streams.open.clone(), streams.unacked.take())
             };
-            for lane in lanes {
-                lane.close().await;
+            for stream in open {
+                stream.close().await;
             }
-            for stream in leaving {
+            for stream in unacked {
                 stream.await;
             }
         }
         let streams = self.streams();
-        !streams.cut_off && !streams.lanes.iter().any(|lane| lane.is_cut_off())
+        !streams.is_truncated && !streams.open.iter().any(|stream| stream.is_truncated())
     }
 
-    /// The connection is no more: what runs is dropped.
-    pub(super) fn kill(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-        self.calls.close();
-        self.streams().lanes.iter().for_each(|lane| lane.kill());
-    }
-
-    fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn spare(&self) -> MutexGuard<'_, Vec<WorkerBuffers>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn router(&self) -> &R {
-        &self.shared.router
-    }
-
-    pub(super) fn discovered(&self) -> &DiscoverReply {
-        &self.shared.discovered
-    }
-
-    pub(super) fn limits(&self) -> &Limits {
-        &self.shared.limits
-    }
-
-    pub(super) fn backlog(&self) -> &Arc<SendBudget> {
-        &self.backlog
-    }
-
-    pub(super) fn conduct(&self) -> &AbuseLimits {
-        &self.conduct
-    }
-
-    pub(super) fn quiet(&self) -> &IdleWatch {
-        &self.quiet
-    }
-
-    /// Keeps nothing for more to come while nothing comes. Does not end.
-    pub(super) async fn rest_when_quiet(&self) {
-        loop {
-            self.quiet.returns().await;
-            *self.spare() = Vec::new();
-            self.streams().leaving.rest();
-            self.streams().lanes.iter().for_each(|lane| lane.quieten());
-        }
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// Cancels a call: of the same stream, or, from a stream without a way back, of any.
-    pub(super) fn cancel(&self, lane: &ServerStream, CancelParams { id, early }: CancelParams<'_>) {
-        if lane.has_way_back() {
-            if lane.calls.cancel(id) {
-                self.conduct.cancelled();
-            }
-            self.early.forget(id);
-            return;
-        }
-        // Remembered before it is looked for: a call that comes in between finds it one way or the other.
-        if early {
-            self.early.remember(id);
-        }
-        let mut found = false;
-        for lane in &self.streams().lanes {
-            found |= lane.calls.cancel(id);
-        }
-        if found {
-            self.conduct.cancelled();
-            self.early.forget(id);
-        }
-    }
-
-    /// Whether a call was cancelled before it was read.
-    pub(super) fn was_cancelled(&self, id: Option<Id<'_>>) -> bool {
-        id.is_some_and(|id| self.early.forget(id))
-    }
-
-    pub(super) fn try_permit(&self) -> Option<Permit> {
-        Some(Permit {
-            _connection: Arc::clone(&self.calls).try_acquire_owned().ok()?,
-            _process: Some(Arc::clone(&self.shared.calls).try_acquire_owned().ok()?),
-        })
-    }
-
-    /// Waits for a permit, and until replies have left if too many wait; `None` once the connection takes no more calls.
-    pub(super) async fn wait_for_permit(&self) -> Option<Permit> {
-        self.backlog.has_room().await;
-        Some(Permit {
-            _connection: Arc::clone(&self.calls).acquire_owned().await.ok()?,
-            _process: Some(Arc::clone(&self.shared.calls).acquire_owned().await.ok()?),
-        })
-    }
-
-    /// Buffers for a new worker.
-    pub(super) fn scratch(&self) -> WorkerBuffers {
-        let spare = self.spare().pop();
-        spare.unwrap_or_else(|| WorkerBuffers::new(self.limits(), Arc::clone(&self.context)))
-    }
-
-    /// Buffers for an entry of a batch.
-    pub(super) fn desk(&self) -> EntryBuffers {
-        EntryBuffers {
-            context: Context::new(Arc::clone(&self.context)),
-            reply: Reply::new(self.limits().reply),
-        }
-    }
-
-    /// A worker of `lane` has ended: its stream is over.
-    pub(super) fn put_back(&self, scratch: WorkerBuffers, lane: &Arc<ServerStream>) {
-        let was_first = {
-            let mut streams = self.streams();
-            let before = streams.lanes.len();
-            streams.lanes.retain(|other| !Arc::ptr_eq(other, lane));
-            let was_first = streams.lanes.len() < before;
-            if was_first {
-                streams.cut_off |= lane.is_cut_off();
-                if let Some(stopped) = lane.last_replies() {
-                    streams.leaving.push(stopped);
-                }
-            }
-            was_first
-        };
-        // Whoever takes some items and then no more had what it asked for.
-        if was_first && lane.is_killed() && !lane.has_sent_items() {
-            self.conduct.cancelled();
-        }
-        let mut spare = self.spare();
-        if spare.len() < SPARE {
-            spare.push(scratch);
-        }
+    /// Cancels all calls: the connection is gone.
+    pub(super) fn abort(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.permits.close();
+        self.streams().open.iter().for_each(|stream| stream.reset());
     }
 }

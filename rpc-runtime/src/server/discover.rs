@@ -28,11 +28,11 @@ impl DiscoverReply {
     /// Answers `rpc.discover`.
     pub(super) fn answer<R: Router>(&self, reply: &mut Reply) {
         if self.discovery.is_off {
-            return reply.refuse(ProtocolError::MethodNotFound);
+            return reply.reject(ProtocolError::MethodNotFound);
         }
         match self.json.get_or_init(|| self.write::<R>()) {
             Some(json) => reply.json(json),
-            None => reply.refuse(ProtocolError::Internal),
+            None => reply.reject(ProtocolError::Internal),
         }
     }
 

@@ -1,105 +1,195 @@
-//! The calls of a stream whose handlers are still waiting, so that they can be cancelled by id.
+//! The calls of a stream whose handlers are waiting, so that they can be cancelled by id.
+//!
+//! Most calls end when their handler is first polled and are never entered. A cancellation travels on another stream than
+//! its call and may arrive first. It names the offset in the stream at which its request ends, so the stream knows whether
+//! the request is still to come: then the cancellation is kept until the request has been read, and no longer.
 
-use std::collections::VecDeque;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::codec::id::{Id, IdBuffer};
+use crate::slots::Slots;
 use crate::sync::{Mutex, MutexGuard};
 
-/// A table with places that are used again. Only a call that is not done at its first poll gets one.
-#[derive(Debug, Default)]
-pub(super) struct InFlight(Mutex<SlotTable>);
+/// The number of cancellations of a stream that may wait for their requests. Later ones are ignored: their calls run.
+const MAX_EARLY_CANCELS: usize = 1024;
 
+/// The calls in flight of one stream.
 #[derive(Debug, Default)]
-struct SlotTable {
-    places: Vec<Slot>,
-    free: Vec<usize>,
-    /// The stream is gone: whatever waits, or comes to wait, is cancelled.
-    all_cancelled: bool,
+pub(super) struct InFlight {
+    table: Mutex<Table>,
+    /// The offset up to which all messages of the stream have been answered or entered.
+    settled: AtomicU64,
+    has_early: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct Table {
+    entries: Slots<Entry>,
+    early: Vec<EarlyCancel>,
+    /// The stream was reset: calls that wait now or later are cancelled.
+    is_reset: bool,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
     id: IdBuffer,
-    taken: bool,
-    /// Whether it sends items.
-    is_stream: bool,
-    ended: Option<StopReason>,
+    is_used: bool,
+    /// Whether the call sends items.
+    is_streaming: bool,
+    stop: Option<StopReason>,
     waker: Option<Waker>,
 }
 
-/// Why a call that waits is to wait no longer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum StopReason {
-    Cancelled,
-    /// The server is shutting down, and its items would have no end in time.
-    ShutDown,
+/// A cancellation that arrived before its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct EarlyCancel {
+    id: u64,
+    /// Where its request ends in the stream.
+    offset: u64,
 }
 
-/// A call's place in the table; free again when dropped.
+/// Why a waiting call is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopReason {
+    Cancelled,
+    /// The server is shutting down and the call's stream of items would not end in time.
+    ShuttingDown,
+}
+
+/// A call's entry; removed when dropped.
 #[derive(Debug)]
 pub(super) struct InFlightEntry<'c> {
-    calls: &'c InFlight,
-    place: usize,
+    in_flight: &'c InFlight,
+    slot: usize,
 }
 
 impl InFlight {
-    fn table(&self) -> MutexGuard<'_, SlotTable> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a call that waits.
-    pub(super) fn enter(&self, id: Option<Id<'_>>, is_stream: bool) -> InFlightEntry<'_> {
+    /// Enters a call that waits, whose request ends at `offset`.
+    pub(super) fn enter(
+        &self,
+        id: Option<Id<'_>>,
+        offset: u64,
+        is_streaming: bool,
+    ) -> InFlightEntry<'_> {
         let mut table = self.table();
-        let place = table.free.pop().unwrap_or_else(|| {
-            table.places.push(Slot::default());
-            table.places.len() - 1
-        });
-        let ended = table.all_cancelled.then_some(StopReason::Cancelled);
-        let entry = &mut table.places[place];
+        let is_cancelled = table.is_reset || self.take_early(&mut table, id, offset);
+        let slot = table.entries.take();
+        let entry = table.entries.get_mut(slot);
         entry.id.set(id);
-        entry.taken = true;
-        entry.is_stream = is_stream;
-        entry.ended = ended;
-        InFlightEntry { calls: self, place }
-    }
-
-    /// Cancels the calls with this id: one, if the caller keeps to unique ids. Says whether there was any.
-    pub(super) fn cancel(&self, id: Id<'_>) -> bool {
-        self.end_where(StopReason::Cancelled, |place| place.id.is(id))
-    }
-
-    /// Gives back what many calls at once made of it, if none waits now.
-    pub(super) fn shrink(&self) {
-        let mut table = self.table();
-        if table.free.len() == table.places.len() {
-            table.places = Vec::new();
-            table.free = Vec::new();
+        entry.is_used = true;
+        entry.is_streaming = is_streaming;
+        entry.stop = is_cancelled.then_some(StopReason::Cancelled);
+        InFlightEntry {
+            in_flight: self,
+            slot,
         }
     }
 
-    pub(super) fn cancel_all(&self) {
-        self.table().all_cancelled = true;
-        self.end_where(StopReason::Cancelled, |_| true);
-    }
-
-    /// Ends the calls that send items. Says whether there were any.
-    pub(super) fn end_streams(&self) -> bool {
-        self.end_where(StopReason::ShutDown, |place| place.is_stream)
-    }
-
-    fn end_where(&self, why: StopReason, matches: impl Fn(&Slot) -> bool) -> bool {
-        let mut found = false;
+    /// Cancels the call with this id. `offset` is where its request ends in this stream, if the client says so. Returns
+    /// whether the cancellation has an effect, now or on a request that is still to come.
+    pub(super) fn cancel(&self, id: Id<'_>, offset: Option<u64>) -> bool {
         let mut table = self.table();
-        for place in table
-            .places
-            .iter_mut()
-            .filter(|place| place.taken && matches(place))
+        if table.stop_where(StopReason::Cancelled, |entry| entry.id.is(id)) {
+            return true;
+        }
+        let (Some(offset), Id::Unsigned(number)) = (offset, id) else {
+            return false;
+        };
+        if table.has(id) {
+            // Its call is stopped already.
+            return false;
+        }
+        let cancel = EarlyCancel { id: number, offset };
+        let is_to_come = offset > self.settled.load(Ordering::SeqCst);
+        let is_kept =
+            is_to_come && table.early.len() < MAX_EARLY_CANCELS && !table.early.contains(&cancel);
+        if is_kept {
+            table.early.push(cancel);
+            self.has_early.store(true, Ordering::SeqCst);
+        }
+        is_kept
+    }
+
+    /// Whether the call was cancelled before its handler was polled.
+    pub(super) fn was_cancelled(&self, id: Option<Id<'_>>, offset: u64) -> bool {
+        self.has_early.load(Ordering::Relaxed) && {
+            let mut table = self.table();
+            self.take_early(&mut table, id, offset)
+        }
+    }
+
+    fn take_early(&self, table: &mut Table, id: Option<Id<'_>>, offset: u64) -> bool {
+        let Some(Id::Unsigned(id)) = id else {
+            return false;
+        };
+        let cancel = EarlyCancel { id, offset };
+        let Some(found) = table.early.iter().position(|early| *early == cancel) else {
+            return false;
+        };
+        table.early.swap_remove(found);
+        self.has_early
+            .store(!table.early.is_empty(), Ordering::Relaxed);
+        true
+    }
+
+    /// Records that all requests up to `offset` have been answered or entered: cancellations for them are not kept.
+    pub(super) fn settle(&self, offset: u64) {
+        self.settled.store(offset, Ordering::Release);
+        if self.has_early.load(Ordering::Relaxed) {
+            let mut table = self.table();
+            table.early.retain(|early| early.offset > offset);
+            self.has_early
+                .store(!table.early.is_empty(), Ordering::Relaxed);
+        }
+    }
+
+    /// Cancels all calls, also those that are entered later.
+    pub(super) fn cancel_all(&self) {
+        let mut table = self.table();
+        table.is_reset = true;
+        table.stop_where(StopReason::Cancelled, |_| true);
+    }
+
+    /// Stops the calls that send items. Returns whether there were any.
+    pub(super) fn stop_streaming(&self) -> bool {
+        let is_streaming = |entry: &Entry| entry.is_streaming;
+        self.table()
+            .stop_where(StopReason::ShuttingDown, is_streaming)
+    }
+
+    /// Releases the memory that many simultaneous calls took, if none waits now.
+    pub(super) fn release_idle_buffers(&self) {
+        let mut table = self.table();
+        table.entries.release_if_unused();
+        table.early.shrink_to_fit();
+    }
+
+    #[cfg(test)]
+    fn kept(&self) -> usize {
+        self.table().early.len()
+    }
+}
+
+impl Table {
+    fn has(&mut self, id: Id<'_>) -> bool {
+        let mut entries = self.entries.iter_mut();
+        entries.any(|entry| entry.is_used && entry.id.is(id))
+    }
+
+    /// Stops the calls that match and are not stopped already. Returns whether there were any.
+    fn stop_where(&mut self, reason: StopReason, matches: impl Fn(&Entry) -> bool) -> bool {
+        let mut found = false;
+        let entries = self.entries.iter_mut();
+        for entry in entries.filter(|entry| entry.is_used && entry.stop.is_none() && matches(entry))
         {
-            place.ended = Some(why);
-            place.waker.take().into_iter().for_each(Waker::wake);
+            entry.stop = Some(reason);
+            entry.waker.take().into_iter().for_each(Waker::wake);
             found = true;
         }
         found
@@ -107,16 +197,16 @@ impl InFlight {
 }
 
 impl InFlightEntry<'_> {
-    /// Resolves when the call is to wait no longer.
-    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<StopReason> {
-        let mut table = self.calls.table();
-        let place = &mut table.places[self.place];
-        if let Some(ended) = place.ended {
-            return Poll::Ready(ended);
+    /// Resolves when the call is stopped.
+    pub(super) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<StopReason> {
+        let mut table = self.in_flight.table();
+        let entry = table.entries.get_mut(self.slot);
+        if let Some(reason) = entry.stop {
+            return Poll::Ready(reason);
         }
-        match &mut place.waker {
+        match &mut entry.waker {
             Some(waker) => waker.clone_from(cx.waker()),
-            None => place.waker = Some(cx.waker().clone()),
+            None => entry.waker = Some(cx.waker().clone()),
         }
         Poll::Pending
     }
@@ -124,57 +214,93 @@ impl InFlightEntry<'_> {
 
 impl Drop for InFlightEntry<'_> {
     fn drop(&mut self) {
-        let mut table = self.calls.table();
-        let place = &mut table.places[self.place];
-        place.taken = false;
-        place.id.shrink();
-        place.waker = None;
-        table.free.push(self.place);
+        let mut table = self.in_flight.table();
+        let entry = table.entries.get_mut(self.slot);
+        entry.is_used = false;
+        entry.id.shrink();
+        let waker = entry.waker.take();
+        table.entries.free(self.slot);
+        drop(table);
+        drop(waker);
     }
 }
 
-/// How many cancellations may wait for their calls.
-const EARLY: usize = 1024;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Cancellations that came, on a stream of their own, before the calls that they are for.
-///
-/// A lane at the limit of calls is not read, so a cancellation behind a waiting call could never free the place that
-/// the call waits for. One that came past it is remembered here until its call, or the same cancellation on the call's
-/// own stream, is read.
-#[derive(Debug, Default)]
-pub(super) struct Early {
-    has_some: AtomicBool,
-    ids: Mutex<VecDeque<u64>>,
-}
+    const SEVEN: Id<'static> = Id::Unsigned(7);
 
-impl Early {
-    fn ids(&self) -> MutexGuard<'_, VecDeque<u64>> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_stopped(entry: &InFlightEntry<'_>) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        entry.poll_stopped(&mut cx).is_ready()
     }
 
-    /// Remembers an id; only numbers, and only so many.
-    pub(super) fn remember(&self, id: Id<'_>) {
-        let Id::Unsigned(id) = id else { return };
-        let mut ids = self.ids();
-        if ids.len() == EARLY {
-            ids.pop_front();
-        }
-        ids.push_back(id);
-        self.has_some.store(true, Ordering::Release);
+    #[test]
+    fn cancel_of_waiting_call_stops_it_and_counts_once() {
+        let in_flight = InFlight::default();
+        let entry = in_flight.enter(Some(SEVEN), 10, false);
+        assert!(!is_stopped(&entry));
+        assert!(in_flight.cancel(SEVEN, Some(10)));
+        assert!(is_stopped(&entry));
+        assert!(!in_flight.cancel(SEVEN, Some(10)));
+        assert!(!in_flight.cancel(SEVEN, None));
+        assert_eq!(in_flight.kept(), 0);
     }
 
-    /// Forgets an id; says whether it was remembered.
-    pub(super) fn forget(&self, id: Id<'_>) -> bool {
-        let Id::Unsigned(id) = id else { return false };
-        if !self.has_some.load(Ordering::Acquire) {
-            return false;
-        }
-        let mut ids = self.ids();
-        let known = ids
-            .iter()
-            .position(|known| *known == id)
-            .and_then(|at| ids.remove(at));
-        self.has_some.store(!ids.is_empty(), Ordering::Release);
-        known.is_some()
+    #[test]
+    fn cancel_before_its_request_stops_the_call_when_it_is_entered() {
+        let in_flight = InFlight::default();
+        assert!(in_flight.cancel(SEVEN, Some(20)));
+        assert!(!in_flight.cancel(SEVEN, Some(20)), "counted twice");
+        in_flight.settle(10);
+        // Another call with the same id is not meant.
+        assert!(!is_stopped(&in_flight.enter(Some(SEVEN), 15, false)));
+        assert!(is_stopped(&in_flight.enter(Some(SEVEN), 20, false)));
+        assert_eq!(in_flight.kept(), 0);
+    }
+
+    #[test]
+    fn cancel_before_its_request_is_found_before_the_handler_runs() {
+        let in_flight = InFlight::default();
+        assert!(in_flight.cancel(SEVEN, Some(20)));
+        assert!(!in_flight.was_cancelled(Some(Id::Unsigned(8)), 20));
+        assert!(in_flight.was_cancelled(Some(SEVEN), 20));
+        assert!(!in_flight.was_cancelled(Some(SEVEN), 20));
+    }
+
+    #[test]
+    fn cancel_after_its_call_has_ended_leaves_nothing() {
+        let in_flight = InFlight::default();
+        in_flight.settle(20);
+        assert!(!in_flight.cancel(SEVEN, Some(20)));
+        assert_eq!(in_flight.kept(), 0);
+    }
+
+    #[test]
+    fn cancel_that_its_call_has_overtaken_is_forgotten_with_the_next_request() {
+        let in_flight = InFlight::default();
+        assert!(in_flight.cancel(SEVEN, Some(20)));
+        in_flight.settle(20);
+        assert_eq!(in_flight.kept(), 0);
+    }
+
+    #[test]
+    fn cancels_of_requests_that_never_come_are_bounded() {
+        let in_flight = InFlight::default();
+        let kept = (0..2 * MAX_EARLY_CANCELS as u64)
+            .filter(|id| in_flight.cancel(Id::Unsigned(*id), Some(u64::MAX)))
+            .count();
+        assert_eq!(kept, MAX_EARLY_CANCELS);
+        assert_eq!(in_flight.kept(), MAX_EARLY_CANCELS);
+    }
+
+    #[test]
+    fn reset_stream_cancels_waiting_and_later_calls() {
+        let in_flight = InFlight::default();
+        let waiting = in_flight.enter(None, 10, false);
+        in_flight.cancel_all();
+        assert!(is_stopped(&waiting));
+        assert!(is_stopped(&in_flight.enter(Some(SEVEN), 20, false)));
     }
 }

@@ -1,29 +1,205 @@
-//! One request from its envelope to its answer.
+//! Runs the handler of one call: with its deadline, its cancellation, and its panics caught.
 
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context as TaskContext, Poll};
 
 use tokio::task::coop;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::codec::error_code::ProtocolError;
 use crate::codec::params::decode::{Fault, FaultKind, Params};
 use crate::codec::reply::Reply;
+use crate::codec::request::Request;
 use crate::context::Context;
 use crate::escape::Escaped;
 use crate::outcome::Outcome;
-use crate::server::admit::PreparedCall;
-use crate::server::connection::ServerConnection;
-use crate::server::in_flight::StopReason;
-use crate::server::stream::ServerStream;
+use crate::permit::PermitSlot;
+use crate::server::call_task::CallSite;
+use crate::server::in_flight::{InFlightEntry, StopReason};
 use crate::service::{Incoming, Router};
 use crate::streaming::exchange::Exchange;
 
-/// Tells what outlives a handler that the handler did not come to its end, also when nobody is left to say why: the
-/// runtime that it ran on is going down.
+/// A request whose method was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PreparedCall<'t, 'de> {
+    pub(super) request: Request<'t, 'de>,
+    pub(super) method: u32,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// A call that has its permit.
+pub(super) struct Invocation<'c, 't, 'de, R> {
+    pub(super) site: &'c CallSite<R>,
+    pub(super) call: PreparedCall<'t, 'de>,
+    pub(super) permit: &'c PermitSlot,
+    /// Where its items are exchanged; `None` where there is no way for items.
+    pub(super) exchange: Option<&'c Exchange>,
+}
+
+/// Why a handler did not return.
+enum AbortReason {
+    Panicked(String),
+    /// It cannot go on: an item could not be read, for example.
+    Faulted(Fault),
+    Cancelled,
+    TimedOut,
+}
+
+impl AbortReason {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Panicked(_) => Outcome::Panicked,
+            Self::Faulted(fault) => Outcome::Error(fault.code()),
+            Self::Cancelled => Outcome::Cancelled,
+            Self::TimedOut => Outcome::Late,
+        }
+    }
+
+    fn fault(self) -> Fault {
+        match self {
+            Self::Panicked(_) => ProtocolError::Internal.into(),
+            Self::Faulted(fault) => fault,
+            Self::Cancelled => ProtocolError::Cancelled.into(),
+            Self::TimedOut => ProtocolError::DeadlinePassed.into(),
+        }
+    }
+}
+
+impl<R: Router> Invocation<'_, '_, '_, R> {
+    /// Runs the handler and leaves the answer in `reply`.
+    pub(super) async fn run(self, context: &mut Context, reply: &mut Reply) {
+        let PreparedCall {
+            request, deadline, ..
+        } = self.call;
+        context.begin(deadline, request.meta);
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return reply.reject(ProtocolError::DeadlinePassed);
+        }
+        let CallSite {
+            connection,
+            stream,
+            message_end,
+        } = self.site;
+        if stream.in_flight.was_cancelled(request.id, *message_end) {
+            return reply.reject(ProtocolError::Cancelled);
+        }
+        match self.poll_handler(context, reply).await {
+            Ok(Ok(())) => {
+                connection.abuse().record_ended();
+                reply.settle();
+            }
+            Ok(Err(fault)) => {
+                connection.abuse().record_ended();
+                if let FaultKind::Unwritable(reason) = &fault.0 {
+                    self.log(context, reason);
+                }
+                if let FaultKind::Error(_) = &fault.0 {
+                    // A middleware has replaced its handler, which may hold the reply's buffer on another thread.
+                    reply.begin(request.id);
+                }
+                reply.fault(&fault);
+            }
+            Err(reason) => {
+                if let AbortReason::Panicked(text) = &reason {
+                    self.log(context, text);
+                    spend_budget().await;
+                }
+                // A handler on another thread may hold the reply's buffer.
+                reply.begin(request.id);
+                reply.fault(&reason.fault());
+            }
+        }
+    }
+
+    /// Polls the handler's future until it returns, panics, is stopped or is out of time.
+    async fn poll_handler(
+        &self,
+        context: &Context,
+        reply: &mut Reply,
+    ) -> Result<Result<(), Fault>, AbortReason> {
+        let PreparedCall {
+            request,
+            method,
+            deadline,
+        } = self.call;
+        let mut unfinished = CancelOnDrop(Some(context));
+        let incoming = Incoming::new(Params::new(request.params), context)
+            .with_items(self.exchange.zip(request.id))
+            .with_permit(self.permit);
+        let future = self.site.connection.router().call(method, incoming, reply);
+        let mut handler = pin!(Some(future));
+        let mut timer = pin!(deadline.map(sleep_until));
+        let mut entry = None;
+        let ended = poll_fn(|cx| {
+            let Some(running) = handler.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
+            let poll = || catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
+            match context.lend_deadline(poll) {
+                Ok(Poll::Ready(returned)) => Poll::Ready(Ok(returned)),
+                Ok(Poll::Pending) => {
+                    let aborted = self.poll_aborted(&mut entry, timer.as_mut(), cx);
+                    aborted.map(Err)
+                }
+                Err(panic) => Poll::Ready(Err(AbortReason::Panicked(panic_text(panic)))),
+            }
+        })
+        .await;
+        if let Err(reason) = &ended {
+            context.cut(reason.outcome());
+        }
+        // What the handler holds may panic, too, when it is dropped half-way.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler.set(None))) {
+            return Err(AbortReason::Panicked(panic_text(panic)));
+        }
+        // An error of a middleware's stands in the place of its handler, which has not returned.
+        let is_replaced = matches!(&ended, Ok(Err(Fault(FaultKind::Error(_)))));
+        if ended.is_ok() && !is_replaced {
+            unfinished.0 = None;
+        }
+        ended
+    }
+
+    /// Whether a waiting handler is to go on. Enters the call when its handler waits for the first time.
+    fn poll_aborted<'s>(
+        &'s self,
+        entry: &mut Option<InFlightEntry<'s>>,
+        timer: Pin<&mut Option<Sleep>>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<AbortReason> {
+        if let Some(fault) = self.exchange.and_then(Exchange::fault) {
+            return Poll::Ready(AbortReason::Faulted(fault));
+        }
+        let entry = entry.get_or_insert_with(|| {
+            let is_streaming = self.exchange.is_some_and(Exchange::sends_items);
+            let in_flight = &self.site.stream.in_flight;
+            in_flight.enter(self.call.request.id, self.site.message_end, is_streaming)
+        });
+        match entry.poll_stopped(cx) {
+            Poll::Ready(StopReason::Cancelled) => return Poll::Ready(AbortReason::Cancelled),
+            Poll::Ready(StopReason::ShuttingDown) => {
+                return Poll::Ready(AbortReason::Faulted(ProtocolError::StreamEnded.into()));
+            }
+            Poll::Pending => {}
+        }
+        match timer.as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| AbortReason::TimedOut),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Logs what the client is not told.
+    fn log(&self, context: &Context, reason: &str) {
+        let method = self.call.request.method;
+        let reason = Escaped(reason);
+        tracing::error!(method, peer = ?context.peer(), %reason, "handler failed");
+    }
+}
+
+/// Cancels work that outlives a handler unless the handler has returned, also when the runtime that polls it shuts down.
 struct CancelOnDrop<'c>(Option<&'c Context>);
 
 impl Drop for CancelOnDrop<'_> {
@@ -34,170 +210,29 @@ impl Drop for CancelOnDrop<'_> {
     }
 }
 
-/// Why a handler did not come to its end.
-enum AbortReason {
-    Panicked(String),
-    /// It cannot go on: an item was none, say.
-    Faulty(Fault),
-    Cancelled,
-    Late,
+/// The text of a panic. Its payload may panic, too, when it is dropped.
+fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = format!("panicked: {}", text.unwrap_or("no text"));
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        // Dropping this one could go on for ever.
+        std::mem::forget(second);
+    }
+    text
 }
 
-impl AbortReason {
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Panicked(_) => Outcome::Panicked,
-            Self::Faulty(fault) => Outcome::Error(fault.code()),
-            Self::Cancelled => Outcome::Cancelled,
-            Self::Late => Outcome::Late,
-        }
-    }
-}
-
-/// Runs a call's handler and leaves the answer in `reply`.
-pub(super) async fn answer<R: Router>(
-    connection: &ServerConnection<R>,
-    lane: &ServerStream,
-    call: PreparedCall<'_, '_>,
-    context: &mut Context,
-    reply: &mut Reply,
-    exchange: Option<&Exchange>,
-) {
-    let id = call.request.id;
-    reply.begin(id);
-    context.begin(call.deadline, call.request.meta);
-    if call.is_late() {
-        return reply.refuse(ProtocolError::DeadlinePassed);
-    }
-    if connection.was_cancelled(id) {
-        return reply.refuse(ProtocolError::Cancelled);
-    }
-    let cut = match run(connection, lane, call, context, reply, exchange).await {
-        Ok(Ok(())) => {
-            connection.conduct().call_ended();
-            return reply.settle();
-        }
-        Ok(Err(fault)) => {
-            connection.conduct().call_ended();
-            if let FaultKind::Unwritable(reason) = &fault.0 {
-                log(call, context, reason);
-            }
-            if let FaultKind::Error(_) = &fault.0 {
-                // A middleware gave its handler up, which may still hold what was begun, on another thread.
-                reply.begin(id);
-            }
-            return reply.fault(&fault);
-        }
-        Err(cut) => cut,
-    };
-    if let AbortReason::Panicked(reason) = &cut {
-        log(call, context, reason);
-        spend_turn().await;
-    }
-    // A handler on another thread may still hold what was begun.
-    reply.begin(id);
-    reply.fault(&match cut {
-        AbortReason::Panicked(_) => ProtocolError::Internal.into(),
-        AbortReason::Cancelled => ProtocolError::Cancelled.into(),
-        AbortReason::Late => ProtocolError::DeadlinePassed.into(),
-        AbortReason::Faulty(fault) => fault,
-    });
-}
-
-/// What the caller is not told.
-fn log(call: PreparedCall<'_, '_>, context: &Context, reason: &str) {
-    let method = call.request.method;
-    let reason = Escaped(reason);
-    tracing::error!(method, peer = ?context.peer(), %reason, "a handler failed");
-}
-
-/// A panic takes as long as many calls: the worker lets others have their turn after a few, as it otherwise does after
-/// 128 messages.
-async fn spend_turn() {
+/// Yields soon: a panic takes as long as many calls, after some of which the worker would yield.
+async fn spend_budget() {
     const MESSAGES: usize = 32;
     poll_fn(|cx| {
         for _ in 0..MESSAGES {
-            let Poll::Ready(turn) = coop::poll_proceed(cx) else {
+            let Poll::Ready(budget) = coop::poll_proceed(cx) else {
                 break;
             };
-            turn.made_progress();
+            budget.made_progress();
         }
         Poll::Ready(())
     })
     .await;
-}
-
-/// What a panic said.
-fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("no text"))
-}
-
-/// The handler's future, polled with its panics caught, until it ends, is cancelled or is out of time.
-async fn run<R: Router>(
-    connection: &ServerConnection<R>,
-    lane: &ServerStream,
-    call: PreparedCall<'_, '_>,
-    context: &Context,
-    reply: &mut Reply,
-    exchange: Option<&Exchange>,
-) -> Result<Result<(), Fault>, AbortReason> {
-    let mut unfinished = CancelOnDrop(Some(context));
-    let incoming = Incoming::new(Params::new(call.request.params), context)
-        .with_items(exchange.zip(call.request.id));
-    let mut handler = pin!(Some(connection.router().call(call.method, incoming, reply)));
-    let mut late = pin!(call.deadline.map(sleep_until));
-    let mut ticket = None;
-    let ran = poll_fn(|cx| {
-        let Some(running) = handler.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        let poll = || catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
-        match context.lend_deadline(poll) {
-            Ok(Poll::Ready(ran)) => return Poll::Ready(Ok(ran)),
-            Ok(Poll::Pending) => {}
-            Err(panic) => return Poll::Ready(Err(AbortReason::Panicked(text(&*panic)))),
-        }
-        if let Some(fault) = exchange.and_then(Exchange::fault) {
-            return Poll::Ready(Err(AbortReason::Faulty(fault)));
-        }
-        let is_new = ticket.is_none();
-        let ticket = ticket.get_or_insert_with(|| {
-            let is_stream = exchange.is_some_and(Exchange::sends_items);
-            lane.calls.enter(call.request.id, is_stream)
-        });
-        let was_cancelled = is_new && connection.was_cancelled(call.request.id);
-        if was_cancelled {
-            return Poll::Ready(Err(AbortReason::Cancelled));
-        }
-        match ticket.poll_ended(cx) {
-            Poll::Ready(StopReason::Cancelled) => return Poll::Ready(Err(AbortReason::Cancelled)),
-            Poll::Ready(StopReason::ShutDown) => {
-                return Poll::Ready(Err(AbortReason::Faulty(ProtocolError::StreamEnded.into())));
-            }
-            Poll::Pending => {}
-        }
-        let late = late.as_mut().as_pin_mut();
-        if late.is_some_and(|late| late.poll(cx).is_ready()) {
-            return Poll::Ready(Err(AbortReason::Late));
-        }
-        Poll::Pending
-    })
-    .await;
-    if let Err(cut) = &ran {
-        context.cut(cut.outcome());
-    }
-    // What the handler holds may panic, too, when it is dropped half-way.
-    match catch_unwind(AssertUnwindSafe(|| handler.set(None))) {
-        Ok(()) => {
-            // What a middleware answers, it answers in the handler's place.
-            let is_replaced = matches!(&ran, Ok(Err(Fault(FaultKind::Error(_)))));
-            if ran.is_ok() && !is_replaced {
-                unfinished.0 = None;
-            }
-            ran
-        }
-        Err(panic) => Err(AbortReason::Panicked(text(&*panic))),
-    }
 }

@@ -6,10 +6,10 @@
 //! enforces what a peer may take, [`shutdown`] drains. [`raw`] answers messages that came some other way.
 
 mod accept;
-mod admit;
 mod batch;
 mod buffers;
 mod builder;
+mod call_task;
 mod connection;
 mod discover;
 mod in_flight;
@@ -26,6 +26,7 @@ mod streaming;
 #[cfg(test)]
 mod tests;
 mod worker;
+mod worker_slots;
 
 pub use accept::Server;
 pub use builder::{BindError, ServerBuilder};

@@ -9,8 +9,9 @@ use crate::codec::lines::Line;
 use crate::context::ConnectionContext;
 use crate::description::discover::DiscoverOptions;
 use crate::limits::Limits;
-use crate::server::buffers::WorkerBuffers;
-use crate::server::connection::{Permit, ServerConnection, ServerShared};
+use crate::permit::PermitSlot;
+use crate::server::call_task::{CallSite, CallTask};
+use crate::server::connection::{ServerConnection, ServerShared};
 use crate::server::request::serve;
 use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
@@ -40,12 +41,7 @@ use crate::service::Service;
 /// # }
 /// ```
 pub struct Responder<S> {
-    connection: Arc<ServerConnection<((), S)>>,
-    lane: Arc<ServerStream>,
-    scratch: WorkerBuffers,
-    limits: Limits,
-    /// Kept from one message to the next: there is only ever one.
-    permit: Option<Permit>,
+    task: CallTask<((), S)>,
     _phase: watch::Sender<Phase>,
 }
 
@@ -57,24 +53,24 @@ impl<S: Service> Responder<S> {
 
     /// A responder with limits of its own.
     pub fn with_limits(service: S, limits: Limits) -> Self {
-        let (phase, discovery) = (
-            watch::Sender::new(Phase::Serving),
-            DiscoverOptions::default(),
-        );
-        let shared = ServerShared::new(((), service), limits.clone(), discovery, phase.subscribe());
-        let connection = ServerConnection::new(
-            Arc::new(shared),
-            Arc::new(ConnectionContext::unconnected()),
-            Weak::new(),
-        );
-        let scratch = connection.scratch();
-        let lane = ServerStream::answered_elsewhere(Arc::clone(connection.backlog()));
+        let phase = watch::Sender::new(Phase::Serving);
+        let discover = DiscoverOptions::default();
+        let shared = ServerShared::new(((), service), limits, discover, phase.subscribe());
+        let context = Arc::new(ConnectionContext::unconnected());
+        let connection =
+            ServerConnection::new(Arc::new(shared), context, Weak::new(), |_, _, _| {});
+        let task = CallTask {
+            buffers: connection.worker_buffers(),
+            site: CallSite {
+                stream: ServerStream::detached(Arc::clone(connection.send_budget())),
+                connection,
+                message_end: 0,
+            },
+            receiver: None,
+            permit: PermitSlot::default(),
+        };
         Self {
-            connection,
-            lane,
-            scratch,
-            limits,
-            permit: None,
+            task,
             _phase: phase,
         }
     }
@@ -88,23 +84,19 @@ impl<S: Service> Responder<S> {
     /// # Cancel safety
     /// Dropping the future drops the handler's.
     pub async fn respond(&mut self, message: &[u8]) -> &[u8] {
-        let Self {
-            connection,
-            lane,
-            scratch,
-            limits,
-            permit,
-            ..
-        } = self;
-        scratch.shrink();
-        scratch.message.clear();
-        let taken = message.get(..limits.request);
-        scratch.message.extend_from_slice(taken.unwrap_or(message));
-        let cut = match message.len() > limits.request {
+        let Self { task, .. } = self;
+        let max_bytes = task.site.connection.limits().request;
+        let buffers = &mut task.buffers;
+        buffers.release_large();
+        buffers.message.clear();
+        let taken = message.get(..max_bytes).unwrap_or(message);
+        buffers.message.extend_from_slice(taken);
+        let line = match message.len() > max_bytes {
             true => Line::TooLarge,
             false => Line::Message,
         };
-        serve(connection, lane, scratch, cut, &mut None, permit).await
+        let answer = serve(task, line).await;
+        task.buffers.reply(answer)
     }
 }
 

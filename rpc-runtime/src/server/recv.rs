@@ -1,174 +1,134 @@
-//! The reading half of a stream: its messages, one by one, and each in time.
-
-use bytes::Bytes;
+//! The receiving half of a stream: one message after the other, each in time.
 
 use crate::codec::lines::{Line, LineSplitter};
-use crate::server::buffers::WorkerBuffers;
-use crate::server::connection::{Permit, ServerConnection};
+use crate::limits::Limits;
 use crate::server::limits::timeouts::ReadTimeout;
-use crate::server::stream::{Interruption, ServerStream};
-use crate::service::Router;
-use crate::transport::{RecvStream, StreamLost, close};
+use crate::transport::{RecvStream, close};
 
-/// The reading half, in the hands of the leader. It goes from one to the other in a box: it is large.
+/// The receiving half of a stream. Workers hand it over in a box, since it is large.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    pub(super) recv: RecvStream,
-    framer: LineSplitter,
-    /// A message that somebody has read who has no use for it.
+    recv: RecvStream,
+    splitter: LineSplitter,
+    /// A message that was read as an item and is none: it is read again as a request.
     unread: Option<Vec<u8>>,
-    /// Whether anything has come at all.
+    /// Whether any bytes have been received.
     has_begun: bool,
-    patience: ReadTimeout,
+    timeout: ReadTimeout,
+    /// How many bytes have been received.
+    received: u64,
+}
+
+/// Why no more can be received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReceiveError {
+    /// The peer has reset the stream, or the connection is lost.
+    Lost,
+    /// Nothing was received in time, and the peer was told so.
+    TimedOut {
+        /// Whether a message had begun.
+        in_message: bool,
+    },
 }
 
 impl Receiver {
-    pub(super) fn new(recv: RecvStream, limit: usize) -> Self {
+    /// A receiver of messages of at most `max_bytes`.
+    pub(super) fn new(recv: RecvStream, max_bytes: usize) -> Self {
         Self {
             recv,
-            framer: LineSplitter::new(limit),
+            splitter: LineSplitter::new(max_bytes),
             unread: None,
             has_begun: false,
-            patience: ReadTimeout::default(),
+            timeout: ReadTimeout::default(),
+            received: 0,
         }
     }
 
-    /// Leaves a message to whoever reads next.
+    /// Moves the next message into `message`, behind the part of it that is there, if all of it has been received.
+    pub(super) fn next_line(&mut self, message: &mut Vec<u8>) -> Option<Line> {
+        if let Some(unread) = self.unread.take() {
+            *message = unread;
+            return Some(Line::Message);
+        }
+        match self.splitter.cut(message) {
+            Line::Partial => None,
+            line => {
+                self.timeout.renew();
+                Some(line)
+            }
+        }
+    }
+
+    /// The ID of the stream; `None` for datagrams.
+    pub(super) fn stream_id(&self) -> Option<u64> {
+        self.recv.id()
+    }
+
+    /// The offset in the stream of the byte behind the last message.
+    pub(super) fn offset(&self) -> u64 {
+        self.received - self.splitter.buffered() as u64
+    }
+
+    /// Puts a message back, to be read next.
     pub(super) fn put_back(&mut self, message: Vec<u8>) {
         self.unread = Some(message);
     }
-}
 
-/// Who reads, and what it looks after meanwhile.
-pub(super) struct MessageReader<'l, R> {
-    pub(super) connection: &'l ServerConnection<R>,
-    pub(super) lane: &'l ServerStream,
-    /// Its place in the lane, if it is to hear there that it has long been quiet.
-    pub(super) seat: Option<usize>,
-}
-
-/// Where a message goes.
-pub(super) trait MessageBuffer {
-    fn message(&mut self) -> &mut Vec<u8>;
-
-    /// Gives back what it has no use for while nothing comes.
-    fn rest(&mut self) {}
-}
-
-impl MessageBuffer for WorkerBuffers {
-    fn message(&mut self) -> &mut Vec<u8> {
-        &mut self.message
-    }
-
-    fn rest(&mut self) {
-        WorkerBuffers::rest(self);
-    }
-}
-
-impl MessageBuffer for Vec<u8> {
-    fn message(&mut self) -> &mut Vec<u8> {
-        self
-    }
-}
-
-impl<R: Router> MessageReader<'_, R> {
-    /// Cuts the next message, behind the part of it that may have come; `None` at the end of the stream. Before it waits
-    /// for one, it gives the permit back and sends what is queued.
-    pub(super) async fn next_message(
-        &self,
-        reader: &mut Receiver,
-        inbox: &mut impl MessageBuffer,
-        permit: &mut Option<Permit>,
-    ) -> Result<Option<Line>, StreamLost> {
-        if let Some(message) = reader.unread.take() {
-            *inbox.message() = message;
-            return Ok(Some(Line::Message));
-        }
-        loop {
-            if self.lane.is_killed() {
-                return Err(StreamLost::Stopped(close::CANCELLED.into()));
-            }
-            match reader.framer.cut(inbox.message()) {
-                Line::Partial => {}
-                cut => {
-                    reader.patience.renew();
-                    return Ok(Some(cut));
-                }
-            }
-            *permit = None;
-            // Whoever reads items may be dropped, and must not take a half-written reply with it.
-            if self.seat.is_some() {
-                self.lane.flush_while_wanted(reader).await;
-            }
-            match self.read(reader, inbox).await? {
-                Some(chunk) => {
-                    self.connection.quiet().disturb();
-                    reader.framer.feed(chunk);
-                }
-                None => return Ok(reader.framer.finish(inbox.message())),
-            }
-        }
-    }
-
-    /// The next bytes. A stream that owes some has to come with them in time.
-    async fn read(
-        &self,
-        reader: &mut Receiver,
-        inbox: &mut impl MessageBuffer,
-    ) -> Result<Option<Bytes>, StreamLost> {
-        let Receiver {
+    /// Receives more bytes; `false` at the end of the stream. `message` is the part of a message that is there.
+    ///
+    /// Cancel safe.
+    pub(super) async fn receive(
+        &mut self,
+        message: &[u8],
+        limits: &Limits,
+    ) -> Result<bool, ReceiveError> {
+        let Self {
             recv,
             has_begun,
-            patience,
+            timeout,
             ..
-        } = reader;
-        let limits = self.connection.limits();
+        } = self;
         let limit = match *has_begun {
             false => limits.first_byte_timeout,
-            true if !inbox.message().is_empty() => limits.message_timeout,
+            true if !message.is_empty() => limits.message_timeout,
             true => {
-                patience.renew();
-                return self.read_at_leisure(recv, inbox).await;
+                timeout.renew();
+                let chunk = recv.read_chunk().await;
+                return self.received(chunk.map_err(|_| ReceiveError::Lost)?);
             }
         };
-        let read = tokio::select! {
+        let chunk = tokio::select! {
             biased;
-            read = self.read_at_leisure(recv, inbox) => read?,
-            () = patience.run_out(limit) => {
+            chunk = recv.read_chunk() => chunk,
+            () = timeout.run_out(limit) => {
                 recv.stop(close::TIMEOUT);
-                self.lane.give_up(close::TIMEOUT);
-                if *has_begun {
-                    self.connection.conduct().message_was_late();
-                }
-                return Err(StreamLost::Stopped(close::TIMEOUT.into()));
+                return Err(ReceiveError::TimedOut { in_message: *has_begun });
             }
         };
-        if !*has_begun {
-            *has_begun = true;
-            patience.renew();
-        }
-        Ok(read)
+        self.received(chunk.map_err(|_| ReceiveError::Lost)?)
     }
 
-    async fn read_at_leisure(
-        &self,
-        recv: &mut RecvStream,
-        inbox: &mut impl MessageBuffer,
-    ) -> Result<Option<Bytes>, StreamLost> {
-        let Some(seat) = self.seat else {
-            return recv.read_chunk().await;
-        };
-        loop {
-            tokio::select! {
-                biased;
-                chunk = recv.read_chunk() => return chunk,
-                interruption = self.lane.interruption(seat) => match interruption {
-                    Interruption::IdleWatch => inbox.rest(),
-                    Interruption::Stopped => {
-                        return Err(StreamLost::Stopped(close::CANCELLED.into()));
-                    }
-                },
-            }
+    fn received(&mut self, chunk: Option<bytes::Bytes>) -> Result<bool, ReceiveError> {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.timeout.renew();
         }
+        let Some(chunk) = chunk else {
+            return Ok(false);
+        };
+        self.received += chunk.len() as u64;
+        self.splitter.feed(chunk);
+        Ok(true)
+    }
+
+    /// At the end of the stream: what `message` holds is the last message, if it is one.
+    pub(super) fn finish(&mut self, message: &[u8]) -> Option<Line> {
+        self.splitter.finish(message)
+    }
+
+    /// Resolves when the peer resets the stream, or the connection is lost.
+    ///
+    /// Cancel safe.
+    pub(super) async fn was_reset(&mut self) {
+        self.recv.was_reset().await;
     }
 }

@@ -1,7 +1,10 @@
-//! One message from its bytes to its reply.
+//! One message from its bytes to its reply: it is parsed in place, what the protocol itself answers is answered, and calls
+//! are handed to [`invoke`](super::invoke) once they have a permit.
 
-use std::pin::pin;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -10,30 +13,29 @@ use crate::codec::id::Id;
 use crate::codec::lines::Line;
 use crate::codec::parser::ParseError;
 use crate::codec::reply::Reply;
-use crate::codec::request::Message;
+use crate::codec::request::{Invalid, Message, Request};
 use crate::codec::response::leading_id;
-use crate::server::admit::admit;
+use crate::permit::PermitSlot;
 use crate::server::batch;
-use crate::server::buffers::WorkerBuffers;
-use crate::server::connection::{Permit, ServerConnection};
-use crate::server::invoke::answer;
+use crate::server::buffers::{Answer, WorkerBuffers};
+use crate::server::call_task::{CallSite, CallTask};
+use crate::server::invoke::{Invocation, PreparedCall};
 use crate::server::recv::Receiver;
-use crate::server::stream::ServerStream;
 use crate::server::streaming;
 use crate::service::Router;
+use crate::streaming::exchange::Exchange;
 
-/// Serves the message in `scratch` and returns its reply, which is empty if there is none.
-///
-/// `turn` is the reading half of the stream, if this worker leads: it goes to another worker as soon as the message has
-/// to wait.
-pub(super) async fn serve<'s, R: Router>(
-    connection: &Arc<ServerConnection<R>>,
-    lane: &Arc<ServerStream>,
-    scratch: &'s mut WorkerBuffers,
-    cut: Line,
-    turn: &mut Option<Box<Receiver>>,
-    permit: &mut Option<Permit>,
-) -> &'s [u8] {
+/// Longer timeouts are ignored.
+const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Serves the message in the task's buffers, and says which of them holds the answer.
+pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Answer {
+    let CallTask {
+        site,
+        receiver,
+        permit,
+        buffers,
+    } = task;
     let WorkerBuffers {
         message,
         parser,
@@ -41,105 +43,201 @@ pub(super) async fn serve<'s, R: Router>(
         context,
         batch,
         exchange,
-        ..
-    } = scratch;
+    } = buffers;
     exchange.clear();
-    let exchange = &*exchange;
-    if cut == Line::TooLarge {
+    if line == Line::TooLarge {
         let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
-        return refuse(reply, id, ProtocolError::RequestTooLarge);
+        reject(reply, id, ProtocolError::RequestTooLarge);
+        return Answer::Single;
     }
     let document = match parser.parse_request(message) {
         Ok(document) => document,
         Err(ParseError { id }) => {
-            return refuse(
+            reject(
                 reply,
                 id.map_or(Id::Null, Id::Unsigned),
                 ProtocolError::Parse,
             );
+            return Answer::Single;
         }
     };
     match document.message() {
         Message::Single(request) => {
-            if let Some(call) = admit(connection, lane, request, reply) {
-                match obtain(connection, lane, turn, permit, call.deadline).await {
-                    Ok(()) => {
+            let Some(call) = prepare(site, request, reply) else {
+                return Answer::Single;
+            };
+            match obtain_permit(site, receiver, permit, call.deadline).await {
+                Ok(()) => {
+                    let invocation = Invocation {
+                        site,
+                        call,
+                        permit,
                         // Without a stream there is no way for items.
-                        let items = turn.is_some().then_some(exchange);
-                        let work = pin!(answer(connection, lane, call, context, reply, items));
-                        streaming::run(work, connection, lane, turn, permit, exchange).await;
-                    }
-                    Err(refusal) => reply.refuse(refusal),
+                        exchange: receiver.is_some().then_some(exchange),
+                    };
+                    let run = pin!(invocation.run(context, reply));
+                    drive(run, site, receiver, permit, exchange).await;
                 }
+                Err(error) => reply.reject(error),
             }
-            reply.bytes()
+            Answer::Single
         }
         Message::Batch(entries) => {
-            // One that comes during the shutdown needs no permit: none of its entries will run.
-            let permitted = match connection.is_draining() {
-                true => Ok(()),
-                false => obtain(connection, lane, turn, permit, None).await,
-            };
-            match permitted {
+            match obtain_batch_permit(site, receiver, permit).await {
                 Ok(()) => {
-                    let work = pin!(batch::serve(connection, lane, entries, batch));
-                    streaming::run(work, connection, lane, turn, permit, exchange).await;
+                    let run = pin!(batch::serve(site, permit, entries, batch));
+                    drive(run, site, receiver, permit, exchange).await;
                 }
-                Err(refusal) => batch.refuse(refusal),
+                Err(error) => batch.reject(error),
             }
-            batch.reply()
+            Answer::Batch
         }
     }
 }
 
-fn refuse<'r>(reply: &'r mut Reply, id: Id<'_>, refusal: ProtocolError) -> &'r [u8] {
+fn reject(reply: &mut Reply, id: Id<'_>, error: ProtocolError) {
     reply.begin(Some(id));
-    reply.refuse(refusal);
-    reply.bytes()
+    reply.reject(error);
 }
 
-/// Sees to it that there is a permit and that not too many replies wait, or says what to answer instead. While it waits it
-/// sends what is queued, and notices when the other side gives up the stream.
-async fn obtain<R: Router>(
-    connection: &ServerConnection<R>,
-    lane: &ServerStream,
-    turn: &mut Option<Box<Receiver>>,
-    permit: &mut Option<Permit>,
+/// Obtains a permit for a batch. During a shutdown it needs none, since none of its entries will run.
+async fn obtain_batch_permit<R: Router>(
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &mut PermitSlot,
+) -> Result<(), ProtocolError> {
+    match site.connection.is_draining() {
+        true => Ok(()),
+        false => obtain_permit(site, receiver, permit, None).await,
+    }
+}
+
+/// Reads an envelope and finds its method. Returns the call to run; `None` if `reply` holds the answer already.
+pub(super) fn prepare<'t, 'de, R: Router>(
+    site: &CallSite<R>,
+    request: Result<Request<'t, 'de>, Invalid<'de>>,
+    reply: &mut Reply,
+) -> Option<PreparedCall<'t, 'de>> {
+    let request = match request {
+        Ok(request) => request,
+        Err(Invalid { id, error }) => {
+            reject(reply, id, error);
+            return None;
+        }
+    };
+    reply.begin(request.id);
+    if request.id.is_some() && !site.stream.is_bidirectional() {
+        // The reply to a call on a unidirectional stream could not be sent.
+        reply.begin(None);
+        return None;
+    }
+    let connection = &site.connection;
+    match request.method {
+        "rpc.ping" => reply.settle(),
+        "rpc.discover" => connection.discover_reply().answer::<R>(reply),
+        "rpc.cancel" => match request.cancellation() {
+            Some(cancel) => {
+                connection.cancel(&site.stream, cancel);
+                reply.settle();
+            }
+            None => reply.reject(ProtocolError::InvalidParams(
+                "`rpc.cancel` takes the id of a call",
+            )),
+        },
+        name => match R::find(name) {
+            None => reply.reject(ProtocolError::MethodNotFound),
+            Some(_) if connection.is_draining() => reply.reject(ProtocolError::ShuttingDown),
+            Some(method) => {
+                return Some(PreparedCall {
+                    deadline: deadline(request.timeout),
+                    request,
+                    method,
+                });
+            }
+        },
+    }
+    None
+}
+
+fn deadline(timeout: Option<u64>) -> Option<Instant> {
+    let timeout = Duration::from_millis(timeout?);
+    (timeout < MAX_TIMEOUT).then(|| Instant::now() + timeout)
+}
+
+/// Obtains a permit, or returns what to answer instead. While the call waits, what is queued is sent, and a reset of the
+/// stream is noticed.
+async fn obtain_permit<R: Router>(
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &mut PermitSlot,
     deadline: Option<Instant>,
 ) -> Result<(), ProtocolError> {
-    if connection.backlog().is_full() {
-        *permit = None;
-    } else if permit.is_none() {
-        *permit = connection.try_permit();
+    let CallSite {
+        connection, stream, ..
+    } = site;
+    let is_congested = connection.send_budget().is_full();
+    if is_congested {
+        permit.release();
+    } else if permit.is_held() {
+        return Ok(());
+    } else if let Some(free) = connection.try_permit() {
+        permit.put(Some(free));
+        return Ok(());
     }
-    let is_refused = permit.is_none() && connection.limits().refuse_calls;
-    if is_refused && !connection.backlog().is_full() && !connection.is_draining() {
+    if connection.limits().refuse_calls && !is_congested && !connection.is_draining() {
         return Err(ProtocolError::TooManyCalls);
     }
-    if permit.is_none()
-        && let Some(reader) = turn
-    {
-        lane.flush_while_wanted(reader).await;
-        if lane.is_killed() {
-            return Err(ProtocolError::Cancelled);
-        }
-        tokio::select! {
-            obtained = connection.wait_for_permit() => *permit = obtained,
-            () = late(deadline) => return Err(ProtocolError::DeadlinePassed),
-            () = lane.stopped() => lane.kill(),
-            () = reader.recv.was_reset() => lane.kill(),
-        }
+    let Some(receiver) = receiver else {
+        return Err(ProtocolError::ShuttingDown);
+    };
+    stream.flush_while_receiving(receiver).await;
+    if stream.is_reset() {
+        return Err(ProtocolError::Cancelled);
     }
-    if permit.is_some() {
-        Ok(())
-    } else {
-        Err(ProtocolError::ShuttingDown)
+    tokio::select! {
+        obtained = connection.wait_for_permit() => match obtained {
+            Some(obtained) => {
+                permit.put(Some(obtained));
+                return Ok(());
+            }
+            None => {}
+        },
+        () = passes(deadline) => return Err(ProtocolError::DeadlinePassed),
+        () = stream.stopped() => stream.reset(),
+        () = receiver.was_reset() => stream.reset(),
     }
+    Err(ProtocolError::ShuttingDown)
 }
 
-async fn late(deadline: Option<Instant>) {
+async fn passes(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Polls a call or a batch to its end. If it is not done at its first poll, the receiver is handed over to another worker,
+/// unless the handler has items: that is a path of its own.
+async fn drive<R: Router>(
+    mut run: Pin<&mut impl Future<Output = ()>>,
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &PermitSlot,
+    exchange: &Exchange,
+) {
+    let has_items = poll_fn(|cx| match run.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(false),
+        Poll::Pending if exchange.is_used() => Poll::Ready(true),
+        Poll::Pending => {
+            site.hand_over(receiver);
+            Poll::Pending
+        }
+    });
+    if has_items.await {
+        // Boxed, since few calls need the space.
+        Box::pin(streaming::run(run, site, receiver, permit, exchange)).await;
+    }
+    if exchange.is_used() {
+        streaming::end_receiving(site, receiver, exchange);
     }
 }

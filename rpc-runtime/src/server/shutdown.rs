@@ -183,8 +183,8 @@ impl UnackedStreams {
         self.streams.push(stream);
     }
 
-    /// Keeps only those that are still on their way.
-    pub(super) fn rest(&mut self) {
+    /// Forgets streams whose replies have arrived, and releases their memory.
+    pub(super) fn release_idle_buffers(&mut self) {
         self.forget_the_gone();
         self.streams.shrink_to_fit();
     }

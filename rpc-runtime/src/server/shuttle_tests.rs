@@ -1,4 +1,4 @@
-//! How the workers of a lane hand on its reading half and share its sending half, under many schedules:
+//! How the workers of a stream hand on its reading half and share its sending half, under many schedules:
 //! `cargo test -p rpc-runtime --features __shuttle schedules`.
 
 use std::future::poll_fn;
@@ -22,17 +22,17 @@ const MESSAGES: usize = 5;
 
 /// What a worker does, with messages that are only counted.
 fn work(
-    lane: Arc<ServerStream>,
+    stream: Arc<ServerStream>,
     left: Arc<AtomicUsize>,
-    reader: Box<Receiver>,
+    receiver: Box<Receiver>,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
-        let seat = lane.sit();
-        let mut turn = Some(reader);
-        while let Some(reader) = turn.take() {
-            // The leader waits for bytes, which are there at the second look.
+        let slot = stream.enter_worker();
+        let mut held = Some(receiver);
+        while let Some(receiver) = held.take() {
+            // The worker waits for bytes, which are there at the second look.
             poll_fn(|cx| {
-                let _ = pin!(lane.interruption(seat)).poll(cx);
+                let _ = pin!(stream.interruption(slot)).poll(cx);
                 Poll::Ready(())
             })
             .await;
@@ -41,18 +41,18 @@ fn work(
             });
             match message {
                 Ok(message) => {
-                    // The handler waits: somebody else is to lead.
-                    if let Some(reader) = lane.hand_on(reader) {
-                        let next = work(Arc::clone(&lane), Arc::clone(&left), reader);
+                    // The handler waits: another worker receives.
+                    if let Some(receiver) = stream.hand_over(receiver) {
+                        let next = work(Arc::clone(&stream), Arc::clone(&left), receiver);
                         spawn(next);
                     }
                     yield_now().await;
-                    lane.push(message.to_string().as_bytes());
+                    stream.push(message.to_string().as_bytes());
                 }
-                Err(_) => lane.end(),
+                Err(_) => stream.end(),
             }
-            lane.flush().await;
-            turn = lane.rest(seat).await.ok();
+            stream.flush().await;
+            held = stream.park(slot).await.ok();
         }
     })
 }
@@ -68,17 +68,17 @@ fn schedules_send_every_reply_once_and_end_the_stream() {
             let (here, there) = memory::pair();
             let (_send, mut replies) = here.open_bi().unwrap();
             let (send, recv) = there.accept_bi().await.unwrap();
-            let reader = Box::new(Receiver::new(RecvStream::Memory(recv), 1 << 10));
-            let backlog = Arc::new(SendBudget::new(&Limits::default()));
-            let lane = ServerStream::new(Some(SendStream::Memory(send)), backlog);
-            let quiet = Arc::clone(&lane);
+            let receiver = Box::new(Receiver::new(RecvStream::Memory(recv), 1 << 10));
+            let send_budget = Arc::new(SendBudget::new(&Limits::default()));
+            let stream = ServerStream::new(None, Some(SendStream::Memory(send)), send_budget);
+            let idle = Arc::clone(&stream);
             spawn(async move {
                 for _ in 0..MESSAGES {
-                    quiet.quieten();
+                    idle.release_idle_buffers();
                     yield_now().await;
                 }
             });
-            spawn(work(lane, Arc::new(AtomicUsize::new(MESSAGES)), reader));
+            spawn(work(stream, Arc::new(AtomicUsize::new(MESSAGES)), receiver));
             let mut received = Vec::new();
             while let Some(chunk) = replies.read_chunk().await.unwrap() {
                 received.extend_from_slice(&chunk);

@@ -1,13 +1,14 @@
-//! One stream on the server: who reads it, who works on it, and what waits to be sent.
+//! One stream on the server: the worker that holds its receiver, the calls in flight on it, and the replies that wait to be
+//! sent.
 //!
-//! A lane has a few workers. One of them leads: it holds the reading half, cuts a message and polls its handler once.
-//! When that does not finish at once, the leader hands the reading half to another worker and ends the call on its
-//! own. So a handler that is done at once costs no hand-over, and one that waits stops nobody.
+//! A stream has a few workers. One of them holds the receiver: it reads a message and polls its handler once. If the handler
+//! is not done then, the worker hands the receiver over to another one and finishes the call by itself. So a handler that is
+//! done at once costs no hand-over, and one that waits holds up no other message.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,111 +17,108 @@ use tokio::sync::Notify;
 use crate::server::in_flight::InFlight;
 use crate::server::limits::send_budget::SendBudget;
 use crate::server::recv::Receiver;
+use crate::server::worker_slots::{Unparked, WorkerSlots};
 use crate::sync::{Mutex, MutexGuard};
 use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{SendStream, Stopped, close};
 
-/// How much is written at once.
-const PIECE: usize = 64 << 10;
+/// How many bytes are written at once.
+const PIECE_BYTES: usize = 64 << 10;
 
+/// A stream, shared by its workers.
 pub(super) struct ServerStream {
+    /// `None` for datagrams, and for messages without a stream.
+    id: Option<u64>,
     state: Mutex<StreamState>,
-    /// InFlight that wait for their handlers, by id.
-    pub(super) calls: InFlight,
-    /// Replies have left and there is room for more.
-    drained: Notify,
-    backlog: Arc<SendBudget>,
-    way_back: bool,
-    /// InFlight with items that run on it: their caller may take its time.
-    patience: AtomicUsize,
+    /// The calls whose handlers are waiting.
+    pub(super) in_flight: InFlight,
+    /// Notified when replies have been written and when the stream is reset.
+    progress: Notify,
+    send_budget: Arc<SendBudget>,
+    is_bidirectional: bool,
+    /// How many calls with items run on it. While there are any, the peer may read as slowly as it likes.
+    streaming_calls: AtomicUsize,
     has_sent_items: AtomicBool,
-    /// The code it was given up with: nothing more of it is wanted. 0 is none.
-    given_up: AtomicU32,
+    /// The code that the stream was reset with; 0 while it is open.
+    reset_code: AtomicU32,
 }
 
 #[derive(Default)]
 struct StreamState {
     replies: WriteBuffer,
-    /// The sending half; away while a worker writes, and for good once the stream is over.
+    /// The sending half. A worker that writes takes it along; it is gone for good when the stream is over.
     send: Option<SendStream>,
-    /// Whether a worker has the sending half and will bring it back.
-    flushing: bool,
-    /// Bytes that are being written.
-    writing: usize,
-    /// Bytes that the connection's backlog knows of.
-    counted: usize,
-    /// Resolves when the other side wants no more replies.
+    /// Whether a worker is writing and brings the sending half back.
+    is_writing: bool,
+    /// How many bytes are being written.
+    writing_bytes: usize,
+    /// How many unsent bytes the connection's budget knows of.
+    counted_bytes: usize,
+    /// Resolves when the peer stops the stream, or has received all of a finished one.
     stopped: Option<Stopped>,
-    seats: Vec<WorkerSlot>,
-    /// Seats that nobody sits on.
-    vacant: Vec<usize>,
-    /// Seats of workers that wait to lead; the last one is the warmest.
-    idle: Vec<usize>,
-    /// Buffers are to be given back.
-    quiet: bool,
-    /// Workers in the middle of a message, the leader included.
-    busy: usize,
+    workers: WorkerSlots,
+    /// The worker that holds the receiver is to release its buffers.
+    release_buffers: bool,
     /// No request follows.
-    ended: bool,
-    /// It was given up though the other side had not: replies may be missing.
-    cut_off: bool,
+    is_ended: bool,
+    /// The stream was reset by this side: replies may be missing.
+    is_truncated: bool,
 }
 
-/// A worker's place.
-#[derive(Default)]
-struct WorkerSlot {
-    reader: Option<Box<Receiver>>,
-    waker: Option<Waker>,
-    dismissed: bool,
-}
-
-/// Why a worker that has nothing to do is to go.
+/// Why a parked worker stops waiting without a receiver.
 pub(super) enum Leave {
-    /// There was nothing to do for a while, and others are left.
-    Dismissed,
+    /// The stream was idle, and other workers are left.
+    Idle,
     /// The stream is over.
     Over,
 }
 
-/// Why the leader does not wait for bytes any longer.
+/// Why the worker that holds the receiver stops waiting for bytes.
 pub(super) enum Interruption {
-    /// The lane is quiet: buffers can be given back.
-    IdleWatch,
-    /// The other side wants no more replies, while there are some to come.
+    /// The connection is idle: buffers can be released.
+    Idle,
+    /// The peer has stopped the stream while replies are still to come.
     Stopped,
 }
 
 impl ServerStream {
-    pub(super) fn new(send: Option<SendStream>, backlog: Arc<SendBudget>) -> Arc<Self> {
-        let way_back = send.is_some();
-        let stopped = send.as_ref().map(SendStream::stopped);
-        Self::with(
-            StreamState {
-                send,
-                stopped,
-                busy: 1,
-                ..StreamState::default()
-            },
-            backlog,
-            way_back,
-        )
+    /// A stream of a connection, with the worker that is about to be started for it.
+    pub(super) fn new(
+        id: Option<u64>,
+        send: Option<SendStream>,
+        send_budget: Arc<SendBudget>,
+    ) -> Arc<Self> {
+        let is_bidirectional = send.is_some();
+        let mut state = StreamState {
+            stopped: send.as_ref().map(SendStream::stopped),
+            send,
+            ..StreamState::default()
+        };
+        state.workers.busy = 1;
+        Self::with(id, state, send_budget, is_bidirectional)
     }
 
-    /// A lane without a stream, whose replies somebody else takes care of.
-    pub(super) fn answered_elsewhere(backlog: Arc<SendBudget>) -> Arc<Self> {
-        Self::with(StreamState::default(), backlog, true)
+    /// A stream for messages that came some other way: replies are not queued here.
+    pub(super) fn detached(send_budget: Arc<SendBudget>) -> Arc<Self> {
+        Self::with(None, StreamState::default(), send_budget, true)
     }
 
-    fn with(state: StreamState, backlog: Arc<SendBudget>, way_back: bool) -> Arc<Self> {
+    fn with(
+        id: Option<u64>,
+        state: StreamState,
+        send_budget: Arc<SendBudget>,
+        is_bidirectional: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            id,
             state: Mutex::new(state),
-            calls: InFlight::default(),
-            drained: Notify::new(),
-            backlog,
-            way_back,
-            patience: AtomicUsize::new(0),
+            in_flight: InFlight::default(),
+            progress: Notify::new(),
+            send_budget,
+            is_bidirectional,
+            streaming_calls: AtomicUsize::new(0),
             has_sent_items: AtomicBool::new(false),
-            given_up: AtomicU32::new(0),
+            reset_code: AtomicU32::new(0),
         })
     }
 
@@ -128,160 +126,153 @@ impl ServerStream {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a new worker.
-    pub(super) fn sit(&self) -> usize {
-        let mut state = self.state();
-        state.vacant.pop().unwrap_or_else(|| {
-            state.seats.push(WorkerSlot::default());
-            state.seats.len() - 1
-        })
+    /// The ID of the stream (RFC 9000, section 2.1).
+    pub(super) fn id(&self) -> Option<u64> {
+        self.id
     }
 
-    /// Hands the reading half to a worker that has nothing to do; gives it back if there is none.
-    pub(super) fn hand_on(&self, reader: Box<Receiver>) -> Option<Box<Receiver>> {
-        let mut state = self.state();
-        state.busy += 1;
-        let Some(seat) = state.idle.pop() else {
-            return Some(reader);
-        };
-        state.seats[seat].reader = Some(reader);
-        let waker = state.seats[seat].waker.take();
-        drop(state);
-        waker.into_iter().for_each(Waker::wake);
-        None
+    /// Whether replies can be sent at all.
+    pub(super) fn is_bidirectional(&self) -> bool {
+        self.is_bidirectional
+    }
+}
+
+/// Workers.
+impl ServerStream {
+    /// Enters a new worker and returns its slot.
+    pub(super) fn enter_worker(&self) -> usize {
+        self.state().workers.enter()
     }
 
-    /// Waits until it is this worker's turn to lead, or says why it is to go.
+    /// Hands the receiver over to a parked worker; it comes back if none is parked.
+    pub(super) fn hand_over(&self, receiver: Box<Receiver>) -> Option<Box<Receiver>> {
+        let handed_over = self.state().workers.hand_over(receiver);
+        match handed_over {
+            Ok(waker) => {
+                waker.into_iter().for_each(std::task::Waker::wake);
+                None
+            }
+            Err(receiver) => Some(receiver),
+        }
+    }
+
+    /// Parks the worker of `slot` until it is handed the receiver, or is to end.
     ///
-    /// When no request follows, those who wait here watch for the other side to lose interest in what still runs.
-    pub(super) async fn rest(&self, seat: usize) -> Result<Box<Receiver>, Leave> {
+    /// When no request follows, parked workers watch for the peer to stop the stream while calls still run.
+    pub(super) async fn park(&self, slot: usize) -> Result<Box<Receiver>, Leave> {
         {
             let mut state = self.state();
-            state.busy -= 1;
-            state.idle.push(seat);
-            self.end_if_over(&mut state);
+            state.workers.park(slot);
+            state.finish_if_over();
         }
         poll_fn(|cx| {
             let mut state = self.state();
-            if let Some(reader) = state.seats[seat].reader.take() {
-                return Poll::Ready(Ok(reader));
+            match state.workers.unpark(slot) {
+                Some(Unparked::Receiver(receiver)) => return Poll::Ready(Ok(receiver)),
+                Some(Unparked::Dismissed) => return Poll::Ready(Err(Leave::Idle)),
+                None => {}
             }
-            if state.seats[seat].dismissed {
-                state.seats[seat] = WorkerSlot::default();
-                state.vacant.push(seat);
-                return Poll::Ready(Err(Leave::Dismissed));
-            }
-            if state.ended && state.busy == 0 {
+            if state.is_over() {
                 return Poll::Ready(Err(Leave::Over));
             }
-            if state.ended && state.poll_stopped(cx).is_ready() {
-                self.abandon(&mut state, close::CANCELLED);
+            if state.is_ended && state.poll_stopped(cx).is_ready() {
+                self.reset_locked(&mut state, close::CANCELLED);
             }
-            state.seats[seat].wait(cx);
+            state.workers.set_waker(slot, cx);
             Poll::Pending
         })
         .await
     }
 
-    /// Nothing has happened for a while: workers that have nothing to do go, and the one that leads gives back buffers.
-    pub(super) fn quieten(&self) {
+    /// Ends parked workers and lets the one that holds the receiver release its buffers.
+    pub(super) fn release_idle_buffers(&self) {
         let mut state = self.state();
-        // When nobody leads any more, somebody is to watch for the other side's loss of interest.
-        let watching = usize::from(state.ended);
-        let stay = state.idle.len().min(watching);
-        let StreamState { idle, seats, .. } = &mut *state;
-        for seat in idle.drain(stay..) {
-            seats[seat].dismissed = true;
-        }
-        state.quiet = true;
-        state.wake_all();
-        self.calls.shrink();
+        // When no worker holds the receiver any more, one has to watch for the peer to stop the stream.
+        let watching = usize::from(state.is_ended);
+        state.workers.dismiss_parked(watching);
+        state.release_buffers = true;
+        state.workers.wake_all();
+        drop(state);
+        self.in_flight.release_idle_buffers();
     }
 
-    /// Resolves when the leader, on this seat, has a reason not to wait for bytes any longer.
-    pub(super) async fn interruption(&self, seat: usize) -> Interruption {
+    /// Resolves when the worker of `slot`, which holds the receiver, has a reason to stop waiting for bytes.
+    pub(super) async fn interruption(&self, slot: usize) -> Interruption {
         poll_fn(|cx| {
             let mut state = self.state();
-            if std::mem::take(&mut state.quiet) {
+            if std::mem::take(&mut state.release_buffers) {
                 state.replies.shrink();
-                return Poll::Ready(Interruption::IdleWatch);
+                return Poll::Ready(Interruption::Idle);
             }
-            // While others are at work, the caller may lose interest in what they do.
-            if state.busy > 1 && state.poll_stopped(cx).is_ready() {
+            // While other workers are busy, the peer may stop the stream on which they would reply.
+            if state.workers.busy > 1 && state.poll_stopped(cx).is_ready() {
                 return Poll::Ready(Interruption::Stopped);
             }
-            state.seats[seat].wait(cx);
+            state.workers.set_waker(slot, cx);
             Poll::Pending
         })
         .await
     }
+}
 
-    /// Queues a reply, if the stream has a way back; says whether too much is queued now.
+/// Replies.
+impl ServerStream {
+    /// Queues a reply, if the peer can receive it. Returns whether too many bytes are queued now.
     pub(super) fn push(&self, reply: &[u8]) -> bool {
         if reply.is_empty() {
             return false;
         }
         let mut state = self.state();
-        if (state.send.is_some() || state.flushing) && !self.is_killed() {
+        if (state.send.is_some() || state.is_writing) && !self.is_reset() {
             state.replies.push(reply);
             state.replies.push(b"\n");
             self.count(&mut state);
         }
-        state.replies.len() >= self.backlog.limit_of_stream
+        state.replies.len() >= self.send_budget.max_stream_bytes
     }
 
-    /// Tells the connection how much waits here. Items that nobody takes hold up themselves, and no call of another stream.
+    /// Reports the unsent bytes to the connection's budget. Unread items hold up their own producer, and no other call.
     fn count(&self, state: &mut StreamState) {
-        let waiting = match self.is_patient() {
+        let unsent = match self.is_streaming() {
             true => 0,
-            false => state.replies.len() + state.writing,
+            false => state.replies.len() + state.writing_bytes,
         };
-        self.backlog.count(&mut state.counted, waiting);
+        self.send_budget.count(&mut state.counted_bytes, unsent);
     }
 
-    /// Writes what is queued, unless somebody is at it; waits while too much is.
+    /// Writes what is queued, unless another worker does; waits while too much is queued.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
-            let written = match self.is_patient() {
-                false => write(&mut send, chunk, self.backlog.write_timeout).await,
+            let written = match self.is_streaming() {
+                false => write(&mut send, chunk, self.send_budget.write_timeout).await,
                 true => tokio::select! {
                     biased;
                     written = write(&mut send, chunk, Duration::MAX) => written,
-                    () = self.killed() => Err(close::CANCELLED),
+                    () = self.was_reset() => Err(close::CANCELLED),
                 },
             };
-            let mut state = self.state();
-            state.flushing = false;
-            state.writing = 0;
-            state.send = Some(send);
-            match written {
-                Ok(()) if !self.is_killed() => self.count(&mut state),
-                Ok(()) => self.abandon(&mut state, close::CANCELLED),
-                Err(code) => {
-                    state.cut_off |= code == close::TIMEOUT;
-                    self.abandon(&mut state, code);
-                }
-            }
-            drop(state);
-            self.drained.notify_waiters();
+            self.put_back(send, written);
         }
-        loop {
-            let drained = self.drained.notified();
-            if self.state().replies.len() < self.backlog.limit_of_stream {
-                return;
+        while self.is_full() {
+            let progress = self.progress.notified();
+            if self.is_full() {
+                progress.await;
             }
-            drained.await;
         }
     }
 
-    /// The same, and notices when the other side gives up the stream meanwhile.
-    pub(super) async fn flush_while_wanted(&self, reader: &mut Receiver) {
-        // A write is not to be dropped half-way, unless the stream is.
+    /// Like [`flush`](Self::flush), and resets the stream when the peer does so meanwhile.
+    pub(super) async fn flush_while_receiving(&self, receiver: &mut Receiver) {
+        // A write is not dropped half-way, unless the stream is.
         tokio::select! {
             biased;
             () = self.flush() => {}
-            () = reader.recv.was_reset() => self.kill(),
+            () = receiver.was_reset() => self.reset(),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.state().replies.len() >= self.send_budget.max_stream_bytes
     }
 
     fn take_queued(&self) -> Option<(SendStream, Bytes)> {
@@ -291,175 +282,170 @@ impl ServerStream {
         }
         let send = state.send.take()?;
         let chunk = state.replies.take();
-        state.flushing = true;
-        state.writing = chunk.len();
+        state.is_writing = true;
+        state.writing_bytes = chunk.len();
         Some((send, chunk))
     }
 
-    /// The other side sends no more: what runs is finished and answered.
-    pub(super) fn end(&self) {
+    /// Brings the sending half back after a write.
+    fn put_back(&self, send: SendStream, written: Result<(), u32>) {
         let mut state = self.state();
-        state.ended = true;
-        state.wake_all();
-    }
-
-    /// The other side wants no more, or is gone: what runs is dropped.
-    pub(super) fn kill(&self) {
-        self.abandon(&mut self.state(), close::CANCELLED);
-    }
-
-    /// This side wants no more, and the other is told why.
-    pub(super) fn give_up(&self, code: u32) {
-        let mut state = self.state();
-        state.cut_off = true;
-        self.abandon(&mut state, code);
-    }
-
-    /// Whether this side gave the stream up, with replies that the other may wait for.
-    pub(super) fn is_cut_off(&self) -> bool {
-        self.state().cut_off
-    }
-
-    /// Resolves when the stream is given up.
-    async fn killed(&self) {
-        loop {
-            let drained = self.drained.notified();
-            if self.is_killed() {
-                return;
+        state.is_writing = false;
+        state.writing_bytes = 0;
+        state.send = Some(send);
+        match written {
+            Ok(()) if !self.is_reset() => self.count(&mut state),
+            Ok(()) => self.reset_locked(&mut state, close::CANCELLED),
+            Err(code) => {
+                state.is_truncated |= code == close::TIMEOUT;
+                self.reset_locked(&mut state, code);
             }
-            drained.await;
-        }
-    }
-
-    /// Whether the stream was given up.
-    pub(super) fn is_killed(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed) != 0
-    }
-
-    fn abandon(&self, state: &mut StreamState, code: u32) {
-        // Those who notice it after the first only say the same again.
-        let first = self
-            .given_up
-            .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
-        state.ended = true;
-        state.replies.clear();
-        state.writing = 0;
-        self.count(state);
-        if let Some(mut send) = state.send.take() {
-            send.reset(first.err().unwrap_or(code));
-        }
-        state.wake_all();
-        self.calls.cancel_all();
-        self.drained.notify_waiters();
-    }
-
-    /// Finishes the stream once the last reply of an ended one has left.
-    fn end_if_over(&self, state: &mut StreamState) {
-        if state.ended && state.busy == 0 {
-            state.wake_all();
-            if let Some(mut send) = state.send.take() {
-                send.finish();
-            }
-        }
-    }
-
-    /// Finishes the stream although the other side would send more; resolves when all replies have arrived.
-    pub(super) async fn close(&self) {
-        let stopped = loop {
-            let drained = self.drained.notified();
-            self.flush().await;
-            if let Some(stopped) = self.finish() {
-                break stopped;
-            }
-            drained.await;
-        };
-        if let Some(stopped) = stopped {
-            stopped.await;
-        }
-    }
-
-    /// Finishes the sending half, if no worker is writing on it.
-    fn finish(&self) -> Option<Option<Stopped>> {
-        let mut state = self.state();
-        if state.flushing && !self.is_killed() {
-            return None;
-        }
-        state.ended = true;
-        state.wake_all();
-        if let Some(mut send) = state.send.take() {
-            send.finish();
         }
         drop(state);
-        Some(self.last_replies())
+        self.progress.notify_waiters();
+    }
+}
+
+/// Streams of items.
+impl ServerStream {
+    /// Lets the peer read as slowly as it likes while a call with items runs: no more items are made meanwhile.
+    pub(super) fn begin_streaming(&self) {
+        self.streaming_calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Resolves when all replies of a finished stream have arrived; `None` if somebody else takes care of that, or nobody
-    /// wants them.
-    pub(super) fn last_replies(&self) -> Option<Stopped> {
-        let stopped = self.state().stopped.take();
-        // Nobody is told of the end of a stream that was reset.
-        stopped.filter(|_| !self.is_killed())
+    /// Ends what [`begin_streaming`](Self::begin_streaming) began: the last item and the reply have left.
+    pub(super) fn end_streaming(&self) {
+        self.streaming_calls.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Lets a caller read as slowly as it likes: it is items that wait, and no more of them are made meanwhile.
-    pub(super) fn be_patient(&self) {
-        self.patience.fetch_add(1, Ordering::Relaxed);
+    fn is_streaming(&self) -> bool {
+        self.streaming_calls.load(Ordering::Relaxed) > 0
     }
 
-    /// The last of a call's items, and its answer, have left.
-    pub(super) fn be_impatient(&self) {
-        self.patience.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn is_patient(&self) -> bool {
-        self.patience.load(Ordering::Relaxed) > 0
-    }
-
-    /// Items have left.
-    pub(super) fn sent_items(&self) {
+    /// Records that items have left.
+    pub(super) fn record_sent_items(&self) {
         self.has_sent_items.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn has_sent_items(&self) -> bool {
         self.has_sent_items.load(Ordering::Relaxed)
     }
+}
 
-    /// Whether replies can be sent at all.
-    pub(super) fn has_way_back(&self) -> bool {
-        self.way_back
+/// The end of a stream.
+impl ServerStream {
+    /// No request follows: running calls are finished and answered.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        state.is_ended = true;
+        state.workers.wake_all();
     }
 
-    /// Resolves when the other side wants no more replies; never, if there is nothing to reply on.
+    /// Resets the stream because the peer wants no more of it, or is gone: running calls are cancelled.
+    pub(super) fn reset(&self) {
+        self.reset_locked(&mut self.state(), close::CANCELLED);
+    }
+
+    /// Resets the stream with `code` although the peer may wait for replies.
+    pub(super) fn reset_with(&self, code: u32) {
+        let mut state = self.state();
+        state.is_truncated = true;
+        self.reset_locked(&mut state, code);
+    }
+
+    fn reset_locked(&self, state: &mut StreamState, code: u32) {
+        // The first reason counts.
+        let former =
+            self.reset_code
+                .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
+        state.is_ended = true;
+        state.replies.clear();
+        state.writing_bytes = 0;
+        self.count(state);
+        if let Some(mut send) = state.send.take() {
+            send.reset(former.err().unwrap_or(code));
+        }
+        state.workers.wake_all();
+        self.in_flight.cancel_all();
+        self.progress.notify_waiters();
+    }
+
+    /// Whether the stream was reset, by either side.
+    pub(super) fn is_reset(&self) -> bool {
+        self.reset_code.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether this side has reset the stream although the peer may wait for replies.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.state().is_truncated
+    }
+
+    async fn was_reset(&self) {
+        while !self.is_reset() {
+            let progress = self.progress.notified();
+            if !self.is_reset() {
+                progress.await;
+            }
+        }
+    }
+
+    /// Resolves when the peer stops the stream; never, if the stream has no sending half.
     pub(super) async fn stopped(&self) {
         poll_fn(|cx| self.state().poll_stopped(cx)).await;
     }
-}
 
-/// Writes piece by piece, so that what counts as a stall is that nothing moves, not that much has to. Fails with the code
-/// to give the stream up with.
-async fn write(send: &mut SendStream, mut chunk: Bytes, limit: Duration) -> Result<(), u32> {
-    while !chunk.is_empty() {
-        let piece = chunk.split_to(chunk.len().min(PIECE));
-        match tokio::time::timeout(limit, send.write_chunk(piece)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(close::CANCELLED),
-            Err(_) => return Err(close::TIMEOUT),
+    /// Finishes the stream although the peer may send more. Resolves when all replies have arrived.
+    pub(super) async fn close(&self) {
+        let unacked = loop {
+            let progress = self.progress.notified();
+            self.flush().await;
+            if self.finish() {
+                break self.unacked();
+            }
+            progress.await;
+        };
+        if let Some(stopped) = unacked {
+            stopped.await;
         }
     }
-    Ok(())
-}
 
-impl WorkerSlot {
-    /// Whoever sits here wants to be woken.
-    fn wait(&mut self, cx: &Context<'_>) {
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => self.waker = Some(cx.waker().clone()),
+    /// Finishes the sending half; `false` while a worker writes.
+    fn finish(&self) -> bool {
+        let mut state = self.state();
+        if state.is_writing && !self.is_reset() {
+            return false;
         }
+        state.is_ended = true;
+        state.workers.wake_all();
+        if let Some(mut send) = state.send.take() {
+            send.finish();
+        }
+        true
+    }
+
+    /// Returns what resolves when all replies of a finished stream have arrived; `None` if it was taken before, or the
+    /// stream was reset.
+    pub(super) fn unacked(&self) -> Option<Stopped> {
+        let stopped = self.state().stopped.take();
+        stopped.filter(|_| !self.is_reset())
     }
 }
 
 impl StreamState {
+    /// Whether the last request has been answered.
+    fn is_over(&self) -> bool {
+        self.is_ended && self.workers.busy == 0
+    }
+
+    fn finish_if_over(&mut self) {
+        if self.is_over() {
+            self.workers.wake_all();
+            if let Some(mut send) = self.send.take() {
+                send.finish();
+            }
+        }
+    }
+
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(stopped) = &mut self.stopped else {
             return Poll::Pending;
@@ -470,10 +456,20 @@ impl StreamState {
         }
         polled
     }
+}
 
-    fn wake_all(&mut self) {
-        for seat in &mut self.seats {
-            seat.waker.take().into_iter().for_each(Waker::wake);
-        }
+/// Writes piece by piece, so that the timeout measures a peer that reads nothing, and not the size of a reply. Fails with the
+/// code to reset the stream with.
+async fn write(send: &mut SendStream, mut chunk: Bytes, timeout: Duration) -> Result<(), u32> {
+    while !chunk.is_empty() {
+        let piece = chunk.split_to(chunk.len().min(PIECE_BYTES));
+        let written = tokio::select! {
+            biased;
+            written = send.write_chunk(piece) => written,
+            // Made when the write waits, which it seldom does.
+            () = async { tokio::time::sleep(timeout).await } => return Err(close::TIMEOUT),
+        };
+        written.map_err(|_| close::CANCELLED)?;
     }
+    Ok(())
 }

@@ -1,156 +1,125 @@
-//! A message while it runs: who reads on meanwhile, and the items that come and go.
+//! Calls with streams of items: a path beside that of other calls, entered only when a handler has items.
+//!
+//! The worker polls the handler, moves the items that it offers to the stream and those that it asks for to the handler, and
+//! polls it again. All of that is one task, so an item is copied to no other and costs no allocation.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use tokio::task::coop;
 
 use crate::codec::error_code::ProtocolError;
 use crate::codec::lines::Line;
 use crate::codec::stream_frame;
-use crate::server::connection::{Permit, ServerConnection};
-use crate::server::recv::{MessageReader, Receiver};
-use crate::server::stream::ServerStream;
-use crate::server::worker::Worker;
+use crate::permit::PermitSlot;
+use crate::server::call_task::CallSite;
+use crate::server::recv::{ReceiveError, Receiver};
 use crate::service::Router;
 use crate::streaming::exchange::Exchange;
+use crate::transport::close;
 
-/// Runs `work` to its end. If it is not done at once, the reading half goes to another worker, unless the handler takes
-/// items: the rest of the stream is for that.
+/// Runs a call with items to its end.
 pub(super) async fn run<R: Router>(
-    mut work: Pin<&mut impl Future<Output = ()>>,
-    connection: &Arc<ServerConnection<R>>,
-    lane: &Arc<ServerStream>,
-    turn: &mut Option<Box<Receiver>>,
-    permit: &mut Option<Permit>,
+    mut run: Pin<&mut impl Future<Output = ()>>,
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &PermitSlot,
     exchange: &Exchange,
 ) {
-    let has_items = poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(false),
-        Poll::Pending if exchange.is_used() => Poll::Ready(true),
-        Poll::Pending => {
-            hand_on(connection, lane, turn);
-            Poll::Pending
-        }
-    });
-    if has_items.await {
-        // In a box: few calls need so much room.
-        Box::pin(run_with_items(
-            work, connection, lane, turn, permit, exchange,
-        ))
-        .await;
-    }
-    if exchange.is_used() && (exchange.takes_items() || exchange.is_unwanted()) {
-        // The handler has enough of them.
-        turn.take();
-        lane.end();
-    }
-}
-
-fn hand_on<R: Router>(
-    connection: &Arc<ServerConnection<R>>,
-    lane: &Arc<ServerStream>,
-    turn: &mut Option<Box<Receiver>>,
-) {
-    if let Some(reader) = turn.take().and_then(|reader| lane.hand_on(reader)) {
-        Worker::start(Arc::clone(connection), Arc::clone(lane), reader);
-    }
-}
-
-async fn run_with_items<R: Router>(
-    mut work: Pin<&mut impl Future<Output = ()>>,
-    connection: &Arc<ServerConnection<R>>,
-    lane: &Arc<ServerStream>,
-    turn: &mut Option<Box<Receiver>>,
-    permit: &mut Option<Permit>,
-    exchange: &Exchange,
-) {
-    permit.iter_mut().for_each(Permit::leave_the_server);
-    lane.be_patient();
-    let _room = exchange.takes_items().then(|| connection.make_room());
+    permit.release_server();
+    site.stream.begin_streaming();
+    let _room = exchange.takes_items().then(|| site.connection.make_room());
     let mut sending = pin!(None);
     let mut receiving = pin!(None);
     poll_fn(|cx| {
-        while work.as_mut().poll(cx).is_pending() {
-            // Others shall have their turn, too, however fast items come.
-            let share = ready!(coop::poll_proceed(cx));
+        while run.as_mut().poll(cx).is_pending() {
+            // Other tasks are polled, too, however fast items come.
+            let budget = ready!(coop::poll_proceed(cx));
             let mut has_moved = false;
             if let Some(lines) = exchange.offered() {
-                sending.set(Some(send(connection, lane, lines)));
+                sending.set(Some(send(site, lines)));
             }
-            if let Some(sent) = sending.as_mut().as_pin_mut()
-                && let Poll::Ready(lines) = sent.poll(cx)
-            {
-                sending.set(None);
+            if let Some(lines) = poll_slot(sending.as_mut(), cx) {
                 exchange.sent(lines);
                 has_moved = true;
             }
-            if exchange.is_unwanted() {
-                // Whoever sends them hears of it, and what else runs on the stream goes on.
+            if exchange.is_receiver_dropped() {
                 receiving.set(None);
-                turn.take();
-                lane.end();
             }
+            end_receiving(site, receiver, exchange);
             if !exchange.takes_items() {
-                hand_on(connection, lane, turn);
-            } else if let Some(reader) = turn.take() {
-                receiving.set(Some(receive(connection, lane, reader, exchange)));
+                site.hand_over(receiver);
+            } else if let Some(receiver) = receiver.take() {
+                receiving.set(Some(receive(site, receiver, exchange)));
             }
-            if let Some(received) = receiving.as_mut().as_pin_mut()
-                && let Poll::Ready(received) = received.poll(cx)
-            {
-                receiving.set(None);
-                if let Some(Received { reader, line, kind }) = received {
-                    *turn = Some(reader);
-                    exchange.bring(line, kind, cx);
-                    has_moved = true;
-                }
+            if let Some(Some(received)) = poll_slot(receiving.as_mut(), cx) {
+                *receiver = Some(received.receiver);
+                exchange.bring(received.line, received.result, cx);
+                has_moved = true;
             }
-            if exchange.is_unwanted() && pin!(lane.stopped()).poll(cx).is_ready() {
-                // Nobody reads who would notice.
-                lane.kill();
+            if exchange.is_receiver_dropped() && pin!(site.stream.stopped()).poll(cx).is_ready() {
+                // No worker receives on the stream, so none else notices.
+                site.stream.reset();
             }
             if !has_moved {
                 return Poll::Pending;
             }
-            share.made_progress();
+            budget.made_progress();
         }
         Poll::Ready(())
     })
     .await;
     if let Some(sending) = sending.as_pin_mut() {
-        // Not to be dropped half-way: others may use the stream. The handler is gone and counts no more.
-        *permit = None;
+        // A write is not dropped half-way, since other calls may use the stream. The handler has ended and counts no more.
+        permit.put(None);
         sending.await;
     }
 }
 
-/// Sends lines of items, when there is room for them.
-async fn send<R: Router>(
-    connection: &ServerConnection<R>,
-    lane: &ServerStream,
-    lines: Vec<u8>,
-) -> Vec<u8> {
-    connection.quiet().disturb();
-    lane.push(lines.strip_suffix(b"\n").unwrap_or(&lines));
-    lane.flush().await;
-    lane.sent_items();
+/// Polls the future in a slot, and empties the slot when the future is done.
+fn poll_slot<F: Future>(mut slot: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Option<F::Output> {
+    let Poll::Ready(output) = slot.as_mut().as_pin_mut()?.poll(cx) else {
+        return None;
+    };
+    slot.set(None);
+    Some(output)
+}
+
+/// Ends the receiving half if the handler has dropped its items before their end: the client hears of it, and other calls of
+/// the stream go on.
+pub(super) fn end_receiving<R: Router>(
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    exchange: &Exchange,
+) {
+    if exchange.is_receiver_dropped() {
+        *receiver = None;
+        site.stream.end();
+    }
+}
+
+/// Sends lines of items, and resolves when the transport has taken them.
+async fn send<R: Router>(site: &CallSite<R>, lines: Vec<u8>) -> Vec<u8> {
+    site.connection.idle().disturb();
+    site.stream
+        .push(lines.strip_suffix(b"\n").unwrap_or(&lines));
+    site.stream.flush().await;
+    site.stream.record_sent_items();
     lines
 }
 
+/// A line for the handler, and the receiver it came from.
 struct Received {
-    reader: Box<Receiver>,
+    receiver: Box<Receiver>,
     line: Vec<u8>,
-    kind: Result<(), ProtocolError>,
+    result: Result<(), ProtocolError>,
 }
 
-/// Receives an item once the handler wants one; `None` if the other side has given up the stream.
+/// Receives an item once the handler asks for one; `None` if the stream was reset.
 async fn receive<R: Router>(
-    connection: &ServerConnection<R>,
-    lane: &ServerStream,
-    mut reader: Box<Receiver>,
+    site: &CallSite<R>,
+    mut receiver: Box<Receiver>,
     exchange: &Exchange,
 ) -> Option<Received> {
     let mut line = Vec::new();
@@ -158,43 +127,66 @@ async fn receive<R: Router>(
         tokio::select! {
             biased;
             () = exchange.is_wanted() => {}
-            () = reader.recv.was_reset() => return None,
+            () = receiver.was_reset() => return Err(ReceiveError::Lost),
         }
-        // Not before: the handler may not have looked at the last one yet.
+        // Not before: the handler may not have read the last line yet.
         line = exchange.buffer();
-        let leader = MessageReader {
-            connection,
-            lane,
-            seat: None,
-        };
-        let mut permit = None;
-        let next = leader.next_message(&mut reader, &mut line, &mut permit);
-        next.await.ok()
+        next_line(site, &mut receiver, &mut line).await
     };
-    let cut = tokio::select! {
+    let next = tokio::select! {
         biased;
-        cut = next => cut,
-        () = lane.stopped() => None,
+        next = next => next,
+        () = site.stream.stopped() => Err(ReceiveError::Lost),
     };
-    let kind = match cut {
-        Some(Some(Line::Message))
-            if stream_frame::is_other_message(&line, connection.limits().depth) =>
+    let result = match next {
+        Ok(Some(Line::Message))
+            if stream_frame::is_other_message(&line, site.connection.limits().depth) =>
         {
-            // Another call, which shall not suffer for this one.
-            reader.put_back(std::mem::take(&mut line));
+            // Another call, which is served after this one has failed.
+            receiver.put_back(std::mem::take(&mut line));
             exchange.leave();
             Err(ProtocolError::InvalidRequest("an item was expected"))
         }
-        Some(Some(Line::Message)) => Ok(()),
-        Some(Some(Line::TooLarge)) => Err(ProtocolError::RequestTooLarge),
-        Some(Some(Line::Partial) | None) => {
-            let cut_off = "the stream ended before its items did";
-            Err(ProtocolError::InvalidRequest(cut_off))
+        Ok(Some(Line::Message)) => Ok(()),
+        Ok(Some(Line::TooLarge)) => Err(ProtocolError::RequestTooLarge),
+        Ok(Some(Line::Partial) | None) => Err(ProtocolError::InvalidRequest(
+            "the stream ended before its items did",
+        )),
+        Err(ReceiveError::Lost) => {
+            site.stream.reset();
+            return None;
         }
-        None => {
-            lane.kill();
+        Err(ReceiveError::TimedOut { in_message }) => {
+            site.stream.reset_with(close::TIMEOUT);
+            if in_message {
+                site.connection.abuse().record_late_message();
+            }
             return None;
         }
     };
-    Some(Received { reader, line, kind })
+    Some(Received {
+        receiver,
+        line,
+        result,
+    })
+}
+
+/// Receives the next line; `None` at the end of the stream.
+async fn next_line<R: Router>(
+    site: &CallSite<R>,
+    receiver: &mut Receiver,
+    line: &mut Vec<u8>,
+) -> Result<Option<Line>, ReceiveError> {
+    loop {
+        if site.stream.is_reset() {
+            return Err(ReceiveError::Lost);
+        }
+        if let Some(found) = receiver.next_line(line) {
+            return Ok(Some(found));
+        }
+        if !receiver.receive(line, site.connection.limits()).await? {
+            return Ok(receiver.finish(line));
+        }
+        site.connection.idle().disturb();
+    }
 }

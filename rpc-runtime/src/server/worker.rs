@@ -1,118 +1,176 @@
-//! A worker of a lane: cuts a message, decodes it in place, runs its handler, queues the reply.
+//! A worker of a stream: receives a message, serves it, queues the reply.
 
 use std::sync::Arc;
 
-use crate::server::buffers::WorkerBuffers;
+use crate::codec::lines::Line;
+use crate::permit::PermitSlot;
+use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::ServerConnection;
-use crate::server::recv::{MessageReader, Receiver};
+use crate::server::recv::{ReceiveError, Receiver};
 use crate::server::request::serve;
-use crate::server::stream::{Leave, ServerStream};
+use crate::server::stream::{Interruption, Leave, ServerStream};
 use crate::service::Router;
 use crate::transport::close;
 
-pub(super) struct Worker<R> {
+struct Worker<R> {
+    task: CallTask<R>,
+    slot: usize,
+}
+
+/// Starts a worker that holds the receiver of `stream`.
+pub(super) fn start<R: Router>(
     connection: Arc<ServerConnection<R>>,
-    lane: Arc<ServerStream>,
-    seat: usize,
-    scratch: WorkerBuffers,
+    stream: Arc<ServerStream>,
+    receiver: Box<Receiver>,
+) {
+    let mut worker = Worker {
+        slot: stream.enter_worker(),
+        task: CallTask {
+            buffers: connection.worker_buffers(),
+            site: CallSite {
+                connection,
+                stream,
+                message_end: 0,
+            },
+            receiver: Some(receiver),
+            permit: PermitSlot::default(),
+        },
+    };
+    // The task holds the worker once, where a method by value would hold it twice.
+    tokio::spawn(async move {
+        let _reset = ResetOnPanic(Arc::clone(&worker.task.site.stream));
+        if let Leave::Over = worker.run().await {
+            let CallTask { site, buffers, .. } = worker.task;
+            site.connection.worker_ended(buffers, &site.stream);
+        }
+    });
 }
 
 impl<R: Router> Worker<R> {
-    /// Starts a worker that leads.
-    pub(super) fn start(
-        connection: Arc<ServerConnection<R>>,
-        lane: Arc<ServerStream>,
-        reader: Box<Receiver>,
-    ) {
-        let mut worker = Self {
-            seat: lane.sit(),
-            scratch: connection.scratch(),
-            connection,
-            lane,
-        };
-        // The task has one worker in it, where a method by value would have two.
-        tokio::spawn(async move {
-            let _kill = ResetOnPanic(Arc::clone(&worker.lane));
-            if let Leave::Over = worker.run(reader).await {
-                worker.connection.put_back(worker.scratch, &worker.lane);
-            }
-        });
-    }
-
-    async fn run(&mut self, mut reader: Box<Receiver>) -> Leave {
+    async fn run(&mut self) -> Leave {
         loop {
-            self.lead(reader).await;
-            self.connection.quiet().disturb();
-            reader = match self.lane.rest(self.seat).await {
-                Ok(reader) => reader,
+            self.serve_messages().await;
+            let CallSite {
+                connection, stream, ..
+            } = &self.task.site;
+            connection.idle().disturb();
+            match stream.park(self.slot).await {
+                Ok(receiver) => self.task.receiver = Some(receiver),
                 Err(leave) => return leave,
-            };
+            }
         }
     }
 
-    /// Serves one message after the other, until one has to wait or the stream ends.
-    async fn lead(&mut self, reader: Box<Receiver>) {
-        let mut turn = Some(reader);
-        // One permit serves for all messages that are already here.
-        let mut permit = None;
-        while let Some(reader) = &mut turn {
-            self.scratch.message.clear();
-            let leader = MessageReader {
-                connection: &*self.connection,
-                lane: &self.lane,
-                seat: Some(self.seat),
-            };
-            let next = leader.next_message(reader, &mut self.scratch, &mut permit);
-            match next.await {
-                Ok(Some(cut)) => {
-                    let Self {
-                        connection,
-                        lane,
-                        scratch,
-                        ..
-                    } = self;
-                    let reply = serve(connection, lane, scratch, cut, &mut turn, &mut permit).await;
-                    let is_full = lane.push(reply);
-                    if scratch.exchange.is_used() {
-                        permit = None;
-                        lane.flush().await;
-                        lane.be_impatient();
-                    } else if is_full {
-                        // While it waits, it holds nothing that others could use.
-                        permit = None;
-                        scratch.shrink();
-                        match &mut turn {
-                            Some(reader) => self.lane.flush_while_wanted(reader).await,
-                            None => self.lane.flush().await,
-                        }
-                    }
-                }
-                Ok(None) => {
-                    self.lane.end();
-                    break;
-                }
-                Err(_) => {
-                    self.lane.kill();
-                    break;
+    /// Serves one message after the other while this worker holds the receiver.
+    async fn serve_messages(&mut self) {
+        // One permit serves for all messages that are here already.
+        while let Some(line) = self.next_message().await {
+            let answer = serve(&mut self.task, line).await;
+            let CallTask {
+                site,
+                receiver,
+                permit,
+                buffers,
+            } = &mut self.task;
+            let is_full = site.stream.push(buffers.reply(answer));
+            if buffers.exchange.is_used() {
+                permit.release();
+                site.stream.flush().await;
+                site.stream.end_streaming();
+            } else if is_full {
+                // While the worker waits, it holds nothing that others could use.
+                permit.release();
+                buffers.release_large();
+                match receiver {
+                    Some(receiver) => site.stream.flush_while_receiving(receiver).await,
+                    None => site.stream.flush().await,
                 }
             }
-            self.scratch.shrink();
+            buffers.release_large();
             tokio::task::coop::consume_budget().await;
         }
-        // A reply that nobody reads must not keep others from being called for.
-        drop(permit);
-        self.lane.flush().await;
+        // Replies that the peer does not read must not keep other calls from running.
+        self.task.permit.release();
+        self.task.site.stream.flush().await;
+    }
+
+    /// Receives the next message into the task's buffers; `None` once this worker no longer holds the receiver, or the
+    /// stream has ended. Before it waits it releases the permit and sends what is queued.
+    async fn next_message(&mut self) -> Option<Line> {
+        let CallTask {
+            site,
+            receiver: held,
+            permit,
+            buffers,
+        } = &mut self.task;
+        let CallSite {
+            connection,
+            stream,
+            message_end,
+        } = site;
+        let receiver = held.as_mut()?;
+        stream.in_flight.settle(receiver.offset());
+        buffers.message.clear();
+        loop {
+            if stream.is_reset() {
+                stream.reset();
+                break;
+            }
+            if let Some(line) = receiver.next_line(&mut buffers.message) {
+                *message_end = receiver.offset();
+                return Some(line);
+            }
+            permit.release();
+            stream.flush_while_receiving(receiver).await;
+            let received = tokio::select! {
+                biased;
+                received = receiver.receive(&buffers.message, connection.limits()) => received,
+                interruption = stream.interruption(self.slot) => match interruption {
+                    Interruption::Idle => {
+                        buffers.release_idle();
+                        continue;
+                    }
+                    Interruption::Stopped => Err(ReceiveError::Lost),
+                },
+            };
+            match received {
+                Ok(true) => connection.idle().disturb(),
+                Ok(false) => match receiver.finish(&buffers.message) {
+                    Some(line) => {
+                        *message_end = receiver.offset();
+                        return Some(line);
+                    }
+                    None => {
+                        stream.end();
+                        break;
+                    }
+                },
+                Err(ReceiveError::Lost) => {
+                    stream.reset();
+                    break;
+                }
+                Err(ReceiveError::TimedOut { in_message }) => {
+                    stream.reset_with(close::TIMEOUT);
+                    if in_message {
+                        connection.abuse().record_late_message();
+                    }
+                    break;
+                }
+            }
+        }
+        *held = None;
+        None
     }
 }
 
-/// Panics of handlers are caught in [`answer`](super::answer). Should a worker panic all the same, those who wait on the
-/// lane must not be left without an end.
+/// Handlers' panics are caught by [`invoke`](super::invoke). Should a worker panic all the same, the calls of its stream are
+/// not left without an end.
 struct ResetOnPanic(Arc<ServerStream>);
 
 impl Drop for ResetOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.give_up(close::CANCELLED);
+            self.0.reset_with(close::CANCELLED);
         }
     }
 }

@@ -233,7 +233,7 @@ impl Exchange {
     }
 
     /// Whether the handler has dropped its items before the last.
-    pub(crate) fn is_unwanted(&self) -> bool {
+    pub(crate) fn is_receiver_dropped(&self) -> bool {
         self.state().up.stage == UploadStage::Unwanted
     }
 

@@ -1,4 +1,4 @@
-//! How a client behaves, and when it is enough.
+//! Cancellations and timed-out messages: what costs the server more than the client.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,23 +8,23 @@ use tokio::time::Instant;
 
 use crate::limits::Limits;
 
-/// How many cancellations go with a call that ends by itself.
+/// How many cancellations a call that ends by itself makes up for.
 const FOR_EACH_CALL: f64 = 10.0;
 
-/// What a client does that costs the server more than itself.
+/// Counts what a client does to no purpose.
 #[derive(Debug)]
 pub(in crate::server) struct AbuseLimits {
     limits: Limits,
     late_messages: AtomicUsize,
-    /// InFlight that ended by themselves since the last cancellation.
+    /// Calls that ended by themselves since the last cancellation.
     ended: AtomicUsize,
-    cancelled: Mutex<Cancelled>,
+    cancelled: Mutex<NetCancellations>,
     enough: Notify,
 }
 
-/// Cancellations that nothing has made up for.
+/// Net cancellations.
 #[derive(Debug)]
-struct Cancelled {
+struct NetCancellations {
     open: f64,
     last: Instant,
 }
@@ -35,7 +35,7 @@ impl AbuseLimits {
             limits: limits.clone(),
             late_messages: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
-            cancelled: Mutex::new(Cancelled {
+            cancelled: Mutex::new(NetCancellations {
                 open: 0.0,
                 last: Instant::now(),
             }),
@@ -43,20 +43,20 @@ impl AbuseLimits {
         }
     }
 
-    /// A stream was given up in the middle of a message.
-    pub(in crate::server) fn message_was_late(&self) {
+    /// Records a stream that timed out in the middle of a message.
+    pub(in crate::server) fn record_late_message(&self) {
         if self.late_messages.fetch_add(1, Ordering::Relaxed) >= self.limits.late_messages {
             self.enough.notify_one();
         }
     }
 
-    /// A call ended by itself.
-    pub(in crate::server) fn call_ended(&self) {
+    /// Records a call that ended by itself.
+    pub(in crate::server) fn record_ended(&self) {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A call was stopped, or a stream given up, before its end.
-    pub(in crate::server) fn cancelled(&self) {
+    /// Records a call that was cancelled, or a stream that was reset, before its end.
+    pub(in crate::server) fn record_cancelled(&self) {
         let ended = self.ended.swap(0, Ordering::Relaxed) as f64;
         let now = Instant::now();
         let mut cancelled = self
@@ -73,7 +73,7 @@ impl AbuseLimits {
     }
 
     /// Resolves when the connection is to be closed.
-    pub(in crate::server) async fn is_enough(&self) {
+    pub(in crate::server) async fn exceeded(&self) {
         self.enough.notified().await;
     }
 }
@@ -95,24 +95,24 @@ mod tests {
         })
     }
 
-    fn is_enough(conduct: &AbuseLimits) -> bool {
-        let enough = pin!(conduct.is_enough());
+    fn exceeded(conduct: &AbuseLimits) -> bool {
+        let enough = pin!(conduct.exceeded());
         enough
             .poll(&mut Context::from_waker(Waker::noop()))
             .is_ready()
     }
 
     fn cancel(conduct: &AbuseLimits, times: usize) {
-        (0..times).for_each(|_| conduct.cancelled());
+        (0..times).for_each(|_| conduct.record_cancelled());
     }
 
     #[test]
     fn so_many_cancellations_are_free() {
         let conduct = conduct(20, 0);
         cancel(&conduct, 20);
-        assert!(!is_enough(&conduct));
+        assert!(!exceeded(&conduct));
         cancel(&conduct, 1);
-        assert!(is_enough(&conduct));
+        assert!(exceeded(&conduct));
     }
 
     #[test]
@@ -120,30 +120,30 @@ mod tests {
         let conduct = conduct(20, 0);
         for _ in 0..100 {
             cancel(&conduct, 10);
-            conduct.call_ended();
+            conduct.record_ended();
         }
-        assert!(!is_enough(&conduct));
+        assert!(!exceeded(&conduct));
         // What is not used up is not saved.
         cancel(&conduct, 20);
-        assert!(!is_enough(&conduct));
+        assert!(!exceeded(&conduct));
         cancel(&conduct, 1);
-        assert!(is_enough(&conduct));
+        assert!(exceeded(&conduct));
     }
 
     #[test]
     fn time_makes_up_for_some() {
         let conduct = conduct(20, 1_000_000_000);
         cancel(&conduct, 1000);
-        assert!(!is_enough(&conduct));
+        assert!(!exceeded(&conduct));
     }
 
     #[test]
     fn so_many_messages_may_be_late() {
         let conduct = conduct(20, 0);
-        conduct.message_was_late();
-        conduct.message_was_late();
-        assert!(!is_enough(&conduct));
-        conduct.message_was_late();
-        assert!(is_enough(&conduct));
+        conduct.record_late_message();
+        conduct.record_late_message();
+        assert!(!exceeded(&conduct));
+        conduct.record_late_message();
+        assert!(exceeded(&conduct));
     }
 }

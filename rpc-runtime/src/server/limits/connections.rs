@@ -147,8 +147,8 @@ mod tests {
     }
 
     /// A place for a client that has proven its address and shaken hands.
-    fn enter(owner: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionPlace> {
-        match owner.admit(ip(address), true) {
+    fn enter(limits: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionPlace> {
+        match limits.admit(ip(address), true) {
             Ok(mut place) => {
                 place.handshake_done();
                 Some(place)
@@ -162,56 +162,56 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_gets_them_back() {
-        let limits_of = ConnectionLimits::new(Limits {
+        let limits = ConnectionLimits::new(Limits {
             connections_per_address: 2,
             ..Limits::default()
         });
-        let first = enter(&limits_of, "192.0.2.1").unwrap();
-        let second = enter(&limits_of, "192.0.2.1").unwrap();
-        assert!(enter(&limits_of, "192.0.2.1").is_none());
+        let first = enter(&limits, "192.0.2.1").unwrap();
+        let second = enter(&limits, "192.0.2.1").unwrap();
+        assert!(enter(&limits, "192.0.2.1").is_none());
         // The same address, as a socket for both kinds writes it.
-        assert!(enter(&limits_of, "::ffff:192.0.2.1").is_none());
-        let other = enter(&limits_of, "192.0.2.2").unwrap();
+        assert!(enter(&limits, "::ffff:192.0.2.1").is_none());
+        let other = enter(&limits, "192.0.2.2").unwrap();
         drop(first);
-        let third = enter(&limits_of, "192.0.2.1").unwrap();
-        assert!(enter(&limits_of, "192.0.2.1").is_none());
+        let third = enter(&limits, "192.0.2.1").unwrap();
+        assert!(enter(&limits, "192.0.2.1").is_none());
         drop((second, third, other));
-        assert!(owner.counts().by_network.is_empty());
-        assert_eq!(owner.counts().connections, 0);
+        assert!(limits.counts().by_network.is_empty());
+        assert_eq!(limits.counts().connections, 0);
     }
 
     #[test]
     fn an_ipv6_network_of_64_bits_counts_as_one_address() {
-        let limits_of = ConnectionLimits::new(Limits {
+        let limits = ConnectionLimits::new(Limits {
             connections_per_address: 1,
             ..Limits::default()
         });
-        let _first = enter(&limits_of, "2001:db8:0:1::1").unwrap();
-        assert!(enter(&limits_of, "2001:db8:0:1:ffff:ffff:ffff:ffff").is_none());
-        assert!(enter(&limits_of, "2001:db8:0:2::1").is_some());
+        let _first = enter(&limits, "2001:db8:0:1::1").unwrap();
+        assert!(enter(&limits, "2001:db8:0:1:ffff:ffff:ffff:ffff").is_none());
+        assert!(enter(&limits, "2001:db8:0:2::1").is_some());
     }
 
     #[test]
     fn there_are_so_many_places_in_all() {
-        let limits_of = ConnectionLimits::new(Limits {
+        let limits = ConnectionLimits::new(Limits {
             connections: 2,
             ..Limits::default()
         });
-        let _first = enter(&limits_of, "192.0.2.1").unwrap();
-        let second = enter(&limits_of, "192.0.2.2").unwrap();
-        assert!(enter(&limits_of, "192.0.2.3").is_none());
+        let _first = enter(&limits, "192.0.2.1").unwrap();
+        let second = enter(&limits, "192.0.2.2").unwrap();
+        assert!(enter(&limits, "192.0.2.3").is_none());
         drop(second);
-        assert!(enter(&limits_of, "192.0.2.3").is_some());
+        assert!(enter(&limits, "192.0.2.3").is_some());
     }
 
     #[test]
     fn handshakes_that_go_on_are_counted_until_they_are_done_or_given_up() {
-        let limits_of = ConnectionLimits::new(Limits {
+        let limits = ConnectionLimits::new(Limits {
             handshakes: 3,
             unproven_handshakes: 2,
             ..Limits::default()
         });
-        let admit = |proven| owner.admit(ip("192.0.2.1"), proven);
+        let admit = |proven| limits.admit(ip("192.0.2.1"), proven);
         let mut first = admit(false).unwrap();
         let second = admit(false).unwrap();
         assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
@@ -221,7 +221,7 @@ mod tests {
         first.handshake_done();
         assert!(admit(false).is_ok());
         drop((first, second, third));
-        assert_eq!(owner.counts().handshakes, 0);
-        assert_eq!(owner.counts().unproven, 0);
+        assert_eq!(limits.counts().handshakes, 0);
+        assert_eq!(limits.counts().unproven, 0);
     }
 }

@@ -16,7 +16,7 @@ pub(in crate::server) struct SendBudget {
     /// There is room again.
     drained: Notify,
     limit: usize,
-    pub(in crate::server) limit_of_stream: usize,
+    pub(in crate::server) max_stream_bytes: usize,
     /// How long a client may take none of a stream's replies.
     pub(in crate::server) write_timeout: Duration,
 }
@@ -27,7 +27,7 @@ impl SendBudget {
             bytes: AtomicUsize::new(0),
             drained: Notify::new(),
             limit: limits.unsent_per_connection,
-            limit_of_stream: limits.unsent_per_stream,
+            max_stream_bytes: limits.unsent_per_stream,
             write_timeout: limits.write_timeout,
         }
     }

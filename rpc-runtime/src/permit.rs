@@ -1,0 +1,72 @@
+//! The right to run a call, and where a running call keeps it.
+
+use std::sync::PoisonError;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::sync::Mutex;
+
+/// The right to run one call, held until its handler has ended.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    _connection: OwnedSemaphorePermit,
+    server: Option<OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    /// A permit that counts on its connection and on the whole server.
+    pub(crate) fn new(connection: OwnedSemaphorePermit, server: OwnedSemaphorePermit) -> Self {
+        Self {
+            _connection: connection,
+            server: Some(server),
+        }
+    }
+
+    /// Counts on the connection alone from now on: a stream of items may last as long as its connection.
+    fn release_server(&mut self) {
+        self.server = None;
+    }
+}
+
+/// Where a running call keeps its permit.
+///
+/// A blocking handler takes the permit along to its thread, so that the call counts until the thread has finished, even if
+/// the call has been cancelled meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct PermitSlot(Mutex<Option<Permit>>);
+
+impl PermitSlot {
+    pub(crate) fn new(permit: Option<Permit>) -> Self {
+        Self(Mutex::new(permit))
+    }
+
+    pub(crate) fn take(&self) -> Option<Permit> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Keeps `permit`, in place of the one that is held.
+    pub(crate) fn put(&self, permit: Option<Permit>) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = std::mem::replace(&mut *slot, permit);
+        drop(slot);
+        drop(former);
+    }
+
+    /// Releases the permit.
+    pub(crate) fn release(&mut self) {
+        *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Releases the server's part of the permit.
+    pub(crate) fn release_server(&self) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.iter_mut().for_each(Permit::release_server);
+    }
+
+    pub(crate) fn is_held(&mut self) -> bool {
+        self.0
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+}
