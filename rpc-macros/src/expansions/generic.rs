@@ -28,7 +28,7 @@ pub(crate) struct StoreClient<K, V, const N: usize> {
     types: rpc::codegen::PhantomData<fn() -> (K, V)>,
 }
 const _: () = {
-    use rpc::private as __rpc;
+    use rpc::codegen as __rpc;
     impl<__Service, K, V, const N: usize> StoreServer<__Service, K, V, N> {
         /// Goes through `service`.
         pub(crate) fn new(service: __Service) -> Self {
