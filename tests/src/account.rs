@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::ledger::{LedgerClient, Receipt};
-use crate::panics;
+use crate::panics::Panics;
 
 /// No call waits longer than this, whatever happens: a lost connection is noticed long before.
 const HUNG: Duration = Duration::from_secs(60);
@@ -75,12 +75,12 @@ pub enum Streams {
 }
 
 /// The calls of one scenario.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Account {
     next: AtomicUsize,
     calls: Mutex<Vec<Ended>>,
     ended: watch::Sender<usize>,
-    panics: usize,
+    panics: Panics,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -91,11 +91,16 @@ struct Ended {
 }
 
 impl Account {
-    /// Panics count from here on.
+    /// Starts an account, and counts panics from here on.
+    ///
+    /// # Panics
+    /// When it is called outside a runtime.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            panics: panics::so_far(),
-            ..Self::default()
+            next: AtomicUsize::default(),
+            calls: Mutex::default(),
+            ended: watch::Sender::default(),
+            panics: Panics::watch(),
         })
     }
 
@@ -213,7 +218,7 @@ impl Account {
         if let Some(number) = journal.keys().find(|number| **number >= made as u64) {
             return Err(format!("{number} was executed, and never called"));
         }
-        match panics::so_far() - self.panics {
+        match self.panics.since() {
             0 => Ok(Figures::of(&calls)),
             panics => Err(format!("something panicked {panics} times")),
         }
