@@ -1,0 +1,8 @@
+//! The layers around services whose calls end in every way there is.
+
+mod allocations;
+mod limits;
+mod metrics;
+mod outcomes;
+mod support;
+mod trace;

@@ -1,0 +1,219 @@
+//! What a middleware is told of calls, whatever becomes of them.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rpc_runtime::{
+    Answer, CallError, Client, Context, ErrorObject, Layered, Middleware, Next, Outcome, Responder,
+    ServerCall, Service, rpc,
+};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use crate::support::{Clerk, DeskClient, DeskServer, ENDS, make_calls, soon};
+
+/// Tells of each call: its method, whether it has an answer, how it ended.
+#[derive(Clone)]
+struct Witness(UnboundedSender<Seen>);
+
+type Seen = (&'static str, bool, Outcome);
+
+impl Witness {
+    fn new() -> (Self, UnboundedReceiver<Seen>) {
+        let (send, receive) = mpsc::unbounded_channel();
+        (Self(send), receive)
+    }
+}
+
+impl Middleware for Witness {
+    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+        let mut told = None;
+        let (method, has_reply) = (call.method().name, call.has_reply());
+        let answer = next
+            .observe(|outcome| {
+                told = Some(outcome);
+                self.0.send((method, has_reply, outcome)).unwrap();
+            })
+            .await;
+        assert_eq!(told, Some(answer.outcome()));
+        answer
+    }
+}
+
+/// Answers all calls.
+struct Refuse(i64);
+
+impl Middleware for Refuse {
+    async fn call<S: Service>(&self, _: ServerCall<'_>, _: Next<'_, S>) -> Answer {
+        Answer::error(ErrorObject::new(self.0, "not now").with_data("later"))
+    }
+}
+
+/// Gives handlers up that are not done at once.
+struct Hasty;
+
+impl Middleware for Hasty {
+    async fn call<S: Service>(&self, _: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+        let too_slow = Answer::error(ErrorObject::new(7, "too slow"));
+        let ran = tokio::time::timeout(Duration::ZERO, next.run()).await;
+        ran.unwrap_or(too_slow)
+    }
+}
+
+/// Works on a thread until nobody wants what it does.
+#[rpc]
+trait Worker {
+    #[rpc(blocking)]
+    fn work(&self, cx: &Context) -> u32;
+}
+
+struct Diligent(UnboundedSender<()>);
+
+impl Worker for Diligent {
+    fn work(&self, cx: &Context) -> u32 {
+        let cancellation = cx.cancellation();
+        while !cancellation.is_cancelled() {
+            std::thread::yield_now();
+        }
+        self.0.send(()).unwrap();
+        7
+    }
+}
+
+fn all(mut seen: UnboundedReceiver<Seen>) -> Vec<Seen> {
+    std::iter::from_fn(|| seen.try_recv().ok()).collect()
+}
+
+#[tokio::test]
+async fn every_call_is_told_of_once() {
+    let (witness, seen) = Witness::new();
+    make_calls(|desk| Layered::new(witness.clone(), desk)).await;
+    let seen = all(seen);
+    let ends = seen.iter().map(|(method, _, outcome)| (*method, *outcome));
+    assert_eq!(ends.collect::<Vec<_>>(), ENDS);
+    let without = seen
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, has_reply, _))| !has_reply);
+    let without: Vec<_> = without.map(|(at, (method, ..))| (at, *method)).collect();
+    assert_eq!(
+        without,
+        [(7, "desk.note"), (8, "desk.fail"), (11, "desk.note")]
+    );
+}
+
+#[tokio::test]
+async fn it_may_answer_in_the_place_of_the_handler() {
+    let (witness, seen) = Witness::new();
+    let service = Layered::new(Refuse(7), DeskServer::new(Clerk::default()));
+    let mut responder = Responder::new(Layered::new(witness, service));
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"desk.panic"}"#;
+    let answer =
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":7,"message":"not now","data":"later"}}"#;
+    assert_eq!(responder.respond(call).await, answer.as_bytes());
+    let notification = br#"{"jsonrpc":"2.0","method":"desk.note"}"#;
+    assert_eq!(responder.respond(notification).await, b"");
+    let absent = br#"{"jsonrpc":"2.0","id":1,"method":"desk.gone"}"#;
+    assert!(
+        responder
+            .respond(absent)
+            .await
+            .windows(6)
+            .any(|code| code == b"-32601")
+    );
+    let refused = Outcome::Error(7);
+    assert_eq!(
+        all(seen),
+        [("desk.panic", true, refused), ("desk.note", false, refused)]
+    );
+}
+
+#[tokio::test]
+async fn it_may_give_a_handler_up() {
+    let (stopped, mut stops) = mpsc::unbounded_channel();
+    let (witness, seen) = Witness::new();
+    let worker = Layered::new(witness, WorkerServer::new(Diligent(stopped)));
+    let mut responder = Responder::new(Layered::new(Hasty, worker));
+    for call in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"work"}"#,
+        r#"[{"jsonrpc":"2.0","id":1,"method":"work"}]"#,
+    ] {
+        let answer = soon(responder.respond(call.as_bytes())).await;
+        let answer = std::str::from_utf8(answer).unwrap();
+        assert!(answer.contains(r#""id":1,"error":{"code":7,"#), "{answer}");
+        soon(stops.recv()).await.unwrap();
+    }
+    assert_eq!(all(seen), [("work", true, Outcome::Cancelled); 2]);
+
+    let desk = Layered::new(Hasty, DeskServer::new(Clerk::default()));
+    let desk = DeskClient::new(Client::local(desk));
+    let counted: Vec<_> = soon(desk.count(100).collect()).await;
+    let Some((Err(CallError::Remote(too_slow)), counted)) = counted.split_last() else {
+        panic!("{counted:?}")
+    };
+    assert_eq!((too_slow.code(), counted.len()), (7, 10));
+}
+
+#[tokio::test]
+async fn a_service_is_described_as_without_it() {
+    let message = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}"#;
+    let mut without = Responder::new(DeskServer::new(Clerk::default()));
+    let mut within = Responder::new(Layered::new(Refuse(7), DeskServer::new(Clerk::default())));
+    let described = without.respond(message).await.to_vec();
+    assert!(
+        described.windows(10).any(|name| name == b"desk.count"),
+        "{described:?}"
+    );
+    assert_eq!(within.respond(message).await, described);
+}
+
+#[tokio::test]
+async fn it_does_not_say_what_became_of_a_call() {
+    let service = Layered::new(
+        Refuse(rpc_runtime::code::SHUTTING_DOWN),
+        DeskServer::new(Clerk::default()),
+    );
+    let mut responder = Responder::new(service);
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"desk.fail"}"#;
+    let answer = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Internal error"}}"#;
+    assert_eq!(responder.respond(call).await, answer.as_bytes());
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_is_lost_is_told_of() {
+    let (witness, mut seen) = Witness::new();
+    let clerk = Clerk::default();
+    let client = Client::local(Layered::new(witness, DeskServer::new(clerk.clone())));
+    let hanging = tokio::spawn(DeskClient::new(client.clone()).hang().into_future());
+    clerk.hangs().await;
+    client.close().await;
+    hanging.await.unwrap().unwrap_err();
+    let seen = soon(seen.recv()).await;
+    assert_eq!(seen, Some(("desk.hang", true, Outcome::Cancelled)));
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_when_it_is_dropped_has_panicked() {
+    struct Grudge;
+    impl Drop for Grudge {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    #[rpc]
+    trait Sulky {
+        async fn sulk(&self);
+    }
+    struct Child;
+    impl Sulky for Child {
+        async fn sulk(&self) {
+            let _grudge = Grudge;
+            std::future::pending().await
+        }
+    }
+    let (witness, seen) = Witness::new();
+    let mut responder = Responder::new(Layered::new(witness, SulkyServer::new(Child)));
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"sulk","timeout":5}"#;
+    let answer = soon(responder.respond(call)).await;
+    assert!(answer.windows(6).any(|code| code == b"-32603"));
+    assert_eq!(all(seen), [("sulk", true, Outcome::Panicked)]);
+}

@@ -1,0 +1,758 @@
+//! What a caller relies on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rpc_runtime::{
+    CallError, Client, ConnectionLost, Context, ErrorObject, Fate, Limits, RpcError, code, rpc,
+};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::support::{serve, soon};
+
+#[rpc]
+trait Desk {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    async fn echo(&self, text: &str) -> String;
+    async fn repeat(&self, text: &str, times: usize) -> String;
+    async fn buy(&self, item: &str) -> Result<u32, BuyError>;
+    async fn refuse(&self, code: i64) -> Result<(), ErrorObject>;
+    async fn hang(&self);
+    async fn meta(&self, cx: &Context, name: &str) -> Option<String>;
+    async fn remaining(&self, cx: &Context) -> Option<u128>;
+    #[rpc(notification)]
+    async fn note(&self, text: &str);
+    async fn numbers(&self) -> Vec<f64>;
+    async fn next_note(&self);
+}
+
+#[derive(Debug, PartialEq, thiserror::Error, RpcError)]
+enum BuyError {
+    #[error("sold out")]
+    #[rpc(code = 1)]
+    SoldOut,
+    #[error("{item} costs {price}")]
+    #[rpc(code = 2)]
+    TooDear { item: String, price: u32 },
+    #[error("not {0}")]
+    #[rpc(code = 3)]
+    NotThat(String),
+    #[error("{0} or {1}")]
+    #[rpc(code = 4)]
+    Either(String, u32),
+}
+
+/// Counts what its handlers do.
+#[derive(Default)]
+struct Counts {
+    hanging: AtomicUsize,
+    hung: Semaphore0,
+    dropped: Semaphore0,
+    notes: AtomicUsize,
+    noted: Notify,
+}
+
+/// A semaphore that starts empty: it counts events that a test waits for.
+struct Semaphore0(Semaphore);
+
+impl Default for Semaphore0 {
+    fn default() -> Self {
+        Self(Semaphore::new(0))
+    }
+}
+
+impl Semaphore0 {
+    fn happened(&self) {
+        self.0.add_permits(1);
+    }
+
+    async fn wait(&self, times: u32) {
+        soon(self.0.acquire_many(times)).await.unwrap().forget();
+    }
+}
+
+#[derive(Clone, Default)]
+struct Shop(Arc<Counts>);
+
+/// Says that a handler's future is gone.
+struct Hanging(Arc<Counts>);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.hanging.fetch_sub(1, Ordering::SeqCst);
+        self.0.dropped.happened();
+    }
+}
+
+impl Desk for Shop {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    async fn echo(&self, text: &str) -> String {
+        text.to_owned()
+    }
+
+    async fn repeat(&self, text: &str, times: usize) -> String {
+        text.repeat(times)
+    }
+
+    async fn buy(&self, item: &str) -> Result<u32, BuyError> {
+        match item {
+            "nothing" => Err(BuyError::SoldOut),
+            "car" => Err(BuyError::TooDear {
+                item: item.into(),
+                price: 20_000,
+            }),
+            "moon" => Err(BuyError::NotThat("the \"moon\"".into())),
+            "fish" => Err(BuyError::Either("fish".into(), 7)),
+            _ => Ok(1),
+        }
+    }
+
+    async fn refuse(&self, code: i64) -> Result<(), ErrorObject> {
+        Err(ErrorObject::new(code, "no").with_data(&[1, 2]))
+    }
+
+    async fn hang(&self) {
+        let _hanging = Hanging(Arc::clone(&self.0));
+        self.0.hanging.fetch_add(1, Ordering::SeqCst);
+        self.0.hung.happened();
+        std::future::pending().await
+    }
+
+    async fn meta(&self, cx: &Context, name: &str) -> Option<String> {
+        cx.meta(name).map(Into::into)
+    }
+
+    async fn remaining(&self, cx: &Context) -> Option<u128> {
+        cx.remaining().map(|remaining| remaining.as_millis())
+    }
+
+    async fn note(&self, _: &str) {
+        self.0.notes.fetch_add(1, Ordering::SeqCst);
+        self.0.noted.notify_one();
+    }
+
+    async fn numbers(&self) -> Vec<f64> {
+        vec![1.0, f64::NAN]
+    }
+
+    async fn next_note(&self) {
+        self.0.noted.notified().await;
+    }
+}
+
+async fn shop() -> (DeskClient, Client, Arc<Counts>) {
+    let shop = Shop::default();
+    let (client, _) = serve(DeskServer::new(shop.clone()), Limits::default()).await;
+    (DeskClient::new(client.clone()), client, shop.0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_concurrent_calls_find_their_own_answers() {
+    let (desk, ..) = shop().await;
+    let calls = (0..5000).map(|n| tokio::spawn(desk.add(n, 1)));
+    let calls: Vec<_> = calls.collect();
+    for (n, call) in (0..).zip(calls) {
+        assert_eq!(soon(call).await.unwrap().unwrap(), n + 1);
+    }
+}
+
+#[tokio::test]
+async fn arguments_arrive_whatever_characters_they_have() {
+    let (desk, ..) = shop().await;
+    for text in [
+        "",
+        "plain",
+        "\"\\\u{8}\u{c}\n\r\t\0\u{1f}",
+        "é € 𝄞 \u{2028}",
+        "</script>",
+    ] {
+        assert_eq!(desk.echo(text).await.unwrap(), text);
+    }
+}
+
+#[tokio::test]
+async fn errors_arrive_as_the_handlers_own() {
+    let (desk, ..) = shop().await;
+    let error = async |item| match desk.buy(item).await {
+        Err(CallError::Application(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(error("nothing").await, BuyError::SoldOut);
+    assert_eq!(
+        error("car").await,
+        BuyError::TooDear {
+            item: "car".into(),
+            price: 20_000
+        }
+    );
+    assert_eq!(
+        error("moon").await,
+        BuyError::NotThat("the \"moon\"".into())
+    );
+    assert_eq!(error("fish").await, BuyError::Either("fish".into(), 7));
+    assert_eq!(desk.buy("bread").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_error_object_arrives_whole() {
+    let (desk, ..) = shop().await;
+    match desk.refuse(77).await {
+        Err(CallError::Application(error)) => {
+            assert_eq!((error.code(), error.message()), (77, "no"));
+            assert_eq!(error.data::<Vec<u8>>(), Some(vec![1, 2]));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[rpc]
+trait NewerDesk {
+    async fn buy(&self, item: &str) -> Result<u32, NewerError>;
+}
+
+#[derive(Debug, thiserror::Error, RpcError)]
+#[error("newer")]
+#[rpc(code = 1)]
+struct NewerError {
+    needed: String,
+}
+
+#[tokio::test]
+async fn an_error_that_the_caller_does_not_know_arrives_as_its_object() {
+    let (_, client, _) = shop().await;
+    let desk = NewerDeskClient::new(client);
+    let unknown_code = desk.buy("car").await;
+    assert!(matches!(unknown_code, Err(CallError::Remote(error)) if error.code() == 2));
+    let unknown_data = desk.buy("nothing").await;
+    assert!(matches!(unknown_data, Err(CallError::Remote(error)) if error.code() == 1));
+}
+
+#[tokio::test]
+async fn a_protocol_error_is_never_taken_for_an_application_error() {
+    let (_, client, _) = shop().await;
+    let error = client.call::<i64, _>("absent", &()).await.unwrap_err();
+    assert!(matches!(&error, CallError::Remote(e) if e.code() == code::METHOD_NOT_FOUND));
+    let error = client.call::<i64, _>("add", &("x", 1)).await.unwrap_err();
+    match error {
+        CallError::Remote(error) => {
+            assert_eq!(error.code(), code::INVALID_PARAMS);
+            let reason = error.data::<String>().unwrap();
+            assert!(
+                reason.starts_with("argument `a`: invalid type: string \"x\""),
+                "{reason}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn calls_by_name_need_no_trait() {
+    let (_, client, counts) = shop().await;
+    #[derive(serde::Serialize)]
+    struct Sum {
+        b: i64,
+        a: i64,
+    }
+    assert_eq!(client.call::<i64, _>("add", &(1, 2)).await.unwrap(), 3);
+    assert_eq!(
+        client
+            .call::<i64, _>("add", &Sum { b: 40, a: 2 })
+            .await
+            .unwrap(),
+        42
+    );
+    assert_eq!(client.call::<(), _>("rpc.ping", &()).await.unwrap(), ());
+    client.notify("note", &["text"]).await.unwrap();
+    soon(counts.noted.notified()).await;
+    let scalar = client.call::<i64, _>("add", &1).await.unwrap_err();
+    assert!(matches!(scalar, CallError::Encode(_)), "{scalar:?}");
+}
+
+#[tokio::test]
+async fn dropping_a_call_drops_its_handler_and_no_other() {
+    let (desk, _, counts) = shop().await;
+    let kept = tokio::spawn(desk.hang());
+    let given_up = tokio::spawn(desk.hang());
+    counts.hung.wait(2).await;
+    given_up.abort();
+    counts.dropped.wait(1).await;
+    assert_eq!(counts.hanging.load(Ordering::SeqCst), 1);
+    assert!(!kept.is_finished());
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn dropping_a_call_on_its_own_stream_drops_its_handler() {
+    let (desk, _, counts) = shop().await;
+    let given_up = tokio::spawn(desk.hang().own_stream());
+    counts.hung.wait(1).await;
+    given_up.abort();
+    counts.dropped.wait(1).await;
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_call_that_was_never_polled_is_never_made() {
+    let (desk, _, counts) = shop().await;
+    drop(desk.hang());
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+    assert_eq!(counts.hanging.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_cancellation_gets_past_a_server_that_reads_no_more() {
+    let shop = Shop::default();
+    let limits = Limits {
+        calls_per_connection: 2,
+        ..Limits::default()
+    };
+    let (client, _) = serve(DeskServer::new(shop.clone()), limits).await;
+    let (desk, counts) = (DeskClient::new(client), shop.0);
+    let running = [tokio::spawn(desk.hang()), tokio::spawn(desk.hang())];
+    counts.hung.wait(2).await;
+    // These stand behind the two on both lanes, and their cancellations behind them.
+    let waiting: Vec<_> = (0..8).map(|_| tokio::spawn(desk.hang())).collect();
+    tokio::task::yield_now().await;
+    for call in running.iter().chain(&waiting) {
+        call.abort();
+    }
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_timeout_ends_the_call_on_both_sides() {
+    let (desk, _, counts) = shop().await;
+    let late = desk.hang().timeout(Duration::from_millis(50)).await;
+    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+    counts.dropped.wait(1).await;
+    let late = desk
+        .hang()
+        .own_stream()
+        .timeout(Duration::from_millis(50))
+        .await;
+    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+    counts.dropped.wait(1).await;
+}
+
+#[tokio::test]
+async fn the_handler_knows_how_long_there_is() {
+    let (desk, ..) = shop().await;
+    assert_eq!(desk.remaining().await.unwrap(), None);
+    let left = desk
+        .remaining()
+        .timeout(Duration::from_secs(60))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!((50_000..=60_000).contains(&left), "{left}");
+    let left = desk.remaining().timeout(Duration::MAX).await.unwrap();
+    assert_eq!(left, None);
+}
+
+#[tokio::test]
+async fn metadata_travels_with_its_call_only() {
+    let (desk, ..) = shop().await;
+    let call = desk
+        .meta("user")
+        .meta("user", "ada \"l\"")
+        .meta("trace", "1");
+    assert_eq!(call.await.unwrap().as_deref(), Some("ada \"l\""));
+    assert_eq!(desk.meta("user").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn large_requests_and_large_answers_arrive() {
+    let (desk, ..) = shop().await;
+    let large = "\u{1f980}\n".repeat(100_000);
+    assert_eq!(soon(desk.echo(&large)).await.unwrap(), large);
+    for _ in 0..3 {
+        assert_eq!(
+            soon(desk.repeat("ab", 500_000)).await.unwrap().len(),
+            1_000_000
+        );
+    }
+    assert_eq!(desk.repeat("ab", 1).await.unwrap(), "ab");
+    let too_large = desk.echo(&"x".repeat(2 << 20)).await.unwrap_err();
+    assert!(
+        matches!(&too_large, CallError::Remote(e) if e.code() == code::REQUEST_TOO_LARGE),
+        "{too_large:?}"
+    );
+    let too_large = desk.repeat("abcdefgh", 1 << 20).await.unwrap_err();
+    assert!(
+        matches!(&too_large, CallError::Remote(e) if e.code() == code::REPLY_TOO_LARGE),
+        "{too_large:?}"
+    );
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_of_another_shape_is_told() {
+    let (desk, client, _) = shop().await;
+    // JSON has no NaN: it arrives as null.
+    let numbers = desk.numbers().await.unwrap_err();
+    assert!(matches!(numbers, CallError::Decode(_)), "{numbers:?}");
+    let text = client.call::<String, _>("add", &(1, 2)).await.unwrap_err();
+    assert!(matches!(text, CallError::Decode(_)), "{text:?}");
+}
+
+#[tokio::test]
+async fn every_call_ends_when_the_server_goes() {
+    let shop = Shop::default();
+    let (client, handle) = serve(DeskServer::new(shop.clone()), Limits::default()).await;
+    let desk = DeskClient::new(client.clone());
+    let calls: Vec<_> = (0..50)
+        .map(|n| {
+            tokio::spawn(if n % 2 == 0 {
+                desk.hang()
+            } else {
+                desk.hang().own_stream()
+            })
+        })
+        .collect();
+    shop.0.hung.wait(50).await;
+    assert!(!soon(handle.shutdown(Duration::ZERO)).await);
+    for call in calls {
+        let ended = soon(call).await.unwrap().unwrap_err();
+        assert!(
+            matches!(
+                ended,
+                CallError::Connection {
+                    fate: Fate::MayHaveExecuted,
+                    ..
+                }
+            ),
+            "{ended:?}"
+        );
+    }
+    let lost = soon(client.closed()).await;
+    assert!(
+        matches!(lost, ConnectionLost::ClosedByPeer { code: 0x11, .. }),
+        "{lost:?}"
+    );
+    let late = desk.add(1, 2).await.unwrap_err();
+    assert!(
+        matches!(
+            late,
+            CallError::Connection {
+                fate: Fate::NotSent,
+                ..
+            }
+        ),
+        "{late:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_closed_client_has_sent_what_it_was_given() {
+    let (desk, client, counts) = shop().await;
+    for _ in 0..100 {
+        desk.note("remember").await.unwrap();
+    }
+    soon(client.close()).await;
+    soon(async {
+        while counts.notes.load(Ordering::SeqCst) < 100 {
+            counts.noted.notified().await;
+        }
+    })
+    .await;
+    let late = desk.add(1, 2).await.unwrap_err();
+    assert!(
+        matches!(
+            late,
+            CallError::Connection {
+                fate: Fate::NotSent,
+                ..
+            }
+        ),
+        "{late:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_client_has_sent_what_it_was_given() {
+    let (desk, client, counts) = shop().await;
+    for _ in 0..100 {
+        desk.note("remember").await.unwrap();
+    }
+    drop((desk, client));
+    soon(async {
+        while counts.notes.load(Ordering::SeqCst) < 100 {
+            counts.noted.notified().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_has_a_typed_result_for_each_entry() {
+    let (desk, client, counts) = shop().await;
+    let mut batch = client.batch();
+    let sum = batch.call(desk.add(1, 2));
+    let dear = batch.call(desk.buy("car"));
+    let absent = batch.call(client.call::<(), _>("absent", &()));
+    let user = batch.call(desk.meta("user").meta("user", "ada"));
+    batch.notify(desk.note("one")).unwrap();
+    let text = batch.call(desk.echo("é"));
+    let mut replies = soon(batch.send()).await.unwrap();
+    assert_eq!(replies.take(text).unwrap(), "é");
+    assert_eq!(replies.take(sum).unwrap(), 3);
+    assert_eq!(replies.take(user).unwrap().as_deref(), Some("ada"));
+    assert!(matches!(
+        replies.take(dear),
+        Err(CallError::Application(BuyError::TooDear { .. }))
+    ));
+    let absent = replies.take(absent);
+    assert!(matches!(absent, Err(CallError::Remote(e)) if e.code() == code::METHOD_NOT_FOUND));
+    soon(counts.noted.notified()).await;
+}
+
+#[tokio::test]
+async fn a_batch_of_notifications_waits_for_nothing() {
+    let (desk, client, counts) = shop().await;
+    let mut batch = client.batch();
+    batch.notify(desk.note("one")).unwrap();
+    batch.notify(desk.note("two")).unwrap();
+    soon(batch.send()).await.unwrap();
+    soon(async {
+        while counts.notes.load(Ordering::SeqCst) < 2 {
+            counts.noted.notified().await;
+        }
+    })
+    .await;
+    soon(client.batch().send()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_long_is_refused_as_a_whole() {
+    let (desk, client, _) = shop().await;
+    let mut batch = client.batch();
+    for n in 0..101 {
+        batch.call(desk.add(n, n));
+    }
+    let refused = soon(batch.send()).await.unwrap_err();
+    assert!(
+        matches!(&refused, CallError::Remote(e) if e.code() == code::BATCH_TOO_LARGE),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_local_client_behaves_as_one_over_the_network() {
+    let shop = Shop::default();
+    let desk = DeskClient::new(Client::local(DeskServer::new(shop.clone())));
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+    assert!(matches!(
+        desk.buy("nothing").await,
+        Err(CallError::Application(BuyError::SoldOut))
+    ));
+    let late = desk.hang().timeout(Duration::from_millis(20)).await;
+    assert!(matches!(late, Err(CallError::Timeout)));
+    shop.0.dropped.wait(1).await;
+    assert_eq!(desk.repeat("ab", 500_000).await.unwrap().len(), 1_000_000);
+    assert_eq!(desk.repeat("ab", 500_000).await.unwrap().len(), 1_000_000);
+    let calls: Vec<_> = (0..1000).map(|n| tokio::spawn(desk.add(n, n))).collect();
+    for (n, call) in (0..).zip(calls) {
+        assert_eq!(soon(call).await.unwrap().unwrap(), 2 * n);
+    }
+}
+
+#[tokio::test]
+async fn a_call_can_be_moved_and_awaited_again_when_it_took_too_long_for_once() {
+    let (desk, ..) = shop().await;
+    for mut call in [desk.next_note(), desk.next_note().own_stream()] {
+        let early = tokio::time::timeout(Duration::from_millis(20), &mut call).await;
+        assert!(early.is_err(), "{early:?}");
+        desk.note("now").await.unwrap();
+        let moved = call;
+        soon(moved).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_over_says_so_when_it_is_awaited_again() {
+    let (desk, client, _) = shop().await;
+    let over = async |mut call: rpc_runtime::Call<Value, ErrorObject>| {
+        let _ = soon(&mut call).await;
+        let again = soon(&mut call).await.unwrap_err().to_string();
+        assert!(again.contains("the call is over"), "{again}");
+    };
+    over(client.call("add", &(1, 2))).await;
+    over(client.call("add", &(1, 2)).own_stream()).await;
+    over(client.call("hang", &()).timeout(Duration::from_millis(1))).await;
+    over(client.call("absent", &())).await;
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_request_that_nests_too_deeply_is_refused_and_its_neighbours_are_not() {
+    let (desk, client, counts) = shop().await;
+    let neighbour = tokio::spawn(desk.hang());
+    counts.hung.wait(1).await;
+    let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
+    for call in [
+        client.call::<Value, _>("echo", &deep),
+        client.call::<Value, _>("echo", &deep).own_stream(),
+    ] {
+        let refused = soon(call).await.unwrap_err();
+        assert!(
+            matches!(&refused, CallError::Remote(e) if e.code() == code::PARSE_ERROR),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+    assert!(!neighbour.is_finished());
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_wrong_argument_is_short() {
+    let (_, client, _) = shop().await;
+    let wrong = "é".repeat(100_000);
+    match soon(client.call::<i64, _>("add", &(wrong, 1))).await {
+        Err(CallError::Remote(error)) => {
+            let told = error.data::<String>().unwrap();
+            let mismatch = told.strip_prefix("argument `a`: ").unwrap();
+            assert_eq!(mismatch.chars().count(), 256);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_batch_whose_replies_do_not_all_fit_is_read_nevertheless() {
+    let (desk, client, _) = shop().await;
+    for room in (0..300).step_by(30) {
+        let mut batch = client.batch();
+        let first = batch.call(desk.add(1, 2));
+        let large = batch.call(desk.repeat("x", (4 << 20) - 450 + room));
+        let more = [0; 3].map(|_| batch.call(desk.repeat("x", 200)));
+        let last = batch.call(desk.add(3, 4));
+        let mut replies = soon(batch.send()).await.unwrap();
+        assert_eq!(replies.take(first).unwrap(), 3);
+        let fits = |reply: Result<String, CallError>| match reply {
+            Ok(_) => true,
+            Err(CallError::Remote(e)) if e.code() == code::BATCH_REPLY_TOO_LARGE => false,
+            Err(other) => panic!("{other:?}"),
+        };
+        let large = fits(replies.take(large));
+        let all = more.map(|more| fits(replies.take(more))) == [true; 3];
+        assert!(!(large && all), "{room}");
+        let last = replies.take(last);
+        assert!(
+            match &last {
+                Ok(sum) => *sum == 7,
+                Err(CallError::Remote(e)) => e.code() == code::BATCH_REPLY_TOO_LARGE,
+                Err(_) => false,
+            },
+            "{last:?}"
+        );
+    }
+}
+
+mod json_that_a_user_wrote {
+    use super::*;
+
+    /// Its lines would be messages if they were sent as lines.
+    const LINES: &str = r#"[1,
+{"jsonrpc":"2.0","method":"note","params":["smuggled"]}
+,{
+"jsonrpc":"2.0","id":0,"result":666}
+]"#;
+
+    #[rpc]
+    trait Post {
+        async fn echo(&self, value: Value) -> Value;
+        async fn result(&self) -> Box<RawValue>;
+        async fn error(&self) -> Result<(), ErrorObject>;
+        #[rpc(notification)]
+        async fn note(&self, text: &str);
+        async fn notes(&self) -> usize;
+    }
+
+    #[derive(Default)]
+    struct Clerk(AtomicUsize);
+
+    fn lines() -> Box<RawValue> {
+        RawValue::from_string(LINES.to_owned()).unwrap()
+    }
+
+    impl Post for Clerk {
+        async fn echo(&self, value: Value) -> Value {
+            value
+        }
+
+        async fn result(&self) -> Box<RawValue> {
+            lines()
+        }
+
+        async fn error(&self) -> Result<(), ErrorObject> {
+            Err(ErrorObject::new(7, "lines").with_data(&lines()))
+        }
+
+        async fn note(&self, _: &str) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+
+        async fn notes(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    async fn post() -> Client {
+        let server = PostServer::new(Clerk::default());
+        serve(server, Limits::default()).await.0
+    }
+
+    fn meant() -> Value {
+        serde_json::from_str(LINES).unwrap()
+    }
+
+    #[tokio::test]
+    async fn is_one_message_as_parameters() {
+        let client = post().await;
+        let whole = client.call::<Value, _>("echo", &[lines()]);
+        assert_eq!(soon(whole).await.unwrap(), meant());
+        let alone = client.call::<Value, _>("echo", &[lines()]).own_stream();
+        assert_eq!(soon(alone).await.unwrap(), meant());
+        soon(client.notify("echo", &[lines()]).into_future())
+            .await
+            .unwrap();
+        let mut batch = client.batch();
+        let entry = batch.call(client.call::<Value, _>("echo", &[lines()]));
+        batch.notify(client.notify("echo", &[lines()])).unwrap();
+        let mut replies = soon(batch.send()).await.unwrap();
+        assert_eq!(replies.take(entry).unwrap(), meant());
+        assert_eq!(
+            soon(client.call::<usize, _>("notes", &())).await.unwrap(),
+            0
+        );
+    }
+
+    #[tokio::test]
+    async fn is_one_message_as_a_result_and_as_the_data_of_an_error() {
+        let client = post().await;
+        let result = client.call::<Value, _>("result", &());
+        assert_eq!(soon(result).await.unwrap(), meant());
+        match soon(client.call::<(), _>("error", &())).await {
+            Err(CallError::Application(error)) => {
+                assert_eq!((error.code(), error.message()), (7, "lines"));
+                assert_eq!(error.data::<Value>(), Some(meant()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_written_says_so_once() {
+    let (_, client, _) = shop().await;
+    let mut call = client.call::<i64, _>("add", &1);
+    assert!(matches!((&mut call).await, Err(CallError::Encode(reason)) if !reason.is_empty()));
+    assert!(matches!((&mut call).await, Err(CallError::Decode(_))));
+}

@@ -1,0 +1,469 @@
+//! Servers that a client finds by their names.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::stream;
+use hickory_proto::op::{Message, MessageType, ResponseCode};
+use hickory_proto::rr::rdata::{A, SRV};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use rpc_discovery::{Dns, Found, Resolve, Srv, apply, follow};
+use rpc_runtime::{
+    Address, Client, ClientBuilder, ConnectionState, Endpoint, Endpoints, Identity, Server,
+    ServerHandle, Trust, rpc,
+};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+use tower::discover::Change;
+
+use crate::support::soon;
+
+#[rpc]
+trait Desk {
+    /// Which server answers.
+    #[rpc(idempotent)]
+    async fn who(&self) -> u16;
+}
+
+struct Clerk(Arc<AtomicU16>);
+
+impl Desk for Clerk {
+    async fn who(&self) -> u16 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Servers of a name that is no address, so that only the name fits their certificates.
+struct Office {
+    identity: Identity,
+    open: HashMap<SocketAddr, ServerHandle>,
+}
+
+impl Office {
+    fn new(name: &str) -> Self {
+        Self {
+            identity: Identity::self_signed([name]).unwrap(),
+            open: HashMap::new(),
+        }
+    }
+
+    /// Opens a server, which answers with its port.
+    fn open(&mut self) -> SocketAddr {
+        self.open_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    fn open_at(&mut self, address: SocketAddr) -> SocketAddr {
+        let port = Arc::<AtomicU16>::default();
+        let server = Server::builder(self.identity.clone())
+            .service(DeskServer::new(Clerk(Arc::clone(&port))))
+            .bind(address)
+            .unwrap();
+        let address = server.local_addr().unwrap();
+        port.store(address.port(), Ordering::SeqCst);
+        self.open.insert(address, server.handle());
+        tokio::spawn(server.run());
+        address
+    }
+
+    async fn close(&mut self, address: SocketAddr) {
+        let server = self.open.remove(&address).unwrap();
+        soon(server.shutdown(Duration::ZERO)).await;
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let (initial, max) = (Duration::from_millis(1), Duration::from_millis(50));
+        Client::builder()
+            .trust(Trust::certificate(self.identity.certificate()))
+            .reconnect_backoff(initial, max)
+    }
+}
+
+/// Waits until exactly these are connected.
+async fn until_connected(endpoints: &Endpoints, wanted: &[SocketAddr]) {
+    let is_connected = |endpoint: &Endpoint| matches!(endpoint.state(), ConnectionState::Connected);
+    let wanted: HashSet<_> = wanted.iter().map(|address| address.port()).collect();
+    soon(async {
+        loop {
+            let list = endpoints.list();
+            let connected = list.iter().filter(|endpoint| is_connected(endpoint));
+            let connected: HashSet<_> = connected.map(|one| one.address().port()).collect();
+            if connected == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// Whoever answers when there are enough calls that each server gets some.
+async fn who(desk: &DeskClient) -> HashSet<u16> {
+    let mut who = HashSet::new();
+    for _ in 0..50 {
+        who.insert(soon(desk.who()).await.unwrap());
+    }
+    who
+}
+
+fn ports(addresses: &[SocketAddr]) -> HashSet<u16> {
+    addresses.iter().map(|address| address.port()).collect()
+}
+
+/// Knows what a test tells it.
+#[derive(Clone)]
+struct Told {
+    found: Arc<Mutex<Result<Found, io::ErrorKind>>>,
+    asked: watch::Sender<usize>,
+}
+
+impl Told {
+    fn new(found: Found) -> Self {
+        Self {
+            found: Arc::new(Mutex::new(Ok(found))),
+            asked: watch::Sender::new(0),
+        }
+    }
+
+    fn tell(&self, found: Result<Found, io::ErrorKind>) {
+        *self.found.lock().unwrap() = found;
+    }
+
+    /// Waits until it was asked once more.
+    async fn is_asked(&self) {
+        let mut asked = self.asked.subscribe();
+        asked.borrow_and_update();
+        soon(asked.changed()).await.unwrap();
+    }
+}
+
+impl Resolve for Told {
+    async fn resolve(&mut self) -> io::Result<Found> {
+        self.asked.send_modify(|asked| *asked += 1);
+        Ok(self.found.lock().unwrap().clone()?)
+    }
+}
+
+fn named(addresses: &[SocketAddr]) -> Vec<Address> {
+    let named = |&address| Address::from(address).with_server_name("rpc.test");
+    addresses.iter().map(named).collect()
+}
+
+const SHORT: Duration = Duration::ZERO;
+const LONG: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn servers_are_those_that_were_found_last() {
+    let mut office = Office::new("rpc.test");
+    let (one, other) = (office.open(), office.open());
+    let found = |addresses: &[SocketAddr]| Found::all(named(addresses)).valid_for(SHORT);
+    let told = Told::new(found(&[one]));
+    let (client, endpoints) = office.builder().balance().unwrap();
+    follow(endpoints.clone(), told.clone()).await.unwrap();
+    soon(client.ready()).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    assert_eq!(who(&desk).await, ports(&[one]));
+
+    told.tell(Ok(found(&[one, other])));
+    until_connected(&endpoints, &[one, other]).await;
+    assert_eq!(who(&desk).await, ports(&[one, other]));
+
+    // Who cannot find out keeps what there is.
+    told.tell(Err(io::ErrorKind::TimedOut));
+    told.is_asked().await;
+    told.is_asked().await;
+    assert_eq!(who(&desk).await, ports(&[one, other]));
+
+    told.tell(Ok(found(&[other])));
+    until_connected(&endpoints, &[other]).await;
+    assert_eq!(who(&desk).await, ports(&[other]));
+
+    soon(client.close()).await;
+    drop((client, desk));
+    soon(async {
+        // Nobody asks for a client that is closed.
+        while Arc::strong_count(&told.found) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn servers_are_looked_for_again_when_none_can_be_reached() {
+    let mut office = Office::new("rpc.test");
+    let (one, other) = (office.open(), office.open());
+    let found = |addresses: &[SocketAddr]| Found::all(named(addresses)).valid_for(LONG);
+    let told = Told::new(found(&[one]));
+    let (client, endpoints) = office.builder().balance().unwrap();
+    follow(endpoints, told.clone()).await.unwrap();
+    soon(client.ready()).await.unwrap();
+    told.tell(Ok(found(&[other])));
+    office.close(one).await;
+    let desk = DeskClient::new(client);
+    assert_eq!(soon(desk.who()).await.unwrap(), other.port());
+}
+
+#[tokio::test]
+async fn the_next_best_are_called_while_the_best_cannot_be_reached() {
+    let mut office = Office::new("rpc.test");
+    let (best, next, last) = (office.open(), office.open(), office.open());
+    let groups = [best, next, last].map(|address| named(&[address]));
+    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
+    let (client, endpoints) = office.builder().balance().unwrap();
+    follow(endpoints.clone(), told).await.unwrap();
+    soon(client.ready()).await.unwrap();
+    let desk = DeskClient::new(client);
+    assert_eq!(who(&desk).await, ports(&[best]));
+    office.close(best).await;
+    assert_eq!(soon(desk.who()).await.unwrap(), next.port());
+    assert_eq!(who(&desk).await, ports(&[next]));
+    office.open_at(best);
+    until_connected(&endpoints, &[best]).await;
+    assert_eq!(who(&desk).await, ports(&[best]));
+}
+
+#[tokio::test]
+async fn the_best_are_called_again_however_long_the_answer_holds() {
+    let mut office = Office::new("rpc.test");
+    let (best, next) = (office.open(), office.open());
+    let groups = [best, next].map(|address| named(&[address]));
+    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(Duration::MAX));
+    let (client, endpoints) = office.builder().balance().unwrap();
+    follow(endpoints.clone(), told).await.unwrap();
+    soon(client.ready()).await.unwrap();
+    office.close(best).await;
+    until_connected(&endpoints, &[next]).await;
+    office.open_at(best);
+    until_connected(&endpoints, &[best]).await;
+}
+
+/// Finds servers once, and is never done with the second look-up.
+struct Stuck(Told);
+
+impl Resolve for Stuck {
+    async fn resolve(&mut self) -> io::Result<Found> {
+        let found = self.0.resolve().await;
+        if *self.0.asked.borrow() > 1 {
+            std::future::pending::<()>().await;
+        }
+        found
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_without_end_holds_nothing_up() {
+    let mut office = Office::new("rpc.test");
+    let (best, next) = (office.open(), office.open());
+    let groups = [best, next].map(|address| named(&[address]));
+    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
+    let (client, endpoints) = office.builder().balance().unwrap();
+    follow(endpoints.clone(), Stuck(told.clone()))
+        .await
+        .unwrap();
+    until_connected(&endpoints, &[best]).await;
+    told.is_asked().await;
+    office.close(best).await;
+    until_connected(&endpoints, &[next]).await;
+    soon(client.close()).await;
+    soon(async {
+        while Arc::strong_count(&told.found) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_operating_system_finds_a_name() {
+    // Every hosts file has this one.
+    let mut office = Office::new("localhost");
+    let address = office.open();
+    let (client, endpoints) = office.builder().balance().unwrap();
+    let name = Dns::new(format!("localhost:{}", address.port())).unwrap();
+    follow(endpoints.clone(), name).await.unwrap();
+    until_connected(&endpoints, &[address]).await;
+    let list = endpoints.list();
+    let is_found = |endpoint: &Endpoint| {
+        endpoint.address().host() == "127.0.0.1" && endpoint.address().server_name() == "localhost"
+    };
+    assert!(list.iter().any(is_found), "{list:?}");
+    assert_eq!(
+        soon(DeskClient::new(client).who()).await.unwrap(),
+        address.port()
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_has_is_an_error() {
+    let (_client, endpoints) = Client::builder().balance().unwrap();
+    let told = Told::new(Found::default());
+    told.tell(Err(io::ErrorKind::NotFound));
+    let error = follow(endpoints, told).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+/// A name server with a few records. It may fail to find addresses.
+#[derive(Clone, Default)]
+struct Zone(Arc<Mutex<Vec<Record>>>, Arc<AtomicBool>);
+
+impl Zone {
+    async fn serve(&self) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (address, zone) = (socket.local_addr().unwrap(), self.clone());
+        tokio::spawn(async move {
+            let mut buffer = [0; 4096];
+            loop {
+                let (length, asker) = socket.recv_from(&mut buffer).await.unwrap();
+                let answer = zone.answer(Message::from_vec(&buffer[..length]).unwrap());
+                socket
+                    .send_to(&answer.to_vec().unwrap(), asker)
+                    .await
+                    .unwrap();
+            }
+        });
+        address
+    }
+
+    fn answer(&self, mut message: Message) -> Message {
+        let records = self.0.lock().unwrap();
+        let query = message.queries[0].clone();
+        let of_name = || records.iter().filter(|record| &record.name == query.name());
+        let answers = of_name().filter(|record| record.record_type() == query.query_type());
+        message.metadata.response_code = match of_name().next() {
+            Some(_) => ResponseCode::NoError,
+            None => ResponseCode::NXDomain,
+        };
+        if self.1.load(Ordering::SeqCst) && query.query_type() != RecordType::SRV {
+            message.metadata.response_code = ResponseCode::ServFail;
+            message.metadata.message_type = MessageType::Response;
+            return message;
+        }
+        message.add_answers(answers.cloned().collect::<Vec<_>>());
+        message.metadata.message_type = MessageType::Response;
+        message.metadata.recursion_available = true;
+        message
+    }
+
+    /// Takes the place of all records: targets with their priorities, each with an address of its own.
+    fn tell(&self, ttl: u32, servers: &[(u16, SocketAddr)]) {
+        let service = Name::from_ascii("_rpc._udp.rpc.test.").unwrap();
+        let mut records = Vec::new();
+        for &(priority, address) in servers {
+            let target = Name::from_ascii(format!("server-{}.test.", address.port())).unwrap();
+            let srv = SRV::new(priority, 1, address.port(), target.clone());
+            records.push(Record::from_rdata(service.clone(), ttl, RData::SRV(srv)));
+            let IpAddr::V4(ip) = address.ip() else {
+                panic!("an IPv4 address")
+            };
+            records.push(Record::from_rdata(target, ttl, RData::A(A(ip))));
+        }
+        *self.0.lock().unwrap() = records;
+    }
+}
+
+#[tokio::test]
+async fn srv_records_say_which_servers_a_service_has() {
+    let mut office = Office::new("rpc.test");
+    let (one, two, spare) = (office.open(), office.open(), office.open());
+    let zone = Zone::default();
+    zone.tell(1, &[(20, spare), (10, one), (10, two)]);
+    let name = Srv::with_name_servers("_rpc._udp.rpc.test", [zone.serve().await]).unwrap();
+    let (client, endpoints) = office.builder().balance().unwrap();
+    soon(follow(endpoints.clone(), name)).await.unwrap();
+    until_connected(&endpoints, &[one, two]).await;
+    let desk = DeskClient::new(client);
+    assert_eq!(who(&desk).await, ports(&[one, two]));
+
+    // A record is looked up again when it has expired.
+    zone.tell(1, &[(20, spare), (10, two)]);
+    until_connected(&endpoints, &[two]).await;
+    assert_eq!(who(&desk).await, ports(&[two]));
+
+    office.close(two).await;
+    assert_eq!(soon(desk.who()).await.unwrap(), spare.port());
+}
+
+#[tokio::test]
+async fn srv_records_are_believed_for_as_long_as_they_say() {
+    let zone = Zone::default();
+    let server = zone.serve().await;
+    let mut name = Srv::with_name_servers("_rpc._udp.rpc.test", [server]).unwrap();
+    let address = "127.0.0.1:4433".parse().unwrap();
+    zone.tell(70, &[(0, address)]);
+    let found = soon(name.resolve()).await.unwrap();
+    assert_eq!(found.groups, [named(&[address])]);
+    let seconds = found.valid_for.unwrap().as_secs();
+    assert!((60..=70).contains(&seconds), "{seconds} s");
+    assert!(
+        zone.0
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|record| record.record_type() != RecordType::AAAA)
+    );
+
+    zone.tell(70, &[]);
+    assert!(soon(name.resolve()).await.is_err(), "nobody has the name");
+}
+
+#[tokio::test]
+async fn servers_stay_while_their_addresses_cannot_be_found_out() {
+    let zone = Zone::default();
+    let server = zone.serve().await;
+    let mut name = Srv::with_name_servers("_rpc._udp.rpc.test", [server]).unwrap();
+    let [one, other]: [SocketAddr; 2] =
+        ["127.0.0.1:1", "127.0.0.1:2"].map(|at| at.parse().unwrap());
+    zone.tell(70, &[(0, one)]);
+    soon(name.resolve()).await.unwrap();
+    zone.1.store(true, Ordering::SeqCst);
+    zone.tell(70, &[(0, one), (1, other)]);
+    let found = soon(name.resolve()).await.unwrap();
+    assert_eq!(found.groups, [named(&[one])]);
+    assert!(found.valid_for.unwrap() < Duration::from_secs(1));
+
+    zone.tell(70, &[(1, other)]);
+    assert!(soon(name.resolve()).await.is_err(), "it is another server");
+}
+
+#[tokio::test]
+async fn whatever_tower_discovers_is_called() {
+    let mut office = Office::new("rpc.test");
+    let (one, other) = (office.open(), office.open());
+    let (client, endpoints) = office.builder().balance().unwrap();
+    let (changes, received) = mpsc::unbounded_channel();
+    let discover = stream::unfold(received, async |mut received| {
+        let change: Result<Change<_, _>, io::Error> = received.recv().await?;
+        Some((change, received))
+    });
+    let applying = tokio::spawn(apply(endpoints.clone(), discover));
+    let insert = |key, address: SocketAddr| {
+        let address = named(&[address]).remove(0);
+        changes.send(Ok(Change::Insert(key, address))).unwrap();
+    };
+    insert("a", one);
+    insert("b", other);
+    until_connected(&endpoints, &[one, other]).await;
+    let desk = DeskClient::new(client.clone());
+    assert_eq!(who(&desk).await, ports(&[one, other]));
+    changes.send(Ok(Change::Remove("a"))).unwrap();
+    until_connected(&endpoints, &[other]).await;
+    // The same key for another server.
+    insert("b", one);
+    until_connected(&endpoints, &[one]).await;
+    assert_eq!(who(&desk).await, ports(&[one]));
+    changes.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
+    let error = soon(applying).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!(who(&desk).await, ports(&[one]), "the servers stay");
+
+    let applying = tokio::spawn(apply(
+        endpoints,
+        stream::pending::<Result<Change<(), _>, ()>>(),
+    ));
+    soon(client.close()).await;
+    soon(applying).await.unwrap().unwrap();
+}

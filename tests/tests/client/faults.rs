@@ -1,0 +1,387 @@
+//! What callers are told is what happened, whatever the network does. `RELIABILITY.md` has the longer run.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use rpc_runtime::{CallError, Client, Identity, Limits, Server, Trust, rpc};
+use tests::account::{Manner, Streams, Told};
+use tests::relay::Faults;
+use tests::seed::seed;
+use tests::stage::Stage;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+/// A network that loses so much and does everything else, too.
+fn bad_network(loss: f64) -> Faults {
+    Faults {
+        loss,
+        duplication: 0.05,
+        corruption: 0.001,
+        reordering: 0.25,
+        delay: Duration::from_millis(2),
+        jitter: Duration::from_millis(1),
+    }
+}
+
+/// Fails the test if `future` takes longer than anything here should.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(60), future)
+        .await
+        .expect("this should not take long")
+}
+
+/// Calls over a bad network: all of them have their answers.
+async fn all_are_answered(loss: f64, calls: usize) {
+    let stage = Stage::set(seed()).await;
+    stage.relay.set_faults(bad_network(loss));
+    let manner = Manner {
+        streams: Streams::Mixed,
+        ..Manner::default()
+    };
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), calls, 32, manner);
+    soon(load).await;
+    let happened = stage.relay.happened();
+    let figures = soon(stage.settle()).await;
+    assert_eq!(figures.told(Told::Ok), calls, "{figures} {happened:?}");
+    assert!(happened.lost > 0, "{happened:?}");
+    assert!(happened.reordered > 0, "{happened:?}");
+}
+
+#[tokio::test]
+async fn one_percent_of_loss_loses_no_call() {
+    all_are_answered(0.01, 1000).await;
+}
+
+#[tokio::test]
+async fn five_percent_of_loss_lose_no_call() {
+    all_are_answered(0.05, 1000).await;
+}
+
+#[tokio::test]
+async fn twenty_percent_of_loss_lose_no_call() {
+    all_are_answered(0.2, 500).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_time_ran_out_was_executed_once_at_most() {
+    let stage = Stage::set(seed()).await;
+    stage.relay.set_faults(bad_network(0.05));
+    let manner = Manner {
+        // About a round trip.
+        timeout: Some(Duration::from_millis(6)),
+        streams: Streams::Mixed,
+        ..Manner::default()
+    };
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1000, 32, manner);
+    soon(load).await;
+    let figures = soon(stage.settle()).await;
+    assert!(figures.told(Told::Timeout) > 0, "{figures}");
+    let ended = figures.told(Told::Ok) + figures.told(Told::Timeout);
+    assert_eq!(ended, 1000, "{figures}");
+}
+
+/// Calls that a hole in the network swallows for so long. In the hole nothing arrives, so its time need not pass: the
+/// clock jumps from timer to timer, and is left so.
+async fn through_a_blackhole(length: Duration) -> (Stage, tokio::task::JoinHandle<()>) {
+    let stage = Stage::set(seed()).await;
+    stage.relay.set_faults(bad_network(0.01));
+    let manner = Manner {
+        streams: Streams::Mixed,
+        ..Manner::default()
+    };
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 400, 16, manner);
+    let load = tokio::spawn(load);
+    soon(stage.account.has_ended(100)).await;
+    stage.relay.set_blackhole(true);
+    tokio::time::pause();
+    sleep(length).await;
+    stage.relay.set_blackhole(false);
+    (stage, load)
+}
+
+#[tokio::test]
+async fn a_blackhole_that_is_shorter_than_the_idle_timeout_loses_no_call() {
+    let (stage, load) = through_a_blackhole(Duration::from_secs(5)).await;
+    soon(stage.relay.has_brought(1)).await;
+    tokio::time::resume();
+    soon(load).await.unwrap();
+    let happened = stage.relay.happened();
+    let figures = soon(stage.settle()).await;
+    assert!(happened.swallowed > 0, "{happened:?}");
+    assert_eq!(figures.told(Told::Ok), 400, "{figures}");
+}
+
+#[tokio::test]
+async fn after_a_blackhole_that_is_longer_the_calls_in_it_may_have_been_executed() {
+    let (stage, load) = through_a_blackhole(Duration::from_secs(20)).await;
+    tokio::time::resume();
+    soon(load).await.unwrap();
+    let figures = soon(stage.settle()).await;
+    assert_eq!(figures.calls(), 400);
+    // At each time 16 calls are on their way; each may be followed by one that is queued before its lane hears of it.
+    let lost = figures.told(Told::MayHaveExecuted);
+    assert!((1..=32).contains(&lost), "{figures}");
+    // The idle timeout is 15 s.
+    assert!(figures.longest() < Duration::from_secs(16), "{figures}");
+}
+
+#[tokio::test]
+async fn a_large_answer_survives_another_address_in_its_middle() {
+    const BYTES: usize = 1 << 20;
+    let stage = Stage::set(seed()).await;
+    stage.relay.set_faults(Faults {
+        delay: Duration::from_millis(2),
+        ..Faults::default()
+    });
+    // The first answer comes on a lane; that it is large gives the others streams of their own.
+    let mut in_the_middle = 0;
+    for _ in 0..4 {
+        let (account, ledger) = (Arc::clone(&stage.account), stage.ledger.clone());
+        let call = tokio::spawn(async move { account.fetch(&ledger, BYTES).await });
+        soon(stage.relay.has_brought(BYTES as u64 / 3)).await;
+        stage.relay.rebind().unwrap();
+        in_the_middle += usize::from(!call.is_finished());
+        assert_eq!(soon(call).await.unwrap(), Told::Ok);
+    }
+    assert!(in_the_middle > 0);
+    soon(stage.settle()).await;
+}
+
+/// A shutdown while calls run: they are answered, and the others were not executed.
+async fn a_shutdown_loses_no_call(streams: Streams) {
+    const CALLS: usize = 2000;
+    let stage = Stage::set(seed()).await;
+    stage.relay.set_faults(bad_network(0.01));
+    let manner = Manner {
+        work: Duration::from_millis(3),
+        streams,
+        ..Manner::default()
+    };
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), CALLS, 32, manner);
+    let load = tokio::spawn(load);
+    soon(stage.account.has_ended(CALLS / 4)).await;
+    let finished = soon(stage.server.shutdown(Duration::from_secs(30))).await;
+    assert!(finished, "something was cut off");
+    soon(load).await.unwrap();
+    let figures = soon(stage.settle()).await;
+    let refused = figures.told(Told::NotSent) + figures.told(Told::NotExecuted);
+    assert!(refused > 0, "{figures}");
+    assert_eq!(figures.told(Told::Ok) + refused, CALLS, "{figures}");
+}
+
+#[tokio::test]
+async fn a_shutdown_loses_no_call_on_a_shared_stream() {
+    a_shutdown_loses_no_call(Streams::Shared).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_loses_no_call_on_a_stream_of_its_own() {
+    a_shutdown_loses_no_call(Streams::Own).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_until_the_answer_on_a_stream_that_is_over_has_arrived() {
+    let stage = Stage::set(seed()).await;
+    let manner = Manner {
+        work: Duration::from_millis(100),
+        streams: Streams::Own,
+        ..Manner::default()
+    };
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1, 1, manner);
+    let load = tokio::spawn(load);
+    soon(async {
+        while stage.journal.entries().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // The answer is sent into a hole, again and again, and ends its stream.
+    stage.relay.set_blackhole(true);
+    let server = stage.server.clone();
+    let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(30)).await });
+    tokio::time::pause();
+    sleep(Duration::from_secs(5)).await;
+    assert!(!shutdown.is_finished(), "nobody waits for the answer");
+    stage.relay.set_blackhole(false);
+    soon(stage.relay.has_brought(1)).await;
+    tokio::time::resume();
+    soon(load).await.unwrap();
+    assert!(soon(shutdown).await.unwrap(), "something was cut off");
+    let figures = soon(stage.settle()).await;
+    assert_eq!(figures.told(Told::Ok), 1, "{figures}");
+}
+
+#[tokio::test]
+async fn what_contradicts_the_journal_is_found() {
+    let stage = Stage::set(seed()).await;
+    for _ in 0..2 {
+        let told = stage.account.enter(&stage.ledger, Manner::default()).await;
+        assert_eq!(told, Told::Ok);
+    }
+    let settle =
+        |journal: &[(u64, usize)]| stage.account.settle(&journal.iter().copied().collect());
+    assert!(settle(&[(0, 1), (1, 1)]).is_ok());
+    for wrong in [&[(0, 1)][..], &[(0, 1), (1, 2)], &[(0, 1), (1, 1), (2, 1)]] {
+        settle(wrong).unwrap_err();
+    }
+}
+
+#[rpc]
+trait Patience {
+    async fn hang(&self);
+    async fn nothing(&self);
+}
+
+/// Counts the handlers that hang.
+#[derive(Clone)]
+struct Hall(watch::Sender<usize>);
+
+struct Hanging<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|hanging| *hanging -= 1);
+    }
+}
+
+impl Patience for Hall {
+    async fn hang(&self) {
+        self.0.send_modify(|hanging| *hanging += 1);
+        let _hanging = Hanging(&self.0);
+        std::future::pending().await
+    }
+
+    async fn nothing(&self) {}
+}
+
+impl Hall {
+    async fn holds(&self, hanging: usize) {
+        let mut now = self.0.subscribe();
+        soon(now.wait_for(|now| *now == hanging)).await.unwrap();
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Calls in one round: as many as a connection may have in flight.
+const ROUND: usize = 128;
+
+/// Makes calls and gives them up: before the server can know them, while they run, on streams of their own, and when
+/// their time runs out.
+async fn give_up(patience: &PatienceClient, hall: &Hall, calls: usize) {
+    for round in 0..calls.div_ceil(ROUND) {
+        let hang = || match round % 4 {
+            2 => patience.hang().own_stream(),
+            3 => patience.hang().timeout(Duration::from_millis(1)),
+            _ => patience.hang(),
+        };
+        // A server grants a hundred streams.
+        let in_flight = if round % 4 == 2 { ROUND / 2 } else { ROUND };
+        let mut calls: Vec<_> = (0..in_flight).map(|_| hang()).collect();
+        let mut ended = 0;
+        let mut look = async |until: usize| {
+            poll_fn(|cx| {
+                calls.retain_mut(|call| match Pin::new(call).poll(cx) {
+                    Poll::Pending => true,
+                    Poll::Ready(Err(CallError::Timeout)) => {
+                        ended += 1;
+                        false
+                    }
+                    Poll::Ready(other) => panic!("{other:?}"),
+                });
+                if ended >= until {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+        };
+        look(0).await;
+        match round % 4 {
+            0 => {}
+            3 => soon(look(in_flight)).await,
+            _ => hall.holds(in_flight).await,
+        }
+        drop(calls);
+        // What is read before this was read, is over.
+        soon(patience.nothing()).await.unwrap();
+        hall.holds(0).await;
+    }
+}
+
+fn cancelled_calls_leak_nothing(calls: usize) {
+    /// Buffers grow when there is more at a time than before, but not with each call.
+    const BYTES: i64 = 512 << 10;
+    const ALLOCATIONS: i64 = 500;
+    let runtime = runtime();
+    let hall = Hall(watch::Sender::new(0));
+    let (patience, handle) = runtime.block_on(async {
+        let identity = Identity::self_signed(["127.0.0.1"]).unwrap();
+        let trust = Trust::certificate(identity.certificate());
+        let limits = Limits {
+            cancellations: usize::MAX,
+            ..Limits::default()
+        };
+        let server = Server::builder(identity)
+            .limits(limits)
+            .service(PatienceServer::new(hall.clone()));
+        let server = server.bind("127.0.0.1:0").unwrap();
+        let (address, handle) = (server.local_addr().unwrap(), server.handle());
+        tokio::spawn(server.run());
+        let client = Client::builder().trust(trust).connect(address).await;
+        (PatienceClient::new(client.unwrap()), handle)
+    });
+    let tasks = || runtime.metrics().num_alive_tasks();
+    let settled = async |most: usize| {
+        soon(async {
+            while tasks() > most {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    runtime.block_on(give_up(&patience, &hall, calls / 10));
+    let before = tasks();
+    let start = Instant::now();
+    let measured = allocation_counter::measure(|| {
+        runtime.block_on(give_up(&patience, &hall, calls));
+    });
+    let took = start.elapsed();
+    println!(
+        "{calls} calls in {took:?}: {} bytes in {} allocations more, {} tasks more",
+        measured.bytes_current,
+        measured.count_current,
+        tasks() as i64 - before as i64
+    );
+    assert!(measured.bytes_current < BYTES, "{measured:?}");
+    assert!(measured.count_current < ALLOCATIONS, "{measured:?}");
+    runtime.block_on(async {
+        settled(before).await;
+        // No permit is missing: as many calls as ever run at once.
+        let calls: Vec<_> = (0..ROUND).map(|_| tokio::spawn(patience.hang())).collect();
+        hall.holds(ROUND).await;
+        calls.iter().for_each(|call| call.abort());
+        hall.holds(0).await;
+        assert!(handle.shutdown(Duration::from_secs(10)).await);
+    });
+}
+
+#[test]
+fn thousands_of_cancelled_calls_leak_nothing() {
+    cancelled_calls_leak_nothing(10_000);
+}
+
+#[test]
+#[ignore = "takes minutes: cargo test --release -p tests --test client -- --ignored --nocapture a_million"]
+fn a_million_cancelled_calls_leak_nothing() {
+    cancelled_calls_leak_nothing(1_000_000);
+}

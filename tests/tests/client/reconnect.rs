@@ -1,0 +1,751 @@
+//! What a client does about a connection that is lost.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rpc_runtime::{
+    CallError, Client, ClientBuilder, ConnectError, ConnectionLost, ConnectionState, Fate,
+    Identity, Server, ServerHandle, Service, Trust, rpc,
+};
+use tokio::net::UdpSocket;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::support::soon;
+
+#[rpc]
+trait Desk {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    async fn hold(&self) -> usize;
+    /// The same, but it may run twice.
+    #[rpc(idempotent)]
+    async fn read(&self) -> usize;
+    async fn repeat(&self, text: &str, times: usize) -> String;
+    #[rpc(notification)]
+    async fn note(&self, text: &str);
+}
+
+/// What servers, one after the other, have done.
+#[derive(Clone, Default)]
+struct Clerk(Arc<Work>);
+
+struct Work {
+    started: AtomicUsize,
+    holding: Semaphore,
+    go_on: Semaphore,
+    noted: Semaphore,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            started: AtomicUsize::new(0),
+            holding: Semaphore::new(0),
+            go_on: Semaphore::new(0),
+            noted: Semaphore::new(0),
+        }
+    }
+}
+
+impl Work {
+    fn started(&self) -> usize {
+        self.started.load(Ordering::SeqCst)
+    }
+}
+
+impl Desk for Clerk {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        self.0.started.fetch_add(1, Ordering::SeqCst);
+        a + b
+    }
+
+    async fn hold(&self) -> usize {
+        let number = self.0.started.fetch_add(1, Ordering::SeqCst);
+        self.0.holding.add_permits(1);
+        self.0.go_on.acquire().await.unwrap().forget();
+        number
+    }
+
+    async fn read(&self) -> usize {
+        self.hold().await
+    }
+
+    async fn repeat(&self, text: &str, times: usize) -> String {
+        text.repeat(times)
+    }
+
+    async fn note(&self, _: &str) {
+        self.0.noted.add_permits(1);
+    }
+}
+
+/// A place where servers come and go.
+struct Place {
+    identity: Identity,
+    address: SocketAddr,
+    clerk: Clerk,
+}
+
+impl Place {
+    /// With a server that has just opened.
+    fn new() -> (Self, ServerHandle) {
+        Self::new_with(Identity::self_signed(["localhost", "127.0.0.1"]).unwrap())
+    }
+
+    fn new_with(identity: Identity) -> (Self, ServerHandle) {
+        let mut place = Self {
+            identity,
+            address: "127.0.0.1:0".parse().unwrap(),
+            clerk: Clerk::default(),
+        };
+        let (address, handle) = place.open_with(place.identity.clone());
+        place.address = address;
+        (place, handle)
+    }
+
+    fn open(&self) -> ServerHandle {
+        self.open_with(self.identity.clone()).1
+    }
+
+    fn open_with(&self, identity: Identity) -> (SocketAddr, ServerHandle) {
+        let server = Server::builder(identity)
+            .service(DeskServer::new(self.clerk.clone()))
+            .bind(self.address)
+            .unwrap();
+        let (address, handle) = (server.local_addr().unwrap(), server.handle());
+        tokio::spawn(server.run());
+        (address, handle)
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let trust = Trust::certificate(self.identity.certificate());
+        let (initial, max) = (Duration::from_millis(1), Duration::from_millis(50));
+        Client::builder()
+            .trust(trust)
+            .reconnect_backoff(initial, max)
+    }
+
+    /// Waits until so many more calls are held.
+    async fn holding(&self, calls: u32) {
+        let holding = self.clerk.0.holding.acquire_many(calls);
+        soon(holding).await.unwrap().forget();
+    }
+
+    async fn connect(&self, builder: ClientBuilder) -> (DeskClient, Client) {
+        let client = soon(builder.connect(self.address)).await.unwrap();
+        (DeskClient::new(client.clone()), client)
+    }
+}
+
+async fn shut(server: ServerHandle) {
+    soon(server.shutdown(Duration::ZERO)).await;
+}
+
+async fn drain(server: ServerHandle) {
+    let finished = soon(server.shutdown(Duration::from_secs(20))).await;
+    assert!(finished, "a call was cut off");
+}
+
+async fn until(client: &Client, wanted: impl Fn(&ConnectionState) -> bool) -> ConnectionState {
+    let mut states = client.watch_state();
+    let mut state = client.state();
+    soon(async {
+        while !wanted(&state) {
+            state = states.changed().await.expect("the client is closed");
+        }
+        state
+    })
+    .await
+}
+
+async fn until_connected(client: &Client) {
+    until(client, |state| matches!(state, ConnectionState::Connected)).await;
+}
+
+async fn until_refused(client: &Client) -> Arc<ConnectError> {
+    let is_refused = |state: &ConnectionState| {
+        matches!(state, ConnectionState::Connecting { error: Some(_), .. })
+    };
+    match until(client, is_refused).await {
+        ConnectionState::Connecting {
+            error: Some(error), ..
+        } => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn until_lost(client: &Client) -> ConnectionLost {
+    let is_lost = |state: &ConnectionState| !matches!(state, ConnectionState::Connected);
+    match until(client, is_lost).await {
+        ConnectionState::Connecting { lost, .. } => lost,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Starts a call that waits for a connection.
+async fn waiting(desk: &DeskClient) -> JoinHandle<Result<i64, CallError>> {
+    let mut call = desk.add(1, 2);
+    let early = tokio::time::timeout(Duration::ZERO, &mut call).await;
+    assert!(early.is_err(), "{early:?}");
+    tokio::spawn(call)
+}
+
+#[track_caller]
+fn assert_fate<T: std::fmt::Debug>(result: Result<T, CallError>, expected: Fate) {
+    match result {
+        Err(CallError::Connection { fate, .. }) => assert_eq!(fate, expected),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_client_survives_restarts_of_its_server() {
+    let (place, mut server) = Place::new();
+    let (desk, client) = place.connect(place.builder()).await;
+    for _ in 0..3 {
+        assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+        drain(server).await;
+        let lost = until_lost(&client).await;
+        assert!(
+            matches!(lost, ConnectionLost::ClosedByPeer { code: 0x10, .. }),
+            "{lost:?}"
+        );
+        server = place.open();
+        until_connected(&client).await;
+    }
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn calls_notifications_and_batches_wait_for_the_next_connection() {
+    let (place, server) = Place::new();
+    let (desk, client) = place.connect(place.builder().lanes(3)).await;
+    shut(server).await;
+    until_lost(&client).await;
+    let calls = [waiting(&desk).await, waiting(&desk).await];
+    let large = tokio::spawn(desk.add(3, 4).own_stream());
+    let note = tokio::spawn(desk.note("small"));
+    let large_note = tokio::spawn(desk.note(&"large".repeat(10_000)));
+    let mut batch = client.batch();
+    let sum = batch.call(desk.add(5, 6));
+    let batch = tokio::spawn(batch.send());
+    let _server = place.open();
+    for call in calls {
+        assert_eq!(soon(call).await.unwrap().unwrap(), 3);
+    }
+    assert_eq!(soon(large).await.unwrap().unwrap(), 7);
+    soon(note).await.unwrap().unwrap();
+    soon(large_note).await.unwrap().unwrap();
+    let mut replies = soon(batch).await.unwrap().unwrap();
+    assert_eq!(replies.take(sum).unwrap(), 11);
+    soon(place.clerk.0.noted.acquire_many(2))
+        .await
+        .unwrap()
+        .forget();
+}
+
+#[tokio::test]
+async fn a_call_whose_time_runs_out_without_a_connection_is_never_made() {
+    let (place, server) = Place::new();
+    let (desk, client) = place.connect(place.builder()).await;
+    shut(server).await;
+    until_lost(&client).await;
+    let late = soon(desk.add(1, 2).timeout(Duration::from_millis(20))).await;
+    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+    let _server = place.open();
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    assert_eq!(place.clerk.0.started(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_wait_fails_fast_once_an_attempt_has_failed() {
+    let (place, server) = Place::new();
+    let builder = place.builder().wait_for_ready(false);
+    let (desk, client) = place.connect(builder).await;
+    shut(server).await;
+    until_refused(&client).await;
+    assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
+    assert_fate(soon(desk.add(1, 2).own_stream()).await, Fate::NotSent);
+    assert_fate(soon(desk.note("text")).await, Fate::NotSent);
+    let refused = soon(client.batch().send()).await;
+    assert!(refused.is_ok(), "an empty batch needs no connection");
+    let _server = place.open();
+    until_connected(&client).await;
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn calls_under_way_are_told_that_they_may_have_run() {
+    let (place, server) = Place::new();
+    let (desk, client) = place.connect(place.builder()).await;
+    let calls = [
+        tokio::spawn(desk.hold()),
+        tokio::spawn(desk.hold().own_stream()),
+    ];
+    place.holding(2).await;
+    shut(server).await;
+    for call in calls {
+        assert_fate(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+    }
+    let _server = place.open();
+    until_connected(&client).await;
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_is_told_and_not_called() {
+    let (place, server) = Place::new();
+    let (desk, client) = place.connect(place.builder()).await;
+    shut(server).await;
+    let stranger = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
+    let (_, server) = place.open_with(stranger);
+    let call = waiting(&desk).await;
+    loop {
+        // Some attempts may have come before the stranger.
+        let error = until_refused(&client).await;
+        if let ConnectError::Untrusted(_) = *error {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(place.clerk.0.started(), 0);
+    shut(server).await;
+    let _server = place.open();
+    assert_eq!(soon(call).await.unwrap().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn closing_ends_the_search_for_a_connection() {
+    let (place, server) = Place::new();
+    let (desk, client) = place.connect(place.builder()).await;
+    shut(server).await;
+    until_lost(&client).await;
+    let call = waiting(&desk).await;
+    let mut states = client.watch_state();
+    soon(client.close()).await;
+    assert_fate(soon(call).await.unwrap(), Fate::NotSent);
+    assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
+    assert_eq!(soon(client.closed()).await, ConnectionLost::ClosedHere);
+    drop((desk, client));
+    let mut last = None;
+    while let Some(state) = soon(states.changed()).await {
+        last = Some(state);
+    }
+    let closed = matches!(
+        last,
+        Some(ConnectionState::Closed(ConnectionLost::ClosedHere))
+    );
+    assert!(closed, "{last:?}");
+}
+
+#[tokio::test]
+async fn dropping_the_client_ends_the_search_for_a_connection() {
+    let (place, server) = Place::new();
+    let (desk, client) = place.connect(place.builder()).await;
+    shut(server).await;
+    until_lost(&client).await;
+    let mut states = client.watch_state();
+    drop((desk, client));
+    while let Some(state) = soon(states.changed()).await {
+        assert!(!matches!(state, ConnectionState::Connected), "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_reconnect_is_closed_by_the_first_loss() {
+    let (place, server) = Place::new();
+    let (desk, client) = place.connect(place.builder().reconnect(false)).await;
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    drain(server).await;
+    let lost = soon(client.closed()).await;
+    assert!(
+        matches!(lost, ConnectionLost::ClosedByPeer { code: 0x10, .. }),
+        "{lost:?}"
+    );
+    assert!(matches!(client.state(), ConnectionState::Closed(_)));
+    assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_reconnect_is_closed_by_a_drain_and_its_calls_end() {
+    let (place, draining) = Place::new();
+    let (desk, client) = place.connect(place.builder().reconnect(false)).await;
+    let old = tokio::spawn(desk.hold());
+    place.holding(1).await;
+    let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
+    let refused = soon(async {
+        loop {
+            match desk.add(1, 2).await {
+                Ok(sum) => assert_eq!(sum, 3),
+                refused => return refused,
+            }
+        }
+    })
+    .await;
+    assert_fate(refused, Fate::NotExecuted);
+    soon(client.closed()).await;
+    assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
+    place.clerk.0.go_on.add_permits(1);
+    soon(old).await.unwrap().unwrap();
+    assert!(soon(drained).await.unwrap(), "a call was cut off");
+}
+
+/// An address whose packets go to a server that can be changed: new senders reach the new one.
+struct Relay {
+    address: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
+    /// Packets that went to a client, and where from they were asked for.
+    answers: watch::Receiver<usize>,
+    senders: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    async fn new(server: SocketAddr) -> Self {
+        let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let answers = watch::Sender::new(0);
+        let relay = Self {
+            address: front.local_addr().unwrap(),
+            server: Arc::new(Mutex::new(server)),
+            answers: answers.subscribe(),
+            senders: Arc::default(),
+        };
+        let (server, senders) = (Arc::clone(&relay.server), Arc::clone(&relay.senders));
+        tokio::spawn(forward(front, server, senders, answers));
+        relay
+    }
+
+    /// Waits until so many more packets went to the client.
+    async fn answers(&mut self, packets: usize) {
+        let before = *self.answers.borrow();
+        let answers = self
+            .answers
+            .wait_for(|answers| *answers >= before + packets);
+        soon(answers).await.unwrap();
+    }
+
+    fn turn_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap() = server;
+    }
+}
+
+async fn forward(
+    front: Arc<UdpSocket>,
+    server: Arc<Mutex<SocketAddr>>,
+    senders: Arc<AtomicUsize>,
+    answers: watch::Sender<usize>,
+) {
+    let mut backs: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+    let mut packet = [0; 2048];
+    while let Ok((length, sender)) = front.recv_from(&mut packet).await {
+        if let Entry::Vacant(new) = backs.entry(sender) {
+            let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            let server = *server.lock().unwrap();
+            back.connect(server).await.unwrap();
+            let front = Arc::clone(&front);
+            tokio::spawn(answer(Arc::clone(&back), front, sender, answers.clone()));
+            new.insert(back);
+            senders.store(backs.len(), Ordering::SeqCst);
+        }
+        // Packets may get lost.
+        let _ = backs[&sender].send(&packet[..length]).await;
+    }
+}
+
+async fn answer(
+    back: Arc<UdpSocket>,
+    front: Arc<UdpSocket>,
+    sender: SocketAddr,
+    answers: watch::Sender<usize>,
+) {
+    let mut packet = [0; 2048];
+    while let Ok(length) = back.recv(&mut packet).await {
+        let _ = front.send_to(&packet[..length], sender).await;
+        answers.send_modify(|answers| *answers += 1);
+    }
+}
+
+#[tokio::test]
+async fn new_calls_leave_a_server_that_drains_while_old_ones_finish_there() {
+    let (place, draining) = Place::new();
+    let relay = Relay::new(place.address).await;
+    let client = soon(place.builder().connect(relay.address)).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    let old = tokio::spawn(desk.hold());
+    let alone = tokio::spawn(desk.hold().own_stream());
+    place.holding(2).await;
+
+    let (next, _server) = Place::new_with(place.identity.clone());
+    relay.turn_to(next.address);
+    let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
+    soon(async {
+        while next.clerk.0.started() == 0 {
+            // Those that the old server refuses are made again.
+            assert_eq!(desk.add(1, 2).await.unwrap(), 3);
+        }
+    })
+    .await;
+    assert!(!old.is_finished() && !alone.is_finished());
+    place.clerk.0.go_on.add_permits(2);
+    soon(old).await.unwrap().unwrap();
+    soon(alone).await.unwrap().unwrap();
+    assert!(soon(drained).await.unwrap(), "a call was cut off");
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_and_not_made_again_was_not_executed() {
+    let (place, draining) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let old = tokio::spawn(desk.hold());
+    place.holding(1).await;
+    let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
+    let refused = soon(async {
+        loop {
+            match desk.add(1, 2).no_retry().await {
+                Ok(sum) => assert_eq!(sum, 3),
+                refused => return refused,
+            }
+        }
+    })
+    .await;
+    assert_fate(refused, Fate::NotExecuted);
+    place.clerk.0.go_on.add_permits(1);
+    soon(old).await.unwrap().unwrap();
+    assert!(soon(drained).await.unwrap(), "a call was cut off");
+}
+
+#[tokio::test]
+async fn an_idempotent_call_that_may_have_run_is_made_again() {
+    let (place, server) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let calls = [
+        tokio::spawn(desk.read()),
+        tokio::spawn(desk.read().own_stream()),
+    ];
+    place.holding(2).await;
+    shut(server).await;
+    let _server = place.open();
+    place.holding(2).await;
+    place.clerk.0.go_on.add_permits(2);
+    for call in calls {
+        // The third and the fourth to be started.
+        assert!(soon(call).await.unwrap().unwrap() >= 2);
+    }
+    assert_eq!(place.clerk.0.started(), 4);
+}
+
+#[tokio::test]
+async fn an_idempotent_call_is_made_three_times_at_most_and_once_if_told_so() {
+    let (place, mut server) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let once = tokio::spawn(desk.read().no_retry());
+    let thrice = tokio::spawn(desk.read());
+    place.holding(1).await;
+    for _ in 0..3 {
+        place.holding(1).await;
+        shut(server).await;
+        server = place.open();
+    }
+    assert_fate(soon(once).await.unwrap(), Fate::MayHaveExecuted);
+    assert_fate(soon(thrice).await.unwrap(), Fate::MayHaveExecuted);
+    assert_eq!(place.clerk.0.started(), 4);
+}
+
+#[tokio::test]
+async fn a_client_whose_calls_fail_stops_making_them_again() {
+    let (place, server) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let mut calls: JoinSet<_> = (0..13).map(|_| desk.read()).collect();
+    place.holding(13).await;
+    shut(server).await;
+    let _server = place.open();
+    for _ in 0..3 {
+        let failed = soon(calls.join_next()).await.unwrap().unwrap();
+        assert_fate(failed, Fate::MayHaveExecuted);
+    }
+    place.holding(10).await;
+    place.clerk.0.go_on.add_permits(10);
+    while let Some(call) = soon(calls.join_next()).await {
+        call.unwrap().unwrap();
+    }
+    assert_eq!(place.clerk.0.started(), 23);
+}
+
+#[tokio::test]
+async fn a_call_that_is_made_again_keeps_to_its_time() {
+    let (place, server) = Place::new();
+    let (desk, _client) = place.connect(place.builder()).await;
+    let call = tokio::spawn(desk.read().timeout(Duration::from_millis(300)));
+    place.holding(1).await;
+    shut(server).await;
+    let late = soon(call).await.unwrap();
+    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+}
+
+#[tokio::test]
+async fn an_attempt_that_may_have_run_is_not_forgotten() {
+    let (place, server) = Place::new();
+    let (desk, client) = place.connect(place.builder()).await;
+    let call = tokio::spawn(desk.read());
+    place.holding(1).await;
+    shut(server).await;
+    until_lost(&client).await;
+    soon(client.close()).await;
+    // The second attempt was not even sent.
+    assert_fate(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+}
+
+#[test]
+fn the_description_tells_what_may_run_twice() {
+    let methods = DeskServer::<Clerk>::DESCRIPTION.methods;
+    let idempotent = methods.iter().filter(|method| method.idempotent);
+    assert!(idempotent.map(|method| method.name).eq(["read"]));
+}
+
+/// A server on a thread of its own, which can be killed: it says no goodbye, and the system drops what comes for it.
+struct Mortal {
+    address: SocketAddr,
+    kill: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Mortal {
+    async fn new(place: &Place) -> Self {
+        let server =
+            Server::builder(place.identity.clone()).service(DeskServer::new(place.clerk.clone()));
+        let wanted = place.address;
+        let (kill, killed) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            // One thread: nothing of it runs on while it is dropped.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let server = server.bind(wanted).unwrap();
+                tell.send(server.local_addr().unwrap()).unwrap();
+                tokio::spawn(server.run());
+                let _ = killed.await;
+            });
+        });
+        Self {
+            address: soon(told).await.unwrap(),
+            kill,
+            thread,
+        }
+    }
+
+    fn kill(self) {
+        self.kill.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_restart_without_a_goodbye_is_noticed_with_the_next_packet() {
+    let mut place = Place {
+        identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
+        address: "127.0.0.1:0".parse().unwrap(),
+        clerk: Clerk::default(),
+    };
+    let mortal = Mortal::new(&place).await;
+    place.address = mortal.address;
+    let (desk, client) = place.connect(place.builder()).await;
+    let held = [
+        tokio::spawn(desk.hold()),
+        tokio::spawn(desk.hold().own_stream()),
+    ];
+    place.holding(2).await;
+    mortal.kill();
+    let _server = place.open();
+
+    let killed = Instant::now();
+    place.clerk.0.go_on.add_permits(1);
+    // It leaves on the old connection, and once more on the new one.
+    soon(desk.read()).await.unwrap();
+    for call in held {
+        assert_fate(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+    }
+    until_connected(&client).await;
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    // A client that hears nothing gives up after 15 s, and breaks the silence after 5 s.
+    assert!(
+        killed.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        killed.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_server_of_another_identity_cannot_reset_a_connection() {
+    let mut place = Place {
+        identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
+        address: "127.0.0.1:0".parse().unwrap(),
+        clerk: Clerk::default(),
+    };
+    let mortal = Mortal::new(&place).await;
+    place.address = mortal.address;
+    let (desk, client) = place.connect(place.builder()).await;
+    mortal.kill();
+    let stranger = Identity::self_signed(["127.0.0.1"]).unwrap();
+    let _server = place.open_with(stranger);
+    let late = soon(desk.add(1, 2).timeout(Duration::from_secs(1))).await;
+    assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+    assert!(matches!(client.state(), ConnectionState::Connected));
+}
+
+#[tokio::test]
+async fn the_clients_own_address_may_change_in_the_middle_of_a_large_reply() {
+    let (place, _server) = Place::new();
+    let mut relay = Relay::new(place.address).await;
+    let client = soon(place.builder().connect(relay.address)).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    let held = tokio::spawn(desk.hold());
+    place.holding(1).await;
+    let large = tokio::spawn(desk.repeat("0123456789abcdef", 200_000));
+    for moves in 1..=3 {
+        // Of more than two thousand.
+        relay.answers(50).await;
+        assert!(!large.is_finished());
+        client.rebind().unwrap();
+        soon(async {
+            while relay.senders.load(Ordering::SeqCst) <= moves {
+                relay.answers(1).await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(soon(large).await.unwrap().unwrap().len(), 3_200_000);
+    place.clerk.0.go_on.add_permits(1);
+    soon(held).await.unwrap().unwrap();
+    assert!(matches!(client.state(), ConnectionState::Connected));
+    assert_eq!(relay.senders.load(Ordering::SeqCst), 4, "one connection");
+}
+
+#[tokio::test]
+async fn an_idle_client_that_moves_is_called_from_its_new_address() {
+    let (place, _server) = Place::new();
+    let relay = Relay::new(place.address).await;
+    let client = soon(place.builder().connect(relay.address)).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    for moves in 1..=5 {
+        assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+        assert_eq!(relay.senders.load(Ordering::SeqCst), moves);
+        client.rebind().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_a_connection_has_nothing_to_rebind() {
+    let client = Client::local(DeskServer::new(Clerk::default()));
+    client.rebind().unwrap();
+    let desk = DeskClient::new(client.clone());
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    client.close().await;
+    client.rebind().unwrap();
+}

@@ -1,0 +1,12 @@
+//! What the macros accept, reject, generate and describe.
+
+#[path = "../peer/mod.rs"]
+mod peer;
+
+mod bank;
+mod compile_fail;
+mod expansions;
+mod openrpc;
+mod openrpc_shapes;
+mod openrpc_wire;
+pub mod options;

@@ -1,0 +1,131 @@
+//! Those who read the document and share no line with this project: OpenRPC's own meta-schema, and its generator, whose
+//! TypeScript client compiles.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use jsonschema::{Draft, Registry};
+use rpc_runtime::OpenRpc;
+use serde_json::{Value, json};
+
+use crate::bank::{BankClient, TextClient};
+
+/// What is installed, and a program that uses the generated client.
+const OUTSIDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/typescript");
+
+/// What belongs to these tests alone.
+const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
+
+#[test]
+fn outsiders_understand_the_document() {
+    let home = match install() {
+        Ok(home) => home,
+        Err(reason) if std::env::var_os("RPC_REQUIRE_NODE").is_none() => {
+            eprintln!("SKIPPED, for there is nothing to read the document with: {reason}");
+            return;
+        }
+        Err(reason) => panic!("RPC_REQUIRE_NODE is set, and {reason}"),
+    };
+    the_meta_schema_accepts(&home);
+    the_generated_client_compiles(&home);
+}
+
+fn the_meta_schema_accepts(home: &Path) {
+    let read = |path: &str| -> Value {
+        let text = fs::read(home.join("node_modules").join(path)).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    let mut meta = read("@open-rpc/spec/dist/1_4/schema.json");
+    let mut of_schemas = read("@json-schema-tools/meta-schema/schema.json");
+    // They name themselves as their own meta-schema, which no validator has.
+    for schema in [&mut meta, &mut of_schemas] {
+        schema.as_object_mut().unwrap().remove("$schema");
+    }
+    let places = [
+        "https://meta.json-schema.tools",
+        "https://meta.json-schema.tools/",
+    ];
+    let known = places.map(|place| (place, of_schemas.clone()));
+    let registry = Registry::new().draft(Draft::Draft7).extend(known).unwrap();
+    let registry = registry.prepare().unwrap();
+    let options = jsonschema::options().with_draft(Draft::Draft7);
+    let validator = options.with_registry(&registry).build(&meta).unwrap();
+
+    let document = serde_json::to_value(OpenRpc::of::<BankClient>().and::<TextClient>()).unwrap();
+    let errors: Vec<_> = validator
+        .iter_errors(&document)
+        .map(|it| it.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+
+    // It would have found these.
+    for (place, wrong) in [
+        ("/methods/0/name", Value::Null),
+        ("/methods/0/params/0/schema/type", json!("integr")),
+        ("/methods/0/errors/0/code", json!("2001")),
+        ("/openrpc", json!("1.3.2")),
+        ("/components/schemas/Account/required", json!(3)),
+    ] {
+        let mut document = document.clone();
+        *document.pointer_mut(place).unwrap() = wrong;
+        assert!(
+            !validator.is_valid(&document),
+            "{place} is wrong and accepted"
+        );
+    }
+}
+
+fn the_generated_client_compiles(home: &Path) {
+    let work = home.join(format!("client-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir(&work).unwrap();
+    let document = work.join("openrpc.json");
+    fs::write(&document, OpenRpc::of::<BankClient>().to_json()).unwrap();
+    let bin = home.join("node_modules/.bin");
+    let mut generate = Command::new(bin.join("open-rpc-generator"));
+    generate.args(["generate", "-t", "client", "-l", "typescript", "-n", "bank"]);
+    generate.arg("-d").arg(&document).arg("-o").arg(&work);
+    run(&mut generate).unwrap_or_else(|output| panic!("no client: {output}"));
+    for file in ["use.ts", "tsconfig.json"] {
+        fs::copy(Path::new(OUTSIDER).join(file), work.join(file)).unwrap();
+    }
+    let mut compile = Command::new(bin.join("tsc"));
+    compile.arg("--project").arg(&work);
+    run(&mut compile).unwrap_or_else(|output| panic!("the client is no TypeScript: {output}"));
+    fs::remove_dir_all(&work).unwrap();
+}
+
+/// A folder with the pinned packages in it, or why there is none.
+fn install() -> Result<PathBuf, String> {
+    let home = Path::new(TEMPORARY).join("typescript");
+    let lock = fs::read_to_string(Path::new(OUTSIDER).join("package-lock.json")).unwrap();
+    let complete = home.join("complete");
+    if fs::read_to_string(&complete).is_ok_and(|made_of| made_of == lock) {
+        return Ok(home);
+    }
+    let _ = fs::remove_dir_all(&home);
+    fs::create_dir_all(&home).map_err(|error| error.to_string())?;
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(Path::new(OUTSIDER).join(file), home.join(file)).unwrap();
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    npm.args(["--fetch-timeout", "20000", "--fetch-retries", "1"]);
+    run(npm.current_dir(&home)).map_err(|output| format!("no packages: {output}"))?;
+    fs::write(complete, lock).map_err(|error| error.to_string())?;
+    Ok(home)
+}
+
+/// Runs a command to its end; an error is all that it said.
+fn run(command: &mut Command) -> Result<(), String> {
+    let name = format!("{command:?}");
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{name}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err([&output.stdout[..], &output.stderr]
+            .map(String::from_utf8_lossy)
+            .join("\n")),
+    }
+}

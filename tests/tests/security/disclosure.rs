@@ -1,0 +1,284 @@
+//! What a caller is not told, and what a log never shows as it came.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use rpc_runtime::{Limits, Responder, rpc};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::json;
+use tracing::field::{Field, Visit};
+use tracing::span;
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::peer;
+
+/// Names that nobody outside should read.
+#[derive(Debug, Serialize, Deserialize)]
+struct SecretPoint {
+    x: i32,
+    y: i32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SecretPair(i32, i32);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SecretNothing;
+
+#[derive(Debug, Serialize, Deserialize)]
+enum SecretShape {
+    Circle { radius: u32 },
+    Line(u32, u32),
+    Point,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum SecretEither {
+    Number(u32),
+    Text(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum SecretTagged {
+    Circle { radius: u32 },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "of")]
+enum SecretAdjacent {
+    Circle(u32),
+}
+
+/// What serde cannot write, for a reason that is nobody's business.
+struct SecretFailure;
+
+impl Serialize for SecretFailure {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("secret of /etc/secret.conf"))
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretFailure {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Self)
+    }
+}
+
+#[rpc]
+trait Vault {
+    async fn panics(&self, text: &str);
+    #[rpc(blocking)]
+    fn panics_apart(&self);
+    async fn unwritable(&self) -> SecretFailure;
+    async fn unwritable_key(&self) -> BTreeMap<Vec<u8>, u8>;
+    async fn point(&self, at: SecretPoint);
+    async fn pair(&self, at: SecretPair);
+    async fn nothing(&self, at: SecretNothing);
+    async fn shape(&self, at: SecretShape);
+    async fn either(&self, at: SecretEither);
+    async fn tagged(&self, at: SecretTagged);
+    async fn adjacent(&self, at: SecretAdjacent);
+    async fn points(&self, at: Vec<Option<SecretPoint>>);
+}
+
+struct Bank;
+
+impl Vault for Bank {
+    async fn panics(&self, text: &str) {
+        panic!("secret in {}: {text}", file!());
+    }
+    fn panics_apart(&self) {
+        std::fs::read("/etc/secret.conf/none").unwrap();
+    }
+    async fn unwritable(&self) -> SecretFailure {
+        SecretFailure
+    }
+    async fn unwritable_key(&self) -> BTreeMap<Vec<u8>, u8> {
+        BTreeMap::from([(vec![1], 1)])
+    }
+    async fn point(&self, _: SecretPoint) {}
+    async fn pair(&self, _: SecretPair) {}
+    async fn nothing(&self, _: SecretNothing) {}
+    async fn shape(&self, _: SecretShape) {}
+    async fn either(&self, _: SecretEither) {}
+    async fn tagged(&self, _: SecretTagged) {}
+    async fn adjacent(&self, _: SecretAdjacent) {}
+    async fn points(&self, _: Vec<Option<SecretPoint>>) {}
+}
+
+/// Arguments of every shape, hardly one of which is what a method takes.
+const ARGUMENTS: &[&str] = &[
+    "null",
+    "true",
+    "-1",
+    "1.5",
+    "1e300",
+    r#""text""#,
+    r#""Circle""#,
+    r#""Point""#,
+    "[]",
+    "[1]",
+    "[1,2,3]",
+    "[null]",
+    r#"["x"]"#,
+    "{}",
+    r#"{"x":1}"#,
+    r#"{"x":"1","y":2}"#,
+    r#"{"x":1,"x":2}"#,
+    r#"{"Circle":1}"#,
+    r#"{"Circle":{}}"#,
+    r#"{"Circle":{"radius":-1}}"#,
+    r#"{"Line":[1]}"#,
+    r#"{"Line":{}}"#,
+    r#"{"Point":1}"#,
+    r#"{"Other":1}"#,
+    r#"{"kind":1}"#,
+    r#"{"kind":"Other"}"#,
+    r#"{"kind":"Circle"}"#,
+    r#"{"kind":"Circle","radius":"1"}"#,
+    r#"{"kind":"Circle","of":"1"}"#,
+    r#"{"of":1}"#,
+    "[{}]",
+    r#"[{"x":1}]"#,
+];
+
+/// Panics, paths, names of types and what else is nobody's business outside.
+const INTERNALS: &[&str] = &[
+    "ecret",
+    "anick",
+    ".rs",
+    "/",
+    "::",
+    "unwrap",
+    "struct",
+    "enum",
+    "tuple",
+    "serde",
+    "No such file",
+    "os error",
+];
+
+#[tokio::test]
+async fn an_error_reply_tells_nothing_from_inside() {
+    let mut responder = Responder::new(VaultServer::new(Bank));
+    let mut messages = Vec::new();
+    for method in ["panics_apart", "unwritable", "unwritable_key"] {
+        messages.push(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#));
+    }
+    messages.push(r#"{"jsonrpc":"2.0","id":1,"method":"panics","params":["x"]}"#.into());
+    for method in [
+        "point", "pair", "nothing", "shape", "either", "tagged", "adjacent", "points",
+    ] {
+        for argument in ARGUMENTS {
+            let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params""#);
+            messages.push(format!(r#"{call}:[{argument}]}}"#));
+            messages.push(format!(r#"{call}:{{"at":{argument}}}}}"#));
+        }
+    }
+    let mut refused = 0;
+    for message in messages {
+        let reply =
+            String::from_utf8(responder.respond(message.as_bytes()).await.to_vec()).unwrap();
+        let is_internal = reply.contains(r#""code":-32603,"message":"Internal error"}"#);
+        let is_mismatch = reply.contains(r#""code":-32602,"message":"Invalid params""#);
+        let is_fine = reply.ends_with(r#""result":null}"#);
+        assert!(is_internal || is_mismatch || is_fine, "{message}: {reply}");
+        refused += u32::from(is_mismatch);
+        for internal in INTERNALS {
+            assert!(
+                !reply.contains(internal),
+                "{message}: {reply} tells `{internal}`"
+            );
+        }
+    }
+    assert!(refused > 300, "{refused}");
+}
+
+/// Keeps what this crate's code logs, each field as it was given.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn has(&self, text: &str) -> bool {
+        let fields = self.0.lock().unwrap();
+        fields.iter().any(|field| field.contains(text))
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("rpc_runtime")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        self.0.lock().unwrap().extend(fields.0);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// A string's own bytes: a subscriber may well write them as they are.
+#[derive(Default)]
+struct Fields(Vec<String>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, _: &Field, value: &str) {
+        self.0.push(value.to_owned());
+    }
+
+    fn record_debug(&mut self, _: &Field, value: &dyn fmt::Debug) {
+        let mut text = String::new();
+        write!(text, "{value:?}").unwrap();
+        self.0.push(text);
+    }
+}
+
+/// What a peer would like to have in a log, and more of it than anybody wants to read.
+fn nasty() -> String {
+    "\n\x1b[2J\u{202e}forged \u{7f}".repeat(100)
+}
+
+#[tokio::test]
+async fn what_a_peer_says_is_logged_escaped_and_cut() {
+    let log = Log::default();
+    // Only on this thread, which also runs the server: other tests of the process log, too. While a process has a
+    // single subscriber, the first thread that reaches an event decides for all whether it is recorded, hence a second.
+    let _subscribed = tracing::subscriber::set_default(log.clone());
+    let _second = tracing::Dispatch::new(Log::default());
+    let host = peer::Host::start(VaultServer::new(Bank), Limits::default());
+    let connection = host.connect().await;
+    for method in ["panics".to_owned(), nasty()] {
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": [nasty()]});
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        send.write_all(call.to_string().as_bytes()).await.unwrap();
+        send.finish().unwrap();
+        let reply = peer::soon(recv.read_to_end(1000)).await.unwrap();
+        assert!(reply.starts_with(br#"{"jsonrpc":"2.0","id":1,"error":"#));
+    }
+    connection.close(1u8.into(), nasty().as_bytes());
+    peer::soon(async {
+        while !log.has("closed by the other side") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    assert!(log.has("panicked: secret"));
+    let fields = log.0.lock().unwrap();
+    for field in fields.iter() {
+        assert!(field.len() <= 128 + "…".len(), "{field:?}");
+        let is_plain = |c: char| c == '…' || (c.is_ascii() && !c.is_ascii_control());
+        assert!(field.chars().all(is_plain), "{field:?}");
+    }
+}

@@ -1,0 +1,594 @@
+//! Who trusts whom.
+
+use rpc_runtime::{
+    BindError, Client, ConnectError, Context, Identity, IdentityError, Server, ServerBuilder,
+    Trust, UntrustedReason, rpc,
+};
+
+use crate::support::soon;
+
+#[rpc]
+trait Greeter {
+    async fn greet(&self, name: &str) -> String;
+
+    /// The caller's fingerprint, then its names.
+    async fn introduce(&self, cx: &Context) -> Vec<String>;
+}
+
+struct Hello;
+
+impl Greeter for Hello {
+    async fn greet(&self, name: &str) -> String {
+        format!("Hello, {name}!")
+    }
+
+    async fn introduce(&self, cx: &Context) -> Vec<String> {
+        let Some(certificate) = cx.peer_certificate() else {
+            return Vec::new();
+        };
+        let names = certificate.dns_names().chain(certificate.uris());
+        std::iter::once(format!("{certificate:?}"))
+            .chain(names.map(str::to_owned))
+            .collect()
+    }
+}
+
+/// The port of a server that proves itself with `identity`.
+fn serve(identity: Identity) -> u16 {
+    run(Server::builder(identity))
+}
+
+fn run(builder: ServerBuilder) -> u16 {
+    let server = builder
+        .service(GreeterServer::new(Hello))
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(server.run());
+    port
+}
+
+async fn connect(trust: Trust, host: &str, port: u16) -> Result<Client, ConnectError> {
+    soon(
+        Client::builder()
+            .trust(trust)
+            .connect(format!("{host}:{port}")),
+    )
+    .await
+}
+
+async fn greets(client: Result<Client, ConnectError>) {
+    let greeter = GreeterClient::new(client.unwrap());
+    assert_eq!(soon(greeter.greet("Ada")).await.unwrap(), "Hello, Ada!");
+}
+
+fn refusal(client: Result<Client, ConnectError>) -> UntrustedReason {
+    match client {
+        Err(ConnectError::Untrusted(reason)) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+type Authority = rcgen::CertifiedIssuer<'static, rcgen::KeyPair>;
+
+fn authority() -> Authority {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertifiedIssuer::self_signed(authority, key).unwrap()
+}
+
+fn trust(authority: &Authority) -> Trust {
+    Trust::pem(authority.as_ref().pem().as_bytes()).unwrap()
+}
+
+fn sign(certificate: rcgen::CertificateParams, issuer: &Authority) -> Identity {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = certificate.signed_by(&key, issuer).unwrap();
+    Identity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+}
+
+fn named(name: &str) -> rcgen::CertificateParams {
+    rcgen::CertificateParams::new([name.to_owned()]).unwrap()
+}
+
+/// An authority, and an identity that it signed for `localhost` from and to these years.
+fn signed(from: i32, to: i32) -> (Trust, Identity) {
+    let authority = authority();
+    let mut server = named("localhost");
+    server.not_before = rcgen::date_time_ymd(from, 1, 1);
+    server.not_after = rcgen::date_time_ymd(to, 1, 1);
+    (trust(&authority), sign(server, &authority))
+}
+
+#[tokio::test]
+async fn a_self_signed_server_is_trusted_by_its_certificate_its_pem_and_its_hash() {
+    let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
+    let certificate = identity.certificate();
+    let port = serve(identity);
+    let pem = certificate.to_pem();
+    for host in ["localhost", "127.0.0.1", "quic://127.0.0.1"] {
+        greets(connect(Trust::certificate(certificate.clone()), host, port).await).await;
+        greets(connect(Trust::pem(pem.as_bytes()).unwrap(), host, port).await).await;
+        greets(connect(Trust::sha256(certificate.sha256()), host, port).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_by_the_authority_that_signed_it() {
+    let (trust, identity) = signed(2020, 2120);
+    greets(connect(trust, "localhost", serve(identity)).await).await;
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused() {
+    let identity = Identity::self_signed(["example.org"]).unwrap();
+    let (by_certificate, by_hash) = (
+        Trust::certificate(identity.certificate()),
+        Trust::sha256(identity.certificate().sha256()),
+    );
+    let port = serve(identity);
+    for trust in [by_certificate.clone(), by_hash] {
+        let reason = refusal(connect(trust, "localhost", port).await);
+        assert_eq!(reason, UntrustedReason::WrongName);
+    }
+    let builder = Client::builder()
+        .trust(by_certificate)
+        .server_name("example.org");
+    greets(
+        soon(builder.connect(("127.0.0.1:0".replace(":0", &format!(":{port}"))).as_str())).await,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_certificate_whose_term_is_over_is_refused() {
+    let (trust, identity) = signed(2000, 2001);
+    assert_eq!(
+        refusal(connect(trust, "localhost", serve(identity)).await),
+        UntrustedReason::Expired
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_whose_term_has_not_begun_is_refused() {
+    let (trust, identity) = signed(2100, 2101);
+    let reason = refusal(connect(trust, "localhost", serve(identity)).await);
+    assert_eq!(reason, UntrustedReason::NotYetValid);
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_trusted_signed_is_refused() {
+    let port = serve(Identity::self_signed(["localhost"]).unwrap());
+    let other = Identity::self_signed(["localhost"]).unwrap().certificate();
+    let reason = refusal(connect(Trust::certificate(other.clone()), "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+    let reason = refusal(connect(Trust::sha256(other.sha256()), "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::NotPinned);
+    let (authority, _) = signed(2020, 2120);
+    let reason = refusal(connect(authority, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_no_authority_speaks_for_itself_alone() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertifiedIssuer::self_signed(named("localhost"), key).unwrap();
+    let forged = sign(named("localhost"), &own);
+    let port = serve(forged.clone());
+    let reason = refusal(connect(trust(&own), "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+    let either = trust(&own).or(trust(&authority()));
+    let reason = refusal(connect(either, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+
+    let (port, client) = asking(|builder| builder.require_client_certificate(trust(&own)));
+    assert_eq!(alert(client.identity(forged), port).await, 48);
+}
+
+#[tokio::test]
+async fn an_authority_is_one_whatever_its_term() {
+    for (from, to) in [(2000, 2001), (2020, 2120), (2100, 2101)] {
+        let mut old = rcgen::CertificateParams::default();
+        old.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        old.not_before = rcgen::date_time_ymd(from, 1, 1);
+        old.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertifiedIssuer::self_signed(old, key).unwrap();
+        let port = serve(sign(named("localhost"), &authority));
+        greets(connect(trust(&authority), "localhost", port).await).await;
+    }
+}
+
+#[tokio::test]
+async fn one_of_several_certificates_is_enough() {
+    let [old, new, other] = std::array::from_fn(|_| Identity::self_signed(["localhost"]).unwrap());
+    let both = Trust::certificate(old.certificate()).or(Trust::sha256(new.certificate().sha256()));
+    for server in [old, new] {
+        greets(connect(both.clone(), "localhost", serve(server)).await).await;
+    }
+    let reason = refusal(connect(both, "localhost", serve(other)).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+}
+
+#[tokio::test]
+async fn the_systems_authorities_do_not_trust_a_self_signed_server() {
+    let port = serve(Identity::self_signed(["localhost"]).unwrap());
+    match connect(Trust::system(), "localhost", port).await {
+        Err(ConnectError::Untrusted(UntrustedReason::UnknownIssuer)) => {}
+        // A machine without any roots trusts nobody, and says so.
+        Err(ConnectError::Trust(_)) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A QUIC server that speaks something else.
+fn foreign_server(alpn: &[u8]) -> (quinn::Endpoint, u16, Trust) {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let trust = Trust::pem(signed.cert.pem().as_bytes()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(std::sync::Arc::new(crypto));
+    let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = endpoint.local_addr().unwrap().port();
+    let accepting = endpoint.clone();
+    tokio::spawn(async move {
+        while let Some(incoming) = accepting.accept().await {
+            tokio::spawn(incoming.into_future());
+        }
+    });
+    (endpoint, port, trust)
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_another_protocol_is_refused() {
+    let (_endpoint, port, trust) = foreign_server(b"h3");
+    let refused = connect(trust, "localhost", port).await;
+    assert!(
+        matches!(refused, Err(ConnectError::Protocol)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_there_is_told_in_time() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let trust = Trust::certificate(Identity::self_signed(["localhost"]).unwrap().certificate());
+    let builder = Client::builder()
+        .trust(trust)
+        .connect_timeout(std::time::Duration::from_millis(50));
+    let refused = soon(builder.connect(silent.local_addr().unwrap())).await;
+    assert!(matches!(refused, Err(ConnectError::Timeout)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_told() {
+    for address in [
+        "",
+        "localhost",
+        "localhost:http",
+        ":1",
+        "http://localhost:1",
+        "a b:1",
+        "::1:1",
+    ] {
+        let refused = Client::builder().connect(address).await;
+        assert!(
+            matches!(refused, Err(ConnectError::Address(_))),
+            "{address}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn pem_that_is_none_is_told() {
+    assert!(Trust::pem(b"nothing").is_err());
+    assert!(matches!(
+        Identity::from_pem(b"", b""),
+        Err(IdentityError::Pem(_))
+    ));
+    let absent = Identity::from_pem_files("absent.pem", "absent.key").unwrap_err();
+    assert_eq!(absent.to_string(), "cannot read absent.pem");
+    assert!(matches!(
+        Identity::self_signed(["not a näme"]),
+        Err(IdentityError::Names(_))
+    ));
+}
+
+#[test]
+fn a_key_that_does_not_fit_its_certificate_is_told() {
+    let pem = |signed: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        (signed.cert.pem(), signed.signing_key.serialize_pem())
+    };
+    let one = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let refused = Identity::from_pem(pem(&one).0.as_bytes(), pem(&other).1.as_bytes());
+    assert!(
+        matches!(refused, Err(IdentityError::Unusable(_))),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_server_outside_a_runtime_is_told() {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let refused = Server::builder(identity)
+        .service(GreeterServer::new(Hello))
+        .bind("127.0.0.1:0");
+    assert!(matches!(refused, Err(BindError::NoRuntime)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_private_key_is_never_shown() {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let shown = format!("{identity:?}");
+    assert!(
+        shown.starts_with("Identity { certificate: sha256:"),
+        "{shown}"
+    );
+    assert!(!shown.contains("key"), "{shown}");
+}
+
+/// A client of somebody else's, which trusts this server.
+fn foreign_client(certificate: &rpc_runtime::Certificate) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.der().to_vec().into()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"jsonrpc/1".to_vec()];
+    tls
+}
+
+fn dial(tls: rustls::ClientConfig, port: u16) -> quinn::Connecting {
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let config = quinn::ClientConfig::new(std::sync::Arc::new(crypto));
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connecting = endpoint.connect_with(config, ([127, 0, 0, 1], port).into(), "localhost");
+    connecting.unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_cannot_send_before_the_handshake() {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let certificate = identity.certificate();
+    let port = serve(identity);
+    // A client that would send early data if a ticket of the server's allowed it.
+    let mut tls = foreign_client(&certificate);
+    tls.enable_early_data = true;
+    for _ in 0..2 {
+        let connection = match dial(tls.clone(), port).into_0rtt() {
+            Ok(_) => panic!("a ticket allowed early data"),
+            Err(connecting) => soon(connecting).await.unwrap(),
+        };
+        // An answer, so that the tickets that came before it have arrived.
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let ping = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.ping"}"#;
+        send.write_all(ping).await.unwrap();
+        send.finish().unwrap();
+        soon(recv.read_to_end(100)).await.unwrap();
+    }
+}
+
+/// A server that asks its clients who they are, and a client that trusts it.
+fn asking(ask: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (u16, rpc_runtime::ClientBuilder) {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let client = Client::builder().trust(Trust::certificate(identity.certificate()));
+    (run(ask(Server::builder(identity))), client)
+}
+
+async fn introduced(client: rpc_runtime::ClientBuilder, port: u16) -> Vec<String> {
+    let client = soon(client.connect(format!("localhost:{port}")))
+        .await
+        .unwrap();
+    soon(GreeterClient::new(client).introduce()).await.unwrap()
+}
+
+/// The alert that a client's certificate is refused with.
+async fn alert(client: rpc_runtime::ClientBuilder, port: u16) -> u8 {
+    match soon(client.connect(format!("localhost:{port}"))).await {
+        Err(ConnectError::CertificateRefused { alert }) => alert,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_its_certificate() {
+    let ada = Identity::self_signed(["ada"]).unwrap();
+    let name = [format!("{:?}", ada.certificate()), "ada".to_owned()];
+    let trusts = [
+        Trust::certificate(ada.certificate()),
+        Trust::sha256(ada.certificate().sha256()),
+        Trust::pem(ada.certificate().to_pem().as_bytes()).unwrap(),
+    ];
+    for trust in trusts {
+        let (port, client) = asking(|server| server.require_client_certificate(trust.clone()));
+        assert_eq!(introduced(client.identity(ada.clone()), port).await, name);
+        let (port, client) = asking(|server| server.request_client_certificate(trust));
+        assert_eq!(introduced(client.identity(ada.clone()), port).await, name);
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_the_names_that_an_authority_signed() {
+    let authority = authority();
+    let mut billing = named("billing.example.org");
+    let id = "spiffe://example.org/billing".try_into().unwrap();
+    billing.subject_alt_names.push(rcgen::SanType::URI(id));
+    let billing = sign(billing, &authority);
+    let (port, client) = asking(|server| server.require_client_certificate(trust(&authority)));
+    assert_eq!(
+        introduced(client.identity(billing), port).await[1..],
+        ["billing.example.org", "spiffe://example.org/billing"]
+    );
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_is_told_what_to_do() {
+    let ada = Identity::self_signed(["ada"]).unwrap().certificate();
+    let (port, client) =
+        asking(|server| server.require_client_certificate(Trust::certificate(ada)));
+    let refused = soon(client.connect(format!("localhost:{port}")))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, ConnectError::CertificateRequired),
+        "{refused:?}"
+    );
+    assert!(
+        refused.to_string().contains("give it an `identity`"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_with_a_wrong_certificate_is_told_why() {
+    let ada = Identity::self_signed(["ada"]).unwrap();
+    let eve = Identity::self_signed(["ada"]).unwrap();
+    for ask in [
+        ServerBuilder::require_client_certificate,
+        ServerBuilder::request_client_certificate,
+    ] {
+        let (port, client) = asking(|server| ask(server, Trust::certificate(ada.certificate())));
+        assert_eq!(alert(client.identity(eve.clone()), port).await, 48);
+        let (port, client) =
+            asking(|server| ask(server, Trust::sha256(ada.certificate().sha256())));
+        assert_eq!(alert(client.identity(eve.clone()), port).await, 49);
+    }
+
+    let (authority, expired) = signed(2000, 2001);
+    let (port, client) = asking(|server| server.require_client_certificate(authority));
+    assert_eq!(alert(client.identity(expired), port).await, 45);
+
+    let issuer = self::authority();
+    let mut server_only = named("ada");
+    server_only.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    let (port, client) = asking(|server| server.require_client_certificate(trust(&issuer)));
+    let client = client.identity(sign(server_only, &issuer));
+    assert_eq!(alert(client.clone(), port).await, 43);
+    let refused = soon(client.connect(format!("localhost:{port}")))
+        .await
+        .unwrap_err();
+    let why = "the server does not accept this client's certificate: it is not made for client authentication";
+    assert_eq!(refused.to_string(), why);
+}
+
+#[tokio::test]
+async fn a_client_may_have_no_certificate_where_none_is_required() {
+    let ada = Identity::self_signed(["ada"]).unwrap();
+    let trust = Trust::certificate(ada.certificate());
+    let (port, client) = asking(|server| server.request_client_certificate(trust));
+    assert!(introduced(client, port).await.is_empty());
+    let (port, client) = asking(|server| server);
+    assert!(introduced(client.identity(ada), port).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_cannot_be_asked_for() {
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let trust = Trust::pem(garbage.as_bytes()).unwrap();
+    let server = Server::builder(Identity::self_signed(["localhost"]).unwrap());
+    let refused = server.require_client_certificate(trust).bind("127.0.0.1:0");
+    assert!(matches!(refused, Err(BindError::Trust(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_executed_for_a_client_that_is_refused() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[rpc]
+    trait Counter {
+        async fn count(&self) -> u32;
+    }
+    struct Calls(AtomicU32);
+    impl Counter for Calls {
+        async fn count(&self) -> u32 {
+            self.0.fetch_add(1, Ordering::SeqCst) + 1
+        }
+    }
+
+    let server = Identity::self_signed(["localhost"]).unwrap();
+    let ada = Identity::self_signed(["ada"]).unwrap();
+    let (known, certificate) = (Trust::certificate(ada.certificate()), server.certificate());
+    let server = Server::builder(server)
+        .service(CounterServer::new(Calls(AtomicU32::new(0))))
+        .require_client_certificate(known)
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(server.run());
+
+    // A client that does not wait to hear whether it is known.
+    let connecting = dial(foreign_client(&certificate), port);
+    let connection = soon(connecting).await.unwrap();
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"count"}"#;
+    send.write_all(call).await.unwrap();
+    send.finish().unwrap();
+    assert!(soon(recv.read_to_end(100)).await.is_err());
+
+    let client = Client::builder()
+        .trust(Trust::certificate(certificate))
+        .identity(ada);
+    let client = soon(client.connect(format!("localhost:{port}")))
+        .await
+        .unwrap();
+    assert_eq!(soon(CounterClient::new(client).count()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_servers_certificate_is_replaced_while_it_runs() {
+    let [old, new] = std::array::from_fn(|_| Identity::self_signed(["localhost"]).unwrap());
+    let (old_only, new_only) = (
+        Trust::certificate(old.certificate()),
+        Trust::certificate(new.certificate()),
+    );
+    let server = Server::builder(old)
+        .service(GreeterServer::new(Hello))
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let port = server.local_addr().unwrap().port();
+    let handle = server.handle();
+    tokio::spawn(server.run());
+
+    let before = connect(old_only.clone(), "localhost", port).await.unwrap();
+    handle.set_identity(new);
+    greets(connect(new_only, "localhost", port).await).await;
+    let reason = refusal(connect(old_only, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::UnknownIssuer);
+    greets(Ok(before)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_asks_lets_no_session_be_resumed() {
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let ada = Trust::certificate(Identity::self_signed(["ada"]).unwrap().certificate());
+    let plain = Server::builder(identity.clone());
+    let asking = Server::builder(identity.clone()).request_client_certificate(ada);
+    for (server, resumes) in [(plain, true), (asking, false)] {
+        let tickets = std::sync::Arc::new(rustls::client::ClientSessionMemoryCache::new(8));
+        let mut tls = foreign_client(&identity.certificate());
+        tls.resumption = rustls::client::Resumption::store(tickets.clone());
+        let connection = soon(dial(tls, run(server))).await.unwrap();
+        // An answer, so that the tickets that came before it have arrived.
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let ping = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.ping"}"#;
+        send.write_all(ping).await.unwrap();
+        send.finish().unwrap();
+        soon(recv.read_to_end(100)).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let ticket = rustls::client::ClientSessionStore::take_tls13_ticket(&*tickets, &name);
+        assert_eq!(ticket.is_some(), resumes);
+    }
+}

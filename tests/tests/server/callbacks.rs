@@ -1,0 +1,749 @@
+//! Calls from a server to its client.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rpc_runtime::{
+    CallError, Client, ClientBuilder, ConnectError, ConnectionLost, Context, ErrorObject, Fate,
+    Identity, Limits, Responder, RpcError, Server, ServerHandle, Trust, code, rpc,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::support::soon;
+
+/// What the server serves.
+#[rpc]
+trait Desk {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    async fn hang(&self);
+    /// Keeps the caller.
+    async fn subscribe(&self, cx: &Context);
+    /// What the caller makes of it.
+    async fn double(&self, cx: &Context, number: i64) -> Result<i64, ErrorObject>;
+    /// How many milliseconds the caller is given.
+    async fn time_given(&self, cx: &Context) -> Result<Option<u64>, ErrorObject>;
+    /// As long as the caller's `hold`.
+    async fn hold(&self, cx: &Context) -> Result<(), ErrorObject>;
+    /// Goes back and forth.
+    async fn down(&self, cx: &Context, levels: u32) -> Result<u32, ErrorObject>;
+}
+
+/// What the client serves.
+#[rpc(namespace = "home")]
+trait Home {
+    async fn double(&self, number: i64) -> i64;
+    async fn measure(&self, text: &str) -> usize;
+    async fn repeat(&self, text: &str, times: usize) -> String;
+    async fn open(&self, door: u32) -> Result<(), DoorError>;
+    async fn time_given(&self, cx: &Context) -> Option<u64>;
+    async fn hold(&self);
+    async fn peer(&self, cx: &Context) -> Option<SocketAddr>;
+    /// Calls the server in vain, and gives up.
+    async fn nag(&self, cx: &Context) -> bool;
+    async fn down(&self, cx: &Context, levels: u32) -> Result<u32, ErrorObject>;
+    #[rpc(notification)]
+    async fn note(&self, text: &str);
+}
+
+#[derive(Debug, PartialEq, thiserror::Error, RpcError)]
+enum DoorError {
+    #[error("door {door} is locked")]
+    #[rpc(code = 1)]
+    Locked { door: u32 },
+}
+
+/// What a handler that calls says of a call that failed.
+fn told<E: std::fmt::Display>(error: CallError<E>) -> ErrorObject {
+    ErrorObject::new(7, error.to_string())
+}
+
+fn milliseconds(cx: &Context) -> Option<u64> {
+    Some(cx.remaining()?.as_millis() as u64)
+}
+
+/// Serves `Desk`, and hands out the callers that subscribe.
+struct Office {
+    callers: mpsc::UnboundedSender<Client>,
+}
+
+impl Desk for Office {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    async fn hang(&self) {
+        std::future::pending().await
+    }
+
+    async fn subscribe(&self, cx: &Context) {
+        let _ = self.callers.send(cx.client());
+    }
+
+    async fn double(&self, cx: &Context, number: i64) -> Result<i64, ErrorObject> {
+        let home = cx.client::<HomeClient>();
+        home.double(number).await.map_err(told)
+    }
+
+    async fn time_given(&self, cx: &Context) -> Result<Option<u64>, ErrorObject> {
+        let home = cx.client::<HomeClient>();
+        home.time_given().await.map_err(told)
+    }
+
+    async fn hold(&self, cx: &Context) -> Result<(), ErrorObject> {
+        cx.client::<HomeClient>().hold().await.map_err(told)
+    }
+
+    async fn down(&self, cx: &Context, levels: u32) -> Result<u32, ErrorObject> {
+        match levels {
+            0 => Ok(0),
+            _ => match cx.client::<HomeClient>().down(levels - 1).await {
+                Ok(below) => Ok(below + 1),
+                Err(error) => Err(told(error)),
+            },
+        }
+    }
+}
+
+/// Serves `Home`, and tells what happens to its handlers.
+struct Flat {
+    holding: Semaphore,
+    go_on: Semaphore,
+    /// Handlers that were dropped before their end.
+    dropped: Semaphore,
+    notes: Semaphore,
+    held: AtomicUsize,
+}
+
+impl Default for Flat {
+    fn default() -> Self {
+        let none = || Semaphore::new(0);
+        Self {
+            holding: none(),
+            go_on: none(),
+            dropped: none(),
+            notes: none(),
+            held: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Flat {
+    async fn is_holding(&self) {
+        soon(self.holding.acquire()).await.unwrap().forget();
+    }
+
+    async fn has_dropped(&self) {
+        soon(self.dropped.acquire()).await.unwrap().forget();
+    }
+}
+
+struct Holding<'a>(&'a Flat);
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.0.dropped.add_permits(1);
+    }
+}
+
+impl Home for Flat {
+    async fn double(&self, number: i64) -> i64 {
+        number * 2
+    }
+
+    async fn measure(&self, text: &str) -> usize {
+        text.len()
+    }
+
+    async fn repeat(&self, text: &str, times: usize) -> String {
+        text.repeat(times)
+    }
+
+    async fn open(&self, door: u32) -> Result<(), DoorError> {
+        Err(DoorError::Locked { door })
+    }
+
+    async fn time_given(&self, cx: &Context) -> Option<u64> {
+        milliseconds(cx)
+    }
+
+    async fn hold(&self) {
+        let holding = Holding(self);
+        self.holding.add_permits(1);
+        self.go_on.acquire().await.unwrap().forget();
+        self.held.fetch_add(1, Ordering::SeqCst);
+        std::mem::forget(holding);
+    }
+
+    async fn peer(&self, cx: &Context) -> Option<SocketAddr> {
+        cx.peer()
+    }
+
+    async fn nag(&self, cx: &Context) -> bool {
+        let late = cx.client::<DeskClient>().hang();
+        let late = late.timeout(Duration::from_millis(1)).await;
+        matches!(late, Err(CallError::Timeout))
+    }
+
+    async fn down(&self, cx: &Context, levels: u32) -> Result<u32, ErrorObject> {
+        match levels {
+            0 => Ok(0),
+            _ => match cx.client::<DeskClient>().down(levels - 1).await {
+                Ok(below) => Ok(below + 1),
+                Err(CallError::Application(error)) => Err(error),
+                Err(error) => Err(ErrorObject::new(8, error.to_string())),
+            },
+        }
+    }
+
+    async fn note(&self, _: &str) {
+        self.notes.add_permits(1);
+    }
+}
+
+/// A server, and all who have subscribed to it.
+struct Place {
+    identity: Identity,
+    address: SocketAddr,
+    server: ServerHandle,
+    office: mpsc::UnboundedSender<Client>,
+    callers: mpsc::UnboundedReceiver<Client>,
+}
+
+impl Place {
+    fn new(limits: Limits) -> Self {
+        let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
+        let (office, callers) = mpsc::unbounded_channel();
+        let anywhere = "127.0.0.1:0".parse().unwrap();
+        let (address, server) = open(&identity, anywhere, &office, limits);
+        Self {
+            identity,
+            address,
+            server,
+            office,
+            callers,
+        }
+    }
+
+    /// Another server in the same place.
+    fn open_again(&mut self) {
+        let Self {
+            identity,
+            address,
+            office,
+            ..
+        } = self;
+        self.server = open(identity, *address, office, Limits::default()).1;
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let (initial, max) = (Duration::from_millis(1), Duration::from_millis(50));
+        Client::builder()
+            .trust(Trust::certificate(self.identity.certificate()))
+            .reconnect_backoff(initial, max)
+    }
+
+    /// The caller that has just subscribed.
+    async fn caller(&mut self) -> Client {
+        soon(self.callers.recv()).await.unwrap()
+    }
+}
+
+fn open(
+    identity: &Identity,
+    address: SocketAddr,
+    office: &mpsc::UnboundedSender<Client>,
+    limits: Limits,
+) -> (SocketAddr, ServerHandle) {
+    let callers = office.clone();
+    let server = Server::builder(identity.clone())
+        .service(DeskServer::new(Office { callers }))
+        .limits(limits)
+        .bind(address)
+        .unwrap();
+    let (address, handle) = (server.local_addr().unwrap(), server.handle());
+    tokio::spawn(server.run());
+    (address, handle)
+}
+
+/// A client that serves, and what its server has of it.
+struct Both {
+    place: Place,
+    client: Client,
+    desk: DeskClient,
+    flat: Arc<Flat>,
+    /// The client, as the server has it.
+    caller: Client,
+    home: HomeClient,
+}
+
+async fn both() -> Both {
+    both_within(Limits::default(), Limits::default()).await
+}
+
+async fn both_within(servers: Limits, clients: Limits) -> Both {
+    let mut place = Place::new(servers);
+    let flat = Arc::new(Flat::default());
+    let client = place
+        .builder()
+        .service(HomeServer::from_arc(Arc::clone(&flat)))
+        .limits(clients)
+        .connect(place.address)
+        .await
+        .unwrap();
+    let desk = DeskClient::new(client.clone());
+    soon(desk.subscribe()).await.unwrap();
+    let caller = place.caller().await;
+    Both {
+        place,
+        client,
+        desk,
+        flat,
+        home: HomeClient::new(caller.clone()),
+        caller,
+    }
+}
+
+fn fate<T: std::fmt::Debug, E: std::fmt::Debug>(ended: Result<T, CallError<E>>) -> Fate {
+    match ended {
+        Err(CallError::Connection { fate, .. }) => fate,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sends a call that is not answered yet.
+async fn under_way<F: Future + Unpin>(call: &mut F, flat: &Flat) {
+    tokio::select! {
+        _ = call => panic!("it has ended"),
+        () = flat.is_holding() => {}
+    }
+}
+
+#[tokio::test]
+async fn a_handler_calls_its_caller() {
+    let both = both().await;
+    assert_eq!(soon(both.desk.double(21)).await.unwrap(), 42);
+}
+
+#[tokio::test]
+async fn a_caller_is_called_after_its_call() {
+    let both = both().await;
+    assert_eq!(soon(both.home.double(4)).await.unwrap(), 8);
+    soon(both.home.note("remember")).await.unwrap();
+    soon(both.flat.notes.acquire()).await.unwrap().forget();
+    let peer = soon(both.home.peer()).await.unwrap();
+    assert_eq!(peer, Some(both.place.address), "the server is who calls");
+}
+
+#[tokio::test]
+async fn many_calls_go_both_ways_at_once() {
+    let both = both().await;
+    let mut calls = JoinSet::new();
+    for n in 0..300 {
+        let (there, back) = (both.desk.add(n, n), both.home.double(n));
+        let through = both.desk.double(n);
+        calls.spawn(async move {
+            assert_eq!(there.await.unwrap(), 2 * n);
+            assert_eq!(back.await.unwrap(), 2 * n);
+            assert_eq!(through.await.unwrap(), 2 * n);
+        });
+    }
+    soon(calls.join_all()).await;
+}
+
+#[tokio::test]
+async fn a_callers_error_arrives_as_its_own_type() {
+    let both = both().await;
+    match soon(both.home.open(3)).await {
+        Err(CallError::Application(error)) => assert_eq!(error, DoorError::Locked { door: 3 }),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn large_arguments_and_answers_have_streams_of_their_own() {
+    let both = both().await;
+    let text = "x".repeat(300_000);
+    assert_eq!(soon(both.home.measure(&text)).await.unwrap(), 300_000);
+    for _ in 0..2 {
+        let answer = soon(both.home.repeat("ab", 150_000)).await.unwrap();
+        assert_eq!(answer.len(), 300_000);
+    }
+    assert_eq!(soon(both.home.double(1).own_stream()).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn dropping_a_call_drops_the_callers_handler() {
+    let both = both().await;
+    let mut call = both.home.hold();
+    under_way(&mut call, &both.flat).await;
+    drop(call);
+    both.flat.has_dropped().await;
+
+    // The same from within a call, and on streams of their own.
+    let mut call = both.desk.hold();
+    under_way(&mut call, &both.flat).await;
+    drop(call);
+    both.flat.has_dropped().await;
+    let mut call = both.home.hold().own_stream();
+    under_way(&mut call, &both.flat).await;
+    drop(call);
+    both.flat.has_dropped().await;
+    assert_eq!(soon(both.home.double(1)).await.unwrap(), 2);
+}
+
+/// Both sides count their calls from zero, and a client's handlers call beside their client.
+#[tokio::test]
+async fn a_call_is_not_cancelled_in_place_of_another() {
+    let both = both().await;
+    let mut there = both.desk.hold();
+    under_way(&mut there, &both.flat).await;
+    for _ in 0..20 {
+        let mut back = both.home.hold();
+        under_way(&mut back, &both.flat).await;
+        drop(back);
+        both.flat.has_dropped().await;
+        let mut hanging = both.desk.hang();
+        let _ = tokio::time::timeout(Duration::from_millis(1), &mut hanging).await;
+        assert!(soon(both.home.nag()).await.unwrap());
+    }
+    both.flat.go_on.add_permits(1);
+    soon(there).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deadline_is_inherited() {
+    let both = both().await;
+    assert_eq!(soon(both.desk.time_given()).await.unwrap(), None);
+    let call = both.desk.time_given().timeout(Duration::from_secs(7));
+    let given = soon(call).await.unwrap().expect("a deadline");
+    assert!((1..=7_000).contains(&given), "{given}");
+
+    let late = both.desk.hold().timeout(Duration::from_millis(50));
+    assert!(matches!(soon(late).await, Err(CallError::Timeout)));
+    both.flat.has_dropped().await;
+}
+
+#[tokio::test]
+async fn a_client_without_services_answers_that_it_has_none() {
+    let mut place = Place::new(Limits::default());
+    let client = place.builder().connect(place.address).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    soon(desk.subscribe()).await.unwrap();
+    let home: HomeClient = place.caller().await.into();
+    match soon(home.double(1)).await {
+        Err(CallError::Remote(error)) => assert_eq!(error.code(), code::METHOD_NOT_FOUND),
+        other => panic!("{other:?}"),
+    }
+    soon(home.note("into the void")).await.unwrap();
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_client_serves_several_services() {
+    #[rpc(namespace = "garden")]
+    trait Garden {
+        async fn water(&self, plants: u32) -> u32;
+    }
+    struct Beds;
+    impl Garden for Beds {
+        async fn water(&self, plants: u32) -> u32 {
+            plants
+        }
+    }
+    let mut place = Place::new(Limits::default());
+    let builder = place.builder().service(HomeServer::new(Flat::default()));
+    let client = builder.service(GardenServer::new(Beds));
+    let client = client.connect(place.address).await.unwrap();
+    soon(DeskClient::new(client.clone()).subscribe())
+        .await
+        .unwrap();
+    let caller = place.caller().await;
+    let (home, garden) = (
+        HomeClient::new(caller.clone()),
+        GardenClient::new(caller.clone()),
+    );
+    assert_eq!(soon(home.double(2)).await.unwrap(), 4);
+    assert_eq!(soon(garden.water(3)).await.unwrap(), 3);
+    let by_name: u32 = soon(caller.call("garden.water", &[5])).await.unwrap();
+    assert_eq!(by_name, 5);
+}
+
+#[tokio::test]
+async fn two_services_of_a_client_have_no_method_of_the_same_name() {
+    let place = Place::new(Limits::default());
+    let builder = place.builder().service(HomeServer::new(Flat::default()));
+    let twice = builder.service(HomeServer::new(Flat::default()));
+    let refused = twice.connect(place.address).await.unwrap_err();
+    assert!(
+        matches!(refused, ConnectError::DuplicateMethod { services, .. } if services == ["Home", "Home"]),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_clients_limits_hold_for_its_server() {
+    let clients = Limits {
+        request: 200,
+        ..Limits::default()
+    };
+    let both = both_within(Limits::default(), clients).await;
+    match soon(both.home.measure(&"x".repeat(300))).await {
+        Err(CallError::Remote(error)) => assert_eq!(error.code(), code::REQUEST_TOO_LARGE),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(soon(both.home.measure("short")).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn handlers_call_back_and_forth() {
+    let few = Limits {
+        calls_per_connection: 5,
+        ..Limits::default()
+    };
+    let both = both_within(few.clone(), few).await;
+    for levels in [1, 2, 5, 9] {
+        assert_eq!(soon(both.desk.down(levels)).await.unwrap(), levels);
+    }
+}
+
+#[tokio::test]
+async fn at_the_limit_of_calls_going_back_and_forth_ends_with_the_deadline() {
+    let few = Limits {
+        calls_per_connection: 2,
+        ..Limits::default()
+    };
+    let both = both_within(few.clone(), few).await;
+    assert_eq!(soon(both.desk.down(3)).await.unwrap(), 3);
+    let stuck = both.desk.down(4).timeout(Duration::from_millis(200));
+    assert!(matches!(soon(stuck).await, Err(CallError::Timeout)));
+    assert_eq!(soon(both.desk.down(3)).await.unwrap(), 3, "it is over");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_calls_to_it() {
+    let both = both().await;
+    let mut call = both.home.hold();
+    under_way(&mut call, &both.flat).await;
+    soon(both.client.close()).await;
+    assert_eq!(fate(soon(call).await), Fate::MayHaveExecuted);
+    both.flat.has_dropped().await;
+    let reason = soon(both.caller.closed()).await;
+    assert!(
+        matches!(reason, ConnectionLost::ClosedByPeer { code: 0, .. }),
+        "{reason}"
+    );
+    assert_eq!(fate(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(fate(soon(both.home.note("gone")).await), Fate::NotSent);
+}
+
+/// A server may want no more of its clients; the connection is theirs.
+#[tokio::test]
+async fn closing_a_caller_closes_no_connection() {
+    let both = both().await;
+    assert_eq!(soon(both.home.double(1)).await.unwrap(), 2);
+    soon(both.caller.close()).await;
+    assert_eq!(fate(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(soon(both.desk.add(1, 2)).await.unwrap(), 3);
+    assert_eq!(soon(both.desk.add(3, 4)).await.unwrap(), 7);
+}
+
+/// Whoever keeps a caller keeps no connection.
+#[tokio::test]
+async fn a_client_that_is_dropped_is_gone() {
+    let both = both().await;
+    let Both {
+        client,
+        desk,
+        flat,
+        caller,
+        ..
+    } = both;
+    let service = Arc::downgrade(&flat);
+    drop((client, desk, flat));
+    soon(caller.closed()).await;
+    soon(async {
+        while service.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A handler of the client's that waits for its server must not keep a client that nobody has any more.
+#[tokio::test]
+async fn a_client_is_dropped_while_its_handler_calls_the_server() {
+    #[rpc(namespace = "home")]
+    trait Stuck {
+        async fn wait(&self, cx: &Context);
+    }
+    struct Waiting(Arc<Semaphore>);
+    impl Stuck for Waiting {
+        async fn wait(&self, cx: &Context) {
+            let desk = cx.client::<DeskClient>();
+            self.0.add_permits(1);
+            let _ = desk.hang().await;
+        }
+    }
+    let mut place = Place::new(Limits::default());
+    let waits = Arc::new(Semaphore::new(0));
+    let service = StuckServer::new(Waiting(Arc::clone(&waits)));
+    let client = place
+        .builder()
+        .service(service)
+        .connect(place.address)
+        .await
+        .unwrap();
+    soon(DeskClient::new(client.clone()).subscribe())
+        .await
+        .unwrap();
+    let caller = place.caller().await;
+    let call = tokio::spawn(StuckClient::new(caller.clone()).wait());
+    soon(waits.acquire()).await.unwrap().forget();
+    drop(client);
+    soon(caller.closed()).await;
+    assert_eq!(fate(soon(call).await.unwrap()), Fate::MayHaveExecuted);
+}
+
+#[tokio::test]
+async fn a_server_that_goes_drops_its_clients_handlers() {
+    let both = both().await;
+    let mut call = both.home.hold();
+    under_way(&mut call, &both.flat).await;
+    soon(both.place.server.shutdown(Duration::ZERO)).await;
+    both.flat.has_dropped().await;
+    assert_eq!(fate(soon(call).await), Fate::MayHaveExecuted);
+    assert_eq!(fate(soon(both.home.double(1)).await), Fate::NotSent);
+}
+
+#[tokio::test]
+async fn calls_to_clients_go_on_while_the_server_drains() {
+    let both = both().await;
+    let mut held = both.desk.hold();
+    under_way(&mut held, &both.flat).await;
+    let server = both.place.server.clone();
+    let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(20)).await });
+    // New calls are refused from when it drains.
+    soon(async {
+        while both.desk.add(1, 2).no_retry().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(soon(both.home.double(2)).await.unwrap(), 4);
+    both.flat.go_on.add_permits(1);
+    soon(held).await.unwrap();
+    assert_eq!(both.flat.held.load(Ordering::SeqCst), 1);
+    assert!(soon(shutdown).await.unwrap(), "all calls were finished");
+    soon(both.caller.closed()).await;
+    assert_eq!(fate(soon(both.home.double(2)).await), Fate::NotSent);
+}
+
+/// Its socket is another server's, though somebody keeps the callers of the one before.
+#[tokio::test]
+async fn a_client_that_connects_again_serves_the_next_connection() {
+    let mut both = both().await;
+    soon(both.place.server.shutdown(Duration::ZERO)).await;
+    both.place.open_again();
+    assert_eq!(soon(both.desk.double(21)).await.unwrap(), 42);
+    soon(both.desk.subscribe()).await.unwrap();
+    let home: HomeClient = both.place.caller().await.into();
+    assert_eq!(soon(home.double(3)).await.unwrap(), 6);
+    assert_eq!(fate(soon(both.home.double(1)).await), Fate::NotSent);
+}
+
+#[tokio::test]
+async fn a_client_in_the_same_process_serves_as_well() {
+    let (callers, mut called) = mpsc::unbounded_channel();
+    let client = Client::builder()
+        .service(HomeServer::new(Flat::default()))
+        .local(DeskServer::new(Office { callers }));
+    let desk = DeskClient::new(client.clone());
+    assert_eq!(soon(desk.double(21)).await.unwrap(), 42);
+    assert_eq!(soon(desk.down(5)).await.unwrap(), 5);
+    soon(desk.subscribe()).await.unwrap();
+    let home: HomeClient = soon(called.recv()).await.unwrap().into();
+    soon(client.close()).await;
+    assert_eq!(fate(soon(home.double(1)).await), Fate::NotSent);
+
+    let (callers, _called) = mpsc::unbounded_channel();
+    let alone = DeskClient::new(Client::local(DeskServer::new(Office { callers })));
+    match soon(alone.double(1)).await {
+        Err(CallError::Application(error)) => {
+            assert_eq!(error.message(), "Method not found (code -32601)");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_calls_without_a_connection_cannot_be_called() {
+    let (callers, mut called) = mpsc::unbounded_channel();
+    let mut responder = Responder::new(DeskServer::new(Office { callers }));
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"double","params":[1]}"#;
+    let answer = responder.respond(call).await;
+    let answer: serde_json::Value = serde_json::from_slice(answer).unwrap();
+    assert_eq!(
+        answer["error"]["message"],
+        "the call was not sent: the call came without a connection"
+    );
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"subscribe"}"#;
+    responder.respond(call).await;
+    let caller = called.recv().await.unwrap();
+    let home = HomeClient::new(caller.clone());
+    assert_eq!(fate(soon(home.double(1)).await), Fate::NotSent);
+    assert!(matches!(
+        soon(caller.closed()).await,
+        ConnectionLost::Transport(_)
+    ));
+}
+
+/// What a server keeps of clients that have gone is nothing, though a handler has kept its way to each of them.
+#[tokio::test]
+async fn connections_that_went_both_ways_leave_nothing() {
+    const ROUNDS: usize = 1_000;
+    let mut place = Place::new(Limits::default());
+    let mut kept = Vec::new();
+    let mut services: Vec<Weak<Flat>> = Vec::new();
+    let mut tasks_before = 0;
+    for round in 0..ROUNDS {
+        let flat = Arc::new(Flat::default());
+        services.push(Arc::downgrade(&flat));
+        let client = place
+            .builder()
+            .service(HomeServer::from_arc(flat))
+            .connect(place.address)
+            .await
+            .unwrap();
+        let desk = DeskClient::new(client.clone());
+        assert_eq!(soon(desk.double(1)).await.unwrap(), 2);
+        soon(desk.subscribe()).await.unwrap();
+        kept.push(place.caller().await);
+        soon(client.close()).await;
+        if round == 10 {
+            tasks_before = soon(tasks_at_rest(usize::MAX)).await;
+        }
+    }
+    for caller in &kept {
+        soon(caller.closed()).await;
+    }
+    // A closed connection of QUIC's lingers a little.
+    soon(tasks_at_rest(tasks_before)).await;
+    let alive = services.iter().filter(|flat| flat.strong_count() > 0);
+    assert_eq!(alive.count(), 0);
+}
+
+/// Waits until there are no more than so many tasks, and says how many there are.
+async fn tasks_at_rest(most: usize) -> usize {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    loop {
+        let alive = metrics.num_alive_tasks();
+        if alive <= most {
+            return alive;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,496 @@
+//! What a handler and its operator rely on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rpc_runtime::{
+    BindError, CallError, Cancellation, Client, Context, ErrorObject, Fate, Identity, Limits,
+    RpcError, Server, Trust, code, rpc,
+};
+use tokio::sync::{Notify, mpsc};
+
+use crate::support::{serve, soon};
+
+#[rpc]
+trait Office {
+    async fn visits(&self, cx: &Context) -> u64;
+    async fn peer(&self, cx: &Context) -> Option<String>;
+    async fn panic(&self, after_await: bool);
+    async fn meet(&self) -> String;
+    async fn hang(&self, cx: &Context);
+    async fn hang_with_a_copy(&self, cx: &Context);
+    async fn finish(&self, cx: &Context);
+    #[rpc(blocking)]
+    fn compute(&self, cx: &Context, text: &str, times: u32) -> String;
+    #[rpc(blocking)]
+    fn panic_blocking(&self, text: &str);
+    #[rpc(blocking)]
+    fn wait_for_cancellation(&self, cx: &Context);
+}
+
+struct Desk {
+    cancellations: mpsc::UnboundedSender<Cancellation>,
+    arrived: Notify,
+    leave: Notify,
+}
+
+#[derive(Clone)]
+struct Shared(Arc<Desk>);
+
+#[derive(Default)]
+struct Visits(AtomicU64);
+
+impl Office for Shared {
+    async fn visits(&self, cx: &Context) -> u64 {
+        if cx.extensions().get::<Visits>().is_none() {
+            cx.extensions().insert(Visits::default());
+        }
+        let visits = cx.extensions().get::<Visits>().unwrap();
+        visits.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    async fn peer(&self, cx: &Context) -> Option<String> {
+        cx.peer().map(|peer| peer.ip().to_string())
+    }
+
+    async fn panic(&self, after_await: bool) {
+        if after_await {
+            tokio::task::yield_now().await;
+        }
+        panic!("a secret of the server's");
+    }
+
+    async fn meet(&self) -> String {
+        self.0.arrived.notify_one();
+        self.0.leave.notified().await;
+        "met".to_owned()
+    }
+
+    async fn hang(&self, cx: &Context) {
+        self.0.cancellations.send(cx.cancellation()).unwrap();
+        std::future::pending().await
+    }
+
+    async fn hang_with_a_copy(&self, cx: &Context) {
+        let copy = cx.clone();
+        self.0.cancellations.send(copy.cancellation()).unwrap();
+        self.0.cancellations.send(cx.cancellation()).unwrap();
+        std::future::pending().await
+    }
+
+    async fn finish(&self, cx: &Context) {
+        self.0.cancellations.send(cx.cancellation()).unwrap();
+    }
+
+    fn compute(&self, cx: &Context, text: &str, times: u32) -> String {
+        format!(
+            "{}{}",
+            text.repeat(times as usize),
+            cx.meta("mark").unwrap_or_default()
+        )
+    }
+
+    fn panic_blocking(&self, text: &str) {
+        panic!("{text}");
+    }
+
+    fn wait_for_cancellation(&self, cx: &Context) {
+        self.0.cancellations.send(cx.cancellation()).unwrap();
+        while !cx.cancellation().is_cancelled() {
+            std::thread::yield_now();
+        }
+        self.0.arrived.notify_one();
+    }
+}
+
+fn office() -> (Shared, mpsc::UnboundedReceiver<Cancellation>) {
+    let (cancellations, received) = mpsc::unbounded_channel();
+    let desk = Desk {
+        cancellations,
+        arrived: Notify::new(),
+        leave: Notify::new(),
+    };
+    (Shared(Arc::new(desk)), received)
+}
+
+#[tokio::test]
+async fn values_live_as_long_as_their_connection() {
+    let (office, _) = office();
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let trust = Trust::certificate(identity.certificate());
+    let server = Server::builder(identity)
+        .service(OfficeServer::new(office))
+        .bind("localhost:0")
+        .unwrap();
+    let address = format!("localhost:{}", server.local_addr().unwrap().port());
+    tokio::spawn(server.run());
+    let connect = async || {
+        let builder = Client::builder().trust(trust.clone());
+        OfficeClient::new(builder.connect(&address).await.unwrap())
+    };
+    let (one, other) = (connect().await, connect().await);
+    assert_eq!(one.visits().await.unwrap(), 1);
+    assert_eq!(one.visits().own_stream().await.unwrap(), 2);
+    assert_eq!(other.visits().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_handler_knows_where_its_caller_is() {
+    let (office, _) = office();
+    let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
+    assert_eq!(
+        OfficeClient::new(client).peer().await.unwrap().as_deref(),
+        Some("127.0.0.1")
+    );
+    let local = OfficeClient::new(Client::local(OfficeServer::new(office)));
+    assert_eq!(local.peer().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_call_only_and_tells_nothing() {
+    let (office, _) = office();
+    let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
+    let office_client = OfficeClient::new(client);
+    let neighbour = tokio::spawn(office_client.meet());
+    soon(office.0.arrived.notified()).await;
+    for call in [
+        office_client.panic(false),
+        office_client.panic(true),
+        office_client.panic_blocking("a secret"),
+    ] {
+        match soon(call).await {
+            Err(CallError::Remote(error)) => {
+                assert_eq!(error.code(), code::INTERNAL_ERROR);
+                assert_eq!(
+                    (error.message(), error.raw_data()),
+                    ("Internal error", None)
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    office.0.leave.notify_one();
+    assert_eq!(soon(neighbour).await.unwrap().unwrap(), "met");
+}
+
+#[tokio::test]
+async fn a_cancellation_reaches_what_outlives_the_handler() {
+    let (office, mut cancellations) = office();
+    let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
+    let office = OfficeClient::new(client);
+    let call = tokio::spawn(office.hang());
+    let cancellation = soon(cancellations.recv()).await.unwrap();
+    assert!(!cancellation.is_cancelled());
+    call.abort();
+    soon(cancellation.cancelled()).await;
+
+    soon(office.finish()).await.unwrap();
+    let cancellation = soon(cancellations.recv()).await.unwrap();
+    soon(office.visits()).await.unwrap();
+    assert!(
+        !cancellation.is_cancelled(),
+        "a call that ended was not cancelled"
+    );
+}
+
+#[tokio::test]
+async fn a_cancellation_comes_with_the_deadline_and_with_the_loss_of_the_connection() {
+    let (office, mut cancellations) = office();
+    let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
+    let office = OfficeClient::new(client.clone());
+    let _ = office.hang().timeout(Duration::from_millis(20)).await;
+    soon(soon(cancellations.recv()).await.unwrap().cancelled()).await;
+
+    let call = tokio::spawn(office.hang());
+    let cancellation = soon(cancellations.recv()).await.unwrap();
+    soon(client.close()).await;
+    soon(cancellation.cancelled()).await;
+    assert!(soon(call).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_blocking_method_runs_beside_the_others_on_one_thread() {
+    let (office, mut cancellations) = office();
+    let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
+    let client = OfficeClient::new(client);
+    let blocked = tokio::spawn(client.wait_for_cancellation());
+    soon(cancellations.recv()).await.unwrap();
+    let computed = client.compute("a\"b\u{1f980} ", 2).meta("mark", "!");
+    assert_eq!(
+        soon(computed).await.unwrap(),
+        "a\"b\u{1f980} a\"b\u{1f980} !"
+    );
+    blocked.abort();
+    soon(office.0.arrived.notified()).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_finishes_what_runs_and_refuses_what_comes() {
+    let (office, _) = office();
+    let (client, handle) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
+    let client = OfficeClient::new(client);
+    let running = [
+        tokio::spawn(client.meet()),
+        tokio::spawn(client.meet().own_stream()),
+    ];
+    soon(office.0.arrived.notified()).await;
+    soon(office.0.arrived.notified()).await;
+
+    let shutdown = tokio::spawn(async move { handle.shutdown(Duration::from_secs(20)).await });
+    // The server says that it drains as soon as it refuses a call.
+    let refused = soon(async {
+        loop {
+            match client.visits().await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(refused) => return refused,
+            }
+        }
+    })
+    .await;
+    assert!(
+        matches!(
+            refused,
+            CallError::Connection {
+                fate: Fate::NotExecuted,
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
+
+    office.0.leave.notify_one();
+    office.0.leave.notify_one();
+    office.0.leave.notify_waiters();
+    for call in running {
+        assert_eq!(soon(call).await.unwrap().unwrap(), "met");
+    }
+    assert!(
+        soon(shutdown).await.unwrap(),
+        "everything was finished in time"
+    );
+}
+
+#[tokio::test]
+async fn a_shutdown_of_an_idle_server_is_quick() {
+    let (office, _) = office();
+    let (client, handle) = serve(OfficeServer::new(office), Limits::default()).await;
+    OfficeClient::new(client.clone()).visits().await.unwrap();
+    assert!(soon(handle.shutdown(Duration::from_secs(20))).await);
+    assert!(
+        soon(handle.shutdown(Duration::from_secs(20))).await,
+        "a second time, too"
+    );
+    soon(client.closed()).await;
+}
+
+#[rpc]
+trait Annex {
+    async fn visits(&self) -> u64;
+}
+
+struct Empty;
+
+impl Annex for Empty {
+    async fn visits(&self) -> u64 {
+        0
+    }
+}
+
+#[tokio::test]
+async fn two_services_with_the_same_method_are_refused() {
+    let (office, _) = office();
+    let refused = Server::builder(Identity::self_signed(["localhost"]).unwrap())
+        .service(OfficeServer::new(office))
+        .service(AnnexServer::new(Empty))
+        .bind("127.0.0.1:0")
+        .unwrap_err();
+    assert!(matches!(
+        &refused,
+        BindError::DuplicateMethod {
+            method: "visits",
+            ..
+        }
+    ));
+    let told = "the services Office and Annex both have a method `visits`; give one a namespace";
+    assert_eq!(refused.to_string(), told);
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_lets_its_clients_go() {
+    let (office, _) = office();
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let trust = Trust::certificate(identity.certificate());
+    let server = Server::builder(identity)
+        .service(OfficeServer::new(office))
+        .bind("localhost:0")
+        .unwrap();
+    let address = format!("localhost:{}", server.local_addr().unwrap().port());
+    let serving = tokio::spawn(server.run());
+    let client = Client::builder()
+        .trust(trust)
+        .reconnect(false)
+        .connect(address)
+        .await
+        .unwrap();
+    OfficeClient::new(client.clone()).visits().await.unwrap();
+    serving.abort();
+    soon(client.closed()).await;
+}
+
+#[test]
+fn a_runtime_that_goes_down_tells_what_blocks() {
+    let (office, mut cancellations) = office();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = OfficeClient::new(Client::local(OfficeServer::new(office)));
+        tokio::spawn(client.wait_for_cancellation());
+        soon(cancellations.recv()).await.unwrap();
+    });
+    // Waits for the thread of the blocking method.
+    drop(runtime);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_context_hears_of_the_cancellation() {
+    let (office, mut cancellations) = office();
+    let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
+    let call = tokio::spawn(OfficeClient::new(client).hang_with_a_copy());
+    let copies = soon(cancellations.recv()).await.unwrap();
+    let own = soon(cancellations.recv()).await.unwrap();
+    call.abort();
+    soon(own.cancelled()).await;
+    soon(copies.cancelled()).await;
+}
+
+#[tokio::test]
+async fn after_a_blocking_call_was_given_up_the_others_are_answered_as_before() {
+    let (office, mut cancellations) = office();
+    let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
+    let client = OfficeClient::new(client);
+    for own_stream in [false, true] {
+        let on = |call: rpc_runtime::Call<()>| match own_stream {
+            true => call.own_stream(),
+            false => call,
+        };
+        let late = on(client.wait_for_cancellation()).timeout(Duration::from_millis(20));
+        assert!(matches!(soon(late).await, Err(CallError::Timeout)));
+        soon(cancellations.recv()).await.unwrap();
+        soon(office.0.arrived.notified()).await;
+
+        let given_up = tokio::spawn(on(client.wait_for_cancellation()));
+        soon(cancellations.recv()).await.unwrap();
+        given_up.abort();
+        soon(office.0.arrived.notified()).await;
+
+        // On every worker that there is: one waits, others go on.
+        for _ in 0..4 {
+            let waiting = tokio::spawn(client.meet());
+            soon(office.0.arrived.notified()).await;
+            let alone = client.compute("alone", 1).own_stream();
+            assert_eq!(soon(alone).await.unwrap(), "alone");
+            for _ in 0..8 {
+                assert_eq!(soon(client.compute("ab", 2)).await.unwrap(), "abab");
+            }
+            office.0.leave.notify_one();
+            assert_eq!(soon(waiting).await.unwrap().unwrap(), "met");
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_shutdown_the_address_is_free_although_there_is_a_handle() {
+    let (office, _) = office();
+    let bind = |address| {
+        let identity = Identity::self_signed(["localhost"]).unwrap();
+        let trust = Trust::certificate(identity.certificate());
+        let server = Server::builder(identity)
+            .service(OfficeServer::new(office.clone()))
+            .bind(address)
+            .unwrap();
+        (server, trust)
+    };
+    let mut address = "127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap();
+    let mut handles = Vec::new();
+    for _ in 0..3 {
+        let (server, trust) = bind(address);
+        address = server.local_addr().unwrap();
+        handles.push(server.handle());
+        tokio::spawn(server.run());
+        let builder = Client::builder().trust(trust).server_name("localhost");
+        let client = builder.connect(address).await.unwrap();
+        assert_eq!(OfficeClient::new(client).visits().await.unwrap(), 1);
+        let handle = handles.last().unwrap();
+        assert!(soon(handle.shutdown(Duration::from_secs(20))).await);
+    }
+}
+
+#[rpc]
+trait Confused {
+    async fn fail(&self, code: i64) -> Result<(), ErrorObject>;
+    async fn mumble(&self) -> Result<(), Mumbled>;
+}
+
+/// An error that cannot say what it is.
+#[derive(Debug, RpcError)]
+#[rpc(code = 1)]
+struct Mumbled;
+
+impl std::fmt::Display for Mumbled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("I am \"")?;
+        Err(std::fmt::Error)
+    }
+}
+
+struct Beginner;
+
+impl Confused for Beginner {
+    async fn fail(&self, code: i64) -> Result<(), ErrorObject> {
+        Err(ErrorObject::new(code, "mine").with_data(&1))
+    }
+
+    async fn mumble(&self) -> Result<(), Mumbled> {
+        Err(Mumbled)
+    }
+}
+
+fn is_internal<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CallError<E>>) {
+    match result {
+        Err(CallError::Remote(error)) => {
+            assert_eq!(error.code(), code::INTERNAL_ERROR);
+            assert_eq!(error.message(), "Internal error");
+            assert_eq!(error.raw_data(), None);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_handler_cannot_say_that_its_call_was_not_executed() {
+    let (client, _) = serve(ConfusedServer::new(Beginner), Limits::default()).await;
+    let client = ConfusedClient::new(client);
+    for code in [
+        code::CANCELLED,
+        code::DEADLINE_PASSED,
+        code::SHUTTING_DOWN,
+        code::STREAM_ENDED,
+    ] {
+        is_internal(soon(client.fail(code)).await);
+    }
+    let own = soon(client.fail(1)).await;
+    assert!(matches!(own, Err(CallError::Application(error)) if error.code() == 1));
+}
+
+#[tokio::test]
+async fn an_error_that_cannot_be_displayed_is_an_internal_one() {
+    let (client, _) = serve(ConfusedServer::new(Beginner), Limits::default()).await;
+    let client = ConfusedClient::new(client);
+    for _ in 0..3 {
+        is_internal(soon(client.mumble()).await);
+        is_internal(soon(client.mumble().own_stream()).await);
+    }
+}

@@ -1,0 +1,245 @@
+//! A source that does not wait, and a caller who does not read: what each lag policy makes of it, over QUIC.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{Stream, StreamExt, stream};
+use rpc_runtime::{CallError, Feed, Lagged, Limits, RpcError, ServerHandle, rpc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::support::{serve, soon};
+
+/// Items that may wait for a subscriber.
+const CAPACITY: usize = 16;
+
+/// So long that few of them fill the flow control window of a stream.
+const TEXT: usize = 8 << 10;
+
+/// More bytes than the windows, buffers and queues of both ends hold together.
+const MANY: u64 = 2_000;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct News {
+    number: u64,
+    text: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Headline {
+    news: News,
+    missed: u64,
+}
+
+#[derive(Debug, PartialEq, thiserror::Error, RpcError)]
+enum PaperError {
+    #[error("you read too slowly: {0}")]
+    #[rpc(code = 1)]
+    Slow(#[from] Lagged),
+}
+
+#[rpc]
+trait Paper {
+    fn every(&self) -> impl Stream<Item = News>;
+    fn latest(&self) -> impl Stream<Item = Headline>;
+    fn strict(&self) -> impl Stream<Item = Result<News, PaperError>>;
+    fn plain(&self) -> impl Stream<Item = Result<News, Lagged>>;
+    async fn add(&self, a: u64, b: u64) -> u64;
+}
+
+struct Press {
+    news: Feed<News>,
+    subscribed: watch::Sender<usize>,
+}
+
+impl Press {
+    fn count<S>(&self, subscription: S) -> S {
+        self.subscribed.send_modify(|subscribed| *subscribed += 1);
+        subscription
+    }
+}
+
+impl Paper for Press {
+    fn every(&self) -> impl Stream<Item = News> {
+        self.count(self.news.subscribe_waiting(CAPACITY))
+    }
+
+    fn latest(&self) -> impl Stream<Item = Headline> {
+        let news = self.count(self.news.subscribe_dropping_oldest(CAPACITY));
+        stream::unfold(news, async |mut subscription| {
+            let news = subscription.next().await?;
+            let missed = subscription.missed();
+            Some((Headline { news, missed }, subscription))
+        })
+    }
+
+    fn strict(&self) -> impl Stream<Item = Result<News, PaperError>> {
+        self.count(self.news.subscribe_or_end(CAPACITY))
+    }
+
+    fn plain(&self) -> impl Stream<Item = Result<News, Lagged>> {
+        self.count(self.news.subscribe_or_end(CAPACITY))
+    }
+
+    async fn add(&self, a: u64, b: u64) -> u64 {
+        a + b
+    }
+}
+
+/// A server with a feed, and a client.
+struct Stage {
+    news: Feed<News>,
+    subscribed: watch::Receiver<usize>,
+    paper: PaperClient,
+    server: ServerHandle,
+    /// Items that the feed has taken.
+    sent: Arc<AtomicU64>,
+}
+
+async fn stage() -> Stage {
+    let (news, subscribed) = (Feed::new(), watch::Sender::new(0));
+    let receiver = subscribed.subscribe();
+    let press = Press {
+        news: news.clone(),
+        subscribed,
+    };
+    let (client, server) = serve(PaperServer::new(press), Limits::default()).await;
+    Stage {
+        news,
+        subscribed: receiver,
+        paper: PaperClient::new(client),
+        server,
+        sent: Arc::default(),
+    }
+}
+
+impl Stage {
+    /// Resolves when so many have subscribed; a call is made when its stream is polled first.
+    async fn has_subscribed<S: Stream + Unpin>(&mut self, items: &mut S, subscribed: usize) {
+        let mut subscribers = self.subscribed.clone();
+        tokio::select! {
+            item = items.next() => assert!(item.is_some(), "nothing was sent yet"),
+            _ = soon(subscribers.wait_for(|now| *now == subscribed)) => {}
+        }
+    }
+
+    /// Sends `items` items, in a task.
+    fn send(&self, items: u64) -> tokio::task::JoinHandle<()> {
+        let (feed, sent) = (self.news.clone(), Arc::clone(&self.sent));
+        let text = "x".repeat(TEXT);
+        tokio::spawn(async move {
+            for number in 0..items {
+                let text = text.clone();
+                feed.send(News { number, text }).await;
+                sent.store(number + 1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        })
+    }
+
+    /// Waits until the feed takes nothing any more; every answer of the server gives it time.
+    async fn has_stalled(&self) -> u64 {
+        let (mut seen, mut rounds) = (0, 0);
+        while rounds < 100 {
+            let now = self.sent.load(Ordering::Relaxed);
+            (seen, rounds) = if now == seen {
+                (seen, rounds + 1)
+            } else {
+                (now, 0)
+            };
+            assert_eq!(soon(self.paper.add(1, 2)).await.unwrap(), 3);
+        }
+        seen
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_wants_everything_holds_the_source_up_and_gets_everything() {
+    let mut stage = stage().await;
+    let mut every = stage.paper.every();
+    stage.has_subscribed(&mut every, 1).await;
+    let sending = stage.send(MANY);
+    let sent = stage.has_stalled().await;
+    assert!(sent < MANY, "the source was not held up");
+    for number in 0..MANY {
+        let news = soon(every.next()).await.unwrap().unwrap();
+        assert_eq!(news.number, number);
+    }
+    soon(sending).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_lets_the_source_go_on() {
+    let mut stage = stage().await;
+    let mut every = stage.paper.every();
+    stage.has_subscribed(&mut every, 1).await;
+    let sending = stage.send(MANY);
+    assert!(stage.has_stalled().await < MANY);
+    drop(every);
+    soon(sending).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_reader_of_the_latest_learns_how_many_it_missed() {
+    let mut stage = stage().await;
+    let mut latest = stage.paper.latest();
+    stage.has_subscribed(&mut latest, 1).await;
+    soon(stage.send(MANY)).await.unwrap();
+    stage.news.close();
+    let (mut next, mut received) = (0, 0);
+    while let Some(headline) = soon(latest.next()).await {
+        let Headline { news, missed } = headline.unwrap();
+        assert_eq!(news.number, received + missed, "what came and what did not");
+        assert!(news.number >= next);
+        (next, received) = (news.number + 1, received + 1);
+    }
+    assert_eq!(next, MANY, "the newest stay");
+    assert!(received < MANY, "nothing was missed");
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_wants_no_gaps_is_told_that_it_lags() {
+    let mut stage = stage().await;
+    let (mut strict, mut plain) = (stage.paper.strict(), stage.paper.plain());
+    stage.has_subscribed(&mut strict, 1).await;
+    stage.has_subscribed(&mut plain, 2).await;
+    soon(stage.send(MANY)).await.unwrap();
+
+    let mut expected = 0;
+    let error = loop {
+        match soon(strict.next()).await.expect("no end but the error") {
+            Ok(news) => assert_eq!(news.number, expected),
+            Err(error) => break error,
+        }
+        expected += 1;
+    };
+    match error {
+        CallError::Application(PaperError::Slow(Lagged { capacity, .. })) => {
+            assert_eq!(capacity, CAPACITY)
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(expected < MANY);
+    assert!(soon(strict.next()).await.is_none());
+
+    let last = soon(plain.collect::<Vec<_>>()).await.pop();
+    match last {
+        Some(Err(CallError::Application(Lagged { capacity, .. }))) => {
+            assert_eq!(capacity, CAPACITY)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_feed_that_is_closed_lets_its_server_drain() {
+    let mut stage = stage().await;
+    let mut every = stage.paper.every();
+    stage.has_subscribed(&mut every, 1).await;
+    soon(stage.send(1)).await.unwrap();
+    stage.news.close();
+    assert_eq!(soon(every.next()).await.unwrap().unwrap().number, 0);
+    assert!(soon(every.next()).await.is_none());
+    let limit = std::time::Duration::from_secs(20);
+    assert!(soon(stage.server.shutdown(limit)).await);
+}

@@ -1,0 +1,679 @@
+//! What holds of streams of items, in both directions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use rpc_runtime::{CallError, Client, Context, Limits, RpcError, ServerHandle, code, rpc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+use crate::support::{serve, soon};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Tick {
+    symbol: String,
+    price: u64,
+}
+
+#[derive(Debug, PartialEq, thiserror::Error, RpcError)]
+enum FeedError {
+    #[error("{symbol} is not traded any more")]
+    #[rpc(code = 1)]
+    Delisted { symbol: String },
+}
+
+#[rpc]
+trait Market {
+    /// Prices from 0 up, `symbol` borrowed all along.
+    fn ticks(&self, symbol: &str, count: u64) -> impl Stream<Item = Tick>;
+    /// Fails behind so many.
+    fn fails(&self, symbol: &str, after: u64) -> impl Stream<Item = Result<u64, FeedError>>;
+    /// For ever.
+    fn numbers(&self) -> impl Stream<Item = u64>;
+    /// One, and then silence.
+    fn one(&self) -> impl Stream<Item = u64>;
+    async fn sum(&self, items: impl Stream<Item = u64>) -> u64;
+    /// Says after `enough` items what they were.
+    async fn first(&self, enough: usize, items: impl Stream<Item = String>) -> Vec<String>;
+    fn echo(&self, prefix: &str, items: impl Stream<Item = String>) -> impl Stream<Item = String>;
+    fn blobs(&self, sizes: Vec<usize>) -> impl Stream<Item = String>;
+    /// The lengths of what comes.
+    fn lengths(&self, items: impl Stream<Item = String>) -> impl Stream<Item = usize>;
+    /// Reads nothing until the test opens the door.
+    async fn hold(&self, items: impl Stream<Item = u64>) -> u64;
+    /// Panics behind so many.
+    fn panics(&self, after: u64) -> impl Stream<Item = u64>;
+    /// Cannot be written behind so many.
+    fn unwritable(&self, after: u64) -> impl Stream<Item = BTreeMap<Pair, u8>>;
+    /// JSON as it was given, line feeds and all.
+    fn raw(&self, items: impl Stream<Item = Value>) -> impl Stream<Item = Box<RawValue>>;
+    async fn add(&self, a: u64, b: u64) -> u64;
+}
+
+/// No key of an object.
+type Pair = (u8, u8);
+
+#[derive(Clone)]
+struct Exchange {
+    made: Arc<AtomicUsize>,
+    started: Arc<Notify>,
+    dropped: Arc<Notify>,
+    door: Arc<Semaphore>,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self {
+            made: Arc::default(),
+            started: Arc::default(),
+            dropped: Arc::default(),
+            door: Arc::new(Semaphore::new(0)),
+        }
+    }
+}
+
+struct Dropped(Arc<Notify>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Exchange {
+    /// Items, and the test hears when nobody wants more.
+    fn watched<S: Stream>(&self, items: S) -> impl Stream<Item = S::Item> + use<S> {
+        self.started.notify_one();
+        let dropped = Dropped(Arc::clone(&self.dropped));
+        items.inspect(move |_| {
+            let _ = &dropped;
+        })
+    }
+}
+
+impl Market for Exchange {
+    fn ticks(&self, symbol: &str, count: u64) -> impl Stream<Item = Tick> {
+        stream::iter(0..count).map(move |price| Tick {
+            symbol: symbol.to_owned(),
+            price,
+        })
+    }
+
+    fn fails(&self, symbol: &str, after: u64) -> impl Stream<Item = Result<u64, FeedError>> {
+        let failure = Err(FeedError::Delisted {
+            symbol: symbol.to_owned(),
+        });
+        stream::iter(0..after)
+            .map(Ok)
+            .chain(stream::iter([failure, Ok(0)]))
+    }
+
+    fn numbers(&self) -> impl Stream<Item = u64> {
+        let made = Arc::clone(&self.made);
+        self.watched(stream::iter(0..).inspect(move |_| {
+            made.fetch_add(1, Ordering::Relaxed);
+        }))
+    }
+
+    fn one(&self) -> impl Stream<Item = u64> {
+        self.watched(stream::iter([1]).chain(stream::pending()))
+    }
+
+    async fn sum(&self, items: impl Stream<Item = u64> + Send) -> u64 {
+        self.started.notify_one();
+        let _dropped = Dropped(Arc::clone(&self.dropped));
+        items.fold(0, async |sum, item| sum + item).await
+    }
+
+    async fn first(&self, enough: usize, items: impl Stream<Item = String> + Send) -> Vec<String> {
+        items.take(enough).collect().await
+    }
+
+    fn echo(&self, prefix: &str, items: impl Stream<Item = String>) -> impl Stream<Item = String> {
+        self.watched(items.map(move |item| format!("{prefix}{item}")))
+    }
+
+    fn blobs(&self, sizes: Vec<usize>) -> impl Stream<Item = String> {
+        stream::iter(sizes).map(|size| "x".repeat(size))
+    }
+
+    fn lengths(&self, items: impl Stream<Item = String>) -> impl Stream<Item = usize> {
+        items.map(|item| item.len())
+    }
+
+    async fn hold(&self, items: impl Stream<Item = u64> + Send) -> u64 {
+        self.door.acquire().await.unwrap().forget();
+        items.fold(0, async |sum, item| sum + item).await
+    }
+
+    fn panics(&self, after: u64) -> impl Stream<Item = u64> {
+        stream::iter(0..=after).then(move |number| async move {
+            // What was made before is sent before.
+            tokio::task::yield_now().await;
+            assert!(number < after, "on purpose");
+            number
+        })
+    }
+
+    fn unwritable(&self, after: u64) -> impl Stream<Item = BTreeMap<Pair, u8>> {
+        let fine = stream::iter(0..after).map(|_| BTreeMap::new());
+        fine.chain(stream::iter([BTreeMap::from([((1, 2), 3)])]))
+    }
+
+    fn raw(&self, items: impl Stream<Item = Value>) -> impl Stream<Item = Box<RawValue>> {
+        items.map(|item| {
+            assert_eq!(item, meant());
+            lines()
+        })
+    }
+
+    async fn add(&self, a: u64, b: u64) -> u64 {
+        a + b
+    }
+}
+
+/// What comes on a channel.
+fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, impl Stream<Item = T> + Send + 'static) {
+    let (send, receive) = mpsc::channel(1);
+    let items = stream::unfold(receive, async |mut receive| {
+        Some((receive.recv().await?, receive))
+    });
+    (send, items)
+}
+
+async fn market(exchange: Exchange) -> (MarketClient, ServerHandle) {
+    let (client, server) = serve(MarketServer::new(exchange), Limits::default()).await;
+    (MarketClient::new(client), server)
+}
+
+#[tokio::test]
+async fn items_come_in_their_order_and_then_the_end() {
+    let (market, _server) = market(Exchange::default()).await;
+    let ticks: Vec<_> = soon(market.ticks("ÖBB \"A\"", 1000).try_collect::<Vec<_>>())
+        .await
+        .unwrap();
+    let expected = (0..1000).map(|price| Tick {
+        symbol: "ÖBB \"A\"".into(),
+        price,
+    });
+    assert!(ticks.into_iter().eq(expected));
+}
+
+#[tokio::test]
+async fn a_stream_of_nothing_ends() {
+    let (market, _server) = market(Exchange::default()).await;
+    let mut none = market.ticks("none", 0);
+    assert!(soon(none.next()).await.is_none());
+    assert!(soon(none.next()).await.is_none());
+    assert_eq!(soon(market.sum(stream::empty())).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_error_comes_behind_the_items_before_it() {
+    let (market, _server) = market(Exchange::default()).await;
+    let mut items = market.fails("ACME", 2);
+    assert_eq!(soon(items.next()).await.unwrap().unwrap(), 0);
+    assert_eq!(soon(items.next()).await.unwrap().unwrap(), 1);
+    match soon(items.next()).await {
+        Some(Err(CallError::Application(FeedError::Delisted { symbol }))) => {
+            assert_eq!(symbol, "ACME")
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(soon(items.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_handler_reads_what_its_caller_sends() {
+    let (market, _server) = market(Exchange::default()).await;
+    assert_eq!(
+        soon(market.sum(stream::iter(0..10_000))).await.unwrap(),
+        49_995_000
+    );
+}
+
+#[tokio::test]
+async fn an_answer_may_come_before_the_last_item() {
+    let (market, _server) = market(Exchange::default()).await;
+    let endless = stream::iter(0..).map(|number: u64| number.to_string());
+    assert_eq!(
+        soon(market.first(3, endless)).await.unwrap(),
+        ["0", "1", "2"]
+    );
+}
+
+#[tokio::test]
+async fn both_speak_in_turn() {
+    let (market, _server) = market(Exchange::default()).await;
+    let (send, items) = channel::<String>();
+    let mut echo = market.echo("> ", items);
+    for turn in 0..100 {
+        send.send(turn.to_string()).await.unwrap();
+        assert_eq!(
+            soon(echo.next()).await.unwrap().unwrap(),
+            format!("> {turn}")
+        );
+    }
+    drop(send);
+    assert!(soon(echo.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_streams_end() {
+    let (market, server) = market(Exchange::default()).await;
+    let (send, receive) = mpsc::channel::<String>(1);
+    let receive = stream::unfold(receive, async |mut receive| {
+        Some((receive.recv().await?, receive))
+    });
+    let mut echo = market.echo("", receive);
+    send.send("before".into()).await.unwrap();
+    assert_eq!(soon(echo.next()).await.unwrap().unwrap(), "before");
+    let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(20)).await });
+    // Once calls are refused the server drains.
+    while soon(market.add(1, 2)).await.is_ok() {}
+    send.send("meanwhile".into()).await.unwrap();
+    assert_eq!(soon(echo.next()).await.unwrap().unwrap(), "meanwhile");
+    drop(send);
+    assert!(soon(echo.next()).await.is_none());
+    assert!(soon(shutdown).await.unwrap(), "all have ended");
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_streams_that_have_no_end() {
+    let (market, server) = market(Exchange::default()).await;
+    let mut silent = market.one();
+    assert_eq!(soon(silent.next()).await.unwrap().unwrap(), 1);
+    let mut endless = market.numbers();
+    for number in 0..10 {
+        assert_eq!(soon(endless.next()).await.unwrap().unwrap(), number);
+    }
+    let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_millis(10)).await });
+    let mut next = 10;
+    let error = loop {
+        match soon(endless.next()).await.unwrap() {
+            Ok(number) => assert_eq!(number, next),
+            Err(error) => break error,
+        }
+        next += 1;
+    };
+    for error in [error, soon(silent.next()).await.unwrap().unwrap_err()] {
+        assert!(matches!(error, CallError::StreamEnded), "{error:?}");
+    }
+    assert!(soon(endless.next()).await.is_none());
+    assert!(!soon(shutdown).await.unwrap(), "they were cut short");
+}
+
+#[tokio::test]
+async fn a_local_client_has_streams_as_one_over_the_network() {
+    let exchange = Exchange::default();
+    let market = MarketClient::new(Client::local(MarketServer::new(exchange.clone())));
+    let ticks = soon(market.ticks("A", 1000).try_collect::<Vec<_>>()).await;
+    assert_eq!(ticks.unwrap().len(), 1000);
+    assert_eq!(
+        soon(market.sum(stream::iter(0..1000))).await.unwrap(),
+        499_500
+    );
+    let words = stream::iter(["a", "b"]).map(str::to_owned);
+    let echo = soon(market.echo("> ", words).try_collect::<Vec<_>>()).await;
+    assert_eq!(echo.unwrap(), ["> a", "> b"]);
+    let mut one = market.one();
+    assert_eq!(soon(one.next()).await.unwrap().unwrap(), 1);
+    drop(one);
+    soon(exchange.dropped.notified()).await;
+    let mut numbers = market.numbers();
+    assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), 0);
+    is_still(&market, &exchange.made).await;
+    assert!(exchange.made.load(Ordering::Relaxed) < WINDOW);
+    assert!(matches!(
+        soon(market.fails("A", 0).next()).await,
+        Some(Err(CallError::Application(_)))
+    ));
+}
+
+#[tokio::test]
+async fn large_items_come_whole_and_one_past_the_limit_ends_the_stream() {
+    let (market, _server) = market(Exchange::default()).await;
+    let sizes = [300_000, 1, 3 << 20, 0, 300_000];
+    let blobs = soon(market.blobs(sizes.to_vec()).try_collect::<Vec<_>>()).await;
+    assert!(blobs.unwrap().iter().map(String::len).eq(sizes));
+    let mut blobs = market.blobs(vec![300_000, 4 << 20, 1]);
+    assert_eq!(soon(blobs.next()).await.unwrap().unwrap().len(), 300_000);
+    refused(soon(blobs.next()).await, code::REPLY_TOO_LARGE);
+    assert!(soon(blobs.next()).await.is_none());
+
+    let sizes = [300_000, 1, 900_000, 0];
+    let items = stream::iter(sizes).map(|size| "x".repeat(size));
+    let lengths = soon(market.lengths(items).try_collect::<Vec<_>>()).await;
+    assert_eq!(lengths.unwrap(), sizes);
+    let items = stream::iter([1, 1 << 20]).map(|size| "x".repeat(size));
+    let mut lengths = market.lengths(items);
+    assert_eq!(soon(lengths.next()).await.unwrap().unwrap(), 1);
+    refused(soon(lengths.next()).await, code::REQUEST_TOO_LARGE);
+    assert!(soon(lengths.next()).await.is_none());
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(
+    item: Option<Result<T, CallError<E>>>,
+    code: i64,
+) {
+    match item {
+        Some(Err(CallError::Remote(error))) => assert_eq!(error.code(), code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_caller_may_be_done_long_before_the_handler() {
+    let (market, _server) = market(Exchange::default()).await;
+    // All of it goes up at once; the answers are taken one by one.
+    let items = stream::iter(0..1000).map(|number| format!("{number}"));
+    let mut lengths = market.lengths(items);
+    for number in 0..1000 {
+        let expected = number.to_string().len();
+        assert_eq!(soon(lengths.next()).await.unwrap().unwrap(), expected);
+        assert_eq!(market.add(number, 1).await.unwrap(), number + 1);
+    }
+    assert!(soon(lengths.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn dropping_the_items_drops_the_handlers_stream() {
+    let exchange = Exchange::default();
+    let (market, _server) = market(exchange.clone()).await;
+    // Before the first item, which never comes.
+    let (_send, items) = channel::<String>();
+    let mut echo = market.echo("", items);
+    tokio::select! {
+        item = echo.next() => panic!("{item:?}"),
+        () = soon(exchange.started.notified()) => {}
+    }
+    drop(echo);
+    soon(exchange.dropped.notified()).await;
+    let (send, items) = channel::<String>();
+    let mut other = market.echo("", items);
+    send.send("a".into()).await.unwrap();
+    assert_eq!(soon(other.next()).await.unwrap().unwrap(), "a");
+    soon(exchange.started.notified()).await;
+    drop(other);
+    soon(exchange.dropped.notified()).await;
+    // Its caller's items are dropped, too.
+    soon(send.closed()).await;
+    // Behind the first, while there is nothing and while there is always more.
+    for mut items in [market.one(), market.numbers()] {
+        soon(items.next()).await.unwrap().unwrap();
+        soon(exchange.started.notified()).await;
+        drop(items);
+        soon(exchange.dropped.notified()).await;
+    }
+    // An upload's handler, while it waits for more.
+    let (send, items) = channel::<u64>();
+    let mut sum = market.sum(items);
+    send.send(1).await.unwrap();
+    tokio::select! {
+        sum = &mut sum => panic!("{sum:?}"),
+        () = soon(exchange.started.notified()) => {}
+    }
+    drop(sum);
+    soon(exchange.dropped.notified()).await;
+    soon(send.closed()).await;
+}
+
+#[tokio::test]
+async fn items_that_were_never_polled_were_never_called_for() {
+    let exchange = Exchange::default();
+    let (market, _server) = market(exchange.clone()).await;
+    drop(market.numbers());
+    let (send, items) = channel::<String>();
+    drop(market.echo("", items));
+    soon(send.closed()).await;
+    assert_eq!(soon(market.add(1, 2)).await.unwrap(), 3);
+    assert_eq!(exchange.made.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_timeout_covers_the_stream_to_its_end() {
+    let exchange = Exchange::default();
+    let (market, _server) = market(exchange.clone()).await;
+    let mut one = market.one().timeout(Duration::from_millis(100));
+    assert_eq!(soon(one.next()).await.unwrap().unwrap(), 1);
+    assert!(matches!(
+        soon(one.next()).await,
+        Some(Err(CallError::Timeout))
+    ));
+    assert!(soon(one.next()).await.is_none());
+    soon(exchange.dropped.notified()).await;
+    // One that never pauses is over in time, too.
+    let mut numbers = market.numbers().timeout(Duration::from_millis(100));
+    let last = async {
+        loop {
+            match numbers.next().await.unwrap() {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => break error,
+            }
+        }
+    };
+    assert!(matches!(soon(last).await, CallError::Timeout));
+    assert!(soon(numbers.next()).await.is_none());
+    soon(exchange.dropped.notified()).await;
+    let (_send, items) = channel::<u64>();
+    let sum = market.sum(items).timeout(Duration::from_millis(100));
+    assert!(matches!(soon(sum).await, Err(CallError::Timeout)));
+    soon(exchange.dropped.notified()).await;
+    let none = market.one().timeout(Duration::ZERO).next().await;
+    assert!(matches!(none, Some(Err(CallError::Timeout))));
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_told_as_that_behind_its_items() {
+    let (market, _server) = market(Exchange::default()).await;
+    let mut items = market.panics(2);
+    assert_eq!(soon(items.next()).await.unwrap().unwrap(), 0);
+    assert_eq!(soon(items.next()).await.unwrap().unwrap(), 1);
+    refused(soon(items.next()).await, code::INTERNAL_ERROR);
+    assert!(soon(items.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_callers_items_may_panic_and_nobody_takes_that_for_an_end() {
+    let exchange = Exchange::default();
+    let (market, _server) = market(exchange.clone()).await;
+    let items = || {
+        stream::iter(0..=3).then(|number| async move {
+            tokio::task::yield_now().await;
+            assert!(number < 3, "on purpose");
+            number
+        })
+    };
+    let sum = tokio::spawn(market.sum(items()));
+    assert!(soon(sum).await.unwrap_err().is_panic());
+    soon(exchange.dropped.notified()).await;
+    let words = items().map(|number| number.to_string());
+    let echo = tokio::spawn(market.echo("", words).try_collect::<Vec<_>>());
+    assert!(soon(echo).await.unwrap_err().is_panic());
+    soon(exchange.dropped.notified()).await;
+    assert_eq!(soon(market.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_written_ends_the_stream() {
+    let (market, _server) = market(Exchange::default()).await;
+    let mut items = market.unwritable(1);
+    assert!(soon(items.next()).await.unwrap().unwrap().is_empty());
+    refused(soon(items.next()).await, code::INTERNAL_ERROR);
+    assert!(soon(items.next()).await.is_none());
+    let unwritable = stream::iter([BTreeMap::from([((1, 2), 3)])]);
+    let client = serve(MarketServer::new(Exchange::default()), Limits::default()).await;
+    let sum = client
+        .0
+        .call::<u64, _>("sum", &())
+        .upload(unwritable.clone());
+    assert!(matches!(soon(sum).await, Err(CallError::Encode(_))));
+    let mut echo = client
+        .0
+        .items::<String, _>("echo", &[""])
+        .upload(unwritable);
+    assert!(matches!(
+        soon(echo.next()).await,
+        Some(Err(CallError::Encode(_)))
+    ));
+    assert!(soon(echo.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn an_item_of_another_type_is_told_where_it_is_read() {
+    let (client, _server) = serve(MarketServer::new(Exchange::default()), Limits::default()).await;
+    let wrong = client
+        .call::<u64, _>("sum", &())
+        .upload(stream::iter(["one"]));
+    match soon(wrong).await {
+        Err(CallError::Remote(error)) => assert_eq!(error.code(), code::INVALID_PARAMS),
+        other => panic!("{other:?}"),
+    }
+    let mut wrong = client.items::<u64, _>("ticks", &("A", 3));
+    assert!(matches!(
+        soon(wrong.next()).await,
+        Some(Err(CallError::Decode(_)))
+    ));
+    assert!(soon(wrong.next()).await.is_none());
+    // A method without a stream of items answers with a result, which is no end of items.
+    let unary = soon(client.items::<u64, _>("add", &(1, 2)).next()).await;
+    assert!(!matches!(unary, Some(Ok(_))), "{unary:?}");
+}
+
+/// Its lines would be others if they were sent as lines.
+const LINES: &str = r#"[1,
+{"jsonrpc":"2.0","method":"rpc.end","params":[0]}
+,2]"#;
+
+fn lines() -> Box<RawValue> {
+    RawValue::from_string(LINES.to_owned()).unwrap()
+}
+
+fn meant() -> Value {
+    serde_json::from_str(LINES).unwrap()
+}
+
+#[tokio::test]
+async fn json_of_a_users_is_one_line_whatever_stands_in_it() {
+    let (client, _server) = serve(MarketServer::new(Exchange::default()), Limits::default()).await;
+    let items = stream::iter([lines(), lines()]);
+    let raw = client.items::<Value, _>("raw", &()).upload(items);
+    let raw = soon(raw.try_collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(raw, [meant(), meant()]);
+}
+
+/// More items than one stream's window and what is on its way to it can hold: none is written in less than 55 bytes.
+const WINDOW: usize = (1280 << 10) / 55;
+
+/// Resolves when no more items are made, though nobody is in the way of that.
+async fn is_still(market: &MarketClient, made: &AtomicUsize) {
+    soon(async {
+        let mut before = usize::MAX;
+        while before != made.load(Ordering::Relaxed) {
+            before = made.load(Ordering::Relaxed);
+            for turn in 0..100 {
+                assert_eq!(market.add(turn, 1).await.unwrap(), turn + 1);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_producer_is_asked_for_no_more_than_somebody_takes() {
+    let exchange = Exchange::default();
+    let (market, _server) = market(exchange.clone()).await;
+    let mut numbers = market.numbers();
+    assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), 0);
+    is_still(&market, &exchange.made).await;
+    let made = exchange.made.load(Ordering::Relaxed);
+    assert!(made < WINDOW, "{made} items were made");
+    // Streams that nobody reads stop neither calls nor each other, nor this one.
+    let mut unread: Vec<_> = (0..20).map(|_| market.numbers()).collect();
+    for stream in &mut unread {
+        assert_eq!(soon(stream.next()).await.unwrap().unwrap(), 0);
+    }
+    is_still(&market, &exchange.made).await;
+    for number in 0..1000 {
+        assert_eq!(soon(market.add(number, 1)).await.unwrap(), number + 1);
+    }
+    for number in 1..50_000 {
+        assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), number);
+    }
+    drop(unread);
+    is_still(&market, &exchange.made).await;
+}
+
+#[tokio::test]
+async fn a_caller_is_asked_for_no_more_than_its_handler_takes() {
+    let exchange = Exchange::default();
+    let (market, _server) = market(exchange.clone()).await;
+    let made = Arc::new(AtomicUsize::new(0));
+    let endless = || {
+        let made = Arc::clone(&made);
+        stream::iter(0..).inspect(move |_| {
+            made.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let held = tokio::spawn(market.hold(endless().take(50_000)));
+    is_still(&market, &made).await;
+    let before = made.load(Ordering::Relaxed);
+    assert!(0 < before && before < WINDOW, "{before} items were made");
+    let mut unread = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        unread.spawn(market.hold(endless()));
+    }
+    is_still(&market, &made).await;
+    for number in 0..1000 {
+        assert_eq!(soon(market.add(number, 1)).await.unwrap(), number + 1);
+    }
+    assert_eq!(
+        soon(market.sum(stream::iter(0..1000))).await.unwrap(),
+        499_500
+    );
+    // Whoever came first goes on first.
+    exchange.door.add_permits(1);
+    assert_eq!(soon(held).await.unwrap().unwrap(), (0..50_000).sum::<u64>());
+}
+
+/// Asks another for what it answers.
+#[rpc]
+trait Relay {
+    /// How long there is, in milliseconds.
+    fn remaining(&self, cx: &Context) -> impl Stream<Item = Option<u64>>;
+    fn remaining_there(&self) -> impl Stream<Item = Option<u64>>;
+}
+
+struct Relaying(Option<RelayClient>);
+
+impl Relay for Relaying {
+    fn remaining(&self, cx: &Context) -> impl Stream<Item = Option<u64>> {
+        let remaining = cx.remaining().map(|remaining| remaining.as_millis() as u64);
+        stream::iter([remaining])
+    }
+
+    fn remaining_there(&self) -> impl Stream<Item = Option<u64>> {
+        let there = self.0.as_ref().expect("there is one").remaining();
+        there.map(|remaining| remaining.expect("an item"))
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_a_handler_asks_for_has_no_more_time_than_the_handler() {
+    let (there, _server) = serve(RelayServer::new(Relaying(None)), Limits::default()).await;
+    let relaying = Relaying(Some(RelayClient::new(there)));
+    let (here, _other) = serve(RelayServer::new(relaying), Limits::default()).await;
+    let relay = RelayClient::new(here);
+    let limit = Duration::from_secs(15);
+    let mut limited = relay.remaining_there().timeout(limit);
+    let remaining = soon(limited.next()).await.unwrap().unwrap();
+    assert!(remaining.is_some_and(|remaining| remaining <= limit.as_millis() as u64));
+    let mut unlimited = relay.remaining_there();
+    assert_eq!(soon(unlimited.next()).await.unwrap().unwrap(), None);
+}

@@ -1,0 +1,354 @@
+//! Notifications that may be lost: in datagrams where they fit, and as any others where not.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rpc_runtime::{
+    Client, ClientBuilder, Context, Identity, Limits, MethodKind, Server, ServerHandle, Service,
+    Trust, rpc,
+};
+use serde_json::{Value, json};
+use tests::relay::{Faults, Relay};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::peer::{Host, exchange, soon};
+
+/// What the server serves.
+#[rpc]
+trait Scale {
+    #[rpc(notification, unreliable)]
+    async fn weigh(&self, grams: u64, note: &str);
+    /// The same, but it takes its time.
+    #[rpc(notification, unreliable)]
+    async fn weigh_slowly(&self, grams: u64, note: &str);
+    /// All that was weighed since the last time.
+    async fn weighed(&self) -> Vec<u64>;
+    async fn add(&self, a: i64, b: i64) -> i64;
+    /// Shows something to the caller.
+    async fn show(&self, cx: &Context, grams: u64, note: &str) -> bool;
+}
+
+/// What the client serves.
+#[rpc]
+trait Display {
+    #[rpc(notification, unreliable)]
+    async fn shown(&self, grams: u64, note: &str);
+}
+
+struct Kitchen {
+    weighed: Mutex<Vec<u64>>,
+    go_on: Semaphore,
+}
+
+impl Default for Kitchen {
+    fn default() -> Self {
+        Self {
+            weighed: Mutex::default(),
+            go_on: Semaphore::new(0),
+        }
+    }
+}
+
+impl Scale for Kitchen {
+    async fn weigh(&self, grams: u64, _: &str) {
+        self.weighed.lock().unwrap().push(grams);
+    }
+
+    async fn weigh_slowly(&self, grams: u64, note: &str) {
+        self.go_on.acquire().await.unwrap().forget();
+        self.weigh(grams, note).await;
+    }
+
+    async fn weighed(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.weighed.lock().unwrap())
+    }
+
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    async fn show(&self, cx: &Context, grams: u64, note: &str) -> bool {
+        let display = cx.client::<DisplayClient>();
+        display.shown(grams, note).await.is_ok()
+    }
+}
+
+struct Screen(mpsc::UnboundedSender<u64>);
+
+impl Display for Screen {
+    async fn shown(&self, grams: u64, _: &str) {
+        let _ = self.0.send(grams);
+    }
+}
+
+fn open() -> (ClientBuilder, SocketAddr, ServerHandle) {
+    open_for(Arc::default())
+}
+
+fn open_for(kitchen: Arc<Kitchen>) -> (ClientBuilder, SocketAddr, ServerHandle) {
+    let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
+    let builder = Client::builder()
+        .trust(Trust::certificate(identity.certificate()))
+        .server_name("localhost")
+        .reconnect(false);
+    let service = ScaleServer::from_arc(kitchen);
+    let server = Server::builder(identity).service(service);
+    let server = server.bind("127.0.0.1:0").unwrap();
+    let (address, handle) = (server.local_addr().unwrap(), server.handle());
+    tokio::spawn(server.run());
+    (builder, address, handle)
+}
+
+async fn scale() -> (ScaleClient, Client) {
+    let (builder, address, _) = open();
+    let client = soon(builder.connect(address)).await.unwrap();
+    (ScaleClient::new(client.clone()), client)
+}
+
+/// Waits until so many were weighed.
+async fn weighed(scale: &ScaleClient, times: usize) -> Vec<u64> {
+    let mut all = Vec::new();
+    soon(async {
+        while all.len() < times {
+            all.extend(scale.weighed().await.unwrap());
+        }
+    })
+    .await;
+    all
+}
+
+#[tokio::test]
+async fn they_arrive() {
+    let (scale, _) = scale().await;
+    for grams in 1..=3 {
+        soon(scale.weigh(grams, "flour")).await.unwrap();
+    }
+    assert_eq!(weighed(&scale, 3).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn those_that_are_too_large_for_a_packet_arrive_in_streams() {
+    let (scale, _) = scale().await;
+    for size in [1_500, 5_000, 20_000, 300_000] {
+        soon(scale.weigh(size, &"x".repeat(size as usize)))
+            .await
+            .unwrap();
+        assert_eq!(weighed(&scale, 1).await, [size]);
+    }
+}
+
+#[tokio::test]
+async fn a_service_says_which_they_are() {
+    let methods = ScaleServer::<Kitchen>::DESCRIPTION.methods;
+    let told = methods
+        .iter()
+        .map(|method| (method.kind, method.unreliable));
+    let (call, lossy) = ((MethodKind::Call, false), (MethodKind::Notification, true));
+    assert!(told.eq([lossy, lossy, call, call, call]));
+}
+
+#[tokio::test]
+async fn a_server_sends_them_to_its_client() {
+    let (shown, mut screen) = mpsc::unbounded_channel();
+    let (builder, address, _) = open();
+    let builder = builder.service(DisplayServer::new(Screen(shown)));
+    let client = soon(builder.connect(address)).await.unwrap();
+    let scale = ScaleClient::new(client.clone());
+    for note in ["short", &"x".repeat(3_000)] {
+        assert!(soon(scale.show(7, note)).await.unwrap());
+        assert_eq!(soon(screen.recv()).await, Some(7));
+    }
+}
+
+#[tokio::test]
+async fn in_the_same_process_they_arrive_too() {
+    let (shown, mut screen) = mpsc::unbounded_channel();
+    let builder = Client::builder().service(DisplayServer::new(Screen(shown)));
+    let client = builder.local(ScaleServer::new(Kitchen::default()));
+    let scale = ScaleClient::new(client.clone());
+    for size in [10, 3_000] {
+        let note = "x".repeat(size);
+        soon(scale.weigh(size as u64, &note)).await.unwrap();
+        assert_eq!(weighed(&scale, 1).await, [size as u64]);
+        assert!(soon(scale.show(7, &note)).await.unwrap());
+        assert_eq!(soon(screen.recv()).await, Some(7));
+    }
+    let by_name = client.notify("weigh", &json!([5, ""])).unreliable();
+    soon(by_name).await.unwrap();
+    assert_eq!(weighed(&scale, 1).await, [5]);
+}
+
+#[tokio::test]
+async fn an_outsider_gets_them_in_datagrams() {
+    let host = Host::start(ScaleServer::new(Kitchen::default()), Limits::default());
+    let connection = host.connect().await;
+    let show = br#"{"jsonrpc":"2.0","id":1,"method":"show","params":[7,"flour"]}"#;
+    let replies = exchange(&connection, show).await;
+    assert_eq!(replies[0]["result"], true);
+    let datagram = soon(connection.read_datagram()).await.unwrap();
+    let shown: Value = serde_json::from_slice(&datagram).unwrap();
+    let expected = json!({ "jsonrpc": "2.0", "method": "shown", "params": [7, "flour"] });
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn an_outsider_that_takes_no_datagrams_gets_them_in_a_stream() {
+    let host = Host::start(ScaleServer::new(Kitchen::default()), Limits::default());
+    let mut transport = quinn::TransportConfig::default();
+    transport.datagram_receive_buffer_size(None);
+    let connection = soon(host.dial("jsonrpc/1", transport)).await.unwrap();
+    let show = br#"{"jsonrpc":"2.0","id":1,"method":"show","params":[7,"flour"]}"#;
+    assert_eq!(exchange(&connection, show).await[0]["result"], true);
+    let (_send, mut recv) = soon(connection.accept_bi()).await.unwrap();
+    let chunk = soon(recv.read_chunk(1_000, true)).await.unwrap().unwrap();
+    let shown: Value = serde_json::from_slice(&chunk.bytes).unwrap();
+    assert_eq!(shown["params"], json!([7, "flour"]));
+}
+
+/// What the outsider's server has weighed, asked for until it is so much.
+async fn outsiders(connection: &quinn::Connection, times: usize) -> Vec<u64> {
+    let mut all = Vec::new();
+    soon(async {
+        while all.len() < times {
+            let ask = br#"{"jsonrpc":"2.0","id":1,"method":"weighed"}"#;
+            let replies = exchange(connection, ask).await;
+            all.extend(
+                replies[0]["result"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter_map(Value::as_u64),
+            );
+        }
+    })
+    .await;
+    all
+}
+
+#[tokio::test]
+async fn what_is_no_message_in_a_datagram_disturbs_nobody() {
+    let host = Host::start(ScaleServer::new(Kitchen::default()), Limits::default());
+    let connection = host.connect().await;
+    let weigh =
+        |grams: u64| format!(r#"{{"jsonrpc":"2.0","method":"weigh","params":[{grams},""]}}"#);
+    let (half, rest) = {
+        let whole = weigh(99);
+        let (half, rest) = whole.split_at(20);
+        (half.to_owned(), rest.to_owned())
+    };
+    let datagrams = [
+        weigh(1),
+        String::new(),
+        "\n\n".into(),
+        "}{".into(),
+        // What is cut off does not go on in the next one.
+        half,
+        rest,
+        // Two in one, the last with and without its line feed.
+        weigh(2) + "\n" + &weigh(3),
+        weigh(4) + "\r\n" + &weigh(5) + "\n",
+        // A batch.
+        format!("[{},{}]", weigh(6), weigh(7)),
+        // Calls that nobody could hear the answer of.
+        r#"{"jsonrpc":"2.0","id":1,"method":"weigh","params":[98,""]}"#.into(),
+        r#"{"jsonrpc":"2.0","method":"nothing"}"#.into(),
+        "\u{fffd}\0".into(),
+        weigh(8),
+    ];
+    for datagram in datagrams {
+        connection.send_datagram(datagram.into()).unwrap();
+    }
+    connection.send_datagram(vec![0xff; 900].into()).unwrap();
+    connection.send_datagram(weigh(9).into()).unwrap();
+    let mut weighed = outsiders(&connection, 9).await;
+    weighed.sort_unstable();
+    assert_eq!(weighed, (1..=9).collect::<Vec<_>>());
+    assert!(soon(host.handle.shutdown(Duration::from_secs(5))).await);
+}
+
+/// The memory of both ends is counted: they share a thread.
+#[test]
+fn a_burst_leaves_memory_and_calls_alone() {
+    const BURST: u64 = 10_000;
+    const SIZE: usize = 1_000;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let kitchen = Arc::new(Kitchen::default());
+    let client = runtime.block_on(async {
+        let (builder, address, _) = open_for(Arc::clone(&kitchen));
+        soon(builder.connect(address)).await.unwrap()
+    });
+    let scale = ScaleClient::new(client.clone());
+    let note = "x".repeat(SIZE);
+    let measured = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            for grams in 0..BURST {
+                scale.weigh_slowly(grams, &note).await.unwrap();
+                if grams % 50 == 0 {
+                    // It needs no place among the calls that run, all of which are taken.
+                    let ping = client.call::<(), _>("rpc.ping", &());
+                    soon(ping).await.unwrap();
+                }
+            }
+        });
+    });
+    kitchen.go_on.add_permits(BURST as usize);
+    let arrived = runtime.block_on(async {
+        let mut arrived = weighed(&scale, 1).await;
+        assert_eq!(soon(scale.add(1, 2)).await.unwrap(), 3);
+        arrived.extend(scale.weighed().await.unwrap());
+        arrived
+    });
+    let unique: BTreeSet<_> = arrived.iter().collect();
+    assert_eq!(unique.len(), arrived.len(), "none arrives twice");
+    assert!(arrived.len() < BURST as usize, "some were dropped");
+    let peak = measured.bytes_max;
+    assert!(peak < BURST * SIZE as u64 / 2, "{peak} bytes at once");
+}
+
+#[tokio::test]
+async fn about_as_many_are_lost_as_packets_are_and_no_calls() {
+    const SENT: usize = 400;
+    let (builder, address, _) = open();
+    let relay = Relay::start(address, 7).unwrap();
+    let client = soon(builder.connect(relay.address())).await.unwrap();
+    let scale = ScaleClient::new(client.clone());
+    relay.set_faults(Faults {
+        loss: 0.3,
+        ..Faults::default()
+    });
+    // Two of them are too much for one packet.
+    let note = "x".repeat(900);
+    let mut arrived = Vec::new();
+    for grams in 0..SENT {
+        soon(scale.weigh(grams as u64, &note)).await.unwrap();
+        if grams % 8 == 7 {
+            // Datagrams leave before it does.
+            assert_eq!(soon(scale.add(1, 2)).await.unwrap(), 3);
+        }
+    }
+    relay.set_faults(Faults::default());
+    for _ in 0..2 {
+        arrived.extend(soon(scale.weighed()).await.unwrap());
+    }
+    let unique: BTreeSet<_> = arrived.iter().collect();
+    assert_eq!(unique.len(), arrived.len(), "none arrives twice");
+    let share = arrived.len() as f64 / SENT as f64;
+    assert!((0.55..0.85).contains(&share), "{share} of them arrived");
+    assert!(relay.happened().lost > 0);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_server_that_drains_ends_in_spite_of_them() {
+    let (builder, address, handle) = open();
+    let client = soon(builder.connect(address)).await.unwrap();
+    let scale = ScaleClient::new(client.clone());
+    soon(scale.weigh(1, "")).await.unwrap();
+    assert_eq!(weighed(&scale, 1).await, [1]);
+    assert!(soon(handle.shutdown(Duration::from_secs(5))).await);
+}

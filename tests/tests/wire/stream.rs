@@ -1,0 +1,1408 @@
+//! What holds on the transport: framing, concurrency, cancellation, limits, shutdown. The client is an outsider.
+
+use std::time::Duration;
+
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt};
+use rpc_runtime::{Limits, rpc};
+use serde_json::{Value, json};
+use tokio::sync::{Barrier, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::peer::{Host, exchange, soon};
+
+#[rpc]
+trait Stage {
+    async fn echo(&self, value: Value) -> Value;
+    async fn length(&self, text: &str) -> usize;
+    async fn blob(&self, size: usize) -> String;
+    /// The same, and the test hears of it.
+    async fn loud_blob(&self, size: usize) -> String;
+    /// The same, after a moment.
+    async fn late_blob(&self, size: usize) -> String;
+    /// Waits until the test opens the door.
+    async fn wait(&self, door: &str) -> String;
+    /// The same, and panics when it is dropped before its end.
+    async fn wait_badly(&self, door: &str);
+    /// Waits for another to come.
+    async fn meet(&self);
+    async fn panic(&self);
+    #[rpc(notification)]
+    async fn note(&self, line: &str);
+}
+
+/// What a test hears of the handlers.
+#[derive(Debug, PartialEq)]
+enum Event {
+    Started(String),
+    /// The future was dropped before its end.
+    Dropped(String),
+    Noted(String),
+}
+
+use Event::{Dropped, Noted, Started};
+
+struct Actor {
+    events: mpsc::UnboundedSender<Event>,
+    doors: watch::Receiver<Vec<String>>,
+    pair: Barrier,
+}
+
+impl Stage for Actor {
+    async fn echo(&self, value: Value) -> Value {
+        value
+    }
+
+    async fn length(&self, text: &str) -> usize {
+        text.len()
+    }
+
+    async fn blob(&self, size: usize) -> String {
+        "x".repeat(size)
+    }
+
+    async fn loud_blob(&self, size: usize) -> String {
+        let _ = self.events.send(Started("blob".into()));
+        "x".repeat(size)
+    }
+
+    async fn late_blob(&self, size: usize) -> String {
+        let _ = self.events.send(Started("blob".into()));
+        tokio::task::yield_now().await;
+        "x".repeat(size)
+    }
+
+    async fn wait(&self, door: &str) -> String {
+        let _ = self.events.send(Started(door.into()));
+        let guard = DropGuard(&self.events, door);
+        let mut doors = self.doors.clone();
+        doors
+            .wait_for(|open| open.iter().any(|open| open == door))
+            .await
+            .unwrap();
+        std::mem::forget(guard);
+        door.into()
+    }
+
+    async fn wait_badly(&self, door: &str) {
+        struct Panic;
+        impl Drop for Panic {
+            fn drop(&mut self) {
+                panic!("on purpose")
+            }
+        }
+        let panic = Panic;
+        self.wait(door).await;
+        std::mem::forget(panic);
+    }
+
+    async fn meet(&self) {
+        self.pair.wait().await;
+    }
+
+    async fn panic(&self) {
+        panic!("on purpose")
+    }
+
+    async fn note(&self, line: &str) {
+        let _ = self.events.send(Noted(line.into()));
+    }
+}
+
+struct DropGuard<'a>(&'a mpsc::UnboundedSender<Event>, &'a str);
+
+impl Drop for DropGuard<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.send(Dropped(self.1.into()));
+    }
+}
+
+/// A server with one client.
+struct Play {
+    host: Host,
+    connection: Connection,
+    events: mpsc::UnboundedReceiver<Event>,
+    doors: watch::Sender<Vec<String>>,
+}
+
+impl Play {
+    async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Self {
+        let (heard, events) = mpsc::unbounded_channel();
+        let doors = watch::Sender::default();
+        let actor = Actor {
+            events: heard,
+            doors: doors.subscribe(),
+            pair: Barrier::new(2),
+        };
+        let host = Host::start(StageServer::new(actor), limits);
+        let connection = host.connect().await;
+        Self {
+            host,
+            connection,
+            events,
+            doors,
+        }
+    }
+
+    async fn stream(&self) -> Stream {
+        Stream::open(&self.connection).await
+    }
+
+    /// Sends `bytes` on a unidirectional stream of their own.
+    async fn send_one_way(&self, bytes: impl AsRef<[u8]>) {
+        let mut send = soon(self.connection.open_uni()).await.unwrap();
+        send.write_all(bytes.as_ref()).await.unwrap();
+        send.finish().unwrap();
+    }
+
+    /// A client that takes no more than 1,000 bytes of a stream before it reads them.
+    async fn connect_with_little_room(&self) -> Connection {
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(VarInt::from_u32(1000));
+        soon(self.host.dial("jsonrpc/1", transport)).await.unwrap()
+    }
+
+    async fn event(&mut self) -> Event {
+        soon(self.events.recv()).await.unwrap()
+    }
+
+    fn open(&self, door: &str) {
+        self.doors.send_modify(|open| open.push(door.into()));
+    }
+
+    /// A call on a stream of its own is answered.
+    async fn lives(&self) {
+        let replies = exchange(
+            &self.connection,
+            line(call("lives", "echo", [1])).as_bytes(),
+        )
+        .await;
+        assert_eq!(replies, [result("lives", 1)]);
+    }
+}
+
+/// A bidirectional stream.
+struct Stream {
+    send: SendStream,
+    recv: RecvStream,
+    received: Vec<u8>,
+}
+
+impl Stream {
+    async fn open(connection: &Connection) -> Self {
+        let (send, recv) = soon(connection.open_bi()).await.unwrap();
+        Self {
+            send,
+            recv,
+            received: Vec::new(),
+        }
+    }
+
+    async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        soon(self.send.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    async fn send(&mut self, message: Value) {
+        self.write(line(message)).await;
+    }
+
+    fn finish(&mut self) {
+        self.send.finish().unwrap();
+    }
+
+    /// The next line.
+    async fn reply(&mut self) -> Value {
+        loop {
+            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                return serde_json::from_slice(&line).unwrap();
+            }
+            let chunk = soon(self.recv.read_chunk(usize::MAX, true)).await.unwrap();
+            self.received
+                .extend_from_slice(&chunk.expect("the end, and no reply").bytes);
+        }
+    }
+
+    /// The server has finished its half, and no reply is left.
+    async fn has_ended(&mut self) {
+        assert_eq!(self.received, b"");
+        assert_eq!(soon(self.recv.read_chunk(usize::MAX, true)).await, Ok(None));
+    }
+
+    /// The server has given the stream up, and no reply is left.
+    async fn was_given_up(&mut self) {
+        assert_eq!(self.received, b"");
+        let end = soon(self.recv.read_chunk(usize::MAX, true)).await;
+        assert_eq!(end, Err(ReadError::Reset(CANCELLED)));
+    }
+}
+
+/// The code of a stream whose calls nobody wants any more.
+const CANCELLED: VarInt = VarInt::from_u32(0x20);
+
+/// The code of a connection whose server shuts down.
+const SHUTTING_DOWN: VarInt = VarInt::from_u32(0x10);
+
+/// The code of a connection whose server goes in the middle of calls.
+const CUT_OFF: VarInt = VarInt::from_u32(0x11);
+
+fn line(message: Value) -> String {
+    format!("{message}\n")
+}
+
+fn call(id: impl Into<Value>, method: &str, params: impl Into<Value>) -> Value {
+    json!({"jsonrpc": "2.0", "id": id.into(), "method": method, "params": params.into()})
+}
+
+fn notification(method: &str, params: impl Into<Value>) -> Value {
+    json!({"jsonrpc": "2.0", "method": method, "params": params.into()})
+}
+
+fn cancel(id: impl Into<Value>) -> Value {
+    notification("rpc.cancel", [id.into()])
+}
+
+/// A cancellation that may come before its call.
+fn cancel_early(id: impl Into<Value>) -> Value {
+    notification("rpc.cancel", json!({"id": id.into(), "early": true}))
+}
+
+fn result(id: impl Into<Value>, result: impl Into<Value>) -> Value {
+    json!({"jsonrpc": "2.0", "id": id.into(), "result": result.into()})
+}
+
+fn error(id: impl Into<Value>, code: i64, message: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id.into(), "error": {"code": code, "message": message}})
+}
+
+fn parse_error() -> Value {
+    error(Value::Null, -32700, "Parse error")
+}
+
+/// A call of `length` with its id behind, where a server that has not read it all does not look for it.
+fn length_of(text: &str, id: u32) -> String {
+    format!(r#"{{"jsonrpc":"2.0","method":"length","params":["{text}"],"id":{id}}}"#)
+}
+
+/// One in a message of so many bytes.
+fn message_of(bytes: usize, id: u32) -> String {
+    let text = "x".repeat(bytes - length_of("", id).len());
+    length_of(&text, id)
+}
+
+fn length_in(message: &str, id: u32) -> Value {
+    result(id, message.len() - length_of("", id).len())
+}
+
+/// What had arrived before is worked on as far as it goes.
+async fn settle(connection: &Connection) {
+    let ping = line(call(1, "rpc.ping", json!([])));
+    for _ in 0..20 {
+        assert_eq!(
+            exchange(connection, ping.as_bytes()).await,
+            [result(1, Value::Null)]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_another_protocol_is_refused() {
+    const NO_APPLICATION_PROTOCOL: u8 = 120;
+    let play = Play::start().await;
+    for protocol in ["h3", "jsonrpc", "jsonrpc/2"] {
+        let dialling = play.host.dial(protocol, quinn::TransportConfig::default());
+        match soon(dialling).await {
+            Err(ConnectionError::ConnectionClosed(close)) => {
+                let expected = quinn::TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
+                assert_eq!(close.error_code, expected);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    play.lives().await;
+}
+
+mod framing {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_stream_carries_many_messages() {
+        let play = Play::start().await;
+        let sent: String = (0..5000).map(|id| line(call(id, "echo", [id]))).collect();
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        assert!(replies.into_iter().eq((0..5000).map(|id| result(id, id))));
+    }
+
+    #[tokio::test]
+    async fn one_packet_carries_many_messages() {
+        let play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream
+            .write(
+                (1..=3)
+                    .map(|id| line(call(id, "echo", [id])))
+                    .collect::<String>(),
+            )
+            .await;
+        for id in 1..=3 {
+            assert_eq!(stream.reply().await, result(id, id));
+        }
+        stream.finish();
+        stream.has_ended().await;
+    }
+
+    #[tokio::test]
+    async fn a_message_may_come_one_byte_a_packet() {
+        let play = Play::start().await;
+        let mut stream = play.stream().await;
+        for byte in line(call(1, "echo", ["é\n🎉"])).bytes() {
+            stream.write([byte]).await;
+            // What was written before is sent with it.
+            play.lives().await;
+        }
+        assert_eq!(stream.reply().await, result(1, "é\n🎉"));
+    }
+
+    #[tokio::test]
+    async fn a_reply_does_not_wait_for_the_next_message() {
+        let play = Play::start().await;
+        let mut stream = play.stream().await;
+        for id in 0..10 {
+            stream
+                .write(format!("{}\n{{", call(id, "echo", [id])))
+                .await;
+            assert_eq!(stream.reply().await, result(id, id));
+            stream.write("}\n").await;
+            assert_eq!(stream.reply().await["error"]["code"], -32600);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_message_needs_no_newline() {
+        let play = Play::start().await;
+        let sent = format!("{}\n{}", call(1, "echo", [1]), call(2, "echo", [2]));
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        assert_eq!(replies, [result(1, 1), result(2, 2)]);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_the_end_of_the_stream_cuts_off_is_a_parse_error() {
+        let play = Play::start().await;
+        let whole = r#"{"jsonrpc":"2.0","method":"echo","params":[[1,2],[3,4]],"id":1}"#;
+        for end in 1..whole.len() {
+            let replies = exchange(&play.connection, &whole.as_bytes()[..end]).await;
+            assert_eq!(replies, [parse_error()], "{}", &whole[..end]);
+        }
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn a_message_that_a_reset_cuts_off_is_nothing() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(notification("note", ["whole"])).await;
+        stream
+            .write(&line(notification("note", ["cut"]))[..30])
+            .await;
+        assert_eq!(play.event().await, Noted("whole".into()));
+        stream.send.reset(CANCELLED).unwrap();
+        stream.was_given_up().await;
+        play.lives().await;
+        assert!(play.events.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn the_end_is_answered_by_the_end_when_there_is_nothing_to_answer() {
+        let play = Play::start().await;
+        let notes = line(notification("note", ["a"])).repeat(2);
+        for sent in ["", "\n", " \r\n\n", &notes, notes.trim_end()] {
+            let mut stream = play.stream().await;
+            stream.write(sent).await;
+            stream.finish();
+            stream.has_ended().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_of_a_mebibyte_is_served_and_one_byte_more_is_refused() {
+        let play = Play::start().await;
+        let [most, more] = [message_of(1 << 20, 1), message_of((1 << 20) + 1, 2)];
+        let next = call(3, "echo", [3]);
+        let sent = format!("{most}\n{more}\n{next}\n{more}");
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let refused = error(Value::Null, -32007, "Request too large");
+        let expected = [length_in(&most, 1), refused.clone(), result(3, 3), refused];
+        assert_eq!(replies, expected);
+    }
+
+    #[tokio::test]
+    async fn an_oversized_message_with_its_id_in_front_is_refused_by_id() {
+        let limits = Limits {
+            request: 100,
+            ..Limits::default()
+        };
+        let play = Play::with(limits).await;
+        let sent = format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"echo","params":["{}"]}}"#,
+            "x".repeat(10 << 20)
+        );
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        assert_eq!(replies, [error(7, -32007, "Request too large")]);
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn a_large_message_and_its_reply_cross_in_pieces() {
+        let play = Play::start().await;
+        let text = "é\u{1}🎉\"\\".repeat(40_000);
+        let sent = line(call(1, "echo", [text.as_str()]));
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        assert_eq!(replies, [result(1, text)]);
+    }
+}
+
+mod one_way {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_unidirectional_stream_carries_notifications() {
+        let mut play = Play::start().await;
+        let [first, last] = ["first", "last"].map(|text| notification("note", [text]));
+        play.send_one_way(format!("{first}\n\n{last}")).await;
+        assert_eq!(play.event().await, Noted("first".into()));
+        assert_eq!(play.event().await, Noted("last".into()));
+    }
+
+    #[tokio::test]
+    async fn what_is_bad_on_it_does_not_stop_the_rest() {
+        let mut play = Play::start().await;
+        let note = notification("note", ["served"]);
+        play.send_one_way(format!("{{\n[]\n[1]\n{{}}\n\u{feff}\n{note}\n"))
+            .await;
+        assert_eq!(play.event().await, Noted("served".into()));
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn a_call_on_it_has_no_way_to_be_answered_and_is_not_run() {
+        let mut play = Play::start().await;
+        let [single, entry] = ["single", "entry"].map(|text| call(1, "note", [text]));
+        let note = notification("note", ["note"]);
+        play.send_one_way(format!("{single}\n[{entry},{note}]\n"))
+            .await;
+        assert_eq!(play.event().await, Noted("note".into()));
+        assert!(play.events.try_recv().is_err());
+    }
+}
+
+mod concurrency {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_streams_are_served_at_once() {
+        let play = Play::start().await;
+        let mut streams = JoinSet::new();
+        for id in 0..500 {
+            let connection = play.connection.clone();
+            streams.spawn(async move {
+                let sent = line(call(id, "echo", [id])).repeat(3);
+                let replies = exchange(&connection, sent.as_bytes()).await;
+                assert_eq!(replies, [result(id, id), result(id, id), result(id, id)]);
+            });
+        }
+        soon(streams.join_all()).await;
+    }
+
+    #[tokio::test]
+    async fn replies_come_as_the_calls_end() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call("slow", "wait", ["slow"])).await;
+        stream.send(call("slower", "wait", ["slower"])).await;
+        stream.send(call("fast", "echo", [1])).await;
+        assert_eq!(stream.reply().await, result("fast", 1));
+        assert_eq!(play.event().await, Started("slow".into()));
+        assert_eq!(play.event().await, Started("slower".into()));
+        play.open("slower");
+        assert_eq!(stream.reply().await, result("slower", "slower"));
+        play.open("slow");
+        assert_eq!(stream.reply().await, result("slow", "slow"));
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_answered_after_the_last_message() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["a"])).await;
+        stream.send(call(2, "wait", ["b"])).await;
+        stream.finish();
+        assert_eq!(play.event().await, Started("a".into()));
+        assert_eq!(play.event().await, Started("b".into()));
+        play.open("b");
+        assert_eq!(stream.reply().await, result(2, "b"));
+        play.open("a");
+        assert_eq!(stream.reply().await, result(1, "a"));
+        stream.has_ended().await;
+    }
+
+    #[tokio::test]
+    async fn half_a_message_stops_no_other_stream() {
+        let play = Play::start().await;
+        let mut half = play.stream().await;
+        half.write("{\"jsonrpc\": \"2.0\", ").await;
+        play.lives().await;
+        half.write("\"method\": \"echo\", \"params\": [1], \"id\": 1}\n")
+            .await;
+        assert_eq!(half.reply().await, result(1, 1));
+    }
+
+    #[tokio::test]
+    async fn replies_that_nobody_reads_stop_no_other_stream() {
+        let play = Play::start().await;
+        let connection = play.connect_with_little_room().await;
+        let mut unread = Stream::open(&connection).await;
+        for id in 0..50 {
+            unread.send(call(id, "blob", [100_000])).await;
+        }
+        for _ in 0..10 {
+            let mut other = Stream::open(&connection).await;
+            other.send(call(1, "echo", [1])).await;
+            assert_eq!(other.reply().await, result(1, 1));
+        }
+        for id in 0..50 {
+            assert_eq!(unread.reply().await, result(id, "x".repeat(100_000)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_stops_nothing_else() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        stream.send(call(2, "panic", json!([]))).await;
+        assert_eq!(stream.reply().await, error(2, -32603, "Internal error"));
+        stream.send(call(3, "echo", [3])).await;
+        assert_eq!(stream.reply().await, result(3, 3));
+        play.open("door");
+        assert_eq!(stream.reply().await, result(1, "door"));
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn the_entries_of_a_batch_run_side_by_side() {
+        let play = Play::start().await;
+        let batch = json!([
+            call(1, "meet", json!([])),
+            call(2, "echo", [2]),
+            call(3, "meet", json!([]))
+        ]);
+        let replies = exchange(&play.connection, line(batch).as_bytes()).await;
+        let [Value::Array(replies)] = &replies[..] else {
+            panic!("{replies:?}");
+        };
+        assert_eq!(replies.len(), 3);
+        for reply in [result(1, Value::Null), result(2, 2), result(3, Value::Null)] {
+            assert!(replies.contains(&reply), "{reply} is not in {replies:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_waits_does_not_hold_up_its_stream() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream
+            .send(json!([call(1, "wait", ["door"]), call(2, "echo", [2])]))
+            .await;
+        assert_eq!(play.event().await, Started("door".into()));
+        stream.send(call(3, "echo", [3])).await;
+        assert_eq!(stream.reply().await, result(3, 3));
+        play.open("door");
+        let reply = stream.reply().await;
+        assert!(
+            reply.as_array().unwrap().contains(&result(1, "door")),
+            "{reply}"
+        );
+    }
+}
+
+mod cancellation {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cancelled_call_is_dropped_and_answered() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["other"])).await;
+        assert_eq!(play.event().await, Started("other".into()));
+        for (id, cancel) in [
+            (json!(2), cancel(2)),
+            (json!("2"), cancel("2")),
+            (json!(null), cancel(Value::Null)),
+            (json!(-1), notification("rpc.cancel", json!({"id": -1}))),
+        ] {
+            stream.send(call(id.clone(), "wait", ["door"])).await;
+            assert_eq!(play.event().await, Started("door".into()));
+            stream.send(cancel).await;
+            assert_eq!(play.event().await, Dropped("door".into()));
+            assert_eq!(stream.reply().await, error(id, -32001, "Cancelled"));
+        }
+        play.open("other");
+        assert_eq!(stream.reply().await, result(1, "other"));
+    }
+
+    #[tokio::test]
+    async fn it_is_cancelled_however_close_behind_the_call_that_comes() {
+        let mut play = Play::start().await;
+        let sent = line(call(1, "wait", ["door"])) + &line(cancel(1));
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        assert_eq!(replies, [error(1, -32001, "Cancelled")]);
+        assert_eq!(play.event().await, Started("door".into()));
+        assert_eq!(play.event().await, Dropped("door".into()));
+    }
+
+    #[tokio::test]
+    async fn a_cancellation_with_an_id_of_its_own_is_answered() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        stream.send(call(2, "rpc.cancel", [1])).await;
+        let mut replies = [stream.reply().await, stream.reply().await];
+        replies.sort_by_key(|reply| reply["id"].as_u64());
+        assert_eq!(
+            replies,
+            [error(1, -32001, "Cancelled"), result(2, Value::Null)]
+        );
+    }
+
+    #[tokio::test]
+    async fn from_a_unidirectional_stream_it_reaches_every_stream() {
+        let mut play = Play::start().await;
+        let mut streams = [play.stream().await, play.stream().await];
+        for (id, stream) in streams.iter_mut().enumerate() {
+            stream.send(call(id, "wait", ["door"])).await;
+            assert_eq!(play.event().await, Started("door".into()));
+        }
+        for (id, stream) in streams.iter_mut().enumerate() {
+            play.send_one_way(line(cancel(id))).await;
+            assert_eq!(play.event().await, Dropped("door".into()));
+            assert_eq!(stream.reply().await, error(id, -32001, "Cancelled"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_early_one_may_overtake_its_call() {
+        let mut play = Play::start().await;
+        play.send_one_way(line(cancel_early(7))).await;
+        settle(&play.connection).await;
+        let mut stream = play.stream().await;
+        for (id, door) in [(7, "first"), (8, "other"), (7, "second")] {
+            stream.send(call(id, "wait", [door])).await;
+        }
+        assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
+        assert_eq!(play.event().await, Started("other".into()));
+        assert_eq!(play.event().await, Started("second".into()));
+    }
+
+    #[tokio::test]
+    async fn an_early_one_is_forgotten_when_the_other_comes_behind_the_call() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(7, "wait", ["first"])).await;
+        stream.send(cancel(7)).await;
+        assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
+        play.send_one_way(line(cancel_early(7))).await;
+        settle(&play.connection).await;
+        stream.send(cancel(7)).await;
+        stream.send(call(7, "wait", ["second"])).await;
+        for event in [
+            Started("first".into()),
+            Dropped("first".into()),
+            Started("second".into()),
+        ] {
+            assert_eq!(play.event().await, event);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_early_has_no_effect_on_later_calls() {
+        let mut play = Play::start().await;
+        play.send_one_way(line(cancel(7))).await;
+        settle(&play.connection).await;
+        let mut stream = play.stream().await;
+        stream.send(call(7, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        play.open("door");
+        assert_eq!(stream.reply().await, result(7, "door"));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_for_its_place_can_be_cancelled() {
+        let limits = Limits {
+            calls_per_connection: 1,
+            ..Limits::default()
+        };
+        let mut play = Play::with(limits).await;
+        let mut stream = play.stream().await;
+        for door in [1, 2, 3] {
+            stream.send(call(door, "wait", [door.to_string()])).await;
+        }
+        assert_eq!(play.event().await, Started("1".into()));
+        play.send_one_way(line(cancel_early(2))).await;
+        settle(&play.connection).await;
+        play.open("1");
+        play.open("3");
+        assert_eq!(stream.reply().await, result(1, "1"));
+        assert_eq!(stream.reply().await, error(2, -32001, "Cancelled"));
+        assert_eq!(stream.reply().await, result(3, "3"));
+        assert_eq!(play.event().await, Started("3".into()));
+    }
+
+    #[tokio::test]
+    async fn the_time_of_a_call_passes_while_it_waits_for_its_place() {
+        let limits = Limits {
+            calls_per_connection: 1,
+            ..Limits::default()
+        };
+        let mut play = Play::with(limits).await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        let mut late = call(2, "wait", ["late"]);
+        late["timeout"] = json!(10);
+        stream.send(late).await;
+        assert_eq!(stream.reply().await, error(2, -32002, "Deadline passed"));
+        play.open("door");
+        assert_eq!(stream.reply().await, result(1, "door"));
+        assert_eq!(play.event().await, Started("door".into()));
+        assert!(play.events.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn from_another_bidirectional_stream_or_connection_it_reaches_none() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        let stranger = play.host.connect().await;
+        let no_news = line(call(2, "rpc.cancel", [1]));
+        for connection in [&play.connection, &stranger] {
+            let replies = exchange(connection, no_news.as_bytes()).await;
+            assert_eq!(replies, [result(2, Value::Null)]);
+        }
+        play.open("door");
+        assert_eq!(stream.reply().await, result(1, "door"));
+    }
+
+    #[tokio::test]
+    async fn an_entry_of_a_batch_can_be_cancelled() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream
+            .send(json!([call(1, "wait", ["a"]), call(2, "wait", ["b"])]))
+            .await;
+        assert_eq!(play.event().await, Started("a".into()));
+        assert_eq!(play.event().await, Started("b".into()));
+        stream.send(cancel(1)).await;
+        assert_eq!(play.event().await, Dropped("a".into()));
+        play.open("b");
+        let expected = json!([error(1, -32001, "Cancelled"), result(2, "b")]);
+        assert_eq!(stream.reply().await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_reset_drops_all_calls_of_the_stream() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream
+            .send(json!([
+                call(1, "wait", ["door"]),
+                notification("wait", ["door"])
+            ]))
+            .await;
+        stream.send(call(2, "wait", ["door"])).await;
+        for _ in 0..3 {
+            assert_eq!(play.event().await, Started("door".into()));
+        }
+        stream.send.reset(CANCELLED).unwrap();
+        for _ in 0..3 {
+            assert_eq!(play.event().await, Dropped("door".into()));
+        }
+        stream.was_given_up().await;
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn to_stop_the_replies_drops_all_calls_of_the_stream() {
+        let mut play = Play::start().await;
+        for finished in [false, true] {
+            let mut stream = play.stream().await;
+            stream.send(call(1, "wait", ["door"])).await;
+            stream.send(call(2, "wait", ["door"])).await;
+            if finished {
+                stream.finish();
+            }
+            assert_eq!(play.event().await, Started("door".into()));
+            assert_eq!(play.event().await, Started("door".into()));
+            stream.recv.stop(CANCELLED).unwrap();
+            assert_eq!(play.event().await, Dropped("door".into()));
+            assert_eq!(play.event().await, Dropped("door".into()));
+            play.lives().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn after_the_replies_were_stopped_no_call_of_the_stream_is_started() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["before"])).await;
+        assert_eq!(play.event().await, Started("before".into()));
+        stream.recv.stop(CANCELLED).unwrap();
+        assert_eq!(play.event().await, Dropped("before".into()));
+        // The server may tell the client to stop as well.
+        let after = line(call(2, "wait", ["after"]));
+        let _ = soon(stream.send.write_all(after.as_bytes())).await;
+        play.lives().await;
+        assert!(play.events.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn to_stop_replies_that_pile_up_starts_no_call_of_the_stream() {
+        let mut play = Play::start().await;
+        let connection = play.connect_with_little_room().await;
+        let mut stream = Stream::open(&connection).await;
+        for id in 0..2000 {
+            stream.send(call(id, "late_blob", [20_000])).await;
+        }
+        settle(&connection).await;
+        while play.events.try_recv().is_ok() {}
+        stream.recv.stop(CANCELLED).unwrap();
+        settle(&connection).await;
+        let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
+        assert_eq!(started, 0);
+    }
+
+    #[tokio::test]
+    async fn a_closed_connection_drops_all_its_calls() {
+        let mut play = Play::start().await;
+        let mut streams = [play.stream().await, play.stream().await];
+        for stream in &mut streams {
+            stream.send(call(1, "wait", ["door"])).await;
+            assert_eq!(play.event().await, Started("door".into()));
+        }
+        play.connection.close(VarInt::from_u32(0), b"");
+        assert_eq!(play.event().await, Dropped("door".into()));
+        assert_eq!(play.event().await, Dropped("door".into()));
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_when_it_is_dropped_harms_no_other_stream() {
+        let limits = Limits {
+            calls_per_connection: 2,
+            ..Limits::default()
+        };
+        let mut play = Play::with(limits).await;
+        for batch in [false, true] {
+            for _ in 0..3 {
+                let mut stream = play.stream().await;
+                let bad = call(1, "wait_badly", ["door"]);
+                stream.send(if batch { json!([bad]) } else { bad }).await;
+                assert_eq!(play.event().await, Started("door".into()));
+                stream.send(cancel(1)).await;
+                assert_eq!(play.event().await, Dropped("door".into()));
+                play.lives().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_when_it_is_dropped_is_answered() {
+        let play = Play::start().await;
+        let mut stream = play.stream().await;
+        for batch in [false, true] {
+            let bad = call(1, "wait_badly", ["door"]);
+            stream.send(if batch { json!([bad]) } else { bad }).await;
+            stream.send(cancel(1)).await;
+            let answer = error(1, -32603, "Internal error");
+            let answer = if batch { json!([answer]) } else { answer };
+            assert_eq!(stream.reply().await, answer);
+        }
+        let mut late = call(2, "wait_badly", ["door"]);
+        late["timeout"] = json!(10);
+        stream.send(late).await;
+        assert_eq!(stream.reply().await, error(2, -32603, "Internal error"));
+        stream.send(call(3, "echo", [3])).await;
+        assert_eq!(stream.reply().await, result(3, 3));
+    }
+
+    #[tokio::test]
+    async fn handlers_that_panic_when_their_connection_is_closed_harm_no_other() {
+        let mut play = Play::start().await;
+        let other = play.host.connect().await;
+        let mut stream = Stream::open(&other).await;
+        let bad = call(1, "wait_badly", ["door"]);
+        stream.send(json!([bad.clone(), bad.clone()])).await;
+        stream.send(bad).await;
+        for _ in 0..3 {
+            assert_eq!(play.event().await, Started("door".into()));
+        }
+        other.close(VarInt::from_u32(0), b"");
+        for _ in 0..3 {
+            assert_eq!(play.event().await, Dropped("door".into()));
+        }
+        play.lives().await;
+        assert!(soon(play.host.handle.shutdown(Duration::from_secs(5))).await);
+    }
+
+    #[tokio::test]
+    async fn handlers_that_panic_when_they_are_dropped_leave_no_task_behind() {
+        let tasks = tokio::runtime::Handle::current().metrics();
+        let mut play = Play::start().await;
+        play.lives().await;
+        settle(&play.connection).await;
+        let before = tasks.num_alive_tasks();
+        for way in 0..4 {
+            let mut stream = play.stream().await;
+            let bad = call(1, "wait_badly", ["door"]);
+            stream.send(bad.clone()).await;
+            stream.send(json!([bad.clone(), bad])).await;
+            for _ in 0..3 {
+                assert_eq!(play.event().await, Started("door".into()));
+            }
+            match way {
+                0 => drop(stream.send.reset(CANCELLED)),
+                1 => drop(stream.recv.stop(CANCELLED)),
+                2 => stream.send(cancel(1)).await,
+                _ => play.send_one_way(line(cancel(1))).await,
+            }
+            for _ in 0..3 {
+                assert_eq!(play.event().await, Dropped("door".into()));
+            }
+            drop(stream);
+            play.lives().await;
+        }
+        soon(async {
+            while tasks.num_alive_tasks() > before {
+                settle(&play.connection).await;
+            }
+        })
+        .await;
+        assert!(soon(play.host.handle.shutdown(Duration::from_secs(5))).await);
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_time_is_up_is_dropped_and_answered() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        let mut late = call(1, "wait", ["door"]);
+        late["timeout"] = json!(10);
+        stream.send(late).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        assert_eq!(play.event().await, Dropped("door".into()));
+        assert_eq!(stream.reply().await, error(1, -32002, "Deadline passed"));
+    }
+}
+
+mod limits {
+    use super::*;
+
+    async fn narrow(calls: usize) -> Play {
+        let limits = Limits {
+            calls_per_connection: calls,
+            ..Limits::default()
+        };
+        Play::with(limits).await
+    }
+
+    #[tokio::test]
+    async fn calls_past_the_limit_start_when_others_have_ended() {
+        let mut play = narrow(2).await;
+        let mut stream = play.stream().await;
+        for door in ["a", "b", "c"] {
+            stream.send(call(door, "wait", [door])).await;
+        }
+        assert_eq!(play.event().await, Started("a".into()));
+        assert_eq!(play.event().await, Started("b".into()));
+        settle(&play.connection).await;
+        assert!(play.events.try_recv().is_err());
+
+        play.send_one_way(line(cancel("a"))).await;
+        assert_eq!(play.event().await, Dropped("a".into()));
+        assert_eq!(play.event().await, Started("c".into()));
+        assert_eq!(stream.reply().await, error("a", -32001, "Cancelled"));
+
+        let mut other = play.stream().await;
+        other.send(call("d", "wait", ["d"])).await;
+        settle(&play.connection).await;
+        assert!(play.events.try_recv().is_err());
+        play.open("b");
+        assert_eq!(play.event().await, Started("d".into()));
+        assert_eq!(stream.reply().await, result("b", "b"));
+    }
+
+    #[tokio::test]
+    async fn the_entries_of_a_batch_count_as_calls() {
+        let mut play = narrow(2).await;
+        let mut stream = play.stream().await;
+        let entries = ["a", "b", "c"].map(|door| call(door, "wait", [door]));
+        stream.send(json!(entries)).await;
+        assert_eq!(play.event().await, Started("a".into()));
+        assert_eq!(play.event().await, Started("b".into()));
+        settle(&play.connection).await;
+        assert!(play.events.try_recv().is_err());
+        play.open("b");
+        assert_eq!(play.event().await, Started("c".into()));
+        play.open("a");
+        play.open("c");
+        assert_eq!(stream.reply().await.as_array().unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn the_calls_of_all_connections_have_a_limit_too() {
+        let limits = Limits {
+            calls: 1,
+            ..Limits::default()
+        };
+        let mut play = Play::with(limits).await;
+        let mut first = play.stream().await;
+        first.send(call(1, "wait", ["a"])).await;
+        assert_eq!(play.event().await, Started("a".into()));
+        let other = play.host.connect().await;
+        let mut second = Stream::open(&other).await;
+        second.send(call(1, "wait", ["b"])).await;
+        settle(&other).await;
+        assert!(play.events.try_recv().is_err());
+        play.open("a");
+        assert_eq!(play.event().await, Started("b".into()));
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_a_reset_drops_the_calls_of_its_stream() {
+        let mut play = narrow(2).await;
+        let mut stream = play.stream().await;
+        for door in ["a", "b", "c"] {
+            stream.send(call(door, "wait", [door])).await;
+        }
+        assert_eq!(play.event().await, Started("a".into()));
+        assert_eq!(play.event().await, Started("b".into()));
+        settle(&play.connection).await;
+        stream.send.reset(CANCELLED).unwrap();
+        assert!(matches!(play.event().await, Dropped(_)));
+        assert!(matches!(play.event().await, Dropped(_)));
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_stopped_replies_drop_the_calls_of_their_stream() {
+        let mut play = narrow(2).await;
+        let mut stream = play.stream().await;
+        for door in ["a", "b", "c"] {
+            stream.send(call(door, "wait", [door])).await;
+        }
+        assert_eq!(play.event().await, Started("a".into()));
+        assert_eq!(play.event().await, Started("b".into()));
+        settle(&play.connection).await;
+        stream.recv.stop(CANCELLED).unwrap();
+        assert!(matches!(play.event().await, Dropped(_)));
+        assert!(matches!(play.event().await, Dropped(_)));
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_replies_that_nobody_reads_stop_no_other_stream() {
+        let play = narrow(4).await;
+        let connection = play.connect_with_little_room().await;
+        let mut unread = Stream::open(&connection).await;
+        for id in 0..8 {
+            let batch = [call(id, "wait", ["door"]), call(id, "blob", [300_000])];
+            unread.send(json!(batch)).await;
+        }
+        settle(&connection).await;
+        play.open("door");
+        settle(&connection).await;
+        let mut other = Stream::open(&connection).await;
+        other.send(call(1, "echo", [1])).await;
+        assert_eq!(other.reply().await, result(1, 1));
+    }
+
+    #[tokio::test]
+    async fn calls_whose_replies_nobody_reads_are_not_started_for_ever() {
+        let mut play = Play::start().await;
+        let connection = play.connect_with_little_room().await;
+        let mut unread = Stream::open(&connection).await;
+        for id in 0..2000 {
+            unread.send(call(id, "late_blob", [20_000])).await;
+        }
+        settle(&connection).await;
+        let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
+        assert!(started < 200, "{started} calls were started");
+        drop(unread);
+    }
+
+    #[tokio::test]
+    async fn calls_that_came_in_one_packet_are_not_started_either() {
+        let mut play = Play::start().await;
+        let connection = play.connect_with_little_room().await;
+        let mut unread = Stream::open(&connection).await;
+        let calls = (0..40).map(|id| line(call(id, "loud_blob", [100_000])));
+        unread.write(calls.collect::<String>()).await;
+        settle(&connection).await;
+        let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
+        // One is on its way, and three of them are more than may wait behind it.
+        assert!((1..=6).contains(&started), "{started} calls were started");
+        for id in 0..40 {
+            assert_eq!(unread.reply().await, result(id, "x".repeat(100_000)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_nested_too_deeply_is_refused_by_its_id_if_that_is_in_front() {
+        let play = Play::start().await;
+        let deep = "[".repeat(70) + &"]".repeat(70);
+        let front = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"echo","params":{deep}}}"#);
+        let behind = format!(r#"{{"jsonrpc":"2.0","method":"echo","params":{deep},"id":7}}"#);
+        let next = call(8, "echo", [8]);
+        let sent = format!("{front}\n{behind}\n{next}\n");
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let refused = error(7, -32700, "Parse error");
+        assert_eq!(replies, [refused, parse_error(), result(8, 8)]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_with_what_is_refused_of_it_stays_within_the_limit() {
+        let limits = Limits {
+            reply: 1000,
+            ..Limits::default()
+        };
+        let play = Play::with(limits).await;
+        for size in 500..1000 {
+            let batch = [
+                call(1, "blob", [size]),
+                call(2, "blob", [90]),
+                call(3, "blob", [90]),
+            ];
+            let replies = exchange(&play.connection, line(json!(batch)).as_bytes()).await;
+            assert_eq!(replies[0].as_array().unwrap().len(), 3);
+            let length = replies[0].to_string().len();
+            assert!(length <= 1000, "{length} bytes: {}", replies[0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_past_the_limit_is_replaced() {
+        let around = result(1, "").to_string().len();
+        let limits = Limits {
+            reply: 5000,
+            ..Limits::default()
+        };
+        let play = Play::with(limits).await;
+        for (size, reply) in [
+            (5000 - around, result(1, "x".repeat(5000 - around))),
+            (5000 - around + 1, error(1, -32008, "Reply too large")),
+        ] {
+            let sent = line(call(1, "blob", [size]));
+            assert_eq!(exchange(&play.connection, sent.as_bytes()).await, [reply]);
+        }
+        play.lives().await;
+    }
+
+    #[tokio::test]
+    async fn a_reply_may_have_four_mebibytes() {
+        let play = Play::start().await;
+        let sent = line(call(1, "blob", [4_000_000])) + &line(call(2, "blob", [4 << 20]));
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let large = result(1, "x".repeat(4_000_000));
+        assert!(replies == [large, error(2, -32008, "Reply too large")]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_may_have_a_hundred_entries() {
+        let mut play = Play::start().await;
+        let batch: Vec<_> = (0..100).map(|id| call(id, "echo", [id])).collect();
+        let replies = exchange(&play.connection, line(json!(batch)).as_bytes()).await;
+        let expected: Vec<_> = (0..100).map(|id| result(id, id)).collect();
+        assert_eq!(replies, [json!(expected)]);
+
+        let batch = vec![notification("note", ["in the batch"]); 101];
+        let sent = line(json!(batch)) + &line(notification("note", ["behind it"]));
+        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        assert_eq!(replies, [error(Value::Null, -32010, "Batch too large")]);
+        assert_eq!(play.event().await, Noted("behind it".into()));
+    }
+
+    #[tokio::test]
+    async fn the_entries_of_a_batch_that_do_not_fit_its_reply_are_replaced() {
+        let limits = Limits {
+            reply: 1000,
+            ..Limits::default()
+        };
+        let play = Play::with(limits).await;
+        let batch = [
+            call(1, "blob", [500]),
+            call(2, "blob", [500]),
+            call(3, "blob", [100]),
+        ];
+        let replies = exchange(&play.connection, line(json!(batch)).as_bytes()).await;
+        let expected = json!([
+            result(1, "x".repeat(500)),
+            error(2, -32011, "Batch reply too large"),
+            result(3, "x".repeat(100)),
+        ]);
+        assert_eq!(replies, [expected]);
+    }
+
+    /// Calls that end in every way there is, many at a time, give back what they held.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn after_a_storm_as_many_calls_run_as_before() {
+        let mut play = narrow(8).await;
+        let mut storm = JoinSet::new();
+        for round in 0..400 {
+            let connection = play.connection.clone();
+            storm.spawn(async move {
+                let mut stream = Stream::open(&connection).await;
+                let mut late = call("late", "wait", ["late"]);
+                late["timeout"] = json!(round % 7);
+                stream.send(call(round, "wait", ["storm"])).await;
+                stream
+                    .send(json!([
+                        call("entry", "wait", ["storm"]),
+                        call("blob", "blob", [9])
+                    ]))
+                    .await;
+                stream.send(late).await;
+                stream.send(notification("panic", json!([]))).await;
+                match round % 4 {
+                    0 => drop(stream.send.reset(CANCELLED)),
+                    1 => drop(stream.recv.stop(CANCELLED)),
+                    2 => stream.write("{\"half\":").await,
+                    _ => {
+                        stream
+                            .write([line(cancel(round)), line(cancel("entry"))].concat())
+                            .await
+                    }
+                }
+            });
+        }
+        soon(storm.join_all()).await;
+        let mut stream = play.stream().await;
+        for _ in 0..9 {
+            stream.send(call(1, "wait", ["after"])).await;
+        }
+        let mut after = 0;
+        while after < 8 {
+            after += u32::from(play.event().await == Started("after".into()));
+        }
+        settle(&play.connection).await;
+        assert!(play.events.try_recv().is_err());
+    }
+}
+
+mod shutdown {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_runs_is_answered_what_comes_is_refused_and_then_the_connection_is_closed() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        let shutdown = shut_down(&play, &mut stream).await;
+
+        let new = exchange(&play.connection, line(call(3, "echo", [3])).as_bytes()).await;
+        assert_eq!(new, [error(3, -32003, "Shutting down")]);
+
+        play.open("door");
+        assert_eq!(stream.reply().await, result(1, "door"));
+        stream.has_ended().await;
+        closed(&play.connection, SHUTTING_DOWN).await;
+        assert!(soon(shutdown).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_comes_is_refused_while_others_run() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        let shutdown = shut_down(&play, &mut stream).await;
+        stream
+            .send(json!([call(3, "echo", [3]), call(4, "echo", [4])]))
+            .await;
+        let refused = json!([
+            error(3, -32003, "Shutting down"),
+            error(4, -32003, "Shutting down")
+        ]);
+        assert_eq!(stream.reply().await, refused);
+        play.open("door");
+        assert_eq!(stream.reply().await, result(1, "door"));
+        assert!(soon(shutdown).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn meanwhile_pings_are_answered_notifications_dropped_and_clients_refused() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        let shutdown = shut_down(&play, &mut stream).await;
+
+        stream.send(notification("note", ["late"])).await;
+        stream.send(call(2, "rpc.ping", json!([]))).await;
+        assert_eq!(stream.reply().await, result(2, Value::Null));
+        assert!(play.events.try_recv().is_err());
+        let newcomer = play
+            .host
+            .dial("jsonrpc/1", quinn::TransportConfig::default());
+        match soon(newcomer).await {
+            Err(ConnectionError::ConnectionClosed(close)) => {
+                assert_eq!(
+                    close.error_code,
+                    quinn::TransportErrorCode::CONNECTION_REFUSED
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+        stream.send(cancel(1)).await;
+        assert_eq!(play.event().await, Dropped("door".into()));
+        assert_eq!(stream.reply().await, error(1, -32001, "Cancelled"));
+        stream.has_ended().await;
+        assert!(soon(shutdown).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_does_not_end_in_time_is_cut_off() {
+        let mut play = Play::start().await;
+        let mut stream = play.stream().await;
+        stream.send(call(1, "wait", ["door"])).await;
+        assert_eq!(play.event().await, Started("door".into()));
+        assert!(!soon(play.host.handle.shutdown(Duration::from_millis(10))).await);
+        assert_eq!(play.event().await, Dropped("door".into()));
+        closed(&play.connection, CUT_OFF).await;
+    }
+
+    /// Begins to shut down; resolves once calls are refused.
+    async fn shut_down(play: &Play, stream: &mut Stream) -> JoinHandle<bool> {
+        let handle = play.host.handle.clone();
+        let shutdown = tokio::spawn(async move { handle.shutdown(Duration::from_secs(20)).await });
+        loop {
+            stream.send(call("probe", "echo", [1])).await;
+            match stream.reply().await {
+                reply if reply == result("probe", 1) => {}
+                reply => {
+                    assert_eq!(reply, error("probe", -32003, "Shutting down"));
+                    return shutdown;
+                }
+            }
+        }
+    }
+
+    async fn closed(connection: &Connection, code: VarInt) {
+        match soon(connection.closed()).await {
+            ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, code),
+            other => panic!("{other}"),
+        }
+    }
+}

@@ -1,0 +1,924 @@
+//! Streams of items as PROTOCOL.md has them. One side is always an outsider that speaks quinn and JSON, and nothing of
+//! the framework.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use quinn::{ReadError, RecvStream, SendStream};
+use rpc_runtime::{CallError, Client, ErrorObject, Fate, Limits, Responder, rpc};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::peer::{Host, exchange, exchange_in_pieces, listen, soon};
+
+#[rpc]
+trait Desk {
+    fn count(&self, word: &str, to: u64) -> impl Stream<Item = String>;
+    async fn sum(&self, items: impl Stream<Item = u64>) -> u64;
+    fn echo(&self, prefix: &str, items: impl Stream<Item = String>) -> impl Stream<Item = String>;
+    fn fail(&self, after: u64) -> impl Stream<Item = Result<u64, ErrorObject>>;
+    fn panic(&self, after: u64) -> impl Stream<Item = u64>;
+    /// Cannot be written behind so many.
+    fn unwritable(&self, after: u64) -> impl Stream<Item = BTreeMap<Pair, u8>>;
+    fn blobs(&self, sizes: Vec<usize>) -> impl Stream<Item = String>;
+    /// Sums up to so many, and never looks for more.
+    async fn some(&self, count: usize, items: impl Stream<Item = u64>) -> u64;
+    /// For ever.
+    fn numbers(&self) -> impl Stream<Item = u64>;
+    /// Nothing, for ever.
+    fn silence(&self) -> impl Stream<Item = u64>;
+    async fn add(&self, a: u64, b: u64) -> u64;
+    /// More than a reader that does not read takes.
+    async fn late(&self) -> String;
+}
+
+/// No key of an object.
+type Pair = (u8, u8);
+
+#[derive(Clone, Default)]
+struct Clerk {
+    /// Handlers that saw the end of their items.
+    ends: Arc<AtomicUsize>,
+    started: Arc<Notify>,
+    /// A handler or its stream is gone.
+    dropped: Arc<Notify>,
+}
+
+impl Clerk {
+    fn watched(&self) -> Dropped {
+        self.started.notify_one();
+        Dropped(Arc::clone(&self.dropped))
+    }
+}
+
+struct Dropped(Arc<Notify>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Desk for Clerk {
+    fn count(&self, word: &str, to: u64) -> impl Stream<Item = String> {
+        stream::iter(1..=to).map(move |number| format!("{word} {number}"))
+    }
+
+    async fn sum(&self, items: impl Stream<Item = u64> + Send) -> u64 {
+        let _dropped = self.watched();
+        let sum = items.fold(0, async |sum, item| sum + item).await;
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        sum
+    }
+
+    fn echo(&self, prefix: &str, items: impl Stream<Item = String>) -> impl Stream<Item = String> {
+        items.map(move |item| format!("{prefix}{item}"))
+    }
+
+    fn fail(&self, after: u64) -> impl Stream<Item = Result<u64, ErrorObject>> {
+        let failure = ErrorObject::new(7, "no more").with_data(&after);
+        stream::iter(0..after)
+            .map(Ok)
+            .chain(stream::iter([Err(failure)]))
+    }
+
+    fn panic(&self, after: u64) -> impl Stream<Item = u64> {
+        stream::iter(0..=after).map(move |number| match number < after {
+            true => number,
+            false => panic!("on purpose"),
+        })
+    }
+
+    fn unwritable(&self, after: u64) -> impl Stream<Item = BTreeMap<Pair, u8>> {
+        let fine = stream::iter(0..after).map(|_| BTreeMap::new());
+        fine.chain(stream::iter([BTreeMap::from([((1, 2), 3)])]))
+    }
+
+    fn blobs(&self, sizes: Vec<usize>) -> impl Stream<Item = String> {
+        stream::iter(sizes).map(|size| "x".repeat(size))
+    }
+
+    async fn some(&self, count: usize, items: impl Stream<Item = u64> + Send) -> u64 {
+        items
+            .take(count)
+            .fold(0, async |sum, item| sum + item)
+            .await
+    }
+
+    fn numbers(&self) -> impl Stream<Item = u64> {
+        let dropped = self.watched();
+        stream::iter(0..).inspect(move |_| {
+            let _ = &dropped;
+        })
+    }
+
+    fn silence(&self) -> impl Stream<Item = u64> {
+        let dropped = self.watched();
+        stream::pending().inspect(move |_: &u64| {
+            let _ = &dropped;
+        })
+    }
+
+    async fn add(&self, a: u64, b: u64) -> u64 {
+        a + b
+    }
+
+    async fn late(&self) -> String {
+        "x".repeat(10_000)
+    }
+}
+
+fn serve(limits: Limits) -> (Host, Clerk) {
+    let clerk = Clerk::default();
+    (Host::start(DeskServer::new(clerk.clone()), limits), clerk)
+}
+
+fn desk() -> (Host, Clerk) {
+    serve(Limits::default())
+}
+
+/// A call, its LF included.
+fn call(id: impl Into<Value>, method: &str, params: Value) -> String {
+    let id = id.into();
+    let call = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+    format!("{call}\n")
+}
+
+fn notification(method: &str, params: Value) -> String {
+    format!(
+        "{}\n",
+        json!({"jsonrpc": "2.0", "method": method, "params": params})
+    )
+}
+
+fn item(id: impl Into<Value>, item: impl Into<Value>) -> String {
+    notification("rpc.item", json!([id.into(), item.into()]))
+}
+
+fn end(id: impl Into<Value>) -> String {
+    notification("rpc.end", json!([id.into()]))
+}
+
+/// A line in few words: `item 1 2`, `result 1 null`, `error 1 -32600`.
+fn word(line: &Value) -> String {
+    assert_eq!(line["jsonrpc"], "2.0", "{line}");
+    if line["method"] == "rpc.item" {
+        assert!(line.get("id").is_none(), "{line}");
+        return format!("item {} {}", line["params"][0], line["params"][1]);
+    }
+    match line.get("error") {
+        Some(error) => format!("error {} {}", line["id"], error["code"]),
+        None => format!("result {} {}", line["id"], line["result"]),
+    }
+}
+
+fn words(lines: &[Value]) -> Vec<String> {
+    lines.iter().map(word).collect()
+}
+
+/// Sends all this on a stream, ends it, and says in words what comes back.
+async fn said(connection: &quinn::Connection, sent: &str) -> Vec<String> {
+    words(&exchange(connection, sent.as_bytes()).await)
+}
+
+async fn open(connection: &quinn::Connection, sent: &str) -> (SendStream, Lines) {
+    let (mut send, recv) = soon(connection.open_bi()).await.unwrap();
+    soon(send.write_all(sent.as_bytes())).await.unwrap();
+    (send, Lines(recv, Vec::new()))
+}
+
+/// What comes on a stream, line by line.
+struct Lines(RecvStream, Vec<u8>);
+
+impl Lines {
+    /// Reads nothing until the stream is reset, and says with which code.
+    async fn reset(&mut self) -> u64 {
+        soon(self.0.received_reset())
+            .await
+            .unwrap()
+            .unwrap()
+            .into_inner()
+    }
+
+    /// The next line in words; `None` at the end of the stream.
+    async fn next(&mut self) -> Result<Option<String>, ReadError> {
+        let Self(recv, rest) = self;
+        loop {
+            if let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<_> = rest.drain(..=at).collect();
+                return Ok(Some(word(&serde_json::from_slice(&line).unwrap())));
+            }
+            match soon(recv.read_chunk(64 << 10, true)).await? {
+                Some(chunk) => rest.extend_from_slice(&chunk.bytes),
+                None => {
+                    assert!(rest.is_empty(), "half a line");
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+mod transcripts {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_download() {
+        let (host, _) = desk();
+        let sent =
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"count\",\"params\":[\"n\\u00b0\",2]}\n";
+        let (mut send, mut recv) = soon(host.connect().await.open_bi()).await.unwrap();
+        soon(send.write_all(sent.as_bytes())).await.unwrap();
+        send.finish().unwrap();
+        let came = soon(recv.read_to_end(usize::MAX)).await.unwrap();
+        let expected = r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1,"n° 1"]}
+{"jsonrpc":"2.0","method":"rpc.item","params":[1,"n° 2"]}
+{"jsonrpc":"2.0","id":1,"result":null}
+"#;
+        assert_eq!(String::from_utf8(came).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn of_an_upload() {
+        let (host, clerk) = desk();
+        let sent = r#"{"jsonrpc":"2.0","id":"up","method":"sum"}
+{"jsonrpc":"2.0","method":"rpc.item","params":["up",19]}
+
+{"params":{"item":23,"id":"\u0075p"},"method":"rpc.item","jsonrpc":"2.0"}
+{"jsonrpc":"2.0","method":"rpc.end","params":{"id":"up"}}
+"#;
+        let connection = host.connect().await;
+        assert_eq!(said(&connection, sent).await, [r#"result "up" 42"#]);
+        // The last line may go without its LF.
+        assert_eq!(
+            said(&connection, sent.trim_end()).await,
+            [r#"result "up" 42"#]
+        );
+        assert_eq!(clerk.ends.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn of_both_in_turn() {
+        let (host, _) = desk();
+        let (mut send, mut lines) =
+            open(&host.connect().await, &call(1, "echo", json!(["> "]))).await;
+        for turn in ["a", "b", "c"] {
+            soon(send.write_all(item(1, turn).as_bytes()))
+                .await
+                .unwrap();
+            let expected = format!("item 1 \"> {turn}\"");
+            assert_eq!(lines.next().await.unwrap(), Some(expected));
+        }
+        soon(send.write_all(end(1).as_bytes())).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(lines.next().await.unwrap().unwrap(), "result 1 null");
+        assert_eq!(lines.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn of_one_that_fails_in_the_middle() {
+        let (host, _) = desk();
+        let connection = host.connect().await;
+        let replies = exchange(&connection, call(1, "fail", json!([2])).as_bytes()).await;
+        assert_eq!(words(&replies), ["item 1 0", "item 1 1", "error 1 7"]);
+        let error = json!({"code": 7, "message": "no more", "data": 2});
+        assert_eq!(replies[2]["error"], error);
+        let panicked = said(&connection, &call(2, "panic", json!([0]))).await;
+        assert_eq!(panicked, ["error 2 -32603"]);
+        let unwritable = said(&connection, &call(3, "unwritable", json!([1]))).await;
+        assert_eq!(unwritable, ["item 3 {}", "error 3 -32603"]);
+    }
+}
+
+#[tokio::test]
+async fn borders_of_packets_mean_nothing() {
+    let (host, _) = desk();
+    let connection = host.connect().await;
+    let sent = [
+        call(1, "echo", json!(["> "])),
+        item(1, "ö"),
+        item(1, "\""),
+        end(1),
+    ]
+    .concat();
+    let bytes = sent.as_bytes().chunks(1);
+    let replies = exchange_in_pieces(&connection, bytes).await;
+    assert_eq!(
+        words(&replies),
+        [r#"item 1 "> ö""#, r#"item 1 "> \"""#, "result 1 null"]
+    );
+}
+
+#[tokio::test]
+async fn what_follows_the_end_of_the_items_is_read_as_ever() {
+    let (host, _) = desk();
+    let connection = host.connect().await;
+    let sent = [
+        call(1, "add", json!([1, 2])),
+        call(2, "sum", json!([])),
+        item(2, 3),
+        end(2),
+        call(3, "add", json!([3, 4])),
+        call(4, "sum", json!([])),
+        end(4),
+    ];
+    let mut replies = said(&connection, &sent.concat()).await;
+    replies.sort();
+    assert_eq!(
+        replies,
+        ["result 1 3", "result 2 3", "result 3 7", "result 4 0"]
+    );
+}
+
+#[tokio::test]
+async fn an_end_that_was_not_meant_is_none() {
+    let limits = Limits {
+        request: 1000,
+        ..Limits::default()
+    };
+    let (host, clerk) = serve(limits);
+    let connection = host.connect().await;
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let faults = [
+        // The stream ends.
+        (String::new(), "error 1 -32600"),
+        (item(1, 1), "error 1 -32600"),
+        // In the middle of a line.
+        (item(1, 1)[..40].to_owned(), "error 1 -32700"),
+        // No item.
+        (notification("add", json!([1, 2])), "error 1 -32600"),
+        (notification("rpc.cancel", json!([1])), "error 1 -32001"),
+        (notification("rpc.cancel", json!([2])), "error 1 -32600"),
+        (notification("rpc.item", json!([1])), "error 1 -32600"),
+        (
+            notification("rpc.item", json!({"item": 1})),
+            "error 1 -32600",
+        ),
+        (notification("rpc.end", json!([])), "error 1 -32600"),
+        (item(1, 1).replace("2.0", "1.0"), "error 1 -32600"),
+        // Another call's.
+        (item(2, 1), "error 1 -32600"),
+        (item("1", 1), "error 1 -32600"),
+        (end(2), "error 1 -32600"),
+        // Of the wrong type.
+        (item(1, "one"), "error 1 -32602"),
+        (item(1, -1), "error 1 -32602"),
+        (item(1, json!(null)), "error 1 -32602"),
+        // No JSON.
+        ("what\n".into(), "error 1 -32700"),
+        (item(1, 1).replace("]}", "]"), "error 1 -32700"),
+        (
+            item(1, 1).replace("1]", &format!("{deep}]")),
+            "error 1 -32700",
+        ),
+        // Too large.
+        (item(1, "x".repeat(1000)), "error 1 -32007"),
+    ];
+    for (fault, expected) in faults {
+        for before in ["".to_owned(), item(1, 1) + &item(1, 2)] {
+            let sent = [call(1, "sum", json!([])), before, fault.clone()].concat();
+            assert_eq!(said(&connection, &sent).await, [expected], "{sent}");
+        }
+    }
+    // Another call is served as ever.
+    let other = call(2, "add", json!([1, 2]));
+    let sent = call(1, "sum", json!([])) + &item(1, 1) + &other;
+    let mut heard = said(&connection, &sent).await;
+    heard.sort();
+    assert_eq!(heard, ["error 1 -32600", "result 2 3"]);
+    assert_eq!(clerk.ends.load(Ordering::SeqCst), 0);
+    assert_eq!(
+        said(&connection, &call(1, "add", json!([1, 2]))).await,
+        ["result 1 3"]
+    );
+}
+
+#[tokio::test]
+async fn behind_a_fault_the_server_reads_no_more() {
+    let (host, _) = desk();
+    let sent = [call(1, "sum", json!([])), item(1, "one")].concat();
+    let (send, mut lines) = open(&host.connect().await, &sent).await;
+    assert_eq!(lines.next().await.unwrap().unwrap(), "error 1 -32602");
+    assert!(matches!(soon(send.stopped()).await, Ok(Some(_))));
+    assert_eq!(lines.next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_call_with_items_stands_in_no_batch_and_has_an_id_and_a_way_back() {
+    let (host, clerk) = desk();
+    let connection = host.connect().await;
+    let [first, second] = [call(1, "numbers", json!([])), call(2, "sum", json!([]))];
+    let batch = format!("[{},{}]\n", first.trim(), second.trim());
+    let refused = exchange(&connection, batch.as_bytes()).await;
+    let mut refused = words(refused[0].as_array().unwrap());
+    refused.sort();
+    assert_eq!(refused, ["error 1 -32600", "error 2 -32600"]);
+
+    let sent = [
+        notification("sum", json!([])),
+        notification("numbers", json!([])),
+        call(1, "add", json!([1, 2])),
+    ];
+    assert_eq!(said(&connection, &sent.concat()).await, ["result 1 3"]);
+
+    let mut alone = soon(connection.open_uni()).await.unwrap();
+    let sent = [call(1, "sum", json!([])), item(1, 1), end(1)].concat();
+    soon(alone.write_all(sent.as_bytes())).await.unwrap();
+    alone.finish().unwrap();
+    assert_eq!(soon(alone.stopped()).await, Ok(None));
+
+    let mut responder = Responder::new(DeskServer::new(clerk.clone()));
+    for method in ["sum", "numbers"] {
+        let call = call(1, method, json!([]));
+        let reply = soon(responder.respond(call.as_bytes())).await;
+        assert_eq!(
+            word(&serde_json::from_slice(reply).unwrap()),
+            "error 1 -32600"
+        );
+    }
+    // And no handler was called.
+    assert!(futures_util::poll!(std::pin::pin!(clerk.started.notified())).is_pending());
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_takes_no_items() {
+    let (host, _) = desk();
+    let connection = host.connect().await;
+    let sent = [
+        call(1, "sum", json!([1])),
+        item(1, 1),
+        call(2, "nobody", json!([])),
+        item(2, 1),
+        end(2),
+        call(3, "add", json!([1, 2])),
+    ];
+    let replies = said(&connection, &sent.concat()).await;
+    assert_eq!(replies, ["error 1 -32602", "error 2 -32601", "result 3 3"]);
+}
+
+#[tokio::test]
+async fn a_stream_is_cancelled_by_reset_by_stop_and_by_name() {
+    let (host, clerk) = desk();
+    let connection = host.connect().await;
+    // What sends nothing, what has more to send than anybody takes, and what waits for items.
+    for method in ["silence", "numbers", "sum"] {
+        for by_reset in [true, false] {
+            let (mut send, mut lines) = open(&connection, &call(1, method, json!([]))).await;
+            soon(clerk.started.notified()).await;
+            match by_reset {
+                true => send.reset(0x20u32.into()).unwrap(),
+                false => lines.0.stop(0x20u32.into()).unwrap(),
+            }
+            soon(clerk.dropped.notified()).await;
+        }
+        let (_send, mut lines) = open(&connection, &call(1, method, json!([]))).await;
+        soon(clerk.started.notified()).await;
+        let mut alone = soon(connection.open_uni()).await.unwrap();
+        let cancel = notification("rpc.cancel", json!([1]));
+        soon(alone.write_all(cancel.as_bytes())).await.unwrap();
+        alone.finish().unwrap();
+        soon(clerk.dropped.notified()).await;
+        let last = loop {
+            let line = lines.next().await.unwrap().unwrap();
+            if !line.starts_with("item") {
+                break line;
+            }
+        };
+        assert_eq!(last, "error 1 -32001");
+    }
+    assert_eq!(clerk.ends.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn the_deadline_covers_all_of_a_stream() {
+    let (host, clerk) = desk();
+    let connection = host.connect().await;
+    let late = |method: &str| {
+        let call = call(1, method, json!([]));
+        call.replacen('{', r#"{"timeout":50,"#, 1)
+    };
+    assert_eq!(
+        said(&connection, &late("silence")).await,
+        ["error 1 -32002"]
+    );
+    let sent = [late("sum"), item(1, 1)].concat();
+    let (_send, mut lines) = open(&connection, &sent).await;
+    assert_eq!(lines.next().await.unwrap().unwrap(), "error 1 -32002");
+    assert_eq!(clerk.ends.load(Ordering::SeqCst), 0);
+    let lines = said(&connection, &late("numbers")).await;
+    let (last, items) = lines.split_last().unwrap();
+    assert_eq!(last, "error 1 -32002");
+    assert!(
+        items
+            .iter()
+            .zip(0..)
+            .all(|(line, at)| *line == format!("item 1 {at}"))
+    );
+}
+
+#[tokio::test]
+async fn the_answer_may_come_first_and_then_the_server_reads_no_more() {
+    let (host, _) = desk();
+    let connection = host.connect().await;
+    for count in [0, 1, 3] {
+        let sent = [
+            call(1, "some", json!([count])),
+            (0..5).map(|at| item(1, at)).collect(),
+        ]
+        .concat();
+        let (send, mut lines) = open(&connection, &sent).await;
+        let sum = (0..count).sum::<u64>();
+        assert_eq!(
+            lines.next().await.unwrap().unwrap(),
+            format!("result 1 {sum}")
+        );
+        assert!(
+            matches!(soon(send.stopped()).await, Ok(Some(_))),
+            "after {count}"
+        );
+        assert_eq!(lines.next().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn an_item_at_the_limit_is_sent_and_one_past_it_ends_the_stream() {
+    let limits = Limits {
+        reply: 10_000,
+        ..Limits::default()
+    };
+    let (host, _) = serve(limits);
+    let connection = host.connect().await;
+    let around = item(1, "").len() - 1;
+    let fits = 10_000 - around;
+    let lines = said(&connection, &call(1, "blobs", json!([[1, fits, fits]]))).await;
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[3], "result 1 null");
+    let lines = said(&connection, &call(1, "blobs", json!([[1, fits + 1, 1]]))).await;
+    assert_eq!(lines, [r#"item 1 "x""#, "error 1 -32008"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_stops_no_call_once_its_handler_is_gone() {
+    let limits = Limits {
+        calls_per_connection: 1,
+        ..Limits::default()
+    };
+    let (host, clerk) = serve(limits);
+    // Less than the server sends at once.
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(1000u32.into());
+    let connection = soon(host.dial("jsonrpc/1", transport)).await.unwrap();
+    let add = call(1, "add", json!([1, 2]));
+    let numbers = call(1, "numbers", json!([]));
+
+    let late = numbers.replacen('{', r#"{"timeout":50,"#, 1);
+    let _late = open(&connection, &late).await;
+    soon(clerk.dropped.notified()).await;
+    assert_eq!(said(&connection, &add).await, ["result 1 3"]);
+
+    let (mut send, mut lines) = open(&connection, &numbers).await;
+    assert_eq!(lines.next().await.unwrap().unwrap(), "item 1 0");
+    send.reset(0x20u32.into()).unwrap();
+    soon(clerk.dropped.notified()).await;
+    assert_eq!(said(&connection, &add).await, ["result 1 3"]);
+    // And it is told to the reader as what it is.
+    let ended = loop {
+        match lines.next().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert_eq!(ended, Err(ReadError::Reset(0x20u32.into())));
+}
+
+/// A server of somebody else's, and a client of ours.
+mod a_client {
+    use super::*;
+
+    struct Stranger {
+        client: DeskClient,
+        connection: quinn::Connection,
+        endpoint: quinn::Endpoint,
+    }
+
+    impl Stranger {
+        /// One that lets its client open so many streams at once.
+        async fn granting(streams: u32) -> Self {
+            Self::with(streams, false).await
+        }
+
+        async fn with(streams: u32, reconnect: bool) -> Self {
+            let mut transport = quinn::TransportConfig::default();
+            transport.max_concurrent_bidi_streams(streams.into());
+            let (endpoint, trust) = listen(transport);
+            let connecting = Client::builder()
+                .trust(trust)
+                .server_name("localhost")
+                .reconnect(reconnect)
+                .connect(endpoint.local_addr().unwrap());
+            let accepting = async { endpoint.accept().await.unwrap().await };
+            let (client, connection) = soon(async { tokio::join!(connecting, accepting) }).await;
+            Self {
+                client: DeskClient::new(client.unwrap()),
+                connection: connection.unwrap(),
+                endpoint,
+            }
+        }
+
+        async fn meet() -> Self {
+            Self::granting(100).await
+        }
+
+        /// The next stream, with the first line on it.
+        async fn accept(&self) -> (SendStream, RecvStream, Value) {
+            let (send, mut recv) = soon(self.connection.accept_bi()).await.unwrap();
+            let line = line(&mut recv).await.expect("a call");
+            (send, recv, line)
+        }
+
+        /// Answers the next call with these bytes and then with their end, or a reset.
+        async fn answer(&self, bytes: &str, is_whole: bool) {
+            let (mut send, _recv, _) = self.accept().await;
+            soon(send.write_all(bytes.as_bytes())).await.unwrap();
+            match is_whole {
+                true => send.finish().unwrap(),
+                // It may overtake what is on its way.
+                false => send.reset(0x20u32.into()).unwrap(),
+            }
+        }
+    }
+
+    /// The next line; `None` at the end.
+    async fn line(recv: &mut RecvStream) -> Option<Value> {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while soon(recv.read(&mut byte)).await.unwrap().is_some() {
+            if byte[0] == b'\n' {
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            line.push(byte[0]);
+        }
+        assert!(line.is_empty(), "half a line");
+        None
+    }
+
+    fn ended(id: u64) -> String {
+        format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "result": null}))
+    }
+
+    #[tokio::test]
+    async fn takes_no_end_for_a_complete_stream_but_the_one_that_says_so() {
+        let items = item(0, "a") + &item(0, "b");
+        let half = &item(0, "c")[..30];
+        let wrong = [
+            // The stream ends or is reset: at once, between items, in one.
+            (String::new(), 0),
+            (items.clone(), 2),
+            (items.clone() + half, 2),
+            // Lines that are none.
+            (items.clone() + "what\n" + &ended(0), 2),
+            (items.clone() + "{}\n" + &ended(0), 2),
+            (items.clone() + &end(0), 2),
+            (
+                items.clone() + &notification("note", json!(["a"])) + &ended(0),
+                2,
+            ),
+            (
+                items.clone() + &call(0, "rpc.item", json!([0, "c"])) + &ended(0),
+                2,
+            ),
+            // An item of another type.
+            (items.clone() + &item(0, 1) + &ended(0), 2),
+        ];
+        for (bytes, count) in wrong {
+            for is_whole in [true, false] {
+                // One that ends a stream so is taken for one that shuts down.
+                let stranger = Stranger::meet().await;
+                let taking = stranger.client.count("a", 3);
+                let taking = taking.collect::<Vec<_>>();
+                let ((), taken) =
+                    soon(async { tokio::join!(stranger.answer(&bytes, is_whole), taking) }).await;
+                let (last, items) = taken.split_last().expect("an error at least");
+                assert!(last.is_err(), "{bytes:?}");
+                assert!(items.iter().all(Result::is_ok), "{bytes:?}");
+                match is_whole {
+                    true => assert_eq!(items.len(), count, "{bytes:?}"),
+                    false => assert!(items.len() <= count, "{bytes:?}"),
+                }
+                if let Err(CallError::Connection { fate, .. }) = last {
+                    let may_have = *fate == Fate::MayHaveExecuted;
+                    assert_eq!(may_have, !is_whole || count > 0, "{bytes:?}");
+                }
+            }
+        }
+        let stranger = Stranger::meet().await;
+        let taking = stranger.client.count("a", 2).try_collect::<Vec<_>>();
+        let whole = items + &ended(0);
+        let (_, taken) = soon(async { tokio::join!(stranger.answer(&whole, true), taking) }).await;
+        assert_eq!(taken.unwrap(), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn reads_items_that_come_byte_by_byte() {
+        let stranger = Stranger::meet().await;
+        let mut taking = stranger.client.count("a", 2);
+        let answering = async {
+            let (mut send, _recv, call) = stranger.accept().await;
+            let id = call["id"].as_u64().unwrap();
+            let bytes = item(id, "ö\"") + "\r\n" + &item(id, "") + &ended(id);
+            for byte in bytes.bytes() {
+                soon(send.write_all(&[byte])).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            send.finish().unwrap();
+            let _ = soon(send.stopped()).await;
+        };
+        let taking = async {
+            let mut taken = Vec::new();
+            while let Some(item) = taking.next().await {
+                taken.push(item.unwrap());
+            }
+            taken
+        };
+        let (_, taken) = soon(async { tokio::join!(answering, taking) }).await;
+        assert_eq!(taken, ["ö\"", ""]);
+    }
+
+    #[tokio::test]
+    async fn sends_the_lines_that_the_protocol_has() {
+        let stranger = Stranger::meet().await;
+        let sum = stranger.client.sum(stream::iter([19, 23]));
+        let answering = async {
+            let (mut send, mut recv, call) = stranger.accept().await;
+            let id = call["id"].as_u64().unwrap();
+            assert_eq!(call["method"], "sum");
+            for expected in [item(id, 19), item(id, 23), end(id)] {
+                let expected: Value = serde_json::from_str(&expected).unwrap();
+                assert_eq!(line(&mut recv).await.unwrap(), expected);
+            }
+            assert_eq!(line(&mut recv).await, None);
+            let answer = json!({"jsonrpc": "2.0", "id": id, "result": 42});
+            soon(send.write_all(format!("{answer}\n").as_bytes()))
+                .await
+                .unwrap();
+            send.finish().unwrap();
+            let _ = soon(send.stopped()).await;
+        };
+        let ((), sum) = soon(async { tokio::join!(answering, sum) }).await;
+        assert_eq!(sum.unwrap(), 42);
+    }
+
+    #[tokio::test]
+    async fn sends_no_more_items_than_are_wanted() {
+        let stranger = Stranger::meet().await;
+        let endless = || stream::iter(0..);
+        // The answer comes while the items go on, and they are stopped.
+        let answering = async {
+            let (mut send, mut recv, call) = stranger.accept().await;
+            let answer = json!({"jsonrpc": "2.0", "id": call["id"], "result": 7});
+            recv.stop(0u32.into()).unwrap();
+            soon(send.write_all(format!("{answer}\n").as_bytes()))
+                .await
+                .unwrap();
+            send.finish().unwrap();
+            let _ = soon(send.stopped()).await;
+        };
+        let ((), sum) =
+            soon(async { tokio::join!(answering, stranger.client.sum(endless())) }).await;
+        assert_eq!(sum.unwrap(), 7);
+        // They are dropped with their call, and the server is told that they were not complete.
+        let mut sum = stranger.client.sum(endless());
+        let (_send, mut recv, _) = tokio::select! {
+            sum = &mut sum => panic!("{sum:?}"),
+            accepted = stranger.accept() => accepted,
+        };
+        drop(sum);
+        let reset = soon(async {
+            loop {
+                match recv.read_chunk(64 << 10, true).await {
+                    Ok(Some(_)) => {}
+                    other => break other.map(|_| ()),
+                }
+            }
+        });
+        assert_eq!(reset.await, Err(ReadError::Reset(0x20u32.into())));
+    }
+
+    #[tokio::test]
+    async fn makes_ten_calls_where_one_stream_is_allowed_at_a_time() {
+        let stranger = Stranger::granting(1).await;
+        let calls = (0..10).map(|_| stranger.client.count("a", 3).try_collect::<Vec<_>>());
+        let calls = futures_util::future::join_all(calls);
+        let answering = async {
+            for _ in 0..10 {
+                let (mut send, mut recv, call) = stranger.accept().await;
+                let id = call["id"].as_u64().unwrap();
+                assert_eq!(line(&mut recv).await, None);
+                let bytes = item(id, "a") + &item(id, "b") + &ended(id);
+                soon(send.write_all(bytes.as_bytes())).await.unwrap();
+                send.finish().unwrap();
+            }
+        };
+        let (taken, ()) = soon(async { tokio::join!(calls, answering) }).await;
+        for taken in taken {
+            assert_eq!(taken.unwrap(), ["a", "b"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_again_for_a_stream_that_was_refused_and_for_none_that_has_begun() {
+        let mut stranger = Stranger::with(100, true).await;
+        let refusal = json!({"code": -32003, "message": "Shutting down"});
+        let refusal = json!({"jsonrpc": "2.0", "id": 0, "error": refusal}).to_string() + "\n";
+        let taking = tokio::spawn(stranger.client.count("a", 2).try_collect::<Vec<_>>());
+        stranger.answer(&refusal, true).await;
+        stranger.connection = soon(async { stranger.endpoint.accept().await.unwrap().await })
+            .await
+            .unwrap();
+        let (mut send, _recv, call) = stranger.accept().await;
+        let id = call["id"].as_u64().unwrap();
+        let bytes = item(id, "a") + &item(id, "b") + &ended(id);
+        soon(send.write_all(bytes.as_bytes())).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(soon(taking).await.unwrap().unwrap(), ["a", "b"]);
+
+        let mut taking = stranger.client.count("a", 2);
+        let begun = item(0, "a") + &refusal;
+        let (_, first) =
+            soon(async { tokio::join!(stranger.answer(&begun, true), taking.next()) }).await;
+        assert_eq!(first.unwrap().unwrap(), "a");
+        let second = soon(taking.next()).await.unwrap();
+        assert!(matches!(
+            second,
+            Err(CallError::Connection {
+                fate: Fate::MayHaveExecuted,
+                ..
+            })
+        ));
+        assert!(soon(taking.next()).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn gives_up_in_time_whatever_the_server_thinks_of_that() {
+        let stranger = Stranger::meet().await;
+        let limit = std::time::Duration::from_millis(100);
+        // One that sends for ever.
+        let answering = async {
+            let (mut send, _recv, _) = stranger.accept().await;
+            let many = item(0, "a").repeat(100);
+            while send.write_all(many.as_bytes()).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let taking = async {
+            let mut taking = stranger.client.count("a", 3).timeout(limit);
+            while let Some(item) = taking.next().await {
+                match item {
+                    Ok(item) => assert_eq!(item, "a"),
+                    Err(error) => return error,
+                }
+                tokio::task::yield_now().await;
+            }
+            panic!("no end was sent")
+        };
+        let ((), error) = soon(async { tokio::join!(answering, taking) }).await;
+        assert!(matches!(error, CallError::Timeout));
+        // One that reads for ever.
+        let reading = async {
+            let (_send, mut recv, _) = stranger.accept().await;
+            while let Ok(Some(_)) = recv.read_chunk(64 << 10, true).await {}
+        };
+        let sum = stranger.client.sum(stream::iter(0..)).timeout(limit);
+        let ((), sum) = soon(async { tokio::join!(reading, sum) }).await;
+        assert!(matches!(sum, Err(CallError::Timeout)));
+    }
+}
+
+/// A slow reader is not cut off.
+#[tokio::test]
+async fn a_stream_may_wait_for_its_reader_longer_than_a_reply() {
+    let limits = Limits {
+        write_timeout: std::time::Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let (host, _) = serve(limits);
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(1000u32.into());
+    let connection = soon(host.dial("jsonrpc/1", transport)).await.unwrap();
+    let params = json!(["a", 5000]);
+    let (mut send, mut lines) = open(&connection, &call(1, "count", params)).await;
+    send.finish().unwrap();
+    // Meanwhile a reply that nobody reads is given up, five times over.
+    for _ in 0..5 {
+        let (_send, mut late) = open(&connection, &call(1, "late", json!([]))).await;
+        assert_eq!(late.reset().await, 0x14);
+    }
+    for number in 1..=5000 {
+        let expected = format!("item 1 \"a {number}\"");
+        assert_eq!(lines.next().await.unwrap().unwrap(), expected);
+    }
+    assert_eq!(lines.next().await.unwrap().unwrap(), "result 1 null");
+    assert_eq!(lines.next().await.unwrap(), None);
+}
