@@ -11,7 +11,7 @@ use crate::drive::{self, Plan, RuntimeKind};
 use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
-use crate::{codec, encode, growth, report, serve, settings, table, targets};
+use crate::{codec, encode, growth, instructions, report, serve, settings, table, targets};
 
 #[derive(Debug, Parser)]
 #[command(about = "Compares RPC frameworks side by side")]
@@ -40,6 +40,10 @@ enum Command {
     Codec(codec::Extent),
     /// Answers one message again and again, to be profiled.
     CodecRepeat(codec::Repetition),
+    /// Counts the instructions of a call over memory and of the codec alone, with valgrind, and prints the tables.
+    Instructions,
+    /// Makes calls over memory, to be counted or profiled.
+    MemoryRepeat(instructions::Repetition),
     /// Measures whether cost grows with the work and with nothing else, in less than two minutes.
     Growth {
         #[arg(long, default_value_t = 5)]
@@ -125,6 +129,8 @@ pub(crate) fn main() -> Result<()> {
         Command::Encode => encode::main(),
         Command::Codec(extent) => codec::main(&extent),
         Command::CodecRepeat(repetition) => codec::repeat(&repetition),
+        Command::Instructions => instructions::main(),
+        Command::MemoryRepeat(repetition) => instructions::repeat(&repetition),
         Command::Growth { rounds } => growth::main(rounds),
         Command::Settings { rounds, seconds } => settings::main(rounds, seconds),
         Command::Serve {

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 mod caller;
+mod callgrind;
 mod chart;
 mod cli;
 mod codec;
@@ -12,6 +13,7 @@ mod drive;
 mod encode;
 mod figures;
 mod growth;
+mod instructions;
 mod matrix;
 mod process;
 mod report;

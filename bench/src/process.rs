@@ -1,11 +1,12 @@
 //! What a process says of itself: where it listens, and what it has used so far.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -81,4 +82,27 @@ pub(crate) fn hear<T: DeserializeOwned>(from: &mut impl io::BufRead) -> anyhow::
     let mut line = String::new();
     from.read_line(&mut line)?;
     serde_json::from_str(&line).with_context(|| format!("not what was expected: {line:?}"))
+}
+
+/// Runs `command` to its end, which must be a successful one.
+pub(crate) fn output(mut command: Command) -> anyhow::Result<Output> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = match command.output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => bail!("{program} is not installed"),
+        output => output?,
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} failed: {stderr}");
+    Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_that_is_missing_is_named() {
+        let failed = output(Command::new("no-such-program")).expect_err("not there");
+        assert_eq!(failed.to_string(), "no-such-program is not installed");
+    }
 }

@@ -1,17 +1,16 @@
 //! What is counted in processes of their own: allocations by the program that counts them, instructions by valgrind.
 
-use std::io::ErrorKind;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::contender::Contender;
 use super::figures::Figures;
 use super::message::Message;
+use crate::callgrind;
 use crate::matrix::build_counting;
-use crate::process::{self, say};
+use crate::process::{self, output, say};
 
 /// One message, answered so many times, after as many to warm up.
 #[derive(Debug, Args)]
@@ -34,23 +33,26 @@ pub(crate) fn repeat(repetition: &Repetition) -> Result<()> {
 /// Allocations and reallocations a message.
 pub(crate) fn allocations(messages: &[Message]) -> Result<Vec<Figures>> {
     let counting = build_counting(&std::env::current_exe()?)?;
-    each(messages, |message, contender| {
-        let times = times(message);
-        let output = run(Command::new(&counting), message, contender, times)?;
-        let allocations: u64 = serde_json::from_slice(&output.stdout)?;
-        Ok(allocations as f64 / times as f64)
-    })
+    each(
+        messages,
+        Contender::value_variants(),
+        |message, contender| {
+            let times = times(message);
+            let mut command = Command::new(&counting);
+            command.args(arguments(message, contender, times));
+            let output = output(command)?;
+            let allocations: u64 = serde_json::from_slice(&output.stdout)?;
+            Ok(allocations as f64 / times as f64)
+        },
+    )
 }
 
-/// Instructions a message, as callgrind counts them: what twice as many messages take more.
-pub(crate) fn instructions(messages: &[Message]) -> Result<Vec<Figures>> {
-    let timing = std::env::current_exe()?;
-    each(messages, |message, contender| {
-        let times = times(message);
-        let once = collected(&timing, message, contender, times)?;
-        let twice = collected(&timing, message, contender, 2 * times)?;
+/// Instructions a message.
+pub(crate) fn instructions(messages: &[Message], contenders: &[Contender]) -> Result<Vec<Figures>> {
+    each(messages, contenders, |message, contender| {
+        let arguments = |times| arguments(message, contender, times);
         // A repetition has as many messages again to warm up.
-        Ok((twice - once) as f64 / (2 * times) as f64)
+        Ok(callgrind::instructions(times(message), arguments)? / 2.0)
     })
 }
 
@@ -61,11 +63,12 @@ fn times(message: Message) -> u64 {
 
 fn each(
     messages: &[Message],
+    contenders: &[Contender],
     count: impl Fn(Message, Contender) -> Result<f64>,
 ) -> Result<Vec<Figures>> {
     let mut figures = Vec::new();
     for message in messages {
-        for contender in Contender::value_variants() {
+        for contender in contenders {
             figures.push(Figures {
                 message: *message,
                 contender: *contender,
@@ -76,53 +79,14 @@ fn each(
     Ok(figures)
 }
 
-fn collected(program: &Path, message: Message, contender: Contender, times: u64) -> Result<u64> {
-    let mut valgrind = Command::new("valgrind");
-    valgrind
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(program);
-    let told = run(valgrind, message, contender, times)?.stderr;
-    instructions_in(&String::from_utf8_lossy(&told))
-}
-
-/// Out of `==4711== Collected : 123456`.
-fn instructions_in(told: &str) -> Result<u64> {
-    let count = told.lines().find_map(|line| line.split_once("Collected :"));
-    let (_, count) = count.with_context(|| format!("valgrind counted nothing: {told}"))?;
-    Ok(count.trim().parse()?)
-}
-
-/// Has `command`, which is this program or runs it, answer a message so many times.
-fn run(mut command: Command, message: Message, contender: Contender, times: u64) -> Result<Output> {
-    let name = contender.to_possible_value().context("no name")?;
-    command
-        .args(["codec-repeat", name.get_name(), &message.name()])
-        .arg(times.to_string());
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = match command.output() {
-        Err(error) if error.kind() == ErrorKind::NotFound => bail!("{program} is not installed"),
-        output => output?,
-    };
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program} failed: {told}");
-    Ok(output)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_count_is_found_in_what_callgrind_says() {
-        let told = "==7== Events    : Ir\n==7== Collected : 123456\n==7== \n";
-        assert_eq!(instructions_in(told).expect("a count"), 123_456);
-        assert!(instructions_in("==7== Command: bench").is_err());
-    }
-
-    #[test]
-    fn a_program_that_is_missing_is_named() {
-        let command = Command::new("no-such-program");
-        let failed = run(command, Message::ALL[0], Contender::Ours, 1).expect_err("not there");
-        assert_eq!(failed.to_string(), "no-such-program is not installed");
-    }
+/// What has this program answer a message so many times.
+fn arguments(message: Message, contender: Contender, times: u64) -> Vec<String> {
+    let name = contender.to_possible_value();
+    let name = name.map_or_else(String::new, |name| name.get_name().to_owned());
+    vec![
+        "codec-repeat".to_owned(),
+        name,
+        message.name(),
+        times.to_string(),
+    ]
 }

@@ -45,7 +45,7 @@ pub(crate) fn main(extent: &Extent) -> Result<()> {
         }
     }
     if extent.instructions {
-        let instructions = count::instructions(&messages)?;
+        let instructions = count::instructions(&messages, Contender::value_variants())?;
         print!("{}", table::instructions(&instructions));
     } else {
         let times = time::measure(&messages, extent.rounds, extent.milliseconds)?;
@@ -53,6 +53,14 @@ pub(crate) fn main(extent: &Extent) -> Result<()> {
         print!("{}", table::times(&times, &allocations));
     }
     Ok(())
+}
+
+/// Instructions that this framework takes for one message of each size but the largest, by the message's name.
+pub(crate) fn instructions() -> Result<Vec<(String, f64)>> {
+    let messages = Message::ALL.into_iter().filter(|it| it.size <= 4 << 10);
+    let figures = count::instructions(&messages.collect::<Vec<_>>(), &[Contender::Ours])?;
+    let named = figures.iter().map(|it| (it.message.name(), it.median()));
+    Ok(named.collect())
 }
 
 /// Whether the answer is right, also when it is asked for once more.

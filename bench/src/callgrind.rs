@@ -1,0 +1,48 @@
+//! Instructions that a process executes, as valgrind's callgrind counts them.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::process::output;
+
+/// Instructions for each of `times` repetitions: what twice as many take more, so that nothing that is done once counts.
+///
+/// `arguments` are those that have this program repeat something so many times.
+pub(crate) fn instructions(times: u64, arguments: impl Fn(u64) -> Vec<String>) -> Result<f64> {
+    let once = collected(&arguments(times))?;
+    let twice = collected(&arguments(2 * times))?;
+    Ok((twice as f64 - once as f64) / times as f64)
+}
+
+/// All instructions of this program with these arguments.
+fn collected(arguments: &[String]) -> Result<u64> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe()?)
+        .args(arguments);
+    let stderr = output(valgrind)?.stderr;
+    parse_count(&String::from_utf8_lossy(&stderr))
+}
+
+/// Reads the count in `==4711== Collected : 123456`.
+fn parse_count(stderr: &str) -> Result<u64> {
+    let count = stderr
+        .lines()
+        .find_map(|line| line.split_once("Collected :"));
+    let (_, count) = count.with_context(|| format!("valgrind counted nothing: {stderr}"))?;
+    Ok(count.trim().parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_count;
+
+    #[test]
+    fn summary_of_callgrind_is_parsed_to_its_count() {
+        let stderr = "==7== Events    : Ir\n==7== Collected : 123456\n==7== \n";
+        assert_eq!(parse_count(stderr).expect("a count"), 123_456);
+        assert!(parse_count("==7== Command: bench").is_err());
+    }
+}
