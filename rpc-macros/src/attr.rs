@@ -2,13 +2,13 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
-use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Expr, LitInt, LitStr, Path, Token};
 
 use crate::errors::Errors;
 use crate::example::Example;
+use crate::meta::{name_of, set, string, unknown};
 use crate::names::Rename;
 
 /// `#[rpc(…)]` of a trait.
@@ -277,39 +277,10 @@ fn recover(error: Error, meta: &ParseNestedMeta<'_>, errors: &mut Errors) -> syn
     Ok(())
 }
 
-pub(crate) fn name_of(meta: &ParseNestedMeta<'_>) -> String {
-    meta.path
-        .get_ident()
-        .map(|ident| ident.unraw().to_string())
-        .unwrap_or_default()
-}
-
-pub(crate) fn set<T>(
-    slot: &mut Option<T>,
-    meta: &ParseNestedMeta<'_>,
-    value: T,
-) -> syn::Result<()> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(Error::new_spanned(&meta.path, "this option is given twice")),
-    }
-}
-
 fn set_code(slot: &mut Option<Option<Code>>, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
     let code = code(meta);
     set(slot, meta, code.as_ref().ok().cloned())?;
     code.map(drop)
-}
-
-pub(crate) fn unknown(meta: &ParseNestedMeta<'_>, known: &str) -> syn::Result<()> {
-    Err(Error::new_spanned(
-        &meta.path,
-        format!("unknown option; {known}"),
-    ))
-}
-
-pub(crate) fn string(meta: &ParseNestedMeta<'_>) -> syn::Result<LitStr> {
-    meta.value()?.parse()
 }
 
 fn non_empty(name: LitStr) -> syn::Result<LitStr> {

@@ -9,7 +9,8 @@ use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Type};
 use crate::attr::{self, Code, ErrorOptions};
 use crate::check::MOST_ARGUMENTS;
 use crate::errors::Errors;
-use crate::expand::{self, generated, wire};
+use crate::expand::generated::{generated, inside};
+use crate::expand::wire;
 use crate::names::Rename;
 use crate::{generics, types};
 
@@ -270,7 +271,7 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
             }
         },
     );
-    expand::inside(&model.door, quote!(#travels #schemas))
+    inside(&model.door, quote!(#travels #schemas))
 }
 
 fn describe(variant: &Variant<'_>) -> TokenStream {
@@ -416,6 +417,6 @@ fn fallback(model: &RpcError<'_>, error: &Error) -> TokenStream {
         door: model.door.clone(),
         variants: vec![],
     });
-    let implementation = expand::inside(&model.door, quote!(#implementation #schemas));
+    let implementation = inside(&model.door, quote!(#implementation #schemas));
     quote!(#error #implementation)
 }

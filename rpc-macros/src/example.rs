@@ -7,7 +7,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Error, Lit, LitStr, Token, token};
 
-use crate::attr;
+use crate::meta;
 
 /// A call and its answer.
 pub(crate) struct Example {
@@ -25,11 +25,11 @@ impl Example {
             params: None,
             result: None,
         };
-        let parser = syn::meta::parser(|meta| match attr::name_of(&meta).as_str() {
-            "name" => attr::set(&mut this.name, &meta, attr::string(&meta)?),
-            "params" => attr::set(&mut this.params, &meta, params(meta.value()?)?),
-            "result" => attr::set(&mut this.result, &meta, json(meta.value()?)?),
-            _ => attr::unknown(&meta, "an example takes `name`, `params` and `result`"),
+        let parser = syn::meta::parser(|meta| match meta::name_of(&meta).as_str() {
+            "name" => meta::set(&mut this.name, &meta, meta::string(&meta)?),
+            "params" => meta::set(&mut this.params, &meta, params(meta.value()?)?),
+            "result" => meta::set(&mut this.result, &meta, json(meta.value()?)?),
+            _ => meta::unknown(&meta, "an example takes `name`, `params` and `result`"),
         });
         // All of it is taken before any of it is read: a mistake leaves nothing behind.
         let group: Group = meta.input.parse()?;

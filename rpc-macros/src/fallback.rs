@@ -5,7 +5,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Error, GenericParam, ItemTrait};
 
-use crate::expand::{self, client, description, generated, server, trait_};
+use crate::expand::generated::generated;
+use crate::expand::{client, description, ends, server, trait_};
 use crate::generics;
 use crate::model::Service;
 
@@ -37,7 +38,7 @@ pub(crate) fn service(service: Service<'_>, error: &Error) -> TokenStream {
     service.methods.clear();
     let anything = generated!(__rpc::Send + __rpc::Sync + 'static);
     let server = server::impls(&service, anything);
-    let handles = expand::handles(&service, quote!(#server #client));
+    let handles = ends::handles(&service, quote!(#server #client));
     quote!(#error #trait_ #handles)
 }
 

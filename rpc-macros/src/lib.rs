@@ -8,6 +8,7 @@ mod example;
 mod expand;
 mod fallback;
 mod generics;
+mod meta;
 mod model;
 mod names;
 mod types;

@@ -2,6 +2,8 @@
 
 pub(crate) mod client;
 pub(crate) mod description;
+pub(crate) mod ends;
+pub(crate) mod generated;
 mod handle;
 pub(crate) mod server;
 pub(crate) mod trait_;
@@ -11,17 +13,10 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Error, Item, ItemTrait};
 
+pub(crate) use self::generated::generated;
 use crate::errors::Errors;
 use crate::model::Service;
 use crate::{check, fallback};
-
-/// Text that generated code is made of: its local names never meet the user's.
-macro_rules! generated {
-    ($($tokens:tt)*) => {
-        ::quote::quote_spanned!(::proc_macro2::Span::mixed_site()=> $($tokens)*)
-    };
-}
-pub(crate) use generated;
 
 pub(crate) fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
     match parse(item.clone()) {
@@ -56,26 +51,6 @@ fn emit(service: &Service<'_>) -> TokenStream {
     let server = server::impls(service, quote!(#ident #args));
     let description = description::expand(service);
     let client = client::impls(service, &wire::bounds(service), description, client::body);
-    let handles = handles(service, quote!(#server #client));
+    let handles = ends::handles(service, quote!(#server #client));
     quote!(#trait_ #handles)
-}
-
-/// The server and the client.
-pub(crate) fn handles(service: &Service<'_>, impls: TokenStream) -> TokenStream {
-    let (server, client) = (
-        server::handle(service).item(),
-        client::handle(service).item(),
-    );
-    let impls = inside(&service.door, impls);
-    quote!(#server #client #impls)
-}
-
-/// `impls`, where the runtime's door goes by a short name.
-pub(crate) fn inside(door: &TokenStream, impls: TokenStream) -> TokenStream {
-    generated! {
-        const _: () = {
-            use #door as __rpc;
-            #impls
-        };
-    }
 }

@@ -1,0 +1,18 @@
+//! Both ends of a service.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::generated::inside;
+use super::{client, server};
+use crate::model::Service;
+
+/// The server and the client.
+pub(crate) fn handles(service: &Service<'_>, impls: TokenStream) -> TokenStream {
+    let (server, client) = (
+        server::handle(service).item(),
+        client::handle(service).item(),
+    );
+    let impls = inside(&service.door, impls);
+    quote!(#server #client #impls)
+}
