@@ -1,22 +1,23 @@
 //! `rpc check`: whether callers of an old description can call a new one.
 
+mod finding;
 mod fit;
+mod kinds;
 mod methods;
 mod range;
-mod schema;
 #[cfg(test)]
 mod tests;
 
 use std::io::Write;
 
-use anstyle::{AnsiColor, Style};
 use clap::Args;
 use serde_json::{Value, json};
 
+use self::finding::{Change, Severity};
 use crate::connect::Connection;
 use crate::document::{Document, Source};
 use crate::failure::{Failure, Status, Stop, printable};
-use crate::output::{FAINT, Output, TITLE, WARNING};
+use crate::output::{FAINT, Output, TITLE};
 
 /// Compare two descriptions: exit status 1 if callers of the old one break on the new one
 ///
@@ -38,57 +39,6 @@ pub(crate) struct Options {
     json: bool,
     #[command(flatten)]
     connection: Connection,
-}
-
-/// What a change means for callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Severity {
-    Breaking,
-    MayBreak,
-    Compatible,
-}
-
-impl Severity {
-    const ALL: [Self; 3] = [Self::Breaking, Self::MayBreak, Self::Compatible];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Breaking => "breaking",
-            Self::MayBreak => "may break",
-            Self::Compatible => "compatible",
-        }
-    }
-
-    fn style(self) -> Style {
-        match self {
-            Self::Breaking => AnsiColor::Red.on_default(),
-            Self::MayBreak => WARNING,
-            Self::Compatible => AnsiColor::Green.on_default(),
-        }
-    }
-}
-
-/// What was found in a method.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
-    severity: Severity,
-    what: String,
-}
-
-/// A finding, and its method.
-#[derive(Debug)]
-struct Change {
-    method: String,
-    finding: Finding,
-}
-
-impl Change {
-    fn new(method: &str, finding: Finding) -> Self {
-        Self {
-            method: method.to_owned(),
-            finding,
-        }
-    }
 }
 
 impl Options {

@@ -11,7 +11,7 @@ use rpc_runtime::{
 
 use crate::failure::{Failure, Status, Stop};
 use crate::interrupt::until_interrupted;
-use crate::sample::quoted;
+use crate::shell::quoted;
 
 /// The largest answer that is taken.
 const REPLY_LIMIT: usize = 256 << 20;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::connect::Connection;
 use crate::failure::{Failure, Status, Stop};
-use crate::types;
+use crate::schema::{self, reference};
 
 /// The services of a server.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -91,7 +91,7 @@ impl Method {
 impl Parameter {
     pub(crate) fn docs(&self) -> Option<&str> {
         let docs = self.description.as_deref();
-        docs.or_else(|| types::docs(&self.typed.schema))
+        docs.or_else(|| schema::docs(&self.typed.schema))
     }
 }
 
@@ -299,13 +299,6 @@ impl Document {
         }
         schema
     }
-}
-
-/// The name in `{"$ref": "#/components/schemas/Name"}`.
-pub(crate) fn reference(schema: &Value) -> Option<String> {
-    let path = schema.get("$ref")?.as_str()?;
-    let name = path.rsplit('/').next()?;
-    Some(name.replace("~1", "/").replace("~0", "~"))
 }
 
 /// Those of the names that are like this one, the nearest first, three at most.

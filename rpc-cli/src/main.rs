@@ -17,6 +17,7 @@ mod page;
 mod params;
 mod ping;
 mod sample;
+mod schema;
 mod shell;
 mod stream;
 mod types;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::document::{Document, Method, Tag, Typed};
 use crate::sample;
+use crate::schema;
 use crate::types::{self, Piece, Shape};
 
 const STYLE: &str = include_str!("page/style.css");
@@ -151,7 +152,7 @@ impl Page<'_> {
     }
 
     fn docs_of_type(&self, title: &str, typed: Option<&Typed>) -> Markup {
-        let docs = typed.and_then(|typed| Some((typed, types::docs(&typed.schema)?)));
+        let docs = typed.and_then(|typed| Some((typed, schema::docs(&typed.schema)?)));
         html! {
             @if let Some((typed, docs)) = docs {
                 h4 { (title) }
@@ -200,7 +201,7 @@ impl Page<'_> {
                     @for (name, schema) in schemas {
                         article id=(anchor(TYPE, name)) {
                             h3 { a.name href=(link(TYPE, name)) { (name) } }
-                            @if let Some(docs) = types::docs(schema) { (docs_of(docs)) }
+                            @if let Some(docs) = schema::docs(schema) { (docs_of(docs)) }
                             (self.definition(schema))
                         }
                     }
@@ -219,7 +220,7 @@ impl Page<'_> {
                             html! { code { (field.name) } },
                             html! { span.type { (self.pieces(&types::of_schema(field.schema))) } },
                             &note(field.schema, field.required),
-                            types::docs(field.schema),
+                            schema::docs(field.schema),
                         ))
                     }
                 }
@@ -232,7 +233,7 @@ impl Page<'_> {
                             html! { span.type { (self.pieces(&types::of_schema(one))) } },
                             html! {},
                             "",
-                            types::docs(one),
+                            schema::docs(one),
                         ))
                     }
                 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::document::{Document, Method, Parameter, Typed, nearest};
 use crate::failure::Failure;
+use crate::schema;
 use crate::types;
 
 /// The arguments of a call.
@@ -247,7 +248,7 @@ impl Kinds {
     /// `left` is how many schemas may still be looked into: unions of unions may have no end.
     fn of_schema(document: &Document, schema: &Value, left: &mut usize) -> Self {
         let schema = document.resolve(schema);
-        if *left == 0 || types::says_nothing(schema) {
+        if *left == 0 || schema::says_nothing(schema) {
             return Self::ALL;
         }
         *left -= 1;
@@ -260,16 +261,16 @@ impl Kinds {
             _ => Self::ALL,
         };
         let values = schema.get("const").map(std::slice::from_ref);
-        let values = values.or_else(|| types::list(schema, "enum").map(Vec::as_slice));
+        let values = values.or_else(|| schema::list(schema, "enum").map(Vec::as_slice));
         let values = values.map_or(Self::ALL, |values| {
             let kinds = values.iter().map(|value| Self::of_json(&value.to_string()));
             kinds.fold(Self::NONE, Self::or)
         });
         let mut each = |schema: &Value| Self::of_schema(document, schema, left);
-        let either = types::alternatives(schema).map_or(Self::ALL, |schemas| {
+        let either = schema::alternatives(schema).map_or(Self::ALL, |schemas| {
             schemas.iter().map(&mut each).fold(Self::NONE, Self::or)
         });
-        let all = types::list(schema, "allOf").map_or(Self::ALL, |schemas| {
+        let all = schema::list(schema, "allOf").map_or(Self::ALL, |schemas| {
             schemas.iter().map(&mut each).fold(Self::ALL, Self::and)
         });
         named.and(values).and(either).and(all)

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::document::{Document, Example, Method};
 use crate::output::json;
-use crate::types;
+use crate::schema;
+use crate::shell::quoted;
 
 /// How deep a sample goes, and how many values it has.
 const DEPTH: usize = 6;
@@ -86,7 +87,7 @@ fn of_example(method: &Method, example: &Example) -> Option<Value> {
 
 fn of_types(document: &Document, method: &Method) -> Value {
     if let (Some(whole), true) = (&method.whole_params, method.params.is_empty()) {
-        return match types::says_nothing(&whole.schema) {
+        return match schema::says_nothing(&whole.schema) {
             true => json!(["…"]),
             false => value(document, &whole.schema),
         };
@@ -94,7 +95,7 @@ fn of_types(document: &Document, method: &Method) -> Value {
     let required = method.params.iter().filter(|parameter| parameter.required);
     let members = required.map(|parameter| {
         let schema = &parameter.typed.schema;
-        let value = match types::says_nothing(schema) {
+        let value = match schema::says_nothing(schema) {
             true => json!("…"),
             false => value(document, schema),
         };
@@ -123,7 +124,7 @@ impl Sample<'_> {
         let depth = if self.left == 0 { 0 } else { depth };
         let schema = self.document.resolve(schema);
         let given = schema.get("default").or_else(|| schema.get("const"));
-        let first = |keyword| types::list(schema, keyword).and_then(|all| all.first());
+        let first = |keyword| schema::list(schema, keyword).and_then(|all| all.first());
         if let Some(given) = given
             .or_else(|| first("examples"))
             .or_else(|| first("enum"))
@@ -152,7 +153,7 @@ impl Sample<'_> {
                 }
                 _ => json!([]),
             },
-            Some("object") if depth > 0 => types::fields(schema)
+            Some("object") if depth > 0 => schema::fields(schema)
                 .iter()
                 .filter(|field| field.required)
                 .map(|field| (field.name.to_owned(), self.value(field.schema, depth - 1)))
@@ -161,15 +162,6 @@ impl Sample<'_> {
             Some("object") => json!({}),
             _ => Value::Null,
         }
-    }
-}
-
-/// As a shell takes it for one word.
-pub(crate) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_=./:,@%+".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 

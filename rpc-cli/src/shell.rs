@@ -1,4 +1,5 @@
-//! `rpc completions` and `rpc man`: what shells and readers of manuals want to know of this command.
+//! `rpc completions` and `rpc man`, what shells and readers of manuals want to know of this command; and words as a shell takes
+//! them.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -45,5 +46,14 @@ impl Man {
                 Ok(output.write_all(&page)?)
             }
         }
+    }
+}
+
+/// As a shell takes it for one word.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_=./:,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::document::{Method, Typed, reference};
+use crate::document::{Method, Typed};
+use crate::schema::{Field, alternatives, docs, fields, list, reference, says_nothing};
 
 /// A piece of a type's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,25 +100,6 @@ pub(crate) fn of_schema(schema: &Value) -> Vec<Piece> {
 /// The same as text.
 pub(crate) fn text(pieces: &[Piece]) -> String {
     pieces.iter().map(Piece::text).collect()
-}
-
-/// Whether a schema takes everything, and says so by nothing.
-pub(crate) fn says_nothing(schema: &Value) -> bool {
-    const ANNOTATIONS: [&str; 6] = [
-        "title",
-        "description",
-        "default",
-        "examples",
-        "$comment",
-        "deprecated",
-    ];
-    match schema {
-        Value::Object(members) => members
-            .keys()
-            .all(|name| ANNOTATIONS.contains(&name.as_str())),
-        Value::Bool(false) => false,
-        _ => true,
-    }
 }
 
 fn write(schema: &Value, out: &mut Vec<Piece>, depth: usize) {
@@ -241,39 +223,6 @@ fn join<'a, T>(
     }
 }
 
-pub(crate) fn list<'a>(schema: &'a Value, keyword: &str) -> Option<&'a Vec<Value>> {
-    schema.get(keyword)?.as_array()
-}
-
-/// A property of an object.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Field<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) required: bool,
-    pub(crate) schema: &'a Value,
-}
-
-/// The properties of an object, in their order.
-pub(crate) fn fields(schema: &Value) -> Vec<Field<'_>> {
-    let required = list(schema, "required");
-    let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|one| one == name));
-    let properties = schema.get("properties").and_then(Value::as_object);
-    properties
-        .into_iter()
-        .flatten()
-        .map(|(name, schema)| Field {
-            name,
-            required: is_required(name),
-            schema,
-        })
-        .collect()
-}
-
-/// The alternatives of a type, if it is made of some.
-pub(crate) fn alternatives(schema: &Value) -> Option<&Vec<Value>> {
-    list(schema, "oneOf").or_else(|| list(schema, "anyOf"))
-}
-
 /// How a type with a name is shown best.
 #[derive(Debug)]
 pub(crate) enum Shape<'a> {
@@ -298,11 +247,6 @@ pub(crate) fn shape(schema: &Value) -> Shape<'_> {
         }
         _ => Shape::Line,
     }
-}
-
-/// What a schema says of itself in words.
-pub(crate) fn docs(schema: &Value) -> Option<&str> {
-    schema.get("description").and_then(Value::as_str)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 
 use super::record::Record;
+use crate::output::grouped;
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]
@@ -229,7 +230,7 @@ async fn show(load: Load, measured_from: Instant, done: Arc<AtomicU64>) {
         });
         let rate = calls as f64 / elapsed.as_secs_f64().max(0.001);
         bar.0
-            .set_message(format!("{} calls/s", super::report::grouped(rate as u64)));
+            .set_message(format!("{} calls/s", grouped(rate as u64)));
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::load::{Length, Load, Pace};
 use super::record::{Kind, Record};
 use crate::failure::printable;
-use crate::output::{FAINT, NUMBER, TITLE, WARNING};
+use crate::output::{FAINT, NUMBER, TITLE, WARNING, grouped};
 use crate::ping::shown;
 
 pub(super) struct Report {
@@ -208,30 +208,9 @@ fn name(kind: Kind) -> String {
     }
 }
 
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev();
-    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
-    groups.join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        let cases = [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ];
-        for (number, expected) in cases {
-            assert_eq!(grouped(number), expected);
-        }
-    }
 
     #[test]
     fn every_call_is_in_one_row() {

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::finding::{Finding, Severity};
+use super::kinds::{Kind, is_annotation, kinds};
 use super::range::{Range, whole};
-use super::schema::{Kind, is_annotation, kinds};
-use super::{Finding, Severity};
 use crate::document::Document;
-use crate::types;
+use crate::{schema, types};
 
 /// Which way values go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -441,7 +441,7 @@ impl<'a> Fit<'a> {
 
     fn objects(&self, sent: &Value, taken: &Value) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let (sent_fields, taken_fields) = (types::fields(sent), types::fields(taken));
+        let (sent_fields, taken_fields) = (schema::fields(sent), schema::fields(taken));
         let others_taken = taken
             .get("additionalProperties")
             .unwrap_or(&Value::Bool(true));
@@ -573,17 +573,18 @@ fn is_same(one: &Kind, other: &Kind) -> bool {
     if one_type != "object" || other_type != "object" {
         return is_type(one_type, other_type) || is_type(other_type, one_type);
     }
-    let (one, other) = (types::fields(one), types::fields(other));
+    let (one, other) = (schema::fields(one), schema::fields(other));
     let tag = |schema: &Value| {
         schema
             .get("const")
             .cloned()
-            .or_else(|| match types::list(schema, "enum")?.as_slice() {
+            .or_else(|| match schema::list(schema, "enum")?.as_slice() {
                 [only] => Some(only.clone()),
                 _ => None,
             })
     };
-    let in_common = |field: &&types::Field<'_>| other.iter().find(|other| other.name == field.name);
+    let in_common =
+        |field: &&schema::Field<'_>| other.iter().find(|other| other.name == field.name);
     let tags = one
         .iter()
         .filter_map(|field| Some((tag(field.schema)?, tag(in_common(&field)?.schema)?)));

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::document::{Document, reference};
+use crate::document::Document;
+use crate::schema::{self, reference};
 use crate::types;
 
 /// One of the kinds of values that a schema takes.
@@ -52,7 +53,7 @@ fn of(document: &Document, schema: &Value, left: &mut usize) -> Vec<Kind> {
             _ => vec![Kind::Anything],
         };
     };
-    if types::says_nothing(schema) {
+    if schema::says_nothing(schema) {
         return vec![Kind::Anything];
     }
     let without = |keyword: &str| {
@@ -60,7 +61,7 @@ fn of(document: &Document, schema: &Value, left: &mut usize) -> Vec<Kind> {
         rest.shift_remove(keyword);
         Value::Object(rest)
     };
-    if let Some(all) = types::list(schema, "allOf") {
+    if let Some(all) = schema::list(schema, "allOf") {
         let mut parts = all.iter().map(|part| document.resolve(part));
         let merged = parts.try_fold(without("allOf"), |merged, part| merge(&merged, part));
         return match merged {
@@ -69,11 +70,11 @@ fn of(document: &Document, schema: &Value, left: &mut usize) -> Vec<Kind> {
         };
     }
     for keyword in ["oneOf", "anyOf"] {
-        if let Some(either) = types::list(schema, keyword) {
+        if let Some(either) = schema::list(schema, keyword) {
             let rest = without(keyword);
             return either
                 .iter()
-                .flat_map(|one| match types::says_nothing(&rest) {
+                .flat_map(|one| match schema::says_nothing(&rest) {
                     true => of(document, one, left),
                     false => match merge(&rest, document.resolve(one)) {
                         Some(merged) => of(document, &merged, left),
@@ -86,7 +87,7 @@ fn of(document: &Document, schema: &Value, left: &mut usize) -> Vec<Kind> {
     if let Some(constant) = members.get("const") {
         return vec![Kind::Constant(constant.clone())];
     }
-    if let Some(values) = types::list(schema, "enum") {
+    if let Some(values) = schema::list(schema, "enum") {
         return values.iter().cloned().map(Kind::Constant).collect();
     }
     let with_type = |name: &str| {

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
+use super::finding::{Change, Finding, Severity};
 use super::fit::{Fit, Way};
-use super::{Change, Finding, Severity};
 use crate::document::{Document, ErrorDescription, Method, Parameter, Typed};
-use crate::types;
+use crate::schema;
 
 /// All that has changed, method by method, in the order of the old description.
 pub(super) fn compare(old: &Document, new: &Document) -> Vec<Change> {
@@ -238,7 +238,7 @@ impl Comparison<'_> {
         };
         let untold = |typed: &Typed| {
             let name = typed.rust_type.clone();
-            name.filter(|_| types::says_nothing(&typed.schema))
+            name.filter(|_| schema::says_nothing(&typed.schema))
         };
         match (untold(old), untold(new)) {
             (Some(was), Some(is)) if was != is => {

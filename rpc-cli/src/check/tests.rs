@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Severity::{self, Breaking, Compatible, MayBreak};
+use super::finding::Severity::{self, Breaking, Compatible, MayBreak};
 use super::methods::compare;
 use crate::document::Document;
 use crate::document::mutated::chain;

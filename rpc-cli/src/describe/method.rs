@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::text::{definition, marks, one_line, signature, styled};
-use crate::document::{Document, Method, reference};
+use crate::document::{Document, Method};
 use crate::failure::printable;
 use crate::output::{FAINT, NUMBER, TITLE};
 use crate::sample;
+use crate::schema::reference;
 use crate::types;
 
 pub(super) fn write(

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::failure::printable;
 use crate::output::{FAINT, NUMBER, STRING, TITLE, WARNING};
+use crate::schema;
 use crate::types::{self, Piece, Shape};
 
 const TYPE: Style = AnsiColor::Yellow.on_default();
@@ -73,7 +74,7 @@ pub(super) fn definition(
         write!(out, " = {}", styled(&types::of_schema(schema)))?;
     }
     writeln!(out)?;
-    if let Some(docs) = types::docs(schema) {
+    if let Some(docs) = schema::docs(schema) {
         writeln!(out, "{indent}{FAINT}{}{FAINT:#}", one_line(docs))?;
     }
     let rows: Vec<_> = match shape {
@@ -93,7 +94,7 @@ pub(super) fn definition(
         if let Some(default) = schema.get("default") {
             pieces.extend([Piece::Sign(" = "), Piece::Literal(default.to_string())]);
         }
-        (start, pieces, types::docs(schema))
+        (start, pieces, schema::docs(schema))
     });
     let rows: Vec<_> = rows.collect();
     let width =
