@@ -7,7 +7,8 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::contender::{Contender, Setting};
-use crate::drive::{self, Plan, RuntimeKind};
+use crate::drive::{self, Plan};
+use crate::load::RuntimeKind;
 use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;

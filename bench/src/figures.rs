@@ -1,7 +1,7 @@
 //! From runs to figures.
 
 use crate::contender::Contender;
-use crate::drive::{Outcome, RuntimeKind};
+use crate::load::{Outcome, RuntimeKind};
 use crate::matrix::{Cell, Run, Runs};
 
 /// What the rounds of one contender in one cell come to, on the runtime that suits it better.

@@ -14,6 +14,7 @@ mod encode;
 mod figures;
 mod growth;
 mod instructions;
+mod load;
 mod matrix;
 mod process;
 mod report;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::contender::Contender;
-use crate::drive::{Outcome, RuntimeKind};
+use crate::load::{Outcome, RuntimeKind};
 use crate::work::Workload;
 
 /// What is called, and how much of it at a time.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::contender::{Contender, Setting};
-use crate::drive::RuntimeKind;
+use crate::load::RuntimeKind;
 use crate::process::{Used, say};
 
 /// Serves until its standard input ends. Every line that comes there is answered with what was used so far.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::caller::{Latencies, Phase, Record};
 use crate::contender::Driven;
-use crate::drive::{Load, Outcome};
+use crate::load::{Load, Outcome};
 use crate::process::{Hello, Used, hear, machine_busy};
 
 /// Longer than this nothing takes that works.

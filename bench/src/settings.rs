@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::contender::{Contender, Setting};
-use crate::drive::{Load, Outcome, RuntimeKind, give_up_after};
+use crate::drive::give_up_after;
 use crate::figures::Ratio;
+use crate::load::{Load, Outcome, RuntimeKind};
 use crate::matrix::report_failure;
 use crate::session::Session;
 use crate::work::Workload;

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::contender::Contender;
-use crate::drive::RuntimeKind;
 use crate::figures::Ratio;
+use crate::load::RuntimeKind;
 use crate::matrix::{Cell, Runs};
 
 /// A section for each cell.

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::contender::Contender::{self, JsonrpseeWs, RawQuinn, TarpcBincode, TarpcJson, TonicTls};
-use crate::drive::Outcome;
 use crate::figures::Ratio;
+use crate::load::Outcome;
 use crate::matrix::{Cell, Runs};
 use crate::work::Workload::{Add, Batch, Items, Record, Text};
 

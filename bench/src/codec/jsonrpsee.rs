@@ -8,7 +8,7 @@ use jsonrpsee::core::{RpcResult, async_trait};
 use jsonrpsee::proc_macros::rpc;
 use serde_json::value::RawValue;
 
-use super::contender::{Answers, finish};
+use super::answers::{Answers, finish};
 use super::handlers::Receipt;
 use crate::work::Order;
 

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use self::contender::Contender;
 use self::message::Message;
 
+mod answers;
 mod contender;
 mod count;
 mod figures;

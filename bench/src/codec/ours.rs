@@ -5,7 +5,7 @@ use std::pin::pin;
 use anyhow::Result;
 use rpc_runtime::{Responder, rpc};
 
-use super::contender::{Answers, finish};
+use super::answers::{Answers, finish};
 use super::handlers::Receipt;
 use crate::work::Order;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::contender::{Answers, Contender};
+use super::answers::Answers;
+use super::contender::Contender;
 use super::figures::Figures;
 use super::message::Message;
 use crate::process::Used;

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::contender::Answers;
+use super::answers::Answers;
 use super::handlers::Receipt;
 use super::message::Method;
 use crate::work::Order;

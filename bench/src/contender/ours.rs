@@ -8,7 +8,7 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use rpc_runtime::{Client, Identity, Server, Trust, rpc};
 use tokio::task::JoinSet;
 
-use super::Driven;
+use super::driven::Driven;
 use crate::caller::{self, Calls, Clock, Record};
 use crate::process::{Hello, announce};
 use crate::work::{self, Reading, check};

@@ -11,8 +11,8 @@ use quinn::{
 };
 use rustls::RootCertStore;
 
-use super::Setting;
 use super::certificate::Identity;
+use super::setting::Setting;
 use crate::process::Hello;
 
 const IDLE: Duration = Duration::from_secs(15);

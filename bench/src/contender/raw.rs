@@ -16,7 +16,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::certificate::Identity;
-use super::{Driven, Setting, quic};
+use super::driven::Driven;
+use super::quic;
+use super::setting::Setting;
 use crate::caller::{Phase, Record};
 use crate::process::announce;
 use crate::work::{WORK, Workload, check};

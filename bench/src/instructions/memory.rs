@@ -8,7 +8,7 @@ use rpc_runtime::{Client, rpc};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::drive::RuntimeKind;
+use crate::load::RuntimeKind;
 use crate::work::check;
 
 /// So many calls, so many at once.
