@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::client::call::{self, Call, with_parser};
 use crate::client::connection::ClientConnection;
-use crate::client::error::{CallError, NoAnswer};
+use crate::client::error::{CallError, CallFailure};
 use crate::client::mux_stream::CallId;
 use crate::client::notification::Notification;
 use crate::client::{Client, ClientInner, dedicated_stream};
@@ -53,7 +53,7 @@ pub struct Batch {
 
 /// Reads one entry's answer as the type that its call returns.
 type ResultReader =
-    Box<dyn Fn(Result<ResponseBody<'_, '_>, NoAnswer>) -> Box<dyn Any + Send> + Send>;
+    Box<dyn Fn(Result<ResponseBody<'_, '_>, CallFailure>) -> Box<dyn Any + Send> + Send>;
 
 /// A call's place in a batch: what [`Replies::take`] wants for its result.
 ///
@@ -105,7 +105,7 @@ impl Batch {
         let (index, reader) = (self.readers.len(), call.reader());
         match call.into_entry() {
             Ok(request) => {
-                let CallId(id) = self.client.next_alone();
+                let CallId(id) = self.client.next_dedicated_id();
                 self.ids.insert(id, index);
                 self.separate();
                 self.message.extend_from_slice(HEAD);
@@ -119,7 +119,7 @@ impl Batch {
         self.readers.push(Box::new(move |answer| {
             let result: Result<T, CallError<E>> = match answer {
                 Ok(outcome) => call::result(reader, outcome),
-                Err(no_answer) => Err(no_answer.into()),
+                Err(failure) => Err(failure.into()),
             };
             Box::new(result)
         }));
@@ -162,17 +162,19 @@ impl Batch {
             return Ok(replies);
         }
         self.message.extend_from_slice(b"]\n");
-        let link = self.client.next_link(None).await?;
+        let connection = self.client.next_connection(None).await?;
         if self.ids.is_empty() {
-            dedicated_stream::tell(link, self.message).await?;
+            dedicated_stream::tell(connection, self.message).await?;
             return Ok(replies);
         }
         let limit = self.client.options.reply_limit;
         let mut answer =
-            dedicated_stream::ask(Arc::clone(&link), self.message, None, limit).await?;
+            dedicated_stream::ask(Arc::clone(&connection), self.message, None, limit).await?;
         with_parser(|parser| {
-            let document = parser.parse(&mut answer).map_err(|_| NoAnswer::Garbled)?;
-            replies.read(document.root(), &self.ids, &self.readers, &link)
+            let document = parser
+                .parse(&mut answer)
+                .map_err(|_| CallFailure::MalformedReply)?;
+            replies.read(document.root(), &self.ids, &self.readers, &connection)
         })?;
         Ok(replies)
     }
@@ -221,21 +223,21 @@ impl Replies {
         root: Value<'_, '_>,
         ids: &HashMap<u64, usize>,
         readers: &[ResultReader],
-        link: &ClientConnection,
+        connection: &ClientConnection,
     ) -> Result<(), CallError> {
-        let heed = |outcome: &ResponseBody<'_, '_>| {
+        let record = |outcome: &ResponseBody<'_, '_>| {
             if outcome.is_shutting_down() {
-                link.retire();
+                connection.retire();
             }
         };
         let Some(answers) = root.elements() else {
             // One error for the whole batch.
-            let response = Response::read(root).ok_or(NoAnswer::Garbled)?;
-            heed(&response.outcome);
+            let response = Response::read(root).ok_or(CallFailure::MalformedReply)?;
+            record(&response.outcome);
             return Err(CallError::received(response.outcome, Infallible::read));
         };
         for response in answers.filter_map(Response::read) {
-            heed(&response.outcome);
+            record(&response.outcome);
             let Id::Unsigned(id) = response.id else {
                 continue;
             };
@@ -249,7 +251,7 @@ impl Replies {
         for (index, reader) in readers.iter().enumerate() {
             self.results
                 .entry(index)
-                .or_insert_with(|| reader(Err(NoAnswer::Garbled)));
+                .or_insert_with(|| reader(Err(CallFailure::MalformedReply)));
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ impl<R> ClientBuilder<R> {
     /// How many streams small calls share, 1 to 32. Default: 1, so that as many calls as possible leave in one packet. On a
     /// network that loses packets, more of them keep a lost one from holding up calls of the other streams.
     pub fn lanes(mut self, lanes: usize) -> Self {
-        self.settings.options.lanes = lanes;
+        self.settings.options.streams = lanes;
         self
     }
 
@@ -330,7 +330,7 @@ impl<R> ClientBuilder<R> {
     {
         check_names(&R::descriptions())?;
         let services = self.router.into_serve_peer(self.limits, self.discovery);
-        let client = Client::of_members(self.settings.retrying(), services);
+        let client = Client::of_endpoints(self.settings.retrying(), services);
         let endpoints = Endpoints::new(&client.0, self.settings);
         Ok((client, endpoints))
     }

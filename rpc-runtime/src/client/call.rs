@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::client::connection::ClientConnection;
-use crate::client::error::{CallError, Fate, NoAnswer};
+use crate::client::error::{CallError, CallFailure, Fate};
 use crate::client::method::{self, Method};
 use crate::client::mux_stream::CallId;
 use crate::client::picker::Picker;
@@ -37,7 +37,7 @@ const ATTEMPTS: u32 = 5;
 /// How often a call is sent that may have run, at most.
 const UNSURE_ATTEMPTS: u32 = 3;
 
-pub(super) type BoxedReply<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
+pub(super) type BoxedReply<T> = Pin<Box<dyn Future<Output = Result<T, CallFailure>> + Send>>;
 
 /// A call that is made when it is awaited. Options come before.
 ///
@@ -141,11 +141,11 @@ pub struct Call<T, E = Infallible> {
     /// Where its timeout and metadata begin.
     options_at: usize,
     /// Where the answer will be.
-    spare: Vec<u8>,
+    reply: Vec<u8>,
     timeout: Option<Duration>,
     /// When the handler that makes the call must be done.
     deadline: Option<Instant>,
-    own_stream: bool,
+    dedicated_stream: bool,
     retries: bool,
     /// How often it was sent.
     attempts: u32,
@@ -157,17 +157,17 @@ pub struct Call<T, E = Infallible> {
     /// Items that follow the request; gone once they are on their way.
     upload: Option<BoxedUpload>,
     state: CallState,
-    route: Picker,
-    late: Option<Timer>,
+    picker: Picker,
+    timer: Option<Timer>,
     reader: ResultReader<T, E>,
 }
 
 impl<T, E> Drop for Call<T, E> {
     fn drop(&mut self) {
-        self.give_up();
+        self.cancel();
         let request = std::mem::replace(&mut self.request, Err(String::new()));
-        let spare = std::mem::take(&mut self.spare);
-        self.client.put_back([request.unwrap_or_default(), spare]);
+        let reply = std::mem::take(&mut self.reply);
+        self.client.put_back([request.unwrap_or_default(), reply]);
     }
 }
 
@@ -176,16 +176,16 @@ enum CallState {
     New,
     /// Waiting for a connection, or for room in a lane.
     Ready,
-    InLane(usize, CallId),
-    Alone(BoxedReply<Vec<u8>>),
+    InFlight(usize, CallId),
+    Dedicated(BoxedReply<Vec<u8>>),
     /// Waiting to be sent again.
-    Resting(Timer),
+    Backoff(Timer),
     Over,
 }
 
 /// A call on its way to a stream of its own.
 pub(super) struct DedicatedRequest {
-    pub(super) link: Arc<ClientConnection>,
+    pub(super) connection: Arc<ClientConnection>,
     pub(super) message: Vec<u8>,
     pub(super) items: Option<(CallId, BoxedUpload)>,
 }
@@ -241,16 +241,16 @@ impl<T, E> Call<T, E> {
         reader: ResultReader<T, E>,
     ) -> Self {
         let client = Arc::clone(&client.0);
-        let [mut buffer, spare] = client.two_buffers();
+        let [mut buffer, reply] = client.two_buffers();
         let written = method::write(&mut buffer, name, &params);
         Self {
             method,
             options_at: buffer.len(),
-            spare,
+            reply,
             request: written.map(|()| buffer).map_err(|error| error.to_string()),
             timeout: client.options.timeout,
             deadline: deadline::inherited(),
-            own_stream: false,
+            dedicated_stream: false,
             retries: client.options.retry.is_some(),
             attempts: 0,
             may_have_run: false,
@@ -258,8 +258,8 @@ impl<T, E> Call<T, E> {
             meta: MetaWriter::new(&client),
             upload: None,
             state: CallState::New,
-            route: Picker::Unknown(None),
-            late: None,
+            picker: Picker::Unknown(None),
+            timer: None,
             reader,
             client,
         }
@@ -304,7 +304,7 @@ impl<T, E> Call<T, E> {
     /// Sends the call on a QUIC stream of its own, so that nothing before it can hold it up. Large requests are sent
     /// so in any case.
     pub fn own_stream(mut self) -> Self {
-        self.own_stream = true;
+        self.dedicated_stream = true;
         self
     }
 
@@ -353,7 +353,7 @@ impl<T, E> Call<T, E> {
         I: 'static,
     {
         self.upload = Some(request::upload(items, write));
-        self.own_stream = true;
+        self.dedicated_stream = true;
         self.retries = false;
         self
     }
@@ -400,72 +400,75 @@ impl<T, E> Call<T, E> {
             Ok(request) => write_options(request, remaining, &self.meta),
             Err(reason) => return Err(CallError::Encode(std::mem::take(reason))),
         }
-        self.late = remaining.map(|remaining| self.client.timers.start(remaining));
+        self.timer = remaining.map(|remaining| self.client.timers.start(remaining));
         self.state = CallState::Ready;
         Ok(())
     }
 
     /// Says how long there is from now on.
     fn refresh(&mut self) {
-        if let (true, Some(late), Ok(request)) = (self.is_stale, &self.late, &mut self.request) {
+        if let (true, Some(timer), Ok(request)) = (self.is_stale, &self.timer, &mut self.request) {
             request.truncate(self.options_at);
-            let remaining = late.end().saturating_duration_since(Instant::now());
+            let remaining = timer.end().saturating_duration_since(Instant::now());
             write_options(request, Some(remaining), &self.meta);
         }
         self.is_stale = true;
     }
 
     /// Resolves when the time is over.
-    pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let late = self.late.as_mut();
-        late.map_or(Poll::Pending, |late| late.poll(cx))
+    pub(super) fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.as_mut();
+        timer.map_or(Poll::Pending, |timer| timer.poll(cx))
     }
 
     /// Whether the time is over.
-    pub(super) fn is_late(&self) -> bool {
-        let late = self.late.as_ref();
-        late.is_some_and(|late| late.end() <= Instant::now())
+    pub(super) fn is_timed_out(&self) -> bool {
+        let timer = self.timer.as_ref();
+        timer.is_some_and(|timer| timer.end() <= Instant::now())
     }
 
     /// Chooses the way and sets out on it.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
         self.refresh();
         let Ok(request) = &mut self.request else {
-            return Poll::Ready(Err(NoAnswer::Over));
+            return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
         let is_large = self.method.is_some_and(Method::has_large_reply) || request.len() >= LARGE;
         loop {
-            ready!(self.route.poll(&self.client, cx))?;
-            let link = self.route.link().ok_or(NoAnswer::Over)?;
-            if self.own_stream || is_large {
+            ready!(self.picker.poll(&self.client, cx))?;
+            let connection = self
+                .picker
+                .connection()
+                .ok_or(CallFailure::AlreadyCompleted)?;
+            if self.dedicated_stream || is_large {
                 let limit = self.client.options.reply_limit;
-                let id = self.client.next_alone();
+                let id = self.client.next_dedicated_id();
                 let items = self.upload.take().map(|items| (id, items));
                 let ask = dedicated_stream::ask(
-                    Arc::clone(link),
+                    Arc::clone(connection),
                     dedicated_stream::message(id, request),
                     items,
                     limit,
                 );
-                self.state = CallState::Alone(Box::pin(ask));
+                self.state = CallState::Dedicated(Box::pin(ask));
                 return Poll::Ready(Ok(()));
             }
-            let lane = link.lane();
-            match ready!(link.lanes[lane].poll_call(request, &mut self.spare, cx)) {
+            let stream = connection.stream();
+            match ready!(connection.streams[stream].poll_call(request, &mut self.reply, cx)) {
                 Ok(id) => {
-                    self.state = CallState::InLane(lane, id);
+                    self.state = CallState::InFlight(stream, id);
                     return Poll::Ready(Ok(()));
                 }
-                Err(_) => self.route.fail(),
+                Err(_) => self.picker.fail(),
             }
         }
     }
 
     /// Waits until it is time to send it again.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let CallState::Resting(rest) = &mut self.state {
+    fn poll_backoff(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let CallState::Backoff(rest) = &mut self.state {
             ready!(rest.poll(cx));
-            if let CallState::Resting(rest) = std::mem::replace(&mut self.state, CallState::Ready) {
+            if let CallState::Backoff(rest) = std::mem::replace(&mut self.state, CallState::Ready) {
                 self.client.timers.put_back(rest);
             }
         }
@@ -476,52 +479,54 @@ impl<T, E> Call<T, E> {
     pub(super) fn poll_message(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<DedicatedRequest, NoAnswer>> {
-        ready!(self.poll_rest(cx));
+    ) -> Poll<Result<DedicatedRequest, CallFailure>> {
+        ready!(self.poll_backoff(cx));
         self.refresh();
-        ready!(self.route.poll(&self.client, cx))?;
-        let (Some(link), Ok(request)) = (self.route.link(), &self.request) else {
-            return Poll::Ready(Err(NoAnswer::Over));
+        ready!(self.picker.poll(&self.client, cx))?;
+        let (Some(connection), Ok(request)) = (self.picker.connection(), &self.request) else {
+            return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
         self.attempts += 1;
-        let id = self.client.next_alone();
+        let id = self.client.next_dedicated_id();
         Poll::Ready(Ok(DedicatedRequest {
-            link: Arc::clone(link),
+            connection: Arc::clone(connection),
             message: dedicated_stream::message(id, request),
             items: self.upload.take().map(|items| (id, items)),
         }))
     }
 
-    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, NoAnswer>> {
-        ready!(self.poll_rest(cx));
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, CallFailure>> {
+        ready!(self.poll_backoff(cx));
         if let CallState::Ready = self.state {
             ready!(self.poll_send(cx))?;
             self.attempts += 1;
-            if let CallState::InLane(..) = self.state {
+            if let CallState::InFlight(..) = self.state {
                 // The call was queued with its waker.
                 return Poll::Pending;
             }
         }
-        match (&mut self.state, self.route.link()) {
-            (CallState::InLane(lane, id), Some(link)) => link.lanes[*lane].poll_answer(*id, cx),
-            (CallState::Alone(ask), _) => ask.as_mut().poll(cx),
-            _ => Poll::Ready(Err(NoAnswer::Over)),
+        match (&mut self.state, self.picker.connection()) {
+            (CallState::InFlight(stream, id), Some(connection)) => {
+                connection.streams[*stream].poll_answer(*id, cx)
+            }
+            (CallState::Dedicated(ask), _) => ask.as_mut().poll(cx),
+            _ => Poll::Ready(Err(CallFailure::AlreadyCompleted)),
         }
     }
 
     /// Reads the answer. Its buffer is free again.
     fn read(&mut self, mut answer: Vec<u8>) -> Result<T, CallError<E>> {
         if let Some(method) = self.method {
-            method.note_reply(answer.len() >= LARGE);
+            method.record_reply(answer.len() >= LARGE);
         }
         let result = read(self.reader, &mut answer);
         answer.clear();
-        self.spare = answer;
-        if let Some(link) = self.route.link() {
-            link.heed(result.as_ref().err());
+        self.reply = answer;
+        if let Some(connection) = self.picker.connection() {
+            connection.record(result.as_ref().err());
             if let Err(CallError::Connection { .. }) = result {
                 // The server refuses calls because it is shutting down.
-                link.retire();
+                connection.retire();
                 return result;
             }
         }
@@ -530,14 +535,14 @@ impl<T, E> Call<T, E> {
     }
 
     /// Takes what it came to for a sign of how its server fares.
-    pub(super) fn heed(&self, error: Option<&CallError<E>>) {
-        if let Some(link) = self.route.link() {
-            link.heed(error);
+    pub(super) fn record(&self, error: Option<&CallError<E>>) {
+        if let Some(connection) = self.picker.connection() {
+            connection.record(error);
         }
     }
 
     /// What is true of one attempt is true of the call.
-    pub(super) fn remember_fate(&mut self, mut error: CallError<E>, has_run: bool) -> CallError<E> {
+    pub(super) fn merge_fate(&mut self, mut error: CallError<E>, has_run: bool) -> CallError<E> {
         if let CallError::Connection { fate, .. } = &mut error {
             self.may_have_run |= has_run || *fate == Fate::MayHaveExecuted;
             if self.may_have_run {
@@ -553,9 +558,11 @@ impl<T, E> Call<T, E> {
             return false;
         };
         // Without a link it was not even tried.
-        let (true, Some(backoff), Some(link)) =
-            (self.retries, self.client.options.retry, self.route.link())
-        else {
+        let (true, Some(backoff), Some(connection)) = (
+            self.retries,
+            self.client.options.retry,
+            self.picker.connection(),
+        ) else {
             return false;
         };
         let is_unsure = *fate == Fate::MayHaveExecuted;
@@ -565,14 +572,14 @@ impl<T, E> Call<T, E> {
             }
             false => self.attempts < ATTEMPTS,
         };
-        let is_free = self.attempts <= 1 && (!is_unsure || self.client.has_other(link));
+        let is_free = self.attempts <= 1 && (!is_unsure || self.client.has_other(connection));
         if !is_allowed || !(is_free || self.client.retries.spend()) {
             return false;
         }
-        self.route.look_again();
+        self.picker.look_again();
         self.state = match is_free {
             true => CallState::Ready,
-            false => CallState::Resting(self.client.timers.start(backoff.delay(self.attempts))),
+            false => CallState::Backoff(self.client.timers.start(backoff.delay(self.attempts))),
         };
         true
     }
@@ -584,16 +591,18 @@ impl<T, E> Call<T, E> {
     }
 
     fn stop_timer(&mut self) {
-        if let Some(late) = self.late.take() {
-            self.client.timers.put_back(late);
+        if let Some(timer) = self.timer.take() {
+            self.client.timers.put_back(timer);
         }
     }
 
-    fn give_up(&mut self) {
+    fn cancel(&mut self) {
         let state = std::mem::replace(&mut self.state, CallState::Over);
         // Dropping a stream of its own resets it.
-        if let (CallState::InLane(lane, id), Some(link)) = (state, self.route.link()) {
-            link.cancel(lane, id);
+        if let (CallState::InFlight(stream, id), Some(connection)) =
+            (state, self.picker.connection())
+        {
+            connection.cancel(stream, id);
         }
     }
 }
@@ -608,18 +617,18 @@ impl<T, E> Future for Call<T, E> {
         }
         loop {
             let Poll::Ready(answered) = this.poll_reply(cx) else {
-                ready!(this.poll_late(cx));
-                this.heed(Some(&CallError::Timeout));
-                this.give_up();
+                ready!(this.poll_timeout(cx));
+                this.record(Some(&CallError::Timeout));
+                this.cancel();
                 this.stop_timer();
                 return Poll::Ready(Err(CallError::Timeout));
             };
             this.state = CallState::Over;
             let result = match answered {
                 Ok(answer) => this.read(answer),
-                Err(no_answer) => Err(no_answer.into()),
+                Err(failure) => Err(failure.into()),
             };
-            let result = result.map_err(|error| this.remember_fate(error, false));
+            let result = result.map_err(|error| this.merge_fate(error, false));
             match &result {
                 Err(error) if this.try_again(error) => {}
                 _ => {
@@ -641,8 +650,8 @@ fn read<T, E>(reader: ResultReader<T, E>, answer: &mut Vec<u8>) -> Result<T, Cal
     with_parser(|parser| {
         let document = parser
             .parse_response(answer)
-            .map_err(|_| NoAnswer::Garbled)?;
-        let response = document.response().ok_or(NoAnswer::Garbled)?;
+            .map_err(|_| CallFailure::MalformedReply)?;
+        let response = document.response().ok_or(CallFailure::MalformedReply)?;
         result(reader, response.outcome)
     })
 }

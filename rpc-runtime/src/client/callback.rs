@@ -94,7 +94,7 @@ impl Context {
 /// Reaches the peer of a connection, for as long as the connection lasts.
 #[derive(Debug, Default)]
 pub(crate) struct Callback {
-    route: CallbackRoute,
+    picker: CallbackRoute,
     /// Made on first use.
     client: OnceLock<Client>,
 }
@@ -116,20 +116,20 @@ impl Callback {
         Self::by(CallbackRoute::Accepted(connection))
     }
 
-    pub(crate) fn on_made(link: Weak<ClientConnection>) -> Self {
-        Self::by(CallbackRoute::Made(link))
+    pub(crate) fn on_made(connection: Weak<ClientConnection>) -> Self {
+        Self::by(CallbackRoute::Made(connection))
     }
 
-    fn by(route: CallbackRoute) -> Self {
+    fn by(picker: CallbackRoute) -> Self {
         Self {
-            route,
+            picker,
             client: OnceLock::new(),
         }
     }
 
     /// Returns the client of the peer; all calls of the connection share one.
     pub(crate) fn client(&self) -> Client {
-        self.client.get_or_init(|| self.route.client()).clone()
+        self.client.get_or_init(|| self.picker.client()).clone()
     }
 
     /// Ends calls to the peer, and waits until what was sent has arrived or the connection has ended.
@@ -155,7 +155,7 @@ impl CallbackRoute {
             Self::Accepted(connection) => connection
                 .upgrade()
                 .map(|connection| Client::on(Connection::clone(&connection))),
-            Self::Made(link) => link.upgrade().map(Client::beside),
+            Self::Made(connection) => connection.upgrade().map(Client::sharing),
         };
         client.unwrap_or_else(|| Client::unconnected("the connection has ended"))
     }

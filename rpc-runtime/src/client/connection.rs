@@ -17,11 +17,11 @@ use crate::transport::{Connection, ConnectionLost, RecvStream, SendStream, Strea
 
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
-    pub(super) connection: Connection,
-    pub(super) lanes: Vec<Arc<MuxStream>>,
-    next_lane: AtomicUsize,
+    pub(super) transport: Connection,
+    pub(super) streams: Vec<Arc<MuxStream>>,
+    next_stream: AtomicUsize,
     /// Streams that are not lanes: so many that a lane can always be opened.
-    alone: Arc<Semaphore>,
+    dedicated: Arc<Semaphore>,
     /// Calls that wait for one of them.
     waiting: AtomicUsize,
     datagrams: Mutex<WriteBuffer>,
@@ -32,7 +32,7 @@ pub(crate) struct ClientConnection {
     /// That of the server, where there are others to call.
     health: Option<Arc<OutlierDetector>>,
     /// Nothing comes from the server, though it is asked.
-    is_silent: AtomicBool,
+    is_stalled: AtomicBool,
 }
 
 /// A stream's place among those that are no lanes, free again when dropped.
@@ -41,23 +41,23 @@ pub(super) struct StreamPermit {
 }
 
 /// One more in a count, while it lasts.
-struct Waiting<'a>(&'a AtomicUsize);
+struct WaitingGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingGuard<'a> {
     fn among(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// How many calls have a stream of their own at once. The other side may allow fewer streams, and then they wait for it.
-const ALONE: usize = 100;
+const DEDICATED: usize = 100;
 
 impl ClientConnection {
     /// Starts the lanes of a connection. They end when the link is dropped or `closed` is cancelled.
@@ -70,90 +70,93 @@ impl ClientConnection {
         health: Option<Arc<OutlierDetector>>,
     ) -> Arc<Self> {
         let open = Arc::new(Open {
-            connection: connection.clone(),
+            transport: connection.clone(),
             owner,
         });
         let retired = Arc::new(SetOnce::new());
         let limit = options.reply_limit;
-        let lanes = (0..options.lanes.clamp(1, mux_stream::LANES)).map(|number| {
-            let lane = MuxStream::new(number);
-            let task = run_lane(
-                Arc::clone(&lane),
+        let streams = (0..options.streams.clamp(1, mux_stream::MAX_STREAMS)).map(|number| {
+            let stream = MuxStream::new(number);
+            let task = run_stream(
+                Arc::clone(&stream),
                 Arc::clone(&open),
                 Arc::clone(&retired),
                 limit,
             );
-            tasks.spawn(within_linger(Arc::clone(&lane), closed.clone(), task));
-            lane
+            tasks.spawn(run_with_linger(Arc::clone(&stream), closed.clone(), task));
+            stream
         });
-        let lanes: Vec<_> = lanes.collect();
-        let control = MuxStream::new(mux_stream::LANES);
+        let streams: Vec<_> = streams.collect();
+        let control = MuxStream::new(mux_stream::MAX_STREAMS);
         let task = run_control(Arc::clone(&control), open);
-        tasks.spawn(within_linger(Arc::clone(&control), closed.clone(), task));
+        tasks.spawn(run_with_linger(Arc::clone(&control), closed.clone(), task));
         Arc::new(Self {
-            connection,
-            alone: Arc::new(Semaphore::new(ALONE)),
-            lanes,
-            next_lane: AtomicUsize::new(0),
+            transport: connection,
+            dedicated: Arc::new(Semaphore::new(DEDICATED)),
+            streams,
+            next_stream: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             datagrams: Mutex::default(),
             control,
             retired,
             health,
-            is_silent: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
         })
     }
 
     /// Opens a stream for one call alone; waits while there are too many of them.
-    pub(super) async fn open_alone(
+    pub(super) async fn open_dedicated(
         &self,
     ) -> Result<(SendStream, RecvStream, StreamPermit), ConnectionLost> {
-        let waiting = Waiting::among(&self.waiting);
-        let place = Arc::clone(&self.alone).acquire_owned().await.ok();
+        let waiting = WaitingGuard::among(&self.waiting);
+        let place = Arc::clone(&self.dedicated).acquire_owned().await.ok();
         drop(waiting);
-        let (send, recv) = self.connection.open_bi().await?;
+        let (send, recv) = self.transport.open_bi().await?;
         Ok((send, recv, StreamPermit { _permit: place }))
     }
 
     /// A lane for the next call: in turn, those that are over left out.
-    pub(super) fn lane(&self) -> usize {
-        if self.lanes.len() == 1 {
+    pub(super) fn stream(&self) -> usize {
+        if self.streams.len() == 1 {
             return 0;
         }
-        let next = self.next_lane.fetch_add(1, Ordering::Relaxed);
-        let turns = (0..self.lanes.len()).map(|turn| next.wrapping_add(turn) % self.lanes.len());
-        turns
+        let next = self.next_stream.fetch_add(1, Ordering::Relaxed);
+        let candidates =
+            (0..self.streams.len()).map(|version| next.wrapping_add(version) % self.streams.len());
+        candidates
             .clone()
-            .find(|lane| !self.lanes[*lane].is_over())
-            .unwrap_or(next % self.lanes.len())
+            .find(|stream| !self.streams[*stream].is_over())
+            .unwrap_or(next % self.streams.len())
     }
 
     /// How many calls wait for their answers, or for a stream of their own. A stream of items is one for as long as it
     /// lasts.
     pub(super) fn in_flight(&self) -> usize {
-        let in_lanes: usize = self.lanes.iter().map(|lane| lane.in_flight()).sum();
-        let alone = ALONE - self.alone.available_permits();
-        in_lanes + alone + self.waiting.load(Ordering::Relaxed)
+        let multiplexed: usize = self.streams.iter().map(|stream| stream.in_flight()).sum();
+        let dedicated = DEDICATED - self.dedicated.available_permits();
+        multiplexed + dedicated + self.waiting.load(Ordering::Relaxed)
     }
 
     /// Gives up a call that left through a lane.
-    pub(super) fn cancel(&self, lane: usize, id: CallId) {
-        let lane = &self.lanes[lane];
-        if lane.forget(id) {
+    pub(super) fn cancel(&self, stream: usize, id: CallId) {
+        let stream = &self.streams[stream];
+        if stream.forget(id) {
             // Behind its request it cannot come too early; on a stream of its own nothing can hold it up.
-            lane.queue_cancel(id);
-            self.control.queue_early_cancel(id);
+            stream.queue_cancel(id);
+            self.control.queue_control_cancel(id);
         }
     }
 
     /// Gives back what was kept for more requests.
-    pub(super) fn rest(&self) {
-        self.lanes.iter().for_each(|lane| lane.rest());
+    pub(super) fn release_idle_buffers(&self) {
+        self.streams
+            .iter()
+            .for_each(|stream| stream.release_idle_buffers());
     }
 
     /// Sends a message in a datagram, if it fits into one and the other side takes them.
     pub(super) fn send_datagram(&self, message: &[u8]) -> bool {
-        let room = self.connection.datagram_size();
+        let room = self.transport.datagram_size();
         if self.is_retired() || room.is_none_or(|room| message.len() > room) {
             return false;
         }
@@ -164,13 +167,13 @@ impl ClientConnection {
         datagrams.push(message);
         let datagram = datagrams.take();
         drop(datagrams);
-        self.connection.send_datagram(datagram)
+        self.transport.send_datagram(datagram)
     }
 
     /// Takes what a call came to for a sign of how the server fares.
-    pub(super) fn heed<E>(&self, error: Option<&CallError<E>>) {
+    pub(super) fn record<E>(&self, error: Option<&CallError<E>>) {
         if let Some(health) = &self.health {
-            health.heed(error);
+            health.record(error);
         }
     }
 
@@ -179,13 +182,13 @@ impl ClientConnection {
         let _ = self.retired.set(());
     }
 
-    pub(super) fn set_silent(&self, is_silent: bool) {
-        self.is_silent.store(is_silent, Ordering::Relaxed);
+    pub(super) fn set_stalled(&self, is_stalled: bool) {
+        self.is_stalled.store(is_stalled, Ordering::Relaxed);
     }
 
     /// Whether another one is the better choice.
-    pub(super) fn is_silent(&self) -> bool {
-        self.is_silent.load(Ordering::Relaxed)
+    pub(super) fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_retired(&self) -> bool {
@@ -194,7 +197,7 @@ impl ClientConnection {
 
     /// Waits until no more calls should leave here, and says why.
     pub(super) fn retirement(&self) -> impl Future<Output = ConnectionLost> + Send + use<> {
-        let (connection, retired) = (self.connection.clone(), Arc::clone(&self.retired));
+        let (connection, retired) = (self.transport.clone(), Arc::clone(&self.retired));
         async move {
             tokio::select! {
                 biased;
@@ -210,7 +213,7 @@ impl ClientConnection {
 
 impl Drop for ClientConnection {
     fn drop(&mut self) {
-        self.lanes.iter().for_each(|lane| lane.close());
+        self.streams.iter().for_each(|stream| stream.close());
         self.control.close();
     }
 }
@@ -219,40 +222,40 @@ impl Drop for ClientConnection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     /// It closes when the last lane has nothing more to say.
-    Lanes,
+    Streams,
     /// Somebody else closes it.
     Other,
 }
 
 /// A connection in use by lanes.
 struct Open {
-    connection: Connection,
+    transport: Connection,
     owner: Owner,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if self.owner == Owner::Lanes {
-            self.connection.close(close::DONE, "");
+        if self.owner == Owner::Streams {
+            self.transport.close(close::DONE, "");
         }
     }
 }
 
 /// Runs a lane's task, but for not much longer once the lane or the client is closed.
-async fn within_linger(
-    lane: Arc<MuxStream>,
+async fn run_with_linger(
+    stream: Arc<MuxStream>,
     closed: CancellationToken,
     task: impl Future<Output = ()>,
 ) {
     let close = async {
         closed.cancelled().await;
-        lane.close();
+        stream.close();
         std::future::pending::<()>().await;
     };
-    let ends = LoseOnDrop(Arc::clone(&lane));
+    let ends = LoseOnDrop(Arc::clone(&stream));
     tokio::select! {
         () = task => {}
-        () = lane.has_lingered() => lane.lose(ConnectionLost::ClosedHere),
+        () = stream.has_lingered() => stream.lose(ConnectionLost::ClosedHere),
         () = close => {}
     }
     drop(ends);
@@ -268,28 +271,28 @@ impl Drop for LoseOnDrop {
 }
 
 /// Moves the bytes of a lane until its connection is of no more use.
-async fn run_lane(
-    lane: Arc<MuxStream>,
+async fn run_stream(
+    stream: Arc<MuxStream>,
     open: Arc<Open>,
     retired: Arc<SetOnce<()>>,
     reply_limit: usize,
 ) {
-    let lost = move_bytes(&lane, &open.connection, reply_limit).await;
+    let lost = move_bytes(&stream, &open.transport, reply_limit).await;
     // Before the callers hear of it: they look for another connection.
     let _ = retired.set(());
-    lane.lose(lost);
+    stream.lose(lost);
 }
 
 /// Opens a lane's stream and moves its bytes until the server drains it; opens another if the server gives up the
 /// stream and not the connection.
 async fn move_bytes(
-    lane: &MuxStream,
+    stream: &MuxStream,
     connection: &Connection,
     reply_limit: usize,
 ) -> ConnectionLost {
     loop {
         // A stream that stays silent is given up by its server.
-        if !lane.first_request().await {
+        if !stream.first_request().await {
             return ConnectionLost::ClosedHere;
         }
         let (send, recv) = match connection.open_bi().await {
@@ -297,14 +300,14 @@ async fn move_bytes(
             Err(lost) => return lost,
         };
         let writing = async {
-            match lane.write(send).await {
+            match stream.write(send).await {
                 // Answers that came before are read first; then the reader finds the same.
                 Err(StreamLost::Connection(_)) => std::future::pending().await,
                 written => written,
             }
         };
         let interrupted = tokio::select! {
-            read = lane.read(recv, reply_limit) => match read {
+            read = stream.read(recv, reply_limit) => match read {
                 Ok(()) => return ConnectionLost::drained("the server ended the stream"),
                 Err(lost) => lost,
             },
@@ -316,7 +319,7 @@ async fn move_bytes(
         };
         match interrupted {
             StreamLost::Connection(lost) => return lost,
-            lost => lane.interrupted(lost.into()),
+            lost => stream.interrupted(lost.into()),
         }
     }
 }
@@ -326,7 +329,7 @@ async fn run_control(control: Arc<MuxStream>, open: Arc<Open>) {
     if !control.first_request().await {
         return;
     }
-    let written = match open.connection.open_uni().await {
+    let written = match open.transport.open_uni().await {
         Ok(send) => control.write(send).await.map_err(ConnectionLost::from),
         Err(lost) => Err(lost),
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::client::connection::ClientConnection;
-use crate::client::error::{Fate, NoAnswer};
+use crate::client::error::{CallFailure, Fate};
 use crate::client::mux_stream::CallId;
 use crate::client::streaming::request::{self, BoxedUpload};
 use crate::codec::error_code::HEAD;
@@ -19,15 +19,15 @@ pub(super) fn message(id: CallId, request: &[u8]) -> Vec<u8> {
 
 /// Sends one message, and items behind it if it has some, and reads the one line that answers it.
 pub(super) async fn ask(
-    link: Arc<ClientConnection>,
+    connection: Arc<ClientConnection>,
     request: Vec<u8>,
     upload: Option<(CallId, BoxedUpload)>,
     reply_limit: usize,
-) -> Result<Vec<u8>, NoAnswer> {
-    let opened = link.open_alone().await;
+) -> Result<Vec<u8>, CallFailure> {
+    let opened = connection.open_dedicated().await;
     let (mut send, mut recv, _place) =
-        opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
-    let mut framer = LineSplitter::new(reply_limit);
+        opened.map_err(|lost| ended(&connection, Fate::NotSent, lost.into()))?;
+    let mut splitter = LineSplitter::new(reply_limit);
     let mut answer = Vec::new();
     let sending = async {
         let written = send.write_chunk(Bytes::from(request)).await;
@@ -39,27 +39,27 @@ pub(super) async fn ask(
             _ => {}
         }
         // A server that refuses a request says why before it stops reading.
-        std::future::pending::<Result<_, NoAnswer>>().await
+        std::future::pending::<Result<_, CallFailure>>().await
     };
     let reading = async {
         loop {
             let read = recv.read_chunk().await;
-            let chunk = read.map_err(|lost| unanswered(&link, lost))?;
+            let chunk = read.map_err(|lost| unanswered(&connection, lost))?;
             let cut = match chunk {
                 Some(chunk) => {
-                    framer.feed(chunk);
-                    Some(framer.cut(&mut answer)).filter(|cut| *cut != Line::Partial)
+                    splitter.feed(chunk);
+                    Some(splitter.cut(&mut answer)).filter(|cut| *cut != Line::Partial)
                 }
-                None => Some(framer.finish(&answer).unwrap_or(Line::Partial)),
+                None => Some(splitter.finish(&answer).unwrap_or(Line::Partial)),
             };
             match cut {
                 None => {}
                 Some(Line::Message) => return Ok(()),
-                Some(Line::TooLarge) => return Err(NoAnswer::TooLarge),
+                Some(Line::TooLarge) => return Err(CallFailure::ReplyTooLarge),
                 Some(Line::Partial) => {
                     // A server that ends a stream has answered what it executed, and is shutting down.
                     let reason = ConnectionLost::drained("the stream ended without an answer");
-                    return Err(unanswered(&link, reason.into()));
+                    return Err(unanswered(&connection, reason.into()));
                 }
             }
         }
@@ -72,27 +72,30 @@ pub(super) async fn ask(
 }
 
 /// Sends one message that nobody answers, and waits until it has left.
-pub(super) async fn tell(link: Arc<ClientConnection>, request: Vec<u8>) -> Result<(), NoAnswer> {
-    let opened = link.connection.open_uni().await;
-    let mut send = opened.map_err(|lost| ended(&link, Fate::NotSent, lost.into()))?;
+pub(super) async fn tell(
+    connection: Arc<ClientConnection>,
+    request: Vec<u8>,
+) -> Result<(), CallFailure> {
+    let opened = connection.transport.open_uni().await;
+    let mut send = opened.map_err(|lost| ended(&connection, Fate::NotSent, lost.into()))?;
     let written = send.write_chunk(Bytes::from(request)).await;
     // A message that did not leave whole is no message.
-    written.map_err(|lost| ended(&link, Fate::NotExecuted, lost))?;
+    written.map_err(|lost| ended(&connection, Fate::NotExecuted, lost))?;
     send.finish();
     Ok(())
 }
 
 /// What the caller is told; no other call should meet the same end.
-pub(super) fn ended(link: &ClientConnection, fate: Fate, lost: StreamLost) -> NoAnswer {
+pub(super) fn ended(connection: &ClientConnection, fate: Fate, lost: StreamLost) -> CallFailure {
     if let StreamLost::Connection(_) = lost {
-        link.retire();
+        connection.retire();
     }
     let reason = ConnectionLost::from(lost);
-    NoAnswer::Lost { fate, reason }
+    CallFailure::Lost { fate, reason }
 }
 
 /// The same, of a call that has left.
-fn unanswered(link: &ClientConnection, lost: StreamLost) -> NoAnswer {
+fn unanswered(connection: &ClientConnection, lost: StreamLost) -> CallFailure {
     let fate = Fate::without_answer(&lost.clone().into());
-    ended(link, fate, lost)
+    ended(connection, fate, lost)
 }

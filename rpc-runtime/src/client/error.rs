@@ -147,29 +147,33 @@ impl<E> CallError<E> {
 
 /// Why an answer never came.
 #[derive(Debug, Clone)]
-pub(super) enum NoAnswer {
+pub(super) enum CallFailure {
     Lost {
         fate: Fate,
         reason: ConnectionLost,
     },
     /// The answer was larger than this client takes.
-    TooLarge,
+    ReplyTooLarge,
     /// What came is no answer.
-    Garbled,
+    MalformedReply,
     /// An item could not be written.
-    Unwritable(String),
+    Encode(String),
     /// It was given already.
-    Over,
+    AlreadyCompleted,
 }
 
-impl<E> From<NoAnswer> for CallError<E> {
-    fn from(no_answer: NoAnswer) -> Self {
-        match no_answer {
-            NoAnswer::Lost { fate, reason } => Self::Connection { fate, reason },
-            NoAnswer::TooLarge => Self::Decode("it is larger than this client takes".into()),
-            NoAnswer::Garbled => Self::Decode("it is no JSON-RPC response".into()),
-            NoAnswer::Unwritable(reason) => Self::Encode(reason),
-            NoAnswer::Over => Self::Decode("the call is over and cannot be awaited again".into()),
+impl<E> From<CallFailure> for CallError<E> {
+    fn from(failure: CallFailure) -> Self {
+        match failure {
+            CallFailure::Lost { fate, reason } => Self::Connection { fate, reason },
+            CallFailure::ReplyTooLarge => {
+                Self::Decode("it is larger than this client takes".into())
+            }
+            CallFailure::MalformedReply => Self::Decode("it is no JSON-RPC response".into()),
+            CallFailure::Encode(reason) => Self::Encode(reason),
+            CallFailure::AlreadyCompleted => {
+                Self::Decode("the call is over and cannot be awaited again".into())
+            }
         }
     }
 }

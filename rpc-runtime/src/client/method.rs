@@ -45,7 +45,7 @@ impl Method {
         self.large_reply.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note_reply(&self, is_large: bool) {
+    pub(super) fn record_reply(&self, is_large: bool) {
         if self.has_large_reply() != is_large {
             self.large_reply.store(is_large, Ordering::Relaxed);
         }

@@ -48,7 +48,7 @@ use crate::client::call::ClientMeta;
 use crate::client::callback::{Callback, ServePeer};
 pub(crate) use crate::client::connection::ClientConnection;
 use crate::client::connection::Owner;
-use crate::client::error::NoAnswer;
+use crate::client::error::CallFailure;
 pub use crate::client::error::{CallError, Fate};
 pub use crate::client::method::Method;
 use crate::client::mux_stream::CallId;
@@ -134,15 +134,15 @@ pub struct Client(Arc<ClientInner>);
 
 struct ClientInner {
     status: watch::Sender<Status>,
-    members: Mutex<EndpointList>,
+    endpoints: Mutex<EndpointList>,
     /// Ends the tasks of all connections, and the making of new ones.
     closed: CancellationToken,
     tasks: TaskTracker,
     /// How many calls had a stream of their own.
-    alone: AtomicU64,
+    dedicated: AtomicU64,
     buffers: Mutex<Vec<Vec<u8>>>,
     timers: TimerPool,
-    quiet: Arc<IdleWatch>,
+    idle: Arc<IdleWatch>,
     retries: RetryBudget,
     options: Options,
     /// What the other side can call; `None` where somebody else sees to that.
@@ -152,7 +152,7 @@ struct ClientInner {
 /// What a client is told when it is made.
 #[derive(Debug, Clone)]
 struct Options {
-    lanes: usize,
+    streams: usize,
     timeout: Option<Duration>,
     reply_limit: usize,
     wait_for_ready: bool,
@@ -164,7 +164,7 @@ struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            lanes: 1,
+            streams: 1,
             timeout: None,
             reply_limit: 4 << 20,
             wait_for_ready: true,
@@ -199,11 +199,11 @@ impl Client {
         dialer: Option<Dialer>,
     ) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
-        let link =
-            ClientConnection::open(connection, Owner::Lanes, &options, &tasks, &closed, None);
-        let status = Status::connected(Arc::clone(&link));
+        let connection =
+            ClientConnection::open(connection, Owner::Streams, &options, &tasks, &closed, None);
+        let status = Status::connected(Arc::clone(&connection));
         let shared = ClientInner::new(status, options, tasks, closed, Some(services));
-        shared.serve(&link);
+        shared.serve(&connection);
         Self::start(shared, dialer)
     }
 
@@ -211,15 +211,15 @@ impl Client {
     fn on(connection: Connection) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
         let options = Options::default();
-        let link =
+        let connection =
             ClientConnection::open(connection, Owner::Other, &options, &tasks, &closed, None);
-        let status = Status::connected(link);
+        let status = Status::connected(connection);
         Self::start(ClientInner::new(status, options, tasks, closed, None), None)
     }
 
     /// A client with the lanes of another, for as long as those take calls.
-    fn beside(link: Arc<ClientConnection>) -> Self {
-        Self::start(ClientInner::idle(Status::connected(link)), None)
+    fn sharing(connection: Arc<ClientConnection>) -> Self {
+        Self::start(ClientInner::idle(Status::connected(connection)), None)
     }
 
     /// Returns a client without a connection: its calls fail with this reason.
@@ -229,18 +229,18 @@ impl Client {
     }
 
     /// A client without servers yet.
-    fn of_members(options: Options, services: Arc<dyn ServePeer>) -> Self {
+    fn of_endpoints(options: Options, services: Arc<dyn ServePeer>) -> Self {
         let (tasks, closed) = (TaskTracker::new(), CancellationToken::new());
         let status = EndpointList::default().status();
         let shared = ClientInner::new(status, options, tasks, closed, Some(services));
-        Self::start_with(shared, |seat| async {
-            let _ends = EndClientOnDrop(seat);
+        Self::start_with(shared, |slot| async {
+            let _ends = EndClientOnDrop(slot);
             std::future::pending().await
         })
     }
 
     fn start(shared: ClientInner, dialer: Option<Dialer>) -> Self {
-        Self::start_with(shared, |seat| keep_connected(seat, dialer))
+        Self::start_with(shared, |slot| keep_connected(slot, dialer))
     }
 
     fn start_with<K>(shared: ClientInner, keeper: impl FnOnce(ConnectionSlot) -> K) -> Self
@@ -250,12 +250,12 @@ impl Client {
         let shared = Arc::new(shared);
         let client = Arc::downgrade(&shared);
         let keeper = keeper(ConnectionSlot::only(Weak::clone(&client)));
-        let resting = rest_when_quiet(client, Arc::clone(&shared.quiet));
+        let releasing = release_when_idle(client, Arc::clone(&shared.idle));
         let closed = shared.closed.clone();
         tokio::spawn(closed.run_until_cancelled_owned(async {
             tokio::select! {
                 over = keeper => over,
-                over = resting => over,
+                over = releasing => over,
             }
         }));
         Self(shared)
@@ -370,8 +370,10 @@ impl Client {
     /// When there is no socket to be had. The old one stays.
     pub fn rebind(&self) -> std::io::Result<()> {
         // The next connection has a socket of its own anyway.
-        let links = self.0.links();
-        links.iter().try_for_each(|link| link.connection.rebind())
+        let connections = self.0.connections();
+        connections
+            .iter()
+            .try_for_each(|connection| connection.transport.rebind())
     }
 
     /// Whether there is a connection.
@@ -429,8 +431,10 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let links = self.0.links();
-        let peers = links.iter().map(|link| link.connection.remote_address());
+        let connections = self.0.connections();
+        let peers = connections
+            .iter()
+            .map(|connection| connection.transport.remote_address());
         f.debug_struct("Client")
             .field("peers", &peers.flatten().collect::<Vec<_>>())
             .finish_non_exhaustive()
@@ -447,13 +451,13 @@ impl ClientInner {
     ) -> Self {
         Self {
             status: watch::Sender::new(status),
-            members: Mutex::default(),
+            endpoints: Mutex::default(),
             closed,
             tasks,
-            alone: AtomicU64::new(0),
+            dedicated: AtomicU64::new(0),
             buffers: Mutex::default(),
             timers: TimerPool::default(),
-            quiet: Arc::default(),
+            idle: Arc::default(),
             retries: RetryBudget::default(),
             options,
             services,
@@ -467,37 +471,39 @@ impl ClientInner {
     }
 
     /// Takes calls of the other side for as long as the connection lasts.
-    fn serve(&self, link: &Arc<ClientConnection>) {
+    fn serve(&self, connection: &Arc<ClientConnection>) {
         if let Some(services) = &self.services {
-            let caller = Callback::on_made(Arc::downgrade(link));
+            let caller = Callback::on_made(Arc::downgrade(connection));
             self.tasks
-                .spawn(services.serve(link.connection.clone(), Some(caller)));
+                .spawn(services.serve(connection.transport.clone(), Some(caller)));
         }
     }
 
     /// The connections that take calls.
-    fn links(&self) -> Vec<Arc<ClientConnection>> {
-        self.status.borrow().links.clone()
+    fn connections(&self) -> Vec<Arc<ClientConnection>> {
+        self.status.borrow().connections.clone()
     }
 
     /// Whether calls can leave by another than this one.
-    fn has_other(&self, link: &Arc<ClientConnection>) -> bool {
-        let links = &self.status.borrow().links;
-        links.iter().any(|other| !Arc::ptr_eq(other, link))
+    fn has_other(&self, connection: &Arc<ClientConnection>) -> bool {
+        let connections = &self.status.borrow().connections;
+        connections
+            .iter()
+            .any(|other| !Arc::ptr_eq(other, connection))
     }
 
     /// Where a call can leave, best not by `failed`, and not if that takes no more; `None` if it should wait.
     fn offer(
         &self,
         failed: Option<&Arc<ClientConnection>>,
-    ) -> Option<Result<Arc<ClientConnection>, NoAnswer>> {
+    ) -> Option<Result<Arc<ClientConnection>, CallFailure>> {
         self.status
             .borrow()
             .offer(failed, self.options.wait_for_ready)
     }
 
     /// Waits until a call can leave, and not by `failed` if that takes no more.
-    fn next_link(&self, failed: Option<Arc<ClientConnection>>) -> NextConnection {
+    fn next_connection(&self, failed: Option<Arc<ClientConnection>>) -> NextConnection {
         let (mut status, waits) = (self.status.subscribe(), self.options.wait_for_ready);
         Box::pin(async move {
             let mut offered = None;
@@ -506,7 +512,7 @@ impl ClientInner {
                 offered.is_some()
             });
             let _ = found.await;
-            offered.unwrap_or(Err(NoAnswer::Over))
+            offered.unwrap_or(Err(CallFailure::AlreadyCompleted))
         })
     }
 
@@ -523,16 +529,16 @@ impl ClientInner {
         connection: Connection,
         health: Option<Arc<OutlierDetector>>,
     ) -> Arc<ClientConnection> {
-        let link = ClientConnection::open(
+        let connection = ClientConnection::open(
             connection,
-            Owner::Lanes,
+            Owner::Streams,
             &self.options,
             &self.tasks,
             &self.closed,
             health,
         );
-        self.serve(&link);
-        link
+        self.serve(&connection);
+        connection
     }
 
     fn connected(&self, connection: Connection) {
@@ -546,12 +552,12 @@ impl ClientInner {
     fn end(&self, reason: ConnectionLost) {
         self.disconnected(ConnectionState::Closed(reason));
         self.closed.cancel();
-        self.forget_members();
+        self.clear_endpoints();
     }
 
     /// The id of the next call on a stream of its own.
-    fn next_alone(&self) -> CallId {
-        CallId::alone(self.alone.fetch_add(1, Ordering::Relaxed))
+    fn next_dedicated_id(&self) -> CallId {
+        CallId::dedicated(self.dedicated.fetch_add(1, Ordering::Relaxed))
     }
 
     fn buffers(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
@@ -581,23 +587,25 @@ impl ClientInner {
             }
         }
         drop(buffers);
-        self.quiet.disturb();
+        self.idle.disturb();
     }
 
     /// Gives back what was kept for the next calls.
-    fn rest(&self) {
+    fn release_idle_buffers(&self) {
         let buffers = std::mem::take(&mut *self.buffers());
         drop(buffers);
-        self.timers.rest();
-        self.links().iter().for_each(|link| link.rest());
+        self.timers.release_idle_buffers();
+        self.connections()
+            .iter()
+            .for_each(|connection| connection.release_idle_buffers());
     }
 }
 
 /// Keeps nothing for the next calls while there are none. `None`: the client is no more.
-async fn rest_when_quiet(client: Weak<ClientInner>, quiet: Arc<IdleWatch>) -> Option<()> {
+async fn release_when_idle(client: Weak<ClientInner>, idle: Arc<IdleWatch>) -> Option<()> {
     loop {
-        quiet.returns().await;
-        client.upgrade()?.rest();
+        idle.returns().await;
+        client.upgrade()?.release_idle_buffers();
     }
 }
 

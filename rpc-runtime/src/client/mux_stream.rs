@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::client::error::{Fate, NoAnswer};
+use crate::client::error::{CallFailure, Fate};
 use crate::codec::error_code::HEAD;
 use crate::codec::id::Id;
 use crate::codec::lines::{Line, LineSplitter};
@@ -25,7 +25,7 @@ const BACKLOG: usize = 256 << 10;
 
 /// An id is, from its lowest bit on, the lane, the slot, and how many calls the slot had before: 52 bits in all, which
 /// any JSON reader keeps.
-const LANE_BITS: u32 = 6;
+const STREAM_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
 const GENERATION_BITS: u32 = 26;
 
@@ -33,10 +33,10 @@ const GENERATION_BITS: u32 = 26;
 const CANCEL: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.cancel","params":"#;
 
 /// The lane of calls on streams of their own.
-const ALONE: u64 = (1 << LANE_BITS) - 1;
+const DEDICATED: u64 = (1 << STREAM_BITS) - 1;
 
 /// How many lanes a client can have.
-pub(super) const LANES: usize = 32;
+pub(super) const MAX_STREAMS: usize = 32;
 
 /// How long the last requests may take to arrive when a client is closed.
 const LINGER: Duration = Duration::from_secs(3);
@@ -62,7 +62,7 @@ struct MuxState {
     /// The task that sees to it that closing does not take for ever.
     closer: Option<Waker>,
     /// Callers that wait for room.
-    crowd: Vec<Waker>,
+    waiters: Vec<Waker>,
     /// Nothing follows: the client is closed.
     closing: bool,
     /// Why the lane is over.
@@ -80,7 +80,7 @@ struct Slot {
 struct PendingCall {
     /// Empty until the answer comes.
     buffer: Vec<u8>,
-    answer: Option<Result<(), NoAnswer>>,
+    answer: Option<Result<(), CallFailure>>,
     /// Where the request ends among all bytes of the lane.
     end: u64,
     waker: Waker,
@@ -91,21 +91,25 @@ struct PendingCall {
 pub(super) struct CallId(pub(super) u64);
 
 impl CallId {
-    fn new(lane: u64, slot: usize, generation: u32) -> Self {
-        Self(u64::from(generation) << (LANE_BITS + SLOT_BITS) | (slot as u64) << LANE_BITS | lane)
+    fn new(stream: u64, slot: usize, generation: u32) -> Self {
+        Self(
+            u64::from(generation) << (STREAM_BITS + SLOT_BITS)
+                | (slot as u64) << STREAM_BITS
+                | stream,
+        )
     }
 
     /// The id of the `n`th call on a stream of its own.
-    pub(super) fn alone(n: u64) -> Self {
-        Self(n << LANE_BITS | ALONE)
+    pub(super) fn dedicated(n: u64) -> Self {
+        Self(n << STREAM_BITS | DEDICATED)
     }
 
     fn slot(self) -> usize {
-        (self.0 >> LANE_BITS) as usize & ((1 << SLOT_BITS) - 1)
+        (self.0 >> STREAM_BITS) as usize & ((1 << SLOT_BITS) - 1)
     }
 
     fn generation(self) -> u32 {
-        (self.0 >> (LANE_BITS + SLOT_BITS)) as u32
+        (self.0 >> (STREAM_BITS + SLOT_BITS)) as u32
     }
 }
 
@@ -129,7 +133,7 @@ impl MuxState {
     fn answer(
         &mut self,
         id: CallId,
-        outcome: Result<(), NoAnswer>,
+        outcome: Result<(), CallFailure>,
         answer: &mut Vec<u8>,
     ) -> Option<Waker> {
         let pending = self
@@ -146,13 +150,13 @@ impl MuxState {
         let slot = self.slots.get_mut(id.slot())?;
         slot.generation = (slot.generation + 1) % (1 << GENERATION_BITS);
         self.free.push(id.slot());
-        Some((slot.call.take()?, self.crowd.pop()))
+        Some((slot.call.take()?, self.waiters.pop()))
     }
 
     /// Waits for room, unless the lane is over.
-    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<Result<(), NoAnswer>> {
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<Result<(), CallFailure>> {
         if let Some(reason) = &self.over {
-            return Poll::Ready(Err(NoAnswer::Lost {
+            return Poll::Ready(Err(CallFailure::Lost {
                 fate: Fate::NotSent,
                 reason: reason.clone(),
             }));
@@ -161,8 +165,8 @@ impl MuxState {
         if has_slot && self.requests.len() < BACKLOG {
             return Poll::Ready(Ok(()));
         }
-        if !self.crowd.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.crowd.push(cx.waker().clone());
+        if !self.waiters.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiters.push(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -183,7 +187,7 @@ impl MuxState {
         calls
             .filter(|pending| pending.end <= sent)
             .filter_map(|pending| pending.lose(fate, reason))
-            .chain(self.crowd.drain(..))
+            .chain(self.waiters.drain(..))
             .collect()
     }
 
@@ -207,7 +211,7 @@ impl PendingCall {
         if self.answer.is_some() {
             return None;
         }
-        self.answer = Some(Err(NoAnswer::Lost {
+        self.answer = Some(Err(CallFailure::Lost {
             fate,
             reason: reason.clone(),
         }));
@@ -246,9 +250,9 @@ impl MuxStream {
     pub(super) fn poll_call(
         &self,
         request: &[u8],
-        spare: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
         cx: &Context<'_>,
-    ) -> Poll<Result<CallId, NoAnswer>> {
+    ) -> Poll<Result<CallId, CallFailure>> {
         let mut state = self.state();
         std::task::ready!(state.poll_room(cx))?;
         let slot = state.free.pop().unwrap_or_else(|| {
@@ -259,7 +263,7 @@ impl MuxStream {
         let mut digits = itoa::Buffer::new();
         let writer = state.queue(&[HEAD, digits.format(id.0).as_bytes(), request, b"\n"]);
         state.slots[slot].call = Some(PendingCall {
-            buffer: std::mem::take(spare),
+            buffer: std::mem::take(reply),
             answer: None,
             end: state.queued,
             waker: cx.waker().clone(),
@@ -275,7 +279,7 @@ impl MuxStream {
         &self,
         request: &[u8],
         cx: &Context<'_>,
-    ) -> Poll<Result<(), NoAnswer>> {
+    ) -> Poll<Result<(), CallFailure>> {
         let mut state = self.state();
         std::task::ready!(state.poll_room(cx))?;
         let writer = state.queue(&[request]);
@@ -289,10 +293,10 @@ impl MuxStream {
         &self,
         id: CallId,
         cx: &Context<'_>,
-    ) -> Poll<Result<Vec<u8>, NoAnswer>> {
+    ) -> Poll<Result<Vec<u8>, CallFailure>> {
         let mut state = self.state();
         let Some(pending) = state.pending(id) else {
-            return Poll::Ready(Err(NoAnswer::Over));
+            return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
         if pending.answer.is_none() {
             let old = match pending.waker.will_wake(cx.waker()) {
@@ -308,12 +312,12 @@ impl MuxStream {
         self.count(&state);
         drop(state);
         let Some((pending, next)) = released else {
-            return Poll::Ready(Err(NoAnswer::Over));
+            return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
         next.into_iter().for_each(Waker::wake);
         match pending.answer {
             Some(answer) => Poll::Ready(answer.map(|()| pending.buffer)),
-            None => Poll::Ready(Err(NoAnswer::Over)),
+            None => Poll::Ready(Err(CallFailure::AlreadyCompleted)),
         }
     }
 
@@ -340,7 +344,7 @@ impl MuxStream {
     }
 
     /// The same on another stream: it may come before the request. Left out where nobody takes them.
-    pub(super) fn queue_early_cancel(&self, id: CallId) {
+    pub(super) fn queue_control_cancel(&self, id: CallId) {
         let mut digits = itoa::Buffer::new();
         let id = digits.format(id.0).as_bytes();
         let mut state = self.state();
@@ -354,7 +358,7 @@ impl MuxStream {
     }
 
     /// Gives back what was kept for more requests.
-    pub(super) fn rest(&self) {
+    pub(super) fn release_idle_buffers(&self) {
         self.state().requests.shrink();
     }
 
@@ -406,7 +410,7 @@ impl MuxStream {
     pub(super) async fn write(&self, mut send: SendStream) -> Result<(), StreamLost> {
         while let Some(chunk) = self.queued().await {
             send.write_chunk(chunk).await?;
-            self.wake_crowd();
+            self.wake_waiters();
         }
         if !self.is_over() {
             send.finish();
@@ -416,12 +420,12 @@ impl MuxStream {
     }
 
     /// There is room again. As everywhere, nobody is woken under the lock: what a waker owns may own a call of this lane.
-    fn wake_crowd(&self) {
-        let mut crowd = std::mem::take(&mut self.state().crowd);
-        crowd.drain(..).for_each(Waker::wake);
+    fn wake_waiters(&self) {
+        let mut waiters = std::mem::take(&mut self.state().waiters);
+        waiters.drain(..).for_each(Waker::wake);
         let mut state = self.state();
-        if state.crowd.is_empty() {
-            state.crowd = crowd;
+        if state.waiters.is_empty() {
+            state.waiters = waiters;
         }
     }
 
@@ -440,24 +444,24 @@ impl MuxStream {
 
     /// Reads answers and wakes their callers, until the server ends the stream.
     pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) -> Result<(), StreamLost> {
-        let mut framer = LineSplitter::new(limit);
+        let mut splitter = LineSplitter::new(limit);
         let mut answer = Vec::with_capacity(BUFFER);
         let mut foreign = ForeignIds::default();
         loop {
             match recv.read_chunk().await? {
-                Some(chunk) => framer.feed(chunk),
+                Some(chunk) => splitter.feed(chunk),
                 // A reply that was cut off is delivered as what it is.
-                None => match framer.finish(&answer) {
+                None => match splitter.finish(&answer) {
                     None => return Ok(()),
                     Some(_) if self.deliver(Ok(()), &mut answer, &mut foreign) => return Ok(()),
                     Some(_) => return Err(StreamLost::Reset(close::DONE.into())),
                 },
             }
             loop {
-                let outcome = match framer.cut(&mut answer) {
+                let outcome = match splitter.cut(&mut answer) {
                     Line::Partial => break,
                     Line::Message => Ok(()),
-                    Line::TooLarge => Err(NoAnswer::TooLarge),
+                    Line::TooLarge => Err(CallFailure::ReplyTooLarge),
                 };
                 if !self.deliver(outcome, &mut answer, &mut foreign) {
                     tracing::debug!("an answer to nothing that was asked");
@@ -474,7 +478,7 @@ impl MuxStream {
     /// Gives an answer to its call; says whether it has an id.
     fn deliver(
         &self,
-        outcome: Result<(), NoAnswer>,
+        outcome: Result<(), CallFailure>,
         answer: &mut Vec<u8>,
         foreign: &mut ForeignIds,
     ) -> bool {

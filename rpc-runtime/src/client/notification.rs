@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::client::call::{BoxedReply, LARGE, MetaWriter, write_options};
-use crate::client::error::{CallError, NoAnswer};
+use crate::client::error::{CallError, CallFailure};
 use crate::client::picker::Picker;
 use crate::client::{Client, ClientInner, dedicated_stream, method};
 use crate::codec::error_code::VERSION;
@@ -81,8 +81,8 @@ pub struct Notification {
     request: Option<Result<Vec<u8>, String>>,
     meta: MetaWriter,
     is_unreliable: bool,
-    route: Picker,
-    alone: Option<BoxedReply<()>>,
+    picker: Picker,
+    dedicated: Option<BoxedReply<()>>,
 }
 
 impl Notification {
@@ -97,8 +97,8 @@ impl Notification {
             client,
             request: Some(request),
             is_unreliable: false,
-            route: Picker::Unknown(None),
-            alone: None,
+            picker: Picker::Unknown(None),
+            dedicated: None,
         }
     }
 
@@ -129,8 +129,8 @@ impl Future for Notification {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Some(alone) = &mut this.alone {
-            return Poll::Ready(Ok(ready!(alone.as_mut().poll(cx))?));
+        if let Some(dedicated) = &mut this.dedicated {
+            return Poll::Ready(Ok(ready!(dedicated.as_mut().poll(cx))?));
         }
         let mut request = match this.request.take() {
             Some(Ok(request)) => request,
@@ -142,7 +142,7 @@ impl Future for Notification {
             request.push(b'\n');
         }
         let queued = this.poll_queue(&mut request, cx);
-        if queued.is_pending() && this.alone.is_none() {
+        if queued.is_pending() && this.dedicated.is_none() {
             this.request = Some(Ok(request));
         } else {
             this.client.put_back([request]);
@@ -156,21 +156,24 @@ impl Notification {
         &mut self,
         request: &mut Vec<u8>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), NoAnswer>> {
+    ) -> Poll<Result<(), CallFailure>> {
         loop {
-            ready!(self.route.poll(&self.client, cx))?;
-            let link = self.route.link().ok_or(NoAnswer::Over)?;
-            if self.is_unreliable && link.send_datagram(request) {
+            ready!(self.picker.poll(&self.client, cx))?;
+            let connection = self
+                .picker
+                .connection()
+                .ok_or(CallFailure::AlreadyCompleted)?;
+            if self.is_unreliable && connection.send_datagram(request) {
                 return Poll::Ready(Ok(()));
             }
             if request.len() >= LARGE {
-                let tell = dedicated_stream::tell(Arc::clone(link), std::mem::take(request));
-                return self.alone.insert(Box::pin(tell)).as_mut().poll(cx);
+                let tell = dedicated_stream::tell(Arc::clone(connection), std::mem::take(request));
+                return self.dedicated.insert(Box::pin(tell)).as_mut().poll(cx);
             }
             // All on one lane, so that they arrive in the order in which they were sent.
-            match ready!(link.lanes[0].poll_notify(request, cx)) {
+            match ready!(connection.streams[0].poll_notify(request, cx)) {
                 Ok(()) => return Poll::Ready(Ok(())),
-                Err(_) => self.route.fail(),
+                Err(_) => self.picker.fail(),
             }
         }
     }

@@ -6,11 +6,11 @@ use std::task::{Context, Poll, ready};
 
 use crate::client::ClientInner;
 use crate::client::connection::ClientConnection;
-use crate::client::error::NoAnswer;
+use crate::client::error::CallFailure;
 
 /// The next connection, when there is one.
 pub(super) type NextConnection =
-    Pin<Box<dyn Future<Output = Result<Arc<ClientConnection>, NoAnswer>> + Send>>;
+    Pin<Box<dyn Future<Output = Result<Arc<ClientConnection>, CallFailure>> + Send>>;
 
 pub(super) enum Picker {
     /// Not looked for yet; or what was found has failed, and is the last choice.
@@ -24,12 +24,12 @@ impl Picker {
         &mut self,
         client: &ClientInner,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), NoAnswer>> {
+    ) -> Poll<Result<(), CallFailure>> {
         loop {
             *self = match self {
                 Self::Unknown(failed) => match client.offer(failed.as_ref()) {
-                    Some(link) => Self::Found(link?),
-                    None => Self::Waiting(client.next_link(failed.take())),
+                    Some(connection) => Self::Found(connection?),
+                    None => Self::Waiting(client.next_connection(failed.take())),
                 },
                 Self::Waiting(next) => Self::Found(ready!(next.as_mut().poll(cx))?),
                 Self::Found(_) => return Poll::Ready(Ok(())),
@@ -38,25 +38,25 @@ impl Picker {
     }
 
     /// Where the call leaves, or left.
-    pub(super) fn link(&self) -> Option<&Arc<ClientConnection>> {
+    pub(super) fn connection(&self) -> Option<&Arc<ClientConnection>> {
         match self {
-            Self::Found(link) => Some(link),
+            Self::Found(connection) => Some(connection),
             Self::Unknown(_) | Self::Waiting(_) => None,
         }
     }
 
     /// What was found takes no more calls.
     pub(super) fn fail(&mut self) {
-        if let Self::Found(link) = self {
-            link.retire();
+        if let Self::Found(connection) = self {
+            connection.retire();
         }
         self.look_again();
     }
 
     /// Finds another one, if there is another.
     pub(super) fn look_again(&mut self) {
-        if let Self::Found(link) = self {
-            *self = Self::Unknown(Some(Arc::clone(link)));
+        if let Self::Found(connection) = self {
+            *self = Self::Unknown(Some(Arc::clone(connection)));
         }
     }
 }

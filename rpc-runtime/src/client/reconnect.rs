@@ -31,54 +31,54 @@ impl Dialer {
 #[derive(Clone)]
 pub(super) struct ConnectionSlot {
     client: Weak<ClientInner>,
-    member: Option<EndpointNumber>,
+    endpoint: Option<EndpointNumber>,
 }
 
 impl ConnectionSlot {
     pub(super) fn only(client: Weak<ClientInner>) -> Self {
         Self {
             client,
-            member: None,
+            endpoint: None,
         }
     }
 
-    pub(super) fn of_member(client: &Arc<ClientInner>, member: EndpointNumber) -> Self {
+    pub(super) fn of_endpoint(client: &Arc<ClientInner>, endpoint: EndpointNumber) -> Self {
         Self {
             client: Arc::downgrade(client),
-            member: Some(member),
+            endpoint: Some(endpoint),
         }
     }
 
-    pub(super) fn link(&self) -> Option<Option<Arc<ClientConnection>>> {
+    pub(super) fn connection(&self) -> Option<Option<Arc<ClientConnection>>> {
         let client = self.client.upgrade()?;
-        Some(match self.member {
-            Some(member) => client.members().link(member),
-            None => client.links().pop(),
+        Some(match self.endpoint {
+            Some(endpoint) => client.endpoints().connection(endpoint),
+            None => client.connections().pop(),
         })
     }
 
     pub(super) fn connected(&self, connection: Connection) -> Option<()> {
         let client = self.client.upgrade()?;
-        let Some(member) = self.member else {
+        let Some(endpoint) = self.endpoint else {
             client.connected(connection);
             return Some(());
         };
-        let health = client.members().health(member)?;
-        let link = client.open(connection, Some(health));
-        client.change_members(|members| members.connected(member, link));
+        let health = client.endpoints().health(endpoint)?;
+        let connection = client.open(connection, Some(health));
+        client.change_endpoints(|endpoints| endpoints.connected(endpoint, connection));
         Some(())
     }
 
     fn disconnected(&self, state: ConnectionState) -> Option<()> {
         let client = self.client.upgrade()?;
-        match (self.member, state) {
+        match (self.endpoint, state) {
             (None, state) => client.disconnected(state),
             // The others may go on.
-            (Some(member), ConnectionState::Closed(_)) => {
-                drop(client.change_members(|members| members.remove(member)));
+            (Some(endpoint), ConnectionState::Closed(_)) => {
+                drop(client.change_endpoints(|endpoints| endpoints.remove(endpoint)));
             }
-            (Some(member), state) => {
-                client.change_members(|members| members.disconnected(member, state));
+            (Some(endpoint), state) => {
+                client.change_endpoints(|endpoints| endpoints.disconnected(endpoint, state));
             }
         }
         Some(())
@@ -91,18 +91,18 @@ impl ConnectionSlot {
         Some(())
     }
 
-    fn heed_loss(&self, lost: &ConnectionLost) -> Option<()> {
+    fn record_loss(&self, lost: &ConnectionLost) -> Option<()> {
         let client = self.client.upgrade()?;
-        if let Some(member) = self.member {
-            client.members().health(member)?.heed_loss(lost);
+        if let Some(endpoint) = self.endpoint {
+            client.endpoints().health(endpoint)?.record_loss(lost);
         }
         Some(())
     }
 
     pub(super) fn set_ejected(&self, is_ejected: bool) -> Option<()> {
         let client = self.client.upgrade()?;
-        if let Some(member) = self.member {
-            client.change_members(|members| members.set_ejected(member, is_ejected));
+        if let Some(endpoint) = self.endpoint {
+            client.change_endpoints(|endpoints| endpoints.set_ejected(endpoint, is_ejected));
         }
         Some(())
     }
@@ -110,23 +110,23 @@ impl ConnectionSlot {
 
 /// Connects if there is no connection, and again whenever it is lost or drained. Without a dialer the first loss is the
 /// client's end. `None`: the client is no more.
-pub(super) async fn keep_connected(seat: ConnectionSlot, dialer: Option<Dialer>) -> Option<()> {
-    let _ends = DisconnectOnDrop(seat.clone());
+pub(super) async fn keep_connected(slot: ConnectionSlot, dialer: Option<Dialer>) -> Option<()> {
+    let _ends = DisconnectOnDrop(slot.clone());
     let mut failures = 0;
     loop {
         let since = Instant::now();
-        let retirement = seat.link()?.map(|link| link.retirement());
+        let retirement = slot.connection()?.map(|connection| connection.retirement());
         let lost = match retirement {
             Some(retirement) => {
                 let lost = retirement.await;
-                seat.heed_loss(&lost)?;
+                slot.record_loss(&lost)?;
                 lost
             }
             None => never_connected(),
         };
         let Some(dialer) = &dialer else {
             // What is under way on a connection that drains may end.
-            seat.disconnected(ConnectionState::Closed(lost))?;
+            slot.disconnected(ConnectionState::Closed(lost))?;
             return None;
         };
         // A server that takes connections only to drop them is not asked all the time.
@@ -138,7 +138,7 @@ pub(super) async fn keep_connected(seat: ConnectionSlot, dialer: Option<Dialer>)
             error,
         };
         tracing::info!(server = %dialer.address, %lost, "connecting");
-        seat.disconnected(connecting(None))?;
+        slot.disconnected(connecting(None))?;
         let connection = loop {
             if failures > 0 {
                 sleep(dialer.backoff.delay(failures)).await;
@@ -148,11 +148,11 @@ pub(super) async fn keep_connected(seat: ConnectionSlot, dialer: Option<Dialer>)
                 Ok(connection) => break connection,
                 Err(error) => {
                     tracing::warn!(server = %dialer.address, %error, "cannot connect");
-                    seat.disconnected(connecting(Some(Arc::new(error))))?;
+                    slot.disconnected(connecting(Some(Arc::new(error))))?;
                 }
             }
         };
-        seat.connected(connection)?;
+        slot.connected(connection)?;
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 
-use crate::client::error::{Fate, NoAnswer};
+use crate::client::error::{CallFailure, Fate};
 use crate::client::mux_stream::MuxStream;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::transport::memory::{self, Connection};
@@ -18,18 +18,18 @@ const SCHEDULES: usize = 2_000;
 const LIMIT: usize = 1 << 10;
 
 /// A lane whose stream is served by `Echo`.
-struct StreamUnderTest {
-    lane: Arc<MuxStream>,
+struct Line {
+    stream: Arc<MuxStream>,
     tasks: Vec<JoinHandle<Result<(), StreamLost>>>,
     connections: (Connection, Connection),
 }
 
-impl StreamUnderTest {
+impl Line {
     fn open() -> Self {
         let (here, there) = memory::pair();
-        let lane = MuxStream::new(0);
+        let stream = MuxStream::new(0);
         let (send, recv) = here.open_bi().unwrap();
-        let (writer, reader) = (Arc::clone(&lane), Arc::clone(&lane));
+        let (writer, reader) = (Arc::clone(&stream), Arc::clone(&stream));
         let served = there.clone();
         let tasks = vec![
             spawn(async move { writer.write(SendStream::Memory(send)).await }),
@@ -37,7 +37,7 @@ impl StreamUnderTest {
             spawn(async move { echo(served).await }),
         ];
         Self {
-            lane,
+            stream,
             tasks,
             connections: (here, there),
         }
@@ -47,10 +47,10 @@ impl StreamUnderTest {
 /// Answers each request with its own parameters.
 async fn echo(connection: Connection) -> Result<(), StreamLost> {
     let (mut send, mut recv) = connection.accept_bi().await?;
-    let (mut framer, mut message) = (LineSplitter::new(LIMIT), Vec::new());
+    let (mut splitter, mut message) = (LineSplitter::new(LIMIT), Vec::new());
     while let Some(chunk) = recv.read_chunk().await? {
-        framer.feed(chunk);
-        while framer.cut(&mut message) == Line::Message {
+        splitter.feed(chunk);
+        while splitter.cut(&mut message) == Line::Message {
             let request = String::from_utf8(std::mem::take(&mut message)).unwrap();
             if !request.contains("rpc.cancel") {
                 let reply = request.replace(r#""params""#, r#""result""#) + "\n";
@@ -62,21 +62,21 @@ async fn echo(connection: Connection) -> Result<(), StreamLost> {
     Ok(())
 }
 
-async fn call(lane: &MuxStream, params: &str) -> Result<String, NoAnswer> {
+async fn call(stream: &MuxStream, params: &str) -> Result<String, CallFailure> {
     let request = format!(r#","params":{params}}}"#).into_bytes();
-    let mut spare = Vec::new();
-    let id = poll_fn(|cx| lane.poll_call(&request, &mut spare, cx)).await?;
-    let answer = poll_fn(|cx| lane.poll_answer(id, cx)).await?;
+    let mut reply = Vec::new();
+    let id = poll_fn(|cx| stream.poll_call(&request, &mut reply, cx)).await?;
+    let answer = poll_fn(|cx| stream.poll_answer(id, cx)).await?;
     Ok(String::from_utf8(answer).unwrap())
 }
 
 /// Sends a call and gives it up.
-async fn give_up(lane: &MuxStream) -> Result<(), NoAnswer> {
-    let (request, mut spare) = (br#","params":"given up"}"#, Vec::new());
-    let id = poll_fn(|cx| lane.poll_call(request, &mut spare, cx)).await?;
+async fn cancel(stream: &MuxStream) -> Result<(), CallFailure> {
+    let (request, mut reply) = (br#","params":"given up"}"#, Vec::new());
+    let id = poll_fn(|cx| stream.poll_call(request, &mut reply, cx)).await?;
     yield_now().await;
-    if lane.forget(id) {
-        lane.queue_cancel(id);
+    if stream.forget(id) {
+        stream.queue_cancel(id);
     }
     Ok(())
 }
@@ -86,25 +86,25 @@ fn schedules_give_every_call_its_own_answer() {
     // Few callers leave few others to wake whom a fault forgets; many meet in more ways.
     let test = |callers| {
         block_on(async {
-            let line = StreamUnderTest::open();
+            let line = Line::open();
             let callers = (0..callers).map(|caller| {
-                let lane = Arc::clone(&line.lane);
+                let stream = Arc::clone(&line.stream);
                 spawn(async move {
-                    for turn in 0..2 {
-                        let params = format!(r#""{caller}.{turn}""#);
-                        let answer = call(&lane, &params).await.unwrap();
+                    for version in 0..2 {
+                        let params = format!(r#""{caller}.{version}""#);
+                        let answer = call(&stream, &params).await.unwrap();
                         assert!(
                             answer.ends_with(&format!(r#""result":{params}}}"#)),
                             "{answer}"
                         );
-                        give_up(&lane).await.unwrap();
+                        cancel(&stream).await.unwrap();
                     }
                 })
             });
             for caller in callers.collect::<Vec<_>>() {
                 caller.await.unwrap();
             }
-            line.lane.close();
+            line.stream.close();
             for task in line.tasks {
                 task.await.unwrap().unwrap();
             }
@@ -118,24 +118,24 @@ fn schedules_give_every_call_its_own_answer() {
 fn schedules_leave_no_call_without_an_end_when_the_connection_goes() {
     let test = || {
         block_on(async {
-            let line = StreamUnderTest::open();
+            let line = Line::open();
             let callers = (0..3).map(|caller| {
-                let lane = Arc::clone(&line.lane);
-                spawn(async move { call(&lane, &caller.to_string()).await })
+                let stream = Arc::clone(&line.stream);
+                spawn(async move { call(&stream, &caller.to_string()).await })
             });
             let callers = callers.collect::<Vec<_>>();
-            let lane = Arc::clone(&line.lane);
+            let stream = Arc::clone(&line.stream);
             let (here, _there) = line.connections;
             let loser = spawn(async move {
                 here.close(0, "");
-                lane.lose(ConnectionLost::ClosedHere);
+                stream.lose(ConnectionLost::ClosedHere);
             });
             for caller in callers {
                 let ended = caller.await.unwrap();
                 let lost = |fate| matches!(fate, Fate::NotSent | Fate::MayHaveExecuted);
                 let is_right = match &ended {
                     Ok(_) => true,
-                    Err(NoAnswer::Lost { fate, .. }) => lost(*fate),
+                    Err(CallFailure::Lost { fate, .. }) => lost(*fate),
                     Err(_) => false,
                 };
                 assert!(is_right, "{ended:?}");

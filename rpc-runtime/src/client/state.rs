@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::client::balance::p2c::pick;
 use crate::client::builder::ConnectError;
 use crate::client::connection::ClientConnection;
-use crate::client::error::{Fate, NoAnswer};
+use crate::client::error::{CallFailure, Fate};
 use crate::transport::ConnectionLost;
 
 /// Whether a [`Client`](crate::Client) has a connection. [`Client::state`](crate::Client::state) tells it,
@@ -63,13 +63,13 @@ pub enum ConnectionState {
 pub struct StateWatch {
     status: watch::Receiver<Status>,
     /// Of the last state that was told.
-    turn: u64,
+    version: u64,
 }
 
 impl StateWatch {
     pub(super) fn new(status: watch::Receiver<Status>) -> Self {
-        let turn = status.borrow().turn;
-        Self { status, turn }
+        let version = status.borrow().version;
+        Self { status, version }
     }
 
     /// Waits for the next change; `None` once the client is closed and that was told. Of changes that follow each
@@ -77,13 +77,13 @@ impl StateWatch {
     ///
     /// Cancel safe.
     pub async fn changed(&mut self) -> Option<ConnectionState> {
-        let seen = self.turn;
+        let seen = self.version;
         let changed = self
             .status
-            .wait_for(|status| status.turn != seen || status.is_closed());
+            .wait_for(|status| status.version != seen || status.is_closed());
         let status = changed.await.ok()?;
-        let is_new = status.turn != seen;
-        self.turn = status.turn;
+        let is_new = status.version != seen;
+        self.version = status.version;
         is_new.then(|| status.state.clone())
     }
 }
@@ -98,29 +98,29 @@ pub(super) fn never_connected() -> ConnectionLost {
 pub(super) struct Status {
     pub(super) state: ConnectionState,
     /// Where calls leave: one or more while the state is [`ConnectionState::Connected`].
-    pub(super) links: Vec<Arc<ClientConnection>>,
+    pub(super) connections: Vec<Arc<ClientConnection>>,
     /// How often the servers of a client that has several had changed.
     changes: u64,
     /// How often the state has changed.
-    turn: u64,
+    version: u64,
 }
 
 impl Status {
     pub(super) fn new(
         state: ConnectionState,
-        links: Vec<Arc<ClientConnection>>,
+        connections: Vec<Arc<ClientConnection>>,
         changes: u64,
     ) -> Self {
         Self {
             state,
-            links,
+            connections,
             changes,
-            turn: 0,
+            version: 0,
         }
     }
 
-    pub(super) fn connected(link: Arc<ClientConnection>) -> Self {
-        Self::new(ConnectionState::Connected, vec![link], 0)
+    pub(super) fn connected(connection: Arc<ClientConnection>) -> Self {
+        Self::new(ConnectionState::Connected, vec![connection], 0)
     }
 
     pub(super) fn disconnected(state: ConnectionState) -> Self {
@@ -138,7 +138,7 @@ impl Status {
             return false;
         }
         let stays_connected = current.is_connected() && self.is_connected();
-        self.turn = current.turn + u64::from(!stays_connected);
+        self.version = current.version + u64::from(!stays_connected);
         std::mem::swap(current, self);
         true
     }
@@ -156,9 +156,9 @@ impl Status {
         &self,
         failed: Option<&Arc<ClientConnection>>,
         waits: bool,
-    ) -> Option<Result<Arc<ClientConnection>, NoAnswer>> {
-        if !self.links.is_empty() {
-            return pick(&self.links, failed).map(|link| Ok(Arc::clone(link)));
+    ) -> Option<Result<Arc<ClientConnection>, CallFailure>> {
+        if !self.connections.is_empty() {
+            return pick(&self.connections, failed).map(|connection| Ok(Arc::clone(connection)));
         }
         let reason = match &self.state {
             ConnectionState::Closed(reason) => reason,
@@ -168,7 +168,7 @@ impl Status {
             } if !waits => lost,
             ConnectionState::Connecting { .. } | ConnectionState::Connected => return None,
         };
-        Some(Err(NoAnswer::Lost {
+        Some(Err(CallFailure::Lost {
             fate: Fate::NotSent,
             reason: reason.clone(),
         }))

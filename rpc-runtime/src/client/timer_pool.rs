@@ -59,7 +59,7 @@ impl TimerPool {
     }
 
     /// Keeps none.
-    pub(super) fn rest(&self) {
+    pub(super) fn release_idle_buffers(&self) {
         let kept = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         drop(kept);
     }

@@ -90,7 +90,7 @@ impl Endpoints {
         let Some(client) = self.client.upgrade() else {
             return false;
         };
-        client.change_members(|members| members.insert(&client, address, &self.settings))
+        client.change_endpoints(|endpoints| endpoints.insert(&client, address, &self.settings))
     }
 
     /// Sends no more calls to a server. Those that are under way go on, and then the connection is closed. Says whether
@@ -99,7 +99,7 @@ impl Endpoints {
         let Some(client) = self.client.upgrade() else {
             return false;
         };
-        let removed = client.change_members(|members| members.keep(|known| known != address));
+        let removed = client.change_endpoints(|endpoints| endpoints.keep(|known| known != address));
         !removed.is_empty()
     }
 
@@ -112,10 +112,10 @@ impl Endpoints {
         let Some(client) = self.client.upgrade() else {
             return;
         };
-        let removed = client.change_members(|members| {
-            let removed = members.keep(|known| addresses.contains(known));
+        let removed = client.change_endpoints(|endpoints| {
+            let removed = endpoints.keep(|known| addresses.contains(known));
             for address in addresses {
-                members.insert(&client, address, &self.settings);
+                endpoints.insert(&client, address, &self.settings);
             }
             removed
         });
@@ -136,7 +136,7 @@ impl Endpoints {
     /// The servers and how they stand, in the order in which they were added. None once the client is closed.
     pub fn list(&self) -> Vec<Endpoint> {
         let client = self.client.upgrade();
-        client.map_or(Vec::new(), |client| client.members().list())
+        client.map_or(Vec::new(), |client| client.endpoints().list())
     }
 }
 
@@ -149,7 +149,7 @@ impl fmt::Debug for Endpoints {
 /// The servers of a client that has several, and none of one that has not.
 #[derive(Debug, Default)]
 pub(in crate::client) struct EndpointList {
-    members: Vec<EndpointEntry>,
+    endpoints: Vec<EndpointEntry>,
     /// How many there ever were.
     so_far: u64,
     /// How often something has changed.
@@ -161,7 +161,7 @@ pub(in crate::client) struct EndpointEntry {
     number: EndpointNumber,
     address: Address,
     state: ConnectionState,
-    link: Option<Arc<ClientConnection>>,
+    connection: Option<Arc<ClientConnection>>,
     is_ejected: bool,
     health: Arc<OutlierDetector>,
     /// Ends its tasks when it is dropped.
@@ -174,21 +174,21 @@ pub(in crate::client) struct EndpointNumber(u64);
 
 impl EndpointList {
     fn insert(&mut self, client: &Arc<ClientInner>, address: Address, settings: &Settings) -> bool {
-        if client.closed.is_cancelled() || self.members.iter().any(|m| m.address == address) {
+        if client.closed.is_cancelled() || self.endpoints.iter().any(|m| m.address == address) {
             return false;
         }
         let (removed, closed) = (CancellationToken::new(), client.closed.clone());
         let health = Arc::new(OutlierDetector::new(settings.ejection));
         let dialer = settings.clone().dialer(address.clone());
         let number = self.add(address, Arc::clone(&health), removed.clone());
-        let seat = ConnectionSlot::of_member(client, number);
+        let slot = ConnectionSlot::of_endpoint(client, number);
         tokio::spawn(async move {
             tokio::select! {
                 () = closed.cancelled() => {}
                 () = removed.cancelled() => {}
-                _ = keep_connected(seat.clone(), Some(dialer)) => {}
-                _ = health.watch(&seat) => {}
-                _ = stall::watch(&seat) => {}
+                _ = keep_connected(slot.clone(), Some(dialer)) => {}
+                _ = health.watch(&slot) => {}
+                _ = stall::watch(&slot) => {}
             }
         });
         true
@@ -202,11 +202,11 @@ impl EndpointList {
     ) -> EndpointNumber {
         self.so_far += 1;
         let number = EndpointNumber(self.so_far);
-        self.members.push(EndpointEntry {
+        self.endpoints.push(EndpointEntry {
             number,
             address,
             state: connecting(None),
-            link: None,
+            connection: None,
             is_ejected: false,
             health,
             _tasks: removed.drop_guard(),
@@ -216,46 +216,52 @@ impl EndpointList {
 
     /// Takes out the others.
     fn keep(&mut self, keep: impl Fn(&Address) -> bool) -> Vec<EndpointEntry> {
-        let others = self.members.extract_if(.., |member| !keep(&member.address));
+        let others = self
+            .endpoints
+            .extract_if(.., |endpoint| !keep(&endpoint.address));
         others.collect()
     }
 
     fn list(&self) -> Vec<Endpoint> {
-        let endpoint = |member: &EndpointEntry| Endpoint {
-            address: member.address.clone(),
-            state: member.state.clone(),
-            in_flight: member.link.as_ref().map_or(0, |link| link.in_flight()),
-            is_ejected: member.is_ejected,
+        let endpoint = |endpoint: &EndpointEntry| Endpoint {
+            address: endpoint.address.clone(),
+            state: endpoint.state.clone(),
+            in_flight: endpoint
+                .connection
+                .as_ref()
+                .map_or(0, |connection| connection.in_flight()),
+            is_ejected: endpoint.is_ejected,
         };
-        self.members.iter().map(endpoint).collect()
+        self.endpoints.iter().map(endpoint).collect()
     }
 
     fn get(&mut self, number: EndpointNumber) -> Option<&mut EndpointEntry> {
-        self.members.iter_mut().find(|m| m.number == number)
+        self.endpoints.iter_mut().find(|m| m.number == number)
     }
 
-    pub(in crate::client) fn link(
+    pub(in crate::client) fn connection(
         &mut self,
         number: EndpointNumber,
     ) -> Option<Arc<ClientConnection>> {
-        self.get(number)?.link.clone()
+        self.get(number)?.connection.clone()
     }
 
     pub(in crate::client) fn health(
         &mut self,
         number: EndpointNumber,
     ) -> Option<Arc<OutlierDetector>> {
-        self.get(number).map(|member| Arc::clone(&member.health))
+        self.get(number)
+            .map(|endpoint| Arc::clone(&endpoint.health))
     }
 
     pub(in crate::client) fn connected(
         &mut self,
         number: EndpointNumber,
-        link: Arc<ClientConnection>,
+        connection: Arc<ClientConnection>,
     ) {
-        if let Some(member) = self.get(number) {
-            member.state = ConnectionState::Connected;
-            member.link = Some(link);
+        if let Some(endpoint) = self.get(number) {
+            endpoint.state = ConnectionState::Connected;
+            endpoint.connection = Some(connection);
         }
     }
 
@@ -264,46 +270,48 @@ impl EndpointList {
         number: EndpointNumber,
         state: ConnectionState,
     ) {
-        if let Some(member) = self.get(number) {
-            member.state = state;
-            member.link = None;
+        if let Some(endpoint) = self.get(number) {
+            endpoint.state = state;
+            endpoint.connection = None;
         }
     }
 
     /// Takes one out, and gives it back for dropping.
     pub(in crate::client) fn remove(&mut self, number: EndpointNumber) -> Option<EndpointEntry> {
-        let place = self.members.iter().position(|m| m.number == number)?;
-        Some(self.members.remove(place))
+        let place = self.endpoints.iter().position(|m| m.number == number)?;
+        Some(self.endpoints.remove(place))
     }
 
     pub(in crate::client) fn set_ejected(&mut self, number: EndpointNumber, is_ejected: bool) {
-        if let Some(member) = self.get(number) {
-            member.is_ejected = is_ejected;
+        if let Some(endpoint) = self.get(number) {
+            endpoint.is_ejected = is_ejected;
         }
     }
 
     /// How the client stands: connected while one of them is.
     pub(in crate::client) fn status(&self) -> Status {
-        let links = |and: fn(&EndpointEntry) -> bool| -> Vec<_> {
-            let members = self.members.iter().filter(|member| and(member));
-            members.filter_map(|member| member.link.clone()).collect()
+        let connections = |and: fn(&EndpointEntry) -> bool| -> Vec<_> {
+            let endpoints = self.endpoints.iter().filter(|endpoint| and(endpoint));
+            endpoints
+                .filter_map(|endpoint| endpoint.connection.clone())
+                .collect()
         };
-        let healthy = links(|member| !member.is_ejected);
+        let healthy = connections(|endpoint| !endpoint.is_ejected);
         // Where all calls fail, another one can do no harm.
-        let links = match healthy.is_empty() {
-            true => links(|_| true),
+        let connections = match healthy.is_empty() {
+            true => connections(|_| true),
             false => healthy,
         };
-        let state = match links.is_empty() {
+        let state = match connections.is_empty() {
             true => self.trouble(),
             false => ConnectionState::Connected,
         };
-        Status::new(state, links, self.changes)
+        Status::new(state, connections, self.changes)
     }
 
     /// How those stand of which none is connected.
     fn trouble(&self) -> ConnectionState {
-        let states = || self.members.iter().map(|member| &member.state);
+        let states = || self.endpoints.iter().map(|endpoint| &endpoint.state);
         let is_trying = |state: &&ConnectionState| {
             matches!(state, ConnectionState::Connecting { error: None, .. })
         };
@@ -327,26 +335,28 @@ fn connecting(error: Option<Arc<ConnectError>>) -> ConnectionState {
 }
 
 impl ClientInner {
-    pub(in crate::client) fn members(&self) -> MutexGuard<'_, EndpointList> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(in crate::client) fn endpoints(&self) -> MutexGuard<'_, EndpointList> {
+        self.endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets the servers of a client that is closed.
-    pub(in crate::client) fn forget_members(&self) {
-        let members = std::mem::take(&mut self.members().members);
-        drop(members);
+    pub(in crate::client) fn clear_endpoints(&self) {
+        let endpoints = std::mem::take(&mut self.endpoints().endpoints);
+        drop(endpoints);
     }
 
     /// Changes the servers, and where calls leave.
-    pub(in crate::client) fn change_members<R>(
+    pub(in crate::client) fn change_endpoints<R>(
         &self,
         change: impl FnOnce(&mut EndpointList) -> R,
     ) -> R {
-        let mut members = self.members();
-        let result = change(&mut members);
-        members.changes += 1;
-        let status = members.status();
-        drop(members);
+        let mut endpoints = self.endpoints();
+        let result = change(&mut endpoints);
+        endpoints.changes += 1;
+        let status = endpoints.status();
+        drop(endpoints);
         self.change(status);
         result
     }

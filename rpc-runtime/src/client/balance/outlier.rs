@@ -54,7 +54,7 @@ impl OutlierDetector {
     }
 
     /// Takes what a call came to for a sign.
-    pub(in crate::client) fn heed<E>(&self, error: Option<&CallError<E>>) {
+    pub(in crate::client) fn record<E>(&self, error: Option<&CallError<E>>) {
         match error {
             Some(CallError::Timeout) => self.fail(),
             Some(CallError::Remote(error)) if error.code() == code::INTERNAL_ERROR => self.fail(),
@@ -65,7 +65,7 @@ impl OutlierDetector {
     }
 
     /// Takes the end of a connection for one.
-    pub(in crate::client) fn heed_loss(&self, lost: &ConnectionLost) {
+    pub(in crate::client) fn record_loss(&self, lost: &ConnectionLost) {
         if !lost.is_drained() {
             self.fail();
         }
@@ -97,7 +97,7 @@ impl OutlierDetector {
     }
 
     /// Leaves the server out when its calls fail, and takes it back when it answers. `None`: the client is no more.
-    pub(in crate::client) async fn watch(&self, seat: &ConnectionSlot) -> Option<()> {
+    pub(in crate::client) async fn watch(&self, slot: &ConnectionSlot) -> Option<()> {
         let Ejection { probes, .. } = self.ejection;
         let mut ejections = 0;
         loop {
@@ -107,26 +107,26 @@ impl OutlierDetector {
             if since.elapsed() > probes.max {
                 ejections = 0;
             }
-            seat.set_ejected(true)?;
+            slot.set_ejected(true)?;
             loop {
                 ejections += 1;
                 sleep(probes.delay(ejections)).await;
-                if answers(seat).await? {
+                if answers(slot).await? {
                     break;
                 }
             }
             self.failures.store(0, Ordering::Relaxed);
-            seat.set_ejected(false)?;
+            slot.set_ejected(false)?;
         }
     }
 }
 
 /// Whether the server answers `rpc.ping`, be it with an error because it does not know it.
-async fn answers(seat: &ConnectionSlot) -> Option<bool> {
-    let Some(link) = seat.link()? else {
+async fn answers(slot: &ConnectionSlot) -> Option<bool> {
+    let Some(connection) = slot.connection()? else {
         return Some(false);
     };
-    let ping = Client::beside(link).call::<(), _>("rpc.ping", &());
+    let ping = Client::sharing(connection).call::<(), _>("rpc.ping", &());
     let answer = ping.timeout(PROBE).no_retry().await;
     Some(match answer {
         Ok(()) => true,
@@ -161,13 +161,13 @@ mod tests {
 
     #[test]
     fn timeouts_internal_errors_and_lost_connections_count() {
-        assert!(ejects(|health| health.heed(Some(&Error::Timeout))));
+        assert!(ejects(|health| health.record(Some(&Error::Timeout))));
         assert!(ejects(
-            |health| health.heed(Some(&remote(code::INTERNAL_ERROR)))
+            |health| health.record(Some(&remote(code::INTERNAL_ERROR)))
         ));
-        assert!(ejects(|health| health.heed_loss(&ConnectionLost::Reset)));
+        assert!(ejects(|health| health.record_loss(&ConnectionLost::Reset)));
         assert!(!ejects(
-            |health| health.heed_loss(&ConnectionLost::drained(""))
+            |health| health.record_loss(&ConnectionLost::drained(""))
         ));
     }
 
@@ -182,8 +182,8 @@ mod tests {
         ];
         for answer in answers {
             let ends = |health: &OutlierDetector| {
-                health.heed(Some(&Error::Timeout));
-                health.heed(answer.as_ref());
+                health.record(Some(&Error::Timeout));
+                health.record(answer.as_ref());
             };
             assert!(!ejects(ends), "{answer:?}");
         }
@@ -192,8 +192,8 @@ mod tests {
     #[test]
     fn a_row_that_an_answer_has_ended_is_forgotten() {
         assert!(!ejects(|health| {
-            (0..3).for_each(|_| health.heed(Some(&Error::Timeout)));
-            health.heed::<()>(None);
+            (0..3).for_each(|_| health.record(Some(&Error::Timeout)));
+            health.record::<()>(None);
         }));
     }
 
@@ -204,10 +204,10 @@ mod tests {
             reason: ConnectionLost::Reset,
         };
         for end in [lost, Error::Cancelled, Error::Encode(String::new())] {
-            assert!(!ejects(|health| health.heed(Some(&end))), "{end:?}");
+            assert!(!ejects(|health| health.record(Some(&end))), "{end:?}");
             let ends = |health: &OutlierDetector| {
-                health.heed(Some(&Error::Timeout));
-                health.heed(Some(&end));
+                health.record(Some(&Error::Timeout));
+                health.record(Some(&end));
             };
             assert!(ejects(ends), "{end:?}");
         }

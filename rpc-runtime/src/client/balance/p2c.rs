@@ -8,10 +8,10 @@ use crate::client::connection::ClientConnection;
 
 /// One of `links` that takes calls, and another than `failed` if there is one.
 pub(in crate::client) fn pick<'a>(
-    links: &'a [Arc<ClientConnection>],
+    connections: &'a [Arc<ClientConnection>],
     failed: Option<&Arc<ClientConnection>>,
 ) -> Option<&'a Arc<ClientConnection>> {
-    match links {
+    match connections {
         [only] => {
             let is_out =
                 failed.is_some_and(|failed| Arc::ptr_eq(only, failed) && only.is_retired());
@@ -23,31 +23,37 @@ pub(in crate::client) fn pick<'a>(
 }
 
 fn pick_of<'a>(
-    links: &'a [Arc<ClientConnection>],
+    connections: &'a [Arc<ClientConnection>],
     failed: Option<&Arc<ClientConnection>>,
 ) -> Option<&'a Arc<ClientConnection>> {
-    let has_failed =
-        |link: &Arc<ClientConnection>| failed.is_some_and(|failed| Arc::ptr_eq(link, failed));
-    let is_fit =
-        |link: &Arc<ClientConnection>| !(link.is_retired() || link.is_silent() || has_failed(link));
-    let (first, second) = two(links);
+    let has_failed = |connection: &Arc<ClientConnection>| {
+        failed.is_some_and(|failed| Arc::ptr_eq(connection, failed))
+    };
+    let is_fit = |connection: &Arc<ClientConnection>| {
+        !(connection.is_retired() || connection.is_stalled() || has_failed(connection))
+    };
+    let (first, second) = two(connections);
     match (is_fit(first), is_fit(second)) {
         (true, true) if second.in_flight() < first.in_flight() => Some(second),
         (true, _) => Some(first),
         (false, true) => Some(second),
         (false, false) => {
-            let fit = links.iter().find(|link| is_fit(link));
-            fit.or_else(|| links.iter().find(|link| !link.is_retired()))
+            let fit = connections.iter().find(|connection| is_fit(connection));
+            fit.or_else(|| {
+                connections
+                    .iter()
+                    .find(|connection| !connection.is_retired())
+            })
         }
     }
 }
 
 /// Two different ones of several, each pair as likely as any other.
-fn two(links: &[Arc<ClientConnection>]) -> (&Arc<ClientConnection>, &Arc<ClientConnection>) {
-    let first = fastrand::usize(..links.len());
-    let second = fastrand::usize(..links.len() - 1);
+fn two(connections: &[Arc<ClientConnection>]) -> (&Arc<ClientConnection>, &Arc<ClientConnection>) {
+    let first = fastrand::usize(..connections.len());
+    let second = fastrand::usize(..connections.len() - 1);
     let second = second + usize::from(second >= first);
-    (&links[first], &links[second])
+    (&connections[first], &connections[second])
 }
 
 #[cfg(test)]
@@ -88,7 +94,7 @@ mod tests {
         let runtime = builder.enable_all().build().unwrap();
         let inside = runtime.enter();
         let services = ().into_serve_peer(Limits::default(), DiscoverOptions::default());
-        let client = Client::of_members(Options::default(), services);
+        let client = Client::of_endpoints(Options::default(), services);
         for port in 1..=servers {
             let (here, there) = memory::pair();
             let services = ((), DeskServer::new(Calculator));
@@ -96,11 +102,11 @@ mod tests {
             runtime.spawn(server.serve(Connection::Memory(there), None));
             let address = format!("memory:{port}").parse().unwrap();
             let health = Arc::new(OutlierDetector::new(Ejection::default()));
-            let number = client
-                .0
-                .change_members(|members| members.add(address, health, CancellationToken::new()));
-            let seat = ConnectionSlot::of_member(&client.0, number);
-            seat.connected(Connection::Memory(here)).unwrap();
+            let number = client.0.change_endpoints(|endpoints| {
+                endpoints.add(address, health, CancellationToken::new())
+            });
+            let slot = ConnectionSlot::of_endpoint(&client.0, number);
+            slot.connected(Connection::Memory(here)).unwrap();
         }
         drop(inside);
         (runtime, client)
@@ -125,17 +131,17 @@ mod tests {
     fn the_one_with_fewer_calls_in_flight_is_picked() {
         let (runtime, client) = several(2);
         let desk = DeskClient::new(client.clone());
-        let links = client.0.links();
+        let connections = client.0.connections();
         let in_flight = || {
-            links
+            connections
                 .iter()
-                .map(|link| link.in_flight())
+                .map(|connection| connection.in_flight())
                 .collect::<Vec<_>>()
         };
         runtime.block_on(async {
             let mut calls = Vec::new();
             for round in 1..=20 {
-                for _ in 0..links.len() {
+                for _ in 0..connections.len() {
                     let mut call = Box::pin(desk.hang());
                     assert!(futures_util::poll!(&mut call).is_pending());
                     calls.push(call);
@@ -151,42 +157,45 @@ mod tests {
     fn calls_on_streams_of_their_own_count() {
         let (runtime, client) = several(1);
         let desk = DeskClient::new(client.clone());
-        let link = client.0.links().pop().unwrap();
+        let connection = client.0.connections().pop().unwrap();
         runtime.block_on(async {
             let mut calls = Vec::new();
             for number in 1..=150 {
                 let mut call = Box::pin(desk.hang().own_stream());
                 assert!(futures_util::poll!(&mut call).is_pending());
                 calls.push(call);
-                assert_eq!(link.in_flight(), number);
+                assert_eq!(connection.in_flight(), number);
             }
             drop(calls);
-            assert_eq!(link.in_flight(), 0);
+            assert_eq!(connection.in_flight(), 0);
         });
     }
 
     #[test]
     fn what_has_failed_or_takes_no_more_is_avoided() {
         let (_runtime, client) = several(3);
-        let links = client.0.links();
+        let connections = client.0.connections();
         let picked = |failed| -> Vec<bool> {
-            let picked: Vec<_> = (0..200).filter_map(|_| pick(&links, failed)).collect();
-            let is_picked = |link| picked.iter().any(|picked| Arc::ptr_eq(picked, link));
-            links.iter().map(is_picked).collect()
+            let picked: Vec<_> = (0..200)
+                .filter_map(|_| pick(&connections, failed))
+                .collect();
+            let is_picked =
+                |connection| picked.iter().any(|picked| Arc::ptr_eq(picked, connection));
+            connections.iter().map(is_picked).collect()
         };
         assert_eq!(picked(None), [true, true, true]);
-        assert_eq!(picked(Some(&links[0])), [false, true, true]);
-        links[1].retire();
+        assert_eq!(picked(Some(&connections[0])), [false, true, true]);
+        connections[1].retire();
         assert_eq!(picked(None), [true, false, true]);
-        assert_eq!(picked(Some(&links[0])), [false, false, true]);
-        links[2].retire();
+        assert_eq!(picked(Some(&connections[0])), [false, false, true]);
+        connections[2].retire();
         assert_eq!(picked(None), [true, false, false]);
         assert_eq!(
-            picked(Some(&links[0])),
+            picked(Some(&connections[0])),
             [true, false, false],
             "there is no other"
         );
-        links[0].retire();
+        connections[0].retire();
         assert_eq!(picked(None), [false, false, false]);
     }
 }

@@ -18,25 +18,27 @@ const ROUND_TRIPS: u32 = 3;
 const ASKED: u64 = 2;
 
 /// Looks for as long as there is a client. `None`: it is no more.
-pub(in crate::client) async fn watch(seat: &ConnectionSlot) -> Option<()> {
+pub(in crate::client) async fn watch(slot: &ConnectionSlot) -> Option<()> {
     // What had come and left when something came last.
     let (mut received, mut sent, mut since) = (0, 0, Instant::now());
     loop {
         sleep(LOOK).await;
-        let Some(link) = seat.link()? else { continue };
-        let Some(traffic) = link.connection.traffic() else {
+        let Some(connection) = slot.connection()? else {
+            continue;
+        };
+        let Some(traffic) = connection.transport.traffic() else {
             continue;
         };
         if traffic.received != received {
             (received, sent, since) = (traffic.received, traffic.sent, Instant::now());
-            link.set_silent(false);
-        } else if link.in_flight() == 0 {
+            connection.set_stalled(false);
+        } else if connection.in_flight() == 0 {
             // One that is asked nothing says nothing.
             since = Instant::now();
         } else {
             let patience = SILENCE.max(traffic.round_trip * ROUND_TRIPS);
             if since.elapsed() >= patience && traffic.sent >= sent + ASKED {
-                link.set_silent(true);
+                connection.set_stalled(true);
             }
         }
     }

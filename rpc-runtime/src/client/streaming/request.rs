@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use crate::client::error::NoAnswer;
+use crate::client::error::CallFailure;
 use crate::client::mux_stream::CallId;
 use crate::codec::params::encode::Write;
 use crate::codec::stream_frame;
@@ -68,17 +68,17 @@ pub(in crate::client) async fn send(
     mut items: BoxedUpload,
     id: CallId,
     mut stream: SendStream,
-) -> Result<(), NoAnswer> {
+) -> Result<(), CallFailure> {
     let id = id.to_string();
     let mut lines = Vec::new();
-    let mut outbox = WriteBuffer::default();
+    let mut buffer = WriteBuffer::default();
     loop {
         lines.clear();
         let gathered =
             poll_fn(|cx| items.as_mut().poll_gather(id.as_bytes(), &mut lines, cx)).await;
-        let ended = gathered.map_err(|error| NoAnswer::Unwritable(error.to_string()))?;
-        outbox.push(&lines);
-        let written = stream.write_chunk(outbox.take()).await;
+        let ended = gathered.map_err(|error| CallFailure::Encode(error.to_string()))?;
+        buffer.push(&lines);
+        let written = stream.write_chunk(buffer.take()).await;
         match written {
             Ok(()) if ended => {
                 stream.finish();

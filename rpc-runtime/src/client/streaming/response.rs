@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, coop};
 use crate::client::call::{BoxedReply, Call, DedicatedRequest, with_parser};
 use crate::client::connection::{ClientConnection, StreamPermit};
 use crate::client::dedicated_stream;
-use crate::client::error::{CallError, Fate, NoAnswer};
+use crate::client::error::{CallError, CallFailure, Fate};
 use crate::client::streaming::request;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::response::ResponseBody;
@@ -142,9 +142,9 @@ impl<T, E> Items<T, E> {
         self
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<ItemReceiver>, NoAnswer>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<ItemReceiver>, CallFailure>> {
         let ItemsState::Opening(opening) = &mut self.state else {
-            return Poll::Ready(Err(NoAnswer::Over));
+            return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
         if opening.is_none() {
             let outgoing = ready!(self.call.poll_message(cx))?;
@@ -165,11 +165,11 @@ impl<T, E> Items<T, E> {
         if let ItemsState::Opening(_) = self.state {
             self.state = ItemsState::Open(ready!(self.poll_open(cx))?);
         }
-        let ItemsState::Open(inflow) = &mut self.state else {
+        let ItemsState::Open(receiver) = &mut self.state else {
             return Poll::Ready(Ok(None));
         };
-        ready!(inflow.poll_line(cx))?;
-        Poll::Ready(inflow.read(self.call.reader()))
+        ready!(receiver.poll_line(cx))?;
+        Poll::Ready(receiver.read(self.call.reader()))
     }
 }
 
@@ -183,9 +183,9 @@ impl<T, E> Stream for Items<T, E> {
         loop {
             let result = match this.poll_item(cx) {
                 // The next may always be there already.
-                Poll::Ready(Ok(Some(_))) if this.call.is_late() => Err(CallError::Timeout),
+                Poll::Ready(Ok(Some(_))) if this.call.is_timed_out() => Err(CallError::Timeout),
                 Poll::Ready(result) => result,
-                Poll::Pending if this.call.poll_late(cx).is_pending() => return Poll::Pending,
+                Poll::Pending if this.call.poll_timeout(cx).is_pending() => return Poll::Pending,
                 Poll::Pending => Err(CallError::Timeout),
             };
             let error = match result {
@@ -194,7 +194,7 @@ impl<T, E> Stream for Items<T, E> {
                     return Poll::Ready(Some(Ok(item)));
                 }
                 Ok(None) => {
-                    this.call.heed(None);
+                    this.call.record(None);
                     this.state = ItemsState::Over;
                     this.call.finish();
                     return Poll::Ready(None);
@@ -202,12 +202,12 @@ impl<T, E> Stream for Items<T, E> {
                 Err(error) => error,
             };
             let state = std::mem::replace(&mut this.state, ItemsState::Opening(None));
-            let has_begun = matches!(state, ItemsState::Open(inflow) if inflow.has_items);
+            let has_begun = matches!(state, ItemsState::Open(receiver) if receiver.has_items);
             // Many streams are meant to end by their timeouts.
-            let error = this.call.remember_fate(error, has_begun);
+            let error = this.call.merge_fate(error, has_begun);
             // Streams that have begun may be meant to end by their timeouts.
             if !has_begun {
-                this.call.heed(Some(&error));
+                this.call.record(Some(&error));
             }
             if has_begun || !this.call.try_again(&error) {
                 this.state = ItemsState::Over;
@@ -226,18 +226,18 @@ impl<T, E> fmt::Debug for Items<T, E> {
 
 /// The lines that come.
 struct ItemReceiver {
-    link: Arc<ClientConnection>,
+    connection: Arc<ClientConnection>,
     recv: RecvStream,
-    framer: LineSplitter,
+    splitter: LineSplitter,
     line: Vec<u8>,
     has_items: bool,
     _place: StreamPermit,
     _room: Option<quic::Room>,
     /// Sends what goes the other way.
-    outflow: Option<UploadTask>,
+    upload: Option<UploadTask>,
 }
 
-struct UploadTask(JoinHandle<Result<(), NoAnswer>>);
+struct UploadTask(JoinHandle<Result<(), CallFailure>>);
 
 impl Drop for UploadTask {
     fn drop(&mut self) {
@@ -246,18 +246,18 @@ impl Drop for UploadTask {
 }
 
 /// Sends the request; what follows is answers.
-async fn open(outgoing: DedicatedRequest, limit: usize) -> Result<Box<ItemReceiver>, NoAnswer> {
+async fn open(outgoing: DedicatedRequest, limit: usize) -> Result<Box<ItemReceiver>, CallFailure> {
     let DedicatedRequest {
-        link,
+        connection,
         message,
         items,
     } = outgoing;
-    let opened = link.open_alone().await;
+    let opened = connection.open_dedicated().await;
     let (mut send, recv, place) =
-        opened.map_err(|lost| dedicated_stream::ended(&link, Fate::NotSent, lost.into()))?;
+        opened.map_err(|lost| dedicated_stream::ended(&connection, Fate::NotSent, lost.into()))?;
     // A server that refuses the request says so on the way back.
     let written = send.write_chunk(Bytes::from(message)).await;
-    let outflow = match (written, items) {
+    let upload = match (written, items) {
         (Ok(()), Some((id, items))) => {
             Some(UploadTask(tokio::spawn(request::send(items, id, send))))
         }
@@ -269,22 +269,22 @@ async fn open(outgoing: DedicatedRequest, limit: usize) -> Result<Box<ItemReceiv
     };
     Ok(Box::new(ItemReceiver {
         _place: place,
-        _room: link.connection.make_room(),
-        link,
+        _room: connection.transport.make_room(),
+        connection,
         recv,
-        framer: LineSplitter::new(limit),
+        splitter: LineSplitter::new(limit),
         line: Vec::new(),
         has_items: false,
-        outflow,
+        upload,
     }))
 }
 
 impl ItemReceiver {
-    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoAnswer>> {
-        if let Some(UploadTask(task)) = &mut self.outflow
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
+        if let Some(UploadTask(task)) = &mut self.upload
             && let Poll::Ready(sent) = Pin::new(task).poll(cx)
         {
-            self.outflow = None;
+            self.upload = None;
             match sent {
                 Ok(sent) => sent?,
                 Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
@@ -292,23 +292,23 @@ impl ItemReceiver {
                 Err(_) => {
                     let fate = Fate::MayHaveExecuted;
                     let reason = ConnectionLost::ClosedHere;
-                    return Poll::Ready(Err(NoAnswer::Lost { fate, reason }));
+                    return Poll::Ready(Err(CallFailure::Lost { fate, reason }));
                 }
             }
         }
         loop {
-            match self.framer.cut(&mut self.line) {
+            match self.splitter.cut(&mut self.line) {
                 Line::Message => return Poll::Ready(Ok(())),
-                Line::TooLarge => return Poll::Ready(Err(NoAnswer::TooLarge)),
+                Line::TooLarge => return Poll::Ready(Err(CallFailure::ReplyTooLarge)),
                 Line::Partial => {}
             }
             let read = ready!(pin!(self.recv.read_chunk()).poll(cx));
             match read.map_err(|lost| self.lost(lost))? {
-                Some(chunk) => self.framer.feed(chunk),
+                Some(chunk) => self.splitter.feed(chunk),
                 None => {
-                    return Poll::Ready(match self.framer.finish(&self.line) {
+                    return Poll::Ready(match self.splitter.finish(&self.line) {
                         Some(Line::Message) => Ok(()),
-                        Some(_) => Err(NoAnswer::TooLarge),
+                        Some(_) => Err(CallFailure::ReplyTooLarge),
                         None => Err(self.cut_off()),
                     });
                 }
@@ -317,24 +317,26 @@ impl ItemReceiver {
     }
 
     /// The stream ended without the call's response: a server that ends a stream has answered what it executed.
-    fn cut_off(&self) -> NoAnswer {
+    fn cut_off(&self) -> CallFailure {
         self.lost(ConnectionLost::drained("the stream ended before its items did").into())
     }
 
-    fn lost(&self, lost: StreamLost) -> NoAnswer {
+    fn lost(&self, lost: StreamLost) -> CallFailure {
         let fate = match self.has_items {
             true => Fate::MayHaveExecuted,
             false => Fate::without_answer(&lost.clone().into()),
         };
-        dedicated_stream::ended(&self.link, fate, lost)
+        dedicated_stream::ended(&self.connection, fate, lost)
     }
 
     /// Reads the line that is here: an item, or that there are no more.
     fn read<T, E>(&mut self, reader: ResultReader<T, E>) -> Result<Option<T>, CallError<E>> {
         let line = &mut self.line;
         let read = with_parser(|parser| {
-            let document = parser.parse_line(line).map_err(|_| NoAnswer::Garbled)?;
-            match document.line().ok_or(NoAnswer::Garbled)? {
+            let document = parser
+                .parse_line(line)
+                .map_err(|_| CallFailure::MalformedReply)?;
+            match document.line().ok_or(CallFailure::MalformedReply)? {
                 StreamFrame::Item(_, item) => match (reader.value)(item) {
                     Ok(item) => Ok(Some(item)),
                     Err(mismatch) => Err(CallError::Decode(mismatch.to_string())),
@@ -343,14 +345,14 @@ impl ItemReceiver {
                     ResponseBody::Result(_) => Ok(None),
                     error => Err(CallError::received(error, reader.error)),
                 },
-                StreamFrame::End(_) => Err(NoAnswer::Garbled.into()),
+                StreamFrame::End(_) => Err(CallFailure::MalformedReply.into()),
             }
         });
         self.line.clear();
         match &read {
             Ok(Some(_)) => self.has_items = true,
             // The server is shutting down.
-            Err(CallError::Connection { .. } | CallError::StreamEnded) => self.link.retire(),
+            Err(CallError::Connection { .. } | CallError::StreamEnded) => self.connection.retire(),
             _ => {}
         }
         read
