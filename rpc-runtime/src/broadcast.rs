@@ -1,7 +1,7 @@
 //! One source, many subscribers, each with a queue and a lag policy of its own.
 //!
-//! tokio's `broadcast` has one ring for all: it can only drop the oldest. `async-broadcast` can wait, but for all
-//! subscribers or for none. `watch` has the newest alone. Here one subscriber's policy is no matter of another's.
+//! tokio's `broadcast` has one ring for all subscribers, so it can only drop the oldest item. `async-broadcast` can wait,
+//! but for all subscribers or for none. `watch` holds only the newest item. Here each subscriber chooses its policy.
 
 #[cfg(all(test, feature = "__shuttle"))]
 mod shuttle_tests;
@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
@@ -22,11 +22,12 @@ use thiserror::Error;
 
 use crate::codec::error::{DataWriter, ErrorData, ErrorObject, RpcError};
 use crate::codec::params::decode::arg;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{self, Mutex, MutexGuard};
+use crate::waker::{WakerSlot, wake_all};
 
-/// A source of items for many subscribers, each of which gets them all, in one order. Cheap to clone.
+/// A source of items for many subscribers, each of which receives all of them, in one order. Cheap to clone.
 ///
-/// A subscription is a `Stream` that a handler can return as it is. It gets what is sent from then on.
+/// A subscription is a `Stream` that a handler can return as it is. It receives what is sent after it was made.
 ///
 /// ```
 /// use futures_util::{Stream, TryStreamExt};
@@ -66,8 +67,8 @@ use crate::sync::{Mutex, MutexGuard};
 /// ```
 ///
 /// # Lag
-/// A remote caller that is slow stops taking items from its subscription once the flow control window of its stream is
-/// full. What happens when `capacity` items wait for it is the lag policy, which each subscriber chooses:
+/// A slow remote caller stops taking items from its subscription once the flow control window of its stream is full. The
+/// lag policy, which each subscriber chooses, says what happens when `capacity` items wait for it:
 ///
 /// | policy | when the queue is full |
 /// |---|---|
@@ -75,27 +76,26 @@ use crate::sync::{Mutex, MutexGuard};
 /// | [`subscribe_dropping_oldest`](Self::subscribe_dropping_oldest) | the oldest item makes room; [`missed`](Subscription::missed) counts |
 /// | [`subscribe_or_end`](Self::subscribe_or_end) | the subscription ends with [`Lagged`], behind what is queued |
 ///
-/// An item reaches everybody before its `send` waits for anybody.
+/// An item reaches all subscribers before its `send` waits for one of them.
 ///
 /// # End
-/// Subscriptions end, behind what is queued, when the last clone of the feed is dropped, or with [`close`](Self::close):
-/// a server that shuts down closes its feeds, so that the streams of its callers end.
+/// Subscriptions end, behind what is queued, when the last clone of the feed is dropped, or with [`close`](Self::close).
+/// A server that shuts down closes its feeds, so that the streams of its callers end.
 ///
 /// # Cost
-/// A queue grows up to `capacity` when it has to. After that nothing is allocated for an item but what its `clone`
-/// allocates; the last subscriber gets the item itself. Items are cloned under the feed's lock: put large ones into an
-/// `Arc`.
+/// A queue grows up to `capacity` as needed. After that an item allocates only what its `clone` allocates; the last
+/// subscriber gets the item itself. Items are cloned under the feed's lock: put large ones into an `Arc`.
 pub struct Feed<T>(Arc<BroadcastInner<T>>);
 
 /// Ends the subscriptions when it is dropped.
 struct BroadcastInner<T> {
     shared: Arc<SharedQueues<T>>,
-    /// Senders wait here for each other. Whoever has the turn may use what is in it.
-    turn: tokio::sync::Mutex<Leftovers<T>>,
+    /// Orders senders: one delivers at a time, and it alone uses what the lock holds.
+    sending: tokio::sync::Mutex<Deferred<T>>,
 }
 
-/// What a delivery leaves to do without the lock. Kept, so that the next one finds it grown.
-struct Leftovers<T> {
+/// What a delivery must do after it has released the lock. Kept from one delivery to the next for its allocations.
+struct Deferred<T> {
     wakers: Vec<Waker>,
     dropped: Vec<T>,
 }
@@ -106,18 +106,18 @@ struct QueuesState<T> {
     queues: BTreeMap<u64, Queue<T>>,
     next_id: u64,
     is_closed: bool,
-    /// The sender that waits for room.
-    sender: Option<Waker>,
+    /// The sender that waits for room; the others wait for it.
+    sender: WakerSlot,
 }
 
 struct Queue<T> {
     items: VecDeque<T>,
     capacity: usize,
     policy: Policy,
-    /// Items that made room for others.
+    /// Number of items that were dropped to make room.
     dropped: u64,
     has_lagged: bool,
-    waker: Option<Waker>,
+    waker: WakerSlot,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -128,27 +128,27 @@ enum Policy {
 }
 
 impl<T> Feed<T> {
-    /// A feed without subscribers.
+    /// Makes a feed without subscribers.
     pub fn new() -> Self {
         let state = QueuesState {
             queues: BTreeMap::new(),
             next_id: 0,
             is_closed: false,
-            sender: None,
+            sender: WakerSlot::default(),
         };
-        let leftovers = Leftovers {
+        let deferred = Deferred {
             wakers: Vec::new(),
             dropped: Vec::new(),
         };
         Self(Arc::new(BroadcastInner {
             shared: Arc::new(SharedQueues(Mutex::new(state))),
-            turn: tokio::sync::Mutex::new(leftovers),
+            sending: tokio::sync::Mutex::new(deferred),
         }))
     }
 
     /// Subscribes; [`send`](Self::send) waits while more than `capacity` items wait for this subscriber. Nothing is lost.
     ///
-    /// Whoever does not take items holds the sender up for as long as it has this subscription.
+    /// A subscriber that takes no items blocks the sender for as long as it keeps the subscription.
     ///
     /// # Panics
     /// When `capacity` is 0.
@@ -156,9 +156,9 @@ impl<T> Feed<T> {
         self.subscribe(capacity, Policy::Wait)
     }
 
-    /// Subscribes; when `capacity` items wait, the next one takes the place of the oldest.
+    /// Subscribes; when `capacity` items wait, the next one replaces the oldest.
     ///
-    /// [`Subscription::missed`] says how many were dropped. With it in the item, a remote caller knows, too:
+    /// [`Subscription::missed`] returns how many were dropped. A handler can send the count along with each item:
     ///
     /// ```
     /// use futures_util::{Stream, StreamExt, stream};
@@ -251,7 +251,7 @@ impl<T> Feed<T> {
             policy,
             dropped: 0,
             has_lagged: false,
-            waker: None,
+            waker: WakerSlot::default(),
         };
         let id = shared.state().subscribe(queue);
         Subscription {
@@ -261,24 +261,24 @@ impl<T> Feed<T> {
         }
     }
 
-    /// Ends all subscriptions behind what is queued, those to come as well. What is sent from now on reaches nobody.
+    /// Ends all subscriptions behind what is queued, and those made later at once. Items sent from now on are dropped.
     pub fn close(&self) {
         self.0.shared.close();
     }
 }
 
 impl<T: Clone> Feed<T> {
-    /// Sends `item` to all who have subscribed. Then waits for as long as a
-    /// [waiting](Self::subscribe_waiting) subscriber has more than its capacity queued.
+    /// Sends `item` to all subscribers. Then waits for as long as a [waiting](Self::subscribe_waiting) subscriber has more
+    /// than its capacity queued.
     ///
-    /// Senders wait for each other, first come, first served.
+    /// Senders wait for each other, in the order in which they called.
     ///
-    /// Cancel safe, as far as the item is concerned: it reaches all subscribers or none. When it was dropped for waiting
-    /// too long, the next one waits first.
+    /// Cancel safe in that the item reaches all subscribers or none. If the future is dropped while it waits for a slow
+    /// subscriber, the next sender waits for that subscriber first.
     pub async fn send(&self, item: T) {
-        let mut turn = self.0.turn.lock().await;
+        let mut deferred = self.0.sending.lock().await;
         self.0.shared.has_room().await;
-        self.0.shared.deliver(item, &mut turn);
+        self.0.shared.deliver(item, &mut deferred);
         self.0.shared.has_room().await;
     }
 }
@@ -313,7 +313,7 @@ impl<T> Drop for BroadcastInner<T> {
 /// The items of a [`Feed`], in order. Dropping it ends it.
 ///
 /// Cancel safe: `next` may be dropped and loses nothing.
-#[must_use = "items wait for whoever has subscribed"]
+#[must_use = "items wait until the subscription is polled or dropped"]
 pub struct Subscription<T> {
     shared: Arc<SharedQueues<T>>,
     id: u64,
@@ -321,12 +321,12 @@ pub struct Subscription<T> {
 }
 
 impl<T> Subscription<T> {
-    /// How many items were dropped before the one that came last, since the beginning.
+    /// Returns the number of items that were dropped before the last one returned, since the subscription was made.
     pub fn missed(&self) -> u64 {
         self.missed
     }
 
-    /// The next item; `None` behind the last; the capacity of a queue that was full.
+    /// Returns the next item, `None` behind the last, or `Lagged` when the queue was full.
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Lagged>>> {
         let mut state = self.shared.state();
         let QueuesState {
@@ -340,24 +340,24 @@ impl<T> Subscription<T> {
         };
         if let Some(item) = queue.items.pop_front() {
             self.missed = queue.dropped;
-            let sender = queue.is_at_its_bound().then(|| sender.take()).flatten();
+            let sender = queue.is_at_capacity().then(|| sender.take()).flatten();
             drop(state);
-            sender.into_iter().for_each(Waker::wake);
+            wake_all(sender);
             return Poll::Ready(Some(Ok(item)));
         }
         if queue.has_lagged {
             let capacity = queue.capacity;
-            let over = queues.remove(&self.id);
+            let ended = queues.remove(&self.id);
             drop(state);
-            drop(over);
+            drop(ended);
             return Poll::Ready(Some(Err(Lagged { capacity })));
         }
         if *is_closed {
             return Poll::Ready(None);
         }
-        let former = renew(&mut queue.waker, cx);
+        let replaced = queue.waker.register(cx);
         drop(state);
-        drop(former);
+        drop(replaced);
         Poll::Pending
     }
 }
@@ -367,7 +367,7 @@ impl<T> Stream for Subscription<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let item = self.get_mut().poll_item(cx);
-        // Only the other kind lags.
+        // Only a `SubscriptionOrEnd` has a policy that lags.
         item.map(|item| item.and_then(Result::ok))
     }
 }
@@ -379,7 +379,7 @@ impl<T> Drop for Subscription<T> {
         let sender = state.sender.take();
         drop(state);
         drop(queue);
-        sender.into_iter().for_each(Waker::wake);
+        wake_all(sender);
     }
 }
 
@@ -394,7 +394,7 @@ impl<T> fmt::Debug for Subscription<T> {
 /// The items of a [`Feed`], in order and without gaps, or an error. Dropping it ends it.
 ///
 /// Cancel safe: `next` may be dropped and loses nothing.
-#[must_use = "items wait for whoever has subscribed"]
+#[must_use = "items wait until the subscription is polled or dropped"]
 pub struct SubscriptionOrEnd<T, E> {
     items: Subscription<T>,
     error: PhantomData<fn() -> E>,
@@ -417,12 +417,12 @@ impl<T, E> fmt::Debug for SubscriptionOrEnd<T, E> {
 
 /// A subscriber of a [`Feed`] was too slow: `capacity` items waited for it when one more came.
 ///
-/// It has had everything that was sent before. As a method's error its code is −31000.
+/// It has received everything that was sent before. As a method's error its code is −31000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[error("more than {capacity} items waited to be taken")]
 #[non_exhaustive]
 pub struct Lagged {
-    /// The items that may wait.
+    /// The number of items that may wait.
     pub capacity: usize,
 }
 
@@ -454,19 +454,19 @@ impl From<Lagged> for ErrorObject {
 
 impl<T> SharedQueues<T> {
     fn state(&self) -> MutexGuard<'_, QueuesState<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 
-    /// Resolves when a sender need not wait for anybody.
+    /// Resolves when no subscriber makes a sender wait.
     async fn has_room(&self) {
         poll_fn(|cx| {
             let mut state = self.state();
             if state.is_closed || state.queues.values().all(Queue::has_room) {
                 return Poll::Ready(());
             }
-            let former = renew(&mut state.sender, cx);
+            let replaced = state.sender.register(cx);
             drop(state);
-            drop(former);
+            drop(replaced);
             Poll::Pending
         })
         .await;
@@ -479,13 +479,13 @@ impl<T> SharedQueues<T> {
         let subscribers = state.queues.values_mut();
         let wakers: Vec<_> = subscribers.filter_map(|queue| queue.waker.take()).collect();
         drop(state);
-        wakers.into_iter().chain(sender).for_each(Waker::wake);
+        wake_all(wakers.into_iter().chain(sender));
     }
 }
 
 impl<T: Clone> SharedQueues<T> {
-    /// Puts an item into every queue. Nobody is woken, and no item dropped, under the lock: either may come back here.
-    fn deliver(&self, item: T, left: &mut Leftovers<T>) {
+    /// Puts an item into every queue. Tasks are woken and items dropped without the lock: either may lock it again.
+    fn deliver(&self, item: T, deferred: &mut Deferred<T>) {
         let mut state = self.state();
         if state.is_closed {
             return;
@@ -493,14 +493,14 @@ impl<T: Clone> SharedQueues<T> {
         let mut queues = state.queues.values_mut();
         let last = queues.next_back();
         for queue in queues {
-            queue.push(item.clone(), left);
+            queue.push(item.clone(), deferred);
         }
         if let Some(queue) = last {
-            queue.push(item, left);
+            queue.push(item, deferred);
         }
         drop(state);
-        left.dropped.clear();
-        left.wakers.drain(..).for_each(Waker::wake);
+        deferred.dropped.clear();
+        wake_all(deferred.wakers.drain(..));
     }
 }
 
@@ -514,40 +514,32 @@ impl<T> QueuesState<T> {
 }
 
 impl<T> Queue<T> {
-    /// Whether a sender need not wait for this subscriber.
+    /// Whether a sender may go on without this subscriber.
     fn has_room(&self) -> bool {
         self.policy != Policy::Wait || self.items.len() <= self.capacity
     }
 
-    /// Whether one item less made room for a sender.
-    fn is_at_its_bound(&self) -> bool {
+    /// Whether taking one item has just made room for a sender.
+    fn is_at_capacity(&self) -> bool {
         self.policy == Policy::Wait && self.items.len() == self.capacity
     }
 
-    fn push(&mut self, item: T, left: &mut Leftovers<T>) {
-        left.wakers.extend(self.waker.take());
+    fn push(&mut self, item: T, deferred: &mut Deferred<T>) {
+        deferred.wakers.extend(self.waker.take());
         let is_full = self.items.len() >= self.capacity;
         match self.policy {
             Policy::End if is_full || self.has_lagged => {
                 self.has_lagged = true;
-                left.dropped.push(item);
+                deferred.dropped.push(item);
                 return;
             }
             Policy::DropOldest if is_full => {
-                left.dropped.extend(self.items.pop_front());
+                deferred.dropped.extend(self.items.pop_front());
                 self.dropped += 1;
             }
-            // The one more than its capacity is the one that its sender waits with.
+            // A waiting queue may hold one item more than its capacity: that of the sender that waits.
             _ => {}
         }
         self.items.push_back(item);
-    }
-}
-
-/// Has `slot` wake this task; returns the waker that is to be dropped without the lock.
-fn renew(slot: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
-    match slot {
-        Some(waker) if waker.will_wake(cx.waker()) => None,
-        _ => slot.replace(cx.waker().clone()),
     }
 }

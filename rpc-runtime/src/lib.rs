@@ -79,6 +79,7 @@ mod streaming;
 mod sync;
 mod tls;
 mod transport;
+mod waker;
 
 pub use broadcast::{Feed, Lagged, Subscription, SubscriptionOrEnd};
 pub use client::{

@@ -1,11 +1,10 @@
-//! Senders and subscribers that come and go, under many schedules:
-//! `cargo test -p rpc-runtime --features __shuttle schedules`.
+//! Senders and subscribers of a feed, under many schedules: `cargo test -p rpc-runtime --features __shuttle --lib shuttle`.
 
 use shuttle::future::{block_on, spawn};
 
 use super::*;
 
-/// How many schedules each test tries.
+/// Number of schedules that each test explores.
 const SCHEDULES: usize = 2_000;
 
 const ITEMS: u32 = 4;
@@ -22,9 +21,9 @@ async fn collect<T>(mut items: Subscription<T>) -> Vec<T> {
     collected
 }
 
-/// One subscriber that keeps up, one that goes after its first item, one that drops, and two senders.
+/// Two senders; subscribers that keep up, one that drops the oldest, and one that is dropped after its first item.
 #[test]
-fn schedules_bring_every_item_in_one_order_and_let_every_sender_go_on() {
+fn concurrent_senders_deliver_every_item_in_one_order_and_all_return() {
     let test = || {
         block_on(async {
             let feed = Feed::new();
@@ -57,9 +56,9 @@ fn schedules_bring_every_item_in_one_order_and_let_every_sender_go_on() {
     shuttle::check_random(test, SCHEDULES);
 }
 
-/// Closing a feed ends those who wait on either side.
+/// Closing a feed ends senders and subscribers that wait.
 #[test]
-fn schedules_end_everybody_when_the_feed_is_closed() {
+fn close_ends_waiting_senders_and_subscribers() {
     let test = || {
         block_on(async {
             let feed = Feed::new();

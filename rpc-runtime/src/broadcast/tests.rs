@@ -1,4 +1,4 @@
-//! What holds of each lag policy, and of them together.
+//! Each lag policy, alone and beside the others.
 
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::task::Wake;
@@ -8,7 +8,7 @@ use futures_util::{FutureExt, StreamExt, pin_mut};
 
 use super::*;
 
-/// Sends what need not wait.
+/// Sends items for which there is room.
 #[track_caller]
 fn send<T: Clone>(feed: &Feed<T>, items: impl IntoIterator<Item = T>) {
     for item in items {
@@ -16,25 +16,25 @@ fn send<T: Clone>(feed: &Feed<T>, items: impl IntoIterator<Item = T>) {
     }
 }
 
-/// What a stream has at once.
+/// Takes the items that are queued.
 fn queued<S: Stream + Unpin>(items: &mut S) -> Vec<S::Item> {
     std::iter::from_fn(|| items.next().now_or_never().flatten()).collect()
 }
 
-/// Whether a stream is over, and not merely empty.
+/// Whether a stream has ended, rather than being empty for now.
 fn is_over(items: &mut (impl Stream + Unpin)) -> bool {
     matches!(items.next().now_or_never(), Some(None))
 }
 
-/// Fails the test if `future` waits for something that does not come.
+/// Fails the test if `future` is not woken.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(20);
     let ended = tokio::time::timeout(limit, future).await;
-    ended.expect("somebody who wakes it")
+    ended.expect("the future is woken")
 }
 
 #[test]
-fn everybody_gets_every_item_from_its_subscription_on() {
+fn subscriber_receives_every_item_sent_after_it_subscribed() {
     let feed = Feed::new();
     send(&feed, [0]);
     let mut first = feed.subscribe_waiting(8);
@@ -48,7 +48,7 @@ fn everybody_gets_every_item_from_its_subscription_on() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_an_item_is_woken() {
+async fn subscriber_that_waits_is_woken_for_an_item() {
     let feed = Feed::new();
     let mut items = feed.subscribe_waiting(1);
     let receiving = tokio::spawn(async move { items.next().await });
@@ -58,7 +58,7 @@ async fn whoever_waits_for_an_item_is_woken() {
 }
 
 #[tokio::test]
-async fn a_sender_waits_for_room() {
+async fn sender_at_capacity_waits_for_room() {
     let feed = Feed::new();
     let mut slow = feed.subscribe_waiting(2);
     send(&feed, [1, 2]);
@@ -75,7 +75,7 @@ async fn a_sender_waits_for_room() {
 }
 
 #[test]
-fn the_others_have_an_item_while_its_sender_waits() {
+fn item_whose_sender_waits_reaches_other_subscribers() {
     let feed = Feed::new();
     let _slow = feed.subscribe_waiting(1);
     let mut quick = feed.subscribe_waiting(1);
@@ -92,7 +92,7 @@ fn the_others_have_an_item_while_its_sender_waits() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_goes_lets_the_sender_go_on() {
+async fn subscriber_dropped_while_sender_waits_wakes_the_sender() {
     let feed = Feed::new();
     let gone = feed.subscribe_waiting(1);
     send(&feed, [1]);
@@ -107,13 +107,13 @@ async fn a_subscriber_that_goes_lets_the_sender_go_on() {
 }
 
 #[test]
-fn a_sender_that_gives_up_has_sent_and_the_next_one_waits() {
+fn sender_dropped_while_waiting_has_sent_and_the_next_one_waits() {
     let feed = Feed::new();
     let mut slow = feed.subscribe_waiting(1);
     send(&feed, [1]);
     assert!(feed.send(2).now_or_never().is_none());
-    for given_up in 3..100 {
-        assert!(feed.send(given_up).now_or_never().is_none());
+    for dropped in 3..100 {
+        assert!(feed.send(dropped).now_or_never().is_none());
     }
     assert_eq!(queued(&mut slow), [1, 2]);
     send(&feed, [100]);
@@ -121,14 +121,14 @@ fn a_sender_that_gives_up_has_sent_and_the_next_one_waits() {
 }
 
 #[test]
-fn the_oldest_make_room_and_are_counted_before_the_item_behind_them() {
+fn oldest_items_dropped_are_counted_before_the_item_behind_them() {
     let feed = Feed::new();
     let mut latest = feed.subscribe_dropping_oldest(3);
     send(&feed, 1..=3);
     assert_eq!(latest.next().now_or_never(), Some(Some(1)));
     assert_eq!(latest.missed(), 0);
     send(&feed, 4..=9);
-    assert_eq!(latest.missed(), 0, "nothing is missing up to the 1");
+    assert_eq!(latest.missed(), 0, "no item before the 1 was dropped");
     assert_eq!(latest.next().now_or_never(), Some(Some(7)));
     assert_eq!(latest.missed(), 5);
     assert_eq!(queued(&mut latest), [8, 9]);
@@ -138,7 +138,7 @@ fn the_oldest_make_room_and_are_counted_before_the_item_behind_them() {
 }
 
 #[test]
-fn whoever_lags_gets_what_was_queued_and_then_the_error() {
+fn subscriber_that_lags_receives_queued_items_then_the_error() {
     let feed = Feed::new();
     let mut strict = feed.subscribe_or_end::<Lagged>(2);
     let mut other = feed.subscribe_or_end::<Lagged>(8);
@@ -154,7 +154,7 @@ fn whoever_lags_gets_what_was_queued_and_then_the_error() {
 }
 
 #[test]
-fn a_feed_that_is_dropped_or_closed_ends_everybody_behind_what_is_queued() {
+fn feed_dropped_or_closed_ends_subscriptions_behind_queued_items() {
     for close in [false, true] {
         let feed = Feed::new();
         let mut waiting = feed.subscribe_waiting(1);
@@ -180,7 +180,7 @@ fn a_feed_that_is_dropped_or_closed_ends_everybody_behind_what_is_queued() {
 }
 
 #[tokio::test]
-async fn the_end_wakes_whoever_waits() {
+async fn close_wakes_sender_and_subscriber() {
     let feed = Feed::<u32>::new();
     let mut items = feed.subscribe_waiting(1);
     let slow = feed.subscribe_waiting(1);
@@ -201,7 +201,7 @@ async fn the_end_wakes_whoever_waits() {
     drop(slow);
 }
 
-/// Asks the feed something whenever it is woken or dropped.
+/// Locks the feed whenever it is woken or dropped.
 #[derive(Clone)]
 struct Nosy(Arc<OnceLock<Feed<Nosy>>>, Arc<Mutex<usize>>);
 
@@ -225,7 +225,7 @@ impl Drop for Nosy {
 }
 
 #[test]
-fn nobody_is_woken_and_no_item_dropped_under_the_lock() {
+fn wakers_and_items_are_woken_and_dropped_without_the_lock() {
     let (done, is_done) = mpsc::channel();
     std::thread::spawn(move || {
         let cell = Arc::new(OnceLock::new());
@@ -238,7 +238,7 @@ fn nobody_is_woken_and_no_item_dropped_under_the_lock() {
         let mut dropping = feed.subscribe_dropping_oldest(1);
         let ending = feed.subscribe_or_end::<Lagged>(1);
         for _ in 0..2 {
-            // The second waker takes the place of the first, which is dropped.
+            // The second waker replaces the first, which is dropped.
             let next = dropping.poll_next_unpin(&mut Context::from_waker(&waker()));
             assert!(next.is_pending());
         }
@@ -257,12 +257,12 @@ fn nobody_is_woken_and_no_item_dropped_under_the_lock() {
     });
     let asked = is_done
         .recv_timeout(Duration::from_secs(20))
-        .expect("no lock that waits for itself");
+        .expect("no deadlock");
     assert!(asked > 4, "{asked}");
 }
 
 #[test]
-fn an_item_costs_no_allocation_once_warm() {
+fn send_after_warm_up_allocates_nothing() {
     let feed = Feed::new();
     let mut waiting = feed.subscribe_waiting(4);
     let mut dropping = feed.subscribe_dropping_oldest(4);
@@ -271,7 +271,7 @@ fn an_item_costs_no_allocation_once_warm() {
     let _lagged = feed.subscribe_or_end::<Lagged>(4);
     let mut run = |items: u64| {
         for item in 0..items {
-            // They wait, so each is woken for its item.
+            // Both wait, so each is woken for its item.
             assert!(waiting.next().now_or_never().is_none());
             assert!(ending.next().now_or_never().is_none());
             send(&feed, [item]);
@@ -287,12 +287,12 @@ fn an_item_costs_no_allocation_once_warm() {
 
 #[test]
 #[should_panic(expected = "room for an item")]
-fn a_queue_without_room_is_a_mistake() {
+fn subscribe_with_capacity_zero_panics() {
     drop(Feed::<u32>::new().subscribe_waiting(0));
 }
 
 #[test]
-fn an_error_object_says_the_same_as_lagged() {
+fn lagged_as_error_object_has_its_code_and_data() {
     let error = ErrorObject::from(Lagged { capacity: 3 });
     assert_eq!(error.code(), Lagged { capacity: 3 }.code());
     assert_eq!(error.data::<Lagged>().unwrap(), Lagged { capacity: 3 });

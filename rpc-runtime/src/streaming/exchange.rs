@@ -7,8 +7,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
@@ -22,6 +21,8 @@ use crate::codec::request::Message;
 use crate::codec::stream_frame::{self, StreamFrame};
 use crate::limits::RETAINED;
 use crate::streaming::gather::{BATCH, gather};
+use crate::sync::{self, Mutex, MutexGuard};
+use crate::waker::{WakerSlot, wake_all};
 
 /// How items are read.
 pub(crate) type ReadItem<T> = fn(Value<'_, '_>) -> Result<T, Mismatch>;
@@ -49,7 +50,7 @@ struct Up {
     stage: UploadStage,
     line: Vec<u8>,
     parser: Option<Parser>,
-    waker: Option<Waker>,
+    waker: WakerSlot,
 }
 
 /// How far a handler's items are.
@@ -110,7 +111,7 @@ impl Exchange {
     }
 
     fn state(&self) -> MutexGuard<'_, ExchangeState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 
     /// The items that follow the call with this id.
@@ -126,7 +127,8 @@ impl Exchange {
     }
 
     fn poll_item<T>(&self, read: ReadItem<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let ExchangeState { up, fault, .. } = &mut *self.state();
+        let mut state = self.state();
+        let ExchangeState { up, fault, .. } = &mut *state;
         match up.stage {
             UploadStage::Over => return Poll::Pending,
             UploadStage::Ended => return Poll::Ready(None),
@@ -137,10 +139,9 @@ impl Exchange {
             },
             _ => up.stage = UploadStage::Wanted,
         }
-        match &mut up.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => up.waker = Some(cx.waker().clone()),
-        }
+        let replaced = up.waker.register(cx);
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 
@@ -275,10 +276,7 @@ impl Exchange {
         let waker = state.up.waker.take();
         drop(state);
         // The handler's future is polled next in any case; a part of it may have a waker of its own.
-        waker
-            .into_iter()
-            .filter(|waker| !waker.will_wake(cx.waker()))
-            .for_each(Waker::wake);
+        wake_all(waker.filter(|waker| !waker.will_wake(cx.waker())));
     }
 
     /// What comes is not for the handler, and what it waits for will not come.
@@ -317,9 +315,9 @@ impl Exchange {
         if !std::mem::take(self.is_used.get_mut()) {
             return;
         }
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = sync::get_mut(&mut self.state);
         state.up.stage = UploadStage::None;
-        state.up.waker = None;
+        state.up.waker = WakerSlot::default();
         state.up.id.shrink();
         state.down.is_used = false;
         state.down.stage = DownloadStage::None;
@@ -329,7 +327,7 @@ impl Exchange {
 
     /// Gives back buffers that grew past `limit`.
     pub(crate) fn shrink(&mut self, limit: usize) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = sync::get_mut(&mut self.state);
         let ExchangeState { up, down, .. } = state;
         for buffer in [&mut up.line, &mut down.lines, &mut down.id] {
             if buffer.capacity() > limit {

@@ -1,15 +1,17 @@
-//! Items of a stream as lines that leave together: as many as there are at once.
+//! Gathers the items of a stream that are ready at once into lines that are sent together.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-/// Bytes of lines that leave at once, while there are more.
+/// Bytes of lines after which a batch is sent, although more items are ready.
 pub(crate) const BATCH: usize = 16 << 10;
 
-/// Writes items behind each other for as long as there are some at once, up to the first that `write` fails with. `None`:
-/// there will be more.
+/// Writes items to `lines` for as long as the stream is ready, and waits only for the first.
+///
+/// Returns `None` when more items may follow, `Some(Ok)` at the end of the stream, and `Some(Err)` with the first error of
+/// `write`.
 pub(crate) fn gather<S: Stream, L>(
     mut items: Pin<&mut S>,
     lines: &mut Vec<u8>,

@@ -1,4 +1,4 @@
-//! Streams of items, for both ends: the exchange between a handler and its worker, and the gathering of items that leave
+//! Streams of items, for both ends: the exchange between a handler and its worker, and the gathering of items that are sent
 //! together.
 
 pub(crate) mod exchange;

@@ -1,0 +1,73 @@
+//! The waker of a task that waits.
+
+use std::task::{Context, Waker};
+
+/// The waker of the task that waits for something, if a task does.
+#[derive(Debug, Default)]
+pub(crate) struct WakerSlot(Option<Waker>);
+
+impl WakerSlot {
+    /// Registers the task of `cx` in place of the one before.
+    ///
+    /// Returns the waker that it replaces. What a waker owns may lock the state that this slot is in, so the caller drops
+    /// it without the lock. It is `None` while the same task waits, which costs no clone.
+    #[must_use = "a waker is dropped without a lock"]
+    pub(crate) fn register(&mut self, cx: &Context<'_>) -> Option<Waker> {
+        match &self.0 {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            _ => self.0.replace(cx.waker().clone()),
+        }
+    }
+
+    /// Takes the waker out, to wake the task without a lock.
+    #[must_use = "the task waits until it is woken"]
+    pub(crate) fn take(&mut self) -> Option<Waker> {
+        self.0.take()
+    }
+}
+
+/// Wakes tasks whose wakers were taken under a lock, now that it is released.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn register_same_task_twice_keeps_its_waker() {
+        let waker = Waker::from(Arc::new(Counter::default()));
+        let mut slot = WakerSlot::default();
+        assert!(slot.register(&Context::from_waker(&waker)).is_none());
+        assert!(slot.register(&Context::from_waker(&waker)).is_none());
+        assert!(slot.take().is_some_and(|taken| taken.will_wake(&waker)));
+        assert!(slot.take().is_none());
+    }
+
+    #[test]
+    fn register_another_task_returns_the_waker_it_replaces() {
+        let tasks = [(); 2].map(|()| Arc::new(Counter::default()));
+        let wakers = tasks.clone().map(Waker::from);
+        let mut slot = WakerSlot::default();
+        assert!(slot.register(&Context::from_waker(&wakers[0])).is_none());
+        let replaced = slot.register(&Context::from_waker(&wakers[1])).unwrap();
+        assert!(replaced.will_wake(&wakers[0]));
+        wake_all(slot.take());
+        let woken = tasks.map(|task| task.0.load(Ordering::Relaxed));
+        assert_eq!(woken, [0, 1]);
+    }
+}
