@@ -3,12 +3,12 @@
 //! A call counts against the limits until its thread has finished, for nothing can stop a thread from outside. A call that
 //! is cancelled or past its deadline before its thread has started never starts.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::permit::{Permit, PermitSlot};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, lock};
 
 /// Why a blocking handler did not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Job {
 
     /// Takes the job and its permit, if it still waits.
     fn take(&self) -> Option<Option<Permit>> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         match std::mem::replace(&mut *state, JobState::Taken) {
             JobState::Waiting(permit) => Some(permit),
             JobState::Taken => None,

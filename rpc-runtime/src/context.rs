@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::codec::de::Value;
 use crate::deadline;
 use crate::outcome::Outcome;
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::Certificate;
 
 /// What a handler can know about its call: who calls, how long there is, what travels beside the arguments.
@@ -301,7 +302,7 @@ impl Extensions {
     }
 
     fn values(&self) -> MutexGuard<'_, HashMap<TypeId, Arc<dyn Any + Send + Sync>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

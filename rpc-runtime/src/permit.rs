@@ -1,10 +1,8 @@
 //! The right to run a call, and where a running call keeps it.
 
-use std::sync::PoisonError;
-
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, get_mut, lock};
 
 /// The right to run one call, held until its handler has ended.
 #[derive(Debug)]
@@ -41,12 +39,12 @@ impl PermitSlot {
     }
 
     pub(crate) fn take(&self) -> Option<Permit> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 
     /// Keeps `permit`, in place of the one that is held.
     pub(crate) fn put(&self, permit: Option<Permit>) {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.0);
         let former = std::mem::replace(&mut *slot, permit);
         drop(slot);
         drop(former);
@@ -54,19 +52,16 @@ impl PermitSlot {
 
     /// Releases the permit.
     pub(crate) fn release(&mut self) {
-        *self.0.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        *get_mut(&mut self.0) = None;
     }
 
     /// Releases the server's part of the permit.
     pub(crate) fn release_server(&self) {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.0);
         slot.iter_mut().for_each(Permit::release_server);
     }
 
     pub(crate) fn is_held(&mut self) -> bool {
-        self.0
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        get_mut(&mut self.0).is_some()
     }
 }

@@ -1,7 +1,7 @@
 //! What the workers of a connection share: its streams, its permits, its limits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::{Semaphore, watch};
 
@@ -20,6 +20,7 @@ use crate::server::recv::Receiver;
 use crate::server::shutdown::{Phase, UnackedStreams};
 use crate::server::stream::ServerStream;
 use crate::service::Router;
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::transport::{self, SendStream, quic};
 
 /// How many workers' buffers a connection keeps for its next streams.
@@ -137,13 +138,11 @@ impl<R: Router> ServerConnection<R> {
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.streams)
     }
 
     fn spare_buffers(&self) -> MutexGuard<'_, Vec<WorkerBuffers>> {
-        self.spare_buffers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.spare_buffers)
     }
 }
 

@@ -4,13 +4,13 @@
 //! its call and may arrive first. It names the offset in the stream at which its request ends, so the stream knows whether
 //! the request is still to come: then the cancellation is kept until the request has been read, and no longer.
 
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::codec::id::{Id, IdBuffer};
 use crate::slots::Slots;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, lock};
+use crate::waker::WakerSlot;
 
 /// The number of cancellations of a stream that may wait for their requests. Later ones are ignored: their calls run.
 const MAX_EARLY_CANCELS: usize = 1024;
@@ -39,7 +39,7 @@ struct Entry {
     /// Whether the call sends items.
     is_streaming: bool,
     stop: Option<StopReason>,
-    waker: Option<Waker>,
+    waker: WakerSlot,
 }
 
 /// A cancellation that arrived before its request.
@@ -67,7 +67,7 @@ pub(super) struct InFlightEntry<'c> {
 
 impl InFlight {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
     /// Enters a call that waits, whose request ends at `offset`.
@@ -204,10 +204,9 @@ impl InFlightEntry<'_> {
         if let Some(reason) = entry.stop {
             return Poll::Ready(reason);
         }
-        match &mut entry.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => entry.waker = Some(cx.waker().clone()),
-        }
+        let former = entry.waker.register(cx);
+        drop(table);
+        drop(former);
         Poll::Pending
     }
 }

@@ -1,7 +1,7 @@
 //! Shuts a server down: the handle for it, the phases that it goes through, and the streams whose last replies may still be
 //! on their way.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::sync::{Mutex, lock};
 use crate::tls::{CurrentIdentity, Identity};
 use crate::transport::quic::Listener;
 use crate::transport::{Stopped, close};
@@ -123,11 +124,7 @@ impl ServerHandle {
             self.reach(Phase::Ending);
             let _ = tokio::time::timeout(GOODBYE, self.connections.wait()).await;
         }
-        let listener = self
-            .listener
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let listener = lock(&self.listener).take();
         if let Some(listener) = listener {
             listener.close(close::CUT_OFF, "shutting down");
             let _ = tokio::time::timeout(GOODBYE, listener.idle()).await;

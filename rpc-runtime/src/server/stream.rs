@@ -6,8 +6,8 @@
 //! done at once costs no hand-over, and one that waits holds up no other message.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::server::in_flight::InFlight;
 use crate::server::limits::send_budget::SendBudget;
 use crate::server::recv::Receiver;
 use crate::server::worker_slots::{Unparked, WorkerSlots};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{SendStream, Stopped, close};
 
@@ -123,7 +123,7 @@ impl ServerStream {
     }
 
     fn state(&self) -> MutexGuard<'_, StreamState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// The ID of the stream (RFC 9000, section 2.1).

@@ -4,6 +4,7 @@ use std::task::{Context, Waker};
 
 use crate::server::recv::Receiver;
 use crate::slots::Slots;
+use crate::waker::WakerSlot;
 
 /// A slot for every worker of a stream.
 #[derive(Default)]
@@ -19,7 +20,7 @@ pub(super) struct WorkerSlots {
 struct WorkerSlot {
     /// The receiver, on its way to this worker.
     receiver: Option<Box<Receiver>>,
-    waker: Option<Waker>,
+    waker: WakerSlot,
     is_dismissed: bool,
 }
 
@@ -81,10 +82,8 @@ impl WorkerSlots {
 
     /// Wakes the worker of this slot with the next [`wake_all`](Self::wake_all).
     pub(super) fn set_waker(&mut self, slot: usize, cx: &Context<'_>) {
-        match &mut self.slots.get_mut(slot).waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            empty => *empty = Some(cx.waker().clone()),
-        }
+        // The task of a worker owns no other stream: its waker may be dropped under the lock.
+        drop(self.slots.get_mut(slot).waker.register(cx));
     }
 
     pub(super) fn wake_all(&mut self) {

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, lock};
 use crate::transport::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, close};
 
 /// How many bytes a stream holds before its writer waits.
@@ -91,10 +91,6 @@ impl PipeState {
 pub(crate) struct Connection {
     shared: Arc<Mutex<SharedPair>>,
     side: Side,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SharedPair {

@@ -1,7 +1,7 @@
 //! QUIC, by quinn. No other file names it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits::{IDLE, Limits};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::{Certificate, Verdict};
 use crate::transport::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 
@@ -348,7 +349,7 @@ impl Drop for Room {
 }
 
 fn unread(unread: &Mutex<Unread>) -> MutexGuard<'_, Unread> {
-    unread.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(unread)
 }
 
 impl Connection {

@@ -1,12 +1,12 @@
 //! Cancellations and timed-out messages: what costs the server more than the client.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::limits::Limits;
+use crate::sync::{Mutex, lock};
 
 /// How many cancellations a call that ends by itself makes up for.
 const FOR_EACH_CALL: f64 = 10.0;
@@ -59,10 +59,7 @@ impl AbuseLimits {
     pub(in crate::server) fn record_cancelled(&self) {
         let ended = self.ended.swap(0, Ordering::Relaxed) as f64;
         let now = Instant::now();
-        let mut cancelled = self
-            .cancelled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut cancelled = lock(&self.cancelled);
         let seconds = now.saturating_duration_since(cancelled.last).as_secs_f64();
         let made_up = ended * FOR_EACH_CALL + seconds * self.limits.cancellations_per_second as f64;
         cancelled.open = (cancelled.open - made_up).max(0.0) + 1.0;

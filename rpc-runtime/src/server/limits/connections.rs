@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits::Limits;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 #[derive(Debug)]
 pub(in crate::server) struct ConnectionLimits {
@@ -57,7 +58,7 @@ impl ConnectionLimits {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.counts)
     }
 
     pub(in crate::server) fn admit(
