@@ -5,8 +5,9 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::codec::id::Id;
 use crate::codec::reply::Reply;
-use crate::codec::request::CancelParams;
+use crate::codec::request::{CancelParams, RequestEnd};
 use crate::context::{ConnectionContext, Context};
 use crate::description::discover::DiscoverOptions;
 use crate::idle::IdleWatch;
@@ -89,6 +90,53 @@ struct Streams {
     unacked: UnackedStreams,
     /// Whether replies may be missing on one that has ended.
     is_truncated: bool,
+    /// The highest ID of the bidirectional streams that the peer has opened.
+    last_id: Option<u64>,
+    /// Cancellations that arrived before the stream of their requests.
+    early: Vec<(u64, RequestEnd)>,
+}
+
+/// The number of cancellations of a connection that may wait for the streams of their requests.
+const MAX_EARLY_CANCELS: usize = 1024;
+
+impl Streams {
+    /// Enters a stream, with the cancellations that were waiting for it.
+    fn open(&mut self, stream: &Arc<ServerStream>) {
+        self.open.push(Arc::clone(stream));
+        let Some(stream_id) = stream.id().filter(|_| stream.is_bidirectional()) else {
+            return;
+        };
+        self.last_id = self.last_id.max(Some(stream_id));
+        for (id, end) in self
+            .early
+            .extract_if(.., |(_, end)| end.stream <= stream_id)
+        {
+            if end.stream == stream_id {
+                stream.in_flight.cancel(Id::Unsigned(id), Some(end.offset));
+            }
+        }
+    }
+
+    /// Cancels the call whose request ends there. Returns whether that has an effect, now or later.
+    fn cancel_at(&mut self, id: Id<'_>, end: RequestEnd) -> bool {
+        let mut open = self.open.iter();
+        if let Some(stream) = open.find(|stream| stream.id() == Some(end.stream)) {
+            return stream.in_flight.cancel(id, Some(end.offset));
+        }
+        // Streams are opened in the order of their IDs (RFC 9000, section 2.1): this one is over, or is still to come.
+        let is_to_come = self.last_id.is_none_or(|last| end.stream > last);
+        match id {
+            Id::Unsigned(id)
+                if is_to_come
+                    && self.early.len() < MAX_EARLY_CANCELS
+                    && !self.early.contains(&(id, end)) =>
+            {
+                self.early.push((id, end));
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 impl<R: Router> ServerConnection<R> {
@@ -151,7 +199,7 @@ impl<R: Router> ServerConnection<R> {
     /// Enters a stream that the peer has opened, and starts its first worker.
     pub(super) fn open(self: &Arc<Self>, send: Option<SendStream>, receiver: Box<Receiver>) {
         let stream = ServerStream::new(receiver.stream_id(), send, Arc::clone(&self.send_budget));
-        self.streams().open.push(Arc::clone(&stream));
+        self.streams().open(&stream);
         self.start_worker(&stream, receiver);
     }
 
@@ -250,14 +298,7 @@ impl<R: Router> ServerConnection<R> {
     pub(super) fn cancel(&self, carrier: &ServerStream, cancel: CancelParams<'_>) {
         let CancelParams { id, request_end } = cancel;
         let has_effect = match request_end {
-            Some(end) => {
-                let streams = self.streams();
-                let stream = streams
-                    .open
-                    .iter()
-                    .find(|stream| stream.id() == Some(end.stream));
-                stream.is_some_and(|stream| stream.in_flight.cancel(id, Some(end.offset)))
-            }
+            Some(end) => self.streams().cancel_at(id, end),
             None if carrier.is_bidirectional() => carrier.in_flight.cancel(id, None),
             None => {
                 let streams = self.streams();

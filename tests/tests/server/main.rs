@@ -3,6 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod blocking;
 mod callbacks;
+mod cancellation;
 mod deadlines;
 mod handlers;
+mod panics;

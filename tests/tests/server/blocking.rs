@@ -1,0 +1,143 @@
+//! Blocking handlers and the limits of calls.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use rpc_runtime::{CallError, Limits, rpc};
+use tokio::runtime::Runtime;
+
+use crate::support::{serve, soon};
+
+#[rpc]
+trait Work {
+    /// Blocks its thread until the gate is open.
+    #[rpc(blocking)]
+    fn block(&self);
+    async fn add(&self, a: u64, b: u64) -> u64;
+}
+
+#[derive(Default)]
+struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+    /// How many handlers have started.
+    started: AtomicUsize,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.is_open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    fn started(&self) -> usize {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    async fn has_started(&self, handlers: usize) {
+        soon(async {
+            while self.started() < handlers {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Opens the gate also when a test fails, so that its runtime can end.
+struct OpenOnDrop(Arc<Gate>);
+
+impl Drop for OpenOnDrop {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+impl Work for Arc<Gate> {
+    fn block(&self) {
+        self.started.fetch_add(1, Ordering::Relaxed);
+        let is_open = self.is_open.lock().unwrap();
+        drop(self.opened.wait_while(is_open, |is_open| !*is_open).unwrap());
+    }
+
+    async fn add(&self, a: u64, b: u64) -> u64 {
+        a + b
+    }
+}
+
+/// A runtime with one thread for blocking handlers.
+fn one_blocking_thread() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.max_blocking_threads(1).enable_all();
+    builder.build().unwrap()
+}
+
+fn limits(calls: usize) -> Limits {
+    Limits {
+        calls,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn permit_of_a_timed_out_blocking_call_is_held_until_its_thread_has_finished() {
+    let gate = Arc::new(Gate::default());
+    let _open = OpenOnDrop(Arc::clone(&gate));
+    one_blocking_thread().block_on(async {
+        let (client, _server) = serve(WorkServer::new(Arc::clone(&gate)), limits(1)).await;
+        let work = WorkClient::new(client);
+        let blocked = work.block().timeout(Duration::from_millis(20)).await;
+        assert!(matches!(blocked, Err(CallError::Timeout)), "{blocked:?}");
+        gate.has_started(1).await;
+        let mut next = work.add(1, 2);
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut next).await;
+        assert!(early.is_err(), "the limit of one call does not hold");
+        gate.open();
+        assert_eq!(soon(next).await.unwrap(), 3);
+    });
+}
+
+#[test]
+fn blocking_call_past_its_deadline_before_its_thread_starts_never_starts() {
+    let gate = Arc::new(Gate::default());
+    let _open = OpenOnDrop(Arc::clone(&gate));
+    one_blocking_thread().block_on(async {
+        let (client, _server) = serve(WorkServer::new(Arc::clone(&gate)), limits(8)).await;
+        let work = WorkClient::new(client);
+        let first = tokio::spawn(work.block());
+        gate.has_started(1).await;
+        for _ in 0..20 {
+            let late = work.block().timeout(Duration::from_millis(5)).await;
+            assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+        }
+        gate.open();
+        soon(first).await.unwrap().unwrap();
+        soon(work.block()).await.unwrap();
+        assert_eq!(gate.started(), 2);
+    });
+}
+
+#[test]
+fn blocking_call_cancelled_before_its_thread_starts_never_starts_and_frees_its_permit() {
+    let gate = Arc::new(Gate::default());
+    let _open = OpenOnDrop(Arc::clone(&gate));
+    one_blocking_thread().block_on(async {
+        let (client, _server) = serve(WorkServer::new(Arc::clone(&gate)), limits(2)).await;
+        let work = WorkClient::new(client);
+        let first = tokio::spawn(work.block());
+        gate.has_started(1).await;
+        for _ in 0..20 {
+            // Each gets the second permit, which the one before has given back without a thread.
+            let mut cancelled = work.block();
+            let polled = futures_util::poll!(&mut cancelled);
+            assert!(polled.is_pending());
+            drop(cancelled);
+            assert_eq!(soon(work.add(1, 2)).await.unwrap(), 3);
+        }
+        gate.open();
+        soon(first).await.unwrap().unwrap();
+        soon(work.block()).await.unwrap();
+        assert_eq!(gate.started(), 2);
+    });
+}
