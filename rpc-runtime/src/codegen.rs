@@ -25,12 +25,12 @@ pub use crate::codec::params::encode::{NoParams, SentParams, whole};
 pub use crate::codec::reply::Reply;
 pub use crate::codec::result::{Fallible, Returned, returns, returns_alias, returns_result};
 pub use crate::context::Context;
-pub use crate::description::openrpc::schema::{
-    ErrorSchemas, HasSchema, Known, Knows, error_schemas, schema,
+pub use crate::description::schema::{
+    DataSchema, ErrorSchemas, HasSchema, Known, Knows, error_schemas, schema,
 };
 pub use crate::description::{
-    DataSchema, Described, ErrorDescription, Example, MethodDescription, MethodKind,
-    ParameterDescription, ServiceDescription, written,
+    Described, ErrorDescription, Example, MethodDescription, MethodKind, ParameterDescription,
+    ServiceDescription, written,
 };
 pub use crate::service::{Incoming, Service, Upload, unknown_method, upload};
 

@@ -16,7 +16,7 @@ use crate::transport::memory::{self, RecvStream, SendStream};
 
 /// A message as it was cut out of its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum SplitLine {
     /// A whole one.
     Whole(Vec<u8>),
     /// The start of one that passed the limit.
@@ -24,10 +24,10 @@ pub enum Line {
 }
 
 /// Cuts the messages out of a stream that arrives in these chunks.
-pub fn lines<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Vec<Line> {
+pub fn lines<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Vec<SplitLine> {
     let line = |cut, message: &mut Vec<u8>| match cut {
-        Line::Message => Some(Line::Whole(std::mem::take(message))),
-        Line::TooLarge => Some(Line::TooLarge(std::mem::take(message))),
+        Line::Message => Some(SplitLine::Whole(std::mem::take(message))),
+        Line::TooLarge => Some(SplitLine::TooLarge(std::mem::take(message))),
         Line::Partial => None,
     };
     let mut framer = LineSplitter::new(limit);

@@ -3,13 +3,14 @@
 pub(crate) mod discover;
 pub(crate) mod names;
 pub(crate) mod openrpc;
+pub(crate) mod schema;
 
 use std::fmt;
 
 use serde_json::Value;
 
 use crate::codec::params::decode::Arg;
-use crate::description::openrpc::SchemaOf;
+use crate::description::schema::{DataSchema, SchemaOf};
 
 /// What has a description: the `…Client` that [`#[rpc]`](crate::rpc) makes of a trait, which needs no implementation.
 ///
@@ -372,19 +373,6 @@ pub struct ErrorDescription {
     pub message: &'static str,
     /// The documentation.
     pub docs: &'static str,
-}
-
-/// What `error.data` is made of, field by field.
-#[derive(Debug, Clone, Copy)]
-pub enum DataSchema {
-    /// There is none.
-    Nothing,
-    /// One value.
-    Value(SchemaOf),
-    /// An array of so many.
-    Array(&'static [SchemaOf]),
-    /// An object with these members.
-    Object(&'static [(&'static str, SchemaOf)]),
 }
 
 /// A call and its answer, as the trait gives them to readers: JSON.

@@ -22,7 +22,7 @@ pub(super) struct WorkerBuffers {
 
 /// Which buffer holds the answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ReplyBuffer {
     Single,
     Batch,
 }
@@ -40,10 +40,10 @@ impl WorkerBuffers {
     }
 
     /// The reply to a message; empty if there is none.
-    pub(super) fn reply(&self, answer: Answer) -> &[u8] {
+    pub(super) fn reply(&self, answer: ReplyBuffer) -> &[u8] {
         match answer {
-            Answer::Single => self.reply.bytes(),
-            Answer::Batch => &self.batch.out,
+            ReplyBuffer::Single => self.reply.bytes(),
+            ReplyBuffer::Batch => &self.batch.out,
         }
     }
 

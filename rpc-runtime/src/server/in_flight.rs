@@ -26,14 +26,14 @@ pub(super) struct InFlight {
 
 #[derive(Debug, Default)]
 struct Table {
-    entries: Slots<Entry>,
+    entries: Slots<CallEntry>,
     early: Vec<EarlyCancel>,
     /// The stream was reset: calls that wait now or later are cancelled.
     is_reset: bool,
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct CallEntry {
     id: IdBuffer,
     is_used: bool,
     /// Whether the call sends items.
@@ -158,7 +158,7 @@ impl InFlight {
 
     /// Stops the calls that send items. Returns whether there were any.
     pub(super) fn stop_streaming(&self) -> bool {
-        let is_streaming = |entry: &Entry| entry.is_streaming;
+        let is_streaming = |entry: &CallEntry| entry.is_streaming;
         self.table()
             .stop_where(StopReason::ShuttingDown, is_streaming)
     }
@@ -183,7 +183,7 @@ impl Table {
     }
 
     /// Stops the calls that match and are not stopped already. Returns whether there were any.
-    fn stop_where(&mut self, reason: StopReason, matches: impl Fn(&Entry) -> bool) -> bool {
+    fn stop_where(&mut self, reason: StopReason, matches: impl Fn(&CallEntry) -> bool) -> bool {
         let mut found = false;
         let entries = self.entries.iter_mut();
         for entry in entries.filter(|entry| entry.is_used && entry.stop.is_none() && matches(entry))

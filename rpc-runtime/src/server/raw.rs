@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::permit::PermitSlot;
 use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::{ServerConnection, ServerShared};
-use crate::server::request::serve;
+use crate::server::serve::serve;
 use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
 use crate::service::Service;

@@ -11,7 +11,7 @@ use rustls::{DistinguishedName, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::tls::identity::Identity;
-use crate::tls::provider;
+use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, TrustError, Verifiers};
 
 /// The identity that the next client is shown.

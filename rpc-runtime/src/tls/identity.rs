@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::tls::certificate::Certificate;
 use crate::tls::pem::{PemError, certificates, read};
-use crate::tls::provider;
+use crate::tls::provider::provider;
 
 /// A certificate and its private key.
 ///

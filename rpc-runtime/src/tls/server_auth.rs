@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use thiserror::Error;
 
 use crate::tls::identity::Identity;
-use crate::tls::provider;
+use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, TrustError, Verifiers};
 
 /// Why a server's certificate was refused.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use crate::sync::{Mutex, lock};
-use crate::transport::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, close};
+use crate::transport::error::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, close};
 
 /// How many bytes a stream holds before its writer waits.
 const WINDOW: usize = 256 << 10;

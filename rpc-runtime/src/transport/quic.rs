@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::limits::{IDLE, Limits};
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::{Certificate, Verdict};
-use crate::transport::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, Traffic, close};
+use crate::transport::error::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 
 /// The protocol that both sides must name in the handshake.
 pub(crate) const ALPN: &[u8] = b"jsonrpc/1";

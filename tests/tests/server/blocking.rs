@@ -58,7 +58,11 @@ impl Work for Arc<Gate> {
     fn block(&self) {
         self.started.fetch_add(1, Ordering::Relaxed);
         let is_open = self.is_open.lock().unwrap();
-        drop(self.opened.wait_while(is_open, |is_open| !*is_open).unwrap());
+        drop(
+            self.opened
+                .wait_while(is_open, |is_open| !*is_open)
+                .unwrap(),
+        );
     }
 
     async fn add(&self, a: u64, b: u64) -> u64 {

@@ -3,6 +3,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+/// Where a document has the schemas that have a name.
+pub(super) const NAMED: &str = "/components/schemas";
+
 #[derive(Serialize)]
 pub(super) struct OpenRpcDocument<'a> {
     pub(super) openrpc: &'static str,
@@ -106,13 +109,13 @@ pub(super) struct Error {
 #[derive(Serialize)]
 pub(super) struct Pairing {
     pub(super) name: &'static str,
-    pub(super) params: Vec<Example>,
+    pub(super) params: Vec<ExampleObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) result: Option<Example>,
+    pub(super) result: Option<ExampleObject>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Example {
+pub(super) struct ExampleObject {
     pub(super) name: String,
     pub(super) value: Value,
 }

@@ -6,9 +6,9 @@ use crate::description::openrpc::document::{
     self, Content, Error, MethodObject, Pairing, Tag, Typed,
 };
 use crate::description::openrpc::names;
-use crate::description::openrpc::schema::{Generator, SchemaOf};
+use crate::description::schema::{DataSchema, Generator, SchemaOf};
 use crate::description::{
-    DataSchema, Example, MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
+    Example, MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
 };
 
 /// Makes the schemas of all methods.
@@ -183,7 +183,7 @@ fn is_optional(param: &Content) -> bool {
 }
 
 fn pairing(example: &Example, method: &MethodDescription) -> Pairing {
-    let given = |name: &str, value| document::Example {
+    let given = |name: &str, value| document::ExampleObject {
         name: name.to_owned(),
         value,
     };

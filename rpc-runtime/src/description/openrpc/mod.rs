@@ -6,7 +6,6 @@
 mod document;
 mod method;
 mod names;
-pub(crate) mod schema;
 
 use std::fmt;
 
@@ -14,15 +13,11 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::description::openrpc::document::{Components, Info, OpenRpcDocument};
 use crate::description::openrpc::method::{Types, spread};
-use crate::description::openrpc::schema::Generator;
-pub(crate) use crate::description::openrpc::schema::SchemaOf;
+use crate::description::schema::Generator;
 use crate::description::{Described, MethodDescription, ServiceDescription};
 
 /// The version of the specification.
 const VERSION: &str = "1.4.1";
-
-/// Where a document has the schemas that have a name.
-const NAMED: &str = "/components/schemas";
 
 /// An [OpenRPC 1.4.1](https://spec.open-rpc.org) document: services as people and tools read them, from their traits
 /// alone. Schemas are [JSON Schema draft-07](https://json-schema.org/draft-07).

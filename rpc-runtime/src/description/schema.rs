@@ -4,14 +4,12 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::description::DataSchema;
-
 /// What makes the schema of one type.
 #[derive(Clone, Copy)]
 pub struct SchemaOf(fn(&mut Generator) -> Value);
 
 impl SchemaOf {
-    pub(super) fn make(self, generator: &mut Generator) -> Value {
+    pub(in crate::description) fn make(self, generator: &mut Generator) -> Value {
         (self.0)(generator)
     }
 }
@@ -20,6 +18,19 @@ impl fmt::Debug for SchemaOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SchemaOf")
     }
+}
+
+/// What `error.data` is made of, field by field.
+#[derive(Debug, Clone, Copy)]
+pub enum DataSchema {
+    /// There is none.
+    Nothing,
+    /// One value.
+    Value(SchemaOf),
+    /// An array of so many.
+    Array(&'static [SchemaOf]),
+    /// An object with these members.
+    Object(&'static [(&'static str, SchemaOf)]),
 }
 
 /// A type with a JSON Schema: all that implements `schemars::JsonSchema`.
@@ -102,7 +113,7 @@ mod generator {
     use schemars::generate::{SchemaGenerator, SchemaSettings};
     use serde_json::{Map, Value};
 
-    use crate::description::openrpc::schema::HasSchema;
+    use crate::description::schema::HasSchema;
 
     #[diagnostic::do_not_recommend]
     impl<T: JsonSchema + ?Sized> HasSchema for T {
@@ -122,17 +133,17 @@ mod generator {
 
     impl Generator {
         /// Of what callers write.
-        pub(in crate::description::openrpc) fn of_arguments() -> Self {
+        pub(in crate::description) fn of_arguments() -> Self {
             Self(settings().into_generator())
         }
 
         /// Of what they read.
-        pub(in crate::description::openrpc) fn of_results() -> Self {
+        pub(in crate::description) fn of_results() -> Self {
             Self(settings().for_serialize().into_generator())
         }
 
         /// Those that have a name.
-        pub(in crate::description::openrpc) fn into_named(mut self) -> Map<String, Value> {
+        pub(in crate::description) fn into_named(mut self) -> Map<String, Value> {
             self.0.take_definitions(true)
         }
     }
@@ -154,15 +165,15 @@ mod generator {
     pub struct Generator(());
 
     impl Generator {
-        pub(in crate::description::openrpc) fn of_arguments() -> Self {
+        pub(in crate::description) fn of_arguments() -> Self {
             Self(())
         }
 
-        pub(in crate::description::openrpc) fn of_results() -> Self {
+        pub(in crate::description) fn of_results() -> Self {
             Self(())
         }
 
-        pub(in crate::description::openrpc) fn into_named(self) -> Map<String, Value> {
+        pub(in crate::description) fn into_named(self) -> Map<String, Value> {
             Map::new()
         }
     }

@@ -1,9 +1,14 @@
 //! What must hold of the source itself. `ARCHITECTURE.md` says why.
 
+mod imports;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn root() -> &'static Path {
+use imports::Imports;
+
+pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
@@ -13,7 +18,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// Every Rust file below `folder`.
-fn sources(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn sources(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -32,7 +37,7 @@ fn sources(folder: &str) -> Vec<PathBuf> {
 }
 
 /// A file's code, without its comments and its tests.
-fn code(path: &Path) -> String {
+pub(crate) fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
     code.lines()
@@ -74,26 +79,24 @@ fn unsafe_code_is_forbidden_in_every_crate() {
     }
 }
 
+const CODEC: &str = "rpc-runtime/src/codec";
+
 #[test]
-fn the_wire_knows_no_socket_clock_or_task() {
-    let wire = "rpc-runtime/src/wire";
-    assert_absent(
-        wire,
-        &[
-            "tokio",
-            "quinn",
-            "std::net",
-            "std::time",
-            "std::thread",
-            "async ",
-        ],
-        &[],
-    );
+fn codec_names_no_socket_clock_or_task() {
+    let words = [
+        "tokio",
+        "quinn",
+        "std::net",
+        "std::time",
+        "std::thread",
+        "async ",
+    ];
+    assert_absent(CODEC, &words, &[]);
 }
 
 #[test]
-fn bytes_of_a_peer_cannot_panic_in_the_wire() {
-    let lints = read("rpc-runtime/src/wire/mod.rs");
+fn codec_denies_what_a_peer_could_make_panic() {
+    let lints = read("rpc-runtime/src/codec/mod.rs");
     for lint in [
         "unwrap_used",
         "expect_used",
@@ -103,20 +106,95 @@ fn bytes_of_a_peer_cannot_panic_in_the_wire() {
     ] {
         assert!(lints.contains(&format!("clippy::{lint}")), "{lint}");
     }
-    assert_absent(
-        "rpc-runtime/src/wire",
-        &["#[allow(clippy::indexing", "#[allow(clippy::unwrap"],
-        &[],
-    );
+    let allowed = ["#[allow(clippy::indexing", "#[allow(clippy::unwrap"];
+    assert_absent(CODEC, &allowed, &[]);
 }
 
 #[test]
-fn only_one_file_names_the_quic_library() {
+fn codec_imports_nothing_else_of_the_crate() {
+    let folders = Imports::of("rpc-runtime/src").of_folders();
+    assert_eq!(folders.0["codec"].iter().collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn server_and_client_meet_in_the_callback_alone() {
+    for (module, imports) in Imports::of("rpc-runtime/src").0 {
+        let (is_server, is_client) = (module.starts_with("server"), module.starts_with("client"));
+        for import in imports {
+            let meets = (is_server && import.starts_with("client"))
+                || (is_client && import.starts_with("server"));
+            assert!(
+                !meets || import == "client::callback",
+                "{module} imports {import}"
+            );
+        }
+    }
+}
+
+#[test]
+fn files_import_each_other_in_no_circle() {
+    for folder in [
+        "rpc-runtime/src",
+        "bench/src",
+        "fuzz/src",
+        "rpc-cli/src",
+        "rpc-discovery/src",
+        "rpc-layers/src",
+        "rpc-macros/src",
+    ] {
+        let imports = Imports::of(folder);
+        assert_eq!(imports.circles(), [""; 0], "{folder}");
+    }
+    let folders = Imports::of("rpc-runtime/src").of_folders();
+    assert_eq!(folders.circles(), [""; 0], "folders of rpc-runtime");
+}
+
+#[test]
+fn type_name_stands_for_one_thing() {
+    // One concept behind one seam: the streams and connections of each transport.
+    let variants = ["Connection", "SendStream", "RecvStream"];
+    let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in sources("rpc-runtime/src") {
+        if path.ends_with("tests.rs") || path.ends_with("shuttle_tests.rs") {
+            continue;
+        }
+        let is_transport = path.iter().any(|part| part == "transport");
+        let file = path.display().to_string();
+        for name in code(&path).lines().filter_map(type_name) {
+            if !(is_transport && variants.contains(&name)) {
+                let files = defined.entry(name.to_owned()).or_default();
+                // Twice in one file are variants of one type, for a feature.
+                if !files.contains(&file) {
+                    files.push(file.clone());
+                }
+            }
+        }
+    }
+    defined.retain(|_, files| files.len() > 1);
+    assert!(defined.is_empty(), "{defined:#?}");
+}
+
+/// The name of the type that a line defines.
+fn type_name(line: &str) -> Option<&str> {
+    let mut words = line.trim_start().split(' ');
+    let visibility = words.next()?;
+    let word = match visibility.starts_with("pub") {
+        true => words.find(|word| !word.ends_with(')') && *word != "in")?,
+        false => visibility,
+    };
+    let name = words
+        .next()
+        .filter(|_| matches!(word, "struct" | "enum" | "trait"))?;
+    name.split(|c: char| !c.is_alphanumeric()).next()
+}
+
+#[test]
+fn quic_library_is_named_in_one_file() {
     assert_absent("rpc-runtime/src", &["quinn"], &["quic.rs"]);
 }
 
 #[test]
-fn generated_code_goes_through_one_door_and_decides_nothing() {
+fn generated_code_names_one_module_and_has_no_logic() {
     // What stands in for the code of a trait with mistakes never runs.
     let runs = |path: &PathBuf| !path.ends_with("fallback.rs");
     for path in sources("rpc-macros/src/expansions")
@@ -134,7 +212,7 @@ fn generated_code_goes_through_one_door_and_decides_nothing() {
 }
 
 #[test]
-fn the_front_page_shows_how_to_run_it() {
+fn readme_shows_how_to_run_the_project() {
     let readme = read("README.md");
     for command in ["cargo run --example quickstart", "cargo test --workspace"] {
         assert!(readme.contains(command), "{command}");
@@ -145,7 +223,7 @@ fn the_front_page_shows_how_to_run_it() {
 }
 
 #[test]
-fn every_example_has_its_line() {
+fn example_has_a_line_in_the_index() {
     let index = read("examples/README.md");
     for path in fs::read_dir(root().join("examples"))
         .unwrap()
@@ -161,7 +239,7 @@ fn every_example_has_its_line() {
 }
 
 #[test]
-fn the_version_is_in_the_changelog() {
+fn version_is_in_the_changelog() {
     let manifest = read("Cargo.toml");
     let version = manifest
         .lines()

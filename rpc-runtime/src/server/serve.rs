@@ -1,0 +1,181 @@
+//! One message from its bytes to its reply: it is parsed in place, waits for its permit, and runs.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::codec::error_code::ProtocolError;
+use crate::codec::id::Id;
+use crate::codec::lines::Line;
+use crate::codec::parser::ParseError;
+use crate::codec::request::Message;
+use crate::codec::response::leading_id;
+use crate::permit::PermitSlot;
+use crate::server::batch;
+use crate::server::buffers::{ReplyBuffer, WorkerBuffers};
+use crate::server::call_task::{CallSite, CallTask};
+use crate::server::invoke::Invocation;
+use crate::server::recv::Receiver;
+use crate::server::request::{prepare, reject};
+use crate::server::streaming;
+use crate::service::Router;
+use crate::streaming::exchange::Exchange;
+
+/// Serves the message in the task's buffers, and says which of them holds the answer.
+pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
+    let CallTask {
+        site,
+        receiver,
+        permit,
+        buffers,
+    } = task;
+    let WorkerBuffers {
+        message,
+        parser,
+        reply,
+        context,
+        batch,
+        exchange,
+    } = buffers;
+    exchange.clear();
+    if line == Line::TooLarge {
+        let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
+        reject(reply, id, ProtocolError::RequestTooLarge);
+        return ReplyBuffer::Single;
+    }
+    let document = match parser.parse_request(message) {
+        Ok(document) => document,
+        Err(ParseError { id }) => {
+            reject(
+                reply,
+                id.map_or(Id::Null, Id::Unsigned),
+                ProtocolError::Parse,
+            );
+            return ReplyBuffer::Single;
+        }
+    };
+    match document.message() {
+        Message::Single(request) => {
+            let Some(call) = prepare(site, request, reply) else {
+                return ReplyBuffer::Single;
+            };
+            match obtain_permit(site, receiver, permit, call.deadline).await {
+                Ok(()) => {
+                    let invocation = Invocation {
+                        site,
+                        call,
+                        permit,
+                        // Without a stream there is no way for items.
+                        exchange: receiver.is_some().then_some(exchange),
+                    };
+                    let run = pin!(invocation.run(context, reply));
+                    drive(run, site, receiver, permit, exchange).await;
+                }
+                Err(error) => reply.reject(error),
+            }
+            ReplyBuffer::Single
+        }
+        Message::Batch(entries) => {
+            match obtain_batch_permit(site, receiver, permit).await {
+                Ok(()) => {
+                    let run = pin!(batch::serve(site, permit, entries, batch));
+                    drive(run, site, receiver, permit, exchange).await;
+                }
+                Err(error) => batch.reject(error),
+            }
+            ReplyBuffer::Batch
+        }
+    }
+}
+
+/// Obtains a permit for a batch. During a shutdown it needs none, since none of its entries will run.
+async fn obtain_batch_permit<R: Router>(
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &mut PermitSlot,
+) -> Result<(), ProtocolError> {
+    match site.connection.is_draining() {
+        true => Ok(()),
+        false => obtain_permit(site, receiver, permit, None).await,
+    }
+}
+
+/// Obtains a permit, or returns what to answer instead. While the call waits, what is queued is sent, and a reset of the
+/// stream is noticed.
+async fn obtain_permit<R: Router>(
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &mut PermitSlot,
+    deadline: Option<Instant>,
+) -> Result<(), ProtocolError> {
+    let CallSite {
+        connection, stream, ..
+    } = site;
+    let is_congested = connection.send_budget().is_full();
+    if is_congested {
+        permit.release();
+    } else if permit.is_held() {
+        return Ok(());
+    } else if let Some(free) = connection.try_permit() {
+        permit.put(Some(free));
+        return Ok(());
+    }
+    if connection.limits().refuse_calls && !is_congested && !connection.is_draining() {
+        return Err(ProtocolError::TooManyCalls);
+    }
+    let Some(receiver) = receiver else {
+        return Err(ProtocolError::ShuttingDown);
+    };
+    stream.flush_while_receiving(receiver).await;
+    if stream.is_reset() {
+        return Err(ProtocolError::Cancelled);
+    }
+    tokio::select! {
+        obtained = connection.wait_for_permit() => match obtained {
+            Some(obtained) => {
+                permit.put(Some(obtained));
+                return Ok(());
+            }
+            None => {}
+        },
+        () = passes(deadline) => return Err(ProtocolError::DeadlinePassed),
+        () = stream.stopped() => stream.reset(),
+        () = receiver.was_reset() => stream.reset(),
+    }
+    Err(ProtocolError::ShuttingDown)
+}
+
+async fn passes(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Polls a call or a batch to its end. If it is not done at its first poll, the receiver is handed over to another worker,
+/// unless the handler has items: that is a path of its own.
+async fn drive<R: Router>(
+    mut run: Pin<&mut impl Future<Output = ()>>,
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &PermitSlot,
+    exchange: &Exchange,
+) {
+    let has_items = poll_fn(|cx| match run.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(false),
+        Poll::Pending if exchange.is_used() => Poll::Ready(true),
+        Poll::Pending => {
+            site.hand_over(receiver);
+            Poll::Pending
+        }
+    });
+    if has_items.await {
+        // Boxed, since few calls need the space.
+        Box::pin(streaming::run(run, site, receiver, permit, exchange)).await;
+    }
+    if exchange.is_used() {
+        streaming::end_receiving(site, receiver, exchange);
+    }
+}
