@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::permit::PermitSlot;
 use crate::server::buffers::WorkerBuffers;
 use crate::server::connection::ServerConnection;
-use crate::server::recv::Receiver;
+use crate::server::recv::{ReceiveError, Receiver};
 use crate::server::stream::ServerStream;
 use crate::service::Router;
+use crate::transport::close;
 
 /// What a worker holds while it serves a message.
 pub(super) struct CallTask<R> {
@@ -27,6 +28,19 @@ pub(super) struct CallSite<R> {
 }
 
 impl<R: Router> CallSite<R> {
+    /// Resets the stream because no more can be received.
+    pub(super) fn reset_after(&self, error: ReceiveError) {
+        match error {
+            ReceiveError::Lost => self.stream.reset(),
+            ReceiveError::TimedOut { in_message } => {
+                self.stream.reset_with(close::TIMEOUT);
+                if in_message {
+                    self.connection.abuse().record_late_message();
+                }
+            }
+        }
+    }
+
     /// Hands the receiver over to another worker, which reads on while this one waits for its handler.
     pub(super) fn hand_over(&self, receiver: &mut Option<Box<Receiver>>) {
         let Some(receiver) = receiver.take() else {

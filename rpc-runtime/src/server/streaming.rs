@@ -17,7 +17,6 @@ use crate::server::call_task::CallSite;
 use crate::server::recv::{ReceiveError, Receiver};
 use crate::service::Router;
 use crate::streaming::exchange::Exchange;
-use crate::transport::close;
 
 /// Runs a call with items to its end.
 pub(super) async fn run<R: Router>(
@@ -152,15 +151,8 @@ async fn receive<R: Router>(
         Ok(Some(Line::Partial) | None) => Err(ProtocolError::InvalidRequest(
             "the stream ended before its items did",
         )),
-        Err(ReceiveError::Lost) => {
-            site.stream.reset();
-            return None;
-        }
-        Err(ReceiveError::TimedOut { in_message }) => {
-            site.stream.reset_with(close::TIMEOUT);
-            if in_message {
-                site.connection.abuse().record_late_message();
-            }
+        Err(error) => {
+            site.reset_after(error);
             return None;
         }
     };

@@ -145,15 +145,8 @@ impl<R: Router> Worker<R> {
                         break;
                     }
                 },
-                Err(ReceiveError::Lost) => {
-                    stream.reset();
-                    break;
-                }
-                Err(ReceiveError::TimedOut { in_message }) => {
-                    stream.reset_with(close::TIMEOUT);
-                    if in_message {
-                        connection.abuse().record_late_message();
-                    }
+                Err(error) => {
+                    site.reset_after(error);
                     break;
                 }
             }
