@@ -13,10 +13,17 @@ impl WakerSlot {
     /// it without the lock. It is `None` while the same task waits, which costs no clone.
     #[must_use = "a waker is dropped without a lock"]
     pub(crate) fn register(&mut self, cx: &Context<'_>) -> Option<Waker> {
-        match &self.0 {
-            Some(waker) if waker.will_wake(cx.waker()) => None,
-            _ => self.0.replace(cx.waker().clone()),
+        match self.is_of(cx) {
+            true => None,
+            false => self.0.replace(cx.waker().clone()),
         }
+    }
+
+    /// Whether the task of `cx` is registered.
+    pub(crate) fn is_of(&self, cx: &Context<'_>) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
     }
 
     /// Takes the waker out, to wake the task without a lock.

@@ -1,4 +1,4 @@
-//! Calls that travel as one message.
+//! Calls that are sent as one message.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -6,20 +6,24 @@ use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::client::call::{self, Call, with_parser};
+use crate::client::call::Call;
 use crate::client::connection::ClientConnection;
+use crate::client::decode::{decode_body, with_parser};
+use crate::client::dedicated_stream::{self, DedicatedRequest};
 use crate::client::error::{CallError, CallFailure};
+use crate::client::handle::{Client, ClientInner};
 use crate::client::mux_stream::CallId;
 use crate::client::notification::Notification;
-use crate::client::{Client, ClientInner, dedicated_stream};
+use crate::client::options::TimeLimit;
 use crate::codec::de::Value;
 use crate::codec::error::RpcError;
-use crate::codec::error_code::HEAD;
 use crate::codec::id::Id;
 use crate::codec::response::{Response, ResponseBody};
 
-/// Calls and notifications that travel as one JSON-RPC batch. [`Client::batch`] starts one.
+/// Calls and notifications that are sent as one JSON-RPC batch. [`Client::batch`] starts one.
 ///
 /// ```
 /// # use rpc_runtime::{Client, rpc};
@@ -40,24 +44,42 @@ use crate::codec::response::{Response, ResponseBody};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Deadlines
+/// [`send`](Self::send) waits for as long as [`timeout`](Self::timeout) says, or else the
+/// [client](crate::ClientBuilder::timeout), also while there is no connection. A batch that a handler makes inherits the
+/// handler's deadline, as a [`Call`](Call#deadlines) does.
 #[must_use = "a batch is sent by `send`"]
 pub struct Batch {
     client: Arc<ClientInner>,
+    number: BatchNumber,
+    time: TimeLimit,
     message: Vec<u8>,
-    readers: Vec<ResultReader>,
-    /// The id of each call that could be written.
+    decoders: Vec<EntryDecoder>,
+    /// The entries that were written, by id.
     ids: HashMap<u64, usize>,
-    /// Why an entry could not be written.
-    unwritable: HashMap<usize, String>,
+    /// Why an entry was not written.
+    rejected: HashMap<usize, String>,
 }
 
-/// Reads one entry's answer as the type that its call returns.
-type ResultReader =
+/// Identifies a batch, so that its replies are not taken with an entry of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct BatchNumber(u64);
+
+impl BatchNumber {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Decodes the reply to one entry as the result of its call.
+type EntryDecoder =
     Box<dyn Fn(Result<ResponseBody<'_, '_>, CallFailure>) -> Box<dyn Any + Send> + Send>;
 
-/// A call's place in a batch: what [`Replies::take`] wants for its result.
+/// A call of a batch. [`Replies::take`] returns its result.
 ///
-/// It has the types of the call's result and error, so calls of one type can be kept in a list.
+/// It has the types of the call's result and error, so entries of one type can be kept in a list.
 ///
 /// ```
 /// # use rpc_runtime::{CallError, Client, Entry, rpc};
@@ -80,115 +102,150 @@ type ResultReader =
 /// ```
 #[derive(Debug)]
 pub struct Entry<T, E> {
+    batch: BatchNumber,
     index: usize,
     returns: PhantomData<fn() -> (T, E)>,
 }
 
-impl Batch {
-    pub(super) fn new(client: &Client) -> Self {
-        Self {
-            client: Arc::clone(&client.0),
+impl Client {
+    /// Starts a batch: calls that are sent as one message.
+    pub fn batch(&self) -> Batch {
+        Batch {
+            client: Arc::clone(&self.0),
+            number: BatchNumber::next(),
+            time: TimeLimit::inherited(&self.0.options),
             message: Vec::new(),
-            readers: Vec::new(),
+            decoders: Vec::new(),
             ids: HashMap::new(),
-            unwritable: HashMap::new(),
+            rejected: HashMap::new(),
         }
     }
+}
 
-    /// Adds a call with its timeout and metadata. The server alone keeps the timeout; [`send`](Self::send) has none.
-    /// [`Call::own_stream`] has no effect here.
-    pub fn call<T, E>(&mut self, call: Call<T, E>) -> Entry<T, E>
+impl Batch {
+    /// Sets the time limit of [`send`](Self::send), counted from its first poll. When it is over the batch ends with
+    /// [`CallError::Timeout`], and the server stops its handlers. Replaces the client's
+    /// [timeout](crate::ClientBuilder::timeout), which is none by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.time.timeout = Some(timeout);
+        self
+    }
+
+    /// Adds a call of the same client, with its timeout and metadata. Its timeout is sent to the server, and does not limit
+    /// [`send`](Self::send). [`Call::own_stream`] has no effect here.
+    ///
+    /// A call that cannot be an entry is not sent: [`Replies::take`] returns [`CallError::Encode`] for it. These are calls
+    /// whose arguments cannot be written as JSON, calls with items, and calls of another client.
+    pub fn call<T, E>(&mut self, mut call: Call<T, E>) -> Entry<T, E>
     where
         T: Send + 'static,
         E: Send + 'static,
     {
-        let (index, reader) = (self.readers.len(), call.reader());
-        match call.into_entry() {
-            Ok(request) => {
-                let CallId(id) = self.client.next_dedicated_id();
+        let index = self.decoders.len();
+        let id = self.client.next_dedicated_id();
+        match call.dispatch.encode_entry(&self.client, id) {
+            Ok(entry) => {
+                push_entry(&mut self.message, entry);
+                let CallId(id) = id;
                 self.ids.insert(id, index);
-                self.separate();
-                self.message.extend_from_slice(HEAD);
-                Id::Unsigned(id).write(&mut self.message);
-                self.message.extend_from_slice(&request);
             }
             Err(reason) => {
-                self.unwritable.insert(index, reason);
+                self.rejected.insert(index, reason);
             }
         }
-        self.readers.push(Box::new(move |answer| {
-            let result: Result<T, CallError<E>> = match answer {
-                Ok(outcome) => call::result(reader, outcome),
+        let reader = call.reader;
+        self.decoders.push(Box::new(move |reply| {
+            let result: Result<T, CallError<E>> = match reply {
+                Ok(body) => decode_body(reader, body),
                 Err(failure) => Err(failure.into()),
             };
             Box::new(result)
         }));
         Entry {
+            batch: self.number,
             index,
             returns: PhantomData,
         }
     }
 
-    /// Adds a notification.
+    /// Adds a notification of the same client.
     ///
     /// # Errors
-    /// [`CallError::Encode`] if its arguments cannot be written; the batch is as it was.
-    pub fn notify(&mut self, notification: Notification) -> Result<(), CallError> {
-        let request = notification.into_entry().map_err(CallError::Encode)?;
-        self.separate();
-        self.message.extend_from_slice(&request);
+    /// [`CallError::Encode`] if its arguments cannot be written as JSON, or it is one of another client. The batch is left
+    /// as it was.
+    pub fn notify(&mut self, mut notification: Notification) -> Result<(), CallError> {
+        let entry = notification.encode_entry(&self.client);
+        push_entry(&mut self.message, entry.map_err(CallError::Encode)?);
         Ok(())
     }
 
-    fn separate(&mut self) {
-        self.message
-            .push(if self.message.is_empty() { b'[' } else { b',' });
-    }
-
-    /// Sends the batch on a stream of its own and waits for the answers, unless it is of notifications only.
+    /// Sends the batch on a dedicated stream and waits for the replies, unless it has only notifications.
     ///
     /// # Errors
-    /// When the batch as a whole has no answer: the connection is lost, or the server refuses batches of this size. It
-    /// waits for a connection as a call does, and is never sent twice.
+    /// When the batch as a whole has no reply: the connection is lost, the time is over, or the server rejects batches of
+    /// this size. It waits for a connection as a call does, and is never sent twice.
+    ///
+    /// # Panics
+    /// With a timeout, in a tokio runtime without timers.
     ///
     /// # Cancel safety
     /// Dropping the future cancels every call of the batch.
     pub async fn send(mut self) -> Result<Replies, CallError> {
-        let mut replies = Replies {
+        let replies = Replies {
+            batch: self.number,
             results: HashMap::new(),
-            unwritable: self.unwritable,
+            rejected: std::mem::take(&mut self.rejected),
         };
         if self.message.is_empty() {
             return Ok(replies);
         }
+        let remaining = self.time.remaining();
+        if remaining.is_some_and(|remaining| remaining.is_zero()) {
+            return Err(CallError::Timeout);
+        }
+        let client = Arc::clone(&self.client);
+        let sent = client.timers.limit(remaining, self.exchange(replies)).await;
+        sent.unwrap_or(Err(CallError::Timeout))
+    }
+
+    async fn exchange(mut self, mut replies: Replies) -> Result<Replies, CallError> {
         self.message.extend_from_slice(b"]\n");
         let connection = self.client.next_connection(None).await?;
+        connection.record_call();
         if self.ids.is_empty() {
-            dedicated_stream::tell(connection, self.message).await?;
+            dedicated_stream::notify(connection, self.message).await?;
             return Ok(replies);
         }
-        let limit = self.client.options.reply_limit;
-        let mut answer =
-            dedicated_stream::ask(Arc::clone(&connection), self.message, None, limit).await?;
+        let mut reply = dedicated_stream::call(DedicatedRequest {
+            connection: Arc::clone(&connection),
+            message: std::mem::take(&mut self.message),
+            upload: None,
+            reply_limit: self.client.options.reply_limit,
+        })
+        .await?;
         with_parser(|parser| {
-            let document = parser
-                .parse(&mut answer)
-                .map_err(|_| CallFailure::MalformedReply)?;
-            replies.read(document.root(), &self.ids, &self.readers, &connection)
+            let document = parser.parse(&mut reply);
+            let document = document.map_err(|_| CallFailure::MalformedReply)?;
+            replies.decode(document.root(), &self, &connection)
         })?;
         Ok(replies)
     }
 }
 
+fn push_entry(message: &mut Vec<u8>, entry: &[u8]) {
+    message.push(if message.is_empty() { b'[' } else { b',' });
+    message.extend_from_slice(entry);
+}
+
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
-            .field("calls", &self.readers.len())
+            .field("calls", &self.decoders.len())
             .finish_non_exhaustive()
     }
 }
 
-/// The answers to a [`Batch`]. Each is taken with its [`Entry`]; one that is an error leaves the others as they are.
+/// The replies to a [`Batch`]. Each is taken with its [`Entry`]; an error of one does not affect the others.
 ///
 /// ```
 /// # use rpc_runtime::{CallError, Client, code, rpc};
@@ -213,61 +270,64 @@ impl fmt::Debug for Batch {
 /// # }
 /// ```
 pub struct Replies {
+    batch: BatchNumber,
     results: HashMap<usize, Box<dyn Any + Send>>,
-    unwritable: HashMap<usize, String>,
+    rejected: HashMap<usize, String>,
 }
 
 impl Replies {
-    fn read(
+    fn decode(
         &mut self,
         root: Value<'_, '_>,
-        ids: &HashMap<u64, usize>,
-        readers: &[ResultReader],
+        batch: &Batch,
         connection: &ClientConnection,
     ) -> Result<(), CallError> {
-        let record = |outcome: &ResponseBody<'_, '_>| {
-            if outcome.is_shutting_down() {
+        let retire_if_draining = |body: &ResponseBody<'_, '_>| {
+            if body.is_shutting_down() {
                 connection.retire();
             }
         };
-        let Some(answers) = root.elements() else {
-            // One error for the whole batch.
+        let Some(responses) = root.elements() else {
+            // One error for the batch as a whole.
             let response = Response::read(root).ok_or(CallFailure::MalformedReply)?;
-            record(&response.outcome);
+            retire_if_draining(&response.outcome);
             return Err(CallError::received(response.outcome, Infallible::read));
         };
-        for response in answers.filter_map(Response::read) {
-            record(&response.outcome);
+        for response in responses.filter_map(Response::read) {
+            retire_if_draining(&response.outcome);
             let Id::Unsigned(id) = response.id else {
                 continue;
             };
-            let Some(&index) = ids.get(&id) else { continue };
-            if let Some(reader) = readers.get(index) {
-                self.results
-                    .entry(index)
-                    .or_insert_with(|| reader(Ok(response.outcome)));
-            }
+            let Some(&index) = batch.ids.get(&id) else {
+                continue;
+            };
+            let result = self.results.entry(index);
+            result.or_insert_with(|| (batch.decoders[index])(Ok(response.outcome)));
         }
-        for (index, reader) in readers.iter().enumerate() {
-            self.results
-                .entry(index)
-                .or_insert_with(|| reader(Err(CallFailure::MalformedReply)));
+        for (index, decode) in batch.decoders.iter().enumerate() {
+            let result = self.results.entry(index);
+            result.or_insert_with(|| decode(Err(CallFailure::MalformedReply)));
         }
         Ok(())
     }
 
-    /// What a call of the batch came to.
+    /// Returns the result of a call of the batch.
     ///
     /// # Errors
-    /// As if the call had been made alone; [`CallError::Decode`] also for an entry of another batch.
+    /// Those of a single call. [`CallError::Encode`] for a call that could not be an entry. [`CallError::Decode`] for an entry
+    /// of another batch; the replies are left as they were.
     pub fn take<T: 'static, E: 'static>(&mut self, entry: Entry<T, E>) -> Result<T, CallError<E>> {
-        if let Some(reason) = self.unwritable.remove(&entry.index) {
+        if entry.batch != self.batch {
+            let reason = "the entry belongs to another batch than these replies";
+            return Err(CallError::Decode(reason.into()));
+        }
+        if let Some(reason) = self.rejected.remove(&entry.index) {
             return Err(CallError::Encode(reason));
         }
         let result = self.results.remove(&entry.index);
         match result.and_then(|result| result.downcast::<Result<T, CallError<E>>>().ok()) {
             Some(result) => *result,
-            None => Err(CallError::Decode("the entry is of another batch".into())),
+            None => Err(CallFailure::MalformedReply.into()),
         }
     }
 }

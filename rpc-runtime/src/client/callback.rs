@@ -6,8 +6,8 @@
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 
-use crate::client::Client;
 use crate::client::connection::ClientConnection;
+use crate::client::handle::{Client, Services};
 use crate::context::Context;
 use crate::description::discover::DiscoverOptions;
 use crate::limits::Limits;
@@ -29,6 +29,14 @@ pub(crate) trait IntoServePeer {
     fn into_serve_peer(self, limits: Limits, discover: DiscoverOptions) -> Arc<dyn ServePeer>;
 }
 
+/// Returns what serves the peer of each connection that a client makes.
+pub(super) fn serve_peers(services: Arc<dyn ServePeer>) -> Services {
+    Box::new(move |connection| {
+        let callback = Callback::on_made(Arc::downgrade(connection));
+        services.serve(connection.transport.clone(), Some(callback))
+    })
+}
+
 impl std::fmt::Debug for dyn ServePeer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("services")
@@ -36,9 +44,9 @@ impl std::fmt::Debug for dyn ServePeer {
 }
 
 impl Context {
-    /// A client of whoever calls, which serves with [`ClientBuilder::service`](crate::ClientBuilder::service): `C` is
-    /// the `…Client` of a trait, or a [`Client`] for calls by name. Its calls leave on the connection on which this call
-    /// came; they are calls as any others, with the same lanes, deadlines, errors and limits.
+    /// Returns a client of the caller, which serves with [`ClientBuilder::service`](crate::ClientBuilder::service): `C` is
+    /// the `…Client` of a trait, or a [`Client`] for calls by name. Its calls are sent on the connection on which this call
+    /// came, with the same streams, deadlines, errors and limits as any others.
     ///
     /// ```
     /// use rpc_runtime::{Context, rpc};
@@ -60,7 +68,7 @@ impl Context {
     ///     async fn run(&self, cx: &Context, steps: u32) -> Result<u32, rpc_runtime::ErrorObject> {
     ///         let progress = cx.client::<ProgressClient>();
     ///         for step in 1..=steps {
-    ///             // Nobody is the worse for it if the caller has gone.
+    ///             // The work goes on if the caller has gone.
     ///             let _ = progress.made(step).await;
     ///         }
     ///         Ok(steps)
@@ -68,18 +76,17 @@ impl Context {
     /// }
     /// ```
     ///
-    /// A handler may keep it. It lasts as long as the connection, and does not keep it open: then its calls end with
-    /// [`CallError::Connection`](crate::CallError::Connection), those that have not left as not sent, and
-    /// [`Client::closed`] says why. [`Client::close`] ends the calls to a caller, and not its connection. A client
-    /// that connects again is another caller. Where there is no connection, with a [`Responder`](crate::Responder),
-    /// calls end so from the start.
+    /// A handler may keep it. It lasts as long as the connection, and does not keep the connection open: afterwards its calls
+    /// end with [`CallError::Connection`](crate::CallError::Connection), and [`Client::closed`] returns why.
+    /// [`Client::close`] ends the calls to a caller, and not its connection. A client that connects again is another caller.
+    /// Without a connection, with a [`Responder`](crate::Responder), calls fail from the start.
     ///
     /// A caller that serves nothing answers [−32601](crate::code::METHOD_NOT_FOUND), which is
     /// [`CallError::Remote`](crate::CallError::Remote).
     ///
-    /// Handlers may call back and forth within one call. Each takes a place among the calls in flight of its side
-    /// ([`Limits::calls_per_connection`](crate::Limits::calls_per_connection)) until it ends: where all are taken by
-    /// handlers that wait for a call back to the same side, both sides wait until a deadline ends it.
+    /// Handlers may call back and forth within one call. Each counts as a call in flight of its side
+    /// ([`Limits::calls_per_connection`](crate::Limits::calls_per_connection)) until it ends. When handlers that wait for a
+    /// call back to the same side use up that limit, both sides wait until a deadline ends the calls.
     ///
     /// # Panics
     /// Outside a tokio runtime, the first time on a connection.
@@ -99,7 +106,7 @@ pub(crate) struct Callback {
     client: OnceLock<Client>,
 }
 
-/// The way to the peer. It holds neither the connection nor its socket, since a handler may keep the context of a call.
+/// How the peer is reached. Holds neither the connection nor its socket, since a handler may keep the context of a call.
 #[derive(Debug, Default)]
 enum CallbackRoute {
     /// The call came without a connection.
@@ -116,7 +123,7 @@ impl Callback {
         Self::by(CallbackRoute::Accepted(connection))
     }
 
-    pub(crate) fn on_made(connection: Weak<ClientConnection>) -> Self {
+    fn on_made(connection: Weak<ClientConnection>) -> Self {
         Self::by(CallbackRoute::Made(connection))
     }
 
@@ -154,7 +161,7 @@ impl CallbackRoute {
             Self::None => return Client::unconnected("the call came without a connection"),
             Self::Accepted(connection) => connection
                 .upgrade()
-                .map(|connection| Client::on(Connection::clone(&connection))),
+                .map(|connection| Client::on_accepted(Connection::clone(&connection))),
             Self::Made(connection) => connection.upgrade().map(Client::sharing),
         };
         client.unwrap_or_else(|| Client::unconnected("the connection has ended"))

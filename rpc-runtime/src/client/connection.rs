@@ -1,50 +1,49 @@
-//! One connection with its lanes. A client has one at a time to a server, and another when that is lost or its server
+//! One connection and its streams. A client has one at a time to a server, and makes another when it is lost or its server
 //! drains it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::Options;
-use crate::client::balance::outlier::OutlierDetector;
+use crate::client::balance::health::EndpointHealth;
 use crate::client::error::CallError;
 use crate::client::mux_stream::{self, CallId, MuxStream};
+use crate::client::options::ClientOptions;
+use crate::sync::{self, Mutex};
 use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{Connection, ConnectionLost, RecvStream, SendStream, StreamLost, close};
 
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     pub(super) transport: Connection,
+    /// The streams that calls share.
     pub(super) streams: Vec<Arc<MuxStream>>,
     next_stream: AtomicUsize,
-    /// Streams that are not lanes: so many that a lane can always be opened.
+    /// Permits for dedicated streams. They leave room for the shared ones.
     dedicated: Arc<Semaphore>,
-    /// Calls that wait for one of them.
+    /// Number of calls that wait for a permit.
     waiting: AtomicUsize,
     datagrams: Mutex<WriteBuffer>,
-    /// Cancellations once more, past whatever holds a lane up.
+    /// Carries cancellations past requests that wait.
     control: Arc<MuxStream>,
-    /// It takes no more calls: the connection is lost, or the server drains it.
+    /// Set when the connection takes no more calls: it is lost, or the server drains it.
     retired: Arc<SetOnce<()>>,
-    /// That of the server, where there are others to call.
-    health: Option<Arc<OutlierDetector>>,
-    /// Nothing comes from the server, though it is asked.
-    is_stalled: AtomicBool,
+    /// Observes the calls, if there are other servers to call.
+    health: Option<Arc<EndpointHealth>>,
 }
 
-/// A stream's place among those that are no lanes, free again when dropped.
+/// Permit for a dedicated stream.
 pub(super) struct StreamPermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// One more in a count, while it lasts.
+/// Counts a call that waits, while it lasts.
 struct WaitingGuard<'a>(&'a AtomicUsize);
 
 impl<'a> WaitingGuard<'a> {
-    fn among(count: &'a AtomicUsize) -> Self {
+    fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
@@ -56,43 +55,39 @@ impl Drop for WaitingGuard<'_> {
     }
 }
 
-/// How many calls have a stream of their own at once. The other side may allow fewer streams, and then they wait for it.
-const DEDICATED: usize = 100;
+/// Maximum number of dedicated streams at once. The server may allow fewer; then opening one waits for it.
+const MAX_DEDICATED: usize = 100;
 
 impl ClientConnection {
-    /// Starts the lanes of a connection. They end when the link is dropped or `closed` is cancelled.
+    /// Starts the streams of a connection. They end when it is dropped or closed.
     pub(super) fn open(
-        connection: Connection,
-        owner: Owner,
-        options: &Options,
+        transport: Connection,
+        owner: ConnectionOwner,
+        options: &ClientOptions,
         tasks: &TaskTracker,
-        closed: &CancellationToken,
-        health: Option<Arc<OutlierDetector>>,
+        health: Option<Arc<EndpointHealth>>,
     ) -> Arc<Self> {
-        let open = Arc::new(Open {
-            transport: connection.clone(),
+        let open = Arc::new(OpenConnection {
+            transport: transport.clone(),
             owner,
         });
         let retired = Arc::new(SetOnce::new());
-        let limit = options.reply_limit;
         let streams = (0..options.streams.clamp(1, mux_stream::MAX_STREAMS)).map(|number| {
             let stream = MuxStream::new(number);
-            let task = run_stream(
+            tasks.spawn(run_stream(
                 Arc::clone(&stream),
                 Arc::clone(&open),
                 Arc::clone(&retired),
-                limit,
-            );
-            tasks.spawn(run_with_linger(Arc::clone(&stream), closed.clone(), task));
+                options.reply_limit,
+            ));
             stream
         });
         let streams: Vec<_> = streams.collect();
         let control = MuxStream::new(mux_stream::MAX_STREAMS);
-        let task = run_control(Arc::clone(&control), open);
-        tasks.spawn(run_with_linger(Arc::clone(&control), closed.clone(), task));
+        tasks.spawn(run_control(Arc::clone(&control), open));
         Arc::new(Self {
-            transport: connection,
-            dedicated: Arc::new(Semaphore::new(DEDICATED)),
+            transport,
+            dedicated: Arc::new(Semaphore::new(MAX_DEDICATED)),
             streams,
             next_stream: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -100,108 +95,105 @@ impl ClientConnection {
             control,
             retired,
             health,
-            is_stalled: AtomicBool::new(false),
         })
     }
 
-    /// Opens a stream for one call alone; waits while there are too many of them.
+    /// Opens a dedicated stream; waits while there are too many of them.
     pub(super) async fn open_dedicated(
         &self,
     ) -> Result<(SendStream, RecvStream, StreamPermit), ConnectionLost> {
-        let waiting = WaitingGuard::among(&self.waiting);
-        let place = Arc::clone(&self.dedicated).acquire_owned().await.ok();
+        let waiting = WaitingGuard::new(&self.waiting);
+        let permit = Arc::clone(&self.dedicated).acquire_owned().await.ok();
         drop(waiting);
         let (send, recv) = self.transport.open_bi().await?;
-        Ok((send, recv, StreamPermit { _permit: place }))
+        Ok((send, recv, StreamPermit { _permit: permit }))
     }
 
-    /// A lane for the next call: in turn, those that are over left out.
-    pub(super) fn stream(&self) -> usize {
+    /// Returns the index of the shared stream for the next call, round robin.
+    pub(super) fn next_stream(&self) -> usize {
         if self.streams.len() == 1 {
             return 0;
         }
         let next = self.next_stream.fetch_add(1, Ordering::Relaxed);
-        let candidates =
-            (0..self.streams.len()).map(|version| next.wrapping_add(version) % self.streams.len());
-        candidates
-            .clone()
-            .find(|stream| !self.streams[*stream].is_over())
-            .unwrap_or(next % self.streams.len())
+        let mut indices = (next..).take(self.streams.len());
+        let usable = indices.find(|index| !self.streams[index % self.streams.len()].is_lost());
+        usable.unwrap_or(next) % self.streams.len()
     }
 
-    /// How many calls wait for their answers, or for a stream of their own. A stream of items is one for as long as it
+    /// Returns the number of calls that wait for replies or for dedicated streams. A stream of items counts for as long as it
     /// lasts.
     pub(super) fn in_flight(&self) -> usize {
         let multiplexed: usize = self.streams.iter().map(|stream| stream.in_flight()).sum();
-        let dedicated = DEDICATED - self.dedicated.available_permits();
+        let dedicated = MAX_DEDICATED - self.dedicated.available_permits();
         multiplexed + dedicated + self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Gives up a call that left through a lane.
-    pub(super) fn cancel(&self, stream: usize, id: CallId) {
+    /// Cancels a call on a shared stream, with one message to the server. Gives back the buffer for the reply.
+    pub(super) fn cancel(&self, stream: usize, id: CallId, reply: &mut Vec<u8>) {
         let stream = &self.streams[stream];
-        if stream.forget(id) {
-            // Behind its request it cannot come too early; on a stream of its own nothing can hold it up.
-            stream.queue_cancel(id);
-            self.control.queue_control_cancel(id);
+        if let Some(end) = stream.cancel(id, reply) {
+            // On a stream of its own the cancellation is not held up by requests. If that is stuck, it comes later.
+            if !self.control.queue_cancel_of(id, end) {
+                stream.queue_cancel(id);
+            }
         }
     }
 
-    /// Gives back what was kept for more requests.
     pub(super) fn release_idle_buffers(&self) {
         self.streams
             .iter()
             .for_each(|stream| stream.release_idle_buffers());
     }
 
-    /// Sends a message in a datagram, if it fits into one and the other side takes them.
+    /// Sends a message in a datagram. Returns `false` if it does not fit into one, or the server accepts none.
     pub(super) fn send_datagram(&self, message: &[u8]) -> bool {
         let room = self.transport.datagram_size();
         if self.is_retired() || room.is_none_or(|room| message.len() > room) {
             return false;
         }
-        let mut datagrams = self
-            .datagrams
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut datagrams = sync::lock(&self.datagrams);
         datagrams.push(message);
         let datagram = datagrams.take();
         drop(datagrams);
         self.transport.send_datagram(datagram)
     }
 
-    /// Takes what a call came to for a sign of how the server fares.
-    pub(super) fn record<E>(&self, error: Option<&CallError<E>>) {
+    /// Records that a call begins.
+    pub(super) fn record_call(&self) {
         if let Some(health) = &self.health {
-            health.record(error);
+            health.stalls.record_call();
         }
     }
 
-    /// Sends new calls elsewhere; those that are under way go on.
+    /// Records how a call ended.
+    pub(super) fn record<E>(&self, error: Option<&CallError<E>>) {
+        if let Some(health) = &self.health {
+            health.outliers.record(error);
+        }
+    }
+
+    /// Whether other connections are the better choice.
+    pub(super) fn is_stalled(&self) -> bool {
+        let health = self.health.as_ref();
+        health.is_some_and(|health| health.stalls.is_stalled())
+    }
+
+    /// Takes no more calls; those in flight go on.
     pub(super) fn retire(&self) {
         let _ = self.retired.set(());
-    }
-
-    pub(super) fn set_stalled(&self, is_stalled: bool) {
-        self.is_stalled.store(is_stalled, Ordering::Relaxed);
-    }
-
-    /// Whether another one is the better choice.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.is_stalled.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_retired(&self) -> bool {
         self.retired.initialized()
     }
 
-    /// Waits until no more calls should leave here, and says why.
+    /// Waits until the connection takes no more calls. Returns why.
     pub(super) fn retirement(&self) -> impl Future<Output = ConnectionLost> + Send + use<> {
-        let (connection, retired) = (self.transport.clone(), Arc::clone(&self.retired));
+        let (transport, retired) = (self.transport.clone(), Arc::clone(&self.retired));
         async move {
             tokio::select! {
                 biased;
-                lost = connection.closed() => {
+                lost = transport.closed() => {
                     let _ = retired.set(());
                     lost
                 }
@@ -209,59 +201,44 @@ impl ClientConnection {
             }
         }
     }
-}
 
-impl Drop for ClientConnection {
-    fn drop(&mut self) {
+    /// Sends what is queued, and ends the streams soon after.
+    pub(super) fn close(&self) {
         self.streams.iter().for_each(|stream| stream.close());
         self.control.close();
     }
 }
 
-/// Whose a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// It closes when the last lane has nothing more to say.
-    Streams,
-    /// Somebody else closes it.
-    Other,
-}
-
-/// A connection in use by lanes.
-struct Open {
-    transport: Connection,
-    owner: Owner,
-}
-
-impl Drop for Open {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
-        if self.owner == Owner::Streams {
+        self.close();
+    }
+}
+
+/// What closes a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ConnectionOwner {
+    /// Its streams, when the last of them has ended.
+    Streams,
+    /// The server that has accepted it.
+    Server,
+}
+
+/// A connection that streams use.
+struct OpenConnection {
+    transport: Connection,
+    owner: ConnectionOwner,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        if self.owner == ConnectionOwner::Streams {
             self.transport.close(close::DONE, "");
         }
     }
 }
 
-/// Runs a lane's task, but for not much longer once the lane or the client is closed.
-async fn run_with_linger(
-    stream: Arc<MuxStream>,
-    closed: CancellationToken,
-    task: impl Future<Output = ()>,
-) {
-    let close = async {
-        closed.cancelled().await;
-        stream.close();
-        std::future::pending::<()>().await;
-    };
-    let ends = LoseOnDrop(Arc::clone(&stream));
-    tokio::select! {
-        () = task => {}
-        () = stream.has_lingered() => stream.lose(ConnectionLost::ClosedHere),
-        () = close => {}
-    }
-    drop(ends);
-}
-
-/// A lane whose task is gone, with the runtime that it ran on, say, must not leave its callers without an end.
+/// Ends the calls of a stream whose task is gone, for instance with its runtime.
 struct LoseOnDrop(Arc<MuxStream>);
 
 impl Drop for LoseOnDrop {
@@ -270,70 +247,82 @@ impl Drop for LoseOnDrop {
     }
 }
 
-/// Moves the bytes of a lane until its connection is of no more use.
+/// Runs a shared stream until its connection is of no more use, or until some time after it was closed.
 async fn run_stream(
     stream: Arc<MuxStream>,
-    open: Arc<Open>,
+    open: Arc<OpenConnection>,
     retired: Arc<SetOnce<()>>,
     reply_limit: usize,
 ) {
-    let lost = move_bytes(&stream, &open.transport, reply_limit).await;
-    // Before the callers hear of it: they look for another connection.
-    let _ = retired.set(());
-    stream.lose(lost);
+    let stream = LoseOnDrop(stream);
+    tokio::select! {
+        biased;
+        lost = move_bytes(&stream.0, &open.transport, reply_limit) => {
+            // Before the callers are woken: they look for another connection.
+            let _ = retired.set(());
+            stream.0.lose(lost);
+        }
+        () = stream.0.has_lingered() => {}
+    }
 }
 
-/// Opens a lane's stream and moves its bytes until the server drains it; opens another if the server gives up the
-/// stream and not the connection.
+/// Opens the transport's stream and moves bytes until the server drains it. Opens another one if the server resets the
+/// stream and keeps the connection.
 async fn move_bytes(
     stream: &MuxStream,
-    connection: &Connection,
+    transport: &Connection,
     reply_limit: usize,
 ) -> ConnectionLost {
     loop {
-        // A stream that stays silent is given up by its server.
-        if !stream.first_request().await {
+        // A server resets streams on which nothing comes.
+        if !stream.has_requests().await {
             return ConnectionLost::ClosedHere;
         }
-        let (send, recv) = match connection.open_bi().await {
-            Ok(stream) => stream,
+        let (send, recv) = match transport.open_bi().await {
+            Ok(opened) => opened,
             Err(lost) => return lost,
         };
         let writing = async {
             match stream.write(send).await {
-                // Answers that came before are read first; then the reader finds the same.
+                // Replies that came before are read first; then the reader finds the same.
                 Err(StreamLost::Connection(_)) => std::future::pending().await,
                 written => written,
             }
         };
         let interrupted = tokio::select! {
+            biased;
             read = stream.read(recv, reply_limit) => match read {
                 Ok(()) => return ConnectionLost::drained("the server ended the stream"),
                 Err(lost) => lost,
             },
             written = writing => match written {
-                // A closed client has sent its last request and waits for no answers.
+                // A closed client has sent its last request and waits for no replies.
                 Ok(()) => return ConnectionLost::ClosedHere,
                 Err(lost) => lost,
             },
         };
         match interrupted {
             StreamLost::Connection(lost) => return lost,
-            lost => stream.interrupted(lost.into()),
+            lost => stream.interrupt(&lost.into()),
         }
     }
 }
 
-/// Opens the stream of cancellations when there is one.
-async fn run_control(control: Arc<MuxStream>, open: Arc<Open>) {
-    if !control.first_request().await {
-        return;
-    }
-    let written = match open.transport.open_uni().await {
-        Ok(send) => control.write(send).await.map_err(ConnectionLost::from),
-        Err(lost) => Err(lost),
+/// Opens the stream of cancellations when there is one to send.
+async fn run_control(control: Arc<MuxStream>, open: Arc<OpenConnection>) {
+    let control = LoseOnDrop(control);
+    let sending = async {
+        if !control.0.has_requests().await {
+            return;
+        }
+        if let Ok(send) = open.transport.open_uni().await {
+            // Without the stream, cancellations are sent behind their requests.
+            let _ = control.0.write(send).await;
+        }
     };
-    if let Err(lost) = written {
-        control.lose(lost);
+    tokio::select! {
+        biased;
+        () = sending => {}
+        () = control.0.has_lingered() => {}
     }
 }

@@ -1,4 +1,4 @@
-//! A call on a stream of its own: large ones do not hold up those on a lane, and dropping it drops the call.
+//! A stream for one message: a large call holds up no others on it, and dropping the call resets it.
 
 use std::sync::Arc;
 
@@ -8,85 +8,105 @@ use crate::client::connection::ClientConnection;
 use crate::client::error::{CallFailure, Fate};
 use crate::client::mux_stream::CallId;
 use crate::client::streaming::request::{self, BoxedUpload};
-use crate::codec::error_code::HEAD;
 use crate::codec::lines::{Line, LineSplitter};
-use crate::transport::{ConnectionLost, StreamLost};
+use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost};
 
-/// A request with its id, complete with its LF. `request` is what follows the id.
-pub(super) fn message(id: CallId, request: &[u8]) -> Vec<u8> {
-    [HEAD, id.to_string().as_bytes(), request, b"\n"].concat()
+/// A message that is answered on its stream.
+pub(super) struct DedicatedRequest {
+    pub(super) connection: Arc<ClientConnection>,
+    /// With its line feed.
+    pub(super) message: Vec<u8>,
+    /// Items that follow it, and the id of their call.
+    pub(super) upload: Option<(CallId, BoxedUpload)>,
+    pub(super) reply_limit: usize,
 }
 
-/// Sends one message, and items behind it if it has some, and reads the one line that answers it.
-pub(super) async fn ask(
-    connection: Arc<ClientConnection>,
-    request: Vec<u8>,
-    upload: Option<(CallId, BoxedUpload)>,
-    reply_limit: usize,
-) -> Result<Vec<u8>, CallFailure> {
+/// Sends a request, and items behind it if it has some. Returns the one line that answers it.
+pub(super) async fn call(request: DedicatedRequest) -> Result<Vec<u8>, CallFailure> {
+    let DedicatedRequest {
+        connection,
+        message,
+        upload,
+        reply_limit,
+    } = request;
     let opened = connection.open_dedicated().await;
-    let (mut send, mut recv, _place) =
-        opened.map_err(|lost| ended(&connection, Fate::NotSent, lost.into()))?;
-    let mut splitter = LineSplitter::new(reply_limit);
-    let mut answer = Vec::new();
-    let sending = async {
-        let written = send.write_chunk(Bytes::from(request)).await;
-        match upload {
-            Some((id, items)) if written.is_ok() => {
-                request::send(items, id, send).await?;
-            }
-            None if written.is_ok() => send.finish(),
-            _ => {}
-        }
-        // A server that refuses a request says why before it stops reading.
-        std::future::pending::<Result<_, CallFailure>>().await
-    };
-    let reading = async {
-        loop {
-            let read = recv.read_chunk().await;
-            let chunk = read.map_err(|lost| unanswered(&connection, lost))?;
-            let cut = match chunk {
-                Some(chunk) => {
-                    splitter.feed(chunk);
-                    Some(splitter.cut(&mut answer)).filter(|cut| *cut != Line::Partial)
-                }
-                None => Some(splitter.finish(&answer).unwrap_or(Line::Partial)),
-            };
-            match cut {
-                None => {}
-                Some(Line::Message) => return Ok(()),
-                Some(Line::TooLarge) => return Err(CallFailure::ReplyTooLarge),
-                Some(Line::Partial) => {
-                    // A server that ends a stream has answered what it executed, and is shutting down.
-                    let reason = ConnectionLost::drained("the stream ended without an answer");
-                    return Err(unanswered(&connection, reason.into()));
-                }
-            }
-        }
-    };
+    let (send, mut recv, _permit) =
+        opened.map_err(|lost| lost_call(&connection, Fate::NotSent, lost.into()))?;
     tokio::select! {
-        read = reading => read?,
-        sent = sending => sent?,
+        replied = read_reply(&connection, &mut recv, reply_limit) => replied,
+        failed = write_request(send, message, upload) => Err(failed),
     }
-    Ok(answer)
 }
 
-/// Sends one message that nobody answers, and waits until it has left.
-pub(super) async fn tell(
+/// Sends a request and its items. Returns only if an item cannot be sent.
+async fn write_request(
+    mut send: SendStream,
+    message: Vec<u8>,
+    upload: Option<(CallId, BoxedUpload)>,
+) -> CallFailure {
+    let written = send.write_chunk(Bytes::from(message)).await;
+    match upload {
+        Some((id, items)) if written.is_ok() => {
+            if let Err(failure) = request::send(items, id, send).await {
+                return failure;
+            }
+        }
+        None if written.is_ok() => send.finish(),
+        _ => {}
+    }
+    // A server that rejects a request replies before it stops reading.
+    std::future::pending().await
+}
+
+async fn read_reply(
+    connection: &ClientConnection,
+    recv: &mut RecvStream,
+    limit: usize,
+) -> Result<Vec<u8>, CallFailure> {
+    let mut splitter = LineSplitter::new(limit);
+    let mut reply = Vec::new();
+    loop {
+        let read = recv.read_chunk().await;
+        let line = match read.map_err(|lost| unanswered(connection, lost))? {
+            Some(chunk) => {
+                splitter.feed(chunk);
+                Some(splitter.cut(&mut reply)).filter(|line| *line != Line::Partial)
+            }
+            None => Some(splitter.finish(&reply).unwrap_or(Line::Partial)),
+        };
+        match line {
+            None => {}
+            Some(Line::Message) => return Ok(reply),
+            Some(Line::TooLarge) => return Err(CallFailure::ReplyTooLarge),
+            Some(Line::Partial) => {
+                // A server that ends a stream has answered what it executed, and is shutting down.
+                let reason = ConnectionLost::drained("the stream ended without a reply");
+                return Err(unanswered(connection, reason.into()));
+            }
+        }
+    }
+}
+
+/// Sends a message that has no reply, and waits until the transport has taken it.
+pub(super) async fn notify(
     connection: Arc<ClientConnection>,
-    request: Vec<u8>,
+    message: Vec<u8>,
 ) -> Result<(), CallFailure> {
     let opened = connection.transport.open_uni().await;
-    let mut send = opened.map_err(|lost| ended(&connection, Fate::NotSent, lost.into()))?;
-    let written = send.write_chunk(Bytes::from(request)).await;
-    // A message that did not leave whole is no message.
-    written.map_err(|lost| ended(&connection, Fate::NotExecuted, lost))?;
+    let mut send = opened.map_err(|lost| lost_call(&connection, Fate::NotSent, lost.into()))?;
+    let written = send.write_chunk(Bytes::from(message)).await;
+    // The server does not execute a part of a message.
+    written.map_err(|lost| lost_call(&connection, Fate::NotExecuted, lost))?;
     send.finish();
     Ok(())
 }
 
-/// What the caller is told; no other call should meet the same end.
-pub(super) fn ended(connection: &ClientConnection, fate: Fate, lost: StreamLost) -> CallFailure {
+/// Returns the failure of a call whose stream was lost. Later calls avoid a connection that was.
+pub(super) fn lost_call(
+    connection: &ClientConnection,
+    fate: Fate,
+    lost: StreamLost,
+) -> CallFailure {
     if let StreamLost::Connection(_) = lost {
         connection.retire();
     }
@@ -94,8 +114,8 @@ pub(super) fn ended(connection: &ClientConnection, fate: Fate, lost: StreamLost)
     CallFailure::Lost { fate, reason }
 }
 
-/// The same, of a call that has left.
+/// The same for a call that was sent.
 fn unanswered(connection: &ClientConnection, lost: StreamLost) -> CallFailure {
     let fate = Fate::without_answer(&lost.clone().into());
-    ended(connection, fate, lost)
+    lost_call(connection, fate, lost)
 }

@@ -1,4 +1,4 @@
-//! What a caller is told.
+//! Errors of calls.
 
 use std::convert::Infallible;
 
@@ -18,14 +18,14 @@ use crate::transport::ConnectionLost;
 /// # fn advise(error: CallError) -> &'static str {
 /// match error {
 ///     CallError::Timeout => "took too long; it may still run on a server that does not know the deadline",
-///     CallError::Connection { fate: Fate::MayHaveExecuted, .. } => "nobody knows",
+///     CallError::Connection { fate: Fate::MayHaveExecuted, .. } => "it may have run",
 ///     CallError::Connection { .. } => "it did not run: call again",
 ///     CallError::Remote(error) => return if error.code() == rpc_runtime::code::METHOD_NOT_FOUND {
 ///         "the server is older than this client"
 ///     } else {
-///         "the server refused"
+///         "the server rejected it"
 ///     },
-///     _ => "look at it",
+///     _ => "see the message",
 /// }
 /// # }
 /// ```
@@ -35,39 +35,40 @@ pub enum CallError<E = Infallible> {
     /// The handler's own error.
     #[error("{0}")]
     Application(E),
-    /// An error that is none of the method's own: one of the protocol's, or of a code that this client does not know.
+    /// An error that the method does not declare: one of the protocol's, or one with a code that this client does not know.
     #[error("{} (code {})", .0.message(), .0.code())]
     Remote(ErrorObject),
-    /// The time ran out, here or on the server.
+    /// The time is over, by the clock of this side or of the server.
     #[error("the call took too long")]
     Timeout,
     /// The server says that the call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
-    /// The server is shutting down and has ended a stream of items before its end. Those that came are valid; whoever
-    /// knows where to go on calls again, and comes to another connection.
+    /// The server is shutting down and has ended a stream of items before its end. The items received are valid. A caller
+    /// that knows where to go on can call again; the call uses another connection.
     #[error("the server is shutting down and ended the stream of items")]
     StreamEnded,
-    /// There is no connection, or no more, and no answer came before it went.
+    /// There is no connection, or it was lost before a reply came.
     #[error("{fate}: {reason}")]
     Connection {
         /// Whether the handler may have run.
         fate: Fate,
-        /// What became of the connection.
+        /// Why the connection was lost.
         reason: ConnectionLost,
     },
     /// The arguments cannot be written as JSON, and nothing was sent; or an item cannot, and the call was cancelled.
     #[error("the arguments cannot be sent: {0}")]
     Encode(String),
-    /// The answer is not what the method returns. The handler has run.
+    /// The reply is not what the method returns. The handler has run.
     #[error("the answer cannot be read: {0}")]
     Decode(String),
 }
 
-/// What may have become of a call whose answer never came.
+/// Whether a call that has no reply may have been executed.
 ///
-/// After [`NotSent`](Self::NotSent) and [`NotExecuted`](Self::NotExecuted) it can be made again, on another connection;
-/// where that makes sense the client has tried already ([`Call`](crate::Call#retries)). After [`MayHaveExecuted`](Self::MayHaveExecuted) only if running it twice does no harm.
+/// After [`NotSent`](Self::NotSent) and [`NotExecuted`](Self::NotExecuted) the call can be made again, on another
+/// connection; where that makes sense the client has tried already ([`Call`](crate::Call#retries)). After
+/// [`MayHaveExecuted`](Self::MayHaveExecuted) it can be made again only if running it twice does no harm.
 ///
 /// ```
 /// # use rpc_runtime::{CallError, Client, Fate, rpc};
@@ -88,16 +89,16 @@ pub enum CallError<E = Infallible> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
-    /// It never left.
+    /// No byte of it was sent.
     NotSent,
     /// The server did not start it.
     NotExecuted,
-    /// It left, and nobody knows.
+    /// It was sent, and the server may have executed it.
     MayHaveExecuted,
 }
 
 impl Fate {
-    /// Of a call that has left, when all that had arrived before its end was read and was no answer.
+    /// Returns the fate of a call that was sent, when all that arrived before the end was read and held no reply.
     pub(super) fn without_answer(reason: &ConnectionLost) -> Self {
         match reason.is_drained() {
             true => Self::NotExecuted,
@@ -117,7 +118,7 @@ impl std::fmt::Display for Fate {
 }
 
 impl<E> CallError<E> {
-    /// Reads an error object.
+    /// Returns the error of a response that holds one.
     pub(super) fn received(outcome: ResponseBody<'_, '_>, read: ReadError<E>) -> Self {
         let ResponseBody::Error {
             code,
@@ -135,7 +136,7 @@ impl<E> CallError<E> {
                 reason: ConnectionLost::drained(&message.escape_debug().to_string()),
             },
             code::STREAM_ENDED => Self::StreamEnded,
-            // The protocol's own: no handler has these.
+            // Reserved for the protocol: no handler returns these.
             -32768..=-32000 => Self::Remote(ErrorObject::received(code, message, data)),
             _ => match read(code, message, data) {
                 Some(error) => Self::Application(error),
@@ -145,31 +146,39 @@ impl<E> CallError<E> {
     }
 }
 
-/// Why an answer never came.
+/// Why a call has no reply.
 #[derive(Debug, Clone)]
 pub(super) enum CallFailure {
-    Lost {
-        fate: Fate,
-        reason: ConnectionLost,
-    },
-    /// The answer was larger than this client takes.
+    /// The connection was lost, or there is none.
+    Lost { fate: Fate, reason: ConnectionLost },
+    /// The time is over.
+    TimedOut,
+    /// The reply is larger than this client accepts.
     ReplyTooLarge,
-    /// What came is no answer.
+    /// What was received is not a response.
     MalformedReply,
-    /// An item could not be written.
+    /// The request or an item cannot be written as JSON.
     Encode(String),
-    /// It was given already.
+    /// The call was polled after it had completed.
     AlreadyCompleted,
+}
+
+impl CallFailure {
+    pub(super) fn not_sent(reason: ConnectionLost) -> Self {
+        let fate = Fate::NotSent;
+        Self::Lost { fate, reason }
+    }
 }
 
 impl<E> From<CallFailure> for CallError<E> {
     fn from(failure: CallFailure) -> Self {
         match failure {
             CallFailure::Lost { fate, reason } => Self::Connection { fate, reason },
+            CallFailure::TimedOut => Self::Timeout,
             CallFailure::ReplyTooLarge => {
-                Self::Decode("it is larger than this client takes".into())
+                Self::Decode("it is larger than this client accepts".into())
             }
-            CallFailure::MalformedReply => Self::Decode("it is no JSON-RPC response".into()),
+            CallFailure::MalformedReply => Self::Decode("it is not a JSON-RPC response".into()),
             CallFailure::Encode(reason) => Self::Encode(reason),
             CallFailure::AlreadyCompleted => {
                 Self::Decode("the call is over and cannot be awaited again".into())

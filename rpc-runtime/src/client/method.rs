@@ -1,8 +1,10 @@
-//! What leaves the caller: a method's name and its parameters as JSON.
+//! A method as its callers know it, and its encoded request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::client::options::MetadataWriter;
+use crate::codec::error_code::{HEAD, VERSION};
 use crate::codec::params::encode::SentParams;
 use crate::codec::ser::{write_integer, write_string};
 
@@ -10,8 +12,10 @@ use crate::codec::ser::{write_integer, write_string};
 #[derive(Debug)]
 pub struct Method {
     name: &'static str,
+    /// The name is its own JSON, but for the quotes.
+    is_plain: bool,
     is_idempotent: bool,
-    /// Whether its last answer was so large that the next call deserves a stream of its own.
+    /// The last reply was large: the next call is sent on a dedicated stream.
     large_reply: AtomicBool,
 }
 
@@ -20,21 +24,18 @@ impl Method {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
+            is_plain: is_plain(name.as_bytes()),
             is_idempotent: false,
             large_reply: AtomicBool::new(false),
         }
     }
 
-    /// Running it twice does no harm.
+    /// Marks the method as one that may run twice.
     pub const fn idempotent(self) -> Self {
         Self {
             is_idempotent: true,
             ..self
         }
-    }
-
-    pub(super) fn name(&self) -> &'static str {
-        self.name
     }
 
     pub(super) fn is_idempotent(&self) -> bool {
@@ -52,28 +53,178 @@ impl Method {
     }
 }
 
-/// Appends the method and its parameters: what follows the id. `}` ends it.
-pub(super) fn write(
-    out: &mut Vec<u8>,
-    method: &str,
-    params: &impl SentParams,
-) -> Result<(), serde_json::Error> {
-    out.extend_from_slice(br#","method":"#);
-    write_string(method, out);
-    let end = out.len();
-    out.extend_from_slice(br#","params":"#);
-    let start = out.len();
-    params.write(out)?;
-    if out.len() == start {
-        out.truncate(end);
+/// Known when the method is declared, so that no call looks for what has to be escaped.
+const fn is_plain(name: &[u8]) -> bool {
+    let mut index = 0;
+    while index < name.len() {
+        if name[index] < 0x20 || name[index] == b'"' || name[index] == b'\\' {
+            return false;
+        }
+        index += 1;
     }
-    Ok(())
+    true
 }
 
-/// Appends how long the caller will wait.
-pub(super) fn write_timeout(out: &mut Vec<u8>, timeout: Duration) {
-    out.extend_from_slice(br#","timeout":"#);
-    // Rounded up: the server should not give up before the caller does.
-    let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
-    write_integer(u64::try_from(milliseconds).unwrap_or(u64::MAX), out);
+/// The name of a method to call.
+pub(super) enum MethodName<'a> {
+    Declared(&'static Method),
+    Text(&'a str),
+}
+
+impl MethodName<'_> {
+    pub(super) fn declared(&self) -> Option<&'static Method> {
+        match self {
+            Self::Declared(method) => Some(method),
+            Self::Text(_) => None,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Declared(method) if method.is_plain => {
+                out.push(b'"');
+                out.extend_from_slice(method.name.as_bytes());
+                out.push(b'"');
+            }
+            Self::Declared(method) => write_string(method.name, out),
+            Self::Text(name) => write_string(name, out),
+        }
+    }
+}
+
+/// Bytes for the start of a message: `{"jsonrpc":"2.0","id":` and a 64-bit number.
+const HEADROOM: usize = HEAD.len() + 20;
+
+/// A request as JSON. It gets its id when it is sent, in front of what is written already.
+#[derive(Debug, Default)]
+pub(super) struct EncodedRequest {
+    /// Headroom, method, parameters, options, `}` and the line feed.
+    bytes: Vec<u8>,
+    /// Where the options begin.
+    options_at: usize,
+}
+
+impl EncodedRequest {
+    /// Writes method and parameters into an empty buffer.
+    pub(super) fn encode(
+        mut bytes: Vec<u8>,
+        method: &MethodName<'_>,
+        params: &impl SentParams,
+    ) -> Result<Self, serde_json::Error> {
+        bytes.extend_from_slice(&[b' '; HEADROOM]);
+        bytes.extend_from_slice(br#","method":"#);
+        method.write(&mut bytes);
+        let end = bytes.len();
+        bytes.extend_from_slice(br#","params":"#);
+        let start = bytes.len();
+        params.write(&mut bytes)?;
+        if bytes.len() == start {
+            bytes.truncate(end);
+        }
+        let options_at = bytes.len();
+        Ok(Self { bytes, options_at })
+    }
+
+    /// Writes the options, in place of those that were written before, and completes the request.
+    pub(super) fn write_options(&mut self, timeout: Option<Duration>, metadata: &MetadataWriter) {
+        let bytes = &mut self.bytes;
+        bytes.truncate(self.options_at);
+        if let Some(timeout) = timeout {
+            bytes.extend_from_slice(br#","timeout":"#);
+            // Rounded up: the server must not stop the handler before the caller stops waiting.
+            let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
+            write_integer(u64::try_from(milliseconds).unwrap_or(u64::MAX), bytes);
+        }
+        metadata.write(bytes);
+        bytes.extend_from_slice(b"}\n");
+    }
+
+    /// Returns an upper bound of the message's length.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns the message of a call, with its line feed.
+    pub(super) fn with_id(&mut self, mut id: u64) -> &[u8] {
+        let mut start = HEADROOM;
+        loop {
+            start -= 1;
+            self.bytes[start] = b'0' + (id % 10) as u8;
+            id /= 10;
+            if id == 0 {
+                break;
+            }
+        }
+        self.with_head(start, HEAD)
+    }
+
+    /// Returns the message of a notification, with its line feed.
+    pub(super) fn without_id(&mut self) -> &[u8] {
+        self.with_head(HEADROOM, VERSION)
+    }
+
+    fn with_head(&mut self, end: usize, head: &[u8]) -> &[u8] {
+        let start = end - head.len();
+        self.bytes[start..end].copy_from_slice(head);
+        &self.bytes[start..]
+    }
+
+    /// Gives the buffer back.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::params::encode::NoParams;
+
+    fn encode(method: &MethodName<'_>) -> EncodedRequest {
+        let mut request = EncodedRequest::encode(Vec::new(), method, &NoParams).unwrap();
+        request.write_options(None, &MetadataWriter::default());
+        request
+    }
+
+    #[test]
+    fn request_sent_twice_has_the_id_of_each_message() {
+        let mut request = encode(&MethodName::Text("add"));
+        for id in [u64::MAX, 10, 0, 7] {
+            let expected = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"add\"}}\n");
+            assert_eq!(request.with_id(id), expected.as_bytes());
+        }
+        let expected = b"{\"jsonrpc\":\"2.0\",\"method\":\"add\"}\n";
+        assert_eq!(request.without_id(), expected);
+    }
+
+    #[test]
+    fn options_written_again_replace_those_before() {
+        let mut request = encode(&MethodName::Text("add"));
+        let mut metadata = MetadataWriter::default();
+        metadata.push("user", "ada");
+        request.write_options(Some(Duration::from_micros(1500)), &metadata);
+        let timeout = r#"{"jsonrpc":"2.0","method":"add","timeout":2,"meta":{"user":"ada"}}"#;
+        assert_eq!(request.without_id(), format!("{timeout}\n").as_bytes());
+        request.write_options(Some(Duration::from_millis(1)), &MetadataWriter::default());
+        let timeout = r#"{"jsonrpc":"2.0","method":"add","timeout":1}"#;
+        assert_eq!(request.without_id(), format!("{timeout}\n").as_bytes());
+    }
+
+    #[test]
+    fn declared_name_is_escaped_as_any_text() {
+        static NAMES: [Method; 5] = [
+            Method::new("add"),
+            Method::new("größe"),
+            Method::new("a\"b"),
+            Method::new("a\\b"),
+            Method::new("a\nb"),
+        ];
+        for method in &NAMES {
+            let declared = encode(&MethodName::Declared(method)).without_id().to_vec();
+            let expected = encode(&MethodName::Text(method.name)).without_id().to_vec();
+            assert_eq!(declared, expected);
+            let parsed: serde_json::Value = serde_json::from_slice(&declared).unwrap();
+            assert_eq!(parsed["method"], method.name);
+        }
+    }
 }

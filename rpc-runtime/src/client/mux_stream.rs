@@ -1,92 +1,99 @@
-//! A long-lived stream that many calls share: requests gather and leave in one write, answers find their callers.
+//! A stream that many calls share: queued requests leave in one write, replies are matched to their calls by id.
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::client::error::{CallFailure, Fate};
-use crate::codec::error_code::HEAD;
+use crate::client::method::EncodedRequest;
+use crate::client::waiters::{WaiterId, Waiters};
 use crate::codec::id::Id;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::parser::Parser;
-use crate::codec::response::{Response, leading_id};
-use crate::limits::{BUFFER, RETAINED};
-use crate::sync::{Mutex, MutexGuard};
+use crate::codec::response::leading_id;
+use crate::limits::{BUFFER, REPLY_DEPTH, RETAINED};
+use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
+use crate::waker::{WakerSlot, wake_all};
 
-/// How many bytes of requests may wait before callers wait too.
+/// Bytes of queued requests from which on callers wait.
 const BACKLOG: usize = 256 << 10;
 
-/// An id is, from its lowest bit on, the lane, the slot, and how many calls the slot had before: 52 bits in all, which
-/// any JSON reader keeps.
+/// From its lowest bit on, an id consists of the number of the stream, the slot, and the generation of the slot: 52 bits
+/// in all, which any JSON reader keeps.
 const STREAM_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
 const GENERATION_BITS: u32 = 26;
 
-/// The start of a cancellation.
-const CANCEL: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.cancel","params":"#;
+const MAX_SLOTS: usize = 1 << SLOT_BITS;
 
-/// The lane of calls on streams of their own.
+/// The number of the stream in the ids of calls on dedicated streams.
 const DEDICATED: u64 = (1 << STREAM_BITS) - 1;
 
-/// How many lanes a client can have.
+/// Maximum number of multiplexed streams of a connection.
 pub(super) const MAX_STREAMS: usize = 32;
 
-/// How long the last requests may take to arrive when a client is closed.
+/// How long the last requests may take to arrive after a client was closed.
 const LINGER: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct MuxStream {
     number: u64,
     state: Mutex<MuxState>,
-    /// How many calls have a slot. Written under the lock, for those who look without it.
+    /// Number of calls in flight. Written under the lock, read without it.
     in_flight: AtomicUsize,
+    /// The client is closed: what is queued is sent, and nothing follows. Written under the lock.
+    is_closing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct MuxState {
     requests: WriteBuffer,
-    /// Bytes that ever came into `requests`, and those of them that went on to the transport.
+    /// Number of bytes that were ever queued, and of those that were handed to the transport.
     queued: u64,
     sent: u64,
-    slots: Vec<Slot>,
+    /// The transport's stream: its ID, and the value of `sent` when it was opened.
+    transport_id: u64,
+    opened_at: u64,
+    slots: Vec<CallSlot>,
     free: Vec<usize>,
-    /// The task that writes, when it waits for requests.
-    writer: Option<Waker>,
-    /// The task that sees to it that closing does not take for ever.
-    closer: Option<Waker>,
+    /// The task that writes, while there are no requests.
+    writer: WakerSlot,
+    /// The task that ends the stream some time after it was closed.
+    closer: WakerSlot,
     /// Callers that wait for room.
-    waiters: Vec<Waker>,
-    /// Nothing follows: the client is closed.
-    closing: bool,
-    /// Why the lane is over.
-    over: Option<ConnectionLost>,
+    waiters: Waiters,
+    /// Why the stream takes no more calls.
+    lost: Option<ConnectionLost>,
 }
 
-/// A call's place; used again when the call is over.
+/// A place for a call, which is used again by later calls.
 #[derive(Debug, Default)]
-struct Slot {
+struct CallSlot {
+    /// Number of cancelled calls in this slot. A reply to one of them may still come, so the next call has another id. The
+    /// reply to any other call has come already.
     generation: u32,
     call: Option<PendingCall>,
 }
 
 #[derive(Debug)]
 struct PendingCall {
-    /// Empty until the answer comes.
-    buffer: Vec<u8>,
-    answer: Option<Result<(), CallFailure>>,
-    /// Where the request ends among all bytes of the lane.
+    /// Holds the reply once there is one.
+    reply: Vec<u8>,
+    /// How the call ended.
+    outcome: Option<Result<(), CallFailure>>,
+    /// Number of bytes queued up to the end of the request.
     end: u64,
     waker: Waker,
 }
 
-/// What a call is known by: no two calls in flight on a connection have the same.
+/// The id of a call. No two calls in flight on a connection have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CallId(pub(super) u64);
 
@@ -99,17 +106,13 @@ impl CallId {
         )
     }
 
-    /// The id of the `n`th call on a stream of its own.
+    /// The id of the `n`th call on a dedicated stream.
     pub(super) fn dedicated(n: u64) -> Self {
         Self(n << STREAM_BITS | DEDICATED)
     }
 
     fn slot(self) -> usize {
-        (self.0 >> STREAM_BITS) as usize & ((1 << SLOT_BITS) - 1)
-    }
-
-    fn generation(self) -> u32 {
-        (self.0 >> (STREAM_BITS + SLOT_BITS)) as u32
+        (self.0 >> STREAM_BITS) as usize & (MAX_SLOTS - 1)
     }
 }
 
@@ -119,102 +122,104 @@ impl fmt::Display for CallId {
     }
 }
 
+/// Where a request that was sent ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RequestEnd {
+    /// The ID of the transport's stream.
+    pub(super) stream: u64,
+    /// Offset in the stream of the byte behind the request's line feed.
+    pub(super) offset: u64,
+}
+
 impl MuxState {
-    fn pending(&mut self, id: CallId) -> Option<&mut PendingCall> {
+    /// Returns the call with this id, if it is in flight on stream `number`.
+    fn pending(&mut self, number: u64, id: CallId) -> Option<&mut PendingCall> {
         let slot = self.slots.get_mut(id.slot())?;
-        if slot.generation == id.generation() {
-            slot.call.as_mut()
-        } else {
-            None
+        let expected = CallId::new(number, id.slot(), slot.generation);
+        slot.call.as_mut().filter(|_| id == expected)
+    }
+
+    /// Frees the slot of a call. Also returns a caller to wake, if one waited for a slot.
+    fn release(&mut self, number: u64, id: CallId) -> Option<(PendingCall, Option<Waker>)> {
+        self.pending(number, id)?;
+        let slot = self.slots.get_mut(id.slot())?;
+        let pending = slot.call.take()?;
+        if pending.outcome.is_none() {
+            slot.generation = (slot.generation + 1) % (1 << GENERATION_BITS);
         }
-    }
-
-    /// Gives an answer to its call, if that still waits, and takes what wakes it.
-    fn answer(
-        &mut self,
-        id: CallId,
-        outcome: Result<(), CallFailure>,
-        answer: &mut Vec<u8>,
-    ) -> Option<Waker> {
-        let pending = self
-            .pending(id)
-            .filter(|pending| pending.answer.is_none())?;
-        std::mem::swap(&mut pending.buffer, answer);
-        pending.answer = Some(outcome);
-        Some(std::mem::replace(&mut pending.waker, Waker::noop().clone()))
-    }
-
-    /// Frees a call's slot; somebody may have waited for one.
-    fn release(&mut self, id: CallId) -> Option<(PendingCall, Option<Waker>)> {
-        self.pending(id)?;
-        let slot = self.slots.get_mut(id.slot())?;
-        slot.generation = (slot.generation + 1) % (1 << GENERATION_BITS);
+        let was_full = !self.has_slot();
         self.free.push(id.slot());
-        Some((slot.call.take()?, self.waiters.pop()))
+        let next = was_full.then(|| self.waiters.pop()).flatten();
+        Some((pending, next))
     }
 
-    /// Waits for room, unless the lane is over.
-    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<Result<(), CallFailure>> {
-        if let Some(reason) = &self.over {
-            return Poll::Ready(Err(CallFailure::Lost {
-                fate: Fate::NotSent,
-                reason: reason.clone(),
-            }));
-        }
-        let has_slot = !self.free.is_empty() || self.slots.len() < 1 << SLOT_BITS;
-        if has_slot && self.requests.len() < BACKLOG {
-            return Poll::Ready(Ok(()));
-        }
-        if !self.waiters.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiters.push(cx.waker().clone());
-        }
-        Poll::Pending
+    fn has_slot(&self) -> bool {
+        !self.free.is_empty() || self.slots.len() < MAX_SLOTS
     }
 
-    fn queue(&mut self, pieces: &[&[u8]]) -> Option<Waker> {
-        for piece in pieces {
-            self.requests.push(piece);
-            self.queued += piece.len() as u64;
-        }
+    fn has_room(&self) -> bool {
+        self.requests.len() < BACKLOG && self.has_slot()
+    }
+
+    fn not_sent(&self) -> Option<CallFailure> {
+        self.lost.clone().map(CallFailure::not_sent)
+    }
+
+    #[must_use = "the writer waits until it is woken"]
+    fn queue(&mut self, message: &[u8]) -> Option<Waker> {
+        self.requests.push(message);
+        self.queued += message.len() as u64;
         self.writer.take()
     }
 
-    /// Ends the calls whose answers could only have come on the stream that is gone, and says whom to wake.
+    /// Takes as many waiting callers as there is room for, to be woken.
+    fn take_waiters(&mut self) -> Vec<Waker> {
+        match self.waiters.is_empty() || !self.has_slot() {
+            true => Vec::new(),
+            false => self
+                .waiters
+                .pop_for(BACKLOG.saturating_sub(self.requests.len())),
+        }
+    }
+
+    /// Ends the calls that were sent on the stream that is gone. Returns the callers to wake.
     fn end_sent(&mut self, reason: &ConnectionLost) -> Vec<Waker> {
         let sent = self.sent;
-        let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
         let fate = Fate::without_answer(reason);
+        let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
         calls
             .filter(|pending| pending.end <= sent)
             .filter_map(|pending| pending.lose(fate, reason))
-            .chain(self.waiters.drain(..))
             .collect()
     }
 
-    /// Ends everything: nothing more comes of the lane. Says whom to wake.
+    /// Ends all calls: the stream takes no more. Returns the tasks to wake.
     fn end(&mut self, reason: ConnectionLost) -> Vec<Waker> {
-        if self.over.is_some() {
+        if self.lost.is_some() {
             return Vec::new();
         }
         let mut wakers = self.end_sent(&reason);
         let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
         wakers.extend(calls.filter_map(|pending| pending.lose(Fate::NotSent, &reason)));
+        wakers.extend(self.waiters.pop_all());
         wakers.extend(self.writer.take());
-        self.over = Some(reason);
+        self.lost = Some(reason);
         wakers
     }
 }
 
 impl PendingCall {
-    /// The answer will not come, unless it is here. Takes what tells the caller.
+    /// Ends the call and returns its waker, unless its reply has come.
     fn lose(&mut self, fate: Fate, reason: &ConnectionLost) -> Option<Waker> {
-        if self.answer.is_some() {
+        let reason = reason.clone();
+        self.end(Err(CallFailure::Lost { fate, reason }))
+    }
+
+    fn end(&mut self, outcome: Result<(), CallFailure>) -> Option<Waker> {
+        if self.outcome.is_some() {
             return None;
         }
-        self.answer = Some(Err(CallFailure::Lost {
-            fate,
-            reason: reason.clone(),
-        }));
+        self.outcome = Some(outcome);
         Some(std::mem::replace(&mut self.waker, Waker::noop().clone()))
     }
 }
@@ -225,171 +230,237 @@ impl MuxStream {
             number: number as u64,
             state: Mutex::default(),
             in_flight: AtomicUsize::new(0),
+            is_closing: AtomicBool::new(false),
         })
     }
 
     fn state(&self) -> MutexGuard<'_, MuxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.state().over.is_some()
+    pub(super) fn is_lost(&self) -> bool {
+        self.state().lost.is_some()
     }
 
-    /// How many calls wait for their answers here.
+    /// Returns the number of calls that wait for their replies.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    fn count(&self, state: &MuxState) {
+    fn count_in_flight(&self, state: &MuxState) {
         let in_flight = state.slots.len() - state.free.len();
         self.in_flight.store(in_flight, Ordering::Relaxed);
     }
 
-    /// Queues a call. `request` is what follows the id; `spare` will hold the answer.
+    /// Queues a call; waits for room. `reply` is a buffer for its reply, and `waiter` the caller's position while it waits.
     pub(super) fn poll_call(
         &self,
-        request: &[u8],
+        request: &mut EncodedRequest,
         reply: &mut Vec<u8>,
+        waiter: &mut Option<WaiterId>,
         cx: &Context<'_>,
     ) -> Poll<Result<CallId, CallFailure>> {
         let mut state = self.state();
-        std::task::ready!(state.poll_room(cx))?;
+        if let Some(failure) = state.not_sent() {
+            return Poll::Ready(Err(failure));
+        }
+        if !state.has_room() {
+            return wait(state, waiter, request.len(), cx);
+        }
+        let waited = waiter
+            .take()
+            .and_then(|waiter| state.waiters.remove(waiter));
         let slot = state.free.pop().unwrap_or_else(|| {
-            state.slots.push(Slot::default());
+            state.slots.push(CallSlot::default());
             state.slots.len() - 1
         });
         let id = CallId::new(self.number, slot, state.slots[slot].generation);
-        let mut digits = itoa::Buffer::new();
-        let writer = state.queue(&[HEAD, digits.format(id.0).as_bytes(), request, b"\n"]);
+        let writer = state.queue(request.with_id(id.0));
         state.slots[slot].call = Some(PendingCall {
-            buffer: std::mem::take(reply),
-            answer: None,
+            reply: std::mem::take(reply),
+            outcome: None,
             end: state.queued,
             waker: cx.waker().clone(),
         });
-        self.count(&state);
+        self.count_in_flight(&state);
         drop(state);
-        writer.into_iter().for_each(Waker::wake);
+        drop(waited);
+        wake_all(writer);
         Poll::Ready(Ok(id))
     }
 
-    /// Queues a notification, newline and all.
+    /// Queues a notification with its line feed; waits for room as [`poll_call`](Self::poll_call) does.
     pub(super) fn poll_notify(
         &self,
-        request: &[u8],
+        message: &[u8],
+        waiter: &mut Option<WaiterId>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), CallFailure>> {
         let mut state = self.state();
-        std::task::ready!(state.poll_room(cx))?;
-        let writer = state.queue(&[request]);
+        if let Some(failure) = state.not_sent() {
+            return Poll::Ready(Err(failure));
+        }
+        if !state.has_room() {
+            return wait(state, waiter, message.len(), cx);
+        }
+        let waited = waiter
+            .take()
+            .and_then(|waiter| state.waiters.remove(waiter));
+        let writer = state.queue(message);
         drop(state);
-        writer.into_iter().for_each(Waker::wake);
+        drop(waited);
+        wake_all(writer);
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for a call's answer, which comes in the place of the spare buffer.
-    pub(super) fn poll_answer(
+    /// Ends the wait of a caller. Room that it was woken for goes to the next.
+    pub(super) fn stop_waiting(&self, waiter: WaiterId) {
+        let mut state = self.state();
+        let waited = state.waiters.remove(waiter);
+        let was_woken = waited.is_none();
+        let next = match was_woken && state.has_room() {
+            true => state.waiters.pop(),
+            false => None,
+        };
+        drop(state);
+        drop(waited);
+        wake_all(next);
+    }
+
+    /// Waits for the reply to a call, which is swapped with `reply`.
+    pub(super) fn poll_reply(
         &self,
         id: CallId,
+        reply: &mut Vec<u8>,
         cx: &Context<'_>,
-    ) -> Poll<Result<Vec<u8>, CallFailure>> {
+    ) -> Poll<Result<(), CallFailure>> {
         let mut state = self.state();
-        let Some(pending) = state.pending(id) else {
+        let Some(pending) = state.pending(self.number, id) else {
             return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
-        if pending.answer.is_none() {
-            let old = match pending.waker.will_wake(cx.waker()) {
+        if pending.outcome.is_none() {
+            let replaced = match pending.waker.will_wake(cx.waker()) {
                 true => None,
                 false => Some(std::mem::replace(&mut pending.waker, cx.waker().clone())),
             };
-            // Whatever a waker owns may own a call of this lane: it is dropped without the lock.
+            // What a waker owns may own a call of this stream, so it is dropped without the lock.
             drop(state);
-            drop(old);
+            drop(replaced);
             return Poll::Pending;
         }
-        let released = state.release(id);
-        self.count(&state);
+        let released = state.release(self.number, id);
+        self.count_in_flight(&state);
         drop(state);
         let Some((pending, next)) = released else {
             return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
-        next.into_iter().for_each(Waker::wake);
-        match pending.answer {
-            Some(answer) => Poll::Ready(answer.map(|()| pending.buffer)),
-            None => Poll::Ready(Err(CallFailure::AlreadyCompleted)),
-        }
+        wake_all(next);
+        *reply = pending.reply;
+        Poll::Ready(
+            pending
+                .outcome
+                .unwrap_or(Err(CallFailure::AlreadyCompleted)),
+        )
     }
 
-    /// Forgets a call; says whether the server should hear of it.
-    pub(super) fn forget(&self, id: CallId) -> bool {
+    /// Cancels a call, and gives back the buffer for its reply. If the server may have started it, returns where the
+    /// request ends: then a message on another stream cancels it sooner.
+    pub(super) fn cancel(&self, id: CallId, reply: &mut Vec<u8>) -> Option<RequestEnd> {
         let mut state = self.state();
-        let alive = state.over.is_none();
-        let released = state.release(id);
-        self.count(&state);
-        drop(state);
-        let Some((pending, next)) = released else {
-            return false;
+        let (mut pending, next) = state.release(self.number, id)?;
+        self.count_in_flight(&state);
+        let is_unanswered = pending.outcome.is_none() && state.lost.is_none();
+        let was_sent = pending.end <= state.sent;
+        let writer = match is_unanswered && !was_sent {
+            // Behind the request, which has not left yet, it cannot come too early.
+            true => state.queue(&cancel_by_position(id)),
+            false => None,
         };
-        next.into_iter().for_each(Waker::wake);
-        pending.answer.is_none() && alive
-    }
-
-    /// Tells the server that a call, whose request left on the same stream, is no longer wanted.
-    pub(super) fn queue_cancel(&self, id: CallId) {
-        let mut digits = itoa::Buffer::new();
-        let id = digits.format(id.0).as_bytes();
-        let writer = self.state().queue(&[CANCEL, b"[", id, b"]}\n"]);
-        writer.into_iter().for_each(Waker::wake);
-    }
-
-    /// The same on another stream: it may come before the request. Left out where nobody takes them.
-    pub(super) fn queue_control_cancel(&self, id: CallId) {
-        let mut digits = itoa::Buffer::new();
-        let id = digits.format(id.0).as_bytes();
-        let mut state = self.state();
-        if state.requests.len() > BACKLOG {
-            return;
-        }
-        let end = b",\"early\":true}}\n";
-        let writer = state.queue(&[CANCEL, br#"{"id":"#, id, end]);
+        let end = (is_unanswered && was_sent).then(|| RequestEnd {
+            stream: state.transport_id,
+            offset: pending.end - state.opened_at,
+        });
         drop(state);
-        writer.into_iter().for_each(Waker::wake);
+        *reply = std::mem::take(&mut pending.reply);
+        drop(pending);
+        wake_all(next.into_iter().chain(writer));
+        end
     }
 
-    /// Gives back what was kept for more requests.
+    /// Queues a cancellation behind the request that it is for.
+    pub(super) fn queue_cancel(&self, id: CallId) {
+        let mut state = self.state();
+        let writer = match state.lost {
+            Some(_) => None,
+            None => state.queue(&cancel_by_position(id)),
+        };
+        drop(state);
+        wake_all(writer);
+    }
+
+    /// Queues a cancellation of a request that was sent on another stream. Returns whether it was taken: not if the server
+    /// reads none of those before.
+    pub(super) fn queue_cancel_of(&self, id: CallId, end: RequestEnd) -> bool {
+        let mut state = self.state();
+        if state.lost.is_some() || state.requests.len() > BACKLOG {
+            return false;
+        }
+        let RequestEnd { stream, offset } = end;
+        let params = format!("{{\"id\":{id},\"stream\":{stream},\"offset\":{offset}}}");
+        let writer = state.queue(&cancel_message(&params));
+        drop(state);
+        wake_all(writer);
+        true
+    }
+
     pub(super) fn release_idle_buffers(&self) {
         self.state().requests.shrink();
     }
 
-    /// Nothing more will be called: what is queued is sent, then the stream is finished.
+    /// Closes the stream: what is queued is sent, then the stream is finished.
     pub(super) fn close(&self) {
         let mut state = self.state();
-        state.closing = true;
+        self.is_closing.store(true, Ordering::Relaxed);
         let wakers = [state.writer.take(), state.closer.take()];
         drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        wake_all(wakers.into_iter().flatten());
     }
 
-    /// Resolves some time after the lane was closed, whatever its stream does.
+    fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
+    /// Resolves some time after the stream was closed, also if the transport takes no bytes.
     pub(super) async fn has_lingered(&self) {
+        // Polled with every byte that moves, so it locks only for a new task.
+        let mut registered = WakerSlot::default();
         poll_fn(|cx| {
-            let mut state = self.state();
-            if state.closing {
+            if self.is_closing() {
                 return Poll::Ready(());
             }
-            state.closer = Some(cx.waker().clone());
+            if registered.is_of(cx) {
+                return Poll::Pending;
+            }
+            drop(registered.register(cx));
+            let mut state = self.state();
+            // It may have been closed before the lock was taken.
+            if self.is_closing() {
+                return Poll::Ready(());
+            }
+            let replaced = state.closer.register(cx);
+            drop(state);
+            drop(replaced);
             Poll::Pending
         })
         .await;
         tokio::time::sleep(LINGER).await;
     }
 
-    /// Waits for requests; `None` when there will be none.
-    async fn queued(&self) -> Option<Bytes> {
+    /// Waits for requests; returns all that are queued, or `None` when there will be none.
+    async fn next_chunk(&self) -> Option<Bytes> {
         poll_fn(|cx| {
             let mut state = self.state();
-            if state.over.is_some() {
+            if state.lost.is_some() {
                 return Poll::Ready(None);
             }
             if !state.requests.is_empty() {
@@ -397,141 +468,186 @@ impl MuxStream {
                 state.sent = state.queued;
                 return Poll::Ready(Some(state.requests.take()));
             }
-            if state.closing {
+            if self.is_closing() {
                 return Poll::Ready(None);
             }
-            state.writer = Some(cx.waker().clone());
+            let replaced = state.writer.register(cx);
+            // Callers that were woken may be held and not polled: their room goes to those behind them.
+            let waiters = state.take_waiters();
+            drop(state);
+            drop(replaced);
+            if !waiters.is_empty() {
+                cx.waker().wake_by_ref();
+            }
+            wake_all(waiters);
             Poll::Pending
         })
         .await
     }
 
-    /// Writes requests, all that are queued at a time, until the lane is closed and they have arrived.
+    /// Writes requests until the stream is closed and they have arrived.
     pub(super) async fn write(&self, mut send: SendStream) -> Result<(), StreamLost> {
-        while let Some(chunk) = self.queued().await {
-            send.write_chunk(chunk).await?;
-            self.wake_waiters();
+        {
+            let mut state = self.state();
+            state.transport_id = send.id();
+            state.opened_at = state.sent;
         }
-        if !self.is_over() {
+        while let Some(chunk) = self.next_chunk().await {
+            send.write_chunk(chunk).await?;
+            let waiters = self.state().take_waiters();
+            wake_all(waiters);
+        }
+        if !self.is_lost() {
             send.finish();
             send.stopped().await;
         }
         Ok(())
     }
 
-    /// There is room again. As everywhere, nobody is woken under the lock: what a waker owns may own a call of this lane.
-    fn wake_waiters(&self) {
-        let mut waiters = std::mem::take(&mut self.state().waiters);
-        waiters.drain(..).for_each(Waker::wake);
-        let mut state = self.state();
-        if state.waiters.is_empty() {
-            state.waiters = waiters;
-        }
-    }
-
-    /// Waits until there is something to write.
-    pub(super) async fn first_request(&self) -> bool {
+    /// Waits for the first request. Returns `false` if there will be none.
+    pub(super) async fn has_requests(&self) -> bool {
         poll_fn(|cx| {
             let mut state = self.state();
-            if state.over.is_some() || state.closing || !state.requests.is_empty() {
+            if state.lost.is_some() || self.is_closing() || !state.requests.is_empty() {
                 return Poll::Ready(!state.requests.is_empty());
             }
-            state.writer = Some(cx.waker().clone());
+            let replaced = state.writer.register(cx);
+            drop(state);
+            drop(replaced);
             Poll::Pending
         })
         .await
     }
 
-    /// Reads answers and wakes their callers, until the server ends the stream.
+    /// Reads replies and wakes their callers, until the server ends the stream.
     pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) -> Result<(), StreamLost> {
         let mut splitter = LineSplitter::new(limit);
-        let mut answer = Vec::with_capacity(BUFFER);
-        let mut foreign = ForeignIds::default();
-        loop {
-            match recv.read_chunk().await? {
-                Some(chunk) => splitter.feed(chunk),
-                // A reply that was cut off is delivered as what it is.
-                None => match splitter.finish(&answer) {
-                    None => return Ok(()),
-                    Some(_) if self.deliver(Ok(()), &mut answer, &mut foreign) => return Ok(()),
-                    Some(_) => return Err(StreamLost::Reset(close::DONE.into())),
-                },
+        let mut reply = Vec::with_capacity(BUFFER);
+        let mut ids = ReplyIds::default();
+        while let Some(chunk) = recv.read_chunk().await? {
+            splitter.feed(chunk);
+            self.deliver_all(&mut splitter, &mut reply, &mut ids);
+        }
+        // A truncated reply is delivered as it is, and its caller finds that it is malformed.
+        match splitter.finish(&reply) {
+            Some(_) if !self.deliver(Ok(()), &mut reply, &mut ids) => {
+                Err(StreamLost::Reset(close::DONE.into()))
             }
-            loop {
-                let outcome = match splitter.cut(&mut answer) {
-                    Line::Partial => break,
-                    Line::Message => Ok(()),
-                    Line::TooLarge => Err(CallFailure::ReplyTooLarge),
-                };
-                if !self.deliver(outcome, &mut answer, &mut foreign) {
-                    tracing::debug!("an answer to nothing that was asked");
-                }
-                answer.clear();
-                // Nobody took it.
-                if answer.capacity() > RETAINED {
-                    answer = Vec::new();
-                }
+            _ => Ok(()),
+        }
+    }
+
+    /// Delivers the replies that have arrived as a whole.
+    fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>, ids: &mut ReplyIds) {
+        loop {
+            let outcome = match splitter.cut(reply) {
+                Line::Partial => return,
+                Line::Message => Ok(()),
+                Line::TooLarge => Err(CallFailure::ReplyTooLarge),
+            };
+            if !self.deliver(outcome, reply, ids) {
+                tracing::debug!("reply without an id");
+            }
+            reply.clear();
+            // No call has taken it.
+            if reply.capacity() > RETAINED {
+                *reply = Vec::new();
             }
         }
     }
 
-    /// Gives an answer to its call; says whether it has an id.
+    /// Gives a reply to its call, if that waits for it. Returns `false` if the reply has no id.
     fn deliver(
         &self,
         outcome: Result<(), CallFailure>,
-        answer: &mut Vec<u8>,
-        foreign: &mut ForeignIds,
+        reply: &mut Vec<u8>,
+        ids: &mut ReplyIds,
     ) -> bool {
-        let Some(id) = leading_id(answer).or_else(|| foreign.id(answer)) else {
+        // It belongs to a cancelled call, and is not parsed to find out.
+        if self.in_flight() == 0 {
+            return true;
+        }
+        let Some(id) = ids.find(reply) else {
             return false;
         };
-        // A part of the id finds a place; all of it must be the call's, which may have been given up meanwhile.
-        let id = CallId(id);
-        if id == CallId::new(self.number, id.slot(), id.generation()) {
-            let waker = self.state().answer(id, outcome, answer);
-            // Whoever wakes up on another thread wants the lock at once.
-            waker.into_iter().for_each(Waker::wake);
-        }
+        let mut state = self.state();
+        let waker = state.pending(self.number, CallId(id)).and_then(|pending| {
+            let waker = pending.end(outcome)?;
+            std::mem::swap(&mut pending.reply, reply);
+            Some(waker)
+        });
+        drop(state);
+        wake_all(waker);
         true
     }
 
-    /// The stream is no more, and another will take its place: calls that have not left wait for that.
-    pub(super) fn interrupted(&self, reason: ConnectionLost) {
-        let wakers = self.state().end_sent(&reason);
-        wakers.into_iter().for_each(Waker::wake);
+    /// The stream is gone and another will be opened: ends the calls that were sent.
+    pub(super) fn interrupt(&self, reason: &ConnectionLost) {
+        let wakers = self.state().end_sent(reason);
+        wake_all(wakers);
     }
 
-    /// The connection is no more, or takes no more.
+    /// The connection is gone, or takes no more calls: ends all calls.
     pub(super) fn lose(&self, reason: ConnectionLost) {
         let wakers = self.state().end(reason);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 }
 
-/// Finds the id in answers of servers that write them in another way than this implementation's.
+fn wait<T>(
+    mut state: MutexGuard<'_, MuxState>,
+    waiter: &mut Option<WaiterId>,
+    bytes: usize,
+    cx: &Context<'_>,
+) -> Poll<T> {
+    let replaced = state.waiters.wait(waiter, bytes, cx);
+    drop(state);
+    drop(replaced);
+    Poll::Pending
+}
+
+fn cancel_by_position(id: CallId) -> Vec<u8> {
+    cancel_message(&format!("[{id}]"))
+}
+
+fn cancel_message(params: &str) -> Vec<u8> {
+    let head = r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":"#;
+    [head, params, "}\n"].concat().into_bytes()
+}
+
+/// Finds the ids of replies.
 #[derive(Default)]
-struct ForeignIds {
+struct ReplyIds {
     copy: Vec<u8>,
     parser: Option<Parser>,
 }
 
-impl ForeignIds {
-    fn id(&mut self, answer: &[u8]) -> Option<u64> {
-        // Parsing changes the bytes, and the caller wants them.
+impl ReplyIds {
+    fn find(&mut self, reply: &[u8]) -> Option<u64> {
+        leading_id(reply).or_else(|| self.parse(reply))
+    }
+
+    /// Finds the id in the reply of a server that writes the members in another order. It may be no valid response
+    /// otherwise: its caller finds that out.
+    fn parse(&mut self, reply: &[u8]) -> Option<u64> {
+        // Parsing changes the bytes, and the caller needs them.
         self.copy.clear();
-        self.copy.extend_from_slice(answer);
-        let parser = self
-            .parser
-            .get_or_insert_with(|| Parser::new(crate::limits::REPLY_DEPTH));
-        let document = parser.parse(&mut self.copy).ok()?;
-        let id = match Response::read(document.root())?.id {
-            Id::Unsigned(id) => Some(id),
-            _ => None,
-        };
-        drop(document);
+        self.copy.extend_from_slice(reply);
+        let parser = self.parser.get_or_insert_with(|| Parser::new(REPLY_DEPTH));
+        let id = parse_id(parser, &mut self.copy);
         if self.copy.capacity() > RETAINED {
             *self = Self::default();
         }
         id
+    }
+}
+
+fn parse_id(parser: &mut Parser, reply: &mut Vec<u8>) -> Option<u64> {
+    let document = parser.parse(reply).ok()?;
+    let mut members = document.root().members()?;
+    let (_, id) = members.find(|(name, _)| *name == "id")?;
+    match Id::read(id)? {
+        Id::Unsigned(id) => Some(id),
+        _ => None,
     }
 }

@@ -4,18 +4,26 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use crate::client::call::{BoxedReply, LARGE, MetaWriter, write_options};
+use serde::Serialize;
+
+use crate::client::buffer_pool::CallBuffers;
+use crate::client::dedicated_stream;
+use crate::client::dispatch::LARGE;
 use crate::client::error::{CallError, CallFailure};
+use crate::client::handle::{Client, ClientInner};
+use crate::client::method::{EncodedRequest, Method, MethodName};
+use crate::client::options::{MetadataWriter, TimeLimit};
 use crate::client::picker::Picker;
-use crate::client::{Client, ClientInner, dedicated_stream, method};
-use crate::codec::error_code::VERSION;
-use crate::codec::params::encode::SentParams;
+use crate::client::timer_pool::{Timer, poll_timer};
+use crate::client::waiters::WaiterId;
+use crate::codec::params::encode::{self, Sent, SentParams};
 
-/// A notification that is sent when it is awaited. It has left when the future ends; nobody says whether it arrived.
+/// A notification that is sent when it is awaited. When the future ends it was sent; whether it arrived is not known.
 ///
-/// Those of one client start in the order in which they were sent, but for large ones, which have streams of their
-/// own. Between notifications and calls there is no order, nor is there one where a client has
+/// The notifications of one client start in the order in which they were sent, except for large ones, which have dedicated
+/// streams. There is no order between notifications and calls, nor between those of a client of
 /// [several servers](Client#several-servers).
 ///
 /// ```
@@ -45,28 +53,35 @@ use crate::codec::params::encode::SentParams;
 /// # }
 /// ```
 ///
-/// One that waits for its turn on a connection that is lost is lost with it: notifications are sent at most once.
+/// A notification that is queued when its connection is lost is lost, too: notifications are sent at most once.
+///
+/// # Timeouts
+/// A notification waits for a connection and for room in its stream for as long as [`timeout`](Self::timeout) says, or else
+/// the [client](crate::ClientBuilder::timeout). Then it ends with [`CallError::Timeout`] and is not sent.
+///
+/// # Panics
+/// A notification with a timeout that has to wait panics in a tokio runtime without timers.
 ///
 /// # Unreliable ones
-/// A notification of a method marked `#[rpc(notification, unreliable)]`, and one that is told to be
-/// [`unreliable`](Self::unreliable), leaves in a datagram of QUIC's: for news that the next one makes old. Then
+/// A notification of a method marked `#[rpc(notification, unreliable)]`, or one that is made
+/// [`unreliable`](Self::unreliable), is sent in a QUIC datagram: for values that the next one replaces. Such a notification
 ///
-/// - it may be lost, and nobody sends it again or is told;
-/// - it may overtake notifications and calls that were sent before it, and they it;
-/// - it is dropped where many wait: the sender keeps 128 KiB of them until the network takes them, and the receiver
-///   as many until it has run those before. The oldest go first;
-/// - it arrives once at most;
-/// - it is sent before what waits in streams. Whoever sends without end holds up the calls of the connection.
+/// - may be lost, without being sent again and without an error;
+/// - may overtake notifications and calls that were sent before it, and be overtaken by later ones;
+/// - is dropped when many wait: the sender keeps 128 KiB of them until the network takes them, and the receiver as many until
+///   it has run those before. The oldest are dropped first;
+/// - arrives once at most;
+/// - is sent before what waits in streams. Sending them without a pause holds up the calls of the connection.
 ///
-/// One that does not fit into a packet of the network's, which is about 1,100 bytes to 1,400, travels as any other
-/// notification. So do all where the other side takes no datagrams.
+/// One that does not fit into a packet of the network, which has about 1,100 to 1,400 bytes, is sent as any other
+/// notification. So are all of them if the server accepts no datagrams.
 ///
 /// ```
 /// use rpc_runtime::rpc;
 ///
 /// #[rpc]
 /// trait Pointers {
-///     /// Where somebody points now.
+///     /// The position of a pointer.
 ///     #[rpc(notification, unreliable)]
 ///     async fn moved(&self, x: f32, y: f32);
 /// }
@@ -77,50 +92,150 @@ use crate::codec::params::encode::SentParams;
 #[must_use = "a notification is sent when it is awaited"]
 pub struct Notification {
     client: Arc<ClientInner>,
-    // What follows the version, up to the closing brace; gone once it is sent.
-    request: Option<Result<Vec<u8>, String>>,
-    meta: MetaWriter,
+    request: Result<EncodedRequest, String>,
+    /// A buffer that only calls need.
+    reply: Vec<u8>,
+    time: TimeLimit,
+    metadata: MetadataWriter,
     is_unreliable: bool,
     picker: Picker,
-    dedicated: Option<BoxedReply<()>>,
+    progress: Sending,
+    timer: Option<Timer>,
+}
+
+type BoxedSend = Pin<Box<dyn Future<Output = Result<(), CallFailure>> + Send>>;
+
+/// How far a notification is.
+enum Sending {
+    /// It was not polled yet.
+    New,
+    /// It waits for a connection, or for room in a shared stream.
+    Waiting(Option<WaiterId>),
+    /// It has a dedicated stream.
+    Dedicated(BoxedSend),
+    Done,
+}
+
+impl Client {
+    /// Sends a notification by name. `params` as with [`call`](Self::call).
+    pub fn notify<P: Serialize + ?Sized>(&self, method: &str, params: &P) -> Notification {
+        let params = encode::whole(Sent::nameless(params));
+        Notification::new(self, &MethodName::Text(method), params)
+    }
+
+    #[doc(hidden)]
+    pub fn invoke_notification<P: SentParams>(
+        &self,
+        method: &'static Method,
+        params: P,
+    ) -> Notification {
+        Notification::new(self, &MethodName::Declared(method), params)
+    }
 }
 
 impl Notification {
-    pub(super) fn new(client: &Client, name: &str, params: impl SentParams) -> Self {
+    fn new(client: &Client, method: &MethodName<'_>, params: impl SentParams) -> Self {
         let client = Arc::clone(&client.0);
-        let mut buffer = client.buffer();
-        buffer.extend_from_slice(VERSION);
-        let written = method::write(&mut buffer, name, &params);
-        let request = written.map(|()| buffer).map_err(|error| error.to_string());
+        let CallBuffers { request, reply } = client.take_buffers();
+        let request = EncodedRequest::encode(request, method, &params);
         Self {
-            meta: MetaWriter::new(&client),
-            client,
-            request: Some(request),
+            request: request.map_err(|error| error.to_string()),
+            reply,
+            time: TimeLimit::of_client(&client.options),
+            metadata: MetadataWriter::of_client(&client.options),
             is_unreliable: false,
-            picker: Picker::Unknown(None),
-            dedicated: None,
+            picker: Picker::Unpicked(None),
+            progress: Sending::New,
+            timer: None,
+            client,
         }
+    }
+
+    /// Sets how long the notification may wait before it is sent: see [Timeouts](#timeouts).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.time.timeout = Some(timeout);
+        self
     }
 
     /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta).
     pub fn meta(mut self, name: &str, value: &str) -> Self {
-        self.meta.push(name, value);
+        self.metadata.push(name, value);
         self
     }
 
-    /// Lets it be lost rather than sent again or waited for: see [Unreliable ones](#unreliable-ones). In a batch it changes
-    /// nothing.
+    /// Lets the notification be lost rather than sent again or waited for: see [Unreliable ones](#unreliable-ones). Has no
+    /// effect in a batch.
     pub fn unreliable(mut self) -> Self {
         self.is_unreliable = true;
         self
     }
 
-    /// The notification as a message, for a batch.
-    pub(super) fn into_entry(self) -> Result<Vec<u8>, String> {
-        let Self { request, meta, .. } = self;
-        let mut request = request.unwrap_or_else(|| Err("it was sent already".into()))?;
-        write_options(&mut request, None, &meta);
-        Ok(request)
+    /// Returns the notification as an entry of a batch of `client`.
+    pub(super) fn encode_entry(&mut self, client: &Arc<ClientInner>) -> Result<&[u8], String> {
+        if !Arc::ptr_eq(&self.client, client) {
+            return Err("the notification is one of another client than its batch".into());
+        }
+        let request = self.request.as_mut().map_err(|reason| reason.clone())?;
+        request.write_options(None, &self.metadata);
+        Ok(request.without_id().trim_ascii_end())
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
+        let request = match &mut self.request {
+            Ok(request) => request,
+            Err(reason) => return Poll::Ready(Err(CallFailure::Encode(reason.clone()))),
+        };
+        if let Sending::New = self.progress {
+            request.write_options(None, &self.metadata);
+            self.progress = Sending::Waiting(None);
+        }
+        loop {
+            let waiter = match &mut self.progress {
+                Sending::Waiting(waiter) => waiter,
+                Sending::Dedicated(sending) => return sending.as_mut().poll(cx),
+                Sending::New | Sending::Done => {
+                    return Poll::Ready(Err(CallFailure::AlreadyCompleted));
+                }
+            };
+            ready!(self.picker.poll(&self.client, cx))?;
+            let connection = self.picker.connection();
+            let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
+            let message = request.without_id();
+            if self.is_unreliable && connection.send_datagram(message) {
+                return Poll::Ready(Ok(()));
+            }
+            if message.len() >= LARGE {
+                let sending = dedicated_stream::notify(Arc::clone(connection), message.to_vec());
+                self.progress = Sending::Dedicated(Box::pin(sending));
+                continue;
+            }
+            // All on one stream, so that they arrive in the order in which they were sent.
+            match ready!(connection.streams[0].poll_notify(message, waiter, cx)) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(_) => {
+                    *waiter = None;
+                    self.picker.fail();
+                }
+            }
+        }
+    }
+
+    /// Resolves when the time is over. Hardly any notification waits, so the timer is started only for one that does.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timer.is_none() {
+            let timeout = self.time.timeout;
+            self.timer = timeout.map(|timeout| self.client.timers.start(timeout));
+        }
+        poll_timer(&mut self.timer, cx)
+    }
+
+    fn stop(&mut self) {
+        let progress = std::mem::replace(&mut self.progress, Sending::Done);
+        if let (Sending::Waiting(Some(waiter)), Some(connection)) =
+            (progress, self.picker.connection())
+        {
+            connection.streams[0].stop_waiting(waiter);
+        }
     }
 }
 
@@ -129,53 +244,29 @@ impl Future for Notification {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Some(dedicated) = &mut this.dedicated {
-            return Poll::Ready(Ok(ready!(dedicated.as_mut().poll(cx))?));
-        }
-        let mut request = match this.request.take() {
-            Some(Ok(request)) => request,
-            Some(Err(reason)) => return Poll::Ready(Err(CallError::Encode(reason))),
-            None => return Poll::Ready(Err(CallError::Encode("it was sent already".into()))),
+        let sent = match this.poll_send(cx) {
+            Poll::Ready(sent) => sent,
+            Poll::Pending => {
+                ready!(this.poll_timeout(cx));
+                Err(CallFailure::TimedOut)
+            }
         };
-        if request.last() != Some(&b'\n') {
-            write_options(&mut request, None, &this.meta);
-            request.push(b'\n');
+        this.stop();
+        if let Some(timer) = this.timer.take() {
+            this.client.timers.put_back(timer);
         }
-        let queued = this.poll_queue(&mut request, cx);
-        if queued.is_pending() && this.dedicated.is_none() {
-            this.request = Some(Ok(request));
-        } else {
-            this.client.put_back([request]);
-        }
-        Poll::Ready(Ok(ready!(queued)?))
+        Poll::Ready(Ok(sent?))
     }
 }
 
-impl Notification {
-    fn poll_queue(
-        &mut self,
-        request: &mut Vec<u8>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), CallFailure>> {
-        loop {
-            ready!(self.picker.poll(&self.client, cx))?;
-            let connection = self
-                .picker
-                .connection()
-                .ok_or(CallFailure::AlreadyCompleted)?;
-            if self.is_unreliable && connection.send_datagram(request) {
-                return Poll::Ready(Ok(()));
-            }
-            if request.len() >= LARGE {
-                let tell = dedicated_stream::tell(Arc::clone(connection), std::mem::take(request));
-                return self.dedicated.insert(Box::pin(tell)).as_mut().poll(cx);
-            }
-            // All on one lane, so that they arrive in the order in which they were sent.
-            match ready!(connection.streams[0].poll_notify(request, cx)) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                Err(_) => self.picker.fail(),
-            }
-        }
+impl Drop for Notification {
+    fn drop(&mut self) {
+        self.stop();
+        let request = std::mem::replace(&mut self.request, Err(String::new()));
+        self.client.put_back(CallBuffers {
+            request: request.unwrap_or_default().into_buffer(),
+            reply: std::mem::take(&mut self.reply),
+        });
     }
 }
 

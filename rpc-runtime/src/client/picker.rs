@@ -1,62 +1,63 @@
-//! The search for a connection that takes a call.
+//! Picks the connection that takes a call.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::client::ClientInner;
 use crate::client::connection::ClientConnection;
 use crate::client::error::CallFailure;
-
-/// The next connection, when there is one.
-pub(super) type NextConnection =
-    Pin<Box<dyn Future<Output = Result<Arc<ClientConnection>, CallFailure>> + Send>>;
+use crate::client::handle::{ClientInner, NextConnection};
 
 pub(super) enum Picker {
-    /// Not looked for yet; or what was found has failed, and is the last choice.
-    Unknown(Option<Arc<ClientConnection>>),
+    /// No connection was picked. One that failed before is avoided.
+    Unpicked(Option<Arc<ClientConnection>>),
     Waiting(NextConnection),
-    Found(Arc<ClientConnection>),
+    Picked(Arc<ClientConnection>),
 }
 
 impl Picker {
+    /// Waits until a connection is picked.
     pub(super) fn poll(
         &mut self,
         client: &ClientInner,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CallFailure>> {
         loop {
-            *self = match self {
-                Self::Unknown(failed) => match client.offer(failed.as_ref()) {
-                    Some(connection) => Self::Found(connection?),
-                    None => Self::Waiting(client.next_connection(failed.take())),
+            let picked = match self {
+                Self::Unpicked(failed) => match client.pick(failed.as_ref()) {
+                    Some(picked) => picked?,
+                    None => {
+                        *self = Self::Waiting(client.next_connection(failed.take()));
+                        continue;
+                    }
                 },
-                Self::Waiting(next) => Self::Found(ready!(next.as_mut().poll(cx))?),
-                Self::Found(_) => return Poll::Ready(Ok(())),
+                Self::Waiting(next) => ready!(next.as_mut().poll(cx))?,
+                Self::Picked(_) => return Poll::Ready(Ok(())),
             };
+            picked.record_call();
+            *self = Self::Picked(picked);
         }
     }
 
-    /// Where the call leaves, or left.
+    /// Returns the connection that was picked.
     pub(super) fn connection(&self) -> Option<&Arc<ClientConnection>> {
         match self {
-            Self::Found(connection) => Some(connection),
-            Self::Unknown(_) | Self::Waiting(_) => None,
+            Self::Picked(connection) => Some(connection),
+            Self::Unpicked(_) | Self::Waiting(_) => None,
         }
     }
 
-    /// What was found takes no more calls.
+    /// Retires the connection that was picked, and picks another.
     pub(super) fn fail(&mut self) {
-        if let Self::Found(connection) = self {
+        if let Self::Picked(connection) = self {
             connection.retire();
         }
-        self.look_again();
+        self.pick_again();
     }
 
-    /// Finds another one, if there is another.
-    pub(super) fn look_again(&mut self) {
-        if let Self::Found(connection) = self {
-            *self = Self::Unknown(Some(Arc::clone(connection)));
+    /// Picks another connection, if there is one.
+    pub(super) fn pick_again(&mut self) {
+        if let Self::Picked(connection) = self {
+            *self = Self::Unpicked(Some(Arc::clone(connection)));
         }
     }
 }

@@ -1,33 +1,93 @@
-//! Sees to it that there is a connection to a server for as long as there is a client.
+//! Keeps a client connected for as long as there is a client.
 
 use std::sync::{Arc, Weak};
 
 use tokio::time::{Instant, sleep};
 
-use crate::client::ClientInner;
-use crate::client::address::Address;
-use crate::client::balance::endpoints::EndpointNumber;
-use crate::client::builder::{ConnectError, Settings};
-use crate::client::connection::ClientConnection;
-use crate::client::retry::backoff::Backoff;
-use crate::client::state::{ConnectionState, never_connected};
+use crate::client::balance::endpoint_list::EndpointNumber;
+use crate::client::connection::{ClientConnection, ConnectionOwner};
+use crate::client::dial::{ConnectError, Dialer};
+use crate::client::handle::{Client, ClientInner, Services};
+use crate::client::options::ClientOptions;
+use crate::client::state::{ConnectionState, Status, never_connected};
+use crate::idle::IdleWatch;
 use crate::transport::{Connection, ConnectionLost};
 
-/// All that a connection is made of.
-pub(super) struct Dialer {
-    pub(super) settings: Settings,
-    pub(super) address: Address,
-    pub(super) backoff: Backoff,
-}
+impl Client {
+    /// Makes a client on a connection that it owns. It connects again if it has a dialer.
+    pub(super) fn over(
+        transport: Connection,
+        options: ClientOptions,
+        services: Services,
+        dialer: Option<Dialer>,
+    ) -> Self {
+        let client = ClientInner::new(Status::unconnected(), options, Some(services));
+        client.set_connected(transport, ConnectionOwner::Streams);
+        Self::start(client, dialer)
+    }
 
-impl Dialer {
-    pub(super) async fn dial(&self) -> Result<Connection, ConnectError> {
-        self.settings.dial(&self.address).await
+    /// Makes a client on a connection that the server owns, and that serves the peer already.
+    pub(super) fn on_accepted(transport: Connection) -> Self {
+        let client = ClientInner::without_connections(Status::unconnected());
+        client.set_connected(transport, ConnectionOwner::Server);
+        Self::start(client, None)
+    }
+
+    /// Makes a client that shares the streams of another, for as long as those take calls.
+    pub(super) fn sharing(connection: Arc<ClientConnection>) -> Self {
+        let status = Status::connected(connection);
+        Self::start(ClientInner::without_connections(status), None)
+    }
+
+    /// Makes a client of several servers, without any at first.
+    pub(super) fn of_endpoints(options: ClientOptions, services: Services) -> Self {
+        let client = ClientInner::new(Status::unconnected(), options, Some(services));
+        Self::start_with(client, |slot| async {
+            let _end = EndClientOnDrop(slot);
+            std::future::pending().await
+        })
+    }
+
+    fn start(client: ClientInner, dialer: Option<Dialer>) -> Self {
+        Self::start_with(client, |slot| keep_connected(slot, dialer))
+    }
+
+    /// Starts the task of a client. It runs `keeper` until the client is closed.
+    fn start_with<K>(client: ClientInner, keeper: impl FnOnce(ConnectionSlot) -> K) -> Self
+    where
+        K: Future<Output = Option<()>> + Send + 'static,
+    {
+        let client = Arc::new(client);
+        let keeper = keeper(ConnectionSlot::only(Arc::downgrade(&client)));
+        let releasing = release_when_idle(Arc::downgrade(&client), Arc::clone(&client.idle));
+        let closed = client.closed.clone();
+        tokio::spawn(closed.run_until_cancelled_owned(async {
+            tokio::select! {
+                ended = keeper => ended,
+                ended = releasing => ended,
+            }
+        }));
+        Self(client)
     }
 }
 
-/// Whose connection it is: a client's only one, or that to one of its servers. `None` of its methods: the client is no
-/// more.
+impl ClientInner {
+    fn set_connected(&self, transport: Connection, owner: ConnectionOwner) {
+        let connection = self.open(transport, owner, None);
+        self.set_status(Status::connected(connection));
+    }
+}
+
+/// Drops what is kept for later calls whenever there are none for a while. Returns `None` when the client is gone.
+async fn release_when_idle(client: Weak<ClientInner>, idle: Arc<IdleWatch>) -> Option<()> {
+    loop {
+        idle.returns().await;
+        client.upgrade()?.release_idle_buffers();
+    }
+}
+
+/// The place of a connection: the only one of a client, or that to one of its servers. Methods return `None` when the client
+/// is gone.
 #[derive(Clone)]
 pub(super) struct ConnectionSlot {
     client: Weak<ClientInner>,
@@ -35,7 +95,7 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionSlot {
-    pub(super) fn only(client: Weak<ClientInner>) -> Self {
+    fn only(client: Weak<ClientInner>) -> Self {
         Self {
             client,
             endpoint: None,
@@ -49,6 +109,7 @@ impl ConnectionSlot {
         }
     }
 
+    /// Returns the connection, if there is one.
     pub(super) fn connection(&self) -> Option<Option<Arc<ClientConnection>>> {
         let client = self.client.upgrade()?;
         Some(match self.endpoint {
@@ -57,28 +118,28 @@ impl ConnectionSlot {
         })
     }
 
-    pub(super) fn connected(&self, connection: Connection) -> Option<()> {
+    pub(super) fn set_connected(&self, transport: Connection) -> Option<()> {
         let client = self.client.upgrade()?;
         let Some(endpoint) = self.endpoint else {
-            client.connected(connection);
+            client.set_connected(transport, ConnectionOwner::Streams);
             return Some(());
         };
         let health = client.endpoints().health(endpoint)?;
-        let connection = client.open(connection, Some(health));
-        client.change_endpoints(|endpoints| endpoints.connected(endpoint, connection));
+        let connection = client.open(transport, ConnectionOwner::Streams, Some(health));
+        client.change_endpoints(|endpoints| endpoints.set_connected(endpoint, connection));
         Some(())
     }
 
-    fn disconnected(&self, state: ConnectionState) -> Option<()> {
+    fn set_disconnected(&self, state: ConnectionState) -> Option<()> {
         let client = self.client.upgrade()?;
         match (self.endpoint, state) {
-            (None, state) => client.disconnected(state),
-            // The others may go on.
+            (None, state) => client.set_disconnected(state),
+            // The other servers go on.
             (Some(endpoint), ConnectionState::Closed(_)) => {
                 drop(client.change_endpoints(|endpoints| endpoints.remove(endpoint)));
             }
             (Some(endpoint), state) => {
-                client.change_endpoints(|endpoints| endpoints.disconnected(endpoint, state));
+                client.change_endpoints(|endpoints| endpoints.set_disconnected(endpoint, state));
             }
         }
         Some(())
@@ -94,7 +155,8 @@ impl ConnectionSlot {
     fn record_loss(&self, lost: &ConnectionLost) -> Option<()> {
         let client = self.client.upgrade()?;
         if let Some(endpoint) = self.endpoint {
-            client.endpoints().health(endpoint)?.record_loss(lost);
+            let health = client.endpoints().health(endpoint)?;
+            health.outliers.record_loss(lost);
         }
         Some(())
     }
@@ -108,10 +170,10 @@ impl ConnectionSlot {
     }
 }
 
-/// Connects if there is no connection, and again whenever it is lost or drained. Without a dialer the first loss is the
-/// client's end. `None`: the client is no more.
+/// Connects if there is no connection, and again whenever it is lost or drained. Without a dialer the first loss closes the
+/// client. Returns `None` when the client is gone.
 pub(super) async fn keep_connected(slot: ConnectionSlot, dialer: Option<Dialer>) -> Option<()> {
-    let _ends = DisconnectOnDrop(slot.clone());
+    let _disconnect = DisconnectOnDrop(slot.clone());
     let mut failures = 0;
     loop {
         let since = Instant::now();
@@ -125,50 +187,59 @@ pub(super) async fn keep_connected(slot: ConnectionSlot, dialer: Option<Dialer>)
             None => never_connected(),
         };
         let Some(dialer) = &dialer else {
-            // What is under way on a connection that drains may end.
-            slot.disconnected(ConnectionState::Closed(lost))?;
+            // Calls in flight on a connection that drains may end.
+            slot.set_disconnected(ConnectionState::Closed(lost))?;
             return None;
         };
-        // A server that takes connections only to drop them is not asked all the time.
-        if since.elapsed() > dialer.backoff.max {
+        // A server that drops each connection soon is dialled at longer and longer intervals.
+        if since.elapsed() > dialer.settings.backoff.max {
             failures = 0;
         }
-        let connecting = |error| ConnectionState::Connecting {
-            lost: lost.clone(),
-            error,
-        };
-        tracing::info!(server = %dialer.address, %lost, "connecting");
-        slot.disconnected(connecting(None))?;
-        let connection = loop {
-            if failures > 0 {
-                sleep(dialer.backoff.delay(failures)).await;
-            }
-            failures += 1;
-            match dialer.dial().await {
-                Ok(connection) => break connection,
-                Err(error) => {
-                    tracing::warn!(server = %dialer.address, %error, "cannot connect");
-                    slot.disconnected(connecting(Some(Arc::new(error))))?;
-                }
-            }
-        };
-        slot.connected(connection)?;
+        let connection = connect(&slot, dialer, lost, &mut failures).await?;
+        slot.set_connected(connection)?;
     }
 }
 
-/// A client whose task is gone, with the runtime that it ran on, say, has nobody to connect it again; nor has one of its
-/// servers.
+/// Dials until there is a connection.
+async fn connect(
+    slot: &ConnectionSlot,
+    dialer: &Dialer,
+    lost: ConnectionLost,
+    failures: &mut u32,
+) -> Option<Connection> {
+    let connecting = |error: Option<ConnectError>| ConnectionState::Connecting {
+        lost: lost.clone(),
+        error: error.map(Arc::new),
+    };
+    tracing::info!(server = %dialer.address, %lost, "connecting");
+    slot.set_disconnected(connecting(None))?;
+    loop {
+        if *failures > 0 {
+            sleep(dialer.settings.backoff.delay(*failures)).await;
+        }
+        *failures += 1;
+        match dialer.dial().await {
+            Ok(connection) => return Some(connection),
+            Err(error) => {
+                tracing::warn!(server = %dialer.address, %error, "cannot connect");
+                slot.set_disconnected(connecting(Some(error)))?;
+            }
+        }
+    }
+}
+
+/// Closes a client whose task is gone, for instance with its runtime, or removes one of its servers: nothing connects it again.
 struct DisconnectOnDrop(ConnectionSlot);
 
 impl Drop for DisconnectOnDrop {
     fn drop(&mut self) {
         self.0
-            .disconnected(ConnectionState::Closed(ConnectionLost::ClosedHere));
+            .set_disconnected(ConnectionState::Closed(ConnectionLost::ClosedHere));
     }
 }
 
-/// A client of several servers whose task is gone takes no more calls, and so needs none of them.
-pub(super) struct EndClientOnDrop(pub(super) ConnectionSlot);
+/// Closes a client of several servers whose task is gone.
+struct EndClientOnDrop(ConnectionSlot);
 
 impl Drop for EndClientOnDrop {
     fn drop(&mut self) {

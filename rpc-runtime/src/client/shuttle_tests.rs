@@ -1,4 +1,5 @@
-//! The lane's writer and its slots, under many schedules: `cargo test -p rpc-runtime --features __shuttle schedules`.
+//! A shared stream's writer, reader and callers, under many schedules:
+//! `cargo test -p rpc-runtime --features __shuttle --lib shuttle`.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -7,24 +8,27 @@ use bytes::Bytes;
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 
 use crate::client::error::{CallFailure, Fate};
+use crate::client::method::{EncodedRequest, MethodName};
 use crate::client::mux_stream::MuxStream;
+use crate::client::options::MetadataWriter;
 use crate::codec::lines::{Line, LineSplitter};
+use crate::codec::params::encode::{Sent, whole};
 use crate::transport::memory::{self, Connection};
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost};
 
-/// How many schedules each test tries.
+/// Number of schedules that each test explores.
 const SCHEDULES: usize = 2_000;
 
-const LIMIT: usize = 1 << 10;
+const LIMIT: usize = 1 << 20;
 
-/// A lane whose stream is served by `Echo`.
-struct Line {
+/// A shared stream to a server that echoes.
+struct EchoStream {
     stream: Arc<MuxStream>,
     tasks: Vec<JoinHandle<Result<(), StreamLost>>>,
     connections: (Connection, Connection),
 }
 
-impl Line {
+impl EchoStream {
     fn open() -> Self {
         let (here, there) = memory::pair();
         let stream = MuxStream::new(0);
@@ -53,7 +57,7 @@ async fn echo(connection: Connection) -> Result<(), StreamLost> {
         while splitter.cut(&mut message) == Line::Message {
             let request = String::from_utf8(std::mem::take(&mut message)).unwrap();
             if !request.contains("rpc.cancel") {
-                let reply = request.replace(r#""params""#, r#""result""#) + "\n";
+                let reply = request.replace(r#""method":"echo","params""#, r#""result""#) + "\n";
                 send.write_chunk(Bytes::from(reply)).await?;
             }
         }
@@ -62,41 +66,48 @@ async fn echo(connection: Connection) -> Result<(), StreamLost> {
     Ok(())
 }
 
-async fn call(stream: &MuxStream, params: &str) -> Result<String, CallFailure> {
-    let request = format!(r#","params":{params}}}"#).into_bytes();
-    let mut reply = Vec::new();
-    let id = poll_fn(|cx| stream.poll_call(&request, &mut reply, cx)).await?;
-    let answer = poll_fn(|cx| stream.poll_answer(id, cx)).await?;
-    Ok(String::from_utf8(answer).unwrap())
+fn request(params: &[String]) -> EncodedRequest {
+    let params = whole(Sent::nameless(params));
+    let mut request =
+        EncodedRequest::encode(Vec::new(), &MethodName::Text("echo"), &params).unwrap();
+    request.write_options(None, &MetadataWriter::default());
+    request
 }
 
-/// Sends a call and gives it up.
+async fn call(stream: &MuxStream, params: &str) -> Result<String, CallFailure> {
+    let mut request = request(&[params.to_owned()]);
+    let (mut reply, mut waiter) = (Vec::new(), None);
+    let queued = poll_fn(|cx| stream.poll_call(&mut request, &mut reply, &mut waiter, cx));
+    let id = queued.await?;
+    poll_fn(|cx| stream.poll_reply(id, &mut reply, cx)).await?;
+    Ok(String::from_utf8(reply).unwrap())
+}
+
+/// Sends a call and cancels it.
 async fn cancel(stream: &MuxStream) -> Result<(), CallFailure> {
-    let (request, mut reply) = (br#","params":"given up"}"#, Vec::new());
-    let id = poll_fn(|cx| stream.poll_call(request, &mut reply, cx)).await?;
+    let mut request = request(&["cancelled".to_owned()]);
+    let (mut reply, mut waiter) = (Vec::new(), None);
+    let queued = poll_fn(|cx| stream.poll_call(&mut request, &mut reply, &mut waiter, cx));
+    let id = queued.await?;
     yield_now().await;
-    if stream.forget(id) {
-        stream.queue_cancel(id);
-    }
+    stream.cancel(id, &mut reply);
     Ok(())
 }
 
 #[test]
-fn schedules_give_every_call_its_own_answer() {
-    // Few callers leave few others to wake whom a fault forgets; many meet in more ways.
+fn concurrent_calls_and_cancellations_each_call_gets_its_own_reply() {
+    // With few callers a lost wake-up is noticed; many callers meet in more ways.
     let test = |callers| {
         block_on(async {
-            let line = Line::open();
+            let echo = EchoStream::open();
             let callers = (0..callers).map(|caller| {
-                let stream = Arc::clone(&line.stream);
+                let stream = Arc::clone(&echo.stream);
                 spawn(async move {
-                    for version in 0..2 {
-                        let params = format!(r#""{caller}.{version}""#);
-                        let answer = call(&stream, &params).await.unwrap();
-                        assert!(
-                            answer.ends_with(&format!(r#""result":{params}}}"#)),
-                            "{answer}"
-                        );
+                    for round in 0..2 {
+                        let params = format!("{caller}.{round}");
+                        let reply = call(&stream, &params).await.unwrap();
+                        let expected = format!(r#""result":["{params}"]}}"#);
+                        assert!(reply.ends_with(&expected), "{reply}");
                         cancel(&stream).await.unwrap();
                     }
                 })
@@ -104,8 +115,8 @@ fn schedules_give_every_call_its_own_answer() {
             for caller in callers.collect::<Vec<_>>() {
                 caller.await.unwrap();
             }
-            line.stream.close();
-            for task in line.tasks {
+            echo.stream.close();
+            for task in echo.tasks {
                 task.await.unwrap().unwrap();
             }
         });
@@ -114,18 +125,65 @@ fn schedules_give_every_call_its_own_answer() {
     shuttle::check_random(move || test(3), SCHEDULES / 4);
 }
 
+/// The first request leaves room for no other, so all callers but one wait. One of them gives way before it is its turn.
 #[test]
-fn schedules_leave_no_call_without_an_end_when_the_connection_goes() {
+fn callers_that_wait_for_room_are_all_served_though_one_is_dropped() {
     let test = || {
         block_on(async {
-            let line = Line::open();
+            let echo = EchoStream::open();
+            let params = "x".repeat(300 << 10);
             let callers = (0..3).map(|caller| {
-                let stream = Arc::clone(&line.stream);
+                let (stream, params) = (Arc::clone(&echo.stream), params.clone());
+                spawn(async move {
+                    if caller == 1 {
+                        stop_waiting(&stream, params.clone()).await;
+                    }
+                    call(&stream, &params).await
+                })
+            });
+            for caller in callers.collect::<Vec<_>>() {
+                caller.await.unwrap().unwrap();
+            }
+            echo.stream.close();
+            for task in echo.tasks {
+                task.await.unwrap().unwrap();
+            }
+        });
+    };
+    shuttle::check_random(test, SCHEDULES / 20);
+}
+
+/// Waits for room, and stops waiting when another task has run.
+async fn stop_waiting(stream: &MuxStream, params: String) {
+    let mut request = request(&[params]);
+    let (mut reply, mut waiter) = (Vec::new(), None);
+    let queued = poll_fn(|cx| {
+        let polled = stream.poll_call(&mut request, &mut reply, &mut waiter, cx);
+        std::task::Poll::Ready(polled)
+    });
+    match queued.await {
+        std::task::Poll::Ready(queued) => {
+            stream.cancel(queued.unwrap(), &mut reply);
+        }
+        std::task::Poll::Pending => {
+            yield_now().await;
+            stream.stop_waiting(waiter.unwrap());
+        }
+    }
+}
+
+#[test]
+fn connection_lost_during_calls_ends_every_call() {
+    let test = || {
+        block_on(async {
+            let echo = EchoStream::open();
+            let callers = (0..3).map(|caller: u32| {
+                let stream = Arc::clone(&echo.stream);
                 spawn(async move { call(&stream, &caller.to_string()).await })
             });
             let callers = callers.collect::<Vec<_>>();
-            let stream = Arc::clone(&line.stream);
-            let (here, _there) = line.connections;
+            let stream = Arc::clone(&echo.stream);
+            let (here, _there) = echo.connections;
             let loser = spawn(async move {
                 here.close(0, "");
                 stream.lose(ConnectionLost::ClosedHere);
@@ -141,7 +199,7 @@ fn schedules_leave_no_call_without_an_end_when_the_connection_goes() {
                 assert!(is_right, "{ended:?}");
             }
             loser.await.unwrap();
-            for task in line.tasks {
+            for task in echo.tasks {
                 let _ = task.await.unwrap();
             }
         });

@@ -1,37 +1,36 @@
-//! Whether there is a connection, and which ones calls leave by.
+//! Whether a client has a connection, and which connections take calls.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::client::balance::p2c::pick;
-use crate::client::builder::ConnectError;
 use crate::client::connection::ClientConnection;
-use crate::client::error::{CallFailure, Fate};
+use crate::client::dial::ConnectError;
+use crate::client::error::CallFailure;
 use crate::transport::ConnectionLost;
 
-/// Whether a [`Client`](crate::Client) has a connection. [`Client::state`](crate::Client::state) tells it,
-/// [`Client::watch_state`](crate::Client::watch_state) also when it changes.
+/// Whether a [`Client`](crate::Client) has a connection. [`Client::state`](crate::Client::state) returns it, and
+/// [`Client::watch_state`](crate::Client::watch_state) each change of it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// Calls leave at once.
+    /// Calls are sent at once.
     Connected,
-    /// The connection is lost, or its server is shutting down, and the client connects again. It goes on trying
-    /// whatever the error, for a certificate or an address can be mended; whoever knows better looks at it and closes
-    /// the client.
+    /// The connection was lost, or its server is shutting down, and the client connects again. It tries again after any
+    /// error, since a certificate or an address can be corrected. A program that knows better closes the client.
     #[non_exhaustive]
     Connecting {
-        /// What became of the last connection.
+        /// Why the last connection was lost.
         lost: ConnectionLost,
-        /// Why the last attempt to connect failed; `None` while the first is under way.
+        /// Why the last attempt to connect failed; `None` until one has failed.
         error: Option<Arc<ConnectError>>,
     },
-    /// There is no connection, and none will come.
+    /// There is no connection, and none will be made.
     Closed(ConnectionLost),
 }
 
-/// Shows what becomes of a client's connection. [`Client::watch_state`](crate::Client::watch_state) makes one.
+/// Watches the state of a client. [`Client::watch_state`](crate::Client::watch_state) makes one.
 ///
 /// ```
 /// use rpc_runtime::{Client, ConnectionState, rpc};
@@ -62,7 +61,7 @@ pub enum ConnectionState {
 #[derive(Debug)]
 pub struct StateWatch {
     status: watch::Receiver<Status>,
-    /// Of the last state that was told.
+    /// The version of the last state that was returned.
     version: u64,
 }
 
@@ -72,8 +71,8 @@ impl StateWatch {
         Self { status, version }
     }
 
-    /// Waits for the next change; `None` once the client is closed and that was told. Of changes that follow each
-    /// other quickly only the last is seen.
+    /// Waits for the next change and returns the new state; `None` after [`ConnectionState::Closed`] was returned. Of
+    /// changes that follow each other quickly only the last is seen.
     ///
     /// Cancel safe.
     pub async fn changed(&mut self) -> Option<ConnectionState> {
@@ -88,20 +87,28 @@ impl StateWatch {
     }
 }
 
-/// What became of the connection that there never was.
+/// The reason why a client that never had a connection has none.
 pub(super) fn never_connected() -> ConnectionLost {
     ConnectionLost::Transport("there was no connection yet".into())
 }
 
-/// What calls need to know of the connection.
+/// The state of a client, or of one of its servers, that was never connected.
+pub(super) fn connecting(error: Option<Arc<ConnectError>>) -> ConnectionState {
+    ConnectionState::Connecting {
+        lost: never_connected(),
+        error,
+    }
+}
+
+/// The connections of a client, as calls see them.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) state: ConnectionState,
-    /// Where calls leave: one or more while the state is [`ConnectionState::Connected`].
+    /// The connections that take calls: at least one while the state is [`ConnectionState::Connected`].
     pub(super) connections: Vec<Arc<ClientConnection>>,
-    /// How often the servers of a client that has several had changed.
+    /// Number of changes of the list of servers, for a client of several.
     changes: u64,
-    /// How often the state has changed.
+    /// Number of changes of the state.
     version: u64,
 }
 
@@ -123,6 +130,10 @@ impl Status {
         Self::new(ConnectionState::Connected, vec![connection], 0)
     }
 
+    pub(super) fn unconnected() -> Self {
+        Self::disconnected(connecting(None))
+    }
+
     pub(super) fn disconnected(state: ConnectionState) -> Self {
         Self::new(state, Vec::new(), 0)
     }
@@ -131,7 +142,7 @@ impl Status {
         Self::disconnected(ConnectionState::Closed(reason))
     }
 
-    /// Takes the place of `current`, which is left in its own; not if it is older. What is closed stays so.
+    /// Swaps itself with `current`, unless it is older or `current` is closed. Returns whether it did.
     pub(super) fn replace(&mut self, current: &mut Self) -> bool {
         let is_newer = self.is_closed() || self.changes >= current.changes;
         if current.is_closed() || !is_newer {
@@ -151,8 +162,9 @@ impl Status {
         matches!(self.state, ConnectionState::Closed(_))
     }
 
-    /// Where a call can leave, best not by `failed`, and not if that takes no more; an error if it should not wait; `None` if it should.
-    pub(super) fn offer(
+    /// Picks the connection of a call, another than `failed` if possible. Returns `None` if the call is to wait for one, and
+    /// an error if it is not.
+    pub(super) fn pick(
         &self,
         failed: Option<&Arc<ClientConnection>>,
         waits: bool,
@@ -168,9 +180,6 @@ impl Status {
             } if !waits => lost,
             ConnectionState::Connecting { .. } | ConnectionState::Connected => return None,
         };
-        Some(Err(CallFailure::Lost {
-            fate: Fate::NotSent,
-            reason: reason.clone(),
-        }))
+        Some(Err(CallFailure::not_sent(reason.clone())))
     }
 }

@@ -1,8 +1,7 @@
-//! TimerPool that are used again, so that a time limit costs no allocation.
+//! Timers that calls use one after the other, so that a timeout allocates nothing.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -10,20 +9,23 @@ use tokio::runtime::{self, Handle};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How many timers are kept.
+use crate::sync::{self, Mutex};
+
+/// Maximum number of timers that are kept.
 const POOLED: usize = 1024;
 
-/// On the heap, so that calls can be moved.
+/// A timer on the heap, so that calls can be moved.
 #[derive(Debug)]
 pub(super) struct Timer {
     sleep: Pin<Box<Sleep>>,
-    /// The runtime that it was made in, and works in.
-    home: runtime::Id,
+    /// The runtime that drives it.
+    runtime: runtime::Id,
 }
 
 impl Timer {
-    pub(super) fn end(&self) -> Instant {
-        self.sleep.deadline()
+    pub(super) fn remaining(&self) -> Duration {
+        let deadline = self.sleep.deadline();
+        deadline.saturating_duration_since(Instant::now())
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -35,43 +37,67 @@ impl Timer {
 pub(super) struct TimerPool(Mutex<Vec<Timer>>);
 
 impl TimerPool {
-    /// A timer that ends after `timeout`.
+    /// Starts a timer that ends after `timeout`.
     ///
     /// # Panics
     /// Outside a tokio runtime, and in one without timers.
     pub(super) fn start(&self, timeout: Duration) -> Timer {
-        let home = Handle::current().id();
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // One of another runtime, which may be gone, is of no use to anybody here.
-        let timer = kept.pop().filter(|timer| timer.home == home);
-        drop(kept);
-        match (timer, Instant::now().checked_add(timeout)) {
-            (Some(mut timer), Some(end)) => {
-                timer.sleep.as_mut().reset(end);
+        let runtime = Handle::current().id();
+        // A timer of another runtime, which may be gone, does not end in this one.
+        let pooled = sync::lock(&self.0).pop();
+        let pooled = pooled.filter(|timer| timer.runtime == runtime);
+        match (pooled, Instant::now().checked_add(timeout)) {
+            (Some(mut timer), Some(deadline)) => {
+                timer.sleep.as_mut().reset(deadline);
                 timer
             }
-            // Tokio makes the best of a time that no clock can tell.
+            // For a time that no clock can show, tokio chooses one that is far enough away.
             _ => Timer {
                 sleep: Box::pin(sleep(timeout)),
-                home,
+                runtime,
             },
         }
     }
 
-    /// Keeps none.
-    pub(super) fn release_idle_buffers(&self) {
-        let kept = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(kept);
-    }
-
-    /// Takes a timer back, in the runtime that it was used in.
+    /// Takes a timer back, in the runtime in which it was started.
     pub(super) fn put_back(&self, mut timer: Timer) {
-        // Whoever it would have woken is let go of.
+        // Lets go of the waker of the task that waited.
         let mut idle = Context::from_waker(Waker::noop());
         let _ = pin!(unconstrained(timer.sleep.as_mut())).poll(&mut idle);
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < POOLED {
-            kept.push(timer);
+        let mut pool = sync::lock(&self.0);
+        if pool.len() < POOLED {
+            pool.push(timer);
         }
+    }
+
+    /// Waits for `future`, but no longer than `timeout`. Returns `None` if the time is over before.
+    pub(super) async fn limit<F: Future>(
+        &self,
+        timeout: Option<Duration>,
+        future: F,
+    ) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut timer = timeout.map(|timeout| self.start(timeout));
+        let output = poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => poll_timer(&mut timer, cx).map(|()| None),
+        })
+        .await;
+        timer.into_iter().for_each(|timer| self.put_back(timer));
+        output
+    }
+
+    /// Drops all timers.
+    pub(super) fn clear(&self) {
+        let pool = std::mem::take(&mut *sync::lock(&self.0));
+        drop(pool);
+    }
+}
+
+/// Resolves when the time is over; never without a timer.
+pub(super) fn poll_timer(timer: &mut Option<Timer>, cx: &mut Context<'_>) -> Poll<()> {
+    match timer {
+        Some(timer) => timer.poll(cx),
+        None => Poll::Pending,
     }
 }

@@ -1,25 +1,20 @@
-//! Whether calls to a server come to something. One whose calls fail gets no more of them, until it answers again.
+//! Counts failures of the calls to a server. A server whose calls fail is ejected: it gets no more of them until it answers
+//! again.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
 
-use crate::client::Client;
 use crate::client::error::CallError;
-use crate::client::reconnect::ConnectionSlot;
 use crate::client::retry::backoff::Backoff;
 use crate::codec::error_code::code;
 use crate::transport::ConnectionLost;
 
-/// How long an answer to a probe may take.
-const PROBE: Duration = Duration::from_secs(5);
-
-/// When a server is left out, and when it is asked whether it can come back.
+/// When a server is ejected, and when it is probed.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::client) struct Ejection {
-    /// After so many failures in a row; never after none.
+    /// Number of failures in a row after which a server is ejected; 0 disables ejection.
     pub(in crate::client) after: u32,
     pub(in crate::client) probes: Backoff,
 }
@@ -36,10 +31,11 @@ impl Default for Ejection {
     }
 }
 
+/// The failures of one server.
 #[derive(Debug)]
 pub(in crate::client) struct OutlierDetector {
-    ejection: Ejection,
-    /// How many in a row.
+    pub(in crate::client) ejection: Ejection,
+    /// Number of failures in a row.
     failures: AtomicU32,
     ejected: Notify,
 }
@@ -53,41 +49,43 @@ impl OutlierDetector {
         }
     }
 
-    /// Takes what a call came to for a sign.
+    /// Records how a call ended.
     pub(in crate::client) fn record<E>(&self, error: Option<&CallError<E>>) {
         match error {
-            Some(CallError::Timeout) => self.fail(),
-            Some(CallError::Remote(error)) if error.code() == code::INTERNAL_ERROR => self.fail(),
-            // A connection that is lost counts once, and not for each of its calls.
+            Some(CallError::Timeout) => self.record_failure(),
+            Some(CallError::Remote(error)) if error.code() == code::INTERNAL_ERROR => {
+                self.record_failure();
+            }
+            // A lost connection counts once, and not for each of its calls.
             Some(CallError::Connection { .. } | CallError::Cancelled | CallError::Encode(_)) => {}
-            _ => self.succeed(),
+            _ => self.record_success(),
         }
     }
 
-    /// Takes the end of a connection for one.
+    /// Records the end of a connection.
     pub(in crate::client) fn record_loss(&self, lost: &ConnectionLost) {
         if !lost.is_drained() {
-            self.fail();
+            self.record_failure();
         }
     }
 
-    fn fail(&self) {
+    fn record_failure(&self) {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if failures == self.ejection.after {
             self.ejected.notify_one();
         }
     }
 
-    fn succeed(&self) {
-        // Nearly always there are none, and looking costs less than writing.
+    pub(in crate::client) fn record_success(&self) {
+        // There are hardly ever any, and a load costs less than a store.
         if self.failures.load(Ordering::Relaxed) > 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Waits until there are so many in a row that the server is left out.
-    async fn too_many_failures(&self) {
-        // There may have been, before it was taken back or answered.
+    /// Waits until there are so many failures in a row that the server is to be ejected.
+    pub(in crate::client) async fn has_too_many_failures(&self) {
+        // The notification may be older than the last success.
         loop {
             self.ejected.notified().await;
             if self.failures.load(Ordering::Relaxed) >= self.ejection.after {
@@ -95,44 +93,6 @@ impl OutlierDetector {
             }
         }
     }
-
-    /// Leaves the server out when its calls fail, and takes it back when it answers. `None`: the client is no more.
-    pub(in crate::client) async fn watch(&self, slot: &ConnectionSlot) -> Option<()> {
-        let Ejection { probes, .. } = self.ejection;
-        let mut ejections = 0;
-        loop {
-            let since = Instant::now();
-            self.too_many_failures().await;
-            // One that answers probes and nothing else is not taken back all the time.
-            if since.elapsed() > probes.max {
-                ejections = 0;
-            }
-            slot.set_ejected(true)?;
-            loop {
-                ejections += 1;
-                sleep(probes.delay(ejections)).await;
-                if answers(slot).await? {
-                    break;
-                }
-            }
-            self.failures.store(0, Ordering::Relaxed);
-            slot.set_ejected(false)?;
-        }
-    }
-}
-
-/// Whether the server answers `rpc.ping`, be it with an error because it does not know it.
-async fn answers(slot: &ConnectionSlot) -> Option<bool> {
-    let Some(connection) = slot.connection()? else {
-        return Some(false);
-    };
-    let ping = Client::sharing(connection).call::<(), _>("rpc.ping", &());
-    let answer = ping.timeout(PROBE).no_retry().await;
-    Some(match answer {
-        Ok(()) => true,
-        Err(CallError::Remote(error)) => error.code() == code::METHOD_NOT_FOUND,
-        Err(_) => false,
-    })
 }
 
 #[cfg(test)]
@@ -145,14 +105,14 @@ mod tests {
 
     type Error = CallError<&'static str>;
 
-    /// Whether three times `ends` are too much.
-    fn ejects(ends: impl Fn(&OutlierDetector)) -> bool {
-        let health = OutlierDetector::new(Ejection {
+    /// Whether a server is ejected after `record` was called three times.
+    fn ejects(record: impl Fn(&OutlierDetector)) -> bool {
+        let detector = OutlierDetector::new(Ejection {
             after: 3,
             ..Ejection::default()
         });
-        (0..3).for_each(|_| ends(&health));
-        health.too_many_failures().now_or_never().is_some()
+        (0..3).for_each(|_| record(&detector));
+        detector.has_too_many_failures().now_or_never().is_some()
     }
 
     fn remote(code: i64) -> Error {
@@ -160,19 +120,21 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_internal_errors_and_lost_connections_count() {
-        assert!(ejects(|health| health.record(Some(&Error::Timeout))));
+    fn timeouts_internal_errors_and_lost_connections_are_failures() {
+        assert!(ejects(|detector| detector.record(Some(&Error::Timeout))));
         assert!(ejects(
-            |health| health.record(Some(&remote(code::INTERNAL_ERROR)))
+            |detector| detector.record(Some(&remote(code::INTERNAL_ERROR)))
         ));
-        assert!(ejects(|health| health.record_loss(&ConnectionLost::Reset)));
+        assert!(ejects(
+            |detector| detector.record_loss(&ConnectionLost::Reset)
+        ));
         assert!(!ejects(
-            |health| health.record_loss(&ConnectionLost::drained(""))
+            |detector| detector.record_loss(&ConnectionLost::drained(""))
         ));
     }
 
     #[test]
-    fn answers_of_any_other_kind_end_a_row() {
+    fn any_other_reply_ends_a_row_of_failures() {
         let answers = [
             None,
             Some(Error::Application("no")),
@@ -181,35 +143,35 @@ mod tests {
             Some(Error::Decode(String::new())),
         ];
         for answer in answers {
-            let ends = |health: &OutlierDetector| {
-                health.record(Some(&Error::Timeout));
-                health.record(answer.as_ref());
+            let record = |detector: &OutlierDetector| {
+                detector.record(Some(&Error::Timeout));
+                detector.record(answer.as_ref());
             };
-            assert!(!ejects(ends), "{answer:?}");
+            assert!(!ejects(record), "{answer:?}");
         }
     }
 
     #[test]
-    fn a_row_that_an_answer_has_ended_is_forgotten() {
-        assert!(!ejects(|health| {
-            (0..3).for_each(|_| health.record(Some(&Error::Timeout)));
-            health.record::<()>(None);
+    fn success_after_enough_failures_prevents_ejection() {
+        assert!(!ejects(|detector| {
+            (0..3).for_each(|_| detector.record(Some(&Error::Timeout)));
+            detector.record::<()>(None);
         }));
     }
 
     #[test]
-    fn what_says_nothing_of_the_server_changes_nothing() {
+    fn errors_that_do_not_concern_the_server_are_ignored() {
         let lost = Error::Connection {
             fate: Fate::MayHaveExecuted,
             reason: ConnectionLost::Reset,
         };
         for end in [lost, Error::Cancelled, Error::Encode(String::new())] {
-            assert!(!ejects(|health| health.record(Some(&end))), "{end:?}");
-            let ends = |health: &OutlierDetector| {
-                health.record(Some(&Error::Timeout));
-                health.record(Some(&end));
+            assert!(!ejects(|detector| detector.record(Some(&end))), "{end:?}");
+            let record = |detector: &OutlierDetector| {
+                detector.record(Some(&Error::Timeout));
+                detector.record(Some(&end));
             };
-            assert!(ejects(ends), "{end:?}");
+            assert!(ejects(record), "{end:?}");
         }
     }
 }

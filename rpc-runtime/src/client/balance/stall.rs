@@ -1,45 +1,222 @@
-//! Notices that a server has gone silent, long before its connection is given up for that: new calls go to others as long as
-//! it is. What waits there goes on waiting, since it may only be the network that is slow.
+//! Notices that nothing comes from a server that is being called, long before its connection times out. New calls then go to
+//! other servers. Calls in flight go on waiting, since it may only be the network that is slow.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::client::reconnect::ConnectionSlot;
+use crate::transport::Traffic;
 
-/// How often to look.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often to look while calls are in flight.
+const INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long nothing has to come, at least, and how many of its round trips that is, at least.
+/// The minimum time without a packet, and the same in round trips.
 const SILENCE: Duration = Duration::from_millis(500);
 const ROUND_TRIPS: u32 = 3;
 
-/// How many datagrams must have left meanwhile: the one that should have been acknowledged, and one that asks again.
-const ASKED: u64 = 2;
+/// Minimum number of datagrams that were sent meanwhile: one that should have been acknowledged, and a probe.
+const UNACKNOWLEDGED: u64 = 2;
 
-/// Looks for as long as there is a client. `None`: it is no more.
-pub(in crate::client) async fn watch(slot: &ConnectionSlot) -> Option<()> {
-    // What had come and left when something came last.
-    let (mut received, mut sent, mut since) = (0, 0, Instant::now());
-    loop {
-        sleep(LOOK).await;
-        let Some(connection) = slot.connection()? else {
-            continue;
-        };
-        let Some(traffic) = connection.transport.traffic() else {
-            continue;
-        };
-        if traffic.received != received {
-            (received, sent, since) = (traffic.received, traffic.sent, Instant::now());
-            connection.set_stalled(false);
-        } else if connection.in_flight() == 0 {
-            // One that is asked nothing says nothing.
-            since = Instant::now();
-        } else {
-            let patience = SILENCE.max(traffic.round_trip * ROUND_TRIPS);
-            if since.elapsed() >= patience && traffic.sent >= sent + ASKED {
-                connection.set_stalled(true);
-            }
+/// Detects stalls of one server. Has no timer while no call is in flight.
+#[derive(Debug, Default)]
+pub(in crate::client) struct StallDetector {
+    /// A call has begun since the last look.
+    has_calls: AtomicBool,
+    call_began: Notify,
+    is_stalled: AtomicBool,
+}
+
+/// What the connection to a server shows at one moment.
+pub(in crate::client) struct Sample {
+    pub(in crate::client) traffic: Traffic,
+    pub(in crate::client) in_flight: usize,
+}
+
+impl StallDetector {
+    /// Records that a call begins.
+    pub(in crate::client) fn record_call(&self) {
+        // Usually one has been recorded already, and a load costs less than a store.
+        if !self.has_calls.load(Ordering::Relaxed) && !self.has_calls.swap(true, Ordering::Relaxed)
+        {
+            self.call_began.notify_one();
         }
+    }
+
+    /// Whether other servers are the better choice.
+    pub(in crate::client) fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed)
+    }
+
+    /// Records that there is a new connection.
+    pub(in crate::client) fn reset(&self) {
+        self.is_stalled.store(false, Ordering::Relaxed);
+    }
+
+    /// Looks for stalls for as long as there is a client. `sample` returns the state of the connection, if there is one, and
+    /// `None` when the client is gone.
+    pub(in crate::client) async fn watch(
+        &self,
+        sample: impl Fn() -> Option<Option<Sample>>,
+    ) -> Option<()> {
+        loop {
+            self.call_began.notified().await;
+            self.watch_calls(&sample).await?;
+        }
+    }
+
+    /// Looks for stalls until a look finds no stall, no call in flight and none that has begun since the last look.
+    async fn watch_calls(&self, sample: impl Fn() -> Option<Option<Sample>>) -> Option<()> {
+        let mut last_received = LastReceived::default();
+        loop {
+            let has_new_calls = self.has_calls.swap(false, Ordering::Relaxed);
+            let in_flight = match sample()? {
+                Some(sample) => {
+                    if let Some(is_stalled) = last_received.update(&sample) {
+                        self.is_stalled.store(is_stalled, Ordering::Relaxed);
+                    }
+                    sample.in_flight
+                }
+                None => 0,
+            };
+            if in_flight == 0 && !has_new_calls && !self.is_stalled() {
+                return Some(());
+            }
+            sleep(INTERVAL).await;
+        }
+    }
+}
+
+/// Counts and time when a packet was received last.
+struct LastReceived {
+    received: u64,
+    sent: u64,
+    at: Instant,
+}
+
+impl Default for LastReceived {
+    fn default() -> Self {
+        Self {
+            received: 0,
+            sent: 0,
+            at: Instant::now(),
+        }
+    }
+}
+
+impl LastReceived {
+    /// Returns whether the server stalls, where the sample shows it.
+    fn update(&mut self, sample: &Sample) -> Option<bool> {
+        let Sample { traffic, in_flight } = sample;
+        if traffic.received != self.received {
+            *self = Self {
+                received: traffic.received,
+                sent: traffic.sent,
+                at: Instant::now(),
+            };
+            return Some(false);
+        }
+        if *in_flight == 0 {
+            // A server that is not called need not send anything.
+            self.at = Instant::now();
+            return None;
+        }
+        let patience = SILENCE.max(traffic.round_trip * ROUND_TRIPS);
+        let was_asked = traffic.sent >= self.sent + UNACKNOWLEDGED;
+        (was_asked && self.at.elapsed() >= patience).then_some(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A connection as its counters show it.
+    #[derive(Default)]
+    struct Counters {
+        received: Cell<u64>,
+        sent: Cell<u64>,
+        in_flight: Cell<usize>,
+        looks: Cell<usize>,
+    }
+
+    impl Counters {
+        fn sample(&self) -> Option<Option<Sample>> {
+            self.looks.set(self.looks.get() + 1);
+            Some(Some(Sample {
+                traffic: Traffic {
+                    received: self.received.get(),
+                    sent: self.sent.get(),
+                    round_trip: Duration::from_millis(1),
+                },
+                in_flight: self.in_flight.get(),
+            }))
+        }
+    }
+
+    /// Watches for some time.
+    async fn watch(detector: &StallDetector, counters: &Counters, time: Duration) {
+        let watched = detector.watch(|| counters.sample());
+        let _ = tokio::time::timeout(time, watched).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watch_without_calls_never_looks() {
+        let (detector, counters) = (StallDetector::default(), Counters::default());
+        watch(&detector, &counters, INTERVAL * 1000).await;
+        assert_eq!(counters.looks.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watch_after_the_last_call_has_ended_stops_looking() {
+        let (detector, counters) = (StallDetector::default(), Counters::default());
+        detector.record_call();
+        counters.in_flight.set(1);
+        let ended = async {
+            sleep(INTERVAL * 10).await;
+            counters.in_flight.set(0);
+            let looks = counters.looks.get();
+            assert!(looks >= 10, "{looks}");
+            sleep(INTERVAL * 1000).await;
+            assert!(counters.looks.get() <= looks + 2);
+        };
+        tokio::join!(watch(&detector, &counters, INTERVAL * 2000), ended);
+        detector.record_call();
+        let looks = counters.looks.get();
+        watch(&detector, &counters, INTERVAL * 10).await;
+        assert!(counters.looks.get() > looks);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn server_that_sends_nothing_while_called_is_stalled_until_it_does() {
+        let (detector, counters) = (StallDetector::default(), Counters::default());
+        detector.record_call();
+        (counters.in_flight.set(1), counters.received.set(7));
+        let observed = async {
+            sleep(INTERVAL).await;
+            counters.sent.set(UNACKNOWLEDGED);
+            sleep(SILENCE + INTERVAL).await;
+            assert!(detector.is_stalled());
+            // The calls time out, which is no sign of recovery.
+            counters.in_flight.set(0);
+            sleep(INTERVAL * 10).await;
+            assert!(detector.is_stalled());
+            counters.received.set(8);
+            sleep(INTERVAL * 2).await;
+            assert!(!detector.is_stalled());
+        };
+        tokio::join!(watch(&detector, &counters, INTERVAL * 100), observed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn server_that_was_asked_nothing_is_not_stalled() {
+        let (detector, counters) = (StallDetector::default(), Counters::default());
+        detector.record_call();
+        (counters.in_flight.set(1), counters.received.set(7));
+        watch(&detector, &counters, SILENCE * 10).await;
+        assert!(!detector.is_stalled());
     }
 }

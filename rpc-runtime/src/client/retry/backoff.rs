@@ -1,16 +1,14 @@
-//! How long to wait before something is tried again.
+//! Exponential backoff.
 
 use std::time::Duration;
 
-use ring::rand::{SecureRandom, SystemRandom};
-
-/// Exponential backoff with full jitter: any time from none up to a bound that doubles with each failure. Many that
-/// failed at the same moment do not come back at the same moment.
+/// Exponential backoff with full jitter: a random time up to a bound that doubles with each failure. Clients that failed
+/// at the same moment do not come back at the same moment.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::client) struct Backoff {
     /// The bound after the first failure.
     pub(in crate::client) initial: Duration,
-    /// What the bound grows to.
+    /// The largest bound.
     pub(in crate::client) max: Duration,
 }
 
@@ -24,9 +22,9 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// How long to wait after so many failures in a row.
+    /// Returns how long to wait after so many failures in a row.
     pub(in crate::client) fn delay(&self, failures: u32) -> Duration {
-        self.bound(failures).mul_f64(fraction())
+        self.bound(failures).mul_f64(fastrand::f64())
     }
 
     fn bound(&self, failures: u32) -> Duration {
@@ -35,22 +33,12 @@ impl Backoff {
     }
 }
 
-/// A random number of 0 to 1.
-fn fraction() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness everybody waits as long as anybody.
-    match SystemRandom::new().fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 1.0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_doubles_until_it_is_reached() {
+    fn bound_after_each_failure_doubles_up_to_the_maximum() {
         let backoff = Backoff::default();
         let bounds = [1, 2, 3, 7, 8, 1000, u32::MAX].map(|failures| backoff.bound(failures));
         let expected = [50, 100, 200, 3200, 5000, 5000, 5000].map(Duration::from_millis);
@@ -58,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_are_spread_from_nothing_to_the_bound() {
+    fn delays_are_spread_from_zero_to_the_bound() {
         let backoff = Backoff::default();
         let delays: Vec<_> = (0..1000).map(|_| backoff.delay(2)).collect();
         assert!(
@@ -79,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_bounds_are_borne() {
+    fn delay_with_extreme_bounds_does_not_overflow() {
         let endless = Backoff {
             initial: Duration::MAX,
             max: Duration::MAX,

@@ -1,14 +1,14 @@
-//! How many calls a client may make again: few, when many fail, so that retries do not drown a server in trouble.
+//! Limits the retries of a client, so that they do not overload a server that fails.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A token, in the parts that it is saved in.
+/// A token, in the units in which it is earned.
 const TOKEN: u32 = 10;
 
-/// What a client starts with, and no more can be saved.
+/// The initial and largest balance.
 const FULL: u32 = 10 * TOKEN;
 
-/// A bucket of ten tokens. A retry takes one, an answer puts a tenth back. The figures are those of
+/// A bucket of ten tokens. A retry takes one, a reply puts a tenth of one back. The figures are those of
 /// [gRPC](https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs).
 #[derive(Debug)]
 pub(in crate::client) struct RetryBudget(AtomicU32);
@@ -27,9 +27,9 @@ impl RetryBudget {
         self.0.fetch_update(set, get, spent).is_ok()
     }
 
-    /// An answer came.
+    /// Records a reply.
     pub(in crate::client) fn earn(&self) {
-        // Nearly always the bucket is full, and looking costs less than writing.
+        // The bucket is usually full, and a load costs less than a store.
         if self.0.load(Ordering::Relaxed) < FULL {
             let earned = |tokens: u32| (tokens < FULL).then_some(tokens + 1);
             let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_retries_and_one_more_for_every_ten_answers() {
+    fn budget_allows_ten_retries_and_one_for_every_ten_replies() {
         let budget = RetryBudget::default();
         let spend = |times: usize| (0..times).filter(|_| budget.spend()).count();
         let earn = |times: usize| (0..times).for_each(|_| budget.earn());

@@ -1,4 +1,4 @@
-//! The items that a call sends behind its request.
+//! Sends the items that follow a request.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -14,11 +14,11 @@ use crate::streaming::gather::{BATCH, gather};
 use crate::transport::SendStream;
 use crate::transport::write_buffer::WriteBuffer;
 
-/// A caller's items, whatever they are.
+/// The items of a call, whatever their type.
 pub(in crate::client) type BoxedUpload = Pin<Box<dyn ItemSource + Send>>;
 
 pub(in crate::client) trait ItemSource {
-    /// Appends as many as there are at once; `true` behind the last.
+    /// Appends the items that are ready, as lines. Returns `true` behind the last one.
     fn poll_gather(
         self: Pin<&mut Self>,
         id: &[u8],
@@ -63,7 +63,7 @@ impl<S: Stream<Item = T> + Unpin, T> ItemSource for WriteItems<S, T> {
     }
 }
 
-/// Sends all items and ends the stream. A server that wants no more of them is no mistake: it has answered, or will not.
+/// Sends all items and finishes the stream. A server that stops reading before the end has replied already, or never will.
 pub(in crate::client) async fn send(
     mut items: BoxedUpload,
     id: CallId,

@@ -1,4 +1,4 @@
-//! A call that is answered by a stream of items.
+//! A call whose result is a stream of items.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -11,23 +11,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::task::{JoinHandle, coop};
 
-use crate::client::call::{BoxedReply, Call, DedicatedRequest, with_parser};
+use crate::client::call::Call;
 use crate::client::connection::{ClientConnection, StreamPermit};
-use crate::client::dedicated_stream;
+use crate::client::decode::with_parser;
+use crate::client::dedicated_stream::{DedicatedRequest, lost_call};
 use crate::client::error::{CallError, CallFailure, Fate};
+use crate::client::handle::Client;
+use crate::client::method::Method;
 use crate::client::streaming::request;
+use crate::codec::error::ErrorObject;
 use crate::codec::lines::{Line, LineSplitter};
+use crate::codec::params::encode::SentParams;
 use crate::codec::response::ResponseBody;
-use crate::codec::result::ResultReader;
+use crate::codec::result::{ResultReader, Returns};
 use crate::codec::stream_frame::StreamFrame;
 use crate::transport::{ConnectionLost, RecvStream, StreamLost, quic};
 
-/// The items that a call is answered with. The call is made when the stream is first polled; options come before.
+/// The items that a method returns. The call is made when the stream is first polled; options come before.
 ///
-/// The stream ends with `None` if the server said that it was complete. Every other end is an error and the last that
-/// comes: a stream that is cut off is never taken for a complete one.
+/// The stream ends with `None` if the server said that it was complete. Every other end is an error, which is the last
+/// thing that the stream returns: a truncated stream is never taken for a complete one.
 ///
 /// ```
 /// use futures_util::{Stream, StreamExt, stream};
@@ -57,23 +63,24 @@ use crate::transport::{ConnectionLost, RecvStream, StreamLost, quic};
 /// ```
 ///
 /// # Back pressure
-/// Items that nobody takes wait in the flow control window of their stream, 1 MiB, and then the handler is not asked for
-/// more. Neither other streams nor calls notice. A connection has at most 100 streams at once, those of large calls
-/// included; more wait until one of them ends.
+/// Items that are not taken wait in the flow control window of their stream, 1 MiB, and then the handler is not asked for
+/// more. Other streams and calls are not affected. A connection has at most 100 dedicated streams at once, those of large
+/// calls included; more wait until one of them ends.
 ///
 /// # Errors
-/// As for a [`Call`], and [`CallError::StreamEnded`] when the server shuts down before the stream has come to its end. [`Fate::MayHaveExecuted`] says that items may be missing: those that came are valid, and whoever
-/// knows where to go on calls again.
+/// As for a [`Call`], and [`CallError::StreamEnded`] when the server shuts down before the end of the stream.
+/// [`Fate::MayHaveExecuted`] says that items may be missing: those received are valid, and a caller that knows where to go on
+/// can call again.
 ///
 /// # Deadlines
-/// A [`timeout`](Self::timeout) covers the stream up to its last item, and so does a deadline that is inherited.
+/// A [`timeout`](Self::timeout) limits the time up to the last item, and so does a deadline that is inherited.
 ///
 /// # Retries
 /// As those of a [`Call`](Call#retries), up to the first item and only if no items are sent.
 ///
 /// # Cancel safety
-/// Dropping the stream cancels the call: the handler's stream is dropped within a round trip. `next` may be dropped and
-/// loses nothing.
+/// Dropping the stream cancels the call: the handler's stream is dropped within a round trip. The future of `next` may be
+/// dropped without losing an item.
 #[must_use = "a stream does nothing until it is polled"]
 pub struct Items<T, E = Infallible> {
     call: Call<T, E>,
@@ -81,28 +88,58 @@ pub struct Items<T, E = Infallible> {
 }
 
 enum ItemsState {
-    New,
-    Opening(Option<BoxedReply<Box<ItemReceiver>>>),
+    Opening(Option<Opening>),
     Open(Box<ItemReceiver>),
-    Over,
+    Done,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Box<ItemReceiver>, CallFailure>> + Send>>;
+
+impl Client {
+    /// Calls a method that returns a stream of items, by name. `params` as with [`call`](Self::call).
+    ///
+    /// ```
+    /// # use rpc_runtime::{Client, CallError, ErrorObject};
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # async fn example(client: Client) -> Result<(), CallError<ErrorObject>> {
+    /// let numbers: Vec<_> = client.items::<u32, _>("count", &(3,)).try_collect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn items<T, P>(&self, method: &str, params: &P) -> Items<T, ErrorObject>
+    where
+        T: DeserializeOwned,
+        P: Serialize + ?Sized,
+    {
+        Items::new(self.call(method, params))
+    }
+
+    #[doc(hidden)]
+    pub fn invoke_items<P: SentParams, T, O, E>(
+        &self,
+        method: &'static Method,
+        params: P,
+        returns: Returns<T, O, E>,
+    ) -> Items<O, E> {
+        Items::new(self.invoke(method, params, returns))
+    }
 }
 
 impl<T, E> Items<T, E> {
-    pub(in crate::client) fn new(call: Call<T, E>) -> Self {
-        Self {
-            call,
-            state: ItemsState::New,
-        }
+    fn new(call: Call<T, E>) -> Self {
+        let state = ItemsState::Opening(None);
+        Self { call, state }
     }
 
-    /// Gives up after this long, counted from the first poll: see [`Call::timeout`].
+    /// Sets the time limit, counted from the first poll: see [`Call::timeout`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.call = self.call.timeout(timeout);
         self
     }
 
-    /// Gives up when the caller of the handler that `cx` was given to does: see [`Call::within`].
-    pub fn within(mut self, cx: &crate::Context) -> Self {
+    /// Lets the call inherit the deadline of the handler that `cx` was given to: see [`Call::within`].
+    pub fn within(mut self, cx: &crate::context::Context) -> Self {
         self.call = self.call.within(cx);
         self
     }
@@ -119,8 +156,8 @@ impl<T, E> Items<T, E> {
         self
     }
 
-    /// Sends items behind the request: see [`Call::upload`]. They are sent by a task of their own, so that they flow
-    /// while nobody takes those that come.
+    /// Sends items behind the request: see [`Call::upload`]. A task sends them, so that they flow while the items that come
+    /// are not taken.
     ///
     /// # Panics
     /// The stream panics when `items` did.
@@ -142,34 +179,65 @@ impl<T, E> Items<T, E> {
         self
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<ItemReceiver>, CallFailure>> {
-        let ItemsState::Opening(opening) = &mut self.state else {
-            return Poll::Ready(Err(CallFailure::AlreadyCompleted));
-        };
-        if opening.is_none() {
-            let outgoing = ready!(self.call.poll_message(cx))?;
-            *opening = Some(Box::pin(open(outgoing, self.call.reply_limit())));
-        }
-        match opening {
-            Some(opening) => opening.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
-    }
-
-    /// The next item; `None` behind the last.
+    /// Returns the next item, or `None` behind the last.
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, CallError<E>>> {
-        if let ItemsState::New = self.state {
-            self.call.begin()?;
-            self.state = ItemsState::Opening(None);
-        }
-        if let ItemsState::Opening(_) = self.state {
-            self.state = ItemsState::Open(ready!(self.poll_open(cx))?);
+        if let ItemsState::Opening(opening) = &mut self.state {
+            let opening = match opening {
+                Some(opening) => opening,
+                None => {
+                    let request = ready!(self.call.dispatch.poll_dedicated(cx))?;
+                    opening.insert(Box::pin(open(request)))
+                }
+            };
+            let receiver = ready!(opening.as_mut().poll(cx))?;
+            self.state = ItemsState::Open(receiver);
         }
         let ItemsState::Open(receiver) = &mut self.state else {
             return Poll::Ready(Ok(None));
         };
         ready!(receiver.poll_line(cx))?;
-        Poll::Ready(receiver.read(self.call.reader()))
+        Poll::Ready(receiver.decode(self.call.reader))
+    }
+
+    /// Returns the next item, or `None` behind the last, within the time limit.
+    fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, CallError<E>>> {
+        let polled = match self.poll_item(cx) {
+            // With a fast server the next item may always be there already.
+            Poll::Ready(Ok(Some(_))) if self.call.dispatch.is_timed_out() => None,
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => {
+                ready!(self.call.dispatch.poll_timeout(cx));
+                None
+            }
+        };
+        Poll::Ready(polled.unwrap_or(Err(CallError::Timeout)))
+    }
+
+    fn finish(&mut self) {
+        self.state = ItemsState::Done;
+        self.call.dispatch.finish();
+    }
+
+    /// Prepares the call to be sent again after an error, or ends it with the error.
+    fn retry(&mut self, mut error: CallError<E>) -> Result<(), CallError<E>> {
+        let state = std::mem::replace(&mut self.state, ItemsState::Opening(None));
+        let has_begun = matches!(state, ItemsState::Open(receiver) if receiver.has_items);
+        let dispatch = &mut self.call.dispatch;
+        // Streams that have begun may be meant to end by their timeouts.
+        if !has_begun {
+            dispatch.record_end(Some(&error));
+        }
+        if let CallError::Connection { fate, .. } = &mut error {
+            if has_begun {
+                *fate = Fate::MayHaveExecuted;
+            }
+            *fate = dispatch.record_lost(*fate);
+            if !has_begun && dispatch.retry(*fate) {
+                return Ok(());
+            }
+        }
+        self.finish();
+        Err(error)
     }
 }
 
@@ -178,41 +246,24 @@ impl<T, E> Stream for Items<T, E> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        // Other tasks shall have their turn, too, however many items are here.
-        let share = ready!(coop::poll_proceed(cx));
+        // Other tasks run, too, however many items are here.
+        let budget = ready!(coop::poll_proceed(cx));
         loop {
-            let result = match this.poll_item(cx) {
-                // The next may always be there already.
-                Poll::Ready(Ok(Some(_))) if this.call.is_timed_out() => Err(CallError::Timeout),
-                Poll::Ready(result) => result,
-                Poll::Pending if this.call.poll_timeout(cx).is_pending() => return Poll::Pending,
-                Poll::Pending => Err(CallError::Timeout),
-            };
-            let error = match result {
+            match ready!(this.poll_in_time(cx)) {
                 Ok(Some(item)) => {
-                    share.made_progress();
+                    budget.made_progress();
                     return Poll::Ready(Some(Ok(item)));
                 }
                 Ok(None) => {
-                    this.call.record(None);
-                    this.state = ItemsState::Over;
-                    this.call.finish();
+                    this.call.dispatch.record_end::<E>(None);
+                    this.finish();
                     return Poll::Ready(None);
                 }
-                Err(error) => error,
-            };
-            let state = std::mem::replace(&mut this.state, ItemsState::Opening(None));
-            let has_begun = matches!(state, ItemsState::Open(receiver) if receiver.has_items);
-            // Many streams are meant to end by their timeouts.
-            let error = this.call.merge_fate(error, has_begun);
-            // Streams that have begun may be meant to end by their timeouts.
-            if !has_begun {
-                this.call.record(Some(&error));
-            }
-            if has_begun || !this.call.try_again(&error) {
-                this.state = ItemsState::Over;
-                this.call.finish();
-                return Poll::Ready(Some(Err(error)));
+                Err(error) => {
+                    if let Err(error) = this.retry(error) {
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
             }
         }
     }
@@ -224,16 +275,16 @@ impl<T, E> fmt::Debug for Items<T, E> {
     }
 }
 
-/// The lines that come.
+/// Receives the lines of a call's reply.
 struct ItemReceiver {
     connection: Arc<ClientConnection>,
     recv: RecvStream,
     splitter: LineSplitter,
     line: Vec<u8>,
     has_items: bool,
-    _place: StreamPermit,
+    _permit: StreamPermit,
     _room: Option<quic::Room>,
-    /// Sends what goes the other way.
+    /// Sends the call's items.
     upload: Option<UploadTask>,
 }
 
@@ -245,19 +296,20 @@ impl Drop for UploadTask {
     }
 }
 
-/// Sends the request; what follows is answers.
-async fn open(outgoing: DedicatedRequest, limit: usize) -> Result<Box<ItemReceiver>, CallFailure> {
+/// Sends the request on a dedicated stream. What follows are the lines of the reply.
+async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailure> {
     let DedicatedRequest {
         connection,
         message,
-        items,
-    } = outgoing;
+        upload,
+        reply_limit,
+    } = request;
     let opened = connection.open_dedicated().await;
-    let (mut send, recv, place) =
-        opened.map_err(|lost| dedicated_stream::ended(&connection, Fate::NotSent, lost.into()))?;
-    // A server that refuses the request says so on the way back.
+    let (mut send, recv, permit) =
+        opened.map_err(|lost| lost_call(&connection, Fate::NotSent, lost.into()))?;
+    // A server that rejects the request replies before it stops reading.
     let written = send.write_chunk(Bytes::from(message)).await;
-    let upload = match (written, items) {
+    let upload = match (written, upload) {
         (Ok(()), Some((id, items))) => {
             Some(UploadTask(tokio::spawn(request::send(items, id, send))))
         }
@@ -268,11 +320,11 @@ async fn open(outgoing: DedicatedRequest, limit: usize) -> Result<Box<ItemReceiv
         (Err(_), _) => None,
     };
     Ok(Box::new(ItemReceiver {
-        _place: place,
+        _permit: permit,
         _room: connection.transport.make_room(),
         connection,
         recv,
-        splitter: LineSplitter::new(limit),
+        splitter: LineSplitter::new(reply_limit),
         line: Vec::new(),
         has_items: false,
         upload,
@@ -280,22 +332,9 @@ async fn open(outgoing: DedicatedRequest, limit: usize) -> Result<Box<ItemReceiv
 }
 
 impl ItemReceiver {
+    /// Waits for the next line.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
-        if let Some(UploadTask(task)) = &mut self.upload
-            && let Poll::Ready(sent) = Pin::new(task).poll(cx)
-        {
-            self.upload = None;
-            match sent {
-                Ok(sent) => sent?,
-                Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
-                // The runtime is going down.
-                Err(_) => {
-                    let fate = Fate::MayHaveExecuted;
-                    let reason = ConnectionLost::ClosedHere;
-                    return Poll::Ready(Err(CallFailure::Lost { fate, reason }));
-                }
-            }
-        }
+        self.poll_upload(cx)?;
         loop {
             match self.splitter.cut(&mut self.line) {
                 Line::Message => return Poll::Ready(Ok(())),
@@ -309,15 +348,35 @@ impl ItemReceiver {
                     return Poll::Ready(match self.splitter.finish(&self.line) {
                         Some(Line::Message) => Ok(()),
                         Some(_) => Err(CallFailure::ReplyTooLarge),
-                        None => Err(self.cut_off()),
+                        None => Err(self.truncated()),
                     });
                 }
             }
         }
     }
 
-    /// The stream ended without the call's response: a server that ends a stream has answered what it executed.
-    fn cut_off(&self) -> CallFailure {
+    /// Notices that the call's items were sent, or cannot be.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
+        let Some(UploadTask(task)) = &mut self.upload else {
+            return Ok(());
+        };
+        let Poll::Ready(sent) = Pin::new(task).poll(cx) else {
+            return Ok(());
+        };
+        self.upload = None;
+        match sent {
+            Ok(sent) => sent,
+            Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
+            // The runtime is shutting down.
+            Err(_) => Err(CallFailure::Lost {
+                fate: Fate::MayHaveExecuted,
+                reason: ConnectionLost::ClosedHere,
+            }),
+        }
+    }
+
+    /// Returns the failure of a stream that ended without a response: its server has replied to what it executed.
+    fn truncated(&self) -> CallFailure {
         self.lost(ConnectionLost::drained("the stream ended before its items did").into())
     }
 
@@ -326,17 +385,16 @@ impl ItemReceiver {
             true => Fate::MayHaveExecuted,
             false => Fate::without_answer(&lost.clone().into()),
         };
-        dedicated_stream::ended(&self.connection, fate, lost)
+        lost_call(&self.connection, fate, lost)
     }
 
-    /// Reads the line that is here: an item, or that there are no more.
-    fn read<T, E>(&mut self, reader: ResultReader<T, E>) -> Result<Option<T>, CallError<E>> {
+    /// Decodes the line: an item, or the response behind the last one.
+    fn decode<T, E>(&mut self, reader: ResultReader<T, E>) -> Result<Option<T>, CallError<E>> {
         let line = &mut self.line;
-        let read = with_parser(|parser| {
-            let document = parser
-                .parse_line(line)
-                .map_err(|_| CallFailure::MalformedReply)?;
-            match document.line().ok_or(CallFailure::MalformedReply)? {
+        let decoded = with_parser(|parser| {
+            let malformed = || CallFailure::MalformedReply;
+            let document = parser.parse_line(line).map_err(|_| malformed())?;
+            match document.line().ok_or_else(malformed)? {
                 StreamFrame::Item(_, item) => match (reader.value)(item) {
                     Ok(item) => Ok(Some(item)),
                     Err(mismatch) => Err(CallError::Decode(mismatch.to_string())),
@@ -345,16 +403,16 @@ impl ItemReceiver {
                     ResponseBody::Result(_) => Ok(None),
                     error => Err(CallError::received(error, reader.error)),
                 },
-                StreamFrame::End(_) => Err(CallFailure::MalformedReply.into()),
+                StreamFrame::End(_) => Err(malformed().into()),
             }
         });
         self.line.clear();
-        match &read {
+        match &decoded {
             Ok(Some(_)) => self.has_items = true,
             // The server is shutting down.
             Err(CallError::Connection { .. } | CallError::StreamEnded) => self.connection.retire(),
             _ => {}
         }
-        read
+        decoded
     }
 }

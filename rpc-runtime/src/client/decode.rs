@@ -1,0 +1,52 @@
+//! Decodes replies, in the task of the caller.
+
+use std::cell::RefCell;
+
+use crate::client::error::{CallError, CallFailure};
+use crate::codec::parser::Parser;
+use crate::codec::response::ResponseBody;
+use crate::codec::result::ResultReader;
+use crate::limits::{REPLY_DEPTH, RETAINED};
+
+thread_local! {
+    /// Decoding awaits nothing, so one parser serves all calls of a thread.
+    static PARSER: RefCell<Parser> = RefCell::new(Parser::new(REPLY_DEPTH));
+}
+
+/// Decodes a reply in place.
+pub(super) fn decode_reply<T, E>(
+    reader: ResultReader<T, E>,
+    reply: &mut Vec<u8>,
+) -> Result<T, CallError<E>> {
+    with_parser(|parser| {
+        let malformed = || CallFailure::MalformedReply;
+        let document = parser.parse_response(reply).map_err(|_| malformed())?;
+        let response = document.response().ok_or_else(malformed)?;
+        decode_body(reader, response.outcome)
+    })
+}
+
+/// Decodes the result or the error of a response.
+pub(super) fn decode_body<T, E>(
+    reader: ResultReader<T, E>,
+    body: ResponseBody<'_, '_>,
+) -> Result<T, CallError<E>> {
+    match body {
+        ResponseBody::Result(value) => {
+            (reader.value)(value).map_err(|mismatch| CallError::Decode(mismatch.to_string()))
+        }
+        error => Err(CallError::received(error, reader.error)),
+    }
+}
+
+/// Lends the thread's parser, or a new one while it is lent already.
+pub(super) fn with_parser<R>(decode: impl FnOnce(&mut Parser) -> R) -> R {
+    PARSER.with(|parser| match parser.try_borrow_mut() {
+        Ok(mut parser) => {
+            let decoded = decode(&mut parser);
+            parser.shrink(RETAINED);
+            decoded
+        }
+        Err(_) => decode(&mut Parser::new(REPLY_DEPTH)),
+    })
+}

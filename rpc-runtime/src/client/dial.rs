@@ -1,0 +1,171 @@
+//! Makes one connection to a server.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::client::address::{Address, AddressError};
+use crate::client::retry::backoff::Backoff;
+use crate::description::names::DuplicateMethod;
+use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_config};
+use crate::transport::quic::{self, HandshakeError};
+use crate::transport::{Connection, ConnectionLost};
+
+/// How long resolving a name and the handshake may take, unless the client is told otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a client connects, at first and again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DialSettings {
+    pub(super) trust: Trust,
+    pub(super) identity: Option<Identity>,
+    pub(super) server_name: Option<String>,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) backoff: Backoff,
+}
+
+/// Connects to one server.
+pub(super) struct Dialer {
+    pub(super) settings: DialSettings,
+    pub(super) address: Address,
+}
+
+impl Dialer {
+    pub(super) async fn dial(&self) -> Result<Connection, ConnectError> {
+        let limit = self.settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        let dialed = tokio::time::timeout(limit, self.try_each()).await;
+        dialed.unwrap_or(Err(ConnectError::Timeout))
+    }
+
+    /// Tries the addresses of a name one after the other, until a server answers.
+    async fn try_each(&self) -> Result<Connection, ConnectError> {
+        let Self { settings, address } = self;
+        let server_name = settings.server_name.as_deref();
+        let server_name = server_name.unwrap_or(address.server_name());
+        let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
+        let mut failure = None;
+        for candidate in resolved.map_err(ConnectError::Resolve)? {
+            let (trust, identity) = (settings.trust.clone(), settings.identity.clone());
+            let (tls, verdict) = client_config(trust, identity)?;
+            match quic::connect(candidate, server_name, tls, &verdict).await {
+                Ok(connection) => return Ok(Connection::Quic(connection)),
+                Err(error) => failure = Some(ConnectError::new(error, &verdict)),
+            }
+        }
+        Err(failure.unwrap_or(ConnectError::Resolve(std::io::ErrorKind::NotFound.into())))
+    }
+}
+
+/// Why there is no connection.
+///
+/// ```
+/// use rpc_runtime::{Client, ConnectError};
+///
+/// fn may_pass(error: &ConnectError) -> bool {
+///     use ConnectError::{Refused, Resolve, Socket, Timeout};
+///     matches!(error, Resolve(_) | Timeout | Refused(_) | Socket(_))
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() {
+/// let error = Client::builder().connect("example.org").await.unwrap_err();
+/// assert!(matches!(error, ConnectError::Address(_)), "it has no port");
+/// assert!(!may_pass(&error));
+/// # }
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address cannot be parsed.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The name cannot be resolved to an address.
+    #[error("cannot find the host")]
+    Resolve(#[source] std::io::Error),
+    /// The trust settings cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The server's certificate is not trusted, or is for another name than the one dialled.
+    #[error(transparent)]
+    Untrusted(#[from] UntrustedReason),
+    /// The server asks its clients for a certificate; set [`ClientBuilder::identity`](crate::ClientBuilder::identity).
+    #[error("the server asks for a certificate, and this client has none: give it an `identity`")]
+    CertificateRequired,
+    /// The server does not accept this client's certificate.
+    #[error("the server does not accept this client's certificate: {}", meaning(*alert))]
+    CertificateRefused {
+        /// The reason, as a TLS alert ([RFC 8446, section 6](https://www.rfc-editor.org/rfc/rfc8446#section-6)).
+        alert: u8,
+    },
+    /// The host is not a name that a certificate can have; set
+    /// [`ClientBuilder::server_name`](crate::ClientBuilder::server_name).
+    #[error("the host is not a name that a certificate could have")]
+    ServerName,
+    /// The server speaks another protocol than `jsonrpc/1`.
+    #[error("the server does not speak `jsonrpc/1`")]
+    Protocol,
+    /// No server answered in time.
+    #[error("no server answered in time")]
+    Timeout,
+    /// The server refused the connection, or it was lost during the handshake.
+    #[error("the connection was not made: {0}")]
+    Refused(ConnectionLost),
+    /// None of several servers can be reached. The source is the error of the last attempt with one of them.
+    #[error("no server can be reached")]
+    Nobody(#[source] Arc<ConnectError>),
+    /// No socket can be opened to connect from.
+    #[error("cannot open a socket")]
+    Socket(#[source] std::io::Error),
+    /// Two services of the client have a method of the same name; give one of them a `namespace`.
+    #[error("{}", DuplicateMethod { method, services: *services })]
+    DuplicateMethod {
+        /// The name on the wire.
+        method: &'static str,
+        /// The traits.
+        services: [&'static str; 2],
+    },
+}
+
+impl ConnectError {
+    fn new(error: HandshakeError, verdict: &Verdict) -> Self {
+        if let Some(reason) = verdict.take() {
+            return Self::Untrusted(reason);
+        }
+        match error {
+            HandshakeError::Socket(error) => Self::Socket(error),
+            HandshakeError::Name => Self::ServerName,
+            HandshakeError::Alpn => Self::Protocol,
+            HandshakeError::CertificateRequired => Self::CertificateRequired,
+            HandshakeError::CertificateRefused(alert) => Self::CertificateRefused { alert },
+            HandshakeError::Lost(ConnectionLost::TimedOut) => Self::Timeout,
+            HandshakeError::Lost(lost) => Self::Refused(lost),
+        }
+    }
+}
+
+/// Says what is wrong with a certificate for which a server sends this alert.
+fn meaning(alert: u8) -> &'static str {
+    match alert {
+        43 => "it is not made for client authentication",
+        44 => "it has been revoked",
+        45 => "it has expired or is not valid yet",
+        48 => "the server trusts none of those that have signed it",
+        49 => "it is not among those that the server accepts",
+        51 => "its signature is wrong or of a kind that the server does not take",
+        _ => "something is wrong with it",
+    }
+}
+
+impl From<DuplicateMethod> for ConnectError {
+    fn from(DuplicateMethod { method, services }: DuplicateMethod) -> Self {
+        Self::DuplicateMethod { method, services }
+    }
+}
+
+impl From<Infallible> for ConnectError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}

@@ -1,0 +1,135 @@
+//! What a client, and a call, is told.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::retry::backoff::Backoff;
+use crate::codec::ser::write_string;
+use crate::deadline;
+
+/// What a client is told when it is made.
+#[derive(Debug, Clone)]
+pub(super) struct ClientOptions {
+    /// Number of multiplexed streams.
+    pub(super) streams: usize,
+    pub(super) timeout: Option<Duration>,
+    pub(super) reply_limit: usize,
+    pub(super) wait_for_ready: bool,
+    /// How long to wait between attempts; `None` if calls are not retried.
+    pub(super) retry: Option<Backoff>,
+    pub(super) metadata: Option<MetadataSource>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            streams: 1,
+            timeout: None,
+            reply_limit: 4 << 20,
+            wait_for_ready: true,
+            retry: None,
+            metadata: None,
+        }
+    }
+}
+
+/// Writes the metadata that a client adds to all its calls.
+#[derive(Clone)]
+pub(super) struct MetadataSource(pub(super) Arc<AddMetadata>);
+
+type AddMetadata = dyn Fn(&mut dyn FnMut(&str, &str)) + Send + Sync;
+
+impl fmt::Debug for MetadataSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MetadataSource")
+    }
+}
+
+/// MetadataWriter of one call, as the members of a JSON object.
+#[derive(Debug, Default)]
+pub(super) struct MetadataWriter(Vec<u8>);
+
+impl MetadataWriter {
+    /// Returns the metadata that a client adds to all its calls.
+    pub(super) fn of_client(options: &ClientOptions) -> Self {
+        let mut metadata = Self::default();
+        if let Some(MetadataSource(add)) = &options.metadata {
+            add(&mut |name, value| metadata.push(name, value));
+        }
+        metadata
+    }
+
+    pub(super) fn push(&mut self, name: &str, value: &str) {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        write_string(name, &mut self.0);
+        self.0.push(b':');
+        write_string(value, &mut self.0);
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        if !self.0.is_empty() {
+            out.extend_from_slice(br#","meta":"#);
+            out.extend_from_slice(&self.0);
+            out.push(b'}');
+        }
+    }
+}
+
+/// What a call is told before it is sent.
+#[derive(Debug)]
+pub(super) struct CallOptions {
+    pub(super) time: TimeLimit,
+    pub(super) dedicated_stream: bool,
+    pub(super) retries: bool,
+    pub(super) metadata: MetadataWriter,
+}
+
+impl CallOptions {
+    pub(super) fn new(options: &ClientOptions) -> Self {
+        Self {
+            time: TimeLimit::inherited(options),
+            dedicated_stream: false,
+            retries: options.retry.is_some(),
+            metadata: MetadataWriter::of_client(options),
+        }
+    }
+}
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeLimit {
+    /// Counted from when the wait begins.
+    pub(super) timeout: Option<Duration>,
+    /// When the handler that makes the call must be done.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl TimeLimit {
+    /// Returns the client's timeout, without a deadline.
+    pub(super) fn of_client(options: &ClientOptions) -> Self {
+        Self {
+            timeout: options.timeout,
+            deadline: None,
+        }
+    }
+
+    /// Returns the client's timeout and the deadline that is inherited here.
+    pub(super) fn inherited(options: &ClientOptions) -> Self {
+        Self {
+            deadline: deadline::inherited(),
+            ..Self::of_client(options)
+        }
+    }
+
+    /// Returns the time that remains if the wait begins now: the shorter of timeout and time to the deadline.
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        let Some(deadline) = self.deadline else {
+            return self.timeout;
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        Some(self.timeout.map_or(left, |timeout| timeout.min(left)))
+    }
+}

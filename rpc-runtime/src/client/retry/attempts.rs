@@ -1,0 +1,65 @@
+//! How often a call was sent, and whether it may be sent again.
+
+use crate::client::error::Fate;
+
+/// Maximum number of attempts of a call that was certainly not executed.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// Maximum number of attempts of a call that may have been executed.
+const MAX_UNSURE_ATTEMPTS: u32 = 3;
+
+/// The attempts of a call.
+#[derive(Debug, Default)]
+pub(in crate::client) struct Attempts {
+    sent: u32,
+    /// One of them may have been executed.
+    may_have_run: bool,
+}
+
+/// Whether, and at what price, a call may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::client) enum Retry {
+    No,
+    /// At once.
+    Free,
+    /// After a backoff, and out of the client's budget.
+    Paid,
+}
+
+impl Attempts {
+    pub(in crate::client) fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    pub(in crate::client) fn record_sent(&mut self) {
+        self.sent += 1;
+    }
+
+    /// Records that an attempt ended without a reply. Returns the fate of the call as a whole.
+    pub(in crate::client) fn record_lost(&mut self, fate: Fate) -> Fate {
+        self.may_have_run |= fate == Fate::MayHaveExecuted;
+        match self.may_have_run {
+            true => Fate::MayHaveExecuted,
+            false => fate,
+        }
+    }
+
+    /// Decides whether a call with this fate may be sent again. `has_other` says whether it can go to another server.
+    pub(in crate::client) fn retry(
+        &self,
+        fate: Fate,
+        is_idempotent: bool,
+        has_other: impl FnOnce() -> bool,
+    ) -> Retry {
+        let is_unsure = fate == Fate::MayHaveExecuted;
+        let is_allowed = match is_unsure {
+            true => is_idempotent && self.sent < MAX_UNSURE_ATTEMPTS,
+            false => self.sent < MAX_ATTEMPTS,
+        };
+        match is_allowed {
+            false => Retry::No,
+            true if self.sent <= 1 && (!is_unsure || has_other()) => Retry::Free,
+            true => Retry::Paid,
+        }
+    }
+}
