@@ -40,19 +40,16 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
         exchange,
     } = buffers;
     exchange.clear();
-    if line == Line::TooLarge {
-        let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
-        reject(reply, id, ProtocolError::RequestTooLarge);
-        return ReplyBuffer::Single;
-    }
-    let document = match parser.parse_request(message) {
+    let parsed = match line {
+        Line::TooLarge => Err((leading_id(message), ProtocolError::RequestTooLarge)),
+        Line::Message | Line::Partial => parser
+            .parse_request(message)
+            .map_err(|ParseError { id }| (id, ProtocolError::Parse)),
+    };
+    let document = match parsed {
         Ok(document) => document,
-        Err(ParseError { id }) => {
-            reject(
-                reply,
-                id.map_or(Id::Null, Id::Unsigned),
-                ProtocolError::Parse,
-            );
+        Err((id, error)) => {
+            reject(reply, id.map_or(Id::Null, Id::Unsigned), error);
             return ReplyBuffer::Single;
         }
     };
