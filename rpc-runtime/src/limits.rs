@@ -2,17 +2,10 @@
 
 use std::time::Duration;
 
-/// How many levels of arrays and objects a message may nest.
-pub(crate) const DEPTH: usize = 64;
-
-/// How many levels a reply may nest: twice as many, for what the server adds around its data.
-pub(crate) const REPLY_DEPTH: usize = 128;
-
-/// Bytes that a buffer starts with: more than a small message has.
-pub(crate) const BUFFER: usize = 512;
-
-/// Bytes that a buffer may keep from one message to the next.
-pub(crate) const RETAINED: usize = 64 << 10;
+pub(crate) use crate::codec::{
+    INITIAL_BUFFER_BYTES as BUFFER, MAX_REQUEST_DEPTH as DEPTH, MAX_RESPONSE_DEPTH as REPLY_DEPTH,
+    RETAINED_BUFFER_BYTES as RETAINED,
+};
 
 /// Silence after which a connection is given up.
 pub(crate) const IDLE: Duration = Duration::from_secs(15);

@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::ser::Error;
 
+use crate::codec::MAX_RESPONSE_DEPTH;
 use crate::codec::de::Value;
 use crate::codec::error_code::{self, DATA, code};
 use crate::codec::params::decode::{Arguments, Parameter, Params};
 use crate::codec::params::encode::{Sent, SentParams};
 use crate::codec::parser::Parser;
 use crate::codec::ser;
-use crate::description::ErrorDescription;
 
 /// An error that a method can return: it travels as code, message and data and arrives as the same enum.
 ///
@@ -58,6 +58,39 @@ pub trait RpcError: fmt::Display + Sized {
     /// Reads an error with this code and data, if it is one of these.
     #[doc(hidden)]
     fn read(code: i64, message: &str, data: ErrorData<'_, '_>) -> Option<Self>;
+}
+
+/// An error that a method may return.
+///
+/// ```
+/// use rpc_runtime::{Described, RpcError, rpc};
+///
+/// #[rpc]
+/// trait Calculator {
+///     async fn divide(&self, a: f64, b: f64) -> Result<f64, DivideError>;
+/// }
+///
+/// #[derive(Debug, thiserror::Error, RpcError)]
+/// enum DivideError {
+///     #[error("division by zero")]
+///     #[rpc(code = 1001)]
+///     ByZero,
+/// }
+///
+/// let error = CalculatorClient::DESCRIPTION.methods[0].errors[0];
+/// assert_eq!((error.name, error.code, error.message), ("ByZero", 1001, "division by zero"));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorDescription {
+    /// The variant's name, or the struct's.
+    pub name: &'static str,
+    /// The code on the wire.
+    pub code: i64,
+    /// What `#[error("…")]` says, with the names of its fields in braces; the documentation where it says nothing, and
+    /// the name where that is missing, too.
+    pub message: &'static str,
+    /// The documentation.
+    pub docs: &'static str,
 }
 
 /// An error of a method that returns no `Result` never exists.
@@ -268,7 +301,7 @@ impl ErrorObject {
     /// The data as a `T`, if there is some and it is one.
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
         let mut json = self.data.as_deref()?.as_bytes().to_vec();
-        let mut parser = Parser::new(crate::limits::REPLY_DEPTH);
+        let mut parser = Parser::new(MAX_RESPONSE_DEPTH);
         let document = parser.parse(&mut json).ok()?;
         T::deserialize(document.root()).ok()
     }

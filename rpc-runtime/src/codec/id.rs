@@ -2,9 +2,9 @@
 
 use simd_json::{Node, StaticNode};
 
+use crate::codec::INITIAL_BUFFER_BYTES;
 use crate::codec::de::Value;
 use crate::codec::ser::{write_integer, write_string};
-use crate::limits::BUFFER;
 
 /// The `id` of a request ([JSON-RPC 2.0, section 4](https://www.jsonrpc.org/specification#request_object)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl IdBuffer {
     /// Gives back what a long id made of it.
     pub(crate) fn shrink(&mut self) {
         self.kind = Kind::Absent;
-        if self.text.capacity() > BUFFER {
+        if self.text.capacity() > INITIAL_BUFFER_BYTES {
             self.text = String::new();
         }
     }

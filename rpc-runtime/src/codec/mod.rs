@@ -31,3 +31,15 @@ pub(crate) mod response;
 pub(crate) mod result;
 pub(crate) mod ser;
 pub(crate) mod stream_frame;
+
+/// The capacity that a buffer starts with, in bytes: more than a small message has.
+pub(crate) const INITIAL_BUFFER_BYTES: usize = 512;
+
+/// The capacity that a buffer may keep from one message to the next, in bytes.
+pub(crate) const RETAINED_BUFFER_BYTES: usize = 64 << 10;
+
+/// How many levels of arrays and objects a request may nest, unless the user says otherwise.
+pub(crate) const MAX_REQUEST_DEPTH: usize = 64;
+
+/// How many levels a response may nest: twice as many, for what the server adds around its data.
+pub(crate) const MAX_RESPONSE_DEPTH: usize = 128;

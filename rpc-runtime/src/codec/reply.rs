@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 
+use crate::codec::INITIAL_BUFFER_BYTES;
 use crate::codec::error::{self, Unwritable};
 use crate::codec::error_code::{DATA, HEAD, ProtocolError, RESULT, code, write_error};
 use crate::codec::id::Id;
 use crate::codec::params::decode::{Fault, FaultKind};
 use crate::codec::result::{Returns, WriteValue};
 use crate::codec::ser;
-use crate::limits::BUFFER;
 
 /// The response to one request, written into a buffer that is used again.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Reply {
 impl Reply {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            out: Vec::with_capacity(BUFFER),
+            out: Vec::with_capacity(INITIAL_BUFFER_BYTES),
             body: 0,
             wanted: false,
             limit,

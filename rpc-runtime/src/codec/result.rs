@@ -6,9 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::de::{Mismatch, Value};
-use crate::codec::error::{self, ErrorData, RpcError, Unwritable};
+use crate::codec::error::{self, ErrorData, ErrorDescription, RpcError, Unwritable};
 use crate::codec::ser;
-use crate::description::ErrorDescription;
 
 /// A type that a method can return. Its caller gets it as an `Owned`: a `String` where it is a `&str`.
 ///

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+pub use crate::codec::error::ErrorDescription;
 use crate::codec::params::decode::Arg;
 use crate::description::schema::{DataSchema, SchemaOf};
 
@@ -340,39 +341,6 @@ pub fn written<T>(argument: Arg<'_, T>, default: T) -> Option<Value> {
     let mut json = Vec::new();
     argument.write(&default, &mut json).ok()?;
     serde_json::from_slice(&json).ok()
-}
-
-/// An error that a method may return.
-///
-/// ```
-/// use rpc_runtime::{Described, RpcError, rpc};
-///
-/// #[rpc]
-/// trait Calculator {
-///     async fn divide(&self, a: f64, b: f64) -> Result<f64, DivideError>;
-/// }
-///
-/// #[derive(Debug, thiserror::Error, RpcError)]
-/// enum DivideError {
-///     #[error("division by zero")]
-///     #[rpc(code = 1001)]
-///     ByZero,
-/// }
-///
-/// let error = CalculatorClient::DESCRIPTION.methods[0].errors[0];
-/// assert_eq!((error.name, error.code, error.message), ("ByZero", 1001, "division by zero"));
-/// ```
-#[derive(Debug, Clone, Copy)]
-pub struct ErrorDescription {
-    /// The variant's name, or the struct's.
-    pub name: &'static str,
-    /// The code on the wire.
-    pub code: i64,
-    /// What `#[error("…")]` says, with the names of its fields in braces; the documentation where it says nothing, and
-    /// the name where that is missing, too.
-    pub message: &'static str,
-    /// The documentation.
-    pub docs: &'static str,
 }
 
 /// A call and its answer, as the trait gives them to readers: JSON.
