@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::client::options::MetadataWriter;
-use crate::codec::error_code::{HEAD, VERSION};
+use crate::codec::envelope::{HEAD, VERSION};
 use crate::codec::params::encode::SentParams;
 use crate::codec::ser::{write_integer, write_string};
 

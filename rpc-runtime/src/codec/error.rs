@@ -10,7 +10,8 @@ use serde::ser::Error;
 
 use crate::codec::MAX_RESPONSE_DEPTH;
 use crate::codec::de::Value;
-use crate::codec::error_code::{self, DATA, code};
+use crate::codec::envelope::{DATA, write_error};
+use crate::codec::error_code::code;
 use crate::codec::params::decode::{Arguments, Parameter, Params};
 use crate::codec::params::encode::{Sent, SentParams};
 use crate::codec::parser::Parser;
@@ -130,7 +131,7 @@ pub(super) fn check_code(code: i64) -> Result<(), Unwritable> {
 pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<(), Unwritable> {
     check_code(error.code())?;
     let mut failure = None;
-    error_code::write_error(out, error.code(), |out| {
+    write_error(out, error.code(), |out| {
         let message = ser::write_display(error, out);
         failure = message.err().map(serde_json::Error::custom);
     });

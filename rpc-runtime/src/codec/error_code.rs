@@ -1,20 +1,8 @@
-//! The protocol's own answers, and the constant fragments every answer is made of.
+//! The protocol's own errors.
 
+use crate::codec::envelope::{DATA, HEAD, write_error};
 use crate::codec::id::Id;
-use crate::codec::ser::{write_integer, write_string};
-
-/// The start of every message.
-pub(crate) const VERSION: &[u8] = br#"{"jsonrpc":"2.0""#;
-/// The start of every response; the id follows.
-pub(crate) const HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
-/// Between the id and the value of a result.
-pub(crate) const RESULT: &[u8] = br#","result":"#;
-/// Between the id and an error's code.
-pub(crate) const ERROR: &[u8] = br#","error":{"code":"#;
-/// Between an error's code and its message.
-pub(crate) const MESSAGE: &[u8] = br#","message":"#;
-/// Between an error's message and its data.
-pub(crate) const DATA: &[u8] = br#","data":"#;
+use crate::codec::ser::write_string;
 
 /// Codes that this implementation and JSON-RPC 2.0 give a meaning. `PROTOCOL.md` lists them for other languages.
 ///
@@ -141,12 +129,4 @@ impl ProtocolError {
         id.write(out);
         self.write_body(out);
     }
-}
-
-/// Appends an error up to its message; `data`, if any, and `}}` follow.
-pub(crate) fn write_error(out: &mut Vec<u8>, code: i64, message: impl FnOnce(&mut Vec<u8>)) {
-    out.extend_from_slice(ERROR);
-    write_integer(code, out);
-    out.extend_from_slice(MESSAGE);
-    message(out);
 }

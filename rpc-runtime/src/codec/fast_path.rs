@@ -7,8 +7,7 @@
 
 use simd_json::{Node, StaticNode};
 
-use crate::codec::error_code::{RESULT, VERSION};
-use crate::codec::stream_frame::ITEM;
+use crate::codec::envelope::{HEAD, ITEM, RESULT, VERSION};
 
 /// The start of an id.
 const ID: &[u8] = br#","id":"#;
@@ -50,20 +49,45 @@ enum Token {
     Node(Node<'static>),
 }
 
-/// What a request says besides its id and parameters; a response says nothing.
-#[derive(Debug, Default)]
-struct Around {
-    method: Option<Span>,
-    timeout: Option<u64>,
+/// What surrounds the parameters, the result or the item of a compact message.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Compact<'de> {
+    Request {
+        /// A notification has none.
+        id: Option<u64>,
+        method: &'de str,
+        timeout: Option<u64>,
+    },
+    Response {
+        id: u64,
+    },
+    /// An item of the call with this id.
+    Item {
+        id: u64,
+    },
+}
+
+/// The same, with the method still to be cut out of the message.
+#[derive(Debug, Clone, Copy)]
+enum Surroundings {
+    Request {
+        id: Option<u64>,
+        method: Span,
+        timeout: Option<u64>,
+    },
+    Response {
+        id: u64,
+    },
+    Item {
+        id: u64,
+    },
 }
 
 /// What was found in a message, in memory that is used again.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// A notification has none.
-    id: Option<u64>,
-    around: Around,
-    /// The parameters, or the result.
+    surroundings: Option<Surroundings>,
+    /// The parameters, the result or the item.
     value: Vec<Token>,
 }
 
@@ -72,6 +96,11 @@ impl Scan {
     /// id, parameters and time limit.
     pub(super) fn is_request(&mut self, message: &[u8]) -> bool {
         self.is(message, |scanner| {
+            scanner.eat(VERSION)?;
+            let id = match scanner.eat(ID) {
+                Some(()) => Some(scanner.digits()?),
+                None => None,
+            };
             scanner.eat(METHOD)?;
             let method = scanner.quoted()?;
             if scanner.eat(PARAMS).is_some() {
@@ -82,78 +111,69 @@ impl Scan {
                 Some(()) => Some(scanner.digits()?),
                 None => None,
             };
-            Some(Around {
-                method: Some(method),
+            scanner.eat(b"}")?;
+            Some(Surroundings::Request {
+                id,
+                method,
                 timeout,
             })
         })
     }
 
+    /// Whether the message is `{"jsonrpc":"2.0","id":1,"result":…}`, plain.
+    pub(super) fn is_response(&mut self, message: &[u8]) -> bool {
+        self.is(message, |scanner| {
+            scanner.eat(HEAD)?;
+            let id = scanner.digits()?;
+            scanner.eat(RESULT)?;
+            scanner.value(DEPTH)?;
+            scanner.eat(b"}")?;
+            Some(Surroundings::Response { id })
+        })
+    }
+
     /// Whether the message is `{"jsonrpc":"2.0","method":"rpc.item","params":[1,…]}`, plain.
     pub(super) fn is_item(&mut self, message: &[u8]) -> bool {
-        self.value.clear();
-        let mut item = || {
-            let mut scanner = Scanner::new(message, &mut self.value)?;
+        self.is(message, |scanner| {
             scanner.eat(ITEM)?;
             let id = scanner.digits()?;
             scanner.eat(b",")?;
             scanner.value(DEPTH)?;
-            (scanner.rest == b"]}").then_some(id)
-        };
-        let id = item();
-        self.around = Around::default();
-        self.id = id;
-        id.is_some()
-    }
-
-    /// Whether the message is `{"jsonrpc":"2.0","id":1,"result":…}`, plain.
-    pub(super) fn is_response(&mut self, message: &[u8]) -> bool {
-        self.is(message, |scanner| {
-            scanner.eat(RESULT)?;
-            scanner.value(DEPTH)?;
-            Some(Around::default())
-        }) && self.id.is_some()
+            scanner.eat(b"]}")?;
+            Some(Surroundings::Item { id })
+        })
     }
 
     fn is(
         &mut self,
         message: &[u8],
-        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Around>,
+        scan: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Surroundings>,
     ) -> bool {
         self.value.clear();
-        let Some((id, around)) = self.scan(message, rest) else {
-            return false;
+        let scan = || {
+            let mut scanner = Scanner::new(message, &mut self.value)?;
+            let surroundings = scan(&mut scanner)?;
+            scanner.rest.is_empty().then_some(surroundings)
         };
-        (self.id, self.around) = (id, around);
-        true
+        self.surroundings = scan();
+        self.surroundings.is_some()
     }
 
-    fn scan(
-        &mut self,
-        message: &[u8],
-        rest: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Around>,
-    ) -> Option<(Option<u64>, Around)> {
-        let mut scanner = Scanner::new(message, &mut self.value)?;
-        scanner.eat(VERSION)?;
-        let id = match scanner.eat(ID) {
-            Some(()) => Some(scanner.digits()?),
-            None => None,
-        };
-        let around = rest(&mut scanner)?;
-        (scanner.rest == b"}").then_some((id, around))
-    }
-
-    pub(super) fn id(&self) -> Option<u64> {
-        self.id
-    }
-
-    pub(super) fn timeout(&self) -> Option<u64> {
-        self.around.timeout
-    }
-
-    /// The method, cut out of the message that was scanned.
-    pub(super) fn method<'de>(&self, message: &'de [u8]) -> Option<&'de str> {
-        self.around.method?.of(message)
+    /// Returns what surrounds the value, cut out of the message that was scanned.
+    pub(super) fn compact<'de>(&self, message: &'de [u8]) -> Option<Compact<'de>> {
+        Some(match self.surroundings? {
+            Surroundings::Request {
+                id,
+                method,
+                timeout,
+            } => Compact::Request {
+                id,
+                method: method.of(message)?,
+                timeout,
+            },
+            Surroundings::Response { id } => Compact::Response { id },
+            Surroundings::Item { id } => Compact::Item { id },
+        })
     }
 
     /// Puts the parameters or the result on the tape, cut out of the message that was scanned.
@@ -356,14 +376,20 @@ mod tests {
         let (mut one, mut two, mut three) = (message.to_vec(), message.to_vec(), message.to_vec());
         let long = other.parse(&mut three);
         let request = parser.parse_request(&mut one).map(|document| {
-            let told = (document.is_short(), format!("{:?}", document.message()));
+            let told = (
+                document.compact().is_some(),
+                format!("{:?}", document.message()),
+            );
             (
                 told,
                 long.as_ref().map(|long| format!("{:?}", long.message())),
             )
         });
         let response = parser.parse_response(&mut two).map(|document| {
-            let told = (document.is_short(), format!("{:?}", document.response()));
+            let told = (
+                document.compact().is_some(),
+                format!("{:?}", document.response()),
+            );
             (
                 told,
                 long.as_ref().map(|long| format!("{:?}", long.response())),
@@ -371,7 +397,10 @@ mod tests {
         });
         let mut four = message.to_vec();
         let line = parser.parse_line(&mut four).map(|document| {
-            let told = (document.is_short(), format!("{:?}", document.line()));
+            let told = (
+                document.compact().is_some(),
+                format!("{:?}", document.line()),
+            );
             (told, long.as_ref().map(|long| format!("{:?}", long.line())))
         });
         let mut short = false;

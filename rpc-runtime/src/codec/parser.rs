@@ -3,11 +3,8 @@
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
 use crate::codec::de::Value;
-use crate::codec::fast_path::Scan;
-use crate::codec::id::Id;
-use crate::codec::request::{Message, Request};
-use crate::codec::response::{Response, ResponseBody, leading_id};
-use crate::codec::stream_frame::StreamFrame;
+use crate::codec::envelope::leading_id;
+use crate::codec::fast_path::{Compact, Scan};
 
 /// A tape may keep so many times the bytes of a message: those of dense messages have several times as many.
 const TAPE: usize = 4;
@@ -89,17 +86,12 @@ impl Parser {
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        if self.depth >= SHORT_DEPTH {
-            if self.scan.is_item(message) {
-                let mut document = self.short(message)?;
-                document.is_item = true;
-                return Ok(document);
-            }
-            if self.scan.is_response(message) {
-                return self.short(message);
-            }
+        let is_compact = self.depth >= SHORT_DEPTH
+            && (self.scan.is_item(message) || self.scan.is_response(message));
+        match is_compact {
+            true => self.short(message),
+            false => self.parse(message),
         }
-        self.parse(message)
     }
 
     /// What the scan found in `message`.
@@ -108,11 +100,7 @@ impl Parser {
         self.scan
             .fill(message, &mut document.tape.0)
             .ok_or(ParseError { id: None })?;
-        document.short = Some(Short {
-            id: self.scan.id(),
-            method: self.scan.method(message),
-            timeout: self.scan.timeout(),
-        });
+        document.compact = self.scan.compact(message);
         Ok(document)
     }
 
@@ -134,18 +122,8 @@ impl Parser {
 pub(crate) struct Document<'p, 'de> {
     tape: Tape<'de>,
     home: &'p mut Tape<'static>,
-    short: Option<Short<'de>>,
-    /// The tape has an item alone, and the id is that of its call.
-    is_item: bool,
-}
-
-/// What stands around the parameters or the result of a message that was read the short way: the tape has those alone.
-#[derive(Debug)]
-struct Short<'de> {
-    id: Option<u64>,
-    /// A request's.
-    method: Option<&'de str>,
-    timeout: Option<u64>,
+    /// What surrounds the value on the tape, if the message was read without simd-json.
+    compact: Option<Compact<'de>>,
 }
 
 impl<'p, 'de> Document<'p, 'de> {
@@ -154,64 +132,23 @@ impl<'p, 'de> Document<'p, 'de> {
         Self {
             tape,
             home,
-            short: None,
-            is_item: false,
+            compact: None,
         }
     }
 
-    /// The document as what a server receives.
-    pub(crate) fn message(&self) -> Message<'_, 'de> {
-        let Some(Short {
-            id,
-            method: Some(method),
-            timeout,
-        }) = self.short
-        else {
-            return Message::read(self.root());
-        };
-        Message::Single(Ok(Request {
-            id: id.map(Id::Unsigned),
-            method,
-            params: (!self.tape.0.is_empty()).then(|| self.root()),
-            timeout,
-            meta: None,
-        }))
+    /// Returns what surrounds the value on the tape, if the tape does not have the whole message.
+    pub(super) fn compact(&self) -> Option<Compact<'de>> {
+        self.compact
     }
 
-    /// The document as what a caller receives.
-    pub(crate) fn response(&self) -> Option<Response<'_, 'de>> {
-        match self.short {
-            Some(Short {
-                id: Some(id),
-                method: None,
-                ..
-            }) => Some(Response {
-                id: Id::Unsigned(id),
-                outcome: ResponseBody::Result(self.root()),
-            }),
-            _ => Response::read(self.root()),
-        }
-    }
-
-    /// The document as a line of a stream of items.
-    pub(crate) fn line(&self) -> Option<StreamFrame<'_, 'de>> {
-        match self.short {
-            Some(Short { id: Some(id), .. }) if self.is_item => {
-                Some(StreamFrame::Item(Id::Unsigned(id), self.root()))
-            }
-            Some(_) => self.response().map(StreamFrame::Response),
-            None => StreamFrame::read(self.root()),
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_short(&self) -> bool {
-        self.short.is_some()
-    }
-
-    /// The one value of a document that was parsed as JSON of any kind.
+    /// Returns the value of the whole message; of a compact one, its parameters, its result or its item.
     pub(crate) fn root(&self) -> Value<'_, 'de> {
         Value::new(&self.tape.0)
+    }
+
+    /// Returns the root, if there is one: a compact message may have no parameters.
+    pub(super) fn value(&self) -> Option<Value<'_, 'de>> {
+        (!self.tape.0.is_empty()).then(|| self.root())
     }
 }
 

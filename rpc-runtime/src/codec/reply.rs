@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 
 use crate::codec::INITIAL_BUFFER_BYTES;
+use crate::codec::envelope::{DATA, HEAD, RESULT, write_error};
 use crate::codec::error::{self, Unwritable};
-use crate::codec::error_code::{DATA, HEAD, ProtocolError, RESULT, code, write_error};
+use crate::codec::error_code::{ProtocolError, code};
 use crate::codec::id::Id;
 use crate::codec::params::decode::{Fault, FaultKind};
 use crate::codec::result::{Returns, WriteValue};

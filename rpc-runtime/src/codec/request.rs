@@ -3,8 +3,11 @@
 use simd_json::{Node, StaticNode};
 
 use crate::codec::de::{Elements, Value};
+use crate::codec::envelope::Envelope;
 use crate::codec::error_code::ProtocolError;
+use crate::codec::fast_path::Compact;
 use crate::codec::id::Id;
+use crate::codec::parser::Document;
 
 /// What a message turned out to be.
 #[derive(Debug)]
@@ -19,6 +22,27 @@ impl<'t, 'de> Message<'t, 'de> {
             Some(entries) => Self::Batch(entries),
             None => Self::Single(Request::read(root)),
         }
+    }
+}
+
+impl<'de> Document<'_, 'de> {
+    /// Returns the document as what a server receives.
+    pub(crate) fn message(&self) -> Message<'_, 'de> {
+        let Some(Compact::Request {
+            id,
+            method,
+            timeout,
+        }) = self.compact()
+        else {
+            return Message::read(self.root());
+        };
+        Message::Single(Ok(Request {
+            id: id.map(Id::Unsigned),
+            method,
+            params: self.value(),
+            timeout,
+            meta: None,
+        }))
     }
 }
 
@@ -48,7 +72,7 @@ impl<'t, 'de> Request<'t, 'de> {
         let mut envelope = Envelope::default();
         let shape = envelope.walk(value);
         let id = envelope.id.map(Id::read);
-        let request = shape.and_then(|()| envelope.check());
+        let request = shape.and_then(|()| check(&envelope));
         match (request, id) {
             (Ok(request), None) => Ok(Self {
                 id: None,
@@ -117,67 +141,31 @@ pub(crate) struct RequestEnd {
     pub(crate) offset: u64,
 }
 
-#[derive(Default)]
-struct Envelope<'t, 'de> {
-    jsonrpc: Option<Value<'t, 'de>>,
-    id: Option<Value<'t, 'de>>,
-    method: Option<Value<'t, 'de>>,
-    params: Option<Value<'t, 'de>>,
-    timeout: Option<Value<'t, 'de>>,
-    meta: Option<Value<'t, 'de>>,
-}
-
-impl<'t, 'de> Envelope<'t, 'de> {
-    fn walk(&mut self, value: Value<'t, 'de>) -> Result<(), &'static str> {
-        let members = value.members().ok_or("a request is an object")?;
-        let mut shape = Ok(());
-        for (name, value) in members {
-            let member = match name {
-                "jsonrpc" => &mut self.jsonrpc,
-                "id" => &mut self.id,
-                "method" => &mut self.method,
-                "params" => &mut self.params,
-                "timeout" => &mut self.timeout,
-                "meta" => &mut self.meta,
-                _ => continue,
-            };
-            if member.replace(value).is_some() {
-                // Walked on to its end all the same: the answer wants the id, and of two ids neither.
-                shape = Err("a member stands twice");
-                if name == "id" {
-                    self.id = Some(Value::new(&[]));
-                }
-            }
-        }
-        shape
+/// Reads the members but the id.
+fn check<'t, 'de>(envelope: &Envelope<'t, 'de>) -> Result<Request<'t, 'de>, &'static str> {
+    if envelope.jsonrpc.and_then(Value::as_str) != Some("2.0") {
+        return Err("`jsonrpc` is not \"2.0\"");
     }
-
-    fn check(&self) -> Result<Request<'t, 'de>, &'static str> {
-        if self.jsonrpc.and_then(Value::as_str) != Some("2.0") {
-            return Err("`jsonrpc` is not \"2.0\"");
-        }
-        let method = self
-            .method
-            .and_then(Value::as_str)
-            .ok_or("`method` is not a string")?;
-        let structured = |value: &Value<'_, '_>| {
-            matches!(value.node(), Node::Object { .. } | Node::Array { .. })
-        };
-        if !self.params.as_ref().is_none_or(structured) {
-            return Err("`params` is not an array or an object");
-        }
-        let timeout = self.timeout.map(milliseconds).transpose()?;
-        if !self.meta.is_none_or(is_object_of_strings) {
-            return Err("`meta` is not an object of strings");
-        }
-        Ok(Request {
-            id: None,
-            method,
-            params: self.params,
-            timeout,
-            meta: self.meta,
-        })
+    let method = envelope
+        .method
+        .and_then(Value::as_str)
+        .ok_or("`method` is not a string")?;
+    let structured =
+        |value: &Value<'_, '_>| matches!(value.node(), Node::Object { .. } | Node::Array { .. });
+    if !envelope.params.as_ref().is_none_or(structured) {
+        return Err("`params` is not an array or an object");
     }
+    let timeout = envelope.timeout.map(milliseconds).transpose()?;
+    if !envelope.meta.is_none_or(is_object_of_strings) {
+        return Err("`meta` is not an object of strings");
+    }
+    Ok(Request {
+        id: None,
+        method,
+        params: envelope.params,
+        timeout,
+        meta: envelope.meta,
+    })
 }
 
 fn milliseconds(value: Value<'_, '_>) -> Result<u64, &'static str> {

@@ -2,8 +2,10 @@
 
 use crate::codec::de::Value;
 use crate::codec::error::ErrorData;
-use crate::codec::error_code::{HEAD, code};
+use crate::codec::error_code::code;
+use crate::codec::fast_path::Compact;
 use crate::codec::id::Id;
+use crate::codec::parser::Document;
 
 /// A response as a caller reads it.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +48,19 @@ impl<'t, 'de> Response<'t, 'de> {
     }
 }
 
+impl<'de> Document<'_, 'de> {
+    /// Returns the document as what a caller receives.
+    pub(crate) fn response(&self) -> Option<Response<'_, 'de>> {
+        match self.compact() {
+            Some(Compact::Response { id }) => Some(Response {
+                id: Id::Unsigned(id),
+                outcome: ResponseBody::Result(self.root()),
+            }),
+            _ => Response::read(self.root()),
+        }
+    }
+}
+
 impl<'t, 'de> ResponseBody<'t, 'de> {
     /// Whether the call was refused because the server takes no more.
     pub(crate) fn is_shutting_down(&self) -> bool {
@@ -70,30 +85,14 @@ impl<'t, 'de> ResponseBody<'t, 'de> {
     }
 }
 
-/// The id of a response that starts as this implementation's do, without parsing it.
-pub(crate) fn leading_id(response: &[u8]) -> Option<u64> {
-    let rest = response.strip_prefix(HEAD)?;
-    let mut id = 0u64;
-    for (position, byte) in rest.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {
-                let digit = u64::from(byte.wrapping_sub(b'0'));
-                id = id.checked_mul(10)?.checked_add(digit)?;
-            }
-            b',' if position > 0 => return Some(id),
-            _ => return None,
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::ErrorObject;
+    use crate::codec::envelope::{HEAD, leading_id};
+    use crate::codec::error::ErrorObject;
     use crate::codec::error_code::ProtocolError;
     use crate::codec::parser::Parser;
     use crate::codec::reply::Reply;

@@ -2,15 +2,13 @@
 //! the last of a server's.
 
 use crate::codec::de::Value;
+use crate::codec::envelope::{END, ITEM};
+use crate::codec::fast_path::Compact;
 use crate::codec::id::Id;
-use crate::codec::parser::Parser;
-use crate::codec::request::{Message, Request};
+use crate::codec::parser::Document;
+use crate::codec::request::Request;
 use crate::codec::response::Response;
 
-/// Before the call's id and its item.
-pub(super) const ITEM: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.item","params":["#;
-/// Before the id of a call whose items are complete.
-const END: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.end","params":["#;
 /// Behind both.
 const CLOSE: &[u8] = b"]}";
 
@@ -44,23 +42,20 @@ impl<'t, 'de> StreamFrame<'t, 'de> {
     }
 }
 
-/// Whether a line among items is a request or a batch of its own.
-pub(crate) fn is_other_message(line: &[u8], depth: usize) -> bool {
-    if line.starts_with(ITEM) || line.starts_with(END) {
-        return false;
-    }
-    let mut line = line.to_vec();
-    let mut parser = Parser::new(depth);
-    let Ok(document) = parser.parse(&mut line) else {
-        return false;
-    };
-    match document.message() {
-        Message::Batch(_) => true,
-        Message::Single(Ok(request)) => {
-            !matches!(request.method, "rpc.item" | "rpc.end" | "rpc.cancel")
+impl<'de> Document<'_, 'de> {
+    /// Returns the document as a line of a stream of items.
+    pub(crate) fn line(&self) -> Option<StreamFrame<'_, 'de>> {
+        match self.compact() {
+            Some(Compact::Item { id }) => Some(StreamFrame::Item(Id::Unsigned(id), self.root())),
+            Some(_) => self.response().map(StreamFrame::Response),
+            None => StreamFrame::read(self.root()),
         }
-        Message::Single(Err(_)) => false,
     }
+}
+
+/// Whether a line starts as this implementation writes an item, or that there are no more.
+pub(crate) fn starts_as_item(line: &[u8]) -> bool {
+    line.starts_with(ITEM) || line.starts_with(END)
 }
 
 /// An id and an item, by position or by name.
@@ -114,6 +109,7 @@ mod tests {
     use serde_json::Value as Json;
 
     use super::*;
+    use crate::codec::parser::Parser;
     use crate::codec::ser;
 
     /// What a line says, in words.

@@ -6,12 +6,12 @@ use std::task::Poll;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::codec::envelope::leading_id;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::lines::Line;
 use crate::codec::parser::ParseError;
 use crate::codec::request::Message;
-use crate::codec::response::leading_id;
 use crate::permit::PermitSlot;
 use crate::server::batch;
 use crate::server::buffers::{ReplyBuffer, WorkerBuffers};

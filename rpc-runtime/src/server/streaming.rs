@@ -11,7 +11,9 @@ use tokio::task::coop;
 
 use crate::codec::error_code::ProtocolError;
 use crate::codec::lines::Line;
-use crate::codec::stream_frame;
+use crate::codec::parser::Parser;
+use crate::codec::request::Message;
+use crate::codec::stream_frame::starts_as_item;
 use crate::permit::PermitSlot;
 use crate::server::call_task::CallSite;
 use crate::server::recv::{ReceiveError, Receiver};
@@ -138,9 +140,7 @@ async fn receive<R: Router>(
         () = site.stream.stopped() => Err(ReceiveError::Lost),
     };
     let result = match next {
-        Ok(Some(Line::Message))
-            if stream_frame::is_other_message(&line, site.connection.limits().depth) =>
-        {
+        Ok(Some(Line::Message)) if is_other_message(&line, site.connection.limits().depth) => {
             // Another call, which is served after this one has failed.
             receiver.put_back(std::mem::take(&mut line));
             exchange.leave();
@@ -180,5 +180,24 @@ async fn next_line<R: Router>(
             return Ok(receiver.finish(line));
         }
         site.connection.idle().disturb();
+    }
+}
+
+/// Whether a line among items is a request or a batch of its own.
+fn is_other_message(line: &[u8], depth: usize) -> bool {
+    if starts_as_item(line) {
+        return false;
+    }
+    let mut line = line.to_vec();
+    let mut parser = Parser::new(depth);
+    let Ok(document) = parser.parse(&mut line) else {
+        return false;
+    };
+    match document.message() {
+        Message::Batch(_) => true,
+        Message::Single(Ok(request)) => {
+            !matches!(request.method, "rpc.item" | "rpc.end" | "rpc.cancel")
+        }
+        Message::Single(Err(_)) => false,
     }
 }
