@@ -7,8 +7,7 @@ use std::thread;
 use pin_project_lite::pin_project;
 
 use crate::codec::error::ErrorObject;
-use crate::codec::params::decode::Fault;
-use crate::codec::reply::Reply;
+use crate::codec::reply::{Fault, Reply};
 use crate::context::Context;
 use crate::description::{MethodDescription, ServiceDescription};
 use crate::outcome::Outcome;

@@ -1,7 +1,7 @@
 //! How a call ended, as the server sees it.
 
 use crate::codec::error_code::code;
-use crate::codec::params::decode::Fault;
+use crate::codec::reply::Fault;
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

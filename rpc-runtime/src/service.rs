@@ -9,10 +9,10 @@ use futures_core::Stream;
 use crate::blocking::{self, NotRun};
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
-use crate::codec::params::decode::{Argument, Arguments, Fault, FaultKind, Parameter, Params};
+use crate::codec::params::decode::{Argument, Arguments, Parameter, Params};
 use crate::codec::params::encode::Write;
 use crate::codec::parser::{Document, Parser};
-use crate::codec::reply::Reply;
+use crate::codec::reply::{Fault, FaultKind, Reply};
 use crate::codec::result::Returns;
 use crate::codec::ser;
 use crate::context::Context;
@@ -182,17 +182,17 @@ impl<'t, 'de> Incoming<'t, 'de> {
 
     /// The arguments; surplus ones are an error.
     pub fn arguments<A: Arguments<'de>>(&self, parameters: A) -> Result<A::Values, Fault> {
-        parameters.read(self.params)
+        Ok(parameters.read(self.params)?)
     }
 
     /// The arguments; surplus ones are ignored.
     pub fn lenient_arguments<A: Arguments<'de>>(&self, parameters: A) -> Result<A::Values, Fault> {
-        parameters.read(self.params.lenient())
+        Ok(parameters.read(self.params.lenient())?)
     }
 
     /// All of `params` as one argument.
     pub fn whole<P: Parameter<'de>>(&self, parameter: P) -> Result<P::Value, Fault> {
-        self.params.whole(parameter)
+        Ok(self.params.whole(parameter)?)
     }
 
     /// What the handler can know about the call.

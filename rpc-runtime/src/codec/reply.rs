@@ -1,15 +1,89 @@
 //! Writes the answer to one request.
 
 use std::convert::Infallible;
+use std::fmt;
 
 use crate::codec::INITIAL_BUFFER_BYTES;
+use crate::codec::de::Mismatch;
 use crate::codec::envelope::{DATA, HEAD, RESULT, write_error};
-use crate::codec::error::{self, Unwritable};
+use crate::codec::error::{self, ErrorObject, Unwritable};
 use crate::codec::error_code::{ProtocolError, code};
 use crate::codec::id::Id;
-use crate::codec::params::decode::{Fault, FaultKind};
+use crate::codec::params::decode::InvalidParams;
 use crate::codec::result::{Returns, WriteValue};
 use crate::codec::ser;
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub struct Fault(pub(crate) FaultKind);
+
+#[derive(Debug)]
+pub(crate) enum FaultKind {
+    /// The parameters are not those of the method.
+    Params(InvalidParams),
+    /// The method's number is not the service's: generated code out of step with itself.
+    UnknownMethod,
+    /// A result that serde could not write.
+    Unwritable(String),
+    /// What an item is not.
+    Item(Mismatch),
+    /// An error of the protocol's own.
+    Protocol(ProtocolError),
+    /// The handler's own error, of this code, which stands in the reply.
+    Written(i64),
+    /// An error in place of the handler's answer. In a box: it is larger than all others, and seldom.
+    Error(Box<ErrorObject>),
+}
+
+impl Fault {
+    /// What the caller is told.
+    pub(crate) fn code(&self) -> i64 {
+        match &self.0 {
+            FaultKind::UnknownMethod => code::METHOD_NOT_FOUND,
+            FaultKind::Unwritable(_) => code::INTERNAL_ERROR,
+            FaultKind::Protocol(error) => error.code(),
+            FaultKind::Written(code) => *code,
+            FaultKind::Error(error) => error.code(),
+            _ => code::INVALID_PARAMS,
+        }
+    }
+}
+
+/// An error with a code that says what became of a call is as bad as one that cannot be written.
+impl From<ErrorObject> for Fault {
+    fn from(error: ErrorObject) -> Self {
+        Self(match error::check_code(error.code()) {
+            Ok(()) => FaultKind::Error(Box::new(error)),
+            Err(Unwritable(reason)) => FaultKind::Unwritable(reason),
+        })
+    }
+}
+
+impl From<InvalidParams> for Fault {
+    fn from(invalid: InvalidParams) -> Self {
+        Self(FaultKind::Params(invalid))
+    }
+}
+
+impl From<ProtocolError> for Fault {
+    fn from(error: ProtocolError) -> Self {
+        Self(FaultKind::Protocol(error))
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Params(invalid) => write!(f, "{invalid}"),
+            Self::UnknownMethod => write!(f, "unknown method"),
+            Self::Unwritable(reason) => write!(f, "the result cannot be written: {reason}"),
+            Self::Item(mismatch) => write!(f, "item: {mismatch}"),
+            Self::Protocol(error) => write!(f, "error {}", error.code()),
+            Self::Written(code) => write!(f, "error {code}"),
+            Self::Error(error) => write!(f, "{error}"),
+        }
+    }
+}
 
 /// The response to one request, written into a buffer that is used again.
 #[derive(Debug)]
@@ -131,7 +205,7 @@ impl Reply {
         match fault {
             FaultKind::UnknownMethod => self.reject(ProtocolError::MethodNotFound),
             FaultKind::Unwritable(_) => self.reject(ProtocolError::Internal),
-            FaultKind::Refused(refusal) => self.reject(*refusal),
+            FaultKind::Protocol(error) => self.reject(*error),
             FaultKind::Written(_) => {}
             FaultKind::Error(error) => {
                 if let Err(fault) = self.write(|out| error::write_body(&**error, out)) {

@@ -10,8 +10,8 @@ use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::codec::error_code::ProtocolError;
-use crate::codec::params::decode::{Fault, FaultKind, Params};
-use crate::codec::reply::Reply;
+use crate::codec::params::decode::Params;
+use crate::codec::reply::{Fault, FaultKind, Reply};
 use crate::codec::request::Request;
 use crate::context::Context;
 use crate::escape::Escaped;

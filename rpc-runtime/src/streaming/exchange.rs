@@ -15,8 +15,8 @@ use crate::codec::de::{Mismatch, Value};
 use crate::codec::error::Unwritable;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::{Id, IdBuffer};
-use crate::codec::params::decode::{Fault, FaultKind};
 use crate::codec::parser::{Document, Parser};
+use crate::codec::reply::{Fault, FaultKind};
 use crate::codec::request::Message;
 use crate::codec::stream_frame::{self, StreamFrame};
 use crate::limits::RETAINED;
@@ -352,7 +352,7 @@ impl Up {
     /// Reads the line that is here: an item, or that there are no more.
     fn read<T>(&mut self, depth: usize, read: ReadItem<T>) -> Result<Option<T>, FaultKind> {
         let parser = self.parser.get_or_insert_with(|| Parser::new(depth));
-        let refused = FaultKind::Refused;
+        let refused = FaultKind::Protocol;
         let document = parser.parse_line(&mut self.line);
         let document = document.map_err(|_| refused(ProtocolError::Parse))?;
         let (id, item) = match document.line() {

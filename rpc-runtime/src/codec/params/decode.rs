@@ -7,8 +7,6 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::codec::de::{Mismatch, Value};
-use crate::codec::error::{self, ErrorObject, Unwritable};
-use crate::codec::error_code::{ProtocolError, code};
 use crate::codec::params::encode::{Sent, Write};
 use crate::codec::ser;
 
@@ -26,62 +24,22 @@ pub trait Argument<'de>: Deserialize<'de> + Serialize {}
 #[diagnostic::do_not_recommend]
 impl<'de, T: Deserialize<'de> + Serialize> Argument<'de> for T {}
 
-/// Why a call has no result.
+/// Why `params` are not those of a method.
 #[derive(Debug)]
-pub struct Fault(pub(crate) FaultKind);
-
-#[derive(Debug)]
-pub(crate) enum FaultKind {
+pub enum InvalidParams {
+    /// A parameter without a default has no argument.
     Missing(&'static str),
+    /// A parameter has two arguments.
     Twice(&'static str),
+    /// An argument is of no parameter.
     Unknown(Box<str>),
+    /// There are more arguments than so many.
     Surplus(usize),
+    /// An argument is of another type. The name is empty where the argument is the entire `params`.
     Mismatch(&'static str, Mismatch),
-    /// The method's number is not the service's: generated code out of step with itself.
-    UnknownMethod,
-    /// A result that serde could not write.
-    Unwritable(String),
-    /// What an item is not.
-    Item(Mismatch),
-    /// An answer of the protocol's own.
-    Refused(ProtocolError),
-    /// The handler's own error, of this code, which stands in the reply.
-    Written(i64),
-    /// An error in place of the handler's answer. In a box: it is larger than all others, and seldom.
-    Error(Box<ErrorObject>),
 }
 
-impl Fault {
-    /// What the caller is told.
-    pub(crate) fn code(&self) -> i64 {
-        match &self.0 {
-            FaultKind::UnknownMethod => code::METHOD_NOT_FOUND,
-            FaultKind::Unwritable(_) => code::INTERNAL_ERROR,
-            FaultKind::Refused(refusal) => refusal.code(),
-            FaultKind::Written(code) => *code,
-            FaultKind::Error(error) => error.code(),
-            _ => code::INVALID_PARAMS,
-        }
-    }
-}
-
-/// An error with a code that says what became of a call is as bad as one that cannot be written.
-impl From<ErrorObject> for Fault {
-    fn from(error: ErrorObject) -> Self {
-        Self(match error::check_code(error.code()) {
-            Ok(()) => FaultKind::Error(Box::new(error)),
-            Err(Unwritable(reason)) => FaultKind::Unwritable(reason),
-        })
-    }
-}
-
-impl From<ProtocolError> for Fault {
-    fn from(refusal: ProtocolError) -> Self {
-        Self(FaultKind::Refused(refusal))
-    }
-}
-
-impl fmt::Display for FaultKind {
+impl fmt::Display for InvalidParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(name) => write!(f, "missing argument `{name}`"),
@@ -92,11 +50,6 @@ impl fmt::Display for FaultKind {
             Self::Surplus(most) => write!(f, "at most {most} arguments expected"),
             Self::Mismatch("", mismatch) => write!(f, "{mismatch}"),
             Self::Mismatch(name, mismatch) => write!(f, "argument `{name}`: {mismatch}"),
-            Self::UnknownMethod => write!(f, "unknown method"),
-            Self::Unwritable(reason) => write!(f, "the result cannot be written: {reason}"),
-            Self::Item(mismatch) => write!(f, "item: {mismatch}"),
-            Self::Refused(_) | Self::Written(_) => write!(f, "refused"),
-            Self::Error(error) => write!(f, "{error}"),
         }
     }
 }
@@ -132,15 +85,13 @@ impl<'t, 'de> Params<'t, 'de> {
     }
 
     /// All of `params` as one value.
-    pub(crate) fn whole<P: Parameter<'de>>(self, parameter: P) -> Result<P::Value, Fault> {
+    pub(crate) fn whole<P: Parameter<'de>>(self, parameter: P) -> Result<P::Value, InvalidParams> {
         match self.value {
             Some(value) => {
-                let mismatch = |mismatch| Fault(FaultKind::Mismatch("", mismatch));
+                let mismatch = |mismatch| InvalidParams::Mismatch("", mismatch);
                 parameter.read(value).map_err(mismatch)
             }
-            None => parameter
-                .missing()
-                .ok_or(Fault(FaultKind::Missing("params"))),
+            None => parameter.missing().ok_or(InvalidParams::Missing("params")),
         }
     }
 }
@@ -151,7 +102,7 @@ pub trait Arguments<'de> {
     type Values;
 
     /// Reads the arguments off `params`.
-    fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, Fault>;
+    fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams>;
 }
 
 /// One parameter of a method: its name on the wire, its type, and what stands in for it.
@@ -294,19 +245,22 @@ impl<'de, P: Parameter<'de>, F: FnOnce() -> P::Value> Parameter<'de> for OrDefau
     }
 }
 
-fn decode<'de, P: Parameter<'de>>(parameter: &P, value: Value<'_, 'de>) -> Result<P::Value, Fault> {
-    let mismatch = |mismatch| Fault(FaultKind::Mismatch(parameter.name(), mismatch));
+fn decode<'de, P: Parameter<'de>>(
+    parameter: &P,
+    value: Value<'_, 'de>,
+) -> Result<P::Value, InvalidParams> {
+    let mismatch = |mismatch| InvalidParams::Mismatch(parameter.name(), mismatch);
     parameter.read(value).map_err(mismatch)
 }
 
 fn settle<'de, P: Parameter<'de>>(
     parameter: P,
     value: Option<P::Value>,
-) -> Result<P::Value, Fault> {
+) -> Result<P::Value, InvalidParams> {
     let name = parameter.name();
     value
         .or_else(|| parameter.missing())
-        .ok_or(Fault(FaultKind::Missing(name)))
+        .ok_or(InvalidParams::Missing(name))
 }
 
 macro_rules! tuples {
@@ -315,7 +269,7 @@ macro_rules! tuples {
             type Values = ($($P::Value,)*);
 
             #[allow(non_snake_case, unused_mut, clippy::unused_unit)] // the tuple of none
-            fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, Fault> {
+            fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams> {
                 let ($($P,)*) = self;
                 $(let mut $slot = None;)*
                 if let Some(mut elements) = params.value.and_then(Value::elements) {
@@ -323,18 +277,18 @@ macro_rules! tuples {
                         $slot = Some(decode(&$P, value)?);
                     })*
                     if !params.lenient && elements.next().is_some() {
-                        return Err(Fault(FaultKind::Surplus($count)));
+                        return Err(InvalidParams::Surplus($count));
                     }
                 }
                 for (name, _value) in params.value.and_then(Value::members).into_iter().flatten() {
                     $(if name == $P.name() {
                         if $slot.replace(decode(&$P, _value)?).is_some() {
-                            return Err(Fault(FaultKind::Twice($P.name())));
+                            return Err(InvalidParams::Twice($P.name()));
                         }
                         continue;
                     })*
                     if !params.lenient {
-                        return Err(Fault(FaultKind::Unknown(name.chars().take(64).collect())));
+                        return Err(InvalidParams::Unknown(name.chars().take(64).collect()));
                     }
                 }
                 Ok(($(settle($P, $slot)?,)*))
@@ -404,7 +358,7 @@ mod tests {
             arg::<Vec<String>>("d").or(Vec::new),
         );
         let read = parameters.read(params);
-        read.map_err(|Fault(fault)| fault.to_string())
+        read.map_err(|fault| fault.to_string())
     }
 
     fn with_params<T>(json: &str, then: impl FnOnce(Params<'_, '_>) -> T) -> T {
