@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use rpc_runtime::fuzzing::{SplitLine, lines};
+use rpc_runtime::fuzzing::{Line, lines};
 
 fuzz_target!(|input: (u8, BTreeSet<u8>, &[u8])| {
     let (limit, borders, stream) = input;
@@ -13,8 +13,8 @@ fuzz_target!(|input: (u8, BTreeSet<u8>, &[u8])| {
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.iter().all(|byte| b" \t\r".contains(byte)) || line.len() > limit)
         .map(|line| match line.get(..limit) {
-            Some(start) if line.len() > limit => SplitLine::TooLarge(start.to_vec()),
-            _ => SplitLine::Whole(line.to_vec()),
+            Some(start) if line.len() > limit => Line::TooLarge(start.to_vec()),
+            _ => Line::Whole(line.to_vec()),
         })
         .collect();
     let mut chunks = Vec::new();

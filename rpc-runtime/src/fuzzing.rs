@@ -14,34 +14,34 @@ use crate::limits::{DEPTH, REPLY_DEPTH};
 use crate::transport::StreamLost;
 use crate::transport::memory::{self, RecvStream, SendStream};
 
-/// A message as it was cut out of its stream.
+/// A message as it was split off its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SplitLine {
+pub enum SplitMessage {
     /// A whole one.
     Whole(Vec<u8>),
     /// The start of one that passed the limit.
     TooLarge(Vec<u8>),
 }
 
-/// Cuts the messages out of a stream that arrives in these chunks.
-pub fn lines<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Vec<SplitLine> {
-    let line = |cut, message: &mut Vec<u8>| match cut {
-        Line::Message => Some(SplitLine::Whole(std::mem::take(message))),
-        Line::TooLarge => Some(SplitLine::TooLarge(std::mem::take(message))),
+/// Splits the messages off a stream that arrives in these chunks.
+pub fn split<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Vec<SplitMessage> {
+    let found = |line, message: &mut Vec<u8>| match line {
+        Line::Message => Some(SplitMessage::Whole(std::mem::take(message))),
+        Line::TooLarge => Some(SplitMessage::TooLarge(std::mem::take(message))),
         Line::Partial => None,
     };
-    let mut framer = LineSplitter::new(limit);
+    let mut splitter = LineSplitter::new(limit);
     let mut message = Vec::new();
-    let mut lines = Vec::new();
+    let mut messages = Vec::new();
     for chunk in chunks {
-        framer.feed(Bytes::copy_from_slice(chunk));
-        while let Some(line) = line(framer.cut(&mut message), &mut message) {
-            lines.push(line);
+        splitter.feed(Bytes::copy_from_slice(chunk));
+        while let Some(split) = found(splitter.cut(&mut message), &mut message) {
+            messages.push(split);
         }
     }
-    let last = framer.finish(&message);
-    lines.extend(last.and_then(|cut| line(cut, &mut message)));
-    lines
+    let last = splitter.finish(&message);
+    messages.extend(last.and_then(|line| found(line, &mut message)));
+    messages
 }
 
 /// Parses JSON that nests no deeper than `depth` and hands it to `read`; `None` if it is none.

@@ -797,7 +797,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_value_is_what_serde_json_reads(json in json()) {
+        fn any_value_is_read_as_by_serde_json(json in json()) {
             for text in texts(&json) {
                 prop_assert_eq!(decode::<Json>(&text).unwrap(), json.clone());
                 decode::<IgnoredAny>(&text).unwrap();
@@ -816,7 +816,7 @@ mod tests {
         }
 
         #[test]
-        fn a_record_is_read(json in record()) {
+        fn record_is_read_as_by_serde_json(json in record()) {
             for text in texts(&json) {
                 prop_assert!(decode::<Record>(&text).is_ok(), "{}", text);
                 agree::<Record>(&text);
@@ -826,7 +826,7 @@ mod tests {
         }
 
         #[test]
-        fn an_enum_is_read(json in external()) {
+        fn enum_is_read_as_by_serde_json(json in external()) {
             for text in texts(&json) {
                 prop_assert!(decode::<External>(&text).is_ok(), "{}", text);
                 agree::<External>(&text);
@@ -835,7 +835,7 @@ mod tests {
         }
 
         #[test]
-        fn a_value_of_any_type_is_read_or_refused_as_serde_json_does(json in json()) {
+        fn value_of_any_type_is_read_or_rejected_as_by_serde_json(json in json()) {
             for text in texts(&json) {
                 agree::<bool>(&text);
                 agree::<i8>(&text);
@@ -866,7 +866,7 @@ mod tests {
         }
 
         #[test]
-        fn a_tagged_enum_is_read(tag in word(), a in any::<i8>(), content in json()) {
+        fn tagged_enum_is_read_as_by_serde_json(tag in word(), a in any::<i8>(), content in json()) {
             for json in [
                 json!({"t": tag, "a": a, "c": content}),
                 json!({"t": tag, "c": {"a": a, "b": content}}),
@@ -881,7 +881,7 @@ mod tests {
         }
 
         #[test]
-        fn keys_that_are_no_strings_are_read_from_strings(
+        fn key_of_another_type_is_read_from_a_string(
             keys in prop::collection::vec(prop_oneof![word(), any::<i64>().prop_map(|key| key.to_string())], 0..4),
         ) {
             let json = Json::Object(keys.into_iter().map(|key| (key, json!(0))).collect());
@@ -900,7 +900,7 @@ mod tests {
         }
 
         #[test]
-        fn a_string_is_borrowed_escaped_or_not(string in any::<String>()) {
+        fn string_with_or_without_escapes_is_borrowed(string in any::<String>()) {
             #[derive(Deserialize)]
             struct Borrowing<'a> {
                 text: &'a str,
@@ -920,7 +920,7 @@ mod tests {
         }
 
         #[test]
-        fn a_number_is_the_nearest_there_is(number in any::<f64>(), digits in "-?[1-9][0-9]{0,40}(\\.[0-9]{1,40})?([eE][-+]?[0-9]{1,2})?") {
+        fn fraction_is_read_as_the_nearest_double(number in any::<f64>(), digits in "-?[1-9][0-9]{0,40}(\\.[0-9]{1,40})?([eE][-+]?[0-9]{1,2})?") {
             prop_assume!(number.is_finite());
             for text in [format!("{number:?}"), format!("{number:e}"), format!("{number:.30}"), digits] {
                 prop_assert_eq!(decode::<f64>(&text).unwrap(), text.parse::<f64>().unwrap(), "{}", text);
@@ -928,13 +928,13 @@ mod tests {
         }
 
         #[test]
-        fn an_integer_keeps_every_digit(signed in any::<i64>(), unsigned in any::<u64>()) {
+        fn integer_keeps_every_digit(signed in any::<i64>(), unsigned in any::<u64>()) {
             prop_assert_eq!(decode::<i64>(&signed.to_string()).unwrap(), signed);
             prop_assert_eq!(decode::<u64>(&unsigned.to_string()).unwrap(), unsigned);
         }
 
         #[test]
-        fn a_value_that_is_not_asked_for_is_skipped(before in json(), after in json()) {
+        fn value_that_is_not_asked_for_is_skipped(before in json(), after in json()) {
             #[derive(Debug, PartialEq, Deserialize)]
             struct Middle {
                 wanted: u8,
@@ -947,7 +947,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_has_a_name_and_no_number() {
+    fn variant_by_number_is_rejected() {
         for json in [
             r#"{"t":0}"#,
             "[0]",
@@ -964,7 +964,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_written_as_json_writes_a_number() {
+    fn key_that_is_no_canonical_number_is_rejected() {
         for key in [
             "+1", "01", "-01", "1.0", "1e0", " 1", "1 ", "", "-", "1", "-1", "0", "True",
         ] {

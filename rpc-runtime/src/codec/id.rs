@@ -132,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_comes_back_as_it_came(id in id()) {
+        fn id_written_and_parsed_is_unchanged(id in id()) {
             let mut json = Vec::new();
             id.as_id().write(&mut json);
             let mut parser = Parser::new(64);
@@ -141,7 +141,7 @@ mod tests {
         }
 
         #[test]
-        fn a_kept_id_is_itself_and_no_other(kept in id(), before in id(), other in id()) {
+        fn buffered_id_equals_its_id_alone(kept in id(), before in id(), other in id()) {
             let mut buffer = IdBuffer::default();
             buffer.set(Some(before.as_id()));
             buffer.set(Some(kept.as_id()));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn fractions_booleans_objects_and_arrays_are_no_ids() {
+    fn value_that_is_no_integer_string_or_null_is_no_id() {
         for json in [
             "1.5",
             "1.0",

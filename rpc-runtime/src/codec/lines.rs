@@ -115,27 +115,27 @@ mod tests {
     }
 
     #[test]
-    fn several_messages_in_one_chunk() {
+    fn chunk_with_several_messages_is_split() {
         assert_eq!(messages(&[b"[1]\n[2]\n"], 9), [whole("[1]"), whole("[2]")]);
     }
 
     #[test]
-    fn one_message_over_many_chunks() {
+    fn message_over_several_chunks_is_joined() {
         assert_eq!(messages(&[b"[", b"1", b"]", b"\n"], 9), [whole("[1]")]);
     }
 
     #[test]
-    fn the_end_of_the_stream_ends_the_last_message() {
+    fn end_of_stream_ends_the_last_message() {
         assert_eq!(messages(&[b"[1]\n[2]"], 9), [whole("[1]"), whole("[2]")]);
     }
 
     #[test]
-    fn blank_lines_are_nothing() {
+    fn blank_lines_are_skipped() {
         assert_eq!(messages(&[b"\n \r\n\n[1]\n\n  "], 9), [whole("[1]")]);
     }
 
     #[test]
-    fn a_message_at_the_limit_passes_and_one_past_it_is_skipped() {
+    fn message_past_the_limit_is_skipped_and_one_at_it_is_not() {
         let cuts = messages(&[b"123456789\n1234567890\n[1]\n"], 9);
         assert_eq!(
             cuts,
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_message_takes_no_more_memory_than_the_limit() {
+    fn endless_message_takes_no_more_memory_than_the_limit() {
         let mut framer = LineSplitter::new(100);
         let mut message = Vec::new();
         for _ in 0..1000 {
@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunk_borders_do_not_matter(text in "[a-c\n ]{0,60}", borders in prop::collection::vec(0usize..60, 0..8), limit in 1usize..8) {
+        fn chunk_borders_change_nothing(text in "[a-c\n ]{0,60}", borders in prop::collection::vec(0usize..60, 0..8), limit in 1usize..8) {
             let bytes = text.as_bytes();
             let mut borders: Vec<_> = borders.into_iter().map(|border| border.min(bytes.len())).collect();
             borders.extend([0, bytes.len()]);

@@ -316,17 +316,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
+        fn any_bytes_are_read_without_panic(bytes in any::<Vec<u8>>()) {
             read(&bytes);
         }
 
         #[test]
-        fn no_json_makes_it_panic(json in any_json()) {
+        fn any_json_is_read_without_panic(json in any_json()) {
             read(json.to_string().as_bytes());
         }
 
         #[test]
-        fn no_damaged_request_makes_it_panic(
+        fn damaged_request_is_read_without_panic(
             members in request(),
             damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         ) {
@@ -339,7 +339,7 @@ mod tests {
         }
 
         #[test]
-        fn a_request_is_read_in_any_order(members in request()) {
+        fn members_in_any_order_are_read(members in request()) {
             let text = object(&members);
             let mut message = text.clone().into_bytes();
             let mut parser = Parser::new(64);
@@ -359,7 +359,7 @@ mod tests {
         }
 
         #[test]
-        fn any_object_is_a_request_or_refused_by_its_id(
+        fn object_that_is_no_request_is_rejected_with_its_id(
             members in prop::collection::vec((name(), any_json()), 0..8),
             valid in request(),
             spliced in 0usize..8,
@@ -379,7 +379,7 @@ mod tests {
         }
 
         #[test]
-        fn a_timeout_is_rounded_up_to_milliseconds(timeout in prop_oneof![any::<f64>(), -10.0..1e6]) {
+        fn timeout_with_a_fraction_is_rounded_up(timeout in prop_oneof![any::<f64>(), -10.0..1e6]) {
             prop_assume!(timeout.is_finite());
             let text = json!({"jsonrpc": "2.0", "method": "", "timeout": timeout}).to_string();
             let mut message = text.into_bytes();

@@ -168,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_result_arrives(id in id(), value in json()) {
+        fn result_written_is_read_back(id in id(), value in json()) {
             let response = reply(&id, |reply| reply.value(&value, returns::<_, Json>()).unwrap());
             let whole: Json = serde_json::from_slice(&response).unwrap();
             prop_assert_eq!(whole, json!({"jsonrpc": "2.0", "id": id, "result": value}));
@@ -177,7 +177,7 @@ mod tests {
         }
 
         #[test]
-        fn an_error_arrives(id in id(), code in any::<i64>(), message in any::<String>(), data in prop::option::of(json())) {
+        fn error_written_is_read_back(id in id(), code in any::<i64>(), message in any::<String>(), data in prop::option::of(json())) {
             let mut error = ErrorObject::new(code, message.clone());
             if let Some(data) = &data {
                 error = error.with_data(data);
@@ -188,7 +188,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_of_members_does_not_matter(id in id(), value in json(), order in Just(["jsonrpc", "id", "result", "extra"]).prop_shuffle()) {
+        fn members_in_any_order_are_read(id in id(), value in json(), order in Just(["jsonrpc", "id", "result", "extra"]).prop_shuffle()) {
             let member = |name: &&str| match *name {
                 "jsonrpc" => r#""jsonrpc":"2.0""#.to_owned(),
                 "id" => format!(r#""id":{id}"#),
@@ -200,7 +200,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_makes_it_panic(json in json(), bytes in any::<Vec<u8>>(), digits in "[0-9]{0,30}[,}]?") {
+        fn any_bytes_are_read_without_panic(json in json(), bytes in any::<Vec<u8>>(), digits in "[0-9]{0,30}[,}]?") {
             read(json.to_string().as_bytes());
             read(&bytes);
             leading_id(&bytes);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_response_is_none() {
+    fn json_that_is_no_response_is_none() {
         for json in [
             "[]",
             "{}",
@@ -233,13 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn a_null_error_beside_a_result_is_none() {
+    fn null_error_beside_a_result_is_ignored() {
         let response = br#"{"id":1,"result":2,"error":null}"#;
         assert_eq!(read(response), Some(json!({"id": 1, "result": 2})));
     }
 
     #[test]
-    fn every_refusal_is_a_response() {
+    fn every_protocol_error_is_a_response() {
         for refusal in [
             ProtocolError::Parse,
             ProtocolError::InvalidRequest("why"),

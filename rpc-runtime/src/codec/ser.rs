@@ -30,7 +30,7 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
 /// Appends what `value` displays as a string; an error, if its `Display` gives up.
 pub(crate) fn write_display<T: Display + ?Sized>(value: &T, out: &mut Vec<u8>) -> fmt::Result {
     out.push(b'"');
-    write!(Escaped(out), "{value}")?;
+    write!(StringContent(out), "{value}")?;
     out.push(b'"');
     Ok(())
 }
@@ -41,9 +41,9 @@ pub(crate) fn write_integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
 }
 
 /// Text within a string.
-struct Escaped<'a>(&'a mut Vec<u8>);
+struct StringContent<'a>(&'a mut Vec<u8>);
 
-impl Write for Escaped<'_> {
+impl Write for StringContent<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         escape(text.as_bytes(), self.0);
         Ok(())
@@ -534,7 +534,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn as_serde_json_writes_it<T: Serialize + ?Sized>(value: &T) {
+    fn assert_as_serde_json<T: Serialize + ?Sized>(value: &T) {
         let mut out = b"before".to_vec();
         match (write(value, &mut out), serde_json::to_string(value)) {
             (Ok(()), Ok(expected)) => {
@@ -548,9 +548,9 @@ mod tests {
     #[derive(Serialize)]
     struct Unit;
     #[derive(Serialize)]
-    struct Newtype<T>(T);
+    struct Wrapper<T>(T);
     #[derive(Serialize)]
-    struct Pair<T>(T, T);
+    struct Two<T>(T, T);
     #[derive(Serialize)]
     struct Empty {}
     #[derive(Serialize)]
@@ -559,10 +559,10 @@ mod tests {
         quoted: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         left_out: Option<u8>,
-        nested: Pair<Option<bool>>,
+        nested: Two<Option<bool>>,
     }
     #[derive(Serialize)]
-    struct Flat<'a> {
+    struct Flattened<'a> {
         first: u8,
         #[serde(flatten)]
         fields: Fields<'a>,
@@ -585,17 +585,17 @@ mod tests {
     const FIELDS: Fields<'_> = Fields {
         quoted: "line\nfeed",
         left_out: None,
-        nested: Pair(Some(true), None),
+        nested: Two(Some(true), None),
     };
 
     #[test]
-    fn every_shape_of_serde_is_written_as_serde_json_does() {
-        as_serde_json_writes_it(&((), Unit, Newtype("x"), Pair(1, 2), Empty {}, FIELDS));
-        as_serde_json_writes_it(&Flat {
+    fn every_serde_shape_is_written_as_by_serde_json() {
+        assert_as_serde_json(&((), Unit, Wrapper("x"), Two(1, 2), Empty {}, FIELDS));
+        assert_as_serde_json(&Flattened {
             first: 1,
             fields: FIELDS,
         });
-        as_serde_json_writes_it(&[
+        assert_as_serde_json(&[
             Shape::Unit,
             Shape::Newtype(1),
             Shape::Tuple(1, 2),
@@ -603,10 +603,10 @@ mod tests {
             Shape::EmptyTuple(),
             Shape::EmptyStruct {},
         ]);
-        as_serde_json_writes_it(&Tagged::SomeFields { a: 1 });
-        as_serde_json_writes_it(&(Some(Some(1)), None::<u8>, [0u8; 0], [[1, 2], [3, 4]]));
-        as_serde_json_writes_it(&(i128::MIN, u128::MAX, i64::MIN, u64::MAX, i8::MIN, 'ß', '"'));
-        as_serde_json_writes_it(&(
+        assert_as_serde_json(&Tagged::SomeFields { a: 1 });
+        assert_as_serde_json(&(Some(Some(1)), None::<u8>, [0u8; 0], [[1, 2], [3, 4]]));
+        assert_as_serde_json(&(i128::MIN, u128::MAX, i64::MIN, u64::MAX, i8::MIN, 'ß', '"'));
+        assert_as_serde_json(&(
             f64::NAN,
             f64::INFINITY,
             f32::NEG_INFINITY,
@@ -614,31 +614,31 @@ mod tests {
             1e300,
             1e-7f32,
         ));
-        as_serde_json_writes_it(&std::net::Ipv6Addr::LOCALHOST);
-        as_serde_json_writes_it(&format_args!("a \"{}\" in\ntwo", "Display"));
+        assert_as_serde_json(&std::net::Ipv6Addr::LOCALHOST);
+        assert_as_serde_json(&format_args!("a \"{}\" in\ntwo", "Display"));
         struct Bytes;
         impl Serialize for Bytes {
             fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_bytes(&[0, 255])
             }
         }
-        as_serde_json_writes_it(&Bytes);
+        assert_as_serde_json(&Bytes);
     }
 
     #[test]
-    fn keys_that_are_no_strings_become_strings_or_errors() {
-        as_serde_json_writes_it(&BTreeMap::from([(1, 1), (-2, 2)]));
-        as_serde_json_writes_it(&BTreeMap::from([(true, 1), (false, 2)]));
-        as_serde_json_writes_it(&BTreeMap::from([('"', 1), ('a', 2)]));
-        as_serde_json_writes_it(&BTreeMap::from([(Shape::Unit, 1)]));
-        as_serde_json_writes_it(&BTreeMap::from([(Shape::Newtype(1), 1)]));
-        as_serde_json_writes_it(&BTreeMap::from([((), 1)]));
-        as_serde_json_writes_it(&BTreeMap::from([([1, 2], 1)]));
-        as_serde_json_writes_it(&BTreeMap::<(), u8>::new());
+    fn key_that_is_no_string_becomes_a_string_or_an_error() {
+        assert_as_serde_json(&BTreeMap::from([(1, 1), (-2, 2)]));
+        assert_as_serde_json(&BTreeMap::from([(true, 1), (false, 2)]));
+        assert_as_serde_json(&BTreeMap::from([('"', 1), ('a', 2)]));
+        assert_as_serde_json(&BTreeMap::from([(Shape::Unit, 1)]));
+        assert_as_serde_json(&BTreeMap::from([(Shape::Newtype(1), 1)]));
+        assert_as_serde_json(&BTreeMap::from([((), 1)]));
+        assert_as_serde_json(&BTreeMap::from([([1, 2], 1)]));
+        assert_as_serde_json(&BTreeMap::<(), u8>::new());
     }
 
     #[test]
-    fn json_by_hand_is_written_verbatim_on_one_line() {
+    fn raw_json_is_written_verbatim_on_one_line() {
         let raw: Box<RawValue> = serde_json::from_str("{\"a\":\n [1.50,\"\\n\"]}").unwrap();
         let mut out = Vec::new();
         write(&(&raw, 1), &mut out).unwrap();
@@ -646,7 +646,7 @@ mod tests {
     }
 
     #[test]
-    fn a_display_that_gives_up_is_an_error() {
+    fn display_that_fails_is_an_error() {
         struct Lost;
         impl Display for Lost {
             fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -658,13 +658,13 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_escaped_is_found_wherever_it_stands() {
+    fn byte_to_escape_at_any_position_is_escaped() {
         for length in 0..100 {
             for place in 0..length {
                 for byte in *b"\x00\x08\x0b\n\x1f !\"#[\\]\x7f" {
                     let mut text = vec![b'x'; length];
                     text[place] = byte;
-                    as_serde_json_writes_it(str::from_utf8(&text).unwrap());
+                    assert_as_serde_json(str::from_utf8(&text).unwrap());
                 }
             }
         }
@@ -691,13 +691,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_value_is_written_as_serde_json_does(value in value()) {
-            as_serde_json_writes_it(&value);
+        fn any_value_is_written_as_by_serde_json(value in value()) {
+            assert_as_serde_json(&value);
         }
 
         #[test]
-        fn any_float_is_written_as_serde_json_does(double in any::<f64>(), single in any::<f32>()) {
-            as_serde_json_writes_it(&(double, single));
+        fn any_float_is_written_as_by_serde_json(double in any::<f64>(), single in any::<f32>()) {
+            assert_as_serde_json(&(double, single));
         }
     }
 }

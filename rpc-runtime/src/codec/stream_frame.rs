@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn items_ends_and_responses_are_told_apart() {
+    fn line_of_each_kind_is_read_as_its_kind() {
         for (line, said) in [
             (
                 r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1,2]}"#,
@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(id in any::<u64>(), item in any::<Option<(i64, String, bool)>>()) {
+        fn item_and_end_written_are_read_back(id in any::<u64>(), item in any::<Option<(i64, String, bool)>>()) {
             let id = id.to_string();
             let mut out = Vec::new();
             write(id.as_bytes(), &mut out, |out| ser::write(&item, out)).unwrap();

@@ -403,7 +403,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn by_position_and_by_name_in_any_order_agree(
+        fn arguments_by_name_in_any_order_equal_those_by_position(
             arguments in prop_oneof![all_arguments(), prop::collection::vec(any_argument(), 4)],
             count in 0usize..=4,
             order in Just([0, 1, 2, 3]).prop_shuffle(),
@@ -417,7 +417,7 @@ mod tests {
         }
 
         #[test]
-        fn arguments_of_the_right_types_are_read(arguments in all_arguments(), count in 1usize..=4) {
+        fn arguments_of_the_right_types_are_decoded(arguments in all_arguments(), count in 1usize..=4) {
             let (a, b, c, d) = strict(&json!(arguments[..count]).to_string()).unwrap();
             let mut expected = vec![json!(null), json!(null), json!(1.5), json!([])];
             expected[..count].clone_from_slice(&arguments[..count]);
@@ -425,7 +425,7 @@ mod tests {
         }
 
         #[test]
-        fn surplus_ones_are_refused_or_ignored(mut arguments in all_arguments(), surplus in any_argument()) {
+        fn surplus_argument_is_rejected_or_ignored_if_lenient(mut arguments in all_arguments(), surplus in any_argument()) {
             let without = strict(&json!(arguments).to_string());
             arguments.push(surplus);
             let with = json!(arguments).to_string();
@@ -434,7 +434,7 @@ mod tests {
         }
 
         #[test]
-        fn unknown_ones_are_refused_or_ignored(unknown in any::<String>(), value in any_argument(), first in any::<bool>()) {
+        fn unknown_argument_is_rejected_or_ignored_if_lenient(unknown in any::<String>(), value in any_argument(), first in any::<bool>()) {
             prop_assume!(!NAMES.contains(&unknown.as_str()));
             let mut members = [("a", &json!(1)), (&unknown, &value)];
             if first {
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_stands_twice_is_refused() {
+    fn repeated_argument_is_rejected() {
         for (params, name) in [
             (r#"{"a":1,"a":1}"#, "a"),
             (r#"{"a":1,"b":null,"b":null}"#, "b"),
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn without_params_all_are_missing() {
+    fn absent_params_are_missing_all_arguments() {
         let missing = Err("missing argument `a`".to_owned());
         assert_eq!(read(Params::new(None)), missing);
         assert_eq!(strict("[]"), missing);
