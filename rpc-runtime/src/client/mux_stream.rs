@@ -16,6 +16,7 @@ use crate::codec::envelope::leading_id;
 use crate::codec::id::Id;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::parser::Parser;
+use crate::codec::request::RequestEnd;
 use crate::limits::{BUFFER, REPLY_DEPTH, RETAINED};
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::write_buffer::WriteBuffer;
@@ -120,15 +121,6 @@ impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// Where a request that was sent ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RequestEnd {
-    /// The ID of the transport's stream.
-    pub(super) stream: u64,
-    /// Offset in the stream of the byte behind the request's line feed.
-    pub(super) offset: u64,
 }
 
 impl MuxState {

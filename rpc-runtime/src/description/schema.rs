@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde_json::Value;
 
+/// Where a document has the schemas that have a name.
+pub(in crate::description) const NAMED: &str = "/components/schemas";
+
 /// What makes the schema of one type.
 #[derive(Clone, Copy)]
 pub struct SchemaOf(fn(&mut Generator) -> Value);
@@ -150,7 +153,7 @@ mod generator {
 
     fn settings() -> SchemaSettings {
         SchemaSettings::draft07().with(|settings| {
-            settings.definitions_path = super::super::NAMED.into();
+            settings.definitions_path = crate::description::schema::NAMED.into();
             settings.meta_schema = None;
         })
     }

@@ -97,7 +97,9 @@ fn paths(code: &str, module: &str) -> Vec<String> {
             continue;
         }
         let path = code[at..].split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
-        found.extend(path.take(1).map(str::to_owned));
+        // What ends here is a group, which was expanded above.
+        let path = path.take(1).filter(|path| !path.ends_with("::"));
+        found.extend(path.map(str::to_owned));
     }
     let absolute = found.into_iter().filter_map(|path| absolute(&path, module));
     absolute.collect()

@@ -3,9 +3,6 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Where a document has the schemas that have a name.
-pub(super) const NAMED: &str = "/components/schemas";
-
 #[derive(Serialize)]
 pub(super) struct OpenRpcDocument<'a> {
     pub(super) openrpc: &'static str,

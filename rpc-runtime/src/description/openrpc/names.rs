@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::description::openrpc::document::NAMED;
+use crate::description::schema::NAMED;
 
 /// Puts the schemas of results beside those of arguments, and says which of them have another name now.
 pub(super) fn merge(
