@@ -7,11 +7,12 @@ use std::thread;
 use pin_project_lite::pin_project;
 
 use crate::codec::error::ErrorObject;
-use crate::codec::reply::{Fault, Reply};
+use crate::codec::reply::Fault;
 use crate::context::Context;
 use crate::description::{MethodDescription, ServiceDescription};
 use crate::outcome::Outcome;
-use crate::service::{Incoming, Service};
+use crate::service::Service;
+use crate::service::methods::{Alike, MethodCall, Methods};
 
 /// What can be put around a service: it sees each call before and after its handler, and may answer in its place.
 ///
@@ -115,29 +116,32 @@ impl<M: Middleware, S: Service> Service for Layered<M, S> {
         S::find(name)
     }
 
-    fn call<'c>(
-        &'c self,
-        method: u32,
-        call: Incoming<'c, 'c>,
-        reply: &'c mut Reply,
-    ) -> impl Future<Output = Result<(), Fault>> + Send {
-        let index = self.described.get(method as usize).copied().flatten();
-        let about = ServerCall {
-            service: S::DESCRIPTION,
-            index: index.expect("a method that is found is described"),
-            context: call.context(),
-            has_reply: reply.is_wanted(),
-        };
-        let next = Next {
-            service: &self.service,
-            method,
-            call,
-            reply,
-        };
-        Mapped {
-            future: self.middleware.call(about, next),
-            map: |Answer(ran)| ran,
-        }
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
+        Alike::<S, _>::new(|call: MethodCall<'c, Self>| {
+            let MethodCall {
+                service: layered,
+                method,
+                incoming,
+                reply,
+            } = call;
+            let index = layered.described.get(method as usize).copied().flatten();
+            let about = ServerCall {
+                service: S::DESCRIPTION,
+                index: index.expect("a method that is found is described"),
+                context: incoming.context(),
+                has_reply: reply.is_wanted(),
+            };
+            let next = Next(MethodCall {
+                service: &layered.service,
+                method,
+                incoming,
+                reply,
+            });
+            Mapped {
+                future: layered.middleware.call(about, next),
+                map: |Answer(ran)| ran,
+            }
+        })
     }
 }
 
@@ -181,18 +185,13 @@ impl<'c> ServerCall<'c> {
 
 /// What a [`Middleware`] is put around: the next one, or the handler itself.
 #[derive(Debug)]
-pub struct Next<'n, S> {
-    service: &'n S,
-    method: u32,
-    call: Incoming<'n, 'n>,
-    reply: &'n mut Reply,
-}
+pub struct Next<'n, S>(MethodCall<'n, S>);
 
 impl<S: Service> Next<'_, S> {
     /// Runs it.
     pub fn run(self) -> impl Future<Output = Answer> + Send {
         Mapped {
-            future: self.service.call(self.method, self.call, self.reply),
+            future: self.0.run(S::methods()),
             map: Answer,
         }
     }
@@ -200,7 +199,7 @@ impl<S: Service> Next<'_, S> {
     /// Runs it, and tells how it ended: once in any case, also if the future is dropped.
     pub fn observe(self, told: impl FnOnce(Outcome) + Send) -> impl Future<Output = Answer> + Send {
         let observer = Observer {
-            context: self.call.context(),
+            context: self.0.incoming.context(),
             told: Some(told),
         };
         Observed {

@@ -1,5 +1,8 @@
 //! The seam between the runtime and generated code: a service, and a call on its way into it.
 
+pub(crate) mod methods;
+pub(crate) mod router;
+
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -18,6 +21,8 @@ use crate::codec::ser;
 use crate::context::Context;
 use crate::description::ServiceDescription;
 use crate::permit::PermitSlot;
+use crate::service::methods::Methods;
+pub(crate) use crate::service::router::Router;
 use crate::streaming::exchange::{Exchange, ReadItem, Uploaded};
 
 /// What a [`Server`](crate::Server) serves: the `…Server` that [`#[rpc]`](crate::rpc) makes of a trait.
@@ -51,7 +56,7 @@ use crate::streaming::exchange::{Exchange, ReadItem, Uploaded};
     label = "not a service",
     note = "wrap the value in the generated `…Server::new(…)` of its `#[rpc]` trait, an `Arc` of it in `…Server::from_arc(…)`"
 )]
-pub trait Service: Send + Sync + 'static {
+pub trait Service: Sized + Send + Sync + 'static {
     /// The service as data.
     const DESCRIPTION: &'static ServiceDescription;
 
@@ -63,76 +68,9 @@ pub trait Service: Send + Sync + 'static {
     #[doc(hidden)]
     fn find(name: &str) -> Option<u32>;
 
-    /// Decodes, calls and writes the answer.
+    /// How each method decodes its arguments, calls the handler and writes the answer.
     #[doc(hidden)]
-    fn call<'c>(
-        &'c self,
-        method: u32,
-        call: Incoming<'c, 'c>,
-        reply: &'c mut Reply,
-    ) -> impl Future<Output = Result<(), Fault>> + Send;
-}
-
-/// Several services as one: a list in the type, so that no call is boxed.
-pub(crate) trait Router: Send + Sync + 'static {
-    const METHODS: u32;
-
-    fn find(name: &str) -> Option<u32>;
-
-    fn describe(into: &mut Vec<&'static ServiceDescription>);
-
-    /// Returns the descriptions of all services.
-    fn descriptions() -> Vec<&'static ServiceDescription> {
-        let mut descriptions = Vec::new();
-        Self::describe(&mut descriptions);
-        descriptions
-    }
-
-    fn call(
-        &self,
-        method: u32,
-        call: Incoming<'_, '_>,
-        reply: &mut Reply,
-    ) -> impl Future<Output = Result<(), Fault>> + Send;
-}
-
-impl Router for () {
-    const METHODS: u32 = 0;
-
-    fn find(_: &str) -> Option<u32> {
-        None
-    }
-
-    fn describe(_: &mut Vec<&'static ServiceDescription>) {}
-
-    async fn call(&self, _: u32, _: Incoming<'_, '_>, _: &mut Reply) -> Result<(), Fault> {
-        unknown_method()
-    }
-}
-
-impl<R: Router, S: Service> Router for (R, S) {
-    const METHODS: u32 = R::METHODS + S::METHODS;
-
-    fn find(name: &str) -> Option<u32> {
-        R::find(name).or_else(|| S::find(name).map(|method| R::METHODS + method))
-    }
-
-    fn describe(into: &mut Vec<&'static ServiceDescription>) {
-        R::describe(into);
-        into.push(S::DESCRIPTION);
-    }
-
-    async fn call(
-        &self,
-        method: u32,
-        call: Incoming<'_, '_>,
-        reply: &mut Reply,
-    ) -> Result<(), Fault> {
-        match method.checked_sub(R::METHODS) {
-            Some(method) => self.1.call(method, call, reply).await,
-            None => self.0.call(method, call, reply).await,
-        }
-    }
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send>;
 }
 
 /// A call on its way into a handler.
@@ -176,26 +114,31 @@ impl<'t, 'de> Incoming<'t, 'de> {
     }
 
     /// The same, if its items can come and go: looked at before a handler is called for any.
-    pub fn with_way(self) -> Result<Self, Fault> {
+    #[inline]
+    pub fn with_way(&self) -> Result<&Self, Fault> {
         self.exchange().map(|_| self)
     }
 
     /// The arguments; surplus ones are an error.
+    #[inline]
     pub fn arguments<A: Arguments<'de>>(&self, parameters: A) -> Result<A::Values, Fault> {
         Ok(parameters.read(self.params)?)
     }
 
     /// The arguments; surplus ones are ignored.
+    #[inline]
     pub fn lenient_arguments<A: Arguments<'de>>(&self, parameters: A) -> Result<A::Values, Fault> {
         Ok(parameters.read(self.params.lenient())?)
     }
 
     /// All of `params` as one argument.
+    #[inline]
     pub fn whole<P: Parameter<'de>>(&self, parameter: P) -> Result<P::Value, Fault> {
         Ok(self.params.whole(parameter)?)
     }
 
     /// What the handler can know about the call.
+    #[inline]
     pub fn context(&self) -> &'t Context {
         self.context
     }
@@ -251,7 +194,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
     ) -> Result<(), Fault>
     where
         S: Send + Sync + 'static,
-        F: for<'a, 'b> FnOnce(&S, Incoming<'a, 'b>, &mut Reply) -> Result<(), Fault>,
+        F: for<'a, 'b> FnOnce(&S, &Incoming<'a, 'b>, &mut Reply) -> Result<(), Fault>,
         F: Send + 'static,
     {
         let mut json = self.params.to_json();
@@ -265,7 +208,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
                 let document = json.as_mut().map(|json| parser.parse(json)).transpose();
                 let document = document.map_err(|_| unwritable("its parameters are lost"))?;
                 let params = Params::new(document.as_ref().map(Document::root));
-                run(&service, Incoming::new(params, &context), &mut answer)
+                run(&service, &Incoming::new(params, &context), &mut answer)
             };
             let ran = context.lend_deadline(|| catch_unwind(AssertUnwindSafe(call)));
             (answer, ran)
@@ -299,7 +242,7 @@ fn unwritable(reason: &str) -> Fault {
     Fault(FaultKind::Unwritable(reason.to_owned()))
 }
 
-/// What generated code answers when it is asked for a method that it does not have.
-pub fn unknown_method() -> Result<(), Fault> {
+/// What is answered where a service has no such method.
+fn unknown_method() -> Result<(), Fault> {
     Err(Fault(FaultKind::UnknownMethod))
 }

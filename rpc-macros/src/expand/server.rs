@@ -4,6 +4,7 @@
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::TypeParam;
+use syn::ext::IdentExt;
 
 use super::handle::Handle;
 use super::{client, generated, wire};
@@ -72,11 +73,15 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     let (_, described, _) = original.generics.split_for_impl();
     let client = client::handle(service).ident;
     let count = Literal::usize_unsuffixed(service.methods.len());
-    let names = numbered(service).map(|(index, method)| name(index, method));
-    let calls = numbered(service).map(|(index, method)| call(index, method, service));
+    let names = service.methods.iter().enumerate();
+    let names = names.map(|(index, method)| name(index, method));
+    let calls = service.methods.iter().map(|method| call(method, service));
+    let starts: Vec<_> = service.methods.iter().map(start).collect();
+    let methods = tree(&starts);
     // A method that the user deprecates is served all the same.
     generated! {
         #[allow(deprecated)]
+        impl #params #ident #args #clause { #(#calls)* }
         impl #params __rpc::Service for #ident #args #clause {
             const DESCRIPTION: &'static __rpc::ServiceDescription =
                 <#client #described as __rpc::Described>::DESCRIPTION;
@@ -87,27 +92,13 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
                     _ => __rpc::None,
                 }
             }
-            async fn call(
-                &self,
-                method: u32,
-                call: __rpc::Incoming<'_, '_>,
-                reply: &mut __rpc::Reply,
-            ) -> __rpc::Result<(), __rpc::Fault> {
-                match method {
-                    #(#calls)*
-                    _ => __rpc::unknown_method(),
-                }
-            }
+            fn methods<'__c>() -> impl __rpc::Methods<'__c, Self, Slot: __rpc::Send> { #methods }
         }
     }
 }
 
-fn numbered<'a>(service: &'a Service<'a>) -> impl Iterator<Item = (Literal, &'a Method<'a>)> {
-    let methods = service.methods.iter().enumerate();
-    methods.map(|(at, method)| (Literal::usize_unsuffixed(at), method))
-}
-
-fn name(index: Literal, method: &Method<'_>) -> TokenStream {
+fn name(index: usize, method: &Method<'_>) -> TokenStream {
+    let index = Literal::usize_unsuffixed(index);
     let Method {
         cfgs,
         wire_name,
@@ -117,17 +108,60 @@ fn name(index: Literal, method: &Method<'_>) -> TokenStream {
     generated!(#(#cfgs)* #wire_name #(| #aliases)* => __rpc::Some(#index),)
 }
 
-fn call(index: Literal, method: &Method<'_>, service: &Service<'_>) -> TokenStream {
-    let cfgs = &method.cfgs;
+/// The function that answers a call.
+fn call(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
+    let (cfgs, name) = (&method.cfgs, call_name(method));
     let body = body(method, service);
-    match method.is_blocking {
-        false => generated!(#(#cfgs)* #index => { #body }),
+    let body = match method.is_blocking {
+        false => body,
         true => generated! {
-            #(#cfgs)* #index => call.blocking(&self.service, reply, |service, call, reply| {
-                #body
-            }).await,
+            call.blocking(&self.service, reply, |service, call, reply| { #body }).await
         },
+    };
+    generated! {
+        #(#cfgs)*
+        async fn #name(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            #body
+        }
     }
+}
+
+fn call_name(method: &Method<'_>) -> Ident {
+    format_ident!("__call_{}", method.ident.unraw(), span = Span::mixed_site())
+}
+
+/// The same as a value.
+fn start(method: &Method<'_>) -> TokenStream {
+    let (cfgs, name) = (&method.cfgs, call_name(method));
+    match cfgs.is_empty() {
+        true => generated!(Self::#name),
+        false => generated!({
+            let _start = __rpc::absent::<Self>;
+            #(#cfgs)*
+            let _start = Self::#name;
+            _start
+        }),
+    }
+}
+
+/// As many as a tuple of the runtime's takes.
+const BRANCHES: usize = 8;
+
+/// A tuple of up to eight, or of tuples.
+fn tree(starts: &[TokenStream]) -> TokenStream {
+    if starts.len() <= BRANCHES {
+        return generated!((#(#starts,)*));
+    }
+    let mut part = BRANCHES;
+    while part * BRANCHES < starts.len() {
+        part *= BRANCHES;
+    }
+    let parts = starts.chunks(part).map(tree);
+    generated!((#(#parts,)*))
 }
 
 /// Decodes, calls, encodes.

@@ -64,6 +64,65 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
+    impl<__Service> TextsServer<__Service>
+    where
+        __Service: Texts,
+    {
+        async fn __call_pick_one(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (first, second_best) = call
+                .arguments((
+                    __rpc::arg::<&str>("first"),
+                    __rpc::arg::<Option<&str>>("secondBest"),
+                ))?;
+            reply
+                .value(
+                    &__Service::pick_one(&self.service, first, second_best).await,
+                    __rpc::returns::<&str, __rpc::String>(),
+                )
+        }
+        async fn __call_cow(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (text, more) = call
+                .arguments((__rpc::cow("text"), __rpc::optional_cow("more")))?;
+            reply
+                .value(
+                    &__Service::cow(&self.service, text, more).await,
+                    __rpc::returns::<Cow<'_, str>, Cow<'static, str>>(),
+                )
+        }
+        async fn __call_bytes(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (bytes, more) = call
+                .arguments((__rpc::bytes("bytes"), __rpc::optional_bytes("more")))?;
+            reply
+                .value(
+                    &__Service::bytes(&self.service, bytes, more).await,
+                    __rpc::returns::<Vec<&str>, Vec<__rpc::String>>(),
+                )
+        }
+        async fn __call_point(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (point,) = call.arguments((__rpc::arg::<Point<'_>>("point"),))?;
+            reply
+                .result(
+                    __Service::point(&self.service, point).await,
+                    __rpc::returns_result::<Point<'_>, Point<'static>, DivideError>(),
+                )
+        }
+    }
     impl<__Service> __rpc::Service for TextsServer<__Service>
     where
         __Service: Texts,
@@ -79,61 +138,13 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
-        async fn call(
-            &self,
-            method: u32,
-            call: __rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
-        ) -> __rpc::Result<(), __rpc::Fault> {
-            match method {
-                0 => {
-                    let (first, second_best) = call
-                        .arguments((
-                            __rpc::arg::<&str>("first"),
-                            __rpc::arg::<Option<&str>>("secondBest"),
-                        ))?;
-                    reply
-                        .value(
-                            &__Service::pick_one(&self.service, first, second_best)
-                                .await,
-                            __rpc::returns::<&str, __rpc::String>(),
-                        )
-                }
-                1 => {
-                    let (text, more) = call
-                        .arguments((__rpc::cow("text"), __rpc::optional_cow("more")))?;
-                    reply
-                        .value(
-                            &__Service::cow(&self.service, text, more).await,
-                            __rpc::returns::<Cow<'_, str>, Cow<'static, str>>(),
-                        )
-                }
-                2 => {
-                    let (bytes, more) = call
-                        .arguments((
-                            __rpc::bytes("bytes"),
-                            __rpc::optional_bytes("more"),
-                        ))?;
-                    reply
-                        .value(
-                            &__Service::bytes(&self.service, bytes, more).await,
-                            __rpc::returns::<Vec<&str>, Vec<__rpc::String>>(),
-                        )
-                }
-                3 => {
-                    let (point,) = call.arguments((__rpc::arg::<Point<'_>>("point"),))?;
-                    reply
-                        .result(
-                            __Service::point(&self.service, point).await,
-                            __rpc::returns_result::<
-                                Point<'_>,
-                                Point<'static>,
-                                DivideError,
-                            >(),
-                        )
-                }
-                _ => __rpc::unknown_method(),
-            }
+        fn methods<'__c>() -> impl __rpc::Methods<'__c, Self, Slot: __rpc::Send> {
+            (
+                Self::__call_pick_one,
+                Self::__call_cow,
+                Self::__call_bytes,
+                Self::__call_point,
+            )
         }
     }
     impl TextsClient {

@@ -88,6 +88,133 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
+    impl<__Service> CalculatorServer<__Service>
+    where
+        __Service: Calculator,
+    {
+        async fn __call_add(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (a, b) = call
+                .arguments((__rpc::arg::<i64>("a"), __rpc::arg::<i64>("b")))?;
+            reply
+                .value(
+                    &__Service::add(&self.service, a, b).await,
+                    __rpc::returns::<i64, i64>(),
+                )
+        }
+        async fn __call_divide(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (a, b) = call
+                .arguments((__rpc::arg::<f64>("a"), __rpc::arg::<f64>("b")))?;
+            reply
+                .result(
+                    __Service::divide(&self.service, a, b).await,
+                    __rpc::returns_result::<f64, f64, DivideError>(),
+                )
+        }
+        async fn __call_count(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (text, needle) = call
+                .arguments((
+                    __rpc::arg::<&str>("text"),
+                    __rpc::arg::<Option<&str>>("needle"),
+                ))?;
+            reply
+                .value(
+                    &__Service::count(&self.service, text, needle).await,
+                    __rpc::returns::<usize, usize>(),
+                )
+        }
+        async fn __call_scale(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (values, factor) = call
+                .arguments((
+                    __rpc::arg::<Vec<f64>>("values"),
+                    __rpc::arg::<f64>("factor")
+                        .or(|| <CalculatorClient>::__default_scale_1()),
+                ))?;
+            reply
+                .value(
+                    &__Service::scale(&self.service, values, factor).await,
+                    __rpc::returns::<Vec<f64>, Vec<f64>>(),
+                )
+        }
+        async fn __call_sum(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let values = call.whole(__rpc::arg::<Vec<i64>>("values"))?;
+            reply
+                .value(
+                    &__Service::sum(&self.service, values).await,
+                    __rpc::returns::<i64, i64>(),
+                )
+        }
+        async fn __call_log(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let cx = call.context();
+            let (line,) = call.arguments((__rpc::arg::<&str>("line"),))?;
+            __Service::log(&self.service, cx, line).await;
+            __rpc::Ok(())
+        }
+        async fn __call_tick(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (count,) = call.arguments((__rpc::arg::<u64>("count"),))?;
+            __Service::tick(&self.service, count).await;
+            __rpc::Ok(())
+        }
+        async fn __call_digest(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            call.blocking(
+                    &self.service,
+                    reply,
+                    |service, call, reply| {
+                        let cx = call.context();
+                        let (text,) = call.arguments((__rpc::arg::<&str>("text"),))?;
+                        reply
+                            .value(
+                                &__Service::digest(service, cx, text),
+                                __rpc::returns::<String, String>(),
+                            )
+                    },
+                )
+                .await
+        }
+        async fn __call_name(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            call.arguments(())?;
+            reply
+                .value(
+                    &__Service::name(&self.service).await,
+                    __rpc::returns::<&str, __rpc::String>(),
+                )
+        }
+    }
     impl<__Service> __rpc::Service for CalculatorServer<__Service>
     where
         __Service: Calculator,
@@ -108,102 +235,20 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
-        async fn call(
-            &self,
-            method: u32,
-            call: __rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
-        ) -> __rpc::Result<(), __rpc::Fault> {
-            match method {
-                0 => {
-                    let (a, b) = call
-                        .arguments((__rpc::arg::<i64>("a"), __rpc::arg::<i64>("b")))?;
-                    reply
-                        .value(
-                            &__Service::add(&self.service, a, b).await,
-                            __rpc::returns::<i64, i64>(),
-                        )
-                }
-                1 => {
-                    let (a, b) = call
-                        .arguments((__rpc::arg::<f64>("a"), __rpc::arg::<f64>("b")))?;
-                    reply
-                        .result(
-                            __Service::divide(&self.service, a, b).await,
-                            __rpc::returns_result::<f64, f64, DivideError>(),
-                        )
-                }
-                2 => {
-                    let (text, needle) = call
-                        .arguments((
-                            __rpc::arg::<&str>("text"),
-                            __rpc::arg::<Option<&str>>("needle"),
-                        ))?;
-                    reply
-                        .value(
-                            &__Service::count(&self.service, text, needle).await,
-                            __rpc::returns::<usize, usize>(),
-                        )
-                }
-                3 => {
-                    let (values, factor) = call
-                        .arguments((
-                            __rpc::arg::<Vec<f64>>("values"),
-                            __rpc::arg::<f64>("factor")
-                                .or(|| <CalculatorClient>::__default_scale_1()),
-                        ))?;
-                    reply
-                        .value(
-                            &__Service::scale(&self.service, values, factor).await,
-                            __rpc::returns::<Vec<f64>, Vec<f64>>(),
-                        )
-                }
-                4 => {
-                    let values = call.whole(__rpc::arg::<Vec<i64>>("values"))?;
-                    reply
-                        .value(
-                            &__Service::sum(&self.service, values).await,
-                            __rpc::returns::<i64, i64>(),
-                        )
-                }
-                5 => {
-                    let cx = call.context();
-                    let (line,) = call.arguments((__rpc::arg::<&str>("line"),))?;
-                    __Service::log(&self.service, cx, line).await;
-                    __rpc::Ok(())
-                }
-                6 => {
-                    let (count,) = call.arguments((__rpc::arg::<u64>("count"),))?;
-                    __Service::tick(&self.service, count).await;
-                    __rpc::Ok(())
-                }
-                7 => {
-                    call.blocking(
-                            &self.service,
-                            reply,
-                            |service, call, reply| {
-                                let cx = call.context();
-                                let (text,) = call
-                                    .arguments((__rpc::arg::<&str>("text"),))?;
-                                reply
-                                    .value(
-                                        &__Service::digest(service, cx, text),
-                                        __rpc::returns::<String, String>(),
-                                    )
-                            },
-                        )
-                        .await
-                }
-                8 => {
-                    call.arguments(())?;
-                    reply
-                        .value(
-                            &__Service::name(&self.service).await,
-                            __rpc::returns::<&str, __rpc::String>(),
-                        )
-                }
-                _ => __rpc::unknown_method(),
-            }
+        fn methods<'__c>() -> impl __rpc::Methods<'__c, Self, Slot: __rpc::Send> {
+            (
+                (
+                    Self::__call_add,
+                    Self::__call_divide,
+                    Self::__call_count,
+                    Self::__call_scale,
+                    Self::__call_sum,
+                    Self::__call_log,
+                    Self::__call_tick,
+                    Self::__call_digest,
+                ),
+                (Self::__call_name,),
+            )
         }
     }
     impl CalculatorClient {

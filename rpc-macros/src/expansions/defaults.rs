@@ -57,6 +57,41 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
+    impl<__Service> DefaultsServer<__Service>
+    where
+        __Service: Defaults,
+    {
+        #[cfg(all())]
+        async fn __call_type(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (r#in, out) = call
+                .arguments((
+                    __rpc::arg::<u32>("in"),
+                    __rpc::arg::<u32>("out").or(|| <DefaultsClient>::__default_type_1()),
+                ))?;
+            reply
+                .value(
+                    &__Service::r#type(&self.service, r#in, out).await,
+                    __rpc::returns::<u32, u32>(),
+                )
+        }
+        #[cfg(any())]
+        async fn __call_absent(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (what,) = call.arguments((__rpc::arg::<Missing>("what"),))?;
+            reply
+                .value(
+                    &__Service::absent(&self.service, what).await,
+                    __rpc::returns::<(), ()>(),
+                )
+        }
+    }
     impl<__Service> __rpc::Service for DefaultsServer<__Service>
     where
         __Service: Defaults,
@@ -72,38 +107,21 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
-        async fn call(
-            &self,
-            method: u32,
-            call: __rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
-        ) -> __rpc::Result<(), __rpc::Fault> {
-            match method {
-                #[cfg(all())]
-                0 => {
-                    let (r#in, out) = call
-                        .arguments((
-                            __rpc::arg::<u32>("in"),
-                            __rpc::arg::<u32>("out")
-                                .or(|| <DefaultsClient>::__default_type_1()),
-                        ))?;
-                    reply
-                        .value(
-                            &__Service::r#type(&self.service, r#in, out).await,
-                            __rpc::returns::<u32, u32>(),
-                        )
-                }
-                #[cfg(any())]
-                1 => {
-                    let (what,) = call.arguments((__rpc::arg::<Missing>("what"),))?;
-                    reply
-                        .value(
-                            &__Service::absent(&self.service, what).await,
-                            __rpc::returns::<(), ()>(),
-                        )
-                }
-                _ => __rpc::unknown_method(),
-            }
+        fn methods<'__c>() -> impl __rpc::Methods<'__c, Self, Slot: __rpc::Send> {
+            (
+                {
+                    let _start = __rpc::absent::<Self>;
+                    #[cfg(all())]
+                    let _start = Self::__call_type;
+                    _start
+                },
+                {
+                    let _start = __rpc::absent::<Self>;
+                    #[cfg(any())]
+                    let _start = Self::__call_absent;
+                    _start
+                },
+            )
         }
     }
     impl DefaultsClient {

@@ -77,6 +77,10 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
+    impl<__Service, K: 'static> FaultyServer<__Service, K>
+    where
+        __Service: __rpc::Send + __rpc::Sync + 'static,
+    {}
     impl<__Service, K: 'static> __rpc::Service for FaultyServer<__Service, K>
     where
         __Service: __rpc::Send + __rpc::Sync + 'static,
@@ -90,15 +94,8 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
-        async fn call(
-            &self,
-            method: u32,
-            call: __rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
-        ) -> __rpc::Result<(), __rpc::Fault> {
-            match method {
-                _ => __rpc::unknown_method(),
-            }
+        fn methods<'__c>() -> impl __rpc::Methods<'__c, Self, Slot: __rpc::Send> {
+            ()
         }
     }
     impl<K> FaultyClient<K> {

@@ -62,6 +62,53 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
+    impl<
+        __Service,
+        K: 'static,
+        V: Clone + 'static,
+        const N: usize,
+    > StoreServer<__Service, K, V, N>
+    where
+        K: Ord,
+        __Service: Store<K, V, N>,
+        for<'__de> K: __rpc::Argument<'__de>,
+        for<'__de> [K; N]: __rpc::Argument<'__de>,
+        for<'__de> V: __rpc::Argument<'__de>,
+        for<'__out> Option<&'__out V>: __rpc::Returned<Option<V>>,
+        <Result<
+            V,
+        > as __rpc::Fallible>::Ok: __rpc::Returned<<Result<V> as __rpc::Fallible>::Ok>,
+        <Result<V> as __rpc::Fallible>::Err: __rpc::RpcError,
+    {
+        async fn __call_get(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (key,) = call.lenient_arguments((__rpc::arg::<K>("key"),))?;
+            reply
+                .value(
+                    &__Service::get(&self.service, key).await,
+                    __rpc::returns::<Option<&V>, Option<V>>(),
+                )
+        }
+        async fn __call_put(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (keys, value) = call
+                .lenient_arguments((
+                    __rpc::arg::<[K; N]>("keys"),
+                    __rpc::arg::<V>("value"),
+                ))?;
+            reply
+                .result(
+                    __Service::put(&self.service, keys, value).await,
+                    __rpc::returns_alias::<Result<V>, Result<V>>(),
+                )
+        }
+    }
     impl<__Service, K: 'static, V: Clone + 'static, const N: usize> __rpc::Service
     for StoreServer<__Service, K, V, N>
     where
@@ -89,35 +136,8 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
-        async fn call(
-            &self,
-            method: u32,
-            call: __rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
-        ) -> __rpc::Result<(), __rpc::Fault> {
-            match method {
-                0 => {
-                    let (key,) = call.lenient_arguments((__rpc::arg::<K>("key"),))?;
-                    reply
-                        .value(
-                            &__Service::get(&self.service, key).await,
-                            __rpc::returns::<Option<&V>, Option<V>>(),
-                        )
-                }
-                1 => {
-                    let (keys, value) = call
-                        .lenient_arguments((
-                            __rpc::arg::<[K; N]>("keys"),
-                            __rpc::arg::<V>("value"),
-                        ))?;
-                    reply
-                        .result(
-                            __Service::put(&self.service, keys, value).await,
-                            __rpc::returns_alias::<Result<V>, Result<V>>(),
-                        )
-                }
-                _ => __rpc::unknown_method(),
-            }
+        fn methods<'__c>() -> impl __rpc::Methods<'__c, Self, Slot: __rpc::Send> {
+            (Self::__call_get, Self::__call_put)
         }
     }
     impl<K, V, const N: usize> StoreClient<K, V, N> {

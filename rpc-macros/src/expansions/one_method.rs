@@ -43,6 +43,23 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
+    impl<__Service> EchoServer<__Service>
+    where
+        __Service: Echo,
+    {
+        async fn __call_echo(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (text,) = call.arguments((__rpc::arg::<&str>("text"),))?;
+            reply
+                .value(
+                    &__Service::echo(&self.service, text).await,
+                    __rpc::returns::<String, String>(),
+                )
+        }
+    }
     impl<__Service> __rpc::Service for EchoServer<__Service>
     where
         __Service: Echo,
@@ -55,23 +72,8 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
-        async fn call(
-            &self,
-            method: u32,
-            call: __rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
-        ) -> __rpc::Result<(), __rpc::Fault> {
-            match method {
-                0 => {
-                    let (text,) = call.arguments((__rpc::arg::<&str>("text"),))?;
-                    reply
-                        .value(
-                            &__Service::echo(&self.service, text).await,
-                            __rpc::returns::<String, String>(),
-                        )
-                }
-                _ => __rpc::unknown_method(),
-            }
+        fn methods<'__c>() -> impl __rpc::Methods<'__c, Self, Slot: __rpc::Send> {
+            (Self::__call_echo,)
         }
     }
     impl EchoClient {

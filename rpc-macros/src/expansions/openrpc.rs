@@ -61,6 +61,45 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
+    impl<__Service, T: Send + Sync + 'static> ShopServer<__Service, T>
+    where
+        __Service: Shop<T>,
+        for<'__out> T: __rpc::Returned<T>,
+        for<'__any> T: __rpc::HasSchema,
+    {
+        async fn __call_price(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (what, count) = call
+                .arguments((
+                    __rpc::arg::<&str>("what"),
+                    __rpc::arg::<u32>("count")
+                        .or(|| <ShopClient<T>>::__default_price_1()),
+                ))?;
+            reply
+                .result(
+                    __Service::price(&self.service, what, count).await,
+                    __rpc::returns_result::<T, T, DivideError>(),
+                )
+        }
+        async fn __call_offers(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            call.arguments(())?;
+            let wishes = call.items(__rpc::upload::<String>())?;
+            call.with_way()?
+                .send(
+                    __Service::offers(&self.service, wishes),
+                    reply,
+                    __rpc::returns::<T, T>(),
+                )
+                .await
+        }
+    }
     impl<__Service, T: Send + Sync + 'static> __rpc::Service for ShopServer<__Service, T>
     where
         __Service: Shop<T>,
@@ -78,39 +117,8 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
-        async fn call(
-            &self,
-            method: u32,
-            call: __rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
-        ) -> __rpc::Result<(), __rpc::Fault> {
-            match method {
-                0 => {
-                    let (what, count) = call
-                        .arguments((
-                            __rpc::arg::<&str>("what"),
-                            __rpc::arg::<u32>("count")
-                                .or(|| <ShopClient<T>>::__default_price_1()),
-                        ))?;
-                    reply
-                        .result(
-                            __Service::price(&self.service, what, count).await,
-                            __rpc::returns_result::<T, T, DivideError>(),
-                        )
-                }
-                1 => {
-                    call.arguments(())?;
-                    let wishes = call.items(__rpc::upload::<String>())?;
-                    call.with_way()?
-                        .send(
-                            __Service::offers(&self.service, wishes),
-                            reply,
-                            __rpc::returns::<T, T>(),
-                        )
-                        .await
-                }
-                _ => __rpc::unknown_method(),
-            }
+        fn methods<'__c>() -> impl __rpc::Methods<'__c, Self, Slot: __rpc::Send> {
+            (Self::__call_price, Self::__call_offers)
         }
     }
     impl<T> ShopClient<T> {

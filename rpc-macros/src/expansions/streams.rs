@@ -65,6 +65,68 @@ const _: () = {
         }
     }
     #[allow(deprecated)]
+    impl<__Service> FeedServer<__Service>
+    where
+        __Service: Feed,
+    {
+        async fn __call_ticks(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let (symbol,) = call.arguments((__rpc::arg::<&str>("symbol"),))?;
+            call.with_way()?
+                .send(
+                    __Service::ticks(&self.service, symbol),
+                    reply,
+                    __rpc::returns::<Tick<'_>, Tick<'static>>(),
+                )
+                .await
+        }
+        async fn __call_fallible(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            call.arguments(())?;
+            call.with_way()?
+                .send_results(
+                    __Service::fallible(&self.service),
+                    reply,
+                    __rpc::returns_result::<u64, u64, FeedError>(),
+                )
+                .await
+        }
+        async fn __call_sum(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            let cx = call.context();
+            let (start,) = call.arguments((__rpc::arg::<u64>("start"),))?;
+            let values = call.items(__rpc::upload::<u64>())?;
+            reply
+                .value(
+                    &__Service::sum(&self.service, cx, start, values).await,
+                    __rpc::returns::<u64, u64>(),
+                )
+        }
+        async fn __call_echo(
+            &self,
+            call: &__rpc::Incoming<'_, '_>,
+            reply: &mut __rpc::Reply,
+        ) -> __rpc::Result<(), __rpc::Fault> {
+            call.arguments(())?;
+            let items = call.items(__rpc::upload::<String>())?;
+            call.with_way()?
+                .send(
+                    __Service::echo(&self.service, items),
+                    reply,
+                    __rpc::returns::<String, String>(),
+                )
+                .await
+        }
+    }
     impl<__Service> __rpc::Service for FeedServer<__Service>
     where
         __Service: Feed,
@@ -80,56 +142,13 @@ const _: () = {
                 _ => __rpc::None,
             }
         }
-        async fn call(
-            &self,
-            method: u32,
-            call: __rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
-        ) -> __rpc::Result<(), __rpc::Fault> {
-            match method {
-                0 => {
-                    let (symbol,) = call.arguments((__rpc::arg::<&str>("symbol"),))?;
-                    call.with_way()?
-                        .send(
-                            __Service::ticks(&self.service, symbol),
-                            reply,
-                            __rpc::returns::<Tick<'_>, Tick<'static>>(),
-                        )
-                        .await
-                }
-                1 => {
-                    call.arguments(())?;
-                    call.with_way()?
-                        .send_results(
-                            __Service::fallible(&self.service),
-                            reply,
-                            __rpc::returns_result::<u64, u64, FeedError>(),
-                        )
-                        .await
-                }
-                2 => {
-                    let cx = call.context();
-                    let (start,) = call.arguments((__rpc::arg::<u64>("start"),))?;
-                    let values = call.items(__rpc::upload::<u64>())?;
-                    reply
-                        .value(
-                            &__Service::sum(&self.service, cx, start, values).await,
-                            __rpc::returns::<u64, u64>(),
-                        )
-                }
-                3 => {
-                    call.arguments(())?;
-                    let items = call.items(__rpc::upload::<String>())?;
-                    call.with_way()?
-                        .send(
-                            __Service::echo(&self.service, items),
-                            reply,
-                            __rpc::returns::<String, String>(),
-                        )
-                        .await
-                }
-                _ => __rpc::unknown_method(),
-            }
+        fn methods<'__c>() -> impl __rpc::Methods<'__c, Self, Slot: __rpc::Send> {
+            (
+                Self::__call_ticks,
+                Self::__call_fallible,
+                Self::__call_sum,
+                Self::__call_echo,
+            )
         }
     }
     impl FeedClient {

@@ -14,7 +14,8 @@ use crate::client::retry::backoff::Backoff;
 use crate::description::discover::DiscoverOptions;
 use crate::description::names::check_names;
 use crate::limits::Limits;
-use crate::service::{Router, Service};
+use crate::service::Service;
+use crate::service::router::{Router, Services, Single};
 use crate::tls::{Identity, Trust};
 use crate::transport::{Connection, memory};
 
@@ -230,7 +231,10 @@ impl<R> ClientBuilder<R> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn service<S: Service>(self, service: S) -> ClientBuilder<(R, S)> {
+    pub fn service<S: Service>(self, service: S) -> ClientBuilder<R::With<Single<S>>>
+    where
+        R: Services,
+    {
         let Self {
             settings,
             limits,
@@ -241,7 +245,7 @@ impl<R> ClientBuilder<R> {
             settings,
             limits,
             discovery,
-            router: (router, service),
+            router: router.with(Single(service)),
         }
     }
 
@@ -364,7 +368,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let (here, there) = memory::pair();
-        let server = ((), service).into_serve_peer(Limits::default(), DiscoverOptions::default());
+        let server = Single(service).into_serve_peer(Limits::default(), DiscoverOptions::default());
         tokio::spawn(server.serve(Connection::Memory(there), None));
         self.in_memory(here)
     }

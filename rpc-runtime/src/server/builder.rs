@@ -12,7 +12,8 @@ use crate::limits::Limits;
 use crate::server::accept::Server;
 use crate::server::connection::ServerShared;
 use crate::server::shutdown::ServerHandle;
-use crate::service::{Router, Service};
+use crate::service::Service;
+use crate::service::router::{Router, Services, Single};
 use crate::tls::{ClientAuth, CurrentIdentity, Identity, Trust, TrustError, server_config};
 use crate::transport::quic::Listener;
 
@@ -73,7 +74,10 @@ pub struct ServerBuilder<R = ()> {
 #[allow(private_bounds)] // the list of services is nobody's to name
 impl<R> ServerBuilder<R> {
     /// Adds a service. All services of a server share its address and its connections.
-    pub fn service<S: Service>(self, service: S) -> ServerBuilder<(R, S)> {
+    pub fn service<S: Service>(self, service: S) -> ServerBuilder<R::With<Single<S>>>
+    where
+        R: Services,
+    {
         let Self {
             identity,
             client_auth,
@@ -86,7 +90,7 @@ impl<R> ServerBuilder<R> {
             client_auth,
             limits,
             discovery,
-            router: (router, service),
+            router: router.with(Single(service)),
         }
     }
 

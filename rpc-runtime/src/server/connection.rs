@@ -20,7 +20,7 @@ use crate::server::limits::send_budget::SendBudget;
 use crate::server::recv::Receiver;
 use crate::server::shutdown::{Phase, UnackedStreams};
 use crate::server::stream::ServerStream;
-use crate::service::Router;
+use crate::service::router::{MethodNames, Router};
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::transport::{self, SendStream, quic};
 
@@ -36,6 +36,7 @@ const MAX_CALLS: usize = 1 << 28;
 /// What all connections of a server share.
 pub(super) struct ServerShared<R> {
     router: R,
+    names: MethodNames,
     limits: Limits,
     /// Permits for calls on all connections.
     permits: Arc<Semaphore>,
@@ -43,7 +44,7 @@ pub(super) struct ServerShared<R> {
     discover_reply: DiscoverReply,
 }
 
-impl<R> ServerShared<R> {
+impl<R: Router> ServerShared<R> {
     pub(super) fn new(
         router: R,
         mut limits: Limits,
@@ -54,6 +55,7 @@ impl<R> ServerShared<R> {
         limits.calls_per_connection = limits.calls_per_connection.clamp(1, MAX_CALLS);
         Self {
             router,
+            names: MethodNames::of::<R>(),
             permits: Arc::new(Semaphore::new(limits.calls)),
             limits,
             phase,
@@ -159,6 +161,11 @@ impl<R: Router> ServerConnection<R> {
             is_draining: AtomicBool::new(false),
             shared,
         })
+    }
+
+    /// The number of the method with this name.
+    pub(super) fn find(&self, method: &str) -> Option<u32> {
+        self.shared.names.find::<R>(method)
     }
 
     pub(super) fn router(&self) -> &R {

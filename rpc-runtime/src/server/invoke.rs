@@ -129,7 +129,7 @@ impl<R: Router> Invocation<'_, '_, '_, R> {
         let incoming = Incoming::new(Params::new(request.params), context)
             .with_items(self.exchange.zip(request.id))
             .with_permit(self.permit);
-        let future = self.site.connection.router().call(method, incoming, reply);
+        let future = self.site.connection.router().call(method, &incoming, reply);
         let mut handler = pin!(Some(future));
         let mut timer = pin!(deadline.map(sleep_until));
         let mut entry = None;

@@ -16,6 +16,7 @@ use crate::server::serve::serve;
 use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
 use crate::service::Service;
+use crate::service::router::Single;
 
 /// Answers messages one at a time, without a transport: to serve over one of your own (standard input, a web socket),
 /// to test a service on raw JSON, or to measure it.
@@ -41,7 +42,7 @@ use crate::service::Service;
 /// # }
 /// ```
 pub struct Responder<S> {
-    task: CallTask<((), S)>,
+    task: CallTask<Single<S>>,
     _phase: watch::Sender<Phase>,
 }
 
@@ -55,7 +56,7 @@ impl<S: Service> Responder<S> {
     pub fn with_limits(service: S, limits: Limits) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
         let discover = DiscoverOptions::default();
-        let shared = ServerShared::new(((), service), limits, discover, phase.subscribe());
+        let shared = ServerShared::new(Single(service), limits, discover, phase.subscribe());
         let context = Arc::new(ConnectionContext::unconnected());
         let connection =
             ServerConnection::new(Arc::new(shared), context, Weak::new(), |_, _, _| {});

@@ -47,7 +47,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
                 "`rpc.cancel` takes the id of a call",
             )),
         },
-        name => match R::find(name) {
+        name => match connection.find(name) {
             None => reply.reject(ProtocolError::MethodNotFound),
             Some(_) if connection.is_draining() => reply.reject(ProtocolError::ShuttingDown),
             Some(method) => {

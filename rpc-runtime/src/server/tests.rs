@@ -9,6 +9,7 @@ use tokio::time::{pause, resume, sleep};
 
 use crate::client::callback::IntoServePeer;
 use crate::description::discover::DiscoverOptions;
+use crate::service::router::Single;
 use crate::transport::memory::{self, Connection, RecvStream, SendStream};
 use crate::{Limits, rpc};
 
@@ -60,7 +61,7 @@ impl Line {
         let plain = Plain {
             crowd: Barrier::new(CROWD),
         };
-        let server = ((), DeskServer::new(plain))
+        let server = Single(DeskServer::new(plain))
             .into_serve_peer(Limits::default(), DiscoverOptions::default());
         let serving = server.serve(crate::transport::Connection::Memory(there), None);
         runtime.spawn(serving);

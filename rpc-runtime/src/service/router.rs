@@ -1,0 +1,295 @@
+//! Several services as one: a balanced tree in the type, so that a hundred of them are seven deep.
+
+use std::collections::HashMap;
+
+use crate::codec::reply::{Fault, Reply};
+use crate::description::ServiceDescription;
+use crate::service::methods::{MethodCall, Methods, PartOf, size};
+use crate::service::{Incoming, Service};
+
+/// Some services, of which a call reaches one: a pair of two `Router`s, or a [`Single`] one.
+pub trait Router: Sized + Send + Sync + 'static {
+    const METHODS: u32;
+
+    /// The number of the method with this name.
+    fn find(name: &str) -> Option<u32>;
+
+    fn describe(into: &mut Vec<&'static ServiceDescription>);
+
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send>;
+
+    /// The services as data, in the order in which they were added.
+    fn descriptions() -> Vec<&'static ServiceDescription> {
+        let mut descriptions = Vec::new();
+        Self::describe(&mut descriptions);
+        descriptions
+    }
+
+    /// Decodes, calls and writes the answer.
+    fn call<'c>(
+        &'c self,
+        method: u32,
+        incoming: &'c Incoming<'c, 'c>,
+        reply: &'c mut Reply,
+    ) -> impl Future<Output = Result<(), Fault>> + Send {
+        let call = MethodCall {
+            service: self,
+            method,
+            incoming,
+            reply,
+        };
+        call.run(Self::methods())
+    }
+}
+
+/// Services to which more can be added: a binary number of them. Its lowest digit stands last.
+///
+/// A one is a pair of the higher digits and a tree; the tree of each digit has twice as many services as that of the
+/// digit below. [`Zero`] is the other digit, and `()` the end.
+pub trait Services: Router {
+    type With<T: Router>: Services;
+
+    /// Adds a tree with as many services as the lowest digit stands for.
+    fn with<T: Router>(self, tree: T) -> Self::With<T>;
+}
+
+impl Router for () {
+    const METHODS: u32 = 0;
+
+    fn find(_: &str) -> Option<u32> {
+        None
+    }
+
+    fn describe(_: &mut Vec<&'static ServiceDescription>) {}
+
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {}
+}
+
+impl Services for () {
+    type With<T: Router> = ((), T);
+
+    fn with<T: Router>(self, tree: T) -> Self::With<T> {
+        (self, tree)
+    }
+}
+
+/// One service.
+#[derive(Debug, Clone)]
+pub struct Single<S>(pub(crate) S);
+
+impl<S: Service> Router for Single<S> {
+    const METHODS: u32 = S::METHODS;
+
+    fn find(name: &str) -> Option<u32> {
+        S::find(name)
+    }
+
+    fn describe(into: &mut Vec<&'static ServiceDescription>) {
+        into.push(S::DESCRIPTION);
+    }
+
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
+        PartOf {
+            methods: S::methods(),
+            part: |single: &'c Self| &single.0,
+        }
+    }
+}
+
+impl<A: Router, B: Router> Router for (A, B) {
+    const METHODS: u32 = A::METHODS + B::METHODS;
+
+    fn find(name: &str) -> Option<u32> {
+        A::find(name).or_else(|| B::find(name).map(|method| A::METHODS + method))
+    }
+
+    fn describe(into: &mut Vec<&'static ServiceDescription>) {
+        A::describe(into);
+        B::describe(into);
+    }
+
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
+        let first = PartOf {
+            methods: A::methods(),
+            part: |pair: &'c Self| &pair.0,
+        };
+        let second = PartOf {
+            methods: B::methods(),
+            part: |pair: &'c Self| &pair.1,
+        };
+        (first, second)
+    }
+}
+
+impl<R: Services, U: Router> Services for (R, U) {
+    type With<T: Router> = Zero<R::With<(U, T)>>;
+
+    fn with<T: Router>(self, tree: T) -> Self::With<T> {
+        let (higher, lowest) = self;
+        Zero(higher.with((lowest, tree)))
+    }
+}
+
+/// The higher digits, where the lowest is 0.
+#[derive(Debug, Clone)]
+pub struct Zero<R>(R);
+
+impl<R: Services> Router for Zero<R> {
+    const METHODS: u32 = R::METHODS;
+
+    fn find(name: &str) -> Option<u32> {
+        R::find(name)
+    }
+
+    fn describe(into: &mut Vec<&'static ServiceDescription>) {
+        R::describe(into);
+    }
+
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
+        PartOf {
+            methods: R::methods(),
+            part: |zero: &'c Self| &zero.0,
+        }
+    }
+}
+
+impl<R: Services> Services for Zero<R> {
+    type With<T: Router> = (R, T);
+
+    fn with<T: Router>(self, tree: T) -> Self::With<T> {
+        (self.0, tree)
+    }
+}
+
+/// Finds methods of an endpoint by their names. Of more than a few, it has a table.
+#[derive(Debug)]
+pub(crate) struct MethodNames(HashMap<&'static str, u32>);
+
+/// How many methods are found sooner by comparing the name with that of each than in a table.
+const FEW: u32 = 16;
+
+impl MethodNames {
+    pub(crate) fn of<R: Router>() -> Self {
+        const { size(R::methods) };
+        if R::METHODS <= FEW {
+            return Self(HashMap::new());
+        }
+        let descriptions = R::descriptions();
+        let methods = descriptions.iter().flat_map(|service| service.methods);
+        let names = methods.flat_map(|method| std::iter::once(&method.name).chain(method.aliases));
+        Self(
+            names
+                .filter_map(|name| Some((*name, R::find(name)?)))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn find<R: Router>(&self, name: &str) -> Option<u32> {
+        match R::METHODS <= FEW {
+            true => R::find(name),
+            false => self.0.get(name).copied(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, rpc};
+
+    #[rpc(crate = crate, namespace = "many")]
+    trait Many {
+        async fn a(&self) -> u8;
+        async fn b(&self) -> u8;
+        async fn c(&self) -> u8;
+        async fn d(&self) -> u8;
+        async fn e(&self) -> u8;
+        async fn f(&self) -> u8;
+        async fn g(&self) -> u8;
+        async fn h(&self) -> u8;
+        #[cfg(any())]
+        async fn not_compiled(&self) -> u8;
+        async fn i(&self) -> u8;
+        async fn j(&self) -> u8;
+        async fn k(&self) -> u8;
+        async fn l(&self) -> u8;
+        async fn m(&self) -> u8;
+        async fn n(&self) -> u8;
+        async fn o(&self) -> u8;
+        async fn p(&self) -> u8;
+        #[rpc(alias = "last", alias = "very.last")]
+        async fn q(&self) -> u8;
+    }
+
+    #[rpc(crate = crate)]
+    trait Few {
+        #[rpc(alias = "other")]
+        async fn one(&self) -> u8;
+    }
+
+    struct Letters;
+
+    macro_rules! letters {
+        ($($name:ident)*) => {
+            impl Many for Letters {
+                $(async fn $name(&self) -> u8 {
+                    stringify!($name).as_bytes()[0]
+                })*
+            }
+        };
+    }
+
+    letters!(a b c d e f g h i j k l m n o p q);
+
+    impl Few for Letters {
+        async fn one(&self) -> u8 {
+            1
+        }
+    }
+
+    type Both = (
+        (),
+        (Single<FewServer<Letters>>, Single<ManyServer<Letters>>),
+    );
+
+    #[test]
+    fn names_in_a_table_are_found_as_the_services_find_them() {
+        let names = MethodNames::of::<Both>();
+        assert!(!names.0.is_empty());
+        for name in ["one", "other", "many.a", "many.q", "last", "very.last"] {
+            let found = names.find::<Both>(name);
+            assert!(found.is_some(), "{name}");
+            assert_eq!(found, Both::find(name), "{name}");
+        }
+        for name in ["", "two", "many", "many.", "many.not_compiled", "many.r"] {
+            assert_eq!(names.find::<Both>(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn few_methods_need_no_table() {
+        let names = MethodNames::of::<Single<FewServer<Letters>>>();
+        assert_eq!(names.0.capacity(), 0);
+        let found =
+            ["one", "other", "two"].map(|name| names.find::<Single<FewServer<Letters>>>(name));
+        assert_eq!(found, [Some(0), Some(0), None]);
+    }
+
+    #[tokio::test]
+    async fn method_behind_one_that_is_not_compiled_is_called_answers() {
+        let client = ManyClient::new(Client::local(ManyServer::new(Letters)));
+        assert_eq!(client.h().await.unwrap(), b'h');
+        assert_eq!(client.i().await.unwrap(), b'i');
+        assert_eq!(client.q().await.unwrap(), b'q');
+    }
+
+    #[test]
+    fn services_that_are_added_make_a_balanced_tree() {
+        let few = || Single(FewServer::new(Letters));
+        let three = ().with(few()).with(few()).with(few());
+        let (((), (Single(_), Single(_))), Single(_)) = &three;
+        let four = three.with(few());
+        let Zero(Zero(((), (first, second)))) = four;
+        let ((Single(_), Single(_)), (Single(_), Single(_))) = (first, second);
+    }
+}
