@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, stream};
 use rpc_runtime::{CallError, Client, Context, RpcError, code, rpc};
 use serde::{Deserialize, Serialize};
+use tests::support::current_thread;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -191,10 +192,7 @@ fn allocations(runtime: &Runtime, mut call: impl AsyncFnMut()) -> u64 {
 }
 
 fn local() -> (Runtime, DeskClient, Client) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = current_thread();
     let builder = Client::builder().service(BackServer::new(Ruler));
     let client = runtime.block_on(async { builder.local(DeskServer::new(Quiet::default())) });
     (runtime, DeskClient::new(client.clone()), client)

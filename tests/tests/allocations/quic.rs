@@ -4,10 +4,11 @@
 //! a thread of its own, whose allocations and reallocations are counted. What remains is quinn's: packets and their
 //! bookkeeping, streams' segments, datagrams handed from the socket to the connection.
 
-use std::sync::Arc;
 use std::thread;
 
 use rpc_runtime::{Client, Identity, Server, Trust, rpc};
+use tests::peer::{RawClient, RawServer, RawStream};
+use tests::support::current_thread;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -39,13 +40,6 @@ impl std::fmt::Display for Allocations {
     }
 }
 
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
 /// A server on a thread of its own, told when to start and when to stop counting.
 struct ServerThread {
     start: oneshot::Sender<()>,
@@ -60,7 +54,7 @@ impl ServerThread {
         let (stop, stopped) = oneshot::channel();
         let (port, bound) = std::sync::mpsc::channel();
         let counted = thread::spawn(move || {
-            let runtime = runtime();
+            let runtime = current_thread();
             let guard = runtime.enter();
             let (bound_to, _held) = serve();
             drop(guard);
@@ -123,7 +117,7 @@ fn ours(in_flight: usize) -> Allocations {
             tokio::spawn(server.run()),
         )
     });
-    let runtime = runtime();
+    let runtime = current_thread();
     let client = runtime.block_on(async {
         let builder = Client::builder().trust(trust);
         builder.connect(format!("localhost:{port}")).await.unwrap()
@@ -149,44 +143,21 @@ const MESSAGE: &[u8] =
     b"{\"jsonrpc\":\"2.0\",\"id\":1234567890,\"method\":\"add\",\"params\":[123,1]}\n";
 
 fn quinn_alone(in_flight: usize) -> Allocations {
-    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = signed.cert.der().clone();
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let (port, server) = ServerThread::new({
-        let (certificate, provider) = (certificate.clone(), Arc::clone(&provider));
-        move || {
-            let tls = rustls::ServerConfig::builder_with_provider(provider)
-                .with_protocol_versions(&[&rustls::version::TLS13])
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate], key)
-                .unwrap();
-            let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
-            let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-            let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
-            let port = endpoint.local_addr().unwrap().port();
-            (port, tokio::spawn(echo(endpoint)))
-        }
+    let (reach, reached) = std::sync::mpsc::channel();
+    let (_port, server) = ServerThread::new(move || {
+        let server = RawServer::start();
+        let address = server.address();
+        let certificate = server.certificate().to_vec();
+        reach.send((address, certificate)).unwrap();
+        (address.port(), tokio::spawn(echo(server)))
     });
-    let runtime = runtime();
-    let (mut send, mut recv) = runtime.block_on(async {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(certificate).unwrap();
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let config = quinn::ClientConfig::new(Arc::new(crypto));
-        let address = ([127, 0, 0, 1], port).into();
-        let connection = endpoint
-            .connect_with(config, address, "localhost")
-            .unwrap()
-            .await;
-        connection.unwrap().open_bi().await.unwrap()
+    let (address, certificate) = reached.recv().unwrap();
+    let runtime = current_thread();
+    let RawStream {
+        mut send, mut recv, ..
+    } = runtime.block_on(async {
+        let connection = RawClient::to(address, &certificate).dial().await;
+        connection.open().await
     });
     let burst = MESSAGE.repeat(in_flight);
     server.count(&runtime, in_flight, async || {
@@ -207,8 +178,8 @@ fn quinn_alone(in_flight: usize) -> Allocations {
 }
 
 /// Sends back what it reads, as much as there is at a time.
-async fn echo(endpoint: quinn::Endpoint) {
-    let connection = endpoint.accept().await.unwrap().await.unwrap();
+async fn echo(server: RawServer) {
+    let connection = server.accept().await;
     let (mut send, mut recv) = connection.accept_bi().await.unwrap();
     while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX, true).await {
         send.write_chunk(chunk.bytes).await.unwrap();

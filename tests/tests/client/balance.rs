@@ -13,11 +13,10 @@ use rpc_runtime::{
     Trust, code, rpc,
 };
 use tests::relay::Relay;
+use tests::support::{eventually, soon};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-
-use crate::support::soon;
 
 #[rpc]
 trait Desk {
@@ -244,13 +243,8 @@ fn is_lost(endpoint: &Endpoint) -> bool {
 /// Waits until a server stands as wanted.
 async fn until(endpoints: &Endpoints, address: SocketAddr, wanted: impl Fn(&Endpoint) -> bool) {
     let address = Address::from(address);
-    soon(async {
-        let is_so = |endpoint: &Endpoint| endpoint.address() == &address && wanted(endpoint);
-        while !endpoints.list().iter().any(is_so) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let is_so = |endpoint: &Endpoint| endpoint.address() == &address && wanted(endpoint);
+    eventually(|| endpoints.list().iter().any(is_so)).await;
 }
 
 #[tokio::test]
@@ -470,11 +464,11 @@ async fn a_server_comes_back_when_it_answers_a_probe() {
     let office = Office::new(2);
     let (desk, _client, endpoints) = office.connect(office.builder().eject_after(1)).await;
     office.clerks[0].work.store(3_600_000, Ordering::SeqCst);
-    while soon(desk.enter(0).timeout(Duration::from_millis(20)))
-        .await
-        .is_ok()
-    {}
-    until(&endpoints, office.addresses[0], Endpoint::is_ejected).await;
+    let address = Address::from(office.addresses[0]);
+    let is_ejected = |endpoint: &Endpoint| endpoint.address() == &address && endpoint.is_ejected();
+    while !endpoints.list().iter().any(is_ejected) {
+        let _ = soon(desk.enter(0).timeout(Duration::from_millis(20))).await;
+    }
     office.clerks[0].work.store(0, Ordering::SeqCst);
     until(&endpoints, office.addresses[0], |endpoint| {
         !endpoint.is_ejected()
@@ -589,12 +583,7 @@ async fn servers_that_were_removed_leave_nothing_behind() {
         }
         assert!(endpoints.remove(&address.into()));
     }
-    soon(async {
-        while tasks() > before {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    eventually(|| tasks() <= before).await;
     assert!(endpoints.list().is_empty());
     assert!(matches!(
         client.state(),
@@ -672,12 +661,7 @@ async fn a_server_is_forgotten_with_the_runtime_in_which_it_was_added() {
         until(&endpoints, address, is_connected).await;
     }
     elsewhere.shutdown_background();
-    soon(async {
-        while endpoints.list().len() > 1 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    eventually(|| endpoints.list().len() == 1).await;
     let desk = DeskClient::new(client.clone());
     for _ in 0..20 {
         assert_eq!(soon(desk.who(0)).await.unwrap(), 1);
@@ -705,12 +689,7 @@ async fn a_client_ends_with_its_runtime_and_leaves_its_servers() {
     elsewhere.shutdown_background();
     let lost = soon(client.closed()).await;
     assert!(matches!(lost, ConnectionLost::ClosedHere), "{lost:?}");
-    soon(async {
-        while !endpoints.list().is_empty() || tasks() > before {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    eventually(|| endpoints.list().is_empty() && tasks() <= before).await;
 }
 
 #[tokio::test]
@@ -830,12 +809,7 @@ async fn every_server_must_have_the_right_certificate() {
         };
         endpoints.list().iter().map(is_refused).collect::<Vec<_>>()
     };
-    soon(async {
-        while refused() != [false, true, true] {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    eventually(|| refused() == [false, true, true]).await;
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client);
     for _ in 0..20 {

@@ -16,11 +16,10 @@ use rpc_runtime::{
     Address, Client, ClientBuilder, ConnectionState, Endpoint, Endpoints, Identity, Server,
     ServerHandle, Trust, rpc,
 };
+use tests::support::{eventually, soon};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tower::discover::Change;
-
-use crate::support::soon;
 
 #[rpc]
 trait Desk {
@@ -86,16 +85,11 @@ impl Office {
 async fn until_connected(endpoints: &Endpoints, wanted: &[SocketAddr]) {
     let is_connected = |endpoint: &Endpoint| matches!(endpoint.state(), ConnectionState::Connected);
     let wanted: HashSet<_> = wanted.iter().map(|address| address.port()).collect();
-    soon(async {
-        loop {
-            let list = endpoints.list();
-            let connected = list.iter().filter(|endpoint| is_connected(endpoint));
-            let connected: HashSet<_> = connected.map(|one| one.address().port()).collect();
-            if connected == wanted {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    eventually(|| {
+        let list = endpoints.list();
+        let connected = list.iter().filter(|endpoint| is_connected(endpoint));
+        let connected: HashSet<_> = connected.map(|one| one.address().port()).collect();
+        connected == wanted
     })
     .await;
 }
@@ -183,13 +177,8 @@ async fn servers_are_those_that_were_found_last() {
 
     soon(client.close()).await;
     drop((client, desk));
-    soon(async {
-        // Nobody asks for a client that is closed.
-        while Arc::strong_count(&told.found) > 1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    // Nobody asks for a client that is closed.
+    eventually(|| Arc::strong_count(&told.found) == 1).await;
 }
 
 #[tokio::test]
@@ -269,12 +258,7 @@ async fn a_look_up_without_end_holds_nothing_up() {
     office.close(best).await;
     until_connected(&endpoints, &[next]).await;
     soon(client.close()).await;
-    soon(async {
-        while Arc::strong_count(&told.found) > 1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    eventually(|| Arc::strong_count(&told.found) == 1).await;
 }
 
 #[tokio::test]

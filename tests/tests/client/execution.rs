@@ -1,16 +1,14 @@
 //! What callers are told of calls on a connection that a server of somebody else's closes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
-use rpc_runtime::{Call, CallError, Client, ErrorObject, Fate, Trust};
-
-use crate::peer::{listen, soon};
-
-/// All that was executed is answered.
-const SHUT_DOWN: u32 = 0x10;
-const CUT_OFF: u32 = 0x11;
+use rpc_runtime::{Call, CallError, Client, ClientBuilder, ErrorObject, Fate};
+use serde_json::Value;
+use tests::message;
+use tests::peer::{
+    ABORTED, PROTOCOL, RawConnection, RawServer, RawStream, SHUT_DOWN, receive_window,
+};
+use tests::support::{current_thread, eventually, soon};
 
 /// How much a server takes of a stream before it reads.
 const WINDOW: u32 = 1 << 10;
@@ -21,38 +19,22 @@ const LONG: usize = 10_000;
 /// A message of this size has a stream of its own.
 const LARGE: usize = 20_000;
 
-struct Stranger {
-    endpoint: Endpoint,
-    trust: Trust,
-}
+/// A server without the framework.
+struct Stranger(RawServer);
 
 impl Stranger {
     fn new() -> Self {
-        let mut transport = quinn::TransportConfig::default();
-        transport.stream_receive_window(VarInt::from_u32(WINDOW));
-        let (endpoint, trust) = listen(transport);
-        Self { endpoint, trust }
+        Self(RawServer::with(PROTOCOL, receive_window(WINDOW)))
     }
 
-    async fn accept(&self) -> Connection {
-        soon(async { self.endpoint.accept().await.unwrap().await })
-            .await
-            .unwrap()
-    }
-
-    async fn connect(&self) -> Client {
+    /// How its clients are built.
+    fn client(&self) -> ClientBuilder {
         let millisecond = Duration::from_millis(1);
-        Client::builder()
-            .trust(self.trust.clone())
-            .server_name("localhost")
-            .reconnect_backoff(millisecond, millisecond)
-            .connect(self.endpoint.local_addr().unwrap())
-            .await
-            .unwrap()
+        self.0.client().reconnect_backoff(millisecond, millisecond)
     }
 
-    async fn meet(&self) -> (Client, Connection) {
-        tokio::join!(self.connect(), self.accept())
+    async fn meet(&self) -> (Client, RawConnection) {
+        self.0.meet(self.client()).await
     }
 }
 
@@ -66,11 +48,11 @@ fn call(client: &Client, own_stream: bool) -> Five {
     }
 }
 
-/// The next request's stream, of which a byte has come.
-async fn request(connection: &Connection) -> (SendStream, RecvStream) {
-    let (send, mut recv) = soon(connection.accept_bi()).await.unwrap();
-    soon(recv.read_exact(&mut [0])).await.unwrap();
-    (send, recv)
+/// Accepts the stream of the next request, of which a byte has come.
+async fn request(connection: &RawConnection) -> RawStream {
+    let mut stream = connection.accept().await;
+    stream.read_byte().await;
+    stream
 }
 
 #[track_caller]
@@ -89,14 +71,14 @@ async fn a_server_that_closes_says_whether_it_has_executed_what_it_did_not_answe
     for own_stream in [false, true] {
         for (code, fate) in [
             (SHUT_DOWN, Fate::NotExecuted),
-            (CUT_OFF, Fate::MayHaveExecuted),
-            (0, Fate::MayHaveExecuted),
+            (ABORTED, Fate::MayHaveExecuted),
+            (0u32.into(), Fate::MayHaveExecuted),
         ] {
             let stranger = Stranger::new();
             let (client, connection) = stranger.meet().await;
             let call = tokio::spawn(call(&client, own_stream).no_retry());
             let _stream = request(&connection).await;
-            connection.close(code.into(), b"");
+            connection.close(code, b"");
             assert_fate(soon(call).await.unwrap(), fate);
         }
     }
@@ -109,14 +91,13 @@ async fn a_call_that_was_not_executed_is_made_again_on_the_next_connection() {
         let (client, connection) = stranger.meet().await;
         let call = tokio::spawn(call(&client, own_stream));
         let _stream = request(&connection).await;
-        connection.close(SHUT_DOWN.into(), b"");
-        let connection = stranger.accept().await;
-        let (mut send, mut recv) = soon(connection.accept_bi()).await.unwrap();
-        let request = read_line(&mut recv).await;
-        let request: serde_json::Value = serde_json::from_str(&request).unwrap();
-        let reply = format!(r#"{{"jsonrpc":"2.0","id":{},"result":5}}"#, request["id"]);
-        send.write_all(reply.as_bytes()).await.unwrap();
-        send.finish().unwrap();
+        connection.close(SHUT_DOWN, b"");
+        let connection = stranger.0.accept().await;
+        let (mut stream, request) = connection.accept_call().await;
+        stream
+            .write_line(message::result(request["id"].clone(), 5))
+            .await;
+        stream.finish();
         assert_eq!(soon(call).await.unwrap().unwrap(), 5);
     }
 }
@@ -125,7 +106,7 @@ async fn a_call_that_was_not_executed_is_made_again_on_the_next_connection() {
 async fn what_waits_behind_a_request_that_is_not_taken_was_not_sent() {
     for (code, fate) in [
         (SHUT_DOWN, Fate::NotExecuted),
-        (CUT_OFF, Fate::MayHaveExecuted),
+        (ABORTED, Fate::MayHaveExecuted),
     ] {
         let stranger = Stranger::new();
         let (client, connection) = stranger.meet().await;
@@ -136,7 +117,7 @@ async fn what_waits_behind_a_request_that_is_not_taken_was_not_sent() {
         let mut queued = call(&client, false).no_retry();
         let early = tokio::time::timeout(Duration::ZERO, &mut queued).await;
         assert!(early.is_err(), "{early:?}");
-        connection.close(code.into(), b"");
+        connection.close(code, b"");
         assert_fate(soon(queued).await, Fate::NotSent);
         assert_fate(soon(long).await.unwrap(), fate);
     }
@@ -144,43 +125,39 @@ async fn what_waits_behind_a_request_that_is_not_taken_was_not_sent() {
 
 #[tokio::test]
 async fn a_notification_that_left_in_part_was_not_executed() {
-    for code in [SHUT_DOWN, CUT_OFF] {
+    for code in [SHUT_DOWN, ABORTED] {
         let stranger = Stranger::new();
         let (client, connection) = stranger.meet().await;
         let large = tokio::spawn(client.notify("note", &["x".repeat(LARGE)]).into_future());
         let mut recv = soon(connection.accept_uni()).await.unwrap();
         soon(recv.read_exact(&mut [0])).await.unwrap();
-        connection.close(code.into(), b"");
+        connection.close(code, b"");
         assert_fate(soon(large).await.unwrap(), Fate::NotExecuted);
     }
 }
 
 #[tokio::test]
 async fn a_batch_that_is_refused_sends_the_next_call_to_another_connection() {
-    let refusal = r#""error":{"code":-32003,"message":"Shutting down"}"#;
-    let whole = format!(r#"{{"jsonrpc":"2.0","id":null,{refusal}}}"#);
+    let refusal = |id: &Value| message::error(id.clone(), -32003, "Shutting down");
     for is_whole in [true, false] {
         let stranger = Stranger::new();
         let (client, connection) = stranger.meet().await;
         let mut batch = client.batch();
         let entry = batch.call(call(&client, false));
         let sent = tokio::spawn(batch.send());
-        let (mut send, mut recv) = request(&connection).await;
-        let rest = soon(recv.read_to_end(LONG)).await.unwrap();
-        let rest = String::from_utf8(rest).unwrap();
-        let request: serde_json::Value = serde_json::from_str(&format!("[{rest}")).unwrap();
-        let one = format!(
-            r#"[{{"jsonrpc":"2.0","id":{},{refusal}}}]"#,
-            request[0]["id"]
-        );
-        let reply = if is_whole { &whole } else { &one };
-        send.write_all(reply.as_bytes()).await.unwrap();
-        send.finish().unwrap();
+        let (mut stream, request) = connection.accept_call().await;
+        stream
+            .write_line(match is_whole {
+                true => refusal(&Value::Null),
+                false => Value::from(vec![refusal(&request[0]["id"])]),
+            })
+            .await;
+        stream.finish();
         match soon(sent).await.unwrap() {
             Err(refused) => assert_fate(Err::<(), _>(refused), Fate::NotExecuted),
             Ok(mut replies) => assert_fate(replies.take(entry), Fate::NotExecuted),
         }
-        stranger.accept().await;
+        stranger.0.accept().await;
     }
 }
 
@@ -191,36 +168,14 @@ async fn an_answer_that_came_before_the_close_counts() {
     let mut call = call(&client, true);
     let early = tokio::time::timeout(Duration::ZERO, &mut call).await;
     assert!(early.is_err(), "{early:?}");
-    let (mut send, _recv) = request(&connection).await;
-    let reply = r#"{"jsonrpc":"2.0","id":63,"result":5}"#;
-    send.write_all(reply.as_bytes()).await.unwrap();
-    send.finish().unwrap();
-    soon(send.stopped()).await.unwrap();
-    connection.close(SHUT_DOWN.into(), b"");
+    let mut stream = request(&connection).await;
+    stream.write_line(message::result(63, 5)).await;
+    stream.finish();
+    stream.stop_code().await;
+    connection.close(SHUT_DOWN, b"");
     // The client connects again: it knows.
-    stranger.accept().await;
+    stranger.0.accept().await;
     assert_eq!(soon(call).await.unwrap(), 5);
-}
-
-/// Reads a line, byte by byte: nothing of what follows is taken.
-async fn read_line(recv: &mut RecvStream) -> String {
-    let mut line = Vec::new();
-    while line.last() != Some(&b'\n') {
-        let mut byte = [0];
-        soon(recv.read_exact(&mut byte)).await.unwrap();
-        line.extend(byte);
-    }
-    String::from_utf8(line).unwrap()
-}
-
-/// Waits until more was sent than `before`.
-async fn until_sent(sent: impl Fn() -> u64, before: u64) {
-    soon(async {
-        while sent() == before {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
 }
 
 /// The answer and the close find a client in the middle of a long request: both its reader and its writer have news.
@@ -233,34 +188,30 @@ fn an_answer_that_came_with_the_close_counts() {
         .unwrap();
     // Which of the two is looked at first is left to chance.
     for _ in 0..20 {
-        let stranger = Arc::new(theirs.block_on(async { Stranger::new() }));
-        let ours = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let (short, long, connection, mut send, _recv) = ours.block_on(async {
-            let server = Arc::clone(&stranger);
+        let stranger = theirs.block_on(async { Stranger::new() });
+        let ours = current_thread();
+        let (short, long, connection, mut stream) = ours.block_on(async {
+            let server = stranger.0.clone();
             let accepting = theirs.spawn(async move { server.accept().await });
-            let client = soon(stranger.connect()).await;
+            let connecting = stranger.client().connect(stranger.0.address());
+            let client = soon(connecting).await.unwrap();
             let connection = accepting.await.unwrap();
             let short = tokio::spawn(call(&client, false).no_retry());
-            let (send, mut recv) = soon(connection.accept_bi()).await.unwrap();
-            read_line(&mut recv).await;
+            let (mut stream, _) = connection.accept_call().await;
             let long = client.call::<i64, _>("count", &["x".repeat(LONG)]);
             let long = tokio::spawn(long.no_retry());
-            soon(recv.read_exact(&mut [0])).await.unwrap();
-            (short, long, connection, send, recv)
+            stream.read_byte().await;
+            (short, long, connection, stream)
         });
         theirs.block_on(async {
-            let reply = b"{\"jsonrpc\":\"2.0\",\"id\":0,\"result\":5}\n";
             let frames = || connection.stats().frame_tx.stream;
             let before = frames();
-            send.write_all(reply).await.unwrap();
-            until_sent(frames, before).await;
+            stream.write_line(message::result(0, 5)).await;
+            eventually(|| frames() > before).await;
             let datagrams = || connection.stats().udp_tx.datagrams;
             let before = datagrams();
-            connection.close(SHUT_DOWN.into(), b"");
-            until_sent(datagrams, before).await;
+            connection.close(SHUT_DOWN, b"");
+            eventually(|| datagrams() > before).await;
         });
         ours.block_on(async {
             assert_eq!(soon(short).await.unwrap().unwrap(), 5);

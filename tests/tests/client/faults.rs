@@ -11,8 +11,9 @@ use tests::account::{Manner, Streams, Told};
 use tests::relay::Faults;
 use tests::seed::seed;
 use tests::stage::Stage;
+use tests::support::{current_thread, eventually, soon};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// A network that loses so much and does everything else, too.
 fn bad_network(loss: f64) -> Faults {
@@ -24,13 +25,6 @@ fn bad_network(loss: f64) -> Faults {
         delay: Duration::from_millis(2),
         jitter: Duration::from_millis(1),
     }
-}
-
-/// Fails the test if `future` takes longer than anything here should.
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(60), future)
-        .await
-        .expect("this should not take long")
 }
 
 /// Calls over a bad network: all of them have their answers.
@@ -192,12 +186,7 @@ async fn a_shutdown_waits_until_the_answer_on_a_stream_that_is_over_has_arrived(
     };
     let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1, 1, manner);
     let load = tokio::spawn(load);
-    soon(async {
-        while stage.journal.entries().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    eventually(|| !stage.journal.entries().unwrap().is_empty()).await;
     // The answer is sent into a hole, again and again, and ends its stream.
     stage.relay.set_blackhole(true);
     let server = stage.server.clone();
@@ -264,13 +253,6 @@ impl Hall {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
 /// Calls in one round: as many as a connection may have in flight.
 const ROUND: usize = 128;
 
@@ -322,7 +304,7 @@ fn cancelled_calls_leak_nothing(calls: usize) {
     /// Buffers grow when there is more at a time than before, but not with each call.
     const BYTES: i64 = 512 << 10;
     const ALLOCATIONS: i64 = 500;
-    let runtime = runtime();
+    let runtime = current_thread();
     let hall = Hall(watch::Sender::new(0));
     let (patience, handle) = runtime.block_on(async {
         let identity = Identity::self_signed(["127.0.0.1"]).unwrap();
@@ -342,12 +324,7 @@ fn cancelled_calls_leak_nothing(calls: usize) {
     });
     let tasks = || runtime.metrics().num_alive_tasks();
     let settled = async |most: usize| {
-        soon(async {
-            while tasks() > most {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        eventually(|| tasks() <= most).await;
     };
     runtime.block_on(give_up(&patience, &hall, calls / 10));
     let before = tasks();

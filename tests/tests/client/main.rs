@@ -1,10 +1,5 @@
 //! What a caller relies on: connections, retries, several servers, discovery.
 
-#[path = "../peer/mod.rs"]
-mod peer;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod balance;
 mod calls;
 mod discovery;

@@ -11,11 +11,10 @@ use rpc_runtime::{
     CallError, Client, ClientBuilder, ConnectError, ConnectionLost, ConnectionState, Fate,
     Identity, Server, ServerHandle, Service, Trust, rpc,
 };
+use tests::support::{current_thread, soon};
 use tokio::net::UdpSocket;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-
-use crate::support::soon;
 
 #[rpc]
 trait Desk {
@@ -622,10 +621,7 @@ impl Mortal {
         let (tell, told) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             // One thread: nothing of it runs on while it is dropped.
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = current_thread();
             runtime.block_on(async {
                 let server = server.bind(wanted).unwrap();
                 tell.send(server.local_addr().unwrap()).unwrap();

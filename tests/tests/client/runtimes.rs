@@ -8,6 +8,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use rpc_runtime::{Call, CallError, Client, rpc};
+use tests::support::current_thread;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -31,11 +32,7 @@ impl Desk for Counter {
 
 const LONG: Duration = Duration::from_secs(20);
 
-fn here() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-fn elsewhere() -> Runtime {
+fn elsewcurrent_thread() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(1).enable_all().build().unwrap()
 }
@@ -47,11 +44,11 @@ fn desk(home: &Runtime) -> DeskClient {
 
 #[test]
 fn a_timer_of_a_runtime_that_is_gone_is_used_by_nobody() {
-    let home = here();
+    let home = current_thread();
     let desk = desk(&home);
     let call = || desk.add(1, 2).timeout(LONG);
-    here().block_on(async {
-        let _ = timeout(Duration::from_millis(1), call()).await;
+    current_thread().block_on(async {
+        let _ = timeout(Duration::ZERO, call()).await;
     });
     for _ in 0..5 {
         let called = catch_unwind(AssertUnwindSafe(|| home.block_on(async { call().await })));
@@ -61,12 +58,12 @@ fn a_timer_of_a_runtime_that_is_gone_is_used_by_nobody() {
 
 #[test]
 fn a_time_limit_ends_a_call_in_whatever_runtime_it_is_awaited() {
-    let home = elsewhere();
+    let home = elsewcurrent_thread();
     let desk = desk(&home);
-    let idle = here();
+    let idle = current_thread();
     idle.block_on(async { desk.add(1, 2).timeout(LONG).await })
         .unwrap();
-    let ended = here().block_on(async {
+    let ended = current_thread().block_on(async {
         let late = desk.hang().timeout(Duration::from_millis(50));
         timeout(LONG, late).await
     });
@@ -75,16 +72,16 @@ fn a_time_limit_ends_a_call_in_whatever_runtime_it_is_awaited() {
 
 #[test]
 fn calls_end_with_the_runtime_of_their_client() {
-    let home = elsewhere();
+    let home = elsewcurrent_thread();
     let desk = desk(&home);
     let waiting = desk.hang();
     let mut waiting = pin!(waiting);
     home.block_on(async {
-        let _ = timeout(Duration::from_millis(1), waiting.as_mut()).await;
+        let _ = timeout(Duration::ZERO, waiting.as_mut()).await;
         desk.add(1, 2).await.unwrap();
     });
     drop(home);
-    let (first, second) = here().block_on(async {
+    let (first, second) = current_thread().block_on(async {
         (
             timeout(LONG, waiting).await,
             timeout(LONG, desk.add(1, 2)).await,
@@ -113,7 +110,7 @@ impl Wake for Gone {
 
 #[test]
 fn waking_a_task_may_drop_its_call() {
-    let home = elsewhere();
+    let home = elsewcurrent_thread();
     let client = {
         let _guard = home.enter();
         Client::local(DeskServer::new(Counter))
@@ -143,7 +140,7 @@ impl Wake for Nobody {
 
 #[test]
 fn a_call_that_is_over_keeps_no_waker() {
-    let home = here();
+    let home = current_thread();
     let desk = desk(&home);
     home.block_on(async {
         let task = Arc::new(Nobody);

@@ -1,8 +1,5 @@
 //! What the macros accept, reject, generate and describe.
 
-#[path = "../peer/mod.rs"]
-mod peer;
-
 mod bank;
 mod compile_fail;
 mod expansions;

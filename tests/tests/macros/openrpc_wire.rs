@@ -5,45 +5,41 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::{TryStreamExt, stream};
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
-use rpc_runtime::{CallError, Client, Limits, OpenRpc, Trust};
+use quinn::{RecvStream, SendStream};
+use rpc_runtime::{CallError, Client, Limits, OpenRpc};
 use serde_json::{Value, json};
+use tests::peer::{RawClient, RawConnection, RawServer};
+use tests::support::{TestServer, soon};
 
 use crate::bank::{Account, BankClient, BankServer, Kind, Vault};
-use crate::peer::{Host, listen, soon};
 
 /// What passed, in its order on each stream.
 type Heard = Arc<Mutex<Vec<Value>>>;
 
 /// Someone in the middle, with a certificate of his own.
 struct Listener {
-    endpoint: Endpoint,
-    trust: Trust,
+    server: RawServer,
     heard: Heard,
 }
 
 impl Listener {
-    fn start(host: Connection) -> Self {
-        let (endpoint, trust) = listen(quinn::TransportConfig::default());
+    fn start(host: RawConnection) -> Self {
         let this = Self {
-            endpoint: endpoint.clone(),
-            trust,
+            server: RawServer::start(),
             heard: Heard::default(),
         };
-        tokio::spawn(serve(endpoint, host, Arc::clone(&this.heard)));
+        tokio::spawn(serve(this.server.clone(), host, Arc::clone(&this.heard)));
         this
     }
 
     async fn client(&self) -> Client {
-        let builder = Client::builder().trust(self.trust.clone());
-        let builder = builder.server_name("localhost");
-        let address = self.endpoint.local_addr().unwrap();
-        soon(builder.connect(address)).await.unwrap()
+        let connecting = self.server.client().connect(self.server.address());
+        soon(connecting).await.unwrap()
     }
 }
 
-async fn serve(endpoint: Endpoint, host: Connection, heard: Heard) {
-    let guest = endpoint.accept().await.unwrap().await.unwrap();
+async fn serve(server: RawServer, host: RawConnection, heard: Heard) {
+    let guest = server.accept().await;
     while let Ok((back, asked)) = guest.accept_bi().await {
         let (ask, answered) = host.open_bi().await.unwrap();
         tokio::spawn(pass(asked, ask, Arc::clone(&heard)));
@@ -173,8 +169,8 @@ fn account(limit: u64) -> Account {
 
 #[tokio::test]
 async fn what_passes_fits_its_schema() {
-    let host = Host::start(BankServer::new(Vault), Limits::default());
-    let listener = Listener::start(host.connect().await);
+    let server = TestServer::start(BankServer::new(Vault), Limits::default());
+    let listener = Listener::start(RawClient::connect(&server).await);
     let bank = BankClient::new(listener.client().await);
 
     for (from, cents) in [

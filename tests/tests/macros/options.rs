@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rpc_runtime::{
     Call, CallError, Client, Context, ErrorObject, MethodKind, RpcError, Service,
@@ -12,6 +11,7 @@ use rpc_runtime::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tests::support::soon;
 
 /// An untyped call's result.
 async fn ask(client: &Client, method: &str, params: Value) -> Value {
@@ -367,7 +367,7 @@ mod borrowing {
         }
 
         async fn held(&self, text: &str) -> String {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
             text.to_owned()
         }
 
@@ -521,9 +521,7 @@ mod kinds {
         let kinds = KindsClient::new(Client::local(KindsServer::new(Journal::default())));
         kinds.log("one").await.unwrap();
         kinds.log_slowly("two").await.unwrap();
-        while kinds.lines().await.unwrap().len() < 2 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        soon(async { while kinds.lines().await.unwrap().len() < 2 {} }).await;
         let mut lines = kinds.lines().await.unwrap();
         lines.sort();
         assert_eq!(lines, ["one", "two"]);

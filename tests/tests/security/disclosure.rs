@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use rpc_runtime::{Limits, Responder, rpc};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::json;
+use tests::message::call;
+use tests::peer::RawClient;
+use tests::support::{TestServer, eventually};
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Metadata, Subscriber};
-
-use crate::peer;
 
 /// Names that nobody outside should read.
 #[derive(Debug, Serialize, Deserialize)]
@@ -256,23 +256,16 @@ async fn what_a_peer_says_is_logged_escaped_and_cut() {
     // single subscriber, the first thread that reaches an event decides for all whether it is recorded, hence a second.
     let _subscribed = tracing::subscriber::set_default(log.clone());
     let _second = tracing::Dispatch::new(Log::default());
-    let host = peer::Host::start(VaultServer::new(Bank), Limits::default());
-    let connection = host.connect().await;
+    let server = TestServer::start(VaultServer::new(Bank), Limits::default());
+    let connection = RawClient::connect(&server).await;
     for method in ["panics".to_owned(), nasty()] {
-        let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": [nasty()]});
-        let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        send.write_all(call.to_string().as_bytes()).await.unwrap();
-        send.finish().unwrap();
-        let reply = peer::soon(recv.read_to_end(1000)).await.unwrap();
-        assert!(reply.starts_with(br#"{"jsonrpc":"2.0","id":1,"error":"#));
+        let replies = connection
+            .exchange(call(1, &method, [nasty()]).to_string())
+            .await;
+        assert!(replies[0]["error"].is_object(), "{replies:?}");
     }
     connection.close(1u8.into(), nasty().as_bytes());
-    peer::soon(async {
-        while !log.has("closed by the other side") {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    eventually(|| log.has("closed by the other side")).await;
 
     assert!(log.has("panicked: secret"));
     let fields = log.0.lock().unwrap();

@@ -4,24 +4,24 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use quinn::{Connection, Endpoint, VarInt};
-use rpc_runtime::{CallError, Client, Fate, Limits, rpc};
-use serde_json::{Value, json};
+use fastrand::Rng;
+use rpc_runtime::{CallError, Client, ErrorObject, Fate, Limits, rpc};
+use serde_json::Value;
+use tests::message::{call_line, result};
+use tests::peer::{
+    CANCELLED, PROTOCOL, RawClient, RawConnection, RawServer, RawStream, receive_window,
+};
+use tests::support::{TestServer, current_thread, eventually, soon};
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
-use crate::peer::{Host, exchange, listen, soon};
-
-/// The code of a stream that is given up.
-const GIVEN_UP: VarInt = VarInt::from_u32(0x20);
-
-/// A server of somebody else's that only grants streams, and a client of ours.
+/// A server without the framework that only grants streams, and a client of ours.
 struct Stranger {
     client: Client,
-    connection: Connection,
-    _endpoint: Endpoint,
+    connection: RawConnection,
+    _server: RawServer,
 }
 
 impl Stranger {
@@ -31,24 +31,25 @@ impl Stranger {
 
     /// A server that lets its clients open so many streams and send 64 KiB on each before it reads.
     async fn granting(bidirectional: u32, unidirectional: u32) -> Self {
-        let mut transport = quinn::TransportConfig::default();
+        let mut transport = receive_window(64 << 10);
         transport
             .max_concurrent_bidi_streams(bidirectional.into())
-            .max_concurrent_uni_streams(unidirectional.into())
-            .stream_receive_window(VarInt::from_u32(64 << 10));
-        let (endpoint, trust) = listen(transport);
-        let connecting = Client::builder()
-            .trust(trust)
-            .server_name("localhost")
-            .lanes(1)
-            .connect(endpoint.local_addr().unwrap());
-        let accepting = async { endpoint.accept().await.unwrap().await };
-        let (client, connection) = soon(async { tokio::join!(connecting, accepting) }).await;
+            .max_concurrent_uni_streams(unidirectional.into());
+        let server = RawServer::with(PROTOCOL, transport);
+        let (client, connection) = server.meet(server.client().lanes(1)).await;
         Self {
-            client: client.unwrap(),
-            connection: connection.unwrap(),
-            _endpoint: endpoint,
+            client,
+            connection,
+            _server: server,
         }
+    }
+
+    /// Makes a call, and returns it with its stream when its first byte has come.
+    async fn call(&self) -> (JoinHandle<Result<i64, CallError<ErrorObject>>>, RawStream) {
+        let call = tokio::spawn(self.client.call::<i64, _>("five", &()));
+        let mut stream = self.connection.accept().await;
+        stream.read_byte().await;
+        (call, stream)
     }
 
     async fn send_more_than_is_taken(&self) {
@@ -61,7 +62,7 @@ impl Stranger {
 }
 
 /// Reads whatever comes on bidirectional streams and answers nothing.
-async fn swallow(connection: Connection) {
+async fn discard(connection: RawConnection) {
     let mut streams = JoinSet::new();
     while let Ok((send, mut recv)) = connection.accept_bi().await {
         streams.spawn(async move {
@@ -76,18 +77,18 @@ async fn callers_that_wait_for_room_go_on_when_their_stream_was_given_up() {
     let Stranger {
         client,
         connection,
-        _endpoint,
+        _server,
     } = Stranger::meet().await;
     let mut notifications = JoinSet::new();
     // More than the client keeps and the stream takes together: some have to wait.
     for _ in 0..400 {
         notifications.spawn(client.notify("note", &["x".repeat(2000)]).into_future());
     }
-    let (mut send, mut recv) = soon(connection.accept_bi()).await.unwrap();
-    soon(recv.read_exact(&mut [0])).await.unwrap();
-    send.reset(GIVEN_UP).unwrap();
-    recv.stop(GIVEN_UP).unwrap();
-    let others = tokio::spawn(swallow(connection));
+    let mut stream = connection.accept().await;
+    stream.read_byte().await;
+    stream.reset(CANCELLED);
+    stream.stop(CANCELLED);
+    let others = tokio::spawn(discard(connection));
     for ended in soon(notifications.join_all()).await {
         ended.unwrap();
     }
@@ -135,11 +136,9 @@ async fn a_call_whose_reply_was_cut_off_may_have_been_executed() {
         &whole[..whole.len() - 1],
     ] {
         let stranger = Stranger::meet().await;
-        let call = tokio::spawn(stranger.client.call::<i64, _>("five", &()));
-        let (mut send, mut recv) = soon(stranger.connection.accept_bi()).await.unwrap();
-        soon(recv.read_exact(&mut [0])).await.unwrap();
-        send.write_all(cut.as_bytes()).await.unwrap();
-        send.finish().unwrap();
+        let (call, mut stream) = stranger.call().await;
+        stream.write(cut).await;
+        stream.finish();
         let ended = soon(call).await.unwrap().unwrap_err();
         let as_if_nothing_had_happened = matches!(
             ended,
@@ -155,24 +154,18 @@ async fn a_call_whose_reply_was_cut_off_may_have_been_executed() {
 #[tokio::test]
 async fn the_last_reply_needs_no_newline() {
     let stranger = Stranger::meet().await;
-    let call = tokio::spawn(stranger.client.call::<i64, _>("five", &()));
-    let (mut send, mut recv) = soon(stranger.connection.accept_bi()).await.unwrap();
-    soon(recv.read_exact(&mut [0])).await.unwrap();
-    let reply = r#"{"jsonrpc":"2.0","id":0,"result":5}"#;
-    send.write_all(reply.as_bytes()).await.unwrap();
-    send.finish().unwrap();
+    let (call, mut stream) = stranger.call().await;
+    stream.write(result(0, 5).to_string()).await;
+    stream.finish();
     assert_eq!(soon(call).await.unwrap().unwrap(), 5);
 }
 
 #[tokio::test]
 async fn an_answer_to_nothing_that_was_asked_is_nobody_s() {
     let stranger = Stranger::meet().await;
-    let call = tokio::spawn(stranger.client.call::<i64, _>("five", &()));
-    let (mut send, mut recv) = soon(stranger.connection.accept_bi()).await.unwrap();
-    soon(recv.read_exact(&mut [0])).await.unwrap();
+    let (call, mut stream) = stranger.call().await;
     for id in [1, 63, 64, 1 << 26, 1 << 52, 1 << 58, 1 << 63, 0_u64] {
-        let reply = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{id}}}\n");
-        send.write_all(reply.as_bytes()).await.unwrap();
+        stream.write_line(result(id, id)).await;
     }
     assert_eq!(soon(call).await.unwrap().unwrap(), 0);
 }
@@ -180,14 +173,11 @@ async fn an_answer_to_nothing_that_was_asked_is_nobody_s() {
 #[test]
 fn cancellations_that_a_server_does_not_take_are_not_kept_for_ever() {
     const CANCELLED: usize = 50_000;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let (client, _endpoint, _reading) = runtime.block_on(async {
+    let runtime = current_thread();
+    let (client, _server, _reading) = runtime.block_on(async {
         let stranger = Stranger::granting(100, 0).await;
-        let reading = tokio::spawn(swallow(stranger.connection));
-        (stranger.client, stranger._endpoint, reading)
+        let reading = tokio::spawn(discard(stranger.connection));
+        (stranger.client, stranger._server, reading)
     });
     let cancel = |calls: usize| {
         runtime.block_on(async {
@@ -247,58 +237,51 @@ impl Target for Sound {
     }
 }
 
-/// Numbers that are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    /// From 0 up to `below`.
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % below
-    }
-
-    /// Messages, some of them damaged.
-    fn messages(&mut self) -> Vec<u8> {
-        const SOUND: [&str; 8] = [
-            r#"{"jsonrpc":"2.0","id":1,"method":"echo","params":[1]}"#,
-            r#"{"jsonrpc":"2.0","id":"a\u0001","method":"sleep","params":{"milliseconds":3}}"#,
-            r#"[{"jsonrpc":"2.0","id":2,"method":"sleep","params":[5]},{"jsonrpc":"2.0","id":2,"method":"echo","params":[5],"timeout":1},7,[]]"#,
-            r#"{"jsonrpc":"2.0","id":-9223372036854775808,"method":"blob","params":[4900],"meta":{"a":"b"},"timeout":0.5}"#,
-            r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":{"id":2,"early":true}}"#,
-            r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":[1]}"#,
-            r#"{"jsonrpc":"2.0","id":null,"method":"block","params":[2],"timeout":1}"#,
-            r#"{"jsonrpc":"2.0","id":18446744073709551615,"method":"echo","params":[[[[1e308,"\ud83d\ude00"]]]]}"#,
-        ];
-        let mut bytes = Vec::new();
-        for _ in 0..self.roll(12) {
-            let mut message = SOUND[self.roll(SOUND.len())].as_bytes().to_vec();
-            for _ in 0..[0, 0, 1, 3][self.roll(4)] {
-                let at = self.roll(message.len());
-                match self.roll(3) {
-                    0 => message[at] = self.roll(256) as u8,
-                    1 => drop(message.remove(at)),
-                    _ => message.insert(at, b"{}[]\",:\\"[self.roll(8)]),
-                }
+/// Returns messages, some of them damaged.
+fn messages(rng: &mut Rng) -> Vec<u8> {
+    const SOUND: [&str; 8] = [
+        r#"{"jsonrpc":"2.0","id":1,"method":"echo","params":[1]}"#,
+        r#"{"jsonrpc":"2.0","id":"a\u0001","method":"sleep","params":{"milliseconds":3}}"#,
+        r#"[{"jsonrpc":"2.0","id":2,"method":"sleep","params":[5]},{"jsonrpc":"2.0","id":2,"method":"echo","params":[5],"timeout":1},7,[]]"#,
+        r#"{"jsonrpc":"2.0","id":-9223372036854775808,"method":"blob","params":[4900],"meta":{"a":"b"},"timeout":0.5}"#,
+        r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":{"id":2,"early":true}}"#,
+        r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":[1]}"#,
+        r#"{"jsonrpc":"2.0","id":null,"method":"block","params":[2],"timeout":1}"#,
+        r#"{"jsonrpc":"2.0","id":18446744073709551615,"method":"echo","params":[[[[1e308,"\ud83d\ude00"]]]]}"#,
+    ];
+    let mut bytes = Vec::new();
+    for _ in 0..rng.usize(..12) {
+        let mut message = SOUND[rng.usize(..SOUND.len())].as_bytes().to_vec();
+        for _ in 0..[0, 0, 1, 3][rng.usize(..4)] {
+            let at = rng.usize(..message.len());
+            match rng.usize(..3) {
+                0 => message[at] = rng.usize(..256) as u8,
+                1 => drop(message.remove(at)),
+                _ => message.insert(at, b"{}[]\",:\\"[rng.usize(..8)]),
             }
-            bytes.extend(message);
-            bytes.push(b'\n');
         }
-        if self.roll(10) == 0 {
-            bytes.resize(bytes.len() + 9000, b'x');
-        }
-        bytes
+        bytes.extend(message);
+        bytes.push(b'\n');
     }
+    if rng.usize(..10) == 0 {
+        bytes.resize(bytes.len() + 9000, b'x');
+    }
+    bytes
 }
 
 /// Sends `bytes` up to `at`, and then does one of several things that a well-bred client does not do.
-async fn misbehave(connection: Connection, bytes: Vec<u8>, at: usize, how: usize, one_way: bool) {
+async fn misbehave(
+    connection: RawConnection,
+    bytes: Vec<u8>,
+    at: usize,
+    how: usize,
+    one_way: bool,
+) {
     if one_way {
         let mut send = soon(connection.open_uni()).await.unwrap();
         let _ = soon(send.write_all(&bytes[..at])).await;
         return match how {
-            0 => drop(send.reset(GIVEN_UP)),
+            0 => drop(send.reset(CANCELLED)),
             _ => drop(send.finish()),
         };
     }
@@ -308,13 +291,13 @@ async fn misbehave(connection: Connection, bytes: Vec<u8>, at: usize, how: usize
         tokio::task::yield_now().await;
     }
     if matches!(how, 0 | 1) {
-        let _ = send.reset(GIVEN_UP);
+        let _ = send.reset(CANCELLED);
     }
     if how == 2 {
         let _ = send.finish();
     }
     if matches!(how, 1..=3) {
-        let _ = recv.stop(GIVEN_UP);
+        let _ = recv.stop(CANCELLED);
         return;
     }
     if how > 3 {
@@ -336,28 +319,23 @@ async fn after_a_storm_of_garbage_and_of_streams_given_up_the_server_is_as_befor
         cancellations: usize::MAX,
         ..Limits::default()
     };
-    let host = Host::start(TargetServer::new(Sound), limits);
-    let connection = host.connect().await;
-    let mut dice = Dice(0x123_4567);
+    let server = TestServer::start(TargetServer::new(Sound), limits);
+    let connection = RawClient::connect(&server).await;
+    let mut rng = Rng::with_seed(0x123_4567);
     let mut storm = JoinSet::new();
-    let end = Instant::now() + Duration::from_secs(4);
-    for _ in 0..4000 {
-        if Instant::now() > end {
-            break;
-        }
-        let bytes = dice.messages();
-        let (at, how) = (dice.roll(bytes.len() + 1), dice.roll(6));
-        let one_way = dice.roll(5) == 0;
+    for _ in 0..2000 {
+        let bytes = messages(&mut rng);
+        let (at, how) = (rng.usize(..bytes.len() + 1), rng.usize(..6));
+        let one_way = rng.usize(..5) == 0;
         storm.spawn(misbehave(connection.clone(), bytes, at, how, one_way));
         while storm.len() > 60 {
             storm.join_next().await.unwrap().unwrap();
         }
     }
     soon(storm.join_all()).await;
-    let call = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"echo\",\"params\":[1]}\n";
-    let answered = json!({"jsonrpc": "2.0", "id": 1, "result": 1});
-    assert_eq!(exchange(&connection, call).await, [answered]);
-    let drained = soon(host.handle.shutdown(Duration::from_secs(5))).await;
+    let replies = connection.exchange(call_line(1, "echo", "[1]")).await;
+    assert_eq!(replies, [result(1, 1)]);
+    let drained = soon(server.handle.shutdown(Duration::from_secs(5))).await;
     assert!(drained, "something still runs");
 }
 
@@ -416,26 +394,23 @@ impl Town for Walls {
 struct Siege {
     runtime: Runtime,
     walls: Walls,
-    host: Host,
-    neighbour: Connection,
+    server: TestServer,
+    neighbour: RawConnection,
 }
 
 impl Siege {
     fn lay(limits: Limits) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = current_thread();
         let walls = Walls::default();
-        let (host, neighbour) = runtime.block_on(async {
-            let host = Host::start(TownServer::new(walls.clone()), limits);
-            let neighbour = host.connect().await;
-            (host, neighbour)
+        let (server, neighbour) = runtime.block_on(async {
+            let server = TestServer::start(TownServer::new(walls.clone()), limits);
+            let neighbour = RawClient::connect(&server).await;
+            (server, neighbour)
         });
         Self {
             runtime,
             walls,
-            host,
+            server,
             neighbour,
         }
     }
@@ -446,40 +421,38 @@ impl Siege {
         (counted.bytes_max as i64, counted.bytes_current)
     }
 
+    fn attacker(&self) -> RawConnection {
+        self.runtime.block_on(RawClient::connect(&self.server))
+    }
+
     async fn neighbour_is_served(&self) {
-        let call = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"add\",\"params\":[1,2]}\n";
-        let answered = json!({"jsonrpc": "2.0", "id": 1, "result": 3});
-        assert_eq!(exchange(&self.neighbour, call).await, [answered]);
+        is_served(&self.neighbour).await;
     }
 
     async fn hang(&self, calls: usize) {
-        soon(async {
-            while self.walls.hanging() != calls {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        eventually(|| self.walls.hanging() == calls).await;
     }
 }
 
-fn town_call(method: &str, params: &str) -> String {
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{params}}}\n")
+async fn is_served(connection: &RawConnection) {
+    let replies = connection.exchange(call_line(1, "add", "[1,2]")).await;
+    assert_eq!(replies, [result(1, 3)]);
 }
 
 #[test]
 fn brackets_without_end_take_no_memory() {
     let siege = Siege::lay(Limits::default());
-    let attacker = siege.runtime.block_on(siege.host.connect());
+    let attacker = siege.attacker();
     let open = "[".repeat(100_000);
     let messages = [
         format!("{open}\n"),
         format!("{}\n", "{\"a\":".repeat(20_000)),
-        town_call("add", &open),
-        town_call("add", &format!("[{open}{}]", "]".repeat(100_000))),
+        call_line(1, "add", &open),
+        call_line(1, "add", &format!("[{open}{}]", "]".repeat(100_000))),
     ];
     let attack = async || {
         for message in &messages {
-            let replies = exchange(&attacker, message.as_bytes()).await;
+            let replies = attacker.exchange(&message).await;
             assert_eq!(replies[0]["error"]["code"], -32700);
         }
         siege.neighbour_is_served().await;
@@ -498,14 +471,12 @@ fn brackets_without_end_take_no_memory() {
 #[test]
 fn ten_thousand_calls_that_never_return_take_as_many_places_as_one_connection_has() {
     let siege = Siege::lay(Limits::default());
-    let attacker = siege.runtime.block_on(siege.host.connect());
-    let calls = town_call("hang", "[]").repeat(125);
+    let attacker = siege.attacker();
+    let calls = call_line(1, "hang", "[]").repeat(125);
     let attack = async || {
         let mut streams = Vec::new();
         for _ in 0..80 {
-            let (mut send, recv) = soon(attacker.open_bi()).await.unwrap();
-            soon(send.write_all(calls.as_bytes())).await.unwrap();
-            streams.push((send, recv));
+            streams.push(attacker.send(&calls).await);
         }
         siege.hang(128).await;
         for _ in 0..10 {
@@ -527,16 +498,15 @@ fn streams_that_are_opened_and_reset(streams: usize) {
         cancellations: usize::MAX,
         ..Limits::default()
     });
-    let attacker = siege.runtime.block_on(siege.host.connect());
-    let call = town_call("hang", "[]");
+    let attacker = siege.attacker();
+    let call = call_line(1, "hang", "[]");
     let attack = async |streams: usize| {
         for number in 0..streams {
-            let (mut send, _recv) = soon(attacker.open_bi()).await.unwrap();
-            soon(send.write_all(call.as_bytes())).await.unwrap();
+            let mut stream = attacker.send(&call).await;
             if number % 3 == 0 {
                 tokio::task::yield_now().await;
             }
-            send.reset(GIVEN_UP).unwrap();
+            stream.reset(CANCELLED);
             if number % 1000 == 0 {
                 siege.neighbour_is_served().await;
             }
@@ -564,24 +534,18 @@ fn a_million_streams_that_are_opened_and_reset_leave_nothing_behind() {
 #[test]
 fn a_client_that_reads_nothing_takes_no_more_than_its_share() {
     let siege = Siege::lay(Limits::default());
-    let mut transport = quinn::TransportConfig::default();
-    transport.stream_receive_window(1000_u32.into());
-    let connecting = async { soon(siege.host.dial("jsonrpc/1", transport)).await };
-    let attacker = siege.runtime.block_on(connecting).unwrap();
-    let call = town_call("blob", "[1000000]");
+    let connecting = RawClient::connect_with_small_window(&siege.server);
+    let attacker = siege.runtime.block_on(connecting);
+    let call = call_line(1, "blob", "[1000000]");
     let attack = async || {
         let mut streams = Vec::new();
         for _ in 0..80 {
-            let (mut send, recv) = soon(attacker.open_bi()).await.unwrap();
-            soon(send.write_all(call.as_bytes())).await.unwrap();
-            streams.push((send, recv));
+            streams.push(attacker.send(&call).await);
             siege.neighbour_is_served().await;
         }
         drop(streams);
         // Its calls are taken again once nothing waits for it.
-        let call = town_call("add", "[1,2]");
-        let answered = json!({"jsonrpc": "2.0", "id": 1, "result": 3});
-        assert_eq!(exchange(&attacker, call.as_bytes()).await, [answered]);
+        is_served(&attacker).await;
         siege.neighbour_is_served().await;
     };
     siege.count(attack);
@@ -600,11 +564,11 @@ fn handlers_that_panic_harm_nobody() {
         }
     }));
     let siege = Siege::lay(Limits::default());
-    let attacker = siege.runtime.block_on(siege.host.connect());
-    let calls = town_call("panic", "[]").repeat(100);
+    let attacker = siege.attacker();
+    let calls = call_line(1, "panic", "[]").repeat(100);
     let attack = async |rounds: usize| {
         for _ in 0..rounds {
-            let replies = exchange(&attacker, calls.as_bytes()).await;
+            let replies = attacker.exchange(&calls).await;
             assert_eq!(replies.len(), 100);
             for reply in replies {
                 assert_eq!(reply["error"]["code"], -32603);

@@ -1,11 +1,12 @@
 //! Who trusts whom.
 
 use rpc_runtime::{
-    BindError, Client, ConnectError, Context, Identity, IdentityError, Server, ServerBuilder,
-    Trust, UntrustedReason, rpc,
+    BindError, Certificate, Client, ConnectError, Context, Identity, IdentityError, Server,
+    ServerBuilder, Trust, UntrustedReason, rpc,
 };
-
-use crate::support::soon;
+use tests::message::call_line;
+use tests::peer::{RawClient, RawConnection, RawServer};
+use tests::support::soon;
 
 #[rpc]
 trait Greeter {
@@ -222,36 +223,15 @@ async fn the_systems_authorities_do_not_trust_a_self_signed_server() {
     }
 }
 
-/// A QUIC server that speaks something else.
-fn foreign_server(alpn: &[u8]) -> (quinn::Endpoint, u16, Trust) {
-    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let trust = Trust::pem(signed.cert.pem().as_bytes()).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![signed.cert.der().clone()], key)
-        .unwrap();
-    tls.alpn_protocols = vec![alpn.to_vec()];
-    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
-    let config = quinn::ServerConfig::with_crypto(std::sync::Arc::new(crypto));
-    let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let port = endpoint.local_addr().unwrap().port();
-    let accepting = endpoint.clone();
-    tokio::spawn(async move {
-        while let Some(incoming) = accepting.accept().await {
-            tokio::spawn(incoming.into_future());
-        }
-    });
-    (endpoint, port, trust)
-}
-
 #[tokio::test]
 async fn a_server_that_speaks_another_protocol_is_refused() {
-    let (_endpoint, port, trust) = foreign_server(b"h3");
-    let refused = connect(trust, "localhost", port).await;
+    let server = RawServer::with("h3", quinn::TransportConfig::default());
+    let accepting = tokio::spawn({
+        let server = server.clone();
+        async move { server.endpoint.accept().await.unwrap().await }
+    });
+    let refused = soon(server.client().connect(server.address())).await;
+    assert!(soon(accepting).await.unwrap().is_err());
     assert!(
         matches!(refused, Err(ConnectError::Protocol)),
         "{refused:?}"
@@ -337,26 +317,15 @@ async fn a_private_key_is_never_shown() {
     assert!(!shown.contains("key"), "{shown}");
 }
 
-/// A client of somebody else's, which trusts this server.
-fn foreign_client(certificate: &rpc_runtime::Certificate) -> rustls::ClientConfig {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate.der().to_vec().into()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"jsonrpc/1".to_vec()];
-    tls
+/// A client without the framework, of the server at this port.
+fn raw_client(certificate: &Certificate, port: u16) -> RawClient {
+    RawClient::to(([127, 0, 0, 1], port).into(), certificate.der())
 }
 
-fn dial(tls: rustls::ClientConfig, port: u16) -> quinn::Connecting {
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-    let config = quinn::ClientConfig::new(std::sync::Arc::new(crypto));
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let connecting = endpoint.connect_with(config, ([127, 0, 0, 1], port).into(), "localhost");
-    connecting.unwrap()
+/// Makes a call, so that the session tickets that the server sent before the reply have arrived.
+async fn ping(connection: &RawConnection) {
+    let replies = connection.exchange(call_line(1, "rpc.ping", "[]")).await;
+    assert_eq!(replies.len(), 1);
 }
 
 #[tokio::test]
@@ -365,19 +334,13 @@ async fn a_client_that_comes_back_cannot_send_before_the_handshake() {
     let certificate = identity.certificate();
     let port = serve(identity);
     // A client that would send early data if a ticket of the server's allowed it.
-    let mut tls = foreign_client(&certificate);
-    tls.enable_early_data = true;
+    let client = raw_client(&certificate, port).tls(|tls| tls.enable_early_data = true);
     for _ in 0..2 {
-        let connection = match dial(tls.clone(), port).into_0rtt() {
+        let connection = match client.connecting(&client.endpoint()).into_0rtt() {
             Ok(_) => panic!("a ticket allowed early data"),
-            Err(connecting) => soon(connecting).await.unwrap(),
+            Err(connecting) => RawConnection(soon(connecting).await.unwrap()),
         };
-        // An answer, so that the tickets that came before it have arrived.
-        let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        let ping = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.ping"}"#;
-        send.write_all(ping).await.unwrap();
-        send.finish().unwrap();
-        soon(recv.read_to_end(100)).await.unwrap();
+        ping(&connection).await;
     }
 }
 
@@ -530,13 +493,10 @@ async fn nothing_is_executed_for_a_client_that_is_refused() {
     tokio::spawn(server.run());
 
     // A client that does not wait to hear whether it is known.
-    let connecting = dial(foreign_client(&certificate), port);
-    let connection = soon(connecting).await.unwrap();
-    let (mut send, mut recv) = connection.open_bi().await.unwrap();
-    let call = br#"{"jsonrpc":"2.0","id":1,"method":"count"}"#;
-    send.write_all(call).await.unwrap();
-    send.finish().unwrap();
-    assert!(soon(recv.read_to_end(100)).await.is_err());
+    let connection = raw_client(&certificate, port).dial().await;
+    let mut stream = connection.send(call_line(1, "count", "[]")).await;
+    stream.finish();
+    assert!(stream.read_line().await.is_err());
 
     let client = Client::builder()
         .trust(Trust::certificate(certificate))
@@ -578,15 +538,10 @@ async fn a_server_that_asks_lets_no_session_be_resumed() {
     let asking = Server::builder(identity.clone()).request_client_certificate(ada);
     for (server, resumes) in [(plain, true), (asking, false)] {
         let tickets = std::sync::Arc::new(rustls::client::ClientSessionMemoryCache::new(8));
-        let mut tls = foreign_client(&identity.certificate());
-        tls.resumption = rustls::client::Resumption::store(tickets.clone());
-        let connection = soon(dial(tls, run(server))).await.unwrap();
-        // An answer, so that the tickets that came before it have arrived.
-        let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        let ping = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.ping"}"#;
-        send.write_all(ping).await.unwrap();
-        send.finish().unwrap();
-        soon(recv.read_to_end(100)).await.unwrap();
+        let store = rustls::client::Resumption::store(tickets.clone());
+        let client = raw_client(&identity.certificate(), run(server));
+        let client = client.tls(|tls| tls.resumption = store);
+        ping(&client.dial().await).await;
         let name = "localhost".try_into().unwrap();
         let ticket = rustls::client::ClientSessionStore::take_tls13_ticket(&*tickets, &name);
         assert_eq!(ticket.is_some(), resumes);

@@ -5,9 +5,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use rpc_runtime::{CallError, Limits, rpc};
+use tests::support::{eventually, serve, soon};
 use tokio::runtime::Runtime;
-
-use crate::support::{serve, soon};
 
 #[rpc]
 trait Work {
@@ -36,12 +35,7 @@ impl Gate {
     }
 
     async fn has_started(&self, handlers: usize) {
-        soon(async {
-            while self.started() < handlers {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await;
+        eventually(|| self.started() >= handlers).await;
     }
 }
 

@@ -10,10 +10,10 @@ use rpc_runtime::{
     CallError, Client, ClientBuilder, ConnectError, ConnectionLost, Context, ErrorObject, Fate,
     Identity, Limits, Responder, RpcError, Server, ServerHandle, Trust, code, rpc,
 };
+use tests::support::{eventually, soon};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-
-use crate::support::soon;
 
 /// What the server serves.
 #[rpc]
@@ -66,8 +66,19 @@ fn milliseconds(cx: &Context) -> Option<u64> {
 }
 
 /// Serves `Desk`, and hands out the callers that subscribe.
+#[derive(Clone)]
 struct Office {
     callers: mpsc::UnboundedSender<Client>,
+    /// Calls of `hang`.
+    hanging: Arc<Semaphore>,
+}
+
+impl Office {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Client>) {
+        let (callers, subscribed) = mpsc::unbounded_channel();
+        let hanging = Arc::new(Semaphore::new(0));
+        (Self { callers, hanging }, subscribed)
+    }
 }
 
 impl Desk for Office {
@@ -76,6 +87,7 @@ impl Desk for Office {
     }
 
     async fn hang(&self) {
+        self.hanging.add_permits(1);
         std::future::pending().await
     }
 
@@ -209,20 +221,22 @@ struct Place {
     identity: Identity,
     address: SocketAddr,
     server: ServerHandle,
-    office: mpsc::UnboundedSender<Client>,
+    office: Office,
+    hanging: Arc<Semaphore>,
     callers: mpsc::UnboundedReceiver<Client>,
 }
 
 impl Place {
     fn new(limits: Limits) -> Self {
         let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
-        let (office, callers) = mpsc::unbounded_channel();
+        let (office, callers) = Office::new();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let (address, server) = open(&identity, anywhere, &office, limits);
         Self {
             identity,
             address,
             server,
+            hanging: Arc::clone(&office.hanging),
             office,
             callers,
         }
@@ -255,12 +269,11 @@ impl Place {
 fn open(
     identity: &Identity,
     address: SocketAddr,
-    office: &mpsc::UnboundedSender<Client>,
+    office: &Office,
     limits: Limits,
 ) -> (SocketAddr, ServerHandle) {
-    let callers = office.clone();
     let server = Server::builder(identity.clone())
-        .service(DeskServer::new(Office { callers }))
+        .service(DeskServer::new(office.clone()))
         .limits(limits)
         .bind(address)
         .unwrap();
@@ -407,7 +420,10 @@ async fn a_call_is_not_cancelled_in_place_of_another() {
         drop(back);
         both.flat.has_dropped().await;
         let mut hanging = both.desk.hang();
-        let _ = tokio::time::timeout(Duration::from_millis(1), &mut hanging).await;
+        tokio::select! {
+            ended = &mut hanging => panic!("{ended:?}"),
+            hanging = soon(both.place.hanging.acquire()) => hanging.unwrap().forget(),
+        }
         assert!(soon(both.home.nag()).await.unwrap());
     }
     both.flat.go_on.add_permits(1);
@@ -565,12 +581,7 @@ async fn a_client_that_is_dropped_is_gone() {
     let service = Arc::downgrade(&flat);
     drop((client, desk, flat));
     soon(caller.closed()).await;
-    soon(async {
-        while service.upgrade().is_some() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    eventually(|| service.strong_count() == 0).await;
 }
 
 /// A handler of the client's that waits for its server must not keep a client that nobody has any more.
@@ -657,10 +668,10 @@ async fn a_client_that_connects_again_serves_the_next_connection() {
 
 #[tokio::test]
 async fn a_client_in_the_same_process_serves_as_well() {
-    let (callers, mut called) = mpsc::unbounded_channel();
+    let (office, mut called) = Office::new();
     let client = Client::builder()
         .service(HomeServer::new(Flat::default()))
-        .local(DeskServer::new(Office { callers }));
+        .local(DeskServer::new(office));
     let desk = DeskClient::new(client.clone());
     assert_eq!(soon(desk.double(21)).await.unwrap(), 42);
     assert_eq!(soon(desk.down(5)).await.unwrap(), 5);
@@ -669,8 +680,8 @@ async fn a_client_in_the_same_process_serves_as_well() {
     soon(client.close()).await;
     assert_eq!(fate(soon(home.double(1)).await), Fate::NotSent);
 
-    let (callers, _called) = mpsc::unbounded_channel();
-    let alone = DeskClient::new(Client::local(DeskServer::new(Office { callers })));
+    let (office, _called) = Office::new();
+    let alone = DeskClient::new(Client::local(DeskServer::new(office)));
     match soon(alone.double(1)).await {
         Err(CallError::Application(error)) => {
             assert_eq!(error.message(), "Method not found (code -32601)");
@@ -681,8 +692,8 @@ async fn a_client_in_the_same_process_serves_as_well() {
 
 #[tokio::test]
 async fn who_calls_without_a_connection_cannot_be_called() {
-    let (callers, mut called) = mpsc::unbounded_channel();
-    let mut responder = Responder::new(DeskServer::new(Office { callers }));
+    let (office, mut called) = Office::new();
+    let mut responder = Responder::new(DeskServer::new(office));
     let call = br#"{"jsonrpc":"2.0","id":1,"method":"double","params":[1]}"#;
     let answer = responder.respond(call).await;
     let answer: serde_json::Value = serde_json::from_slice(answer).unwrap();
@@ -708,6 +719,7 @@ async fn connections_that_went_both_ways_leave_nothing() {
     let mut place = Place::new(Limits::default());
     let mut kept = Vec::new();
     let mut services: Vec<Weak<Flat>> = Vec::new();
+    let tasks = || Handle::current().metrics().num_alive_tasks();
     let mut tasks_before = 0;
     for round in 0..ROUNDS {
         let flat = Arc::new(Flat::default());
@@ -724,26 +736,14 @@ async fn connections_that_went_both_ways_leave_nothing() {
         kept.push(place.caller().await);
         soon(client.close()).await;
         if round == 10 {
-            tasks_before = soon(tasks_at_rest(usize::MAX)).await;
+            tasks_before = tasks();
         }
     }
     for caller in &kept {
         soon(caller.closed()).await;
     }
     // A closed connection of QUIC's lingers a little.
-    soon(tasks_at_rest(tasks_before)).await;
+    eventually(|| tasks() <= tasks_before).await;
     let alive = services.iter().filter(|flat| flat.strong_count() > 0);
     assert_eq!(alive.count(), 0);
-}
-
-/// Waits until there are no more than so many tasks, and says how many there are.
-async fn tasks_at_rest(most: usize) -> usize {
-    let metrics = tokio::runtime::Handle::current().metrics();
-    loop {
-        let alive = metrics.num_alive_tasks();
-        if alive <= most {
-            return alive;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

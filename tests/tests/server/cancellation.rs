@@ -3,9 +3,8 @@
 use std::future::pending;
 
 use rpc_runtime::{ConnectionState, Limits, rpc};
+use tests::support::{current_thread, serve, soon};
 use tokio::runtime::Builder;
-
-use crate::support::{serve, soon};
 
 #[rpc]
 trait Desk {
@@ -47,9 +46,7 @@ async fn cancel_900_calls_in_a_row() {
 
 #[test]
 fn client_that_cancels_900_calls_in_a_row_is_not_closed_on_the_current_thread_runtime() {
-    let mut builder = Builder::new_current_thread();
-    let runtime = builder.enable_all().build().unwrap();
-    runtime.block_on(cancel_900_calls_in_a_row());
+    current_thread().block_on(cancel_900_calls_in_a_row());
 }
 
 #[test]

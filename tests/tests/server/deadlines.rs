@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rpc_runtime::{CallError, Client, Context, Limits, code, rpc};
+use tests::support::{serve, soon};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-
-use crate::support::{serve, soon};
 
 /// At the end of the chain.
 #[rpc]

@@ -8,9 +8,8 @@ use rpc_runtime::{
     BindError, CallError, Cancellation, Client, Context, ErrorObject, Fate, Identity, Limits,
     RpcError, Server, Trust, code, rpc,
 };
+use tests::support::{current_thread, serve, soon};
 use tokio::sync::{Notify, mpsc};
-
-use crate::support::{serve, soon};
 
 #[rpc]
 trait Office {
@@ -341,10 +340,7 @@ async fn a_server_that_is_dropped_lets_its_clients_go() {
 #[test]
 fn a_runtime_that_goes_down_tells_what_blocks() {
     let (office, mut cancellations) = office();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = current_thread();
     runtime.block_on(async {
         let client = OfficeClient::new(Client::local(OfficeServer::new(office)));
         tokio::spawn(client.wait_for_cancellation());

@@ -5,9 +5,8 @@ use std::panic::panic_any;
 use std::time::Duration;
 
 use rpc_runtime::{CallError, Client, Limits, code, rpc};
+use tests::support::{serve, soon};
 use tokio::sync::Notify;
-
-use crate::support::{serve, soon};
 
 #[rpc]
 trait Fragile {

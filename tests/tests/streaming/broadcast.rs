@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::{Stream, StreamExt, stream};
 use rpc_runtime::{CallError, Feed, Lagged, Limits, RpcError, ServerHandle, rpc};
 use serde::{Deserialize, Serialize};
+use tests::support::{serve, soon};
 use tokio::sync::watch;
-
-use crate::support::{serve, soon};
 
 /// Items that may wait for a subscriber.
 const CAPACITY: usize = 16;

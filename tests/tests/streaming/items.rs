@@ -10,9 +10,8 @@ use rpc_runtime::{CallError, Client, Context, Limits, RpcError, ServerHandle, co
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tests::support::{serve, soon, until_still};
 use tokio::sync::{Notify, Semaphore, mpsc};
-
-use crate::support::{serve, soon};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Tick {
@@ -571,18 +570,10 @@ async fn json_of_a_users_is_one_line_whatever_stands_in_it() {
 /// More items than one stream's window and what is on its way to it can hold: none is written in less than 55 bytes.
 const WINDOW: usize = (1280 << 10) / 55;
 
-/// Resolves when no more items are made, though nobody is in the way of that.
+/// Waits until no more items are made, although nothing keeps the tasks that make them from running.
 async fn is_still(market: &MarketClient, made: &AtomicUsize) {
-    soon(async {
-        let mut before = usize::MAX;
-        while before != made.load(Ordering::Relaxed) {
-            before = made.load(Ordering::Relaxed);
-            for turn in 0..100 {
-                assert_eq!(market.add(turn, 1).await.unwrap(), turn + 1);
-            }
-        }
-    })
-    .await;
+    let call = async || assert_eq!(market.add(1, 2).await.unwrap(), 3);
+    until_still(|| made.load(Ordering::Relaxed), call).await;
 }
 
 #[tokio::test]

@@ -1,11 +1,7 @@
 //! Calls with streams of items, and broadcasts.
 
-#[path = "../peer/mod.rs"]
-mod peer;
-#[path = "../support/mod.rs"]
-mod support;
-
 mod broadcast;
+mod desk;
+mod edge_cases;
 mod items;
 mod misuse;
-mod odd_streams;

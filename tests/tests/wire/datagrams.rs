@@ -1,19 +1,16 @@
 //! Notifications that may be lost: in datagrams where they fit, and as any others where not.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rpc_runtime::{
-    Client, ClientBuilder, Context, Identity, Limits, MethodKind, Server, ServerHandle, Service,
-    Trust, rpc,
-};
+use rpc_runtime::{Client, Context, Limits, MethodKind, Service, rpc};
 use serde_json::{Value, json};
+use tests::message::{call_line, notification};
+use tests::peer::{RawClient, RawConnection};
 use tests::relay::{Faults, Relay};
+use tests::support::{TestServer, current_thread, soon};
 use tokio::sync::{Semaphore, mpsc};
-
-use crate::peer::{Host, exchange, soon};
 
 /// What the server serves.
 #[rpc]
@@ -83,27 +80,16 @@ impl Display for Screen {
     }
 }
 
-fn open() -> (ClientBuilder, SocketAddr, ServerHandle) {
+fn open() -> TestServer {
     open_for(Arc::default())
 }
 
-fn open_for(kitchen: Arc<Kitchen>) -> (ClientBuilder, SocketAddr, ServerHandle) {
-    let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
-    let builder = Client::builder()
-        .trust(Trust::certificate(identity.certificate()))
-        .server_name("localhost")
-        .reconnect(false);
-    let service = ScaleServer::from_arc(kitchen);
-    let server = Server::builder(identity).service(service);
-    let server = server.bind("127.0.0.1:0").unwrap();
-    let (address, handle) = (server.local_addr().unwrap(), server.handle());
-    tokio::spawn(server.run());
-    (builder, address, handle)
+fn open_for(kitchen: Arc<Kitchen>) -> TestServer {
+    TestServer::start(ScaleServer::from_arc(kitchen), Limits::default())
 }
 
 async fn scale() -> (ScaleClient, Client) {
-    let (builder, address, _) = open();
-    let client = soon(builder.connect(address)).await.unwrap();
+    let client = open().connect().await;
     (ScaleClient::new(client.clone()), client)
 }
 
@@ -152,9 +138,9 @@ async fn a_service_says_which_they_are() {
 #[tokio::test]
 async fn a_server_sends_them_to_its_client() {
     let (shown, mut screen) = mpsc::unbounded_channel();
-    let (builder, address, _) = open();
-    let builder = builder.service(DisplayServer::new(Screen(shown)));
-    let client = soon(builder.connect(address)).await.unwrap();
+    let server = open();
+    let builder = server.client().service(DisplayServer::new(Screen(shown)));
+    let client = soon(builder.connect(server.address)).await.unwrap();
     let scale = ScaleClient::new(client.clone());
     for note in ["short", &"x".repeat(3_000)] {
         assert!(soon(scale.show(7, note)).await.unwrap());
@@ -182,10 +168,10 @@ async fn in_the_same_process_they_arrive_too() {
 
 #[tokio::test]
 async fn an_outsider_gets_them_in_datagrams() {
-    let host = Host::start(ScaleServer::new(Kitchen::default()), Limits::default());
-    let connection = host.connect().await;
+    let server = TestServer::start(ScaleServer::new(Kitchen::default()), Limits::default());
+    let connection = RawClient::connect(&server).await;
     let show = br#"{"jsonrpc":"2.0","id":1,"method":"show","params":[7,"flour"]}"#;
-    let replies = exchange(&connection, show).await;
+    let replies = connection.exchange(show).await;
     assert_eq!(replies[0]["result"], true);
     let datagram = soon(connection.read_datagram()).await.unwrap();
     let shown: Value = serde_json::from_slice(&datagram).unwrap();
@@ -195,25 +181,23 @@ async fn an_outsider_gets_them_in_datagrams() {
 
 #[tokio::test]
 async fn an_outsider_that_takes_no_datagrams_gets_them_in_a_stream() {
-    let host = Host::start(ScaleServer::new(Kitchen::default()), Limits::default());
+    let server = TestServer::start(ScaleServer::new(Kitchen::default()), Limits::default());
     let mut transport = quinn::TransportConfig::default();
     transport.datagram_receive_buffer_size(None);
-    let connection = soon(host.dial("jsonrpc/1", transport)).await.unwrap();
+    let connection = RawClient::new(&server).transport(transport).dial().await;
     let show = br#"{"jsonrpc":"2.0","id":1,"method":"show","params":[7,"flour"]}"#;
-    assert_eq!(exchange(&connection, show).await[0]["result"], true);
-    let (_send, mut recv) = soon(connection.accept_bi()).await.unwrap();
-    let chunk = soon(recv.read_chunk(1_000, true)).await.unwrap().unwrap();
-    let shown: Value = serde_json::from_slice(&chunk.bytes).unwrap();
+    assert_eq!(connection.exchange(show).await[0]["result"], true);
+    let (_stream, shown) = connection.accept_call().await;
     assert_eq!(shown["params"], json!([7, "flour"]));
 }
 
 /// What the outsider's server has weighed, asked for until it is so much.
-async fn outsiders(connection: &quinn::Connection, times: usize) -> Vec<u64> {
+async fn outsiders(connection: &RawConnection, times: usize) -> Vec<u64> {
     let mut all = Vec::new();
     soon(async {
         while all.len() < times {
             let ask = br#"{"jsonrpc":"2.0","id":1,"method":"weighed"}"#;
-            let replies = exchange(connection, ask).await;
+            let replies = connection.exchange(ask).await;
             all.extend(
                 replies[0]["result"]
                     .as_array()
@@ -229,8 +213,8 @@ async fn outsiders(connection: &quinn::Connection, times: usize) -> Vec<u64> {
 
 #[tokio::test]
 async fn what_is_no_message_in_a_datagram_disturbs_nobody() {
-    let host = Host::start(ScaleServer::new(Kitchen::default()), Limits::default());
-    let connection = host.connect().await;
+    let server = TestServer::start(ScaleServer::new(Kitchen::default()), Limits::default());
+    let connection = RawClient::connect(&server).await;
     let weigh =
         |grams: u64| format!(r#"{{"jsonrpc":"2.0","method":"weigh","params":[{grams},""]}}"#);
     let (half, rest) = {
@@ -265,7 +249,22 @@ async fn what_is_no_message_in_a_datagram_disturbs_nobody() {
     let mut weighed = outsiders(&connection, 9).await;
     weighed.sort_unstable();
     assert_eq!(weighed, (1..=9).collect::<Vec<_>>());
-    assert!(soon(host.handle.shutdown(Duration::from_secs(5))).await);
+    assert!(soon(server.handle.shutdown(Duration::from_secs(5))).await);
+}
+
+#[tokio::test]
+async fn a_flood_of_datagrams() {
+    let server = open();
+    let connection = RawClient::connect(&server).await;
+    let datagram = notification("weigh", json!([1, "x"])).to_string();
+    for sent in 0..200_000 {
+        let _ = connection.send_datagram(datagram.clone().into());
+        if sent % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let replies = connection.exchange(call_line(2, "add", "[1,2]")).await;
+    assert_eq!(replies[0]["result"], 3);
 }
 
 /// The memory of both ends is counted: they share a thread.
@@ -273,14 +272,11 @@ async fn what_is_no_message_in_a_datagram_disturbs_nobody() {
 fn a_burst_leaves_memory_and_calls_alone() {
     const BURST: u64 = 10_000;
     const SIZE: usize = 1_000;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = current_thread();
     let kitchen = Arc::new(Kitchen::default());
     let client = runtime.block_on(async {
-        let (builder, address, _) = open_for(Arc::clone(&kitchen));
-        soon(builder.connect(address)).await.unwrap()
+        let server = open_for(Arc::clone(&kitchen));
+        server.connect().await
     });
     let scale = ScaleClient::new(client.clone());
     let note = "x".repeat(SIZE);
@@ -313,9 +309,11 @@ fn a_burst_leaves_memory_and_calls_alone() {
 #[tokio::test]
 async fn about_as_many_are_lost_as_packets_are_and_no_calls() {
     const SENT: usize = 400;
-    let (builder, address, _) = open();
-    let relay = Relay::start(address, 7).unwrap();
-    let client = soon(builder.connect(relay.address())).await.unwrap();
+    let server = open();
+    let relay = Relay::start(server.address, 7).unwrap();
+    let client = soon(server.client().connect(relay.address()))
+        .await
+        .unwrap();
     let scale = ScaleClient::new(client.clone());
     relay.set_faults(Faults {
         loss: 0.3,
@@ -345,10 +343,10 @@ async fn about_as_many_are_lost_as_packets_are_and_no_calls() {
 
 #[tokio::test]
 async fn a_server_that_drains_ends_in_spite_of_them() {
-    let (builder, address, handle) = open();
-    let client = soon(builder.connect(address)).await.unwrap();
+    let server = open();
+    let client = server.connect().await;
     let scale = ScaleClient::new(client.clone());
     soon(scale.weigh(1, "")).await.unwrap();
     assert_eq!(weighed(&scale, 1).await, [1]);
-    assert!(soon(handle.shutdown(Duration::from_secs(5))).await);
+    assert!(soon(server.handle.shutdown(Duration::from_secs(5))).await);
 }

@@ -26,9 +26,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rpc_runtime::{Limits, rpc};
 use serde_json::Value;
+use tests::peer::RawClient;
+use tests::support::TestServer;
 use tokio::task::JoinSet;
-
-use crate::peer::{Host, exchange, exchange_in_pieces};
 
 macro_rules! transcripts {
     ($($name:ident)*) => {
@@ -88,26 +88,26 @@ fn every_transcript_is_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn all_transcripts_at_once_on_one_connection() {
-    let host = Host::start(ExamplesServer::new(Desk), Limits::default());
-    let connection = host.connect().await;
+    let server = TestServer::start(ExamplesServer::new(Desk), Limits::default());
+    let connection = RawClient::connect(&server).await;
     let mut streams = JoinSet::new();
     for name in TRANSCRIPTS.repeat(5) {
         let connection = connection.clone();
         streams.spawn(async move {
             let exchanges = open(name);
-            let came = exchange(&connection, &sent(&exchanges)).await;
+            let came = connection.exchange(sent(&exchanges)).await;
             compare(&exchanges, came)
                 .unwrap_or_else(|difference| panic!("{name}.txt\n{difference}"));
         });
     }
     streams.join_all().await;
-    drain(host).await;
+    drain(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_transcripts_shuffled_on_one_stream_in_pieces_of_any_size() {
-    let host = Host::start(ExamplesServer::new(Desk), Limits::default());
-    let connection = host.connect().await;
+    let server = TestServer::start(ExamplesServer::new(Desk), Limits::default());
+    let connection = RawClient::connect(&server).await;
     let all: Vec<_> = TRANSCRIPTS.iter().flat_map(|name| open(name)).collect();
     let mut random = TestRunner::deterministic();
     for _ in 0..5 {
@@ -121,10 +121,10 @@ async fn all_transcripts_shuffled_on_one_stream_in_pieces_of_any_size() {
             rest = behind;
             (!piece.is_empty()).then_some(piece)
         });
-        let came = exchange_in_pieces(&connection, pieces).await;
+        let came = connection.exchange_in_pieces(pieces).await;
         compare(&exchanges, came).unwrap_or_else(|difference| panic!("{difference}"));
     }
-    drain(host).await;
+    drain(server).await;
 }
 
 /// What the transcripts call.
@@ -258,23 +258,23 @@ fn dense_line(line: &[u8]) -> Vec<u8> {
 
 async fn run(name: &str) {
     let exchanges = open(name);
-    let host = Host::start(ExamplesServer::new(Desk), Limits::default());
-    let connection = host.connect().await;
+    let server = TestServer::start(ExamplesServer::new(Desk), Limits::default());
+    let connection = RawClient::connect(&server).await;
     for part in exchanges.chunks(1).chain([&exchanges[..]]) {
         let sent = sent(part);
         for form in [&dense(&sent), &sent] {
-            let came = exchange(&connection, form).await;
+            let came = connection.exchange(form).await;
             if let Err(difference) = compare(part, came) {
                 let (some, all) = (part.len(), exchanges.len());
                 panic!("{name}.txt, {some} of {all} exchanges on one stream\n{difference}");
             }
         }
     }
-    drain(host).await;
+    drain(server).await;
 }
 
-async fn drain(host: Host) {
-    let drained = host.handle.shutdown(Duration::from_secs(10)).await;
+async fn drain(server: TestServer) {
+    let drained = server.handle.shutdown(Duration::from_secs(10)).await;
     assert!(drained, "a call was left behind");
 }
 

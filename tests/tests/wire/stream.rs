@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt};
+use quinn::{ConnectionError, VarInt};
 use rpc_runtime::{Limits, rpc};
 use serde_json::{Value, json};
+use tests::message::{call, cancel, error, line, notification, result};
+use tests::peer::{ABORTED, CANCELLED, RawClient, RawConnection, RawStream, SHUT_DOWN};
+use tests::support::{TestServer, soon};
 use tokio::sync::{Barrier, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-
-use crate::peer::{Host, exchange, soon};
 
 #[rpc]
 trait Stage {
@@ -118,8 +119,8 @@ impl Drop for DropGuard<'_> {
 
 /// A server with one client.
 struct Play {
-    host: Host,
-    connection: Connection,
+    server: TestServer,
+    connection: RawConnection,
     events: mpsc::UnboundedReceiver<Event>,
     doors: watch::Sender<Vec<String>>,
 }
@@ -137,32 +138,23 @@ impl Play {
             doors: doors.subscribe(),
             pair: Barrier::new(2),
         };
-        let host = Host::start(StageServer::new(actor), limits);
-        let connection = host.connect().await;
+        let server = TestServer::start(StageServer::new(actor), limits);
+        let connection = RawClient::connect(&server).await;
         Self {
-            host,
+            server,
             connection,
             events,
             doors,
         }
     }
 
-    async fn stream(&self) -> Stream {
-        Stream::open(&self.connection).await
-    }
-
-    /// Sends `bytes` on a unidirectional stream of their own.
-    async fn send_one_way(&self, bytes: impl AsRef<[u8]>) {
-        let mut send = soon(self.connection.open_uni()).await.unwrap();
-        send.write_all(bytes.as_ref()).await.unwrap();
-        send.finish().unwrap();
+    async fn stream(&self) -> RawStream {
+        self.connection.open().await
     }
 
     /// A client that takes no more than 1,000 bytes of a stream before it reads them.
-    async fn connect_with_little_room(&self) -> Connection {
-        let mut transport = quinn::TransportConfig::default();
-        transport.stream_receive_window(VarInt::from_u32(1000));
-        soon(self.host.dial("jsonrpc/1", transport)).await.unwrap()
+    async fn connect_with_small_window(&self) -> RawConnection {
+        RawClient::connect_with_small_window(&self.server).await
     }
 
     async fn event(&mut self) -> Event {
@@ -175,107 +167,17 @@ impl Play {
 
     /// A call on a stream of its own is answered.
     async fn lives(&self) {
-        let replies = exchange(
-            &self.connection,
-            line(call("lives", "echo", [1])).as_bytes(),
-        )
-        .await;
+        let replies = self
+            .connection
+            .exchange(line(call("lives", "echo", [1])))
+            .await;
         assert_eq!(replies, [result("lives", 1)]);
     }
-}
-
-/// A bidirectional stream.
-struct Stream {
-    send: SendStream,
-    recv: RecvStream,
-    received: Vec<u8>,
-}
-
-impl Stream {
-    async fn open(connection: &Connection) -> Self {
-        let (send, recv) = soon(connection.open_bi()).await.unwrap();
-        Self {
-            send,
-            recv,
-            received: Vec::new(),
-        }
-    }
-
-    async fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        soon(self.send.write_all(bytes.as_ref())).await.unwrap();
-    }
-
-    async fn send(&mut self, message: Value) {
-        self.write(line(message)).await;
-    }
-
-    fn finish(&mut self) {
-        self.send.finish().unwrap();
-    }
-
-    /// The next line.
-    async fn reply(&mut self) -> Value {
-        loop {
-            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.received.drain(..=end).collect();
-                return serde_json::from_slice(&line).unwrap();
-            }
-            let chunk = soon(self.recv.read_chunk(usize::MAX, true)).await.unwrap();
-            self.received
-                .extend_from_slice(&chunk.expect("the end, and no reply").bytes);
-        }
-    }
-
-    /// The server has finished its half, and no reply is left.
-    async fn has_ended(&mut self) {
-        assert_eq!(self.received, b"");
-        assert_eq!(soon(self.recv.read_chunk(usize::MAX, true)).await, Ok(None));
-    }
-
-    /// The server has given the stream up, and no reply is left.
-    async fn was_given_up(&mut self) {
-        assert_eq!(self.received, b"");
-        let end = soon(self.recv.read_chunk(usize::MAX, true)).await;
-        assert_eq!(end, Err(ReadError::Reset(CANCELLED)));
-    }
-}
-
-/// The code of a stream whose calls nobody wants any more.
-const CANCELLED: VarInt = VarInt::from_u32(0x20);
-
-/// The code of a connection whose server shuts down.
-const SHUTTING_DOWN: VarInt = VarInt::from_u32(0x10);
-
-/// The code of a connection whose server goes in the middle of calls.
-const CUT_OFF: VarInt = VarInt::from_u32(0x11);
-
-fn line(message: Value) -> String {
-    format!("{message}\n")
-}
-
-fn call(id: impl Into<Value>, method: &str, params: impl Into<Value>) -> Value {
-    json!({"jsonrpc": "2.0", "id": id.into(), "method": method, "params": params.into()})
-}
-
-fn notification(method: &str, params: impl Into<Value>) -> Value {
-    json!({"jsonrpc": "2.0", "method": method, "params": params.into()})
-}
-
-fn cancel(id: impl Into<Value>) -> Value {
-    notification("rpc.cancel", [id.into()])
 }
 
 /// A cancellation that may come before its call.
 fn cancel_early(id: impl Into<Value>) -> Value {
     notification("rpc.cancel", json!({"id": id.into(), "early": true}))
-}
-
-fn result(id: impl Into<Value>, result: impl Into<Value>) -> Value {
-    json!({"jsonrpc": "2.0", "id": id.into(), "result": result.into()})
-}
-
-fn error(id: impl Into<Value>, code: i64, message: &str) -> Value {
-    json!({"jsonrpc": "2.0", "id": id.into(), "error": {"code": code, "message": message}})
 }
 
 fn parse_error() -> Value {
@@ -297,24 +199,13 @@ fn length_in(message: &str, id: u32) -> Value {
     result(id, message.len() - length_of("", id).len())
 }
 
-/// What had arrived before is worked on as far as it goes.
-async fn settle(connection: &Connection) {
-    let ping = line(call(1, "rpc.ping", json!([])));
-    for _ in 0..20 {
-        assert_eq!(
-            exchange(connection, ping.as_bytes()).await,
-            [result(1, Value::Null)]
-        );
-    }
-}
-
 #[tokio::test]
 async fn a_client_of_another_protocol_is_refused() {
     const NO_APPLICATION_PROTOCOL: u8 = 120;
     let play = Play::start().await;
     for protocol in ["h3", "jsonrpc", "jsonrpc/2"] {
-        let dialling = play.host.dial(protocol, quinn::TransportConfig::default());
-        match soon(dialling).await {
+        let client = RawClient::new(&play.server).protocol(protocol);
+        match client.try_dial().await {
             Err(ConnectionError::ConnectionClosed(close)) => {
                 let expected = quinn::TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
                 assert_eq!(close.error_code, expected);
@@ -332,7 +223,7 @@ mod framing {
     async fn one_stream_carries_many_messages() {
         let play = Play::start().await;
         let sent: String = (0..5000).map(|id| line(call(id, "echo", [id]))).collect();
-        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let replies = play.connection.exchange(&sent).await;
         assert!(replies.into_iter().eq((0..5000).map(|id| result(id, id))));
     }
 
@@ -384,7 +275,7 @@ mod framing {
     async fn the_last_message_needs_no_newline() {
         let play = Play::start().await;
         let sent = format!("{}\n{}", call(1, "echo", [1]), call(2, "echo", [2]));
-        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let replies = play.connection.exchange(&sent).await;
         assert_eq!(replies, [result(1, 1), result(2, 2)]);
     }
 
@@ -393,7 +284,7 @@ mod framing {
         let play = Play::start().await;
         let whole = r#"{"jsonrpc":"2.0","method":"echo","params":[[1,2],[3,4]],"id":1}"#;
         for end in 1..whole.len() {
-            let replies = exchange(&play.connection, &whole.as_bytes()[..end]).await;
+            let replies = play.connection.exchange(&whole[..end]).await;
             assert_eq!(replies, [parse_error()], "{}", &whole[..end]);
         }
         play.lives().await;
@@ -403,13 +294,13 @@ mod framing {
     async fn a_message_that_a_reset_cuts_off_is_nothing() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(notification("note", ["whole"])).await;
+        stream.write_line(notification("note", ["whole"])).await;
         stream
             .write(&line(notification("note", ["cut"]))[..30])
             .await;
         assert_eq!(play.event().await, Noted("whole".into()));
-        stream.send.reset(CANCELLED).unwrap();
-        stream.was_given_up().await;
+        stream.reset(CANCELLED);
+        stream.was_reset(CANCELLED).await;
         play.lives().await;
         assert!(play.events.try_recv().is_err());
     }
@@ -432,7 +323,7 @@ mod framing {
         let [most, more] = [message_of(1 << 20, 1), message_of((1 << 20) + 1, 2)];
         let next = call(3, "echo", [3]);
         let sent = format!("{most}\n{more}\n{next}\n{more}");
-        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let replies = play.connection.exchange(&sent).await;
         let refused = error(Value::Null, -32007, "Request too large");
         let expected = [length_in(&most, 1), refused.clone(), result(3, 3), refused];
         assert_eq!(replies, expected);
@@ -449,7 +340,7 @@ mod framing {
             r#"{{"jsonrpc":"2.0","id":7,"method":"echo","params":["{}"]}}"#,
             "x".repeat(10 << 20)
         );
-        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let replies = play.connection.exchange(&sent).await;
         assert_eq!(replies, [error(7, -32007, "Request too large")]);
         play.lives().await;
     }
@@ -459,7 +350,7 @@ mod framing {
         let play = Play::start().await;
         let text = "é\u{1}🎉\"\\".repeat(40_000);
         let sent = line(call(1, "echo", [text.as_str()]));
-        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let replies = play.connection.exchange(&sent).await;
         assert_eq!(replies, [result(1, text)]);
     }
 }
@@ -471,7 +362,7 @@ mod one_way {
     async fn a_unidirectional_stream_carries_notifications() {
         let mut play = Play::start().await;
         let [first, last] = ["first", "last"].map(|text| notification("note", [text]));
-        play.send_one_way(format!("{first}\n\n{last}")).await;
+        play.connection.send_uni(format!("{first}\n\n{last}")).await;
         assert_eq!(play.event().await, Noted("first".into()));
         assert_eq!(play.event().await, Noted("last".into()));
     }
@@ -480,7 +371,8 @@ mod one_way {
     async fn what_is_bad_on_it_does_not_stop_the_rest() {
         let mut play = Play::start().await;
         let note = notification("note", ["served"]);
-        play.send_one_way(format!("{{\n[]\n[1]\n{{}}\n\u{feff}\n{note}\n"))
+        play.connection
+            .send_uni(format!("{{\n[]\n[1]\n{{}}\n\u{feff}\n{note}\n"))
             .await;
         assert_eq!(play.event().await, Noted("served".into()));
         play.lives().await;
@@ -491,7 +383,8 @@ mod one_way {
         let mut play = Play::start().await;
         let [single, entry] = ["single", "entry"].map(|text| call(1, "note", [text]));
         let note = notification("note", ["note"]);
-        play.send_one_way(format!("{single}\n[{entry},{note}]\n"))
+        play.connection
+            .send_uni(format!("{single}\n[{entry},{note}]\n"))
             .await;
         assert_eq!(play.event().await, Noted("note".into()));
         assert!(play.events.try_recv().is_err());
@@ -509,7 +402,7 @@ mod concurrency {
             let connection = play.connection.clone();
             streams.spawn(async move {
                 let sent = line(call(id, "echo", [id])).repeat(3);
-                let replies = exchange(&connection, sent.as_bytes()).await;
+                let replies = connection.exchange(&sent).await;
                 assert_eq!(replies, [result(id, id), result(id, id), result(id, id)]);
             });
         }
@@ -520,9 +413,9 @@ mod concurrency {
     async fn replies_come_as_the_calls_end() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call("slow", "wait", ["slow"])).await;
-        stream.send(call("slower", "wait", ["slower"])).await;
-        stream.send(call("fast", "echo", [1])).await;
+        stream.write_line(call("slow", "wait", ["slow"])).await;
+        stream.write_line(call("slower", "wait", ["slower"])).await;
+        stream.write_line(call("fast", "echo", [1])).await;
         assert_eq!(stream.reply().await, result("fast", 1));
         assert_eq!(play.event().await, Started("slow".into()));
         assert_eq!(play.event().await, Started("slower".into()));
@@ -536,8 +429,8 @@ mod concurrency {
     async fn what_runs_is_answered_after_the_last_message() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["a"])).await;
-        stream.send(call(2, "wait", ["b"])).await;
+        stream.write_line(call(1, "wait", ["a"])).await;
+        stream.write_line(call(2, "wait", ["b"])).await;
         stream.finish();
         assert_eq!(play.event().await, Started("a".into()));
         assert_eq!(play.event().await, Started("b".into()));
@@ -562,14 +455,14 @@ mod concurrency {
     #[tokio::test]
     async fn replies_that_nobody_reads_stop_no_other_stream() {
         let play = Play::start().await;
-        let connection = play.connect_with_little_room().await;
-        let mut unread = Stream::open(&connection).await;
+        let connection = play.connect_with_small_window().await;
+        let mut unread = connection.open().await;
         for id in 0..50 {
-            unread.send(call(id, "blob", [100_000])).await;
+            unread.write_line(call(id, "blob", [100_000])).await;
         }
         for _ in 0..10 {
-            let mut other = Stream::open(&connection).await;
-            other.send(call(1, "echo", [1])).await;
+            let mut other = connection.open().await;
+            other.write_line(call(1, "echo", [1])).await;
             assert_eq!(other.reply().await, result(1, 1));
         }
         for id in 0..50 {
@@ -581,11 +474,11 @@ mod concurrency {
     async fn a_panic_is_answered_and_stops_nothing_else() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["door"])).await;
+        stream.write_line(call(1, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
-        stream.send(call(2, "panic", json!([]))).await;
+        stream.write_line(call(2, "panic", json!([]))).await;
         assert_eq!(stream.reply().await, error(2, -32603, "Internal error"));
-        stream.send(call(3, "echo", [3])).await;
+        stream.write_line(call(3, "echo", [3])).await;
         assert_eq!(stream.reply().await, result(3, 3));
         play.open("door");
         assert_eq!(stream.reply().await, result(1, "door"));
@@ -600,7 +493,7 @@ mod concurrency {
             call(2, "echo", [2]),
             call(3, "meet", json!([]))
         ]);
-        let replies = exchange(&play.connection, line(batch).as_bytes()).await;
+        let replies = play.connection.exchange(line(batch)).await;
         let [Value::Array(replies)] = &replies[..] else {
             panic!("{replies:?}");
         };
@@ -615,10 +508,10 @@ mod concurrency {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream
-            .send(json!([call(1, "wait", ["door"]), call(2, "echo", [2])]))
+            .write_line(json!([call(1, "wait", ["door"]), call(2, "echo", [2])]))
             .await;
         assert_eq!(play.event().await, Started("door".into()));
-        stream.send(call(3, "echo", [3])).await;
+        stream.write_line(call(3, "echo", [3])).await;
         assert_eq!(stream.reply().await, result(3, 3));
         play.open("door");
         let reply = stream.reply().await;
@@ -636,7 +529,7 @@ mod cancellation {
     async fn a_cancelled_call_is_dropped_and_answered() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["other"])).await;
+        stream.write_line(call(1, "wait", ["other"])).await;
         assert_eq!(play.event().await, Started("other".into()));
         for (id, cancel) in [
             (json!(2), cancel(2)),
@@ -644,9 +537,9 @@ mod cancellation {
             (json!(null), cancel(Value::Null)),
             (json!(-1), notification("rpc.cancel", json!({"id": -1}))),
         ] {
-            stream.send(call(id.clone(), "wait", ["door"])).await;
+            stream.write_line(call(id.clone(), "wait", ["door"])).await;
             assert_eq!(play.event().await, Started("door".into()));
-            stream.send(cancel).await;
+            stream.write_line(cancel).await;
             assert_eq!(play.event().await, Dropped("door".into()));
             assert_eq!(stream.reply().await, error(id, -32001, "Cancelled"));
         }
@@ -658,7 +551,7 @@ mod cancellation {
     async fn it_is_cancelled_however_close_behind_the_call_that_comes() {
         let mut play = Play::start().await;
         let sent = line(call(1, "wait", ["door"])) + &line(cancel(1));
-        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let replies = play.connection.exchange(&sent).await;
         assert_eq!(replies, [error(1, -32001, "Cancelled")]);
         assert_eq!(play.event().await, Started("door".into()));
         assert_eq!(play.event().await, Dropped("door".into()));
@@ -668,9 +561,9 @@ mod cancellation {
     async fn a_cancellation_with_an_id_of_its_own_is_answered() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["door"])).await;
+        stream.write_line(call(1, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
-        stream.send(call(2, "rpc.cancel", [1])).await;
+        stream.write_line(call(2, "rpc.cancel", [1])).await;
         let mut replies = [stream.reply().await, stream.reply().await];
         replies.sort_by_key(|reply| reply["id"].as_u64());
         assert_eq!(
@@ -684,11 +577,11 @@ mod cancellation {
         let mut play = Play::start().await;
         let mut streams = [play.stream().await, play.stream().await];
         for (id, stream) in streams.iter_mut().enumerate() {
-            stream.send(call(id, "wait", ["door"])).await;
+            stream.write_line(call(id, "wait", ["door"])).await;
             assert_eq!(play.event().await, Started("door".into()));
         }
         for (id, stream) in streams.iter_mut().enumerate() {
-            play.send_one_way(line(cancel(id))).await;
+            play.connection.send_uni(line(cancel(id))).await;
             assert_eq!(play.event().await, Dropped("door".into()));
             assert_eq!(stream.reply().await, error(id, -32001, "Cancelled"));
         }
@@ -697,11 +590,11 @@ mod cancellation {
     #[tokio::test]
     async fn an_early_one_may_overtake_its_call() {
         let mut play = Play::start().await;
-        play.send_one_way(line(cancel_early(7))).await;
-        settle(&play.connection).await;
+        play.connection.send_uni(line(cancel_early(7))).await;
+        play.connection.settle().await;
         let mut stream = play.stream().await;
         for (id, door) in [(7, "first"), (8, "other"), (7, "second")] {
-            stream.send(call(id, "wait", [door])).await;
+            stream.write_line(call(id, "wait", [door])).await;
         }
         assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
         assert_eq!(play.event().await, Started("other".into()));
@@ -712,13 +605,13 @@ mod cancellation {
     async fn an_early_one_is_forgotten_when_the_other_comes_behind_the_call() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(7, "wait", ["first"])).await;
-        stream.send(cancel(7)).await;
+        stream.write_line(call(7, "wait", ["first"])).await;
+        stream.write_line(cancel(7)).await;
         assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
-        play.send_one_way(line(cancel_early(7))).await;
-        settle(&play.connection).await;
-        stream.send(cancel(7)).await;
-        stream.send(call(7, "wait", ["second"])).await;
+        play.connection.send_uni(line(cancel_early(7))).await;
+        play.connection.settle().await;
+        stream.write_line(cancel(7)).await;
+        stream.write_line(call(7, "wait", ["second"])).await;
         for event in [
             Started("first".into()),
             Dropped("first".into()),
@@ -731,10 +624,10 @@ mod cancellation {
     #[tokio::test]
     async fn one_that_is_not_early_has_no_effect_on_later_calls() {
         let mut play = Play::start().await;
-        play.send_one_way(line(cancel(7))).await;
-        settle(&play.connection).await;
+        play.connection.send_uni(line(cancel(7))).await;
+        play.connection.settle().await;
         let mut stream = play.stream().await;
-        stream.send(call(7, "wait", ["door"])).await;
+        stream.write_line(call(7, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
         play.open("door");
         assert_eq!(stream.reply().await, result(7, "door"));
@@ -749,11 +642,13 @@ mod cancellation {
         let mut play = Play::with(limits).await;
         let mut stream = play.stream().await;
         for door in [1, 2, 3] {
-            stream.send(call(door, "wait", [door.to_string()])).await;
+            stream
+                .write_line(call(door, "wait", [door.to_string()]))
+                .await;
         }
         assert_eq!(play.event().await, Started("1".into()));
-        play.send_one_way(line(cancel_early(2))).await;
-        settle(&play.connection).await;
+        play.connection.send_uni(line(cancel_early(2))).await;
+        play.connection.settle().await;
         play.open("1");
         play.open("3");
         assert_eq!(stream.reply().await, result(1, "1"));
@@ -770,10 +665,10 @@ mod cancellation {
         };
         let mut play = Play::with(limits).await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["door"])).await;
+        stream.write_line(call(1, "wait", ["door"])).await;
         let mut late = call(2, "wait", ["late"]);
         late["timeout"] = json!(10);
-        stream.send(late).await;
+        stream.write_line(late).await;
         assert_eq!(stream.reply().await, error(2, -32002, "Deadline passed"));
         play.open("door");
         assert_eq!(stream.reply().await, result(1, "door"));
@@ -785,12 +680,12 @@ mod cancellation {
     async fn from_another_bidirectional_stream_or_connection_it_reaches_none() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["door"])).await;
+        stream.write_line(call(1, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
-        let stranger = play.host.connect().await;
+        let stranger = RawClient::connect(&play.server).await;
         let no_news = line(call(2, "rpc.cancel", [1]));
         for connection in [&play.connection, &stranger] {
-            let replies = exchange(connection, no_news.as_bytes()).await;
+            let replies = connection.exchange(&no_news).await;
             assert_eq!(replies, [result(2, Value::Null)]);
         }
         play.open("door");
@@ -802,11 +697,11 @@ mod cancellation {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream
-            .send(json!([call(1, "wait", ["a"]), call(2, "wait", ["b"])]))
+            .write_line(json!([call(1, "wait", ["a"]), call(2, "wait", ["b"])]))
             .await;
         assert_eq!(play.event().await, Started("a".into()));
         assert_eq!(play.event().await, Started("b".into()));
-        stream.send(cancel(1)).await;
+        stream.write_line(cancel(1)).await;
         assert_eq!(play.event().await, Dropped("a".into()));
         play.open("b");
         let expected = json!([error(1, -32001, "Cancelled"), result(2, "b")]);
@@ -818,20 +713,20 @@ mod cancellation {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream
-            .send(json!([
+            .write_line(json!([
                 call(1, "wait", ["door"]),
                 notification("wait", ["door"])
             ]))
             .await;
-        stream.send(call(2, "wait", ["door"])).await;
+        stream.write_line(call(2, "wait", ["door"])).await;
         for _ in 0..3 {
             assert_eq!(play.event().await, Started("door".into()));
         }
-        stream.send.reset(CANCELLED).unwrap();
+        stream.reset(CANCELLED);
         for _ in 0..3 {
             assert_eq!(play.event().await, Dropped("door".into()));
         }
-        stream.was_given_up().await;
+        stream.was_reset(CANCELLED).await;
         play.lives().await;
     }
 
@@ -840,14 +735,14 @@ mod cancellation {
         let mut play = Play::start().await;
         for finished in [false, true] {
             let mut stream = play.stream().await;
-            stream.send(call(1, "wait", ["door"])).await;
-            stream.send(call(2, "wait", ["door"])).await;
+            stream.write_line(call(1, "wait", ["door"])).await;
+            stream.write_line(call(2, "wait", ["door"])).await;
             if finished {
                 stream.finish();
             }
             assert_eq!(play.event().await, Started("door".into()));
             assert_eq!(play.event().await, Started("door".into()));
-            stream.recv.stop(CANCELLED).unwrap();
+            stream.stop(CANCELLED);
             assert_eq!(play.event().await, Dropped("door".into()));
             assert_eq!(play.event().await, Dropped("door".into()));
             play.lives().await;
@@ -858,9 +753,9 @@ mod cancellation {
     async fn after_the_replies_were_stopped_no_call_of_the_stream_is_started() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["before"])).await;
+        stream.write_line(call(1, "wait", ["before"])).await;
         assert_eq!(play.event().await, Started("before".into()));
-        stream.recv.stop(CANCELLED).unwrap();
+        stream.stop(CANCELLED);
         assert_eq!(play.event().await, Dropped("before".into()));
         // The server may tell the client to stop as well.
         let after = line(call(2, "wait", ["after"]));
@@ -872,15 +767,15 @@ mod cancellation {
     #[tokio::test]
     async fn to_stop_replies_that_pile_up_starts_no_call_of_the_stream() {
         let mut play = Play::start().await;
-        let connection = play.connect_with_little_room().await;
-        let mut stream = Stream::open(&connection).await;
+        let connection = play.connect_with_small_window().await;
+        let mut stream = connection.open().await;
         for id in 0..2000 {
-            stream.send(call(id, "late_blob", [20_000])).await;
+            stream.write_line(call(id, "late_blob", [20_000])).await;
         }
-        settle(&connection).await;
+        connection.settle().await;
         while play.events.try_recv().is_ok() {}
-        stream.recv.stop(CANCELLED).unwrap();
-        settle(&connection).await;
+        stream.stop(CANCELLED);
+        connection.settle().await;
         let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
         assert_eq!(started, 0);
     }
@@ -890,7 +785,7 @@ mod cancellation {
         let mut play = Play::start().await;
         let mut streams = [play.stream().await, play.stream().await];
         for stream in &mut streams {
-            stream.send(call(1, "wait", ["door"])).await;
+            stream.write_line(call(1, "wait", ["door"])).await;
             assert_eq!(play.event().await, Started("door".into()));
         }
         play.connection.close(VarInt::from_u32(0), b"");
@@ -909,9 +804,11 @@ mod cancellation {
             for _ in 0..3 {
                 let mut stream = play.stream().await;
                 let bad = call(1, "wait_badly", ["door"]);
-                stream.send(if batch { json!([bad]) } else { bad }).await;
+                stream
+                    .write_line(if batch { json!([bad]) } else { bad })
+                    .await;
                 assert_eq!(play.event().await, Started("door".into()));
-                stream.send(cancel(1)).await;
+                stream.write_line(cancel(1)).await;
                 assert_eq!(play.event().await, Dropped("door".into()));
                 play.lives().await;
             }
@@ -924,28 +821,30 @@ mod cancellation {
         let mut stream = play.stream().await;
         for batch in [false, true] {
             let bad = call(1, "wait_badly", ["door"]);
-            stream.send(if batch { json!([bad]) } else { bad }).await;
-            stream.send(cancel(1)).await;
+            stream
+                .write_line(if batch { json!([bad]) } else { bad })
+                .await;
+            stream.write_line(cancel(1)).await;
             let answer = error(1, -32603, "Internal error");
             let answer = if batch { json!([answer]) } else { answer };
             assert_eq!(stream.reply().await, answer);
         }
         let mut late = call(2, "wait_badly", ["door"]);
         late["timeout"] = json!(10);
-        stream.send(late).await;
+        stream.write_line(late).await;
         assert_eq!(stream.reply().await, error(2, -32603, "Internal error"));
-        stream.send(call(3, "echo", [3])).await;
+        stream.write_line(call(3, "echo", [3])).await;
         assert_eq!(stream.reply().await, result(3, 3));
     }
 
     #[tokio::test]
     async fn handlers_that_panic_when_their_connection_is_closed_harm_no_other() {
         let mut play = Play::start().await;
-        let other = play.host.connect().await;
-        let mut stream = Stream::open(&other).await;
+        let other = RawClient::connect(&play.server).await;
+        let mut stream = other.open().await;
         let bad = call(1, "wait_badly", ["door"]);
-        stream.send(json!([bad.clone(), bad.clone()])).await;
-        stream.send(bad).await;
+        stream.write_line(json!([bad.clone(), bad.clone()])).await;
+        stream.write_line(bad).await;
         for _ in 0..3 {
             assert_eq!(play.event().await, Started("door".into()));
         }
@@ -954,7 +853,7 @@ mod cancellation {
             assert_eq!(play.event().await, Dropped("door".into()));
         }
         play.lives().await;
-        assert!(soon(play.host.handle.shutdown(Duration::from_secs(5))).await);
+        assert!(soon(play.server.handle.shutdown(Duration::from_secs(5))).await);
     }
 
     #[tokio::test]
@@ -962,21 +861,21 @@ mod cancellation {
         let tasks = tokio::runtime::Handle::current().metrics();
         let mut play = Play::start().await;
         play.lives().await;
-        settle(&play.connection).await;
+        play.connection.settle().await;
         let before = tasks.num_alive_tasks();
         for way in 0..4 {
             let mut stream = play.stream().await;
             let bad = call(1, "wait_badly", ["door"]);
-            stream.send(bad.clone()).await;
-            stream.send(json!([bad.clone(), bad])).await;
+            stream.write_line(bad.clone()).await;
+            stream.write_line(json!([bad.clone(), bad])).await;
             for _ in 0..3 {
                 assert_eq!(play.event().await, Started("door".into()));
             }
             match way {
-                0 => drop(stream.send.reset(CANCELLED)),
-                1 => drop(stream.recv.stop(CANCELLED)),
-                2 => stream.send(cancel(1)).await,
-                _ => play.send_one_way(line(cancel(1))).await,
+                0 => stream.reset(CANCELLED),
+                1 => stream.stop(CANCELLED),
+                2 => stream.write_line(cancel(1)).await,
+                _ => drop(play.connection.send_uni(line(cancel(1))).await),
             }
             for _ in 0..3 {
                 assert_eq!(play.event().await, Dropped("door".into()));
@@ -986,11 +885,11 @@ mod cancellation {
         }
         soon(async {
             while tasks.num_alive_tasks() > before {
-                settle(&play.connection).await;
+                play.connection.settle().await;
             }
         })
         .await;
-        assert!(soon(play.host.handle.shutdown(Duration::from_secs(5))).await);
+        assert!(soon(play.server.handle.shutdown(Duration::from_secs(5))).await);
     }
 
     #[tokio::test]
@@ -999,7 +898,7 @@ mod cancellation {
         let mut stream = play.stream().await;
         let mut late = call(1, "wait", ["door"]);
         late["timeout"] = json!(10);
-        stream.send(late).await;
+        stream.write_line(late).await;
         assert_eq!(play.event().await, Started("door".into()));
         assert_eq!(play.event().await, Dropped("door".into()));
         assert_eq!(stream.reply().await, error(1, -32002, "Deadline passed"));
@@ -1022,21 +921,21 @@ mod limits {
         let mut play = narrow(2).await;
         let mut stream = play.stream().await;
         for door in ["a", "b", "c"] {
-            stream.send(call(door, "wait", [door])).await;
+            stream.write_line(call(door, "wait", [door])).await;
         }
         assert_eq!(play.event().await, Started("a".into()));
         assert_eq!(play.event().await, Started("b".into()));
-        settle(&play.connection).await;
+        play.connection.settle().await;
         assert!(play.events.try_recv().is_err());
 
-        play.send_one_way(line(cancel("a"))).await;
+        play.connection.send_uni(line(cancel("a"))).await;
         assert_eq!(play.event().await, Dropped("a".into()));
         assert_eq!(play.event().await, Started("c".into()));
         assert_eq!(stream.reply().await, error("a", -32001, "Cancelled"));
 
         let mut other = play.stream().await;
-        other.send(call("d", "wait", ["d"])).await;
-        settle(&play.connection).await;
+        other.write_line(call("d", "wait", ["d"])).await;
+        play.connection.settle().await;
         assert!(play.events.try_recv().is_err());
         play.open("b");
         assert_eq!(play.event().await, Started("d".into()));
@@ -1048,10 +947,10 @@ mod limits {
         let mut play = narrow(2).await;
         let mut stream = play.stream().await;
         let entries = ["a", "b", "c"].map(|door| call(door, "wait", [door]));
-        stream.send(json!(entries)).await;
+        stream.write_line(json!(entries)).await;
         assert_eq!(play.event().await, Started("a".into()));
         assert_eq!(play.event().await, Started("b".into()));
-        settle(&play.connection).await;
+        play.connection.settle().await;
         assert!(play.events.try_recv().is_err());
         play.open("b");
         assert_eq!(play.event().await, Started("c".into()));
@@ -1068,12 +967,12 @@ mod limits {
         };
         let mut play = Play::with(limits).await;
         let mut first = play.stream().await;
-        first.send(call(1, "wait", ["a"])).await;
+        first.write_line(call(1, "wait", ["a"])).await;
         assert_eq!(play.event().await, Started("a".into()));
-        let other = play.host.connect().await;
-        let mut second = Stream::open(&other).await;
-        second.send(call(1, "wait", ["b"])).await;
-        settle(&other).await;
+        let other = RawClient::connect(&play.server).await;
+        let mut second = other.open().await;
+        second.write_line(call(1, "wait", ["b"])).await;
+        other.settle().await;
         assert!(play.events.try_recv().is_err());
         play.open("a");
         assert_eq!(play.event().await, Started("b".into()));
@@ -1084,12 +983,12 @@ mod limits {
         let mut play = narrow(2).await;
         let mut stream = play.stream().await;
         for door in ["a", "b", "c"] {
-            stream.send(call(door, "wait", [door])).await;
+            stream.write_line(call(door, "wait", [door])).await;
         }
         assert_eq!(play.event().await, Started("a".into()));
         assert_eq!(play.event().await, Started("b".into()));
-        settle(&play.connection).await;
-        stream.send.reset(CANCELLED).unwrap();
+        play.connection.settle().await;
+        stream.reset(CANCELLED);
         assert!(matches!(play.event().await, Dropped(_)));
         assert!(matches!(play.event().await, Dropped(_)));
         play.lives().await;
@@ -1100,12 +999,12 @@ mod limits {
         let mut play = narrow(2).await;
         let mut stream = play.stream().await;
         for door in ["a", "b", "c"] {
-            stream.send(call(door, "wait", [door])).await;
+            stream.write_line(call(door, "wait", [door])).await;
         }
         assert_eq!(play.event().await, Started("a".into()));
         assert_eq!(play.event().await, Started("b".into()));
-        settle(&play.connection).await;
-        stream.recv.stop(CANCELLED).unwrap();
+        play.connection.settle().await;
+        stream.stop(CANCELLED);
         assert!(matches!(play.event().await, Dropped(_)));
         assert!(matches!(play.event().await, Dropped(_)));
         play.lives().await;
@@ -1114,29 +1013,29 @@ mod limits {
     #[tokio::test]
     async fn at_the_limit_replies_that_nobody_reads_stop_no_other_stream() {
         let play = narrow(4).await;
-        let connection = play.connect_with_little_room().await;
-        let mut unread = Stream::open(&connection).await;
+        let connection = play.connect_with_small_window().await;
+        let mut unread = connection.open().await;
         for id in 0..8 {
             let batch = [call(id, "wait", ["door"]), call(id, "blob", [300_000])];
-            unread.send(json!(batch)).await;
+            unread.write_line(json!(batch)).await;
         }
-        settle(&connection).await;
+        connection.settle().await;
         play.open("door");
-        settle(&connection).await;
-        let mut other = Stream::open(&connection).await;
-        other.send(call(1, "echo", [1])).await;
+        connection.settle().await;
+        let mut other = connection.open().await;
+        other.write_line(call(1, "echo", [1])).await;
         assert_eq!(other.reply().await, result(1, 1));
     }
 
     #[tokio::test]
     async fn calls_whose_replies_nobody_reads_are_not_started_for_ever() {
         let mut play = Play::start().await;
-        let connection = play.connect_with_little_room().await;
-        let mut unread = Stream::open(&connection).await;
+        let connection = play.connect_with_small_window().await;
+        let mut unread = connection.open().await;
         for id in 0..2000 {
-            unread.send(call(id, "late_blob", [20_000])).await;
+            unread.write_line(call(id, "late_blob", [20_000])).await;
         }
-        settle(&connection).await;
+        connection.settle().await;
         let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
         assert!(started < 200, "{started} calls were started");
         drop(unread);
@@ -1145,11 +1044,11 @@ mod limits {
     #[tokio::test]
     async fn calls_that_came_in_one_packet_are_not_started_either() {
         let mut play = Play::start().await;
-        let connection = play.connect_with_little_room().await;
-        let mut unread = Stream::open(&connection).await;
+        let connection = play.connect_with_small_window().await;
+        let mut unread = connection.open().await;
         let calls = (0..40).map(|id| line(call(id, "loud_blob", [100_000])));
         unread.write(calls.collect::<String>()).await;
-        settle(&connection).await;
+        connection.settle().await;
         let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
         // One is on its way, and three of them are more than may wait behind it.
         assert!((1..=6).contains(&started), "{started} calls were started");
@@ -1166,7 +1065,7 @@ mod limits {
         let behind = format!(r#"{{"jsonrpc":"2.0","method":"echo","params":{deep},"id":7}}"#);
         let next = call(8, "echo", [8]);
         let sent = format!("{front}\n{behind}\n{next}\n");
-        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let replies = play.connection.exchange(&sent).await;
         let refused = error(7, -32700, "Parse error");
         assert_eq!(replies, [refused, parse_error(), result(8, 8)]);
     }
@@ -1184,7 +1083,7 @@ mod limits {
                 call(2, "blob", [90]),
                 call(3, "blob", [90]),
             ];
-            let replies = exchange(&play.connection, line(json!(batch)).as_bytes()).await;
+            let replies = play.connection.exchange(line(json!(batch))).await;
             assert_eq!(replies[0].as_array().unwrap().len(), 3);
             let length = replies[0].to_string().len();
             assert!(length <= 1000, "{length} bytes: {}", replies[0]);
@@ -1204,7 +1103,7 @@ mod limits {
             (5000 - around + 1, error(1, -32008, "Reply too large")),
         ] {
             let sent = line(call(1, "blob", [size]));
-            assert_eq!(exchange(&play.connection, sent.as_bytes()).await, [reply]);
+            assert_eq!(play.connection.exchange(&sent).await, [reply]);
         }
         play.lives().await;
     }
@@ -1213,7 +1112,7 @@ mod limits {
     async fn a_reply_may_have_four_mebibytes() {
         let play = Play::start().await;
         let sent = line(call(1, "blob", [4_000_000])) + &line(call(2, "blob", [4 << 20]));
-        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let replies = play.connection.exchange(&sent).await;
         let large = result(1, "x".repeat(4_000_000));
         assert!(replies == [large, error(2, -32008, "Reply too large")]);
     }
@@ -1222,13 +1121,13 @@ mod limits {
     async fn a_batch_may_have_a_hundred_entries() {
         let mut play = Play::start().await;
         let batch: Vec<_> = (0..100).map(|id| call(id, "echo", [id])).collect();
-        let replies = exchange(&play.connection, line(json!(batch)).as_bytes()).await;
+        let replies = play.connection.exchange(line(json!(batch))).await;
         let expected: Vec<_> = (0..100).map(|id| result(id, id)).collect();
         assert_eq!(replies, [json!(expected)]);
 
         let batch = vec![notification("note", ["in the batch"]); 101];
         let sent = line(json!(batch)) + &line(notification("note", ["behind it"]));
-        let replies = exchange(&play.connection, sent.as_bytes()).await;
+        let replies = play.connection.exchange(&sent).await;
         assert_eq!(replies, [error(Value::Null, -32010, "Batch too large")]);
         assert_eq!(play.event().await, Noted("behind it".into()));
     }
@@ -1245,7 +1144,7 @@ mod limits {
             call(2, "blob", [500]),
             call(3, "blob", [100]),
         ];
-        let replies = exchange(&play.connection, line(json!(batch)).as_bytes()).await;
+        let replies = play.connection.exchange(line(json!(batch))).await;
         let expected = json!([
             result(1, "x".repeat(500)),
             error(2, -32011, "Batch reply too large"),
@@ -1262,21 +1161,21 @@ mod limits {
         for round in 0..400 {
             let connection = play.connection.clone();
             storm.spawn(async move {
-                let mut stream = Stream::open(&connection).await;
+                let mut stream = connection.open().await;
                 let mut late = call("late", "wait", ["late"]);
                 late["timeout"] = json!(round % 7);
-                stream.send(call(round, "wait", ["storm"])).await;
+                stream.write_line(call(round, "wait", ["storm"])).await;
                 stream
-                    .send(json!([
+                    .write_line(json!([
                         call("entry", "wait", ["storm"]),
                         call("blob", "blob", [9])
                     ]))
                     .await;
-                stream.send(late).await;
-                stream.send(notification("panic", json!([]))).await;
+                stream.write_line(late).await;
+                stream.write_line(notification("panic", json!([]))).await;
                 match round % 4 {
-                    0 => drop(stream.send.reset(CANCELLED)),
-                    1 => drop(stream.recv.stop(CANCELLED)),
+                    0 => stream.reset(CANCELLED),
+                    1 => stream.stop(CANCELLED),
                     2 => stream.write("{\"half\":").await,
                     _ => {
                         stream
@@ -1289,13 +1188,13 @@ mod limits {
         soon(storm.join_all()).await;
         let mut stream = play.stream().await;
         for _ in 0..9 {
-            stream.send(call(1, "wait", ["after"])).await;
+            stream.write_line(call(1, "wait", ["after"])).await;
         }
         let mut after = 0;
         while after < 8 {
             after += u32::from(play.event().await == Started("after".into()));
         }
-        settle(&play.connection).await;
+        play.connection.settle().await;
         assert!(play.events.try_recv().is_err());
     }
 }
@@ -1307,17 +1206,17 @@ mod shutdown {
     async fn what_runs_is_answered_what_comes_is_refused_and_then_the_connection_is_closed() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["door"])).await;
+        stream.write_line(call(1, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
         let shutdown = shut_down(&play, &mut stream).await;
 
-        let new = exchange(&play.connection, line(call(3, "echo", [3])).as_bytes()).await;
+        let new = play.connection.exchange(line(call(3, "echo", [3]))).await;
         assert_eq!(new, [error(3, -32003, "Shutting down")]);
 
         play.open("door");
         assert_eq!(stream.reply().await, result(1, "door"));
         stream.has_ended().await;
-        closed(&play.connection, SHUTTING_DOWN).await;
+        play.connection.was_closed(SHUT_DOWN).await;
         assert!(soon(shutdown).await.unwrap());
     }
 
@@ -1325,11 +1224,11 @@ mod shutdown {
     async fn a_batch_that_comes_is_refused_while_others_run() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["door"])).await;
+        stream.write_line(call(1, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
         let shutdown = shut_down(&play, &mut stream).await;
         stream
-            .send(json!([call(3, "echo", [3]), call(4, "echo", [4])]))
+            .write_line(json!([call(3, "echo", [3]), call(4, "echo", [4])]))
             .await;
         let refused = json!([
             error(3, -32003, "Shutting down"),
@@ -1345,18 +1244,15 @@ mod shutdown {
     async fn meanwhile_pings_are_answered_notifications_dropped_and_clients_refused() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["door"])).await;
+        stream.write_line(call(1, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
         let shutdown = shut_down(&play, &mut stream).await;
 
-        stream.send(notification("note", ["late"])).await;
-        stream.send(call(2, "rpc.ping", json!([]))).await;
+        stream.write_line(notification("note", ["late"])).await;
+        stream.write_line(call(2, "rpc.ping", json!([]))).await;
         assert_eq!(stream.reply().await, result(2, Value::Null));
         assert!(play.events.try_recv().is_err());
-        let newcomer = play
-            .host
-            .dial("jsonrpc/1", quinn::TransportConfig::default());
-        match soon(newcomer).await {
+        match RawClient::new(&play.server).try_dial().await {
             Err(ConnectionError::ConnectionClosed(close)) => {
                 assert_eq!(
                     close.error_code,
@@ -1365,7 +1261,7 @@ mod shutdown {
             }
             other => panic!("{other:?}"),
         }
-        stream.send(cancel(1)).await;
+        stream.write_line(cancel(1)).await;
         assert_eq!(play.event().await, Dropped("door".into()));
         assert_eq!(stream.reply().await, error(1, -32001, "Cancelled"));
         stream.has_ended().await;
@@ -1376,19 +1272,19 @@ mod shutdown {
     async fn what_does_not_end_in_time_is_cut_off() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
-        stream.send(call(1, "wait", ["door"])).await;
+        stream.write_line(call(1, "wait", ["door"])).await;
         assert_eq!(play.event().await, Started("door".into()));
-        assert!(!soon(play.host.handle.shutdown(Duration::from_millis(10))).await);
+        assert!(!soon(play.server.handle.shutdown(Duration::from_millis(10))).await);
         assert_eq!(play.event().await, Dropped("door".into()));
-        closed(&play.connection, CUT_OFF).await;
+        play.connection.was_closed(ABORTED).await;
     }
 
     /// Begins to shut down; resolves once calls are refused.
-    async fn shut_down(play: &Play, stream: &mut Stream) -> JoinHandle<bool> {
-        let handle = play.host.handle.clone();
+    async fn shut_down(play: &Play, stream: &mut RawStream) -> JoinHandle<bool> {
+        let handle = play.server.handle.clone();
         let shutdown = tokio::spawn(async move { handle.shutdown(Duration::from_secs(20)).await });
         loop {
-            stream.send(call("probe", "echo", [1])).await;
+            stream.write_line(call("probe", "echo", [1])).await;
             match stream.reply().await {
                 reply if reply == result("probe", 1) => {}
                 reply => {
@@ -1396,13 +1292,6 @@ mod shutdown {
                     return shutdown;
                 }
             }
-        }
-    }
-
-    async fn closed(connection: &Connection, code: VarInt) {
-        match soon(connection.closed()).await {
-            ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, code),
-            other => panic!("{other}"),
         }
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use quinn::{ReadError, RecvStream, SendStream};
-use rpc_runtime::{CallError, Client, ErrorObject, Fate, Limits, Responder, rpc};
+use quinn::ReadError;
+use rpc_runtime::{CallError, ErrorObject, Fate, Limits, Responder, rpc};
 use serde_json::{Value, json};
+use tests::message::{self, line};
+use tests::peer::{CANCELLED, PROTOCOL, RawClient, RawConnection, RawServer, RawStream, TIMED_OUT};
+use tests::support::{TestServer, soon};
 use tokio::sync::Notify;
-
-use crate::peer::{Host, exchange, exchange_in_pieces, listen, soon};
 
 #[rpc]
 trait Desk {
@@ -130,35 +131,32 @@ impl Desk for Clerk {
     }
 }
 
-fn serve(limits: Limits) -> (Host, Clerk) {
+fn serve(limits: Limits) -> (TestServer, Clerk) {
     let clerk = Clerk::default();
-    (Host::start(DeskServer::new(clerk.clone()), limits), clerk)
-}
-
-fn desk() -> (Host, Clerk) {
-    serve(Limits::default())
-}
-
-/// A call, its LF included.
-fn call(id: impl Into<Value>, method: &str, params: Value) -> String {
-    let id = id.into();
-    let call = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-    format!("{call}\n")
-}
-
-fn notification(method: &str, params: Value) -> String {
-    format!(
-        "{}\n",
-        json!({"jsonrpc": "2.0", "method": method, "params": params})
+    (
+        TestServer::start(DeskServer::new(clerk.clone()), limits),
+        clerk,
     )
 }
 
+fn desk() -> (TestServer, Clerk) {
+    serve(Limits::default())
+}
+
+fn call(id: impl Into<Value>, method: &str, params: Value) -> String {
+    line(message::call(id, method, params))
+}
+
+fn notification(method: &str, params: Value) -> String {
+    line(message::notification(method, params))
+}
+
 fn item(id: impl Into<Value>, item: impl Into<Value>) -> String {
-    notification("rpc.item", json!([id.into(), item.into()]))
+    line(message::item(id, item))
 }
 
 fn end(id: impl Into<Value>) -> String {
-    notification("rpc.end", json!([id.into()]))
+    line(message::end(id))
 }
 
 /// A line in few words: `item 1 2`, `result 1 null`, `error 1 -32600`.
@@ -178,47 +176,14 @@ fn words(lines: &[Value]) -> Vec<String> {
     lines.iter().map(word).collect()
 }
 
-/// Sends all this on a stream, ends it, and says in words what comes back.
-async fn said(connection: &quinn::Connection, sent: &str) -> Vec<String> {
-    words(&exchange(connection, sent.as_bytes()).await)
+/// Sends lines on a stream, ends it, and returns in words what comes back.
+async fn said(connection: &RawConnection, sent: &str) -> Vec<String> {
+    words(&connection.exchange(sent).await)
 }
 
-async fn open(connection: &quinn::Connection, sent: &str) -> (SendStream, Lines) {
-    let (mut send, recv) = soon(connection.open_bi()).await.unwrap();
-    soon(send.write_all(sent.as_bytes())).await.unwrap();
-    (send, Lines(recv, Vec::new()))
-}
-
-/// What comes on a stream, line by line.
-struct Lines(RecvStream, Vec<u8>);
-
-impl Lines {
-    /// Reads nothing until the stream is reset, and says with which code.
-    async fn reset(&mut self) -> u64 {
-        soon(self.0.received_reset())
-            .await
-            .unwrap()
-            .unwrap()
-            .into_inner()
-    }
-
-    /// The next line in words; `None` at the end of the stream.
-    async fn next(&mut self) -> Result<Option<String>, ReadError> {
-        let Self(recv, rest) = self;
-        loop {
-            if let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<_> = rest.drain(..=at).collect();
-                return Ok(Some(word(&serde_json::from_slice(&line).unwrap())));
-            }
-            match soon(recv.read_chunk(64 << 10, true)).await? {
-                Some(chunk) => rest.extend_from_slice(&chunk.bytes),
-                None => {
-                    assert!(rest.is_empty(), "half a line");
-                    return Ok(None);
-                }
-            }
-        }
-    }
+/// Reads the next line, in words.
+async fn next(stream: &mut RawStream) -> String {
+    word(&stream.reply().await)
 }
 
 mod transcripts {
@@ -226,13 +191,12 @@ mod transcripts {
 
     #[tokio::test]
     async fn of_a_download() {
-        let (host, _) = desk();
+        let (server, _) = desk();
         let sent =
             "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"count\",\"params\":[\"n\\u00b0\",2]}\n";
-        let (mut send, mut recv) = soon(host.connect().await.open_bi()).await.unwrap();
-        soon(send.write_all(sent.as_bytes())).await.unwrap();
-        send.finish().unwrap();
-        let came = soon(recv.read_to_end(usize::MAX)).await.unwrap();
+        let mut stream = RawClient::connect(&server).await.send(sent).await;
+        stream.finish();
+        let came = soon(stream.recv.read_to_end(usize::MAX)).await.unwrap();
         let expected = r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1,"n° 1"]}
 {"jsonrpc":"2.0","method":"rpc.item","params":[1,"n° 2"]}
 {"jsonrpc":"2.0","id":1,"result":null}
@@ -242,14 +206,14 @@ mod transcripts {
 
     #[tokio::test]
     async fn of_an_upload() {
-        let (host, clerk) = desk();
+        let (server, clerk) = desk();
         let sent = r#"{"jsonrpc":"2.0","id":"up","method":"sum"}
 {"jsonrpc":"2.0","method":"rpc.item","params":["up",19]}
 
 {"params":{"item":23,"id":"\u0075p"},"method":"rpc.item","jsonrpc":"2.0"}
 {"jsonrpc":"2.0","method":"rpc.end","params":{"id":"up"}}
 "#;
-        let connection = host.connect().await;
+        let connection = RawClient::connect(&server).await;
         assert_eq!(said(&connection, sent).await, [r#"result "up" 42"#]);
         // The last line may go without its LF.
         assert_eq!(
@@ -261,27 +225,24 @@ mod transcripts {
 
     #[tokio::test]
     async fn of_both_in_turn() {
-        let (host, _) = desk();
-        let (mut send, mut lines) =
-            open(&host.connect().await, &call(1, "echo", json!(["> "]))).await;
+        let (server, _) = desk();
+        let connection = RawClient::connect(&server).await;
+        let mut stream = connection.send(call(1, "echo", json!(["> "]))).await;
         for turn in ["a", "b", "c"] {
-            soon(send.write_all(item(1, turn).as_bytes()))
-                .await
-                .unwrap();
-            let expected = format!("item 1 \"> {turn}\"");
-            assert_eq!(lines.next().await.unwrap(), Some(expected));
+            stream.write(item(1, turn)).await;
+            assert_eq!(next(&mut stream).await, format!("item 1 \"> {turn}\""));
         }
-        soon(send.write_all(end(1).as_bytes())).await.unwrap();
-        send.finish().unwrap();
-        assert_eq!(lines.next().await.unwrap().unwrap(), "result 1 null");
-        assert_eq!(lines.next().await.unwrap(), None);
+        stream.write(end(1)).await;
+        stream.finish();
+        assert_eq!(next(&mut stream).await, "result 1 null");
+        stream.has_ended().await;
     }
 
     #[tokio::test]
     async fn of_one_that_fails_in_the_middle() {
-        let (host, _) = desk();
-        let connection = host.connect().await;
-        let replies = exchange(&connection, call(1, "fail", json!([2])).as_bytes()).await;
+        let (server, _) = desk();
+        let connection = RawClient::connect(&server).await;
+        let replies = connection.exchange(call(1, "fail", json!([2]))).await;
         assert_eq!(words(&replies), ["item 1 0", "item 1 1", "error 1 7"]);
         let error = json!({"code": 7, "message": "no more", "data": 2});
         assert_eq!(replies[2]["error"], error);
@@ -294,8 +255,8 @@ mod transcripts {
 
 #[tokio::test]
 async fn borders_of_packets_mean_nothing() {
-    let (host, _) = desk();
-    let connection = host.connect().await;
+    let (server, _) = desk();
+    let connection = RawClient::connect(&server).await;
     let sent = [
         call(1, "echo", json!(["> "])),
         item(1, "ö"),
@@ -304,7 +265,7 @@ async fn borders_of_packets_mean_nothing() {
     ]
     .concat();
     let bytes = sent.as_bytes().chunks(1);
-    let replies = exchange_in_pieces(&connection, bytes).await;
+    let replies = connection.exchange_in_pieces(bytes).await;
     assert_eq!(
         words(&replies),
         [r#"item 1 "> ö""#, r#"item 1 "> \"""#, "result 1 null"]
@@ -313,8 +274,8 @@ async fn borders_of_packets_mean_nothing() {
 
 #[tokio::test]
 async fn what_follows_the_end_of_the_items_is_read_as_ever() {
-    let (host, _) = desk();
-    let connection = host.connect().await;
+    let (server, _) = desk();
+    let connection = RawClient::connect(&server).await;
     let sent = [
         call(1, "add", json!([1, 2])),
         call(2, "sum", json!([])),
@@ -338,8 +299,8 @@ async fn an_end_that_was_not_meant_is_none() {
         request: 1000,
         ..Limits::default()
     };
-    let (host, clerk) = serve(limits);
-    let connection = host.connect().await;
+    let (server, clerk) = serve(limits);
+    let connection = RawClient::connect(&server).await;
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     let faults = [
         // The stream ends.
@@ -397,21 +358,21 @@ async fn an_end_that_was_not_meant_is_none() {
 
 #[tokio::test]
 async fn behind_a_fault_the_server_reads_no_more() {
-    let (host, _) = desk();
+    let (server, _) = desk();
     let sent = [call(1, "sum", json!([])), item(1, "one")].concat();
-    let (send, mut lines) = open(&host.connect().await, &sent).await;
-    assert_eq!(lines.next().await.unwrap().unwrap(), "error 1 -32602");
-    assert!(matches!(soon(send.stopped()).await, Ok(Some(_))));
-    assert_eq!(lines.next().await.unwrap(), None);
+    let mut stream = RawClient::connect(&server).await.send(&sent).await;
+    assert_eq!(next(&mut stream).await, "error 1 -32602");
+    assert!(stream.stop_code().await.is_some());
+    stream.has_ended().await;
 }
 
 #[tokio::test]
 async fn a_call_with_items_stands_in_no_batch_and_has_an_id_and_a_way_back() {
-    let (host, clerk) = desk();
-    let connection = host.connect().await;
+    let (server, clerk) = desk();
+    let connection = RawClient::connect(&server).await;
     let [first, second] = [call(1, "numbers", json!([])), call(2, "sum", json!([]))];
     let batch = format!("[{},{}]\n", first.trim(), second.trim());
-    let refused = exchange(&connection, batch.as_bytes()).await;
+    let refused = connection.exchange(&batch).await;
     let mut refused = words(refused[0].as_array().unwrap());
     refused.sort();
     assert_eq!(refused, ["error 1 -32600", "error 2 -32600"]);
@@ -423,11 +384,9 @@ async fn a_call_with_items_stands_in_no_batch_and_has_an_id_and_a_way_back() {
     ];
     assert_eq!(said(&connection, &sent.concat()).await, ["result 1 3"]);
 
-    let mut alone = soon(connection.open_uni()).await.unwrap();
     let sent = [call(1, "sum", json!([])), item(1, 1), end(1)].concat();
-    soon(alone.write_all(sent.as_bytes())).await.unwrap();
-    alone.finish().unwrap();
-    assert_eq!(soon(alone.stopped()).await, Ok(None));
+    let one_way = connection.send_uni(&sent).await;
+    assert_eq!(soon(one_way.stopped()).await, Ok(None));
 
     let mut responder = Responder::new(DeskServer::new(clerk.clone()));
     for method in ["sum", "numbers"] {
@@ -444,8 +403,8 @@ async fn a_call_with_items_stands_in_no_batch_and_has_an_id_and_a_way_back() {
 
 #[tokio::test]
 async fn a_call_that_is_refused_takes_no_items() {
-    let (host, _) = desk();
-    let connection = host.connect().await;
+    let (server, _) = desk();
+    let connection = RawClient::connect(&server).await;
     let sent = [
         call(1, "sum", json!([1])),
         item(1, 1),
@@ -460,28 +419,25 @@ async fn a_call_that_is_refused_takes_no_items() {
 
 #[tokio::test]
 async fn a_stream_is_cancelled_by_reset_by_stop_and_by_name() {
-    let (host, clerk) = desk();
-    let connection = host.connect().await;
+    let (server, clerk) = desk();
+    let connection = RawClient::connect(&server).await;
     // What sends nothing, what has more to send than anybody takes, and what waits for items.
     for method in ["silence", "numbers", "sum"] {
         for by_reset in [true, false] {
-            let (mut send, mut lines) = open(&connection, &call(1, method, json!([]))).await;
+            let mut stream = connection.send(call(1, method, json!([]))).await;
             soon(clerk.started.notified()).await;
             match by_reset {
-                true => send.reset(0x20u32.into()).unwrap(),
-                false => lines.0.stop(0x20u32.into()).unwrap(),
+                true => stream.reset(CANCELLED),
+                false => stream.stop(CANCELLED),
             }
             soon(clerk.dropped.notified()).await;
         }
-        let (_send, mut lines) = open(&connection, &call(1, method, json!([]))).await;
+        let mut stream = connection.send(call(1, method, json!([]))).await;
         soon(clerk.started.notified()).await;
-        let mut alone = soon(connection.open_uni()).await.unwrap();
-        let cancel = notification("rpc.cancel", json!([1]));
-        soon(alone.write_all(cancel.as_bytes())).await.unwrap();
-        alone.finish().unwrap();
+        connection.send_uni(line(message::cancel(1))).await;
         soon(clerk.dropped.notified()).await;
         let last = loop {
-            let line = lines.next().await.unwrap().unwrap();
+            let line = next(&mut stream).await;
             if !line.starts_with("item") {
                 break line;
             }
@@ -493,8 +449,8 @@ async fn a_stream_is_cancelled_by_reset_by_stop_and_by_name() {
 
 #[tokio::test]
 async fn the_deadline_covers_all_of_a_stream() {
-    let (host, clerk) = desk();
-    let connection = host.connect().await;
+    let (server, clerk) = desk();
+    let connection = RawClient::connect(&server).await;
     let late = |method: &str| {
         let call = call(1, method, json!([]));
         call.replacen('{', r#"{"timeout":50,"#, 1)
@@ -504,8 +460,8 @@ async fn the_deadline_covers_all_of_a_stream() {
         ["error 1 -32002"]
     );
     let sent = [late("sum"), item(1, 1)].concat();
-    let (_send, mut lines) = open(&connection, &sent).await;
-    assert_eq!(lines.next().await.unwrap().unwrap(), "error 1 -32002");
+    let mut stream = connection.send(&sent).await;
+    assert_eq!(next(&mut stream).await, "error 1 -32002");
     assert_eq!(clerk.ends.load(Ordering::SeqCst), 0);
     let lines = said(&connection, &late("numbers")).await;
     let (last, items) = lines.split_last().unwrap();
@@ -520,25 +476,19 @@ async fn the_deadline_covers_all_of_a_stream() {
 
 #[tokio::test]
 async fn the_answer_may_come_first_and_then_the_server_reads_no_more() {
-    let (host, _) = desk();
-    let connection = host.connect().await;
+    let (server, _) = desk();
+    let connection = RawClient::connect(&server).await;
     for count in [0, 1, 3] {
         let sent = [
             call(1, "some", json!([count])),
             (0..5).map(|at| item(1, at)).collect(),
         ]
         .concat();
-        let (send, mut lines) = open(&connection, &sent).await;
+        let mut stream = connection.send(&sent).await;
         let sum = (0..count).sum::<u64>();
-        assert_eq!(
-            lines.next().await.unwrap().unwrap(),
-            format!("result 1 {sum}")
-        );
-        assert!(
-            matches!(soon(send.stopped()).await, Ok(Some(_))),
-            "after {count}"
-        );
-        assert_eq!(lines.next().await.unwrap(), None);
+        assert_eq!(next(&mut stream).await, format!("result 1 {sum}"));
+        assert!(stream.stop_code().await.is_some(), "after {count}");
+        stream.has_ended().await;
     }
 }
 
@@ -548,8 +498,8 @@ async fn an_item_at_the_limit_is_sent_and_one_past_it_ends_the_stream() {
         reply: 10_000,
         ..Limits::default()
     };
-    let (host, _) = serve(limits);
-    let connection = host.connect().await;
+    let (server, _) = serve(limits);
+    let connection = RawClient::connect(&server).await;
     let around = item(1, "").len() - 1;
     let fits = 10_000 - around;
     let lines = said(&connection, &call(1, "blobs", json!([[1, fits, fits]]))).await;
@@ -565,107 +515,75 @@ async fn a_stream_that_nobody_reads_stops_no_call_once_its_handler_is_gone() {
         calls_per_connection: 1,
         ..Limits::default()
     };
-    let (host, clerk) = serve(limits);
-    // Less than the server sends at once.
-    let mut transport = quinn::TransportConfig::default();
-    transport.stream_receive_window(1000u32.into());
-    let connection = soon(host.dial("jsonrpc/1", transport)).await.unwrap();
+    let (server, clerk) = serve(limits);
+    // The window is smaller than what the server sends at once.
+    let connection = RawClient::connect_with_small_window(&server).await;
     let add = call(1, "add", json!([1, 2]));
     let numbers = call(1, "numbers", json!([]));
 
     let late = numbers.replacen('{', r#"{"timeout":50,"#, 1);
-    let _late = open(&connection, &late).await;
+    let _late = connection.send(&late).await;
     soon(clerk.dropped.notified()).await;
     assert_eq!(said(&connection, &add).await, ["result 1 3"]);
 
-    let (mut send, mut lines) = open(&connection, &numbers).await;
-    assert_eq!(lines.next().await.unwrap().unwrap(), "item 1 0");
-    send.reset(0x20u32.into()).unwrap();
+    let mut stream = connection.send(&numbers).await;
+    assert_eq!(next(&mut stream).await, "item 1 0");
+    stream.reset(CANCELLED);
     soon(clerk.dropped.notified()).await;
     assert_eq!(said(&connection, &add).await, ["result 1 3"]);
     // And it is told to the reader as what it is.
     let ended = loop {
-        match lines.next().await {
+        match stream.read_line().await {
             Ok(Some(_)) => {}
             ended => break ended,
         }
     };
-    assert_eq!(ended, Err(ReadError::Reset(0x20u32.into())));
+    assert_eq!(ended, Err(ReadError::Reset(CANCELLED)));
 }
 
 /// A server of somebody else's, and a client of ours.
 mod a_client {
     use super::*;
 
+    /// A server without the framework, and a client with it.
     struct Stranger {
+        server: RawServer,
         client: DeskClient,
-        connection: quinn::Connection,
-        endpoint: quinn::Endpoint,
+        connection: RawConnection,
     }
 
     impl Stranger {
-        /// One that lets its client open so many streams at once.
-        async fn granting(streams: u32) -> Self {
-            Self::with(streams, false).await
+        async fn meet() -> Self {
+            Self::granting(100, false).await
         }
 
-        async fn with(streams: u32, reconnect: bool) -> Self {
+        /// One that grants its client so many streams at a time.
+        async fn granting(streams: u32, reconnect: bool) -> Self {
             let mut transport = quinn::TransportConfig::default();
             transport.max_concurrent_bidi_streams(streams.into());
-            let (endpoint, trust) = listen(transport);
-            let connecting = Client::builder()
-                .trust(trust)
-                .server_name("localhost")
-                .reconnect(reconnect)
-                .connect(endpoint.local_addr().unwrap());
-            let accepting = async { endpoint.accept().await.unwrap().await };
-            let (client, connection) = soon(async { tokio::join!(connecting, accepting) }).await;
+            let server = RawServer::with(PROTOCOL, transport);
+            let (client, connection) = server.meet(server.client().reconnect(reconnect)).await;
             Self {
-                client: DeskClient::new(client.unwrap()),
-                connection: connection.unwrap(),
-                endpoint,
+                server,
+                client: DeskClient::new(client),
+                connection,
             }
         }
 
-        async fn meet() -> Self {
-            Self::granting(100).await
-        }
-
-        /// The next stream, with the first line on it.
-        async fn accept(&self) -> (SendStream, RecvStream, Value) {
-            let (send, mut recv) = soon(self.connection.accept_bi()).await.unwrap();
-            let line = line(&mut recv).await.expect("a call");
-            (send, recv, line)
-        }
-
-        /// Answers the next call with these bytes and then with their end, or a reset.
+        /// Answers the next call with `bytes`, and then with the end of the stream or a reset.
         async fn answer(&self, bytes: &str, is_whole: bool) {
-            let (mut send, _recv, _) = self.accept().await;
-            soon(send.write_all(bytes.as_bytes())).await.unwrap();
+            let (mut stream, _) = self.connection.accept_call().await;
+            stream.write(bytes).await;
             match is_whole {
-                true => send.finish().unwrap(),
+                true => stream.finish(),
                 // It may overtake what is on its way.
-                false => send.reset(0x20u32.into()).unwrap(),
+                false => stream.reset(CANCELLED),
             }
         }
-    }
-
-    /// The next line; `None` at the end.
-    async fn line(recv: &mut RecvStream) -> Option<Value> {
-        let mut line = Vec::new();
-        let mut byte = [0];
-        while soon(recv.read(&mut byte)).await.unwrap().is_some() {
-            if byte[0] == b'\n' {
-                return Some(serde_json::from_slice(&line).unwrap());
-            }
-            line.push(byte[0]);
-        }
-        assert!(line.is_empty(), "half a line");
-        None
     }
 
     fn ended(id: u64) -> String {
-        format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "result": null}))
+        line(message::result(id, Value::Null))
     }
 
     #[tokio::test]
@@ -725,15 +643,15 @@ mod a_client {
         let stranger = Stranger::meet().await;
         let mut taking = stranger.client.count("a", 2);
         let answering = async {
-            let (mut send, _recv, call) = stranger.accept().await;
+            let (mut stream, call) = stranger.connection.accept_call().await;
             let id = call["id"].as_u64().unwrap();
             let bytes = item(id, "ö\"") + "\r\n" + &item(id, "") + &ended(id);
             for byte in bytes.bytes() {
-                soon(send.write_all(&[byte])).await.unwrap();
+                stream.write([byte]).await;
                 tokio::task::yield_now().await;
             }
-            send.finish().unwrap();
-            let _ = soon(send.stopped()).await;
+            stream.finish();
+            stream.stop_code().await;
         };
         let taking = async {
             let mut taken = Vec::new();
@@ -751,20 +669,20 @@ mod a_client {
         let stranger = Stranger::meet().await;
         let sum = stranger.client.sum(stream::iter([19, 23]));
         let answering = async {
-            let (mut send, mut recv, call) = stranger.accept().await;
+            let (mut stream, call) = stranger.connection.accept_call().await;
             let id = call["id"].as_u64().unwrap();
             assert_eq!(call["method"], "sum");
-            for expected in [item(id, 19), item(id, 23), end(id)] {
-                let expected: Value = serde_json::from_str(&expected).unwrap();
-                assert_eq!(line(&mut recv).await.unwrap(), expected);
+            for expected in [
+                message::item(id, 19),
+                message::item(id, 23),
+                message::end(id),
+            ] {
+                assert_eq!(stream.reply().await, expected);
             }
-            assert_eq!(line(&mut recv).await, None);
-            let answer = json!({"jsonrpc": "2.0", "id": id, "result": 42});
-            soon(send.write_all(format!("{answer}\n").as_bytes()))
-                .await
-                .unwrap();
-            send.finish().unwrap();
-            let _ = soon(send.stopped()).await;
+            stream.has_ended().await;
+            stream.write_line(message::result(id, 42)).await;
+            stream.finish();
+            stream.stop_code().await;
         };
         let ((), sum) = soon(async { tokio::join!(answering, sum) }).await;
         assert_eq!(sum.unwrap(), 42);
@@ -776,49 +694,49 @@ mod a_client {
         let endless = || stream::iter(0..);
         // The answer comes while the items go on, and they are stopped.
         let answering = async {
-            let (mut send, mut recv, call) = stranger.accept().await;
-            let answer = json!({"jsonrpc": "2.0", "id": call["id"], "result": 7});
-            recv.stop(0u32.into()).unwrap();
-            soon(send.write_all(format!("{answer}\n").as_bytes()))
-                .await
-                .unwrap();
-            send.finish().unwrap();
-            let _ = soon(send.stopped()).await;
+            let (mut stream, call) = stranger.connection.accept_call().await;
+            stream.stop(0u32.into());
+            stream
+                .write_line(message::result(call["id"].clone(), 7))
+                .await;
+            stream.finish();
+            stream.stop_code().await;
         };
         let ((), sum) =
             soon(async { tokio::join!(answering, stranger.client.sum(endless())) }).await;
         assert_eq!(sum.unwrap(), 7);
         // They are dropped with their call, and the server is told that they were not complete.
         let mut sum = stranger.client.sum(endless());
-        let (_send, mut recv, _) = tokio::select! {
+        let (mut stream, _) = tokio::select! {
             sum = &mut sum => panic!("{sum:?}"),
-            accepted = stranger.accept() => accepted,
+            accepted = stranger.connection.accept_call() => accepted,
         };
         drop(sum);
         let reset = soon(async {
             loop {
-                match recv.read_chunk(64 << 10, true).await {
+                match stream.recv.read_chunk(64 << 10, true).await {
                     Ok(Some(_)) => {}
                     other => break other.map(|_| ()),
                 }
             }
         });
-        assert_eq!(reset.await, Err(ReadError::Reset(0x20u32.into())));
+        assert_eq!(reset.await, Err(ReadError::Reset(CANCELLED)));
     }
 
     #[tokio::test]
     async fn makes_ten_calls_where_one_stream_is_allowed_at_a_time() {
-        let stranger = Stranger::granting(1).await;
+        let stranger = Stranger::granting(1, false).await;
         let calls = (0..10).map(|_| stranger.client.count("a", 3).try_collect::<Vec<_>>());
         let calls = futures_util::future::join_all(calls);
         let answering = async {
             for _ in 0..10 {
-                let (mut send, mut recv, call) = stranger.accept().await;
+                let (mut stream, call) = stranger.connection.accept_call().await;
                 let id = call["id"].as_u64().unwrap();
-                assert_eq!(line(&mut recv).await, None);
-                let bytes = item(id, "a") + &item(id, "b") + &ended(id);
-                soon(send.write_all(bytes.as_bytes())).await.unwrap();
-                send.finish().unwrap();
+                stream.has_ended().await;
+                stream
+                    .write(item(id, "a") + &item(id, "b") + &ended(id))
+                    .await;
+                stream.finish();
             }
         };
         let (taken, ()) = soon(async { tokio::join!(calls, answering) }).await;
@@ -829,19 +747,17 @@ mod a_client {
 
     #[tokio::test]
     async fn calls_again_for_a_stream_that_was_refused_and_for_none_that_has_begun() {
-        let mut stranger = Stranger::with(100, true).await;
-        let refusal = json!({"code": -32003, "message": "Shutting down"});
-        let refusal = json!({"jsonrpc": "2.0", "id": 0, "error": refusal}).to_string() + "\n";
+        let mut stranger = Stranger::granting(100, true).await;
+        let refusal = line(message::error(0, -32003, "Shutting down"));
         let taking = tokio::spawn(stranger.client.count("a", 2).try_collect::<Vec<_>>());
         stranger.answer(&refusal, true).await;
-        stranger.connection = soon(async { stranger.endpoint.accept().await.unwrap().await })
-            .await
-            .unwrap();
-        let (mut send, _recv, call) = stranger.accept().await;
+        stranger.connection = stranger.server.accept().await;
+        let (mut stream, call) = stranger.connection.accept_call().await;
         let id = call["id"].as_u64().unwrap();
-        let bytes = item(id, "a") + &item(id, "b") + &ended(id);
-        soon(send.write_all(bytes.as_bytes())).await.unwrap();
-        send.finish().unwrap();
+        stream
+            .write(item(id, "a") + &item(id, "b") + &ended(id))
+            .await;
+        stream.finish();
         assert_eq!(soon(taking).await.unwrap().unwrap(), ["a", "b"]);
 
         let mut taking = stranger.client.count("a", 2);
@@ -866,9 +782,9 @@ mod a_client {
         let limit = std::time::Duration::from_millis(100);
         // One that sends for ever.
         let answering = async {
-            let (mut send, _recv, _) = stranger.accept().await;
+            let (mut stream, _) = stranger.connection.accept_call().await;
             let many = item(0, "a").repeat(100);
-            while send.write_all(many.as_bytes()).await.is_ok() {
+            while stream.send.write_all(many.as_bytes()).await.is_ok() {
                 tokio::task::yield_now().await;
             }
         };
@@ -887,8 +803,8 @@ mod a_client {
         assert!(matches!(error, CallError::Timeout));
         // One that reads for ever.
         let reading = async {
-            let (_send, mut recv, _) = stranger.accept().await;
-            while let Ok(Some(_)) = recv.read_chunk(64 << 10, true).await {}
+            let (mut stream, _) = stranger.connection.accept_call().await;
+            while let Ok(Some(_)) = stream.recv.read_chunk(64 << 10, true).await {}
         };
         let sum = stranger.client.sum(stream::iter(0..)).timeout(limit);
         let ((), sum) = soon(async { tokio::join!(reading, sum) }).await;
@@ -903,22 +819,20 @@ async fn a_stream_may_wait_for_its_reader_longer_than_a_reply() {
         write_timeout: std::time::Duration::from_millis(50),
         ..Limits::default()
     };
-    let (host, _) = serve(limits);
-    let mut transport = quinn::TransportConfig::default();
-    transport.stream_receive_window(1000u32.into());
-    let connection = soon(host.dial("jsonrpc/1", transport)).await.unwrap();
+    let (server, _) = serve(limits);
+    let connection = RawClient::connect_with_small_window(&server).await;
     let params = json!(["a", 5000]);
-    let (mut send, mut lines) = open(&connection, &call(1, "count", params)).await;
-    send.finish().unwrap();
+    let mut stream = connection.send(call(1, "count", params)).await;
+    stream.finish();
     // Meanwhile a reply that nobody reads is given up, five times over.
     for _ in 0..5 {
-        let (_send, mut late) = open(&connection, &call(1, "late", json!([]))).await;
-        assert_eq!(late.reset().await, 0x14);
+        let mut late = connection.send(call(1, "late", json!([]))).await;
+        assert_eq!(late.reset_code().await, Some(TIMED_OUT));
     }
     for number in 1..=5000 {
         let expected = format!("item 1 \"a {number}\"");
-        assert_eq!(lines.next().await.unwrap().unwrap(), expected);
+        assert_eq!(next(&mut stream).await, expected);
     }
-    assert_eq!(lines.next().await.unwrap().unwrap(), "result 1 null");
-    assert_eq!(lines.next().await.unwrap(), None);
+    assert_eq!(next(&mut stream).await, "result 1 null");
+    stream.has_ended().await;
 }

@@ -3,17 +3,17 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, Endpoint, TransportConfig, VarInt};
+use quinn::{Connection, Endpoint};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
+use tests::message::{call_line, cancel, line};
+use tests::peer::{CANCELLED, RawClient, receive_window};
 use tests::process::{answer, orders};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
@@ -99,11 +99,11 @@ impl fmt::Display for Deeds {
 
 /// Attacks from the order to begin to the order to end.
 pub(crate) async fn obey(place: Place) {
-    let config = config(&place);
+    let client = client(&place);
     answer(&());
     let mut orders = orders();
     while let Some(Order::Begin(attack)) = orders.recv().await {
-        let hostile = Arc::new(Hostile::new(place.address, config.clone()));
+        let hostile = Arc::new(Hostile::new(client.clone()));
         let attacking = tokio::spawn(Arc::clone(&hostile).attack(attack));
         hostile.begun.notified().await;
         answer(&());
@@ -119,19 +119,9 @@ pub(crate) async fn obey(place: Place) {
     }
 }
 
-fn config(place: &Place) -> quinn::ClientConfig {
-    let root = CertificateDer::from_pem_slice(place.certificate.as_bytes());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(root.expect("a certificate")).expect("a root");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec!["jsonrpc/1".into()];
-    let crypto = QuicClientConfig::try_from(tls).expect("ciphers for QUIC");
-    quinn::ClientConfig::new(Arc::new(crypto))
+fn client(place: &Place) -> RawClient {
+    let certificate = CertificateDer::from_pem_slice(place.certificate.as_bytes());
+    RawClient::to(place.address, &certificate.expect("a certificate"))
 }
 
 type Closed = Box<dyn Error + Send + Sync>;
@@ -140,20 +130,18 @@ type Closed = Box<dyn Error + Send + Sync>;
 type Ended = Result<Infallible, Closed>;
 
 struct Hostile {
-    address: SocketAddr,
+    client: RawClient,
     endpoint: Endpoint,
-    config: quinn::ClientConfig,
     begun: Notify,
     done: AtomicU64,
     closed: AtomicU64,
 }
 
 impl Hostile {
-    fn new(address: SocketAddr, config: quinn::ClientConfig) -> Self {
+    fn new(client: RawClient) -> Self {
         Self {
-            address,
-            endpoint: Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket"),
-            config,
+            endpoint: client.endpoint(),
+            client,
             begun: Notify::new(),
             done: AtomicU64::new(0),
             closed: AtomicU64::new(0),
@@ -184,16 +172,7 @@ impl Hostile {
     }
 
     async fn connect(&self) -> Result<Connection, Closed> {
-        self.connect_with(TransportConfig::default()).await
-    }
-
-    async fn connect_with(&self, transport: TransportConfig) -> Result<Connection, Closed> {
-        let mut config = self.config.clone();
-        config.transport_config(Arc::new(transport));
-        let connecting = self
-            .endpoint
-            .connect_with(config, self.address, "127.0.0.1")?;
-        Ok(connecting.await?)
+        Ok(self.client.connecting(&self.endpoint).await?)
     }
 
     /// Keeps what it has.
@@ -260,15 +239,14 @@ impl Hostile {
             send.write_all(call.as_bytes()).await?;
             // Not before the server can know of it.
             yield_now().await;
-            send.reset(GIVEN_UP)?;
+            send.reset(CANCELLED)?;
             self.has_done(1);
         }
     }
 
     async fn stopped_reader(&self) -> Ended {
-        let mut transport = TransportConfig::default();
-        transport.stream_receive_window(1000_u32.into());
-        let connection = self.connect_with(transport).await?;
+        let client = self.client.clone().transport(receive_window(1000));
+        let connection = client.connecting(&self.endpoint).await?;
         let call = call("blob", "[1000000]");
         let mut streams = Vec::new();
         for _ in 0..80 {
@@ -284,8 +262,7 @@ impl Hostile {
     }
 
     async fn cancellations(&self) -> Ended {
-        let cancel = "{\"jsonrpc\":\"2.0\",\"method\":\"rpc.cancel\",\"params\":[1]}\n";
-        let pair = call("hang", "[]") + cancel;
+        let pair = call("hang", "[]") + &line(cancel(1));
         self.exchange(&pair.repeat(100), 100).await
     }
 
@@ -310,12 +287,9 @@ impl Hostile {
     }
 }
 
-/// The code of a stream that is given up.
-const GIVEN_UP: VarInt = VarInt::from_u32(0x20);
-
 /// Half a request.
 const HEAD: &str = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"add\",\"params\":[\"";
 
 fn call(method: &str, params: &str) -> String {
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{params}}}\n")
+    call_line(1, method, params)
 }

@@ -89,7 +89,7 @@ async fn serve() {
             usual(panic);
         }
     }));
-    let identity = Identity::self_signed(["127.0.0.1"]).expect("an identity");
+    let identity = Identity::self_signed(["localhost", "127.0.0.1"]).expect("an identity");
     let certificate = identity.certificate().to_pem();
     let server = Server::builder(identity).service(TownServer::new(Walls));
     let server = server.bind("127.0.0.1:0").expect("a server");
