@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Keeps money.
 #[rpc(openrpc)]
+#[allow(clippy::too_many_arguments)] // a method with every kind of parameter
 pub(crate) trait Bank {
     /// Moves money.
     ///

@@ -64,6 +64,7 @@ fn names_of_defaults_do_not_meet() {
 #[test]
 fn numbers_of_examples_may_be_large() {
     #[rpc(openrpc)]
+    #[allow(clippy::too_many_arguments)]
     trait Numbers {
         #[rpc(example(
             params = {"a": 3000000000, "b": -3000000000, "c": 18446744073709551615, "d": 1e300, "e": -0.5},

@@ -11,35 +11,56 @@ use tokio::time::Instant;
 
 const IN_FLIGHT: usize = 64;
 
+/// Which streams calls have, and by what name a row of the table is called.
+struct Row {
+    loss: f64,
+    name: String,
+    lanes: usize,
+    streams: Streams,
+}
+
 pub(crate) async fn compare(calls: usize, seed: u64) {
     let columns = COLUMNS.split('|').count() + 2;
     println!("| loss | streams | calls/s | {COLUMNS} |");
     println!("|---:|---{}|", "|---:".repeat(columns - 1));
     for loss in [0.0, 0.01] {
-        for lanes in [1, 2, 4] {
-            let streams = format!("{lanes} shared");
-            measure(loss, &streams, lanes, Streams::Shared, calls, seed).await;
+        let shared = [1, 2, 4].map(|lanes| Row {
+            loss,
+            name: format!("{lanes} shared"),
+            lanes,
+            streams: Streams::Shared,
+        });
+        let own = Row {
+            loss,
+            name: "one each".into(),
+            lanes: 1,
+            streams: Streams::Own,
+        };
+        for row in shared.into_iter().chain([own]) {
+            row.measure(calls, seed).await;
         }
-        measure(loss, "one each", 1, Streams::Own, calls, seed).await;
     }
 }
 
-async fn measure(loss: f64, name: &str, lanes: usize, streams: Streams, calls: usize, seed: u64) {
-    let stage = Stage::set_for(Client::builder().lanes(lanes), seed).await;
-    stage.relay.set_faults(Faults {
-        loss,
-        delay: Duration::from_millis(5),
-        ..Faults::default()
-    });
-    let manner = Manner {
-        streams,
-        ..Manner::default()
-    };
-    let start = Instant::now();
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), calls, IN_FLIGHT, manner);
-    load.await;
-    let rate = calls as f64 / start.elapsed().as_secs_f64();
-    let figures = stage.settle().await;
-    assert_eq!(figures.told(Told::Ok), calls, "all are answered");
-    println!("| {} % | {name} | {rate:.0} | {figures} |", loss * 100.0);
+impl Row {
+    async fn measure(&self, calls: usize, seed: u64) {
+        let stage = Stage::set_for(Client::builder().lanes(self.lanes), seed).await;
+        stage.relay.set_faults(Faults {
+            loss: self.loss,
+            delay: Duration::from_millis(5),
+            ..Faults::default()
+        });
+        let manner = Manner {
+            streams: self.streams,
+            ..Manner::default()
+        };
+        let start = Instant::now();
+        let load = Arc::clone(&stage.account).load(stage.ledger.clone(), calls, IN_FLIGHT, manner);
+        load.await;
+        let rate = calls as f64 / start.elapsed().as_secs_f64();
+        let figures = stage.settle().await;
+        assert_eq!(figures.told(Told::Ok), calls, "all are answered");
+        let Self { loss, name, .. } = self;
+        println!("| {} % | {name} | {rate:.0} | {figures} |", loss * 100.0);
+    }
 }
