@@ -478,6 +478,31 @@ async fn a_server_comes_back_when_it_answers_a_probe() {
 }
 
 #[tokio::test]
+async fn server_that_answers_only_probes_is_ejected_for_longer_each_time() {
+    const EJECTIONS: usize = 12;
+    let office = Office::new(2);
+    let (initial, max) = (Duration::from_millis(1), Duration::from_secs(3600));
+    let builder = office.builder().eject_after(1).probe_backoff(initial, max);
+    let (desk, _client, endpoints) = office.connect(builder).await;
+    let address = Address::from(office.addresses[0]);
+    let is_ejected = |endpoint: &Endpoint| endpoint.address() == &address && endpoint.is_ejected();
+    office.clerks[0].panics.store(true, Ordering::SeqCst);
+    let mut ejected = Duration::ZERO;
+    for _ in 0..EJECTIONS {
+        while soon(desk.enter(0)).await.is_ok() {}
+        // The task that ejects the server runs.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let start = Instant::now();
+        eventually(|| !endpoints.list().iter().any(is_ejected)).await;
+        ejected += start.elapsed();
+    }
+    // The ejections are random times of up to 1 ms, 2 ms, 4 ms and so on. Twelve of up to 1 ms are far less.
+    assert!(ejected > Duration::from_millis(150), "{ejected:?}");
+}
+
+#[tokio::test]
 async fn where_all_fail_all_are_called() {
     let office = Office::new(2);
     let long = Duration::from_secs(3600);

@@ -26,6 +26,7 @@ trait Desk {
     /// Which server answers.
     #[rpc(idempotent)]
     async fn who(&self) -> u16;
+    async fn hang(&self);
 }
 
 struct Clerk(Arc<AtomicU16>);
@@ -33,6 +34,10 @@ struct Clerk(Arc<AtomicU16>);
 impl Desk for Clerk {
     async fn who(&self) -> u16 {
         self.0.load(Ordering::SeqCst)
+    }
+
+    async fn hang(&self) {
+        std::future::pending().await
     }
 }
 
@@ -228,6 +233,38 @@ async fn the_best_are_called_again_however_long_the_answer_holds() {
     until_connected(&endpoints, &[next]).await;
     office.open_at(best);
     until_connected(&endpoints, &[best]).await;
+}
+
+#[tokio::test]
+async fn ejected_server_of_the_better_group_leaves_the_next_group_in_use() {
+    let mut office = Office::new("rpc.test");
+    let (best, next) = (office.open(), office.open());
+    let groups = [best, next].map(|address| named(&[address]));
+    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
+    let builder = office.builder().eject_after(1).probe_backoff(LONG, LONG);
+    let (client, endpoints) = builder.balance().unwrap();
+    follow(endpoints.clone(), told.clone()).await.unwrap();
+    soon(client.ready()).await.unwrap();
+    let desk = DeskClient::new(client);
+    let mut hanging = desk.hang();
+    assert!(futures_util::poll!(&mut hanging).is_pending());
+    assert_eq!(soon(desk.who()).await.unwrap(), best.port());
+
+    // A connection that is lost with a call on it is a failure, after which the server is ejected.
+    office.close(best).await;
+    soon(hanging).await.unwrap_err();
+    until_connected(&endpoints, &[next]).await;
+    office.open_at(best);
+    until_connected(&endpoints, &[best, next]).await;
+    let is_ejected =
+        |endpoint: &Endpoint| endpoint.address().port() == best.port() && endpoint.is_ejected();
+    assert!(endpoints.list().iter().any(is_ejected));
+
+    // The second look-up begins when the servers of the first are in use.
+    told.is_asked().await;
+    told.is_asked().await;
+    until_connected(&endpoints, &[best, next]).await;
+    assert_eq!(who(&desk).await, ports(&[next]));
 }
 
 /// Finds servers once, and is never done with the second look-up.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rpc_runtime::{Call, CallError, Client, ClientBuilder, ErrorObject, Fate};
+use rpc_runtime::{Call, CallError, Client, ClientBuilder, ConnectionLost, ErrorObject, Fate};
 use serde_json::Value;
 use tests::message;
 use tests::peer::{
@@ -100,6 +100,39 @@ async fn a_call_that_was_not_executed_is_made_again_on_the_next_connection() {
         stream.finish();
         assert_eq!(soon(call).await.unwrap().unwrap(), 5);
     }
+}
+
+#[tokio::test]
+async fn retried_call_sends_the_time_that_is_left() {
+    let stranger = Stranger::new();
+    let (client, connection) = stranger.meet().await;
+    let call = call(&client, false).timeout(Duration::from_secs(60));
+    let _call = tokio::spawn(call);
+    let timeout = |request: &Value| request["timeout"].as_f64().unwrap();
+    let (_stream, first) = connection.accept_call().await;
+    assert!(timeout(&first) <= 60_000.0, "{first}");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
+    connection.close(SHUT_DOWN, b"");
+    let (_stream, second) = stranger.0.accept().await.accept_call().await;
+    assert!(timeout(&second) <= timeout(&first) - 5_000.0, "{second}");
+}
+
+#[tokio::test]
+async fn close_reason_with_control_characters_is_escaped() {
+    let server = RawServer::start();
+    let (client, connection) = server.meet(server.client().reconnect(false)).await;
+    connection.close(7u32.into(), b"a\n\x1b[31m");
+    let lost = soon(client.closed()).await;
+    let escaped = r"a\n\u{1b}[31m";
+    match &lost {
+        ConnectionLost::ClosedByPeer { code: 7, reason } => assert_eq!(&**reason, escaped),
+        other => panic!("{other:?}"),
+    }
+    let shown = lost.to_string();
+    assert!(shown.contains(escaped), "{shown}");
+    assert!(!shown.contains(char::is_control), "{shown:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! How long a call may take, and the calls that its handler makes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpc_runtime::{CallError, Client, Context, Limits, code, rpc};
@@ -29,6 +29,10 @@ trait Shop {
     fn remaining_in_a_thread(&self) -> Option<u128>;
     async fn remaining_out_of_sight(&self) -> Option<u128>;
     async fn remaining_when_told(&self, cx: &Context) -> Option<u128>;
+    /// Keeps the context of the call.
+    async fn keep(&self, cx: &Context);
+    /// Calls within the deadline of the call that was kept.
+    async fn remaining_within_the_kept(&self) -> Option<u128>;
     async fn hang(&self);
     async fn outlive(&self, cx: &Context);
 }
@@ -69,6 +73,7 @@ struct Keeper {
     stock: StockClient,
     client: Client,
     counts: Arc<Counts>,
+    kept: Mutex<Option<Context>>,
 }
 
 impl Shop for Keeper {
@@ -112,6 +117,15 @@ impl Shop for Keeper {
         task.await.unwrap().unwrap()
     }
 
+    async fn keep(&self, cx: &Context) {
+        *self.kept.lock().unwrap() = Some(cx.clone());
+    }
+
+    async fn remaining_within_the_kept(&self) -> Option<u128> {
+        let kept = self.kept.lock().unwrap().clone().unwrap();
+        self.stock.remaining().within(&kept).await.unwrap()
+    }
+
     async fn hang(&self) {
         self.stock.hang().await.unwrap();
     }
@@ -142,6 +156,7 @@ async fn shop() -> (ShopClient, Client, Arc<Counts>) {
         stock: StockClient::new(stock.clone()),
         client: stock.clone(),
         counts: Arc::clone(&counts),
+        kept: Mutex::default(),
     };
     let (client, _) = serve(ShopServer::new(keeper), Limits::default()).await;
     (ShopClient::new(client), stock, counts)
@@ -203,6 +218,16 @@ async fn the_shorter_of_two_timeouts_counts() {
     assert_about_a_minute(soon(inherited).await.unwrap());
     let inherited = shop.remaining_of(u64::MAX).timeout(MINUTE);
     assert_about_a_minute(soon(inherited).await.unwrap());
+}
+
+#[tokio::test]
+async fn shorter_of_the_inherited_and_another_deadline_counts() {
+    let (shop, ..) = shop().await;
+    for (kept, own) in [(60 * MINUTE, MINUTE), (MINUTE, 60 * MINUTE)] {
+        soon(shop.keep().timeout(kept)).await.unwrap();
+        let remaining = shop.remaining_within_the_kept().timeout(own);
+        assert_about_a_minute(soon(remaining).await.unwrap());
+    }
 }
 
 #[tokio::test]

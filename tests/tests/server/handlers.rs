@@ -194,6 +194,25 @@ async fn a_cancellation_reaches_what_outlives_the_handler() {
 }
 
 #[tokio::test]
+async fn cancellation_of_an_earlier_call_does_not_reach_the_next() {
+    let (office, mut cancellations) = office();
+    let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
+    let office = OfficeClient::new(client);
+    for _ in 0..3 {
+        let late = soon(office.hang().timeout(Duration::from_millis(20))).await;
+        assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
+        let earlier = soon(cancellations.recv()).await.unwrap();
+        soon(earlier.cancelled()).await;
+
+        let call = tokio::spawn(office.hang());
+        let next = soon(cancellations.recv()).await.unwrap();
+        assert!(!next.is_cancelled());
+        call.abort();
+        soon(next.cancelled()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_cancellation_comes_with_the_deadline_and_with_the_loss_of_the_connection() {
     let (office, mut cancellations) = office();
     let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;

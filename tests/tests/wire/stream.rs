@@ -1028,6 +1028,20 @@ mod limits {
     }
 
     #[tokio::test]
+    async fn unread_replies_of_a_late_handler_at_the_limit_of_calls_stop_no_other_stream() {
+        let mut play = narrow(1).await;
+        let connection = play.connect_with_small_window().await;
+        let mut unread = connection.open().await;
+        // Less than a stream may hold back.
+        unread.write_line(call(1, "late_blob", [60_000])).await;
+        assert_eq!(play.event().await, Started("blob".into()));
+        connection.settle().await;
+        let replies = connection.exchange(line(call(2, "echo", [2]))).await;
+        assert_eq!(replies, [result(2, 2)]);
+        assert_eq!(unread.reply().await, result(1, "x".repeat(60_000)));
+    }
+
+    #[tokio::test]
     async fn calls_whose_replies_nobody_reads_are_not_started_for_ever() {
         let mut play = Play::start().await;
         let connection = play.connect_with_small_window().await;

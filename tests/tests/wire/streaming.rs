@@ -28,6 +28,9 @@ trait Desk {
     async fn some(&self, count: usize, items: impl Stream<Item = u64>) -> u64;
     /// For ever.
     fn numbers(&self) -> impl Stream<Item = u64>;
+    /// The same, and may be called again.
+    #[rpc(idempotent)]
+    fn readings(&self) -> impl Stream<Item = u64>;
     /// Nothing, for ever.
     fn silence(&self) -> impl Stream<Item = u64>;
     async fn add(&self, a: u64, b: u64) -> u64;
@@ -113,6 +116,10 @@ impl Desk for Clerk {
         stream::iter(0..).inspect(move |_| {
             let _ = &dropped;
         })
+    }
+
+    fn readings(&self) -> impl Stream<Item = u64> {
+        self.numbers()
     }
 
     fn silence(&self) -> impl Stream<Item = u64> {
@@ -774,6 +781,38 @@ mod a_client {
             })
         ));
         assert!(soon(taking.next()).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn idempotent_stream_that_has_begun_is_not_called_again() {
+        let stranger = Stranger::granting(100, true).await;
+        let mut readings = stranger.client.readings();
+        let begin = async {
+            let (mut stream, call) = stranger.connection.accept_call().await;
+            stream.write(item(call["id"].clone(), 7)).await;
+            stream
+        };
+        let (_stream, first) = soon(async { tokio::join!(begin, readings.next()) }).await;
+        assert_eq!(first.unwrap().unwrap(), 7);
+
+        stranger.connection.close(0u32.into(), b"");
+        let lost = soon(readings.next()).await.unwrap();
+        assert!(
+            matches!(
+                lost,
+                Err(CallError::Connection {
+                    fate: Fate::MayHaveExecuted,
+                    ..
+                })
+            ),
+            "{lost:?}"
+        );
+        assert!(soon(readings.next()).await.is_none());
+        // The first call on the next connection is another.
+        let next = stranger.server.accept().await;
+        let _add = tokio::spawn(stranger.client.add(1, 2));
+        let (_stream, call) = next.accept_call().await;
+        assert_eq!(call["method"], "add");
     }
 
     #[tokio::test]
