@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use rpc_runtime::fuzzing::{Line, lines};
+use rpc_runtime::fuzzing::{SplitMessage, split};
 
 fuzz_target!(|input: (u8, BTreeSet<u8>, &[u8])| {
     let (limit, borders, stream) = input;
@@ -13,8 +13,8 @@ fuzz_target!(|input: (u8, BTreeSet<u8>, &[u8])| {
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.iter().all(|byte| b" \t\r".contains(byte)) || line.len() > limit)
         .map(|line| match line.get(..limit) {
-            Some(start) if line.len() > limit => Line::TooLarge(start.to_vec()),
-            _ => Line::Whole(line.to_vec()),
+            Some(start) if line.len() > limit => SplitMessage::TooLarge(start.to_vec()),
+            _ => SplitMessage::Whole(line.to_vec()),
         })
         .collect();
     let mut chunks = Vec::new();
@@ -27,5 +27,5 @@ fuzz_target!(|input: (u8, BTreeSet<u8>, &[u8])| {
     }
     chunks.push(rest);
     chunks.reverse();
-    assert_eq!(lines(chunks, limit), naive);
+    assert_eq!(split(chunks, limit), naive);
 });

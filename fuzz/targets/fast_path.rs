@@ -1,4 +1,4 @@
-//! A message that is read without simd-json is read as simd-json reads it.
+//! A message that the fast path takes is read as simd-json reads it.
 #![no_main]
 
 use fuzz::grammar;
