@@ -28,21 +28,26 @@ impl<'t, 'de> Message<'t, 'de> {
 impl<'de> Document<'_, 'de> {
     /// Returns the document as what a server receives.
     pub(crate) fn message(&self) -> Message<'_, 'de> {
-        let Some(Compact::Request {
-            id,
-            method,
-            timeout,
-        }) = self.compact()
-        else {
-            return Message::read(self.root());
-        };
-        Message::Single(Ok(Request {
-            id: id.map(Id::Unsigned),
-            method,
-            params: self.value(),
-            timeout,
-            meta: None,
-        }))
+        match self.compact() {
+            None => Message::read(self.root()),
+            Some(Compact::Request {
+                id,
+                method,
+                timeout,
+            }) => Message::Single(Ok(Request {
+                id: id.map(Id::Unsigned),
+                method,
+                params: self.value(),
+                timeout,
+                meta: None,
+            })),
+            Some(Compact::Response { id } | Compact::Item { id }) => {
+                Message::Single(Err(Invalid {
+                    id: Id::Unsigned(id),
+                    error: ProtocolError::InvalidRequest("not a request"),
+                }))
+            }
+        }
     }
 }
 
@@ -312,6 +317,23 @@ mod tests {
             members
         });
         members.prop_shuffle()
+    }
+
+    #[test]
+    fn compact_message_that_is_no_request_is_rejected_with_its_id() {
+        let cancel = r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":[7]}"#;
+        for line in [
+            format!(r#"{{"jsonrpc":"2.0","id":1,"result":{cancel}}}"#),
+            format!(r#"{{"jsonrpc":"2.0","method":"rpc.item","params":[1,{cancel}]}}"#),
+        ] {
+            let mut message = line.clone().into_bytes();
+            let mut parser = Parser::new(64);
+            let document = parser.parse_line(&mut message).unwrap();
+            match document.message() {
+                Message::Single(Err(invalid)) => assert_eq!(invalid.id, Id::Unsigned(1), "{line}"),
+                read => panic!("{line} is read as {read:?}"),
+            }
+        }
     }
 
     proptest! {
