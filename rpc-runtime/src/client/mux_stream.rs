@@ -70,6 +70,8 @@ struct MuxState {
     closer: WakerSlot,
     /// Callers that wait for room.
     waiters: Waiters,
+    /// Some of them were woken for the room that there is.
+    has_woken: bool,
     /// Why the stream takes no more calls.
     lost: Option<ConnectionLost>,
 }
@@ -448,7 +450,7 @@ impl MuxStream {
         tokio::time::sleep(LINGER).await;
     }
 
-    /// Waits for requests; returns all that are queued, or `None` when there will be none.
+    /// Waits for requests; returns all that are queued, or `None` when there will be none. Wakes callers for the room.
     async fn next_chunk(&self) -> Option<Bytes> {
         poll_fn(|cx| {
             let mut state = self.state();
@@ -458,20 +460,34 @@ impl MuxStream {
             if !state.requests.is_empty() {
                 // The transport may take a part and fail: all of it counts as sent.
                 state.sent = state.queued;
-                return Poll::Ready(Some(state.requests.take()));
+                let chunk = state.requests.take();
+                let waiters = state.take_waiters();
+                state.has_woken = !waiters.is_empty();
+                drop(state);
+                wake_all(waiters);
+                return Poll::Ready(Some(chunk));
             }
             if self.is_closing() {
                 return Poll::Ready(None);
             }
             let replaced = state.writer.register(cx);
-            // Callers that were woken may be held and not polled: their room goes to those behind them.
-            let waiters = state.take_waiters();
+            // Callers that were woken run before this task does again. Those that still have not queued their requests may be
+            // held and not polled: the next ones are woken, so that none waits for ever.
+            let waiters = match std::mem::take(&mut state.has_woken) {
+                true => Vec::new(),
+                false => {
+                    let waiters = state.take_waiters();
+                    state.has_woken = !waiters.is_empty();
+                    waiters
+                }
+            };
+            let is_waiting = !state.waiters.is_empty() && state.has_slot();
             drop(state);
             drop(replaced);
-            if !waiters.is_empty() {
+            wake_all(waiters);
+            if is_waiting {
                 cx.waker().wake_by_ref();
             }
-            wake_all(waiters);
             Poll::Pending
         })
         .await
@@ -486,8 +502,6 @@ impl MuxStream {
         }
         while let Some(chunk) = self.next_chunk().await {
             send.write_chunk(chunk).await?;
-            let waiters = self.state().take_waiters();
-            wake_all(waiters);
         }
         if !self.is_lost() {
             send.finish();
@@ -643,3 +657,6 @@ fn parse_id(parser: &mut Parser, reply: &mut Vec<u8>) -> Option<u64> {
         _ => None,
     }
 }
+
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod tests;

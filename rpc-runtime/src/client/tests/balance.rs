@@ -1,4 +1,4 @@
-//! Clients whose servers are in memory.
+//! Clients of several servers, which are in memory.
 
 use std::sync::Arc;
 

@@ -1,0 +1,164 @@
+//! Waiting callers and ids of replies, without tasks.
+
+use std::task::Wake;
+
+use super::*;
+use crate::client::method::MethodName;
+use crate::client::options::MetadataWriter;
+use crate::codec::params::encode::{Sent, whole};
+
+/// Writes down its number when it is woken.
+struct Caller {
+    number: usize,
+    woken: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Wake for Caller {
+    fn wake(self: Arc<Self>) {
+        sync::lock(&self.woken).push(self.number);
+    }
+}
+
+/// Callers that share a stream, and the order in which they were woken.
+struct Callers {
+    stream: Arc<MuxStream>,
+    woken: Arc<Mutex<Vec<usize>>>,
+    request: EncodedRequest,
+    waiters: Vec<Option<WaiterId>>,
+}
+
+impl Callers {
+    /// `callers` callers with requests of about `bytes` bytes.
+    fn new(callers: usize, bytes: usize) -> Self {
+        let text = ["x".repeat(bytes)];
+        let params = whole(Sent::nameless(&text));
+        let mut request =
+            EncodedRequest::encode(Vec::new(), &MethodName::Text("note"), &params).unwrap();
+        request.write_options(None, &MetadataWriter::default());
+        Self {
+            stream: MuxStream::new(0),
+            woken: Arc::default(),
+            request,
+            waiters: vec![None; callers],
+        }
+    }
+
+    /// Polls a caller. Returns whether its request was queued.
+    fn poll(&mut self, number: usize) -> bool {
+        let woken = Arc::clone(&self.woken);
+        let waker = Waker::from(Arc::new(Caller { number, woken }));
+        let (mut reply, waiter) = (Vec::new(), &mut self.waiters[number]);
+        let cx = Context::from_waker(&waker);
+        let polled = self
+            .stream
+            .poll_call(&mut self.request, &mut reply, waiter, &cx);
+        polled.is_ready()
+    }
+
+    fn stop_waiting(&mut self, number: usize) {
+        self.stream
+            .stop_waiting(self.waiters[number].take().unwrap());
+    }
+
+    /// Writes what is queued, as the stream's task does. Returns the callers that were woken.
+    fn write(&mut self) -> Vec<usize> {
+        let mut state = self.stream.state();
+        state.sent = state.queued;
+        drop(state.requests.take());
+        let waiters = state.take_waiters();
+        drop(state);
+        wake_all(waiters);
+        std::mem::take(&mut sync::lock(&self.woken))
+    }
+}
+
+#[test]
+fn waiting_callers_are_woken_in_order_as_many_as_there_is_room_for() {
+    let mut callers = Callers::new(2_000, 1_000);
+    let queued = (0..2_000).filter(|number| callers.poll(*number)).count();
+    assert!((240..270).contains(&queued), "{queued}");
+    let mut next = queued;
+    while next < 2_000 {
+        let woken = callers.write();
+        assert!(woken.len() <= queued, "{}", woken.len());
+        assert!(woken.iter().copied().eq(next..next + woken.len()));
+        assert!(woken.iter().all(|number| callers.poll(*number)));
+        next += woken.len();
+    }
+    assert!(callers.write().is_empty());
+}
+
+#[test]
+fn woken_caller_that_finds_no_room_keeps_its_position() {
+    let mut callers = Callers::new(6, BACKLOG);
+    assert!(callers.poll(0));
+    assert!((1..4).all(|number| !callers.poll(number)));
+    assert_eq!(callers.write(), [1]);
+    // A newcomer takes the room.
+    assert!(callers.poll(4));
+    assert!(!callers.poll(1));
+    assert!(!callers.poll(5));
+    assert_eq!(callers.write(), [1]);
+    assert!(callers.poll(1));
+    assert_eq!(callers.write(), [2]);
+}
+
+#[test]
+fn woken_caller_that_stops_waiting_passes_the_wake_on() {
+    let mut callers = Callers::new(4, BACKLOG);
+    assert!(callers.poll(0));
+    assert!((1..4).all(|number| !callers.poll(number)));
+    callers.stop_waiting(2);
+    assert_eq!(callers.write(), [1]);
+    callers.stop_waiting(1);
+    assert_eq!(sync::lock(&callers.woken)[..], [3]);
+    assert!(callers.stream.state().waiters.is_empty());
+}
+
+#[test]
+fn caller_that_stops_waiting_before_it_is_woken_wakes_no_other() {
+    let mut callers = Callers::new(3, BACKLOG);
+    assert!(callers.poll(0));
+    assert!((1..3).all(|number| !callers.poll(number)));
+    callers.stop_waiting(1);
+    assert!(sync::lock(&callers.woken).is_empty());
+    assert_eq!(callers.write(), [2]);
+}
+
+#[test]
+fn lost_stream_wakes_all_waiting_callers() {
+    let mut callers = Callers::new(3, BACKLOG);
+    assert!(callers.poll(0));
+    assert!((1..3).all(|number| !callers.poll(number)));
+    callers.stream.lose(ConnectionLost::ClosedHere);
+    assert_eq!(sync::lock(&callers.woken)[..], [0, 1, 2]);
+    assert!((1..3).all(|number| callers.poll(number)));
+}
+
+#[test]
+fn line_without_an_id_leaves_no_memory_behind() {
+    let mut ids = ReplyIds::default();
+    let zeros = format!("[{}0]", "0,".repeat(1 << 20));
+    let truncated = zeros.trim_end_matches(']');
+    let object = format!(r#"{{"a":{zeros}}}"#);
+    for line in [zeros.as_str(), truncated, object.as_str()] {
+        assert_eq!(ids.find(line.as_bytes()), None);
+        assert!(ids.copy.capacity() <= RETAINED);
+        assert!(ids.parser.is_none());
+    }
+}
+
+#[test]
+fn id_of_a_reply_is_found_whatever_the_order_of_members() {
+    let mut ids = ReplyIds::default();
+    for reply in [
+        r#"{"jsonrpc":"2.0","id":64,"result":1}"#,
+        r#" {"result":{"id":1},"id": 64,"jsonrpc":"2.0"}"#,
+        r#"{"id":64}"#,
+    ] {
+        assert_eq!(ids.find(reply.as_bytes()), Some(64), "{reply}");
+    }
+    for reply in ["", "7", "[64]", r#"{"id":"64"}"#, r#"{"id":-1}"#] {
+        assert_eq!(ids.find(reply.as_bytes()), None, "{reply}");
+    }
+}

@@ -1,0 +1,72 @@
+//! What can be an entry of a batch, and what can be taken with it.
+
+use futures_util::FutureExt;
+
+use crate::client::error::CallError;
+use crate::client::handle::Client;
+use crate::rpc;
+
+#[rpc(crate = crate)]
+trait Desk {
+    async fn add(&self, a: u64, b: u64) -> u64;
+    #[rpc(notification)]
+    async fn note(&self, text: &str);
+}
+
+struct Calculator;
+
+impl Desk for Calculator {
+    async fn add(&self, a: u64, b: u64) -> u64 {
+        a + b
+    }
+
+    async fn note(&self, _: &str) {}
+}
+
+fn client() -> Client {
+    Client::local(DeskServer::new(Calculator))
+}
+
+#[tokio::test]
+async fn entry_taken_from_the_replies_of_another_batch_is_an_error() {
+    let client = client();
+    let desk = DeskClient::new(client.clone());
+    let (mut first, mut second) = (client.batch(), client.batch());
+    let one = first.call(desk.add(1, 1));
+    let two = second.call(desk.add(20, 20));
+    let mut second = second.send().await.unwrap();
+    match second.take(one) {
+        Err(CallError::Decode(reason)) => assert!(reason.contains("another batch"), "{reason}"),
+        taken => panic!("{taken:?}"),
+    }
+    assert_eq!(second.take(two).unwrap(), 40);
+    assert!(first.send().await.is_ok());
+}
+
+#[tokio::test]
+async fn call_of_another_client_is_refused_as_an_entry() {
+    let (mine, other) = (client(), client());
+    let mut batch = mine.batch();
+    let foreign = batch.call(DeskClient::new(other.clone()).add(1, 2));
+    let own = batch.call(DeskClient::new(mine.clone()).add(3, 4));
+    let notified = batch.notify(DeskClient::new(other).note("x"));
+    assert!(
+        matches!(notified, Err(CallError::Encode(_))),
+        "{notified:?}"
+    );
+    batch.notify(DeskClient::new(mine).note("x")).unwrap();
+    let mut replies = batch.send().await.unwrap();
+    let refused = replies.take(foreign);
+    assert!(matches!(refused, Err(CallError::Encode(_))), "{refused:?}");
+    assert_eq!(replies.take(own).unwrap(), 7);
+}
+
+#[tokio::test]
+async fn batch_of_refused_calls_is_not_sent() {
+    let (mine, other) = (client(), client());
+    let mut batch = mine.batch();
+    let foreign = batch.call(DeskClient::new(other).add(1, 2));
+    let mut replies = batch.send().now_or_never().unwrap().unwrap();
+    let refused = replies.take(foreign);
+    assert!(matches!(refused, Err(CallError::Encode(_))), "{refused:?}");
+}

@@ -1,0 +1,84 @@
+//! Clients and servers in memory.
+
+mod balance;
+mod batch;
+mod cancellation;
+mod timeouts;
+mod waiting;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::client::builder::ClientBuilder;
+use crate::client::handle::Client;
+use crate::codec::lines::{Line, LineSplitter};
+use crate::transport::{Connection, RecvStream, SendStream, memory};
+
+/// Fails the test if `future` does not end.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(600);
+    let ended = tokio::time::timeout(limit, future).await;
+    ended.expect("the future ends")
+}
+
+/// Returns a client and its peer, which the test plays.
+fn scripted(builder: ClientBuilder) -> (Client, Connection) {
+    let (here, there) = memory::pair();
+    (builder.in_memory(here), Connection::Memory(there))
+}
+
+/// One stream at the peer.
+struct PeerStream {
+    send: Option<SendStream>,
+    recv: RecvStream,
+    splitter: LineSplitter,
+    /// Number of bytes that were read, with line feeds.
+    offset: u64,
+}
+
+impl PeerStream {
+    async fn accept_bi(peer: &Connection) -> Self {
+        let (send, recv) = soon(peer.accept_bi()).await.unwrap();
+        Self::new(Some(send), recv)
+    }
+
+    async fn accept_uni(peer: &Connection) -> Self {
+        let recv = soon(peer.accept_uni()).await.unwrap();
+        Self::new(None, recv)
+    }
+
+    fn new(send: Option<SendStream>, recv: RecvStream) -> Self {
+        Self {
+            send,
+            recv,
+            splitter: LineSplitter::new(1 << 20),
+            offset: 0,
+        }
+    }
+
+    /// Returns the next line, or `None` at the end of the stream.
+    async fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        while self.splitter.cut(&mut line) == Line::Partial {
+            let chunk = soon(self.recv.read_chunk()).await.unwrap()?;
+            self.splitter.feed(chunk);
+        }
+        self.offset += line.len() as u64 + 1;
+        Some(String::from_utf8(line).unwrap())
+    }
+
+    /// Sends a line.
+    async fn reply(&mut self, line: &str) {
+        let send = self.send.as_mut().unwrap();
+        let line = Bytes::from(format!("{line}\n"));
+        soon(send.write_chunk(line)).await.unwrap();
+    }
+}
+
+/// Lets all other tasks run until they wait.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}

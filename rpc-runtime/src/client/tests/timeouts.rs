@@ -1,0 +1,118 @@
+//! Calls, batches and notifications end with their timeouts, whatever they wait for.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{PeerStream, scripted, settle, soon};
+use crate::client::builder::ClientBuilder;
+use crate::client::error::CallError;
+use crate::client::handle::Client;
+use crate::rpc;
+
+const CLIENTS: Duration = Duration::from_secs(5);
+const OWN: Duration = Duration::from_secs(2);
+
+#[rpc(crate = crate)]
+trait Desk {
+    async fn add(&self, a: u64, b: u64) -> u64;
+    #[rpc(notification)]
+    async fn note(&self, text: &str);
+}
+
+/// Fails the test unless `sent` times out after so long.
+async fn times_out<T: std::fmt::Debug>(
+    after: Duration,
+    sent: impl IntoFuture<Output = Result<T, CallError>>,
+) {
+    let since = Instant::now();
+    let ended = soon(sent.into_future()).await;
+    assert!(matches!(ended, Err(CallError::Timeout)), "{ended:?}");
+    let took = since.elapsed();
+    assert!(took >= after && took < after + OWN / 2, "{took:?}");
+}
+
+/// Fails the test unless everything that waits on `client` times out.
+async fn everything_times_out(client: &Client) {
+    let desk = DeskClient::new(client.clone());
+    let large = "x".repeat(100_000);
+    times_out(CLIENTS, desk.add(1, 2)).await;
+    times_out(OWN, desk.add(1, 2).timeout(OWN)).await;
+    times_out(CLIENTS, desk.add(1, 2).own_stream()).await;
+    times_out(CLIENTS, desk.note("x")).await;
+    times_out(OWN, desk.note("x").timeout(OWN)).await;
+    times_out(OWN, desk.note(&large).timeout(OWN)).await;
+    let mut batch = client.batch();
+    let _ = batch.call(desk.add(1, 2));
+    times_out(CLIENTS, batch.send()).await;
+    let mut batch = client.batch().timeout(OWN);
+    let _ = batch.call(desk.add(1, 2));
+    times_out(OWN, batch.send()).await;
+    let mut batch = client.batch().timeout(OWN);
+    batch.notify(desk.note("x")).unwrap();
+    times_out(OWN, batch.send()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_without_a_connection_ends_everything_that_waits() {
+    let (client, _endpoints) = Client::builder().timeout(CLIENTS).balance().unwrap();
+    everything_times_out(&client).await;
+    let desk = DeskClient::new(client);
+    times_out(CLIENTS, desk.note("x").unreliable()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_of_zero_sends_nothing() {
+    let (client, peer) = scripted(ClientBuilder::default());
+    let desk = DeskClient::new(client.clone());
+    times_out(Duration::ZERO, desk.add(1, 2).timeout(Duration::ZERO)).await;
+    let mut batch = client.batch().timeout(Duration::ZERO);
+    let _ = batch.call(desk.add(1, 2));
+    times_out(Duration::ZERO, batch.send()).await;
+    client.close().await;
+    assert!(peer.accept_bi().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_while_the_server_reads_nothing_ends_what_waits_for_room() {
+    let (client, peer) = scripted(Client::builder().timeout(CLIENTS));
+    let desk = DeskClient::new(client.clone());
+    // The window of the stream and what the client queues.
+    let text = "x".repeat(15_000);
+    let mut notes = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        notes.spawn(desk.note(&text).into_future());
+    }
+    settle().await;
+    let sent = std::iter::from_fn(|| notes.try_join_next()).count();
+    assert!(sent < 100, "{sent}");
+    times_out(OWN, desk.note("x").timeout(OWN)).await;
+    times_out(OWN, desk.add(1, 2).timeout(OWN)).await;
+    let mut stream = PeerStream::accept_bi(&peer).await;
+    for note in notes.join_all().await {
+        assert!(matches!(note, Err(CallError::Timeout)), "{note:?}");
+    }
+    // What has timed out was not sent.
+    let read = async {
+        let mut lines = 0;
+        while let Some(line) = stream.line().await {
+            assert!(line.len() > text.len(), "{line}");
+            lines += 1;
+        }
+        lines
+    };
+    let ((), lines) = tokio::join!(client.close(), read);
+    assert_eq!(lines, sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_made_by_a_handler_inherits_its_deadline() {
+    let (client, _endpoints) = Client::builder().balance().unwrap();
+    let batch = || {
+        let mut batch = client.batch();
+        let _ = batch.call(DeskClient::new(client.clone()).add(1, 2));
+        batch
+    };
+    let batch = crate::deadline::with(Instant::now() + OWN, batch);
+    times_out(OWN, batch.send()).await;
+}
