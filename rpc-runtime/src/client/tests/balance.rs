@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use super::{Calculator, DeskClient, DeskServer};
 use crate::client::balance::health::EndpointHealth;
 use crate::client::balance::outlier::Ejection;
 use crate::client::balance::p2c::pick;
@@ -14,27 +15,7 @@ use crate::client::options::ClientOptions;
 use crate::client::reconnect::ConnectionSlot;
 use crate::description::discover::DiscoverOptions;
 use crate::limits::Limits;
-use crate::rpc;
-use crate::service::router::Single;
 use crate::transport::{Connection, memory};
-
-#[rpc(crate = crate)]
-trait Desk {
-    async fn add(&self, a: i64, b: i64) -> i64;
-    async fn hang(&self);
-}
-
-struct Calculator;
-
-impl Desk for Calculator {
-    async fn add(&self, a: i64, b: i64) -> i64 {
-        a + b
-    }
-
-    async fn hang(&self) {
-        std::future::pending().await
-    }
-}
 
 /// Makes a client of several servers in memory, all on one thread.
 fn several(servers: usize) -> (Runtime, Client) {
@@ -45,7 +26,7 @@ fn several(servers: usize) -> (Runtime, Client) {
     let client = Client::of_endpoints(ClientOptions::default(), services);
     for port in 1..=servers {
         let (here, there) = memory::pair();
-        let services = Single(DeskServer::new(Calculator));
+        let services = ((), DeskServer::new(Calculator));
         let server = services.into_serve_peer(Limits::default(), DiscoverOptions::default());
         runtime.spawn(server.serve(Connection::Memory(there), None));
         let address = format!("memory:{port}").parse().unwrap();

@@ -2,26 +2,9 @@
 
 use futures_util::FutureExt;
 
+use super::{Calculator, DeskClient, DeskServer};
 use crate::client::error::CallError;
 use crate::client::handle::Client;
-use crate::rpc;
-
-#[rpc(crate = crate)]
-trait Desk {
-    async fn add(&self, a: u64, b: u64) -> u64;
-    #[rpc(notification)]
-    async fn note(&self, text: &str);
-}
-
-struct Calculator;
-
-impl Desk for Calculator {
-    async fn add(&self, a: u64, b: u64) -> u64 {
-        a + b
-    }
-
-    async fn note(&self, _: &str) {}
-}
 
 fn client() -> Client {
     Client::local(DeskServer::new(Calculator))

@@ -13,7 +13,35 @@ use bytes::Bytes;
 use crate::client::builder::ClientBuilder;
 use crate::client::handle::Client;
 use crate::codec::lines::{Line, LineSplitter};
+use crate::rpc;
 use crate::transport::{Connection, RecvStream, SendStream, memory};
+
+#[rpc(crate = crate)]
+trait Desk {
+    async fn add(&self, a: u64, b: u64) -> u64;
+    async fn length(&self, text: &str) -> usize;
+    async fn hang(&self);
+    #[rpc(notification)]
+    async fn note(&self, text: &str);
+}
+
+struct Calculator;
+
+impl Desk for Calculator {
+    async fn add(&self, a: u64, b: u64) -> u64 {
+        a + b
+    }
+
+    async fn length(&self, text: &str) -> usize {
+        text.len()
+    }
+
+    async fn hang(&self) {
+        std::future::pending().await
+    }
+
+    async fn note(&self, _: &str) {}
+}
 
 /// Fails the test if `future` does not end.
 async fn soon<T>(future: impl Future<Output = T>) -> T {

@@ -4,21 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{PeerStream, scripted, settle, soon};
+use super::{DeskClient, PeerStream, scripted, settle, soon};
 use crate::client::builder::ClientBuilder;
 use crate::client::error::CallError;
 use crate::client::handle::Client;
-use crate::rpc;
 
 const CLIENTS: Duration = Duration::from_secs(5);
 const OWN: Duration = Duration::from_secs(2);
-
-#[rpc(crate = crate)]
-trait Desk {
-    async fn add(&self, a: u64, b: u64) -> u64;
-    #[rpc(notification)]
-    async fn note(&self, text: &str);
-}
 
 /// Fails the test unless `sent` times out after so long.
 async fn times_out<T: std::fmt::Debug>(

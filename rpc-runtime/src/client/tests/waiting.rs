@@ -8,22 +8,8 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinSet;
 
-use super::{settle, soon};
+use super::{Calculator, DeskClient, DeskServer, settle, soon};
 use crate::client::handle::Client;
-use crate::rpc;
-
-#[rpc(crate = crate)]
-trait Desk {
-    async fn length(&self, text: &str) -> usize;
-}
-
-struct Ruler;
-
-impl Desk for Ruler {
-    async fn length(&self, text: &str) -> usize {
-        text.len()
-    }
-}
 
 /// A future whose polls are counted.
 struct Counted<F>(Pin<Box<F>>, Arc<AtomicUsize>);
@@ -39,7 +25,7 @@ impl<F: Future> Future for Counted<F> {
 
 /// Makes so many calls at once, nearly all of which must wait for room. Returns the number of polls for each.
 async fn polls_per_call(calls: usize) -> f64 {
-    let desk = DeskClient::new(Client::local(DeskServer::new(Ruler)));
+    let desk = DeskClient::new(Client::local(DeskServer::new(Calculator)));
     let text = "x".repeat(2_000);
     let polls = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
@@ -64,7 +50,7 @@ async fn polls_of_a_waiting_call_do_not_grow_with_the_number_of_calls() {
 
 #[tokio::test]
 async fn waiting_call_that_is_dropped_leaves_its_room_to_the_next() {
-    let desk = DeskClient::new(Client::local(DeskServer::new(Ruler)));
+    let desk = DeskClient::new(Client::local(DeskServer::new(Calculator)));
     let text = "x".repeat(2_000);
     let mut kept = JoinSet::new();
     let mut dropped = JoinSet::new();
@@ -82,7 +68,7 @@ async fn waiting_call_that_is_dropped_leaves_its_room_to_the_next() {
 /// A task polls many calls until one has ended, and then makes another call, without polling those that it still holds.
 #[tokio::test]
 async fn woken_calls_that_are_not_polled_hold_up_no_others() {
-    let desk = DeskClient::new(Client::local(DeskServer::new(Ruler)));
+    let desk = DeskClient::new(Client::local(DeskServer::new(Calculator)));
     let text = "x".repeat(2_000);
     let mut calls: FuturesUnordered<_> = (0..1_000).map(|_| desk.length(&text)).collect();
     assert_eq!(soon(calls.next()).await.unwrap().unwrap(), text.len());
