@@ -15,6 +15,7 @@ use crate::client::options::ClientOptions;
 use crate::client::reconnect::ConnectionSlot;
 use crate::description::discover::DiscoverOptions;
 use crate::limits::Limits;
+use crate::service::router::Single;
 use crate::transport::{Connection, memory};
 
 /// Makes a client of several servers in memory, all on one thread.
@@ -26,7 +27,7 @@ fn several(servers: usize) -> (Runtime, Client) {
     let client = Client::of_endpoints(ClientOptions::default(), services);
     for port in 1..=servers {
         let (here, there) = memory::pair();
-        let services = ((), DeskServer::new(Calculator));
+        let services = Single(DeskServer::new(Calculator));
         let server = services.into_serve_peer(Limits::default(), DiscoverOptions::default());
         runtime.spawn(server.serve(Connection::Memory(there), None));
         let address = format!("memory:{port}").parse().unwrap();
