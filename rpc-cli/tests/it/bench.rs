@@ -15,7 +15,7 @@ fn json(demo: &Demo, arguments: &[&str]) -> Value {
 const COUNT: [&str; 3] = ["text.count", "text=to be or not to be", "needle=be"];
 
 #[test]
-fn a_closed_loop_makes_as_many_calls_as_it_is_told() {
+fn closed_loop_makes_the_requested_number_of_calls() {
     let demo = Demo::start();
     let report = json(
         &demo,
@@ -47,7 +47,7 @@ fn a_closed_loop_makes_as_many_calls_as_it_is_told() {
 }
 
 #[test]
-fn an_open_loop_starts_calls_when_they_are_due() {
+fn open_loop_starts_calls_at_the_requested_rate() {
     let demo = Demo::start();
     let report = json(
         &demo,
@@ -62,7 +62,7 @@ fn an_open_loop_starts_calls_when_they_are_due() {
 
 /// With one call in flight at most, the others are late; that is latency, though each is answered at once.
 #[test]
-fn an_open_loop_does_not_hide_that_calls_had_to_wait() {
+fn open_loop_with_slow_calls_counts_the_time_they_waited() {
     let demo = Demo::start();
     let slow = ["text.pause", "ms=20"];
     let report = json(
@@ -84,7 +84,7 @@ fn an_open_loop_does_not_hide_that_calls_had_to_wait() {
 }
 
 #[test]
-fn what_fails_is_counted_by_kind() {
+fn failed_calls_are_counted_by_kind() {
     let demo = Demo::start();
     let refused = ["shop.buy", "item=melon", "--calls", "20", "--warm-up", "0s"];
     let ended = demo.rpc("bench", &[&refused[..], &["--json"]].concat());
@@ -121,7 +121,7 @@ fn what_fails_is_counted_by_kind() {
 }
 
 #[test]
-fn people_get_percentiles_and_bars() {
+fn terminal_output_has_percentiles_and_bars() {
     let demo = Demo::start();
     let told = demo
         .rpc(
@@ -151,7 +151,7 @@ fn people_get_percentiles_and_bars() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_refused() {
+fn bench_of_what_cannot_be_measured_is_rejected() {
     let demo = Demo::start();
     let wrong: [&[&str]; 7] = [
         &["shop.watch", "item=pear"],

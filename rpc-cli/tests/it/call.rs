@@ -4,7 +4,7 @@ use crate::program::{Demo, rpc};
 use crate::silent::Silent;
 
 #[test]
-fn a_call_prints_its_result() {
+fn call_that_succeeds_prints_its_result() {
     let demo = Demo::start();
     let count = |params: &[&str]| {
         demo.rpc("call", &[&["text.count"], params].concat())
@@ -24,7 +24,7 @@ fn a_call_prints_its_result() {
 }
 
 #[test]
-fn an_object_comes_as_the_server_wrote_it() {
+fn object_in_a_result_is_printed_as_the_server_wrote_it() {
     let demo = Demo::start();
     let bought = demo
         .rpc("call", &["shop.buy", "item=pear", "quantity=3"])
@@ -38,7 +38,7 @@ fn an_object_comes_as_the_server_wrote_it() {
 }
 
 #[test]
-fn an_error_of_the_servers_is_told_in_full() {
+fn application_error_is_printed_with_its_data() {
     let demo = Demo::start();
     let failed = demo
         .rpc("call", &["shop.buy", "item=melon"])
@@ -50,7 +50,7 @@ fn an_error_of_the_servers_is_told_in_full() {
 }
 
 #[test]
-fn a_notification_is_not_answered() {
+fn notification_prints_nothing() {
     let demo = Demo::start();
     let described = ["shop.restock", "item=pear", "quantity=7"];
     assert_eq!(demo.rpc("call", &described).assert_ok(), "");
@@ -62,7 +62,7 @@ fn a_notification_is_not_answered() {
 }
 
 #[test]
-fn what_the_server_refuses_is_told_with_what_it_would_take() {
+fn rejected_call_prints_what_the_server_accepts() {
     let demo = Demo::start();
     let told = demo.rpc("call", &["text.cuont", "{}"]).assert_failed(1);
     assert!(told.contains("-32601"), "{told}");
@@ -86,7 +86,7 @@ fn what_the_server_refuses_is_told_with_what_it_would_take() {
 }
 
 #[test]
-fn a_server_that_does_not_describe_itself_is_called_all_the_same() {
+fn server_without_description_is_called() {
     let server = Silent::start();
     let add = |a: &str| server.rpc(&["add", a, "b=2"]);
     assert_eq!(add("a=1").assert_ok(), "3\n");
@@ -97,7 +97,7 @@ fn a_server_that_does_not_describe_itself_is_called_all_the_same() {
 }
 
 #[test]
-fn a_server_that_does_not_describe_itself_says_so() {
+fn describe_of_a_server_without_description_says_so() {
     let server = Silent::start();
     let told = rpc(&["describe", &server.address, "--ca", &server.ca]).assert_failed(1);
     assert!(
@@ -107,7 +107,7 @@ fn a_server_that_does_not_describe_itself_says_so() {
 }
 
 #[test]
-fn metadata_arrives_with_the_call() {
+fn metadata_option_is_sent_with_the_call() {
     let server = Silent::start();
     let told = server.rpc(&["tenant", "--meta", "tenant=a=b", "--meta", "other=c"]);
     assert_eq!(told.assert_ok(), "\"a=b\"\n");
@@ -115,7 +115,7 @@ fn metadata_arrives_with_the_call() {
 }
 
 #[test]
-fn a_server_can_ask_who_calls_it() {
+fn server_that_requires_a_certificate_is_called_with_the_client_identity() {
     let server = Silent::start_for(true);
     let told = server.rpc(&["add", "[1,2]"]).assert_failed(3);
     assert!(told.contains("`--cert FILE --key FILE`"), "{told}");
@@ -133,7 +133,7 @@ fn a_server_can_ask_who_calls_it() {
 }
 
 #[test]
-fn what_is_wrong_on_the_command_line_is_found_before_anything_is_called() {
+fn invalid_command_line_is_rejected_before_any_call() {
     let demo = Demo::start();
     let wrong: [&[&str]; 5] = [
         &["text.count", "{"],
@@ -151,7 +151,7 @@ fn what_is_wrong_on_the_command_line_is_found_before_anything_is_called() {
 }
 
 #[test]
-fn an_untrusted_certificate_says_how_to_trust_it() {
+fn untrusted_certificate_is_rejected_with_the_option_that_trusts_it() {
     let demo = Demo::start();
     let told = rpc(&["call", &demo.address, "text.count"]).assert_failed(3);
     assert!(told.contains("not signed by anyone trusted"), "{told}");
@@ -165,7 +165,7 @@ fn an_untrusted_certificate_says_how_to_trust_it() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_waited_for_as_long_as_is_said() {
+fn absent_server_is_waited_for_until_the_connect_timeout() {
     // A socket that nobody reads.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();

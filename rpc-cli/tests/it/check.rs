@@ -24,13 +24,13 @@ fn changed(name: &str, replaced: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_description_is_compatible_with_itself() {
+fn description_compared_with_itself_is_compatible() {
     let told = rpc(&["check", SHOP, SHOP]).assert_ok();
     assert_eq!(told, "0 breaking, 0 may break, 0 compatible\n");
 }
 
 #[test]
-fn what_breaks_callers_is_told_first_and_shows_in_the_exit_status() {
+fn breaking_changes_are_listed_first_and_set_the_exit_status() {
     let new = changed(
         "breaking",
         &[
@@ -58,7 +58,7 @@ fn what_breaks_callers_is_told_first_and_shows_in_the_exit_status() {
 }
 
 #[test]
-fn what_may_break_counts_if_it_is_to() {
+fn possibly_breaking_change_sets_the_exit_status_if_strict() {
     let new = changed("unsure", &[("\"default\": 2", "\"default\": 3")]);
     let told = rpc(&["check", SHOP, &new]).assert_ok();
     assert!(told.contains("the default was 2, and is 3"), "{told}");
@@ -67,7 +67,7 @@ fn what_may_break_counts_if_it_is_to() {
 }
 
 #[test]
-fn a_server_can_be_compared_with_a_file() {
+fn server_compared_with_a_file_is_checked() {
     let demo = Demo::start();
     let document = demo.rpc("describe", &["--json"]).assert_ok();
     let path = format!(

@@ -11,7 +11,7 @@ fn describe(arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn the_tree_shows_every_method_and_type() {
+fn tree_shows_every_method_and_type() {
     let tree = describe(&[]).assert_ok();
     let expected = [
         "Fruit 1.2.0",
@@ -43,7 +43,7 @@ fn the_tree_shows_every_method_and_type() {
 }
 
 #[test]
-fn colours_are_for_those_who_want_them() {
+fn colors_are_written_only_when_wanted() {
     assert!(!describe(&[]).assert_ok().contains('\u{1b}'));
     let coloured = describe(&["--color", "always"]).assert_ok();
     assert!(coloured.contains("\u{1b}[1mtext.count"), "{coloured}");
@@ -52,7 +52,7 @@ fn colours_are_for_those_who_want_them() {
 }
 
 #[test]
-fn a_method_is_shown_with_all_that_is_known_of_it() {
+fn method_is_shown_with_its_whole_description() {
     let told = describe(&["shop.buy"]).assert_ok();
     for part in [
         "  - There are pears at 5 and plums at 3.\n",
@@ -74,14 +74,14 @@ fn a_method_is_shown_with_all_that_is_known_of_it() {
 }
 
 #[test]
-fn the_document_itself_is_there_for_programs() {
+fn json_option_prints_the_document() {
     let printed: Value = serde_json::from_str(&describe(&["--json"]).assert_ok()).unwrap();
     let file: Value = serde_json::from_slice(&std::fs::read(SHOP).unwrap()).unwrap();
     assert_eq!(printed, file);
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn unknown_method_or_type_is_named_in_the_error() {
     let told = describe(&["shp.buy"]).assert_failed(2);
     assert!(
         told.contains("no method `shp.buy`") && told.contains("did you mean `shop.buy`"),
@@ -108,7 +108,7 @@ fn what_is_not_there_is_named() {
 
 /// A server may say anything; a terminal must not do it.
 #[test]
-fn control_characters_of_a_server_are_shown_and_not_obeyed() {
+fn control_characters_of_a_server_are_escaped() {
     let path = format!(
         "{}/evil-{}.json",
         env!("CARGO_TARGET_TMPDIR"),

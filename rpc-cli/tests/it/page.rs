@@ -17,7 +17,7 @@ use crate::program::{ended, rpc};
 const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 
 #[test]
-fn a_browser_shows_the_page_and_fetches_nothing() {
+fn page_in_a_browser_is_shown_without_any_request() {
     let Some(browser) = Browser::find() else {
         assert!(
             std::env::var_os("RPC_REQUIRE_CHROMIUM").is_none(),
@@ -102,7 +102,7 @@ const PROBE: &str = r#"<script type="module">
 </script>"#;
 
 #[test]
-fn the_page_fits_a_phone_and_can_be_searched() {
+fn page_on_a_small_screen_fits_and_is_searchable() {
     let Some(browser) = Browser::find() else {
         return;
     };
@@ -123,7 +123,7 @@ fn the_page_fits_a_phone_and_can_be_searched() {
 }
 
 #[test]
-fn the_page_goes_to_a_file_or_to_standard_output() {
+fn page_is_written_to_a_file_or_to_standard_output() {
     let path = Path::new(TEMPORARY).join(format!("written-{}.html", std::process::id()));
     let file = path.to_str().unwrap();
     assert_eq!(

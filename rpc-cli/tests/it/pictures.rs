@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::program::Demo;
 
 #[test]
-fn the_picture_of_describe_shows_what_the_demonstration_serves() {
+fn picture_of_describe_shows_the_demo_service() {
     let picture = include_str!("../../pictures/describe.svg");
     let document = Demo::start().rpc("describe", &["--json"]).assert_ok();
     let document: Value = serde_json::from_str(&document).unwrap();
@@ -24,7 +24,7 @@ fn the_picture_of_describe_shows_what_the_demonstration_serves() {
 }
 
 #[test]
-fn the_picture_of_bench_shows_percentiles_and_bars() {
+fn picture_of_bench_shows_percentiles_and_bars() {
     let picture = include_str!("../../pictures/bench.svg");
     for part in ["calls/s", "p99.9<", "█", "in flight"] {
         assert!(

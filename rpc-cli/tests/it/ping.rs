@@ -3,7 +3,7 @@
 use crate::program::{Demo, rpc};
 
 #[test]
-fn a_server_that_is_there_answers() {
+fn ping_of_a_running_server_prints_the_round_trips() {
     let demo = Demo::start();
     let told = demo
         .rpc("ping", &["--count", "3", "--interval", "1ms"])
@@ -21,7 +21,7 @@ fn a_server_that_is_there_answers() {
 }
 
 #[test]
-fn a_server_that_is_not_there_does_not() {
+fn ping_of_an_absent_server_fails() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     rpc(&["ping", &address, "--quiet", "--timeout", "50ms"]).assert_failed(4);

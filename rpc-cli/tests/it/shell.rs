@@ -15,7 +15,7 @@ const COMMANDS: [&str; 9] = [
 ];
 
 #[test]
-fn help_names_every_command_and_every_exit_status() {
+fn help_lists_every_command_and_exit_status() {
     let help = rpc(&["--help"]).assert_ok();
     for command in COMMANDS {
         assert!(help.contains(&format!("  {command} ")), "{command}: {help}");
@@ -37,7 +37,7 @@ fn help_names_every_command_and_every_exit_status() {
 }
 
 #[test]
-fn the_readme_names_every_command() {
+fn readme_lists_every_command() {
     let readme = include_str!("../../README.md");
     for command in COMMANDS {
         assert!(readme.contains(&format!("rpc {command}")), "{command}");
@@ -45,7 +45,7 @@ fn the_readme_names_every_command() {
 }
 
 #[test]
-fn shells_complete_it() {
+fn completions_are_generated_for_each_shell() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = rpc(&["completions", shell]).assert_ok();
         assert!(
@@ -57,7 +57,7 @@ fn shells_complete_it() {
 }
 
 #[test]
-fn it_has_a_manual() {
+fn manual_pages_are_generated() {
     assert!(rpc(&["man"]).assert_ok().contains(".TH rpc 1"));
     let folder = format!("{}/man-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     std::fs::create_dir_all(&folder).unwrap();
@@ -71,7 +71,7 @@ fn it_has_a_manual() {
 
 /// What `serve-demo` tells to try works as it stands.
 #[test]
-fn the_commands_of_the_demonstration_can_be_pasted() {
+fn commands_suggested_by_the_demo_server_run() {
     let demo = Demo::start();
     let folder = std::path::Path::new(env!("CARGO_BIN_EXE_rpc"))
         .parent()

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::program::{Demo, command, ended};
 
 #[test]
-fn items_are_printed_as_they_come() {
+fn items_are_printed_one_per_line() {
     let demo = Demo::start();
     let watch = ["shop.watch", "item=pear", "--count", "3"];
     let printed = demo.rpc("stream", &watch).assert_ok();
@@ -17,7 +17,7 @@ fn items_are_printed_as_they_come() {
 }
 
 #[test]
-fn an_item_is_printed_before_the_next_has_come_and_ctrl_c_ends_it() {
+fn item_is_printed_before_the_next_arrives_and_ctrl_c_ends_the_stream() {
     let demo = Demo::start();
     let line = demo.line("stream", &["shop.watch", "item=plum"]);
     let mut child = command(&line)
@@ -44,7 +44,7 @@ fn an_item_is_printed_before_the_next_has_come_and_ctrl_c_ends_it() {
 }
 
 #[test]
-fn whoever_has_had_enough_ends_it() {
+fn closed_standard_output_ends_the_stream() {
     let demo = Demo::start();
     let line = demo.line("stream", &["shop.watch", "item=plum"]);
     let mut child = command(&line)
@@ -63,7 +63,7 @@ fn whoever_has_had_enough_ends_it() {
 }
 
 #[test]
-fn lines_of_standard_input_are_items() {
+fn lines_of_standard_input_are_sent_as_items() {
     let demo = Demo::start();
     let orders = "{\"item\":\"pear\"}\n\n{\"item\": \"plum\", \"quantity\": 4}\n";
     let printed = demo
@@ -77,7 +77,7 @@ fn lines_of_standard_input_are_items() {
 }
 
 #[test]
-fn an_answer_comes_while_the_input_is_still_open() {
+fn response_before_the_end_of_input_is_printed() {
     let demo = Demo::start();
     let line = demo.line("stream", &["shop.order", "--upload", "-"]);
     let mut child = command(&line)
@@ -94,7 +94,7 @@ fn an_answer_comes_while_the_input_is_still_open() {
 }
 
 #[test]
-fn what_is_no_item_is_told_with_its_line() {
+fn invalid_item_is_rejected_with_its_line_number() {
     let demo = Demo::start();
     let orders = "{\"item\":\"pear\"}\n{\"item\":\n";
     let told = demo
@@ -107,7 +107,7 @@ fn what_is_no_item_is_told_with_its_line() {
 }
 
 #[test]
-fn an_error_behind_some_items_is_told() {
+fn error_after_items_is_printed() {
     let demo = Demo::start();
     let told = demo
         .rpc("stream", &["shop.watch", "item=melon"])
@@ -122,7 +122,7 @@ fn an_error_behind_some_items_is_told() {
 }
 
 #[test]
-fn call_and_stream_name_each_other() {
+fn call_and_stream_of_the_wrong_method_name_each_other() {
     let demo = Demo::start();
     let told = demo
         .rpc("call", &["shop.watch", "item=pear"])
