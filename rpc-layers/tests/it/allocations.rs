@@ -125,7 +125,7 @@ fn runtime() -> Runtime {
 }
 
 #[test]
-fn calls() {
+fn calls_through_all_layers_allocate_nothing() {
     let _observed = observe();
     let runtime = runtime();
     let office = OfficeClient::new(runtime.block_on(async { Client::local(layered()) }));
@@ -140,7 +140,7 @@ fn calls() {
 }
 
 #[test]
-fn a_call_with_a_trace() {
+fn call_with_a_trace_context_allocates_nothing() {
     let _observed = observe();
     let runtime = runtime();
     let mut responder = Responder::new(layered());
@@ -156,7 +156,7 @@ fn a_call_with_a_trace() {
 
 /// So that the zeros mean something.
 #[test]
-fn a_refused_call_has_its_error_in_a_box() {
+fn rejected_call_allocates_its_error() {
     let _observed = observe();
     let runtime = runtime();
     let check = |_: ServerCall<'_>| Err(rpc_runtime::ErrorObject::new(7, "no"));

@@ -29,7 +29,7 @@ fn responder<S: Service>(layer: impl Layer<DeskServer<Clerk>, Service = S>) -> R
 }
 
 #[tokio::test]
-async fn a_call_past_the_limit_waits_for_its_turn() {
+async fn call_past_the_concurrency_limit_waits() {
     let clerk = Clerk::default();
     let service = ConcurrencyLimitLayer::new(1).layer(DeskServer::new(clerk.clone()));
     let client = Client::local(service);
@@ -47,7 +47,7 @@ async fn a_call_past_the_limit_waits_for_its_turn() {
 }
 
 #[tokio::test]
-async fn a_call_past_the_limit_is_refused_where_none_shall_wait() {
+async fn call_past_the_concurrency_limit_is_rejected_if_configured() {
     let clerk = Clerk::default();
     let layer = ConcurrencyLimitLayer::new(1).refuse();
     let [first, second] = [layer.clone(), layer].map(|layer| {
@@ -68,7 +68,7 @@ async fn a_call_past_the_limit_is_refused_where_none_shall_wait() {
 }
 
 #[tokio::test]
-async fn as_many_calls_as_the_burst_come_at_once() {
+async fn burst_of_calls_up_to_the_limit_is_accepted() {
     const HOUR: Duration = Duration::from_secs(3600);
     for (layer, burst) in [
         (RateLimitLayer::new(3, HOUR), 3),
@@ -84,7 +84,7 @@ async fn as_many_calls_as_the_burst_come_at_once() {
 }
 
 #[tokio::test]
-async fn calls_are_let_through_again_with_time() {
+async fn rate_limited_call_is_accepted_after_the_period() {
     let mut responder = responder(RateLimitLayer::new(10, Duration::from_secs(1)));
     let until = async |responder: &mut Responder<_>, let_through| {
         while add(responder).await != let_through {
@@ -96,7 +96,7 @@ async fn calls_are_let_through_again_with_time() {
 }
 
 #[tokio::test]
-async fn connections_have_a_rate_together_or_each_its_own() {
+async fn rate_is_shared_by_connections_or_counted_per_connection() {
     let rate = RateLimitLayer::new(2, Duration::from_secs(3600));
     let mut together = [responder(rate.clone()), responder(rate.clone())];
     for (connection, let_through) in [(0, true), (1, true), (0, false), (1, false)] {
@@ -110,7 +110,7 @@ async fn connections_have_a_rate_together_or_each_its_own() {
 }
 
 #[tokio::test]
-async fn two_rates_of_a_connection_are_kept_apart() {
+async fn two_rate_limits_of_a_connection_are_counted_separately() {
     let rate = |calls| RateLimitLayer::new(calls, Duration::from_secs(3600)).per_connection();
     let mut responder = responder(ServiceBuilder::new().layer(rate(3)).layer(rate(2)));
     // The inner one refuses the third, the outer one those after it.
@@ -135,7 +135,7 @@ impl Authorize for Book {
 }
 
 #[tokio::test]
-async fn who_may_not_call_is_told_so_and_nothing_runs() {
+async fn unauthorized_call_is_rejected_without_running_its_handler() {
     let book = Book::default();
     let service = AuthorizationLayer::new(book.clone()).layer(DeskServer::new(Clerk::default()));
     let client = Client::local(service);
@@ -166,6 +166,6 @@ async fn who_may_not_call_is_told_so_and_nothing_runs() {
 
 #[test]
 #[should_panic(expected = "less than two centuries")]
-fn a_burst_that_cannot_be_counted_is_none() {
+fn burst_too_large_for_the_rate_panics() {
     RateLimitLayer::new(1, Duration::from_secs(3600)).burst(10_000_000);
 }

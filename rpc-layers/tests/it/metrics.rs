@@ -34,7 +34,7 @@ fn recorder() -> Recorder {
 }
 
 #[tokio::test]
-async fn every_call_is_counted_once() {
+async fn calls_that_end_in_any_way_are_counted_once() {
     let recorder = recorder();
     make_calls(|desk| MetricsLayer::new().layer(desk)).await;
     let mut expected = BTreeMap::new();
@@ -58,7 +58,7 @@ async fn every_call_is_counted_once() {
 }
 
 #[tokio::test]
-async fn a_call_that_runs_is_in_flight() {
+async fn running_call_is_counted_as_in_flight() {
     let recorder = Recorder::default();
     let clerk = Clerk::default();
     let service = metrics::with_local_recorder(&recorder, || {
@@ -82,7 +82,7 @@ async fn a_call_that_runs_is_in_flight() {
 }
 
 #[tokio::test]
-async fn codes_without_end_are_other_codes() {
+async fn error_codes_past_the_limit_are_counted_as_other() {
     let recorder = recorder();
     let mut responder = Responder::new(MetricsLayer::new().layer(DiceServer::new(Loaded)));
     for code in (1..=40).chain(1..=40) {
@@ -100,7 +100,7 @@ async fn codes_without_end_are_other_codes() {
 }
 
 #[test]
-fn the_recorder_is_not_asked_for_codes_without_end() {
+fn error_codes_past_the_limit_register_no_counters() {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.unwrap();
     let (early, late) = (Recorder::default(), Recorder::default());

@@ -84,7 +84,7 @@ fn all(mut seen: UnboundedReceiver<Seen>) -> Vec<Seen> {
 }
 
 #[tokio::test]
-async fn every_call_is_told_of_once() {
+async fn calls_that_end_in_any_way_are_observed_once() {
     let (witness, seen) = Witness::new();
     make_calls(|desk| Layered::new(witness.clone(), desk)).await;
     let seen = all(seen);
@@ -102,7 +102,7 @@ async fn every_call_is_told_of_once() {
 }
 
 #[tokio::test]
-async fn it_may_answer_in_the_place_of_the_handler() {
+async fn middleware_may_respond_instead_of_the_handler() {
     let (witness, seen) = Witness::new();
     let service = Layered::new(Refuse(7), DeskServer::new(Clerk::default()));
     let mut responder = Responder::new(Layered::new(witness, service));
@@ -128,7 +128,7 @@ async fn it_may_answer_in_the_place_of_the_handler() {
 }
 
 #[tokio::test]
-async fn it_may_give_a_handler_up() {
+async fn middleware_that_responds_first_drops_the_handler() {
     let (stopped, mut stops) = mpsc::unbounded_channel();
     let (witness, seen) = Witness::new();
     let worker = Layered::new(witness, WorkerServer::new(Diligent(stopped)));
@@ -154,7 +154,7 @@ async fn it_may_give_a_handler_up() {
 }
 
 #[tokio::test]
-async fn a_service_is_described_as_without_it() {
+async fn layered_service_keeps_its_description() {
     let message = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}"#;
     let mut without = Responder::new(DeskServer::new(Clerk::default()));
     let mut within = Responder::new(Layered::new(Refuse(7), DeskServer::new(Clerk::default())));
@@ -167,7 +167,7 @@ async fn a_service_is_described_as_without_it() {
 }
 
 #[tokio::test]
-async fn it_does_not_say_what_became_of_a_call() {
+async fn middleware_error_with_a_reserved_code_becomes_an_internal_error() {
     let service = Layered::new(
         Refuse(rpc_runtime::code::SHUTTING_DOWN),
         DeskServer::new(Clerk::default()),
@@ -179,7 +179,7 @@ async fn it_does_not_say_what_became_of_a_call() {
 }
 
 #[tokio::test]
-async fn a_call_whose_connection_is_lost_is_told_of() {
+async fn call_whose_connection_is_lost_is_observed() {
     let (witness, mut seen) = Witness::new();
     let clerk = Clerk::default();
     let client = Client::local(Layered::new(witness, DeskServer::new(clerk.clone())));
@@ -192,7 +192,7 @@ async fn a_call_whose_connection_is_lost_is_told_of() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_when_it_is_dropped_has_panicked() {
+async fn handler_that_panics_when_dropped_is_observed_as_panicked() {
     struct Grudge;
     impl Drop for Grudge {
         fn drop(&mut self) {

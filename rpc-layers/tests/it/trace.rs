@@ -89,7 +89,7 @@ fn subscribe(spans: &Spans) -> tracing::subscriber::DefaultGuard {
 }
 
 #[tokio::test]
-async fn every_call_has_one_span() {
+async fn calls_that_end_in_any_way_have_one_span() {
     let spans = Spans::default();
     let _subscribed = subscribe(&spans);
     make_calls(|desk| TracingLayer::new().layer(desk)).await;
@@ -124,7 +124,7 @@ async fn every_call_has_one_span() {
 }
 
 #[tokio::test]
-async fn a_call_has_a_span_that_tells_how_it_ended() {
+async fn span_of_a_call_has_its_method_and_outcome() {
     let spans = Spans::default();
     let _subscribed = subscribe(&spans);
     let service = ServiceBuilder::new()
@@ -179,7 +179,7 @@ async fn a_call_has_a_span_that_tells_how_it_ended() {
 }
 
 #[tokio::test]
-async fn a_caller_does_not_choose_how_much_a_span_holds() {
+async fn trace_context_past_the_limit_is_left_out_of_the_span() {
     let spans = Spans::default();
     let _subscribed = subscribe(&spans);
     let service = OpenTelemetryLayer::new().layer(CalculatorServer::new(Desk));
