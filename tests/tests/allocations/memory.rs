@@ -199,21 +199,21 @@ fn local() -> (Runtime, DeskClient, Client) {
 }
 
 #[test]
-fn the_counter_counts() {
+fn counter_counts_each_allocation() {
     let runtime = local().0;
     let boxed = allocations(&runtime, async || drop(std::hint::black_box(Box::new(1))));
     assert_eq!(boxed, COUNTED as u64);
 }
 
 #[test]
-fn calls_by_position() {
+fn call_by_position_allocates_nothing() {
     let (runtime, desk, _) = local();
     let call = async || assert_eq!(desk.add(1, 2).await.unwrap(), 3);
     assert_eq!(allocations(&runtime, call), 0);
 }
 
 #[test]
-fn calls_by_name() {
+fn call_by_name_allocates_nothing() {
     #[derive(Serialize)]
     struct Sum {
         b: i64,
@@ -233,7 +233,7 @@ fn calls_by_name() {
 }
 
 #[test]
-fn borrowed_text_with_and_without_escapes() {
+fn borrowed_text_allocates_nothing() {
     let (runtime, desk, _) = local();
     for text in [
         "plain",
@@ -246,7 +246,7 @@ fn borrowed_text_with_and_without_escapes() {
 }
 
 #[test]
-fn numbers_and_options() {
+fn numbers_and_options_allocate_nothing() {
     let (runtime, desk, client) = local();
     let call = async || {
         assert_eq!(desk.scale(1.5, Some(3.0)).await.unwrap(), 4.5);
@@ -257,7 +257,7 @@ fn numbers_and_options() {
 }
 
 #[test]
-fn a_struct_with_borrowed_fields() {
+fn struct_with_borrowed_fields_allocates_nothing() {
     let (runtime, desk, _) = local();
     let call = async || {
         let stamps = Stamps {
@@ -275,7 +275,7 @@ fn a_struct_with_borrowed_fields() {
 }
 
 #[test]
-fn a_notification() {
+fn notification_allocates_nothing() {
     let (runtime, desk, _) = local();
     let call = async || {
         desk.note("remember \"this\"").await.unwrap();
@@ -288,7 +288,7 @@ fn a_notification() {
 }
 
 #[test]
-fn an_unreliable_notification() {
+fn unreliable_notification_allocates_nothing() {
     let (runtime, desk, _) = local();
     let call = async || {
         desk.mention("remember \"this\"").await.unwrap();
@@ -300,7 +300,7 @@ fn an_unreliable_notification() {
 }
 
 #[test]
-fn a_typed_error() {
+fn typed_error_allocates_nothing() {
     let (runtime, desk, _) = local();
     let call = async || {
         let sold_out = desk.buy(0).await;
@@ -318,7 +318,7 @@ fn a_typed_error() {
 }
 
 #[test]
-fn a_method_that_is_not_there() {
+fn unknown_method_allocates_its_error_message() {
     let (runtime, _, client) = local();
     let call = async || match client.call::<i64, _>("absent", &()).await {
         Err(CallError::Remote(error)) => assert_eq!(error.code(), code::METHOD_NOT_FOUND),
@@ -329,14 +329,14 @@ fn a_method_that_is_not_there() {
 }
 
 #[test]
-fn a_handler_that_waits() {
+fn pending_handler_allocates_nothing() {
     let (runtime, desk, _) = local();
     let call = async || assert_eq!(desk.later("plain").await.unwrap(), 5);
     assert_eq!(allocations(&runtime, call), 0);
 }
 
 #[test]
-fn many_handlers_that_wait() {
+fn concurrent_pending_handlers_allocate_nothing() {
     let (runtime, desk, _) = local();
     let call = async || {
         let (a, b, c) = tokio::join!(desk.later("a"), desk.later("bc"), desk.later("def"));
@@ -346,14 +346,14 @@ fn many_handlers_that_wait() {
 }
 
 #[test]
-fn a_handler_that_calls_its_caller() {
+fn call_back_to_the_caller_allocates_nothing() {
     let (runtime, desk, _) = local();
     let call = async || assert_eq!(desk.measured("a \"word\"").await.unwrap(), Some(8));
     assert_eq!(allocations(&runtime, call), 0);
 }
 
 #[test]
-fn a_call_with_a_timeout() {
+fn call_with_a_timeout_allocates_nothing() {
     let (runtime, desk, _) = local();
     let timeout = std::time::Duration::from_secs(60);
     let call = async || assert_eq!(desk.later("plain").timeout(timeout).await.unwrap(), 5);
@@ -362,7 +362,7 @@ fn a_call_with_a_timeout() {
 
 /// What both ends keep of many calls at once, once they are idle.
 #[test]
-fn many_calls_at_once_leave_little_on_either_end() {
+fn burst_of_calls_leaves_little_memory_on_either_end() {
     let (runtime, desk, _) = local();
     let call = async || assert_eq!(desk.later("plain").await.unwrap(), 5);
     allocations(&runtime, call);
@@ -398,7 +398,7 @@ fn many_calls_at_once_leave_little_on_either_end() {
 }
 
 #[test]
-fn messages_that_grow_and_shrink() {
+fn messages_of_changing_size_allocate_nothing() {
     let (runtime, desk, _) = local();
     let text = "x".repeat(4096);
     let mut length = 0;
@@ -410,7 +410,7 @@ fn messages_that_grow_and_shrink() {
 }
 
 #[test]
-fn items_of_a_handler() {
+fn item_of_a_response_stream_allocates_nothing() {
     let (runtime, desk, _) = local();
     let mut readings = runtime.block_on(async { desk.readings("\u{b0}C") });
     let mut next = 0;
@@ -430,7 +430,7 @@ fn items_of_a_handler() {
 }
 
 #[test]
-fn items_of_a_caller() {
+fn item_of_a_request_stream_allocates_nothing() {
     const ITEMS: u64 = 60_000;
     let (runtime, desk, _) = local();
     let mut counted = None;
@@ -448,7 +448,7 @@ fn items_of_a_caller() {
 }
 
 #[test]
-fn items_in_turn() {
+fn item_of_a_bidirectional_stream_allocates_nothing() {
     let (runtime, desk, _) = local();
     let asked = Cell::new(0);
     let (send, receive) = tokio::sync::mpsc::channel(1);
