@@ -248,7 +248,7 @@ async fn until(endpoints: &Endpoints, address: SocketAddr, wanted: impl Fn(&Endp
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_without_a_word_gets_no_calls_for_long() {
+async fn unreachable_server_stops_getting_calls_after_a_few_timeouts() {
     let office = Office::new(2);
     let relay = Relay::start(office.addresses[0], 7).unwrap();
     let (client, endpoints) = office.builder().balance().unwrap();
@@ -283,7 +283,7 @@ async fn a_server_that_is_gone_without_a_word_gets_no_calls_for_long() {
 }
 
 #[tokio::test]
-async fn most_calls_go_to_the_faster_of_two_servers() {
+async fn faster_of_two_servers_gets_most_calls() {
     let office = Office::new(2);
     office.clerks[0].work.store(50, Ordering::SeqCst);
     office.clerks[1].work.store(1, Ordering::SeqCst);
@@ -306,7 +306,7 @@ async fn most_calls_go_to_the_faster_of_two_servers() {
 }
 
 #[tokio::test]
-async fn idle_servers_share_the_calls() {
+async fn idle_servers_share_calls_evenly() {
     let office = Office::new(3);
     let (desk, ..) = office.connect(office.builder()).await;
     for _ in 0..300 {
@@ -322,7 +322,7 @@ async fn idle_servers_share_the_calls() {
 
 /// Five servers are killed and drained in turn, and come back at the same addresses, while 128 callers call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_call_is_lost_while_five_servers_are_killed_and_drained_in_turn() {
+async fn calls_while_servers_are_killed_and_drained_are_not_lost() {
     let mut office = Office::new(5);
     for clerk in &office.clerks {
         clerk.work.store(1, Ordering::SeqCst);
@@ -400,7 +400,7 @@ async fn no_call_is_lost_while_five_servers_are_killed_and_drained_in_turn() {
 }
 
 #[tokio::test]
-async fn a_server_that_drains_is_left_at_once_and_ends_what_runs() {
+async fn draining_server_gets_no_new_calls_and_ends_running_ones() {
     let mut office = Office::new(2);
     let (desk, client, endpoints) = office.connect(office.builder()).await;
     // Until both have one that waits.
@@ -438,7 +438,7 @@ async fn a_server_that_drains_is_left_at_once_and_ends_what_runs() {
 }
 
 #[tokio::test]
-async fn a_server_whose_calls_fail_gets_none_until_it_answers_a_probe() {
+async fn failing_server_is_ejected_until_it_answers_a_probe() {
     let office = Office::new(2);
     let long = Duration::from_secs(3600);
     let builder = office.builder().eject_after(3).probe_backoff(long, long);
@@ -460,7 +460,7 @@ async fn a_server_whose_calls_fail_gets_none_until_it_answers_a_probe() {
 }
 
 #[tokio::test]
-async fn a_server_comes_back_when_it_answers_a_probe() {
+async fn ejected_server_that_answers_a_probe_gets_calls_again() {
     let office = Office::new(2);
     let (desk, _client, endpoints) = office.connect(office.builder().eject_after(1)).await;
     office.clerks[0].work.store(3_600_000, Ordering::SeqCst);
@@ -503,7 +503,7 @@ async fn server_that_answers_only_probes_is_ejected_for_longer_each_time() {
 }
 
 #[tokio::test]
-async fn where_all_fail_all_are_called() {
+async fn ejected_servers_get_calls_when_all_are_ejected() {
     let office = Office::new(2);
     let long = Duration::from_secs(3600);
     let builder = office.builder().eject_after(1).probe_backoff(long, long);
@@ -529,7 +529,7 @@ async fn where_all_fail_all_are_called() {
 }
 
 #[tokio::test]
-async fn a_handlers_own_errors_do_not_count() {
+async fn application_errors_do_not_eject_a_server() {
     let office = Office::new(2);
     let (desk, _client, endpoints) = office.connect(office.builder().eject_after(1)).await;
     for _ in 0..50 {
@@ -548,7 +548,7 @@ async fn a_handlers_own_errors_do_not_count() {
 }
 
 #[tokio::test]
-async fn servers_come_and_go() {
+async fn servers_can_be_added_and_removed() {
     let office = Office::new(2);
     let [one, other] = office.addresses[..] else {
         panic!("two servers")
@@ -586,7 +586,7 @@ async fn servers_come_and_go() {
 
 /// Most of them go before they are connected.
 #[tokio::test]
-async fn servers_that_were_removed_leave_nothing_behind() {
+async fn removed_servers_leave_no_tasks() {
     let office = Office::new(1);
     let (client, endpoints) = office.builder().balance().unwrap();
     let address = office.addresses[0];
@@ -617,7 +617,7 @@ async fn servers_that_were_removed_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn where_there_are_no_servers_nobody_waits_for_one() {
+async fn client_without_servers_fails_instead_of_waiting() {
     let none: [Address; 0] = [];
     let error = soon(Client::builder().connect_many(none.clone())).await;
     assert!(matches!(error, Err(ConnectError::Nobody(_))), "{error:?}");
@@ -637,7 +637,7 @@ async fn where_there_are_no_servers_nobody_waits_for_one() {
 }
 
 #[tokio::test]
-async fn batches_streams_and_notifications_go_to_any_of_them() {
+async fn batches_streams_and_notifications_are_balanced() {
     let office = Office::new(2);
     let (desk, client, _endpoints) = office.connect(office.builder()).await;
     let mut answered = [false; 2];
@@ -670,7 +670,7 @@ async fn batches_streams_and_notifications_go_to_any_of_them() {
 }
 
 #[tokio::test]
-async fn a_server_is_forgotten_with_the_runtime_in_which_it_was_added() {
+async fn server_is_removed_with_the_runtime_that_added_it() {
     let office = Office::new(2);
     let (client, endpoints) = office.builder().balance().unwrap();
     let elsewhere = Runtime::new().unwrap();
@@ -696,7 +696,7 @@ async fn a_server_is_forgotten_with_the_runtime_in_which_it_was_added() {
 }
 
 #[tokio::test]
-async fn a_client_ends_with_its_runtime_and_leaves_its_servers() {
+async fn client_closes_with_its_runtime_and_removes_its_servers() {
     let office = Office::new(1);
     let elsewhere = Runtime::new().unwrap();
     let inside = elsewhere.enter();
@@ -718,7 +718,7 @@ async fn a_client_ends_with_its_runtime_and_leaves_its_servers() {
 }
 
 #[tokio::test]
-async fn a_client_is_connected_while_one_of_its_servers_is() {
+async fn client_is_connected_while_any_server_is() {
     let mut office = Office::new(2);
     let (desk, client, endpoints) = office.connect(office.builder()).await;
     let mut states = client.watch_state();
@@ -766,7 +766,7 @@ async fn a_client_is_connected_while_one_of_its_servers_is() {
 }
 
 #[tokio::test]
-async fn calls_that_do_not_wait_fail_when_the_last_server_has() {
+async fn call_that_does_not_wait_fails_when_the_last_server_is_lost() {
     let mut office = Office::new(2);
     let (desk, client, _endpoints) = office.connect(office.builder().wait_for_ready(false)).await;
     office.drain(0).await;
@@ -788,7 +788,7 @@ async fn calls_that_do_not_wait_fail_when_the_last_server_has() {
 }
 
 #[tokio::test]
-async fn every_server_can_call_the_client() {
+async fn every_server_can_call_back_the_client() {
     let office = Office::new(2);
     let (client, endpoints) = office
         .builder()
@@ -810,7 +810,7 @@ async fn every_server_can_call_the_client() {
 }
 
 #[tokio::test]
-async fn every_server_must_have_the_right_certificate() {
+async fn server_with_a_wrong_certificate_gets_no_calls() {
     let mut office = Office::new(3);
     office.drain(1).await;
     let other = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
@@ -844,7 +844,7 @@ async fn every_server_must_have_the_right_certificate() {
 }
 
 #[tokio::test]
-async fn who_reaches_nobody_is_told_why() {
+async fn connect_error_without_a_reachable_server_has_the_reason() {
     let mut office = Office::new(2);
     let other = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
     for number in 0..2 {

@@ -152,7 +152,7 @@ async fn shop() -> (DeskClient, Client, Arc<Counts>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_concurrent_calls_find_their_own_answers() {
+async fn concurrent_calls_get_their_own_results() {
     let (desk, ..) = shop().await;
     let calls = (0..5000).map(|n| tokio::spawn(desk.add(n, 1)));
     let calls: Vec<_> = calls.collect();
@@ -162,7 +162,7 @@ async fn thousands_of_concurrent_calls_find_their_own_answers() {
 }
 
 #[tokio::test]
-async fn arguments_arrive_whatever_characters_they_have() {
+async fn arguments_with_any_characters_arrive_unchanged() {
     let (desk, ..) = shop().await;
     for text in [
         "",
@@ -176,7 +176,7 @@ async fn arguments_arrive_whatever_characters_they_have() {
 }
 
 #[tokio::test]
-async fn errors_arrive_as_the_handlers_own() {
+async fn typed_errors_arrive_as_the_handler_returned_them() {
     let (desk, ..) = shop().await;
     let error = async |item| match desk.buy(item).await {
         Err(CallError::Application(error)) => error,
@@ -199,7 +199,7 @@ async fn errors_arrive_as_the_handlers_own() {
 }
 
 #[tokio::test]
-async fn an_error_object_arrives_whole() {
+async fn error_object_arrives_with_its_data() {
     let (desk, ..) = shop().await;
     match desk.refuse(77).await {
         Err(CallError::Application(error)) => {
@@ -223,7 +223,7 @@ struct NewerError {
 }
 
 #[tokio::test]
-async fn an_error_that_the_caller_does_not_know_arrives_as_its_object() {
+async fn unknown_application_error_arrives_as_an_error_object() {
     let (_, client, _) = shop().await;
     let desk = NewerDeskClient::new(client);
     let unknown_code = desk.buy("car").await;
@@ -233,7 +233,7 @@ async fn an_error_that_the_caller_does_not_know_arrives_as_its_object() {
 }
 
 #[tokio::test]
-async fn a_protocol_error_is_never_taken_for_an_application_error() {
+async fn protocol_error_is_no_application_error() {
     let (_, client, _) = shop().await;
     let error = client.call::<i64, _>("absent", &()).await.unwrap_err();
     assert!(matches!(&error, CallError::Remote(e) if e.code() == code::METHOD_NOT_FOUND));
@@ -252,7 +252,7 @@ async fn a_protocol_error_is_never_taken_for_an_application_error() {
 }
 
 #[tokio::test]
-async fn calls_by_name_need_no_trait() {
+async fn untyped_calls_need_no_trait() {
     let (_, client, counts) = shop().await;
     #[derive(serde::Serialize)]
     struct Sum {
@@ -275,7 +275,7 @@ async fn calls_by_name_need_no_trait() {
 }
 
 #[tokio::test]
-async fn dropping_a_call_drops_its_handler_and_no_other() {
+async fn dropped_call_drops_its_own_handler_only() {
     let (desk, _, counts) = shop().await;
     let kept = tokio::spawn(desk.hang());
     let given_up = tokio::spawn(desk.hang());
@@ -288,7 +288,7 @@ async fn dropping_a_call_drops_its_handler_and_no_other() {
 }
 
 #[tokio::test]
-async fn dropping_a_call_on_its_own_stream_drops_its_handler() {
+async fn dropped_call_on_a_dedicated_stream_drops_its_handler() {
     let (desk, _, counts) = shop().await;
     let given_up = tokio::spawn(desk.hang().own_stream());
     counts.hung.wait(1).await;
@@ -298,7 +298,7 @@ async fn dropping_a_call_on_its_own_stream_drops_its_handler() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_never_polled_is_never_made() {
+async fn call_that_is_never_polled_is_never_sent() {
     let (desk, _, counts) = shop().await;
     drop(desk.hang());
     assert_eq!(desk.add(1, 2).await.unwrap(), 3);
@@ -306,7 +306,7 @@ async fn a_call_that_was_never_polled_is_never_made() {
 }
 
 #[tokio::test]
-async fn a_cancellation_gets_past_a_server_that_reads_no_more() {
+async fn cancellation_reaches_a_server_at_its_limit_of_calls() {
     let shop = Shop::default();
     let limits = Limits {
         calls_per_connection: 2,
@@ -326,7 +326,7 @@ async fn a_cancellation_gets_past_a_server_that_reads_no_more() {
 }
 
 #[tokio::test]
-async fn a_timeout_ends_the_call_on_both_sides() {
+async fn timeout_ends_the_call_on_both_ends() {
     let (desk, _, counts) = shop().await;
     let late = desk.hang().timeout(Duration::from_millis(50)).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
@@ -341,7 +341,7 @@ async fn a_timeout_ends_the_call_on_both_sides() {
 }
 
 #[tokio::test]
-async fn the_handler_knows_how_long_there_is() {
+async fn handler_is_given_the_remaining_time() {
     let (desk, ..) = shop().await;
     assert_eq!(desk.remaining().await.unwrap(), None);
     let left = desk
@@ -356,7 +356,7 @@ async fn the_handler_knows_how_long_there_is() {
 }
 
 #[tokio::test]
-async fn metadata_travels_with_its_call_only() {
+async fn metadata_reaches_the_handler_of_its_call_only() {
     let (desk, ..) = shop().await;
     let call = desk
         .meta("user")
@@ -367,7 +367,7 @@ async fn metadata_travels_with_its_call_only() {
 }
 
 #[tokio::test]
-async fn large_requests_and_large_answers_arrive() {
+async fn large_requests_and_responses_arrive() {
     let (desk, ..) = shop().await;
     let large = "\u{1f980}\n".repeat(100_000);
     assert_eq!(soon(desk.echo(&large)).await.unwrap(), large);
@@ -392,7 +392,7 @@ async fn large_requests_and_large_answers_arrive() {
 }
 
 #[tokio::test]
-async fn an_answer_of_another_shape_is_told() {
+async fn result_of_another_type_is_a_decode_error() {
     let (desk, client, _) = shop().await;
     // JSON has no NaN: it arrives as null.
     let numbers = desk.numbers().await.unwrap_err();
@@ -402,7 +402,7 @@ async fn an_answer_of_another_shape_is_told() {
 }
 
 #[tokio::test]
-async fn every_call_ends_when_the_server_goes() {
+async fn calls_end_when_the_server_shuts_down() {
     let shop = Shop::default();
     let (client, handle) = serve(DeskServer::new(shop.clone()), Limits::default()).await;
     let desk = DeskClient::new(client.clone());
@@ -449,7 +449,7 @@ async fn every_call_ends_when_the_server_goes() {
 }
 
 #[tokio::test]
-async fn a_closed_client_has_sent_what_it_was_given() {
+async fn closed_client_has_sent_its_notifications() {
     let (desk, client, counts) = shop().await;
     for _ in 0..100 {
         desk.note("remember").await.unwrap();
@@ -475,7 +475,7 @@ async fn a_closed_client_has_sent_what_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_dropped_client_has_sent_what_it_was_given() {
+async fn dropped_client_has_sent_its_notifications() {
     let (desk, client, counts) = shop().await;
     for _ in 0..100 {
         desk.note("remember").await.unwrap();
@@ -490,7 +490,7 @@ async fn a_dropped_client_has_sent_what_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_batch_has_a_typed_result_for_each_entry() {
+async fn batch_has_a_typed_result_for_each_entry() {
     let (desk, client, counts) = shop().await;
     let mut batch = client.batch();
     let sum = batch.call(desk.add(1, 2));
@@ -513,7 +513,7 @@ async fn a_batch_has_a_typed_result_for_each_entry() {
 }
 
 #[tokio::test]
-async fn a_batch_of_notifications_waits_for_nothing() {
+async fn batch_of_notifications_gets_no_response() {
     let (desk, client, counts) = shop().await;
     let mut batch = client.batch();
     batch.notify(desk.note("one")).unwrap();
@@ -529,7 +529,7 @@ async fn a_batch_of_notifications_waits_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_too_long_is_refused_as_a_whole() {
+async fn batch_past_the_limit_of_entries_is_rejected_as_a_whole() {
     let (desk, client, _) = shop().await;
     let mut batch = client.batch();
     for n in 0..101 {
@@ -543,7 +543,7 @@ async fn a_batch_that_is_too_long_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_local_client_behaves_as_one_over_the_network() {
+async fn local_client_behaves_as_a_remote_one() {
     let shop = Shop::default();
     let desk = DeskClient::new(Client::local(DeskServer::new(shop.clone())));
     assert_eq!(desk.add(1, 2).await.unwrap(), 3);
@@ -563,7 +563,7 @@ async fn a_local_client_behaves_as_one_over_the_network() {
 }
 
 #[tokio::test]
-async fn a_call_can_be_moved_and_awaited_again_when_it_took_too_long_for_once() {
+async fn pending_call_can_be_moved_and_awaited_again() {
     let (desk, ..) = shop().await;
     for mut call in [desk.next_note(), desk.next_note().own_stream()] {
         let early = tokio::time::timeout(Duration::ZERO, &mut call).await;
@@ -575,7 +575,7 @@ async fn a_call_can_be_moved_and_awaited_again_when_it_took_too_long_for_once() 
 }
 
 #[tokio::test]
-async fn a_call_that_is_over_says_so_when_it_is_awaited_again() {
+async fn finished_call_awaited_again_is_an_error() {
     let (desk, client, _) = shop().await;
     let over = async |mut call: rpc_runtime::Call<Value, ErrorObject>| {
         let _ = soon(&mut call).await;
@@ -590,7 +590,7 @@ async fn a_call_that_is_over_says_so_when_it_is_awaited_again() {
 }
 
 #[tokio::test]
-async fn a_request_that_nests_too_deeply_is_refused_and_its_neighbours_are_not() {
+async fn request_nested_too_deeply_is_rejected_alone() {
     let (desk, client, counts) = shop().await;
     let neighbour = tokio::spawn(desk.hang());
     counts.hung.wait(1).await;
@@ -610,7 +610,7 @@ async fn a_request_that_nests_too_deeply_is_refused_and_its_neighbours_are_not()
 }
 
 #[tokio::test]
-async fn what_is_told_of_a_wrong_argument_is_short() {
+async fn error_about_an_invalid_argument_is_truncated() {
     let (_, client, _) = shop().await;
     let wrong = "é".repeat(100_000);
     match soon(client.call::<i64, _>("add", &(wrong, 1))).await {
@@ -624,7 +624,7 @@ async fn what_is_told_of_a_wrong_argument_is_short() {
 }
 
 #[tokio::test]
-async fn a_batch_whose_replies_do_not_all_fit_is_read_nevertheless() {
+async fn batch_with_responses_past_the_limit_is_decoded() {
     let (desk, client, _) = shop().await;
     for room in (0..300).step_by(30) {
         let mut batch = client.batch();
@@ -654,7 +654,7 @@ async fn a_batch_whose_replies_do_not_all_fit_is_read_nevertheless() {
     }
 }
 
-mod json_that_a_user_wrote {
+mod raw_json {
     use super::*;
 
     /// Its lines would be messages if they were sent as lines.
@@ -713,7 +713,7 @@ mod json_that_a_user_wrote {
     }
 
     #[tokio::test]
-    async fn is_one_message_as_parameters() {
+    async fn raw_json_in_parameters_is_sent_as_one_line() {
         let client = post().await;
         let whole = client.call::<Value, _>("echo", &[lines()]);
         assert_eq!(soon(whole).await.unwrap(), meant());
@@ -734,7 +734,7 @@ mod json_that_a_user_wrote {
     }
 
     #[tokio::test]
-    async fn is_one_message_as_a_result_and_as_the_data_of_an_error() {
+    async fn raw_json_in_a_result_or_error_is_sent_as_one_line() {
         let client = post().await;
         let result = client.call::<Value, _>("result", &());
         assert_eq!(soon(result).await.unwrap(), meant());
@@ -749,7 +749,7 @@ mod json_that_a_user_wrote {
 }
 
 #[tokio::test]
-async fn a_call_that_cannot_be_written_says_so_once() {
+async fn call_that_cannot_be_encoded_fails_once() {
     let (_, client, _) = shop().await;
     let mut call = client.call::<i64, _>("add", &1);
     assert!(matches!((&mut call).await, Err(CallError::Encode(reason)) if !reason.is_empty()));

@@ -155,7 +155,7 @@ const SHORT: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn servers_are_those_that_were_found_last() {
+async fn changed_lookup_replaces_the_servers() {
     let mut office = Office::new("rpc.test");
     let (one, other) = (office.open(), office.open());
     let found = |addresses: &[SocketAddr]| Found::all(named(addresses)).valid_for(SHORT);
@@ -187,7 +187,7 @@ async fn servers_are_those_that_were_found_last() {
 }
 
 #[tokio::test]
-async fn servers_are_looked_for_again_when_none_can_be_reached() {
+async fn unreachable_servers_are_looked_up_again() {
     let mut office = Office::new("rpc.test");
     let (one, other) = (office.open(), office.open());
     let found = |addresses: &[SocketAddr]| Found::all(named(addresses)).valid_for(LONG);
@@ -202,7 +202,7 @@ async fn servers_are_looked_for_again_when_none_can_be_reached() {
 }
 
 #[tokio::test]
-async fn the_next_best_are_called_while_the_best_cannot_be_reached() {
+async fn unreachable_group_is_replaced_by_the_next() {
     let mut office = Office::new("rpc.test");
     let (best, next, last) = (office.open(), office.open(), office.open());
     let groups = [best, next, last].map(|address| named(&[address]));
@@ -221,7 +221,7 @@ async fn the_next_best_are_called_while_the_best_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn the_best_are_called_again_however_long_the_answer_holds() {
+async fn reachable_better_group_is_used_again() {
     let mut office = Office::new("rpc.test");
     let (best, next) = (office.open(), office.open());
     let groups = [best, next].map(|address| named(&[address]));
@@ -281,7 +281,7 @@ impl Resolve for Stuck {
 }
 
 #[tokio::test]
-async fn a_look_up_without_end_holds_nothing_up() {
+async fn lookup_that_never_ends_does_not_block_the_client() {
     let mut office = Office::new("rpc.test");
     let (best, next) = (office.open(), office.open());
     let groups = [best, next].map(|address| named(&[address]));
@@ -299,7 +299,7 @@ async fn a_look_up_without_end_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn the_operating_system_finds_a_name() {
+async fn name_is_resolved_by_the_operating_system() {
     // Every hosts file has this one.
     let mut office = Office::new("localhost");
     let address = office.open();
@@ -319,7 +319,7 @@ async fn the_operating_system_finds_a_name() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_has_is_an_error() {
+async fn unknown_name_is_an_error() {
     let (_client, endpoints) = Client::builder().balance().unwrap();
     let told = Told::new(Found::default());
     told.tell(Err(io::ErrorKind::NotFound));
@@ -387,7 +387,7 @@ impl Zone {
 }
 
 #[tokio::test]
-async fn srv_records_say_which_servers_a_service_has() {
+async fn srv_records_select_the_servers() {
     let mut office = Office::new("rpc.test");
     let (one, two, spare) = (office.open(), office.open(), office.open());
     let zone = Zone::default();
@@ -409,7 +409,7 @@ async fn srv_records_say_which_servers_a_service_has() {
 }
 
 #[tokio::test]
-async fn srv_records_are_believed_for_as_long_as_they_say() {
+async fn srv_records_are_valid_for_their_ttl() {
     let zone = Zone::default();
     let server = zone.serve().await;
     let mut name = Srv::with_name_servers("_rpc._udp.rpc.test", [server]).unwrap();
@@ -432,7 +432,7 @@ async fn srv_records_are_believed_for_as_long_as_they_say() {
 }
 
 #[tokio::test]
-async fn servers_stay_while_their_addresses_cannot_be_found_out() {
+async fn servers_are_kept_while_address_lookups_fail() {
     let zone = Zone::default();
     let server = zone.serve().await;
     let mut name = Srv::with_name_servers("_rpc._udp.rpc.test", [server]).unwrap();
@@ -451,7 +451,7 @@ async fn servers_stay_while_their_addresses_cannot_be_found_out() {
 }
 
 #[tokio::test]
-async fn whatever_tower_discovers_is_called() {
+async fn servers_discovered_by_tower_are_called() {
     let mut office = Office::new("rpc.test");
     let (one, other) = (office.open(), office.open());
     let (client, endpoints) = office.builder().balance().unwrap();

@@ -67,7 +67,7 @@ fn assert_fate<T: std::fmt::Debug, E: std::fmt::Debug>(
 }
 
 #[tokio::test]
-async fn a_server_that_closes_says_whether_it_has_executed_what_it_did_not_answer() {
+async fn close_code_decides_whether_calls_may_have_been_executed() {
     for own_stream in [false, true] {
         for (code, fate) in [
             (SHUT_DOWN, Fate::NotExecuted),
@@ -85,7 +85,7 @@ async fn a_server_that_closes_says_whether_it_has_executed_what_it_did_not_answe
 }
 
 #[tokio::test]
-async fn a_call_that_was_not_executed_is_made_again_on_the_next_connection() {
+async fn call_not_executed_is_retried_on_the_next_connection() {
     for own_stream in [false, true] {
         let stranger = Stranger::new();
         let (client, connection) = stranger.meet().await;
@@ -136,7 +136,7 @@ async fn close_reason_with_control_characters_is_escaped() {
 }
 
 #[tokio::test]
-async fn what_waits_behind_a_request_that_is_not_taken_was_not_sent() {
+async fn call_queued_behind_a_blocked_request_was_not_sent() {
     for (code, fate) in [
         (SHUT_DOWN, Fate::NotExecuted),
         (ABORTED, Fate::MayHaveExecuted),
@@ -157,7 +157,7 @@ async fn what_waits_behind_a_request_that_is_not_taken_was_not_sent() {
 }
 
 #[tokio::test]
-async fn a_notification_that_left_in_part_was_not_executed() {
+async fn notification_sent_in_part_was_not_executed() {
     for code in [SHUT_DOWN, ABORTED] {
         let stranger = Stranger::new();
         let (client, connection) = stranger.meet().await;
@@ -170,7 +170,7 @@ async fn a_notification_that_left_in_part_was_not_executed() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_refused_sends_the_next_call_to_another_connection() {
+async fn rejected_batch_makes_the_client_reconnect() {
     let refusal = |id: &Value| message::error(id.clone(), -32003, "Shutting down");
     for is_whole in [true, false] {
         let stranger = Stranger::new();
@@ -195,7 +195,7 @@ async fn a_batch_that_is_refused_sends_the_next_call_to_another_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_that_came_before_the_close_counts() {
+async fn response_received_before_the_close_is_delivered() {
     let stranger = Stranger::new();
     let (client, connection) = stranger.meet().await;
     let mut call = call(&client, true);
@@ -213,7 +213,7 @@ async fn an_answer_that_came_before_the_close_counts() {
 
 /// The answer and the close find a client in the middle of a long request: both its reader and its writer have news.
 #[test]
-fn an_answer_that_came_with_the_close_counts() {
+fn response_received_with_the_close_is_delivered() {
     let theirs = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

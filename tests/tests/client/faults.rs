@@ -45,22 +45,22 @@ async fn all_are_answered(loss: f64, calls: usize) {
 }
 
 #[tokio::test]
-async fn one_percent_of_loss_loses_no_call() {
+async fn calls_with_one_percent_of_loss_succeed() {
     all_are_answered(0.01, 1000).await;
 }
 
 #[tokio::test]
-async fn five_percent_of_loss_lose_no_call() {
+async fn calls_with_five_percent_of_loss_succeed() {
     all_are_answered(0.05, 1000).await;
 }
 
 #[tokio::test]
-async fn twenty_percent_of_loss_lose_no_call() {
+async fn calls_with_twenty_percent_of_loss_succeed() {
     all_are_answered(0.2, 500).await;
 }
 
 #[tokio::test]
-async fn a_call_whose_time_ran_out_was_executed_once_at_most() {
+async fn timed_out_call_is_executed_at_most_once() {
     let stage = Stage::set(seed()).await;
     stage.relay.set_faults(bad_network(0.05));
     let manner = Manner {
@@ -97,7 +97,7 @@ async fn through_a_blackhole(length: Duration) -> (Stage, tokio::task::JoinHandl
 }
 
 #[tokio::test]
-async fn a_blackhole_that_is_shorter_than_the_idle_timeout_loses_no_call() {
+async fn calls_in_a_blackhole_shorter_than_the_idle_timeout_succeed() {
     let (stage, load) = through_a_blackhole(Duration::from_secs(5)).await;
     soon(stage.relay.has_brought(1)).await;
     tokio::time::resume();
@@ -109,7 +109,7 @@ async fn a_blackhole_that_is_shorter_than_the_idle_timeout_loses_no_call() {
 }
 
 #[tokio::test]
-async fn after_a_blackhole_that_is_longer_the_calls_in_it_may_have_been_executed() {
+async fn calls_in_a_blackhole_longer_than_the_idle_timeout_may_have_been_executed() {
     let (stage, load) = through_a_blackhole(Duration::from_secs(20)).await;
     tokio::time::resume();
     soon(load).await.unwrap();
@@ -123,7 +123,7 @@ async fn after_a_blackhole_that_is_longer_the_calls_in_it_may_have_been_executed
 }
 
 #[tokio::test]
-async fn a_large_answer_survives_another_address_in_its_middle() {
+async fn large_response_survives_a_change_of_address() {
     const BYTES: usize = 1 << 20;
     let stage = Stage::set(seed()).await;
     stage.relay.set_faults(Faults {
@@ -167,17 +167,17 @@ async fn a_shutdown_loses_no_call(streams: Streams) {
 }
 
 #[tokio::test]
-async fn a_shutdown_loses_no_call_on_a_shared_stream() {
+async fn shutdown_loses_no_call_on_a_shared_stream() {
     a_shutdown_loses_no_call(Streams::Shared).await;
 }
 
 #[tokio::test]
-async fn a_shutdown_loses_no_call_on_a_stream_of_its_own() {
+async fn shutdown_loses_no_call_on_a_dedicated_stream() {
     a_shutdown_loses_no_call(Streams::Own).await;
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_until_the_answer_on_a_stream_that_is_over_has_arrived() {
+async fn shutdown_waits_until_the_last_response_has_arrived() {
     let stage = Stage::set(seed()).await;
     let manner = Manner {
         work: Duration::from_millis(100),
@@ -204,7 +204,7 @@ async fn a_shutdown_waits_until_the_answer_on_a_stream_that_is_over_has_arrived(
 }
 
 #[tokio::test]
-async fn what_contradicts_the_journal_is_found() {
+async fn contradiction_of_the_journal_is_reported() {
     let stage = Stage::set(seed()).await;
     for _ in 0..2 {
         let told = stage.account.enter(&stage.ledger, Manner::default()).await;
@@ -358,7 +358,7 @@ fn thousands_of_cancelled_calls_leak_nothing() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --release -p tests --test client -- --ignored --nocapture a_million"]
-fn a_million_cancelled_calls_leak_nothing() {
+#[ignore = "takes minutes: cargo test --release -p tests --test client -- --ignored --nocapture million"]
+fn million_cancelled_calls_leak_nothing() {
     cancelled_calls_leak_nothing(1_000_000);
 }

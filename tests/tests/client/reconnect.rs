@@ -202,7 +202,7 @@ fn assert_fate<T: std::fmt::Debug>(result: Result<T, CallError>, expected: Fate)
 }
 
 #[tokio::test]
-async fn a_client_survives_restarts_of_its_server() {
+async fn client_reconnects_after_restarts_of_its_server() {
     let (place, mut server) = Place::new();
     let (desk, client) = place.connect(place.builder()).await;
     for _ in 0..3 {
@@ -220,7 +220,7 @@ async fn a_client_survives_restarts_of_its_server() {
 }
 
 #[tokio::test]
-async fn calls_notifications_and_batches_wait_for_the_next_connection() {
+async fn calls_notifications_and_batches_without_a_connection_wait() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder().lanes(3)).await;
     shut(server).await;
@@ -248,7 +248,7 @@ async fn calls_notifications_and_batches_wait_for_the_next_connection() {
 }
 
 #[tokio::test]
-async fn a_call_whose_time_runs_out_without_a_connection_is_never_made() {
+async fn call_that_times_out_without_a_connection_is_never_sent() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder()).await;
     shut(server).await;
@@ -261,7 +261,7 @@ async fn a_call_whose_time_runs_out_without_a_connection_is_never_made() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_wait_fails_fast_once_an_attempt_has_failed() {
+async fn client_that_does_not_wait_fails_after_a_failed_attempt() {
     let (place, server) = Place::new();
     let builder = place.builder().wait_for_ready(false);
     let (desk, client) = place.connect(builder).await;
@@ -278,7 +278,7 @@ async fn a_client_that_does_not_wait_fails_fast_once_an_attempt_has_failed() {
 }
 
 #[tokio::test]
-async fn calls_under_way_are_told_that_they_may_have_run() {
+async fn running_calls_of_a_lost_connection_may_have_been_executed() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder()).await;
     let calls = [
@@ -296,7 +296,7 @@ async fn calls_under_way_are_told_that_they_may_have_run() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_trusted_is_told_and_not_called() {
+async fn untrusted_server_gets_no_calls() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder()).await;
     shut(server).await;
@@ -318,7 +318,7 @@ async fn a_server_that_is_not_trusted_is_told_and_not_called() {
 }
 
 #[tokio::test]
-async fn closing_ends_the_search_for_a_connection() {
+async fn closed_client_stops_reconnecting() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder()).await;
     shut(server).await;
@@ -342,7 +342,7 @@ async fn closing_ends_the_search_for_a_connection() {
 }
 
 #[tokio::test]
-async fn dropping_the_client_ends_the_search_for_a_connection() {
+async fn dropped_client_stops_reconnecting() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder()).await;
     shut(server).await;
@@ -355,7 +355,7 @@ async fn dropping_the_client_ends_the_search_for_a_connection() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_reconnect_is_closed_by_the_first_loss() {
+async fn client_without_reconnection_is_closed_by_the_first_loss() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder().reconnect(false)).await;
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
@@ -370,7 +370,7 @@ async fn a_client_that_does_not_reconnect_is_closed_by_the_first_loss() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_reconnect_is_closed_by_a_drain_and_its_calls_end() {
+async fn client_without_reconnection_is_closed_by_a_drain_after_its_calls() {
     let (place, draining) = Place::new();
     let (desk, client) = place.connect(place.builder().reconnect(false)).await;
     let old = tokio::spawn(desk.hold());
@@ -468,7 +468,7 @@ async fn answer(
 }
 
 #[tokio::test]
-async fn new_calls_leave_a_server_that_drains_while_old_ones_finish_there() {
+async fn new_calls_go_to_another_server_while_the_draining_one_ends_old_calls() {
     let (place, draining) = Place::new();
     let relay = Relay::new(place.address).await;
     let client = soon(place.builder().connect(relay.address)).await.unwrap();
@@ -496,7 +496,7 @@ async fn new_calls_leave_a_server_that_drains_while_old_ones_finish_there() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_refused_and_not_made_again_was_not_executed() {
+async fn rejected_call_without_retry_was_not_executed() {
     let (place, draining) = Place::new();
     let (desk, _client) = place.connect(place.builder()).await;
     let old = tokio::spawn(desk.hold());
@@ -518,7 +518,7 @@ async fn a_call_that_is_refused_and_not_made_again_was_not_executed() {
 }
 
 #[tokio::test]
-async fn an_idempotent_call_that_may_have_run_is_made_again() {
+async fn idempotent_call_that_may_have_been_executed_is_retried() {
     let (place, server) = Place::new();
     let (desk, _client) = place.connect(place.builder()).await;
     let calls = [
@@ -538,7 +538,7 @@ async fn an_idempotent_call_that_may_have_run_is_made_again() {
 }
 
 #[tokio::test]
-async fn an_idempotent_call_is_made_three_times_at_most_and_once_if_told_so() {
+async fn idempotent_call_is_sent_at_most_three_times() {
     let (place, mut server) = Place::new();
     let (desk, _client) = place.connect(place.builder()).await;
     let once = tokio::spawn(desk.read().no_retry());
@@ -555,7 +555,7 @@ async fn an_idempotent_call_is_made_three_times_at_most_and_once_if_told_so() {
 }
 
 #[tokio::test]
-async fn a_client_whose_calls_fail_stops_making_them_again() {
+async fn retries_stop_when_the_budget_is_spent() {
     let (place, server) = Place::new();
     let (desk, _client) = place.connect(place.builder()).await;
     let mut calls: JoinSet<_> = (0..13).map(|_| desk.read()).collect();
@@ -575,7 +575,7 @@ async fn a_client_whose_calls_fail_stops_making_them_again() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_made_again_keeps_to_its_time() {
+async fn retried_call_keeps_its_timeout() {
     let (place, server) = Place::new();
     let (desk, _client) = place.connect(place.builder()).await;
     let call = tokio::spawn(desk.read().timeout(Duration::from_millis(300)));
@@ -586,7 +586,7 @@ async fn a_call_that_is_made_again_keeps_to_its_time() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_may_have_run_is_not_forgotten() {
+async fn earlier_attempt_that_may_have_been_executed_decides_the_result() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder()).await;
     let call = tokio::spawn(desk.read());
@@ -599,7 +599,7 @@ async fn an_attempt_that_may_have_run_is_not_forgotten() {
 }
 
 #[test]
-fn the_description_tells_what_may_run_twice() {
+fn description_lists_idempotent_methods() {
     let methods = DeskServer::<Clerk>::DESCRIPTION.methods;
     let idempotent = methods.iter().filter(|method| method.idempotent);
     assert!(idempotent.map(|method| method.name).eq(["read"]));
@@ -643,7 +643,7 @@ impl Mortal {
 }
 
 #[tokio::test]
-async fn a_restart_without_a_goodbye_is_noticed_with_the_next_packet() {
+async fn killed_server_is_noticed_with_the_next_packet() {
     let mut place = Place {
         identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
         address: "127.0.0.1:0".parse().unwrap(),
@@ -678,7 +678,7 @@ async fn a_restart_without_a_goodbye_is_noticed_with_the_next_packet() {
 }
 
 #[tokio::test]
-async fn a_server_of_another_identity_cannot_reset_a_connection() {
+async fn server_of_another_identity_cannot_reset_a_connection() {
     let mut place = Place {
         identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
         address: "127.0.0.1:0".parse().unwrap(),
@@ -696,7 +696,7 @@ async fn a_server_of_another_identity_cannot_reset_a_connection() {
 }
 
 #[tokio::test]
-async fn the_clients_own_address_may_change_in_the_middle_of_a_large_reply() {
+async fn change_of_the_client_address_keeps_a_large_response() {
     let (place, _server) = Place::new();
     let mut relay = Relay::new(place.address).await;
     let client = soon(place.builder().connect(relay.address)).await.unwrap();
@@ -724,7 +724,7 @@ async fn the_clients_own_address_may_change_in_the_middle_of_a_large_reply() {
 }
 
 #[tokio::test]
-async fn an_idle_client_that_moves_is_called_from_its_new_address() {
+async fn idle_client_after_rebind_calls_from_its_new_address() {
     let (place, _server) = Place::new();
     let relay = Relay::new(place.address).await;
     let client = soon(place.builder().connect(relay.address)).await.unwrap();
@@ -737,7 +737,7 @@ async fn an_idle_client_that_moves_is_called_from_its_new_address() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_connection_has_nothing_to_rebind() {
+async fn rebind_without_a_connection_does_nothing() {
     let client = Client::local(DeskServer::new(Clerk::default()));
     client.rebind().unwrap();
     let desk = DeskClient::new(client.clone());

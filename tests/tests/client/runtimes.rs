@@ -43,7 +43,7 @@ fn desk(home: &Runtime) -> DeskClient {
 }
 
 #[test]
-fn a_timer_of_a_runtime_that_is_gone_is_used_by_nobody() {
+fn timer_of_a_dropped_runtime_is_not_reused() {
     let home = current_thread();
     let desk = desk(&home);
     let call = || desk.add(1, 2).timeout(LONG);
@@ -57,7 +57,7 @@ fn a_timer_of_a_runtime_that_is_gone_is_used_by_nobody() {
 }
 
 #[test]
-fn a_time_limit_ends_a_call_in_whatever_runtime_it_is_awaited() {
+fn timeout_ends_a_call_in_any_runtime() {
     let home = elsewcurrent_thread();
     let desk = desk(&home);
     let idle = current_thread();
@@ -109,7 +109,7 @@ impl Wake for Gone {
 }
 
 #[test]
-fn waking_a_task_may_drop_its_call() {
+fn waker_that_drops_the_call_does_not_deadlock() {
     let home = elsewcurrent_thread();
     let client = {
         let _guard = home.enter();
@@ -139,7 +139,7 @@ impl Wake for Nobody {
 }
 
 #[test]
-fn a_call_that_is_over_keeps_no_waker() {
+fn finished_call_keeps_no_waker() {
     let home = current_thread();
     let desk = desk(&home);
     home.block_on(async {
