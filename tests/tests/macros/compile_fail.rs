@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 #[test]
-fn mistakes() {
+fn mistake_is_reported_as_recorded() {
     trybuild::TestCases::new().compile_fail("tests/compile-fail/*.rs");
 }
 
 #[test]
-fn one_error_for_each_mistake() {
+fn mistake_is_one_error() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile-fail");
     for file in fs::read_dir(folder).expect("the folder is there") {
         let path = file.expect("the folder can be read").path();

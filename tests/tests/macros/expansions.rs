@@ -68,7 +68,7 @@ mod calculator {
 }
 
 #[tokio::test]
-async fn calculator() {
+async fn expansion_of_calculator_compiles_and_runs() {
     use calculator::{CalculatorClient, CalculatorServer, Desk, DivideError};
 
     let calculator = CalculatorClient::new(Client::local(CalculatorServer::new(Desk)));
@@ -110,7 +110,7 @@ mod one_method {
 }
 
 #[tokio::test]
-async fn one_method() {
+async fn expansion_of_one_method_compiles_and_runs() {
     assert_eq!(one_method::same("\"\n").await, "\"\n");
 }
 
@@ -142,7 +142,7 @@ mod generic {
 }
 
 #[tokio::test]
-async fn generic() {
+async fn expansion_of_a_generic_trait_compiles_and_runs() {
     let store = generic::client();
     assert_eq!(store.get("one".to_owned()).await.unwrap(), Some(1));
     assert_eq!(store.put(["a".into(), "b".into()], 3).await.unwrap(), 5);
@@ -189,7 +189,7 @@ mod streams {
 }
 
 #[tokio::test]
-async fn streams() {
+async fn expansion_of_streams_compiles_and_runs() {
     use futures_util::{StreamExt, TryStreamExt, stream};
     use streams::{FeedClient, FeedServer, Simple, Tick};
 
@@ -236,7 +236,7 @@ mod defaults {
 }
 
 #[tokio::test]
-async fn defaults() {
+async fn expansion_of_default_bodies_compiles_and_runs() {
     assert_eq!(defaults::call().await, 3);
 }
 

@@ -27,7 +27,7 @@ fn resolve<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
 }
 
 #[test]
-fn a_document_says_what_it_describes() {
+fn document_has_title_and_version() {
     let document = document();
     assert_eq!(document["openrpc"], "1.4.1");
     assert_eq!(document["info"]["title"], "Bank, Text");
@@ -45,7 +45,7 @@ fn a_document_says_what_it_describes() {
 }
 
 #[test]
-fn the_docs_of_a_method_are_its_summary_and_description() {
+fn docs_of_a_method_are_its_summary_and_description() {
     let document = document();
     let transfer = method(&document, "transfer");
     assert_eq!(transfer["summary"], "Moves money.");
@@ -61,7 +61,7 @@ fn the_docs_of_a_method_are_its_summary_and_description() {
 }
 
 #[test]
-fn a_parameter_has_a_name_a_schema_and_perhaps_a_default() {
+fn parameter_has_name_schema_and_default() {
     let document = document();
     let params = method(&document, "transfer")["params"].as_array().unwrap();
     let names: Vec<_> = params
@@ -81,7 +81,7 @@ fn a_parameter_has_a_name_a_schema_and_perhaps_a_default() {
 }
 
 #[test]
-fn an_error_has_its_code_its_message_and_the_schema_of_its_data() {
+fn error_has_code_message_and_data_schema() {
     let document = document();
     let errors = method(&document, "transfer")["errors"].as_array().unwrap();
     assert_eq!(
@@ -108,7 +108,7 @@ fn an_error_has_its_code_its_message_and_the_schema_of_its_data() {
 }
 
 #[test]
-fn what_has_no_place_in_the_specification_is_an_extension() {
+fn properties_without_a_field_in_openrpc_are_extensions() {
     let document = document();
     let ticker = method(&document, "ticker");
     assert_eq!(ticker["result"]["schema"]["type"], "null");
@@ -134,7 +134,7 @@ fn what_has_no_place_in_the_specification_is_an_extension() {
 }
 
 #[test]
-fn an_object_that_is_the_whole_of_params_is_told_member_by_member() {
+fn object_as_entire_params_is_described_by_its_members() {
     let document = document();
     let open = method(&document, "open");
     assert_eq!(open["paramStructure"], "by-name");
@@ -154,7 +154,7 @@ fn an_object_that_is_the_whole_of_params_is_told_member_by_member() {
 }
 
 #[test]
-fn an_example_is_a_call_and_its_answer() {
+fn example_has_params_and_result() {
     let document = document();
     let examples = &method(&document, "balance")["examples"];
     assert_eq!(
@@ -171,7 +171,7 @@ fn an_example_is_a_call_and_its_answer() {
 }
 
 #[test]
-fn the_arguments_of_an_example_are_in_the_order_of_the_parameters() {
+fn arguments_of_an_example_are_in_the_order_of_the_parameters() {
     #[rpc]
     trait Files {
         #[rpc(example(params = {"mode": 7, "from": "a", "to": "b"}))]
@@ -190,7 +190,7 @@ fn the_arguments_of_an_example_are_in_the_order_of_the_parameters() {
 }
 
 #[test]
-fn a_type_that_is_read_otherwise_than_it_is_written_has_two_schemas() {
+fn type_that_is_read_and_written_differently_has_two_schemas() {
     let document = document();
     let given = &method(&document, "open")["x-params"]["schema"]["$ref"];
     let got = &method(&document, "find")["result"]["schema"]["anyOf"][0]["$ref"];
@@ -202,7 +202,7 @@ fn a_type_that_is_read_otherwise_than_it_is_written_has_two_schemas() {
 }
 
 #[test]
-fn without_schemas_the_types_are_what_the_trait_says() {
+fn types_without_schemas_are_named_as_in_the_trait() {
     let document = document();
     let count = method(&document, "text.count");
     assert_eq!(count["params"][0]["schema"], json!({}));
@@ -217,7 +217,7 @@ fn without_schemas_the_types_are_what_the_trait_says() {
 }
 
 #[test]
-fn the_errors_of_a_method_are_data_too() {
+fn description_of_a_method_lists_its_errors() {
     let errors = BankClient::DESCRIPTION.methods[0].errors;
     let told = errors.iter().map(|error| (error.name, error.code));
     assert!(told.eq([
@@ -248,7 +248,7 @@ async fn discover(client: &Client) -> Result<Value, CallError<ErrorObject>> {
 }
 
 #[tokio::test]
-async fn a_server_describes_all_its_services() {
+async fn server_with_several_services_describes_all() {
     let client = client_of(|server| {
         server
             .service(BankServer::new(Vault))
@@ -266,7 +266,7 @@ async fn a_server_describes_all_its_services() {
 }
 
 #[tokio::test]
-async fn a_server_leaves_out_what_it_is_told_to() {
+async fn server_leaves_excluded_methods_out_of_its_document() {
     let client = client_of(|server| {
         server
             .service(BankServer::new(Vault))
@@ -289,7 +289,7 @@ async fn a_server_leaves_out_what_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn discovery_can_be_turned_off() {
+async fn server_without_discovery_rejects_rpc_discover() {
     let client = client_of(|server| {
         server
             .service(TextServer::new(Vault))
@@ -304,7 +304,7 @@ async fn discovery_can_be_turned_off() {
 }
 
 #[tokio::test]
-async fn a_default_that_panics_is_no_end_of_the_server() {
+async fn default_that_panics_fails_discovery_only() {
     fn none_today() -> u32 {
         panic!("no default today")
     }

@@ -33,7 +33,7 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> bool {
 }
 
 #[test]
-fn a_tuple_has_its_elements_in_draft_07() {
+fn tuple_schema_in_draft_07_lists_its_elements() {
     #[rpc(openrpc)]
     trait Pairs {
         async fn swap(&self, pair: (u32, String)) -> (String, u32);
@@ -48,7 +48,7 @@ fn a_tuple_has_its_elements_in_draft_07() {
 }
 
 #[test]
-fn names_of_defaults_do_not_meet() {
+fn defaults_of_similar_names_are_kept_apart() {
     #[rpc(openrpc)]
     trait Store {
         async fn get(&self, #[rpc(default = 1)] all_items: u32) -> u32;
@@ -62,7 +62,7 @@ fn names_of_defaults_do_not_meet() {
 }
 
 #[test]
-fn numbers_of_examples_may_be_large() {
+fn example_with_large_numbers_keeps_them() {
     #[rpc(openrpc)]
     #[allow(clippy::too_many_arguments)]
     trait Numbers {
@@ -96,7 +96,7 @@ fn numbers_of_examples_may_be_large() {
 }
 
 #[test]
-fn a_generic_trait_asks_for_the_schemas_that_it_needs() {
+fn generic_trait_requires_only_the_schemas_it_uses() {
     #[derive(Serialize, Deserialize, JsonSchema)]
     struct Pair<'a, T> {
         name: &'a str,
@@ -148,7 +148,7 @@ mod two {
 }
 
 #[test]
-fn types_of_one_name_are_told_apart() {
+fn types_of_the_same_name_have_separate_schemas() {
     #[rpc(openrpc)]
     trait Things {
         async fn swap(&self, one: one::Thing, two: two::Thing) -> (two::Thing, one::Thing);
@@ -170,7 +170,7 @@ fn types_of_one_name_are_told_apart() {
 }
 
 #[test]
-fn a_type_may_have_any_name_and_mention_itself() {
+fn recursive_type_with_any_name_has_a_schema() {
     #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename = "geo/Größe 1 ~")]
     struct Size {
@@ -201,7 +201,7 @@ fn a_type_may_have_any_name_and_mention_itself() {
 }
 
 #[test]
-fn what_serde_does_is_told() {
+fn serde_attributes_are_reflected_in_schemas() {
     #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename(serialize = "Out", deserialize = "In"))]
     struct Renamed {
@@ -250,7 +250,7 @@ fn what_serde_does_is_told() {
 }
 
 #[test]
-fn optional_parameters_stand_behind_the_others() {
+fn optional_parameters_are_listed_last() {
     #[rpc]
     trait Ranges {
         async fn take(&self, from: Option<u32>, to: u32, #[rpc(default = 1)] step: u32);
@@ -269,7 +269,7 @@ fn optional_parameters_stand_behind_the_others() {
 }
 
 #[test]
-fn a_method_stands_in_a_document_once() {
+fn method_of_two_services_is_listed_once() {
     #[rpc]
     trait First {
         #[rpc(alias = "find")]

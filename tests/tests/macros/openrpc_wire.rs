@@ -168,7 +168,7 @@ fn account(limit: u64) -> Account {
 }
 
 #[tokio::test]
-async fn what_passes_fits_its_schema() {
+async fn messages_of_a_client_and_server_match_their_schemas() {
     let server = TestServer::start(BankServer::new(Vault), Limits::default());
     let listener = Listener::start(RawClient::connect(&server).await);
     let bank = BankClient::new(listener.client().await);
@@ -216,7 +216,7 @@ async fn what_passes_fits_its_schema() {
 }
 
 #[test]
-fn what_does_not_fit_is_told() {
+fn value_of_another_type_does_not_match_its_schema() {
     let document = serde_json::to_value(OpenRpc::of::<BankClient>()).unwrap();
     let judge = Judge {
         document,
@@ -236,7 +236,7 @@ fn what_does_not_fit_is_told() {
 }
 
 #[test]
-fn examples_fit_their_schemas() {
+fn examples_match_their_schemas() {
     let document = serde_json::to_value(OpenRpc::of::<BankClient>()).unwrap();
     let mut judge = Judge {
         document: document.clone(),

@@ -64,7 +64,7 @@ mod names {
     }
 
     #[tokio::test]
-    async fn on_the_wire() {
+    async fn renamed_methods_have_their_names_on_the_wire() {
         let client = Client::local(NamesServer::new(Words));
         assert_eq!(
             ask(&client, "text.wordCount", json!({"someText": "a b"})).await,
@@ -89,7 +89,7 @@ mod names {
     }
 
     #[tokio::test]
-    async fn in_rust() {
+    async fn renamed_methods_keep_their_names_in_rust() {
         let names = NamesClient::new(Client::local(NamesServer::new(Words)));
         assert_eq!(names.word_count("a b c").await.unwrap(), 3);
         assert_eq!(names.louder("a").await.unwrap(), "A");
@@ -97,7 +97,7 @@ mod names {
     }
 
     #[test]
-    fn renamed_by_every_rule() {
+    fn rename_rule_changes_methods_and_parameters() {
         macro_rules! rule {
             ($Trait:ident, $Server:ident, $rule:literal, $method:literal, $parameter:literal) => {
                 #[rpc(rename_all = $rule)]
@@ -204,7 +204,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn by_position_and_by_name() {
+    async fn arguments_are_accepted_by_position_and_by_name() {
         let client = client();
         assert_eq!(
             ask(&client, "three", json!([1, 2, 3])).await,
@@ -224,7 +224,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn wrong_ones_are_refused() {
+    async fn invalid_arguments_are_rejected() {
         let client = client();
         for (params, says) in [
             (json!([1, 2, 3, 4]), "at most 3"),
@@ -257,7 +257,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn whole_params() {
+    async fn entire_params_are_passed_as_one_argument() {
         let client = client();
         assert_eq!(ask(&client, "sum", json!([1, 2, 3])).await, 6);
         assert_eq!(
@@ -279,7 +279,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn as_many_as_there_may_be() {
+    async fn sixteen_parameters_are_accepted() {
         let typed = ArgumentsClient::new(client());
         let sum = typed
             .sixteen(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
@@ -299,7 +299,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn lenient() {
+    async fn lenient_trait_ignores_unknown_arguments() {
         let client = Client::local(LenientServer::new(Plain));
         assert_eq!(ask(&client, "add", json!([1, 2, 3])).await, 3);
         assert_eq!(
@@ -398,7 +398,7 @@ mod borrowing {
     }
 
     #[tokio::test]
-    async fn results() {
+    async fn borrowed_results_arrive_owned() {
         let shelf = client();
         let name: Call<String> = shelf.name();
         assert_eq!(name.await.unwrap(), "shelf");
@@ -417,7 +417,7 @@ mod borrowing {
     }
 
     #[tokio::test]
-    async fn arguments() {
+    async fn borrowed_arguments_are_passed() {
         let shelf = client();
         assert_eq!(
             shelf.held("tab\tand \\ more").await.unwrap(),
@@ -453,7 +453,7 @@ mod borrowing {
     }
 
     #[tokio::test]
-    async fn bytes_are_a_string_on_the_wire() {
+    async fn bytes_are_sent_as_a_string() {
         let client = Client::local(BorrowingServer::new(Shelf(vec![])));
         assert_eq!(ask(&client, "bytes", json!(["a\n"])).await, 2);
         assert_eq!(
@@ -517,7 +517,7 @@ mod kinds {
     }
 
     #[tokio::test]
-    async fn notifications() {
+    async fn notifications_reach_their_handlers() {
         let kinds = KindsClient::new(Client::local(KindsServer::new(Journal::default())));
         kinds.log("one").await.unwrap();
         kinds.log_slowly("two").await.unwrap();
@@ -528,7 +528,7 @@ mod kinds {
     }
 
     #[tokio::test]
-    async fn context_and_blocking() {
+    async fn context_is_passed_to_async_and_blocking_handlers() {
         let kinds = KindsClient::new(Client::local(KindsServer::new(Journal::default())));
         assert_eq!(
             kinds.meta("a").meta("a", "1").await.unwrap().as_deref(),
@@ -606,7 +606,7 @@ mod shapes_of_traits {
     }
 
     #[tokio::test]
-    async fn a_service_can_be_shared() {
+    async fn service_from_an_arc_is_shared() {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let [one, other] = [0; 2].map(|_| {
             let server = CounterServer::from_arc(Arc::clone(&count));
@@ -618,14 +618,14 @@ mod shapes_of_traits {
     }
 
     #[tokio::test]
-    async fn a_generic_service_can_be_shared() {
+    async fn generic_service_from_an_arc_is_shared() {
         let server = StoreServer::<_, u32, String, 3>::from_arc(Arc::new(One));
         let store = StoreClient::<u32, String, 3>::new(Client::local(server));
         assert_eq!(store.first([1, 2, 3]).await.unwrap(), "3");
     }
 
     #[tokio::test]
-    async fn generics() {
+    async fn generic_trait_is_served_and_called() {
         let server = StoreServer::<_, u32, String, 3>::new(One);
         let store = StoreClient::<u32, String, 3>::new(Client::local(server.clone()));
         assert_eq!(store.get(1).await.unwrap(), None);
@@ -668,7 +668,7 @@ mod shapes_of_traits {
     }
 
     #[tokio::test]
-    async fn generics_of_generics() {
+    async fn generic_client_is_used_by_a_generic_function() {
         let text = "twice".to_owned();
         assert_eq!(swap_twice(&cell(), text.clone()).await, Some(text));
     }
@@ -707,7 +707,7 @@ mod shapes_of_traits {
     }
 
     #[tokio::test]
-    async fn default_bodies() {
+    async fn default_bodies_are_served() {
         let bodies = BodiesClient::new(Client::local(BodiesServer::new(One)));
         assert_eq!(bodies.double(4).await.unwrap(), 8);
         assert_eq!(bodies.checked("ab").await.unwrap(), 3);
@@ -755,7 +755,7 @@ mod shapes_of_traits {
     }
 
     #[tokio::test]
-    async fn attributes() {
+    async fn attributes_of_methods_are_kept() {
         let client = Client::local(AttributesServer::new(One));
         let attributes = AttributesClient::new(client.clone());
         assert_eq!(attributes.present().await.unwrap(), 1);
@@ -776,7 +776,7 @@ mod shapes_of_traits {
     }
 
     #[tokio::test]
-    async fn inside_a_function() {
+    async fn trait_inside_a_function_is_served() {
         struct Text(u32);
         #[rpc]
         trait Local {
@@ -837,7 +837,7 @@ mod hygiene {
     }
 
     #[tokio::test]
-    async fn names_do_not_meet() {
+    async fn names_that_generated_code_uses_do_not_collide() {
         let client = HygieneClient::new(Client::local(HygieneServer::new(Same)));
         assert_eq!(client.locals(1, 2, 3, 4, 5).await.unwrap(), 15);
         assert_eq!(client.blocking(1, 2, 3).await.unwrap(), 6);
@@ -866,7 +866,7 @@ mod hygiene {
     }
 
     #[tokio::test]
-    async fn names_in_capitals_do_not_meet() {
+    async fn uppercase_names_that_generated_code_uses_do_not_collide() {
         let client = loud::LoudClient::new(Client::local(loud::LoudServer::new(loud::Shouting)));
         assert_eq!(client.shout(1, 2, 3).await.unwrap(), 6);
     }
@@ -936,7 +936,7 @@ mod hygiene {
     }
 
     #[tokio::test]
-    async fn without_a_prelude() {
+    async fn trait_without_a_prelude_compiles() {
         let bare = bare::client();
         assert_eq!(bare.length("ab", 1).await.unwrap(), 3);
         assert_eq!(bare.slow(b"ab").await.unwrap(), 2);
@@ -1042,7 +1042,7 @@ mod description {
     }
 
     #[test]
-    fn says_what_the_trait_says() {
+    fn description_has_what_the_trait_declares() {
         let service = describe(&DescribedServer::new(()));
         assert_eq!(
             (service.name, service.docs),
@@ -1176,7 +1176,7 @@ mod errors {
     }
 
     #[tokio::test]
-    async fn arrive_as_they_left() {
+    async fn typed_errors_arrive_unchanged() {
         let failing = FailingClient::new(Client::local(FailingServer::new(Faulty)));
         for (which, expected) in all().into_iter().enumerate() {
             let failure = failing.fail(which).await.unwrap_err();
@@ -1194,7 +1194,7 @@ mod errors {
     }
 
     #[tokio::test]
-    async fn on_the_wire() {
+    async fn typed_errors_are_sent_as_error_objects() {
         let client = Client::local(FailingServer::new(Faulty));
         for (which, code, message, data) in [
             (0, 1, "unit", Value::Null),
@@ -1228,7 +1228,7 @@ mod errors {
     }
 
     #[tokio::test]
-    async fn unknown_codes_arrive_as_objects() {
+    async fn error_with_an_unknown_code_arrives_as_an_object() {
         let failing = older::FailingClient::new(Client::local(FailingServer::new(Faulty)));
         let error = failing.fail(1).await.unwrap_err();
         assert!(matches!(error, CallError::Remote(object) if object.code() == -2));
