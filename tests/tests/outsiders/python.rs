@@ -28,7 +28,7 @@ const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 const ALL_TESTS: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_in_another_language_is_served() {
+async fn python_client_is_served() {
     let python = match tokio::task::spawn_blocking(python_with_aioquic).await {
         Ok(Ok(python)) => python,
         Ok(Err(reason)) if std::env::var_os("RPC_REQUIRE_PYTHON").is_none() => {
@@ -68,7 +68,7 @@ async fn a_client_in_another_language_is_served() {
 
 /// `cargo test --workspace` has built the example; `cargo test -p tests` has not, or long ago.
 #[tokio::test]
-async fn the_example_serves_until_it_is_told_to_stop() {
+async fn interop_example_serves_until_terminated() {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().and_then(Path::parent).unwrap();
     let example = profile.join("examples/interop");

@@ -18,7 +18,7 @@ const OUTSIDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/typescript");
 const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 
 #[test]
-fn outsiders_understand_the_document() {
+fn document_passes_the_meta_schema_and_generates_a_typescript_client() {
     let home = match install() {
         Ok(home) => home,
         Err(reason) if std::env::var_os("RPC_REQUIRE_NODE").is_none() => {
