@@ -162,7 +162,7 @@ const INTERNALS: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn an_error_reply_tells_nothing_from_inside() {
+async fn error_response_discloses_no_internals() {
     let mut responder = Responder::new(VaultServer::new(Bank));
     let mut messages = Vec::new();
     for method in ["panics_apart", "unwritable", "unwritable_key"] {
@@ -250,7 +250,7 @@ fn nasty() -> String {
 }
 
 #[tokio::test]
-async fn what_a_peer_says_is_logged_escaped_and_cut() {
+async fn text_of_a_peer_is_logged_escaped_and_truncated() {
     let log = Log::default();
     // Only on this thread, which also runs the server: other tests of the process log, too. While a process has a
     // single subscriber, the first thread that reaches an event decides for all whether it is recorded, hence a second.

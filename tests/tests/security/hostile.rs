@@ -73,7 +73,7 @@ async fn discard(connection: RawConnection) {
 }
 
 #[tokio::test]
-async fn callers_that_wait_for_room_go_on_when_their_stream_was_given_up() {
+async fn callers_waiting_for_buffer_space_continue_after_their_stream_is_reset() {
     let Stranger {
         client,
         connection,
@@ -96,7 +96,7 @@ async fn callers_that_wait_for_room_go_on_when_their_stream_was_given_up() {
 }
 
 #[tokio::test]
-async fn a_client_can_be_closed_although_the_server_grants_no_streams() {
+async fn client_closes_although_the_server_grants_no_streams() {
     let stranger = Stranger::granting(0, 0).await;
     stranger.client.notify("note", &[1]).await.unwrap();
     soon(stranger.client.close()).await;
@@ -104,7 +104,7 @@ async fn a_client_can_be_closed_although_the_server_grants_no_streams() {
 }
 
 #[tokio::test]
-async fn a_client_can_be_closed_although_the_server_reads_nothing() {
+async fn client_closes_although_the_server_reads_nothing() {
     let stranger = Stranger::meet().await;
     stranger.send_more_than_is_taken().await;
     soon(stranger.client.close()).await;
@@ -112,7 +112,7 @@ async fn a_client_can_be_closed_although_the_server_reads_nothing() {
 }
 
 #[tokio::test]
-async fn a_dropped_client_goes_although_the_server_grants_no_streams() {
+async fn dropped_client_disconnects_although_the_server_grants_no_streams() {
     let stranger = Stranger::granting(0, 0).await;
     stranger.client.notify("note", &[1]).await.unwrap();
     drop(stranger.client);
@@ -120,7 +120,7 @@ async fn a_dropped_client_goes_although_the_server_grants_no_streams() {
 }
 
 #[tokio::test]
-async fn a_dropped_client_goes_although_the_server_reads_nothing() {
+async fn dropped_client_disconnects_although_the_server_reads_nothing() {
     let stranger = Stranger::meet().await;
     stranger.send_more_than_is_taken().await;
     drop(stranger.client);
@@ -128,7 +128,7 @@ async fn a_dropped_client_goes_although_the_server_reads_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_whose_reply_was_cut_off_may_have_been_executed() {
+async fn call_with_a_truncated_response_may_have_been_executed() {
     let whole = r#"{"jsonrpc":"2.0","id":0,"result":5}"#;
     for cut in [
         "{",
@@ -152,7 +152,7 @@ async fn a_call_whose_reply_was_cut_off_may_have_been_executed() {
 }
 
 #[tokio::test]
-async fn the_last_reply_needs_no_newline() {
+async fn last_response_without_newline_is_read() {
     let stranger = Stranger::meet().await;
     let (call, mut stream) = stranger.call().await;
     stream.write(result(0, 5).to_string()).await;
@@ -161,7 +161,7 @@ async fn the_last_reply_needs_no_newline() {
 }
 
 #[tokio::test]
-async fn an_answer_to_nothing_that_was_asked_is_nobody_s() {
+async fn response_with_an_unknown_id_is_ignored() {
     let stranger = Stranger::meet().await;
     let (call, mut stream) = stranger.call().await;
     for id in [1, 63, 64, 1 << 26, 1 << 52, 1 << 58, 1 << 63, 0_u64] {
@@ -171,7 +171,7 @@ async fn an_answer_to_nothing_that_was_asked_is_nobody_s() {
 }
 
 #[test]
-fn cancellations_that_a_server_does_not_take_are_not_kept_for_ever() {
+fn cancellations_that_the_server_does_not_read_are_bounded() {
     const CANCELLED: usize = 50_000;
     let runtime = current_thread();
     let (client, _server, _reading) = runtime.block_on(async {
@@ -309,7 +309,7 @@ async fn misbehave(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_storm_of_garbage_and_of_streams_given_up_the_server_is_as_before() {
+async fn server_after_garbage_and_resets_serves_and_drains() {
     let limits = Limits {
         request: 4000,
         reply: 5000,
@@ -440,7 +440,7 @@ async fn is_served(connection: &RawConnection) {
 }
 
 #[test]
-fn brackets_without_end_take_no_memory() {
+fn deeply_nested_json_takes_no_memory() {
     let siege = Siege::lay(Limits::default());
     let attacker = siege.attacker();
     let open = "[".repeat(100_000);
@@ -469,7 +469,7 @@ fn brackets_without_end_take_no_memory() {
 }
 
 #[test]
-fn ten_thousand_calls_that_never_return_take_as_many_places_as_one_connection_has() {
+fn calls_that_never_return_are_bounded_by_the_limit_of_the_connection() {
     let siege = Siege::lay(Limits::default());
     let attacker = siege.attacker();
     let calls = call_line(1, "hang", "[]").repeat(125);
@@ -520,19 +520,19 @@ fn streams_that_are_opened_and_reset(streams: usize) {
 }
 
 #[test]
-fn streams_that_are_opened_and_reset_leave_nothing_behind() {
+fn streams_opened_and_reset_leave_no_memory() {
     streams_that_are_opened_and_reset(5000);
 }
 
-/// Takes minutes: `cargo test --release -p tests --test security a_million -- --ignored`.
+/// Takes minutes: `cargo test --release -p tests --test security million -- --ignored`.
 #[test]
 #[ignore = "takes minutes"]
-fn a_million_streams_that_are_opened_and_reset_leave_nothing_behind() {
+fn million_streams_opened_and_reset_leave_no_memory() {
     streams_that_are_opened_and_reset(1_000_000);
 }
 
 #[test]
-fn a_client_that_reads_nothing_takes_no_more_than_its_share() {
+fn client_that_reads_nothing_takes_bounded_memory() {
     let siege = Siege::lay(Limits::default());
     let connecting = RawClient::connect_with_small_window(&siege.server);
     let attacker = siege.runtime.block_on(connecting);
@@ -556,7 +556,7 @@ fn a_client_that_reads_nothing_takes_no_more_than_its_share() {
 }
 
 #[test]
-fn handlers_that_panic_harm_nobody() {
+fn panicking_handlers_leave_no_memory_and_no_other_client_waiting() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if panic.payload().downcast_ref() != Some(&"on purpose") {

@@ -226,7 +226,7 @@ mod connections {
     use super::*;
 
     #[tokio::test]
-    async fn an_address_has_so_many_and_gets_them_back() {
+    async fn connections_of_an_address_past_the_limit_are_refused_until_one_closes() {
         let house = House::open(Limits {
             connections_per_address: 3,
             ..Limits::default()
@@ -247,7 +247,7 @@ mod connections {
     }
 
     #[tokio::test]
-    async fn a_server_has_so_many_in_all() {
+    async fn connections_of_all_addresses_past_the_limit_are_refused_until_one_closes() {
         let house = House::open(Limits {
             connections: 2,
             ..Limits::default()
@@ -262,7 +262,7 @@ mod connections {
     }
 
     #[tokio::test]
-    async fn one_that_is_lost_gives_its_place_back() {
+    async fn lost_connection_no_longer_counts() {
         let house = House::open(Limits {
             connections: 1,
             idle_timeout: Duration::from_millis(50),
@@ -275,7 +275,7 @@ mod connections {
     }
 
     #[tokio::test]
-    async fn many_from_one_address_keep_out_no_other() {
+    async fn many_connections_of_one_address_do_not_exclude_another() {
         let house = House::open(Limits::default());
         let client = house.client();
         let endpoint = client.endpoint();
@@ -310,7 +310,7 @@ mod handshakes {
     use super::*;
 
     #[tokio::test]
-    async fn past_the_limit_a_client_must_prove_its_address() {
+    async fn handshake_past_the_limit_of_unproven_ones_gets_a_retry() {
         let house = House::open(Limits {
             unproven_handshakes: 1,
             ..Limits::default()
@@ -324,7 +324,7 @@ mod handshakes {
     }
 
     #[tokio::test]
-    async fn past_the_last_limit_nobody_is_answered() {
+    async fn handshake_past_the_limit_is_ignored() {
         let house = House::open(Limits {
             handshakes: 2,
             ..Limits::default()
@@ -346,7 +346,7 @@ mod handshakes {
     }
 
     #[tokio::test]
-    async fn one_that_goes_on_for_too_long_is_given_up_however_lively_it_is() {
+    async fn handshake_past_its_timeout_is_dropped_although_packets_arrive() {
         let house = House::open(Limits {
             handshakes: 1,
             handshake_timeout: Duration::from_millis(300),
@@ -359,7 +359,7 @@ mod handshakes {
     }
 
     #[tokio::test]
-    async fn packets_that_are_none_harm_nobody() {
+    async fn damaged_packets_harm_no_connection() {
         let house = House::open(Limits::default());
         let guest = house.connect_from(HOME).await.unwrap();
         let hole = UdpSocket::bind((HOME, 0)).await.unwrap();
@@ -392,7 +392,7 @@ mod slow_senders {
     }
 
     #[tokio::test]
-    async fn half_a_message_is_not_waited_for_for_ever() {
+    async fn incomplete_message_times_out() {
         let house = House::open(short_of_patience());
         let guest = house.connect_from(HOME).await.unwrap();
         let mut stream = guest.send("{\"jsonrpc\":").await;
@@ -401,7 +401,7 @@ mod slow_senders {
     }
 
     #[tokio::test]
-    async fn what_comes_of_it_meanwhile_gives_it_no_more_time() {
+    async fn incomplete_message_that_grows_times_out() {
         let house = House::open(short_of_patience());
         let guest = house.connect_from(HOME).await.unwrap();
         // The first is whole; the second has one byte more again and again.
@@ -415,7 +415,7 @@ mod slow_senders {
     }
 
     #[tokio::test]
-    async fn a_message_that_is_skipped_has_to_come_to_its_end_too() {
+    async fn oversized_message_without_end_times_out() {
         let house = House::open(Limits {
             request: 10,
             ..short_of_patience()
@@ -426,7 +426,7 @@ mod slow_senders {
     }
 
     #[tokio::test]
-    async fn between_messages_a_stream_may_be_silent_for_ever() {
+    async fn stream_between_messages_does_not_time_out() {
         let house = House::open(Limits {
             message_timeout: Duration::from_secs(2),
             ..Limits::default()
@@ -455,7 +455,7 @@ mod slow_senders {
     }
 
     #[tokio::test]
-    async fn a_stream_has_to_begin() {
+    async fn stream_without_a_first_byte_times_out() {
         let house = House::open(Limits {
             first_byte_timeout: SHORT,
             ..Limits::default()
@@ -469,7 +469,7 @@ mod slow_senders {
     }
 
     #[tokio::test]
-    async fn one_way_streams_are_no_exception() {
+    async fn incomplete_message_on_a_unidirectional_stream_times_out() {
         let house = House::open(short_of_patience());
         let guest = house.connect_from(HOME).await.unwrap();
         let mut send = soon(guest.open_uni()).await.unwrap();
@@ -479,7 +479,7 @@ mod slow_senders {
     }
 
     #[tokio::test]
-    async fn what_runs_on_the_stream_is_cancelled_with_it() {
+    async fn timed_out_stream_cancels_its_calls() {
         let house = House::open(Limits {
             calls_per_connection: 1,
             ..short_of_patience()
@@ -491,7 +491,7 @@ mod slow_senders {
     }
 
     #[tokio::test]
-    async fn after_so_many_of_them_the_connection_is_closed() {
+    async fn connection_with_too_many_timed_out_streams_is_closed() {
         let house = House::open(Limits {
             late_messages: 3,
             ..short_of_patience()
@@ -510,7 +510,7 @@ mod slow_readers {
     use super::*;
 
     #[tokio::test]
-    async fn replies_that_nobody_reads_are_not_kept_for_ever() {
+    async fn unread_responses_time_out() {
         let house = House::open(Limits {
             write_timeout: Duration::from_millis(300),
             ..Limits::default()
@@ -523,7 +523,7 @@ mod slow_readers {
     }
 
     #[tokio::test]
-    async fn a_drain_does_not_say_that_replies_have_arrived_which_were_given_up() {
+    async fn drain_after_a_write_timeout_closes_as_aborted() {
         let house = House::open(Limits {
             write_timeout: Duration::from_millis(300),
             ..Limits::default()
@@ -537,7 +537,7 @@ mod slow_readers {
     }
 
     #[tokio::test]
-    async fn past_the_limit_of_a_connection_no_call_is_started_until_replies_have_left() {
+    async fn calls_past_the_limit_of_unsent_bytes_wait() {
         let house = House::open(Limits {
             unsent_per_connection: 200_000,
             ..Limits::default()
@@ -560,7 +560,7 @@ mod slow_readers {
     }
 
     #[tokio::test]
-    async fn a_connection_that_reads_nothing_goes_on_when_its_streams_are_given_up() {
+    async fn connection_past_the_limit_of_unsent_bytes_continues_after_the_write_timeout() {
         let house = House::open(Limits {
             unsent_per_connection: 200_000,
             write_timeout: Duration::from_millis(300),
@@ -594,7 +594,7 @@ mod cancellations {
     }
 
     #[tokio::test]
-    async fn so_many_streams_may_be_reset() {
+    async fn stream_resets_past_the_limit_close_the_connection() {
         let house = House::open(few());
         let guest = house.connect_from(HOME).await.unwrap();
         open_and_reset(&guest, 20).await;
@@ -605,7 +605,7 @@ mod cancellations {
     }
 
     #[tokio::test]
-    async fn so_many_calls_may_be_cancelled() {
+    async fn cancellations_past_the_limit_close_the_connection() {
         let house = House::open(few());
         let guest = house.connect_from(HOME).await.unwrap();
         let mut stream = guest.send("").await;
@@ -622,7 +622,7 @@ mod cancellations {
     }
 
     #[tokio::test]
-    async fn a_call_that_ends_makes_up_for_ten_of_them() {
+    async fn completed_call_offsets_ten_cancellations() {
         let house = House::open(few());
         let guest = house.connect_from(HOME).await.unwrap();
         open_and_reset(&guest, 20).await;
@@ -644,7 +644,7 @@ mod calls {
     }
 
     #[tokio::test]
-    async fn they_are_refused_past_the_limit_if_the_server_is_told_to() {
+    async fn calls_past_the_limit_of_a_connection_are_rejected_if_configured() {
         let house = House::open(Limits {
             calls_per_connection: 2,
             refuse_calls: true,
@@ -681,7 +681,7 @@ mod calls {
     }
 
     #[tokio::test]
-    async fn the_same_with_those_of_all_connections() {
+    async fn calls_past_the_limit_of_the_server_are_rejected_if_configured() {
         let house = House::open(Limits {
             calls: 1,
             refuse_calls: true,
@@ -741,14 +741,14 @@ mod memory {
     }
 
     #[test]
-    fn a_connection_that_was_never_used() {
+    fn unused_connection_keeps_at_most_64_kib() {
         let kept = kept(50, async |_| {});
         println!("{kept} bytes");
         assert!(kept <= MOST, "{kept} bytes");
     }
 
     #[test]
-    fn a_connection_that_made_a_thousand_small_calls() {
+    fn idle_connection_after_small_calls_keeps_at_most_64_kib() {
         let kept = kept(50, async |guest| {
             let mut stream = guest.send("").await;
             for _ in 0..100 {
@@ -794,7 +794,7 @@ mod memory {
     }
 
     #[test]
-    fn a_connection_that_made_128_large_calls_at_once() {
+    fn idle_connection_after_large_calls_keeps_at_most_512_kib() {
         for shared in [CROWD, CROWD / 2] {
             let kept = kept(8, async |guest| burst(guest, shared).await);
             println!("{kept} bytes, {shared} of the calls on one stream");

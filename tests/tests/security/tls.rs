@@ -103,7 +103,7 @@ fn signed(from: i32, to: i32) -> (Trust, Identity) {
 }
 
 #[tokio::test]
-async fn a_self_signed_server_is_trusted_by_its_certificate_its_pem_and_its_hash() {
+async fn self_signed_server_is_trusted_by_certificate_pem_and_hash() {
     let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
     let certificate = identity.certificate();
     let port = serve(identity);
@@ -116,13 +116,13 @@ async fn a_self_signed_server_is_trusted_by_its_certificate_its_pem_and_its_hash
 }
 
 #[tokio::test]
-async fn a_server_is_trusted_by_the_authority_that_signed_it() {
+async fn server_signed_by_a_trusted_authority_is_trusted() {
     let (trust, identity) = signed(2020, 2120);
     greets(connect(trust, "localhost", serve(identity)).await).await;
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_refused() {
+async fn certificate_for_another_name_is_rejected() {
     let identity = Identity::self_signed(["example.org"]).unwrap();
     let (by_certificate, by_hash) = (
         Trust::certificate(identity.certificate()),
@@ -143,7 +143,7 @@ async fn a_certificate_for_another_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_whose_term_is_over_is_refused() {
+async fn expired_certificate_is_rejected() {
     let (trust, identity) = signed(2000, 2001);
     assert_eq!(
         refusal(connect(trust, "localhost", serve(identity)).await),
@@ -152,14 +152,14 @@ async fn a_certificate_whose_term_is_over_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_whose_term_has_not_begun_is_refused() {
+async fn certificate_not_yet_valid_is_rejected() {
     let (trust, identity) = signed(2100, 2101);
     let reason = refusal(connect(trust, "localhost", serve(identity)).await);
     assert_eq!(reason, UntrustedReason::NotYetValid);
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_trusted_signed_is_refused() {
+async fn certificate_of_an_untrusted_issuer_is_rejected() {
     let port = serve(Identity::self_signed(["localhost"]).unwrap());
     let other = Identity::self_signed(["localhost"]).unwrap().certificate();
     let reason = refusal(connect(Trust::certificate(other.clone()), "localhost", port).await);
@@ -172,7 +172,7 @@ async fn a_certificate_that_nobody_trusted_signed_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_no_authority_speaks_for_itself_alone() {
+async fn trusted_certificate_that_is_no_authority_cannot_sign_others() {
     let key = rcgen::KeyPair::generate().unwrap();
     let own = rcgen::CertifiedIssuer::self_signed(named("localhost"), key).unwrap();
     let forged = sign(named("localhost"), &own);
@@ -188,7 +188,7 @@ async fn a_certificate_that_is_no_authority_speaks_for_itself_alone() {
 }
 
 #[tokio::test]
-async fn an_authority_is_one_whatever_its_term() {
+async fn expired_authority_is_trusted() {
     for (from, to) in [(2000, 2001), (2020, 2120), (2100, 2101)] {
         let mut old = rcgen::CertificateParams::default();
         old.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -202,7 +202,7 @@ async fn an_authority_is_one_whatever_its_term() {
 }
 
 #[tokio::test]
-async fn one_of_several_certificates_is_enough() {
+async fn server_with_one_of_several_trusted_certificates_is_trusted() {
     let [old, new, other] = std::array::from_fn(|_| Identity::self_signed(["localhost"]).unwrap());
     let both = Trust::certificate(old.certificate()).or(Trust::sha256(new.certificate().sha256()));
     for server in [old, new] {
@@ -213,7 +213,7 @@ async fn one_of_several_certificates_is_enough() {
 }
 
 #[tokio::test]
-async fn the_systems_authorities_do_not_trust_a_self_signed_server() {
+async fn self_signed_server_is_rejected_by_the_system_roots() {
     let port = serve(Identity::self_signed(["localhost"]).unwrap());
     match connect(Trust::system(), "localhost", port).await {
         Err(ConnectError::Untrusted(UntrustedReason::UnknownIssuer)) => {}
@@ -224,7 +224,7 @@ async fn the_systems_authorities_do_not_trust_a_self_signed_server() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_another_protocol_is_refused() {
+async fn server_of_another_protocol_is_rejected() {
     let server = RawServer::with("h3", quinn::TransportConfig::default());
     let accepting = tokio::spawn({
         let server = server.clone();
@@ -239,7 +239,7 @@ async fn a_server_that_speaks_another_protocol_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_told_in_time() {
+async fn connect_to_a_silent_address_times_out() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let trust = Trust::certificate(Identity::self_signed(["localhost"]).unwrap().certificate());
     let builder = Client::builder()
@@ -250,7 +250,7 @@ async fn nobody_there_is_told_in_time() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_told() {
+async fn invalid_address_is_an_error() {
     for address in [
         "",
         "localhost",
@@ -269,7 +269,7 @@ async fn an_address_that_is_none_is_told() {
 }
 
 #[test]
-fn pem_that_is_none_is_told() {
+fn invalid_pem_is_an_error() {
     assert!(Trust::pem(b"nothing").is_err());
     assert!(matches!(
         Identity::from_pem(b"", b""),
@@ -284,7 +284,7 @@ fn pem_that_is_none_is_told() {
 }
 
 #[test]
-fn a_key_that_does_not_fit_its_certificate_is_told() {
+fn key_of_another_certificate_is_an_error() {
     let pem = |signed: &rcgen::CertifiedKey<rcgen::KeyPair>| {
         (signed.cert.pem(), signed.signing_key.serialize_pem())
     };
@@ -298,7 +298,7 @@ fn a_key_that_does_not_fit_its_certificate_is_told() {
 }
 
 #[test]
-fn a_server_outside_a_runtime_is_told() {
+fn bind_outside_a_runtime_is_an_error() {
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let refused = Server::builder(identity)
         .service(GreeterServer::new(Hello))
@@ -307,7 +307,7 @@ fn a_server_outside_a_runtime_is_told() {
 }
 
 #[tokio::test]
-async fn a_private_key_is_never_shown() {
+async fn debug_output_of_an_identity_hides_its_private_key() {
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let shown = format!("{identity:?}");
     assert!(
@@ -329,7 +329,7 @@ async fn ping(connection: &RawConnection) {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_cannot_send_before_the_handshake() {
+async fn resumed_client_cannot_send_early_data() {
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let certificate = identity.certificate();
     let port = serve(identity);
@@ -367,7 +367,7 @@ async fn alert(client: rpc_runtime::ClientBuilder, port: u16) -> u8 {
 }
 
 #[tokio::test]
-async fn a_client_is_known_by_its_certificate() {
+async fn client_certificate_is_passed_to_the_handler() {
     let ada = Identity::self_signed(["ada"]).unwrap();
     let name = [format!("{:?}", ada.certificate()), "ada".to_owned()];
     let trusts = [
@@ -384,7 +384,7 @@ async fn a_client_is_known_by_its_certificate() {
 }
 
 #[tokio::test]
-async fn a_client_is_known_by_the_names_that_an_authority_signed() {
+async fn names_of_a_signed_client_certificate_are_passed_to_the_handler() {
     let authority = authority();
     let mut billing = named("billing.example.org");
     let id = "spiffe://example.org/billing".try_into().unwrap();
@@ -398,7 +398,7 @@ async fn a_client_is_known_by_the_names_that_an_authority_signed() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_certificate_is_told_what_to_do() {
+async fn client_without_a_required_certificate_gets_an_error_that_says_how_to_set_one() {
     let ada = Identity::self_signed(["ada"]).unwrap().certificate();
     let (port, client) =
         asking(|server| server.require_client_certificate(Trust::certificate(ada)));
@@ -416,7 +416,7 @@ async fn a_client_without_a_certificate_is_told_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_client_with_a_wrong_certificate_is_told_why() {
+async fn client_with_a_wrong_certificate_gets_the_reason() {
     let ada = Identity::self_signed(["ada"]).unwrap();
     let eve = Identity::self_signed(["ada"]).unwrap();
     for ask in [
@@ -448,7 +448,7 @@ async fn a_client_with_a_wrong_certificate_is_told_why() {
 }
 
 #[tokio::test]
-async fn a_client_may_have_no_certificate_where_none_is_required() {
+async fn client_without_a_certificate_is_accepted_where_none_is_required() {
     let ada = Identity::self_signed(["ada"]).unwrap();
     let trust = Trust::certificate(ada.certificate());
     let (port, client) = asking(|server| server.request_client_certificate(trust));
@@ -458,7 +458,7 @@ async fn a_client_may_have_no_certificate_where_none_is_required() {
 }
 
 #[tokio::test]
-async fn what_is_no_certificate_cannot_be_asked_for() {
+async fn invalid_certificate_as_client_trust_is_an_error() {
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let trust = Trust::pem(garbage.as_bytes()).unwrap();
     let server = Server::builder(Identity::self_signed(["localhost"]).unwrap());
@@ -467,7 +467,7 @@ async fn what_is_no_certificate_cannot_be_asked_for() {
 }
 
 #[tokio::test]
-async fn nothing_is_executed_for_a_client_that_is_refused() {
+async fn rejected_client_has_no_call_executed() {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[rpc]
@@ -508,7 +508,7 @@ async fn nothing_is_executed_for_a_client_that_is_refused() {
 }
 
 #[tokio::test]
-async fn a_servers_certificate_is_replaced_while_it_runs() {
+async fn replaced_server_certificate_is_used_for_new_connections() {
     let [old, new] = std::array::from_fn(|_| Identity::self_signed(["localhost"]).unwrap());
     let (old_only, new_only) = (
         Trust::certificate(old.certificate()),
@@ -531,7 +531,7 @@ async fn a_servers_certificate_is_replaced_while_it_runs() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_lets_no_session_be_resumed() {
+async fn server_that_requests_certificates_issues_no_session_tickets() {
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let ada = Trust::certificate(Identity::self_signed(["ada"]).unwrap().certificate());
     let plain = Server::builder(identity.clone());
