@@ -336,13 +336,13 @@ async fn under_way<F: Future + Unpin>(call: &mut F, flat: &Flat) {
 }
 
 #[tokio::test]
-async fn a_handler_calls_its_caller() {
+async fn handler_calls_its_caller() {
     let both = both().await;
     assert_eq!(soon(both.desk.double(21)).await.unwrap(), 42);
 }
 
 #[tokio::test]
-async fn a_caller_is_called_after_its_call() {
+async fn caller_is_called_after_its_call_has_ended() {
     let both = both().await;
     assert_eq!(soon(both.home.double(4)).await.unwrap(), 8);
     soon(both.home.note("remember")).await.unwrap();
@@ -352,7 +352,7 @@ async fn a_caller_is_called_after_its_call() {
 }
 
 #[tokio::test]
-async fn many_calls_go_both_ways_at_once() {
+async fn concurrent_calls_in_both_directions_get_their_own_results() {
     let both = both().await;
     let mut calls = JoinSet::new();
     for n in 0..300 {
@@ -368,7 +368,7 @@ async fn many_calls_go_both_ways_at_once() {
 }
 
 #[tokio::test]
-async fn a_callers_error_arrives_as_its_own_type() {
+async fn error_of_a_caller_arrives_typed() {
     let both = both().await;
     match soon(both.home.open(3)).await {
         Err(CallError::Application(error)) => assert_eq!(error, DoorError::Locked { door: 3 }),
@@ -377,7 +377,7 @@ async fn a_callers_error_arrives_as_its_own_type() {
 }
 
 #[tokio::test]
-async fn large_arguments_and_answers_have_streams_of_their_own() {
+async fn large_calls_to_a_client_use_dedicated_streams() {
     let both = both().await;
     let text = "x".repeat(300_000);
     assert_eq!(soon(both.home.measure(&text)).await.unwrap(), 300_000);
@@ -389,7 +389,7 @@ async fn large_arguments_and_answers_have_streams_of_their_own() {
 }
 
 #[tokio::test]
-async fn dropping_a_call_drops_the_callers_handler() {
+async fn dropped_call_to_a_client_drops_its_handler() {
     let both = both().await;
     let mut call = both.home.hold();
     under_way(&mut call, &both.flat).await;
@@ -410,7 +410,7 @@ async fn dropping_a_call_drops_the_callers_handler() {
 
 /// Both sides count their calls from zero, and a client's handlers call beside their client.
 #[tokio::test]
-async fn a_call_is_not_cancelled_in_place_of_another() {
+async fn cancellation_does_not_reach_a_call_with_the_same_id_in_the_other_direction() {
     let both = both().await;
     let mut there = both.desk.hold();
     under_way(&mut there, &both.flat).await;
@@ -431,7 +431,7 @@ async fn a_call_is_not_cancelled_in_place_of_another() {
 }
 
 #[tokio::test]
-async fn a_deadline_is_inherited() {
+async fn call_to_a_client_inherits_the_deadline() {
     let both = both().await;
     assert_eq!(soon(both.desk.time_given()).await.unwrap(), None);
     let call = both.desk.time_given().timeout(Duration::from_secs(7));
@@ -444,7 +444,7 @@ async fn a_deadline_is_inherited() {
 }
 
 #[tokio::test]
-async fn a_client_without_services_answers_that_it_has_none() {
+async fn client_without_services_rejects_calls_as_method_not_found() {
     let mut place = Place::new(Limits::default());
     let client = place.builder().connect(place.address).await.unwrap();
     let desk = DeskClient::new(client.clone());
@@ -459,7 +459,7 @@ async fn a_client_without_services_answers_that_it_has_none() {
 }
 
 #[tokio::test]
-async fn a_client_serves_several_services() {
+async fn client_serves_several_services() {
     #[rpc(namespace = "garden")]
     trait Garden {
         async fn water(&self, plants: u32) -> u32;
@@ -489,7 +489,7 @@ async fn a_client_serves_several_services() {
 }
 
 #[tokio::test]
-async fn two_services_of_a_client_have_no_method_of_the_same_name() {
+async fn duplicate_method_of_two_client_services_is_rejected() {
     let place = Place::new(Limits::default());
     let builder = place.builder().service(HomeServer::new(Flat::default()));
     let twice = builder.service(HomeServer::new(Flat::default()));
@@ -501,7 +501,7 @@ async fn two_services_of_a_client_have_no_method_of_the_same_name() {
 }
 
 #[tokio::test]
-async fn a_clients_limits_hold_for_its_server() {
+async fn limits_of_a_client_apply_to_its_server() {
     let clients = Limits {
         request: 200,
         ..Limits::default()
@@ -515,7 +515,7 @@ async fn a_clients_limits_hold_for_its_server() {
 }
 
 #[tokio::test]
-async fn handlers_call_back_and_forth() {
+async fn nested_calls_in_both_directions_succeed() {
     let few = Limits {
         calls_per_connection: 5,
         ..Limits::default()
@@ -527,7 +527,7 @@ async fn handlers_call_back_and_forth() {
 }
 
 #[tokio::test]
-async fn at_the_limit_of_calls_going_back_and_forth_ends_with_the_deadline() {
+async fn nested_calls_at_the_limit_of_calls_end_with_the_deadline() {
     let few = Limits {
         calls_per_connection: 2,
         ..Limits::default()
@@ -540,7 +540,7 @@ async fn at_the_limit_of_calls_going_back_and_forth_ends_with_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_the_calls_to_it() {
+async fn closed_client_ends_the_calls_to_it() {
     let both = both().await;
     let mut call = both.home.hold();
     under_way(&mut call, &both.flat).await;
@@ -558,7 +558,7 @@ async fn a_client_that_leaves_ends_the_calls_to_it() {
 
 /// A server may want no more of its clients; the connection is theirs.
 #[tokio::test]
-async fn closing_a_caller_closes_no_connection() {
+async fn closed_callback_client_keeps_the_connection() {
     let both = both().await;
     assert_eq!(soon(both.home.double(1)).await.unwrap(), 2);
     soon(both.caller.close()).await;
@@ -569,7 +569,7 @@ async fn closing_a_caller_closes_no_connection() {
 
 /// Whoever keeps a caller keeps no connection.
 #[tokio::test]
-async fn a_client_that_is_dropped_is_gone() {
+async fn dropped_client_drops_its_services() {
     let both = both().await;
     let Both {
         client,
@@ -586,7 +586,7 @@ async fn a_client_that_is_dropped_is_gone() {
 
 /// A handler of the client's that waits for its server must not keep a client that nobody has any more.
 #[tokio::test]
-async fn a_client_is_dropped_while_its_handler_calls_the_server() {
+async fn client_dropped_while_its_handler_calls_the_server_disconnects() {
     #[rpc(namespace = "home")]
     trait Stuck {
         async fn wait(&self, cx: &Context);
@@ -620,7 +620,7 @@ async fn a_client_is_dropped_while_its_handler_calls_the_server() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_drops_its_clients_handlers() {
+async fn server_that_shuts_down_drops_the_handlers_of_its_clients() {
     let both = both().await;
     let mut call = both.home.hold();
     under_way(&mut call, &both.flat).await;
@@ -631,7 +631,7 @@ async fn a_server_that_goes_drops_its_clients_handlers() {
 }
 
 #[tokio::test]
-async fn calls_to_clients_go_on_while_the_server_drains() {
+async fn draining_server_can_call_its_clients() {
     let both = both().await;
     let mut held = both.desk.hold();
     under_way(&mut held, &both.flat).await;
@@ -655,7 +655,7 @@ async fn calls_to_clients_go_on_while_the_server_drains() {
 
 /// Its socket is another server's, though somebody keeps the callers of the one before.
 #[tokio::test]
-async fn a_client_that_connects_again_serves_the_next_connection() {
+async fn reconnected_client_serves_the_next_connection() {
     let mut both = both().await;
     soon(both.place.server.shutdown(Duration::ZERO)).await;
     both.place.open_again();
@@ -667,7 +667,7 @@ async fn a_client_that_connects_again_serves_the_next_connection() {
 }
 
 #[tokio::test]
-async fn a_client_in_the_same_process_serves_as_well() {
+async fn local_client_serves_its_server() {
     let (office, mut called) = Office::new();
     let client = Client::builder()
         .service(HomeServer::new(Flat::default()))
@@ -691,7 +691,7 @@ async fn a_client_in_the_same_process_serves_as_well() {
 }
 
 #[tokio::test]
-async fn who_calls_without_a_connection_cannot_be_called() {
+async fn caller_without_a_connection_cannot_be_called_back() {
     let (office, mut called) = Office::new();
     let mut responder = Responder::new(DeskServer::new(office));
     let call = br#"{"jsonrpc":"2.0","id":1,"method":"double","params":[1]}"#;
@@ -714,7 +714,7 @@ async fn who_calls_without_a_connection_cannot_be_called() {
 
 /// What a server keeps of clients that have gone is nothing, though a handler has kept its way to each of them.
 #[tokio::test]
-async fn connections_that_went_both_ways_leave_nothing() {
+async fn closed_bidirectional_connections_leave_no_tasks() {
     const ROUNDS: usize = 1_000;
     let mut place = Place::new(Limits::default());
     let mut kept = Vec::new();

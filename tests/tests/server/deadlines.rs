@@ -208,7 +208,7 @@ async fn calls_of_a_handler_without_a_deadline_have_none() {
 }
 
 #[tokio::test]
-async fn the_shorter_of_two_timeouts_counts() {
+async fn shorter_of_two_timeouts_applies() {
     let (shop, ..) = shop().await;
     let own = shop.remaining_of(60_000).timeout(60 * MINUTE);
     assert_about_a_minute(soon(own).await.unwrap());
@@ -221,7 +221,7 @@ async fn the_shorter_of_two_timeouts_counts() {
 }
 
 #[tokio::test]
-async fn shorter_of_the_inherited_and_another_deadline_counts() {
+async fn shorter_of_the_inherited_and_another_deadline_applies() {
     let (shop, ..) = shop().await;
     for (kept, own) in [(60 * MINUTE, MINUTE), (MINUTE, 60 * MINUTE)] {
         soon(shop.keep().timeout(kept)).await.unwrap();
@@ -231,7 +231,7 @@ async fn shorter_of_the_inherited_and_another_deadline_counts() {
 }
 
 #[tokio::test]
-async fn a_deadline_ends_the_whole_chain() {
+async fn deadline_ends_every_call_of_a_chain() {
     let (shop, _, counts) = shop().await;
     let late = soon(shop.hang().timeout(Duration::from_millis(300))).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
@@ -240,7 +240,7 @@ async fn a_deadline_ends_the_whole_chain() {
 }
 
 #[tokio::test]
-async fn what_has_no_time_left_is_not_started() {
+async fn call_without_time_left_is_not_started() {
     let (shop, client, counts) = shop().await;
     let stock = StockClient::new(client.clone());
     let late = soon(stock.remaining().timeout(Duration::ZERO)).await;
@@ -259,7 +259,7 @@ async fn what_has_no_time_left_is_not_started() {
 }
 
 #[tokio::test]
-async fn absurd_timeouts_are_none() {
+async fn timeouts_too_long_to_count_are_ignored() {
     let (shop, client, _) = shop().await;
     let stock = StockClient::new(client);
     for timeout in [Duration::MAX, Duration::from_millis(u64::MAX)] {
@@ -278,7 +278,7 @@ async fn absurd_timeouts_are_none() {
 }
 
 #[tokio::test]
-async fn each_side_says_by_itself_that_time_ran_out() {
+async fn deadline_of_a_batch_entry_is_enforced_by_the_server() {
     let (_, client, _) = shop().await;
     let stock = StockClient::new(client.clone());
     // Nobody on this side counts the time of a batch.

@@ -114,7 +114,7 @@ fn office() -> (Shared, mpsc::UnboundedReceiver<Cancellation>) {
 }
 
 #[tokio::test]
-async fn values_live_as_long_as_their_connection() {
+async fn extensions_last_as_long_as_their_connection() {
     let (office, _) = office();
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let trust = Trust::certificate(identity.certificate());
@@ -135,7 +135,7 @@ async fn values_live_as_long_as_their_connection() {
 }
 
 #[tokio::test]
-async fn a_handler_knows_where_its_caller_is() {
+async fn handler_is_given_the_address_of_its_caller() {
     let (office, _) = office();
     let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
     assert_eq!(
@@ -147,7 +147,7 @@ async fn a_handler_knows_where_its_caller_is() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_call_only_and_tells_nothing() {
+async fn panicking_handler_ends_its_call_only_and_discloses_nothing() {
     let (office, _) = office();
     let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
     let office_client = OfficeClient::new(client);
@@ -174,7 +174,7 @@ async fn a_panic_ends_its_call_only_and_tells_nothing() {
 }
 
 #[tokio::test]
-async fn a_cancellation_reaches_what_outlives_the_handler() {
+async fn cancellation_token_outlives_the_handler() {
     let (office, mut cancellations) = office();
     let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
     let office = OfficeClient::new(client);
@@ -213,7 +213,7 @@ async fn cancellation_of_an_earlier_call_does_not_reach_the_next() {
 }
 
 #[tokio::test]
-async fn a_cancellation_comes_with_the_deadline_and_with_the_loss_of_the_connection() {
+async fn cancellation_token_is_cancelled_by_deadline_and_loss_of_the_connection() {
     let (office, mut cancellations) = office();
     let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
     let office = OfficeClient::new(client.clone());
@@ -228,7 +228,7 @@ async fn a_cancellation_comes_with_the_deadline_and_with_the_loss_of_the_connect
 }
 
 #[tokio::test]
-async fn a_blocking_method_runs_beside_the_others_on_one_thread() {
+async fn blocking_method_does_not_block_other_calls() {
     let (office, mut cancellations) = office();
     let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
     let client = OfficeClient::new(client);
@@ -244,7 +244,7 @@ async fn a_blocking_method_runs_beside_the_others_on_one_thread() {
 }
 
 #[tokio::test]
-async fn a_shutdown_finishes_what_runs_and_refuses_what_comes() {
+async fn shutdown_ends_running_calls_and_rejects_new_ones() {
     let (office, _) = office();
     let (client, handle) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
     let client = OfficeClient::new(client);
@@ -290,7 +290,7 @@ async fn a_shutdown_finishes_what_runs_and_refuses_what_comes() {
 }
 
 #[tokio::test]
-async fn a_shutdown_of_an_idle_server_is_quick() {
+async fn shutdown_of_an_idle_server_returns_at_once() {
     let (office, _) = office();
     let (client, handle) = serve(OfficeServer::new(office), Limits::default()).await;
     OfficeClient::new(client.clone()).visits().await.unwrap();
@@ -316,7 +316,7 @@ impl Annex for Empty {
 }
 
 #[tokio::test]
-async fn two_services_with_the_same_method_are_refused() {
+async fn duplicate_method_of_two_services_is_rejected() {
     let (office, _) = office();
     let refused = Server::builder(Identity::self_signed(["localhost"]).unwrap())
         .service(OfficeServer::new(office))
@@ -335,7 +335,7 @@ async fn two_services_with_the_same_method_are_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_lets_its_clients_go() {
+async fn dropped_server_closes_its_connections() {
     let (office, _) = office();
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let trust = Trust::certificate(identity.certificate());
@@ -357,7 +357,7 @@ async fn a_server_that_is_dropped_lets_its_clients_go() {
 }
 
 #[test]
-fn a_runtime_that_goes_down_tells_what_blocks() {
+fn dropped_runtime_cancels_blocking_handlers() {
     let (office, mut cancellations) = office();
     let runtime = current_thread();
     runtime.block_on(async {
@@ -370,7 +370,7 @@ fn a_runtime_that_goes_down_tells_what_blocks() {
 }
 
 #[tokio::test]
-async fn a_copy_of_the_context_hears_of_the_cancellation() {
+async fn clone_of_the_context_is_cancelled_with_it() {
     let (office, mut cancellations) = office();
     let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
     let call = tokio::spawn(OfficeClient::new(client).hang_with_a_copy());
@@ -382,7 +382,7 @@ async fn a_copy_of_the_context_hears_of_the_cancellation() {
 }
 
 #[tokio::test]
-async fn after_a_blocking_call_was_given_up_the_others_are_answered_as_before() {
+async fn calls_after_a_cancelled_blocking_call_are_served() {
     let (office, mut cancellations) = office();
     let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
     let client = OfficeClient::new(client);
@@ -417,7 +417,7 @@ async fn after_a_blocking_call_was_given_up_the_others_are_answered_as_before() 
 }
 
 #[tokio::test]
-async fn after_a_shutdown_the_address_is_free_although_there_is_a_handle() {
+async fn address_is_free_after_a_shutdown_although_a_handle_exists() {
     let (office, _) = office();
     let bind = |address| {
         let identity = Identity::self_signed(["localhost"]).unwrap();
@@ -485,7 +485,7 @@ fn is_internal<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CallErr
 }
 
 #[tokio::test]
-async fn a_handler_cannot_say_that_its_call_was_not_executed() {
+async fn handler_error_with_a_reserved_code_becomes_an_internal_error() {
     let (client, _) = serve(ConfusedServer::new(Beginner), Limits::default()).await;
     let client = ConfusedClient::new(client);
     for code in [
@@ -501,7 +501,7 @@ async fn a_handler_cannot_say_that_its_call_was_not_executed() {
 }
 
 #[tokio::test]
-async fn an_error_that_cannot_be_displayed_is_an_internal_one() {
+async fn error_whose_display_fails_becomes_an_internal_error() {
     let (client, _) = serve(ConfusedServer::new(Beginner), Limits::default()).await;
     let client = ConfusedClient::new(client);
     for _ in 0..3 {
