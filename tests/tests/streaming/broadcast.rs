@@ -153,7 +153,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_slow_reader_that_wants_everything_holds_the_source_up_and_gets_everything() {
+async fn waiting_subscriber_that_is_slow_delays_the_source_and_misses_nothing() {
     let mut stage = stage().await;
     let mut every = stage.paper.every();
     stage.has_subscribed(&mut every, 1).await;
@@ -168,7 +168,7 @@ async fn a_slow_reader_that_wants_everything_holds_the_source_up_and_gets_everyt
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_lets_the_source_go_on() {
+async fn dropped_subscriber_no_longer_delays_the_source() {
     let mut stage = stage().await;
     let mut every = stage.paper.every();
     stage.has_subscribed(&mut every, 1).await;
@@ -179,7 +179,7 @@ async fn a_reader_that_goes_lets_the_source_go_on() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_of_the_latest_learns_how_many_it_missed() {
+async fn subscriber_that_drops_the_oldest_learns_how_many_it_missed() {
     let mut stage = stage().await;
     let mut latest = stage.paper.latest();
     stage.has_subscribed(&mut latest, 1).await;
@@ -197,7 +197,7 @@ async fn a_slow_reader_of_the_latest_learns_how_many_it_missed() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_that_wants_no_gaps_is_told_that_it_lags() {
+async fn subscriber_that_allows_no_gaps_ends_with_an_error_when_slow() {
     let mut stage = stage().await;
     let (mut strict, mut plain) = (stage.paper.strict(), stage.paper.plain());
     stage.has_subscribed(&mut strict, 1).await;
@@ -231,7 +231,7 @@ async fn a_slow_reader_that_wants_no_gaps_is_told_that_it_lags() {
 }
 
 #[tokio::test]
-async fn a_feed_that_is_closed_lets_its_server_drain() {
+async fn closed_feed_ends_its_streams_and_lets_the_server_drain() {
     let mut stage = stage().await;
     let mut every = stage.paper.every();
     stage.has_subscribed(&mut every, 1).await;

@@ -18,7 +18,7 @@ use crate::desk::{Clerk, DeskServer, desk, is_served, server, until_stalled};
 const DRAIN: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn odd_handlers() {
+async fn handlers_that_misuse_their_items_end_their_own_call_only() {
     let (desk, _, server) = desk(Limits {
         calls_per_connection: 2,
         ..Limits::default()
@@ -44,7 +44,7 @@ async fn odd_handlers() {
 }
 
 #[tokio::test]
-async fn a_caller_whose_items_panic() {
+async fn request_stream_that_panics_ends_its_own_call_only() {
     let (desk, _, server) = desk(Limits {
         calls_per_connection: 1,
         ..Limits::default()
@@ -69,7 +69,7 @@ async fn a_caller_whose_items_panic() {
 }
 
 #[tokio::test]
-async fn early_answers_are_no_cancellations() {
+async fn responses_before_the_last_item_are_no_cancellations() {
     let (desk, _, _server) = desk(Limits {
         cancellations: 20,
         cancellations_per_second: 0,
@@ -84,7 +84,7 @@ async fn early_answers_are_no_cancellations() {
 
 /// A call with items needs a bidirectional stream, an id and a place outside batches.
 #[tokio::test]
-async fn no_items_elsewhere() {
+async fn streaming_calls_without_a_bidirectional_stream_are_rejected() {
     let mut responder = Responder::new(DeskServer::new(Clerk::default()));
     for method in ["numbers", "sum"] {
         let single = call_line(1, method, "[]");
@@ -114,7 +114,7 @@ async fn no_items_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_shutdown_with_a_stalled_reader_and_a_stalled_upload() {
+async fn shutdown_with_stalled_streams_aborts_them() {
     let (desk, clerk, server) = desk(Limits::default()).await;
     let mut items = Box::pin(desk.numbers());
     soon(items.next()).await.unwrap().unwrap();
@@ -138,7 +138,7 @@ async fn a_shutdown_with_a_stalled_reader_and_a_stalled_upload() {
 }
 
 #[tokio::test]
-async fn a_client_closes_with_stalled_streams() {
+async fn client_with_stalled_streams_closes() {
     let (server, _) = server(Limits::default());
     let client = server.connect().await;
     let desk = crate::desk::DeskClient::new(client.clone());
@@ -182,7 +182,7 @@ impl Both for Keeper {
 }
 
 #[tokio::test]
-async fn a_shutdown_does_not_wait_for_a_client_that_keeps_its_caller() {
+async fn shutdown_does_not_wait_for_kept_callback_clients() {
     let keeper = Keeper::default();
     let server = TestServer::start(BothServer::new(keeper.clone()), Limits::default());
     let call_back = async || {
@@ -276,7 +276,7 @@ async fn write_all(journal: JournalClient, task: u64) -> Vec<(u64, CallError)> {
 
 /// Streams that are called while the server drains are told the truth: what ran has said so before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_stream_that_ran_is_told_that_it_did_not() {
+async fn stream_that_ran_is_never_reported_as_not_executed() {
     for round in 0..20 {
         let book = Book::default();
         let (client, server) = serve(JournalServer::new(book.clone()), Limits::default()).await;
@@ -410,7 +410,7 @@ async fn misbehave(connection: &RawConnection, rng: &mut Rng) {
 
 /// Random lines, resets, stops and ends on shared streams.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn chaos() {
+async fn server_after_random_streaming_messages_serves_and_drains() {
     let (server, _) = server(Limits {
         calls_per_connection: 8,
         cancellations: usize::MAX,

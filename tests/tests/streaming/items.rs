@@ -191,7 +191,7 @@ async fn market(exchange: Exchange) -> (MarketClient, ServerHandle) {
 }
 
 #[tokio::test]
-async fn items_come_in_their_order_and_then_the_end() {
+async fn items_arrive_in_order_before_the_end() {
     let (market, _server) = market(Exchange::default()).await;
     let ticks: Vec<_> = soon(market.ticks("ÖBB \"A\"", 1000).try_collect::<Vec<_>>())
         .await
@@ -204,7 +204,7 @@ async fn items_come_in_their_order_and_then_the_end() {
 }
 
 #[tokio::test]
-async fn a_stream_of_nothing_ends() {
+async fn empty_stream_ends() {
     let (market, _server) = market(Exchange::default()).await;
     let mut none = market.ticks("none", 0);
     assert!(soon(none.next()).await.is_none());
@@ -213,7 +213,7 @@ async fn a_stream_of_nothing_ends() {
 }
 
 #[tokio::test]
-async fn an_error_comes_behind_the_items_before_it() {
+async fn error_arrives_after_the_items_before_it() {
     let (market, _server) = market(Exchange::default()).await;
     let mut items = market.fails("ACME", 2);
     assert_eq!(soon(items.next()).await.unwrap().unwrap(), 0);
@@ -228,7 +228,7 @@ async fn an_error_comes_behind_the_items_before_it() {
 }
 
 #[tokio::test]
-async fn a_handler_reads_what_its_caller_sends() {
+async fn handler_receives_the_items_of_its_caller() {
     let (market, _server) = market(Exchange::default()).await;
     assert_eq!(
         soon(market.sum(stream::iter(0..10_000))).await.unwrap(),
@@ -237,7 +237,7 @@ async fn a_handler_reads_what_its_caller_sends() {
 }
 
 #[tokio::test]
-async fn an_answer_may_come_before_the_last_item() {
+async fn response_before_the_last_item_ends_the_call() {
     let (market, _server) = market(Exchange::default()).await;
     let endless = stream::iter(0..).map(|number: u64| number.to_string());
     assert_eq!(
@@ -247,7 +247,7 @@ async fn an_answer_may_come_before_the_last_item() {
 }
 
 #[tokio::test]
-async fn both_speak_in_turn() {
+async fn bidirectional_stream_alternates_items() {
     let (market, _server) = market(Exchange::default()).await;
     let (send, items) = channel::<String>();
     let mut echo = market.echo("> ", items);
@@ -263,7 +263,7 @@ async fn both_speak_in_turn() {
 }
 
 #[tokio::test]
-async fn a_shutdown_lets_streams_end() {
+async fn shutdown_waits_for_streams_that_end() {
     let (market, server) = market(Exchange::default()).await;
     let (send, receive) = mpsc::channel::<String>(1);
     let receive = stream::unfold(receive, async |mut receive| {
@@ -283,7 +283,7 @@ async fn a_shutdown_lets_streams_end() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_streams_that_have_no_end() {
+async fn shutdown_ends_endless_streams_with_stream_ended() {
     let (market, server) = market(Exchange::default()).await;
     let mut silent = market.one();
     assert_eq!(soon(silent.next()).await.unwrap().unwrap(), 1);
@@ -308,7 +308,7 @@ async fn a_shutdown_ends_streams_that_have_no_end() {
 }
 
 #[tokio::test]
-async fn a_local_client_has_streams_as_one_over_the_network() {
+async fn local_client_streams_as_a_remote_one() {
     let exchange = Exchange::default();
     let market = MarketClient::new(Client::local(MarketServer::new(exchange.clone())));
     let ticks = soon(market.ticks("A", 1000).try_collect::<Vec<_>>()).await;
@@ -335,7 +335,7 @@ async fn a_local_client_has_streams_as_one_over_the_network() {
 }
 
 #[tokio::test]
-async fn large_items_come_whole_and_one_past_the_limit_ends_the_stream() {
+async fn item_past_the_limit_ends_the_stream_with_an_error() {
     let (market, _server) = market(Exchange::default()).await;
     let sizes = [300_000, 1, 3 << 20, 0, 300_000];
     let blobs = soon(market.blobs(sizes.to_vec()).try_collect::<Vec<_>>()).await;
@@ -368,7 +368,7 @@ fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(
 }
 
 #[tokio::test]
-async fn a_caller_may_be_done_long_before_the_handler() {
+async fn response_items_arrive_after_the_request_stream_has_ended() {
     let (market, _server) = market(Exchange::default()).await;
     // All of it goes up at once; the answers are taken one by one.
     let items = stream::iter(0..1000).map(|number| format!("{number}"));
@@ -382,7 +382,7 @@ async fn a_caller_may_be_done_long_before_the_handler() {
 }
 
 #[tokio::test]
-async fn dropping_the_items_drops_the_handlers_stream() {
+async fn dropped_response_stream_drops_the_stream_of_the_handler() {
     let exchange = Exchange::default();
     let (market, _server) = market(exchange.clone()).await;
     // Before the first item, which never comes.
@@ -424,7 +424,7 @@ async fn dropping_the_items_drops_the_handlers_stream() {
 }
 
 #[tokio::test]
-async fn items_that_were_never_polled_were_never_called_for() {
+async fn stream_that_is_never_polled_is_never_called() {
     let exchange = Exchange::default();
     let (market, _server) = market(exchange.clone()).await;
     drop(market.numbers());
@@ -436,7 +436,7 @@ async fn items_that_were_never_polled_were_never_called_for() {
 }
 
 #[tokio::test]
-async fn a_timeout_covers_the_stream_to_its_end() {
+async fn timeout_covers_a_stream_to_its_end() {
     let exchange = Exchange::default();
     let (market, _server) = market(exchange.clone()).await;
     let mut one = market.one().timeout(Duration::from_millis(100));
@@ -469,7 +469,7 @@ async fn a_timeout_covers_the_stream_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_is_told_as_that_behind_its_items() {
+async fn handler_that_panics_between_items_is_an_internal_error() {
     let (market, _server) = market(Exchange::default()).await;
     let mut items = market.panics(2);
     assert_eq!(soon(items.next()).await.unwrap().unwrap(), 0);
@@ -479,7 +479,7 @@ async fn a_handler_that_panics_is_told_as_that_behind_its_items() {
 }
 
 #[tokio::test]
-async fn a_callers_items_may_panic_and_nobody_takes_that_for_an_end() {
+async fn request_stream_that_panics_is_not_taken_for_its_end() {
     let exchange = Exchange::default();
     let (market, _server) = market(exchange.clone()).await;
     let items = || {
@@ -500,7 +500,7 @@ async fn a_callers_items_may_panic_and_nobody_takes_that_for_an_end() {
 }
 
 #[tokio::test]
-async fn an_item_that_cannot_be_written_ends_the_stream() {
+async fn item_that_cannot_be_encoded_ends_the_stream_with_an_error() {
     let (market, _server) = market(Exchange::default()).await;
     let mut items = market.unwritable(1);
     assert!(soon(items.next()).await.unwrap().unwrap().is_empty());
@@ -525,7 +525,7 @@ async fn an_item_that_cannot_be_written_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn an_item_of_another_type_is_told_where_it_is_read() {
+async fn item_of_another_type_is_an_error_of_its_reader() {
     let (client, _server) = serve(MarketServer::new(Exchange::default()), Limits::default()).await;
     let wrong = client
         .call::<u64, _>("sum", &())
@@ -559,7 +559,7 @@ fn meant() -> Value {
 }
 
 #[tokio::test]
-async fn json_of_a_users_is_one_line_whatever_stands_in_it() {
+async fn raw_json_with_newlines_is_sent_as_one_line() {
     let (client, _server) = serve(MarketServer::new(Exchange::default()), Limits::default()).await;
     let items = stream::iter([lines(), lines()]);
     let raw = client.items::<Value, _>("raw", &()).upload(items);
@@ -577,7 +577,7 @@ async fn is_still(market: &MarketClient, made: &AtomicUsize) {
 }
 
 #[tokio::test]
-async fn a_producer_is_asked_for_no_more_than_somebody_takes() {
+async fn response_stream_is_polled_only_as_far_as_the_caller_reads() {
     let exchange = Exchange::default();
     let (market, _server) = market(exchange.clone()).await;
     let mut numbers = market.numbers();
@@ -602,7 +602,7 @@ async fn a_producer_is_asked_for_no_more_than_somebody_takes() {
 }
 
 #[tokio::test]
-async fn a_caller_is_asked_for_no_more_than_its_handler_takes() {
+async fn request_stream_is_polled_only_as_far_as_the_handler_reads() {
     let exchange = Exchange::default();
     let (market, _server) = market(exchange.clone()).await;
     let made = Arc::new(AtomicUsize::new(0));
@@ -656,7 +656,7 @@ impl Relay for Relaying {
 }
 
 #[tokio::test]
-async fn a_stream_that_a_handler_asks_for_has_no_more_time_than_the_handler() {
+async fn stream_called_by_a_handler_inherits_its_deadline() {
     let (there, _server) = serve(RelayServer::new(Relaying(None)), Limits::default()).await;
     let relaying = Relaying(Some(RelayClient::new(there)));
     let (here, _other) = serve(RelayServer::new(relaying), Limits::default()).await;

@@ -21,7 +21,7 @@ const SHORT: Duration = Duration::from_millis(300);
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn an_item_that_comes_while_the_handler_does_something_else_is_not_lost() {
+async fn item_received_while_the_handler_is_busy_is_not_lost() {
     let (server, clerk) = server(Limits::default());
     let connection = RawClient::connect(&server).await;
     let mut stream = connection.send(call_line(1, "busy", "[]")).await;
@@ -33,7 +33,7 @@ async fn an_item_that_comes_while_the_handler_does_something_else_is_not_lost() 
 }
 
 #[tokio::test]
-async fn streams_of_items_that_nobody_takes_leave_room_for_calls() {
+async fn unread_response_streams_do_not_block_calls() {
     let (desk, clerk, _server) = desk(Limits::default()).await;
     let mut stalled: Vec<_> = (0..12).map(|_| Box::pin(desk.numbers())).collect();
     for items in &mut stalled {
@@ -44,7 +44,7 @@ async fn streams_of_items_that_nobody_takes_leave_room_for_calls() {
 }
 
 #[tokio::test]
-async fn uploads_that_nobody_takes_leave_room_for_calls() {
+async fn unread_request_streams_do_not_block_calls() {
     let (desk, _, _server) = desk(Limits::default()).await;
     let sent = Arc::new(AtomicUsize::new(0));
     let uploads: Vec<_> = (0..12)
@@ -62,7 +62,7 @@ async fn uploads_that_nobody_takes_leave_room_for_calls() {
 }
 
 #[tokio::test]
-async fn a_hundred_streams_of_items_leave_room_for_calls() {
+async fn hundred_open_streams_do_not_block_calls() {
     let (desk, _, _server) = desk(Limits::default()).await;
     let mut streams: Vec<_> = (0..100).map(|_| Box::pin(desk.one())).collect();
     for items in &mut streams {
@@ -72,7 +72,7 @@ async fn a_hundred_streams_of_items_leave_room_for_calls() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_take_items_does_not_hold_the_places_of_others_for_ever() {
+async fn unread_streams_at_the_limit_of_calls_time_out() {
     let (server, _) = server(Limits {
         calls: 4,
         write_timeout: SHORT,
@@ -88,7 +88,7 @@ async fn whoever_does_not_take_items_does_not_hold_the_places_of_others_for_ever
 }
 
 #[tokio::test]
-async fn a_call_whose_time_is_over_gives_its_place_back() {
+async fn streaming_call_past_its_deadline_releases_its_permit() {
     let (server, clerk) = server(Limits {
         calls: 1,
         write_timeout: HOUR,
@@ -104,7 +104,7 @@ async fn a_call_whose_time_is_over_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn a_handler_that_waits_no_longer_for_items_resets_nothing() {
+async fn handler_that_stops_waiting_for_items_keeps_its_stream() {
     let (server, clerk) = server(Limits::default());
     let connection = RawClient::connect_with_small_window(&server).await;
     let both = call_line(1, "blob", "[100000]") + &call_line(2, "impatient", "[]");
@@ -118,7 +118,7 @@ async fn a_handler_that_waits_no_longer_for_items_resets_nothing() {
 }
 
 #[tokio::test]
-async fn a_drain_does_not_wait_for_a_write_that_was_dropped() {
+async fn drain_does_not_wait_for_a_dropped_write() {
     let (server, clerk) = server(Limits::default());
     let connection = RawClient::connect_with_small_window(&server).await;
     let both = call_line(1, "blob", "[100000]") + &call_line(2, "impatient", "[]");
@@ -135,7 +135,7 @@ async fn a_drain_does_not_wait_for_a_write_that_was_dropped() {
 }
 
 #[tokio::test]
-async fn replies_behind_items_are_not_kept_for_ever() {
+async fn unread_response_after_items_times_out() {
     let (server, _) = server(Limits {
         write_timeout: SHORT,
         ..Limits::default()
@@ -149,7 +149,7 @@ async fn replies_behind_items_are_not_kept_for_ever() {
 }
 
 #[tokio::test]
-async fn an_upload_is_cancelled_on_its_own_stream() {
+async fn request_stream_is_cancelled_by_a_message_on_it() {
     let (server, _) = server(Limits::default());
     let connection = RawClient::connect(&server).await;
     let sent = call_line(1, "sum", "[]") + &line(cancel(1));
@@ -158,7 +158,7 @@ async fn an_upload_is_cancelled_on_its_own_stream() {
 }
 
 #[tokio::test]
-async fn a_call_without_the_items_that_its_method_takes_harms_no_other() {
+async fn call_without_the_items_of_its_method_harms_no_other() {
     let clerk = Clerk::default();
     let (client, _server) = serve(DeskServer::new(clerk.clone()), Limits::default()).await;
     let desk = DeskClient::new(client.clone());
@@ -179,7 +179,7 @@ async fn a_call_without_the_items_that_its_method_takes_harms_no_other() {
 }
 
 #[tokio::test]
-async fn a_handler_that_drops_its_items_stops_who_sends_them() {
+async fn handler_that_drops_its_items_stops_the_caller() {
     let (desk, _, _server) = desk(Limits::default()).await;
     let (alive, mut dropped) = mpsc::channel::<()>(1);
     let items = stream::iter(0..).then(move |item| {
@@ -196,7 +196,7 @@ async fn a_handler_that_drops_its_items_stops_who_sends_them() {
 }
 
 #[test]
-fn large_items_are_not_kept_when_they_are_taken() {
+fn memory_of_large_items_is_released_once_they_are_taken() {
     const UPLOADS: usize = 32;
     let runtime = current_thread();
     let mut streams = Vec::new();
@@ -229,7 +229,7 @@ fn large_items_are_not_kept_when_they_are_taken() {
 }
 
 #[tokio::test]
-async fn a_handler_of_many_items_lets_others_have_their_turn() {
+async fn handler_of_many_items_yields_to_other_tasks() {
     let (desk, clerk, _server) = desk(Limits::default()).await;
     let sent = Arc::new(AtomicUsize::new(0));
     let call = tokio::spawn({
@@ -253,7 +253,7 @@ async fn a_handler_of_many_items_lets_others_have_their_turn() {
 }
 
 #[tokio::test]
-async fn a_stream_that_yields_lets_others_have_their_turn() {
+async fn response_stream_of_many_items_yields_to_other_tasks() {
     let (desk, clerk, _server) = desk(Limits::default()).await;
     let mut items = Box::pin(desk.yielding());
     let reading = async {
@@ -278,7 +278,7 @@ async fn a_stream_that_yields_lets_others_have_their_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_ends_a_stream_whose_items_wait() {
+async fn timeout_ends_a_stream_with_buffered_items() {
     let desk = DeskClient::new(Client::local(DeskServer::new(Clerk::default())));
     let limit = Duration::from_millis(100);
     let mut items = Box::pin(desk.numbers().timeout(limit));
@@ -297,14 +297,14 @@ async fn a_timeout_ends_a_stream_whose_items_wait() {
 }
 
 #[tokio::test]
-async fn a_handlers_error_does_not_pass_for_the_end_of_a_stream() {
+async fn handler_error_with_the_code_of_an_ended_stream_is_remote() {
     let (desk, _, _server) = desk(Limits::default()).await;
     let error = soon(desk.fails_as_ended()).await.unwrap_err();
     assert!(matches!(error, CallError::Remote(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn large_items_that_nobody_takes_leave_room_for_calls() {
+async fn unread_large_items_do_not_block_calls() {
     let (server, _) = server(Limits {
         unsent_per_connection: 200_000,
         write_timeout: SHORT,
@@ -319,7 +319,7 @@ async fn large_items_that_nobody_takes_leave_room_for_calls() {
 }
 
 #[tokio::test]
-async fn whoever_takes_one_item_of_each_stream_is_not_cut_off() {
+async fn streams_dropped_after_one_item_are_no_abuse() {
     let (desk, _, _server) = desk(Limits::default()).await;
     for n in 0..3000 {
         let mut items = pin!(desk.numbers());
