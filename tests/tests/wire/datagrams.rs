@@ -106,7 +106,7 @@ async fn weighed(scale: &ScaleClient, times: usize) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn they_arrive() {
+async fn unreliable_notifications_arrive() {
     let (scale, _) = scale().await;
     for grams in 1..=3 {
         soon(scale.weigh(grams, "flour")).await.unwrap();
@@ -115,7 +115,7 @@ async fn they_arrive() {
 }
 
 #[tokio::test]
-async fn those_that_are_too_large_for_a_packet_arrive_in_streams() {
+async fn unreliable_notifications_past_the_packet_size_arrive_on_streams() {
     let (scale, _) = scale().await;
     for size in [1_500, 5_000, 20_000, 300_000] {
         soon(scale.weigh(size, &"x".repeat(size as usize)))
@@ -126,7 +126,7 @@ async fn those_that_are_too_large_for_a_packet_arrive_in_streams() {
 }
 
 #[tokio::test]
-async fn a_service_says_which_they_are() {
+async fn description_marks_unreliable_notifications() {
     let methods = ScaleServer::<Kitchen>::DESCRIPTION.methods;
     let told = methods
         .iter()
@@ -136,7 +136,7 @@ async fn a_service_says_which_they_are() {
 }
 
 #[tokio::test]
-async fn a_server_sends_them_to_its_client() {
+async fn server_sends_unreliable_notifications_to_its_client() {
     let (shown, mut screen) = mpsc::unbounded_channel();
     let server = open();
     let builder = server.client().service(DisplayServer::new(Screen(shown)));
@@ -149,7 +149,7 @@ async fn a_server_sends_them_to_its_client() {
 }
 
 #[tokio::test]
-async fn in_the_same_process_they_arrive_too() {
+async fn unreliable_notifications_of_a_local_client_arrive() {
     let (shown, mut screen) = mpsc::unbounded_channel();
     let builder = Client::builder().service(DisplayServer::new(Screen(shown)));
     let client = builder.local(ScaleServer::new(Kitchen::default()));
@@ -167,7 +167,7 @@ async fn in_the_same_process_they_arrive_too() {
 }
 
 #[tokio::test]
-async fn an_outsider_gets_them_in_datagrams() {
+async fn raw_client_receives_unreliable_notifications_in_datagrams() {
     let server = TestServer::start(ScaleServer::new(Kitchen::default()), Limits::default());
     let connection = RawClient::connect(&server).await;
     let show = br#"{"jsonrpc":"2.0","id":1,"method":"show","params":[7,"flour"]}"#;
@@ -180,7 +180,7 @@ async fn an_outsider_gets_them_in_datagrams() {
 }
 
 #[tokio::test]
-async fn an_outsider_that_takes_no_datagrams_gets_them_in_a_stream() {
+async fn raw_client_without_datagrams_receives_unreliable_notifications_on_a_stream() {
     let server = TestServer::start(ScaleServer::new(Kitchen::default()), Limits::default());
     let mut transport = quinn::TransportConfig::default();
     transport.datagram_receive_buffer_size(None);
@@ -212,7 +212,7 @@ async fn outsiders(connection: &RawConnection, times: usize) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn what_is_no_message_in_a_datagram_disturbs_nobody() {
+async fn datagram_without_a_message_is_ignored() {
     let server = TestServer::start(ScaleServer::new(Kitchen::default()), Limits::default());
     let connection = RawClient::connect(&server).await;
     let weigh =
@@ -253,7 +253,7 @@ async fn what_is_no_message_in_a_datagram_disturbs_nobody() {
 }
 
 #[tokio::test]
-async fn a_flood_of_datagrams() {
+async fn server_under_a_flood_of_datagrams_answers_calls() {
     let server = open();
     let connection = RawClient::connect(&server).await;
     let datagram = notification("weigh", json!([1, "x"])).to_string();
@@ -269,7 +269,7 @@ async fn a_flood_of_datagrams() {
 
 /// The memory of both ends is counted: they share a thread.
 #[test]
-fn a_burst_leaves_memory_and_calls_alone() {
+fn burst_of_datagrams_takes_bounded_memory_and_no_permits() {
     const BURST: u64 = 10_000;
     const SIZE: usize = 1_000;
     let runtime = current_thread();
@@ -307,7 +307,7 @@ fn a_burst_leaves_memory_and_calls_alone() {
 }
 
 #[tokio::test]
-async fn about_as_many_are_lost_as_packets_are_and_no_calls() {
+async fn datagrams_are_lost_with_their_packets_and_calls_are_not() {
     const SENT: usize = 400;
     let server = open();
     let relay = Relay::start(server.address, 7).unwrap();
@@ -342,7 +342,7 @@ async fn about_as_many_are_lost_as_packets_are_and_no_calls() {
 }
 
 #[tokio::test]
-async fn a_server_that_drains_ends_in_spite_of_them() {
+async fn drain_after_datagrams_ends() {
     let server = open();
     let client = server.connect().await;
     let scale = ScaleClient::new(client.clone());

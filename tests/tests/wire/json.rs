@@ -93,16 +93,16 @@ async fn are_refused(cases: &[&[u8]]) {
     }
 }
 
-mod read {
+mod accepted {
     use super::*;
 
     #[tokio::test]
-    async fn literals() {
+    async fn literals_are_accepted() {
         are_read(&[b"null", b"true", b"false"]).await;
     }
 
     #[tokio::test]
-    async fn arrays() {
+    async fn arrays_are_accepted() {
         are_read(&[
             b"[]",
             b"[[]]",
@@ -116,7 +116,7 @@ mod read {
     }
 
     #[tokio::test]
-    async fn objects() {
+    async fn objects_are_accepted() {
         are_read(&[
             b"{}",
             br#"{"a":1}"#,
@@ -132,7 +132,7 @@ mod read {
     }
 
     #[tokio::test]
-    async fn numbers() {
+    async fn numbers_are_accepted() {
         are_read(&[
             b"0",
             b"1",
@@ -181,7 +181,7 @@ mod read {
     }
 
     #[tokio::test]
-    async fn strings() {
+    async fn strings_are_accepted() {
         are_read(&[
             br#""""#,
             br#"" ""#,
@@ -206,7 +206,7 @@ mod read {
     }
 
     #[tokio::test]
-    async fn strings_of_every_length_with_an_escape_anywhere() {
+    async fn escapes_at_any_position_are_accepted() {
         for length in 0..70 {
             for place in 0..=length {
                 let (before, behind) = ("a".repeat(place), "é".repeat(length - place));
@@ -217,7 +217,7 @@ mod read {
     }
 
     #[tokio::test]
-    async fn white_space_between_tokens() {
+    async fn whitespace_between_tokens_is_accepted() {
         are_read(&[
             b" 1",
             b"1 ",
@@ -232,11 +232,11 @@ mod read {
     }
 }
 
-mod refused {
+mod rejected {
     use super::*;
 
     #[tokio::test]
-    async fn what_only_looks_like_a_literal() {
+    async fn misspelt_literals_are_rejected() {
         are_refused(&[
             b"nul",
             b"nulll",
@@ -266,7 +266,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn arrays() {
+    async fn malformed_arrays_are_rejected() {
         are_refused(&[
             b"[",
             b"]",
@@ -300,7 +300,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn objects() {
+    async fn malformed_objects_are_rejected() {
         are_refused(&[
             b"{",
             b"}",
@@ -342,7 +342,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn numbers() {
+    async fn malformed_numbers_are_rejected() {
         are_refused(&[
             b"01",
             b"-01",
@@ -414,7 +414,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn strings() {
+    async fn malformed_strings_are_rejected() {
         are_refused(&[
             br#"""#,
             br#""a"#,
@@ -453,7 +453,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn control_characters_in_strings() {
+    async fn control_characters_in_strings_are_rejected() {
         for byte in 0..0x20 {
             for length in [0, 1, 15, 31, 32, 63, 100] {
                 let text = [b"\"".as_slice(), &vec![b'x'; length], &[byte], b"\""].concat();
@@ -463,7 +463,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn what_is_white_space_to_others() {
+    async fn other_whitespace_is_rejected() {
         for space in [
             "\x0b", "\x0c", "\0", "\u{85}", "\u{a0}", "\u{2003}", "\u{2028}", "\u{200b}",
             "\u{feff}",
@@ -479,7 +479,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn comments_and_more_than_one_value() {
+    async fn comments_and_several_values_are_rejected() {
         are_refused(&[
             b"1//",
             b"1#",
@@ -511,7 +511,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn surrogates_alone() {
+    async fn lone_surrogates_are_rejected() {
         are_refused(&[
             br#""\ud800""#,
             br#""\udbff""#,
@@ -533,7 +533,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn what_is_not_utf8() {
+    async fn invalid_utf8_is_rejected() {
         for bytes in [
             b"\x80".as_slice(),
             b"\xbf",
@@ -571,7 +571,7 @@ mod refused {
     }
 
     #[tokio::test]
-    async fn nothing_and_other_encodings() {
+    async fn empty_messages_and_other_encodings_are_rejected() {
         for message in [
             b"".as_slice(),
             b" ",
@@ -590,24 +590,24 @@ mod refused {
 }
 
 /// RFC 8259 leaves these to whoever reads them.
-mod decided {
+mod implementation_defined {
     use super::*;
 
     #[tokio::test]
-    async fn of_members_with_one_name_a_map_has_the_last() {
+    async fn last_of_duplicate_members_is_used() {
         is_read(br#"{"a":1,"a":2}"#, json!({"a": 2})).await;
         is_read(br#"{"a":1,"\u0061":[]}"#, json!({"a": []})).await;
     }
 
     #[tokio::test]
-    async fn minus_zero_is_an_integer_without_a_fraction() {
+    async fn minus_zero_without_fraction_is_an_integer() {
         is_read(b"-0", json!(0)).await;
         is_read(b"[-0,-0 ]", json!([0, 0])).await;
         is_read(b"-0.0", json!(-0.0)).await;
     }
 
     #[tokio::test]
-    async fn integers_past_64_bits_are_the_nearest_fraction() {
+    async fn integers_past_64_bits_are_rounded_to_floats() {
         is_read(b"18446744073709551616", json!(18446744073709551616.0)).await;
         is_read(b"-9223372036854775809", json!(-9223372036854775809.0)).await;
         is_read(b"100000000000000000000000", json!(1e23)).await;
@@ -616,7 +616,7 @@ mod decided {
     }
 
     #[tokio::test]
-    async fn numbers_too_small_are_zero_and_too_large_are_refused() {
+    async fn numbers_too_small_are_zero_and_too_large_are_rejected() {
         is_read(b"1e-400", json!(0.0)).await;
         is_read(b"-1e-99999999999999999999", json!(-0.0)).await;
         is_read(b"0e99999999999999999999", json!(0.0)).await;
@@ -634,14 +634,14 @@ mod decided {
     }
 
     #[tokio::test]
-    async fn characters_that_unicode_gives_no_meaning_are_characters() {
+    async fn noncharacters_of_unicode_are_accepted() {
         is_read(br#""\uffff\ufffe""#, json!("\u{ffff}\u{fffe}")).await;
         is_read(br#""\u0000""#, json!("\0")).await;
         is_read(br#""\udbff\udffe""#, json!("\u{10fffe}")).await;
     }
 
     #[tokio::test]
-    async fn nesting_has_an_end() {
+    async fn nesting_past_64_levels_is_rejected() {
         // The request, its parameters, and 62 more.
         for (open, close) in [("[", "]"), ("{\"a\":[", "]}")] {
             let levels = 62 / open.matches(['[', '{']).count();

@@ -78,7 +78,7 @@ transcripts! {
 }
 
 #[test]
-fn every_transcript_is_run() {
+fn every_transcript_has_a_test() {
     for file in std::fs::read_dir(folder()).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -87,7 +87,7 @@ fn every_transcript_is_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn all_transcripts_at_once_on_one_connection() {
+async fn transcripts_run_concurrently_on_one_connection() {
     let server = TestServer::start(ExamplesServer::new(Desk), Limits::default());
     let connection = RawClient::connect(&server).await;
     let mut streams = JoinSet::new();
@@ -105,7 +105,7 @@ async fn all_transcripts_at_once_on_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_transcripts_shuffled_on_one_stream_in_pieces_of_any_size() {
+async fn transcripts_shuffled_on_one_stream_in_random_pieces_are_answered() {
     let server = TestServer::start(ExamplesServer::new(Desk), Limits::default());
     let connection = RawClient::connect(&server).await;
     let all: Vec<_> = TRANSCRIPTS.iter().flat_map(|name| open(name)).collect();

@@ -200,7 +200,7 @@ fn length_in(message: &str, id: u32) -> Value {
 }
 
 #[tokio::test]
-async fn a_client_of_another_protocol_is_refused() {
+async fn client_of_another_protocol_is_rejected() {
     const NO_APPLICATION_PROTOCOL: u8 = 120;
     let play = Play::start().await;
     for protocol in ["h3", "jsonrpc", "jsonrpc/2"] {
@@ -220,7 +220,7 @@ mod framing {
     use super::*;
 
     #[tokio::test]
-    async fn one_stream_carries_many_messages() {
+    async fn stream_carries_many_messages() {
         let play = Play::start().await;
         let sent: String = (0..5000).map(|id| line(call(id, "echo", [id]))).collect();
         let replies = play.connection.exchange(&sent).await;
@@ -228,7 +228,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn one_packet_carries_many_messages() {
+    async fn packet_carries_many_messages() {
         let play = Play::start().await;
         let mut stream = play.stream().await;
         stream
@@ -246,7 +246,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn a_message_may_come_one_byte_a_packet() {
+    async fn message_in_packets_of_one_byte_is_served() {
         let play = Play::start().await;
         let mut stream = play.stream().await;
         for byte in line(call(1, "echo", ["é\n🎉"])).bytes() {
@@ -258,7 +258,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn a_reply_does_not_wait_for_the_next_message() {
+    async fn response_is_sent_before_the_next_message_is_complete() {
         let play = Play::start().await;
         let mut stream = play.stream().await;
         for id in 0..10 {
@@ -272,7 +272,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn the_last_message_needs_no_newline() {
+    async fn last_message_without_newline_is_served() {
         let play = Play::start().await;
         let sent = format!("{}\n{}", call(1, "echo", [1]), call(2, "echo", [2]));
         let replies = play.connection.exchange(&sent).await;
@@ -280,7 +280,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn a_message_that_the_end_of_the_stream_cuts_off_is_a_parse_error() {
+    async fn message_truncated_by_the_end_of_the_stream_is_a_parse_error() {
         let play = Play::start().await;
         let whole = r#"{"jsonrpc":"2.0","method":"echo","params":[[1,2],[3,4]],"id":1}"#;
         for end in 1..whole.len() {
@@ -291,7 +291,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn a_message_that_a_reset_cuts_off_is_nothing() {
+    async fn message_truncated_by_a_reset_is_ignored() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(notification("note", ["whole"])).await;
@@ -306,7 +306,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn the_end_is_answered_by_the_end_when_there_is_nothing_to_answer() {
+    async fn stream_without_calls_is_ended_by_the_server() {
         let play = Play::start().await;
         let notes = line(notification("note", ["a"])).repeat(2);
         for sent in ["", "\n", " \r\n\n", &notes, notes.trim_end()] {
@@ -318,7 +318,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn a_message_of_a_mebibyte_is_served_and_one_byte_more_is_refused() {
+    async fn message_of_one_mebibyte_is_served_and_a_larger_one_rejected() {
         let play = Play::start().await;
         let [most, more] = [message_of(1 << 20, 1), message_of((1 << 20) + 1, 2)];
         let next = call(3, "echo", [3]);
@@ -330,7 +330,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn an_oversized_message_with_its_id_in_front_is_refused_by_id() {
+    async fn oversized_message_with_its_id_first_is_rejected_by_id() {
         let limits = Limits {
             request: 100,
             ..Limits::default()
@@ -346,7 +346,7 @@ mod framing {
     }
 
     #[tokio::test]
-    async fn a_large_message_and_its_reply_cross_in_pieces() {
+    async fn large_message_and_its_response_arrive_in_pieces() {
         let play = Play::start().await;
         let text = "é\u{1}🎉\"\\".repeat(40_000);
         let sent = line(call(1, "echo", [text.as_str()]));
@@ -355,11 +355,11 @@ mod framing {
     }
 }
 
-mod one_way {
+mod unidirectional {
     use super::*;
 
     #[tokio::test]
-    async fn a_unidirectional_stream_carries_notifications() {
+    async fn unidirectional_stream_carries_notifications() {
         let mut play = Play::start().await;
         let [first, last] = ["first", "last"].map(|text| notification("note", [text]));
         play.connection.send_uni(format!("{first}\n\n{last}")).await;
@@ -368,7 +368,7 @@ mod one_way {
     }
 
     #[tokio::test]
-    async fn what_is_bad_on_it_does_not_stop_the_rest() {
+    async fn invalid_message_on_a_unidirectional_stream_is_skipped() {
         let mut play = Play::start().await;
         let note = notification("note", ["served"]);
         play.connection
@@ -379,7 +379,7 @@ mod one_way {
     }
 
     #[tokio::test]
-    async fn a_call_on_it_has_no_way_to_be_answered_and_is_not_run() {
+    async fn call_on_a_unidirectional_stream_is_not_executed() {
         let mut play = Play::start().await;
         let [single, entry] = ["single", "entry"].map(|text| call(1, "note", [text]));
         let note = notification("note", ["note"]);
@@ -395,7 +395,7 @@ mod concurrency {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn many_streams_are_served_at_once() {
+    async fn streams_are_served_concurrently() {
         let play = Play::start().await;
         let mut streams = JoinSet::new();
         for id in 0..500 {
@@ -410,7 +410,7 @@ mod concurrency {
     }
 
     #[tokio::test]
-    async fn replies_come_as_the_calls_end() {
+    async fn responses_are_sent_in_the_order_in_which_calls_end() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call("slow", "wait", ["slow"])).await;
@@ -426,7 +426,7 @@ mod concurrency {
     }
 
     #[tokio::test]
-    async fn what_runs_is_answered_after_the_last_message() {
+    async fn calls_that_run_when_the_client_ends_its_half_are_answered() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["a"])).await;
@@ -442,7 +442,7 @@ mod concurrency {
     }
 
     #[tokio::test]
-    async fn half_a_message_stops_no_other_stream() {
+    async fn incomplete_message_blocks_no_other_stream() {
         let play = Play::start().await;
         let mut half = play.stream().await;
         half.write("{\"jsonrpc\": \"2.0\", ").await;
@@ -453,7 +453,7 @@ mod concurrency {
     }
 
     #[tokio::test]
-    async fn replies_that_nobody_reads_stop_no_other_stream() {
+    async fn unread_responses_block_no_other_stream() {
         let play = Play::start().await;
         let connection = play.connect_with_small_window().await;
         let mut unread = connection.open().await;
@@ -471,7 +471,7 @@ mod concurrency {
     }
 
     #[tokio::test]
-    async fn a_panic_is_answered_and_stops_nothing_else() {
+    async fn panicking_handler_is_answered_and_blocks_no_other_call() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["door"])).await;
@@ -486,7 +486,7 @@ mod concurrency {
     }
 
     #[tokio::test]
-    async fn the_entries_of_a_batch_run_side_by_side() {
+    async fn batch_entries_run_concurrently() {
         let play = Play::start().await;
         let batch = json!([
             call(1, "meet", json!([])),
@@ -504,7 +504,7 @@ mod concurrency {
     }
 
     #[tokio::test]
-    async fn a_batch_that_waits_does_not_hold_up_its_stream() {
+    async fn pending_batch_does_not_block_its_stream() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream
@@ -526,7 +526,7 @@ mod cancellation {
     use super::*;
 
     #[tokio::test]
-    async fn a_cancelled_call_is_dropped_and_answered() {
+    async fn cancelled_call_is_dropped_and_answered() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["other"])).await;
@@ -548,7 +548,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn it_is_cancelled_however_close_behind_the_call_that_comes() {
+    async fn cancellation_in_the_same_packet_as_its_call_takes_effect() {
         let mut play = Play::start().await;
         let sent = line(call(1, "wait", ["door"])) + &line(cancel(1));
         let replies = play.connection.exchange(&sent).await;
@@ -558,7 +558,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn a_cancellation_with_an_id_of_its_own_is_answered() {
+    async fn cancellation_with_an_id_is_answered() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["door"])).await;
@@ -573,7 +573,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn from_a_unidirectional_stream_it_reaches_every_stream() {
+    async fn cancellation_on_a_unidirectional_stream_reaches_every_stream() {
         let mut play = Play::start().await;
         let mut streams = [play.stream().await, play.stream().await];
         for (id, stream) in streams.iter_mut().enumerate() {
@@ -588,7 +588,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn an_early_one_may_overtake_its_call() {
+    async fn early_cancellation_before_its_call_takes_effect() {
         let mut play = Play::start().await;
         play.connection.send_uni(line(cancel_early(7))).await;
         play.connection.settle().await;
@@ -602,7 +602,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn an_early_one_is_forgotten_when_the_other_comes_behind_the_call() {
+    async fn early_cancellation_is_forgotten_after_the_one_behind_its_call() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(7, "wait", ["first"])).await;
@@ -622,7 +622,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn one_that_is_not_early_has_no_effect_on_later_calls() {
+    async fn cancellation_that_is_not_early_has_no_effect_on_later_calls() {
         let mut play = Play::start().await;
         play.connection.send_uni(line(cancel(7))).await;
         play.connection.settle().await;
@@ -634,7 +634,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn a_call_that_waits_for_its_place_can_be_cancelled() {
+    async fn call_waiting_for_a_permit_is_cancelled() {
         let limits = Limits {
             calls_per_connection: 1,
             ..Limits::default()
@@ -658,7 +658,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn the_time_of_a_call_passes_while_it_waits_for_its_place() {
+    async fn deadline_of_a_call_waiting_for_a_permit_expires() {
         let limits = Limits {
             calls_per_connection: 1,
             ..Limits::default()
@@ -677,7 +677,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn from_another_bidirectional_stream_or_connection_it_reaches_none() {
+    async fn cancellation_from_another_stream_or_connection_has_no_effect() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["door"])).await;
@@ -693,7 +693,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn an_entry_of_a_batch_can_be_cancelled() {
+    async fn batch_entry_is_cancelled_alone() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream
@@ -709,7 +709,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn a_reset_drops_all_calls_of_the_stream() {
+    async fn reset_drops_all_calls_of_its_stream() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream
@@ -731,7 +731,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn to_stop_the_replies_drops_all_calls_of_the_stream() {
+    async fn stop_drops_all_calls_of_its_stream() {
         let mut play = Play::start().await;
         for finished in [false, true] {
             let mut stream = play.stream().await;
@@ -750,7 +750,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn after_the_replies_were_stopped_no_call_of_the_stream_is_started() {
+    async fn stop_prevents_later_calls_of_its_stream() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["before"])).await;
@@ -765,7 +765,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn to_stop_replies_that_pile_up_starts_no_call_of_the_stream() {
+    async fn stop_with_unread_responses_starts_no_call_of_its_stream() {
         let mut play = Play::start().await;
         let connection = play.connect_with_small_window().await;
         let mut stream = connection.open().await;
@@ -781,7 +781,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn a_closed_connection_drops_all_its_calls() {
+    async fn closed_connection_drops_all_its_calls() {
         let mut play = Play::start().await;
         let mut streams = [play.stream().await, play.stream().await];
         for stream in &mut streams {
@@ -794,7 +794,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn a_handler_that_panics_when_it_is_dropped_harms_no_other_stream() {
+    async fn handler_that_panics_when_dropped_harms_no_other_stream() {
         let limits = Limits {
             calls_per_connection: 2,
             ..Limits::default()
@@ -816,7 +816,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn a_handler_that_panics_when_it_is_dropped_is_answered() {
+    async fn handler_that_panics_when_dropped_is_answered() {
         let play = Play::start().await;
         let mut stream = play.stream().await;
         for batch in [false, true] {
@@ -838,7 +838,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn handlers_that_panic_when_their_connection_is_closed_harm_no_other() {
+    async fn handlers_that_panic_when_their_connection_closes_harm_no_other() {
         let mut play = Play::start().await;
         let other = RawClient::connect(&play.server).await;
         let mut stream = other.open().await;
@@ -857,7 +857,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn handlers_that_panic_when_they_are_dropped_leave_no_task_behind() {
+    async fn handlers_that_panic_when_dropped_leave_no_task() {
         let tasks = tokio::runtime::Handle::current().metrics();
         let mut play = Play::start().await;
         play.lives().await;
@@ -893,7 +893,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn a_call_whose_time_is_up_is_dropped_and_answered() {
+    async fn call_past_its_deadline_is_dropped_and_answered() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         let mut late = call(1, "wait", ["door"]);
@@ -943,7 +943,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn the_entries_of_a_batch_count_as_calls() {
+    async fn batch_entries_count_as_calls() {
         let mut play = narrow(2).await;
         let mut stream = play.stream().await;
         let entries = ["a", "b", "c"].map(|door| call(door, "wait", [door]));
@@ -960,7 +960,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn the_calls_of_all_connections_have_a_limit_too() {
+    async fn calls_of_all_connections_past_the_limit_wait() {
         let limits = Limits {
             calls: 1,
             ..Limits::default()
@@ -979,7 +979,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn at_the_limit_a_reset_drops_the_calls_of_its_stream() {
+    async fn reset_at_the_limit_of_calls_drops_the_calls_of_its_stream() {
         let mut play = narrow(2).await;
         let mut stream = play.stream().await;
         for door in ["a", "b", "c"] {
@@ -995,7 +995,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn at_the_limit_stopped_replies_drop_the_calls_of_their_stream() {
+    async fn stop_at_the_limit_of_calls_drops_the_calls_of_its_stream() {
         let mut play = narrow(2).await;
         let mut stream = play.stream().await;
         for door in ["a", "b", "c"] {
@@ -1011,7 +1011,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn at_the_limit_replies_that_nobody_reads_stop_no_other_stream() {
+    async fn unread_responses_at_the_limit_of_calls_block_no_other_stream() {
         let play = narrow(4).await;
         let connection = play.connect_with_small_window().await;
         let mut unread = connection.open().await;
@@ -1028,7 +1028,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn unread_replies_of_a_late_handler_at_the_limit_of_calls_stop_no_other_stream() {
+    async fn unread_responses_of_a_pending_handler_at_the_limit_of_calls_block_no_other_stream() {
         let mut play = narrow(1).await;
         let connection = play.connect_with_small_window().await;
         let mut unread = connection.open().await;
@@ -1042,7 +1042,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn calls_whose_replies_nobody_reads_are_not_started_for_ever() {
+    async fn calls_with_unread_responses_are_started_only_up_to_a_limit() {
         let mut play = Play::start().await;
         let connection = play.connect_with_small_window().await;
         let mut unread = connection.open().await;
@@ -1056,7 +1056,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn calls_that_came_in_one_packet_are_not_started_either() {
+    async fn calls_in_one_packet_with_unread_responses_are_started_only_up_to_a_limit() {
         let mut play = Play::start().await;
         let connection = play.connect_with_small_window().await;
         let mut unread = connection.open().await;
@@ -1072,7 +1072,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn a_request_nested_too_deeply_is_refused_by_its_id_if_that_is_in_front() {
+    async fn request_nested_too_deeply_is_rejected_by_its_id_if_that_is_first() {
         let play = Play::start().await;
         let deep = "[".repeat(70) + &"]".repeat(70);
         let front = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"echo","params":{deep}}}"#);
@@ -1085,7 +1085,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn a_batch_with_what_is_refused_of_it_stays_within_the_limit() {
+    async fn batch_response_with_rejected_entries_stays_within_the_limit() {
         let limits = Limits {
             reply: 1000,
             ..Limits::default()
@@ -1105,7 +1105,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn a_reply_past_the_limit_is_replaced() {
+    async fn response_past_the_limit_is_replaced_by_an_error() {
         let around = result(1, "").to_string().len();
         let limits = Limits {
             reply: 5000,
@@ -1123,7 +1123,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn a_reply_may_have_four_mebibytes() {
+    async fn response_of_four_mebibytes_is_sent_and_a_larger_one_replaced() {
         let play = Play::start().await;
         let sent = line(call(1, "blob", [4_000_000])) + &line(call(2, "blob", [4 << 20]));
         let replies = play.connection.exchange(&sent).await;
@@ -1132,7 +1132,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn a_batch_may_have_a_hundred_entries() {
+    async fn batch_of_a_hundred_entries_is_served_and_a_longer_one_rejected() {
         let mut play = Play::start().await;
         let batch: Vec<_> = (0..100).map(|id| call(id, "echo", [id])).collect();
         let replies = play.connection.exchange(line(json!(batch))).await;
@@ -1147,7 +1147,7 @@ mod limits {
     }
 
     #[tokio::test]
-    async fn the_entries_of_a_batch_that_do_not_fit_its_reply_are_replaced() {
+    async fn batch_entries_that_do_not_fit_the_response_are_replaced() {
         let limits = Limits {
             reply: 1000,
             ..Limits::default()
@@ -1169,7 +1169,7 @@ mod limits {
 
     /// Calls that end in every way there is, many at a time, give back what they held.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn after_a_storm_as_many_calls_run_as_before() {
+    async fn permits_are_released_after_calls_that_end_in_any_way() {
         let mut play = narrow(8).await;
         let mut storm = JoinSet::new();
         for round in 0..400 {
@@ -1217,7 +1217,7 @@ mod shutdown {
     use super::*;
 
     #[tokio::test]
-    async fn what_runs_is_answered_what_comes_is_refused_and_then_the_connection_is_closed() {
+    async fn shutdown_answers_running_calls_rejects_new_ones_and_closes() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["door"])).await;
@@ -1235,7 +1235,7 @@ mod shutdown {
     }
 
     #[tokio::test]
-    async fn a_batch_that_comes_is_refused_while_others_run() {
+    async fn batch_during_shutdown_is_rejected() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["door"])).await;
@@ -1255,7 +1255,7 @@ mod shutdown {
     }
 
     #[tokio::test]
-    async fn meanwhile_pings_are_answered_notifications_dropped_and_clients_refused() {
+    async fn shutdown_answers_pings_drops_notifications_and_refuses_connections() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["door"])).await;
@@ -1283,7 +1283,7 @@ mod shutdown {
     }
 
     #[tokio::test]
-    async fn what_does_not_end_in_time_is_cut_off() {
+    async fn shutdown_past_its_limit_aborts_calls() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(1, "wait", ["door"])).await;

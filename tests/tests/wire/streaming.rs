@@ -197,7 +197,7 @@ mod transcripts {
     use super::*;
 
     #[tokio::test]
-    async fn of_a_download() {
+    async fn response_stream_is_sent_as_documented() {
         let (server, _) = desk();
         let sent =
             "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"count\",\"params\":[\"n\\u00b0\",2]}\n";
@@ -212,7 +212,7 @@ mod transcripts {
     }
 
     #[tokio::test]
-    async fn of_an_upload() {
+    async fn request_stream_is_read_as_documented() {
         let (server, clerk) = desk();
         let sent = r#"{"jsonrpc":"2.0","id":"up","method":"sum"}
 {"jsonrpc":"2.0","method":"rpc.item","params":["up",19]}
@@ -231,7 +231,7 @@ mod transcripts {
     }
 
     #[tokio::test]
-    async fn of_both_in_turn() {
+    async fn bidirectional_stream_is_exchanged_as_documented() {
         let (server, _) = desk();
         let connection = RawClient::connect(&server).await;
         let mut stream = connection.send(call(1, "echo", json!(["> "]))).await;
@@ -246,7 +246,7 @@ mod transcripts {
     }
 
     #[tokio::test]
-    async fn of_one_that_fails_in_the_middle() {
+    async fn failed_stream_is_sent_as_documented() {
         let (server, _) = desk();
         let connection = RawClient::connect(&server).await;
         let replies = connection.exchange(call(1, "fail", json!([2]))).await;
@@ -261,7 +261,7 @@ mod transcripts {
 }
 
 #[tokio::test]
-async fn borders_of_packets_mean_nothing() {
+async fn items_in_packets_of_one_byte_are_read() {
     let (server, _) = desk();
     let connection = RawClient::connect(&server).await;
     let sent = [
@@ -280,7 +280,7 @@ async fn borders_of_packets_mean_nothing() {
 }
 
 #[tokio::test]
-async fn what_follows_the_end_of_the_items_is_read_as_ever() {
+async fn calls_after_the_end_of_a_request_stream_are_served() {
     let (server, _) = desk();
     let connection = RawClient::connect(&server).await;
     let sent = [
@@ -301,7 +301,7 @@ async fn what_follows_the_end_of_the_items_is_read_as_ever() {
 }
 
 #[tokio::test]
-async fn an_end_that_was_not_meant_is_none() {
+async fn request_stream_that_ends_in_any_other_way_is_an_error() {
     let limits = Limits {
         request: 1000,
         ..Limits::default()
@@ -364,7 +364,7 @@ async fn an_end_that_was_not_meant_is_none() {
 }
 
 #[tokio::test]
-async fn behind_a_fault_the_server_reads_no_more() {
+async fn server_stops_reading_after_an_invalid_item() {
     let (server, _) = desk();
     let sent = [call(1, "sum", json!([])), item(1, "one")].concat();
     let mut stream = RawClient::connect(&server).await.send(&sent).await;
@@ -374,7 +374,7 @@ async fn behind_a_fault_the_server_reads_no_more() {
 }
 
 #[tokio::test]
-async fn a_call_with_items_stands_in_no_batch_and_has_an_id_and_a_way_back() {
+async fn streaming_call_in_a_batch_or_without_a_reply_channel_is_rejected() {
     let (server, clerk) = desk();
     let connection = RawClient::connect(&server).await;
     let [first, second] = [call(1, "numbers", json!([])), call(2, "sum", json!([]))];
@@ -409,7 +409,7 @@ async fn a_call_with_items_stands_in_no_batch_and_has_an_id_and_a_way_back() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_refused_takes_no_items() {
+async fn rejected_call_takes_no_items() {
     let (server, _) = desk();
     let connection = RawClient::connect(&server).await;
     let sent = [
@@ -425,7 +425,7 @@ async fn a_call_that_is_refused_takes_no_items() {
 }
 
 #[tokio::test]
-async fn a_stream_is_cancelled_by_reset_by_stop_and_by_name() {
+async fn streaming_call_is_cancelled_by_reset_stop_and_message() {
     let (server, clerk) = desk();
     let connection = RawClient::connect(&server).await;
     // What sends nothing, what has more to send than anybody takes, and what waits for items.
@@ -455,7 +455,7 @@ async fn a_stream_is_cancelled_by_reset_by_stop_and_by_name() {
 }
 
 #[tokio::test]
-async fn the_deadline_covers_all_of_a_stream() {
+async fn deadline_covers_a_stream_to_its_end() {
     let (server, clerk) = desk();
     let connection = RawClient::connect(&server).await;
     let late = |method: &str| {
@@ -482,7 +482,7 @@ async fn the_deadline_covers_all_of_a_stream() {
 }
 
 #[tokio::test]
-async fn the_answer_may_come_first_and_then_the_server_reads_no_more() {
+async fn response_before_the_last_item_stops_the_request_stream() {
     let (server, _) = desk();
     let connection = RawClient::connect(&server).await;
     for count in [0, 1, 3] {
@@ -500,7 +500,7 @@ async fn the_answer_may_come_first_and_then_the_server_reads_no_more() {
 }
 
 #[tokio::test]
-async fn an_item_at_the_limit_is_sent_and_one_past_it_ends_the_stream() {
+async fn item_at_the_limit_is_sent_and_a_larger_one_ends_the_stream() {
     let limits = Limits {
         reply: 10_000,
         ..Limits::default()
@@ -517,7 +517,7 @@ async fn an_item_at_the_limit_is_sent_and_one_past_it_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_reads_stops_no_call_once_its_handler_is_gone() {
+async fn unread_stream_of_a_dropped_handler_blocks_no_call() {
     let limits = Limits {
         calls_per_connection: 1,
         ..Limits::default()
@@ -549,7 +549,7 @@ async fn a_stream_that_nobody_reads_stops_no_call_once_its_handler_is_gone() {
 }
 
 /// A server of somebody else's, and a client of ours.
-mod a_client {
+mod client {
     use super::*;
 
     /// A server without the framework, and a client with it.
@@ -594,7 +594,7 @@ mod a_client {
     }
 
     #[tokio::test]
-    async fn takes_no_end_for_a_complete_stream_but_the_one_that_says_so() {
+    async fn incomplete_stream_is_never_taken_for_a_complete_one() {
         let items = item(0, "a") + &item(0, "b");
         let half = &item(0, "c")[..30];
         let wrong = [
@@ -646,7 +646,7 @@ mod a_client {
     }
 
     #[tokio::test]
-    async fn reads_items_that_come_byte_by_byte() {
+    async fn items_in_pieces_of_one_byte_are_received() {
         let stranger = Stranger::meet().await;
         let mut taking = stranger.client.count("a", 2);
         let answering = async {
@@ -672,7 +672,7 @@ mod a_client {
     }
 
     #[tokio::test]
-    async fn sends_the_lines_that_the_protocol_has() {
+    async fn request_stream_is_sent_as_documented() {
         let stranger = Stranger::meet().await;
         let sum = stranger.client.sum(stream::iter([19, 23]));
         let answering = async {
@@ -696,7 +696,7 @@ mod a_client {
     }
 
     #[tokio::test]
-    async fn sends_no_more_items_than_are_wanted() {
+    async fn stopped_or_dropped_request_stream_sends_no_more_items() {
         let stranger = Stranger::meet().await;
         let endless = || stream::iter(0..);
         // The answer comes while the items go on, and they are stopped.
@@ -731,7 +731,7 @@ mod a_client {
     }
 
     #[tokio::test]
-    async fn makes_ten_calls_where_one_stream_is_allowed_at_a_time() {
+    async fn streaming_calls_past_the_stream_limit_wait() {
         let stranger = Stranger::granting(1, false).await;
         let calls = (0..10).map(|_| stranger.client.count("a", 3).try_collect::<Vec<_>>());
         let calls = futures_util::future::join_all(calls);
@@ -753,7 +753,7 @@ mod a_client {
     }
 
     #[tokio::test]
-    async fn calls_again_for_a_stream_that_was_refused_and_for_none_that_has_begun() {
+    async fn rejected_stream_is_retried_unless_it_has_begun() {
         let mut stranger = Stranger::granting(100, true).await;
         let refusal = line(message::error(0, -32003, "Shutting down"));
         let taking = tokio::spawn(stranger.client.count("a", 2).try_collect::<Vec<_>>());
@@ -816,7 +816,7 @@ mod a_client {
     }
 
     #[tokio::test]
-    async fn gives_up_in_time_whatever_the_server_thinks_of_that() {
+    async fn timeout_ends_a_stream_whatever_the_server_does() {
         let stranger = Stranger::meet().await;
         let limit = std::time::Duration::from_millis(100);
         // One that sends for ever.
@@ -853,7 +853,7 @@ mod a_client {
 
 /// A slow reader is not cut off.
 #[tokio::test]
-async fn a_stream_may_wait_for_its_reader_longer_than_a_reply() {
+async fn stream_with_a_slow_reader_outlasts_the_write_timeout() {
     let limits = Limits {
         write_timeout: std::time::Duration::from_millis(50),
         ..Limits::default()
