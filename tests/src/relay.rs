@@ -393,13 +393,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_faultless_relay_changes_nothing() {
+    async fn relay_without_faults_delivers_everything_in_order() {
         let (arrived, _) = through(Faults::default(), 1000).await;
         assert_eq!(numbers(&arrived), (0..1000).collect::<Vec<_>>());
     }
 
     #[tokio::test]
-    async fn chances_are_kept() {
+    async fn loss_and_duplication_happen_at_the_given_rate() {
         let faults = Faults {
             loss: 0.2,
             duplication: 0.1,
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn damage_is_one_bit() {
+    async fn corruption_flips_one_bit() {
         let faults = Faults {
             corruption: 1.0,
             ..Faults::default()
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_reordering_reorders() {
+    async fn datagrams_are_reordered_only_by_reordering() {
         let late = Faults {
             delay: Duration::from_millis(2),
             jitter: Duration::from_millis(2),
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rebound_client_has_another_address_and_is_still_heard() {
+    async fn client_after_rebind_has_another_address_and_is_reached() {
         let (here, there) = (socket().unwrap(), socket().unwrap());
         let relay = Relay::start(there.local_addr().unwrap(), 7).unwrap();
         here.connect(relay.address()).await.unwrap();
