@@ -377,6 +377,7 @@ pub struct RawStream {
     /// The half that this peer receives on.
     pub recv: RecvStream,
     received: Vec<u8>,
+    written: u64,
 }
 
 impl RawStream {
@@ -385,6 +386,7 @@ impl RawStream {
             send,
             recv,
             received: Vec::new(),
+            written: 0,
         }
     }
 
@@ -393,8 +395,20 @@ impl RawStream {
     /// # Panics
     /// When the peer does not take them.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        let written = soon(self.send.write_all(bytes.as_ref())).await;
+        let bytes = bytes.as_ref();
+        let written = soon(self.send.write_all(bytes)).await;
         written.expect("a stream that is read");
+        self.written += bytes.len() as u64;
+    }
+
+    /// The ID of the stream (RFC 9000, section 2.1).
+    pub fn id(&self) -> u64 {
+        VarInt::from(self.send.id()).into_inner()
+    }
+
+    /// The offset in the stream of the byte behind what [`write`](Self::write) has sent.
+    pub fn offset(&self) -> u64 {
+        self.written
     }
 
     /// Sends a message as a line.

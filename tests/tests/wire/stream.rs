@@ -175,9 +175,10 @@ impl Play {
     }
 }
 
-/// A cancellation that may come before its call.
-fn cancel_early(id: impl Into<Value>) -> Value {
-    notification("rpc.cancel", json!({"id": id.into(), "early": true}))
+/// A cancellation of the call whose request ends at `offset` of the stream with the ID `stream`.
+fn cancel_at(id: impl Into<Value>, stream: u64, offset: u64) -> Value {
+    let params = json!({"id": id.into(), "stream": stream, "offset": offset});
+    notification("rpc.cancel", params)
 }
 
 fn parse_error() -> Value {
@@ -588,29 +589,72 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn early_cancellation_before_its_call_takes_effect() {
+    async fn cancellation_before_its_request_stops_that_call_only() {
         let mut play = Play::start().await;
-        play.connection.send_uni(line(cancel_early(7))).await;
-        play.connection.settle().await;
         let mut stream = play.stream().await;
-        for (id, door) in [(7, "first"), (8, "other"), (7, "second")] {
+        stream.write_line(call(1, "wait", ["open"])).await;
+        assert_eq!(play.event().await, Started("open".into()));
+        let request = line(call(7, "wait", ["cancelled"]));
+        let end = stream.offset() + request.len() as u64;
+        let cancel = line(cancel_at(7, stream.id(), end));
+        play.connection.send_uni(cancel).await;
+        play.connection.settle().await;
+        stream.write(request).await;
+        for (id, door) in [(8, "other"), (7, "same id")] {
             stream.write_line(call(id, "wait", [door])).await;
         }
         assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
         assert_eq!(play.event().await, Started("other".into()));
-        assert_eq!(play.event().await, Started("second".into()));
+        assert_eq!(play.event().await, Started("same id".into()));
     }
 
     #[tokio::test]
-    async fn early_cancellation_is_forgotten_after_the_one_behind_its_call() {
+    async fn cancellation_before_its_stream_is_opened_stops_the_call() {
+        let mut play = Play::start().await;
+        // A client's first bidirectional stream has the ID 0 (RFC 9000, section 2.1).
+        let request = line(call(7, "wait", ["cancelled"]));
+        let cancel = line(cancel_at(7, 0, request.len() as u64));
+        // Read behind the cancellation, and opens no bidirectional stream.
+        let told = line(notification("wait", json!(["told"])));
+        play.connection.send_uni(cancel + &told).await;
+        assert_eq!(play.event().await, Started("told".into()));
+        let mut stream = play.stream().await;
+        assert_eq!(stream.id(), 0);
+        stream.write(request).await;
+        stream.write_line(call(7, "wait", ["same id"])).await;
+        assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
+        assert_eq!(play.event().await, Started("same id".into()));
+    }
+
+    #[tokio::test]
+    async fn cancellation_at_an_offset_has_the_same_effect_on_every_stream() {
+        let mut play = Play::start().await;
+        let (mut stream, mut other) = (play.stream().await, play.stream().await);
+        for (id, carrier) in [(1, "same"), (2, "other"), (3, "unidirectional")] {
+            stream.write_line(call(id, "wait", [carrier])).await;
+            assert_eq!(play.event().await, Started(carrier.into()));
+            let cancel = cancel_at(id, stream.id(), stream.offset());
+            match carrier {
+                "same" => stream.write_line(cancel).await,
+                "other" => other.write_line(cancel).await,
+                _ => drop(play.connection.send_uni(line(cancel)).await),
+            }
+            assert_eq!(play.event().await, Dropped(carrier.into()));
+            assert_eq!(stream.reply().await, error(id, -32001, "Cancelled"));
+        }
+    }
+
+    #[tokio::test]
+    async fn cancellation_after_its_call_has_ended_stops_no_later_call() {
         let mut play = Play::start().await;
         let mut stream = play.stream().await;
         stream.write_line(call(7, "wait", ["first"])).await;
+        let end = stream.offset();
         stream.write_line(cancel(7)).await;
         assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
-        play.connection.send_uni(line(cancel_early(7))).await;
+        let cancel = line(cancel_at(7, stream.id(), end));
+        play.connection.send_uni(cancel).await;
         play.connection.settle().await;
-        stream.write_line(cancel(7)).await;
         stream.write_line(call(7, "wait", ["second"])).await;
         for event in [
             Started("first".into()),
@@ -622,7 +666,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn cancellation_that_is_not_early_has_no_effect_on_later_calls() {
+    async fn cancellation_without_an_offset_has_no_effect_on_later_calls() {
         let mut play = Play::start().await;
         play.connection.send_uni(line(cancel(7))).await;
         play.connection.settle().await;
@@ -641,13 +685,16 @@ mod cancellation {
         };
         let mut play = Play::with(limits).await;
         let mut stream = play.stream().await;
+        let mut ends = Vec::new();
         for door in [1, 2, 3] {
             stream
                 .write_line(call(door, "wait", [door.to_string()]))
                 .await;
+            ends.push(stream.offset());
         }
         assert_eq!(play.event().await, Started("1".into()));
-        play.connection.send_uni(line(cancel_early(2))).await;
+        let cancel = line(cancel_at(2, stream.id(), ends[1]));
+        play.connection.send_uni(cancel).await;
         play.connection.settle().await;
         play.open("1");
         play.open("3");
