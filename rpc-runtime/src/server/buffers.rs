@@ -10,6 +10,9 @@ use crate::context::{ConnectionContext, Context};
 use crate::limits::{BUFFER, Limits, RETAINED};
 use crate::streaming::exchange::Exchange;
 
+/// No buffer grows past what is retained by a message, or a reply, of so many bytes.
+const SMALL_MESSAGE_BYTES: usize = 1 << 10;
+
 /// The buffers of a worker.
 pub(super) struct WorkerBuffers {
     pub(super) message: Vec<u8>,
@@ -47,9 +50,15 @@ impl WorkerBuffers {
         }
     }
 
-    /// Releases what a large message has taken.
-    pub(super) fn release_large(&mut self) {
-        self.release_past(RETAINED);
+    /// Releases what a large message or reply has taken.
+    pub(super) fn release_large(&mut self, answer: ReplyBuffer) {
+        let is_small = answer == ReplyBuffer::Single
+            && self.message.len() <= SMALL_MESSAGE_BYTES
+            && self.reply.bytes().len() <= SMALL_MESSAGE_BYTES
+            && !self.exchange.is_used();
+        if !is_small {
+            self.release_past(RETAINED);
+        }
     }
 
     /// Releases what any message has taken; one that is being received stays.

@@ -10,6 +10,7 @@ use crate::context::ConnectionContext;
 use crate::description::discover::DiscoverOptions;
 use crate::limits::Limits;
 use crate::permit::PermitSlot;
+use crate::server::buffers::ReplyBuffer;
 use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::{ServerConnection, ServerShared};
 use crate::server::serve::serve;
@@ -88,7 +89,8 @@ impl<S: Service> Responder<S> {
         let Self { task, .. } = self;
         let max_bytes = task.site.connection.limits().request;
         let buffers = &mut task.buffers;
-        buffers.release_large();
+        // The caller has read the last reply until now.
+        buffers.release_large(ReplyBuffer::Batch);
         buffers.message.clear();
         let taken = message.get(..max_bytes).unwrap_or(message);
         buffers.message.extend_from_slice(taken);

@@ -34,32 +34,41 @@ pub(super) fn prepare<'t, 'de, R: Router>(
         reply.begin(None);
         return None;
     }
+    if request.method.starts_with("rpc.") {
+        answer(site, &request, reply);
+        return None;
+    }
     let connection = &site.connection;
+    match connection.find(request.method) {
+        None => reply.reject(ProtocolError::MethodNotFound),
+        Some(_) if connection.is_draining() => reply.reject(ProtocolError::ShuttingDown),
+        Some(method) => {
+            return Some(PreparedCall {
+                deadline: deadline(request.timeout),
+                request,
+                method,
+            });
+        }
+    }
+    None
+}
+
+/// Answers a method of the protocol's own.
+fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut Reply) {
     match request.method {
         "rpc.ping" => reply.settle(),
-        "rpc.discover" => connection.discover_reply().answer::<R>(reply),
+        "rpc.discover" => site.connection.discover_reply().answer::<R>(reply),
         "rpc.cancel" => match request.cancellation() {
             Some(cancel) => {
-                connection.cancel(&site.stream, cancel);
+                site.connection.cancel(&site.stream, cancel);
                 reply.settle();
             }
             None => reply.reject(ProtocolError::InvalidParams(
                 "`rpc.cancel` takes the id of a call",
             )),
         },
-        name => match connection.find(name) {
-            None => reply.reject(ProtocolError::MethodNotFound),
-            Some(_) if connection.is_draining() => reply.reject(ProtocolError::ShuttingDown),
-            Some(method) => {
-                return Some(PreparedCall {
-                    deadline: deadline(request.timeout),
-                    request,
-                    method,
-                });
-            }
-        },
+        _ => reply.reject(ProtocolError::MethodNotFound),
     }
-    None
 }
 
 fn deadline(timeout: Option<u64>) -> Option<Instant> {

@@ -58,7 +58,11 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
             let Some(call) = prepare(site, request, reply) else {
                 return ReplyBuffer::Single;
             };
-            match obtain_permit(site, receiver, permit, call.deadline).await {
+            let permitted = match holds_permit(site, permit) {
+                true => Ok(()),
+                false => obtain_permit(site, receiver, permit, call.deadline).await,
+            };
+            match permitted {
                 Ok(()) => {
                     let invocation = Invocation {
                         site,
@@ -97,6 +101,11 @@ async fn obtain_batch_permit<R: Router>(
         true => Ok(()),
         false => obtain_permit(site, receiver, permit, None).await,
     }
+}
+
+/// Whether the permit of the message before serves for this one, too.
+fn holds_permit<R: Router>(site: &CallSite<R>, permit: &mut PermitSlot) -> bool {
+    permit.is_held() && !site.connection.send_budget().is_full()
 }
 
 /// Obtains a permit, or returns what to answer instead. While the call waits, what is queued is sent, and a reset of the

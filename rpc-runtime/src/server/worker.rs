@@ -80,13 +80,13 @@ impl<R: Router> Worker<R> {
             } else if is_full {
                 // While the worker waits, it holds nothing that others could use.
                 permit.release();
-                buffers.release_large();
+                buffers.release_large(answer);
                 match receiver {
                     Some(receiver) => site.stream.flush_while_receiving(receiver).await,
                     None => site.stream.flush().await,
                 }
             }
-            buffers.release_large();
+            buffers.release_large(answer);
             tokio::task::coop::consume_budget().await;
         }
         // Replies that the peer does not read must not keep other calls from running.
