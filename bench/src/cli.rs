@@ -12,7 +12,9 @@ use crate::load::RuntimeKind;
 use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
-use crate::{codec, encode, growth, instructions, report, serve, settings, table, targets};
+use crate::{
+    codec, compile_time, encode, growth, instructions, report, serve, settings, table, targets,
+};
 
 #[derive(Debug, Parser)]
 #[command(about = "Compares RPC frameworks side by side")]
@@ -45,6 +47,8 @@ enum Command {
     Instructions,
     /// Makes calls over memory, to be counted or profiled.
     MemoryRepeat(instructions::Repetition),
+    /// Measures how long services take to compile, in some minutes, and prints the table.
+    CompileTime,
     /// Measures whether cost grows with the work and with nothing else, in less than two minutes.
     Growth {
         #[arg(long, default_value_t = 5)]
@@ -132,6 +136,7 @@ pub(crate) fn main() -> Result<()> {
         Command::CodecRepeat(repetition) => codec::repeat(&repetition),
         Command::Instructions => instructions::main(),
         Command::MemoryRepeat(repetition) => instructions::repeat(&repetition),
+        Command::CompileTime => compile_time::main(),
         Command::Growth { rounds } => growth::main(rounds),
         Command::Settings { rounds, seconds } => settings::main(rounds, seconds),
         Command::Serve {

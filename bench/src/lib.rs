@@ -8,6 +8,7 @@ mod chart;
 mod cli;
 mod codec;
 mod compare;
+mod compile_time;
 mod contender;
 mod drive;
 mod encode;
