@@ -7,3 +7,4 @@ mod openrpc;
 mod openrpc_shapes;
 mod openrpc_wire;
 pub mod options;
+mod size;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rpc_runtime::{
-    Answer, CallError, Client, Identity, Layered, Middleware, Next, Server, ServerCall, Service,
-    Trust, code, rpc,
+    Answer, BindError, CallError, Client, Layered, Middleware, Next, Server, ServerBuilder,
+    ServerCall, Service, code, rpc,
 };
 use serde::{Deserialize, Serialize};
+use tests::support::{ANY_PORT, TestServer};
 
 const STACK: usize = 512 << 10;
 
@@ -27,14 +28,8 @@ fn on_a_worker(test: impl Future<Output = ()> + Send + 'static) {
     runtime.block_on(test).unwrap();
 }
 
-async fn over_quic(services: impl FnOnce(Identity) -> Server) -> Client {
-    let identity = Identity::self_signed(["localhost"]).unwrap();
-    let trust = Trust::certificate(identity.certificate());
-    let server = services(identity);
-    let address = server.local_addr().unwrap();
-    tokio::spawn(server.run());
-    let client = Client::builder().trust(trust).server_name("localhost");
-    client.connect(address).await.unwrap()
+async fn over_quic(bind: impl FnOnce(ServerBuilder) -> Result<Server, BindError>) -> Client {
+    TestServer::bind(bind).connect().await
 }
 
 #[derive(Clone, Copy)]
@@ -59,10 +54,9 @@ macro_rules! services {
 
         const SERVICES: &[&str] = &[$($name),*];
 
-        fn server_of_all(identity: Identity) -> Server {
-            let builder = Server::builder(identity);
+        fn server_of_all(builder: ServerBuilder) -> Result<Server, BindError> {
             $(let builder = builder.service($service::NamedServer::new(Host));)*
-            builder.bind("127.0.0.1:0").unwrap()
+            builder.bind(ANY_PORT)
         }
 
         /// A client that serves them, of a server that calls them.
@@ -250,10 +244,7 @@ fn service_of_250_methods_answers_in_memory_on_a_small_stack() {
 #[test]
 fn service_of_250_methods_answers_over_quic_on_a_small_stack() {
     on_a_worker(async {
-        let client = over_quic(|identity| {
-            let builder = Server::builder(identity).service(LargeServer::new(Host));
-            builder.bind("127.0.0.1:0").unwrap()
-        });
+        let client = over_quic(|server| server.service(LargeServer::new(Host)).bind(ANY_PORT));
         call_all_methods(client.await).await;
     });
 }
@@ -300,10 +291,7 @@ fn service_within_twenty_layers_answers_over_quic_on_a_small_stack() {
     on_a_worker(async {
         let calls = Arc::new(AtomicUsize::new(0));
         let service = twenty_layers(&calls);
-        let client = over_quic(|identity| {
-            let builder = Server::builder(identity).service(service);
-            builder.bind("127.0.0.1:0").unwrap()
-        });
+        let client = over_quic(|server| server.service(service).bind(ANY_PORT));
         call_all_methods(client.await).await;
         assert_eq!(calls.load(Ordering::Relaxed), 20 * (2 * METHODS.len() + 2));
     });
