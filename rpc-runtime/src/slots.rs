@@ -39,6 +39,16 @@ impl<T: Default> Slots<T> {
         &mut self.slots[slot]
     }
 
+    /// Returns the value of a slot whose number a peer has sent; `None` if no such slot was ever taken.
+    pub(crate) fn try_get_mut(&mut self, slot: usize) -> Option<&mut T> {
+        self.slots.get_mut(slot)
+    }
+
+    /// Returns the number of slots in use.
+    pub(crate) fn used(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// Returns all values, also those of free slots.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut()

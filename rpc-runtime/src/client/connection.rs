@@ -128,10 +128,10 @@ impl ClientConnection {
         multiplexed + dedicated + self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Cancels a call on a shared stream, with one message to the server. Gives back the buffer for the reply.
-    pub(super) fn cancel(&self, stream: usize, id: CallId, reply: &mut Vec<u8>) {
+    /// Cancels a call on a shared stream, with one message to the server.
+    pub(super) fn cancel(&self, stream: usize, id: CallId) {
         let stream = &self.streams[stream];
-        if let Some(end) = stream.cancel(id, reply) {
+        if let Some(end) = stream.cancel(id) {
             // On a stream of its own the cancellation is not held up by requests. If that is stuck, it comes later.
             if !self.control.queue_cancel_of(id, end) {
                 stream.queue_cancel(id);

@@ -110,8 +110,7 @@ pub(super) fn lost_call(
     if let StreamLost::Connection(_) = lost {
         connection.retire();
     }
-    let reason = ConnectionLost::from(lost);
-    CallFailure::Lost { fate, reason }
+    CallFailure::lost(fate, &lost.into())
 }
 
 /// The same for a call that was sent.

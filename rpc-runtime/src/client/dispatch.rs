@@ -35,17 +35,17 @@ pub(super) struct Dispatch {
     /// Items that follow the request, until they are sent.
     upload: Option<BoxedUpload>,
     progress: Progress,
+    held: Held,
     picker: Picker,
     timer: Option<Timer>,
     attempts: Attempts,
 }
 
 /// How far a call is.
+#[derive(Clone, Copy)]
 enum Progress {
     /// It was not polled yet.
     New,
-    /// Its arguments cannot be written as JSON.
-    Unencodable(String),
     /// It waits for a connection, or for room in a shared stream.
     Sending {
         stream: usize,
@@ -57,17 +57,28 @@ enum Progress {
         id: CallId,
     },
     /// It has a dedicated stream.
-    Dedicated(BoxedReply),
+    Dedicated,
     /// It waits before it is sent again.
-    Backoff(Timer),
+    Backoff,
     Done,
 }
 
 impl Progress {
-    fn sending() -> Self {
-        let (stream, waiter) = (0, None);
-        Self::Sending { stream, waiter }
-    }
+    const SENDING: Self = Self::Sending {
+        stream: 0,
+        waiter: None,
+    };
+}
+
+/// What only some calls hold. Kept apart, so that all others change their progress without dropping any of it.
+enum Held {
+    Nothing,
+    /// Why the arguments of a new call cannot be written as JSON.
+    EncodeError(Box<str>),
+    /// The end of a call on a dedicated stream.
+    Reply(BoxedReply),
+    /// The end of a backoff.
+    Timer(Timer),
 }
 
 impl Dispatch {
@@ -77,11 +88,11 @@ impl Dispatch {
         params: impl SentParams,
     ) -> Self {
         let CallBuffers { request, reply } = client.take_buffers();
-        let (request, progress) = match EncodedRequest::encode(request, &method, &params) {
-            Ok(request) => (request, Progress::New),
+        let (request, held) = match EncodedRequest::encode(request, &method, &params) {
+            Ok(request) => (request, Held::Nothing),
             Err(error) => {
-                let reason = error.to_string();
-                (EncodedRequest::default(), Progress::Unencodable(reason))
+                let error = Held::EncodeError(error.to_string().into());
+                (EncodedRequest::default(), error)
             }
         };
         Self {
@@ -90,8 +101,9 @@ impl Dispatch {
             request,
             reply,
             upload: None,
-            progress,
-            picker: Picker::Unpicked(None),
+            progress: Progress::New,
+            held,
+            picker: Picker::default(),
             timer: None,
             attempts: Attempts::default(),
             client,
@@ -117,8 +129,8 @@ impl Dispatch {
         if self.upload.is_some() {
             return Err("a call with items cannot be an entry of a batch".into());
         }
-        if let Progress::Unencodable(reason) = &mut self.progress {
-            return Err(std::mem::take(reason));
+        if let Held::EncodeError(reason) = &self.held {
+            return Err(reason.to_string());
         }
         let remaining = self.options.time.remaining();
         self.request
@@ -151,89 +163,104 @@ impl Dispatch {
     }
 
     fn poll_attempt(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
-        ready!(self.poll_begin(cx))?;
-        if let Progress::Sending { .. } = self.progress {
-            ready!(self.poll_send(cx))?;
-            self.attempts.record_sent();
-            if let Progress::Multiplexed { .. } = self.progress {
-                // The call was queued with its waker.
-                return Poll::Pending;
+        loop {
+            match self.progress {
+                Progress::Multiplexed { stream, id } => {
+                    let connection = self.picker.connection();
+                    let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
+                    return connection.streams[stream].poll_reply(id, &mut self.reply, cx);
+                }
+                Progress::Sending { stream, waiter } => {
+                    ready!(self.poll_send(stream, waiter, cx))?;
+                    self.attempts.record_sent();
+                    if let Progress::Multiplexed { .. } = self.progress {
+                        // The call was queued with its waker.
+                        return Poll::Pending;
+                    }
+                }
+                Progress::Dedicated => {
+                    let Held::Reply(reply) = &mut self.held else {
+                        return Poll::Ready(Err(CallFailure::AlreadyCompleted));
+                    };
+                    self.reply = ready!(reply.as_mut().poll(cx))?;
+                    return Poll::Ready(Ok(()));
+                }
+                Progress::New | Progress::Backoff | Progress::Done => {
+                    ready!(self.poll_begin(cx))?;
+                }
             }
-        }
-        match (&mut self.progress, self.picker.connection()) {
-            (Progress::Multiplexed { stream, id }, Some(connection)) => {
-                connection.streams[*stream].poll_reply(*id, &mut self.reply, cx)
-            }
-            (Progress::Dedicated(replied), _) => {
-                self.reply = ready!(replied.as_mut().poll(cx))?;
-                Poll::Ready(Ok(()))
-            }
-            _ => Poll::Ready(Err(CallFailure::AlreadyCompleted)),
         }
     }
 
-    /// Starts the time limit with the first poll, and waits for the end of a backoff.
+    /// Starts the time limit of a new call, or waits for the end of a backoff. Then the call can be sent.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
-        match &mut self.progress {
-            Progress::New => {}
-            Progress::Unencodable(reason) => {
-                return Poll::Ready(Err(CallFailure::Encode(std::mem::take(reason))));
-            }
-            Progress::Backoff(timer) => {
-                ready!(timer.poll(cx));
-                let ended = std::mem::replace(&mut self.progress, Progress::sending());
-                if let Progress::Backoff(timer) = ended {
+        match self.progress {
+            Progress::New => self.begin()?,
+            Progress::Backoff => {
+                if let Held::Timer(timer) = &mut self.held {
+                    ready!(timer.poll(cx));
+                }
+                if let Held::Timer(timer) = std::mem::replace(&mut self.held, Held::Nothing) {
                     self.client.timers.put_back(timer);
                 }
-                return Poll::Ready(Ok(()));
             }
+            Progress::Done => return Poll::Ready(Err(CallFailure::AlreadyCompleted)),
             _ => return Poll::Ready(Ok(())),
         }
-        if let Some(remaining) = self.options.time.remaining() {
-            if remaining.is_zero() {
-                return Poll::Ready(Err(CallFailure::TimedOut));
-            }
-            self.timer = Some(self.client.timers.start(remaining));
-        }
-        self.progress = Progress::sending();
+        self.progress = Progress::SENDING;
         Poll::Ready(Ok(()))
     }
 
+    fn begin(&mut self) -> Result<(), CallFailure> {
+        if let Held::EncodeError(reason) = &self.held {
+            return Err(CallFailure::Encode(reason.clone()));
+        }
+        if let Some(remaining) = self.options.time.remaining() {
+            if remaining.is_zero() {
+                return Err(CallFailure::TimedOut);
+            }
+            self.timer = Some(self.client.timers.start(remaining));
+        }
+        Ok(())
+    }
+
     /// Sends the request on a connection that takes calls.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
+    fn poll_send(
+        &mut self,
+        mut stream: usize,
+        mut waiter: Option<WaiterId>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), CallFailure>> {
         loop {
             ready!(self.picker.poll(&self.client, cx))?;
             self.write_options();
             if self.needs_dedicated_stream() {
-                let request = self
-                    .dedicated_request()
-                    .ok_or(CallFailure::AlreadyCompleted)?;
-                self.progress = Progress::Dedicated(Box::pin(dedicated_stream::call(request)));
+                let request = match self.dedicated_request() {
+                    Ok(request) => request,
+                    Err(failure) => return Poll::Ready(Err(failure)),
+                };
+                self.held = Held::Reply(Box::pin(dedicated_stream::call(request)));
+                self.progress = Progress::Dedicated;
                 return Poll::Ready(Ok(()));
             }
-            let (Progress::Sending { stream, waiter }, Some(connection)) =
-                (&mut self.progress, self.picker.connection())
-            else {
-                return Poll::Ready(Err(CallFailure::AlreadyCompleted));
-            };
+            let connection = ready!(self.picker.poll(&self.client, cx))?;
             if waiter.is_none() {
-                *stream = connection.next_stream();
+                stream = connection.next_stream();
             }
-            let stream = *stream;
-            let queued = connection.streams[stream].poll_call(
-                &mut self.request,
-                &mut self.reply,
-                waiter,
-                cx,
-            );
-            match ready!(queued) {
-                Ok(id) => {
+            let queued = connection.streams[stream].poll_call(&mut self.request, &mut waiter, cx);
+            match queued {
+                Poll::Ready(Ok(id)) => {
                     self.progress = Progress::Multiplexed { stream, id };
                     return Poll::Ready(Ok(()));
                 }
-                Err(_) => {
-                    *waiter = None;
+                Poll::Ready(Err(_)) => {
+                    waiter = None;
+                    self.progress = Progress::SENDING;
                     self.picker.fail();
+                }
+                Poll::Pending => {
+                    self.progress = Progress::Sending { stream, waiter };
+                    return Poll::Pending;
                 }
             }
         }
@@ -261,16 +288,15 @@ impl Dispatch {
         ready!(self.picker.poll(&self.client, cx))?;
         self.write_options();
         self.attempts.record_sent();
-        Poll::Ready(
-            self.dedicated_request()
-                .ok_or(CallFailure::AlreadyCompleted),
-        )
+        Poll::Ready(self.dedicated_request())
     }
 
-    fn dedicated_request(&mut self) -> Option<DedicatedRequest> {
+    fn dedicated_request(&mut self) -> Result<DedicatedRequest, CallFailure> {
         let id = self.client.next_dedicated_id();
-        Some(DedicatedRequest {
-            connection: Arc::clone(self.picker.connection()?),
+        let connection = self.picker.connection();
+        let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
+        Ok(DedicatedRequest {
+            connection: Arc::clone(connection),
             message: self.request.with_id(id.0).to_vec(),
             upload: self.upload.take().map(|upload| (id, upload)),
             reply_limit: self.client.options.reply_limit,
@@ -315,10 +341,11 @@ impl Dispatch {
         let has_other = || self.client.has_other(connection);
         self.progress = match self.attempts.retry(fate, is_idempotent, has_other) {
             Retry::No => return false,
-            Retry::Free => Progress::sending(),
+            Retry::Free => Progress::SENDING,
             Retry::Paid if self.client.retries.spend() => {
                 let delay = backoff.delay(self.attempts.sent());
-                Progress::Backoff(self.client.timers.start(delay))
+                self.held = Held::Timer(self.client.timers.start(delay));
+                Progress::Backoff
             }
             Retry::Paid => return false,
         };
@@ -335,19 +362,22 @@ impl Dispatch {
     }
 
     fn cancel(&mut self) {
-        let progress = std::mem::replace(&mut self.progress, Progress::Done);
-        let Some(connection) = self.picker.connection() else {
-            return;
-        };
-        match progress {
-            Progress::Sending {
-                stream,
-                waiter: Some(waiter),
-            } => connection.streams[stream].stop_waiting(waiter),
-            Progress::Multiplexed { stream, id } => connection.cancel(stream, id, &mut self.reply),
+        match (self.progress, self.picker.connection()) {
+            (Progress::Multiplexed { stream, id }, Some(connection)) => {
+                connection.cancel(stream, id);
+            }
+            (
+                Progress::Sending {
+                    stream,
+                    waiter: Some(waiter),
+                },
+                Some(connection),
+            ) => connection.streams[stream].stop_waiting(waiter),
             // Dropping a dedicated stream resets it.
             _ => {}
         }
+        self.held = Held::Nothing;
+        self.progress = Progress::Done;
     }
 }
 

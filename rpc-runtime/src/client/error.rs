@@ -150,7 +150,10 @@ impl<E> CallError<E> {
 #[derive(Debug, Clone)]
 pub(super) enum CallFailure {
     /// The connection was lost, or there is none.
-    Lost { fate: Fate, reason: ConnectionLost },
+    Lost {
+        fate: Fate,
+        reason: Box<ConnectionLost>,
+    },
     /// The time is over.
     TimedOut,
     /// The reply is larger than this client accepts.
@@ -158,14 +161,14 @@ pub(super) enum CallFailure {
     /// What was received is not a response.
     MalformedReply,
     /// The request or an item cannot be written as JSON.
-    Encode(String),
+    Encode(Box<str>),
     /// The call was polled after it had completed.
     AlreadyCompleted,
 }
 
 impl CallFailure {
-    pub(super) fn not_sent(reason: ConnectionLost) -> Self {
-        let fate = Fate::NotSent;
+    pub(super) fn lost(fate: Fate, reason: &ConnectionLost) -> Self {
+        let reason = Box::new(reason.clone());
         Self::Lost { fate, reason }
     }
 }
@@ -173,13 +176,16 @@ impl CallFailure {
 impl<E> From<CallFailure> for CallError<E> {
     fn from(failure: CallFailure) -> Self {
         match failure {
-            CallFailure::Lost { fate, reason } => Self::Connection { fate, reason },
+            CallFailure::Lost { fate, reason } => Self::Connection {
+                fate,
+                reason: *reason,
+            },
             CallFailure::TimedOut => Self::Timeout,
             CallFailure::ReplyTooLarge => {
                 Self::Decode("it is larger than this client accepts".into())
             }
             CallFailure::MalformedReply => Self::Decode("it is not a JSON-RPC response".into()),
-            CallFailure::Encode(reason) => Self::Encode(reason),
+            CallFailure::Encode(reason) => Self::Encode(reason.into()),
             CallFailure::AlreadyCompleted => {
                 Self::Decode("the call is over and cannot be awaited again".into())
             }

@@ -18,6 +18,7 @@ use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::parser::Parser;
 use crate::codec::request::RequestEnd;
 use crate::limits::{BUFFER, REPLY_DEPTH, RETAINED};
+use crate::slots::Slots;
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
@@ -62,8 +63,9 @@ struct MuxState {
     /// The transport's stream: its ID, and the value of `sent` when it was opened.
     transport_id: u64,
     opened_at: u64,
-    slots: Vec<CallSlot>,
-    free: Vec<usize>,
+    calls: Slots<CallSlot>,
+    /// Number of cancelled calls.
+    cancelled: u32,
     /// The task that writes, while there are no requests.
     writer: WakerSlot,
     /// The task that ends the stream some time after it was closed.
@@ -76,24 +78,30 @@ struct MuxState {
     lost: Option<ConnectionLost>,
 }
 
-/// A place for a call, which is used again by later calls.
+/// A place for one call after the other.
 #[derive(Debug, Default)]
 struct CallSlot {
-    /// Number of cancelled calls in this slot. A reply to one of them may still come, so the next call has another id. The
-    /// reply to any other call has come already.
+    /// Distinguishes the call from cancelled ones in the same slot, whose replies may still come. The reply to any other call
+    /// has come already.
     generation: u32,
-    call: Option<PendingCall>,
-}
-
-#[derive(Debug)]
-struct PendingCall {
-    /// Holds the reply once there is one.
+    stage: Stage,
+    /// The reply, once there is one. Its buffer is used again.
     reply: Vec<u8>,
-    /// How the call ended.
-    outcome: Option<Result<(), CallFailure>>,
+    /// Why there is none.
+    failure: Option<CallFailure>,
     /// Number of bytes queued up to the end of the request.
     end: u64,
-    waker: Waker,
+    waker: WakerSlot,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Free,
+    /// The call waits for its reply.
+    InFlight,
+    /// The caller has not yet taken the reply, or the failure.
+    Ended,
 }
 
 /// The id of a call. No two calls in flight on a connection have the same.
@@ -126,29 +134,22 @@ impl fmt::Display for CallId {
 }
 
 impl MuxState {
-    /// Returns the call with this id, if it is in flight on stream `number`.
-    fn pending(&mut self, number: u64, id: CallId) -> Option<&mut PendingCall> {
-        let slot = self.slots.get_mut(id.slot())?;
-        let expected = CallId::new(number, id.slot(), slot.generation);
-        slot.call.as_mut().filter(|_| id == expected)
+    /// Returns the slot of the call with this id, unless it is free or another call's.
+    fn call(&mut self, number: u64, id: CallId) -> Option<&mut CallSlot> {
+        let slot = self.calls.try_get_mut(id.slot())?;
+        let is_it = id == CallId::new(number, id.slot(), slot.generation);
+        (is_it && slot.stage != Stage::Free).then_some(slot)
     }
 
-    /// Frees the slot of a call. Also returns a caller to wake, if one waited for a slot.
-    fn release(&mut self, number: u64, id: CallId) -> Option<(PendingCall, Option<Waker>)> {
-        self.pending(number, id)?;
-        let slot = self.slots.get_mut(id.slot())?;
-        let pending = slot.call.take()?;
-        if pending.outcome.is_none() {
-            slot.generation = (slot.generation + 1) % (1 << GENERATION_BITS);
-        }
+    /// Frees the slot of a call. Returns a caller to wake, if one waited for a slot.
+    fn free(&mut self, id: CallId) -> Option<Waker> {
         let was_full = !self.has_slot();
-        self.free.push(id.slot());
-        let next = was_full.then(|| self.waiters.pop()).flatten();
-        Some((pending, next))
+        self.calls.free(id.slot());
+        was_full.then(|| self.waiters.pop()).flatten()
     }
 
     fn has_slot(&self) -> bool {
-        !self.free.is_empty() || self.slots.len() < MAX_SLOTS
+        self.calls.used() < MAX_SLOTS
     }
 
     fn has_room(&self) -> bool {
@@ -156,7 +157,8 @@ impl MuxState {
     }
 
     fn not_sent(&self) -> Option<CallFailure> {
-        self.lost.clone().map(CallFailure::not_sent)
+        let reason = self.lost.as_ref()?;
+        Some(CallFailure::lost(Fate::NotSent, reason))
     }
 
     #[must_use = "the writer waits until it is woken"]
@@ -178,12 +180,10 @@ impl MuxState {
 
     /// Ends the calls that were sent on the stream that is gone. Returns the callers to wake.
     fn end_sent(&mut self, reason: &ConnectionLost) -> Vec<Waker> {
-        let sent = self.sent;
-        let fate = Fate::without_answer(reason);
-        let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
+        let (sent, fate) = (self.sent, Fate::without_answer(reason));
+        let calls = self.calls.iter_mut().filter(|call| call.end <= sent);
         calls
-            .filter(|pending| pending.end <= sent)
-            .filter_map(|pending| pending.lose(fate, reason))
+            .filter_map(|call| call.fail(CallFailure::lost(fate, reason)))
             .collect()
     }
 
@@ -193,8 +193,9 @@ impl MuxState {
             return Vec::new();
         }
         let mut wakers = self.end_sent(&reason);
-        let calls = self.slots.iter_mut().filter_map(|slot| slot.call.as_mut());
-        wakers.extend(calls.filter_map(|pending| pending.lose(Fate::NotSent, &reason)));
+        let failure = CallFailure::lost(Fate::NotSent, &reason);
+        let calls = self.calls.iter_mut();
+        wakers.extend(calls.filter_map(|call| call.fail(failure.clone())));
         wakers.extend(self.waiters.pop_all());
         wakers.extend(self.writer.take());
         self.lost = Some(reason);
@@ -202,19 +203,15 @@ impl MuxState {
     }
 }
 
-impl PendingCall {
-    /// Ends the call and returns its waker, unless its reply has come.
-    fn lose(&mut self, fate: Fate, reason: &ConnectionLost) -> Option<Waker> {
-        let reason = reason.clone();
-        self.end(Err(CallFailure::Lost { fate, reason }))
-    }
-
-    fn end(&mut self, outcome: Result<(), CallFailure>) -> Option<Waker> {
-        if self.outcome.is_some() {
+impl CallSlot {
+    /// Ends the call, if it waits for its reply. Returns the caller to wake.
+    fn fail(&mut self, failure: CallFailure) -> Option<Waker> {
+        if self.stage != Stage::InFlight {
             return None;
         }
-        self.outcome = Some(outcome);
-        Some(std::mem::replace(&mut self.waker, Waker::noop().clone()))
+        self.stage = Stage::Ended;
+        self.failure = Some(failure);
+        self.waker.take()
     }
 }
 
@@ -242,15 +239,13 @@ impl MuxStream {
     }
 
     fn count_in_flight(&self, state: &MuxState) {
-        let in_flight = state.slots.len() - state.free.len();
-        self.in_flight.store(in_flight, Ordering::Relaxed);
+        self.in_flight.store(state.calls.used(), Ordering::Relaxed);
     }
 
-    /// Queues a call; waits for room. `reply` is a buffer for its reply, and `waiter` the caller's position while it waits.
+    /// Queues a call; waits for room. `waiter` is the caller's position while it waits.
     pub(super) fn poll_call(
         &self,
         request: &mut EncodedRequest,
-        reply: &mut Vec<u8>,
         waiter: &mut Option<WaiterId>,
         cx: &Context<'_>,
     ) -> Poll<Result<CallId, CallFailure>> {
@@ -264,21 +259,18 @@ impl MuxStream {
         let waited = waiter
             .take()
             .and_then(|waiter| state.waiters.remove(waiter));
-        let slot = state.free.pop().unwrap_or_else(|| {
-            state.slots.push(CallSlot::default());
-            state.slots.len() - 1
-        });
-        let id = CallId::new(self.number, slot, state.slots[slot].generation);
+        let slot = state.calls.take();
+        let generation = state.calls.get_mut(slot).generation;
+        let id = CallId::new(self.number, slot, generation);
         let writer = state.queue(request.with_id(id.0));
-        state.slots[slot].call = Some(PendingCall {
-            reply: std::mem::take(reply),
-            outcome: None,
-            end: state.queued,
-            waker: cx.waker().clone(),
-        });
+        let end = state.queued;
+        let call = state.calls.get_mut(slot);
+        call.stage = Stage::InFlight;
+        call.end = end;
+        let replaced = call.waker.register(cx);
         self.count_in_flight(&state);
         drop(state);
-        drop(waited);
+        drop((waited, replaced));
         wake_all(writer);
         Poll::Ready(Ok(id))
     }
@@ -329,42 +321,42 @@ impl MuxStream {
         cx: &Context<'_>,
     ) -> Poll<Result<(), CallFailure>> {
         let mut state = self.state();
-        let Some(pending) = state.pending(self.number, id) else {
+        let Some(call) = state.call(self.number, id) else {
             return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
-        if pending.outcome.is_none() {
-            let replaced = match pending.waker.will_wake(cx.waker()) {
-                true => None,
-                false => Some(std::mem::replace(&mut pending.waker, cx.waker().clone())),
-            };
+        if call.stage == Stage::InFlight {
+            let replaced = call.waker.register(cx);
             // What a waker owns may own a call of this stream, so it is dropped without the lock.
             drop(state);
             drop(replaced);
             return Poll::Pending;
         }
-        let released = state.release(self.number, id);
+        std::mem::swap(&mut call.reply, reply);
+        let failure = call.failure.take();
+        call.stage = Stage::Free;
+        let next = state.free(id);
         self.count_in_flight(&state);
         drop(state);
-        let Some((pending, next)) = released else {
-            return Poll::Ready(Err(CallFailure::AlreadyCompleted));
-        };
         wake_all(next);
-        *reply = pending.reply;
-        Poll::Ready(
-            pending
-                .outcome
-                .unwrap_or(Err(CallFailure::AlreadyCompleted)),
-        )
+        Poll::Ready(failure.map_or(Ok(()), Err))
     }
 
-    /// Cancels a call, and gives back the buffer for its reply. If the server may have started it, returns where the
-    /// request ends: then a message on another stream cancels it sooner.
-    pub(super) fn cancel(&self, id: CallId, reply: &mut Vec<u8>) -> Option<RequestEnd> {
+    /// Cancels a call. If the server may have started it, returns where the request ends: then a message on another stream
+    /// cancels it sooner.
+    pub(super) fn cancel(&self, id: CallId) -> Option<RequestEnd> {
         let mut state = self.state();
-        let (mut pending, next) = state.release(self.number, id)?;
+        let call = state.call(self.number, id)?;
+        let stage = std::mem::replace(&mut call.stage, Stage::Free);
+        let (end, waker, failure) = (call.end, call.waker.take(), call.failure.take());
+        let is_unanswered = stage == Stage::InFlight;
+        if is_unanswered {
+            state.cancelled = (state.cancelled + 1) % (1 << GENERATION_BITS);
+            let cancelled = state.cancelled;
+            state.calls.get_mut(id.slot()).generation = cancelled;
+        }
+        let next = state.free(id);
         self.count_in_flight(&state);
-        let is_unanswered = pending.outcome.is_none() && state.lost.is_none();
-        let was_sent = pending.end <= state.sent;
+        let was_sent = end <= state.sent;
         let writer = match is_unanswered && !was_sent {
             // Behind the request, which has not left yet, it cannot come too early.
             true => state.queue(&cancel_by_position(id)),
@@ -372,11 +364,10 @@ impl MuxStream {
         };
         let end = (is_unanswered && was_sent).then(|| RequestEnd {
             stream: state.transport_id,
-            offset: pending.end - state.opened_at,
+            offset: end - state.opened_at,
         });
         drop(state);
-        *reply = std::mem::take(&mut pending.reply);
-        drop(pending);
+        drop((waker, failure));
         wake_all(next.into_iter().chain(writer));
         end
     }
@@ -408,7 +399,13 @@ impl MuxStream {
     }
 
     pub(super) fn release_idle_buffers(&self) {
-        self.state().requests.shrink();
+        let mut state = self.state();
+        state.requests.shrink();
+        for call in state.calls.iter_mut() {
+            if call.stage == Stage::Free {
+                call.reply = Vec::new();
+            }
+        }
     }
 
     /// Closes the stream: what is queued is sent, then the stream is finished.
@@ -536,7 +533,7 @@ impl MuxStream {
         }
         // A truncated reply is delivered as it is, and its caller finds that it is malformed.
         match splitter.finish(&reply) {
-            Some(_) if !self.deliver(Ok(()), &mut reply, &mut ids) => {
+            Some(_) if !self.deliver(None, &mut reply, &mut ids) => {
                 Err(StreamLost::Reset(close::DONE.into()))
             }
             _ => Ok(()),
@@ -546,12 +543,12 @@ impl MuxStream {
     /// Delivers the replies that have arrived as a whole.
     fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>, ids: &mut ReplyIds) {
         loop {
-            let outcome = match splitter.cut(reply) {
+            let failure = match splitter.cut(reply) {
                 Line::Partial => return,
-                Line::Message => Ok(()),
-                Line::TooLarge => Err(CallFailure::ReplyTooLarge),
+                Line::Message => None,
+                Line::TooLarge => Some(CallFailure::ReplyTooLarge),
             };
-            if !self.deliver(outcome, reply, ids) {
+            if !self.deliver(failure, reply, ids) {
                 tracing::debug!("reply without an id");
             }
             reply.clear();
@@ -565,7 +562,7 @@ impl MuxStream {
     /// Gives a reply to its call, if that waits for it. Returns `false` if the reply has no id.
     fn deliver(
         &self,
-        outcome: Result<(), CallFailure>,
+        failure: Option<CallFailure>,
         reply: &mut Vec<u8>,
         ids: &mut ReplyIds,
     ) -> bool {
@@ -577,11 +574,16 @@ impl MuxStream {
             return false;
         };
         let mut state = self.state();
-        let waker = state.pending(self.number, CallId(id)).and_then(|pending| {
-            let waker = pending.end(outcome)?;
-            std::mem::swap(&mut pending.reply, reply);
-            Some(waker)
-        });
+        let call = state.call(self.number, CallId(id));
+        let waker = match call.filter(|call| call.stage == Stage::InFlight) {
+            Some(call) => {
+                call.stage = Stage::Ended;
+                call.failure = failure;
+                std::mem::swap(&mut call.reply, reply);
+                call.waker.take()
+            }
+            None => None,
+        };
         drop(state);
         wake_all(waker);
         true

@@ -144,7 +144,7 @@ impl Notification {
             time: TimeLimit::of_client(&client.options),
             metadata: MetadataWriter::of_client(&client.options),
             is_unreliable: false,
-            picker: Picker::Unpicked(None),
+            picker: Picker::default(),
             progress: Sending::New,
             timer: None,
             client,
@@ -183,7 +183,7 @@ impl Notification {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
         let request = match &mut self.request {
             Ok(request) => request,
-            Err(reason) => return Poll::Ready(Err(CallFailure::Encode(reason.clone()))),
+            Err(reason) => return Poll::Ready(Err(CallFailure::Encode(reason.as_str().into()))),
         };
         if let Sending::New = self.progress {
             request.write_options(None, &self.metadata);
@@ -197,9 +197,7 @@ impl Notification {
                     return Poll::Ready(Err(CallFailure::AlreadyCompleted));
                 }
             };
-            ready!(self.picker.poll(&self.client, cx))?;
-            let connection = self.picker.connection();
-            let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
+            let connection = ready!(self.picker.poll(&self.client, cx))?;
             let message = request.without_id();
             if self.is_unreliable && connection.send_datagram(message) {
                 return Poll::Ready(Ok(()));

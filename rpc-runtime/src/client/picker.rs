@@ -7,48 +7,58 @@ use crate::client::connection::ClientConnection;
 use crate::client::error::CallFailure;
 use crate::client::handle::{ClientInner, NextConnection};
 
-pub(super) enum Picker {
-    /// No connection was picked. One that failed before is avoided.
-    Unpicked(Option<Arc<ClientConnection>>),
-    Waiting(NextConnection),
-    Picked(Arc<ClientConnection>),
+#[derive(Default)]
+pub(super) struct Picker {
+    picked: Option<Arc<ClientConnection>>,
+    /// A connection that failed before and is avoided.
+    failed: Option<Arc<ClientConnection>>,
+    /// Waits for a connection.
+    next: Option<NextConnection>,
 }
 
 impl Picker {
-    /// Waits until a connection is picked.
+    /// Waits until a connection is picked, and returns it.
     pub(super) fn poll(
         &mut self,
         client: &ClientInner,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), CallFailure>> {
-        loop {
-            let picked = match self {
-                Self::Unpicked(failed) => match client.pick(failed.as_ref()) {
-                    Some(picked) => picked?,
-                    None => {
-                        *self = Self::Waiting(client.next_connection(failed.take()));
-                        continue;
-                    }
-                },
-                Self::Waiting(next) => ready!(next.as_mut().poll(cx))?,
-                Self::Picked(_) => return Poll::Ready(Ok(())),
-            };
+    ) -> Poll<Result<&Arc<ClientConnection>, CallFailure>> {
+        if self.picked.is_none() {
+            let picked = ready!(self.poll_pick(client, cx))?;
             picked.record_call();
-            *self = Self::Picked(picked);
+            self.picked = Some(picked);
         }
+        let picked = self.picked.as_ref();
+        Poll::Ready(picked.ok_or(CallFailure::AlreadyCompleted))
+    }
+
+    fn poll_pick(
+        &mut self,
+        client: &ClientInner,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Arc<ClientConnection>, CallFailure>> {
+        if self.next.is_none() {
+            if let Some(picked) = client.pick(self.failed.as_ref()) {
+                return Poll::Ready(picked);
+            }
+        }
+        let failed = || self.failed.clone();
+        let next = self
+            .next
+            .get_or_insert_with(|| client.next_connection(failed()));
+        let picked = ready!(next.as_mut().poll(cx));
+        self.next = None;
+        Poll::Ready(picked)
     }
 
     /// Returns the connection that was picked.
     pub(super) fn connection(&self) -> Option<&Arc<ClientConnection>> {
-        match self {
-            Self::Picked(connection) => Some(connection),
-            Self::Unpicked(_) | Self::Waiting(_) => None,
-        }
+        self.picked.as_ref()
     }
 
     /// Retires the connection that was picked, and picks another.
     pub(super) fn fail(&mut self) {
-        if let Self::Picked(connection) = self {
+        if let Some(connection) = &self.picked {
             connection.retire();
         }
         self.pick_again();
@@ -56,8 +66,8 @@ impl Picker {
 
     /// Picks another connection, if there is one.
     pub(super) fn pick_again(&mut self) {
-        if let Self::Picked(connection) = self {
-            *self = Self::Unpicked(Some(Arc::clone(connection)));
+        if let Some(connection) = self.picked.take() {
+            self.failed = Some(connection);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::client::balance::p2c::pick;
 use crate::client::connection::ClientConnection;
 use crate::client::dial::ConnectError;
-use crate::client::error::CallFailure;
+use crate::client::error::{CallFailure, Fate};
 use crate::transport::ConnectionLost;
 
 /// Whether a [`Client`](crate::Client) has a connection. [`Client::state`](crate::Client::state) returns it, and
@@ -180,6 +180,6 @@ impl Status {
             } if !waits => lost,
             ConnectionState::Connecting { .. } | ConnectionState::Connected => return None,
         };
-        Some(Err(CallFailure::not_sent(reason.clone())))
+        Some(Err(CallFailure::lost(Fate::NotSent, reason)))
     }
 }

@@ -76,7 +76,7 @@ pub(in crate::client) async fn send(
         lines.clear();
         let gathered =
             poll_fn(|cx| items.as_mut().poll_gather(id.as_bytes(), &mut lines, cx)).await;
-        let ended = gathered.map_err(|error| CallFailure::Encode(error.to_string()))?;
+        let ended = gathered.map_err(|error| CallFailure::Encode(error.to_string().into()))?;
         buffer.push(&lines);
         let written = stream.write_chunk(buffer.take()).await;
         match written {

@@ -368,10 +368,10 @@ impl ItemReceiver {
             Ok(sent) => sent,
             Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
             // The runtime is shutting down.
-            Err(_) => Err(CallFailure::Lost {
-                fate: Fate::MayHaveExecuted,
-                reason: ConnectionLost::ClosedHere,
-            }),
+            Err(_) => {
+                let fate = Fate::MayHaveExecuted;
+                Err(CallFailure::lost(fate, &ConnectionLost::ClosedHere))
+            }
         }
     }
 
