@@ -161,7 +161,7 @@ impl<T, E> Call<T, E> {
     /// Replaces the client's [timeout](crate::ClientBuilder::timeout), which is none by default. A deadline that the call
     /// inherits holds as well: see [Deadlines](#deadlines).
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.dispatch.options.time.timeout = Some(timeout);
+        self.dispatch.outgoing.options.time.timeout = Some(timeout);
         self
     }
 
@@ -180,7 +180,7 @@ impl<T, E> Call<T, E> {
     /// # }
     /// ```
     pub fn within(mut self, cx: &crate::context::Context) -> Self {
-        let time = &mut self.dispatch.options.time;
+        let time = &mut self.dispatch.outgoing.options.time;
         time.deadline = time.deadline.into_iter().chain(cx.deadline()).min();
         self
     }
@@ -188,19 +188,19 @@ impl<T, E> Call<T, E> {
     /// Sends the call on a dedicated QUIC stream, so that no other call can hold it up. Large requests are sent so in any
     /// case.
     pub fn own_stream(mut self) -> Self {
-        self.dispatch.options.dedicated_stream = true;
+        self.dispatch.outgoing.options.dedicated_stream = true;
         self
     }
 
     /// Sends the call once at most: see [Retries](#retries).
     pub fn no_retry(mut self) -> Self {
-        self.dispatch.options.retries = false;
+        self.dispatch.outgoing.options.retries = false;
         self
     }
 
     /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta).
     pub fn meta(mut self, name: &str, value: &str) -> Self {
-        self.dispatch.options.metadata.push(name, value);
+        self.dispatch.outgoing.options.metadata.push(name, value);
         self
     }
 
@@ -249,7 +249,7 @@ impl<T, E> Future for Call<T, E> {
         loop {
             let mut result = match ready!(dispatch.poll_reply(cx)) {
                 Ok(()) => {
-                    let result = decode_reply(*reader, &mut dispatch.reply);
+                    let result = decode_reply(*reader, &mut dispatch.outgoing.reply);
                     dispatch.record_reply(result.as_ref().err());
                     result
                 }
@@ -271,7 +271,7 @@ impl<T, E> Future for Call<T, E> {
 impl<T, E> fmt::Debug for Call<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("timeout", &self.dispatch.options.time.timeout)
+            .field("timeout", &self.dispatch.outgoing.options.time.timeout)
             .finish_non_exhaustive()
     }
 }

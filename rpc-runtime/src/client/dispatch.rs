@@ -4,13 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::client::buffer_pool::CallBuffers;
 use crate::client::dedicated_stream::{self, DedicatedRequest};
 use crate::client::error::{CallError, CallFailure, Fate};
 use crate::client::handle::ClientInner;
-use crate::client::method::{EncodedRequest, Method, MethodName};
+use crate::client::method::{Method, MethodName};
 use crate::client::mux_stream::CallId;
-use crate::client::options::CallOptions;
+use crate::client::outgoing::{Outgoing, PooledOutgoing};
 use crate::client::picker::Picker;
 use crate::client::retry::attempts::{Attempts, Retry};
 use crate::client::streaming::request::BoxedUpload;
@@ -28,12 +27,7 @@ type BoxedReply = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallFailure>> + Se
 pub(super) struct Dispatch {
     client: Arc<ClientInner>,
     method: Option<&'static Method>,
-    pub(super) options: CallOptions,
-    request: EncodedRequest,
-    /// The reply, once there is one.
-    pub(super) reply: Vec<u8>,
-    /// Items that follow the request, until they are sent.
-    upload: Option<BoxedUpload>,
+    pub(super) outgoing: PooledOutgoing,
     progress: Progress,
     held: Held,
     picker: Picker,
@@ -75,6 +69,8 @@ enum Held {
     Nothing,
     /// Why the arguments of a new call cannot be written as JSON.
     EncodeError(Box<str>),
+    /// Items that follow the request.
+    Upload(BoxedUpload),
     /// The end of a call on a dedicated stream.
     Reply(BoxedReply),
     /// The end of a backoff.
@@ -87,20 +83,14 @@ impl Dispatch {
         method: MethodName<'_>,
         params: impl SentParams,
     ) -> Self {
-        let CallBuffers { request, reply } = client.take_buffers();
-        let (request, held) = match EncodedRequest::encode(request, &method, &params) {
-            Ok(request) => (request, Held::Nothing),
-            Err(error) => {
-                let error = Held::EncodeError(error.to_string().into());
-                (EncodedRequest::default(), error)
-            }
+        let mut outgoing = client.take_outgoing();
+        let held = match outgoing.request.encode(method, &params) {
+            Ok(()) => Held::Nothing,
+            Err(error) => Held::EncodeError(error.to_string().into()),
         };
         Self {
             method: method.declared(),
-            options: CallOptions::new(&client.options),
-            request,
-            reply,
-            upload: None,
+            outgoing,
             progress: Progress::New,
             held,
             picker: Picker::default(),
@@ -112,9 +102,12 @@ impl Dispatch {
 
     /// Sends items behind the request, on a dedicated stream. They can be sent only once.
     pub(super) fn set_upload(&mut self, upload: BoxedUpload) {
-        self.upload = Some(upload);
-        self.options.dedicated_stream = true;
-        self.options.retries = false;
+        let options = &mut self.outgoing.options;
+        options.dedicated_stream = true;
+        options.retries = false;
+        if let Held::Nothing = self.held {
+            self.held = Held::Upload(upload);
+        }
     }
 
     /// Returns the call as an entry of a batch of `client`.
@@ -126,20 +119,21 @@ impl Dispatch {
         if !Arc::ptr_eq(&self.client, client) {
             return Err("the call is one of another client than its batch".into());
         }
-        if self.upload.is_some() {
-            return Err("a call with items cannot be an entry of a batch".into());
+        match &self.held {
+            Held::EncodeError(reason) => return Err(reason.to_string()),
+            Held::Upload(_) => {
+                return Err("a call with items cannot be an entry of a batch".into());
+            }
+            _ => {}
         }
-        if let Held::EncodeError(reason) = &self.held {
-            return Err(reason.to_string());
-        }
-        let remaining = self.options.time.remaining();
-        self.request
-            .write_options(remaining, &self.options.metadata);
-        let message = self.request.with_id(id.0);
-        Ok(message.trim_ascii_end())
+        let Outgoing {
+            request, options, ..
+        } = &mut *self.outgoing;
+        request.write_options(options.time.remaining(), &options.metadata);
+        Ok(request.with_id(id.0).trim_ascii_end())
     }
 
-    /// Waits for the reply, within the time limit. Then it is in [`reply`](Self::reply).
+    /// Waits for the reply, within the time limit. Then it is in [`outgoing`](Self::outgoing).
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
         let polled = self.poll_attempt(cx);
         if polled.is_pending() {
@@ -168,7 +162,7 @@ impl Dispatch {
                 Progress::Multiplexed { stream, id } => {
                     let connection = self.picker.connection();
                     let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
-                    return connection.streams[stream].poll_reply(id, &mut self.reply, cx);
+                    return connection.streams[stream].poll_reply(id, &mut self.outgoing.reply, cx);
                 }
                 Progress::Sending { stream, waiter } => {
                     ready!(self.poll_send(stream, waiter, cx))?;
@@ -182,7 +176,7 @@ impl Dispatch {
                     let Held::Reply(reply) = &mut self.held else {
                         return Poll::Ready(Err(CallFailure::AlreadyCompleted));
                     };
-                    self.reply = ready!(reply.as_mut().poll(cx))?;
+                    self.outgoing.reply = ready!(reply.as_mut().poll(cx))?;
                     return Poll::Ready(Ok(()));
                 }
                 Progress::New | Progress::Backoff | Progress::Done => {
@@ -215,7 +209,7 @@ impl Dispatch {
         if let Held::EncodeError(reason) = &self.held {
             return Err(CallFailure::Encode(reason.clone()));
         }
-        if let Some(remaining) = self.options.time.remaining() {
+        if let Some(remaining) = self.outgoing.options.time.remaining() {
             if remaining.is_zero() {
                 return Err(CallFailure::TimedOut);
             }
@@ -247,7 +241,8 @@ impl Dispatch {
             if waiter.is_none() {
                 stream = connection.next_stream();
             }
-            let queued = connection.streams[stream].poll_call(&mut self.request, &mut waiter, cx);
+            let queued =
+                connection.streams[stream].poll_call(&mut self.outgoing.request, &mut waiter, cx);
             match queued {
                 Poll::Ready(Ok(id)) => {
                     self.progress = Progress::Multiplexed { stream, id };
@@ -267,16 +262,18 @@ impl Dispatch {
     }
 
     fn needs_dedicated_stream(&self) -> bool {
-        self.options.dedicated_stream
-            || self.request.len() >= LARGE
+        self.outgoing.options.dedicated_stream
+            || self.outgoing.request.len() >= LARGE
             || self.method.is_some_and(Method::has_large_reply)
     }
 
     /// Writes the options, with the time that remains now.
     fn write_options(&mut self) {
         let remaining = self.timer.as_ref().map(Timer::remaining);
-        self.request
-            .write_options(remaining, &self.options.metadata);
+        let Outgoing {
+            request, options, ..
+        } = &mut *self.outgoing;
+        request.write_options(remaining, &options.metadata);
     }
 
     /// Waits for a connection. Returns the request for a dedicated stream, which the caller opens.
@@ -295,10 +292,14 @@ impl Dispatch {
         let id = self.client.next_dedicated_id();
         let connection = self.picker.connection();
         let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
+        let upload = match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Upload(upload) => Some((id, upload)),
+            _ => None,
+        };
         Ok(DedicatedRequest {
             connection: Arc::clone(connection),
-            message: self.request.with_id(id.0).to_vec(),
-            upload: self.upload.take().map(|upload| (id, upload)),
+            message: self.outgoing.request.with_id(id.0).to_vec(),
+            upload,
             reply_limit: self.client.options.reply_limit,
         })
     }
@@ -306,7 +307,7 @@ impl Dispatch {
     /// Records what a reply says of its method and its server.
     pub(super) fn record_reply<E>(&self, error: Option<&CallError<E>>) {
         if let Some(method) = self.method {
-            method.record_reply(self.reply.len() >= LARGE);
+            method.record_reply(self.outgoing.reply.len() >= LARGE);
         }
         match (error, self.picker.connection()) {
             // The server rejects calls because it is shutting down.
@@ -331,7 +332,7 @@ impl Dispatch {
     pub(super) fn retry(&mut self, fate: Fate) -> bool {
         // Without a connection it was not even tried.
         let (true, Some(backoff), Some(connection)) = (
-            self.options.retries,
+            self.outgoing.options.retries,
             self.client.options.retry,
             self.picker.connection(),
         ) else {
@@ -384,8 +385,6 @@ impl Dispatch {
 impl Drop for Dispatch {
     fn drop(&mut self) {
         self.cancel();
-        let request = std::mem::take(&mut self.request).into_buffer();
-        let reply = std::mem::take(&mut self.reply);
-        self.client.put_back(CallBuffers { request, reply });
+        self.client.put_back(&mut self.outgoing);
     }
 }

@@ -11,12 +11,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::client::balance::endpoint_list::EndpointList;
 use crate::client::balance::health::EndpointHealth;
-use crate::client::buffer_pool::{BufferPool, CallBuffers};
 use crate::client::connection::{ClientConnection, ConnectionOwner};
 use crate::client::dial::ConnectError;
 use crate::client::error::CallFailure;
 use crate::client::mux_stream::CallId;
 use crate::client::options::ClientOptions;
+use crate::client::outgoing::{OutgoingPool, PooledOutgoing};
 use crate::client::retry::budget::RetryBudget;
 use crate::client::state::{ConnectionState, StateWatch, Status};
 use crate::client::timer_pool::TimerPool;
@@ -96,7 +96,7 @@ pub(super) struct ClientInner {
     tasks: TaskTracker,
     /// Number of calls that were sent on dedicated streams.
     dedicated: AtomicU64,
-    buffers: BufferPool,
+    outgoing: OutgoingPool,
     pub(super) timers: TimerPool,
     pub(super) idle: Arc<IdleWatch>,
     pub(super) retries: RetryBudget,
@@ -230,7 +230,7 @@ impl ClientInner {
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
             dedicated: AtomicU64::new(0),
-            buffers: BufferPool::default(),
+            outgoing: OutgoingPool::default(),
             timers: TimerPool::default(),
             idle: Arc::default(),
             retries: RetryBudget::default(),
@@ -345,18 +345,19 @@ impl ClientInner {
         CallId::dedicated(self.dedicated.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(super) fn take_buffers(&self) -> CallBuffers {
-        self.buffers.take()
+    /// Returns the memory of a new call, with its options.
+    pub(super) fn take_outgoing(&self) -> PooledOutgoing {
+        self.outgoing.take(&self.options)
     }
 
-    pub(super) fn put_back(&self, buffers: CallBuffers) {
-        self.buffers.put_back(buffers);
+    pub(super) fn put_back(&self, outgoing: &mut PooledOutgoing) {
+        self.outgoing.put_back(outgoing);
         self.idle.disturb();
     }
 
     /// Drops what is kept for later calls.
     pub(super) fn release_idle_buffers(&self) {
-        self.buffers.clear();
+        self.outgoing.clear();
         self.timers.clear();
         for connection in self.connections() {
             connection.release_idle_buffers();

@@ -1,5 +1,6 @@
 //! A method as its callers know it, and its encoded request.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use crate::codec::ser::{write_integer, write_string};
 #[derive(Debug)]
 pub struct Method {
     name: &'static str,
-    /// The name is its own JSON, but for the quotes.
-    is_plain: bool,
+    /// The start of every request, once there was one.
+    start: OnceLock<Box<[u8]>>,
     is_idempotent: bool,
     /// The last reply was large: the next call is sent on a dedicated stream.
     large_reply: AtomicBool,
@@ -24,18 +25,16 @@ impl Method {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
-            is_plain: is_plain(name.as_bytes()),
+            start: OnceLock::new(),
             is_idempotent: false,
             large_reply: AtomicBool::new(false),
         }
     }
 
     /// Marks the method as one that may run twice.
-    pub const fn idempotent(self) -> Self {
-        Self {
-            is_idempotent: true,
-            ..self
-        }
+    pub const fn idempotent(mut self) -> Self {
+        self.is_idempotent = true;
+        self
     }
 
     pub(super) fn is_idempotent(&self) -> bool {
@@ -51,43 +50,28 @@ impl Method {
             self.large_reply.store(is_large, Ordering::Relaxed);
         }
     }
-}
 
-/// Known when the method is declared, so that no call looks for what has to be escaped.
-const fn is_plain(name: &[u8]) -> bool {
-    let mut index = 0;
-    while index < name.len() {
-        if name[index] < 0x20 || name[index] == b'"' || name[index] == b'\\' {
-            return false;
-        }
-        index += 1;
+    fn start(&self) -> &[u8] {
+        self.start.get_or_init(|| {
+            let mut start = Vec::new();
+            write_start(self.name, &mut start);
+            start.into_boxed_slice()
+        })
     }
-    true
 }
 
 /// The name of a method to call.
+#[derive(Clone, Copy)]
 pub(super) enum MethodName<'a> {
     Declared(&'static Method),
     Text(&'a str),
 }
 
 impl MethodName<'_> {
-    pub(super) fn declared(&self) -> Option<&'static Method> {
+    pub(super) fn declared(self) -> Option<&'static Method> {
         match self {
             Self::Declared(method) => Some(method),
             Self::Text(_) => None,
-        }
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Declared(method) if method.is_plain => {
-                out.push(b'"');
-                out.extend_from_slice(method.name.as_bytes());
-                out.push(b'"');
-            }
-            Self::Declared(method) => write_string(method.name, out),
-            Self::Text(name) => write_string(name, out),
         }
     }
 }
@@ -95,8 +79,19 @@ impl MethodName<'_> {
 /// Bytes for the start of a message: `{"jsonrpc":"2.0","id":` and a 64-bit number.
 const HEADROOM: usize = HEAD.len() + 20;
 
+/// Between the method and its parameters.
+const PARAMS: &[u8] = br#","params":"#;
+
+/// Appends everything before the parameters.
+fn write_start(method: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b' '; HEADROOM]);
+    out.extend_from_slice(br#","method":"#);
+    write_string(method, out);
+    out.extend_from_slice(PARAMS);
+}
+
 /// A request as JSON. It gets its id when it is sent, in front of what is written already.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct EncodedRequest {
     /// Headroom, method, parameters, options, `}` and the line feed.
     bytes: Vec<u8>,
@@ -105,24 +100,31 @@ pub(super) struct EncodedRequest {
 }
 
 impl EncodedRequest {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            options_at: 0,
+        }
+    }
+
     /// Writes method and parameters into an empty buffer.
     pub(super) fn encode(
-        mut bytes: Vec<u8>,
-        method: &MethodName<'_>,
+        &mut self,
+        method: MethodName<'_>,
         params: &impl SentParams,
-    ) -> Result<Self, serde_json::Error> {
-        bytes.extend_from_slice(&[b' '; HEADROOM]);
-        bytes.extend_from_slice(br#","method":"#);
-        method.write(&mut bytes);
-        let end = bytes.len();
-        bytes.extend_from_slice(br#","params":"#);
-        let start = bytes.len();
-        params.write(&mut bytes)?;
-        if bytes.len() == start {
-            bytes.truncate(end);
+    ) -> Result<(), serde_json::Error> {
+        let bytes = &mut self.bytes;
+        match method {
+            MethodName::Declared(method) => bytes.extend_from_slice(method.start()),
+            MethodName::Text(name) => write_start(name, bytes),
         }
-        let options_at = bytes.len();
-        Ok(Self { bytes, options_at })
+        let start = bytes.len();
+        params.write(bytes)?;
+        if bytes.len() == start {
+            bytes.truncate(start - PARAMS.len());
+        }
+        self.options_at = bytes.len();
+        Ok(())
     }
 
     /// Writes the options, in place of those that were written before, and completes the request.
@@ -169,9 +171,12 @@ impl EncodedRequest {
         &self.bytes[start..]
     }
 
-    /// Gives the buffer back.
-    pub(super) fn into_buffer(self) -> Vec<u8> {
-        self.bytes
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 
@@ -180,15 +185,16 @@ mod tests {
     use super::*;
     use crate::codec::params::encode::NoParams;
 
-    fn encode(method: &MethodName<'_>) -> EncodedRequest {
-        let mut request = EncodedRequest::encode(Vec::new(), method, &NoParams).unwrap();
+    fn encode(method: MethodName<'_>) -> EncodedRequest {
+        let mut request = EncodedRequest::with_capacity(0);
+        request.encode(method, &NoParams).unwrap();
         request.write_options(None, &MetadataWriter::default());
         request
     }
 
     #[test]
     fn request_sent_twice_has_the_id_of_each_message() {
-        let mut request = encode(&MethodName::Text("add"));
+        let mut request = encode(MethodName::Text("add"));
         for id in [u64::MAX, 10, 0, 7] {
             let expected = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"add\"}}\n");
             assert_eq!(request.with_id(id), expected.as_bytes());
@@ -199,7 +205,7 @@ mod tests {
 
     #[test]
     fn options_written_again_replace_those_before() {
-        let mut request = encode(&MethodName::Text("add"));
+        let mut request = encode(MethodName::Text("add"));
         let mut metadata = MetadataWriter::default();
         metadata.push("user", "ada");
         request.write_options(Some(Duration::from_micros(1500)), &metadata);
@@ -220,8 +226,8 @@ mod tests {
             Method::new("a\nb"),
         ];
         for method in &NAMES {
-            let declared = encode(&MethodName::Declared(method)).without_id().to_vec();
-            let expected = encode(&MethodName::Text(method.name)).without_id().to_vec();
+            let declared = encode(MethodName::Declared(method)).without_id().to_vec();
+            let expected = encode(MethodName::Text(method.name)).without_id().to_vec();
             assert_eq!(declared, expected);
             let parsed: serde_json::Value = serde_json::from_slice(&declared).unwrap();
             assert_eq!(parsed["method"], method.name);

@@ -12,7 +12,7 @@
 mod address;
 mod balance;
 mod batch;
-mod buffer_pool;
+
 mod builder;
 mod call;
 pub(crate) mod callback;
@@ -27,6 +27,7 @@ mod method;
 mod mux_stream;
 mod notification;
 mod options;
+mod outgoing;
 mod picker;
 mod reconnect;
 mod retry;

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::client::buffer_pool::CallBuffers;
 use crate::client::dedicated_stream;
 use crate::client::dispatch::LARGE;
 use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::{Client, ClientInner};
-use crate::client::method::{EncodedRequest, Method, MethodName};
-use crate::client::options::{MetadataWriter, TimeLimit};
+use crate::client::method::{Method, MethodName};
+use crate::client::outgoing::{Outgoing, PooledOutgoing};
 use crate::client::picker::Picker;
 use crate::client::timer_pool::{Timer, poll_timer};
 use crate::client::waiters::WaiterId;
@@ -92,11 +91,9 @@ use crate::codec::params::encode::{self, Sent, SentParams};
 #[must_use = "a notification is sent when it is awaited"]
 pub struct Notification {
     client: Arc<ClientInner>,
-    request: Result<EncodedRequest, String>,
-    /// A buffer that only calls need.
-    reply: Vec<u8>,
-    time: TimeLimit,
-    metadata: MetadataWriter,
+    outgoing: PooledOutgoing,
+    /// Why the arguments cannot be written as JSON.
+    encode_error: Option<Box<str>>,
     is_unreliable: bool,
     picker: Picker,
     progress: Sending,
@@ -120,7 +117,7 @@ impl Client {
     /// Sends a notification by name. `params` as with [`call`](Self::call).
     pub fn notify<P: Serialize + ?Sized>(&self, method: &str, params: &P) -> Notification {
         let params = encode::whole(Sent::nameless(params));
-        Notification::new(self, &MethodName::Text(method), params)
+        Notification::new(self, MethodName::Text(method), params)
     }
 
     #[doc(hidden)]
@@ -129,20 +126,18 @@ impl Client {
         method: &'static Method,
         params: P,
     ) -> Notification {
-        Notification::new(self, &MethodName::Declared(method), params)
+        Notification::new(self, MethodName::Declared(method), params)
     }
 }
 
 impl Notification {
-    fn new(client: &Client, method: &MethodName<'_>, params: impl SentParams) -> Self {
+    fn new(client: &Client, method: MethodName<'_>, params: impl SentParams) -> Self {
         let client = Arc::clone(&client.0);
-        let CallBuffers { request, reply } = client.take_buffers();
-        let request = EncodedRequest::encode(request, method, &params);
+        let mut outgoing = client.take_outgoing();
+        let encoded = outgoing.request.encode(method, &params);
         Self {
-            request: request.map_err(|error| error.to_string()),
-            reply,
-            time: TimeLimit::of_client(&client.options),
-            metadata: MetadataWriter::of_client(&client.options),
+            outgoing,
+            encode_error: encoded.err().map(|error| error.to_string().into()),
             is_unreliable: false,
             picker: Picker::default(),
             progress: Sending::New,
@@ -153,13 +148,13 @@ impl Notification {
 
     /// Sets how long the notification may wait before it is sent: see [Timeouts](#timeouts).
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.time.timeout = Some(timeout);
+        self.outgoing.options.time.timeout = Some(timeout);
         self
     }
 
     /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta).
     pub fn meta(mut self, name: &str, value: &str) -> Self {
-        self.metadata.push(name, value);
+        self.outgoing.options.metadata.push(name, value);
         self
     }
 
@@ -175,18 +170,25 @@ impl Notification {
         if !Arc::ptr_eq(&self.client, client) {
             return Err("the notification is one of another client than its batch".into());
         }
-        let request = self.request.as_mut().map_err(|reason| reason.clone())?;
-        request.write_options(None, &self.metadata);
+        if let Some(reason) = &self.encode_error {
+            return Err(reason.to_string());
+        }
+        let Outgoing {
+            request, options, ..
+        } = &mut *self.outgoing;
+        request.write_options(None, &options.metadata);
         Ok(request.without_id().trim_ascii_end())
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
-        let request = match &mut self.request {
-            Ok(request) => request,
-            Err(reason) => return Poll::Ready(Err(CallFailure::Encode(reason.as_str().into()))),
-        };
+        if let Some(reason) = &self.encode_error {
+            return Poll::Ready(Err(CallFailure::Encode(reason.clone())));
+        }
+        let Outgoing {
+            request, options, ..
+        } = &mut *self.outgoing;
         if let Sending::New = self.progress {
-            request.write_options(None, &self.metadata);
+            request.write_options(None, &options.metadata);
             self.progress = Sending::Waiting(None);
         }
         loop {
@@ -221,7 +223,7 @@ impl Notification {
     /// Resolves when the time is over. Hardly any notification waits, so the timer is started only for one that does.
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.timer.is_none() {
-            let timeout = self.time.timeout;
+            let timeout = self.outgoing.options.time.timeout;
             self.timer = timeout.map(|timeout| self.client.timers.start(timeout));
         }
         poll_timer(&mut self.timer, cx)
@@ -260,11 +262,7 @@ impl Future for Notification {
 impl Drop for Notification {
     fn drop(&mut self) {
         self.stop();
-        let request = std::mem::replace(&mut self.request, Err(String::new()));
-        self.client.put_back(CallBuffers {
-            request: request.unwrap_or_default().into_buffer(),
-            reply: std::mem::take(&mut self.reply),
-        });
+        self.client.put_back(&mut self.outgoing);
     }
 }
 

@@ -48,20 +48,11 @@ impl fmt::Debug for MetadataSource {
     }
 }
 
-/// MetadataWriter of one call, as the members of a JSON object.
+/// Metadata of one call, as the members of a JSON object.
 #[derive(Debug, Default)]
 pub(super) struct MetadataWriter(Vec<u8>);
 
 impl MetadataWriter {
-    /// Returns the metadata that a client adds to all its calls.
-    pub(super) fn of_client(options: &ClientOptions) -> Self {
-        let mut metadata = Self::default();
-        if let Some(MetadataSource(add)) = &options.metadata {
-            add(&mut |name, value| metadata.push(name, value));
-        }
-        metadata
-    }
-
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.0.push(if self.0.is_empty() { b'{' } else { b',' });
         write_string(name, &mut self.0);
@@ -76,10 +67,18 @@ impl MetadataWriter {
             out.push(b'}');
         }
     }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
 }
 
 /// What a call is told before it is sent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct CallOptions {
     pub(super) time: TimeLimit,
     pub(super) dedicated_stream: bool,
@@ -88,18 +87,19 @@ pub(super) struct CallOptions {
 }
 
 impl CallOptions {
-    pub(super) fn new(options: &ClientOptions) -> Self {
-        Self {
-            time: TimeLimit::inherited(options),
-            dedicated_stream: false,
-            retries: options.retry.is_some(),
-            metadata: MetadataWriter::of_client(options),
+    /// Sets the options of a new call. There is no metadata yet.
+    pub(super) fn begin(&mut self, options: &ClientOptions) {
+        self.time = TimeLimit::inherited(options);
+        self.dedicated_stream = false;
+        self.retries = options.retry.is_some();
+        if let Some(MetadataSource(add)) = &options.metadata {
+            add(&mut |name, value| self.metadata.push(name, value));
         }
     }
 }
 
 /// How long to wait.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct TimeLimit {
     /// Counted from when the wait begins.
     pub(super) timeout: Option<Duration>,
@@ -108,19 +108,11 @@ pub(super) struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// Returns the client's timeout, without a deadline.
-    pub(super) fn of_client(options: &ClientOptions) -> Self {
-        Self {
-            timeout: options.timeout,
-            deadline: None,
-        }
-    }
-
     /// Returns the client's timeout and the deadline that is inherited here.
     pub(super) fn inherited(options: &ClientOptions) -> Self {
         Self {
+            timeout: options.timeout,
             deadline: deadline::inherited(),
-            ..Self::of_client(options)
         }
     }
 

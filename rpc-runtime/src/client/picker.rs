@@ -10,7 +10,13 @@ use crate::client::handle::{ClientInner, NextConnection};
 #[derive(Default)]
 pub(super) struct Picker {
     picked: Option<Arc<ClientConnection>>,
-    /// A connection that failed before and is avoided.
+    /// What only some calls need.
+    search: Option<Box<Search>>,
+}
+
+#[derive(Default)]
+struct Search {
+    /// A connection that failed before, and is avoided.
     failed: Option<Arc<ClientConnection>>,
     /// Waits for a connection.
     next: Option<NextConnection>,
@@ -23,13 +29,15 @@ impl Picker {
         client: &ClientInner,
         cx: &mut Context<'_>,
     ) -> Poll<Result<&Arc<ClientConnection>, CallFailure>> {
-        if self.picked.is_none() {
-            let picked = ready!(self.poll_pick(client, cx))?;
-            picked.record_call();
-            self.picked = Some(picked);
-        }
-        let picked = self.picked.as_ref();
-        Poll::Ready(picked.ok_or(CallFailure::AlreadyCompleted))
+        let picked = match self.picked.take() {
+            Some(picked) => picked,
+            None => {
+                let picked = ready!(self.poll_pick(client, cx))?;
+                picked.record_call();
+                picked
+            }
+        };
+        Poll::Ready(Ok(self.picked.insert(picked)))
     }
 
     fn poll_pick(
@@ -37,17 +45,17 @@ impl Picker {
         client: &ClientInner,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arc<ClientConnection>, CallFailure>> {
-        if self.next.is_none() {
-            if let Some(picked) = client.pick(self.failed.as_ref()) {
+        let search = self.search.as_deref();
+        if search.is_none_or(|search| search.next.is_none()) {
+            let failed = search.and_then(|search| search.failed.as_ref());
+            if let Some(picked) = client.pick(failed) {
                 return Poll::Ready(picked);
             }
         }
-        let failed = || self.failed.clone();
-        let next = self
-            .next
-            .get_or_insert_with(|| client.next_connection(failed()));
+        let Search { failed, next } = &mut **self.search.get_or_insert_default();
+        let next = next.get_or_insert_with(|| client.next_connection(failed.clone()));
         let picked = ready!(next.as_mut().poll(cx));
-        self.next = None;
+        self.search = None;
         Poll::Ready(picked)
     }
 
@@ -67,7 +75,7 @@ impl Picker {
     /// Picks another connection, if there is one.
     pub(super) fn pick_again(&mut self) {
         if let Some(connection) = self.picked.take() {
-            self.failed = Some(connection);
+            self.search.get_or_insert_default().failed = Some(connection);
         }
     }
 }

@@ -68,8 +68,8 @@ async fn echo(connection: Connection) -> Result<(), StreamLost> {
 
 fn request(params: &[String]) -> EncodedRequest {
     let params = whole(Sent::nameless(params));
-    let mut request =
-        EncodedRequest::encode(Vec::new(), &MethodName::Text("echo"), &params).unwrap();
+    let mut request = EncodedRequest::with_capacity(0);
+    request.encode(MethodName::Text("echo"), &params).unwrap();
     request.write_options(None, &MetadataWriter::default());
     request
 }
@@ -77,7 +77,7 @@ fn request(params: &[String]) -> EncodedRequest {
 async fn call(stream: &MuxStream, params: &str) -> Result<String, CallFailure> {
     let mut request = request(&[params.to_owned()]);
     let (mut reply, mut waiter) = (Vec::new(), None);
-    let queued = poll_fn(|cx| stream.poll_call(&mut request, &mut reply, &mut waiter, cx));
+    let queued = poll_fn(|cx| stream.poll_call(&mut request, &mut waiter, cx));
     let id = queued.await?;
     poll_fn(|cx| stream.poll_reply(id, &mut reply, cx)).await?;
     Ok(String::from_utf8(reply).unwrap())
@@ -86,11 +86,11 @@ async fn call(stream: &MuxStream, params: &str) -> Result<String, CallFailure> {
 /// Sends a call and cancels it.
 async fn cancel(stream: &MuxStream) -> Result<(), CallFailure> {
     let mut request = request(&["cancelled".to_owned()]);
-    let (mut reply, mut waiter) = (Vec::new(), None);
-    let queued = poll_fn(|cx| stream.poll_call(&mut request, &mut reply, &mut waiter, cx));
+    let mut waiter = None;
+    let queued = poll_fn(|cx| stream.poll_call(&mut request, &mut waiter, cx));
     let id = queued.await?;
     yield_now().await;
-    stream.cancel(id, &mut reply);
+    stream.cancel(id);
     Ok(())
 }
 
@@ -156,14 +156,14 @@ fn callers_that_wait_for_room_are_all_served_though_one_is_dropped() {
 /// Waits for room, and stops waiting when another task has run.
 async fn stop_waiting(stream: &MuxStream, params: String) {
     let mut request = request(&[params]);
-    let (mut reply, mut waiter) = (Vec::new(), None);
+    let mut waiter = None;
     let queued = poll_fn(|cx| {
-        let polled = stream.poll_call(&mut request, &mut reply, &mut waiter, cx);
+        let polled = stream.poll_call(&mut request, &mut waiter, cx);
         std::task::Poll::Ready(polled)
     });
     match queued.await {
         std::task::Poll::Ready(queued) => {
-            stream.cancel(queued.unwrap(), &mut reply);
+            stream.cancel(queued.unwrap());
         }
         std::task::Poll::Pending => {
             yield_now().await;

@@ -32,8 +32,8 @@ impl Callers {
     fn new(callers: usize, bytes: usize) -> Self {
         let text = ["x".repeat(bytes)];
         let params = whole(Sent::nameless(&text));
-        let mut request =
-            EncodedRequest::encode(Vec::new(), &MethodName::Text("note"), &params).unwrap();
+        let mut request = EncodedRequest::with_capacity(0);
+        request.encode(MethodName::Text("note"), &params).unwrap();
         request.write_options(None, &MetadataWriter::default());
         Self {
             stream: MuxStream::new(0),
@@ -47,11 +47,9 @@ impl Callers {
     fn poll(&mut self, number: usize) -> bool {
         let woken = Arc::clone(&self.woken);
         let waker = Waker::from(Arc::new(Caller { number, woken }));
-        let (mut reply, waiter) = (Vec::new(), &mut self.waiters[number]);
+        let waiter = &mut self.waiters[number];
         let cx = Context::from_waker(&waker);
-        let polled = self
-            .stream
-            .poll_call(&mut self.request, &mut reply, waiter, &cx);
+        let polled = self.stream.poll_call(&mut self.request, waiter, &cx);
         polled.is_ready()
     }
 
