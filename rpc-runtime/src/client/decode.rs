@@ -1,6 +1,6 @@
 //! Decodes replies, in the task of the caller.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use crate::client::error::{CallError, CallFailure};
 use crate::codec::parser::Parser;
@@ -10,7 +10,7 @@ use crate::limits::{REPLY_DEPTH, RETAINED};
 
 thread_local! {
     /// Decoding awaits nothing, so one parser serves all calls of a thread.
-    static PARSER: RefCell<Parser> = RefCell::new(Parser::new(REPLY_DEPTH));
+    static PARSER: Cell<Option<Box<Parser>>> = const { Cell::new(None) };
 }
 
 /// Decodes a reply in place.
@@ -27,6 +27,7 @@ pub(super) fn decode_reply<T, E>(
 }
 
 /// Decodes the result or the error of a response.
+#[inline]
 pub(super) fn decode_body<T, E>(
     reader: ResultReader<T, E>,
     body: ResponseBody<'_, '_>,
@@ -40,13 +41,12 @@ pub(super) fn decode_body<T, E>(
 }
 
 /// Lends the thread's parser, or a new one while it is lent already.
+#[inline]
 pub(super) fn with_parser<R>(decode: impl FnOnce(&mut Parser) -> R) -> R {
-    PARSER.with(|parser| match parser.try_borrow_mut() {
-        Ok(mut parser) => {
-            let decoded = decode(&mut parser);
-            parser.shrink(RETAINED);
-            decoded
-        }
-        Err(_) => decode(&mut Parser::new(REPLY_DEPTH)),
-    })
+    let parser = PARSER.take();
+    let mut parser = parser.unwrap_or_else(|| Box::new(Parser::new(REPLY_DEPTH)));
+    let decoded = decode(&mut parser);
+    parser.shrink(RETAINED);
+    PARSER.set(Some(parser));
+    decoded
 }

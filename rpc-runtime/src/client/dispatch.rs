@@ -237,7 +237,9 @@ impl Dispatch {
                 self.progress = Progress::Dedicated;
                 return Poll::Ready(Ok(()));
             }
-            let connection = ready!(self.picker.poll(&self.client, cx))?;
+            let Some(connection) = self.picker.connection() else {
+                return Poll::Ready(Err(CallFailure::AlreadyCompleted));
+            };
             if waiter.is_none() {
                 stream = connection.next_stream();
             }
@@ -375,16 +377,17 @@ impl Dispatch {
                 Some(connection),
             ) => connection.streams[stream].stop_waiting(waiter),
             // Dropping a dedicated stream resets it.
-            _ => {}
+            _ => self.held = Held::Nothing,
         }
-        self.held = Held::Nothing;
         self.progress = Progress::Done;
     }
 }
 
 impl Drop for Dispatch {
     fn drop(&mut self) {
-        self.cancel();
+        if !matches!(self.progress, Progress::Done) {
+            self.cancel();
+        }
         self.client.put_back(&mut self.outgoing);
     }
 }

@@ -260,14 +260,21 @@ impl MuxStream {
             .take()
             .and_then(|waiter| state.waiters.remove(waiter));
         let slot = state.calls.take();
-        let generation = state.calls.get_mut(slot).generation;
-        let id = CallId::new(self.number, slot, generation);
-        let writer = state.queue(request.with_id(id.0));
-        let end = state.queued;
-        let call = state.calls.get_mut(slot);
+        let MuxState {
+            calls,
+            requests,
+            queued,
+            ..
+        } = &mut *state;
+        let call = calls.get_mut(slot);
+        let id = CallId::new(self.number, slot, call.generation);
+        let message = request.with_id(id.0);
+        requests.push(message);
+        *queued += message.len() as u64;
         call.stage = Stage::InFlight;
-        call.end = end;
+        call.end = *queued;
         let replaced = call.waker.register(cx);
+        let writer = state.writer.take();
         self.count_in_flight(&state);
         drop(state);
         drop((waited, replaced));

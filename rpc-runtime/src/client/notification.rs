@@ -199,7 +199,9 @@ impl Notification {
                     return Poll::Ready(Err(CallFailure::AlreadyCompleted));
                 }
             };
-            let connection = ready!(self.picker.poll(&self.client, cx))?;
+            ready!(self.picker.poll(&self.client, cx))?;
+            let connection = self.picker.connection();
+            let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
             let message = request.without_id();
             if self.is_unreliable && connection.send_datagram(message) {
                 return Poll::Ready(Ok(()));

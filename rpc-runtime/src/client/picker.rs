@@ -23,21 +23,18 @@ struct Search {
 }
 
 impl Picker {
-    /// Waits until a connection is picked, and returns it.
+    /// Waits until a connection is picked.
     pub(super) fn poll(
         &mut self,
         client: &ClientInner,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<&Arc<ClientConnection>, CallFailure>> {
-        let picked = match self.picked.take() {
-            Some(picked) => picked,
-            None => {
-                let picked = ready!(self.poll_pick(client, cx))?;
-                picked.record_call();
-                picked
-            }
-        };
-        Poll::Ready(Ok(self.picked.insert(picked)))
+    ) -> Poll<Result<(), CallFailure>> {
+        if self.picked.is_none() {
+            let picked = ready!(self.poll_pick(client, cx))?;
+            picked.record_call();
+            self.picked = Some(picked);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_pick(
@@ -45,9 +42,9 @@ impl Picker {
         client: &ClientInner,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arc<ClientConnection>, CallFailure>> {
-        let search = self.search.as_deref();
-        if search.is_none_or(|search| search.next.is_none()) {
-            let failed = search.and_then(|search| search.failed.as_ref());
+        let is_waiting = self.search.as_ref().is_some_and(|s| s.next.is_some());
+        if !is_waiting {
+            let failed = self.search.as_ref().and_then(|s| s.failed.as_ref());
             if let Some(picked) = client.pick(failed) {
                 return Poll::Ready(picked);
             }
