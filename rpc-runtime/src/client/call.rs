@@ -256,11 +256,10 @@ impl<T, E> Future for Call<T, E> {
                 Err(failure) => Err(failure.into()),
             };
             dispatch.record_end(result.as_ref().err());
-            if let Err(CallError::Connection { fate, .. }) = &mut result {
-                *fate = dispatch.record_lost(*fate);
-                if dispatch.retry(*fate) {
-                    continue;
-                }
+            if let Err(CallError::Connection { fate, .. }) = &mut result
+                && dispatch.retry(fate)
+            {
+                continue;
             }
             dispatch.finish();
             return Poll::Ready(result);

@@ -135,13 +135,19 @@ impl Dispatch {
 
     /// Waits for the reply, within the time limit. Then it is in [`outgoing`](Self::outgoing).
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
-        let polled = self.poll_attempt(cx);
-        if polled.is_pending() {
+        let polled = match (self.progress, self.picker.connection()) {
+            (Progress::Multiplexed { stream, id }, Some(connection)) => {
+                connection.streams[stream].poll_reply(id, &mut self.outgoing.reply, cx)
+            }
+            _ => self.poll_attempt(cx),
+        };
+        if polled.is_ready() {
+            self.progress = Progress::Done;
+        } else if self.timer.is_some() {
             ready!(self.poll_timeout(cx));
             self.cancel();
             return Poll::Ready(Err(CallFailure::TimedOut));
         }
-        self.progress = Progress::Done;
         polled
     }
 
@@ -156,33 +162,20 @@ impl Dispatch {
         timer.is_some_and(|timer| timer.remaining().is_zero())
     }
 
+    /// Sends the request, or waits for the end of a call on a dedicated stream.
     fn poll_attempt(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
-        loop {
-            match self.progress {
-                Progress::Multiplexed { stream, id } => {
-                    let connection = self.picker.connection();
-                    let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
-                    return connection.streams[stream].poll_reply(id, &mut self.outgoing.reply, cx);
-                }
-                Progress::Sending { stream, waiter } => {
-                    ready!(self.poll_send(stream, waiter, cx))?;
-                    self.attempts.record_sent();
-                    if let Progress::Multiplexed { .. } = self.progress {
-                        // The call was queued with its waker.
-                        return Poll::Pending;
-                    }
-                }
-                Progress::Dedicated => {
-                    let Held::Reply(reply) = &mut self.held else {
-                        return Poll::Ready(Err(CallFailure::AlreadyCompleted));
-                    };
-                    self.outgoing.reply = ready!(reply.as_mut().poll(cx))?;
-                    return Poll::Ready(Ok(()));
-                }
-                Progress::New | Progress::Backoff | Progress::Done => {
-                    ready!(self.poll_begin(cx))?;
-                }
+        ready!(self.poll_begin(cx))?;
+        if let Progress::Sending { stream, waiter } = self.progress {
+            ready!(self.poll_send(stream, waiter, cx))?;
+            self.attempts.record_sent();
+        }
+        match &mut self.held {
+            Held::Reply(reply) => {
+                self.outgoing.reply = ready!(reply.as_mut().poll(cx))?;
+                Poll::Ready(Ok(()))
             }
+            // The call was queued with its waker.
+            _ => Poll::Pending,
         }
     }
 
@@ -325,13 +318,11 @@ impl Dispatch {
         }
     }
 
-    /// Records that an attempt ended without a reply. Returns the fate of the call as a whole.
-    pub(super) fn record_lost(&mut self, fate: Fate) -> Fate {
-        self.attempts.record_lost(fate)
-    }
-
-    /// Prepares the call to be sent again, if it may be. Returns whether it may.
-    pub(super) fn retry(&mut self, fate: Fate) -> bool {
+    /// Records that an attempt ended without a reply, and whether the call as a whole may have been executed. If it may be
+    /// sent again, prepares that and returns `true`.
+    #[cold]
+    pub(super) fn retry(&mut self, fate: &mut Fate) -> bool {
+        *fate = self.attempts.record_lost(*fate);
         // Without a connection it was not even tried.
         let (true, Some(backoff), Some(connection)) = (
             self.outgoing.options.retries,
@@ -342,7 +333,7 @@ impl Dispatch {
         };
         let is_idempotent = self.method.is_some_and(Method::is_idempotent);
         let has_other = || self.client.has_other(connection);
-        self.progress = match self.attempts.retry(fate, is_idempotent, has_other) {
+        self.progress = match self.attempts.retry(*fate, is_idempotent, has_other) {
             Retry::No => return false,
             Retry::Free => Progress::SENDING,
             Retry::Paid if self.client.retries.spend() => {

@@ -164,6 +164,7 @@ impl Status {
 
     /// Picks the connection of a call, another than `failed` if possible. Returns `None` if the call is to wait for one, and
     /// an error if it is not.
+    #[inline]
     pub(super) fn pick(
         &self,
         failed: Option<&Arc<ClientConnection>>,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::client::connection::ClientConnection;
 
 /// Returns a connection that takes calls, and another than `failed` if there is one.
+#[inline]
 pub(in crate::client) fn pick<'a>(
     connections: &'a [Arc<ClientConnection>],
     failed: Option<&Arc<ClientConnection>>,

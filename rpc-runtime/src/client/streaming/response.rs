@@ -228,11 +228,10 @@ impl<T, E> Items<T, E> {
             dispatch.record_end(Some(&error));
         }
         if let CallError::Connection { fate, .. } = &mut error {
+            // The caller has taken items of it, so it cannot be sent again.
             if has_begun {
                 *fate = Fate::MayHaveExecuted;
-            }
-            *fate = dispatch.record_lost(*fate);
-            if !has_begun && dispatch.retry(*fate) {
+            } else if dispatch.retry(fate) {
                 return Ok(());
             }
         }
