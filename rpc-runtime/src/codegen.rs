@@ -30,8 +30,9 @@ pub use crate::description::{
     Described, ErrorDescription, Example, MethodDescription, MethodKind, ParameterDescription,
     ServiceDescription, written,
 };
+pub use crate::service::Service;
+pub use crate::service::incoming::{Incoming, Upload, upload};
 pub use crate::service::methods::{Methods, absent};
-pub use crate::service::{Incoming, Service, Upload, upload};
 
 /// What stands for an argument that is missing.
 pub fn default<T: Default>() -> T {

@@ -223,7 +223,7 @@ impl<T, E> Call<T, E> {
     }
 
     #[doc(hidden)]
-    pub fn with_items<S, I>(self, items: S, kind: crate::service::Upload<I>) -> Self
+    pub fn with_items<S, I>(self, items: S, kind: crate::service::incoming::Upload<I>) -> Self
     where
         S: Stream<Item = I> + Send + 'static,
         I: 'static,

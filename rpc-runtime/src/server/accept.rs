@@ -17,7 +17,7 @@ use crate::server::limits::connections::{ConnectionLimits, ConnectionPlace, Reje
 use crate::server::recv::Receiver;
 use crate::server::shutdown::{GOODBYE, Phase, ServerHandle};
 use crate::server::worker;
-use crate::service::Router;
+use crate::service::router::Router;
 use crate::transport::quic::{IncomingConnection, Listener};
 use crate::transport::{self, ConnectionLost, Datagrams, RecvStream, close};
 

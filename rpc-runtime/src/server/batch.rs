@@ -12,7 +12,7 @@ use crate::server::buffers::{BatchBuffers, EntryBuffers};
 use crate::server::call_task::CallSite;
 use crate::server::invoke::{Invocation, PreparedCall};
 use crate::server::request::prepare;
-use crate::service::Router;
+use crate::service::router::Router;
 
 /// Serves the entries and leaves the array of their replies in `buffers`.
 pub(super) async fn serve<R: Router>(

@@ -7,7 +7,7 @@ use crate::server::buffers::WorkerBuffers;
 use crate::server::connection::ServerConnection;
 use crate::server::recv::{ReceiveError, Receiver};
 use crate::server::stream::ServerStream;
-use crate::service::Router;
+use crate::service::router::Router;
 use crate::transport::close;
 
 /// What a worker holds while it serves a message.

@@ -7,7 +7,7 @@ use crate::codec::error_code::ProtocolError;
 use crate::codec::reply::Reply;
 use crate::description::discover::DiscoverOptions;
 use crate::description::openrpc::OpenRpc;
-use crate::service::Router;
+use crate::service::router::Router;
 
 /// The document, once somebody has asked for it.
 #[derive(Debug, Default)]

@@ -19,7 +19,8 @@ use crate::outcome::Outcome;
 use crate::permit::PermitSlot;
 use crate::server::call_task::CallSite;
 use crate::server::in_flight::{InFlightEntry, StopReason};
-use crate::service::{Incoming, Router};
+use crate::service::incoming::Incoming;
+use crate::service::router::Router;
 use crate::streaming::exchange::Exchange;
 
 /// A request whose method was found.

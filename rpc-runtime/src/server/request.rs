@@ -10,7 +10,7 @@ use crate::codec::reply::Reply;
 use crate::codec::request::{Invalid, Request};
 use crate::server::call_task::CallSite;
 use crate::server::invoke::PreparedCall;
-use crate::service::Router;
+use crate::service::router::Router;
 
 /// Longer timeouts are ignored.
 const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -20,7 +20,7 @@ use crate::server::invoke::Invocation;
 use crate::server::recv::Receiver;
 use crate::server::request::{prepare, reject};
 use crate::server::streaming;
-use crate::service::Router;
+use crate::service::router::Router;
 use crate::streaming::exchange::Exchange;
 
 /// Serves the message in the task's buffers, and says which of them holds the answer.

@@ -17,7 +17,7 @@ use crate::codec::stream_frame::starts_as_item;
 use crate::permit::PermitSlot;
 use crate::server::call_task::CallSite;
 use crate::server::recv::{ReceiveError, Receiver};
-use crate::service::Router;
+use crate::service::router::Router;
 use crate::streaming::exchange::Exchange;
 
 /// Runs a call with items to its end.

@@ -9,7 +9,7 @@ use crate::server::connection::ServerConnection;
 use crate::server::recv::{ReceiveError, Receiver};
 use crate::server::serve::serve;
 use crate::server::stream::{Interruption, Leave, ServerStream};
-use crate::service::Router;
+use crate::service::router::Router;
 use crate::transport::close;
 
 struct Worker<R> {

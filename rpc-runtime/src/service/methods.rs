@@ -7,14 +7,13 @@
 //! where there are more methods, also in a build without optimizations, which gives each value of a function its own
 //! place in the frame.
 
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::codec::reply::{Fault, Reply};
-use crate::service::{Incoming, Service, unknown_method};
+use crate::codec::reply::{Fault, FaultKind, Reply};
+use crate::service::incoming::Incoming;
 
 /// How each of several methods of an `S` starts: a function, or a tuple of up to eight `Methods`.
 ///
@@ -24,7 +23,7 @@ pub trait Methods<'c, S: 'c>: Send {
     const COUNT: u32;
 
     /// Where their calls run.
-    type Slot: CallSlot;
+    type Slot: MethodSlot;
 
     /// The size of `Slot`, for which the compiler computes the layout of what is inside first.
     ///
@@ -71,7 +70,7 @@ impl<'c, S> MethodCall<'c, S> {
 }
 
 /// A place for the future of one call.
-pub trait CallSlot: Future<Output = Result<(), Fault>> {
+pub trait MethodSlot: Future<Output = Result<(), Fault>> {
     /// A place in which no call was started. Polled, it says that there is no such method.
     fn empty() -> Self;
 }
@@ -113,7 +112,7 @@ impl<F> Started<F> {
     }
 }
 
-impl<F: Future<Output = Result<(), Fault>>> CallSlot for Started<F> {
+impl<F: Future<Output = Result<(), Fault>>> MethodSlot for Started<F> {
     #[inline]
     fn empty() -> Self {
         Self { future: None }
@@ -160,39 +159,6 @@ pub async fn absent<S>(_: &S, _: &Incoming<'_, '_>, _: &mut Reply) -> Result<(),
     unknown_method()
 }
 
-/// All methods of `T`, which one function starts: it looks at their number itself.
-pub(crate) struct Alike<T, F> {
-    start: F,
-    of: PhantomData<fn() -> T>,
-}
-
-impl<T, F> Alike<T, F> {
-    pub(crate) fn new(start: F) -> Self {
-        let of = PhantomData;
-        Self { start, of }
-    }
-}
-
-impl<'c, S: 'c, T: Service, F, R> Methods<'c, S> for Alike<T, F>
-where
-    F: FnOnce(MethodCall<'c, S>) -> R + Send,
-    R: Future<Output = Result<(), Fault>>,
-{
-    const COUNT: u32 = T::METHODS;
-
-    const SIZE: usize = {
-        size(T::methods);
-        size_of::<Self::Slot>()
-    };
-
-    type Slot = Started<R>;
-
-    #[inline]
-    fn start(self, call: MethodCall<'c, S>, slot: Pin<&mut Self::Slot>) {
-        slot.start(|| (self.start)(call));
-    }
-}
-
 /// The methods of a part of `S`.
 pub(crate) struct PartOf<M, P> {
     pub(crate) methods: M,
@@ -214,6 +180,11 @@ where
     fn start(self, call: MethodCall<'c, S>, slot: Pin<&mut Self::Slot>) {
         self.methods.start(call.of(self.part), slot);
     }
+}
+
+/// What is answered where a service has no such method.
+fn unknown_method() -> Result<(), Fault> {
+    Err(Fault(FaultKind::UnknownMethod))
 }
 
 /// What is never there.
@@ -252,9 +223,9 @@ macro_rules! one_of {
                 #[inline]
                 fn $enter(mut self: Pin<&mut Self>) -> Option<Pin<&mut $variant>>
                 where
-                    $variant: CallSlot,
+                    $variant: MethodSlot,
                 {
-                    self.set(Self::$variant { slot: CallSlot::empty() });
+                    self.set(Self::$variant { slot: MethodSlot::empty() });
                     match self.project() {
                         Projected::$variant { slot } => Some(slot),
                         _ => None,
@@ -263,7 +234,7 @@ macro_rules! one_of {
             )*
         }
 
-        impl<$($variant),*> CallSlot for OneOf<$($variant),*>
+        impl<$($variant),*> MethodSlot for OneOf<$($variant),*>
         where
             $($variant: Future<Output = Result<(), Fault>>),*
         {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use crate::codec::reply::{Fault, Reply};
 use crate::description::ServiceDescription;
+use crate::service::Service;
+use crate::service::incoming::Incoming;
 use crate::service::methods::{MethodCall, Methods, PartOf, size};
-use crate::service::{Incoming, Service};
 
 /// Some services, of which a call reaches one: a pair of two `Router`s, or a [`Single`] one.
 pub trait Router: Sized + Send + Sync + 'static {
