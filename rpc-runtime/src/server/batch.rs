@@ -10,8 +10,7 @@ use crate::codec::request::Request;
 use crate::permit::{Permit, PermitSlot};
 use crate::server::buffers::{BatchBuffers, EntryBuffers};
 use crate::server::call_task::CallSite;
-use crate::server::invoke::{Invocation, PreparedCall};
-use crate::server::request::prepare;
+use crate::server::invoke::{Invocation, PreparedCall, prepare};
 use crate::service::router::Router;
 
 /// Serves the entries and leaves the array of their replies in `buffers`.

@@ -1,7 +1,7 @@
 //! Serves: accepts connections and hands their streams to workers.
 //!
 //! In the order of a call's path: [`accept`] takes connections and their streams, a [`worker`] of a [`stream`] receives a
-//! message ([`recv`]), [`mod@serve`] parses it, [`request`] finds its method, [`invoke`] runs the handler. A [`batch`] is many calls in one message,
+//! message ([`recv`]), [`request`] parses it, [`invoke`] finds its method and runs the handler. A [`batch`] is many calls in one message,
 //! [`streaming`] the path of calls with streams of items. [`in_flight`] finds waiting calls to cancel them, [`limits`]
 //! enforces what a peer may take, [`shutdown`] drains. [`raw`] answers messages that came some other way.
 
@@ -18,7 +18,6 @@ mod limits;
 mod raw;
 mod recv;
 mod request;
-mod serve;
 mod shutdown;
 #[cfg(all(test, feature = "__shuttle"))]
 mod shuttle_tests;

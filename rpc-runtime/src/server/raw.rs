@@ -13,7 +13,7 @@ use crate::permit::PermitSlot;
 use crate::server::buffers::ReplyBuffer;
 use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::{ServerConnection, ServerShared};
-use crate::server::serve::serve;
+use crate::server::request::serve;
 use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
 use crate::service::Service;

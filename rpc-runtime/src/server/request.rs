@@ -1,83 +1,183 @@
-//! From an envelope to a call that can run: what the protocol itself answers is answered here, and the method is found.
+//! One message from its bytes to its reply: it is parsed in place, waits for its permit, and runs.
 
-use std::time::Duration;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
+use crate::codec::envelope::leading_id;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
-use crate::codec::reply::Reply;
-use crate::codec::request::{Invalid, Request};
-use crate::server::call_task::CallSite;
-use crate::server::invoke::PreparedCall;
+use crate::codec::lines::Line;
+use crate::codec::parser::ParseError;
+use crate::codec::request::Message;
+use crate::permit::PermitSlot;
+use crate::server::batch;
+use crate::server::buffers::{ReplyBuffer, WorkerBuffers};
+use crate::server::call_task::{CallSite, CallTask};
+use crate::server::invoke::{Invocation, prepare, reject};
+use crate::server::recv::Receiver;
+use crate::server::streaming;
 use crate::service::router::Router;
+use crate::streaming::exchange::Exchange;
 
-/// Longer timeouts are ignored.
-const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// Reads an envelope and finds its method. Returns the call to run; `None` if `reply` holds the answer already.
-pub(super) fn prepare<'t, 'de, R: Router>(
-    site: &CallSite<R>,
-    request: Result<Request<'t, 'de>, Invalid<'de>>,
-    reply: &mut Reply,
-) -> Option<PreparedCall<'t, 'de>> {
-    let request = match request {
-        Ok(request) => request,
-        Err(Invalid { id, error }) => {
-            reject(reply, id, error);
-            return None;
+/// Serves the message in the task's buffers, and says which of them holds the answer.
+pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
+    let CallTask {
+        site,
+        receiver,
+        permit,
+        buffers,
+    } = task;
+    let WorkerBuffers {
+        message,
+        parser,
+        reply,
+        context,
+        batch,
+        exchange,
+    } = buffers;
+    exchange.clear();
+    let parsed = match line {
+        Line::TooLarge => Err((leading_id(message), ProtocolError::RequestTooLarge)),
+        Line::Message | Line::Partial => parser
+            .parse_request(message)
+            .map_err(|ParseError { id }| (id, ProtocolError::Parse)),
+    };
+    let document = match parsed {
+        Ok(document) => document,
+        Err((id, error)) => {
+            reject(reply, id.map_or(Id::Null, Id::Unsigned), error);
+            return ReplyBuffer::Single;
         }
     };
-    reply.begin(request.id);
-    if request.id.is_some() && !site.stream.is_bidirectional() {
-        // The reply to a call on a unidirectional stream could not be sent.
-        reply.begin(None);
-        return None;
-    }
-    if request.method.starts_with("rpc.") {
-        answer(site, &request, reply);
-        return None;
-    }
-    let connection = &site.connection;
-    match connection.find(request.method) {
-        None => reply.reject(ProtocolError::MethodNotFound),
-        Some(_) if connection.is_draining() => reply.reject(ProtocolError::ShuttingDown),
-        Some(method) => {
-            return Some(PreparedCall {
-                deadline: deadline(request.timeout),
-                request,
-                method,
-            });
+    match document.message() {
+        Message::Single(request) => {
+            let Some(call) = prepare(site, request, reply) else {
+                return ReplyBuffer::Single;
+            };
+            let permitted = match holds_permit(site, permit) {
+                true => Ok(()),
+                false => obtain_permit(site, receiver, permit, call.deadline).await,
+            };
+            match permitted {
+                Ok(()) => {
+                    let invocation = Invocation {
+                        site,
+                        call,
+                        permit,
+                        // Without a stream there is no way for items.
+                        exchange: receiver.is_some().then_some(exchange),
+                    };
+                    let run = pin!(invocation.run(context, reply));
+                    drive(run, site, receiver, permit, exchange).await;
+                }
+                Err(error) => reply.reject(error),
+            }
+            ReplyBuffer::Single
+        }
+        Message::Batch(entries) => {
+            match obtain_batch_permit(site, receiver, permit).await {
+                Ok(()) => {
+                    let run = pin!(batch::serve(site, permit, entries, batch));
+                    drive(run, site, receiver, permit, exchange).await;
+                }
+                Err(error) => batch.reject(error),
+            }
+            ReplyBuffer::Batch
         }
     }
-    None
 }
 
-/// Answers a method of the protocol's own.
-fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut Reply) {
-    match request.method {
-        "rpc.ping" => reply.settle(),
-        "rpc.discover" => site.connection.discover_reply().answer::<R>(reply),
-        "rpc.cancel" => match request.cancellation() {
-            Some(cancel) => {
-                site.connection.cancel(&site.stream, cancel);
-                reply.settle();
-            }
-            None => reply.reject(ProtocolError::InvalidParams(
-                "`rpc.cancel` takes the id of a call",
-            )),
-        },
-        _ => reply.reject(ProtocolError::MethodNotFound),
+/// Obtains a permit for a batch. During a shutdown it needs none, since none of its entries will run.
+async fn obtain_batch_permit<R: Router>(
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &mut PermitSlot,
+) -> Result<(), ProtocolError> {
+    match site.connection.is_draining() {
+        true => Ok(()),
+        false => obtain_permit(site, receiver, permit, None).await,
     }
 }
 
-fn deadline(timeout: Option<u64>) -> Option<Instant> {
-    let timeout = Duration::from_millis(timeout?);
-    (timeout < MAX_TIMEOUT).then(|| Instant::now() + timeout)
+/// Whether the permit of the message before serves for this one, too.
+fn holds_permit<R: Router>(site: &CallSite<R>, permit: &mut PermitSlot) -> bool {
+    permit.is_held() && !site.connection.send_budget().is_full()
 }
 
-/// Answers the request with this id by an error of the protocol.
-pub(super) fn reject(reply: &mut Reply, id: Id<'_>, error: ProtocolError) {
-    reply.begin(Some(id));
-    reply.reject(error);
+/// Obtains a permit, or returns what to answer instead. While the call waits, what is queued is sent, and a reset of the
+/// stream is noticed.
+async fn obtain_permit<R: Router>(
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &mut PermitSlot,
+    deadline: Option<Instant>,
+) -> Result<(), ProtocolError> {
+    let CallSite {
+        connection, stream, ..
+    } = site;
+    let is_congested = connection.send_budget().is_full();
+    if is_congested {
+        permit.release();
+    } else if permit.is_held() {
+        return Ok(());
+    } else if let Some(free) = connection.try_permit() {
+        permit.put(Some(free));
+        return Ok(());
+    }
+    if connection.limits().refuse_calls && !is_congested && !connection.is_draining() {
+        return Err(ProtocolError::TooManyCalls);
+    }
+    let Some(receiver) = receiver else {
+        return Err(ProtocolError::ShuttingDown);
+    };
+    stream.flush_while_receiving(receiver).await;
+    if stream.is_reset() {
+        return Err(ProtocolError::Cancelled);
+    }
+    tokio::select! {
+        obtained = connection.wait_for_permit() => if obtained.is_some() {
+            permit.put(obtained);
+            return Ok(());
+        },
+        () = passes(deadline) => return Err(ProtocolError::DeadlinePassed),
+        () = stream.stopped() => stream.reset(),
+        () = receiver.was_reset() => stream.reset(),
+    }
+    Err(ProtocolError::ShuttingDown)
+}
+
+async fn passes(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Polls a call or a batch to its end. If it is not done at its first poll, the receiver is handed over to another worker,
+/// unless the handler has items: that is a path of its own.
+async fn drive<R: Router>(
+    mut run: Pin<&mut impl Future<Output = ()>>,
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    permit: &PermitSlot,
+    exchange: &Exchange,
+) {
+    let has_items = poll_fn(|cx| match run.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(false),
+        Poll::Pending if exchange.is_used() => Poll::Ready(true),
+        Poll::Pending => {
+            site.hand_over(receiver);
+            Poll::Pending
+        }
+    });
+    if has_items.await {
+        // Boxed, since few calls need the space.
+        Box::pin(streaming::run(run, site, receiver, permit, exchange)).await;
+    }
+    if exchange.is_used() {
+        streaming::end_receiving(site, receiver, exchange);
+    }
 }

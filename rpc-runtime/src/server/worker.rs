@@ -7,7 +7,7 @@ use crate::permit::PermitSlot;
 use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::ServerConnection;
 use crate::server::recv::{ReceiveError, Receiver};
-use crate::server::serve::serve;
+use crate::server::request::serve;
 use crate::server::stream::{Interruption, Leave, ServerStream};
 use crate::service::router::Router;
 use crate::transport::close;
