@@ -17,6 +17,7 @@
 //!
 //! Servers are always known by the name that was asked for: that is what their certificates must have, not the address
 //! that somebody found for it. [`ClientBuilder::server_name`](rpc_runtime::ClientBuilder::server_name) sets another.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod dns;
 mod follow;

@@ -42,6 +42,7 @@
 //! A layer sees what those outside of it let through: with metrics outside of a limit the calls that it refuses are
 //! counted, too, as errors with its code, and with metrics inside they are not. No layer allocates for a call once it is
 //! warm, unless somebody wants the call's span, or it is refused: that costs a box for the error.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 #[cfg(feature = "authorization")]
 mod authorization;

@@ -1,4 +1,5 @@
 //! The macros of `rpc-runtime`, which re-exports and documents them.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod attr;
 mod check;

@@ -53,6 +53,7 @@
 //!
 //! In the order in which a call passes: `client` writes it, `transport` moves it, `server` takes it apart with `wire`,
 //! `service` hands it to the generated code, and the reply goes the same way back. `ARCHITECTURE.md` tells it in full.
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod blocking;
 mod broadcast;

@@ -14,6 +14,25 @@ use super::range::{Range, whole};
 use crate::document::Document;
 use crate::{schema, types};
 
+/// The keywords for the least and the most of something.
+struct Count {
+    least: &'static str,
+    most: &'static str,
+    of: &'static str,
+}
+
+const LENGTH: Count = Count {
+    least: "minLength",
+    most: "maxLength",
+    of: "characters",
+};
+
+const ITEMS: Count = Count {
+    least: "minItems",
+    most: "maxItems",
+    of: "elements",
+};
+
 /// Which way values go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
@@ -353,20 +372,14 @@ impl<'a> Fit<'a> {
             let kind = |schema: &Value| Kind::Type("string".into(), schema.clone());
             problems.push(Problem::breaking(self.changed(&kind(sent), &kind(taken))));
         }
-        problems.extend(self.bounds("minLength", "maxLength", "characters", sent, taken));
+        problems.extend(self.bounds(&LENGTH, sent, taken));
         problems.extend(limited("pattern", sent, taken));
         problems
     }
 
     /// Both ends of a count of something.
-    fn bounds(
-        &self,
-        least: &str,
-        most: &str,
-        of: &str,
-        sent: &Value,
-        taken: &Value,
-    ) -> Vec<Problem> {
+    fn bounds(&self, count: &Count, sent: &Value, taken: &Value) -> Vec<Problem> {
+        let Count { least, most, of } = *count;
         let at = |schema: &Value, keyword: &str| schema.get(keyword).and_then(Value::as_u64);
         let mut problems = Vec::new();
         let (sent_least, taken_least) =
@@ -427,7 +440,7 @@ impl<'a> Fit<'a> {
             }
             (sent, taken) => at("[]", self.schemas(sent, taken)),
         };
-        problems.extend(self.bounds("minItems", "maxItems", "elements", sent, taken));
+        problems.extend(self.bounds(&ITEMS, sent, taken));
         if taken.get("uniqueItems") == Some(&Value::Bool(true))
             && sent.get("uniqueItems") != taken.get("uniqueItems")
         {

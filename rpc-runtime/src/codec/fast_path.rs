@@ -150,12 +150,10 @@ impl Scan {
         scan: impl FnOnce(&mut Scanner<'_, '_>) -> Option<Surroundings>,
     ) -> bool {
         self.value.clear();
-        let scan = || {
-            let mut scanner = Scanner::new(message, &mut self.value)?;
+        self.surroundings = Scanner::new(message, &mut self.value).and_then(|mut scanner| {
             let surroundings = scan(&mut scanner)?;
             scanner.rest.is_empty().then_some(surroundings)
-        };
-        self.surroundings = scan();
+        });
         self.surroundings.is_some()
     }
 

@@ -10,7 +10,8 @@ use crate::codec::envelope::leading_id;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::lines::Line;
-use crate::codec::parser::ParseError;
+use crate::codec::parser::{Document, ParseError, Parser};
+use crate::codec::reply::Reply;
 use crate::codec::request::Message;
 use crate::permit::PermitSlot;
 use crate::server::batch;
@@ -39,18 +40,8 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
         exchange,
     } = buffers;
     exchange.clear();
-    let parsed = match line {
-        Line::TooLarge => Err((leading_id(message), ProtocolError::RequestTooLarge)),
-        Line::Message | Line::Partial => parser
-            .parse_request(message)
-            .map_err(|ParseError { id }| (id, ProtocolError::Parse)),
-    };
-    let document = match parsed {
-        Ok(document) => document,
-        Err((id, error)) => {
-            reject(reply, id.map_or(Id::Null, Id::Unsigned), error);
-            return ReplyBuffer::Single;
-        }
+    let Some(document) = parse(parser, message, line, reply) else {
+        return ReplyBuffer::Single;
     };
     match document.message() {
         Message::Single(request) => {
@@ -86,6 +77,28 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
                 Err(error) => batch.reject(error),
             }
             ReplyBuffer::Batch
+        }
+    }
+}
+
+/// Parses a message in place; `None` if `reply` says why it cannot be parsed.
+fn parse<'p, 'de>(
+    parser: &'p mut Parser,
+    message: &'de mut Vec<u8>,
+    line: Line,
+    reply: &mut Reply,
+) -> Option<Document<'p, 'de>> {
+    if line == Line::TooLarge {
+        let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
+        reject(reply, id, ProtocolError::RequestTooLarge);
+        return None;
+    }
+    match parser.parse_request(message) {
+        Ok(document) => Some(document),
+        Err(ParseError { id }) => {
+            let id = id.map_or(Id::Null, Id::Unsigned);
+            reject(reply, id, ProtocolError::Parse);
+            None
         }
     }
 }

@@ -194,7 +194,8 @@ mod tests {
     async fn server_that_sends_nothing_while_called_is_stalled_until_it_does() {
         let (detector, counters) = (StallDetector::default(), Counters::default());
         detector.record_call();
-        (counters.in_flight.set(1), counters.received.set(7));
+        counters.in_flight.set(1);
+        counters.received.set(7);
         let observed = async {
             sleep(INTERVAL).await;
             counters.sent.set(UNACKNOWLEDGED);
@@ -215,7 +216,8 @@ mod tests {
     async fn server_that_was_asked_nothing_is_not_stalled() {
         let (detector, counters) = (StallDetector::default(), Counters::default());
         detector.record_call();
-        (counters.in_flight.set(1), counters.received.set(7));
+        counters.in_flight.set(1);
+        counters.received.set(7);
         watch(&detector, &counters, SILENCE * 10).await;
         assert!(!detector.is_stalled());
     }
