@@ -118,12 +118,17 @@ fn call(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
             call.blocking(&self.service, reply, |service, call, reply| { #body }).await
         },
     };
+    // A notification has no reply, and a thread that runs one gets it all the same.
+    let reply = match method.is_notification && !method.is_blocking {
+        true => generated!(_reply),
+        false => generated!(reply),
+    };
     generated! {
         #(#cfgs)*
         async fn #name(
             &self,
             call: &__rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
+            #reply: &mut __rpc::Reply,
         ) -> __rpc::Result<(), __rpc::Fault> {
             #body
         }

@@ -166,7 +166,7 @@ const _: () = {
         async fn __call_log(
             &self,
             call: &__rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
+            _reply: &mut __rpc::Reply,
         ) -> __rpc::Result<(), __rpc::Fault> {
             let cx = call.context();
             let (line,) = call.arguments((__rpc::arg::<&str>("line"),))?;
@@ -176,7 +176,7 @@ const _: () = {
         async fn __call_tick(
             &self,
             call: &__rpc::Incoming<'_, '_>,
-            reply: &mut __rpc::Reply,
+            _reply: &mut __rpc::Reply,
         ) -> __rpc::Result<(), __rpc::Fault> {
             let (count,) = call.arguments((__rpc::arg::<u64>("count"),))?;
             __Service::tick(&self.service, count).await;
