@@ -1,6 +1,5 @@
 //! The seam around a service: what is put around it sees each of its calls, and lets it run or answers it.
 
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::thread;
@@ -13,7 +12,8 @@ use crate::context::Context;
 use crate::description::{MethodDescription, ServiceDescription};
 use crate::outcome::Outcome;
 use crate::service::Service;
-use crate::service::methods::{MethodCall, Methods, Started, size};
+use crate::service::methods::{MethodCall, Methods};
+use crate::service::router::{Alike, Single};
 
 /// What can be put around a service: it sees each call before and after its handler, and may answer in its place.
 ///
@@ -107,39 +107,6 @@ impl<M: Middleware, S: Service> Layered<M, S> {
     }
 }
 
-/// All methods of `T`, which one function starts: it looks at their number itself.
-struct Alike<T, F> {
-    start: F,
-    of: PhantomData<fn() -> T>,
-}
-
-impl<T, F> Alike<T, F> {
-    fn new(start: F) -> Self {
-        let of = PhantomData;
-        Self { start, of }
-    }
-}
-
-impl<'c, S: 'c, T: Service, F, R> Methods<'c, S> for Alike<T, F>
-where
-    F: FnOnce(MethodCall<'c, S>) -> R + Send,
-    R: Future<Output = Result<(), Fault>>,
-{
-    const COUNT: u32 = T::METHODS;
-
-    const SIZE: usize = {
-        size(T::methods);
-        size_of::<Self::Slot>()
-    };
-
-    type Slot = Started<R>;
-
-    #[inline]
-    fn start(self, call: MethodCall<'c, S>, slot: Pin<&mut Self::Slot>) {
-        slot.start(|| (self.start)(call));
-    }
-}
-
 #[diagnostic::do_not_recommend]
 impl<M: Middleware, S: Service> Service for Layered<M, S> {
     const DESCRIPTION: &'static ServiceDescription = S::DESCRIPTION;
@@ -151,7 +118,7 @@ impl<M: Middleware, S: Service> Service for Layered<M, S> {
     }
 
     fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
-        Alike::<S, _>::new(|call: MethodCall<'c, Self>| {
+        Alike::<Single<S>, _>::new(|call: MethodCall<'c, Self>| {
             let MethodCall {
                 service: layered,
                 method,

@@ -51,7 +51,7 @@ pub struct MethodCall<'c, S> {
 
 impl<'c, S> MethodCall<'c, S> {
     /// The same call, of a service that is a part of this one.
-    fn of<P>(self, part: impl FnOnce(&'c S) -> &'c P) -> MethodCall<'c, P> {
+    pub(crate) fn of<P>(self, part: impl FnOnce(&'c S) -> &'c P) -> MethodCall<'c, P> {
         MethodCall {
             service: part(self.service),
             method: self.method,

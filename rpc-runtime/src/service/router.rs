@@ -1,14 +1,16 @@
 //! Several services as one: a balanced tree in the type, so that a hundred of them are seven deep.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::pin::Pin;
 
 use crate::codec::reply::{Fault, Reply};
 use crate::description::ServiceDescription;
 use crate::service::Service;
 use crate::service::incoming::Incoming;
-use crate::service::methods::{MethodCall, Methods, PartOf, size};
+use crate::service::methods::{MethodCall, Methods, PartOf, Started, size};
 
-/// Some services, of which a call reaches one: a pair of two `Router`s, or a [`Single`] one.
+/// Some services, of which a call reaches one.
 pub trait Router: Sized + Send + Sync + 'static {
     const METHODS: u32;
 
@@ -39,7 +41,13 @@ pub trait Router: Sized + Send + Sync + 'static {
             incoming,
             reply,
         };
-        call.run(Self::methods())
+        call.answer()
+    }
+}
+
+impl<'c, R: Router> MethodCall<'c, R> {
+    fn answer(self) -> impl Future<Output = Result<(), Fault>> + Send {
+        self.run(R::methods())
     }
 }
 
@@ -97,7 +105,47 @@ impl<S: Service> Router for Single<S> {
     }
 }
 
-impl<A: Router, B: Router> Router for (A, B) {
+/// All methods of `T`, which one function starts: it looks at their number itself.
+pub(crate) struct Alike<T, F> {
+    start: F,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T, F> Alike<T, F> {
+    pub(crate) fn new(start: F) -> Self {
+        let of = PhantomData;
+        Self { start, of }
+    }
+}
+
+impl<'c, S: 'c, T: Router, F, R> Methods<'c, S> for Alike<T, F>
+where
+    F: FnOnce(MethodCall<'c, S>) -> R + Send,
+    R: Future<Output = Result<(), Fault>>,
+{
+    const COUNT: u32 = T::METHODS;
+
+    const SIZE: usize = {
+        size(T::methods);
+        size_of::<Self::Slot>()
+    };
+
+    type Slot = Started<R>;
+
+    #[inline]
+    fn start(self, call: MethodCall<'c, S>, slot: Pin<&mut Self::Slot>) {
+        slot.start(|| (self.start)(call));
+    }
+}
+
+/// A tree of twice as many services as each of its halves has.
+///
+/// The future of a half is that of an async function: its type names the services in it, and no methods. Types that named
+/// all methods of a hundred services would take the compiler a minute.
+#[derive(Debug, Clone)]
+pub struct Pair<A, B>(A, B);
+
+impl<A: Router, B: Router> Router for Pair<A, B> {
     const METHODS: u32 = A::METHODS + B::METHODS;
 
     fn find(name: &str) -> Option<u32> {
@@ -110,24 +158,47 @@ impl<A: Router, B: Router> Router for (A, B) {
     }
 
     fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
-        let first = PartOf {
-            methods: A::methods(),
-            part: |pair: &'c Self| &pair.0,
+        let first = |call: MethodCall<'c, Self>| half(call.of(|pair| &pair.0));
+        let second = |call: MethodCall<'c, Self>| half(call.of(|pair| &pair.1));
+        (Alike::<A, _>::new(first), Alike::<B, _>::new(second))
+    }
+}
+
+async fn half<R: Router>(call: MethodCall<'_, R>) -> Result<(), Fault> {
+    call.answer().await
+}
+
+impl<R: Services, T: Router> Router for (R, T) {
+    const METHODS: u32 = R::METHODS + T::METHODS;
+
+    fn find(name: &str) -> Option<u32> {
+        R::find(name).or_else(|| T::find(name).map(|method| R::METHODS + method))
+    }
+
+    fn describe(into: &mut Vec<&'static ServiceDescription>) {
+        R::describe(into);
+        T::describe(into);
+    }
+
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
+        let higher = PartOf {
+            methods: R::methods(),
+            part: |digits: &'c Self| &digits.0,
         };
-        let second = PartOf {
-            methods: B::methods(),
-            part: |pair: &'c Self| &pair.1,
+        let lowest = PartOf {
+            methods: T::methods(),
+            part: |digits: &'c Self| &digits.1,
         };
-        (first, second)
+        (higher, lowest)
     }
 }
 
 impl<R: Services, U: Router> Services for (R, U) {
-    type With<T: Router> = Zero<R::With<(U, T)>>;
+    type With<T: Router> = Zero<R::With<Pair<U, T>>>;
 
     fn with<T: Router>(self, tree: T) -> Self::With<T> {
         let (higher, lowest) = self;
-        Zero(higher.with((lowest, tree)))
+        Zero(higher.with(Pair(lowest, tree)))
     }
 }
 
@@ -248,10 +319,7 @@ mod tests {
         }
     }
 
-    type Both = (
-        (),
-        (Single<FewServer<Letters>>, Single<ManyServer<Letters>>),
-    );
+    type Both = Pair<Single<FewServer<Letters>>, Single<ManyServer<Letters>>>;
 
     #[test]
     fn names_in_a_table_are_found_as_the_services_find_them() {
@@ -288,9 +356,9 @@ mod tests {
     fn services_that_are_added_make_a_balanced_tree() {
         let few = || Single(FewServer::new(Letters));
         let three = ().with(few()).with(few()).with(few());
-        let (((), (Single(_), Single(_))), Single(_)) = &three;
+        let (((), Pair(Single(_), Single(_))), Single(_)) = &three;
         let four = three.with(few());
-        let Zero(Zero(((), (first, second)))) = four;
-        let ((Single(_), Single(_)), (Single(_), Single(_))) = (first, second);
+        let Zero(Zero(((), Pair(first, second)))) = four;
+        let (Pair(Single(_), Single(_)), Pair(Single(_), Single(_))) = (first, second);
     }
 }
