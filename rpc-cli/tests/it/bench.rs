@@ -1,4 +1,4 @@
-//! `rpc bench`: what it says must hold, and not how fast anything is.
+//! `rpc bench`: its output must be correct. How fast the calls are is not tested.
 
 use serde_json::Value;
 
@@ -55,12 +55,12 @@ fn open_loop_starts_calls_at_the_requested_rate() {
     );
     assert_eq!(report["loop"], "open");
     assert_eq!(report["failed"], 0);
-    // As many as are due in that time, however busy the machine is.
+    // As many calls as are due in that time, also on a busy machine.
     let answered = report["answered"].as_u64().unwrap();
     assert!((99..=101).contains(&answered), "{answered}");
 }
 
-/// With one call in flight at most, the others are late; that is latency, though each is answered at once.
+/// With at most one call in flight the others start late, which counts as latency.
 #[test]
 fn open_loop_with_slow_calls_counts_the_time_they_waited() {
     let demo = Demo::start();
@@ -74,7 +74,7 @@ fn open_loop_with_slow_calls_counts_the_time_they_waited() {
         .concat(),
     );
     assert_eq!(report["answered"], 40);
-    // 40 are due within 200 ms and take 800 ms.
+    // 40 calls are due within 200 ms and take 800 ms.
     let max = report["latency_ns"]["max"].as_u64().unwrap();
     assert!(max >= 500_000_000, "{max} ns");
     let closed = json(&demo, &[&slow[..], &["--calls", "10"]].concat());

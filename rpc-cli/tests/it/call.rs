@@ -56,7 +56,7 @@ fn notification_prints_nothing() {
     assert_eq!(demo.rpc("call", &described).assert_ok(), "");
     let told = ["shop.restock", r#"["pear",7]"#, "--notify", "--undescribed"];
     assert_eq!(demo.rpc("call", &told).assert_ok(), "");
-    // They have arrived, and may still be on their way to the handler.
+    // The notifications have arrived, but may not have reached the handler.
     let arrived = || demo.rpc("call", &["shop.restocked"]).assert_ok();
     assert!((0..100).any(|_| arrived() == "2\n"), "{}", arrived());
 }
@@ -166,7 +166,7 @@ fn untrusted_certificate_is_rejected_with_the_option_that_trusts_it() {
 
 #[test]
 fn absent_server_is_waited_for_until_the_connect_timeout() {
-    // A socket that nobody reads.
+    // A socket that is never read.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let told = rpc(&["call", &address, "m", "--timeout", "50ms"]).assert_failed(4);

@@ -1,4 +1,4 @@
-//! `rpc check`; what breaks callers is in `src/check/tests.rs`.
+//! `rpc check`. The rules for breaking changes are tested in `src/check/tests.rs`.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::describe::SHOP;
 use crate::program::{Demo, rpc};
 
-/// The shop's description, changed.
+/// Writes the description of the shop with changes to a file.
 fn changed(name: &str, replaced: &[(&str, &str)]) -> String {
     let path = format!(
         "{}/{name}-{}.json",

@@ -1,4 +1,4 @@
-//! `rpc describe`, of a document in a file.
+//! `rpc describe` of a document in a file.
 
 use serde_json::Value;
 
@@ -106,7 +106,7 @@ fn unknown_method_or_type_is_named_in_the_error() {
     assert!(told.contains("Cargo.toml"), "{told}");
 }
 
-/// A server may say anything; a terminal must not do it.
+/// The text of a server must not control the terminal.
 #[test]
 fn control_characters_of_a_server_are_escaped() {
     let path = format!(

@@ -1,4 +1,4 @@
-//! The command as scripts and people meet it: the real binary, against real servers on loopback.
+//! The binary, run against servers on loopback.
 
 mod bench;
 mod call;

@@ -1,4 +1,4 @@
-//! `rpc describe --html`, as a browser shows it.
+//! `rpc describe --html`, in a browser.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::describe::SHOP;
 use crate::program::{ended, rpc};
 
-/// What belongs to these tests alone.
+/// The folder for files of these tests.
 const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 
 #[test]
@@ -26,7 +26,7 @@ fn page_in_a_browser_is_shown_without_any_request() {
         eprintln!("SKIPPED, for there is no chromium to look at the page with");
         return;
     };
-    // These tests can fail: a page that does both is caught.
+    // The test detects a page that runs a script and sends a request.
     let bad = "<script>nothing()</script><img src='http://outside.example/picture.png'>";
     let seen = browser.open("bad", bad);
     assert!(
@@ -80,7 +80,7 @@ fn page_in_a_browser_is_shown_without_any_request() {
     let search = search.split('>').next().unwrap();
     assert!(!search.contains("hidden"), "the script has run: {search}");
 
-    // It is not only the policy that keeps it from fetching.
+    // The page sends no request even without the policy.
     assert!(page.contains("Content-Security-Policy"));
     let seen = browser.open(
         "lawless",
@@ -90,7 +90,7 @@ fn page_in_a_browser_is_shown_without_any_request() {
     assert_eq!(seen.errors, "");
 }
 
-/// What a script at the end of the page finds out about it.
+/// A script at the end of the page that reports on it.
 const PROBE: &str = r#"<script type="module">
     const root = document.documentElement;
     document.body.dataset.overflows = root.scrollWidth > root.clientWidth;
@@ -149,12 +149,12 @@ struct Browser {
     program: PathBuf,
 }
 
-/// What a browser has made of a page.
+/// What a browser made of a page.
 struct Seen {
     dom: String,
-    /// What the console says.
+    /// The output of the console.
     errors: String,
-    /// What it has asked the outside for.
+    /// The requests that it sent.
     requests: Vec<String>,
 }
 
@@ -174,7 +174,7 @@ impl Browser {
         fs::create_dir_all(&home).unwrap();
         let file = home.join("page.html");
         fs::write(&file, page).unwrap();
-        // All that leaves would come through here.
+        // Every request goes to this proxy.
         let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy_address = proxy.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -220,7 +220,7 @@ impl Browser {
         let _ = fs::remove_dir_all(&home);
         assert_eq!(ended.status, 0, "{}", ended.stderr);
         let console = ended.stderr.lines().filter(|line| line.contains("CONSOLE"));
-        // A new browser looks for news of its makers.
+        // A new browser sends requests to its vendor.
         let is_own =
             |line: &String| line.contains(".google.com") || line.contains(".googleapis.com");
         let requests = requests.lock().unwrap();

@@ -1,4 +1,4 @@
-//! The pictures in the READMEs, which `pictures/draw` draws.
+//! The pictures in the READMEs, which `pictures/draw` makes.
 
 use serde_json::Value;
 

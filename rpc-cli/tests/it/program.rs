@@ -6,10 +6,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// More than any command here takes.
+/// Longer than any command takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a command has said, and how it ended.
+/// The output and the exit status of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: i32,
@@ -29,7 +29,7 @@ impl Ended {
         self.stdout
     }
 
-    /// What is on standard error, of one that failed so.
+    /// Checks the exit status of a failed command, and returns its standard error.
     #[track_caller]
     pub(crate) fn assert_failed(self, status: i32) -> String {
         assert_eq!(self.status, status, "{self:?}");
@@ -59,7 +59,7 @@ pub(crate) fn rpc_with_input(arguments: &[&str], input: &str) -> Ended {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // One that does not read it may be gone already.
+    // A command that does not read its input may have ended.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     ended(child)
 }
@@ -78,7 +78,7 @@ pub(crate) fn ended(child: Child) -> Ended {
     }
 }
 
-/// Waits for its end, and not for ever.
+/// Waits for its end, for a limited time.
 fn wait(child: Child) -> Output {
     let id = child.id();
     let (sender, ended) = mpsc::channel();
@@ -97,7 +97,7 @@ pub(crate) struct Demo {
     child: Child,
     pub(crate) address: String,
     pub(crate) pin: String,
-    /// The commands that it tells to try.
+    /// The commands that it suggests.
     pub(crate) advice: Vec<String>,
 }
 
@@ -127,7 +127,7 @@ impl Demo {
         }
     }
 
-    /// Runs a command with this server as its target and trusted; `arguments` follow the target.
+    /// Runs a command with this server as its trusted target. `arguments` follow the target.
     pub(crate) fn rpc(&self, command: &str, arguments: &[&str]) -> Ended {
         self.rpc_with_input(command, arguments, "")
     }
@@ -140,7 +140,7 @@ impl Demo {
         [&[command, &self.address, "--pin", &self.pin], arguments].concat()
     }
 
-    /// Tells it to stop, as a supervisor does, and says how it ended.
+    /// Terminates it with a signal, and returns its exit status.
     pub(crate) fn stop(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").arg(id).status().unwrap().success());

@@ -1,4 +1,4 @@
-//! What the command tells of itself.
+//! Help, completions and manual pages.
 
 use crate::program::{Demo, rpc};
 
@@ -22,7 +22,7 @@ fn help_lists_every_command_and_exit_status() {
         let own = rpc(&[command, "--help"]).assert_ok();
         assert!(own.contains("Usage: rpc "), "{own}");
     }
-    // The same stands in the README.
+    // The README has the same text.
     let readme = include_str!("../../README.md");
     let statuses = help.split("Exit status:\n").nth(1).unwrap();
     let statuses = statuses
@@ -69,7 +69,7 @@ fn manual_pages_are_generated() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// What `serve-demo` tells to try works as it stands.
+/// The commands that `serve-demo` suggests run unchanged.
 #[test]
 fn commands_suggested_by_the_demo_server_run() {
     let demo = Demo::start();
@@ -83,7 +83,7 @@ fn commands_suggested_by_the_demo_server_run() {
             .env("PATH", format!("{}:{path}", folder.display()))
             .output()
             .unwrap();
-        // One of them shows an error.
+        // One of them fails on purpose.
         let expected = if line.contains("melon") && line.contains("buy") {
             1
         } else {

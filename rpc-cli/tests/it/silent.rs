@@ -1,4 +1,4 @@
-//! A server in this process that does not describe itself.
+//! A server in this process without discovery.
 
 use std::sync::mpsc;
 use std::thread;
@@ -41,7 +41,7 @@ impl Silent {
         Self::start_for(false)
     }
 
-    /// With `only_known` it takes those alone who show the certificate of [`client_files`](Self::client_files).
+    /// With `only_known` it accepts only clients with the certificate of [`client_files`](Self::client_files).
     pub(crate) fn start_for(only_known: bool) -> Self {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -105,7 +105,7 @@ impl Drop for Silent {
     }
 }
 
-/// Makes an authority and a client that it has signed, and trusts the authority.
+/// Writes the certificate and the key of a client, and returns trust in the authority that signed it.
 fn write_client_files(folder: &str) -> Trust {
     let mut authority = CertificateParams::new([]).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -57,7 +57,7 @@ fn closed_standard_output_ends_the_stream() {
         .read_line(&mut first)
         .unwrap();
     assert_eq!(first, "{\"item\":\"plum\",\"cents\":3}\n");
-    // The pipe is broken now.
+    // The reading end of the pipe has been dropped.
     let ended = ended(child);
     assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
 }

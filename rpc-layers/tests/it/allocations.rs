@@ -1,4 +1,4 @@
-//! With all layers around its service a call allocates nothing, on either end, when it is warm and nobody wants its span.
+//! With all layers around its service, a call on warm buffers whose span is disabled allocates nothing on either end.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -39,7 +39,7 @@ impl std::fmt::Display for SoldOut {
 
 struct Small;
 
-/// Is pending once.
+/// A future that is pending once.
 struct Once(Cell<bool>);
 
 impl Future for Once {
@@ -103,10 +103,10 @@ fn layered() -> impl Service {
 
 const WARM_UP: usize = 300;
 const COUNTED: usize = 300;
-/// A task that never waits is made to yield now and then, and entered in a list that tokio makes anew in each `block_on`.
+/// tokio makes a task that never waits yield, and allocates a list of such tasks in each `block_on`.
 const YIELDS: u64 = 1;
 
-/// What `call` allocates once everything is warm.
+/// Returns the number of allocations of `call` after a warm-up.
 fn allocations(runtime: &Runtime, mut call: impl AsyncFnMut()) -> u64 {
     let mut repeat = |times: usize| {
         runtime.block_on(async {
@@ -154,7 +154,7 @@ fn call_with_a_trace_context_allocates_nothing() {
     assert!(allocations(&runtime, call) <= YIELDS);
 }
 
-/// So that the zeros mean something.
+/// Shows that allocations are counted.
 #[test]
 fn rejected_call_allocates_its_error() {
     let _observed = observe();

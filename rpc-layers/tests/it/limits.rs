@@ -1,4 +1,4 @@
-//! Calls that wait, and calls that are refused.
+//! Calls that wait, and calls that are rejected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ async fn call_past_the_concurrency_limit_waits() {
     let waiting = tokio::spawn(desk.add(1, 2).into_future());
     let late = desk.add(1, 2).timeout(Duration::from_millis(5));
     assert!(matches!(soon(late).await, Err(CallError::Timeout)));
-    // The server has read all calls before this one.
+    // The server has read all earlier calls.
     soon(client.call::<(), _>("rpc.ping", &())).await.unwrap();
     assert!(!waiting.is_finished());
     hanging.abort();
@@ -113,13 +113,13 @@ async fn rate_is_shared_by_connections_or_counted_per_connection() {
 async fn two_rate_limits_of_a_connection_are_counted_separately() {
     let rate = |calls| RateLimitLayer::new(calls, Duration::from_secs(3600)).per_connection();
     let mut responder = responder(ServiceBuilder::new().layer(rate(3)).layer(rate(2)));
-    // The inner one refuses the third, the outer one those after it.
+    // The inner layer rejects the third call, the outer layer the later ones.
     for let_through in [true, true, false, false] {
         assert_eq!(add(&mut responder).await, let_through);
     }
 }
 
-/// Knows the callers; asks somebody else, as it were.
+/// Authorizes calls by their metadata, asynchronously.
 #[derive(Clone, Default)]
 struct Book(Arc<AtomicUsize>);
 
@@ -145,14 +145,14 @@ async fn unauthorized_call_is_rejected_without_running_its_handler() {
         Err(CallError::Application(error)) => assert_eq!(error.code(), 403),
         other => panic!("{other:?}"),
     }
-    // A method whose errors do not know the code; and the call is made once.
+    // The method has no error with this code. The call is authorized once.
     assert_eq!(book.0.swap(0, Ordering::SeqCst), 2);
     match soon(desk.panic()).await {
         Err(CallError::Remote(error)) => assert_eq!(error.message(), "not for you"),
         other => panic!("{other:?}"),
     }
     assert_eq!(book.0.load(Ordering::SeqCst), 1);
-    // Arguments are not looked at.
+    // The arguments are not decoded.
     let wrong = client.call::<(), _>("desk.fail", &["wrong"]);
     match soon(wrong).await {
         Err(CallError::Application(error)) => assert_eq!(error.code(), 403),

@@ -1,4 +1,4 @@
-//! The layers around services whose calls end in every way there is.
+//! The layers, around services whose calls end in every way.
 
 mod allocations;
 mod limits;

@@ -1,4 +1,4 @@
-//! What is counted of calls.
+//! Metrics of calls.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ impl Dice for Loaded {
     }
 }
 
-/// One for all tests, whose methods differ.
+/// Returns the recorder of all tests, which use different services.
 fn recorder() -> Recorder {
     static RECORDER: std::sync::OnceLock<Recorder> = std::sync::OnceLock::new();
     let install = || {
@@ -53,7 +53,7 @@ async fn calls_that_end_in_any_way_are_counted_once() {
     }
     let mut counted = recorder.values();
     counted.retain(|key, _| key.contains("Desk"));
-    // None of them is in flight any more: that would be no zero.
+    // No call is in flight, as a gauge that is not zero would be listed.
     assert_eq!(counted, expected);
 }
 

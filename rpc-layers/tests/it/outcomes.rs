@@ -1,4 +1,4 @@
-//! What a middleware is told of calls, whatever becomes of them.
+//! What middleware observes of calls that end in every way.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::support::{Clerk, DeskClient, DeskServer, ENDS, make_calls, soon};
 
-/// Tells of each call: its method, whether it has an answer, how it ended.
+/// Reports the method of each call, whether it has a response, and its outcome.
 #[derive(Clone)]
 struct Witness(UnboundedSender<Seen>);
 
@@ -39,7 +39,7 @@ impl Middleware for Witness {
     }
 }
 
-/// Answers all calls.
+/// Responds to all calls.
 struct Refuse(i64);
 
 impl Middleware for Refuse {
@@ -48,7 +48,7 @@ impl Middleware for Refuse {
     }
 }
 
-/// Gives handlers up that are not done at once.
+/// Drops handlers that are pending.
 struct Hasty;
 
 impl Middleware for Hasty {
@@ -59,7 +59,7 @@ impl Middleware for Hasty {
     }
 }
 
-/// Works on a thread until nobody wants what it does.
+/// Works on a thread until the call is cancelled.
 #[rpc]
 trait Worker {
     #[rpc(blocking)]

@@ -1,4 +1,4 @@
-//! What the span of a call says.
+//! Spans of calls.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -37,7 +37,7 @@ impl Calculator for Desk {
     }
 }
 
-/// The fields of one span, and of what happened within.
+/// The fields of a span and of its events.
 #[derive(Default)]
 struct Fields(BTreeMap<&'static str, String>);
 
@@ -51,7 +51,7 @@ impl Visit for Fields {
     }
 }
 
-/// Keeps the spans that are over.
+/// Keeps closed spans.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<Fields>>>);
 
@@ -83,7 +83,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Spans {
     }
 }
 
-/// What follows is seen by them alone.
+/// Subscribes `spans` on the current thread.
 fn subscribe(spans: &Spans) -> tracing::subscriber::DefaultGuard {
     tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()))
 }

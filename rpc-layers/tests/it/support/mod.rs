@@ -1,4 +1,4 @@
-//! A service whose calls end in every way there is.
+//! A service whose calls end in every way.
 
 pub(crate) mod recorder;
 
@@ -44,7 +44,7 @@ impl Default for Counts {
     }
 }
 
-/// Says that a handler's future is gone.
+/// Reports that the future of a handler was dropped.
 struct Hanging(Arc<Counts>);
 
 impl Drop for Hanging {
@@ -54,12 +54,12 @@ impl Drop for Hanging {
 }
 
 impl Clerk {
-    /// Waits until a handler hangs that did not before.
+    /// Waits until another handler hangs.
     pub(crate) async fn hangs(&self) {
         soon(self.0.hanging.acquire()).await.unwrap().forget();
     }
 
-    /// Waits until one is gone that did.
+    /// Waits until another hanging handler was dropped.
     pub(crate) async fn has_dropped(&self) {
         soon(self.0.dropped.acquire()).await.unwrap().forget();
     }
@@ -100,7 +100,7 @@ impl Desk for Clerk {
     async fn note(&self) {}
 
     fn count(&self, to: u32) -> impl Stream<Item = u32> {
-        // One that goes too far comes to no end.
+        // A stream of more than ten items hangs.
         stream::iter(0..to).then(async |number| {
             if number >= 10 {
                 self.wait().await;
@@ -119,13 +119,13 @@ impl Desk for Clerk {
     }
 }
 
-/// Not for ever.
+/// Returns the output of `future`, which must end within a limited time.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     let limit = Duration::from_secs(20);
     tokio::time::timeout(limit, future).await.expect("soon")
 }
 
-/// Calls that end in every way, the method of each, and how it ends.
+/// The method and the outcome of each call of [`make_calls`].
 pub(crate) const ENDS: [(&str, Outcome); 18] = [
     ("desk.add", Outcome::Success),
     ("desk.add", Outcome::Error(code::INVALID_PARAMS)),
@@ -135,7 +135,7 @@ pub(crate) const ENDS: [(&str, Outcome); 18] = [
     ("desk.panic_in_a_thread", Outcome::Panicked),
     ("desk.long", Outcome::Error(code::REPLY_TOO_LARGE)),
     ("desk.note", Outcome::Success),
-    // A call that nobody wants the answer of.
+    // A call as a notification.
     ("desk.fail", Outcome::Error(7)),
     // A batch.
     ("desk.add", Outcome::Success),

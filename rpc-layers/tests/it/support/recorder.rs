@@ -1,4 +1,4 @@
-//! A recorder of metrics that keeps what it was told.
+//! A recorder that keeps metrics in memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,16 +9,16 @@ use metrics::{
     SharedString, Unit,
 };
 
-/// The metrics by name and labels, written as Prometheus does.
+/// The metrics by name and labels, in the notation of Prometheus.
 #[derive(Clone, Default)]
 pub(crate) struct Recorder(Arc<Mutex<BTreeMap<String, Arc<Value>>>>);
 
-/// A number, or how many numbers there were.
+/// A counter, a gauge, or the number of samples of a histogram.
 #[derive(Default)]
 struct Value(AtomicU64);
 
 impl Recorder {
-    /// All that are not zero.
+    /// Returns all metrics that are not zero.
     pub(crate) fn values(&self) -> BTreeMap<String, u64> {
         let values = self.0.lock().unwrap();
         let values = values.iter();
