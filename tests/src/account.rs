@@ -1,4 +1,4 @@
-//! What callers were told, held against what was executed.
+//! Results of calls, compared with what was executed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -14,26 +14,26 @@ use tokio::time::Instant;
 use crate::ledger::{LedgerClient, Receipt};
 use crate::panics::Panics;
 
-/// No call waits longer than this, whatever happens: a lost connection is noticed long before.
+/// The time limit of a call. A lost connection is noticed much earlier.
 const HUNG: Duration = Duration::from_secs(60);
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Told {
-    /// The answer, and it was its own.
+    /// It succeeded with its own result.
     Ok,
-    /// It never left.
+    /// It was not sent.
     NotSent,
-    /// It was not started.
+    /// It was not executed.
     NotExecuted,
-    /// Nobody knows.
+    /// It may have been executed.
     MayHaveExecuted,
-    /// The time ran out.
+    /// It timed out.
     Timeout,
 }
 
 impl Told {
-    /// Everything that a caller can be told, in the order of tables.
+    /// All results, in the order of tables.
     pub const ALL: [Self; 5] = [
         Self::Ok,
         Self::NotSent,
@@ -54,23 +54,23 @@ impl Told {
 /// How calls are made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manner {
-    /// How long the handler works.
+    /// How long the handler takes.
     pub work: Duration,
-    /// How long the caller waits; without it, as long as it takes.
+    /// The timeout, if any.
     pub timeout: Option<Duration>,
-    /// On streams of their own: none, every second, all.
+    /// Which calls use dedicated streams.
     pub streams: Streams,
 }
 
-/// Which calls have a stream of their own.
+/// Which calls use dedicated streams.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Streams {
-    /// None has.
+    /// No call.
     #[default]
     Shared,
-    /// Every second has.
+    /// Every second call.
     Mixed,
-    /// All have.
+    /// All calls.
     Own,
 }
 
@@ -104,10 +104,10 @@ impl Account {
         })
     }
 
-    /// Makes `calls` calls, `in_flight` of them at a time.
+    /// Makes `calls` calls, of which `in_flight` are concurrent.
     ///
     /// # Panics
-    /// When one of them does not end, or with something that no call may end with.
+    /// When a call does not end, or ends with an unexpected error.
     pub async fn load(
         self: Arc<Self>,
         ledger: LedgerClient,
@@ -153,7 +153,7 @@ impl Account {
         self.note(number, 0, call).await
     }
 
-    /// Makes one call with a long answer.
+    /// Makes a call with a long response.
     ///
     /// # Panics
     /// As [`load`](Self::load).
@@ -190,17 +190,17 @@ impl Account {
         told
     }
 
-    /// Waits until so many calls have ended.
+    /// Waits until `calls` calls have ended.
     pub async fn has_ended(&self, calls: usize) {
         let mut ended = self.ended.subscribe();
-        // The sender is this account's.
+        // This account owns the sender.
         let _ = ended.wait_for(|ended| *ended >= calls).await;
     }
 
-    /// Holds what callers were told against the journal, when nothing runs any more.
+    /// Compares the results with the journal, once no call runs.
     ///
     /// # Errors
-    /// When they contradict each other, when calls are missing, or when anything panicked meanwhile.
+    /// When they contradict each other, when calls are missing, or when anything panicked.
     pub fn settle(&self, journal: &HashMap<u64, usize>) -> Result<Figures, String> {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         for Ended { number, told, .. } in calls.iter() {
@@ -225,13 +225,13 @@ impl Account {
     }
 }
 
-/// What the calls of a scenario came to.
+/// The results and times of the calls of a scenario.
 #[derive(Debug, Default)]
 pub struct Figures {
     told: BTreeMap<Told, usize>,
-    /// How long those took that were answered, in order.
+    /// The times of successful calls, sorted.
     answered: Vec<Duration>,
-    /// How long the longest took, however it ended.
+    /// The longest time of any call.
     longest: Duration,
 }
 
@@ -249,22 +249,22 @@ impl Figures {
         figures
     }
 
-    /// How many callers were told this.
+    /// Returns the number of calls with this result.
     pub fn told(&self, told: Told) -> usize {
         self.told.get(&told).copied().unwrap_or(0)
     }
 
-    /// All calls.
+    /// Returns the number of all calls.
     pub fn calls(&self) -> usize {
         self.told.values().sum()
     }
 
-    /// The longest time that a call took, however it ended.
+    /// Returns the longest time of any call.
     pub fn longest(&self) -> Duration {
         self.longest
     }
 
-    /// The time within which so many of those that were answered had their answers.
+    /// Returns a percentile of the times of successful calls.
     pub fn percentile(&self, percent: f64) -> Duration {
         let last = self.answered.len().saturating_sub(1);
         let at = (last as f64 * percent / 100.0).round() as usize;
@@ -272,7 +272,7 @@ impl Figures {
     }
 }
 
-/// The columns of [`Figures`] as they are displayed.
+/// The columns of displayed [`Figures`].
 pub const COLUMNS: &str =
     "calls | Ok | NotSent | NotExecuted | MayHaveExecuted | Timeout | p50 ms | p99 ms | longest ms";
 

@@ -1,4 +1,4 @@
-//! What a process holds: afterwards it should be what it was before.
+//! The resources of a process.
 
 use std::fmt;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Holdings {
     /// Bytes of memory.
@@ -18,7 +18,7 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// What this process holds now.
+    /// Returns the current resources of this process.
     ///
     /// # Panics
     /// When the system is not Linux.

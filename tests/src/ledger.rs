@@ -1,4 +1,4 @@
-//! A service that enters every call in a journal before it answers.
+//! A service that records every call in a journal before it responds.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -14,16 +14,16 @@ use rpc_runtime::rpc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-/// Calls that leave a trace.
+/// Calls that are recorded.
 #[rpc(namespace = "ledger")]
 pub trait Ledger {
-    /// Enters `number`, works for so many milliseconds, and confirms.
+    /// Records `number`, takes `work` milliseconds, and responds.
     async fn enter(&self, number: u64, work: u64) -> Receipt;
-    /// Enters `number` and confirms at length.
+    /// Records `number`, and responds with `bytes` bytes.
     async fn fetch(&self, number: u64, bytes: usize) -> Receipt;
 }
 
-/// That a call was executed, and which one.
+/// The result of a call.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     number: u64,
@@ -42,7 +42,7 @@ impl Receipt {
         }
     }
 
-    /// Whether it is whole, and for the call with this number.
+    /// Returns whether it is complete, and the result of this call.
     pub fn is_for(&self, number: u64, bytes: usize) -> bool {
         self.number == number
             && self.padding.len() == bytes
@@ -61,34 +61,34 @@ fn checksum(number: u64, padding: &str) -> u64 {
 pub enum Journal {
     /// For a server in the same process.
     Memory(Mutex<Vec<u64>>),
-    /// For a server that may be killed: nothing is answered before it is on the disk.
+    /// For a server that may be killed: it responds once the entry is on the disk.
     File {
-        /// The file: eight bytes for each call.
+        /// The file, with eight bytes for each call.
         path: PathBuf,
-        /// To the thread that writes it.
+        /// Sends entries to the thread that writes them.
         entries: mpsc::Sender<Entry>,
     },
 }
 
-/// A number, and whom to tell that it is on the disk.
+/// A number, and how to report that it is on the disk.
 pub type Entry = (u64, oneshot::Sender<()>);
 
-/// Bytes of a number in a file.
+/// The size of a number in the file.
 const ENTRY: usize = size_of::<u64>();
 
 impl Journal {
-    /// A journal that ends with the process.
+    /// Returns a journal in memory.
     pub fn in_memory() -> Self {
         Self::Memory(Mutex::default())
     }
 
-    /// A journal that goes on where the file ends.
+    /// Returns a journal that appends to a file.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn open(path: PathBuf) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(&path)?;
-        // Whoever was killed in the middle of an entry has not answered it.
+        // A server that was killed within an entry has not responded to it.
         let length = file.metadata()?.len();
         file.set_len(length - length % ENTRY as u64)?;
         let (entries, received) = mpsc::channel();
@@ -109,7 +109,7 @@ impl Journal {
         }
     }
 
-    /// How often each number was entered.
+    /// Returns how often each number was recorded.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -134,7 +134,7 @@ fn lock(numbers: &Mutex<Vec<u64>>) -> MutexGuard<'_, Vec<u64>> {
     numbers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes what has gathered since the last time, all at once.
+/// Writes all queued entries at once.
 fn keep(mut file: File, entries: &mpsc::Receiver<Entry>) {
     while let Ok(first) = entries.recv() {
         let (numbers, done): (Vec<_>, Vec<_>) = iter::once(first).chain(entries.try_iter()).unzip();
@@ -143,13 +143,13 @@ fn keep(mut file: File, entries: &mpsc::Receiver<Entry>) {
             .and_then(|()| file.sync_data())
             .expect("the journal can be written");
         for done in done {
-            // A call that was cancelled meanwhile waits no more.
+            // A cancelled call no longer waits.
             let _ = done.send(());
         }
     }
 }
 
-/// Keeps a journal.
+/// Serves [`Ledger`] with a journal.
 #[derive(Debug)]
 pub struct Keeper(pub Arc<Journal>);
 

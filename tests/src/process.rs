@@ -1,4 +1,4 @@
-//! Other processes of the same program: each obeys lines on its standard input and answers each with a line.
+//! Other processes of the same program, which respond to each line of their standard input with a line.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
-/// The orders on the standard input.
+/// Returns the orders on the standard input.
 ///
 /// # Panics
-/// When one is none.
+/// When a line is no order.
 pub fn orders<O: DeserializeOwned + Send + 'static>() -> mpsc::Receiver<O> {
     let (sender, orders) = mpsc::channel(1);
-    // A thread of its own: the runtime cannot interrupt one that reads from a terminal.
+    // The runtime could not end a thread of its own that reads from a terminal.
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
             let order = serde_json::from_str(&line).expect("an order");
@@ -28,10 +28,10 @@ pub fn orders<O: DeserializeOwned + Send + 'static>() -> mpsc::Receiver<O> {
     orders
 }
 
-/// Answers on the standard output.
+/// Writes a response to the standard output.
 ///
 /// # Panics
-/// When nobody reads it.
+/// When it is closed.
 pub fn answer(answer: &impl Serialize) {
     let mut out = std::io::stdout().lock();
     let line = serde_json::to_string(answer).expect("JSON");
@@ -53,7 +53,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts one and returns it with its first answer.
+    /// Starts a process, and returns it with its first response.
     ///
     /// # Panics
     /// When it does not start.
@@ -61,7 +61,7 @@ impl Process {
         Self::spawn(Command::new(this_program()).args(arguments)).await
     }
 
-    /// Starts one that leaves the processor to everybody else.
+    /// Starts a process that runs only on idle processors.
     ///
     /// # Panics
     /// When it does not start.
@@ -92,7 +92,7 @@ impl Process {
         serde_json::from_str(&line.expect("an answer")).expect("what was asked for")
     }
 
-    /// Gives an order and waits for the answer.
+    /// Sends an order, and returns the response.
     ///
     /// # Panics
     /// When there is none.
@@ -103,10 +103,10 @@ impl Process {
         self.answer().await
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills it with `SIGKILL`.
     ///
     /// # Panics
-    /// When the system does not let us.
+    /// When the system refuses.
     pub async fn kill(&mut self) {
         self.child
             .kill()

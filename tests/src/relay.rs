@@ -1,7 +1,7 @@
-//! A UDP relay that loses, delays, reorders, duplicates and damages what it carries between clients and a server.
+//! A UDP relay between clients and a server that loses, delays, reorders, duplicates and corrupts datagrams.
 //!
-//! Every client has a socket of its own towards the server, as behind a NAT. [`Relay::rebind`] takes new ones, so that
-//! the server sees another address; [`Relay::set_blackhole`] lets nothing through.
+//! Each client has its own socket towards the server, as behind a NAT. [`Relay::rebind`] replaces these sockets, so
+//! that the server sees other addresses. [`Relay::set_blackhole`] drops everything.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -18,41 +18,41 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
-/// What happens to datagrams in either direction. Chances go from 0 to 1.
+/// What happens to datagrams in either direction. Probabilities are between 0 and 1.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Faults {
-    /// The chance to be lost.
+    /// The probability of loss.
     pub loss: f64,
-    /// The chance to arrive twice.
+    /// The probability of duplication.
     pub duplication: f64,
-    /// The chance that one bit arrives changed.
+    /// The probability that one bit is flipped.
     pub corruption: f64,
-    /// The chance to be overtaken by what comes up to another `delay` later.
+    /// The probability of an additional delay of up to `delay`, in which later datagrams overtake.
     pub reordering: f64,
-    /// How long everything takes.
+    /// The delay of each datagram.
     pub delay: Duration,
-    /// How much longer it may take, evenly spread. This alone reorders nothing.
+    /// The largest additional delay, uniformly distributed. It does not reorder datagrams.
     pub jitter: Duration,
 }
 
-/// How many datagrams the faults happened to.
+/// Counts of datagrams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Happened {
-    /// All that came.
+    /// All that were received.
     pub received: u64,
-    /// Those that chance lost.
+    /// Those that were lost at random.
     pub lost: u64,
-    /// Those that met a blackhole.
+    /// Those that were dropped by the blackhole.
     pub swallowed: u64,
     /// Those that were sent twice.
     pub duplicated: u64,
-    /// Those that were sent with a changed bit.
+    /// Those that were sent with a flipped bit.
     pub damaged: u64,
-    /// Those that were held back.
+    /// Those that were delayed to be reordered.
     pub reordered: u64,
 }
 
-/// A relay in front of a server; dropping it ends it.
+/// A relay in front of a server, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
@@ -66,7 +66,7 @@ struct Shared {
     server: SocketAddr,
     state: Mutex<State>,
     parcels: mpsc::UnboundedSender<Parcel>,
-    /// Bytes that came from the server and were sent on.
+    /// The number of bytes that were forwarded from the server.
     brought: watch::Sender<u64>,
 }
 
@@ -77,11 +77,11 @@ struct State {
     rng: Rng,
     happened: Happened,
     sessions: HashMap<SocketAddr, Session>,
-    /// When the last datagram arrives that was not reordered: to the server, and to clients.
+    /// The arrival of the last datagram that was not reordered: at the server, and at clients.
     last: [Option<Instant>; 2],
 }
 
-/// A client as the server sees it.
+/// The socket of a client towards the server.
 #[derive(Debug)]
 struct Session {
     upstream: Arc<UdpSocket>,
@@ -108,10 +108,10 @@ enum Destination {
 }
 
 impl Relay {
-    /// Starts a faultless relay to `server`. Equal seeds throw equal dice, in the order in which datagrams come.
+    /// Starts a relay to `server` without faults. `seed` determines the faults, in the order of the datagrams.
     ///
     /// # Errors
-    /// When there is no socket to be had.
+    /// When the system has no socket.
     pub fn start(server: SocketAddr, seed: u64) -> io::Result<Self> {
         let front = socket()?;
         let address = front.local_addr()?;
@@ -141,25 +141,26 @@ impl Relay {
         })
     }
 
-    /// Where clients connect to.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What happens to datagrams from now on.
+    /// Sets the faults of later datagrams.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.state().faults = faults;
     }
 
-    /// Whether nothing is let through. What was on its way arrives.
+    /// Sets whether later datagrams are dropped.
     pub fn set_blackhole(&self, blackhole: bool) {
         self.shared.state().blackhole = blackhole;
     }
 
-    /// Gives every client another address in the eyes of the server. What is sent to the old ones is lost.
+    /// Replaces the sockets towards the server, so that it sees other addresses of the clients. Datagrams to the old
+    /// addresses are lost.
     ///
     /// # Errors
-    /// When there is no socket to be had.
+    /// When the system has no socket.
     pub fn rebind(&self) -> io::Result<()> {
         let mut state = self.shared.state();
         for (client, session) in &mut state.sessions {
@@ -168,7 +169,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Waits until the server has sent so many bytes more.
+    /// Waits until `bytes` more bytes were forwarded from the server.
     pub async fn has_brought(&self, bytes: u64) {
         let mut brought = self.shared.brought.subscribe();
         let enough = *brought.borrow() + bytes;
@@ -176,7 +177,7 @@ impl Relay {
         let _ = brought.wait_for(|brought| *brought >= enough).await;
     }
 
-    /// What has happened so far.
+    /// Returns the counts so far.
     pub fn happened(&self) -> Happened {
         self.shared.state().happened
     }
@@ -189,7 +190,7 @@ impl Drop for Relay {
     }
 }
 
-/// A socket on loopback with room for bursts: what is lost is lost on purpose.
+/// Returns a socket on loopback with large buffers, so that bursts are not lost.
 fn socket() -> io::Result<UdpSocket> {
     const ROOM: usize = 4 << 20;
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
@@ -200,7 +201,7 @@ fn socket() -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-/// More than a datagram can have.
+/// More than the size of any datagram.
 const DATAGRAM: usize = 1 << 16;
 
 async fn hear_clients(shared: Arc<Shared>) {
@@ -218,14 +219,14 @@ async fn hear_clients(shared: Arc<Shared>) {
 async fn hear_server(shared: Arc<Shared>, upstream: Arc<UdpSocket>, client: SocketAddr) {
     let mut buffer = vec![0; DATAGRAM];
     loop {
-        // A server that is not there any more shows as an error.
+        // An absent server is reported as an error.
         if let Ok(length) = upstream.recv(&mut buffer).await {
             shared.pass(&buffer[..length], Destination::Client(client));
         }
     }
 }
 
-/// Sends every datagram when its time has come.
+/// Sends each datagram at its time.
 async fn deliver(shared: Arc<Shared>, mut underway: mpsc::UnboundedReceiver<Parcel>) {
     let mut waiting = BTreeMap::new();
     let mut number = 0_u64;
@@ -275,7 +276,7 @@ impl Shared {
         Ok(Arc::clone(&session.upstream))
     }
 
-    /// Throws the dice for a datagram.
+    /// Applies random faults to a datagram.
     fn pass(&self, datagram: &[u8], to: Destination) {
         let mut state = self.state();
         let faults = state.faults;
@@ -302,13 +303,13 @@ impl Shared {
                 to: to.clone(),
                 bytes,
             };
-            // Whoever takes them ends with the relay.
+            // The receiver ends with the relay.
             let _ = self.parcels.send(parcel);
         }
     }
 
     async fn send(&self, Parcel { to, bytes, .. }: Parcel) {
-        // What cannot be sent is lost, as datagrams are.
+        // A datagram that cannot be sent is lost.
         let _ = match to {
             Destination::Server(upstream) => upstream.send_to(&bytes, self.server).await,
             Destination::Client(client) => {
@@ -353,7 +354,7 @@ impl State {
 mod tests {
     use super::*;
 
-    /// A datagram for each number goes through; what arrives is returned in the order in which it does.
+    /// Sends a datagram for each number, and returns those that arrive, in the order of their arrival.
     async fn through(faults: Faults, numbers: u32) -> (Vec<Vec<u8>>, Happened) {
         let (here, there) = (socket().unwrap(), socket().unwrap());
         let relay = Relay::start(there.local_addr().unwrap(), 7).unwrap();
@@ -363,7 +364,7 @@ mod tests {
             for number in 0..numbers {
                 here.send(&number.to_le_bytes()).await.unwrap();
                 if number % 100 == 99 {
-                    // No more at a time than a socket can hold.
+                    // At most as many datagrams as the socket buffers.
                     while relay.happened().received <= u64::from(number) {
                         tokio::task::yield_now().await;
                     }

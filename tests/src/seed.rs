@@ -1,12 +1,12 @@
-//! Where the randomness of a run begins.
+//! The seed of random tests.
 
 /// The environment variable that sets it.
 const VARIABLE: &str = "FAULTS_SEED";
 
-/// A new seed, or the one that the environment asks for. It is printed, which tests show when they fail.
+/// Returns a random seed, or that of the environment. It is printed, and shown when a test fails.
 ///
 /// # Panics
-/// When the environment asks for what is no number.
+/// When the environment variable is no number.
 pub fn seed() -> u64 {
     let asked = std::env::var(VARIABLE).ok();
     let seed = asked.map_or_else(

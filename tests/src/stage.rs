@@ -10,25 +10,25 @@ use crate::account::{Account, Figures};
 use crate::ledger::{Journal, Keeper, LedgerClient, LedgerServer};
 use crate::relay::{Faults, Relay};
 
-/// How long a server may take for its last calls.
+/// The time limit of a drain.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Everything that a scenario needs.
+/// The parts of a scenario.
 #[derive(Debug)]
 pub struct Stage {
-    /// Between the client and the server.
+    /// The relay between the client and the server.
     pub relay: Relay,
-    /// To shut the server down with.
+    /// Shuts the server down.
     pub server: ServerHandle,
     /// The client.
     pub ledger: LedgerClient,
-    /// What callers were told.
+    /// The results of calls.
     pub account: Arc<Account>,
-    /// What was executed.
+    /// The executed calls.
     pub journal: Arc<Journal>,
 }
 
-/// A client as all scenarios make it: it tells of every loss, and waits for no other server.
+/// Connects a client that does not reconnect, so that each loss shows.
 ///
 /// # Panics
 /// When it cannot connect.
@@ -41,18 +41,18 @@ pub async fn connect(builder: ClientBuilder, trust: Trust, address: SocketAddr) 
 }
 
 impl Stage {
-    /// A client of the usual kind.
+    /// Starts a scenario with a default client.
     ///
     /// # Panics
-    /// When there are no sockets to be had.
+    /// When the system has no sockets.
     pub async fn set(seed: u64) -> Self {
         Self::set_for(Client::builder(), seed).await
     }
 
-    /// Starts a server, and connects over a relay that has no faults yet.
+    /// Starts a server, and connects a client through a relay without faults.
     ///
     /// # Panics
-    /// When there are no sockets to be had.
+    /// When the system has no sockets.
     pub async fn set_for(builder: ClientBuilder, seed: u64) -> Self {
         let account = Account::new();
         let journal = Arc::new(Journal::in_memory());
@@ -74,10 +74,10 @@ impl Stage {
         }
     }
 
-    /// Ends everything and says what came of it.
+    /// Shuts the server down, and returns the results.
     ///
     /// # Panics
-    /// When what callers were told is not what happened.
+    /// When the results contradict what was executed.
     pub async fn settle(self) -> Figures {
         self.relay.set_faults(Faults::default());
         self.relay.set_blackhole(false);

@@ -1,5 +1,5 @@
-//! A million calls with connections that come and go, calls that are given up and calls that fail: afterwards both
-//! processes are as before. Then many idle connections: what one costs. `RELIABILITY.md` has the figures.
+//! A million calls on changing connections, some of them cancelled or failing, after which both processes have the same
+//! resources as before. Then many idle connections, to measure the memory of each. `RELIABILITY.md` has the figures.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use tokio::time::{Instant, sleep};
 
 const CALLS: usize = 1_000_000;
 
-/// Calls of one connection.
+/// The number of calls of a connection.
 const CHURN: usize = 10_000;
 
 const IN_FLIGHT: usize = 64;
 
-/// After so many calls everything is warm: memory does not grow from here on.
+/// The number of calls after which memory no longer grows.
 const WARM: usize = 100_000;
 
-/// Memory that may be more at the end all the same.
+/// The growth of memory that is allowed.
 const GROWTH: usize = 8 << 20;
 
 const IDLE_CONNECTIONS: usize = 10_000;
 
-/// Memory that an idle connection may cost the server.
+/// The memory that an idle connection may take on the server.
 const IDLE_COST: usize = 64 << 10;
 
 #[rpc]
@@ -76,11 +76,11 @@ async fn all(calls: usize, connections: usize) {
     idle(connections).await;
 }
 
-/// Serves, and says at each order what it holds.
+/// Serves, and reports its resources on each order.
 async fn serve() {
     let identity = Identity::self_signed(["127.0.0.1"]).expect("an identity");
     let certificate = identity.certificate().to_pem();
-    // What is soaked here is what a server would take for an attack.
+    // With default limits, a server would take this for an attack.
     let server = Server::builder(identity).limits(Limits {
         connections_per_address: usize::MAX,
         connections: usize::MAX,
@@ -129,7 +129,7 @@ impl Host {
         client.expect("a connection")
     }
 
-    /// What both processes hold once nothing happens any more: as many tasks and descriptors as before.
+    /// Returns the resources of both processes once they have as many tasks and descriptors as before.
     async fn rest(&mut self, before: [Holdings; 2]) -> [Holdings; 2] {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
@@ -146,7 +146,7 @@ impl Host {
     }
 }
 
-/// One call of whatever kind its number says.
+/// Makes a call, whose kind depends on its number.
 async fn call(work: &WorkClient, number: usize) {
     match number % 10 {
         0 => {
@@ -175,7 +175,7 @@ async fn call(work: &WorkClient, number: usize) {
     }
 }
 
-/// The calls of one connection.
+/// Makes the calls of one connection.
 async fn connection(client: Client, calls: usize) {
     let work = WorkClient::new(client.clone());
     let next = Arc::new(AtomicUsize::new(0));
@@ -260,7 +260,7 @@ async fn idle(connections: usize) {
         after.memory as f64 / f64::from(1 << 20),
     );
     assert!(each <= IDLE_COST, "an idle connection costs too much");
-    // They are still there.
+    // The connections are still open.
     for client in &clients {
         let echoed: String = client.call("echo", &["still"]).await.expect("an answer");
         assert_eq!(echoed, "still");

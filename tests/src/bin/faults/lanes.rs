@@ -1,4 +1,4 @@
-//! How much a lost packet holds up, with one stream for all calls, with a few, and with one for each.
+//! Delays by lost packets: with one shared stream, with a few, and with a dedicated stream for each call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 const IN_FLIGHT: usize = 64;
 
-/// Which streams calls have, and by what name a row of the table is called.
+/// A row of the table: the loss, and the streams that calls use.
 struct Row {
     loss: f64,
     name: String,

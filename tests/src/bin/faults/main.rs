@@ -1,5 +1,5 @@
-//! The long run of the fault tests: a server, a relay and a client in processes of their own. `RELIABILITY.md` says
-//! what it showed. Arguments are the number of calls of each scenario and a part of the names of those that are played.
+//! The long run of the fault tests, with a server, a relay and a client in separate processes. `RELIABILITY.md` has its
+//! results. Arguments are the number of calls of each scenario, and a part of the names of the scenarios to run.
 
 mod lanes;
 mod scenarios;
@@ -48,7 +48,7 @@ async fn all(calls: usize) {
     lanes::compare(calls, seed).await;
 }
 
-/// What a relay is told. It answers with what has happened so far.
+/// An order to a relay, which responds with its counts.
 #[derive(Debug, Serialize, Deserialize)]
 enum Order {
     Faults(Faults),
@@ -57,20 +57,20 @@ enum Order {
     HasBrought(u64),
 }
 
-/// What a server is told: to drain.
+/// The order to a server to drain.
 #[derive(Debug, Serialize, Deserialize)]
 struct Drain {
     within: Duration,
 }
 
-/// What it answers.
+/// The response of a server that has drained.
 #[derive(Debug, Serialize, Deserialize)]
 struct Drained {
     finished: bool,
     panics: usize,
 }
 
-/// Serves until it is told to drain, or killed.
+/// Serves until it is ordered to drain, or killed.
 async fn serve(folder: &Path, address: &str) {
     panics::so_far();
     let identity = Identity::from_pem_files(folder.join("chain.pem"), folder.join("key.pem"));

@@ -1,4 +1,4 @@
-//! What goes wrong, one after the other. Each scenario has a server, a relay and a journal of its own.
+//! The scenarios. Each has its own server, relay and journal.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,13 +19,13 @@ use crate::{Drain, Drained, Order};
 
 const IN_FLIGHT: usize = 64;
 
-/// The idle timeout and the second in which its end must be noticed.
+/// The idle timeout, and a second to notice it.
 const IDLE: Duration = Duration::from_secs(16);
 
-/// How long a server may take for its last calls.
+/// The time limit of a drain.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// A round trip of 8 to 12 ms over a network that loses so much and does everything else, too.
+/// Faults of every kind, with this loss and round trips of 8 to 12 ms.
 fn bad_network(loss: f64) -> Faults {
     Faults {
         loss,
@@ -37,14 +37,14 @@ fn bad_network(loss: f64) -> Faults {
     }
 }
 
-/// Half of the calls on streams of their own.
+/// Half of the calls use dedicated streams.
 const MIXED: Manner = Manner {
     work: Duration::ZERO,
     timeout: None,
     streams: Streams::Mixed,
 };
 
-/// Plays the scenarios whose names contain `wanted`.
+/// Runs the scenarios whose names contain `wanted`.
 pub(crate) async fn play(calls: usize, seed: u64, wanted: &str) {
     head();
     let is_wanted = |name: &str| name.contains(wanted);
@@ -132,7 +132,7 @@ async fn blackhole(calls: usize, seed: u64, length: Duration) -> Figures {
     scene.settle().await
 }
 
-/// Answers of 1 MiB. What another address costs is the difference to the same answers without.
+/// Makes calls with responses of 1 MiB, with and without a change of address.
 pub(crate) async fn large(seed: u64) {
     head();
     let steady = Faults {

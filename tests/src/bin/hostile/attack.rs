@@ -1,4 +1,4 @@
-//! What hostile peers do. They are not of the framework: QUIC by quinn, and text.
+//! The attacks of a raw client.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -24,9 +24,9 @@ use crate::Place;
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Attack {
-    /// To see what differs by chance.
+    /// No attack, which shows the differences by chance.
     Nobody,
-    /// To see what honest work does.
+    /// Honest calls at full speed.
     Honest,
     HalfSent,
     Brackets,
@@ -73,11 +73,11 @@ pub(crate) enum Order {
     End,
 }
 
-/// What a hostile peer did.
+/// What a hostile client did.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Deeds {
     done: u64,
-    /// Connections that the server closed.
+    /// The number of connections that the server closed.
     closed: u64,
     took: Duration,
 }
@@ -97,7 +97,7 @@ impl fmt::Display for Deeds {
     }
 }
 
-/// Attacks from the order to begin to the order to end.
+/// Attacks between the orders to begin and to end.
 pub(crate) async fn obey(place: Place) {
     let client = client(&place);
     answer(&());
@@ -152,7 +152,7 @@ impl Hostile {
         self.done.fetch_add(deeds, Ordering::Relaxed);
     }
 
-    /// Whoever is closed comes again.
+    /// Attacks, and connects again when the server closes the connection.
     async fn attack(self: Arc<Self>, attack: Attack) {
         loop {
             let ended = match attack {
@@ -175,7 +175,7 @@ impl Hostile {
         Ok(self.client.connecting(&self.endpoint).await?)
     }
 
-    /// Keeps what it has.
+    /// Keeps its streams open.
     async fn wait(&self, connection: &Connection) -> Ended {
         self.begun.notify_one();
         Err(connection.closed().await.into())
@@ -202,7 +202,7 @@ impl Hostile {
             connections.push(connection);
         }
         self.begun.notify_one();
-        // A byte for each of them in a second.
+        // Sends a byte on each stream every second.
         let mut ticks = interval(Duration::from_millis(1));
         for at in (0..streams.len()).cycle() {
             if at % 6 == 0 {
@@ -237,7 +237,7 @@ impl Hostile {
         loop {
             let (mut send, _recv) = connection.open_bi().await?;
             send.write_all(call.as_bytes()).await?;
-            // Not before the server can know of it.
+            // Lets the packet leave before the reset.
             yield_now().await;
             send.reset(CANCELLED)?;
             self.has_done(1);
@@ -266,7 +266,7 @@ impl Hostile {
         self.exchange(&pair.repeat(100), 100).await
     }
 
-    /// Sends the same again and again, four at a time, and reads what comes back.
+    /// Repeats an exchange on four concurrent streams.
     async fn exchange(&self, text: &str, deeds: u64) -> Ended {
         let connection = self.connect().await?;
         self.begun.notify_one();
@@ -287,7 +287,7 @@ impl Hostile {
     }
 }
 
-/// Half a request.
+/// The beginning of a request.
 const HEAD: &str = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"add\",\"params\":[\"";
 
 fn call(method: &str, params: &str) -> String {

@@ -1,5 +1,5 @@
-//! What hostile peers do to the neighbours: a server, a hostile peer and a healthy client in processes of their own.
-//! `RELIABILITY.md` says what it showed.
+//! The effect of a hostile client on an honest one, with the server and both clients in separate processes.
+//! `RELIABILITY.md` has the results.
 
 mod attack;
 mod neighbour;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::attack::{Attack, Deeds, Order};
 use crate::neighbour::Waits;
 
-/// Without and with the hostile peer in turn, so often.
+/// The number of rounds without and with the hostile client, in turn.
 const ROUNDS: usize = 5;
 
 const ROUND: Duration = Duration::from_millis(1500);
@@ -52,7 +52,7 @@ impl Town for Walls {
     }
 }
 
-/// Where a server is, and its certificate as PEM.
+/// The address of a server, and its certificate as PEM.
 #[derive(Debug, Serialize, Deserialize)]
 struct Place {
     address: SocketAddr,
@@ -81,7 +81,7 @@ fn run(mut runtime: Builder, program: impl Future<Output = ()>) {
     runtime.expect("a runtime").block_on(program);
 }
 
-/// Serves with the limits that everybody has, and says at each order what it holds.
+/// Serves with the default limits, and reports its resources on each order.
 async fn serve() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -116,7 +116,7 @@ async fn beside(attacks: &[Attack]) {
     }
 }
 
-/// A row of the table.
+/// Measures and prints a row of the table.
 async fn measure(attack: Attack) {
     let (mut server, place) = Process::start::<Place>(&["serve"]).await;
     let place = serde_json::to_string(&place).expect("JSON");
@@ -157,7 +157,7 @@ fn median(values: impl Iterator<Item = Duration>) -> Duration {
     values[values.len() / 2]
 }
 
-/// What the server holds once it has forgotten the hostile peer.
+/// Returns the resources of the server once it has released those of the hostile client.
 async fn rest(server: &mut Process, before: Holdings) -> Holdings {
     let end = Instant::now() + Duration::from_secs(30);
     loop {

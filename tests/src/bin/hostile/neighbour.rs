@@ -1,4 +1,4 @@
-//! A client that only wants to be served: it makes calls at a fixed rate, whether others were answered or not.
+//! An honest client, which makes calls at a fixed rate and does not wait for responses.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 
 use crate::{Place, TownClient};
 
-/// From one call to the next: 500 in a second.
+/// The time between two calls: 500 calls in a second.
 const PERIOD: Duration = Duration::from_millis(2);
 
-/// How long calls took from when they should have been made, in order.
+/// The times of calls from when they were due, sorted.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Waits(Vec<Duration>);
 
@@ -25,7 +25,7 @@ impl Waits {
     }
 }
 
-/// Makes calls for as long as each order says.
+/// Makes calls for the time of each order.
 pub(crate) async fn obey(place: Place) {
     let trust = Trust::pem(place.certificate.as_bytes()).expect("a certificate");
     let client = Client::builder().trust(trust).connect(place.address).await;
@@ -40,7 +40,7 @@ pub(crate) async fn obey(place: Place) {
 async fn measure(town: &TownClient, length: Duration) -> Waits {
     let (ticks, mut due) = mpsc::unbounded_channel();
     let start = Instant::now();
-    // The runtime's own clock ticks in milliseconds.
+    // The timers of the runtime have a resolution of a millisecond.
     let clock = thread::spawn(move || {
         let mut at = start;
         while at < start + length && ticks.send(at).is_ok() {
