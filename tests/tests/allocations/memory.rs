@@ -1,6 +1,6 @@
-//! After warm-up a call allocates nothing, on either end.
+//! A call that runs on warm buffers allocates nothing on either end.
 //!
-//! Client and server share one thread, whose allocations and reallocations are counted.
+//! The client and the server share one thread, whose allocations and reallocations are counted.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ trait Desk {
     fn readings(&self, unit: &str) -> impl Stream<Item = Reading>;
     async fn sum(&self, items: impl Stream<Item = Reading>) -> u64;
     fn doubled(&self, items: impl Stream<Item = u64>) -> impl Stream<Item = u64>;
-    /// The length of it, as the caller measures it.
+    /// Returns the length that the caller measures.
     async fn measured(&self, cx: &Context, text: &str) -> Option<usize>;
 }
 
@@ -50,7 +50,7 @@ fn reading(at: u64) -> Reading {
     }
 }
 
-/// What the client serves.
+/// The service of the client.
 #[rpc(namespace = "back")]
 trait Back {
     async fn measure(&self, text: &str) -> usize;
@@ -93,7 +93,7 @@ struct Quiet {
     notes: AtomicU64,
 }
 
-/// Is pending once.
+/// A future that is pending once.
 struct Once(Cell<bool>);
 
 impl Future for Once {
@@ -152,7 +152,7 @@ impl Desk for Quiet {
 
     fn readings(&self, unit: &str) -> impl Stream<Item = Reading> {
         assert_eq!(unit, "\u{b0}C");
-        // Every seventh is late: what came before it leaves without it.
+        // Every seventh item is pending once, so that the items before it are sent without it.
         let now_and_then = |reading: Reading| async move {
             if !reading.is_good {
                 Once(Cell::new(false)).await;
@@ -178,7 +178,7 @@ impl Desk for Quiet {
 const WARM_UP: usize = 300;
 const COUNTED: usize = 300;
 
-/// What `call` allocates, on both ends, once everything is warm.
+/// Returns the number of allocations of `call` on both ends, after a warm-up.
 fn allocations(runtime: &Runtime, mut call: impl AsyncFnMut()) -> u64 {
     let mut repeat = |times: usize| {
         runtime.block_on(async {
@@ -279,7 +279,7 @@ fn notification_allocates_nothing() {
     let (runtime, desk, _) = local();
     let call = async || {
         desk.note("remember \"this\"").await.unwrap();
-        // Not more of them than can be read meanwhile: what waits needs room.
+        // Queued notifications need memory, so this waits until they are read.
         desk.noted().await.unwrap();
     };
     assert_eq!(allocations(&runtime, call), 0);
@@ -324,7 +324,7 @@ fn unknown_method_allocates_its_error_message() {
         Err(CallError::Remote(error)) => assert_eq!(error.code(), code::METHOD_NOT_FOUND),
         other => panic!("{other:?}"),
     };
-    // The message of the error object that the caller gets is its own.
+    // The caller gets an error object, which owns its message.
     assert_eq!(allocations(&runtime, call), COUNTED as u64);
 }
 
@@ -360,7 +360,7 @@ fn call_with_a_timeout_allocates_nothing() {
     assert_eq!(allocations(&runtime, call), 0);
 }
 
-/// What both ends keep of many calls at once, once they are idle.
+/// Measures the memory that both ends keep after a burst of calls, once they are idle.
 #[test]
 fn burst_of_calls_leaves_little_memory_on_either_end() {
     let (runtime, desk, _) = local();
@@ -369,7 +369,7 @@ fn burst_of_calls_leaves_little_memory_on_either_end() {
     let text = "x".repeat(60_000);
     let burst = async || {
         let calls = (0..512).map(|call| {
-            // Half of them are too large for a shared stream.
+            // Half of the calls are too large for the shared stream.
             let text = &text[..[15_000, 60_000][call % 2]];
             desk.later(text).timeout(Duration::from_secs(60))
         });
@@ -386,7 +386,7 @@ fn burst_of_calls_leaves_little_memory_on_either_end() {
             tokio::time::sleep(Duration::from_secs(5)).await;
             tokio::time::resume();
         });
-        // What the transport in memory has of streams that are over goes with the next one.
+        // The transport in memory frees finished streams when the next one is opened.
         runtime.block_on(async { desk.later("plain").own_stream().await.unwrap() });
     });
     assert!(busy > 4 << 20, "{busy} bytes are kept at once");
@@ -421,11 +421,11 @@ fn item_of_a_response_stream_allocates_nothing() {
             next += 1;
         }
     };
-    // While the caller is behind, buffers grow for longer than a warm-up, and then no more.
+    // While the caller lags behind, buffers grow for longer than one warm-up.
     for _ in 0..5 {
         allocations(&runtime, &mut item);
     }
-    // A task that yields is entered in a list that tokio makes anew in each `block_on`.
+    // tokio allocates a list of yielding tasks in each `block_on`.
     assert!(allocations(&runtime, item) <= 1);
 }
 
@@ -443,7 +443,7 @@ fn item_of_a_request_stream_allocates_nothing() {
         counted = Some(runtime.block_on(async { desk.sum(second).await.unwrap() }));
     });
     assert_eq!(counted, Some(ITEMS * (ITEMS - 1) / 2));
-    // A stream costs something, an item nothing.
+    // A stream allocates, an item does not.
     assert!(measured.count_total < 100, "{}", measured.count_total);
 }
 

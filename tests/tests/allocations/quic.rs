@@ -1,8 +1,8 @@
-//! Over QUIC a call allocates what QUIC itself does, and next to nothing more.
+//! A call over QUIC allocates hardly more than QUIC itself.
 //!
-//! The yardstick is quinn alone: the same bytes echoed on one stream, as many in flight, in the same run. Each end has
-//! a thread of its own, whose allocations and reallocations are counted. What remains is quinn's: packets and their
-//! bookkeeping, streams' segments, datagrams handed from the socket to the connection.
+//! The reference is quinn alone: the same bytes, echoed on one stream, with as many messages in flight, in the same
+//! run. Each end has its own thread, whose allocations and reallocations are counted. What remains is quinn's: packets
+//! and their state, segments of streams, datagrams passed from the socket to the connection.
 
 use std::thread;
 
@@ -12,12 +12,13 @@ use tests::support::current_thread;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-/// Messages of one count, and of the warm-up before it: so many that starting the callers weighs nothing.
+/// The number of messages of one measurement and of its warm-up. It is so large that spawning the callers does not
+/// matter.
 fn messages(in_flight: usize) -> usize {
     2_000 + 500 * in_flight
 }
 
-/// Allocations for each message, on either side.
+/// Allocations per message, on each end.
 #[derive(Clone, Copy)]
 struct Allocations {
     client: f64,
@@ -40,7 +41,7 @@ impl std::fmt::Display for Allocations {
     }
 }
 
-/// A server on a thread of its own, told when to start and when to stop counting.
+/// A server on its own thread, which starts and stops counting on request.
 struct ServerThread {
     start: oneshot::Sender<()>,
     stop: oneshot::Sender<()>,
@@ -48,7 +49,7 @@ struct ServerThread {
 }
 
 impl ServerThread {
-    /// `serve` starts a server and gives its port; what it holds is dropped at the end.
+    /// `serve` starts a server and returns its port and a guard that is dropped at the end.
     fn new<G: 'static>(serve: impl FnOnce() -> (u16, G) + Send + 'static) -> (u16, Self) {
         let (start, started) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
@@ -138,7 +139,7 @@ fn ours(in_flight: usize) -> Allocations {
     })
 }
 
-/// What a call and its answer are on the wire, about.
+/// About the size of a call and of its response.
 const MESSAGE: &[u8] =
     b"{\"jsonrpc\":\"2.0\",\"id\":1234567890,\"method\":\"add\",\"params\":[123,1]}\n";
 
@@ -177,7 +178,7 @@ fn quinn_alone(in_flight: usize) -> Allocations {
     })
 }
 
-/// Sends back what it reads, as much as there is at a time.
+/// Sends back each chunk that it reads.
 async fn echo(server: RawServer) {
     let connection = server.accept().await;
     let (mut send, mut recv) = connection.accept_bi().await.unwrap();
@@ -189,7 +190,7 @@ async fn echo(server: RawServer) {
 #[test]
 fn call_over_quic_allocates_within_a_tenth_of_quinn_alone() {
     for in_flight in [1, 64, 512] {
-        // How many messages share a packet depends on who gets to run when: the better of a few tries counts.
+        // How many messages share a packet depends on scheduling, so the best of several attempts counts.
         let within = (0..10).any(|_| {
             let (ours, quinn) = (ours(in_flight), quinn_alone(in_flight));
             println!("{in_flight:>3} in flight: ours {ours}, quinn alone {quinn}");
