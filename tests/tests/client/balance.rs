@@ -1,4 +1,4 @@
-//! A client of several servers.
+//! Clients of several servers.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,16 +20,16 @@ use tokio::task::JoinSet;
 
 #[rpc]
 trait Desk {
-    /// Which server answers.
+    /// Returns the number of the server.
     #[rpc(idempotent)]
-    async fn who(&self, number: u64) -> usize;
+    async fn number(&self, number: u64) -> usize;
     async fn enter(&self, number: u64) -> usize;
     async fn hold(&self) -> usize;
     async fn fail(&self) -> Result<usize, Failure>;
     fn several(&self, times: usize) -> impl Stream<Item = usize>;
     #[rpc(notification)]
     async fn note(&self);
-    /// Which server answers, as its caller repeats it.
+    /// Returns the number of the server as its caller repeats it.
     async fn ask(&self, cx: &Context) -> Option<usize>;
 }
 
@@ -40,7 +40,7 @@ enum Failure {
     Impossible,
 }
 
-/// What the client serves.
+/// The service of the client.
 #[rpc(namespace = "caller")]
 trait Caller {
     async fn repeat(&self, number: usize) -> usize;
@@ -54,12 +54,12 @@ impl Caller for Parrot {
     }
 }
 
-/// One of several servers.
+/// The state of one of several servers.
 struct Clerk {
     number: usize,
-    /// How long it takes for a call, in milliseconds.
+    /// The time that a call takes, in milliseconds.
     work: AtomicUsize,
-    /// Every call ends in a panic.
+    /// Makes every call panic.
     panics: AtomicBool,
     calls: AtomicUsize,
     noted: AtomicUsize,
@@ -88,7 +88,7 @@ impl Clerk {
 struct Clerks(Arc<Clerk>);
 
 impl Desk for Clerks {
-    async fn who(&self, number: u64) -> usize {
+    async fn number(&self, number: u64) -> usize {
         self.enter(number).await
     }
 
@@ -122,7 +122,7 @@ impl Desk for Clerks {
     }
 }
 
-/// Several servers of the same identity, each in a runtime of its own.
+/// Several servers with the same identity, each in its own runtime.
 struct Office {
     identity: Identity,
     clerks: Vec<Arc<Clerk>>,
@@ -158,7 +158,7 @@ impl Office {
         office
     }
 
-    /// Opens a server, at its former address if it has one.
+    /// Starts a server, at its former address if it has one.
     fn open(&mut self, number: usize) {
         let identity = self.identity.clone();
         self.open_as(number, &identity);
@@ -173,11 +173,11 @@ impl Office {
                 .service(DeskServer::new(Clerks(Arc::clone(&self.clerks[number]))))
                 .bind(self.addresses[number])
         };
-        // The socket of the one before is closed when its tasks are gone.
-        let patience = Instant::now() + Duration::from_secs(20);
+        // The socket of the previous server is closed once its tasks have ended.
+        let timeout = Instant::now() + Duration::from_secs(20);
         let server = loop {
             match bind() {
-                Err(BindError::Address(_)) if Instant::now() < patience => std::thread::yield_now(),
+                Err(BindError::Address(_)) if Instant::now() < timeout => std::thread::yield_now(),
                 bound => break bound.unwrap(),
             }
         };
@@ -188,7 +188,7 @@ impl Office {
         self.open[number] = Some((runtime, handle));
     }
 
-    /// Ends a server in the middle of whatever it does: nobody is told.
+    /// Ends a server at once, without closing its connections.
     fn kill(&mut self, number: usize) {
         let (runtime, _) = self.open[number].take().unwrap();
         runtime.shutdown_background();
@@ -197,7 +197,7 @@ impl Office {
     async fn drain(&mut self, number: usize) {
         let (_, server) = self.open[number].as_ref().unwrap();
         let finished = soon(server.shutdown(Duration::from_secs(20))).await;
-        assert!(finished, "a call was cut off");
+        assert!(finished, "a call was aborted");
         self.kill(number);
     }
 
@@ -209,7 +209,7 @@ impl Office {
             .probe_backoff(initial, max)
     }
 
-    /// A client that is connected to all of them.
+    /// Connects a client to all servers.
     async fn connect(&self, builder: ClientBuilder) -> (DeskClient, Client, Endpoints) {
         let (client, endpoints) = builder.balance().unwrap();
         endpoints.set(self.addresses.iter().map(|&address| address.into()));
@@ -240,7 +240,7 @@ fn is_lost(endpoint: &Endpoint) -> bool {
     !is_connected(endpoint)
 }
 
-/// Waits until a server stands as wanted.
+/// Waits until a server is in a state.
 async fn until(endpoints: &Endpoints, address: SocketAddr, wanted: impl Fn(&Endpoint) -> bool) {
     let address = Address::from(address);
     let is_so = |endpoint: &Endpoint| endpoint.address() == &address && wanted(endpoint);
@@ -259,23 +259,23 @@ async fn unreachable_server_stops_getting_calls_after_a_few_timeouts() {
     }
     let desk = DeskClient::new(client.clone());
     relay.set_blackhole(true);
-    let patience = Duration::from_secs(2);
+    let timeout = Duration::from_secs(2);
     let mut late = 0;
     for number in 0..200 {
-        match soon(desk.who(number).timeout(patience)).await {
+        match soon(desk.number(number).timeout(timeout)).await {
             Ok(clerk) => assert_eq!(clerk, 1),
             Err(CallError::Timeout) => late += 1,
             Err(error) => panic!("{error:?}"),
         }
     }
-    // Nobody can know that it is gone before somebody has waited for it: one call, or two where the machine is busy.
+    // The first call notices it by its timeout. On a busy machine more than one is on its way by then.
     assert!((1..=3).contains(&late), "{late}");
 
-    // It was only the network.
+    // The server was unreachable, not down.
     relay.set_blackhole(false);
     let returned = async {
         let mut number = 200;
-        while !matches!(desk.who(number).await, Ok(0)) {
+        while !matches!(desk.number(number).await, Ok(0)) {
             number += 1;
         }
     };
@@ -293,7 +293,7 @@ async fn faster_of_two_servers_gets_most_calls() {
         let desk = desk.clone();
         callers.spawn(async move {
             for _ in 0..50 {
-                desk.who(0).await.unwrap();
+                desk.number(0).await.unwrap();
             }
         });
     }
@@ -310,9 +310,9 @@ async fn idle_servers_share_calls_evenly() {
     let office = Office::new(3);
     let (desk, ..) = office.connect(office.builder()).await;
     for _ in 0..300 {
-        desk.who(0).await.unwrap();
+        desk.number(0).await.unwrap();
     }
-    // A hundred each, give or take six standard deviations.
+    // A hundred calls for each server, within six standard deviations.
     let calls = office.calls();
     assert!(
         calls.iter().all(|calls| (50..150).contains(calls)),
@@ -320,7 +320,7 @@ async fn idle_servers_share_calls_evenly() {
     );
 }
 
-/// Five servers are killed and drained in turn, and come back at the same addresses, while 128 callers call.
+/// Kills and drains five servers in turn, and starts them again at the same addresses, under the load of 128 callers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_while_servers_are_killed_and_drained_are_not_lost() {
     let mut office = Office::new(5);
@@ -337,9 +337,9 @@ async fn calls_while_servers_are_killed_and_drained_are_not_lost() {
             let mut told = Vec::new();
             for turn in 0.. {
                 let number = turn << 8 | caller;
-                // Every other one may run twice.
+                // Every other call is idempotent.
                 match turn % 2 {
-                    0 => told.push((number, desk.who(number).await)),
+                    0 => told.push((number, desk.number(number).await)),
                     _ => told.push((number, desk.enter(number).await)),
                 }
                 done.send_modify(|done| *done += 1);
@@ -383,7 +383,7 @@ async fn calls_while_servers_are_killed_and_drained_are_not_lost() {
         );
         let is_right = match result {
             Ok(_) => executed == 1 || (is_idempotent && executed > 1),
-            // It was on its way to a server that was killed.
+            // Its server was killed while it ran.
             Err(CallError::Connection {
                 fate: Fate::MayHaveExecuted,
                 ..
@@ -403,7 +403,7 @@ async fn calls_while_servers_are_killed_and_drained_are_not_lost() {
 async fn draining_server_gets_no_new_calls_and_ends_running_ones() {
     let mut office = Office::new(2);
     let (desk, client, endpoints) = office.connect(office.builder()).await;
-    // Until both have one that waits.
+    // Until each server runs a call that waits.
     let mut held = JoinSet::new();
     while office
         .clerks
@@ -416,7 +416,7 @@ async fn draining_server_gets_no_new_calls_and_ends_running_ones() {
     let (_, server) = office.open[0].as_ref().unwrap();
     let server = server.clone();
     let draining = tokio::spawn(async move { server.shutdown(Duration::from_secs(20)).await });
-    // It has heard of it when it takes no connections any more.
+    // The server drains once it refuses connections.
     while soon(office.builder().connect(office.addresses[0]))
         .await
         .is_ok()
@@ -431,7 +431,7 @@ async fn draining_server_gets_no_new_calls_and_ends_running_ones() {
     for result in soon(held.join_all()).await {
         result.unwrap();
     }
-    assert!(soon(draining).await.unwrap(), "a call was cut off");
+    assert!(soon(draining).await.unwrap(), "a call was aborted");
     office.kill(0);
     office.open(0);
     until(&endpoints, office.addresses[0], is_connected).await;
@@ -490,7 +490,7 @@ async fn server_that_answers_only_probes_is_ejected_for_longer_each_time() {
     let mut ejected = Duration::ZERO;
     for _ in 0..EJECTIONS {
         while soon(desk.enter(0)).await.is_ok() {}
-        // The task that ejects the server runs.
+        // Lets the task run that ejects the server.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -555,7 +555,7 @@ async fn servers_can_be_added_and_removed() {
     };
     let (client, endpoints) = office.builder().balance().unwrap();
     let desk = DeskClient::new(client.clone());
-    let early = tokio::spawn(desk.who(0));
+    let early = tokio::spawn(desk.number(0));
     assert!(endpoints.insert(one.into()));
     assert!(!endpoints.insert(one.into()), "it is there already");
     assert_eq!(soon(early).await.unwrap().unwrap(), 0);
@@ -570,7 +570,7 @@ async fn servers_can_be_added_and_removed() {
     assert!(endpoints.remove(&one.into()));
     assert!(!endpoints.remove(&one.into()), "it is gone already");
     for _ in 0..20 {
-        assert_eq!(soon(desk.who(0)).await.unwrap(), 1);
+        assert_eq!(soon(desk.number(0)).await.unwrap(), 1);
     }
     office.clerks[0].go_on.add_permits(1);
     assert_eq!(soon(held).await.unwrap().unwrap(), 0, "what runs goes on");
@@ -579,12 +579,12 @@ async fn servers_can_be_added_and_removed() {
     assert!(endpoints.list().is_empty());
     let error = soon(client.ready()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Nobody(_)), "{error:?}");
-    let waiting = tokio::spawn(desk.who(0));
+    let waiting = tokio::spawn(desk.number(0));
     endpoints.set([one.into()]);
     assert_eq!(soon(waiting).await.unwrap().unwrap(), 0);
 }
 
-/// Most of them go before they are connected.
+/// Most servers are removed before they are connected.
 #[tokio::test]
 async fn removed_servers_leave_no_tasks() {
     let office = Office::new(1);
@@ -625,7 +625,7 @@ async fn client_without_servers_fails_instead_of_waiting() {
     let builder = Client::builder().wait_for_ready(false);
     let (client, endpoints) = builder.balance().unwrap();
     endpoints.set(none);
-    let error = soon(DeskClient::new(client).who(0)).await.unwrap_err();
+    let error = soon(DeskClient::new(client).number(0)).await.unwrap_err();
     let is_not_sent = matches!(
         error,
         CallError::Connection {
@@ -643,7 +643,7 @@ async fn batches_streams_and_notifications_are_balanced() {
     let mut answered = [false; 2];
     while answered.contains(&false) {
         let mut batch = client.batch();
-        let (one, other) = (batch.call(desk.who(0)), batch.call(desk.who(0)));
+        let (one, other) = (batch.call(desk.number(0)), batch.call(desk.number(0)));
         let mut replies = soon(batch.send()).await.unwrap();
         let number = replies.take(one).unwrap();
         assert_eq!(
@@ -689,7 +689,7 @@ async fn server_is_removed_with_the_runtime_that_added_it() {
     eventually(|| endpoints.list().len() == 1).await;
     let desk = DeskClient::new(client.clone());
     for _ in 0..20 {
-        assert_eq!(soon(desk.who(0)).await.unwrap(), 1);
+        assert_eq!(soon(desk.number(0)).await.unwrap(), 1);
     }
     soon(client.close()).await;
     assert!(endpoints.list().is_empty());
@@ -728,7 +728,7 @@ async fn client_is_connected_while_any_server_is() {
     soon(client.ready()).await.unwrap();
     let unchanged = tokio::time::timeout(Duration::ZERO, states.changed()).await;
     assert!(unchanged.is_err(), "{unchanged:?}");
-    assert_eq!(soon(desk.who(0)).await.unwrap(), 1);
+    assert_eq!(soon(desk.number(0)).await.unwrap(), 1);
 
     office.drain(1).await;
     let changed = soon(states.changed()).await;
@@ -736,13 +736,13 @@ async fn client_is_connected_while_any_server_is() {
         matches!(changed, Some(ConnectionState::Connecting { .. })),
         "{changed:?}"
     );
-    let waiting = tokio::spawn(desk.who(0));
+    let waiting = tokio::spawn(desk.number(0));
     office.open(0);
     assert_eq!(soon(waiting).await.unwrap().unwrap(), 0);
     soon(client.ready()).await.unwrap();
 
     client.rebind().unwrap();
-    assert_eq!(soon(desk.who(0)).await.unwrap(), 0);
+    assert_eq!(soon(desk.number(0)).await.unwrap(), 0);
     soon(client.close()).await;
     assert!(matches!(
         endpoints.state(),
@@ -752,7 +752,7 @@ async fn client_is_connected_while_any_server_is() {
         !endpoints.insert(office.addresses[1].into()),
         "the client is closed"
     );
-    let error = soon(desk.who(0)).await.unwrap_err();
+    let error = soon(desk.number(0)).await.unwrap_err();
     assert!(
         matches!(
             error,
@@ -770,11 +770,11 @@ async fn call_that_does_not_wait_fails_when_the_last_server_is_lost() {
     let mut office = Office::new(2);
     let (desk, client, _endpoints) = office.connect(office.builder().wait_for_ready(false)).await;
     office.drain(0).await;
-    assert_eq!(soon(desk.who(0)).await.unwrap(), 1);
+    assert_eq!(soon(desk.number(0)).await.unwrap(), 1);
     office.drain(1).await;
     let error = soon(client.ready()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Nobody(_)), "{error:?}");
-    let error = soon(desk.who(0)).await.unwrap_err();
+    let error = soon(desk.number(0)).await.unwrap_err();
     assert!(
         matches!(
             error,
@@ -838,7 +838,7 @@ async fn server_with_a_wrong_certificate_gets_no_calls() {
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client);
     for _ in 0..20 {
-        assert_eq!(soon(desk.who(0)).await.unwrap(), 0);
+        assert_eq!(soon(desk.number(0)).await.unwrap(), 0);
     }
     assert_eq!(office.calls()[1..], [0, 0]);
 }

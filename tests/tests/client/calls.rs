@@ -1,4 +1,4 @@
-//! What a caller relies on.
+//! Calls, notifications and batches, as their caller sees them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +44,7 @@ enum BuyError {
     Either(String, u32),
 }
 
-/// Counts what its handlers do.
+/// Counts of what the handlers do.
 #[derive(Default)]
 struct Counts {
     hanging: AtomicUsize,
@@ -54,7 +54,7 @@ struct Counts {
     noted: Notify,
 }
 
-/// A semaphore that starts empty: it counts events that a test waits for.
+/// A semaphore without permits, which counts events that a test waits for.
 struct Semaphore0(Semaphore);
 
 impl Default for Semaphore0 {
@@ -76,7 +76,7 @@ impl Semaphore0 {
 #[derive(Clone, Default)]
 struct Shop(Arc<Counts>);
 
-/// Says that a handler's future is gone.
+/// Reports that the future of a handler was dropped.
 struct Hanging(Arc<Counts>);
 
 impl Drop for Hanging {
@@ -278,9 +278,9 @@ async fn untyped_calls_need_no_trait() {
 async fn dropped_call_drops_its_own_handler_only() {
     let (desk, _, counts) = shop().await;
     let kept = tokio::spawn(desk.hang());
-    let given_up = tokio::spawn(desk.hang());
+    let cancelled = tokio::spawn(desk.hang());
     counts.hung.wait(2).await;
-    given_up.abort();
+    cancelled.abort();
     counts.dropped.wait(1).await;
     assert_eq!(counts.hanging.load(Ordering::SeqCst), 1);
     assert!(!kept.is_finished());
@@ -290,9 +290,9 @@ async fn dropped_call_drops_its_own_handler_only() {
 #[tokio::test]
 async fn dropped_call_on_a_dedicated_stream_drops_its_handler() {
     let (desk, _, counts) = shop().await;
-    let given_up = tokio::spawn(desk.hang().own_stream());
+    let cancelled = tokio::spawn(desk.hang().own_stream());
     counts.hung.wait(1).await;
-    given_up.abort();
+    cancelled.abort();
     counts.dropped.wait(1).await;
     assert_eq!(desk.add(1, 2).await.unwrap(), 3);
 }
@@ -316,7 +316,7 @@ async fn cancellation_reaches_a_server_at_its_limit_of_calls() {
     let (desk, counts) = (DeskClient::new(client), shop.0);
     let running = [tokio::spawn(desk.hang()), tokio::spawn(desk.hang())];
     counts.hung.wait(2).await;
-    // These stand behind the two on both lanes, and their cancellations behind them.
+    // These requests wait behind the two running calls, and their cancellations wait behind them.
     let waiting: Vec<_> = (0..8).map(|_| tokio::spawn(desk.hang())).collect();
     tokio::task::yield_now().await;
     for call in running.iter().chain(&waiting) {
@@ -394,7 +394,7 @@ async fn large_requests_and_responses_arrive() {
 #[tokio::test]
 async fn result_of_another_type_is_a_decode_error() {
     let (desk, client, _) = shop().await;
-    // JSON has no NaN: it arrives as null.
+    // JSON has no NaN, so it is sent as null.
     let numbers = desk.numbers().await.unwrap_err();
     assert!(matches!(numbers, CallError::Decode(_)), "{numbers:?}");
     let text = client.call::<String, _>("add", &(1, 2)).await.unwrap_err();
@@ -657,7 +657,7 @@ async fn batch_with_responses_past_the_limit_is_decoded() {
 mod raw_json {
     use super::*;
 
-    /// Its lines would be messages if they were sent as lines.
+    /// JSON whose lines would be messages if the line feeds were sent.
     const LINES: &str = r#"[1,
 {"jsonrpc":"2.0","method":"note","params":["smuggled"]}
 ,{

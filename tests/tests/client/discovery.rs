@@ -1,4 +1,4 @@
-//! Servers that a client finds by their names.
+//! Servers that a client finds by name.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -23,16 +23,16 @@ use tower::discover::Change;
 
 #[rpc]
 trait Desk {
-    /// Which server answers.
+    /// Returns the port of the server.
     #[rpc(idempotent)]
-    async fn who(&self) -> u16;
+    async fn port(&self) -> u16;
     async fn hang(&self);
 }
 
 struct Clerk(Arc<AtomicU16>);
 
 impl Desk for Clerk {
-    async fn who(&self) -> u16 {
+    async fn port(&self) -> u16 {
         self.0.load(Ordering::SeqCst)
     }
 
@@ -41,7 +41,7 @@ impl Desk for Clerk {
     }
 }
 
-/// Servers of a name that is no address, so that only the name fits their certificates.
+/// Servers whose certificates have a name and no address.
 struct Office {
     identity: Identity,
     open: HashMap<SocketAddr, ServerHandle>,
@@ -55,7 +55,7 @@ impl Office {
         }
     }
 
-    /// Opens a server, which answers with its port.
+    /// Starts a server, which responds with its port.
     fn open(&mut self) -> SocketAddr {
         self.open_at("127.0.0.1:0".parse().unwrap())
     }
@@ -86,7 +86,7 @@ impl Office {
     }
 }
 
-/// Waits until exactly these are connected.
+/// Waits until exactly these servers are connected.
 async fn until_connected(endpoints: &Endpoints, wanted: &[SocketAddr]) {
     let is_connected = |endpoint: &Endpoint| matches!(endpoint.state(), ConnectionState::Connected);
     let wanted: HashSet<_> = wanted.iter().map(|address| address.port()).collect();
@@ -99,20 +99,20 @@ async fn until_connected(endpoints: &Endpoints, wanted: &[SocketAddr]) {
     .await;
 }
 
-/// Whoever answers when there are enough calls that each server gets some.
-async fn who(desk: &DeskClient) -> HashSet<u16> {
-    let mut who = HashSet::new();
+/// Returns the ports that respond to so many calls that each server gets some.
+async fn responding_ports(desk: &DeskClient) -> HashSet<u16> {
+    let mut ports = HashSet::new();
     for _ in 0..50 {
-        who.insert(soon(desk.who()).await.unwrap());
+        ports.insert(soon(desk.port()).await.unwrap());
     }
-    who
+    ports
 }
 
 fn ports(addresses: &[SocketAddr]) -> HashSet<u16> {
     addresses.iter().map(|address| address.port()).collect()
 }
 
-/// Knows what a test tells it.
+/// A resolver that returns what a test sets.
 #[derive(Clone)]
 struct Told {
     found: Arc<Mutex<Result<Found, io::ErrorKind>>>,
@@ -131,7 +131,7 @@ impl Told {
         *self.found.lock().unwrap() = found;
     }
 
-    /// Waits until it was asked once more.
+    /// Waits until it is asked once more.
     async fn is_asked(&self) {
         let mut asked = self.asked.subscribe();
         asked.borrow_and_update();
@@ -164,25 +164,25 @@ async fn changed_lookup_replaces_the_servers() {
     follow(endpoints.clone(), told.clone()).await.unwrap();
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client.clone());
-    assert_eq!(who(&desk).await, ports(&[one]));
+    assert_eq!(responding_ports(&desk).await, ports(&[one]));
 
     told.tell(Ok(found(&[one, other])));
     until_connected(&endpoints, &[one, other]).await;
-    assert_eq!(who(&desk).await, ports(&[one, other]));
+    assert_eq!(responding_ports(&desk).await, ports(&[one, other]));
 
-    // Who cannot find out keeps what there is.
+    // A failed lookup keeps the servers.
     told.tell(Err(io::ErrorKind::TimedOut));
     told.is_asked().await;
     told.is_asked().await;
-    assert_eq!(who(&desk).await, ports(&[one, other]));
+    assert_eq!(responding_ports(&desk).await, ports(&[one, other]));
 
     told.tell(Ok(found(&[other])));
     until_connected(&endpoints, &[other]).await;
-    assert_eq!(who(&desk).await, ports(&[other]));
+    assert_eq!(responding_ports(&desk).await, ports(&[other]));
 
     soon(client.close()).await;
     drop((client, desk));
-    // Nobody asks for a client that is closed.
+    // The servers of a closed client are no longer looked up.
     eventually(|| Arc::strong_count(&told.found) == 1).await;
 }
 
@@ -198,7 +198,7 @@ async fn unreachable_servers_are_looked_up_again() {
     told.tell(Ok(found(&[other])));
     office.close(one).await;
     let desk = DeskClient::new(client);
-    assert_eq!(soon(desk.who()).await.unwrap(), other.port());
+    assert_eq!(soon(desk.port()).await.unwrap(), other.port());
 }
 
 #[tokio::test]
@@ -211,13 +211,13 @@ async fn unreachable_group_is_replaced_by_the_next() {
     follow(endpoints.clone(), told).await.unwrap();
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client);
-    assert_eq!(who(&desk).await, ports(&[best]));
+    assert_eq!(responding_ports(&desk).await, ports(&[best]));
     office.close(best).await;
-    assert_eq!(soon(desk.who()).await.unwrap(), next.port());
-    assert_eq!(who(&desk).await, ports(&[next]));
+    assert_eq!(soon(desk.port()).await.unwrap(), next.port());
+    assert_eq!(responding_ports(&desk).await, ports(&[next]));
     office.open_at(best);
     until_connected(&endpoints, &[best]).await;
-    assert_eq!(who(&desk).await, ports(&[best]));
+    assert_eq!(responding_ports(&desk).await, ports(&[best]));
 }
 
 #[tokio::test]
@@ -248,9 +248,9 @@ async fn ejected_server_of_the_better_group_leaves_the_next_group_in_use() {
     let desk = DeskClient::new(client);
     let mut hanging = desk.hang();
     assert!(futures_util::poll!(&mut hanging).is_pending());
-    assert_eq!(soon(desk.who()).await.unwrap(), best.port());
+    assert_eq!(soon(desk.port()).await.unwrap(), best.port());
 
-    // A connection that is lost with a call on it is a failure, after which the server is ejected.
+    // The loss of a connection with a running call is a failure, which ejects the server.
     office.close(best).await;
     soon(hanging).await.unwrap_err();
     until_connected(&endpoints, &[next]).await;
@@ -260,14 +260,14 @@ async fn ejected_server_of_the_better_group_leaves_the_next_group_in_use() {
         |endpoint: &Endpoint| endpoint.address().port() == best.port() && endpoint.is_ejected();
     assert!(endpoints.list().iter().any(is_ejected));
 
-    // The second look-up begins when the servers of the first are in use.
+    // The second lookup starts once the result of the first is in use.
     told.is_asked().await;
     told.is_asked().await;
     until_connected(&endpoints, &[best, next]).await;
-    assert_eq!(who(&desk).await, ports(&[next]));
+    assert_eq!(responding_ports(&desk).await, ports(&[next]));
 }
 
-/// Finds servers once, and is never done with the second look-up.
+/// A resolver whose second lookup never ends.
 struct Stuck(Told);
 
 impl Resolve for Stuck {
@@ -300,7 +300,7 @@ async fn lookup_that_never_ends_does_not_block_the_client() {
 
 #[tokio::test]
 async fn name_is_resolved_by_the_operating_system() {
-    // Every hosts file has this one.
+    // Every hosts file has this name.
     let mut office = Office::new("localhost");
     let address = office.open();
     let (client, endpoints) = office.builder().balance().unwrap();
@@ -313,7 +313,7 @@ async fn name_is_resolved_by_the_operating_system() {
     };
     assert!(list.iter().any(is_found), "{list:?}");
     assert_eq!(
-        soon(DeskClient::new(client).who()).await.unwrap(),
+        soon(DeskClient::new(client).port()).await.unwrap(),
         address.port()
     );
 }
@@ -327,7 +327,7 @@ async fn unknown_name_is_an_error() {
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
-/// A name server with a few records. It may fail to find addresses.
+/// A name server with some records. It can be told to fail the lookups of addresses.
 #[derive(Clone, Default)]
 struct Zone(Arc<Mutex<Vec<Record>>>, Arc<AtomicBool>);
 
@@ -369,7 +369,7 @@ impl Zone {
         message
     }
 
-    /// Takes the place of all records: targets with their priorities, each with an address of its own.
+    /// Replaces all records by targets with priorities, each with its own address.
     fn tell(&self, ttl: u32, servers: &[(u16, SocketAddr)]) {
         let service = Name::from_ascii("_rpc._udp.rpc.test.").unwrap();
         let mut records = Vec::new();
@@ -397,15 +397,15 @@ async fn srv_records_select_the_servers() {
     soon(follow(endpoints.clone(), name)).await.unwrap();
     until_connected(&endpoints, &[one, two]).await;
     let desk = DeskClient::new(client);
-    assert_eq!(who(&desk).await, ports(&[one, two]));
+    assert_eq!(responding_ports(&desk).await, ports(&[one, two]));
 
-    // A record is looked up again when it has expired.
+    // Expired records are looked up again.
     zone.tell(1, &[(20, spare), (10, two)]);
     until_connected(&endpoints, &[two]).await;
-    assert_eq!(who(&desk).await, ports(&[two]));
+    assert_eq!(responding_ports(&desk).await, ports(&[two]));
 
     office.close(two).await;
-    assert_eq!(soon(desk.who()).await.unwrap(), spare.port());
+    assert_eq!(soon(desk.port()).await.unwrap(), spare.port());
 }
 
 #[tokio::test]
@@ -428,7 +428,10 @@ async fn srv_records_are_valid_for_their_ttl() {
     );
 
     zone.tell(70, &[]);
-    assert!(soon(name.resolve()).await.is_err(), "nobody has the name");
+    assert!(
+        soon(name.resolve()).await.is_err(),
+        "no record has the name"
+    );
 }
 
 #[tokio::test]
@@ -469,17 +472,21 @@ async fn servers_discovered_by_tower_are_called() {
     insert("b", other);
     until_connected(&endpoints, &[one, other]).await;
     let desk = DeskClient::new(client.clone());
-    assert_eq!(who(&desk).await, ports(&[one, other]));
+    assert_eq!(responding_ports(&desk).await, ports(&[one, other]));
     changes.send(Ok(Change::Remove("a"))).unwrap();
     until_connected(&endpoints, &[other]).await;
-    // The same key for another server.
+    // Another server under the same key.
     insert("b", one);
     until_connected(&endpoints, &[one]).await;
-    assert_eq!(who(&desk).await, ports(&[one]));
+    assert_eq!(responding_ports(&desk).await, ports(&[one]));
     changes.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
     let error = soon(applying).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-    assert_eq!(who(&desk).await, ports(&[one]), "the servers stay");
+    assert_eq!(
+        responding_ports(&desk).await,
+        ports(&[one]),
+        "the servers stay"
+    );
 
     let applying = tokio::spawn(apply(
         endpoints,

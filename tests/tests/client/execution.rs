@@ -1,4 +1,4 @@
-//! What callers are told of calls on a connection that a server of somebody else's closes.
+//! Whether a call may have been executed, after its connection was closed or its response lost. The server is raw.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use tests::peer::{
 };
 use tests::support::{current_thread, eventually, soon};
 
-/// How much a server takes of a stream before it reads.
+/// The receive window of a stream.
 const WINDOW: u32 = 1 << 10;
 
-/// More than that.
+/// The size of a message that exceeds the window.
 const LONG: usize = 10_000;
 
-/// A message of this size has a stream of its own.
+/// The size of a message that is sent on a dedicated stream.
 const LARGE: usize = 20_000;
 
-/// A server without the framework.
-struct Stranger(RawServer);
+/// A raw server with a small receive window.
+struct Peer(RawServer);
 
-impl Stranger {
+impl Peer {
     fn new() -> Self {
         Self(RawServer::with(PROTOCOL, receive_window(WINDOW)))
     }
 
-    /// How its clients are built.
+    /// Returns a builder of clients that reconnect quickly.
     fn client(&self) -> ClientBuilder {
         let millisecond = Duration::from_millis(1);
         self.0.client().reconnect_backoff(millisecond, millisecond)
@@ -56,7 +56,7 @@ async fn request(connection: &RawConnection) -> RawStream {
 }
 
 #[track_caller]
-fn assert_fate<T: std::fmt::Debug, E: std::fmt::Debug>(
+fn assert_execution<T: std::fmt::Debug, E: std::fmt::Debug>(
     result: Result<T, CallError<E>>,
     expected: Fate,
 ) {
@@ -74,12 +74,12 @@ async fn close_code_decides_whether_calls_may_have_been_executed() {
             (ABORTED, Fate::MayHaveExecuted),
             (0u32.into(), Fate::MayHaveExecuted),
         ] {
-            let stranger = Stranger::new();
-            let (client, connection) = stranger.meet().await;
+            let peer = Peer::new();
+            let (client, connection) = peer.meet().await;
             let call = tokio::spawn(call(&client, own_stream).no_retry());
             let _stream = request(&connection).await;
             connection.close(code, b"");
-            assert_fate(soon(call).await.unwrap(), fate);
+            assert_execution(soon(call).await.unwrap(), fate);
         }
     }
 }
@@ -87,12 +87,12 @@ async fn close_code_decides_whether_calls_may_have_been_executed() {
 #[tokio::test]
 async fn call_not_executed_is_retried_on_the_next_connection() {
     for own_stream in [false, true] {
-        let stranger = Stranger::new();
-        let (client, connection) = stranger.meet().await;
+        let peer = Peer::new();
+        let (client, connection) = peer.meet().await;
         let call = tokio::spawn(call(&client, own_stream));
         let _stream = request(&connection).await;
         connection.close(SHUT_DOWN, b"");
-        let connection = stranger.0.accept().await;
+        let connection = peer.0.accept().await;
         let (mut stream, request) = connection.accept_call().await;
         stream
             .write_line(message::result(request["id"].clone(), 5))
@@ -104,8 +104,8 @@ async fn call_not_executed_is_retried_on_the_next_connection() {
 
 #[tokio::test]
 async fn retried_call_sends_the_time_that_is_left() {
-    let stranger = Stranger::new();
-    let (client, connection) = stranger.meet().await;
+    let peer = Peer::new();
+    let (client, connection) = peer.meet().await;
     let call = call(&client, false).timeout(Duration::from_secs(60));
     let _call = tokio::spawn(call);
     let timeout = |request: &Value| request["timeout"].as_f64().unwrap();
@@ -115,7 +115,7 @@ async fn retried_call_sends_the_time_that_is_left() {
     tokio::time::advance(Duration::from_secs(5)).await;
     tokio::time::resume();
     connection.close(SHUT_DOWN, b"");
-    let (_stream, second) = stranger.0.accept().await.accept_call().await;
+    let (_stream, second) = peer.0.accept().await.accept_call().await;
     assert!(timeout(&second) <= timeout(&first) - 5_000.0, "{second}");
 }
 
@@ -141,31 +141,31 @@ async fn call_queued_behind_a_blocked_request_was_not_sent() {
         (SHUT_DOWN, Fate::NotExecuted),
         (ABORTED, Fate::MayHaveExecuted),
     ] {
-        let stranger = Stranger::new();
-        let (client, connection) = stranger.meet().await;
+        let peer = Peer::new();
+        let (client, connection) = peer.meet().await;
         let long = client.call::<i64, _>("count", &["x".repeat(LONG)]);
         let long = tokio::spawn(long.no_retry());
         let _stream = request(&connection).await;
-        // The window is full: nobody takes what is queued now.
+        // The window is full, so this call stays in the queue.
         let mut queued = call(&client, false).no_retry();
         let early = tokio::time::timeout(Duration::ZERO, &mut queued).await;
         assert!(early.is_err(), "{early:?}");
         connection.close(code, b"");
-        assert_fate(soon(queued).await, Fate::NotSent);
-        assert_fate(soon(long).await.unwrap(), fate);
+        assert_execution(soon(queued).await, Fate::NotSent);
+        assert_execution(soon(long).await.unwrap(), fate);
     }
 }
 
 #[tokio::test]
 async fn notification_sent_in_part_was_not_executed() {
     for code in [SHUT_DOWN, ABORTED] {
-        let stranger = Stranger::new();
-        let (client, connection) = stranger.meet().await;
+        let peer = Peer::new();
+        let (client, connection) = peer.meet().await;
         let large = tokio::spawn(client.notify("note", &["x".repeat(LARGE)]).into_future());
         let mut recv = soon(connection.accept_uni()).await.unwrap();
         soon(recv.read_exact(&mut [0])).await.unwrap();
         connection.close(code, b"");
-        assert_fate(soon(large).await.unwrap(), Fate::NotExecuted);
+        assert_execution(soon(large).await.unwrap(), Fate::NotExecuted);
     }
 }
 
@@ -173,8 +173,8 @@ async fn notification_sent_in_part_was_not_executed() {
 async fn rejected_batch_makes_the_client_reconnect() {
     let refusal = |id: &Value| message::error(id.clone(), -32003, "Shutting down");
     for is_whole in [true, false] {
-        let stranger = Stranger::new();
-        let (client, connection) = stranger.meet().await;
+        let peer = Peer::new();
+        let (client, connection) = peer.meet().await;
         let mut batch = client.batch();
         let entry = batch.call(call(&client, false));
         let sent = tokio::spawn(batch.send());
@@ -187,17 +187,17 @@ async fn rejected_batch_makes_the_client_reconnect() {
             .await;
         stream.finish();
         match soon(sent).await.unwrap() {
-            Err(refused) => assert_fate(Err::<(), _>(refused), Fate::NotExecuted),
-            Ok(mut replies) => assert_fate(replies.take(entry), Fate::NotExecuted),
+            Err(refused) => assert_execution(Err::<(), _>(refused), Fate::NotExecuted),
+            Ok(mut replies) => assert_execution(replies.take(entry), Fate::NotExecuted),
         }
-        stranger.0.accept().await;
+        peer.0.accept().await;
     }
 }
 
 #[tokio::test]
 async fn response_received_before_the_close_is_delivered() {
-    let stranger = Stranger::new();
-    let (client, connection) = stranger.meet().await;
+    let peer = Peer::new();
+    let (client, connection) = peer.meet().await;
     let mut call = call(&client, true);
     let early = tokio::time::timeout(Duration::ZERO, &mut call).await;
     assert!(early.is_err(), "{early:?}");
@@ -206,12 +206,13 @@ async fn response_received_before_the_close_is_delivered() {
     stream.finish();
     stream.stop_code().await;
     connection.close(SHUT_DOWN, b"");
-    // The client connects again: it knows.
-    stranger.0.accept().await;
+    // The client has noticed the close when it connects again.
+    peer.0.accept().await;
     assert_eq!(soon(call).await.unwrap(), 5);
 }
 
-/// The answer and the close find a client in the middle of a long request: both its reader and its writer have news.
+/// The response and the close arrive while the client sends a long request, so that its reader and its writer are both
+/// woken.
 #[test]
 fn response_received_with_the_close_is_delivered() {
     let theirs = tokio::runtime::Builder::new_multi_thread()
@@ -219,14 +220,14 @@ fn response_received_with_the_close_is_delivered() {
         .enable_all()
         .build()
         .unwrap();
-    // Which of the two is looked at first is left to chance.
+    // Which of the two runs first is random.
     for _ in 0..20 {
-        let stranger = theirs.block_on(async { Stranger::new() });
+        let peer = theirs.block_on(async { Peer::new() });
         let ours = current_thread();
         let (short, long, connection, mut stream) = ours.block_on(async {
-            let server = stranger.0.clone();
+            let server = peer.0.clone();
             let accepting = theirs.spawn(async move { server.accept().await });
-            let connecting = stranger.client().connect(stranger.0.address());
+            let connecting = peer.client().connect(peer.0.address());
             let client = soon(connecting).await.unwrap();
             let connection = accepting.await.unwrap();
             let short = tokio::spawn(call(&client, false).no_retry());
@@ -248,7 +249,7 @@ fn response_received_with_the_close_is_delivered() {
         });
         ours.block_on(async {
             assert_eq!(soon(short).await.unwrap().unwrap(), 5);
-            assert_fate(soon(long).await.unwrap(), Fate::NotExecuted);
+            assert_execution(soon(long).await.unwrap(), Fate::NotExecuted);
         });
     }
 }

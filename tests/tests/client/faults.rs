@@ -1,4 +1,4 @@
-//! What callers are told is what happened, whatever the network does. `RELIABILITY.md` has the longer run.
+//! Results of calls over a faulty network, compared with what was executed. `RELIABILITY.md` has the longer run.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tests::support::{current_thread, eventually, soon};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-/// A network that loses so much and does everything else, too.
+/// Faults of every kind, with this loss.
 fn bad_network(loss: f64) -> Faults {
     Faults {
         loss,
@@ -27,7 +27,7 @@ fn bad_network(loss: f64) -> Faults {
     }
 }
 
-/// Calls over a bad network: all of them have their answers.
+/// Makes calls over a faulty network, all of which succeed.
 async fn all_are_answered(loss: f64, calls: usize) {
     let stage = Stage::set(seed()).await;
     stage.relay.set_faults(bad_network(loss));
@@ -64,7 +64,7 @@ async fn timed_out_call_is_executed_at_most_once() {
     let stage = Stage::set(seed()).await;
     stage.relay.set_faults(bad_network(0.05));
     let manner = Manner {
-        // About a round trip.
+        // About the time of a round trip.
         timeout: Some(Duration::from_millis(6)),
         streams: Streams::Mixed,
         ..Manner::default()
@@ -77,8 +77,8 @@ async fn timed_out_call_is_executed_at_most_once() {
     assert_eq!(ended, 1000, "{figures}");
 }
 
-/// Calls that a hole in the network swallows for so long. In the hole nothing arrives, so its time need not pass: the
-/// clock jumps from timer to timer, and is left so.
+/// Makes calls, and lets no datagram through for `length`. As nothing arrives in that time, the clock is paused and
+/// jumps from timer to timer. It is still paused afterwards.
 async fn through_a_blackhole(length: Duration) -> (Stage, tokio::task::JoinHandle<()>) {
     let stage = Stage::set(seed()).await;
     stage.relay.set_faults(bad_network(0.01));
@@ -115,7 +115,7 @@ async fn calls_in_a_blackhole_longer_than_the_idle_timeout_may_have_been_execute
     soon(load).await.unwrap();
     let figures = soon(stage.settle()).await;
     assert_eq!(figures.calls(), 400);
-    // At each time 16 calls are on their way; each may be followed by one that is queued before its lane hears of it.
+    // 16 calls are in flight, and each may be followed by one that is queued before the loss is noticed.
     let lost = figures.told(Told::MayHaveExecuted);
     assert!((1..=32).contains(&lost), "{figures}");
     // The idle timeout is 15 s.
@@ -130,7 +130,8 @@ async fn large_response_survives_a_change_of_address() {
         delay: Duration::from_millis(2),
         ..Faults::default()
     });
-    // The first answer comes on a lane; that it is large gives the others streams of their own.
+    // The first response arrives on the shared stream. Because it is large, later calls of the method use dedicated
+    // streams.
     let mut in_the_middle = 0;
     for _ in 0..4 {
         let (account, ledger) = (Arc::clone(&stage.account), stage.ledger.clone());
@@ -144,7 +145,7 @@ async fn large_response_survives_a_change_of_address() {
     soon(stage.settle()).await;
 }
 
-/// A shutdown while calls run: they are answered, and the others were not executed.
+/// Shuts the server down under load: running calls succeed, and the others are reported as not executed.
 async fn a_shutdown_loses_no_call(streams: Streams) {
     const CALLS: usize = 2000;
     let stage = Stage::set(seed()).await;
@@ -158,7 +159,7 @@ async fn a_shutdown_loses_no_call(streams: Streams) {
     let load = tokio::spawn(load);
     soon(stage.account.has_ended(CALLS / 4)).await;
     let finished = soon(stage.server.shutdown(Duration::from_secs(30))).await;
-    assert!(finished, "something was cut off");
+    assert!(finished, "a call was aborted");
     soon(load).await.unwrap();
     let figures = soon(stage.settle()).await;
     let refused = figures.told(Told::NotSent) + figures.told(Told::NotExecuted);
@@ -187,7 +188,7 @@ async fn shutdown_waits_until_the_last_response_has_arrived() {
     let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1, 1, manner);
     let load = tokio::spawn(load);
     eventually(|| !stage.journal.entries().unwrap().is_empty()).await;
-    // The answer is sent into a hole, again and again, and ends its stream.
+    // The response, with the end of its stream, is lost again and again.
     stage.relay.set_blackhole(true);
     let server = stage.server.clone();
     let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(30)).await });
@@ -198,7 +199,7 @@ async fn shutdown_waits_until_the_last_response_has_arrived() {
     soon(stage.relay.has_brought(1)).await;
     tokio::time::resume();
     soon(load).await.unwrap();
-    assert!(soon(shutdown).await.unwrap(), "something was cut off");
+    assert!(soon(shutdown).await.unwrap(), "a call was aborted");
     let figures = soon(stage.settle()).await;
     assert_eq!(figures.told(Told::Ok), 1, "{figures}");
 }
@@ -219,14 +220,14 @@ async fn contradiction_of_the_journal_is_reported() {
 }
 
 #[rpc]
-trait Patience {
+trait Slow {
     async fn hang(&self);
     async fn nothing(&self);
 }
 
-/// Counts the handlers that hang.
+/// The number of running handlers.
 #[derive(Clone)]
-struct Hall(watch::Sender<usize>);
+struct Handlers(watch::Sender<usize>);
 
 struct Hanging<'a>(&'a watch::Sender<usize>);
 
@@ -236,7 +237,7 @@ impl Drop for Hanging<'_> {
     }
 }
 
-impl Patience for Hall {
+impl Slow for Handlers {
     async fn hang(&self) {
         self.0.send_modify(|hanging| *hanging += 1);
         let _hanging = Hanging(&self.0);
@@ -246,26 +247,25 @@ impl Patience for Hall {
     async fn nothing(&self) {}
 }
 
-impl Hall {
+impl Handlers {
     async fn holds(&self, hanging: usize) {
         let mut now = self.0.subscribe();
         soon(now.wait_for(|now| *now == hanging)).await.unwrap();
     }
 }
 
-/// Calls in one round: as many as a connection may have in flight.
+/// The number of calls of a round, as many as a connection may have in flight.
 const ROUND: usize = 128;
 
-/// Makes calls and gives them up: before the server can know them, while they run, on streams of their own, and when
-/// their time runs out.
-async fn give_up(patience: &PatienceClient, hall: &Hall, calls: usize) {
+/// Cancels calls: before the server knows of them, while they run, on dedicated streams, and by their timeouts.
+async fn cancel_calls(slow: &SlowClient, handlers: &Handlers, calls: usize) {
     for round in 0..calls.div_ceil(ROUND) {
         let hang = || match round % 4 {
-            2 => patience.hang().own_stream(),
-            3 => patience.hang().timeout(Duration::from_millis(1)),
-            _ => patience.hang(),
+            2 => slow.hang().own_stream(),
+            3 => slow.hang().timeout(Duration::from_millis(1)),
+            _ => slow.hang(),
         };
-        // A server grants a hundred streams.
+        // The server grants a hundred streams.
         let in_flight = if round % 4 == 2 { ROUND / 2 } else { ROUND };
         let mut calls: Vec<_> = (0..in_flight).map(|_| hang()).collect();
         let mut ended = 0;
@@ -291,22 +291,22 @@ async fn give_up(patience: &PatienceClient, hall: &Hall, calls: usize) {
         match round % 4 {
             0 => {}
             3 => soon(look(in_flight)).await,
-            _ => hall.holds(in_flight).await,
+            _ => handlers.holds(in_flight).await,
         }
         drop(calls);
-        // What is read before this was read, is over.
-        soon(patience.nothing()).await.unwrap();
-        hall.holds(0).await;
+        // The server has processed all earlier messages when it responds to this call.
+        soon(slow.nothing()).await.unwrap();
+        handlers.holds(0).await;
     }
 }
 
 fn cancelled_calls_leak_nothing(calls: usize) {
-    /// Buffers grow when there is more at a time than before, but not with each call.
+    /// Buffers may grow with the number of concurrent calls, but not with each call.
     const BYTES: i64 = 512 << 10;
     const ALLOCATIONS: i64 = 500;
     let runtime = current_thread();
-    let hall = Hall(watch::Sender::new(0));
-    let (patience, handle) = runtime.block_on(async {
+    let handlers = Handlers(watch::Sender::new(0));
+    let (slow, handle) = runtime.block_on(async {
         let identity = Identity::self_signed(["127.0.0.1"]).unwrap();
         let trust = Trust::certificate(identity.certificate());
         let limits = Limits {
@@ -315,22 +315,22 @@ fn cancelled_calls_leak_nothing(calls: usize) {
         };
         let server = Server::builder(identity)
             .limits(limits)
-            .service(PatienceServer::new(hall.clone()));
+            .service(SlowServer::new(handlers.clone()));
         let server = server.bind("127.0.0.1:0").unwrap();
         let (address, handle) = (server.local_addr().unwrap(), server.handle());
         tokio::spawn(server.run());
         let client = Client::builder().trust(trust).connect(address).await;
-        (PatienceClient::new(client.unwrap()), handle)
+        (SlowClient::new(client.unwrap()), handle)
     });
     let tasks = || runtime.metrics().num_alive_tasks();
     let settled = async |most: usize| {
         eventually(|| tasks() <= most).await;
     };
-    runtime.block_on(give_up(&patience, &hall, calls / 10));
+    runtime.block_on(cancel_calls(&slow, &handlers, calls / 10));
     let before = tasks();
     let start = Instant::now();
     let measured = allocation_counter::measure(|| {
-        runtime.block_on(give_up(&patience, &hall, calls));
+        runtime.block_on(cancel_calls(&slow, &handlers, calls));
     });
     let took = start.elapsed();
     println!(
@@ -343,11 +343,11 @@ fn cancelled_calls_leak_nothing(calls: usize) {
     assert!(measured.count_current < ALLOCATIONS, "{measured:?}");
     runtime.block_on(async {
         settled(before).await;
-        // No permit is missing: as many calls as ever run at once.
-        let calls: Vec<_> = (0..ROUND).map(|_| tokio::spawn(patience.hang())).collect();
-        hall.holds(ROUND).await;
+        // All permits are free again.
+        let calls: Vec<_> = (0..ROUND).map(|_| tokio::spawn(slow.hang())).collect();
+        handlers.holds(ROUND).await;
         calls.iter().for_each(|call| call.abort());
-        hall.holds(0).await;
+        handlers.holds(0).await;
         assert!(handle.shutdown(Duration::from_secs(10)).await);
     });
 }

@@ -1,4 +1,4 @@
-//! What a client does about a connection that is lost.
+//! Lost connections: reconnection, retries, change of address.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,7 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 trait Desk {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn hold(&self) -> usize;
-    /// The same, but it may run twice.
+    /// As `hold`, but idempotent.
     #[rpc(idempotent)]
     async fn read(&self) -> usize;
     async fn repeat(&self, text: &str, times: usize) -> String;
@@ -28,7 +28,7 @@ trait Desk {
     async fn note(&self, text: &str);
 }
 
-/// What servers, one after the other, have done.
+/// Counts of what the handlers of all servers have done.
 #[derive(Clone, Default)]
 struct Clerk(Arc<Work>);
 
@@ -82,7 +82,7 @@ impl Desk for Clerk {
     }
 }
 
-/// A place where servers come and go.
+/// An address at which servers are started one after the other.
 struct Place {
     identity: Identity,
     address: SocketAddr,
@@ -90,7 +90,7 @@ struct Place {
 }
 
 impl Place {
-    /// With a server that has just opened.
+    /// Starts a server at a new address.
     fn new() -> (Self, ServerHandle) {
         Self::new_with(Identity::self_signed(["localhost", "127.0.0.1"]).unwrap())
     }
@@ -128,7 +128,7 @@ impl Place {
             .reconnect_backoff(initial, max)
     }
 
-    /// Waits until so many more calls are held.
+    /// Waits until so many more calls are running.
     async fn holding(&self, calls: u32) {
         let holding = self.clerk.0.holding.acquire_many(calls);
         soon(holding).await.unwrap().forget();
@@ -146,7 +146,7 @@ async fn shut(server: ServerHandle) {
 
 async fn drain(server: ServerHandle) {
     let finished = soon(server.shutdown(Duration::from_secs(20))).await;
-    assert!(finished, "a call was cut off");
+    assert!(finished, "a call was aborted");
 }
 
 async fn until(client: &Client, wanted: impl Fn(&ConnectionState) -> bool) -> ConnectionState {
@@ -185,7 +185,7 @@ async fn until_lost(client: &Client) -> ConnectionLost {
     }
 }
 
-/// Starts a call that waits for a connection.
+/// Starts a call, which waits for a connection.
 async fn waiting(desk: &DeskClient) -> JoinHandle<Result<i64, CallError>> {
     let mut call = desk.add(1, 2);
     let early = tokio::time::timeout(Duration::ZERO, &mut call).await;
@@ -194,7 +194,7 @@ async fn waiting(desk: &DeskClient) -> JoinHandle<Result<i64, CallError>> {
 }
 
 #[track_caller]
-fn assert_fate<T: std::fmt::Debug>(result: Result<T, CallError>, expected: Fate) {
+fn assert_execution<T: std::fmt::Debug>(result: Result<T, CallError>, expected: Fate) {
     match result {
         Err(CallError::Connection { fate, .. }) => assert_eq!(fate, expected),
         other => panic!("{other:?}"),
@@ -267,9 +267,9 @@ async fn client_that_does_not_wait_fails_after_a_failed_attempt() {
     let (desk, client) = place.connect(builder).await;
     shut(server).await;
     until_refused(&client).await;
-    assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
-    assert_fate(soon(desk.add(1, 2).own_stream()).await, Fate::NotSent);
-    assert_fate(soon(desk.note("text")).await, Fate::NotSent);
+    assert_execution(soon(desk.add(1, 2)).await, Fate::NotSent);
+    assert_execution(soon(desk.add(1, 2).own_stream()).await, Fate::NotSent);
+    assert_execution(soon(desk.note("text")).await, Fate::NotSent);
     let refused = soon(client.batch().send()).await;
     assert!(refused.is_ok(), "an empty batch needs no connection");
     let _server = place.open();
@@ -288,7 +288,7 @@ async fn running_calls_of_a_lost_connection_may_have_been_executed() {
     place.holding(2).await;
     shut(server).await;
     for call in calls {
-        assert_fate(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+        assert_execution(soon(call).await.unwrap(), Fate::MayHaveExecuted);
     }
     let _server = place.open();
     until_connected(&client).await;
@@ -300,11 +300,11 @@ async fn untrusted_server_gets_no_calls() {
     let (place, server) = Place::new();
     let (desk, client) = place.connect(place.builder()).await;
     shut(server).await;
-    let stranger = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
-    let (_, server) = place.open_with(stranger);
+    let untrusted = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
+    let (_, server) = place.open_with(untrusted);
     let call = waiting(&desk).await;
     loop {
-        // Some attempts may have come before the stranger.
+        // Earlier attempts may have failed before the untrusted server was started.
         let error = until_refused(&client).await;
         if let ConnectError::Untrusted(_) = *error {
             break;
@@ -326,8 +326,8 @@ async fn closed_client_stops_reconnecting() {
     let call = waiting(&desk).await;
     let mut states = client.watch_state();
     soon(client.close()).await;
-    assert_fate(soon(call).await.unwrap(), Fate::NotSent);
-    assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
+    assert_execution(soon(call).await.unwrap(), Fate::NotSent);
+    assert_execution(soon(desk.add(1, 2)).await, Fate::NotSent);
     assert_eq!(soon(client.closed()).await, ConnectionLost::ClosedHere);
     drop((desk, client));
     let mut last = None;
@@ -366,7 +366,7 @@ async fn client_without_reconnection_is_closed_by_the_first_loss() {
         "{lost:?}"
     );
     assert!(matches!(client.state(), ConnectionState::Closed(_)));
-    assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
+    assert_execution(soon(desk.add(1, 2)).await, Fate::NotSent);
 }
 
 #[tokio::test]
@@ -385,19 +385,19 @@ async fn client_without_reconnection_is_closed_by_a_drain_after_its_calls() {
         }
     })
     .await;
-    assert_fate(refused, Fate::NotExecuted);
+    assert_execution(refused, Fate::NotExecuted);
     soon(client.closed()).await;
-    assert_fate(soon(desk.add(1, 2)).await, Fate::NotSent);
+    assert_execution(soon(desk.add(1, 2)).await, Fate::NotSent);
     place.clerk.0.go_on.add_permits(1);
     soon(old).await.unwrap().unwrap();
-    assert!(soon(drained).await.unwrap(), "a call was cut off");
+    assert!(soon(drained).await.unwrap(), "a call was aborted");
 }
 
-/// An address whose packets go to a server that can be changed: new senders reach the new one.
+/// Forwards packets to a server that can be changed. Packets of senders that are known go on to the previous server.
 struct Relay {
     address: SocketAddr,
     server: Arc<Mutex<SocketAddr>>,
-    /// Packets that went to a client, and where from they were asked for.
+    /// The number of packets that were sent to a client.
     answers: watch::Receiver<usize>,
     senders: Arc<AtomicUsize>,
 }
@@ -417,7 +417,7 @@ impl Relay {
         relay
     }
 
-    /// Waits until so many more packets went to the client.
+    /// Waits until so many more packets were sent to the client.
     async fn answers(&mut self, packets: usize) {
         let before = *self.answers.borrow();
         let answers = self
@@ -449,7 +449,7 @@ async fn forward(
             new.insert(back);
             senders.store(backs.len(), Ordering::SeqCst);
         }
-        // Packets may get lost.
+        // A packet that cannot be sent is lost, which QUIC allows.
         let _ = backs[&sender].send(&packet[..length]).await;
     }
 }
@@ -482,7 +482,7 @@ async fn new_calls_go_to_another_server_while_the_draining_one_ends_old_calls() 
     let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
     soon(async {
         while next.clerk.0.started() == 0 {
-            // Those that the old server refuses are made again.
+            // Calls that the old server rejects are retried.
             assert_eq!(desk.add(1, 2).await.unwrap(), 3);
         }
     })
@@ -491,7 +491,7 @@ async fn new_calls_go_to_another_server_while_the_draining_one_ends_old_calls() 
     place.clerk.0.go_on.add_permits(2);
     soon(old).await.unwrap().unwrap();
     soon(alone).await.unwrap().unwrap();
-    assert!(soon(drained).await.unwrap(), "a call was cut off");
+    assert!(soon(drained).await.unwrap(), "a call was aborted");
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
 }
 
@@ -511,10 +511,10 @@ async fn rejected_call_without_retry_was_not_executed() {
         }
     })
     .await;
-    assert_fate(refused, Fate::NotExecuted);
+    assert_execution(refused, Fate::NotExecuted);
     place.clerk.0.go_on.add_permits(1);
     soon(old).await.unwrap().unwrap();
-    assert!(soon(drained).await.unwrap(), "a call was cut off");
+    assert!(soon(drained).await.unwrap(), "a call was aborted");
 }
 
 #[tokio::test]
@@ -531,7 +531,7 @@ async fn idempotent_call_that_may_have_been_executed_is_retried() {
     place.holding(2).await;
     place.clerk.0.go_on.add_permits(2);
     for call in calls {
-        // The third and the fourth to be started.
+        // These are the third and fourth attempts.
         assert!(soon(call).await.unwrap().unwrap() >= 2);
     }
     assert_eq!(place.clerk.0.started(), 4);
@@ -549,8 +549,8 @@ async fn idempotent_call_is_sent_at_most_three_times() {
         shut(server).await;
         server = place.open();
     }
-    assert_fate(soon(once).await.unwrap(), Fate::MayHaveExecuted);
-    assert_fate(soon(thrice).await.unwrap(), Fate::MayHaveExecuted);
+    assert_execution(soon(once).await.unwrap(), Fate::MayHaveExecuted);
+    assert_execution(soon(thrice).await.unwrap(), Fate::MayHaveExecuted);
     assert_eq!(place.clerk.0.started(), 4);
 }
 
@@ -564,7 +564,7 @@ async fn retries_stop_when_the_budget_is_spent() {
     let _server = place.open();
     for _ in 0..3 {
         let failed = soon(calls.join_next()).await.unwrap().unwrap();
-        assert_fate(failed, Fate::MayHaveExecuted);
+        assert_execution(failed, Fate::MayHaveExecuted);
     }
     place.holding(10).await;
     place.clerk.0.go_on.add_permits(10);
@@ -594,8 +594,8 @@ async fn earlier_attempt_that_may_have_been_executed_decides_the_result() {
     shut(server).await;
     until_lost(&client).await;
     soon(client.close()).await;
-    // The second attempt was not even sent.
-    assert_fate(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+    // The second attempt was not sent.
+    assert_execution(soon(call).await.unwrap(), Fate::MayHaveExecuted);
 }
 
 #[test]
@@ -605,14 +605,14 @@ fn description_lists_idempotent_methods() {
     assert!(idempotent.map(|method| method.name).eq(["read"]));
 }
 
-/// A server on a thread of its own, which can be killed: it says no goodbye, and the system drops what comes for it.
-struct Mortal {
+/// A server on its own thread that can be killed: its connections are not closed, and packets for it are dropped.
+struct KillableServer {
     address: SocketAddr,
     kill: oneshot::Sender<()>,
     thread: std::thread::JoinHandle<()>,
 }
 
-impl Mortal {
+impl KillableServer {
     async fn new(place: &Place) -> Self {
         let server =
             Server::builder(place.identity.clone()).service(DeskServer::new(place.clerk.clone()));
@@ -620,7 +620,7 @@ impl Mortal {
         let (kill, killed) = oneshot::channel();
         let (tell, told) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            // One thread: nothing of it runs on while it is dropped.
+            // On a single thread no task goes on while the runtime is dropped.
             let runtime = current_thread();
             runtime.block_on(async {
                 let server = server.bind(wanted).unwrap();
@@ -649,27 +649,27 @@ async fn killed_server_is_noticed_with_the_next_packet() {
         address: "127.0.0.1:0".parse().unwrap(),
         clerk: Clerk::default(),
     };
-    let mortal = Mortal::new(&place).await;
-    place.address = mortal.address;
+    let killable = KillableServer::new(&place).await;
+    place.address = killable.address;
     let (desk, client) = place.connect(place.builder()).await;
     let held = [
         tokio::spawn(desk.hold()),
         tokio::spawn(desk.hold().own_stream()),
     ];
     place.holding(2).await;
-    mortal.kill();
+    killable.kill();
     let _server = place.open();
 
     let killed = Instant::now();
     place.clerk.0.go_on.add_permits(1);
-    // It leaves on the old connection, and once more on the new one.
+    // It is sent on the old connection and again on the new one.
     soon(desk.read()).await.unwrap();
     for call in held {
-        assert_fate(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+        assert_execution(soon(call).await.unwrap(), Fate::MayHaveExecuted);
     }
     until_connected(&client).await;
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
-    // A client that hears nothing gives up after 15 s, and breaks the silence after 5 s.
+    // Without the reset, the client would send a packet after 5 s and time out after 15 s.
     assert!(
         killed.elapsed() < Duration::from_secs(4),
         "{:?}",
@@ -684,12 +684,12 @@ async fn server_of_another_identity_cannot_reset_a_connection() {
         address: "127.0.0.1:0".parse().unwrap(),
         clerk: Clerk::default(),
     };
-    let mortal = Mortal::new(&place).await;
-    place.address = mortal.address;
+    let killable = KillableServer::new(&place).await;
+    place.address = killable.address;
     let (desk, client) = place.connect(place.builder()).await;
-    mortal.kill();
-    let stranger = Identity::self_signed(["127.0.0.1"]).unwrap();
-    let _server = place.open_with(stranger);
+    killable.kill();
+    let untrusted = Identity::self_signed(["127.0.0.1"]).unwrap();
+    let _server = place.open_with(untrusted);
     let late = soon(desk.add(1, 2).timeout(Duration::from_secs(1))).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     assert!(matches!(client.state(), ConnectionState::Connected));
@@ -705,7 +705,7 @@ async fn change_of_the_client_address_keeps_a_large_response() {
     place.holding(1).await;
     let large = tokio::spawn(desk.repeat("0123456789abcdef", 200_000));
     for moves in 1..=3 {
-        // Of more than two thousand.
+        // Out of more than two thousand packets.
         relay.answers(50).await;
         assert!(!large.is_finished());
         client.rebind().unwrap();

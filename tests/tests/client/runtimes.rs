@@ -1,4 +1,4 @@
-//! Clients that are used from several runtimes and executors, some of which are gone.
+//! Clients that are used from several runtimes and executors, some of which have been dropped.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -99,7 +99,7 @@ fn calls_end_with_the_runtime_of_their_client() {
 
 type Pending = Pin<Box<Call<i64, Infallible>>>;
 
-/// The task of an executor that is gone: who wakes it drops its future.
+/// A task of a dropped executor: waking it drops its future.
 struct Gone(Mutex<Option<Pending>>);
 
 impl Wake for Gone {
@@ -132,9 +132,9 @@ fn waker_that_drops_the_call_does_not_deadlock() {
     assert!(is_done.recv_timeout(LONG).is_ok(), "it is locked up");
 }
 
-struct Nobody;
+struct NoTask;
 
-impl Wake for Nobody {
+impl Wake for NoTask {
     fn wake(self: Arc<Self>) {}
 }
 
@@ -143,7 +143,7 @@ fn finished_call_keeps_no_waker() {
     let home = current_thread();
     let desk = desk(&home);
     home.block_on(async {
-        let task = Arc::new(Nobody);
+        let task = Arc::new(NoTask);
         let waker = Waker::from(Arc::clone(&task));
         let mut call = desk.add(1, 2).timeout(Duration::from_secs(3600));
         while Pin::new(&mut call)
