@@ -1,4 +1,4 @@
-//! A service with everything that a document can tell of.
+//! A service that uses everything that a document can describe.
 
 use rpc_runtime::{Context, RpcError, Stream, rpc};
 use schemars::JsonSchema;

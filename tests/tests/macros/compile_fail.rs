@@ -1,4 +1,4 @@
-//! Every mistake is one error, on the user's own token.
+//! Mistakes in the use of the macros. Each is one error, on the token of the user.
 
 use std::fs;
 use std::path::Path;

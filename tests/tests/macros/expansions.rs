@@ -1,10 +1,10 @@
-//! What the macros are recorded to write is Rust that runs.
+//! The recorded expansions of the macros compile and run.
 
 use rpc_runtime::{CallError, Client};
 
 mod calculator {
     #![allow(unreachable_pub)]
-    // What a default lives for is shortened in it.
+    // A closure limits the lifetime of a default value.
     #![allow(clippy::redundant_closure)]
 
     use rpc_runtime::Context;

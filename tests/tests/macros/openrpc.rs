@@ -1,4 +1,4 @@
-//! Services as OpenRPC documents, and what a server tells of itself.
+//! OpenRPC documents of services, and their discovery.
 
 use rpc_runtime::{
     BindError, CallError, Client, Described, ErrorObject, Identity, OpenRpc, Responder, Server,
@@ -12,13 +12,13 @@ fn document() -> Value {
     serde_json::to_value(OpenRpc::of::<BankClient>().and::<TextClient>()).unwrap()
 }
 
-/// The part of a document for one method.
+/// Returns the method of a document.
 fn method<'d>(document: &'d Value, name: &str) -> &'d Value {
     let mut methods = document["methods"].as_array().unwrap().iter();
     methods.find(|method| method["name"] == name).unwrap()
 }
 
-/// What stands behind a reference.
+/// Resolves a reference.
 fn resolve<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
     match schema["$ref"].as_str() {
         Some(reference) => document.pointer(&reference[1..]).unwrap(),
@@ -37,10 +37,10 @@ fn document_has_title_and_version() {
     let named = OpenRpc::of::<BankClient>()
         .title("Bank of tests")
         .version("7.1");
-    let named = serde_json::to_value(named.description("Nobody's money.")).unwrap();
+    let named = serde_json::to_value(named.description("Money of tests.")).unwrap();
     assert_eq!(
         named["info"],
-        json!({"title": "Bank of tests", "version": "7.1", "description": "Nobody's money."})
+        json!({"title": "Bank of tests", "version": "7.1", "description": "Money of tests."})
     );
 }
 
@@ -229,7 +229,7 @@ fn description_of_a_method_lists_its_errors() {
     assert_eq!(errors[2].docs, "Shut for today.");
 }
 
-/// A client of a server that `build` has given its services.
+/// Connects a client to a server that `build` has added services to.
 async fn client_of(build: impl FnOnce(ServerBuilder) -> Result<Server, BindError>) -> Client {
     let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
     let trust = Trust::certificate(identity.certificate());

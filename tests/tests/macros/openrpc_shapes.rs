@@ -1,5 +1,4 @@
-//! Traits and types of unusual shapes, as `OpenRPC` documents.
-//! The lints are those of a strict user: what the macro writes trips none.
+//! `OpenRPC` documents of unusual traits and types, under strict lints, which generated code must pass.
 #![deny(warnings, missing_docs, clippy::pedantic, unreachable_pub)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,7 +23,7 @@ fn document<S: Described>() -> Value {
     serde_json::to_value(OpenRpc::of::<S>()).unwrap()
 }
 
-/// Whether a value fits a schema of a document.
+/// Returns whether a value matches a schema of a document.
 fn fits(document: &Value, schema: &Value, value: &Value) -> bool {
     let mut schema = json!({"allOf": [schema]});
     schema["components"] = document["components"].clone();
@@ -187,7 +186,7 @@ fn recursive_type_with_any_name_has_a_schema() {
     let next = &document["methods"][0];
     let given = &next["params"][0]["schema"];
     assert!(fits(&document, given, &json!({})), "{given}");
-    // What is written has all members, however deep it stands.
+    // A type that is serialized has all members, also in nested values.
     let result = &next["result"]["schema"];
     let whole = json!({"width": 1, "next": {"width": 1, "next": null}});
     assert!(fits(&document, result, &whole), "{document:#}");
@@ -263,7 +262,7 @@ fn optional_parameters_are_listed_last() {
         let names: Vec<_> = params.map(|it| it["name"].as_str().unwrap()).collect();
         (method["paramStructure"].as_str().unwrap(), names)
     };
-    // In this order they are not what stands at which position.
+    // In this order their positions are not those of the trait.
     assert_eq!(told(0), ("by-name", vec!["to", "from", "step"]));
     assert_eq!(told(1), ("either", vec!["to", "from"]));
 }
@@ -286,7 +285,7 @@ fn method_of_two_services_is_listed_once() {
     let methods = document["methods"].as_array().unwrap().iter();
     let told = methods.map(|it| (it["name"].as_str(), it["tags"][0]["name"].as_str()));
     let told: Vec<_> = told.collect();
-    // Those that answer.
+    // The first service with a method serves it.
     let answer = [(Some("get"), Some("First")), (Some("put"), Some("Second"))];
     assert_eq!(told, answer);
 }

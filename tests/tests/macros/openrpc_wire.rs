@@ -1,5 +1,5 @@
-//! What the document says is what passes on the wire: a client calls, somebody in the middle listens, and every argument,
-//! result, item and error that he hears fits its schema.
+//! Messages between a client and a server, recorded by a proxy: every argument, result, item and error matches its
+//! schema in the OpenRPC document.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,22 +13,22 @@ use tests::support::{TestServer, soon};
 
 use crate::bank::{Account, BankClient, BankServer, Kind, Vault};
 
-/// What passed, in its order on each stream.
-type Heard = Arc<Mutex<Vec<Value>>>;
+/// The recorded messages, in the order of each stream.
+type Recorded = Arc<Mutex<Vec<Value>>>;
 
-/// Someone in the middle, with a certificate of his own.
-struct Listener {
+/// A proxy with a certificate of its own.
+struct Proxy {
     server: RawServer,
-    heard: Heard,
+    recorded: Recorded,
 }
 
-impl Listener {
+impl Proxy {
     fn start(host: RawConnection) -> Self {
         let this = Self {
             server: RawServer::start(),
-            heard: Heard::default(),
+            recorded: Recorded::default(),
         };
-        tokio::spawn(serve(this.server.clone(), host, Arc::clone(&this.heard)));
+        tokio::spawn(serve(this.server.clone(), host, Arc::clone(&this.recorded)));
         this
     }
 
@@ -38,23 +38,23 @@ impl Listener {
     }
 }
 
-async fn serve(server: RawServer, host: RawConnection, heard: Heard) {
+async fn serve(server: RawServer, host: RawConnection, recorded: Recorded) {
     let guest = server.accept().await;
     while let Ok((back, asked)) = guest.accept_bi().await {
         let (ask, answered) = host.open_bi().await.unwrap();
-        tokio::spawn(pass(asked, ask, Arc::clone(&heard)));
-        tokio::spawn(pass(answered, back, Arc::clone(&heard)));
+        tokio::spawn(pass(asked, ask, Arc::clone(&recorded)));
+        tokio::spawn(pass(answered, back, Arc::clone(&recorded)));
     }
 }
 
-/// Passes lines on once they are written down.
-async fn pass(mut from: RecvStream, mut to: SendStream, heard: Heard) {
+/// Forwards chunks, and records the lines in them first.
+async fn pass(mut from: RecvStream, mut to: SendStream, recorded: Recorded) {
     let mut line = Vec::new();
     while let Ok(Some(chunk)) = from.read_chunk(64 << 10, true).await {
         for piece in chunk.bytes.split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(piece);
             if line.ends_with(b"\n") {
-                heard
+                recorded
                     .lock()
                     .unwrap()
                     .push(serde_json::from_slice(&line).unwrap());
@@ -68,14 +68,14 @@ async fn pass(mut from: RecvStream, mut to: SendStream, heard: Heard) {
     let _ = to.finish();
 }
 
-/// The schemas of a document, ready to be held against what was heard.
-struct Judge {
+/// Checks recorded messages against the schemas of a document.
+struct Checker {
     document: Value,
-    /// How many values were judged, by what they are.
-    judged: HashMap<&'static str, usize>,
+    /// The number of checked values of each kind.
+    checked: HashMap<&'static str, usize>,
 }
 
-impl Judge {
+impl Checker {
     fn method(&self, name: &str) -> &Value {
         let mut methods = self.document["methods"].as_array().unwrap().iter();
         methods.find(|method| method["name"] == name).unwrap()
@@ -90,7 +90,7 @@ impl Judge {
     }
 
     #[track_caller]
-    fn judge(&mut self, kind: &'static str, schema: &Value, value: &Value) {
+    fn check(&mut self, kind: &'static str, schema: &Value, value: &Value) {
         assert!(
             schema.as_object().is_some_and(|schema| !schema.is_empty()),
             "no schema: {kind}"
@@ -98,19 +98,19 @@ impl Judge {
         if let Err(error) = self.fits(schema, value) {
             panic!("{kind} {value} is not {schema}: {error}");
         }
-        *self.judged.entry(kind).or_default() += 1;
+        *self.checked.entry(kind).or_default() += 1;
     }
 
     fn request(&mut self, method: &str, params: &Value) {
         let method = self.method(method).clone();
         if let Some(whole) = method.get("x-params") {
-            self.judge("whole params", &whole["schema"], params);
+            self.check("whole params", &whole["schema"], params);
         }
         let told = method["params"].as_array().unwrap();
         for (at, parameter) in told.iter().enumerate() {
             let name = parameter["name"].as_str().unwrap();
             match params.get(at).or_else(|| params.get(name)) {
-                Some(value) => self.judge("argument", &parameter["schema"], value),
+                Some(value) => self.check("argument", &parameter["schema"], value),
                 None => assert_eq!(parameter["required"], false, "{name} is missing"),
             }
         }
@@ -119,22 +119,22 @@ impl Judge {
     fn response(&mut self, method: &str, response: &Value) {
         let method = self.method(method).clone();
         match response.get("error") {
-            None => self.judge("result", &method["result"]["schema"], &response["result"]),
+            None => self.check("result", &method["result"]["schema"], &response["result"]),
             Some(error) => {
                 let mut errors = method["errors"].as_array().unwrap().iter();
                 let told = errors.find(|told| told["code"] == error["code"]).unwrap();
                 assert_eq!(told.get("data").is_some(), error.get("data").is_some());
                 if let Some(schema) = told.get("data") {
-                    self.judge("data", schema, &error["data"]);
+                    self.check("data", schema, &error["data"]);
                 }
             }
         }
     }
 
-    /// Takes a conversation in its order.
-    fn hear(&mut self, heard: &[Value]) {
+    /// Checks messages in their order.
+    fn check_all(&mut self, recorded: &[Value]) {
         let mut methods = HashMap::new();
-        for message in heard {
+        for message in recorded {
             let id = message["id"].to_string();
             match message["method"].as_str() {
                 Some("rpc.item") => {
@@ -146,7 +146,7 @@ impl Judge {
                     let way = ["x-items", "x-upload"]
                         .into_iter()
                         .find(|way| method.get(way).is_some());
-                    self.judge("item", &method[way.unwrap()]["schema"], item);
+                    self.check("item", &method[way.unwrap()]["schema"], item);
                 }
                 Some("rpc.end") => {}
                 Some(method) => {
@@ -170,8 +170,8 @@ fn account(limit: u64) -> Account {
 #[tokio::test]
 async fn messages_of_a_client_and_server_match_their_schemas() {
     let server = TestServer::start(BankServer::new(Vault), Limits::default());
-    let listener = Listener::start(RawClient::connect(&server).await);
-    let bank = BankClient::new(listener.client().await);
+    let proxy = Proxy::start(RawClient::connect(&server).await);
+    let bank = BankClient::new(proxy.client().await);
 
     for (from, cents) in [
         ("DE01", 50),
@@ -200,11 +200,11 @@ async fn messages_of_a_client_and_server_match_their_schemas() {
     assert_eq!((ticks.len(), imported.unwrap()), (3, 2));
 
     let document = serde_json::to_value(OpenRpc::of::<BankClient>()).unwrap();
-    let mut judge = Judge {
+    let mut check = Checker {
         document,
-        judged: HashMap::new(),
+        checked: HashMap::new(),
     };
-    judge.hear(&listener.heard.lock().unwrap());
+    check.check_all(&proxy.recorded.lock().unwrap());
     let expected = [
         ("argument", 6 * 6 + 2 + 3 + 2 + 1),
         ("whole params", 2),
@@ -212,50 +212,50 @@ async fn messages_of_a_client_and_server_match_their_schemas() {
         ("data", 3),
         ("item", 5),
     ];
-    assert_eq!(judge.judged, HashMap::from(expected));
+    assert_eq!(check.checked, HashMap::from(expected));
 }
 
 #[test]
 fn value_of_another_type_does_not_match_its_schema() {
     let document = serde_json::to_value(OpenRpc::of::<BankClient>()).unwrap();
-    let judge = Judge {
+    let check = Checker {
         document,
-        judged: HashMap::new(),
+        checked: HashMap::new(),
     };
-    let result = &judge.method("balance")["result"]["schema"];
-    assert!(judge.fits(result, &json!({"cents": 3, "at": null})).is_ok());
+    let result = &check.method("balance")["result"]["schema"];
+    assert!(check.fits(result, &json!({"cents": 3, "at": null})).is_ok());
     assert!(
-        judge
+        check
             .fits(result, &json!({"cents": "3", "at": null}))
             .is_err()
     );
-    assert!(judge.fits(result, &json!({"cents": 3})).is_err());
-    let kind = &judge.method("transfer")["params"][5]["schema"];
-    assert!(judge.fits(kind, &json!("standing_order")).is_ok());
-    assert!(judge.fits(kind, &json!("StandingOrder")).is_err());
+    assert!(check.fits(result, &json!({"cents": 3})).is_err());
+    let kind = &check.method("transfer")["params"][5]["schema"];
+    assert!(check.fits(kind, &json!("standing_order")).is_ok());
+    assert!(check.fits(kind, &json!("StandingOrder")).is_err());
 }
 
 #[test]
 fn examples_match_their_schemas() {
     let document = serde_json::to_value(OpenRpc::of::<BankClient>()).unwrap();
-    let mut judge = Judge {
+    let mut check = Checker {
         document: document.clone(),
-        judged: HashMap::new(),
+        checked: HashMap::new(),
     };
     for method in document["methods"].as_array().unwrap() {
         for example in method["examples"].as_array().into_iter().flatten() {
             for given in example["params"].as_array().unwrap() {
                 let mut told = method["params"].as_array().unwrap().iter();
                 let told = told.find(|told| told["name"] == given["name"]).unwrap();
-                judge.judge("argument", &told["schema"], &given["value"]);
+                check.check("argument", &told["schema"], &given["value"]);
             }
             if let Some(result) = example.get("result") {
-                judge.judge("result", &method["result"]["schema"], &result["value"]);
+                check.check("result", &method["result"]["schema"], &result["value"]);
             }
         }
     }
     assert_eq!(
-        judge.judged,
+        check.checked,
         HashMap::from([("argument", 2), ("result", 1)])
     );
 }

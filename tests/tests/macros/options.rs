@@ -1,4 +1,4 @@
-//! Every option of `#[rpc]` and `#[derive(RpcError)]`, through a client without a socket.
+//! Every option of `#[rpc]` and `#[derive(RpcError)]`, used by a local client.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tests::support::soon;
 
-/// An untyped call's result.
+/// Makes an untyped call and returns its result.
 async fn ask(client: &Client, method: &str, params: Value) -> Value {
     client
         .call(method, &params)
@@ -21,7 +21,7 @@ async fn ask(client: &Client, method: &str, params: Value) -> Value {
         .expect("the call succeeds")
 }
 
-/// An untyped call's error: its code and what its data says.
+/// Makes an untyped call and returns the code and the data of its error.
 async fn refused(client: &Client, method: &str, params: Value) -> (i64, String) {
     match client.call::<Value, _>(method, &params).await {
         Err(CallError::Application(error) | CallError::Remote(error)) => {
@@ -484,7 +484,7 @@ mod kinds {
 
     impl Journal {
         fn write(&self, line: &str) {
-            self.0.lock().expect("nobody panics").push(line.to_owned());
+            self.0.lock().expect("no panic").push(line.to_owned());
         }
     }
 
@@ -499,8 +499,8 @@ mod kinds {
         }
 
         fn thread(&self, cx: &Context, prefix: &str) -> Result<String, ErrorObject> {
-            let user = cx.meta("user").ok_or(ErrorObject::new(401, "who?"))?;
-            // Blocking is allowed here.
+            let user = cx.meta("user").ok_or(ErrorObject::new(401, "no user"))?;
+            // Blocking is allowed on this thread.
             tokio::runtime::Handle::current().block_on(async {});
             Ok(format!("{prefix}{user}"))
         }
@@ -510,7 +510,7 @@ mod kinds {
         }
 
         async fn lines(&self) -> Vec<String> {
-            self.0.lock().expect("nobody panics").clone()
+            self.0.lock().expect("no panic").clone()
         }
 
         async fn unit(&self) {}
@@ -638,7 +638,7 @@ mod shapes_of_traits {
         );
     }
 
-    /// Nothing is asked of the parameters but what serde and the trait ask.
+    /// The type parameters have no bounds but those of serde and of the trait.
     #[rpc]
     trait Cell<T> {
         async fn swap(&self, value: T) -> Option<T>;
@@ -646,7 +646,7 @@ mod shapes_of_traits {
 
     impl<T: Send + 'static> Cell<T> for Mutex<Option<T>> {
         async fn swap(&self, value: T) -> Option<T> {
-            self.lock().expect("nobody panics").replace(value)
+            self.lock().expect("no panic").replace(value)
         }
     }
 
@@ -792,7 +792,7 @@ mod shapes_of_traits {
     }
 }
 
-/// Names of the user's that generated code uses too.
+/// Names of the user that generated code uses as well.
 mod hygiene {
     use super::*;
 
@@ -847,7 +847,7 @@ mod hygiene {
         assert_eq!(client.fmt().await.unwrap(), 2);
     }
 
-    /// Parameters named like statics and types of the generated code.
+    /// Parameters named as statics and types of generated code.
     mod loud {
         #![allow(non_snake_case)]
 
@@ -871,7 +871,7 @@ mod hygiene {
         assert_eq!(client.shout(1, 2, 3).await.unwrap(), 6);
     }
 
-    /// The crate under another name, and nothing in scope that is not imported.
+    /// The crate under another name, without a prelude.
     mod bare {
         #![no_implicit_prelude]
 
@@ -950,7 +950,7 @@ mod hygiene {
     }
 }
 
-/// Under lints that a strict crate may have, in code that it did not write.
+/// A trait under strict lints, which generated code must pass.
 pub mod strict {
     #![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub)]
     #![deny(
@@ -1217,7 +1217,7 @@ mod errors {
         }
     }
 
-    /// The same service as an older client knows it.
+    /// The service as an older client declares it.
     mod older {
         use super::*;
 

@@ -1,7 +1,7 @@
-//! A hundred services, services of hundreds of methods, and many layers: what is built, and the stack that calls take.
+//! A hundred services, services of hundreds of methods, and many layers compile, and calls of them need little stack.
 //!
-//! Worker threads have 512 KiB of stack here. The tests run in debug builds, whose functions have a place in their frame
-//! for each of their values.
+//! Worker threads have 512 KiB of stack. The tests run in debug builds, whose functions reserve stack for each of their
+//! values.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ macro_rules! services {
             builder.bind(ANY_PORT)
         }
 
-        /// A client that serves them, of a server that calls them.
+        /// Returns a client that serves them, of a server that calls them.
         fn client_with_all() -> Client {
             let builder = Client::builder();
             $(let builder = builder.service($service::NamedServer::new(Host));)*
