@@ -1,7 +1,7 @@
-//! A client that shares no line with this project: Python with aioquic, against the interop service.
+//! A client in Python, with aioquic, of the interop service.
 //!
-//! The service runs in this process and not as the example's own: nothing has to be built while tests run, with a
-//! build directory that may be locked or of other features. That the example starts is a test of its own.
+//! The service runs in this process instead of as the built example: nothing has to be built while tests run, when the
+//! build directory may be locked or have other features. Another test starts the example.
 
 #[path = "../../../examples/interop_service.rs"]
 mod interop_service;
@@ -18,13 +18,13 @@ use rpc_runtime::{Client, Identity, Server, Trust};
 
 use interop_service::{Desk, InteropServer};
 
-/// Where the Python client and its tests are.
+/// The folder of the Python client and its tests.
 const OUTSIDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/outsider");
 
-/// What belongs to these tests alone.
+/// The folder for files of these tests.
 const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// The tests bound their own time; this is for when they cannot.
+/// The time limit of all tests in Python, each of which has a limit of its own.
 const ALL_TESTS: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn python_client_is_served() {
     );
 }
 
-/// `cargo test --workspace` has built the example; `cargo test -p tests` has not, or long ago.
+/// `cargo test --workspace` has built the example. `cargo test -p tests` has not, or an older one exists.
 #[tokio::test]
 async fn interop_example_serves_until_terminated() {
     let tests = std::env::current_exe().unwrap();
@@ -105,7 +105,7 @@ async fn interop_example_serves_until_terminated() {
     let _ = fs::remove_file(certificate);
 }
 
-/// The interpreter of a virtual environment with the pinned aioquic in it, or why there is none.
+/// Returns the interpreter of a virtual environment with the pinned aioquic, or why there is none.
 fn python_with_aioquic() -> Result<PathBuf, String> {
     let requirements = Path::new(OUTSIDER).join("requirements.txt");
     let text = fs::read_to_string(&requirements).unwrap();
@@ -115,13 +115,14 @@ fn python_with_aioquic() -> Result<PathBuf, String> {
     if works(&python) {
         return Ok(python);
     }
-    // Made under a name of this process's own and moved when it is complete: what has the name is never half made, and
-    // of several that are made at once one stays. Its interpreter finds its packages from where it stands.
+    // The environment is made under a name of this process and renamed when it is complete, so that one with the final
+    // name is never incomplete. If several processes make one, the first stays. Its interpreter finds packages relative
+    // to itself.
     let half_made = Path::new(TEMPORARY).join(format!("{pinned}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&half_made);
     let made = make(&half_made, &requirements);
     if made.is_ok() && fs::rename(&half_made, &home).is_err() && !works(&python) {
-        // What stands there worked once: the interpreter that it was made with is gone.
+        // The existing environment no longer works, because the interpreter that it was made with was removed.
         let _ = fs::remove_dir_all(&home);
         let _ = fs::rename(&half_made, &home);
     }
@@ -150,7 +151,7 @@ fn works(python: &Path) -> bool {
     run(&mut import, Duration::from_secs(30)).is_ok()
 }
 
-/// Runs a command to its end; an error is all that it said.
+/// Runs a command to its end. The error has its whole output.
 fn run(command: &mut Command, limit: Duration) -> Result<(), String> {
     let name = format!("{command:?}");
     let (reader, writer) = std::io::pipe().map_err(|error| error.to_string())?;
@@ -159,7 +160,7 @@ fn run(command: &mut Command, limit: Duration) -> Result<(), String> {
         .stdout(writer.try_clone().map_err(|error| error.to_string())?)
         .stderr(writer)
         .spawn();
-    // The command holds the writing ends for as long as it lives.
+    // The `Command` keeps the writing ends open until they are replaced.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = Killed(spawned.map_err(|error| format!("{name}: {error}"))?);
     let said = thread::spawn(|| std::io::read_to_string(reader).unwrap_or_default());
@@ -173,7 +174,7 @@ fn run(command: &mut Command, limit: Duration) -> Result<(), String> {
     }
 }
 
-/// The standard library cannot wait for a process with a limit.
+/// Polls, as the standard library cannot wait for a process with a time limit.
 fn wait(child: &mut Child, limit: Duration) -> Option<std::process::ExitStatus> {
     let end = Instant::now() + limit;
     while Instant::now() < end {
@@ -197,7 +198,7 @@ fn first_line(child: &mut Child, limit: Duration) -> String {
     line.trim_end().to_owned()
 }
 
-/// A process that does not outlive its test.
+/// A process that is killed when dropped.
 struct Killed(Child);
 
 impl Drop for Killed {

@@ -1,5 +1,4 @@
-//! Those who read the document and share no line with this project: OpenRPC's own meta-schema, and its generator, whose
-//! TypeScript client compiles.
+//! The OpenRPC document, checked by OpenRPC's own meta-schema, and its TypeScript client, made by OpenRPC's generator.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::bank::{BankClient, TextClient};
 
-/// What is installed, and a program that uses the generated client.
+/// The folder with the list of packages and a program that uses the generated client.
 const OUTSIDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/typescript");
 
-/// What belongs to these tests alone.
+/// The folder for files of these tests.
 const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 
 #[test]
@@ -38,7 +37,7 @@ fn the_meta_schema_accepts(home: &Path) {
     };
     let mut meta = read("@open-rpc/spec/dist/1_4/schema.json");
     let mut of_schemas = read("@json-schema-tools/meta-schema/schema.json");
-    // They name themselves as their own meta-schema, which no validator has.
+    // They name themselves as their meta-schema, which no validator knows.
     for schema in [&mut meta, &mut of_schemas] {
         schema.as_object_mut().unwrap().remove("$schema");
     }
@@ -59,7 +58,7 @@ fn the_meta_schema_accepts(home: &Path) {
         .collect();
     assert!(errors.is_empty(), "{errors:#?}");
 
-    // It would have found these.
+    // The validator rejects these changes.
     for (place, wrong) in [
         ("/methods/0/name", Value::Null),
         ("/methods/0/params/0/schema/type", json!("integr")),
@@ -96,7 +95,7 @@ fn the_generated_client_compiles(home: &Path) {
     fs::remove_dir_all(&work).unwrap();
 }
 
-/// A folder with the pinned packages in it, or why there is none.
+/// Returns a folder with the pinned packages, or why there is none.
 fn install() -> Result<PathBuf, String> {
     let home = Path::new(TEMPORARY).join("typescript");
     let lock = fs::read_to_string(Path::new(OUTSIDER).join("package-lock.json")).unwrap();
@@ -117,7 +116,7 @@ fn install() -> Result<PathBuf, String> {
     Ok(home)
 }
 
-/// Runs a command to its end; an error is all that it said.
+/// Runs a command to its end. The error has its whole output.
 fn run(command: &mut Command) -> Result<(), String> {
     let name = format!("{command:?}");
     let output = command.stdin(Stdio::null()).output();
