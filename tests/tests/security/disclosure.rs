@@ -1,4 +1,4 @@
-//! What a caller is not told, and what a log never shows as it came.
+//! Error responses disclose no internals, and logs show text of peers escaped.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -13,7 +13,7 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Metadata, Subscriber};
 
-/// Names that nobody outside should read.
+/// Types whose names no caller may learn.
 #[derive(Debug, Serialize, Deserialize)]
 struct SecretPoint {
     x: i32,
@@ -52,7 +52,7 @@ enum SecretAdjacent {
     Circle(u32),
 }
 
-/// What serde cannot write, for a reason that is nobody's business.
+/// A value that serde fails to serialize, with a reason that no caller may learn.
 struct SecretFailure;
 
 impl Serialize for SecretFailure {
@@ -109,7 +109,7 @@ impl Vault for Bank {
     async fn points(&self, _: Vec<Option<SecretPoint>>) {}
 }
 
-/// Arguments of every shape, hardly one of which is what a method takes.
+/// Arguments of every shape, most of which no method accepts.
 const ARGUMENTS: &[&str] = &[
     "null",
     "true",
@@ -145,7 +145,7 @@ const ARGUMENTS: &[&str] = &[
     r#"[{"x":1}]"#,
 ];
 
-/// Panics, paths, names of types and what else is nobody's business outside.
+/// Parts of panics, paths, names of types and other internals.
 const INTERNALS: &[&str] = &[
     "ecret",
     "anick",
@@ -197,7 +197,7 @@ async fn error_response_discloses_no_internals() {
     assert!(refused > 300, "{refused}");
 }
 
-/// Keeps what this crate's code logs, each field as it was given.
+/// Records the fields of the events of the runtime.
 #[derive(Debug, Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -228,7 +228,7 @@ impl Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// A string's own bytes: a subscriber may well write them as they are.
+/// Strings without any escaping, as some subscribers write them.
 #[derive(Default)]
 struct Fields(Vec<String>);
 
@@ -244,7 +244,7 @@ impl Visit for Fields {
     }
 }
 
-/// What a peer would like to have in a log, and more of it than anybody wants to read.
+/// Returns long text with control characters.
 fn nasty() -> String {
     "\n\x1b[2J\u{202e}forged \u{7f}".repeat(100)
 }

@@ -1,4 +1,4 @@
-//! What the other side cannot do, whatever it sends and whatever it withholds.
+//! Hostile servers and clients: what they send, or do not read, harms no other peer and takes bounded memory.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use tests::support::{TestServer, current_thread, eventually, soon};
 use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A server without the framework that only grants streams, and a client of ours.
-struct Stranger {
+/// A raw server that only grants streams, and its client.
+struct Pair {
     client: Client,
     connection: RawConnection,
     _server: RawServer,
 }
 
-impl Stranger {
+impl Pair {
     async fn meet() -> Self {
         Self::granting(100, 100).await
     }
 
-    /// A server that lets its clients open so many streams and send 64 KiB on each before it reads.
+    /// Grants so many streams, and 64 KiB on each.
     async fn granting(bidirectional: u32, unidirectional: u32) -> Self {
         let mut transport = receive_window(64 << 10);
         transport
@@ -44,7 +44,7 @@ impl Stranger {
         }
     }
 
-    /// Makes a call, and returns it with its stream when its first byte has come.
+    /// Makes a call, and returns it with its stream once its first byte has arrived.
     async fn call(&self) -> (JoinHandle<Result<i64, CallError<ErrorObject>>>, RawStream) {
         let call = tokio::spawn(self.client.call::<i64, _>("five", &()));
         let mut stream = self.connection.accept().await;
@@ -61,7 +61,7 @@ impl Stranger {
     }
 }
 
-/// Reads whatever comes on bidirectional streams and answers nothing.
+/// Reads all bidirectional streams and answers nothing.
 async fn discard(connection: RawConnection) {
     let mut streams = JoinSet::new();
     while let Ok((send, mut recv)) = connection.accept_bi().await {
@@ -74,13 +74,13 @@ async fn discard(connection: RawConnection) {
 
 #[tokio::test]
 async fn callers_waiting_for_buffer_space_continue_after_their_stream_is_reset() {
-    let Stranger {
+    let Pair {
         client,
         connection,
         _server,
-    } = Stranger::meet().await;
+    } = Pair::meet().await;
     let mut notifications = JoinSet::new();
-    // More than the client keeps and the stream takes together: some have to wait.
+    // More than the queue of the client and the window of the stream hold, so that some callers wait.
     for _ in 0..400 {
         notifications.spawn(client.notify("note", &["x".repeat(2000)]).into_future());
     }
@@ -97,34 +97,34 @@ async fn callers_waiting_for_buffer_space_continue_after_their_stream_is_reset()
 
 #[tokio::test]
 async fn client_closes_although_the_server_grants_no_streams() {
-    let stranger = Stranger::granting(0, 0).await;
-    stranger.client.notify("note", &[1]).await.unwrap();
-    soon(stranger.client.close()).await;
-    soon(stranger.connection.closed()).await;
+    let pair = Pair::granting(0, 0).await;
+    pair.client.notify("note", &[1]).await.unwrap();
+    soon(pair.client.close()).await;
+    soon(pair.connection.closed()).await;
 }
 
 #[tokio::test]
 async fn client_closes_although_the_server_reads_nothing() {
-    let stranger = Stranger::meet().await;
-    stranger.send_more_than_is_taken().await;
-    soon(stranger.client.close()).await;
-    soon(stranger.connection.closed()).await;
+    let pair = Pair::meet().await;
+    pair.send_more_than_is_taken().await;
+    soon(pair.client.close()).await;
+    soon(pair.connection.closed()).await;
 }
 
 #[tokio::test]
 async fn dropped_client_disconnects_although_the_server_grants_no_streams() {
-    let stranger = Stranger::granting(0, 0).await;
-    stranger.client.notify("note", &[1]).await.unwrap();
-    drop(stranger.client);
-    soon(stranger.connection.closed()).await;
+    let pair = Pair::granting(0, 0).await;
+    pair.client.notify("note", &[1]).await.unwrap();
+    drop(pair.client);
+    soon(pair.connection.closed()).await;
 }
 
 #[tokio::test]
 async fn dropped_client_disconnects_although_the_server_reads_nothing() {
-    let stranger = Stranger::meet().await;
-    stranger.send_more_than_is_taken().await;
-    drop(stranger.client);
-    soon(stranger.connection.closed()).await;
+    let pair = Pair::meet().await;
+    pair.send_more_than_is_taken().await;
+    drop(pair.client);
+    soon(pair.connection.closed()).await;
 }
 
 #[tokio::test]
@@ -135,8 +135,8 @@ async fn call_with_a_truncated_response_may_have_been_executed() {
         r#"{"jsonrpc":"2.0","id":0,"#,
         &whole[..whole.len() - 1],
     ] {
-        let stranger = Stranger::meet().await;
-        let (call, mut stream) = stranger.call().await;
+        let pair = Pair::meet().await;
+        let (call, mut stream) = pair.call().await;
         stream.write(cut).await;
         stream.finish();
         let ended = soon(call).await.unwrap().unwrap_err();
@@ -153,8 +153,8 @@ async fn call_with_a_truncated_response_may_have_been_executed() {
 
 #[tokio::test]
 async fn last_response_without_newline_is_read() {
-    let stranger = Stranger::meet().await;
-    let (call, mut stream) = stranger.call().await;
+    let pair = Pair::meet().await;
+    let (call, mut stream) = pair.call().await;
     stream.write(result(0, 5).to_string()).await;
     stream.finish();
     assert_eq!(soon(call).await.unwrap().unwrap(), 5);
@@ -162,8 +162,8 @@ async fn last_response_without_newline_is_read() {
 
 #[tokio::test]
 async fn response_with_an_unknown_id_is_ignored() {
-    let stranger = Stranger::meet().await;
-    let (call, mut stream) = stranger.call().await;
+    let pair = Pair::meet().await;
+    let (call, mut stream) = pair.call().await;
     for id in [1, 63, 64, 1 << 26, 1 << 52, 1 << 58, 1 << 63, 0_u64] {
         stream.write_line(result(id, id)).await;
     }
@@ -175,9 +175,9 @@ fn cancellations_that_the_server_does_not_read_are_bounded() {
     const CANCELLED: usize = 50_000;
     let runtime = current_thread();
     let (client, _server, _reading) = runtime.block_on(async {
-        let stranger = Stranger::granting(100, 0).await;
-        let reading = tokio::spawn(discard(stranger.connection));
-        (stranger.client, stranger._server, reading)
+        let pair = Pair::granting(100, 0).await;
+        let reading = tokio::spawn(discard(pair.connection));
+        (pair.client, pair._server, reading)
     });
     let cancel = |calls: usize| {
         runtime.block_on(async {
@@ -193,7 +193,7 @@ fn cancellations_that_the_server_does_not_read_are_bounded() {
                 })
                 .await;
                 drop(calls);
-                // What is queued leaves before more comes.
+                // Queued messages are sent before there are more.
                 let mut note = pin!(client.notify("note", &[1]).into_future());
                 soon(note.as_mut()).await.unwrap();
                 tokio::task::yield_now().await;
@@ -202,7 +202,7 @@ fn cancellations_that_the_server_does_not_read_are_bounded() {
     };
     cancel(1000);
     let kept = allocation_counter::measure(|| cancel(CANCELLED)).bytes_current;
-    // Each says 70 bytes.
+    // Each cancellation has 70 bytes.
     assert!(kept < 2 << 20, "{kept} bytes");
 }
 
@@ -215,9 +215,9 @@ trait Target {
     fn block(&self, milliseconds: u64) -> u64;
 }
 
-struct Sound;
+struct Echo;
 
-impl Target for Sound {
+impl Target for Echo {
     async fn echo(&self, value: Value) -> Value {
         value
     }
@@ -269,7 +269,7 @@ fn messages(rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-/// Sends `bytes` up to `at`, and then does one of several things that a well-bred client does not do.
+/// Sends `bytes` up to `at`, and then ends the stream in one of several ways.
 async fn misbehave(
     connection: RawConnection,
     bytes: Vec<u8>,
@@ -304,7 +304,7 @@ async fn misbehave(
         let _ = soon(send.write_all(&bytes[at..])).await;
         let _ = send.finish();
     }
-    // Whatever it says, it ends.
+    // The server ends the stream in any case.
     let _ = soon(recv.read_to_end(10_000_000)).await;
 }
 
@@ -315,11 +315,11 @@ async fn server_after_garbage_and_resets_serves_and_drains() {
         reply: 5000,
         batch: 10,
         calls_per_connection: 8,
-        // It would be closed for so many of them.
+        // So many resets would close the connection.
         cancellations: usize::MAX,
         ..Limits::default()
     };
-    let server = TestServer::start(TargetServer::new(Sound), limits);
+    let server = TestServer::start(TargetServer::new(Echo), limits);
     let connection = RawClient::connect(&server).await;
     let mut rng = Rng::with_seed(0x123_4567);
     let mut storm = JoinSet::new();
@@ -347,11 +347,11 @@ trait Town {
     async fn panic(&self);
 }
 
-/// How many calls hang, and how many did at most.
+/// The number of running calls, now and at most.
 #[derive(Clone, Default)]
-struct Walls(Arc<(AtomicUsize, AtomicUsize)>);
+struct Handlers(Arc<(AtomicUsize, AtomicUsize)>);
 
-impl Walls {
+impl Handlers {
     fn hanging(&self) -> usize {
         self.0.0.load(Ordering::SeqCst)
     }
@@ -361,7 +361,7 @@ impl Walls {
     }
 }
 
-struct Hanging<'w>(&'w Walls);
+struct Hanging<'w>(&'w Handlers);
 
 impl Drop for Hanging<'_> {
     fn drop(&mut self) {
@@ -369,7 +369,7 @@ impl Drop for Hanging<'_> {
     }
 }
 
-impl Town for Walls {
+impl Town for Handlers {
     async fn add(&self, a: i64, b: i64) -> i64 {
         a + b
     }
@@ -390,32 +390,32 @@ impl Town for Walls {
     }
 }
 
-/// A server, who attacks it and who only wants to be served, all on this thread, so that its memory can be counted.
-struct Siege {
+/// A server with an honest client. Both run on this thread, so that their memory is counted.
+struct Measured {
     runtime: Runtime,
-    walls: Walls,
+    handlers: Handlers,
     server: TestServer,
-    neighbour: RawConnection,
+    other_client: RawConnection,
 }
 
-impl Siege {
-    fn lay(limits: Limits) -> Self {
+impl Measured {
+    fn start(limits: Limits) -> Self {
         let runtime = current_thread();
-        let walls = Walls::default();
-        let (server, neighbour) = runtime.block_on(async {
-            let server = TestServer::start(TownServer::new(walls.clone()), limits);
-            let neighbour = RawClient::connect(&server).await;
-            (server, neighbour)
+        let handlers = Handlers::default();
+        let (server, other_client) = runtime.block_on(async {
+            let server = TestServer::start(TownServer::new(handlers.clone()), limits);
+            let other_client = RawClient::connect(&server).await;
+            (server, other_client)
         });
         Self {
             runtime,
-            walls,
+            handlers,
             server,
-            neighbour,
+            other_client,
         }
     }
 
-    /// How many bytes `attack` took at its height, and how many it left behind.
+    /// Returns the memory that `attack` took at most, and the memory that it left allocated.
     fn count(&self, attack: impl AsyncFnOnce()) -> (i64, i64) {
         let counted = allocation_counter::measure(|| self.runtime.block_on(attack()));
         (counted.bytes_max as i64, counted.bytes_current)
@@ -425,12 +425,12 @@ impl Siege {
         self.runtime.block_on(RawClient::connect(&self.server))
     }
 
-    async fn neighbour_is_served(&self) {
-        is_served(&self.neighbour).await;
+    async fn other_client_is_served(&self) {
+        is_served(&self.other_client).await;
     }
 
     async fn hang(&self, calls: usize) {
-        eventually(|| self.walls.hanging() == calls).await;
+        eventually(|| self.handlers.hanging() == calls).await;
     }
 }
 
@@ -441,8 +441,8 @@ async fn is_served(connection: &RawConnection) {
 
 #[test]
 fn deeply_nested_json_takes_no_memory() {
-    let siege = Siege::lay(Limits::default());
-    let attacker = siege.attacker();
+    let measured = Measured::start(Limits::default());
+    let attacker = measured.attacker();
     let open = "[".repeat(100_000);
     let messages = [
         format!("{open}\n"),
@@ -455,50 +455,50 @@ fn deeply_nested_json_takes_no_memory() {
             let replies = attacker.exchange(&message).await;
             assert_eq!(replies[0]["error"]["code"], -32700);
         }
-        siege.neighbour_is_served().await;
+        measured.other_client_is_served().await;
     };
     let ten_times = async || {
         for _ in 0..10 {
             attack().await;
         }
     };
-    siege.count(ten_times);
-    let (_, left) = siege.count(ten_times);
-    // Less than a tenth of what was sent.
+    measured.count(ten_times);
+    let (_, left) = measured.count(ten_times);
+    // Less than a tenth of the bytes that were sent.
     assert!(left < 512 << 10, "{left} bytes");
 }
 
 #[test]
 fn calls_that_never_return_are_bounded_by_the_limit_of_the_connection() {
-    let siege = Siege::lay(Limits::default());
-    let attacker = siege.attacker();
+    let measured = Measured::start(Limits::default());
+    let attacker = measured.attacker();
     let calls = call_line(1, "hang", "[]").repeat(125);
     let attack = async || {
         let mut streams = Vec::new();
         for _ in 0..80 {
             streams.push(attacker.send(&calls).await);
         }
-        siege.hang(128).await;
+        measured.hang(128).await;
         for _ in 0..10 {
-            siege.neighbour_is_served().await;
+            measured.other_client_is_served().await;
         }
         drop(streams);
-        siege.hang(0).await;
-        siege.neighbour_is_served().await;
+        measured.hang(0).await;
+        measured.other_client_is_served().await;
     };
-    siege.count(attack);
-    let (most, left) = siege.count(attack);
-    assert_eq!(siege.walls.most(), 128);
+    measured.count(attack);
+    let (most, left) = measured.count(attack);
+    assert_eq!(measured.handlers.most(), 128);
     assert!(most < 16 << 20, "{most} bytes");
     assert!(left < 1 << 20, "{left} bytes");
 }
 
 fn streams_that_are_opened_and_reset(streams: usize) {
-    let siege = Siege::lay(Limits {
+    let measured = Measured::start(Limits {
         cancellations: usize::MAX,
         ..Limits::default()
     });
-    let attacker = siege.attacker();
+    let attacker = measured.attacker();
     let call = call_line(1, "hang", "[]");
     let attack = async |streams: usize| {
         for number in 0..streams {
@@ -508,14 +508,18 @@ fn streams_that_are_opened_and_reset(streams: usize) {
             }
             stream.reset(CANCELLED);
             if number % 1000 == 0 {
-                siege.neighbour_is_served().await;
+                measured.other_client_is_served().await;
             }
         }
-        siege.hang(0).await;
+        measured.hang(0).await;
     };
-    siege.count(async || attack(2000).await);
-    let (_, left) = siege.count(async || attack(streams).await);
-    assert!(siege.walls.most() <= 128, "{} calls", siege.walls.most());
+    measured.count(async || attack(2000).await);
+    let (_, left) = measured.count(async || attack(streams).await);
+    assert!(
+        measured.handlers.most() <= 128,
+        "{} calls",
+        measured.handlers.most()
+    );
     assert!(left < 1 << 20, "{left} bytes");
 }
 
@@ -533,23 +537,23 @@ fn million_streams_opened_and_reset_leave_no_memory() {
 
 #[test]
 fn client_that_reads_nothing_takes_bounded_memory() {
-    let siege = Siege::lay(Limits::default());
-    let connecting = RawClient::connect_with_small_window(&siege.server);
-    let attacker = siege.runtime.block_on(connecting);
+    let measured = Measured::start(Limits::default());
+    let connecting = RawClient::connect_with_small_window(&measured.server);
+    let attacker = measured.runtime.block_on(connecting);
     let call = call_line(1, "blob", "[1000000]");
     let attack = async || {
         let mut streams = Vec::new();
         for _ in 0..80 {
             streams.push(attacker.send(&call).await);
-            siege.neighbour_is_served().await;
+            measured.other_client_is_served().await;
         }
         drop(streams);
-        // Its calls are taken again once nothing waits for it.
+        // The client is served again once it has no unread responses.
         is_served(&attacker).await;
-        siege.neighbour_is_served().await;
+        measured.other_client_is_served().await;
     };
-    siege.count(attack);
-    let (most, left) = siege.count(attack);
+    measured.count(attack);
+    let (most, left) = measured.count(attack);
     assert!(most > 8 << 20, "{most} bytes: nothing was held back");
     assert!(most < 24 << 20, "{most} bytes");
     assert!(left < 1 << 20, "{left} bytes");
@@ -563,8 +567,8 @@ fn panicking_handlers_leave_no_memory_and_no_other_client_waiting() {
             usual(panic);
         }
     }));
-    let siege = Siege::lay(Limits::default());
-    let attacker = siege.attacker();
+    let measured = Measured::start(Limits::default());
+    let attacker = measured.attacker();
     let calls = call_line(1, "panic", "[]").repeat(100);
     let attack = async |rounds: usize| {
         for _ in 0..rounds {
@@ -573,10 +577,10 @@ fn panicking_handlers_leave_no_memory_and_no_other_client_waiting() {
             for reply in replies {
                 assert_eq!(reply["error"]["code"], -32603);
             }
-            siege.neighbour_is_served().await;
+            measured.other_client_is_served().await;
         }
     };
-    siege.count(async || attack(5).await);
-    let (_, left) = siege.count(async || attack(100).await);
+    measured.count(async || attack(5).await);
+    let (_, left) = measured.count(async || attack(100).await);
     assert!(left < 100_000, "{left} bytes");
 }

@@ -1,4 +1,4 @@
-//! Who trusts whom.
+//! Certificates of servers and clients: which are trusted, and the errors for the others.
 
 use rpc_runtime::{
     BindError, Certificate, Client, ConnectError, Context, Identity, IdentityError, Server,
@@ -12,7 +12,7 @@ use tests::support::soon;
 trait Greeter {
     async fn greet(&self, name: &str) -> String;
 
-    /// The caller's fingerprint, then its names.
+    /// Returns the fingerprint and the names of the caller's certificate.
     async fn introduce(&self, cx: &Context) -> Vec<String>;
 }
 
@@ -34,7 +34,7 @@ impl Greeter for Hello {
     }
 }
 
-/// The port of a server that proves itself with `identity`.
+/// Starts a server with `identity` and returns its port.
 fn serve(identity: Identity) -> u16 {
     run(Server::builder(identity))
 }
@@ -93,7 +93,7 @@ fn named(name: &str) -> rcgen::CertificateParams {
     rcgen::CertificateParams::new([name.to_owned()]).unwrap()
 }
 
-/// An authority, and an identity that it signed for `localhost` from and to these years.
+/// Returns an authority, and an identity for `localhost` that it signed for these years.
 fn signed(from: i32, to: i32) -> (Trust, Identity) {
     let authority = authority();
     let mut server = named("localhost");
@@ -217,7 +217,7 @@ async fn self_signed_server_is_rejected_by_the_system_roots() {
     let port = serve(Identity::self_signed(["localhost"]).unwrap());
     match connect(Trust::system(), "localhost", port).await {
         Err(ConnectError::Untrusted(UntrustedReason::UnknownIssuer)) => {}
-        // A machine without any roots trusts nobody, and says so.
+        // A machine without root certificates reports that.
         Err(ConnectError::Trust(_)) => {}
         other => panic!("{other:?}"),
     }
@@ -317,12 +317,12 @@ async fn debug_output_of_an_identity_hides_its_private_key() {
     assert!(!shown.contains("key"), "{shown}");
 }
 
-/// A client without the framework, of the server at this port.
+/// Returns a raw client of the server at `port`.
 fn raw_client(certificate: &Certificate, port: u16) -> RawClient {
     RawClient::to(([127, 0, 0, 1], port).into(), certificate.der())
 }
 
-/// Makes a call, so that the session tickets that the server sent before the reply have arrived.
+/// Makes a call. The session tickets that the server sent before the response have arrived, too.
 async fn ping(connection: &RawConnection) {
     let replies = connection.exchange(call_line(1, "rpc.ping", "[]")).await;
     assert_eq!(replies.len(), 1);
@@ -333,7 +333,7 @@ async fn resumed_client_cannot_send_early_data() {
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let certificate = identity.certificate();
     let port = serve(identity);
-    // A client that would send early data if a ticket of the server's allowed it.
+    // The client sends early data if a ticket of the server allows it.
     let client = raw_client(&certificate, port).tls(|tls| tls.enable_early_data = true);
     for _ in 0..2 {
         let connection = match client.connecting(&client.endpoint()).into_0rtt() {
@@ -344,7 +344,7 @@ async fn resumed_client_cannot_send_early_data() {
     }
 }
 
-/// A server that asks its clients who they are, and a client that trusts it.
+/// Starts a server that requests client certificates, and returns its port and a client that trusts it.
 fn asking(ask: impl FnOnce(ServerBuilder) -> ServerBuilder) -> (u16, rpc_runtime::ClientBuilder) {
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let client = Client::builder().trust(Trust::certificate(identity.certificate()));
@@ -358,7 +358,7 @@ async fn introduced(client: rpc_runtime::ClientBuilder, port: u16) -> Vec<String
     soon(GreeterClient::new(client).introduce()).await.unwrap()
 }
 
-/// The alert that a client's certificate is refused with.
+/// Returns the TLS alert that rejects the certificate of the client.
 async fn alert(client: rpc_runtime::ClientBuilder, port: u16) -> u8 {
     match soon(client.connect(format!("localhost:{port}"))).await {
         Err(ConnectError::CertificateRefused { alert }) => alert,
@@ -492,7 +492,7 @@ async fn rejected_client_has_no_call_executed() {
     let port = server.local_addr().unwrap().port();
     tokio::spawn(server.run());
 
-    // A client that does not wait to hear whether it is known.
+    // This client sends before it knows whether its certificate is accepted.
     let connection = raw_client(&certificate, port).dial().await;
     let mut stream = connection.send(call_line(1, "count", "[]")).await;
     stream.finish();
