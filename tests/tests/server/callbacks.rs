@@ -15,24 +15,24 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-/// What the server serves.
+/// The service of the server.
 #[rpc]
 trait Desk {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn hang(&self);
-    /// Keeps the caller.
+    /// Passes a client of the caller to the test.
     async fn subscribe(&self, cx: &Context);
-    /// What the caller makes of it.
+    /// Returns what the caller computes.
     async fn double(&self, cx: &Context, number: i64) -> Result<i64, ErrorObject>;
-    /// How many milliseconds the caller is given.
+    /// Returns the remaining time that the caller is given, in milliseconds.
     async fn time_given(&self, cx: &Context) -> Result<Option<u64>, ErrorObject>;
-    /// As long as the caller's `hold`.
+    /// Calls `hold` of the caller.
     async fn hold(&self, cx: &Context) -> Result<(), ErrorObject>;
-    /// Goes back and forth.
+    /// Calls the caller, which calls the server, for so many levels.
     async fn down(&self, cx: &Context, levels: u32) -> Result<u32, ErrorObject>;
 }
 
-/// What the client serves.
+/// The service of the client.
 #[rpc(namespace = "home")]
 trait Home {
     async fn double(&self, number: i64) -> i64;
@@ -42,7 +42,7 @@ trait Home {
     async fn time_given(&self, cx: &Context) -> Option<u64>;
     async fn hold(&self);
     async fn peer(&self, cx: &Context) -> Option<SocketAddr>;
-    /// Calls the server in vain, and gives up.
+    /// Makes a call to the server that times out.
     async fn nag(&self, cx: &Context) -> bool;
     async fn down(&self, cx: &Context, levels: u32) -> Result<u32, ErrorObject>;
     #[rpc(notification)]
@@ -56,7 +56,7 @@ enum DoorError {
     Locked { door: u32 },
 }
 
-/// What a handler that calls says of a call that failed.
+/// Returns the error of a handler whose own call failed.
 fn told<E: std::fmt::Display>(error: CallError<E>) -> ErrorObject {
     ErrorObject::new(7, error.to_string())
 }
@@ -65,11 +65,11 @@ fn milliseconds(cx: &Context) -> Option<u64> {
     Some(cx.remaining()?.as_millis() as u64)
 }
 
-/// Serves `Desk`, and hands out the callers that subscribe.
+/// Serves `Desk` and passes the clients of its callers to the test.
 #[derive(Clone)]
 struct Office {
     callers: mpsc::UnboundedSender<Client>,
-    /// Calls of `hang`.
+    /// Calls of `hang` that have started.
     hanging: Arc<Semaphore>,
 }
 
@@ -120,7 +120,7 @@ impl Desk for Office {
     }
 }
 
-/// Serves `Home`, and tells what happens to its handlers.
+/// Serves `Home` and counts what happens to its handlers.
 struct Flat {
     holding: Semaphore,
     go_on: Semaphore,
@@ -216,7 +216,7 @@ impl Home for Flat {
     }
 }
 
-/// A server, and all who have subscribed to it.
+/// A server and the clients of its callers.
 struct Place {
     identity: Identity,
     address: SocketAddr,
@@ -242,7 +242,7 @@ impl Place {
         }
     }
 
-    /// Another server in the same place.
+    /// Starts another server at the same address.
     fn open_again(&mut self) {
         let Self {
             identity,
@@ -260,7 +260,7 @@ impl Place {
             .reconnect_backoff(initial, max)
     }
 
-    /// The caller that has just subscribed.
+    /// Returns the client of the next caller that subscribes.
     async fn caller(&mut self) -> Client {
         soon(self.callers.recv()).await.unwrap()
     }
@@ -282,13 +282,13 @@ fn open(
     (address, handle)
 }
 
-/// A client that serves, and what its server has of it.
+/// A client with a service, and its server.
 struct Both {
     place: Place,
     client: Client,
     desk: DeskClient,
     flat: Arc<Flat>,
-    /// The client, as the server has it.
+    /// The client of the server's caller.
     caller: Client,
     home: HomeClient,
 }
@@ -320,14 +320,14 @@ async fn both_within(servers: Limits, clients: Limits) -> Both {
     }
 }
 
-fn fate<T: std::fmt::Debug, E: std::fmt::Debug>(ended: Result<T, CallError<E>>) -> Fate {
+fn execution<T: std::fmt::Debug, E: std::fmt::Debug>(ended: Result<T, CallError<E>>) -> Fate {
     match ended {
         Err(CallError::Connection { fate, .. }) => fate,
         other => panic!("{other:?}"),
     }
 }
 
-/// Sends a call that is not answered yet.
+/// Polls a call until its handler runs.
 async fn under_way<F: Future + Unpin>(call: &mut F, flat: &Flat) {
     tokio::select! {
         _ = call => panic!("it has ended"),
@@ -348,7 +348,7 @@ async fn caller_is_called_after_its_call_has_ended() {
     soon(both.home.note("remember")).await.unwrap();
     soon(both.flat.notes.acquire()).await.unwrap().forget();
     let peer = soon(both.home.peer()).await.unwrap();
-    assert_eq!(peer, Some(both.place.address), "the server is who calls");
+    assert_eq!(peer, Some(both.place.address), "the caller is the server");
 }
 
 #[tokio::test]
@@ -396,7 +396,7 @@ async fn dropped_call_to_a_client_drops_its_handler() {
     drop(call);
     both.flat.has_dropped().await;
 
-    // The same from within a call, and on streams of their own.
+    // The same within a call, and on a dedicated stream.
     let mut call = both.desk.hold();
     under_way(&mut call, &both.flat).await;
     drop(call);
@@ -408,7 +408,7 @@ async fn dropped_call_to_a_client_drops_its_handler() {
     assert_eq!(soon(both.home.double(1)).await.unwrap(), 2);
 }
 
-/// Both sides count their calls from zero, and a client's handlers call beside their client.
+/// Both ends count their calls from zero, and the handlers of a client share its connection.
 #[tokio::test]
 async fn cancellation_does_not_reach_a_call_with_the_same_id_in_the_other_direction() {
     let both = both().await;
@@ -545,29 +545,29 @@ async fn closed_client_ends_the_calls_to_it() {
     let mut call = both.home.hold();
     under_way(&mut call, &both.flat).await;
     soon(both.client.close()).await;
-    assert_eq!(fate(soon(call).await), Fate::MayHaveExecuted);
+    assert_eq!(execution(soon(call).await), Fate::MayHaveExecuted);
     both.flat.has_dropped().await;
     let reason = soon(both.caller.closed()).await;
     assert!(
         matches!(reason, ConnectionLost::ClosedByPeer { code: 0, .. }),
         "{reason}"
     );
-    assert_eq!(fate(soon(both.home.double(1)).await), Fate::NotSent);
-    assert_eq!(fate(soon(both.home.note("gone")).await), Fate::NotSent);
+    assert_eq!(execution(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(execution(soon(both.home.note("gone")).await), Fate::NotSent);
 }
 
-/// A server may want no more of its clients; the connection is theirs.
+/// The connection belongs to the client.
 #[tokio::test]
 async fn closed_callback_client_keeps_the_connection() {
     let both = both().await;
     assert_eq!(soon(both.home.double(1)).await.unwrap(), 2);
     soon(both.caller.close()).await;
-    assert_eq!(fate(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(execution(soon(both.home.double(1)).await), Fate::NotSent);
     assert_eq!(soon(both.desk.add(1, 2)).await.unwrap(), 3);
     assert_eq!(soon(both.desk.add(3, 4)).await.unwrap(), 7);
 }
 
-/// Whoever keeps a caller keeps no connection.
+/// A kept callback client does not keep the connection.
 #[tokio::test]
 async fn dropped_client_drops_its_services() {
     let both = both().await;
@@ -584,7 +584,7 @@ async fn dropped_client_drops_its_services() {
     eventually(|| service.strong_count() == 0).await;
 }
 
-/// A handler of the client's that waits for its server must not keep a client that nobody has any more.
+/// A handler of the client that waits for the server must not keep the client alive.
 #[tokio::test]
 async fn client_dropped_while_its_handler_calls_the_server_disconnects() {
     #[rpc(namespace = "home")]
@@ -616,7 +616,7 @@ async fn client_dropped_while_its_handler_calls_the_server_disconnects() {
     soon(waits.acquire()).await.unwrap().forget();
     drop(client);
     soon(caller.closed()).await;
-    assert_eq!(fate(soon(call).await.unwrap()), Fate::MayHaveExecuted);
+    assert_eq!(execution(soon(call).await.unwrap()), Fate::MayHaveExecuted);
 }
 
 #[tokio::test]
@@ -626,8 +626,8 @@ async fn server_that_shuts_down_drops_the_handlers_of_its_clients() {
     under_way(&mut call, &both.flat).await;
     soon(both.place.server.shutdown(Duration::ZERO)).await;
     both.flat.has_dropped().await;
-    assert_eq!(fate(soon(call).await), Fate::MayHaveExecuted);
-    assert_eq!(fate(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(execution(soon(call).await), Fate::MayHaveExecuted);
+    assert_eq!(execution(soon(both.home.double(1)).await), Fate::NotSent);
 }
 
 #[tokio::test]
@@ -637,7 +637,7 @@ async fn draining_server_can_call_its_clients() {
     under_way(&mut held, &both.flat).await;
     let server = both.place.server.clone();
     let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(20)).await });
-    // New calls are refused from when it drains.
+    // The server drains once it rejects calls.
     soon(async {
         while both.desk.add(1, 2).no_retry().await.is_ok() {
             tokio::task::yield_now().await;
@@ -650,10 +650,10 @@ async fn draining_server_can_call_its_clients() {
     assert_eq!(both.flat.held.load(Ordering::SeqCst), 1);
     assert!(soon(shutdown).await.unwrap(), "all calls were finished");
     soon(both.caller.closed()).await;
-    assert_eq!(fate(soon(both.home.double(2)).await), Fate::NotSent);
+    assert_eq!(execution(soon(both.home.double(2)).await), Fate::NotSent);
 }
 
-/// Its socket is another server's, though somebody keeps the callers of the one before.
+/// The second server binds the same address, although callback clients of the first are kept.
 #[tokio::test]
 async fn reconnected_client_serves_the_next_connection() {
     let mut both = both().await;
@@ -663,7 +663,7 @@ async fn reconnected_client_serves_the_next_connection() {
     soon(both.desk.subscribe()).await.unwrap();
     let home: HomeClient = both.place.caller().await.into();
     assert_eq!(soon(home.double(3)).await.unwrap(), 6);
-    assert_eq!(fate(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(execution(soon(both.home.double(1)).await), Fate::NotSent);
 }
 
 #[tokio::test]
@@ -678,7 +678,7 @@ async fn local_client_serves_its_server() {
     soon(desk.subscribe()).await.unwrap();
     let home: HomeClient = soon(called.recv()).await.unwrap().into();
     soon(client.close()).await;
-    assert_eq!(fate(soon(home.double(1)).await), Fate::NotSent);
+    assert_eq!(execution(soon(home.double(1)).await), Fate::NotSent);
 
     let (office, _called) = Office::new();
     let alone = DeskClient::new(Client::local(DeskServer::new(office)));
@@ -705,14 +705,14 @@ async fn caller_without_a_connection_cannot_be_called_back() {
     responder.respond(call).await;
     let caller = called.recv().await.unwrap();
     let home = HomeClient::new(caller.clone());
-    assert_eq!(fate(soon(home.double(1)).await), Fate::NotSent);
+    assert_eq!(execution(soon(home.double(1)).await), Fate::NotSent);
     assert!(matches!(
         soon(caller.closed()).await,
         ConnectionLost::Transport(_)
     ));
 }
 
-/// What a server keeps of clients that have gone is nothing, though a handler has kept its way to each of them.
+/// The server keeps nothing of closed clients, although a handler has kept a callback client of each.
 #[tokio::test]
 async fn closed_bidirectional_connections_leave_no_tasks() {
     const ROUNDS: usize = 1_000;
@@ -742,7 +742,7 @@ async fn closed_bidirectional_connections_leave_no_tasks() {
     for caller in &kept {
         soon(caller.closed()).await;
     }
-    // A closed connection of QUIC's lingers a little.
+    // quinn keeps a closed connection for some time.
     eventually(|| tasks() <= tasks_before).await;
     let alive = services.iter().filter(|flat| flat.strong_count() > 0);
     assert_eq!(alive.count(), 0);

@@ -24,7 +24,7 @@ impl Desk for It {
     }
 }
 
-/// Cancels 900 calls one after the other. Between them no call ends by itself, which would make up for ten cancellations.
+/// Cancels 900 calls one after the other. No call completes meanwhile, which would offset ten cancellations.
 async fn cancel_900_calls_in_a_row() {
     let limits = Limits {
         cancellations_per_second: 0,

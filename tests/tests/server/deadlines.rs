@@ -1,4 +1,4 @@
-//! How long a call may take, and the calls that its handler makes.
+//! Deadlines of calls and of the calls that their handlers make.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,15 +9,15 @@ use tests::support::{serve, soon};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-/// At the end of the chain.
+/// The last service of the chain.
 #[rpc]
 trait Stock {
-    /// How many milliseconds are left, if the caller said so.
+    /// Returns the remaining time in milliseconds, if there is a deadline.
     async fn remaining(&self, cx: &Context) -> Option<u128>;
     async fn hang(&self);
 }
 
-/// Calls the stock to answer.
+/// A service that calls `Stock`.
 #[rpc]
 trait Shop {
     async fn remaining(&self) -> Option<u128>;
@@ -47,7 +47,7 @@ struct Counts {
     outlived: Semaphore,
 }
 
-/// Says that a handler's future is gone.
+/// Reports that the future of a handler was dropped.
 struct Hanging(Arc<Counts>);
 
 impl Drop for Hanging {
@@ -190,7 +190,7 @@ async fn calls_of_a_handler_inherit_its_deadline() {
 #[tokio::test]
 async fn calls_of_a_handler_without_a_deadline_have_none() {
     let (shop, ..) = shop().await;
-    // Those with one leave nothing behind on the thread.
+    // A call with a deadline leaves none on the thread.
     let with = shop.remaining_after_a_pause().timeout(MINUTE);
     let (with, without) = tokio::join!(with, shop.remaining_after_a_pause());
     assert_about_a_minute(with.unwrap());
@@ -247,7 +247,7 @@ async fn call_without_time_left_is_not_started() {
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     let late = soon(stock.remaining().own_stream().timeout(Duration::ZERO)).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
-    // The server knows for itself.
+    // The client does not time the entries of a batch, so the server rejects this one.
     let mut batch = client.batch();
     let entry = batch.call(stock.remaining().timeout(Duration::ZERO));
     let late = soon(batch.send()).await.unwrap().take(entry);
@@ -281,7 +281,7 @@ async fn timeouts_too_long_to_count_are_ignored() {
 async fn deadline_of_a_batch_entry_is_enforced_by_the_server() {
     let (_, client, _) = shop().await;
     let stock = StockClient::new(client.clone());
-    // Nobody on this side counts the time of a batch.
+    // The client does not time the entries of a batch.
     let mut batch = client.batch();
     let entry = batch.call(stock.hang().timeout(Duration::from_millis(20)));
     let mut replies = soon(batch.send()).await.unwrap();

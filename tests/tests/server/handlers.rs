@@ -1,4 +1,4 @@
-//! What a handler and its operator rely on.
+//! Handlers: their context, cancellation, panics, and the shutdown of their server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -256,7 +256,7 @@ async fn shutdown_ends_running_calls_and_rejects_new_ones() {
     soon(office.0.arrived.notified()).await;
 
     let shutdown = tokio::spawn(async move { handle.shutdown(Duration::from_secs(20)).await });
-    // The server says that it drains as soon as it refuses a call.
+    // The server drains once it rejects a call.
     let refused = soon(async {
         loop {
             match client.visits().await {
@@ -365,7 +365,7 @@ fn dropped_runtime_cancels_blocking_handlers() {
         tokio::spawn(client.wait_for_cancellation());
         soon(cancellations.recv()).await.unwrap();
     });
-    // Waits for the thread of the blocking method.
+    // Dropping the runtime waits for the thread of the blocking method.
     drop(runtime);
 }
 
@@ -396,12 +396,12 @@ async fn calls_after_a_cancelled_blocking_call_are_served() {
         soon(cancellations.recv()).await.unwrap();
         soon(office.0.arrived.notified()).await;
 
-        let given_up = tokio::spawn(on(client.wait_for_cancellation()));
+        let cancelled = tokio::spawn(on(client.wait_for_cancellation()));
         soon(cancellations.recv()).await.unwrap();
-        given_up.abort();
+        cancelled.abort();
         soon(office.0.arrived.notified()).await;
 
-        // On every worker that there is: one waits, others go on.
+        // Each worker is used: one call waits while others are served.
         for _ in 0..4 {
             let waiting = tokio::spawn(client.meet());
             soon(office.0.arrived.notified()).await;
@@ -449,7 +449,7 @@ trait Confused {
     async fn mumble(&self) -> Result<(), Mumbled>;
 }
 
-/// An error that cannot say what it is.
+/// An error whose `Display` fails.
 #[derive(Debug, RpcError)]
 #[rpc(code = 1)]
 struct Mumbled;

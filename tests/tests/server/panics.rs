@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 trait Fragile {
     /// Panics with a payload that panics when it is dropped.
     async fn panic_with_fragile_payload(&self);
-    /// Waits for ever, and panics when it is dropped.
+    /// Never returns, and panics when it is dropped.
     async fn panic_when_dropped(&self);
     /// Waits until it is released.
     async fn wait(&self) -> u32;
@@ -58,7 +58,7 @@ async fn fragile() -> (FragileClient, rpc_runtime::ServerHandle) {
     (FragileClient::new(client), server)
 }
 
-/// Calls beside a neighbour on the same stream, which must not notice.
+/// Makes a call while another runs on the same stream, which must not be affected.
 async fn beside_a_neighbour(fragile: &FragileClient, call: impl Future<Output = ()>) {
     let mut neighbour = fragile.wait();
     assert!(futures_util::poll!(&mut neighbour).is_pending());
