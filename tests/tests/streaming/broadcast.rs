@@ -1,4 +1,4 @@
-//! A source that does not wait, and a caller who does not read: what each lag policy makes of it, over QUIC.
+//! Subscribers of a broadcast that do not read, under each lag policy, over QUIC.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use tests::support::{serve, soon};
 use tokio::sync::watch;
 
-/// Items that may wait for a subscriber.
+/// The number of items that may wait for a subscriber.
 const CAPACITY: usize = 16;
 
-/// So long that few of them fill the flow control window of a stream.
+/// The size of an item, a few of which fill the flow control window of a stream.
 const TEXT: usize = 8 << 10;
 
-/// More bytes than the windows, buffers and queues of both ends hold together.
+/// The number of items that exceed all windows, buffers and queues of both ends.
 const MANY: u64 = 2_000;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -85,13 +85,13 @@ impl Paper for Press {
     }
 }
 
-/// A server with a feed, and a client.
+/// A server with a broadcast, and a client.
 struct Stage {
     news: Feed<News>,
     subscribed: watch::Receiver<usize>,
     paper: PaperClient,
     server: ServerHandle,
-    /// Items that the feed has taken.
+    /// The number of items that the broadcast has accepted.
     sent: Arc<AtomicU64>,
 }
 
@@ -113,7 +113,7 @@ async fn stage() -> Stage {
 }
 
 impl Stage {
-    /// Resolves when so many have subscribed; a call is made when its stream is polled first.
+    /// Polls `items`, which sends the call, until there are so many subscribers.
     async fn has_subscribed<S: Stream + Unpin>(&mut self, items: &mut S, subscribed: usize) {
         let mut subscribers = self.subscribed.clone();
         tokio::select! {
@@ -122,7 +122,7 @@ impl Stage {
         }
     }
 
-    /// Sends `items` items, in a task.
+    /// Spawns a task that sends `items` items.
     fn send(&self, items: u64) -> tokio::task::JoinHandle<()> {
         let (feed, sent) = (self.news.clone(), Arc::clone(&self.sent));
         let text = "x".repeat(TEXT);
@@ -136,7 +136,7 @@ impl Stage {
         })
     }
 
-    /// Waits until the feed takes nothing any more; every answer of the server gives it time.
+    /// Waits until the broadcast accepts no more items, while the server answers calls.
     async fn has_stalled(&self) -> u64 {
         let (mut seen, mut rounds) = (0, 0);
         while rounds < 100 {

@@ -1,4 +1,4 @@
-//! Handlers, callers and peers that use streams of items in unusual ways, and drains meanwhile.
+//! Unusual uses of streams of items by handlers, callers and peers, and shutdowns meanwhile.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -82,7 +82,7 @@ async fn responses_before_the_last_item_are_no_cancellations() {
     }
 }
 
-/// A call with items needs a bidirectional stream, an id and a place outside batches.
+/// A streaming call needs a bidirectional stream and an id, and is no entry of a batch.
 #[tokio::test]
 async fn streaming_calls_without_a_bidirectional_stream_are_rejected() {
     let mut responder = Responder::new(DeskServer::new(Clerk::default()));
@@ -147,7 +147,7 @@ async fn client_with_stalled_streams_closes() {
     let mut echo = Box::pin(desk.echo(stream::iter(0..)));
     soon(echo.next()).await.unwrap().unwrap();
     soon(client.close()).await;
-    // It comes to its end.
+    // The stream ends.
     while soon(echo.next()).await.is_some() {}
 }
 
@@ -274,7 +274,7 @@ async fn write_all(journal: JournalClient, task: u64) -> Vec<(u64, CallError)> {
     failed
 }
 
-/// Streams that are called while the server drains are told the truth: what ran has said so before.
+/// Calls streams while the server shuts down, and compares their errors with what was executed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stream_that_ran_is_never_reported_as_not_executed() {
     for round in 0..20 {
@@ -304,7 +304,7 @@ async fn stream_that_ran_is_never_reported_as_not_executed() {
                         not_executed += 1;
                         assert!(!ran, "{line} ran and was told {fate:?} {reason}");
                     }
-                    // The server had no time for the rest of it.
+                    // The call was executed in part.
                     CallError::StreamEnded => {
                         unknown += 1;
                         assert!(ran, "{line} did not run and was told that it ran in part");
@@ -339,7 +339,7 @@ const METHODS: [&str; 13] = [
     "yielding",
 ];
 
-/// A line of a peer that keeps to no order: calls, items, ends, cancellations and what is no JSON.
+/// Returns a random line: a call, items, an end, a cancellation or invalid JSON.
 fn random_line(rng: &mut Rng, id: u64) -> String {
     match rng.u8(..10) {
         0..=3 => {
@@ -432,7 +432,7 @@ async fn server_after_random_streaming_messages_serves_and_drains() {
     for task in tasks {
         soon(task).await.unwrap();
     }
-    // All permits are free again: the eight calls of this run side by side.
+    // All permits are free again, so that these eight calls run concurrently.
     let meet = call_line(1, "meet", "[]").repeat(8);
     assert_eq!(connection.exchange(meet).await.len(), 8);
     let drained = soon(server.handle.shutdown(DRAIN)).await;

@@ -1,4 +1,4 @@
-//! What holds of streams of items, in both directions.
+//! Streams of items in both directions, as callers and handlers use them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,33 +28,33 @@ enum FeedError {
 
 #[rpc]
 trait Market {
-    /// Prices from 0 up, `symbol` borrowed all along.
+    /// Sends prices from 0, and borrows `symbol` until the end.
     fn ticks(&self, symbol: &str, count: u64) -> impl Stream<Item = Tick>;
-    /// Fails behind so many.
+    /// Fails after so many items.
     fn fails(&self, symbol: &str, after: u64) -> impl Stream<Item = Result<u64, FeedError>>;
-    /// For ever.
+    /// Sends items without end.
     fn numbers(&self) -> impl Stream<Item = u64>;
-    /// One, and then silence.
+    /// Sends one item and then nothing.
     fn one(&self) -> impl Stream<Item = u64>;
     async fn sum(&self, items: impl Stream<Item = u64>) -> u64;
-    /// Says after `enough` items what they were.
+    /// Returns the first `enough` items.
     async fn first(&self, enough: usize, items: impl Stream<Item = String>) -> Vec<String>;
     fn echo(&self, prefix: &str, items: impl Stream<Item = String>) -> impl Stream<Item = String>;
     fn blobs(&self, sizes: Vec<usize>) -> impl Stream<Item = String>;
-    /// The lengths of what comes.
+    /// Sends the length of each item.
     fn lengths(&self, items: impl Stream<Item = String>) -> impl Stream<Item = usize>;
-    /// Reads nothing until the test opens the door.
+    /// Reads nothing until the test adds a permit.
     async fn hold(&self, items: impl Stream<Item = u64>) -> u64;
-    /// Panics behind so many.
+    /// Panics after so many items.
     fn panics(&self, after: u64) -> impl Stream<Item = u64>;
-    /// Cannot be written behind so many.
+    /// Sends an item that cannot be encoded after so many others.
     fn unwritable(&self, after: u64) -> impl Stream<Item = BTreeMap<Pair, u8>>;
-    /// JSON as it was given, line feeds and all.
+    /// Sends JSON with line feeds.
     fn raw(&self, items: impl Stream<Item = Value>) -> impl Stream<Item = Box<RawValue>>;
     async fn add(&self, a: u64, b: u64) -> u64;
 }
 
-/// No key of an object.
+/// A type that cannot be a key of an object.
 type Pair = (u8, u8);
 
 #[derive(Clone)]
@@ -85,7 +85,7 @@ impl Drop for Dropped {
 }
 
 impl Exchange {
-    /// Items, and the test hears when nobody wants more.
+    /// Reports to the test when the stream is dropped.
     fn watched<S: Stream>(&self, items: S) -> impl Stream<Item = S::Item> + use<S> {
         self.started.notify_one();
         let dropped = Dropped(Arc::clone(&self.dropped));
@@ -152,7 +152,7 @@ impl Market for Exchange {
 
     fn panics(&self, after: u64) -> impl Stream<Item = u64> {
         stream::iter(0..=after).then(move |number| async move {
-            // What was made before is sent before.
+            // Lets the items before this one be sent.
             tokio::task::yield_now().await;
             assert!(number < after, "on purpose");
             number
@@ -176,7 +176,7 @@ impl Market for Exchange {
     }
 }
 
-/// What comes on a channel.
+/// Returns a channel whose receiver is a stream of items.
 fn channel<T: Send + 'static>() -> (mpsc::Sender<T>, impl Stream<Item = T> + Send + 'static) {
     let (send, receive) = mpsc::channel(1);
     let items = stream::unfold(receive, async |mut receive| {
@@ -273,7 +273,7 @@ async fn shutdown_waits_for_streams_that_end() {
     send.send("before".into()).await.unwrap();
     assert_eq!(soon(echo.next()).await.unwrap().unwrap(), "before");
     let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(20)).await });
-    // Once calls are refused the server drains.
+    // The server drains once it rejects calls.
     while soon(market.add(1, 2)).await.is_ok() {}
     send.send("meanwhile".into()).await.unwrap();
     assert_eq!(soon(echo.next()).await.unwrap().unwrap(), "meanwhile");
@@ -304,7 +304,7 @@ async fn shutdown_ends_endless_streams_with_stream_ended() {
         assert!(matches!(error, CallError::StreamEnded), "{error:?}");
     }
     assert!(soon(endless.next()).await.is_none());
-    assert!(!soon(shutdown).await.unwrap(), "they were cut short");
+    assert!(!soon(shutdown).await.unwrap(), "the streams have no end");
 }
 
 #[tokio::test]
@@ -370,7 +370,7 @@ fn refused<T: std::fmt::Debug, E: std::fmt::Debug>(
 #[tokio::test]
 async fn response_items_arrive_after_the_request_stream_has_ended() {
     let (market, _server) = market(Exchange::default()).await;
-    // All of it goes up at once; the answers are taken one by one.
+    // All items are sent at once. The responses are read one by one.
     let items = stream::iter(0..1000).map(|number| format!("{number}"));
     let mut lengths = market.lengths(items);
     for number in 0..1000 {
@@ -385,7 +385,7 @@ async fn response_items_arrive_after_the_request_stream_has_ended() {
 async fn dropped_response_stream_drops_the_stream_of_the_handler() {
     let exchange = Exchange::default();
     let (market, _server) = market(exchange.clone()).await;
-    // Before the first item, which never comes.
+    // Dropped before the first item, which never arrives.
     let (_send, items) = channel::<String>();
     let mut echo = market.echo("", items);
     tokio::select! {
@@ -401,16 +401,16 @@ async fn dropped_response_stream_drops_the_stream_of_the_handler() {
     soon(exchange.started.notified()).await;
     drop(other);
     soon(exchange.dropped.notified()).await;
-    // Its caller's items are dropped, too.
+    // The items of the caller are dropped, too.
     soon(send.closed()).await;
-    // Behind the first, while there is nothing and while there is always more.
+    // Dropped after the first item, while there are no more, and while there are always more.
     for mut items in [market.one(), market.numbers()] {
         soon(items.next()).await.unwrap().unwrap();
         soon(exchange.started.notified()).await;
         drop(items);
         soon(exchange.dropped.notified()).await;
     }
-    // An upload's handler, while it waits for more.
+    // Dropped while the handler waits for items.
     let (send, items) = channel::<u64>();
     let mut sum = market.sum(items);
     send.send(1).await.unwrap();
@@ -447,7 +447,7 @@ async fn timeout_covers_a_stream_to_its_end() {
     ));
     assert!(soon(one.next()).await.is_none());
     soon(exchange.dropped.notified()).await;
-    // One that never pauses is over in time, too.
+    // A stream that never pauses ends in time, too.
     let mut numbers = market.numbers().timeout(Duration::from_millis(100));
     let last = async {
         loop {
@@ -540,12 +540,12 @@ async fn item_of_another_type_is_an_error_of_its_reader() {
         Some(Err(CallError::Decode(_)))
     ));
     assert!(soon(wrong.next()).await.is_none());
-    // A method without a stream of items answers with a result, which is no end of items.
+    // A method without a response stream returns a result, which does not end a stream.
     let unary = soon(client.items::<u64, _>("add", &(1, 2)).next()).await;
     assert!(!matches!(unary, Some(Ok(_))), "{unary:?}");
 }
 
-/// Its lines would be others if they were sent as lines.
+/// JSON whose lines would be messages if the line feeds were sent.
 const LINES: &str = r#"[1,
 {"jsonrpc":"2.0","method":"rpc.end","params":[0]}
 ,2]"#;
@@ -567,7 +567,7 @@ async fn raw_json_with_newlines_is_sent_as_one_line() {
     assert_eq!(raw, [meant(), meant()]);
 }
 
-/// More items than one stream's window and what is on its way to it can hold: none is written in less than 55 bytes.
+/// More items than the window and the buffers of one stream hold. An item has at least 55 bytes.
 const WINDOW: usize = (1280 << 10) / 55;
 
 /// Waits until no more items are made, although nothing keeps the tasks that make them from running.
@@ -585,7 +585,7 @@ async fn response_stream_is_polled_only_as_far_as_the_caller_reads() {
     is_still(&market, &exchange.made).await;
     let made = exchange.made.load(Ordering::Relaxed);
     assert!(made < WINDOW, "{made} items were made");
-    // Streams that nobody reads stop neither calls nor each other, nor this one.
+    // Unread streams block neither calls nor each other, nor this stream.
     let mut unread: Vec<_> = (0..20).map(|_| market.numbers()).collect();
     for stream in &mut unread {
         assert_eq!(soon(stream.next()).await.unwrap().unwrap(), 0);
@@ -628,15 +628,15 @@ async fn request_stream_is_polled_only_as_far_as_the_handler_reads() {
         soon(market.sum(stream::iter(0..1000))).await.unwrap(),
         499_500
     );
-    // Whoever came first goes on first.
+    // The first call gets the permit.
     exchange.door.add_permits(1);
     assert_eq!(soon(held).await.unwrap().unwrap(), (0..50_000).sum::<u64>());
 }
 
-/// Asks another for what it answers.
+/// A service that calls another server.
 #[rpc]
 trait Relay {
-    /// How long there is, in milliseconds.
+    /// Sends the remaining time in milliseconds.
     fn remaining(&self, cx: &Context) -> impl Stream<Item = Option<u64>>;
     fn remaining_there(&self) -> impl Stream<Item = Option<u64>>;
 }

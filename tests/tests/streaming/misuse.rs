@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::desk::{Clerk, DeskClient, DeskServer, desk, is_served, server, until_stalled};
 
-/// So short that a test sees it pass, and longer than any reply takes.
+/// A time limit that passes within a test.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A time that does not pass while a test runs.
+/// A time limit that does not pass within a test.
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
