@@ -1,4 +1,4 @@
-//! Notifications that may be lost: in datagrams where they fit, and as any others where not.
+//! Unreliable notifications: in datagrams if they fit, and otherwise on streams.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -12,22 +12,22 @@ use tests::relay::{Faults, Relay};
 use tests::support::{TestServer, current_thread, soon};
 use tokio::sync::{Semaphore, mpsc};
 
-/// What the server serves.
+/// The service of the server.
 #[rpc]
 trait Scale {
     #[rpc(notification, unreliable)]
     async fn weigh(&self, grams: u64, note: &str);
-    /// The same, but it takes its time.
+    /// As `weigh`, once the test adds a permit.
     #[rpc(notification, unreliable)]
     async fn weigh_slowly(&self, grams: u64, note: &str);
-    /// All that was weighed since the last time.
+    /// Returns what was weighed since the last call.
     async fn weighed(&self) -> Vec<u64>;
     async fn add(&self, a: i64, b: i64) -> i64;
-    /// Shows something to the caller.
+    /// Sends an unreliable notification to the caller.
     async fn show(&self, cx: &Context, grams: u64, note: &str) -> bool;
 }
 
-/// What the client serves.
+/// The service of the client.
 #[rpc]
 trait Display {
     #[rpc(notification, unreliable)]
@@ -93,7 +93,7 @@ async fn scale() -> (ScaleClient, Client) {
     (ScaleClient::new(client.clone()), client)
 }
 
-/// Waits until so many were weighed.
+/// Waits until so many notifications have arrived.
 async fn weighed(scale: &ScaleClient, times: usize) -> Vec<u64> {
     let mut all = Vec::new();
     soon(async {
@@ -191,7 +191,7 @@ async fn raw_client_without_datagrams_receives_unreliable_notifications_on_a_str
     assert_eq!(shown["params"], json!([7, "flour"]));
 }
 
-/// What the outsider's server has weighed, asked for until it is so much.
+/// Waits until so many notifications of a raw client have arrived.
 async fn outsiders(connection: &RawConnection, times: usize) -> Vec<u64> {
     let mut all = Vec::new();
     soon(async {
@@ -227,15 +227,15 @@ async fn datagram_without_a_message_is_ignored() {
         String::new(),
         "\n\n".into(),
         "}{".into(),
-        // What is cut off does not go on in the next one.
+        // A truncated message is not continued in the next datagram.
         half,
         rest,
-        // Two in one, the last with and without its line feed.
+        // Two messages in one datagram, the last with and without its line feed.
         weigh(2) + "\n" + &weigh(3),
         weigh(4) + "\r\n" + &weigh(5) + "\n",
         // A batch.
         format!("[{},{}]", weigh(6), weigh(7)),
-        // Calls that nobody could hear the answer of.
+        // Calls, which cannot be answered.
         r#"{"jsonrpc":"2.0","id":1,"method":"weigh","params":[98,""]}"#.into(),
         r#"{"jsonrpc":"2.0","method":"nothing"}"#.into(),
         "\u{fffd}\0".into(),
@@ -267,7 +267,7 @@ async fn server_under_a_flood_of_datagrams_answers_calls() {
     assert_eq!(replies[0]["result"], 3);
 }
 
-/// The memory of both ends is counted: they share a thread.
+/// Counts the memory of both ends, which share a thread.
 #[test]
 fn burst_of_datagrams_takes_bounded_memory_and_no_permits() {
     const BURST: u64 = 10_000;
@@ -285,7 +285,7 @@ fn burst_of_datagrams_takes_bounded_memory_and_no_permits() {
             for grams in 0..BURST {
                 scale.weigh_slowly(grams, &note).await.unwrap();
                 if grams % 50 == 0 {
-                    // It needs no place among the calls that run, all of which are taken.
+                    // A ping needs no permit, all of which are in use.
                     let ping = client.call::<(), _>("rpc.ping", &());
                     soon(ping).await.unwrap();
                 }
@@ -319,13 +319,13 @@ async fn datagrams_are_lost_with_their_packets_and_calls_are_not() {
         loss: 0.3,
         ..Faults::default()
     });
-    // Two of them are too much for one packet.
+    // Two of them do not fit into one packet.
     let note = "x".repeat(900);
     let mut arrived = Vec::new();
     for grams in 0..SENT {
         soon(scale.weigh(grams as u64, &note)).await.unwrap();
         if grams % 8 == 7 {
-            // Datagrams leave before it does.
+            // The datagrams are sent before this call.
             assert_eq!(soon(scale.add(1, 2)).await.unwrap(), 3);
         }
     }

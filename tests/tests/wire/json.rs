@@ -1,5 +1,5 @@
-//! What is JSON and what is not, case by case, wherever in a message it stands. serde_json is asked the same, but where
-//! RFC 8259 leaves the answer open.
+//! Valid and invalid JSON in every place of a message. serde_json must agree, except where RFC 8259 leaves the choice
+//! to the implementation.
 
 use rpc_runtime::{Responder, rpc};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ impl Mirror for Glass {
     }
 }
 
-/// The reply to a message, which the next one does not suffer from.
+/// Returns the response to a message, and checks that the next message is served.
 async fn reply(message: &[u8]) -> Value {
     let mut mirror = Responder::new(MirrorServer::new(Glass));
     let reply = serde_json::from_slice(mirror.respond(message).await).unwrap();
@@ -27,7 +27,7 @@ async fn reply(message: &[u8]) -> Value {
     reply
 }
 
-/// Messages in which the JSON is an argument, a member that nobody reads, and in a batch.
+/// Returns messages with the JSON as an argument, as an unknown member, and in a batch.
 fn messages(json: &[u8]) -> [Vec<u8>; 3] {
     [
         (
@@ -46,7 +46,7 @@ fn messages(json: &[u8]) -> [Vec<u8>; 3] {
     .map(|(before, after)| [before.as_bytes(), json, after.as_bytes()].concat())
 }
 
-/// The JSON is read as this value.
+/// Checks that the JSON is read as this value.
 async fn is_read(json: &[u8], value: Value) {
     let told = json.escape_ascii();
     let [argument, unread, batch] = messages(json);
@@ -58,7 +58,7 @@ async fn is_read(json: &[u8], value: Value) {
     assert_ne!(alone["error"]["code"], -32700, "{told}");
 }
 
-/// No message with this in it is read.
+/// Checks that no message with this JSON is accepted.
 async fn is_refused(json: &[u8]) {
     let told = json.escape_ascii();
     for message in messages(json).iter().map(Vec::as_slice).chain([json]) {
@@ -72,7 +72,7 @@ async fn is_refused(json: &[u8]) {
     }
 }
 
-/// serde_json reads all these, and so do we, to the same value.
+/// Checks that each case is read as the value that serde_json reads.
 async fn are_read(cases: &[&[u8]]) {
     for json in cases {
         let value = serde_json::from_slice(json);
@@ -84,7 +84,7 @@ async fn are_read(cases: &[&[u8]]) {
     }
 }
 
-/// serde_json refuses all these, and so do we.
+/// Checks that each case is rejected, as by serde_json.
 async fn are_refused(cases: &[&[u8]]) {
     for json in cases {
         let read = serde_json::from_slice::<Value>(json);
@@ -589,7 +589,7 @@ mod rejected {
     }
 }
 
-/// RFC 8259 leaves these to whoever reads them.
+/// RFC 8259 leaves these cases to the implementation.
 mod implementation_defined {
     use super::*;
 
@@ -642,7 +642,7 @@ mod implementation_defined {
 
     #[tokio::test]
     async fn nesting_past_64_levels_is_rejected() {
-        // The request, its parameters, and 62 more.
+        // Two levels are the request and its parameters, which leaves 62.
         for (open, close) in [("[", "]"), ("{\"a\":[", "]}")] {
             let levels = 62 / open.matches(['[', '{']).count();
             let nested = |levels| format!("{}{}", open.repeat(levels), close.repeat(levels));

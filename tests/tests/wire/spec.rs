@@ -1,21 +1,21 @@
-//! JSON-RPC 2.0 over the wire, as transcripts in the notation of its specification.
+//! JSON-RPC 2.0 on the wire, as transcripts in the notation of its specification.
 //!
 //! ```text
-//! Text that says what follows.
+//! Text that explains the transcript.
 //!
 //! --> {"jsonrpc": "2.0", "method": "subtract", "params": [42, 23], "id": 1}
 //! <-- {"jsonrpc": "2.0", "result": 19, "id": 1}
 //! ```
 //!
-//! `-->` is sent and `<--` must come back, in this order; `<~~` must come back at any time. Each goes on up to the
+//! `-->` is sent. `<--` must be received, in this order; `<~~` must be received at any time. Each continues up to the
 //! next arrow or blank line, and is one line on the wire. Where no `<--` follows, or one that starts with `//`, nothing
-//! must come back. `\xFF` is a byte, and `\3<[>` is `[[[`.
+//! must be received. `\xFF` is a byte, and `\3<[>` is `[[[`.
 //!
-//! Values are compared, not text; the replies of a batch are a set. An error without `data` stands for the same error
-//! with any `data`, and one whose `data` ends with `…` for any that starts so.
+//! Values are compared, not text; the responses of a batch are a set. An error without `data` matches the same error
+//! with any `data`, and one whose `data` ends with `…` matches any that starts so.
 //!
-//! Every transcript runs twice, each of its paragraphs on a stream of its own and the whole on one stream, both as it is
-//! written and without white space; and all run together, at once and shuffled.
+//! Every transcript runs twice, with a stream for each paragraph and with one stream for all, each time as written and
+//! without whitespace. All transcripts also run concurrently, and shuffled.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -56,7 +56,7 @@ transcripts! {
     rpc_call_batch
     rpc_call_batch_all_notifications
 
-    // What they leave open.
+    // Cases that the specification leaves open.
     arguments
     batches
     blank_lines
@@ -127,7 +127,7 @@ async fn transcripts_shuffled_on_one_stream_in_random_pieces_are_answered() {
     drain(server).await;
 }
 
-/// What the transcripts call.
+/// The service of the transcripts.
 #[rpc]
 trait Examples {
     async fn subtract(&self, minuend: i64, subtrahend: i64) -> i64;
@@ -236,7 +236,7 @@ fn sent(exchanges: &[Exchange]) -> Vec<u8> {
         .collect()
 }
 
-/// The same messages without the white space that JSON does not need.
+/// Removes the whitespace that JSON does not need.
 fn dense(messages: &[u8]) -> Vec<u8> {
     let lines = messages.split_inclusive(|byte| *byte == b'\n');
     lines.flat_map(dense_line).collect()
@@ -275,10 +275,10 @@ async fn run(name: &str) {
 
 async fn drain(server: TestServer) {
     let drained = server.handle.shutdown(Duration::from_secs(10)).await;
-    assert!(drained, "a call was left behind");
+    assert!(drained, "a call was aborted");
 }
 
-/// One paragraph of a transcript: messages that are sent, and the replies to them.
+/// A paragraph of a transcript: messages, and the responses to them.
 #[derive(Debug, Clone, Default)]
 struct Exchange {
     sent: Vec<u8>,
@@ -314,7 +314,7 @@ fn paragraph(text: &str) -> Exchange {
     exchange
 }
 
-/// The lines that start with an arrow, each with those that continue it.
+/// Returns the lines that start with an arrow, each with its continuation.
 fn arrows(paragraph: &str) -> Vec<(&str, String)> {
     let mut arrows: Vec<(&str, String)> = Vec::new();
     for line in paragraph.lines() {
@@ -328,7 +328,7 @@ fn arrows(paragraph: &str) -> Vec<(&str, String)> {
     arrows
 }
 
-/// The bytes that a line stands for.
+/// Returns the bytes of a line.
 fn bytes(mut line: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Some((before, escape)) = line.split_once('\\') {
@@ -342,7 +342,7 @@ fn bytes(mut line: &str) -> Vec<u8> {
             bytes.extend(repeated.repeat(count.parse().unwrap()).as_bytes());
             line = rest;
         } else {
-            // An escape of JSON's own; its second character may be another backslash.
+            // An escape of JSON, whose second character may be a backslash.
             bytes.push(b'\\');
             bytes.extend(&escape.as_bytes()[..1]);
             line = &escape[1..];
@@ -352,7 +352,7 @@ fn bytes(mut line: &str) -> Vec<u8> {
     bytes
 }
 
-/// Says what of the replies to `exchanges` is not as it must be.
+/// Compares the responses with the expected ones, and describes the first difference.
 fn compare(exchanges: &[Exchange], came: Vec<Value>) -> Result<(), String> {
     let expected = || {
         exchanges
@@ -404,7 +404,7 @@ fn difference(expected: Option<(&Exchange, &Reply)>, came: Option<&Value>) -> St
     text
 }
 
-/// Whether a reply, or the replies of a batch, are the expected ones.
+/// Returns whether a response, or the responses of a batch, match the expected ones.
 fn is(expected: &Value, came: &Value) -> bool {
     match (expected, came) {
         (Value::Array(expected), Value::Array(came)) => {
@@ -430,7 +430,7 @@ fn is(expected: &Value, came: &Value) -> bool {
     }
 }
 
-/// Cuts `text` down to `start`, if that is its start and ends with `…`.
+/// Replaces `text` by `start`, if `start` ends with `…` and `text` starts with the rest of it.
 fn abbreviate(text: &mut String, start: &String) {
     if start
         .strip_suffix('…')

@@ -1,4 +1,4 @@
-//! What holds on the transport: framing, concurrency, cancellation, limits, shutdown. The client is an outsider.
+//! Messages on streams: framing, concurrency, cancellation, limits, shutdown. The client is raw.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use tokio::sync::{Barrier, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 #[rpc]
-trait Stage {
+trait Calls {
     async fn echo(&self, value: Value) -> Value;
     async fn length(&self, text: &str) -> usize;
     async fn blob(&self, size: usize) -> String;
-    /// The same, and the test hears of it.
+    /// As `blob`, and reports to the test.
     async fn loud_blob(&self, size: usize) -> String;
-    /// The same, after a moment.
+    /// As `loud_blob`, but is pending once.
     async fn late_blob(&self, size: usize) -> String;
-    /// Waits until the test opens the door.
-    async fn wait(&self, door: &str) -> String;
-    /// The same, and panics when it is dropped before its end.
-    async fn wait_badly(&self, door: &str);
-    /// Waits for another to come.
+    /// Waits until the test has opened the gate.
+    async fn wait(&self, gate: &str) -> String;
+    /// As `wait`, and panics when it is dropped before its end.
+    async fn wait_and_panic_when_dropped(&self, gate: &str);
+    /// Waits until two calls are in it.
     async fn meet(&self);
     async fn panic(&self);
     #[rpc(notification)]
     async fn note(&self, line: &str);
 }
 
-/// What a test hears of the handlers.
+/// What handlers report to a test.
 #[derive(Debug, PartialEq)]
 enum Event {
     Started(String),
@@ -42,13 +42,13 @@ enum Event {
 
 use Event::{Dropped, Noted, Started};
 
-struct Actor {
+struct Handlers {
     events: mpsc::UnboundedSender<Event>,
-    doors: watch::Receiver<Vec<String>>,
+    gates: watch::Receiver<Vec<String>>,
     pair: Barrier,
 }
 
-impl Stage for Actor {
+impl Calls for Handlers {
     async fn echo(&self, value: Value) -> Value {
         value
     }
@@ -72,19 +72,19 @@ impl Stage for Actor {
         "x".repeat(size)
     }
 
-    async fn wait(&self, door: &str) -> String {
-        let _ = self.events.send(Started(door.into()));
-        let guard = DropGuard(&self.events, door);
-        let mut doors = self.doors.clone();
-        doors
-            .wait_for(|open| open.iter().any(|open| open == door))
+    async fn wait(&self, gate: &str) -> String {
+        let _ = self.events.send(Started(gate.into()));
+        let guard = DropGuard(&self.events, gate);
+        let mut gates = self.gates.clone();
+        gates
+            .wait_for(|open| open.iter().any(|open| open == gate))
             .await
             .unwrap();
         std::mem::forget(guard);
-        door.into()
+        gate.into()
     }
 
-    async fn wait_badly(&self, door: &str) {
+    async fn wait_and_panic_when_dropped(&self, gate: &str) {
         struct Panic;
         impl Drop for Panic {
             fn drop(&mut self) {
@@ -92,7 +92,7 @@ impl Stage for Actor {
             }
         }
         let panic = Panic;
-        self.wait(door).await;
+        self.wait(gate).await;
         std::mem::forget(panic);
     }
 
@@ -117,34 +117,34 @@ impl Drop for DropGuard<'_> {
     }
 }
 
-/// A server with one client.
-struct Play {
+/// A server with a raw client.
+struct Setup {
     server: TestServer,
     connection: RawConnection,
     events: mpsc::UnboundedReceiver<Event>,
-    doors: watch::Sender<Vec<String>>,
+    gates: watch::Sender<Vec<String>>,
 }
 
-impl Play {
+impl Setup {
     async fn start() -> Self {
         Self::with(Limits::default()).await
     }
 
     async fn with(limits: Limits) -> Self {
-        let (heard, events) = mpsc::unbounded_channel();
-        let doors = watch::Sender::default();
-        let actor = Actor {
-            events: heard,
-            doors: doors.subscribe(),
+        let (reported, events) = mpsc::unbounded_channel();
+        let gates = watch::Sender::default();
+        let handlers = Handlers {
+            events: reported,
+            gates: gates.subscribe(),
             pair: Barrier::new(2),
         };
-        let server = TestServer::start(StageServer::new(actor), limits);
+        let server = TestServer::start(CallsServer::new(handlers), limits);
         let connection = RawClient::connect(&server).await;
         Self {
             server,
             connection,
             events,
-            doors,
+            gates,
         }
     }
 
@@ -152,7 +152,7 @@ impl Play {
         self.connection.open().await
     }
 
-    /// A client that takes no more than 1,000 bytes of a stream before it reads them.
+    /// Connects with a receive window of 1,000 bytes for each stream.
     async fn connect_with_small_window(&self) -> RawConnection {
         RawClient::connect_with_small_window(&self.server).await
     }
@@ -161,21 +161,21 @@ impl Play {
         soon(self.events.recv()).await.unwrap()
     }
 
-    fn open(&self, door: &str) {
-        self.doors.send_modify(|open| open.push(door.into()));
+    fn open(&self, gate: &str) {
+        self.gates.send_modify(|open| open.push(gate.into()));
     }
 
-    /// A call on a stream of its own is answered.
-    async fn lives(&self) {
+    /// Makes a call on another stream.
+    async fn is_served(&self) {
         let replies = self
             .connection
-            .exchange(line(call("lives", "echo", [1])))
+            .exchange(line(call("is_served", "echo", [1])))
             .await;
-        assert_eq!(replies, [result("lives", 1)]);
+        assert_eq!(replies, [result("is_served", 1)]);
     }
 }
 
-/// A cancellation of the call whose request ends at `offset` of the stream with the ID `stream`.
+/// Returns a cancellation of the call whose request ends at `offset` of the stream with the ID `stream`.
 fn cancel_at(id: impl Into<Value>, stream: u64, offset: u64) -> Value {
     let params = json!({"id": id.into(), "stream": stream, "offset": offset});
     notification("rpc.cancel", params)
@@ -185,12 +185,12 @@ fn parse_error() -> Value {
     error(Value::Null, -32700, "Parse error")
 }
 
-/// A call of `length` with its id behind, where a server that has not read it all does not look for it.
+/// Returns a call of `length` with its id last, where a server that rejects an oversized message does not find it.
 fn length_of(text: &str, id: u32) -> String {
     format!(r#"{{"jsonrpc":"2.0","method":"length","params":["{text}"],"id":{id}}}"#)
 }
 
-/// One in a message of so many bytes.
+/// Returns a call of `length` in a message of so many bytes.
 fn message_of(bytes: usize, id: u32) -> String {
     let text = "x".repeat(bytes - length_of("", id).len());
     length_of(&text, id)
@@ -203,9 +203,9 @@ fn length_in(message: &str, id: u32) -> Value {
 #[tokio::test]
 async fn client_of_another_protocol_is_rejected() {
     const NO_APPLICATION_PROTOCOL: u8 = 120;
-    let play = Play::start().await;
+    let setup = Setup::start().await;
     for protocol in ["h3", "jsonrpc", "jsonrpc/2"] {
-        let client = RawClient::new(&play.server).protocol(protocol);
+        let client = RawClient::new(&setup.server).protocol(protocol);
         match client.try_dial().await {
             Err(ConnectionError::ConnectionClosed(close)) => {
                 let expected = quinn::TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL);
@@ -214,7 +214,7 @@ async fn client_of_another_protocol_is_rejected() {
             other => panic!("{other:?}"),
         }
     }
-    play.lives().await;
+    setup.is_served().await;
 }
 
 mod framing {
@@ -222,16 +222,16 @@ mod framing {
 
     #[tokio::test]
     async fn stream_carries_many_messages() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let sent: String = (0..5000).map(|id| line(call(id, "echo", [id]))).collect();
-        let replies = play.connection.exchange(&sent).await;
+        let replies = setup.connection.exchange(&sent).await;
         assert!(replies.into_iter().eq((0..5000).map(|id| result(id, id))));
     }
 
     #[tokio::test]
     async fn packet_carries_many_messages() {
-        let play = Play::start().await;
-        let mut stream = play.stream().await;
+        let setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream
             .write(
                 (1..=3)
@@ -248,20 +248,20 @@ mod framing {
 
     #[tokio::test]
     async fn message_in_packets_of_one_byte_is_served() {
-        let play = Play::start().await;
-        let mut stream = play.stream().await;
+        let setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         for byte in line(call(1, "echo", ["é\n🎉"])).bytes() {
             stream.write([byte]).await;
-            // What was written before is sent with it.
-            play.lives().await;
+            // Bytes that were written before are sent with this call.
+            setup.is_served().await;
         }
         assert_eq!(stream.reply().await, result(1, "é\n🎉"));
     }
 
     #[tokio::test]
     async fn response_is_sent_before_the_next_message_is_complete() {
-        let play = Play::start().await;
-        let mut stream = play.stream().await;
+        let setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         for id in 0..10 {
             stream
                 .write(format!("{}\n{{", call(id, "echo", [id])))
@@ -274,44 +274,44 @@ mod framing {
 
     #[tokio::test]
     async fn last_message_without_newline_is_served() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let sent = format!("{}\n{}", call(1, "echo", [1]), call(2, "echo", [2]));
-        let replies = play.connection.exchange(&sent).await;
+        let replies = setup.connection.exchange(&sent).await;
         assert_eq!(replies, [result(1, 1), result(2, 2)]);
     }
 
     #[tokio::test]
     async fn message_truncated_by_the_end_of_the_stream_is_a_parse_error() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let whole = r#"{"jsonrpc":"2.0","method":"echo","params":[[1,2],[3,4]],"id":1}"#;
         for end in 1..whole.len() {
-            let replies = play.connection.exchange(&whole[..end]).await;
+            let replies = setup.connection.exchange(&whole[..end]).await;
             assert_eq!(replies, [parse_error()], "{}", &whole[..end]);
         }
-        play.lives().await;
+        setup.is_served().await;
     }
 
     #[tokio::test]
     async fn message_truncated_by_a_reset_is_ignored() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream.write_line(notification("note", ["whole"])).await;
         stream
             .write(&line(notification("note", ["cut"]))[..30])
             .await;
-        assert_eq!(play.event().await, Noted("whole".into()));
+        assert_eq!(setup.event().await, Noted("whole".into()));
         stream.reset(CANCELLED);
         stream.was_reset(CANCELLED).await;
-        play.lives().await;
-        assert!(play.events.try_recv().is_err());
+        setup.is_served().await;
+        assert!(setup.events.try_recv().is_err());
     }
 
     #[tokio::test]
     async fn stream_without_calls_is_ended_by_the_server() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let notes = line(notification("note", ["a"])).repeat(2);
         for sent in ["", "\n", " \r\n\n", &notes, notes.trim_end()] {
-            let mut stream = play.stream().await;
+            let mut stream = setup.stream().await;
             stream.write(sent).await;
             stream.finish();
             stream.has_ended().await;
@@ -320,11 +320,11 @@ mod framing {
 
     #[tokio::test]
     async fn message_of_one_mebibyte_is_served_and_a_larger_one_rejected() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let [most, more] = [message_of(1 << 20, 1), message_of((1 << 20) + 1, 2)];
         let next = call(3, "echo", [3]);
         let sent = format!("{most}\n{more}\n{next}\n{more}");
-        let replies = play.connection.exchange(&sent).await;
+        let replies = setup.connection.exchange(&sent).await;
         let refused = error(Value::Null, -32007, "Request too large");
         let expected = [length_in(&most, 1), refused.clone(), result(3, 3), refused];
         assert_eq!(replies, expected);
@@ -336,22 +336,22 @@ mod framing {
             request: 100,
             ..Limits::default()
         };
-        let play = Play::with(limits).await;
+        let setup = Setup::with(limits).await;
         let sent = format!(
             r#"{{"jsonrpc":"2.0","id":7,"method":"echo","params":["{}"]}}"#,
             "x".repeat(10 << 20)
         );
-        let replies = play.connection.exchange(&sent).await;
+        let replies = setup.connection.exchange(&sent).await;
         assert_eq!(replies, [error(7, -32007, "Request too large")]);
-        play.lives().await;
+        setup.is_served().await;
     }
 
     #[tokio::test]
     async fn large_message_and_its_response_arrive_in_pieces() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let text = "é\u{1}🎉\"\\".repeat(40_000);
         let sent = line(call(1, "echo", [text.as_str()]));
-        let replies = play.connection.exchange(&sent).await;
+        let replies = setup.connection.exchange(&sent).await;
         assert_eq!(replies, [result(1, text)]);
     }
 }
@@ -361,34 +361,39 @@ mod unidirectional {
 
     #[tokio::test]
     async fn unidirectional_stream_carries_notifications() {
-        let mut play = Play::start().await;
+        let mut setup = Setup::start().await;
         let [first, last] = ["first", "last"].map(|text| notification("note", [text]));
-        play.connection.send_uni(format!("{first}\n\n{last}")).await;
-        assert_eq!(play.event().await, Noted("first".into()));
-        assert_eq!(play.event().await, Noted("last".into()));
+        setup
+            .connection
+            .send_uni(format!("{first}\n\n{last}"))
+            .await;
+        assert_eq!(setup.event().await, Noted("first".into()));
+        assert_eq!(setup.event().await, Noted("last".into()));
     }
 
     #[tokio::test]
     async fn invalid_message_on_a_unidirectional_stream_is_skipped() {
-        let mut play = Play::start().await;
+        let mut setup = Setup::start().await;
         let note = notification("note", ["served"]);
-        play.connection
+        setup
+            .connection
             .send_uni(format!("{{\n[]\n[1]\n{{}}\n\u{feff}\n{note}\n"))
             .await;
-        assert_eq!(play.event().await, Noted("served".into()));
-        play.lives().await;
+        assert_eq!(setup.event().await, Noted("served".into()));
+        setup.is_served().await;
     }
 
     #[tokio::test]
     async fn call_on_a_unidirectional_stream_is_not_executed() {
-        let mut play = Play::start().await;
+        let mut setup = Setup::start().await;
         let [single, entry] = ["single", "entry"].map(|text| call(1, "note", [text]));
         let note = notification("note", ["note"]);
-        play.connection
+        setup
+            .connection
             .send_uni(format!("{single}\n[{entry},{note}]\n"))
             .await;
-        assert_eq!(play.event().await, Noted("note".into()));
-        assert!(play.events.try_recv().is_err());
+        assert_eq!(setup.event().await, Noted("note".into()));
+        assert!(setup.events.try_recv().is_err());
     }
 }
 
@@ -397,10 +402,10 @@ mod concurrency {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn streams_are_served_concurrently() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let mut streams = JoinSet::new();
         for id in 0..500 {
-            let connection = play.connection.clone();
+            let connection = setup.connection.clone();
             streams.spawn(async move {
                 let sent = line(call(id, "echo", [id])).repeat(3);
                 let replies = connection.exchange(&sent).await;
@@ -412,42 +417,42 @@ mod concurrency {
 
     #[tokio::test]
     async fn responses_are_sent_in_the_order_in_which_calls_end() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream.write_line(call("slow", "wait", ["slow"])).await;
         stream.write_line(call("slower", "wait", ["slower"])).await;
         stream.write_line(call("fast", "echo", [1])).await;
         assert_eq!(stream.reply().await, result("fast", 1));
-        assert_eq!(play.event().await, Started("slow".into()));
-        assert_eq!(play.event().await, Started("slower".into()));
-        play.open("slower");
+        assert_eq!(setup.event().await, Started("slow".into()));
+        assert_eq!(setup.event().await, Started("slower".into()));
+        setup.open("slower");
         assert_eq!(stream.reply().await, result("slower", "slower"));
-        play.open("slow");
+        setup.open("slow");
         assert_eq!(stream.reply().await, result("slow", "slow"));
     }
 
     #[tokio::test]
     async fn calls_that_run_when_the_client_ends_its_half_are_answered() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream.write_line(call(1, "wait", ["a"])).await;
         stream.write_line(call(2, "wait", ["b"])).await;
         stream.finish();
-        assert_eq!(play.event().await, Started("a".into()));
-        assert_eq!(play.event().await, Started("b".into()));
-        play.open("b");
+        assert_eq!(setup.event().await, Started("a".into()));
+        assert_eq!(setup.event().await, Started("b".into()));
+        setup.open("b");
         assert_eq!(stream.reply().await, result(2, "b"));
-        play.open("a");
+        setup.open("a");
         assert_eq!(stream.reply().await, result(1, "a"));
         stream.has_ended().await;
     }
 
     #[tokio::test]
     async fn incomplete_message_blocks_no_other_stream() {
-        let play = Play::start().await;
-        let mut half = play.stream().await;
+        let setup = Setup::start().await;
+        let mut half = setup.stream().await;
         half.write("{\"jsonrpc\": \"2.0\", ").await;
-        play.lives().await;
+        setup.is_served().await;
         half.write("\"method\": \"echo\", \"params\": [1], \"id\": 1}\n")
             .await;
         assert_eq!(half.reply().await, result(1, 1));
@@ -455,8 +460,8 @@ mod concurrency {
 
     #[tokio::test]
     async fn unread_responses_block_no_other_stream() {
-        let play = Play::start().await;
-        let connection = play.connect_with_small_window().await;
+        let setup = Setup::start().await;
+        let connection = setup.connect_with_small_window().await;
         let mut unread = connection.open().await;
         for id in 0..50 {
             unread.write_line(call(id, "blob", [100_000])).await;
@@ -473,28 +478,28 @@ mod concurrency {
 
     #[tokio::test]
     async fn panicking_handler_is_answered_and_blocks_no_other_call() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
-        stream.write_line(call(1, "wait", ["door"])).await;
-        assert_eq!(play.event().await, Started("door".into()));
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
+        stream.write_line(call(1, "wait", ["gate"])).await;
+        assert_eq!(setup.event().await, Started("gate".into()));
         stream.write_line(call(2, "panic", json!([]))).await;
         assert_eq!(stream.reply().await, error(2, -32603, "Internal error"));
         stream.write_line(call(3, "echo", [3])).await;
         assert_eq!(stream.reply().await, result(3, 3));
-        play.open("door");
-        assert_eq!(stream.reply().await, result(1, "door"));
-        play.lives().await;
+        setup.open("gate");
+        assert_eq!(stream.reply().await, result(1, "gate"));
+        setup.is_served().await;
     }
 
     #[tokio::test]
     async fn batch_entries_run_concurrently() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let batch = json!([
             call(1, "meet", json!([])),
             call(2, "echo", [2]),
             call(3, "meet", json!([]))
         ]);
-        let replies = play.connection.exchange(line(batch)).await;
+        let replies = setup.connection.exchange(line(batch)).await;
         let [Value::Array(replies)] = &replies[..] else {
             panic!("{replies:?}");
         };
@@ -506,18 +511,18 @@ mod concurrency {
 
     #[tokio::test]
     async fn pending_batch_does_not_block_its_stream() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream
-            .write_line(json!([call(1, "wait", ["door"]), call(2, "echo", [2])]))
+            .write_line(json!([call(1, "wait", ["gate"]), call(2, "echo", [2])]))
             .await;
-        assert_eq!(play.event().await, Started("door".into()));
+        assert_eq!(setup.event().await, Started("gate".into()));
         stream.write_line(call(3, "echo", [3])).await;
         assert_eq!(stream.reply().await, result(3, 3));
-        play.open("door");
+        setup.open("gate");
         let reply = stream.reply().await;
         assert!(
-            reply.as_array().unwrap().contains(&result(1, "door")),
+            reply.as_array().unwrap().contains(&result(1, "gate")),
             "{reply}"
         );
     }
@@ -528,42 +533,42 @@ mod cancellation {
 
     #[tokio::test]
     async fn cancelled_call_is_dropped_and_answered() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream.write_line(call(1, "wait", ["other"])).await;
-        assert_eq!(play.event().await, Started("other".into()));
+        assert_eq!(setup.event().await, Started("other".into()));
         for (id, cancel) in [
             (json!(2), cancel(2)),
             (json!("2"), cancel("2")),
             (json!(null), cancel(Value::Null)),
             (json!(-1), notification("rpc.cancel", json!({"id": -1}))),
         ] {
-            stream.write_line(call(id.clone(), "wait", ["door"])).await;
-            assert_eq!(play.event().await, Started("door".into()));
+            stream.write_line(call(id.clone(), "wait", ["gate"])).await;
+            assert_eq!(setup.event().await, Started("gate".into()));
             stream.write_line(cancel).await;
-            assert_eq!(play.event().await, Dropped("door".into()));
+            assert_eq!(setup.event().await, Dropped("gate".into()));
             assert_eq!(stream.reply().await, error(id, -32001, "Cancelled"));
         }
-        play.open("other");
+        setup.open("other");
         assert_eq!(stream.reply().await, result(1, "other"));
     }
 
     #[tokio::test]
     async fn cancellation_in_the_same_packet_as_its_call_takes_effect() {
-        let mut play = Play::start().await;
-        let sent = line(call(1, "wait", ["door"])) + &line(cancel(1));
-        let replies = play.connection.exchange(&sent).await;
+        let mut setup = Setup::start().await;
+        let sent = line(call(1, "wait", ["gate"])) + &line(cancel(1));
+        let replies = setup.connection.exchange(&sent).await;
         assert_eq!(replies, [error(1, -32001, "Cancelled")]);
-        assert_eq!(play.event().await, Started("door".into()));
-        assert_eq!(play.event().await, Dropped("door".into()));
+        assert_eq!(setup.event().await, Started("gate".into()));
+        assert_eq!(setup.event().await, Dropped("gate".into()));
     }
 
     #[tokio::test]
     async fn cancellation_with_an_id_is_answered() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
-        stream.write_line(call(1, "wait", ["door"])).await;
-        assert_eq!(play.event().await, Started("door".into()));
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
+        stream.write_line(call(1, "wait", ["gate"])).await;
+        assert_eq!(setup.event().await, Started("gate".into()));
         stream.write_line(call(2, "rpc.cancel", [1])).await;
         let mut replies = [stream.reply().await, stream.reply().await];
         replies.sort_by_key(|reply| reply["id"].as_u64());
@@ -575,106 +580,106 @@ mod cancellation {
 
     #[tokio::test]
     async fn cancellation_on_a_unidirectional_stream_reaches_every_stream() {
-        let mut play = Play::start().await;
-        let mut streams = [play.stream().await, play.stream().await];
+        let mut setup = Setup::start().await;
+        let mut streams = [setup.stream().await, setup.stream().await];
         for (id, stream) in streams.iter_mut().enumerate() {
-            stream.write_line(call(id, "wait", ["door"])).await;
-            assert_eq!(play.event().await, Started("door".into()));
+            stream.write_line(call(id, "wait", ["gate"])).await;
+            assert_eq!(setup.event().await, Started("gate".into()));
         }
         for (id, stream) in streams.iter_mut().enumerate() {
-            play.connection.send_uni(line(cancel(id))).await;
-            assert_eq!(play.event().await, Dropped("door".into()));
+            setup.connection.send_uni(line(cancel(id))).await;
+            assert_eq!(setup.event().await, Dropped("gate".into()));
             assert_eq!(stream.reply().await, error(id, -32001, "Cancelled"));
         }
     }
 
     #[tokio::test]
     async fn cancellation_before_its_request_stops_that_call_only() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream.write_line(call(1, "wait", ["open"])).await;
-        assert_eq!(play.event().await, Started("open".into()));
+        assert_eq!(setup.event().await, Started("open".into()));
         let request = line(call(7, "wait", ["cancelled"]));
         let end = stream.offset() + request.len() as u64;
         let cancel = line(cancel_at(7, stream.id(), end));
-        play.connection.send_uni(cancel).await;
-        play.connection.settle().await;
+        setup.connection.send_uni(cancel).await;
+        setup.connection.settle().await;
         stream.write(request).await;
-        for (id, door) in [(8, "other"), (7, "same id")] {
-            stream.write_line(call(id, "wait", [door])).await;
+        for (id, gate) in [(8, "other"), (7, "same id")] {
+            stream.write_line(call(id, "wait", [gate])).await;
         }
         assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
-        assert_eq!(play.event().await, Started("other".into()));
-        assert_eq!(play.event().await, Started("same id".into()));
+        assert_eq!(setup.event().await, Started("other".into()));
+        assert_eq!(setup.event().await, Started("same id".into()));
     }
 
     #[tokio::test]
     async fn cancellation_before_its_stream_is_opened_stops_the_call() {
-        let mut play = Play::start().await;
+        let mut setup = Setup::start().await;
         // A client's first bidirectional stream has the ID 0 (RFC 9000, section 2.1).
         let request = line(call(7, "wait", ["cancelled"]));
         let cancel = line(cancel_at(7, 0, request.len() as u64));
-        // Read behind the cancellation, and opens no bidirectional stream.
+        // It is read after the cancellation, and opens no bidirectional stream.
         let told = line(notification("wait", json!(["told"])));
-        play.connection.send_uni(cancel + &told).await;
-        assert_eq!(play.event().await, Started("told".into()));
-        let mut stream = play.stream().await;
+        setup.connection.send_uni(cancel + &told).await;
+        assert_eq!(setup.event().await, Started("told".into()));
+        let mut stream = setup.stream().await;
         assert_eq!(stream.id(), 0);
         stream.write(request).await;
         stream.write_line(call(7, "wait", ["same id"])).await;
         assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
-        assert_eq!(play.event().await, Started("same id".into()));
+        assert_eq!(setup.event().await, Started("same id".into()));
     }
 
     #[tokio::test]
     async fn cancellation_at_an_offset_has_the_same_effect_on_every_stream() {
-        let mut play = Play::start().await;
-        let (mut stream, mut other) = (play.stream().await, play.stream().await);
+        let mut setup = Setup::start().await;
+        let (mut stream, mut other) = (setup.stream().await, setup.stream().await);
         for (id, carrier) in [(1, "same"), (2, "other"), (3, "unidirectional")] {
             stream.write_line(call(id, "wait", [carrier])).await;
-            assert_eq!(play.event().await, Started(carrier.into()));
+            assert_eq!(setup.event().await, Started(carrier.into()));
             let cancel = cancel_at(id, stream.id(), stream.offset());
             match carrier {
                 "same" => stream.write_line(cancel).await,
                 "other" => other.write_line(cancel).await,
-                _ => drop(play.connection.send_uni(line(cancel)).await),
+                _ => drop(setup.connection.send_uni(line(cancel)).await),
             }
-            assert_eq!(play.event().await, Dropped(carrier.into()));
+            assert_eq!(setup.event().await, Dropped(carrier.into()));
             assert_eq!(stream.reply().await, error(id, -32001, "Cancelled"));
         }
     }
 
     #[tokio::test]
     async fn cancellation_after_its_call_has_ended_stops_no_later_call() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream.write_line(call(7, "wait", ["first"])).await;
         let end = stream.offset();
         stream.write_line(cancel(7)).await;
         assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
         let cancel = line(cancel_at(7, stream.id(), end));
-        play.connection.send_uni(cancel).await;
-        play.connection.settle().await;
+        setup.connection.send_uni(cancel).await;
+        setup.connection.settle().await;
         stream.write_line(call(7, "wait", ["second"])).await;
         for event in [
             Started("first".into()),
             Dropped("first".into()),
             Started("second".into()),
         ] {
-            assert_eq!(play.event().await, event);
+            assert_eq!(setup.event().await, event);
         }
     }
 
     #[tokio::test]
     async fn cancellation_without_an_offset_has_no_effect_on_later_calls() {
-        let mut play = Play::start().await;
-        play.connection.send_uni(line(cancel(7))).await;
-        play.connection.settle().await;
-        let mut stream = play.stream().await;
-        stream.write_line(call(7, "wait", ["door"])).await;
-        assert_eq!(play.event().await, Started("door".into()));
-        play.open("door");
-        assert_eq!(stream.reply().await, result(7, "door"));
+        let mut setup = Setup::start().await;
+        setup.connection.send_uni(line(cancel(7))).await;
+        setup.connection.settle().await;
+        let mut stream = setup.stream().await;
+        stream.write_line(call(7, "wait", ["gate"])).await;
+        assert_eq!(setup.event().await, Started("gate".into()));
+        setup.open("gate");
+        assert_eq!(stream.reply().await, result(7, "gate"));
     }
 
     #[tokio::test]
@@ -683,25 +688,25 @@ mod cancellation {
             calls_per_connection: 1,
             ..Limits::default()
         };
-        let mut play = Play::with(limits).await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::with(limits).await;
+        let mut stream = setup.stream().await;
         let mut ends = Vec::new();
-        for door in [1, 2, 3] {
+        for gate in [1, 2, 3] {
             stream
-                .write_line(call(door, "wait", [door.to_string()]))
+                .write_line(call(gate, "wait", [gate.to_string()]))
                 .await;
             ends.push(stream.offset());
         }
-        assert_eq!(play.event().await, Started("1".into()));
+        assert_eq!(setup.event().await, Started("1".into()));
         let cancel = line(cancel_at(2, stream.id(), ends[1]));
-        play.connection.send_uni(cancel).await;
-        play.connection.settle().await;
-        play.open("1");
-        play.open("3");
+        setup.connection.send_uni(cancel).await;
+        setup.connection.settle().await;
+        setup.open("1");
+        setup.open("3");
         assert_eq!(stream.reply().await, result(1, "1"));
         assert_eq!(stream.reply().await, error(2, -32001, "Cancelled"));
         assert_eq!(stream.reply().await, result(3, "3"));
-        assert_eq!(play.event().await, Started("3".into()));
+        assert_eq!(setup.event().await, Started("3".into()));
     }
 
     #[tokio::test]
@@ -710,134 +715,134 @@ mod cancellation {
             calls_per_connection: 1,
             ..Limits::default()
         };
-        let mut play = Play::with(limits).await;
-        let mut stream = play.stream().await;
-        stream.write_line(call(1, "wait", ["door"])).await;
+        let mut setup = Setup::with(limits).await;
+        let mut stream = setup.stream().await;
+        stream.write_line(call(1, "wait", ["gate"])).await;
         let mut late = call(2, "wait", ["late"]);
         late["timeout"] = json!(10);
         stream.write_line(late).await;
         assert_eq!(stream.reply().await, error(2, -32002, "Deadline passed"));
-        play.open("door");
-        assert_eq!(stream.reply().await, result(1, "door"));
-        assert_eq!(play.event().await, Started("door".into()));
-        assert!(play.events.try_recv().is_err());
+        setup.open("gate");
+        assert_eq!(stream.reply().await, result(1, "gate"));
+        assert_eq!(setup.event().await, Started("gate".into()));
+        assert!(setup.events.try_recv().is_err());
     }
 
     #[tokio::test]
     async fn cancellation_from_another_stream_or_connection_has_no_effect() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
-        stream.write_line(call(1, "wait", ["door"])).await;
-        assert_eq!(play.event().await, Started("door".into()));
-        let stranger = RawClient::connect(&play.server).await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
+        stream.write_line(call(1, "wait", ["gate"])).await;
+        assert_eq!(setup.event().await, Started("gate".into()));
+        let stranger = RawClient::connect(&setup.server).await;
         let no_news = line(call(2, "rpc.cancel", [1]));
-        for connection in [&play.connection, &stranger] {
+        for connection in [&setup.connection, &stranger] {
             let replies = connection.exchange(&no_news).await;
             assert_eq!(replies, [result(2, Value::Null)]);
         }
-        play.open("door");
-        assert_eq!(stream.reply().await, result(1, "door"));
+        setup.open("gate");
+        assert_eq!(stream.reply().await, result(1, "gate"));
     }
 
     #[tokio::test]
     async fn batch_entry_is_cancelled_alone() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream
             .write_line(json!([call(1, "wait", ["a"]), call(2, "wait", ["b"])]))
             .await;
-        assert_eq!(play.event().await, Started("a".into()));
-        assert_eq!(play.event().await, Started("b".into()));
+        assert_eq!(setup.event().await, Started("a".into()));
+        assert_eq!(setup.event().await, Started("b".into()));
         stream.write_line(cancel(1)).await;
-        assert_eq!(play.event().await, Dropped("a".into()));
-        play.open("b");
+        assert_eq!(setup.event().await, Dropped("a".into()));
+        setup.open("b");
         let expected = json!([error(1, -32001, "Cancelled"), result(2, "b")]);
         assert_eq!(stream.reply().await, expected);
     }
 
     #[tokio::test]
     async fn reset_drops_all_calls_of_its_stream() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream
             .write_line(json!([
-                call(1, "wait", ["door"]),
-                notification("wait", ["door"])
+                call(1, "wait", ["gate"]),
+                notification("wait", ["gate"])
             ]))
             .await;
-        stream.write_line(call(2, "wait", ["door"])).await;
+        stream.write_line(call(2, "wait", ["gate"])).await;
         for _ in 0..3 {
-            assert_eq!(play.event().await, Started("door".into()));
+            assert_eq!(setup.event().await, Started("gate".into()));
         }
         stream.reset(CANCELLED);
         for _ in 0..3 {
-            assert_eq!(play.event().await, Dropped("door".into()));
+            assert_eq!(setup.event().await, Dropped("gate".into()));
         }
         stream.was_reset(CANCELLED).await;
-        play.lives().await;
+        setup.is_served().await;
     }
 
     #[tokio::test]
     async fn stop_drops_all_calls_of_its_stream() {
-        let mut play = Play::start().await;
+        let mut setup = Setup::start().await;
         for finished in [false, true] {
-            let mut stream = play.stream().await;
-            stream.write_line(call(1, "wait", ["door"])).await;
-            stream.write_line(call(2, "wait", ["door"])).await;
+            let mut stream = setup.stream().await;
+            stream.write_line(call(1, "wait", ["gate"])).await;
+            stream.write_line(call(2, "wait", ["gate"])).await;
             if finished {
                 stream.finish();
             }
-            assert_eq!(play.event().await, Started("door".into()));
-            assert_eq!(play.event().await, Started("door".into()));
+            assert_eq!(setup.event().await, Started("gate".into()));
+            assert_eq!(setup.event().await, Started("gate".into()));
             stream.stop(CANCELLED);
-            assert_eq!(play.event().await, Dropped("door".into()));
-            assert_eq!(play.event().await, Dropped("door".into()));
-            play.lives().await;
+            assert_eq!(setup.event().await, Dropped("gate".into()));
+            assert_eq!(setup.event().await, Dropped("gate".into()));
+            setup.is_served().await;
         }
     }
 
     #[tokio::test]
     async fn stop_prevents_later_calls_of_its_stream() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         stream.write_line(call(1, "wait", ["before"])).await;
-        assert_eq!(play.event().await, Started("before".into()));
+        assert_eq!(setup.event().await, Started("before".into()));
         stream.stop(CANCELLED);
-        assert_eq!(play.event().await, Dropped("before".into()));
-        // The server may tell the client to stop as well.
+        assert_eq!(setup.event().await, Dropped("before".into()));
+        // The server may have stopped this half.
         let after = line(call(2, "wait", ["after"]));
         let _ = soon(stream.send.write_all(after.as_bytes())).await;
-        play.lives().await;
-        assert!(play.events.try_recv().is_err());
+        setup.is_served().await;
+        assert!(setup.events.try_recv().is_err());
     }
 
     #[tokio::test]
     async fn stop_with_unread_responses_starts_no_call_of_its_stream() {
-        let mut play = Play::start().await;
-        let connection = play.connect_with_small_window().await;
+        let mut setup = Setup::start().await;
+        let connection = setup.connect_with_small_window().await;
         let mut stream = connection.open().await;
         for id in 0..2000 {
             stream.write_line(call(id, "late_blob", [20_000])).await;
         }
         connection.settle().await;
-        while play.events.try_recv().is_ok() {}
+        while setup.events.try_recv().is_ok() {}
         stream.stop(CANCELLED);
         connection.settle().await;
-        let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
+        let started = std::iter::from_fn(|| setup.events.try_recv().ok()).count();
         assert_eq!(started, 0);
     }
 
     #[tokio::test]
     async fn closed_connection_drops_all_its_calls() {
-        let mut play = Play::start().await;
-        let mut streams = [play.stream().await, play.stream().await];
+        let mut setup = Setup::start().await;
+        let mut streams = [setup.stream().await, setup.stream().await];
         for stream in &mut streams {
-            stream.write_line(call(1, "wait", ["door"])).await;
-            assert_eq!(play.event().await, Started("door".into()));
+            stream.write_line(call(1, "wait", ["gate"])).await;
+            assert_eq!(setup.event().await, Started("gate".into()));
         }
-        play.connection.close(VarInt::from_u32(0), b"");
-        assert_eq!(play.event().await, Dropped("door".into()));
-        assert_eq!(play.event().await, Dropped("door".into()));
+        setup.connection.close(VarInt::from_u32(0), b"");
+        assert_eq!(setup.event().await, Dropped("gate".into()));
+        assert_eq!(setup.event().await, Dropped("gate".into()));
     }
 
     #[tokio::test]
@@ -846,28 +851,28 @@ mod cancellation {
             calls_per_connection: 2,
             ..Limits::default()
         };
-        let mut play = Play::with(limits).await;
+        let mut setup = Setup::with(limits).await;
         for batch in [false, true] {
             for _ in 0..3 {
-                let mut stream = play.stream().await;
-                let bad = call(1, "wait_badly", ["door"]);
+                let mut stream = setup.stream().await;
+                let bad = call(1, "wait_and_panic_when_dropped", ["gate"]);
                 stream
                     .write_line(if batch { json!([bad]) } else { bad })
                     .await;
-                assert_eq!(play.event().await, Started("door".into()));
+                assert_eq!(setup.event().await, Started("gate".into()));
                 stream.write_line(cancel(1)).await;
-                assert_eq!(play.event().await, Dropped("door".into()));
-                play.lives().await;
+                assert_eq!(setup.event().await, Dropped("gate".into()));
+                setup.is_served().await;
             }
         }
     }
 
     #[tokio::test]
     async fn handler_that_panics_when_dropped_is_answered() {
-        let play = Play::start().await;
-        let mut stream = play.stream().await;
+        let setup = Setup::start().await;
+        let mut stream = setup.stream().await;
         for batch in [false, true] {
-            let bad = call(1, "wait_badly", ["door"]);
+            let bad = call(1, "wait_and_panic_when_dropped", ["gate"]);
             stream
                 .write_line(if batch { json!([bad]) } else { bad })
                 .await;
@@ -876,7 +881,7 @@ mod cancellation {
             let answer = if batch { json!([answer]) } else { answer };
             assert_eq!(stream.reply().await, answer);
         }
-        let mut late = call(2, "wait_badly", ["door"]);
+        let mut late = call(2, "wait_and_panic_when_dropped", ["gate"]);
         late["timeout"] = json!(10);
         stream.write_line(late).await;
         assert_eq!(stream.reply().await, error(2, -32603, "Internal error"));
@@ -886,68 +891,68 @@ mod cancellation {
 
     #[tokio::test]
     async fn handlers_that_panic_when_their_connection_closes_harm_no_other() {
-        let mut play = Play::start().await;
-        let other = RawClient::connect(&play.server).await;
+        let mut setup = Setup::start().await;
+        let other = RawClient::connect(&setup.server).await;
         let mut stream = other.open().await;
-        let bad = call(1, "wait_badly", ["door"]);
+        let bad = call(1, "wait_and_panic_when_dropped", ["gate"]);
         stream.write_line(json!([bad.clone(), bad.clone()])).await;
         stream.write_line(bad).await;
         for _ in 0..3 {
-            assert_eq!(play.event().await, Started("door".into()));
+            assert_eq!(setup.event().await, Started("gate".into()));
         }
         other.close(VarInt::from_u32(0), b"");
         for _ in 0..3 {
-            assert_eq!(play.event().await, Dropped("door".into()));
+            assert_eq!(setup.event().await, Dropped("gate".into()));
         }
-        play.lives().await;
-        assert!(soon(play.server.handle.shutdown(Duration::from_secs(5))).await);
+        setup.is_served().await;
+        assert!(soon(setup.server.handle.shutdown(Duration::from_secs(5))).await);
     }
 
     #[tokio::test]
     async fn handlers_that_panic_when_dropped_leave_no_task() {
         let tasks = tokio::runtime::Handle::current().metrics();
-        let mut play = Play::start().await;
-        play.lives().await;
-        play.connection.settle().await;
+        let mut setup = Setup::start().await;
+        setup.is_served().await;
+        setup.connection.settle().await;
         let before = tasks.num_alive_tasks();
         for way in 0..4 {
-            let mut stream = play.stream().await;
-            let bad = call(1, "wait_badly", ["door"]);
+            let mut stream = setup.stream().await;
+            let bad = call(1, "wait_and_panic_when_dropped", ["gate"]);
             stream.write_line(bad.clone()).await;
             stream.write_line(json!([bad.clone(), bad])).await;
             for _ in 0..3 {
-                assert_eq!(play.event().await, Started("door".into()));
+                assert_eq!(setup.event().await, Started("gate".into()));
             }
             match way {
                 0 => stream.reset(CANCELLED),
                 1 => stream.stop(CANCELLED),
                 2 => stream.write_line(cancel(1)).await,
-                _ => drop(play.connection.send_uni(line(cancel(1))).await),
+                _ => drop(setup.connection.send_uni(line(cancel(1))).await),
             }
             for _ in 0..3 {
-                assert_eq!(play.event().await, Dropped("door".into()));
+                assert_eq!(setup.event().await, Dropped("gate".into()));
             }
             drop(stream);
-            play.lives().await;
+            setup.is_served().await;
         }
         soon(async {
             while tasks.num_alive_tasks() > before {
-                play.connection.settle().await;
+                setup.connection.settle().await;
             }
         })
         .await;
-        assert!(soon(play.server.handle.shutdown(Duration::from_secs(5))).await);
+        assert!(soon(setup.server.handle.shutdown(Duration::from_secs(5))).await);
     }
 
     #[tokio::test]
     async fn call_past_its_deadline_is_dropped_and_answered() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
-        let mut late = call(1, "wait", ["door"]);
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
+        let mut late = call(1, "wait", ["gate"]);
         late["timeout"] = json!(10);
         stream.write_line(late).await;
-        assert_eq!(play.event().await, Started("door".into()));
-        assert_eq!(play.event().await, Dropped("door".into()));
+        assert_eq!(setup.event().await, Started("gate".into()));
+        assert_eq!(setup.event().await, Dropped("gate".into()));
         assert_eq!(stream.reply().await, error(1, -32002, "Deadline passed"));
     }
 }
@@ -955,54 +960,54 @@ mod cancellation {
 mod limits {
     use super::*;
 
-    async fn narrow(calls: usize) -> Play {
+    async fn narrow(calls: usize) -> Setup {
         let limits = Limits {
             calls_per_connection: calls,
             ..Limits::default()
         };
-        Play::with(limits).await
+        Setup::with(limits).await
     }
 
     #[tokio::test]
     async fn calls_past_the_limit_start_when_others_have_ended() {
-        let mut play = narrow(2).await;
-        let mut stream = play.stream().await;
-        for door in ["a", "b", "c"] {
-            stream.write_line(call(door, "wait", [door])).await;
+        let mut setup = narrow(2).await;
+        let mut stream = setup.stream().await;
+        for gate in ["a", "b", "c"] {
+            stream.write_line(call(gate, "wait", [gate])).await;
         }
-        assert_eq!(play.event().await, Started("a".into()));
-        assert_eq!(play.event().await, Started("b".into()));
-        play.connection.settle().await;
-        assert!(play.events.try_recv().is_err());
+        assert_eq!(setup.event().await, Started("a".into()));
+        assert_eq!(setup.event().await, Started("b".into()));
+        setup.connection.settle().await;
+        assert!(setup.events.try_recv().is_err());
 
-        play.connection.send_uni(line(cancel("a"))).await;
-        assert_eq!(play.event().await, Dropped("a".into()));
-        assert_eq!(play.event().await, Started("c".into()));
+        setup.connection.send_uni(line(cancel("a"))).await;
+        assert_eq!(setup.event().await, Dropped("a".into()));
+        assert_eq!(setup.event().await, Started("c".into()));
         assert_eq!(stream.reply().await, error("a", -32001, "Cancelled"));
 
-        let mut other = play.stream().await;
+        let mut other = setup.stream().await;
         other.write_line(call("d", "wait", ["d"])).await;
-        play.connection.settle().await;
-        assert!(play.events.try_recv().is_err());
-        play.open("b");
-        assert_eq!(play.event().await, Started("d".into()));
+        setup.connection.settle().await;
+        assert!(setup.events.try_recv().is_err());
+        setup.open("b");
+        assert_eq!(setup.event().await, Started("d".into()));
         assert_eq!(stream.reply().await, result("b", "b"));
     }
 
     #[tokio::test]
     async fn batch_entries_count_as_calls() {
-        let mut play = narrow(2).await;
-        let mut stream = play.stream().await;
-        let entries = ["a", "b", "c"].map(|door| call(door, "wait", [door]));
+        let mut setup = narrow(2).await;
+        let mut stream = setup.stream().await;
+        let entries = ["a", "b", "c"].map(|gate| call(gate, "wait", [gate]));
         stream.write_line(json!(entries)).await;
-        assert_eq!(play.event().await, Started("a".into()));
-        assert_eq!(play.event().await, Started("b".into()));
-        play.connection.settle().await;
-        assert!(play.events.try_recv().is_err());
-        play.open("b");
-        assert_eq!(play.event().await, Started("c".into()));
-        play.open("a");
-        play.open("c");
+        assert_eq!(setup.event().await, Started("a".into()));
+        assert_eq!(setup.event().await, Started("b".into()));
+        setup.connection.settle().await;
+        assert!(setup.events.try_recv().is_err());
+        setup.open("b");
+        assert_eq!(setup.event().await, Started("c".into()));
+        setup.open("a");
+        setup.open("c");
         assert_eq!(stream.reply().await.as_array().unwrap().len(), 3);
     }
 
@@ -1012,62 +1017,62 @@ mod limits {
             calls: 1,
             ..Limits::default()
         };
-        let mut play = Play::with(limits).await;
-        let mut first = play.stream().await;
+        let mut setup = Setup::with(limits).await;
+        let mut first = setup.stream().await;
         first.write_line(call(1, "wait", ["a"])).await;
-        assert_eq!(play.event().await, Started("a".into()));
-        let other = RawClient::connect(&play.server).await;
+        assert_eq!(setup.event().await, Started("a".into()));
+        let other = RawClient::connect(&setup.server).await;
         let mut second = other.open().await;
         second.write_line(call(1, "wait", ["b"])).await;
         other.settle().await;
-        assert!(play.events.try_recv().is_err());
-        play.open("a");
-        assert_eq!(play.event().await, Started("b".into()));
+        assert!(setup.events.try_recv().is_err());
+        setup.open("a");
+        assert_eq!(setup.event().await, Started("b".into()));
     }
 
     #[tokio::test]
     async fn reset_at_the_limit_of_calls_drops_the_calls_of_its_stream() {
-        let mut play = narrow(2).await;
-        let mut stream = play.stream().await;
-        for door in ["a", "b", "c"] {
-            stream.write_line(call(door, "wait", [door])).await;
+        let mut setup = narrow(2).await;
+        let mut stream = setup.stream().await;
+        for gate in ["a", "b", "c"] {
+            stream.write_line(call(gate, "wait", [gate])).await;
         }
-        assert_eq!(play.event().await, Started("a".into()));
-        assert_eq!(play.event().await, Started("b".into()));
-        play.connection.settle().await;
+        assert_eq!(setup.event().await, Started("a".into()));
+        assert_eq!(setup.event().await, Started("b".into()));
+        setup.connection.settle().await;
         stream.reset(CANCELLED);
-        assert!(matches!(play.event().await, Dropped(_)));
-        assert!(matches!(play.event().await, Dropped(_)));
-        play.lives().await;
+        assert!(matches!(setup.event().await, Dropped(_)));
+        assert!(matches!(setup.event().await, Dropped(_)));
+        setup.is_served().await;
     }
 
     #[tokio::test]
     async fn stop_at_the_limit_of_calls_drops_the_calls_of_its_stream() {
-        let mut play = narrow(2).await;
-        let mut stream = play.stream().await;
-        for door in ["a", "b", "c"] {
-            stream.write_line(call(door, "wait", [door])).await;
+        let mut setup = narrow(2).await;
+        let mut stream = setup.stream().await;
+        for gate in ["a", "b", "c"] {
+            stream.write_line(call(gate, "wait", [gate])).await;
         }
-        assert_eq!(play.event().await, Started("a".into()));
-        assert_eq!(play.event().await, Started("b".into()));
-        play.connection.settle().await;
+        assert_eq!(setup.event().await, Started("a".into()));
+        assert_eq!(setup.event().await, Started("b".into()));
+        setup.connection.settle().await;
         stream.stop(CANCELLED);
-        assert!(matches!(play.event().await, Dropped(_)));
-        assert!(matches!(play.event().await, Dropped(_)));
-        play.lives().await;
+        assert!(matches!(setup.event().await, Dropped(_)));
+        assert!(matches!(setup.event().await, Dropped(_)));
+        setup.is_served().await;
     }
 
     #[tokio::test]
     async fn unread_responses_at_the_limit_of_calls_block_no_other_stream() {
-        let play = narrow(4).await;
-        let connection = play.connect_with_small_window().await;
+        let setup = narrow(4).await;
+        let connection = setup.connect_with_small_window().await;
         let mut unread = connection.open().await;
         for id in 0..8 {
-            let batch = [call(id, "wait", ["door"]), call(id, "blob", [300_000])];
+            let batch = [call(id, "wait", ["gate"]), call(id, "blob", [300_000])];
             unread.write_line(json!(batch)).await;
         }
         connection.settle().await;
-        play.open("door");
+        setup.open("gate");
         connection.settle().await;
         let mut other = connection.open().await;
         other.write_line(call(1, "echo", [1])).await;
@@ -1076,12 +1081,12 @@ mod limits {
 
     #[tokio::test]
     async fn unread_responses_of_a_pending_handler_at_the_limit_of_calls_block_no_other_stream() {
-        let mut play = narrow(1).await;
-        let connection = play.connect_with_small_window().await;
+        let mut setup = narrow(1).await;
+        let connection = setup.connect_with_small_window().await;
         let mut unread = connection.open().await;
-        // Less than a stream may hold back.
+        // The response is below the limit of unsent bytes of a stream.
         unread.write_line(call(1, "late_blob", [60_000])).await;
-        assert_eq!(play.event().await, Started("blob".into()));
+        assert_eq!(setup.event().await, Started("blob".into()));
         connection.settle().await;
         let replies = connection.exchange(line(call(2, "echo", [2]))).await;
         assert_eq!(replies, [result(2, 2)]);
@@ -1090,28 +1095,28 @@ mod limits {
 
     #[tokio::test]
     async fn calls_with_unread_responses_are_started_only_up_to_a_limit() {
-        let mut play = Play::start().await;
-        let connection = play.connect_with_small_window().await;
+        let mut setup = Setup::start().await;
+        let connection = setup.connect_with_small_window().await;
         let mut unread = connection.open().await;
         for id in 0..2000 {
             unread.write_line(call(id, "late_blob", [20_000])).await;
         }
         connection.settle().await;
-        let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
+        let started = std::iter::from_fn(|| setup.events.try_recv().ok()).count();
         assert!(started < 200, "{started} calls were started");
         drop(unread);
     }
 
     #[tokio::test]
     async fn calls_in_one_packet_with_unread_responses_are_started_only_up_to_a_limit() {
-        let mut play = Play::start().await;
-        let connection = play.connect_with_small_window().await;
+        let mut setup = Setup::start().await;
+        let connection = setup.connect_with_small_window().await;
         let mut unread = connection.open().await;
         let calls = (0..40).map(|id| line(call(id, "loud_blob", [100_000])));
         unread.write(calls.collect::<String>()).await;
         connection.settle().await;
-        let started = std::iter::from_fn(|| play.events.try_recv().ok()).count();
-        // One is on its way, and three of them are more than may wait behind it.
+        let started = std::iter::from_fn(|| setup.events.try_recv().ok()).count();
+        // One response is being sent, and three more exceed the limit of unsent bytes.
         assert!((1..=6).contains(&started), "{started} calls were started");
         for id in 0..40 {
             assert_eq!(unread.reply().await, result(id, "x".repeat(100_000)));
@@ -1120,13 +1125,13 @@ mod limits {
 
     #[tokio::test]
     async fn request_nested_too_deeply_is_rejected_by_its_id_if_that_is_first() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let deep = "[".repeat(70) + &"]".repeat(70);
         let front = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"echo","params":{deep}}}"#);
         let behind = format!(r#"{{"jsonrpc":"2.0","method":"echo","params":{deep},"id":7}}"#);
         let next = call(8, "echo", [8]);
         let sent = format!("{front}\n{behind}\n{next}\n");
-        let replies = play.connection.exchange(&sent).await;
+        let replies = setup.connection.exchange(&sent).await;
         let refused = error(7, -32700, "Parse error");
         assert_eq!(replies, [refused, parse_error(), result(8, 8)]);
     }
@@ -1137,14 +1142,14 @@ mod limits {
             reply: 1000,
             ..Limits::default()
         };
-        let play = Play::with(limits).await;
+        let setup = Setup::with(limits).await;
         for size in 500..1000 {
             let batch = [
                 call(1, "blob", [size]),
                 call(2, "blob", [90]),
                 call(3, "blob", [90]),
             ];
-            let replies = play.connection.exchange(line(json!(batch))).await;
+            let replies = setup.connection.exchange(line(json!(batch))).await;
             assert_eq!(replies[0].as_array().unwrap().len(), 3);
             let length = replies[0].to_string().len();
             assert!(length <= 1000, "{length} bytes: {}", replies[0]);
@@ -1158,39 +1163,39 @@ mod limits {
             reply: 5000,
             ..Limits::default()
         };
-        let play = Play::with(limits).await;
+        let setup = Setup::with(limits).await;
         for (size, reply) in [
             (5000 - around, result(1, "x".repeat(5000 - around))),
             (5000 - around + 1, error(1, -32008, "Reply too large")),
         ] {
             let sent = line(call(1, "blob", [size]));
-            assert_eq!(play.connection.exchange(&sent).await, [reply]);
+            assert_eq!(setup.connection.exchange(&sent).await, [reply]);
         }
-        play.lives().await;
+        setup.is_served().await;
     }
 
     #[tokio::test]
     async fn response_of_four_mebibytes_is_sent_and_a_larger_one_replaced() {
-        let play = Play::start().await;
+        let setup = Setup::start().await;
         let sent = line(call(1, "blob", [4_000_000])) + &line(call(2, "blob", [4 << 20]));
-        let replies = play.connection.exchange(&sent).await;
+        let replies = setup.connection.exchange(&sent).await;
         let large = result(1, "x".repeat(4_000_000));
         assert!(replies == [large, error(2, -32008, "Reply too large")]);
     }
 
     #[tokio::test]
     async fn batch_of_a_hundred_entries_is_served_and_a_longer_one_rejected() {
-        let mut play = Play::start().await;
+        let mut setup = Setup::start().await;
         let batch: Vec<_> = (0..100).map(|id| call(id, "echo", [id])).collect();
-        let replies = play.connection.exchange(line(json!(batch))).await;
+        let replies = setup.connection.exchange(line(json!(batch))).await;
         let expected: Vec<_> = (0..100).map(|id| result(id, id)).collect();
         assert_eq!(replies, [json!(expected)]);
 
         let batch = vec![notification("note", ["in the batch"]); 101];
         let sent = line(json!(batch)) + &line(notification("note", ["behind it"]));
-        let replies = play.connection.exchange(&sent).await;
+        let replies = setup.connection.exchange(&sent).await;
         assert_eq!(replies, [error(Value::Null, -32010, "Batch too large")]);
-        assert_eq!(play.event().await, Noted("behind it".into()));
+        assert_eq!(setup.event().await, Noted("behind it".into()));
     }
 
     #[tokio::test]
@@ -1199,13 +1204,13 @@ mod limits {
             reply: 1000,
             ..Limits::default()
         };
-        let play = Play::with(limits).await;
+        let setup = Setup::with(limits).await;
         let batch = [
             call(1, "blob", [500]),
             call(2, "blob", [500]),
             call(3, "blob", [100]),
         ];
-        let replies = play.connection.exchange(line(json!(batch))).await;
+        let replies = setup.connection.exchange(line(json!(batch))).await;
         let expected = json!([
             result(1, "x".repeat(500)),
             error(2, -32011, "Batch reply too large"),
@@ -1214,13 +1219,13 @@ mod limits {
         assert_eq!(replies, [expected]);
     }
 
-    /// Calls that end in every way there is, many at a time, give back what they held.
+    /// Makes concurrent calls that end in every way.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn permits_are_released_after_calls_that_end_in_any_way() {
-        let mut play = narrow(8).await;
+        let mut setup = narrow(8).await;
         let mut storm = JoinSet::new();
         for round in 0..400 {
-            let connection = play.connection.clone();
+            let connection = setup.connection.clone();
             storm.spawn(async move {
                 let mut stream = connection.open().await;
                 let mut late = call("late", "wait", ["late"]);
@@ -1247,16 +1252,16 @@ mod limits {
             });
         }
         soon(storm.join_all()).await;
-        let mut stream = play.stream().await;
+        let mut stream = setup.stream().await;
         for _ in 0..9 {
             stream.write_line(call(1, "wait", ["after"])).await;
         }
         let mut after = 0;
         while after < 8 {
-            after += u32::from(play.event().await == Started("after".into()));
+            after += u32::from(setup.event().await == Started("after".into()));
         }
-        play.connection.settle().await;
-        assert!(play.events.try_recv().is_err());
+        setup.connection.settle().await;
+        assert!(setup.events.try_recv().is_err());
     }
 }
 
@@ -1265,29 +1270,29 @@ mod shutdown {
 
     #[tokio::test]
     async fn shutdown_answers_running_calls_rejects_new_ones_and_closes() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
-        stream.write_line(call(1, "wait", ["door"])).await;
-        assert_eq!(play.event().await, Started("door".into()));
-        let shutdown = shut_down(&play, &mut stream).await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
+        stream.write_line(call(1, "wait", ["gate"])).await;
+        assert_eq!(setup.event().await, Started("gate".into()));
+        let shutdown = shut_down(&setup, &mut stream).await;
 
-        let new = play.connection.exchange(line(call(3, "echo", [3]))).await;
+        let new = setup.connection.exchange(line(call(3, "echo", [3]))).await;
         assert_eq!(new, [error(3, -32003, "Shutting down")]);
 
-        play.open("door");
-        assert_eq!(stream.reply().await, result(1, "door"));
+        setup.open("gate");
+        assert_eq!(stream.reply().await, result(1, "gate"));
         stream.has_ended().await;
-        play.connection.was_closed(SHUT_DOWN).await;
+        setup.connection.was_closed(SHUT_DOWN).await;
         assert!(soon(shutdown).await.unwrap());
     }
 
     #[tokio::test]
     async fn batch_during_shutdown_is_rejected() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
-        stream.write_line(call(1, "wait", ["door"])).await;
-        assert_eq!(play.event().await, Started("door".into()));
-        let shutdown = shut_down(&play, &mut stream).await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
+        stream.write_line(call(1, "wait", ["gate"])).await;
+        assert_eq!(setup.event().await, Started("gate".into()));
+        let shutdown = shut_down(&setup, &mut stream).await;
         stream
             .write_line(json!([call(3, "echo", [3]), call(4, "echo", [4])]))
             .await;
@@ -1296,24 +1301,24 @@ mod shutdown {
             error(4, -32003, "Shutting down")
         ]);
         assert_eq!(stream.reply().await, refused);
-        play.open("door");
-        assert_eq!(stream.reply().await, result(1, "door"));
+        setup.open("gate");
+        assert_eq!(stream.reply().await, result(1, "gate"));
         assert!(soon(shutdown).await.unwrap());
     }
 
     #[tokio::test]
     async fn shutdown_answers_pings_drops_notifications_and_refuses_connections() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
-        stream.write_line(call(1, "wait", ["door"])).await;
-        assert_eq!(play.event().await, Started("door".into()));
-        let shutdown = shut_down(&play, &mut stream).await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
+        stream.write_line(call(1, "wait", ["gate"])).await;
+        assert_eq!(setup.event().await, Started("gate".into()));
+        let shutdown = shut_down(&setup, &mut stream).await;
 
         stream.write_line(notification("note", ["late"])).await;
         stream.write_line(call(2, "rpc.ping", json!([]))).await;
         assert_eq!(stream.reply().await, result(2, Value::Null));
-        assert!(play.events.try_recv().is_err());
-        match RawClient::new(&play.server).try_dial().await {
+        assert!(setup.events.try_recv().is_err());
+        match RawClient::new(&setup.server).try_dial().await {
             Err(ConnectionError::ConnectionClosed(close)) => {
                 assert_eq!(
                     close.error_code,
@@ -1323,7 +1328,7 @@ mod shutdown {
             other => panic!("{other:?}"),
         }
         stream.write_line(cancel(1)).await;
-        assert_eq!(play.event().await, Dropped("door".into()));
+        assert_eq!(setup.event().await, Dropped("gate".into()));
         assert_eq!(stream.reply().await, error(1, -32001, "Cancelled"));
         stream.has_ended().await;
         assert!(soon(shutdown).await.unwrap());
@@ -1331,18 +1336,18 @@ mod shutdown {
 
     #[tokio::test]
     async fn shutdown_past_its_limit_aborts_calls() {
-        let mut play = Play::start().await;
-        let mut stream = play.stream().await;
-        stream.write_line(call(1, "wait", ["door"])).await;
-        assert_eq!(play.event().await, Started("door".into()));
-        assert!(!soon(play.server.handle.shutdown(Duration::from_millis(10))).await);
-        assert_eq!(play.event().await, Dropped("door".into()));
-        play.connection.was_closed(ABORTED).await;
+        let mut setup = Setup::start().await;
+        let mut stream = setup.stream().await;
+        stream.write_line(call(1, "wait", ["gate"])).await;
+        assert_eq!(setup.event().await, Started("gate".into()));
+        assert!(!soon(setup.server.handle.shutdown(Duration::from_millis(10))).await);
+        assert_eq!(setup.event().await, Dropped("gate".into()));
+        setup.connection.was_closed(ABORTED).await;
     }
 
-    /// Begins to shut down; resolves once calls are refused.
-    async fn shut_down(play: &Play, stream: &mut RawStream) -> JoinHandle<bool> {
-        let handle = play.server.handle.clone();
+    /// Starts a shutdown, and waits until calls are rejected.
+    async fn shut_down(setup: &Setup, stream: &mut RawStream) -> JoinHandle<bool> {
+        let handle = setup.server.handle.clone();
         let shutdown = tokio::spawn(async move { handle.shutdown(Duration::from_secs(20)).await });
         loop {
             stream.write_line(call("probe", "echo", [1])).await;

@@ -1,5 +1,4 @@
-//! Streams of items as PROTOCOL.md has them. One side is always an outsider that speaks quinn and JSON, and nothing of
-//! the framework.
+//! Streams of items as PROTOCOL.md describes them. One end is always a raw peer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,32 +20,32 @@ trait Desk {
     fn echo(&self, prefix: &str, items: impl Stream<Item = String>) -> impl Stream<Item = String>;
     fn fail(&self, after: u64) -> impl Stream<Item = Result<u64, ErrorObject>>;
     fn panic(&self, after: u64) -> impl Stream<Item = u64>;
-    /// Cannot be written behind so many.
+    /// Sends an item that cannot be encoded after so many others.
     fn unwritable(&self, after: u64) -> impl Stream<Item = BTreeMap<Pair, u8>>;
     fn blobs(&self, sizes: Vec<usize>) -> impl Stream<Item = String>;
-    /// Sums up to so many, and never looks for more.
+    /// Sums so many items, and does not poll for more.
     async fn some(&self, count: usize, items: impl Stream<Item = u64>) -> u64;
-    /// For ever.
+    /// Sends items without end.
     fn numbers(&self) -> impl Stream<Item = u64>;
-    /// The same, and may be called again.
+    /// As `numbers`, but idempotent.
     #[rpc(idempotent)]
     fn readings(&self) -> impl Stream<Item = u64>;
-    /// Nothing, for ever.
+    /// Sends nothing and does not end.
     fn silence(&self) -> impl Stream<Item = u64>;
     async fn add(&self, a: u64, b: u64) -> u64;
-    /// More than a reader that does not read takes.
+    /// Returns more than the window of an idle reader.
     async fn late(&self) -> String;
 }
 
-/// No key of an object.
+/// A type that cannot be a key of an object.
 type Pair = (u8, u8);
 
 #[derive(Clone, Default)]
 struct Clerk {
-    /// Handlers that saw the end of their items.
+    /// The number of handlers that have read their items to the end.
     ends: Arc<AtomicUsize>,
     started: Arc<Notify>,
-    /// A handler or its stream is gone.
+    /// A handler or its stream was dropped.
     dropped: Arc<Notify>,
 }
 
@@ -166,7 +165,7 @@ fn end(id: impl Into<Value>) -> String {
     line(message::end(id))
 }
 
-/// A line in few words: `item 1 2`, `result 1 null`, `error 1 -32600`.
+/// Abbreviates a line: `item 1 2`, `result 1 null`, `error 1 -32600`.
 fn word(line: &Value) -> String {
     assert_eq!(line["jsonrpc"], "2.0", "{line}");
     if line["method"] == "rpc.item" {
@@ -183,12 +182,12 @@ fn words(lines: &[Value]) -> Vec<String> {
     lines.iter().map(word).collect()
 }
 
-/// Sends lines on a stream, ends it, and returns in words what comes back.
+/// Sends lines on a stream, ends it, and returns the abbreviated lines that come back.
 async fn said(connection: &RawConnection, sent: &str) -> Vec<String> {
     words(&connection.exchange(sent).await)
 }
 
-/// Reads the next line, in words.
+/// Reads and abbreviates the next line.
 async fn next(stream: &mut RawStream) -> String {
     word(&stream.reply().await)
 }
@@ -222,7 +221,7 @@ mod transcripts {
 "#;
         let connection = RawClient::connect(&server).await;
         assert_eq!(said(&connection, sent).await, [r#"result "up" 42"#]);
-        // The last line may go without its LF.
+        // The last line may have no LF.
         assert_eq!(
             said(&connection, sent.trim_end()).await,
             [r#"result "up" 42"#]
@@ -313,7 +312,7 @@ async fn request_stream_that_ends_in_any_other_way_is_an_error() {
         // The stream ends.
         (String::new(), "error 1 -32600"),
         (item(1, 1), "error 1 -32600"),
-        // In the middle of a line.
+        // The stream ends within a line.
         (item(1, 1)[..40].to_owned(), "error 1 -32700"),
         // No item.
         (notification("add", json!([1, 2])), "error 1 -32600"),
@@ -326,7 +325,7 @@ async fn request_stream_that_ends_in_any_other_way_is_an_error() {
         ),
         (notification("rpc.end", json!([])), "error 1 -32600"),
         (item(1, 1).replace("2.0", "1.0"), "error 1 -32600"),
-        // Another call's.
+        // A line of another call.
         (item(2, 1), "error 1 -32600"),
         (item("1", 1), "error 1 -32600"),
         (end(2), "error 1 -32600"),
@@ -350,12 +349,12 @@ async fn request_stream_that_ends_in_any_other_way_is_an_error() {
             assert_eq!(said(&connection, &sent).await, [expected], "{sent}");
         }
     }
-    // Another call is served as ever.
+    // Another call is served.
     let other = call(2, "add", json!([1, 2]));
     let sent = call(1, "sum", json!([])) + &item(1, 1) + &other;
-    let mut heard = said(&connection, &sent).await;
-    heard.sort();
-    assert_eq!(heard, ["error 1 -32600", "result 2 3"]);
+    let mut lines = said(&connection, &sent).await;
+    lines.sort();
+    assert_eq!(lines, ["error 1 -32600", "result 2 3"]);
     assert_eq!(clerk.ends.load(Ordering::SeqCst), 0);
     assert_eq!(
         said(&connection, &call(1, "add", json!([1, 2]))).await,
@@ -404,7 +403,7 @@ async fn streaming_call_in_a_batch_or_without_a_reply_channel_is_rejected() {
             "error 1 -32600"
         );
     }
-    // And no handler was called.
+    // No handler was called.
     assert!(futures_util::poll!(std::pin::pin!(clerk.started.notified())).is_pending());
 }
 
@@ -415,7 +414,7 @@ async fn rejected_call_takes_no_items() {
     let sent = [
         call(1, "sum", json!([1])),
         item(1, 1),
-        call(2, "nobody", json!([])),
+        call(2, "absent", json!([])),
         item(2, 1),
         end(2),
         call(3, "add", json!([1, 2])),
@@ -428,7 +427,7 @@ async fn rejected_call_takes_no_items() {
 async fn streaming_call_is_cancelled_by_reset_stop_and_message() {
     let (server, clerk) = desk();
     let connection = RawClient::connect(&server).await;
-    // What sends nothing, what has more to send than anybody takes, and what waits for items.
+    // Handlers that send nothing, that send more than is read, and that wait for items.
     for method in ["silence", "numbers", "sum"] {
         for by_reset in [true, false] {
             let mut stream = connection.send(call(1, method, json!([]))).await;
@@ -538,7 +537,7 @@ async fn unread_stream_of_a_dropped_handler_blocks_no_call() {
     stream.reset(CANCELLED);
     soon(clerk.dropped.notified()).await;
     assert_eq!(said(&connection, &add).await, ["result 1 3"]);
-    // And it is told to the reader as what it is.
+    // The reader learns that the stream was reset.
     let ended = loop {
         match stream.read_line().await {
             Ok(Some(_)) => {}
@@ -548,23 +547,23 @@ async fn unread_stream_of_a_dropped_handler_blocks_no_call() {
     assert_eq!(ended, Err(ReadError::Reset(CANCELLED)));
 }
 
-/// A server of somebody else's, and a client of ours.
+/// The client of a raw server.
 mod client {
     use super::*;
 
-    /// A server without the framework, and a client with it.
-    struct Stranger {
+    /// A raw server and its client.
+    struct Pair {
         server: RawServer,
         client: DeskClient,
         connection: RawConnection,
     }
 
-    impl Stranger {
+    impl Pair {
         async fn meet() -> Self {
             Self::granting(100, false).await
         }
 
-        /// One that grants its client so many streams at a time.
+        /// Grants so many concurrent streams.
         async fn granting(streams: u32, reconnect: bool) -> Self {
             let mut transport = quinn::TransportConfig::default();
             transport.max_concurrent_bidi_streams(streams.into());
@@ -583,7 +582,7 @@ mod client {
             stream.write(bytes).await;
             match is_whole {
                 true => stream.finish(),
-                // It may overtake what is on its way.
+                // The reset may overtake bytes in flight.
                 false => stream.reset(CANCELLED),
             }
         }
@@ -598,11 +597,11 @@ mod client {
         let items = item(0, "a") + &item(0, "b");
         let half = &item(0, "c")[..30];
         let wrong = [
-            // The stream ends or is reset: at once, between items, in one.
+            // The stream ends or is reset: at once, between items, within an item.
             (String::new(), 0),
             (items.clone(), 2),
             (items.clone() + half, 2),
-            // Lines that are none.
+            // Invalid lines.
             (items.clone() + "what\n" + &ended(0), 2),
             (items.clone() + "{}\n" + &ended(0), 2),
             (items.clone() + &end(0), 2),
@@ -619,12 +618,13 @@ mod client {
         ];
         for (bytes, count) in wrong {
             for is_whole in [true, false] {
-                // One that ends a stream so is taken for one that shuts down.
-                let stranger = Stranger::meet().await;
-                let taking = stranger.client.count("a", 3);
+                // The client takes a server that ends a stream so for one that shuts down, hence a server for each
+                // case.
+                let pair = Pair::meet().await;
+                let taking = pair.client.count("a", 3);
                 let taking = taking.collect::<Vec<_>>();
                 let ((), taken) =
-                    soon(async { tokio::join!(stranger.answer(&bytes, is_whole), taking) }).await;
+                    soon(async { tokio::join!(pair.answer(&bytes, is_whole), taking) }).await;
                 let (last, items) = taken.split_last().expect("an error at least");
                 assert!(last.is_err(), "{bytes:?}");
                 assert!(items.iter().all(Result::is_ok), "{bytes:?}");
@@ -638,19 +638,19 @@ mod client {
                 }
             }
         }
-        let stranger = Stranger::meet().await;
-        let taking = stranger.client.count("a", 2).try_collect::<Vec<_>>();
+        let pair = Pair::meet().await;
+        let taking = pair.client.count("a", 2).try_collect::<Vec<_>>();
         let whole = items + &ended(0);
-        let (_, taken) = soon(async { tokio::join!(stranger.answer(&whole, true), taking) }).await;
+        let (_, taken) = soon(async { tokio::join!(pair.answer(&whole, true), taking) }).await;
         assert_eq!(taken.unwrap(), ["a", "b"]);
     }
 
     #[tokio::test]
     async fn items_in_pieces_of_one_byte_are_received() {
-        let stranger = Stranger::meet().await;
-        let mut taking = stranger.client.count("a", 2);
+        let pair = Pair::meet().await;
+        let mut taking = pair.client.count("a", 2);
         let answering = async {
-            let (mut stream, call) = stranger.connection.accept_call().await;
+            let (mut stream, call) = pair.connection.accept_call().await;
             let id = call["id"].as_u64().unwrap();
             let bytes = item(id, "ö\"") + "\r\n" + &item(id, "") + &ended(id);
             for byte in bytes.bytes() {
@@ -673,10 +673,10 @@ mod client {
 
     #[tokio::test]
     async fn request_stream_is_sent_as_documented() {
-        let stranger = Stranger::meet().await;
-        let sum = stranger.client.sum(stream::iter([19, 23]));
+        let pair = Pair::meet().await;
+        let sum = pair.client.sum(stream::iter([19, 23]));
         let answering = async {
-            let (mut stream, call) = stranger.connection.accept_call().await;
+            let (mut stream, call) = pair.connection.accept_call().await;
             let id = call["id"].as_u64().unwrap();
             assert_eq!(call["method"], "sum");
             for expected in [
@@ -697,11 +697,11 @@ mod client {
 
     #[tokio::test]
     async fn stopped_or_dropped_request_stream_sends_no_more_items() {
-        let stranger = Stranger::meet().await;
+        let pair = Pair::meet().await;
         let endless = || stream::iter(0..);
-        // The answer comes while the items go on, and they are stopped.
+        // The response arrives while items are sent, and the server stops them.
         let answering = async {
-            let (mut stream, call) = stranger.connection.accept_call().await;
+            let (mut stream, call) = pair.connection.accept_call().await;
             stream.stop(0u32.into());
             stream
                 .write_line(message::result(call["id"].clone(), 7))
@@ -709,14 +709,13 @@ mod client {
             stream.finish();
             stream.stop_code().await;
         };
-        let ((), sum) =
-            soon(async { tokio::join!(answering, stranger.client.sum(endless())) }).await;
+        let ((), sum) = soon(async { tokio::join!(answering, pair.client.sum(endless())) }).await;
         assert_eq!(sum.unwrap(), 7);
-        // They are dropped with their call, and the server is told that they were not complete.
-        let mut sum = stranger.client.sum(endless());
+        // A dropped call drops its items, and resets their stream.
+        let mut sum = pair.client.sum(endless());
         let (mut stream, _) = tokio::select! {
             sum = &mut sum => panic!("{sum:?}"),
-            accepted = stranger.connection.accept_call() => accepted,
+            accepted = pair.connection.accept_call() => accepted,
         };
         drop(sum);
         let reset = soon(async {
@@ -732,12 +731,12 @@ mod client {
 
     #[tokio::test]
     async fn streaming_calls_past_the_stream_limit_wait() {
-        let stranger = Stranger::granting(1, false).await;
-        let calls = (0..10).map(|_| stranger.client.count("a", 3).try_collect::<Vec<_>>());
+        let pair = Pair::granting(1, false).await;
+        let calls = (0..10).map(|_| pair.client.count("a", 3).try_collect::<Vec<_>>());
         let calls = futures_util::future::join_all(calls);
         let answering = async {
             for _ in 0..10 {
-                let (mut stream, call) = stranger.connection.accept_call().await;
+                let (mut stream, call) = pair.connection.accept_call().await;
                 let id = call["id"].as_u64().unwrap();
                 stream.has_ended().await;
                 stream
@@ -754,12 +753,12 @@ mod client {
 
     #[tokio::test]
     async fn rejected_stream_is_retried_unless_it_has_begun() {
-        let mut stranger = Stranger::granting(100, true).await;
+        let mut pair = Pair::granting(100, true).await;
         let refusal = line(message::error(0, -32003, "Shutting down"));
-        let taking = tokio::spawn(stranger.client.count("a", 2).try_collect::<Vec<_>>());
-        stranger.answer(&refusal, true).await;
-        stranger.connection = stranger.server.accept().await;
-        let (mut stream, call) = stranger.connection.accept_call().await;
+        let taking = tokio::spawn(pair.client.count("a", 2).try_collect::<Vec<_>>());
+        pair.answer(&refusal, true).await;
+        pair.connection = pair.server.accept().await;
+        let (mut stream, call) = pair.connection.accept_call().await;
         let id = call["id"].as_u64().unwrap();
         stream
             .write(item(id, "a") + &item(id, "b") + &ended(id))
@@ -767,10 +766,10 @@ mod client {
         stream.finish();
         assert_eq!(soon(taking).await.unwrap().unwrap(), ["a", "b"]);
 
-        let mut taking = stranger.client.count("a", 2);
+        let mut taking = pair.client.count("a", 2);
         let begun = item(0, "a") + &refusal;
         let (_, first) =
-            soon(async { tokio::join!(stranger.answer(&begun, true), taking.next()) }).await;
+            soon(async { tokio::join!(pair.answer(&begun, true), taking.next()) }).await;
         assert_eq!(first.unwrap().unwrap(), "a");
         let second = soon(taking.next()).await.unwrap();
         assert!(matches!(
@@ -785,17 +784,17 @@ mod client {
 
     #[tokio::test]
     async fn idempotent_stream_that_has_begun_is_not_called_again() {
-        let stranger = Stranger::granting(100, true).await;
-        let mut readings = stranger.client.readings();
+        let pair = Pair::granting(100, true).await;
+        let mut readings = pair.client.readings();
         let begin = async {
-            let (mut stream, call) = stranger.connection.accept_call().await;
+            let (mut stream, call) = pair.connection.accept_call().await;
             stream.write(item(call["id"].clone(), 7)).await;
             stream
         };
         let (_stream, first) = soon(async { tokio::join!(begin, readings.next()) }).await;
         assert_eq!(first.unwrap().unwrap(), 7);
 
-        stranger.connection.close(0u32.into(), b"");
+        pair.connection.close(0u32.into(), b"");
         let lost = soon(readings.next()).await.unwrap();
         assert!(
             matches!(
@@ -808,27 +807,27 @@ mod client {
             "{lost:?}"
         );
         assert!(soon(readings.next()).await.is_none());
-        // The first call on the next connection is another.
-        let next = stranger.server.accept().await;
-        let _add = tokio::spawn(stranger.client.add(1, 2));
+        // The first call on the next connection is another one.
+        let next = pair.server.accept().await;
+        let _add = tokio::spawn(pair.client.add(1, 2));
         let (_stream, call) = next.accept_call().await;
         assert_eq!(call["method"], "add");
     }
 
     #[tokio::test]
     async fn timeout_ends_a_stream_whatever_the_server_does() {
-        let stranger = Stranger::meet().await;
+        let pair = Pair::meet().await;
         let limit = std::time::Duration::from_millis(100);
-        // One that sends for ever.
+        // A server that sends without end.
         let answering = async {
-            let (mut stream, _) = stranger.connection.accept_call().await;
+            let (mut stream, _) = pair.connection.accept_call().await;
             let many = item(0, "a").repeat(100);
             while stream.send.write_all(many.as_bytes()).await.is_ok() {
                 tokio::task::yield_now().await;
             }
         };
         let taking = async {
-            let mut taking = stranger.client.count("a", 3).timeout(limit);
+            let mut taking = pair.client.count("a", 3).timeout(limit);
             while let Some(item) = taking.next().await {
                 match item {
                     Ok(item) => assert_eq!(item, "a"),
@@ -840,18 +839,18 @@ mod client {
         };
         let ((), error) = soon(async { tokio::join!(answering, taking) }).await;
         assert!(matches!(error, CallError::Timeout));
-        // One that reads for ever.
+        // A server that reads without end.
         let reading = async {
-            let (mut stream, _) = stranger.connection.accept_call().await;
+            let (mut stream, _) = pair.connection.accept_call().await;
             while let Ok(Some(_)) = stream.recv.read_chunk(64 << 10, true).await {}
         };
-        let sum = stranger.client.sum(stream::iter(0..)).timeout(limit);
+        let sum = pair.client.sum(stream::iter(0..)).timeout(limit);
         let ((), sum) = soon(async { tokio::join!(reading, sum) }).await;
         assert!(matches!(sum, Err(CallError::Timeout)));
     }
 }
 
-/// A slow reader is not cut off.
+/// A slow reader of items does not time out.
 #[tokio::test]
 async fn stream_with_a_slow_reader_outlasts_the_write_timeout() {
     let limits = Limits {
@@ -863,7 +862,7 @@ async fn stream_with_a_slow_reader_outlasts_the_write_timeout() {
     let params = json!(["a", 5000]);
     let mut stream = connection.send(call(1, "count", params)).await;
     stream.finish();
-    // Meanwhile a reply that nobody reads is given up, five times over.
+    // Meanwhile five unread responses time out.
     for _ in 0..5 {
         let mut late = connection.send(call(1, "late", json!([]))).await;
         assert_eq!(late.reset_code().await, Some(TIMED_OUT));
