@@ -1,11 +1,11 @@
-//! Where a server is.
+//! Addresses of servers.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use thiserror::Error;
 
-/// Where a server is, and the name that its certificate must have: `host:port`, `quic://host:port` or a
+/// The address of a server, and the name that its certificate must have: `host:port`, `quic://host:port` or a
 /// [`SocketAddr`].
 ///
 /// ```
@@ -22,28 +22,28 @@ use thiserror::Error;
 pub struct Address {
     host: String,
     port: u16,
-    /// When it is not the host.
+    /// `None` if it is the host.
     server_name: Option<String>,
 }
 
 impl Address {
-    /// A DNS name or an IP address, without brackets.
+    /// Returns the DNS name or IP address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The UDP port.
+    /// Returns the UDP port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The name that the server's certificate must have: the host, unless told otherwise.
+    /// Returns the name that the server's certificate must have. Defaults to the host.
     pub fn server_name(&self) -> &str {
         self.server_name.as_deref().unwrap_or(&self.host)
     }
 
-    /// Sets the name that the server's certificate must have, for an address that was found by a name.
-    /// [`ClientBuilder::server_name`](crate::ClientBuilder::server_name) has precedence.
+    /// Sets the name that the server's certificate must have, for an address that a name was resolved to.
+    /// [`ClientBuilder::server_name`](crate::ClientBuilder::server_name) takes precedence.
     ///
     /// ```
     /// use rpc_runtime::Address;
@@ -124,7 +124,7 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// The text is no address: it has no port, has a path, a user or blanks, or is an IPv6 address without brackets.
+/// The text is not an address: it has no port, has a path, a user or blanks, or is an IPv6 address without brackets.
 ///
 /// ```
 /// use rpc_runtime::Address;

@@ -42,7 +42,7 @@ pub struct ClientBuilder<R = ()> {
     router: R,
 }
 
-/// What a client is told, apart from what it serves.
+/// Settings of a client, apart from what it serves.
 #[derive(Debug, Clone, Default)]
 struct ClientSettings {
     dial: DialSettings,

@@ -13,7 +13,7 @@ use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_c
 use crate::transport::quic::{self, HandshakeError};
 use crate::transport::{Connection, ConnectionLost};
 
-/// How long resolving a name and the handshake may take, unless the client is told otherwise.
+/// The default time limit for resolving a name and the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a client connects, at first and again.

@@ -1,4 +1,4 @@
-//! What a client, and a call, is told.
+//! Settings of a client, and of a call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::client::retry::backoff::Backoff;
 use crate::codec::ser::write_string;
 use crate::deadline;
 
-/// What a client is told when it is made.
+/// Settings of a client that concern its calls.
 #[derive(Debug, Clone)]
 pub(super) struct ClientOptions {
     /// Number of multiplexed streams.
@@ -77,7 +77,7 @@ impl MetadataWriter {
     }
 }
 
-/// What a call is told before it is sent.
+/// Settings of a call.
 #[derive(Debug, Default)]
 pub(super) struct CallOptions {
     pub(super) time: TimeLimit,

@@ -125,7 +125,7 @@ fn concurrent_calls_and_cancellations_each_call_gets_its_own_reply() {
     shuttle::check_random(move || test(3), SCHEDULES / 4);
 }
 
-/// The first request leaves room for no other, so all callers but one wait. One of them gives way before it is its turn.
+/// The first request leaves room for no other, so all callers but one wait. One of them stops waiting.
 #[test]
 fn callers_that_wait_for_room_are_all_served_though_one_is_dropped() {
     let test = || {
