@@ -49,14 +49,14 @@ impl Server {
 /// }
 /// # struct Counter;
 /// # impl Text for Counter { async fn count(&self, text: &str) -> usize { text.len() } }
-/// # struct EntryBuffers;
-/// # impl Math for EntryBuffers { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+/// # struct Desk;
+/// # impl Math for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = Server::builder(Identity::self_signed(["localhost"])?)
 ///     .service(TextServer::new(Counter))
-///     .service(MathServer::new(EntryBuffers))
+///     .service(MathServer::new(Desk))
 ///     .limits(Limits { request: 64 << 10, ..Limits::default() })
 ///     .bind("127.0.0.1:0")?;
 /// # Ok(())
@@ -106,9 +106,9 @@ impl<R> ServerBuilder<R> {
     /// ```
     /// # use rpc_runtime::{Identity, Server, rpc};
     /// # #[rpc(namespace = "desk")]
-    /// # trait EntryBuffers { async fn add(&self, a: i64, b: i64) -> i64; }
+    /// # trait Desk { async fn add(&self, a: i64, b: i64) -> i64; }
     /// # struct Clerk;
-    /// # impl EntryBuffers for Clerk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+    /// # impl Desk for Clerk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let server = Server::builder(Identity::self_signed(["localhost"])?)

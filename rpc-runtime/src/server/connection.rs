@@ -232,8 +232,9 @@ impl<R: Router> ServerConnection<R> {
             }
         }
         drop(streams);
-        // Stopping after some items is not abuse.
-        if is_first && stream.is_reset() && !stream.has_sent_items() {
+        // Stopping after some items is not abuse, and a stream that this side has reset is counted elsewhere.
+        let is_cancelled = stream.is_reset() && !stream.is_truncated();
+        if is_first && is_cancelled && !stream.has_sent_items() {
             self.abuse.record_cancelled();
         }
         let mut spare = self.spare_buffers();

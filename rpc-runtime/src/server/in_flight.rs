@@ -35,6 +35,8 @@ struct Table {
 #[derive(Debug, Default)]
 struct CallEntry {
     id: IdBuffer,
+    /// Where the request ends in the stream.
+    offset: u64,
     is_used: bool,
     /// Whether the call sends items.
     is_streaming: bool,
@@ -82,6 +84,7 @@ impl InFlight {
         let slot = table.entries.take();
         let entry = table.entries.get_mut(slot);
         entry.id.set(id);
+        entry.offset = offset;
         entry.is_used = true;
         entry.is_streaming = is_streaming;
         entry.stop = is_cancelled.then_some(StopReason::Cancelled);
@@ -95,13 +98,16 @@ impl InFlight {
     /// whether the cancellation has an effect, now or on a request that is still to come.
     pub(super) fn cancel(&self, id: Id<'_>, offset: Option<u64>) -> bool {
         let mut table = self.table();
-        if table.stop_where(StopReason::Cancelled, |entry| entry.id.is(id)) {
+        let is_meant = |entry: &CallEntry| {
+            entry.id.is(id) && offset.is_none_or(|offset| offset == entry.offset)
+        };
+        if table.stop_where(StopReason::Cancelled, is_meant) {
             return true;
         }
         let (Some(offset), Id::Unsigned(number)) = (offset, id) else {
             return false;
         };
-        if table.has(id) {
+        if table.has(is_meant) {
             // Its call is stopped already.
             return false;
         }
@@ -177,9 +183,9 @@ impl InFlight {
 }
 
 impl Table {
-    fn has(&mut self, id: Id<'_>) -> bool {
+    fn has(&mut self, matches: impl Fn(&CallEntry) -> bool) -> bool {
         let mut entries = self.entries.iter_mut();
-        entries.any(|entry| entry.is_used && entry.id.is(id))
+        entries.any(|entry| entry.is_used && matches(entry))
     }
 
     /// Stops the calls that match and are not stopped already. Returns whether there were any.
@@ -244,6 +250,17 @@ mod tests {
         assert!(is_stopped(&entry));
         assert!(!in_flight.cancel(SEVEN, Some(10)));
         assert!(!in_flight.cancel(SEVEN, None));
+        assert_eq!(in_flight.kept(), 0);
+    }
+
+    #[test]
+    fn cancel_of_an_ended_call_stops_no_later_call_with_its_id() {
+        let in_flight = InFlight::default();
+        drop(in_flight.enter(Some(SEVEN), 10, false));
+        in_flight.settle(10);
+        let later = in_flight.enter(Some(SEVEN), 20, false);
+        assert!(!in_flight.cancel(SEVEN, Some(10)));
+        assert!(!is_stopped(&later));
         assert_eq!(in_flight.kept(), 0);
     }
 

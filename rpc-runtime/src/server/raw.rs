@@ -30,14 +30,14 @@ use crate::service::router::Single;
 ///     async fn add(&self, a: i64, b: i64) -> i64;
 /// }
 ///
-/// struct EntryBuffers;
-/// impl Calculator for EntryBuffers {
+/// struct Desk;
+/// impl Calculator for Desk {
 ///     async fn add(&self, a: i64, b: i64) -> i64 { a + b }
 /// }
 ///
 /// # #[tokio::main]
 /// # async fn main() {
-/// let mut responder = Responder::new(CalculatorServer::new(EntryBuffers));
+/// let mut responder = Responder::new(CalculatorServer::new(Desk));
 /// let call = br#"{"jsonrpc":"2.0","id":1,"method":"add","params":{"b":2,"a":1}}"#;
 /// assert_eq!(responder.respond(call).await, br#"{"jsonrpc":"2.0","id":1,"result":3}"#);
 /// # }
