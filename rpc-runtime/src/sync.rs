@@ -13,7 +13,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     #[cfg(not(feature = "__shuttle"))]
     return mutex.lock();
     #[cfg(feature = "__shuttle")]
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Returns the state of a mutex that nothing else refers to.
@@ -21,5 +23,7 @@ pub(crate) fn get_mut<T>(mutex: &mut Mutex<T>) -> &mut T {
     #[cfg(not(feature = "__shuttle"))]
     return mutex.get_mut();
     #[cfg(feature = "__shuttle")]
-    mutex.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .get_mut()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -110,10 +110,15 @@ impl ClientConnection {
     }
 
     /// Returns the index of the shared stream for the next call, round robin.
+    #[inline]
     pub(super) fn next_stream(&self) -> usize {
-        if self.streams.len() == 1 {
-            return 0;
+        match self.streams.len() {
+            1 => 0,
+            _ => self.next_of_several(),
         }
+    }
+
+    fn next_of_several(&self) -> usize {
         let next = self.next_stream.fetch_add(1, Ordering::Relaxed);
         let mut indices = (next..).take(self.streams.len());
         let usable = indices.find(|index| !self.streams[index % self.streams.len()].is_lost());

@@ -281,6 +281,7 @@ impl ClientInner {
     }
 
     /// Picks the connection of a call, another than `failed` if possible. Returns `None` if the call is to wait for one.
+    #[inline]
     pub(super) fn pick(
         &self,
         failed: Option<&Arc<ClientConnection>>,

@@ -82,6 +82,9 @@ const HEADROOM: usize = HEAD.len() + 20;
 /// Between the method and its parameters.
 const PARAMS: &[u8] = br#","params":"#;
 
+/// Behind the options.
+const END: &[u8] = b"}\n";
+
 /// Appends everything before the parameters.
 fn write_start(method: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b' '; HEADROOM]);
@@ -107,7 +110,7 @@ impl EncodedRequest {
         }
     }
 
-    /// Writes method and parameters into an empty buffer.
+    /// Writes method and parameters into an empty buffer. The request is complete, and has no options.
     pub(super) fn encode(
         &mut self,
         method: MethodName<'_>,
@@ -124,11 +127,20 @@ impl EncodedRequest {
             bytes.truncate(start - PARAMS.len());
         }
         self.options_at = bytes.len();
+        bytes.extend_from_slice(END);
         Ok(())
     }
 
-    /// Writes the options, in place of those that were written before, and completes the request.
+    /// Writes the options, in place of those that were written before.
+    #[inline]
     pub(super) fn write_options(&mut self, timeout: Option<Duration>, metadata: &MetadataWriter) {
+        let has_options = self.bytes.len() > self.options_at + END.len();
+        if has_options || timeout.is_some() || !metadata.is_empty() {
+            self.rewrite_options(timeout, metadata);
+        }
+    }
+
+    fn rewrite_options(&mut self, timeout: Option<Duration>, metadata: &MetadataWriter) {
         let bytes = &mut self.bytes;
         bytes.truncate(self.options_at);
         if let Some(timeout) = timeout {
@@ -138,7 +150,7 @@ impl EncodedRequest {
             write_integer(u64::try_from(milliseconds).unwrap_or(u64::MAX), bytes);
         }
         metadata.write(bytes);
-        bytes.extend_from_slice(b"}\n");
+        bytes.extend_from_slice(END);
     }
 
     /// Returns an upper bound of the message's length.

@@ -61,11 +61,15 @@ impl MetadataWriter {
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        if !self.0.is_empty() {
+        if !self.is_empty() {
             out.extend_from_slice(br#","meta":"#);
             out.extend_from_slice(&self.0);
             out.push(b'}');
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(super) fn clear(&mut self) {

@@ -33,12 +33,9 @@ impl Outgoing {
         self.request.clear();
         self.reply.clear();
         self.options.metadata.clear();
-        let capacities = [
-            self.request.capacity(),
-            self.reply.capacity(),
-            self.options.metadata.capacity(),
-        ];
-        capacities.iter().all(|capacity| *capacity <= RETAINED)
+        self.request.capacity() <= RETAINED
+            && self.reply.capacity() <= RETAINED
+            && self.options.metadata.capacity() <= RETAINED
     }
 }
 

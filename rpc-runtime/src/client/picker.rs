@@ -29,26 +29,30 @@ impl Picker {
         client: &ClientInner,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CallFailure>> {
-        if self.picked.is_none() {
-            let picked = ready!(self.poll_pick(client, cx))?;
-            picked.record_call();
-            self.picked = Some(picked);
+        if self.picked.is_some() {
+            return Poll::Ready(Ok(()));
         }
+        let picked = match &self.search {
+            None => client.pick(None),
+            Some(search) if search.next.is_none() => client.pick(search.failed.as_ref()),
+            Some(_) => None,
+        };
+        let picked = match picked {
+            Some(picked) => picked,
+            None => ready!(self.poll_next(client, cx)),
+        }?;
+        picked.record_call();
+        self.picked = Some(picked);
         Poll::Ready(Ok(()))
     }
 
-    fn poll_pick(
+    /// Waits until there is a connection to pick.
+    #[cold]
+    fn poll_next(
         &mut self,
         client: &ClientInner,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arc<ClientConnection>, CallFailure>> {
-        let is_waiting = self.search.as_ref().is_some_and(|s| s.next.is_some());
-        if !is_waiting {
-            let failed = self.search.as_ref().and_then(|s| s.failed.as_ref());
-            if let Some(picked) = client.pick(failed) {
-                return Poll::Ready(picked);
-            }
-        }
         let Search { failed, next } = &mut **self.search.get_or_insert_default();
         let next = next.get_or_insert_with(|| client.next_connection(failed.clone()));
         let picked = ready!(next.as_mut().poll(cx));
