@@ -29,13 +29,14 @@ pub(crate) async fn run<T: Send + 'static>(
     deadline: Option<Instant>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NotRun> {
-    let job = Arc::new(Job(Mutex::new(JobState::Waiting(
-        permit.and_then(PermitSlot::take),
-    ))));
+    let job = Arc::new(Job(Mutex::new(Some(Waiting {
+        permit: permit.and_then(PermitSlot::take),
+        work,
+    }))));
     let _abandon = AbandonOnDrop { job: &job, permit };
     let thread = tokio::task::spawn_blocking({
         let job = Arc::clone(&job);
-        move || job.start(deadline).map(|permit| (permit, work()))
+        move || job.start(deadline).map(|job| (job.permit, (job.work)()))
     });
     match thread.await {
         Ok(Some((held, result))) => {
@@ -49,41 +50,33 @@ pub(crate) async fn run<T: Send + 'static>(
     }
 }
 
-struct Job(Mutex<JobState>);
+/// Work that waits for a thread; nothing, once a thread has taken it, or its call has ended before one did.
+struct Job<F>(Mutex<Option<Waiting<F>>>);
 
-enum JobState {
-    /// No thread has started it yet.
-    Waiting(Option<Permit>),
-    /// A thread runs it, or its call ended before a thread did.
-    Taken,
+struct Waiting<F> {
+    permit: Option<Permit>,
+    /// Dropped with the call, since the runtime's queue may keep the rest for long.
+    work: F,
 }
 
-impl Job {
-    /// Takes the job for a thread, with its permit; `None` if it is no longer wanted.
-    fn start(&self, deadline: Option<Instant>) -> Option<Option<Permit>> {
+impl<F> Job<F> {
+    /// Takes the work for a thread; `None` if it is no longer wanted.
+    fn start(&self, deadline: Option<Instant>) -> Option<Waiting<F>> {
         let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
-        if is_late { None } else { self.take() }
-    }
-
-    /// Takes the job and its permit, if it still waits.
-    fn take(&self) -> Option<Option<Permit>> {
-        let mut state = lock(&self.0);
-        match std::mem::replace(&mut *state, JobState::Taken) {
-            JobState::Waiting(permit) => Some(permit),
-            JobState::Taken => None,
-        }
+        if is_late { None } else { lock(&self.0).take() }
     }
 }
 
-/// Keeps a job that still waits from starting, and gives its permit back to the call.
-struct AbandonOnDrop<'j> {
-    job: &'j Job,
+/// Keeps work that still waits from starting, and gives its permit back to the call.
+struct AbandonOnDrop<'j, F> {
+    job: &'j Job<F>,
     permit: Option<&'j PermitSlot>,
 }
 
-impl Drop for AbandonOnDrop<'_> {
+impl<F> Drop for AbandonOnDrop<'_, F> {
     fn drop(&mut self) {
-        if let (Some(permit), Some(slot)) = (self.job.take(), self.permit) {
+        let waiting = lock(&self.job.0).take();
+        if let (Some(Waiting { permit, .. }), Some(slot)) = (waiting, self.permit) {
             slot.put(permit);
         }
     }

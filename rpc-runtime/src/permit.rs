@@ -61,6 +61,11 @@ impl PermitSlot {
         slot.iter_mut().for_each(Permit::release_server);
     }
 
+    /// Whether the permit is here, and not with a blocking handler on its thread.
+    pub(crate) fn is_here(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+
     pub(crate) fn is_held(&mut self) -> bool {
         get_mut(&mut self.0).is_some()
     }

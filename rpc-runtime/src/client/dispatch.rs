@@ -171,7 +171,10 @@ impl Dispatch {
         }
         match &mut self.held {
             Held::Reply(reply) => {
-                self.outgoing.reply = ready!(reply.as_mut().poll(cx))?;
+                let replied = ready!(reply.as_mut().poll(cx));
+                // If the call is sent again, it may be on a shared stream.
+                self.held = Held::Nothing;
+                self.outgoing.reply = replied?;
                 Poll::Ready(Ok(()))
             }
             // The call was queued with its waker.

@@ -10,7 +10,7 @@ use crate::codec::request::Request;
 use crate::permit::{Permit, PermitSlot};
 use crate::server::buffers::{BatchBuffers, EntryBuffers};
 use crate::server::call_task::CallSite;
-use crate::server::invoke::{Invocation, PreparedCall, prepare};
+use crate::server::invoke::{Invocation, PreparedCall, passes, prepare};
 use crate::service::router::Router;
 
 /// Serves the entries and leaves the array of their replies in `buffers`.
@@ -34,41 +34,75 @@ pub(super) async fn serve<R: Router>(
         first: pin!(None),
         boxed: Vec::new(),
     };
-    let mut left = entries.len();
+    let mut replies = EntryReplies {
+        left: entries.len(),
+        limit: limits.reply,
+        buffers,
+    };
     for value in entries {
-        let mut entry = buffers
-            .entries
-            .pop()
-            .unwrap_or_else(|| connection.entry_buffers());
+        let spare = replies.buffers.entries.pop();
+        let mut entry = spare.unwrap_or_else(|| connection.entry_buffers());
         let Some(call) = prepare(site, Request::read(value), &mut entry.reply) else {
-            left -= 1;
-            buffers.collect(entry, limits.reply, left);
+            replies.collect(entry);
             continue;
         };
-        // The batch's own permit is for one entry; each that runs beside another needs one more.
-        let mut own_permit = None;
-        while own_permit.is_none() && running.is_waiting() {
-            own_permit = connection.try_permit();
-            if own_permit.is_none() {
-                let done = running.next_done().await;
-                left -= 1;
-                buffers.collect(done, limits.reply, left);
+        // The batch's own permit is for one entry. One that runs beside another needs one more, and so does one behind a
+        // blocking handler whose thread has the batch's permit.
+        let own_permit = loop {
+            if !running.is_waiting() && permit.is_here() {
+                break None;
             }
+            if let Some(permit) = connection.try_permit() {
+                break Some(permit);
+            }
+            if !running.is_waiting() {
+                break wait_for_permit(site, &call).await;
+            }
+            replies.collect(running.next_done().await);
+        };
+        if own_permit.is_none() && !permit.is_here() {
+            entry.reply.reject(call.rejection());
+            replies.collect(entry);
+            continue;
         }
-        let permits = (permit, own_permit);
-        running.add(run(site, permits, entry, call));
+        running.add(run(site, (permit, own_permit), entry, call));
         if let Some(done) = poll_fn(|cx| Poll::Ready(running.poll_newest(cx))).await {
-            left -= 1;
-            buffers.collect(done, limits.reply, left);
+            replies.collect(done);
         }
     }
     while running.is_waiting() {
-        let done = running.next_done().await;
-        left -= 1;
-        buffers.collect(done, limits.reply, left);
+        replies.collect(running.next_done().await);
     }
-    if !buffers.out.is_empty() {
-        buffers.out.push(b']');
+    if !replies.buffers.out.is_empty() {
+        replies.buffers.out.push(b']');
+    }
+}
+
+/// The replies of a batch.
+struct EntryReplies<'b> {
+    buffers: &'b mut BatchBuffers,
+    /// How many bytes they may have together.
+    limit: usize,
+    /// How many entries have no reply yet.
+    left: usize,
+}
+
+impl EntryReplies<'_> {
+    fn collect(&mut self, entry: EntryBuffers) {
+        self.left -= 1;
+        self.buffers.collect(entry, self.limit, self.left);
+    }
+}
+
+/// Waits for a permit until the entry's deadline; `None` if there is none by then, or the connection starts no more calls.
+async fn wait_for_permit<R: Router>(
+    site: &CallSite<R>,
+    call: &PreparedCall<'_, '_>,
+) -> Option<Permit> {
+    tokio::select! {
+        permit = site.connection.wait_for_permit() => permit,
+        () = passes(call.deadline) => None,
+        () = site.stream.was_reset() => None,
     }
 }
 

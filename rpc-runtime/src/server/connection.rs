@@ -37,6 +37,8 @@ const MAX_CALLS: usize = 1 << 28;
 pub(super) struct ServerShared<R> {
     router: R,
     names: MethodNames,
+    /// By number, whether a method takes items; empty, if none does.
+    takes_upload: Box<[bool]>,
     limits: Limits,
     /// Permits for calls on all connections.
     permits: Arc<Semaphore>,
@@ -56,12 +58,24 @@ impl<R: Router> ServerShared<R> {
         Self {
             router,
             names: MethodNames::of::<R>(),
+            takes_upload: takes_upload::<R>(),
             permits: Arc::new(Semaphore::new(limits.calls)),
             limits,
             phase,
             discover_reply: DiscoverReply::new(discover),
         }
     }
+}
+
+fn takes_upload<R: Router>() -> Box<[bool]> {
+    let services = R::descriptions();
+    let methods = services.iter().flat_map(|service| service.methods);
+    let takes_upload = methods.filter(|method| method.upload.is_some());
+    let numbers: Vec<_> = takes_upload
+        .filter_map(|method| R::find(method.name))
+        .collect();
+    let count = numbers.iter().max().map_or(0, |last| last + 1);
+    (0..count).map(|number| numbers.contains(&number)).collect()
 }
 
 /// Starts a worker that holds the receiver of a stream.
@@ -170,6 +184,12 @@ impl<R: Router> ServerConnection<R> {
 
     pub(super) fn router(&self) -> &R {
         &self.shared.router
+    }
+
+    /// Whether the caller of this method sends items.
+    pub(super) fn takes_upload(&self, method: u32) -> bool {
+        let takes_upload = self.shared.takes_upload.get(method as usize);
+        takes_upload.copied().unwrap_or(false)
     }
 
     pub(super) fn discover_reply(&self) -> &DiscoverReply {

@@ -73,12 +73,7 @@ impl InFlight {
     }
 
     /// Enters a call that waits, whose request ends at `offset`.
-    pub(super) fn enter(
-        &self,
-        id: Option<Id<'_>>,
-        offset: u64,
-        is_streaming: bool,
-    ) -> InFlightEntry<'_> {
+    pub(super) fn enter(&self, id: Option<Id<'_>>, offset: u64) -> InFlightEntry<'_> {
         let mut table = self.table();
         let is_cancelled = table.is_reset || self.take_early(&mut table, id, offset);
         let slot = table.entries.take();
@@ -86,7 +81,7 @@ impl InFlight {
         entry.id.set(id);
         entry.offset = offset;
         entry.is_used = true;
-        entry.is_streaming = is_streaming;
+        entry.is_streaming = false;
         entry.stop = is_cancelled.then_some(StopReason::Cancelled);
         InFlightEntry {
             in_flight: self,
@@ -203,10 +198,15 @@ impl Table {
 }
 
 impl InFlightEntry<'_> {
-    /// Resolves when the call is stopped.
-    pub(super) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<StopReason> {
+    /// Resolves when the call is stopped. `is_streaming` says whether it sends items by now.
+    pub(super) fn poll_stopped(
+        &self,
+        is_streaming: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<StopReason> {
         let mut table = self.in_flight.table();
         let entry = table.entries.get_mut(self.slot);
+        entry.is_streaming = is_streaming;
         if let Some(reason) = entry.stop {
             return Poll::Ready(reason);
         }
@@ -238,13 +238,13 @@ mod tests {
 
     fn is_stopped(entry: &InFlightEntry<'_>) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        entry.poll_stopped(&mut cx).is_ready()
+        entry.poll_stopped(false, &mut cx).is_ready()
     }
 
     #[test]
     fn cancel_of_waiting_call_stops_it_and_counts_once() {
         let in_flight = InFlight::default();
-        let entry = in_flight.enter(Some(SEVEN), 10, false);
+        let entry = in_flight.enter(Some(SEVEN), 10);
         assert!(!is_stopped(&entry));
         assert!(in_flight.cancel(SEVEN, Some(10)));
         assert!(is_stopped(&entry));
@@ -256,9 +256,9 @@ mod tests {
     #[test]
     fn cancel_of_an_ended_call_stops_no_later_call_with_its_id() {
         let in_flight = InFlight::default();
-        drop(in_flight.enter(Some(SEVEN), 10, false));
+        drop(in_flight.enter(Some(SEVEN), 10));
         in_flight.settle(10);
-        let later = in_flight.enter(Some(SEVEN), 20, false);
+        let later = in_flight.enter(Some(SEVEN), 20);
         assert!(!in_flight.cancel(SEVEN, Some(10)));
         assert!(!is_stopped(&later));
         assert_eq!(in_flight.kept(), 0);
@@ -271,8 +271,8 @@ mod tests {
         assert!(!in_flight.cancel(SEVEN, Some(20)), "counted twice");
         in_flight.settle(10);
         // Another call with the same id is not meant.
-        assert!(!is_stopped(&in_flight.enter(Some(SEVEN), 15, false)));
-        assert!(is_stopped(&in_flight.enter(Some(SEVEN), 20, false)));
+        assert!(!is_stopped(&in_flight.enter(Some(SEVEN), 15)));
+        assert!(is_stopped(&in_flight.enter(Some(SEVEN), 20)));
         assert_eq!(in_flight.kept(), 0);
     }
 
@@ -314,9 +314,9 @@ mod tests {
     #[test]
     fn reset_stream_cancels_waiting_and_later_calls() {
         let in_flight = InFlight::default();
-        let waiting = in_flight.enter(None, 10, false);
+        let waiting = in_flight.enter(None, 10);
         in_flight.cancel_all();
         assert!(is_stopped(&waiting));
-        assert!(is_stopped(&in_flight.enter(Some(SEVEN), 20, false)));
+        assert!(is_stopped(&in_flight.enter(Some(SEVEN), 20)));
     }
 }

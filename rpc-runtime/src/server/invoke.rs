@@ -59,6 +59,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
         Some(method) => {
             return Some(PreparedCall {
                 deadline: deadline(request.timeout),
+                takes_upload: connection.takes_upload(method),
                 request,
                 method,
             });
@@ -102,6 +103,31 @@ pub(super) struct PreparedCall<'t, 'de> {
     pub(super) request: Request<'t, 'de>,
     pub(super) method: u32,
     pub(super) deadline: Option<Instant>,
+    /// Whether the caller sends items behind the request.
+    pub(super) takes_upload: bool,
+}
+
+impl PreparedCall<'_, '_> {
+    fn is_past_deadline(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// What a call without a permit is answered.
+    pub(super) fn rejection(&self) -> ProtocolError {
+        match self.is_past_deadline() {
+            true => ProtocolError::DeadlinePassed,
+            false => ProtocolError::ShuttingDown,
+        }
+    }
+}
+
+/// Resolves when the deadline passes; never, if there is none.
+pub(super) async fn passes(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A call that has its permit.
@@ -149,7 +175,7 @@ impl<R: Router> Invocation<'_, '_, '_, R> {
             request, deadline, ..
         } = self.call;
         context.begin(deadline, request.meta);
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if self.call.is_past_deadline() {
             return reply.reject(ProtocolError::DeadlinePassed);
         }
         let CallSite {
@@ -198,6 +224,7 @@ impl<R: Router> Invocation<'_, '_, '_, R> {
             request,
             method,
             deadline,
+            ..
         } = self.call;
         let mut unfinished = CancelOnDrop(Some(context));
         let incoming = Incoming::new(Params::new(request.params), context)
@@ -248,11 +275,11 @@ impl<R: Router> Invocation<'_, '_, '_, R> {
             return Poll::Ready(AbortReason::Faulted(fault));
         }
         let entry = entry.get_or_insert_with(|| {
-            let is_streaming = self.exchange.is_some_and(Exchange::sends_items);
             let in_flight = &self.site.stream.in_flight;
-            in_flight.enter(self.call.request.id, self.site.message_end, is_streaming)
+            in_flight.enter(self.call.request.id, self.site.message_end)
         });
-        match entry.poll_stopped(cx) {
+        let is_streaming = self.exchange.is_some_and(Exchange::sends_items);
+        match entry.poll_stopped(is_streaming, cx) {
             Poll::Ready(StopReason::Cancelled) => return Poll::Ready(AbortReason::Cancelled),
             Poll::Ready(StopReason::ShuttingDown) => {
                 return Poll::Ready(AbortReason::Faulted(ProtocolError::StreamEnded.into()));

@@ -64,6 +64,11 @@ impl Receiver {
         self.recv.id()
     }
 
+    /// Whether the last message was put back, and is read again.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
     /// The offset in the stream of the byte behind the last message.
     pub(super) fn offset(&self) -> u64 {
         self.received - self.splitter.buffered() as u64

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::codec::envelope::leading_id;
 use crate::codec::error_code::ProtocolError;
@@ -17,7 +17,7 @@ use crate::permit::PermitSlot;
 use crate::server::batch;
 use crate::server::buffers::{ReplyBuffer, WorkerBuffers};
 use crate::server::call_task::{CallSite, CallTask};
-use crate::server::invoke::{Invocation, prepare, reject};
+use crate::server::invoke::{Invocation, passes, prepare, reject};
 use crate::server::recv::Receiver;
 use crate::server::streaming;
 use crate::service::router::Router;
@@ -52,6 +52,7 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
                 true => Ok(()),
                 false => obtain_permit(site, receiver, permit, call.deadline).await,
             };
+            exchange.set_takes_upload(call.takes_upload);
             match permitted {
                 Ok(()) => {
                     let invocation = Invocation {
@@ -144,7 +145,11 @@ async fn obtain_permit<R: Router>(
         return Err(ProtocolError::TooManyCalls);
     }
     let Some(receiver) = receiver else {
-        return Err(ProtocolError::ShuttingDown);
+        return Err(match connection.is_draining() {
+            true => ProtocolError::ShuttingDown,
+            // Without a stream the call cannot wait.
+            false => ProtocolError::TooManyCalls,
+        });
     };
     stream.flush_while_receiving(receiver).await;
     if stream.is_reset() {
@@ -162,13 +167,6 @@ async fn obtain_permit<R: Router>(
     Err(ProtocolError::ShuttingDown)
 }
 
-async fn passes(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Polls a call or a batch to its end. If it is not done at its first poll, the receiver is handed over to another worker,
 /// unless the handler has items: that is a path of its own.
 async fn drive<R: Router>(
@@ -181,16 +179,29 @@ async fn drive<R: Router>(
     let has_items = poll_fn(|cx| match run.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(false),
         Poll::Pending if exchange.is_used() => Poll::Ready(true),
+        Poll::Pending if exchange.awaits_upload() => {
+            // The rest of the stream is for this call. So no other worker notices that the stream is reset.
+            if let Some(receiver) = receiver
+                && pin!(receiver.was_reset()).poll(cx).is_ready()
+            {
+                site.stream.reset();
+            }
+            Poll::Pending
+        }
         Poll::Pending => {
             site.hand_over(receiver);
             Poll::Pending
         }
     });
-    if has_items.await {
+    let has_items = has_items.await;
+    if !exchange.is_used() {
+        return;
+    }
+    // The worker ends this when the reply has left.
+    site.stream.begin_streaming();
+    if has_items {
         // Boxed, since few calls need the space.
         Box::pin(streaming::run(run, site, receiver, permit, exchange)).await;
     }
-    if exchange.is_used() {
-        streaming::end_receiving(site, receiver, exchange);
-    }
+    streaming::end_receiving(site, receiver, exchange);
 }

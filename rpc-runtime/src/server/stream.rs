@@ -380,7 +380,8 @@ impl ServerStream {
         self.state().is_truncated
     }
 
-    async fn was_reset(&self) {
+    /// Resolves when the stream is reset, by either side.
+    pub(super) async fn was_reset(&self) {
         while !self.is_reset() {
             let progress = self.progress.notified();
             if !self.is_reset() {

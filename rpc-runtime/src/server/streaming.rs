@@ -29,7 +29,6 @@ pub(super) async fn run<R: Router>(
     exchange: &Exchange,
 ) {
     permit.release_server();
-    site.stream.begin_streaming();
     let _room = exchange.takes_items().then(|| site.connection.make_room());
     let mut sending = pin!(None);
     let mut receiving = pin!(None);

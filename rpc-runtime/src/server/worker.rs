@@ -109,7 +109,9 @@ impl<R: Router> Worker<R> {
             message_end,
         } = site;
         let receiver = held.as_mut()?;
-        stream.in_flight.settle(receiver.offset());
+        if !receiver.has_unread() {
+            stream.in_flight.settle(receiver.offset());
+        }
         buffers.message.clear();
         loop {
             if stream.is_reset() {

@@ -32,6 +32,8 @@ pub(crate) struct Exchange {
     depth: usize,
     /// Whether the call has items at all.
     is_used: AtomicBool,
+    /// Whether the method takes items, whether or not its handler has asked for them yet.
+    takes_upload: bool,
     state: Mutex<ExchangeState>,
 }
 
@@ -106,6 +108,7 @@ impl Exchange {
         Self {
             depth,
             is_used: AtomicBool::new(false),
+            takes_upload: false,
             state: Mutex::default(),
         }
     }
@@ -310,8 +313,19 @@ impl Exchange {
         self.is_used.load(Ordering::Relaxed)
     }
 
+    /// Prepares for a call of a method that takes items, or of one that takes none.
+    pub(crate) fn set_takes_upload(&mut self, takes_upload: bool) {
+        self.takes_upload = takes_upload;
+    }
+
+    /// Whether items are to come for a handler that has not asked for them yet: a middleware may let it wait.
+    pub(crate) fn awaits_upload(&self) -> bool {
+        self.takes_upload && !self.is_used()
+    }
+
     /// Ready for the next call.
     pub(crate) fn clear(&mut self) {
+        self.takes_upload = false;
         if !std::mem::take(self.is_used.get_mut()) {
             return;
         }

@@ -253,3 +253,31 @@ fn response_received_with_the_close_is_delivered() {
         });
     }
 }
+
+#[rpc_runtime::rpc]
+trait Large {
+    async fn text(&self) -> String;
+}
+
+#[tokio::test]
+async fn call_rejected_on_a_dedicated_stream_is_sent_again_on_a_shared_stream() {
+    let server = RawServer::start();
+    let (client, connection) = server.meet(server.client()).await;
+    let large = LargeClient::new(client);
+    // After a large reply the next call of the method has a dedicated stream.
+    let first = tokio::spawn(large.text());
+    let (mut shared, request) = connection.accept_call().await;
+    let text = "x".repeat(LARGE);
+    let reply = message::result(request["id"].clone(), text);
+    shared.write_line(reply).await;
+    soon(first).await.unwrap().unwrap();
+    let second = tokio::spawn(large.text());
+    let (mut dedicated, request) = connection.accept_call().await;
+    let rejected = message::error(request["id"].clone(), -32003, "Shutting down");
+    dedicated.write_line(rejected).await;
+    let next = server.accept().await;
+    let (mut shared, request) = next.accept_call().await;
+    let reply = message::result(request["id"].clone(), "done");
+    shared.write_line(reply).await;
+    assert_eq!(soon(second).await.unwrap().unwrap(), "done");
+}

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use rpc_runtime::{CallError, Limits, rpc};
+use rpc_runtime::{CallError, Limits, Responder, rpc};
 use tests::support::{eventually, serve, soon};
 use tokio::runtime::Runtime;
 
@@ -137,5 +137,26 @@ fn blocking_call_cancelled_before_its_thread_starts_never_starts_and_frees_its_p
         soon(first).await.unwrap().unwrap();
         soon(work.block()).await.unwrap();
         assert_eq!(gate.started(), 2);
+    });
+}
+
+#[test]
+fn entries_of_a_batch_past_their_deadline_leave_no_more_threads_than_permits() {
+    let gate = Arc::new(Gate::default());
+    let runtime = tests::support::current_thread();
+    // Dropped before the runtime, which waits for its threads.
+    let _open = OpenOnDrop(Arc::clone(&gate));
+    runtime.block_on(async {
+        let service = WorkServer::new(Arc::clone(&gate));
+        let mut responder = Responder::with_limits(service, limits(1));
+        let entry = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"timeout":50,"method":"block"}}"#);
+        let batch = format!("[{}]", (0..20).map(entry).collect::<Vec<_>>().join(","));
+        let reply = soon(responder.respond(batch.as_bytes())).await;
+        let replies: Vec<serde_json::Value> = serde_json::from_slice(reply).unwrap();
+        assert_eq!(replies.len(), 20);
+        for reply in replies {
+            assert_eq!(reply["error"]["code"], -32002, "{reply}");
+        }
+        assert_eq!(gate.started(), 1);
     });
 }

@@ -438,3 +438,70 @@ async fn server_after_random_streaming_messages_serves_and_drains() {
     let drained = soon(server.handle.shutdown(DRAIN)).await;
     assert!(drained, "calls were aborted");
 }
+
+#[rpc]
+trait Edge {
+    fn none(&self) -> impl Stream<Item = u32>;
+    async fn text(&self, length: usize) -> String;
+    async fn sum(&self, numbers: impl Stream<Item = u64>) -> u64;
+}
+
+struct Empty;
+
+impl Edge for Empty {
+    fn none(&self) -> impl Stream<Item = u32> {
+        stream::empty()
+    }
+
+    async fn text(&self, length: usize) -> String {
+        "x".repeat(length)
+    }
+
+    async fn sum(&self, numbers: impl Stream<Item = u64>) -> u64 {
+        numbers.fold(0, async |sum, number| sum + number).await
+    }
+}
+
+#[tokio::test]
+async fn write_timeout_holds_after_a_stream_without_items() {
+    let limits = Limits {
+        write_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let server = TestServer::start(EdgeServer::new(Empty), limits);
+    let peer = RawClient::connect_with_small_window(&server).await;
+    let mut stream = peer.open().await;
+    stream.write_line(call(9, "none", [0; 0])).await;
+    assert_eq!(stream.reply().await["id"], 9);
+    // Replies that the peer does not read.
+    for id in 0..4 {
+        stream.write_line(call(id, "text", [300_000])).await;
+    }
+    let code = soon(stream.reset_code()).await;
+    assert_eq!(code, Some(tests::peer::TIMED_OUT));
+}
+
+/// Lets each call wait for another task before its handler runs.
+struct Waits;
+
+impl rpc_runtime::Middleware for Waits {
+    async fn call<S: rpc_runtime::Service>(
+        &self,
+        _: rpc_runtime::ServerCall<'_>,
+        next: rpc_runtime::Next<'_, S>,
+    ) -> rpc_runtime::Answer {
+        let _ = tokio::spawn(tokio::task::yield_now()).await;
+        next.run().await
+    }
+}
+
+#[tokio::test]
+async fn items_reach_a_handler_behind_a_middleware_that_waits() {
+    let layered = rpc_runtime::Layered::new(Waits, EdgeServer::new(Empty));
+    let (client, _server) = serve(layered, Limits::default()).await;
+    let edge = EdgeClient::new(client);
+    for _ in 0..3 {
+        assert_eq!(soon(edge.sum(stream::iter(0..10))).await.unwrap(), 45);
+        assert_eq!(soon(edge.text(3)).await.unwrap(), "xxx");
+    }
+}
