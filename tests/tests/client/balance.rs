@@ -285,6 +285,7 @@ async fn unreachable_server_stops_getting_calls_after_a_few_timeouts() {
 #[tokio::test]
 async fn faster_of_two_servers_gets_most_calls() {
     let office = Office::new(2);
+    // One takes fifty times as long as the other; four times as many calls are enough to show it.
     office.clerks[0].work.store(50, Ordering::SeqCst);
     office.clerks[1].work.store(1, Ordering::SeqCst);
     let (desk, ..) = office.connect(office.builder()).await;
