@@ -42,7 +42,7 @@ pub struct Context {
     meta: Metadata,
     cancellation: OnceLock<CancellationToken>,
     /// Why the handler did not come to its end.
-    cut: OnceLock<Outcome>,
+    aborted: OnceLock<Outcome>,
 }
 
 /// What all calls of a connection share.
@@ -84,7 +84,7 @@ impl Clone for Context {
             deadline: self.deadline,
             meta: self.meta.clone(),
             cancellation: self.cancellation.clone(),
-            cut: self.cut.clone(),
+            aborted: self.aborted.clone(),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Context {
             deadline: None,
             meta: Metadata::default(),
             cancellation: OnceLock::new(),
-            cut: OnceLock::new(),
+            aborted: OnceLock::new(),
         }
     }
 
@@ -105,7 +105,7 @@ impl Context {
         self.deadline = deadline;
         self.meta.read(meta);
         self.cancellation.take();
-        self.cut.take();
+        self.aborted.take();
     }
 
     /// Gives back what large metadata made of it.
@@ -123,13 +123,13 @@ impl Context {
     }
 
     /// Says how the call ends, before its handler is dropped.
-    pub(crate) fn cut(&self, outcome: Outcome) {
-        let _ = self.cut.set(outcome);
+    pub(crate) fn abort_with(&self, outcome: Outcome) {
+        let _ = self.aborted.set(outcome);
     }
 
     /// How the call ended, if its handler was dropped.
-    pub(crate) fn cut_by(&self) -> Option<Outcome> {
-        self.cut.get().copied()
+    pub(crate) fn aborted_with(&self) -> Option<Outcome> {
+        self.aborted.get().copied()
     }
 
     /// Lets calls that are made meanwhile inherit the deadline.

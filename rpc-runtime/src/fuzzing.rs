@@ -10,7 +10,7 @@ use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::parser::Parser;
 use crate::codec::ser;
 use crate::codec::stream_frame;
-use crate::limits::{DEPTH, REPLY_DEPTH};
+use crate::codec::{MAX_REQUEST_DEPTH, MAX_RESPONSE_DEPTH};
 use crate::transport::StreamLost;
 use crate::transport::memory::{self, RecvStream, SendStream};
 
@@ -64,7 +64,7 @@ pub type BothWays = [Option<String>; 2];
 
 /// Reads a message as a server does.
 pub fn read_request(message: &[u8]) -> BothWays {
-    let mut parser = Parser::new(DEPTH);
+    let mut parser = Parser::new(MAX_REQUEST_DEPTH);
     let [mut one, mut other] = [message.to_vec(), message.to_vec()];
     let told = parser.parse_request(&mut one);
     let told = told.map(|document| format!("{:?}", document.message()));
@@ -75,7 +75,7 @@ pub fn read_request(message: &[u8]) -> BothWays {
 
 /// Reads a message as a client does.
 pub fn read_response(message: &[u8]) -> BothWays {
-    let mut parser = Parser::new(REPLY_DEPTH);
+    let mut parser = Parser::new(MAX_RESPONSE_DEPTH);
     let [mut one, mut other] = [message.to_vec(), message.to_vec()];
     let told = parser.parse_response(&mut one);
     let told = told.map(|document| format!("{:?}", document.response()));
@@ -86,7 +86,7 @@ pub fn read_response(message: &[u8]) -> BothWays {
 
 /// Reads a line of a stream of items, as both ends do.
 pub fn read_line(message: &[u8]) -> BothWays {
-    let mut parser = Parser::new(DEPTH);
+    let mut parser = Parser::new(MAX_REQUEST_DEPTH);
     let [mut one, mut other] = [message.to_vec(), message.to_vec()];
     let told = parser.parse_line(&mut one);
     let told = told.map(|document| format!("{:?}", document.line()));
@@ -107,7 +107,7 @@ pub enum Brought {
 /// Reads an item, or that there are no more; `None` if a line is neither.
 pub fn brought(message: &[u8]) -> Option<Brought> {
     let mut message = message.to_vec();
-    let mut parser = Parser::new(DEPTH);
+    let mut parser = Parser::new(MAX_REQUEST_DEPTH);
     let document = parser.parse_line(&mut message).ok()?;
     let written = |id: Id<'_>| {
         let mut out = Vec::new();

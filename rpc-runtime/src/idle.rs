@@ -7,33 +7,34 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 /// How long it must be quiet.
-const WHILE: Duration = Duration::from_secs(1);
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Looks at the clock once in a while while something happens, and not at all while nothing does.
 #[derive(Debug, Default)]
 pub(crate) struct IdleWatch {
     /// Something has happened since the last look.
-    broken: AtomicBool,
+    is_active: AtomicBool,
     watch: Notify,
 }
 
 impl IdleWatch {
     /// Something happens.
-    pub(crate) fn disturb(&self) {
+    pub(crate) fn record_activity(&self) {
         // Mostly somebody has said so.
-        if !self.broken.load(Ordering::Relaxed) && !self.broken.swap(true, Ordering::Relaxed) {
+        if !self.is_active.load(Ordering::Relaxed) && !self.is_active.swap(true, Ordering::Relaxed)
+        {
             self.watch.notify_one();
         }
     }
 
     /// Resolves when it is quiet again, once for each time that it was not.
-    pub(crate) async fn returns(&self) {
-        let mut was_broken = false;
-        while !was_broken {
+    pub(crate) async fn became_idle(&self) {
+        let mut was_active = false;
+        while !was_active {
             self.watch.notified().await;
-            while self.broken.swap(false, Ordering::Relaxed) {
-                was_broken = true;
-                sleep(WHILE).await;
+            while self.is_active.swap(false, Ordering::Relaxed) {
+                was_active = true;
+                sleep(IDLE_AFTER).await;
             }
         }
     }
@@ -47,33 +48,33 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_returns_once_for_each_time_that_something_happened() {
-        let (quiet, returns) = (
+    async fn idle_watch_resolves_once_per_activity() {
+        let (idle, times_idle) = (
             Arc::new(IdleWatch::default()),
             Arc::new(AtomicUsize::new(0)),
         );
         tokio::spawn({
-            let (quiet, returns) = (Arc::clone(&quiet), Arc::clone(&returns));
+            let (idle, times_idle) = (Arc::clone(&idle), Arc::clone(&times_idle));
             async move {
                 loop {
-                    quiet.returns().await;
-                    returns.fetch_add(1, Ordering::Relaxed);
+                    idle.became_idle().await;
+                    times_idle.fetch_add(1, Ordering::Relaxed);
                 }
             }
         });
-        let returned = || returns.load(Ordering::Relaxed);
-        sleep(WHILE * 100).await;
-        assert_eq!(returned(), 0);
+        let idled = || times_idle.load(Ordering::Relaxed);
+        sleep(IDLE_AFTER * 100).await;
+        assert_eq!(idled(), 0);
         for times in 1..=3 {
             for _ in 0..10 {
-                quiet.disturb();
-                sleep(WHILE / 3).await;
-                quiet.disturb();
-                sleep(WHILE / 2).await;
-                assert_eq!(returned(), times - 1);
+                idle.record_activity();
+                sleep(IDLE_AFTER / 3).await;
+                idle.record_activity();
+                sleep(IDLE_AFTER / 2).await;
+                assert_eq!(idled(), times - 1);
             }
-            sleep(WHILE * 100).await;
-            assert_eq!(returned(), times);
+            sleep(IDLE_AFTER * 100).await;
+            assert_eq!(idled(), times);
         }
     }
 }

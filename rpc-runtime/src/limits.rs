@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-pub(crate) use crate::codec::{
-    INITIAL_BUFFER_BYTES as BUFFER, MAX_REQUEST_DEPTH as DEPTH, MAX_RESPONSE_DEPTH as REPLY_DEPTH,
-    RETAINED_BUFFER_BYTES as RETAINED,
-};
+use crate::codec::MAX_REQUEST_DEPTH;
 
 /// Silence after which a connection is given up.
 pub(crate) const IDLE: Duration = Duration::from_secs(15);
@@ -89,7 +86,7 @@ impl Default for Limits {
         Self {
             request: 1 << 20,
             reply: 4 << 20,
-            depth: DEPTH,
+            depth: MAX_REQUEST_DEPTH,
             batch: 100,
             calls_per_connection: 128,
             calls: 4096,

@@ -269,7 +269,7 @@ impl<T: FnOnce(Outcome)> Drop for Observer<'_, T> {
     fn drop(&mut self) {
         self.tell(match thread::panicking() {
             true => Outcome::Panicked,
-            false => self.context.cut_by().unwrap_or(Outcome::Cancelled),
+            false => self.context.aborted_with().unwrap_or(Outcome::Cancelled),
         });
     }
 }

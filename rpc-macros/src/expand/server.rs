@@ -183,9 +183,11 @@ fn body(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     let reply = match &method.output {
         _ if method.is_notification => generated!(#outcome; __rpc::Ok(())),
         Output::Result { .. } | Output::Alias(_) if method.is_stream => {
-            generated!(call.with_way()?.send_results(#outcome, reply, #returns).await)
+            generated!(call.require_stream()?.send_results(#outcome, reply, #returns).await)
         }
-        _ if method.is_stream => generated!(call.with_way()?.send(#outcome, reply, #returns).await),
+        _ if method.is_stream => {
+            generated!(call.require_stream()?.send(#outcome, reply, #returns).await)
+        }
         Output::Unit | Output::Value(_) => generated!(reply.value(&#outcome, #returns)),
         Output::Result { .. } | Output::Alias(_) => generated!(reply.result(#outcome, #returns)),
     };

@@ -91,7 +91,7 @@ const _: () = {
         ) -> __rpc::Result<(), __rpc::Fault> {
             call.arguments(())?;
             let wishes = call.items(__rpc::upload::<String>())?;
-            call.with_way()?
+            call.require_stream()?
                 .send(
                     __Service::offers(&self.service, wishes),
                     reply,

@@ -75,7 +75,7 @@ const _: () = {
             reply: &mut __rpc::Reply,
         ) -> __rpc::Result<(), __rpc::Fault> {
             let (symbol,) = call.arguments((__rpc::arg::<&str>("symbol"),))?;
-            call.with_way()?
+            call.require_stream()?
                 .send(
                     __Service::ticks(&self.service, symbol),
                     reply,
@@ -89,7 +89,7 @@ const _: () = {
             reply: &mut __rpc::Reply,
         ) -> __rpc::Result<(), __rpc::Fault> {
             call.arguments(())?;
-            call.with_way()?
+            call.require_stream()?
                 .send_results(
                     __Service::fallible(&self.service),
                     reply,
@@ -118,7 +118,7 @@ const _: () = {
         ) -> __rpc::Result<(), __rpc::Fault> {
             call.arguments(())?;
             let items = call.items(__rpc::upload::<String>())?;
-            call.with_way()?
+            call.require_stream()?
                 .send(
                     __Service::echo(&self.service, items),
                     reply,

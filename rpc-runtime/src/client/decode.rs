@@ -6,7 +6,7 @@ use crate::client::error::{CallError, CallFailure};
 use crate::codec::parser::Parser;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ResultReader;
-use crate::limits::{REPLY_DEPTH, RETAINED};
+use crate::codec::{MAX_RESPONSE_DEPTH, RETAINED_BUFFER_BYTES};
 
 thread_local! {
     /// Decoding awaits nothing, so one parser serves all calls of a thread.
@@ -44,9 +44,9 @@ pub(super) fn decode_body<T, E>(
 #[inline]
 pub(super) fn with_parser<R>(decode: impl FnOnce(&mut Parser) -> R) -> R {
     let parser = PARSER.take();
-    let mut parser = parser.unwrap_or_else(|| Box::new(Parser::new(REPLY_DEPTH)));
+    let mut parser = parser.unwrap_or_else(|| Box::new(Parser::new(MAX_RESPONSE_DEPTH)));
     let decoded = decode(&mut parser);
-    parser.shrink(RETAINED);
+    parser.shrink(RETAINED_BUFFER_BYTES);
     PARSER.set(Some(parser));
     decoded
 }

@@ -353,7 +353,7 @@ impl ClientInner {
 
     pub(super) fn put_back(&self, outgoing: &mut PooledOutgoing) {
         self.outgoing.put_back(outgoing);
-        self.idle.disturb();
+        self.idle.record_activity();
     }
 
     /// Drops what is kept for later calls.

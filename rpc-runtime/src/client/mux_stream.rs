@@ -17,7 +17,7 @@ use crate::codec::id::Id;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::parser::Parser;
 use crate::codec::request::RequestEnd;
-use crate::limits::{BUFFER, REPLY_DEPTH, RETAINED};
+use crate::codec::{INITIAL_BUFFER_BYTES, MAX_RESPONSE_DEPTH, RETAINED_BUFFER_BYTES};
 use crate::slots::Slots;
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::write_buffer::WriteBuffer;
@@ -532,7 +532,7 @@ impl MuxStream {
     /// Reads replies and wakes their callers, until the server ends the stream.
     pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) -> Result<(), StreamLost> {
         let mut splitter = LineSplitter::new(limit);
-        let mut reply = Vec::with_capacity(BUFFER);
+        let mut reply = Vec::with_capacity(INITIAL_BUFFER_BYTES);
         let mut ids = ReplyIds::default();
         while let Some(chunk) = recv.read_chunk().await? {
             splitter.feed(chunk);
@@ -560,7 +560,7 @@ impl MuxStream {
             }
             reply.clear();
             // No call has taken it.
-            if reply.capacity() > RETAINED {
+            if reply.capacity() > RETAINED_BUFFER_BYTES {
                 *reply = Vec::new();
             }
         }
@@ -648,9 +648,11 @@ impl ReplyIds {
         // Parsing changes the bytes, and the caller needs them.
         self.copy.clear();
         self.copy.extend_from_slice(reply);
-        let parser = self.parser.get_or_insert_with(|| Parser::new(REPLY_DEPTH));
+        let parser = self
+            .parser
+            .get_or_insert_with(|| Parser::new(MAX_RESPONSE_DEPTH));
         let id = parse_id(parser, &mut self.copy);
-        if self.copy.capacity() > RETAINED {
+        if self.copy.capacity() > RETAINED_BUFFER_BYTES {
             *self = Self::default();
         }
         id

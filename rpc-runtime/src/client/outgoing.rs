@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::client::method::EncodedRequest;
 use crate::client::options::{CallOptions, ClientOptions};
-use crate::limits::{BUFFER, RETAINED};
+use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
 use crate::sync::{self, Mutex};
 
 /// Maximum number of calls whose memory is kept.
@@ -22,9 +22,9 @@ pub(super) struct Outgoing {
 impl Outgoing {
     fn new() -> Self {
         Self {
-            request: EncodedRequest::with_capacity(BUFFER),
+            request: EncodedRequest::with_capacity(INITIAL_BUFFER_BYTES),
             options: CallOptions::default(),
-            reply: Vec::with_capacity(BUFFER),
+            reply: Vec::with_capacity(INITIAL_BUFFER_BYTES),
         }
     }
 
@@ -33,9 +33,9 @@ impl Outgoing {
         self.request.clear();
         self.reply.clear();
         self.options.metadata.clear();
-        self.request.capacity() <= RETAINED
-            && self.reply.capacity() <= RETAINED
-            && self.options.metadata.capacity() <= RETAINED
+        self.request.capacity() <= RETAINED_BUFFER_BYTES
+            && self.reply.capacity() <= RETAINED_BUFFER_BYTES
+            && self.options.metadata.capacity() <= RETAINED_BUFFER_BYTES
     }
 }
 

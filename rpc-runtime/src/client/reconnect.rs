@@ -81,7 +81,7 @@ impl ClientInner {
 /// Drops what is kept for later calls whenever there are none for a while. Returns `None` when the client is gone.
 async fn release_when_idle(client: Weak<ClientInner>, idle: Arc<IdleWatch>) -> Option<()> {
     loop {
-        idle.returns().await;
+        idle.became_idle().await;
         client.upgrade()?.release_idle_buffers();
     }
 }

@@ -13,9 +13,9 @@ use crate::description::discover::DiscoverOptions;
 use crate::escape::Escaped;
 use crate::limits::Limits;
 use crate::server::connection::{ServerConnection, ServerShared};
-use crate::server::limits::connections::{ConnectionLimits, ConnectionPlace, Rejection};
+use crate::server::limits::connections::{ConnectionLimits, ConnectionSlotGuard, Rejection};
 use crate::server::recv::Receiver;
-use crate::server::shutdown::{GOODBYE, Phase, ServerHandle};
+use crate::server::shutdown::{CLOSE_TIMEOUT, Phase, ServerHandle};
 use crate::server::worker;
 use crate::service::router::Router;
 use crate::transport::quic::{IncomingConnection, Listener};
@@ -110,11 +110,11 @@ impl Server {
             let Some(incoming) = incoming else { break };
             let address = incoming.remote_address();
             match limits.admit(address.ip(), incoming.is_proven()) {
-                Ok(place) => {
+                Ok(slot) => {
                     let services = Arc::clone(&services);
                     handle
                         .connections()
-                        .spawn(serve_incoming(incoming, place, services));
+                        .spawn(serve_incoming(incoming, slot, services));
                 }
                 Err(reason) => {
                     tracing::debug!(%address, ?reason, "connection rejected");
@@ -136,14 +136,14 @@ impl Server {
 /// Completes the handshake in time and serves the connection.
 async fn serve_incoming(
     incoming: IncomingConnection,
-    mut place: ConnectionPlace,
+    mut slot: ConnectionSlotGuard,
     services: Arc<dyn ServePeer>,
 ) {
     let address = incoming.remote_address();
-    let handshake = timeout(place.handshake_timeout(), incoming.handshake());
+    let handshake = timeout(slot.handshake_timeout(), incoming.handshake());
     match handshake.await {
         Ok(Ok(connection)) => {
-            place.handshake_done();
+            slot.handshake_done();
             let connection = transport::Connection::Quic(connection);
             services.serve(connection, None).await;
         }
@@ -156,7 +156,7 @@ struct CloseOnDrop(Listener);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.close(close::CUT_OFF, "shutting down");
+        self.0.close(close::ABORTED, "shutting down");
     }
 }
 
@@ -258,11 +258,11 @@ async fn drain<R: Router>(
             () = connection.reaches(Phase::Ending) => {}
         }
         let has_streams = connection.end_streaming();
-        has_streams && timeout(GOODBYE, drain).await.unwrap_or(false)
+        has_streams && timeout(CLOSE_TIMEOUT, drain).await.unwrap_or(false)
     });
     let code = match drained.await {
         true => close::SHUTDOWN,
-        false => close::CUT_OFF,
+        false => close::ABORTED,
     };
     callback.close().await;
     transport.close(code, "shutting down");

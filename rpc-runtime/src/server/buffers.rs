@@ -6,8 +6,9 @@ use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::parser::Parser;
 use crate::codec::reply::Reply;
+use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
 use crate::context::{ConnectionContext, Context};
-use crate::limits::{BUFFER, Limits, RETAINED};
+use crate::limits::Limits;
 use crate::streaming::exchange::Exchange;
 
 /// No buffer grows past what is retained by a message, or a reply, of so many bytes.
@@ -33,7 +34,7 @@ pub(super) enum ReplyBuffer {
 impl WorkerBuffers {
     pub(super) fn new(limits: &Limits, connection: Arc<ConnectionContext>) -> Self {
         Self {
-            message: Vec::with_capacity(BUFFER),
+            message: Vec::with_capacity(INITIAL_BUFFER_BYTES),
             parser: Parser::new(limits.depth),
             reply: Reply::new(limits.reply),
             context: Context::new(connection),
@@ -57,7 +58,7 @@ impl WorkerBuffers {
             && self.reply.bytes().len() <= SMALL_MESSAGE_BYTES
             && !self.exchange.is_used();
         if !is_small {
-            self.release_past(RETAINED);
+            self.release_past(RETAINED_BUFFER_BYTES);
         }
     }
 
@@ -109,8 +110,8 @@ impl BatchBuffers {
             self.out = Vec::new();
         }
         // All of them together keep no more than that.
-        self.entries.truncate(limit / BUFFER);
-        self.entries.shrink_to(limit / BUFFER);
+        self.entries.truncate(limit / INITIAL_BUFFER_BYTES);
+        self.entries.shrink_to(limit / INITIAL_BUFFER_BYTES);
         let each = limit / self.entries.len().max(1);
         for entry in &mut self.entries {
             entry.reply.shrink(each);

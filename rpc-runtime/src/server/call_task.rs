@@ -35,7 +35,7 @@ impl<R: Router> CallSite<R> {
             ReceiveError::TimedOut { in_message } => {
                 self.stream.reset_with(close::TIMEOUT);
                 if in_message {
-                    self.connection.abuse().record_late_message();
+                    self.connection.abuse().record_timed_out_message();
                 }
             }
         }

@@ -285,7 +285,7 @@ impl<R: Router> ServerConnection<R> {
     /// Releases idle buffers each time that the connection becomes idle. Does not end.
     pub(super) async fn release_when_idle(&self) {
         loop {
-            self.idle.returns().await;
+            self.idle.became_idle().await;
             *self.spare_buffers() = Vec::new();
             let mut streams = self.streams();
             streams.unacked.release_idle_buffers();

@@ -250,7 +250,7 @@ impl<R: Router> Invocation<'_, '_, '_, R> {
         })
         .await;
         if let Err(reason) = &ended {
-            context.cut(reason.outcome());
+            context.abort_with(reason.outcome());
         }
         // What the handler holds may panic, too, when it is dropped half-way.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler.set(None))) {

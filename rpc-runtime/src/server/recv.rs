@@ -105,7 +105,7 @@ impl Receiver {
         let chunk = tokio::select! {
             biased;
             chunk = recv.read_chunk() => chunk,
-            () = timeout.run_out(limit) => {
+            () = timeout.elapsed(limit) => {
                 recv.stop(close::TIMEOUT);
                 return Err(ReceiveError::TimedOut { in_message: *has_begun });
             }

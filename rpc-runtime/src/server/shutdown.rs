@@ -15,10 +15,10 @@ use crate::transport::quic::Listener;
 use crate::transport::{Stopped, close};
 
 /// How often the others are let run before a shutdown returns.
-const FAREWELLS: usize = 32;
+const FINAL_YIELDS: usize = 32;
 
 /// How long the last goodbyes may take.
-pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Shuts a [`Server`] down, and gives it a new certificate. Cheap to clone.
 ///
@@ -122,17 +122,17 @@ impl ServerHandle {
             .is_ok();
         if !drained {
             self.reach(Phase::Ending);
-            let _ = tokio::time::timeout(GOODBYE, self.connections.wait()).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connections.wait()).await;
         }
         let listener = lock(&self.listener).take();
         if let Some(listener) = listener {
-            listener.close(close::CUT_OFF, "shutting down");
-            let _ = tokio::time::timeout(GOODBYE, listener.idle()).await;
+            listener.close(close::ABORTED, "shutting down");
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, listener.idle()).await;
         }
         self.runs.close();
-        let _ = tokio::time::timeout(GOODBYE, self.runs.wait()).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.runs.wait()).await;
         // The task that has the socket sees that nobody wants it any more.
-        for _ in 0..FAREWELLS {
+        for _ in 0..FINAL_YIELDS {
             tokio::task::yield_now().await;
         }
         *self.finished.get_or_init(|| drained)
@@ -161,41 +161,41 @@ pub(super) enum Phase {
 }
 
 /// So many are kept before anybody looks whether they have left.
-const KEPT: usize = 16;
+const MIN_UNCHECKED: usize = 16;
 
 /// A connection that is closed takes with it what has not arrived: whoever closes it in peace waits for these.
 #[derive(Default)]
 pub(super) struct UnackedStreams {
     streams: Vec<Stopped>,
     /// How many still were on their way when somebody looked last.
-    slow: usize,
+    unacked_at_last_check: usize,
 }
 
 impl UnackedStreams {
     /// To look at all of them costs; done each time that they have doubled, it costs each stream the same.
     pub(super) fn push(&mut self, stream: Stopped) {
-        if self.streams.len() >= KEPT.max(2 * self.slow) {
-            self.forget_the_gone();
+        if self.streams.len() >= MIN_UNCHECKED.max(2 * self.unacked_at_last_check) {
+            self.remove_acked();
         }
         self.streams.push(stream);
     }
 
     /// Forgets streams whose replies have arrived, and releases their memory.
     pub(super) fn release_idle_buffers(&mut self) {
-        self.forget_the_gone();
+        self.remove_acked();
         self.streams.shrink_to_fit();
     }
 
-    fn forget_the_gone(&mut self) {
+    fn remove_acked(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         self.streams
             .retain_mut(|stream| stream.as_mut().poll(&mut cx).is_pending());
-        self.slow = self.streams.len();
+        self.unacked_at_last_check = self.streams.len();
     }
 
     /// All that may not have arrived.
     pub(super) fn take(&mut self) -> Vec<Stopped> {
-        self.slow = 0;
+        self.unacked_at_last_check = 0;
         std::mem::take(&mut self.streams)
     }
 }
@@ -209,21 +209,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_that_have_left_are_not_kept() {
-        let mut leaving = UnackedStreams::default();
+    fn acked_streams_are_removed() {
+        let mut streams = UnackedStreams::default();
         for _ in 0..1000 {
-            leaving.push(Box::pin(std::future::ready(())));
-            assert!(leaving.streams.len() <= KEPT);
+            streams.push(Box::pin(std::future::ready(())));
+            assert!(streams.streams.len() <= MIN_UNCHECKED);
         }
     }
 
     #[test]
-    fn those_that_are_slow_are_all_kept() {
-        let mut leaving = UnackedStreams::default();
+    fn unacked_streams_are_kept() {
+        let mut streams = UnackedStreams::default();
         let has_arrived = Arc::new(AtomicBool::new(false));
         for number in 0..1000 {
             let has_arrived = Arc::clone(&has_arrived);
-            leaving.push(Box::pin(std::future::poll_fn(move |_| {
+            streams.push(Box::pin(std::future::poll_fn(move |_| {
                 match number % 2 == 0 || has_arrived.load(Ordering::Relaxed) {
                     true => Poll::Ready(()),
                     false => Poll::Pending,
@@ -231,7 +231,7 @@ mod tests {
             })));
         }
         let mut cx = Context::from_waker(Waker::noop());
-        let mut left = leaving.take();
+        let mut left = streams.take();
         left.retain_mut(|stream| stream.as_mut().poll(&mut cx).is_pending());
         assert_eq!(left.len(), 500);
         has_arrived.store(true, Ordering::Relaxed);

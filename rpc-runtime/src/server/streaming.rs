@@ -37,11 +37,11 @@ pub(super) async fn run<R: Router>(
             // Other tasks are polled, too, however fast items come.
             let budget = ready!(coop::poll_proceed(cx));
             let mut has_moved = false;
-            if let Some(lines) = exchange.offered() {
+            if let Some(lines) = exchange.take_lines() {
                 sending.set(Some(send(site, lines)));
             }
             if let Some(lines) = poll_slot(sending.as_mut(), cx) {
-                exchange.sent(lines);
+                exchange.record_sent(lines);
                 has_moved = true;
             }
             if exchange.is_receiver_dropped() {
@@ -55,7 +55,7 @@ pub(super) async fn run<R: Router>(
             }
             if let Some(Some(received)) = poll_slot(receiving.as_mut(), cx) {
                 *receiver = Some(received.receiver);
-                exchange.bring(received.line, received.result, cx);
+                exchange.deliver(received.line, received.result, cx);
                 has_moved = true;
             }
             if exchange.is_receiver_dropped() && pin!(site.stream.stopped()).poll(cx).is_ready() {
@@ -101,7 +101,7 @@ pub(super) fn end_receiving<R: Router>(
 
 /// Sends lines of items, and resolves when the transport has taken them.
 async fn send<R: Router>(site: &CallSite<R>, lines: Vec<u8>) -> Vec<u8> {
-    site.connection.idle().disturb();
+    site.connection.idle().record_activity();
     site.stream
         .push(lines.strip_suffix(b"\n").unwrap_or(&lines));
     site.stream.flush().await;
@@ -126,11 +126,11 @@ async fn receive<R: Router>(
     let next = async {
         tokio::select! {
             biased;
-            () = exchange.is_wanted() => {}
+            () = exchange.is_requested() => {}
             () = receiver.was_reset() => return Err(ReceiveError::Lost),
         }
         // Not before: the handler may not have read the last line yet.
-        line = exchange.buffer();
+        line = exchange.take_buffer();
         next_line(site, &mut receiver, &mut line).await
     };
     let next = tokio::select! {
@@ -142,7 +142,7 @@ async fn receive<R: Router>(
         Ok(Some(Line::Message)) if is_other_message(&line, site.connection.limits().depth) => {
             // Another call, which is served after this one has failed.
             receiver.put_back(std::mem::take(&mut line));
-            exchange.leave();
+            exchange.discard();
             Err(ProtocolError::InvalidRequest("an item was expected"))
         }
         Ok(Some(Line::Message)) => Ok(()),
@@ -178,7 +178,7 @@ async fn next_line<R: Router>(
         if !receiver.receive(line, site.connection.limits()).await? {
             return Ok(receiver.finish(line));
         }
-        site.connection.idle().disturb();
+        site.connection.idle().record_activity();
     }
 }
 

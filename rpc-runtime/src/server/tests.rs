@@ -22,10 +22,10 @@ trait Desk {
 }
 
 /// How many calls [`Desk::meet`] waits for.
-const CROWD: usize = 128;
+const SIMULTANEOUS: usize = 128;
 
 struct Plain {
-    crowd: Barrier,
+    barrier: Barrier,
 }
 
 impl Desk for Plain {
@@ -38,7 +38,7 @@ impl Desk for Plain {
     }
 
     async fn meet(&self, text: &str) -> String {
-        self.crowd.wait().await;
+        self.barrier.wait().await;
         text.to_owned()
     }
 }
@@ -59,7 +59,7 @@ impl Line {
             .unwrap();
         let (here, there) = memory::pair();
         let plain = Plain {
-            crowd: Barrier::new(CROWD),
+            barrier: Barrier::new(SIMULTANEOUS),
         };
         let server = Single(DeskServer::new(plain))
             .into_serve_peer(Limits::default(), DiscoverOptions::default());
@@ -109,7 +109,7 @@ impl Line {
                 r#"{{"jsonrpc":"2.0","id":"{length}","method":"meet","params":["{text}"]}}"#
             ))
         };
-        let calls: Vec<_> = (1..=CROWD).map(|n| call(n * 512 - 100)).collect();
+        let calls: Vec<_> = (1..=SIMULTANEOUS).map(|n| call(n * 512 - 100)).collect();
         let (shared, own) = calls.split_at(shared);
         let Self {
             runtime,
@@ -118,12 +118,12 @@ impl Line {
             connection,
         } = self;
         runtime.block_on(async {
-            let mut alone = Vec::new();
+            let mut dedicated = Vec::new();
             for call in own {
                 let (mut send, recv) = connection.open_bi().unwrap();
                 send.write_chunk(call.clone()).await.unwrap();
                 send.finish();
-                alone.push(recv);
+                dedicated.push(recv);
             }
             let write = async {
                 for call in shared {
@@ -138,7 +138,7 @@ impl Line {
                 }
             };
             tokio::join!(write, read);
-            for mut recv in alone {
+            for mut recv in dedicated {
                 while recv.read_chunk().await.unwrap().is_some() {}
             }
             // With the next stream the transport forgets those that are over.
@@ -231,7 +231,7 @@ fn an_idle_connection_keeps_little_of_what_it_had_when_it_was_busy() {
     let small = line(r#"{"jsonrpc":"2.0","id":1,"method":"length","params":["a"]}"#);
     server.allocations(&small);
     server.idle();
-    for shared in [CROWD, CROWD / 2] {
+    for shared in [SIMULTANEOUS, SIMULTANEOUS / 2] {
         let mut busy = 0;
         let kept = allocation_counter::measure(|| {
             busy = allocation_counter::measure(|| {
@@ -249,6 +249,6 @@ fn an_idle_connection_keeps_little_of_what_it_had_when_it_was_busy() {
         );
     }
     // It has forgotten nothing else.
-    server.burst(CROWD);
+    server.burst(SIMULTANEOUS);
     assert_eq!(server.allocations(&small), 0);
 }

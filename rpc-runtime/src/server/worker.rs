@@ -53,7 +53,7 @@ impl<R: Router> Worker<R> {
             let CallSite {
                 connection, stream, ..
             } = &self.task.site;
-            connection.idle().disturb();
+            connection.idle().record_activity();
             match stream.park(self.slot).await {
                 Ok(receiver) => self.task.receiver = Some(receiver),
                 Err(leave) => return leave,
@@ -136,7 +136,7 @@ impl<R: Router> Worker<R> {
                 },
             };
             match received {
-                Ok(true) => connection.idle().disturb(),
+                Ok(true) => connection.idle().record_activity(),
                 Ok(false) => match receiver.finish(&buffers.message) {
                     Some(line) => {
                         *message_end = receiver.offset();

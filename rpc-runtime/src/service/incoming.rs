@@ -54,14 +54,14 @@ impl<'t, 'de> Incoming<'t, 'de> {
     }
 
     fn exchange(&self) -> Result<(&'t Exchange, Id<'de>), Fault> {
-        let alone = "a call with a stream of items has an id, and stands in no batch";
+        let message = "a call with a stream of items has an id, and stands in no batch";
         self.exchange
-            .ok_or(ProtocolError::InvalidRequest(alone).into())
+            .ok_or(ProtocolError::InvalidRequest(message).into())
     }
 
     /// The same, if its items can come and go: looked at before a handler is called for any.
     #[inline]
-    pub fn with_way(&self) -> Result<&Self, Fault> {
+    pub fn require_stream(&self) -> Result<&Self, Fault> {
         self.exchange().map(|_| self)
     }
 

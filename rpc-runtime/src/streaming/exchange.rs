@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use crate::codec::RETAINED_BUFFER_BYTES;
 use crate::codec::de::{Mismatch, Value};
 use crate::codec::error::Unwritable;
 use crate::codec::error_code::ProtocolError;
@@ -19,7 +20,6 @@ use crate::codec::parser::{Document, Parser};
 use crate::codec::reply::{Fault, FaultKind};
 use crate::codec::request::Message;
 use crate::codec::stream_frame::{self, StreamFrame};
-use crate::limits::RETAINED;
 use crate::streaming::gather::{BATCH, gather};
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::waker::{WakerSlot, wake_all};
@@ -39,15 +39,15 @@ pub(crate) struct Exchange {
 
 #[derive(Default)]
 struct ExchangeState {
-    up: Up,
-    down: Down,
+    up: UploadState,
+    down: DownloadState,
     /// Why the call cannot go on.
     fault: Option<Fault>,
 }
 
 /// Items on their way to the handler.
 #[derive(Default)]
-struct Up {
+struct UploadState {
     id: IdBuffer,
     stage: UploadStage,
     line: Vec<u8>,
@@ -64,20 +64,20 @@ enum UploadStage {
     /// It has not asked for the next.
     Idle,
     /// It waits for the next.
-    Wanted,
+    Requested,
     /// It has dropped them.
-    Unwanted,
+    ReceiverDropped,
     /// It waits in vain: what comes is for others.
-    Over,
+    Discarded,
     /// The next one's line is here.
-    Here,
+    Received,
     /// There are no more.
     Ended,
 }
 
 /// Items on their way to the caller.
 #[derive(Default)]
-struct Down {
+struct DownloadState {
     is_used: bool,
     id: Vec<u8>,
     lines: Vec<u8>,
@@ -133,14 +133,14 @@ impl Exchange {
         let mut state = self.state();
         let ExchangeState { up, fault, .. } = &mut *state;
         match up.stage {
-            UploadStage::Over => return Poll::Pending,
+            UploadStage::Discarded => return Poll::Pending,
             UploadStage::Ended => return Poll::Ready(None),
-            UploadStage::Here => match up.read(self.depth, read) {
+            UploadStage::Received => match up.read(self.depth, read) {
                 Ok(item) => return Poll::Ready(item),
                 // Its future is dropped where it stands.
                 Err(reason) => *fault = Some(Fault(reason)),
             },
-            _ => up.stage = UploadStage::Wanted,
+            _ => up.stage = UploadStage::Requested,
         }
         let replaced = up.waker.register(cx);
         drop(state);
@@ -160,7 +160,7 @@ impl Exchange {
         self.is_used.store(true, Ordering::Relaxed);
         let mut items = pin!(items);
         let (mut id_text, mut lines) = {
-            let Down {
+            let DownloadState {
                 is_used, id, lines, ..
             } = &mut self.state().down;
             *is_used = true;
@@ -184,7 +184,7 @@ impl Exchange {
         };
         let ended = loop {
             lines.clear();
-            lines.shrink_to(RETAINED);
+            lines.shrink_to(RETAINED_BUFFER_BYTES);
             let last = poll_fn(|cx| gather(items.as_mut(), &mut lines, cx, &write_line)).await;
             let is_ahead = lines.len() >= BATCH;
             if !lines.is_empty() {
@@ -232,13 +232,13 @@ impl Exchange {
     pub(crate) fn takes_items(&self) -> bool {
         matches!(
             self.state().up.stage,
-            UploadStage::Idle | UploadStage::Wanted | UploadStage::Here
+            UploadStage::Idle | UploadStage::Requested | UploadStage::Received
         )
     }
 
     /// Whether the handler has dropped its items before the last.
     pub(crate) fn is_receiver_dropped(&self) -> bool {
-        self.state().up.stage == UploadStage::Unwanted
+        self.state().up.stage == UploadStage::ReceiverDropped
     }
 
     /// Whether the handler sends items.
@@ -247,24 +247,24 @@ impl Exchange {
     }
 
     /// Resolves when the handler waits for an item. Looked at whenever the handler was polled, so it wakes nobody.
-    pub(crate) async fn is_wanted(&self) {
+    pub(crate) async fn is_requested(&self) {
         poll_fn(|_| match self.state().up.stage {
-            UploadStage::Wanted => Poll::Ready(()),
+            UploadStage::Requested => Poll::Ready(()),
             _ => Poll::Pending,
         })
         .await;
     }
 
     /// A buffer for the next line.
-    pub(crate) fn buffer(&self) -> Vec<u8> {
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
         let mut line = std::mem::take(&mut self.state().up.line);
         line.clear();
-        line.shrink_to(RETAINED);
+        line.shrink_to(RETAINED_BUFFER_BYTES);
         line
     }
 
     /// Brings the handler a line, or why there is none.
-    pub(crate) fn bring(
+    pub(crate) fn deliver(
         &self,
         line: Vec<u8>,
         received: Result<(), ProtocolError>,
@@ -273,8 +273,8 @@ impl Exchange {
         let mut state = self.state();
         state.up.line = line;
         match received {
-            Ok(()) => state.up.stage = UploadStage::Here,
-            Err(refusal) => state.fault = Some(refusal.into()),
+            Ok(()) => state.up.stage = UploadStage::Received,
+            Err(error) => state.fault = Some(error.into()),
         }
         let waker = state.up.waker.take();
         drop(state);
@@ -283,12 +283,12 @@ impl Exchange {
     }
 
     /// What comes is not for the handler, and what it waits for will not come.
-    pub(crate) fn leave(&self) {
-        self.state().up.stage = UploadStage::Over;
+    pub(crate) fn discard(&self) {
+        self.state().up.stage = UploadStage::Discarded;
     }
 
     /// Lines that are to be sent.
-    pub(crate) fn offered(&self) -> Option<Vec<u8>> {
+    pub(crate) fn take_lines(&self) -> Option<Vec<u8>> {
         let down = &mut self.state().down;
         (down.stage == DownloadStage::Offered).then(|| {
             down.stage = DownloadStage::Taken;
@@ -297,7 +297,7 @@ impl Exchange {
     }
 
     /// Lines have left.
-    pub(crate) fn sent(&self, lines: Vec<u8>) {
+    pub(crate) fn record_sent(&self, lines: Vec<u8>) {
         let down = &mut self.state().down;
         down.lines = lines;
         down.stage = DownloadStage::Sent;
@@ -362,25 +362,25 @@ fn cancels(document: &Document<'_, '_>, id: &IdBuffer) -> bool {
     cancelled.is_some_and(|cancelled| id.is(cancelled.id))
 }
 
-impl Up {
+impl UploadState {
     /// Reads the line that is here: an item, or that there are no more.
     fn read<T>(&mut self, depth: usize, read: ReadItem<T>) -> Result<Option<T>, FaultKind> {
         let parser = self.parser.get_or_insert_with(|| Parser::new(depth));
-        let refused = FaultKind::Protocol;
+        let rejected = FaultKind::Protocol;
         let document = parser.parse_line(&mut self.line);
-        let document = document.map_err(|_| refused(ProtocolError::Parse))?;
+        let document = document.map_err(|_| rejected(ProtocolError::Parse))?;
         let (id, item) = match document.line() {
             Some(StreamFrame::Item(id, item)) => (id, Some(item)),
             Some(StreamFrame::End(id)) => (id, None),
-            _ if cancels(&document, &self.id) => return Err(refused(ProtocolError::Cancelled)),
+            _ if cancels(&document, &self.id) => return Err(rejected(ProtocolError::Cancelled)),
             _ => {
-                return Err(refused(ProtocolError::InvalidRequest(
+                return Err(rejected(ProtocolError::InvalidRequest(
                     "an item was expected",
                 )));
             }
         };
         if !self.id.is(id) {
-            return Err(refused(ProtocolError::InvalidRequest(
+            return Err(rejected(ProtocolError::InvalidRequest(
                 "an item of another call",
             )));
         }
@@ -390,7 +390,7 @@ impl Up {
             None => UploadStage::Ended,
         };
         drop(document);
-        parser.shrink(RETAINED);
+        parser.shrink(RETAINED_BUFFER_BYTES);
         Ok(item)
     }
 }
@@ -406,8 +406,8 @@ pub struct Uploaded<'t, T> {
 impl<T> Drop for Uploaded<'_, T> {
     fn drop(&mut self) {
         let up = &mut self.exchange.state().up;
-        if !matches!(up.stage, UploadStage::Ended | UploadStage::Over) {
-            up.stage = UploadStage::Unwanted;
+        if !matches!(up.stage, UploadStage::Ended | UploadStage::Discarded) {
+            up.stage = UploadStage::ReceiverDropped;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How a client looks at a server's certificate.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
@@ -10,6 +10,7 @@ use rustls::{CertificateError, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use thiserror::Error;
 
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::identity::Identity;
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, TrustError, Verifiers};
@@ -61,28 +62,27 @@ pub enum UntrustedReason {
 /// Where a handshake leaves what QUIC does not tell: why the server was refused (QUIC's own error carries no more than
 /// TLS's alert), and whether it asked who the client is.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Verdict(Arc<Told>);
+pub(crate) struct Verdict(Arc<VerdictState>);
 
 #[derive(Debug, Default)]
-struct Told {
-    refused: Mutex<Option<UntrustedReason>>,
-    asked: AtomicBool,
+struct VerdictState {
+    reason: Mutex<Option<UntrustedReason>>,
+    certificate_requested: AtomicBool,
 }
 
 impl Verdict {
     /// Why the server was refused.
     pub(crate) fn take(&self) -> Option<UntrustedReason> {
-        self.refused().take()
+        self.reason().take()
     }
 
     /// Whether the server asked for a certificate.
     pub(crate) fn was_asked(&self) -> bool {
-        self.0.asked.load(Ordering::Relaxed)
+        self.0.certificate_requested.load(Ordering::Relaxed)
     }
 
-    fn refused(&self) -> MutexGuard<'_, Option<UntrustedReason>> {
-        let Told { refused, .. } = &*self.0;
-        refused.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reason(&self) -> MutexGuard<'_, Option<UntrustedReason>> {
+        lock(&self.0.reason)
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn client_config(
         trusted: trust.verifiers(server_verifier)?,
         verdict: verdict.clone(),
     };
-    let introduction = Introduction {
+    let resolver = ClientCertResolver {
         identity,
         verdict: verdict.clone(),
     };
@@ -105,7 +105,7 @@ pub(crate) fn client_config(
         .map_err(TrustError::new)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(introduction));
+        .with_client_cert_resolver(Arc::new(resolver));
     Ok((config, verdict))
 }
 
@@ -117,14 +117,17 @@ fn server_verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, Tr
 
 /// Who the client is, when it is asked.
 #[derive(Debug)]
-struct Introduction {
+struct ClientCertResolver {
     identity: Option<Identity>,
     verdict: Verdict,
 }
 
-impl ResolvesClientCert for Introduction {
+impl ResolvesClientCert for ClientCertResolver {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.verdict.0.asked.store(true, Ordering::Relaxed);
+        self.verdict
+            .0
+            .certificate_requested
+            .store(true, Ordering::Relaxed);
         self.identity.as_ref().map(Identity::key)
     }
 
@@ -152,13 +155,13 @@ impl ServerCertVerifier for ServerVerifier {
         let checked = self.trusted.check(end_entity, |verifier| {
             verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         });
-        checked.inspect_err(|error| *self.verdict.refused() = Some(reason(error)))
+        checked.inspect_err(|error| *self.verdict.reason() = Some(untrusted_reason(error)))
     }
 
     verify_signatures!();
 }
 
-fn reason(error: &rustls::Error) -> UntrustedReason {
+fn untrusted_reason(error: &rustls::Error) -> UntrustedReason {
     use CertificateError as E;
     match error {
         rustls::Error::InvalidCertificate(error) => match error {

@@ -33,7 +33,7 @@ impl Trust {
     pub fn system() -> Self {
         Self {
             system: true,
-            ..Self::nobody()
+            ..Self::empty()
         }
     }
 
@@ -64,7 +64,7 @@ impl Trust {
     pub fn sha256(sha256: [u8; 32]) -> Self {
         Self {
             pins: vec![sha256],
-            ..Self::nobody()
+            ..Self::empty()
         }
     }
 
@@ -84,7 +84,7 @@ impl Trust {
         self
     }
 
-    fn nobody() -> Self {
+    fn empty() -> Self {
         Self {
             system: false,
             certificates: Vec::new(),
@@ -95,13 +95,13 @@ impl Trust {
     fn anchors(certificates: Vec<CertificateDer<'static>>) -> Self {
         Self {
             certificates,
-            ..Self::nobody()
+            ..Self::empty()
         }
     }
 
     /// What checks certificates, by the verifiers that `build` makes of anchors.
     pub(super) fn verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TrustError> {
-        let (authorities, others): (Vec<_>, Vec<_>) =
+        let (authorities, end_entities): (Vec<_>, Vec<_>) =
             self.certificates.into_iter().partition(is_authority);
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(authorities);
@@ -111,12 +111,12 @@ impl Trust {
         let readable =
             |certificate: &CertificateDer<'_>| EndEntityCert::try_from(certificate).is_ok();
         let mut pins = self.pins;
-        let only_pinned = !self.system && roots.is_empty() && others.is_empty();
+        let only_pinned = !self.system && roots.is_empty() && end_entities.is_empty();
         pins.extend(
-            others
+            end_entities
                 .iter()
-                .filter(|other| readable(other))
-                .map(|other| sha256(other)),
+                .filter(|certificate| readable(certificate))
+                .map(|certificate| sha256(certificate)),
         );
         if roots.is_empty() && pins.is_empty() {
             return Err(TrustError::new("no usable certificate to trust"));

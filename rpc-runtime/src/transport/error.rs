@@ -12,7 +12,7 @@ pub(crate) mod close {
     /// The server has shut down: all that it executed is answered, and the answers have arrived.
     pub(crate) const SHUTDOWN: u32 = 0x10;
     /// The server has gone in the middle of calls.
-    pub(crate) const CUT_OFF: u32 = 0x11;
+    pub(crate) const ABORTED: u32 = 0x11;
     /// The client asks for more than it is given.
     pub(crate) const EXCESSIVE_LOAD: u32 = 0x13;
     /// The stream took too long.

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::limits::RETAINED;
+use crate::codec::RETAINED_BUFFER_BYTES;
 
 /// How much a new buffer holds at least.
 const CAPACITY: usize = 4 << 10;
@@ -62,13 +62,13 @@ impl WriteBuffer {
             .last
             .saturating_mul(16)
             .max(self.size.saturating_mul(2));
-        let usual = usual.clamp(CAPACITY, RETAINED);
+        let usual = usual.clamp(CAPACITY, RETAINED_BUFFER_BYTES);
         self.size = usual;
         let more = BytesMut::with_capacity(needed.max(usual).saturating_add(waiting));
         let mut full = std::mem::replace(&mut self.filling, more);
         self.filling.extend_from_slice(&full);
         full.clear();
-        if self.spare.len() < SPARE && usual == RETAINED {
+        if self.spare.len() < SPARE && usual == RETAINED_BUFFER_BYTES {
             self.spare.push(full);
         }
     }
@@ -85,7 +85,7 @@ impl WriteBuffer {
     pub(crate) fn take(&mut self) -> Bytes {
         let chunk = self.filling.split().freeze();
         self.last = chunk.len();
-        if chunk.len() > RETAINED {
+        if chunk.len() > RETAINED_BUFFER_BYTES {
             self.filling = BytesMut::new();
         }
         std::mem::swap(&mut self.filling, &mut self.resting);

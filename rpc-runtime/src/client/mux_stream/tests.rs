@@ -141,7 +141,7 @@ fn line_without_an_id_leaves_no_memory_behind() {
     let object = format!(r#"{{"a":{zeros}}}"#);
     for line in [zeros.as_str(), truncated, object.as_str()] {
         assert_eq!(ids.find(line.as_bytes()), None);
-        assert!(ids.copy.capacity() <= RETAINED);
+        assert!(ids.copy.capacity() <= RETAINED_BUFFER_BYTES);
         assert!(ids.parser.is_none());
     }
 }

@@ -14,39 +14,43 @@ const FOR_EACH_CALL: f64 = 10.0;
 /// Counts what a client does to no purpose.
 #[derive(Debug)]
 pub(in crate::server) struct AbuseLimits {
-    limits: Limits,
-    late_messages: AtomicUsize,
+    max_timed_out_messages: usize,
+    max_cancellations: f64,
+    cancellations_per_second: f64,
+    timed_out_messages: AtomicUsize,
     /// Calls that ended by themselves since the last cancellation.
     ended: AtomicUsize,
     cancelled: Mutex<NetCancellations>,
-    enough: Notify,
+    exceeded_notify: Notify,
 }
 
 /// Net cancellations.
 #[derive(Debug)]
 struct NetCancellations {
-    open: f64,
+    net: f64,
     last: Instant,
 }
 
 impl AbuseLimits {
     pub(in crate::server) fn new(limits: &Limits) -> Self {
         Self {
-            limits: limits.clone(),
-            late_messages: AtomicUsize::new(0),
+            max_timed_out_messages: limits.late_messages,
+            max_cancellations: limits.cancellations as f64,
+            cancellations_per_second: limits.cancellations_per_second as f64,
+            timed_out_messages: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
             cancelled: Mutex::new(NetCancellations {
-                open: 0.0,
+                net: 0.0,
                 last: Instant::now(),
             }),
-            enough: Notify::new(),
+            exceeded_notify: Notify::new(),
         }
     }
 
     /// Records a stream that timed out in the middle of a message.
-    pub(in crate::server) fn record_late_message(&self) {
-        if self.late_messages.fetch_add(1, Ordering::Relaxed) >= self.limits.late_messages {
-            self.enough.notify_one();
+    pub(in crate::server) fn record_timed_out_message(&self) {
+        if self.timed_out_messages.fetch_add(1, Ordering::Relaxed) >= self.max_timed_out_messages {
+            self.exceeded_notify.notify_one();
         }
     }
 
@@ -61,17 +65,17 @@ impl AbuseLimits {
         let now = Instant::now();
         let mut cancelled = lock(&self.cancelled);
         let seconds = now.saturating_duration_since(cancelled.last).as_secs_f64();
-        let made_up = ended * FOR_EACH_CALL + seconds * self.limits.cancellations_per_second as f64;
-        cancelled.open = (cancelled.open - made_up).max(0.0) + 1.0;
+        let earned = ended * FOR_EACH_CALL + seconds * self.cancellations_per_second;
+        cancelled.net = (cancelled.net - earned).max(0.0) + 1.0;
         cancelled.last = now;
-        if cancelled.open > self.limits.cancellations as f64 {
-            self.enough.notify_one();
+        if cancelled.net > self.max_cancellations {
+            self.exceeded_notify.notify_one();
         }
     }
 
     /// Resolves when the connection is to be closed.
     pub(in crate::server) async fn exceeded(&self) {
-        self.enough.notified().await;
+        self.exceeded_notify.notified().await;
     }
 }
 
@@ -83,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    fn conduct(cancellations: usize, cancellations_per_second: usize) -> AbuseLimits {
+    fn abuse_limits(cancellations: usize, cancellations_per_second: usize) -> AbuseLimits {
         AbuseLimits::new(&Limits {
             cancellations,
             cancellations_per_second,
@@ -92,55 +96,55 @@ mod tests {
         })
     }
 
-    fn exceeded(conduct: &AbuseLimits) -> bool {
-        let enough = pin!(conduct.exceeded());
-        enough
+    fn exceeded(abuse_limits: &AbuseLimits) -> bool {
+        let exceeded = pin!(abuse_limits.exceeded());
+        exceeded
             .poll(&mut Context::from_waker(Waker::noop()))
             .is_ready()
     }
 
-    fn cancel(conduct: &AbuseLimits, times: usize) {
-        (0..times).for_each(|_| conduct.record_cancelled());
+    fn cancel(abuse_limits: &AbuseLimits, times: usize) {
+        (0..times).for_each(|_| abuse_limits.record_cancelled());
     }
 
     #[test]
-    fn so_many_cancellations_are_free() {
-        let conduct = conduct(20, 0);
-        cancel(&conduct, 20);
-        assert!(!exceeded(&conduct));
-        cancel(&conduct, 1);
-        assert!(exceeded(&conduct));
+    fn cancellations_within_limit_are_accepted() {
+        let abuse_limits = abuse_limits(20, 0);
+        cancel(&abuse_limits, 20);
+        assert!(!exceeded(&abuse_limits));
+        cancel(&abuse_limits, 1);
+        assert!(exceeded(&abuse_limits));
     }
 
     #[test]
-    fn a_call_that_ends_makes_up_for_ten() {
-        let conduct = conduct(20, 0);
+    fn ended_call_offsets_ten_cancellations() {
+        let abuse_limits = abuse_limits(20, 0);
         for _ in 0..100 {
-            cancel(&conduct, 10);
-            conduct.record_ended();
+            cancel(&abuse_limits, 10);
+            abuse_limits.record_ended();
         }
-        assert!(!exceeded(&conduct));
+        assert!(!exceeded(&abuse_limits));
         // What is not used up is not saved.
-        cancel(&conduct, 20);
-        assert!(!exceeded(&conduct));
-        cancel(&conduct, 1);
-        assert!(exceeded(&conduct));
+        cancel(&abuse_limits, 20);
+        assert!(!exceeded(&abuse_limits));
+        cancel(&abuse_limits, 1);
+        assert!(exceeded(&abuse_limits));
     }
 
     #[test]
-    fn time_makes_up_for_some() {
-        let conduct = conduct(20, 1_000_000_000);
-        cancel(&conduct, 1000);
-        assert!(!exceeded(&conduct));
+    fn time_offsets_cancellations() {
+        let abuse_limits = abuse_limits(20, 1_000_000_000);
+        cancel(&abuse_limits, 1000);
+        assert!(!exceeded(&abuse_limits));
     }
 
     #[test]
-    fn so_many_messages_may_be_late() {
-        let conduct = conduct(20, 0);
-        conduct.record_late_message();
-        conduct.record_late_message();
-        assert!(!exceeded(&conduct));
-        conduct.record_late_message();
-        assert!(exceeded(&conduct));
+    fn timed_out_messages_within_limit_are_accepted() {
+        let abuse_limits = abuse_limits(20, 0);
+        abuse_limits.record_timed_out_message();
+        abuse_limits.record_timed_out_message();
+        assert!(!exceeded(&abuse_limits));
+        abuse_limits.record_timed_out_message();
+        assert!(exceeded(&abuse_limits));
     }
 }

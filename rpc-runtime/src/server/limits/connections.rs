@@ -36,7 +36,7 @@ pub(in crate::server) enum Rejection {
 
 /// A connection's place, from before its handshake; free again when dropped.
 #[derive(Debug)]
-pub(in crate::server) struct ConnectionPlace {
+pub(in crate::server) struct ConnectionSlotGuard {
     owner: Arc<ConnectionLimits>,
     network: IpAddr,
     handshake: Option<AddressProof>,
@@ -65,7 +65,7 @@ impl ConnectionLimits {
         self: &Arc<Self>,
         address: IpAddr,
         is_proven: bool,
-    ) -> Result<ConnectionPlace, Rejection> {
+    ) -> Result<ConnectionSlotGuard, Rejection> {
         let network = network(address);
         let proof = match is_proven {
             true => AddressProof::Proven,
@@ -88,7 +88,7 @@ impl ConnectionLimits {
         counts.connections += 1;
         counts.handshakes += 1;
         counts.unproven += usize::from(!is_proven);
-        Ok(ConnectionPlace {
+        Ok(ConnectionSlotGuard {
             owner: Arc::clone(self),
             network,
             handshake: Some(proof),
@@ -96,7 +96,7 @@ impl ConnectionLimits {
     }
 }
 
-impl ConnectionPlace {
+impl ConnectionSlotGuard {
     pub(in crate::server) fn handshake_timeout(&self) -> Duration {
         self.owner.limits.handshake_timeout
     }
@@ -108,7 +108,7 @@ impl ConnectionPlace {
     }
 }
 
-impl Drop for ConnectionPlace {
+impl Drop for ConnectionSlotGuard {
     fn drop(&mut self) {
         let mut counts = self.owner.counts();
         counts.end_handshake(&mut self.handshake);
@@ -148,11 +148,11 @@ mod tests {
     }
 
     /// A place for a client that has proven its address and shaken hands.
-    fn enter(limits: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionPlace> {
+    fn enter(limits: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionSlotGuard> {
         match limits.admit(ip(address), true) {
-            Ok(mut place) => {
-                place.handshake_done();
-                Some(place)
+            Ok(mut slot) => {
+                slot.handshake_done();
+                Some(slot)
             }
             Err(reason) => {
                 assert_eq!(reason, Rejection::Full);

@@ -11,12 +11,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 #[derive(Debug, Default)]
 pub(in crate::server) struct ReadTimeout {
     end: Option<Instant>,
-    alarm: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl ReadTimeout {
     /// Resolves when this and the waits before it, back to the last [`renew`](Self::renew), took `limit` together.
-    pub(in crate::server) async fn run_out(&mut self, limit: Duration) {
+    pub(in crate::server) async fn elapsed(&mut self, limit: Duration) {
         poll_fn(|cx| self.poll(limit, cx)).await;
     }
 
@@ -29,16 +29,16 @@ impl ReadTimeout {
                 None => return Poll::Pending,
             },
         };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        if alarm.deadline() > end {
-            alarm.as_mut().reset(end);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if timer.deadline() > end {
+            timer.as_mut().reset(end);
         }
         // One that was set for an earlier wait is set anew only when it rings.
-        while alarm.as_mut().poll(cx).is_ready() {
-            if alarm.deadline() >= end {
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= end {
                 return Poll::Ready(());
             }
-            alarm.as_mut().reset(end);
+            timer.as_mut().reset(end);
         }
         Poll::Pending
     }
