@@ -1,4 +1,4 @@
-//! What a handler can know about its call.
+//! The context of a call, as its handler sees it.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -16,9 +16,9 @@ use crate::outcome::Outcome;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::Certificate;
 
-/// What a handler can know about its call: who calls, how long there is, what travels beside the arguments.
+/// The context of a call: the caller, the deadline, and the metadata that the request carries beside its arguments.
 ///
-/// A method that wants it takes a parameter `cx: &Context`, which is not on the wire.
+/// A method gets it through a parameter `cx: &Context`, which is not on the wire.
 ///
 /// ```
 /// use rpc_runtime::{Context, rpc};
@@ -41,15 +41,15 @@ pub struct Context {
     deadline: Option<Instant>,
     meta: Metadata,
     cancellation: OnceLock<CancellationToken>,
-    /// Why the handler did not come to its end.
+    /// How the call ended, if its handler was dropped before its end.
     aborted: OnceLock<Outcome>,
 }
 
-/// What all calls of a connection share.
+/// The context that all calls of a connection share.
 pub(crate) struct ConnectionContext {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) certificate: Option<Certificate>,
-    /// How the peer is called back: the client's own type, which is not known here.
+    /// The handle that calls the peer back. Its type belongs to the client and is not known here.
     pub(crate) callback: Arc<dyn Any + Send + Sync>,
     pub(crate) extensions: Extensions,
 }
@@ -74,10 +74,10 @@ impl fmt::Debug for ConnectionContext {
     }
 }
 
-/// For work that outlives the handler. Both hear of the same cancellation.
+/// For work that outlives the handler. Both share one cancellation.
 impl Clone for Context {
     fn clone(&self) -> Self {
-        // Made before the copy, so that there is only one.
+        // Initialized before the copy, so that both share one token.
         self.cancellation();
         Self {
             connection: Arc::clone(&self.connection),
@@ -100,7 +100,7 @@ impl Context {
         }
     }
 
-    /// Starts the context of a call; what the one before left is gone.
+    /// Resets the context for a new call.
     pub(crate) fn begin(&mut self, deadline: Option<Instant>, meta: Option<Value<'_, '_>>) {
         self.deadline = deadline;
         self.meta.read(meta);
@@ -108,31 +108,31 @@ impl Context {
         self.aborted.take();
     }
 
-    /// Gives back what large metadata made of it.
+    /// Releases the buffers of metadata that exceed `limit` bytes.
     pub(crate) fn shrink(&mut self, limit: usize) {
         if self.meta.text.capacity() + self.meta.ends.capacity() > limit {
             self.meta = Metadata::default();
         }
     }
 
-    /// Tells whoever asked for it that the call ended before its handler did.
+    /// Cancels the token, if the handler requested one: the call has ended before its handler.
     pub(crate) fn cancel(&self) {
         if let Some(token) = self.cancellation.get() {
             token.cancel();
         }
     }
 
-    /// Says how the call ends, before its handler is dropped.
+    /// Records how the call ended, before its handler is dropped.
     pub(crate) fn abort_with(&self, outcome: Outcome) {
         let _ = self.aborted.set(outcome);
     }
 
-    /// How the call ended, if its handler was dropped.
+    /// Returns how the call ended, if its handler was dropped.
     pub(crate) fn aborted_with(&self) -> Option<Outcome> {
         self.aborted.get().copied()
     }
 
-    /// Lets calls that are made meanwhile inherit the deadline.
+    /// Runs `run`; calls made in it inherit the deadline.
     pub(crate) fn lend_deadline<T>(&self, run: impl FnOnce() -> T) -> T {
         match self.deadline {
             Some(deadline) => deadline::with(deadline, run),
@@ -144,13 +144,13 @@ impl Context {
         &*self.connection.callback
     }
 
-    /// The caller's address; `None` for a client in the same process.
+    /// Returns the caller's address, or `None` for a client in the same process.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.connection.peer
     }
 
-    /// The certificate that the caller has proved to own; `None` for one who was not asked, or has none. Looking at it
-    /// allocates nothing.
+    /// Returns the certificate that the caller has proved to own, or `None` if the server did not request one or the
+    /// caller has none. Does not allocate.
     ///
     /// ```
     /// use std::collections::HashSet;
@@ -166,35 +166,35 @@ impl Context {
     /// ```
     ///
     /// [`ServerBuilder::require_client_certificate`](crate::ServerBuilder::require_client_certificate) and
-    /// [`request_client_certificate`](crate::ServerBuilder::request_client_certificate) ask for it and have it checked.
+    /// [`request_client_certificate`](crate::ServerBuilder::request_client_certificate) request and verify it.
     pub fn peer_certificate(&self) -> Option<&Certificate> {
         self.connection.certificate.as_ref()
     }
 
-    /// When the caller stops waiting, if it said so. Calls that the handler makes inherit it: see
+    /// Returns when the caller stops waiting, if the request says so. Calls that the handler makes inherit it: see
     /// [`Call`](crate::Call#deadlines).
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// How long the caller will still wait, if it said so.
+    /// Returns how long the caller will still wait, if the request says so.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// The request's metadata of this name: trace context, authorization and the like.
+    /// Returns the request's metadata of this name, such as trace context or authorization.
     pub fn meta(&self, name: &str) -> Option<&str> {
         self.metadata()
             .find_map(|(key, value)| (key == name).then_some(value))
     }
 
-    /// All of the request's metadata.
+    /// Returns all of the request's metadata, as names and values.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         self.meta.iter()
     }
 
-    /// A token for work that outlives the handler's future: a spawned task, or a loop in a blocking method.
+    /// Returns a token for work that outlives the handler's future: a spawned task, or a loop in a blocking method.
     ///
     /// The future of a cancelled call is dropped, so a handler that only awaits needs no token.
     pub fn cancellation(&self) -> Cancellation {
@@ -205,16 +205,16 @@ impl Context {
         )
     }
 
-    /// Values that live as long as the connection: a login, a rate, a cache.
+    /// Returns the values that live as long as the connection, such as a login or a cache.
     pub fn extensions(&self) -> &Extensions {
         &self.connection.extensions
     }
 }
 
-/// Says when a call has ended without its handler: cancelled, past its deadline, its connection lost, or answered by a
-/// [`Middleware`](crate::Middleware) in its place.
+/// Signals that a call has ended before its handler: it was cancelled, passed its deadline, lost its connection, or was
+/// answered by a [`Middleware`](crate::Middleware).
 ///
-/// Nobody can stop a blocking method from outside, so one that takes long looks now and then:
+/// A blocking method cannot be stopped from outside, so a long one checks the token periodically:
 ///
 /// ```
 /// use std::time::Duration;
@@ -249,12 +249,12 @@ impl Context {
 pub struct Cancellation(CancellationToken);
 
 impl Cancellation {
-    /// Whether it has happened.
+    /// Returns whether the call was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Waits until it happens; never, if the handler runs to its end.
+    /// Resolves when the call is cancelled; never, if the handler runs to its end.
     ///
     /// Cancel safe.
     pub async fn cancelled(&self) {
@@ -262,7 +262,7 @@ impl Cancellation {
     }
 }
 
-/// A connection's own values, one for each type.
+/// The values of a connection, one of each type.
 ///
 /// ```
 /// use rpc_runtime::Extensions;
@@ -278,18 +278,18 @@ impl Cancellation {
 pub struct Extensions(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 
 impl Extensions {
-    /// Puts a value in, in place of the one of the same type.
+    /// Inserts a value and replaces that of the same type.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) {
         self.values().insert(TypeId::of::<T>(), Arc::new(value));
     }
 
-    /// The value of this type, if there is one.
+    /// Returns the value of this type, if there is one.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let values = self.values();
         values.get(&TypeId::of::<T>()).cloned()?.downcast().ok()
     }
 
-    /// The value of this type, which is put in if there is none.
+    /// Returns the value of this type, inserting the default if there is none.
     pub fn get_or_default<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         self.get().unwrap_or_else(|| {
             let made: Arc<T> = Arc::default();
@@ -306,11 +306,11 @@ impl Extensions {
     }
 }
 
-/// A request's metadata, in buffers that are used again.
+/// A request's metadata, in reused buffers.
 #[derive(Debug, Clone, Default)]
 struct Metadata {
     text: String,
-    /// Where each name and each value ends in `text`.
+    /// The ends of each name and its value in `text`.
     ends: Vec<(usize, usize)>,
 }
 

@@ -1,12 +1,12 @@
-//! What a log may show of text that others made.
+//! Escapes untrusted text for logs.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// How many bytes of it.
+/// The maximum length of escaped text, in bytes.
 const MOST: usize = 128;
 
-/// Displays text in one line, without control characters and cut to 128 bytes: whoever made it cannot forge a line of the
-/// log, nor fill it.
+/// Displays text in one line, without control characters and truncated to 128 bytes, so that untrusted text can neither
+/// forge a line of the log nor fill it.
 pub(crate) struct Escaped<T>(pub(crate) T);
 
 impl<T: Display> Display for Escaped<T> {
@@ -19,7 +19,7 @@ impl<T: Display> Display for Escaped<T> {
     }
 }
 
-/// Takes as much as there is room for, then fails.
+/// Writes up to `left` bytes, then fails.
 struct Truncated<'o, 'f> {
     out: &'o mut Formatter<'f>,
     left: usize,
@@ -41,7 +41,7 @@ impl Write for Truncated<'_, '_> {
 }
 
 impl Truncated<'_, '_> {
-    /// All of an escape or none of it.
+    /// Writes all of an escape sequence, or fails without writing any of it.
     fn put(&mut self, escaped: impl Display, length: usize) -> fmt::Result {
         self.left = self.left.checked_sub(length).ok_or(fmt::Error)?;
         write!(self.out, "{escaped}")

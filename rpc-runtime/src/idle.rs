@@ -1,4 +1,4 @@
-//! Notices that nothing has happened for a while, at no cost to what happens: then what was kept for more can go.
+//! Detects idleness at no cost to the active path, so that idle buffers can be released.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,28 +6,28 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-/// How long it must be quiet.
+/// The time without activity after which the watch becomes idle.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-/// Looks at the clock once in a while while something happens, and not at all while nothing does.
+/// Checks for activity periodically while there is some, and sets no timer while there is none.
 #[derive(Debug, Default)]
 pub(crate) struct IdleWatch {
-    /// Something has happened since the last look.
+    /// Whether activity was recorded since the last check.
     is_active: AtomicBool,
     watch: Notify,
 }
 
 impl IdleWatch {
-    /// Something happens.
+    /// Records activity.
     pub(crate) fn record_activity(&self) {
-        // Mostly somebody has said so.
+        // Most often it is set already; a load is cheaper than a swap.
         if !self.is_active.load(Ordering::Relaxed) && !self.is_active.swap(true, Ordering::Relaxed)
         {
             self.watch.notify_one();
         }
     }
 
-    /// Resolves when it is quiet again, once for each time that it was not.
+    /// Resolves when activity has ended, once for each period of activity.
     pub(crate) async fn became_idle(&self) {
         let mut was_active = false;
         while !was_active {

@@ -1,4 +1,5 @@
-//! Typed JSON-RPC 2.0 over QUIC: from one Rust trait come a server, a typed client and compile-time checked calls.
+//! Typed JSON-RPC 2.0 over QUIC: one Rust trait defines a server, a typed client and calls that are checked at compile
+//! time.
 //!
 //! ```
 //! use rpc_runtime::{Client, Identity, Server, Trust, rpc};
@@ -34,25 +35,27 @@
 //!
 //! # Where to look
 //!
-//! - [`rpc`] is the macro: what a trait may say, and what becomes of it.
+//! - [`rpc`] is the macro: its documentation says what a trait may contain and what is generated from it.
 //! - [`Server`] serves, [`Client`] calls; a [`Call`] is a future with options. [`Client::local`] needs no socket, and a
-//!   [`Responder`] answers raw messages that came some other way.
-//! - [`Context`] is what a handler can know about its call; with [`Context::client`] it calls its caller, which serves with
-//!   [`ClientBuilder::service`].
-//! - [`ClientBuilder::connect_many`] makes a client of several servers. The crate `rpc-discovery` finds them.
-//! - [`Feed`] is one source of items for many callers, with a lag policy for each.
-//! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] is everything else
-//!   that can happen, too.
-//! - A [`Middleware`] is put around a service: it sees each call before and after its handler. The crate `rpc-layers` has
+//!   [`Responder`] answers raw messages from any other transport.
+//! - [`Context`] is a handler's view of its call; with [`Context::client`] the handler calls its caller, which serves
+//!   with [`ClientBuilder::service`].
+//! - [`ClientBuilder::connect_many`] connects one client to several servers. The crate `rpc-discovery` finds them.
+//! - [`Feed`] broadcasts one source of items to many callers, with a lag policy for each.
+//! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] also covers every
+//!   other failure.
+//! - A [`Middleware`] wraps a service and sees each call before and after its handler. The crate `rpc-layers` provides
 //!   traces, metrics, authorization and limits.
-//! - [`OpenRpc`] is what a service tells of itself, and what `rpc.discover` is answered.
-//! - [`Identity`] is who a server or a client is, [`Trust`] whom the other believes.
-//! - [`Limits`] is what a server takes.
+//! - [`OpenRpc`] is the description of a service, and the answer to `rpc.discover`.
+//! - [`Identity`] is the certificate and key of a server or a client; [`Trust`] is the set of trust anchors of its
+//!   peer.
+//! - [`Limits`] bounds what a server accepts.
 //!
 //! # Layout
 //!
-//! In the order in which a call passes: `client` writes it, `transport` moves it, `server` takes it apart with `wire`,
-//! `service` hands it to the generated code, and the reply goes the same way back. `ARCHITECTURE.md` tells it in full.
+//! The modules in the order in which a call passes through them: `client` encodes the request, `transport` moves its
+//! bytes, `server` parses the message with `codec`, reads the request and invokes the method, `service` dispatches to
+//! the generated code, and the reply returns the same way. `ARCHITECTURE.md` describes each step.
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod blocking;
@@ -108,7 +111,7 @@ pub use service::Service;
 pub use tls::{Certificate, Identity, IdentityError, PemError, Trust, TrustError, UntrustedReason};
 pub use transport::ConnectionLost;
 
-/// The program at the top of the project's front page compiles.
+/// Compiles the program in the project's README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,13 +1,14 @@
-//! What one side takes from the other, and what it keeps.
+//! The limits that a peer sets on what the other peer sends.
 
 use std::time::Duration;
 
 use crate::codec::MAX_REQUEST_DEPTH;
 
-/// Silence after which a connection is given up.
+/// The time without packets after which a connection is closed.
 pub(crate) const IDLE: Duration = Duration::from_secs(15);
 
-/// What a server takes from its clients, and a client that serves from its server. Every limit has a default, an answer, and a place in `PROTOCOL.md`.
+/// The limits that a server sets on its clients, and that a client with a service sets on its server. Every limit has a
+/// default and a defined response; `PROTOCOL.md` lists them.
 ///
 /// ```
 /// use rpc_runtime::Limits;
@@ -17,67 +18,74 @@ pub(crate) const IDLE: Duration = Duration::from_secs(15);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of one request or batch, and of an item that a caller sends: 1 MiB. A larger one is skipped while it is
-    /// received and answered −32007.
+    /// The maximum size of a request or batch, and of an item that the client sends, in bytes. Defaults to 1 MiB. A
+    /// larger message is skipped while it is received and answered with −32007.
     pub request: usize,
-    /// Bytes of one reply, of all replies of a batch, and of an item that a handler sends: 4 MiB. A larger one is
-    /// replaced by −32008, the rest of a batch by −32011.
+    /// The maximum size of a reply, of all replies of a batch together, and of an item that the handler sends, in
+    /// bytes. Defaults to 4 MiB. A larger reply is replaced by −32008, the remaining replies of a batch by −32011.
     pub reply: usize,
-    /// Levels of arrays and objects in a request: 64. A deeper one is answered −32700.
+    /// The maximum nesting of arrays and objects in a request. Defaults to 64. A request that is nested deeper is
+    /// answered with −32700.
     pub depth: usize,
-    /// Entries of a batch: 100. A longer one is answered −32010 and none of it is executed.
+    /// The maximum number of entries in a batch. Defaults to 100. A longer batch is answered with −32010 and none of
+    /// its entries is executed.
     pub batch: usize,
-    /// Calls in flight on one connection: 128. At the limit the server stops reading, which slows the client down. A
-    /// stream of items is a call in flight for as long as it lasts.
+    /// The maximum number of calls in flight on one connection. Defaults to 128. At the limit the server stops reading,
+    /// which slows the client down. A stream of items counts as a call in flight for as long as it lasts.
     pub calls_per_connection: usize,
-    /// Calls in flight on all connections of a server: 4,096. At the limit the server stops reading. A stream of items
-    /// counts on its connection alone.
+    /// The maximum number of calls in flight on all connections of a server. Defaults to 4,096. At the limit the server
+    /// stops reading. A stream of items counts on its connection only.
     pub calls: usize,
-    /// Whether a call past one of these two is answered −32009 at once, and is not executed, instead of waiting for its
-    /// place: no.
+    /// Whether a call past [`calls_per_connection`](Self::calls_per_connection) or [`calls`](Self::calls) is answered
+    /// with −32009 at once and not executed, instead of waiting. Defaults to `false`.
     pub refuse_calls: bool,
 
-    /// Connections from one IPv4 address, or from one IPv6 network of 64 bits: 64. More are refused.
+    /// The maximum number of connections from one IPv4 address, or from one IPv6 network of 64 bits. Defaults to 64.
+    /// Further connections are refused.
     pub connections_per_address: usize,
-    /// Connections in all: 10,000. More are refused.
+    /// The maximum number of connections. Defaults to 10,000. Further connections are refused.
     pub connections: usize,
-    /// Handshakes that go on at once: 256. More get no answer, and come again if they are serious.
+    /// The maximum number of handshakes in progress. Defaults to 256. More packets are dropped; QUIC retransmits them.
     pub handshakes: usize,
-    /// Handshakes that go on at once with addresses that may be forged: 32. More clients must first prove that they hear
-    /// what is sent to their address, which takes them one more round trip. Less than
-    /// [`connections_per_address`](Self::connections_per_address), so that forged packets don't take up all places of an
-    /// address.
+    /// The maximum number of handshakes in progress with unvalidated addresses, which may be forged. Defaults to 32.
+    /// Further clients must first validate their address, which takes one more round trip. Keep it below
+    /// [`connections_per_address`](Self::connections_per_address), so that forged packets cannot use up the connections
+    /// of an address.
     pub unproven_handshakes: usize,
-    /// How long a handshake may take: 5 s. Then it is given up.
+    /// The maximum duration of a handshake. Defaults to 5 s. Then the handshake times out.
     pub handshake_timeout: Duration,
-    /// Silence after which a connection is given up: 15 s. Zero is no limit. Our clients break the silence every 5 s.
+    /// The time without packets after which a connection is closed. Defaults to 15 s; zero disables the limit. This
+    /// crate's clients send a packet at least every 5 s.
     pub idle_timeout: Duration,
 
-    /// How long a stream may stay without its first byte: 5 s. Then it is given up with code 0x14. QUIC opens all streams
-    /// before one that carries data, so a client can open many with one packet.
+    /// The maximum time from the opening of a stream to its first byte. Defaults to 5 s. Then the stream is reset with
+    /// code 0x14. QUIC opens all lower-numbered streams along with one that carries data, so one packet of a client can
+    /// open many.
     pub first_byte_timeout: Duration,
-    /// How long a message may take from its first byte to its last: 10 s. Then its stream is given up with code 0x14.
-    /// Between messages a stream may be silent for ever.
+    /// The maximum time from the first byte of a message to its last. Defaults to 10 s. Then its stream is reset with
+    /// code 0x14. Between messages a stream may be idle without limit.
     pub message_timeout: Duration,
-    /// Streams of a connection that may be given up in the middle of a message: 8. One more, and the connection is closed
-    /// with code 0x13.
+    /// The maximum number of streams of a connection that time out in the middle of a message. Defaults to 8. One more
+    /// closes the connection with code 0x13.
     pub late_messages: usize,
-    /// Bytes of replies that may wait to be sent on one stream: 256 KiB. When there are more, the server takes no more
-    /// requests from it until some have left.
+    /// The maximum size of unsent replies on one stream, in bytes. Defaults to 256 KiB. Above it the server reads no
+    /// further requests from the stream until replies have been sent.
     pub unsent_per_stream: usize,
-    /// The same on all streams of a connection: 8 MiB, besides 8 MiB that are sent and not acknowledged. When there are
-    /// more, the server starts no more calls of the connection until some have left.
+    /// The maximum size of unsent replies on all streams of a connection, in bytes. Defaults to 8 MiB, besides 8 MiB
+    /// that are sent and not acknowledged. Above it the server starts no further calls of the connection until replies
+    /// have been sent.
     pub unsent_per_connection: usize,
-    /// How long a client may take none of a stream's replies: 20 s. Then the stream is given up with code 0x14, unless
-    /// items come on it.
+    /// The maximum time for which the client reads none of a stream's replies. Defaults to 20 s. Then the stream is
+    /// reset with code 0x14, unless it carries a stream of items.
     pub write_timeout: Duration,
 
-    /// Cancellations that a connection has in advance: 1,000. One is used up by a call that `rpc.cancel` stops, and by a
-    /// stream that is given up before its end and before any item of it has left. A second gives
-    /// [`cancellations_per_second`](Self::cancellations_per_second) back, a call that ends by itself ten. When none is
-    /// left, the connection is closed with code 0x13: the client has nearly everything started for nothing.
+    /// The maximum number of net cancellations on a connection. Defaults to 1,000. A call that `rpc.cancel` stops
+    /// counts one, and so does a stream that the client resets before its end and before any of its items was sent.
+    /// Each second takes off [`cancellations_per_second`](Self::cancellations_per_second), and each call that ends by
+    /// itself ten. Above the limit the connection is closed with code 0x13: nearly all work that the client starts is
+    /// wasted.
     pub cancellations: usize,
-    /// Cancellations that a connection gets back in a second: 100.
+    /// The number of cancellations that each second takes off the count of a connection. Defaults to 100.
     pub cancellations_per_second: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The seam around a service: what is put around it sees each of its calls, and lets it run or answers it.
+//! The interface for middleware, which sees each call of a service and runs or answers it.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -15,7 +15,7 @@ use crate::service::Service;
 use crate::service::methods::{MethodCall, Methods};
 use crate::service::router::{Alike, Single};
 
-/// What can be put around a service: it sees each call before and after its handler, and may answer in its place.
+/// A layer around a service: it sees each call before and after its handler, and may answer instead of the handler.
 ///
 /// ```
 /// use std::time::Instant;
@@ -59,20 +59,20 @@ use crate::service::router::{Alike, Single};
 /// # }
 /// ```
 ///
-/// It is asked for every call that reaches the service: calls, notifications, each entry of a batch, and streams of items,
-/// whose call lasts until their last one. What the protocol itself answers, it does not see: methods that are not there,
-/// calls that came too late or while the server shuts down, `rpc.` methods. Arguments are read behind it.
+/// It runs for every call that reaches the service: calls, notifications, each entry of a batch, and streams of items,
+/// whose call lasts until their last item. It does not see what the protocol itself answers: unknown methods, calls
+/// past their deadline or during shutdown, and `rpc.` methods. Arguments are decoded after it.
 ///
-/// Nothing is boxed: its future holds that of the handler. [`Next::observe`] tells how a call ended, also where its future
-/// is dropped half-way.
+/// Nothing is boxed: its future contains that of the handler. [`Next::observe`] reports how a call ended, also if its
+/// future is dropped before its end.
 ///
 /// # Panics
-/// A middleware that panics is a handler that panics: the caller gets [−32603](code::INTERNAL_ERROR).
+/// A panic of a middleware is handled as a panic of the handler: the caller gets [−32603](code::INTERNAL_ERROR).
 ///
 /// # Cancel safety
-/// The future is dropped when the call is cancelled or too late, as the handler's own is.
+/// The future is dropped when the call is cancelled or its deadline passes, as the handler's own is.
 pub trait Middleware: Send + Sync + 'static {
-    /// Lets the call run, or answers it.
+    /// Runs the call, or answers it.
     fn call<S: Service>(
         &self,
         call: ServerCall<'_>,
@@ -80,17 +80,17 @@ pub trait Middleware: Send + Sync + 'static {
     ) -> impl Future<Output = Answer> + Send;
 }
 
-/// A service with a [`Middleware`] around it, which is a service again.
+/// A service wrapped in a [`Middleware`]; it implements [`Service`].
 #[derive(Debug)]
 pub struct Layered<M, S> {
     middleware: M,
     service: S,
-    /// Where each of the service's numbers stands in its description.
+    /// The index in the description of each of the service's method numbers.
     described: Box<[Option<usize>]>,
 }
 
 impl<M: Middleware, S: Service> Layered<M, S> {
-    /// Puts `middleware` around `service`.
+    /// Wraps `service` in `middleware`.
     pub fn new(middleware: M, service: S) -> Self {
         let mut described = vec![None; S::METHODS as usize];
         for (at, method) in S::DESCRIPTION.methods.iter().enumerate() {
@@ -146,7 +146,7 @@ impl<M: Middleware, S: Service> Service for Layered<M, S> {
     }
 }
 
-/// What a [`Middleware`] can know about a call.
+/// The description and the context of a call, for a [`Middleware`].
 #[derive(Debug, Clone, Copy)]
 pub struct ServerCall<'c> {
     service: &'static ServiceDescription,
@@ -156,40 +156,40 @@ pub struct ServerCall<'c> {
 }
 
 impl<'c> ServerCall<'c> {
-    /// The service that is called.
+    /// Returns the called service.
     pub fn service(&self) -> &'static ServiceDescription {
         self.service
     }
 
-    /// The method that is called.
+    /// Returns the called method.
     pub fn method(&self) -> &'static MethodDescription {
         &self.service.methods[self.index]
     }
 
-    /// Where [`method`](Self::method) stands among the [methods](ServiceDescription::methods) of its service: for what a
-    /// middleware has of each.
+    /// Returns the index of [`method`](Self::method) among the [methods](ServiceDescription::methods) of its service,
+    /// for data that a middleware keeps for each method.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Who calls, how long there is, and what travels beside the arguments.
+    /// Returns the context of the call: the caller, the deadline, and the metadata.
     pub fn context(&self) -> &'c Context {
         self.context
     }
 
-    /// Whether the caller gets an answer. It does not when it sends a notification, whatever
-    /// [kind](MethodDescription::kind) the method is of.
+    /// Returns whether the caller gets a reply. A notification gets none, whatever the [kind](MethodDescription::kind)
+    /// of its method.
     pub fn has_reply(&self) -> bool {
         self.has_reply
     }
 }
 
-/// What a [`Middleware`] is put around: the next one, or the handler itself.
+/// The layer inside a [`Middleware`]: another middleware, or the handler.
 #[derive(Debug)]
 pub struct Next<'n, S>(MethodCall<'n, S>);
 
 impl<S: Service> Next<'_, S> {
-    /// Runs it.
+    /// Runs the next layer.
     pub fn run(self) -> impl Future<Output = Answer> + Send {
         Mapped {
             future: self.0.run(S::methods()),
@@ -197,7 +197,7 @@ impl<S: Service> Next<'_, S> {
         }
     }
 
-    /// Runs it, and tells how it ended: once in any case, also if the future is dropped.
+    /// Runs the next layer and reports how the call ended to `told`, exactly once, also if the future is dropped.
     pub fn observe(self, told: impl FnOnce(Outcome) + Send) -> impl Future<Output = Answer> + Send {
         let observer = Observer {
             context: self.0.incoming.context(),
@@ -210,10 +210,10 @@ impl<S: Service> Next<'_, S> {
     }
 }
 
-// Types of their own, and no `async` blocks: those take five times as much of the compiler's recursion limit, which by
-// default is enough for ten layers so.
+// Named types instead of `async` blocks, which take five times as much of the compiler's recursion limit. So the
+// default limit is enough for ten layers.
 pin_project! {
-    /// A future with another output.
+    /// A future whose output is mapped.
     struct Mapped<F, M> {
         #[pin]
         future: F,
@@ -231,11 +231,11 @@ impl<F: Future, T, M: Fn(F::Output) -> T> Future for Mapped<F, M> {
 }
 
 pin_project! {
-    /// A call whose end is told.
+    /// A call that reports how it ended.
     struct Observed<'c, F, T: FnOnce(Outcome)> {
         #[pin]
         future: F,
-        // Dropped after it.
+        // Dropped after the future.
         observer: Observer<'c, T>,
     }
 }
@@ -251,7 +251,7 @@ impl<F: Future<Output = Answer>, T: FnOnce(Outcome)> Future for Observed<'_, F, 
     }
 }
 
-/// Tells how a call ended.
+/// Reports how a call ended.
 struct Observer<'c, T: FnOnce(Outcome)> {
     context: &'c Context,
     told: Option<T>,
@@ -274,20 +274,21 @@ impl<T: FnOnce(Outcome)> Drop for Observer<'_, T> {
     }
 }
 
-/// What a call was answered.
+/// The response to a call.
 #[derive(Debug)]
 #[must_use = "a middleware returns it"]
 pub struct Answer(Result<(), Fault>);
 
 impl Answer {
-    /// An error, in place of whatever the handler would have answered, or has.
+    /// Creates an error response, which replaces that of the handler.
     ///
-    /// As for a handler's own, codes that say what became of a call are not for it: [`ErrorObject`] names them.
+    /// As in a handler's own errors, codes that report the execution status of a call are not allowed: [`ErrorObject`]
+    /// lists them.
     pub fn error(error: ErrorObject) -> Self {
         Self(Err(error.into()))
     }
 
-    /// How the call ended.
+    /// Returns how the call ended.
     pub fn outcome(&self) -> Outcome {
         Outcome::of(&self.0)
     }

@@ -1,19 +1,19 @@
-//! How a call ended, as the server sees it.
+//! The outcome of a call on the server.
 
 use crate::codec::error_code::code;
 use crate::codec::reply::Fault;
 
-/// How a call ended.
+/// The outcome of a call on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// With a result, or with the end of a notification's handler.
+    /// The handler returned a result, or a notification's handler ended.
     Success,
-    /// With an error of this code: the handler's, a middleware's, or the protocol's own.
+    /// The call failed with an error of this code, from the handler, a middleware, or the protocol.
     Error(i64),
-    /// The handler's future was dropped: the caller cancelled the call, or is gone.
+    /// The handler's future was dropped because the caller cancelled the call or the connection was lost.
     Cancelled,
-    /// The handler's future was dropped: its deadline passed.
+    /// The handler's future was dropped because its deadline passed.
     Late,
     /// The handler panicked.
     Panicked,
@@ -27,7 +27,7 @@ impl Outcome {
         }
     }
 
-    /// In one word: `success`, `error`, `cancelled`, `late` or `panicked`.
+    /// Returns the outcome as one word: `success`, `error`, `cancelled`, `late` or `panicked`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -38,7 +38,7 @@ impl Outcome {
         }
     }
 
-    /// The code of the error that the caller gets, if it gets one and still listens.
+    /// Returns the code of the error that the caller gets, if the outcome is an error.
     pub fn code(self) -> Option<i64> {
         match self {
             Self::Success => None,

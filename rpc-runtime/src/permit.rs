@@ -1,10 +1,10 @@
-//! The right to run a call, and where a running call keeps it.
+//! Permits for running calls, and the slot in which a running call keeps its permit.
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::sync::{Mutex, get_mut, lock};
 
-/// The right to run one call, held until its handler has ended.
+/// A permit to run one call, held until its handler has ended.
 #[derive(Debug)]
 pub(crate) struct Permit {
     _connection: OwnedSemaphorePermit,
@@ -12,7 +12,7 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// A permit that counts on its connection and on the whole server.
+    /// Creates a permit that counts on its connection and on the whole server.
     pub(crate) fn new(connection: OwnedSemaphorePermit, server: OwnedSemaphorePermit) -> Self {
         Self {
             _connection: connection,
@@ -20,13 +20,13 @@ impl Permit {
         }
     }
 
-    /// Counts on the connection alone from now on: a stream of items may last as long as its connection.
+    /// Releases the server's permit: a stream of items may last as long as its connection.
     fn release_server(&mut self) {
         self.server = None;
     }
 }
 
-/// Where a running call keeps its permit.
+/// Holds the permit of a running call.
 ///
 /// A blocking handler takes the permit along to its thread, so that the call counts until the thread has finished, even if
 /// the call has been cancelled meanwhile.
@@ -42,7 +42,7 @@ impl PermitSlot {
         lock(&self.0).take()
     }
 
-    /// Keeps `permit`, in place of the one that is held.
+    /// Stores `permit` and releases the previous one.
     pub(crate) fn put(&self, permit: Option<Permit>) {
         let mut slot = lock(&self.0);
         let former = std::mem::replace(&mut *slot, permit);
@@ -55,7 +55,7 @@ impl PermitSlot {
         *get_mut(&mut self.0) = None;
     }
 
-    /// Releases the server's part of the permit.
+    /// Releases the server's permit and keeps that of the connection.
     pub(crate) fn release_server(&self) {
         let mut slot = lock(&self.0);
         slot.iter_mut().for_each(Permit::release_server);
