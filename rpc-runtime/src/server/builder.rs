@@ -30,7 +30,7 @@ impl Server {
     }
 }
 
-/// A server in the making. [`Server::builder`] starts one.
+/// Builds a [`Server`]. Created by [`Server::builder`].
 ///
 /// Its type changes with each service that is added: see [`rpc`](crate::rpc#services-chosen-at-run-time) for services
 /// that are chosen at run time.
@@ -94,14 +94,14 @@ impl<R> ServerBuilder<R> {
         }
     }
 
-    /// Sets what the server takes from its clients.
+    /// Sets the limits on what the server accepts from its clients.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Makes changes to the document with which `rpc.discover` is answered: its title and version, and what it leaves
-    /// out. It starts with all services. It is made once, when somebody asks first.
+    /// Edits the document that answers `rpc.discover`: its title and version, and which methods it omits. `edit`
+    /// receives the document of all services and runs once, at the first request.
     ///
     /// ```
     /// # use rpc_runtime::{Identity, Server, rpc};
@@ -129,39 +129,42 @@ impl<R> ServerBuilder<R> {
         self
     }
 
-    /// Whether the server answers `rpc.discover` with what it serves. Default: yes. Otherwise the method is not found.
+    /// Sets whether the server answers `rpc.discover` with the description of its services. Defaults to `true`.
+    /// Otherwise the method is not found.
     pub fn discover(mut self, discover: bool) -> Self {
         self.discovery.is_off = !discover;
         self
     }
 
-    /// Asks every client for a certificate (mutual TLS), and refuses those that have none or none that `trust` knows:
-    /// they cannot connect. A handler finds it in [`Context::peer_certificate`](crate::Context::peer_certificate).
+    /// Requires a certificate from every client (mutual TLS). Clients without one, or with one that `trust` does not
+    /// cover, cannot connect. A handler reads it from [`Context::peer_certificate`](crate::Context::peer_certificate).
     ///
-    /// The certificate's names say who the client is, and are the handlers' to look at: any name is let in that a trusted
-    /// authority has signed. One that says what it is for must say "client authentication".
+    /// The names in the certificate identify the client, and checking them is left to the handlers: any name that a
+    /// trusted authority has signed is accepted. A certificate with extended key usages must include client
+    /// authentication.
     pub fn require_client_certificate(mut self, trust: Trust) -> Self {
         self.client_auth = ClientAuth::Required(trust);
         self
     }
 
-    /// The same, but clients may have none. A certificate that `trust` does not know is refused all the same.
+    /// Requests a certificate from every client, and accepts clients without one. A certificate that `trust` does not
+    /// cover is rejected.
     pub fn request_client_certificate(mut self, trust: Trust) -> Self {
         self.client_auth = ClientAuth::Optional(trust);
         self
     }
 
-    /// Opens the socket. Nothing is served before [`Server::run`].
+    /// Opens the socket. The server accepts no connections before [`Server::run`].
     ///
-    /// Of a name's several addresses the first is taken. Looking the name up blocks the thread.
+    /// If a name has several addresses, the first is used. Resolving the name blocks the thread.
     ///
     /// # Errors
-    /// An address that cannot be bound, trust that cannot be used, a method that two services have, or no tokio runtime
-    /// to run on.
+    /// Fails if the address cannot be bound, the trust anchors cannot be used, two services have a method of the same
+    /// name, or there is no tokio runtime.
     ///
     /// # Panics
-    /// In a tokio runtime without I/O ([`enable_all`](tokio::runtime::Builder::enable_all)). Without timers the socket is
-    /// opened, but nobody can connect: the task of each connection panics.
+    /// Panics in a tokio runtime without I/O ([`enable_all`](tokio::runtime::Builder::enable_all)). Without timers the
+    /// socket is opened, but no client can connect: the task of each connection panics.
     pub fn bind(self, address: impl ToSocketAddrs) -> Result<Server, BindError>
     where
         R: Router,
@@ -221,7 +224,7 @@ pub enum BindError {
     /// The address cannot be resolved or bound.
     #[error("cannot listen on the address")]
     Address(#[source] std::io::Error),
-    /// What clients' certificates are to be checked against cannot be used.
+    /// The trust anchors for clients' certificates cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// Two services have a method of the same name; give one of them a `namespace`.

@@ -1,4 +1,4 @@
-//! What `rpc.discover` answers: the services of an endpoint as a document, written once.
+//! Answers `rpc.discover` with the description of the endpoint's services, written once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use crate::description::discover::DiscoverOptions;
 use crate::description::openrpc::OpenRpc;
 use crate::service::router::Router;
 
-/// The document, once somebody has asked for it.
+/// The reply to `rpc.discover`, written at the first request.
 #[derive(Debug, Default)]
 pub(super) struct DiscoverReply {
     discovery: DiscoverOptions,
@@ -37,7 +37,7 @@ impl DiscoverReply {
     }
 
     fn write<R: Router>(&self) -> Option<Box<[u8]>> {
-        // Defaults and schemas are the user's own code.
+        // Defaults and schemas run the user's code, which may panic.
         let write = || {
             let mut services = Vec::new();
             R::describe(&mut services);

@@ -1,5 +1,5 @@
-//! Shuts a server down: the handle for it, the phases that it goes through, and the streams whose last replies may still be
-//! on their way.
+//! Shuts a server down: its handle, the phases of the shutdown, and the streams whose last replies are not
+//! acknowledged.
 
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
@@ -14,10 +14,10 @@ use crate::tls::{CurrentIdentity, Identity};
 use crate::transport::quic::Listener;
 use crate::transport::{Stopped, close};
 
-/// How often the others are let run before a shutdown returns.
+/// The number of times that other tasks may run before a shutdown returns.
 const FINAL_YIELDS: usize = 32;
 
-/// How long the last goodbyes may take.
+/// The maximum time to close connections.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Shuts a [`Server`] down, and gives it a new certificate. Cheap to clone.
@@ -35,7 +35,7 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// tokio::signal::ctrl_c().await?;
 /// if !handle.shutdown(Duration::from_secs(10)).await {
-///     eprintln!("some calls were cut off");
+///     eprintln!("some calls were aborted");
 /// }
 /// serving.await?;
 /// # Ok(())
@@ -44,7 +44,7 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
     identity: Arc<CurrentIdentity>,
-    /// Gone once the server is shut down: whoever still has a handle does not keep the socket.
+    /// `None` after the shutdown, so that remaining handles do not keep the socket open.
     listener: Arc<Mutex<Option<Listener>>>,
     connections: TaskTracker,
     /// Whether [`Server::run`] is running.
@@ -81,8 +81,8 @@ impl ServerHandle {
         self.runs.token()
     }
 
-    /// Proves the server to its next clients with `identity`, before the certificate that it has expires, say. Connections
-    /// that are made live on.
+    /// Presents `identity` to new clients, for example before the current certificate expires. Open connections are
+    /// kept.
     ///
     /// ```
     /// use std::path::Path;
@@ -104,14 +104,14 @@ impl ServerHandle {
         self.identity.set(identity);
     }
 
-    /// Drains the server, then closes it: running calls finish and are answered, new ones are refused as not
+    /// Drains the server, then closes it: running calls finish and are answered, new calls are rejected as not
     /// executed. Then the address is free for another server.
     ///
-    /// What is not done within `limit` is ended: streams of items behind the item that they have come to, with an error
-    /// that says so ([`CallError::StreamEnded`](crate::CallError::StreamEnded)), for which they have another second; other calls
-    /// are cut off.
+    /// Calls that do not finish within `limit` are ended. Streams of items end after the current item, with an error
+    /// that says so ([`CallError::StreamEnded`](crate::CallError::StreamEnded)), and have another second for that;
+    /// other calls are aborted.
     ///
-    /// Returns whether every call was finished. Calling it again waits for the same end.
+    /// Returns whether every call finished. A further call waits for the same shutdown.
     ///
     /// Cancel safe: the server goes on draining, without a limit.
     pub async fn shutdown(&self, limit: Duration) -> bool {
@@ -131,14 +131,14 @@ impl ServerHandle {
         }
         self.runs.close();
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.runs.wait()).await;
-        // The task that has the socket sees that nobody wants it any more.
+        // The task that owns the socket drops it when it next runs.
         for _ in 0..FINAL_YIELDS {
             tokio::task::yield_now().await;
         }
         *self.finished.get_or_init(|| drained)
     }
 
-    /// It never goes back.
+    /// Moves to `phase`. Phases only advance.
     fn reach(&self, phase: Phase) {
         self.phase.send_if_modified(|reached| {
             let is_further = *reached < phase;
@@ -150,20 +150,21 @@ impl ServerHandle {
     }
 }
 
-/// How far a server is.
+/// The phases of a server.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub(super) enum Phase {
     Serving,
-    /// It lets what runs end.
+    /// Running calls may finish.
     Draining,
-    /// It has no more time for streams of items.
+    /// Streams of items are ended.
     Ending,
 }
 
-/// So many are kept before anybody looks whether they have left.
+/// The number of streams that are kept before the first check.
 const MIN_UNCHECKED: usize = 16;
 
-/// A connection that is closed takes with it what has not arrived: whoever closes it in peace waits for these.
+/// Streams with replies that are not acknowledged. Closing a connection discards them, so a graceful close waits for
+/// these.
 #[derive(Default)]
 pub(super) struct UnackedStreams {
     streams: Vec<Stopped>,
@@ -172,7 +173,8 @@ pub(super) struct UnackedStreams {
 }
 
 impl UnackedStreams {
-    /// To look at all of them costs; done each time that they have doubled, it costs each stream the same.
+    /// Adds a stream. All streams are checked each time that their number has doubled, so the cost for each stream is
+    /// constant.
     pub(super) fn push(&mut self, stream: Stopped) {
         if self.streams.len() >= MIN_UNCHECKED.max(2 * self.unacked_at_last_check) {
             self.remove_acked();
@@ -180,7 +182,7 @@ impl UnackedStreams {
         self.streams.push(stream);
     }
 
-    /// Forgets streams whose replies have arrived, and releases their memory.
+    /// Removes streams whose replies are acknowledged, and releases their memory.
     pub(super) fn release_idle_buffers(&mut self) {
         self.remove_acked();
         self.streams.shrink_to_fit();
@@ -193,7 +195,7 @@ impl UnackedStreams {
         self.unacked_at_last_check = self.streams.len();
     }
 
-    /// All that may not have arrived.
+    /// Takes all streams that may have unacknowledged replies.
     pub(super) fn take(&mut self) -> Vec<Stopped> {
         self.unacked_at_last_check = 0;
         std::mem::take(&mut self.streams)

@@ -1,4 +1,5 @@
-//! What the server allocates and keeps, message by message, without a client of ours at the other end.
+//! The allocations and the retained memory of the server, for each message, without this crate's client at the other
+//! end.
 
 use std::time::Duration;
 
@@ -17,11 +18,11 @@ use crate::{Limits, rpc};
 trait Desk {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn length(&self, text: &str) -> usize;
-    /// Answers with the text once so many are here.
+    /// Answers with the text once [`SIMULTANEOUS`] calls are waiting.
     async fn meet(&self, text: &str) -> String;
 }
 
-/// How many calls [`Desk::meet`] waits for.
+/// The number of calls that [`Desk::meet`] waits for.
 const SIMULTANEOUS: usize = 128;
 
 struct Plain {
@@ -88,7 +89,7 @@ impl Line {
         })
     }
 
-    /// How often the server allocates to answer `message`, once it is warm.
+    /// Returns the number of allocations with which a warm server answers `message` 50 times.
     fn allocations(&mut self, message: &Bytes) -> u64 {
         for _ in 0..50 {
             self.ask(message);
@@ -101,7 +102,7 @@ impl Line {
         counted.count_total
     }
 
-    /// Large calls, all at once: `shared` of them on the one stream, the others on streams of their own.
+    /// Makes large simultaneous calls: `shared` of them on one stream, the rest on dedicated streams.
     fn burst(&mut self, shared: usize) {
         let call = |length: usize| {
             let text = "x".repeat(length);
@@ -141,12 +142,12 @@ impl Line {
             for mut recv in dedicated {
                 while recv.read_chunk().await.unwrap().is_some() {}
             }
-            // With the next stream the transport forgets those that are over.
+            // Opening a stream makes the transport remove the finished ones.
             drop(connection.open_bi());
         });
     }
 
-    /// Lets some seconds pass.
+    /// Advances the clock until the connection is idle.
     fn idle(&mut self) {
         self.runtime.block_on(async {
             pause();
@@ -160,7 +161,7 @@ fn line(message: impl Into<String>) -> Bytes {
     Bytes::from(message.into() + "\n")
 }
 
-/// A batch of `length` calls.
+/// Returns a batch of `length` calls.
 fn batch(length: usize) -> Bytes {
     let entry = r#"{"jsonrpc":"2.0","id":"a","method":"add","params":{"b":1,"a":2}}"#;
     line(format!("[{}]", vec![entry; length].join(",")))
@@ -248,7 +249,7 @@ fn an_idle_connection_keeps_little_of_what_it_had_when_it_was_busy() {
             kept.bytes_current
         );
     }
-    // It has forgotten nothing else.
+    // The connection still serves calls without allocations.
     server.burst(SIMULTANEOUS);
     assert_eq!(server.allocations(&small), 0);
 }

@@ -1,4 +1,4 @@
-//! A call on its way into generated code.
+//! Passes a call to generated code.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -19,14 +19,15 @@ use crate::context::Context;
 use crate::permit::PermitSlot;
 use crate::streaming::exchange::{Exchange, ReadItem, Uploaded};
 
-/// A call on its way into a handler.
+/// A call that is passed to a handler.
 #[derive(Debug, Clone, Copy)]
 pub struct Incoming<'t, 'de> {
     params: Params<'t, 'de>,
     context: &'t Context,
-    /// The way of its items, and the id that they bear; none in a batch, without an id, and without a stream.
+    /// The exchange of the call's items and the id in their lines. `None` in a batch, without an id, or without a
+    /// stream.
     exchange: Option<(&'t Exchange, Id<'de>)>,
-    /// The permit of the call, which a blocking handler takes along to its thread.
+    /// The permit of the call, which a blocking handler moves to its thread.
     permit: Option<&'t PermitSlot>,
 }
 
@@ -40,7 +41,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
         }
     }
 
-    /// The same call, which holds this permit.
+    /// Sets the permit of the call.
     pub(crate) fn with_permit(self, permit: &'t PermitSlot) -> Self {
         Self {
             permit: Some(permit),
@@ -48,7 +49,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
         }
     }
 
-    /// The same, where items can come and go.
+    /// Sets the exchange of the call's items.
     pub(crate) fn with_items(self, exchange: Option<(&'t Exchange, Id<'de>)>) -> Self {
         Self { exchange, ..self }
     }
@@ -59,43 +60,43 @@ impl<'t, 'de> Incoming<'t, 'de> {
             .ok_or(ProtocolError::InvalidRequest(message).into())
     }
 
-    /// The same, if its items can come and go: looked at before a handler is called for any.
+    /// Returns an error if the call cannot carry items. Checked before the handler runs.
     #[inline]
     pub fn require_stream(&self) -> Result<&Self, Fault> {
         self.exchange().map(|_| self)
     }
 
-    /// The arguments; surplus ones are an error.
+    /// Decodes the arguments; surplus arguments are an error.
     #[inline]
     pub fn arguments<A: Arguments<'de>>(&self, parameters: A) -> Result<A::Values, Fault> {
         Ok(parameters.read(self.params)?)
     }
 
-    /// The arguments; surplus ones are ignored.
+    /// Decodes the arguments; surplus arguments are ignored.
     #[inline]
     pub fn lenient_arguments<A: Arguments<'de>>(&self, parameters: A) -> Result<A::Values, Fault> {
         Ok(parameters.read(self.params.lenient())?)
     }
 
-    /// All of `params` as one argument.
+    /// Decodes the entire `params` as one argument.
     #[inline]
     pub fn whole<P: Parameter<'de>>(&self, parameter: P) -> Result<P::Value, Fault> {
         Ok(self.params.whole(parameter)?)
     }
 
-    /// What the handler can know about the call.
+    /// Returns the context of the call.
     #[inline]
     pub fn context(&self) -> &'t Context {
         self.context
     }
 
-    /// The items that the caller sends.
+    /// Returns the stream of items that the caller sends.
     pub fn items<T>(&self, upload: Upload<T>) -> Result<Uploaded<'t, T>, Fault> {
         let (exchange, id) = self.exchange()?;
         Ok(exchange.items(id, upload.read))
     }
 
-    /// Sends a handler's items to the caller, and at last that there are no more.
+    /// Sends a handler's items to the caller, until the stream ends.
     pub async fn send<S: Stream, O>(
         &self,
         items: S,
@@ -129,9 +130,9 @@ impl<'t, 'de> Incoming<'t, 'de> {
         }
     }
 
-    /// Runs a handler on a thread where it may block.
+    /// Runs a handler on a thread for blocking work.
     ///
-    /// Its arguments cannot borrow from here, so the thread gets the parameters as JSON of its own.
+    /// Its arguments cannot borrow from the message, so the thread gets a copy of the parameters as JSON.
     pub async fn blocking<S, F>(
         &self,
         service: &Arc<S>,
@@ -170,13 +171,13 @@ impl<'t, 'de> Incoming<'t, 'de> {
     }
 }
 
-/// An argument that is a stream of items: how one end writes them and the other reads them.
+/// An argument that is a stream of items: how the caller encodes them and the server decodes them.
 pub struct Upload<T> {
     pub(crate) write: Write<T>,
     read: ReadItem<T>,
 }
 
-/// A stream of `T`s. Here alone is `T` asked to be an [`Argument`].
+/// Describes a stream of `T`. Only this function requires `T` to be an [`Argument`].
 pub fn upload<T: for<'de> Argument<'de>>() -> Upload<T> {
     Upload {
         write: ser::write,

@@ -1,11 +1,11 @@
-//! The methods of a service, or of several services, as one type, and a future that is any one of theirs.
+//! Represents the methods of one or several services as one type, and their futures as another.
 //!
-//! A future of generated code is of a type of its own for each method, and is never boxed. [`OneOf`] holds any of eight,
-//! and is one of eight itself where there are more, so that a call passes as many of them as the number of methods has
-//! octal digits. A future is started in its place. No function on the way holds a future by value, except the one that
-//! starts it, and no function knows more than eight methods. So neither starting nor polling a call takes more stack
-//! where there are more methods, also in a build without optimizations, which gives each value of a function its own
-//! place in the frame.
+//! Each method has its own future type, and no future is boxed. [`OneOf`] holds any of eight futures. Where there are
+//! more methods, each of the eight is a `OneOf` itself, so a call passes through as many of them as the number of
+//! methods has octal digits. A future is constructed directly in its slot: no function on the path holds a future by
+//! value, except the one that starts it, and no function handles more than eight methods. So starting and polling a
+//! call takes no more stack when there are more methods. That holds in unoptimized builds too, where each value of a
+//! function has its own stack slot.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
@@ -15,27 +15,27 @@ use pin_project_lite::pin_project;
 use crate::codec::reply::{Fault, FaultKind, Reply};
 use crate::service::incoming::Incoming;
 
-/// How each of several methods of an `S` starts: a function, or a tuple of up to eight `Methods`.
+/// Starts each of several methods of an `S`. Implemented by functions, and by tuples of up to eight `Methods`.
 ///
-/// It is about types. Its values are without size.
+/// Its values have size zero; only the types matter.
 pub trait Methods<'c, S: 'c>: Send {
-    /// How many methods there are. Their numbers are those below.
+    /// The number of methods. They are numbered from 0.
     const COUNT: u32;
 
-    /// Where their calls run.
+    /// The slot that holds the future of a call.
     type Slot: MethodSlot;
 
-    /// The size of `Slot`, for which the compiler computes the layout of what is inside first.
+    /// The size of `Slot`. Evaluating it makes the compiler compute the layouts of the inner types first.
     ///
-    /// It computes the layout of a type from that of its parts, and is limited in how deep it goes for one that it does
-    /// not have yet. Asked for in this order, twenty layers around a service are no deeper than one.
+    /// The compiler computes the layout of a type from those of its parts, with limited recursion for layouts that are
+    /// not cached. In this order, twenty layers around a service recurse no deeper than one.
     const SIZE: usize;
 
     /// Starts a call in `slot`.
     fn start(self, call: MethodCall<'c, S>, slot: Pin<&mut Self::Slot>);
 }
 
-/// [`Methods::SIZE`] of what a function returns, whose type has no name.
+/// Returns [`Methods::SIZE`] of a function's return type, which cannot be named.
 pub(crate) const fn size<'c, S: 'c, M: Methods<'c, S>>(_: fn() -> M) -> usize {
     M::SIZE
 }
@@ -50,7 +50,7 @@ pub struct MethodCall<'c, S> {
 }
 
 impl<'c, S> MethodCall<'c, S> {
-    /// The same call, of a service that is a part of this one.
+    /// Narrows the call to a part of the service.
     pub(crate) fn of<P>(self, part: impl FnOnce(&'c S) -> &'c P) -> MethodCall<'c, P> {
         MethodCall {
             service: part(self.service),
@@ -60,7 +60,7 @@ impl<'c, S> MethodCall<'c, S> {
         }
     }
 
-    /// A future that starts the call when it is first polled.
+    /// Returns a future that starts the call when it is first polled.
     pub(crate) fn run<M: Methods<'c, S>>(self, methods: M) -> Run<'c, S, M, M::Slot> {
         Run {
             start: Some((methods, self)),
@@ -69,14 +69,14 @@ impl<'c, S> MethodCall<'c, S> {
     }
 }
 
-/// A place for the future of one call.
+/// A slot for the future of one call.
 pub trait MethodSlot: Future<Output = Result<(), Fault>> {
-    /// A place in which no call was started. Polled, it says that there is no such method.
+    /// Returns a slot without a call. Polling it yields the error for an unknown method.
     fn empty() -> Self;
 }
 
 pin_project! {
-    /// A call, from before it is started.
+    /// A call that starts when it is first polled.
     pub(crate) struct Run<'c, S, M, T> {
         start: Option<(M, MethodCall<'c, S>)>,
         #[pin]
@@ -98,7 +98,7 @@ impl<'c, S, M: Methods<'c, S>> Future for Run<'c, S, M, M::Slot> {
 }
 
 pin_project! {
-    /// The place of one method's future.
+    /// The slot for one method's future.
     pub struct Started<F> {
         #[pin]
         future: Option<F>,
@@ -154,7 +154,7 @@ where
     }
 }
 
-/// Stands for a method that is not compiled, so that those behind it have the same numbers.
+/// Takes the number of a method that is not compiled, so that the following methods keep theirs.
 pub async fn absent<S>(_: &S, _: &Incoming<'_, '_>, _: &mut Reply) -> Result<(), Fault> {
     unknown_method()
 }
@@ -182,12 +182,12 @@ where
     }
 }
 
-/// What is answered where a service has no such method.
+/// Returns the error for an unknown method.
 fn unknown_method() -> Result<(), Fault> {
     Err(Fault(FaultKind::UnknownMethod))
 }
 
-/// What is never there.
+/// A future that has no values.
 pub enum Never {}
 
 impl Future for Never {
@@ -202,13 +202,13 @@ impl Future for Never {
 macro_rules! one_of {
     ($($variant:ident $enter:ident),*) => {
         pin_project! {
-            /// The place of any one of up to eight calls.
+            /// The slot for any one of up to eight calls.
             #[project = Projected]
             pub enum OneOf<$($variant),*> {
-                /// None was started.
+                /// No call was started.
                 Empty,
                 $(
-                    /// A call runs here.
+                    /// A call was started.
                     $variant {
                         #[pin]
                         slot: $variant,
@@ -218,7 +218,8 @@ macro_rules! one_of {
         }
 
         impl<$($variant),*> OneOf<$($variant),*> {
-            // Each moves an empty place, which is as large as a full one, in a frame that is gone when the call starts.
+            // Each moves an empty slot, which is as large as a full one, in a stack frame that has returned when the
+            // call starts.
             $(
                 #[inline]
                 fn $enter(mut self: Pin<&mut Self>) -> Option<Pin<&mut $variant>>

@@ -1,4 +1,4 @@
-//! Services, which generated code implements, and their calls.
+//! Services, which generated code implements, and the dispatch of their calls.
 
 pub(crate) mod incoming;
 pub(crate) mod methods;
@@ -7,10 +7,10 @@ pub(crate) mod router;
 use crate::description::ServiceDescription;
 use crate::service::methods::Methods;
 
-/// What a [`Server`](crate::Server) serves: the `…Server` that [`#[rpc]`](crate::rpc) makes of a trait.
+/// A service of a [`Server`](crate::Server): the `…Server` that [`#[rpc]`](crate::rpc) generates from a trait.
 ///
-/// Only generated code implements it, and [`Layered`](crate::Layered), which puts a middleware around it; what is hidden
-/// here changes without notice.
+/// Only generated code implements it, and [`Layered`](crate::Layered), which wraps a service in a middleware. Hidden
+/// items change without notice.
 ///
 /// ```
 /// use rpc_runtime::{Client, Service, rpc};
@@ -39,18 +39,18 @@ use crate::service::methods::Methods;
     note = "wrap the value in the generated `…Server::new(…)` of its `#[rpc]` trait, an `Arc` of it in `…Server::from_arc(…)`"
 )]
 pub trait Service: Sized + Send + Sync + 'static {
-    /// The service as data.
+    /// The description of the service.
     const DESCRIPTION: &'static ServiceDescription;
 
-    /// How many methods there are.
+    /// The number of methods.
     #[doc(hidden)]
     const METHODS: u32;
 
-    /// The number of the method with this name.
+    /// Returns the number of the method with this name.
     #[doc(hidden)]
     fn find(name: &str) -> Option<u32>;
 
-    /// How each method decodes its arguments, calls the handler and writes the answer.
+    /// Returns the functions that decode the arguments, call the handler and encode the reply, one for each method.
     #[doc(hidden)]
     fn methods<'c>() -> impl Methods<'c, Self, Slot: Send>;
 }

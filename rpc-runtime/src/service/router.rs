@@ -1,4 +1,4 @@
-//! Several services as one: a balanced tree in the type, so that a hundred of them are seven deep.
+//! Routes calls to several services, as a balanced tree in the type: a hundred services are seven levels deep.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -10,25 +10,25 @@ use crate::service::Service;
 use crate::service::incoming::Incoming;
 use crate::service::methods::{MethodCall, Methods, PartOf, Started, size};
 
-/// Some services, of which a call reaches one.
+/// A set of services; each call goes to one of them.
 pub trait Router: Sized + Send + Sync + 'static {
     const METHODS: u32;
 
-    /// The number of the method with this name.
+    /// Returns the number of the method with this name.
     fn find(name: &str) -> Option<u32>;
 
     fn describe(into: &mut Vec<&'static ServiceDescription>);
 
     fn methods<'c>() -> impl Methods<'c, Self, Slot: Send>;
 
-    /// The services as data, in the order in which they were added.
+    /// Returns the descriptions of the services, in the order in which they were added.
     fn descriptions() -> Vec<&'static ServiceDescription> {
         let mut descriptions = Vec::new();
         Self::describe(&mut descriptions);
         descriptions
     }
 
-    /// Decodes, calls and writes the answer.
+    /// Decodes the arguments, calls the handler and encodes the reply.
     fn call<'c>(
         &'c self,
         method: u32,
@@ -51,14 +51,14 @@ impl<'c, R: Router> MethodCall<'c, R> {
     }
 }
 
-/// Services to which more can be added: a binary number of them. Its lowest digit stands last.
+/// A list of services that can grow, structured as a binary number. The lowest digit is last.
 ///
-/// A one is a pair of the higher digits and a tree; the tree of each digit has twice as many services as that of the
-/// digit below. [`Zero`] is the other digit, and `()` the end.
+/// The digit 1 is a pair of the higher digits and a tree. The tree of each digit has twice as many services as that of
+/// the digit below. [`Zero`] is the digit 0, and `()` the end of the number.
 pub trait Services: Router {
     type With<T: Router>: Services;
 
-    /// Adds a tree with as many services as the lowest digit stands for.
+    /// Adds a tree with as many services as the lowest digit represents.
     fn with<T: Router>(self, tree: T) -> Self::With<T>;
 }
 
@@ -105,7 +105,7 @@ impl<S: Service> Router for Single<S> {
     }
 }
 
-/// All methods of `T`, which one function starts: it looks at their number itself.
+/// All methods of `T`, started by one function that dispatches by number itself.
 pub(crate) struct Alike<T, F> {
     start: F,
     of: PhantomData<fn() -> T>,
@@ -138,10 +138,10 @@ where
     }
 }
 
-/// A tree of twice as many services as each of its halves has.
+/// A tree of two subtrees with the same number of services.
 ///
-/// The future of a half is that of an async function: its type names the services in it, and no methods. Types that named
-/// all methods of a hundred services would take the compiler a minute.
+/// The future of each half comes from an async function, so its type names the services and not their methods. Types
+/// that name all methods of a hundred services take the compiler a minute.
 #[derive(Debug, Clone)]
 pub struct Pair<A, B>(A, B);
 
@@ -202,7 +202,7 @@ impl<R: Services, U: Router> Services for (R, U) {
     }
 }
 
-/// The higher digits, where the lowest is 0.
+/// The higher digits of a number whose lowest digit is 0.
 #[derive(Debug, Clone)]
 pub struct Zero<R>(R);
 
@@ -233,11 +233,11 @@ impl<R: Services> Services for Zero<R> {
     }
 }
 
-/// Finds methods of an endpoint by their names. Of more than a few, it has a table.
+/// Finds methods of an endpoint by name, with a table if there are more than [`FEW`].
 #[derive(Debug)]
 pub(crate) struct MethodNames(HashMap<&'static str, u32>);
 
-/// How many methods are found sooner by comparing the name with that of each than in a table.
+/// The number of methods up to which comparing each name is faster than a table.
 const FEW: u32 = 16;
 
 impl MethodNames {

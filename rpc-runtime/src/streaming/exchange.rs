@@ -1,7 +1,7 @@
-//! The items of a call, between its handler and the worker that moves their bytes.
+//! Moves the items of a call between its handler and the worker that sends and receives their bytes.
 //!
-//! Both are in one task: the worker polls the handler's future, sees to what that asks for, and polls it again. So nothing
-//! is copied from task to task, and an item costs no allocation.
+//! Both run in one task: the worker polls the handler's future, serves its requests for items, and polls it again. So
+//! no item is copied between tasks, and an item costs no allocation.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -24,13 +24,13 @@ use crate::streaming::gather::{BATCH, gather};
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::waker::{WakerSlot, wake_all};
 
-/// How items are read.
+/// Decodes an item.
 pub(crate) type ReadItem<T> = fn(Value<'_, '_>) -> Result<T, Mismatch>;
 
 pub(crate) struct Exchange {
-    /// Levels of arrays and objects in the line of an item.
+    /// The maximum nesting of arrays and objects in the line of an item.
     depth: usize,
-    /// Whether the call has items at all.
+    /// Whether the call has items.
     is_used: AtomicBool,
     /// Whether the method takes items, whether or not its handler has asked for them yet.
     takes_upload: bool,
@@ -41,11 +41,11 @@ pub(crate) struct Exchange {
 struct ExchangeState {
     up: UploadState,
     down: DownloadState,
-    /// Why the call cannot go on.
+    /// Why the call failed.
     fault: Option<Fault>,
 }
 
-/// Items on their way to the handler.
+/// The items that the client sends to the handler.
 #[derive(Default)]
 struct UploadState {
     id: IdBuffer,
@@ -55,27 +55,27 @@ struct UploadState {
     waker: WakerSlot,
 }
 
-/// How far a handler's items are.
+/// The stage of the items that the handler receives.
 #[derive(Default, Clone, Copy, PartialEq)]
 enum UploadStage {
-    /// The handler takes none.
+    /// The handler receives no items.
     #[default]
     None,
-    /// It has not asked for the next.
+    /// The handler has not requested the next item.
     Idle,
-    /// It waits for the next.
+    /// The handler waits for the next item.
     Requested,
-    /// It has dropped them.
+    /// The handler has dropped the stream of items.
     ReceiverDropped,
-    /// It waits in vain: what comes is for others.
+    /// The next message is another call; the handler gets no further item.
     Discarded,
-    /// The next one's line is here.
+    /// The line of the next item has been received.
     Received,
-    /// There are no more.
+    /// The stream of items has ended.
     Ended,
 }
 
-/// Items on their way to the caller.
+/// The items that the handler sends to the caller.
 #[derive(Default)]
 struct DownloadState {
     is_used: bool,
@@ -88,11 +88,11 @@ struct DownloadState {
 enum DownloadStage {
     #[default]
     None,
-    /// The lines are to be sent.
+    /// The handler has lines to send.
     Offered,
-    /// The worker is at it.
+    /// The worker is sending the lines.
     Taken,
-    /// They have left.
+    /// The lines have been sent.
     Sent,
 }
 
@@ -117,7 +117,7 @@ impl Exchange {
         sync::lock(&self.state)
     }
 
-    /// The items that follow the call with this id.
+    /// Returns the stream of items that follow the call with this id.
     pub(crate) fn items<T>(&self, id: Id<'_>, read: ReadItem<T>) -> Uploaded<'_, T> {
         self.is_used.store(true, Ordering::Relaxed);
         let mut state = self.state();
@@ -137,7 +137,7 @@ impl Exchange {
             UploadStage::Ended => return Poll::Ready(None),
             UploadStage::Received => match up.read(self.depth, read) {
                 Ok(item) => return Poll::Ready(item),
-                // Its future is dropped where it stands.
+                // The worker drops the handler's future.
                 Err(reason) => *fault = Some(Fault(reason)),
             },
             _ => up.stage = UploadStage::Requested,
@@ -148,8 +148,7 @@ impl Exchange {
         Poll::Pending
     }
 
-    /// Sends a handler's items, each as `write` writes it. Ends with the first that is an error, or that is larger than
-    /// `limit`.
+    /// Sends a handler's items, encoded by `write`. Ends at the first error, or at the first item larger than `limit`.
     pub(crate) async fn send<S: Stream, E>(
         &self,
         id: Id<'_>,
@@ -175,7 +174,7 @@ impl Exchange {
                 Ok(Err(error)) => Err(Ok(Err(error))),
                 Err(Unwritable(reason)) => Err(Err(Fault(FaultKind::Unwritable(reason)))),
             })?;
-            // Its LF is not counted.
+            // The LF is not counted.
             if lines.len() - start > limit.saturating_add(1) {
                 lines.truncate(start);
                 return Err(Err(ProtocolError::ReplyTooLarge.into()));
@@ -204,7 +203,7 @@ impl Exchange {
         ended
     }
 
-    /// Hands lines over; resolves when they have left.
+    /// Hands lines to the worker; resolves when they have been sent.
     async fn offer(&self, lines: &mut Vec<u8>) {
         poll_fn(|_| {
             let down = &mut self.state().down;
@@ -228,7 +227,8 @@ impl Exchange {
 
 /// The worker's half.
 impl Exchange {
-    /// Whether the handler takes items and has not had the last: the stream belongs to it.
+    /// Returns whether the handler receives items and has not received the last: the receiving half belongs to the
+    /// call.
     pub(crate) fn takes_items(&self) -> bool {
         matches!(
             self.state().up.stage,
@@ -236,17 +236,18 @@ impl Exchange {
         )
     }
 
-    /// Whether the handler has dropped its items before the last.
+    /// Returns whether the handler has dropped its stream of items before the end.
     pub(crate) fn is_receiver_dropped(&self) -> bool {
         self.state().up.stage == UploadStage::ReceiverDropped
     }
 
-    /// Whether the handler sends items.
+    /// Returns whether the handler sends items.
     pub(crate) fn sends_items(&self) -> bool {
         self.is_used() && self.state().down.is_used
     }
 
-    /// Resolves when the handler waits for an item. Looked at whenever the handler was polled, so it wakes nobody.
+    /// Resolves when the handler waits for an item. The worker polls it after each poll of the handler, so it registers
+    /// no waker.
     pub(crate) async fn is_requested(&self) {
         poll_fn(|_| match self.state().up.stage {
             UploadStage::Requested => Poll::Ready(()),
@@ -255,7 +256,7 @@ impl Exchange {
         .await;
     }
 
-    /// A buffer for the next line.
+    /// Takes the buffer for the next line.
     pub(crate) fn take_buffer(&self) -> Vec<u8> {
         let mut line = std::mem::take(&mut self.state().up.line);
         line.clear();
@@ -263,7 +264,7 @@ impl Exchange {
         line
     }
 
-    /// Brings the handler a line, or why there is none.
+    /// Delivers a line to the handler, or the error that replaces it.
     pub(crate) fn deliver(
         &self,
         line: Vec<u8>,
@@ -278,16 +279,16 @@ impl Exchange {
         }
         let waker = state.up.waker.take();
         drop(state);
-        // The handler's future is polled next in any case; a part of it may have a waker of its own.
+        // The worker polls the handler's future next in any case; a part of it may have another waker.
         wake_all(waker.filter(|waker| !waker.will_wake(cx.waker())));
     }
 
-    /// What comes is not for the handler, and what it waits for will not come.
+    /// Records that the next message is another call, so that no further item is delivered.
     pub(crate) fn discard(&self) {
         self.state().up.stage = UploadStage::Discarded;
     }
 
-    /// Lines that are to be sent.
+    /// Takes the lines that the handler has to send, if there are any.
     pub(crate) fn take_lines(&self) -> Option<Vec<u8>> {
         let down = &mut self.state().down;
         (down.stage == DownloadStage::Offered).then(|| {
@@ -296,19 +297,19 @@ impl Exchange {
         })
     }
 
-    /// Lines have left.
+    /// Records that `lines` were sent, and returns their buffer to the handler.
     pub(crate) fn record_sent(&self, lines: Vec<u8>) {
         let down = &mut self.state().down;
         down.lines = lines;
         down.stage = DownloadStage::Sent;
     }
 
-    /// Why the call cannot go on, if it cannot.
+    /// Takes the reason why the call failed, if it did.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.is_used().then(|| self.state().fault.take())?
     }
 
-    /// Whether the call has items at all.
+    /// Whether the call has items.
     pub(crate) fn is_used(&self) -> bool {
         self.is_used.load(Ordering::Relaxed)
     }
@@ -339,7 +340,7 @@ impl Exchange {
         state.up.parser = None;
     }
 
-    /// Gives back buffers that grew past `limit`.
+    /// Releases buffers with a capacity above `limit`.
     pub(crate) fn shrink(&mut self, limit: usize) {
         let state = sync::get_mut(&mut self.state);
         let ExchangeState { up, down, .. } = state;
@@ -351,7 +352,7 @@ impl Exchange {
     }
 }
 
-/// Whether a line is `rpc.cancel` with this id.
+/// Returns whether a line is `rpc.cancel` with this id.
 fn cancels(document: &Document<'_, '_>, id: &IdBuffer) -> bool {
     let Message::Single(Ok(request)) = document.message() else {
         return false;
@@ -363,7 +364,7 @@ fn cancels(document: &Document<'_, '_>, id: &IdBuffer) -> bool {
 }
 
 impl UploadState {
-    /// Reads the line that is here: an item, or that there are no more.
+    /// Reads the received line; returns its item, or `None` at the end of the stream.
     fn read<T>(&mut self, depth: usize, read: ReadItem<T>) -> Result<Option<T>, FaultKind> {
         let parser = self.parser.get_or_insert_with(|| Parser::new(depth));
         let rejected = FaultKind::Protocol;
@@ -395,9 +396,9 @@ impl UploadState {
     }
 }
 
-/// The items that a caller sends: what a handler gets for `impl Stream<Item = T>`.
+/// The stream of items that the caller sends, passed to a handler as `impl Stream<Item = T>`.
 ///
-/// It ends when the caller's stream has. Whatever else goes wrong ends the call.
+/// It ends with the caller's stream. Any failure ends the call instead.
 pub struct Uploaded<'t, T> {
     exchange: &'t Exchange,
     read: ReadItem<T>,

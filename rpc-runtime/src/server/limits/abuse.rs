@@ -1,4 +1,4 @@
-//! Cancellations and timed-out messages: what costs the server more than the client.
+//! Limits cancellations and timed-out messages, which cost the server more than the client.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use crate::limits::Limits;
 use crate::sync::{Mutex, lock};
 
-/// How many cancellations a call that ends by itself makes up for.
+/// The number of cancellations that a call that ends by itself offsets.
 const FOR_EACH_CALL: f64 = 10.0;
 
-/// Counts what a client does to no purpose.
+/// Counts the cancellations and timed-out messages of a connection.
 #[derive(Debug)]
 pub(in crate::server) struct AbuseLimits {
     max_timed_out_messages: usize,
@@ -24,7 +24,7 @@ pub(in crate::server) struct AbuseLimits {
     exceeded_notify: Notify,
 }
 
-/// Net cancellations.
+/// Cancellations minus those that ended calls and elapsed time have offset.
 #[derive(Debug)]
 struct NetCancellations {
     net: f64,
@@ -73,7 +73,7 @@ impl AbuseLimits {
         }
     }
 
-    /// Resolves when the connection is to be closed.
+    /// Resolves when the client has exceeded a limit; the connection is then closed.
     pub(in crate::server) async fn exceeded(&self) {
         self.exceeded_notify.notified().await;
     }
@@ -124,7 +124,7 @@ mod tests {
             abuse_limits.record_ended();
         }
         assert!(!exceeded(&abuse_limits));
-        // What is not used up is not saved.
+        // The count does not fall below zero.
         cancel(&abuse_limits, 20);
         assert!(!exceeded(&abuse_limits));
         cancel(&abuse_limits, 1);

@@ -1,4 +1,4 @@
-//! Who may come in: connections are counted in all, by the address that they came from, and while they shake hands.
+//! Limits connections: in total, by network, and during the handshake.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,22 +19,22 @@ struct Counts {
     connections: usize,
     by_network: HashMap<IpAddr, usize>,
     handshakes: usize,
-    /// Of the handshakes those whose address may be forged.
+    /// Handshakes with unvalidated addresses, which may be forged.
     unproven: usize,
 }
 
-/// Why a client does not get in.
+/// Why a connection is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Rejection {
-    /// It is to prove first that it hears what is sent to its address.
+    /// The client must validate its address first.
     Unproven,
-    /// All places are taken.
+    /// The number of connections is at a limit.
     Full,
-    /// Nobody has time to answer.
+    /// The number of handshakes is at the limit.
     Busy,
 }
 
-/// A connection's place, from before its handshake; free again when dropped.
+/// Counts one connection, from before its handshake until dropped.
 #[derive(Debug)]
 pub(in crate::server) struct ConnectionSlotGuard {
     owner: Arc<ConnectionLimits>,
@@ -42,7 +42,7 @@ pub(in crate::server) struct ConnectionSlotGuard {
     handshake: Option<AddressProof>,
 }
 
-/// Whether an address was proven before the handshake began.
+/// Whether an address was validated before the handshake began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AddressProof {
     Proven,
@@ -131,7 +131,7 @@ impl Counts {
     }
 }
 
-/// What one customer of a provider usually has: an IPv4 address, or the lower half of IPv6's.
+/// Returns the network that one subscriber of a provider usually has: an IPv4 address, or an IPv6 network of 64 bits.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
@@ -147,7 +147,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A place for a client that has proven its address and shaken hands.
+    /// Admits a client with a validated address and ends its handshake.
     fn enter(limits: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionSlotGuard> {
         match limits.admit(ip(address), true) {
             Ok(mut slot) => {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_places_and_gets_them_back() {
+    fn connections_per_address_are_limited_until_dropped() {
         let limits = ConnectionLimits::new(Limits {
             connections_per_address: 2,
             ..Limits::default()
@@ -170,7 +170,7 @@ mod tests {
         let first = enter(&limits, "192.0.2.1").unwrap();
         let second = enter(&limits, "192.0.2.1").unwrap();
         assert!(enter(&limits, "192.0.2.1").is_none());
-        // The same address, as a socket for both kinds writes it.
+        // The same address, as a dual-stack socket writes it.
         assert!(enter(&limits, "::ffff:192.0.2.1").is_none());
         let other = enter(&limits, "192.0.2.2").unwrap();
         drop(first);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_of_64_bits_counts_as_one_address() {
+    fn ipv6_network_of_64_bits_counts_as_one_address() {
         let limits = ConnectionLimits::new(Limits {
             connections_per_address: 1,
             ..Limits::default()
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_so_many_places_in_all() {
+    fn total_connections_are_limited_until_dropped() {
         let limits = ConnectionLimits::new(Limits {
             connections: 2,
             ..Limits::default()
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_that_go_on_are_counted_until_they_are_done_or_given_up() {
+    fn handshakes_are_counted_until_done_or_dropped() {
         let limits = ConnectionLimits::new(Limits {
             handshakes: 3,
             unproven_handshakes: 2,

@@ -1,4 +1,4 @@
-//! What enforces a server's limits, one file for each kind.
+//! Enforces a server's limits, in one file for each kind.
 
 pub(super) mod abuse;
 pub(super) mod connections;

@@ -1,4 +1,4 @@
-//! Replies that wait to be sent, over all streams of a connection.
+//! Limits the unsent replies on all streams of a connection.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,17 +7,17 @@ use tokio::sync::Notify;
 
 use crate::limits::Limits;
 
-/// A stream with less than this waiting is not counted: nearly all have, and to count costs.
+/// Streams with fewer unsent bytes are not counted: they are the common case, and counting costs an atomic operation.
 const COUNTED: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(in crate::server) struct SendBudget {
     bytes: AtomicUsize,
-    /// There is room again.
+    /// Notified when the number of unsent bytes falls.
     drained: Notify,
     limit: usize,
     pub(in crate::server) max_stream_bytes: usize,
-    /// How long a client may take none of a stream's replies.
+    /// The maximum time for which the client reads none of a stream's replies.
     pub(in crate::server) write_timeout: Duration,
 }
 
@@ -36,7 +36,7 @@ impl SendBudget {
         self.bytes.load(Ordering::Relaxed) > self.limit
     }
 
-    /// Waits while too much waits to be sent.
+    /// Waits while the unsent bytes exceed the limit.
     pub(in crate::server) async fn has_room(&self) {
         loop {
             let drained = self.drained.notified();
@@ -47,7 +47,7 @@ impl SendBudget {
         }
     }
 
-    /// A stream of which so much was `counted` has now so much `waiting`.
+    /// Updates the total for a stream with `waiting` unsent bytes, of which `counted` are in the total.
     pub(in crate::server) fn count(&self, counted: &mut usize, waiting: usize) {
         let before = *counted;
         let now = if waiting < COUNTED { 0 } else { waiting };

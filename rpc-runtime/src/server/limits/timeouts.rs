@@ -1,4 +1,4 @@
-//! How long a stream may keep its server waiting.
+//! The timeout of reads on a stream.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A clock that is wound up only while somebody waits, and whose timer is used again.
+/// A timeout that runs only while the server waits, with a reused timer.
 #[derive(Debug, Default)]
 pub(in crate::server) struct ReadTimeout {
     end: Option<Instant>,
@@ -15,7 +15,7 @@ pub(in crate::server) struct ReadTimeout {
 }
 
 impl ReadTimeout {
-    /// Resolves when this and the waits before it, back to the last [`renew`](Self::renew), took `limit` together.
+    /// Resolves when `limit` has passed since the first wait after the last [`renew`](Self::renew).
     pub(in crate::server) async fn elapsed(&mut self, limit: Duration) {
         poll_fn(|cx| self.poll(limit, cx)).await;
     }
@@ -23,7 +23,7 @@ impl ReadTimeout {
     fn poll(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let end = match self.end {
             Some(end) => end,
-            // Later than any clock can tell is never.
+            // A time past the clock's range never comes.
             None => match Instant::now().checked_add(limit) {
                 Some(end) => *self.end.insert(end),
                 None => return Poll::Pending,
@@ -33,7 +33,7 @@ impl ReadTimeout {
         if timer.deadline() > end {
             timer.as_mut().reset(end);
         }
-        // One that was set for an earlier wait is set anew only when it rings.
+        // A timer set for an earlier wait is reset only when it fires.
         while timer.as_mut().poll(cx).is_ready() {
             if timer.deadline() >= end {
                 return Poll::Ready(());
@@ -43,7 +43,7 @@ impl ReadTimeout {
         Poll::Pending
     }
 
-    /// What was waited for has come.
+    /// Restarts the timeout at the next wait.
     pub(in crate::server) fn renew(&mut self) {
         self.end = None;
     }
