@@ -1,11 +1,11 @@
-//! What of an identity is public.
+//! The public part of an identity.
 
 use std::fmt;
 
 use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// A certificate: what of an [`Identity`](super::Identity) is public.
+/// A certificate, the public part of an [`Identity`](super::Identity).
 ///
 /// ```
 /// use rpc_runtime::{Identity, Trust};
@@ -34,12 +34,12 @@ impl Certificate {
         self.der
     }
 
-    /// The certificate in DER.
+    /// Returns the certificate in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// The certificate in PEM, as [`Trust::pem_file`](super::Trust::pem_file) and other tools read it.
+    /// Returns the certificate in PEM, as [`Trust::pem_file`](super::Trust::pem_file) and other tools read it.
     pub fn to_pem(&self) -> String {
         let pem = pem::Pem::new("CERTIFICATE", self.der());
         pem::encode_config(
@@ -48,12 +48,12 @@ impl Certificate {
         )
     }
 
-    /// The SHA-256 of the DER, as [`Trust::sha256`](super::Trust::sha256) takes it.
+    /// Returns the SHA-256 of the DER, as [`Trust::sha256`](super::Trust::sha256) takes it.
     pub fn sha256(&self) -> [u8; 32] {
         self.sha256
     }
 
-    /// The DNS names among its subject alternative names.
+    /// Returns the DNS names among the certificate's subject alternative names.
     ///
     /// ```
     /// use rpc_runtime::Identity;
@@ -67,7 +67,7 @@ impl Certificate {
         parsed.flat_map(|certificate| certificate.valid_dns_names())
     }
 
-    /// The URIs among its subject alternative names: a workload's SPIFFE ID, say.
+    /// Returns the URIs among the certificate's subject alternative names, such as a workload's SPIFFE ID.
     pub fn uris(&self) -> impl Iterator<Item = &str> {
         let parsed = EndEntityCert::try_from(&self.der).into_iter();
         parsed.flat_map(|certificate| certificate.valid_uri_names())

@@ -1,4 +1,4 @@
-//! How a server looks at its clients' certificates, and which it shows itself.
+//! Verifies clients' certificates, and selects the server's own.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,7 +14,7 @@ use crate::tls::identity::Identity;
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, TrustError, Verifiers};
 
-/// The identity that the next client is shown.
+/// The identity that the server presents to new clients.
 #[derive(Debug)]
 pub(crate) struct CurrentIdentity(RwLock<Identity>);
 
@@ -35,14 +35,14 @@ impl ResolvesServerCert for CurrentIdentity {
     }
 }
 
-/// Whether clients are asked for a certificate.
+/// Whether the server requests a certificate from its clients.
 #[derive(Debug, Default)]
 pub(crate) enum ClientAuth {
     #[default]
     None,
-    /// Whoever has one must have a trusted one.
+    /// A client may have no certificate; one that it has must be trusted.
     Optional(Trust),
-    /// Whoever has none is refused.
+    /// A client must have a trusted certificate.
     Required(Trust),
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn server_config(
     let mut config = config
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(identity);
-    // A session that is taken up again brings its certificate along, and nobody looks whether that is still good.
+    // A resumed session keeps its certificate without verifying it again.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
@@ -77,7 +77,7 @@ fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, 
         .map_err(TrustError::new)
 }
 
-/// rustls's own verifier.
+/// Verifies clients' certificates by rustls's own verifier.
 #[derive(Debug)]
 struct ClientVerifier {
     trusted: Verifiers<Arc<dyn ClientCertVerifier>>,
@@ -89,7 +89,8 @@ impl ClientCertVerifier for ClientVerifier {
         self.mandatory
     }
 
-    /// None: whom the server trusts is nobody's business, and a client without hints sends what it has.
+    /// Returns no hints: they would disclose the server's trust anchors, and a client without hints sends the
+    /// certificate that it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

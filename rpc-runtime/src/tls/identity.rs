@@ -1,4 +1,4 @@
-//! Who somebody is.
+//! Identities: a certificate chain and its private key.
 
 use std::fmt;
 use std::path::Path;
@@ -30,12 +30,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A new ECDSA P-256 key with a certificate for these DNS names and IP addresses, signed by itself. It does not
-    /// expire; others trust it by [`Trust::certificate`](super::Trust::certificate) or
+    /// Generates an ECDSA P-256 key and a self-signed certificate for these DNS names and IP addresses. The certificate
+    /// does not expire; the peer trusts it through [`Trust::certificate`](super::Trust::certificate) or
     /// [`Trust::sha256`](super::Trust::sha256).
     ///
     /// # Errors
-    /// A name that no certificate can carry.
+    /// Fails if a certificate cannot carry one of the names.
     pub fn self_signed<N: Into<String>>(
         names: impl IntoIterator<Item = N>,
     ) -> Result<Self, IdentityError> {
@@ -46,10 +46,12 @@ impl Identity {
         Self::new(vec![signed.cert.der().clone()], key)
     }
 
-    /// The certificate chain, the own one first, and the private key (PKCS #8, PKCS #1 or SEC 1) of two PEM files.
+    /// Reads the certificate chain, the end-entity certificate first, and the private key (PKCS #8, PKCS #1 or SEC 1)
+    /// from two PEM files.
     ///
     /// # Errors
-    /// A file that cannot be read or holds no certificate or no key, and a key that is not the certificate's.
+    /// Fails if a file cannot be read, contains no certificate or no key, or the key does not belong to the
+    /// certificate.
     pub fn from_pem_files(
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
@@ -57,10 +59,10 @@ impl Identity {
         Self::from_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
     }
 
-    /// As [`from_pem_files`](Self::from_pem_files), from memory.
+    /// Reads the certificate chain and the private key from memory, like [`from_pem_files`](Self::from_pem_files).
     ///
     /// # Errors
-    /// PEM text that holds no certificate or no key, and a key that is not the certificate's.
+    /// Fails if the text contains no certificate or no key, or the key does not belong to the certificate.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
         let chain = certificates(chain)?;
         let key =
@@ -79,7 +81,7 @@ impl Identity {
         Ok(Self { key, reset_key })
     }
 
-    /// The own certificate, to give to those who are to trust it.
+    /// Returns the end-entity certificate, for the peers that are to trust it.
     pub fn certificate(&self) -> Certificate {
         let own = self.key.cert.first().cloned();
         Certificate::new(own.unwrap_or_else(|| Vec::new().into()))
@@ -89,9 +91,9 @@ impl Identity {
         Arc::clone(&self.key)
     }
 
-    /// What a server says by it that a connection is gone ([stateless
-    /// reset](https://www.rfc-editor.org/rfc/rfc9000#section-10.3)). One that was restarted with the same identity has
-    /// the same key, so that clients believe it.
+    /// Returns the key of the server's tokens for resetting connections it has no state for ([stateless
+    /// reset](https://www.rfc-editor.org/rfc/rfc9000#section-10.3)). A server restarted with the same identity has the
+    /// same key, so its clients accept the resets.
     pub(crate) fn reset_key(&self) -> hmac::Key {
         self.reset_key.clone()
     }
@@ -104,7 +106,7 @@ fn derive_reset_key(key: &PrivateKeyDer<'_>) -> Result<hmac::Key, ring::error::U
     Ok(key.into())
 }
 
-/// Shows the certificate's fingerprint and never the key.
+/// Shows the certificate's fingerprint, never the key.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
@@ -113,7 +115,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Why there is no [`Identity`].
+/// The error when an [`Identity`] cannot be created.
 ///
 /// ```
 /// use rpc_runtime::{Identity, IdentityError, PemError};
@@ -130,7 +132,7 @@ impl fmt::Debug for Identity {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// The files or texts are not what they should be.
+    /// The PEM file or text cannot be used.
     #[error(transparent)]
     Pem(#[from] PemError),
     /// A certificate cannot carry these names.

@@ -1,4 +1,4 @@
-//! Who a server or a client is, and whom the other trusts.
+//! Identities and trust anchors.
 
 mod certificate;
 mod client_auth;

@@ -1,4 +1,4 @@
-//! Certificates in PEM.
+//! Reads certificates in PEM.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, P
     }
 }
 
-/// Why PEM text could not be used.
+/// The error when PEM text cannot be used.
 ///
 /// ```
 /// use rpc_runtime::{PemError, Trust};
@@ -39,15 +39,15 @@ pub enum PemError {
     /// The file could not be read.
     #[error("cannot read {}", path.display())]
     File {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// There is no certificate that can be read.
+    /// The text contains no readable certificate.
     #[error("not a PEM certificate: {0}")]
     Certificate(String),
-    /// There is no private key that can be read.
+    /// The text contains no readable private key.
     #[error("not a PEM private key: {0}")]
     Key(String),
 }

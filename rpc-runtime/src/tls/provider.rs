@@ -1,4 +1,4 @@
-//! The cryptography of both sides: ring, through rustls.
+//! The cryptography of both peers: ring, through rustls.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// The three methods with which both sides check signatures, as rustls does. rustls asks for them of either verifier.
+/// Implements the three methods for checking signatures, which rustls requires of the verifiers of both peers, as
+/// rustls does.
 macro_rules! verify_signatures {
     () => {
         fn verify_tls12_signature(

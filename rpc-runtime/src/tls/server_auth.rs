@@ -1,4 +1,4 @@
-//! How a client looks at a server's certificate.
+//! Verifies a server's certificate, and presents the client's own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::tls::identity::Identity;
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, TrustError, Verifiers};
 
-/// Why a server's certificate was refused.
+/// Why the client rejected a server's certificate.
 ///
 /// ```
 /// use rpc_runtime::{Client, ConnectError, Identity, Server, Trust, UntrustedReason};
@@ -39,28 +39,28 @@ use crate::tls::trust::{Trust, TrustError, Verifiers};
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UntrustedReason {
-    /// It is for other names than the one that was dialled.
+    /// The certificate is for other names than the dialled one.
     #[error("the server's certificate is for another name")]
     WrongName,
-    /// Its term is over.
+    /// The certificate has expired.
     #[error("the server's certificate has expired")]
     Expired,
-    /// Its term has not begun.
+    /// The certificate is not valid yet.
     #[error("the server's certificate is not valid yet")]
     NotYetValid,
-    /// Nobody that is trusted has signed it.
+    /// No trusted authority has signed the certificate.
     #[error("the server's certificate is not signed by anyone trusted")]
     UnknownIssuer,
-    /// It is not the pinned one.
+    /// The certificate is not the pinned one.
     #[error("the server's certificate is not the pinned one")]
     NotPinned,
-    /// Something else is wrong with it.
+    /// The certificate is invalid for another reason.
     #[error("the server's certificate is not acceptable: {0}")]
     Other(String),
 }
 
-/// Where a handshake leaves what QUIC does not tell: why the server was refused (QUIC's own error carries no more than
-/// TLS's alert), and whether it asked who the client is.
+/// What a handshake records besides QUIC's own error, which carries only TLS's alert: why the server was rejected, and
+/// whether it requested a certificate.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Verdict(Arc<VerdictState>);
 
@@ -71,12 +71,12 @@ struct VerdictState {
 }
 
 impl Verdict {
-    /// Why the server was refused.
+    /// Takes the reason why the server's certificate was rejected.
     pub(crate) fn take(&self) -> Option<UntrustedReason> {
         self.reason().take()
     }
 
-    /// Whether the server asked for a certificate.
+    /// Returns whether the server requested a certificate.
     pub(crate) fn was_asked(&self) -> bool {
         self.0.certificate_requested.load(Ordering::Relaxed)
     }
@@ -86,7 +86,7 @@ impl Verdict {
     }
 }
 
-/// A configuration for one connection, and where its verdict will stand.
+/// Returns a configuration for one connection, and the verdict that its handshake fills in.
 pub(crate) fn client_config(
     trust: Trust,
     identity: Option<Identity>,
@@ -115,7 +115,7 @@ fn server_verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, Tr
         .map_err(TrustError::new)
 }
 
-/// Who the client is, when it is asked.
+/// Presents the client's certificate and records the server's request for it.
 #[derive(Debug)]
 struct ClientCertResolver {
     identity: Option<Identity>,
@@ -136,7 +136,7 @@ impl ResolvesClientCert for ClientCertResolver {
     }
 }
 
-/// rustls's own verifier, with its verdict kept.
+/// Verifies servers' certificates by rustls's own verifier, and records the verdict.
 #[derive(Debug)]
 struct ServerVerifier {
     trusted: Verifiers<Arc<WebPkiServerVerifier>>,
@@ -168,7 +168,7 @@ fn untrusted_reason(error: &rustls::Error) -> UntrustedReason {
             E::NotValidForName | E::NotValidForNameContext { .. } => UntrustedReason::WrongName,
             E::Expired | E::ExpiredContext { .. } => UntrustedReason::Expired,
             E::NotValidYet | E::NotValidYetContext { .. } => UntrustedReason::NotYetValid,
-            // A wrong signature is that of an authority that only has a trusted one's name.
+            // A wrong signature comes from an authority that only shares its name with a trusted one.
             E::UnknownIssuer | E::BadSignature => UntrustedReason::UnknownIssuer,
             E::ApplicationVerificationFailure => UntrustedReason::NotPinned,
             error => UntrustedReason::Other(error.to_string()),

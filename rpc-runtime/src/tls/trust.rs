@@ -1,4 +1,4 @@
-//! Whom somebody believes.
+//! Trust anchors.
 
 use std::fmt;
 use std::path::Path;
@@ -11,7 +11,8 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use crate::tls::certificate::{Certificate, sha256};
 use crate::tls::pem::{PemError, certificates, read};
 
-/// Whom a client believes, and a server, where it asks its clients who they are. There is no way to believe everybody.
+/// The trust anchors of a client, and of a server that requests its clients' certificates. Verification cannot be
+/// disabled.
 ///
 /// ```
 /// use rpc_runtime::{Identity, Trust};
@@ -29,7 +30,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The authorities that the operating system trusts. A client's default.
+    /// Trusts the authorities of the operating system. The default of a client.
     pub fn system() -> Self {
         Self {
             system: true,
@@ -37,30 +38,30 @@ impl Trust {
         }
     }
 
-    /// The authorities, or the self-signed certificates, of a PEM file.
+    /// Trusts the authorities, or the self-signed certificates, in a PEM file.
     ///
     /// # Errors
-    /// A file that cannot be read or holds no certificate.
+    /// Fails if the file cannot be read or contains no certificate.
     pub fn pem_file(path: impl AsRef<Path>) -> Result<Self, PemError> {
         Self::pem(&read(path.as_ref())?)
     }
 
-    /// As [`pem_file`](Self::pem_file), from memory.
+    /// Trusts the authorities, or the self-signed certificates, in PEM text, like [`pem_file`](Self::pem_file).
     ///
     /// # Errors
-    /// PEM text that holds no certificate.
+    /// Fails if the text contains no certificate.
     pub fn pem(pem: &[u8]) -> Result<Self, PemError> {
         certificates(pem).map(Self::anchors)
     }
 
-    /// This authority, or this self-signed certificate. One that is no authority is trusted itself, and not what its key
-    /// has signed.
+    /// Trusts this authority, or this self-signed certificate. A certificate that is not an authority is trusted
+    /// itself; certificates that its key has signed are not.
     pub fn certificate(certificate: Certificate) -> Self {
         Self::anchors(vec![certificate.into_der()])
     }
 
-    /// The self-signed certificate with this SHA-256 ([`Certificate::sha256`]). Its names and its term are checked as any
-    /// other's.
+    /// Trusts the self-signed certificate with this SHA-256 ([`Certificate::sha256`]). Its names and its validity
+    /// period are checked as usual.
     pub fn sha256(sha256: [u8; 32]) -> Self {
         Self {
             pins: vec![sha256],
@@ -68,7 +69,7 @@ impl Trust {
         }
     }
 
-    /// These and those: several clients, or a server's old certificate and its next.
+    /// Combines two sets of trust anchors: for several clients, or for a server's current certificate and its next.
     ///
     /// ```
     /// use rpc_runtime::{Identity, Trust};
@@ -99,7 +100,7 @@ impl Trust {
         }
     }
 
-    /// What checks certificates, by the verifiers that `build` makes of anchors.
+    /// Returns the verifiers of certificates, which `build` creates from trust anchors.
     pub(super) fn verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TrustError> {
         let (authorities, end_entities): (Vec<_>, Vec<_>) =
             self.certificates.into_iter().partition(is_authority);
@@ -139,21 +140,21 @@ impl Default for Trust {
     }
 }
 
-/// Makes a verifier of what it is to trust.
+/// Creates a verifier from trust anchors.
 type Build<V> = fn(RootCertStore) -> Result<V, TrustError>;
 
-/// Checks certificates against authorities, and those that are known themselves each against itself.
+/// Verifies certificates against the authorities, and each pinned certificate against itself.
 #[derive(Debug)]
 pub(super) struct Verifiers<V> {
     anchored: Option<V>,
     pins: Vec<[u8; 32]>,
-    /// All that is known are hashes.
+    /// Whether all trust anchors are hashes.
     only_pinned: bool,
     build: Build<V>,
 }
 
 impl<V> Verifiers<V> {
-    /// Has `end_entity` checked by the verifier that is the one for it.
+    /// Verifies `end_entity` by the verifier responsible for it.
     pub(super) fn check<T>(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -175,8 +176,8 @@ impl<V> Verifiers<V> {
     }
 }
 
-/// Whether a certificate may sign others. What is trusted as an anchor may sign anything, whatever it says itself; so a
-/// server's or a client's own certificate must not be one.
+/// Returns whether a certificate is an authority. A trust anchor may sign any certificate, whatever its own
+/// constraints, so an end-entity certificate must not be one.
 fn is_authority(certificate: &CertificateDer<'static>) -> bool {
     let (Ok(end_entity), Ok(anchor)) = (
         EndEntityCert::try_from(certificate),
@@ -196,7 +197,7 @@ fn is_authority(certificate: &CertificateDer<'static>) -> bool {
             None,
         )
     };
-    // Looked at when it is valid, for that is what is looked at first.
+    // Verified at a time within its validity period, which is checked first.
     let verified = match as_end_entity(UnixTime::now()).map(drop) {
         Err(webpki::Error::CertExpired { not_after, .. }) => as_end_entity(not_after).map(drop),
         Err(webpki::Error::CertNotValidYet { not_before, .. }) => {
@@ -207,8 +208,8 @@ fn is_authority(certificate: &CertificateDer<'static>) -> bool {
     matches!(verified, Err(webpki::Error::CaUsedAsEndEntity))
 }
 
-/// What is to be trusted cannot be: the system has no authorities, or what was called a certificate is none. Connecting
-/// shows it, as [`ConnectError::Trust`](crate::ConnectError::Trust), and binding, as
+/// The trust anchors cannot be used: the system has no authorities, or the given data is not a certificate. Reported by
+/// connecting, as [`ConnectError::Trust`](crate::ConnectError::Trust), and by binding, as
 /// [`BindError::Trust`](crate::BindError::Trust).
 ///
 /// ```

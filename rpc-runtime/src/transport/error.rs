@@ -1,4 +1,4 @@
-//! What all transports share: why connections and streams end, and with which codes.
+//! The errors and codes of connections and streams, for all transports.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use thiserror::Error;
 
 /// Codes that connections and streams are closed with; `PROTOCOL.md` lists them.
 pub(crate) mod close {
-    /// Nothing is wrong.
+    /// The connection ends without an error.
     pub(crate) const DONE: u32 = 0x00;
-    /// The server has shut down: all that it executed is answered, and the answers have arrived.
+    /// The server has shut down: every call that it executed is answered, and the replies are acknowledged.
     pub(crate) const SHUTDOWN: u32 = 0x10;
-    /// The server has gone in the middle of calls.
+    /// The server was shut down before its calls ended.
     pub(crate) const ABORTED: u32 = 0x11;
-    /// The client asks for more than it is given.
+    /// The client has exceeded a limit.
     pub(crate) const EXCESSIVE_LOAD: u32 = 0x13;
-    /// The stream took too long.
+    /// The stream timed out.
     pub(crate) const TIMEOUT: u32 = 0x14;
-    /// The call, or all calls of the stream, are no longer wanted.
+    /// The call, or all calls of the stream, were cancelled.
     pub(crate) const CANCELLED: u32 = 0x20;
 }
 
-/// Why a connection is no more.
+/// Why a connection ended.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -47,21 +47,21 @@ pub(crate) mod close {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConnectionLost {
-    /// The other side closed it. The codes are listed in `PROTOCOL.md`.
+    /// The peer closed the connection. The codes are listed in `PROTOCOL.md`.
     #[error("closed by the other side (code {code:#x}{})", reason_suffix(.reason))]
     ClosedByPeer {
-        /// Why, as a number.
+        /// The code.
         code: u64,
-        /// Why, for people.
+        /// The reason, as text.
         reason: String,
     },
-    /// This side closed it.
+    /// This side closed the connection.
     #[error("closed by this side")]
     ClosedHere,
-    /// Nothing was heard from the other side for too long.
+    /// The idle timeout passed without a packet from the peer.
     #[error("the other side fell silent")]
     TimedOut,
-    /// The other side has lost its memory of the connection: it was restarted.
+    /// The peer has lost the state of the connection, because it was restarted.
     #[error("the other side was restarted")]
     Reset,
     /// The transport failed.
@@ -70,7 +70,7 @@ pub enum ConnectionLost {
 }
 
 impl ConnectionLost {
-    /// The server takes no more calls.
+    /// Returns the reason for a server that accepts no more calls.
     pub(crate) fn drained(reason: &str) -> Self {
         Self::ClosedByPeer {
             code: close::SHUTDOWN.into(),
@@ -78,7 +78,7 @@ impl ConnectionLost {
         }
     }
 
-    /// Whether the server says that it has executed nothing that it did not answer.
+    /// Returns whether the server has answered every call that it executed.
     pub(crate) fn is_drained(&self) -> bool {
         matches!(self, Self::ClosedByPeer { code, .. } if *code == u64::from(close::SHUTDOWN))
     }
@@ -92,7 +92,7 @@ fn reason_suffix(reason: &str) -> String {
     }
 }
 
-/// Why a stream moves no more bytes.
+/// Why a stream ended early.
 #[derive(Debug, Clone, Error)]
 pub(crate) enum StreamLost {
     #[error("the stream was reset (code {0:#x})")]
@@ -103,7 +103,7 @@ pub(crate) enum StreamLost {
     Connection(#[from] ConnectionLost),
 }
 
-/// For whom the stream was all there is of the connection.
+/// For a caller that uses the connection for one stream only.
 impl From<StreamLost> for ConnectionLost {
     fn from(lost: StreamLost) -> Self {
         match lost {
@@ -113,15 +113,15 @@ impl From<StreamLost> for ConnectionLost {
     }
 }
 
-/// How many datagrams have come and left, and how long there and back takes.
+/// The numbers of datagrams received and sent, and the round-trip time.
 pub(crate) struct Traffic {
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) round_trip: Duration,
 }
 
-/// Resolves when the other side wants no more of a stream, or has all of a finished one.
+/// Resolves when the peer stops a stream, or has acknowledged all of a finished one.
 pub(crate) type Stopped = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
-/// Bytes of datagrams that wait to be sent, and as many that wait to be read.
+/// The capacity of each datagram buffer, for sending and for receiving, in bytes.
 pub(super) const DATAGRAMS: usize = 128 << 10;

@@ -1,4 +1,4 @@
-//! Streams in memory, behind the same seam as QUIC's: for tests without a socket.
+//! Streams in memory, with the same interface as QUIC's, for connections without a socket.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -10,13 +10,13 @@ use bytes::Bytes;
 use crate::sync::{Mutex, lock};
 use crate::transport::error::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, close};
 
-/// How many bytes a stream holds before its writer waits.
+/// The number of unread bytes on a stream at which its writer waits.
 const WINDOW: usize = 256 << 10;
 
-/// How many bytes a datagram has at most.
+/// The maximum size of a datagram, in bytes.
 const DATAGRAM: usize = 1200;
 
-/// Two ends of one connection.
+/// Creates the two ends of a connection.
 pub(crate) fn pair() -> (Connection, Connection) {
     let shared = Arc::new(Mutex::new(SharedPair::default()));
     let end = |side| Connection {
@@ -44,13 +44,13 @@ impl Side {
 #[derive(Debug, Default)]
 struct SharedPair {
     closed: Option<Closed>,
-    /// What each side has still to accept.
+    /// The streams and datagrams that each side has not accepted yet.
     client: PipeState,
     server: PipeState,
-    /// Everything that waits for something to happen to the connection.
+    /// The wakers of tasks that wait for an event on the connection.
     watchers: Vec<Waker>,
     pipes: Vec<std::sync::Weak<Mutex<Pipe>>>,
-    /// How many streams have been opened: the ID of the next one.
+    /// The number of opened streams, and the ID of the next one.
     streams: u64,
 }
 
@@ -66,12 +66,12 @@ struct PipeState {
     bi: VecDeque<(SendStream, RecvStream)>,
     uni: VecDeque<RecvStream>,
     datagrams: VecDeque<Bytes>,
-    /// Bytes in `datagrams`.
+    /// The size of `datagrams`, in bytes.
     waiting: usize,
 }
 
 impl PipeState {
-    /// Takes a datagram in, in place of the oldest if there are too many.
+    /// Adds a datagram, and drops the oldest ones if the buffer is full.
     fn put(&mut self, datagram: Bytes) {
         self.waiting += datagram.len();
         self.datagrams.push_back(datagram);
@@ -178,7 +178,7 @@ impl Connection {
         })
     }
 
-    /// Waits for something that `look` finds, or for the end of the connection.
+    /// Waits until `look` returns a value, or the connection ends.
     async fn watch<T>(
         &self,
         mut look: impl FnMut(&mut PipeState) -> Option<T>,
@@ -287,7 +287,7 @@ impl Pipe {
         }))
     }
 
-    /// Whether the reader wants no more, or has all of a finished stream.
+    /// Returns whether the reader has stopped the stream, or has read all of a finished one.
     fn is_over(&self) -> bool {
         self.stopped.is_some() || self.lost.is_some() || (self.finished && self.chunks.is_empty())
     }

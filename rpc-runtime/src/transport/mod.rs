@@ -1,6 +1,6 @@
-//! The seam to the network: a connection opens and accepts streams, a stream moves chunks of bytes.
+//! The interface to the network: a connection opens and accepts streams, and a stream moves chunks of bytes.
 //!
-//! Only [`quic`] names QUIC's library; [`memory`] is the same without a socket.
+//! Only [`quic`] depends on quinn; [`memory`] implements the same interface without a socket.
 
 pub(crate) mod error;
 pub(crate) mod memory;
@@ -31,7 +31,7 @@ macro_rules! either {
 }
 
 impl Connection {
-    /// Opens a bidirectional stream; waits while the other side allows no more.
+    /// Opens a bidirectional stream; waits while the peer's limit is reached.
     pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
         Ok(match self {
             Self::Quic(inner) => quic_pair(inner.open_bi().await?),
@@ -46,7 +46,7 @@ impl Connection {
         })
     }
 
-    /// Opens a unidirectional stream; waits while the other side allows no more.
+    /// Opens a unidirectional stream; waits while the peer's limit is reached.
     pub(crate) async fn open_uni(&self) -> Result<SendStream, ConnectionLost> {
         Ok(match self {
             Self::Quic(inner) => SendStream::Quic(inner.open_uni().await?),
@@ -61,32 +61,32 @@ impl Connection {
         })
     }
 
-    /// Bytes that a datagram can have now; `None` if the other side takes none.
+    /// Returns the current maximum size of a datagram, or `None` if the peer accepts no datagrams.
     pub(crate) fn datagram_size(&self) -> Option<usize> {
         either!(self, inner => inner.datagram_size())
     }
 
-    /// Sends a datagram, which may be lost; says whether it was taken.
+    /// Sends a datagram, which may be lost; returns whether the transport accepted it.
     pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
         either!(self, inner => inner.send_datagram(datagram))
     }
 
-    /// The next datagram that has arrived. Cancel safe.
+    /// Receives the next datagram. Cancel safe.
     pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionLost> {
         either!(self, inner => inner.read_datagram().await)
     }
 
-    /// Ends the connection at once; what was not yet acknowledged is lost.
+    /// Closes the connection at once; unacknowledged data is lost.
     pub(crate) fn close(&self, code: u32, reason: &str) {
         either!(self, inner => inner.close(code, reason));
     }
 
-    /// Waits until the connection is no more.
+    /// Waits until the connection has ended.
     pub(crate) async fn closed(&self) -> ConnectionLost {
         either!(self, inner => inner.closed().await)
     }
 
-    /// Room for a stream that may stay unread, where streams share any.
+    /// Widens the connection's receive window for a stream that may stay unread, if streams share a window.
     pub(crate) fn make_room(&self) -> Option<quic::Room> {
         match self {
             Self::Quic(inner) => Some(inner.make_room()),
@@ -94,7 +94,7 @@ impl Connection {
         }
     }
 
-    /// Goes on from another address, if there are any.
+    /// Moves the connection to another local address, if it has one.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {
         match self {
             Self::Quic(inner) => inner.rebind(),
@@ -102,7 +102,7 @@ impl Connection {
         }
     }
 
-    /// What has come and left, if it does so in datagrams.
+    /// Returns the traffic counters, if the transport uses datagrams.
     pub(crate) fn traffic(&self) -> Option<Traffic> {
         match self {
             Self::Quic(inner) => Some(inner.traffic()),
@@ -110,7 +110,7 @@ impl Connection {
         }
     }
 
-    /// The other side's address, if it is not in this process.
+    /// Returns the peer's address, or `None` if the peer is in this process.
     pub(crate) fn remote_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Quic(inner) => Some(inner.remote_address()),
@@ -118,7 +118,7 @@ impl Connection {
         }
     }
 
-    /// The certificate that the other side has shown, if it was asked for one.
+    /// Returns the certificate that the peer has presented, if one was requested.
     pub(crate) fn peer_certificate(&self) -> Option<Certificate> {
         match self {
             Self::Quic(inner) => inner.peer_certificate(),
@@ -135,8 +135,8 @@ fn memory_pair((send, recv): (memory::SendStream, memory::RecvStream)) -> (SendS
     (SendStream::Memory(send), RecvStream::Memory(recv))
 }
 
-/// The sending half of a stream. Dropped without [`finish`](Self::finish) it resets the stream: a half-written
-/// message never looks like an end.
+/// The sending half of a stream. Dropping it without [`finish`](Self::finish) resets the stream, so that a partial
+/// message never looks complete.
 #[derive(Debug)]
 pub(crate) enum SendStream {
     Quic(quic::SendStream),
@@ -149,17 +149,17 @@ impl SendStream {
         either!(self, inner => inner.id())
     }
 
-    /// Hands over a chunk; waits while the other side has no room. Not cancel safe.
+    /// Writes a chunk; waits while flow control blocks it. Not cancel safe.
     pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
         either!(self, inner => inner.write_chunk(chunk).await)
     }
 
-    /// Says that nothing follows.
+    /// Ends the stream after the data written so far.
     pub(crate) fn finish(&mut self) {
         either!(self, inner => inner.finish());
     }
 
-    /// Abandons the stream.
+    /// Resets the stream.
     pub(crate) fn reset(&mut self, code: u32) {
         either!(self, inner => inner.reset(code));
     }
@@ -169,7 +169,7 @@ impl SendStream {
     }
 }
 
-/// The receiving half of a stream. Dropped before its end it tells the other side to stop.
+/// The receiving half of a stream. Dropping it before its end stops the stream.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // the small one is for tests
 pub(crate) enum RecvStream {
@@ -198,29 +198,29 @@ impl RecvStream {
         }
     }
 
-    /// The next bytes in order; `None` at the end. Cancel safe.
+    /// Reads the next bytes in order; `None` at the end. Cancel safe.
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
         each!(self, inner => inner.read_chunk().await)
     }
 
-    /// Tells the other side to send no more.
+    /// Asks the peer to stop sending.
     pub(crate) fn stop(&mut self, code: u32) {
         each!(self, inner => inner.stop(code));
     }
 
-    /// Resolves when the other side abandons the stream, or the connection is lost. Cancel safe.
+    /// Resolves when the peer resets the stream, or the connection is lost. Cancel safe.
     pub(crate) async fn was_reset(&mut self) {
         each!(self, inner => inner.was_reset().await)
     }
 }
 
-/// The datagrams of a connection as one stream, in which each begins a line and ends one.
+/// The datagrams of a connection as one stream, in which each datagram is a line.
 #[derive(Debug)]
 pub(crate) struct Datagrams {
     connection: Connection,
-    /// One that was read already.
+    /// A datagram that was read already.
     first: Option<Bytes>,
-    /// The end of the one before was not read yet.
+    /// Whether the LF after the previous datagram was not read yet.
     within: bool,
 }
 
@@ -245,7 +245,7 @@ impl Datagrams {
         Ok(Some(datagram))
     }
 
-    /// Nobody can be told.
+    /// Does nothing: datagrams cannot be stopped.
     fn stop(&mut self, _: u32) {}
 
     async fn was_reset(&mut self) {

@@ -1,4 +1,4 @@
-//! QUIC, by quinn. No other file names it.
+//! QUIC through quinn. No other file depends on quinn.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,29 +17,29 @@ use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::{Certificate, Verdict};
 use crate::transport::error::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 
-/// The protocol that both sides must name in the handshake.
+/// The protocol that both peers must offer in the handshake.
 pub(crate) const ALPN: &[u8] = b"jsonrpc/1";
 
-/// How many chunks one look at a stream takes.
+/// The maximum number of chunks that one read takes.
 const CHUNKS: usize = 16;
 
-/// How often a client breaks the silence.
+/// The interval of a client's keep-alive packets.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// Bytes that may come on a stream before they are read: the largest request.
+/// The receive window of a stream, in bytes: the largest request.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// The same on all streams of a connection, those aside that may stay unread.
+/// The receive window of a connection, in bytes, without streams that may stay unread.
 const WINDOW: u32 = 8 << 20;
 
-/// Bidirectional streams that the other side may have open. A client uses 100 of them at once; quinn tells of room for more
-/// only when an eighth of all has ended.
+/// The maximum number of bidirectional streams that the peer may have open. A client uses up to 100 at a time; quinn
+/// raises the peer's limit only when an eighth of them have ended.
 const STREAMS: u32 = 128;
 
 fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
     config
-        // One that no number on the wire can tell is none.
+        // A timeout that the wire format cannot express disables the limit.
         .max_idle_timeout(idle.try_into().ok())
         .keep_alive_interval(keep_alive)
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
@@ -49,18 +49,18 @@ fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::Transpo
         .receive_window(VarInt::from_u32(WINDOW))
         .send_window(8 << 20)
         .send_fairness(false)
-        // Packets that others overtook are not lost yet.
+        // Reordering alone does not mark packets as lost.
         .packet_threshold(u32::MAX)
         .time_threshold(1.5);
     Arc::new(config)
 }
 
-/// Bytes of packets that the system may hold for a socket: with less of them a burst of large replies loses packets
-/// before anybody had time to read them.
+/// The size of a socket's buffers, in bytes. With smaller buffers, a burst of large replies loses packets before the
+/// peer reads them.
 const SOCKET_BUFFER: usize = 4 << 20;
 
-/// Connection ids that carry no mark of the process that gave them out: a server that was restarted also answers
-/// packets for those of the one before it, with a reset.
+/// Generates connection IDs that are independent of the process, so that a restarted server answers packets for its
+/// predecessor's connections with a reset.
 struct RandomIds(SystemRandom);
 
 impl RandomIds {
@@ -102,7 +102,7 @@ fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
         Type::DGRAM,
         Some(Protocol::UDP),
     )?;
-    // One that is larger already stays as it is. A system that allows less gives what it allows, or refuses.
+    // A larger buffer is left as it is. A system with a lower limit reduces the size, or fails.
     if socket
         .recv_buffer_size()
         .is_ok_and(|bytes| bytes < SOCKET_BUFFER)
@@ -116,14 +116,14 @@ fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
         (0..6).find(|halved| socket.set_send_buffer_size(SOCKET_BUFFER >> halved).is_ok());
     }
     if address.is_ipv6() {
-        // Some systems have no such choice.
+        // Some systems do not support dual-stack sockets.
         let _ = socket.set_only_v6(false);
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
-/// Any port, for packets to `peer`.
+/// Returns the unspecified address and port of `peer`'s address family.
 fn any(peer: SocketAddr) -> SocketAddr {
     match peer {
         SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -131,14 +131,14 @@ fn any(peer: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Bytes that a client may send before the server has looked at its first packet.
+/// The maximum size of packets buffered for a connection before the server accepts it, in bytes.
 const INCOMING: u64 = 64 << 10;
 
 /// A server's socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Listener(quinn::Endpoint);
 
-/// A client on its way in.
+/// A connection before its handshake.
 pub(crate) struct IncomingConnection(quinn::Incoming);
 
 impl Listener {
@@ -149,7 +149,7 @@ impl Listener {
         limits: &Limits,
     ) -> std::io::Result<Self> {
         tls.alpn_protocols = vec![ALPN.to_vec()];
-        // A replayed first flight must not call anything.
+        // Early data can be replayed, so it must not carry calls.
         tls.max_early_data_size = 0;
         let crypto = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
@@ -167,17 +167,17 @@ impl Listener {
         self.0.local_addr()
     }
 
-    /// The next client; `None` once the socket is closed.
+    /// Accepts the next connection; `None` once the socket is closed.
     pub(crate) async fn accept(&self) -> Option<IncomingConnection> {
         self.0.accept().await.map(IncomingConnection)
     }
 
-    /// Closes every connection and takes no more.
+    /// Closes every connection and accepts no more.
     pub(crate) fn close(&self, code: u32, reason: &str) {
         self.0.close(code.into(), reason.as_bytes());
     }
 
-    /// Waits until the other sides know that their connections are closed.
+    /// Waits until the peers know that their connections are closed.
     pub(crate) async fn idle(&self) {
         self.0.wait_idle().await;
     }
@@ -188,14 +188,14 @@ impl IncomingConnection {
         self.0.remote_address()
     }
 
-    /// Whether the client is known to hear what is sent to its address.
+    /// Returns whether the client's address is validated.
     pub(crate) fn is_proven(&self) -> bool {
         self.0.remote_address_validated()
     }
 
-    /// Tells the client to come again with a token that is only sent to its address.
+    /// Sends a Retry packet: the client validates its address by returning the token.
     pub(crate) fn ask_for_proof(self) {
-        // One that has brought a token is refused.
+        // Fails for a connection that already carries a token, which is then refused.
         let _ = self.0.retry();
     }
 
@@ -213,22 +213,22 @@ impl IncomingConnection {
     }
 }
 
-/// Why a handshake failed, as far as QUIC knows.
+/// Why a handshake failed, as QUIC reports it.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
     Socket(std::io::Error),
-    /// The name is none that TLS can check.
+    /// The server name is not one that TLS can verify.
     Name,
-    /// The server does not speak this protocol.
+    /// The server does not support this protocol.
     Alpn,
-    /// The server wants a certificate.
+    /// The server requires a certificate.
     CertificateRequired,
-    /// The server does not accept the certificate, and says why by an alert of TLS.
+    /// The server rejected the certificate with this TLS alert.
     CertificateRefused(u8),
     Lost(ConnectionLost),
 }
 
-/// Connects from a socket of its own.
+/// Connects from a new socket.
 pub(crate) async fn connect(
     address: SocketAddr,
     server_name: &str,
@@ -262,11 +262,11 @@ pub(crate) async fn connect(
     Ok(Connection(connection, Some(endpoint), Arc::default()))
 }
 
-/// Waits until the server has looked at this side's certificate: with TLS 1.3 the handshake is over for the client before
-/// that. A server answers an empty stream by ending it, and answers nothing before it knows who asks.
+/// Waits until the server has verified this client's certificate: with TLS 1.3 the client's handshake completes before
+/// that. The server ends an empty stream, but only after the handshake.
 async fn answered(connection: &quinn::Connection) -> Result<(), ConnectionError> {
     let (mut send, mut recv) = connection.open_bi().await?;
-    // A server that stopped the stream has answered, too.
+    // A stopped stream is an answer, too.
     let _ = send.finish();
     match recv.read_to_end(0).await {
         Err(quinn::ReadToEndError::Read(ReadError::ConnectionLost(error))) => Err(error),
@@ -274,7 +274,7 @@ async fn answered(connection: &quinn::Connection) -> Result<(), ConnectionError>
     }
 }
 
-/// The numbers of TLS's alerts ([RFC 8446, section 6](https://www.rfc-editor.org/rfc/rfc8446#section-6)).
+/// The codes of TLS alerts ([RFC 8446, section 6](https://www.rfc-editor.org/rfc/rfc8446#section-6)).
 mod alert {
     /// From `bad_certificate` to `certificate_unknown`.
     pub(super) const CERTIFICATE: std::ops::RangeInclusive<u8> = 42..=46;
@@ -322,7 +322,7 @@ fn lost(error: ConnectionError) -> ConnectionLost {
     }
 }
 
-/// A connection, and the socket that a client has for it alone.
+/// A connection, and a client's dedicated socket for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection(
     quinn::Connection,
@@ -330,15 +330,15 @@ pub(crate) struct Connection(
     Arc<Mutex<Unread>>,
 );
 
-/// Streams that may stay unread for as long as they like.
+/// The number of streams that may stay unread without limit.
 #[derive(Debug, Default)]
 struct Unread {
     streams: u32,
-    /// How many there were at once.
+    /// The highest value of `streams`.
     most: u32,
 }
 
-/// Room in the connection's window for a stream that may stay unread, so that all others go on without it.
+/// A share of the connection's window for a stream that may stay unread, so that it does not block the other streams.
 #[derive(Debug)]
 pub(crate) struct Room(Arc<Mutex<Unread>>);
 
@@ -407,8 +407,8 @@ impl Connection {
         chain.into_iter().next().map(Certificate::new)
     }
 
-    /// Makes room for one more stream that may stay unread. A window that was widened once stays as wide: the next such
-    /// stream costs nothing.
+    /// Widens the receive window for one more stream that may stay unread. The window never shrinks, so later streams
+    /// reuse it.
     pub(crate) fn make_room(&self) -> Room {
         let Self(connection, _, all) = self;
         let mut unread = unread(all);
@@ -421,7 +421,7 @@ impl Connection {
         Room(Arc::clone(all))
     }
 
-    /// Goes on from another socket, if this side is the client's.
+    /// Moves the connection to a new socket, if this side is the client.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {
         match &self.1 {
             Some(endpoint) => endpoint.rebind(socket(any(self.remote_address()))?),
@@ -467,12 +467,12 @@ impl SendStream {
 
     pub(crate) fn finish(&mut self) {
         self.finished = true;
-        // A stream that the other side stopped has nothing to finish.
+        // Fails if the peer has stopped the stream, which then needs no end.
         let _ = self.stream.finish();
     }
 
     pub(crate) fn reset(&mut self, code: u32) {
-        // One that is over has nothing to reset.
+        // Fails if the stream has ended, which then needs no reset.
         let _ = self.stream.reset(code.into());
     }
 
@@ -484,7 +484,7 @@ impl SendStream {
     }
 }
 
-/// quinn finishes a stream whose handle is dropped, which makes half a message look like an end.
+/// Resets an unfinished stream: quinn finishes a dropped stream, which makes a partial message look complete.
 impl Drop for SendStream {
     fn drop(&mut self) {
         if !self.finished {
@@ -496,7 +496,7 @@ impl Drop for SendStream {
 #[derive(Debug)]
 pub(crate) struct RecvStream {
     stream: quinn::RecvStream,
-    /// Chunks that have come; those from `next` to `filled` were not given out yet.
+    /// The received chunks; those from `next` to `filled` are not returned yet.
     chunks: [Bytes; CHUNKS],
     next: usize,
     filled: usize,
@@ -538,11 +538,11 @@ impl RecvStream {
     }
 
     pub(crate) fn stop(&mut self, code: u32) {
-        // A stream that was read to its end has nothing to stop.
+        // Fails if the stream was read to its end, which then needs no stop.
         let _ = self.stream.stop(code.into());
     }
 
-    /// Looks for more chunks once.
+    /// Reads more chunks once.
     async fn fill(&mut self) {
         let Some(room) = self.chunks.get_mut(self.filled..) else {
             return;
@@ -560,8 +560,8 @@ impl RecvStream {
         }
     }
 
-    /// Reads ahead as far as there is room, to notice a reset behind it. (Quinn can be asked for a reset alone; its debug
-    /// builds do not survive that the question is dropped and the stream then read to its end.)
+    /// Reads ahead into the free chunks to detect a reset after them. quinn's own future for resets is not used: its
+    /// debug builds panic if it is dropped and the stream is then read to its end.
     pub(crate) async fn was_reset(&mut self) {
         while self.end.is_none() && self.filled < CHUNKS {
             self.fill().await;

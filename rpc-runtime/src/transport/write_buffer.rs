@@ -1,25 +1,26 @@
-//! Bytes that wait for their stream: many messages in, one chunk out.
+//! Gathers messages into chunks for one write.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::codec::RETAINED_BUFFER_BYTES;
 
-/// How much a new buffer holds at least.
+/// The minimum capacity of a new buffer, in bytes.
 const CAPACITY: usize = 4 << 10;
 
-/// How many more buffers are kept while the transport holds chunks of them.
+/// The maximum number of spare buffers kept while the transport holds their chunks.
 const SPARE: usize = 8;
 
-/// Two buffers in turn: while the transport still holds chunks of one, the other is free to be used from its start.
+/// Alternates between two buffers: while the transport still holds chunks of one, the other can be reused from its
+/// start.
 #[derive(Debug)]
 pub(crate) struct WriteBuffer {
     filling: BytesMut,
     resting: BytesMut,
-    /// More of them, for a transport that holds much at once.
+    /// Further buffers, for a transport that holds many chunks.
     spare: Vec<BytesMut>,
-    /// How much left at once the last time.
+    /// The size of the last chunk.
     last: usize,
-    /// How much the newest buffer holds.
+    /// The capacity of the newest buffer.
     size: usize,
 }
 
@@ -57,7 +58,7 @@ impl WriteBuffer {
             std::mem::swap(&mut self.filling, spare);
             return;
         }
-        // Room for many times what usually leaves at once, and more each time, so that this is seldom done.
+        // A capacity of many usual chunks, doubled each time, so that allocations are rare.
         let usual = self
             .last
             .saturating_mul(16)
@@ -81,7 +82,7 @@ impl WriteBuffer {
         self.filling.is_empty()
     }
 
-    /// Everything that waits, as one chunk.
+    /// Takes all gathered bytes as one chunk.
     pub(crate) fn take(&mut self) -> Bytes {
         let chunk = self.filling.split().freeze();
         self.last = chunk.len();
@@ -92,7 +93,7 @@ impl WriteBuffer {
         chunk
     }
 
-    /// Gives back what it kept for more, if nothing waits.
+    /// Releases the buffers if they are empty.
     pub(crate) fn shrink(&mut self) {
         if self.is_empty() {
             *self = Self::default();
