@@ -38,7 +38,7 @@ impl Handle<'_> {
         }
     }
 
-    /// `new` has one parameter, named like the field, of which it makes `value`; `more` constructors follow it.
+    /// `new` has one parameter, named like the field, from which it creates `value`; `more` constructors follow it.
     pub(crate) fn impls(
         &self,
         parameter: TokenStream,
@@ -56,7 +56,7 @@ impl Handle<'_> {
         let (params, args, _) = declared.split_for_impl();
         let types = generics::types(&service.original.generics);
         let types = types.map(|_| generated!(types: __rpc::PhantomData));
-        let docs = format!(" Goes through `{field}`.");
+        let docs = format!(" Wraps `{field}`.");
         let name = ident.to_string();
         generated! {
             impl #params #ident #args {

@@ -42,7 +42,7 @@ pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
     let types = types.map(|_| generated!(types: __rpc::PhantomData));
     // One of two constructors; most services need but one.
     let from_arc = generated! {
-        /// Goes through a `service` that others hold, too.
+        /// Wraps a shared `service`.
         #[allow(dead_code)]
         #vis fn from_arc(service: __rpc::Arc<#handler>) -> Self {
             Self { service, #types }

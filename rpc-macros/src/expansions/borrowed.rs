@@ -39,13 +39,13 @@ struct TextsClient {
 const _: () = {
     use ::rpc_runtime::codegen as __rpc;
     impl<__Service> TextsServer<__Service> {
-        /// Goes through `service`.
+        /// Wraps `service`.
         fn new(service: __Service) -> Self {
             Self {
                 service: __rpc::Arc::new(service),
             }
         }
-        /// Goes through a `service` that others hold, too.
+        /// Wraps a shared `service`.
         #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
@@ -148,7 +148,7 @@ const _: () = {
         }
     }
     impl TextsClient {
-        /// Goes through `client`.
+        /// Wraps `client`.
         fn new(client: __rpc::Client) -> Self {
             Self { client }
         }

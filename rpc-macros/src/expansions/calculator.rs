@@ -63,13 +63,13 @@ pub struct CalculatorClient {
 const _: () = {
     use ::rpc_runtime::codegen as __rpc;
     impl<__Service> CalculatorServer<__Service> {
-        /// Goes through `service`.
+        /// Wraps `service`.
         pub fn new(service: __Service) -> Self {
             Self {
                 service: __rpc::Arc::new(service),
             }
         }
-        /// Goes through a `service` that others hold, too.
+        /// Wraps a shared `service`.
         #[allow(dead_code)]
         pub fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
@@ -252,7 +252,7 @@ const _: () = {
         }
     }
     impl CalculatorClient {
-        /// Goes through `client`.
+        /// Wraps `client`.
         pub fn new(client: __rpc::Client) -> Self {
             Self { client }
         }

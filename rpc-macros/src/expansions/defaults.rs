@@ -32,13 +32,13 @@ struct DefaultsClient {
 const _: () = {
     use ::rpc_runtime::codegen as __rpc;
     impl<__Service> DefaultsServer<__Service> {
-        /// Goes through `service`.
+        /// Wraps `service`.
         fn new(service: __Service) -> Self {
             Self {
                 service: __rpc::Arc::new(service),
             }
         }
-        /// Goes through a `service` that others hold, too.
+        /// Wraps a shared `service`.
         #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
@@ -125,7 +125,7 @@ const _: () = {
         }
     }
     impl DefaultsClient {
-        /// Goes through `client`.
+        /// Wraps `client`.
         fn new(client: __rpc::Client) -> Self {
             Self { client }
         }

@@ -47,14 +47,14 @@ struct FaultyClient<K> {
 const _: () = {
     use ::rpc_runtime::codegen as __rpc;
     impl<__Service, K> FaultyServer<__Service, K> {
-        /// Goes through `service`.
+        /// Wraps `service`.
         fn new(service: __Service) -> Self {
             Self {
                 service: __rpc::Arc::new(service),
                 types: __rpc::PhantomData,
             }
         }
-        /// Goes through a `service` that others hold, too.
+        /// Wraps a shared `service`.
         #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self {
@@ -99,7 +99,7 @@ const _: () = {
         }
     }
     impl<K> FaultyClient<K> {
-        /// Goes through `client`.
+        /// Wraps `client`.
         fn new(client: __rpc::Client) -> Self {
             Self {
                 client,

@@ -30,14 +30,14 @@ pub(crate) struct StoreClient<K, V, const N: usize> {
 const _: () = {
     use rpc::codegen as __rpc;
     impl<__Service, K, V, const N: usize> StoreServer<__Service, K, V, N> {
-        /// Goes through `service`.
+        /// Wraps `service`.
         pub(crate) fn new(service: __Service) -> Self {
             Self {
                 service: __rpc::Arc::new(service),
                 types: __rpc::PhantomData,
             }
         }
-        /// Goes through a `service` that others hold, too.
+        /// Wraps a shared `service`.
         #[allow(dead_code)]
         pub(crate) fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self {
@@ -141,7 +141,7 @@ const _: () = {
         }
     }
     impl<K, V, const N: usize> StoreClient<K, V, N> {
-        /// Goes through `client`.
+        /// Wraps `client`.
         pub(crate) fn new(client: __rpc::Client) -> Self {
             Self {
                 client,

@@ -18,13 +18,13 @@ struct EchoClient {
 const _: () = {
     use ::rpc_runtime::codegen as __rpc;
     impl<__Service> EchoServer<__Service> {
-        /// Goes through `service`.
+        /// Wraps `service`.
         fn new(service: __Service) -> Self {
             Self {
                 service: __rpc::Arc::new(service),
             }
         }
-        /// Goes through a `service` that others hold, too.
+        /// Wraps a shared `service`.
         #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
@@ -77,7 +77,7 @@ const _: () = {
         }
     }
     impl EchoClient {
-        /// Goes through `client`.
+        /// Wraps `client`.
         fn new(client: __rpc::Client) -> Self {
             Self { client }
         }

@@ -31,14 +31,14 @@ struct ShopClient<T> {
 const _: () = {
     use ::rpc_runtime::codegen as __rpc;
     impl<__Service, T> ShopServer<__Service, T> {
-        /// Goes through `service`.
+        /// Wraps `service`.
         fn new(service: __Service) -> Self {
             Self {
                 service: __rpc::Arc::new(service),
                 types: __rpc::PhantomData,
             }
         }
-        /// Goes through a `service` that others hold, too.
+        /// Wraps a shared `service`.
         #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self {
@@ -122,7 +122,7 @@ const _: () = {
         }
     }
     impl<T> ShopClient<T> {
-        /// Goes through `client`.
+        /// Wraps `client`.
         fn new(client: __rpc::Client) -> Self {
             Self {
                 client,

@@ -40,13 +40,13 @@ pub(crate) struct FeedClient {
 const _: () = {
     use ::rpc_runtime::codegen as __rpc;
     impl<__Service> FeedServer<__Service> {
-        /// Goes through `service`.
+        /// Wraps `service`.
         pub(crate) fn new(service: __Service) -> Self {
             Self {
                 service: __rpc::Arc::new(service),
             }
         }
-        /// Goes through a `service` that others hold, too.
+        /// Wraps a shared `service`.
         #[allow(dead_code)]
         pub(crate) fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
@@ -152,7 +152,7 @@ const _: () = {
         }
     }
     impl FeedClient {
-        /// Goes through `client`.
+        /// Wraps `client`.
         pub(crate) fn new(client: __rpc::Client) -> Self {
             Self { client }
         }

@@ -1,15 +1,15 @@
-//! How an endpoint describes itself.
+//! The options of an endpoint's description.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::description::openrpc::OpenRpc;
 
-/// Whether and how an endpoint describes itself.
+/// Whether an endpoint answers `rpc.discover`, and with which changes to its description.
 #[derive(Clone, Default)]
 pub(crate) struct DiscoverOptions {
     pub(crate) is_off: bool,
-    /// What the user makes of the document.
+    /// The user's edit of the document.
     pub(crate) edit: Option<Arc<dyn Fn(OpenRpc) -> OpenRpc + Send + Sync>>,
 }
 

@@ -1,4 +1,4 @@
-//! What a service is, as data: names, parameters, errors and documentation, without an implementation.
+//! Describes services as data: names, parameters, errors and documentation, without an implementation.
 
 pub(crate) mod discover;
 pub(crate) mod names;
@@ -13,7 +13,8 @@ pub use crate::codec::error::ErrorDescription;
 use crate::codec::params::decode::Arg;
 use crate::description::schema::{DataSchema, SchemaOf};
 
-/// What has a description: the `…Client` that [`#[rpc]`](crate::rpc) makes of a trait, which needs no implementation.
+/// A type with a description: the `…Client` that [`#[rpc]`](crate::rpc) generates from a trait, which needs no
+/// implementation.
 ///
 /// ```
 /// use rpc_runtime::{Described, rpc};
@@ -31,11 +32,11 @@ use crate::description::schema::{DataSchema, SchemaOf};
     note = "the `…Client` of a `#[rpc]` trait has one"
 )]
 pub trait Described {
-    /// The service as data.
+    /// The description of the service.
     const DESCRIPTION: &'static ServiceDescription;
 }
 
-/// A service, as its trait describes it.
+/// The description of a service.
 ///
 /// ```
 /// use rpc_runtime::{Service, rpc};
@@ -62,13 +63,13 @@ pub struct ServiceDescription {
     pub name: &'static str,
     /// The trait's documentation.
     pub docs: &'static str,
-    /// The version of the package that the trait stands in, if cargo built it.
+    /// The version of the package that defines the trait, if cargo built it.
     pub version: Option<&'static str>,
-    /// Its methods, in their order.
+    /// The methods, in the order of the trait.
     pub methods: &'static [MethodDescription],
 }
 
-/// A method of a service.
+/// The description of a method.
 ///
 /// ```
 /// use rpc_runtime::{Service, rpc};
@@ -91,34 +92,35 @@ pub struct MethodDescription {
     pub name: &'static str,
     /// Other names on the wire.
     pub aliases: &'static [&'static str],
-    /// The method's documentation, and what `#[deprecated]` says.
+    /// The method's documentation, and the note of `#[deprecated]`.
     pub docs: &'static str,
     /// Whether it has a reply.
     pub kind: MethodKind,
-    /// Whether it is a notification that may be lost on its way.
+    /// Whether it is a notification that may be lost in transit.
     pub unreliable: bool,
-    /// Whether running it twice does no harm, so that clients may call it again when an answer was lost.
+    /// Whether the method is idempotent, so that clients may retry it when a reply was lost.
     pub idempotent: bool,
     /// Whether the trait marks it `#[deprecated]`.
     pub deprecated: bool,
-    /// Its parameters, in their order. A `&Context` is none.
+    /// The parameters, in order, without a `&Context`.
     pub parameters: &'static [ParameterDescription],
-    /// Whether the one parameter is the whole `params` value.
+    /// Whether the only parameter is the entire `params` value.
     pub whole_params: bool,
-    /// The type of the result, as the trait writes it: `T` of a `Result<T, E>`, and `()` where there is none. Of a stream,
-    /// the type of its items.
+    /// The type of the result, as written in the trait: `T` of a `Result<T, E>`, and `()` without a result. For a
+    /// stream, the type of its items.
     pub result: &'static str,
-    /// Whether it is answered by a stream of items.
+    /// Whether the method returns a stream of items.
     pub stream: bool,
-    /// The type of the items that the caller sends, if it sends some.
+    /// The type of the items that the caller sends, if it sends a stream.
     pub upload: Option<&'static str>,
-    /// The errors that its handler may return; none of an [`ErrorObject`](crate::ErrorObject), which may be any.
+    /// The errors that the handler may return; empty for an [`ErrorObject`](crate::ErrorObject), which may be any
+    /// error.
     pub errors: &'static [ErrorDescription],
     pub(crate) examples: &'static [Example],
     pub(crate) schemas: Schemas,
 }
 
-/// The schemas of what a method gives and takes, where its trait says `openrpc`.
+/// The schemas of a method's parameters, result and errors, if its trait says `openrpc`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schemas {
     pub(crate) result: Option<SchemaOf>,
@@ -254,13 +256,13 @@ impl MethodDescription {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodKind {
-    /// It has a reply.
+    /// The method has a reply.
     Call,
-    /// It has none.
+    /// The method has no reply.
     Notification,
 }
 
-/// A parameter of a method.
+/// The description of a parameter.
 ///
 /// ```
 /// use rpc_runtime::{Described, rpc};
@@ -279,11 +281,12 @@ pub enum MethodKind {
 pub struct ParameterDescription {
     /// The name on the wire.
     pub name: &'static str,
-    /// Its type, as the trait writes it.
+    /// The type, as written in the trait.
     pub type_name: &'static str,
-    /// Whether callers must pass it: it has no default and is no `Option`. One under an alias counts as required.
+    /// Whether callers must pass it: it has no default and is not an `Option`. A type alias of an `Option` counts as
+    /// required.
     pub is_required: bool,
-    /// Whether it has a default.
+    /// Whether the parameter has a default.
     pub has_default: bool,
     pub(crate) default: Option<Default>,
     pub(crate) schema: Option<SchemaOf>,
@@ -326,7 +329,7 @@ impl ParameterDescription {
     }
 }
 
-/// What makes a parameter's default as JSON.
+/// The function that creates a parameter's default as JSON.
 #[derive(Clone, Copy)]
 pub(crate) struct Default(pub(crate) fn() -> Option<Value>);
 
@@ -336,14 +339,14 @@ impl fmt::Debug for Default {
     }
 }
 
-/// A default as a caller would write it; `None` if it cannot be written.
+/// Returns a default as JSON, or `None` if it cannot be serialized.
 pub fn written<T>(argument: Arg<'_, T>, default: T) -> Option<Value> {
     let mut json = Vec::new();
     argument.write(&default, &mut json).ok()?;
     serde_json::from_slice(&json).ok()
 }
 
-/// A call and its answer, as the trait gives them to readers: JSON.
+/// An example of a call and its reply from the trait, as JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct Example {
     pub(crate) name: &'static str,
@@ -352,7 +355,7 @@ pub struct Example {
 }
 
 impl Example {
-    /// An example without a result.
+    /// Creates an example without a result.
     pub const fn new(name: &'static str, params: &'static str) -> Self {
         Self {
             name,
@@ -361,7 +364,7 @@ impl Example {
         }
     }
 
-    /// The same, with one.
+    /// Adds a result to the example.
     pub const fn result(self, result: &'static str) -> Self {
         Self {
             result: Some(result),

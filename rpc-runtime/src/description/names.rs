@@ -1,4 +1,4 @@
-//! Names of methods, over all services of an endpoint.
+//! Checks the names of methods across all services of an endpoint.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub(crate) struct DuplicateMethod {
     pub(crate) services: [&'static str; 2],
 }
 
-/// Checks that every name, aliases included, belongs to one method only.
+/// Checks that every name, including aliases, belongs to one method only.
 pub(crate) fn check_names(services: &[&'static ServiceDescription]) -> Result<(), DuplicateMethod> {
     let mut owners = HashMap::new();
     for service in services {

@@ -1,13 +1,13 @@
-//! The JSON Schemas of types: asked for where the types are known, made where a document is.
+//! The JSON Schemas of types: referenced where the types are known, and generated with a document.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// Where a document has the schemas that have a name.
+/// The JSON pointer of a document's named schemas.
 pub(in crate::description) const NAMED: &str = "/components/schemas";
 
-/// What makes the schema of one type.
+/// Generates the schema of one type.
 #[derive(Clone, Copy)]
 pub struct SchemaOf(fn(&mut Generator) -> Value);
 
@@ -23,20 +23,20 @@ impl fmt::Debug for SchemaOf {
     }
 }
 
-/// What `error.data` is made of, field by field.
+/// The schemas of `error.data`, field by field.
 #[derive(Debug, Clone, Copy)]
 pub enum DataSchema {
-    /// There is none.
+    /// The error has no data.
     Nothing,
-    /// One value.
+    /// The data is one value.
     Value(SchemaOf),
-    /// An array of so many.
+    /// The data is an array with these elements.
     Array(&'static [SchemaOf]),
-    /// An object with these members.
+    /// The data is an object with these members.
     Object(&'static [(&'static str, SchemaOf)]),
 }
 
-/// A type with a JSON Schema: all that implements `schemars::JsonSchema`.
+/// A type with a JSON Schema: any type that implements `schemars::JsonSchema`.
 #[cfg_attr(
     feature = "openrpc",
     diagnostic::on_unimplemented(
@@ -58,35 +58,35 @@ pub trait HasSchema {
     fn schema(generator: &mut Generator) -> Value;
 }
 
-/// Here alone is `T` asked to have a schema.
+/// Returns the schema of `T`. Only this function requires `T` to have one.
 pub const fn schema<T: HasSchema + ?Sized>() -> SchemaOf {
     SchemaOf(T::schema)
 }
 
-/// The schemas of an error's data, with a `S` that knows those of its fields' types.
+/// The schemas of an error's data, given an `S` that knows the schemas of its fields' types.
 ///
-/// The derive writes this for every error, also for those whose fields have no schema: only where `S` is `Known` are
-/// they asked for.
+/// The derive implements this for every error, including those whose fields have no schema: schemas are required only
+/// where `S` is `Known`.
 #[diagnostic::on_unimplemented(
     message = "the data of `{Self}` has no JSON Schema",
     note = "derive `RpcError` for it, and `schemars::JsonSchema` for the types of its fields"
 )]
 pub trait ErrorSchemas<S> {
-    /// One for each error.
+    /// One schema for each error.
     const SCHEMAS: &'static [DataSchema];
 }
 
-/// Knows the schema of `T`.
+/// Provides the schema of `T`.
 #[diagnostic::on_unimplemented(
     message = "`{T}` has no JSON Schema",
     note = "it is a field of an error of an `#[rpc(openrpc)]` trait: add `#[derive(schemars::JsonSchema)]` to it"
 )]
 pub trait Knows<T: ?Sized> {
-    /// The schema.
+    /// The schema of `T`.
     const SCHEMA: SchemaOf;
 }
 
-/// Knows every schema that there is.
+/// Provides the schemas of all types that have one.
 #[derive(Debug)]
 pub enum Known {}
 
@@ -95,7 +95,7 @@ impl<T: HasSchema + ?Sized> Knows<T> for Known {
     const SCHEMA: SchemaOf = schema::<T>();
 }
 
-/// The schemas of the data of `E`.
+/// Returns the schemas of the data of `E`.
 pub const fn error_schemas<E: ErrorSchemas<Known>>() -> &'static [DataSchema] {
     E::SCHEMAS
 }
@@ -122,7 +122,7 @@ mod generator {
     impl<T: JsonSchema + ?Sized> HasSchema for T {
         fn schema(generator: &mut Generator) -> Value {
             let mut schema = generator.0.subschema_for::<T>();
-            // One that has no name is not made to fit the draft otherwise.
+            // schemars transforms only named schemas to the draft.
             for transform in generator.0.transforms_mut() {
                 transform.transform(&mut schema);
             }
@@ -130,22 +130,22 @@ mod generator {
         }
     }
 
-    /// Makes schemas, and keeps those that have a name.
+    /// Generates schemas, and collects the named ones.
     #[derive(Debug)]
     pub struct Generator(SchemaGenerator);
 
     impl Generator {
-        /// Of what callers write.
+        /// Creates a generator for arguments, which callers serialize.
         pub(in crate::description) fn of_arguments() -> Self {
             Self(settings().into_generator())
         }
 
-        /// Of what they read.
+        /// Creates a generator for results, which callers deserialize.
         pub(in crate::description) fn of_results() -> Self {
             Self(settings().for_serialize().into_generator())
         }
 
-        /// Those that have a name.
+        /// Returns the named schemas.
         pub(in crate::description) fn into_named(mut self) -> Map<String, Value> {
             self.0.take_definitions(true)
         }
@@ -163,7 +163,7 @@ mod generator {
 mod generator {
     use serde_json::{Map, Value};
 
-    /// Makes nothing: no type has a schema.
+    /// Generates nothing: no type has a schema without the feature `openrpc`.
     #[derive(Debug)]
     pub struct Generator(());
 

@@ -1,4 +1,4 @@
-//! The document, member by member as the specification has them.
+//! The document, with the members of the specification.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -44,7 +44,7 @@ pub(super) struct MethodObject {
     pub(super) deprecated: bool,
     pub(super) param_structure: &'static str,
     pub(super) params: Vec<Content>,
-    /// A notification has none.
+    /// `None` for a notification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) result: Option<Content>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -78,7 +78,7 @@ pub(super) struct Tag {
 #[derive(Serialize)]
 pub(super) struct Content {
     pub(super) name: String,
-    /// Of a result it says nothing.
+    /// Unused for a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) required: Option<bool>,
     pub(super) schema: Value,
@@ -86,7 +86,7 @@ pub(super) struct Content {
     pub(super) rust_type: Option<&'static str>,
 }
 
-/// A type of what no specification has a place for.
+/// A Rust type, in a member outside the specification.
 #[derive(Serialize)]
 pub(super) struct Typed {
     pub(super) schema: Value,
@@ -102,7 +102,7 @@ pub(super) struct Error {
     pub(super) data: Option<Value>,
 }
 
-/// A call and its answer.
+/// A call and its reply.
 #[derive(Serialize)]
 pub(super) struct Pairing {
     pub(super) name: &'static str,

@@ -1,4 +1,4 @@
-//! A method of a document: what its description says, with the schemas that its types have.
+//! Writes a method of a document from its description, with the schemas of its types.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::description::{
     Example, MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
 };
 
-/// Makes the schemas of all methods.
+/// Generates the schemas of all methods.
 pub(super) struct Types {
     pub(super) arguments: Generator,
     pub(super) results: Generator,
@@ -132,14 +132,14 @@ impl Types {
     }
 }
 
-/// Without a schema it may be anything.
+/// Without a schema any value is allowed.
 fn make(schema: Option<SchemaOf>, generator: &mut Generator) -> Value {
     schema.map_or_else(|| json!({}), |schema| schema.make(generator))
 }
 
 fn with_default(schema: Value, default: Value) -> Value {
     match schema {
-        // Beside a reference nothing else counts.
+        // Members beside a reference are ignored.
         Value::Object(members) if members.contains_key("$ref") => {
             json!({"allOf": [members], "default": default})
         }
@@ -151,7 +151,7 @@ fn with_default(schema: Value, default: Value) -> Value {
     }
 }
 
-/// The members of an object that is the whole of `params` are parameters to whoever calls.
+/// Lists the members of an object that is the entire `params`: to callers, they are parameters.
 pub(super) fn spread(method: &mut MethodObject, schemas: &Map<String, Value>) {
     let Some(whole) = &method.whole_params else {
         return;
@@ -176,8 +176,8 @@ pub(super) fn spread(method: &mut MethodObject, schemas: &Map<String, Value>) {
     method.params.sort_by_key(is_optional);
 }
 
-/// The specification, and most languages, have those behind the required ones. Where the trait has not, their order means
-/// nothing to whoever calls by name.
+/// The specification, and most languages, put optional parameters after the required ones. Where the trait does not,
+/// the order is irrelevant to a caller that passes arguments by name.
 fn is_optional(param: &Content) -> bool {
     param.required != Some(true)
 }
@@ -188,13 +188,13 @@ fn pairing(example: &Example, method: &MethodDescription) -> Pairing {
         value,
     };
     let names = method.parameters.iter().map(|parameter| parameter.name);
-    // The macro has read it.
+    // The macro has parsed it.
     let value = |json| serde_json::from_str(json).unwrap_or_default();
     let params = match value(example.params) {
         Value::Object(members) => {
             let members = members.into_iter();
             let mut params: Vec<_> = members.map(|(name, it)| given(&name, it)).collect();
-            // A map has lost their order, and some readers match them by position.
+            // A map would lose their order, and some readers match them by position.
             params.sort_by_key(|it| names.clone().position(|name| name == it.name));
             params
         }

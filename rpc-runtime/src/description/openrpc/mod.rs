@@ -1,7 +1,7 @@
-//! The services as an [OpenRPC](https://spec.open-rpc.org) document.
+//! Writes services as an [OpenRPC](https://spec.open-rpc.org) document.
 //!
-//! A [`document`] says what the [description](crate::description) does, [`method`] by method, with the [`schema`]s of types
-//! where their trait asks for them; [`names`] keeps those of arguments and of results apart.
+//! A [`document`] contains the [description](crate::description), [`method`] by method, with the [`schema`]s of types
+//! whose trait says `openrpc`; [`names`] separates the schemas of arguments from those of results.
 
 mod document;
 mod method;
@@ -19,8 +19,8 @@ use crate::description::{Described, MethodDescription, ServiceDescription};
 /// The version of the specification.
 const VERSION: &str = "1.4.1";
 
-/// An [OpenRPC 1.4.1](https://spec.open-rpc.org) document: services as people and tools read them, from their traits
-/// alone. Schemas are [JSON Schema draft-07](https://json-schema.org/draft-07).
+/// An [OpenRPC 1.4.1](https://spec.open-rpc.org) document, generated from traits without an implementation. Schemas are
+/// [JSON Schema draft-07](https://json-schema.org/draft-07).
 ///
 /// ```
 /// use rpc_runtime::{OpenRpc, rpc};
@@ -41,8 +41,8 @@ const VERSION: &str = "1.4.1";
 /// assert_eq!(document["methods"][0]["params"][1]["name"], "b");
 /// ```
 ///
-/// Types have schemas where their trait says [`#[rpc(openrpc)]`](crate::rpc#openrpc); elsewhere `x-rust-type` says what the
-/// trait does. What the specification has no place for stands in `x-` members: PROTOCOL.md lists them.
+/// Types have schemas where their trait says [`#[rpc(openrpc)]`](crate::rpc#openrpc); elsewhere `x-rust-type` contains
+/// the Rust type. Data outside the specification is in `x-` members, which PROTOCOL.md lists.
 ///
 /// A [`Server`](crate::Server) answers `rpc.discover` with the document of all its services:
 /// [`ServerBuilder::openrpc`](crate::ServerBuilder::openrpc).
@@ -55,7 +55,7 @@ pub struct OpenRpc {
 }
 
 impl OpenRpc {
-    /// The document of a service: of the `…Client` of its trait.
+    /// Creates the document of a service, given the `…Client` of its trait.
     pub fn of<S: Described + ?Sized>() -> Self {
         Self::of_services([S::DESCRIPTION])
     }
@@ -84,34 +84,34 @@ impl OpenRpc {
         self
     }
 
-    /// Adds a service, but for methods whose names others have already: of two the first is called.
+    /// Adds a service, without methods whose names are taken: of two methods with the same name the first is called.
     #[must_use]
     pub fn and<S: Described + ?Sized>(self) -> Self {
         self.with(S::DESCRIPTION)
     }
 
-    /// What the whole is called. Default: the names of the traits.
+    /// Sets the title. Defaults to the names of the traits.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// The version of the whole. Default: that of the package in which the first trait stands.
+    /// Sets the version. Defaults to that of the package that defines the first trait.
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
     }
 
-    /// What the whole is, in Markdown. Default: the documentation of the trait, if there is only one.
+    /// Sets the description, in Markdown. Defaults to the documentation of the trait, if there is only one.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// Leaves out what `keep` does not want. What is left out can be called all the same.
+    /// Keeps the methods for which `keep` returns `true`. The omitted methods can still be called.
     ///
     /// ```
     /// # use rpc_runtime::{Client, OpenRpc, rpc};
@@ -125,13 +125,13 @@ impl OpenRpc {
         self
     }
 
-    /// The document as JSON text, for a file.
+    /// Returns the document as JSON text, for a file.
     pub fn to_json(&self) -> String {
-        // It is made of strings, numbers and what is JSON already.
+        // It consists of strings, numbers and JSON values.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// The services that still have a method here, in their order.
+    /// Returns the services that still have a method in the document, in order.
     fn services(&self) -> Vec<&'static ServiceDescription> {
         let mut services: Vec<&ServiceDescription> = vec![];
         for (service, _) in &self.methods {

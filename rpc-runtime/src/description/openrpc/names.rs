@@ -1,4 +1,5 @@
-//! Two sets of named schemas as one: a type that is read otherwise than it is written has two, under two names.
+//! Merges two sets of named schemas: a type whose serialized and deserialized forms differ has two schemas, under two
+//! names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::description::schema::NAMED;
 
-/// Puts the schemas of results beside those of arguments, and says which of them have another name now.
+/// Adds the schemas of results to those of arguments, and returns the names that were changed.
 pub(super) fn merge(
     arguments: &mut Map<String, Value>,
     results: Map<String, Value>,
@@ -28,7 +29,7 @@ pub(super) fn merge(
     renamed
 }
 
-/// Those that both have and that are not the same, or that mention such a one.
+/// Returns the names in both sets whose schemas differ, or refer to a schema that differs.
 fn differing(arguments: &Map<String, Value>, results: &Map<String, Value>) -> BTreeSet<String> {
     let mut found = BTreeSet::<String>::new();
     loop {
@@ -55,7 +56,7 @@ fn mentions(schema: &Value, name: &str) -> bool {
     }
 }
 
-/// Gives references the new names.
+/// Changes references to the new names.
 pub(super) fn rename(schema: &mut Value, renamed: &BTreeMap<String, String>) {
     match schema {
         Value::Object(members) => {
@@ -71,7 +72,7 @@ pub(super) fn rename(schema: &mut Value, renamed: &BTreeMap<String, String>) {
     }
 }
 
-/// Calls each schema by its name, for those who make types of them.
+/// Sets the title of schemas without one to their name, for tools that generate types.
 pub(super) fn entitle(schemas: &mut Map<String, Value>) {
     for (name, schema) in schemas {
         if let Value::Object(members) = schema {
@@ -85,14 +86,14 @@ fn reference(name: &str) -> String {
     format!("#{NAMED}/{name}")
 }
 
-/// The name that a reference refers to.
+/// Returns the name of the schema that a reference refers to.
 pub(super) fn named(reference: &Value) -> Option<String> {
     let path = reference.as_str()?.strip_prefix('#')?;
     let name = path.strip_prefix(NAMED)?.strip_prefix('/')?;
     Some(decoded(name)?.replace("~1", "/").replace("~0", "~"))
 }
 
-/// What stands in a URI, where some bytes are `%2F`.
+/// Decodes the percent-encoding of a URI, such as `%2F`.
 fn decoded(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
@@ -104,7 +105,7 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A name without what would stand otherwise in a reference.
+/// Returns a name without the characters that a reference must escape.
 fn plain(name: &str) -> String {
     let is_plain =
         |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
