@@ -23,13 +23,13 @@ use crate::service::router::{Alike, Single};
 ///     Answer, CallError, Client, ErrorObject, Layered, Middleware, Next, ServerCall, Service, rpc,
 /// };
 ///
-/// /// Prints how long calls take, and refuses those of nobody.
-/// struct Doorman;
+/// /// Prints how long calls take, and rejects those without a user.
+/// struct RequireUser;
 ///
-/// impl Middleware for Doorman {
+/// impl Middleware for RequireUser {
 ///     async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
 ///         let Some(user) = call.context().meta("user") else {
-///             return Answer::error(ErrorObject::new(401, "who are you?"));
+///             return Answer::error(ErrorObject::new(401, "no user"));
 ///         };
 ///         let start = Instant::now();
 ///         let answer = next.run().await;
@@ -49,7 +49,7 @@ use crate::service::router::{Alike, Single};
 ///
 /// # #[tokio::main]
 /// # async fn main() {
-/// let service = Layered::new(Doorman, GreeterServer::new(Hello));
+/// let service = Layered::new(RequireUser, GreeterServer::new(Hello));
 /// let greeter = GreeterClient::new(Client::local(service));
 /// assert_eq!(greeter.greet("Ada").meta("user", "bob").await.unwrap(), "Hello, Ada!");
 /// match greeter.greet("Ada").await {
@@ -95,8 +95,8 @@ impl<M: Middleware, S: Service> Layered<M, S> {
         let mut described = vec![None; S::METHODS as usize];
         for (at, method) in S::DESCRIPTION.methods.iter().enumerate() {
             let number = S::find(method.name).map(|number| number as usize);
-            if let Some(place) = number.and_then(|number| described.get_mut(number)) {
-                *place = Some(at);
+            if let Some(index) = number.and_then(|number| described.get_mut(number)) {
+                *index = Some(at);
             }
         }
         Self {
@@ -197,11 +197,14 @@ impl<S: Service> Next<'_, S> {
         }
     }
 
-    /// Runs the next layer and reports how the call ended to `told`, exactly once, also if the future is dropped.
-    pub fn observe(self, told: impl FnOnce(Outcome) + Send) -> impl Future<Output = Answer> + Send {
+    /// Runs the next layer and reports how the call ended to `report`, exactly once, also if the future is dropped.
+    pub fn observe(
+        self,
+        report: impl FnOnce(Outcome) + Send,
+    ) -> impl Future<Output = Answer> + Send {
         let observer = Observer {
             context: self.0.incoming.context(),
-            told: Some(told),
+            report: Some(report),
         };
         Observed {
             future: self.run(),
@@ -246,7 +249,7 @@ impl<F: Future<Output = Answer>, T: FnOnce(Outcome)> Future for Observed<'_, F, 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Answer> {
         let this = self.project();
         let answer = ready!(this.future.poll(cx));
-        this.observer.tell(answer.outcome());
+        this.observer.report(answer.outcome());
         Poll::Ready(answer)
     }
 }
@@ -254,20 +257,20 @@ impl<F: Future<Output = Answer>, T: FnOnce(Outcome)> Future for Observed<'_, F, 
 /// Reports how a call ended.
 struct Observer<'c, T: FnOnce(Outcome)> {
     context: &'c Context,
-    told: Option<T>,
+    report: Option<T>,
 }
 
 impl<T: FnOnce(Outcome)> Observer<'_, T> {
-    fn tell(&mut self, outcome: Outcome) {
-        if let Some(told) = self.told.take() {
-            told(outcome);
+    fn report(&mut self, outcome: Outcome) {
+        if let Some(report) = self.report.take() {
+            report(outcome);
         }
     }
 }
 
 impl<T: FnOnce(Outcome)> Drop for Observer<'_, T> {
     fn drop(&mut self) {
-        self.tell(match thread::panicking() {
+        self.report(match thread::panicking() {
             true => Outcome::Panicked,
             false => self.context.aborted_with().unwrap_or(Outcome::Cancelled),
         });

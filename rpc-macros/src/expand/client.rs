@@ -21,7 +21,7 @@ pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     }
 }
 
-/// `body` makes the body of each method, where `bounds` hold.
+/// Generates the methods under `bounds`; `body` generates the body of each.
 pub(crate) fn impls(
     service: &Service<'_>,
     bounds: &[TokenStream],
@@ -59,7 +59,7 @@ pub(crate) fn impls(
     }
 }
 
-/// What stands for missing arguments: said once, for those who read them and for those who describe them.
+/// Generates the functions that create missing arguments, used by decoding and by the description.
 fn defaults<'a>(method: &'a Method<'a>) -> impl Iterator<Item = TokenStream> + 'a {
     method.parameters.iter().filter_map(|parameter| {
         let expr = &parameter.default.as_ref()?.expr;
@@ -132,7 +132,7 @@ fn output(method: &Method<'_>) -> TokenStream {
     }
 }
 
-/// One expression: send the arguments.
+/// Returns the expression that sends the arguments.
 pub(crate) fn body(method: &Method<'_>) -> TokenStream {
     let name = &method.wire_name;
     let (params, returns) = (params(method), wire::returns(&method.output));

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 
-/// Text that generated code is made of: its local names never meet the user's.
+/// Quotes generated code with hygienic local names, which never collide with the user's.
 macro_rules! generated {
     ($($tokens:tt)*) => {
         ::quote::quote_spanned!(::proc_macro2::Span::mixed_site()=> $($tokens)*)
@@ -10,7 +10,7 @@ macro_rules! generated {
 }
 pub(crate) use generated;
 
-/// `impls`, where the runtime's door goes by a short name.
+/// Wraps `impls` so that the runtime's module for generated code has a short name.
 pub(crate) fn inside(door: &TokenStream, impls: TokenStream) -> TokenStream {
     generated! {
         const _: () = {

@@ -12,7 +12,7 @@ pub(crate) struct Handle<'a> {
     pub(crate) service: &'a Service<'a>,
     pub(crate) ident: Ident,
     pub(crate) docs: String,
-    /// The parameters of the struct, which may be more than the trait's.
+    /// The generic parameters of the struct, which may include more than the trait's.
     pub(crate) generics: Generics,
     pub(crate) field: Ident,
     pub(crate) ty: TokenStream,

@@ -40,7 +40,7 @@ pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
     let vis = &service.vis;
     let types = generics::types(&service.original.generics);
     let types = types.map(|_| generated!(types: __rpc::PhantomData));
-    // One of two constructors; most services need but one.
+    // Most services use only one of the two constructors.
     let from_arc = generated! {
         /// Wraps a shared `service`.
         #[allow(dead_code)]
@@ -139,7 +139,7 @@ fn call_name(method: &Method<'_>) -> Ident {
     format_ident!("__call_{}", method.ident.unraw(), span = Span::mixed_site())
 }
 
-/// The same as a value.
+/// Returns the function for a call of `method`, as a value.
 fn start(method: &Method<'_>) -> TokenStream {
     let (cfgs, name) = (&method.cfgs, call_name(method));
     match cfgs.is_empty() {
@@ -153,10 +153,10 @@ fn start(method: &Method<'_>) -> TokenStream {
     }
 }
 
-/// As many as a tuple of the runtime's takes.
+/// The maximum number of elements of the runtime's tuples.
 const BRANCHES: usize = 8;
 
-/// A tuple of up to eight, or of tuples.
+/// A tuple of up to eight elements, which may be tuples themselves.
 fn tree(starts: &[TokenStream]) -> TokenStream {
     if starts.len() <= BRANCHES {
         return generated!((#(#starts,)*));
@@ -169,7 +169,7 @@ fn tree(starts: &[TokenStream]) -> TokenStream {
     generated!((#(#parts,)*))
 }
 
-/// Decodes, calls, encodes.
+/// Decodes the arguments, calls the handler and encodes the result.
 fn body(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     let context = method
         .context()

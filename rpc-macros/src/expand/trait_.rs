@@ -37,7 +37,7 @@ pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
     generated!(#[allow(dead_code)] #item)
 }
 
-/// Removes what is the macro's alone, and patterns, which it has reported.
+/// Removes the macro's own attributes, and patterns, which are reported as errors.
 fn strip(method: &mut TraitItemFn) {
     method.attrs.retain(|attr| !attr::is_ours(attr));
     for input in &mut method.sig.inputs {

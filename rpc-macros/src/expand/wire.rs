@@ -35,7 +35,7 @@ pub(crate) fn upload(items: &Parameter<'_>) -> TokenStream {
     at(ty, "upload", quote!(#ty), quote!())
 }
 
-/// A result: its type as the handler returns it, and as the caller gets it.
+/// A result: the type that the handler returns, and the type that the caller gets.
 pub(crate) fn returns(output: &Output<'_>) -> TokenStream {
     let both = |ty| (types::erased(ty), types::owned(ty));
     match *output {
@@ -82,7 +82,7 @@ pub(crate) fn schema(ty: &Type) -> TokenStream {
     at(ty, "schema", quote!(#erased), quote!())
 }
 
-/// The schema of what a parameter is on the wire.
+/// The schema of a parameter's form on the wire.
 pub(crate) fn argument_schema(parameter: &Parameter<'_>) -> TokenStream {
     let ty = parameter.ty;
     match types::option(ty) {
@@ -105,8 +105,8 @@ pub(crate) fn result_schema(output: &Output<'_>) -> Option<TokenStream> {
     }
 }
 
-/// The function of the client that makes what stands for a missing argument. It bears the parameter's place: with its
-/// name, `get_all(items)` and `get(all_items)` would have the same one.
+/// The client's function that creates the value for a missing argument. Its name contains the parameter's position:
+/// with the parameter's name, `get_all(items)` and `get(all_items)` would have the same one.
 pub(crate) fn default_name(method: &Method<'_>, parameter: &Parameter<'_>) -> Ident {
     let name = method.ident.unraw();
     let place = method
@@ -120,8 +120,7 @@ pub(crate) fn default_name(method: &Method<'_>, parameter: &Parameter<'_>) -> Id
     )
 }
 
-/// A call of a function of the door, which stands where the user's type does, for
-/// errors to point there.
+/// A call of a function of the runtime, with the span of the user's type, so that errors point there.
 fn at(ty: &Type, function: &str, types: TokenStream, arguments: TokenStream) -> TokenStream {
     let here = Span::mixed_site();
     let mut place = ty.to_token_stream().into_iter();
@@ -137,7 +136,7 @@ fn at(ty: &Type, function: &str, types: TokenStream, arguments: TokenStream) -> 
     quote!(#start #types #end)
 }
 
-/// What the types that mention the trait's generic parameters must be capable of.
+/// The bounds on types that mention the trait's generic parameters.
 pub(crate) fn bounds(service: &Service<'_>) -> Vec<TokenStream> {
     let Service {
         original, methods, ..

@@ -71,7 +71,7 @@ pub struct ServerBuilder<R = ()> {
     router: R,
 }
 
-#[allow(private_bounds)] // the list of services is nobody's to name
+#[allow(private_bounds)] // users need not name the list of services
 impl<R> ServerBuilder<R> {
     /// Adds a service. All services of a server share its address and its connections.
     pub fn service<S: Service>(self, service: S) -> ServerBuilder<R::With<Single<S>>>

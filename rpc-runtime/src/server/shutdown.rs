@@ -89,7 +89,7 @@ impl ServerHandle {
     /// use std::time::Duration;
     /// use rpc_runtime::{Identity, ServerHandle};
     ///
-    /// /// Reads the certificate again every hour. What cannot be read leaves the old one in place.
+    /// /// Reads the certificate again every hour. If that fails, the current one is kept.
     /// async fn renew(handle: ServerHandle, chain: &Path, key: &Path) {
     ///     loop {
     ///         tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -168,7 +168,7 @@ const MIN_UNCHECKED: usize = 16;
 #[derive(Default)]
 pub(super) struct UnackedStreams {
     streams: Vec<Stopped>,
-    /// How many still were on their way when somebody looked last.
+    /// The number of streams that were unacknowledged at the last check.
     unacked_at_last_check: usize,
 }
 
