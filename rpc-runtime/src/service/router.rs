@@ -1,8 +1,9 @@
-//! Routes calls to several services, as a balanced tree in the type: a hundred services are seven levels deep.
+//! Several services as one: a balanced tree in the type, so that a hundred of them are three deep.
 
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::pin::Pin;
+
+use rustc_hash::FxHashMap;
 
 use crate::codec::reply::{Fault, Reply};
 use crate::description::ServiceDescription;
@@ -10,25 +11,25 @@ use crate::service::Service;
 use crate::service::incoming::Incoming;
 use crate::service::methods::{MethodCall, Methods, PartOf, Started, size};
 
-/// A set of services; each call goes to one of them.
+/// Some services, of which a call reaches one.
 pub trait Router: Sized + Send + Sync + 'static {
     const METHODS: u32;
 
-    /// Returns the number of the method with this name.
+    /// The number of the method with this name.
     fn find(name: &str) -> Option<u32>;
 
     fn describe(into: &mut Vec<&'static ServiceDescription>);
 
     fn methods<'c>() -> impl Methods<'c, Self, Slot: Send>;
 
-    /// Returns the descriptions of the services, in the order in which they were added.
+    /// The services as data, in the order in which they were added.
     fn descriptions() -> Vec<&'static ServiceDescription> {
         let mut descriptions = Vec::new();
         Self::describe(&mut descriptions);
         descriptions
     }
 
-    /// Decodes the arguments, calls the handler and encodes the reply.
+    /// Decodes, calls and writes the answer.
     fn call<'c>(
         &'c self,
         method: u32,
@@ -51,14 +52,14 @@ impl<'c, R: Router> MethodCall<'c, R> {
     }
 }
 
-/// A list of services that can grow, structured as a binary number. The lowest digit is last.
+/// Services to which more can be added: an octal number of them. Its lowest digit stands last.
 ///
-/// The digit 1 is a pair of the higher digits and a tree. The tree of each digit has twice as many services as that of
-/// the digit below. [`Zero`] is the digit 0, and `()` the end of the number.
+/// It is a tuple of the higher digits and as many trees as the lowest digit says. The trees of each digit have eight times
+/// as many services as those of the digit below. `()` is none.
 pub trait Services: Router {
     type With<T: Router>: Services;
 
-    /// Adds a tree with as many services as the lowest digit represents.
+    /// Adds a tree with as many services as one of the lowest digit.
     fn with<T: Router>(self, tree: T) -> Self::With<T>;
 }
 
@@ -98,14 +99,13 @@ impl<S: Service> Router for Single<S> {
     }
 
     fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
-        PartOf {
-            methods: S::methods(),
-            part: |single: &'c Self| &single.0,
-        }
+        let methods = S::methods();
+        let part = |single: &'c Self| &single.0;
+        PartOf { methods, part }
     }
 }
 
-/// All methods of `T`, started by one function that dispatches by number itself.
+/// All methods of `T`, which one function starts: it looks at their number itself.
 pub(crate) struct Alike<T, F> {
     start: F,
     of: PhantomData<fn() -> T>,
@@ -138,113 +138,118 @@ where
     }
 }
 
-/// A tree of two subtrees with the same number of services.
-///
-/// The future of each half comes from an async function, so its type names the services and not their methods. Types
-/// that name all methods of a hundred services take the compiler a minute.
+/// A tree of eight trees.
 #[derive(Debug, Clone)]
-pub struct Pair<A, B>(A, B);
+pub struct Tree<A, B, C, D, E, F, G, H>(A, B, C, D, E, F, G, H);
 
-impl<A: Router, B: Router> Router for Pair<A, B> {
-    const METHODS: u32 = A::METHODS + B::METHODS;
-
-    fn find(name: &str) -> Option<u32> {
-        A::find(name).or_else(|| B::find(name).map(|method| A::METHODS + method))
-    }
-
-    fn describe(into: &mut Vec<&'static ServiceDescription>) {
-        A::describe(into);
-        B::describe(into);
-    }
-
-    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
-        let first = |call: MethodCall<'c, Self>| half(call.of(|pair| &pair.0));
-        let second = |call: MethodCall<'c, Self>| half(call.of(|pair| &pair.1));
-        (Alike::<A, _>::new(first), Alike::<B, _>::new(second))
-    }
+/// The methods of `T`, which is a part of `W`.
+fn beside<'c, W: 'c, T: Router>(
+    part: impl FnOnce(&'c W) -> &'c T + Send,
+) -> impl Methods<'c, W, Slot: Send> {
+    let methods = T::methods();
+    PartOf { methods, part }
 }
 
-async fn half<R: Router>(call: MethodCall<'_, R>) -> Result<(), Fault> {
-    call.answer().await
+/// The same in a future whose type names the services of `T`, and no methods. Types that named all methods of a hundred
+/// services would take the compiler a minute.
+fn within<'c, W: 'c, T: Router>(
+    part: impl FnOnce(&'c W) -> &'c T + Send,
+) -> impl Methods<'c, W, Slot: Send> {
+    async fn call<T: Router>(call: MethodCall<'_, T>) -> Result<(), Fault> {
+        call.answer().await
+    }
+    Alike::<T, _>::new(|whole: MethodCall<'c, W>| call(whole.of(part)))
 }
 
-impl<R: Services, T: Router> Router for (R, T) {
-    const METHODS: u32 = R::METHODS + T::METHODS;
+macro_rules! router {
+    ($whole:ty: $($part:ident $index:tt),* by $methods:ident) => {
+        impl<$($part: Router),*> Router for $whole {
+            const METHODS: u32 = 0 $(+ $part::METHODS)*;
 
-    fn find(name: &str) -> Option<u32> {
-        R::find(name).or_else(|| T::find(name).map(|method| R::METHODS + method))
-    }
+            #[allow(unused_variables)] // of the last part
+            fn find(name: &str) -> Option<u32> {
+                let before = 0;
+                $(
+                    if let Some(method) = $part::find(name) {
+                        return Some(before + method);
+                    }
+                    let before = before + $part::METHODS;
+                )*
+                None
+            }
 
-    fn describe(into: &mut Vec<&'static ServiceDescription>) {
-        R::describe(into);
-        T::describe(into);
-    }
+            fn describe(into: &mut Vec<&'static ServiceDescription>) {
+                $($part::describe(into);)*
+            }
 
-    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
-        let higher = PartOf {
-            methods: R::methods(),
-            part: |digits: &'c Self| &digits.0,
-        };
-        let lowest = PartOf {
-            methods: T::methods(),
-            part: |digits: &'c Self| &digits.1,
-        };
-        (higher, lowest)
-    }
-}
-
-impl<R: Services, U: Router> Services for (R, U) {
-    type With<T: Router> = Zero<R::With<Pair<U, T>>>;
-
-    fn with<T: Router>(self, tree: T) -> Self::With<T> {
-        let (higher, lowest) = self;
-        Zero(higher.with(Pair(lowest, tree)))
-    }
-}
-
-/// The higher digits of a number whose lowest digit is 0.
-#[derive(Debug, Clone)]
-pub struct Zero<R>(R);
-
-impl<R: Services> Router for Zero<R> {
-    const METHODS: u32 = R::METHODS;
-
-    fn find(name: &str) -> Option<u32> {
-        R::find(name)
-    }
-
-    fn describe(into: &mut Vec<&'static ServiceDescription>) {
-        R::describe(into);
-    }
-
-    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
-        PartOf {
-            methods: R::methods(),
-            part: |zero: &'c Self| &zero.0,
+            fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
+                ($($methods(|whole: &'c Self| &whole.$index),)*)
+            }
         }
-    }
+    };
 }
 
-impl<R: Services> Services for Zero<R> {
-    type With<T: Router> = (R, T);
+macro_rules! digits {
+    ($($($tree:ident $index:tt),*;)*) => { $(
+        router!((R, $($tree,)*): R 0 $(, $tree $index)* by beside);
+
+        impl<R: Services, $($tree: Router),*> Services for (R, $($tree,)*) {
+            type With<T: Router> = (R, $($tree,)* T);
+
+            fn with<T: Router>(self, tree: T) -> Self::With<T> {
+                (self.0, $(self.$index,)* tree)
+            }
+        }
+    )* };
+}
+
+digits! {
+    ;
+    A 1;
+    A 1, B 2;
+    A 1, B 2, C 3;
+    A 1, B 2, C 3, D 4;
+    A 1, B 2, C 3, D 4, E 5;
+    A 1, B 2, C 3, D 4, E 5, F 6;
+}
+
+router!((R, A, B, C, D, E, F, G): R 0, A 1, B 2, C 3, D 4, E 5, F 6, G 7 by beside);
+router!(Tree<A, B, C, D, E, F, G, H>: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7 by within);
+
+/// The lowest digit is seven.
+impl<R, A, B, C, D, E, F, G> Services for (R, A, B, C, D, E, F, G)
+where
+    R: Services,
+    A: Router,
+    B: Router,
+    C: Router,
+    D: Router,
+    E: Router,
+    F: Router,
+    G: Router,
+{
+    type With<T: Router> = (R::With<Tree<A, B, C, D, E, F, G, T>>,);
 
     fn with<T: Router>(self, tree: T) -> Self::With<T> {
-        (self.0, tree)
+        let (higher, a, b, c, d, e, f, g) = self;
+        (higher.with(Tree(a, b, c, d, e, f, g, tree)),)
     }
 }
 
-/// Finds methods of an endpoint by name, with a table if there are more than [`FEW`].
+/// Finds methods of an endpoint by their names. Of more than a few, it has a table.
+///
+/// The hash is a quick one: the table holds what is served, and peers add nothing to it.
 #[derive(Debug)]
-pub(crate) struct MethodNames(HashMap<&'static str, u32>);
+pub(crate) struct MethodNames(FxHashMap<&'static str, u32>);
 
-/// The number of methods up to which comparing each name is faster than a table.
+/// How many methods are found sooner by comparing the name with that of each than in a table.
 const FEW: u32 = 16;
 
 impl MethodNames {
     pub(crate) fn of<R: Router>() -> Self {
         const { size(R::methods) };
         if R::METHODS <= FEW {
-            return Self(HashMap::new());
+            return Self(FxHashMap::default());
         }
         let descriptions = R::descriptions();
         let methods = descriptions.iter().flat_map(|service| service.methods);
@@ -319,7 +324,7 @@ mod tests {
         }
     }
 
-    type Both = Pair<Single<FewServer<Letters>>, Single<ManyServer<Letters>>>;
+    type Both = ((), Single<FewServer<Letters>>, Single<ManyServer<Letters>>);
 
     #[test]
     fn names_in_a_table_are_found_as_the_services_find_them() {
@@ -355,10 +360,11 @@ mod tests {
     #[test]
     fn services_that_are_added_make_a_balanced_tree() {
         let few = || Single(FewServer::new(Letters));
-        let three = ().with(few()).with(few()).with(few());
-        let (((), Pair(Single(_), Single(_))), Single(_)) = &three;
-        let four = three.with(few());
-        let Zero(Zero(((), Pair(first, second)))) = four;
-        let (Pair(Single(_), Single(_)), Pair(Single(_), Single(_))) = (first, second);
+        let seven = ().with(few()).with(few()).with(few()).with(few());
+        let seven = seven.with(few()).with(few()).with(few());
+        let ((), Single(_), Single(_), Single(_), _, _, _, Single(_)) = &seven;
+        let nine = seven.with(few()).with(few());
+        let (((), tree), Single(_)) = nine;
+        let Tree(Single(_), _, _, _, _, _, _, Single(_)) = tree;
     }
 }
