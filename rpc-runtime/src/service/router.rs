@@ -1,4 +1,4 @@
-//! Several services as one: a balanced tree in the type, so that a hundred of them are three deep.
+//! Several services as one: a balanced tree in the type. A hundred services are three levels deep.
 
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use crate::service::Service;
 use crate::service::incoming::Incoming;
 use crate::service::methods::{MethodCall, Methods, PartOf, Started, size};
 
-/// Some services, of which a call reaches one.
+/// One or more services, one of which answers a call.
 pub trait Router: Sized + Send + Sync + 'static {
     const METHODS: u32;
 
@@ -52,14 +52,14 @@ impl<'c, R: Router> MethodCall<'c, R> {
     }
 }
 
-/// Services to which more can be added: an octal number of them. Its lowest digit stands last.
+/// Services to which more can be added: their number in octal digits, in the type.
 ///
-/// It is a tuple of the higher digits and as many trees as the lowest digit says. The trees of each digit have eight times
-/// as many services as those of the digit below. `()` is none.
+/// A tuple has the higher digits first, followed by as many trees as the lowest digit says. A tree of the lowest digit is
+/// one service; a tree of each higher digit has eight times as many services as one of the digit below. `()` is zero.
 pub trait Services: Router {
     type With<T: Router>: Services;
 
-    /// Adds a tree with as many services as one of the lowest digit.
+    /// Adds one to the lowest digit.
     fn with<T: Router>(self, tree: T) -> Self::With<T>;
 }
 
@@ -105,7 +105,7 @@ impl<S: Service> Router for Single<S> {
     }
 }
 
-/// All methods of `T`, which one function starts: it looks at their number itself.
+/// The methods of `T`, all of which one function starts.
 pub(crate) struct Alike<T, F> {
     start: F,
     of: PhantomData<fn() -> T>,
@@ -138,11 +138,11 @@ where
     }
 }
 
-/// A tree of eight trees.
+/// Eight trees as one.
 #[derive(Debug, Clone)]
 pub struct Tree<A, B, C, D, E, F, G, H>(A, B, C, D, E, F, G, H);
 
-/// The methods of `T`, which is a part of `W`.
+/// The methods of a part of `W`.
 fn beside<'c, W: 'c, T: Router>(
     part: impl FnOnce(&'c W) -> &'c T + Send,
 ) -> impl Methods<'c, W, Slot: Send> {
@@ -150,8 +150,10 @@ fn beside<'c, W: 'c, T: Router>(
     PartOf { methods, part }
 }
 
-/// The same in a future whose type names the services of `T`, and no methods. Types that named all methods of a hundred
-/// services would take the compiler a minute.
+/// The methods of a part of `W`, in a future whose type names the services of the part and none of their methods.
+///
+/// The compiler walks the type of all services in each function of the server. With the methods of a hundred services in
+/// it, that took a minute.
 fn within<'c, W: 'c, T: Router>(
     part: impl FnOnce(&'c W) -> &'c T + Send,
 ) -> impl Methods<'c, W, Slot: Send> {
@@ -236,13 +238,13 @@ where
     }
 }
 
-/// Finds methods of an endpoint by their names. Of more than a few, it has a table.
+/// Finds methods by their names: in a table, where there are more than a few.
 ///
-/// The hash is a quick one: the table holds what is served, and peers add nothing to it.
+/// Its hash need not withstand attacks: peers add nothing to the table.
 #[derive(Debug)]
 pub(crate) struct MethodNames(FxHashMap<&'static str, u32>);
 
-/// How many methods are found sooner by comparing the name with that of each than in a table.
+/// The number of methods up to which comparing a name with each of theirs takes fewer instructions than the table.
 const FEW: u32 = 16;
 
 impl MethodNames {
