@@ -67,7 +67,7 @@ use crate::service::router::{Alike, Single};
 /// future is dropped before its end.
 ///
 /// # Panics
-/// A panic of a middleware is handled as a panic of the handler: the caller gets [−32603](code::INTERNAL_ERROR).
+/// A panic of a middleware is handled as a panic of the handler: the caller gets [−32603](crate::code::INTERNAL_ERROR).
 ///
 /// # Cancel safety
 /// The future is dropped when the call is cancelled or its deadline passes, as the handler's own is.

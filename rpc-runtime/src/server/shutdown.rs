@@ -20,7 +20,7 @@ const FINAL_YIELDS: usize = 32;
 /// The maximum time to close connections.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Shuts a [`Server`] down, and gives it a new certificate. Cheap to clone.
+/// Shuts a [`Server`](crate::Server) down, and gives it a new certificate. Cheap to clone.
 ///
 /// ```no_run
 /// use std::time::Duration;
