@@ -391,9 +391,11 @@ async fn calls_after_a_cancelled_blocking_call_are_served() {
             true => call.own_stream(),
             false => call,
         };
-        let late = on(client.wait_for_cancellation()).timeout(Duration::from_millis(20));
-        assert!(matches!(soon(late).await, Err(CallError::Timeout)));
+        // Time enough for its thread to start also on a busy machine: a call that is past its deadline by then never starts.
+        let late = on(client.wait_for_cancellation()).timeout(Duration::from_secs(1));
+        let late = tokio::spawn(late);
         soon(cancellations.recv()).await.unwrap();
+        assert!(matches!(soon(late).await.unwrap(), Err(CallError::Timeout)));
         soon(office.0.arrived.notified()).await;
 
         let cancelled = tokio::spawn(on(client.wait_for_cancellation()));
