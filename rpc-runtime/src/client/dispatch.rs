@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use crate::client::dedicated_stream::{self, DedicatedRequest};
 use crate::client::error::{CallError, CallFailure, Fate};
 use crate::client::handle::ClientInner;
-use crate::client::method::{Method, MethodName};
+use crate::client::method::{MessageHead, Method, MethodName};
 use crate::client::mux_stream::CallId;
 use crate::client::outgoing::{Outgoing, PooledOutgoing};
 use crate::client::picker::Picker;
@@ -130,7 +130,9 @@ impl Dispatch {
             request, options, ..
         } = &mut *self.outgoing;
         request.write_options(options.time.remaining(), &options.metadata);
-        Ok(request.with_id(id.0).trim_ascii_end())
+        Ok(request
+            .with_head(&MessageHead::of_call(id.0))
+            .trim_ascii_end())
     }
 
     /// Waits for the reply, within the time limit. Then it is in [`outgoing`](Self::outgoing).
@@ -288,6 +290,7 @@ impl Dispatch {
 
     fn dedicated_request(&mut self) -> Result<DedicatedRequest, CallFailure> {
         let id = self.client.next_dedicated_id();
+        let head = MessageHead::of_call(id.0);
         let connection = self.picker.connection();
         let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
         let upload = match std::mem::replace(&mut self.held, Held::Nothing) {
@@ -296,7 +299,7 @@ impl Dispatch {
         };
         Ok(DedicatedRequest {
             connection: Arc::clone(connection),
-            message: self.outgoing.request.with_id(id.0).to_vec(),
+            message: self.outgoing.request.with_head(&head).to_vec(),
             upload,
             reply_limit: self.client.options.reply_limit,
         })

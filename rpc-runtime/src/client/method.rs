@@ -93,7 +93,41 @@ fn write_start(method: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(PARAMS);
 }
 
-/// A request as JSON. It gets its id when it is sent, in front of what is written already.
+/// The start of a message, at the end of the headroom.
+#[derive(Debug)]
+pub(super) struct MessageHead {
+    bytes: [u8; HEADROOM],
+    start: usize,
+}
+
+impl MessageHead {
+    /// Returns the head of a call with this id.
+    pub(super) fn of_call(mut id: u64) -> Self {
+        let mut bytes = [b' '; HEADROOM];
+        let mut start = HEADROOM;
+        loop {
+            start -= 1;
+            bytes[start] = b'0' + (id % 10) as u8;
+            id /= 10;
+            if id == 0 {
+                break;
+            }
+        }
+        Self::prepend(HEAD, bytes, start)
+    }
+
+    pub(super) fn of_notification() -> Self {
+        Self::prepend(VERSION, [b' '; HEADROOM], HEADROOM)
+    }
+
+    fn prepend(text: &[u8], mut bytes: [u8; HEADROOM], end: usize) -> Self {
+        let start = end - text.len();
+        bytes[start..end].copy_from_slice(text);
+        Self { bytes, start }
+    }
+}
+
+/// A request as JSON. It gets its head when it is sent, in front of what is written already.
 #[derive(Debug)]
 pub(super) struct EncodedRequest {
     /// Headroom, method, parameters, options, `}` and the line feed.
@@ -158,29 +192,11 @@ impl EncodedRequest {
         self.bytes.len()
     }
 
-    /// Returns the message of a call, with its line feed.
-    pub(super) fn with_id(&mut self, mut id: u64) -> &[u8] {
-        let mut start = HEADROOM;
-        loop {
-            start -= 1;
-            self.bytes[start] = b'0' + (id % 10) as u8;
-            id /= 10;
-            if id == 0 {
-                break;
-            }
-        }
-        self.with_head(start, HEAD)
-    }
-
-    /// Returns the message of a notification, with its line feed.
-    pub(super) fn without_id(&mut self) -> &[u8] {
-        self.with_head(HEADROOM, VERSION)
-    }
-
-    fn with_head(&mut self, end: usize, head: &[u8]) -> &[u8] {
-        let start = end - head.len();
-        self.bytes[start..end].copy_from_slice(head);
-        &self.bytes[start..]
+    /// Returns the message with this head, and with its line feed.
+    pub(super) fn with_head(&mut self, head: &MessageHead) -> &[u8] {
+        // All of the headroom, since its size is known to the compiler.
+        self.bytes[..HEADROOM].copy_from_slice(&head.bytes);
+        &self.bytes[head.start..]
     }
 
     pub(super) fn clear(&mut self) {
@@ -204,15 +220,23 @@ mod tests {
         request
     }
 
+    fn message(method: MethodName<'_>) -> Vec<u8> {
+        let mut request = encode(method);
+        request.with_head(&MessageHead::of_notification()).to_vec()
+    }
+
     #[test]
     fn request_sent_twice_has_the_id_of_each_message() {
         let mut request = encode(MethodName::Text("add"));
         for id in [u64::MAX, 10, 0, 7] {
             let expected = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"add\"}}\n");
-            assert_eq!(request.with_id(id), expected.as_bytes());
+            assert_eq!(
+                request.with_head(&MessageHead::of_call(id)),
+                expected.as_bytes()
+            );
         }
         let expected = b"{\"jsonrpc\":\"2.0\",\"method\":\"add\"}\n";
-        assert_eq!(request.without_id(), expected);
+        assert_eq!(request.with_head(&MessageHead::of_notification()), expected);
     }
 
     #[test]
@@ -222,10 +246,16 @@ mod tests {
         metadata.push("user", "ada");
         request.write_options(Some(Duration::from_micros(1500)), &metadata);
         let timeout = r#"{"jsonrpc":"2.0","method":"add","timeout":2,"meta":{"user":"ada"}}"#;
-        assert_eq!(request.without_id(), format!("{timeout}\n").as_bytes());
+        assert_eq!(
+            request.with_head(&MessageHead::of_notification()),
+            format!("{timeout}\n").as_bytes()
+        );
         request.write_options(Some(Duration::from_millis(1)), &MetadataWriter::default());
         let timeout = r#"{"jsonrpc":"2.0","method":"add","timeout":1}"#;
-        assert_eq!(request.without_id(), format!("{timeout}\n").as_bytes());
+        assert_eq!(
+            request.with_head(&MessageHead::of_notification()),
+            format!("{timeout}\n").as_bytes()
+        );
     }
 
     #[test]
@@ -238,8 +268,8 @@ mod tests {
             Method::new("a\nb"),
         ];
         for method in &NAMES {
-            let declared = encode(MethodName::Declared(method)).without_id().to_vec();
-            let expected = encode(MethodName::Text(method.name)).without_id().to_vec();
+            let declared = message(MethodName::Declared(method));
+            let expected = message(MethodName::Text(method.name));
             assert_eq!(declared, expected);
             let parsed: serde_json::Value = serde_json::from_slice(&declared).unwrap();
             assert_eq!(parsed["method"], method.name);

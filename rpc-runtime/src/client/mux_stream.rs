@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::client::error::{CallFailure, Fate};
-use crate::client::method::EncodedRequest;
+use crate::client::method::{EncodedRequest, MessageHead};
 use crate::client::waiters::{WaiterId, Waiters};
 use crate::codec::envelope::leading_id;
 use crate::codec::id::Id;
@@ -27,8 +27,8 @@ use crate::waker::{WakerSlot, wake_all};
 /// Bytes of queued requests from which on callers wait.
 const BACKLOG: usize = 256 << 10;
 
-/// From its lowest bit on, an id consists of the number of the stream, the slot, and the generation of the slot: 52 bits
-/// in all, which any JSON reader keeps.
+/// From its lowest bit on, an id consists of the number of the stream, the slot, and a generation, which changes with each
+/// call of the stream that is cancelled: 52 bits in all, which any JSON reader keeps.
 const STREAM_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
 const GENERATION_BITS: u32 = 26;
@@ -81,9 +81,9 @@ struct MuxState {
 /// A place for one call after the other.
 #[derive(Debug, Default)]
 struct CallSlot {
-    /// Distinguishes the call from cancelled ones in the same slot, whose replies may still come. The reply to any other call
-    /// has come already.
-    generation: u32,
+    /// The id of the call, and the head of its message. Later calls have them, too, unless a call is cancelled: its reply may
+    /// still come, while that to any other has come already.
+    name: Option<(CallId, MessageHead)>,
     stage: Stage,
     /// The reply, once there is one. Its buffer is used again.
     reply: Vec<u8>,
@@ -135,9 +135,9 @@ impl fmt::Display for CallId {
 
 impl MuxState {
     /// Returns the slot of the call with this id, unless it is free or another call's.
-    fn call(&mut self, number: u64, id: CallId) -> Option<&mut CallSlot> {
+    fn call(&mut self, id: CallId) -> Option<&mut CallSlot> {
         let slot = self.calls.try_get_mut(id.slot())?;
-        let is_it = id == CallId::new(number, id.slot(), slot.generation);
+        let is_it = matches!(&slot.name, Some((name, _)) if *name == id);
         (is_it && slot.stage != Stage::Free).then_some(slot)
     }
 
@@ -238,6 +238,11 @@ impl MuxStream {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    fn name(&self, slot: usize, generation: u32) -> (CallId, MessageHead) {
+        let id = CallId::new(self.number, slot, generation);
+        (id, MessageHead::of_call(id.0))
+    }
+
     fn count_in_flight(&self, state: &MuxState) {
         self.in_flight.store(state.calls.used(), Ordering::Relaxed);
     }
@@ -267,8 +272,8 @@ impl MuxStream {
             ..
         } = &mut *state;
         let call = calls.get_mut(slot);
-        let id = CallId::new(self.number, slot, call.generation);
-        let message = request.with_id(id.0);
+        let (id, head) = call.name.get_or_insert_with(|| self.name(slot, 0));
+        let (id, message) = (*id, request.with_head(head));
         requests.push(message);
         *queued += message.len() as u64;
         call.stage = Stage::InFlight;
@@ -328,7 +333,7 @@ impl MuxStream {
         cx: &Context<'_>,
     ) -> Poll<Result<(), CallFailure>> {
         let mut state = self.state();
-        let Some(call) = state.call(self.number, id) else {
+        let Some(call) = state.call(id) else {
             return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
         if call.stage == Stage::InFlight {
@@ -352,14 +357,14 @@ impl MuxStream {
     /// cancels it sooner.
     pub(super) fn cancel(&self, id: CallId) -> Option<RequestEnd> {
         let mut state = self.state();
-        let call = state.call(self.number, id)?;
+        let call = state.call(id)?;
         let stage = std::mem::replace(&mut call.stage, Stage::Free);
         let (end, waker, failure) = (call.end, call.waker.take(), call.failure.take());
         let is_unanswered = stage == Stage::InFlight;
         if is_unanswered {
             state.cancelled = (state.cancelled + 1) % (1 << GENERATION_BITS);
-            let cancelled = state.cancelled;
-            state.calls.get_mut(id.slot()).generation = cancelled;
+            let name = self.name(id.slot(), state.cancelled);
+            state.calls.get_mut(id.slot()).name = Some(name);
         }
         let next = state.free(id);
         self.count_in_flight(&state);
@@ -581,7 +586,7 @@ impl MuxStream {
             return false;
         };
         let mut state = self.state();
-        let call = state.call(self.number, CallId(id));
+        let call = state.call(CallId(id));
         let waker = match call.filter(|call| call.stage == Stage::InFlight) {
             Some(call) => {
                 call.stage = Stage::Ended;

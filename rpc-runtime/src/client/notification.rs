@@ -12,7 +12,7 @@ use crate::client::dedicated_stream;
 use crate::client::dispatch::LARGE;
 use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::{Client, ClientInner};
-use crate::client::method::{Method, MethodName};
+use crate::client::method::{MessageHead, Method, MethodName};
 use crate::client::outgoing::{Outgoing, PooledOutgoing};
 use crate::client::picker::Picker;
 use crate::client::timer_pool::{Timer, poll_timer};
@@ -177,7 +177,8 @@ impl Notification {
             request, options, ..
         } = &mut *self.outgoing;
         request.write_options(None, &options.metadata);
-        Ok(request.without_id().trim_ascii_end())
+        let head = MessageHead::of_notification();
+        Ok(request.with_head(&head).trim_ascii_end())
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
@@ -202,7 +203,7 @@ impl Notification {
             ready!(self.picker.poll(&self.client, cx))?;
             let connection = self.picker.connection();
             let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
-            let message = request.without_id();
+            let message = request.with_head(&MessageHead::of_notification());
             if self.is_unreliable && connection.send_datagram(message) {
                 return Poll::Ready(Ok(()));
             }
