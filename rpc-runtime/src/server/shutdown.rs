@@ -47,7 +47,7 @@ pub struct ServerHandle {
     /// `None` after the shutdown, so that remaining handles do not keep the socket open.
     listener: Arc<Mutex<Option<Listener>>>,
     connections: TaskTracker,
-    /// Whether [`Server::run`] is running.
+    /// Whether [`Server::run`](crate::Server::run) is running.
     runs: TaskTracker,
     phase: watch::Sender<Phase>,
     /// Whether the first shutdown finished every call.

@@ -1,6 +1,6 @@
 //! Writes services as an [OpenRPC](https://spec.open-rpc.org) document.
 //!
-//! A [`document`] contains the [description](crate::description), [`method`] by method, with the [`schema`]s of types
+//! A [`document`] contains the [description](crate::description), [`method`] by method, with the [schemas](crate::description::schema) of types
 //! whose trait says `openrpc`; [`names`] separates the schemas of arguments from those of results.
 
 mod document;
