@@ -100,12 +100,13 @@ impl Dispatch {
         }
     }
 
-    /// Sends items behind the request, on a dedicated stream. They can be sent only once.
+    /// Sends items behind the request, on a dedicated stream, in place of those that were set before. They can be sent only
+    /// once.
     pub(super) fn set_upload(&mut self, upload: BoxedUpload) {
         let options = &mut self.outgoing.options;
         options.dedicated_stream = true;
         options.retries = false;
-        if let Held::Nothing = self.held {
+        if !matches!(self.held, Held::EncodeError(_)) {
             self.held = Held::Upload(upload);
         }
     }
