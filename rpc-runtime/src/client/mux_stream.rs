@@ -666,8 +666,9 @@ impl ReplyIds {
 
 fn parse_id(parser: &mut Parser, reply: &mut Vec<u8>) -> Option<u64> {
     let document = parser.parse(reply).ok()?;
-    let mut members = document.root().members()?;
-    let (_, id) = members.find(|(name, _)| *name == "id")?;
+    let members = document.root().members()?;
+    // Of several the last counts, as for the response itself.
+    let (_, id) = members.filter(|(name, _)| *name == "id").last()?;
     match Id::read(id)? {
         Id::Unsigned(id) => Some(id),
         _ => None,
