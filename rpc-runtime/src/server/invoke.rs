@@ -196,8 +196,9 @@ impl<R: Router> Invocation<'_, '_, '_, R> {
                 if let FaultKind::Unwritable(reason) = &fault.0 {
                     self.log(context, reason);
                 }
-                if let FaultKind::Error(_) = &fault.0 {
-                    // A middleware has replaced its handler, which may hold the reply's buffer on another thread.
+                if !matches!(fault.0, FaultKind::Written(_)) {
+                    // A handler on another thread, which never started or which a middleware has replaced, may hold the
+                    // reply's buffer.
                     reply.begin(request.id);
                 }
                 reply.fault(&fault);

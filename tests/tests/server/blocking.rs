@@ -160,3 +160,23 @@ fn entries_of_a_batch_past_their_deadline_leave_no_more_threads_than_permits() {
         assert_eq!(gate.started(), 1);
     });
 }
+
+#[test]
+fn blocking_call_that_meets_its_deadline_is_answered() {
+    let gate = Arc::new(Gate::default());
+    gate.open();
+    one_blocking_thread().block_on(async {
+        let mut responder = Responder::new(WorkServer::new(gate));
+        for _ in 0..200 {
+            let call = br#"{"jsonrpc":"2.0","id":7,"timeout":1,"method":"block"}"#;
+            // Keeps the thread busy until about the deadline.
+            let busy = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1)));
+            let reply: serde_json::Value =
+                serde_json::from_slice(soon(responder.respond(call)).await).unwrap();
+            assert_eq!(reply["id"], 7);
+            let is_late = reply["error"]["code"] == -32002;
+            assert!(is_late || reply["result"].is_null(), "{reply}");
+            soon(busy).await.unwrap();
+        }
+    });
+}
