@@ -14,6 +14,9 @@ use tokio::time::timeout;
 /// Longer than any step of a test takes on a busy machine.
 const STEP: Duration = Duration::from_secs(60);
 
+/// A deadline that a call reaches only after its handler has started, also on a busy machine.
+pub const DEADLINE: Duration = Duration::from_millis(500);
+
 /// Returns the output of `step`.
 ///
 /// # Panics

@@ -9,7 +9,7 @@ use rpc_runtime::{
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tests::support::{serve, soon};
+use tests::support::{DEADLINE, serve, soon};
 use tokio::sync::{Notify, Semaphore};
 
 #[rpc]
@@ -328,14 +328,10 @@ async fn cancellation_reaches_a_server_at_its_limit_of_calls() {
 #[tokio::test]
 async fn timeout_ends_the_call_on_both_ends() {
     let (desk, _, counts) = shop().await;
-    let late = desk.hang().timeout(Duration::from_millis(50)).await;
+    let late = desk.hang().timeout(DEADLINE).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     counts.dropped.wait(1).await;
-    let late = desk
-        .hang()
-        .own_stream()
-        .timeout(Duration::from_millis(50))
-        .await;
+    let late = desk.hang().own_stream().timeout(DEADLINE).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     counts.dropped.wait(1).await;
 }
@@ -551,7 +547,7 @@ async fn local_client_behaves_as_a_remote_one() {
         desk.buy("nothing").await,
         Err(CallError::Application(BuyError::SoldOut))
     ));
-    let late = desk.hang().timeout(Duration::from_millis(20)).await;
+    let late = desk.hang().timeout(DEADLINE).await;
     assert!(matches!(late, Err(CallError::Timeout)));
     shop.0.dropped.wait(1).await;
     assert_eq!(desk.repeat("ab", 500_000).await.unwrap().len(), 1_000_000);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use rpc_runtime::{CallError, Limits, Responder, rpc};
-use tests::support::{eventually, serve, soon};
+use tests::support::{DEADLINE, eventually, serve, soon};
 use tokio::runtime::Runtime;
 
 #[rpc]
@@ -85,7 +85,7 @@ fn permit_of_a_timed_out_blocking_call_is_held_until_its_thread_has_finished() {
     one_blocking_thread().block_on(async {
         let (client, _server) = serve(WorkServer::new(Arc::clone(&gate)), limits(1)).await;
         let work = WorkClient::new(client);
-        let blocked = work.block().timeout(Duration::from_millis(20)).await;
+        let blocked = work.block().timeout(DEADLINE).await;
         assert!(matches!(blocked, Err(CallError::Timeout)), "{blocked:?}");
         gate.has_started(1).await;
         let mut next = work.add(1, 2);

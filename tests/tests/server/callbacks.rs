@@ -10,7 +10,7 @@ use rpc_runtime::{
     CallError, Client, ClientBuilder, ConnectError, ConnectionLost, Context, ErrorObject, Fate,
     Identity, Limits, Responder, RpcError, Server, ServerHandle, Trust, code, rpc,
 };
-use tests::support::{eventually, soon};
+use tests::support::{DEADLINE, eventually, soon};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -438,7 +438,7 @@ async fn call_to_a_client_inherits_the_deadline() {
     let given = soon(call).await.unwrap().expect("a deadline");
     assert!((1..=7_000).contains(&given), "{given}");
 
-    let late = both.desk.hold().timeout(Duration::from_millis(50));
+    let late = both.desk.hold().timeout(DEADLINE);
     assert!(matches!(soon(late).await, Err(CallError::Timeout)));
     both.flat.has_dropped().await;
 }
@@ -534,7 +534,7 @@ async fn nested_calls_at_the_limit_of_calls_end_with_the_deadline() {
     };
     let both = both_within(few.clone(), few).await;
     assert_eq!(soon(both.desk.down(3)).await.unwrap(), 3);
-    let stuck = both.desk.down(4).timeout(Duration::from_millis(200));
+    let stuck = both.desk.down(4).timeout(DEADLINE);
     assert!(matches!(soon(stuck).await, Err(CallError::Timeout)));
     assert_eq!(soon(both.desk.down(3)).await.unwrap(), 3, "it is over");
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpc_runtime::{CallError, Client, Context, Limits, code, rpc};
-use tests::support::{serve, soon};
+use tests::support::{DEADLINE, serve, soon};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -233,7 +233,7 @@ async fn shorter_of_the_inherited_and_another_deadline_applies() {
 #[tokio::test]
 async fn deadline_ends_every_call_of_a_chain() {
     let (shop, _, counts) = shop().await;
-    let late = soon(shop.hang().timeout(Duration::from_millis(300))).await;
+    let late = soon(shop.hang().timeout(DEADLINE)).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     soon(counts.hung.acquire()).await.unwrap().forget();
     soon(counts.dropped.acquire()).await.unwrap().forget();
@@ -252,7 +252,7 @@ async fn call_without_time_left_is_not_started() {
     let entry = batch.call(stock.remaining().timeout(Duration::ZERO));
     let late = soon(batch.send()).await.unwrap().take(entry);
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
-    let late = soon(shop.outlive().timeout(Duration::from_millis(100))).await;
+    let late = soon(shop.outlive().timeout(DEADLINE)).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     soon(counts.outlived.acquire()).await.unwrap().forget();
     assert_eq!(counts.started.load(Ordering::SeqCst), 0);

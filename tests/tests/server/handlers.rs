@@ -8,7 +8,7 @@ use rpc_runtime::{
     BindError, CallError, Cancellation, Client, Context, ErrorObject, Fate, Identity, Limits,
     RpcError, Server, Trust, code, rpc,
 };
-use tests::support::{current_thread, serve, soon};
+use tests::support::{DEADLINE, current_thread, serve, soon};
 use tokio::sync::{Notify, mpsc};
 
 #[rpc]
@@ -199,7 +199,7 @@ async fn cancellation_of_an_earlier_call_does_not_reach_the_next() {
     let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
     let office = OfficeClient::new(client);
     for _ in 0..3 {
-        let late = soon(office.hang().timeout(Duration::from_millis(20))).await;
+        let late = soon(office.hang().timeout(DEADLINE)).await;
         assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
         let earlier = soon(cancellations.recv()).await.unwrap();
         soon(earlier.cancelled()).await;
@@ -217,7 +217,7 @@ async fn cancellation_token_is_cancelled_by_deadline_and_loss_of_the_connection(
     let (office, mut cancellations) = office();
     let (client, _) = serve(OfficeServer::new(office), Limits::default()).await;
     let office = OfficeClient::new(client.clone());
-    let _ = office.hang().timeout(Duration::from_millis(20)).await;
+    let _ = office.hang().timeout(DEADLINE).await;
     soon(soon(cancellations.recv()).await.unwrap().cancelled()).await;
 
     let call = tokio::spawn(office.hang());
@@ -391,9 +391,11 @@ async fn calls_after_a_cancelled_blocking_call_are_served() {
             true => call.own_stream(),
             false => call,
         };
-        // Time enough for its thread to start also on a busy machine: a call that is past its deadline by then never starts.
-        let late = on(client.wait_for_cancellation()).timeout(Duration::from_secs(1));
-        let late = tokio::spawn(late);
+        let late = tokio::spawn(
+            on(client.wait_for_cancellation())
+                .timeout(DEADLINE)
+                .into_future(),
+        );
         soon(cancellations.recv()).await.unwrap();
         assert!(matches!(soon(late).await.unwrap(), Err(CallError::Timeout)));
         soon(office.0.arrived.notified()).await;

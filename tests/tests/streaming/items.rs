@@ -10,7 +10,7 @@ use rpc_runtime::{CallError, Client, Context, Limits, RpcError, ServerHandle, co
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tests::support::{serve, soon, until_still};
+use tests::support::{DEADLINE, serve, soon, until_still};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -439,7 +439,7 @@ async fn stream_that_is_never_polled_is_never_called() {
 async fn timeout_covers_a_stream_to_its_end() {
     let exchange = Exchange::default();
     let (market, _server) = market(exchange.clone()).await;
-    let mut one = market.one().timeout(Duration::from_millis(100));
+    let mut one = market.one().timeout(DEADLINE);
     assert_eq!(soon(one.next()).await.unwrap().unwrap(), 1);
     assert!(matches!(
         soon(one.next()).await,
@@ -448,7 +448,7 @@ async fn timeout_covers_a_stream_to_its_end() {
     assert!(soon(one.next()).await.is_none());
     soon(exchange.dropped.notified()).await;
     // A stream that never pauses ends in time, too.
-    let mut numbers = market.numbers().timeout(Duration::from_millis(100));
+    let mut numbers = market.numbers().timeout(DEADLINE);
     let last = async {
         loop {
             match numbers.next().await.unwrap() {
@@ -461,7 +461,7 @@ async fn timeout_covers_a_stream_to_its_end() {
     assert!(soon(numbers.next()).await.is_none());
     soon(exchange.dropped.notified()).await;
     let (_send, items) = channel::<u64>();
-    let sum = market.sum(items).timeout(Duration::from_millis(100));
+    let sum = market.sum(items).timeout(DEADLINE);
     assert!(matches!(soon(sum).await, Err(CallError::Timeout)));
     soon(exchange.dropped.notified()).await;
     let none = market.one().timeout(Duration::ZERO).next().await;
