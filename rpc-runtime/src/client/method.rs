@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::client::options::MetadataWriter;
 use crate::codec::envelope::{HEAD, VERSION};
 use crate::codec::params::encode::SentParams;
-use crate::codec::ser::{write_integer, write_string};
+use crate::codec::ser::{write_string, write_unsigned};
 
 /// A method as its callers know it.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl EncodedRequest {
             bytes.extend_from_slice(br#","timeout":"#);
             // Rounded up: the server must not stop the handler before the caller stops waiting.
             let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
-            write_integer(u64::try_from(milliseconds).unwrap_or(u64::MAX), bytes);
+            write_unsigned(u64::try_from(milliseconds).unwrap_or(u64::MAX), bytes);
         }
         metadata.write(bytes);
         bytes.extend_from_slice(END);

@@ -1,7 +1,8 @@
 //! What surrounds the parameters, the result and the error of a message: its constant text, and the members of a request.
 
 use crate::codec::de::Value;
-use crate::codec::ser::write_integer;
+use crate::codec::digits;
+use crate::codec::ser::write_signed;
 
 /// The start of every message.
 pub(crate) const VERSION: &[u8] = br#"{"jsonrpc":"2.0""#;
@@ -23,26 +24,25 @@ pub(super) const END: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.end","params":[
 /// Appends an error up to its message; `data`, if any, and `}}` follow.
 pub(crate) fn write_error(out: &mut Vec<u8>, code: i64, message: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(ERROR);
-    write_integer(code, out);
+    write_signed(code, out);
     out.extend_from_slice(MESSAGE);
     message(out);
 }
 
-/// The id of a response that starts as this implementation's do, without parsing it.
-pub(crate) fn leading_id(response: &[u8]) -> Option<u64> {
-    let rest = response.strip_prefix(HEAD)?;
-    let mut id = 0u64;
-    for (position, byte) in rest.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {
-                let digit = u64::from(byte.wrapping_sub(b'0'));
-                id = id.checked_mul(10)?.checked_add(digit)?;
-            }
-            b',' if position > 0 => return Some(id),
-            _ => return None,
-        }
+/// Returns the id of a message that starts as a response of this implementation, or a request with an id, without parsing
+/// it.
+pub(crate) fn leading_id(message: &[u8]) -> Option<u64> {
+    let start = message.strip_prefix(HEAD)?;
+    if let Some((id, [b',', ..])) = digits::read_long(start) {
+        return Some(id);
     }
-    None
+    // Twenty digits, which fit or not, or what is no id or no JSON.
+    let end = start.iter().take(40).position(|byte| *byte == b',')?;
+    let digits = start.get(..end)?;
+    match digits.iter().all(u8::is_ascii_digit) {
+        true => std::str::from_utf8(digits).ok()?.parse().ok(),
+        false => None,
+    }
 }
 
 /// The members of a request, as they stand.

@@ -4,7 +4,7 @@ use simd_json::{Node, StaticNode};
 
 use crate::codec::INITIAL_BUFFER_BYTES;
 use crate::codec::de::Value;
-use crate::codec::ser::{write_integer, write_string};
+use crate::codec::ser::{write_signed, write_string, write_unsigned};
 
 /// The `id` of a request ([JSON-RPC 2.0, section 4](https://www.jsonrpc.org/specification#request_object)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +30,12 @@ impl<'de> Id<'de> {
         }
     }
 
+    #[inline]
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
-            Self::Unsigned(number) => write_integer(number, out),
-            Self::Signed(number) => write_integer(number, out),
+            Self::Unsigned(number) => write_unsigned(number, out),
+            Self::Signed(number) => write_signed(number, out),
             Self::String(text) => write_string(text, out),
         }
     }

@@ -18,6 +18,7 @@
 )]
 
 pub(crate) mod de;
+mod digits;
 pub(crate) mod envelope;
 pub(crate) mod error;
 pub(crate) mod error_code;

@@ -6,6 +6,8 @@ use std::fmt::{self, Display, Write};
 use serde::ser::{self, Error as _, Serialize};
 use serde_json::Error;
 
+use crate::codec::digits::{self, HIGH_BITS};
+
 /// Appends `value`.
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
     value.serialize(Json(out))
@@ -27,7 +29,7 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends what `value` displays as a string; an error, if its `Display` gives up.
+/// Appends what `value` displays as a string; an error if its `Display` returns one.
 pub(crate) fn write_display<T: Display + ?Sized>(value: &T, out: &mut Vec<u8>) -> fmt::Result {
     out.push(b'"');
     write!(StringContent(out), "{value}")?;
@@ -35,9 +37,19 @@ pub(crate) fn write_display<T: Display + ?Sized>(value: &T, out: &mut Vec<u8>) -
     Ok(())
 }
 
+/// Appends the digits of `number` and its sign.
+#[inline]
+pub(crate) fn write_signed(number: i64, out: &mut Vec<u8>) {
+    if number < 0 {
+        out.push(b'-');
+    }
+    digits::write(number.unsigned_abs(), out);
+}
+
 /// Appends the digits of `number`.
-pub(crate) fn write_integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+#[inline]
+pub(crate) fn write_unsigned(number: u64, out: &mut Vec<u8>) {
+    digits::write(number, out);
 }
 
 /// Text within a string.
@@ -53,6 +65,7 @@ impl Write for StringContent<'_> {
 #[inline]
 fn string_content(text: &[u8], out: &mut Vec<u8>) {
     let written = match text.len() {
+        1..4 => shortest(text, out),
         4..8 => short::<4>(text, out),
         8..16 => short::<8>(text, out),
         16..=32 => short::<16>(text, out),
@@ -67,9 +80,9 @@ fn escape(mut rest: &[u8], out: &mut Vec<u8>) {
     while let Some((plain, behind)) = rest.split_at_checked(plain(rest)) {
         out.extend_from_slice(plain);
         // Where there is much to escape, a search for each costs more than a look at every byte.
-        let crowded = if plain.len() < 8 { 32 } else { 1 };
-        let (crowd, behind) = behind.split_at(crowded.min(behind.len()));
-        for &byte in crowd {
+        let looked_at = if plain.len() < 8 { 32 } else { 1 };
+        let (bytes, behind) = behind.split_at(looked_at.min(behind.len()));
+        for &byte in bytes {
             match is_special(byte) {
                 true => escape_byte(byte, out),
                 false => out.push(byte),
@@ -119,6 +132,24 @@ fn plain(bytes: &[u8]) -> usize {
     before.saturating_add(tail)
 }
 
+/// Appends text of one to three bytes that is plain.
+#[inline]
+fn shortest(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let (Some(first), Some(middle), Some(last)) =
+        (text.first(), text.get(text.len() / 2), text.last())
+    else {
+        return false;
+    };
+    let plain = is_plain(&[*first, *middle, *last]);
+    if plain {
+        let end = out.len().saturating_add(text.len());
+        // Of two bytes the last stands twice, of one the only one three times.
+        out.extend_from_slice(&[*first, *middle, *last]);
+        out.truncate(end);
+    }
+    plain
+}
+
 /// Appends text of `N` to twice `N` bytes that is plain, its two ends overlapping: the compiler copies pieces of a known
 /// size in place, and calls a function for others.
 #[inline]
@@ -144,17 +175,19 @@ fn is_plain<const N: usize>(block: &[u8; N]) -> bool {
         .fold(false, |any, &byte| any | is_special(byte))
 }
 
+/// Whether a byte ends a string or must be escaped in one.
 #[inline]
-fn is_special(byte: u8) -> bool {
+pub(super) fn is_special(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 /// Sets the highest bit of the first byte that is special, perhaps that of bytes behind it, and of none before it.
-fn specials(word: u64) -> u64 {
+#[inline]
+pub(super) fn specials(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES.wrapping_mul(limit)) & !word;
     let equal = |byte: u8| below(word ^ ONES.wrapping_mul(u64::from(byte)), 1);
-    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & (ONES << 7)
+    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH_BITS
 }
 
 /// The place where a value goes.
@@ -186,10 +219,10 @@ impl<'a> Json<'a> {
 }
 
 macro_rules! integers {
-    ($($method:ident $Integer:ty,)*) => { $(
+    ($($method:ident $Integer:ty: $write:ident,)*) => { $(
         #[inline]
         fn $method(self, number: $Integer) -> Result<(), Error> {
-            write_integer(number, self.0);
+            $write(number.into(), self.0);
             Ok(())
         }
     )* };
@@ -207,8 +240,22 @@ impl<'a> ser::Serializer for Json<'a> {
     type SerializeStructVariant = Several<'a>;
 
     integers! {
-        serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64, serialize_i128 i128,
-        serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64, serialize_u128 u128,
+        serialize_i8 i8: write_signed,
+        serialize_i16 i16: write_signed,
+        serialize_i32 i32: write_signed,
+        serialize_i64 i64: write_signed,
+        serialize_u8 u8: write_unsigned,
+        serialize_u16 u16: write_unsigned,
+        serialize_u32 u32: write_unsigned,
+        serialize_u64 u64: write_unsigned,
+    }
+
+    fn serialize_i128(self, number: i128) -> Result<(), Error> {
+        self.literal(itoa::Buffer::new().format(number))
+    }
+
+    fn serialize_u128(self, number: u128) -> Result<(), Error> {
+        self.literal(itoa::Buffer::new().format(number))
     }
 
     fn serialize_bool(self, value: bool) -> Result<(), Error> {
