@@ -4,19 +4,19 @@ use simd_json::{Buffers, INPUT_PADDING, Tape};
 
 use crate::codec::de::Value;
 use crate::codec::envelope::leading_id;
-use crate::codec::fast_path::{Compact, Scan};
+use crate::codec::fast_path::{Compact, Scanner, Span, Strings};
 
 /// A tape may keep so many times the bytes of a message: those of dense messages have several times as many.
 const TAPE: usize = 4;
 
-/// The limit of nesting from which on no short message can pass it.
-const SHORT_DEPTH: usize = 10;
+/// The limit of nesting from which on no compact message can pass it.
+const COMPACT_DEPTH: usize = 10;
 
 /// simd-json's working memory, used again for every message of a worker.
 pub(crate) struct Parser {
     buffers: Buffers,
     tape: Tape<'static>,
-    scan: Scan,
+    strings: Strings,
     depth: usize,
     /// The longest message so far: simd-json's other buffers grow with it and cannot be asked.
     longest: usize,
@@ -30,13 +30,13 @@ pub(crate) struct ParseError {
 }
 
 impl Parser {
-    /// A parser that refuses more than `depth` levels of nesting.
+    /// A parser that rejects more than `depth` levels of nesting.
     pub(crate) fn new(depth: usize) -> Self {
         // simd-json counts the level in which the root stands.
         Self {
             buffers: Buffers::with_max_depth(256, depth),
             tape: Tape(Vec::new()),
-            scan: Scan::default(),
+            strings: Strings::default(),
             depth,
             longest: 0,
         }
@@ -57,13 +57,21 @@ impl Parser {
     }
 
     /// Parses a message that should be a request or a batch of them.
+    #[inline]
     pub(crate) fn parse_request<'p, 'de>(
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        if self.depth >= SHORT_DEPTH && self.scan.is_request(message) {
-            return self.short(message);
+        match self.scan(message, |scanner| scanner.request()) {
+            Some(found) => self.compact(message, found),
+            None => self.parse_any_request(message),
         }
+    }
+
+    fn parse_any_request<'p, 'de>(
+        &'p mut self,
+        message: &'de mut Vec<u8>,
+    ) -> Result<Document<'p, 'de>, ParseError> {
         // Looked for now, since parsing changes the bytes.
         let id = leading_id(message);
         self.parse(message)
@@ -75,9 +83,9 @@ impl Parser {
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        match self.depth >= SHORT_DEPTH && self.scan.is_response(message) {
-            true => self.short(message),
-            false => self.parse(message),
+        match self.scan(message, |scanner| scanner.response()) {
+            Some(found) => self.compact(message, found),
+            None => self.parse(message),
         }
     }
 
@@ -86,21 +94,42 @@ impl Parser {
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        let is_compact = self.depth >= SHORT_DEPTH
-            && (self.scan.is_item(message) || self.scan.is_response(message));
-        match is_compact {
-            true => self.short(message),
-            false => self.parse(message),
+        let item = self.scan(message, |scanner| scanner.item());
+        match item.or_else(|| self.scan(message, |scanner| scanner.response())) {
+            Some(found) => self.compact(message, found),
+            None => self.parse(message),
         }
     }
 
-    /// What the scan found in `message`.
-    fn short<'p, 'de>(&'p mut self, message: &'de [u8]) -> Result<Document<'p, 'de>, ParseError> {
+    /// Scans a message without simd-json, if that can be enough.
+    #[inline]
+    fn scan(
+        &mut self,
+        message: &[u8],
+        scan: impl FnOnce(&mut Scanner<'_>) -> Option<Compact>,
+    ) -> Option<Compact> {
+        if self.depth < COMPACT_DEPTH {
+            return None;
+        }
+        scan(&mut Scanner::new(
+            message,
+            &mut self.tape.0,
+            &mut self.strings,
+        )?)
+    }
+
+    /// Returns what the scan found in `message`.
+    #[inline]
+    fn compact<'p, 'de>(
+        &'p mut self,
+        message: &'de [u8],
+        found: Compact,
+    ) -> Result<Document<'p, 'de>, ParseError> {
         let mut document = Document::new(&mut self.tape);
-        self.scan
-            .fill(message, &mut document.tape.0)
-            .ok_or(ParseError { id: None })?;
-        document.compact = self.scan.compact(message);
+        let filled = self.strings.fill(message, &mut document.tape.0);
+        filled.ok_or(ParseError { id: None })?;
+        document.message = message;
+        document.compact = Some(found);
         Ok(document)
     }
 
@@ -122,8 +151,10 @@ impl Parser {
 pub(crate) struct Document<'p, 'de> {
     tape: Tape<'de>,
     home: &'p mut Tape<'static>,
+    /// The bytes of a compact message.
+    message: &'de [u8],
     /// What surrounds the value on the tape, if the message was read without simd-json.
-    compact: Option<Compact<'de>>,
+    compact: Option<Compact>,
 }
 
 impl<'p, 'de> Document<'p, 'de> {
@@ -132,13 +163,20 @@ impl<'p, 'de> Document<'p, 'de> {
         Self {
             tape,
             home,
+            message: &[],
             compact: None,
         }
     }
 
     /// Returns what surrounds the value on the tape, if the tape does not have the whole message.
-    pub(super) fn compact(&self) -> Option<Compact<'de>> {
+    pub(super) fn compact(&self) -> Option<Compact> {
         self.compact
+    }
+
+    /// Returns a string of a compact message.
+    #[inline]
+    pub(super) fn text(&self, span: Span) -> Option<&'de str> {
+        span.of(self.message)
     }
 
     /// Returns the value of the whole message; of a compact one, its parameters, its result or its item.
@@ -153,6 +191,7 @@ impl<'p, 'de> Document<'p, 'de> {
 }
 
 impl Drop for Document<'_, '_> {
+    #[inline]
     fn drop(&mut self) {
         *self.home = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
     }

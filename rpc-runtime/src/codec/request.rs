@@ -1,4 +1,4 @@
-//! Reads the envelope of a request: a call, a notification, a batch, or an honest error.
+//! Reads the envelope of a request: of a call, a notification or a batch.
 
 use simd_json::{Node, StaticNode};
 
@@ -9,7 +9,7 @@ use crate::codec::fast_path::Compact;
 use crate::codec::id::Id;
 use crate::codec::parser::Document;
 
-/// What a message turned out to be.
+/// What a server receives.
 #[derive(Debug)]
 pub(crate) enum Message<'t, 'de> {
     Single(Result<Request<'t, 'de>, Invalid<'de>>),
@@ -27,27 +27,28 @@ impl<'t, 'de> Message<'t, 'de> {
 
 impl<'de> Document<'_, 'de> {
     /// Returns the document as what a server receives.
+    #[inline]
     pub(crate) fn message(&self) -> Message<'_, 'de> {
-        match self.compact() {
-            None => Message::read(self.root()),
-            Some(Compact::Request {
+        let Some(compact) = self.compact() else {
+            return Message::read(self.root());
+        };
+        Message::Single(match compact {
+            Compact::Request {
                 id,
                 method,
                 timeout,
-            }) => Message::Single(Ok(Request {
+            } => Ok(Request {
                 id: id.map(Id::Unsigned),
-                method,
+                method: self.text(method).unwrap_or_default(),
                 params: self.value(),
                 timeout,
                 meta: None,
-            })),
-            Some(Compact::Response { id } | Compact::Item { id }) => {
-                Message::Single(Err(Invalid {
-                    id: Id::Unsigned(id),
-                    error: ProtocolError::InvalidRequest("not a request"),
-                }))
-            }
-        }
+            }),
+            Compact::Response { id } | Compact::Item { id } => Err(Invalid {
+                id: Id::Unsigned(id),
+                error: ProtocolError::InvalidRequest("not a request"),
+            }),
+        })
     }
 }
 
