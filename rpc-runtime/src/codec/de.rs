@@ -234,6 +234,20 @@ macro_rules! as_any {
     };
 }
 
+/// Looks for an integer first, so that what is usual is inlined.
+macro_rules! as_integer {
+    ($($method:ident)*) => {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            match self.node() {
+                Node::Static(StaticNode::U64(number)) => visitor.visit_u64(number),
+                Node::Static(StaticNode::I64(number)) => visitor.visit_i64(number),
+                _ => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
 impl<'de> Deserializer<'de> for Value<'_, 'de> {
     type Error = Mismatch;
 
@@ -360,10 +374,21 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         visitor.visit_unit()
     }
 
-    as_any! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.node() {
+            Node::String(text) => visitor.visit_borrowed_str(text),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    as_integer! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
-        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
+    }
+
+    as_any! {
+        deserialize_bool deserialize_f32 deserialize_f64 deserialize_char deserialize_string
         deserialize_unit deserialize_seq deserialize_map
     }
 }

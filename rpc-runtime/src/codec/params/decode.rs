@@ -101,8 +101,11 @@ pub trait Arguments<'de> {
     /// The arguments, in the same order.
     type Values;
 
-    /// Reads the arguments off `params`.
+    /// Reads the arguments off `params`: off an array with one element for each here, where generated code calls it.
     fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams>;
+
+    /// Reads the arguments off any `params`.
+    fn read_any(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams>;
 }
 
 /// One parameter of a method: its name on the wire, its type, and what stands in for it.
@@ -127,10 +130,16 @@ pub trait Parameter<'de> {
 pub fn arg<'de, T: Argument<'de>>(name: &'static str) -> Arg<'de, T> {
     Arg {
         name,
-        read: |value| T::deserialize(value),
+        read: deserialize::<T>,
         missing: || T::deserialize(Absent).ok(),
         write: ser::write,
     }
+}
+
+/// One function for each type, however many methods have arguments of it.
+#[inline(never)]
+fn deserialize<'de, T: Deserialize<'de>>(value: Value<'_, 'de>) -> Result<T, Mismatch> {
+    T::deserialize(value)
 }
 
 /// Text that is borrowed from the request, without `Cow`'s own habit of copying it.
@@ -245,22 +254,24 @@ impl<'de, P: Parameter<'de>, F: FnOnce() -> P::Value> Parameter<'de> for OrDefau
     }
 }
 
+#[inline]
 fn decode<'de, P: Parameter<'de>>(
     parameter: &P,
     value: Value<'_, 'de>,
 ) -> Result<P::Value, InvalidParams> {
-    let mismatch = |mismatch| InvalidParams::Mismatch(parameter.name(), mismatch);
+    let mismatch = |mismatch| mismatched(parameter.name(), mismatch);
     parameter.read(value).map_err(mismatch)
 }
 
-fn settle<'de, P: Parameter<'de>>(
-    parameter: P,
-    value: Option<P::Value>,
-) -> Result<P::Value, InvalidParams> {
+#[inline]
+fn missing<'de, P: Parameter<'de>>(parameter: P) -> Result<P::Value, InvalidParams> {
     let name = parameter.name();
-    value
-        .or_else(|| parameter.missing())
-        .ok_or(InvalidParams::Missing(name))
+    parameter.missing().ok_or(InvalidParams::Missing(name))
+}
+
+#[cold]
+fn mismatched(name: &'static str, mismatch: Mismatch) -> InvalidParams {
+    InvalidParams::Mismatch(name, mismatch)
 }
 
 macro_rules! tuples {
@@ -268,8 +279,24 @@ macro_rules! tuples {
         impl<'de, $($P: Parameter<'de>),*> Arguments<'de> for ($($P,)*) {
             type Values = ($($P::Value,)*);
 
-            #[allow(non_snake_case, unused_mut, clippy::unused_unit)] // the tuple of none
+            #[inline]
+            #[allow(non_snake_case)]
+            #[allow(irrefutable_let_patterns, unused_mut, unused_variables)] // the tuple of none
             fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams> {
+                let elements = params.value.and_then(Value::elements);
+                if let Some(mut elements) = elements.filter(|elements| elements.len() == $count) {
+                    let ($($P,)*) = &self;
+                    let ($($slot,)*) = ($({ let _ = $P; elements.next() },)*);
+                    if let ($(Some($slot),)*) = ($($slot,)*) {
+                        return Ok(($(decode($P, $slot)?,)*));
+                    }
+                }
+                self.read_any(params)
+            }
+
+            #[allow(non_snake_case)]
+            #[allow(unused_mut)] // the tuple of none
+            fn read_any(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams> {
                 let ($($P,)*) = self;
                 $(let mut $slot = None;)*
                 if let Some(mut elements) = params.value.and_then(Value::elements) {
@@ -291,7 +318,10 @@ macro_rules! tuples {
                         return Err(InvalidParams::Unknown(name.chars().take(64).collect()));
                     }
                 }
-                Ok(($(settle($P, $slot)?,)*))
+                Ok(($(match $slot {
+                    Some(argument) => argument,
+                    None => missing($P)?,
+                },)*))
             }
         }
     )* };
@@ -453,9 +483,9 @@ mod tests {
             (r#"{"a":1,"b":null,"b":null}"#, "b"),
             (r#"{"d":[],"a":1,"c":1,"d":[]}"#, "d"),
         ] {
-            let refused = Err(format!("argument `{name}` stands twice"));
-            assert_eq!(strict(params), refused);
-            assert_eq!(lenient(params), refused);
+            let rejected = Err(format!("argument `{name}` stands twice"));
+            assert_eq!(strict(params), rejected);
+            assert_eq!(lenient(params), rejected);
         }
     }
 
