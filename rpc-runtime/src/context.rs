@@ -318,7 +318,10 @@ impl Metadata {
     fn read(&mut self, meta: Option<Value<'_, '_>>) {
         self.text.clear();
         self.ends.clear();
-        for (name, value) in meta.and_then(Value::members).into_iter().flatten() {
+        let Some(members) = meta.and_then(Value::members) else {
+            return;
+        };
+        for (name, value) in members {
             self.text.push_str(name);
             let name_end = self.text.len();
             self.text.push_str(value.as_str().unwrap_or_default());

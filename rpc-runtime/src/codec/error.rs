@@ -109,17 +109,17 @@ impl RpcError for Infallible {
     }
 }
 
-/// Codes that say what became of a call. A handler that sent one would mislead its caller about itself.
-const FATES: [i64; 4] = [
+/// Codes by which the server says how a call ended. A handler that sent one would mislead the client.
+const STATUS_CODES: [i64; 4] = [
     code::CANCELLED,
     code::DEADLINE_PASSED,
     code::SHUTTING_DOWN,
     code::STREAM_ENDED,
 ];
 
-/// Refuses them.
+/// Checks that a handler may send this code.
 pub(super) fn check_code(code: i64) -> Result<(), Unwritable> {
-    match FATES.contains(&code) {
+    match STATUS_CODES.contains(&code) {
         true => Err(Unwritable(format!(
             "an error with the protocol's own code {code}"
         ))),

@@ -39,26 +39,29 @@ impl LineSplitter {
 
     /// Moves the next message to the end of `message`, where a part of it may already be.
     pub(crate) fn cut(&mut self, message: &mut Vec<u8>) -> Line {
-        loop {
-            let end = memchr(b'\n', &self.chunk);
-            let line = end
-                .and_then(|end| self.chunk.get(..end))
-                .unwrap_or(&self.chunk);
-            if !self.skipping {
-                let room = self.limit.saturating_sub(message.len());
-                self.skipping = line.len() > room;
-                message.extend_from_slice(line.get(..room).unwrap_or(line));
-            }
-            let Some(end) = end else {
-                self.chunk = Bytes::new();
-                return Line::Partial;
-            };
+        while let Some(end) = memchr(b'\n', &self.chunk) {
+            self.append(end, message);
             self.chunk.advance(end.saturating_add(1));
             match self.ended(message) {
-                Some(cut) => return cut,
+                Some(line) => return line,
                 None => message.clear(),
             }
         }
+        self.append(self.chunk.len(), message);
+        self.chunk = Bytes::new();
+        Line::Partial
+    }
+
+    /// Moves the next `length` bytes to the end of `message`, up to the limit.
+    #[inline]
+    fn append(&mut self, length: usize, message: &mut Vec<u8>) {
+        if self.skipping {
+            return;
+        }
+        let room = self.limit.saturating_sub(message.len());
+        self.skipping = length > room;
+        let taken = self.chunk.get(..length.min(room));
+        message.extend_from_slice(taken.unwrap_or_default());
     }
 
     /// How many received bytes are still to be split.

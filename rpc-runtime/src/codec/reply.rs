@@ -121,6 +121,7 @@ impl Reply {
     }
 
     /// Starts the response to the request with this id; what was written before is gone.
+    #[inline]
     pub(crate) fn begin(&mut self, id: Option<Id<'_>>) {
         self.out.clear();
         self.wanted = id.is_some();
@@ -172,6 +173,7 @@ impl Reply {
     }
 
     /// Writes null where a handler that has no result was called for one.
+    #[inline]
     pub(crate) fn settle(&mut self) {
         if self.wanted && self.out.len() == self.body {
             self.out.extend_from_slice(RESULT);
@@ -193,10 +195,10 @@ impl Reply {
     }
 
     /// Writes an answer of the protocol's own, in place of whatever was begun.
-    pub(crate) fn reject(&mut self, refusal: ProtocolError) {
+    pub(crate) fn reject(&mut self, error: ProtocolError) {
         if self.wanted {
             self.out.truncate(self.body);
-            refusal.write_body(&mut self.out);
+            error.write_body(&mut self.out);
         }
     }
 

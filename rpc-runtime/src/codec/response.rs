@@ -1,4 +1,4 @@
-//! Reads a response, from whichever server.
+//! Reads a response of any implementation.
 
 use crate::codec::de::Value;
 use crate::codec::error::ErrorData;
@@ -26,7 +26,7 @@ pub(crate) enum ResponseBody<'t, 'de> {
 }
 
 impl<'t, 'de> Response<'t, 'de> {
-    /// Reads a response object, from whichever server; `None` if it is none.
+    /// Reads a response object; `None` if it is none.
     pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
         let (mut id, mut result, mut error) = (None, None, None);
         for (name, value) in value.members()? {
@@ -62,7 +62,7 @@ impl<'de> Document<'_, 'de> {
 }
 
 impl<'t, 'de> ResponseBody<'t, 'de> {
-    /// Whether the call was refused because the server takes no more.
+    /// Whether the server rejected the call because it is shutting down.
     pub(crate) fn is_shutting_down(&self) -> bool {
         matches!(self, Self::Error { code, .. } if *code == code::SHUTTING_DOWN)
     }
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn every_protocol_error_is_a_response() {
-        for refusal in [
+        for error in [
             ProtocolError::Parse,
             ProtocolError::InvalidRequest("why"),
             ProtocolError::MethodNotFound,
@@ -255,8 +255,8 @@ mod tests {
             ProtocolError::BatchReplyTooLarge,
         ] {
             let mut response = Vec::new();
-            refusal.write(Id::String("é\""), &mut response);
-            let (code, message, data) = refusal.parts();
+            error.write(Id::String("é\""), &mut response);
+            let (code, message, data) = error.parts();
             assert_eq!(
                 read(&response),
                 Some(json!({"id": "é\"", "error": [code, message, data]}))

@@ -23,7 +23,7 @@ pub(crate) enum StreamFrame<'t, 'de> {
 }
 
 impl<'t, 'de> StreamFrame<'t, 'de> {
-    /// Reads a line, whoever wrote it; `None` if it is none.
+    /// Reads a line of any implementation; `None` if it is no such line.
     pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
         match Request::read(value) {
             Ok(request) => Self::of(request),

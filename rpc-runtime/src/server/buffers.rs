@@ -109,6 +109,9 @@ impl BatchBuffers {
         if self.out.capacity() > limit {
             self.out = Vec::new();
         }
+        if self.entries.capacity() == 0 {
+            return;
+        }
         // All of them together keep no more than that.
         self.entries.truncate(limit / INITIAL_BUFFER_BYTES);
         self.entries.shrink_to(limit / INITIAL_BUFFER_BYTES);
