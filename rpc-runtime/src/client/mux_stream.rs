@@ -27,11 +27,12 @@ use crate::waker::{WakerSlot, wake_all};
 /// Bytes of queued requests from which on callers wait.
 const BACKLOG: usize = 256 << 10;
 
-/// From its lowest bit on, an id consists of the number of the stream, the slot, and a generation, which changes with each
-/// call of the stream that is cancelled: 52 bits in all, which any JSON reader keeps.
+/// From its lowest bit on, an id consists of the number of the stream, the slot, and a generation: 52 bits in all, which any
+/// JSON reader keeps. The generation is zero, which makes the id short, unless the reply to a cancelled call with that id may
+/// still come. Each of the others is of one call that is cancelled.
 const STREAM_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
-const GENERATION_BITS: u32 = 26;
+const MAX_GENERATION: u32 = (1 << 26) - 1;
 
 const MAX_SLOTS: usize = 1 << SLOT_BITS;
 
@@ -64,7 +65,7 @@ struct MuxState {
     transport_id: u64,
     opened_at: u64,
     calls: Slots<CallSlot>,
-    /// Number of cancelled calls.
+    /// Number of cancelled calls; from the maximum generation on it starts again at one.
     cancelled: u32,
     /// The task that writes, while there are no requests.
     writer: WakerSlot,
@@ -84,6 +85,8 @@ struct CallSlot {
     /// The id of the call, and the head of its message. Later calls have them, too, unless a call is cancelled: its reply may
     /// still come, while that to any other has come already.
     name: Option<(CallId, MessageHead)>,
+    /// The call with the first id of this slot was cancelled, and its reply may still come.
+    is_first_id_awaited: bool,
     stage: Stage,
     /// The reply, once there is one. Its buffer is used again.
     reply: Vec<u8>,
@@ -124,6 +127,11 @@ impl CallId {
 
     fn slot(self) -> usize {
         (self.0 >> STREAM_BITS) as usize & (MAX_SLOTS - 1)
+    }
+
+    /// Whether the generation is zero.
+    fn is_first(self) -> bool {
+        self.0 >> (STREAM_BITS + SLOT_BITS) == 0
     }
 }
 
@@ -212,6 +220,23 @@ impl CallSlot {
         self.stage = Stage::Ended;
         self.failure = Some(failure);
         self.waker.take()
+    }
+
+    /// Frees the slot. The next call has its first id if no reply with that may still come.
+    fn free(&mut self) {
+        self.stage = Stage::Free;
+        let is_first = self.name.as_ref().is_some_and(|(id, _)| id.is_first());
+        if !is_first && !self.is_first_id_awaited {
+            self.name = None;
+        }
+    }
+
+    /// The reply to the cancelled call with the first id has come.
+    fn first_id_answered(&mut self) {
+        self.is_first_id_awaited = false;
+        if self.stage == Stage::Free {
+            self.name = None;
+        }
     }
 }
 
@@ -345,7 +370,7 @@ impl MuxStream {
         }
         std::mem::swap(&mut call.reply, reply);
         let failure = call.failure.take();
-        call.stage = Stage::Free;
+        call.free();
         let next = state.free(id);
         self.count_in_flight(&state);
         drop(state);
@@ -362,9 +387,11 @@ impl MuxStream {
         let (end, waker, failure) = (call.end, call.waker.take(), call.failure.take());
         let is_unanswered = stage == Stage::InFlight;
         if is_unanswered {
-            state.cancelled = (state.cancelled + 1) % (1 << GENERATION_BITS);
+            state.cancelled = state.cancelled % MAX_GENERATION + 1;
             let name = self.name(id.slot(), state.cancelled);
-            state.calls.get_mut(id.slot()).name = Some(name);
+            let call = state.calls.get_mut(id.slot());
+            call.name = Some(name);
+            call.is_first_id_awaited |= id.is_first();
         }
         let next = state.free(id);
         self.count_in_flight(&state);
@@ -545,7 +572,7 @@ impl MuxStream {
         }
         // A truncated reply is delivered as it is, and its caller finds that it is malformed.
         match splitter.finish(&reply) {
-            Some(_) if !self.deliver(None, &mut reply, &mut ids) => {
+            Some(_) if self.in_flight() > 0 && !self.deliver(None, &mut reply, &mut ids) => {
                 Err(StreamLost::Reset(close::DONE.into()))
             }
             _ => Ok(()),
@@ -578,15 +605,11 @@ impl MuxStream {
         reply: &mut Vec<u8>,
         ids: &mut ReplyIds,
     ) -> bool {
-        // It belongs to a cancelled call, and is not parsed to find out.
-        if self.in_flight() == 0 {
-            return true;
-        }
-        let Some(id) = ids.find(reply) else {
+        let Some(id) = ids.find(reply).map(CallId) else {
             return false;
         };
         let mut state = self.state();
-        let call = state.call(CallId(id));
+        let call = state.call(id);
         let waker = match call.filter(|call| call.stage == Stage::InFlight) {
             Some(call) => {
                 call.stage = Stage::Ended;
@@ -594,11 +617,24 @@ impl MuxStream {
                 std::mem::swap(&mut call.reply, reply);
                 call.waker.take()
             }
-            None => None,
+            None => {
+                self.forget_reply(&mut state, id);
+                None
+            }
         };
         drop(state);
         wake_all(waker);
         true
+    }
+
+    /// Notes that no reply to a cancelled call comes any more.
+    fn forget_reply(&self, state: &mut MuxState, id: CallId) {
+        if let Some(call) = state.calls.try_get_mut(id.slot())
+            && id == CallId::new(self.number, id.slot(), 0)
+            && call.is_first_id_awaited
+        {
+            call.first_id_answered();
+        }
     }
 
     /// The stream is gone and another will be opened: ends the calls that were sent.

@@ -1,5 +1,7 @@
 //! One message cancels a call.
 
+use std::collections::HashSet;
+
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
@@ -130,6 +132,54 @@ async fn id_of_a_call_is_used_again_unless_it_was_cancelled() {
         stream.reply(&reply.to_string()).await;
     }
     assert_eq!(call.await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn id_of_a_cancelled_call_is_used_again_once_its_reply_has_come() {
+    let (client, peer) = scripted(ClientBuilder::default());
+    cancel(&client, true).await;
+    let mut stream = PeerStream::accept_bi(&peer).await;
+    let first = parse(&stream.line().await.unwrap())["id"].clone();
+    // While the reply may come, ids are of one call each if that is cancelled.
+    let mut ids = vec![first.clone()];
+    for _ in 0..2 {
+        cancel(&client, true).await;
+        ids.push(parse(&stream.line().await.unwrap())["id"].clone());
+    }
+    let distinct: HashSet<_> = ids.iter().map(Value::to_string).collect();
+    assert_eq!(distinct.len(), 3);
+    for id in &ids {
+        let error = json!({"code": -32001, "message": "Cancelled"});
+        let reply = json!({"jsonrpc": "2.0", "id": id, "error": error});
+        stream.reply(&reply.to_string()).await;
+    }
+    settle().await;
+    for _ in 0..2 {
+        let call = tokio::spawn(client.call::<u32, _>("get", &()).into_future());
+        let request = parse(&stream.line().await.unwrap());
+        assert_eq!(request["id"], first);
+        let reply = json!({"jsonrpc": "2.0", "id": first, "result": 7});
+        stream.reply(&reply.to_string()).await;
+        assert_eq!(super::soon(call).await.unwrap().unwrap(), 7);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn id_of_a_cancelled_call_is_used_again_after_the_call_during_which_its_reply_came() {
+    let (client, peer) = scripted(ClientBuilder::default());
+    cancel(&client, true).await;
+    let mut stream = PeerStream::accept_bi(&peer).await;
+    let first = parse(&stream.line().await.unwrap())["id"].clone();
+    let call = tokio::spawn(client.call::<u32, _>("get", &()).into_future());
+    let second = parse(&stream.line().await.unwrap())["id"].clone();
+    assert_ne!(second, first);
+    for (id, result) in [(&first, 1), (&second, 2)] {
+        let reply = json!({"jsonrpc": "2.0", "id": id, "result": result});
+        stream.reply(&reply.to_string()).await;
+    }
+    assert_eq!(super::soon(call).await.unwrap().unwrap(), 2);
+    cancel(&client, true).await;
+    assert_eq!(parse(&stream.line().await.unwrap())["id"], first);
 }
 
 #[tokio::test(start_paused = true)]
