@@ -61,7 +61,7 @@ pub(crate) struct Method {
     #[serde(rename = "x-unreliable")]
     pub(crate) unreliable: bool,
     #[serde(rename = "x-params")]
-    pub(crate) whole_params: Option<Typed>,
+    pub(crate) entire_params: Option<Typed>,
     #[serde(rename = "x-items")]
     pub(crate) items: Option<Typed>,
     #[serde(rename = "x-upload")]

@@ -24,7 +24,7 @@ const TARGET: &str = "HOST:PORT";
 
 pub(crate) fn render(document: &Document) -> String {
     let page = Page { document };
-    page.whole().into_string()
+    page.document().into_string()
 }
 
 struct Page<'a> {
@@ -32,7 +32,7 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn whole(&self) -> Markup {
+    fn document(&self) -> Markup {
         let info = &self.document.info;
         let services = self.document.services();
         html! {
@@ -117,7 +117,7 @@ impl Page<'_> {
                 }
                 @if let Some(docs) = docs { (docs_of(docs)) }
                 (self.parameters(method))
-                (self.docs_of_type("All parameters", method.whole_params.as_ref()))
+                (self.docs_of_type("All parameters", method.entire_params.as_ref()))
                 (self.docs_of_type("Items that it takes", method.upload.as_ref()))
                 (self.docs_of_type("Items that it sends", method.items.as_ref()))
                 (self.docs_of_type("Result", method.result.as_ref()))

@@ -37,9 +37,9 @@ impl Params {
                 let mut text = String::new();
                 let read = std::io::stdin().read_to_string(&mut text);
                 read.map_err(|error| Failure::usage(format!("standard input: {error}")))?;
-                whole(&text).map(Given::Whole)
+                whole(&text).map(Given::Entire)
             }
-            [json] if json.trim_start().starts_with(['{', '[']) => whole(json).map(Given::Whole),
+            [json] if json.trim_start().starts_with(['{', '[']) => whole(json).map(Given::Entire),
             named => named
                 .iter()
                 .map(|one| split(one))
@@ -53,7 +53,7 @@ impl Params {
 #[derive(Debug)]
 pub(crate) enum Given {
     Nothing,
-    Whole(Box<RawValue>),
+    Entire(Box<RawValue>),
     Named(Vec<(String, String)>),
 }
 
@@ -62,7 +62,7 @@ impl Given {
     pub(crate) fn to_json(&self, known: Option<(&Document, &Method)>) -> Result<Json, Failure> {
         match self {
             Self::Nothing => Ok(None),
-            Self::Whole(json) => Ok(Some(json.clone())),
+            Self::Entire(json) => Ok(Some(json.clone())),
             Self::Named(named) => by_name(named, known).map(Some),
         }
     }
@@ -149,7 +149,7 @@ fn parameter<'a>(method: &'a Method, name: &str) -> Result<&'a Parameter, Failur
             .iter()
             .map(|parameter| parameter.name.as_str());
         let all: Vec<_> = method.params.iter().map(written).collect();
-        match (nearest(name, names).first(), &method.whole_params) {
+        match (nearest(name, names).first(), &method.entire_params) {
             (Some(near), _) => failure.tip(format!("did you mean `{near}`?")),
             (None, Some(whole)) if all.is_empty() => {
                 let whole = types::text(&types::of(whole));

@@ -86,7 +86,7 @@ fn of_example(method: &Method, example: &Example) -> Option<Value> {
 }
 
 fn of_types(document: &Document, method: &Method) -> Value {
-    if let (Some(whole), true) = (&method.whole_params, method.params.is_empty()) {
+    if let (Some(whole), true) = (&method.entire_params, method.params.is_empty()) {
         return match schema::says_nothing(&whole.schema) {
             true => json!(["…"]),
             false => value(document, &whole.schema),

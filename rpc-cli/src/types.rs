@@ -49,7 +49,7 @@ pub(crate) fn signature(method: &Method) -> Vec<Piece> {
             pieces.push(Piece::Literal(default.to_string()));
         }
     }
-    if let (Some(whole), true) = (&method.whole_params, method.params.is_empty()) {
+    if let (Some(whole), true) = (&method.entire_params, method.params.is_empty()) {
         pieces.push(Piece::Sign("..."));
         pieces.extend(of(whole));
         separator = Some(Piece::Sign(", "));

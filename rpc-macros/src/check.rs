@@ -49,11 +49,11 @@ fn contexts(method: &Method<'_>, errors: &mut Errors) {
 }
 
 fn arguments(method: &Method<'_>, errors: &mut Errors) {
-    if let Some(whole) = method.whole()
+    if let Some(entire) = method.entire_params()
         && method.arguments().count() > 1
     {
         errors.at(
-            &whole.ident,
+            &entire.ident,
             "`params` takes the whole value, so nothing is left for others",
         );
     }

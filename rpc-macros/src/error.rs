@@ -366,7 +366,7 @@ fn read(variant: &Variant<'_>) -> TokenStream {
     let arguments = fields.iter().map(Field::argument);
     let decode = match shape {
         Shape::Nothing => None,
-        Shape::Value => Some(generated!(let #(#bindings)* = data.whole(#(#arguments)*)?;)),
+        Shape::Value => Some(generated!(let #(#bindings)* = data.entire(#(#arguments)*)?;)),
         Shape::Array | Shape::Object => {
             Some(generated!(let (#(#bindings,)*) = data.arguments((#(#arguments,)*))?;))
         }

@@ -65,7 +65,7 @@ pub(crate) enum Role {
     /// `cx: &Context`, which is not on the wire.
     Context,
     /// The whole `params` value.
-    Whole,
+    Entire,
     /// One member of `params`.
     Argument,
     /// `impl Stream<Item = T>`: what follows the request.
@@ -178,10 +178,10 @@ impl<'a> Method<'a> {
             .find(|parameter| parameter.role == Role::Context)
     }
 
-    pub(crate) fn whole(&self) -> Option<&Parameter<'a>> {
+    pub(crate) fn entire_params(&self) -> Option<&Parameter<'a>> {
         self.parameters
             .iter()
-            .find(|parameter| parameter.role == Role::Whole)
+            .find(|parameter| parameter.role == Role::Entire)
     }
 
     /// The items that the caller sends.
@@ -195,7 +195,7 @@ impl<'a> Method<'a> {
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &Parameter<'a>> {
         self.parameters
             .iter()
-            .filter(|parameter| matches!(parameter.role, Role::Whole | Role::Argument))
+            .filter(|parameter| matches!(parameter.role, Role::Entire | Role::Argument))
     }
 
     /// What the caller passes: everything but the context.
@@ -383,7 +383,7 @@ impl Role {
                         "`params` is the whole value, with no name and no default",
                     );
                 }
-                Self::Whole
+                Self::Entire
             }
             None => Self::Argument,
         }

@@ -19,7 +19,7 @@ pub use crate::client::{Call, Client, Items, Method, Notification};
 
 pub use crate::codec::error::{DataWriter, ErrorData, RpcError};
 pub use crate::codec::params::decode::{Argument, arg, bytes, cow, optional_bytes, optional_cow};
-pub use crate::codec::params::encode::{NoParams, SentParams, whole};
+pub use crate::codec::params::encode::{NoParams, SentParams, entire};
 pub use crate::codec::reply::{Fault, Reply};
 pub use crate::codec::result::{Fallible, Returned, returns, returns_alias, returns_result};
 pub use crate::context::Context;

@@ -17,8 +17,8 @@ use crate::transport::memory::{self, RecvStream, SendStream};
 /// A message as it was split off its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SplitMessage {
-    /// A whole one.
-    Whole(Vec<u8>),
+    /// A complete one.
+    Complete(Vec<u8>),
     /// The start of one that passed the limit.
     TooLarge(Vec<u8>),
 }
@@ -26,7 +26,7 @@ pub enum SplitMessage {
 /// Splits the messages off a stream that arrives in these chunks.
 pub fn split<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Vec<SplitMessage> {
     let found = |line, message: &mut Vec<u8>| match line {
-        Line::Message => Some(SplitMessage::Whole(std::mem::take(message))),
+        Line::Message => Some(SplitMessage::Complete(std::mem::take(message))),
         Line::TooLarge => Some(SplitMessage::TooLarge(std::mem::take(message))),
         Line::Partial => None,
     };
@@ -35,7 +35,7 @@ pub fn split<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Ve
     let mut messages = Vec::new();
     for chunk in chunks {
         splitter.feed(Bytes::copy_from_slice(chunk));
-        while let Some(split) = found(splitter.cut(&mut message), &mut message) {
+        while let Some(split) = found(splitter.split_next(&mut message), &mut message) {
             messages.push(split);
         }
     }

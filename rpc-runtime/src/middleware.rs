@@ -130,7 +130,7 @@ impl<M: Middleware, S: Service> Service for Layered<M, S> {
                 service: S::DESCRIPTION,
                 index: index.expect("a method that is found is described"),
                 context: incoming.context(),
-                has_reply: reply.is_wanted(),
+                has_reply: reply.expects_response(),
             };
             let next = Next(MethodCall {
                 service: &layered.service,

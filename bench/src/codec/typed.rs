@@ -134,7 +134,7 @@ impl Foreseen {
 
 impl Answers for Foreseen {
     fn answer(&mut self, message: &[u8]) -> Result<&[u8]> {
-        let message = Whole {
+        let message = Entire {
             method: self.method,
             message: str::from_utf8(message)?,
         };
@@ -143,12 +143,12 @@ impl Answers for Foreseen {
     }
 }
 
-struct Whole<'a> {
+struct Entire<'a> {
     method: Method,
     message: &'a str,
 }
 
-impl<'a> Undecoded<'a> for Whole<'a> {
+impl<'a> Undecoded<'a> for Entire<'a> {
     fn decode<P: Deserialize<'a>>(self) -> Result<(u64, P)> {
         let request: Request<P> = serde_json::from_str(self.message)?;
         ensure!(request.method == self.method, "another method");

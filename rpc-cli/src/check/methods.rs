@@ -123,14 +123,15 @@ impl Comparison<'_> {
     }
 
     fn params(&self, old: &Method, new: &Method) -> Vec<Finding> {
-        let has_whole = |method: &Method| method.whole_params.is_some() && method.params.is_empty();
-        match (has_whole(old), has_whole(new)) {
+        let takes_entire =
+            |method: &Method| method.entire_params.is_some() && method.params.is_empty();
+        match (takes_entire(old), takes_entire(new)) {
             (true, true) => {
                 return self.typed(
                     Way::In,
                     "parameters",
-                    old.whole_params.as_ref(),
-                    new.whole_params.as_ref(),
+                    old.entire_params.as_ref(),
+                    new.entire_params.as_ref(),
                 );
             }
             (true, false) => {

@@ -115,7 +115,7 @@ fn write_types(out: &mut impl Write, method: &Method) -> io::Result<()> {
         }
     }
     let others = [
-        ("All parameters", &method.whole_params),
+        ("All parameters", &method.entire_params),
         ("Items that it takes", &method.upload),
         ("Items that it sends", &method.items),
     ];
@@ -161,7 +161,7 @@ fn mentioned(document: &Document, method: &Method) -> BTreeSet<String> {
         .map(|parameter| &parameter.typed.schema);
     let typed = [
         &method.result,
-        &method.whole_params,
+        &method.entire_params,
         &method.items,
         &method.upload,
     ];

@@ -159,9 +159,9 @@ fn params(method: &Method<'_>) -> TokenStream {
         generated!(#argument.send(&#ident))
     });
     let sent: Vec<_> = sent.collect();
-    match (method.whole(), &sent[..]) {
+    match (method.entire_params(), &sent[..]) {
         (_, []) => generated!(__rpc::NoParams),
-        (Some(_), sent) => generated!(__rpc::whole(#(#sent)*)),
+        (Some(_), sent) => generated!(__rpc::entire(#(#sent)*)),
         (None, sent) => generated!((#(#sent,)*)),
     }
 }

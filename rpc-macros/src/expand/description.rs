@@ -43,8 +43,8 @@ fn of_method(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
         .map(|it| of_parameter(it, method, service));
     let parameters: Vec<_> = parameters.collect();
     let aliases = (!aliases.is_empty()).then(|| generated!(.aliases(&[#(#aliases),*])));
-    let parameters = (!parameters.is_empty()).then(|| match method.whole() {
-        Some(_) => generated!(.whole_params(&[#(#parameters),*])),
+    let parameters = (!parameters.is_empty()).then(|| match method.entire_params() {
+        Some(_) => generated!(.entire_params(&[#(#parameters),*])),
         None => generated!(.parameters(&[#(#parameters),*])),
     });
     let stream = method.is_stream.then(|| generated!(.stream()));

@@ -195,9 +195,9 @@ fn body(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
 }
 
 fn arguments(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
-    if let Some(whole) = method.whole() {
-        let (ident, argument) = (&whole.ident, wire::argument(whole));
-        return generated!(let #ident = call.whole(#argument)?;);
+    if let Some(entire) = method.entire_params() {
+        let (ident, argument) = (&entire.ident, wire::argument(entire));
+        return generated!(let #ident = call.entire(#argument)?;);
     }
     let decode = match service.lenient {
         true => generated!(lenient_arguments),

@@ -156,7 +156,7 @@ const _: () = {
             call: &__rpc::Incoming<'_, '_>,
             reply: &mut __rpc::Reply,
         ) -> __rpc::Result<(), __rpc::Fault> {
-            let values = call.whole(__rpc::arg::<Vec<i64>>("values"))?;
+            let values = call.entire(__rpc::arg::<Vec<i64>>("values"))?;
             reply
                 .value(
                     &__Service::sum(&self.service, values).await,
@@ -317,7 +317,7 @@ const _: () = {
                         ],
                     ),
                 __rpc::MethodDescription::new("calc.sum", "", "i64")
-                    .whole_params(
+                    .entire_params(
                         &[__rpc::ParameterDescription::new("values", "Vec<i64>")],
                     )
                     .idempotent(),
@@ -384,7 +384,7 @@ const _: () = {
             self.client
                 .invoke(
                     &__METHOD,
-                    __rpc::whole(__rpc::arg::<Vec<i64>>("values").send(&values)),
+                    __rpc::entire(__rpc::arg::<Vec<i64>>("values").send(&values)),
                     __rpc::returns::<i64, i64>(),
                 )
         }

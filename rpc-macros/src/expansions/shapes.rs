@@ -56,7 +56,7 @@ const _: () = {
         ) -> __rpc::Option<Self> {
             match code {
                 1 => {
-                    let field0 = data.whole(__rpc::arg::<T>("0"))?;
+                    let field0 = data.entire(__rpc::arg::<T>("0"))?;
                     __rpc::Some(Self::One(field0))
                 }
                 -2 => {

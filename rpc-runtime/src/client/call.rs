@@ -134,7 +134,7 @@ impl Client {
         T: DeserializeOwned,
         P: Serialize + ?Sized,
     {
-        let params = encode::whole(Sent::nameless(params));
+        let params = encode::entire(Sent::nameless(params));
         let dispatch = Dispatch::new(Arc::clone(&self.0), MethodName::Text(method), params);
         let reader = ResultReader::new();
         Call { dispatch, reader }

@@ -70,7 +70,7 @@ async fn read_reply(
         let line = match read.map_err(|lost| unanswered(connection, lost))? {
             Some(chunk) => {
                 splitter.feed(chunk);
-                Some(splitter.cut(&mut reply)).filter(|line| *line != Line::Partial)
+                Some(splitter.split_next(&mut reply)).filter(|line| *line != Line::Partial)
             }
             None => Some(splitter.finish(&reply).unwrap_or(Line::Partial)),
         };

@@ -582,7 +582,7 @@ impl MuxStream {
     /// Delivers the replies that have arrived as a whole.
     fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>, ids: &mut ReplyIds) {
         loop {
-            let failure = match splitter.cut(reply) {
+            let failure = match splitter.split_next(reply) {
                 Line::Partial => return,
                 Line::Message => None,
                 Line::TooLarge => Some(CallFailure::ReplyTooLarge),

@@ -116,7 +116,7 @@ enum Sending {
 impl Client {
     /// Sends a notification by name. `params` as with [`call`](Self::call).
     pub fn notify<P: Serialize + ?Sized>(&self, method: &str, params: &P) -> Notification {
-        let params = encode::whole(Sent::nameless(params));
+        let params = encode::entire(Sent::nameless(params));
         Notification::new(self, MethodName::Text(method), params)
     }
 

@@ -12,7 +12,7 @@ use crate::client::method::{EncodedRequest, MethodName};
 use crate::client::mux_stream::MuxStream;
 use crate::client::options::MetadataWriter;
 use crate::codec::lines::{Line, LineSplitter};
-use crate::codec::params::encode::{Sent, whole};
+use crate::codec::params::encode::{Sent, entire};
 use crate::transport::memory::{self, Connection};
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost};
 
@@ -54,7 +54,7 @@ async fn echo(connection: Connection) -> Result<(), StreamLost> {
     let (mut splitter, mut message) = (LineSplitter::new(LIMIT), Vec::new());
     while let Some(chunk) = recv.read_chunk().await? {
         splitter.feed(chunk);
-        while splitter.cut(&mut message) == Line::Message {
+        while splitter.split_next(&mut message) == Line::Message {
             let request = String::from_utf8(std::mem::take(&mut message)).unwrap();
             if !request.contains("rpc.cancel") {
                 let reply = request.replace(r#""method":"echo","params""#, r#""result""#) + "\n";
@@ -67,7 +67,7 @@ async fn echo(connection: Connection) -> Result<(), StreamLost> {
 }
 
 fn request(params: &[String]) -> EncodedRequest {
-    let params = whole(Sent::nameless(params));
+    let params = entire(Sent::nameless(params));
     let mut request = EncodedRequest::with_capacity(0);
     request.encode(MethodName::Text("echo"), &params).unwrap();
     request.write_options(None, &MetadataWriter::default());

@@ -239,8 +239,8 @@ impl<'de> ErrorData<'_, 'de> {
     }
 
     /// All of it as one value.
-    pub fn whole<P: Parameter<'de>>(self, field: P) -> Option<P::Value> {
-        Params::new(self.value).whole(field).ok()
+    pub fn entire<P: Parameter<'de>>(self, field: P) -> Option<P::Value> {
+        Params::new(self.value).entire(field).ok()
     }
 
     fn to_json(self) -> Option<Box<str>> {

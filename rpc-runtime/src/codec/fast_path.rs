@@ -75,7 +75,7 @@ struct StringNode {
 pub(super) struct Strings(Vec<StringNode>);
 
 impl Strings {
-    /// Puts the strings on the tape, cut out of the message that was scanned.
+    /// Puts the strings on the tape as slices of the message that was scanned.
     #[inline]
     pub(super) fn fill<'de>(&self, message: &'de [u8], tape: &mut [Node<'de>]) -> Option<()> {
         match self.0.as_slice() {

@@ -6,7 +6,7 @@ use memchr::memchr;
 /// What a [`LineSplitter`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// `message` holds a whole message, without its newline.
+    /// `message` holds an entire message, without its newline.
     Message,
     /// `message` holds what there is of the next one; feed more.
     Partial,
@@ -14,7 +14,7 @@ pub(crate) enum Line {
     TooLarge,
 }
 
-/// The bytes of one stream that have arrived and are not yet cut.
+/// The bytes of one stream that have arrived and are not yet split.
 #[derive(Debug)]
 pub(crate) struct LineSplitter {
     chunk: Bytes,
@@ -31,14 +31,14 @@ impl LineSplitter {
         }
     }
 
-    /// Takes the next bytes of the stream. The previous ones must be used up: [`LineSplitter::cut`] said [`Line::Partial`].
+    /// Takes the next bytes of the stream. The previous ones must be used up: [`LineSplitter::split_next`] said [`Line::Partial`].
     pub(crate) fn feed(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty());
         self.chunk = chunk;
     }
 
     /// Moves the next message to the end of `message`, where a part of it may already be.
-    pub(crate) fn cut(&mut self, message: &mut Vec<u8>) -> Line {
+    pub(crate) fn split_next(&mut self, message: &mut Vec<u8>) -> Line {
         while let Some(end) = memchr(b'\n', &self.chunk) {
             self.append(end, message);
             self.chunk.advance(end.saturating_add(1));
@@ -99,42 +99,48 @@ mod tests {
         for chunk in chunks {
             framer.feed(Bytes::copy_from_slice(chunk));
             loop {
-                let cut = framer.cut(&mut message);
-                if cut == Line::Partial {
+                let line = framer.split_next(&mut message);
+                if line == Line::Partial {
                     break;
                 }
-                found.push((cut, String::from_utf8_lossy(&message).into_owned()));
+                found.push((line, String::from_utf8_lossy(&message).into_owned()));
                 message.clear();
             }
         }
-        if let Some(cut) = framer.finish(&message) {
-            found.push((cut, String::from_utf8_lossy(&message).into_owned()));
+        if let Some(line) = framer.finish(&message) {
+            found.push((line, String::from_utf8_lossy(&message).into_owned()));
         }
         found
     }
 
-    fn whole(text: &str) -> (Line, String) {
+    fn message(text: &str) -> (Line, String) {
         (Line::Message, text.into())
     }
 
     #[test]
     fn chunk_with_several_messages_is_split() {
-        assert_eq!(messages(&[b"[1]\n[2]\n"], 9), [whole("[1]"), whole("[2]")]);
+        assert_eq!(
+            messages(&[b"[1]\n[2]\n"], 9),
+            [message("[1]"), message("[2]")]
+        );
     }
 
     #[test]
     fn message_over_several_chunks_is_joined() {
-        assert_eq!(messages(&[b"[", b"1", b"]", b"\n"], 9), [whole("[1]")]);
+        assert_eq!(messages(&[b"[", b"1", b"]", b"\n"], 9), [message("[1]")]);
     }
 
     #[test]
     fn end_of_stream_ends_the_last_message() {
-        assert_eq!(messages(&[b"[1]\n[2]"], 9), [whole("[1]"), whole("[2]")]);
+        assert_eq!(
+            messages(&[b"[1]\n[2]"], 9),
+            [message("[1]"), message("[2]")]
+        );
     }
 
     #[test]
     fn blank_lines_are_skipped() {
-        assert_eq!(messages(&[b"\n \r\n\n[1]\n\n  "], 9), [whole("[1]")]);
+        assert_eq!(messages(&[b"\n \r\n\n[1]\n\n  "], 9), [message("[1]")]);
     }
 
     #[test]
@@ -143,9 +149,9 @@ mod tests {
         assert_eq!(
             cuts,
             [
-                whole("123456789"),
+                message("123456789"),
                 (Line::TooLarge, "123456789".into()),
-                whole("[1]")
+                message("[1]")
             ]
         );
     }
@@ -156,7 +162,7 @@ mod tests {
         let mut message = Vec::new();
         for _ in 0..1000 {
             framer.feed(Bytes::from_static(&[b'x'; 1000]));
-            assert_eq!(framer.cut(&mut message), Line::Partial);
+            assert_eq!(framer.split_next(&mut message), Line::Partial);
             assert_eq!(message.len(), 100);
         }
         assert_eq!(framer.finish(&message), Some(Line::TooLarge));

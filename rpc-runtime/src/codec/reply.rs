@@ -92,7 +92,7 @@ pub struct Reply {
     /// Where the body of the response starts: behind its id.
     body: usize,
     /// A notification has no response.
-    wanted: bool,
+    expects_response: bool,
     limit: usize,
 }
 
@@ -101,7 +101,7 @@ impl Reply {
         Self {
             out: Vec::with_capacity(INITIAL_BUFFER_BYTES),
             body: 0,
-            wanted: false,
+            expects_response: false,
             limit,
         }
     }
@@ -116,15 +116,15 @@ impl Reply {
         self.limit
     }
 
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted
+    pub(crate) fn expects_response(&self) -> bool {
+        self.expects_response
     }
 
     /// Starts the response to the request with this id; what was written before is gone.
     #[inline]
     pub(crate) fn begin(&mut self, id: Option<Id<'_>>) {
         self.out.clear();
-        self.wanted = id.is_some();
+        self.expects_response = id.is_some();
         if let Some(id) = id {
             self.out.extend_from_slice(HEAD);
             id.write(&mut self.out);
@@ -160,7 +160,7 @@ impl Reply {
         &mut self,
         body: impl FnOnce(&mut Vec<u8>) -> Result<(), Unwritable>,
     ) -> Result<(), Fault> {
-        if !self.wanted {
+        if !self.expects_response {
             return Ok(());
         }
         self.out.truncate(self.body);
@@ -175,7 +175,7 @@ impl Reply {
     /// Writes null where a handler that has no result was called for one.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        if self.wanted && self.out.len() == self.body {
+        if self.expects_response && self.out.len() == self.body {
             self.out.extend_from_slice(RESULT);
             self.out.extend_from_slice(b"null}");
         }
@@ -196,7 +196,7 @@ impl Reply {
 
     /// Writes an answer of the protocol's own, in place of whatever was begun.
     pub(crate) fn reject(&mut self, error: ProtocolError) {
-        if self.wanted {
+        if self.expects_response {
             self.out.truncate(self.body);
             error.write_body(&mut self.out);
         }
@@ -214,7 +214,7 @@ impl Reply {
                     self.fault(&fault);
                 }
             }
-            _ if self.wanted => {
+            _ if self.expects_response => {
                 self.out.truncate(self.body);
                 write_error(&mut self.out, code::INVALID_PARAMS, |out| {
                     ser::write_string("Invalid params", out);

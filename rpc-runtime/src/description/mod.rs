@@ -105,7 +105,7 @@ pub struct MethodDescription {
     /// The parameters, in order, without a `&Context`.
     pub parameters: &'static [ParameterDescription],
     /// Whether the only parameter is the entire `params` value.
-    pub whole_params: bool,
+    pub entire_params: bool,
     /// The type of the result, as written in the trait: `T` of a `Result<T, E>`, and `()` without a result. For a
     /// stream, the type of its items.
     pub result: &'static str,
@@ -141,7 +141,7 @@ impl MethodDescription {
             idempotent: false,
             deprecated: false,
             parameters: &[],
-            whole_params: false,
+            entire_params: false,
             result,
             stream: false,
             upload: None,
@@ -186,10 +186,10 @@ impl MethodDescription {
         Self { parameters, ..self }
     }
 
-    pub const fn whole_params(self, parameters: &'static [ParameterDescription]) -> Self {
+    pub const fn entire_params(self, parameters: &'static [ParameterDescription]) -> Self {
         Self {
             parameters,
-            whole_params: true,
+            entire_params: true,
             ..self
         }
     }

@@ -50,7 +50,7 @@ impl Receiver {
             *message = unread;
             return Some(Line::Message);
         }
-        match self.splitter.cut(message) {
+        match self.splitter.split_next(message) {
             Line::Partial => None,
             line => {
                 self.timeout.renew();

@@ -80,8 +80,8 @@ impl<'t, 'de> Incoming<'t, 'de> {
 
     /// Decodes the entire `params` as one argument.
     #[inline]
-    pub fn whole<P: Parameter<'de>>(&self, parameter: P) -> Result<P::Value, Fault> {
-        Ok(self.params.whole(parameter)?)
+    pub fn entire<P: Parameter<'de>>(&self, parameter: P) -> Result<P::Value, Fault> {
+        Ok(self.params.entire(parameter)?)
     }
 
     /// Returns the context of the call.

@@ -103,8 +103,8 @@ impl Checker {
 
     fn request(&mut self, method: &str, params: &Value) {
         let method = self.method(method).clone();
-        if let Some(whole) = method.get("x-params") {
-            self.check("whole params", &whole["schema"], params);
+        if let Some(entire) = method.get("x-params") {
+            self.check("entire params", &entire["schema"], params);
         }
         let told = method["params"].as_array().unwrap();
         for (at, parameter) in told.iter().enumerate() {

@@ -1074,7 +1074,7 @@ mod description {
             (goodbye.aliases, goodbye.kind),
             (&["bye"][..], MethodKind::Notification)
         );
-        assert_eq!((goodbye.whole_params, goodbye.deprecated), (true, true));
+        assert_eq!((goodbye.entire_params, goodbye.deprecated), (true, true));
         assert_eq!(
             goodbye.parameters[0].type_name,
             "std::collections::HashMap<String, [u8; 2]>"

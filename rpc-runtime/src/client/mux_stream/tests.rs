@@ -5,7 +5,7 @@ use std::task::Wake;
 use super::*;
 use crate::client::method::MethodName;
 use crate::client::options::MetadataWriter;
-use crate::codec::params::encode::{Sent, whole};
+use crate::codec::params::encode::{Sent, entire};
 
 /// Writes down its number when it is woken.
 struct Caller {
@@ -31,7 +31,7 @@ impl Callers {
     /// `callers` callers with requests of about `bytes` bytes.
     fn new(callers: usize, bytes: usize) -> Self {
         let text = ["x".repeat(bytes)];
-        let params = whole(Sent::nameless(&text));
+        let params = entire(Sent::nameless(&text));
         let mut request = EncodedRequest::with_capacity(0);
         request.encode(MethodName::Text("note"), &params).unwrap();
         request.write_options(None, &MetadataWriter::default());

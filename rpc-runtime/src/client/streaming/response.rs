@@ -335,7 +335,7 @@ impl ItemReceiver {
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
         self.poll_upload(cx)?;
         loop {
-            match self.splitter.cut(&mut self.line) {
+            match self.splitter.split_next(&mut self.line) {
                 Line::Message => return Poll::Ready(Ok(())),
                 Line::TooLarge => return Poll::Ready(Err(CallFailure::ReplyTooLarge)),
                 Line::Partial => {}

@@ -88,7 +88,7 @@ impl PeerStream {
     /// Returns the next line, or `None` at the end of the stream.
     async fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
-        while self.splitter.cut(&mut line) == Line::Partial {
+        while self.splitter.split_next(&mut line) == Line::Partial {
             let chunk = soon(self.recv.read_chunk()).await.unwrap()?;
             self.splitter.feed(chunk);
         }

@@ -85,7 +85,7 @@ impl<'t, 'de> Params<'t, 'de> {
     }
 
     /// All of `params` as one value.
-    pub(crate) fn whole<P: Parameter<'de>>(self, parameter: P) -> Result<P::Value, InvalidParams> {
+    pub(crate) fn entire<P: Parameter<'de>>(self, parameter: P) -> Result<P::Value, InvalidParams> {
         match self.value {
             Some(value) => {
                 let mismatch = |mismatch| InvalidParams::Mismatch("", mismatch);

@@ -51,14 +51,14 @@ impl SentParams for NoParams {
 }
 
 /// One argument that is all of `params`.
-pub fn whole<T: ?Sized>(argument: Sent<'_, T>) -> Whole<'_, T> {
-    Whole(argument)
+pub fn entire<T: ?Sized>(argument: Sent<'_, T>) -> Entire<'_, T> {
+    Entire(argument)
 }
 
-/// What [`whole`] makes.
-pub struct Whole<'a, T: ?Sized>(Sent<'a, T>);
+/// What [`entire`] makes.
+pub struct Entire<'a, T: ?Sized>(Sent<'a, T>);
 
-impl<T: ?Sized> SentParams for Whole<'_, T> {
+impl<T: ?Sized> SentParams for Entire<'_, T> {
     fn write(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         let start = out.len();
         self.0.write(out)?;

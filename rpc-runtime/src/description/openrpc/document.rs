@@ -60,7 +60,7 @@ pub(super) struct MethodObject {
     #[serde(rename = "x-unreliable", skip_serializing_if = "is_false")]
     pub(super) unreliable: bool,
     #[serde(rename = "x-params", skip_serializing_if = "Option::is_none")]
-    pub(super) whole_params: Option<Typed>,
+    pub(super) entire_params: Option<Typed>,
     #[serde(rename = "x-items", skip_serializing_if = "Option::is_none")]
     pub(super) items: Option<Typed>,
     #[serde(rename = "x-upload", skip_serializing_if = "Option::is_none")]

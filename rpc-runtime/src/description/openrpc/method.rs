@@ -27,10 +27,10 @@ impl Types {
         let params = params.map(|parameter| self.parameter(parameter));
         let mut params: Vec<_> = params.collect();
         let typed = |schema, rust_type| Typed { schema, rust_type };
-        let whole_params = match method.whole_params {
+        let entire_params = match method.entire_params {
             true => params
                 .pop()
-                .map(|whole| typed(whole.schema, whole.rust_type.unwrap_or_default())),
+                .map(|entire| typed(entire.schema, entire.rust_type.unwrap_or_default())),
             false => None,
         };
         let upload = method
@@ -78,7 +78,7 @@ impl Types {
             idempotent: method.idempotent,
             notification: method.kind == MethodKind::Notification,
             unreliable: method.unreliable,
-            whole_params,
+            entire_params,
             items,
             upload,
         }
@@ -153,11 +153,11 @@ fn with_default(schema: Value, default: Value) -> Value {
 
 /// Lists the members of an object that is the entire `params`: to callers, they are parameters.
 pub(super) fn spread(method: &mut MethodObject, schemas: &Map<String, Value>) {
-    let Some(whole) = &method.whole_params else {
+    let Some(entire) = &method.entire_params else {
         return;
     };
-    let name = whole.schema.get("$ref").and_then(names::named);
-    let schema = name.map_or(Some(&whole.schema), |name| schemas.get(&name));
+    let name = entire.schema.get("$ref").and_then(names::named);
+    let schema = name.map_or(Some(&entire.schema), |name| schemas.get(&name));
     let properties = schema.and_then(|schema| schema.get("properties")?.as_object());
     let required = schema.and_then(|schema| schema.get("required")?.as_array());
     let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|it| it == name));
@@ -198,7 +198,7 @@ fn pairing(example: &Example, method: &MethodDescription) -> Pairing {
             params.sort_by_key(|it| names.clone().position(|name| name == it.name));
             params
         }
-        whole if method.whole_params => vec![given("params", whole)],
+        entire if method.entire_params => vec![given("params", entire)],
         Value::Array(elements) => names
             .zip(elements)
             .map(|(name, it)| given(name, it))
