@@ -207,7 +207,7 @@ async fn messages_of_a_client_and_server_match_their_schemas() {
     check.check_all(&proxy.recorded.lock().unwrap());
     let expected = [
         ("argument", 6 * 6 + 2 + 3 + 2 + 1),
-        ("whole params", 2),
+        ("entire params", 2),
         ("result", 2 + 2 + 1 + 2 + 1 + 2),
         ("data", 3),
         ("item", 5),
