@@ -244,7 +244,7 @@ fn an_idle_connection_keeps_little_of_what_it_had_when_it_was_busy() {
         });
         assert!(busy > 1 << 20, "{busy} bytes are kept at once");
         assert!(
-            kept.bytes_current < 16 << 10,
+            kept.bytes_current < 32 << 10,
             "{} of {busy} bytes are kept",
             kept.bytes_current
         );
