@@ -66,7 +66,8 @@ pub type BothWays = [Option<String>; 2];
 pub fn read_request(message: &[u8]) -> BothWays {
     let mut parser = Parser::new(MAX_REQUEST_DEPTH);
     let [mut one, mut other] = [message.to_vec(), message.to_vec()];
-    let told = parser.parse_request(&mut one);
+    let (index, tape) = parser.split();
+    let told = index.parse_request(tape, &mut one);
     let told = told.map(|document| format!("{:?}", document.message()));
     let alone = parser.parse(&mut other);
     let alone = alone.map(|document| format!("{:?}", document.message()));

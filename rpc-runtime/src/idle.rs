@@ -17,6 +17,13 @@ pub(crate) struct IdleWatch {
     watch: Notify,
 }
 
+/// What a check finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    GoesOn,
+    Ended,
+}
+
 impl IdleWatch {
     /// Records activity.
     pub(crate) fn record_activity(&self) {
@@ -27,16 +34,22 @@ impl IdleWatch {
         }
     }
 
+    /// Resolves after each second of activity, and once it has ended.
+    pub(crate) async fn next(&self) -> Activity {
+        // A notification may be of activity that was seen already.
+        while !self.is_active.swap(false, Ordering::Relaxed) {
+            self.watch.notified().await;
+        }
+        sleep(IDLE_AFTER).await;
+        match self.is_active.load(Ordering::Relaxed) {
+            true => Activity::GoesOn,
+            false => Activity::Ended,
+        }
+    }
+
     /// Resolves when activity has ended, once for each period of activity.
     pub(crate) async fn became_idle(&self) {
-        let mut was_active = false;
-        while !was_active {
-            self.watch.notified().await;
-            while self.is_active.swap(false, Ordering::Relaxed) {
-                was_active = true;
-                sleep(IDLE_AFTER).await;
-            }
-        }
+        while self.next().await == Activity::GoesOn {}
     }
 }
 

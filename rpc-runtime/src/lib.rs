@@ -73,6 +73,7 @@ mod escape;
 pub mod fuzzing;
 mod idle;
 mod limits;
+mod memory;
 mod middleware;
 mod outcome;
 mod permit;

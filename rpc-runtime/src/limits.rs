@@ -1,5 +1,6 @@
 //! The limits that a peer sets on what the other peer sends.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::codec::MAX_REQUEST_DEPTH;
@@ -79,6 +80,17 @@ pub struct Limits {
     /// reset with code 0x14, unless it carries a stream of items.
     pub write_timeout: Duration,
 
+    /// The maximum number of bytes that are held for one connection: messages that are received, parsed or wait, the
+    /// parameters of calls that run, and replies and items that wait to be sent, with the buffers that are kept for
+    /// reuse. Defaults to 16 MiB. At the limit the connection is not read further. A message that then keeps growing
+    /// for too little room is answered with −32013 after one to two seconds, the largest first. What QUIC itself holds
+    /// comes on top: up to 8 MiB that were received and not read, and 8 MiB that were sent and not acknowledged.
+    pub memory_per_connection: usize,
+    /// The maximum number of bytes that are held for all connections of a server. Defaults to a quarter of the
+    /// machine's memory. One network (an IPv4 address, or an IPv6 network of 64 bits) may hold as much as is left for
+    /// others, so at most a half; at that limit its connections are not read further.
+    pub memory: usize,
+
     /// The maximum number of net cancellations on a connection. Defaults to 1,000. A call that `rpc.cancel` stops
     /// counts one, and so does a stream that the client resets before its end and before any of its items was sent.
     /// Each second takes off [`cancellations_per_second`](Self::cancellations_per_second), and each call that ends by
@@ -111,8 +123,33 @@ impl Default for Limits {
             unsent_per_stream: 256 << 10,
             unsent_per_connection: 8 << 20,
             write_timeout: Duration::from_secs(20),
+            memory_per_connection: 16 << 20,
+            memory: default_memory(),
             cancellations: 1000,
             cancellations_per_second: 100,
         }
     }
+}
+
+/// Returns a quarter of the machine's memory, or of what the process may use if that is less; 1 GiB where neither is known.
+fn default_memory() -> usize {
+    static MEMORY: OnceLock<usize> = OnceLock::new();
+    *MEMORY.get_or_init(|| {
+        let installed = read_number("/proc/meminfo", |text| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("MemTotal:"))?;
+            let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+            kibibytes.checked_mul(1024)
+        });
+        let allowed = read_number("/sys/fs/cgroup/memory.max", |text| text.trim().parse().ok());
+        let most = installed.into_iter().chain(allowed).min();
+        most.map_or(1 << 30, |bytes| {
+            usize::try_from(bytes / 4).unwrap_or(usize::MAX)
+        })
+    })
+}
+
+fn read_number(path: &str, parse: impl FnOnce(&str) -> Option<u64>) -> Option<u64> {
+    parse(&std::fs::read_to_string(path).ok()?)
 }

@@ -77,7 +77,7 @@ async fn read_reply(
         match line {
             None => {}
             Some(Line::Message) => return Ok(reply),
-            Some(Line::TooLarge) => return Err(CallFailure::ReplyTooLarge),
+            Some(Line::TooLarge | Line::Discarded) => return Err(CallFailure::ReplyTooLarge),
             Some(Line::Partial) => {
                 // A server that ends a stream has answered what it executed, and is shutting down.
                 let reason = ConnectionLost::drained("the stream ended without a reply");

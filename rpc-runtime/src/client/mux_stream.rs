@@ -585,7 +585,7 @@ impl MuxStream {
             let failure = match splitter.split_next(reply) {
                 Line::Partial => return,
                 Line::Message => None,
-                Line::TooLarge => Some(CallFailure::ReplyTooLarge),
+                Line::TooLarge | Line::Discarded => Some(CallFailure::ReplyTooLarge),
             };
             if !self.deliver(failure, reply, ids) {
                 tracing::debug!("reply without an id");

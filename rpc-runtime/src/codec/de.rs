@@ -76,6 +76,16 @@ impl<'t, 'de> Value<'t, 'de> {
         }
     }
 
+    /// Returns the number of values that this one contains, itself included.
+    pub(crate) fn node_count(self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Returns a copy of the value's part of the tape.
+    pub(crate) fn to_nodes(self) -> Vec<Node<'de>> {
+        self.nodes.to_vec()
+    }
+
     fn unexpected(self) -> Unexpected<'de> {
         match self.node() {
             Node::String(text) => Unexpected::Str(text),

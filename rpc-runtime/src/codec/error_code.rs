@@ -59,6 +59,9 @@ pub mod code {
     pub const BATCH_REPLY_TOO_LARGE: i64 = -32011;
     /// The caller makes more calls in a time than a middleware of the server lets it; the call was not started.
     pub const RATE_LIMITED: i64 = -32012;
+    /// The connection holds as many bytes on the server as its memory limit allows, and this message waited in vain for
+    /// others to end; it was not started. See [`memory_per_connection`](crate::Limits::memory_per_connection).
+    pub const MEMORY_LIMIT: i64 = -32013;
 }
 
 /// An answer of the protocol's own: fixed text, so that nothing internal can leak.
@@ -78,6 +81,7 @@ pub(crate) enum ProtocolError {
     TooManyCalls,
     BatchTooLarge,
     BatchReplyTooLarge,
+    MemoryLimit,
 }
 
 impl ProtocolError {
@@ -109,6 +113,11 @@ impl ProtocolError {
             Self::BatchReplyTooLarge => {
                 (code::BATCH_REPLY_TOO_LARGE, "Batch reply too large", None)
             }
+            Self::MemoryLimit => (
+                code::MEMORY_LIMIT,
+                "Memory limit reached",
+                Some("try again with fewer or smaller messages at once"),
+            ),
         }
     }
 

@@ -3,6 +3,9 @@
 use bytes::{Buf, Bytes};
 use memchr::memchr;
 
+/// How much of a discarded message is kept, in bytes: more than precedes its id and the id itself.
+const DISCARDED_BYTES: usize = 128;
+
 /// What a [`LineSplitter`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
@@ -12,6 +15,8 @@ pub(crate) enum Line {
     Partial,
     /// A message passed the limit and was skipped; `message` holds its first bytes.
     TooLarge,
+    /// A message was discarded before its end; `message` holds its first bytes.
+    Discarded,
 }
 
 /// The bytes of one stream that have arrived and are not yet split.
@@ -19,7 +24,8 @@ pub(crate) enum Line {
 pub(crate) struct LineSplitter {
     chunk: Bytes,
     limit: usize,
-    skipping: bool,
+    /// Why the rest of the message is skipped: [`Line::TooLarge`] or [`Line::Discarded`].
+    skipping: Option<Line>,
 }
 
 impl LineSplitter {
@@ -27,7 +33,7 @@ impl LineSplitter {
         Self {
             chunk: Bytes::new(),
             limit,
-            skipping: false,
+            skipping: None,
         }
     }
 
@@ -55,13 +61,25 @@ impl LineSplitter {
     /// Moves the next `length` bytes to the end of `message`, up to the limit.
     #[inline]
     fn append(&mut self, length: usize, message: &mut Vec<u8>) {
-        if self.skipping {
+        if self.skipping.is_some() {
             return;
         }
         let room = self.limit.saturating_sub(message.len());
-        self.skipping = length > room;
+        self.skipping = (length > room).then_some(Line::TooLarge);
         let taken = self.chunk.get(..length.min(room));
         message.extend_from_slice(taken.unwrap_or_default());
+    }
+
+    /// Discards the message of which `message` is a part: its rest is skipped. Its first bytes stay, for its id.
+    pub(crate) fn discard(&mut self, message: &mut Vec<u8>) {
+        self.skipping = Some(Line::Discarded);
+        message.truncate(DISCARDED_BYTES);
+        message.shrink_to(DISCARDED_BYTES);
+    }
+
+    /// Whether the rest of a message is skipped.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.skipping.is_some()
     }
 
     /// How many received bytes are still to be split.
@@ -76,8 +94,8 @@ impl LineSplitter {
 
     /// What a finished line is; a blank one is nothing.
     fn ended(&mut self, message: &[u8]) -> Option<Line> {
-        if std::mem::take(&mut self.skipping) {
-            return Some(Line::TooLarge);
+        if let Some(line) = self.skipping.take() {
+            return Some(line);
         }
         let blank = message
             .iter()

@@ -1,6 +1,6 @@
 //! Parses a message in place: simd-json locates every value and unescapes every string where it stands.
 
-use simd_json::{Buffers, INPUT_PADDING, Tape};
+use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
 use crate::codec::de::Value;
 use crate::codec::envelope::leading_id;
@@ -9,18 +9,33 @@ use crate::codec::fast_path::{Compact, Scanner, Span, Strings};
 /// A tape may keep so many times the bytes of a message: those of dense messages have several times as many.
 const TAPE: usize = 4;
 
+/// The size of a value on the tape, in bytes.
+const NODE_BYTES: usize = size_of::<Node<'_>>();
+
+/// simd-json's index of a message takes up to so many times the bytes of the message.
+const INDEX: usize = 5;
+
 /// The limit of nesting from which on no compact message can pass it.
 const COMPACT_DEPTH: usize = 10;
 
-/// simd-json's working memory, used again for every message of a worker.
+/// The working memory of a worker, used again for every message.
 pub(crate) struct Parser {
+    index: Index,
+    tape: TapeBuffer,
+}
+
+/// What is needed only until a message is parsed.
+pub(crate) struct Index {
     buffers: Buffers,
-    tape: Tape<'static>,
     strings: Strings,
     depth: usize,
-    /// The longest message so far: simd-json's other buffers grow with it and cannot be asked.
+    /// The longest message so far: simd-json's buffers grow with it and cannot be asked.
     longest: usize,
 }
+
+/// The memory of a tape, used again.
+#[derive(Debug)]
+pub(crate) struct TapeBuffer(Tape<'static>);
 
 /// The message is not JSON, or is nested too deeply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +47,9 @@ pub(crate) struct ParseError {
 impl Parser {
     /// A parser that rejects more than `depth` levels of nesting.
     pub(crate) fn new(depth: usize) -> Self {
-        // simd-json counts the level in which the root stands.
         Self {
-            buffers: Buffers::with_max_depth(256, depth),
-            tape: Tape(Vec::new()),
-            strings: Strings::default(),
-            depth,
-            longest: 0,
+            index: Index::new(depth),
+            tape: TapeBuffer::default(),
         }
     }
 
@@ -47,9 +58,71 @@ impl Parser {
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
+        self.index.parse(&mut self.tape, message)
+    }
+
+    /// Parses a message that should be a response or a batch of them.
+    pub(crate) fn parse_response<'p, 'de>(
+        &'p mut self,
+        message: &'de mut Vec<u8>,
+    ) -> Result<Document<'p, 'de>, ParseError> {
+        let Self { index, tape } = self;
+        match index.scan(tape, message, |scanner| scanner.response()) {
+            Some(found) => index.compact(tape, message, found),
+            None => index.parse(tape, message),
+        }
+    }
+
+    /// Parses a line of a stream of items: an item, that there are no more, or the response at the end.
+    pub(crate) fn parse_line<'p, 'de>(
+        &'p mut self,
+        message: &'de mut Vec<u8>,
+    ) -> Result<Document<'p, 'de>, ParseError> {
+        let Self { index, tape } = self;
+        let item = index.scan(tape, message, |scanner| scanner.item());
+        match item.or_else(|| index.scan(tape, message, |scanner| scanner.response())) {
+            Some(found) => index.compact(tape, message, found),
+            None => index.parse(tape, message),
+        }
+    }
+
+    /// Separates what is needed while a message is parsed from what is needed as long as it is read.
+    pub(crate) fn split(&mut self) -> (&mut Index, &mut TapeBuffer) {
+        (&mut self.index, &mut self.tape)
+    }
+
+    /// Returns about how many bytes are kept for the next message.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        let Self { index, tape } = self;
+        index.retained_bytes().saturating_add(tape.retained_bytes())
+    }
+
+    /// Gives back what messages of more than `limit` bytes made of it.
+    pub(crate) fn shrink(&mut self, limit: usize) {
+        self.index.shrink(limit);
+        self.tape.shrink(limit);
+    }
+}
+
+impl Index {
+    fn new(depth: usize) -> Self {
+        Self {
+            // simd-json counts the level in which the root stands.
+            buffers: Buffers::with_max_depth(256, depth),
+            strings: Strings::default(),
+            depth,
+            longest: 0,
+        }
+    }
+
+    fn parse<'p, 'de>(
+        &mut self,
+        tape: &'p mut TapeBuffer,
+        message: &'de mut Vec<u8>,
+    ) -> Result<Document<'p, 'de>, ParseError> {
         let len = message.len();
         self.longest = self.longest.max(len);
-        let mut document = Document::new(&mut self.tape);
+        let mut document = Document::new(tape);
         message.resize(len.saturating_add(INPUT_PADDING), b' ');
         simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut document.tape)
             .map_err(|_| ParseError { id: None })?;
@@ -59,52 +132,32 @@ impl Parser {
     /// Parses a message that should be a request or a batch of them.
     #[inline]
     pub(crate) fn parse_request<'p, 'de>(
-        &'p mut self,
+        &mut self,
+        tape: &'p mut TapeBuffer,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        match self.scan(message, |scanner| scanner.request()) {
-            Some(found) => self.compact(message, found),
-            None => self.parse_any_request(message),
+        match self.scan(tape, message, |scanner| scanner.request()) {
+            Some(found) => self.compact(tape, message, found),
+            None => self.parse_any_request(tape, message),
         }
     }
 
     fn parse_any_request<'p, 'de>(
-        &'p mut self,
+        &mut self,
+        tape: &'p mut TapeBuffer,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
         // Looked for now, since parsing changes the bytes.
         let id = leading_id(message);
-        self.parse(message)
+        self.parse(tape, message)
             .map_err(|ParseError { .. }| ParseError { id })
-    }
-
-    /// Parses a message that should be a response or a batch of them.
-    pub(crate) fn parse_response<'p, 'de>(
-        &'p mut self,
-        message: &'de mut Vec<u8>,
-    ) -> Result<Document<'p, 'de>, ParseError> {
-        match self.scan(message, |scanner| scanner.response()) {
-            Some(found) => self.compact(message, found),
-            None => self.parse(message),
-        }
-    }
-
-    /// Parses a line of a stream of items: an item, that there are no more, or the response at the end.
-    pub(crate) fn parse_line<'p, 'de>(
-        &'p mut self,
-        message: &'de mut Vec<u8>,
-    ) -> Result<Document<'p, 'de>, ParseError> {
-        let item = self.scan(message, |scanner| scanner.item());
-        match item.or_else(|| self.scan(message, |scanner| scanner.response())) {
-            Some(found) => self.compact(message, found),
-            None => self.parse(message),
-        }
     }
 
     /// Scans a message without simd-json, if that can be enough.
     #[inline]
     fn scan(
         &mut self,
+        tape: &mut TapeBuffer,
         message: &[u8],
         scan: impl FnOnce(&mut Scanner<'_>) -> Option<Compact>,
     ) -> Option<Compact> {
@@ -113,7 +166,7 @@ impl Parser {
         }
         scan(&mut Scanner::new(
             message,
-            &mut self.tape.0,
+            &mut tape.0.0,
             &mut self.strings,
         )?)
     }
@@ -121,11 +174,12 @@ impl Parser {
     /// Returns what the scan found in `message`.
     #[inline]
     fn compact<'p, 'de>(
-        &'p mut self,
+        &mut self,
+        tape: &'p mut TapeBuffer,
         message: &'de [u8],
         found: Compact,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        let mut document = Document::new(&mut self.tape);
+        let mut document = Document::new(tape);
         let filled = self.strings.fill(message, &mut document.tape.0);
         filled.ok_or(ParseError { id: None })?;
         document.message = message;
@@ -133,24 +187,44 @@ impl Parser {
         Ok(document)
     }
 
+    /// Returns about how many bytes are kept for the next message.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.longest.saturating_mul(INDEX)
+    }
+
     /// Gives back what messages of more than `limit` bytes made of it.
     pub(crate) fn shrink(&mut self, limit: usize) {
-        let tape = self
-            .tape
-            .0
-            .capacity()
-            .saturating_mul(size_of::<simd_json::Node<'_>>());
-        if self.longest > limit || tape > limit.saturating_mul(TAPE) {
+        if self.longest > limit {
             *self = Self::new(self.depth);
         }
     }
 }
 
-/// A parsed message. Gives the tape back to its [`Parser`] when dropped.
+impl TapeBuffer {
+    /// Returns how many bytes are kept for the next message.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.0.0.capacity().saturating_mul(NODE_BYTES)
+    }
+
+    /// Gives back what messages of more than `limit` bytes made of it.
+    pub(crate) fn shrink(&mut self, limit: usize) {
+        if self.retained_bytes() > limit.saturating_mul(TAPE) {
+            *self = Self::default();
+        }
+    }
+}
+
+impl Default for TapeBuffer {
+    fn default() -> Self {
+        Self(Tape(Vec::new()))
+    }
+}
+
+/// A parsed message. Gives the tape back to its [`TapeBuffer`] when dropped.
 #[derive(Debug)]
 pub(crate) struct Document<'p, 'de> {
     tape: Tape<'de>,
-    home: &'p mut Tape<'static>,
+    home: &'p mut TapeBuffer,
     /// The bytes of a compact message.
     message: &'de [u8],
     /// What surrounds the value on the tape, if the message was read without simd-json.
@@ -158,14 +232,23 @@ pub(crate) struct Document<'p, 'de> {
 }
 
 impl<'p, 'de> Document<'p, 'de> {
-    fn new(home: &'p mut Tape<'static>) -> Self {
-        let tape = std::mem::replace(home, Tape(Vec::new()));
+    fn new(home: &'p mut TapeBuffer) -> Self {
         Self {
-            tape,
+            tape: std::mem::take(home).0,
             home,
             message: &[],
             compact: None,
         }
+    }
+
+    /// Returns how many bytes the tape takes.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.tape.0.capacity().saturating_mul(NODE_BYTES)
+    }
+
+    /// Releases the tape, which is not given back.
+    pub(crate) fn release(mut self) {
+        self.tape = Tape(Vec::new());
     }
 
     /// Returns what surrounds the value on the tape, if the tape does not have the whole message.
@@ -193,6 +276,7 @@ impl<'p, 'de> Document<'p, 'de> {
 impl Drop for Document<'_, '_> {
     #[inline]
     fn drop(&mut self) {
-        *self.home = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
+        let tape = std::mem::replace(&mut self.tape, Tape(Vec::new()));
+        *self.home = TapeBuffer(tape.reset());
     }
 }

@@ -238,6 +238,11 @@ impl Reply {
         self.out.get(..self.body).unwrap_or_default()
     }
 
+    /// Returns the capacity of the buffer.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.out.capacity()
+    }
+
     /// Drops a buffer that grew past `limit`.
     pub(crate) fn shrink(&mut self, limit: usize) {
         if self.out.capacity() > limit {

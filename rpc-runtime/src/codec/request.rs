@@ -65,6 +65,32 @@ pub(crate) struct Request<'t, 'de> {
     pub(crate) meta: Option<Value<'t, 'de>>,
 }
 
+/// Copies of the parts of a request that stand on the tape.
+#[derive(Debug)]
+pub(crate) struct RequestParts<'de> {
+    params: Option<Vec<Node<'de>>>,
+    meta: Option<Vec<Node<'de>>>,
+}
+
+impl<'de> RequestParts<'de> {
+    /// Returns `request` with these parts.
+    pub(crate) fn request(&self, request: Request<'_, 'de>) -> Request<'_, 'de> {
+        Request {
+            id: request.id,
+            method: request.method,
+            params: self.params.as_deref().map(Value::new),
+            timeout: request.timeout,
+            meta: self.meta.as_deref().map(Value::new),
+        }
+    }
+
+    /// Returns how many bytes the copies take.
+    pub(crate) fn bytes(&self) -> usize {
+        let nodes = [&self.params, &self.meta].into_iter().flatten();
+        nodes.map(|nodes| size_of_val(nodes.as_slice())).sum()
+    }
+}
+
 /// Why a value is no request, and the id to say so with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Invalid<'de> {
@@ -73,6 +99,21 @@ pub(crate) struct Invalid<'de> {
 }
 
 impl<'t, 'de> Request<'t, 'de> {
+    /// Whether most of the document is of members that no request has.
+    pub(crate) fn leaves_unread(&self, document: &Document<'_, '_>) -> bool {
+        let parts = [self.params, self.meta].into_iter().flatten();
+        let read: usize = parts.map(Value::node_count).sum();
+        read < document.root().node_count() / 2
+    }
+
+    /// Copies what stands on the tape.
+    pub(crate) fn copy_parts(&self) -> RequestParts<'de> {
+        RequestParts {
+            params: self.params.map(Value::to_nodes),
+            meta: self.meta.map(Value::to_nodes),
+        }
+    }
+
     /// Reads a request in one walk over its members, in whatever order they come.
     pub(crate) fn read(value: Value<'t, 'de>) -> Result<Self, Invalid<'de>> {
         let mut envelope = Envelope::default();

@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll};
 
+use tokio::time::Instant;
+
 use crate::codec::de::Elements;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::request::Request;
@@ -13,9 +15,9 @@ use crate::server::call_task::CallSite;
 use crate::server::invoke::{Invocation, PreparedCall, passes, prepare};
 use crate::service::router::Router;
 
-/// Serves the entries and leaves the array of their replies in `buffers`.
+/// Serves the entries of a batch that was received at `received`, and leaves the array of their replies in `buffers`.
 pub(super) async fn serve<R: Router>(
-    site: &CallSite<R>,
+    (site, received): (&CallSite<R>, Instant),
     permit: &PermitSlot,
     entries: Elements<'_, '_>,
     buffers: &mut BatchBuffers,
@@ -42,7 +44,8 @@ pub(super) async fn serve<R: Router>(
     for value in entries {
         let spare = replies.buffers.entries.pop();
         let mut entry = spare.unwrap_or_else(|| connection.entry_buffers());
-        let Some(call) = prepare(site, Request::read(value), &mut entry.reply) else {
+        let request = Request::read(value);
+        let Some(call) = prepare(site, request, &mut entry.reply, Some(received)) else {
             replies.collect(entry);
             continue;
         };

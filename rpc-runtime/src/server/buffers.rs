@@ -9,10 +9,17 @@ use crate::codec::reply::Reply;
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
 use crate::context::{ConnectionContext, Context};
 use crate::limits::Limits;
+use crate::memory::{ConnectionMemory, MemoryCharge};
 use crate::streaming::exchange::Exchange;
 
 /// No buffer grows past what is retained by a message, or a reply, of so many bytes.
-const SMALL_MESSAGE_BYTES: usize = 1 << 10;
+pub(super) const SMALL_MESSAGE_BYTES: usize = 1 << 10;
+
+/// About how many bytes the buffers of a worker take that never had a message but small ones, with the worker's task.
+const WORKER_BYTES: usize = 16 << 10;
+
+/// What a connection may hold, as a part of its budget, for its workers to keep the buffers of large messages for reuse.
+pub(super) const RETAINING_PART: usize = 4;
 
 /// The buffers of a worker.
 pub(super) struct WorkerBuffers {
@@ -22,6 +29,17 @@ pub(super) struct WorkerBuffers {
     pub(super) context: Context,
     pub(super) batch: BatchBuffers,
     pub(super) exchange: Exchange,
+    pub(super) charge: WorkerCharge,
+}
+
+/// What a worker holds.
+pub(super) struct WorkerCharge(MemoryCharge);
+
+impl WorkerCharge {
+    /// Counts `bytes` besides what every worker takes.
+    pub(super) fn set(&mut self, bytes: usize) {
+        self.0.set(WORKER_BYTES + bytes);
+    }
 }
 
 /// Which buffer holds the answer to a message.
@@ -32,7 +50,11 @@ pub(super) enum ReplyBuffer {
 }
 
 impl WorkerBuffers {
-    pub(super) fn new(limits: &Limits, connection: Arc<ConnectionContext>) -> Self {
+    pub(super) fn new(
+        limits: &Limits,
+        connection: Arc<ConnectionContext>,
+        memory: &Arc<ConnectionMemory>,
+    ) -> Self {
         Self {
             message: Vec::with_capacity(INITIAL_BUFFER_BYTES),
             parser: Parser::new(limits.depth),
@@ -40,6 +62,7 @@ impl WorkerBuffers {
             context: Context::new(connection),
             batch: BatchBuffers::default(),
             exchange: Exchange::new(limits.depth),
+            charge: WorkerCharge(MemoryCharge::new(memory, WORKER_BYTES)),
         }
     }
 
@@ -51,14 +74,18 @@ impl WorkerBuffers {
         }
     }
 
-    /// Releases what a large message or reply has taken.
-    pub(super) fn release_large(&mut self, answer: ReplyBuffer) {
+    /// Releases what a large message or reply has taken; all of it, if the connection holds much already.
+    pub(super) fn release_large(&mut self, answer: ReplyBuffer, memory: &ConnectionMemory) {
         let is_small = answer == ReplyBuffer::Single
             && self.message.len() <= SMALL_MESSAGE_BYTES
             && self.reply.bytes().len() <= SMALL_MESSAGE_BYTES
             && !self.exchange.is_used();
         if !is_small {
-            self.release_past(RETAINED_BUFFER_BYTES);
+            self.release_past(match memory.is_used_by(RETAINING_PART) {
+                true => SMALL_MESSAGE_BYTES,
+                false => RETAINED_BUFFER_BYTES,
+            });
+            self.recount();
         }
     }
 
@@ -66,7 +93,26 @@ impl WorkerBuffers {
     pub(super) fn release_idle(&mut self) {
         if self.message.is_empty() {
             self.release_past(0);
+            self.recount();
         }
+    }
+
+    /// Counts what the buffers hold by now, if the message in them is large.
+    pub(super) fn recount_large(&mut self) {
+        if self.message.len() > SMALL_MESSAGE_BYTES {
+            self.recount();
+        }
+    }
+
+    fn recount(&mut self) {
+        let parts = [
+            self.message.capacity(),
+            self.parser.retained_bytes(),
+            self.reply.retained_bytes(),
+            self.batch.retained_bytes(),
+            self.exchange.retained_bytes(),
+        ];
+        self.charge.set(parts.iter().sum());
     }
 
     fn release_past(&mut self, limit: usize) {
@@ -84,6 +130,9 @@ impl WorkerBuffers {
 /// About how many bytes a rejected entry of a batch takes.
 const REJECTED_ENTRY_BYTES: usize = 128;
 
+/// The capacity that the reply of an entry may keep from one entry to the next, in bytes.
+const RETAINED_ENTRY_BYTES: usize = 16 << 10;
+
 /// The buffers of batches.
 #[derive(Default)]
 pub(super) struct BatchBuffers {
@@ -98,11 +147,22 @@ pub(super) struct EntryBuffers {
     pub(super) reply: Reply,
 }
 
+impl EntryBuffers {
+    fn retained_bytes(&self) -> usize {
+        size_of::<Self>() + self.reply.retained_bytes()
+    }
+}
+
 impl BatchBuffers {
     /// Answers the whole batch with one error object.
     pub(super) fn reject(&mut self, error: ProtocolError) {
         self.out.clear();
         error.write(Id::Null, &mut self.out);
+    }
+
+    fn retained_bytes(&self) -> usize {
+        let entries = self.entries.iter().map(EntryBuffers::retained_bytes);
+        self.out.capacity() + entries.sum::<usize>()
     }
 
     fn release_past(&mut self, limit: usize) {
@@ -123,7 +183,7 @@ impl BatchBuffers {
     }
 
     /// Takes an entry's reply into the array, if that leaves room to reject the entries that are `left`.
-    pub(super) fn collect(&mut self, entry: EntryBuffers, limit: usize, left: usize) {
+    pub(super) fn collect(&mut self, mut entry: EntryBuffers, limit: usize, left: usize) {
         let reply = entry.reply.bytes();
         if !reply.is_empty() {
             self.out.push(if self.out.is_empty() { b'[' } else { b',' });
@@ -134,6 +194,8 @@ impl BatchBuffers {
                 ProtocolError::BatchReplyTooLarge.write_body(&mut self.out);
             }
         }
+        // A hundred large ones would take much.
+        entry.reply.shrink(RETAINED_ENTRY_BYTES);
         self.entries.push(entry);
     }
 }

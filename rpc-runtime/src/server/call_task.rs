@@ -1,9 +1,12 @@
 //! The state of a message that is being served: one struct, owned by its worker.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use crate::permit::PermitSlot;
-use crate::server::buffers::WorkerBuffers;
+use crate::server::buffers::{SMALL_MESSAGE_BYTES, WorkerBuffers};
 use crate::server::connection::ServerConnection;
 use crate::server::recv::{ReceiveError, Receiver};
 use crate::server::stream::ServerStream;
@@ -18,6 +21,10 @@ pub(super) struct CallTask<R> {
     pub(super) permit: PermitSlot,
     pub(super) buffers: WorkerBuffers,
 }
+
+/// How long a message that has begun waits for room in the connection's budget, in the first half if it is the largest
+/// there may be, and for all of it if it is small: so the largest of those that wait is discarded first.
+const WAIT_FOR_ROOM: Duration = Duration::from_secs(2);
 
 /// Where a message came from.
 pub(super) struct CallSite<R> {
@@ -39,6 +46,47 @@ impl<R: Router> CallSite<R> {
                 }
             }
         }
+    }
+
+    /// Receives more bytes of the message that `message` is a part of, once the connection's budget has room for them; `false`
+    /// at the end of the stream. If there is no room for too long, the message is discarded.
+    ///
+    /// Cancel safe.
+    pub(super) async fn receive(
+        &self,
+        receiver: &mut Receiver,
+        message: &mut Vec<u8>,
+    ) -> Result<bool, ReceiveError> {
+        let Self {
+            connection, stream, ..
+        } = self;
+        let memory = connection.memory();
+        // Cancellations, which free memory, come on streams without replies. A message that is skipped takes none.
+        let is_needed = (stream.is_bidirectional() || message.len() > SMALL_MESSAGE_BYTES)
+            && !receiver.is_skipping();
+        if is_needed && memory.is_full() {
+            connection.release_idle_buffers();
+            tokio::select! {
+                biased;
+                () = memory.has_room() => {}
+                () = receiver.was_reset() => return Err(ReceiveError::Lost),
+                () = sleep(self.patience(message)), if !message.is_empty() => {
+                    receiver.discard(message);
+                    connection.record_discarded();
+                }
+            }
+            receiver.renew_timeout();
+        }
+        let received = receiver.receive(message, connection.limits()).await?;
+        stream.record_activity();
+        connection.idle().record_activity();
+        Ok(received)
+    }
+
+    fn patience(&self, message: &[u8]) -> Duration {
+        let largest = self.connection.limits().request.max(1);
+        let share = message.len().min(largest) as f64 / largest as f64;
+        WAIT_FOR_ROOM.mul_f64(1.0 - share / 2.0)
     }
 
     /// Hands the receiver over to another worker, which reads on while this one waits for its handler.

@@ -10,12 +10,14 @@ use crate::codec::reply::Reply;
 use crate::codec::request::{CancelParams, RequestEnd};
 use crate::context::{ConnectionContext, Context};
 use crate::description::discover::DiscoverOptions;
-use crate::idle::IdleWatch;
+use crate::idle::{Activity, IdleWatch};
 use crate::limits::Limits;
+use crate::memory::{ConnectionMemory, MemoryCharge, ServerMemory};
 use crate::permit::Permit;
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
 use crate::server::limits::abuse::AbuseLimits;
+use crate::server::limits::connections::network;
 use crate::server::limits::send_budget::SendBudget;
 use crate::server::recv::Receiver;
 use crate::server::shutdown::{Phase, UnackedStreams};
@@ -26,6 +28,9 @@ use crate::transport::{self, SendStream, quic};
 
 /// How many workers' buffers a connection keeps for its next streams.
 const SPARE_BUFFERS: usize = 4;
+
+/// What a connection may hold, as a part of its budget, for its receive window to be widened.
+const UNREAD_PART: usize = 2;
 
 /// How often a drain looks for streams that were opened before their client knew of it.
 const DRAIN_ROUNDS: usize = 3;
@@ -42,6 +47,7 @@ pub(super) struct ServerShared<R> {
     limits: Limits,
     /// Permits for calls on all connections.
     permits: Arc<Semaphore>,
+    memory: Arc<ServerMemory>,
     phase: watch::Receiver<Phase>,
     discover_reply: DiscoverReply,
 }
@@ -60,6 +66,7 @@ impl<R: Router> ServerShared<R> {
             names: MethodNames::of::<R>(),
             takes_upload: takes_upload::<R>(),
             permits: Arc::new(Semaphore::new(limits.calls)),
+            memory: ServerMemory::new(&limits),
             limits,
             phase,
             discover_reply: DiscoverReply::new(discover),
@@ -93,6 +100,7 @@ pub(super) struct ServerConnection<R> {
     permits: Arc<Semaphore>,
     streams: Mutex<Streams>,
     spare_buffers: Mutex<Vec<WorkerBuffers>>,
+    memory: Arc<ConnectionMemory>,
     send_budget: Arc<SendBudget>,
     abuse: AbuseLimits,
     idle: IdleWatch,
@@ -162,6 +170,8 @@ impl<R: Router> ServerConnection<R> {
         transport: Weak<transport::Connection>,
         start_worker: StartWorker<R>,
     ) -> Arc<Self> {
+        let network = context.peer.map(|peer| network(peer.ip()));
+        let memory = shared.memory.connection(network, &shared.limits);
         Arc::new(Self {
             context,
             transport,
@@ -169,7 +179,8 @@ impl<R: Router> ServerConnection<R> {
             permits: Arc::new(Semaphore::new(shared.limits.calls_per_connection)),
             streams: Mutex::default(),
             spare_buffers: Mutex::default(),
-            send_budget: Arc::new(SendBudget::new(&shared.limits)),
+            send_budget: Arc::new(SendBudget::new(&shared.limits, Arc::clone(&memory))),
+            memory,
             abuse: AbuseLimits::new(&shared.limits),
             idle: IdleWatch::default(),
             is_draining: AtomicBool::new(false),
@@ -198,6 +209,10 @@ impl<R: Router> ServerConnection<R> {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.shared.limits
+    }
+
+    pub(super) fn memory(&self) -> &Arc<ConnectionMemory> {
+        &self.memory
     }
 
     pub(super) fn send_budget(&self) -> &Arc<SendBudget> {
@@ -266,7 +281,9 @@ impl<R: Router> ServerConnection<R> {
     /// Buffers for a new worker.
     pub(super) fn worker_buffers(&self) -> WorkerBuffers {
         let spare = self.spare_buffers().pop();
-        spare.unwrap_or_else(|| WorkerBuffers::new(self.limits(), Arc::clone(&self.context)))
+        spare.unwrap_or_else(|| {
+            WorkerBuffers::new(self.limits(), Arc::clone(&self.context), &self.memory)
+        })
     }
 
     /// Buffers for an entry of a batch.
@@ -277,24 +294,56 @@ impl<R: Router> ServerConnection<R> {
         }
     }
 
-    /// Widens the connection's receive window by a stream that may stay unread.
-    pub(super) fn make_room(&self) -> Option<quic::Room> {
-        self.transport.upgrade()?.make_room()
+    /// Widens the connection's receive window by a stream that may stay unread, unless too much is held already.
+    pub(super) fn make_room(&self) -> Option<(quic::Room, MemoryCharge)> {
+        if self.memory.is_used_by(UNREAD_PART) {
+            return None;
+        }
+        let room = self.transport.upgrade()?.make_room()?;
+        let charge = MemoryCharge::new(&self.memory, room.bytes());
+        Some((room, charge))
     }
 
-    /// Releases idle buffers each time that the connection becomes idle. Does not end.
+    /// Releases idle buffers: those of unused streams and workers each second, all of them when the connection becomes idle.
+    /// Does not end.
     pub(super) async fn release_when_idle(&self) {
         loop {
-            self.idle.became_idle().await;
-            *self.spare_buffers() = Vec::new();
-            let mut streams = self.streams();
-            streams.unacked.release_idle_buffers();
-            streams.open.shrink_to_fit();
-            streams
-                .open
-                .iter()
-                .for_each(|stream| stream.release_idle_buffers());
+            match self.idle.next().await {
+                Activity::GoesOn => {
+                    let streams = self.streams();
+                    streams
+                        .open
+                        .iter()
+                        .for_each(|stream| stream.release_unused());
+                }
+                Activity::Ended => self.release_idle_buffers(),
+            }
         }
+    }
+
+    /// Releases all buffers that are not in use.
+    pub(super) fn release_idle_buffers(&self) {
+        *self.spare_buffers() = Vec::new();
+        let mut streams = self.streams();
+        streams.unacked.release_idle_buffers();
+        streams.open.shrink_to_fit();
+        streams
+            .open
+            .iter()
+            .for_each(|stream| stream.release_idle_buffers());
+    }
+
+    /// Records that a message was discarded for want of memory.
+    pub(super) fn record_discarded(&self) {
+        let peer = self.context.peer;
+        tracing::warn!(
+            ?peer,
+            held = self.memory.used(),
+            limit = self.limits().memory_per_connection,
+            "message discarded: the connection's memory is used up (`Limits::memory_per_connection`), or the server's \
+             (`Limits::memory`)"
+        );
+        self.abuse.record_timed_out_message();
     }
 }
 

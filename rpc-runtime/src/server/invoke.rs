@@ -34,6 +34,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
     site: &CallSite<R>,
     request: Result<Request<'t, 'de>, Invalid<'de>>,
     reply: &mut Reply,
+    received: Option<Instant>,
 ) -> Option<PreparedCall<'t, 'de>> {
     let request = match request {
         Ok(request) => request,
@@ -58,7 +59,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
         Some(_) if connection.is_draining() => reply.reject(ProtocolError::ShuttingDown),
         Some(method) => {
             return Some(PreparedCall {
-                deadline: deadline(request.timeout),
+                deadline: deadline(request.timeout, received),
                 takes_upload: connection.takes_upload(method),
                 request,
                 method,
@@ -86,9 +87,10 @@ fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut 
     }
 }
 
-fn deadline(timeout: Option<u64>) -> Option<Instant> {
+/// The deadline of a call whose message was received at `received`, or just now.
+fn deadline(timeout: Option<u64>, received: Option<Instant>) -> Option<Instant> {
     let timeout = Duration::from_millis(timeout?);
-    (timeout < MAX_TIMEOUT).then(|| Instant::now() + timeout)
+    (timeout < MAX_TIMEOUT).then(|| received.unwrap_or_else(Instant::now) + timeout)
 }
 
 /// Answers the request with this id by an error of the protocol.
@@ -107,7 +109,17 @@ pub(super) struct PreparedCall<'t, 'de> {
     pub(super) takes_upload: bool,
 }
 
-impl PreparedCall<'_, '_> {
+impl<'de> PreparedCall<'_, 'de> {
+    /// The same call with a copy of its request.
+    pub(super) fn with_request<'t>(self, request: Request<'t, 'de>) -> PreparedCall<'t, 'de> {
+        PreparedCall {
+            request,
+            method: self.method,
+            deadline: self.deadline,
+            takes_upload: self.takes_upload,
+        }
+    }
+
     fn is_past_deadline(&self) -> bool {
         self.deadline
             .is_some_and(|deadline| deadline <= Instant::now())

@@ -90,7 +90,7 @@ impl<S: Service> Responder<S> {
         let max_bytes = task.site.connection.limits().request;
         let buffers = &mut task.buffers;
         // The caller has read the last reply until now.
-        buffers.release_large(ReplyBuffer::Batch);
+        buffers.release_large(ReplyBuffer::Batch, task.site.connection.memory());
         buffers.message.clear();
         let taken = message.get(..max_bytes).unwrap_or(message);
         buffers.message.extend_from_slice(taken);

@@ -79,6 +79,21 @@ impl Receiver {
         self.unread = Some(message);
     }
 
+    /// Discards the message of which `message` is a part.
+    pub(super) fn discard(&mut self, message: &mut Vec<u8>) {
+        self.splitter.discard(message);
+    }
+
+    /// Whether the rest of a message is skipped.
+    pub(super) fn is_skipping(&self) -> bool {
+        self.splitter.is_skipping()
+    }
+
+    /// Restarts the timeout of a message: for a time, this side did not receive.
+    pub(super) fn renew_timeout(&mut self) {
+        self.timeout.renew();
+    }
+
     /// Receives more bytes; `false` at the end of the stream. `message` is the part of a message that is there.
     ///
     /// Cancel safe.

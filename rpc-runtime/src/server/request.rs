@@ -6,25 +6,34 @@ use std::task::Poll;
 
 use tokio::time::Instant;
 
+use crate::codec::de::Elements;
 use crate::codec::envelope::leading_id;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::lines::Line;
-use crate::codec::parser::{Document, ParseError, Parser};
+use crate::codec::parser::{Document, Index, ParseError, TapeBuffer};
 use crate::codec::reply::Reply;
 use crate::codec::request::Message;
+use crate::context::Context;
 use crate::permit::PermitSlot;
 use crate::server::batch;
-use crate::server::buffers::{ReplyBuffer, WorkerBuffers};
+use crate::server::buffers::{
+    BatchBuffers, RETAINING_PART, ReplyBuffer, SMALL_MESSAGE_BYTES, WorkerBuffers,
+};
 use crate::server::call_task::{CallSite, CallTask};
-use crate::server::invoke::{Invocation, passes, prepare, reject};
+use crate::server::invoke::{Invocation, PreparedCall, passes, prepare, reject};
 use crate::server::recv::Receiver;
 use crate::server::streaming;
 use crate::service::router::Router;
 use crate::streaming::exchange::Exchange;
 
+/// The size of a message from which on it waits for its permit before it is parsed, in bytes: parsed, it takes several times
+/// as many.
+const PARSED_LATE_BYTES: usize = 16 << 10;
+
 /// Serves the message in the task's buffers, and says which of them holds the answer.
 pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
+    let admission = admit(task, line).await;
     let CallTask {
         site,
         receiver,
@@ -38,81 +47,180 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
         context,
         batch,
         exchange,
+        charge,
     } = buffers;
-    exchange.clear();
-    let Some(document) = parse(parser, message, line, reply) else {
+    let message_bytes = message.capacity();
+    let is_large = message.len() > SMALL_MESSAGE_BYTES;
+    let (index, tape) = parser.split();
+    let document = match parse(index, tape, message, line) {
+        Ok(document) => document,
+        Err((id, error)) => {
+            reject(reply, id, error);
+            return ReplyBuffer::Single;
+        }
+    };
+    if is_large {
+        release_index(index, site);
+        charge.set(message_bytes + index.retained_bytes() + document.retained_bytes());
+    }
+    let mut serving = Serving {
+        site,
+        receiver,
+        permit,
+        exchange,
+        admission,
+    };
+    let request = match document.message() {
+        Message::Single(request) => request,
+        Message::Batch(entries) => return serving.serve_batch(entries, batch).await,
+    };
+    let Some(call) = prepare(site, request, reply, admission.received) else {
         return ReplyBuffer::Single;
     };
-    match document.message() {
-        Message::Single(request) => {
-            let Some(call) = prepare(site, request, reply) else {
-                return ReplyBuffer::Single;
-            };
-            let permitted = match holds_permit(site, permit) {
-                true => Ok(()),
-                false => obtain_permit(site, receiver, permit, call.deadline).await,
-            };
-            exchange.set_takes_upload(call.takes_upload);
-            match permitted {
-                Ok(()) => {
-                    let invocation = Invocation {
-                        site,
-                        call,
-                        permit,
-                        // Without a stream there is no way for items.
-                        exchange: receiver.is_some().then_some(exchange),
-                    };
-                    let run = pin!(invocation.run(context, reply));
-                    drive(run, site, receiver, permit, exchange).await;
-                }
-                Err(error) => reply.reject(error),
-            }
-            ReplyBuffer::Single
+    let parts;
+    let call = match is_large && call.request.leaves_unread(&document) {
+        true => {
+            // Members that are not read are not held while the handler waits.
+            parts = call.request.copy_parts();
+            let call = call.with_request(parts.request(call.request));
+            document.release();
+            charge.set(message_bytes + index.retained_bytes() + parts.bytes());
+            call
         }
-        Message::Batch(entries) => {
-            match obtain_batch_permit(site, receiver, permit).await {
-                Ok(()) => {
-                    let run = pin!(batch::serve(site, permit, entries, batch));
-                    drive(run, site, receiver, permit, exchange).await;
-                }
-                Err(error) => batch.reject(error),
-            }
-            ReplyBuffer::Batch
+        false => call,
+    };
+    serving.serve_call(call, context, reply).await;
+    ReplyBuffer::Single
+}
+
+/// What serves a message that is parsed.
+struct Serving<'a, R> {
+    site: &'a CallSite<R>,
+    receiver: &'a mut Option<Box<Receiver>>,
+    permit: &'a mut PermitSlot,
+    exchange: &'a mut Exchange,
+    admission: Admission,
+}
+
+impl<R: Router> Serving<'_, R> {
+    #[inline]
+    async fn serve_call(
+        &mut self,
+        call: PreparedCall<'_, '_>,
+        context: &mut Context,
+        reply: &mut Reply,
+    ) {
+        if let Err(error) = self.obtain_permit(call.deadline).await {
+            return reply.reject(error);
+        }
+        let Self {
+            site,
+            receiver,
+            permit,
+            exchange,
+            ..
+        } = self;
+        exchange.set_takes_upload(call.takes_upload);
+        let invocation = Invocation {
+            site,
+            call,
+            permit,
+            // Without a stream there is no way for items.
+            exchange: receiver.is_some().then_some(exchange),
+        };
+        let run = pin!(invocation.run(context, reply));
+        drive(run, site, receiver, permit, exchange).await;
+    }
+
+    /// Serves a batch. During a shutdown it needs no permit, since none of its entries will run.
+    async fn serve_batch(
+        &mut self,
+        entries: Elements<'_, '_>,
+        batch: &mut BatchBuffers,
+    ) -> ReplyBuffer {
+        let received = self.admission.received.unwrap_or_else(Instant::now);
+        if !self.site.connection.is_draining()
+            && let Err(error) = self.obtain_permit(None).await
+        {
+            batch.reject(error);
+            return ReplyBuffer::Batch;
+        }
+        let Self {
+            site,
+            receiver,
+            permit,
+            exchange,
+            ..
+        } = self;
+        let run = pin!(batch::serve((site, received), permit, entries, batch));
+        drive(run, site, receiver, permit, exchange).await;
+        ReplyBuffer::Batch
+    }
+
+    /// Obtains a permit, unless that was refused before.
+    async fn obtain_permit(&mut self, deadline: Option<Instant>) -> Result<(), ProtocolError> {
+        match self.admission.refused {
+            Some(error) => Err(error),
+            None if holds_permit(self.site, self.permit) => Ok(()),
+            None => obtain_permit(self.site, self.receiver, self.permit, deadline).await,
         }
     }
 }
 
-/// Parses a message in place; `None` if `reply` says why it cannot be parsed.
+/// How a message has come through that waited for its permit before it was parsed.
+#[derive(Debug, Clone, Copy)]
+struct Admission {
+    /// When the message was received, if that was some time ago.
+    received: Option<Instant>,
+    refused: Option<ProtocolError>,
+}
+
+/// Prepares for a message: counts it if it is more than small, and lets it wait for its permit if it is large.
+async fn admit<R: Router>(task: &mut CallTask<R>, line: Line) -> Admission {
+    let CallTask {
+        site,
+        receiver,
+        permit,
+        buffers,
+    } = task;
+    let mut admission = Admission {
+        received: None,
+        refused: None,
+    };
+    buffers.exchange.clear();
+    buffers.recount_large();
+    if buffers.message.len() > PARSED_LATE_BYTES
+        && line == Line::Message
+        && !holds_permit(site, permit)
+    {
+        admission.received = Some(Instant::now());
+        let obtained = obtain_permit(site, receiver, permit, None).await;
+        admission.refused = obtained.err();
+    }
+    admission
+}
+
+/// Parses a message in place; otherwise returns the answer and its id.
 fn parse<'p, 'de>(
-    parser: &'p mut Parser,
+    index: &mut Index,
+    tape: &'p mut TapeBuffer,
     message: &'de mut Vec<u8>,
     line: Line,
-    reply: &mut Reply,
-) -> Option<Document<'p, 'de>> {
-    if line == Line::TooLarge {
-        let id = leading_id(message).map_or(Id::Null, Id::Unsigned);
-        reject(reply, id, ProtocolError::RequestTooLarge);
-        return None;
-    }
-    match parser.parse_request(message) {
-        Ok(document) => Some(document),
-        Err(ParseError { id }) => {
-            let id = id.map_or(Id::Null, Id::Unsigned);
-            reject(reply, id, ProtocolError::Parse);
-            None
-        }
+) -> Result<Document<'p, 'de>, (Id<'static>, ProtocolError)> {
+    let with_id = |id: Option<u64>, error| (id.map_or(Id::Null, Id::Unsigned), error);
+    match line {
+        Line::TooLarge => Err(with_id(leading_id(message), ProtocolError::RequestTooLarge)),
+        Line::Discarded => Err(with_id(leading_id(message), ProtocolError::MemoryLimit)),
+        Line::Message | Line::Partial => index
+            .parse_request(tape, message)
+            .map_err(|ParseError { id }| with_id(id, ProtocolError::Parse)),
     }
 }
 
-/// Obtains a permit for a batch. During a shutdown it needs none, since none of its entries will run.
-async fn obtain_batch_permit<R: Router>(
-    site: &CallSite<R>,
-    receiver: &mut Option<Box<Receiver>>,
-    permit: &mut PermitSlot,
-) -> Result<(), ProtocolError> {
-    match site.connection.is_draining() {
-        true => Ok(()),
-        false => obtain_permit(site, receiver, permit, None).await,
+/// Releases what parsing took, if the connection holds much already: the handler may take its time.
+fn release_index<R: Router>(index: &mut Index, site: &CallSite<R>) {
+    if site.connection.memory().is_used_by(RETAINING_PART) {
+        index.shrink(SMALL_MESSAGE_BYTES);
     }
 }
 

@@ -10,6 +10,7 @@ use std::task::Poll;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use crate::limits::Limits;
+use crate::memory::ServerMemory;
 use crate::server::limits::send_budget::SendBudget;
 use crate::server::recv::Receiver;
 use crate::server::stream::ServerStream;
@@ -69,7 +70,11 @@ fn schedules_send_every_reply_once_and_end_the_stream() {
             let (_send, mut replies) = here.open_bi().unwrap();
             let (send, recv) = there.accept_bi().await.unwrap();
             let receiver = Box::new(Receiver::new(RecvStream::Memory(recv), 1 << 10));
-            let send_budget = Arc::new(SendBudget::new(&Limits::default()));
+            let limits = Limits::default();
+            let send_budget = Arc::new(SendBudget::new(
+                &limits,
+                ServerMemory::new(&limits).connection(None, &limits),
+            ));
             let stream = ServerStream::new(None, Some(SendStream::Memory(send)), send_budget);
             let idle = Arc::clone(&stream);
             spawn(async move {

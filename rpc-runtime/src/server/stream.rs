@@ -7,15 +7,14 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::server::in_flight::InFlight;
-use crate::server::limits::send_budget::SendBudget;
+use crate::server::limits::send_budget::{CountedBytes, SendBudget};
 use crate::server::recv::Receiver;
 use crate::server::worker_slots::{Unparked, WorkerSlots};
 use crate::sync::{Mutex, MutexGuard, lock};
@@ -24,6 +23,13 @@ use crate::transport::{SendStream, Stopped, close};
 
 /// How many bytes are written at once.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// The stream has received or sent something since the last check.
+const ACTIVE: u8 = 0;
+/// It has not.
+const QUIET: u8 = 1;
+/// It has not, and its buffers are released.
+const RELEASED: u8 = 2;
 
 /// A stream, shared by its workers.
 pub(super) struct ServerStream {
@@ -36,8 +42,10 @@ pub(super) struct ServerStream {
     progress: Notify,
     send_budget: Arc<SendBudget>,
     is_bidirectional: bool,
-    /// How many calls with items run on it. While there are any, the peer may read as slowly as it likes.
+    /// How many calls with items run on it.
     streaming_calls: AtomicUsize,
+    /// One of [`ACTIVE`], [`QUIET`] and [`RELEASED`].
+    activity: AtomicU8,
     has_sent_items: AtomicBool,
     /// The code that the stream was reset with; 0 while it is open.
     reset_code: AtomicU32,
@@ -50,10 +58,13 @@ struct StreamState {
     send: Option<SendStream>,
     /// Whether a worker is writing and brings the sending half back.
     is_writing: bool,
-    /// How many bytes are being written.
+    /// How many of the bytes in `replies` are items'.
+    queued_items: usize,
+    /// How many bytes are being written, and how many of them are items'.
     writing_bytes: usize,
-    /// How many unsent bytes the connection's budget knows of.
-    counted_bytes: usize,
+    writing_items: usize,
+    /// What the connection's budgets know of this stream.
+    counted: CountedBytes,
     /// Resolves when the peer stops the stream, or has received all of a finished one.
     stopped: Option<Stopped>,
     workers: WorkerSlots,
@@ -117,6 +128,7 @@ impl ServerStream {
             send_budget,
             is_bidirectional,
             streaming_calls: AtomicUsize::new(0),
+            activity: AtomicU8::new(ACTIVE),
             has_sent_items: AtomicBool::new(false),
             reset_code: AtomicU32::new(0),
         })
@@ -184,6 +196,29 @@ impl ServerStream {
         .await
     }
 
+    /// Records that the stream has received something.
+    pub(super) fn record_activity(&self) {
+        if self.activity.load(Ordering::Relaxed) != ACTIVE {
+            self.activity.store(ACTIVE, Ordering::Relaxed);
+        }
+    }
+
+    /// Releases what was not used since the last time: parked workers, and all buffers if nothing happened on the stream.
+    pub(super) fn release_unused(&self) {
+        let mut state = self.state();
+        let watching = usize::from(state.is_ended);
+        state.workers.dismiss_unused(watching);
+        match self.activity.load(Ordering::Relaxed) {
+            ACTIVE => self.activity.store(QUIET, Ordering::Relaxed),
+            QUIET => {
+                self.activity.store(RELEASED, Ordering::Relaxed);
+                state.release_buffers = true;
+            }
+            _ => {}
+        }
+        state.workers.wake_all();
+    }
+
     /// Ends parked workers and lets the one that holds the receiver release its buffers.
     pub(super) fn release_idle_buffers(&self) {
         let mut state = self.state();
@@ -202,6 +237,7 @@ impl ServerStream {
             let mut state = self.state();
             if std::mem::take(&mut state.release_buffers) {
                 state.replies.shrink();
+                self.count(&mut state);
                 return Poll::Ready(Interruption::Idle);
             }
             // While other workers are busy, the peer may stop the stream on which they would reply.
@@ -227,29 +263,60 @@ impl ServerStream {
             state.replies.push(reply);
             state.replies.push(b"\n");
             self.count(&mut state);
+            if state.writing_items > 0 {
+                // Now the write of the items in front has to end in time.
+                self.progress.notify_waiters();
+            }
         }
         state.replies.len() >= self.send_budget.max_stream_bytes
     }
 
-    /// Reports the unsent bytes to the connection's budget. Unread items hold up their own producer, and no other call.
+    /// Queues lines of items.
+    pub(super) fn push_items(&self, lines: &[u8]) {
+        let mut state = self.state();
+        if (state.send.is_some() || state.is_writing) && !self.is_reset() {
+            state.replies.push(lines);
+            state.queued_items += lines.len();
+            self.count(&mut state);
+        }
+    }
+
+    /// Reports what is held to the connection's budgets. Unread items hold up their own producer, and no other call: they
+    /// count as held and not as unsent.
     fn count(&self, state: &mut StreamState) {
-        let unsent = match self.is_streaming() {
-            true => 0,
-            false => state.replies.len() + state.writing_bytes,
-        };
-        self.send_budget.count(&mut state.counted_bytes, unsent);
+        let all = state.replies.len() + state.writing_bytes;
+        let unsent = all - state.queued_items - state.writing_items;
+        let held = all.max(state.replies.retained_bytes());
+        self.send_budget.count(&mut state.counted, unsent, held);
+    }
+
+    /// Resolves when a reply is queued behind the items that are being written.
+    async fn has_replies_behind_items(&self) {
+        loop {
+            let progress = self.progress.notified();
+            {
+                let state = self.state();
+                if state.writing_bytes > state.writing_items
+                    || state.replies.len() > state.queued_items
+                {
+                    return;
+                }
+            }
+            progress.await;
+        }
     }
 
     /// Writes what is queued, unless another worker does; waits while too much is queued.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
             let written = match self.is_streaming() {
-                false => write(&mut send, chunk, self.send_budget.write_timeout).await,
-                true => tokio::select! {
-                    biased;
-                    written = write(&mut send, chunk, Duration::MAX) => written,
-                    () = self.was_reset() => Err(close::CANCELLED),
-                },
+                false => {
+                    // Made when the write waits, which it seldom does.
+                    let timeout =
+                        || async { tokio::time::sleep(self.send_budget.write_timeout).await };
+                    write(&mut send, chunk, timeout).await
+                }
+                true => self.write_items(&mut send, chunk).await,
             };
             self.put_back(send, written);
         }
@@ -258,6 +325,19 @@ impl ServerStream {
             if self.is_full() {
                 progress.await;
             }
+        }
+    }
+
+    /// Writes a chunk that may be of items. The peer may read those as slowly as it likes, unless replies wait behind them.
+    async fn write_items(&self, send: &mut SendStream, chunk: Bytes) -> Result<(), u32> {
+        let timeout = || async {
+            self.has_replies_behind_items().await;
+            tokio::time::sleep(self.send_budget.write_timeout).await;
+        };
+        tokio::select! {
+            biased;
+            written = write(send, chunk, timeout) => written,
+            () = self.was_reset() => Err(close::CANCELLED),
         }
     }
 
@@ -284,6 +364,7 @@ impl ServerStream {
         let chunk = state.replies.take();
         state.is_writing = true;
         state.writing_bytes = chunk.len();
+        state.writing_items = std::mem::take(&mut state.queued_items);
         Some((send, chunk))
     }
 
@@ -292,6 +373,7 @@ impl ServerStream {
         let mut state = self.state();
         state.is_writing = false;
         state.writing_bytes = 0;
+        state.writing_items = 0;
         state.send = Some(send);
         match written {
             Ok(()) if !self.is_reset() => self.count(&mut state),
@@ -308,7 +390,7 @@ impl ServerStream {
 
 /// Streams of items.
 impl ServerStream {
-    /// Lets the peer read as slowly as it likes while a call with items runs: no more items are made meanwhile.
+    /// Records that a call with items runs. The peer may read those as slowly as it likes: no more are made meanwhile.
     pub(super) fn begin_streaming(&self) {
         self.streaming_calls.fetch_add(1, Ordering::Relaxed);
     }
@@ -360,7 +442,10 @@ impl ServerStream {
                 .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
         state.is_ended = true;
         state.replies.clear();
+        state.replies.shrink();
+        state.queued_items = 0;
         state.writing_bytes = 0;
+        state.writing_items = 0;
         self.count(state);
         if let Some(mut send) = state.send.take() {
             send.reset(former.err().unwrap_or(code));
@@ -461,14 +546,17 @@ impl StreamState {
 
 /// Writes piece by piece, so that the timeout measures a peer that reads nothing, and not the size of a reply. Fails with the
 /// code to reset the stream with.
-async fn write(send: &mut SendStream, mut chunk: Bytes, timeout: Duration) -> Result<(), u32> {
+async fn write<T: Future<Output = ()>>(
+    send: &mut SendStream,
+    mut chunk: Bytes,
+    timeout: impl Fn() -> T,
+) -> Result<(), u32> {
     while !chunk.is_empty() {
         let piece = chunk.split_to(chunk.len().min(PIECE_BYTES));
         let written = tokio::select! {
             biased;
             written = send.write_chunk(piece) => written,
-            // Made when the write waits, which it seldom does.
-            () = async { tokio::time::sleep(timeout).await } => return Err(close::TIMEOUT),
+            () = timeout() => return Err(close::TIMEOUT),
         };
         written.map_err(|_| close::CANCELLED)?;
     }

@@ -9,11 +9,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::task::coop;
 
+use crate::codec::RETAINED_BUFFER_BYTES;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::lines::Line;
 use crate::codec::parser::Parser;
 use crate::codec::request::Message;
 use crate::codec::stream_frame::starts_as_item;
+use crate::memory::MemoryCharge;
 use crate::permit::PermitSlot;
 use crate::server::call_task::CallSite;
 use crate::server::recv::{ReceiveError, Receiver};
@@ -30,6 +32,8 @@ pub(super) async fn run<R: Router>(
 ) {
     permit.release_server();
     let _room = exchange.takes_items().then(|| site.connection.make_room());
+    // What the handler and the worker exchange is counted while it is large.
+    let (mut _sent_charge, mut _received_charge) = (None, None);
     let mut sending = pin!(None);
     let mut receiving = pin!(None);
     poll_fn(|cx| {
@@ -38,6 +42,7 @@ pub(super) async fn run<R: Router>(
             let budget = ready!(coop::poll_proceed(cx));
             let mut has_moved = false;
             if let Some(lines) = exchange.take_lines() {
+                _sent_charge = charge_large(site, &lines);
                 sending.set(Some(send(site, lines)));
             }
             if let Some(lines) = poll_slot(sending.as_mut(), cx) {
@@ -55,6 +60,7 @@ pub(super) async fn run<R: Router>(
             }
             if let Some(Some(received)) = poll_slot(receiving.as_mut(), cx) {
                 *receiver = Some(received.receiver);
+                _received_charge = received.charge;
                 exchange.deliver(received.line, received.result, cx);
                 has_moved = true;
             }
@@ -102,8 +108,7 @@ pub(super) fn end_receiving<R: Router>(
 /// Sends lines of items, and resolves when the transport has taken them.
 async fn send<R: Router>(site: &CallSite<R>, lines: Vec<u8>) -> Vec<u8> {
     site.connection.idle().record_activity();
-    site.stream
-        .push(lines.strip_suffix(b"\n").unwrap_or(&lines));
+    site.stream.push_items(&lines);
     site.stream.flush().await;
     site.stream.record_sent_items();
     lines
@@ -113,7 +118,14 @@ async fn send<R: Router>(site: &CallSite<R>, lines: Vec<u8>) -> Vec<u8> {
 struct Received {
     receiver: Box<Receiver>,
     line: Vec<u8>,
+    charge: Option<MemoryCharge>,
     result: Result<(), ProtocolError>,
+}
+
+/// Counts the bytes of items, if they are many.
+fn charge_large<R: Router>(site: &CallSite<R>, items: &Vec<u8>) -> Option<MemoryCharge> {
+    let is_large = items.capacity() > RETAINED_BUFFER_BYTES;
+    is_large.then(|| MemoryCharge::new(site.connection.memory(), items.capacity()))
 }
 
 /// Receives an item once the handler asks for one; `None` if the stream was reset.
@@ -123,6 +135,7 @@ async fn receive<R: Router>(
     exchange: &Exchange,
 ) -> Option<Received> {
     let mut line = Vec::new();
+    let mut charge = None;
     let next = async {
         tokio::select! {
             biased;
@@ -131,7 +144,7 @@ async fn receive<R: Router>(
         }
         // Not before: the handler may not have read the last line yet.
         line = exchange.take_buffer();
-        next_line(site, &mut receiver, &mut line).await
+        next_line(site, &mut receiver, &mut line, &mut charge).await
     };
     let next = tokio::select! {
         biased;
@@ -147,6 +160,7 @@ async fn receive<R: Router>(
         }
         Ok(Some(Line::Message)) => Ok(()),
         Ok(Some(Line::TooLarge)) => Err(ProtocolError::RequestTooLarge),
+        Ok(Some(Line::Discarded)) => Err(ProtocolError::MemoryLimit),
         Ok(Some(Line::Partial) | None) => Err(ProtocolError::InvalidRequest(
             "the stream ended before its items did",
         )),
@@ -158,6 +172,7 @@ async fn receive<R: Router>(
     Some(Received {
         receiver,
         line,
+        charge,
         result,
     })
 }
@@ -167,6 +182,7 @@ async fn next_line<R: Router>(
     site: &CallSite<R>,
     receiver: &mut Receiver,
     line: &mut Vec<u8>,
+    charge: &mut Option<MemoryCharge>,
 ) -> Result<Option<Line>, ReceiveError> {
     loop {
         if site.stream.is_reset() {
@@ -175,10 +191,10 @@ async fn next_line<R: Router>(
         if let Some(found) = receiver.next_line(line) {
             return Ok(Some(found));
         }
-        if !receiver.receive(line, site.connection.limits()).await? {
+        *charge = charge_large(site, line);
+        if !site.receive(receiver, line).await? {
             return Ok(receiver.finish(line));
         }
-        site.connection.idle().record_activity();
     }
 }
 

@@ -80,13 +80,13 @@ impl<R: Router> Worker<R> {
             } else if is_full {
                 // While the worker waits, it holds nothing that others could use.
                 permit.release();
-                buffers.release_large(answer);
+                buffers.release_large(answer, site.connection.memory());
                 match receiver {
                     Some(receiver) => site.stream.flush_while_receiving(receiver).await,
                     None => site.stream.flush().await,
                 }
             }
-            buffers.release_large(answer);
+            buffers.release_large(answer, site.connection.memory());
             tokio::task::coop::consume_budget().await;
         }
         // Replies that the peer does not read must not keep other calls from running.
@@ -103,31 +103,27 @@ impl<R: Router> Worker<R> {
             permit,
             buffers,
         } = &mut self.task;
-        let CallSite {
-            connection,
-            stream,
-            message_end,
-        } = site;
         let receiver = held.as_mut()?;
         if !receiver.has_unread() {
-            stream.in_flight.settle(receiver.offset());
+            site.stream.in_flight.settle(receiver.offset());
         }
         buffers.message.clear();
         loop {
-            if stream.is_reset() {
-                stream.reset();
+            if site.stream.is_reset() {
+                site.stream.reset();
                 break;
             }
             if let Some(line) = receiver.next_line(&mut buffers.message) {
-                *message_end = receiver.offset();
+                site.message_end = receiver.offset();
                 return Some(line);
             }
             permit.release();
-            stream.flush_while_receiving(receiver).await;
+            buffers.recount_large();
+            site.stream.flush_while_receiving(receiver).await;
             let received = tokio::select! {
                 biased;
-                received = receiver.receive(&buffers.message, connection.limits()) => received,
-                interruption = stream.interruption(self.slot) => match interruption {
+                received = site.receive(receiver, &mut buffers.message) => received,
+                interruption = site.stream.interruption(self.slot) => match interruption {
                     Interruption::Idle => {
                         buffers.release_idle();
                         continue;
@@ -136,14 +132,14 @@ impl<R: Router> Worker<R> {
                 },
             };
             match received {
-                Ok(true) => connection.idle().record_activity(),
+                Ok(true) => {}
                 Ok(false) => match receiver.finish(&buffers.message) {
                     Some(line) => {
-                        *message_end = receiver.offset();
+                        site.message_end = receiver.offset();
                         return Some(line);
                     }
                     None => {
-                        stream.end();
+                        site.stream.end();
                         break;
                     }
                 },

@@ -12,6 +12,8 @@ pub(super) struct WorkerSlots {
     slots: Slots<WorkerSlot>,
     /// Slots of workers that wait for the receiver. The last one has parked last: its buffers are the warmest.
     parked: Vec<usize>,
+    /// The fewest that were parked at once since [`dismiss_unused`](Self::dismiss_unused).
+    unused: usize,
     /// How many workers are in the middle of a message, the one that holds the receiver included.
     pub(super) busy: usize,
 }
@@ -53,6 +55,7 @@ impl WorkerSlots {
         let Some(slot) = self.parked.pop() else {
             return Err(receiver);
         };
+        self.unused = self.unused.min(self.parked.len());
         let slot = self.slots.get_mut(slot);
         slot.receiver = Some(receiver);
         Ok(slot.waker.take())
@@ -78,6 +81,16 @@ impl WorkerSlots {
         for slot in self.parked.drain(keep..) {
             self.slots.get_mut(slot).is_dismissed = true;
         }
+    }
+
+    /// Dismisses the workers that have been parked since the last time, all but `keep` of those that are.
+    pub(super) fn dismiss_unused(&mut self, keep: usize) {
+        // The first have been parked for the longest.
+        let unused = self.unused.min(self.parked.len().saturating_sub(keep));
+        for slot in self.parked.drain(..unused) {
+            self.slots.get_mut(slot).is_dismissed = true;
+        }
+        self.unused = self.parked.len();
     }
 
     /// Wakes the worker of this slot with the next [`wake_all`](Self::wake_all).

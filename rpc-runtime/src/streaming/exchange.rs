@@ -340,6 +340,12 @@ impl Exchange {
         state.up.parser = None;
     }
 
+    /// Returns the capacity of the buffers.
+    pub(crate) fn retained_bytes(&mut self) -> usize {
+        let ExchangeState { up, down, .. } = sync::get_mut(&mut self.state);
+        up.line.capacity() + down.lines.capacity() + down.id.capacity()
+    }
+
     /// Releases buffers with a capacity above `limit`.
     pub(crate) fn shrink(&mut self, limit: usize) {
         let state = sync::get_mut(&mut self.state);

@@ -342,6 +342,13 @@ struct Unread {
 #[derive(Debug)]
 pub(crate) struct Room(Arc<Mutex<Unread>>);
 
+impl Room {
+    /// By how many bytes the window is wider.
+    pub(crate) fn bytes(&self) -> usize {
+        STREAM_WINDOW as usize
+    }
+}
+
 impl Drop for Room {
     fn drop(&mut self) {
         unread(&self.0).streams -= 1;

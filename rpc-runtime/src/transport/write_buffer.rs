@@ -78,6 +78,11 @@ impl WriteBuffer {
         self.filling.len()
     }
 
+    /// Returns about how many bytes the buffers take that are kept for reuse.
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.size.saturating_mul(2 + self.spare.len())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.filling.is_empty()
     }

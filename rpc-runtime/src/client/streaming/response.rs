@@ -337,7 +337,9 @@ impl ItemReceiver {
         loop {
             match self.splitter.split_next(&mut self.line) {
                 Line::Message => return Poll::Ready(Ok(())),
-                Line::TooLarge => return Poll::Ready(Err(CallFailure::ReplyTooLarge)),
+                Line::TooLarge | Line::Discarded => {
+                    return Poll::Ready(Err(CallFailure::ReplyTooLarge));
+                }
                 Line::Partial => {}
             }
             let read = ready!(pin!(self.recv.read_chunk()).poll(cx));

@@ -1,14 +1,23 @@
-//! Limits the unsent replies on all streams of a connection.
+//! Limits the unsent replies on all streams of a connection, and counts what the streams hold.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::limits::Limits;
+use crate::memory::ConnectionMemory;
 
 /// Streams with fewer unsent bytes are not counted: they are the common case, and counting costs an atomic operation.
 const COUNTED: usize = 16 << 10;
+
+/// What the totals of a connection know of one stream.
+#[derive(Debug, Default)]
+pub(in crate::server) struct CountedBytes {
+    unsent: usize,
+    held: usize,
+}
 
 #[derive(Debug)]
 pub(in crate::server) struct SendBudget {
@@ -16,17 +25,19 @@ pub(in crate::server) struct SendBudget {
     /// Notified when the number of unsent bytes falls.
     drained: Notify,
     limit: usize,
+    memory: Arc<ConnectionMemory>,
     pub(in crate::server) max_stream_bytes: usize,
     /// The maximum time for which the client reads none of a stream's replies.
     pub(in crate::server) write_timeout: Duration,
 }
 
 impl SendBudget {
-    pub(in crate::server) fn new(limits: &Limits) -> Self {
+    pub(in crate::server) fn new(limits: &Limits, memory: Arc<ConnectionMemory>) -> Self {
         Self {
             bytes: AtomicUsize::new(0),
             drained: Notify::new(),
             limit: limits.unsent_per_connection,
+            memory,
             max_stream_bytes: limits.unsent_per_stream,
             write_timeout: limits.write_timeout,
         }
@@ -47,11 +58,15 @@ impl SendBudget {
         }
     }
 
-    /// Updates the total for a stream with `waiting` unsent bytes, of which `counted` are in the total.
-    pub(in crate::server) fn count(&self, counted: &mut usize, waiting: usize) {
-        let before = *counted;
-        let now = if waiting < COUNTED { 0 } else { waiting };
-        *counted = now;
+    /// Updates the totals for a stream that holds `held` bytes, of which `unsent` wait to be sent.
+    pub(in crate::server) fn count(&self, counted: &mut CountedBytes, unsent: usize, held: usize) {
+        if held < COUNTED && counted.held == 0 {
+            return;
+        }
+        let from = |bytes| if bytes < COUNTED { 0 } else { bytes };
+        self.memory.count(&mut counted.held, from(held));
+        let now = from(unsent);
+        let before = std::mem::replace(&mut counted.unsent, now);
         if now > before {
             self.bytes.fetch_add(now - before, Ordering::Relaxed);
         } else if now < before {

@@ -1,0 +1,352 @@
+//! Counts the bytes that a server holds for its peers: by connection, by network and in total.
+//!
+//! A connection whose budget is used up is not read until some of it is free again. So is a connection of a network that
+//! uses more of the server's budget than there is left: one network may hold half of it, the next one half of the rest, and
+//! a newcomer always finds some.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::limits::Limits;
+use crate::sync::{Mutex, lock};
+
+/// How many bytes a connection takes from the server's budget at a time, so that connections seldom meet at its counter.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// How often a connection looks whether the server's budget has room again.
+const SERVER_POLL: Duration = Duration::from_millis(20);
+
+/// The budget of a server.
+#[derive(Debug)]
+pub(crate) struct ServerMemory {
+    limit: usize,
+    used: AtomicUsize,
+    networks: Mutex<HashMap<IpAddr, Weak<NetworkMemory>>>,
+}
+
+/// What the connections of one network hold.
+#[derive(Debug)]
+struct NetworkMemory {
+    used: AtomicUsize,
+    /// `None` for connections within the process.
+    network: Option<IpAddr>,
+    server: Arc<ServerMemory>,
+}
+
+/// The budget of a connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionMemory {
+    limit: usize,
+    used: AtomicUsize,
+    /// The part of the server's budget that this connection has taken: `used`, rounded up to chunks.
+    taken: AtomicUsize,
+    taking: Mutex<()>,
+    network: Arc<NetworkMemory>,
+    /// Notified when the connection's own budget has room again.
+    freed: Notify,
+}
+
+/// Bytes that are counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct MemoryCharge {
+    memory: Arc<ConnectionMemory>,
+    bytes: usize,
+}
+
+impl ServerMemory {
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limit: limits.memory,
+            used: AtomicUsize::new(0),
+            networks: Mutex::default(),
+        })
+    }
+
+    /// Returns the bytes that are held for all connections, rounded up to chunks for each.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Returns the budget of a connection from `network`.
+    pub(crate) fn connection(
+        self: &Arc<Self>,
+        network: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Arc<ConnectionMemory> {
+        Arc::new(ConnectionMemory {
+            limit: limits.memory_per_connection,
+            used: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+            taking: Mutex::default(),
+            network: self.network(network),
+            freed: Notify::new(),
+        })
+    }
+
+    fn network(self: &Arc<Self>, network: Option<IpAddr>) -> Arc<NetworkMemory> {
+        let new = || {
+            Arc::new(NetworkMemory {
+                used: AtomicUsize::new(0),
+                network,
+                server: Arc::clone(self),
+            })
+        };
+        let Some(address) = network else {
+            return new();
+        };
+        let mut networks = lock(&self.networks);
+        let known = networks.get(&address).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let memory = new();
+            networks.insert(address, Arc::downgrade(&memory));
+            memory
+        })
+    }
+}
+
+impl NetworkMemory {
+    /// Whether the network holds as much as is left for others.
+    fn is_full(&self) -> bool {
+        let left = self.server.limit.saturating_sub(self.server.used());
+        self.used.load(Ordering::Relaxed) >= left
+    }
+}
+
+impl Drop for NetworkMemory {
+    fn drop(&mut self) {
+        let Some(address) = self.network else { return };
+        let mut networks = lock(&self.server.networks);
+        // A new connection may have entered the network again meanwhile.
+        if networks
+            .get(&address)
+            .is_some_and(|memory| memory.strong_count() == 0)
+        {
+            networks.remove(&address);
+        }
+    }
+}
+
+impl ConnectionMemory {
+    /// Returns the bytes that are held for the connection.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection is not to be read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_over_its_own() || self.network.is_full()
+    }
+
+    /// Whether as much as the `part`th of the connection's budget is used.
+    pub(crate) fn is_used_by(&self, part: usize) -> bool {
+        self.used() >= self.limit / part
+    }
+
+    fn is_over_its_own(&self) -> bool {
+        self.used() >= self.limit
+    }
+
+    /// Waits until the connection may be read again.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn has_room(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if self.is_over_its_own() {
+                freed.await;
+            } else if self.network.is_full() {
+                sleep(SERVER_POLL).await;
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Counts `bytes` where `counted` were counted before.
+    pub(crate) fn count(&self, counted: &mut usize, bytes: usize) {
+        let before = std::mem::replace(counted, bytes);
+        if bytes > before {
+            self.add(bytes - before);
+        } else if bytes < before {
+            self.subtract(before - bytes);
+        }
+    }
+
+    fn add(&self, bytes: usize) {
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if used > self.taken.load(Ordering::Relaxed) {
+            self.take();
+        }
+    }
+
+    fn subtract(&self, bytes: usize) {
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        let used = before - bytes;
+        if used + 2 * CHUNK_BYTES <= self.taken.load(Ordering::Relaxed) {
+            self.take();
+        }
+        if before >= self.limit && used < self.limit {
+            self.freed.notify_waiters();
+        }
+    }
+
+    /// Takes chunks of the server's budget, or returns them.
+    #[cold]
+    fn take(&self) {
+        let _taking = lock(&self.taking);
+        let taken = self.taken.load(Ordering::Relaxed);
+        let needed = self.used().next_multiple_of(CHUNK_BYTES);
+        self.taken.store(needed, Ordering::Relaxed);
+        for used in [&self.network.used, &self.network.server.used] {
+            if needed > taken {
+                used.fetch_add(needed - taken, Ordering::Relaxed);
+            } else {
+                used.fetch_sub(taken - needed, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for ConnectionMemory {
+    fn drop(&mut self) {
+        let taken = *self.taken.get_mut();
+        for used in [&self.network.used, &self.network.server.used] {
+            used.fetch_sub(taken, Ordering::Relaxed);
+        }
+    }
+}
+
+impl MemoryCharge {
+    /// Starts to count at `bytes`.
+    pub(crate) fn new(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
+        let mut charge = Self {
+            memory: Arc::clone(memory),
+            bytes: 0,
+        };
+        charge.set(bytes);
+        charge
+    }
+
+    /// Counts `bytes` from now on.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let Self {
+            memory,
+            bytes: counted,
+        } = self;
+        memory.count(counted, bytes);
+    }
+}
+
+impl Drop for MemoryCharge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CHUNK: usize = CHUNK_BYTES;
+
+    fn server(memory: usize, memory_per_connection: usize) -> (Arc<ServerMemory>, Limits) {
+        let limits = Limits {
+            memory,
+            memory_per_connection,
+            ..Limits::default()
+        };
+        (ServerMemory::new(&limits), limits)
+    }
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[test]
+    fn connection_at_its_budget_is_full_until_some_is_free() {
+        let (server, limits) = server(100 * CHUNK, 1000);
+        let connection = server.connection(address(1), &limits);
+        let mut charge = MemoryCharge::new(&connection, 999);
+        assert!(!connection.is_full());
+        let one_more = MemoryCharge::new(&connection, 1);
+        assert!(connection.is_full());
+        let mut room = Box::pin(connection.has_room());
+        assert!((&mut room).now_or_never().is_none());
+        charge.set(998);
+        assert!(room.now_or_never().is_some());
+        drop((charge, one_more));
+        assert_eq!(connection.used(), 0);
+    }
+
+    #[test]
+    fn network_holds_at_most_as_much_as_is_left_for_others() {
+        let (server, limits) = server(64 * CHUNK, usize::MAX);
+        let mut charges = Vec::new();
+        let mut fill = |connection: &Arc<ConnectionMemory>| {
+            let before = server.used();
+            while !connection.is_full() {
+                charges.push(MemoryCharge::new(connection, CHUNK));
+            }
+            (server.used() - before) / CHUNK
+        };
+        let first = [
+            server.connection(address(1), &limits),
+            server.connection(address(1), &limits),
+        ];
+        assert_eq!(fill(&first[0]), 32);
+        assert!(first[1].is_full());
+        assert_eq!(fill(&server.connection(address(2), &limits)), 16);
+        assert_eq!(fill(&server.connection(address(3), &limits)), 8);
+        assert!(!server.connection(address(4), &limits).is_full());
+    }
+
+    #[test]
+    fn network_is_forgotten_with_its_last_connection() {
+        let (server, limits) = server(64 * CHUNK, usize::MAX);
+        let both = [
+            server.connection(address(1), &limits),
+            server.connection(address(1), &limits),
+        ];
+        let within = server.connection(None, &limits);
+        assert_eq!(lock(&server.networks).len(), 1);
+        let [first, second] = both;
+        drop(first);
+        assert_eq!(lock(&server.networks).len(), 1);
+        drop((second, within));
+        assert_eq!(lock(&server.networks).len(), 0);
+    }
+
+    proptest! {
+        /// What connections take of the server's budget is what they use, in chunks, and nothing once they are gone.
+        #[test]
+        fn server_counts_what_its_connections_use(
+            steps in prop::collection::vec((0usize..3, 0usize..4, 0usize..300_000), 0..60),
+        ) {
+            let (server, limits) = server(usize::MAX, usize::MAX);
+            let connections = [1, 1, 2].map(|last| server.connection(address(last), &limits));
+            let mut charges: Vec<Vec<MemoryCharge>> = connections
+                .iter()
+                .map(|memory| (0..4).map(|_| MemoryCharge::new(memory, 0)).collect())
+                .collect();
+            for (connection, charge, bytes) in steps {
+                charges[connection][charge].set(bytes);
+                let used: usize = connections.iter().map(|memory| memory.used()).sum();
+                prop_assert!(server.used() >= used);
+                prop_assert!(server.used() < used + 3 * 2 * CHUNK);
+            }
+            drop(charges);
+            prop_assert!(connections.iter().all(|memory| memory.used() == 0));
+            drop(connections);
+            prop_assert_eq!(server.used(), 0);
+        }
+    }
+}
