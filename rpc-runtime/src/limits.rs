@@ -82,7 +82,7 @@ pub struct Limits {
 
     /// The maximum number of bytes that are held for one connection: messages that are received, parsed or wait, the
     /// parameters of calls that run, and replies and items that wait to be sent, with the buffers that are kept for
-    /// reuse. Defaults to 16 MiB. At the limit the connection is not read further. A message that then keeps growing
+    /// reuse. Defaults to 32 MiB. At the limit the connection is not read further. A message that then keeps growing
     /// for too little room is answered with −32013 after one to two seconds, the largest first. What QUIC itself holds
     /// comes on top: up to 8 MiB that were received and not read, and 8 MiB that were sent and not acknowledged.
     pub memory_per_connection: usize,
@@ -123,7 +123,7 @@ impl Default for Limits {
             unsent_per_stream: 256 << 10,
             unsent_per_connection: 8 << 20,
             write_timeout: Duration::from_secs(20),
-            memory_per_connection: 16 << 20,
+            memory_per_connection: 32 << 20,
             memory: default_memory(),
             cancellations: 1000,
             cancellations_per_second: 100,

@@ -143,9 +143,9 @@ impl ConnectionMemory {
         self.is_over_its_own() || self.network.is_full()
     }
 
-    /// Whether as much as the `part`th of the connection's budget is used.
-    pub(crate) fn is_used_by(&self, part: usize) -> bool {
-        self.used() >= self.limit / part
+    /// Whether the connection uses so many quarters of its budget, or is not to be read.
+    pub(crate) fn is_used_to(&self, quarters: usize) -> bool {
+        self.used() >= self.limit / 4 * quarters || self.network.is_full()
     }
 
     fn is_over_its_own(&self) -> bool {

@@ -9,6 +9,9 @@ use crate::codec::fast_path::Compact;
 use crate::codec::id::Id;
 use crate::codec::parser::Document;
 
+/// So many values are worth an allocation, if they need not be kept then.
+const MANY_NODES: usize = 1024;
+
 /// What a server receives.
 #[derive(Debug)]
 pub(crate) enum Message<'t, 'de> {
@@ -99,11 +102,12 @@ pub(crate) struct Invalid<'de> {
 }
 
 impl<'t, 'de> Request<'t, 'de> {
-    /// Whether most of the document is of members that no request has.
+    /// Whether most of the document, and much, is of members that no request has.
     pub(crate) fn leaves_unread(&self, document: &Document<'_, '_>) -> bool {
         let parts = [self.params, self.meta].into_iter().flatten();
-        let read: usize = parts.map(Value::node_count).sum();
-        read < document.root().node_count() / 2
+        let read = parts.map(Value::node_count).fold(0, usize::saturating_add);
+        let unread = document.root().node_count().saturating_sub(read);
+        unread > MANY_NODES && unread > read
     }
 
     /// Copies what stands on the tape.

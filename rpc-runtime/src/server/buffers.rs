@@ -18,8 +18,8 @@ pub(super) const SMALL_MESSAGE_BYTES: usize = 1 << 10;
 /// About how many bytes the buffers of a worker take that never had a message but small ones, with the worker's task.
 const WORKER_BYTES: usize = 16 << 10;
 
-/// What a connection may hold, as a part of its budget, for its workers to keep the buffers of large messages for reuse.
-pub(super) const RETAINING_PART: usize = 4;
+/// How many quarters of its budget a connection may hold for its workers to keep the buffers of large messages for reuse.
+pub(super) const RETAINING_QUARTERS: usize = 1;
 
 /// The buffers of a worker.
 pub(super) struct WorkerBuffers {
@@ -81,7 +81,7 @@ impl WorkerBuffers {
             && self.reply.bytes().len() <= SMALL_MESSAGE_BYTES
             && !self.exchange.is_used();
         if !is_small {
-            self.release_past(match memory.is_used_by(RETAINING_PART) {
+            self.release_past(match memory.is_used_to(RETAINING_QUARTERS) {
                 true => SMALL_MESSAGE_BYTES,
                 false => RETAINED_BUFFER_BYTES,
             });

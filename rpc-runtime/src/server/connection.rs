@@ -29,8 +29,8 @@ use crate::transport::{self, SendStream, quic};
 /// How many workers' buffers a connection keeps for its next streams.
 const SPARE_BUFFERS: usize = 4;
 
-/// What a connection may hold, as a part of its budget, for its receive window to be widened.
-const UNREAD_PART: usize = 2;
+/// How many quarters of its budget a connection may hold for its receive window to be widened.
+const UNREAD_QUARTERS: usize = 3;
 
 /// How often a drain looks for streams that were opened before their client knew of it.
 const DRAIN_ROUNDS: usize = 3;
@@ -296,7 +296,7 @@ impl<R: Router> ServerConnection<R> {
 
     /// Widens the connection's receive window by a stream that may stay unread, unless too much is held already.
     pub(super) fn make_room(&self) -> Option<(quic::Room, MemoryCharge)> {
-        if self.memory.is_used_by(UNREAD_PART) {
+        if self.memory.is_used_to(UNREAD_QUARTERS) {
             return None;
         }
         let room = self.transport.upgrade()?.make_room()?;

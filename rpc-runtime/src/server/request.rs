@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::permit::PermitSlot;
 use crate::server::batch;
 use crate::server::buffers::{
-    BatchBuffers, RETAINING_PART, ReplyBuffer, SMALL_MESSAGE_BYTES, WorkerBuffers,
+    BatchBuffers, RETAINING_QUARTERS, ReplyBuffer, SMALL_MESSAGE_BYTES, WorkerBuffers,
 };
 use crate::server::call_task::{CallSite, CallTask};
 use crate::server::invoke::{Invocation, PreparedCall, passes, prepare, reject};
@@ -219,7 +219,7 @@ fn parse<'p, 'de>(
 
 /// Releases what parsing took, if the connection holds much already: the handler may take its time.
 fn release_index<R: Router>(index: &mut Index, site: &CallSite<R>) {
-    if site.connection.memory().is_used_by(RETAINING_PART) {
+    if site.connection.memory().is_used_to(RETAINING_QUARTERS) {
         index.shrink(SMALL_MESSAGE_BYTES);
     }
 }

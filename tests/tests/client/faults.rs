@@ -46,7 +46,7 @@ async fn all_are_answered(loss: f64, calls: usize) {
 
 #[tokio::test]
 async fn calls_with_one_percent_of_loss_succeed() {
-    all_are_answered(0.01, 1000).await;
+    all_are_answered(0.01, 4000).await;
 }
 
 #[tokio::test]
