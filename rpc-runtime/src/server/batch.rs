@@ -45,10 +45,11 @@ pub(super) async fn serve<R: Router>(
         let spare = replies.buffers.entries.pop();
         let mut entry = spare.unwrap_or_else(|| connection.entry_buffers());
         let request = Request::read(value);
-        let Some(call) = prepare(site, request, &mut entry.reply, Some(received)) else {
+        let Some(call) = prepare(site, request, &mut entry.reply) else {
             replies.collect(entry);
             continue;
         };
+        let call = call.received_at(received);
         // The batch's own permit is for one entry. One that runs beside another needs one more, and so does one behind a
         // blocking handler whose thread has the batch's permit.
         let own_permit = loop {

@@ -34,7 +34,6 @@ pub(super) fn prepare<'t, 'de, R: Router>(
     site: &CallSite<R>,
     request: Result<Request<'t, 'de>, Invalid<'de>>,
     reply: &mut Reply,
-    received: Option<Instant>,
 ) -> Option<PreparedCall<'t, 'de>> {
     let request = match request {
         Ok(request) => request,
@@ -59,7 +58,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
         Some(_) if connection.is_draining() => reply.reject(ProtocolError::ShuttingDown),
         Some(method) => {
             return Some(PreparedCall {
-                deadline: deadline(request.timeout, received),
+                deadline: deadline(request.timeout, Instant::now),
                 takes_upload: connection.takes_upload(method),
                 request,
                 method,
@@ -87,10 +86,9 @@ fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut 
     }
 }
 
-/// The deadline of a call whose message was received at `received`, or just now.
-fn deadline(timeout: Option<u64>, received: Option<Instant>) -> Option<Instant> {
+fn deadline(timeout: Option<u64>, received: impl FnOnce() -> Instant) -> Option<Instant> {
     let timeout = Duration::from_millis(timeout?);
-    (timeout < MAX_TIMEOUT).then(|| received.unwrap_or_else(Instant::now) + timeout)
+    (timeout < MAX_TIMEOUT).then(|| received() + timeout)
 }
 
 /// Answers the request with this id by an error of the protocol.
@@ -110,6 +108,14 @@ pub(super) struct PreparedCall<'t, 'de> {
 }
 
 impl<'de> PreparedCall<'_, 'de> {
+    /// The same call, whose message was received some time ago.
+    pub(super) fn received_at(self, received: Instant) -> Self {
+        Self {
+            deadline: deadline(self.request.timeout, || received),
+            ..self
+        }
+    }
+
     /// The same call with a copy of its request.
     pub(super) fn with_request<'t>(self, request: Request<'t, 'de>) -> PreparedCall<'t, 'de> {
         PreparedCall {

@@ -44,6 +44,8 @@ use crate::service::router::Single;
 /// ```
 pub struct Responder<S> {
     task: CallTask<Single<S>>,
+    /// Which buffer holds the last answer.
+    last: ReplyBuffer,
     _phase: watch::Sender<Phase>,
 }
 
@@ -73,6 +75,7 @@ impl<S: Service> Responder<S> {
         };
         Self {
             task,
+            last: ReplyBuffer::Single,
             _phase: phase,
         }
     }
@@ -86,11 +89,11 @@ impl<S: Service> Responder<S> {
     /// # Cancel safety
     /// Dropping the future drops the handler's.
     pub async fn respond(&mut self, message: &[u8]) -> &[u8] {
-        let Self { task, .. } = self;
+        let Self { task, last, .. } = self;
         let max_bytes = task.site.connection.limits().request;
         let buffers = &mut task.buffers;
         // The caller has read the last reply until now.
-        buffers.release_large(ReplyBuffer::Batch, task.site.connection.memory());
+        buffers.release_large(*last, task.site.connection.memory());
         buffers.message.clear();
         let taken = message.get(..max_bytes).unwrap_or(message);
         buffers.message.extend_from_slice(taken);
@@ -98,8 +101,9 @@ impl<S: Service> Responder<S> {
             true => Line::TooLarge,
             false => Line::Message,
         };
-        let answer = serve(task, line).await;
-        task.buffers.reply(answer)
+        *last = ReplyBuffer::Batch;
+        *last = serve(task, line).await;
+        task.buffers.reply(*last)
     }
 }
 

@@ -33,6 +33,67 @@ const PARSED_LATE_BYTES: usize = 16 << 10;
 
 /// Serves the message in the task's buffers, and says which of them holds the answer.
 pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
+    if task.buffers.message.len() > SMALL_MESSAGE_BYTES {
+        return serve_large(task, line).await;
+    }
+    let CallTask {
+        site,
+        receiver,
+        permit,
+        buffers,
+    } = task;
+    let WorkerBuffers {
+        message,
+        parser,
+        reply,
+        context,
+        batch,
+        exchange,
+        ..
+    } = buffers;
+    exchange.clear();
+    let (index, tape) = parser.split();
+    let document = match parse(index, tape, message, line) {
+        Ok(document) => document,
+        Err((id, error)) => {
+            reject(reply, id, error);
+            return ReplyBuffer::Single;
+        }
+    };
+    let request = match document.message() {
+        Message::Single(request) => request,
+        Message::Batch(entries) => {
+            let serving = Serving::new(site, receiver, permit, exchange);
+            return serving.serve_batch(entries, batch).await;
+        }
+    };
+    let Some(call) = prepare(site, request, reply) else {
+        return ReplyBuffer::Single;
+    };
+    let permitted = match holds_permit(site, permit) {
+        true => Ok(()),
+        false => obtain_permit(site, receiver, permit, call.deadline).await,
+    };
+    if let Err(error) = permitted {
+        reply.reject(error);
+        return ReplyBuffer::Single;
+    }
+    exchange.set_takes_upload(call.takes_upload);
+    let invocation = Invocation {
+        site,
+        call,
+        permit,
+        // Without a stream there is no way for items.
+        exchange: receiver.is_some().then_some(exchange),
+    };
+    let run = pin!(invocation.run(context, reply));
+    drive(run, site, receiver, permit, exchange).await;
+    ReplyBuffer::Single
+}
+
+/// Serves a message that is more than small: what it takes is counted, and released where it is not needed while the handler
+/// waits.
+async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
     let admission = admit(task, line).await;
     let CallTask {
         site,
@@ -49,8 +110,8 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
         exchange,
         charge,
     } = buffers;
+    exchange.clear();
     let message_bytes = message.capacity();
-    let is_large = message.len() > SMALL_MESSAGE_BYTES;
     let (index, tape) = parser.split();
     let document = match parse(index, tape, message, line) {
         Ok(document) => document,
@@ -59,41 +120,35 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
             return ReplyBuffer::Single;
         }
     };
-    if is_large {
-        release_index(index, site);
-        charge.set(message_bytes + index.retained_bytes() + document.retained_bytes());
-    }
-    let mut serving = Serving {
-        site,
-        receiver,
-        permit,
-        exchange,
+    release_index(index, site);
+    charge.set(message_bytes + index.retained_bytes() + document.retained_bytes());
+    let serving = Serving {
         admission,
+        ..Serving::new(site, receiver, permit, exchange)
     };
     let request = match document.message() {
         Message::Single(request) => request,
         Message::Batch(entries) => return serving.serve_batch(entries, batch).await,
     };
-    let Some(call) = prepare(site, request, reply, admission.received) else {
+    let Some(mut call) = prepare(site, request, reply) else {
         return ReplyBuffer::Single;
     };
-    let parts;
-    let call = match is_large && call.request.leaves_unread(&document) {
-        true => {
-            // Members that are not read are not held while the handler waits.
-            parts = call.request.copy_parts();
-            let call = call.with_request(parts.request(call.request));
-            document.release();
-            charge.set(message_bytes + index.retained_bytes() + parts.bytes());
-            call
-        }
-        false => call,
-    };
+    if let Some(received) = admission.received {
+        call = call.received_at(received);
+    }
+    if !call.request.leaves_unread(&document) {
+        serving.serve_call(call, context, reply).await;
+        return ReplyBuffer::Single;
+    }
+    let parts = call.request.copy_parts();
+    let call = call.with_request(parts.request(call.request));
+    document.release();
+    charge.set(message_bytes + index.retained_bytes() + parts.bytes());
     serving.serve_call(call, context, reply).await;
     ReplyBuffer::Single
 }
 
-/// What serves a message that is parsed.
+/// What serves a message that is parsed, beside its buffers.
 struct Serving<'a, R> {
     site: &'a CallSite<R>,
     receiver: &'a mut Option<Box<Receiver>>,
@@ -102,10 +157,24 @@ struct Serving<'a, R> {
     admission: Admission,
 }
 
-impl<R: Router> Serving<'_, R> {
-    #[inline]
+impl<'a, R: Router> Serving<'a, R> {
+    fn new(
+        site: &'a CallSite<R>,
+        receiver: &'a mut Option<Box<Receiver>>,
+        permit: &'a mut PermitSlot,
+        exchange: &'a mut Exchange,
+    ) -> Self {
+        Self {
+            site,
+            receiver,
+            permit,
+            exchange,
+            admission: Admission::default(),
+        }
+    }
+
     async fn serve_call(
-        &mut self,
+        mut self,
         call: PreparedCall<'_, '_>,
         context: &mut Context,
         reply: &mut Reply,
@@ -134,7 +203,7 @@ impl<R: Router> Serving<'_, R> {
 
     /// Serves a batch. During a shutdown it needs no permit, since none of its entries will run.
     async fn serve_batch(
-        &mut self,
+        mut self,
         entries: Elements<'_, '_>,
         batch: &mut BatchBuffers,
     ) -> ReplyBuffer {
@@ -168,14 +237,14 @@ impl<R: Router> Serving<'_, R> {
 }
 
 /// How a message has come through that waited for its permit before it was parsed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Admission {
     /// When the message was received, if that was some time ago.
     received: Option<Instant>,
     refused: Option<ProtocolError>,
 }
 
-/// Prepares for a message: counts it if it is more than small, and lets it wait for its permit if it is large.
+/// Counts a message that is more than small, and lets it wait for its permit if it is large.
 async fn admit<R: Router>(task: &mut CallTask<R>, line: Line) -> Admission {
     let CallTask {
         site,
@@ -183,11 +252,7 @@ async fn admit<R: Router>(task: &mut CallTask<R>, line: Line) -> Admission {
         permit,
         buffers,
     } = task;
-    let mut admission = Admission {
-        received: None,
-        refused: None,
-    };
-    buffers.exchange.clear();
+    let mut admission = Admission::default();
     buffers.recount_large();
     if buffers.message.len() > PARSED_LATE_BYTES
         && line == Line::Message
@@ -201,6 +266,7 @@ async fn admit<R: Router>(task: &mut CallTask<R>, line: Line) -> Admission {
 }
 
 /// Parses a message in place; otherwise returns the answer and its id.
+#[inline(always)]
 fn parse<'p, 'de>(
     index: &mut Index,
     tape: &'p mut TapeBuffer,

@@ -285,9 +285,14 @@ impl ServerStream {
     /// count as held and not as unsent.
     fn count(&self, state: &mut StreamState) {
         let all = state.replies.len() + state.writing_bytes;
+        let buffer_bytes = state.replies.buffer_bytes();
+        if state.counted.is_of(all, buffer_bytes) {
+            return;
+        }
         let unsent = all - state.queued_items - state.writing_items;
         let held = all.max(state.replies.retained_bytes());
         self.send_budget.count(&mut state.counted, unsent, held);
+        state.counted.set_small(all, buffer_bytes);
     }
 
     /// Resolves when a reply is queued behind the items that are being written.

@@ -78,6 +78,11 @@ impl WriteBuffer {
         self.filling.len()
     }
 
+    /// Returns how many bytes each of the larger buffers takes.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.size
+    }
+
     /// Returns about how many bytes the buffers take that are kept for reuse.
     pub(crate) fn retained_bytes(&self) -> usize {
         self.size.saturating_mul(2 + self.spare.len())

@@ -17,6 +17,21 @@ const COUNTED: usize = 16 << 10;
 pub(in crate::server) struct CountedBytes {
     unsent: usize,
     held: usize,
+    /// The size of the stream's buffers, if they held too little to be counted.
+    small_with: Option<usize>,
+}
+
+impl CountedBytes {
+    /// Whether these are the counts of a stream that holds so few bytes, in buffers of this size.
+    #[inline]
+    pub(in crate::server) fn is_of(&self, held: usize, buffer_bytes: usize) -> bool {
+        held < COUNTED && self.small_with == Some(buffer_bytes)
+    }
+
+    /// Remembers the size of the buffers that hold so few bytes.
+    pub(in crate::server) fn set_small(&mut self, held: usize, buffer_bytes: usize) {
+        self.small_with = (held < COUNTED).then_some(buffer_bytes);
+    }
 }
 
 #[derive(Debug)]
@@ -60,9 +75,6 @@ impl SendBudget {
 
     /// Updates the totals for a stream that holds `held` bytes, of which `unsent` wait to be sent.
     pub(in crate::server) fn count(&self, counted: &mut CountedBytes, unsent: usize, held: usize) {
-        if held < COUNTED && counted.held == 0 {
-            return;
-        }
         let from = |bytes| if bytes < COUNTED { 0 } else { bytes };
         self.memory.count(&mut counted.held, from(held));
         let now = from(unsent);
