@@ -50,6 +50,23 @@ pub(crate) struct ConnectionMemory {
     network: Arc<NetworkMemory>,
     /// Notified when the connection's own budget has room again.
     freed: Notify,
+    /// Notified when the connection waits for room: once, and all that wait.
+    shortage: Notify,
+    waits: Notify,
+    /// The bytes that are held for messages that have begun and are not complete.
+    partial: AtomicUsize,
+}
+
+/// A message that has begun and is not complete.
+pub(crate) struct PartialMessage<'a> {
+    memory: &'a ConnectionMemory,
+    bytes: usize,
+}
+
+impl Drop for PartialMessage<'_> {
+    fn drop(&mut self) {
+        self.memory.partial.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// Bytes that are counted until this is dropped.
@@ -86,6 +103,9 @@ impl ServerMemory {
             taking: Mutex::default(),
             network: self.network(network),
             freed: Notify::new(),
+            shortage: Notify::new(),
+            waits: Notify::new(),
+            partial: AtomicUsize::new(0),
         })
     }
 
@@ -152,10 +172,21 @@ impl ConnectionMemory {
         self.used() >= self.limit
     }
 
+    /// Records that so many bytes are held for a message that has begun, until the value is dropped.
+    pub(crate) fn partial_message(&self, bytes: usize) -> PartialMessage<'_> {
+        self.partial.fetch_add(bytes, Ordering::Relaxed);
+        PartialMessage {
+            memory: self,
+            bytes,
+        }
+    }
+
     /// Waits until the connection may be read again.
     ///
     /// Cancel safe.
     pub(crate) async fn has_room(&self) {
+        self.shortage.notify_one();
+        self.waits.notify_waiters();
         loop {
             let freed = self.freed.notified();
             if self.is_over_its_own() {
@@ -166,6 +197,29 @@ impl ConnectionMemory {
                 return;
             }
         }
+    }
+
+    /// Resolves when a message that is not complete has to be discarded: the connection has had no room for as long as
+    /// `patience`, and messages that are not complete hold most of what is used. While calls that run hold most of it, those
+    /// are waited for.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn lacks_room(&self, patience: Duration) {
+        loop {
+            let waits = self.waits.notified();
+            if !self.is_full() {
+                waits.await;
+            }
+            sleep(patience).await;
+            if self.is_full() && self.partial.load(Ordering::Relaxed) > self.used() / 2 {
+                return;
+            }
+        }
+    }
+
+    /// Resolves when the connection waits for room.
+    pub(crate) async fn shortage(&self) {
+        self.shortage.notified().await;
     }
 
     /// Counts `bytes` where `counted` were counted before.
@@ -231,6 +285,11 @@ impl MemoryCharge {
         };
         charge.set(bytes);
         charge
+    }
+
+    /// Returns the bytes that are counted.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Counts `bytes` from now on.

@@ -12,6 +12,7 @@ use crate::context::{ConnectionContext, Extensions};
 use crate::description::discover::DiscoverOptions;
 use crate::escape::Escaped;
 use crate::limits::Limits;
+use crate::memory::ServerMemory;
 use crate::server::connection::{ServerConnection, ServerShared};
 use crate::server::limits::connections::{ConnectionLimits, ConnectionSlotGuard, Rejection};
 use crate::server::recv::Receiver;
@@ -176,7 +177,8 @@ impl<R: Router> ServePeer for Acceptor<R> {
 impl<R: Router> IntoServePeer for R {
     fn into_serve_peer(self, limits: Limits, discover: DiscoverOptions) -> Arc<dyn ServePeer> {
         let (_, never) = watch::channel(Phase::Serving);
-        let shared = ServerShared::new(self, limits, discover, never);
+        let memory = ServerMemory::new(&limits);
+        let shared = ServerShared::new(self, (limits, memory), discover, never);
         Arc::new(Acceptor(Arc::new(shared)))
     }
 }
@@ -211,7 +213,7 @@ pub(super) async fn serve<R: Router>(
             tracing::debug!(?peer, "connection closed for excessive load");
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
-        () = connection.release_when_idle() => {}
+        () = connection.release_buffers() => {}
         () = drain(&connection, &transport, &callback) => tracing::debug!(?peer, "connection drained"),
     }
     connection.abort();

@@ -36,6 +36,11 @@ pub(super) struct WorkerBuffers {
 pub(super) struct WorkerCharge(MemoryCharge);
 
 impl WorkerCharge {
+    /// Whether more is counted than every worker takes.
+    fn is_more(&self) -> bool {
+        self.0.bytes() > WORKER_BYTES
+    }
+
     /// Counts `bytes` besides what every worker takes.
     pub(super) fn set(&mut self, bytes: usize) {
         self.0.set(WORKER_BYTES + bytes);
@@ -99,7 +104,7 @@ impl WorkerBuffers {
 
     /// Counts what the buffers hold by now, if the message in them is large.
     pub(super) fn recount_large(&mut self) {
-        if self.message.len() > SMALL_MESSAGE_BYTES {
+        if self.message.len() > SMALL_MESSAGE_BYTES || self.charge.is_more() {
             self.recount();
         }
     }

@@ -9,6 +9,7 @@ use crate::description::discover::DiscoverOptions;
 use crate::description::names::{DuplicateMethod, check_names};
 use crate::description::openrpc::OpenRpc;
 use crate::limits::Limits;
+use crate::memory::ServerMemory;
 use crate::server::accept::Server;
 use crate::server::connection::ServerShared;
 use crate::server::shutdown::ServerHandle;
@@ -186,13 +187,10 @@ impl<R> ServerBuilder<R> {
         let tls = server_config(Arc::clone(&identity), self.client_auth)?;
         let listener =
             Listener::bind(address, tls, reset_key, &self.limits).map_err(BindError::Address)?;
-        let handle = ServerHandle::new(identity, listener.clone());
-        let shared = ServerShared::new(
-            self.router,
-            self.limits.clone(),
-            self.discovery,
-            handle.phase(),
-        );
+        let memory = ServerMemory::new(&self.limits);
+        let handle = ServerHandle::new(identity, listener.clone(), Arc::clone(&memory));
+        let limits = (self.limits.clone(), memory);
+        let shared = ServerShared::new(self.router, limits, self.discovery, handle.phase());
         Ok(Server::new(listener, handle, self.limits, shared))
     }
 }

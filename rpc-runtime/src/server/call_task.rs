@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use crate::permit::PermitSlot;
 use crate::server::buffers::{SMALL_MESSAGE_BYTES, WorkerBuffers};
 use crate::server::connection::ServerConnection;
@@ -49,7 +47,7 @@ impl<R: Router> CallSite<R> {
     }
 
     /// Receives more bytes of the message that `message` is a part of, once the connection's budget has room for them; `false`
-    /// at the end of the stream. If there is no room for too long, the message is discarded.
+    /// at the end of the stream. The message may have been discarded instead, for want of room.
     ///
     /// Cancel safe.
     pub(super) async fn receive(
@@ -61,23 +59,30 @@ impl<R: Router> CallSite<R> {
             connection, stream, ..
         } = self;
         let memory = connection.memory();
-        // Cancellations, which free memory, come on streams without replies. A message that is skipped takes none.
-        let is_needed = (stream.is_bidirectional() || message.len() > SMALL_MESSAGE_BYTES)
-            && !receiver.is_skipping();
-        if is_needed && memory.is_full() {
-            connection.release_idle_buffers();
-            tokio::select! {
-                biased;
-                () = memory.has_room() => {}
-                () = receiver.was_reset() => return Err(ReceiveError::Lost),
-                () = sleep(self.patience(message)), if !message.is_empty() => {
-                    receiver.discard(message);
-                    connection.record_discarded();
+        let is_large = message.len() > SMALL_MESSAGE_BYTES && !receiver.is_skipping();
+        let _partial = is_large.then(|| memory.partial_message(message.capacity()));
+        let next = async {
+            // Cancellations, which free memory, come on streams without replies. A message that is skipped takes none.
+            let takes_memory = is_large || stream.is_bidirectional() && !receiver.is_skipping();
+            if takes_memory && memory.is_full() {
+                tokio::select! {
+                    biased;
+                    () = memory.has_room() => {}
+                    () = receiver.was_reset() => return Err(ReceiveError::Lost),
                 }
+                receiver.renew_timeout();
             }
-            receiver.renew_timeout();
-        }
-        let received = receiver.receive(message, connection.limits()).await?;
+            receiver.receive(message, connection.limits()).await
+        };
+        let received = tokio::select! {
+            biased;
+            received = next => received?,
+            () = memory.lacks_room(self.patience(message)), if is_large => {
+                receiver.discard(message);
+                connection.record_discarded();
+                return Ok(true);
+            }
+        };
         stream.record_activity();
         connection.idle().record_activity();
         Ok(received)

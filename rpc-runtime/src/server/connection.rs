@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 
 use crate::codec::id::Id;
 use crate::codec::reply::Reply;
@@ -32,6 +34,9 @@ const SPARE_BUFFERS: usize = 4;
 /// How many quarters of its budget a connection may hold for its receive window to be widened.
 const UNREAD_QUARTERS: usize = 3;
 
+/// How long a connection that waits for room keeps its idle buffers after they were released last.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often a drain looks for streams that were opened before their client knew of it.
 const DRAIN_ROUNDS: usize = 3;
 
@@ -55,7 +60,7 @@ pub(super) struct ServerShared<R> {
 impl<R: Router> ServerShared<R> {
     pub(super) fn new(
         router: R,
-        mut limits: Limits,
+        (mut limits, memory): (Limits, Arc<ServerMemory>),
         discover: DiscoverOptions,
         phase: watch::Receiver<Phase>,
     ) -> Self {
@@ -66,7 +71,7 @@ impl<R: Router> ServerShared<R> {
             names: MethodNames::of::<R>(),
             takes_upload: takes_upload::<R>(),
             permits: Arc::new(Semaphore::new(limits.calls)),
-            memory: ServerMemory::new(&limits),
+            memory,
             limits,
             phase,
             discover_reply: DiscoverReply::new(discover),
@@ -304,25 +309,36 @@ impl<R: Router> ServerConnection<R> {
         Some((room, charge))
     }
 
-    /// Releases idle buffers: those of unused streams and workers each second, all of them when the connection becomes idle.
-    /// Does not end.
-    pub(super) async fn release_when_idle(&self) {
-        loop {
-            match self.idle.next().await {
-                Activity::GoesOn => {
-                    let streams = self.streams();
-                    streams
-                        .open
-                        .iter()
-                        .for_each(|stream| stream.release_unused());
+    /// Releases idle buffers: those of unused streams and workers each second, all of them when the connection becomes idle or
+    /// waits for room in its budget. Does not end.
+    pub(super) async fn release_buffers(&self) {
+        let when_idle = async {
+            loop {
+                match self.idle.next().await {
+                    Activity::GoesOn => self.release_unused_buffers(),
+                    Activity::Ended => self.release_idle_buffers(),
                 }
-                Activity::Ended => self.release_idle_buffers(),
             }
-        }
+        };
+        let when_short = async {
+            loop {
+                self.memory.shortage().await;
+                self.release_idle_buffers();
+                sleep(SHORTAGE_PAUSE).await;
+            }
+        };
+        tokio::join!(when_idle, when_short);
+    }
+
+    /// Releases the buffers that were not used since the last time.
+    fn release_unused_buffers(&self) {
+        let streams = self.streams();
+        let open = streams.open.iter();
+        open.for_each(|stream| stream.release_unused());
     }
 
     /// Releases all buffers that are not in use.
-    pub(super) fn release_idle_buffers(&self) {
+    fn release_idle_buffers(&self) {
         *self.spare_buffers() = Vec::new();
         let mut streams = self.streams();
         streams.unacked.release_idle_buffers();

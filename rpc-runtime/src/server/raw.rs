@@ -9,6 +9,7 @@ use crate::codec::lines::Line;
 use crate::context::ConnectionContext;
 use crate::description::discover::DiscoverOptions;
 use crate::limits::Limits;
+use crate::memory::ServerMemory;
 use crate::permit::PermitSlot;
 use crate::server::buffers::ReplyBuffer;
 use crate::server::call_task::{CallSite, CallTask};
@@ -59,6 +60,7 @@ impl<S: Service> Responder<S> {
     pub fn with_limits(service: S, limits: Limits) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
         let discover = DiscoverOptions::default();
+        let limits = (limits.clone(), ServerMemory::new(&limits));
         let shared = ServerShared::new(Single(service), limits, discover, phase.subscribe());
         let context = Arc::new(ConnectionContext::unconnected());
         let connection =

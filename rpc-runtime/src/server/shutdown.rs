@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::memory::ServerMemory;
 use crate::sync::{Mutex, lock};
 use crate::tls::{CurrentIdentity, Identity};
 use crate::transport::quic::Listener;
@@ -52,10 +53,15 @@ pub struct ServerHandle {
     phase: watch::Sender<Phase>,
     /// Whether the first shutdown finished every call.
     finished: Arc<OnceLock<bool>>,
+    memory: Arc<ServerMemory>,
 }
 
 impl ServerHandle {
-    pub(super) fn new(identity: Arc<CurrentIdentity>, listener: Listener) -> Self {
+    pub(super) fn new(
+        identity: Arc<CurrentIdentity>,
+        listener: Listener,
+        memory: Arc<ServerMemory>,
+    ) -> Self {
         Self {
             identity,
             listener: Arc::new(Mutex::new(Some(listener))),
@@ -63,6 +69,7 @@ impl ServerHandle {
             runs: TaskTracker::new(),
             phase: watch::Sender::new(Phase::Serving),
             finished: Arc::default(),
+            memory,
         }
     }
 
@@ -79,6 +86,12 @@ impl ServerHandle {
     /// Returns a token that a shutdown waits for, held while the server runs.
     pub(super) fn running(&self) -> TaskTrackerToken {
         self.runs.token()
+    }
+
+    /// Returns the number of bytes that the server holds for its peers at the moment, rounded up to 64 KiB for each
+    /// connection: what [`Limits::memory`](crate::Limits::memory) limits. Of use for a metric.
+    pub fn memory_held(&self) -> usize {
+        self.memory.used()
     }
 
     /// Presents `identity` to new clients, for example before the current certificate expires. Open connections are

@@ -196,7 +196,7 @@ impl ServerStream {
         .await
     }
 
-    /// Records that the stream has received something.
+    /// Records that the stream has received something, or is to send something.
     pub(super) fn record_activity(&self) {
         if self.activity.load(Ordering::Relaxed) != ACTIVE {
             self.activity.store(ACTIVE, Ordering::Relaxed);
@@ -225,7 +225,8 @@ impl ServerStream {
         // When no worker holds the receiver any more, one has to watch for the peer to stop the stream.
         let watching = usize::from(state.is_ended);
         state.workers.dismiss_parked(watching);
-        state.release_buffers = true;
+        // What was released and not used again is not released once more: that would wake its worker.
+        state.release_buffers |= self.activity.swap(RELEASED, Ordering::Relaxed) != RELEASED;
         state.workers.wake_all();
         drop(state);
         self.in_flight.release_idle_buffers();
@@ -260,6 +261,7 @@ impl ServerStream {
         }
         let mut state = self.state();
         if (state.send.is_some() || state.is_writing) && !self.is_reset() {
+            self.record_activity();
             state.replies.push(reply);
             state.replies.push(b"\n");
             self.count(&mut state);
@@ -275,6 +277,7 @@ impl ServerStream {
     pub(super) fn push_items(&self, lines: &[u8]) {
         let mut state = self.state();
         if (state.send.is_some() || state.is_writing) && !self.is_reset() {
+            self.record_activity();
             state.replies.push(lines);
             state.queued_items += lines.len();
             self.count(&mut state);

@@ -3,4 +3,5 @@
 mod disclosure;
 mod hostile;
 mod limits;
+mod memory;
 mod tls;

@@ -1,0 +1,288 @@
+//! The bytes that a server holds for its peers. The clients are raw.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use rpc_runtime::{Limits, rpc};
+use serde_json::{Value, json};
+use tests::message::{call, call_line, line, notification, result};
+use tests::peer::{RawClient, RawConnection, RawStream, TIMED_OUT};
+use tests::support::{TestServer, eventually, soon};
+use tokio::sync::Semaphore;
+
+#[rpc]
+trait Store {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    async fn blob(&self, size: usize) -> String;
+    /// Answers once it is let through.
+    async fn wait(&self, text: &str) -> usize;
+    /// The same with an argument of its own.
+    async fn count(&self, numbers: Vec<u64>) -> usize;
+    fn silence(&self) -> impl Stream<Item = u8>;
+}
+
+#[derive(Clone)]
+struct Handlers {
+    started: Arc<AtomicUsize>,
+    door: Arc<Semaphore>,
+}
+
+impl Handlers {
+    async fn pass(&self) {
+        self.started.fetch_add(1, Ordering::SeqCst);
+        self.door.acquire().await.unwrap().forget();
+    }
+}
+
+impl Store for Handlers {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        self.started.fetch_add(1, Ordering::SeqCst);
+        a + b
+    }
+
+    async fn blob(&self, size: usize) -> String {
+        "x".repeat(size)
+    }
+
+    async fn wait(&self, text: &str) -> usize {
+        self.pass().await;
+        text.len()
+    }
+
+    async fn count(&self, numbers: Vec<u64>) -> usize {
+        self.pass().await;
+        numbers.len()
+    }
+
+    fn silence(&self) -> impl Stream<Item = u8> {
+        stream::pending()
+    }
+}
+
+const MIB: usize = 1 << 20;
+
+/// What a connection may hold in these tests.
+const BUDGET: usize = 4 * MIB;
+
+/// What it may hold past that: what one read brings, and one message that is parsed.
+const OVERSHOOT: usize = 16 * MIB;
+
+struct Guarded {
+    server: TestServer,
+    handlers: Handlers,
+}
+
+impl Guarded {
+    fn start(limits: Limits) -> Self {
+        let handlers = Handlers {
+            started: Arc::default(),
+            door: Arc::new(Semaphore::new(0)),
+        };
+        let limits = Limits {
+            memory_per_connection: BUDGET,
+            ..limits
+        };
+        let server = TestServer::start(StoreServer::new(handlers.clone()), limits);
+        Self { server, handlers }
+    }
+
+    async fn connect(&self) -> RawConnection {
+        RawClient::new(&self.server).dial().await
+    }
+
+    fn held(&self) -> usize {
+        self.server.handle.memory_held()
+    }
+
+    fn started(&self) -> usize {
+        self.handlers.started.load(Ordering::SeqCst)
+    }
+
+    async fn adds(&self, neighbour: &RawConnection) {
+        let replies = neighbour.exchange(line(call(1, "add", [1, 2]))).await;
+        assert_eq!(replies, [result(1, 3)]);
+    }
+}
+
+#[tokio::test]
+async fn unfinished_messages_past_the_budget_are_answered_and_their_memory_is_freed() {
+    let guarded = Guarded::start(Limits::default());
+    let (hostile, neighbour) = (guarded.connect().await, guarded.connect().await);
+    let unfinished = &call_line(7, "wait", &format!("[\"{}\"]", "x".repeat(900_000)));
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let stream: RawStream = hostile.send(&unfinished[..unfinished.len() - 3]).await;
+        streams.push(stream);
+    }
+    eventually(|| guarded.held() >= BUDGET).await;
+    guarded.adds(&neighbour).await;
+    let mut rejected = 0;
+    for mut stream in streams {
+        stream.write("]}\n").await;
+        stream.finish();
+        guarded.handlers.door.add_permits(1);
+        let reply = stream.reply().await;
+        assert_eq!(reply["id"], 7, "{reply}");
+        match reply["error"]["code"].as_i64() {
+            Some(code) => {
+                assert_eq!(code, -32013, "{reply}");
+                rejected += 1;
+            }
+            None => assert_eq!(reply["result"], 900_000),
+        }
+        assert!(guarded.held() < BUDGET + OVERSHOOT, "{}", guarded.held());
+    }
+    assert!((1..8).contains(&rejected), "{rejected} were rejected");
+    drop(hostile);
+    eventually(|| guarded.held() < MIB).await;
+}
+
+#[tokio::test]
+async fn connection_at_its_budget_is_not_read_until_its_calls_end() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = guarded.connect().await;
+    let waiting = call_line(7, "wait", &format!("[\"{}\"]", "x".repeat(1_000_000)));
+    let mut running = Vec::new();
+    while guarded.held() < BUDGET {
+        running.push(connection.send(&waiting).await);
+        eventually(|| guarded.started() == running.len() || guarded.held() >= BUDGET).await;
+    }
+    let started = guarded.started();
+    assert!((2..5).contains(&started), "{started} calls run");
+    // These are not read, and neither is what a neighbour on the same connection sends.
+    let mut waiting_call = connection.send(call_line(1, "add", "[1,2]")).await;
+    let neighbour = guarded.connect().await;
+    for _ in 0..100 {
+        guarded.adds(&neighbour).await;
+    }
+    assert_eq!(guarded.started(), started + 100);
+    assert!(guarded.held() < BUDGET + 2 * MIB, "{}", guarded.held());
+    guarded.handlers.door.add_permits(running.len());
+    for mut stream in running {
+        assert_eq!(stream.reply().await, result(7, 1_000_000));
+    }
+    assert_eq!(waiting_call.reply().await, result(1, 3));
+}
+
+#[tokio::test]
+async fn members_that_no_request_has_are_not_held_while_the_handler_waits() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = guarded.connect().await;
+    let zeros = format!("[{}0]", "0,".repeat(400_000));
+    let message = |params: &str| {
+        let head = r#"{"jsonrpc":"2.0","id":1,"method":"#;
+        format!("{head}\"wait\",\"params\":{params},\"ignored\":{zeros}}}\n")
+    };
+    let mut stream = connection.send(message("[\"abc\"]")).await;
+    eventually(|| guarded.started() == 1).await;
+    // The message itself is held: an argument borrows from it.
+    assert!(guarded.held() < 2 * MIB, "{}", guarded.held());
+    guarded.handlers.door.add_permits(1);
+    assert_eq!(stream.reply().await, result(1, 3));
+    // Those of parameters are.
+    let dense = call_line(2, "count", &format!("[{zeros}]"));
+    stream.write(dense).await;
+    eventually(|| guarded.started() == 2).await;
+    assert!(guarded.held() > 8 * MIB, "{}", guarded.held());
+    guarded.handlers.door.add_permits(1);
+    assert_eq!(stream.reply().await, result(2, 400_001));
+    eventually(|| guarded.held() < MIB).await;
+}
+
+#[tokio::test]
+async fn replies_behind_items_that_are_not_read_end_their_stream_in_time() {
+    let guarded = Guarded::start(Limits {
+        write_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    });
+    let connection = RawClient::connect_with_small_window(&guarded.server).await;
+    let mut stream = connection.send(call_line(1, "silence", "[]")).await;
+    for id in 2..40 {
+        stream.write(call_line(id, "blob", "[200000]")).await;
+    }
+    assert_eq!(soon(stream.reset_code()).await, Some(TIMED_OUT));
+    assert!(guarded.held() < BUDGET + OVERSHOOT, "{}", guarded.held());
+    eventually(|| guarded.held() < MIB).await;
+}
+
+#[tokio::test]
+async fn deadline_of_a_batch_entry_counts_from_the_receipt_of_the_batch() {
+    let guarded = Guarded::start(Limits {
+        calls_per_connection: 1,
+        ..Limits::default()
+    });
+    let connection = guarded.connect().await;
+    let late = |id, method: &str, params: Value| {
+        let mut call = call(id, method, params);
+        call["timeout"] = json!(50);
+        call
+    };
+    let batch = json!([call(1, "wait", ["abc"]), late(2, "add", json!([1, 2]))]);
+    let mut stream = connection.send(line(batch)).await;
+    eventually(|| guarded.started() == 1).await;
+    // The first entry has the only place until the second is late.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    guarded.handlers.door.add_permits(1);
+    let replies = stream.reply().await;
+    assert_eq!(replies[0], result(1, 3));
+    assert_eq!(replies[1]["error"]["code"], -32002, "{replies}");
+    assert_eq!(guarded.started(), 1, "the late entry was executed");
+}
+
+#[tokio::test]
+async fn large_message_waits_for_its_place_unparsed_and_is_late_from_its_receipt() {
+    let guarded = Guarded::start(Limits {
+        calls_per_connection: 1,
+        ..Limits::default()
+    });
+    let connection = guarded.connect().await;
+    let mut first = connection.send(call_line(1, "wait", "[\"abc\"]")).await;
+    eventually(|| guarded.started() == 1).await;
+    let zeros = format!("[{}0]", "0,".repeat(400_000));
+    let head = r#"{"jsonrpc":"2.0","id":2,"method":"count","timeout":50"#;
+    let mut second = connection
+        .send(format!("{head},\"params\":[{zeros}]}}\n"))
+        .await;
+    let mut third = connection
+        .send(call_line(3, "count", &format!("[{zeros}]")))
+        .await;
+    eventually(|| guarded.held() > MIB).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(guarded.held() < BUDGET, "{}", guarded.held());
+    guarded.handlers.door.add_permits(2);
+    assert_eq!(first.reply().await, result(1, 3));
+    let reply = second.reply().await;
+    assert_eq!(reply["error"]["code"], -32002, "{reply}");
+    assert_eq!(third.reply().await, result(3, 400_001));
+}
+
+#[tokio::test]
+async fn buffers_of_unused_streams_are_released_while_another_stream_is_busy() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = guarded.connect().await;
+    let waiting: String = (0..20)
+        .map(|id| call_line(id, "wait", &format!("[\"{}\"]", "x".repeat(40_000))))
+        .collect();
+    let mut used = connection.send(waiting).await;
+    eventually(|| guarded.started() == 20).await;
+    guarded.handlers.door.add_permits(20);
+    for _ in 0..20 {
+        assert_eq!(used.reply().await["result"], 40_000);
+    }
+    let before = guarded.held();
+    let mut busy = connection.open().await;
+    soon(async {
+        while guarded.held() > before / 2 {
+            busy.write(line(notification("add", [1, 2]))).await;
+            busy.write(line(call(1, "add", [1, 2]))).await;
+            assert_eq!(busy.reply().await, result(1, 3));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    // The stream still serves.
+    used.write(call_line(1, "add", "[1,2]")).await;
+    assert_eq!(used.reply().await, result(1, 3));
+}
