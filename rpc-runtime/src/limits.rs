@@ -35,18 +35,38 @@ pub struct Limits {
     /// which slows the client down. A stream of items counts as a call in flight for as long as it lasts.
     pub calls_per_connection: usize,
     /// The maximum number of calls in flight on all connections of a server. Defaults to 4,096. At the limit the server
-    /// stops reading. A stream of items counts on its connection only.
+    /// stops reading. A stream of items counts on its connection only. One address has only a part of them
+    /// ([`share_per_address`](Self::share_per_address)); when a call ends, the waiting call whose address has the fewest in
+    /// flight is next.
     pub calls: usize,
     /// Whether a call past [`calls_per_connection`](Self::calls_per_connection) or [`calls`](Self::calls) is answered
     /// with −32009 at once and not executed, instead of waiting. Defaults to `false`.
     pub refuse_calls: bool,
+
+    /// The share of [`calls`](Self::calls) and of [`connections`](Self::connections) that one address takes while it is
+    /// alone, in percent: an IPv4 address, or an IPv6 network of 64 bits. Defaults to 50.
+    ///
+    /// The more of them are taken, the fewer each address may hold, so that some are left for an address that holds few:
+    /// with the default, one address takes 2,048 of 4,096 calls, eight leave 300 free and 64 leave 20, even if their calls
+    /// never end. Past its share the calls of an address wait, as at the limit itself, and its connections are refused.
+    ///
+    /// 100 disables the share: for a server whose clients all come from the address of a proxy.
+    pub share_per_address: usize,
+    /// The same share of one IPv6 network of 56 bits, which one customer of a provider usually has, in percent. Defaults to
+    /// 75. For connections it is also that of an IPv4 network of 24 bits.
+    pub share_per_network: usize,
 
     /// The maximum number of connections from one IPv4 address, or from one IPv6 network of 64 bits. Defaults to 64.
     /// Further connections are refused.
     pub connections_per_address: usize,
     /// The maximum number of connections. Defaults to 10,000. Further connections are refused.
     pub connections: usize,
-    /// The maximum number of handshakes in progress. Defaults to 256. More packets are dropped; QUIC retransmits them.
+    /// The maximum number of handshakes in progress. Defaults to 256.
+    ///
+    /// At the limit, clients must first validate their address. For one that has done so, the oldest handshake of the
+    /// network with the most of them makes room, if the client's network or address has fewer, or if that handshake has
+    /// been in progress for a second. Networks are those of 24 bits (IPv4) and 56 bits (IPv6). If no handshake makes room,
+    /// the packets are dropped; QUIC retransmits them.
     pub handshakes: usize,
     /// The maximum number of handshakes in progress with unvalidated addresses, which may be forged. Defaults to 32.
     /// Further clients must first validate their address, which takes one more round trip. Keep it below
@@ -111,6 +131,8 @@ impl Default for Limits {
             calls_per_connection: 128,
             calls: 4096,
             refuse_calls: false,
+            share_per_address: 50,
+            share_per_network: 75,
             connections_per_address: 64,
             connections: 10_000,
             handshakes: 256,

@@ -1,28 +1,52 @@
 //! Permits for running calls, and the slot in which a running call keeps its permit.
 
-use tokio::sync::OwnedSemaphorePermit;
+pub(crate) mod call_limits;
+mod places;
+mod wait_queue;
 
+use std::sync::Arc;
+
+use crate::permit::call_limits::ConnectionCalls;
 use crate::sync::{Mutex, get_mut, lock};
 
 /// A permit to run one call, held until its handler has ended.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    _connection: OwnedSemaphorePermit,
-    server: Option<OwnedSemaphorePermit>,
+    calls: Arc<ConnectionCalls>,
+    /// Whether the call counts on the whole server, and not only on its connection.
+    is_on_server: bool,
 }
 
 impl Permit {
-    /// Creates a permit that counts on its connection and on the whole server.
-    pub(crate) fn new(connection: OwnedSemaphorePermit, server: OwnedSemaphorePermit) -> Self {
+    /// Returns a permit if the call can start at once.
+    pub(crate) fn try_obtain(calls: &Arc<ConnectionCalls>) -> Option<Self> {
+        calls.try_take().then(|| Self::taken(calls))
+    }
+
+    /// Waits for a permit; `None` once the connection starts no more calls. Cancel safe.
+    pub(crate) async fn obtain(calls: &Arc<ConnectionCalls>) -> Option<Self> {
+        calls.take().await.then(|| Self::taken(calls))
+    }
+
+    fn taken(calls: &Arc<ConnectionCalls>) -> Self {
         Self {
-            _connection: connection,
-            server: Some(server),
+            calls: Arc::clone(calls),
+            is_on_server: true,
         }
     }
 
     /// Releases the server's permit: a stream of items may last as long as its connection.
     fn release_server(&mut self) {
-        self.server = None;
+        if std::mem::take(&mut self.is_on_server) {
+            self.calls.release_server();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.release_server();
+        self.calls.release_connection();
     }
 }
 

@@ -1,4 +1,5 @@
-//! The mutex of state that many tasks share: parking_lot's, or shuttle's in tests that explore schedules.
+//! The mutex and the atomics of state that many tasks share: parking_lot's and the standard library's, or shuttle's in
+//! tests that explore schedules.
 //!
 //! A task may panic while it holds the lock: the critical sections of this crate leave their state consistent wherever they
 //! can panic. So the lock need not be poisoned by a panic, which the standard one looks for each time that it is locked.
@@ -6,7 +7,9 @@
 #[cfg(not(feature = "__shuttle"))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(feature = "__shuttle")]
-pub(crate) use shuttle::sync::{Mutex, MutexGuard};
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
+#[cfg(not(feature = "__shuttle"))]
+pub(crate) use std::sync::atomic;
 
 /// Locks a mutex.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

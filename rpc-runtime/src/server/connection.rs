@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::codec::id::Id;
@@ -16,6 +16,7 @@ use crate::idle::{Activity, IdleWatch};
 use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge, ServerMemory};
 use crate::permit::Permit;
+use crate::permit::call_limits::{CallLimits, ConnectionCalls};
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
 use crate::server::limits::abuse::AbuseLimits;
@@ -50,8 +51,7 @@ pub(super) struct ServerShared<R> {
     /// By number, whether a method takes items; empty, if none does.
     takes_upload: Box<[bool]>,
     limits: Limits,
-    /// Permits for calls on all connections.
-    permits: Arc<Semaphore>,
+    calls: Arc<CallLimits>,
     memory: Arc<ServerMemory>,
     phase: watch::Receiver<Phase>,
     discover_reply: DiscoverReply,
@@ -70,7 +70,7 @@ impl<R: Router> ServerShared<R> {
             router,
             names: MethodNames::of::<R>(),
             takes_upload: takes_upload::<R>(),
-            permits: Arc::new(Semaphore::new(limits.calls)),
+            calls: CallLimits::new(&limits),
             memory,
             limits,
             phase,
@@ -101,8 +101,8 @@ pub(super) struct ServerConnection<R> {
     transport: Weak<transport::Connection>,
     /// Kept as a pointer, since a worker, too, starts the next one.
     start_worker: StartWorker<R>,
-    /// Permits for calls on this connection.
-    permits: Arc<Semaphore>,
+    /// The calls of this connection.
+    calls: Arc<ConnectionCalls>,
     streams: Mutex<Streams>,
     spare_buffers: Mutex<Vec<WorkerBuffers>>,
     memory: Arc<ConnectionMemory>,
@@ -175,13 +175,13 @@ impl<R: Router> ServerConnection<R> {
         transport: Weak<transport::Connection>,
         start_worker: StartWorker<R>,
     ) -> Arc<Self> {
-        let network = context.peer.map(|peer| network(peer.ip()));
-        let memory = shared.memory.connection(network, &shared.limits);
+        let peer = context.peer.map(|peer| peer.ip());
+        let memory = shared.memory.connection(peer.map(network), &shared.limits);
         Arc::new(Self {
+            calls: shared.calls.connect(peer),
             context,
             transport,
             start_worker,
-            permits: Arc::new(Semaphore::new(shared.limits.calls_per_connection)),
             streams: Mutex::default(),
             spare_buffers: Mutex::default(),
             send_budget: Arc::new(SendBudget::new(&shared.limits, Arc::clone(&memory))),
@@ -367,20 +367,13 @@ impl<R: Router> ServerConnection<R> {
 impl<R: Router> ServerConnection<R> {
     /// A permit, if there is one at once.
     pub(super) fn try_permit(&self) -> Option<Permit> {
-        let connection = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        let server = Arc::clone(&self.shared.permits).try_acquire_owned().ok()?;
-        Some(Permit::new(connection, server))
+        Permit::try_obtain(&self.calls)
     }
 
     /// Waits for a permit, and while too many replies wait to be sent; `None` once the connection starts no more calls.
     pub(super) async fn wait_for_permit(&self) -> Option<Permit> {
         self.send_budget.has_room().await;
-        let connection = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-        let server = Arc::clone(&self.shared.permits)
-            .acquire_owned()
-            .await
-            .ok()?;
-        Some(Permit::new(connection, server))
+        Permit::obtain(&self.calls).await
     }
 
     /// Cancels a call, as a message on the stream `carrier` demands.
@@ -434,11 +427,7 @@ impl<R: Router> ServerConnection<R> {
     /// none is missing.
     pub(super) async fn drain(&self) -> bool {
         self.is_draining.store(true, Ordering::Relaxed);
-        let all = self.limits().calls_per_connection as u32;
-        let idle = self.permits.acquire_many(all).await;
-        // Calls that wait for a permit are rejected now.
-        self.permits.close();
-        drop(idle);
+        self.calls.drain().await;
         // The first round is for replies. The others let rejections arrive, too: a client that has heard of the drain need
         // not hear the close, of which nothing would tell it again.
         for _ in 0..DRAIN_ROUNDS {
@@ -460,7 +449,7 @@ impl<R: Router> ServerConnection<R> {
     /// Cancels all calls: the connection is gone.
     pub(super) fn abort(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
-        self.permits.close();
+        self.calls.close();
         self.streams().open.iter().for_each(|stream| stream.reset());
     }
 }

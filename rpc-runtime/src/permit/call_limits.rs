@@ -1,0 +1,276 @@
+//! Limits the calls in flight, on a connection and on a server, and shares the server's places between addresses.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::Semaphore;
+
+use crate::limits::Limits;
+use crate::permit::places::{AddressPlaces, NetworkPlaces, Places};
+use crate::permit::wait_queue::WaitQueue;
+use crate::prefix;
+use crate::share::Share;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, lock};
+use crate::waker::wake_all;
+
+#[cfg(all(test, feature = "__shuttle"))]
+mod shuttle_tests;
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod tests;
+
+/// The calls in flight on all connections of a server.
+#[derive(Debug)]
+pub(crate) struct CallLimits {
+    places: Places,
+    max_per_connection: usize,
+    address_share: Share,
+    network_share: Share,
+    peers: Mutex<Peers>,
+    queue: Mutex<WaitQueue>,
+    /// The number of calls in the queue, so that a call that ends need not lock it.
+    waiting: AtomicUsize,
+}
+
+/// The addresses and networks with connections.
+#[derive(Debug, Default)]
+struct Peers {
+    addresses: Counted<AddressPlaces>,
+    networks: Counted<NetworkPlaces>,
+}
+
+/// Values that are kept as long as they have users.
+#[derive(Debug)]
+struct Counted<T>(HashMap<IpAddr, (Arc<T>, usize)>);
+
+impl<T> Default for Counted<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T> Counted<T> {
+    /// Returns the value of `key`, which has one more user.
+    fn enter(&mut self, key: IpAddr, new: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        let (value, users) = self.0.entry(key).or_insert_with(|| (new(), 0));
+        *users += 1;
+        Arc::clone(value)
+    }
+
+    /// The value of `key` has one user less.
+    fn leave(&mut self, key: IpAddr) {
+        if let Some((_, users)) = self.0.get_mut(&key) {
+            *users -= 1;
+            if *users == 0 {
+                self.0.remove(&key);
+            }
+        }
+    }
+}
+
+impl CallLimits {
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+        let share = |percent| Share::new(percent, limits.calls);
+        Arc::new(Self {
+            places: Places::new(limits.calls),
+            max_per_connection: limits.calls_per_connection,
+            address_share: share(limits.share_per_address),
+            network_share: share(limits.share_per_network),
+            peers: Mutex::default(),
+            queue: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Counts the calls of a connection with this peer. A peer without an address is in this process, and takes no share
+    /// from others.
+    pub(crate) fn connect(self: &Arc<Self>, peer: Option<IpAddr>) -> Arc<ConnectionCalls> {
+        let address = match peer {
+            Some(peer) => self.enter(peer),
+            None => AddressPlaces::new(NetworkPlaces::new(None, Share::ALL), Share::ALL),
+        };
+        Arc::new(ConnectionCalls {
+            limits: Arc::clone(self),
+            permits: Semaphore::new(self.max_per_connection),
+            address,
+            peer,
+        })
+    }
+
+    fn enter(&self, peer: IpAddr) -> Arc<AddressPlaces> {
+        let customer = prefix::customer(peer);
+        let mut peers = lock(&self.peers);
+        let Peers {
+            addresses,
+            networks,
+        } = &mut *peers;
+        let network = networks.enter(customer, || {
+            NetworkPlaces::new(Some(customer), self.network_share)
+        });
+        addresses.enter(prefix::address(peer), || {
+            AddressPlaces::new(network, self.address_share)
+        })
+    }
+
+    fn leave(&self, peer: IpAddr) {
+        let mut peers = lock(&self.peers);
+        peers.addresses.leave(prefix::address(peer));
+        peers.networks.leave(prefix::customer(peer));
+    }
+
+    fn queue(&self) -> MutexGuard<'_, WaitQueue> {
+        lock(&self.queue)
+    }
+
+    fn give_back(&self, address: &AddressPlaces) {
+        address.give_back(&self.places);
+        // A call that enters the queue later sees that the place is free.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            let mut queue = self.queue();
+            queue.update(address.network.prefix);
+            self.grant(queue);
+        }
+    }
+
+    /// Gives places to waiting calls, and wakes their tasks.
+    fn grant(&self, mut queue: MutexGuard<'_, WaitQueue>) {
+        // Before it is looked for places: a call that ends then looks into the queue.
+        self.waiting.store(queue.len(), Ordering::SeqCst);
+        let wakers = queue.grant(&self.places);
+        self.waiting.store(queue.len(), Ordering::SeqCst);
+        drop(queue);
+        wake_all(wakers);
+    }
+}
+
+/// The calls in flight of one connection.
+///
+/// Its permits keep it, so that calls whose connection is gone count on their address until they end.
+#[derive(Debug)]
+pub(crate) struct ConnectionCalls {
+    limits: Arc<CallLimits>,
+    permits: Semaphore,
+    address: Arc<AddressPlaces>,
+    peer: Option<IpAddr>,
+}
+
+impl ConnectionCalls {
+    /// Takes a place on the connection and one on the server, if both are free.
+    pub(super) fn try_take(&self) -> bool {
+        let Ok(permit) = self.permits.try_acquire() else {
+            return false;
+        };
+        let address = &self.address;
+        let is_taken = address.try_take(&self.limits.places, address.load());
+        if is_taken {
+            permit.forget();
+        }
+        is_taken
+    }
+
+    /// Waits for a place on the connection, and for one on the server. Returns whether there are both: `false` once the
+    /// connection starts no more calls.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, neither is taken.
+    pub(super) async fn take(&self) -> bool {
+        let Ok(permit) = self.permits.acquire().await else {
+            return false;
+        };
+        let Ok(_turn) = self.address.turn.acquire().await else {
+            return false;
+        };
+        let mut wait = WaitForPlace {
+            limits: &self.limits,
+            address: &self.address,
+            is_queued: false,
+        };
+        poll_fn(|cx| wait.poll(cx)).await;
+        permit.forget();
+        true
+    }
+
+    /// Gives the place on the server back.
+    pub(super) fn release_server(&self) {
+        self.limits.give_back(&self.address);
+    }
+
+    /// Gives the place on the connection back.
+    pub(super) fn release_connection(&self) {
+        self.permits.add_permits(1);
+    }
+
+    /// Waits until no call is in flight, and starts no more.
+    pub(crate) async fn drain(&self) {
+        let all = self.limits.max_per_connection as u32;
+        let idle = self.permits.acquire_many(all).await;
+        // Calls that wait for a permit are rejected now.
+        self.permits.close();
+        drop(idle);
+    }
+
+    /// Starts no more calls.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+    }
+}
+
+impl Drop for ConnectionCalls {
+    fn drop(&mut self) {
+        if let Some(peer) = self.peer {
+            self.limits.leave(peer);
+        }
+    }
+}
+
+/// Waits for a place on the server, as the only call of its address.
+struct WaitForPlace<'c> {
+    limits: &'c CallLimits,
+    address: &'c Arc<AddressPlaces>,
+    is_queued: bool,
+}
+
+impl WaitForPlace<'_> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let mut queue = self.limits.queue();
+        if self.is_queued {
+            let replaced = queue.register(self.address, cx);
+            drop(queue);
+            drop(replaced);
+        } else {
+            queue.push(self.address, cx);
+            self.is_queued = true;
+            self.limits.grant(queue);
+        }
+        match self.take_granted() {
+            true => {
+                self.is_queued = false;
+                Poll::Ready(())
+            }
+            false => Poll::Pending,
+        }
+    }
+
+    /// Whether a place has been given to the call, which then has it.
+    fn take_granted(&self) -> bool {
+        self.address.is_granted.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Drop for WaitForPlace<'_> {
+    fn drop(&mut self) {
+        if !self.is_queued {
+            return;
+        }
+        let mut queue = self.limits.queue();
+        let waker = queue.remove(self.address);
+        self.limits.waiting.store(queue.len(), Ordering::SeqCst);
+        drop(queue);
+        if waker.is_none() && self.take_granted() {
+            self.limits.give_back(self.address);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Places for the calls of a server, and how many of them each address holds.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::share::{Share, admits};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// The places of a server. None is ever taken beyond their number.
+#[derive(Debug)]
+pub(super) struct Places {
+    max: usize,
+    taken: AtomicUsize,
+}
+
+impl Places {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            taken: AtomicUsize::new(0),
+        }
+    }
+
+    fn try_take(&self, load: f64) -> bool {
+        let take = |taken: usize| {
+            let free = self.max.saturating_sub(taken);
+            admits(load, free).then_some(taken + 1)
+        };
+        self.taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+            .is_ok()
+    }
+
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
+    }
+}
+
+/// The places that the addresses of a network hold together.
+#[derive(Debug)]
+pub(super) struct NetworkPlaces {
+    /// `None` for peers without an address.
+    pub(super) prefix: Option<IpAddr>,
+    share: Share,
+    held: AtomicUsize,
+}
+
+impl NetworkPlaces {
+    pub(super) fn new(prefix: Option<IpAddr>, share: Share) -> Arc<Self> {
+        Arc::new(Self {
+            prefix,
+            share,
+            held: AtomicUsize::new(0),
+        })
+    }
+}
+
+/// The places that the calls of an address hold.
+#[derive(Debug)]
+pub(super) struct AddressPlaces {
+    pub(super) network: Arc<NetworkPlaces>,
+    share: Share,
+    held: AtomicUsize,
+    /// Obtained by the call that waits for a place: one at a time, in the order of their arrival.
+    pub(super) turn: Semaphore,
+    /// Whether the call that waits has been given a place.
+    pub(super) is_granted: AtomicBool,
+}
+
+impl AddressPlaces {
+    pub(super) fn new(network: Arc<NetworkPlaces>, share: Share) -> Arc<Self> {
+        Arc::new(Self {
+            network,
+            share,
+            held: AtomicUsize::new(0),
+            turn: Semaphore::new(1),
+            is_granted: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// The load of the address or of its network, whichever is higher. It is not negative.
+    pub(super) fn load(&self) -> f64 {
+        let address = self.share.load(self.held());
+        let network = &self.network;
+        let network = network.share.load(network.held.load(Ordering::Relaxed));
+        if network > address { network } else { address }
+    }
+
+    /// Takes a place, if one is free for an address with this load.
+    ///
+    /// Several calls of an address that do so at the same time may all see the same load, so that the address exceeds its
+    /// share by as many. The number of places is never exceeded.
+    pub(super) fn try_take(&self, places: &Places, load: f64) -> bool {
+        let is_taken = places.try_take(load);
+        if is_taken {
+            self.held.fetch_add(1, Ordering::Relaxed);
+            self.network.held.fetch_add(1, Ordering::Relaxed);
+        }
+        is_taken
+    }
+
+    /// Gives a place back.
+    pub(super) fn give_back(&self, places: &Places) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+        self.network.held.fetch_sub(1, Ordering::Relaxed);
+        // After the others, so that a thread that sees this sees them, too.
+        places.taken.fetch_sub(1, Ordering::SeqCst);
+    }
+}

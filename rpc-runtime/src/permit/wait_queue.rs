@@ -1,0 +1,161 @@
+//! The calls that wait for a place, and which of them is next.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use crate::permit::places::{AddressPlaces, Places};
+use crate::sync::atomic::Ordering;
+
+/// The calls that wait for a place, one of each address. The address with the lowest load is served first, so that none
+/// waits behind the calls of an address that holds more.
+#[derive(Debug, Default)]
+pub(super) struct WaitQueue {
+    networks: HashMap<Option<IpAddr>, WaitingNetwork>,
+    /// The networks, the next one first.
+    order: BTreeSet<(Rank, Option<IpAddr>)>,
+    /// The number of calls.
+    len: usize,
+    next_turn: u64,
+}
+
+/// Of several networks, the one with the lowest rank is served first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// The bits of the load, which order numbers that are not negative as the numbers themselves.
+    load: u64,
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct WaitingNetwork {
+    rank: Rank,
+    /// One for each address: a network has few, IPv6's of 56 bits 256 of 64 bits.
+    calls: Vec<WaitingCall>,
+}
+
+impl WaitingNetwork {
+    /// The position of the call that is next, and its rank.
+    fn next(&self) -> Option<(usize, Rank)> {
+        let calls = self.calls.iter().enumerate();
+        let (position, call) = calls.min_by_key(|(_, call)| (call.address.held(), call.turn))?;
+        let rank = Rank {
+            load: call.address.load().to_bits(),
+            turn: call.turn,
+        };
+        Some((position, rank))
+    }
+}
+
+#[derive(Debug)]
+struct WaitingCall {
+    address: Arc<AddressPlaces>,
+    turn: u64,
+    waker: Waker,
+}
+
+impl WaitQueue {
+    /// The number of waiting calls.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds the call of an address that has none in the queue.
+    pub(super) fn push(&mut self, address: &Arc<AddressPlaces>, cx: &Context<'_>) {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.len += 1;
+        let prefix = address.network.prefix;
+        let network = self.networks.entry(prefix).or_insert(WaitingNetwork {
+            rank: Rank { load: 0, turn },
+            calls: Vec::new(),
+        });
+        network.calls.push(WaitingCall {
+            address: Arc::clone(address),
+            turn,
+            waker: cx.waker().clone(),
+        });
+        self.reorder(prefix);
+    }
+
+    /// Registers the task of `cx` for the call of an address. Returns the waker that it replaces.
+    pub(super) fn register(
+        &mut self,
+        address: &Arc<AddressPlaces>,
+        cx: &Context<'_>,
+    ) -> Option<Waker> {
+        let network = self.networks.get_mut(&address.network.prefix)?;
+        let mut calls = network.calls.iter_mut();
+        let call = calls.find(|call| Arc::ptr_eq(&call.address, address))?;
+        match call.waker.will_wake(cx.waker()) {
+            true => None,
+            false => Some(std::mem::replace(&mut call.waker, cx.waker().clone())),
+        }
+    }
+
+    /// Removes the call of an address. Returns its waker, or `None` if there is no such call.
+    pub(super) fn remove(&mut self, address: &Arc<AddressPlaces>) -> Option<Waker> {
+        let prefix = address.network.prefix;
+        let network = self.networks.get_mut(&prefix)?;
+        let mut calls = network.calls.iter();
+        let position = calls.position(|call| Arc::ptr_eq(&call.address, address))?;
+        let call = network.calls.swap_remove(position);
+        self.len -= 1;
+        self.reorder(prefix);
+        Some(call.waker)
+    }
+
+    /// Gives places to calls, as long as there are places for them. Returns the tasks to wake.
+    pub(super) fn grant(&mut self, places: &Places) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while let Some((rank, prefix)) = self.order.first().copied() {
+            let next = self.reorder(prefix);
+            // Calls that do not wait change the load, too.
+            let Some((position, _)) = next.filter(|(_, current)| *current == rank) else {
+                continue;
+            };
+            let Some(network) = self.networks.get_mut(&prefix) else {
+                continue;
+            };
+            let address = &network.calls[position].address;
+            if !address.try_take(places, f64::from_bits(rank.load)) {
+                // No address has a lower load.
+                break;
+            }
+            address.is_granted.store(true, Ordering::SeqCst);
+            let call = network.calls.swap_remove(position);
+            self.len -= 1;
+            self.reorder(prefix);
+            wakers.push(call.waker);
+        }
+        wakers
+    }
+
+    /// Puts a network in its place in the order, after its load has changed.
+    pub(super) fn update(&mut self, prefix: Option<IpAddr>) {
+        self.reorder(prefix);
+    }
+
+    /// Puts a network in its place in the order, after its load or its calls have changed. Returns the position of its
+    /// next call, and its rank.
+    fn reorder(&mut self, prefix: Option<IpAddr>) -> Option<(usize, Rank)> {
+        let network = self.networks.get_mut(&prefix)?;
+        let next = network.next();
+        match next {
+            Some((_, rank)) if rank == network.rank => {
+                self.order.insert((rank, prefix));
+            }
+            Some((_, rank)) => {
+                self.order.remove(&(network.rank, prefix));
+                self.order.insert((rank, prefix));
+                network.rank = rank;
+            }
+            None => {
+                self.order.remove(&(network.rank, prefix));
+                self.networks.remove(&prefix);
+            }
+        }
+        next
+    }
+}
