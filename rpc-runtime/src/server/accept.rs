@@ -118,10 +118,10 @@ impl Server {
                         .spawn(serve_incoming(incoming, slot, services));
                 }
                 Err(reason) => {
-                    tracing::debug!(%address, ?reason, "connection rejected");
+                    limits.record_rejection(address, reason);
                     match reason {
                         Rejection::Unproven => incoming.ask_for_proof(),
-                        Rejection::Full => incoming.refuse(),
+                        Rejection::Full(_) => incoming.refuse(),
                         Rejection::Busy => incoming.ignore(),
                     }
                 }
@@ -134,7 +134,7 @@ impl Server {
     }
 }
 
-/// Completes the handshake in time and serves the connection.
+/// Completes the handshake, in time and unless it has to make room for another one, and serves the connection.
 async fn serve_incoming(
     incoming: IncomingConnection,
     mut slot: ConnectionSlotGuard,
@@ -142,7 +142,12 @@ async fn serve_incoming(
 ) {
     let address = incoming.remote_address();
     let handshake = timeout(slot.handshake_timeout(), incoming.handshake());
-    match handshake.await {
+    let handshake = tokio::select! {
+        biased;
+        handshake = handshake => handshake,
+        () = slot.evicted() => return slot.record_evicted(address),
+    };
+    match handshake {
         Ok(Ok(connection)) => {
             slot.handshake_done();
             let connection = transport::Connection::Quic(connection);

@@ -155,7 +155,8 @@ impl Listener {
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config
             .transport_config(transport(limits.idle_timeout, None))
-            .max_incoming(limits.handshakes)
+            // Those that are counted as handshakes, and as many whose packets nothing has looked at yet.
+            .max_incoming(limits.handshakes.saturating_mul(2))
             .incoming_buffer_size(INCOMING)
             .incoming_buffer_size_total(INCOMING.saturating_mul(limits.handshakes as u64));
         let mut lasting = quinn::EndpointConfig::new(Arc::new(reset_key));

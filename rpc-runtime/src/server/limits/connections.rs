@@ -1,26 +1,33 @@
-//! Limits connections: in total, by network, and during the handshake.
+//! Limits connections: in total, by address and network, and during the handshake.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::limits::Limits;
+use crate::server::limits::handshakes::{HandshakeKey, Handshakes, Origin};
+use crate::server::limits::rejections::{ReachedLimit, RejectionLog};
+use crate::share::{Share, admits};
 use crate::sync::{Mutex, MutexGuard, lock};
 
 #[derive(Debug)]
 pub(in crate::server) struct ConnectionLimits {
     limits: Limits,
+    address_share: Share,
+    network_share: Share,
     counts: Mutex<Counts>,
+    rejections: RejectionLog,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
     connections: usize,
+    by_address: HashMap<IpAddr, usize>,
     by_network: HashMap<IpAddr, usize>,
-    handshakes: usize,
-    /// Handshakes with unvalidated addresses, which may be forged.
-    unproven: usize,
+    handshakes: Handshakes,
 }
 
 /// Why a connection is rejected.
@@ -28,8 +35,8 @@ struct Counts {
 pub(in crate::server) enum Rejection {
     /// The client must validate its address first.
     Unproven,
-    /// The number of connections is at a limit.
-    Full,
+    /// The number of connections is at this limit.
+    Full(ReachedLimit),
     /// The number of handshakes is at the limit.
     Busy,
 }
@@ -38,22 +45,25 @@ pub(in crate::server) enum Rejection {
 #[derive(Debug)]
 pub(in crate::server) struct ConnectionSlotGuard {
     owner: Arc<ConnectionLimits>,
-    network: IpAddr,
-    handshake: Option<AddressProof>,
-}
-
-/// Whether an address was validated before the handshake began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AddressProof {
-    Proven,
-    Unproven,
+    origin: Origin,
+    /// The handshake, until it is done, and what is notified when it has to make room for another.
+    handshake: Option<(HandshakeKey, Arc<Notify>)>,
 }
 
 impl ConnectionLimits {
     pub(in crate::server) fn new(limits: Limits) -> Arc<Self> {
+        let share = |percent| Share::new(percent, limits.connections);
         Arc::new(Self {
+            address_share: share(limits.share_per_address),
+            network_share: share(limits.share_per_network),
+            counts: Mutex::new(Counts {
+                connections: 0,
+                by_address: HashMap::new(),
+                by_network: HashMap::new(),
+                handshakes: Handshakes::new(&limits),
+            }),
+            rejections: RejectionLog::default(),
             limits,
-            counts: Mutex::default(),
         })
     }
 
@@ -63,36 +73,59 @@ impl ConnectionLimits {
 
     pub(in crate::server) fn admit(
         self: &Arc<Self>,
-        address: IpAddr,
+        peer: IpAddr,
         is_proven: bool,
     ) -> Result<ConnectionSlotGuard, Rejection> {
-        let network = network(address);
-        let proof = match is_proven {
-            true => AddressProof::Proven,
-            false => AddressProof::Unproven,
-        };
-        let limits = &self.limits;
+        let origin = Origin::of(peer);
         let mut counts = self.counts();
-        if counts.handshakes >= limits.handshakes {
-            return Err(Rejection::Busy);
-        }
-        if !is_proven && counts.unproven >= limits.unproven_handshakes {
+        if !is_proven && !counts.handshakes.accepts_unproven() {
             return Err(Rejection::Unproven);
         }
-        let neighbours = counts.by_network.get(&network).copied().unwrap_or(0);
-        if counts.connections >= limits.connections || neighbours >= limits.connections_per_address
-        {
-            return Err(Rejection::Full);
+        if let Some(limit) = self.reached(&counts, origin) {
+            return Err(Rejection::Full(limit));
         }
-        counts.by_network.insert(network, neighbours + 1);
+        if is_proven && !counts.handshakes.make_room(origin) {
+            return Err(Rejection::Busy);
+        }
         counts.connections += 1;
-        counts.handshakes += 1;
-        counts.unproven += usize::from(!is_proven);
+        *counts.by_address.entry(origin.address).or_default() += 1;
+        *counts.by_network.entry(origin.network).or_default() += 1;
+        let handshake = counts.handshakes.begin(is_proven.then_some(origin));
         Ok(ConnectionSlotGuard {
             owner: Arc::clone(self),
-            network,
-            handshake: Some(proof),
+            origin,
+            handshake: Some(handshake),
         })
+    }
+
+    /// The limit that keeps one more connection out.
+    fn reached(&self, counts: &Counts, origin: Origin) -> Option<ReachedLimit> {
+        let held = |counts: &HashMap<_, usize>, prefix| counts.get(&prefix).copied().unwrap_or(0);
+        let of_address = held(&counts.by_address, origin.address);
+        let of_network = held(&counts.by_network, origin.network);
+        let free = self.limits.connections.saturating_sub(counts.connections);
+        if free == 0 {
+            Some(ReachedLimit::Connections)
+        } else if of_address >= self.limits.connections_per_address {
+            Some(ReachedLimit::ConnectionsPerAddress)
+        } else if !admits(self.address_share.load(of_address), free) {
+            Some(ReachedLimit::SharePerAddress)
+        } else if !admits(self.network_share.load(of_network), free) {
+            Some(ReachedLimit::SharePerNetwork)
+        } else {
+            None
+        }
+    }
+
+    /// Logs that a connection was rejected, if the limit's last line was not just now.
+    pub(in crate::server) fn record_rejection(&self, client: SocketAddr, rejection: Rejection) {
+        let limit = match rejection {
+            // The client comes again, with a validated address.
+            Rejection::Unproven => return,
+            Rejection::Full(limit) => limit,
+            Rejection::Busy => ReachedLimit::Handshakes,
+        };
+        self.rejections.record(client, limit, &self.limits);
     }
 }
 
@@ -106,6 +139,19 @@ impl ConnectionSlotGuard {
         let mut counts = self.owner.counts();
         counts.end_handshake(&mut self.handshake);
     }
+
+    /// Resolves when the handshake has to make room for another one, and counts no more.
+    pub(in crate::server) async fn evicted(&self) {
+        match &self.handshake {
+            Some((_, evicted)) => evicted.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Logs that the handshake made room for another one.
+    pub(in crate::server) fn record_evicted(&self, client: SocketAddr) {
+        self.owner.record_rejection(client, Rejection::Busy);
+    }
 }
 
 impl Drop for ConnectionSlotGuard {
@@ -113,29 +159,26 @@ impl Drop for ConnectionSlotGuard {
         let mut counts = self.owner.counts();
         counts.end_handshake(&mut self.handshake);
         counts.connections -= 1;
-        if let Some(neighbours) = counts.by_network.get_mut(&self.network) {
-            *neighbours -= 1;
-            if *neighbours == 0 {
-                counts.by_network.remove(&self.network);
-            }
+        decrement(&mut counts.by_address, self.origin.address);
+        decrement(&mut counts.by_network, self.origin.network);
+    }
+}
+
+/// Counts one less, and forgets a count of none.
+fn decrement(counts: &mut HashMap<IpAddr, usize>, prefix: IpAddr) {
+    if let Some(count) = counts.get_mut(&prefix) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&prefix);
         }
     }
 }
 
 impl Counts {
-    fn end_handshake(&mut self, handshake: &mut Option<AddressProof>) {
-        if let Some(proof) = handshake.take() {
-            self.handshakes -= 1;
-            self.unproven -= usize::from(proof == AddressProof::Unproven);
+    fn end_handshake(&mut self, handshake: &mut Option<(HandshakeKey, Arc<Notify>)>) {
+        if let Some((key, _)) = handshake.take() {
+            self.handshakes.end(key);
         }
-    }
-}
-
-/// Returns the network that one subscriber of a provider usually has: an IPv4 address, or an IPv6 network of 64 bits.
-pub(in crate::server) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-        address => address,
     }
 }
 
@@ -148,17 +191,25 @@ mod tests {
     }
 
     /// Admits a client with a validated address and ends its handshake.
-    fn enter(limits: &Arc<ConnectionLimits>, address: &str) -> Option<ConnectionSlotGuard> {
-        match limits.admit(ip(address), true) {
+    fn connect(
+        limits: &Arc<ConnectionLimits>,
+        peer: impl Into<IpAddr>,
+    ) -> Result<ConnectionSlotGuard, ReachedLimit> {
+        match limits.admit(peer.into(), true) {
             Ok(mut slot) => {
                 slot.handshake_done();
-                Some(slot)
+                Ok(slot)
             }
-            Err(reason) => {
-                assert_eq!(reason, Rejection::Full);
-                None
-            }
+            Err(Rejection::Full(limit)) => Err(limit),
+            Err(other) => panic!("{other:?}"),
         }
+    }
+
+    fn enter(
+        limits: &Arc<ConnectionLimits>,
+        peer: &str,
+    ) -> Result<ConnectionSlotGuard, ReachedLimit> {
+        connect(limits, ip(peer))
     }
 
     #[test]
@@ -167,18 +218,24 @@ mod tests {
             connections_per_address: 2,
             ..Limits::default()
         });
+        let full =
+            || enter(&limits, "192.0.2.1").err() == Some(ReachedLimit::ConnectionsPerAddress);
         let first = enter(&limits, "192.0.2.1").unwrap();
         let second = enter(&limits, "192.0.2.1").unwrap();
-        assert!(enter(&limits, "192.0.2.1").is_none());
+        assert!(full());
         // The same address, as a dual-stack socket writes it.
-        assert!(enter(&limits, "::ffff:192.0.2.1").is_none());
+        assert!(enter(&limits, "::ffff:192.0.2.1").is_err());
         let other = enter(&limits, "192.0.2.2").unwrap();
         drop(first);
         let third = enter(&limits, "192.0.2.1").unwrap();
-        assert!(enter(&limits, "192.0.2.1").is_none());
+        assert!(full());
         drop((second, third, other));
-        assert!(limits.counts().by_network.is_empty());
-        assert_eq!(limits.counts().connections, 0);
+        assert!(is_empty(&limits));
+    }
+
+    fn is_empty(limits: &ConnectionLimits) -> bool {
+        let counts = limits.counts();
+        counts.connections == 0 && counts.by_address.is_empty() && counts.by_network.is_empty()
     }
 
     #[test]
@@ -188,8 +245,8 @@ mod tests {
             ..Limits::default()
         });
         let _first = enter(&limits, "2001:db8:0:1::1").unwrap();
-        assert!(enter(&limits, "2001:db8:0:1:ffff:ffff:ffff:ffff").is_none());
-        assert!(enter(&limits, "2001:db8:0:2::1").is_some());
+        assert!(enter(&limits, "2001:db8:0:1:ffff:ffff:ffff:ffff").is_err());
+        assert!(enter(&limits, "2001:db8:0:2::1").is_ok());
     }
 
     #[test]
@@ -199,10 +256,81 @@ mod tests {
             ..Limits::default()
         });
         let _first = enter(&limits, "192.0.2.1").unwrap();
-        let second = enter(&limits, "192.0.2.2").unwrap();
-        assert!(enter(&limits, "192.0.2.3").is_none());
+        let second = enter(&limits, "198.51.100.1").unwrap();
+        let third = enter(&limits, "203.0.113.1");
+        assert_eq!(third.err(), Some(ReachedLimit::Connections));
         drop(second);
-        assert!(enter(&limits, "192.0.2.3").is_some());
+        assert!(enter(&limits, "203.0.113.1").is_ok());
+    }
+
+    #[test]
+    fn address_takes_its_share_of_all_connections() {
+        let limits = ConnectionLimits::new(Limits {
+            connections: 100,
+            connections_per_address: usize::MAX,
+            ..Limits::default()
+        });
+        let of_one: Vec<_> = (0..50)
+            .map(|_| enter(&limits, "192.0.2.1").unwrap())
+            .collect();
+        let more = enter(&limits, "192.0.2.1");
+        assert_eq!(more.err(), Some(ReachedLimit::SharePerAddress));
+        let _neighbour = enter(&limits, "192.0.2.2").unwrap();
+        drop(of_one);
+        assert!(enter(&limits, "192.0.2.1").is_ok());
+    }
+
+    /// Connects each peer until it may connect no more; returns the connections.
+    fn flood(
+        limits: &Arc<ConnectionLimits>,
+        peers: impl Iterator<Item = IpAddr>,
+    ) -> Vec<ConnectionSlotGuard> {
+        let each = peers.flat_map(|peer| std::iter::from_fn(move || connect(limits, peer).ok()));
+        each.collect()
+    }
+
+    #[test]
+    fn networks_take_their_share_of_all_connections() {
+        // With the default limits, each has addresses for more connections than there are.
+        let of_ipv4 = |host| IpAddr::from([192, 0, 2, host]);
+        let of_ipv6 = |subnet: u8| {
+            let subnet = 0x1200 | u16::from(subnet);
+            IpAddr::from([0x2001, 0xdb8, 0, subnet, 0, 0, 0, 1])
+        };
+        let limits = ConnectionLimits::new(Limits::default());
+        let first = flood(&limits, (0..=255).map(of_ipv6));
+        assert_eq!(first.len(), 7500);
+        let more = enter(&limits, "2001:db8:0:12f0::5");
+        assert_eq!(more.err(), Some(ReachedLimit::SharePerNetwork));
+        let second = flood(&limits, (0..=255).map(of_ipv4));
+        assert!(second.len() > 1000, "{}", second.len());
+        for other in ["2001:db8:0:1300::1", "192.0.3.1", "198.51.100.1"] {
+            let connected: Vec<_> = (0..16).map(|_| enter(&limits, other)).collect();
+            assert!(connected.iter().all(Result::is_ok), "{other}");
+        }
+        drop((first, second));
+        assert!(is_empty(&limits));
+    }
+
+    #[test]
+    fn addresses_that_fill_their_limits_leave_connections_to_others() {
+        let limits = ConnectionLimits::new(Limits::default());
+        let peers = (0..=255).map(|network| IpAddr::from([198, 51, network, 1]));
+        let connections = flood(&limits, peers);
+        assert!(connections.len() < 10_000);
+        assert!(enter(&limits, "203.0.113.1").is_ok());
+    }
+
+    #[test]
+    fn share_of_everything_limits_no_address() {
+        let limits = ConnectionLimits::new(Limits {
+            connections: 10,
+            share_per_address: 100,
+            share_per_network: 100,
+            ..Limits::default()
+        });
+        let connections = flood(&limits, std::iter::once(ip("192.0.2.1")));
+        assert_eq!(connections.len(), 10);
     }
 
     #[test]
@@ -218,11 +346,44 @@ mod tests {
         assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
         let third = admit(true).unwrap();
         assert_eq!(admit(true).unwrap_err(), Rejection::Busy);
-        assert_eq!(admit(false).unwrap_err(), Rejection::Busy);
+        // It must show first that its address is not forged.
+        assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
         first.handshake_done();
-        assert!(admit(false).is_ok());
-        drop((first, second, third));
-        assert_eq!(limits.counts().handshakes, 0);
-        assert_eq!(limits.counts().unproven, 0);
+        let fourth = admit(false).unwrap();
+        drop((first, second, third, fourth));
+        let [first, second] = [(); 2].map(|()| admit(false).unwrap());
+        assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
+        drop((first, second));
+        assert!(is_empty(&limits));
+    }
+
+    /// Whether the handshake was told to make room.
+    fn is_evicted(slot: &ConnectionSlotGuard) -> bool {
+        let evicted = std::pin::pin!(slot.evicted());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        evicted.poll(&mut cx).is_ready()
+    }
+
+    #[test]
+    fn oldest_stalled_handshake_of_an_address_makes_room_for_another_address() {
+        let limits = ConnectionLimits::new(Limits {
+            handshakes: 3,
+            ..Limits::default()
+        });
+        let stalled = [(); 3].map(|()| limits.admit(ip("192.0.2.1"), true).unwrap());
+        let neighbour = limits.admit(ip("192.0.2.2"), true).unwrap();
+        assert_eq!(stalled.each_ref().map(is_evicted), [true, false, false]);
+        assert!(!is_evicted(&neighbour));
+        // It makes room once, and counts as a connection until it is dropped.
+        for client in ["192.0.2.1", "192.0.2.2"] {
+            let more = limits.admit(ip(client), true);
+            assert_eq!(more.err(), Some(Rejection::Busy), "{client}");
+        }
+        assert_eq!(limits.counts().connections, 4);
+        drop(stalled);
+        let more = [(); 2].map(|()| limits.admit(ip("192.0.2.3"), true).unwrap());
+        assert!(!is_evicted(&neighbour));
+        drop((neighbour, more));
+        assert!(is_empty(&limits));
     }
 }

@@ -2,5 +2,7 @@
 
 pub(super) mod abuse;
 pub(super) mod connections;
+mod handshakes;
+pub(super) mod rejections;
 pub(super) mod send_budget;
 pub(super) mod timeouts;

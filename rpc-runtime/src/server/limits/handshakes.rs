@@ -1,0 +1,387 @@
+//! Limits handshakes in progress, and chooses which of them makes room for another.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::limits::Limits;
+use crate::prefix;
+
+/// The age from which a handshake makes room for a client of any address. It takes two round trips; a client waits for a
+/// second before it repeats its first packet (RFC 9002, section 6.2.2).
+const STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// The handshakes in progress.
+///
+/// An address that is not validated may be forged. So its handshake ends no other and counts for no network, and there are
+/// few of them.
+#[derive(Debug)]
+pub(super) struct Handshakes {
+    max: usize,
+    max_unproven: usize,
+    proven: HashMap<IpAddr, NetworkHandshakes>,
+    proven_len: usize,
+    unproven: ByAge,
+    next_id: u64,
+}
+
+/// Handshakes by ID, the oldest first.
+type ByAge = BTreeMap<u64, Handshake>;
+
+/// The handshakes of a network, by address.
+#[derive(Debug, Default)]
+struct NetworkHandshakes {
+    len: usize,
+    addresses: HashMap<IpAddr, ByAge>,
+}
+
+#[derive(Debug)]
+struct Handshake {
+    since: Instant,
+    evicted: Arc<Notify>,
+}
+
+/// Finds a handshake in progress.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HandshakeKey {
+    id: u64,
+    /// `None` if the address is not validated.
+    proven: Option<Origin>,
+}
+
+/// Where a client connects from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) network: IpAddr,
+    pub(super) address: IpAddr,
+}
+
+impl Origin {
+    pub(super) fn of(peer: IpAddr) -> Self {
+        Self {
+            network: prefix::network(peer),
+            address: prefix::address(peer),
+        }
+    }
+}
+
+/// The handshake that makes room.
+struct Victim {
+    id: u64,
+    since: Instant,
+    origin: Option<Origin>,
+    /// The number of handshakes of its network, and of its address.
+    counts: (usize, usize),
+}
+
+impl Handshakes {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            max: limits.handshakes,
+            max_unproven: limits.unproven_handshakes,
+            proven: HashMap::new(),
+            proven_len: 0,
+            unproven: ByAge::new(),
+            next_id: 0,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.proven_len + self.unproven.len() >= self.max
+    }
+
+    /// Whether a handshake may begin for a client whose address is not validated.
+    pub(super) fn accepts_unproven(&self) -> bool {
+        self.unproven.len() < self.max_unproven && !self.is_full()
+    }
+
+    /// Whether a handshake may begin for a client whose address is validated. At the limit another one is ended for it.
+    pub(super) fn make_room(&mut self, client: Origin) -> bool {
+        if !self.is_full() {
+            return true;
+        }
+        let Some(victim) = self.victim() else {
+            return false;
+        };
+        let network = self.proven.get(&client.network);
+        let address = network.and_then(|network| network.addresses.get(&client.address));
+        let has_fewer = network.map_or(0, |network| network.len) + 1 < victim.counts.0
+            || address.map_or(0, ByAge::len) + 1 < victim.counts.1;
+        let makes_room = has_fewer || victim.since.elapsed() >= STALLED_AFTER;
+        if makes_room {
+            let key = HandshakeKey {
+                id: victim.id,
+                proven: victim.origin,
+            };
+            if let Some(handshake) = self.remove(key) {
+                handshake.evicted.notify_one();
+            }
+        }
+        makes_room
+    }
+
+    /// The oldest handshake of the address with the most of them in the network with the most of them; the oldest of those
+    /// without a validated address, if there are no others.
+    fn victim(&self) -> Option<Victim> {
+        let networks = self.proven.iter();
+        let most = networks.max_by_key(|(_, network)| (network.len, Reverse(network.oldest())));
+        let Some((network, handshakes)) = most else {
+            let (id, handshake) = self.unproven.first_key_value()?;
+            return Some(Victim {
+                id: *id,
+                since: handshake.since,
+                origin: None,
+                counts: (0, 0),
+            });
+        };
+        let addresses = handshakes.addresses.iter();
+        let (address, of_address) = addresses.max_by_key(|(_, of_address)| {
+            let oldest = of_address.first_key_value().map(|(id, _)| *id);
+            (of_address.len(), Reverse(oldest))
+        })?;
+        let (id, handshake) = of_address.first_key_value()?;
+        Some(Victim {
+            id: *id,
+            since: handshake.since,
+            origin: Some(Origin {
+                network: *network,
+                address: *address,
+            }),
+            counts: (handshakes.len, of_address.len()),
+        })
+    }
+
+    /// Adds a handshake, and returns what is notified when it has made room for another one.
+    pub(super) fn begin(&mut self, proven: Option<Origin>) -> (HandshakeKey, Arc<Notify>) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let evicted = Arc::new(Notify::new());
+        let handshake = Handshake {
+            since: Instant::now(),
+            evicted: Arc::clone(&evicted),
+        };
+        match proven {
+            Some(Origin { network, address }) => {
+                let network = self.proven.entry(network).or_default();
+                network.len += 1;
+                self.proven_len += 1;
+                let of_address = network.addresses.entry(address).or_default();
+                of_address.insert(id, handshake);
+            }
+            None => {
+                self.unproven.insert(id, handshake);
+            }
+        }
+        (HandshakeKey { id, proven }, evicted)
+    }
+
+    /// Removes a handshake that has ended, unless it has made room for another one.
+    pub(super) fn end(&mut self, key: HandshakeKey) {
+        self.remove(key);
+    }
+
+    fn remove(&mut self, key: HandshakeKey) -> Option<Handshake> {
+        let Some(Origin { network, address }) = key.proven else {
+            return self.unproven.remove(&key.id);
+        };
+        let of_network = self.proven.get_mut(&network)?;
+        let of_address = of_network.addresses.get_mut(&address)?;
+        let handshake = of_address.remove(&key.id)?;
+        of_network.len -= 1;
+        self.proven_len -= 1;
+        if of_address.is_empty() {
+            of_network.addresses.remove(&address);
+        }
+        if of_network.len == 0 {
+            self.proven.remove(&network);
+        }
+        Some(handshake)
+    }
+}
+
+impl NetworkHandshakes {
+    fn oldest(&self) -> Option<u64> {
+        let oldest = self.addresses.values().filter_map(ByAge::first_key_value);
+        oldest.map(|(id, _)| *id).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn handshakes(max: usize) -> Handshakes {
+        Handshakes::new(&Limits {
+            handshakes: max,
+            unproven_handshakes: 2,
+            ..Limits::default()
+        })
+    }
+
+    fn origin(text: &str) -> Origin {
+        Origin::of(text.parse().unwrap())
+    }
+
+    /// Begins a handshake, for which another one may have to make room.
+    fn begin(handshakes: &mut Handshakes, text: &str) -> Option<(HandshakeKey, Arc<Notify>)> {
+        let origin = origin(text);
+        let is_accepted = handshakes.make_room(origin);
+        is_accepted.then(|| handshakes.begin(Some(origin)))
+    }
+
+    fn is_evicted(handshakes: &Handshakes, key: HandshakeKey) -> bool {
+        let Some(Origin { network, address }) = key.proven else {
+            return !handshakes.unproven.contains_key(&key.id);
+        };
+        let network = handshakes.proven.get(&network);
+        let address = network.and_then(|network| network.addresses.get(&address));
+        !address.is_some_and(|address| address.contains_key(&key.id))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn oldest_handshake_of_the_largest_address_of_the_largest_network_makes_room() {
+        let mut handshakes = handshakes(6);
+        let mut keys = Vec::new();
+        for address in [
+            "198.51.100.1",
+            "198.51.100.1",
+            "192.0.2.1",
+            "192.0.2.2",
+            "192.0.2.2",
+            "192.0.2.3",
+        ] {
+            keys.push(begin(&mut handshakes, address).unwrap().0);
+        }
+        let evicted = |handshakes: &Handshakes| -> Vec<_> {
+            let evicted = keys.iter().map(|key| is_evicted(handshakes, *key));
+            evicted.enumerate().filter(|(_, is)| *is).collect()
+        };
+        begin(&mut handshakes, "203.0.113.1").unwrap();
+        assert_eq!(evicted(&handshakes), [(3, true)]);
+        // Now each of its addresses has one.
+        begin(&mut handshakes, "203.0.113.2").unwrap();
+        assert_eq!(evicted(&handshakes), [(2, true), (3, true)]);
+        // Three networks have two each, and the oldest of all is next.
+        begin(&mut handshakes, "2001:db8::1").unwrap();
+        assert_eq!(evicted(&handshakes), [(0, true), (2, true), (3, true)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ipv6_networks_of_56_bits_are_compared() {
+        let mut handshakes = handshakes(3);
+        let first = begin(&mut handshakes, "2001:db8:0:1201::1").unwrap().0;
+        let other = begin(&mut handshakes, "2001:db8:0:1301::1").unwrap().0;
+        begin(&mut handshakes, "2001:db8:0:1202::1").unwrap();
+        begin(&mut handshakes, "192.0.2.1").unwrap();
+        assert!(is_evicted(&handshakes, first) && !is_evicted(&handshakes, other));
+        assert!(begin(&mut handshakes, "2001:db8:0:1202::2").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn recent_handshake_makes_no_room_for_an_address_with_as_many() {
+        let mut handshakes = handshakes(2);
+        let first = begin(&mut handshakes, "192.0.2.1").unwrap().0;
+        let second = begin(&mut handshakes, "198.51.100.1").unwrap().0;
+        for address in ["192.0.2.1", "198.51.100.1", "203.0.113.1"] {
+            assert!(begin(&mut handshakes, address).is_none(), "{address}");
+        }
+        tokio::time::advance(STALLED_AFTER).await;
+        begin(&mut handshakes, "203.0.113.1").unwrap();
+        assert!(is_evicted(&handshakes, first) && !is_evicted(&handshakes, second));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unproven_handshake_counts_for_no_network_and_makes_room_when_stalled() {
+        let mut handshakes = handshakes(3);
+        let forged = [(); 2].map(|()| handshakes.begin(None).0);
+        assert!(!handshakes.accepts_unproven());
+        let proven = begin(&mut handshakes, "192.0.2.1").unwrap().0;
+        assert!(begin(&mut handshakes, "192.0.2.2").is_none());
+        handshakes.end(proven);
+        assert!(!handshakes.accepts_unproven(), "two are in progress");
+        tokio::time::advance(STALLED_AFTER).await;
+        let proven = begin(&mut handshakes, "192.0.2.1").unwrap().0;
+        // One with a validated address is preferred.
+        tokio::time::advance(STALLED_AFTER).await;
+        begin(&mut handshakes, "192.0.2.2").unwrap();
+        assert!(is_evicted(&handshakes, proven));
+        assert!(forged.iter().all(|key| !is_evicted(&handshakes, *key)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_unproven_handshakes_make_room_when_stalled() {
+        let mut handshakes = handshakes(2);
+        let forged = [(); 2].map(|()| handshakes.begin(None).0);
+        assert!(begin(&mut handshakes, "192.0.2.1").is_none());
+        tokio::time::advance(STALLED_AFTER).await;
+        begin(&mut handshakes, "192.0.2.1").unwrap();
+        assert_eq!(
+            forged.map(|key| is_evicted(&handshakes, key)),
+            [true, false]
+        );
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Begin { network: u8, host: u8 },
+        BeginUnproven,
+        End(prop::sample::Index),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..4u8, 0..4u8).prop_map(|(network, host)| Step::Begin { network, host }),
+            1 => Just(Step::BeginUnproven),
+            2 => any::<prop::sample::Index>().prop_map(Step::End),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn table_counts_what_is_in_progress_and_excludes_no_network(
+            steps in prop::collection::vec(step(), 1..200),
+        ) {
+            const MAX: usize = 8;
+            let mut handshakes = handshakes(MAX);
+            let mut begun: Vec<HandshakeKey> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Begin { network, host } => {
+                        let client = Origin::of(IpAddr::from([192, 0, network, host]));
+                        let has_none = !handshakes.proven.contains_key(&client.network);
+                        let most = handshakes.proven.values().map(|network| network.len).max();
+                        let is_accepted = handshakes.make_room(client);
+                        prop_assert!(is_accepted || !has_none || most.unwrap_or(0) < 2);
+                        if is_accepted {
+                            begun.push(handshakes.begin(Some(client)).0);
+                        }
+                    }
+                    Step::BeginUnproven if handshakes.accepts_unproven() => {
+                        begun.push(handshakes.begin(None).0);
+                    }
+                    Step::BeginUnproven => {}
+                    Step::End(index) => {
+                        if !begun.is_empty() {
+                            handshakes.end(begun.swap_remove(index.index(begun.len())));
+                        }
+                    }
+                }
+                begun.retain(|key| !is_evicted(&handshakes, *key));
+                let len = handshakes.proven_len + handshakes.unproven.len();
+                prop_assert_eq!(len, begun.len());
+                prop_assert!(len <= MAX && handshakes.unproven.len() <= 2);
+                let counted: usize = handshakes.proven.values().map(|network| network.len).sum();
+                prop_assert_eq!(counted, handshakes.proven_len);
+            }
+            begun.into_iter().for_each(|key| handshakes.end(key));
+            prop_assert!(handshakes.proven.is_empty() && handshakes.unproven.is_empty());
+        }
+    }
+}

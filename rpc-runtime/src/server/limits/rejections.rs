@@ -1,0 +1,100 @@
+//! Logs rejected connections, at most one line a second for each limit.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::limits::Limits;
+use crate::sync::{Mutex, lock};
+
+/// The minimum time between two lines of a limit.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A limit that keeps a connection out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server) enum ReachedLimit {
+    Connections,
+    ConnectionsPerAddress,
+    SharePerAddress,
+    SharePerNetwork,
+    Handshakes,
+}
+
+impl ReachedLimit {
+    const COUNT: usize = 5;
+
+    /// The field of [`Limits`] and its value.
+    fn setting(self, limits: &Limits) -> (&'static str, usize) {
+        match self {
+            Self::Connections => ("connections", limits.connections),
+            Self::ConnectionsPerAddress => {
+                ("connections_per_address", limits.connections_per_address)
+            }
+            Self::SharePerAddress => ("share_per_address", limits.share_per_address),
+            Self::SharePerNetwork => ("share_per_network", limits.share_per_network),
+            Self::Handshakes => ("handshakes", limits.handshakes),
+        }
+    }
+}
+
+/// Counts the rejected connections of each limit.
+#[derive(Debug, Default)]
+pub(super) struct RejectionLog(Mutex<[RejectionCount; ReachedLimit::COUNT]>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct RejectionCount {
+    total: u64,
+    /// The total in the last line, and its time.
+    logged: u64,
+    logged_at: Option<Instant>,
+}
+
+impl RejectionCount {
+    /// Counts a connection. Returns how many there are since the last line, if another line is due.
+    fn add(&mut self, now: Instant) -> Option<u64> {
+        self.total += 1;
+        let is_due = self
+            .logged_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= LOG_INTERVAL);
+        is_due.then(|| {
+            let rejected = self.total - self.logged;
+            self.logged = self.total;
+            self.logged_at = Some(now);
+            rejected
+        })
+    }
+}
+
+impl RejectionLog {
+    /// Counts a connection, and logs it if the last line is not too recent.
+    pub(super) fn record(&self, client: SocketAddr, limit: ReachedLimit, limits: &Limits) {
+        let mut counts = lock(&self.0);
+        let count = &mut counts[limit as usize];
+        let Some(rejected) = count.add(Instant::now()) else {
+            return;
+        };
+        let total = count.total;
+        drop(counts);
+        let (limit, setting) = limit.setting(limits);
+        tracing::warn!(%client, limit, setting, rejected, total, "connections rejected");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejections_within_a_second_are_logged_once_with_their_number() {
+        let mut count = RejectionCount::default();
+        let start = Instant::now();
+        assert_eq!(count.add(start), Some(1));
+        for _ in 0..99 {
+            assert_eq!(count.add(start + LOG_INTERVAL / 2), None);
+        }
+        assert_eq!(count.add(start + LOG_INTERVAL), Some(100));
+        assert_eq!(count.add(start + LOG_INTERVAL), None);
+        assert_eq!(count.total, 102);
+    }
+}
