@@ -190,6 +190,18 @@ impl RawServer {
     /// # Panics
     /// When the system has no socket for it.
     pub fn with(protocol: &str, transport: TransportConfig) -> Self {
+        Self::bind(Ipv4Addr::LOCALHOST, protocol, transport)
+    }
+
+    /// Starts a server at this address of the machine.
+    ///
+    /// # Panics
+    /// When the system has no socket for it.
+    pub fn at(ip: Ipv4Addr) -> Self {
+        Self::bind(ip, PROTOCOL, TransportConfig::default())
+    }
+
+    fn bind(ip: Ipv4Addr, protocol: &str, transport: TransportConfig) -> Self {
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("names");
         let key = issued.signing_key.serialize_der().try_into();
         let certificate = issued.cert.der().clone();
@@ -203,9 +215,9 @@ impl RawServer {
         let crypto = QuicServerConfig::try_from(tls).expect("ciphers for QUIC");
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(transport));
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let address = SocketAddr::from((ip, 0));
         Self {
-            endpoint: Endpoint::server(config, loopback).expect("a socket"),
+            endpoint: Endpoint::server(config, address).expect("a socket"),
             certificate: certificate.to_vec(),
             trust: Trust::pem(issued.cert.pem().as_bytes()).expect("a certificate"),
         }
@@ -222,6 +234,11 @@ impl RawServer {
     /// Returns its certificate, as DER.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
+    }
+
+    /// Returns what clients trust, to trust it.
+    pub fn trust(&self) -> Trust {
+        self.trust.clone()
     }
 
     /// Returns a builder of clients that trust it.

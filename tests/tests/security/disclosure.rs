@@ -197,7 +197,7 @@ async fn error_response_discloses_no_internals() {
     assert!(refused > 300, "{refused}");
 }
 
-/// Records the fields of the events of the runtime.
+/// Records the levels and the fields of the events of the runtime.
 #[derive(Debug, Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -216,7 +216,9 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        self.0.lock().unwrap().extend(fields.0);
+        let mut recorded = self.0.lock().unwrap();
+        recorded.push(event.metadata().level().to_string());
+        recorded.extend(fields.0);
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -273,5 +275,25 @@ async fn text_of_a_peer_is_logged_escaped_and_truncated() {
         assert!(field.len() <= 128 + "…".len(), "{field:?}");
         let is_plain = |c: char| c == '…' || (c.is_ascii() && !c.is_ascii_control());
         assert!(field.chars().all(is_plain), "{field:?}");
+    }
+}
+
+#[tokio::test]
+async fn rejected_connections_are_logged_with_the_limit_and_its_setting() {
+    let log = Log::default();
+    let _subscribed = tracing::subscriber::set_default(log.clone());
+    let _second = tracing::Dispatch::new(Log::default());
+    let limits = Limits {
+        connections_per_address: 1,
+        ..Limits::default()
+    };
+    let server = TestServer::start(VaultServer::new(Bank), limits);
+    let client = RawClient::new(&server);
+    let _connection = client.dial().await;
+    assert!(!log.has("WARN"));
+    let refused = client.try_dial().await;
+    assert!(refused.is_err());
+    for field in ["WARN", "connections rejected", "connections_per_address"] {
+        assert!(log.has(field), "{field}");
     }
 }
