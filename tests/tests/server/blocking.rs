@@ -121,12 +121,13 @@ fn blocking_call_cancelled_before_its_thread_starts_never_starts_and_frees_its_p
     let gate = Arc::new(Gate::default());
     let _open = OpenOnDrop(Arc::clone(&gate));
     one_blocking_thread().block_on(async {
-        let (client, _server) = serve(WorkServer::new(Arc::clone(&gate)), limits(2)).await;
+        let (client, _server) = serve(WorkServer::new(Arc::clone(&gate)), limits(4)).await;
         let work = WorkClient::new(client);
         let first = tokio::spawn(work.block());
         gate.has_started(1).await;
         for _ in 0..20 {
-            // Each gets the second permit, which the one before has given back without a thread.
+            // One address may hold two permits. Each call gets the second one, which the call before has given back
+            // without a thread.
             let mut cancelled = work.block();
             let polled = futures_util::poll!(&mut cancelled);
             assert!(polled.is_pending());
