@@ -38,21 +38,21 @@ pub(crate) struct CallLimits {
 /// The addresses and networks with connections.
 #[derive(Debug, Default)]
 struct Peers {
-    addresses: Counted<AddressPlaces>,
-    networks: Counted<NetworkPlaces>,
+    addresses: ByPrefix<AddressPlaces>,
+    networks: ByPrefix<NetworkPlaces>,
 }
 
-/// Values that are kept as long as they have users.
+/// Values that are kept as long as they have users, with the number of users.
 #[derive(Debug)]
-struct Counted<T>(HashMap<IpAddr, (Arc<T>, usize)>);
+struct ByPrefix<T>(HashMap<IpAddr, (Arc<T>, usize)>);
 
-impl<T> Default for Counted<T> {
+impl<T> Default for ByPrefix<T> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<T> Counted<T> {
+impl<T> ByPrefix<T> {
     /// Returns the value of `key`, which has one more user.
     fn enter(&mut self, key: IpAddr, new: impl FnOnce() -> Arc<T>) -> Arc<T> {
         let (value, users) = self.0.entry(key).or_insert_with(|| (new(), 0));
