@@ -50,7 +50,8 @@ pub struct Limits {
     /// with the default, one address takes 2,048 of 4,096 calls, eight leave 300 free and 64 leave 20, even if their calls
     /// never end. Past its share the calls of an address wait, as at the limit itself, and its connections are refused.
     ///
-    /// 100 disables the share: for a server whose clients all come from the address of a proxy.
+    /// For a client that serves, the addresses are those of its servers. 100 disables the share: for a server whose clients
+    /// all come from the address of a proxy.
     pub share_per_address: usize,
     /// The same share of one IPv6 network of 56 bits, which one customer of a provider usually has, in percent. Defaults to
     /// 75. For connections it is also that of an IPv4 network of 24 bits.

@@ -110,12 +110,10 @@ impl WaitQueue {
     pub(super) fn grant(&mut self, places: &Places) -> Vec<Waker> {
         let mut wakers = Vec::new();
         while let Some((rank, prefix)) = self.order.first().copied() {
-            let next = self.reorder(prefix);
             // Calls that do not wait change the load, too.
-            let Some((position, _)) = next.filter(|(_, current)| *current == rank) else {
-                continue;
-            };
-            let Some(network) = self.networks.get_mut(&prefix) else {
+            let next = self.reorder(prefix).filter(|next| next.1 == rank);
+            let network = self.networks.get_mut(&prefix);
+            let (Some((position, _)), Some(network)) = (next, network) else {
                 continue;
             };
             let address = &network.calls[position].address;

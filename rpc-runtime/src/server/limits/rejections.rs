@@ -86,6 +86,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn limit_names_its_setting() {
+        let limits = Limits {
+            connections: 1,
+            connections_per_address: 2,
+            share_per_address: 3,
+            share_per_network: 4,
+            handshakes: 5,
+            ..Limits::default()
+        };
+        for (limit, setting) in [
+            (ReachedLimit::Connections, ("connections", 1)),
+            (
+                ReachedLimit::ConnectionsPerAddress,
+                ("connections_per_address", 2),
+            ),
+            (ReachedLimit::SharePerAddress, ("share_per_address", 3)),
+            (ReachedLimit::SharePerNetwork, ("share_per_network", 4)),
+            (ReachedLimit::Handshakes, ("handshakes", 5)),
+        ] {
+            assert_eq!(limit.setting(&limits), setting);
+            assert!((limit as usize) < ReachedLimit::COUNT);
+        }
+    }
+
+    #[test]
     fn rejections_within_a_second_are_logged_once_with_their_number() {
         let mut count = RejectionCount::default();
         let start = Instant::now();
