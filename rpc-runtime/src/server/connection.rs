@@ -17,10 +17,10 @@ use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge, ServerMemory};
 use crate::permit::Permit;
 use crate::permit::call_limits::{CallLimits, ConnectionCalls};
+use crate::prefix;
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
 use crate::server::limits::abuse::AbuseLimits;
-use crate::server::limits::connections::network;
 use crate::server::limits::send_budget::SendBudget;
 use crate::server::recv::Receiver;
 use crate::server::shutdown::{Phase, UnackedStreams};
@@ -176,7 +176,9 @@ impl<R: Router> ServerConnection<R> {
         start_worker: StartWorker<R>,
     ) -> Arc<Self> {
         let peer = context.peer.map(|peer| peer.ip());
-        let memory = shared.memory.connection(peer.map(network), &shared.limits);
+        let memory = shared
+            .memory
+            .connection(peer.map(prefix::address), &shared.limits);
         Arc::new(Self {
             calls: shared.calls.connect(peer),
             context,
