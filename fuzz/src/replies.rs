@@ -1,5 +1,7 @@
 //! Whether replies are those that JSON-RPC wants to these requests.
 
+use std::collections::HashSet;
+
 use rpc_runtime::{Limits, Responder};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -199,8 +201,12 @@ impl<'a> Request<'a> {
 }
 
 fn is_meta(meta: &RawValue) -> bool {
-    let meta = serde_json::from_str(meta.get());
-    meta.is_ok_and(|Members(meta)| meta.iter().all(|(_, value)| parsed(value).is_string()))
+    let Ok(Members(members)) = serde_json::from_str(meta.get()) else {
+        return false;
+    };
+    let names: HashSet<_> = members.iter().map(|(name, _)| name).collect();
+    let are_strings = members.iter().all(|(_, value)| parsed(value).is_string());
+    are_strings && names.len() == members.len() && names.len() <= 64
 }
 
 fn parsed(value: &RawValue) -> Value {

@@ -128,8 +128,7 @@ impl<R> ClientBuilder<R> {
     }
 
     /// Adds metadata to all calls and notifications: `add` is called whenever one is created, and calls its argument with each
-    /// name and value. Default: none. What a call [adds itself](crate::Call::meta) comes behind it; of two values with the same
-    /// name [`Context::meta`](crate::Context::meta) returns the first.
+    /// name and value. Default: none. A value that a call [adds itself](crate::Call::meta) replaces one of the same name.
     ///
     /// ```
     /// # use rpc_runtime::{Client, Context, rpc};

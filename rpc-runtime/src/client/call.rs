@@ -198,7 +198,8 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta).
+    /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta), in place of an earlier value of this
+    /// name. A server accepts up to 64 names.
     pub fn meta(mut self, name: &str, value: &str) -> Self {
         self.dispatch.outgoing.options.metadata.push(name, value);
         self

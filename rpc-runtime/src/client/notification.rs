@@ -152,7 +152,8 @@ impl Notification {
         self
     }
 
-    /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta).
+    /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta), in place of an earlier value of this
+    /// name. A server accepts up to 64 names.
     pub fn meta(mut self, name: &str, value: &str) -> Self {
         self.outgoing.options.metadata.push(name, value);
         self

@@ -48,36 +48,72 @@ impl fmt::Debug for MetadataSource {
     }
 }
 
-/// Metadata of one call, as the members of a JSON object.
-#[derive(Debug, Default)]
-pub(super) struct MetadataWriter(Vec<u8>);
+/// Metadata of one call, as the members of a JSON object. A value replaces an earlier one of the same name.
+#[derive(Default)]
+pub(super) struct MetadataWriter {
+    /// A comma before each member.
+    members: Vec<u8>,
+    /// Where each member starts, from its comma on.
+    starts: Vec<usize>,
+}
 
 impl MetadataWriter {
     pub(super) fn push(&mut self, name: &str, value: &str) {
-        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
-        write_string(name, &mut self.0);
-        self.0.push(b':');
-        write_string(value, &mut self.0);
+        let start = self.members.len();
+        self.members.push(b',');
+        write_string(name, &mut self.members);
+        self.members.push(b':');
+        let former = self.find(start);
+        write_string(value, &mut self.members);
+        self.starts.push(start);
+        if let Some(former) = former {
+            self.remove(former);
+        }
+    }
+
+    /// Returns the index of the member that has the name which is written from `start` on.
+    fn find(&self, start: usize) -> Option<usize> {
+        let (members, name) = self.members.split_at(start);
+        let has_name = |member: &usize| members[*member..].starts_with(name);
+        self.starts.iter().position(has_name)
+    }
+
+    fn remove(&mut self, index: usize) {
+        let start = self.starts.remove(index);
+        let length = self.starts[index] - start;
+        self.members.drain(start..start + length);
+        for later in &mut self.starts[index..] {
+            *later -= length;
+        }
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        if !self.is_empty() {
-            out.extend_from_slice(br#","meta":"#);
-            out.extend_from_slice(&self.0);
+        if let Some((_, members)) = self.members.split_first() {
+            out.extend_from_slice(br#","meta":{"#);
+            out.extend_from_slice(members);
             out.push(b'}');
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.members.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.members.clear();
+        self.starts.clear();
     }
 
+    /// Returns how many bytes are kept for the next call.
     pub(super) fn capacity(&self) -> usize {
-        self.0.capacity()
+        self.members.capacity() + self.starts.capacity() * size_of::<usize>()
+    }
+}
+
+/// Values of metadata are secret.
+impl fmt::Debug for MetadataWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetadataWriter").finish_non_exhaustive()
     }
 }
 
@@ -127,5 +163,49 @@ impl TimeLimit {
         };
         let left = deadline.saturating_duration_since(Instant::now());
         Some(self.timeout.map_or(left, |timeout| timeout.min(left)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn metadata_written_is_read_as_the_last_value_of_each_name() {
+        proptest!(|(pairs in prop::collection::vec(("[a\",:]{0,2}|.*", "[a\",:]{0,3}|.*"), 0..8))| {
+            let mut writer = MetadataWriter::default();
+            pairs.iter().for_each(|(name, value)| writer.push(name, value));
+            let mut json = Vec::new();
+            writer.write(&mut json);
+            let written = json.strip_prefix(br#","meta":"#);
+            prop_assert_eq!(written.is_some(), !pairs.is_empty());
+            let mut members = Vec::new();
+            let mut deserializer = serde_json::Deserializer::from_slice(written.unwrap_or(b"{}"));
+            serde::Deserializer::deserialize_map(&mut deserializer, Pairs(&mut members)).unwrap();
+            let expected = pairs.iter().enumerate().filter(|(index, (name, _))| {
+                pairs[index + 1..].iter().all(|(later, _)| later != name)
+            });
+            prop_assert_eq!(members, expected.map(|(_, pair)| pair.clone()).collect::<Vec<_>>());
+        });
+    }
+
+    /// Reads the members of an object in their order, repeated ones too.
+    struct Pairs<'a>(&'a mut Vec<(String, String)>);
+
+    impl<'de> serde::de::Visitor<'de> for Pairs<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of strings")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(pair) = map.next_entry()? {
+                self.0.push(pair);
+            }
+            Ok(())
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! The wire without I/O: bytes in, values out, and the way back.
 //!
 //! In the order of a message's path: [`lines`] splits the byte stream into messages, [`parser`] locates every value of a
-//! message (`fast_path` does so for compact ones, without simd-json), [`request`] reads the envelope, [`params`] decodes
-//! the arguments, [`reply`] writes the response with [`result`]; [`response`] reads it on the client. [`error_code`] holds
-//! the protocol's own errors, [`stream_frame`] the lines of a stream of items. [`de`] is serde over the tape and [`ser`]
-//! the JSON writer.
+//! message (`fast_path` does so for compact ones, without simd-json), [`request`] reads the envelope
+//! (`metadata` checks the metadata in it), [`params`] decodes the arguments, [`reply`] writes the response with [`result`];
+//! [`response`] reads it on the client. [`error_code`] holds the protocol's own errors, [`stream_frame`] the lines of a stream
+//! of items. [`de`] is serde over the tape and [`ser`] the JSON writer.
 //! Nothing here knows a socket, a clock or a task, and no byte of a peer's can make it panic.
 #![cfg_attr(
     not(test),
@@ -25,6 +25,7 @@ pub(crate) mod error_code;
 mod fast_path;
 pub(crate) mod id;
 pub(crate) mod lines;
+mod metadata;
 pub(crate) mod params;
 pub(crate) mod parser;
 pub(crate) mod reply;

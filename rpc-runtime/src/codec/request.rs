@@ -7,6 +7,7 @@ use crate::codec::envelope::Envelope;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::fast_path::Compact;
 use crate::codec::id::Id;
+use crate::codec::metadata;
 use crate::codec::parser::Document;
 
 /// So many values are worth an allocation, if they need not be kept then.
@@ -207,9 +208,7 @@ fn check<'t, 'de>(envelope: &Envelope<'t, 'de>) -> Result<Request<'t, 'de>, &'st
         return Err("`params` is not an array or an object");
     }
     let timeout = envelope.timeout.map(milliseconds).transpose()?;
-    if !envelope.meta.is_none_or(is_object_of_strings) {
-        return Err("`meta` is not an object of strings");
-    }
+    envelope.meta.map(metadata::check).transpose()?;
     Ok(Request {
         id: None,
         method,
@@ -227,12 +226,6 @@ fn milliseconds(value: Value<'_, '_>) -> Result<u64, &'static str> {
         Node::Static(StaticNode::F64(number)) => Ok(number.ceil() as u64),
         _ => Err("`timeout` is not a number of milliseconds"),
     }
-}
-
-fn is_object_of_strings(value: Value<'_, '_>) -> bool {
-    value
-        .members()
-        .is_some_and(|mut members| members.all(|(_, value)| value.as_str().is_some()))
 }
 
 #[cfg(test)]
@@ -277,6 +270,7 @@ mod tests {
             [value] => is_good(value),
             _ => false,
         };
+        // `Json` has no name twice: the tests of `metadata` do.
         let strings = |meta: &Json| {
             meta.as_object()
                 .is_some_and(|meta| meta.values().all(Json::is_string))

@@ -363,6 +363,24 @@ async fn metadata_reaches_the_handler_of_its_call_only() {
 }
 
 #[tokio::test]
+async fn metadata_of_a_call_replaces_that_of_its_client() {
+    let client = Client::builder()
+        .metadata(|add| {
+            add("user", "client");
+            add("trace", "1");
+        })
+        .local(DeskServer::new(Shop::default()));
+    let desk = DeskClient::new(client);
+    assert_eq!(desk.meta("user").await.unwrap().as_deref(), Some("client"));
+    let call = || desk.meta("user").meta("user", "call");
+    assert_eq!(call().await.unwrap().as_deref(), Some("call"));
+    let twice = call().meta("user", "again");
+    assert_eq!(twice.await.unwrap().as_deref(), Some("again"));
+    let other = desk.meta("trace").meta("user", "call");
+    assert_eq!(other.await.unwrap().as_deref(), Some("1"));
+}
+
+#[tokio::test]
 async fn large_requests_and_responses_arrive() {
     let (desk, ..) = shop().await;
     let large = "\u{1f980}\n".repeat(100_000);
