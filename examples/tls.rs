@@ -2,10 +2,13 @@
 //!
 //! `cargo run --example tls -- CERTIFICATE KEY`, or without arguments to make a pair for a try.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rpc_runtime::{Client, ConnectError, Identity, Server, Trust, UntrustedReason, rpc};
+use tempfile::TempDir;
 
 #[rpc]
 trait Clock {
@@ -22,32 +25,61 @@ impl Clock for System {
     }
 }
 
-/// The files named on the command line, or new ones.
-fn files() -> Result<(PathBuf, PathBuf), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    if let (Some(certificate), Some(key)) = (arguments.next(), arguments.next()) {
-        return Ok((certificate, key));
+/// A certificate and its private key in files.
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// A new folder that only this user may enter. It is removed when dropped.
+    _folder: Option<TempDir>,
+}
+
+impl Files {
+    /// Returns the files named on the command line, or new ones.
+    fn find() -> Result<Self, Box<dyn std::error::Error>> {
+        let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+        if let (Some(certificate), Some(key)) = (arguments.next(), arguments.next()) {
+            return Ok(Self {
+                certificate,
+                key,
+                _folder: None,
+            });
+        }
+        let folder = tempfile::tempdir()?;
+        let (certificate, key) = (
+            folder.path().join("certificate.pem"),
+            folder.path().join("key.pem"),
+        );
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        std::fs::write(&certificate, made.cert.pem())?;
+        write_private(&key, &made.signing_key.serialize_pem())?;
+        Ok(Self {
+            certificate,
+            key,
+            _folder: Some(folder),
+        })
     }
-    let folder = std::env::temp_dir().join(format!("rpc-tls-example-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    std::fs::write(&certificate, made.cert.pem())?;
-    std::fs::write(&key, made.signing_key.serialize_pem())?;
-    Ok((certificate, key))
+}
+
+/// Writes a new file that only this user may read, as the one of a private key must be.
+fn write_private(file: &Path, text: &str) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)?.write_all(text.as_bytes())
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (certificate, key) = files()?;
-    let identity = Identity::from_pem_files(&certificate, &key)?;
+    let files = Files::find()?;
+    let identity = Identity::from_pem_files(&files.certificate, &files.key)?;
     let server = Server::builder(identity)
         .service(ClockServer::new(System))
         .bind("localhost:0")?;
     let (address, handle) = (server.local_addr()?, server.handle());
     tokio::spawn(server.run());
 
-    let trusting = Client::builder().trust(Trust::pem_file(&certificate)?);
+    let trusting = Client::builder().trust(Trust::pem_file(&files.certificate)?);
     let client = trusting
         .clone()
         .connect(format!("localhost:{}", address.port()))

@@ -1,6 +1,9 @@
 //! A server on loopback, a client of it, and how a test waits.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use rpc_runtime::{
@@ -130,4 +133,16 @@ impl TestServer {
 pub async fn serve(service: impl Service, limits: Limits) -> (Client, ServerHandle) {
     let server = TestServer::start(service, limits);
     (server.connect().await, server.handle)
+}
+
+/// Writes a new file that only this user may read.
+///
+/// # Errors
+/// When there is such a file already, or it cannot be written.
+pub fn write_private(file: &Path, text: &str) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)?.write_all(text.as_bytes())
 }

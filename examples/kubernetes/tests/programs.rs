@@ -54,11 +54,12 @@ async fn a_client_goes_on_while_a_server_is_told_to_stop_and_another_takes_its_p
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(folder.join("tls.crt"), certified.cert.pem()).unwrap();
     std::fs::write(folder.join("ca.crt"), certified.cert.pem()).unwrap();
-    std::fs::write(
-        folder.join("tls.key"),
-        certified.signing_key.serialize_pem(),
-    )
-    .unwrap();
+    let mut key = std::fs::File::options();
+    key.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut key, 0o600);
+    let mut key = key.open(folder.join("tls.key")).unwrap();
+    std::io::Write::write_all(&mut key, certified.signing_key.serialize_pem().as_bytes()).unwrap();
 
     let mut first = server(&folder, "first", "127.0.0.1:0");
     let line = first.line().await;

@@ -31,11 +31,10 @@ type Failure = Box<dyn std::error::Error>;
 /// # Errors
 /// When something does not start, and when a reading is missing.
 pub async fn demo(seconds: u64) -> Result<(), Failure> {
-    let path = std::env::temp_dir().join(format!("telemetry-{}", std::process::id()));
-    let folder = Folder(path);
-    let outcome = play(&folder, Duration::from_secs(seconds)).await;
-    std::fs::remove_dir_all(&folder.0)?;
-    outcome
+    // Removed when dropped.
+    let path = tempfile::tempdir()?;
+    let folder = Folder(path.path().to_owned());
+    play(&folder, Duration::from_secs(seconds)).await
 }
 
 async fn play(folder: &Folder, length: Duration) -> Result<(), Failure> {

@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_runtime::{Client, Trust};
+use tempfile::TempDir;
 use tests::account::{Account, COLUMNS, Figures, Manner, Streams, Told};
 use tests::ledger::{Journal, LedgerClient};
 use tests::process::Process;
 use tests::relay::{Faults, Happened};
 use tests::stage::connect;
+use tests::support::write_private;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -178,7 +180,7 @@ async fn killed(calls: usize, seed: u64, restart: bool) -> Figures {
     scene.ended = true;
     if restart {
         let address = scene.address;
-        scene.server = serve(&scene.folder, address).await.0;
+        scene.server = serve(scene.folder.path(), address).await.0;
         scene.ended = false;
         scene.ledger = scene.connect().await;
         scene.load(calls, MIXED).await.expect("the load");
@@ -202,7 +204,7 @@ async fn drained(calls: usize, seed: u64) -> Figures {
 }
 
 struct Scene {
-    folder: PathBuf,
+    folder: TempDir,
     address: SocketAddr,
     server: Process,
     /// Whether the server has ended.
@@ -224,19 +226,20 @@ fn trust(folder: &Path) -> Trust {
 
 impl Scene {
     async fn set(seed: u64) -> Self {
-        let folder = std::env::temp_dir().join(format!("faults-{}", std::process::id()));
-        fs::create_dir(&folder).expect("a folder");
+        // For this user only, and removed when dropped.
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
         let issued = issued.expect("a certificate");
+        fs::write(path.join("chain.pem"), issued.cert.pem()).expect("a file");
         let key = issued.signing_key.serialize_pem();
-        fs::write(folder.join("chain.pem"), issued.cert.pem()).expect("a file");
-        fs::write(folder.join("key.pem"), key).expect("a file");
-        let (server, address) = serve(&folder, ([127, 0, 0, 1], 0).into()).await;
+        write_private(&path.join("key.pem"), &key).expect("a file");
+        let (server, address) = serve(path, ([127, 0, 0, 1], 0).into()).await;
         let (to, seed) = (address.to_string(), seed.to_string());
         let (relay, relay_address) = Process::start(&["relay", &to, &seed]).await;
         let account = Account::new();
         Self {
-            ledger: connect(Client::builder(), trust(&folder), relay_address).await,
+            ledger: connect(Client::builder(), trust(path), relay_address).await,
             folder,
             address,
             server,
@@ -248,7 +251,12 @@ impl Scene {
     }
 
     async fn connect(&self) -> LedgerClient {
-        connect(Client::builder(), trust(&self.folder), self.relay_address).await
+        connect(
+            Client::builder(),
+            trust(self.folder.path()),
+            self.relay_address,
+        )
+        .await
     }
 
     async fn order(&mut self, order: Order) -> Happened {
@@ -278,9 +286,8 @@ impl Scene {
         if !self.ended {
             self.drain().await;
         }
-        let journal = Journal::open(self.folder.join("journal")).expect("a journal");
+        let journal = Journal::open(self.folder.path().join("journal")).expect("a journal");
         let journal = journal.entries().expect("a journal");
-        fs::remove_dir_all(&self.folder).expect("a folder that can go");
         let settled = self.account.settle(&journal);
         settled.unwrap_or_else(|wrong| panic!("{wrong}"))
     }
