@@ -4,7 +4,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use rpc_runtime::{Address, ConnectionState, Endpoints, StateWatch};
+use rpc_runtime::{Address, ConnectionState, Endpoints, Escaped, StateWatch};
 use tokio::time::{Instant, sleep_until};
 
 /// How long to wait between two look-ups, at least, and after one that has failed.
@@ -136,7 +136,7 @@ impl Follower {
             match found {
                 Ok(found) => self.take(found),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot look up the servers");
+                    tracing::warn!(error = %Escaped(error), "cannot look up the servers");
                     self.expires = Instant::now() + PAUSE;
                 }
             }

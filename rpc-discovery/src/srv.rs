@@ -14,7 +14,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
-use rpc_runtime::Address;
+use rpc_runtime::{Address, Escaped};
 
 use crate::{Found, Resolve};
 
@@ -139,7 +139,8 @@ impl Resolve for Srv {
                     groups.entry(target.priority).or_default().extend(addresses);
                 }
                 Err(error) => {
-                    tracing::warn!(target = %target.target, %error, "cannot look up a server");
+                    let name = &target.target;
+                    tracing::warn!(target = %Escaped(name), error = %Escaped(&error), "cannot look up a server");
                     failure = Some(error);
                 }
             }

@@ -86,12 +86,18 @@ impl Middleware for OpenTelemetry {
     }
 }
 
-/// The metadata of a call that came.
+/// The metadata of a call that came. A span keeps what the propagator takes of it and is exported with it, so values that are
+/// longer than [W3C Trace Context](https://www.w3.org/TR/trace-context/#tracestate-limits) and
+/// [W3C Baggage](https://www.w3.org/TR/baggage/#limits) ask for are left out.
 struct Received<'c>(&'c Context);
 
 impl Extractor for Received<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        trace::received(self.0, key)
+        let longest = match key {
+            "baggage" => 8 << 10,
+            _ => 512,
+        };
+        self.0.meta(key).filter(|value| value.len() <= longest)
     }
 
     fn keys(&self) -> Vec<&str> {

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use rpc_runtime::{Answer, Context, Layered, MethodKind, Middleware, Next, ServerCall, Service};
+use rpc_runtime::{Answer, Escaped, Layered, MethodKind, Middleware, Next, ServerCall, Service};
 use tower_layer::Layer;
-use tracing::field::Empty;
+use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
 /// A span of [`tracing`]'s for each call. What the handler does, it does within.
@@ -19,7 +19,7 @@ use tracing::{Instrument, Span};
 /// | `rpc.method` | the method's name on the wire |
 /// | `rpc.kind` | `call`, `stream` or `notification` |
 /// | `network.peer.address`, `network.peer.port` | who calls; none in the same process |
-/// | `traceparent`, `tracestate` | the caller's trace ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), if it travels in the call's metadata and has no more than 8 KiB |
+/// | `traceparent`, `tracestate` | the caller's trace ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), if it travels in the call's metadata; [escaped](Escaped), up to 128 bytes of each |
 /// | `outcome` | at the end: `success`, `error`, `cancelled`, `late` or `panicked` |
 /// | `rpc.response.status_code` | at the end: the code of the error, if it is one |
 /// | `duration` | at the end: in seconds |
@@ -62,6 +62,7 @@ impl Middleware for Tracing {
 pub(crate) fn span(call: ServerCall<'_>) -> Span {
     let (method, context) = (call.method(), call.context());
     let peer = || context.peer();
+    let received = |name| context.meta(name).map(|value| display(Escaped(value)));
     tracing::info_span!(
         target: "rpc_layers",
         "call",
@@ -74,19 +75,12 @@ pub(crate) fn span(call: ServerCall<'_>) -> Span {
         rpc.kind = kind(call),
         network.peer.address = peer().map(|peer| display(peer.ip())),
         network.peer.port = peer().map(|peer| peer.port()),
-        traceparent = received(context, "traceparent"),
-        tracestate = received(context, "tracestate"),
+        traceparent = received("traceparent"),
+        tracestate = received("tracestate"),
         rpc.response.status_code = Empty,
         outcome = Empty,
         duration = Empty,
     )
-}
-
-/// What the caller says of its trace. Spans are kept and sent on, so a caller does not choose how much that is: W3C has
-/// 512 bytes of `tracestate`, and 8 KiB of `baggage`, which is the longest.
-pub(crate) fn received<'c>(context: &'c Context, name: &str) -> Option<&'c str> {
-    const LONGEST: usize = 8 << 10;
-    context.meta(name).filter(|value| value.len() <= LONGEST)
 }
 
 fn kind(call: ServerCall<'_>) -> &'static str {

@@ -5,9 +5,29 @@ use std::fmt::{self, Display, Formatter, Write};
 /// The maximum length of escaped text, in bytes.
 const MOST: usize = 128;
 
-/// Displays text in one line, without control characters and truncated to 128 bytes, so that untrusted text can neither
-/// forge a line of the log nor fill it.
-pub(crate) struct Escaped<T>(pub(crate) T);
+/// Displays text in one line, without control characters and truncated to 128 bytes, so that text of a peer can neither forge
+/// a line of the log nor fill it.
+///
+/// Control characters, line separators and characters that change the direction of text are escaped as in Rust; an ellipsis
+/// stands in place of what was cut off. All that the crates of this project log of a peer is written so.
+///
+/// ```
+/// use rpc_runtime::Escaped;
+///
+/// assert_eq!(Escaped("ada\nroot \u{202e}nimda").to_string(), r"ada\nroot \u{202e}nimda");
+/// assert_eq!(Escaped("x".repeat(1000)).to_string(), "x".repeat(128) + "…");
+/// ```
+#[derive(Clone, Copy)]
+pub struct Escaped<T>(
+    /// What is displayed.
+    pub T,
+);
+
+impl<T: Display> fmt::Debug for Escaped<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
 
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

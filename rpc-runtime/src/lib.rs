@@ -101,6 +101,7 @@ pub use description::{
     Described, ErrorDescription, MethodDescription, MethodKind, ParameterDescription,
     ServiceDescription,
 };
+pub use escape::Escaped;
 pub use futures_core::Stream;
 pub use limits::Limits;
 pub use middleware::{Answer, Layered, Middleware, Next, ServerCall};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use rpc_layers::{OpenTelemetryLayer, TracingLayer};
 use rpc_runtime::{Client, ErrorObject, rpc};
 use tower::ServiceBuilder;
@@ -179,22 +181,66 @@ async fn span_of_a_call_has_its_method_and_outcome() {
 }
 
 #[tokio::test]
-async fn trace_context_past_the_limit_is_left_out_of_the_span() {
+async fn trace_context_of_a_peer_is_escaped_and_truncated_in_the_span() {
     let spans = Spans::default();
     let _subscribed = subscribe(&spans);
     let service = OpenTelemetryLayer::new().layer(CalculatorServer::new(Desk));
     let calculator = CalculatorClient::new(Client::local(TracingLayer::new().layer(service)));
-    for (length, is_told) in [(8 << 10, true), ((8 << 10) + 1, false)] {
-        let state = "a".repeat(length);
-        let add = calculator.add(1, 2).meta("tracestate", &state);
-        assert_eq!(add.meta("traceparent", &state).await.unwrap(), 3);
-        let told = std::mem::take(&mut *spans.0.lock().unwrap());
-        assert_eq!(told.len(), 2);
+    let state = format!("a\nFORGED \u{1b}[2J\u{202e}{}", "x".repeat(8 << 10));
+    let add = calculator.add(1, 2).meta("tracestate", &state);
+    assert_eq!(add.meta("traceparent", &state).await.unwrap(), 3);
+    let spans = std::mem::take(&mut *spans.0.lock().unwrap());
+    assert_eq!(spans.len(), 2);
+    for span in &spans {
         for field in ["traceparent", "tracestate"] {
+            let shown = &span.0[field];
             assert!(
-                told.iter()
-                    .all(|span| span.0.contains_key(field) == is_told)
+                shown.starts_with(r"a\nFORGED \u{1b}[2J\u{202e}xx"),
+                "{shown}"
             );
+            assert!(shown.ends_with("x…"), "{shown}");
         }
+        // No field has an end that the peer sets.
+        assert!(span.0.values().all(|value| value.len() <= 128 + "…".len()));
     }
+}
+
+/// Records the length of what it finds of a trace context, and takes nothing of it.
+#[derive(Debug)]
+struct Lengths(Arc<Mutex<Vec<Option<usize>>>>);
+
+impl TextMapPropagator for Lengths {
+    fn inject_context(&self, _: &opentelemetry::Context, _: &mut dyn Injector) {}
+
+    fn extract_with_context(
+        &self,
+        context: &opentelemetry::Context,
+        extractor: &dyn Extractor,
+    ) -> opentelemetry::Context {
+        let found = ["tracestate", "baggage"].map(|name| extractor.get(name).map(str::len));
+        self.0.lock().unwrap().extend(found);
+        context.clone()
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&[])
+    }
+}
+
+#[tokio::test]
+async fn trace_context_past_its_limit_is_not_taken_into_the_trace() {
+    let _subscribed = subscribe(&Spans::default());
+    let lengths = Arc::default();
+    opentelemetry::global::set_text_map_propagator(Lengths(Arc::clone(&lengths)));
+    let service = OpenTelemetryLayer::new().layer(CalculatorServer::new(Desk));
+    let calculator = CalculatorClient::new(Client::local(service));
+    let found = async |state: usize, baggage: usize| {
+        let add = calculator.add(1, 2);
+        let add = add.meta("tracestate", &"x".repeat(state));
+        let add = add.meta("baggage", &"x".repeat(baggage));
+        assert_eq!(add.await.unwrap(), 3);
+        std::mem::take(&mut *lengths.lock().unwrap())
+    };
+    assert_eq!(found(512, 8 << 10).await, [Some(512), Some(8 << 10)]);
+    assert_eq!(found(513, (8 << 10) + 1).await, [None, None]);
 }

@@ -10,6 +10,7 @@ use crate::client::dial::{ConnectError, Dialer};
 use crate::client::handle::{Client, ClientInner, Services};
 use crate::client::options::ClientOptions;
 use crate::client::state::{ConnectionState, Status, never_connected};
+use crate::escape::Escaped;
 use crate::idle::IdleWatch;
 use crate::transport::{Connection, ConnectionLost};
 
@@ -211,7 +212,8 @@ async fn connect(
         lost: lost.clone(),
         error: error.map(Arc::new),
     };
-    tracing::info!(server = %dialer.address, %lost, "connecting");
+    let server = Escaped(&dialer.address);
+    tracing::info!(%server, lost = %Escaped(&lost), "connecting");
     slot.set_disconnected(connecting(None))?;
     loop {
         if *failures > 0 {
@@ -221,7 +223,7 @@ async fn connect(
         match dialer.dial().await {
             Ok(connection) => return Some(connection),
             Err(error) => {
-                tracing::warn!(server = %dialer.address, %error, "cannot connect");
+                tracing::warn!(%server, error = %Escaped(&error), "cannot connect");
                 slot.set_disconnected(connecting(Some(error)))?;
             }
         }

@@ -1,6 +1,7 @@
 //! What must hold of the source itself. `ARCHITECTURE.md` says why.
 
 mod imports;
+mod logs;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -234,6 +235,18 @@ fn example_has_a_line_in_the_index() {
         };
         if read("examples/Cargo.toml").contains(&format!("path = \"{name}\"")) {
             assert!(index.contains(&format!("({name})")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn private_keys_are_written_for_their_owner_only() {
+    for path in sources("examples").into_iter().chain(sources("tests")) {
+        let text = fs::read_to_string(&path).unwrap();
+        for statement in text.split(';') {
+            let is_open = statement.contains("fs::write(");
+            let is_key = statement.contains("signing_key") || statement.contains("key.pem");
+            assert!(!(is_open && is_key), "{}: {statement}", path.display());
         }
     }
 }

@@ -1,0 +1,124 @@
+//! No field of a log event, or of a span, has a length that a peer sets.
+
+use std::path::Path;
+
+use crate::{code, root, sources};
+
+/// Fields that are not escaped, with the reason.
+const BOUNDED: [(&str, &str); 15] = [
+    // Addresses.
+    ("accept.rs", "%address"),
+    ("accept.rs", "peer = ?peer()"),
+    ("invoke.rs", "peer = ?context.peer()"),
+    // An enum without fields.
+    ("accept.rs", "?reason"),
+    // The name of a method that was found.
+    ("invoke.rs", "method"),
+    // A variable that is `Escaped`.
+    ("invoke.rs", "%reason"),
+    ("reconnect.rs", "%server"),
+    // From the description of the service, and lengths of their own.
+    ("trace.rs", "rpc.service = call.service().name"),
+    ("trace.rs", "rpc.method = method.name"),
+    ("trace.rs", "otel.name = method.name"),
+    ("trace.rs", "rpc.kind = kind(call)"),
+    (
+        "trace.rs",
+        "network.peer.address = peer().map(|peer| display(peer.ip()))",
+    ),
+    (
+        "trace.rs",
+        "network.peer.port = peer().map(|peer| peer.port())",
+    ),
+    // A closure that escapes.
+    ("trace.rs", "traceparent = received(\"traceparent\")"),
+    ("trace.rs", "tracestate = received(\"tracestate\")"),
+];
+
+/// The macros that write an event or a span.
+const MACROS: [&str; 12] = [
+    "trace!(",
+    "debug!(",
+    "info!(",
+    "warn!(",
+    "error!(",
+    "event!(",
+    "span!(",
+    "trace_span!(",
+    "debug_span!(",
+    "info_span!(",
+    "warn_span!(",
+    "error_span!(",
+];
+
+/// The arguments of each of these macros in a file.
+fn calls(code: &str) -> Vec<Vec<String>> {
+    let starts = MACROS.iter().flat_map(|name| {
+        let name = format!("tracing::{name}");
+        let length = name.len();
+        let found = code.match_indices(&name).map(move |(at, _)| at + length);
+        found.collect::<Vec<_>>()
+    });
+    starts.map(|start| arguments(&code[start..])).collect()
+}
+
+/// The arguments up to the parenthesis that closes them.
+fn arguments(code: &str) -> Vec<String> {
+    let (mut depth, mut in_string) = (0, false);
+    let mut arguments = vec![String::new()];
+    for c in code.chars() {
+        match c {
+            '"' => in_string = !in_string,
+            _ if in_string => {}
+            '(' | '[' | '{' => depth += 1,
+            ')' if depth == 0 => break,
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                arguments.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        arguments.last_mut().unwrap().push(c);
+    }
+    let arguments = arguments.iter().map(|argument| argument.trim().to_owned());
+    arguments.filter(|argument| !argument.is_empty()).collect()
+}
+
+fn is_bounded(path: &Path, argument: &str) -> bool {
+    let file = path.file_name().unwrap().to_str().unwrap();
+    let (_, value) = argument.split_once('=').unwrap_or(("", argument));
+    let value = value.trim();
+    // `target: "…"` is no field.
+    let is_constant = value.starts_with('"') || value == "Empty" || argument.starts_with("target:");
+    is_constant || value.starts_with("%Escaped(") || BOUNDED.contains(&(file, argument))
+}
+
+#[test]
+fn log_fields_are_escaped_or_bounded() {
+    let mut found = 0;
+    for folder in ["rpc-runtime/src", "rpc-layers/src", "rpc-discovery/src"] {
+        for path in sources(folder) {
+            let code = code(&path);
+            let imported =
+                code.contains("use tracing::{debug") || code.contains("use tracing::info");
+            assert!(!imported, "{}: write `tracing::info!`", path.display());
+            for arguments in calls(&code) {
+                found += 1;
+                for argument in arguments {
+                    let argument = argument.split_whitespace().collect::<Vec<_>>().join(" ");
+                    let shown = path.strip_prefix(root()).unwrap().display().to_string();
+                    assert!(is_bounded(&path, &argument), "{shown}: `{argument}`");
+                }
+            }
+        }
+    }
+    assert!(found > 10, "{found}");
+}
+
+#[test]
+fn arguments_of_a_macro_are_split_at_its_commas() {
+    let code = r#"tracing::warn!(a = %Escaped(b, c), ?d, target: "e", "f, g"); h(i, j)"#;
+    let expected = ["a = %Escaped(b, c)", "?d", "target: \"e\"", "\"f, g\""];
+    assert_eq!(calls(code), [expected]);
+}
