@@ -15,8 +15,8 @@ use crate::server::connection::ServerShared;
 use crate::server::shutdown::ServerHandle;
 use crate::service::Service;
 use crate::service::router::{Router, Services, Single};
-use crate::tls::{ClientAuth, CurrentIdentity, Identity, Trust, TrustError, server_config};
-use crate::transport::quic::Listener;
+use crate::tls::{ClientAuth, Identity, ServerTls, Trust, TrustError};
+use crate::transport::quic::{Listener, ListenerKeys};
 
 impl Server {
     /// Starts building a server that proves itself to clients with `identity`.
@@ -182,13 +182,14 @@ impl<R> ServerBuilder<R> {
                     .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
             })
             .map_err(BindError::Address)?;
-        let reset_key = self.identity.reset_key();
-        let identity = CurrentIdentity::new(self.identity);
-        let tls = server_config(Arc::clone(&identity), self.client_auth)?;
-        let listener =
-            Listener::bind(address, tls, reset_key, &self.limits).map_err(BindError::Address)?;
+        let tls = ServerTls::new(self.client_auth)?;
+        let keys = ListenerKeys {
+            tls: tls.config(&self.identity),
+            reset_key: self.identity.reset_key(),
+        };
+        let listener = Listener::bind(address, keys, &self.limits).map_err(BindError::Address)?;
         let memory = ServerMemory::new(&self.limits);
-        let handle = ServerHandle::new(identity, listener.clone(), Arc::clone(&memory));
+        let handle = ServerHandle::new(tls, listener.clone(), Arc::clone(&memory));
         let limits = (self.limits.clone(), memory);
         let shared = ServerShared::new(self.router, limits, self.discovery, handle.phase());
         Ok(Server::new(listener, handle, self.limits, shared))

@@ -1,6 +1,7 @@
 //! Shuts a server down: its handle, the phases of the shutdown, and the streams whose last replies are not
 //! acknowledged.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -11,8 +12,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::memory::ServerMemory;
 use crate::sync::{Mutex, lock};
-use crate::tls::{CurrentIdentity, Identity};
-use crate::transport::quic::Listener;
+use crate::tls::{Identity, ServerTls};
+use crate::transport::quic::{Listener, ListenerKeys};
 use crate::transport::{Stopped, close};
 
 /// The number of times that other tasks may run before a shutdown returns.
@@ -42,9 +43,9 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServerHandle {
-    identity: Arc<CurrentIdentity>,
+    tls: ServerTls,
     /// `None` after the shutdown, so that remaining handles do not keep the socket open.
     listener: Arc<Mutex<Option<Listener>>>,
     connections: TaskTracker,
@@ -57,13 +58,9 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    pub(super) fn new(
-        identity: Arc<CurrentIdentity>,
-        listener: Listener,
-        memory: Arc<ServerMemory>,
-    ) -> Self {
+    pub(super) fn new(tls: ServerTls, listener: Listener, memory: Arc<ServerMemory>) -> Self {
         Self {
-            identity,
+            tls,
             listener: Arc::new(Mutex::new(Some(listener))),
             connections: TaskTracker::new(),
             runs: TaskTracker::new(),
@@ -97,6 +94,11 @@ impl ServerHandle {
     /// Presents `identity` to new clients, for example before the current certificate expires. Open connections are
     /// kept.
     ///
+    /// What belongs to the former key ends with it: no session is resumed that began under it, address validation tokens
+    /// are not accepted (a client that is about to return one must connect again), and stateless resets are signed with a
+    /// key derived from the new one. So clients of connections from before learn of a restart only when their idle timeout
+    /// has passed.
+    ///
     /// ```
     /// use std::path::Path;
     /// use std::time::Duration;
@@ -114,7 +116,13 @@ impl ServerHandle {
     /// }
     /// ```
     pub fn set_identity(&self, identity: Identity) {
-        self.identity.set(identity);
+        let listener = lock(&self.listener).clone();
+        if let Some(listener) = listener {
+            listener.set_keys(ListenerKeys {
+                tls: self.tls.config(&identity),
+                reset_key: identity.reset_key(),
+            });
+        }
     }
 
     /// Drains the server, then closes it: running calls finish and are answered, new calls are rejected as not
@@ -160,6 +168,15 @@ impl ServerHandle {
             }
             is_further
         });
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle")
+            .field("phase", &*self.phase.borrow())
+            .field("connections", &self.connections.len())
+            .finish_non_exhaustive()
     }
 }
 

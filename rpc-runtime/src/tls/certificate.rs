@@ -76,10 +76,17 @@ impl Certificate {
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Fingerprint(&self.sha256).fmt(f)
+    }
+}
+
+/// Shows a SHA-256 in hexadecimal.
+pub(super) struct Fingerprint<'a>(pub(super) &'a [u8; 32]);
+
+impl fmt::Debug for Fingerprint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
-        self.sha256
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

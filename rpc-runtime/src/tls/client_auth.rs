@@ -1,37 +1,80 @@
-//! Verifies clients' certificates, and selects the server's own.
+//! The TLS settings of a server: whether and how it verifies clients' certificates, and its own.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::fmt;
+use std::sync::Arc;
 
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WantsServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{DistinguishedName, RootCertStore};
+use rustls::{ConfigBuilder, DistinguishedName, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::tls::identity::Identity;
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, TrustError, Verifiers};
 
-/// The identity that the server presents to new clients.
-#[derive(Debug)]
-pub(crate) struct CurrentIdentity(RwLock<Identity>);
+/// The TLS settings of a server, for any identity.
+#[derive(Clone)]
+pub(crate) struct ServerTls {
+    builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+    /// Whether clients may resume their sessions.
+    resumes: bool,
+}
 
-impl CurrentIdentity {
-    pub(crate) fn new(identity: Identity) -> Arc<Self> {
-        Arc::new(Self(RwLock::new(identity)))
+impl ServerTls {
+    pub(crate) fn new(client_auth: ClientAuth) -> Result<Self, TrustError> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(TrustError::new)?;
+        let (trust, mandatory) = match client_auth {
+            ClientAuth::None => {
+                return Ok(Self {
+                    builder: builder
+                        .with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
+                    resumes: true,
+                });
+            }
+            ClientAuth::Optional(trust) => (trust, false),
+            ClientAuth::Required(trust) => (trust, true),
+        };
+        let verifier = ClientVerifier {
+            trusted: trust.verifiers(client_verifier)?,
+            mandatory,
+        };
+        Ok(Self {
+            builder: builder.with_client_cert_verifier(Arc::new(verifier)),
+            // A resumed session keeps its certificate without verifying it again.
+            resumes: false,
+        })
     }
 
-    pub(crate) fn set(&self, identity: Identity) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
+    /// Returns the configuration of a server with this identity. Sessions of another configuration are not resumed.
+    pub(crate) fn config(&self, identity: &Identity) -> ServerConfig {
+        let presented = Arc::new(PresentedKey(identity.key()));
+        let mut config = self.builder.clone().with_cert_resolver(presented);
+        if !self.resumes {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        config
     }
 }
 
-impl ResolvesServerCert for CurrentIdentity {
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").finish_non_exhaustive()
+    }
+}
+
+/// The certificate and key that a server presents to all clients.
+#[derive(Debug)]
+struct PresentedKey(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for PresentedKey {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(identity.key())
+        Some(Arc::clone(&self.0))
     }
 }
 
@@ -44,31 +87,6 @@ pub(crate) enum ClientAuth {
     Optional(Trust),
     /// A client must have a trusted certificate.
     Required(Trust),
-}
-
-pub(crate) fn server_config(
-    identity: Arc<CurrentIdentity>,
-    client_auth: ClientAuth,
-) -> Result<rustls::ServerConfig, TrustError> {
-    let config = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(TrustError::new)?;
-    let (trust, mandatory) = match client_auth {
-        ClientAuth::None => return Ok(config.with_no_client_auth().with_cert_resolver(identity)),
-        ClientAuth::Optional(trust) => (trust, false),
-        ClientAuth::Required(trust) => (trust, true),
-    };
-    let verifier = ClientVerifier {
-        trusted: trust.verifiers(client_verifier)?,
-        mandatory,
-    };
-    let mut config = config
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(identity);
-    // A resumed session keeps its certificate without verifying it again.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(config)
 }
 
 fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, TrustError> {

@@ -5,16 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ring::{hkdf, hmac};
+use rustls::InconsistentKeys;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::tls::certificate::Certificate;
 use crate::tls::pem::{PemError, certificates, read};
-use crate::tls::provider::provider;
 
 /// A certificate and its private key.
+///
+/// `Debug` shows the certificate's SHA-256 and hides the key. The bytes of the key are overwritten with zeros when it has been
+/// read, as far as the cryptographic library allows it: ring keeps a copy for signing, which is not overwritten.
 ///
 /// ```
 /// use rpc_runtime::Identity;
@@ -40,9 +45,10 @@ impl Identity {
         names: impl IntoIterator<Item = N>,
     ) -> Result<Self, IdentityError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        let signed = rcgen::generate_simple_self_signed(names)
+        let mut signed = rcgen::generate_simple_self_signed(names)
             .map_err(|error| IdentityError::Names(error.to_string()))?;
         let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+        signed.signing_key.zeroize();
         Self::new(vec![signed.cert.der().clone()], key)
     }
 
@@ -56,7 +62,9 @@ impl Identity {
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, IdentityError> {
-        Self::from_pem(&read(chain.as_ref())?, &read(key.as_ref())?)
+        let chain = read(chain.as_ref())?;
+        let key = Zeroizing::new(read(key.as_ref())?);
+        Self::from_pem(&chain, &key)
     }
 
     /// Reads the certificate chain and the private key from memory, like [`from_pem_files`](Self::from_pem_files).
@@ -75,10 +83,18 @@ impl Identity {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, IdentityError> {
         let unusable = |reason: &dyn fmt::Display| IdentityError::Unusable(reason.to_string());
+        let key = Zeroizing::new(key);
         let reset_key = derive_reset_key(&key).map_err(|error| unusable(&error))?;
-        let checked = CertifiedKey::from_der(chain, key, &provider());
-        let key = Arc::new(checked.map_err(|error| unusable(&error))?);
-        Ok(Self { key, reset_key })
+        let signing_key = any_supported_type(&key).map_err(|error| unusable(&error))?;
+        let key = CertifiedKey::new(chain, signing_key);
+        match key.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(error) => return Err(unusable(&error)),
+        }
+        Ok(Self {
+            key: Arc::new(key),
+            reset_key,
+        })
     }
 
     /// Returns the end-entity certificate, for the peers that are to trust it.

@@ -9,7 +9,7 @@ mod server_auth;
 mod trust;
 
 pub use crate::tls::certificate::Certificate;
-pub(crate) use crate::tls::client_auth::{ClientAuth, CurrentIdentity, server_config};
+pub(crate) use crate::tls::client_auth::{ClientAuth, ServerTls};
 pub use crate::tls::identity::{Identity, IdentityError};
 pub use crate::tls::pem::PemError;
 pub use crate::tls::server_auth::UntrustedReason;

@@ -8,7 +8,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use crate::tls::certificate::{Certificate, sha256};
+use crate::tls::certificate::{Certificate, Fingerprint, sha256};
 use crate::tls::pem::{PemError, certificates, read};
 
 /// The trust anchors of a client, and of a server that requests its clients' certificates. Verification cannot be
@@ -22,7 +22,7 @@ use crate::tls::pem::{PemError, certificates, read};
 /// let the_same_by_its_hash = Trust::sha256(server.certificate().sha256());
 /// # Ok::<(), rpc_runtime::IdentityError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Trust {
     system: bool,
     certificates: Vec<CertificateDer<'static>>,
@@ -131,6 +131,19 @@ impl Trust {
             only_pinned,
             build,
         })
+    }
+}
+
+/// Shows the fingerprints of the anchors.
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let certificates = self.certificates.iter().cloned().map(Certificate::new);
+        let pins = self.pins.iter().map(Fingerprint);
+        f.debug_struct("Trust")
+            .field("system", &self.system)
+            .field("certificates", &certificates.collect::<Vec<_>>())
+            .field("pins", &pins.collect::<Vec<_>>())
+            .finish()
     }
 }
 

@@ -1,10 +1,12 @@
 //! QUIC through quinn. No other file depends on quinn.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use ring::hmac;
@@ -135,8 +137,61 @@ fn any(peer: SocketAddr) -> SocketAddr {
 const INCOMING: u64 = 64 << 10;
 
 /// A server's socket.
-#[derive(Debug, Clone)]
-pub(crate) struct Listener(quinn::Endpoint);
+#[derive(Clone)]
+pub(crate) struct Listener {
+    endpoint: quinn::Endpoint,
+    reset_key: Arc<ResetKey>,
+    /// Used again for each of the server's identities.
+    settings: ListenerSettings,
+}
+
+/// What a server derives from its identity.
+pub(crate) struct ListenerKeys {
+    pub(crate) tls: rustls::ServerConfig,
+    pub(crate) reset_key: hmac::Key,
+}
+
+/// What does not depend on the server's identity.
+#[derive(Clone)]
+struct ListenerSettings {
+    transport: Arc<quinn::TransportConfig>,
+    handshakes: usize,
+}
+
+impl ListenerSettings {
+    /// Returns the configuration for new connections. Its address validation tokens have a random key of their own.
+    fn config(&self, mut tls: rustls::ServerConfig) -> std::io::Result<quinn::ServerConfig> {
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        // Early data can be replayed, so it must not carry calls.
+        tls.max_early_data_size = 0;
+        let crypto = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        config
+            .transport_config(Arc::clone(&self.transport))
+            // Those that are counted as handshakes, and as many whose packets nothing has looked at yet.
+            .max_incoming(self.handshakes.saturating_mul(2))
+            .incoming_buffer_size(INCOMING)
+            .incoming_buffer_size_total(INCOMING.saturating_mul(self.handshakes as u64));
+        Ok(config)
+    }
+}
+
+/// The key of stateless resets, which changes with the server's identity.
+struct ResetKey(Mutex<hmac::Key>);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        lock(&self.0).sign(data, signature_out);
+    }
+
+    fn signature_len(&self) -> usize {
+        lock(&self.0).signature_len()
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), quinn::crypto::CryptoError> {
+        lock(&self.0).verify(data, signature)
+    }
+}
 
 /// A connection before its handshake.
 pub(crate) struct IncomingConnection(quinn::Incoming);
@@ -144,43 +199,57 @@ pub(crate) struct IncomingConnection(quinn::Incoming);
 impl Listener {
     pub(crate) fn bind(
         address: SocketAddr,
-        mut tls: rustls::ServerConfig,
-        reset_key: hmac::Key,
+        keys: ListenerKeys,
         limits: &Limits,
     ) -> std::io::Result<Self> {
-        tls.alpn_protocols = vec![ALPN.to_vec()];
-        // Early data can be replayed, so it must not carry calls.
-        tls.max_early_data_size = 0;
-        let crypto = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
-        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        config
-            .transport_config(transport(limits.idle_timeout, None))
-            // Those that are counted as handshakes, and as many whose packets nothing has looked at yet.
-            .max_incoming(limits.handshakes.saturating_mul(2))
-            .incoming_buffer_size(INCOMING)
-            .incoming_buffer_size_total(INCOMING.saturating_mul(limits.handshakes as u64));
-        let mut lasting = quinn::EndpointConfig::new(Arc::new(reset_key));
+        let settings = ListenerSettings {
+            transport: transport(limits.idle_timeout, None),
+            handshakes: limits.handshakes,
+        };
+        let reset_key = Arc::new(ResetKey(Mutex::new(keys.reset_key)));
+        let mut lasting = quinn::EndpointConfig::new(Arc::clone(&reset_key) as _);
         lasting.cid_generator(|| Box::new(RandomIds(SystemRandom::new())));
-        endpoint(address, lasting, Some(config)).map(Self)
+        let config = settings.config(keys.tls)?;
+        Ok(Self {
+            endpoint: endpoint(address, lasting, Some(config))?,
+            reset_key,
+            settings,
+        })
+    }
+
+    /// Replaces all that is derived from the server's identity, for new connections.
+    pub(crate) fn set_keys(&self, keys: ListenerKeys) {
+        let config = self.settings.config(keys.tls);
+        let config = config.expect("the first identity had the same cipher suites");
+        *lock(&self.reset_key.0) = keys.reset_key;
+        self.endpoint.set_server_config(Some(config));
     }
 
     pub(crate) fn local_address(&self) -> std::io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.endpoint.local_addr()
     }
 
     /// Accepts the next connection; `None` once the socket is closed.
     pub(crate) async fn accept(&self) -> Option<IncomingConnection> {
-        self.0.accept().await.map(IncomingConnection)
+        self.endpoint.accept().await.map(IncomingConnection)
     }
 
     /// Closes every connection and accepts no more.
     pub(crate) fn close(&self, code: u32, reason: &str) {
-        self.0.close(code.into(), reason.as_bytes());
+        self.endpoint.close(code.into(), reason.as_bytes());
     }
 
     /// Waits until the peers know that their connections are closed.
     pub(crate) async fn idle(&self) {
-        self.0.wait_idle().await;
+        self.endpoint.wait_idle().await;
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("address", &self.local_address())
+            .finish_non_exhaustive()
     }
 }
 

@@ -608,6 +608,7 @@ fn description_lists_idempotent_methods() {
 /// A server on its own thread that can be killed: its connections are not closed, and packets for it are dropped.
 struct KillableServer {
     address: SocketAddr,
+    handle: ServerHandle,
     kill: oneshot::Sender<()>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -624,13 +625,16 @@ impl KillableServer {
             let runtime = current_thread();
             runtime.block_on(async {
                 let server = server.bind(wanted).unwrap();
-                tell.send(server.local_addr().unwrap()).unwrap();
+                let started = (server.local_addr().unwrap(), server.handle());
+                assert!(tell.send(started).is_ok());
                 tokio::spawn(server.run());
                 let _ = killed.await;
             });
         });
+        let (address, handle) = soon(told).await.unwrap();
         Self {
-            address: soon(told).await.unwrap(),
+            address,
+            handle,
             kill,
             thread,
         }
@@ -675,6 +679,29 @@ async fn killed_server_is_noticed_with_the_next_packet() {
         "{:?}",
         killed.elapsed()
     );
+}
+
+#[tokio::test]
+async fn connection_made_under_a_replaced_identity_is_reset_with_its_key() {
+    let mut place = Place {
+        identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
+        address: "127.0.0.1:0".parse().unwrap(),
+        clerk: Clerk::default(),
+    };
+    let killable = KillableServer::new(&place).await;
+    place.address = killable.address;
+    place.identity = Identity::self_signed(["127.0.0.1"]).unwrap();
+    killable.handle.set_identity(place.identity.clone());
+    let (desk, _client) = place.connect(place.builder()).await;
+    killable.kill();
+    let _server = place.open();
+
+    let killed = Instant::now();
+    place.clerk.0.go_on.add_permits(1);
+    soon(desk.read()).await.unwrap();
+    // Without the reset, the client would send a packet after 5 s and time out after 15 s.
+    let elapsed = killed.elapsed();
+    assert!(elapsed < Duration::from_secs(4), "{elapsed:?}");
 }
 
 #[tokio::test]
