@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::codec::de::Value;
 use crate::deadline;
+use crate::escape::Escaped;
 use crate::outcome::Outcome;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::Certificate;
+use crate::transport::Connection;
 
-/// The context of a call: the caller, the deadline, and the metadata that the request carries beside its arguments.
+/// The context of a call: the caller, the deadline, and the metadata that the request carries beside its arguments. `Debug`
+/// shows the names of the metadata and hides the values.
 ///
 /// A method gets it through a parameter `cx: &Context`, which is not on the wire.
 ///
@@ -47,7 +50,7 @@ pub struct Context {
 
 /// The context that all calls of a connection share.
 pub(crate) struct ConnectionContext {
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: PeerAddress,
     pub(crate) certificate: Option<Certificate>,
     /// The handle that calls the peer back. Its type belongs to the client and is not known here.
     pub(crate) callback: Arc<dyn Any + Send + Sync>,
@@ -58,7 +61,7 @@ impl ConnectionContext {
     /// Returns the context of calls that came without a connection.
     pub(crate) fn unconnected() -> Self {
         Self {
-            peer: None,
+            peer: PeerAddress::default(),
             certificate: None,
             callback: Arc::new(()),
             extensions: Extensions::default(),
@@ -69,8 +72,43 @@ impl ConnectionContext {
 impl fmt::Debug for ConnectionContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionContext")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer.current())
             .finish_non_exhaustive()
+    }
+}
+
+/// The address of a connection's peer, which the peer may change.
+#[derive(Debug, Default)]
+pub(crate) struct PeerAddress {
+    /// Not kept alive by the contexts of its calls.
+    connection: Weak<Connection>,
+    first: Option<SocketAddr>,
+    /// The last address, once the connection has ended.
+    last: OnceLock<SocketAddr>,
+}
+
+impl PeerAddress {
+    pub(crate) fn of(connection: &Arc<Connection>) -> Self {
+        Self {
+            connection: Arc::downgrade(connection),
+            first: connection.remote_address(),
+            last: OnceLock::new(),
+        }
+    }
+
+    /// Returns the current address; the last one, if the connection has ended.
+    pub(crate) fn current(&self) -> Option<SocketAddr> {
+        match self.connection.upgrade() {
+            Some(connection) => connection.remote_address(),
+            None => self.last.get().copied().or(self.first),
+        }
+    }
+
+    /// Keeps the address: the connection has ended.
+    pub(crate) fn keep(&self) {
+        if let Some(address) = self.current() {
+            let _ = self.last.set(address);
+        }
     }
 }
 
@@ -144,9 +182,13 @@ impl Context {
         &*self.connection.callback
     }
 
-    /// Returns the caller's address, or `None` for a client in the same process.
+    /// Returns the caller's current address, or `None` for a client in the same process. A client may change its address
+    /// while its call runs: QUIC's connections outlive such a change.
+    ///
+    /// Each call of this method asks the connection, and does not allocate. Once the connection has ended, it returns the last
+    /// address.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.connection.peer
+        self.connection.peer.current()
     }
 
     /// Returns the certificate that the caller has proved to own, or `None` if the server did not request one or the
@@ -307,7 +349,7 @@ impl Extensions {
 }
 
 /// A request's metadata, in reused buffers.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 struct Metadata {
     text: String,
     /// The ends of each name and its value in `text`.
@@ -339,5 +381,13 @@ impl Metadata {
             start = value_end;
             Some(pair)
         })
+    }
+}
+
+/// Shows names only: values may be secret, such as those of `authorization`.
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.iter().map(|(name, _)| Escaped(name));
+        f.debug_set().entries(names).finish()
     }
 }

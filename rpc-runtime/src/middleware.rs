@@ -1,5 +1,6 @@
 //! The interface for middleware, which sees each call of a service and runs or answers it.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::thread;
@@ -185,8 +186,13 @@ impl<'c> ServerCall<'c> {
 }
 
 /// The layer inside a [`Middleware`]: another middleware, or the handler.
-#[derive(Debug)]
 pub struct Next<'n, S>(MethodCall<'n, S>);
+
+impl<S> fmt::Debug for Next<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Next").field(&self.0).finish()
+    }
+}
 
 impl<S: Service> Next<'_, S> {
     /// Runs the next layer.

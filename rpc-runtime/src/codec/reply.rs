@@ -86,7 +86,6 @@ impl fmt::Display for FaultKind {
 }
 
 /// The response to one request, written into a buffer that is used again.
-#[derive(Debug)]
 pub struct Reply {
     out: Vec<u8>,
     /// Where the body of the response starts: behind its id.
@@ -94,6 +93,15 @@ pub struct Reply {
     /// A notification has no response.
     expects_response: bool,
     limit: usize,
+}
+
+/// Hides the response, which may hold secrets.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("bytes", &self.out.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Reply {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::client::callback::{Callback, IntoServePeer, ServePeer};
-use crate::context::{ConnectionContext, Extensions};
+use crate::context::{ConnectionContext, Extensions, PeerAddress};
 use crate::description::discover::DiscoverOptions;
 use crate::escape::Escaped;
 use crate::limits::Limits;
@@ -195,11 +195,10 @@ pub(super) async fn serve<R: Router>(
     callback: Option<Callback>,
 ) {
     let transport = Arc::new(transport);
-    let peer = transport.remote_address();
     let callback =
         Arc::new(callback.unwrap_or_else(|| Callback::on_accepted(Arc::downgrade(&transport))));
     let context = Arc::new(ConnectionContext {
-        peer,
+        peer: PeerAddress::of(&transport),
         certificate: transport.peer_certificate(),
         callback: Arc::clone(&callback) as _,
         extensions: Extensions::default(),
@@ -210,18 +209,22 @@ pub(super) async fn serve<R: Router>(
         Arc::downgrade(&transport),
         worker::start,
     );
+    let peer = || context.peer.current();
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
-            tracing::debug!(?peer, lost = %Escaped(lost), "connection ended");
+            tracing::debug!(peer = ?peer(), lost = %Escaped(lost), "connection ended");
         }
         () = connection.abuse().exceeded() => {
-            tracing::debug!(?peer, "connection closed for excessive load");
+            tracing::debug!(peer = ?peer(), "connection closed for excessive load");
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
         () = connection.release_buffers() => {}
-        () = drain(&connection, &transport, &callback) => tracing::debug!(?peer, "connection drained"),
+        () = drain(&connection, &transport, &callback) => {
+            tracing::debug!(peer = ?peer(), "connection drained");
+        }
     }
     connection.abort();
+    context.peer.keep();
     drop(transport);
     callback.ended().await;
 }

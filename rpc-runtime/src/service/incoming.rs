@@ -1,6 +1,7 @@
 //! Passes a call to generated code.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::permit::PermitSlot;
 use crate::streaming::exchange::{Exchange, ReadItem, Uploaded};
 
 /// A call that is passed to a handler.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Incoming<'t, 'de> {
     params: Params<'t, 'de>,
     context: &'t Context,
@@ -29,6 +30,15 @@ pub struct Incoming<'t, 'de> {
     exchange: Option<(&'t Exchange, Id<'de>)>,
     /// The permit of the call, which a blocking handler moves to its thread.
     permit: Option<&'t PermitSlot>,
+}
+
+/// Hides the arguments, which may be secret.
+impl fmt::Debug for Incoming<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("context", self.context)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'t, 'de> Incoming<'t, 'de> {

@@ -7,6 +7,7 @@
 //! call takes no more stack when there are more methods. That holds in unoptimized builds too, where each value of a
 //! function has its own stack slot.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
@@ -41,12 +42,21 @@ pub(crate) const fn size<'c, S: 'c, M: Methods<'c, S>>(_: fn() -> M) -> usize {
 }
 
 /// One call of a method of an `S`.
-#[derive(Debug)]
 pub struct MethodCall<'c, S> {
     pub(crate) service: &'c S,
     pub(crate) method: u32,
     pub(crate) incoming: &'c Incoming<'c, 'c>,
     pub(crate) reply: &'c mut Reply,
+}
+
+/// Hides the reply, which may hold secrets.
+impl<S> fmt::Debug for MethodCall<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MethodCall")
+            .field("method", &self.method)
+            .field("incoming", self.incoming)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'c, S> MethodCall<'c, S> {

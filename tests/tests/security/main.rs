@@ -2,6 +2,8 @@
 
 mod disclosure;
 mod hostile;
+mod keys;
 mod limits;
 mod memory;
+mod secrets;
 mod tls;

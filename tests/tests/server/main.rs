@@ -5,4 +5,5 @@ mod callbacks;
 mod cancellation;
 mod deadlines;
 mod handlers;
+mod migration;
 mod panics;

@@ -55,10 +55,19 @@ impl fmt::Display for InvalidParams {
 }
 
 /// The `params` of one request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Params<'t, 'de> {
     value: Option<Value<'t, 'de>>,
     lenient: bool,
+}
+
+/// Hides the arguments, which may be secret.
+impl fmt::Debug for Params<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Params")
+            .field("lenient", &self.lenient)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'t, 'de> Params<'t, 'de> {
