@@ -175,7 +175,7 @@ impl<R: Router> ServerConnection<R> {
         transport: Weak<transport::Connection>,
         start_worker: StartWorker<R>,
     ) -> Arc<Self> {
-        let peer = context.peer.map(|peer| peer.ip());
+        let peer = context.peer.current().map(|peer| peer.ip());
         let memory = shared
             .memory
             .connection(peer.map(prefix::address), &shared.limits);
@@ -353,7 +353,7 @@ impl<R: Router> ServerConnection<R> {
 
     /// Records that a message was discarded for want of memory.
     pub(super) fn record_discarded(&self) {
-        let peer = self.context.peer;
+        let peer = self.context.peer.current();
         tracing::warn!(
             ?peer,
             held = self.memory.used(),
