@@ -5,11 +5,23 @@ use std::path::Path;
 use crate::{code, root, sources};
 
 /// Fields that are not escaped, with the reason.
-const BOUNDED: [(&str, &str); 15] = [
+const BOUNDED: [(&str, &str); 23] = [
     // Addresses.
     ("accept.rs", "%address"),
     ("accept.rs", "peer = ?peer()"),
     ("invoke.rs", "peer = ?context.peer()"),
+    ("connection.rs", "?peer"),
+    ("rejections.rs", "%client"),
+    // The name of a limit, its setting, and counts.
+    ("rejections.rs", "limit"),
+    ("rejections.rs", "setting"),
+    ("rejections.rs", "rejected"),
+    ("rejections.rs", "total"),
+    ("connection.rs", "held = self.memory.used()"),
+    (
+        "connection.rs",
+        "limit = self.limits().memory_per_connection",
+    ),
     // An enum without fields.
     ("accept.rs", "?reason"),
     // The name of a method that was found.
