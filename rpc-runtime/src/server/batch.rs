@@ -49,7 +49,7 @@ pub(super) async fn serve<R: Router>(
             replies.collect(entry);
             continue;
         };
-        let call = call.received_at(received);
+        let call = call.received_at(Some(received));
         // The batch's own permit is for one entry. One that runs beside another needs one more, and so does one behind a
         // blocking handler whose thread has the batch's permit.
         let own_permit = loop {

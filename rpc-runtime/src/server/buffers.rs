@@ -71,6 +71,11 @@ impl WorkerBuffers {
         }
     }
 
+    /// Whether the message takes so little that it is not counted.
+    pub(super) fn is_message_small(&self) -> bool {
+        self.message.len() <= SMALL_MESSAGE_BYTES
+    }
+
     /// The reply to a message; empty if there is none.
     pub(super) fn reply(&self, answer: ReplyBuffer) -> &[u8] {
         match answer {

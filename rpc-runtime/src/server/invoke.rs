@@ -108,10 +108,11 @@ pub(super) struct PreparedCall<'t, 'de> {
 }
 
 impl<'de> PreparedCall<'_, 'de> {
-    /// The same call, whose message was received some time ago.
-    pub(super) fn received_at(self, received: Instant) -> Self {
+    /// The same call; `received` says when its message was received, if that was some time ago.
+    pub(super) fn received_at(self, received: Option<Instant>) -> Self {
+        let received = || received.unwrap_or_else(Instant::now);
         Self {
-            deadline: deadline(self.request.timeout, || received),
+            deadline: deadline(self.request.timeout, received),
             ..self
         }
     }
@@ -186,7 +187,21 @@ impl AbortReason {
     }
 }
 
-impl<R: Router> Invocation<'_, '_, '_, R> {
+impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
+    pub(super) fn new(
+        site: &'c CallSite<R>,
+        call: PreparedCall<'t, 'de>,
+        permit: &'c PermitSlot,
+        exchange: Option<&'c Exchange>,
+    ) -> Self {
+        Self {
+            site,
+            call,
+            permit,
+            exchange,
+        }
+    }
+
     /// Runs the handler and leaves the answer in `reply`.
     pub(super) async fn run(self, context: &mut Context, reply: &mut Reply) {
         let PreparedCall {

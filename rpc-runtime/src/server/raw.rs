@@ -14,7 +14,7 @@ use crate::permit::PermitSlot;
 use crate::server::buffers::ReplyBuffer;
 use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::{ServerConnection, ServerShared};
-use crate::server::request::serve;
+use crate::server::request::{serve_large, serve_small};
 use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
 use crate::service::Service;
@@ -104,7 +104,10 @@ impl<S: Service> Responder<S> {
             false => Line::Message,
         };
         *last = ReplyBuffer::Batch;
-        *last = serve(task, line).await;
+        *last = match task.buffers.is_message_small() {
+            true => serve_small(task, line).await,
+            false => serve_large(task, line).await,
+        };
         task.buffers.reply(*last)
     }
 }

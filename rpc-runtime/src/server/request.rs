@@ -14,14 +14,13 @@ use crate::codec::lines::Line;
 use crate::codec::parser::{Document, Index, ParseError, TapeBuffer};
 use crate::codec::reply::Reply;
 use crate::codec::request::Message;
-use crate::context::Context;
 use crate::permit::PermitSlot;
 use crate::server::batch;
 use crate::server::buffers::{
     BatchBuffers, RETAINING_QUARTERS, ReplyBuffer, SMALL_MESSAGE_BYTES, WorkerBuffers,
 };
 use crate::server::call_task::{CallSite, CallTask};
-use crate::server::invoke::{Invocation, PreparedCall, passes, prepare, reject};
+use crate::server::invoke::{Invocation, passes, prepare, reject};
 use crate::server::recv::Receiver;
 use crate::server::streaming;
 use crate::service::router::Router;
@@ -31,11 +30,8 @@ use crate::streaming::exchange::Exchange;
 /// as many.
 const PARSED_LATE_BYTES: usize = 16 << 10;
 
-/// Serves the message in the task's buffers, and says which of them holds the answer.
-pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
-    if task.buffers.message.len() > SMALL_MESSAGE_BYTES {
-        return serve_large(task, line).await;
-    }
+/// Serves the message in the task's buffers, which is small, and says which of them holds the answer.
+pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
     let CallTask {
         site,
         receiver,
@@ -53,18 +49,16 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
     } = buffers;
     exchange.clear();
     let (index, tape) = parser.split();
-    let document = match parse(index, tape, message, line) {
-        Ok(document) => document,
-        Err((id, error)) => {
-            reject(reply, id, error);
-            return ReplyBuffer::Single;
-        }
+    let Some(document) = parse(index, tape, message, line, reply) else {
+        return ReplyBuffer::Single;
     };
     let request = match document.message() {
         Message::Single(request) => request,
         Message::Batch(entries) => {
             let serving = Serving::new(site, receiver, permit, exchange);
-            return serving.serve_batch(entries, batch).await;
+            return serving
+                .serve_batch(entries, batch, Admission::default())
+                .await;
         }
     };
     let Some(call) = prepare(site, request, reply) else {
@@ -79,13 +73,9 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
         return ReplyBuffer::Single;
     }
     exchange.set_takes_upload(call.takes_upload);
-    let invocation = Invocation {
-        site,
-        call,
-        permit,
-        // Without a stream there is no way for items.
-        exchange: receiver.is_some().then_some(exchange),
-    };
+    // Without a stream there is no way for items.
+    let exchanged = receiver.is_some().then_some(&*exchange);
+    let invocation = Invocation::new(site, call, permit, exchanged);
     let run = pin!(invocation.run(context, reply));
     drive(run, site, receiver, permit, exchange).await;
     ReplyBuffer::Single
@@ -93,7 +83,7 @@ pub(super) async fn serve<R: Router>(task: &mut CallTask<R>, line: Line) -> Repl
 
 /// Serves a message that is more than small: what it takes is counted, and released where it is not needed while the handler
 /// waits.
-async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
+pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
     let admission = admit(task, line).await;
     let CallTask {
         site,
@@ -113,38 +103,44 @@ async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuff
     exchange.clear();
     let message_bytes = message.capacity();
     let (index, tape) = parser.split();
-    let document = match parse(index, tape, message, line) {
-        Ok(document) => document,
-        Err((id, error)) => {
-            reject(reply, id, error);
-            return ReplyBuffer::Single;
-        }
+    let Some(document) = parse(index, tape, message, line, reply) else {
+        return ReplyBuffer::Single;
     };
     release_index(index, site);
     charge.set(message_bytes + index.retained_bytes() + document.retained_bytes());
-    let serving = Serving {
-        admission,
-        ..Serving::new(site, receiver, permit, exchange)
-    };
     let request = match document.message() {
         Message::Single(request) => request,
-        Message::Batch(entries) => return serving.serve_batch(entries, batch).await,
+        Message::Batch(entries) => {
+            let serving = Serving::new(site, receiver, permit, exchange);
+            return serving.serve_batch(entries, batch, admission).await;
+        }
     };
-    let Some(mut call) = prepare(site, request, reply) else {
+    let Some(call) = prepare(site, request, reply) else {
         return ReplyBuffer::Single;
     };
-    if let Some(received) = admission.received {
-        call = call.received_at(received);
+    let parts;
+    let mut tape_bytes = document.retained_bytes();
+    let call = match call.request.leaves_unread(&document) {
+        true => {
+            parts = call.request.copy_parts();
+            tape_bytes = parts.bytes();
+            let call = call.with_request(parts.request(call.request));
+            document.release();
+            call
+        }
+        false => call,
     }
-    if !call.request.leaves_unread(&document) {
-        serving.serve_call(call, context, reply).await;
+    .received_at(admission.received);
+    charge.set(message_bytes + index.retained_bytes() + tape_bytes);
+    let mut serving = Serving::new(site, receiver, permit, exchange);
+    if let Err(error) = serving.obtain_permit(call.deadline, admission).await {
+        reply.reject(error);
         return ReplyBuffer::Single;
     }
-    let parts = call.request.copy_parts();
-    let call = call.with_request(parts.request(call.request));
-    document.release();
-    charge.set(message_bytes + index.retained_bytes() + parts.bytes());
-    serving.serve_call(call, context, reply).await;
+    exchange.set_takes_upload(call.takes_upload);
+    let exchanged = receiver.is_some().then_some(&*exchange);
+    let run = pin!(Invocation::new(site, call, permit, exchanged).run(context, reply));
+    drive(run, site, receiver, permit, exchange).await;
     ReplyBuffer::Single
 }
 
@@ -154,7 +150,6 @@ struct Serving<'a, R> {
     receiver: &'a mut Option<Box<Receiver>>,
     permit: &'a mut PermitSlot,
     exchange: &'a mut Exchange,
-    admission: Admission,
 }
 
 impl<'a, R: Router> Serving<'a, R> {
@@ -169,36 +164,7 @@ impl<'a, R: Router> Serving<'a, R> {
             receiver,
             permit,
             exchange,
-            admission: Admission::default(),
         }
-    }
-
-    async fn serve_call(
-        mut self,
-        call: PreparedCall<'_, '_>,
-        context: &mut Context,
-        reply: &mut Reply,
-    ) {
-        if let Err(error) = self.obtain_permit(call.deadline).await {
-            return reply.reject(error);
-        }
-        let Self {
-            site,
-            receiver,
-            permit,
-            exchange,
-            ..
-        } = self;
-        exchange.set_takes_upload(call.takes_upload);
-        let invocation = Invocation {
-            site,
-            call,
-            permit,
-            // Without a stream there is no way for items.
-            exchange: receiver.is_some().then_some(exchange),
-        };
-        let run = pin!(invocation.run(context, reply));
-        drive(run, site, receiver, permit, exchange).await;
     }
 
     /// Serves a batch. During a shutdown it needs no permit, since none of its entries will run.
@@ -206,10 +172,11 @@ impl<'a, R: Router> Serving<'a, R> {
         mut self,
         entries: Elements<'_, '_>,
         batch: &mut BatchBuffers,
+        admission: Admission,
     ) -> ReplyBuffer {
-        let received = self.admission.received.unwrap_or_else(Instant::now);
+        let received = admission.received.unwrap_or_else(Instant::now);
         if !self.site.connection.is_draining()
-            && let Err(error) = self.obtain_permit(None).await
+            && let Err(error) = self.obtain_permit(None, admission).await
         {
             batch.reject(error);
             return ReplyBuffer::Batch;
@@ -227,8 +194,12 @@ impl<'a, R: Router> Serving<'a, R> {
     }
 
     /// Obtains a permit, unless that was refused before.
-    async fn obtain_permit(&mut self, deadline: Option<Instant>) -> Result<(), ProtocolError> {
-        match self.admission.refused {
+    async fn obtain_permit(
+        &mut self,
+        deadline: Option<Instant>,
+        admission: Admission,
+    ) -> Result<(), ProtocolError> {
+        match admission.refused {
             Some(error) => Err(error),
             None if holds_permit(self.site, self.permit) => Ok(()),
             None => obtain_permit(self.site, self.receiver, self.permit, deadline).await,
@@ -265,22 +236,25 @@ async fn admit<R: Router>(task: &mut CallTask<R>, line: Line) -> Admission {
     admission
 }
 
-/// Parses a message in place; otherwise returns the answer and its id.
+/// Parses a message in place; `None` if `reply` says why it cannot be parsed.
 #[inline(always)]
 fn parse<'p, 'de>(
     index: &mut Index,
     tape: &'p mut TapeBuffer,
     message: &'de mut Vec<u8>,
     line: Line,
-) -> Result<Document<'p, 'de>, (Id<'static>, ProtocolError)> {
-    let with_id = |id: Option<u64>, error| (id.map_or(Id::Null, Id::Unsigned), error);
-    match line {
-        Line::TooLarge => Err(with_id(leading_id(message), ProtocolError::RequestTooLarge)),
-        Line::Discarded => Err(with_id(leading_id(message), ProtocolError::MemoryLimit)),
-        Line::Message | Line::Partial => index
-            .parse_request(tape, message)
-            .map_err(|ParseError { id }| with_id(id, ProtocolError::Parse)),
-    }
+    reply: &mut Reply,
+) -> Option<Document<'p, 'de>> {
+    let (id, error) = match line {
+        Line::Message | Line::Partial => match index.parse_request(tape, message) {
+            Ok(document) => return Some(document),
+            Err(ParseError { id }) => (id, ProtocolError::Parse),
+        },
+        Line::TooLarge => (leading_id(message), ProtocolError::RequestTooLarge),
+        Line::Discarded => (leading_id(message), ProtocolError::MemoryLimit),
+    };
+    reject(reply, id.map_or(Id::Null, Id::Unsigned), error);
+    None
 }
 
 /// Releases what parsing took, if the connection holds much already: the handler may take its time.

@@ -7,7 +7,7 @@ use crate::permit::PermitSlot;
 use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::ServerConnection;
 use crate::server::recv::{ReceiveError, Receiver};
-use crate::server::request::serve;
+use crate::server::request::{serve_large, serve_small};
 use crate::server::stream::{Interruption, Leave, ServerStream};
 use crate::service::router::Router;
 use crate::transport::close;
@@ -65,7 +65,10 @@ impl<R: Router> Worker<R> {
     async fn serve_messages(&mut self) {
         // One permit serves for all messages that are here already.
         while let Some(line) = self.next_message().await {
-            let answer = serve(&mut self.task, line).await;
+            let answer = match self.task.buffers.is_message_small() {
+                true => serve_small(&mut self.task, line).await,
+                false => serve_large(&mut self.task, line).await,
+            };
             let CallTask {
                 site,
                 receiver,
