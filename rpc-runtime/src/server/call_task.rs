@@ -55,6 +55,22 @@ impl<R: Router> CallSite<R> {
         receiver: &mut Receiver,
         message: &mut Vec<u8>,
     ) -> Result<bool, ReceiveError> {
+        let connection = &self.connection;
+        let is_small = message.len() <= SMALL_MESSAGE_BYTES;
+        let received = match is_small && !connection.memory().is_full() {
+            true => receiver.receive(message, connection.limits()).await?,
+            false => self.receive_within_budget(receiver, message).await?,
+        };
+        self.stream.record_activity();
+        connection.idle().record_activity();
+        Ok(received)
+    }
+
+    async fn receive_within_budget(
+        &self,
+        receiver: &mut Receiver,
+        message: &mut Vec<u8>,
+    ) -> Result<bool, ReceiveError> {
         let Self {
             connection, stream, ..
         } = self;
@@ -74,18 +90,15 @@ impl<R: Router> CallSite<R> {
             }
             receiver.receive(message, connection.limits()).await
         };
-        let received = tokio::select! {
+        tokio::select! {
             biased;
-            received = next => received?,
+            received = next => received,
             () = memory.lacks_room(self.patience(message)), if is_large => {
                 receiver.discard(message);
                 connection.record_discarded();
-                return Ok(true);
+                Ok(true)
             }
-        };
-        stream.record_activity();
-        connection.idle().record_activity();
-        Ok(received)
+        }
     }
 
     fn patience(&self, message: &[u8]) -> Duration {
