@@ -18,6 +18,9 @@ pub(super) fn decode_reply<T, E>(
     reader: ResultReader<T, E>,
     reply: &mut Vec<u8>,
 ) -> Result<T, CallError<E>> {
+    if let Some(take) = reader.unparsed {
+        return Ok(take(reply));
+    }
     with_parser(|parser| {
         let malformed = || CallFailure::MalformedReply;
         let document = parser.parse_response(reply).map_err(|_| malformed())?;

@@ -75,6 +75,8 @@ async fn read_reply(
             None => Some(splitter.finish(&reply).unwrap_or(Line::Partial)),
         };
         match line {
+            // The rest of the reply may have no end.
+            None if splitter.is_past_limit() => return Err(CallFailure::ReplyTooLarge),
             None => {}
             Some(Line::Message) => return Ok(reply),
             Some(Line::TooLarge | Line::Discarded) => return Err(CallFailure::ReplyTooLarge),

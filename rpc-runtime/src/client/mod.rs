@@ -38,6 +38,7 @@ mod streaming;
 #[cfg(all(test, not(feature = "__shuttle")))]
 mod tests;
 mod timer_pool;
+mod unparsed;
 mod waiters;
 
 pub use address::{Address, AddressError};

@@ -87,6 +87,11 @@ impl LineSplitter {
         self.chunk.len()
     }
 
+    /// Whether the message that is being split has passed the limit.
+    pub(crate) fn is_past_limit(&self) -> bool {
+        self.skipping
+    }
+
     /// The stream has ended: what `message` holds is the last message, if it is one.
     pub(crate) fn finish(&mut self, message: &[u8]) -> Option<Line> {
         self.ended(message)

@@ -70,6 +70,8 @@ pub(crate) type ReadError<E> = fn(i64, &str, ErrorData<'_, '_>) -> Option<E>;
 pub(crate) struct ResultReader<T, E> {
     pub(crate) value: fn(Value<'_, '_>) -> Result<T, Mismatch>,
     pub(crate) error: ReadError<E>,
+    /// Takes a line as it came, in place of the other two.
+    pub(crate) unparsed: Option<fn(&mut Vec<u8>) -> T>,
 }
 
 impl<T, E> Clone for ResultReader<T, E> {
@@ -85,6 +87,16 @@ impl<T: DeserializeOwned, E: RpcError> ResultReader<T, E> {
         Self {
             value: |value| T::deserialize(value),
             error: E::read,
+            unparsed: None,
+        }
+    }
+}
+
+impl<E: RpcError> ResultReader<Vec<u8>, E> {
+    pub(crate) fn unparsed() -> Self {
+        Self {
+            unparsed: Some(std::mem::take),
+            ..Self::new()
         }
     }
 }
@@ -103,6 +115,7 @@ pub const fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E
         reader: ResultReader {
             value: T::read,
             error: E::read,
+            unparsed: None,
         },
         errors: E::ERRORS,
     }

@@ -127,7 +127,7 @@ impl Client {
 }
 
 impl<T, E> Items<T, E> {
-    fn new(call: Call<T, E>) -> Self {
+    pub(in crate::client) fn new(call: Call<T, E>) -> Self {
         let state = ItemsState::Opening(None);
         Self { call, state }
     }
@@ -340,6 +340,9 @@ impl ItemReceiver {
                 Line::TooLarge | Line::Discarded => {
                     return Poll::Ready(Err(CallFailure::ReplyTooLarge));
                 }
+                Line::Partial if self.splitter.is_past_limit() => {
+                    return Poll::Ready(Err(CallFailure::ReplyTooLarge));
+                }
                 Line::Partial => {}
             }
             let read = ready!(pin!(self.recv.read_chunk()).poll(cx));
@@ -392,6 +395,10 @@ impl ItemReceiver {
     /// Decodes the line: an item, or the response behind the last one.
     fn decode<T, E>(&mut self, reader: ResultReader<T, E>) -> Result<Option<T>, CallError<E>> {
         let line = &mut self.line;
+        if let Some(take) = reader.unparsed {
+            self.has_items = true;
+            return Ok(Some(take(line)));
+        }
         let decoded = with_parser(|parser| {
             let malformed = || CallFailure::MalformedReply;
             let document = parser.parse_line(line).map_err(|_| malformed())?;
