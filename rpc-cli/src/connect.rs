@@ -10,7 +10,7 @@ use rpc_runtime::{
 };
 
 use crate::failure::{Failure, Status, Stop};
-use crate::interrupt::until_interrupted;
+use crate::interrupt::{Session, until_interrupted};
 use crate::shell::quoted;
 
 /// The largest answer that is taken.
@@ -55,6 +55,7 @@ impl Connection {
         work: impl AsyncFnOnce(&Client) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         let builder = self.builder()?.reconnect(false);
+        let _session = Session::open();
         let client = until_interrupted(connect(builder, target)).await?;
         let ended = until_interrupted(work(&client)).await;
         leave(&client).await;
@@ -69,6 +70,7 @@ impl Connection {
         work: impl AsyncFnOnce(&[Client]) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         let builder = self.builder()?;
+        let _session = Session::open();
         let mut clients = Vec::new();
         while clients.len() < count {
             clients.push(until_interrupted(connect(builder.clone(), target)).await?);

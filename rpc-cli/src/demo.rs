@@ -11,7 +11,7 @@ use rpc_runtime::{Identity, Server};
 use self::service::{Desk, ShopServer, TextServer};
 use crate::connect::{hexadecimal, told};
 use crate::failure::{Failure, Status, Stop};
-use crate::interrupt::interrupt;
+use crate::interrupt::Interrupts;
 use crate::output::{FAINT, Output, TITLE};
 
 /// Serve a demonstration, to try the other commands on
@@ -54,7 +54,7 @@ impl Options {
             .map_err(|error| unserved(&error))?;
         let address = server.local_addr()?;
         let handle = server.handle();
-        let stop = interrupt()?;
+        let mut interrupts = Interrupts::new()?;
 
         writeln!(output, "{TITLE}listening on {address}{TITLE:#}\n")?;
         writeln!(output, "{FAINT}In another terminal, try:{FAINT:#}")?;
@@ -65,7 +65,7 @@ impl Options {
         output.flush()?;
 
         let serving = tokio::spawn(server.run());
-        stop.await;
+        interrupts.next().await;
         handle.shutdown(DRAIN).await;
         let _ = serving.await;
         Ok(())

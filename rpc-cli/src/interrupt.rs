@@ -1,39 +1,111 @@
 //! Ctrl-c.
 
 use std::io;
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use crate::failure::Stop;
+
+/// Exit status after ctrl-c.
+pub(crate) const STATUS: u8 = 130;
+
+/// Time that open sessions have to close their connections after ctrl-c.
+const CLOSE: Duration = Duration::from_millis(200);
+
+/// Number of open sessions.
+static SESSIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// A session with a server: while one is open, ctrl-c leaves it a moment to close its connection.
+pub(crate) struct Session(());
+
+impl Session {
+    pub(crate) fn open() -> Self {
+        SESSIONS.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        SESSIONS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Ends the process at ctrl-c, whatever its other threads do: they may compute for long, or write to a pipe that is full.
+pub(crate) fn exit_when_interrupted() -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut interrupts = {
+        let _entered = runtime.enter();
+        Interrupts::new()?
+    };
+    let watch = async move {
+        interrupts.next().await;
+        if SESSIONS.load(Ordering::SeqCst) > 0 {
+            // The second one waits for nothing.
+            let _ = timeout(CLOSE, interrupts.next()).await;
+        }
+        process::exit(STATUS.into())
+    };
+    thread::Builder::new()
+        .name("interrupt".into())
+        .spawn(move || runtime.block_on(watch))?;
+    Ok(())
+}
 
 /// Works until it is done, or until ctrl-c.
 pub(crate) async fn until_interrupted<T>(
     work: impl Future<Output = Result<T, Stop>>,
 ) -> Result<T, Stop> {
-    let interrupted = interrupt()?;
+    let mut interrupts = Interrupts::new()?;
     tokio::select! {
         ended = work => ended,
-        () = interrupted => Err(Stop::Interrupted),
+        () = interrupts.next() => Err(Stop::Interrupted),
     }
 }
 
-/// Resolves at ctrl-c, or when the process is told to end.
+/// Ctrl-c, and the requests that the process end.
 #[cfg(unix)]
-pub(crate) fn interrupt() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
+pub(crate) struct Interrupts {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
 }
 
-/// Resolves at ctrl-c.
+#[cfg(unix)]
+impl Interrupts {
+    /// From here on the process does not end by itself.
+    pub(crate) fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Ctrl-c.
 #[cfg(windows)]
-pub(crate) fn interrupt() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
-    })
+pub(crate) struct Interrupts(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Interrupts {
+    /// From here on the process does not end by itself.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(tokio::signal::windows::ctrl_c()?))
+    }
+
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }

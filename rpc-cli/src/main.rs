@@ -69,6 +69,11 @@ impl Command {
         }
     }
 
+    /// Whether it ends in its own way at ctrl-c.
+    fn handles_interrupts(&self) -> bool {
+        matches!(self, Self::ServeDemo(_))
+    }
+
     async fn run(self, output: &mut Output) -> Result<(), Stop> {
         match self {
             Self::Call(options) => options.run(output).await,
@@ -91,7 +96,7 @@ fn main() -> ExitCode {
     let ended = run(cli.command, &mut output).and_then(|()| Ok(output.flush()?));
     let failure = match ended {
         Ok(()) => return ExitCode::SUCCESS,
-        Err(Stop::Interrupted) => return ExitCode::from(130),
+        Err(Stop::Interrupted) => return ExitCode::from(interrupt::STATUS),
         Err(Stop::Failed(failure)) => failure,
         Err(Stop::Output(error)) => match Failure::output(&error) {
             Some(failure) => failure,
@@ -105,6 +110,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command, output: &mut Output) -> Result<(), Stop> {
     use tokio::runtime::Builder;
+    if !command.handles_interrupts() {
+        interrupt::exit_when_interrupted()?;
+    }
     let mut builder = match command.is_parallel() {
         true => Builder::new_multi_thread(),
         // One connection is busier in one thread.

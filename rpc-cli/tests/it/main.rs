@@ -4,6 +4,7 @@ mod bench;
 mod call;
 mod check;
 mod describe;
+mod interrupt;
 mod page;
 mod pictures;
 mod ping;
