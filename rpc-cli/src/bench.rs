@@ -8,20 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use rpc_runtime::{Address, CallError, Client, code};
-use serde_json::Value;
+use rpc_runtime::{Address, Client, code};
 
 use self::load::{Length, Load, Pace};
 use self::report::Report;
 use crate::call::{explain, known};
 use crate::connect::Connection;
-use crate::document::describe;
 use crate::failure::{Failure, Status, Stop};
 use crate::output::Output;
 use crate::params::{Given, Params};
+use crate::reply::CallFailed;
+use crate::source::describe;
 
 /// How long a call may take that is not told.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The largest reply, if it is not said: many may come at once.
+const MAX_REPLY: usize = 1 << 20;
 
 /// How many calls of an open loop may be in flight, if it is not said.
 const OPEN: usize = 4096;
@@ -89,6 +92,7 @@ impl Options {
 
     pub(crate) async fn run(mut self, output: &mut Output) -> Result<(), Stop> {
         self.connection.timeout.get_or_insert(PATIENCE);
+        self.connection.default_max_reply(MAX_REPLY);
         let load = self.load()?;
         let given = self.params.clone().read()?;
         let bench = async |clients: &[Client]| self.bench(clients, &given, load).await;
@@ -98,7 +102,7 @@ impl Options {
             .sessions(&self.target, connections, bench)
             .await?;
         match self.json {
-            true => output.value(&report.to_json())?,
+            true => output.json(&report.to_json().to_string())?,
             false => report.write(output)?,
         }
         match report.failures() {
@@ -143,7 +147,7 @@ impl Options {
         };
         let known = known(document.as_ref(), &self.method);
         if let Some((_, method)) = known
-            && (method.items.is_some() || method.upload.is_some() || method.notification)
+            && (method.items().is_some() || method.upload().is_some() || method.is_notification())
         {
             let why = format!("`{}` is not a call with one answer", self.method);
             return Err(Failure::usage(why).into());
@@ -151,12 +155,12 @@ impl Options {
         let params = Arc::new(given.to_json(known)?);
         if let (Some(client), None) = (clients.first(), known) {
             // It may be one of which the server does not tell. If not, all calls would fail.
-            let once = client.call(&self.method, &*params).no_retry();
-            let answer: Result<Value, _> = self.connection.with_meta(once).await;
-            if let Err(error) = answer
-                && matches!(&error, CallError::Remote(refused) if refused.code() == code::METHOD_NOT_FOUND)
+            let once = self.connection.call(client, &self.method, &*params).await;
+            if let Err(failed) = once
+                && matches!(&failed, CallFailed::Refused(refusal) if refusal.code == code::METHOD_NOT_FOUND)
             {
-                return Err(explain(error, &self.method, document.as_ref()).into());
+                let document = document.as_ref();
+                return Err(explain(&self.connection, failed, &self.method, document).into());
             }
         }
         let call = {

@@ -1,14 +1,15 @@
 //! `rpc call`: one call, its result on standard output.
 
 use clap::Args;
-use rpc_runtime::{Address, CallError, Client, ErrorObject, code};
-use serde_json::Value;
+use rpc_runtime::{Address, Client, code};
 
 use crate::connect::Connection;
-use crate::document::{Document, Method, WITHOUT, describe};
+use crate::document::{Document, Method};
 use crate::failure::{Failure, Stop};
 use crate::output::Output;
 use crate::params::{Given, Params};
+use crate::reply::CallFailed;
+use crate::source::{WITHOUT, describe};
 use crate::types;
 
 /// Call a method and print its result
@@ -35,38 +36,34 @@ impl Options {
         let given = self.params.clone().read()?;
         let call = async |client: &Client| self.call(client, &given).await;
         match self.connection.session(&self.target, call).await? {
-            Some(result) => Ok(output.value(&result)?),
+            Some(result) => Ok(output.json(&result)?),
             None => Ok(()),
         }
     }
 
-    /// The result; `None` of a notification.
-    async fn call(&self, client: &Client, given: &Given) -> Result<Option<Value>, Stop> {
+    /// The result as JSON; `None` of a notification.
+    async fn call(&self, client: &Client, given: &Given) -> Result<Option<String>, Stop> {
         let document = match self.undescribed || self.method.starts_with("rpc.") {
             true => None,
             false => describe(&self.connection, client, WITHOUT).await?,
         };
         let known = known(document.as_ref(), &self.method);
-        if known.is_some_and(|(_, method)| method.items.is_some() || method.upload.is_some()) {
+        if known.is_some_and(|(_, method)| method.items().is_some() || method.upload().is_some()) {
             let failure = Failure::usage(format!("`{}` is a stream of items", self.method));
             return Err(failure
                 .tip(format!("`rpc stream {} {} …`", self.target, self.method))
                 .into());
         }
         let params = given.to_json(known)?;
-        if self.notify || known.is_some_and(|(_, method)| method.notification) {
+        if self.notify || known.is_some_and(|(_, method)| method.is_notification()) {
             let notification = client.notify(&self.method, &params);
             let sent = self.connection.with_meta(notification).await;
             sent.map_err(|error| Failure::unanswered(&error))?;
             return Ok(None);
         }
-        let call = self
-            .connection
-            .with_meta(client.call(&self.method, &params));
-        match call.await {
-            Ok(result) => Ok(Some(result)),
-            Err(error) => Err(explain(error, &self.method, document.as_ref()).into()),
-        }
+        let called = self.connection.call(client, &self.method, &params).await;
+        let explained = |failed| explain(&self.connection, failed, &self.method, document.as_ref());
+        Ok(Some(called.map_err(explained)?))
     }
 }
 
@@ -74,31 +71,37 @@ impl Options {
 pub(crate) fn known<'a>(
     document: Option<&'a Document>,
     name: &str,
-) -> Option<(&'a Document, &'a Method)> {
+) -> Option<(&'a Document, Method<'a>)> {
     let document = document?;
     document.method(name).map(|method| (document, method))
 }
 
+/// Characters of a signature that are shown with a failure.
+const SIGNATURE: usize = 2000;
+
 /// What went wrong, with what the description can say about it.
 pub(crate) fn explain(
-    error: CallError<ErrorObject>,
+    connection: &Connection,
+    failed: CallFailed,
     name: &str,
     document: Option<&Document>,
 ) -> Failure {
-    let refused = match &error {
-        CallError::Remote(refused) => refused.code(),
+    let refused = match &failed {
+        CallFailed::Refused(refusal) => refusal.code,
         _ => 0,
     };
-    let failure = Failure::call(error);
+    let failure = connection.explain(failed);
     let Some(document) = document else {
         return failure;
     };
     match (refused, document.method(name)) {
-        (code::METHOD_NOT_FOUND, None) => match document.similar(name).as_slice() {
-            [] => failure.tip("`rpc describe` lists what there is"),
-            names => failure.tip(format!("did you mean `{}`?", names.join("`, `"))),
-        },
-        (code::INVALID_PARAMS, Some(method)) => failure.tip(types::text(&types::signature(method))),
+        (code::METHOD_NOT_FOUND, None) => {
+            let tip = document.did_you_mean(name);
+            failure.tip(tip.unwrap_or("`rpc describe` lists what there is".into()))
+        }
+        (code::INVALID_PARAMS, Some(method)) => {
+            failure.tip(types::text(SIGNATURE, |out| types::signature(method, out)))
+        }
         _ => failure,
     }
 }

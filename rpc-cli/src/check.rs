@@ -2,11 +2,18 @@
 
 mod finding;
 mod fit;
+mod fuel;
 mod kinds;
+mod limits;
+mod memory;
 mod methods;
+mod problem;
 mod range;
+mod same;
+mod side;
 #[cfg(test)]
 mod tests;
+mod union;
 
 use std::io::Write;
 
@@ -15,9 +22,11 @@ use serde_json::{Value, json};
 
 use self::finding::{Change, Severity};
 use crate::connect::Connection;
-use crate::document::{Document, Source};
-use crate::failure::{Failure, Status, Stop, printable};
+use crate::document::Document;
+use crate::escape::Printable;
+use crate::failure::{Failure, Status, Stop};
 use crate::output::{FAINT, Output, TITLE};
+use crate::source::Source;
 
 /// Compare two descriptions: exit status 1 if callers of the old one break on the new one
 ///
@@ -47,8 +56,8 @@ impl Options {
         let new = Document::new(self.new.read(&self.connection).await?)?;
         let changes = methods::compare(&old, &new);
         match self.json {
-            true => output.value(&to_json(&changes))?,
-            false => write(output, &changes)?,
+            true => output.json(&to_json(&changes).to_string())?,
+            false => output.buffered(|out| write(out, &changes))?,
         }
         let count = |severity| count(&changes, severity);
         let unsure = if self.strict {
@@ -81,7 +90,7 @@ fn count(changes: &[Change], severity: Severity) -> usize {
 fn to_json(changes: &[Change]) -> Value {
     let listed = Severity::ALL.map(|severity| {
         let each = of(changes, severity)
-            .map(|change| json!({"method": change.method, "what": change.finding.what}));
+            .map(|change| json!({"method": &*change.method, "what": &*change.finding.what}));
         (severity.name().replace(' ', "_"), each.collect())
     });
     listed.into_iter().collect::<serde_json::Map<_, _>>().into()
@@ -94,7 +103,7 @@ fn write(out: &mut impl Write, changes: &[Change]) -> std::io::Result<()> {
             if index == 0 {
                 writeln!(out, "{style}{name}{style:#}")?;
             }
-            let (method, what) = (printable(&change.method), printable(&change.finding.what));
+            let (method, what) = (Printable(&change.method), Printable(&change.finding.what));
             writeln!(out, "  {TITLE}{method}{TITLE:#}  {what}")?;
         }
     }

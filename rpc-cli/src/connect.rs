@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use clap::Args;
 use rpc_runtime::{
-    Address, Call, Client, ClientBuilder, ConnectError, Identity, Items, Notification, Trust,
-    UntrustedReason,
+    Address, Call, CallError, Client, ClientBuilder, ConnectError, Identity, Items, Notification,
+    Trust, UntrustedReason,
 };
+use serde::Serialize;
 
 use crate::failure::{Failure, Status, Stop};
 use crate::interrupt::{Session, until_interrupted};
+use crate::reply::{CallFailed, read_result};
 use crate::shell::quoted;
+use crate::size::Size;
 
-/// The largest answer that is taken.
-const REPLY_LIMIT: usize = 256 << 20;
+/// The largest reply, item or description that is accepted, if it is not said.
+const MAX_REPLY: Size = Size(32 << 20);
 
 /// How long to wait until the server knows that the connection is closed.
 const LEAVE: Duration = Duration::from_millis(500);
@@ -45,6 +48,10 @@ pub(crate) struct Connection {
     /// The name that the server's certificate must have, if it is not the host
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
+    /// The largest reply, item or description that is accepted, also from a file: bytes, or `64KiB`, `64MiB`, `1GiB`
+    /// [default: 32MiB, and 1MiB for `bench`]
+    #[arg(long, value_name = "SIZE")]
+    max_reply: Option<Size>,
 }
 
 impl Connection {
@@ -85,7 +92,7 @@ impl Connection {
     fn builder(&self) -> Result<ClientBuilder, Failure> {
         let mut builder = Client::builder()
             .trust(self.trust()?)
-            .reply_limit(REPLY_LIMIT);
+            .reply_limit(self.max_reply().0);
         if let Some(timeout) = self.timeout {
             builder = builder.connect_timeout(timeout).timeout(timeout);
         }
@@ -128,6 +135,44 @@ impl Connection {
         given
             .map(|(name, value)| format!(" {name} {}", quoted(value)))
             .collect()
+    }
+
+    /// The largest reply, item or description that is accepted.
+    pub(crate) fn max_reply(&self) -> Size {
+        self.max_reply.unwrap_or(MAX_REPLY)
+    }
+
+    /// The same, where another size is usual.
+    pub(crate) fn default_max_reply(&mut self, bytes: usize) {
+        self.max_reply.get_or_insert(Size(bytes));
+    }
+
+    /// Calls a method; the result as JSON.
+    pub(crate) async fn call<P>(
+        &self,
+        client: &Client,
+        method: &str,
+        params: &P,
+    ) -> Result<String, CallFailed>
+    where
+        P: Serialize + ?Sized,
+    {
+        let call = self.with_meta(client.call_unparsed(method, params));
+        read_result(call.await?)
+    }
+
+    /// Why a call has no result, with what can be done about it.
+    pub(crate) fn explain(&self, failed: CallFailed) -> Failure {
+        // Whatever is read goes through here as it came, so it was too large.
+        let is_too_large = matches!(failed, CallFailed::Unanswered(CallError::Decode(_)));
+        let failure = Failure::from(failed);
+        match is_too_large {
+            true => failure.tip(format!(
+                "the limit is {}; `--max-reply SIZE` sets another",
+                self.max_reply()
+            )),
+            false => failure,
+        }
     }
 
     /// Gives a call the metadata of the command line.

@@ -4,16 +4,18 @@ mod method;
 mod overview;
 mod text;
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::connect::Connection;
-use crate::document::{Document, Source};
+use crate::document::Document;
 use crate::failure::{Failure, Stop};
 use crate::output::Output;
 use crate::page;
+use crate::source::Source;
 
 /// Show what a server serves: its methods, their types and docs
 #[derive(Debug, Args)]
@@ -39,7 +41,7 @@ impl Options {
     pub(crate) async fn run(self, output: &mut Output) -> Result<(), Stop> {
         let found = self.target.read(&self.connection).await?;
         if self.json {
-            return Ok(output.value(&found)?);
+            return Ok(output.json(found.text())?);
         }
         let document = Document::new(found)?;
         let target = match &self.target {
@@ -49,15 +51,19 @@ impl Options {
         match (&self.method, self.html, self.output) {
             (Some(name), ..) => {
                 let method = document.find(name)?;
-                Ok(method::write(output, &document, method, &target)?)
+                Ok(output.buffered(|out| method::write(out, &document, method, &target))?)
             }
             (None, true, Some(path)) => {
-                let written = std::fs::write(&path, page::render(&document));
+                let written = File::create(&path).and_then(|file| {
+                    let mut out = BufWriter::new(file);
+                    page::write(&mut out, &document)?;
+                    out.flush()
+                });
                 Ok(written
                     .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?)
             }
-            (None, true, None) => Ok(output.write_all(page::render(&document).as_bytes())?),
-            (None, false, _) => Ok(overview::write(output, &document)?),
+            (None, true, None) => Ok(output.buffered(|out| page::write(out, &document))?),
+            (None, false, _) => Ok(output.buffered(|out| overview::write(out, &document))?),
         }
     }
 }
@@ -71,10 +77,11 @@ mod tests {
         for document in crate::document::mutated::documents() {
             let mut shown = Vec::new();
             overview::write(&mut shown, &document).unwrap();
-            for of_it in &document.methods {
+            for of_it in document.methods() {
                 method::write(&mut shown, &document, of_it, "HOST:PORT").unwrap();
             }
-            assert!(!shown.is_empty() && page::render(&document).ends_with("</html>"));
+            page::write(&mut shown, &document).unwrap();
+            assert!(shown.ends_with(b"</html>"));
         }
     }
 
@@ -82,7 +89,8 @@ mod tests {
     fn types_may_lead_to_others_without_end() {
         let document = crate::document::mutated::chain(20_000, "string");
         let mut shown = Vec::new();
-        method::write(&mut shown, &document, &document.methods[0], "HOST:PORT").unwrap();
+        let first = document.methods().next().unwrap();
+        method::write(&mut shown, &document, first, "HOST:PORT").unwrap();
         let shown = String::from_utf8(shown).unwrap();
         let shown = anstream::adapter::strip_str(&shown).to_string();
         assert!(shown.contains("T20000 = string"));

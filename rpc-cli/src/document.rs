@@ -1,298 +1,403 @@
 //! What `rpc.discover` answers: an OpenRPC document, as far as it is used here.
+//!
+//! Its parts are views of the JSON: a document may be of any size, and its text is all that there is of it in memory.
 
 #[cfg(test)]
+pub(crate) mod grown;
+mod index;
+#[cfg(test)]
 pub(crate) mod mutated;
+mod shape;
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::collections::HashMap;
 
-use rpc_runtime::{Address, CallError, Client, ErrorObject};
-use serde::Deserialize;
-use serde_json::Value;
-
-use crate::connect::Connection;
-use crate::failure::{Failure, Status, Stop};
+use self::index::Index;
+use crate::failure::{Failure, Status};
+use crate::json::{Json, Value};
 use crate::schema::{self, reference};
 
 /// The services of a server.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug)]
 pub(crate) struct Document {
-    pub(crate) info: Info,
-    pub(crate) methods: Vec<Method>,
-    pub(crate) components: Components,
+    json: Json,
+    /// Types by their names.
+    schemas: Index,
+    methods: Index,
+    /// Methods by their aliases.
+    aliases: Index,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Info {
-    pub(crate) title: String,
-    pub(crate) version: String,
-    pub(crate) description: Option<String>,
+/// What the document says of the whole.
+#[derive(Debug)]
+pub(crate) struct Info<'a> {
+    pub(crate) title: Cow<'a, str>,
+    pub(crate) version: Cow<'a, str>,
+    pub(crate) description: Option<Cow<'a, str>>,
 }
 
-/// Types that have names.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Components {
-    pub(crate) schemas: serde_json::Map<String, Value>,
+/// A service and its methods.
+#[derive(Debug)]
+pub(crate) struct Service<'a> {
+    document: &'a Document,
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) description: Option<Cow<'a, str>>,
+    methods: Vec<u32>,
+}
+
+impl<'a> Service<'a> {
+    /// Its methods, in their order.
+    pub(crate) fn methods(&self) -> impl ExactSizeIterator<Item = Method<'a>> + '_ {
+        let document = self.document;
+        self.methods.iter().map(|id| document.method_with(*id))
+    }
 }
 
 /// A method.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Method {
-    pub(crate) name: String,
-    pub(crate) summary: Option<String>,
-    pub(crate) description: Option<String>,
-    pub(crate) tags: Vec<Tag>,
-    pub(crate) deprecated: bool,
-    #[serde(rename = "paramStructure")]
-    pub(crate) param_structure: Option<String>,
-    pub(crate) params: Vec<Parameter>,
-    pub(crate) result: Option<Typed>,
-    pub(crate) errors: Vec<ErrorDescription>,
-    pub(crate) examples: Vec<Example>,
-    #[serde(rename = "x-aliases")]
-    pub(crate) aliases: Vec<String>,
-    #[serde(rename = "x-idempotent")]
-    pub(crate) idempotent: bool,
-    #[serde(rename = "x-notification")]
-    pub(crate) notification: bool,
-    #[serde(rename = "x-unreliable")]
-    pub(crate) unreliable: bool,
-    #[serde(rename = "x-params")]
-    pub(crate) entire_params: Option<Typed>,
-    #[serde(rename = "x-items")]
-    pub(crate) items: Option<Typed>,
-    #[serde(rename = "x-upload")]
-    pub(crate) upload: Option<Typed>,
-}
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Method<'a>(Value<'a>);
 
-impl Method {
-    pub(crate) fn answers_to(&self, name: &str) -> bool {
-        self.name == name || self.aliases.iter().any(|alias| alias == name)
+impl<'a> Method<'a> {
+    /// Tells it from the other methods of its document.
+    pub(crate) fn id(self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn name(self) -> Cow<'a, str> {
+        text(self.0, "name").unwrap_or_default()
+    }
+
+    pub(crate) fn summary(self) -> Option<Cow<'a, str>> {
+        text(self.0, "summary")
+    }
+
+    pub(crate) fn description(self) -> Option<Cow<'a, str>> {
+        text(self.0, "description")
+    }
+
+    /// How arguments can be passed; in either way, if it is not said.
+    pub(crate) fn param_structure(self) -> Option<Cow<'a, str>> {
+        text(self.0, "paramStructure")
+    }
+
+    pub(crate) fn params(self) -> impl Iterator<Item = Parameter<'a>> + Clone {
+        list(self.0, "params").map(Parameter)
+    }
+
+    pub(crate) fn result(self) -> Option<Typed<'a>> {
+        self.typed("result")
+    }
+
+    pub(crate) fn errors(self) -> impl Iterator<Item = ErrorDescription<'a>> + Clone {
+        list(self.0, "errors").map(ErrorDescription)
+    }
+
+    pub(crate) fn examples(self) -> impl Iterator<Item = Example<'a>> + Clone {
+        list(self.0, "examples").map(Example)
+    }
+
+    pub(crate) fn aliases(self) -> impl Iterator<Item = Cow<'a, str>> + Clone {
+        list(self.0, "x-aliases").filter_map(Value::as_str)
+    }
+
+    pub(crate) fn is_deprecated(self) -> bool {
+        flag(self.0, "deprecated")
+    }
+
+    pub(crate) fn is_idempotent(self) -> bool {
+        flag(self.0, "x-idempotent")
+    }
+
+    pub(crate) fn is_notification(self) -> bool {
+        flag(self.0, "x-notification")
+    }
+
+    pub(crate) fn is_unreliable(self) -> bool {
+        flag(self.0, "x-unreliable")
+    }
+
+    pub(crate) fn entire_params(self) -> Option<Typed<'a>> {
+        self.typed("x-params")
+    }
+
+    pub(crate) fn items(self) -> Option<Typed<'a>> {
+        self.typed("x-items")
+    }
+
+    pub(crate) fn upload(self) -> Option<Typed<'a>> {
+        self.typed("x-upload")
+    }
+
+    fn typed(self, member: &str) -> Option<Typed<'a>> {
+        present(self.0, member).map(Typed)
+    }
+
+    fn tag(self) -> Option<Value<'a>> {
+        list(self.0, "tags").next()
     }
 
     /// What there is to know of it besides its types.
-    pub(crate) fn marks(&self) -> Vec<&'static str> {
+    pub(crate) fn marks(self) -> Vec<&'static str> {
         let marks = [
-            (self.deprecated, "deprecated"),
-            (self.notification, "notification"),
-            (self.unreliable, "unreliable"),
-            (self.items.is_some(), "stream"),
-            (self.upload.is_some(), "upload"),
-            (self.idempotent, "idempotent"),
+            (self.is_deprecated(), "deprecated"),
+            (self.is_notification(), "notification"),
+            (self.is_unreliable(), "unreliable"),
+            (self.items().is_some(), "stream"),
+            (self.upload().is_some(), "upload"),
+            (self.is_idempotent(), "idempotent"),
         ];
         let marks = marks.into_iter().filter(|(holds, _)| *holds);
         marks.map(|(_, mark)| mark).collect()
     }
 }
 
-impl Parameter {
-    pub(crate) fn docs(&self) -> Option<&str> {
-        let docs = self.description.as_deref();
-        docs.or_else(|| schema::docs(&self.typed.schema))
+/// A value's type.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Typed<'a>(Value<'a>);
+
+impl<'a> Typed<'a> {
+    pub(crate) fn schema(self) -> Option<Value<'a>> {
+        self.0.get("schema")
+    }
+
+    pub(crate) fn rust_type(self) -> Option<Cow<'a, str>> {
+        text(self.0, "x-rust-type")
+    }
+
+    pub(crate) fn default(self) -> Option<Value<'a>> {
+        self.schema()?.get("default")
+    }
+
+    pub(crate) fn docs(self) -> Option<Cow<'a, str>> {
+        schema::docs(self.schema()?)
     }
 }
 
-/// A service.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Tag {
-    pub(crate) name: String,
-    pub(crate) description: Option<String>,
+/// A parameter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parameter<'a>(Value<'a>);
+
+impl<'a> Parameter<'a> {
+    pub(crate) fn name(self) -> Cow<'a, str> {
+        text(self.0, "name").unwrap_or_default()
+    }
+
+    pub(crate) fn is_required(self) -> bool {
+        flag(self.0, "required")
+    }
+
+    pub(crate) fn typed(self) -> Typed<'a> {
+        Typed(self.0)
+    }
+
+    pub(crate) fn docs(self) -> Option<Cow<'a, str>> {
+        text(self.0, "description").or_else(|| self.typed().docs())
+    }
 }
 
-/// A value's type.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Typed {
-    pub(crate) schema: Value,
-    #[serde(rename = "x-rust-type")]
-    pub(crate) rust_type: Option<String>,
-}
+/// An error that a method may answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorDescription<'a>(Value<'a>);
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Parameter {
-    pub(crate) name: String,
-    pub(crate) description: Option<String>,
-    pub(crate) required: bool,
-    #[serde(flatten)]
-    pub(crate) typed: Typed,
-}
+impl<'a> ErrorDescription<'a> {
+    pub(crate) fn code(self) -> i64 {
+        let code = self.0.get("code");
+        code.and_then(Value::as_i64).unwrap_or_default()
+    }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct ErrorDescription {
-    pub(crate) code: i64,
-    pub(crate) message: String,
+    pub(crate) fn message(self) -> Cow<'a, str> {
+        text(self.0, "message").unwrap_or_default()
+    }
+
     /// The schema of the data.
-    pub(crate) data: Option<Value>,
+    pub(crate) fn data(self) -> Option<Value<'a>> {
+        present(self.0, "data")
+    }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Example {
-    pub(crate) name: String,
-    pub(crate) params: Vec<Named>,
-    pub(crate) result: Option<Named>,
+/// A call, and its result.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Example<'a>(Value<'a>);
+
+impl<'a> Example<'a> {
+    pub(crate) fn name(self) -> Cow<'a, str> {
+        text(self.0, "name").unwrap_or_default()
+    }
+
+    pub(crate) fn params(self) -> impl Iterator<Item = Named<'a>> + Clone {
+        list(self.0, "params").map(Named)
+    }
+
+    pub(crate) fn result(self) -> Option<Named<'a>> {
+        present(self.0, "result").map(Named)
+    }
 }
 
 /// A value of an example.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Named {
-    pub(crate) name: String,
-    pub(crate) value: Value,
-}
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a>(Value<'a>);
 
-/// Where a document comes from.
-#[derive(Debug, Clone)]
-pub(crate) enum Source {
-    Server(Address),
-    File(std::path::PathBuf),
-}
+impl<'a> Named<'a> {
+    pub(crate) fn name(self) -> Cow<'a, str> {
+        text(self.0, "name").unwrap_or_default()
+    }
 
-impl std::str::FromStr for Source {
-    type Err = String;
-
-    /// What exists is a file, and what looks like an address is one.
-    fn from_str(text: &str) -> Result<Self, String> {
-        if Path::new(text).exists() {
-            return Ok(Self::File(text.into()));
-        }
-        text.parse()
-            .map(Self::Server)
-            .map_err(|error: rpc_runtime::AddressError| format!("{error}, or the name of a file"))
+    /// JSON.
+    pub(crate) fn value(self) -> &'a str {
+        self.0.get("value").map_or("null", Value::text)
     }
 }
 
-impl Source {
-    /// The document as it stands.
-    pub(crate) async fn read(&self, connection: &Connection) -> Result<Value, Stop> {
-        match self {
-            Self::Server(target) => {
-                let discover = async |client: &Client| Ok(discover(connection, client).await?);
-                connection.session(target, discover).await
-            }
-            Self::File(path) => {
-                let unreadable = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-                let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-                Ok(
-                    serde_json::from_slice(&bytes)
-                        .map_err(|error| unreadable(error.to_string()))?,
-                )
-            }
-        }
-    }
+/// A member that is not null.
+fn present<'a>(value: Value<'a>, member: &str) -> Option<Value<'a>> {
+    value.get(member).filter(|value| !value.is_null())
 }
 
-/// Asks a server what it serves.
-async fn discover(connection: &Connection, client: &Client) -> Result<Value, Failure> {
-    let asked = ask(connection, client).await?;
-    asked.map_err(|refused| Failure::answered(&refused).tip("this server does not describe itself"))
+fn text<'a>(value: Value<'a>, member: &str) -> Option<Cow<'a, str>> {
+    value.get(member)?.as_str()
 }
 
-/// What can be done where a server cannot be read.
-pub(crate) const WITHOUT: &str = "`--undescribed` does without";
-
-/// What the server tells of itself; nothing if it does not. `tip` is for when that cannot be read.
-pub(crate) async fn describe(
-    connection: &Connection,
-    client: &Client,
-    tip: &str,
-) -> Result<Option<Document>, Failure> {
-    let asked = ask(connection, client).await?;
-    let document = asked.ok().map(Document::new).transpose();
-    document.map_err(|failure| failure.tip(tip))
+fn flag(value: Value<'_>, member: &str) -> bool {
+    value.get(member).and_then(Value::as_bool).unwrap_or(false)
 }
 
-async fn ask(
-    connection: &Connection,
-    client: &Client,
-) -> Result<Result<Value, ErrorObject>, Failure> {
-    match connection.with_meta(client.call("rpc.discover", &())).await {
-        Ok(document) => Ok(Ok(document)),
-        Err(CallError::Remote(refused) | CallError::Application(refused)) => Ok(Err(refused)),
-        Err(error) => Err(Failure::call(error)),
-    }
+/// The elements of a member; none, if there is none.
+fn list<'a>(value: Value<'a>, member: &str) -> impl Iterator<Item = Value<'a>> + Clone + use<'a> {
+    value.get(member).into_iter().flat_map(Value::elements)
 }
 
 impl Document {
-    pub(crate) fn new(document: Value) -> Result<Self, Failure> {
-        let unusable = |why: &str| {
-            Failure::new(
-                Status::Unusable,
-                format!("this is no OpenRPC document: {why}"),
-            )
+    pub(crate) fn new(json: Json) -> Result<Self, Failure> {
+        shape::check(json.root()).map_err(|why| {
+            let message = format!("this is no OpenRPC document: {why}");
+            Failure::new(Status::Unusable, message)
+        })?;
+        let mut document = Self {
+            json,
+            schemas: Index::default(),
+            methods: Index::default(),
+            aliases: Index::default(),
         };
-        if !document["methods"].is_array() {
-            return Err(unusable("it has no `methods`"));
+        let schemas = document.schemas();
+        let schemas = schemas.map(|(name, schema)| (Some(name.id()), schema.id()));
+        document.schemas = Index::last(&document.json, schemas);
+        let methods = document.methods().map(|method| {
+            let name = method.0.get("name").map(Value::id);
+            (name, method.id())
+        });
+        document.methods = Index::first(&document.json, methods);
+        let aliases = document.methods().flat_map(|method| {
+            let aliases = list(method.0, "x-aliases");
+            aliases.map(move |alias| (Some(alias.id()), method.id()))
+        });
+        document.aliases = Index::first(&document.json, aliases);
+        Ok(document)
+    }
+
+    pub(crate) fn json(&self) -> &Json {
+        &self.json
+    }
+
+    pub(crate) fn info(&self) -> Info<'_> {
+        let of = |member: &str| text(self.json.root().get("info")?, member);
+        Info {
+            title: of("title").unwrap_or_default(),
+            version: of("version").unwrap_or_default(),
+            description: of("description"),
         }
-        serde_json::from_value(document).map_err(|error| unusable(&error.to_string()))
+    }
+
+    pub(crate) fn methods(&self) -> impl Iterator<Item = Method<'_>> + Clone {
+        list(self.json.root(), "methods").map(Method)
+    }
+
+    /// The method that has this [`id`](Method::id).
+    pub(crate) fn method_with(&self, id: u32) -> Method<'_> {
+        Method(self.json.value(id))
+    }
+
+    /// The types that have names.
+    pub(crate) fn schemas(&self) -> impl Iterator<Item = (Value<'_>, Value<'_>)> + Clone {
+        let components = self.json.root().get("components");
+        let schemas = components.and_then(|components| components.get("schemas"));
+        schemas.into_iter().flat_map(Value::members)
+    }
+
+    pub(crate) fn schema(&self, name: &str) -> Option<Value<'_>> {
+        let id = self.schemas.find(&self.json, name)?;
+        Some(self.json.value(id))
     }
 
     /// The methods by their service, in their order.
-    pub(crate) fn services(&self) -> Vec<(&Tag, Vec<&Method>)> {
-        static UNTAGGED: Tag = Tag {
-            name: String::new(),
-            description: None,
-        };
-        let mut services: Vec<(&Tag, Vec<&Method>)> = Vec::new();
-        for method in &self.methods {
-            let tag = method.tags.first().unwrap_or(&UNTAGGED);
-            match services
-                .iter_mut()
-                .find(|(other, _)| other.name == tag.name)
-            {
-                Some((_, methods)) => methods.push(method),
-                None => services.push((tag, vec![method])),
-            }
+    pub(crate) fn services(&self) -> Vec<Service<'_>> {
+        let mut services: Vec<Service<'_>> = Vec::new();
+        let mut indexes = HashMap::new();
+        for method in self.methods() {
+            let tag = method.tag();
+            let name = tag.and_then(|tag| text(tag, "name")).unwrap_or_default();
+            let index = *indexes.entry(name.clone()).or_insert_with(|| {
+                services.push(Service {
+                    document: self,
+                    name,
+                    description: tag.and_then(|tag| text(tag, "description")),
+                    methods: Vec::new(),
+                });
+                services.len() - 1
+            });
+            services[index].methods.push(method.id());
         }
         services
     }
 
     /// The method of this name or alias.
-    pub(crate) fn method(&self, name: &str) -> Option<&Method> {
-        self.methods
-            .iter()
-            .find(|method| method.name == name)
-            .or_else(|| {
-                self.methods
-                    .iter()
-                    .find(|method| method.aliases.iter().any(|alias| alias == name))
-            })
+    pub(crate) fn method(&self, name: &str) -> Option<Method<'_>> {
+        let id = self.methods.find(&self.json, name);
+        let id = id.or_else(|| self.aliases.find(&self.json, name))?;
+        Some(self.method_with(id))
+    }
+
+    /// Whether a method has this name or alias.
+    pub(crate) fn has_name(&self, method: Method<'_>, name: &str) -> bool {
+        self.methods.has(&self.json, name, method.id())
+            || self.aliases.has(&self.json, name, method.id())
     }
 
     /// Names like this one, the nearest first.
-    pub(crate) fn similar(&self, name: &str) -> Vec<&str> {
-        let names = self.methods.iter().flat_map(|method| {
-            std::iter::once(&method.name)
-                .chain(&method.aliases)
-                .map(String::as_str)
-        });
+    fn similar(&self, name: &str) -> Vec<String> {
+        let names = self
+            .methods()
+            .flat_map(|method| std::iter::once(method.name()).chain(method.aliases()));
         nearest(name, names)
     }
 
+    /// What else a name that no method has may mean.
+    pub(crate) fn did_you_mean(&self, name: &str) -> Option<String> {
+        let similar = self.similar(name);
+        (!similar.is_empty()).then(|| format!("did you mean `{}`?", similar.join("`, `")))
+    }
+
     /// The method of this name or alias; a failure that tells similar ones, if there is none.
-    pub(crate) fn find(&self, name: &str) -> Result<&Method, Failure> {
+    pub(crate) fn find(&self, name: &str) -> Result<Method<'_>, Failure> {
         self.method(name).ok_or_else(|| {
             let failure = Failure::usage(format!("there is no method `{name}`"));
-            match self.similar(name).as_slice() {
-                [] => failure,
-                names => failure.tip(format!("did you mean `{}`?", names.join("`, `"))),
+            match self.did_you_mean(name) {
+                Some(tip) => failure.tip(tip),
+                None => failure,
             }
         })
     }
 
+    /// The type that a schema refers to; `None` if it refers to none, or to one that is missing.
+    pub(crate) fn referred<'a>(&'a self, schema: Value<'a>) -> Option<Value<'a>> {
+        self.schema(&reference(schema)?)
+    }
+
     /// The type itself, where a schema names it.
-    pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
+    pub(crate) fn resolve<'a>(&'a self, schema: Value<'a>) -> Value<'a> {
         let mut schema = schema;
         // References may lead in circles.
         for _ in 0..32 {
-            let named = reference(schema).and_then(|name| self.components.schemas.get(&name));
-            match named {
+            match self.referred(schema) {
                 Some(found) => schema = found,
                 None => break,
             }
@@ -301,19 +406,79 @@ impl Document {
     }
 }
 
+/// The length of the longest name that is compared with others, in bytes.
+const LONGEST_NAME: usize = 256;
+
 /// Those of the names that are like this one, the nearest first, three at most.
-pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut rated: Vec<_> = names
-        .map(|other| {
-            let inside =
-                other.contains(name) || other.rsplit('.').next() == name.rsplit('.').next();
-            (
-                strsim::jaro_winkler(name, other) + f64::from(u8::from(inside)),
-                other,
-            )
-        })
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .collect();
-    rated.sort_by(|one, other| other.0.total_cmp(&one.0));
-    rated.into_iter().take(3).map(|(_, name)| name).collect()
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = Cow<'a, str>>) -> Vec<String> {
+    let mut nearest: Vec<(f64, Cow<'a, str>)> = Vec::new();
+    for other in names.filter(|other| other.len() <= LONGEST_NAME) {
+        let is_inside = other.contains(name) || other.rsplit('.').next() == name.rsplit('.').next();
+        let likeness = strsim::jaro_winkler(name, &other) + f64::from(u8::from(is_inside));
+        if likeness > 0.75 {
+            let place = nearest.partition_point(|(nearer, _)| *nearer >= likeness);
+            nearest.insert(place, (likeness, other));
+            nearest.truncate(3);
+        }
+    }
+    let names = nearest.into_iter().map(|(_, name)| name.into_owned());
+    names.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn method_is_found_by_its_name_before_an_alias() {
+        let document = mutated::document(json!({"methods": [
+            {"name": "a", "x-aliases": ["b", "c"]},
+            {"name": "b"},
+            {"name": "b", "deprecated": true},
+            {"x-aliases": ["c"]},
+        ]}));
+        let found = |name: &str| {
+            document
+                .method(name)
+                .map(|method| method.name().into_owned())
+        };
+        assert_eq!(found("b").as_deref(), Some("b"));
+        assert!(
+            !document.method("b").unwrap().is_deprecated(),
+            "the first of two"
+        );
+        assert_eq!(found("c").as_deref(), Some("a"));
+        assert_eq!(found("").as_deref(), Some(""));
+        assert_eq!(found("d"), None);
+        let a = document.method("a").unwrap();
+        assert!(document.has_name(a, "a") && document.has_name(a, "b"));
+        assert!(!document.has_name(document.method("b").unwrap(), "c"));
+        assert_eq!(document.did_you_mean("aa").unwrap(), "did you mean `a`?");
+    }
+
+    #[test]
+    fn methods_of_a_service_stand_together() {
+        let method = |name: &str, tag: &str| json!({"name": name, "tags": [{"name": tag}]});
+        let document = mutated::document(json!({"methods": [
+            method("a", "X"), method("b", "Y"), {"name": "c"}, method("d", "X"),
+        ]}));
+        let services: Vec<_> = document
+            .services()
+            .iter()
+            .map(|service| {
+                let methods = service.methods().map(|method| method.name().into_owned());
+                (
+                    service.name.clone().into_owned(),
+                    methods.collect::<Vec<_>>().join(" "),
+                )
+            })
+            .collect();
+        let expected = [("X", "a d"), ("Y", "b"), ("", "c")];
+        assert_eq!(
+            services,
+            expected.map(|(name, methods)| (name.into(), methods.into()))
+        );
+    }
 }

@@ -4,7 +4,10 @@ use std::fmt;
 use std::io;
 
 use anstyle::{AnsiColor, Style};
-use rpc_runtime::{CallError, ErrorObject};
+use rpc_runtime::CallError;
+
+use crate::escape::{PrintableLines, truncated};
+use crate::json::Compact;
 
 /// How the command ended, as its exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,15 @@ Exit status:
   4    the time was over
   5    the answer cannot be used
   130  stopped with ctrl-c";
+
+/// An error that a server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: i64,
+    pub(crate) message: String,
+    /// JSON.
+    pub(crate) data: Option<String>,
+}
 
 /// Why the command has not done what it was asked for.
 #[derive(Debug)]
@@ -68,22 +80,17 @@ impl Failure {
         self.status
     }
 
-    /// Of a server's error object.
-    pub(crate) fn answered(error: &ErrorObject) -> Self {
+    /// Of an error that a server answered.
+    pub(crate) fn answered(refusal: Refusal) -> Self {
+        let Refusal {
+            code,
+            message,
+            data,
+        } = refusal;
+        let message = format!("the server answered {code}: {message}");
         Self {
-            data: error.raw_data().map(str::to_owned),
-            ..Self::new(
-                Status::Answered,
-                format!("the server answered {}: {}", error.code(), error.message()),
-            )
-        }
-    }
-
-    /// Of a call.
-    pub(crate) fn call(error: CallError<ErrorObject>) -> Self {
-        match error {
-            CallError::Application(error) | CallError::Remote(error) => Self::answered(&error),
-            error => Self::unanswered(&error),
+            data,
+            ..Self::new(Status::Answered, message)
         }
     }
 
@@ -117,33 +124,43 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{ERROR}error:{ERROR:#} {}", below(7, &self.message))?;
+        let below = |text| Below { indent: 7, text };
+        writeln!(f, "{ERROR}error:{ERROR:#} {}", below(&self.message))?;
         if let Some(data) = &self.data {
-            writeln!(f, " data: {}", below(7, data))?;
+            let (start, is_all) = truncated(data, SHOWN);
+            let rest = if is_all { "" } else { "…" };
+            writeln!(f, " data: {}{rest}", Compact(start))?;
         }
         for tip in &self.tips {
-            writeln!(f, "  {TIP}tip:{TIP:#} {}", below(7, tip))?;
+            writeln!(f, "  {TIP}tip:{TIP:#} {}", below(tip))?;
         }
         Ok(())
     }
 }
 
-/// Lines that stand below one another, so that none is taken for more than a part of the text.
-fn below(indent: usize, text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(printable).collect();
-    lines.join(&format!("\n{:indent$}", ""))
+/// Bytes of a text that are shown. A server may send any number.
+const SHOWN: usize = 16 << 10;
+
+/// Displays a text on lines that stand below one another, so that none is taken for more than a part of it.
+struct Below<'a> {
+    indent: usize,
+    text: &'a str,
 }
 
-/// A peer's text as a terminal may show it: on one line and without control characters.
-pub(crate) fn printable(text: &str) -> String {
-    let is_safe = |c: char| !c.is_control() || c == '\t';
-    text.chars()
-        .flat_map(|c| {
-            let shown = is_safe(c).then_some(c);
-            let escaped = (!is_safe(c)).then(|| c.escape_default());
-            shown.into_iter().chain(escaped.into_iter().flatten())
-        })
-        .collect()
+impl fmt::Display for Below<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, is_all) = truncated(self.text, SHOWN);
+        for (index, line) in start.lines().enumerate() {
+            if index > 0 {
+                write!(f, "\n{:1$}", "", self.indent)?;
+            }
+            PrintableLines(line).fmt(f)?;
+        }
+        match is_all {
+            true => Ok(()),
+            false => write!(f, "… ({} bytes in all)", self.text.len()),
+        }
+    }
 }
 
 /// What ends a command early.
@@ -173,9 +190,27 @@ mod tests {
 
     #[test]
     fn a_servers_text_stays_a_part_of_the_message() {
-        let error = ErrorObject::new(1, "no\n  tip: paste this\n\u{1b}[2Jerror: other");
-        let told = anstream::adapter::strip_str(&Failure::answered(&error).to_string()).to_string();
-        let expected = "error: the server answered 1: no\n         tip: paste this\n       \\u{1b}[2Jerror: other\n";
+        let refusal = Refusal {
+            code: 1,
+            message: "no\n  tip: paste this\n\u{1b}[2Jerror: other\u{202e}".into(),
+            data: Some("[ 1,\n\"\u{9b}2J\u{2028}\"]".into()),
+        };
+        let told = Failure::answered(refusal).to_string();
+        let told = anstream::adapter::strip_str(&told).to_string();
+        let expected = "error: the server answered 1: no\n         tip: paste this\n       \\u{1b}[2Jerror: other\\u{202e}\n data: [1,\"\\u009b2J\\u2028\"]\n";
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_servers_text_of_any_length_is_shown_up_to_a_limit() {
+        let long = "x\n".repeat(1 << 20);
+        let refusal = Refusal {
+            code: 1,
+            message: long.clone(),
+            data: Some(format!("{long:?}")),
+        };
+        let told = Failure::answered(refusal).tip(long).to_string();
+        assert!(told.len() < 16 * SHOWN, "{}", told.len());
+        assert!(told.contains("bytes in all)"));
     }
 }

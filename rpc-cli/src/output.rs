@@ -1,11 +1,13 @@
 //! Standard output: for people when it is a terminal, for programs when it is not.
 
-use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use serde_json::Value;
+
+use crate::escape::PrintableJson;
+use crate::json::{Compact, Token, tokens};
 
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,22 +54,34 @@ impl Output {
         }
     }
 
-    /// A value: on several lines for people, on one for programs.
-    pub(crate) fn value(&mut self, value: &Value) -> io::Result<()> {
+    /// JSON: on several lines for people, on one for programs.
+    pub(crate) fn json(&mut self, text: &str) -> io::Result<()> {
         match self.is_pretty {
             true => {
-                write_pretty(&mut self.stream, value, 0)?;
-                self.stream.write_all(b"\n")?;
-                self.stream.flush()
+                let mut out = BufWriter::new(&mut self.stream);
+                write_pretty(&mut out, text)?;
+                out.write_all(b"\n")?;
+                out.flush()
             }
-            false => self.line(value),
+            false => self.json_line(text),
         }
     }
 
-    /// A value on a line of its own.
-    pub(crate) fn line(&mut self, value: &Value) -> io::Result<()> {
-        writeln!(self.stream, "{}", json(value))?;
-        self.stream.flush()
+    /// JSON on a line of its own.
+    pub(crate) fn json_line(&mut self, text: &str) -> io::Result<()> {
+        let mut out = BufWriter::new(&mut self.stream);
+        writeln!(out, "{}", Compact(text))?;
+        out.flush()
+    }
+
+    /// Writes much at once.
+    pub(crate) fn buffered(
+        &mut self,
+        write: impl FnOnce(&mut BufWriter<&mut Self>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut out = BufWriter::new(self);
+        write(&mut out)?;
+        out.flush()
     }
 }
 
@@ -81,48 +95,53 @@ impl Write for Output {
     }
 }
 
-/// JSON in colours, two blanks for each level.
-pub(crate) fn write_pretty(out: &mut impl Write, value: &Value, level: usize) -> io::Result<()> {
-    match value {
-        Value::Array(elements) if !elements.is_empty() => {
-            let mut next = "[";
-            for element in elements {
-                write!(out, "{next}\n{:1$}", "", 2 * level + 2)?;
-                write_pretty(out, element, level + 1)?;
-                next = ",";
-            }
-            write!(out, "\n{:1$}]", "", 2 * level)
-        }
-        Value::Object(members) if !members.is_empty() => {
-            let mut next = "{";
-            for (name, member) in members {
-                let name = json(&name.as_str().into());
-                write!(out, "{next}\n{:1$}{KEY}{name}{KEY:#}: ", "", 2 * level + 2)?;
-                write_pretty(out, member, level + 1)?;
-                next = ",";
-            }
-            write!(out, "\n{:1$}}}", "", 2 * level)
-        }
-        Value::String(_) => write!(out, "{STRING}{}{STRING:#}", json(value)),
-        Value::Number(number) => write!(out, "{NUMBER}{number}{NUMBER:#}"),
-        Value::Bool(_) | Value::Null => write!(out, "{WORD}{value}{WORD:#}"),
-        empty => write!(out, "{empty}"),
-    }
-}
+/// Levels of JSON from which on lines are indented no further.
+const DEEPEST: usize = 64;
 
-/// A value as JSON without control characters. JSON escapes those of ASCII, and a terminal obeys others, too.
-pub(crate) fn json(value: &Value) -> String {
-    let json = value.to_string();
-    match json.contains(char::is_control) {
-        false => json,
-        true => json.chars().fold(String::new(), |mut escaped, c| {
-            match c.is_control() {
-                true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
-                false => escaped.push(c),
+/// Writes JSON in colours, two blanks for each level. The text is all that there is of it in memory.
+pub(crate) fn write_pretty(out: &mut impl Write, text: &str) -> io::Result<()> {
+    let mut open: Vec<bool> = Vec::new();
+    let mut is_name = false;
+    let line = |out: &mut _, level: usize| {
+        Write::write_fmt(out, format_args!("\n{:1$}", "", 2 * level.min(DEEPEST)))
+    };
+    let mut tokens = tokens(text).peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            Token::Open(sign) => {
+                out.write_all(sign.as_bytes())?;
+                if let Some(Token::Close(sign)) = tokens.peek() {
+                    out.write_all(sign.as_bytes())?;
+                    tokens.next();
+                    continue;
+                }
+                is_name = sign == "{";
+                open.push(is_name);
+                line(out, open.len())?;
             }
-            escaped
-        }),
+            Token::Close(sign) => {
+                open.pop();
+                line(out, open.len())?;
+                out.write_all(sign.as_bytes())?;
+            }
+            Token::Comma => {
+                out.write_all(b",")?;
+                line(out, open.len())?;
+                is_name = open.last() == Some(&true);
+            }
+            Token::Colon => {
+                out.write_all(b": ")?;
+                is_name = false;
+            }
+            Token::String(text) => {
+                let style = if is_name { KEY } else { STRING };
+                write!(out, "{style}{}{style:#}", PrintableJson(text))?;
+            }
+            Token::Word(word) => write!(out, "{WORD}{word}{WORD:#}")?,
+            Token::Number(number) => write!(out, "{NUMBER}{number}{NUMBER:#}")?,
+        }
     }
+    Ok(())
 }
 
 /// `1234567` as `1,234,567`.
@@ -135,14 +154,44 @@ pub(crate) fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::escape::is_unprintable;
+
+    fn pretty(text: &str) -> String {
+        let mut out = Vec::new();
+        write_pretty(&mut out, text).unwrap();
+        String::from_utf8(out).unwrap()
+    }
 
     #[test]
-    fn no_control_character_is_left_and_the_value_is_the_same() {
-        let value = serde_json::json!({"\u{9b}2J": "\u{1b}[0m\u{7f}\u{85}\n ü"});
-        let printed = json(&value);
-        assert!(!printed.contains(char::is_control), "{printed:?}");
-        assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), value);
+    fn json_is_printed_without_unprintable_characters_and_means_the_same() {
+        let text = "{\"\u{9b}2J\": [\"\\u001b[0m\u{7f}\u{85}\u{202e}\u{2028} ü\", 1.50, null]}";
+        let value: Value = serde_json::from_str(text).unwrap();
+        let coloured = pretty(text);
+        let plain = anstream::adapter::strip_str(&coloured).to_string();
+        for printed in [Compact(text).to_string(), plain] {
+            let is_odd = |c: char| is_unprintable(c) && c != '\n';
+            assert!(!printed.contains(is_odd), "{printed:?}");
+            assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn json_for_people_has_a_line_for_each_value() {
+        let text = r#" {"a":[1, {"b":{}} ,[]],"c":"{,"}"#;
+        let plain = anstream::adapter::strip_str(&pretty(text)).to_string();
+        let value: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(plain, serde_json::to_string_pretty(&value).unwrap());
+        assert_eq!(pretty("3"), format!("{NUMBER}3{NUMBER:#}"));
+    }
+
+    #[test]
+    fn json_of_any_depth_is_indented_up_to_a_limit() {
+        let levels = 10_000;
+        let text = "[".repeat(levels) + &"]".repeat(levels);
+        assert!(pretty(&text).len() < levels * (4 * DEEPEST + 4));
     }
 
     #[test]

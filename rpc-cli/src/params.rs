@@ -3,11 +3,12 @@
 use std::io::Read;
 
 use clap::Args;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::document::{Document, Method, Parameter, Typed, nearest};
+use crate::escape::Short;
 use crate::failure::Failure;
+use crate::json::Value;
 use crate::schema;
 use crate::types;
 
@@ -21,7 +22,7 @@ pub(crate) struct Params {
 }
 
 /// What goes over the wire: text that is JSON, as it was written.
-pub(crate) type Json = Option<Box<RawValue>>;
+pub(crate) type Sent = Option<Box<RawValue>>;
 
 impl Params {
     /// Whether they come from standard input.
@@ -59,7 +60,7 @@ pub(crate) enum Given {
 
 impl Given {
     /// As JSON, typed by what is known of the method.
-    pub(crate) fn to_json(&self, known: Option<(&Document, &Method)>) -> Result<Json, Failure> {
+    pub(crate) fn to_json(&self, known: Option<(&Document, Method<'_>)>) -> Result<Sent, Failure> {
         match self {
             Self::Nothing => Ok(None),
             Self::Entire(json) => Ok(Some(json.clone())),
@@ -95,7 +96,7 @@ fn split(argument: &str) -> Result<(String, String), Failure> {
 
 fn by_name(
     named: &[(String, String)],
-    known: Option<(&Document, &Method)>,
+    known: Option<(&Document, Method<'_>)>,
 ) -> Result<Box<RawValue>, Failure> {
     let mut members: Vec<(&str, Box<RawValue>)> = Vec::new();
     for (name, text) in named {
@@ -105,58 +106,67 @@ fn by_name(
         let value = match known {
             Some((document, method)) => {
                 let parameter = parameter(method, name)?;
-                typed(document, name, &parameter.typed, text)?
+                typed(document, name, parameter.typed(), text)?
             }
             None => parse(text).or_else(|_| string(text))?,
         };
         members.push((name, value));
     }
     if let Some((_, method)) = known {
-        let missing = |parameter: &&Parameter| {
-            parameter.required && members.iter().all(|(name, _)| *name != parameter.name)
+        let missing = |parameter: &Parameter<'_>| {
+            parameter.is_required() && members.iter().all(|(name, _)| *name != parameter.name())
         };
-        let missing: Vec<_> = method.params.iter().filter(missing).map(written).collect();
-        if !missing.is_empty() {
-            let missing = missing.join(" ");
-            return Err(Failure::usage(format!("`{}` needs {missing}", method.name)));
+        let mut missing = method.params().filter(missing).peekable();
+        if missing.peek().is_some() {
+            let missing = all_written(missing);
+            return Err(Failure::usage(format!(
+                "`{}` needs {missing}",
+                method.name()
+            )));
         }
     }
     let members: Vec<String> = members
         .iter()
-        .map(|(name, value)| format!("{}:{}", Value::from(*name), value.get()))
+        .map(|(name, value)| format!("{}:{}", serde_json::Value::from(*name), value.get()))
         .collect();
     parse(&format!("{{{}}}", members.join(","))).map_err(unwritable)
 }
 
-/// As one would type it.
-fn written(parameter: &Parameter) -> String {
-    format!(
-        "{}={}",
-        parameter.name,
-        types::text(&types::of(&parameter.typed))
-    )
+/// How many parameters are told, and how many characters of a type.
+const TOLD: usize = 20;
+const TYPE: usize = 500;
+
+/// As one would type them.
+fn all_written<'a>(parameters: impl Iterator<Item = Parameter<'a>>) -> String {
+    let mut parameters = parameters.map(|parameter| {
+        let name = parameter.name();
+        format!("{}={}", Short(&name), type_of(parameter.typed()))
+    });
+    let mut written: Vec<_> = parameters.by_ref().take(TOLD).collect();
+    if parameters.next().is_some() {
+        written.push("…".into());
+    }
+    written.join(" ")
 }
 
-fn parameter<'a>(method: &'a Method, name: &str) -> Result<&'a Parameter, Failure> {
-    let found = method
-        .params
-        .iter()
-        .find(|parameter| parameter.name == name);
+fn type_of(typed: Typed<'_>) -> String {
+    types::text(TYPE, |out| types::of(typed, out))
+}
+
+fn parameter<'a>(method: Method<'a>, name: &str) -> Result<Parameter<'a>, Failure> {
+    let found = method.params().find(|parameter| parameter.name() == name);
     found.ok_or_else(|| {
-        let failure = Failure::usage(format!("`{}` has no parameter `{name}`", method.name));
-        let names = method
-            .params
-            .iter()
-            .map(|parameter| parameter.name.as_str());
-        let all: Vec<_> = method.params.iter().map(written).collect();
-        match (nearest(name, names).first(), &method.entire_params) {
+        let failure = Failure::usage(format!("`{}` has no parameter `{name}`", method.name()));
+        let names = method.params().map(|parameter| parameter.name());
+        let has_none = method.params().next().is_none();
+        match (nearest(name, names).first(), method.entire_params()) {
             (Some(near), _) => failure.tip(format!("did you mean `{near}`?")),
-            (None, Some(whole)) if all.is_empty() => {
-                let whole = types::text(&types::of(whole));
+            (None, Some(whole)) if has_none => {
+                let whole = type_of(whole);
                 failure.tip(format!("its arguments are one JSON value: {whole}"))
             }
-            (None, _) if all.is_empty() => failure.tip("it has none"),
-            (None, _) => failure.tip(format!("it has {}", all.join(" "))),
+            (None, _) if has_none => failure.tip("it has none"),
+            (None, _) => failure.tip(format!("it has {}", all_written(method.params()))),
         }
     })
 }
@@ -165,7 +175,7 @@ fn parameter<'a>(method: &'a Method, name: &str) -> Result<&'a Parameter, Failur
 fn typed(
     document: &Document,
     name: &str,
-    parameter: &Typed,
+    parameter: Typed<'_>,
     text: &str,
 ) -> Result<Box<RawValue>, Failure> {
     let kinds = Kinds::of(document, parameter);
@@ -177,7 +187,7 @@ fn typed(
         Some(json) if kinds.take(Kinds::of_json(json.get())) => Ok(json),
         _ if kinds.take(Kinds::STRING) => string(text),
         json => {
-            let is = types::text(&types::of(parameter));
+            let is = type_of(parameter);
             let why = match json {
                 Some(_) => "and",
                 None => "that is, JSON, and",
@@ -190,7 +200,7 @@ fn typed(
 }
 
 fn string(text: &str) -> Result<Box<RawValue>, Failure> {
-    parse(&Value::from(text).to_string()).map_err(unwritable)
+    parse(&serde_json::Value::from(text).to_string()).map_err(unwritable)
 }
 
 fn unwritable(error: serde_json::Error) -> Failure {
@@ -226,9 +236,11 @@ impl Kinds {
     }
 
     /// What a parameter takes.
-    fn of(document: &Document, typed: &Typed) -> Self {
-        match Self::of_schema(document, &typed.schema, &mut 1000) {
-            Self::ALL => Self::of_rust(typed.rust_type.as_deref().unwrap_or_default()),
+    fn of(document: &Document, typed: Typed<'_>) -> Self {
+        let schema = typed.schema();
+        let kinds = schema.map(|schema| Self::of_schema(document, schema, &mut 1000));
+        match kinds.unwrap_or(Self::ALL) {
+            Self::ALL => Self::of_rust(typed.rust_type().as_deref().unwrap_or_default()),
             kinds => kinds,
         }
     }
@@ -245,35 +257,46 @@ impl Kinds {
         if is_text { Self::STRING } else { Self::ALL }
     }
 
-    /// `left` is how many schemas may still be looked into: unions of unions may have no end.
-    fn of_schema(document: &Document, schema: &Value, left: &mut usize) -> Self {
+    /// `left` is how many schemas and values may still be looked at: unions of unions may have no end.
+    fn of_schema(document: &Document, schema: Value<'_>, left: &mut usize) -> Self {
         let schema = document.resolve(schema);
         if *left == 0 || schema::says_nothing(schema) {
             return Self::ALL;
         }
         *left -= 1;
         let named = match schema.get("type") {
-            Some(Value::String(name)) => Self::named(name),
-            Some(Value::Array(names)) => names
-                .iter()
-                .filter_map(Value::as_str)
-                .fold(Self::NONE, |kinds, name| kinds.or(Self::named(name))),
-            _ => Self::ALL,
+            Some(names) if names.is_array() => {
+                let names = names.elements().filter_map(Value::as_str).take(8);
+                names.fold(Self::NONE, |kinds, name| kinds.or(Self::named(&name)))
+            }
+            Some(name) => name.as_str().map_or(Self::ALL, |name| Self::named(&name)),
+            None => Self::ALL,
         };
-        let values = schema.get("const").map(std::slice::from_ref);
-        let values = values.or_else(|| schema::list(schema, "enum").map(Vec::as_slice));
-        let values = values.map_or(Self::ALL, |values| {
-            let kinds = values.iter().map(|value| Self::of_json(&value.to_string()));
-            kinds.fold(Self::NONE, Self::or)
-        });
-        let mut each = |schema: &Value| Self::of_schema(document, schema, left);
-        let either = schema::alternatives(schema).map_or(Self::ALL, |schemas| {
-            schemas.iter().map(&mut each).fold(Self::NONE, Self::or)
-        });
-        let all = schema::list(schema, "allOf").map_or(Self::ALL, |schemas| {
-            schemas.iter().map(&mut each).fold(Self::ALL, Self::and)
-        });
-        named.and(values).and(either).and(all)
+        let values = match (schema.get("const"), schema.list("enum")) {
+            (Some(constant), _) => Self::of_json(constant.text()),
+            (None, Some(mut values)) => {
+                let all = values.by_ref().take(*left).map(|value| {
+                    *left -= 1;
+                    Self::of_json(value.text())
+                });
+                let all = all.fold(Self::NONE, Self::or);
+                if values.is_empty() { all } else { Self::ALL }
+            }
+            (None, None) => Self::ALL,
+        };
+        let mut kinds = named.and(values);
+        if let Some(mut schemas) = schema::alternatives(schema) {
+            let mut either = Self::NONE;
+            while let (true, Some(schema)) = (either != Self::ALL, schemas.next()) {
+                either = either.or(Self::of_schema(document, schema, left));
+            }
+            kinds = kinds.and(either);
+        }
+        let mut schemas = schema.list("allOf").into_iter().flatten();
+        while let (true, Some(schema)) = (*left > 0, schemas.next()) {
+            kinds = kinds.and(Self::of_schema(document, schema, left));
+        }
+        kinds
     }
 
     fn named(name: &str) -> Self {
@@ -311,10 +334,12 @@ impl Kinds {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use serde_json::json;
+    use serde_json::{Value as Tree, json};
 
-    fn one_parameter(typed: Value) -> (Document, Method) {
+    use super::*;
+    use crate::document::mutated;
+
+    fn one_parameter(typed: Tree) -> Document {
         let mut parameter = typed;
         parameter["name"] = json!("a");
         let document = json!({
@@ -326,19 +351,18 @@ mod tests {
                 "Shape": {"anyOf": [{"enum": ["point"]}, {"type": "object"}]},
             }},
         });
-        let document = Document::new(document).unwrap();
-        let method = document.methods[0].clone();
-        (document, method)
+        mutated::document(document)
     }
 
-    fn typed(parameter: Value, text: &str) -> Result<String, String> {
-        let (document, method) = one_parameter(parameter);
+    fn typed(parameter: Tree, text: &str) -> Result<String, String> {
+        let document = one_parameter(parameter);
+        let method = document.methods().next().unwrap();
         let given = Params {
             given: vec![format!("a={text}")],
         };
         match given
             .read()
-            .and_then(|given| given.to_json(Some((&document, &method))))
+            .and_then(|given| given.to_json(Some((&document, method))))
         {
             Ok(json) => Ok(json.unwrap().get().to_owned()),
             Err(failure) => Err(failure.to_string()),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use rpc_runtime::{Address, Client};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::connect::Connection;
 use crate::failure::{Failure, Stop};
@@ -50,9 +50,9 @@ impl Options {
         output: &mut Output,
     ) -> Result<(), Stop> {
         if self.json {
-            output.line(
-                &json!({"connected": self.target.to_string(), "ms": milliseconds(connected)}),
-            )?;
+            let connected =
+                json!({"connected": self.target.to_string(), "ms": milliseconds(connected)});
+            output.json_line(&connected.to_string())?;
         } else if !self.quiet {
             writeln!(
                 output,
@@ -61,17 +61,18 @@ impl Options {
                 shown(connected)
             )?;
         }
-        let mut times = Vec::new();
-        while self.count == 0 || (times.len() as u64) < self.count {
-            if !times.is_empty() {
+        let mut times = Times::default();
+        while self.count == 0 || times.count < self.count {
+            if times.count > 0 {
                 tokio::time::sleep(self.interval).await;
             }
             let time = ping(&self.connection, client).await?;
-            times.push(time);
+            times.add(time);
             if self.json {
-                output.line(&json!({"ping": times.len(), "ms": milliseconds(time)}))?;
+                let ping = json!({"ping": times.count, "ms": milliseconds(time)});
+                output.json_line(&ping.to_string())?;
             } else if !self.quiet {
-                writeln!(output, "ping {}: {}", times.len(), shown(time))?;
+                writeln!(output, "ping {}: {}", times.count, shown(time))?;
             }
         }
         match self.quiet || self.json {
@@ -81,11 +82,32 @@ impl Options {
     }
 }
 
-fn summary(times: &[Duration], output: &mut Output) -> Result<(), Stop> {
-    if let ([_, _, ..], Some(least), Some(most)) = (times, times.iter().min(), times.iter().max()) {
-        let mean = times.iter().sum::<Duration>().div_f64(times.len() as f64);
-        let [least, mean, most] = [*least, mean, *most].map(shown);
-        let count = times.len();
+/// What the pings came to. There may be any number of them.
+#[derive(Debug, Default)]
+struct Times {
+    count: u64,
+    sum: Duration,
+    least: Duration,
+    most: Duration,
+}
+
+impl Times {
+    fn add(&mut self, time: Duration) {
+        self.least = match self.count {
+            0 => time,
+            _ => self.least.min(time),
+        };
+        self.most = self.most.max(time);
+        self.sum += time;
+        self.count += 1;
+    }
+}
+
+fn summary(times: &Times, output: &mut Output) -> Result<(), Stop> {
+    let count = times.count;
+    if count > 1 {
+        let mean = times.sum.div_f64(count as f64);
+        let [least, mean, most] = [times.least, mean, times.most].map(shown);
         writeln!(
             output,
             "{count} answered: at least {least}, on average {mean}, at most {most}"
@@ -96,8 +118,8 @@ fn summary(times: &[Duration], output: &mut Output) -> Result<(), Stop> {
 
 async fn ping(connection: &Connection, client: &Client) -> Result<Duration, Failure> {
     let started = Instant::now();
-    let call = connection.with_meta(client.call::<Value, _>("rpc.ping", &()));
-    call.await.map_err(Failure::call)?;
+    let answered = connection.call(client, "rpc.ping", &()).await;
+    answered.map_err(|failed| connection.explain(failed))?;
     Ok(started.elapsed())
 }
 

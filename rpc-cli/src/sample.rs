@@ -1,41 +1,91 @@
 //! A command line that calls a method, to paste and to change.
 
-use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
-use crate::document::{Document, Example, Method};
-use crate::output::json;
+use serde_json::{Map, Value as Tree, json};
+
+use crate::document::{Document, Example, Method, Typed};
+use crate::escape::is_unprintable;
+use crate::json::{Compact, Value};
 use crate::schema;
 use crate::shell::quoted;
 
-/// How deep a sample goes, and how many values it has.
+/// How deep a sample goes, how many values it has, and bytes of those that a schema gives and of names. What is larger is
+/// nothing to paste, and a schema may be referred to from everywhere.
 const DEPTH: usize = 6;
-const MOST: usize = 100;
+const VALUES: usize = 100;
+const BYTES: usize = 2000;
 
-/// `call text.count text=hello needle=l`; `target` is where, and how it is trusted.
-pub(crate) fn command(document: &Document, method: &Method, target: &str) -> String {
-    let arguments = method
-        .examples
-        .first()
-        .and_then(|example| of_example(method, example));
-    let arguments = arguments.unwrap_or_else(|| of_types(document, method));
-    written(method, target, &arguments)
+/// Bytes of schemas that are looked at for the samples of a document, for each byte that it has. All methods may refer to
+/// one large type.
+const LOOKED_AT: usize = 32;
+
+/// Command lines for the methods of a document.
+pub(crate) struct Samples<'a> {
+    document: &'a Document,
+    /// How many bytes of schemas may still be looked at.
+    left: usize,
+}
+
+impl<'a> Samples<'a> {
+    pub(crate) fn of(document: &'a Document) -> Self {
+        let text = document.json().text().len();
+        let left = text.saturating_mul(LOOKED_AT);
+        Self { document, left }
+    }
+
+    /// `call text.count text=hello needle=l`; `target` is where, and how it is trusted.
+    pub(crate) fn command(&mut self, method: Method<'_>, target: &str) -> String {
+        let example = method.examples().next();
+        let arguments = example.and_then(|example| of_example(method, example));
+        let arguments = arguments.unwrap_or_else(|| self.of_types(method));
+        written(method, target, &arguments)
+    }
+
+    fn of_types(&mut self, method: Method<'_>) -> Arguments {
+        let mut sample = Sample {
+            samples: self,
+            values: VALUES,
+            bytes: BYTES,
+        };
+        if let (Some(whole), None) = (method.entire_params(), method.params().next()) {
+            let value = sample.typed(whole).unwrap_or_else(|| json!(["…"]));
+            return Arguments::Entire(text(&value));
+        }
+        let required = method.params().filter(|parameter| parameter.is_required());
+        let named = required.map_while(|parameter| {
+            let name = sample.name(&parameter.name())?;
+            sample.values = sample.values.checked_sub(1)?;
+            let value = sample
+                .typed(parameter.typed())
+                .unwrap_or_else(|| json!("…"));
+            Some((name, text(&value)))
+        });
+        Arguments::Named(named.collect())
+    }
 }
 
 /// The command line of an example.
-pub(crate) fn example(method: &Method, example: &Example, target: &str) -> Option<String> {
+pub(crate) fn example(method: Method<'_>, example: Example<'_>, target: &str) -> Option<String> {
     of_example(method, example).map(|arguments| written(method, target, &arguments))
 }
 
-fn written(method: &Method, target: &str, arguments: &Value) -> String {
-    let streams = method.items.is_some() || method.upload.is_some();
+/// The arguments of a call, each as JSON.
+enum Arguments {
+    Named(Vec<(String, String)>),
+    /// All in one.
+    Entire(String),
+}
+
+fn written(method: Method<'_>, target: &str, arguments: &Arguments) -> String {
+    let streams = method.items().is_some() || method.upload().is_some();
     let command = if streams { "stream" } else { "call" };
-    let upload = if method.upload.is_some() {
-        " --upload -"
-    } else {
-        ""
+    let upload = match method.upload() {
+        Some(_) => " --upload -",
+        None => "",
     };
     // No name has such characters in earnest, and a shell that reads them from a terminal obeys some.
-    let name = method.name.replace(char::is_control, "\u{fffd}");
+    let name = method.name().replace(is_unprintable, "\u{fffd}");
     let name = quoted(&name);
     let arguments = typed(method, arguments);
     let is_option = |word: &str| word.starts_with('-');
@@ -46,90 +96,104 @@ fn written(method: &Method, target: &str, arguments: &Value) -> String {
 }
 
 /// `name=value` for each, if all are simple, and one JSON value if not.
-fn typed(method: &Method, arguments: &Value) -> String {
-    let simple = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(_) | Value::Object(_) => None,
-        simple => Some(simple.to_string()),
+fn typed(method: Method<'_>, arguments: &Arguments) -> String {
+    let named = match arguments {
+        Arguments::Entire(json) => return format!(" {}", quoted(json)),
+        Arguments::Named(named) => named,
     };
-    let named = arguments.as_object().and_then(|members| {
-        let named = members.iter().map(|(name, value)| {
-            let value = simple(value)?;
-            // JSON escapes these.
-            let is_odd = name.contains(char::is_control) || value.contains(char::is_control);
-            (!is_odd).then(|| format!(" {}={}", quoted(name), quoted(&value)))
-        });
-        named.collect::<Option<String>>()
+    let simple = named.iter().map(|(name, value)| {
+        let value = simple(value)?;
+        // JSON escapes these.
+        let is_odd = name.contains(is_unprintable) || value.contains(is_unprintable);
+        (!is_odd).then(|| format!(" {}={}", quoted(name), quoted(&value)))
     });
-    match named {
-        Some(named) if !method.params.is_empty() || named.is_empty() => named,
-        _ => format!(" {}", quoted(&json(arguments))),
+    if let (true, Some(simple)) = (
+        named.is_empty() || method.params().next().is_some(),
+        simple.collect::<Option<String>>(),
+    ) {
+        return simple;
+    }
+    let members = named.iter().map(|(name, value)| {
+        let name = Tree::from(name.as_str()).to_string();
+        format!("{}:{value}", Compact(&name))
+    });
+    let members: Vec<_> = members.collect();
+    format!(" {}", quoted(&format!("{{{}}}", members.join(","))))
+}
+
+/// A value as it is typed without quotes; `None` of arrays and objects.
+fn simple(json: &str) -> Option<String> {
+    match json.as_bytes().first() {
+        Some(b'[' | b'{') => None,
+        Some(b'"') => serde_json::from_str(json).ok(),
+        _ => Some(json.to_owned()),
     }
 }
 
-fn of_example(method: &Method, example: &Example) -> Option<Value> {
-    let known = |name: &String| {
-        method
-            .params
-            .iter()
-            .any(|parameter| parameter.name == *name)
-    };
-    if example.params.iter().all(|one| known(&one.name)) {
-        let members = example
-            .params
-            .iter()
-            .map(|one| (one.name.clone(), one.value.clone()));
-        return Some(members.collect::<Map<_, _>>().into());
+fn of_example(method: Method<'_>, example: Example<'_>) -> Option<Arguments> {
+    let names: HashSet<_> = method.params().map(|parameter| parameter.name()).collect();
+    if example.params().all(|one| names.contains(&one.name())) {
+        let named = example.params().map(|one| {
+            let value = Compact(one.value()).to_string();
+            (one.name().into_owned(), value)
+        });
+        return Some(Arguments::Named(named.collect()));
     }
     // All of `params` is one value.
-    example.params.first().map(|one| one.value.clone())
+    let entire = example.params().next()?;
+    Some(Arguments::Entire(Compact(entire.value()).to_string()))
 }
 
-fn of_types(document: &Document, method: &Method) -> Value {
-    if let (Some(whole), true) = (&method.entire_params, method.params.is_empty()) {
-        return match schema::says_nothing(&whole.schema) {
-            true => json!(["…"]),
-            false => value(document, &whole.schema),
-        };
-    }
-    let required = method.params.iter().filter(|parameter| parameter.required);
-    let members = required.map(|parameter| {
-        let schema = &parameter.typed.schema;
-        let value = match schema::says_nothing(schema) {
-            true => json!("…"),
-            false => value(document, schema),
-        };
-        (parameter.name.clone(), value)
-    });
-    members.collect::<Map<_, _>>().into()
+fn text(value: &Tree) -> String {
+    Compact(&value.to_string()).to_string()
 }
 
 /// Some value that a schema takes, as far as that is easily said.
-fn value(document: &Document, schema: &Value) -> Value {
-    let mut sample = Sample {
-        document,
-        left: MOST,
-    };
-    sample.value(schema, DEPTH)
+struct Sample<'s, 'a> {
+    samples: &'s mut Samples<'a>,
+    /// How many values it may still have.
+    values: usize,
+    /// How many bytes of names and of values from the document.
+    bytes: usize,
 }
 
-struct Sample<'a> {
-    document: &'a Document,
-    left: usize,
-}
+impl Sample<'_, '_> {
+    /// `None` where nothing is known of the type.
+    fn typed(&mut self, typed: Typed<'_>) -> Option<Tree> {
+        let schema = typed.schema()?;
+        (!schema::says_nothing(schema)).then(|| self.value(schema, DEPTH))
+    }
 
-impl Sample<'_> {
-    fn value(&mut self, schema: &Value, depth: usize) -> Value {
-        self.left = self.left.saturating_sub(1);
-        let depth = if self.left == 0 { 0 } else { depth };
-        let schema = self.document.resolve(schema);
+    /// A name, if there is room for it.
+    fn name(&mut self, name: &str) -> Option<String> {
+        self.bytes = self.bytes.checked_sub(name.len())?;
+        Some(name.to_owned())
+    }
+
+    /// A value of the document, if there is room for it.
+    fn given(&mut self, value: Value<'_>) -> Option<Tree> {
+        let left = self.bytes.checked_sub(value.len_bound())?;
+        let tree = serde_json::from_str(value.text()).ok()?;
+        self.bytes = left;
+        Some(tree)
+    }
+
+    fn value(&mut self, schema: Value<'_>, depth: usize) -> Tree {
+        self.values = self.values.saturating_sub(1);
+        let depth = if self.values == 0 { 0 } else { depth };
+        let document = self.samples.document;
+        let schema = document.resolve(schema);
+        match self.samples.left.checked_sub(schema.len_bound()) {
+            Some(left) => self.samples.left = left,
+            None => return Tree::Null,
+        }
+        let first = |keyword| schema.list(keyword).and_then(|mut all| all.next());
         let given = schema.get("default").or_else(|| schema.get("const"));
-        let first = |keyword| schema::list(schema, keyword).and_then(|all| all.first());
-        if let Some(given) = given
+        let given = given
             .or_else(|| first("examples"))
-            .or_else(|| first("enum"))
-        {
-            return given.clone();
+            .or_else(|| first("enum"));
+        if let Some(given) = given.and_then(|given| self.given(given)) {
+            return given;
         }
         let alternative = first("oneOf")
             .or_else(|| first("anyOf"))
@@ -138,38 +202,54 @@ impl Sample<'_> {
             return self.value(alternative, depth - 1);
         }
         let name = schema.get("type");
-        let name = name.and_then(|name| name.as_str().or_else(|| name.get(0)?.as_str()));
-        match name {
+        let name = name.map(|name| name.elements().next().unwrap_or(name));
+        match name.and_then(Value::as_str).as_deref() {
             Some("boolean") => json!(true),
-            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+            Some("integer" | "number") => {
+                let least = schema.get("minimum");
+                least
+                    .and_then(|least| self.given(least))
+                    .unwrap_or(json!(1))
+            }
             Some("string") => json!("text"),
-            Some("array") => match schema.get("items") {
-                Some(Value::Array(elements)) if depth > 0 => elements
-                    .iter()
-                    .map(|element| self.value(element, depth - 1))
-                    .collect(),
-                Some(element @ Value::Object(_)) if depth > 0 => {
-                    json!([self.value(element, depth - 1)])
-                }
-                _ => json!([]),
-            },
-            Some("object") if depth > 0 => schema::fields(schema)
-                .iter()
-                .filter(|field| field.required)
-                .map(|field| (field.name.to_owned(), self.value(field.schema, depth - 1)))
-                .collect::<Map<_, _>>()
-                .into(),
-            Some("object") => json!({}),
-            _ => Value::Null,
+            Some("array") => self.array(schema, depth),
+            Some("object") => self.object(schema, depth),
+            _ => Tree::Null,
         }
+    }
+
+    fn array(&mut self, schema: Value<'_>, depth: usize) -> Tree {
+        match schema.get("items") {
+            Some(elements) if elements.is_array() && depth > 0 => elements
+                .elements()
+                .map_while(|element| (self.values > 0).then(|| self.value(element, depth - 1)))
+                .collect(),
+            Some(element) if element.is_object() && depth > 0 => {
+                json!([self.value(element, depth - 1)])
+            }
+            _ => json!([]),
+        }
+    }
+
+    fn object(&mut self, schema: Value<'_>, depth: usize) -> Tree {
+        if depth == 0 {
+            return json!({});
+        }
+        let required = schema::fields(schema).filter(|field| field.is_required);
+        let members = required.map_while(|field| {
+            let name = (self.values > 0).then(|| self.name(&field.name))??;
+            Some((name, self.value(field.schema, depth - 1)))
+        });
+        members.collect::<Map<_, _>>().into()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::mutated;
 
-    fn command_of(method: Value) -> String {
+    fn command_of(method: Tree) -> String {
         let document = json!({
             "methods": [method],
             "components": {"schemas": {"Order": {
@@ -182,8 +262,9 @@ mod tests {
                 },
             }, "Tag": {"type": ["string", "null"]}}},
         });
-        let document = Document::new(document).unwrap();
-        command(&document, &document.methods[0], "HOST:PORT")
+        let document = mutated::document(document);
+        let method = document.methods().next().unwrap();
+        Samples::of(&document).command(method, "HOST:PORT")
     }
 
     #[test]
@@ -204,6 +285,14 @@ mod tests {
             (
                 with("a\u{3}\nreboot\u{9b}201~"),
                 r#"rpc call HOST:PORT m '{"text":"a\u0003\nreboot\u009b201~"}'"#,
+            ),
+            (
+                with("a\u{202e}'; reboot #\u{2066}"),
+                r#"rpc call HOST:PORT m '{"text":"a\u202e'\''; reboot #\u2066"}'"#,
+            ),
+            (
+                json!({"name": "m\u{200f}\u{2028}"}),
+                "rpc call HOST:PORT 'm\u{fffd}\u{fffd}'",
             ),
             (with("$(reboot)`"), "rpc call HOST:PORT m text='$(reboot)`'"),
         ];
@@ -250,5 +339,31 @@ mod tests {
         for (method, expected) in cases {
             assert_eq!(command_of(method.clone()), expected, "{method}");
         }
+    }
+
+    #[test]
+    fn sample_of_a_large_type_has_a_limit() {
+        let text = json!({"name": "text", "required": true, "schema": {"type": "string"}});
+        let many: Vec<_> = (0..1000).map(|_| text.clone()).collect();
+        let of = |schema: Tree| json!({"name": "m", "params": [{"name": "a", "required": true, "schema": schema}]});
+        let names: Vec<_> = (0..1000).map(|number| format!("{number:0100}")).collect();
+        let properties: Map<_, _> = names.iter().map(|name| (name.clone(), json!({}))).collect();
+        let large = [
+            json!({"name": "m", "params": many}),
+            of(json!({"default": "x".repeat(1 << 20), "type": "integer"})),
+            of(json!({"type": "object", "required": names, "properties": properties})),
+            of(json!({"type": "array", "items": vec![json!({"type": "string"}); 10_000]})),
+            of(
+                json!({"type": "array", "items": vec![json!({"type": "array", "items": vec![json!({}); 1000]}); 1000]}),
+            ),
+        ];
+        for method in large {
+            let command = command_of(method);
+            assert!(command.len() < 3 * BYTES, "{}", command.len());
+        }
+        let command = command_of(of(
+            json!({"default": "x".repeat(1 << 20), "type": "integer"}),
+        ));
+        assert_eq!(command, "rpc call HOST:PORT m a=1");
     }
 }

@@ -4,19 +4,20 @@ use std::pin::pin;
 
 use clap::Args;
 use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{Address, CallError, Client, ErrorObject};
+use rpc_runtime::{Address, Client};
 use serde::ser::Error;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::call::{explain, known};
 use crate::connect::Connection;
-use crate::document::{Method, WITHOUT, describe};
+use crate::document::Method;
 use crate::failure::{Failure, Stop};
 use crate::output::Output;
-use crate::params::{Given, Json, Params};
+use crate::params::{Given, Params, Sent};
+use crate::reply::{self, CallFailed, read_result};
+use crate::source::{WITHOUT, describe};
 
 /// Call a method that streams items, and print them as they come, one JSON line each
 #[derive(Debug, Args)]
@@ -67,19 +68,20 @@ impl Options {
         }
         let params = given.to_json(known)?;
         let ended = match known {
-            Some((_, method)) if method.items.is_none() => {
+            Some((_, method)) if method.items().is_none() => {
                 self.result(client, &params, output).await?
             }
             _ => self.items(client, &params, output).await?,
         };
-        Ok(ended.map_err(|error| explain(error, &self.method, document.as_ref()))?)
+        let explained = |failed| explain(&self.connection, failed, &self.method, document.as_ref());
+        Ok(ended.map_err(explained)?)
     }
 
     /// Whether the method does what it is asked for.
-    fn check(&self, method: &Method) -> Result<(), Failure> {
+    fn check(&self, method: Method<'_>) -> Result<(), Failure> {
         let name = &self.method;
-        match (&method.upload, &self.upload) {
-            (None, None) if method.items.is_none() => {
+        match (method.upload(), &self.upload) {
+            (None, None) if method.items().is_none() => {
                 let failure = Failure::usage(format!("`{name}` is not a stream of items"));
                 Err(failure.tip(format!("`rpc call {} {name} …`", self.target)))
             }
@@ -95,10 +97,10 @@ impl Options {
     async fn items(
         &self,
         client: &Client,
-        params: &Json,
+        params: &Sent,
         output: &mut Output,
     ) -> Result<Ended, Stop> {
-        let items = client.items::<Value, _>(&self.method, params);
+        let items = client.items_unparsed(&self.method, params);
         let items = self.connection.with_meta(items);
         let items = match self.upload {
             Some(_) => items.upload(lines()),
@@ -106,10 +108,12 @@ impl Options {
         };
         let most = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let mut items = pin!(items.take(most));
-        while let Some(item) = items.next().await {
-            match item {
-                Ok(item) => output.line(&item)?,
-                Err(error) => return Ok(Err(error)),
+        while let Some(line) = items.next().await {
+            match line.map_err(CallFailed::from).and_then(reply::read) {
+                Ok(reply::Line::Item(item)) => output.json_line(&item)?,
+                Ok(reply::Line::Result(_)) => break,
+                Ok(reply::Line::Error(refusal)) => return Ok(Err(refusal.into())),
+                Err(failed) => return Ok(Err(failed)),
             }
         }
         Ok(Ok(()))
@@ -119,18 +123,19 @@ impl Options {
     async fn result(
         &self,
         client: &Client,
-        params: &Json,
+        params: &Sent,
         output: &mut Output,
     ) -> Result<Ended, Stop> {
-        let call = client.call::<Value, _>(&self.method, params);
-        match self.connection.with_meta(call).upload(lines()).await {
-            Ok(result) => Ok(Ok(output.value(&result)?)),
-            Err(error) => Ok(Err(error)),
+        let call = client.call_unparsed(&self.method, params);
+        let called = self.connection.with_meta(call).upload(lines()).await;
+        match called.map_err(CallFailed::from).and_then(read_result) {
+            Ok(result) => Ok(Ok(output.json(&result)?)),
+            Err(failed) => Ok(Err(failed)),
         }
     }
 }
 
-type Ended = Result<(), CallError<ErrorObject>>;
+type Ended = Result<(), CallFailed>;
 
 /// The lines of standard input, up to the first that is no JSON.
 fn lines() -> impl Stream<Item = Line> + Send + 'static {

@@ -1,258 +1,426 @@
 //! JSON Schema as a type that is read at a glance: `{ id: uint64, tags?: string[] } | null`.
+//!
+//! The text of a type is written piece by piece and never held: a schema may be of any size.
 
-use serde_json::Value;
+use std::fmt::{self, Display, Write};
+use std::io;
 
 use crate::document::{Method, Typed};
-use crate::schema::{Field, alternatives, docs, fields, list, reference, says_nothing};
+use crate::json::{Compact, Value};
+use crate::schema::{
+    Field, alternatives, docs, fields, has_fields, is_annotation, named, says_nothing,
+};
 
-/// A piece of a type's text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a piece of a type's text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// Punctuation.
-    Sign(&'static str),
+    Sign,
+    /// The name of a method.
+    Method,
     /// A type of JSON's, or a format of one.
-    Basic(String),
+    Basic,
     /// A type of the document's.
-    Name(String),
+    Name,
     /// The name of a property.
-    Property(String),
-    /// A value.
-    Literal(String),
+    Property,
+    /// A value, as JSON.
+    Literal,
     /// A type of Rust's: all that is known where there is no schema.
-    Rust(String),
+    Rust,
 }
 
-impl Piece {
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::Sign(text) => text,
-            Self::Basic(text)
-            | Self::Name(text)
-            | Self::Property(text)
-            | Self::Literal(text)
-            | Self::Rust(text) => text,
+/// What takes the pieces of a type, one after the other. An error ends the writing.
+pub(crate) type Pieces<'p> = dyn FnMut(Piece, &dyn Display) -> io::Result<()> + 'p;
+
+/// The length of what is shown of a value, in bytes.
+const LITERAL: usize = 1000;
+
+/// A value in a type or a signature: its start, if it is long.
+pub(crate) struct Literal<'a>(pub(crate) Value<'a>);
+
+impl Display for Literal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, is_all) = self.0.text_within(LITERAL);
+        Compact(start).fmt(f)?;
+        match is_all {
+            true => Ok(()),
+            false => f.write_str("…"),
         }
     }
 }
 
 /// A method on one line: `text.count(text: string, limit?: uint32 = 10) -> uint64`.
-pub(crate) fn signature(method: &Method) -> Vec<Piece> {
-    let mut pieces = vec![Piece::Name(method.name.clone()), Piece::Sign("(")];
-    let mut separator = None;
-    for parameter in &method.params {
-        pieces.extend(separator.replace(Piece::Sign(", ")));
-        pieces.push(Piece::Property(parameter.name.clone()));
-        pieces.push(Piece::Sign(if parameter.required { ": " } else { "?: " }));
-        pieces.extend(of(&parameter.typed));
-        if let Some(default) = parameter.typed.schema.get("default") {
-            pieces.push(Piece::Sign(" = "));
-            pieces.push(Piece::Literal(default.to_string()));
+pub(crate) fn signature(method: Method<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
+    out(Piece::Method, &method.name())?;
+    out(Piece::Sign, &"(")?;
+    let mut separator = "";
+    for parameter in method.params() {
+        if !separator.is_empty() {
+            out(Piece::Sign, &separator)?;
         }
+        separator = ", ";
+        property(&parameter.name(), parameter.is_required(), out)?;
+        of(parameter.typed(), out)?;
+        with_default(parameter.typed().default(), out)?;
     }
-    if let (Some(whole), true) = (&method.entire_params, method.params.is_empty()) {
-        pieces.push(Piece::Sign("..."));
-        pieces.extend(of(whole));
-        separator = Some(Piece::Sign(", "));
+    if let (Some(whole), "") = (method.entire_params(), separator) {
+        out(Piece::Sign, &"...")?;
+        of(whole, out)?;
+        separator = ", ";
     }
-    if let Some(upload) = &method.upload {
-        pieces.extend(separator);
-        pieces.extend(stream(upload));
+    if let Some(upload) = method.upload() {
+        if !separator.is_empty() {
+            out(Piece::Sign, &separator)?;
+        }
+        stream(upload, out)?;
     }
-    pieces.push(Piece::Sign(")"));
-    if let Some(answer) = answer(method) {
-        pieces.push(Piece::Sign(" -> "));
-        pieces.extend(answer);
+    out(Piece::Sign, &")")?;
+    match (method.items(), method.result()) {
+        (Some(items), _) => {
+            out(Piece::Sign, &" -> ")?;
+            stream(items, out)
+        }
+        (None, Some(result)) => {
+            out(Piece::Sign, &" -> ")?;
+            of(result, out)
+        }
+        (None, None) => Ok(()),
     }
-    pieces
 }
 
-/// What a method is answered with.
-pub(crate) fn answer(method: &Method) -> Option<Vec<Piece>> {
-    let items = method.items.as_ref().map(stream);
-    items.or_else(|| method.result.as_ref().map(of))
+/// The name of a property or a parameter.
+pub(crate) fn property(name: &str, is_required: bool, out: &mut Pieces<'_>) -> io::Result<()> {
+    out(Piece::Property, &name)?;
+    out(Piece::Sign, if is_required { &": " } else { &"?: " })
+}
+
+fn with_default(default: Option<Value<'_>>, out: &mut Pieces<'_>) -> io::Result<()> {
+    let Some(default) = default else {
+        return Ok(());
+    };
+    out(Piece::Sign, &" = ")?;
+    out(Piece::Literal, &Literal(default))
+}
+
+/// A property with its type: `quantity?: uint32 = 1`.
+pub(crate) fn field(field: &Field<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
+    property(&field.name, field.is_required, out)?;
+    alternative(field.schema, out)
+}
+
+/// One of several types, and what it is if it is not said.
+pub(crate) fn alternative(schema: Value<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
+    of_schema(schema, out)?;
+    with_default(schema.get("default"), out)
 }
 
 /// Items of a type.
-pub(crate) fn stream(item: &Typed) -> Vec<Piece> {
-    let mut pieces = vec![Piece::Basic("stream".into()), Piece::Sign("<")];
-    pieces.extend(of(item));
-    pieces.push(Piece::Sign(">"));
-    pieces
+fn stream(item: Typed<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
+    out(Piece::Basic, &"stream")?;
+    out(Piece::Sign, &"<")?;
+    of(item, out)?;
+    out(Piece::Sign, &">")
 }
 
 /// How deep a type is told.
 const DEPTH: usize = 8;
 
 /// A value's type: of the schema, or of Rust if that says nothing.
-pub(crate) fn of(typed: &Typed) -> Vec<Piece> {
-    match &typed.rust_type {
-        Some(rust) if says_nothing(&typed.schema) => vec![Piece::Rust(rust.clone())],
-        _ => of_schema(&typed.schema),
+pub(crate) fn of(typed: Typed<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
+    match (typed.schema(), typed.rust_type()) {
+        (None, Some(rust)) => out(Piece::Rust, &rust),
+        (Some(schema), Some(rust)) if says_nothing(schema) => out(Piece::Rust, &rust),
+        (Some(schema), _) => of_schema(schema, out),
+        (None, None) => out(Piece::Basic, &"any"),
     }
 }
 
-pub(crate) fn of_schema(schema: &Value) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    write(schema, &mut pieces, DEPTH);
-    pieces
+pub(crate) fn of_schema(schema: Value<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
+    write(schema, out, DEPTH)
 }
 
-/// The same as text.
-pub(crate) fn text(pieces: &[Piece]) -> String {
-    pieces.iter().map(Piece::text).collect()
+/// Text of at most so many characters.
+struct Limited {
+    text: String,
+    left: usize,
 }
 
-fn write(schema: &Value, out: &mut Vec<Piece>, depth: usize) {
-    if let Some(name) = reference(schema) {
-        return out.push(Piece::Name(name));
+impl Write for Limited {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
+            self.text.push(c);
+        }
+        Ok(())
     }
-    if schema == &Value::Bool(false) {
-        return out.push(Piece::Basic("never".into()));
+}
+
+/// The same as text: the start of it, if it has more than so many characters.
+pub(crate) fn text(most: usize, write: impl FnOnce(&mut Pieces<'_>) -> io::Result<()>) -> String {
+    let mut limited = Limited {
+        text: String::new(),
+        left: most,
+    };
+    let written = write(&mut |_, piece| {
+        let written = write!(limited, "{piece}");
+        written.map_err(io::Error::other)
+    });
+    match written {
+        Ok(()) => limited.text,
+        Err(_) => limited.text + "…",
     }
-    if says_nothing(schema) || depth == 0 {
-        return out.push(Piece::Basic("any".into()));
+}
+
+/// How many characters a type has; no more than so many are counted.
+pub(crate) fn width(most: usize, write: impl FnOnce(&mut Pieces<'_>) -> io::Result<()>) -> usize {
+    text(most, write).chars().count().min(most)
+}
+
+fn write(schema: Value<'_>, out: &mut Pieces<'_>, depth: usize) -> io::Result<()> {
+    let keywords = Keywords::of(schema);
+    if let Some(name) = keywords.reference.and_then(named) {
+        return out(Piece::Name, &name);
     }
-    if let Some(constant) = schema.get("const") {
-        return out.push(Piece::Literal(constant.to_string()));
+    if schema.as_bool() == Some(false) {
+        return out(Piece::Basic, &"never");
     }
-    if let Some(values) = list(schema, "enum") {
-        let literal =
-            |value: &Value, out: &mut Vec<Piece>| out.push(Piece::Literal(value.to_string()));
-        return join(values, " | ", out, literal);
+    if !keywords.say_something || depth == 0 {
+        return out(Piece::Basic, &"any");
     }
-    for (keyword, sign) in [("oneOf", " | "), ("anyOf", " | "), ("allOf", " & ")] {
-        if let Some(schemas) = list(schema, keyword) {
-            return join(schemas, sign, out, |schema, out| {
+    if let Some(constant) = keywords.constant {
+        return out(Piece::Literal, &Literal(constant));
+    }
+    if let Some(values) = keywords.values {
+        return join(values.elements(), " | ", out, |value, out| {
+            out(Piece::Literal, &Literal(value))
+        });
+    }
+    for (union, sign) in keywords.unions() {
+        if let Some(union) = union {
+            return join(union.elements(), sign, out, |schema, out| {
                 write(schema, out, depth - 1)
             });
         }
     }
-    match schema.get("type") {
-        Some(Value::Array(names)) => {
-            join(names, " | ", out, |name, out| {
-                write_type(name.as_str(), schema, out, depth);
-            });
+    if let Some(names) = keywords.name.filter(|names| names.is_array()) {
+        return join(names.elements(), " | ", out, |name, out| {
+            write_type(name.as_str().as_deref(), &keywords, out, depth)
+        });
+    }
+    let name = keywords.name.and_then(Value::as_str);
+    write_type(name.as_deref(), &keywords, out, depth)
+}
+
+/// The one of its types that has this name.
+pub(crate) fn of_type(name: &str, schema: Value<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
+    write_type(Some(name), &Keywords::of(schema), out, DEPTH)
+}
+
+/// What a schema says of its type, found in one walk: it may have any number of members.
+#[derive(Default)]
+struct Keywords<'a> {
+    schema: Option<Value<'a>>,
+    reference: Option<Value<'a>>,
+    constant: Option<Value<'a>>,
+    /// The lists of these, if they are some.
+    values: Option<Value<'a>>,
+    one_of: Option<Value<'a>>,
+    any_of: Option<Value<'a>>,
+    all_of: Option<Value<'a>>,
+    name: Option<Value<'a>>,
+    format: Option<Value<'a>>,
+    properties: Option<Value<'a>>,
+    additional: Option<Value<'a>>,
+    items: Option<Value<'a>>,
+    say_something: bool,
+}
+
+impl<'a> Keywords<'a> {
+    fn of(schema: Value<'a>) -> Self {
+        let mut keywords = Self {
+            schema: Some(schema),
+            ..Self::default()
+        };
+        for (name, value) in schema.members() {
+            keywords.say_something |= !is_annotation(name);
+            let list = Some(value).filter(|value| value.is_array());
+            for (keyword, place, value) in [
+                ("$ref", &mut keywords.reference, Some(value)),
+                ("const", &mut keywords.constant, Some(value)),
+                ("enum", &mut keywords.values, list),
+                ("oneOf", &mut keywords.one_of, list),
+                ("anyOf", &mut keywords.any_of, list),
+                ("allOf", &mut keywords.all_of, list),
+                ("type", &mut keywords.name, Some(value)),
+                ("format", &mut keywords.format, Some(value)),
+                ("properties", &mut keywords.properties, Some(value)),
+                (
+                    "additionalProperties",
+                    &mut keywords.additional,
+                    Some(value),
+                ),
+                ("items", &mut keywords.items, Some(value)),
+            ] {
+                if name.is(keyword) {
+                    *place = value;
+                }
+            }
         }
-        name => write_type(name.and_then(Value::as_str), schema, out, depth),
+        keywords
+    }
+
+    /// Types that are made of others, and what stands between these.
+    fn unions(&self) -> [(Option<Value<'a>>, &'static str); 3] {
+        [
+            (self.one_of, " | "),
+            (self.any_of, " | "),
+            (self.all_of, " & "),
+        ]
+    }
+
+    /// Whether there are signs between several types, so that it needs parentheses before `[]`.
+    fn are_union(&self) -> bool {
+        if self.reference.and_then(named).is_some() || self.constant.is_some() {
+            return false;
+        }
+        let names = self.name.filter(|names| names.is_array());
+        let mut lists = [self.values, self.one_of, self.any_of, self.all_of, names].into_iter();
+        let first = lists.find_map(|list| list);
+        first.is_some_and(|list| list.elements().nth(1).is_some())
+    }
+
+    fn fields(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
+        self.schema.into_iter().flat_map(fields)
+    }
+
+    fn have_fields(&self) -> bool {
+        let properties = self.properties;
+        properties.is_some_and(|properties| !properties.members().is_empty())
     }
 }
 
-fn write_type(name: Option<&str>, schema: &Value, out: &mut Vec<Piece>, depth: usize) {
-    let format = schema.get("format").and_then(Value::as_str);
+fn write_type(
+    name: Option<&str>,
+    keywords: &Keywords<'_>,
+    out: &mut Pieces<'_>,
+    depth: usize,
+) -> io::Result<()> {
+    let format = keywords.format.and_then(Value::as_str);
     let name = name.unwrap_or(match () {
-        () if schema.get("properties").is_some() => "object",
-        () if schema.get("items").is_some() => "array",
+        () if keywords.properties.is_some() => "object",
+        () if keywords.items.is_some() => "array",
         () => "any",
     });
     match (name, format) {
-        ("object", _) => write_object(schema, out, depth),
-        ("array", _) => write_array(schema, out, depth),
-        ("integer" | "number", Some(format)) => out.push(Piece::Basic(format.to_owned())),
-        ("string", Some(format)) => out.push(Piece::Basic(format!("string<{format}>"))),
-        (name, _) => out.push(Piece::Basic(name.to_owned())),
+        ("object", _) => write_object(keywords, out, depth),
+        ("array", _) => write_array(keywords, out, depth),
+        ("integer" | "number", Some(format)) => out(Piece::Basic, &format),
+        ("string", Some(format)) => out(Piece::Basic, &format_args!("string<{format}>")),
+        (name, _) => out(Piece::Basic, &name),
     }
 }
 
-fn write_object(schema: &Value, out: &mut Vec<Piece>, depth: usize) {
-    let fields = fields(schema);
-    let others = schema.get("additionalProperties").filter(|others| {
-        **others != Value::Bool(false) && (fields.is_empty() || **others != Value::Bool(true))
+fn write_object(keywords: &Keywords<'_>, out: &mut Pieces<'_>, depth: usize) -> io::Result<()> {
+    let has_fields = keywords.have_fields();
+    let others = keywords.additional.filter(|others| match others.as_bool() {
+        Some(are_taken) => are_taken && !has_fields,
+        None => true,
     });
-    if fields.is_empty() && others.is_none() {
-        return out.push(Piece::Basic(match schema.get("additionalProperties") {
-            Some(Value::Bool(false)) => "{}".into(),
-            _ => "object".into(),
-        }));
+    if !has_fields && others.is_none() {
+        let is_closed = keywords.additional.and_then(Value::as_bool) == Some(false);
+        return out(Piece::Basic, if is_closed { &"{}" } else { &"object" });
     }
-    out.push(Piece::Sign("{ "));
-    join(&fields, ", ", out, |field, out| {
-        out.push(Piece::Property(field.name.to_owned()));
-        out.push(Piece::Sign(if field.required { ": " } else { "?: " }));
-        write(field.schema, out, depth - 1);
-    });
+    out(Piece::Sign, &"{ ")?;
+    join(keywords.fields(), ", ", out, |field, out| {
+        property(&field.name, field.is_required, out)?;
+        write(field.schema, out, depth - 1)
+    })?;
     if let Some(others) = others {
-        if !fields.is_empty() {
-            out.push(Piece::Sign(", "));
+        if has_fields {
+            out(Piece::Sign, &", ")?;
         }
-        out.push(Piece::Sign("[key]: "));
-        write(others, out, depth - 1);
+        out(Piece::Sign, &"[key]: ")?;
+        write(others, out, depth - 1)?;
     }
-    out.push(Piece::Sign(" }"));
+    out(Piece::Sign, &" }")
 }
 
-fn write_array(schema: &Value, out: &mut Vec<Piece>, depth: usize) {
-    match schema.get("items") {
-        Some(Value::Array(elements)) => {
-            out.push(Piece::Sign("["));
-            join(elements, ", ", out, |schema, out| {
+fn write_array(keywords: &Keywords<'_>, out: &mut Pieces<'_>, depth: usize) -> io::Result<()> {
+    match keywords.items {
+        Some(elements) if elements.is_array() => {
+            out(Piece::Sign, &"[")?;
+            join(elements.elements(), ", ", out, |schema, out| {
                 write(schema, out, depth - 1)
-            });
-            out.push(Piece::Sign("]"));
+            })?;
+            out(Piece::Sign, &"]")
         }
-        element => {
-            let mut inner = Vec::new();
-            write(element.unwrap_or(&Value::Bool(true)), &mut inner, depth - 1);
-            let is_union = inner
-                .iter()
-                .any(|piece| matches!(piece, Piece::Sign(" | " | " & ")))
-                && !matches!(inner.first(), Some(Piece::Sign("{ " | "[")));
-            let (open, close) = if is_union { ("(", ")[]") } else { ("", "[]") };
-            if is_union {
-                out.push(Piece::Sign(open));
-            }
-            out.append(&mut inner);
-            out.push(Piece::Sign(close));
+        Some(element) if depth > 1 && Keywords::of(element).are_union() => {
+            out(Piece::Sign, &"(")?;
+            write(element, out, depth - 1)?;
+            out(Piece::Sign, &")[]")
+        }
+        Some(element) => {
+            write(element, out, depth - 1)?;
+            out(Piece::Sign, &"[]")
+        }
+        None => {
+            out(Piece::Basic, &"any")?;
+            out(Piece::Sign, &"[]")
         }
     }
 }
 
 /// Writes each, with a sign between them.
-fn join<'a, T>(
-    all: impl IntoIterator<Item = &'a T>,
+fn join<T>(
+    all: impl Iterator<Item = T>,
     sign: &'static str,
-    out: &mut Vec<Piece>,
-    mut each: impl FnMut(&'a T, &mut Vec<Piece>),
-) where
-    T: 'a,
-{
-    for (index, one) in all.into_iter().enumerate() {
+    out: &mut Pieces<'_>,
+    mut each: impl FnMut(T, &mut Pieces<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    for (index, one) in all.enumerate() {
         if index > 0 {
-            out.push(Piece::Sign(sign));
+            out(Piece::Sign, &sign)?;
         }
-        each(one, out);
+        each(one, out)?;
     }
+    Ok(())
 }
 
 /// How a type with a name is shown best.
-#[derive(Debug)]
-pub(crate) enum Shape<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
     /// Property by property.
-    Fields(Vec<Field<'a>>),
+    Fields,
     /// Alternative by alternative, since they have docs of their own.
-    Alternatives(&'a [Value]),
+    Alternatives,
     /// On one line.
     Line,
 }
 
-pub(crate) fn shape(schema: &Value) -> Shape<'_> {
-    let fields = fields(schema);
-    match alternatives(schema) {
-        _ if !fields.is_empty() => Shape::Fields(fields),
-        Some(all)
-            if all
-                .iter()
-                .any(|one| docs(one).is_some() || !self::fields(one).is_empty()) =>
-        {
-            Shape::Alternatives(all)
-        }
-        _ => Shape::Line,
+pub(crate) fn shape(schema: Value<'_>) -> Shape {
+    if has_fields(schema) {
+        return Shape::Fields;
+    }
+    let is_told = |one: Value<'_>| docs(one).is_some() || has_fields(one);
+    match alternatives(schema).is_some_and(|mut all| all.any(is_told)) {
+        true => Shape::Alternatives,
+        false => Shape::Line,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
+    use crate::document::mutated;
+    use crate::json::tests::of_tree;
+
+    fn told(schema: &serde_json::Value) -> String {
+        let document = of_tree(schema);
+        text(usize::MAX, |out| of_schema(document.root(), out))
+    }
 
     #[test]
     fn types_are_read_at_a_glance() {
@@ -309,29 +477,41 @@ mod tests {
             ),
         ];
         for (schema, expected) in cases {
-            assert_eq!(text(&of_schema(&schema)), expected, "{schema}");
+            assert_eq!(told(&schema), expected, "{schema}");
         }
     }
 
     #[test]
-    fn where_there_is_no_schema_rust_tells() {
-        let typed = |schema| Typed {
-            schema,
-            rust_type: Some("&str".into()),
+    fn rust_type_is_shown_where_there_is_no_schema() {
+        let told = |schema: serde_json::Value| {
+            let typed = json!({"schema": schema, "x-rust-type": "&str"});
+            let document = mutated::document(json!({"methods": [{"result": typed}]}));
+            let result = document.methods().next().unwrap().result().unwrap();
+            text(usize::MAX, |out| of(result, out))
         };
-        assert_eq!(text(&of(&typed(json!({})))), "&str");
-        assert_eq!(text(&of(&typed(json!({"type": "string"})))), "string");
+        assert_eq!(told(json!({})), "&str");
+        assert_eq!(told(json!({"type": "string"})), "string");
     }
 
     #[test]
-    fn a_type_that_never_ends_is_cut_off() {
+    fn long_type_is_cut_and_counted_up_to_a_limit() {
+        let values: Vec<_> = (0..1000).collect();
+        let document = of_tree(&json!({"enum": values}));
+        let write = |out: &mut Pieces<'_>| of_schema(document.root(), out);
+        assert_eq!(text(7, write), "0 | 1 |…");
+        assert_eq!((width(3, write), width(40, write)), (3, 40));
+        assert_eq!(width(40, |out| out(Piece::Basic, &"é")), 1);
+        let document = of_tree(&json!({"const": "x".repeat(5000)}));
+        let told = text(usize::MAX, |out| of_schema(document.root(), out));
+        assert_eq!(told, format!("\"{}…", "x".repeat(LITERAL - 1)));
+    }
+
+    #[test]
+    fn type_that_never_ends_is_cut_off() {
         let mut schema = json!({"type": "string"});
         for _ in 0..100 {
             schema = json!({"type": "array", "items": schema});
         }
-        assert_eq!(
-            text(&of_schema(&schema)),
-            format!("any{}", "[]".repeat(DEPTH))
-        );
+        assert_eq!(told(&schema), format!("any{}", "[]".repeat(DEPTH)));
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::load::{Length, Load, Pace};
 use super::record::{Kind, Record};
-use crate::failure::printable;
+use crate::escape::Printable;
 use crate::output::{FAINT, NUMBER, TITLE, WARNING, grouped};
 use crate::ping::shown;
 
@@ -104,7 +104,7 @@ impl Report {
     }
 
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let method = printable(&self.method);
+        let method = Printable(&self.method);
         let connections = match self.connections {
             1 => "one connection".into(),
             several => format!("{several} connections"),
@@ -125,7 +125,7 @@ impl Report {
             "  {TITLE}{rate}{TITLE:#} calls/s  {FAINT}{calls} answered in {seconds}{FAINT:#}"
         )?;
         for (kind, failures) in &self.measured.failures {
-            let (count, first) = (grouped(failures.count), printable(&failures.first));
+            let (count, first) = (grouped(failures.count), Printable(&failures.first));
             writeln!(
                 out,
                 "  {WARNING}{count} failed{WARNING:#}  {}: {first}",

@@ -1,5 +1,8 @@
 //! What a comparison of two descriptions finds.
 
+use std::borrow::Cow;
+use std::rc::Rc;
+
 use anstyle::{AnsiColor, Style};
 
 use crate::output::WARNING;
@@ -36,21 +39,31 @@ impl Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) severity: Severity,
-    pub(super) what: String,
+    pub(super) what: Cow<'static, str>,
+}
+
+impl Finding {
+    pub(super) fn breaking(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Severity::Breaking, what)
+    }
+
+    pub(super) fn unsure(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Severity::MayBreak, what)
+    }
+
+    pub(super) fn compatible(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Severity::Compatible, what)
+    }
+
+    pub(super) fn new(severity: Severity, what: impl Into<Cow<'static, str>>) -> Self {
+        let what = what.into();
+        Self { severity, what }
+    }
 }
 
 /// A finding, and its method.
 #[derive(Debug)]
 pub(super) struct Change {
-    pub(super) method: String,
+    pub(super) method: Rc<str>,
     pub(super) finding: Finding,
-}
-
-impl Change {
-    pub(super) fn new(method: &str, finding: Finding) -> Self {
-        Self {
-            method: method.to_owned(),
-            finding,
-        }
-    }
 }

@@ -4,15 +4,19 @@
 //! less. What the server sends must fit what callers take: results and items may say less than before, and not more.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-
-use serde_json::{Value, json};
+use std::fmt::Display;
 
 use super::finding::{Finding, Severity};
-use super::kinds::{Kind, is_annotation, kinds};
-use super::range::{Range, whole};
-use crate::document::Document;
-use crate::{schema, types};
+use super::fuel::Fuel;
+use super::kinds::{Constant, Kind, Kinds};
+use super::limits::Limits;
+use super::memory::{Memory, Pair};
+use super::problem::{Found, Problem, Problems};
+use super::range::Range;
+use super::side::Schema;
+use super::union::Union;
+use crate::escape::Short;
+use crate::json::{Type, Value, whole};
 
 /// The keywords for the least and the most of something.
 struct Count {
@@ -42,9 +46,6 @@ pub(super) enum Way {
     Out,
 }
 
-/// How many kinds of values are compared in all. Documents of people are far from it.
-const MOST: usize = 200_000;
-
 /// How deep types may contain one another. Those of people do not, and the stack has an end.
 const DEEPEST: usize = 200;
 
@@ -52,63 +53,25 @@ const DEEPEST: usize = 200;
 const TOLD: usize = 8;
 
 /// A comparison of values that go one way.
-pub(super) struct Fit<'a> {
+pub(super) struct Fit<'c, 'a> {
     way: Way,
-    /// Of whoever sends.
-    sent: &'a Document,
-    /// Of whoever takes.
-    taken: &'a Document,
-    /// How many kinds of values may still be compared.
-    left: Cell<usize>,
-    /// How many pairs are being compared, one in the other.
+    /// Of the side that sends.
+    sent: &'c Kinds<'c, 'a>,
+    /// Of the side that takes.
+    taken: &'c Kinds<'c, 'a>,
+    fuel: &'c Fuel,
+    /// How many pairs of schemas are being compared, one in the other.
     depth: Cell<usize>,
-    known: RefCell<HashMap<(Value, Value), Known>>,
+    memory: RefCell<Memory>,
 }
 
-/// What is known of a pair of schemas.
-enum Known {
-    /// It is being compared. Types may contain themselves: then it is taken for granted that they fit.
-    Asked {
-        taken_for_granted: bool,
-    },
-    Answered(Vec<Problem>),
-}
-
-/// Something that does not fit, and where in the value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Problem {
-    severity: Severity,
-    path: String,
-    what: String,
-}
-
-impl Problem {
-    fn breaking(what: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Breaking,
-            path: String::new(),
-            what: what.into(),
-        }
-    }
-
-    fn unsure(what: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::MayBreak,
-            ..Self::breaking(what)
-        }
-    }
-}
-
-/// The same problems, seen from one level up.
-fn at(step: &str, mut problems: Vec<Problem>) -> Vec<Problem> {
-    for problem in &mut problems {
-        problem.path.insert_str(0, step);
-    }
-    problems
-}
-
-impl<'a> Fit<'a> {
-    pub(super) fn new(way: Way, old: &'a Document, new: &'a Document) -> Self {
+impl<'c, 'a> Fit<'c, 'a> {
+    pub(super) fn new(
+        way: Way,
+        old: &'c Kinds<'c, 'a>,
+        new: &'c Kinds<'c, 'a>,
+        fuel: &'c Fuel,
+    ) -> Self {
         let (sent, taken) = match way {
             Way::In => (old, new),
             Way::Out => (new, old),
@@ -117,276 +80,292 @@ impl<'a> Fit<'a> {
             way,
             sent,
             taken,
-            left: Cell::new(MOST),
+            fuel,
             depth: Cell::new(0),
-            known: RefCell::default(),
+            memory: RefCell::default(),
         }
     }
 
     /// What does not fit any more between the old schema and the new, at a place of a method.
-    pub(super) fn compare(&self, place: &str, old: &Value, new: &Value) -> Vec<Finding> {
-        let (sent, taken) = match self.way {
-            Way::In => (old, new),
-            Way::Out => (new, old),
-        };
-        let problems = self.schemas(sent, taken);
-        let findings = problems.into_iter().map(
-            |Problem {
-                 severity,
-                 path,
-                 what,
-             }| Finding {
-                severity,
-                what: format!("{place}{path}: {what}"),
-            },
-        );
+    pub(super) fn compare(
+        &self,
+        place: &str,
+        old: Option<Value<'a>>,
+        new: Option<Value<'a>>,
+    ) -> Vec<Finding> {
+        let problems = self.values(old, new);
+        let findings = problems.iter().map(|problem| {
+            let what = format!("{place}{}: {}", problem.path(), problem.what);
+            // They are kept, so each takes more than a step.
+            self.fuel.take(what.len() / 4 + 16);
+            Finding::new(problem.severity, what)
+        });
+        // What does not fit is there, too, if not all of it can be told.
         findings.collect()
     }
 
-    fn schemas(&self, sent: &Value, taken: &Value) -> Vec<Problem> {
-        let pair = (sent.clone(), taken.clone());
-        match self.known.borrow_mut().get_mut(&pair) {
-            Some(Known::Answered(problems)) => return problems.clone(),
-            Some(Known::Asked { taken_for_granted }) => {
-                *taken_for_granted = true;
-                return Vec::new();
-            }
-            None => {}
+    /// Whether a value of the old schema may not fit the new one, or the other way round.
+    pub(super) fn breaks(&self, old: Option<Value<'a>>, new: Option<Value<'a>>) -> bool {
+        let problems = self.values(old, new);
+        problems.iter().any(Problem::is_breaking)
+    }
+
+    /// The old schema and the new one at a place.
+    fn values(&self, old: Option<Value<'a>>, new: Option<Value<'a>>) -> Problems {
+        let (sent, taken) = self.in_time(old, new);
+        self.schemas(self.sent.side.schema(sent), self.taken.side.schema(taken))
+    }
+
+    fn schemas(&self, sent: Schema, taken: Schema) -> Problems {
+        self.fuel.take(2);
+        let print = (
+            self.sent.side.schema_print(sent),
+            self.taken.side.schema_print(taken),
+        );
+        if let (Some(sent), Some(taken)) = print
+            && sent == taken
+        {
+            return Problems::default();
         }
-        let (sent, taken) = (kinds(self.sent, sent), kinds(self.taken, taken));
-        let left = self.left.get().checked_sub(sent.len() * taken.len() + 1);
-        let (Some(left), ..DEEPEST) = (left, self.depth.get()) else {
-            return vec![Problem::unsure("this is too intricate to compare")];
-        };
-        self.left.set(left);
+        let sent = self.sent.side.resolved(sent);
+        let taken = self.taken.side.resolved(taken);
+        let pair = Pair::Schemas(sent, taken);
+        if let Some(problems) = self.memory.borrow_mut().answer(pair) {
+            return problems;
+        }
+        if self.fuel.is_out() || self.depth.get() == DEEPEST {
+            return self.too_intricate();
+        }
+        let (sent, taken) = (self.sent.of(sent), self.taken.of(taken));
+        if self.fuel.is_out() {
+            return self.too_intricate();
+        }
         self.depth.update(|depth| depth + 1);
-        let asked = Known::Asked {
-            taken_for_granted: false,
-        };
-        self.known.borrow_mut().insert(pair.clone(), asked);
-        let problems = self.unions(&sent, &taken);
+        let problems = self.remembered(pair, || self.unions(&sent, &taken));
         self.depth.update(|depth| depth - 1);
-        self.learn(pair, problems.clone());
         problems
     }
 
-    fn learn(&self, pair: (Value, Value), problems: Vec<Problem>) {
-        let mut known = self.known.borrow_mut();
-        let asked = known.insert(pair, Known::Answered(problems.clone()));
-        let was_wrong = matches!(
-            asked,
-            Some(Known::Asked {
-                taken_for_granted: true
-            })
-        );
-        if was_wrong && !problems.is_empty() {
-            // What was found out meanwhile may be wrong, too.
-            known.retain(|_, known| matches!(known, Known::Asked { .. }));
+    fn too_intricate(&self) -> Problems {
+        [Problem::unsure("this is too intricate to compare")].into()
+    }
+
+    /// Compares a pair of which nothing is known yet.
+    fn remembered(&self, pair: Pair, compare: impl FnOnce() -> Found) -> Problems {
+        self.memory.borrow_mut().ask(pair);
+        let mut found = compare();
+        if self.fuel.is_out() {
+            // What was not compared may not fit.
+            found.add(&self.too_intricate());
         }
+        let problems = found.problems();
+        self.memory.borrow_mut().learn(&problems);
+        problems
+    }
+
+    /// Takes the problems of a part, seen from one level up.
+    fn add(&self, found: &mut Found, step: impl Display, problems: &Problems) {
+        self.fuel.take(2 * problems.len());
+        found.add_at(step, problems);
     }
 
     /// Each kind that is sent must be one that is taken.
-    fn unions(&self, sent: &[Kind], taken: &[Kind]) -> Vec<Problem> {
-        if taken.contains(&Kind::Anything) {
-            return Vec::new();
+    fn unions(&self, sent: &[Kind<'a>], taken: &[Kind<'a>]) -> Found {
+        let mut found = Found::default();
+        if taken.iter().any(|kind| matches!(kind, Kind::Anything)) {
+            return found;
         }
-        sent.iter()
-            .flat_map(|one| self.union(one, sent, taken))
-            .collect()
+        self.fuel.take(2 * (sent.len() + taken.len()));
+        let union = Union::new(self.taken, taken, self.fuel);
+        let is_alone = sent.len() == 1 && taken.len() == 1;
+        for one in sent {
+            let problems = match union.has(one) {
+                true => continue,
+                false if is_alone => self.kinds(one, &taken[0]),
+                false => self.best(one, &union),
+            };
+            self.fuel.take(problems.len());
+            found.add(&problems);
+            if self.fuel.is_out() {
+                break;
+            }
+        }
+        found
     }
 
-    fn union(&self, one: &Kind, sent: &[Kind], taken: &[Kind]) -> Vec<Problem> {
-        if matches!(one, Kind::Constant(_)) && taken.contains(one) {
-            return Vec::new();
+    /// The problems with the kind that is taken which another one fits best; among those that it does not fit, with the one
+    /// that it was.
+    fn best(&self, one: &Kind<'a>, union: &Union<'_, 'a>) -> Problems {
+        let mut best: Option<(Rank, Problems)> = None;
+        for other in union.like(self.sent, one) {
+            self.fuel.take(2);
+            let problems = self.kinds(one, other);
+            if self.fuel.is_out() {
+                return self.too_intricate();
+            }
+            let breaking = problems.iter().filter(|one| one.is_breaking()).count();
+            let rank = Rank {
+                is_breaking: breaking > 0,
+                is_another: !problems.is_empty() && !self.is_same(one, other),
+                breaking,
+                problems: problems.len(),
+            };
+            if problems.is_empty() {
+                return problems;
+            }
+            if best.as_ref().is_none_or(|(best, _)| rank < *best) {
+                best = Some((rank, problems));
+            }
         }
-        let both = [true, false].map(|value| Kind::Constant(value.into()));
-        if matches!(one, Kind::Type(name, _) if name == "boolean")
-            && both.iter().all(|value| taken.contains(value))
-        {
-            return Vec::new();
-        }
-        let tried = taken.iter().map(|other| (other, self.kinds(one, other)));
-        // The one that it fits best; among those that it does not fit, the one that it was.
-        let best = tried.min_by_key(|(other, problems)| {
-            let breaking = problems
-                .iter()
-                .filter(|problem| problem.severity == Severity::Breaking)
-                .count();
-            (breaking > 0, !is_same(one, other), breaking, problems.len())
-        });
         match best {
-            Some((_, problems))
-                if problems
-                    .iter()
-                    .all(|problem| problem.severity != Severity::Breaking) =>
-            {
-                problems
-            }
-            Some((other, problems))
-                if is_same(one, other) || sent.len() == 1 && taken.len() == 1 =>
-            {
-                problems
-            }
-            _ => vec![self.refused(one, taken)],
+            Some((rank, problems)) if !rank.is_breaking || !rank.is_another => problems,
+            _ => [self.refused(one, union.taken)].into(),
         }
     }
 
     /// `one` fits none of those that are taken.
-    fn refused(&self, one: &Kind, taken: &[Kind]) -> Problem {
+    fn refused(&self, one: &Kind<'a>, taken: &[Kind<'a>]) -> Problem {
         let more = (taken.len() > TOLD).then(|| "…".to_owned());
-        let taken = taken.iter().take(TOLD).map(Kind::text);
+        let taken = taken.iter().take(TOLD).map(|kind| self.taken.text(kind));
         let taken: Vec<_> = taken.chain(more).collect();
-        let (one, taken) = (one.text(), taken.join(" | "));
+        let (one, taken) = (self.sent.text(one), taken.join(" | "));
         Problem::breaking(match self.way {
             Way::In => format!("{one} is not taken any more, only {taken}"),
             Way::Out => format!("may now be {one}, and was {taken}"),
         })
     }
 
-    fn kinds(&self, sent: &Kind, taken: &Kind) -> Vec<Problem> {
+    fn kinds(&self, sent: &Kind<'a>, taken: &Kind<'a>) -> Problems {
         match (sent, taken) {
-            (_, Kind::Anything) => Vec::new(),
-            (Kind::Unknown(one), Kind::Unknown(other)) if one == other => Vec::new(),
-            (Kind::Unknown(_), _) | (_, Kind::Unknown(_)) => {
-                vec![Problem::unsure(self.changed(sent, taken))]
+            (_, Kind::Anything) => Problems::default(),
+            (Kind::Unknown(one), Kind::Unknown(other)) if one.print == other.print => {
+                Problems::default()
             }
-            (Kind::Constant(one), Kind::Constant(other)) if one == other => Vec::new(),
-            (Kind::Constant(value), Kind::Type(name, schema)) => self.constant(value, name, schema),
+            (Kind::Unknown(_), _) | (_, Kind::Unknown(_)) => {
+                [Problem::unsure(self.changed(sent, taken))].into()
+            }
+            (Kind::Constant(one), Kind::Constant(other)) if one.print == other.print => {
+                Problems::default()
+            }
+            (Kind::Constant(constant), Kind::Type(name, limits)) => {
+                let fit = constant_fit(constant, name, limits);
+                let problem = fit.map(|severity| Problem::new(severity, self.changed(sent, taken)));
+                problem.into_iter().collect()
+            }
             (Kind::Type(one, _), Kind::Type(other, _)) if !is_type(one, other) => {
-                vec![Problem::breaking(self.changed(sent, taken))]
+                [Problem::breaking(self.changed(sent, taken))].into()
             }
             (Kind::Type(_, one), Kind::Type(name, other)) => {
-                let mut problems = match name.as_str() {
-                    "integer" | "number" => self.numbers(one, other),
-                    "string" => self.strings(one, other),
-                    "array" => self.arrays(one, other),
-                    "object" => self.objects(one, other),
-                    _ => Vec::new(),
-                };
-                problems.extend(self.others(one, other));
-                problems
+                self.types((sent, one), (taken, other), name)
             }
-            _ => vec![Problem::breaking(self.changed(sent, taken))],
+            _ => [Problem::breaking(self.changed(sent, taken))].into(),
         }
     }
 
-    fn changed(&self, sent: &Kind, taken: &Kind) -> String {
-        let (old, new) = self.in_time(sent, taken);
-        let (old, new) = (old.text(), new.text());
+    /// Two kinds of the same type, of this name.
+    fn types(&self, sent: Typed<'_, 'a>, taken: Typed<'_, 'a>, name: &str) -> Problems {
+        self.fuel
+            .take(sent.1.keywords.len() + taken.1.keywords.len());
+        let mut found = match name {
+            "integer" | "number" => self.numbers(sent, taken),
+            "string" => self.strings(sent, taken),
+            "array" => self.arrays(sent, taken),
+            "object" => {
+                let mut found = Found::default();
+                found.add(&self.objects(sent.1, taken.1));
+                found
+            }
+            _ => Found::default(),
+        };
+        self.others(&mut found, sent.1, taken.1);
+        found.problems()
+    }
+
+    fn changed(&self, sent: &Kind<'a>, taken: &Kind<'a>) -> String {
+        let (old, new) = self.in_time(self.sent.text(sent), self.taken.text(taken));
         match old == new {
             true => format!("{new} is limited in another way"),
             false => format!("{old} has become {new}"),
         }
     }
 
-    /// The old one and the new one.
-    fn in_time<T>(&self, sent: T, taken: T) -> (T, T) {
+    /// The old one and the new one of what is sent and taken, and the other way round.
+    fn in_time<T>(&self, one: T, other: T) -> (T, T) {
         match self.way {
-            Way::In => (sent, taken),
-            Way::Out => (taken, sent),
+            Way::In => (one, other),
+            Way::Out => (other, one),
         }
     }
 
-    fn constant(&self, value: &Value, name: &str, schema: &Value) -> Vec<Problem> {
-        let is_one = match (name, value) {
-            ("null", Value::Null)
-            | ("boolean", Value::Bool(_))
-            | ("string", Value::String(_))
-            | ("array", Value::Array(_))
-            | ("object", Value::Object(_)) => true,
-            ("integer" | "number", Value::Number(number)) => match whole(value) {
-                Some(whole) => Range::of(schema).has(&Range {
-                    least: Some(whole),
-                    most: Some(whole),
-                }),
-                None => name == "number" && lies_between(number.as_f64(), schema),
-            },
-            _ => false,
-        };
-        let is_compared = |keyword: &str| {
-            ["type", "minimum", "maximum"].contains(&keyword)
-                || keyword == "format" && value.is_number()
-                || is_annotation(keyword)
-        };
-        let mut limits = schema.as_object().into_iter().flat_map(|all| all.keys());
-        let changed = || {
-            let taken = Kind::Type(name.into(), schema.clone());
-            self.changed(&Kind::Constant(value.clone()), &taken)
-        };
-        match is_one {
-            true if limits.any(|limit| !is_compared(limit)) => vec![Problem::unsure(changed())],
-            true => Vec::new(),
-            false => vec![Problem::breaking(changed())],
-        }
-    }
-
-    fn numbers(&self, sent: &Value, taken: &Value) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let name = |schema: &Value| types::text(&types::of_schema(schema));
+    fn numbers(&self, sent: Typed<'_, 'a>, taken: Typed<'_, 'a>) -> Found {
+        let mut found = Found::default();
+        let ((sent_kind, sent), (taken_kind, taken)) = (sent, taken);
         if !Range::of(taken).has(&Range::of(sent)) {
-            let (old, new) = self.in_time(sent, taken);
-            let (from, to) = (Range::of(old), Range::of(new));
-            let (old, new) = (name(old), name(new));
-            problems.push(Problem::breaking(format!(
+            let (old, new) = self.in_time(self.sent.text(sent_kind), self.taken.text(taken_kind));
+            let (from, to) = self.in_time(Range::of(sent), Range::of(taken));
+            found.push(Problem::breaking(format!(
                 "{old} has become {new}: from {from} to {to}"
             )));
         }
-        let format = |schema: &Value| {
-            schema
-                .get("format")
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        if format(taken).as_deref() == Some("float")
-            && format(sent).as_deref() != Some("float")
-            && sent["type"] == "number"
-        {
-            problems.push(Problem::unsure("float holds fewer digits than double"));
+        let is_float =
+            |limits: &Limits<'_>| limits.get("format").is_some_and(|name| name.is("float"));
+        let is_number = matches!(sent_kind, Kind::Type(name, _) if name == "number");
+        if is_float(taken) && !is_float(sent) && is_number {
+            found.push(Problem::unsure("float holds fewer digits than double"));
         }
         let is_less: fn(f64, f64) -> bool = |sent, taken| sent < taken;
         let is_more: fn(f64, f64) -> bool = |sent, taken| sent > taken;
         for (keyword, is_past) in [("minimum", is_less), ("maximum", is_more)] {
-            let fraction = |schema: &Value| schema.get(keyword)?.as_f64();
+            let fraction = |limits: &Limits<'_>| limits.get(keyword)?.as_f64();
             if let (true, Some(one), Some(other)) =
-                (problems.is_empty(), fraction(sent), fraction(taken))
+                (found.is_empty(), fraction(sent), fraction(taken))
                 && (one.fract() != 0.0 || other.fract() != 0.0)
                 && is_past(one, other)
             {
                 let (old, new) = self.in_time(one, other);
-                problems.push(Problem::breaking(format!(
+                found.push(Problem::breaking(format!(
                     "the {keyword} was {old}, and is {new}"
                 )));
             }
         }
         for keyword in ["exclusiveMinimum", "exclusiveMaximum", "multipleOf"] {
-            problems.extend(limited(keyword, sent, taken));
+            self.limited(&mut found, keyword, (sent, taken));
         }
-        problems
+        found
     }
 
-    fn strings(&self, sent: &Value, taken: &Value) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if let Some(format) = taken.get("format")
-            && sent.get("format") != Some(format)
-        {
-            let kind = |schema: &Value| Kind::Type("string".into(), schema.clone());
-            problems.push(Problem::breaking(self.changed(&kind(sent), &kind(taken))));
+    fn strings(&self, sent: Typed<'_, 'a>, taken: Typed<'_, 'a>) -> Found {
+        let mut found = Found::default();
+        let print = |kinds: &Kinds<'_, 'a>, limits: &Limits<'a>| {
+            limits.get("format").map(|format| kinds.side.print(format))
+        };
+        let (was, is) = (print(self.sent, sent.1), print(self.taken, taken.1));
+        if is.is_some() && was != is {
+            found.push(Problem::breaking(self.changed(sent.0, taken.0)));
         }
-        problems.extend(self.bounds(&LENGTH, sent, taken));
-        problems.extend(limited("pattern", sent, taken));
-        problems
+        self.bounds(&mut found, &LENGTH, (sent.1, taken.1));
+        self.limited(&mut found, "pattern", (sent.1, taken.1));
+        found
+    }
+
+    /// A limit that is not compared, only seen.
+    fn limited(&self, found: &mut Found, keyword: &str, (sent, taken): Both<'_, 'a>) {
+        let is = taken.get(keyword).map(|is| self.taken.side.print(is));
+        let was = sent.get(keyword).map(|was| self.sent.side.print(was));
+        if is.is_some() && was != is {
+            found.push(Problem::unsure(format!("`{keyword}` is different")));
+        }
     }
 
     /// Both ends of a count of something.
-    fn bounds(&self, count: &Count, sent: &Value, taken: &Value) -> Vec<Problem> {
+    fn bounds(&self, found: &mut Found, count: &Count, (sent, taken): Both<'_, 'a>) {
         let Count { least, most, of } = *count;
-        let at = |schema: &Value, keyword: &str| schema.get(keyword).and_then(Value::as_u64);
-        let mut problems = Vec::new();
+        let at = |limits: &Limits<'_>, keyword: &str| limits.get(keyword).and_then(Value::as_u64);
         let (sent_least, taken_least) =
             (at(sent, least).unwrap_or(0), at(taken, least).unwrap_or(0));
         if sent_least < taken_least {
             let (old, new) = self.in_time(sent_least, taken_least);
-            problems.push(Problem::breaking(format!(
+            found.push(Problem::breaking(format!(
                 "at least {new} {of}, and was {old}"
             )));
         }
@@ -403,123 +382,159 @@ impl<'a> Fit<'a> {
                 }
             };
             let (old, new) = self.in_time(sent_most, taken_most);
-            problems.push(Problem::breaking(format!(
+            found.push(Problem::breaking(format!(
                 "{} of {of}, and was {}",
                 told(new),
                 told(old)
             )));
         }
-        problems
     }
 
-    fn arrays(&self, sent: &Value, taken: &Value) -> Vec<Problem> {
-        let items = |schema: &Value| schema.get("items").cloned().unwrap_or(Value::Bool(true));
-        let mut problems: Vec<_> = match (&items(sent), &items(taken)) {
-            (Value::Array(sent), Value::Array(taken)) if sent.len() == taken.len() => {
-                let pairs = sent.iter().zip(taken).enumerate();
-                pairs
-                    .flat_map(|(index, (sent, taken))| {
-                        at(&format!("[{index}]"), self.schemas(sent, taken))
-                    })
-                    .collect()
+    fn arrays(&self, sent: Typed<'_, 'a>, taken: Typed<'_, 'a>) -> Found {
+        let (one, other) = (sent.1.get("items"), taken.1.get("items"));
+        let is_tuple = |items: Option<Value<'_>>| items.is_some_and(Value::is_array);
+        let elements = |items: Option<Value<'a>>| items.into_iter().flat_map(Value::elements);
+        let mut found = match (is_tuple(one), is_tuple(other)) {
+            (true, true) => {
+                let (one_len, other_len) = (elements(one).count(), elements(other).count());
+                if one_len != other_len {
+                    let (old, new) = self.in_time(one_len, other_len);
+                    return Problem::breaking(format!("{new} elements, and were {old}")).into();
+                }
+                self.tuple(elements(one).zip(elements(other).map(Some)))
             }
-            (Value::Array(one), Value::Array(other)) => {
-                let (old, new) = self.in_time(one.len(), other.len());
-                return vec![Problem::breaking(format!("{new} elements, and were {old}"))];
+            (true, false) => self.tuple(elements(one).map(|one| (one, other))),
+            (false, true) => return Problem::breaking(self.changed(sent.0, taken.0)).into(),
+            (false, false) => {
+                let mut found = Found::default();
+                let one = self.sent.side.schema(one);
+                let other = self.taken.side.schema(other);
+                self.add(&mut found, "[]", &self.schemas(one, other));
+                found
             }
-            (Value::Array(sent), taken) => {
-                let elements = sent.iter().enumerate();
-                elements
-                    .flat_map(|(index, sent)| at(&format!("[{index}]"), self.schemas(sent, taken)))
-                    .collect()
-            }
-            (sent, taken @ Value::Array(_)) => {
-                let array = |items: &Value| json!({"type": "array", "items": items});
-                let kind = |items: &Value| Kind::Type("array".into(), array(items));
-                return vec![Problem::breaking(self.changed(&kind(sent), &kind(taken)))];
-            }
-            (sent, taken) => at("[]", self.schemas(sent, taken)),
         };
-        problems.extend(self.bounds(&ITEMS, sent, taken));
-        if taken.get("uniqueItems") == Some(&Value::Bool(true))
-            && sent.get("uniqueItems") != taken.get("uniqueItems")
-        {
-            problems.push(Problem::breaking(match self.way {
+        self.bounds(&mut found, &ITEMS, (sent.1, taken.1));
+        let is_unique = |limits: &Limits<'_>| {
+            let unique = limits.get("uniqueItems");
+            unique.and_then(Value::as_bool) == Some(true)
+        };
+        if is_unique(taken.1) && !is_unique(sent.1) {
+            found.push(Problem::breaking(match self.way {
                 Way::In => "must not hold anything twice now",
                 Way::Out => "may now hold something twice",
             }));
         }
-        problems
+        found
     }
 
-    fn objects(&self, sent: &Value, taken: &Value) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let (sent_fields, taken_fields) = (schema::fields(sent), schema::fields(taken));
-        let others_taken = taken
-            .get("additionalProperties")
-            .unwrap_or(&Value::Bool(true));
-        for field in &sent_fields {
-            let (name, path) = (field.name, format!(".{}", field.name));
-            match taken_fields.iter().find(|other| other.name == name) {
-                Some(other) => problems.extend(at(&path, self.schemas(field.schema, other.schema))),
-                None => problems.extend(at(&path, self.surplus(field.schema, others_taken))),
+    /// Elements that have types of their own.
+    fn tuple(&self, pairs: impl Iterator<Item = (Value<'a>, Option<Value<'a>>)>) -> Found {
+        let mut found = Found::default();
+        for (index, (sent, taken)) in pairs.enumerate() {
+            let sent = self.sent.side.schema(Some(sent));
+            let taken = self.taken.side.schema(taken);
+            let of_one = self.schemas(sent, taken);
+            self.add(&mut found, format_args!("[{index}]"), &of_one);
+            if self.fuel.is_out() {
+                break;
             }
         }
-        for field in taken_fields.iter().filter(|field| field.required) {
-            let same = sent_fields.iter().find(|other| other.name == field.name);
-            if same.is_some_and(|same| same.required) {
+        found
+    }
+
+    fn objects(&self, sent: &Limits<'a>, taken: &Limits<'a>) -> Problems {
+        let others = |limits: &Limits<'a>| limits.get("additionalProperties");
+        let (sent_others, taken_others) = (others(sent), others(taken));
+        let pair = Pair::Objects(
+            (sent.object(), self.sent.side.schema(sent_others)),
+            (taken.object(), self.taken.side.schema(taken_others)),
+        );
+        if let Some(problems) = self.memory.borrow_mut().answer(pair) {
+            return problems;
+        }
+        self.remembered(pair, || {
+            let mut found = self.properties(sent, taken);
+            self.other_properties(&mut found, sent, taken_others);
+            found
+        })
+    }
+
+    /// Properties with names.
+    fn properties(&self, sent: &Limits<'a>, taken: &Limits<'a>) -> Found {
+        let mut found = Found::default();
+        let others_taken = taken.get("additionalProperties");
+        let (sent, taken) = (self.sent.side.fields(sent), self.taken.side.fields(taken));
+        self.fuel.take(sent.all.len() + taken.all.len());
+        for field in &sent.all {
+            let of_one = match taken.get(&field.name) {
+                Some(other) => self.schemas(field.schema, other.schema),
+                None => self.surplus(field.schema, others_taken),
+            };
+            self.add(&mut found, format_args!(".{}", Short(&field.name)), &of_one);
+            if self.fuel.is_out() {
+                return found;
+            }
+        }
+        for field in taken.all.iter().filter(|field| field.is_required) {
+            let same = sent.get(&field.name);
+            if same.is_some_and(|same| same.is_required) {
                 continue;
             }
-            problems.extend(at(
-                &format!(".{}", field.name),
-                vec![Problem::breaking(match (self.way, same) {
-                    (Way::In, _) => "is required now",
-                    (Way::Out, Some(_)) => "may be missing now",
-                    (Way::Out, None) => "is no longer there",
-                })],
-            ));
+            let problem = Problem::breaking(match (self.way, same) {
+                (Way::In, _) => "is required now",
+                (Way::Out, Some(_)) => "may be missing now",
+                (Way::Out, None) => "is no longer there",
+            });
+            let step = format_args!(".{}", Short(&field.name));
+            self.add(&mut found, step, &[problem].into());
         }
-        problems.extend(self.other_properties(sent, others_taken));
-        problems
+        found
     }
 
     /// A property that the other side does not know.
-    fn surplus(&self, schema: &Value, others: &Value) -> Vec<Problem> {
-        match (others, self.way) {
-            (Value::Bool(false), Way::In) => vec![Problem::breaking("is refused now")],
-            (Value::Bool(false), Way::Out) => {
-                vec![Problem::breaking(
-                    "is new, and callers refuse what they do not know",
-                )]
+    fn surplus(&self, schema: Schema, others: Option<Value<'a>>) -> Problems {
+        let is_closed = others.and_then(Value::as_bool) == Some(false);
+        let problem = match (others, self.way) {
+            (_, Way::In) if is_closed => Problem::breaking("is refused now"),
+            (_, Way::Out) if is_closed => {
+                Problem::breaking("is new, and callers refuse what they do not know")
             }
-            (Value::Object(_), _) => self.schemas(schema, others),
-            (_, Way::In) => vec![Problem::unsure("is no longer looked at")],
-            (_, Way::Out) => Vec::new(),
-        }
+            (Some(others), _) if others.is_object() => {
+                return self.schemas(schema, self.taken.side.schema(Some(others)));
+            }
+            (_, Way::In) => Problem::unsure("is no longer looked at"),
+            (_, Way::Out) => return Problems::default(),
+        };
+        [problem].into()
     }
 
     /// Properties without names.
-    fn other_properties(&self, sent: &Value, others_taken: &Value) -> Vec<Problem> {
-        let has_fields = sent.get("properties").is_some();
-        match (sent.get("additionalProperties"), others_taken) {
-            (Some(others @ Value::Object(_)), _) => at("[key]", self.schemas(others, others_taken)),
+    fn other_properties(&self, found: &mut Found, sent: &Limits<'a>, taken: Option<Value<'a>>) {
+        let others = sent.get("additionalProperties");
+        let has_fields = sent.has_properties();
+        let are_any = others.is_none_or(|others| others.as_bool() == Some(true));
+        let is_closed = taken.and_then(Value::as_bool) == Some(false);
+        let is_open = taken.is_some_and(Value::is_object);
+        let sent = match others {
+            Some(others) if others.is_object() => Some(others),
             // It says which it has, and sends no others.
-            (None | Some(Value::Bool(true)), Value::Bool(false)) if self.way == Way::In => {
-                match has_fields {
-                    true => vec![Problem::unsure("unknown properties are refused now")],
-                    false => vec![Problem::breaking("properties are refused now")],
-                }
+            _ if are_any && is_closed && self.way == Way::In => {
+                return found.push(match has_fields {
+                    true => Problem::unsure("unknown properties are refused now"),
+                    false => Problem::breaking("properties are refused now"),
+                });
             }
-            (None | Some(Value::Bool(true)), Value::Object(_)) if !has_fields => {
-                at("[key]", self.schemas(&Value::Bool(true), others_taken))
-            }
-            _ => Vec::new(),
-        }
+            _ if are_any && is_open && !has_fields => None,
+            _ => return,
+        };
+        let sent = self.sent.side.schema(sent);
+        let taken = self.taken.side.schema(taken);
+        self.add(found, "[key]", &self.schemas(sent, taken));
     }
 
     /// Keywords of which nothing is known here.
-    fn others(&self, sent: &Value, taken: &Value) -> Vec<Problem> {
-        const UNDERSTOOD: [&str; 20] = [
+    fn others(&self, found: &mut Found, sent: &Limits<'a>, taken: &Limits<'a>) {
+        const UNDERSTOOD: [&str; 17] = [
             "type",
             "format",
             "minimum",
@@ -534,39 +549,101 @@ impl<'a> Fit<'a> {
             "minItems",
             "maxItems",
             "uniqueItems",
-            "properties",
-            "required",
             "additionalProperties",
             "enum",
             "const",
-            "$schema",
         ];
-        let keywords = [sent, taken]
-            .into_iter()
-            .filter_map(Value::as_object)
-            .flat_map(|schema| schema.keys());
-        let mut different: Vec<_> = keywords
-            .filter(|keyword| !UNDERSTOOD.contains(&keyword.as_str()) && !is_annotation(keyword))
-            .filter(|keyword| sent.get(keyword) != taken.get(keyword))
+        let keywords = sent.keywords.iter().chain(&*taken.keywords);
+        let names = keywords.map(|(keyword, _)| keyword);
+        let mut names: Vec<_> = names
+            .filter(|keyword| !UNDERSTOOD.contains(&keyword.as_ref()))
             .collect();
-        different.sort();
-        different.dedup();
-        different
-            .into_iter()
-            .map(|keyword| Problem::unsure(format!("`{keyword}` is different")))
-            .collect()
+        names.sort_unstable();
+        names.dedup();
+        for keyword in names {
+            let was = sent.get(keyword).map(|was| self.sent.side.print(was));
+            let is = taken.get(keyword).map(|is| self.taken.side.print(is));
+            if was != is {
+                let what = format!("`{}` is different", Short(keyword));
+                found.push(Problem::unsure(what));
+            }
+        }
+    }
+
+    /// Whether two alternatives are the same one, as far as it can be told from outside: objects that have something in
+    /// common that tells them from others, or anything else of one type.
+    fn is_same(&self, one: &Kind<'a>, other: &Kind<'a>) -> bool {
+        let (Kind::Type(one_type, one), Kind::Type(other_type, other)) = (one, other) else {
+            return false;
+        };
+        if one_type != "object" || other_type != "object" {
+            return is_type(one_type, other_type) || is_type(other_type, one_type);
+        }
+        let (one, other) = (self.sent.side.fields(one), self.taken.side.fields(other));
+        self.fuel.take(one.all.len());
+        let tags = one.all.iter().filter_map(|field| {
+            let same = other.get(&field.name)?;
+            Some((field.only?, same.only?))
+        });
+        let mut tags = tags.peekable();
+        match tags.peek() {
+            Some(_) => tags.all(|(one, other)| one == other),
+            None => one.all.iter().any(|field| {
+                let same = other.get(&field.name);
+                field.is_required && same.is_some_and(|same| same.is_required)
+            }),
+        }
     }
 }
 
-/// A limit that is not compared, only seen.
-fn limited(keyword: &str, sent: &Value, taken: &Value) -> Option<Problem> {
-    let limit = taken.get(keyword)?;
-    (sent.get(keyword) != Some(limit)).then(|| Problem::unsure(format!("`{keyword}` is different")))
+/// A kind, and what limits it.
+type Typed<'k, 'a> = (&'k Kind<'a>, &'k Limits<'a>);
+
+/// What limits what is sent, and what is taken.
+type Both<'k, 'a> = (&'k Limits<'a>, &'k Limits<'a>);
+
+/// How well a kind fits another one, the best first.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    is_breaking: bool,
+    is_another: bool,
+    breaking: usize,
+    problems: usize,
 }
 
-/// Whether a number that is not whole is one of a schema's.
-fn lies_between(number: Option<f64>, schema: &Value) -> bool {
-    let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_f64);
+/// What is wrong with a value of which a type is taken, if anything is.
+fn constant_fit(constant: &Constant<'_>, name: &str, limits: &Limits<'_>) -> Option<Severity> {
+    let value = constant.value;
+    let is_one = match (name, value.kind()) {
+        ("null", Type::Null)
+        | ("boolean", Type::Boolean)
+        | ("string", Type::String)
+        | ("array", Type::Array)
+        | ("object", Type::Object) => true,
+        ("integer" | "number", Type::Number) => match whole(value) {
+            Some(whole) => Range::of(limits).has(&Range {
+                least: Some(whole),
+                most: Some(whole),
+            }),
+            None => name == "number" && lies_between(value.as_f64(), limits),
+        },
+        _ => false,
+    };
+    let is_compared = |keyword: &str| {
+        ["type", "minimum", "maximum"].contains(&keyword)
+            || keyword == "format" && value.kind() == Type::Number
+    };
+    let mut keywords = limits.keywords.iter().map(|(keyword, _)| keyword);
+    let mut has_more = || limits.has_properties() || keywords.any(|keyword| !is_compared(keyword));
+    match is_one {
+        true => has_more().then_some(Severity::MayBreak),
+        false => Some(Severity::Breaking),
+    }
+}
+
+/// Whether a number that is not whole is one of those that a schema takes.
+fn lies_between(number: Option<f64>, limits: &Limits<'_>) -> bool {
+    let bound = |keyword: &str| limits.get(keyword).and_then(Value::as_f64);
     number.is_some_and(|number| {
         bound("minimum").is_none_or(|least| number >= least)
             && bound("maximum").is_none_or(|most| number <= most)
@@ -575,37 +652,4 @@ fn lies_between(number: Option<f64>, schema: &Value) -> bool {
 
 fn is_type(sent: &str, taken: &str) -> bool {
     sent == taken || (sent, taken) == ("integer", "number")
-}
-
-/// Whether two alternatives are the same one, as far as it can be told from outside: objects that have something in common
-/// that tells them from others, or anything else of one type.
-fn is_same(one: &Kind, other: &Kind) -> bool {
-    let (Kind::Type(one_type, one), Kind::Type(other_type, other)) = (one, other) else {
-        return false;
-    };
-    if one_type != "object" || other_type != "object" {
-        return is_type(one_type, other_type) || is_type(other_type, one_type);
-    }
-    let (one, other) = (schema::fields(one), schema::fields(other));
-    let tag = |schema: &Value| {
-        schema
-            .get("const")
-            .cloned()
-            .or_else(|| match schema::list(schema, "enum")?.as_slice() {
-                [only] => Some(only.clone()),
-                _ => None,
-            })
-    };
-    let in_common =
-        |field: &&schema::Field<'_>| other.iter().find(|other| other.name == field.name);
-    let tags = one
-        .iter()
-        .filter_map(|field| Some((tag(field.schema)?, tag(in_common(&field)?.schema)?)));
-    let mut tags = tags.peekable();
-    match tags.peek() {
-        Some(_) => tags.all(|(one, other)| one == other),
-        None => one
-            .iter()
-            .any(|field| field.required && in_common(&field).is_some_and(|same| same.required)),
-    }
 }

@@ -1,182 +1,242 @@
 //! A schema as the kinds of values that it takes, without names and unions.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::rc::Rc;
+use std::sync::LazyLock;
 
-use crate::document::Document;
-use crate::schema::{self, reference};
-use crate::types;
+use super::fuel::Fuel;
+use super::limits::{Limits, Sense};
+use super::side::{Schema, Side};
+use crate::json::{Json, Value};
+use crate::types::{self, Literal, Piece, Pieces};
 
 /// One of the kinds of values that a schema takes.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
+#[derive(Debug, Clone)]
+pub(super) enum Kind<'a> {
     Anything,
     /// This value alone.
-    Constant(Value),
+    Constant(Constant<'a>),
     /// A type of JSON's, with what limits it.
-    Type(String, Value),
+    Type(Cow<'a, str>, Limits<'a>),
     /// A schema that is not understood here.
-    Unknown(Value),
+    Unknown(Limits<'a>),
 }
 
-impl Kind {
-    /// As people read it.
-    pub(super) fn text(&self) -> String {
-        match self {
-            Self::Anything => "anything".into(),
-            Self::Constant(value) => value.to_string(),
-            Self::Type(_, schema) | Self::Unknown(schema) => types::text(&types::of_schema(schema)),
-        }
-    }
+/// A value, and its fingerprint.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Constant<'a> {
+    pub(super) print: u64,
+    pub(super) value: Value<'a>,
 }
 
-/// How many schemas are looked into for one. Unions of unions could have more kinds than there is time for.
-const MOST: usize = 1000;
+/// Keywords that are unions.
+const UNIONS: [&str; 2] = ["oneOf", "anyOf"];
 
-/// All kinds of values that a schema takes; none, if it takes nothing.
-pub(super) fn kinds(document: &Document, schema: &Value) -> Vec<Kind> {
-    let mut left = MOST;
-    of(document, schema, &mut left)
+/// Unions in unions that are looked into. Each takes some of the stack.
+const DEEPEST: usize = 64;
+
+/// Values that types stand for which are not written out.
+static NULL: LazyLock<Json> = LazyLock::new(|| constant("null"));
+static TRUE: LazyLock<Json> = LazyLock::new(|| constant("true"));
+static FALSE: LazyLock<Json> = LazyLock::new(|| constant("false"));
+
+fn constant(text: &str) -> Json {
+    Json::parse(text.into()).expect("a word of JSON")
 }
 
-fn of(document: &Document, schema: &Value, left: &mut usize) -> Vec<Kind> {
-    if let Some(both) = beside_reference(schema) {
-        return of(document, &both, left);
-    }
-    let schema = document.resolve(schema);
-    if *left == 0 || reference(schema).is_some() {
-        return vec![Kind::Unknown(schema.clone())];
-    }
-    *left -= 1;
-    let Value::Object(members) = schema else {
-        return match schema {
-            Value::Bool(false) => Vec::new(),
-            _ => vec![Kind::Anything],
-        };
-    };
-    if schema::says_nothing(schema) {
-        return vec![Kind::Anything];
-    }
-    let without = |keyword: &str| {
-        let mut rest = members.clone();
-        rest.shift_remove(keyword);
-        Value::Object(rest)
-    };
-    if let Some(all) = schema::list(schema, "allOf") {
-        let mut parts = all.iter().map(|part| document.resolve(part));
-        let merged = parts.try_fold(without("allOf"), |merged, part| merge(&merged, part));
-        return match merged {
-            Some(merged) => of(document, &merged, left),
-            None => vec![Kind::Unknown(schema.clone())],
-        };
-    }
-    for keyword in ["oneOf", "anyOf"] {
-        if let Some(either) = schema::list(schema, keyword) {
-            let rest = without(keyword);
-            return either
-                .iter()
-                .flat_map(|one| match schema::says_nothing(&rest) {
-                    true => of(document, one, left),
-                    false => match merge(&rest, document.resolve(one)) {
-                        Some(merged) => of(document, &merged, left),
-                        None => vec![Kind::Unknown(schema.clone())],
-                    },
-                })
-                .collect();
-        }
-    }
-    if let Some(constant) = members.get("const") {
-        return vec![Kind::Constant(constant.clone())];
-    }
-    if let Some(values) = schema::list(schema, "enum") {
-        return values.iter().cloned().map(Kind::Constant).collect();
-    }
-    let with_type = |name: &str| {
-        let mut typed = members.clone();
-        typed.insert("type".into(), name.into());
-        match name {
-            "null" => Kind::Constant(Value::Null),
-            _ => Kind::Type(name.to_owned(), typed.into()),
-        }
-    };
-    match members.get("type") {
-        Some(Value::String(name)) => vec![with_type(name)],
-        Some(Value::Array(names)) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .map(with_type)
-            .collect(),
-        _ if members.contains_key("properties") => vec![with_type("object")],
-        _ if members.contains_key("items") => vec![with_type("array")],
-        _ => vec![Kind::Unknown(schema.clone())],
-    }
+/// The kinds of the schemas of a document.
+pub(super) struct Kinds<'c, 'a> {
+    pub(super) side: &'c Side<'a>,
+    fuel: &'c Fuel,
+    known: RefCell<HashMap<Schema, Known<'a>>>,
 }
 
-/// A type with a name that is limited where it is named, as what takes only what both take.
-fn beside_reference(schema: &Value) -> Option<Value> {
-    reference(schema)?;
-    let mut beside = schema.as_object()?.clone();
-    let named = beside.shift_remove_entry("$ref")?;
-    beside.retain(|keyword, _| !is_annotation(keyword));
-    let named = Map::from_iter([named]);
-    (!beside.is_empty()).then(|| json!({"allOf": [named, beside]}))
+/// What is known of the kinds of a schema.
+#[derive(Clone)]
+enum Known<'a> {
+    /// They are being found out: the schema is an alternative of itself.
+    Asked,
+    Answered(Rc<[Kind<'a>]>),
 }
 
-/// What takes only what both take, if that can be said in one schema.
-fn merge(one: &Value, other: &Value) -> Option<Value> {
-    let (one, other) = match (one, other) {
-        (one, Value::Bool(true)) => return Some(one.clone()),
-        (Value::Bool(true), other) => return Some(other.clone()),
-        (one, other) => (one.as_object()?, other.as_object()?),
-    };
-    let mut merged = one.clone();
-    for (keyword, value) in other {
-        let Some(present) = merged.get(keyword) else {
-            merged.insert(keyword.clone(), value.clone());
-            continue;
-        };
-        let value = match keyword.as_str() {
-            "properties" => merge_properties(present.as_object()?, value.as_object()?)?,
-            "required" => {
-                let mut names = present.as_array()?.clone();
-                let more = value
-                    .as_array()?
-                    .iter()
-                    .filter(|name| !present.as_array().is_some_and(|all| all.contains(name)));
-                names.extend(more.cloned());
-                names.into()
+impl<'c, 'a> Kinds<'c, 'a> {
+    pub(super) fn new(side: &'c Side<'a>, fuel: &'c Fuel) -> Self {
+        let known = RefCell::default();
+        Self { side, fuel, known }
+    }
+
+    /// The fingerprints of true and false.
+    pub(super) fn booleans(&self) -> [u64; 2] {
+        [&TRUE, &FALSE].map(|word| self.side.print_of_other(word.root()))
+    }
+
+    /// All kinds of values that a schema takes; none, if it takes nothing.
+    pub(super) fn of(&self, schema: Schema) -> Rc<[Kind<'a>]> {
+        self.within(schema, DEEPEST)
+    }
+
+    fn within(&self, schema: Schema, depth: usize) -> Rc<[Kind<'a>]> {
+        let schema = self.side.resolved(schema);
+        let known = self.known.borrow().get(&schema).cloned();
+        match known {
+            Some(Known::Answered(kinds)) => return kinds,
+            None if depth > 0 && !self.fuel.is_out() => {}
+            None | Some(Known::Asked) => {
+                return [Kind::Unknown(self.side.limits(schema))].into();
             }
-            _ if is_annotation(keyword) || present == value => present.clone(),
-            _ => return None,
-        };
-        merged.insert(keyword.clone(), value);
+        }
+        self.known.borrow_mut().insert(schema, Known::Asked);
+        let kinds: Rc<[_]> = self.of_limits(self.side.limits(schema), depth).into();
+        let answered = Known::Answered(Rc::clone(&kinds));
+        self.known.borrow_mut().insert(schema, answered);
+        kinds
     }
-    Some(merged.into())
+
+    fn of_limits(&self, limits: Limits<'a>, depth: usize) -> Vec<Kind<'a>> {
+        match limits.sense {
+            Sense::Plain if limits.says_nothing() => return vec![Kind::Anything],
+            Sense::Plain if depth > 0 => {}
+            Sense::Plain | Sense::Unclear => return vec![Kind::Unknown(limits)],
+            Sense::Nothing => return Vec::new(),
+        }
+        for union in UNIONS {
+            if let Some(either) = limits.get(union).filter(|either| either.is_array()) {
+                return self.of_union(&limits, (union, either), depth);
+            }
+        }
+        if let Some(value) = limits.get("const") {
+            return vec![Kind::Constant(self.constant(value))];
+        }
+        if let Some(values) = limits.get("enum").filter(|values| values.is_array()) {
+            self.fuel.take(values.len_bound() / 8);
+            let values = values.elements().map(|value| self.constant(value));
+            return values.map(Kind::Constant).collect();
+        }
+        self.of_type(limits)
+    }
+
+    /// The kinds of each of the alternatives of a union, together with what else is said.
+    fn of_union(
+        &self,
+        limits: &Limits<'a>,
+        (keyword, either): (&str, Value<'a>),
+        depth: usize,
+    ) -> Vec<Kind<'a>> {
+        let is_all = limits.says_only(keyword);
+        let rest = limits.without(keyword);
+        let mut seen = HashSet::new();
+        let mut kinds = Vec::new();
+        for one in either.elements() {
+            self.fuel.take(1);
+            if self.fuel.is_out() {
+                break;
+            }
+            let schema = self.side.resolved(self.side.schema(Some(one)));
+            if !seen.insert(schema) {
+                continue;
+            }
+            if is_all {
+                let of_one = self.within(schema, depth - 1);
+                self.fuel.take(of_one.len());
+                kinds.extend(of_one.iter().cloned());
+            } else {
+                let both = self.side.merge(&rest, &self.side.limits(schema));
+                kinds.extend(self.of_limits(both, depth - 1));
+            }
+        }
+        kinds
+    }
+
+    /// The kinds of a schema by its `type`.
+    fn of_type(&self, limits: Limits<'a>) -> Vec<Kind<'a>> {
+        let kind = |name: Cow<'a, str>| match name.as_ref() {
+            "null" => Kind::Constant(Constant {
+                print: self.side.print_of_other(NULL.root()),
+                value: NULL.root(),
+            }),
+            _ => Kind::Type(name, limits.clone()),
+        };
+        let names = limits.get("type");
+        if let Some(names) = names.filter(|names| names.is_array()) {
+            let names = names.elements().filter_map(Value::as_str);
+            return names.map(kind).collect();
+        }
+        match names.and_then(Value::as_str) {
+            Some(name) => vec![kind(name)],
+            None if limits.has_properties() => vec![kind("object".into())],
+            None if limits.get("items").is_some() => vec![kind("array".into())],
+            None => vec![Kind::Unknown(limits)],
+        }
+    }
+
+    fn constant(&self, value: Value<'a>) -> Constant<'a> {
+        let print = self.side.print(value);
+        Constant { print, value }
+    }
 }
 
-fn merge_properties(one: &Map<String, Value>, other: &Map<String, Value>) -> Option<Value> {
-    let mut merged = one.clone();
-    for (name, schema) in other {
-        let schema = match merged.get(name) {
-            Some(present) => merge(present, schema)?,
-            None => schema.clone(),
-        };
-        merged.insert(name.clone(), schema);
-    }
-    Some(merged.into())
-}
+/// Characters of a type that are told, and parts that are looked at for that.
+const TOLD: usize = 200;
+const PARTS: usize = 20;
 
-/// Whether a keyword says nothing of which values are taken.
-pub(super) fn is_annotation(keyword: &str) -> bool {
-    const ANNOTATIONS: [&str; 9] = [
-        "title",
-        "description",
-        "default",
-        "examples",
-        "$comment",
-        "$id",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
-    ];
-    ANNOTATIONS.contains(&keyword) || keyword.starts_with("x-")
+impl<'a> Kinds<'_, 'a> {
+    /// A kind as people read it.
+    pub(super) fn text(&self, kind: &Kind<'a>) -> String {
+        match kind {
+            Kind::Anything => "anything".into(),
+            Kind::Constant(constant) => {
+                types::text(TOLD, |out| out(Piece::Literal, &Literal(constant.value)))
+            }
+            Kind::Type(name, limits) => self.limits_text(Some(name), limits),
+            Kind::Unknown(limits) => self.limits_text(None, limits),
+        }
+    }
+
+    fn limits_text(&self, name: Option<&str>, limits: &Limits<'a>) -> String {
+        let parts = self.side.values(limits.parts, PARTS);
+        let length: usize = parts.iter().map(|part| part.len_bound()).sum();
+        self.fuel.take(length / 8 + 16);
+        if self.fuel.is_out() {
+            return "…".into();
+        }
+        types::text(TOLD, |out| match (name, parts.as_slice()) {
+            (Some(name), [only]) => types::of_type(name, *only, out),
+            (Some("object"), _) if limits.has_properties() => self.write_object(limits, out),
+            (Some(name), all) => {
+                let typed = all.iter().find(|part| part.get("type").is_some());
+                match typed {
+                    Some(part) => types::of_type(name, *part, out),
+                    None => out(Piece::Basic, &name),
+                }
+            }
+            (None, []) => out(Piece::Basic, &"any"),
+            (None, all) => all.iter().enumerate().try_for_each(|(index, part)| {
+                if index > 0 {
+                    out(Piece::Sign, &" & ")?;
+                }
+                types::of_schema(*part, out)
+            }),
+        })
+    }
+
+    /// The properties of all parts.
+    fn write_object(&self, limits: &Limits<'a>, out: &mut Pieces<'_>) -> io::Result<()> {
+        let required = self.side.values(limits.required, PARTS);
+        let required = required.iter().flat_map(|names| names.elements());
+        let required: HashSet<_> = required.filter_map(Value::as_str).take(TOLD).collect();
+        let mut before = "{ ";
+        for properties in self.side.values(limits.properties, PARTS) {
+            for (name, schema) in properties.members() {
+                let name = name.as_str().unwrap_or_default();
+                out(Piece::Sign, &before)?;
+                types::property(&name, required.contains(&name), out)?;
+                types::of_schema(schema, out)?;
+                before = ", ";
+            }
+        }
+        out(Piece::Sign, &" }")
+    }
 }

@@ -1,228 +1,280 @@
 //! What a new description means for those who call by the old one.
 
-use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use super::finding::{Change, Finding, Severity};
 use super::fit::{Fit, Way};
+use super::fuel::Fuel;
+use super::kinds::Kinds;
+use super::same::fingerprints;
+use super::side::Side;
 use crate::document::{Document, ErrorDescription, Method, Parameter, Typed};
+use crate::escape::Short;
+use crate::json::Value;
 use crate::schema;
+use crate::types::Literal;
 
 /// All that has changed, method by method, in the order of the old description.
 pub(super) fn compare(old: &Document, new: &Document) -> Vec<Change> {
+    let fuel = Fuel::of(old, new);
+    compare_within(old, new, &fuel)
+}
+
+/// The same, with so much work.
+pub(super) fn compare_within(old: &Document, new: &Document, fuel: &Fuel) -> Vec<Change> {
+    let (old_prints, new_prints) = fingerprints(old, new);
+    let old_side = Side::new(old, old_prints, fuel);
+    let new_side = Side::new(new, new_prints, fuel);
+    let (old_kinds, new_kinds) = (Kinds::new(&old_side, fuel), Kinds::new(&new_side, fuel));
     let comparison = Comparison {
-        from_callers: Fit::new(Way::In, old, new),
-        to_callers: Fit::new(Way::Out, old, new),
+        old,
+        new,
+        fuel,
+        sides: (&old_side, &new_side),
+        from_callers: Fit::new(Way::In, &old_kinds, &new_kinds, fuel),
+        to_callers: Fit::new(Way::Out, &old_kinds, &new_kinds, fuel),
     };
     let mut changes = Vec::new();
-    for method in &old.methods {
-        let findings = match new.method(&method.name) {
-            Some(now) => comparison.method(method, now),
-            None => vec![breaking("the method is gone")],
-        };
-        let findings = findings.into_iter();
-        changes.extend(findings.map(|finding| Change::new(&method.name, finding)));
-        for alias in &method.aliases {
-            let findings = match new.method(alias) {
-                None => vec![breaking(format!("the alias `{alias}` is gone"))],
-                Some(now) if now.answers_to(&method.name) => continue,
-                Some(another) => {
-                    let mut findings = comparison.method(method, another);
-                    findings.retain(|finding| finding.severity != Severity::Compatible);
-                    if new.method(&method.name).is_some() {
-                        findings.push(unsure(format!("the alias `{alias}` is another method now")));
-                    }
-                    findings
-                }
-            };
-            let findings = findings.into_iter();
-            changes.extend(findings.map(|finding| Change::new(&method.name, finding)));
-        }
+    for method in old.methods() {
+        let name: Rc<str> = Short(&method.name()).to_string().into();
+        let findings = comparison.old_method(method);
+        changes.extend(findings.into_iter().map(|finding| Change {
+            method: Rc::clone(&name),
+            finding,
+        }));
     }
-    let added = new.methods.iter().filter(|method| {
-        let mut names = std::iter::once(&method.name).chain(&method.aliases);
-        names.all(|name| old.method(name).is_none())
+    let added = new.methods().filter(|method| {
+        let mut names = std::iter::once(method.name()).chain(method.aliases());
+        names.all(|name| old.method(&name).is_none())
     });
-    changes.extend(added.map(|method| Change::new(&method.name, compatible("the method is new"))));
+    changes.extend(added.map(|method| Change {
+        method: Short(&method.name()).to_string().into(),
+        finding: Finding::compatible("the method is new"),
+    }));
     changes
 }
 
-fn breaking(what: impl Into<String>) -> Finding {
-    Finding {
-        severity: Severity::Breaking,
-        what: what.into(),
-    }
+struct Comparison<'c, 'a> {
+    old: &'a Document,
+    new: &'a Document,
+    fuel: &'c Fuel,
+    sides: (&'c Side<'a>, &'c Side<'a>),
+    from_callers: Fit<'c, 'a>,
+    to_callers: Fit<'c, 'a>,
 }
 
-fn unsure(what: impl Into<String>) -> Finding {
-    Finding {
-        severity: Severity::MayBreak,
-        what: what.into(),
-    }
-}
-
-fn compatible(what: impl Into<String>) -> Finding {
-    Finding {
-        severity: Severity::Compatible,
-        what: what.into(),
-    }
-}
-
-struct Comparison<'a> {
-    from_callers: Fit<'a>,
-    to_callers: Fit<'a>,
-}
-
-impl Comparison<'_> {
-    fn method(&self, old: &Method, new: &Method) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        if old.name != new.name {
-            findings.push(compatible(format!(
-                "the method is called `{}` now, and has the old name as an alias",
-                new.name
-            )));
-        }
-        let aliases = new
-            .aliases
-            .iter()
-            .filter(|alias| !old.aliases.contains(alias) && **alias != old.name);
-        findings.extend(aliases.map(|alias| compatible(format!("the alias `{alias}` is new"))));
-        findings.extend(kind(old, new));
-        findings.extend(self.params(old, new));
-        findings.extend(self.typed(
-            Way::In,
-            "uploaded items",
-            old.upload.as_ref(),
-            new.upload.as_ref(),
-        ));
-        findings.extend(self.typed(Way::Out, "items", old.items.as_ref(), new.items.as_ref()));
-        if old.items.is_none() && new.items.is_none() {
-            findings.extend(self.typed(
-                Way::Out,
-                "result",
-                old.result.as_ref(),
-                new.result.as_ref(),
-            ));
-            if old.result.is_some() && new.result.is_none() && !new.notification {
-                findings.push(breaking("the result is gone"));
+impl<'a> Comparison<'_, 'a> {
+    /// What has become of a method, by its name and its aliases.
+    fn old_method(&self, method: Method<'a>) -> Vec<Finding> {
+        let now = self.new.method(&method.name());
+        let mut findings = match now {
+            Some(now) => self.method(method, now),
+            None => vec![Finding::breaking("the method is gone")],
+        };
+        // Other methods that have its aliases, each with the first of them.
+        let mut others = HashSet::new();
+        for alias in method.aliases() {
+            match self.new.method(&alias) {
+                None => {
+                    let alias = Short(&alias);
+                    findings.push(Finding::breaking(format!("the alias `{alias}` is gone")));
+                }
+                Some(now) if self.new.has_name(now, &method.name()) => {}
+                Some(another) => {
+                    if others.insert(another.id()) {
+                        let of_it = self.method(method, another);
+                        self.fuel.take(16 * of_it.len());
+                        let is_worse = |finding: &Finding| finding.severity != Severity::Compatible;
+                        findings.extend(of_it.into_iter().filter(is_worse));
+                    }
+                    if now.is_some() {
+                        let alias = Short(&alias);
+                        let what = format!("the alias `{alias}` is another method now");
+                        findings.push(Finding::unsure(what));
+                    }
+                }
             }
-        }
-        findings.extend(self.errors(old, new));
-        match (old.idempotent, new.idempotent) {
-            (true, false) => findings.push(unsure(
-                "it is no longer idempotent, and callers call it again when an answer is lost",
-            )),
-            (false, true) => findings.push(compatible("it is idempotent now")),
-            _ => {}
-        }
-        match (old.deprecated, new.deprecated) {
-            (false, true) => findings.push(compatible("it is deprecated now")),
-            (true, false) => findings.push(compatible("it is no longer deprecated")),
-            _ => {}
         }
         findings
     }
 
-    fn params(&self, old: &Method, new: &Method) -> Vec<Finding> {
-        let takes_entire =
-            |method: &Method| method.entire_params.is_some() && method.params.is_empty();
-        match (takes_entire(old), takes_entire(new)) {
-            (true, true) => {
-                return self.typed(
-                    Way::In,
-                    "parameters",
-                    old.entire_params.as_ref(),
-                    new.entire_params.as_ref(),
-                );
-            }
-            (true, false) => {
-                return vec![breaking(
-                    "its parameters were one value, and have names now",
-                )];
-            }
-            (false, true) if old.params.is_empty() => {
-                return vec![unsure("it had no parameters, and takes one value now")];
-            }
-            (false, true) => {
-                return vec![breaking("its parameters had names, and are one value now")];
-            }
-            (false, false) => {}
+    fn method(&self, old: Method<'a>, new: Method<'a>) -> Vec<Finding> {
+        // An old method may be compared with many new ones, by its aliases.
+        if self.fuel.is_out() && old.name() != new.name() {
+            return vec![Finding::unsure("this is too intricate to compare")];
         }
-        let mut findings = places(old, new);
-        for parameter in &old.params {
-            match new.params.iter().find(|other| other.name == parameter.name) {
-                Some(now) => findings.extend(self.parameter(parameter, now)),
-                None => findings.push(breaking(gone(parameter, old, new))),
+        self.fuel.take(16 * self.size(old, new) + 32);
+        let mut findings = self.names(old, new);
+        findings.extend(kind(old, new));
+        findings.extend(self.params(old, new));
+        let (upload, items) = ((old.upload(), new.upload()), (old.items(), new.items()));
+        findings.extend(self.typed(Way::In, "uploaded items", upload));
+        findings.extend(self.typed(Way::Out, "items", items));
+        if old.items().is_none() && new.items().is_none() {
+            let results = (old.result(), new.result());
+            findings.extend(self.typed(Way::Out, "result", results));
+            if let (Some(_), None, false) = (results.0, results.1, new.is_notification()) {
+                findings.push(Finding::breaking("the result is gone"));
             }
         }
-        for parameter in added(old, new) {
-            let name = &parameter.name;
-            findings.push(match parameter.required {
-                true => breaking(format!("parameter `{name}` is new and required")),
-                false => compatible(format!("parameter `{name}` is new and optional")),
+        findings.extend(self.errors(old, new));
+        findings.extend(marks(old, new));
+        findings
+    }
+
+    /// How many parameters, errors and aliases are gone through.
+    fn size(&self, old: Method<'_>, new: Method<'_>) -> usize {
+        let of = |method: Method<'_>| {
+            method.params().count() + method.errors().count() + method.aliases().count()
+        };
+        of(old) + of(new)
+    }
+
+    /// The names of a method that are new.
+    fn names(&self, old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if old.name() != new.name() {
+            findings.push(Finding::compatible(format!(
+                "the method is called `{}` now, and has the old name as an alias",
+                Short(&new.name())
+            )));
+        }
+        let aliases = new.aliases().filter(|alias| !self.old.has_name(old, alias));
+        findings.extend(
+            aliases
+                .map(|alias| Finding::compatible(format!("the alias `{}` is new", Short(&alias)))),
+        );
+        findings
+    }
+
+    fn params(&self, old: Method<'a>, new: Method<'a>) -> Vec<Finding> {
+        let has_none = |method: Method<'_>| method.params().next().is_none();
+        let entire = |method: Method<'a>| method.entire_params().filter(|_| has_none(method));
+        match (entire(old), entire(new)) {
+            (Some(was), Some(is)) => {
+                return self.typed(Way::In, "parameters", (Some(was), Some(is)));
+            }
+            (Some(_), None) => {
+                let what = "its parameters were one value, and have names now";
+                return vec![Finding::breaking(what)];
+            }
+            (None, Some(_)) if has_none(old) => {
+                let what = "it had no parameters, and takes one value now";
+                return vec![Finding::unsure(what)];
+            }
+            (None, Some(_)) => {
+                let what = "its parameters had names, and are one value now";
+                return vec![Finding::breaking(what)];
+            }
+            (None, None) => {}
+        }
+        let places = Places::of(old, new);
+        let mut findings = places.changes(old, new);
+        for (index, parameter) in old.params().enumerate() {
+            match places.new.get(&parameter.name()) {
+                Some((_, now)) => findings.extend(self.parameter(parameter, *now)),
+                None => findings.push(Finding::breaking(self.gone(parameter, index, &places))),
+            }
+        }
+        for parameter in new.params() {
+            let name = parameter.name();
+            if places.old.contains_key(&name) {
+                continue;
+            }
+            let name = Short(&name);
+            findings.push(match parameter.is_required() {
+                true => Finding::breaking(format!("parameter `{name}` is new and required")),
+                false => Finding::compatible(format!("parameter `{name}` is new and optional")),
             });
         }
         findings
     }
 
-    fn parameter(&self, old: &Parameter, new: &Parameter) -> Vec<Finding> {
-        let place = format!("parameter `{}`", old.name);
+    fn parameter(&self, old: Parameter<'a>, new: Parameter<'a>) -> Vec<Finding> {
+        let place = format!("parameter `{}`", Short(&old.name()));
         let mut findings = Vec::new();
-        match (old.required, new.required) {
-            (false, true) => findings.push(breaking(format!("{place} is required now"))),
-            (true, false) => findings.push(compatible(format!("{place} is optional now"))),
+        match (old.is_required(), new.is_required()) {
+            (false, true) => findings.push(Finding::breaking(format!("{place} is required now"))),
+            (true, false) => {
+                findings.push(Finding::compatible(format!("{place} is optional now")));
+            }
             _ => {}
         }
-        findings.extend(self.typed(Way::In, &place, Some(&old.typed), Some(&new.typed)));
-        let default = |parameter: &Parameter| parameter.typed.schema.get("default").cloned();
-        match (default(old), default(new)) {
-            (Some(was), Some(is)) if was != is => findings.push(unsure(format!(
-                "{place}: the default was {was}, and is {is}"
-            ))),
-            (Some(was), None) if !new.required => {
-                findings.push(unsure(format!("{place}: the default {was} is gone")));
+        let typed = (Some(old.typed()), Some(new.typed()));
+        findings.extend(self.typed(Way::In, &place, typed));
+        match (old.typed().default(), new.typed().default()) {
+            (Some(was), Some(is)) if self.sides.0.print(was) != self.sides.1.print(is) => {
+                let (was, is) = (Literal(was), Literal(is));
+                let what = format!("{place}: the default was {was}, and is {is}");
+                findings.push(Finding::unsure(what));
+            }
+            (Some(was), None) if !new.is_required() => {
+                let what = format!("{place}: the default {} is gone", Literal(was));
+                findings.push(Finding::unsure(what));
             }
             _ => {}
         }
         findings
     }
 
-    fn errors(&self, old: &Method, new: &Method) -> Vec<Finding> {
-        let find = |method: &'_ Method, code: i64, message: &str| -> Option<ErrorDescription> {
-            let of_code = || method.errors.iter().filter(|error| error.code == code);
-            let same = of_code().find(|error| error.message == message);
-            same.or_else(|| of_code().next()).cloned()
+    /// A parameter that is no longer there may have another name.
+    fn gone(&self, parameter: Parameter<'a>, index: usize, places: &Places<'a>) -> String {
+        let name = parameter.name();
+        let name = Short(&name);
+        let print = |side: &Side<'a>, parameter: Parameter<'a>| {
+            parameter.typed().schema().map(|schema| side.print(schema))
         };
+        let there = places.in_order.get(index).filter(|there| {
+            !places.old.contains_key(&there.name())
+                && print(self.sides.0, parameter) == print(self.sides.1, **there)
+        });
+        match there {
+            Some(there) => {
+                let there = there.name();
+                format!("parameter `{name}` is gone; is it `{}` now?", Short(&there))
+            }
+            None => format!("parameter `{name}` is gone"),
+        }
+    }
+
+    fn errors(&self, old: Method<'a>, new: Method<'a>) -> Vec<Finding> {
+        let (was_there, is_there) = (Errors::of(old), Errors::of(new));
         let mut findings = Vec::new();
-        for was in &old.errors {
-            let (code, message) = (was.code, &was.message);
-            let Some(is) = find(new, code, message) else {
-                findings.push(breaking(format!("error {code} ({message}) is gone")));
+        for was in old.errors() {
+            let (code, message) = (was.code(), was.message());
+            let told = Short(&message);
+            let Some(is) = is_there.find(code, &message) else {
+                findings.push(Finding::breaking(format!("error {code} ({told}) is gone")));
                 continue;
             };
-            if *message != is.message {
-                findings.push(unsure(format!(
-                    "error {code} was “{message}”, and is “{}”: does it mean the same?",
-                    is.message
+            if message != is.message() {
+                let is = is.message();
+                findings.push(Finding::unsure(format!(
+                    "error {code} was “{told}”, and is “{}”: does it mean the same?",
+                    Short(&is)
                 )));
             }
             let place = format!("data of error {code}");
-            match (&was.data, &is.data) {
-                (Some(was), Some(is)) => findings.extend(self.schemas(Way::Out, &place, was, is)),
-                (Some(_), None) => findings.push(breaking(format!("{place} is gone"))),
-                (None, Some(_)) => findings.push(compatible(format!("{place} is new"))),
+            match (was.data(), is.data()) {
+                (Some(was), Some(is)) => {
+                    findings.extend(self.schemas(Way::Out, &place, (Some(was), Some(is))));
+                }
+                (Some(_), None) => findings.push(Finding::breaking(format!("{place} is gone"))),
+                (None, Some(_)) => findings.push(Finding::compatible(format!("{place} is new"))),
                 (None, None) => {}
             }
         }
-        let added = new
-            .errors
-            .iter()
-            .filter(|error| find(old, error.code, &error.message).is_none());
-        findings.extend(added.map(|error| {
-            compatible(format!(
-                "error {} ({}) is new: callers get it as one of an unknown code",
-                error.code, error.message
-            ))
-        }));
+        for error in new.errors() {
+            let (code, message) = (error.code(), error.message());
+            if was_there.find(code, &message).is_none() {
+                findings.push(Finding::compatible(format!(
+                    "error {code} ({}) is new: callers get it as one of an unknown code",
+                    Short(&message)
+                )));
+            }
+        }
         findings
     }
 
@@ -230,46 +282,50 @@ impl Comparison<'_> {
         &self,
         way: Way,
         place: &str,
-        old: Option<&Typed>,
-        new: Option<&Typed>,
+        types: (Option<Typed<'a>>, Option<Typed<'a>>),
     ) -> Vec<Finding> {
-        let (Some(old), Some(new)) = (old, new) else {
+        let (Some(old), Some(new)) = types else {
             // That is a change of kind.
             return Vec::new();
         };
-        let untold = |typed: &Typed| {
-            let name = typed.rust_type.clone();
-            name.filter(|_| schema::says_nothing(&typed.schema))
+        let untold = |typed: Typed<'a>| {
+            let is_told = typed
+                .schema()
+                .is_some_and(|schema| !schema::says_nothing(schema));
+            typed.rust_type().filter(|_| !is_told)
         };
         match (untold(old), untold(new)) {
             (Some(was), Some(is)) if was != is => {
-                vec![unsure(format!(
+                let (was, is) = (Short(&was), Short(&is));
+                vec![Finding::unsure(format!(
                     "{place}: {was} has become {is}, of which there are no schemas"
                 ))]
             }
             (Some(name), None) | (None, Some(name)) => {
-                vec![unsure(format!(
+                let name = Short(&name);
+                vec![Finding::unsure(format!(
                     "{place}: only one of the descriptions has a schema, and the other says {name}"
                 ))]
             }
-            _ => self.schemas(way, place, &old.schema, &new.schema),
+            _ => self.schemas(way, place, (old.schema(), new.schema())),
         }
     }
 
-    fn schemas(&self, way: Way, place: &str, old: &Value, new: &Value) -> Vec<Finding> {
+    fn schemas(
+        &self,
+        way: Way,
+        place: &str,
+        (old, new): (Option<Value<'a>>, Option<Value<'a>>),
+    ) -> Vec<Finding> {
         let (there, back) = match way {
             Way::In => (&self.from_callers, &self.to_callers),
             Way::Out => (&self.to_callers, &self.from_callers),
         };
         let findings = there.compare(place, old, new);
         // What does not fit the other way round is what has been added, or is no longer sent.
-        let differs = back
-            .compare(place, old, new)
-            .iter()
-            .any(|finding| finding.severity == Severity::Breaking);
-        match findings.is_empty() && differs {
+        match findings.is_empty() && back.breaks(old, new) {
             false => findings,
-            true => vec![compatible(match way {
+            true => vec![Finding::compatible(match way {
                 Way::In => format!("{place}: takes more than before"),
                 Way::Out => format!("{place}: is another, and callers can read it as before"),
             })],
@@ -278,29 +334,32 @@ impl Comparison<'_> {
 }
 
 /// Calls, notifications and streams.
-fn kind(old: &Method, new: &Method) -> Vec<Finding> {
-    let name = |method: &Method| match (method.notification, &method.items, &method.upload) {
-        (true, ..) => "a notification",
-        (_, None, None) => "a call",
-        (_, Some(_), None) => "a call answered by a stream",
-        (_, None, Some(_)) => "a call that takes a stream",
-        (_, Some(_), Some(_)) => "a call with streams both ways",
+fn kind(old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
+    let name = |method: Method<'_>| {
+        let (items, upload) = (method.items(), method.upload());
+        match (method.is_notification(), items, upload) {
+            (true, ..) => "a notification",
+            (_, None, None) => "a call",
+            (_, Some(_), None) => "a call answered by a stream",
+            (_, None, Some(_)) => "a call that takes a stream",
+            (_, Some(_), Some(_)) => "a call with streams both ways",
+        }
     };
     let mut findings = Vec::new();
     match (name(old), name(new)) {
         (was, is) if was == is => {}
         ("a notification", "a call") => {
-            findings.push(compatible(
+            findings.push(Finding::compatible(
                 "it was a notification, and is a call now: who notifies is not answered",
             ));
         }
-        (was, is) => findings.push(breaking(format!("it was {was}, and is {is} now"))),
+        (was, is) => findings.push(Finding::breaking(format!("it was {was}, and is {is} now"))),
     }
-    match (old.unreliable, new.unreliable) {
-        (false, true) => {
-            findings.push(compatible("it may be lost now, by callers who learn of it"))
-        }
-        (true, false) => findings.push(compatible(
+    match (old.is_unreliable(), new.is_unreliable()) {
+        (false, true) => findings.push(Finding::compatible(
+            "it may be lost now, by callers who learn of it",
+        )),
+        (true, false) => findings.push(Finding::compatible(
             "it is no longer lost, by callers who learn of it",
         )),
         _ => {}
@@ -308,61 +367,109 @@ fn kind(old: &Method, new: &Method) -> Vec<Finding> {
     findings
 }
 
-/// Whether arguments by position still come where they belong, and whether both ways to pass them are left.
-fn places(old: &Method, new: &Method) -> Vec<Finding> {
-    let structure = |method: &Method| {
-        method
-            .param_structure
-            .clone()
-            .unwrap_or_else(|| "either".into())
-    };
-    let (was, is) = (structure(old), structure(new));
+/// What is said of a method besides its types.
+fn marks(old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if was != is && is != "either" {
-        let way = is.replace('-', " ");
-        findings.push(breaking(format!("parameters can only be passed {way} now")));
+    match (old.is_idempotent(), new.is_idempotent()) {
+        (true, false) => findings.push(Finding::unsure(
+            "it is no longer idempotent, and callers call it again when an answer is lost",
+        )),
+        (false, true) => findings.push(Finding::compatible("it is idempotent now")),
+        _ => {}
     }
-    let position = |method: &Method, name: &str| {
-        method
-            .params
-            .iter()
-            .position(|parameter| parameter.name == name)
-    };
-    let moved: Vec<_> = old
-        .params
-        .iter()
-        .enumerate()
-        .filter(|(index, parameter)| {
-            position(new, &parameter.name).is_some_and(|now| now != *index)
-        })
-        .map(|(_, parameter)| format!("`{}`", parameter.name))
-        .collect();
-    if was != "by-name" && is != "by-name" && !moved.is_empty() {
-        findings.push(breaking(format!(
-            "the order of parameters is another: {} moved",
-            moved.join(", ")
-        )));
+    match (old.is_deprecated(), new.is_deprecated()) {
+        (false, true) => findings.push(Finding::compatible("it is deprecated now")),
+        (true, false) => findings.push(Finding::compatible("it is no longer deprecated")),
+        _ => {}
     }
     findings
 }
 
-fn added<'a>(old: &Method, new: &'a Method) -> Vec<&'a Parameter> {
-    let is_new =
-        |parameter: &&Parameter| old.params.iter().all(|other| other.name != parameter.name);
-    new.params.iter().filter(is_new).collect()
+/// The parameters of a method by name, with their places; the first of several with a name.
+type ByName<'a> = HashMap<Cow<'a, str>, (usize, Parameter<'a>)>;
+
+/// The parameters of both.
+struct Places<'a> {
+    old: ByName<'a>,
+    new: ByName<'a>,
+    /// The new ones in their order.
+    in_order: Vec<Parameter<'a>>,
 }
 
-/// A parameter that is no longer there may have another name.
-fn gone(parameter: &Parameter, old: &Method, new: &Method) -> String {
-    let name = &parameter.name;
-    let place = old.params.iter().position(|other| other.name == *name);
-    let there = place.and_then(|place| new.params.get(place));
-    let renamed = there.filter(|there| {
-        added(old, new).iter().any(|added| added.name == there.name)
-            && there.typed.schema == parameter.typed.schema
-    });
-    match renamed {
-        Some(there) => format!("parameter `{name}` is gone; is it `{}` now?", there.name),
-        None => format!("parameter `{name}` is gone"),
+impl<'a> Places<'a> {
+    fn of(old: Method<'a>, new: Method<'a>) -> Self {
+        let by_name = |method: Method<'a>| {
+            let mut by_name = ByName::new();
+            for (index, parameter) in method.params().enumerate() {
+                let place = (index, parameter);
+                by_name.entry(parameter.name()).or_insert(place);
+            }
+            by_name
+        };
+        Self {
+            old: by_name(old),
+            new: by_name(new),
+            in_order: new.params().collect(),
+        }
+    }
+
+    /// Whether arguments by position still come where they belong, and whether both ways to pass them are left.
+    fn changes(&self, old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
+        let structure = |method: Method<'_>| match method.param_structure() {
+            Some(structure) => structure.into_owned(),
+            None => "either".to_owned(),
+        };
+        let (was, is) = (structure(old), structure(new));
+        let mut findings = Vec::new();
+        if was != is && is != "either" {
+            let way = is.replace('-', " ");
+            let way = Short(&way);
+            let what = format!("parameters can only be passed {way} now");
+            findings.push(Finding::breaking(what));
+        }
+        let moved = old.params().enumerate().filter(|(index, parameter)| {
+            let now = self.new.get(&parameter.name());
+            now.is_some_and(|(now, _)| now != index)
+        });
+        let mut moved = moved.map(|(_, parameter)| format!("`{}`", Short(&parameter.name())));
+        let mut told: Vec<_> = moved.by_ref().take(MOVED).collect();
+        told.extend(moved.next().map(|_| "…".to_owned()));
+        if was != "by-name" && is != "by-name" && !told.is_empty() {
+            findings.push(Finding::breaking(format!(
+                "the order of parameters is another: {} moved",
+                told.join(", ")
+            )));
+        }
+        findings
+    }
+}
+
+/// How many parameters are told that have another place.
+const MOVED: usize = 20;
+
+/// The errors of a method: by code and message, and the first of each code.
+struct Errors<'a> {
+    same: HashMap<(i64, Cow<'a, str>), ErrorDescription<'a>>,
+    of_code: HashMap<i64, ErrorDescription<'a>>,
+}
+
+impl<'a> Errors<'a> {
+    fn of(method: Method<'a>) -> Self {
+        let mut errors = Self {
+            same: HashMap::new(),
+            of_code: HashMap::new(),
+        };
+        for error in method.errors() {
+            let (code, message) = (error.code(), error.message());
+            errors.same.entry((code, message)).or_insert(error);
+            errors.of_code.entry(code).or_insert(error);
+        }
+        errors
+    }
+
+    /// The one with this code, and with this message if one has it.
+    fn find(&self, code: i64, message: &str) -> Option<ErrorDescription<'a>> {
+        let same = self.same.get(&(code, Cow::Borrowed(message)));
+        same.or_else(|| self.of_code.get(&code)).copied()
     }
 }

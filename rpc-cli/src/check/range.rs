@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use super::limits::Limits;
+use crate::json::{Value, whole};
 
 /// Whole numbers that a schema takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +13,9 @@ pub(super) struct Range {
 }
 
 impl Range {
-    pub(super) fn of(schema: &Value) -> Self {
-        let (least, most) = match schema.get("format").and_then(Value::as_str) {
+    pub(super) fn of(limits: &Limits<'_>) -> Self {
+        let format = limits.get("format").and_then(Value::as_str);
+        let (least, most) = match format.as_deref() {
             Some("int8") => (Some(i8::MIN.into()), Some(i8::MAX.into())),
             Some("int16") => (Some(i16::MIN.into()), Some(i16::MAX.into())),
             Some("int32") => (Some(i32::MIN.into()), Some(i32::MAX.into())),
@@ -25,7 +27,7 @@ impl Range {
             _ => (None, None),
         };
         let bound = |keyword: &str| {
-            let bound = schema.get(keyword)?;
+            let bound = limits.get(keyword)?;
             whole(bound).or_else(|| Some(bound.as_f64()? as i128))
         };
         let tighter =
@@ -52,14 +54,6 @@ impl Range {
             .is_none_or(|most| other.most.is_some_and(|other| other <= most));
         low && high
     }
-}
-
-/// A number without a fraction.
-pub(super) fn whole(number: &Value) -> Option<i128> {
-    let whole = number.as_i64().map(i128::from);
-    let whole = whole.or_else(|| number.as_u64().map(i128::from));
-    let float = number.as_f64().filter(|number| number.fract() == 0.0);
-    whole.or_else(|| float.map(|number| number as i128))
 }
 
 impl fmt::Display for Range {

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::finding::Change;
 use super::finding::Severity::{self, Breaking, Compatible, MayBreak};
-use super::methods::compare;
+use super::fuel::Fuel;
+use super::methods::{compare, compare_within};
 use crate::document::Document;
-use crate::document::mutated::chain;
+use crate::document::grown::{SHAPES, Shape};
+use crate::document::mutated::{self, chain};
 
 /// From, to, and what is found.
 type Case<'a, V> = (V, V, &'a [(Severity, &'a str)]);
@@ -36,12 +39,12 @@ fn changes(old: Value, new: Value) -> Vec<(Severity, String)> {
         } else {
             json!([methods])
         };
-        Document::new(json!({"methods": methods, "components": components()})).unwrap()
+        mutated::document(json!({"methods": methods, "components": components()}))
     };
     let changes = compare(&document(old), &document(new));
     let mut found: Vec<_> = changes
         .into_iter()
-        .map(|change| (change.finding.severity, change.finding.what))
+        .map(|change| (change.finding.severity, change.finding.what.into_owned()))
         .collect();
     found.sort();
     found
@@ -782,15 +785,13 @@ fn what_is_too_intricate_is_said_to_be_so() {
         let result =
             json!({"schema": {"anyOf": [{"$ref": "#/components/schemas/T0"}, {"type": "null"}]}});
         let method = json!({"name": "m", "params": [], "result": result});
-        Document::new(json!({"methods": [method], "components": {"schemas": schemas}})).unwrap()
+        mutated::document(json!({"methods": [method], "components": {"schemas": schemas}}))
     };
     let changes = compare(&document("string"), &document("integer"));
     assert!(!changes.is_empty());
-    let sample = crate::sample::command(
-        &document("string"),
-        &document("string").methods[0],
-        "HOST:PORT",
-    );
+    let document = document("string");
+    let method = document.methods().next().unwrap();
+    let sample = crate::sample::Samples::of(&document).command(method, "HOST:PORT");
     assert_eq!(sample, "rpc call HOST:PORT m");
 }
 
@@ -814,14 +815,13 @@ fn what_was_taken_for_granted_is_not_kept() {
         let inner = object(json!({"outer": named("Outer")}));
         let method =
             |name: &str| json!({"name": name, "params": [], "result": {"schema": named(name)}});
-        Document::new(json!({
+        mutated::document(json!({
             "methods": [method("Outer"), method("Inner")],
             "components": {"schemas": {"Outer": outer, "Inner": inner}},
         }))
-        .unwrap()
     };
     let changes = compare(&document("integer"), &document("string"));
-    let broken: Vec<_> = changes.iter().map(|change| &change.method).collect();
+    let broken: Vec<_> = changes.iter().map(|change| &*change.method).collect();
     assert_eq!(broken, ["Outer", "Inner"]);
 }
 
@@ -831,5 +831,55 @@ fn any_two_documents_can_be_compared() {
     assert!(documents.len() > 100, "{} can be read", documents.len());
     for pair in documents.windows(2) {
         compare(&pair[0], &pair[1]);
+    }
+}
+
+/// What a comparison takes: steps that it counts itself, and values that are looked at.
+fn work(old: &Document, new: &Document) -> (Vec<Change>, u64) {
+    let fuel = Fuel::of(old, new);
+    let (changes, looked_at) = crate::json::work::of(|| compare_within(old, new, &fuel));
+    (changes, looked_at + fuel.taken())
+}
+
+#[test]
+fn work_grows_with_the_size_of_documents_and_not_with_its_square() {
+    // What any two documents may take.
+    let allowance = 1_500_000;
+    for shape in &SHAPES {
+        let [small, large] = [300, 1200].map(|size| {
+            let (old, new) = shape.pair(size);
+            let (_, work) = work(&old, &new);
+            let bytes = old.json().text().len() + new.json().text().len();
+            assert!(
+                work < allowance + 16 * bytes as u64,
+                "{}: {work}",
+                shape.name
+            );
+            work
+        });
+        println!(
+            "{}: {small} {large} {}",
+            shape.name,
+            large as f64 / small as f64
+        );
+        let is_linear = large < small * 9 / 2 + allowance;
+        assert!(
+            is_linear,
+            "{}: {small}, and {large} for four times as much",
+            shape.name
+        );
+    }
+}
+
+#[test]
+fn documents_of_every_shape_are_compared() {
+    for shape in &SHAPES {
+        let Shape { name, found, .. } = shape;
+        let (old, new) = shape.pair(100);
+        let changes = compare(&old, &new);
+        let mut found_there = changes.iter().map(|change| &change.finding.what);
+        let is_found = found_there.any(|what| what.contains(found));
+        assert!(is_found || found.is_empty(), "{name}: {changes:?}");
+        assert!(compare(&old, &old).is_empty(), "{name}");
     }
 }

@@ -2,52 +2,46 @@
 
 use std::io::{self, Write};
 
-use super::text::{definition, marks, one_line, signature};
+use super::text::{definition, marks, one_line, styled};
 use crate::document::{Document, Method};
-use crate::failure::printable;
+use crate::escape::Printable;
 use crate::output::{FAINT, TITLE};
 use crate::types;
 
 pub(super) fn write(out: &mut impl Write, document: &Document) -> io::Result<()> {
-    let info = &document.info;
+    let info = document.info();
     writeln!(
         out,
         "{TITLE}{}{TITLE:#} {FAINT}{}{FAINT:#}",
-        printable(&info.title),
-        printable(&info.version)
+        Printable(info.title),
+        Printable(info.version)
     )?;
     if let Some(docs) = &info.description {
         writeln!(out, "{}", one_line(docs))?;
     }
-    for (tag, methods) in document.services() {
-        write!(out, "\n{TITLE}{}{TITLE:#}", printable(&tag.name))?;
-        match &tag.description {
+    for service in document.services() {
+        write!(out, "\n{TITLE}{}{TITLE:#}", Printable(&service.name))?;
+        match &service.description {
             Some(docs) => writeln!(out, "  {}", one_line(docs))?,
             None => writeln!(out)?,
         }
-        branches(out, &methods, |out, method, indent| {
-            write_method(out, method, indent)
-        })?;
+        branches(out, service.methods(), write_method)?;
     }
-    let schemas: Vec<_> = document.components.schemas.iter().collect();
-    if !schemas.is_empty() {
+    if document.schemas().next().is_some() {
         writeln!(out, "\n{TITLE}Types{TITLE:#}")?;
     }
-    branches(out, &schemas, |out, (name, schema), indent| {
-        definition(out, name, schema, indent)
-    })
+    branches(out, document.schemas(), definition)
 }
 
-fn write_method(out: &mut impl Write, method: &Method, indent: &str) -> io::Result<()> {
-    let also: String = method
-        .aliases
-        .iter()
-        .map(|alias| format!("  {FAINT}also {}{FAINT:#}", printable(alias)))
-        .collect();
-    let signature = signature(&types::signature(method));
-    writeln!(out, "{signature}{}{also}", marks(&method.marks()))?;
-    match method.summary.as_ref().or(method.description.as_ref()) {
-        Some(docs) => writeln!(out, "{indent}{}", one_line(docs)),
+fn write_method(out: &mut impl Write, method: Method<'_>, indent: &str) -> io::Result<()> {
+    styled(out, |out| types::signature(method, out))?;
+    write!(out, "{}", marks(&method.marks()))?;
+    for alias in method.aliases() {
+        write!(out, "  {FAINT}also {}{FAINT:#}", Printable(alias))?;
+    }
+    writeln!(out)?;
+    match method.summary().or_else(|| method.description()) {
+        Some(docs) => writeln!(out, "{indent}{}", one_line(&docs)),
         None => Ok(()),
     }
 }
@@ -55,15 +49,14 @@ fn write_method(out: &mut impl Write, method: &Method, indent: &str) -> io::Resu
 /// Writes each as a branch; it gets what stands before its further lines.
 fn branches<W: Write, T>(
     out: &mut W,
-    all: &[T],
-    mut each: impl FnMut(&mut W, &T, &str) -> io::Result<()>,
+    all: impl Iterator<Item = T>,
+    mut each: impl FnMut(&mut W, T, &str) -> io::Result<()>,
 ) -> io::Result<()> {
-    for (index, one) in all.iter().enumerate() {
-        let is_last = index + 1 == all.len();
-        let (branch, below) = if is_last {
-            ("└─ ", "     ")
-        } else {
-            ("├─ ", "│    ")
+    let mut all = all.peekable();
+    while let Some(one) = all.next() {
+        let (branch, below) = match all.peek() {
+            Some(_) => ("├─ ", "│    "),
+            None => ("└─ ", "     "),
         };
         write!(out, "{FAINT}{branch}{FAINT:#}")?;
         each(out, one, &format!("{FAINT}{below}{FAINT:#}"))?;

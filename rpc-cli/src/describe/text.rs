@@ -3,42 +3,43 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use serde_json::Value;
 
-use crate::failure::printable;
+use crate::escape::Printable;
+use crate::json::Value;
 use crate::output::{FAINT, NUMBER, STRING, TITLE, WARNING};
 use crate::schema;
-use crate::types::{self, Piece, Shape};
+use crate::types::{self, Piece, Pieces, Shape};
 
 const TYPE: Style = AnsiColor::Yellow.on_default();
 
-fn style(piece: &Piece) -> Style {
+/// Columns of names and types are no wider, whatever stands in them.
+const WIDEST: usize = 40;
+
+fn style(piece: Piece) -> Style {
     match piece {
-        Piece::Sign(_) => FAINT,
-        Piece::Basic(_) | Piece::Rust(_) => NUMBER,
-        Piece::Name(_) => TYPE,
-        Piece::Property(_) => Style::new(),
-        Piece::Literal(_) => STRING,
+        Piece::Method => TITLE,
+        Piece::Sign => FAINT,
+        Piece::Basic | Piece::Rust => NUMBER,
+        Piece::Name => TYPE,
+        Piece::Property => Style::new(),
+        Piece::Literal => STRING,
     }
 }
 
-/// A type, or a signature, in colours.
-pub(super) fn styled(pieces: &[Piece]) -> String {
-    let styled = pieces.iter().map(|piece| {
+/// Writes a type, or a signature, in colours.
+pub(super) fn styled(
+    out: &mut impl Write,
+    write: impl FnOnce(&mut Pieces<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    write(&mut |piece, text| {
         let style = style(piece);
-        format!("{style}{}{style:#}", printable(piece.text()))
-    });
-    styled.collect()
+        write!(out, "{style}{}{style:#}", Printable(text))
+    })
 }
 
-/// A method on one line: its name stands out.
-pub(super) fn signature(pieces: &[Piece]) -> String {
-    match pieces.split_first() {
-        Some((name, rest)) => {
-            format!("{TITLE}{}{TITLE:#}{}", printable(name.text()), styled(rest))
-        }
-        None => String::new(),
-    }
+/// How many columns a type takes, of those that are kept for it.
+pub(super) fn width(write: impl FnOnce(&mut Pieces<'_>) -> io::Result<()>) -> usize {
+    types::width(WIDEST, write)
 }
 
 /// `  deprecated · idempotent`
@@ -54,60 +55,66 @@ pub(super) fn marks(marks: &[&str]) -> String {
     styled.collect()
 }
 
-/// Docs on one line.
-pub(super) fn one_line(docs: &str) -> String {
+/// Docs on one line: their first paragraph.
+pub(super) fn one_line(docs: &str) -> Printable<String> {
     let paragraph = docs.split("\n\n").next().unwrap_or_default();
     let words: Vec<_> = paragraph.split_whitespace().collect();
-    printable(&words.join(" "))
+    Printable(words.join(" "))
 }
 
-/// A type with a name: behind the first line `indent` stands before each.
+/// Writes a type with a name: behind the first line `indent` stands before each.
 pub(super) fn definition(
     out: &mut impl Write,
-    name: &str,
-    schema: &Value,
+    (name, schema): (Value<'_>, Value<'_>),
     indent: &str,
 ) -> io::Result<()> {
-    write!(out, "{TYPE}{}{TYPE:#}", printable(name))?;
+    let name = name.as_str().unwrap_or_default();
+    write!(out, "{TYPE}{}{TYPE:#}", Printable(name))?;
     let shape = types::shape(schema);
-    if let Shape::Line = shape {
-        write!(out, " = {}", styled(&types::of_schema(schema)))?;
+    if shape == Shape::Line {
+        write!(out, " = ")?;
+        styled(out, |out| types::of_schema(schema, out))?;
     }
     writeln!(out)?;
     if let Some(docs) = schema::docs(schema) {
-        writeln!(out, "{indent}{FAINT}{}{FAINT:#}", one_line(docs))?;
+        writeln!(out, "{indent}{FAINT}{}{FAINT:#}", one_line(&docs))?;
     }
-    let rows: Vec<_> = match shape {
-        Shape::Line => return Ok(()),
-        Shape::Fields(fields) => {
-            let mark = |required| if required { "" } else { "?" };
-            let start = |name, required| format!("{name}{}: ", mark(required));
-            let rows = fields
-                .iter()
-                .map(|field| (start(field.name, field.required), field.schema));
-            rows.collect()
+    match shape {
+        Shape::Line => Ok(()),
+        Shape::Fields => {
+            let fields = || schema::fields(schema);
+            let widths = fields().map(|field| width(|out| types::field(&field, out)));
+            let widest = widths.max().unwrap_or_default();
+            let mut fields = fields();
+            fields.try_for_each(|field| {
+                write!(out, "{indent}")?;
+                row(out, field.schema, widest, |out| types::field(&field, out))
+            })
         }
-        Shape::Alternatives(all) => all.iter().map(|one| ("| ".to_owned(), one)).collect(),
-    };
-    let rows = rows.into_iter().map(|(start, schema)| {
-        let mut pieces = types::of_schema(schema);
-        if let Some(default) = schema.get("default") {
-            pieces.extend([Piece::Sign(" = "), Piece::Literal(default.to_string())]);
+        Shape::Alternatives => {
+            let each = || schema::alternatives(schema).into_iter().flatten();
+            let widths = each().map(|one| width(|out| types::alternative(one, out)));
+            let widest = widths.max().unwrap_or_default();
+            let mut each = each();
+            each.try_for_each(|one| {
+                write!(out, "{indent}| ")?;
+                row(out, one, widest, |out| types::alternative(one, out))
+            })
         }
-        (start, pieces, schema::docs(schema))
-    });
-    let rows: Vec<_> = rows.collect();
-    let width =
-        |start: &str, pieces: &[Piece]| start.chars().count() + types::text(pieces).chars().count();
-    let widths = rows.iter().map(|(start, pieces, _)| width(start, pieces));
-    let widest = widths.max().unwrap_or_default().min(40);
-    for (start, pieces, docs) in rows {
-        write!(out, "{indent}{}{}", printable(&start), styled(&pieces))?;
-        if let Some(docs) = docs {
-            let gap = widest.saturating_sub(width(&start, &pieces)) + 2;
-            write!(out, "{:gap$}{FAINT}{}{FAINT:#}", "", one_line(docs))?;
-        }
-        writeln!(out)?;
     }
-    Ok(())
+}
+
+/// Writes a type, and its docs behind a column of this width.
+fn row(
+    out: &mut impl Write,
+    schema: Value<'_>,
+    widest: usize,
+    write: impl Fn(&mut Pieces<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    styled(out, &write)?;
+    if let Some(docs) = schema::docs(schema) {
+        let gap = widest - width(&write).min(widest) + 2;
+        write!(out, "{:gap$}{FAINT}{}{FAINT:#}", "", one_line(&docs))?;
+    }
+    writeln!(out)
 }

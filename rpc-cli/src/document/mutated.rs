@@ -4,6 +4,16 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::Document;
+use crate::json::Json;
+
+/// The document of a tree of values.
+pub(crate) fn document(tree: Value) -> Document {
+    read(&tree).unwrap()
+}
+
+fn read(tree: &Value) -> Option<Document> {
+    Document::new(Json::parse(tree.to_string()).unwrap()).ok()
+}
 
 /// The shop's document, and many like it in which values stand where others belong.
 pub(crate) fn documents() -> impl Iterator<Item = Document> {
@@ -16,7 +26,7 @@ pub(crate) fn documents() -> impl Iterator<Item = Document> {
             let other = any(&shop, &mut rng);
             *place(&mut document, &mut rng) = other;
         }
-        Document::new(document).ok()
+        read(&document)
     })
 }
 
@@ -73,5 +83,5 @@ pub(crate) fn chain(length: usize, last: &str) -> Document {
     schemas.insert(format!("T{length}"), json!({"type": last}));
     let result = json!({"schema": {"$ref": "#/components/schemas/T0"}});
     let method = json!({"name": "m", "params": [], "result": result});
-    Document::new(json!({"methods": [method], "components": {"schemas": schemas}})).unwrap()
+    document(json!({"methods": [method], "components": {"schemas": schemas}}))
 }

@@ -2,14 +2,15 @@ const search = document.getElementById("search");
 const sections = [...document.querySelectorAll("main section")];
 const entries = sections.flatMap((section) => [...section.querySelectorAll("article")]);
 const texts = entries.map((entry) => entry.textContent.toLowerCase());
+const links = new Map();
+for (const link of document.querySelectorAll("nav a")) links.set(link.hash, link.parentElement);
 
 function filter() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   entries.forEach((entry, index) => {
     entry.hidden = !words.every((word) => texts[index].includes(word));
-    for (const link of document.querySelectorAll("nav a")) {
-      if (link.hash === "#" + entry.id) link.parentElement.hidden = entry.hidden;
-    }
+    const link = links.get("#" + entry.id);
+    if (link) link.hidden = entry.hidden;
   });
   for (const section of sections) {
     section.hidden = [...section.querySelectorAll("article")].every((entry) => entry.hidden);

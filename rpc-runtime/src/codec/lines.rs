@@ -89,7 +89,7 @@ impl LineSplitter {
 
     /// Whether the message that is being split has passed the limit.
     pub(crate) fn is_past_limit(&self) -> bool {
-        self.skipping
+        self.skipping.is_some()
     }
 
     /// The stream has ended: what `message` holds is the last message, if it is one.

@@ -1,0 +1,383 @@
+//! The schemas of one of the documents, as a comparison needs them.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
+use std::rc::Rc;
+
+use super::fuel::Fuel;
+use super::limits::{Limits, Object, Rope, Ropes, Sense};
+use super::same::Prints;
+use crate::document::Document;
+use crate::json::Value;
+
+/// A schema, or several that hold together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Schema {
+    One(u32),
+    /// The number of a list of schemas.
+    All(u32),
+}
+
+/// A document.
+pub(super) struct Side<'a> {
+    document: &'a Document,
+    prints: Prints,
+    fuel: &'a Fuel,
+    lists: RefCell<Lists>,
+    ropes: RefCell<Ropes>,
+    /// What only refers to another schema, and to which.
+    aliases: RefCell<HashMap<u32, u32>>,
+    /// Of schemas that others refer to.
+    named: RefCell<HashMap<u32, Known<'a>>>,
+    fields: RefCell<HashMap<Object, Rc<Fields<'a>>>>,
+}
+
+/// Lists of schemas by numbers, and numbers by lists.
+#[derive(Default)]
+struct Lists {
+    lists: Vec<Rc<[u32]>>,
+    numbers: HashMap<Rc<[u32]>, u32>,
+}
+
+/// What is known of the limits of a schema.
+#[derive(Clone)]
+enum Known<'a> {
+    /// They are being found out.
+    Asked,
+    Answered(Limits<'a>),
+}
+
+/// A schema whose limits are being found out.
+struct Asked<'a> {
+    id: u32,
+    limits: Limits<'a>,
+    /// Those that it refers to, of which nothing has been taken yet.
+    targets: Vec<u32>,
+}
+
+/// The properties of an object.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'a> {
+    pub(super) all: Vec<Field<'a>>,
+    indexes: HashMap<Cow<'a, str>, usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct Field<'a> {
+    pub(super) name: Cow<'a, str>,
+    pub(super) schema: Schema,
+    pub(super) is_required: bool,
+    /// The fingerprint of the only value that it takes, as far as that is easily seen.
+    pub(super) only: Option<u64>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn get(&self, name: &str) -> Option<&Field<'a>> {
+        self.indexes.get(name).map(|index| &self.all[*index])
+    }
+}
+
+impl<'a> Side<'a> {
+    pub(super) fn new(document: &'a Document, prints: Prints, fuel: &'a Fuel) -> Self {
+        Self {
+            document,
+            prints,
+            fuel,
+            lists: RefCell::default(),
+            ropes: RefCell::default(),
+            aliases: RefCell::default(),
+            named: RefCell::default(),
+            fields: RefCell::default(),
+        }
+    }
+
+    /// A schema; without one, one that takes everything.
+    pub(super) fn schema(&self, schema: Option<Value<'a>>) -> Schema {
+        match schema {
+            Some(schema) => Schema::One(schema.id()),
+            None => self.list(&[]),
+        }
+    }
+
+    fn list(&self, ids: &[u32]) -> Schema {
+        let Lists { lists, numbers } = &mut *self.lists.borrow_mut();
+        let number = numbers.get(ids).copied();
+        Schema::All(number.unwrap_or_else(|| {
+            let (list, number): (Rc<[u32]>, _) = (ids.into(), lists.len() as u32);
+            lists.push(Rc::clone(&list));
+            numbers.insert(list, number);
+            number
+        }))
+    }
+
+    /// The same for schemas that mean the same in both documents, if that is known.
+    pub(super) fn schema_print(&self, schema: Schema) -> Option<u64> {
+        match schema {
+            Schema::One(id) => Some(self.print(self.value(id))),
+            Schema::All(_) => None,
+        }
+    }
+
+    pub(super) fn print(&self, value: Value<'_>) -> u64 {
+        self.prints.of(value)
+    }
+
+    /// The same for a value that is none of the document's.
+    pub(super) fn print_of_other(&self, value: Value<'_>) -> u64 {
+        value.fingerprint(self.prints.keys())
+    }
+
+    fn value(&self, id: u32) -> Value<'a> {
+        self.document.json().value(id)
+    }
+
+    /// The values of a rope, no more than so many.
+    pub(super) fn values(&self, rope: Rope, most: usize) -> Vec<Value<'a>> {
+        let ids = self.ropes.borrow().ids(rope, most);
+        self.fuel.take(ids.len());
+        ids.into_iter().map(|id| self.value(id)).collect()
+    }
+
+    /// The schema that one refers to, if it does nothing else.
+    pub(super) fn resolved(&self, schema: Schema) -> Schema {
+        let Schema::One(first) = schema else {
+            return schema;
+        };
+        let mut aliases = self.aliases.borrow_mut();
+        let mut path = Vec::new();
+        let mut id = first;
+        loop {
+            if let Some(known) = aliases.get(&id) {
+                id = *known;
+                break;
+            }
+            let Some(target) = self.alias(id) else {
+                break;
+            };
+            // A circle ends where it began.
+            aliases.insert(id, target);
+            path.push(id);
+            id = target;
+        }
+        for passed in path {
+            aliases.insert(passed, id);
+        }
+        Schema::One(id)
+    }
+
+    /// What a schema refers to, if it says nothing else.
+    fn alias(&self, id: u32) -> Option<u32> {
+        let schema = self.value(id);
+        let target = self.document.referred(schema)?;
+        self.fuel.take(4);
+        let mut keywords = schema.members().filter_map(|(name, _)| name.as_str());
+        let is_alias = keywords.all(|name| name == "$ref" || is_annotation(&name));
+        is_alias.then_some(target.id())
+    }
+
+    /// All that a schema says.
+    pub(super) fn limits(&self, schema: Schema) -> Limits<'a> {
+        match schema {
+            Schema::One(id) => self.limits_of(id),
+            Schema::All(number) => {
+                let list = Rc::clone(&self.lists.borrow().lists[number as usize]);
+                let all = list.iter().map(|id| self.limits_of(*id));
+                all.fold(Limits::none(), |all, one| self.merge(&all, &one))
+            }
+        }
+    }
+
+    /// What a schema says, and all those that it refers to. These may refer to others without end, so they wait in a list and
+    /// not on the stack.
+    fn limits_of(&self, id: u32) -> Limits<'a> {
+        let mut asked = vec![self.own_limits(id)];
+        let mut named = self.named.borrow_mut();
+        loop {
+            let Some(innermost) = asked.last_mut() else {
+                return Limits::none();
+            };
+            let Some(target) = innermost.targets.pop() else {
+                let Asked { id, limits, .. } = asked.pop().expect("the innermost");
+                let Some(outer) = asked.last_mut() else {
+                    return limits;
+                };
+                outer.limits = self.merge(&outer.limits, &limits);
+                named.insert(id, Known::Answered(limits));
+                continue;
+            };
+            match named.get(&target) {
+                Some(Known::Answered(limits)) => {
+                    innermost.limits = self.merge(&innermost.limits, limits);
+                }
+                Some(Known::Asked) => innermost.limits.sense = Sense::Unclear,
+                None if self.fuel.is_out() => innermost.limits.sense = Sense::Unclear,
+                None => {
+                    named.insert(target, Known::Asked);
+                    asked.push(self.own_limits(target));
+                }
+            }
+        }
+    }
+
+    /// What a schema says itself, and those that stand in its `allOf`.
+    fn own_limits(&self, id: u32) -> Asked<'a> {
+        let mut asked = Asked {
+            id,
+            limits: Limits::none(),
+            targets: Vec::new(),
+        };
+        let mut left = vec![id];
+        while let Some(id) = left.pop() {
+            self.fuel.take(8);
+            let schema = self.value(id);
+            let all = schema.list("allOf").into_iter().flatten();
+            let first = left.len();
+            left.extend(all.map(Value::id));
+            // The last is taken first.
+            left[first..].reverse();
+            let part = self.part(schema, &mut asked.targets);
+            asked.limits = self.merge(&asked.limits, &part);
+        }
+        asked.targets.reverse();
+        asked
+    }
+
+    /// What a schema says itself. What it refers to is added to the targets.
+    fn part(&self, schema: Value<'a>, targets: &mut Vec<u32>) -> Limits<'a> {
+        if schema.as_bool() == Some(false) {
+            return Limits {
+                sense: Sense::Nothing,
+                parts: self.ropes.borrow_mut().leaf(schema),
+                ..Limits::none()
+            };
+        }
+        let mut ropes = self.ropes.borrow_mut();
+        let mut keywords = Vec::new();
+        let (mut properties, mut required) = (Rope::EMPTY, Rope::EMPTY);
+        for (keyword, value) in schema.members() {
+            self.fuel.take(1);
+            let keyword = keyword.as_str().unwrap_or_default();
+            match keyword.as_ref() {
+                "properties" => properties = ropes.leaf(value),
+                "required" => required = ropes.leaf(value),
+                "$ref" | "allOf" | "$schema" => {}
+                name if is_annotation(name) => {}
+                _ => keywords.push((keyword, value)),
+            }
+        }
+        let mut limits = Limits {
+            properties,
+            required,
+            ..Limits::with_keywords(keywords)
+        };
+        match (schema.get("$ref"), self.document.referred(schema)) {
+            (Some(_), Some(target)) => targets.push(target.id()),
+            (Some(_), None) => limits.sense = Sense::Unclear,
+            (None, _) => {}
+        }
+        let says = limits.has_properties()
+            || limits.required != Rope::EMPTY
+            || !limits.keywords.is_empty()
+            || limits.sense != Sense::Plain;
+        if says {
+            limits.parts = ropes.leaf(schema);
+            limits.print = self.print(schema);
+        }
+        limits
+    }
+
+    /// What two say together.
+    pub(super) fn merge(&self, one: &Limits<'a>, other: &Limits<'a>) -> Limits<'a> {
+        self.fuel.take(1);
+        match (one.says_nothing(), other.says_nothing()) {
+            (true, _) => return other.clone(),
+            (_, true) => return one.clone(),
+            _ => {}
+        }
+        if !one.keywords.is_empty() && !other.keywords.is_empty() {
+            self.fuel.take(one.keywords.len() + other.keywords.len());
+        }
+        let is_same = |one, other| self.print(one) == self.print(other);
+        let (keywords, agree) = one.merged_keywords(other, is_same);
+        let mut ropes = self.ropes.borrow_mut();
+        let sense = if agree { Sense::Plain } else { Sense::Unclear };
+        Limits {
+            keywords,
+            properties: ropes.join(one.properties, other.properties),
+            required: ropes.join(one.required, other.required),
+            parts: ropes.join(one.parts, other.parts),
+            print: self.prints.keys().hash_one((one.print, other.print)),
+            sense: sense.max(one.sense).max(other.sense),
+        }
+    }
+
+    /// The properties of an object.
+    pub(super) fn fields(&self, limits: &Limits<'a>) -> Rc<Fields<'a>> {
+        let object = limits.object();
+        if let Some(fields) = self.fields.borrow().get(&object) {
+            return Rc::clone(fields);
+        }
+        let fields = Rc::new(self.find_fields(object));
+        self.fields.borrow_mut().insert(object, Rc::clone(&fields));
+        fields
+    }
+
+    fn find_fields(&self, (properties, required): Object) -> Fields<'a> {
+        let required = self.values(required, usize::MAX);
+        let required = required.iter().flat_map(|names| names.elements());
+        let required: HashSet<_> = required.filter_map(Value::as_str).collect();
+        let mut indexes: HashMap<Cow<'a, str>, usize> = HashMap::new();
+        let mut schemas: Vec<(Cow<'a, str>, Vec<u32>)> = Vec::new();
+        for properties in self.values(properties, usize::MAX) {
+            self.fuel.take(properties.len_bound() / 64);
+            for (name, schema) in properties.members() {
+                self.fuel.take(4);
+                let name = name.as_str().unwrap_or_default();
+                let index = *indexes.entry(name.clone()).or_insert(schemas.len());
+                if index == schemas.len() {
+                    schemas.push((name, Vec::new()));
+                }
+                schemas[index].1.push(schema.id());
+            }
+        }
+        let all = schemas.into_iter().map(|(name, ids)| Field {
+            is_required: required.contains(&name),
+            only: ids.iter().find_map(|id| self.only(self.value(*id))),
+            schema: match ids.as_slice() {
+                [one] => Schema::One(*one),
+                all => self.list(all),
+            },
+            name,
+        });
+        let all = all.collect();
+        Fields { all, indexes }
+    }
+
+    /// The fingerprint of the only value that a schema takes, as far as that is easily seen.
+    fn only(&self, schema: Value<'a>) -> Option<u64> {
+        let only = schema.get("const").or_else(|| {
+            let mut values = schema.list("enum")?;
+            let first = values.next()?;
+            values.is_empty().then_some(first)
+        });
+        only.map(|only| self.print(only))
+    }
+}
+
+/// Whether a keyword says nothing of which values are taken.
+fn is_annotation(keyword: &str) -> bool {
+    const ANNOTATIONS: [&str; 9] = [
+        "title",
+        "description",
+        "default",
+        "examples",
+        "$comment",
+        "$id",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+    ];
+    ANNOTATIONS.contains(&keyword) || keyword.starts_with("x-")
+}

@@ -1,0 +1,128 @@
+//! The kinds of values of which one is taken, and which of them another kind may be.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use super::fuel::Fuel;
+use super::kinds::{Kind, Kinds};
+use super::side::Fields;
+use crate::json::Type;
+
+/// The kinds of a schema, ordered so that those that may fit are found without trying all.
+pub(super) struct Union<'u, 'a> {
+    pub(super) taken: &'u [Kind<'a>],
+    /// The fingerprints of those that are one value.
+    constants: HashSet<u64>,
+    has_booleans: bool,
+    /// The fingerprints of those that are not understood.
+    unknown: HashSet<u64>,
+    /// Those that may be anything, as far as is known.
+    any: Vec<&'u Kind<'a>>,
+    types: HashMap<&'u str, Vec<&'u Kind<'a>>>,
+    /// Objects, by the names of the properties that tell them from others.
+    objects: HashMap<Vec<Cow<'a, str>>, Tagged<'u, 'a>>,
+}
+
+/// Objects that properties of the same names tell from one another, by the values of these.
+type Tagged<'u, 'a> = HashMap<Vec<u64>, Vec<&'u Kind<'a>>>;
+
+impl<'u, 'a> Union<'u, 'a> {
+    pub(super) fn new(kinds: &Kinds<'_, 'a>, taken: &'u [Kind<'a>], fuel: &Fuel) -> Self {
+        let mut union = Self {
+            taken,
+            constants: HashSet::new(),
+            has_booleans: false,
+            unknown: HashSet::new(),
+            any: Vec::new(),
+            types: HashMap::new(),
+            objects: HashMap::new(),
+        };
+        for kind in taken {
+            match kind {
+                Kind::Anything => union.any.push(kind),
+                Kind::Constant(constant) => {
+                    union.constants.insert(constant.print);
+                }
+                Kind::Unknown(limits) => {
+                    union.unknown.insert(limits.print);
+                    union.any.push(kind);
+                }
+                Kind::Type(name, limits) if name == "object" => {
+                    let fields = kinds.side.fields(limits);
+                    fuel.take(fields.all.len());
+                    let (names, values) = tags(&fields).into_iter().unzip();
+                    let tagged: &mut Tagged<'_, '_> = union.objects.entry(names).or_default();
+                    tagged.entry(values).or_default().push(kind);
+                }
+                Kind::Type(name, _) => union.types.entry(name).or_default().push(kind),
+            }
+        }
+        let booleans = kinds.booleans();
+        union.has_booleans = booleans.iter().all(|print| union.constants.contains(print));
+        union
+    }
+
+    /// Whether a kind is taken as it is.
+    pub(super) fn has(&self, one: &Kind<'a>) -> bool {
+        match one {
+            Kind::Constant(constant) => self.constants.contains(&constant.print),
+            Kind::Type(name, _) => name == "boolean" && self.has_booleans,
+            Kind::Unknown(limits) => self.unknown.contains(&limits.print),
+            Kind::Anything => false,
+        }
+    }
+
+    /// Those that may be the same as one that is sent. All others refuse it.
+    pub(super) fn like(&self, sent: &Kinds<'_, 'a>, one: &Kind<'a>) -> Vec<&'u Kind<'a>> {
+        let mut like = Vec::new();
+        let names: &[&str] = match one {
+            Kind::Type(name, limits) if name == "object" => {
+                self.objects_like(&sent.side.fields(limits), &mut like);
+                &[]
+            }
+            Kind::Type(name, _) if name == "integer" => &["integer", "number"],
+            Kind::Type(name, _) => &[name],
+            Kind::Constant(constant) => match constant.value.kind() {
+                Type::Null => &["null"],
+                Type::Boolean => &["boolean"],
+                Type::Number => &["integer", "number"],
+                Type::String => &["string"],
+                Type::Array => &["array"],
+                Type::Object => {
+                    let tagged = self.objects.values();
+                    like.extend(tagged.flat_map(HashMap::values).flatten());
+                    &[]
+                }
+            },
+            // It may be each of them.
+            Kind::Unknown(_) => return self.taken.first().into_iter().collect(),
+            Kind::Anything => &[],
+        };
+        let types = names.iter().filter_map(|name| self.types.get(name));
+        like.extend(types.flatten());
+        like.extend(&self.any);
+        like
+    }
+
+    /// Objects whose properties can have the values that those of another one must have.
+    fn objects_like(&self, fields: &Fields<'a>, like: &mut Vec<&'u Kind<'a>>) {
+        for (names, tagged) in &self.objects {
+            let values = names.iter().map(|name| fields.get(name)?.only);
+            match values.collect::<Option<Vec<_>>>() {
+                Some(values) => like.extend(tagged.get(&values).into_iter().flatten()),
+                None => like.extend(tagged.values().flatten()),
+            }
+        }
+    }
+}
+
+/// The properties of an object that have one value each, in the order of their names.
+fn tags<'a>(fields: &Fields<'a>) -> Vec<(Cow<'a, str>, u64)> {
+    let tags = fields
+        .all
+        .iter()
+        .filter_map(|field| Some((field.name.clone(), field.only?)));
+    let mut tags: Vec<_> = tags.collect();
+    tags.sort_unstable();
+    tags
+}

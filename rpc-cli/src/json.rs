@@ -1,0 +1,453 @@
+//! A JSON document as its text and the places of the values in it.
+//!
+//! A tree of values takes tens of times the memory of its text, and the text comes from a server. Here a value takes four
+//! bytes beside its text, and an array or object twelve.
+
+mod text;
+
+use std::borrow::Cow;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use memchr::memchr;
+use serde_json::value::RawValue;
+
+use crate::escape::truncated;
+
+pub(crate) use self::text::{Compact, Token, tokens};
+use self::text::{scalar_len, string_end};
+
+/// Levels of arrays and objects that a document may nest.
+const MAX_DEPTH: usize = 128;
+
+/// Marks the places of strings that have escapes. So a text has less than 2 GiB.
+const ESCAPED: u32 = 1 << 31;
+
+/// A JSON document.
+///
+/// The tape has a word for each value and each name of a member, in the order of the text: where it starts. Behind that of an
+/// array or object follow the index of the word behind its last value, and where its text ends.
+pub(crate) struct Json {
+    text: String,
+    tape: Vec<u32>,
+}
+
+impl Json {
+    /// Reads a document. The error says why it is none.
+    pub(crate) fn parse(text: String) -> Result<Self, String> {
+        if text.len() >= ESCAPED as usize {
+            return Err("it has more than 2 GiB".into());
+        }
+        // Checks the text as a whole, and allocates nothing for its values.
+        let checked: Result<&RawValue, _> = serde_json::from_str(&text);
+        checked.map_err(|error| error.to_string())?;
+        let tape = tape(text.as_bytes())
+            .ok_or_else(|| format!("it nests more than {MAX_DEPTH} levels"))?;
+        Ok(Self { text, tape })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn root(&self) -> Value<'_> {
+        Value { json: self, at: 0 }
+    }
+
+    /// The value that has this [`id`](Value::id).
+    pub(crate) fn value(&self, id: u32) -> Value<'_> {
+        Value { json: self, at: id }
+    }
+
+    /// The number of words of the tape, as a measure of how much the document has.
+    pub(crate) fn size(&self) -> usize {
+        self.tape.len()
+    }
+
+    fn start(&self, at: u32) -> usize {
+        (self.tape[at as usize] & !ESCAPED) as usize
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The tape of a text that is JSON; `None` if it is nested too deeply.
+fn tape(text: &[u8]) -> Option<Vec<u32>> {
+    let mut tape = Vec::new();
+    let mut open = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        let start = at as u32;
+        match byte {
+            b'"' => {
+                let (end, is_escaped) = string_end(text, at);
+                tape.push(if is_escaped { start | ESCAPED } else { start });
+                at = end;
+            }
+            b'[' | b'{' if open.len() == MAX_DEPTH => return None,
+            b'[' | b'{' => {
+                open.push(tape.len());
+                tape.extend([start, 0, 0]);
+                at += 1;
+            }
+            b']' | b'}' => {
+                let opened = open.pop()?;
+                tape[opened + 1] = tape.len() as u32;
+                tape[opened + 2] = start + 1;
+                at += 1;
+            }
+            b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' => at += 1,
+            _ => {
+                tape.push(start);
+                at += scalar_len(&text[at..]);
+            }
+        }
+    }
+    Some(tape)
+}
+
+/// A value of a document.
+#[derive(Clone, Copy)]
+pub(crate) struct Value<'a> {
+    json: &'a Json,
+    at: u32,
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// The type of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    Null,
+    Boolean,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl<'a> Value<'a> {
+    /// Tells it from the other values of its document.
+    pub(crate) fn id(self) -> u32 {
+        self.at
+    }
+
+    pub(crate) fn kind(self) -> Type {
+        match self.first() {
+            b'n' => Type::Null,
+            b't' | b'f' => Type::Boolean,
+            b'"' => Type::String,
+            b'[' => Type::Array,
+            b'{' => Type::Object,
+            _ => Type::Number,
+        }
+    }
+
+    fn first(self) -> u8 {
+        self.json.text.as_bytes()[self.start()]
+    }
+
+    fn start(self) -> usize {
+        self.json.start(self.at)
+    }
+
+    fn is_container(self) -> bool {
+        matches!(self.first(), b'[' | b'{')
+    }
+
+    /// Index of the word behind its last.
+    fn next(self) -> u32 {
+        match self.is_container() {
+            true => self.json.tape[self.at as usize + 1],
+            false => self.at + 1,
+        }
+    }
+
+    /// Its JSON text.
+    pub(crate) fn text(self) -> &'a str {
+        let start = self.start();
+        let end = match self.first() {
+            b'[' | b'{' => self.json.tape[self.at as usize + 2] as usize,
+            b'"' => string_end(self.json.text.as_bytes(), start).0,
+            _ => start + scalar_len(&self.json.text.as_bytes()[start..]),
+        };
+        &self.json.text[start..end]
+    }
+
+    /// No less than the length of its text, without a look at it.
+    pub(crate) fn len_bound(self) -> usize {
+        let end = match self.is_container() {
+            true => self.json.tape[self.at as usize + 2] as usize,
+            false => match self.json.tape.get(self.at as usize + 1) {
+                Some(next) => (next & !ESCAPED) as usize,
+                None => self.json.text.len(),
+            },
+        };
+        end - self.start()
+    }
+
+    /// The start of its text, of at most so many bytes, and whether that is all.
+    pub(crate) fn text_within(self, most: usize) -> (&'a str, bool) {
+        let start = self.start();
+        let rest = &self.json.text[start..start + self.len_bound()];
+        let (part, is_all) = truncated(rest, most);
+        let end = match self.first() {
+            b'[' | b'{' => part.len(),
+            b'"' => string_end(part.as_bytes(), 0).0,
+            _ => scalar_len(part.as_bytes()),
+        };
+        // What stands behind a string or a number is not its own.
+        (&part[..end], is_all || end < part.len())
+    }
+
+    pub(crate) fn is_null(self) -> bool {
+        self.kind() == Type::Null
+    }
+
+    pub(crate) fn as_bool(self) -> Option<bool> {
+        match self.first() {
+            b't' => Some(true),
+            b'f' => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A string, without its escapes.
+    pub(crate) fn as_str(self) -> Option<Cow<'a, str>> {
+        if self.kind() != Type::String {
+            return None;
+        }
+        Some(match self.plain() {
+            Ok(text) => Cow::Borrowed(text),
+            // Half of a pair of surrogates is no character, and stays as it is written.
+            Err(quoted) => match serde_json::from_str(quoted) {
+                Ok(text) => Cow::Owned(text),
+                Err(_) => Cow::Borrowed(&quoted[1..quoted.len() - 1]),
+            },
+        })
+    }
+
+    /// The characters of a string; if it has escapes, all of its text.
+    fn plain(self) -> Result<&'a str, &'a str> {
+        if self.json.tape[self.at as usize] & ESCAPED != 0 {
+            return Err(self.text());
+        }
+        let start = self.start() + 1;
+        let rest = &self.json.text[start..];
+        let end = memchr(b'"', rest.as_bytes()).unwrap_or(rest.len());
+        Ok(&rest[..end])
+    }
+
+    /// Whether it is this string.
+    pub(crate) fn is(self, text: &str) -> bool {
+        if self.json.tape[self.at as usize] & ESCAPED != 0 {
+            return self.as_str().is_some_and(|own| own == text);
+        }
+        let own = &self.json.text.as_bytes()[self.start()..];
+        let own = own.strip_prefix(b"\"");
+        let rest = own.and_then(|own| own.strip_prefix(text.as_bytes()));
+        // A text with a quote in it is no string without escapes.
+        rest.is_some_and(|rest| rest.first() == Some(&b'"')) && !text.contains('"')
+    }
+
+    pub(crate) fn as_i64(self) -> Option<i64> {
+        self.number()?.parse().ok()
+    }
+
+    pub(crate) fn as_u64(self) -> Option<u64> {
+        self.number()?.parse().ok()
+    }
+
+    pub(crate) fn as_f64(self) -> Option<f64> {
+        self.number()?.parse().ok()
+    }
+
+    /// The text of a number.
+    fn number(self) -> Option<&'a str> {
+        (self.kind() == Type::Number).then(|| self.text())
+    }
+
+    pub(crate) fn is_object(self) -> bool {
+        self.first() == b'{'
+    }
+
+    pub(crate) fn is_array(self) -> bool {
+        self.first() == b'['
+    }
+
+    /// The elements of an array; none of what is none.
+    pub(crate) fn elements(self) -> Elements<'a> {
+        match self.is_array() {
+            true => self.inside(),
+            false => Elements::none(self.json),
+        }
+    }
+
+    /// The names and values of an object's members; none of what is no object.
+    pub(crate) fn members(self) -> Members<'a> {
+        Members(match self.is_object() {
+            true => self.inside(),
+            false => Elements::none(self.json),
+        })
+    }
+
+    fn inside(self) -> Elements<'a> {
+        Elements {
+            json: self.json,
+            at: self.at + 3,
+            end: self.next(),
+        }
+    }
+
+    /// All values in an array or an object, and the names of members.
+    pub(crate) fn inner(self) -> Elements<'a> {
+        match self.is_container() {
+            true => self.inside(),
+            false => Elements::none(self.json),
+        }
+    }
+
+    /// The value of a member; of several with this name, the last.
+    pub(crate) fn get(self, name: &str) -> Option<Self> {
+        let members = self.members();
+        let found = members.filter(|(own, _)| own.is(name)).last()?;
+        Some(found.1)
+    }
+
+    /// The value of a member that is a list.
+    pub(crate) fn list(self, name: &str) -> Option<Elements<'a>> {
+        let list = self.get(name)?;
+        list.is_array().then(|| list.elements())
+    }
+
+    /// Feeds a hasher what tells values apart: not the order of members, nor how a number or a string is written.
+    pub(crate) fn fingerprint(self, keys: &RandomState) -> u64 {
+        let mut hasher = keys.build_hasher();
+        (self.kind() as u8).hash(&mut hasher);
+        match self.kind() {
+            Type::Null => {}
+            Type::Boolean => self.first().hash(&mut hasher),
+            Type::Number => self.hash_number(&mut hasher),
+            Type::String => self.as_str().hash(&mut hasher),
+            Type::Array => {
+                for element in self.elements() {
+                    element.fingerprint(keys).hash(&mut hasher);
+                }
+            }
+            Type::Object => {
+                let members = self.members().map(|(name, value)| {
+                    keys.hash_one((name.fingerprint(keys), value.fingerprint(keys)))
+                });
+                members.fold(0, u64::wrapping_add).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
+    fn hash_number(self, hasher: &mut impl Hasher) {
+        match (whole(self), self.as_f64()) {
+            (Some(whole), _) => whole.hash(hasher),
+            (None, Some(number)) => number.to_bits().hash(hasher),
+            (None, None) => self.text().hash(hasher),
+        }
+    }
+}
+
+/// A number without a fraction.
+pub(crate) fn whole(number: Value<'_>) -> Option<i128> {
+    let text = number.number()?;
+    let is_whole = |float: &f64| float.fract() == 0.0 && float.abs() < 1e38;
+    let float = || text.parse().ok().filter(is_whole);
+    text.parse().ok().or_else(|| Some(float()? as i128))
+}
+
+/// The values of an array.
+#[derive(Clone)]
+pub(crate) struct Elements<'a> {
+    json: &'a Json,
+    at: u32,
+    end: u32,
+}
+
+impl<'a> Elements<'a> {
+    fn none(json: &'a Json) -> Self {
+        Self {
+            json,
+            at: 0,
+            end: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at >= self.end
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        if self.is_empty() {
+            return None;
+        }
+        work::count();
+        let value = Value {
+            json: self.json,
+            at: self.at,
+        };
+        self.at = value.next();
+        Some(value)
+    }
+}
+
+/// The members of an object.
+#[derive(Clone)]
+pub(crate) struct Members<'a>(Elements<'a>);
+
+impl Members<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Value<'a>, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.0.next()?, self.0.next()?))
+    }
+}
+
+/// Counts the values that are looked at, for tests of how work grows with a document.
+pub(crate) mod work {
+    #[cfg(test)]
+    thread_local! {
+        static DONE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+
+    #[inline]
+    pub(super) fn count() {
+        #[cfg(test)]
+        DONE.set(DONE.get() + 1);
+    }
+
+    /// How many values this thread has looked at while `work` ran.
+    #[cfg(test)]
+    pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (T, u64) {
+        let before = DONE.get();
+        let done = work();
+        (done, DONE.get() - before)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,103 @@
+//! Where a document comes from.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rpc_runtime::{Address, Client};
+
+use crate::connect::Connection;
+use crate::document::Document;
+use crate::failure::{Failure, Refusal, Status, Stop};
+use crate::json::Json;
+use crate::reply::CallFailed;
+
+/// A file, or a server.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Server(Address),
+    File(std::path::PathBuf),
+}
+
+impl std::str::FromStr for Source {
+    type Err = String;
+
+    /// What exists is a file, and what looks like an address is one.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if Path::new(text).exists() {
+            return Ok(Self::File(text.into()));
+        }
+        text.parse()
+            .map(Self::Server)
+            .map_err(|error: rpc_runtime::AddressError| format!("{error}, or the name of a file"))
+    }
+}
+
+impl Source {
+    /// The document as it stands.
+    pub(crate) async fn read(&self, connection: &Connection) -> Result<Json, Stop> {
+        match self {
+            Self::Server(target) => {
+                let discover = async |client: &Client| Ok(discover(connection, client).await?);
+                let document = connection.session(target, discover).await?;
+                Ok(parse(document)?)
+            }
+            Self::File(path) => {
+                let unreadable = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+                let text = read_file(path, connection).map_err(unreadable)?;
+                Ok(Json::parse(text).map_err(unreadable)?)
+            }
+        }
+    }
+}
+
+fn read_file(path: &Path, connection: &Connection) -> Result<String, String> {
+    let limit = connection.max_reply();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    let read = file.take(limit.bytes() + 1).read_to_string(&mut text);
+    read.map_err(|error| error.to_string())?;
+    match text.len() as u64 > limit.bytes() {
+        true => Err(format!(
+            "it has more than {limit}, the limit of `--max-reply`"
+        )),
+        false => Ok(text),
+    }
+}
+
+fn parse(document: String) -> Result<Json, Failure> {
+    Json::parse(document).map_err(|why| {
+        let message = format!("this is no OpenRPC document: {why}");
+        Failure::new(Status::Unusable, message)
+    })
+}
+
+/// Asks a server what it serves.
+async fn discover(connection: &Connection, client: &Client) -> Result<String, Failure> {
+    let asked = ask(connection, client).await?;
+    asked.map_err(|refusal| Failure::answered(refusal).tip("this server does not describe itself"))
+}
+
+/// What can be done where a server cannot be read.
+pub(crate) const WITHOUT: &str = "`--undescribed` does without";
+
+/// What the server tells of itself; nothing if it does not. `tip` is for when that cannot be read.
+pub(crate) async fn describe(
+    connection: &Connection,
+    client: &Client,
+    tip: &str,
+) -> Result<Option<Document>, Failure> {
+    let Ok(document) = ask(connection, client).await? else {
+        return Ok(None);
+    };
+    let document = parse(document).and_then(Document::new);
+    Ok(Some(document.map_err(|failure| failure.tip(tip))?))
+}
+
+async fn ask(connection: &Connection, client: &Client) -> Result<Result<String, Refusal>, Failure> {
+    match connection.call(client, "rpc.discover", &()).await {
+        Ok(document) => Ok(Ok(document)),
+        Err(CallFailed::Refused(refusal)) => Ok(Err(refusal)),
+        Err(failed) => Err(connection.explain(failed)),
+    }
+}
