@@ -77,6 +77,19 @@ impl Options {
     }
 }
 
+/// What is shown of the changes between two documents.
+#[cfg(test)]
+pub(crate) fn outputs(old: &Document, new: &Document) -> [String; 2] {
+    let changes = methods::compare(old, new);
+    let mut shown = Vec::new();
+    write(&mut shown, &changes).unwrap();
+    let json = to_json(&changes).to_string();
+    [
+        String::from_utf8(shown).unwrap(),
+        crate::json::Compact(&json).to_string(),
+    ]
+}
+
 fn of(changes: &[Change], severity: Severity) -> impl Iterator<Item = &Change> {
     changes
         .iter()

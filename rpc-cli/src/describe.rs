@@ -68,6 +68,20 @@ impl Options {
     }
 }
 
+/// All that is shown of a document.
+#[cfg(test)]
+pub(crate) fn outputs(document: &Document) -> impl Iterator<Item = String> {
+    let mut tree = Vec::new();
+    overview::write(&mut tree, document).unwrap();
+    let methods = document.methods().map(|method| {
+        let mut shown = Vec::new();
+        method::write(&mut shown, document, method, "HOST:PORT").unwrap();
+        shown
+    });
+    let all = [tree].into_iter().chain(methods);
+    all.map(|shown| String::from_utf8(shown).unwrap())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

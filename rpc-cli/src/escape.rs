@@ -106,7 +106,7 @@ impl Write for Escaping<'_, '_> {
         while !rest.is_empty() {
             // Piece by piece, since the output may want no more.
             let (piece, _) = truncated(rest, PIECE);
-            match piece.char_indices().find(|(_, c)| is_unprintable(*c)) {
+            match find_unprintable(piece) {
                 Some((at, c)) => {
                     self.out.write_str(&piece[..at])?;
                     self.escape(c)?;
@@ -120,6 +120,14 @@ impl Write for Escaping<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// The first character that is unprintable, and where it is.
+fn find_unprintable(text: &str) -> Option<(usize, char)> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return None;
+    }
+    text.char_indices().find(|(_, c)| is_unprintable(*c))
 }
 
 impl Escaping<'_, '_> {

@@ -308,12 +308,22 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// All values in an array or an object, and the names of members.
-    pub(crate) fn inner(self) -> Elements<'a> {
-        match self.is_container() {
-            true => self.inside(),
-            false => Elements::none(self.json),
-        }
+    /// All arrays and objects in it, itself included, in the order of the text.
+    pub(crate) fn containers(self) -> impl Iterator<Item = Self> {
+        let (json, end) = (self.json, self.next());
+        let mut at = self.at;
+        std::iter::from_fn(move || {
+            while at < end {
+                work::count();
+                let value = Self { json, at };
+                let is_container = value.is_container();
+                at += if is_container { 3 } else { 1 };
+                if is_container {
+                    return Some(value);
+                }
+            }
+            None
+        })
     }
 
     /// The value of a member; of several with this name, the last.

@@ -26,6 +26,8 @@ mod size;
 mod source;
 mod stream;
 mod types;
+#[cfg(test)]
+mod untrusted;
 
 use std::io::Write;
 use std::process::ExitCode;

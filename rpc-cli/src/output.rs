@@ -69,7 +69,9 @@ impl Output {
 
     /// JSON on a line of its own.
     pub(crate) fn json_line(&mut self, text: &str) -> io::Result<()> {
-        let mut out = BufWriter::new(&mut self.stream);
+        self.stream.flush()?;
+        // It has no colours to take out, which takes longer than all else.
+        let mut out = BufWriter::new(io::stdout());
         writeln!(out, "{}", Compact(text))?;
         out.flush()
     }

@@ -25,6 +25,12 @@ pub(crate) struct Params {
 pub(crate) type Sent = Option<Box<RawValue>>;
 
 impl Params {
+    #[cfg(test)]
+    pub(crate) fn of(given: &[&str]) -> Self {
+        let given = given.iter().map(|one| (*one).to_owned()).collect();
+        Self { given }
+    }
+
     /// Whether they come from standard input.
     pub(crate) fn are_input(&self) -> bool {
         self.given == ["-"]
@@ -357,9 +363,7 @@ mod tests {
     fn typed(parameter: Tree, text: &str) -> Result<String, String> {
         let document = one_parameter(parameter);
         let method = document.methods().next().unwrap();
-        let given = Params {
-            given: vec![format!("a={text}")],
-        };
+        let given = Params::of(&[&format!("a={text}")]);
         match given
             .read()
             .and_then(|given| given.to_json(Some((&document, method))))
@@ -422,10 +426,7 @@ mod tests {
 
     #[test]
     fn without_a_description_it_is_json_if_it_can_be() {
-        let given = |all: &[&str]| {
-            let given = all.iter().map(|one| (*one).to_owned()).collect();
-            Params { given }.read()?.to_json(None)
-        };
+        let given = |all: &[&str]| Params::of(all).read()?.to_json(None);
         let json = given(&["a=1", "b=x", "c=[2]"]).unwrap().unwrap();
         assert_eq!(json.get(), r#"{"a":1,"b":"x","c":[2]}"#);
         assert!(given(&[]).unwrap().is_none());

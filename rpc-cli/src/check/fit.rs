@@ -96,8 +96,8 @@ impl<'c, 'a> Fit<'c, 'a> {
         let problems = self.values(old, new);
         let findings = problems.iter().map(|problem| {
             let what = format!("{place}{}: {}", problem.path(), problem.what);
-            // They are kept, so each takes more than a step.
-            self.fuel.take(what.len() / 4 + 16);
+            // They are kept and shown, so each takes more than a step.
+            self.fuel.take(what.len() + 48);
             Finding::new(problem.severity, what)
         });
         // What does not fit is there, too, if not all of it can be told.

@@ -115,13 +115,9 @@ fn changed<'a>(old: &'a Document, new: &'a Document, keys: &RandomState) -> Hash
     let mut references = Vec::new();
     for (name, schema) in old.schemas().chain(new.schemas()) {
         let from = types[&text(name)];
-        let mut left = vec![schema];
-        while let Some(value) = left.pop() {
-            let to = reference(value).and_then(|name| types.get(&name));
-            references.extend(to.map(|to| (*to, from)));
-            let inner = value.inner();
-            left.extend(inner.filter(|inner| inner.is_object() || inner.is_array()));
-        }
+        let names = schema.containers().filter_map(reference);
+        let indexes = names.filter_map(|name| types.get(&name));
+        references.extend(indexes.map(|to| (*to, from)));
     }
     references.sort_unstable();
     references.dedup();

@@ -172,13 +172,10 @@ fn mentioned(document: &Document, method: Method<'_>) -> HashSet<u32> {
     // Types may lead to others without end.
     let mut left: Vec<_> = params.chain(typed).chain(errors).collect();
     while let Some(schema) = left.pop() {
-        if let Some(named) = document.referred(schema)
-            && mentioned.insert(named.id())
-        {
-            left.push(named);
-        }
-        let inner = schema.inner();
-        left.extend(inner.filter(|inner| inner.is_object() || inner.is_array()));
+        let named = schema
+            .containers()
+            .filter_map(|part| document.referred(part));
+        left.extend(named.filter(|named| mentioned.insert(named.id())));
     }
     mentioned
 }

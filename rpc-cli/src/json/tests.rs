@@ -189,3 +189,20 @@ fn dense_documents_take_little_memory_beside_their_text() {
         assert!(tape <= 4 * document.text().len() + 16, "{dense}: {tape}");
     }
 }
+
+#[test]
+fn all_arrays_and_objects_in_a_value_are_found() {
+    let document = Json::parse(r#"[1,{"a":[[],"b"],"c":{}},"d",[2]]"#.into()).unwrap();
+    let texts = |value: Value<'_>| {
+        value
+            .containers()
+            .map(|inner| inner.text().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let all = texts(document.root());
+    let expected = [r#"{"a":[[],"b"],"c":{}}"#, r#"[[],"b"]"#, "[]", "{}", "[2]"];
+    assert_eq!(all[1..], expected);
+    let inner = document.root().elements().nth(1).unwrap();
+    assert_eq!(texts(inner), expected[..4]);
+    assert_eq!(texts(document.root().elements().next().unwrap()), [""; 0]);
+}

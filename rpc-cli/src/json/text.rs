@@ -22,13 +22,27 @@ impl Display for Compact<'_> {
             rest = behind;
             match part.starts_with('"') {
                 true => PrintableJson(part).fmt(f)?,
-                false => part
-                    .split([' ', '\t', '\n', '\r'])
-                    .try_for_each(|part| PrintableJson(part).fmt(f))?,
+                false => without_space(part).try_for_each(|part| PrintableJson(part).fmt(f))?,
             }
         }
         Ok(())
     }
+}
+
+/// The parts of a text between white space.
+fn without_space(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let start = rest.bytes().position(|byte| !is_space(byte))?;
+        let part = &rest[start..];
+        let end = part.bytes().position(is_space).unwrap_or(part.len());
+        rest = &part[end..];
+        Some(&part[..end])
+    })
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// A token of JSON text.
@@ -50,9 +64,8 @@ pub(crate) enum Token<'a> {
 pub(crate) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         let rest = &text.as_bytes()[at..];
-        let start = at + rest.iter().position(|byte| !space(byte))?;
+        let start = at + rest.iter().position(|byte| !is_space(*byte))?;
         let rest = &text.as_bytes()[start..];
         at = match rest.first()? {
             b'[' | b'{' | b']' | b'}' | b',' | b':' => start + 1,

@@ -4,6 +4,7 @@ mod bench;
 mod call;
 mod check;
 mod describe;
+mod hostile;
 mod interrupt;
 mod page;
 mod pictures;

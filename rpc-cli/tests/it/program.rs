@@ -78,13 +78,26 @@ pub(crate) fn ended(child: Child) -> Ended {
     }
 }
 
+/// The exit status of a program whose output is not read.
+pub(crate) fn exit_status(mut child: Child) -> i32 {
+    let status = within_time(child.id(), move || child.wait());
+    status.unwrap().code().expect("it was killed")
+}
+
 /// Waits for its end, for a limited time.
 fn wait(child: Child) -> Output {
-    let id = child.id();
+    within_time(child.id(), move || child.wait_with_output()).unwrap()
+}
+
+/// Waits for what takes as long as a process runs, for a limited time.
+fn within_time<T: Send + std::fmt::Debug + 'static>(
+    id: u32,
+    wait: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let (sender, ended) = mpsc::channel();
-    thread::spawn(move || sender.send(child.wait_with_output()));
+    thread::spawn(move || sender.send(wait()));
     match ended.recv_timeout(PATIENCE) {
-        Ok(output) => output.unwrap(),
+        Ok(output) => output,
         Err(_) => {
             let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
             panic!("it does not end: {:?}", ended.recv());
