@@ -84,7 +84,10 @@ pub(crate) fn outputs(document: &Document) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+    use crate::document::grown::SHAPES;
 
     #[test]
     fn any_document_can_be_shown() {
@@ -96,6 +99,46 @@ mod tests {
             }
             page::write(&mut shown, &document).unwrap();
             assert!(shown.ends_with(b"</html>"));
+        }
+    }
+
+    /// Values that are looked at and bytes that are written.
+    fn work(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> u64 {
+        let mut shown = Vec::new();
+        let (written, looked_at) = crate::json::work::of(|| write(&mut shown));
+        written.unwrap();
+        looked_at + shown.len() as u64
+    }
+
+    #[test]
+    fn work_grows_with_the_size_of_a_document_and_not_with_its_square() {
+        for shape in &SHAPES {
+            let all = [200, 800].map(|size| {
+                let (document, _) = shape.pair(size);
+                let bytes = document.json().text().len() as u64;
+                let first = document.methods().next().unwrap();
+                let work = [
+                    work(|out| overview::write(out, &document)),
+                    work(|out| method::write(out, &document, first, "HOST:PORT")),
+                    work(|out| page::write(out, &document)),
+                ];
+                let most = 100_000 + 64 * bytes;
+                assert!(
+                    work.iter().all(|work| *work < most),
+                    "{}: {work:?}",
+                    shape.name
+                );
+                work
+            });
+            let [small, large] = all;
+            for (small, large) in small.into_iter().zip(large) {
+                let is_linear = large < small * 9 / 2;
+                assert!(
+                    is_linear,
+                    "{}: {small}, and {large} for four times as much",
+                    shape.name
+                );
+            }
         }
     }
 

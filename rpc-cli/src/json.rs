@@ -333,6 +333,18 @@ impl<'a> Value<'a> {
         Some(found.1)
     }
 
+    /// The values of several members, found in one walk: an object may have any number of them.
+    pub(crate) fn get_all<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
+        let mut found = [None; N];
+        for (own, value) in self.members() {
+            let index = names.iter().position(|name| own.is(name));
+            if let Some(index) = index {
+                found[index] = Some(value);
+            }
+        }
+        found
+    }
+
     /// The value of a member that is a list.
     pub(crate) fn list(self, name: &str) -> Option<Elements<'a>> {
         let list = self.get(name)?;

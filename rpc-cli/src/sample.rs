@@ -18,7 +18,7 @@ const BYTES: usize = 2000;
 
 /// Bytes of schemas that are looked at for the samples of a document, for each byte that it has. All methods may refer to
 /// one large type.
-const LOOKED_AT: usize = 32;
+const LOOKED_AT: usize = 8;
 
 /// Command lines for the methods of a document.
 pub(crate) struct Samples<'a> {
@@ -181,45 +181,52 @@ impl Sample<'_, '_> {
     fn value(&mut self, schema: Value<'_>, depth: usize) -> Tree {
         self.values = self.values.saturating_sub(1);
         let depth = if self.values == 0 { 0 } else { depth };
-        let document = self.samples.document;
-        let schema = document.resolve(schema);
-        match self.samples.left.checked_sub(schema.len_bound()) {
-            Some(left) => self.samples.left = left,
-            None => return Tree::Null,
-        }
-        let first = |keyword| schema.list(keyword).and_then(|mut all| all.next());
-        let given = schema.get("default").or_else(|| schema.get("const"));
-        let given = given
-            .or_else(|| first("examples"))
-            .or_else(|| first("enum"));
+        let Some(schema) = self.resolve(schema) else {
+            return Tree::Null;
+        };
+        let [default, constant, minimum, name, items] =
+            schema.get_all(["default", "const", "minimum", "type", "items"]);
+        let lists = schema.get_all(["examples", "enum", "oneOf", "anyOf", "allOf"]);
+        let [example, value, one, any, all] = lists.map(|list| list?.elements().next());
+        let given = default.or(constant).or(example).or(value);
         if let Some(given) = given.and_then(|given| self.given(given)) {
             return given;
         }
-        let alternative = first("oneOf")
-            .or_else(|| first("anyOf"))
-            .or_else(|| first("allOf"));
-        if let (Some(alternative), true) = (alternative, depth > 0) {
+        if let (Some(alternative), true) = (one.or(any).or(all), depth > 0) {
             return self.value(alternative, depth - 1);
         }
-        let name = schema.get("type");
         let name = name.map(|name| name.elements().next().unwrap_or(name));
         match name.and_then(Value::as_str).as_deref() {
             Some("boolean") => json!(true),
-            Some("integer" | "number") => {
-                let least = schema.get("minimum");
-                least
-                    .and_then(|least| self.given(least))
-                    .unwrap_or(json!(1))
-            }
+            Some("integer" | "number") => minimum
+                .and_then(|least| self.given(least))
+                .unwrap_or(json!(1)),
             Some("string") => json!("text"),
-            Some("array") => self.array(schema, depth),
+            Some("array") => self.array(items, depth),
             Some("object") => self.object(schema, depth),
             _ => Tree::Null,
         }
     }
 
-    fn array(&mut self, schema: Value<'_>, depth: usize) -> Tree {
-        match schema.get("items") {
+    /// The type itself, if there is work left for it.
+    fn resolve<'v>(&mut self, mut schema: Value<'v>) -> Option<Value<'v>>
+    where
+        Self: 'v,
+    {
+        // References may lead in circles.
+        for _ in 0..32 {
+            // Also a look for a reference is one at all members.
+            self.samples.left = self.samples.left.checked_sub(schema.len_bound())?;
+            match self.samples.document.referred(schema) {
+                Some(named) => schema = named,
+                None => return Some(schema),
+            }
+        }
+        None
+    }
+
+    fn array(&mut self, items: Option<Value<'_>>, depth: usize) -> Tree {
+        match items {
             Some(elements) if elements.is_array() && depth > 0 => elements
                 .elements()
                 .map_while(|element| (self.values > 0).then(|| self.value(element, depth - 1)))

@@ -7,9 +7,7 @@ use std::io;
 
 use crate::document::{Method, Typed};
 use crate::json::{Compact, Value};
-use crate::schema::{
-    Field, alternatives, docs, fields, has_fields, is_annotation, named, says_nothing,
-};
+use crate::schema::{Field, alternatives, docs, fields, has_fields, named, says_nothing};
 
 /// What a piece of a type's text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,7 +183,7 @@ fn write(schema: Value<'_>, out: &mut Pieces<'_>, depth: usize) -> io::Result<()
     if schema.as_bool() == Some(false) {
         return out(Piece::Basic, &"never");
     }
-    if !keywords.say_something || depth == 0 {
+    if says_nothing(schema) || depth == 0 {
         return out(Piece::Basic, &"any");
     }
     if let Some(constant) = keywords.constant {
@@ -217,10 +215,9 @@ pub(crate) fn of_type(name: &str, schema: Value<'_>, out: &mut Pieces<'_>) -> io
     write_type(Some(name), &Keywords::of(schema), out, DEPTH)
 }
 
-/// What a schema says of its type, found in one walk: it may have any number of members.
-#[derive(Default)]
+/// What a schema says of its type.
 struct Keywords<'a> {
-    schema: Option<Value<'a>>,
+    schema: Value<'a>,
     reference: Option<Value<'a>>,
     constant: Option<Value<'a>>,
     /// The lists of these, if they are some.
@@ -233,41 +230,44 @@ struct Keywords<'a> {
     properties: Option<Value<'a>>,
     additional: Option<Value<'a>>,
     items: Option<Value<'a>>,
-    say_something: bool,
 }
 
 impl<'a> Keywords<'a> {
     fn of(schema: Value<'a>) -> Self {
-        let mut keywords = Self {
-            schema: Some(schema),
-            ..Self::default()
-        };
-        for (name, value) in schema.members() {
-            keywords.say_something |= !is_annotation(name);
-            let list = Some(value).filter(|value| value.is_array());
-            for (keyword, place, value) in [
-                ("$ref", &mut keywords.reference, Some(value)),
-                ("const", &mut keywords.constant, Some(value)),
-                ("enum", &mut keywords.values, list),
-                ("oneOf", &mut keywords.one_of, list),
-                ("anyOf", &mut keywords.any_of, list),
-                ("allOf", &mut keywords.all_of, list),
-                ("type", &mut keywords.name, Some(value)),
-                ("format", &mut keywords.format, Some(value)),
-                ("properties", &mut keywords.properties, Some(value)),
-                (
-                    "additionalProperties",
-                    &mut keywords.additional,
-                    Some(value),
-                ),
-                ("items", &mut keywords.items, Some(value)),
-            ] {
-                if name.is(keyword) {
-                    *place = value;
-                }
-            }
+        let list = |value: &Value<'a>| value.is_array();
+        let [
+            reference,
+            constant,
+            name,
+            format,
+            properties,
+            additional,
+            items,
+        ] = schema.get_all([
+            "$ref",
+            "const",
+            "type",
+            "format",
+            "properties",
+            "additionalProperties",
+            "items",
+        ]);
+        let lists = schema.get_all(["enum", "oneOf", "anyOf", "allOf"]);
+        let [values, one_of, any_of, all_of] = lists.map(|value| value.filter(list));
+        Self {
+            schema,
+            reference,
+            constant,
+            values,
+            one_of,
+            any_of,
+            all_of,
+            name,
+            format,
+            properties,
+            additional,
+            items,
         }
-        keywords
     }
 
     /// Types that are made of others, and what stands between these.
@@ -288,10 +288,6 @@ impl<'a> Keywords<'a> {
         let mut lists = [self.values, self.one_of, self.any_of, self.all_of, names].into_iter();
         let first = lists.find_map(|list| list);
         first.is_some_and(|list| list.elements().nth(1).is_some())
-    }
-
-    fn fields(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
-        self.schema.into_iter().flat_map(fields)
     }
 
     fn have_fields(&self) -> bool {
@@ -332,7 +328,7 @@ fn write_object(keywords: &Keywords<'_>, out: &mut Pieces<'_>, depth: usize) -> 
         return out(Piece::Basic, if is_closed { &"{}" } else { &"object" });
     }
     out(Piece::Sign, &"{ ")?;
-    join(keywords.fields(), ", ", out, |field, out| {
+    join(fields(keywords.schema), ", ", out, |field, out| {
         property(&field.name, field.is_required, out)?;
         write(field.schema, out, depth - 1)
     })?;

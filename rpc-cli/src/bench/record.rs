@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rpc_runtime::{CallError, ErrorObject};
 
+use crate::escape::truncated;
+
 /// The longest latency that is told from longer ones, in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;
 
@@ -26,7 +28,15 @@ pub(super) enum Kind {
     Connection,
     Unusable,
     Answered(i64),
+    /// With other codes than the first of them.
+    AnsweredOtherwise,
 }
+
+/// Kinds that are told from one another. A server may answer any number of codes.
+const KINDS: usize = 50;
+
+/// Bytes that are kept of what a failure said.
+const SAID: usize = 1000;
 
 #[derive(Debug)]
 pub(super) struct Failures {
@@ -56,10 +66,15 @@ impl Record {
     }
 
     fn fail(&mut self, kind: Kind, count: u64, why: impl FnOnce() -> String) {
+        let is_new = !self.failures.contains_key(&kind);
+        let kind = match kind {
+            Kind::Answered(_) if is_new && self.failures.len() >= KINDS => Kind::AnsweredOtherwise,
+            kind => kind,
+        };
         let failures = self.failures.entry(kind);
         let failures = failures.or_insert_with(|| Failures {
             count: 0,
-            first: why(),
+            first: truncated(&why(), SAID).0.to_owned(),
         });
         failures.count += count;
     }
@@ -133,5 +148,22 @@ mod tests {
             .collect();
         assert_eq!(counts, [(Kind::Timeout, 1), (Kind::Answered(7), 2)]);
         assert_eq!((one.latencies.len(), one.failed()), (1, 3));
+    }
+
+    #[test]
+    fn failures_of_any_number_of_codes_are_counted_in_a_limited_number_of_kinds() {
+        let (mut one, mut other) = (Record::new(), Record::new());
+        for code in 0..1000 {
+            let long = || CallError::Application(ErrorObject::new(code, "é".repeat(SAID)));
+            one.add::<()>(Instant::now(), Err(long()));
+            other.add::<()>(Instant::now(), Err(long()));
+        }
+        one.merge(other);
+        assert_eq!((one.failures.len(), one.failed()), (KINDS + 1, 2000));
+        assert!(
+            one.failures
+                .values()
+                .all(|failures| failures.first.len() <= SAID)
+        );
     }
 }

@@ -205,6 +205,7 @@ fn name(kind: Kind) -> String {
         Kind::Connection => "connection".into(),
         Kind::Unusable => "unusable".into(),
         Kind::Answered(code) => format!("error {code}"),
+        Kind::AnsweredOtherwise => "other errors".into(),
     }
 }
 

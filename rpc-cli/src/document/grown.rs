@@ -272,8 +272,8 @@ pub(crate) const SHAPES: [Shape; 22] = [
                 long.clone(),
                 json!({"type": "object", "properties": {(long.clone()): limited(tweak)}, "description": long}),
             )];
-            let all = (0..size / 20).map(|index| method(&format!("m{index}"), named(&long)));
-            let all = all.take(20).chain([
+            let all = (0..10).map(|index| method(&format!("m{index}"), named(&long)));
+            let all = all.chain([
                 json!({"name": long, "examples": [{"params": [{"name": "a", "value": long}]}]}),
             ]);
             with_types(all, types)
