@@ -107,7 +107,13 @@ impl Options {
         }
         match report.failures() {
             0 => Ok(()),
-            failed => Err(Failure::new(Status::Answered, format!("{failed} calls failed")).into()),
+            failed => {
+                let failure = Failure::new(Status::Answered, format!("{failed} calls failed"));
+                Err(match report.has_unusable() {
+                    true => failure.tip(self.connection.limit_tip()).into(),
+                    false => failure.into(),
+                })
+            }
         }
     }
 

@@ -167,12 +167,15 @@ impl Connection {
         let is_too_large = matches!(failed, CallFailed::Unanswered(CallError::Decode(_)));
         let failure = Failure::from(failed);
         match is_too_large {
-            true => failure.tip(format!(
-                "the limit is {}; `--max-reply SIZE` sets another",
-                self.max_reply()
-            )),
+            true => failure.tip(self.limit_tip()),
             false => failure,
         }
+    }
+
+    /// What can be done where a reply is too large.
+    pub(crate) fn limit_tip(&self) -> String {
+        let limit = self.max_reply();
+        format!("the limit is {limit}; `--max-reply SIZE` sets another")
     }
 
     /// Gives a call the metadata of the command line.

@@ -40,6 +40,11 @@ impl Report {
         self.measured.failed()
     }
 
+    /// Whether there were answers that cannot be used: they may be too large.
+    pub(super) fn has_unusable(&self) -> bool {
+        self.measured.failures.contains_key(&Kind::Unusable)
+    }
+
     fn answered(&self) -> u64 {
         self.measured.latencies.len()
     }

@@ -3,14 +3,23 @@
 use maud::{Markup, PreEscaped};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
+/// The longest text that is taken for Markdown, in bytes. Its events take many times the memory.
+const LONGEST: usize = 256 << 10;
+
+/// Cells that a table may have for each byte of the text. Rows that are too short are filled up with empty ones.
+const CELLS: usize = 4;
+
 /// Markdown as HTML in which nothing runs, nothing is fetched, and no heading is greater than the page's own.
 pub(super) fn render(markdown: &str) -> Markup {
+    if markdown.len() > LONGEST {
+        return maud::html! { p { (markdown) } };
+    }
+    let mut options = Options::ENABLE_STRIKETHROUGH;
+    let columns = markdown.lines().map(|line| line.matches('|').count());
+    let cells = markdown.lines().count() * columns.max().unwrap_or_default();
+    options.set(Options::ENABLE_TABLES, cells <= CELLS * markdown.len());
     let mut links = Vec::new();
-    let events = Parser::new_ext(
-        markdown,
-        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH,
-    )
-    .filter_map(|event| harmless(event, &mut links));
+    let events = Parser::new_ext(markdown, options).filter_map(|event| harmless(event, &mut links));
     let mut rendered = String::new();
     html::push_html(&mut rendered, events);
     PreEscaped(rendered)
@@ -92,6 +101,22 @@ mod tests {
         for (markdown, expected) in cases {
             assert_eq!(render(markdown).0, expected);
         }
+    }
+
+    #[test]
+    fn tables_are_shown_and_others_make_no_more_than_the_text_is_long() {
+        let table = render("| a | b |\n|---|---|\n| 1 | 2 |\n").0;
+        assert!(table.contains("<td>1</td>"), "{table}");
+        let wide = format!(
+            "{}\n{}\n{}",
+            "|a".repeat(400),
+            "|-".repeat(400),
+            "|\n".repeat(400)
+        );
+        let rendered = render(&wide).0;
+        assert!(rendered.len() < 4 * wide.len(), "{}", rendered.len());
+        let long = "*a* ".repeat(LONGEST);
+        assert_eq!(render(&long).0, format!("<p>{long}</p>"));
     }
 
     #[test]

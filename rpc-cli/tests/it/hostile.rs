@@ -270,6 +270,22 @@ fn reply_past_the_limit_is_refused_with_the_option_that_raises_it() {
 }
 
 #[test]
+fn bench_of_replies_past_the_limit_names_the_option_that_raises_it() {
+    let zeros = zeros(2 * MIB);
+    let server = Hostile::answering(move |call| match call["method"].as_str() {
+        Some("rpc.discover") => error_line(&call["id"], -32601),
+        _ => result_line(&call["id"], &zeros),
+    });
+    let bench = ["m", "--calls", "2", "--warm-up", "0s"];
+    let ended = server.rpc("bench", &bench);
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(ended.stdout.contains("2 failed  unusable"), "{ended:?}");
+    assert!(ended.stderr.contains("the limit is 1 MiB"), "{ended:?}");
+    let more = [&bench[..], &["--max-reply", "3MiB"]].concat();
+    server.rpc("bench", &more).assert_ok();
+}
+
+#[test]
 fn file_past_the_limit_is_refused_with_the_option_that_raises_it() {
     let path = format!(
         "{}/large-{}.json",

@@ -120,8 +120,8 @@ impl<R> ClientBuilder<R> {
         self
     }
 
-    /// Sets the maximum size of a reply, in bytes. Default: 4 MiB. A larger one is skipped and its call ends with
-    /// [`CallError::Decode`](crate::CallError::Decode).
+    /// Sets the maximum size of a reply, in bytes. Default: 4 MiB. A larger one is skipped, or its stream stopped if that is a
+    /// dedicated one, and its call ends with [`CallError::Decode`](crate::CallError::Decode).
     pub fn reply_limit(mut self, bytes: usize) -> Self {
         self.settings.options.reply_limit = bytes;
         self
