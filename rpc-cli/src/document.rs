@@ -63,6 +63,11 @@ impl<'a> Method<'a> {
         self.0.id()
     }
 
+    /// All that is said of it.
+    pub(crate) fn value(self) -> Value<'a> {
+        self.0
+    }
+
     pub(crate) fn name(self) -> Cow<'a, str> {
         text(self.0, "name").unwrap_or_default()
     }

@@ -49,9 +49,6 @@ pub(super) enum Way {
 /// How deep types may contain one another. Those of people do not, and the stack has an end.
 const DEEPEST: usize = 200;
 
-/// How many alternatives are told.
-const TOLD: usize = 8;
-
 /// A comparison of values that go one way.
 pub(super) struct Fit<'c, 'a> {
     way: Way,
@@ -94,14 +91,20 @@ impl<'c, 'a> Fit<'c, 'a> {
         new: Option<Value<'a>>,
     ) -> Vec<Finding> {
         let problems = self.values(old, new);
-        let findings = problems.iter().map(|problem| {
+        let finding = |problem: &Problem| {
             let what = format!("{place}{}: {}", problem.path(), problem.what);
             // They are kept and shown, so each takes more than a step.
             self.fuel.take(what.len() + 48);
             Finding::new(problem.severity, what)
-        });
-        // What does not fit is there, too, if not all of it can be told.
-        findings.collect()
+        };
+        match self.fuel.is_out() {
+            false => problems.iter().map(finding).collect(),
+            // There is no end of what is known of many types in many methods.
+            true => {
+                let worst = problems.iter().min_by_key(|problem| problem.severity);
+                worst.map(finding).into_iter().collect()
+            }
+        }
     }
 
     /// Whether a value of the old schema may not fit the new one, or the other way round.
@@ -129,8 +132,10 @@ impl<'c, 'a> Fit<'c, 'a> {
         }
         let sent = self.sent.side.resolved(sent);
         let taken = self.taken.side.resolved(taken);
-        let pair = Pair::Schemas(sent, taken);
-        if let Some(problems) = self.memory.borrow_mut().answer(pair) {
+        let pair = Pair::Schemas(sent.schema, taken.schema);
+        // Only what others refer to is met again, in circles, too.
+        let is_shared = sent.is_shared || taken.is_shared;
+        if is_shared && let Some(problems) = self.memory.borrow_mut().answer(pair) {
             return problems;
         }
         if self.fuel.is_out() || self.depth.get() == DEEPEST {
@@ -141,7 +146,11 @@ impl<'c, 'a> Fit<'c, 'a> {
             return self.too_intricate();
         }
         self.depth.update(|depth| depth + 1);
-        let problems = self.remembered(pair, || self.unions(&sent, &taken));
+        let compare = || self.unions(&sent, &taken);
+        let problems = match is_shared {
+            true => self.remembered(pair, compare),
+            false => self.complete(compare()),
+        };
         self.depth.update(|depth| depth - 1);
         problems
     }
@@ -153,14 +162,18 @@ impl<'c, 'a> Fit<'c, 'a> {
     /// Compares a pair of which nothing is known yet.
     fn remembered(&self, pair: Pair, compare: impl FnOnce() -> Found) -> Problems {
         self.memory.borrow_mut().ask(pair);
-        let mut found = compare();
+        let problems = self.complete(compare());
+        self.memory.borrow_mut().learn(&problems);
+        problems
+    }
+
+    /// All problems of a pair, and whether there may be more.
+    fn complete(&self, mut found: Found) -> Problems {
         if self.fuel.is_out() {
             // What was not compared may not fit.
             found.add(&self.too_intricate());
         }
-        let problems = found.problems();
-        self.memory.borrow_mut().learn(&problems);
-        problems
+        found.problems()
     }
 
     /// Takes the problems of a part, seen from one level up.
@@ -176,21 +189,42 @@ impl<'c, 'a> Fit<'c, 'a> {
             return found;
         }
         self.fuel.take(2 * (sent.len() + taken.len()));
+        if let (Some(one), Some(other)) = (self.sent.only(sent), self.taken.only(taken)) {
+            return self.kinds(&one, &other).into();
+        }
         let union = Union::new(self.taken, taken, self.fuel);
-        let is_alone = sent.len() == 1 && taken.len() == 1;
         for one in sent {
-            let problems = match union.has(one) {
-                true => continue,
-                false if is_alone => self.kinds(one, &taken[0]),
-                false => self.best(one, &union),
-            };
-            self.fuel.take(problems.len());
-            found.add(&problems);
+            if let Kind::Constants(values) = one {
+                self.constants(&mut found, *values, &union);
+            } else {
+                self.kind(&mut found, one, &union);
+            }
             if self.fuel.is_out() {
                 break;
             }
         }
         found
+    }
+
+    /// Takes the problems of a list of values that are sent.
+    fn constants(&self, found: &mut Found, values: Value<'a>, union: &Union<'_, 'a>) {
+        for constant in self.sent.constants(values) {
+            let is_new = self.kind(found, &Kind::Constant(constant), union);
+            if is_new && found.is_full() || self.fuel.is_out() {
+                break;
+            }
+        }
+    }
+
+    /// Takes the problems of one of the kinds that are sent. Returns whether it has some.
+    fn kind(&self, found: &mut Found, one: &Kind<'a>, union: &Union<'_, 'a>) -> bool {
+        if union.has(one) {
+            return false;
+        }
+        let problems = self.best(one, union);
+        self.fuel.take(problems.len());
+        found.add(&problems);
+        !problems.is_empty()
     }
 
     /// The problems with the kind that is taken which another one fits best; among those that it does not fit, with the one
@@ -225,10 +259,7 @@ impl<'c, 'a> Fit<'c, 'a> {
 
     /// `one` fits none of those that are taken.
     fn refused(&self, one: &Kind<'a>, taken: &[Kind<'a>]) -> Problem {
-        let more = (taken.len() > TOLD).then(|| "…".to_owned());
-        let taken = taken.iter().take(TOLD).map(|kind| self.taken.text(kind));
-        let taken: Vec<_> = taken.chain(more).collect();
-        let (one, taken) = (self.sent.text(one), taken.join(" | "));
+        let (one, taken) = (self.sent.text(one), self.taken.all_text(taken));
         Problem::breaking(match self.way {
             Way::In => format!("{one} is not taken any more, only {taken}"),
             Way::Out => format!("may now be {one}, and was {taken}"),
@@ -449,14 +480,16 @@ impl<'c, 'a> Fit<'c, 'a> {
             (sent.object(), self.sent.side.schema(sent_others)),
             (taken.object(), self.taken.side.schema(taken_others)),
         );
-        if let Some(problems) = self.memory.borrow_mut().answer(pair) {
-            return problems;
-        }
-        self.remembered(pair, || {
+        let compare = || {
             let mut found = self.properties(sent, taken);
             self.other_properties(&mut found, sent, taken_others);
             found
-        })
+        };
+        if !self.sent.side.is_shared(sent.object()) || !self.taken.side.is_shared(taken.object()) {
+            return self.complete(compare());
+        }
+        let known = self.memory.borrow_mut().answer(pair);
+        known.unwrap_or_else(|| self.remembered(pair, compare))
     }
 
     /// Properties with names.
@@ -464,19 +497,21 @@ impl<'c, 'a> Fit<'c, 'a> {
         let mut found = Found::default();
         let others_taken = taken.get("additionalProperties");
         let (sent, taken) = (self.sent.side.fields(sent), self.taken.side.fields(taken));
-        self.fuel.take(sent.all.len() + taken.all.len());
-        for field in &sent.all {
-            let of_one = match taken.get(&field.name) {
+        self.fuel.take(sent.len() + taken.len());
+        for field in sent.iter() {
+            let name = self.sent.side.name(field);
+            let of_one = match self.taken.side.field(&taken, &name) {
                 Some(other) => self.schemas(field.schema, other.schema),
                 None => self.surplus(field.schema, others_taken),
             };
-            self.add(&mut found, format_args!(".{}", Short(&field.name)), &of_one);
+            self.add(&mut found, format_args!(".{}", Short(&name)), &of_one);
             if self.fuel.is_out() {
                 return found;
             }
         }
-        for field in taken.all.iter().filter(|field| field.is_required) {
-            let same = sent.get(&field.name);
+        for field in taken.iter().filter(|field| field.is_required) {
+            let name = self.taken.side.name(field);
+            let same = self.sent.side.field(&sent, &name);
             if same.is_some_and(|same| same.is_required) {
                 continue;
             }
@@ -485,7 +520,7 @@ impl<'c, 'a> Fit<'c, 'a> {
                 (Way::Out, Some(_)) => "may be missing now",
                 (Way::Out, None) => "is no longer there",
             });
-            let step = format_args!(".{}", Short(&field.name));
+            let step = format_args!(".{}", Short(&name));
             self.add(&mut found, step, &[problem].into());
         }
         found
@@ -580,18 +615,22 @@ impl<'c, 'a> Fit<'c, 'a> {
             return is_type(one_type, other_type) || is_type(other_type, one_type);
         }
         let (one, other) = (self.sent.side.fields(one), self.taken.side.fields(other));
-        self.fuel.take(one.all.len());
-        let tags = one.all.iter().filter_map(|field| {
-            let same = other.get(&field.name)?;
-            Some((field.only?, same.only?))
+        self.fuel.take(one.len());
+        let (side, other_side) = (self.sent.side, self.taken.side);
+        let pairs = one.iter().filter_map(|field| {
+            let same = other_side.field(&other, &side.name(field))?;
+            Some((field, same))
+        });
+        let tags = pairs.clone().filter_map(|(field, same)| {
+            let tag = side.only(field)?;
+            Some((tag, other_side.only(same)?))
         });
         let mut tags = tags.peekable();
         match tags.peek() {
             Some(_) => tags.all(|(one, other)| one == other),
-            None => one.all.iter().any(|field| {
-                let same = other.get(&field.name);
-                field.is_required && same.is_some_and(|same| same.is_required)
-            }),
+            None => pairs
+                .clone()
+                .any(|(field, same)| field.is_required && same.is_required),
         }
     }
 }

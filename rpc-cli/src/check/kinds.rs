@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use super::fuel::Fuel;
 use super::limits::{Limits, Sense};
-use super::side::{Schema, Side};
+use super::side::{Place, Schema, Side};
 use crate::json::{Json, Value};
 use crate::types::{self, Literal, Piece, Pieces};
 
@@ -19,10 +19,12 @@ pub(super) enum Kind<'a> {
     Anything,
     /// This value alone.
     Constant(Constant<'a>),
+    /// Any of the values of a list, which may be long.
+    Constants(Value<'a>),
     /// A type of JSON's, with what limits it.
-    Type(Cow<'a, str>, Limits<'a>),
+    Type(Cow<'a, str>, Rc<Limits<'a>>),
     /// A schema that is not understood here.
-    Unknown(Limits<'a>),
+    Unknown(Rc<Limits<'a>>),
 }
 
 /// A value, and its fingerprint.
@@ -74,22 +76,28 @@ impl<'c, 'a> Kinds<'c, 'a> {
     }
 
     /// All kinds of values that a schema takes; none, if it takes nothing.
-    pub(super) fn of(&self, schema: Schema) -> Rc<[Kind<'a>]> {
+    pub(super) fn of(&self, schema: Place) -> Rc<[Kind<'a>]> {
         self.within(schema, DEEPEST)
     }
 
-    fn within(&self, schema: Schema, depth: usize) -> Rc<[Kind<'a>]> {
-        let schema = self.side.resolved(schema);
+    fn within(&self, place: Place, depth: usize) -> Rc<[Kind<'a>]> {
+        let Place { schema, is_shared } = place;
         let known = self.known.borrow().get(&schema).cloned();
         match known {
             Some(Known::Answered(kinds)) => return kinds,
             None if depth > 0 && !self.fuel.is_out() => {}
             None | Some(Known::Asked) => {
-                return [Kind::Unknown(self.side.limits(schema))].into();
+                return [Kind::Unknown(self.side.limits(schema).into())].into();
             }
         }
+        // What stands in one place alone is not asked for often, and there may be much of it.
+        if !is_shared {
+            return self.of_limits(self.side.limits(schema), depth).into();
+        }
         self.known.borrow_mut().insert(schema, Known::Asked);
-        let kinds: Rc<[_]> = self.of_limits(self.side.limits(schema), depth).into();
+        let limits = self.side.limits(schema);
+        self.side.share(&limits);
+        let kinds: Rc<[_]> = self.of_limits(limits, depth).into();
         let answered = Known::Answered(Rc::clone(&kinds));
         self.known.borrow_mut().insert(schema, answered);
         kinds
@@ -99,7 +107,7 @@ impl<'c, 'a> Kinds<'c, 'a> {
         match limits.sense {
             Sense::Plain if limits.says_nothing() => return vec![Kind::Anything],
             Sense::Plain if depth > 0 => {}
-            Sense::Plain | Sense::Unclear => return vec![Kind::Unknown(limits)],
+            Sense::Plain | Sense::Unclear => return vec![Kind::Unknown(limits.into())],
             Sense::Nothing => return Vec::new(),
         }
         for union in UNIONS {
@@ -110,12 +118,10 @@ impl<'c, 'a> Kinds<'c, 'a> {
         if let Some(value) = limits.get("const") {
             return vec![Kind::Constant(self.constant(value))];
         }
-        if let Some(values) = limits.get("enum").filter(|values| values.is_array()) {
-            self.fuel.take(values.len_bound() / 8);
-            let values = values.elements().map(|value| self.constant(value));
-            return values.map(Kind::Constant).collect();
+        match limits.get("enum").filter(|values| values.is_array()) {
+            Some(values) => vec![Kind::Constants(values)],
+            None => self.of_type(limits.into()),
         }
-        self.of_type(limits)
     }
 
     /// The kinds of each of the alternatives of a union, together with what else is said.
@@ -127,37 +133,43 @@ impl<'c, 'a> Kinds<'c, 'a> {
     ) -> Vec<Kind<'a>> {
         let is_all = limits.says_only(keyword);
         let rest = limits.without(keyword);
-        let mut seen = HashSet::new();
+        let (mut schemas, mut prints) = (HashSet::new(), HashSet::new());
         let mut kinds = Vec::new();
         for one in either.elements() {
             self.fuel.take(1);
             if self.fuel.is_out() {
                 break;
             }
-            let schema = self.side.resolved(self.side.schema(Some(one)));
-            if !seen.insert(schema) {
+            let place = self.side.resolved(self.side.schema(Some(one)));
+            // Of the same alternatives one is enough.
+            if place.is_shared && !schemas.insert(place.schema) {
                 continue;
             }
-            if is_all {
-                let of_one = self.within(schema, depth - 1);
+            if is_all && place.is_shared {
+                let of_one = self.within(place, depth - 1);
                 self.fuel.take(of_one.len());
                 kinds.extend(of_one.iter().cloned());
             } else {
-                let both = self.side.merge(&rest, &self.side.limits(schema));
-                kinds.extend(self.of_limits(both, depth - 1));
+                let own = self.side.limits(place.schema);
+                if place.is_shared || prints.insert(own.print) {
+                    kinds.extend(self.of_limits(self.side.merge(&rest, &own), depth - 1));
+                }
+            }
+            if let Some(Kind::Anything) = kinds.last() {
+                return vec![Kind::Anything];
             }
         }
         kinds
     }
 
     /// The kinds of a schema by its `type`.
-    fn of_type(&self, limits: Limits<'a>) -> Vec<Kind<'a>> {
+    fn of_type(&self, limits: Rc<Limits<'a>>) -> Vec<Kind<'a>> {
         let kind = |name: Cow<'a, str>| match name.as_ref() {
             "null" => Kind::Constant(Constant {
                 print: self.side.print_of_other(NULL.root()),
                 value: NULL.root(),
             }),
-            _ => Kind::Type(name, limits.clone()),
+            _ => Kind::Type(name, Rc::clone(&limits)),
         };
         let names = limits.get("type");
         if let Some(names) = names.filter(|names| names.is_array()) {
@@ -172,6 +184,27 @@ impl<'c, 'a> Kinds<'c, 'a> {
         }
     }
 
+    /// The only kind, if it is one; a list of one value is that value.
+    pub(super) fn only(&self, kinds: &[Kind<'a>]) -> Option<Kind<'a>> {
+        match kinds {
+            [Kind::Constants(values)] => {
+                let mut values = self.constants(*values);
+                let first = values.next()?;
+                values.next().is_none().then_some(Kind::Constant(first))
+            }
+            [only] => Some(only.clone()),
+            _ => None,
+        }
+    }
+
+    /// The values of a list.
+    pub(super) fn constants(&self, list: Value<'a>) -> impl Iterator<Item = Constant<'a>> + '_ {
+        list.elements().map(|value| {
+            self.fuel.take(value.len_bound() / 64 + 1);
+            self.constant(value)
+        })
+    }
+
     fn constant(&self, value: Value<'a>) -> Constant<'a> {
         let print = self.side.print(value);
         Constant { print, value }
@@ -182,17 +215,43 @@ impl<'c, 'a> Kinds<'c, 'a> {
 const TOLD: usize = 200;
 const PARTS: usize = 20;
 
+/// Kinds of one schema that are told.
+const KINDS: usize = 8;
+
+fn literal(value: Value<'_>) -> String {
+    types::text(TOLD, |out| out(Piece::Literal, &Literal(value)))
+}
+
 impl<'a> Kinds<'_, 'a> {
     /// A kind as people read it.
     pub(super) fn text(&self, kind: &Kind<'a>) -> String {
+        self.fuel.take(16);
         match kind {
             Kind::Anything => "anything".into(),
-            Kind::Constant(constant) => {
-                types::text(TOLD, |out| out(Piece::Literal, &Literal(constant.value)))
-            }
+            Kind::Constant(constant) => literal(constant.value),
+            Kind::Constants(_) => self.all_text(std::slice::from_ref(kind)),
             Kind::Type(name, limits) => self.limits_text(Some(name), limits),
             Kind::Unknown(limits) => self.limits_text(None, limits),
         }
+    }
+
+    /// Kinds of which any is taken: the first of them.
+    pub(super) fn all_text(&self, kinds: &[Kind<'a>]) -> String {
+        let mut texts = Vec::new();
+        for kind in kinds {
+            match kind {
+                Kind::Constants(values) => {
+                    texts.extend(values.elements().take(KINDS + 1).map(literal));
+                }
+                kind => texts.push(self.text(kind)),
+            }
+            if texts.len() > KINDS {
+                texts.truncate(KINDS);
+                texts.push("…".into());
+                break;
+            }
+        }
+        texts.join(" | ")
     }
 
     fn limits_text(&self, name: Option<&str>, limits: &Limits<'a>) -> String {

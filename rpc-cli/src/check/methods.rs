@@ -38,8 +38,11 @@ pub(super) fn compare_within(old: &Document, new: &Document, fuel: &Fuel) -> Vec
     };
     let mut changes = Vec::new();
     for method in old.methods() {
-        let name: Rc<str> = Short(&method.name()).to_string().into();
         let findings = comparison.old_method(method);
+        if findings.is_empty() {
+            continue;
+        }
+        let name: Rc<str> = Short(&method.name()).to_string().into();
         changes.extend(findings.into_iter().map(|finding| Change {
             method: Rc::clone(&name),
             finding,
@@ -101,6 +104,9 @@ impl<'a> Comparison<'_, 'a> {
     }
 
     fn method(&self, old: Method<'a>, new: Method<'a>) -> Vec<Finding> {
+        if self.sides.0.print(old.value()) == self.sides.1.print(new.value()) {
+            return Vec::new();
+        }
         // An old method may be compared with many new ones, by its aliases.
         if self.fuel.is_out() && old.name() != new.name() {
             return vec![Finding::unsure("this is too intricate to compare")];

@@ -89,6 +89,12 @@ impl Found {
         self.problems.is_empty()
     }
 
+    /// Whether as many problems are found as are told, and each breaks callers.
+    pub(super) fn is_full(&self) -> bool {
+        let breaking = self.problems.iter().filter(|problem| problem.is_breaking());
+        self.problems.len() > MOST && breaking.count() > MOST
+    }
+
     pub(super) fn push(&mut self, problem: Problem) {
         if *problem.what == *MORE {
             return self.leaves_out(problem.severity);
@@ -173,6 +179,14 @@ impl Found {
             .map(|severity| Problem::new(severity, "there is more"));
         self.problems.extend(more);
         self.problems.into()
+    }
+}
+
+impl From<Problems> for Found {
+    fn from(problems: Problems) -> Self {
+        let mut found = Self::default();
+        found.add(&problems);
+        found
     }
 }
 

@@ -20,6 +20,13 @@ pub(super) enum Schema {
     All(u32),
 }
 
+/// Where a schema is found, and whether others may refer to it as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) schema: Schema,
+    pub(super) is_shared: bool,
+}
+
 /// A document.
 pub(super) struct Side<'a> {
     document: &'a Document,
@@ -31,7 +38,9 @@ pub(super) struct Side<'a> {
     aliases: RefCell<HashMap<u32, u32>>,
     /// Of schemas that others refer to.
     named: RefCell<HashMap<u32, Known<'a>>>,
-    fields: RefCell<HashMap<Object, Rc<Fields<'a>>>>,
+    /// The properties that others may have in common.
+    shared: RefCell<HashSet<Rope>>,
+    fields: RefCell<HashMap<Object, Rc<Fields>>>,
 }
 
 /// Lists of schemas by numbers, and numbers by lists.
@@ -59,23 +68,33 @@ struct Asked<'a> {
 
 /// The properties of an object.
 #[derive(Debug, Default)]
-pub(super) struct Fields<'a> {
-    pub(super) all: Vec<Field<'a>>,
-    indexes: HashMap<Cow<'a, str>, usize>,
+pub(super) struct Fields {
+    /// In their order.
+    all: Vec<Field>,
+    /// Their indexes in the order of their names.
+    by_name: Vec<u32>,
 }
 
-#[derive(Debug)]
-pub(super) struct Field<'a> {
-    pub(super) name: Cow<'a, str>,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    name: u32,
     pub(super) schema: Schema,
     pub(super) is_required: bool,
-    /// The fingerprint of the only value that it takes, as far as that is easily seen.
-    pub(super) only: Option<u64>,
 }
 
-impl<'a> Fields<'a> {
-    pub(super) fn get(&self, name: &str) -> Option<&Field<'a>> {
-        self.indexes.get(name).map(|index| &self.all[*index])
+impl Field {
+    /// The name of what another one stands for.
+    const REPEATED: u32 = u32::MAX;
+}
+
+impl Fields {
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Field> + Clone {
+        let all = self.all.iter();
+        all.filter(|field| field.name != Field::REPEATED)
     }
 }
 
@@ -89,6 +108,7 @@ impl<'a> Side<'a> {
             ropes: RefCell::default(),
             aliases: RefCell::default(),
             named: RefCell::default(),
+            shared: RefCell::default(),
             fields: RefCell::default(),
         }
     }
@@ -141,9 +161,10 @@ impl<'a> Side<'a> {
     }
 
     /// The schema that one refers to, if it does nothing else.
-    pub(super) fn resolved(&self, schema: Schema) -> Schema {
+    pub(super) fn resolved(&self, schema: Schema) -> Place {
         let Schema::One(first) = schema else {
-            return schema;
+            let is_shared = true;
+            return Place { schema, is_shared };
         };
         let mut aliases = self.aliases.borrow_mut();
         let mut path = Vec::new();
@@ -164,7 +185,12 @@ impl<'a> Side<'a> {
         for passed in path {
             aliases.insert(passed, id);
         }
-        Schema::One(id)
+        // The first is a place that refers, of which there may be as many as there is text.
+        aliases.remove(&first);
+        Place {
+            schema: Schema::One(id),
+            is_shared: id != first,
+        }
     }
 
     /// What a schema refers to, if it says nothing else.
@@ -204,6 +230,7 @@ impl<'a> Side<'a> {
                     return limits;
                 };
                 outer.limits = self.merge(&outer.limits, &limits);
+                self.share(&limits);
                 named.insert(id, Known::Answered(limits));
                 continue;
             };
@@ -313,52 +340,93 @@ impl<'a> Side<'a> {
         }
     }
 
+    /// Notes that others may have the properties of an object, too.
+    pub(super) fn share(&self, limits: &Limits<'a>) {
+        self.shared.borrow_mut().insert(limits.properties);
+    }
+
+    /// Whether others may have the properties of an object, too.
+    pub(super) fn is_shared(&self, (properties, _): Object) -> bool {
+        self.shared.borrow().contains(&properties)
+    }
+
     /// The properties of an object.
-    pub(super) fn fields(&self, limits: &Limits<'a>) -> Rc<Fields<'a>> {
+    pub(super) fn fields(&self, limits: &Limits<'a>) -> Rc<Fields> {
         let object = limits.object();
         if let Some(fields) = self.fields.borrow().get(&object) {
             return Rc::clone(fields);
         }
         let fields = Rc::new(self.find_fields(object));
-        self.fields.borrow_mut().insert(object, Rc::clone(&fields));
+        if self.is_shared(object) {
+            self.fields.borrow_mut().insert(object, Rc::clone(&fields));
+        }
         fields
     }
 
-    fn find_fields(&self, (properties, required): Object) -> Fields<'a> {
+    fn find_fields(&self, (properties, required): Object) -> Fields {
         let required = self.values(required, usize::MAX);
         let required = required.iter().flat_map(|names| names.elements());
         let required: HashSet<_> = required.filter_map(Value::as_str).collect();
-        let mut indexes: HashMap<Cow<'a, str>, usize> = HashMap::new();
-        let mut schemas: Vec<(Cow<'a, str>, Vec<u32>)> = Vec::new();
+        let mut all = Vec::new();
         for properties in self.values(properties, usize::MAX) {
             self.fuel.take(properties.len_bound() / 64);
-            for (name, schema) in properties.members() {
-                self.fuel.take(4);
-                let name = name.as_str().unwrap_or_default();
-                let index = *indexes.entry(name.clone()).or_insert(schemas.len());
-                if index == schemas.len() {
-                    schemas.push((name, Vec::new()));
-                }
-                schemas[index].1.push(schema.id());
-            }
+            all.extend(properties.members().map(|(name, schema)| Field {
+                name: name.id(),
+                schema: Schema::One(schema.id()),
+                is_required: false,
+            }));
         }
-        let all = schemas.into_iter().map(|(name, ids)| Field {
-            is_required: required.contains(&name),
-            only: ids.iter().find_map(|id| self.only(self.value(*id))),
-            schema: match ids.as_slice() {
-                [one] => Schema::One(*one),
-                all => self.list(all),
-            },
-            name,
+        self.fuel.take(4 * all.len());
+        let mut by_name: Vec<_> = (0..all.len() as u32).collect();
+        let name = |index: &u32| self.name(&all[*index as usize]);
+        by_name.sort_by(|one, other| name(one).cmp(&name(other)));
+        // A property that stands in several parts takes what all of them take.
+        by_name.dedup_by(|later, first| {
+            let (later, first) = (*later as usize, *first as usize);
+            let is_same = self.name(&all[later]) == self.name(&all[first]);
+            if is_same {
+                all[first].schema = self.both(all[first].schema, all[later].schema);
+                all[later].name = Field::REPEATED;
+            }
+            is_same
         });
-        let all = all.collect();
-        Fields { all, indexes }
+        for index in &by_name {
+            let field = &mut all[*index as usize];
+            field.is_required = required.contains(&self.name(field));
+        }
+        Fields { all, by_name }
     }
 
-    /// The fingerprint of the only value that a schema takes, as far as that is easily seen.
-    fn only(&self, schema: Value<'a>) -> Option<u64> {
-        let only = schema.get("const").or_else(|| {
-            let mut values = schema.list("enum")?;
+    /// Two schemas that hold together.
+    fn both(&self, one: Schema, other: Schema) -> Schema {
+        let ids = |schema: Schema| match schema {
+            Schema::One(id) => vec![id],
+            Schema::All(number) => self.lists.borrow().lists[number as usize].to_vec(),
+        };
+        self.list(&[ids(one), ids(other)].concat())
+    }
+
+    pub(super) fn name(&self, field: &Field) -> Cow<'a, str> {
+        self.value(field.name).as_str().unwrap_or_default()
+    }
+
+    /// The property with this name.
+    pub(super) fn field<'f>(&self, fields: &'f Fields, name: &str) -> Option<&'f Field> {
+        let field = |index: &u32| &fields.all[*index as usize];
+        let found = fields
+            .by_name
+            .binary_search_by(|index| (*self.name(field(index))).cmp(name));
+        found.ok().map(|place| field(&fields.by_name[place]))
+    }
+
+    /// The fingerprint of the only value that a property takes, as far as that is easily seen.
+    pub(super) fn only(&self, field: &Field) -> Option<u64> {
+        let Schema::One(id) = field.schema else {
+            return None;
+        };
+        let [constant, values] = self.value(id).get_all(["const", "enum"]);
+        let only = constant.or_else(|| {
+            let mut values = values.filter(|values| values.is_array())?.elements();
             let first = values.next()?;
             values.is_empty().then_some(first)
         });

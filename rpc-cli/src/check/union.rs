@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::fuel::Fuel;
 use super::kinds::{Kind, Kinds};
-use super::side::Fields;
+use super::side::{Fields, Side};
 use crate::json::Type;
 
 /// The kinds of a schema, ordered so that those that may fit are found without trying all.
@@ -43,14 +43,20 @@ impl<'u, 'a> Union<'u, 'a> {
                 Kind::Constant(constant) => {
                     union.constants.insert(constant.print);
                 }
+                Kind::Constants(values) => {
+                    let values = kinds.constants(*values);
+                    union
+                        .constants
+                        .extend(values.map(|constant| constant.print));
+                }
                 Kind::Unknown(limits) => {
                     union.unknown.insert(limits.print);
                     union.any.push(kind);
                 }
                 Kind::Type(name, limits) if name == "object" => {
                     let fields = kinds.side.fields(limits);
-                    fuel.take(fields.all.len());
-                    let (names, values) = tags(&fields).into_iter().unzip();
+                    fuel.take(fields.len());
+                    let (names, values) = tags(kinds.side, &fields).into_iter().unzip();
                     let tagged: &mut Tagged<'_, '_> = union.objects.entry(names).or_default();
                     tagged.entry(values).or_default().push(kind);
                 }
@@ -68,7 +74,8 @@ impl<'u, 'a> Union<'u, 'a> {
             Kind::Constant(constant) => self.constants.contains(&constant.print),
             Kind::Type(name, _) => name == "boolean" && self.has_booleans,
             Kind::Unknown(limits) => self.unknown.contains(&limits.print),
-            Kind::Anything => false,
+            // Its values are asked for one by one.
+            Kind::Anything | Kind::Constants(_) => false,
         }
     }
 
@@ -77,7 +84,7 @@ impl<'u, 'a> Union<'u, 'a> {
         let mut like = Vec::new();
         let names: &[&str] = match one {
             Kind::Type(name, limits) if name == "object" => {
-                self.objects_like(&sent.side.fields(limits), &mut like);
+                self.objects_like(sent.side, &sent.side.fields(limits), &mut like);
                 &[]
             }
             Kind::Type(name, _) if name == "integer" => &["integer", "number"],
@@ -96,7 +103,7 @@ impl<'u, 'a> Union<'u, 'a> {
             },
             // It may be each of them.
             Kind::Unknown(_) => return self.taken.first().into_iter().collect(),
-            Kind::Anything => &[],
+            Kind::Anything | Kind::Constants(_) => &[],
         };
         let types = names.iter().filter_map(|name| self.types.get(name));
         like.extend(types.flatten());
@@ -105,9 +112,10 @@ impl<'u, 'a> Union<'u, 'a> {
     }
 
     /// Objects whose properties can have the values that those of another one must have.
-    fn objects_like(&self, fields: &Fields<'a>, like: &mut Vec<&'u Kind<'a>>) {
+    fn objects_like(&self, side: &Side<'a>, fields: &Fields, like: &mut Vec<&'u Kind<'a>>) {
         for (names, tagged) in &self.objects {
-            let values = names.iter().map(|name| fields.get(name)?.only);
+            let only = |name| side.only(side.field(fields, name)?);
+            let values = names.iter().map(|name| only(name));
             match values.collect::<Option<Vec<_>>>() {
                 Some(values) => like.extend(tagged.get(&values).into_iter().flatten()),
                 None => like.extend(tagged.values().flatten()),
@@ -117,11 +125,11 @@ impl<'u, 'a> Union<'u, 'a> {
 }
 
 /// The properties of an object that have one value each, in the order of their names.
-fn tags<'a>(fields: &Fields<'a>) -> Vec<(Cow<'a, str>, u64)> {
-    let tags = fields
-        .all
-        .iter()
-        .filter_map(|field| Some((field.name.clone(), field.only?)));
+fn tags<'a>(side: &Side<'a>, fields: &Fields) -> Vec<(Cow<'a, str>, u64)> {
+    let tags = fields.iter().filter_map(|field| {
+        let only = side.only(field)?;
+        Some((side.name(field), only))
+    });
     let mut tags: Vec<_> = tags.collect();
     tags.sort_unstable();
     tags

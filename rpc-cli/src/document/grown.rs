@@ -21,7 +21,7 @@ impl Shape {
     }
 }
 
-pub(crate) const SHAPES: [Shape; 22] = [
+pub(crate) const SHAPES: [Shape; 23] = [
     shape(
         "methods of other names",
         "the method is gone",
@@ -163,6 +163,24 @@ pub(crate) const SHAPES: [Shape; 22] = [
                     named(&format!("T{}", index + 1))
                 };
                 (format!("T{index}"), object("p", 1, |_| next.clone()))
+            });
+            with_types([method("m", named("T0"))].into_iter(), types)
+        },
+    ),
+    shape(
+        "optional types one in the other",
+        "too intricate",
+        |size, tweak| {
+            let types = (0..size).map(|index| {
+                let next = match index + 1 == size {
+                    true => limited(tweak),
+                    false => named(&format!("T{}", index + 1)),
+                };
+                let mut object = object("p", 1, |_| next.clone());
+                object["required"] = json!(["p0"]);
+                let inner = json!({"anyOf": [{"type": "null"}, {"type": "array", "items": [next]}]});
+                let outer = json!({"oneOf": [{"type": "null"}, {"type": "object", "required": ["a"], "properties": {"a": inner}}, object]});
+                (format!("T{index}"), outer)
             });
             with_types([method("m", named("T0"))].into_iter(), types)
         },

@@ -162,7 +162,7 @@ fn measured(mut child: Child) -> (usize, i32, usize) {
     let (mut bytes, mut most) = (0, 0);
     let mut buffer = vec![0; MIB];
     loop {
-        // It writes more than fits into the pipe, so it is still there.
+        // It writes more than the pipe holds, so it is still there, and has taken in all that it will.
         most = most.max(peak(&child).unwrap_or_default());
         match stdout.read(&mut buffer).unwrap() {
             0 => break,
@@ -204,7 +204,10 @@ fn large_items_take_little_more_memory_than_one_of_them() {
 
 /// A document with a parameter whose default is large.
 fn document(default: &str) -> String {
-    let document = json!({"info": {"title": "T"}, "methods": [{"name": "m", "params": [{"name": "a", "schema": {"default": "D"}}]}]});
+    let parameter = json!({"name": "a", "schema": {"default": "D"}});
+    // More than a pipe holds.
+    let docs = "d ".repeat(100_000);
+    let document = json!({"methods": [{"name": "m", "description": docs, "params": [parameter]}]});
     document.to_string().replace("\"D\"", default)
 }
 
@@ -214,15 +217,20 @@ fn large_description_takes_little_more_memory_than_its_bytes() {
     let size = 4 * MIB;
     for values in ["0,", "[],"] {
         let array = format!("[{}0]", values.repeat(size / values.len()));
-        let server = Hostile::with_result(document(&array));
+        let document = document(&array);
+        let server = Hostile::answering(move |call| match call["method"].as_str() {
+            Some("rpc.discover") => result_line(&call["id"], &document),
+            _ => result_line(&call["id"], &zeros(MIB)),
+        });
         for arguments in [
             &["describe"][..],
             &["describe", "m"],
             &["describe", "--html"],
             &["call", "m"],
         ] {
-            let (_, status, peak) = measured(server.spawn(arguments[0], &arguments[1..]));
+            let (printed, status, peak) = measured(server.spawn(arguments[0], &arguments[1..]));
             assert_eq!(status, 0);
+            assert!(printed > 200_000, "{arguments:?}: {printed}");
             assert!(
                 peak < 6 * size + BASE,
                 "{values} {arguments:?}: {} MiB",
