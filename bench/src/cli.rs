@@ -13,7 +13,8 @@ use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
 use crate::{
-    codec, compile_time, encode, growth, instructions, report, serve, settings, table, targets,
+    codec, compile_time, encode, growth, instructions, report, serve, settings, shapes, table,
+    targets,
 };
 
 #[derive(Debug, Parser)]
@@ -45,6 +46,14 @@ enum Command {
     CodecRepeat(codec::Repetition),
     /// Counts the instructions of a call over memory and of the codec alone, with valgrind, and prints the tables.
     Instructions,
+    /// Counts the instructions that a server takes for messages of every shape, with valgrind, and prints the table.
+    Shapes,
+    /// Sends messages of every shape once, to be counted or profiled.
+    ShapesOnce {
+        /// Only this shape.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Makes calls over memory, to be counted or profiled.
     MemoryRepeat(instructions::Repetition),
     /// Measures how long services take to compile, in some minutes, and prints the table.
@@ -135,6 +144,8 @@ pub(crate) fn main() -> Result<()> {
         Command::Codec(extent) => codec::main(&extent),
         Command::CodecRepeat(repetition) => codec::repeat(&repetition),
         Command::Instructions => instructions::main(),
+        Command::Shapes => shapes::main(),
+        Command::ShapesOnce { only } => shapes::once(only.as_deref()),
         Command::MemoryRepeat(repetition) => instructions::repeat(&repetition),
         Command::CompileTime => compile_time::main(),
         Command::Growth { rounds } => growth::main(rounds),

@@ -22,6 +22,7 @@ mod report;
 mod serve;
 mod session;
 mod settings;
+mod shapes;
 mod table;
 mod targets;
 mod work;

@@ -1,9 +1,10 @@
-//! The door for fuzz targets, which look from outside at what is not public. Changes without notice.
+//! The door for fuzz targets and benchmarks, which look from outside at what is not public. Changes without notice.
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::client::Client;
+use crate::client::callback::IntoServePeer;
 use crate::codec::de::Value;
 use crate::codec::id::Id;
 use crate::codec::lines::{Line, LineSplitter};
@@ -11,8 +12,12 @@ use crate::codec::parser::Parser;
 use crate::codec::ser;
 use crate::codec::stream_frame;
 use crate::codec::{MAX_REQUEST_DEPTH, MAX_RESPONSE_DEPTH};
-use crate::transport::StreamLost;
+use crate::description::discover::DiscoverOptions;
+use crate::limits::Limits;
+use crate::service::Service;
+use crate::service::router::Single;
 use crate::transport::memory::{self, RecvStream, SendStream};
+use crate::transport::{Connection, StreamLost};
 
 /// A message as it was split off its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,4 +155,80 @@ async fn tell(
     send.finish();
     while recv.read_chunk().await?.is_some() {}
     Ok(())
+}
+
+/// A peer of a server in memory that sends what bytes it likes.
+#[derive(Debug)]
+pub struct RawPeer(memory::Connection);
+
+/// A bidirectional stream of a [`RawPeer`].
+#[derive(Debug)]
+pub struct RawStream {
+    send: SendStream,
+    recv: RecvStream,
+}
+
+impl RawPeer {
+    /// Starts a server of `service`.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with timers.
+    pub fn of<S: Service>(service: S, limits: Limits) -> Self {
+        let (here, there) = memory::pair();
+        let server = Single(service).into_serve_peer(limits, DiscoverOptions::default());
+        tokio::spawn(server.serve(Connection::Memory(there), None));
+        Self(here)
+    }
+
+    /// Opens a stream; `None` once the connection is lost.
+    pub fn open(&self) -> Option<RawStream> {
+        let (send, recv) = self.0.open_bi().ok()?;
+        Some(RawStream { send, recv })
+    }
+
+    /// Sends a unidirectional stream of these bytes, in chunks. Returns whether all were received.
+    pub async fn send(&self, bytes: &Bytes, chunk: usize) -> bool {
+        let Ok(mut send) = self.0.open_uni() else {
+            return false;
+        };
+        let sent = write_chunks(&mut send, bytes, chunk).await;
+        send.finish();
+        send.stopped().await;
+        sent
+    }
+}
+
+impl RawStream {
+    /// Sends these bytes, in chunks. Returns whether they were taken.
+    pub async fn send(&mut self, bytes: &Bytes, chunk: usize) -> bool {
+        write_chunks(&mut self.send, bytes, chunk).await
+    }
+
+    /// Sends these bytes, in chunks, and receives meanwhile until a chunk ends with `end`. Returns how many bytes came; `None`
+    /// if the stream ends before.
+    pub async fn exchange(&mut self, bytes: &Bytes, chunk: usize, end: &[u8]) -> Option<usize> {
+        let Self { send, recv } = self;
+        let mut received = 0;
+        let receiving = async {
+            while let Some(chunk) = recv.read_chunk().await.ok()? {
+                received += chunk.len();
+                if chunk.ends_with(end) {
+                    return Some(received);
+                }
+            }
+            None
+        };
+        let (sent, received) = tokio::join!(write_chunks(send, bytes, chunk), receiving);
+        received.filter(|_| sent)
+    }
+}
+
+async fn write_chunks(send: &mut SendStream, bytes: &Bytes, chunk: usize) -> bool {
+    for start in (0..bytes.len()).step_by(chunk) {
+        let end = bytes.len().min(start + chunk);
+        if send.write_chunk(bytes.slice(start..end)).await.is_err() {
+            return false;
+        }
+    }
+    true
 }

@@ -54,11 +54,13 @@ impl<T: Default> Slots<T> {
         self.slots.iter_mut()
     }
 
-    /// Releases all memory if no slot is in use.
-    pub(crate) fn release_if_unused(&mut self) {
-        if self.free.len() == self.slots.len() {
+    /// Releases all memory if no slot is in use. Returns whether it did.
+    pub(crate) fn release_if_unused(&mut self) -> bool {
+        let is_unused = self.used() == 0;
+        if is_unused {
             *self = Self::default();
         }
+        is_unused
     }
 }
 

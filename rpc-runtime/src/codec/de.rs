@@ -1,6 +1,6 @@
 //! A place on the tape, and serde's view of it.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
@@ -176,23 +176,60 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
+/// Takes the first characters of what is written, then fails, so that no more is formatted.
+struct Told {
+    text: String,
+    left: usize,
+}
+
+impl Write for Told {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
+            self.text.push(c);
+        }
+        Ok(())
+    }
+}
+
+/// Shortens text that was found before serde quotes it, since quoting looks at all of it.
+fn shortened(found: Unexpected<'_>) -> Unexpected<'_> {
+    match found {
+        Unexpected::Str(text) => {
+            let end = text
+                .char_indices()
+                .nth(TOLD)
+                .map_or(text.len(), |(at, _)| at);
+            Unexpected::Str(text.get(..end).unwrap_or(text))
+        }
+        found => found,
+    }
+}
+
 impl de::Error for Mismatch {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        let message = message.to_string();
-        let told = message.split(" of untagged enum ").next();
-        Self(told.unwrap_or_default().chars().take(TOLD).collect())
+        let mut told = Told {
+            text: String::new(),
+            left: TOLD,
+        };
+        // Fails when there is more, which is left out.
+        let _ = write!(told, "{message}");
+        let told = told.text.split(" of untagged enum ").next();
+        Self(told.unwrap_or_default().into())
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::custom(format_args!(
-            "invalid type: {found}, expected {}",
+            "invalid type: {}, expected {}",
+            shortened(found),
             nameless(expected)
         ))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::custom(format_args!(
-            "invalid value: {found}, expected {}",
+            "invalid value: {}, expected {}",
+            shortened(found),
             nameless(expected)
         ))
     }

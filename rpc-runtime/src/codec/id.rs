@@ -7,7 +7,7 @@ use crate::codec::de::Value;
 use crate::codec::ser::{write_signed, write_string, write_unsigned};
 
 /// The `id` of a request ([JSON-RPC 2.0, section 4](https://www.jsonrpc.org/specification#request_object)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Id<'de> {
     Null,
     Unsigned(u64),

@@ -43,19 +43,28 @@ impl LineSplitter {
         self.chunk = chunk;
     }
 
-    /// Moves the next message to the end of `message`, where a part of it may already be.
+    /// Moves the next message to the end of `message`, where a part of it may already be. White space before it is left out.
     pub(crate) fn split_next(&mut self, message: &mut Vec<u8>) -> Line {
-        while let Some(end) = memchr(b'\n', &self.chunk) {
-            self.append(end, message);
-            self.chunk.advance(end.saturating_add(1));
-            match self.ended(message) {
-                Some(line) => return line,
-                None => message.clear(),
-            }
+        if message.is_empty() && self.skipping.is_none() {
+            self.skip_blank();
         }
-        self.append(self.chunk.len(), message);
-        self.chunk = Bytes::new();
-        Line::Partial
+        let Some(end) = memchr(b'\n', &self.chunk) else {
+            self.append(self.chunk.len(), message);
+            self.chunk = Bytes::new();
+            return Line::Partial;
+        };
+        self.append(end, message);
+        self.chunk.advance(end.saturating_add(1));
+        self.ended()
+    }
+
+    /// Skips white space before a message, blank lines at once: a peer can send millions of them.
+    #[inline]
+    fn skip_blank(&mut self) {
+        if self.chunk.first().is_some_and(is_blank) {
+            let blank = self.chunk.iter().take_while(|byte| is_blank(byte)).count();
+            self.chunk.advance(blank);
+        }
     }
 
     /// Moves the next `length` bytes to the end of `message`, up to the limit.
@@ -94,19 +103,18 @@ impl LineSplitter {
 
     /// The stream has ended: what `message` holds is the last message, if it is one.
     pub(crate) fn finish(&mut self, message: &[u8]) -> Option<Line> {
-        self.ended(message)
+        (self.skipping.is_some() || !message.is_empty()).then(|| self.ended())
     }
 
-    /// What a finished line is; a blank one is nothing.
-    fn ended(&mut self, message: &[u8]) -> Option<Line> {
-        if let Some(line) = self.skipping.take() {
-            return Some(line);
-        }
-        let blank = message
-            .iter()
-            .all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
-        (!blank).then_some(Line::Message)
+    /// What a finished line is.
+    fn ended(&mut self) -> Line {
+        self.skipping.take().unwrap_or(Line::Message)
     }
+}
+
+/// White space of JSON. A message starts with none.
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 #[cfg(test)]
@@ -164,6 +172,18 @@ mod tests {
     #[test]
     fn blank_lines_are_skipped() {
         assert_eq!(messages(&[b"\n \r\n\n[1]\n\n  "], 9), [message("[1]")]);
+    }
+
+    #[test]
+    fn white_space_before_a_message_is_left_out_and_not_counted() {
+        let blank = " \t\r\n".repeat(100);
+        let text = format!("{blank} [1] \n{blank}");
+        let borders = [0, 3, 250, 402, text.len()];
+        let chunks = borders
+            .windows(2)
+            .map(|pair| &text.as_bytes()[pair[0]..pair[1]]);
+        let found = messages(&chunks.collect::<Vec<_>>(), 9);
+        assert_eq!(found, [message("[1] ")]);
     }
 
     #[test]

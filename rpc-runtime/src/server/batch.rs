@@ -25,11 +25,14 @@ pub(super) async fn serve<R: Router>(
     buffers.out.clear();
     let connection = &site.connection;
     let limits = connection.limits();
-    if entries.len() == 0 {
-        return buffers.reject(ProtocolError::InvalidRequest("an empty batch"));
-    }
-    if entries.len() > limits.batch {
-        return buffers.reject(ProtocolError::BatchTooLarge);
+    let rejection = match entries.len() {
+        0 => Some(ProtocolError::InvalidRequest("an empty batch")),
+        len if len > limits.batch => Some(ProtocolError::BatchTooLarge),
+        _ => None,
+    };
+    if let Some(error) = rejection {
+        connection.abuse().record_wasted();
+        return buffers.reject(error);
     }
     // An entry that is done at its first poll runs in `first`. One that waits keeps that place, and later ones are boxed.
     let mut running = Running {

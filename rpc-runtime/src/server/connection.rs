@@ -1,9 +1,11 @@
 //! What the workers of a connection share: its streams, its permits, its limits.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rustc_hash::FxBuildHasher;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -20,6 +22,7 @@ use crate::permit::call_limits::{CallLimits, ConnectionCalls};
 use crate::prefix;
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
+use crate::server::id_index::HashedId;
 use crate::server::limits::abuse::AbuseLimits;
 use crate::server::limits::send_budget::SendBudget;
 use crate::server::recv::Receiver;
@@ -115,14 +118,26 @@ pub(super) struct ServerConnection<R> {
 
 #[derive(Default)]
 struct Streams {
-    open: Vec<Arc<ServerStream>>,
+    /// By ID; datagrams by [`DATAGRAMS`].
+    open: HashMap<u64, Arc<ServerStream>, FxBuildHasher>,
     unacked: UnackedStreams,
     /// Whether replies may be missing on one that has ended.
     is_truncated: bool,
     /// The highest ID of the bidirectional streams that the peer has opened.
     last_id: Option<u64>,
     /// Cancellations that arrived before the stream of their requests.
-    early: Vec<(u64, RequestEnd)>,
+    early: BTreeSet<EarlyCancel>,
+}
+
+/// No stream has this ID: they have 62 bits (RFC 9000, section 2.1).
+const DATAGRAMS: u64 = u64::MAX;
+
+/// A cancellation of a request on a stream that is not open yet. The first stream to be opened is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct EarlyCancel {
+    stream: u64,
+    offset: u64,
+    id: u64,
 }
 
 /// The number of cancellations of a connection that may wait for the streams of their requests.
@@ -131,39 +146,40 @@ const MAX_EARLY_CANCELS: usize = 1024;
 impl Streams {
     /// Enters a stream, with the cancellations that were waiting for it.
     fn open(&mut self, stream: &Arc<ServerStream>) {
-        self.open.push(Arc::clone(stream));
-        let Some(stream_id) = stream.id().filter(|_| stream.is_bidirectional()) else {
+        let stream_id = stream.id().unwrap_or(DATAGRAMS);
+        self.open.insert(stream_id, Arc::clone(stream));
+        if stream.id().is_none() || !stream.is_bidirectional() {
             return;
-        };
+        }
         self.last_id = self.last_id.max(Some(stream_id));
-        for (id, end) in self
-            .early
-            .extract_if(.., |(_, end)| end.stream <= stream_id)
-        {
-            if end.stream == stream_id {
-                stream.in_flight.cancel(Id::Unsigned(id), Some(end.offset));
+        while let Some(early) = self.early.first().filter(|early| early.stream <= stream_id) {
+            if early.stream == stream_id {
+                let id = HashedId::new(Id::Unsigned(early.id));
+                stream.in_flight.cancel(id, Some(early.offset));
             }
+            self.early.pop_first();
         }
     }
 
-    /// Cancels the call whose request ends there. Returns whether that has an effect, now or later.
-    fn cancel_at(&mut self, id: Id<'_>, end: RequestEnd) -> bool {
-        let mut open = self.open.iter();
-        if let Some(stream) = open.find(|stream| stream.id() == Some(end.stream)) {
-            return stream.in_flight.cancel(id, Some(end.offset));
+    /// Removes a stream that is over; `false` if it was removed before.
+    fn remove(&mut self, stream: &ServerStream) -> bool {
+        let stream_id = stream.id().unwrap_or(DATAGRAMS);
+        self.open.remove(&stream_id).is_some()
+    }
+
+    /// Cancels the call whose request ends there, now or when it comes.
+    fn cancel_at(&mut self, id: HashedId<'_>, end: RequestEnd) {
+        let RequestEnd { stream, offset } = end;
+        if let Some(stream) = self.open.get(&stream) {
+            return stream.in_flight.cancel(id, Some(offset));
         }
         // Streams are opened in the order of their IDs (RFC 9000, section 2.1): this one is over, or is still to come.
-        let is_to_come = self.last_id.is_none_or(|last| end.stream > last);
-        match id {
-            Id::Unsigned(id)
-                if is_to_come
-                    && self.early.len() < MAX_EARLY_CANCELS
-                    && !self.early.contains(&(id, end)) =>
-            {
-                self.early.push((id, end));
-                true
-            }
-            _ => false,
+        let is_to_come = self.last_id.is_none_or(|last| stream > last);
+        if let Id::Unsigned(id) = id.id
+            && is_to_come
+            && self.early.len() < MAX_EARLY_CANCELS
+        {
+            self.early.insert(EarlyCancel { stream, offset, id });
         }
     }
 }
@@ -264,9 +280,7 @@ impl<R: Router> ServerConnection<R> {
     /// Records that a worker of `stream` has ended because the stream is over.
     pub(super) fn worker_ended(&self, buffers: WorkerBuffers, stream: &Arc<ServerStream>) {
         let mut streams = self.streams();
-        let open = streams.open.len();
-        streams.open.retain(|other| !Arc::ptr_eq(other, stream));
-        let is_first = streams.open.len() < open;
+        let is_first = streams.remove(stream);
         if is_first {
             streams.is_truncated |= stream.is_truncated();
             if let Some(unacked) = stream.unacked() {
@@ -276,8 +290,9 @@ impl<R: Router> ServerConnection<R> {
         drop(streams);
         // Stopping after some items is not abuse, and a stream that this side has reset is counted elsewhere.
         let is_cancelled = stream.is_reset() && !stream.is_truncated();
-        if is_first && is_cancelled && !stream.has_sent_items() {
-            self.abuse.record_cancelled();
+        let is_empty = !stream.in_flight.has_settled();
+        if is_first && (is_cancelled || is_empty) && !stream.has_sent_items() {
+            self.abuse.record_wasted();
         }
         let mut spare = self.spare_buffers();
         if spare.len() < SPARE_BUFFERS {
@@ -335,7 +350,7 @@ impl<R: Router> ServerConnection<R> {
     /// Releases the buffers that were not used since the last time.
     fn release_unused_buffers(&self) {
         let streams = self.streams();
-        let open = streams.open.iter();
+        let open = streams.open.values();
         open.for_each(|stream| stream.release_unused());
     }
 
@@ -347,7 +362,7 @@ impl<R: Router> ServerConnection<R> {
         streams.open.shrink_to_fit();
         streams
             .open
-            .iter()
+            .values()
             .for_each(|stream| stream.release_idle_buffers());
     }
 
@@ -378,26 +393,24 @@ impl<R: Router> ServerConnection<R> {
         Permit::obtain(&self.calls).await
     }
 
-    /// Cancels a call, as a message on the stream `carrier` demands.
+    /// Cancels a call, as a message on the stream `carrier` demands. That counts, also if it finds no call.
     ///
     /// A cancellation that names the stream and the offset of its request has the same effect whichever stream carries it,
     /// before and after its request. One without finds waiting calls of its own stream, or of all streams if it comes on a
     /// stream that has none.
     pub(super) fn cancel(&self, carrier: &ServerStream, cancel: CancelParams<'_>) {
+        self.abuse.record_wasted();
         let CancelParams { id, request_end } = cancel;
-        let has_effect = match request_end {
+        let id = HashedId::new(id);
+        match request_end {
             Some(end) => self.streams().cancel_at(id, end),
             None if carrier.is_bidirectional() => carrier.in_flight.cancel(id, None),
             None => {
                 let streams = self.streams();
-                let cancelled = streams.open.iter();
-                cancelled.fold(false, |found, stream| {
-                    found | stream.in_flight.cancel(id, None)
-                })
+                let calls = streams.open.values().map(|stream| &stream.in_flight);
+                let waiting = calls.filter(|calls| !calls.is_empty());
+                waiting.for_each(|calls| calls.cancel(id, None));
             }
-        };
-        if has_effect {
-            self.abuse.record_cancelled();
         }
     }
 }
@@ -419,7 +432,7 @@ impl<R: Router> ServerConnection<R> {
     /// Ends all streams of items, each behind the item that it has come to. Returns whether there were any.
     pub(super) fn end_streaming(&self) -> bool {
         let streams = self.streams();
-        let stopped = streams.open.iter();
+        let stopped = streams.open.values();
         stopped.fold(false, |found, stream| {
             found | stream.in_flight.stop_streaming()
         })
@@ -435,7 +448,8 @@ impl<R: Router> ServerConnection<R> {
         for _ in 0..DRAIN_ROUNDS {
             let (open, unacked) = {
                 let mut streams = self.streams();
-                (streams.open.clone(), streams.unacked.take())
+                let open: Vec<_> = streams.open.values().cloned().collect();
+                (open, streams.unacked.take())
             };
             for stream in open {
                 stream.close().await;
@@ -445,13 +459,16 @@ impl<R: Router> ServerConnection<R> {
             }
         }
         let streams = self.streams();
-        !streams.is_truncated && !streams.open.iter().any(|stream| stream.is_truncated())
+        !streams.is_truncated && !streams.open.values().any(|stream| stream.is_truncated())
     }
 
     /// Cancels all calls: the connection is gone.
     pub(super) fn abort(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
         self.calls.close();
-        self.streams().open.iter().for_each(|stream| stream.reset());
+        self.streams()
+            .open
+            .values()
+            .for_each(|stream| stream.reset());
     }
 }

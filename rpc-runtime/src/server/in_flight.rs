@@ -4,10 +4,12 @@
 //! its call and may arrive first. It names the offset in the stream at which its request ends, so the stream knows whether
 //! the request is still to come: then the cancellation is kept until the request has been read, and no longer.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::codec::id::{Id, IdBuffer};
+use crate::server::id_index::{HashedId, IdIndex};
 use crate::slots::Slots;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::waker::WakerSlot;
@@ -22,12 +24,16 @@ pub(super) struct InFlight {
     /// The offset up to which all messages of the stream have been answered or entered.
     settled: AtomicU64,
     has_early: AtomicBool,
+    /// How many calls wait. Written under the lock, read without it.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     entries: Slots<CallEntry>,
-    early: Vec<EarlyCancel>,
+    /// The entries of calls with ids.
+    index: IdIndex,
+    early: BTreeSet<EarlyCancel>,
     /// The stream was reset: calls that wait now or later are cancelled.
     is_reset: bool,
 }
@@ -44,12 +50,12 @@ struct CallEntry {
     waker: WakerSlot,
 }
 
-/// A cancellation that arrived before its request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A cancellation that arrived before its request. The first to be settled is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct EarlyCancel {
-    id: u64,
     /// Where its request ends in the stream.
     offset: u64,
+    id: u64,
 }
 
 /// Why a waiting call is stopped.
@@ -83,38 +89,39 @@ impl InFlight {
         entry.is_used = true;
         entry.is_streaming = false;
         entry.stop = is_cancelled.then_some(StopReason::Cancelled);
+        if let Some(id) = id {
+            table.index.insert(slot, id);
+        }
+        self.count(&table);
         InFlightEntry {
             in_flight: self,
             slot,
         }
     }
 
-    /// Cancels the call with this id. `offset` is where its request ends in this stream, if the client says so. Returns
-    /// whether the cancellation has an effect, now or on a request that is still to come.
-    pub(super) fn cancel(&self, id: Id<'_>, offset: Option<u64>) -> bool {
+    fn count(&self, table: &Table) {
+        self.waiting.store(table.entries.used(), Ordering::Relaxed);
+    }
+
+    /// Whether no call waits. Takes no lock.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
+    }
+
+    /// Cancels the call with this id. `offset` is where its request ends in this stream, if the client says so.
+    pub(super) fn cancel(&self, id: HashedId<'_>, offset: Option<u64>) {
         let mut table = self.table();
-        let is_meant = |entry: &CallEntry| {
-            entry.id.is(id) && offset.is_none_or(|offset| offset == entry.offset)
-        };
-        if table.stop_where(StopReason::Cancelled, is_meant) {
-            return true;
+        if table.cancel(id, offset) {
+            return;
         }
-        let (Some(offset), Id::Unsigned(number)) = (offset, id) else {
-            return false;
+        let (Some(offset), Id::Unsigned(id)) = (offset, id.id) else {
+            return;
         };
-        if table.has(is_meant) {
-            // Its call is stopped already.
-            return false;
-        }
-        let cancel = EarlyCancel { id: number, offset };
         let is_to_come = offset > self.settled.load(Ordering::SeqCst);
-        let is_kept =
-            is_to_come && table.early.len() < MAX_EARLY_CANCELS && !table.early.contains(&cancel);
-        if is_kept {
-            table.early.push(cancel);
+        if is_to_come && table.early.len() < MAX_EARLY_CANCELS {
+            table.early.insert(EarlyCancel { offset, id });
             self.has_early.store(true, Ordering::SeqCst);
         }
-        is_kept
     }
 
     /// Whether the call was cancelled before its handler was polled.
@@ -129,14 +136,12 @@ impl InFlight {
         let Some(Id::Unsigned(id)) = id else {
             return false;
         };
-        let cancel = EarlyCancel { id, offset };
-        let Some(found) = table.early.iter().position(|early| *early == cancel) else {
-            return false;
-        };
-        table.early.swap_remove(found);
-        self.has_early
-            .store(!table.early.is_empty(), Ordering::Relaxed);
-        true
+        let is_cancelled = table.early.remove(&EarlyCancel { offset, id });
+        if is_cancelled {
+            self.has_early
+                .store(!table.early.is_empty(), Ordering::Relaxed);
+        }
+        is_cancelled
     }
 
     /// Records that all requests up to `offset` have been answered or entered: cancellations for them are not kept.
@@ -144,17 +149,29 @@ impl InFlight {
         self.settled.store(offset, Ordering::Release);
         if self.has_early.load(Ordering::Relaxed) {
             let mut table = self.table();
-            table.early.retain(|early| early.offset > offset);
+            while table
+                .early
+                .first()
+                .is_some_and(|early| early.offset <= offset)
+            {
+                table.early.pop_first();
+            }
             self.has_early
                 .store(!table.early.is_empty(), Ordering::Relaxed);
         }
     }
 
+    /// Whether any message of the stream was served.
+    pub(super) fn has_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed) > 0
+    }
+
     /// Cancels all calls, also those that are entered later.
     pub(super) fn cancel_all(&self) {
         let mut table = self.table();
-        table.is_reset = true;
-        table.stop_where(StopReason::Cancelled, |_| true);
+        if !std::mem::replace(&mut table.is_reset, true) {
+            table.stop_where(StopReason::Cancelled, |_| true);
+        }
     }
 
     /// Stops the calls that send items. Returns whether there were any.
@@ -167,8 +184,9 @@ impl InFlight {
     /// Releases the memory that many simultaneous calls took, if none waits now.
     pub(super) fn release_idle_buffers(&self) {
         let mut table = self.table();
-        table.entries.release_if_unused();
-        table.early.shrink_to_fit();
+        if table.entries.release_if_unused() {
+            table.index = IdIndex::default();
+        }
     }
 
     #[cfg(test)]
@@ -178,22 +196,37 @@ impl InFlight {
 }
 
 impl Table {
-    fn has(&mut self, matches: impl Fn(&CallEntry) -> bool) -> bool {
-        let mut entries = self.entries.iter_mut();
-        entries.any(|entry| entry.is_used && matches(entry))
+    /// Cancels the calls with this id, and this offset if there is one. Returns whether there are any.
+    fn cancel(&mut self, id: HashedId<'_>, offset: Option<u64>) -> bool {
+        let Self { entries, index, .. } = self;
+        let mut is_known = false;
+        for slot in index.find(id) {
+            let entry = entries.get_mut(slot);
+            if entry.id.is(id.id) && offset.is_none_or(|offset| offset == entry.offset) {
+                is_known = true;
+                entry.stop(StopReason::Cancelled);
+            }
+        }
+        is_known
     }
 
-    /// Stops the calls that match and are not stopped already. Returns whether there were any.
+    /// Stops the calls that match. Returns whether there were any that were not stopped already.
     fn stop_where(&mut self, reason: StopReason, matches: impl Fn(&CallEntry) -> bool) -> bool {
-        let mut found = false;
         let entries = self.entries.iter_mut();
-        for entry in entries.filter(|entry| entry.is_used && entry.stop.is_none() && matches(entry))
-        {
-            entry.stop = Some(reason);
-            entry.waker.take().into_iter().for_each(Waker::wake);
-            found = true;
+        let matching = entries.filter(|entry| entry.is_used && matches(entry));
+        matching.fold(false, |found, entry| found | entry.stop(reason))
+    }
+}
+
+impl CallEntry {
+    /// Stops the call. Returns `false` if it is stopped already.
+    fn stop(&mut self, reason: StopReason) -> bool {
+        let is_running = self.stop.is_none();
+        if is_running {
+            self.stop = Some(reason);
+            self.waker.take().into_iter().for_each(Waker::wake);
         }
-        found
+        is_running
     }
 }
 
@@ -225,6 +258,8 @@ impl Drop for InFlightEntry<'_> {
         entry.id.shrink();
         let waker = entry.waker.take();
         table.entries.free(self.slot);
+        table.index.remove(self.slot);
+        self.in_flight.count(&table);
         drop(table);
         drop(waker);
     }
@@ -242,14 +277,14 @@ mod tests {
     }
 
     #[test]
-    fn cancel_of_waiting_call_stops_it_and_counts_once() {
+    fn cancel_of_waiting_call_stops_it_and_leaves_nothing() {
         let in_flight = InFlight::default();
         let entry = in_flight.enter(Some(SEVEN), 10);
         assert!(!is_stopped(&entry));
-        assert!(in_flight.cancel(SEVEN, Some(10)));
+        in_flight.cancel(HashedId::new(SEVEN), Some(10));
         assert!(is_stopped(&entry));
-        assert!(!in_flight.cancel(SEVEN, Some(10)));
-        assert!(!in_flight.cancel(SEVEN, None));
+        in_flight.cancel(HashedId::new(SEVEN), Some(10));
+        in_flight.cancel(HashedId::new(SEVEN), None);
         assert_eq!(in_flight.kept(), 0);
     }
 
@@ -259,7 +294,7 @@ mod tests {
         drop(in_flight.enter(Some(SEVEN), 10));
         in_flight.settle(10);
         let later = in_flight.enter(Some(SEVEN), 20);
-        assert!(!in_flight.cancel(SEVEN, Some(10)));
+        in_flight.cancel(HashedId::new(SEVEN), Some(10));
         assert!(!is_stopped(&later));
         assert_eq!(in_flight.kept(), 0);
     }
@@ -267,8 +302,8 @@ mod tests {
     #[test]
     fn cancel_before_its_request_stops_the_call_when_it_is_entered() {
         let in_flight = InFlight::default();
-        assert!(in_flight.cancel(SEVEN, Some(20)));
-        assert!(!in_flight.cancel(SEVEN, Some(20)), "counted twice");
+        in_flight.cancel(HashedId::new(SEVEN), Some(20));
+        in_flight.cancel(HashedId::new(SEVEN), Some(20));
         in_flight.settle(10);
         // Another call with the same id is not meant.
         assert!(!is_stopped(&in_flight.enter(Some(SEVEN), 15)));
@@ -279,7 +314,7 @@ mod tests {
     #[test]
     fn cancel_before_its_request_is_found_before_the_handler_runs() {
         let in_flight = InFlight::default();
-        assert!(in_flight.cancel(SEVEN, Some(20)));
+        in_flight.cancel(HashedId::new(SEVEN), Some(20));
         assert!(!in_flight.was_cancelled(Some(Id::Unsigned(8)), 20));
         assert!(in_flight.was_cancelled(Some(SEVEN), 20));
         assert!(!in_flight.was_cancelled(Some(SEVEN), 20));
@@ -289,14 +324,14 @@ mod tests {
     fn cancel_after_its_call_has_ended_leaves_nothing() {
         let in_flight = InFlight::default();
         in_flight.settle(20);
-        assert!(!in_flight.cancel(SEVEN, Some(20)));
+        in_flight.cancel(HashedId::new(SEVEN), Some(20));
         assert_eq!(in_flight.kept(), 0);
     }
 
     #[test]
     fn cancel_that_its_call_has_overtaken_is_forgotten_with_the_next_request() {
         let in_flight = InFlight::default();
-        assert!(in_flight.cancel(SEVEN, Some(20)));
+        in_flight.cancel(HashedId::new(SEVEN), Some(20));
         in_flight.settle(20);
         assert_eq!(in_flight.kept(), 0);
     }
@@ -304,11 +339,32 @@ mod tests {
     #[test]
     fn cancels_of_requests_that_never_come_are_bounded() {
         let in_flight = InFlight::default();
-        let kept = (0..2 * MAX_EARLY_CANCELS as u64)
-            .filter(|id| in_flight.cancel(Id::Unsigned(*id), Some(u64::MAX)))
-            .count();
-        assert_eq!(kept, MAX_EARLY_CANCELS);
+        for id in 0..2 * MAX_EARLY_CANCELS as u64 {
+            in_flight.cancel(HashedId::new(Id::Unsigned(id)), Some(u64::MAX));
+        }
         assert_eq!(in_flight.kept(), MAX_EARLY_CANCELS);
+    }
+
+    #[test]
+    fn cancel_without_an_offset_stops_all_calls_with_the_id() {
+        let in_flight = InFlight::default();
+        let calls = [10, 20].map(|offset| in_flight.enter(Some(SEVEN), offset));
+        let other = in_flight.enter(Some(Id::String("7")), 30);
+        in_flight.cancel(HashedId::new(SEVEN), None);
+        assert!(calls.iter().all(is_stopped));
+        assert!(!is_stopped(&other));
+    }
+
+    #[test]
+    fn buffers_released_while_no_call_waits_are_made_anew() {
+        let in_flight = InFlight::default();
+        drop(in_flight.enter(Some(SEVEN), 10));
+        assert!(in_flight.is_empty());
+        in_flight.release_idle_buffers();
+        let call = in_flight.enter(Some(SEVEN), 20);
+        assert!(!in_flight.is_empty());
+        in_flight.cancel(HashedId::new(SEVEN), Some(20));
+        assert!(is_stopped(&call));
     }
 
     #[test]

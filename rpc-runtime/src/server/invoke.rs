@@ -38,6 +38,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
     let request = match request {
         Ok(request) => request,
         Err(Invalid { id, error }) => {
+            site.connection.abuse().record_wasted();
             reject(reply, id, error);
             return None;
         }
@@ -209,6 +210,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         } = self.call;
         context.begin(deadline, request.meta);
         if self.call.is_past_deadline() {
+            self.site.connection.abuse().record_timed_out_call();
             return reply.reject(ProtocolError::DeadlinePassed);
         }
         let CallSite {
@@ -237,9 +239,13 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
                 reply.fault(&fault);
             }
             Err(reason) => {
-                if let AbortReason::Panicked(text) = &reason {
-                    self.log(context, text);
-                    spend_budget().await;
+                match &reason {
+                    AbortReason::Panicked(text) => {
+                        self.log(context, text);
+                        spend_budget().await;
+                    }
+                    AbortReason::TimedOut => connection.abuse().record_timed_out_call(),
+                    _ => {}
                 }
                 // A handler on another thread may hold the reply's buffer.
                 reply.begin(request.id);

@@ -12,6 +12,7 @@ mod builder;
 mod call_task;
 mod connection;
 mod discover;
+mod id_index;
 mod in_flight;
 mod invoke;
 mod limits;

@@ -50,6 +50,7 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
     exchange.clear();
     let (index, tape) = parser.split();
     let Some(document) = parse(index, tape, message, line, reply) else {
+        site.connection.abuse().record_wasted();
         return ReplyBuffer::Single;
     };
     let request = match document.message() {
@@ -104,6 +105,7 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
     let message_bytes = message.capacity();
     let (index, tape) = parser.split();
     let Some(document) = parse(index, tape, message, line, reply) else {
+        site.connection.abuse().record_wasted();
         return ReplyBuffer::Single;
     };
     release_index(index, site);

@@ -12,9 +12,6 @@ use tokio::task::coop;
 use crate::codec::RETAINED_BUFFER_BYTES;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::lines::Line;
-use crate::codec::parser::Parser;
-use crate::codec::request::Message;
-use crate::codec::stream_frame::starts_as_item;
 use crate::memory::MemoryCharge;
 use crate::permit::PermitSlot;
 use crate::server::call_task::CallSite;
@@ -152,7 +149,7 @@ async fn receive<R: Router>(
         () = site.stream.stopped() => Err(ReceiveError::Lost),
     };
     let result = match next {
-        Ok(Some(Line::Message)) if is_other_message(&line, site.connection.limits().depth) => {
+        Ok(Some(Line::Message)) if exchange.is_other_message(&line) => {
             // Another call, which is served after this one has failed.
             receiver.put_back(std::mem::take(&mut line));
             exchange.discard();
@@ -195,24 +192,7 @@ async fn next_line<R: Router>(
         if !site.receive(receiver, line).await? {
             return Ok(receiver.finish(line));
         }
-    }
-}
-
-/// Whether a line among items is a request or a batch of its own.
-fn is_other_message(line: &[u8], depth: usize) -> bool {
-    if starts_as_item(line) {
-        return false;
-    }
-    let mut line = line.to_vec();
-    let mut parser = Parser::new(depth);
-    let Ok(document) = parser.parse(&mut line) else {
-        return false;
-    };
-    match document.message() {
-        Message::Batch(_) => true,
-        Message::Single(Ok(request)) => {
-            !matches!(request.method, "rpc.item" | "rpc.end" | "rpc.cancel")
-        }
-        Message::Single(Err(_)) => false,
+        // Of blank lines there is always more.
+        coop::consume_budget().await;
     }
 }

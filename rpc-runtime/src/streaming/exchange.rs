@@ -51,8 +51,47 @@ struct UploadState {
     id: IdBuffer,
     stage: UploadStage,
     line: Vec<u8>,
-    parser: Option<Parser>,
+    /// Made for the first line of a call, and dropped with the call.
+    parser: Option<LineParser>,
     waker: WakerSlot,
+}
+
+/// Parses the lines of the items that the handler receives.
+struct LineParser {
+    parser: Parser,
+    /// A copy of a line that is parsed twice, since parsing changes the bytes.
+    copy: Vec<u8>,
+}
+
+impl LineParser {
+    fn new(depth: usize) -> Self {
+        Self {
+            parser: Parser::new(depth),
+            copy: Vec::new(),
+        }
+    }
+
+    /// Whether a line is a request or a batch of its own, and no item.
+    fn is_other_message(&mut self, line: &[u8]) -> bool {
+        self.copy.clear();
+        self.copy.extend_from_slice(line);
+        let document = self.parser.parse(&mut self.copy);
+        let is_other = document.is_ok_and(|document| match document.message() {
+            Message::Batch(_) => true,
+            Message::Single(Ok(request)) => {
+                !matches!(request.method, "rpc.item" | "rpc.end" | "rpc.cancel")
+            }
+            Message::Single(Err(_)) => false,
+        });
+        self.shrink();
+        is_other
+    }
+
+    fn shrink(&mut self) {
+        self.parser.shrink(RETAINED_BUFFER_BYTES);
+        self.copy.clear();
+        self.copy.shrink_to(RETAINED_BUFFER_BYTES);
+    }
 }
 
 /// The stage of the items that the handler receives.
@@ -264,6 +303,17 @@ impl Exchange {
         line
     }
 
+    /// Whether a line among items is a request or a batch of its own. Lines as this implementation writes them are not parsed
+    /// for that.
+    pub(crate) fn is_other_message(&self, line: &[u8]) -> bool {
+        if stream_frame::starts_as_item(line) {
+            return false;
+        }
+        let parser = &mut self.state().up.parser;
+        let parser = parser.get_or_insert_with(|| LineParser::new(self.depth));
+        parser.is_other_message(line)
+    }
+
     /// Delivers a line to the handler, or the error that replaces it.
     pub(crate) fn deliver(
         &self,
@@ -372,9 +422,9 @@ fn cancels(document: &Document<'_, '_>, id: &IdBuffer) -> bool {
 impl UploadState {
     /// Reads the received line; returns its item, or `None` at the end of the stream.
     fn read<T>(&mut self, depth: usize, read: ReadItem<T>) -> Result<Option<T>, FaultKind> {
-        let parser = self.parser.get_or_insert_with(|| Parser::new(depth));
+        let lines = self.parser.get_or_insert_with(|| LineParser::new(depth));
         let rejected = FaultKind::Protocol;
-        let document = parser.parse_line(&mut self.line);
+        let document = lines.parser.parse_line(&mut self.line);
         let document = document.map_err(|_| rejected(ProtocolError::Parse))?;
         let (id, item) = match document.line() {
             Some(StreamFrame::Item(id, item)) => (id, Some(item)),
@@ -397,7 +447,7 @@ impl UploadState {
             None => UploadStage::Ended,
         };
         drop(document);
-        parser.shrink(RETAINED_BUFFER_BYTES);
+        lines.shrink();
         Ok(item)
     }
 }

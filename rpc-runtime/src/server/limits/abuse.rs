@@ -1,4 +1,5 @@
-//! Limits cancellations and timed-out messages, which cost the server more than the client.
+//! Limits what costs the server more than the client: cancellations, messages that are no requests, streams without any, and
+//! messages that time out.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,25 +9,28 @@ use tokio::time::Instant;
 use crate::limits::Limits;
 use crate::sync::{Mutex, lock};
 
-/// The number of cancellations that a call that ends by itself offsets.
-const FOR_EACH_CALL: f64 = 10.0;
+/// How much wasted work a call that ends by itself offsets.
+const FOR_EACH_ENDED: usize = 10;
 
-/// Counts the cancellations and timed-out messages of a connection.
+/// How much a call that ends at its deadline offsets: its client may cancel it at the same time.
+const FOR_EACH_TIMED_OUT: usize = 1;
+
+/// Counts the wasted work and the timed-out messages of a connection.
 #[derive(Debug)]
 pub(in crate::server) struct AbuseLimits {
     max_timed_out_messages: usize,
-    max_cancellations: f64,
-    cancellations_per_second: f64,
+    max_wasted: f64,
+    wasted_per_second: f64,
     timed_out_messages: AtomicUsize,
-    /// Calls that ended by themselves since the last cancellation.
-    ended: AtomicUsize,
-    cancelled: Mutex<NetCancellations>,
+    /// What calls have earned since work was last wasted.
+    earned: AtomicUsize,
+    wasted: Mutex<NetWasted>,
     exceeded_notify: Notify,
 }
 
-/// Cancellations minus those that ended calls and elapsed time have offset.
+/// Wasted work minus what calls and elapsed time have offset.
 #[derive(Debug)]
-struct NetCancellations {
+struct NetWasted {
     net: f64,
     last: Instant,
 }
@@ -35,11 +39,11 @@ impl AbuseLimits {
     pub(in crate::server) fn new(limits: &Limits) -> Self {
         Self {
             max_timed_out_messages: limits.late_messages,
-            max_cancellations: limits.cancellations as f64,
-            cancellations_per_second: limits.cancellations_per_second as f64,
+            max_wasted: limits.cancellations as f64,
+            wasted_per_second: limits.cancellations_per_second as f64,
             timed_out_messages: AtomicUsize::new(0),
-            ended: AtomicUsize::new(0),
-            cancelled: Mutex::new(NetCancellations {
+            earned: AtomicUsize::new(0),
+            wasted: Mutex::new(NetWasted {
                 net: 0.0,
                 last: Instant::now(),
             }),
@@ -56,19 +60,27 @@ impl AbuseLimits {
 
     /// Records a call that ended by itself.
     pub(in crate::server) fn record_ended(&self) {
-        self.ended.fetch_add(1, Ordering::Relaxed);
+        self.earned.fetch_add(FOR_EACH_ENDED, Ordering::Relaxed);
     }
 
-    /// Records a call that was cancelled, or a stream that was reset, before its end.
-    pub(in crate::server) fn record_cancelled(&self) {
-        let ended = self.ended.swap(0, Ordering::Relaxed) as f64;
+    /// Records a call that ended at its deadline.
+    #[cold]
+    pub(in crate::server) fn record_timed_out_call(&self) {
+        self.earned.fetch_add(FOR_EACH_TIMED_OUT, Ordering::Relaxed);
+    }
+
+    /// Records work that costs the server more than the client: a cancellation, whether it finds its call or not, a stream
+    /// that was reset before its end or had no message, or a message that is no request.
+    #[cold]
+    pub(in crate::server) fn record_wasted(&self) {
+        let earned = self.earned.swap(0, Ordering::Relaxed) as f64;
         let now = Instant::now();
-        let mut cancelled = lock(&self.cancelled);
-        let seconds = now.saturating_duration_since(cancelled.last).as_secs_f64();
-        let earned = ended * FOR_EACH_CALL + seconds * self.cancellations_per_second;
-        cancelled.net = (cancelled.net - earned).max(0.0) + 1.0;
-        cancelled.last = now;
-        if cancelled.net > self.max_cancellations {
+        let mut wasted = lock(&self.wasted);
+        let seconds = now.saturating_duration_since(wasted.last).as_secs_f64();
+        let earned = earned + seconds * self.wasted_per_second;
+        wasted.net = (wasted.net - earned).max(0.0) + 1.0;
+        wasted.last = now;
+        if wasted.net > self.max_wasted {
             self.exceeded_notify.notify_one();
         }
     }
@@ -104,7 +116,7 @@ mod tests {
     }
 
     fn cancel(abuse_limits: &AbuseLimits, times: usize) {
-        (0..times).for_each(|_| abuse_limits.record_cancelled());
+        (0..times).for_each(|_| abuse_limits.record_wasted());
     }
 
     #[test]
@@ -128,6 +140,18 @@ mod tests {
         cancel(&abuse_limits, 20);
         assert!(!exceeded(&abuse_limits));
         cancel(&abuse_limits, 1);
+        assert!(exceeded(&abuse_limits));
+    }
+
+    #[test]
+    fn call_that_times_out_offsets_its_cancellation() {
+        let abuse_limits = abuse_limits(20, 0);
+        for _ in 0..1000 {
+            abuse_limits.record_timed_out_call();
+            cancel(&abuse_limits, 1);
+        }
+        assert!(!exceeded(&abuse_limits));
+        cancel(&abuse_limits, 20);
         assert!(exceeded(&abuse_limits));
     }
 

@@ -1,0 +1,304 @@
+//! The shapes of messages.
+
+/// Messages of one shape, about as many bytes as are asked for.
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    pub(super) scene: Scene,
+    pub(super) make: fn(usize) -> String,
+}
+
+/// What the connection is in the middle of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scene {
+    /// Nothing.
+    Idle,
+    /// So many calls wait on the stream of the messages.
+    WaitingOnStream,
+    /// As many calls wait on as many streams. The messages are sent on a unidirectional one.
+    WaitingOnStreams,
+    /// So many cancellations are kept for requests that do not come.
+    EarlyCancellations,
+    /// A call takes the messages as its items.
+    Upload,
+}
+
+/// What is counted of messages besides their instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+    /// JSON values and names, about: each has a comma, a colon or a bracket.
+    pub(super) values: usize,
+}
+
+impl Size {
+    pub(super) fn of(messages: &str) -> Self {
+        let lines = messages.lines().filter(|line| !line.trim().is_empty());
+        let (mut values, mut in_string, mut is_escaped) = (0, false, false);
+        for c in messages.bytes() {
+            match c {
+                _ if std::mem::take(&mut is_escaped) => {}
+                b'\\' => is_escaped = true,
+                b'"' => in_string = !in_string,
+                b',' | b':' | b'[' | b'{' if !in_string => values += 1,
+                _ => {}
+            }
+        }
+        Self {
+            messages: lines.count().max(1),
+            bytes: messages.len(),
+            values,
+        }
+    }
+}
+
+/// The least bytes of a call.
+const LEAST: usize = 60;
+
+/// The values of a call without parameters, and an array and a string in them.
+const USUAL_VALUES: usize = 9;
+
+/// Calls whose arguments nobody looks at: the cheapest messages of a size. Each has one string, and numbers.
+pub(super) fn cheapest(size: Size) -> String {
+    let bytes = (size.bytes / size.messages).max(LEAST);
+    let numbers = (size.values / size.messages).saturating_sub(USUAL_VALUES);
+    let mut message = r#"{"jsonrpc":"2.0","id":1,"method":"ignore","params":[""#.to_owned();
+    let rest = "\"]}\n".len() + ",0".len() * numbers;
+    let text = bytes.saturating_sub(message.len() + rest);
+    message.push_str(&"x".repeat(text));
+    message.push('"');
+    message.push_str(&",0".repeat(numbers));
+    message.push_str("]}\n");
+    message.repeat(size.messages)
+}
+
+/// Calls of one string.
+fn usual(bytes: usize, messages: usize) -> String {
+    let messages = messages.max(1);
+    let each = (bytes / messages).max(LEAST);
+    let [head, tail] = [&format!("{CALL}[\""), "\"]}\n"];
+    let text = "x".repeat(each - head.len() - tail.len());
+    format!("{head}{text}{tail}").repeat(messages)
+}
+
+/// `unit` again and again, up to so many bytes, between `head` and `tail`.
+fn filled(bytes: usize, [head, tail]: [&str; 2], unit: impl Fn(usize) -> String) -> String {
+    let mut out = head.to_owned();
+    for index in 0.. {
+        let next = unit(index);
+        if out.len() + next.len() + tail.len() > bytes {
+            break;
+        }
+        out.push_str(&next);
+    }
+    out.push_str(tail);
+    out
+}
+
+/// The same with commas between the units.
+fn list(bytes: usize, [head, tail]: [&str; 2], unit: impl Fn(usize) -> String) -> String {
+    let comma = |index| if index == 0 { "" } else { "," };
+    filled(bytes, [head, tail], |index| {
+        format!("{}{}", comma(index), unit(index))
+    })
+}
+
+const fn shape(name: &'static str, make: fn(usize) -> String) -> Shape {
+    Shape {
+        name,
+        scene: Scene::Idle,
+        make,
+    }
+}
+
+const fn during(scene: Scene, name: &'static str, make: fn(usize) -> String) -> Shape {
+    Shape { name, scene, make }
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"text","params":"#;
+
+/// One message.
+static ONE: [Shape; 24] = [
+    shape("one string", |n| usual(n, 1)),
+    shape("escapes", |n| {
+        filled(n, [&format!("{CALL}[\""), "\"]}\n"], |_| r"\n".into())
+    }),
+    shape("escaped code points", |n| {
+        filled(n, [&format!("{CALL}[\""), "\"]}\n"], |_| r"\u00e9".into())
+    }),
+    shape("text that is no ASCII", |n| {
+        filled(n, [&format!("{CALL}[\""), "\"]}\n"], |_| "é".into())
+    }),
+    shape("numbers", |n| {
+        let head = r#"{"jsonrpc":"2.0","id":1,"method":"numbers","params":[["#;
+        list(n, [head, "]]}\n"], |_| "0".into())
+    }),
+    shape("surplus positions", |n| {
+        list(n, [&format!("{CALL}["), "]}\n"], |_| "0".into())
+    }),
+    shape("empty arrays", |n| {
+        list(n, [&format!("{CALL}[["), "]]}\n"], |_| "[]".into())
+    }),
+    shape("nested arrays", |n| {
+        let nested = |_| format!("{}{}", "[".repeat(60), "]".repeat(60));
+        list(n, [&format!("{CALL}[["), "]]}\n"], nested)
+    }),
+    shape("unknown argument names", |n| {
+        let unknown = |index| format!("\"{index:x}\":0");
+        list(n, [&format!("{CALL}{{"), "}}\n"], unknown)
+    }),
+    shape("an argument again and again", |n| {
+        let again = |_| r#""text":"""#.into();
+        list(n, [&format!("{CALL}{{"), "}}\n"], again)
+    }),
+    shape("unknown members", |n| {
+        let unknown = |index| format!(",\"{index:x}\":0");
+        filled(n, [&format!("{CALL}[\"\"]"), "}\n"], unknown)
+    }),
+    shape("a member again and again", |n| {
+        filled(n, [&format!("{CALL}[\"\"]"), "}\n"], |_| ",\"id\":1".into())
+    }),
+    shape("metadata in 64 names", |n| {
+        let value = "x".repeat(n / 64);
+        let name = |index| format!("\"{index}\":\"{value}\"");
+        let head = format!("{CALL}[\"\"],\"meta\":{{");
+        list(n, [&head, "}}\n"], name)
+    }),
+    shape("metadata in many names", |n| {
+        let name = |index| format!("\"{index:x}\":\"\"");
+        let head = format!("{CALL}[\"\"],\"meta\":{{");
+        list(n, [&head, "}}\n"], name)
+    }),
+    shape("a long id", |n| {
+        let tail = "\",\"method\":\"rpc.ping\"}\n";
+        filled(n, [r#"{"jsonrpc":"2.0","id":""#, tail], |_| "x".into())
+    }),
+    shape("a long method name", |n| {
+        let head = r#"{"jsonrpc":"2.0","id":1,"method":""#;
+        filled(n, [head, "\"}\n"], |_| "x".into())
+    }),
+    shape("text in place of numbers", |n| {
+        let head = r#"{"jsonrpc":"2.0","id":1,"method":"numbers","params":[""#;
+        filled(n, [head, "\"]}\n"], |_| "x".into())
+    }),
+    shape("escapes in place of numbers", |n| {
+        let head = r#"{"jsonrpc":"2.0","id":1,"method":"numbers","params":[""#;
+        filled(n, [head, "\"]}\n"], |_| r"\u202e".into())
+    }),
+    shape("an error object", |n| {
+        let head = r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","data":["#;
+        list(n, [head, "]}}\n"], |_| "0".into())
+    }),
+    shape("no JSON", |n| filled(n, ["", "\n"], |_| "x".into())),
+    shape("JSON without its end", |n| {
+        list(n, [&format!("{CALL}["), "\n"], |_| "0".into())
+    }),
+    shape("a batch past the limit", |n| {
+        list(n, ["[", "]\n"], |_| "0".into())
+    }),
+    shape("a cancellation with a long id", |n| {
+        let head = r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":[""#;
+        filled(n, [head, "\"]}\n"], |_| "x".into())
+    }),
+    shape("a cancellation with many members", |n| {
+        let head = r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":{"#;
+        list(n, [head, "}}\n"], |_| "\"id\":7".into())
+    }),
+];
+
+/// Many messages.
+static MANY: [Shape; 21] = [
+    shape("calls", |n| usual(n, n / 64)),
+    shape("notifications of no method", |n| {
+        let unit = |_| "{\"jsonrpc\":\"2.0\",\"method\":\"\"}\n".into();
+        filled(n, ["", ""], unit)
+    }),
+    shape("tiny objects", |n| filled(n, ["", ""], |_| "{}\n".into())),
+    shape("tiny arrays", |n| filled(n, ["", ""], |_| "[]\n".into())),
+    shape("tiny numbers", |n| filled(n, ["", ""], |_| "1\n".into())),
+    shape("tiny lines that are no JSON", |n| {
+        filled(n, ["", ""], |_| "x\n".into())
+    }),
+    shape("batches of 100 numbers", |n| {
+        let batch = format!("[{}0]\n", "0,".repeat(99));
+        filled(n, ["", ""], |_| batch.clone())
+    }),
+    shape("batches of 100 cancellations", |n| {
+        let cancel = r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":[7]}"#;
+        let batch = format!("[{}{cancel}]\n", format!("{cancel},").repeat(99));
+        filled(n, ["", ""], |_| batch.clone())
+    }),
+    shape("blank lines", |n| "\n".repeat(n)),
+    shape("blank lines of white space", |n| " \t\r\n".repeat(n / 4)),
+    shape("spaces", |n| " ".repeat(n)),
+    during(
+        Scene::WaitingOnStream,
+        "calls beside calls that wait",
+        |n| usual(n, n / 64),
+    ),
+    during(
+        Scene::WaitingOnStream,
+        "cancellations that find nothing on the stream",
+        |n| {
+            filled(n, ["", ""], |index| {
+                cancel(&format!("[{}]", 1_000_000 + index))
+            })
+        },
+    ),
+    during(
+        Scene::WaitingOnStream,
+        "cancellations of a long id that find nothing",
+        |n| {
+            let id = format!("[\"{}no\"]", "x".repeat(1000));
+            filled(n, ["", ""], |_| cancel(&id))
+        },
+    ),
+    during(
+        Scene::WaitingOnStreams,
+        "cancellations that find nothing on any stream",
+        |n| {
+            filled(n, ["", ""], |index| {
+                cancel(&format!("[{}]", 1_000_000 + index))
+            })
+        },
+    ),
+    during(
+        Scene::WaitingOnStreams,
+        "cancellations that name a stream that is over",
+        |n| {
+            let params = |index| format!("{{\"id\":{index},\"stream\":4,\"offset\":{index}}}");
+            filled(n, ["", ""], |index| cancel(&params(index)))
+        },
+    ),
+    during(
+        Scene::EarlyCancellations,
+        "calls while cancellations are kept",
+        |n| usual(n, n / 64),
+    ),
+    during(
+        Scene::EarlyCancellations,
+        "cancellations past those kept",
+        |n| {
+            let params = |index| format!("{{\"id\":{index},\"stream\":0,\"offset\":1000000000}}");
+            filled(n, ["", ""], |index| cancel(&params(5000 + index)))
+        },
+    ),
+    during(Scene::Upload, "items", |n| {
+        let unit = "{\"jsonrpc\":\"2.0\",\"method\":\"rpc.item\",\"params\":[1,2]}\n";
+        filled(n, ["", ""], |_| unit.into())
+    }),
+    during(Scene::Upload, "blank lines among items", |n| "\n".repeat(n)),
+    during(Scene::Upload, "items in another order of members", |n| {
+        let unit = "{\"method\":\"rpc.item\",\"params\":[1,2],\"jsonrpc\":\"2.0\"}\n";
+        filled(n, ["", ""], |_| unit.into())
+    }),
+];
+
+pub(super) fn cancel(params: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"rpc.cancel\",\"params\":{params}}}\n")
+}
+
+/// All shapes.
+pub(super) fn all() -> impl Iterator<Item = &'static Shape> {
+    ONE.iter().chain(&MANY)
+}
