@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::coop;
 
 use crate::client::connection::ClientConnection;
 use crate::client::error::{CallFailure, Fate};
@@ -77,7 +78,8 @@ async fn read_reply(
         match line {
             // The rest of the reply may have no end.
             None if splitter.is_past_limit() => return Err(CallFailure::ReplyTooLarge),
-            None => {}
+            // A server may send blank lines without an end.
+            None => coop::consume_budget().await,
             Some(Line::Message) => return Ok(reply),
             Some(Line::TooLarge | Line::Discarded) => return Err(CallFailure::ReplyTooLarge),
             Some(Line::Partial) => {

@@ -8,16 +8,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::coop;
 
 use crate::client::error::{CallFailure, Fate};
 use crate::client::method::{EncodedRequest, MessageHead};
 use crate::client::waiters::{WaiterId, Waiters};
-use crate::codec::envelope::leading_id;
-use crate::codec::id::Id;
 use crate::codec::lines::{Line, LineSplitter};
-use crate::codec::parser::Parser;
+use crate::codec::reply_id::reply_id;
 use crate::codec::request::RequestEnd;
-use crate::codec::{INITIAL_BUFFER_BYTES, MAX_RESPONSE_DEPTH, RETAINED_BUFFER_BYTES};
+use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
 use crate::slots::Slots;
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::write_buffer::WriteBuffer;
@@ -565,14 +564,15 @@ impl MuxStream {
     pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) -> Result<(), StreamLost> {
         let mut splitter = LineSplitter::new(limit);
         let mut reply = Vec::with_capacity(INITIAL_BUFFER_BYTES);
-        let mut ids = ReplyIds::default();
         while let Some(chunk) = recv.read_chunk().await? {
             splitter.feed(chunk);
-            self.deliver_all(&mut splitter, &mut reply, &mut ids);
+            self.deliver_all(&mut splitter, &mut reply);
+            // A server may send lines without an end that are no replies to any call.
+            coop::consume_budget().await;
         }
         // A truncated reply is delivered as it is, and its caller finds that it is malformed.
         match splitter.finish(&reply) {
-            Some(_) if self.in_flight() > 0 && !self.deliver(None, &mut reply, &mut ids) => {
+            Some(_) if self.in_flight() > 0 && !self.deliver(None, &mut reply) => {
                 Err(StreamLost::Reset(close::DONE.into()))
             }
             _ => Ok(()),
@@ -580,14 +580,14 @@ impl MuxStream {
     }
 
     /// Delivers the replies that have arrived as a whole.
-    fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>, ids: &mut ReplyIds) {
+    fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>) {
         loop {
             let failure = match splitter.split_next(reply) {
                 Line::Partial => return,
                 Line::Message => None,
                 Line::TooLarge | Line::Discarded => Some(CallFailure::ReplyTooLarge),
             };
-            if !self.deliver(failure, reply, ids) {
+            if !self.deliver(failure, reply) {
                 tracing::debug!("reply without an id");
             }
             reply.clear();
@@ -599,13 +599,8 @@ impl MuxStream {
     }
 
     /// Gives a reply to its call, if that waits for it. Returns `false` if the reply has no id.
-    fn deliver(
-        &self,
-        failure: Option<CallFailure>,
-        reply: &mut Vec<u8>,
-        ids: &mut ReplyIds,
-    ) -> bool {
-        let Some(id) = ids.find(reply).map(CallId) else {
+    fn deliver(&self, failure: Option<CallFailure>, reply: &mut Vec<u8>) -> bool {
+        let Some(id) = reply_id(reply).map(CallId) else {
             return false;
         };
         let mut state = self.state();
@@ -669,46 +664,6 @@ fn cancel_by_position(id: CallId) -> Vec<u8> {
 fn cancel_message(params: &str) -> Vec<u8> {
     let head = r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":"#;
     [head, params, "}\n"].concat().into_bytes()
-}
-
-/// Finds the ids of replies.
-#[derive(Default)]
-struct ReplyIds {
-    copy: Vec<u8>,
-    parser: Option<Parser>,
-}
-
-impl ReplyIds {
-    fn find(&mut self, reply: &[u8]) -> Option<u64> {
-        leading_id(reply).or_else(|| self.parse(reply))
-    }
-
-    /// Finds the id in the reply of a server that writes the members in another order. It may be no valid response
-    /// otherwise: its caller finds that out.
-    fn parse(&mut self, reply: &[u8]) -> Option<u64> {
-        // Parsing changes the bytes, and the caller needs them.
-        self.copy.clear();
-        self.copy.extend_from_slice(reply);
-        let parser = self
-            .parser
-            .get_or_insert_with(|| Parser::new(MAX_RESPONSE_DEPTH));
-        let id = parse_id(parser, &mut self.copy);
-        if self.copy.capacity() > RETAINED_BUFFER_BYTES {
-            *self = Self::default();
-        }
-        id
-    }
-}
-
-fn parse_id(parser: &mut Parser, reply: &mut Vec<u8>) -> Option<u64> {
-    let document = parser.parse(reply).ok()?;
-    let members = document.root().members()?;
-    // Of several the last counts, as for the response itself.
-    let (_, id) = members.filter(|(name, _)| *name == "id").last()?;
-    match Id::read(id)? {
-        Id::Unsigned(id) => Some(id),
-        _ => None,
-    }
 }
 
 #[cfg(all(test, not(feature = "__shuttle")))]

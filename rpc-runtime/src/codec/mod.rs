@@ -3,7 +3,7 @@
 //! In the order of a message's path: [`lines`] splits the byte stream into messages, [`parser`] locates every value of a
 //! message (`fast_path` does so for compact ones, without simd-json), [`request`] reads the envelope
 //! (`metadata` checks the metadata in it), [`params`] decodes the arguments, [`reply`] writes the response with [`result`];
-//! [`response`] reads it on the client. [`error_code`] holds the protocol's own errors, [`stream_frame`] the lines of a stream
+//! [`reply_id`] finds its call on the client, and [`response`] reads it. [`error_code`] holds the protocol's own errors, [`stream_frame`] the lines of a stream
 //! of items. [`de`] is serde over the tape and [`ser`] the JSON writer.
 //! Nothing here knows a socket, a clock or a task, and no byte of a peer's can make it panic.
 #![cfg_attr(
@@ -29,6 +29,7 @@ mod metadata;
 pub(crate) mod params;
 pub(crate) mod parser;
 pub(crate) mod reply;
+pub(crate) mod reply_id;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod result;

@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll};
 
+use futures_core::Stream;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::codec::de::Elements;
@@ -34,11 +36,10 @@ pub(super) async fn serve<R: Router>(
         connection.abuse().record_wasted();
         return buffers.reject(error);
     }
-    // An entry that is done at its first poll runs in `first`. One that waits keeps that place, and later ones are boxed.
-    let mut running = Running {
-        first: pin!(None),
-        boxed: Vec::new(),
-    };
+    // An entry that is done at its first poll runs in a place of its own. One that waits keeps that place, and later ones are
+    // boxed.
+    let first = pin!(None);
+    let mut running = Running::new(first);
     let mut replies = EntryReplies {
         left: entries.len(),
         limit: limits.reply,
@@ -73,7 +74,7 @@ pub(super) async fn serve<R: Router>(
             continue;
         }
         running.add(run(site, (permit, own_permit), entry, call));
-        if let Some(done) = poll_fn(|cx| Poll::Ready(running.poll_newest(cx))).await {
+        while let Some(done) = poll_fn(|cx| Poll::Ready(running.poll_newest(cx))).await {
             replies.collect(done);
         }
     }
@@ -133,50 +134,52 @@ async fn run<R: Router>(
     entry
 }
 
-/// The entries that are running.
+/// The entries that are running. Only those that were woken are polled, so that an entry costs the same however many wait.
 struct Running<'f, F> {
     first: Pin<&'f mut Option<F>>,
-    boxed: Vec<Pin<Box<F>>>,
+    /// Made for the second entry that waits.
+    others: Option<FuturesUnordered<F>>,
+    /// Whether the entry that was added last is the first, and not one of the others.
+    is_first_newest: bool,
 }
 
-impl<F: Future> Running<'_, F> {
+impl<'f, F: Future> Running<'f, F> {
+    fn new(first: Pin<&'f mut Option<F>>) -> Self {
+        Self {
+            first,
+            others: None,
+            is_first_newest: false,
+        }
+    }
+
     fn is_waiting(&self) -> bool {
-        self.first.is_some() || !self.boxed.is_empty()
+        let others = self.others.as_ref();
+        self.first.is_some() || others.is_some_and(|others| !others.is_empty())
     }
 
     /// Adds an entry, which [`poll_newest`](Self::poll_newest) starts.
     fn add(&mut self, entry: F) {
-        match self.first.is_none() {
+        self.is_first_newest = self.first.is_none();
+        match self.is_first_newest {
             true => self.first.set(Some(entry)),
-            false => self.boxed.push(Box::pin(entry)),
+            false => self.others.get_or_insert_default().push(entry),
         }
     }
 
-    /// Polls the entry that was added last, once. Returns its result if it is done.
+    /// Polls the entry that was added last, once. Returns the result of an entry that is done, if there is one: then there may
+    /// be more.
     fn poll_newest(&mut self, cx: &mut TaskContext<'_>) -> Option<F::Output> {
-        let Some(newest) = self.boxed.last_mut() else {
-            return self.poll_first(cx);
-        };
-        let Poll::Ready(done) = newest.as_mut().poll(cx) else {
-            return None;
-        };
-        self.boxed.pop();
-        Some(done)
+        match self.is_first_newest {
+            true => self.poll_first(cx),
+            false => self.poll_others(cx),
+        }
     }
 
     /// Waits for the next entry that is done.
     async fn next_done(&mut self) -> F::Output {
         poll_fn(|cx| {
-            if let Some(done) = self.poll_first(cx) {
-                return Poll::Ready(done);
-            }
-            for index in 0..self.boxed.len() {
-                if let Poll::Ready(done) = self.boxed[index].as_mut().poll(cx) {
-                    drop(self.boxed.swap_remove(index));
-                    return Poll::Ready(done);
-                }
-            }
-            Poll::Pending
+            let done = self.poll_first(cx).or_else(|| self.poll_others(cx));
+            done.map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
@@ -187,5 +190,12 @@ impl<F: Future> Running<'_, F> {
         };
         self.first.set(None);
         Some(done)
+    }
+
+    fn poll_others(&mut self, cx: &mut TaskContext<'_>) -> Option<F::Output> {
+        match pin!(self.others.as_mut()?).poll_next(cx) {
+            Poll::Ready(done) => done,
+            Poll::Pending => None,
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The receiving half of a stream: one message after the other, each in time.
 
+use tokio::task::coop;
+
 use crate::codec::lines::{Line, LineSplitter};
 use crate::limits::Limits;
 use crate::server::limits::timeouts::ReadTimeout;
@@ -17,6 +19,8 @@ pub(super) struct Receiver {
     timeout: ReadTimeout,
     /// How many bytes have been received.
     received: u64,
+    /// Whether any were received since the last message.
+    is_amid: bool,
 }
 
 /// Why no more can be received.
@@ -41,6 +45,7 @@ impl Receiver {
             has_begun: false,
             timeout: ReadTimeout::default(),
             received: 0,
+            is_amid: false,
         }
     }
 
@@ -54,6 +59,7 @@ impl Receiver {
             Line::Partial => None,
             line => {
                 self.timeout.renew();
+                self.is_amid = false;
                 Some(line)
             }
         }
@@ -94,7 +100,8 @@ impl Receiver {
         self.timeout.renew();
     }
 
-    /// Receives more bytes; `false` at the end of the stream. `message` is the part of a message that is there.
+    /// Receives more bytes; `false` at the end of the stream. `message` is the part of a message that is there. Yields now and
+    /// then: of blank lines, and of a large message, there may always be more.
     ///
     /// Cancel safe.
     pub(super) async fn receive(
@@ -102,6 +109,9 @@ impl Receiver {
         message: &[u8],
         limits: &Limits,
     ) -> Result<bool, ReceiveError> {
+        if self.is_amid {
+            coop::consume_budget().await;
+        }
         let Self {
             recv,
             has_begun,
@@ -135,6 +145,7 @@ impl Receiver {
         let Some(chunk) = chunk else {
             return Ok(false);
         };
+        self.is_amid = true;
         self.received += chunk.len() as u64;
         self.splitter.feed(chunk);
         Ok(true)

@@ -192,7 +192,5 @@ async fn next_line<R: Router>(
         if !site.receive(receiver, line).await? {
             return Ok(receiver.finish(line));
         }
-        // Of blank lines there is always more.
-        coop::consume_budget().await;
     }
 }

@@ -111,7 +111,6 @@ impl<R: Router> Worker<R> {
             site.stream.in_flight.settle(receiver.offset());
         }
         buffers.message.clear();
-        let mut has_received = false;
         loop {
             if site.stream.is_reset() {
                 site.stream.reset();
@@ -124,10 +123,6 @@ impl<R: Router> Worker<R> {
             permit.release();
             buffers.recount_large();
             site.stream.flush_while_receiving(receiver).await;
-            if std::mem::replace(&mut has_received, true) {
-                // Of a large message, or of blank lines, there is always more. Other tasks are polled, too.
-                tokio::task::coop::consume_budget().await;
-            }
             let received = tokio::select! {
                 biased;
                 received = site.receive(receiver, &mut buffers.message) => received,

@@ -65,7 +65,9 @@ impl WriteBuffer {
             .max(self.size.saturating_mul(2));
         let usual = usual.clamp(CAPACITY, RETAINED_BUFFER_BYTES);
         self.size = usual;
-        let more = BytesMut::with_capacity(needed.max(usual).saturating_add(waiting));
+        // Where much waits, by half of it: then each byte is copied a few times, however much is pushed.
+        let growth = needed.max(usual).max(waiting / 2);
+        let more = BytesMut::with_capacity(growth.saturating_add(waiting));
         let mut full = std::mem::replace(&mut self.filling, more);
         self.filling.extend_from_slice(&full);
         full.clear();

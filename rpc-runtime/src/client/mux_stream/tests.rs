@@ -132,31 +132,3 @@ fn lost_stream_wakes_all_waiting_callers() {
     assert_eq!(sync::lock(&callers.woken)[..], [0, 1, 2]);
     assert!((1..3).all(|number| callers.poll(number)));
 }
-
-#[test]
-fn line_without_an_id_leaves_no_memory_behind() {
-    let mut ids = ReplyIds::default();
-    let zeros = format!("[{}0]", "0,".repeat(1 << 20));
-    let truncated = zeros.trim_end_matches(']');
-    let object = format!(r#"{{"a":{zeros}}}"#);
-    for line in [zeros.as_str(), truncated, object.as_str()] {
-        assert_eq!(ids.find(line.as_bytes()), None);
-        assert!(ids.copy.capacity() <= RETAINED_BUFFER_BYTES);
-        assert!(ids.parser.is_none());
-    }
-}
-
-#[test]
-fn id_of_a_reply_is_found_whatever_the_order_of_members() {
-    let mut ids = ReplyIds::default();
-    for reply in [
-        r#"{"jsonrpc":"2.0","id":64,"result":1}"#,
-        r#" {"result":{"id":1},"id": 64,"jsonrpc":"2.0"}"#,
-        r#"{"id":64}"#,
-    ] {
-        assert_eq!(ids.find(reply.as_bytes()), Some(64), "{reply}");
-    }
-    for reply in ["", "7", "[64]", r#"{"id":"64"}"#, r#"{"id":-1}"#] {
-        assert_eq!(ids.find(reply.as_bytes()), None, "{reply}");
-    }
-}

@@ -345,7 +345,10 @@ impl ItemReceiver {
                 }
                 Line::Partial => {}
             }
+            // A server may send blank lines without an end.
+            let budget = ready!(coop::poll_proceed(cx));
             let read = ready!(pin!(self.recv.read_chunk()).poll(cx));
+            budget.made_progress();
             match read.map_err(|lost| self.lost(lost))? {
                 Some(chunk) => self.splitter.feed(chunk),
                 None => {

@@ -1,0 +1,187 @@
+//! Finds the id of a reply before its caller parses it, to know which caller that is.
+
+use memchr::memchr2;
+
+use crate::codec::envelope::leading_id;
+
+/// Returns the id of a reply, if it is an integer of 0 or more, wherever it stands among the members. Of several ids the last
+/// counts, as for the response itself.
+///
+/// The reply is neither copied nor parsed: strings and brackets are told apart, and nothing else. So it may be no valid
+/// response, or no JSON: its caller finds that out.
+pub(crate) fn reply_id(reply: &[u8]) -> Option<u64> {
+    leading_id(reply).or_else(|| find(reply))
+}
+
+#[cold]
+fn find(reply: &[u8]) -> Option<u64> {
+    let mut rest = skip_blank(reply).strip_prefix(b"{")?;
+    let (mut depth, mut id) = (0_usize, None);
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
+        match byte {
+            b'{' | b'[' => depth = depth.saturating_add(1),
+            b'}' | b']' if depth == 0 => break,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let Some((text, behind)) = string(rest) else {
+                    break;
+                };
+                rest = behind;
+                // A string before a colon is the name of a member.
+                if depth == 0
+                    && let Some(value) = skip_blank(rest).strip_prefix(b":")
+                    && is_id(text)
+                {
+                    id = number(skip_blank(value));
+                }
+            }
+            _ => {}
+        }
+    }
+    id
+}
+
+/// Splits a string from what follows it, behind its opening quote. Escapes stay.
+fn string(start: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut length = 0_usize;
+    loop {
+        length = length.saturating_add(memchr2(b'"', b'\\', start.get(length..)?)?);
+        if start.get(length) == Some(&b'"') {
+            return Some((start.get(..length)?, start.get(length.saturating_add(1)..)?));
+        }
+        length = length.saturating_add(2);
+    }
+}
+
+/// Whether a name is `id`, in whatever notation.
+fn is_id(name: &[u8]) -> bool {
+    match name {
+        b"id" => true,
+        // As long as two escapes. The quotes make it JSON again.
+        _ if name.contains(&b'\\') && name.len() <= 12 => {
+            let text = [b"\"", name, b"\""].concat();
+            serde_json::from_slice::<String>(&text).is_ok_and(|name| name == "id")
+        }
+        _ => false,
+    }
+}
+
+/// Reads an integer that is the whole of a value.
+fn number(start: &[u8]) -> Option<u64> {
+    let is_digit = |byte: &&u8| byte.is_ascii_digit();
+    // No number of more digits fits.
+    let length = start.iter().take(21).take_while(is_digit).count();
+    let (digits, rest) = start.split_at_checked(length)?;
+    match (digits, skip_blank(rest)) {
+        ([b'0', _, ..], _) => None,
+        (_, [] | [b',' | b'}', ..]) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn skip_blank(text: &[u8]) -> &[u8] {
+    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let blank = text.iter().take_while(is_blank).count();
+    text.get(blank..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::codec::id::Id;
+    use crate::codec::parser::Parser;
+
+    /// The id as simd-json reads it.
+    fn parsed(reply: &[u8]) -> Option<u64> {
+        let mut reply = reply.to_vec();
+        let mut parser = Parser::new(128);
+        let document = parser.parse(&mut reply).ok()?;
+        let members = document.root().members()?;
+        let (_, id) = members.filter(|(name, _)| *name == "id").last()?;
+        match Id::read(id)? {
+            Id::Unsigned(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn id_is_found_whatever_the_order_of_members() {
+        for reply in [
+            r#"{"jsonrpc":"2.0","id":64,"result":1}"#,
+            r#" {"result":{"id":1},"id": 64,"jsonrpc":"2.0"}"#,
+            r#"{"id":64}"#,
+            r#"{"error":{"message":"\"id\":1,\\","data":[{"id":1}]},"\u0069d" : 64 }"#,
+            r#"{"id":1,"id":64,"x":"id"}"#,
+            // It is cut off: its caller finds that out.
+            r#"{"id":64,"result":["#,
+        ] {
+            assert_eq!(reply_id(reply.as_bytes()), Some(64), "{reply}");
+        }
+        for reply in [
+            "",
+            "7",
+            "[64]",
+            r#"{"id":"64"}"#,
+            r#"{"id":-1}"#,
+            r#"{"id":64.0}"#,
+            r#"{"id":064}"#,
+            r#"{"id":}"#,
+            r#"{"id":99999999999999999999}"#,
+            r#"{"id":64,"id":null}"#,
+            r#"{"a":{"id":64}}"#,
+            r#"{"a":"id"}"#,
+            r#"{"result":1}{"id":64}"#,
+        ] {
+            assert_eq!(reply_id(reply.as_bytes()), None, "{reply}");
+        }
+    }
+
+    fn id() -> impl Strategy<Value = Json> {
+        prop_oneof![
+            any::<u64>().prop_map(Json::from),
+            (0u64..12).prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            any::<String>().prop_map(Json::from),
+            Just(Json::Null),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![id(), "[\"\\\\{}\\[\\]:,id]{0,6}".prop_map(Json::from)];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            let name = "id|[\"\\\\a]{0,2}";
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Json::from),
+                prop::collection::btree_map(name, inner, 0..3).prop_map(|members| json!(members)),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn id_of_valid_json_is_that_of_its_parser(
+            members in prop::collection::vec(("id|error|result|[\"\\\\]{1,2}", value()), 0..5),
+            blank in "[ \t]{0,2}",
+        ) {
+            let members = members.iter().map(|(name, value)| {
+                format!("{blank}{}{blank}:{blank}{value}{blank}", Json::from(name.as_str()))
+            });
+            let reply = format!("{blank}{{{}}}", members.collect::<Vec<_>>().join(","));
+            prop_assert_eq!(reply_id(reply.as_bytes()), parsed(reply.as_bytes()), "{}", reply);
+        }
+
+        #[test]
+        fn any_bytes_are_searched_without_panic(
+            bytes in any::<Vec<u8>>(),
+            text in "[{}\\[\\]\",:\\\\id0-9 ]{0,40}",
+        ) {
+            reply_id(&bytes);
+            reply_id(text.as_bytes());
+        }
+    }
+}
