@@ -25,9 +25,10 @@ fn check(stream: &[u8]) {
     if stream.iter().filter(|byte| b"[{".contains(byte)).count() > 120 {
         return;
     }
-    let is_blank = |line: &&[u8]| line.iter().all(|byte| b" \t\r".contains(byte));
+    let is_blank = |byte: &&u8| b" \t\r".contains(byte);
     let lines = stream.split(|byte| *byte == b'\n');
-    let lines: Vec<_> = lines.filter(|line| !is_blank(line)).collect();
+    let lines = lines.map(|line| &line[line.iter().take_while(is_blank).count()..]);
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
     let chunks = stream.chunks(stream.len().div_ceil(3).max(1));
     let chunks: Vec<_> = chunks.map(Bytes::copy_from_slice).collect();
     // A server that ends a stream is shutting down: each client ends with its first.
@@ -165,9 +166,12 @@ fn as_failure(told: Told<()>) -> Told<()> {
     Told::Error(failure.code(), failure.to_string(), None)
 }
 
-/// The id of a line that may be no response otherwise: its call is told so.
+/// The id of a line that may be no response otherwise: its call is told so. In a line that is no JSON nothing else can find
+/// one.
 fn id_of(line: &[u8]) -> Option<u64> {
-    let text = text_of(line)?;
+    let Some(text) = text_of(line) else {
+        return fuzzing::reply_id(line);
+    };
     let Members(members) = serde_json::from_str(&text).ok()?;
     let ids = members.iter().filter(|(name, _)| name == "id");
     parsed::<Value>(ids.last()?.1)?.as_u64()

@@ -1,4 +1,5 @@
-//! Wherever its borders fall, a stream has the same messages: its lines that are not blank, up to the limit.
+//! Wherever its borders fall, a stream has the same messages: its lines that are not blank, without the white space before
+//! them, up to the limit.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -11,10 +12,14 @@ fuzz_target!(|input: (u8, BTreeSet<u8>, &[u8])| {
     let limit = usize::from(limit);
     let naive: Vec<_> = stream
         .split(|byte| *byte == b'\n')
-        .filter(|line| !line.iter().all(|byte| b" \t\r".contains(byte)) || line.len() > limit)
+        .map(|line| {
+            let blank = line.iter().take_while(|byte| b" \t\r".contains(byte));
+            &line[blank.count()..]
+        })
+        .filter(|line| !line.is_empty())
         .map(|line| match line.get(..limit) {
             Some(start) if line.len() > limit => SplitMessage::TooLarge(start.to_vec()),
-            _ => SplitMessage::Whole(line.to_vec()),
+            _ => SplitMessage::Complete(line.to_vec()),
         })
         .collect();
     let mut chunks = Vec::new();

@@ -1,5 +1,10 @@
 //! The door for fuzz targets and benchmarks, which look from outside at what is not public. Changes without notice.
 
+pub mod shapes;
+pub mod stage;
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -9,6 +14,7 @@ use crate::codec::de::Value;
 use crate::codec::id::Id;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::parser::Parser;
+use crate::codec::reply_id;
 use crate::codec::ser;
 use crate::codec::stream_frame;
 use crate::codec::{MAX_REQUEST_DEPTH, MAX_RESPONSE_DEPTH};
@@ -47,6 +53,11 @@ pub fn split<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Ve
     let last = splitter.finish(&message);
     messages.extend(last.and_then(|line| found(line, &mut message)));
     messages
+}
+
+/// Finds the id of a reply as a client does before it parses the reply.
+pub fn reply_id(reply: &[u8]) -> Option<u64> {
+    reply_id::reply_id(reply)
 }
 
 /// Parses JSON that nests no deeper than `depth` and hands it to `read`; `None` if it is none.

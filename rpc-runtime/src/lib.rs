@@ -68,7 +68,7 @@ mod context;
 mod deadline;
 mod description;
 mod escape;
-#[cfg(feature = "__fuzzing")]
+#[cfg(any(test, feature = "__fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod idle;

@@ -9,6 +9,8 @@ use serde::de::{
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use simd_json::{Node, StaticNode};
 
+use crate::codec::steps;
+
 /// One JSON value on the tape. Copying it copies a pointer; strings stay where they were received.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'t, 'de> {
@@ -103,6 +105,7 @@ impl<'t, 'de> Value<'t, 'de> {
 /// Takes the first value off `nodes`, skipping all that it contains in one step.
 #[inline]
 fn take<'t, 'de>(nodes: &mut &'t [Node<'de>]) -> Option<Value<'t, 'de>> {
+    steps::step();
     let contained = match nodes.first()? {
         Node::Object { count, .. } | Node::Array { count, .. } => *count,
         _ => 0,
@@ -185,6 +188,7 @@ struct Told {
 impl Write for Told {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
+            steps::step();
             self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
             self.text.push(c);
         }

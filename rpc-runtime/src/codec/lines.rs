@@ -3,6 +3,8 @@
 use bytes::{Buf, Bytes};
 use memchr::memchr;
 
+use crate::codec::steps;
+
 /// How much of a discarded message is kept, in bytes: more than precedes its id and the id itself.
 const DISCARDED_BYTES: usize = 128;
 
@@ -45,6 +47,7 @@ impl LineSplitter {
 
     /// Moves the next message to the end of `message`, where a part of it may already be. White space before it is left out.
     pub(crate) fn split_next(&mut self, message: &mut Vec<u8>) -> Line {
+        steps::step();
         if message.is_empty() && self.skipping.is_none() {
             self.skip_blank();
         }
@@ -108,6 +111,8 @@ impl LineSplitter {
 
     /// What a finished line is.
     fn ended(&mut self) -> Line {
+        // A message costs as much as some values, whatever it holds.
+        steps::add(10);
         self.skipping.take().unwrap_or(Line::Message)
     }
 }

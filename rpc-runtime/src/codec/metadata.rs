@@ -5,6 +5,7 @@ use std::hash::Hasher;
 use rustc_hash::FxHasher;
 
 use crate::codec::de::Value;
+use crate::codec::steps;
 
 /// The maximum number of names in a request's metadata.
 pub(crate) const MAX_NAMES: usize = 64;
@@ -19,6 +20,7 @@ pub(super) fn check(meta: Value<'_, '_>) -> Result<(), &'static str> {
     let members = meta.members().ok_or(NO_STRINGS)?;
     let mut names = [(0, ""); MAX_NAMES];
     for (index, (name, value)) in members.enumerate() {
+        steps::step();
         value.as_str().ok_or(NO_STRINGS)?;
         let Some((earlier, [place, ..])) = names.split_at_mut_checked(index) else {
             return Err("`meta` has more than 64 names");

@@ -34,6 +34,7 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod result;
 pub(crate) mod ser;
+pub(crate) mod steps;
 pub(crate) mod stream_frame;
 
 /// The capacity that a buffer starts with, in bytes: more than a small message has.

@@ -5,6 +5,7 @@ use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 use crate::codec::de::Value;
 use crate::codec::envelope::leading_id;
 use crate::codec::fast_path::{Compact, Scanner, Span, Strings};
+use crate::codec::steps;
 
 /// A tape may keep so many times the bytes of a message: those of dense messages have several times as many.
 const TAPE: usize = 4;
@@ -126,6 +127,7 @@ impl Index {
         message.resize(len.saturating_add(INPUT_PADDING), b' ');
         simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut document.tape)
             .map_err(|_| ParseError { id: None })?;
+        steps::add(document.tape.0.len());
         Ok(document)
     }
 
@@ -182,6 +184,7 @@ impl Index {
         let mut document = Document::new(tape);
         let filled = self.strings.fill(message, &mut document.tape.0);
         filled.ok_or(ParseError { id: None })?;
+        steps::add(document.tape.0.len());
         document.message = message;
         document.compact = Some(found);
         Ok(document)

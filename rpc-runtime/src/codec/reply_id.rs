@@ -3,6 +3,7 @@
 use memchr::memchr2;
 
 use crate::codec::envelope::leading_id;
+use crate::codec::steps;
 
 /// Returns the id of a reply, if it is an integer of 0 or more, wherever it stands among the members. Of several ids the last
 /// counts, as for the response itself.
@@ -19,6 +20,7 @@ fn find(reply: &[u8]) -> Option<u64> {
     let (mut depth, mut id) = (0_usize, None);
     while let Some((byte, behind)) = rest.split_first() {
         rest = behind;
+        steps::step();
         match byte {
             b'{' | b'[' => depth = depth.saturating_add(1),
             b'}' | b']' if depth == 0 => break,

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use crate::codec::id::Id;
 use crate::codec::reply::Reply;
 use crate::codec::request::{CancelParams, RequestEnd};
+use crate::codec::steps;
 use crate::context::{ConnectionContext, Context};
 use crate::description::discover::DiscoverOptions;
 use crate::idle::{Activity, IdleWatch};
@@ -157,6 +158,7 @@ impl Streams {
                 let id = HashedId::new(Id::Unsigned(early.id));
                 stream.in_flight.cancel(id, Some(early.offset));
             }
+            steps::step();
             self.early.pop_first();
         }
     }
@@ -408,7 +410,10 @@ impl<R: Router> ServerConnection<R> {
             None => {
                 let streams = self.streams();
                 let calls = streams.open.values().map(|stream| &stream.in_flight);
-                let waiting = calls.filter(|calls| !calls.is_empty());
+                let waiting = calls.filter(|calls| {
+                    steps::step();
+                    !calls.is_empty()
+                });
                 waiting.for_each(|calls| calls.cancel(id, None));
             }
         }

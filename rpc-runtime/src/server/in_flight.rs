@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::codec::id::{Id, IdBuffer};
+use crate::codec::steps;
 use crate::server::id_index::{HashedId, IdIndex};
 use crate::slots::Slots;
 use crate::sync::{Mutex, MutexGuard, lock};
@@ -154,6 +155,7 @@ impl InFlight {
                 .first()
                 .is_some_and(|early| early.offset <= offset)
             {
+                steps::step();
                 table.early.pop_first();
             }
             self.has_early
@@ -201,6 +203,7 @@ impl Table {
         let Self { entries, index, .. } = self;
         let mut is_known = false;
         for slot in index.find(id) {
+            steps::step();
             let entry = entries.get_mut(slot);
             if entry.id.is(id.id) && offset.is_none_or(|offset| offset == entry.offset) {
                 is_known = true;
@@ -213,7 +216,10 @@ impl Table {
     /// Stops the calls that match. Returns whether there were any that were not stopped already.
     fn stop_where(&mut self, reason: StopReason, matches: impl Fn(&CallEntry) -> bool) -> bool {
         let entries = self.entries.iter_mut();
-        let matching = entries.filter(|entry| entry.is_used && matches(entry));
+        let matching = entries.filter(|entry| {
+            steps::step();
+            entry.is_used && matches(entry)
+        });
         matching.fold(false, |found, entry| found | entry.stop(reason))
     }
 }

@@ -16,6 +16,7 @@ use crate::codec::id::Id;
 use crate::codec::params::decode::Params;
 use crate::codec::reply::{Fault, FaultKind, Reply};
 use crate::codec::request::{Invalid, Request};
+use crate::codec::steps;
 use crate::context::Context;
 use crate::escape::Escaped;
 use crate::outcome::Outcome;
@@ -278,6 +279,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
             let Some(running) = handler.as_mut().as_pin_mut() else {
                 return Poll::Pending;
             };
+            steps::step();
             let poll = || catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
             match context.lend_deadline(poll) {
                 Ok(Poll::Ready(returned)) => Poll::Ready(Ok(returned)),

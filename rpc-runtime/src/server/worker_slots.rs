@@ -2,6 +2,7 @@
 
 use std::task::{Context, Waker};
 
+use crate::codec::steps;
 use crate::server::recv::Receiver;
 use crate::slots::Slots;
 use crate::waker::WakerSlot;
@@ -101,6 +102,7 @@ impl WorkerSlots {
 
     pub(super) fn wake_all(&mut self) {
         for slot in self.slots.iter_mut() {
+            steps::step();
             slot.waker.take().into_iter().for_each(Waker::wake);
         }
     }

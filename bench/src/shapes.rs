@@ -9,18 +9,13 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use rpc_runtime::Limits;
-use rpc_runtime::fuzzing::{RawPeer, RawStream};
+use rpc_runtime::fuzzing::shapes::{Scene, Shape, Size, all, cheapest};
+use rpc_runtime::fuzzing::stage::Stage;
 use tokio::runtime::Runtime;
 
 use crate::load::RuntimeKind;
 use crate::process::output;
 use crate::table::thousands;
-
-mod service;
-mod shape;
-
-use self::service::{Clerk, DeskServer};
-use self::shape::{Scene, Shape, Size, all, cancel, cheapest};
 
 /// Bytes of messages of a shape. The second has four times as many.
 const SIZES: [usize; 2] = [16 << 10, 64 << 10];
@@ -30,13 +25,6 @@ const LINEAR: f64 = 4.2;
 
 /// How many times the instructions of the cheapest messages a shape may take, if its sender is not charged for it.
 const MOST: f64 = 4.0;
-
-/// Bytes that a packet has room for.
-const PACKET: usize = 1200;
-
-/// Calls that wait, or cancellations that are kept.
-const WAITING: usize = 100;
-const KEPT: usize = 1024;
 
 /// Prints the table.
 ///
@@ -126,81 +114,10 @@ fn process_messages_of_a_shape(runtime: &Runtime, mut stage: Stage, messages: &B
     runtime.block_on(stage.process(messages)).is_some()
 }
 
-/// A connection on which the messages of a shape are sent.
-struct Stage {
-    scene: Scene,
-    peer: RawPeer,
-    stream: RawStream,
-    _others: Vec<RawStream>,
-}
-
-/// A message whose answer says that those before it were processed.
-const PING: &str = "{\"jsonrpc\":\"2.0\",\"id\":\"last\",\"method\":\"rpc.ping\"}\n";
-const PONG: &[u8] = b"\"id\":\"last\",\"result\":null}\n";
-
 fn unlimited() -> Limits {
     Limits {
         cancellations: usize::MAX,
         ..Limits::default()
-    }
-}
-
-impl Stage {
-    async fn set(scene: Scene, limits: Limits) -> Option<Self> {
-        let peer = RawPeer::of(DeskServer::new(Clerk), limits);
-        let mut stream = peer.open()?;
-        stream.exchange(&PING.into(), PACKET, PONG).await?;
-        let mut others = Vec::new();
-        let wait = |id| format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{id}\",\"method\":\"wait\"}}\n");
-        match scene {
-            Scene::Idle => {}
-            Scene::WaitingOnStream => {
-                let id = |index| format!("{}{index:02}", "x".repeat(1000));
-                let calls = (0..WAITING).map(|index| wait(id(index)));
-                let calls = calls.collect::<String>() + PING;
-                stream.exchange(&calls.into(), PACKET, PONG).await?;
-            }
-            Scene::WaitingOnStreams => {
-                for index in 0..WAITING {
-                    let mut other = peer.open()?;
-                    let call = wait(index.to_string()) + PING;
-                    other.exchange(&call.into(), PACKET, PONG).await?;
-                    others.push(other);
-                }
-            }
-            Scene::EarlyCancellations => {
-                let params = |id| format!("{{\"id\":{id},\"stream\":0,\"offset\":1000000000}}");
-                let cancellations = (0..KEPT).map(|id| cancel(&params(id)));
-                let cancellations = cancellations.collect::<String>() + PING;
-                stream.exchange(&cancellations.into(), PACKET, PONG).await?;
-            }
-            Scene::Upload => {
-                let sum = r#"{"jsonrpc":"2.0","id":1,"method":"sum","params":[]}"#;
-                stream.send(&format!("{sum}\n").into(), PACKET).await;
-            }
-        }
-        Some(Self {
-            scene,
-            peer,
-            stream,
-            _others: others,
-        })
-    }
-
-    /// Sends the messages, and waits until they were processed.
-    async fn process(&mut self, messages: &Bytes) -> Option<usize> {
-        let end = match self.scene {
-            Scene::Upload => "\n{\"jsonrpc\":\"2.0\",\"method\":\"rpc.end\",\"params\":[1]}\n",
-            _ => "\n",
-        };
-        let end = Bytes::from(format!("{end}{PING}"));
-        let Self { peer, stream, .. } = self;
-        if self.scene == Scene::WaitingOnStreams {
-            peer.send(messages, PACKET).await;
-            return stream.exchange(&end, PACKET, PONG).await;
-        }
-        let all = Bytes::from([&messages[..], &end[..]].concat());
-        stream.exchange(&all, PACKET, PONG).await
     }
 }
 

@@ -1,39 +1,48 @@
-//! The shapes of messages.
+//! Shapes of messages that a hostile client could choose. What they cost is counted: in steps by the tests, in instructions by
+//! `bench`.
 
-/// Messages of one shape, about as many bytes as are asked for.
-pub(super) struct Shape {
-    pub(super) name: &'static str,
-    pub(super) scene: Scene,
-    pub(super) make: fn(usize) -> String,
+/// Messages of one shape.
+#[derive(Debug)]
+pub struct Shape {
+    /// Names the shape for people.
+    pub name: &'static str,
+    /// What the connection is in the middle of.
+    pub scene: Scene,
+    /// Makes messages of about so many bytes.
+    pub make: fn(usize) -> String,
 }
 
-/// What the connection is in the middle of.
+/// What a connection is in the middle of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scene {
+pub enum Scene {
     /// Nothing.
     Idle,
-    /// So many calls wait on the stream of the messages.
+    /// Many calls wait on the stream of the messages.
     WaitingOnStream,
-    /// As many calls wait on as many streams. The messages are sent on a unidirectional one.
+    /// Many calls wait, each on a stream of its own. The messages are sent on a unidirectional one.
     WaitingOnStreams,
-    /// So many cancellations are kept for requests that do not come.
+    /// Cancellations are kept for requests that do not come.
     EarlyCancellations,
     /// A call takes the messages as its items.
     Upload,
 }
 
-/// What is counted of messages besides their instructions.
+/// How much messages are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
+pub struct Size {
+    /// Messages, each entry of a batch counted.
+    pub messages: usize,
+    /// Bytes.
+    pub bytes: usize,
     /// JSON values and names, about: each has a comma, a colon or a bracket.
-    pub(super) values: usize,
+    pub values: usize,
 }
 
 impl Size {
-    pub(super) fn of(messages: &str) -> Self {
+    /// Measures messages.
+    pub fn of(messages: &str) -> Self {
         let lines = messages.lines().filter(|line| !line.trim().is_empty());
+        let entries = messages.matches(r#""method":"#);
         let (mut values, mut in_string, mut is_escaped) = (0, false, false);
         for c in messages.bytes() {
             match c {
@@ -45,7 +54,7 @@ impl Size {
             }
         }
         Self {
-            messages: lines.count().max(1),
+            messages: lines.count().max(entries.count()).max(1),
             bytes: messages.len(),
             values,
         }
@@ -59,7 +68,7 @@ const LEAST: usize = 60;
 const USUAL_VALUES: usize = 9;
 
 /// Calls whose arguments nobody looks at: the cheapest messages of a size. Each has one string, and numbers.
-pub(super) fn cheapest(size: Size) -> String {
+pub fn cheapest(size: Size) -> String {
     let bytes = (size.bytes / size.messages).max(LEAST);
     let numbers = (size.values / size.messages).saturating_sub(USUAL_VALUES);
     let mut message = r#"{"jsonrpc":"2.0","id":1,"method":"ignore","params":[""#.to_owned();
@@ -207,7 +216,7 @@ static ONE: [Shape; 24] = [
 ];
 
 /// Many messages.
-static MANY: [Shape; 21] = [
+static MANY: [Shape; 22] = [
     shape("calls", |n| usual(n, n / 64)),
     shape("notifications of no method", |n| {
         let unit = |_| "{\"jsonrpc\":\"2.0\",\"method\":\"\"}\n".into();
@@ -226,6 +235,11 @@ static MANY: [Shape; 21] = [
     shape("batches of 100 cancellations", |n| {
         let cancel = r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":[7]}"#;
         let batch = format!("[{}{cancel}]\n", format!("{cancel},").repeat(99));
+        filled(n, ["", ""], |_| batch.clone())
+    }),
+    shape("batches of 100 calls that wait", |n| {
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"pause","params":[]}"#;
+        let batch = format!("[{}{call}]\n", format!("{call},").repeat(99));
         filled(n, ["", ""], |_| batch.clone())
     }),
     shape("blank lines", |n| "\n".repeat(n)),
@@ -299,6 +313,6 @@ pub(super) fn cancel(params: &str) -> String {
 }
 
 /// All shapes.
-pub(super) fn all() -> impl Iterator<Item = &'static Shape> {
+pub fn all() -> impl Iterator<Item = &'static Shape> {
     ONE.iter().chain(&MANY)
 }
