@@ -102,14 +102,13 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
         charge,
     } = buffers;
     exchange.clear();
-    let message_bytes = message.capacity();
     let (index, tape) = parser.split();
     let Some(document) = parse(index, tape, message, line, reply) else {
         site.connection.abuse().record_wasted();
         return ReplyBuffer::Single;
     };
     release_index(index, site);
-    charge.set(message_bytes + index.retained_bytes() + document.retained_bytes());
+    charge.set(admission.message_bytes + index.retained_bytes() + document.retained_bytes());
     let request = match document.message() {
         Message::Single(request) => request,
         Message::Batch(entries) => {
@@ -133,7 +132,7 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
         false => call,
     }
     .received_at(admission.received);
-    charge.set(message_bytes + index.retained_bytes() + tape_bytes);
+    charge.set(admission.message_bytes + index.retained_bytes() + tape_bytes);
     let mut serving = Serving::new(site, receiver, permit, exchange);
     if let Err(error) = serving.obtain_permit(call.deadline, admission).await {
         reply.reject(error);
@@ -215,6 +214,8 @@ struct Admission {
     /// When the message was received, if that was some time ago.
     received: Option<Instant>,
     refused: Option<ProtocolError>,
+    /// The capacity of the message's buffer.
+    message_bytes: usize,
 }
 
 /// Counts a message that is more than small, and lets it wait for its permit if it is large.
@@ -225,7 +226,10 @@ async fn admit<R: Router>(task: &mut CallTask<R>, line: Line) -> Admission {
         permit,
         buffers,
     } = task;
-    let mut admission = Admission::default();
+    let mut admission = Admission {
+        message_bytes: buffers.message.capacity(),
+        ..Admission::default()
+    };
     buffers.recount_large();
     if buffers.message.len() > PARSED_LATE_BYTES
         && line == Line::Message
