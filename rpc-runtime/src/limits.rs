@@ -112,11 +112,13 @@ pub struct Limits {
     /// others, so at most a half; at that limit its connections are not read further.
     pub memory: usize,
 
-    /// The maximum number of net cancellations on a connection. Defaults to 1,000. A call that `rpc.cancel` stops
-    /// counts one, and so does a stream that the client resets before its end and before any of its items was sent.
-    /// Each second takes off [`cancellations_per_second`](Self::cancellations_per_second), and each call that ends by
-    /// itself ten. Above the limit the connection is closed with code 0x13: nearly all work that the client starts is
-    /// wasted.
+    /// The maximum number of net cancellations, and of other wasted work, on a connection. Defaults to 1,000. Each of these
+    /// counts one: an `rpc.cancel`, whether or not it finds its call; a stream that the client resets before its end and
+    /// before any of its items was sent, or that has no message; a message, or an entry of a batch, that is no request; and
+    /// a batch with too many entries. Each second takes off
+    /// [`cancellations_per_second`](Self::cancellations_per_second), each call that ends by itself ten, and each call that
+    /// ends at its deadline one. Above the limit the connection is closed with code 0x13: nearly all work that the client
+    /// starts is wasted.
     pub cancellations: usize,
     /// The number of cancellations that each second takes off the count of a connection. Defaults to 100.
     pub cancellations_per_second: usize,

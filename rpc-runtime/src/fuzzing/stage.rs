@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::rpc;
 
 #[rpc(crate = crate)]
-trait Desk {
+trait Probe {
     async fn text(&self, text: &str) -> usize;
     /// Looks at no argument.
     async fn ignore(&self, #[rpc(params)] all: Ignored);
@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Ignored {
 
 struct Clerk;
 
-impl Desk for Clerk {
+impl Probe for Clerk {
     async fn text(&self, text: &str) -> usize {
         text.len()
     }
@@ -79,20 +79,20 @@ const PONG: &[u8] = b"\"id\":\"last\",\"result\":null}\n";
 
 /// A connection on which the messages of a shape are sent.
 #[derive(Debug)]
-pub struct Stage {
+pub struct ScenePeer {
     scene: Scene,
     peer: RawPeer,
     stream: RawStream,
     _others: Vec<RawStream>,
 }
 
-impl Stage {
+impl ScenePeer {
     /// Makes a connection, and all that the scene needs; `None` if the server closes the connection meanwhile.
     ///
     /// # Panics
     /// Outside a tokio runtime with timers.
     pub async fn set(scene: Scene, limits: Limits) -> Option<Self> {
-        let peer = RawPeer::of(DeskServer::new(Clerk), limits);
+        let peer = RawPeer::of(ProbeServer::new(Clerk), limits);
         let mut stream = peer.open()?;
         stream.exchange(&PING.into(), PACKET, PONG).await?;
         let mut others = Vec::new();

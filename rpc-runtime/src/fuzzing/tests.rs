@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 
 use crate::codec::steps;
 use crate::fuzzing::shapes::{Scene, Shape, Size, all, cheapest};
-use crate::fuzzing::stage::Stage;
+use crate::fuzzing::stage::ScenePeer;
 use crate::limits::Limits;
 
 /// Bytes of messages of a shape.
@@ -33,7 +33,7 @@ fn steps(scene: Scene, messages: String) -> u64 {
         ..Limits::default()
     };
     runtime().block_on(async {
-        let mut stage = Stage::set(scene, limits).await.unwrap();
+        let mut stage = ScenePeer::set(scene, limits).await.unwrap();
         let before = steps::taken();
         let processed = stage.process(&Bytes::from(messages)).await;
         processed.expect("the connection is open");
@@ -49,7 +49,7 @@ fn is_charged(shape: &Shape) -> bool {
         ..Limits::default()
     };
     runtime().block_on(async {
-        let mut stage = Stage::set(Scene::Idle, limits).await.unwrap();
+        let mut stage = ScenePeer::set(Scene::Idle, limits).await.unwrap();
         let messages = Bytes::from((shape.make)(BYTES));
         stage.process(&messages).await.is_none()
     })
@@ -132,7 +132,7 @@ fn tasks_beside_a_stream_of_blank_lines_are_polled() {
     for scene in [Scene::Idle, Scene::Upload] {
         let before = polls.get();
         tasks.block_on(&runtime(), async {
-            let mut stage = Stage::set(scene, Limits::default()).await.unwrap();
+            let mut stage = ScenePeer::set(scene, Limits::default()).await.unwrap();
             let blank = Bytes::from("\n".repeat(CHUNKS));
             stage.process_chunks(&blank, 1).await.unwrap();
         });

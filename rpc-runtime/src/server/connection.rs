@@ -127,7 +127,7 @@ struct Streams {
     /// The highest ID of the bidirectional streams that the peer has opened.
     last_id: Option<u64>,
     /// Cancellations that arrived before the stream of their requests.
-    early: BTreeSet<EarlyCancel>,
+    early: BTreeSet<CancelOfLaterStream>,
 }
 
 /// No stream has this ID: they have 62 bits (RFC 9000, section 2.1).
@@ -135,7 +135,7 @@ const DATAGRAMS: u64 = u64::MAX;
 
 /// A cancellation of a request on a stream that is not open yet. The first stream to be opened is the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct EarlyCancel {
+struct CancelOfLaterStream {
     stream: u64,
     offset: u64,
     id: u64,
@@ -181,7 +181,8 @@ impl Streams {
             && is_to_come
             && self.early.len() < MAX_EARLY_CANCELS
         {
-            self.early.insert(EarlyCancel { stream, offset, id });
+            self.early
+                .insert(CancelOfLaterStream { stream, offset, id });
         }
     }
 }

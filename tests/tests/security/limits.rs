@@ -12,7 +12,7 @@ use std::time::Duration;
 use quinn::ConnectionError;
 use rpc_runtime::{Limits, rpc};
 use serde_json::{Value, json};
-use tests::message::{call_line as call, cancel, line, result};
+use tests::message::{call_line as call, cancel, line, notification, result};
 use tests::peer::{
     ABORTED, CANCELLED, EXCESSIVE_LOAD, RawClient, RawConnection, RawStream, TIMED_OUT,
 };
@@ -572,7 +572,8 @@ mod write_timeouts {
     }
 }
 
-mod cancellations {
+/// What costs the server more than the client.
+mod wasted {
     use super::*;
 
     fn few() -> Limits {
@@ -611,11 +612,94 @@ mod cancellations {
             stream.write(call(1, "wait", "[]") + cancel).await;
             assert_eq!(stream.reply().await["error"]["code"], -32001);
         }
-        // A cancellation without effect does not count.
         stream.write(cancel).await;
-        connection.settle().await;
-        stream.write(call(1, "wait", "[]") + cancel).await;
         connection.was_closed(EXCESSIVE_LOAD).await;
+    }
+
+    #[tokio::test]
+    async fn cancellations_that_find_no_call_count() {
+        let server = LimitedServer::start(few());
+        let unknown = |id: u64| {
+            let params = json!({"id": id, "stream": 400, "offset": 7});
+            line(notification("rpc.cancel", params))
+        };
+        let kinds = [|id| line(cancel(id)), unknown];
+        for is_unidirectional in [false, true] {
+            for cancellation in kinds {
+                let connection = server.connect_from(ADDRESS).await.unwrap();
+                let mut stream = connection.send("").await;
+                let mut send = async |ids: std::ops::Range<u64>| {
+                    let cancellations: String = ids.map(cancellation).collect();
+                    match is_unidirectional {
+                        true => drop(connection.send_uni(cancellations).await),
+                        false => stream.write(cancellations).await,
+                    }
+                };
+                send(0..20).await;
+                connection.settle().await;
+                send(20..21).await;
+                connection.was_closed(EXCESSIVE_LOAD).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_no_requests_count() {
+        let server = LimitedServer::start(few());
+        for message in [
+            "x",
+            "1",
+            "{}",
+            "[]",
+            "[1]",
+            r#"{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2],"meta":{"a":"","a":""}}"#,
+        ] {
+            let connection = server.connect_from(ADDRESS).await.unwrap();
+            let mut stream = connection.send("").await;
+            for _ in 0..20 {
+                stream.write(format!("{message}\n")).await;
+                stream.reply().await;
+            }
+            stream.write(format!("{message}\n")).await;
+            connection.was_closed(EXCESSIVE_LOAD).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn entries_of_a_batch_that_are_no_requests_count_each() {
+        let server = LimitedServer::start(few());
+        let connection = server.connect_from(ADDRESS).await.unwrap();
+        let mut stream = connection.send(format!("[{}0]\n", "0,".repeat(19))).await;
+        assert_eq!(stream.reply().await.as_array().unwrap().len(), 20);
+        stream.write("[0]\n").await;
+        connection.was_closed(EXCESSIVE_LOAD).await;
+    }
+
+    #[tokio::test]
+    async fn streams_without_a_message_count() {
+        let server = LimitedServer::start(few());
+        let connection = server.connect_from(ADDRESS).await.unwrap();
+        for _ in 0..20 {
+            assert!(connection.exchange("").await.is_empty());
+        }
+        connection.settle().await;
+        let mut stream = connection.open().await;
+        stream.finish();
+        connection.was_closed(EXCESSIVE_LOAD).await;
+    }
+
+    #[tokio::test]
+    async fn calls_that_fail_do_not_count() {
+        let server = LimitedServer::start(few());
+        let connection = server.connect_from(ADDRESS).await.unwrap();
+        let mut stream = connection.send("").await;
+        for _ in 0..40 {
+            stream.write(call(1, "absent", "[]")).await;
+            assert_eq!(stream.reply().await["error"]["code"], -32601);
+            stream.write(call(1, "add", "[]")).await;
+            assert_eq!(stream.reply().await["error"]["code"], -32602);
+        }
+        is_served(&connection).await;
     }
 
     #[tokio::test]
