@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, interval};
 use tokio::try_join;
 
-use crate::Place;
+use crate::flood::{ADDRESSES, FLOODING_CONNECTIONS, HALF_SENDING_CONNECTIONS};
+use crate::town::Place;
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Attack {
@@ -35,10 +37,33 @@ pub(crate) enum Attack {
     StoppedReader,
     Panics,
     Cancellations,
+    UnreadReplies,
+    IgnoredZeros,
+    ZeroParameters,
+    HalfSentLarge,
+    WaitingMessages,
+    IdleWorkers,
+    Batches,
+    UnreadBatches,
+    Uploads,
+    UnreadItems,
+    EscapedReplies,
+    TinyUnread,
+    Oversized,
+    FloodingAddresses,
+    FloodingMemory,
+    StalledHandshakes,
+    MissedCancellations,
+    CancellationBatches,
+    BlankLines,
+    TinyMessages,
+    DuplicateMembers,
+    UnknownMembers,
+    Datagrams,
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::Nobody,
         Self::Honest,
         Self::HalfSent,
@@ -48,7 +73,42 @@ impl Attack {
         Self::StoppedReader,
         Self::Panics,
         Self::Cancellations,
+        Self::UnreadReplies,
+        Self::IgnoredZeros,
+        Self::ZeroParameters,
+        Self::HalfSentLarge,
+        Self::WaitingMessages,
+        Self::IdleWorkers,
+        Self::Batches,
+        Self::UnreadBatches,
+        Self::Uploads,
+        Self::UnreadItems,
+        Self::EscapedReplies,
+        Self::TinyUnread,
+        Self::Oversized,
+        Self::FloodingAddresses,
+        Self::FloodingMemory,
+        Self::StalledHandshakes,
+        Self::MissedCancellations,
+        Self::CancellationBatches,
+        Self::BlankLines,
+        Self::TinyMessages,
+        Self::DuplicateMembers,
+        Self::UnknownMembers,
+        Self::Datagrams,
     ];
+
+    /// The number of the hostile peer's connections.
+    pub(crate) fn connections(self) -> usize {
+        match self {
+            Self::HalfSent => 60,
+            Self::FloodingAddresses => ADDRESSES * FLOODING_CONNECTIONS,
+            Self::FloodingMemory => ADDRESSES * HALF_SENDING_CONNECTIONS,
+            // None of them is ever one.
+            Self::Nobody | Self::StalledHandshakes => 0,
+            _ => 1,
+        }
+    }
 }
 
 impl fmt::Display for Attack {
@@ -63,6 +123,39 @@ impl fmt::Display for Attack {
             Self::StoppedReader => "80 replies of 1 MB that are not read",
             Self::Panics => "calls that panic",
             Self::Cancellations => "calls and their cancellations",
+            Self::UnreadReplies => {
+                "32 streams with an open stream of items and 40 unread replies of 200 KB"
+            }
+            Self::IgnoredZeros => "128 waiting calls of 1 MiB of zeros in an ignored member",
+            Self::ZeroParameters => "128 waiting calls of 1 MiB of zeros as parameters",
+            Self::HalfSentLarge => "half-sent messages of nearly 1 MiB on 100 streams",
+            Self::WaitingMessages => {
+                "128 calls that never return, and 99 messages of 1 MiB behind them"
+            }
+            Self::IdleWorkers => {
+                "bursts of 128 calls of 41 KiB on stream after stream, and two pings a second"
+            }
+            Self::Batches => "batches of 100 entries with 4 MB of replies",
+            Self::UnreadBatches => "the same on 32 streams, not read",
+            Self::Uploads => "items that no handler takes on 90 streams",
+            Self::UnreadItems => "items of 100 KB on 60 streams, not read",
+            Self::EscapedReplies => "replies full of control characters on 32 streams, not read",
+            Self::TinyUnread => "invalid messages of 1 byte on 64 streams, replies not read",
+            Self::Oversized => "messages of 8 MiB on 64 streams",
+            Self::FloodingAddresses => {
+                "calls that never return from eight addresses, 64 connections"
+            }
+            Self::FloodingMemory => {
+                "half-sent messages of nearly 1 MiB from eight addresses, 16 connections"
+            }
+            Self::StalledHandshakes => "64 stalled handshakes from each of eight addresses",
+            Self::MissedCancellations => "cancellations that find nothing",
+            Self::CancellationBatches => "batches of 100 cancellations that find nothing",
+            Self::BlankLines => "blank lines",
+            Self::TinyMessages => "invalid messages of 1 byte",
+            Self::DuplicateMembers => "messages of 1 MB with one member again and again",
+            Self::UnknownMembers => "messages of 1 MB with members that no message has",
+            Self::Datagrams => "notifications in datagrams",
         })
     }
 }
@@ -103,7 +196,7 @@ pub(crate) async fn obey(place: Place) {
     answer(&());
     let mut orders = orders();
     while let Some(Order::Begin(attack)) = orders.recv().await {
-        let hostile = Arc::new(Hostile::new(client.clone()));
+        let hostile = Arc::new(Hostile::new(client.clone(), place.address));
         let attacking = tokio::spawn(Arc::clone(&hostile).attack(attack));
         hostile.begun.notified().await;
         answer(&());
@@ -119,36 +212,44 @@ pub(crate) async fn obey(place: Place) {
     }
 }
 
-fn client(place: &Place) -> RawClient {
-    let certificate = CertificateDer::from_pem_slice(place.certificate.as_bytes());
-    RawClient::to(place.address, &certificate.expect("a certificate"))
+/// The addresses of hostile peers, none of which is the neighbour's.
+pub(crate) fn address(number: usize) -> Ipv4Addr {
+    let number = u8::try_from(number).expect("an address");
+    Ipv4Addr::new(127, 0, 0, number + 2)
 }
 
-type Closed = Box<dyn Error + Send + Sync>;
+fn client(place: &Place) -> RawClient {
+    let certificate = CertificateDer::from_pem_slice(place.certificate.as_bytes());
+    RawClient::to(place.address, &certificate.expect("a certificate")).from(address(0))
+}
+
+pub(crate) type Closed = Box<dyn Error + Send + Sync>;
 
 /// An attack goes on until the server closes the connection.
-type Ended = Result<Infallible, Closed>;
+pub(crate) type Ended = Result<Infallible, Closed>;
 
-struct Hostile {
-    client: RawClient,
+pub(crate) struct Hostile {
+    pub(crate) client: RawClient,
+    pub(crate) server: SocketAddr,
     endpoint: Endpoint,
-    begun: Notify,
+    pub(crate) begun: Notify,
     done: AtomicU64,
     closed: AtomicU64,
 }
 
 impl Hostile {
-    fn new(client: RawClient) -> Self {
+    fn new(client: RawClient, server: SocketAddr) -> Self {
         Self {
             endpoint: client.endpoint(),
             client,
+            server,
             begun: Notify::new(),
             done: AtomicU64::new(0),
             closed: AtomicU64::new(0),
         }
     }
 
-    fn has_done(&self, deeds: u64) {
+    pub(crate) fn has_done(&self, deeds: u64) {
         self.done.fetch_add(deeds, Ordering::Relaxed);
     }
 
@@ -165,18 +266,47 @@ impl Hostile {
                 Attack::StoppedReader => self.stopped_reader().await,
                 Attack::Panics => self.panics().await,
                 Attack::Cancellations => self.cancellations().await,
+                Attack::UnreadReplies => self.unread_replies().await,
+                Attack::IgnoredZeros => self.ignored_zeros().await,
+                Attack::ZeroParameters => self.zero_parameters().await,
+                Attack::HalfSentLarge => self.half_sent_large().await,
+                Attack::WaitingMessages => self.waiting_messages().await,
+                Attack::IdleWorkers => self.idle_workers().await,
+                Attack::Batches => self.batches().await,
+                Attack::UnreadBatches => self.unread_batches().await,
+                Attack::Uploads => self.uploads().await,
+                Attack::UnreadItems => self.unread_items().await,
+                Attack::EscapedReplies => self.escaped_replies().await,
+                Attack::TinyUnread => self.tiny_unread().await,
+                Attack::Oversized => self.oversized().await,
+                Attack::FloodingAddresses => self.flooding_addresses().await,
+                Attack::FloodingMemory => self.flooding_memory().await,
+                Attack::StalledHandshakes => self.stalled_handshakes().await,
+                Attack::MissedCancellations => self.missed_cancellations().await,
+                Attack::CancellationBatches => self.cancellation_batches().await,
+                Attack::BlankLines => self.blank_lines().await,
+                Attack::TinyMessages => self.tiny_messages().await,
+                Attack::DuplicateMembers => self.duplicate_members().await,
+                Attack::UnknownMembers => self.unknown_members().await,
+                Attack::Datagrams => self.datagrams().await,
             };
             let Err(_closed) = ended;
             self.closed.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    async fn connect(&self) -> Result<Connection, Closed> {
+    pub(crate) async fn connect(&self) -> Result<Connection, Closed> {
         Ok(self.client.connecting(&self.endpoint).await?)
     }
 
+    /// Connects with a window of a thousand bytes for each stream.
+    pub(crate) async fn connect_without_reading(&self) -> Result<Connection, Closed> {
+        let client = self.client.clone().transport(receive_window(1000));
+        Ok(client.connecting(&self.endpoint).await?)
+    }
+
     /// Keeps its streams open.
-    async fn wait(&self, connection: &Connection) -> Ended {
+    pub(crate) async fn wait(&self, connection: &Connection) -> Ended {
         self.begun.notify_one();
         Err(connection.closed().await.into())
     }
@@ -245,8 +375,7 @@ impl Hostile {
     }
 
     async fn stopped_reader(&self) -> Ended {
-        let client = self.client.clone().transport(receive_window(1000));
-        let connection = client.connecting(&self.endpoint).await?;
+        let connection = self.connect_without_reading().await?;
         let call = call("blob", "[1000000]");
         let mut streams = Vec::new();
         for _ in 0..80 {
@@ -267,7 +396,7 @@ impl Hostile {
     }
 
     /// Repeats an exchange on four concurrent streams.
-    async fn exchange(&self, text: &str, deeds: u64) -> Ended {
+    pub(crate) async fn exchange(&self, text: &str, deeds: u64) -> Ended {
         let connection = self.connect().await?;
         self.begun.notify_one();
         let exchange = async || -> Ended {
@@ -290,6 +419,6 @@ impl Hostile {
 /// The beginning of a request.
 const HEAD: &str = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"add\",\"params\":[\"";
 
-fn call(method: &str, params: &str) -> String {
+pub(crate) fn call(method: &str, params: &str) -> String {
     call_line(1, method, params)
 }

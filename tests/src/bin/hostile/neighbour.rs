@@ -9,19 +9,30 @@ use tests::process::{answer, orders};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::{Place, TownClient};
+use crate::town::{Place, TownClient};
 
 /// The time between two calls: 500 calls in a second.
 const PERIOD: Duration = Duration::from_millis(2);
 
+/// After which time a call has failed.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The times of calls from when they were due, sorted.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Waits(Vec<Duration>);
+pub(crate) struct Waits {
+    times: Vec<Duration>,
+    /// The number of calls that had no answer in time, or an error.
+    failed: usize,
+}
 
 impl Waits {
     pub(crate) fn percentile(&self, percent: f64) -> Duration {
-        let last = self.0.len() - 1;
-        self.0[(last as f64 * percent / 100.0).round() as usize]
+        let last = self.times.len() - 1;
+        self.times[(last as f64 * percent / 100.0).round() as usize]
+    }
+
+    pub(crate) fn failed(&self) -> usize {
+        self.failed
     }
 }
 
@@ -50,14 +61,19 @@ async fn measure(town: &TownClient, length: Duration) -> Waits {
     });
     let mut calls = JoinSet::new();
     while let Some(at) = due.recv().await {
-        let call = town.add(1, 2);
+        let call = town.add(1, 2).timeout(TIMEOUT);
         calls.spawn(async move {
-            assert_eq!(call.await.expect("an answer"), 3);
-            at.elapsed()
+            let answer = call.await;
+            if let Ok(sum) = &answer {
+                assert_eq!(*sum, 3);
+            }
+            (at.elapsed(), answer.is_err())
         });
     }
     clock.join().expect("a clock that ticks");
-    let mut waits = calls.join_all().await;
-    waits.sort_unstable();
-    Waits(waits)
+    let calls = calls.join_all().await;
+    let failed = calls.iter().filter(|(_, failed)| *failed).count();
+    let mut times: Vec<_> = calls.into_iter().map(|(time, _)| time).collect();
+    times.sort_unstable();
+    Waits { times, failed }
 }
