@@ -2,6 +2,7 @@
 
 mod imports;
 mod logs;
+mod threats;
 
 use std::collections::BTreeMap;
 use std::fs;
