@@ -40,6 +40,7 @@ pub(crate) enum Attack {
     UnreadReplies,
     IgnoredZeros,
     ZeroParameters,
+    PreparedMessages,
     HalfSentLarge,
     WaitingMessages,
     IdleWorkers,
@@ -63,7 +64,7 @@ pub(crate) enum Attack {
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::Nobody,
         Self::Honest,
         Self::HalfSent,
@@ -76,6 +77,7 @@ impl Attack {
         Self::UnreadReplies,
         Self::IgnoredZeros,
         Self::ZeroParameters,
+        Self::PreparedMessages,
         Self::HalfSentLarge,
         Self::WaitingMessages,
         Self::IdleWorkers,
@@ -128,6 +130,9 @@ impl fmt::Display for Attack {
             }
             Self::IgnoredZeros => "128 waiting calls of 1 MiB of zeros in an ignored member",
             Self::ZeroParameters => "128 waiting calls of 1 MiB of zeros as parameters",
+            Self::PreparedMessages => {
+                "20 messages of 1 MiB of zeros, whose last bytes come at once"
+            }
             Self::HalfSentLarge => "half-sent messages of nearly 1 MiB on 100 streams",
             Self::WaitingMessages => {
                 "128 calls that never return, and 99 messages of 1 MiB behind them"
@@ -269,6 +274,7 @@ impl Hostile {
                 Attack::UnreadReplies => self.unread_replies().await,
                 Attack::IgnoredZeros => self.ignored_zeros().await,
                 Attack::ZeroParameters => self.zero_parameters().await,
+                Attack::PreparedMessages => self.prepared_messages().await,
                 Attack::HalfSentLarge => self.half_sent_large().await,
                 Attack::WaitingMessages => self.waiting_messages().await,
                 Attack::IdleWorkers => self.idle_workers().await,

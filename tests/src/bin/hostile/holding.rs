@@ -12,6 +12,9 @@ use crate::attack::{Closed, Ended, Hostile, call};
 
 const MIB: usize = 1 << 20;
 
+/// The messages that are nearly complete within the budget of a connection, as far as their buffers go.
+const PREPARED: usize = 20;
+
 /// Zeros as JSON in so many bytes.
 fn zeros(bytes: usize) -> String {
     format!("[{}0]", "0,".repeat(bytes / 2))
@@ -77,6 +80,30 @@ impl Hostile {
         let connection = self.connect().await?;
         self.keep(&connection, 32, &zero_parameters().repeat(4))
             .await
+    }
+
+    pub(crate) async fn prepared_messages(&self) -> Ended {
+        let connection = self.connect().await?;
+        self.begun.notify_one();
+        let text = zero_parameters();
+        let (last, prepared) = text.as_bytes().split_last().ok_or("no message")?;
+        let mut streams = Vec::new();
+        for _ in 0..PREPARED {
+            let (mut send, recv) = connection.open_bi().await?;
+            send.write_all(prepared).await?;
+            streams.push((send, recv));
+        }
+        // The server answers these after it has read what came before.
+        let (mut send, mut recv) = connection.open_bi().await?;
+        for _ in 0..20 {
+            send.write_all(call("rpc.ping", "[]").as_bytes()).await?;
+            read_lines(&mut recv, 1).await?;
+        }
+        for (send, _) in &mut streams {
+            send.write_all(&[*last]).await?;
+            self.has_done(1);
+        }
+        self.wait(&connection).await
     }
 
     pub(crate) async fn half_sent_large(&self) -> Ended {
