@@ -64,8 +64,8 @@ fn tests_of_the_threat_model_exist() {
 
 #[test]
 fn tests_and_modules_that_show_promises_exist() {
-    let places = ["tests/tests", "rpc-runtime/src", "rpc-layers"].map(sources);
-    let texts = places.iter().flatten().map(|path| fs::read_to_string(path));
+    let places = ["tests/tests", "rpc-runtime/src", "rpc-layers", "rpc-cli"].map(sources);
+    let texts = places.iter().flatten().map(fs::read_to_string);
     let text: String = texts.map(Result::unwrap).collect();
     let document = read("SECURITY.md");
     for cell in last_cells(&document, "\n## What is promised\n") {
