@@ -126,13 +126,12 @@ impl InFlight {
     }
 
     /// Whether the call was cancelled before its handler was polled.
+    #[inline]
     pub(super) fn was_cancelled(&self, id: Option<Id<'_>>, offset: u64) -> bool {
-        self.has_early.load(Ordering::Relaxed) && {
-            let mut table = self.table();
-            self.take_early(&mut table, id, offset)
-        }
+        self.has_early.load(Ordering::Relaxed) && self.take_early(&mut self.table(), id, offset)
     }
 
+    #[cold]
     fn take_early(&self, table: &mut Table, id: Option<Id<'_>>, offset: u64) -> bool {
         let Some(Id::Unsigned(id)) = id else {
             return false;
