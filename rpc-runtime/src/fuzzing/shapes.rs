@@ -67,7 +67,7 @@ const LEAST: usize = 60;
 /// The values of a call without parameters, and an array and a string in them.
 const USUAL_VALUES: usize = 9;
 
-/// Calls whose arguments nobody looks at: the cheapest messages of a size. Each has one string, and numbers.
+/// Calls whose arguments are not decoded: the cheapest messages of a size. The arguments are one string, and zeros.
 pub fn cheapest(size: Size) -> String {
     let bytes = (size.bytes / size.messages).max(LEAST);
     let numbers = (size.values / size.messages).saturating_sub(USUAL_VALUES);

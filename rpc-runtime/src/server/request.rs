@@ -314,7 +314,10 @@ async fn obtain_permit<R: Router>(
             permit.put(obtained);
             return Ok(());
         },
-        () = passes(deadline) => return Err(ProtocolError::DeadlinePassed),
+        () = passes(deadline) => {
+            connection.abuse().record_timed_out_call();
+            return Err(ProtocolError::DeadlinePassed);
+        }
         () = stream.stopped() => stream.reset(),
         () = receiver.was_reset() => stream.reset(),
     }

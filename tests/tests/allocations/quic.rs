@@ -6,9 +6,9 @@
 
 use std::thread;
 
-use rpc_runtime::{Client, Identity, Server, Trust, rpc};
+use rpc_runtime::{Client, Context, Identity, Limits, Server, Trust, rpc};
 use tests::peer::{RawClient, RawServer, RawStream};
-use tests::support::current_thread;
+use tests::support::{current_thread, serve};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -201,4 +201,28 @@ fn call_over_quic_allocates_within_a_tenth_of_quinn_alone() {
             "{in_flight} in flight: more than a tenth above quinn alone"
         );
     }
+}
+
+#[rpc]
+trait Mirror {
+    /// Returns how often the handler allocates when it asks for the caller's address.
+    async fn allocations_for_peer(&self, cx: &Context) -> u64;
+}
+
+struct Glass;
+
+impl Mirror for Glass {
+    async fn allocations_for_peer(&self, cx: &Context) -> u64 {
+        let asked = allocation_counter::measure(|| assert!(cx.peer().is_some()));
+        asked.count_total
+    }
+}
+
+#[test]
+fn address_of_the_caller_allocates_nothing() {
+    current_thread().block_on(async {
+        let (client, _handle) = serve(MirrorServer::new(Glass), Limits::default()).await;
+        let mirror = MirrorClient::new(client);
+        assert_eq!(mirror.allocations_for_peer().await.unwrap(), 0);
+    });
 }
