@@ -55,6 +55,10 @@ pub(crate) struct ConnectionMemory {
     waits: Notify,
     /// The bytes that are held for messages that have begun and are not complete.
     partial: AtomicUsize,
+    /// How many large messages are parsed, and not yet answered.
+    parsed: AtomicUsize,
+    /// Notified when one of them is answered.
+    answered: Notify,
 }
 
 /// A message that has begun and is not complete.
@@ -66,6 +70,44 @@ pub(crate) struct PartialMessage<'a> {
 impl Drop for PartialMessage<'_> {
     fn drop(&mut self) {
         self.memory.partial.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A large message that is parsed, and not yet answered.
+#[derive(Debug)]
+pub(crate) struct ParsedMessage(Arc<ConnectionMemory>);
+
+impl ParsedMessage {
+    /// Enters a message whose values may take so many bytes, if the budget has room for them. There is always room for one.
+    pub(crate) fn enter(memory: &Arc<ConnectionMemory>, bytes: usize) -> Option<Self> {
+        let others = memory.parsed.fetch_add(1, Ordering::AcqRel);
+        let has_room = memory.used().saturating_add(bytes) <= memory.limit;
+        if others == 0 || has_room && !memory.network.is_full() {
+            return Some(Self(Arc::clone(memory)));
+        }
+        // Nothing is notified: those that wait would wake each other without an end.
+        memory.parsed.fetch_sub(1, Ordering::AcqRel);
+        None
+    }
+
+    /// Enters a message whose values may take so many bytes; waits for the answers to others until there is room.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn wait(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
+        loop {
+            let answered = memory.answered.notified();
+            if let Some(parsed) = Self::enter(memory, bytes) {
+                return parsed;
+            }
+            answered.await;
+        }
+    }
+}
+
+impl Drop for ParsedMessage {
+    fn drop(&mut self) {
+        self.0.parsed.fetch_sub(1, Ordering::AcqRel);
+        self.0.answered.notify_waiters();
     }
 }
 
@@ -106,6 +148,8 @@ impl ServerMemory {
             shortage: Notify::new(),
             waits: Notify::new(),
             partial: AtomicUsize::new(0),
+            parsed: AtomicUsize::new(0),
+            answered: Notify::new(),
         })
     }
 

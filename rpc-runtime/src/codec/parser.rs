@@ -223,6 +223,14 @@ impl Default for TapeBuffer {
     }
 }
 
+/// Returns how many bytes the values of a message take at most.
+pub(crate) fn most_parsed_bytes(message: &[u8]) -> usize {
+    // Behind each of these bytes stands at most one value or name.
+    let is_before_value = |byte: &&u8| matches!(byte, b',' | b':' | b'[' | b'{');
+    let values = message.iter().filter(is_before_value).count();
+    values.saturating_add(1).saturating_mul(NODE_BYTES)
+}
+
 /// A parsed message. Gives the tape back to its [`TapeBuffer`] when dropped.
 #[derive(Debug)]
 pub(crate) struct Document<'p, 'de> {

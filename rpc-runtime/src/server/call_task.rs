@@ -85,6 +85,8 @@ impl<R: Router> CallSite<R> {
                     biased;
                     () = memory.has_room() => {}
                     () = receiver.was_reset() => return Err(ReceiveError::Lost),
+                    // The receiver notices no loss of the connection once it has all that was sent.
+                    () = stream.was_reset() => return Err(ReceiveError::Lost),
                 }
                 receiver.renew_timeout();
             }

@@ -11,9 +11,10 @@ use crate::codec::envelope::leading_id;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::lines::Line;
-use crate::codec::parser::{Document, Index, ParseError, TapeBuffer};
+use crate::codec::parser::{Document, Index, ParseError, TapeBuffer, most_parsed_bytes};
 use crate::codec::reply::Reply;
 use crate::codec::request::Message;
+use crate::memory::ParsedMessage;
 use crate::permit::PermitSlot;
 use crate::server::batch;
 use crate::server::buffers::{
@@ -85,7 +86,7 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
 /// Serves a message that is more than small: what it takes is counted, and released where it is not needed while the handler
 /// waits.
 pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
-    let admission = admit(task, line).await;
+    let (admission, _parsed) = admit(task, line).await;
     let CallTask {
         site,
         receiver,
@@ -218,8 +219,11 @@ struct Admission {
     message_bytes: usize,
 }
 
-/// Counts a message that is more than small, and lets it wait for its permit if it is large.
-async fn admit<R: Router>(task: &mut CallTask<R>, line: Line) -> Admission {
+/// Counts a message that is more than small, and lets it wait for room and for its permit if it is large.
+async fn admit<R: Router>(
+    task: &mut CallTask<R>,
+    line: Line,
+) -> (Admission, Option<ParsedMessage>) {
     let CallTask {
         site,
         receiver,
@@ -231,15 +235,46 @@ async fn admit<R: Router>(task: &mut CallTask<R>, line: Line) -> Admission {
         ..Admission::default()
     };
     buffers.recount_large();
-    if buffers.message.len() > PARSED_LATE_BYTES
-        && line == Line::Message
-        && !holds_permit(site, permit)
-    {
-        admission.received = Some(Instant::now());
+    if buffers.message.len() <= PARSED_LATE_BYTES || line != Line::Message {
+        return (admission, None);
+    }
+    admission.received = Some(Instant::now());
+    let parsed = wait_to_parse(site, receiver, most_parsed_bytes(&buffers.message)).await;
+    if parsed.is_none() {
+        admission.refused = Some(ProtocolError::Cancelled);
+    } else if !holds_permit(site, permit) {
         let obtained = obtain_permit(site, receiver, permit, None).await;
         admission.refused = obtained.err();
     }
-    admission
+    (admission, parsed)
+}
+
+/// Waits until the connection's budget has room for the values of a message, which may take so many bytes; `None` if the
+/// stream is reset meanwhile.
+async fn wait_to_parse<R: Router>(
+    site: &CallSite<R>,
+    receiver: &mut Option<Box<Receiver>>,
+    bytes: usize,
+) -> Option<ParsedMessage> {
+    let CallSite {
+        connection, stream, ..
+    } = site;
+    let Some(receiver) = receiver else {
+        return Some(ParsedMessage::wait(connection.memory(), bytes).await);
+    };
+    if let Some(parsed) = ParsedMessage::enter(connection.memory(), bytes) {
+        return Some(parsed);
+    }
+    stream.flush_while_receiving(receiver).await;
+    tokio::select! {
+        biased;
+        parsed = ParsedMessage::wait(connection.memory(), bytes) => return Some(parsed),
+        () = stream.stopped() => {}
+        () = stream.was_reset() => {}
+        () = receiver.was_reset() => {}
+    }
+    stream.reset();
+    None
 }
 
 /// Parses a message in place; `None` if `reply` says why it cannot be parsed.

@@ -17,7 +17,7 @@ use crate::server::in_flight::InFlight;
 use crate::server::limits::send_budget::{CountedBytes, SendBudget};
 use crate::server::recv::Receiver;
 use crate::server::worker_slots::{Unparked, WorkerSlots};
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, get_mut, lock};
 use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{SendStream, Stopped, close};
 
@@ -522,6 +522,13 @@ impl ServerStream {
     pub(super) fn unacked(&self) -> Option<Stopped> {
         let stopped = self.state().stopped.take();
         stopped.filter(|_| !self.is_reset())
+    }
+}
+
+impl Drop for ServerStream {
+    fn drop(&mut self) {
+        let state = get_mut(&mut self.state);
+        self.send_budget.count(&mut state.counted, 0, 0);
     }
 }
 

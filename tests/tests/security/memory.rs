@@ -173,6 +173,78 @@ async fn connection_at_its_budget_is_not_read_until_its_calls_end() {
 }
 
 #[tokio::test]
+async fn streams_that_have_ended_are_not_counted() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = guarded.connect().await;
+    // Enough replies for the stream to have buffers of a size that is counted.
+    let calls: String = (0..100).map(|id| call_line(id, "blob", "[300]")).collect();
+    for _ in 0..300 {
+        assert_eq!(connection.exchange(&calls).await.len(), 100);
+        assert!(guarded.held() < BUDGET / 2, "{}", guarded.held());
+    }
+}
+
+#[tokio::test]
+async fn workers_that_wait_for_room_end_with_their_connection() {
+    let guarded = Guarded::start(Limits::default());
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let neighbour = guarded.connect().await;
+    guarded.adds(&neighbour).await;
+    let before = tasks();
+    let connection = guarded.connect().await;
+    let waiting = call_line(7, "wait", &format!("[\"{}\"]", "x".repeat(1_000_000)));
+    let mut streams = Vec::new();
+    while guarded.held() < BUDGET {
+        streams.push(connection.send(&waiting).await);
+        eventually(|| guarded.started() == streams.len() || guarded.held() >= BUDGET).await;
+    }
+    for _ in 0..20 {
+        let mut stream = connection.open().await;
+        // More chunks than a worker takes before it looks at them.
+        for _ in 0..40 {
+            stream.write(call_line(1, "add", "[1,2]")).await;
+        }
+        stream.finish();
+        streams.push(stream);
+    }
+    guarded.adds(&neighbour).await;
+    connection.close(0u32.into(), b"");
+    drop((streams, connection));
+    eventually(|| tasks() <= before && guarded.held() < MIB).await;
+}
+
+#[tokio::test]
+async fn large_messages_that_are_complete_at_once_are_parsed_within_the_budget() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = guarded.connect().await;
+    // Each takes three quarters of the budget once it is parsed.
+    let zeros = format!("[{}0]", "0,".repeat(130_000));
+    let message = call_line(7, "count", &format!("[{zeros}]"));
+    let (most, last) = message.split_at(message.len() - 1);
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        streams.push(connection.send(most).await);
+    }
+    connection.settle().await;
+    for stream in &mut streams {
+        stream.write(last).await;
+    }
+    eventually(|| guarded.started() > 0).await;
+    for done in 0..streams.len() {
+        eventually(|| guarded.started() > done).await;
+        assert!(guarded.held() < 2 * BUDGET + 2 * MIB, "{}", guarded.held());
+        guarded.handlers.door.add_permits(1);
+    }
+    for stream in &mut streams {
+        assert_eq!(stream.reply().await, result(7, 130_001));
+    }
+}
+
+#[tokio::test]
 async fn members_that_no_request_has_are_not_held_while_the_handler_waits() {
     let guarded = Guarded::start(Limits::default());
     let connection = guarded.connect().await;
