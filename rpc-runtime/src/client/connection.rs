@@ -1,6 +1,7 @@
 //! One connection and its streams. A client has one at a time to a server, and makes another when it is lost or its server
 //! drains it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -294,15 +295,22 @@ async fn move_bytes(
                 written => written,
             }
         };
+        let mut reading = pin!(stream.read(recv, reply_limit));
         let interrupted = tokio::select! {
             biased;
-            read = stream.read(recv, reply_limit) => match read {
+            read = &mut reading => match read {
                 Ok(()) => return ConnectionLost::drained("the server ended the stream"),
                 Err(lost) => lost,
             },
             written = writing => match written {
-                // A closed client has sent its last request and waits for no replies.
-                Ok(()) => return ConnectionLost::ClosedHere,
+                Ok(()) => {
+                    // A closed client waits for no replies. But QUIC discards what the server has not read when the
+                    // connection closes, and notifications may be there: the server ends the stream after it has read all.
+                    if stream.in_flight() == 0 {
+                        let _ = reading.await;
+                    }
+                    return ConnectionLost::ClosedHere;
+                }
                 Err(lost) => lost,
             },
         };
