@@ -95,6 +95,17 @@ impl Guarded {
         RawClient::new(&self.server).dial().await
     }
 
+    /// Makes calls that wait, with a megabyte each, until the connection holds as much as it may. Returns their streams.
+    async fn use_up_budget(&self, connection: &RawConnection) -> Vec<RawStream> {
+        let waiting = call_line(7, "wait", &format!("[\"{}\"]", "x".repeat(1_000_000)));
+        let mut streams = Vec::new();
+        while self.held() < BUDGET {
+            streams.push(connection.send(&waiting).await);
+            eventually(|| self.started() == streams.len() || self.held() >= BUDGET).await;
+        }
+        streams
+    }
+
     fn held(&self) -> usize {
         self.server.handle.memory_held()
     }
@@ -150,12 +161,7 @@ async fn unfinished_messages_past_the_budget_are_answered_and_their_memory_is_fr
 async fn connection_at_its_budget_is_not_read_until_its_calls_end() {
     let guarded = Guarded::start(Limits::default());
     let connection = guarded.connect().await;
-    let waiting = call_line(7, "wait", &format!("[\"{}\"]", "x".repeat(1_000_000)));
-    let mut running = Vec::new();
-    while guarded.held() < BUDGET {
-        running.push(connection.send(&waiting).await);
-        eventually(|| guarded.started() == running.len() || guarded.held() >= BUDGET).await;
-    }
+    let running = guarded.use_up_budget(&connection).await;
     assert!((3..6).contains(&running.len()), "{} calls", running.len());
     // These are not read, and neither is what a neighbour on the same connection sends.
     let mut waiting_call = connection.send(call_line(1, "add", "[1,2]")).await;
@@ -196,12 +202,7 @@ async fn workers_that_wait_for_room_end_with_their_connection() {
     guarded.adds(&neighbour).await;
     let before = tasks();
     let connection = guarded.connect().await;
-    let waiting = call_line(7, "wait", &format!("[\"{}\"]", "x".repeat(1_000_000)));
-    let mut streams = Vec::new();
-    while guarded.held() < BUDGET {
-        streams.push(connection.send(&waiting).await);
-        eventually(|| guarded.started() == streams.len() || guarded.held() >= BUDGET).await;
-    }
+    let mut streams = guarded.use_up_budget(&connection).await;
     for _ in 0..20 {
         let mut stream = connection.open().await;
         // More chunks than a worker takes before it looks at them.
