@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod holdings;
+pub mod hostile;
 pub mod ledger;
 pub mod message;
 pub mod panics;

@@ -1,5 +1,6 @@
 //! What a hostile or slow peer cannot do: TLS, limits, disclosure.
 
+mod attacks;
 mod disclosure;
 mod hostile;
 mod keys;

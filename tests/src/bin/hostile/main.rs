@@ -1,11 +1,9 @@
 //! The effect of a hostile client on an honest one and on the memory of the server, with the server and both clients in
 //! separate processes. `RELIABILITY.md` has the results.
 
-mod attack;
-mod flood;
-mod holding;
+mod attacker;
 mod neighbour;
-mod town;
+mod serve;
 
 use std::fmt;
 use std::time::Duration;
@@ -13,13 +11,14 @@ use std::time::Duration;
 use rpc_runtime::Limits;
 use serde::de::DeserializeOwned;
 use tests::holdings::Holdings;
+use tests::hostile::Attack;
 use tests::process::Process;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
-use crate::attack::{Attack, Deeds, Order};
+use crate::attacker::{Deeds, Order};
 use crate::neighbour::Waits;
-use crate::town::Report;
+use crate::serve::Report;
 
 /// The number of rounds without and with the hostile client, in turn.
 const ROUNDS: usize = 3;
@@ -42,10 +41,10 @@ fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["serve"] => run(Builder::new_multi_thread(), town::serve()),
-        ["attack", text] => run(Builder::new_current_thread(), attack::obey(parse(text))),
+        ["serve"] => run(Builder::new_multi_thread(), serve::serve()),
+        ["attack", text] => run(Builder::new_current_thread(), attacker::obey(parse(text))),
         ["neighbour", text] => run(Builder::new_current_thread(), neighbour::obey(parse(text))),
-        [] => run(Builder::new_current_thread(), beside(&Attack::ALL)),
+        [] => run(Builder::new_current_thread(), beside(Attack::ALL)),
         _ => {
             let name = |name: &&str| serde_json::from_value((*name).into());
             let attacks: Result<Vec<_>, _> = arguments.iter().map(name).collect();
@@ -74,8 +73,10 @@ async fn beside(attacks: &[Attack]) {
     for attack in attacks {
         held.push(measure(*attack).await);
     }
-    println!("\n| hostile peer | connections | budget MiB | counted MiB | peak MiB | after 5 s |");
-    println!("|---|{}", "---:|".repeat(5));
+    println!(
+        "\n| hostile peer | connections | budget MiB | counted MiB | peak MiB | counted after 5 s | resident after 5 s |"
+    );
+    println!("|---|{}", "---:|".repeat(6));
     for held in held {
         println!("{held}");
     }
@@ -87,7 +88,9 @@ struct Held {
     /// What the server's budgets count.
     counted: usize,
     peak: usize,
-    /// After some seconds of quiet.
+    /// What they count after some seconds of quiet.
+    counted_after: usize,
+    /// The resident memory then. The allocator keeps part of what was freed.
     after: usize,
 }
 
@@ -96,11 +99,12 @@ impl fmt::Display for Held {
         let connections = self.attack.connections();
         let each = Limits::default().memory_per_connection + WINDOWS;
         let budget = mebibytes(connections * each);
-        let [counted, peak, after] = [self.counted, self.peak, self.after].map(mebibytes);
+        let [counted, peak] = [self.counted, self.peak].map(mebibytes);
+        let [counted_after, after] = [self.counted_after, self.after].map(mebibytes);
         let attack = self.attack;
         write!(
             f,
-            "| {attack} | {connections} | {budget:.0} | {counted:.1} | {peak:.1} | {after:.1} |"
+            "| {attack} | {connections} | {budget:.0} | {counted:.1} | {peak:.1} | {counted_after:.1} | {after:.1} |"
         )
     }
 }
@@ -119,7 +123,7 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let (mut server, place) = Process::start::<town::Place>(&["serve"]).await;
+        let (mut server, place) = Process::start::<serve::Place>(&["serve"]).await;
         let place = serde_json::to_string(&place).expect("JSON");
         let (hostile, ()) = Process::start_idle(&["attack", &place]).await;
         let (mut neighbour, ()) = Process::start(&["neighbour", &place]).await;
@@ -153,7 +157,7 @@ impl Stage {
 
 /// Attacks a new server for longer, and returns its memory.
 async fn hold(attack: Attack) -> Held {
-    let (mut server, place) = Process::start::<town::Place>(&["serve"]).await;
+    let (mut server, place) = Process::start::<serve::Place>(&["serve"]).await;
     let place = serde_json::to_string(&place).expect("JSON");
     let (mut hostile, ()) = Process::start(&["attack", &place]).await;
     let () = hostile.obey(&Order::Begin(attack)).await;
@@ -166,6 +170,7 @@ async fn hold(attack: Attack) -> Held {
         attack,
         counted: under.counted.max(after.counted),
         peak: under.peak.max(after.peak),
+        counted_after: after.held,
         after: after.now.memory,
     }
 }

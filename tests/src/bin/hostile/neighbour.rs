@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use rpc_runtime::{Client, Trust};
 use serde::{Deserialize, Serialize};
+use tests::hostile::town::TownClient;
 use tests::process::{answer, orders};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::town::{Place, TownClient};
+use crate::serve::Place;
 
 /// The time between two calls: 500 calls in a second.
 const PERIOD: Duration = Duration::from_millis(2);

@@ -3,24 +3,24 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::message::{cancel, line, notification};
 use futures_util::future::try_join_all;
 use quinn::Connection;
-use tests::message::{cancel, line, notification};
 use tokio::net::UdpSocket;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::attack::{Closed, Ended, Hostile, address, call};
-use crate::holding::half_sent;
+use crate::hostile::holding::half_sent;
+use crate::hostile::{Closed, Ended, Hostile, address, call};
 
 /// The number of addresses that flood.
-pub(crate) const ADDRESSES: usize = 8;
+pub(super) const ADDRESSES: usize = 8;
 
 /// The connections of each address that calls handlers that never return.
-pub(crate) const FLOODING_CONNECTIONS: usize = 8;
+pub(super) const FLOODING_CONNECTIONS: usize = 8;
 
 /// The connections of each address that sends messages by half.
-pub(crate) const HALF_SENDING_CONNECTIONS: usize = 2;
+pub(super) const HALF_SENDING_CONNECTIONS: usize = 2;
 
 /// The handshakes of each address that stalls them.
 const STALLED: usize = 64;
@@ -51,7 +51,7 @@ impl Hostile {
         Ok(connections)
     }
 
-    pub(crate) async fn flooding_addresses(&self) -> Ended {
+    pub(super) async fn flooding_addresses(&self) -> Ended {
         let connections = self.connect_from_all(FLOODING_CONNECTIONS).await?;
         let calls = call("hang", "[]").repeat(128);
         let keep = connections
@@ -60,7 +60,7 @@ impl Hostile {
         Ok(try_join_all(keep).await?[0])
     }
 
-    pub(crate) async fn flooding_memory(&self) -> Ended {
+    pub(super) async fn flooding_memory(&self) -> Ended {
         let connections = self.connect_from_all(HALF_SENDING_CONNECTIONS).await?;
         let text = half_sent();
         let keep = connections
@@ -69,7 +69,7 @@ impl Hostile {
         Ok(try_join_all(keep).await?[0])
     }
 
-    pub(crate) async fn stalled_handshakes(&self) -> Ended {
+    pub(super) async fn stalled_handshakes(&self) -> Ended {
         let stall = (0..ADDRESSES).map(|number| self.stall_handshakes(number));
         Ok(try_join_all(stall).await?[0])
     }
@@ -95,33 +95,33 @@ impl Hostile {
         Ok(ended)
     }
 
-    pub(crate) async fn missed_cancellations(&self) -> Ended {
+    pub(super) async fn missed_cancellations(&self) -> Ended {
         self.exchange(&line(cancel(9)).repeat(1000), 1000).await
     }
 
-    pub(crate) async fn cancellation_batches(&self) -> Ended {
+    pub(super) async fn cancellation_batches(&self) -> Ended {
         let batch = line(vec![cancel(9); 100]);
         self.exchange(&batch.repeat(10), 1000).await
     }
 
-    pub(crate) async fn blank_lines(&self) -> Ended {
+    pub(super) async fn blank_lines(&self) -> Ended {
         self.exchange(&"\n".repeat(1 << 20), 1 << 20).await
     }
 
-    pub(crate) async fn tiny_messages(&self) -> Ended {
+    pub(super) async fn tiny_messages(&self) -> Ended {
         self.exchange(&"1\n".repeat(1000), 1000).await
     }
 
-    pub(crate) async fn duplicate_members(&self) -> Ended {
+    pub(super) async fn duplicate_members(&self) -> Ended {
         self.exchange(&members(|_| "id".to_owned()), 1).await
     }
 
-    pub(crate) async fn unknown_members(&self) -> Ended {
+    pub(super) async fn unknown_members(&self) -> Ended {
         self.exchange(&members(|number| format!("m{number}")), 1)
             .await
     }
 
-    pub(crate) async fn datagrams(&self) -> Ended {
+    pub(super) async fn datagrams(&self) -> Ended {
         let connection = self.connect().await?;
         self.begun.notify_one();
         let message = line(notification("add", [1, 2])).into_bytes();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::message::{item, line};
 use futures_util::future::try_join_all;
 use quinn::{Connection, RecvStream};
 use serde_json::json;
-use tests::message::{item, line};
 use tokio::time::{sleep, timeout};
 
-use crate::attack::{Closed, Ended, Hostile, call};
+use crate::hostile::{Closed, Ended, Hostile, call};
 
 const MIB: usize = 1 << 20;
 
@@ -32,7 +32,7 @@ fn zero_parameters() -> String {
 }
 
 /// The same without its last bytes.
-pub(crate) fn half_sent() -> String {
+pub(super) fn half_sent() -> String {
     let mut text = zero_parameters();
     text.truncate(text.len() - 4);
     text
@@ -45,7 +45,7 @@ fn blobs(count: usize, size: usize) -> String {
 
 impl Hostile {
     /// Keeps so many streams open on which `text` was sent and nothing is read. A stream that the server stops is replaced.
-    pub(crate) async fn keep(&self, connection: &Connection, streams: usize, text: &str) -> Ended {
+    pub(super) async fn keep(&self, connection: &Connection, streams: usize, text: &str) -> Ended {
         self.begun.notify_one();
         let keep = async || -> Ended {
             loop {
@@ -66,23 +66,23 @@ impl Hostile {
         self.keep(&connection, streams, text).await
     }
 
-    pub(crate) async fn unread_replies(&self) -> Ended {
+    pub(super) async fn unread_replies(&self) -> Ended {
         let replies = call("late_blob", "[200,200000]").repeat(40);
         self.keep_unread(32, &(call("news", "[]") + &replies)).await
     }
 
-    pub(crate) async fn ignored_zeros(&self) -> Ended {
+    pub(super) async fn ignored_zeros(&self) -> Ended {
         let connection = self.connect().await?;
         self.keep(&connection, 32, &ignored_zeros().repeat(4)).await
     }
 
-    pub(crate) async fn zero_parameters(&self) -> Ended {
+    pub(super) async fn zero_parameters(&self) -> Ended {
         let connection = self.connect().await?;
         self.keep(&connection, 32, &zero_parameters().repeat(4))
             .await
     }
 
-    pub(crate) async fn prepared_messages(&self) -> Ended {
+    pub(super) async fn prepared_messages(&self) -> Ended {
         let connection = self.connect().await?;
         self.begun.notify_one();
         let text = zero_parameters();
@@ -106,12 +106,12 @@ impl Hostile {
         self.wait(&connection).await
     }
 
-    pub(crate) async fn half_sent_large(&self) -> Ended {
+    pub(super) async fn half_sent_large(&self) -> Ended {
         let connection = self.connect().await?;
         self.keep(&connection, 100, &half_sent()).await
     }
 
-    pub(crate) async fn waiting_messages(&self) -> Ended {
+    pub(super) async fn waiting_messages(&self) -> Ended {
         let connection = self.connect().await?;
         let (mut send, _recv) = connection.open_bi().await?;
         send.write_all(call("hang", "[]").repeat(128).as_bytes())
@@ -119,7 +119,7 @@ impl Hostile {
         self.keep(&connection, 99, &zero_parameters()).await
     }
 
-    pub(crate) async fn idle_workers(&self) -> Ended {
+    pub(super) async fn idle_workers(&self) -> Ended {
         let connection = self.connect().await?;
         self.begun.notify_one();
         let (mut ping_send, mut ping_recv) = connection.open_bi().await?;
@@ -147,36 +147,36 @@ impl Hostile {
         }
     }
 
-    pub(crate) async fn batches(&self) -> Ended {
+    pub(super) async fn batches(&self) -> Ended {
         self.exchange(&blobs(100, 40_000), 1).await
     }
 
-    pub(crate) async fn unread_batches(&self) -> Ended {
+    pub(super) async fn unread_batches(&self) -> Ended {
         self.keep_unread(32, &blobs(100, 40_000)).await
     }
 
-    pub(crate) async fn uploads(&self) -> Ended {
+    pub(super) async fn uploads(&self) -> Ended {
         let connection = self.connect().await?;
         let items = line(item(1, "x".repeat(100_000))).repeat(50);
         self.keep(&connection, 90, &(call("pile", "[]") + &items))
             .await
     }
 
-    pub(crate) async fn unread_items(&self) -> Ended {
+    pub(super) async fn unread_items(&self) -> Ended {
         self.keep_unread(60, &call("endless", "[100000]")).await
     }
 
-    pub(crate) async fn escaped_replies(&self) -> Ended {
+    pub(super) async fn escaped_replies(&self) -> Ended {
         let text = "\\u0001".repeat(170_000);
         let echo = call("echo", &format!("[0,\"{text}\"]"));
         self.keep_unread(32, &echo.repeat(4)).await
     }
 
-    pub(crate) async fn tiny_unread(&self) -> Ended {
+    pub(super) async fn tiny_unread(&self) -> Ended {
         self.keep_unread(64, &"1\n".repeat(500_000)).await
     }
 
-    pub(crate) async fn oversized(&self) -> Ended {
+    pub(super) async fn oversized(&self) -> Ended {
         let connection = self.connect().await?;
         self.keep(&connection, 64, &"[".repeat(8 * MIB)).await
     }
