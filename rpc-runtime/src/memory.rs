@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::limits::Limits;
 use crate::sync::{Mutex, lock};
@@ -19,7 +19,7 @@ use crate::sync::{Mutex, lock};
 /// How many bytes a connection takes from the server's budget at a time, so that connections seldom meet at its counter.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// How often a connection looks whether the server's budget has room again.
+/// How often a connection checks whether there is room again where nothing notifies it.
 const SERVER_POLL: Duration = Duration::from_millis(20);
 
 /// The budget of a server.
@@ -90,7 +90,7 @@ impl ParsedMessage {
         None
     }
 
-    /// Enters a message whose values may take so many bytes; waits for the answers to others until there is room.
+    /// Enters a message whose values may take so many bytes; waits until there is room.
     ///
     /// Cancel safe.
     pub(crate) async fn wait(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
@@ -99,7 +99,8 @@ impl ParsedMessage {
             if let Some(parsed) = Self::enter(memory, bytes) {
                 return parsed;
             }
-            answered.await;
+            // What else is released, here and by other connections of the network, causes no notification.
+            let _ = timeout(SERVER_POLL, answered).await;
         }
     }
 }

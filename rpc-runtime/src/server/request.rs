@@ -219,7 +219,7 @@ struct Admission {
     message_bytes: usize,
 }
 
-/// Counts a message that is more than small, and lets it wait for room and for its permit if it is large.
+/// Counts a message that is more than small, and lets it wait for its permit and for room if it is large.
 async fn admit<R: Router>(
     task: &mut CallTask<R>,
     line: Line,
@@ -239,12 +239,14 @@ async fn admit<R: Router>(
         return (admission, None);
     }
     admission.received = Some(Instant::now());
+    if !holds_permit(site, permit) {
+        let obtained = obtain_permit(site, receiver, permit, None).await;
+        admission.refused = obtained.err();
+    }
+    // Last, so that the message is parsed, and counted, as soon as there is room for it.
     let parsed = wait_to_parse(site, receiver, most_parsed_bytes(&buffers.message)).await;
     if parsed.is_none() {
         admission.refused = Some(ProtocolError::Cancelled);
-    } else if !holds_permit(site, permit) {
-        let obtained = obtain_permit(site, receiver, permit, None).await;
-        admission.refused = obtained.err();
     }
     (admission, parsed)
 }
