@@ -1,9 +1,19 @@
 //! The door for fuzz targets and benchmarks, which look from outside at what is not public. Changes without notice.
 
+mod gated;
+mod gauge;
+pub mod hostile_client;
+mod script;
+mod scripted;
+#[cfg(test)]
+mod scripts_tests;
 pub mod shapes;
 pub mod stage;
 #[cfg(test)]
 mod tests;
+mod traffic;
+
+pub use gauge::{Allocated, Measure};
 
 use bytes::Bytes;
 use serde::Serialize;

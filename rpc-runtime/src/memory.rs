@@ -278,6 +278,8 @@ impl ConnectionMemory {
     }
 
     fn add(&self, bytes: usize) {
+        #[cfg(any(test, feature = "__fuzzing"))]
+        counted::add(bytes);
         let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.taken.load(Ordering::Relaxed) {
             self.take();
@@ -285,6 +287,8 @@ impl ConnectionMemory {
     }
 
     fn subtract(&self, bytes: usize) {
+        #[cfg(any(test, feature = "__fuzzing"))]
+        counted::subtract(bytes);
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
         let used = before - bytes;
         if used + 2 * CHUNK_BYTES <= self.taken.load(Ordering::Relaxed) {
@@ -350,6 +354,30 @@ impl MemoryCharge {
 impl Drop for MemoryCharge {
     fn drop(&mut self) {
         self.set(0);
+    }
+}
+
+/// What this thread counts for all connections, for tests that hold it against what is allocated.
+#[cfg(any(test, feature = "__fuzzing"))]
+pub(crate) mod counted {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BYTES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add(bytes: usize) {
+        // Other threads may have counted what this one subtracts.
+        BYTES.set(self::bytes().wrapping_add(bytes));
+    }
+
+    pub(super) fn subtract(bytes: usize) {
+        BYTES.set(self::bytes().wrapping_sub(bytes));
+    }
+
+    /// Returns the bytes that are counted, if no other thread counts any.
+    pub(crate) fn bytes() -> usize {
+        BYTES.get()
     }
 }
 

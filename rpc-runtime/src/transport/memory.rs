@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::sync::{Mutex, lock};
 use crate::transport::error::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, close};
 
-/// The number of unread bytes on a stream at which its writer waits.
+/// The number of unread bytes on a stream at which its writer waits, unless the pair was created with another one.
 const WINDOW: usize = 256 << 10;
 
 /// The maximum size of a datagram, in bytes.
@@ -18,7 +18,15 @@ const DATAGRAM: usize = 1200;
 
 /// Creates the two ends of a connection.
 pub(crate) fn pair() -> (Connection, Connection) {
-    let shared = Arc::new(Mutex::new(SharedPair::default()));
+    pair_with_window(WINDOW)
+}
+
+/// Creates the two ends of a connection on whose streams a writer waits at so many unread bytes.
+pub(crate) fn pair_with_window(window: usize) -> (Connection, Connection) {
+    let shared = Arc::new(Mutex::new(SharedPair {
+        window,
+        ..SharedPair::default()
+    }));
     let end = |side| Connection {
         shared: Arc::clone(&shared),
         side,
@@ -43,6 +51,7 @@ impl Side {
 
 #[derive(Debug, Default)]
 struct SharedPair {
+    window: usize,
     closed: Option<Closed>,
     /// The streams and datagrams that each side has not accepted yet.
     client: PipeState,
@@ -124,7 +133,10 @@ impl SharedPair {
     }
 
     fn pipe(&mut self, id: u64, from: Side) -> (SendStream, RecvStream) {
-        let pipe = Arc::new(Mutex::new(Pipe::default()));
+        let pipe = Arc::new(Mutex::new(Pipe {
+            window: self.window,
+            ..Pipe::default()
+        }));
         self.pipes.retain(|pipe| pipe.strong_count() > 0);
         self.pipes.push(Arc::downgrade(&pipe));
         let send = SendStream {
@@ -224,6 +236,15 @@ impl Connection {
         self.watch(PipeState::pop_datagram).await
     }
 
+    /// Returns how many bytes are written and not yet read, both ways.
+    #[cfg(any(test, feature = "__fuzzing"))]
+    pub(crate) fn unread(&self) -> usize {
+        let shared = lock(&self.shared);
+        let pipes = shared.pipes.iter().filter_map(std::sync::Weak::upgrade);
+        let streams: usize = pipes.map(|pipe| lock(&pipe).bytes).sum();
+        streams + shared.client.waiting + shared.server.waiting
+    }
+
     pub(crate) async fn closed(&self) -> ConnectionLost {
         match self.watch(|_| None::<std::convert::Infallible>).await {
             Ok(never) => match never {},
@@ -255,6 +276,7 @@ impl Connection {
 /// One direction of a stream.
 #[derive(Debug, Default)]
 struct Pipe {
+    window: usize,
     chunks: VecDeque<Bytes>,
     bytes: usize,
     finished: bool,
@@ -285,6 +307,12 @@ impl Pipe {
                 reason: reason.clone(),
             }
         }))
+    }
+
+    /// Discards what can no longer be read.
+    fn discard(&mut self) {
+        self.chunks = VecDeque::new();
+        self.bytes = 0;
     }
 
     /// Returns whether the reader has stopped the stream, or has read all of a finished one.
@@ -321,7 +349,7 @@ impl SendStream {
             if let Some(code) = pipe.stopped {
                 return Poll::Ready(Err(StreamLost::Stopped(code.into())));
             }
-            if pipe.bytes >= WINDOW {
+            if pipe.bytes >= pipe.window {
                 park(&mut pipe.writer, cx);
                 return Poll::Pending;
             }
@@ -343,6 +371,7 @@ impl SendStream {
         let mut pipe = lock(&self.pipe);
         if !pipe.finished {
             pipe.reset.get_or_insert(code);
+            pipe.discard();
             pipe.wake();
         }
     }
@@ -413,6 +442,7 @@ impl RecvStream {
     pub(crate) fn stop(&mut self, code: u32) {
         let mut pipe = lock(&self.pipe);
         pipe.stopped.get_or_insert(code);
+        pipe.discard();
         pipe.wake();
     }
 

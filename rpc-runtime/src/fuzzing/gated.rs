@@ -1,0 +1,187 @@
+//! A service whose handlers wait until a gate opens.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::client::Client;
+use crate::context::Context;
+use crate::rpc;
+
+/// How long a handler waits that does not wait for the gate.
+pub(super) const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most bytes that a handler returns, and the most items.
+const MOST_BYTES: usize = 40_000;
+const MOST_ITEMS: u32 = 200;
+
+#[rpc(crate = crate)]
+pub(super) trait Gated {
+    async fn echo(&self, text: String) -> String;
+    async fn wait(&self, text: &str) -> usize;
+    async fn hold(&self, numbers: Vec<u64>) -> usize;
+    async fn stay(&self, text: &str);
+    async fn large(&self, bytes: usize) -> String;
+    async fn take(&self, items: impl Stream<Item = String>) -> usize;
+    async fn take_slowly(&self, items: impl Stream<Item = String>) -> usize;
+    fn give(&self, count: u32, bytes: usize) -> impl Stream<Item = String>;
+    fn mirror(&self, items: impl Stream<Item = String>) -> impl Stream<Item = String>;
+    async fn ask(&self, cx: &Context, text: &str) -> usize;
+    #[rpc(notification)]
+    async fn note(&self, text: &str);
+}
+
+/// What the handlers of a [`GateKeeper`] wait for, and how many of them run.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    is_open: AtomicBool,
+    opened: Notify,
+    running: AtomicUsize,
+}
+
+struct RunningHandler<'g>(&'g Gate);
+
+impl Drop for RunningHandler<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Gate {
+    fn enter(&self) -> RunningHandler<'_> {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        RunningHandler(self)
+    }
+
+    async fn passed(&self) {
+        if !self.is_open.load(Ordering::Relaxed) {
+            self.opened.notified().await;
+        }
+    }
+
+    /// Returns how many handlers run.
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Lets one handler go on, or all that wait.
+    pub(super) fn release(&self, all: bool) {
+        match all {
+            true => self.opened.notify_waiters(),
+            false => self.opened.notify_one(),
+        }
+    }
+
+    /// Lets all handlers go on, and those that come until it is closed.
+    pub(super) fn set_open(&self, is_open: bool) {
+        self.is_open.store(is_open, Ordering::Relaxed);
+        self.opened.notify_waiters();
+        // What was to let one go on while none waited.
+        let _ = self.opened.notified().now_or_never();
+    }
+}
+
+pub(super) struct GateKeeper(pub(super) Arc<Gate>);
+
+impl Gated for GateKeeper {
+    async fn echo(&self, text: String) -> String {
+        text
+    }
+
+    async fn wait(&self, text: &str) -> usize {
+        let _running = self.0.enter();
+        self.0.passed().await;
+        text.len()
+    }
+
+    async fn hold(&self, numbers: Vec<u64>) -> usize {
+        let _running = self.0.enter();
+        self.0.passed().await;
+        numbers.len()
+    }
+
+    async fn stay(&self, _: &str) {
+        let _running = self.0.enter();
+        sleep(LONG).await;
+    }
+
+    async fn large(&self, bytes: usize) -> String {
+        "x".repeat(bytes.min(MOST_BYTES))
+    }
+
+    async fn take(&self, items: impl Stream<Item = String> + Send) -> usize {
+        let _running = self.0.enter();
+        let (mut items, mut bytes) = (pin!(items), 0);
+        while let Some(item) = poll_fn(|cx| items.as_mut().poll_next(cx)).await {
+            bytes += item.len();
+        }
+        bytes
+    }
+
+    async fn take_slowly(&self, items: impl Stream<Item = String> + Send) -> usize {
+        let _running = self.0.enter();
+        let (mut items, mut bytes) = (pin!(items), 0);
+        while let Some(item) = poll_fn(|cx| items.as_mut().poll_next(cx)).await {
+            self.0.passed().await;
+            bytes += item.len();
+        }
+        bytes
+    }
+
+    fn give(&self, count: u32, bytes: usize) -> impl Stream<Item = String> + Send {
+        Given {
+            left: count.min(MOST_ITEMS),
+            bytes: bytes.min(MOST_BYTES),
+            _running: self.0.enter(),
+        }
+    }
+
+    fn mirror(
+        &self,
+        items: impl Stream<Item = String> + Send,
+    ) -> impl Stream<Item = String> + Send {
+        items
+    }
+
+    async fn ask(&self, cx: &Context, text: &str) -> usize {
+        let _running = self.0.enter();
+        let client = cx.client::<Client>();
+        let answer = client.call::<String, _>("answer", &(text,)).await;
+        answer.map_or(0, |answer| answer.len())
+    }
+
+    async fn note(&self, _: &str) {
+        let _running = self.0.enter();
+        self.0.passed().await;
+    }
+}
+
+/// So many items of so many bytes.
+struct Given<'g> {
+    left: u32,
+    bytes: usize,
+    _running: RunningHandler<'g>,
+}
+
+impl Stream for Given<'_> {
+    type Item = String;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<Option<String>> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Poll::Ready(None);
+        };
+        self.left = left;
+        Poll::Ready(Some("x".repeat(self.bytes)))
+    }
+}

@@ -1,0 +1,77 @@
+//! Runs a script step by step, and counts what is allocated.
+
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
+
+use crate::memory::counted;
+
+/// What was allocated while a function ran, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Allocated {
+    /// How much more is allocated than before.
+    pub kept: i64,
+    /// The most by which it was more.
+    pub most: u64,
+}
+
+/// Measures what a function allocates.
+pub type Measure = fn(&mut dyn FnMut()) -> Allocated;
+
+/// A runtime whose tasks are measured.
+#[derive(Debug)]
+pub(super) struct Gauge {
+    runtime: Runtime,
+    measure: Measure,
+    /// What is allocated by now, and the most during the last step.
+    live: i64,
+    peak: i64,
+    counted_before: usize,
+}
+
+impl Gauge {
+    /// Starts to measure. `runtime` has one thread, and its clock is paused.
+    pub(super) fn new(runtime: Runtime, measure: Measure) -> Self {
+        Self {
+            runtime,
+            measure,
+            live: 0,
+            peak: 0,
+            counted_before: counted::bytes(),
+        }
+    }
+
+    /// Runs `future`.
+    pub(super) fn step<F: Future>(&mut self, future: F) -> F::Output {
+        let Self {
+            runtime, measure, ..
+        } = self;
+        let mut future = Some(future);
+        let mut output = None;
+        let allocated = measure(&mut || output = future.take().map(|f| runtime.block_on(f)));
+        self.peak = self.live + i64::try_from(allocated.most).unwrap_or(i64::MAX);
+        self.live += allocated.kept;
+        output.expect("`measure` calls its argument")
+    }
+
+    /// Returns what is allocated by now.
+    pub(super) fn live(&self) -> usize {
+        usize::try_from(self.live).unwrap_or_default()
+    }
+
+    /// Returns the most that was allocated during the last step.
+    pub(super) fn peak(&self) -> usize {
+        usize::try_from(self.peak).unwrap_or_default()
+    }
+
+    /// Returns what the server counts by now.
+    pub(super) fn counted(&self) -> usize {
+        counted::bytes().wrapping_sub(self.counted_before)
+    }
+}
+
+/// Lets all other tasks run until each waits for something else than its turn: only then does a paused clock go on.
+pub(super) async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}

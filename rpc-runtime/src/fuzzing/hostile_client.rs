@@ -1,0 +1,371 @@
+//! Connections of a hostile client, whose script says what it does, to a server in memory whose allocations are counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
+
+use crate::client::callback::{IntoServePeer, ServePeer};
+use crate::description::discover::DiscoverOptions;
+use crate::fuzzing::gated::{Gate, GateKeeper, GatedServer};
+use crate::fuzzing::gauge::{Gauge, Measure, settle};
+use crate::fuzzing::script::Script;
+use crate::fuzzing::scripted::{MOST_SENDING, ScriptedStream, accept, code, open};
+use crate::fuzzing::traffic;
+use crate::limits::Limits;
+use crate::service::router::Single;
+use crate::transport::Connection;
+use crate::transport::memory::{self, Connection as MemoryConnection};
+
+/// The streams that a client has open at once, as QUIC would limit them, and the connections.
+const STREAMS: usize = 8;
+const CONNECTIONS: usize = 2;
+
+/// The longest script, in actions.
+const MOST_ACTIONS: usize = 100;
+
+/// The most calls at once, of a connection and of the server.
+const CALLS_PER_CONNECTION: usize = 4;
+const CALLS: usize = 6;
+
+/// The largest message.
+const REQUEST: usize = 20 << 10;
+
+/// What one message may take beside the budget, which is counted once the message is parsed: its bytes in a buffer that grows,
+/// and for each of its values, of two bytes at least, a place on the tape, one in the parser's index and one of the handler's.
+const MESSAGE: usize = REQUEST * 3 + REQUEST / 2 * (24 + 8 + 16);
+
+/// What a stream may take that is not counted: a task and its small buffers, and replies of less than 16 KiB.
+const UNCOUNTED: usize = 32 << 10;
+
+/// What a worker counts whatever it does. A stream has one although the budget is used up.
+const WORKER: usize = 16 << 10;
+
+/// What a connection may keep when it has been idle, in bytes.
+const IDLE: usize = 24 << 10;
+
+/// What a server without connections may keep, in bytes.
+const EMPTY: usize = 8 << 10;
+
+/// Does what the script says, and checks after each action that the server holds no more than its budgets, and in the end that
+/// it holds nothing and serves all the same.
+///
+/// `runtime` has one thread, and its clock is paused.
+///
+/// # Panics
+/// If the server does not do so.
+pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
+    let mut script = Script::new(script);
+    let limits = limits(&mut script);
+    let window = script.pick(&[1 << 10, 64 << 10]);
+    let mut gauge = Gauge::new(runtime, measure);
+    let gate = Arc::new(Gate::default());
+    let server = gauge.step(async {
+        let service = Single(GatedServer::new(GateKeeper(Arc::clone(&gate))));
+        service.into_serve_peer(limits.clone(), DiscoverOptions::default())
+    });
+    let base = gauge.live();
+    let mut stage = Stage {
+        gate,
+        server,
+        window,
+        budget: limits.memory_per_connection,
+        clients: Vec::new(),
+        message: String::with_capacity(traffic::MOST_BYTES),
+    };
+    gauge.step(async { (0..CONNECTIONS).for_each(|_| stage.connect()) });
+    stage.act_all(&mut script, &mut gauge);
+    stage.end_streams(&mut script, &mut gauge);
+    stage.check_idle(&gauge);
+    stage.check_places(&mut gauge);
+    stage.clients.iter().for_each(Client::close);
+    stage.clients.clear();
+    gauge.step(settle());
+    assert_eq!(stage.gate.running(), 0, "handlers outlive connections");
+    assert_eq!(gauge.counted(), 0, "connections that are gone are counted");
+    let kept = gauge.live().saturating_sub(base);
+    assert!(kept <= EMPTY, "{kept} bytes are kept without connections");
+}
+
+fn limits(script: &mut Script<'_>) -> Limits {
+    let budget = script.pick(&[1 << 20, 512 << 10, 256 << 10]);
+    Limits {
+        request: REQUEST,
+        reply: 32 << 10,
+        depth: 16,
+        batch: 6,
+        calls_per_connection: CALLS_PER_CONNECTION,
+        calls: CALLS,
+        refuse_calls: script.below(4) == 1,
+        unsent_per_stream: 32 << 10,
+        unsent_per_connection: 128 << 10,
+        memory_per_connection: budget,
+        // Connections take it in chunks, and keep some of them.
+        memory: CONNECTIONS * budget + (1 << 20),
+        cancellations: 50,
+        ..Limits::default()
+    }
+}
+
+struct Stage {
+    gate: Arc<Gate>,
+    server: Arc<dyn ServePeer>,
+    window: usize,
+    budget: usize,
+    clients: Vec<Client>,
+    /// The message that is sent. The buffer does not grow, and is not counted.
+    message: String,
+}
+
+/// One connection at the client's end.
+struct Client {
+    connection: MemoryConnection,
+    streams: [ScriptedStream; STREAMS],
+    /// Whether a datagram was sent: the server has a worker for them as long as the connection lasts.
+    sends_datagrams: bool,
+}
+
+impl Client {
+    fn close(&self) {
+        self.connection.close(0, "");
+    }
+
+    /// The bytes that the client and the transport hold, which are not the server's.
+    fn held(&self) -> usize {
+        let streams: usize = self.streams.iter().map(ScriptedStream::held).sum();
+        streams + self.connection.unread()
+    }
+
+    /// Sends a cancellation, on this stream or on a unidirectional one.
+    async fn cancel(&mut self, message: &str, stream: Option<usize>) {
+        match stream {
+            Some(stream) => self.streams[stream].push(message.as_bytes(), true).await,
+            None => {
+                if let Some(mut control) = open(&self.connection, false) {
+                    control.push(message.as_bytes(), true).await;
+                    control.finish();
+                }
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.connection.open_uni().is_err()
+    }
+}
+
+impl Stage {
+    fn connect(&mut self) {
+        let (here, there) = memory::pair_with_window(self.window);
+        tokio::spawn(self.server.serve(Connection::Memory(there), None));
+        self.clients.push(Client {
+            connection: here,
+            streams: std::array::from_fn(|_| ScriptedStream::default()),
+            sends_datagrams: false,
+        });
+    }
+
+    fn act_all(&mut self, script: &mut Script<'_>, gauge: &mut Gauge) {
+        for _ in 0..MOST_ACTIONS {
+            if script.has_ended() {
+                break;
+            }
+            gauge.step(self.act(script));
+            self.check_held(gauge);
+        }
+    }
+
+    async fn act(&mut self, script: &mut Script<'_>) {
+        let action = script.byte();
+        let is_settling = action & 0x80 == 0;
+        let client = &mut self.clients[usize::from(action >> 6 & 1) % CONNECTIONS];
+        let message = &mut self.message;
+        message.clear();
+        let stream = script.below(STREAMS);
+        match action & 0x3f {
+            0..=3 => {
+                let opened = open(&client.connection, action & 0x3f < 3);
+                client.streams[stream] = opened.unwrap_or_default();
+            }
+            4..=19 => {
+                part(script, message);
+                let stream = &mut client.streams[stream];
+                stream.push(message.as_bytes(), is_settling).await;
+            }
+            20..=22 => {
+                let bytes = script.take(32);
+                client.streams[stream].push(bytes, is_settling).await;
+            }
+            23..=25 => {
+                let is_own = script.flag();
+                traffic::cancellation(script, message, client.streams[stream].offset());
+                message.push('\n');
+                client.cancel(message, is_own.then_some(stream)).await;
+            }
+            26..=28 => client.streams[stream].finish(),
+            29..=31 => client.streams[stream].reset(code(script)),
+            32..=34 => client.streams[stream].stop(code(script)),
+            35..=40 => {
+                client.streams[stream].read(script.below(8) + 1);
+            }
+            41..=43 => {
+                traffic::message(script, message);
+                let datagram = Bytes::copy_from_slice(message.as_bytes());
+                client.sends_datagrams |= client.connection.send_datagram(datagram);
+            }
+            44..=47 => self.gate.release(script.flag()),
+            48..=51 => {
+                let milliseconds = script.pick(&[1, 40, 120, 1_000, 2_500, 6_000, 11_000, 25_000]);
+                sleep(Duration::from_millis(milliseconds)).await;
+            }
+            52..=53 => {
+                if let Some(accepted) = accept(&client.connection) {
+                    client.streams[stream] = accepted;
+                }
+            }
+            54 => {
+                client.close();
+                client.streams = Default::default();
+                client.sends_datagrams = false;
+            }
+            _ => client.streams.iter_mut().for_each(|stream| {
+                stream.read(4);
+                let _ = stream.flush();
+            }),
+        }
+        match is_settling {
+            true => settle().await,
+            false => tokio::task::yield_now().await,
+        }
+    }
+
+    /// What is held is within the budgets, and all of it is counted.
+    fn check_held(&self, gauge: &Gauge) {
+        let apart: usize = self.clients.iter().map(Client::held).sum();
+        let held = gauge.live().saturating_sub(apart);
+        let counted = gauge.counted();
+        let streams = CONNECTIONS * (STREAMS + 1);
+        let overshoot = CONNECTIONS * MESSAGE + streams * WORKER;
+        let budgets = CONNECTIONS * self.budget;
+        assert!(
+            counted <= budgets + overshoot,
+            "{counted} bytes are counted"
+        );
+        let most = counted + counted / 2 + streams * UNCOUNTED;
+        assert!(
+            held <= most,
+            "{held} bytes are held, and {counted} are counted"
+        );
+        let peak = gauge.peak().saturating_sub(apart);
+        let most = budgets + budgets / 2 + overshoot + streams * UNCOUNTED + MOST_SENDING;
+        assert!(peak <= most, "{peak} bytes were held");
+    }
+
+    /// Lets the handlers end that wait for the gate, reads what comes, and ends all streams: those that do not end by
+    /// themselves are reset and stopped.
+    fn end_streams(&mut self, script: &mut Script<'_>, gauge: &mut Gauge) {
+        self.gate.set_open(true);
+        let is_reading = script.flag();
+        let clients = &mut self.clients;
+        gauge.step(async {
+            let streams = clients.iter_mut().flat_map(|client| &mut client.streams);
+            let mut streams: Vec<_> = streams.collect();
+            streams.iter_mut().for_each(|stream| stream.finish());
+            settle().await;
+            for _ in 0..20 {
+                if !is_reading {
+                    break;
+                }
+                let read = streams.iter_mut().map(|stream| {
+                    let _ = stream.flush();
+                    stream.read(64)
+                });
+                let is_any = read.fold(false, |is_any, read| is_any | read);
+                settle().await;
+                if !is_any {
+                    break;
+                }
+            }
+            for stream in streams.iter_mut().filter(|stream| !stream.is_over()) {
+                stream.reset(0x20);
+                stream.stop(0x20);
+            }
+            settle().await;
+            // Streams that the server has opened.
+            for client in clients.iter_mut() {
+                while let Some(mut accepted) = accept(&client.connection) {
+                    accepted.reset(0x20);
+                    accepted.stop(0x20);
+                }
+                client.streams = Default::default();
+            }
+            sleep(Duration::from_secs(60)).await;
+        });
+    }
+
+    /// Nothing is left of the streams and calls that are over.
+    fn check_idle(&self, gauge: &Gauge) {
+        assert_eq!(self.gate.running(), 0, "handlers outlive their streams");
+        let with_datagrams = self.clients.iter().filter(|client| client.sends_datagrams);
+        let workers = with_datagrams.count() * WORKER;
+        let counted = gauge.counted();
+        assert!(
+            counted <= workers,
+            "{counted} bytes are counted without streams"
+        );
+        let held = gauge.live();
+        let most = CONNECTIONS * IDLE + workers;
+        assert!(held <= most, "{held} bytes are held without streams");
+    }
+
+    /// As many calls run as before, and each is answered once.
+    fn check_places(&mut self, gauge: &mut Gauge) {
+        let Self { gate, clients, .. } = self;
+        gate.set_open(false);
+        gauge.step(async {
+            // Those that were closed leave their places to new ones.
+            let mut expected = 0;
+            let mut streams = Vec::new();
+            for client in clients.iter_mut() {
+                if client.is_closed() {
+                    continue;
+                }
+                expected = CALLS.min(expected + CALLS_PER_CONNECTION);
+                for _ in 0..CALLS_PER_CONNECTION {
+                    let opened = open(&client.connection, true);
+                    streams.push(opened.expect("the connection is open"));
+                }
+            }
+            for stream in &mut streams {
+                let call = r#"{"jsonrpc":"2.0","id":1,"method":"wait","params":[""]}"#;
+                stream.push(format!("{call}\n").as_bytes(), true).await;
+            }
+            settle().await;
+            assert_eq!(gate.running(), expected, "calls that run");
+            gate.set_open(true);
+            settle().await;
+            for stream in &mut streams {
+                stream.finish();
+                settle().await;
+                stream.read(8);
+                assert!(stream.is_over(), "a call has ended: {stream:?}");
+                assert_eq!(stream.lines, 1, "replies to a call");
+            }
+        });
+    }
+}
+
+/// Writes a message, or the start of one.
+fn part(script: &mut Script<'_>, message: &mut String) {
+    traffic::message(script, message);
+    message.push('\n');
+    if script.below(8) == 0 {
+        let mut end = message.len() * script.below(256) / 256;
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+    }
+}

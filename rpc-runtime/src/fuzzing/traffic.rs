@@ -1,0 +1,202 @@
+//! Messages that a script chooses: requests, items, cancellations, replies, and what is none of these.
+
+use std::fmt::Write;
+
+use crate::fuzzing::script::Script;
+
+/// Lengths of text, in bytes: around what is small, what waits for its place unparsed, and the limits.
+const LENGTHS: [usize; 10] = [0, 5, 200, 900, 1_100, 5_000, 15_000, 17_000, 19_000, 30_000];
+
+/// More than the longest message has, in bytes.
+pub(super) const MOST_BYTES: usize = 8 * 31_000;
+
+/// Ids that several requests have.
+const IDS: [&str; 8] = ["0", "1", "2", "3", "\"a\"", "\"b\"", "null", "64"];
+
+/// Writes a message, without its line feed.
+pub(super) fn message(script: &mut Script<'_>, out: &mut String) {
+    match script.below(12) {
+        0..=6 => request(script, out),
+        7 => batch(script, out),
+        8 => item(script, out),
+        9 => cancellation(script, out, 0),
+        10 => none(script, out),
+        _ => reply(script, out, "0"),
+    }
+}
+
+fn batch(script: &mut Script<'_>, out: &mut String) {
+    out.push('[');
+    for position in 0..script.below(8) {
+        if position > 0 {
+            out.push(',');
+        }
+        match script.below(8) {
+            0 => cancellation(script, out, 0),
+            1 => none(script, out),
+            _ => request(script, out),
+        }
+    }
+    out.push(']');
+}
+
+fn request(script: &mut Script<'_>, out: &mut String) {
+    let methods: [fn(&mut Script<'_>, &mut String); 14] = [
+        |script, out| method_of_text(script, out, "echo"),
+        |script, out| method_of_text(script, out, "wait"),
+        |script, out| method_of_text(script, out, "stay"),
+        |script, out| method_of_text(script, out, "note"),
+        |script, out| method_of_text(script, out, "ask"),
+        |script, out| method_of_text(script, out, "unknown"),
+        hold,
+        |script, out| {
+            let _ = write!(out, r#""method":"large","params":[{}]"#, length(script));
+        },
+        |_, out| out.push_str(r#""method":"take","params":[]"#),
+        |_, out| out.push_str(r#""method":"take_slowly","params":[]"#),
+        |script, out| {
+            let (count, bytes) = (script.byte(), length(script));
+            let _ = write!(out, r#""method":"give","params":[{count},{bytes}]"#);
+        },
+        |_, out| out.push_str(r#""method":"mirror","params":[]"#),
+        |_, out| out.push_str(r#""method":"rpc.ping""#),
+        |_, out| out.push_str(r#""method":"rpc.discover""#),
+    ];
+    let method = script.below(methods.len());
+    out.push_str(r#"{"jsonrpc":"2.0","#);
+    // Nothing ends the long wait of a notification but the end of its connection.
+    if method == 2 || script.below(8) > 0 {
+        let _ = write!(out, r#""id":{},"#, id(script));
+    }
+    methods[method](script, out);
+    match script.below(16) {
+        0 => out.push_str(r#","timeout":50"#),
+        1 => out.push_str(r#","timeout":0"#),
+        2 => {
+            out.push_str(r#","meta":{"trace":"#);
+            text(script, out);
+            out.push('}');
+        }
+        3 => {
+            out.push_str(r#","other":"#);
+            numbers(script, out);
+        }
+        _ => {}
+    }
+    out.push('}');
+}
+
+fn method_of_text(script: &mut Script<'_>, out: &mut String, method: &str) {
+    let _ = write!(out, r#""method":"{method}","params":["#);
+    text(script, out);
+    out.push(']');
+}
+
+fn hold(script: &mut Script<'_>, out: &mut String) {
+    out.push_str(r#""method":"hold","params":["#);
+    numbers(script, out);
+    out.push(']');
+}
+
+/// An id that other requests may have, too.
+pub(super) fn id(script: &mut Script<'_>) -> &'static str {
+    script.pick(&IDS)
+}
+
+fn length(script: &mut Script<'_>) -> usize {
+    script.pick(&LENGTHS)
+}
+
+fn text(script: &mut Script<'_>, out: &mut String) {
+    let length = length(script);
+    let unit = script.pick(&["x", "x", "\\n", "\u{e9}"]);
+    out.push('"');
+    out.extend(std::iter::repeat_n(unit, length / unit.len()));
+    out.push('"');
+}
+
+/// An array of many values.
+fn numbers(script: &mut Script<'_>, out: &mut String) {
+    let length = length(script);
+    let unit = script.pick(&["0,", "0,", "10000000,", "[],"]);
+    out.push('[');
+    out.extend(std::iter::repeat_n(unit, length / unit.len()));
+    out.push_str("0]");
+}
+
+/// An item of a call, or the end of its items.
+fn item(script: &mut Script<'_>, out: &mut String) {
+    let id = id(script);
+    match script.below(4) {
+        0 => {
+            let _ = write!(
+                out,
+                r#"{{"jsonrpc":"2.0","method":"rpc.end","params":[{id}]}}"#
+            );
+        }
+        _ => {
+            let _ = write!(
+                out,
+                r#"{{"jsonrpc":"2.0","method":"rpc.item","params":[{id},"#
+            );
+            text(script, out);
+            out.push_str("]}");
+        }
+    }
+}
+
+/// A cancellation. `offset` is where a request of the stream ends.
+pub(super) fn cancellation(script: &mut Script<'_>, out: &mut String, offset: u64) {
+    out.push_str(r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":"#);
+    let id = id(script);
+    let _ = match script.below(3) {
+        0 => write!(out, "[{id}]"),
+        1 => write!(out, r#"{{"id":{id}}}"#),
+        _ => {
+            let stream = script.below(16);
+            let offset = offset + script.pick(&[0, 0, 1, 1 << 40]);
+            write!(out, r#"{{"id":{id},"stream":{stream},"offset":{offset}}}"#)
+        }
+    };
+    out.push('}');
+}
+
+/// What is neither a request nor a reply.
+fn none(script: &mut Script<'_>, out: &mut String) {
+    match script.below(6) {
+        0 => out.push_str("{}"),
+        1 => out.push('['),
+        2 => numbers(script, out),
+        3 => text(script, out),
+        4 => out.push_str(&"[".repeat(length(script))),
+        _ => out.push_str(&" ".repeat(length(script))),
+    }
+}
+
+/// A reply to the call with this id, or to another one.
+pub(super) fn reply(script: &mut Script<'_>, out: &mut String, id: &str) {
+    let id = match script.below(8) {
+        0 => self::id(script),
+        _ => id,
+    };
+    let _ = write!(out, r#"{{"jsonrpc":"2.0","id":{id},"#);
+    match script.below(6) {
+        0 => out.push_str(r#""result":7"#),
+        1 | 2 => {
+            out.push_str(r#""result":"#);
+            text(script, out);
+        }
+        3 => {
+            out.push_str(r#""result":"#);
+            numbers(script, out);
+        }
+        4 => {
+            let code = script.pick(&[1, -32001, -32003, -32004, -32603]);
+            let _ = write!(out, r#""error":{{"code":{code},"message":"#);
+            text(script, out);
+            out.push('}');
+        }
+        _ => out.push_str(r#""error":null"#),
+    }
+    out.push('}');
+}
