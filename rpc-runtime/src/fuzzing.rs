@@ -3,6 +3,7 @@
 mod gated;
 mod gauge;
 pub mod hostile_client;
+pub mod hostile_server;
 mod script;
 mod scripted;
 #[cfg(test)]

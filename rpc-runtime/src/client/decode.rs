@@ -45,7 +45,7 @@ pub(super) fn decode_body<T, E>(
 
 /// Lends the thread's parser, or a new one while it is lent already.
 #[inline]
-pub(super) fn with_parser<R>(decode: impl FnOnce(&mut Parser) -> R) -> R {
+pub(crate) fn with_parser<R>(decode: impl FnOnce(&mut Parser) -> R) -> R {
     let parser = PARSER.take();
     let mut parser = parser.unwrap_or_else(|| Box::new(Parser::new(MAX_RESPONSE_DEPTH)));
     let decoded = decode(&mut parser);

@@ -17,7 +17,7 @@ mod builder;
 mod call;
 pub(crate) mod callback;
 mod connection;
-mod decode;
+pub(crate) mod decode;
 mod dedicated_stream;
 mod dial;
 mod dispatch;

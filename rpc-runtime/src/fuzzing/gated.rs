@@ -45,6 +45,7 @@ pub(super) struct Gate {
     is_open: AtomicBool,
     opened: Notify,
     running: AtomicUsize,
+    asked: AtomicUsize,
 }
 
 struct RunningHandler<'g>(&'g Gate);
@@ -61,7 +62,8 @@ impl Gate {
         RunningHandler(self)
     }
 
-    async fn passed(&self) {
+    /// Waits for the gate.
+    pub(super) async fn passed(&self) {
         if !self.is_open.load(Ordering::Relaxed) {
             self.opened.notified().await;
         }
@@ -70,6 +72,11 @@ impl Gate {
     /// Returns how many handlers run.
     pub(super) fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many handlers have called their callers.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Lets one handler go on, or all that wait.
@@ -153,6 +160,7 @@ impl Gated for GateKeeper {
 
     async fn ask(&self, cx: &Context, text: &str) -> usize {
         let _running = self.0.enter();
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
         let client = cx.client::<Client>();
         let answer = client.call::<String, _>("answer", &(text,)).await;
         answer.map_or(0, |answer| answer.len())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
+use crate::client::decode::with_parser;
 use crate::memory::counted;
 
 /// What was allocated while a function ran, in bytes.
@@ -33,6 +34,7 @@ pub(super) struct Gauge {
 impl Gauge {
     /// Starts to measure. `runtime` has one thread, and its clock is paused.
     pub(super) fn new(runtime: Runtime, measure: Measure) -> Self {
+        release_parser();
         Self {
             runtime,
             measure,
@@ -55,6 +57,15 @@ impl Gauge {
         output.expect("`measure` calls its argument")
     }
 
+    /// Runs `future`, and releases what the thread keeps of it for later replies.
+    pub(super) fn last_step<F: Future>(&mut self, future: F) -> F::Output {
+        self.step(async {
+            let output = future.await;
+            release_parser();
+            output
+        })
+    }
+
     /// Returns what is allocated by now.
     pub(super) fn live(&self) -> usize {
         usize::try_from(self.live).unwrap_or_default()
@@ -69,6 +80,11 @@ impl Gauge {
     pub(super) fn counted(&self) -> usize {
         counted::bytes().wrapping_sub(self.counted_before)
     }
+}
+
+/// Releases the buffers of the parser that all clients of the thread share.
+fn release_parser() {
+    with_parser(|parser| parser.shrink(0));
 }
 
 /// Lets all other tasks run until each waits for something else than its turn: only then does a paused clock go on.

@@ -44,7 +44,10 @@ const UNCOUNTED: usize = 32 << 10;
 const WORKER: usize = 16 << 10;
 
 /// What a connection may keep when it has been idle, in bytes.
-const IDLE: usize = 24 << 10;
+const IDLE: usize = 8 << 10;
+
+/// What the client takes with which the handlers of a connection call its peer: the tasks of its streams.
+const CALLBACK: usize = 36 << 10;
 
 /// What a server without connections may keep, in bytes.
 const EMPTY: usize = 8 << 10;
@@ -151,6 +154,15 @@ impl Client {
         }
     }
 
+    /// Ends the streams that the server has opened, and those that it opens in their place.
+    async fn end_accepted(&self) {
+        while let Some(mut accepted) = accept(&self.connection) {
+            accepted.reset(0x20);
+            accepted.stop(0x20);
+            settle().await;
+        }
+    }
+
     fn is_closed(&self) -> bool {
         self.connection.open_uni().is_err()
     }
@@ -190,7 +202,9 @@ impl Stage {
                 client.streams[stream] = opened.unwrap_or_default();
             }
             4..=19 => {
-                part(script, message);
+                traffic::message(script, message);
+                message.push('\n');
+                traffic::cut(script, message);
                 let stream = &mut client.streams[stream];
                 stream.push(message.as_bytes(), is_settling).await;
             }
@@ -269,7 +283,7 @@ impl Stage {
         self.gate.set_open(true);
         let is_reading = script.flag();
         let clients = &mut self.clients;
-        gauge.step(async {
+        gauge.last_step(async {
             let streams = clients.iter_mut().flat_map(|client| &mut client.streams);
             let mut streams: Vec<_> = streams.collect();
             streams.iter_mut().for_each(|stream| stream.finish());
@@ -293,13 +307,9 @@ impl Stage {
                 stream.stop(0x20);
             }
             settle().await;
-            // Streams that the server has opened.
             for client in clients.iter_mut() {
-                while let Some(mut accepted) = accept(&client.connection) {
-                    accepted.reset(0x20);
-                    accepted.stop(0x20);
-                }
                 client.streams = Default::default();
+                client.end_accepted().await;
             }
             sleep(Duration::from_secs(60)).await;
         });
@@ -316,7 +326,8 @@ impl Stage {
             "{counted} bytes are counted without streams"
         );
         let held = gauge.live();
-        let most = CONNECTIONS * IDLE + workers;
+        let callbacks = self.gate.asked().min(CONNECTIONS) * CALLBACK;
+        let most = CONNECTIONS * IDLE + workers + callbacks;
         assert!(held <= most, "{held} bytes are held without streams");
     }
 
@@ -354,18 +365,5 @@ impl Stage {
                 assert_eq!(stream.lines, 1, "replies to a call");
             }
         });
-    }
-}
-
-/// Writes a message, or the start of one.
-fn part(script: &mut Script<'_>, message: &mut String) {
-    traffic::message(script, message);
-    message.push('\n');
-    if script.below(8) == 0 {
-        let mut end = message.len() * script.below(256) / 256;
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
     }
 }

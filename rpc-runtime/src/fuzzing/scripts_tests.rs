@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::fuzzing::{Allocated, hostile_client};
+use crate::fuzzing::{Allocated, hostile_client, hostile_server};
 
 fn runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
@@ -54,5 +54,20 @@ fn server_under_random_scripts_holds_its_budgets() {
     for number in 0..300 {
         println!("script {number}");
         hostile_client::drive(&random(number), runtime(), measure);
+    }
+}
+
+#[test]
+fn client_under_scripts_of_the_corpus_ends_each_call_and_holds_little() {
+    replay("hostile_server", |script| {
+        hostile_server::drive(script, runtime(), measure);
+    });
+}
+
+#[test]
+fn client_under_random_scripts_ends_each_call_and_holds_little() {
+    for number in 0..300 {
+        println!("script {number}");
+        hostile_server::drive(&random(number), runtime(), measure);
     }
 }

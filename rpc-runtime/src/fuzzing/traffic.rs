@@ -200,3 +200,29 @@ pub(super) fn reply(script: &mut Script<'_>, out: &mut String, id: &str) {
     }
     out.push('}');
 }
+
+/// A line of a stream of items to the call with this id.
+pub(super) fn item_of(script: &mut Script<'_>, out: &mut String, id: &str) {
+    let is_end = script.below(4) == 0;
+    let method = if is_end { "rpc.end" } else { "rpc.item" };
+    let _ = write!(
+        out,
+        r#"{{"jsonrpc":"2.0","method":"{method}","params":[{id}"#
+    );
+    if !is_end {
+        out.push(',');
+        text(script, out);
+    }
+    out.push_str("]}");
+}
+
+/// Leaves the start of a message, now and then.
+pub(super) fn cut(script: &mut Script<'_>, message: &mut String) {
+    if script.below(8) == 0 {
+        let mut end = message.len() * script.below(256) / 256;
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+    }
+}
