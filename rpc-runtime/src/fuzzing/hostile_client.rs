@@ -27,8 +27,8 @@ const CONNECTIONS: usize = 2;
 const MOST_ACTIONS: usize = 100;
 
 /// The most calls at once, of a connection and of the server.
-const CALLS_PER_CONNECTION: usize = 4;
-const CALLS: usize = 6;
+const CALLS_PER_CONNECTION: usize = 12;
+const CALLS: usize = 18;
 
 /// The largest message.
 const REQUEST: usize = 20 << 10;
@@ -93,7 +93,7 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
 }
 
 fn limits(script: &mut Script<'_>) -> Limits {
-    let budget = script.pick(&[1 << 20, 512 << 10, 256 << 10]);
+    let budget = script.pick(&[1 << 20, 768 << 10, 512 << 10]);
     Limits {
         request: REQUEST,
         reply: 32 << 10,
@@ -243,6 +243,12 @@ impl Stage {
                 client.close();
                 client.streams = Default::default();
                 client.sends_datagrams = false;
+            }
+            55..=58 => {
+                traffic::much(script, message);
+                let mut opened = open(&client.connection, true).unwrap_or_default();
+                opened.push(message.as_bytes(), is_settling).await;
+                client.streams[stream] = opened;
             }
             _ => client.streams.iter_mut().for_each(|stream| {
                 stream.read(4);

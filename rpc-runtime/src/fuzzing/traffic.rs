@@ -98,6 +98,30 @@ fn hold(script: &mut Script<'_>, out: &mut String) {
     out.push(']');
 }
 
+/// Writes a line that takes much: a call that holds its values, or one whose reply is long.
+pub(super) fn much(script: &mut Script<'_>, out: &mut String) {
+    let id = id(script);
+    let _ = match script.below(4) {
+        0 => write!(
+            out,
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"large","params":[30000]}}"#
+        ),
+        1 => write!(
+            out,
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"give","params":[99,9000]}}"#
+        ),
+        _ => {
+            let length = script.pick(&[7_000, 15_000, 19_000]);
+            let numbers = "0,".repeat(length / 2);
+            write!(
+                out,
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"hold","params":[[{numbers}0]]}}"#
+            )
+        }
+    };
+    out.push('\n');
+}
+
 /// An id that other requests may have, too.
 pub(super) fn id(script: &mut Script<'_>) -> &'static str {
     script.pick(&IDS)
