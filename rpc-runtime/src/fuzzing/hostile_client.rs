@@ -83,9 +83,11 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     stage.end_streams(&mut script, &mut gauge);
     stage.check_idle(&gauge);
     stage.check_places(&mut gauge);
-    stage.clients.iter().for_each(Client::close);
-    stage.clients.clear();
-    gauge.step(settle());
+    gauge.step(async {
+        stage.clients.iter().for_each(Client::close);
+        stage.clients = Vec::new();
+        settle().await;
+    });
     assert_eq!(stage.gate.running(), 0, "handlers outlive connections");
     assert_eq!(gauge.counted(), 0, "connections that are gone are counted");
     let kept = gauge.live().saturating_sub(base);
