@@ -70,7 +70,7 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
         service.into_serve_peer(limits.clone(), DiscoverOptions::default())
     });
     let base = gauge.live();
-    let mut stage = Stage {
+    let mut stage = ServerStage {
         gate,
         server,
         window,
@@ -84,7 +84,7 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     stage.check_idle(&gauge);
     stage.check_places(&mut gauge);
     gauge.step(async {
-        stage.clients.iter().for_each(Client::close);
+        stage.clients.iter().for_each(HostileClient::close);
         stage.clients = Vec::new();
         settle().await;
     });
@@ -114,25 +114,25 @@ fn limits(script: &mut Script<'_>) -> Limits {
     }
 }
 
-struct Stage {
+struct ServerStage {
     gate: Arc<Gate>,
     server: Arc<dyn ServePeer>,
     window: usize,
     budget: usize,
-    clients: Vec<Client>,
+    clients: Vec<HostileClient>,
     /// The message that is sent. The buffer does not grow, and is not counted.
     message: String,
 }
 
 /// One connection at the client's end.
-struct Client {
+struct HostileClient {
     connection: MemoryConnection,
     streams: [ScriptedStream; STREAMS],
     /// Whether a datagram was sent: the server has a worker for them as long as the connection lasts.
     sends_datagrams: bool,
 }
 
-impl Client {
+impl HostileClient {
     fn close(&self) {
         self.connection.close(0, "");
     }
@@ -170,11 +170,11 @@ impl Client {
     }
 }
 
-impl Stage {
+impl ServerStage {
     fn connect(&mut self) {
         let (here, there) = memory::pair_with_window(self.window);
         tokio::spawn(self.server.serve(Connection::Memory(there), None));
-        self.clients.push(Client {
+        self.clients.push(HostileClient {
             connection: here,
             streams: std::array::from_fn(|_| ScriptedStream::default()),
             sends_datagrams: false,
@@ -265,7 +265,7 @@ impl Stage {
 
     /// What is held is within the budgets, and all of it is counted.
     fn check_held(&self, gauge: &Gauge) {
-        let apart: usize = self.clients.iter().map(Client::held).sum();
+        let apart: usize = self.clients.iter().map(HostileClient::held).sum();
         let held = gauge.live().saturating_sub(apart);
         let counted = gauge.counted();
         let streams = CONNECTIONS * (STREAMS + 1);

@@ -68,7 +68,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     let mut script = Script::new(script);
     let mut gauge = Gauge::new(runtime, measure);
-    let mut stage = gauge.step(Stage::new(&mut script));
+    let mut stage = gauge.step(ClientStage::new(&mut script));
     for _ in 0..MOST_ACTIONS {
         if script.has_ended() {
             break;
@@ -94,7 +94,7 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     assert!(kept <= EMPTY, "{kept} bytes are kept without a client");
 }
 
-struct Stage {
+struct ClientStage {
     gate: Arc<Gate>,
     client: Option<Client>,
     server: Connection,
@@ -112,7 +112,7 @@ struct InFlightCall {
     has_timeout: bool,
 }
 
-impl Stage {
+impl ClientStage {
     async fn new(script: &mut Script<'_>) -> Self {
         let gate = Arc::new(Gate::default());
         let (here, server) = memory::pair_with_window(script.pick(&[1 << 10, 64 << 10]));
