@@ -1,4 +1,7 @@
-//! Counts the bytes that a server holds for its peers: by connection, by network and in total.
+//! Counts the bytes that a server or a client holds for its peers: by connection, by network and in total.
+//!
+//! Both halves of a connection count in one budget: the serving half what it holds for the peer's calls, the calling half what
+//! it holds for the peer's replies.
 //!
 //! A connection whose budget is used up is not read until some of it is free again. So is a connection of a network that
 //! uses more of the server's budget than there is left: one network may hold half of it, the next one half of the rest, and
@@ -14,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::limits::Limits;
+use crate::prefix;
 use crate::sync::{Mutex, lock};
 
 /// How many bytes a connection takes from the server's budget at a time, so that connections seldom meet at its counter.
@@ -22,10 +26,22 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// How often a connection checks whether there is room again where nothing notifies it.
 const SERVER_POLL: Duration = Duration::from_millis(20);
 
-/// The budget of a server.
+/// How long a message that has begun waits for room in the connection's budget: in the first half if it is the largest there
+/// may be, and for all of it if it is small. So the largest of those that wait is discarded first.
+const WAIT_FOR_ROOM: Duration = Duration::from_secs(2);
+
+/// Returns how long a message of `bytes` waits for room, where `most` are allowed.
+pub(crate) fn patience(bytes: usize, most: usize) -> Duration {
+    let most = most.max(1);
+    let share = bytes.min(most) as f64 / most as f64;
+    WAIT_FOR_ROOM.mul_f64(1.0 - share / 2.0)
+}
+
+/// The budget of a server, or of a client.
 #[derive(Debug)]
 pub(crate) struct ServerMemory {
     limit: usize,
+    limit_per_connection: usize,
     used: AtomicUsize,
     networks: Mutex<HashMap<IpAddr, Weak<NetworkMemory>>>,
 }
@@ -112,6 +128,45 @@ impl Drop for ParsedMessage {
     }
 }
 
+/// What is counted for a stream whose lines are received: a constant, and the line that has begun, if that is large.
+#[derive(Debug)]
+pub(crate) struct LineCharge {
+    charge: MemoryCharge,
+    constant: usize,
+}
+
+impl LineCharge {
+    pub(crate) fn new(memory: &Arc<ConnectionMemory>, constant: usize) -> Self {
+        Self {
+            charge: MemoryCharge::new(memory, constant),
+            constant,
+        }
+    }
+
+    /// Whether a line is counted.
+    pub(crate) fn has_line(&self) -> bool {
+        self.charge.bytes > self.constant
+    }
+
+    /// Counts `bytes` for the line that has begun from now on.
+    pub(crate) fn set_line(&mut self, bytes: usize) {
+        let before = self.charge.bytes - self.constant;
+        let partial = &self.charge.memory.partial;
+        if bytes > before {
+            partial.fetch_add(bytes - before, Ordering::Relaxed);
+        } else {
+            partial.fetch_sub(before - bytes, Ordering::Relaxed);
+        }
+        self.charge.set(self.constant + bytes);
+    }
+}
+
+impl Drop for LineCharge {
+    fn drop(&mut self) {
+        self.set_line(0);
+    }
+}
+
 /// Bytes that are counted until this is dropped.
 #[derive(Debug)]
 pub(crate) struct MemoryCharge {
@@ -123,6 +178,7 @@ impl ServerMemory {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             limit: limits.memory,
+            limit_per_connection: limits.memory_per_connection,
             used: AtomicUsize::new(0),
             networks: Mutex::default(),
         })
@@ -133,18 +189,14 @@ impl ServerMemory {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns the budget of a connection from `network`.
-    pub(crate) fn connection(
-        self: &Arc<Self>,
-        network: Option<IpAddr>,
-        limits: &Limits,
-    ) -> Arc<ConnectionMemory> {
+    /// Returns the budget of a connection with a peer at `peer`.
+    pub(crate) fn connection(self: &Arc<Self>, peer: Option<IpAddr>) -> Arc<ConnectionMemory> {
         Arc::new(ConnectionMemory {
-            limit: limits.memory_per_connection,
+            limit: self.limit_per_connection,
             used: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
             taking: Mutex::default(),
-            network: self.network(network),
+            network: self.network(peer.map(prefix::address)),
             freed: Notify::new(),
             shortage: Notify::new(),
             waits: Notify::new(),
@@ -203,6 +255,21 @@ impl ConnectionMemory {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Returns how many bytes may be held for the connection.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Returns the budget that this one is a part of.
+    pub(crate) fn whole(&self) -> &Arc<ServerMemory> {
+        &self.network.server
+    }
+
+    /// Whether most of what is used is held for messages that are not complete.
+    pub(crate) fn is_mostly_partial(&self) -> bool {
+        self.partial.load(Ordering::Relaxed) > self.used() / 2
+    }
+
     /// Whether the connection is not to be read.
     pub(crate) fn is_full(&self) -> bool {
         self.is_over_its_own() || self.network.is_full()
@@ -256,7 +323,7 @@ impl ConnectionMemory {
                 waits.await;
             }
             sleep(patience).await;
-            if self.is_full() && self.partial.load(Ordering::Relaxed) > self.used() / 2 {
+            if self.is_full() && self.is_mostly_partial() {
                 return;
             }
         }
@@ -390,13 +457,13 @@ mod tests {
 
     const CHUNK: usize = CHUNK_BYTES;
 
-    fn server(memory: usize, memory_per_connection: usize) -> (Arc<ServerMemory>, Limits) {
+    fn server(memory: usize, memory_per_connection: usize) -> Arc<ServerMemory> {
         let limits = Limits {
             memory,
             memory_per_connection,
             ..Limits::default()
         };
-        (ServerMemory::new(&limits), limits)
+        ServerMemory::new(&limits)
     }
 
     fn address(last: u8) -> Option<IpAddr> {
@@ -405,8 +472,8 @@ mod tests {
 
     #[test]
     fn connection_at_its_budget_is_full_until_some_is_free() {
-        let (server, limits) = server(100 * CHUNK, 1000);
-        let connection = server.connection(address(1), &limits);
+        let server = server(100 * CHUNK, 1000);
+        let connection = server.connection(address(1));
         let mut charge = MemoryCharge::new(&connection, 999);
         assert!(!connection.is_full());
         let one_more = MemoryCharge::new(&connection, 1);
@@ -421,7 +488,7 @@ mod tests {
 
     #[test]
     fn network_holds_at_most_as_much_as_is_left_for_others() {
-        let (server, limits) = server(64 * CHUNK, usize::MAX);
+        let server = server(64 * CHUNK, usize::MAX);
         let mut charges = Vec::new();
         let mut fill = |connection: &Arc<ConnectionMemory>| {
             let before = server.used();
@@ -430,25 +497,19 @@ mod tests {
             }
             (server.used() - before) / CHUNK
         };
-        let first = [
-            server.connection(address(1), &limits),
-            server.connection(address(1), &limits),
-        ];
+        let first = [server.connection(address(1)), server.connection(address(1))];
         assert_eq!(fill(&first[0]), 32);
         assert!(first[1].is_full());
-        assert_eq!(fill(&server.connection(address(2), &limits)), 16);
-        assert_eq!(fill(&server.connection(address(3), &limits)), 8);
-        assert!(!server.connection(address(4), &limits).is_full());
+        assert_eq!(fill(&server.connection(address(2))), 16);
+        assert_eq!(fill(&server.connection(address(3))), 8);
+        assert!(!server.connection(address(4)).is_full());
     }
 
     #[test]
     fn network_is_forgotten_with_its_last_connection() {
-        let (server, limits) = server(64 * CHUNK, usize::MAX);
-        let both = [
-            server.connection(address(1), &limits),
-            server.connection(address(1), &limits),
-        ];
-        let within = server.connection(None, &limits);
+        let server = server(64 * CHUNK, usize::MAX);
+        let both = [server.connection(address(1)), server.connection(address(1))];
+        let within = server.connection(None);
         assert_eq!(lock(&server.networks).len(), 1);
         let [first, second] = both;
         drop(first);
@@ -463,8 +524,8 @@ mod tests {
         fn server_counts_what_its_connections_use(
             steps in prop::collection::vec((0usize..3, 0usize..4, 0usize..300_000), 0..60),
         ) {
-            let (server, limits) = server(usize::MAX, usize::MAX);
-            let connections = [1, 1, 2].map(|last| server.connection(address(last), &limits));
+            let server = server(usize::MAX, usize::MAX);
+            let connections = [1, 1, 2].map(|last| server.connection(address(last)));
             let mut charges: Vec<Vec<MemoryCharge>> = connections
                 .iter()
                 .map(|memory| (0..4).map(|_| MemoryCharge::new(memory, 0)).collect())

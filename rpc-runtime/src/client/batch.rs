@@ -220,9 +220,9 @@ impl Batch {
             connection: Arc::clone(&connection),
             message: std::mem::take(&mut self.message),
             upload: None,
-            reply_limit: self.client.options.reply_limit,
         })
         .await?;
+        let _decoding = connection.budget.decode(&reply).await;
         with_parser(|parser| {
             let document = parser.parse(&mut reply);
             let document = document.map_err(|_| CallFailure::MalformedReply)?;

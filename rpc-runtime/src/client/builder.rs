@@ -14,6 +14,7 @@ use crate::client::retry::backoff::Backoff;
 use crate::description::discover::DiscoverOptions;
 use crate::description::names::check_names;
 use crate::limits::Limits;
+use crate::memory::ServerMemory;
 use crate::service::Service;
 use crate::service::router::{Router, Services, Single};
 use crate::tls::{Identity, Trust};
@@ -254,7 +255,15 @@ impl<R> ClientBuilder<R> {
         self
     }
 
-    /// Sets the limits for calls of the server. Those of connections, handshakes and idle time concern only servers.
+    /// Sets the limits for what the server sends. Most of them are for the calls that it makes; those of connections, handshakes
+    /// and idle time concern only servers.
+    ///
+    /// [`Limits::memory_per_connection`] and [`Limits::memory`] also limit what the client holds of the replies and items of
+    /// its own calls: what has been received of them, and what their callers have not taken. A connection at that limit is not
+    /// read further. A reply or an item of more than 16 KiB for which there is no room within one to two seconds, the largest
+    /// first, is discarded, and its call ends with [`CallError::Decode`](crate::CallError::Decode), which names the limit. A
+    /// server that goes on after eight of these is disconnected with code 0x13. One large reply at a time is decoded even if
+    /// its values take more. [`Client::memory_held`] returns what is held.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -285,7 +294,10 @@ impl<R> ClientBuilder<R> {
             router,
         } = self;
         check_names(&R::descriptions())?;
-        let options = settings.reconnecting();
+        let options = ClientOptions {
+            memory: ServerMemory::new(&limits),
+            ..settings.reconnecting()
+        };
         let dialer = Dialer {
             settings: settings.dial,
             address: address.try_into()?,
@@ -350,8 +362,12 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         check_names(&R::descriptions())?;
+        let options = ClientOptions {
+            memory: ServerMemory::new(&self.limits),
+            ..self.settings.reconnecting()
+        };
         let services = serve_peers(self.router.into_serve_peer(self.limits, self.discovery));
-        let client = Client::of_endpoints(self.settings.reconnecting(), services);
+        let client = Client::of_endpoints(options, services);
         let ClientSettings { dial, ejection, .. } = self.settings;
         let endpoints = Endpoints::new(&client.0, EndpointSettings { dial, ejection });
         Ok((client, endpoints))
@@ -380,8 +396,11 @@ impl<R> ClientBuilder<R> {
         if let Err(twice) = check_names(&R::descriptions()) {
             panic!("{twice}");
         }
+        let options = ClientOptions {
+            memory: ServerMemory::new(&self.limits),
+            ..self.settings.options
+        };
         let services = serve_peers(self.router.into_serve_peer(self.limits, self.discovery));
-        let options = self.settings.options;
         Client::over(Connection::Memory(connection), options, services, None)
     }
 }

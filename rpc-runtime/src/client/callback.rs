@@ -11,6 +11,7 @@ use crate::client::handle::{Client, Services};
 use crate::context::Context;
 use crate::description::discover::DiscoverOptions;
 use crate::limits::Limits;
+use crate::memory::ConnectionMemory;
 use crate::transport::Connection;
 
 /// Serves the calls that the peer makes on a connection, whatever the services.
@@ -113,14 +114,18 @@ enum CallbackRoute {
     #[default]
     None,
     /// The peer made the connection, and no client uses it from this side yet.
-    Accepted(Weak<Connection>),
+    Accepted(Weak<Connection>, Weak<ConnectionMemory>),
     /// This side made the connection: calls share streams and ids with those of its client.
     Made(Weak<ClientConnection>),
 }
 
 impl Callback {
-    pub(crate) fn on_accepted(connection: Weak<Connection>) -> Self {
-        Self::by(CallbackRoute::Accepted(connection))
+    /// Reaches the peer that has made the connection. `memory` counts what is held for it.
+    pub(crate) fn on_accepted(
+        connection: Weak<Connection>,
+        memory: Weak<ConnectionMemory>,
+    ) -> Self {
+        Self::by(CallbackRoute::Accepted(connection, memory))
     }
 
     fn on_made(connection: Weak<ClientConnection>) -> Self {
@@ -131,6 +136,17 @@ impl Callback {
         Self {
             picker,
             client: OnceLock::new(),
+        }
+    }
+
+    /// Returns what counts the memory of the connection, if this side made it.
+    pub(crate) fn memory(&self) -> Option<Arc<ConnectionMemory>> {
+        match &self.picker {
+            CallbackRoute::Made(connection) => {
+                let connection = connection.upgrade()?;
+                Some(Arc::clone(&connection.budget.memory))
+            }
+            CallbackRoute::None | CallbackRoute::Accepted(..) => None,
         }
     }
 
@@ -159,9 +175,12 @@ impl CallbackRoute {
     fn client(&self) -> Client {
         let client = match self {
             Self::None => return Client::unconnected("the call came without a connection"),
-            Self::Accepted(connection) => connection
-                .upgrade()
-                .map(|connection| Client::on_accepted(Connection::clone(&connection))),
+            Self::Accepted(connection, memory) => {
+                let reached = connection.upgrade().zip(memory.upgrade());
+                reached.map(|(connection, memory)| {
+                    Client::on_accepted(Connection::clone(&connection), memory)
+                })
+            }
             Self::Made(connection) => connection.upgrade().map(Client::sharing),
         };
         client.unwrap_or_else(|| Client::unconnected("the connection has ended"))

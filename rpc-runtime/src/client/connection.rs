@@ -12,6 +12,8 @@ use crate::client::balance::health::EndpointHealth;
 use crate::client::error::CallError;
 use crate::client::mux_stream::{self, CallId, MuxStream};
 use crate::client::options::ClientOptions;
+use crate::client::reply_budget::ReplyBudget;
+use crate::memory::ConnectionMemory;
 use crate::sync::{self, Mutex};
 use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{Connection, ConnectionLost, RecvStream, SendStream, StreamLost, close};
@@ -19,6 +21,7 @@ use crate::transport::{Connection, ConnectionLost, RecvStream, SendStream, Strea
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     pub(super) transport: Connection,
+    pub(super) budget: Arc<ReplyBudget>,
     /// The streams that calls share.
     pub(super) streams: Vec<Arc<MuxStream>>,
     next_stream: AtomicUsize,
@@ -60,9 +63,9 @@ impl Drop for WaitingGuard<'_> {
 const MAX_DEDICATED: usize = 100;
 
 impl ClientConnection {
-    /// Starts the streams of a connection. They end when it is dropped or closed.
+    /// Starts the streams of a connection, whose memory is counted by `memory`. They end when it is dropped or closed.
     pub(super) fn open(
-        transport: Connection,
+        (transport, memory): (Connection, Arc<ConnectionMemory>),
         owner: ConnectionOwner,
         options: &ClientOptions,
         tasks: &TaskTracker,
@@ -72,6 +75,7 @@ impl ClientConnection {
             transport: transport.clone(),
             owner,
         });
+        let budget = ReplyBudget::new(memory, options.reply_limit, transport.clone());
         let retired = Arc::new(SetOnce::new());
         let streams = (0..options.streams.clamp(1, mux_stream::MAX_STREAMS)).map(|number| {
             let stream = MuxStream::new(number);
@@ -79,7 +83,7 @@ impl ClientConnection {
                 Arc::clone(&stream),
                 Arc::clone(&open),
                 Arc::clone(&retired),
-                options.reply_limit,
+                Arc::clone(&budget),
             ));
             stream
         });
@@ -88,6 +92,7 @@ impl ClientConnection {
         tasks.spawn(run_control(Arc::clone(&control), open));
         Arc::new(Self {
             transport,
+            budget,
             dedicated: Arc::new(Semaphore::new(MAX_DEDICATED)),
             streams,
             next_stream: AtomicUsize::new(0),
@@ -258,12 +263,12 @@ async fn run_stream(
     stream: Arc<MuxStream>,
     open: Arc<OpenConnection>,
     retired: Arc<SetOnce<()>>,
-    reply_limit: usize,
+    budget: Arc<ReplyBudget>,
 ) {
     let stream = LoseOnDrop(stream);
     tokio::select! {
         biased;
-        lost = move_bytes(&stream.0, &open.transport, reply_limit) => {
+        lost = move_bytes(&stream.0, &open.transport, &budget) => {
             // Before the callers are woken: they look for another connection.
             let _ = retired.set(());
             stream.0.lose(lost);
@@ -277,7 +282,7 @@ async fn run_stream(
 async fn move_bytes(
     stream: &MuxStream,
     transport: &Connection,
-    reply_limit: usize,
+    budget: &Arc<ReplyBudget>,
 ) -> ConnectionLost {
     loop {
         // A server resets streams on which nothing comes.
@@ -298,7 +303,7 @@ async fn move_bytes(
         let mut reading = pin!(stream.read(recv, reply_limit));
         let interrupted = tokio::select! {
             biased;
-            read = &mut reading => match read {
+            read = stream.read(recv, budget) => match read {
                 Ok(()) => return ConnectionLost::drained("the server ended the stream"),
                 Err(lost) => lost,
             },

@@ -19,7 +19,6 @@ pub(super) struct DedicatedRequest {
     pub(super) message: Vec<u8>,
     /// Items that follow it, and the id of their call.
     pub(super) upload: Option<(CallId, BoxedUpload)>,
-    pub(super) reply_limit: usize,
 }
 
 /// Sends a request, and items behind it if it has some. Returns the one line that answers it.
@@ -28,13 +27,12 @@ pub(super) async fn call(request: DedicatedRequest) -> Result<Vec<u8>, CallFailu
         connection,
         message,
         upload,
-        reply_limit,
     } = request;
     let opened = connection.open_dedicated().await;
     let (send, mut recv, _permit) =
         opened.map_err(|lost| lost_call(&connection, Fate::NotSent, lost.into()))?;
     tokio::select! {
-        replied = read_reply(&connection, &mut recv, reply_limit) => replied,
+        replied = read_reply(&connection, &mut recv) => replied,
         failed = write_request(send, message, upload) => Err(failed),
     }
 }
@@ -62,10 +60,11 @@ async fn write_request(
 async fn read_reply(
     connection: &ClientConnection,
     recv: &mut RecvStream,
-    limit: usize,
 ) -> Result<Vec<u8>, CallFailure> {
-    let mut splitter = LineSplitter::new(limit);
+    let budget = &connection.budget;
+    let mut splitter = LineSplitter::new(budget.reply_limit);
     let mut reply = Vec::new();
+    let mut charge = budget.stream();
     loop {
         let read = recv.read_chunk().await;
         let line = match read.map_err(|lost| unanswered(connection, lost))? {
@@ -79,7 +78,12 @@ async fn read_reply(
             // The rest of the reply may have no end.
             None if splitter.is_past_limit() => return Err(CallFailure::ReplyTooLarge),
             // A server may send blank lines without an end.
-            None => coop::consume_budget().await,
+            None => {
+                if !budget.count(&mut charge, &reply) {
+                    Arc::clone(budget).room(reply.len()).await?;
+                }
+                coop::consume_budget().await;
+            }
             Some(Line::Message) => return Ok(reply),
             Some(Line::TooLarge | Line::Discarded) => return Err(CallFailure::ReplyTooLarge),
             Some(Line::Partial) => {

@@ -11,6 +11,7 @@ use crate::client::method::{MessageHead, Method, MethodName};
 use crate::client::mux_stream::CallId;
 use crate::client::outgoing::{Outgoing, PooledOutgoing};
 use crate::client::picker::Picker;
+use crate::client::reply_budget::{Decoding, SMALL_REPLY_BYTES, Waiting};
 use crate::client::retry::attempts::{Attempts, Retry};
 use crate::client::streaming::request::BoxedUpload;
 use crate::client::timer_pool::{Timer, poll_timer};
@@ -52,6 +53,8 @@ enum Progress {
     },
     /// It has a dedicated stream.
     Dedicated,
+    /// Its reply is there, and large.
+    Replied,
     /// It waits before it is sent again.
     Backoff,
     Done,
@@ -75,6 +78,12 @@ enum Held {
     Reply(BoxedReply),
     /// The end of a backoff.
     Timer(Timer),
+    /// A large reply waits until it can be decoded.
+    WaitsToDecode(Waiting<Decoding>),
+    /// It is decoded.
+    Decoding {
+        _decoding: Decoding,
+    },
 }
 
 impl Dispatch {
@@ -144,6 +153,12 @@ impl Dispatch {
             }
             _ => self.poll_attempt(cx),
         };
+        let polled = match polled {
+            Poll::Ready(Ok(())) if self.outgoing.reply.len() > SMALL_REPLY_BYTES => {
+                self.poll_decoding(cx).map(Ok)
+            }
+            polled => polled,
+        };
         if polled.is_ready() {
             self.progress = Progress::Done;
         } else if self.timer.is_some() {
@@ -152,6 +167,27 @@ impl Dispatch {
             return Poll::Ready(Err(CallFailure::TimedOut));
         }
         polled
+    }
+
+    /// Waits until the reply, which is large, can be decoded.
+    #[cold]
+    fn poll_decoding(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.progress = Progress::Replied;
+        loop {
+            let held = match (&mut self.held, self.picker.connection()) {
+                (Held::WaitsToDecode(waiting), _) => Held::Decoding {
+                    _decoding: ready!(waiting.as_mut().poll(cx)),
+                },
+                (Held::Decoding { .. }, _) | (_, None) => return Poll::Ready(()),
+                (_, Some(connection)) => match connection.budget.decoding(&self.outgoing.reply) {
+                    Ok(decoding) => Held::Decoding {
+                        _decoding: decoding,
+                    },
+                    Err(waiting) => Held::WaitsToDecode(waiting),
+                },
+            };
+            self.held = held;
+        }
     }
 
     /// Resolves when the time is over.
@@ -180,6 +216,7 @@ impl Dispatch {
                 self.outgoing.reply = replied?;
                 Poll::Ready(Ok(()))
             }
+            Held::WaitsToDecode(_) => Poll::Ready(Ok(())),
             // The call was queued with its waker.
             _ => Poll::Pending,
         }
@@ -302,12 +339,14 @@ impl Dispatch {
             connection: Arc::clone(connection),
             message: self.outgoing.request.with_head(&head).to_vec(),
             upload,
-            reply_limit: self.client.options.reply_limit,
         })
     }
 
     /// Records what a reply says of its method and its server.
-    pub(super) fn record_reply<E>(&self, error: Option<&CallError<E>>) {
+    pub(super) fn record_reply<E>(&mut self, error: Option<&CallError<E>>) {
+        if let Held::Decoding { .. } = self.held {
+            self.held = Held::Nothing;
+        }
         if let Some(method) = self.method {
             method.record_reply(self.outgoing.reply.len() >= LARGE);
         }

@@ -8,6 +8,7 @@ use crate::codec::error::ErrorObject;
 use crate::codec::error_code::code;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
+use crate::escape::Escaped;
 use crate::transport::ConnectionLost;
 
 /// Why a call has no result.
@@ -133,7 +134,7 @@ impl<E> CallError<E> {
             code::CANCELLED => Self::Cancelled,
             code::SHUTTING_DOWN => Self::Connection {
                 fate: Fate::NotExecuted,
-                reason: ConnectionLost::drained(&message.escape_debug().to_string()),
+                reason: ConnectionLost::drained(&Escaped(message).to_string()),
             },
             code::STREAM_ENDED => Self::StreamEnded,
             // Reserved for the protocol: no handler returns these.
@@ -158,6 +159,8 @@ pub(super) enum CallFailure {
     TimedOut,
     /// The reply is larger than this client accepts.
     ReplyTooLarge,
+    /// The connection holds so much already that there is no room for the reply.
+    NoRoom { limit: usize },
     /// What was received is not a response.
     MalformedReply,
     /// The request or an item cannot be written as JSON.
@@ -184,6 +187,11 @@ impl<E> From<CallFailure> for CallError<E> {
             CallFailure::ReplyTooLarge => {
                 Self::Decode("it is larger than this client accepts".into())
             }
+            CallFailure::NoRoom { limit } => Self::Decode(format!(
+                "there is no room for it: the connection may hold {limit} bytes of replies and items that are not taken, and \
+                 of calls that the server makes (`Limits::memory_per_connection`, and `Limits::memory` for all connections); \
+                 take them sooner, ask for less at once, or raise the limit with `ClientBuilder::limits`"
+            )),
             CallFailure::MalformedReply => Self::Decode("it is not a JSON-RPC response".into()),
             CallFailure::Encode(reason) => Self::Encode(reason.into()),
             CallFailure::AlreadyCompleted => {

@@ -21,6 +21,8 @@ use crate::client::retry::budget::RetryBudget;
 use crate::client::state::{ConnectionState, StateWatch, Status};
 use crate::client::timer_pool::TimerPool;
 use crate::idle::IdleWatch;
+use crate::limits::Limits;
+use crate::memory::{ConnectionMemory, ServerMemory};
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::{Connection, ConnectionLost};
 
@@ -172,6 +174,18 @@ impl Client {
         self.0.status.borrow().state.clone()
     }
 
+    /// Returns the number of bytes that the client holds for its servers at the moment, rounded up to 64 KiB for each
+    /// connection: replies and items that are received or wait for their callers, and what it holds for calls that the servers
+    /// make. This is what [`Limits::memory`](crate::Limits::memory) limits, and for each connection
+    /// [`Limits::memory_per_connection`](crate::Limits::memory_per_connection), set with
+    /// [`ClientBuilder::limits`](crate::ClientBuilder::limits). Of use for a metric.
+    ///
+    /// For the client of a handler's caller ([`Context::client`](crate::Context::client)) it is what this side holds for all
+    /// of its peers.
+    pub fn memory_held(&self) -> usize {
+        self.0.options.memory.used()
+    }
+
     /// Waits until there is a connection; for a client of several servers, to one of them.
     ///
     /// # Errors
@@ -205,9 +219,9 @@ impl Client {
     /// Returns a client without a connection: its calls fail with this reason.
     pub(super) fn unconnected(why: &str) -> Self {
         let reason = ConnectionLost::Transport(why.to_owned());
-        Self(Arc::new(ClientInner::without_connections(Status::closed(
-            reason,
-        ))))
+        let memory = ServerMemory::new(&Limits::default());
+        let status = Status::closed(reason);
+        Self(Arc::new(ClientInner::without_connections(status, memory)))
     }
 }
 
@@ -240,8 +254,12 @@ impl ClientInner {
     }
 
     /// Makes a client that opens no connections itself.
-    pub(super) fn without_connections(status: Status) -> Self {
-        Self::new(status, ClientOptions::default(), None)
+    pub(super) fn without_connections(status: Status, memory: Arc<ServerMemory>) -> Self {
+        let options = ClientOptions {
+            memory,
+            ..ClientOptions::default()
+        };
+        Self::new(status, options, None)
     }
 
     /// Starts to use a connection, and serves the calls of its server.
@@ -251,8 +269,20 @@ impl ClientInner {
         owner: ConnectionOwner,
         health: Option<Arc<EndpointHealth>>,
     ) -> Arc<ClientConnection> {
+        let peer = transport.remote_address().map(|peer| peer.ip());
+        let memory = self.options.memory.connection(peer);
+        self.open_within((transport, memory), owner, health)
+    }
+
+    /// The same for a connection whose memory is counted already.
+    pub(super) fn open_within(
+        &self,
+        connection: (Connection, Arc<ConnectionMemory>),
+        owner: ConnectionOwner,
+        health: Option<Arc<EndpointHealth>>,
+    ) -> Arc<ClientConnection> {
         let connection =
-            ClientConnection::open(transport, owner, &self.options, &self.tasks, health);
+            ClientConnection::open(connection, owner, &self.options, &self.tasks, health);
         if let Some(serve) = &self.services {
             self.tasks.spawn(serve(&connection));
         }

@@ -30,6 +30,7 @@ mod options;
 mod outgoing;
 mod picker;
 mod reconnect;
+mod reply_budget;
 mod retry;
 #[cfg(all(test, feature = "__shuttle"))]
 mod shuttle_tests;

@@ -12,11 +12,13 @@ use tokio::task::coop;
 
 use crate::client::error::{CallFailure, Fate};
 use crate::client::method::{EncodedRequest, MessageHead};
+use crate::client::reply_budget::{ReplyBudget, SMALL_REPLY_BYTES};
 use crate::client::waiters::{WaiterId, Waiters};
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::reply_id::reply_id;
 use crate::codec::request::RequestEnd;
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
+use crate::memory::{LineCharge, MemoryCharge};
 use crate::slots::Slots;
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::write_buffer::WriteBuffer;
@@ -37,6 +39,12 @@ const MAX_SLOTS: usize = 1 << SLOT_BITS;
 
 /// The number of the stream in the ids of calls on dedicated streams.
 const DEDICATED: u64 = (1 << STREAM_BITS) - 1;
+
+/// A buffer of a reply that is no larger is kept for reuse without being counted.
+const USUAL_BUFFER_BYTES: usize = 2 * INITIAL_BUFFER_BYTES;
+
+/// Maximum capacity of the larger buffers that the free slots of a stream keep, in all.
+const MAX_KEPT_BYTES: usize = 256 << 10;
 
 /// Maximum number of multiplexed streams of a connection.
 pub(super) const MAX_STREAMS: usize = 32;
@@ -64,6 +72,8 @@ struct MuxState {
     transport_id: u64,
     opened_at: u64,
     calls: Slots<CallSlot>,
+    /// The sum of what the slots keep.
+    kept: usize,
     /// Number of cancelled calls; from the maximum generation on it starts again at one.
     cancelled: u32,
     /// The task that writes, while there are no requests.
@@ -89,8 +99,9 @@ struct CallSlot {
     stage: Stage,
     /// The reply, once there is one. Its buffer is used again.
     reply: Vec<u8>,
-    /// Why there is none.
-    failure: Option<CallFailure>,
+    /// The capacity of `reply`, if it is kept for reuse and larger than usual.
+    kept: usize,
+    outcome: Outcome,
     /// Number of bytes queued up to the end of the request.
     end: u64,
     waker: WakerSlot,
@@ -104,6 +115,18 @@ enum Stage {
     InFlight,
     /// The caller has not yet taken the reply, or the failure.
     Ended,
+}
+
+/// How a call has ended whose caller has not yet taken that.
+#[derive(Debug, Default)]
+enum Outcome {
+    /// With a small reply, which is not counted.
+    #[default]
+    Small,
+    /// With a large reply, which is counted until its caller takes it.
+    Large { _charge: MemoryCharge },
+    /// Without a reply.
+    Failed(CallFailure),
 }
 
 /// The id of a call. No two calls in flight on a connection have the same.
@@ -153,6 +176,20 @@ impl MuxState {
         let was_full = !self.has_slot();
         self.calls.free(id.slot());
         was_full.then(|| self.waiters.pop()).flatten()
+    }
+
+    /// Keeps the buffer of a slot that becomes free for its next call, unless the slots of the stream keep much already.
+    #[cold]
+    fn keep_reply(&mut self, id: CallId) {
+        let slot = self.calls.get_mut(id.slot());
+        self.kept -= std::mem::take(&mut slot.kept);
+        let bytes = slot.reply.capacity();
+        if bytes > MAX_KEPT_BYTES - self.kept {
+            slot.reply = Vec::new();
+        } else if bytes > USUAL_BUFFER_BYTES {
+            slot.kept = bytes;
+            self.kept += bytes;
+        }
     }
 
     fn has_slot(&self) -> bool {
@@ -217,7 +254,7 @@ impl CallSlot {
             return None;
         }
         self.stage = Stage::Ended;
-        self.failure = Some(failure);
+        self.outcome = Outcome::Failed(failure);
         self.waker.take()
     }
 
@@ -368,13 +405,20 @@ impl MuxStream {
             return Poll::Pending;
         }
         std::mem::swap(&mut call.reply, reply);
-        let failure = call.failure.take();
+        let outcome = std::mem::take(&mut call.outcome);
         call.free();
+        let is_usual = call.kept == 0 && call.reply.capacity() <= USUAL_BUFFER_BYTES;
+        if !is_usual {
+            state.keep_reply(id);
+        }
         let next = state.free(id);
         self.count_in_flight(&state);
         drop(state);
         wake_all(next);
-        Poll::Ready(failure.map_or(Ok(()), Err))
+        Poll::Ready(match outcome {
+            Outcome::Failed(failure) => Err(failure),
+            Outcome::Small | Outcome::Large { .. } => Ok(()),
+        })
     }
 
     /// Cancels a call. If the server may have started it, returns where the request ends: then a message on another stream
@@ -383,7 +427,8 @@ impl MuxStream {
         let mut state = self.state();
         let call = state.call(id)?;
         let stage = std::mem::replace(&mut call.stage, Stage::Free);
-        let (end, waker, failure) = (call.end, call.waker.take(), call.failure.take());
+        let (end, waker) = (call.end, call.waker.take());
+        let outcome = std::mem::take(&mut call.outcome);
         let is_unanswered = stage == Stage::InFlight;
         if is_unanswered {
             state.cancelled = state.cancelled % MAX_GENERATION + 1;
@@ -392,6 +437,7 @@ impl MuxStream {
             call.name = Some(name);
             call.is_first_id_awaited |= id.is_first();
         }
+        state.keep_reply(id);
         let next = state.free(id);
         self.count_in_flight(&state);
         let was_sent = end <= state.sent;
@@ -405,7 +451,7 @@ impl MuxStream {
             offset: end - state.opened_at,
         });
         drop(state);
-        drop((waker, failure));
+        drop((waker, outcome));
         wake_all(next.into_iter().chain(writer));
         end
     }
@@ -439,11 +485,14 @@ impl MuxStream {
     pub(super) fn release_idle_buffers(&self) {
         let mut state = self.state();
         state.requests.shrink();
+        let mut released = 0;
         for call in state.calls.iter_mut() {
             if call.stage == Stage::Free {
                 call.reply = Vec::new();
+                released += std::mem::take(&mut call.kept);
             }
         }
+        state.kept -= released;
     }
 
     /// Closes the stream: what is queued is sent, then the stream is finished.
@@ -561,33 +610,86 @@ impl MuxStream {
     }
 
     /// Reads replies and wakes their callers, until the server ends the stream.
-    pub(super) async fn read(&self, mut recv: RecvStream, limit: usize) -> Result<(), StreamLost> {
-        let mut splitter = LineSplitter::new(limit);
+    pub(super) async fn read(
+        &self,
+        mut recv: RecvStream,
+        budget: &Arc<ReplyBudget>,
+    ) -> Result<(), StreamLost> {
+        let mut splitter = LineSplitter::new(budget.reply_limit);
         let mut reply = Vec::with_capacity(INITIAL_BUFFER_BYTES);
+        let mut charge = budget.stream();
         while let Some(chunk) = recv.read_chunk().await? {
             splitter.feed(chunk);
-            self.deliver_all(&mut splitter, &mut reply);
+            self.deliver_all(&mut splitter, &mut reply, budget);
+            if reply.len() > SMALL_REPLY_BYTES || charge.has_line() {
+                let partial = (&mut splitter, &mut reply);
+                self.bound(partial, &mut charge, budget).await?;
+            }
             // A server may send lines without an end that are no replies to any call.
             coop::consume_budget().await;
         }
         // A truncated reply is delivered as it is, and its caller finds that it is malformed.
-        match splitter.finish(&reply) {
-            Some(_) if self.in_flight() > 0 && !self.deliver(None, &mut reply) => {
-                Err(StreamLost::Reset(close::DONE.into()))
+        let is_answered = match splitter.finish(&reply) {
+            None => true,
+            Some(Line::Discarded) => false,
+            Some(Line::Message | Line::TooLarge | Line::Partial) => {
+                self.deliver(Outcome::Small, &mut reply)
             }
-            _ => Ok(()),
+        };
+        match is_answered || self.in_flight() == 0 {
+            true => Ok(()),
+            false => Err(StreamLost::Reset(close::DONE.into())),
         }
     }
 
+    /// Counts the part of a reply that is held, and waits for room for the rest. Discards the reply and fails its call if it is
+    /// too large, or there is no room.
+    #[cold]
+    async fn bound(
+        &self,
+        (splitter, reply): (&mut LineSplitter, &mut Vec<u8>),
+        charge: &mut LineCharge,
+        budget: &Arc<ReplyBudget>,
+    ) -> Result<(), StreamLost> {
+        let has_room = budget.count(charge, reply);
+        let is_skipping = splitter.is_skipping() && charge.has_line();
+        let failure = match (is_skipping, has_room) {
+            (true, _) => CallFailure::ReplyTooLarge,
+            (false, true) => return Ok(()),
+            (false, false) => match Arc::clone(budget).room(reply.len()).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            },
+        };
+        let id = reply_id(reply).map(CallId);
+        splitter.discard(reply);
+        budget.count(charge, reply);
+        match id {
+            // The rest of the reply is skipped before another call can have the same id.
+            Some(id) => self.end_call(id, Outcome::Failed(failure), &mut Vec::new()),
+            None if is_skipping => {}
+            None => return Err(StreamLost::Reset(close::EXCESSIVE_LOAD.into())),
+        }
+        Ok(())
+    }
+
     /// Delivers the replies that have arrived as a whole.
-    fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>) {
+    fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>, budget: &ReplyBudget) {
         loop {
-            let failure = match splitter.split_next(reply) {
+            let outcome = match splitter.split_next(reply) {
                 Line::Partial => return,
-                Line::Message => None,
-                Line::TooLarge | Line::Discarded => Some(CallFailure::ReplyTooLarge),
+                Line::Message => match budget.charge(reply) {
+                    None => Outcome::Small,
+                    Some(charge) => Outcome::Large { _charge: charge },
+                },
+                Line::TooLarge => Outcome::Failed(CallFailure::ReplyTooLarge),
+                // Its call has failed already.
+                Line::Discarded => {
+                    reply.clear();
+                    continue;
+                }
             };
-            if !self.deliver(failure, reply) {
+            if !self.deliver(outcome, reply) {
                 tracing::debug!("reply without an id");
             }
             reply.clear();
@@ -599,16 +701,24 @@ impl MuxStream {
     }
 
     /// Gives a reply to its call, if that waits for it. Returns `false` if the reply has no id.
-    fn deliver(&self, failure: Option<CallFailure>, reply: &mut Vec<u8>) -> bool {
+    #[inline]
+    fn deliver(&self, outcome: Outcome, reply: &mut Vec<u8>) -> bool {
         let Some(id) = reply_id(reply).map(CallId) else {
             return false;
         };
+        self.end_call(id, outcome, reply);
+        true
+    }
+
+    /// Ends a call, if it waits for its reply, which is swapped with the buffer of its slot.
+    #[inline]
+    fn end_call(&self, id: CallId, outcome: Outcome, reply: &mut Vec<u8>) {
         let mut state = self.state();
         let call = state.call(id);
         let waker = match call.filter(|call| call.stage == Stage::InFlight) {
             Some(call) => {
                 call.stage = Stage::Ended;
-                call.failure = failure;
+                call.outcome = outcome;
                 std::mem::swap(&mut call.reply, reply);
                 call.waker.take()
             }
@@ -619,7 +729,6 @@ impl MuxStream {
         };
         drop(state);
         wake_all(waker);
-        true
     }
 
     /// Notes that no reply to a cancelled call comes any more.

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use crate::client::retry::backoff::Backoff;
 use crate::codec::ser::write_string;
 use crate::deadline;
+use crate::limits::Limits;
+use crate::memory::ServerMemory;
 
 /// Settings of a client that concern its calls.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub(super) struct ClientOptions {
     /// How long to wait between attempts; `None` if calls are not retried.
     pub(super) retry: Option<Backoff>,
     pub(super) metadata: Option<MetadataSource>,
+    /// Counts what is held for all connections.
+    pub(super) memory: Arc<ServerMemory>,
 }
 
 impl Default for ClientOptions {
@@ -32,6 +36,7 @@ impl Default for ClientOptions {
             wait_for_ready: true,
             retry: None,
             metadata: None,
+            memory: ServerMemory::new(&Limits::default()),
         }
     }
 }

@@ -10,6 +10,9 @@ use crate::sync::{self, Mutex};
 /// Maximum number of calls whose memory is kept.
 const POOLED: usize = 512;
 
+/// Maximum capacity of all buffers of large replies that are kept.
+const MAX_LARGE_REPLIES: usize = 1 << 20;
+
 /// The request of a call or a notification, its options, and its reply.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -25,6 +28,14 @@ impl Outgoing {
             request: EncodedRequest::with_capacity(INITIAL_BUFFER_BYTES),
             options: CallOptions::default(),
             reply: Vec::with_capacity(INITIAL_BUFFER_BYTES),
+        }
+    }
+
+    /// Returns the capacity for the reply, if it is larger than usual.
+    fn large_reply(&self) -> usize {
+        match self.reply.capacity() {
+            usual if usual <= 2 * INITIAL_BUFFER_BYTES => 0,
+            large => large,
         }
     }
 
@@ -64,13 +75,26 @@ impl DerefMut for PooledOutgoing {
 }
 
 #[derive(Debug, Default)]
+pub(super) struct OutgoingPool(Mutex<Pooled>);
+
+/// What is kept for later calls.
+#[derive(Debug, Default)]
 #[allow(clippy::vec_box)] // taken out and put back as boxes
-pub(super) struct OutgoingPool(Mutex<Vec<Box<Outgoing>>>);
+struct Pooled {
+    list: Vec<Box<Outgoing>>,
+    /// The sum of the buffers of large replies among them.
+    large_replies: usize,
+}
 
 impl OutgoingPool {
     /// Takes an empty one, with the options of a new call.
     pub(super) fn take(&self, options: &ClientOptions) -> PooledOutgoing {
-        let pooled = sync::lock(&self.0).pop();
+        let mut pool = sync::lock(&self.0);
+        let pooled = pool.list.pop();
+        if let Some(pooled) = &pooled {
+            pool.large_replies -= pooled.large_reply();
+        }
+        drop(pool);
         let mut outgoing = pooled.unwrap_or_else(|| Box::new(Outgoing::new()));
         outgoing.options.begin(options);
         PooledOutgoing(Some(outgoing))
@@ -83,8 +107,10 @@ impl OutgoingPool {
         };
         if outgoing.clear() {
             let mut pool = sync::lock(&self.0);
-            if pool.len() < POOLED {
-                pool.push(outgoing);
+            let large = pool.large_replies + outgoing.large_reply();
+            if pool.list.len() < POOLED && large <= MAX_LARGE_REPLIES {
+                pool.large_replies = large;
+                pool.list.push(outgoing);
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::client::options::ClientOptions;
 use crate::client::state::{ConnectionState, Status, never_connected};
 use crate::escape::Escaped;
 use crate::idle::IdleWatch;
+use crate::memory::ConnectionMemory;
 use crate::transport::{Connection, ConnectionLost};
 
 impl Client {
@@ -28,16 +29,19 @@ impl Client {
     }
 
     /// Makes a client on a connection that the server owns, and that serves the peer already.
-    pub(super) fn on_accepted(transport: Connection) -> Self {
-        let client = ClientInner::without_connections(Status::unconnected());
-        client.set_connected(transport, ConnectionOwner::Server);
+    pub(super) fn on_accepted(transport: Connection, memory: Arc<ConnectionMemory>) -> Self {
+        let whole = Arc::clone(memory.whole());
+        let client = ClientInner::without_connections(Status::unconnected(), whole);
+        let connection = client.open_within((transport, memory), ConnectionOwner::Server, None);
+        client.set_status(Status::connected(connection));
         Self::start(client, None)
     }
 
     /// Makes a client that shares the streams of another, for as long as those take calls.
     pub(super) fn sharing(connection: Arc<ClientConnection>) -> Self {
+        let whole = Arc::clone(connection.budget.memory.whole());
         let status = Status::connected(connection);
-        Self::start(ClientInner::without_connections(status), None)
+        Self::start(ClientInner::without_connections(status, whole), None)
     }
 
     /// Makes a client of several servers, without any at first.

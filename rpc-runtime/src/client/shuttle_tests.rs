@@ -11,8 +11,12 @@ use crate::client::error::{CallFailure, Fate};
 use crate::client::method::{EncodedRequest, MethodName};
 use crate::client::mux_stream::MuxStream;
 use crate::client::options::MetadataWriter;
+use crate::client::reply_budget::ReplyBudget;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::params::encode::{Sent, entire};
+use crate::limits::Limits;
+use crate::memory::ServerMemory;
+use crate::transport;
 use crate::transport::memory::{self, Connection};
 use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost};
 
@@ -33,11 +37,13 @@ impl EchoStream {
         let (here, there) = memory::pair();
         let stream = MuxStream::new(0);
         let (send, recv) = here.open_bi().unwrap();
+        let memory = ServerMemory::new(&Limits::default()).connection(None);
+        let budget = ReplyBudget::new(memory, LIMIT, transport::Connection::Memory(here.clone()));
         let (writer, reader) = (Arc::clone(&stream), Arc::clone(&stream));
         let served = there.clone();
         let tasks = vec![
             spawn(async move { writer.write(SendStream::Memory(send)).await }),
-            spawn(async move { reader.read(RecvStream::Memory(recv), LIMIT).await }),
+            spawn(async move { reader.read(RecvStream::Memory(recv), &budget).await }),
             spawn(async move { echo(served).await }),
         ];
         Self {

@@ -14,7 +14,7 @@ const TAPE: usize = 4;
 const NODE_BYTES: usize = size_of::<Node<'_>>();
 
 /// simd-json's index of a message takes up to so many times the bytes of the message.
-const INDEX: usize = 5;
+pub(crate) const INDEX: usize = 5;
 
 /// The limit of nesting from which on no compact message can pass it.
 const COMPACT_DEPTH: usize = 10;

@@ -195,8 +195,12 @@ pub(super) async fn serve<R: Router>(
     callback: Option<Callback>,
 ) {
     let transport = Arc::new(transport);
-    let callback =
-        Arc::new(callback.unwrap_or_else(|| Callback::on_accepted(Arc::downgrade(&transport))));
+    // Both halves of a connection count in one budget.
+    let memory = callback.as_ref().and_then(Callback::memory);
+    let memory = memory.unwrap_or_else(|| shared.memory(transport.remote_address()));
+    let callback = Arc::new(callback.unwrap_or_else(|| {
+        Callback::on_accepted(Arc::downgrade(&transport), Arc::downgrade(&memory))
+    }));
     let context = Arc::new(ConnectionContext {
         peer: PeerAddress::of(&transport),
         certificate: transport.peer_certificate(),
@@ -205,6 +209,7 @@ pub(super) async fn serve<R: Router>(
     });
     let connection = ServerConnection::new(
         shared,
+        memory,
         Arc::clone(&context),
         Arc::downgrade(&transport),
         worker::start,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::memory::patience;
 use crate::permit::PermitSlot;
 use crate::server::buffers::{SMALL_MESSAGE_BYTES, WorkerBuffers};
 use crate::server::connection::ServerConnection;
@@ -19,10 +20,6 @@ pub(super) struct CallTask<R> {
     pub(super) permit: PermitSlot,
     pub(super) buffers: WorkerBuffers,
 }
-
-/// How long a message that has begun waits for room in the connection's budget, in the first half if it is the largest
-/// there may be, and for all of it if it is small: so the largest of those that wait is discarded first.
-const WAIT_FOR_ROOM: Duration = Duration::from_secs(2);
 
 /// Where a message came from.
 pub(super) struct CallSite<R> {
@@ -104,9 +101,7 @@ impl<R: Router> CallSite<R> {
     }
 
     fn patience(&self, message: &[u8]) -> Duration {
-        let largest = self.connection.limits().request.max(1);
-        let share = message.len().min(largest) as f64 / largest as f64;
-        WAIT_FOR_ROOM.mul_f64(1.0 - share / 2.0)
+        patience(message.len(), self.connection.limits().request)
     }
 
     /// Hands the receiver over to another worker, which reads on while this one waits for its handler.

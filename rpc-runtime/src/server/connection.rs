@@ -1,6 +1,7 @@
 //! What the workers of a connection share: its streams, its permits, its limits.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,7 +21,6 @@ use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge, ServerMemory};
 use crate::permit::Permit;
 use crate::permit::call_limits::{CallLimits, ConnectionCalls};
-use crate::prefix;
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
 use crate::server::id_index::HashedId;
@@ -80,6 +80,13 @@ impl<R: Router> ServerShared<R> {
             phase,
             discover_reply: DiscoverReply::new(discover),
         }
+    }
+}
+
+impl<R> ServerShared<R> {
+    /// Returns a new budget for a connection with this peer.
+    pub(super) fn memory(&self, peer: Option<SocketAddr>) -> Arc<ConnectionMemory> {
+        self.memory.connection(peer.map(|peer| peer.ip()))
     }
 }
 
@@ -190,14 +197,12 @@ impl Streams {
 impl<R: Router> ServerConnection<R> {
     pub(super) fn new(
         shared: Arc<ServerShared<R>>,
+        memory: Arc<ConnectionMemory>,
         context: Arc<ConnectionContext>,
         transport: Weak<transport::Connection>,
         start_worker: StartWorker<R>,
     ) -> Arc<Self> {
         let peer = context.peer.current().map(|peer| peer.ip());
-        let memory = shared
-            .memory
-            .connection(peer.map(prefix::address), &shared.limits);
         Arc::new(Self {
             calls: shared.calls.connect(peer),
             context,

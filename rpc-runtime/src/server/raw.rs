@@ -63,8 +63,9 @@ impl<S: Service> Responder<S> {
         let limits = (limits.clone(), ServerMemory::new(&limits));
         let shared = ServerShared::new(Single(service), limits, discover, phase.subscribe());
         let context = Arc::new(ConnectionContext::unconnected());
+        let memory = shared.memory(None);
         let connection =
-            ServerConnection::new(Arc::new(shared), context, Weak::new(), |_, _, _| {});
+            ServerConnection::new(Arc::new(shared), memory, context, Weak::new(), |_, _, _| {});
         let task = CallTask {
             buffers: connection.worker_buffers(),
             site: CallSite {

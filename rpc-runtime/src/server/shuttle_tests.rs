@@ -73,7 +73,7 @@ fn schedules_send_every_reply_once_and_end_the_stream() {
             let limits = Limits::default();
             let send_budget = Arc::new(SendBudget::new(
                 &limits,
-                ServerMemory::new(&limits).connection(None, &limits),
+                ServerMemory::new(&limits).connection(None),
             ));
             let stream = ServerStream::new(None, Some(SendStream::Memory(send)), send_budget);
             let idle = Arc::clone(&stream);

@@ -21,14 +21,17 @@ use crate::client::dedicated_stream::{DedicatedRequest, lost_call};
 use crate::client::error::{CallError, CallFailure, Fate};
 use crate::client::handle::Client;
 use crate::client::method::Method;
+use crate::client::reply_budget::{Decoding, ItemWindow, SMALL_REPLY_BYTES, Waiting};
 use crate::client::streaming::request;
+use crate::codec::RETAINED_BUFFER_BYTES;
 use crate::codec::error::ErrorObject;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::params::encode::SentParams;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::{ResultReader, Returns};
 use crate::codec::stream_frame::StreamFrame;
-use crate::transport::{ConnectionLost, RecvStream, StreamLost, quic};
+use crate::memory::LineCharge;
+use crate::transport::{ConnectionLost, RecvStream, StreamLost};
 
 /// The items that a method returns. The call is made when the stream is first polled; options come before.
 ///
@@ -280,11 +283,33 @@ struct ItemReceiver {
     recv: RecvStream,
     splitter: LineSplitter,
     line: Vec<u8>,
+    charge: LineCharge,
+    stage: LineStage,
     has_items: bool,
     _permit: StreamPermit,
-    _room: Option<quic::Room>,
+    _window: Option<ItemWindow>,
     /// Sends the call's items.
     upload: Option<UploadTask>,
+}
+
+/// How far a line is.
+enum LineStage {
+    Received,
+    /// It has begun and waits for room.
+    WaitsForRoom(Waiting<Result<(), CallFailure>>),
+    /// It is complete and large, and waits until it can be decoded.
+    WaitsToDecode(Waiting<Decoding>),
+    Decoding {
+        _decoding: Option<Decoding>,
+    },
+}
+
+impl LineStage {
+    fn decoding(decoding: Option<Decoding>) -> Self {
+        Self::Decoding {
+            _decoding: decoding,
+        }
+    }
 }
 
 struct UploadTask(JoinHandle<Result<(), CallFailure>>);
@@ -301,7 +326,6 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
         connection,
         message,
         upload,
-        reply_limit,
     } = request;
     let opened = connection.open_dedicated().await;
     let (mut send, recv, permit) =
@@ -320,20 +344,54 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
     };
     Ok(Box::new(ItemReceiver {
         _permit: permit,
-        _room: connection.transport.make_room(),
-        connection,
+        _window: connection.budget.widen_window(),
         recv,
-        splitter: LineSplitter::new(reply_limit),
+        splitter: LineSplitter::new(connection.budget.reply_limit),
         line: Vec::new(),
+        charge: connection.budget.stream(),
+        stage: LineStage::Received,
+        connection,
         has_items: false,
         upload,
     }))
 }
 
 impl ItemReceiver {
-    /// Waits for the next line.
+    /// Waits for the next line, and until it can be decoded.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
         self.poll_upload(cx)?;
+        loop {
+            match &mut self.stage {
+                LineStage::Received => {
+                    ready!(self.poll_received(cx))?;
+                    self.stage = self.to_decode();
+                }
+                LineStage::WaitsForRoom(waiting) => {
+                    ready!(waiting.as_mut().poll(cx))?;
+                    self.stage = LineStage::Received;
+                }
+                LineStage::WaitsToDecode(waiting) => {
+                    let decoding = ready!(waiting.as_mut().poll(cx));
+                    self.stage = LineStage::decoding(Some(decoding));
+                }
+                LineStage::Decoding { .. } => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// Lets a line that is complete be decoded.
+    fn to_decode(&mut self) -> LineStage {
+        if self.line.len() <= SMALL_REPLY_BYTES {
+            return LineStage::decoding(None);
+        }
+        match self.connection.budget.decoding(&self.line) {
+            Ok(decoding) => LineStage::decoding(Some(decoding)),
+            Err(waiting) => LineStage::WaitsToDecode(waiting),
+        }
+    }
+
+    /// Waits until the line is complete.
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
         loop {
             match self.splitter.split_next(&mut self.line) {
                 Line::Message => return Poll::Ready(Ok(())),
@@ -344,6 +402,14 @@ impl ItemReceiver {
                     return Poll::Ready(Err(CallFailure::ReplyTooLarge));
                 }
                 Line::Partial => {}
+            }
+            let budget = &self.connection.budget;
+            if !budget.count(&mut self.charge, &self.line) {
+                let mut waiting = Box::pin(Arc::clone(budget).room(self.line.len()));
+                if waiting.as_mut().poll(cx)?.is_pending() {
+                    self.stage = LineStage::WaitsForRoom(waiting);
+                    return Poll::Pending;
+                }
             }
             // A server may send blank lines without an end.
             let budget = ready!(coop::poll_proceed(cx));
@@ -400,7 +466,9 @@ impl ItemReceiver {
         let line = &mut self.line;
         if let Some(take) = reader.unparsed {
             self.has_items = true;
-            return Ok(Some(take(line)));
+            let line = take(line);
+            self.has_decoded();
+            return Ok(Some(line));
         }
         let decoded = with_parser(|parser| {
             let malformed = || CallFailure::MalformedReply;
@@ -417,7 +485,7 @@ impl ItemReceiver {
                 StreamFrame::End(_) => Err(malformed().into()),
             }
         });
-        self.line.clear();
+        self.has_decoded();
         match &decoded {
             Ok(Some(_)) => self.has_items = true,
             // The server is shutting down.
@@ -425,5 +493,15 @@ impl ItemReceiver {
             _ => {}
         }
         decoded
+    }
+
+    /// Prepares the next line. The buffer of a large one is not kept.
+    fn has_decoded(&mut self) {
+        self.stage = LineStage::Received;
+        self.line.clear();
+        if self.line.capacity() > RETAINED_BUFFER_BYTES {
+            self.line = Vec::new();
+        }
+        self.connection.budget.count(&mut self.charge, &self.line);
     }
 }
