@@ -103,11 +103,13 @@ pub struct Limits {
 
     /// The maximum number of bytes that are held for one connection: messages that are received, parsed or wait, the
     /// parameters of calls that run, and replies and items that wait to be sent, with the buffers that are kept for
-    /// reuse. Defaults to 32 MiB. At the limit the connection is not read further. A message that then keeps growing
+    /// reuse. On a client, and for the calls that a handler makes to its caller, also replies and items that are received or
+    /// wait for their callers ([`ClientBuilder::limits`](crate::ClientBuilder::limits)). Defaults to 32 MiB. At the limit the
+    /// connection is not read further. A message that then keeps growing
     /// for too little room is answered with −32013 after one to two seconds, the largest first. What QUIC itself holds
     /// comes on top: up to 8 MiB that were received and not read, and 8 MiB that were sent and not acknowledged.
     pub memory_per_connection: usize,
-    /// The maximum number of bytes that are held for all connections of a server. Defaults to a quarter of the
+    /// The maximum number of bytes that are held for all connections of a server, or of a client. Defaults to a quarter of the
     /// machine's memory. One network (an IPv4 address, or an IPv6 network of 64 bits) may hold as much as is left for
     /// others, so at most a half; at that limit its connections are not read further.
     pub memory: usize,

@@ -173,6 +173,7 @@ pub struct RawServer {
     /// Its socket.
     pub endpoint: Endpoint,
     certificate: Vec<u8>,
+    pem: String,
     trust: Trust,
 }
 
@@ -219,6 +220,7 @@ impl RawServer {
         Self {
             endpoint: Endpoint::server(config, address).expect("a socket"),
             certificate: certificate.to_vec(),
+            pem: issued.cert.pem(),
             trust: Trust::pem(issued.cert.pem().as_bytes()).expect("a certificate"),
         }
     }
@@ -234,6 +236,11 @@ impl RawServer {
     /// Returns its certificate, as DER.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
+    }
+
+    /// Returns its certificate, as PEM.
+    pub fn certificate_pem(&self) -> &str {
+        &self.pem
     }
 
     /// Returns what clients trust, to trust it.

@@ -15,8 +15,8 @@ use crate::transport::{Connection, close, quic};
 /// No line and no reply of so few bytes is counted, nor waits. A stream counts as many for its buffers.
 pub(super) const SMALL_REPLY_BYTES: usize = 16 << 10;
 
-/// How many quarters of its budget a connection may hold for its receive window to be widened.
-const UNREAD_QUARTERS: usize = 3;
+/// How many quarters of its budget a connection may hold for its receive window to be widened. The rest is for what is read.
+const UNREAD_QUARTERS: usize = 2;
 
 /// Maximum number of replies of a connection that are discarded because the server sends more than there is room for. One more
 /// closes the connection.
@@ -160,5 +160,36 @@ impl Decoding {
             _parsed: parsed,
             _charge: charge,
         }
+    }
+}
+
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::memory::ServerMemory;
+    use crate::transport::memory;
+
+    #[test]
+    fn large_replies_are_decoded_one_after_the_other_if_there_is_no_room_for_all() {
+        let memory = ServerMemory::new(&Limits {
+            memory_per_connection: 2 << 20,
+            ..Limits::default()
+        });
+        let transport = Connection::Memory(memory::pair().0);
+        let budget = ReplyBudget::new(memory.connection(None), 1 << 20, transport);
+        let dense = "0,".repeat(20_000).into_bytes();
+        let first = budget.decoding(&dense).ok().expect("the first");
+        let second = budget.decoding(&dense).ok().expect("room for it");
+        let third = budget.decoding(&dense);
+        let mut third = third.err().expect("no room");
+        assert!((&mut third).now_or_never().is_none());
+        assert!(budget.memory.used() < 2 << 20);
+        drop(first);
+        assert!(third.now_or_never().is_some());
+        drop(second);
+        assert_eq!(budget.memory.used(), 0);
     }
 }

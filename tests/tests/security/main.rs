@@ -3,6 +3,7 @@
 mod attacks;
 mod disclosure;
 mod hostile;
+mod hostile_server;
 mod keys;
 mod limits;
 mod memory;

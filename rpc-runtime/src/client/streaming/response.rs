@@ -67,7 +67,10 @@ use crate::transport::{ConnectionLost, RecvStream, StreamLost};
 ///
 /// # Back pressure
 /// Items that are not taken wait in the flow control window of their stream, 1 MiB, and then the handler is not asked for
-/// more. Other streams and calls are not affected. A connection has at most 100 dedicated streams at once, those of large
+/// more. Other streams and calls are not affected, while there is room for these windows in half of
+/// [`Limits::memory_per_connection`](crate::Limits::memory_per_connection): for 16 streams with the default. The windows of
+/// more streams are not counted and share one of 8 MiB with all calls: when items that are not taken fill it, the connection
+/// is not read until some are. A connection has at most 100 dedicated streams at once, those of large
 /// calls included; more wait until one of them ends.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 mod balance;
 mod batch;
 mod cancellation;
+mod room;
 mod timeouts;
 mod waiting;
 

@@ -1,9 +1,11 @@
 //! The effect of a hostile client on an honest one and on the memory of the server, with the server and both clients in
-//! separate processes. `RELIABILITY.md` has the results.
+//! separate processes; and of a hostile server on its clients. `RELIABILITY.md` has the results.
 
+mod ambush;
 mod attacker;
 mod neighbour;
 mod serve;
+mod victim;
 
 use std::fmt;
 use std::time::Duration;
@@ -16,9 +18,11 @@ use tests::process::Process;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
+use crate::ambush::Ambush;
 use crate::attacker::{Deeds, Order};
 use crate::neighbour::Waits;
-use crate::serve::Report;
+use crate::serve::{Place, Report};
+use crate::victim::{Between, Endured, Question};
 
 /// The number of rounds without and with the hostile client, in turn.
 const ROUNDS: usize = 3;
@@ -44,14 +48,35 @@ fn main() {
         ["serve"] => run(Builder::new_multi_thread(), serve::serve()),
         ["attack", text] => run(Builder::new_current_thread(), attacker::obey(parse(text))),
         ["neighbour", text] => run(Builder::new_current_thread(), neighbour::obey(parse(text))),
-        [] => run(Builder::new_current_thread(), beside(Attack::ALL)),
+        ["ambush", text] => run(Builder::new_current_thread(), ambush::obey(parse(text))),
+        ["victim", text] => run(Builder::new_multi_thread(), victim::obey(parse(text))),
+        [] => run(Builder::new_current_thread(), async {
+            beside(Attack::ALL).await;
+            ambush(&Ambush::ALL).await;
+        }),
         _ => {
-            let name = |name: &&str| serde_json::from_value((*name).into());
-            let attacks: Result<Vec<_>, _> = arguments.iter().map(name).collect();
-            let attacks = attacks.expect("names of attacks");
-            run(Builder::new_current_thread(), beside(&attacks));
+            let attacks = named(&arguments);
+            let ambushes = named(&arguments);
+            let count = attacks.len() + ambushes.len();
+            assert_eq!(count, arguments.len(), "names of attacks");
+            run(Builder::new_current_thread(), async {
+                if !attacks.is_empty() {
+                    beside(&attacks).await;
+                }
+                if !ambushes.is_empty() {
+                    ambush(&ambushes).await;
+                }
+            });
         }
     }
+}
+
+/// Returns the attacks of one kind among these names.
+fn named<T: DeserializeOwned>(names: &[&str]) -> Vec<T> {
+    let parsed = names
+        .iter()
+        .map(|name| serde_json::from_value((*name).into()));
+    parsed.filter_map(Result::ok).collect()
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> T {
@@ -211,4 +236,50 @@ fn median(values: impl Iterator<Item = Duration>) -> Duration {
     let mut values: Vec<_> = values.collect();
     values.sort_unstable();
     values[values.len() / 2]
+}
+
+/// Prints what the ambushes of a hostile server do to its clients.
+async fn ambush(ambushes: &[Ambush]) {
+    println!(
+        "\n| hostile server | client serves | budget MiB | counted MiB | peak MiB | after 5 s | other calls | failed |"
+    );
+    println!("|---|---|{}", "---:|".repeat(6));
+    for ambush in ambushes {
+        for serves in [false, true] {
+            endure(*ambush, serves).await;
+        }
+    }
+}
+
+/// Ambushes a new client, and prints a row.
+async fn endure(ambush: Ambush, serves: bool) {
+    let (_server, honest) = Process::start::<Place>(&["serve"]).await;
+    let kind = serde_json::to_string(&ambush).expect("JSON");
+    let (mut hostile, place) = Process::start::<Place>(&["ambush", &kind]).await;
+    let between = Between {
+        hostile: place,
+        honest,
+        serves,
+    };
+    let between = serde_json::to_string(&between).expect("JSON");
+    let (mut client, ()) = Process::start(&["victim", &between]).await;
+    sleep(HOLDING).await;
+    let under: Endured = client.obey(&Question::Report).await;
+    let () = client.obey(&Question::Rest).await;
+    let () = hostile.obey(&()).await;
+    sleep(QUIET).await;
+    let after: Endured = client.obey(&Question::Report).await;
+    let budget = Limits::default().memory_per_connection + WINDOWS / 2;
+    let figures = [
+        budget,
+        under.report.counted.max(after.report.counted),
+        under.report.peak.max(after.report.peak),
+        after.report.now.memory,
+    ];
+    let [budget, counted, peak, after_quiet] = figures.map(mebibytes);
+    let serves = if serves { "yes" } else { "no" };
+    println!(
+        "| {ambush} | {serves} | {budget:.0} | {counted:.1} | {peak:.1} | {after_quiet:.1} | {} | {} |",
+        after.answered, after.failed
+    );
 }

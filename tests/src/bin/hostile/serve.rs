@@ -30,7 +30,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    fn take(counted: usize, held: usize) -> Self {
+    pub(crate) fn take(counted: usize, held: usize) -> Self {
         let now = Holdings::now();
         let status = fs::read_to_string("/proc/self/status").expect("Linux");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,0 +1,172 @@
+//! A client of a hostile server and, by another client, of an honest one. It reports its memory, and how its honest calls end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rpc_runtime::{Client, ClientBuilder, Limits, Trust, rpc};
+use serde::{Deserialize, Serialize};
+use tests::hostile::town::TownClient;
+use tests::process::{answer, orders};
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep, timeout};
+
+use crate::serve::{Place, Report};
+
+/// How many calls of each kind, and streams of items, the hostile server is always asked for.
+const CALLS: usize = 16;
+
+/// After which time an honest call has failed.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a client is started with.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Between {
+    pub(crate) hostile: Place,
+    pub(crate) honest: Place,
+    pub(crate) serves: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Question {
+    Report,
+    /// Makes no more calls.
+    Rest,
+}
+
+/// The memory of the client, and its honest calls so far.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Endured {
+    pub(crate) report: Report,
+    pub(crate) answered: usize,
+    pub(crate) failed: usize,
+}
+
+/// What the client serves.
+#[rpc]
+trait Home {
+    /// Never returns, and keeps its argument.
+    async fn count(&self, numbers: Vec<u64>);
+    async fn blob(&self, size: usize) -> String;
+}
+
+struct Rooms;
+
+impl Home for Rooms {
+    async fn count(&self, numbers: Vec<u64>) {
+        if numbers.len() > 1000 {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn blob(&self, size: usize) -> String {
+        "x".repeat(size)
+    }
+}
+
+fn builder(place: &Place) -> ClientBuilder {
+    let trust = Trust::pem(place.certificate.as_bytes()).expect("a certificate");
+    let builder = Client::builder().trust(trust).server_name("localhost");
+    builder.limits(Limits::default())
+}
+
+/// Calls both servers, and answers questions.
+pub(crate) async fn obey(between: Between) {
+    let Between {
+        hostile,
+        honest,
+        serves,
+    } = between;
+    let connecting = builder(&honest).connect(honest.address);
+    let town = TownClient::new(connecting.await.expect("a connection"));
+    let attacked = builder(&hostile).lanes(8);
+    let attacked = match serves {
+        true => {
+            let serving = attacked.service(HomeServer::new(Rooms));
+            serving.connect(hostile.address).await
+        }
+        false => attacked.connect(hostile.address).await,
+    };
+    let attacked = attacked.expect("a connection");
+    answer(&());
+    let counts: Arc<[AtomicUsize; 2]> = Arc::default();
+    let calling = tokio::spawn(call_honest(town, Arc::clone(&counts)));
+    let mut load = Some(load(&attacked));
+    let mut orders = orders();
+    let mut ticks = interval(Duration::from_millis(5));
+    let mut counted = 0;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => counted = counted.max(attacked.memory_held()),
+            order = orders.recv() => match order {
+                Some(Question::Report) => {
+                    let [answered, failed] = [0, 1].map(|at| counts[at].load(Ordering::Relaxed));
+                    let report = Report::take(std::mem::take(&mut counted), attacked.memory_held());
+                    answer(&Endured { report, answered, failed });
+                }
+                Some(Question::Rest) => {
+                    load = None;
+                    calling.abort();
+                    answer(&());
+                }
+                None => return drop(load),
+            },
+        }
+    }
+}
+
+/// Makes a call every ten milliseconds, and counts those that are answered in time and those that are not.
+async fn call_honest(town: TownClient, counts: Arc<[AtomicUsize; 2]>) {
+    let mut ticks = interval(Duration::from_millis(10));
+    let mut calls = JoinSet::new();
+    loop {
+        ticks.tick().await;
+        let (call, counts) = (town.add(1, 2).timeout(TIMEOUT), Arc::clone(&counts));
+        calls.spawn(async move {
+            let failed = usize::from(!matches!(call.await, Ok(3)));
+            counts[failed].fetch_add(1, Ordering::Relaxed);
+        });
+        while calls.try_join_next().is_some() {}
+    }
+}
+
+/// Keeps calls of the hostile server in flight: on shared streams, on dedicated ones, some whose replies are taken late, and
+/// streams of items of which one a second is taken.
+fn load(client: &Client) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for _ in 0..CALLS {
+        let clients = [(); 4].map(|()| client.clone());
+        let [shared, dedicated, late, items] = clients;
+        tasks.spawn(async move {
+            loop {
+                let _ = shared.call::<Vec<u8>, _>("get", &()).await;
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        tasks.spawn(async move {
+            loop {
+                let _ = dedicated.call::<Vec<u8>, _>("get", &()).own_stream().await;
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        tasks.spawn(async move {
+            loop {
+                let mut call = late.call::<Vec<u8>, _>("get", &());
+                let _ = timeout(Duration::from_millis(1), &mut call).await;
+                sleep(Duration::from_secs(1)).await;
+                let _ = timeout(Duration::from_secs(1), call).await;
+            }
+        });
+        tasks.spawn(async move {
+            loop {
+                let mut items = items.items::<String, _>("items", &());
+                while let Some(Ok(_)) = items.next().await {
+                    sleep(Duration::from_secs(1)).await;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+    tasks
+}
