@@ -82,7 +82,7 @@ enum Held {
     WaitsToDecode(Waiting<Decoding>),
     /// It is decoded.
     Decoding {
-        _decoding: Decoding,
+        _decoding: Box<Decoding>,
     },
 }
 
@@ -153,13 +153,10 @@ impl Dispatch {
             }
             _ => self.poll_attempt(cx),
         };
-        let polled = match polled {
-            Poll::Ready(Ok(())) if self.outgoing.reply.len() > SMALL_REPLY_BYTES => {
-                self.poll_decoding(cx).map(Ok)
-            }
-            polled => polled,
-        };
         if polled.is_ready() {
+            if self.outgoing.reply.len() > SMALL_REPLY_BYTES {
+                return self.poll_large(polled, cx);
+            }
             self.progress = Progress::Done;
         } else if self.timer.is_some() {
             ready!(self.poll_timeout(cx));
@@ -169,19 +166,35 @@ impl Dispatch {
         polled
     }
 
-    /// Waits until the reply, which is large, can be decoded.
+    /// Waits until the reply, which is large, can be decoded, within the time limit.
     #[cold]
+    fn poll_large(
+        &mut self,
+        polled: Poll<Result<(), CallFailure>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), CallFailure>> {
+        let is_reply = matches!(polled, Poll::Ready(Ok(())));
+        if is_reply && self.poll_decoding(cx).is_pending() {
+            ready!(self.poll_timeout(cx));
+            self.cancel();
+            return Poll::Ready(Err(CallFailure::TimedOut));
+        }
+        self.progress = Progress::Done;
+        polled
+    }
+
+    /// Waits until the reply, which is large, can be decoded.
     fn poll_decoding(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.progress = Progress::Replied;
         loop {
             let held = match (&mut self.held, self.picker.connection()) {
                 (Held::WaitsToDecode(waiting), _) => Held::Decoding {
-                    _decoding: ready!(waiting.as_mut().poll(cx)),
+                    _decoding: Box::new(ready!(waiting.as_mut().poll(cx))),
                 },
                 (Held::Decoding { .. }, _) | (_, None) => return Poll::Ready(()),
                 (_, Some(connection)) => match connection.budget.decoding(&self.outgoing.reply) {
                     Ok(decoding) => Held::Decoding {
-                        _decoding: decoding,
+                        _decoding: Box::new(decoding),
                     },
                     Err(waiting) => Held::WaitsToDecode(waiting),
                 },
@@ -344,17 +357,25 @@ impl Dispatch {
 
     /// Records what a reply says of its method and its server.
     pub(super) fn record_reply<E>(&mut self, error: Option<&CallError<E>>) {
-        if let Held::Decoding { .. } = self.held {
-            self.held = Held::Nothing;
-        }
+        let is_large = self.outgoing.reply.len() >= LARGE;
         if let Some(method) = self.method {
-            method.record_reply(self.outgoing.reply.len() >= LARGE);
+            method.record_reply(is_large);
+        }
+        if is_large {
+            self.release_reply();
         }
         match (error, self.picker.connection()) {
             // The server rejects calls because it is shutting down.
             (Some(CallError::Connection { .. }), Some(connection)) => connection.retire(),
             _ => self.client.retries.earn(),
         }
+    }
+
+    /// Releases a large reply that is decoded, with what was counted for it.
+    #[cold]
+    fn release_reply(&mut self) {
+        self.held = Held::Nothing;
+        self.outgoing.reply = Vec::new();
     }
 
     /// Records how the call ended, for or against its server.

@@ -12,6 +12,7 @@ use tokio::task::coop;
 
 use crate::client::error::{CallFailure, Fate};
 use crate::client::method::{EncodedRequest, MessageHead};
+use crate::client::outgoing::MAX_KEPT_REPLY_BYTES;
 use crate::client::reply_budget::{ReplyBudget, SMALL_REPLY_BYTES};
 use crate::client::waiters::{WaiterId, Waiters};
 use crate::codec::lines::{Line, LineSplitter};
@@ -40,12 +41,6 @@ const MAX_SLOTS: usize = 1 << SLOT_BITS;
 /// The number of the stream in the ids of calls on dedicated streams.
 const DEDICATED: u64 = (1 << STREAM_BITS) - 1;
 
-/// A buffer of a reply that is no larger is kept for reuse without being counted.
-const USUAL_BUFFER_BYTES: usize = 2 * INITIAL_BUFFER_BYTES;
-
-/// Maximum capacity of the larger buffers that the free slots of a stream keep, in all.
-const MAX_KEPT_BYTES: usize = 256 << 10;
-
 /// Maximum number of multiplexed streams of a connection.
 pub(super) const MAX_STREAMS: usize = 32;
 
@@ -72,8 +67,6 @@ struct MuxState {
     transport_id: u64,
     opened_at: u64,
     calls: Slots<CallSlot>,
-    /// The sum of what the slots keep.
-    kept: usize,
     /// Number of cancelled calls; from the maximum generation on it starts again at one.
     cancelled: u32,
     /// The task that writes, while there are no requests.
@@ -99,9 +92,10 @@ struct CallSlot {
     stage: Stage,
     /// The reply, once there is one. Its buffer is used again.
     reply: Vec<u8>,
-    /// The capacity of `reply`, if it is kept for reuse and larger than usual.
-    kept: usize,
-    outcome: Outcome,
+    /// Counts the reply while it is large and its caller has not taken it.
+    charge: Option<MemoryCharge>,
+    /// Why there is none.
+    failure: Option<CallFailure>,
     /// Number of bytes queued up to the end of the request.
     end: u64,
     waker: WakerSlot,
@@ -115,18 +109,6 @@ enum Stage {
     InFlight,
     /// The caller has not yet taken the reply, or the failure.
     Ended,
-}
-
-/// How a call has ended whose caller has not yet taken that.
-#[derive(Debug, Default)]
-enum Outcome {
-    /// With a small reply, which is not counted.
-    #[default]
-    Small,
-    /// With a large reply, which is counted until its caller takes it.
-    Large { _charge: MemoryCharge },
-    /// Without a reply.
-    Failed(CallFailure),
 }
 
 /// The id of a call. No two calls in flight on a connection have the same.
@@ -176,20 +158,6 @@ impl MuxState {
         let was_full = !self.has_slot();
         self.calls.free(id.slot());
         was_full.then(|| self.waiters.pop()).flatten()
-    }
-
-    /// Keeps the buffer of a slot that becomes free for its next call, unless the slots of the stream keep much already.
-    #[cold]
-    fn keep_reply(&mut self, id: CallId) {
-        let slot = self.calls.get_mut(id.slot());
-        self.kept -= std::mem::take(&mut slot.kept);
-        let bytes = slot.reply.capacity();
-        if bytes > MAX_KEPT_BYTES - self.kept {
-            slot.reply = Vec::new();
-        } else if bytes > USUAL_BUFFER_BYTES {
-            slot.kept = bytes;
-            self.kept += bytes;
-        }
     }
 
     fn has_slot(&self) -> bool {
@@ -254,7 +222,7 @@ impl CallSlot {
             return None;
         }
         self.stage = Stage::Ended;
-        self.outcome = Outcome::Failed(failure);
+        self.failure = Some(failure);
         self.waker.take()
     }
 
@@ -405,20 +373,29 @@ impl MuxStream {
             return Poll::Pending;
         }
         std::mem::swap(&mut call.reply, reply);
-        let outcome = std::mem::take(&mut call.outcome);
-        call.free();
-        let is_usual = call.kept == 0 && call.reply.capacity() <= USUAL_BUFFER_BYTES;
-        if !is_usual {
-            state.keep_reply(id);
+        let failure = call.failure.take();
+        match reply.len() > SMALL_REPLY_BYTES {
+            true => self.free_after_large(state, id),
+            false => self.free_answered(state, id),
         }
+        Poll::Ready(failure.map_or(Ok(()), Err))
+    }
+
+    /// Frees the slot of a call whose reply its caller has taken.
+    #[inline]
+    fn free_answered(&self, mut state: MutexGuard<'_, MuxState>, id: CallId) {
+        state.calls.get_mut(id.slot()).free();
         let next = state.free(id);
         self.count_in_flight(&state);
         drop(state);
         wake_all(next);
-        Poll::Ready(match outcome {
-            Outcome::Failed(failure) => Err(failure),
-            Outcome::Small | Outcome::Large { .. } => Ok(()),
-        })
+    }
+
+    #[cold]
+    fn free_after_large(&self, mut state: MutexGuard<'_, MuxState>, id: CallId) {
+        let charge = state.calls.get_mut(id.slot()).charge.take();
+        self.free_answered(state, id);
+        drop(charge);
     }
 
     /// Cancels a call. If the server may have started it, returns where the request ends: then a message on another stream
@@ -427,8 +404,11 @@ impl MuxStream {
         let mut state = self.state();
         let call = state.call(id)?;
         let stage = std::mem::replace(&mut call.stage, Stage::Free);
-        let (end, waker) = (call.end, call.waker.take());
-        let outcome = std::mem::take(&mut call.outcome);
+        let (end, waker, failure) = (call.end, call.waker.take(), call.failure.take());
+        let charge = call.charge.take();
+        if call.reply.capacity() > MAX_KEPT_REPLY_BYTES {
+            call.reply = Vec::new();
+        }
         let is_unanswered = stage == Stage::InFlight;
         if is_unanswered {
             state.cancelled = state.cancelled % MAX_GENERATION + 1;
@@ -437,7 +417,6 @@ impl MuxStream {
             call.name = Some(name);
             call.is_first_id_awaited |= id.is_first();
         }
-        state.keep_reply(id);
         let next = state.free(id);
         self.count_in_flight(&state);
         let was_sent = end <= state.sent;
@@ -451,7 +430,7 @@ impl MuxStream {
             offset: end - state.opened_at,
         });
         drop(state);
-        drop((waker, outcome));
+        drop((waker, failure, charge));
         wake_all(next.into_iter().chain(writer));
         end
     }
@@ -485,14 +464,11 @@ impl MuxStream {
     pub(super) fn release_idle_buffers(&self) {
         let mut state = self.state();
         state.requests.shrink();
-        let mut released = 0;
         for call in state.calls.iter_mut() {
             if call.stage == Stage::Free {
                 call.reply = Vec::new();
-                released += std::mem::take(&mut call.kept);
             }
         }
-        state.kept -= released;
     }
 
     /// Closes the stream: what is queued is sent, then the stream is finished.
@@ -618,12 +594,17 @@ impl MuxStream {
         let mut splitter = LineSplitter::new(budget.reply_limit);
         let mut reply = Vec::with_capacity(INITIAL_BUFFER_BYTES);
         let mut charge = budget.stream();
+        let mut counted_from = SMALL_REPLY_BYTES + 1;
         while let Some(chunk) = recv.read_chunk().await? {
             splitter.feed(chunk);
             self.deliver_all(&mut splitter, &mut reply, budget);
-            if reply.len() > SMALL_REPLY_BYTES || charge.has_line() {
+            if reply.len() >= counted_from {
                 let partial = (&mut splitter, &mut reply);
                 self.bound(partial, &mut charge, budget).await?;
+                counted_from = match charge.has_line() {
+                    true => 0,
+                    false => SMALL_REPLY_BYTES + 1,
+                };
             }
             // A server may send lines without an end that are no replies to any call.
             coop::consume_budget().await;
@@ -633,7 +614,7 @@ impl MuxStream {
             None => true,
             Some(Line::Discarded) => false,
             Some(Line::Message | Line::TooLarge | Line::Partial) => {
-                self.deliver(Outcome::Small, &mut reply)
+                self.deliver(None, &mut reply, budget)
             }
         };
         match is_answered || self.in_flight() == 0 {
@@ -666,7 +647,7 @@ impl MuxStream {
         budget.count(charge, reply);
         match id {
             // The rest of the reply is skipped before another call can have the same id.
-            Some(id) => self.end_call(id, Outcome::Failed(failure), &mut Vec::new()),
+            Some(id) => self.end_call(id, Some(failure), &mut Vec::new(), budget),
             None if is_skipping => {}
             None => return Err(StreamLost::Reset(close::EXCESSIVE_LOAD.into())),
         }
@@ -676,20 +657,17 @@ impl MuxStream {
     /// Delivers the replies that have arrived as a whole.
     fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>, budget: &ReplyBudget) {
         loop {
-            let outcome = match splitter.split_next(reply) {
+            let failure = match splitter.split_next(reply) {
                 Line::Partial => return,
-                Line::Message => match budget.charge(reply) {
-                    None => Outcome::Small,
-                    Some(charge) => Outcome::Large { _charge: charge },
-                },
-                Line::TooLarge => Outcome::Failed(CallFailure::ReplyTooLarge),
+                Line::Message => None,
+                Line::TooLarge => Some(CallFailure::ReplyTooLarge),
                 // Its call has failed already.
                 Line::Discarded => {
                     reply.clear();
                     continue;
                 }
             };
-            if !self.deliver(outcome, reply) {
+            if !self.deliver(failure, reply, budget) {
                 tracing::debug!("reply without an id");
             }
             reply.clear();
@@ -702,23 +680,37 @@ impl MuxStream {
 
     /// Gives a reply to its call, if that waits for it. Returns `false` if the reply has no id.
     #[inline]
-    fn deliver(&self, outcome: Outcome, reply: &mut Vec<u8>) -> bool {
+    fn deliver(
+        &self,
+        failure: Option<CallFailure>,
+        reply: &mut Vec<u8>,
+        budget: &ReplyBudget,
+    ) -> bool {
         let Some(id) = reply_id(reply).map(CallId) else {
             return false;
         };
-        self.end_call(id, outcome, reply);
+        self.end_call(id, failure, reply, budget);
         true
     }
 
     /// Ends a call, if it waits for its reply, which is swapped with the buffer of its slot.
     #[inline]
-    fn end_call(&self, id: CallId, outcome: Outcome, reply: &mut Vec<u8>) {
+    fn end_call(
+        &self,
+        id: CallId,
+        failure: Option<CallFailure>,
+        reply: &mut Vec<u8>,
+        budget: &ReplyBudget,
+    ) {
         let mut state = self.state();
         let call = state.call(id);
         let waker = match call.filter(|call| call.stage == Stage::InFlight) {
             Some(call) => {
                 call.stage = Stage::Ended;
-                call.outcome = outcome;
+                call.failure = failure;
+                if reply.len() > SMALL_REPLY_BYTES {
+                    call.charge = Some(budget.charge(reply));
+                }
                 std::mem::swap(&mut call.reply, reply);
                 call.waker.take()
             }

@@ -10,8 +10,9 @@ use crate::sync::{self, Mutex};
 /// Maximum number of calls whose memory is kept.
 const POOLED: usize = 512;
 
-/// Maximum capacity of all buffers of large replies that are kept.
-const MAX_LARGE_REPLIES: usize = 1 << 20;
+/// The capacity that the buffer of a reply may keep from one call to the next. The server chooses how much of it is used, so
+/// that of all calls is small, and is not counted.
+pub(super) const MAX_KEPT_REPLY_BYTES: usize = 8 << 10;
 
 /// The request of a call or a notification, its options, and its reply.
 #[derive(Debug)]
@@ -31,21 +32,15 @@ impl Outgoing {
         }
     }
 
-    /// Returns the capacity for the reply, if it is larger than usual.
-    fn large_reply(&self) -> usize {
-        match self.reply.capacity() {
-            usual if usual <= 2 * INITIAL_BUFFER_BYTES => 0,
-            large => large,
-        }
-    }
-
     /// Clears it for the next call. Returns `false` if it grew too large to be kept.
     fn clear(&mut self) -> bool {
         self.request.clear();
         self.reply.clear();
+        if self.reply.capacity() > MAX_KEPT_REPLY_BYTES {
+            self.reply = Vec::new();
+        }
         self.options.metadata.clear();
         self.request.capacity() <= RETAINED_BUFFER_BYTES
-            && self.reply.capacity() <= RETAINED_BUFFER_BYTES
             && self.options.metadata.capacity() <= RETAINED_BUFFER_BYTES
     }
 }
@@ -75,26 +70,13 @@ impl DerefMut for PooledOutgoing {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct OutgoingPool(Mutex<Pooled>);
-
-/// What is kept for later calls.
-#[derive(Debug, Default)]
 #[allow(clippy::vec_box)] // taken out and put back as boxes
-struct Pooled {
-    list: Vec<Box<Outgoing>>,
-    /// The sum of the buffers of large replies among them.
-    large_replies: usize,
-}
+pub(super) struct OutgoingPool(Mutex<Vec<Box<Outgoing>>>);
 
 impl OutgoingPool {
     /// Takes an empty one, with the options of a new call.
     pub(super) fn take(&self, options: &ClientOptions) -> PooledOutgoing {
-        let mut pool = sync::lock(&self.0);
-        let pooled = pool.list.pop();
-        if let Some(pooled) = &pooled {
-            pool.large_replies -= pooled.large_reply();
-        }
-        drop(pool);
+        let pooled = sync::lock(&self.0).pop();
         let mut outgoing = pooled.unwrap_or_else(|| Box::new(Outgoing::new()));
         outgoing.options.begin(options);
         PooledOutgoing(Some(outgoing))
@@ -107,10 +89,8 @@ impl OutgoingPool {
         };
         if outgoing.clear() {
             let mut pool = sync::lock(&self.0);
-            let large = pool.large_replies + outgoing.large_reply();
-            if pool.list.len() < POOLED && large <= MAX_LARGE_REPLIES {
-                pool.large_replies = large;
-                pool.list.push(outgoing);
+            if pool.len() < POOLED {
+                pool.push(outgoing);
             }
         }
     }

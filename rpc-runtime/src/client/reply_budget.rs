@@ -76,11 +76,15 @@ impl ReplyBudget {
     }
 
     /// Waits until more of a line of which `bytes` are held may be received. If there is no room for some time, the line is to
-    /// be discarded: the longest of those that wait first.
+    /// be discarded: the longest of those that wait first. Resolves also when the connection is lost.
     pub(super) async fn room(self: Arc<Self>, bytes: usize) -> Result<(), CallFailure> {
         let patience = patience(bytes, self.reply_limit);
-        let freed = timeout(patience, self.memory.has_room()).await;
-        freed.map_err(|_| self.no_room())
+        tokio::select! {
+            biased;
+            freed = timeout(patience, self.memory.has_room()) => freed.map_err(|_| self.no_room()),
+            // The stream says so when it is read.
+            _ = self.transport.closed() => Ok(()),
+        }
     }
 
     /// Records that a line is discarded for want of room.
@@ -107,10 +111,10 @@ impl ReplyBudget {
         self.transport.remote_address().map(|peer| peer.ip())
     }
 
-    /// Counts a complete reply that its caller has not taken yet, if it is large.
-    pub(super) fn charge(&self, reply: &Vec<u8>) -> Option<MemoryCharge> {
-        let is_large = reply.len() > SMALL_REPLY_BYTES;
-        is_large.then(|| MemoryCharge::new(&self.memory, reply.capacity()))
+    /// Counts a complete reply that is large, until its caller takes it.
+    #[cold]
+    pub(super) fn charge(&self, reply: &Vec<u8>) -> MemoryCharge {
+        MemoryCharge::new(&self.memory, reply.capacity())
     }
 
     /// Lets a large reply be decoded: at once if the budget has room for its values or no other is being decoded, and

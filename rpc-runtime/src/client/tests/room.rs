@@ -89,3 +89,29 @@ async fn reply_without_room_for_want_of_the_callers_does_not_disconnect_the_serv
     }
     assert_eq!(soon(untaken).await.unwrap().len(), 150_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn reply_that_waits_for_room_ends_with_its_connection() {
+    let (client, peer) = limited();
+    let call = tokio::spawn(
+        client
+            .call::<String, _>("text", &())
+            .own_stream()
+            .into_future(),
+    );
+    let mut stream = PeerStream::accept_bi(&peer).await;
+    soon(stream.line()).await.unwrap();
+    let text = "x".repeat(BUDGET + 1);
+    let reply = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"{text}");
+    let send = stream.send.as_mut().unwrap();
+    soon(send.write_chunk(Bytes::from(reply))).await.unwrap();
+    settle().await;
+    let start = tokio::time::Instant::now();
+    peer.close(0, "");
+    let ended = soon(call).await.unwrap();
+    assert!(
+        matches!(ended, Err(CallError::Connection { .. })),
+        "{ended:?}"
+    );
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
