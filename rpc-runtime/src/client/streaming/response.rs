@@ -367,7 +367,7 @@ impl ItemReceiver {
             match &mut self.stage {
                 LineStage::Received => {
                     ready!(self.poll_received(cx))?;
-                    self.stage = self.to_decode();
+                    self.stage = self.begin_decoding();
                 }
                 LineStage::WaitsForRoom(waiting) => {
                     ready!(waiting.as_mut().poll(cx))?;
@@ -383,7 +383,7 @@ impl ItemReceiver {
     }
 
     /// Lets a line that is complete be decoded.
-    fn to_decode(&mut self) -> LineStage {
+    fn begin_decoding(&mut self) -> LineStage {
         if self.line.len() <= SMALL_REPLY_BYTES {
             return LineStage::decoding(None);
         }
