@@ -1,6 +1,5 @@
 //! Counts what a connection holds for replies and items, and fails those for which there is no room.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,9 +88,9 @@ impl ReplyBudget {
 
     /// Records that a line is discarded for want of room.
     fn no_room(&self) -> CallFailure {
-        let limit = self.memory.limit();
+        let (peer, limit) = (self.transport.remote_address(), self.memory.limit());
         tracing::warn!(
-            server = ?self.peer(),
+            ?peer,
             held = self.memory.used(),
             limit,
             "reply discarded: the connection's memory is used up (`Limits::memory_per_connection`), or that of all \
@@ -105,10 +104,6 @@ impl ReplyBudget {
                 .close(close::EXCESSIVE_LOAD, "replies take too much memory");
         }
         CallFailure::NoRoom { limit }
-    }
-
-    fn peer(&self) -> Option<IpAddr> {
-        self.transport.remote_address().map(|peer| peer.ip())
     }
 
     /// Counts a complete reply that is large, until its caller takes it.

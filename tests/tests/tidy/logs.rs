@@ -5,12 +5,15 @@ use std::path::Path;
 use crate::{code, root, sources};
 
 /// Fields that are not escaped, with the reason.
-const BOUNDED: [(&str, &str); 23] = [
+const BOUNDED: [(&str, &str); 26] = [
     // Addresses.
     ("accept.rs", "%address"),
     ("accept.rs", "peer = ?peer()"),
     ("invoke.rs", "peer = ?context.peer()"),
     ("connection.rs", "?peer"),
+    ("reply_budget.rs", "?peer"),
+    ("reply_budget.rs", "held = self.memory.used()"),
+    ("reply_budget.rs", "limit"),
     ("rejections.rs", "%client"),
     // The name of a limit, its setting, and counts.
     ("rejections.rs", "limit"),
