@@ -183,7 +183,7 @@ mod tests {
         let first = budget.decoding(&dense).ok().expect("the first");
         let second = budget.decoding(&dense).ok().expect("room for it");
         let third = budget.decoding(&dense);
-        let mut third = third.err().expect("no room");
+        let mut third = third.expect_err("no room");
         assert!((&mut third).now_or_never().is_none());
         assert!(budget.memory.used() < 2 << 20);
         drop(first);

@@ -59,7 +59,7 @@ async fn reply_without_room_for_want_of_the_callers_does_not_disconnect_the_serv
     let (client, peer) = limited();
     // The reply to this call is not taken.
     let mut untaken = Box::pin(client.call::<String, _>("text", &()));
-    std::future::poll_fn(|cx| std::task::Poll::Ready(drop(untaken.as_mut().poll(cx)))).await;
+    assert!(futures_util::poll!(&mut untaken).is_pending());
     let mut shared = PeerStream::accept_bi(&peer).await;
     soon(shared.line()).await.unwrap();
     let text = "x".repeat(150_000);
