@@ -106,7 +106,7 @@ impl ParsedMessage {
         None
     }
 
-    /// Enters a message whose values may take so many bytes; waits until there is room.
+    /// Enters a message whose values may take so many bytes; waits for the answers to others until there is room.
     ///
     /// Cancel safe.
     pub(crate) async fn wait(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
@@ -115,8 +115,22 @@ impl ParsedMessage {
             if let Some(parsed) = Self::enter(memory, bytes) {
                 return parsed;
             }
-            // What else is released, here and by other connections of the network, causes no notification.
-            let _ = timeout(SERVER_POLL, answered).await;
+            answered.await;
+        }
+    }
+
+    /// The same where the answers may take their time, as those of handlers: also notices other memory that is released, by
+    /// this connection and by others of the network.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Panics
+    /// When it waits outside a tokio runtime with timers.
+    pub(crate) async fn wait_for_handlers(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
+        loop {
+            if let Ok(parsed) = timeout(SERVER_POLL, Self::wait(memory, bytes)).await {
+                return parsed;
+            }
         }
     }
 }
@@ -304,6 +318,7 @@ impl ConnectionMemory {
             if self.is_over_its_own() {
                 freed.await;
             } else if self.network.is_full() {
+                self.return_chunks();
                 sleep(SERVER_POLL).await;
             } else {
                 return;
@@ -363,6 +378,13 @@ impl ConnectionMemory {
         }
         if before >= self.limit && used < self.limit {
             self.freed.notify_waiters();
+        }
+    }
+
+    /// Returns what is taken of the server's budget and not used. A busy connection keeps up to two chunks.
+    pub(crate) fn return_chunks(&self) {
+        if self.used().next_multiple_of(CHUNK_BYTES) < self.taken.load(Ordering::Relaxed) {
+            self.take();
         }
     }
 
@@ -503,6 +525,20 @@ mod tests {
         assert_eq!(fill(&server.connection(address(2))), 16);
         assert_eq!(fill(&server.connection(address(3))), 8);
         assert!(!server.connection(address(4)).is_full());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connections_leave_their_chunks_to_one_that_waits() {
+        let server = server(2 * CHUNK, usize::MAX);
+        let both = [server.connection(address(1)), server.connection(address(1))];
+        for connection in &both {
+            drop(MemoryCharge::new(connection, CHUNK));
+        }
+        assert_eq!(server.used(), 2 * CHUNK, "chunks that nothing uses");
+        assert!(both[0].is_full());
+        both[1].return_chunks();
+        timeout(2 * SERVER_POLL, both[0].has_room()).await.unwrap();
+        assert_eq!(server.used(), 0);
     }
 
     #[test]

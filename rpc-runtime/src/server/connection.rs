@@ -360,6 +360,7 @@ impl<R: Router> ServerConnection<R> {
         let streams = self.streams();
         let open = streams.open.values();
         open.for_each(|stream| stream.release_unused());
+        self.memory.return_chunks();
     }
 
     /// Releases all buffers that are not in use.
@@ -372,6 +373,7 @@ impl<R: Router> ServerConnection<R> {
             .open
             .values()
             .for_each(|stream| stream.release_idle_buffers());
+        self.memory.return_chunks();
     }
 
     /// Records that a message was discarded for want of memory.

@@ -261,16 +261,17 @@ async fn wait_to_parse<R: Router>(
     let CallSite {
         connection, stream, ..
     } = site;
-    let Some(receiver) = receiver else {
-        return Some(ParsedMessage::wait(connection.memory(), bytes).await);
-    };
     if let Some(parsed) = ParsedMessage::enter(connection.memory(), bytes) {
         return Some(parsed);
     }
+    let wait = ParsedMessage::wait_for_handlers(connection.memory(), bytes);
+    let Some(receiver) = receiver else {
+        return Some(wait.await);
+    };
     stream.flush_while_receiving(receiver).await;
     tokio::select! {
         biased;
-        parsed = ParsedMessage::wait(connection.memory(), bytes) => return Some(parsed),
+        parsed = wait => return Some(parsed),
         () = stream.stopped() => {}
         () = stream.was_reset() => {}
         () = receiver.was_reset() => {}

@@ -187,7 +187,9 @@ impl Ambush {
         let zeros = || format!("[[{}0]]", "0,".repeat(500_000));
         let text = match self {
             Self::WaitingCallbacks => call_line(1, "count", &zeros()),
-            Self::HalfCallbacks => call_line(1, "count", &zeros()).trim_end_matches("]}\n").to_owned(),
+            Self::HalfCallbacks => call_line(1, "count", &zeros())
+                .trim_end_matches("]}\n")
+                .to_owned(),
             Self::UnreadCallbacks => call_line(1, "blob", "[1000000]").repeat(10),
             Self::Notifications => line(notification("count", [[0]])).repeat(1000),
             Self::CancellationNoise => line(cancel(77)).repeat(1000),
