@@ -184,3 +184,53 @@ impl Status {
         Some(Err(CallFailure::lost(Fate::NotSent, reason)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(state: ConnectionState, changes: u64) -> Status {
+        Status::new(state, Vec::new(), changes)
+    }
+
+    #[test]
+    fn list_of_servers_that_is_older_than_the_current_one_does_not_replace_it() {
+        let mut current = status(connecting(None), 1);
+        assert!(status(connecting(None), 2).replace(&mut current));
+        assert!(!status(ConnectionState::Connected, 1).replace(&mut current));
+        assert_eq!(current.changes, 2);
+        assert!(!current.is_connected());
+        // The state of one server has changed, and the list has not.
+        assert!(status(ConnectionState::Connected, 2).replace(&mut current));
+        assert!(current.is_connected());
+    }
+
+    #[test]
+    fn close_replaces_any_status_and_is_replaced_by_none() {
+        let mut current = status(ConnectionState::Connected, 7);
+        assert!(Status::closed(ConnectionLost::ClosedHere).replace(&mut current));
+        assert!(current.is_closed());
+        assert!(!status(ConnectionState::Connected, 8).replace(&mut current));
+        assert!(!Status::closed(ConnectionLost::Reset).replace(&mut current));
+        assert!(matches!(
+            current.state,
+            ConnectionState::Closed(ConnectionLost::ClosedHere)
+        ));
+    }
+
+    #[test]
+    fn version_counts_every_change_except_that_of_a_connected_client_that_stays_connected() {
+        let mut current = status(connecting(None), 0);
+        let connected = || ConnectionState::Connected;
+        for (state, version) in [
+            (connecting(None), 1),
+            (connected(), 2),
+            (connected(), 2),
+            (connecting(None), 3),
+            (connected(), 4),
+        ] {
+            assert!(status(state, 0).replace(&mut current));
+            assert_eq!(current.version, version);
+        }
+    }
+}

@@ -485,3 +485,34 @@ impl<R: Router> ServerConnection<R> {
             .for_each(|stream| stream.reset());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancels_of_requests_on_streams_that_never_open_are_bounded() {
+        let mut streams = Streams::default();
+        for id in 0..2 * MAX_EARLY_CANCELS as u64 {
+            let end = RequestEnd {
+                stream: 4 * id,
+                offset: 10,
+            };
+            streams.cancel_at(HashedId::new(Id::Unsigned(id)), end);
+        }
+        assert_eq!(streams.early.len(), MAX_EARLY_CANCELS);
+    }
+
+    #[test]
+    fn cancel_of_a_request_on_a_stream_that_is_over_leaves_nothing() {
+        let mut streams = Streams {
+            last_id: Some(8),
+            ..Streams::default()
+        };
+        for (stream, kept) in [(4, 0), (8, 0), (12, 1)] {
+            let end = RequestEnd { stream, offset: 10 };
+            streams.cancel_at(HashedId::new(Id::Unsigned(7)), end);
+            assert_eq!(streams.early.len(), kept, "stream {stream}");
+        }
+    }
+}

@@ -1335,6 +1335,33 @@ mod shutdown {
     }
 
     #[tokio::test]
+    async fn rejection_that_the_client_reads_late_arrives_before_the_close() {
+        let mut setup = Setup::start().await;
+        let connection = setup.connect_with_small_window().await;
+        let mut unread = connection.open().await;
+        unread.write_line(call(1, "late_blob", [60_000])).await;
+        assert_eq!(setup.event().await, Started("blob".into()));
+        let mut probe = connection.open().await;
+        let shutdown = shut_down(&setup, &mut probe).await;
+
+        // The server waits for the response to be read. Meanwhile it rejects a batch, and the rejection is larger than the
+        // client's window.
+        let calls: Vec<_> = (0..40).map(|id| call(id, "echo", [id])).collect();
+        let mut late = connection.send(line(json!(calls))).await;
+        connection.settle().await;
+        assert_eq!(unread.reply().await, result(1, "x".repeat(60_000)));
+        unread.has_ended().await;
+        connection.settle().await;
+        let rejected: Vec<_> = (0..40)
+            .map(|id| error(id, -32003, "Shutting down"))
+            .collect();
+        assert_eq!(late.reply().await, json!(rejected));
+        late.has_ended().await;
+        connection.was_closed(SHUT_DOWN).await;
+        assert!(soon(shutdown).await.unwrap());
+    }
+
+    #[tokio::test]
     async fn shutdown_past_its_limit_aborts_calls() {
         let mut setup = Setup::start().await;
         let mut stream = setup.stream().await;
