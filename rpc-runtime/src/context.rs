@@ -391,3 +391,29 @@ impl fmt::Debug for Metadata {
         f.debug_set().entries(names).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_begun_for_the_next_call_keeps_nothing_of_the_last() {
+        let mut context = Context::new(Arc::new(ConnectionContext::unconnected()));
+        context.begin(Some(Instant::now()), None);
+        context.meta.text.push_str("userada");
+        context.meta.ends.push((4, 7));
+        assert_eq!(context.meta("user"), Some("ada"));
+        let former = context.cancellation();
+        context.cancel();
+        context.abort_with(Outcome::Late);
+
+        context.begin(None, None);
+        assert!(former.is_cancelled());
+        assert!(!context.cancellation().is_cancelled());
+        assert_eq!(context.aborted_with(), None);
+        assert_eq!(context.deadline(), None);
+        assert_eq!(context.metadata().next(), None);
+        context.abort_with(Outcome::Cancelled);
+        assert_eq!(context.aborted_with(), Some(Outcome::Cancelled));
+    }
+}

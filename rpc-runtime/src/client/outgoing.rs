@@ -101,3 +101,53 @@ impl OutgoingPool {
         drop(pool);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn pooled_call_keeps_nothing_of_the_call_before() {
+        let pool = OutgoingPool::default();
+        let options = ClientOptions::default();
+        let mut outgoing = pool.take(&options);
+        let reply = outgoing.reply.as_ptr();
+        outgoing.reply.push(b'1');
+        outgoing.options.time.timeout = Some(Duration::from_secs(1));
+        outgoing.options.time.deadline = Some(Instant::now());
+        outgoing.options.dedicated_stream = true;
+        outgoing.options.retries = true;
+        outgoing.options.metadata.push("user", "ada");
+        pool.put_back(&mut outgoing);
+
+        let next = pool.take(&options);
+        assert_eq!(next.reply.as_ptr(), reply, "the same memory");
+        assert!(next.reply.is_empty());
+        assert_eq!(next.options.time.remaining(), None);
+        assert!(!next.options.dedicated_stream);
+        assert!(!next.options.retries);
+        assert!(next.options.metadata.is_empty());
+    }
+
+    #[test]
+    fn call_that_grew_too_large_is_not_pooled() {
+        let pool = OutgoingPool::default();
+        let mut outgoing = pool.take(&ClientOptions::default());
+        outgoing.reply.reserve(RETAINED_BUFFER_BYTES + 1);
+        pool.put_back(&mut outgoing);
+        assert!(sync::lock(&pool.0).is_empty());
+    }
+
+    #[test]
+    fn pool_keeps_a_limited_number_of_calls() {
+        let pool = OutgoingPool::default();
+        let options = ClientOptions::default();
+        let mut calls: Vec<_> = (0..=POOLED).map(|_| pool.take(&options)).collect();
+        calls.iter_mut().for_each(|call| pool.put_back(call));
+        assert_eq!(sync::lock(&pool.0).len(), POOLED);
+    }
+}

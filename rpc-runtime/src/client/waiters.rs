@@ -89,3 +89,81 @@ impl Waiters {
         queue.into_values().map(|waiter| waiter.waker)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    /// A task that counts how often it is woken.
+    #[derive(Default)]
+    struct Task(AtomicU32);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has a caller wait for each of these numbers of bytes.
+    fn wait_for(waiters: &mut Waiters, bytes: &[usize]) -> Vec<(Arc<Task>, WaiterId)> {
+        let wait = |&bytes: &usize| {
+            let task = Arc::<Task>::default();
+            let waker = Waker::from(Arc::clone(&task));
+            let mut id = None;
+            let replaced = waiters.wait(&mut id, bytes, &Context::from_waker(&waker));
+            assert!(replaced.is_none());
+            (task, id.unwrap())
+        };
+        bytes.iter().map(wait).collect()
+    }
+
+    fn woken(callers: &[(Arc<Task>, WaiterId)]) -> Vec<u32> {
+        let woken = callers
+            .iter()
+            .map(|(task, _)| task.0.load(Ordering::Relaxed));
+        woken.collect()
+    }
+
+    #[test]
+    fn callers_are_woken_in_the_order_in_which_they_came() {
+        let mut waiters = Waiters::default();
+        let callers = wait_for(&mut waiters, &[1; 4]);
+        drop(waiters.remove(callers[1].1));
+        assert!(waiters.remove(callers[1].1).is_none());
+        for expected in [[1, 0, 0, 0], [1, 0, 1, 0], [1, 0, 1, 1]] {
+            waiters.pop().unwrap().wake();
+            assert_eq!(woken(&callers), expected);
+        }
+        assert!(waiters.is_empty());
+    }
+
+    #[test]
+    fn as_many_callers_are_woken_as_fit_into_the_room() {
+        let mut waiters = Waiters::default();
+        let callers = wait_for(&mut waiters, &[10, 10, 10, 10]);
+        waiters.pop_for(0).into_iter().for_each(Waker::wake);
+        assert_eq!(woken(&callers), [0, 0, 0, 0]);
+        // The last may exceed it.
+        waiters.pop_for(11).into_iter().for_each(Waker::wake);
+        assert_eq!(woken(&callers), [1, 1, 0, 0]);
+        waiters.pop_for(10).into_iter().for_each(Waker::wake);
+        assert_eq!(woken(&callers), [1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn caller_that_waits_again_keeps_its_position() {
+        let mut waiters = Waiters::default();
+        let callers = wait_for(&mut waiters, &[1; 2]);
+        drop(waiters.pop());
+        let mut id = Some(callers[0].1);
+        let waker = Waker::from(Arc::clone(&callers[0].0));
+        drop(waiters.wait(&mut id, 1, &Context::from_waker(&waker)));
+        assert_eq!(id, Some(callers[0].1));
+        waiters.pop().unwrap().wake();
+        assert_eq!(woken(&callers), [1, 0]);
+    }
+}

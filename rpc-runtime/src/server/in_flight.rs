@@ -373,6 +373,24 @@ mod tests {
     }
 
     #[test]
+    fn entry_that_is_used_again_keeps_nothing_of_the_call_before() {
+        let in_flight = InFlight::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let streaming = in_flight.enter(Some(SEVEN), 10);
+        assert!(streaming.poll_stopped(true, &mut cx).is_pending());
+        assert!(in_flight.stop_streaming());
+        assert!(streaming.poll_stopped(true, &mut cx).is_ready());
+        let slot = streaming.slot;
+        drop(streaming);
+
+        let next = in_flight.enter(None, 20);
+        assert_eq!(next.slot, slot);
+        assert!(!in_flight.stop_streaming());
+        in_flight.cancel(HashedId::new(SEVEN), None);
+        assert!(!is_stopped(&next));
+    }
+
+    #[test]
     fn reset_stream_cancels_waiting_and_later_calls() {
         let in_flight = InFlight::default();
         let waiting = in_flight.enter(None, 10);

@@ -530,6 +530,67 @@ async fn ejected_servers_get_calls_when_all_are_ejected() {
 }
 
 #[tokio::test]
+async fn servers_that_are_set_again_stay_connected_and_ejected() {
+    let office = Office::new(2);
+    let long = Duration::from_secs(3600);
+    let builder = office.builder().eject_after(1).probe_backoff(long, long);
+    let (desk, _client, endpoints) = office.connect(builder).await;
+    office.clerks[0].panics.store(true, Ordering::SeqCst);
+    while soon(desk.enter(0)).await.is_ok() {}
+    until(&endpoints, office.addresses[0], Endpoint::is_ejected).await;
+    office.clerks[0].panics.store(false, Ordering::SeqCst);
+
+    // As after a look-up that has found the same servers.
+    endpoints.set(office.addresses.iter().map(|&address| address.into()));
+    let list = endpoints.list();
+    assert!(list.iter().all(is_connected), "{list:?}");
+    let ejected: Vec<_> = list.iter().map(Endpoint::is_ejected).collect();
+    assert_eq!(ejected, [true, false]);
+    for _ in 0..20 {
+        assert_eq!(soon(desk.enter(0)).await.unwrap(), 1);
+    }
+
+    // A server that is removed and added again has failed no calls.
+    assert!(endpoints.remove(&office.addresses[0].into()));
+    assert!(endpoints.insert(office.addresses[0].into()));
+    let is_fresh = |endpoint: &Endpoint| is_connected(endpoint) && !endpoint.is_ejected();
+    until(&endpoints, office.addresses[0], is_fresh).await;
+    while soon(desk.enter(0)).await.unwrap() != 0 {}
+}
+
+#[tokio::test]
+async fn ejected_server_without_a_connection_stays_ejected_until_it_answers() {
+    let mut office = Office::new(2);
+    let builder = office.builder().eject_after(1);
+    let builder = builder.connect_timeout(Duration::from_millis(500));
+    let (desk, _client, endpoints) = office.connect(builder).await;
+    let mut held = JoinSet::new();
+    while office.clerks[0].holding.available_permits() == 0 {
+        held.spawn(desk.hold());
+        tokio::task::yield_now().await;
+    }
+    // The loss of a connection with running calls is a failure.
+    let (_, server) = office.open[0].as_ref().unwrap();
+    soon(server.shutdown(Duration::ZERO)).await;
+    office.kill(0);
+    until(&endpoints, office.addresses[0], Endpoint::is_ejected).await;
+    // The first probes have failed long before the first attempt to connect has.
+    let has_failed = |endpoint: &Endpoint| {
+        matches!(
+            endpoint.state(),
+            ConnectionState::Connecting { error: Some(_), .. }
+        )
+    };
+    until(&endpoints, office.addresses[0], has_failed).await;
+    assert!(endpoints.list()[0].is_ejected());
+
+    office.open(0);
+    let is_back = |endpoint: &Endpoint| is_connected(endpoint) && !endpoint.is_ejected();
+    until(&endpoints, office.addresses[0], is_back).await;
+    while soon(desk.enter(0)).await.unwrap() != 0 {}
+}
+
+#[tokio::test]
 async fn application_errors_do_not_eject_a_server() {
     let office = Office::new(2);
     let (desk, _client, endpoints) = office.connect(office.builder().eject_after(1)).await;

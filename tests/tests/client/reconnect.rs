@@ -11,6 +11,7 @@ use rpc_runtime::{
     CallError, Client, ClientBuilder, ConnectError, ConnectionLost, ConnectionState, Fate,
     Identity, Server, ServerHandle, Service, Trust, rpc,
 };
+use tests::peer::RawServer;
 use tests::support::{current_thread, soon};
 use tokio::net::UdpSocket;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -217,6 +218,67 @@ async fn client_reconnects_after_restarts_of_its_server() {
         until_connected(&client).await;
     }
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn client_whose_connections_are_lost_soon_waits_before_it_connects_again() {
+    let hour = Duration::from_secs(3600);
+    let server = RawServer::start();
+    let builder = server.client().reconnect_backoff(hour, hour);
+    let (client, connection) = server.meet(builder).await;
+    let mut states = client.watch_state();
+    connection.close(0u32.into(), b"");
+    // The first attempt comes at once.
+    let connection = server.accept().await;
+    while !matches!(
+        soon(states.changed()).await,
+        Some(ConnectionState::Connected)
+    ) {}
+    connection.close(0u32.into(), b"");
+    until_lost(&client).await;
+    // An attempt of the client would be accepted in place of one of these.
+    for _ in 0..5 {
+        server.meet(server.client()).await;
+    }
+    let state = client.state();
+    assert!(
+        matches!(state, ConnectionState::Connecting { error: None, .. }),
+        "{state:?}"
+    );
+}
+
+#[tokio::test]
+async fn client_whose_connection_has_lasted_connects_again_at_once() {
+    let hour = Duration::from_secs(3600);
+    let server = RawServer::start();
+    let builder = server.client().reconnect_backoff(hour, hour);
+    let (client, mut connection) = server.meet(builder).await;
+    let mut states = client.watch_state();
+    for _ in 0..2 {
+        tokio::time::pause();
+        tokio::time::advance(2 * hour).await;
+        tokio::time::resume();
+        connection.close(0u32.into(), b"");
+        connection = server.accept().await;
+        while !matches!(
+            soon(states.changed()).await,
+            Some(ConnectionState::Connected)
+        ) {}
+    }
+}
+
+#[tokio::test]
+async fn client_that_does_not_reconnect_is_closed_by_a_loss_whatever_is_set_after_that() {
+    let server = RawServer::start();
+    let builder = server.client().reconnect(false);
+    let builder = builder.reconnect_backoff(Duration::ZERO, Duration::ZERO);
+    let (client, connection) = server.meet(builder).await;
+    connection.close(7u32.into(), b"");
+    let lost = soon(client.closed()).await;
+    assert!(
+        matches!(lost, ConnectionLost::ClosedByPeer { code: 7, .. }),
+        "{lost:?}"
+    );
 }
 
 #[tokio::test]

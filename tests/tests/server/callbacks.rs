@@ -10,7 +10,7 @@ use rpc_runtime::{
     CallError, Client, ClientBuilder, ConnectError, ConnectionLost, Context, ErrorObject, Fate,
     Identity, Limits, Responder, RpcError, Server, ServerHandle, Trust, code, rpc,
 };
-use tests::support::{DEADLINE, eventually, soon};
+use tests::support::{ANY_PORT, DEADLINE, TestServer, eventually, soon};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -324,6 +324,33 @@ fn execution<T: std::fmt::Debug, E: std::fmt::Debug>(ended: Result<T, CallError<
     match ended {
         Err(CallError::Connection { fate, .. }) => fate,
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn limits_set_before_a_service_apply_on_both_ends() {
+    let limits = || Limits {
+        request: 1000,
+        ..Limits::default()
+    };
+    let (office, mut callers) = Office::new();
+    let server = TestServer::bind(|builder| {
+        let builder = builder.limits(limits());
+        builder.service(DeskServer::new(office)).bind(ANY_PORT)
+    });
+    let builder = server.client().limits(limits());
+    let builder = builder.service(HomeServer::new(Flat::default()));
+    let client = soon(builder.connect(server.address)).await.unwrap();
+    soon(DeskClient::new(client.clone()).subscribe())
+        .await
+        .unwrap();
+    let caller = soon(callers.recv()).await.unwrap();
+    let text = "x".repeat(2000);
+    for (client, method) in [(client, "add"), (caller, "home.measure")] {
+        match soon(client.call::<usize, _>(method, &(&text,))).await {
+            Err(CallError::Remote(error)) => assert_eq!(error.code(), code::REQUEST_TOO_LARGE),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

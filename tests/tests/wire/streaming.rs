@@ -783,6 +783,54 @@ mod client {
     }
 
     #[tokio::test]
+    async fn rejected_request_stream_is_not_sent_again() {
+        let mut pair = Pair::granting(100, true).await;
+        let rejected = line(message::error(0, -32003, "Shutting down"));
+        let sum = tokio::spawn(pair.client.sum(stream::iter([19, 23])).into_future());
+        pair.answer(&rejected, true).await;
+        let sum = soon(sum).await.unwrap();
+        assert!(
+            matches!(
+                sum,
+                Err(CallError::Connection {
+                    fate: Fate::NotExecuted,
+                    ..
+                })
+            ),
+            "{sum:?}"
+        );
+        // The first call on the next connection is another one.
+        pair.connection = pair.server.accept().await;
+        let _add = tokio::spawn(pair.client.add(1, 2).into_future());
+        let (_stream, call) = pair.connection.accept_call().await;
+        assert_eq!(call["method"], "add");
+    }
+
+    #[tokio::test]
+    async fn items_set_again_replace_those_set_before() {
+        let pair = Pair::meet().await;
+        let sum = pair.client.sum(stream::iter([1]));
+        let sum = sum.upload(stream::iter([19, 23]));
+        let answering = async {
+            let (mut stream, call) = pair.connection.accept_call().await;
+            let id = call["id"].as_u64().unwrap();
+            for expected in [
+                message::item(id, 19),
+                message::item(id, 23),
+                message::end(id),
+            ] {
+                assert_eq!(stream.reply().await, expected);
+            }
+            stream.has_ended().await;
+            stream.write_line(message::result(id, 42)).await;
+            stream.finish();
+            stream.stop_code().await;
+        };
+        let ((), sum) = soon(async { tokio::join!(answering, sum) }).await;
+        assert_eq!(sum.unwrap(), 42);
+    }
+
+    #[tokio::test]
     async fn idempotent_stream_that_has_begun_is_not_called_again() {
         let pair = Pair::granting(100, true).await;
         let mut readings = pair.client.readings();

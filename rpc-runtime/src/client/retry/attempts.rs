@@ -63,3 +63,50 @@ impl Attempts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The prices of the retries of a call whose attempts all end in this way, until there are no more.
+    fn retries(fate: Fate, is_idempotent: bool, has_other: bool) -> Vec<Retry> {
+        let mut attempts = Attempts::default();
+        let retries = std::iter::from_fn(|| {
+            attempts.record_sent();
+            let fate = attempts.record_lost(fate);
+            let retry = attempts.retry(fate, is_idempotent, || has_other);
+            (retry != Retry::No).then_some(retry)
+        });
+        retries.collect()
+    }
+
+    #[test]
+    fn call_that_was_not_executed_is_sent_five_times() {
+        let expected = [Retry::Free, Retry::Paid, Retry::Paid, Retry::Paid];
+        for fate in [Fate::NotSent, Fate::NotExecuted] {
+            for (is_idempotent, has_other) in [(false, false), (true, false), (false, true)] {
+                assert_eq!(retries(fate, is_idempotent, has_other), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn call_that_may_have_been_executed_is_sent_three_times_if_it_is_idempotent() {
+        let unsure = Fate::MayHaveExecuted;
+        assert_eq!(retries(unsure, true, false), [Retry::Paid, Retry::Paid]);
+        assert_eq!(retries(unsure, true, true), [Retry::Free, Retry::Paid]);
+        assert_eq!(retries(unsure, false, true), []);
+    }
+
+    #[test]
+    fn call_of_which_one_attempt_may_have_been_executed_may_have_been_executed() {
+        let mut attempts = Attempts::default();
+        attempts.record_sent();
+        assert_eq!(attempts.record_lost(Fate::NotExecuted), Fate::NotExecuted);
+        attempts.record_sent();
+        let unsure = attempts.record_lost(Fate::MayHaveExecuted);
+        assert_eq!(unsure, Fate::MayHaveExecuted);
+        attempts.record_sent();
+        assert_eq!(attempts.record_lost(Fate::NotSent), Fate::MayHaveExecuted);
+    }
+}

@@ -22,6 +22,8 @@ trait Desk {
     async fn add(&self, a: u64, b: u64) -> u64;
     async fn length(&self, text: &str) -> usize;
     async fn hang(&self);
+    #[rpc(idempotent)]
+    async fn read(&self) -> u64;
     #[rpc(notification)]
     async fn note(&self, text: &str);
 }
@@ -39,6 +41,10 @@ impl Desk for Calculator {
 
     async fn hang(&self) {
         std::future::pending().await
+    }
+
+    async fn read(&self) -> u64 {
+        7
     }
 
     async fn note(&self, _: &str) {}

@@ -148,6 +148,33 @@ fn waiting_call_of_another_address_is_before_those_of_a_flooding_one() {
 }
 
 #[test]
+fn calls_of_addresses_that_hold_as_many_are_served_in_their_order() {
+    let limits = CallLimits::new(&Limits {
+        calls: 8,
+        share_per_address: 100,
+        share_per_network: 100,
+        ..Limits::default()
+    });
+    let mut held = flood(&connect(&limits, "192.0.2.1"));
+    assert_eq!(held.len(), 8);
+    // Neither the order of the addresses nor its reverse.
+    let peers = ["192.0.2.4", "192.0.2.2", "2001:db8::1", "192.0.2.3"];
+    let connections = peers.map(|peer| connect(&limits, peer));
+    let mut waiting = connections.each_ref().map(Waiting::start);
+    let mut served = Vec::new();
+    for expected in 0..peers.len() {
+        held.pop();
+        let next = waiting
+            .iter_mut()
+            .enumerate()
+            .find_map(|(index, call)| Some((index, call.permit()?)));
+        let (index, permit) = next.unwrap();
+        assert_eq!(index, expected);
+        served.push(permit);
+    }
+}
+
+#[test]
 fn call_at_the_share_of_its_address_waits_until_the_address_holds_fewer() {
     let limits = call_limits(8);
     let calls = connect(&limits, "192.0.2.1");
