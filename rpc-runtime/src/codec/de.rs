@@ -670,6 +670,21 @@ mod tests {
         T::deserialize(document.root())
     }
 
+    #[test]
+    fn elements_and_members_tell_how_many_are_left() {
+        let mut message = br#"{"a":[1,[2,3],4],"b":{"c":5},"d":6}"#.to_vec();
+        let mut parser = Parser::new(128);
+        let document = parser.parse(&mut message).unwrap();
+        let mut members = document.root().members().unwrap();
+        let mut elements = members.clone().next().unwrap().1.elements().unwrap();
+        for left in [3, 2, 1, 0] {
+            assert_eq!(members.size_hint(), (left, Some(left)));
+            assert_eq!(elements.size_hint(), (left, Some(left)));
+            assert_eq!(members.next().is_some(), left > 0);
+            assert_eq!(elements.next().is_some(), left > 0);
+        }
+    }
+
     /// Whatever serde_json makes of the text, the tape makes of it, too.
     fn agree<T: DeserializeOwned + PartialEq + fmt::Debug>(json: &str) {
         let expected = serde_json::from_str::<T>(json).map_err(drop);

@@ -363,6 +363,24 @@ mod tests {
     }
 
     #[test]
+    fn message_with_more_levels_than_the_limit_is_left_to_the_parser() {
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        let call =
+            |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{params}}}"#);
+        let response = |result: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+        let object = |levels| call(&format!(r#"{{"a":{}}}"#, nested(levels - 1)));
+        for (levels, is_taken) in [(super::MAX_DEPTH, true), (super::MAX_DEPTH + 1, false)] {
+            for message in [
+                call(&nested(levels)),
+                object(levels),
+                response(&nested(levels)),
+            ] {
+                assert_eq!(agree(message.as_bytes()), is_taken, "{message}");
+            }
+        }
+    }
+
+    #[test]
     fn message_of_this_implementation_is_taken() {
         for message in [
             r#"{"jsonrpc":"2.0","id":12345,"method":"add","params":[1,-2]}"#,

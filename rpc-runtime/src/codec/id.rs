@@ -170,4 +170,17 @@ mod tests {
             assert_eq!(Id::read(document.root()), None, "{json}");
         }
     }
+
+    #[test]
+    fn buffer_of_a_long_id_is_released() {
+        let mut buffer = IdBuffer::default();
+        for (length, is_released) in [(10, false), (INITIAL_BUFFER_BYTES + 1, true)] {
+            let id = "x".repeat(length);
+            buffer.set(Some(Id::String(&id)));
+            assert!(buffer.is(Id::String(&id)));
+            buffer.shrink();
+            assert!(!buffer.is(Id::String(&id)));
+            assert_eq!(buffer.text.capacity() == 0, is_released, "{length} bytes");
+        }
+    }
 }

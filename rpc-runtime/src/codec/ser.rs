@@ -580,6 +580,16 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn integers_at_their_bounds_and_around_zero_are_written_as_by_serde_json() {
+        assert_as_serde_json(&[i8::MIN, -1, 0, 1, i8::MAX]);
+        assert_as_serde_json(&[i16::MIN, -1, 0, 1, i16::MAX]);
+        assert_as_serde_json(&[i32::MIN, -1, 0, 1, i32::MAX]);
+        assert_as_serde_json(&[i64::MIN, -1, 0, 1, i64::MAX]);
+        assert_as_serde_json(&[0, 1, u8::MAX]);
+        assert_as_serde_json(&[0, 1, u64::MAX]);
+    }
+
     #[track_caller]
     fn assert_as_serde_json<T: Serialize + ?Sized>(value: &T) {
         let mut out = b"before".to_vec();

@@ -464,3 +464,31 @@ impl Drop for RecvStream {
         self.stop(close::CANCELLED);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn write(send: &mut SendStream, bytes: usize) -> Option<Result<(), StreamLost>> {
+        let chunk = Bytes::from(vec![0; bytes]);
+        send.write_chunk(chunk).now_or_never()
+    }
+
+    #[test]
+    fn writer_waits_while_a_window_of_bytes_is_unread() {
+        let (here, there) = pair();
+        let (mut send, _recv) = here.open_bi().unwrap();
+        let (_send, mut recv) = there.accept_bi().now_or_never().unwrap().unwrap();
+        for _ in 0..2 {
+            assert!(write(&mut send, WINDOW / 2).is_some());
+        }
+        for _ in 0..3 {
+            assert!(write(&mut send, 1).is_none());
+            let read = recv.read_chunk().now_or_never().unwrap().unwrap();
+            assert_eq!(read.unwrap().len(), WINDOW / 2);
+            assert!(write(&mut send, WINDOW / 2).is_some());
+        }
+    }
+}

@@ -286,6 +286,13 @@ async fn replies_behind_items_that_are_not_read_end_their_stream_in_time() {
     eventually(|| guarded.held() < MIB).await;
 }
 
+/// Moves the clock of the server, which runs on the same thread, forward.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 #[tokio::test]
 async fn deadline_of_a_batch_entry_counts_from_the_receipt_of_the_batch() {
     let guarded = Guarded::start(Limits {
@@ -302,7 +309,7 @@ async fn deadline_of_a_batch_entry_counts_from_the_receipt_of_the_batch() {
     let mut stream = connection.send(line(batch)).await;
     eventually(|| guarded.started() == 1).await;
     // The first entry has the only place until the second is late.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    pass(Duration::from_millis(100)).await;
     guarded.handlers.door.add_permits(1);
     let replies = stream.reply().await;
     assert_eq!(replies[0], result(1, 3));
@@ -328,7 +335,7 @@ async fn large_message_waits_for_its_place_unparsed_and_is_late_from_its_receipt
         .send(call_line(3, "count", &format!("[{zeros}]")))
         .await;
     eventually(|| guarded.held() > MIB).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    pass(Duration::from_millis(100)).await;
     assert!(guarded.held() < BUDGET, "{}", guarded.held());
     guarded.handlers.door.add_permits(2);
     assert_eq!(first.reply().await, result(1, 3));
