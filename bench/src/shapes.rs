@@ -76,8 +76,8 @@ fn pair(shape: &Shape, size: usize) -> [(Scene, String); 2] {
 /// Whether a server closes the connection of a client that sends much of this.
 fn is_charged(runtime: &Runtime, shape: &Shape) -> Result<bool> {
     let limits = Limits {
-        cancellations: 0,
-        cancellations_per_second: 0,
+        max_net_cancellations: 0,
+        cancellations_offset_per_second: 0,
         ..Limits::default()
     };
     let messages = Bytes::from((shape.make)(SIZES[0]));
@@ -124,7 +124,7 @@ fn process_messages_of_a_shape(runtime: &Runtime, mut stage: ScenePeer, messages
 
 fn unlimited() -> Limits {
     Limits {
-        cancellations: usize::MAX,
+        max_net_cancellations: usize::MAX,
         ..Limits::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rpc_runtime::{Limits, Responder};
+use rpc_runtime::{Limits, RawService};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -15,11 +15,11 @@ const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":"next","result":3}"#;
 
 /// Serves a message twice, each time with a call behind it, and checks every reply.
 pub async fn check(message: &[u8], limits: &Limits) {
-    let mut responder = Responder::with_limits(DeskServer::new(Clerk), limits.clone());
+    let mut responder = RawService::with_limits(DeskServer::new(Clerk), limits.clone());
     let expected = Expected::to(message, limits);
     for _ in 0..2 {
         let came = responder.respond(message).await;
-        assert!(came.len() <= limits.reply + message.len());
+        assert!(came.len() <= limits.max_response_bytes + message.len());
         expected.check(came);
         assert_eq!(responder.respond(CALL).await, ANSWER);
     }
@@ -45,10 +45,10 @@ struct Reply {
 impl Expected {
     fn to(message: &[u8], limits: &Limits) -> Self {
         let refuse = |id, code| Self::One(Some(Reply::refusal(id, code)));
-        if message.len() > limits.request {
+        if message.len() > limits.max_request_bytes {
             return refuse(leading_id(message).into(), -32007);
         }
-        if !oracle::accepts(message, limits.depth) {
+        if !oracle::accepts(message, limits.max_depth) {
             return refuse(leading_id(message).into(), -32700);
         }
         let message = std::str::from_utf8(message).map(oracle::without_minus_zero);
@@ -59,7 +59,7 @@ impl Expected {
         if entries.is_empty() {
             return refuse(Value::Null, -32600);
         }
-        if entries.len() > limits.batch {
+        if entries.len() > limits.max_batch_entries {
             return refuse(Value::Null, -32010);
         }
         let mut replies: Vec<_> = entries
@@ -67,7 +67,7 @@ impl Expected {
             .filter_map(|entry| Reply::to(entry.get()))
             .collect();
         // One entry may cancel another, be too large itself or find no room behind others.
-        let is_tight = limits.reply < Limits::default().reply;
+        let is_tight = limits.max_response_bytes < Limits::default().max_response_bytes;
         let instead: &[i64] = if is_tight {
             &[-32001, -32008, -32011]
         } else {

@@ -10,11 +10,11 @@ fuzz_target!(|data: &[u8]| {
     let lines = [b"[", lines.join(&b',').as_slice(), b"]"].concat();
     let batch = grammar::text(data, |u, out| grammar::array(u, out, grammar::request));
     let tight = Limits {
-        request: 1000,
-        reply: 400,
-        depth: 12,
-        batch: 3,
-        calls_per_connection: 2,
+        max_request_bytes: 1000,
+        max_response_bytes: 400,
+        max_depth: 12,
+        max_batch_entries: 3,
+        max_concurrent_calls_per_connection: 2,
         ..Limits::default()
     };
     block_on(async {

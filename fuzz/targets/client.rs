@@ -60,7 +60,7 @@ async fn check_lane(client: &Client, lines: &[&[u8]]) {
 
 /// A call that is alone on its stream: whatever comes first is its answer.
 async fn check_own_stream(client: &Client, line: Option<&[u8]>) {
-    let answered = client.call::<Value, _>("m", &()).own_stream().await;
+    let answered = client.call::<Value, _>("m", &()).dedicated_stream().await;
     assert_eq!(told(answered, object), in_line(line));
 }
 

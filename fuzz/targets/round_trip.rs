@@ -41,7 +41,7 @@ async fn send(client: Client, everything: Everything) {
     let later = || mirror.later(everything.clone());
     assert_eq!(at_once().await.unwrap(), everything);
     assert_eq!(later().await.unwrap(), everything);
-    assert_eq!(at_once().own_stream().await.unwrap(), everything);
+    assert_eq!(at_once().dedicated_stream().await.unwrap(), everything);
     let mut batch = client.batch();
     let entries = [batch.call(at_once()), batch.call(later())];
     let mut replies = batch.send().await.unwrap();

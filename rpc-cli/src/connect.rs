@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use rpc_runtime::{
-    Address, Call, CallError, Client, ClientBuilder, ConnectError, Identity, Items, Notification,
-    Trust, UntrustedReason,
+    Address, Call, CallError, Client, ClientBuilder, ConnectError, Identity, Notification,
+    Streaming, Trust, UntrustedReason,
 };
 use serde::Serialize;
 
@@ -92,7 +92,7 @@ impl Connection {
     fn builder(&self) -> Result<ClientBuilder, Failure> {
         let mut builder = Client::builder()
             .trust(self.trust()?)
-            .reply_limit(self.max_reply().0);
+            .max_response_bytes(self.max_reply().0);
         if let Some(timeout) = self.timeout {
             builder = builder.connect_timeout(timeout).timeout(timeout);
         }
@@ -206,7 +206,7 @@ impl<T, E> Meta for Call<T, E> {
     }
 }
 
-impl<T, E> Meta for Items<T, E> {
+impl<T, E> Meta for Streaming<T, E> {
     fn with(self, name: &str, value: &str) -> Self {
         self.meta(name, value)
     }

@@ -5,7 +5,7 @@
 //! use rpc_runtime::{Client, Trust};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let (client, endpoints) = Client::builder().trust(Trust::pem_file("authority.pem")?).balance()?;
+//! let (client, endpoints) = Client::builder().trust(Trust::pem_file("authority.pem")?).balanced()?;
 //! follow(endpoints, Dns::new("rpc.example.org:4433")?).await?;
 //! client.ready().await?;
 //! # Ok(())

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rpc_runtime::{Answer, ErrorObject, Layered, Middleware, Next, ServerCall, Service};
+use rpc_runtime::{ErrorObject, Layered, Middleware, Next, RequestInfo, Response, Service};
 use tower_layer::Layer;
 
 /// Who may call what: a check of your own, which sees a call before its handler does.
@@ -12,14 +12,14 @@ use tower_layer::Layer;
 ///
 /// ```
 /// use rpc_layers::{AuthorizationLayer, Authorize};
-/// use rpc_runtime::{ErrorObject, ServerCall};
+/// use rpc_runtime::{ErrorObject, RequestInfo};
 /// # struct Users;
 /// # impl Users { async fn may(&self, user: &str, method: &str) -> bool { true } }
 ///
 /// struct Permissions(Users);
 ///
 /// impl Authorize for Permissions {
-///     async fn authorize(&self, call: ServerCall<'_>) -> Result<(), ErrorObject> {
+///     async fn authorize(&self, call: RequestInfo<'_>) -> Result<(), ErrorObject> {
 ///         let user = call.context().meta("user").unwrap_or_default();
 ///         match self.0.may(user, call.method().name).await {
 ///             true => Ok(()),
@@ -34,15 +34,15 @@ pub trait Authorize: Send + Sync + 'static {
     /// Allows the call, or says what it is answered in its handler's place.
     fn authorize(
         &self,
-        call: ServerCall<'_>,
+        call: RequestInfo<'_>,
     ) -> impl Future<Output = Result<(), ErrorObject>> + Send;
 }
 
 impl<F> Authorize for F
 where
-    F: Fn(ServerCall<'_>) -> Result<(), ErrorObject> + Send + Sync + 'static,
+    F: Fn(RequestInfo<'_>) -> Result<(), ErrorObject> + Send + Sync + 'static,
 {
-    async fn authorize(&self, call: ServerCall<'_>) -> Result<(), ErrorObject> {
+    async fn authorize(&self, call: RequestInfo<'_>) -> Result<(), ErrorObject> {
         self(call)
     }
 }
@@ -51,7 +51,7 @@ where
 ///
 /// ```
 /// use rpc_layers::AuthorizationLayer;
-/// use rpc_runtime::{Client, ErrorObject, ServerCall, rpc};
+/// use rpc_runtime::{Client, ErrorObject, RequestInfo, rpc};
 /// use tower::ServiceBuilder;
 ///
 /// #[rpc]
@@ -66,7 +66,7 @@ where
 /// # }
 ///
 /// /// Who has no certificate may look, and no more.
-/// fn check(call: ServerCall<'_>) -> Result<(), ErrorObject> {
+/// fn check(call: RequestInfo<'_>) -> Result<(), ErrorObject> {
 ///     match (call.context().peer_certificate(), call.method().name) {
 ///         (Some(_), _) | (None, "count") => Ok(()),
 ///         _ => Err(ErrorObject::new(403, "only with a certificate")),
@@ -129,10 +129,10 @@ impl<A> fmt::Debug for Authorization<A> {
 }
 
 impl<A: Authorize> Middleware for Authorization<A> {
-    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+    async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         match self.0.authorize(call).await {
             Ok(()) => next.run().await,
-            Err(error) => Answer::error(error),
+            Err(error) => Response::error(error),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rpc_runtime::{Answer, ErrorObject, Layered, Middleware, Next, ServerCall, Service, code};
+use rpc_runtime::{ErrorObject, Layered, Middleware, Next, RequestInfo, Response, Service, code};
 use tokio::sync::Semaphore;
 use tower_layer::Layer;
 
@@ -63,14 +63,14 @@ pub struct ConcurrencyLimit {
 }
 
 impl Middleware for ConcurrencyLimit {
-    async fn call<S: Service>(&self, _: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+    async fn call<S: Service>(&self, _: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         let place = match self.places.try_acquire() {
             Err(_) if !self.refuses => self.places.acquire().await.ok(),
             tried => tried.ok(),
         };
         match place {
             Some(_place) => next.run().await,
-            None => Answer::error(ErrorObject::new(code::TOO_MANY_CALLS, "Too many calls")),
+            None => Response::error(ErrorObject::new(code::TOO_MANY_CALLS, "Too many calls")),
         }
     }
 }

@@ -7,7 +7,7 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
-use rpc_runtime::{Answer, Layered, Middleware, Next, Outcome, ServerCall, Service};
+use rpc_runtime::{Layered, Middleware, Next, Outcome, RequestInfo, Response, Service};
 use tower_layer::Layer;
 
 /// Failures that any method can have.
@@ -68,7 +68,7 @@ impl<S: Service> Layer<S> for MetricsLayer {
 pub struct Metrics(Box<[Method]>);
 
 impl Middleware for Metrics {
-    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+    async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         let method = &self.0[call.index()];
         let start = Instant::now();
         method.in_flight.increment(1);

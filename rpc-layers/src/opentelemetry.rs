@@ -4,7 +4,7 @@ use opentelemetry::Context as TraceContext;
 use opentelemetry::global::get_text_map_propagator;
 use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::TraceContextExt;
-use rpc_runtime::{Answer, Context, Layered, Middleware, Next, ServerCall, Service};
+use rpc_runtime::{Context, Layered, Middleware, Next, RequestInfo, Response, Service};
 use tower_layer::Layer;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -71,7 +71,7 @@ impl<S: Service> Layer<S> for OpenTelemetryLayer {
 pub struct OpenTelemetry(());
 
 impl Middleware for OpenTelemetry {
-    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+    async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         let span = trace::span(call);
         if span.is_disabled() {
             return next.run().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota};
 use rpc_runtime::{
-    Answer, Context, ErrorObject, Layered, Middleware, Next, ServerCall, Service, code,
+    Context, ErrorObject, Layered, Middleware, Next, RequestInfo, Response, Service, code,
 };
 use tower_layer::Layer;
 
@@ -117,10 +117,10 @@ impl RateLimit {
 }
 
 impl Middleware for RateLimit {
-    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+    async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         match self.lets_through(call.context()) {
             true => next.run().await,
-            false => Answer::error(ErrorObject::new(code::RATE_LIMITED, "Rate limited")),
+            false => Response::error(ErrorObject::new(code::RATE_LIMITED, "Rate limited")),
         }
     }
 }

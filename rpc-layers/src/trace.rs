@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rpc_runtime::{Answer, Escaped, Layered, MethodKind, Middleware, Next, ServerCall, Service};
+use rpc_runtime::{Escaped, Layered, MethodKind, Middleware, Next, RequestInfo, Response, Service};
 use tower_layer::Layer;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
@@ -49,7 +49,7 @@ impl<S: Service> Layer<S> for TracingLayer {
 pub struct Tracing(());
 
 impl Middleware for Tracing {
-    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+    async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         let span = span(call);
         match span.is_disabled() {
             true => next.run().await,
@@ -59,7 +59,7 @@ impl Middleware for Tracing {
 }
 
 /// The span of a call that begins.
-pub(crate) fn span(call: ServerCall<'_>) -> Span {
+pub(crate) fn span(call: RequestInfo<'_>) -> Span {
     let (method, context) = (call.method(), call.context());
     let peer = || context.peer();
     let received = |name| context.meta(name).map(|value| display(Escaped(value)));
@@ -83,7 +83,7 @@ pub(crate) fn span(call: ServerCall<'_>) -> Span {
     )
 }
 
-fn kind(call: ServerCall<'_>) -> &'static str {
+fn kind(call: RequestInfo<'_>) -> &'static str {
     let method = call.method();
     match method.kind {
         MethodKind::Notification => "notification",
@@ -93,7 +93,7 @@ fn kind(call: ServerCall<'_>) -> &'static str {
 }
 
 /// Runs a call in its span, and records there how it ended.
-pub(crate) async fn run<S: Service>(next: Next<'_, S>, span: Span) -> Answer {
+pub(crate) async fn run<S: Service>(next: Next<'_, S>, span: Span) -> Response {
     let start = Instant::now();
     let ended = span.clone();
     let observed = next.observe(move |outcome| {

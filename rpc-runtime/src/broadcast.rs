@@ -31,7 +31,7 @@ use crate::waker::{WakerSlot, wake_all};
 ///
 /// ```
 /// use futures_util::{Stream, TryStreamExt};
-/// use rpc_runtime::{CallError, Client, Feed, rpc};
+/// use rpc_runtime::{CallError, Client, Broadcast, rpc};
 ///
 /// #[rpc]
 /// trait Weather {
@@ -39,7 +39,7 @@ use crate::waker::{WakerSlot, wake_all};
 /// }
 ///
 /// struct Station {
-///     celsius: Feed<f64>,
+///     celsius: Broadcast<f64>,
 /// }
 ///
 /// impl Weather for Station {
@@ -50,7 +50,7 @@ use crate::waker::{WakerSlot, wake_all};
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), CallError> {
-/// let celsius = Feed::new();
+/// let celsius = Broadcast::new();
 /// let station = Station { celsius: celsius.clone() };
 /// let weather = WeatherClient::new(Client::local(WeatherServer::new(station)));
 /// let mut temperatures = weather.temperatures();
@@ -85,7 +85,7 @@ use crate::waker::{WakerSlot, wake_all};
 /// # Cost
 /// A queue grows up to `capacity` as needed. After that an item allocates only what its `clone` allocates; the last
 /// subscriber gets the item itself. Items are cloned under the feed's lock: put large ones into an `Arc`.
-pub struct Feed<T>(Arc<BroadcastInner<T>>);
+pub struct Broadcast<T>(Arc<BroadcastInner<T>>);
 
 /// Ends the subscriptions when it is dropped.
 struct BroadcastInner<T> {
@@ -127,7 +127,7 @@ enum Policy {
     End,
 }
 
-impl<T> Feed<T> {
+impl<T> Broadcast<T> {
     /// Makes a feed without subscribers.
     pub fn new() -> Self {
         let state = QueuesState {
@@ -162,7 +162,7 @@ impl<T> Feed<T> {
     ///
     /// ```
     /// use futures_util::{Stream, StreamExt, stream};
-    /// use rpc_runtime::{Feed, rpc};
+    /// use rpc_runtime::{Broadcast, rpc};
     /// use serde::{Deserialize, Serialize};
     ///
     /// #[derive(Serialize, Deserialize)]
@@ -178,7 +178,7 @@ impl<T> Feed<T> {
     /// }
     ///
     /// struct Exchange {
-    ///     cents: Feed<u64>,
+    ///     cents: Broadcast<u64>,
     /// }
     ///
     /// impl Market for Exchange {
@@ -205,7 +205,7 @@ impl<T> Feed<T> {
     ///
     /// ```
     /// use futures_util::Stream;
-    /// use rpc_runtime::{Feed, Lagged, RpcError, rpc};
+    /// use rpc_runtime::{Broadcast, Lagged, RpcError, rpc};
     ///
     /// #[derive(Debug, thiserror::Error, RpcError)]
     /// enum MarketError {
@@ -223,7 +223,7 @@ impl<T> Feed<T> {
     /// }
     ///
     /// struct Exchange {
-    ///     orders: Feed<u64>,
+    ///     orders: Broadcast<u64>,
     /// }
     ///
     /// impl Market for Exchange {
@@ -267,7 +267,7 @@ impl<T> Feed<T> {
     }
 }
 
-impl<T: Clone> Feed<T> {
+impl<T: Clone> Broadcast<T> {
     /// Sends `item` to all subscribers. Then waits for as long as a [waiting](Self::subscribe_waiting) subscriber has more
     /// than its capacity queued.
     ///
@@ -283,22 +283,22 @@ impl<T: Clone> Feed<T> {
     }
 }
 
-impl<T> Clone for Feed<T> {
+impl<T> Clone for Broadcast<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Default for Feed<T> {
+impl<T> Default for Broadcast<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> fmt::Debug for Feed<T> {
+impl<T> fmt::Debug for Broadcast<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subscribers = self.0.shared.state().queues.len();
-        f.debug_struct("Feed")
+        f.debug_struct("Broadcast")
             .field("subscribers", &subscribers)
             .finish_non_exhaustive()
     }
@@ -310,7 +310,7 @@ impl<T> Drop for BroadcastInner<T> {
     }
 }
 
-/// The items of a [`Feed`], in order. Dropping it ends it.
+/// The items of a [`Broadcast`], in order. Dropping it ends it.
 ///
 /// Cancel safe: `next` may be dropped and loses nothing.
 #[must_use = "items wait until the subscription is polled or dropped"]
@@ -391,7 +391,7 @@ impl<T> fmt::Debug for Subscription<T> {
     }
 }
 
-/// The items of a [`Feed`], in order and without gaps, or an error. Dropping it ends it.
+/// The items of a [`Broadcast`], in order and without gaps, or an error. Dropping it ends it.
 ///
 /// Cancel safe: `next` may be dropped and loses nothing.
 #[must_use = "items wait until the subscription is polled or dropped"]
@@ -415,7 +415,7 @@ impl<T, E> fmt::Debug for SubscriptionOrEnd<T, E> {
     }
 }
 
-/// A subscriber of a [`Feed`] was too slow: `capacity` items waited for it when one more came.
+/// A subscriber of a [`Broadcast`] was too slow: `capacity` items waited for it when one more came.
 ///
 /// It has received everything that was sent before. As a method's error its code is −31000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error, Serialize, Deserialize)]

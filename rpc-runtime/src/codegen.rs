@@ -15,7 +15,7 @@ pub use std::vec::Vec;
 
 pub use futures_core::Stream;
 
-pub use crate::client::{Call, Client, Items, Method, Notification};
+pub use crate::client::{Call, Client, Method, Notification, Streaming};
 
 pub use crate::codec::error::{DataWriter, ErrorData, RpcError};
 pub use crate::codec::params::decode::{Argument, arg, bytes, cow, optional_bytes, optional_cow};

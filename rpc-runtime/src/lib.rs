@@ -37,11 +37,11 @@
 //!
 //! - [`rpc`] is the macro: its documentation says what a trait may contain and what is generated from it.
 //! - [`Server`] serves, [`Client`] calls; a [`Call`] is a future with options. [`Client::local`] needs no socket, and a
-//!   [`Responder`] answers raw messages from any other transport.
+//!   [`RawService`] answers raw messages from any other transport.
 //! - [`Context`] is a handler's view of its call; with [`Context::client`] the handler calls its caller, which serves
 //!   with [`ClientBuilder::service`].
 //! - [`ClientBuilder::connect_many`] connects one client to several servers. The crate `rpc-discovery` finds them.
-//! - [`Feed`] broadcasts one source of items to many callers, with a lag policy for each.
+//! - [`Broadcast`] broadcasts one source of items to many callers, with a lag policy for each.
 //! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] also covers every
 //!   other failure.
 //! - A [`Middleware`] wraps a service and sees each call before and after its handler. The crate `rpc-layers` provides
@@ -88,10 +88,11 @@ mod tls;
 mod transport;
 mod waker;
 
-pub use broadcast::{Feed, Lagged, Subscription, SubscriptionOrEnd};
+pub use broadcast::{Broadcast, Lagged, Subscription, SubscriptionOrEnd};
 pub use client::{
-    Address, AddressError, Batch, Call, CallError, Client, ClientBuilder, ConnectError,
-    ConnectionState, Endpoint, Endpoints, Entry, Fate, Items, Notification, Replies, StateWatch,
+    Address, AddressError, Batch, BatchEntry, BatchResponse, Call, CallError, Client,
+    ClientBuilder, ConnectError, ConnectionState, Endpoint, Endpoints, Execution, Notification,
+    StateWatch, Streaming,
 };
 pub use codec::error::{ErrorObject, RpcError};
 pub use codec::error_code::code;
@@ -104,16 +105,16 @@ pub use description::{
 pub use escape::Escaped;
 pub use futures_core::Stream;
 pub use limits::Limits;
-pub use middleware::{Answer, Layered, Middleware, Next, ServerCall};
+pub use middleware::{Layered, Middleware, Next, RequestInfo, Response};
 pub use outcome::Outcome;
 #[doc = include_str!("../docs/rpc_error.md")]
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]
 pub use rpc_macros::rpc;
-pub use server::{BindError, Responder, Server, ServerBuilder, ServerHandle};
+pub use server::{BindError, RawService, Server, ServerBuilder, ServerHandle};
 pub use service::Service;
 pub use tls::{Certificate, Identity, IdentityError, PemError, Trust, TrustError, UntrustedReason};
-pub use transport::ConnectionLost;
+pub use transport::ConnectionError;
 
 /// Compiles the program in the project's README.
 #[cfg(doctest)]

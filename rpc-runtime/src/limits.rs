@@ -14,36 +14,36 @@ pub(crate) const IDLE: Duration = Duration::from_secs(15);
 /// ```
 /// use rpc_runtime::Limits;
 ///
-/// let limits = Limits { request: 64 << 10, ..Limits::default() };
-/// assert_eq!(limits.reply, 4 << 20);
+/// let limits = Limits { max_request_bytes: 64 << 10, ..Limits::default() };
+/// assert_eq!(limits.max_response_bytes, 4 << 20);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// The maximum size of a request or batch, and of an item that the client sends, in bytes. Defaults to 1 MiB. A
     /// larger message is skipped while it is received and answered with −32007.
-    pub request: usize,
+    pub max_request_bytes: usize,
     /// The maximum size of a reply, of all replies of a batch together, and of an item that the handler sends, in
     /// bytes. Defaults to 4 MiB. A larger reply is replaced by −32008, the remaining replies of a batch by −32011.
-    pub reply: usize,
+    pub max_response_bytes: usize,
     /// The maximum nesting of arrays and objects in a request. Defaults to 64. A request that is nested deeper is
     /// answered with −32700.
-    pub depth: usize,
+    pub max_depth: usize,
     /// The maximum number of entries in a batch. Defaults to 100. A longer batch is answered with −32010 and none of
     /// its entries is executed.
-    pub batch: usize,
+    pub max_batch_entries: usize,
     /// The maximum number of calls in flight on one connection. Defaults to 128. At the limit the server stops reading,
     /// which slows the client down. A stream of items counts as a call in flight for as long as it lasts.
-    pub calls_per_connection: usize,
+    pub max_concurrent_calls_per_connection: usize,
     /// The maximum number of calls in flight on all connections of a server. Defaults to 4,096. At the limit the server
     /// stops reading. A stream of items counts on its connection only. One address has only a part of them
-    /// ([`share_per_address`](Self::share_per_address)); when a call ends, the waiting call whose address has the fewest in
+    /// ([`max_percent_per_address`](Self::max_percent_per_address)); when a call ends, the waiting call whose address has the fewest in
     /// flight is next.
-    pub calls: usize,
-    /// Whether a call past [`calls_per_connection`](Self::calls_per_connection) or [`calls`](Self::calls) is answered
+    pub max_concurrent_calls: usize,
+    /// Whether a call past [`max_concurrent_calls_per_connection`](Self::max_concurrent_calls_per_connection) or [`max_concurrent_calls`](Self::max_concurrent_calls) is answered
     /// with −32009 at once and not executed, instead of waiting. Defaults to `false`.
-    pub refuse_calls: bool,
+    pub reject_excess_calls: bool,
 
-    /// The share of [`calls`](Self::calls) and of [`connections`](Self::connections) that one address takes while it is
+    /// The share of [`max_concurrent_calls`](Self::max_concurrent_calls) and of [`max_connections`](Self::max_connections) that one address takes while it is
     /// alone, in percent: an IPv4 address, or an IPv6 network of 64 bits. Defaults to 50.
     ///
     /// The more of them are taken, the fewer each address may hold, so that some are left for an address that holds few:
@@ -52,28 +52,28 @@ pub struct Limits {
     ///
     /// For a client that serves, the addresses are those of its servers. 100 disables the share: for a server whose clients
     /// all come from the address of a proxy.
-    pub share_per_address: usize,
+    pub max_percent_per_address: usize,
     /// The same share of one IPv6 network of 56 bits, which one customer of a provider usually has, in percent. Defaults to
     /// 75. For connections it is also that of an IPv4 network of 24 bits.
-    pub share_per_network: usize,
+    pub max_percent_per_network: usize,
 
     /// The maximum number of connections from one IPv4 address, or from one IPv6 network of 64 bits. Defaults to 64.
     /// Further connections are refused.
-    pub connections_per_address: usize,
+    pub max_connections_per_address: usize,
     /// The maximum number of connections. Defaults to 10,000. Further connections are refused.
-    pub connections: usize,
+    pub max_connections: usize,
     /// The maximum number of handshakes in progress. Defaults to 256.
     ///
     /// At the limit, clients must first validate their address. For one that has done so, the oldest handshake of the
     /// network with the most of them makes room, if the client's network or address has fewer, or if that handshake has
     /// been in progress for a second. Networks are those of 24 bits (IPv4) and 56 bits (IPv6). If no handshake makes room,
     /// the packets are dropped; QUIC retransmits them.
-    pub handshakes: usize,
+    pub max_handshakes: usize,
     /// The maximum number of handshakes in progress with unvalidated addresses, which may be forged. Defaults to 32.
     /// Further clients must first validate their address, which takes one more round trip. Keep it below
-    /// [`connections_per_address`](Self::connections_per_address), so that forged packets cannot use up the connections
+    /// [`max_connections_per_address`](Self::max_connections_per_address), so that forged packets cannot use up the connections
     /// of an address.
-    pub unproven_handshakes: usize,
+    pub max_unvalidated_handshakes: usize,
     /// The maximum duration of a handshake. Defaults to 5 s. Then the handshake times out.
     pub handshake_timeout: Duration,
     /// The time without packets after which a connection is closed. Defaults to 15 s; zero disables the limit. This
@@ -89,14 +89,14 @@ pub struct Limits {
     pub message_timeout: Duration,
     /// The maximum number of streams of a connection that time out in the middle of a message. Defaults to 8. One more
     /// closes the connection with code 0x13.
-    pub late_messages: usize,
+    pub max_timed_out_messages: usize,
     /// The maximum size of unsent replies on one stream, in bytes. Defaults to 256 KiB. Above it the server reads no
     /// further requests from the stream until replies have been sent.
-    pub unsent_per_stream: usize,
+    pub max_unsent_bytes_per_stream: usize,
     /// The maximum size of unsent replies on all streams of a connection, in bytes. Defaults to 8 MiB, besides 8 MiB
     /// that are sent and not acknowledged. Above it the server starts no further calls of the connection until replies
     /// have been sent.
-    pub unsent_per_connection: usize,
+    pub max_unsent_bytes_per_connection: usize,
     /// The maximum time for which the client reads none of a stream's replies. Defaults to 20 s. Then the stream is
     /// reset with code 0x14, unless it carries a stream of items.
     pub write_timeout: Duration,
@@ -108,52 +108,52 @@ pub struct Limits {
     /// connection is not read further. A message that then keeps growing
     /// for too little room is answered with −32013 after one to two seconds, the largest first. What QUIC itself holds
     /// comes on top: up to 8 MiB that were received and not read, and 8 MiB that were sent and not acknowledged.
-    pub memory_per_connection: usize,
+    pub max_memory_bytes_per_connection: usize,
     /// The maximum number of bytes that are held for all connections of a server, or of a client. Defaults to a quarter of the
     /// machine's memory. One network (an IPv4 address, or an IPv6 network of 64 bits) may hold as much as is left for
     /// others, so at most a half; at that limit its connections are not read further.
-    pub memory: usize,
+    pub max_memory_bytes: usize,
 
     /// The maximum number of net cancellations, and of other wasted work, on a connection. Defaults to 1,000. Each of these
     /// counts one: an `rpc.cancel`, whether or not it finds its call; a stream that the client resets before its end and
     /// before any of its items was sent, or that has no message; a message, or an entry of a batch, that is no request; and
     /// a batch with too many entries. Each second takes off
-    /// [`cancellations_per_second`](Self::cancellations_per_second), each call that ends by itself ten, and each call that
+    /// [`cancellations_offset_per_second`](Self::cancellations_offset_per_second), each call that ends by itself ten, and each call that
     /// ends at its deadline one. Above the limit the connection is closed with code 0x13: nearly all work that the client
     /// starts is wasted.
-    pub cancellations: usize,
+    pub max_net_cancellations: usize,
     /// The number of cancellations that each second takes off the count of a connection. Defaults to 100.
-    pub cancellations_per_second: usize,
+    pub cancellations_offset_per_second: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            request: 1 << 20,
-            reply: 4 << 20,
-            depth: MAX_REQUEST_DEPTH,
-            batch: 100,
-            calls_per_connection: 128,
-            calls: 4096,
-            refuse_calls: false,
-            share_per_address: 50,
-            share_per_network: 75,
-            connections_per_address: 64,
-            connections: 10_000,
-            handshakes: 256,
-            unproven_handshakes: 32,
+            max_request_bytes: 1 << 20,
+            max_response_bytes: 4 << 20,
+            max_depth: MAX_REQUEST_DEPTH,
+            max_batch_entries: 100,
+            max_concurrent_calls_per_connection: 128,
+            max_concurrent_calls: 4096,
+            reject_excess_calls: false,
+            max_percent_per_address: 50,
+            max_percent_per_network: 75,
+            max_connections_per_address: 64,
+            max_connections: 10_000,
+            max_handshakes: 256,
+            max_unvalidated_handshakes: 32,
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: IDLE,
             first_byte_timeout: Duration::from_secs(5),
             message_timeout: Duration::from_secs(10),
-            late_messages: 8,
-            unsent_per_stream: 256 << 10,
-            unsent_per_connection: 8 << 20,
+            max_timed_out_messages: 8,
+            max_unsent_bytes_per_stream: 256 << 10,
+            max_unsent_bytes_per_connection: 8 << 20,
             write_timeout: Duration::from_secs(20),
-            memory_per_connection: 32 << 20,
-            memory: default_memory(),
-            cancellations: 1000,
-            cancellations_per_second: 100,
+            max_memory_bytes_per_connection: 32 << 20,
+            max_memory_bytes: default_memory(),
+            max_net_cancellations: 1000,
+            cancellations_offset_per_second: 100,
         }
     }
 }

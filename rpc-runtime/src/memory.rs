@@ -191,8 +191,8 @@ pub(crate) struct MemoryCharge {
 impl ServerMemory {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
-            limit: limits.memory,
-            limit_per_connection: limits.memory_per_connection,
+            limit: limits.max_memory_bytes,
+            limit_per_connection: limits.max_memory_bytes_per_connection,
             used: AtomicUsize::new(0),
             networks: Mutex::default(),
         })
@@ -481,8 +481,8 @@ mod tests {
 
     fn server(memory: usize, memory_per_connection: usize) -> Arc<ServerMemory> {
         let limits = Limits {
-            memory,
-            memory_per_connection,
+            max_memory_bytes: memory,
+            max_memory_bytes_per_connection: memory_per_connection,
             ..Limits::default()
         };
         ServerMemory::new(&limits)

@@ -21,16 +21,16 @@ use crate::service::router::{Alike, Single};
 /// ```
 /// use std::time::Instant;
 /// use rpc_runtime::{
-///     Answer, CallError, Client, ErrorObject, Layered, Middleware, Next, ServerCall, Service, rpc,
+///     Response, CallError, Client, ErrorObject, Layered, Middleware, Next, RequestInfo, Service, rpc,
 /// };
 ///
 /// /// Prints how long calls take, and rejects those without a user.
 /// struct RequireUser;
 ///
 /// impl Middleware for RequireUser {
-///     async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+///     async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
 ///         let Some(user) = call.context().meta("user") else {
-///             return Answer::error(ErrorObject::new(401, "no user"));
+///             return Response::error(ErrorObject::new(401, "no user"));
 ///         };
 ///         let start = Instant::now();
 ///         let answer = next.run().await;
@@ -76,9 +76,9 @@ pub trait Middleware: Send + Sync + 'static {
     /// Runs the call, or answers it.
     fn call<S: Service>(
         &self,
-        call: ServerCall<'_>,
+        call: RequestInfo<'_>,
         next: Next<'_, S>,
-    ) -> impl Future<Output = Answer> + Send;
+    ) -> impl Future<Output = Response> + Send;
 }
 
 /// A service wrapped in a [`Middleware`]; it implements [`Service`].
@@ -127,7 +127,7 @@ impl<M: Middleware, S: Service> Service for Layered<M, S> {
                 reply,
             } = call;
             let index = layered.described.get(method as usize).copied().flatten();
-            let about = ServerCall {
+            let about = RequestInfo {
                 service: S::DESCRIPTION,
                 index: index.expect("a method that is found is described"),
                 context: incoming.context(),
@@ -141,7 +141,7 @@ impl<M: Middleware, S: Service> Service for Layered<M, S> {
             });
             Mapped {
                 future: layered.middleware.call(about, next),
-                map: |Answer(ran)| ran,
+                map: |Response(ran)| ran,
             }
         })
     }
@@ -149,14 +149,14 @@ impl<M: Middleware, S: Service> Service for Layered<M, S> {
 
 /// The description and the context of a call, for a [`Middleware`].
 #[derive(Debug, Clone, Copy)]
-pub struct ServerCall<'c> {
+pub struct RequestInfo<'c> {
     service: &'static ServiceDescription,
     index: usize,
     context: &'c Context,
     has_reply: bool,
 }
 
-impl<'c> ServerCall<'c> {
+impl<'c> RequestInfo<'c> {
     /// Returns the called service.
     pub fn service(&self) -> &'static ServiceDescription {
         self.service
@@ -196,10 +196,10 @@ impl<S> fmt::Debug for Next<'_, S> {
 
 impl<S: Service> Next<'_, S> {
     /// Runs the next layer.
-    pub fn run(self) -> impl Future<Output = Answer> + Send {
+    pub fn run(self) -> impl Future<Output = Response> + Send {
         Mapped {
             future: self.0.run(S::methods()),
-            map: Answer,
+            map: Response,
         }
     }
 
@@ -207,7 +207,7 @@ impl<S: Service> Next<'_, S> {
     pub fn observe(
         self,
         report: impl FnOnce(Outcome) + Send,
-    ) -> impl Future<Output = Answer> + Send {
+    ) -> impl Future<Output = Response> + Send {
         let observer = Observer {
             context: self.0.incoming.context(),
             report: Some(report),
@@ -249,10 +249,10 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Answer>, T: FnOnce(Outcome)> Future for Observed<'_, F, T> {
-    type Output = Answer;
+impl<F: Future<Output = Response>, T: FnOnce(Outcome)> Future for Observed<'_, F, T> {
+    type Output = Response;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Answer> {
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Response> {
         let this = self.project();
         let answer = ready!(this.future.poll(cx));
         this.observer.report(answer.outcome());
@@ -286,9 +286,9 @@ impl<T: FnOnce(Outcome)> Drop for Observer<'_, T> {
 /// The response to a call.
 #[derive(Debug)]
 #[must_use = "a middleware returns it"]
-pub struct Answer(Result<(), Fault>);
+pub struct Response(Result<(), Fault>);
 
-impl Answer {
+impl Response {
     /// Creates an error response, which replaces that of the handler.
     ///
     /// As in a handler's own errors, codes that report the execution status of a call are not allowed: [`ErrorObject`]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rpc_runtime::{Call, CallError, Fate};
+use rpc_runtime::{Call, CallError, Execution};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -148,7 +148,7 @@ impl Account {
             Streams::Own => true,
         };
         if own {
-            call = call.own_stream();
+            call = call.dedicated_stream();
         }
         self.note(number, 0, call).await
     }
@@ -174,9 +174,9 @@ impl Account {
                 Told::Ok
             }
             Err(CallError::Timeout) => Told::Timeout,
-            Err(CallError::Connection { fate, .. }) => match fate {
-                Fate::NotSent => Told::NotSent,
-                Fate::NotExecuted => Told::NotExecuted,
+            Err(CallError::Connection { execution, .. }) => match execution {
+                Execution::NotSent => Told::NotSent,
+                Execution::NotExecuted => Told::NotExecuted,
                 _ => Told::MayHaveExecuted,
             },
             Err(other) => panic!("call {number} ended with {other:?}"),

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use anyhow::Result;
-use rpc_runtime::{Responder, rpc};
+use rpc_runtime::{RawService, rpc};
 
 use super::answers::{Answers, finish};
 use super::handlers::Receipt;
@@ -42,11 +42,11 @@ impl Shop for Desk {
     }
 }
 
-pub(crate) struct Contender(Responder<ShopServer<Desk>>);
+pub(crate) struct Contender(RawService<ShopServer<Desk>>);
 
 impl Contender {
     pub(crate) fn new() -> Self {
-        Self(Responder::new(ShopServer::new(Desk)))
+        Self(RawService::new(ShopServer::new(Desk)))
     }
 }
 

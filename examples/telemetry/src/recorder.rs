@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rpc_runtime::Feed;
+use rpc_runtime::Broadcast;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{TelemetryError, Window};
@@ -28,7 +28,7 @@ impl Recorder {
     /// changed go into `live`.
     pub fn new(
         store: Arc<Store>,
-        live: Feed<Window>,
+        live: Broadcast<Window>,
     ) -> (Self, impl Future<Output = Result<(), StoreError>> + Send) {
         let (arrivals, arrived) = mpsc::channel(GROUP);
         let numbers = Arc::default();
@@ -65,7 +65,7 @@ async fn record(
     store: Arc<Store>,
     mut arrived: mpsc::Receiver<Arrival>,
     numbers: Arc<Numbers>,
-    live: Feed<Window>,
+    live: Broadcast<Window>,
 ) -> Result<(), StoreError> {
     let mut group = Vec::new();
     while arrived.recv_many(&mut group, GROUP).await > 0 {
@@ -86,7 +86,7 @@ async fn record(
 }
 
 /// What is stored is acknowledged, and shown.
-async fn tell(changes: Changes, numbers: &Numbers, live: &Feed<Window>) {
+async fn tell(changes: Changes, numbers: &Numbers, live: &Broadcast<Window>) {
     {
         let mut followed = numbers.lock();
         // Nobody follows a device whose connection is gone.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use rpc_runtime::Feed;
+use rpc_runtime::Broadcast;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,14 +24,14 @@ const PAGE: usize = 512;
 pub struct Station {
     store: Arc<Store>,
     recorder: Recorder,
-    live: Feed<Window>,
+    live: Broadcast<Window>,
     stopping: CancellationToken,
 }
 
 /// Asks a [`Station`] to come to an end.
 #[derive(Debug)]
 pub struct Stop {
-    live: Feed<Window>,
+    live: Broadcast<Window>,
     stopping: CancellationToken,
 }
 
@@ -52,7 +52,7 @@ impl Station {
         Stop,
         impl Future<Output = Result<(), StoreError>> + Send,
     ) {
-        let (store, live) = (Arc::new(store), Feed::new());
+        let (store, live) = (Arc::new(store), Broadcast::new());
         let (recorder, recording) = Recorder::new(Arc::clone(&store), live.clone());
         let stopping = CancellationToken::new();
         let stop = Stop {

@@ -10,7 +10,7 @@ use rpc_layers::{
     AuthorizationLayer, ConcurrencyLimitLayer, MetricsLayer, OpenTelemetryLayer, RateLimitLayer,
     TracingLayer,
 };
-use rpc_runtime::{CallError, Client, Responder, ServerCall, Service, rpc};
+use rpc_runtime::{CallError, Client, RawService, RequestInfo, Service, rpc};
 use tokio::runtime::Runtime;
 use tower::ServiceBuilder;
 use tracing_subscriber::filter::LevelFilter;
@@ -93,7 +93,7 @@ fn layered() -> impl Service {
         .layer(TracingLayer::new())
         .layer(OpenTelemetryLayer::new())
         .layer(MetricsLayer::new())
-        .layer(AuthorizationLayer::new(|_: ServerCall<'_>| Ok(())))
+        .layer(AuthorizationLayer::new(|_: RequestInfo<'_>| Ok(())))
         .layer(rate.clone())
         .layer(rate.per_connection())
         .layer(ConcurrencyLimitLayer::new(8))
@@ -143,7 +143,7 @@ fn calls_through_all_layers_allocate_nothing() {
 fn call_with_a_trace_context_allocates_nothing() {
     let _observed = observe();
     let runtime = runtime();
-    let mut responder = Responder::new(layered());
+    let mut responder = RawService::new(layered());
     let meta = r#"{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","tracestate":"a=1"}"#;
     let message =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2],"meta":{meta}}}"#);
@@ -159,9 +159,9 @@ fn call_with_a_trace_context_allocates_nothing() {
 fn rejected_call_allocates_its_error() {
     let _observed = observe();
     let runtime = runtime();
-    let check = |_: ServerCall<'_>| Err(rpc_runtime::ErrorObject::new(7, "no"));
+    let check = |_: RequestInfo<'_>| Err(rpc_runtime::ErrorObject::new(7, "no"));
     let layer = AuthorizationLayer::new(check);
-    let mut responder = Responder::new(tower_layer::Layer::layer(&layer, layered()));
+    let mut responder = RawService::new(tower_layer::Layer::layer(&layer, layered()));
     let call = async || {
         let message = br#"{"jsonrpc":"2.0","id":1,"method":"add","params":[1,2]}"#;
         let refused = br#"{"jsonrpc":"2.0","id":1,"error":{"code":7,"message":"no"}}"#;

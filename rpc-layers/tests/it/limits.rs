@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rpc_layers::{AuthorizationLayer, Authorize, ConcurrencyLimitLayer, RateLimitLayer};
-use rpc_runtime::{CallError, Client, ErrorObject, Responder, ServerCall, Service, code};
+use rpc_runtime::{CallError, Client, ErrorObject, RawService, RequestInfo, Service, code};
 use tower::ServiceBuilder;
 use tower_layer::Layer;
 
@@ -14,7 +14,7 @@ use crate::support::{Clerk, DeskClient, DeskServer, soon};
 const ADD: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"desk.add","params":[1,2]}"#;
 const ADDED: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":3}"#;
 
-async fn add<S: Service>(responder: &mut Responder<S>) -> bool {
+async fn add<S: Service>(responder: &mut RawService<S>) -> bool {
     let answer = soon(responder.respond(ADD)).await;
     if answer == ADDED {
         return true;
@@ -24,8 +24,8 @@ async fn add<S: Service>(responder: &mut Responder<S>) -> bool {
     false
 }
 
-fn responder<S: Service>(layer: impl Layer<DeskServer<Clerk>, Service = S>) -> Responder<S> {
-    Responder::new(layer.layer(DeskServer::new(Clerk::default())))
+fn responder<S: Service>(layer: impl Layer<DeskServer<Clerk>, Service = S>) -> RawService<S> {
+    RawService::new(layer.layer(DeskServer::new(Clerk::default())))
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn burst_of_calls_up_to_the_limit_is_accepted() {
 #[tokio::test]
 async fn rate_limited_call_is_accepted_after_the_period() {
     let mut responder = responder(RateLimitLayer::new(10, Duration::from_secs(1)));
-    let until = async |responder: &mut Responder<_>, let_through| {
+    let until = async |responder: &mut RawService<_>, let_through| {
         while add(responder).await != let_through {
             tokio::task::yield_now().await;
         }
@@ -124,7 +124,7 @@ async fn two_rate_limits_of_a_connection_are_counted_separately() {
 struct Book(Arc<AtomicUsize>);
 
 impl Authorize for Book {
-    async fn authorize(&self, call: ServerCall<'_>) -> Result<(), ErrorObject> {
+    async fn authorize(&self, call: RequestInfo<'_>) -> Result<(), ErrorObject> {
         self.0.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         match (call.context().meta("user"), call.method().name) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rpc_layers::MetricsLayer;
-use rpc_runtime::{Client, ErrorObject, Responder, rpc};
+use rpc_runtime::{Client, ErrorObject, RawService, rpc};
 use tower_layer::Layer;
 
 use crate::support::recorder::Recorder;
@@ -84,7 +84,7 @@ async fn running_call_is_counted_as_in_flight() {
 #[tokio::test]
 async fn error_codes_past_the_limit_are_counted_as_other() {
     let recorder = recorder();
-    let mut responder = Responder::new(MetricsLayer::new().layer(DiceServer::new(Loaded)));
+    let mut responder = RawService::new(MetricsLayer::new().layer(DiceServer::new(Loaded)));
     for code in (1..=40).chain(1..=40) {
         let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"fail","params":[{code}]}}"#);
         soon(responder.respond(call.as_bytes())).await;
@@ -104,7 +104,7 @@ fn error_codes_past_the_limit_register_no_counters() {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.unwrap();
     let (early, late) = (Recorder::default(), Recorder::default());
-    let make = || Responder::new(MetricsLayer::new().layer(DiceServer::new(Loaded)));
+    let make = || RawService::new(MetricsLayer::new().layer(DiceServer::new(Loaded)));
     let mut responder = metrics::with_local_recorder(&early, make);
     let mut fail = |recorder: &Recorder, code: i64| {
         let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"fail","params":[{code}]}}"#);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rpc_runtime::{
-    Answer, CallError, Client, Context, ErrorObject, Layered, Middleware, Next, Outcome, Responder,
-    ServerCall, Service, rpc,
+    CallError, Client, Context, ErrorObject, Layered, Middleware, Next, Outcome, RawService,
+    RequestInfo, Response, Service, rpc,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -25,7 +25,7 @@ impl Witness {
 }
 
 impl Middleware for Witness {
-    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+    async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         let mut told = None;
         let (method, has_reply) = (call.method().name, call.has_reply());
         let answer = next
@@ -43,8 +43,8 @@ impl Middleware for Witness {
 struct Refuse(i64);
 
 impl Middleware for Refuse {
-    async fn call<S: Service>(&self, _: ServerCall<'_>, _: Next<'_, S>) -> Answer {
-        Answer::error(ErrorObject::new(self.0, "not now").with_data("later"))
+    async fn call<S: Service>(&self, _: RequestInfo<'_>, _: Next<'_, S>) -> Response {
+        Response::error(ErrorObject::new(self.0, "not now").with_data("later"))
     }
 }
 
@@ -52,8 +52,8 @@ impl Middleware for Refuse {
 struct Hasty;
 
 impl Middleware for Hasty {
-    async fn call<S: Service>(&self, _: ServerCall<'_>, next: Next<'_, S>) -> Answer {
-        let too_slow = Answer::error(ErrorObject::new(7, "too slow"));
+    async fn call<S: Service>(&self, _: RequestInfo<'_>, next: Next<'_, S>) -> Response {
+        let too_slow = Response::error(ErrorObject::new(7, "too slow"));
         let ran = tokio::time::timeout(Duration::ZERO, next.run()).await;
         ran.unwrap_or(too_slow)
     }
@@ -105,7 +105,7 @@ async fn calls_that_end_in_any_way_are_observed_once() {
 async fn middleware_may_respond_instead_of_the_handler() {
     let (witness, seen) = Witness::new();
     let service = Layered::new(Refuse(7), DeskServer::new(Clerk::default()));
-    let mut responder = Responder::new(Layered::new(witness, service));
+    let mut responder = RawService::new(Layered::new(witness, service));
     let call = br#"{"jsonrpc":"2.0","id":1,"method":"desk.panic"}"#;
     let answer =
         r#"{"jsonrpc":"2.0","id":1,"error":{"code":7,"message":"not now","data":"later"}}"#;
@@ -132,7 +132,7 @@ async fn middleware_that_responds_first_drops_the_handler() {
     let (stopped, mut stops) = mpsc::unbounded_channel();
     let (witness, seen) = Witness::new();
     let worker = Layered::new(witness, WorkerServer::new(Diligent(stopped)));
-    let mut responder = Responder::new(Layered::new(Hasty, worker));
+    let mut responder = RawService::new(Layered::new(Hasty, worker));
     for call in [
         r#"{"jsonrpc":"2.0","id":1,"method":"work"}"#,
         r#"[{"jsonrpc":"2.0","id":1,"method":"work"}]"#,
@@ -156,8 +156,8 @@ async fn middleware_that_responds_first_drops_the_handler() {
 #[tokio::test]
 async fn layered_service_keeps_its_description() {
     let message = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}"#;
-    let mut without = Responder::new(DeskServer::new(Clerk::default()));
-    let mut within = Responder::new(Layered::new(Refuse(7), DeskServer::new(Clerk::default())));
+    let mut without = RawService::new(DeskServer::new(Clerk::default()));
+    let mut within = RawService::new(Layered::new(Refuse(7), DeskServer::new(Clerk::default())));
     let described = without.respond(message).await.to_vec();
     assert!(
         described.windows(10).any(|name| name == b"desk.count"),
@@ -172,7 +172,7 @@ async fn middleware_error_with_a_reserved_code_becomes_an_internal_error() {
         Refuse(rpc_runtime::code::SHUTTING_DOWN),
         DeskServer::new(Clerk::default()),
     );
-    let mut responder = Responder::new(service);
+    let mut responder = RawService::new(service);
     let call = br#"{"jsonrpc":"2.0","id":1,"method":"desk.fail"}"#;
     let answer = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Internal error"}}"#;
     assert_eq!(responder.respond(call).await, answer.as_bytes());
@@ -211,7 +211,7 @@ async fn handler_that_panics_when_dropped_is_observed_as_panicked() {
         }
     }
     let (witness, seen) = Witness::new();
-    let mut responder = Responder::new(Layered::new(witness, SulkyServer::new(Child)));
+    let mut responder = RawService::new(Layered::new(witness, SulkyServer::new(Child)));
     let call = br#"{"jsonrpc":"2.0","id":1,"method":"sulk","timeout":5}"#;
     let answer = soon(responder.respond(call)).await;
     assert!(answer.windows(6).any(|code| code == b"-32603"));

@@ -112,7 +112,7 @@ fn is_for_callers(attr: &Attribute) -> bool {
 fn output(method: &Method<'_>) -> TokenStream {
     let call = match method.is_stream {
         false => generated!(Call),
-        true => generated!(Items),
+        true => generated!(Streaming),
     };
     match method.output {
         _ if method.is_notification => generated!(__rpc::Notification),

@@ -208,7 +208,7 @@ const _: () = {
         fn offers(
             &self,
             wishes: impl __rpc::Stream<Item = String> + __rpc::Send + 'static,
-        ) -> __rpc::Items<T> {
+        ) -> __rpc::Streaming<T> {
             static __METHOD: __rpc::Method = __rpc::Method::new("offers");
             self.client
                 .invoke_items(&__METHOD, __rpc::NoParams, __rpc::returns::<T, T>())

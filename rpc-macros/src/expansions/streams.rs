@@ -199,7 +199,7 @@ const _: () = {
     #[allow(clippy::too_many_arguments)]
     impl FeedClient {
         /// Down.
-        pub(crate) fn ticks(&self, symbol: &str) -> __rpc::Items<Tick<'static>> {
+        pub(crate) fn ticks(&self, symbol: &str) -> __rpc::Streaming<Tick<'static>> {
             static __METHOD: __rpc::Method = __rpc::Method::new("ticks");
             self.client
                 .invoke_items(
@@ -208,7 +208,7 @@ const _: () = {
                     __rpc::returns::<Tick<'_>, Tick<'static>>(),
                 )
         }
-        pub(crate) fn fallible(&self) -> __rpc::Items<u64, FeedError> {
+        pub(crate) fn fallible(&self) -> __rpc::Streaming<u64, FeedError> {
             static __METHOD: __rpc::Method = __rpc::Method::new("fallible");
             self.client
                 .invoke_items(
@@ -236,7 +236,7 @@ const _: () = {
         pub(crate) fn echo(
             &self,
             items: impl __rpc::Stream<Item = String> + __rpc::Send + 'static,
-        ) -> __rpc::Items<String> {
+        ) -> __rpc::Streaming<String> {
             static __METHOD: __rpc::Method = __rpc::Method::new("echo");
             self.client
                 .invoke_items(

@@ -26,7 +26,7 @@ async fn collect<T>(mut items: Subscription<T>) -> Vec<T> {
 fn concurrent_senders_deliver_every_item_in_one_order_and_all_return() {
     let test = || {
         block_on(async {
-            let feed = Feed::new();
+            let feed = Broadcast::new();
             let all = spawn(collect(feed.subscribe_waiting(1)));
             let others = spawn(collect(feed.subscribe_waiting(2)));
             let dropping = spawn(collect(feed.subscribe_dropping_oldest(1)));
@@ -61,7 +61,7 @@ fn concurrent_senders_deliver_every_item_in_one_order_and_all_return() {
 fn close_ends_waiting_senders_and_subscribers() {
     let test = || {
         block_on(async {
-            let feed = Feed::new();
+            let feed = Broadcast::new();
             let _unread = feed.subscribe_waiting(1);
             let all = spawn(collect(feed.subscribe_waiting(1)));
             let sender = spawn({

@@ -10,7 +10,7 @@ use super::*;
 
 /// Sends items for which there is room.
 #[track_caller]
-fn send<T: Clone>(feed: &Feed<T>, items: impl IntoIterator<Item = T>) {
+fn send<T: Clone>(feed: &Broadcast<T>, items: impl IntoIterator<Item = T>) {
     for item in items {
         feed.send(item).now_or_never().expect("room for the item");
     }
@@ -35,7 +35,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn subscriber_receives_every_item_sent_after_it_subscribed() {
-    let feed = Feed::new();
+    let feed = Broadcast::new();
     send(&feed, [0]);
     let mut first = feed.subscribe_waiting(8);
     send(&feed, [1, 2]);
@@ -49,7 +49,7 @@ fn subscriber_receives_every_item_sent_after_it_subscribed() {
 
 #[tokio::test]
 async fn subscriber_that_waits_is_woken_for_an_item() {
-    let feed = Feed::new();
+    let feed = Broadcast::new();
     let mut items = feed.subscribe_waiting(1);
     let receiving = tokio::spawn(async move { items.next().await });
     tokio::task::yield_now().await;
@@ -59,7 +59,7 @@ async fn subscriber_that_waits_is_woken_for_an_item() {
 
 #[tokio::test]
 async fn sender_at_capacity_waits_for_room() {
-    let feed = Feed::new();
+    let feed = Broadcast::new();
     let mut slow = feed.subscribe_waiting(2);
     send(&feed, [1, 2]);
     let sending = tokio::spawn({
@@ -76,7 +76,7 @@ async fn sender_at_capacity_waits_for_room() {
 
 #[test]
 fn item_whose_sender_waits_reaches_other_subscribers() {
-    let feed = Feed::new();
+    let feed = Broadcast::new();
     let _slow = feed.subscribe_waiting(1);
     let mut quick = feed.subscribe_waiting(1);
     let mut dropping = feed.subscribe_dropping_oldest(8);
@@ -93,7 +93,7 @@ fn item_whose_sender_waits_reaches_other_subscribers() {
 
 #[tokio::test]
 async fn subscriber_dropped_while_sender_waits_wakes_the_sender() {
-    let feed = Feed::new();
+    let feed = Broadcast::new();
     let gone = feed.subscribe_waiting(1);
     send(&feed, [1]);
     let sending = tokio::spawn({
@@ -108,7 +108,7 @@ async fn subscriber_dropped_while_sender_waits_wakes_the_sender() {
 
 #[test]
 fn sender_dropped_while_waiting_has_sent_and_the_next_one_waits() {
-    let feed = Feed::new();
+    let feed = Broadcast::new();
     let mut slow = feed.subscribe_waiting(1);
     send(&feed, [1]);
     assert!(feed.send(2).now_or_never().is_none());
@@ -122,7 +122,7 @@ fn sender_dropped_while_waiting_has_sent_and_the_next_one_waits() {
 
 #[test]
 fn oldest_items_dropped_are_counted_before_the_item_behind_them() {
-    let feed = Feed::new();
+    let feed = Broadcast::new();
     let mut latest = feed.subscribe_dropping_oldest(3);
     send(&feed, 1..=3);
     assert_eq!(latest.next().now_or_never(), Some(Some(1)));
@@ -139,7 +139,7 @@ fn oldest_items_dropped_are_counted_before_the_item_behind_them() {
 
 #[test]
 fn subscriber_that_lags_receives_queued_items_then_the_error() {
-    let feed = Feed::new();
+    let feed = Broadcast::new();
     let mut strict = feed.subscribe_or_end::<Lagged>(2);
     let mut other = feed.subscribe_or_end::<Lagged>(8);
     send(&feed, 1..=2);
@@ -156,7 +156,7 @@ fn subscriber_that_lags_receives_queued_items_then_the_error() {
 #[test]
 fn feed_dropped_or_closed_ends_subscriptions_behind_queued_items() {
     for close in [false, true] {
-        let feed = Feed::new();
+        let feed = Broadcast::new();
         let mut waiting = feed.subscribe_waiting(1);
         let mut dropping = feed.subscribe_dropping_oldest(1);
         let mut ending = feed.subscribe_or_end::<Lagged>(1);
@@ -181,7 +181,7 @@ fn feed_dropped_or_closed_ends_subscriptions_behind_queued_items() {
 
 #[tokio::test]
 async fn close_wakes_sender_and_subscriber() {
-    let feed = Feed::<u32>::new();
+    let feed = Broadcast::<u32>::new();
     let mut items = feed.subscribe_waiting(1);
     let slow = feed.subscribe_waiting(1);
     let receiving = tokio::spawn(async move { while items.next().await.is_some() {} });
@@ -203,7 +203,7 @@ async fn close_wakes_sender_and_subscriber() {
 
 /// Locks the feed whenever it is woken or dropped.
 #[derive(Clone)]
-struct Nosy(Arc<OnceLock<Feed<Nosy>>>, Arc<Mutex<usize>>);
+struct Nosy(Arc<OnceLock<Broadcast<Nosy>>>, Arc<Mutex<usize>>);
 
 impl Nosy {
     fn ask(&self) {
@@ -230,7 +230,7 @@ fn wakers_and_items_are_woken_and_dropped_without_the_lock() {
     std::thread::spawn(move || {
         let cell = Arc::new(OnceLock::new());
         let asked = Arc::default();
-        let feed = cell.get_or_init(Feed::new);
+        let feed = cell.get_or_init(Broadcast::new);
         let nosy = || Nosy(Arc::clone(&cell), Arc::clone(&asked));
         let waker = || Waker::from(Arc::new(nosy()));
 
@@ -263,7 +263,7 @@ fn wakers_and_items_are_woken_and_dropped_without_the_lock() {
 
 #[test]
 fn send_after_warm_up_allocates_nothing() {
-    let feed = Feed::new();
+    let feed = Broadcast::new();
     let mut waiting = feed.subscribe_waiting(4);
     let mut dropping = feed.subscribe_dropping_oldest(4);
     let mut ending = feed.subscribe_or_end::<Lagged>(4);
@@ -288,7 +288,7 @@ fn send_after_warm_up_allocates_nothing() {
 #[test]
 #[should_panic(expected = "room for an item")]
 fn subscribe_with_capacity_zero_panics() {
-    drop(Feed::<u32>::new().subscribe_waiting(0));
+    drop(Broadcast::<u32>::new().subscribe_waiting(0));
 }
 
 #[test]

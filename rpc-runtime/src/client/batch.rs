@@ -77,12 +77,12 @@ impl BatchNumber {
 type EntryDecoder =
     Box<dyn Fn(Result<ResponseBody<'_, '_>, CallFailure>) -> Box<dyn Any + Send> + Send>;
 
-/// A call of a batch. [`Replies::take`] returns its result.
+/// A call of a batch. [`BatchResponse::take`] returns its result.
 ///
 /// It has the types of the call's result and error, so entries of one type can be kept in a list.
 ///
 /// ```
-/// # use rpc_runtime::{CallError, Client, Entry, rpc};
+/// # use rpc_runtime::{CallError, Client, BatchEntry, rpc};
 /// # #[rpc]
 /// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
 /// # struct Desk;
@@ -93,7 +93,7 @@ type EntryDecoder =
 /// let calculator = CalculatorClient::new(client.clone());
 ///
 /// let mut batch = client.batch();
-/// let entries: Vec<Entry<i64, _>> = (1..=3).map(|n| batch.call(calculator.add(n, n))).collect();
+/// let entries: Vec<BatchEntry<i64, _>> = (1..=3).map(|n| batch.call(calculator.add(n, n))).collect();
 /// let mut replies = batch.send().await?;
 /// let sums: Result<Vec<i64>, CallError> = entries.into_iter().map(|entry| replies.take(entry)).collect();
 /// assert_eq!(sums?, [2, 4, 6]);
@@ -101,7 +101,7 @@ type EntryDecoder =
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Entry<T, E> {
+pub struct BatchEntry<T, E> {
     batch: BatchNumber,
     index: usize,
     returns: PhantomData<fn() -> (T, E)>,
@@ -132,11 +132,11 @@ impl Batch {
     }
 
     /// Adds a call of the same client, with its timeout and metadata. Its timeout is sent to the server, and does not limit
-    /// [`send`](Self::send). [`Call::own_stream`] has no effect here.
+    /// [`send`](Self::send). [`Call::dedicated_stream`] has no effect here.
     ///
-    /// A call that cannot be an entry is not sent: [`Replies::take`] returns [`CallError::Encode`] for it. These are calls
+    /// A call that cannot be an entry is not sent: [`BatchResponse::take`] returns [`CallError::Encode`] for it. These are calls
     /// whose arguments cannot be written as JSON, calls with items, and calls of another client.
-    pub fn call<T, E>(&mut self, mut call: Call<T, E>) -> Entry<T, E>
+    pub fn call<T, E>(&mut self, mut call: Call<T, E>) -> BatchEntry<T, E>
     where
         T: Send + 'static,
         E: Send + 'static,
@@ -161,7 +161,7 @@ impl Batch {
             };
             Box::new(result)
         }));
-        Entry {
+        BatchEntry {
             batch: self.number,
             index,
             returns: PhantomData,
@@ -190,8 +190,8 @@ impl Batch {
     ///
     /// # Cancel safety
     /// Dropping the future cancels every call of the batch.
-    pub async fn send(mut self) -> Result<Replies, CallError> {
-        let replies = Replies {
+    pub async fn send(mut self) -> Result<BatchResponse, CallError> {
+        let replies = BatchResponse {
             batch: self.number,
             results: HashMap::new(),
             rejected: std::mem::take(&mut self.rejected),
@@ -208,7 +208,7 @@ impl Batch {
         sent.unwrap_or(Err(CallError::Timeout))
     }
 
-    async fn exchange(mut self, mut replies: Replies) -> Result<Replies, CallError> {
+    async fn exchange(mut self, mut replies: BatchResponse) -> Result<BatchResponse, CallError> {
         self.message.extend_from_slice(b"]\n");
         let connection = self.client.next_connection(None).await?;
         connection.record_call();
@@ -245,7 +245,7 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// The replies to a [`Batch`]. Each is taken with its [`Entry`]; an error of one does not affect the others.
+/// The replies to a [`Batch`]. Each is taken with its [`BatchEntry`]; an error of one does not affect the others.
 ///
 /// ```
 /// # use rpc_runtime::{CallError, Client, code, rpc};
@@ -269,13 +269,13 @@ impl fmt::Debug for Batch {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Replies {
+pub struct BatchResponse {
     batch: BatchNumber,
     results: HashMap<usize, Box<dyn Any + Send>>,
     rejected: HashMap<usize, String>,
 }
 
-impl Replies {
+impl BatchResponse {
     fn decode(
         &mut self,
         root: Value<'_, '_>,
@@ -316,7 +316,10 @@ impl Replies {
     /// # Errors
     /// Those of a single call. [`CallError::Encode`] for a call that could not be an entry. [`CallError::Decode`] for an entry
     /// of another batch; the replies are left as they were.
-    pub fn take<T: 'static, E: 'static>(&mut self, entry: Entry<T, E>) -> Result<T, CallError<E>> {
+    pub fn take<T: 'static, E: 'static>(
+        &mut self,
+        entry: BatchEntry<T, E>,
+    ) -> Result<T, CallError<E>> {
         if entry.batch != self.batch {
             let reason = "the entry belongs to another batch than these replies";
             return Err(CallError::Decode(reason.into()));
@@ -332,9 +335,9 @@ impl Replies {
     }
 }
 
-impl fmt::Debug for Replies {
+impl fmt::Debug for BatchResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replies")
+        f.debug_struct("BatchResponse")
             .field("results", &self.results.len())
             .finish_non_exhaustive()
     }

@@ -116,14 +116,14 @@ impl<R> ClientBuilder<R> {
 
     /// Sets how many streams small calls share, 1 to 32. Default: 1, so that as many calls as possible share a packet. On a
     /// network that loses packets, a lost packet holds up only the calls of its streams.
-    pub fn lanes(mut self, lanes: usize) -> Self {
-        self.settings.options.streams = lanes;
+    pub fn streams(mut self, streams: usize) -> Self {
+        self.settings.options.streams = streams;
         self
     }
 
     /// Sets the maximum size of a reply, in bytes. Default: 4 MiB. A larger one is skipped, or its stream stopped if that is a
     /// dedicated one, and its call ends with [`CallError::Decode`](crate::CallError::Decode).
-    pub fn reply_limit(mut self, bytes: usize) -> Self {
+    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
         self.settings.options.reply_limit = bytes;
         self
     }
@@ -258,7 +258,7 @@ impl<R> ClientBuilder<R> {
     /// Sets the limits for what the server sends. Most of them are for the calls that it makes; those of connections, handshakes
     /// and idle time concern only servers.
     ///
-    /// [`Limits::memory_per_connection`] and [`Limits::memory`] also limit what the client holds of the replies and items of
+    /// [`Limits::max_memory_bytes_per_connection`] and [`Limits::max_memory_bytes`] also limit what the client holds of the replies and items of
     /// its own calls: what has been received of them, and what their callers have not taken. A connection at that limit is not
     /// read further. A reply or an item of more than 16 KiB for which there is no room within one to two seconds, the largest
     /// first, is discarded, and its call ends with [`CallError::Decode`](crate::CallError::Decode), which names the limit. A
@@ -311,7 +311,7 @@ impl<R> ClientBuilder<R> {
     /// Makes a client of several servers, all of which serve the same: each call goes to one of them. See
     /// [Several servers](Client#several-servers).
     ///
-    /// Returns as soon as one of them is connected. The others are dialled until they are. [`balance`](Self::balance) makes a
+    /// Returns as soon as one of them is connected. The others are dialled until they are. [`balanced`](Self::balanced) makes a
     /// client that also returns their states.
     ///
     /// ```no_run
@@ -344,7 +344,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let addresses: Result<Vec<_>, _> = addresses.into_iter().map(A::try_into).collect();
-        let (client, endpoints) = self.balance()?;
+        let (client, endpoints) = self.balanced()?;
         endpoints.set(addresses?);
         client.ready().await.map(|()| client)
     }
@@ -357,7 +357,7 @@ impl<R> ClientBuilder<R> {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn balance(self) -> Result<(Client, Endpoints), ConnectError>
+    pub fn balanced(self) -> Result<(Client, Endpoints), ConnectError>
     where
         R: Router,
     {

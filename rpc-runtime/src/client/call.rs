@@ -95,14 +95,14 @@ use crate::codec::ser;
 /// that remains is sent with it, and the server stops the handler when the time is over.
 ///
 /// A call that a handler makes has no more time than the handler itself: it inherits the deadline where it is created,
-/// also if it is awaited in another task. [`within`](Self::within) sets the deadline of a call that is created elsewhere. Once
+/// also if it is awaited in another task. [`deadline_from`](Self::deadline_from) sets the deadline of a call that is created elsewhere. Once
 /// the time is over nothing is sent.
 ///
 /// # Retries
 /// The client sends a call again, within its timeout and 5 times in all, if it was certainly not executed: the connection was
 /// lost before it was sent, the server said that it is shutting down, or the server ended the stream without a reply. A call
 /// that may have been executed is sent again only if its method is marked `#[rpc(idempotent)]`, 3 times in all; otherwise it
-/// fails with [`Fate::MayHaveExecuted`](crate::Fate::MayHaveExecuted).
+/// fails with [`Execution::MayHaveExecuted`](crate::Execution::MayHaveExecuted).
 ///
 /// The first retry of a call that was not executed is sent as soon as there is another connection, and so is that of any call
 /// that can go to another of several servers. Every other retry waits for a random time of up to 50 ms, doubled each time,
@@ -175,11 +175,11 @@ impl<T, E> Call<T, E> {
     /// let cx = cx.clone();
     /// tokio::spawn(async move {
     ///     // Nothing is inherited in here.
-    ///     let _ = stock.look(7).within(&cx).await;
+    ///     let _ = stock.look(7).deadline_from(&cx).await;
     /// });
     /// # }
     /// ```
-    pub fn within(mut self, cx: &crate::context::Context) -> Self {
+    pub fn deadline_from(mut self, cx: &crate::context::Context) -> Self {
         let time = &mut self.dispatch.outgoing.options.time;
         time.deadline = time.deadline.into_iter().chain(cx.deadline()).min();
         self
@@ -187,7 +187,7 @@ impl<T, E> Call<T, E> {
 
     /// Sends the call on a dedicated QUIC stream, so that no other call can hold it up. Large requests are sent so in any
     /// case.
-    pub fn own_stream(mut self) -> Self {
+    pub fn dedicated_stream(mut self) -> Self {
         self.dispatch.outgoing.options.dedicated_stream = true;
         self
     }
@@ -257,8 +257,8 @@ impl<T, E> Future for Call<T, E> {
                 Err(failure) => Err(failure.into()),
             };
             dispatch.record_end(result.as_ref().err());
-            if let Err(CallError::Connection { fate, .. }) = &mut result
-                && dispatch.retry(fate)
+            if let Err(CallError::Connection { execution, .. }) = &mut result
+                && dispatch.retry(execution)
             {
                 continue;
             }

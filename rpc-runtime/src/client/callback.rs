@@ -80,13 +80,13 @@ impl Context {
     /// A handler may keep it. It lasts as long as the connection, and does not keep the connection open: afterwards its calls
     /// end with [`CallError::Connection`](crate::CallError::Connection), and [`Client::closed`] returns why.
     /// [`Client::close`] ends the calls to a caller, and not its connection. A client that connects again is another caller.
-    /// Without a connection, with a [`Responder`](crate::Responder), calls fail from the start.
+    /// Without a connection, with a [`RawService`](crate::RawService), calls fail from the start.
     ///
     /// A caller that serves nothing answers [−32601](crate::code::METHOD_NOT_FOUND), which is
     /// [`CallError::Remote`](crate::CallError::Remote).
     ///
     /// Handlers may call back and forth within one call. Each counts as a call in flight of its side
-    /// ([`Limits::calls_per_connection`](crate::Limits::calls_per_connection)) until it ends. When handlers that wait for a
+    /// ([`Limits::max_concurrent_calls_per_connection`](crate::Limits::max_concurrent_calls_per_connection)) until it ends. When handlers that wait for a
     /// call back to the same side use up that limit, both sides wait until a deadline ends the calls.
     ///
     /// # Panics

@@ -16,7 +16,7 @@ use crate::client::reply_budget::ReplyBudget;
 use crate::memory::ConnectionMemory;
 use crate::sync::{self, Mutex};
 use crate::transport::write_buffer::WriteBuffer;
-use crate::transport::{Connection, ConnectionLost, RecvStream, SendStream, StreamLost, close};
+use crate::transport::{Connection, ConnectionError, RecvStream, SendStream, StreamLost, close};
 
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
@@ -107,7 +107,7 @@ impl ClientConnection {
     /// Opens a dedicated stream; waits while there are too many of them.
     pub(super) async fn open_dedicated(
         &self,
-    ) -> Result<(SendStream, RecvStream, StreamPermit), ConnectionLost> {
+    ) -> Result<(SendStream, RecvStream, StreamPermit), ConnectionError> {
         let waiting = WaitingGuard::new(&self.waiting);
         let permit = Arc::clone(&self.dedicated).acquire_owned().await.ok();
         drop(waiting);
@@ -199,7 +199,7 @@ impl ClientConnection {
     }
 
     /// Waits until the connection takes no more calls. Returns why.
-    pub(super) fn retirement(&self) -> impl Future<Output = ConnectionLost> + Send + use<> {
+    pub(super) fn retirement(&self) -> impl Future<Output = ConnectionError> + Send + use<> {
         let (transport, retired) = (self.transport.clone(), Arc::clone(&self.retired));
         async move {
             tokio::select! {
@@ -208,7 +208,7 @@ impl ClientConnection {
                     let _ = retired.set(());
                     lost
                 }
-                _ = retired.wait() => ConnectionLost::drained("the server is shutting down"),
+                _ = retired.wait() => ConnectionError::drained("the server is shutting down"),
             }
         }
     }
@@ -254,7 +254,7 @@ struct LoseOnDrop(Arc<MuxStream>);
 
 impl Drop for LoseOnDrop {
     fn drop(&mut self) {
-        self.0.lose(ConnectionLost::ClosedHere);
+        self.0.lose(ConnectionError::ClosedHere);
     }
 }
 
@@ -283,11 +283,11 @@ async fn move_bytes(
     stream: &MuxStream,
     transport: &Connection,
     budget: &Arc<ReplyBudget>,
-) -> ConnectionLost {
+) -> ConnectionError {
     loop {
         // A server resets streams on which nothing comes.
         if !stream.has_requests().await {
-            return ConnectionLost::ClosedHere;
+            return ConnectionError::ClosedHere;
         }
         let (send, recv) = match transport.open_bi().await {
             Ok(opened) => opened,
@@ -304,18 +304,12 @@ async fn move_bytes(
         let interrupted = tokio::select! {
             biased;
             read = stream.read(recv, budget) => match read {
-                Ok(()) => return ConnectionLost::drained("the server ended the stream"),
+                Ok(()) => return ConnectionError::drained("the server ended the stream"),
                 Err(lost) => lost,
             },
             written = writing => match written {
-                Ok(()) => {
-                    // A closed client waits for no replies. But QUIC discards what the server has not read when the
-                    // connection closes, and notifications may be there: the server ends the stream after it has read all.
-                    if stream.in_flight() == 0 {
-                        let _ = reading.await;
-                    }
-                    return ConnectionLost::ClosedHere;
-                }
+                // A closed client has sent its last request and waits for no replies.
+                Ok(()) => return ConnectionError::ClosedHere,
                 Err(lost) => lost,
             },
         };

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use tokio::task::coop;
 
 use crate::client::connection::ClientConnection;
-use crate::client::error::{CallFailure, Fate};
+use crate::client::error::{CallFailure, Execution};
 use crate::client::mux_stream::CallId;
 use crate::client::streaming::request::{self, BoxedUpload};
 use crate::codec::lines::{Line, LineSplitter};
-use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost};
+use crate::transport::{ConnectionError, RecvStream, SendStream, StreamLost};
 
 /// A message that is answered on its stream.
 pub(super) struct DedicatedRequest {
@@ -30,7 +30,7 @@ pub(super) async fn call(request: DedicatedRequest) -> Result<Vec<u8>, CallFailu
     } = request;
     let opened = connection.open_dedicated().await;
     let (send, mut recv, _permit) =
-        opened.map_err(|lost| lost_call(&connection, Fate::NotSent, lost.into()))?;
+        opened.map_err(|lost| lost_call(&connection, Execution::NotSent, lost.into()))?;
     tokio::select! {
         replied = read_reply(&connection, &mut recv) => replied,
         failed = write_request(send, message, upload) => Err(failed),
@@ -88,7 +88,7 @@ async fn read_reply(
             Some(Line::TooLarge | Line::Discarded) => return Err(CallFailure::ReplyTooLarge),
             Some(Line::Partial) => {
                 // A server that ends a stream has answered what it executed, and is shutting down.
-                let reason = ConnectionLost::drained("the stream ended without a reply");
+                let reason = ConnectionError::drained("the stream ended without a reply");
                 return Err(unanswered(connection, reason.into()));
             }
         }
@@ -101,10 +101,11 @@ pub(super) async fn notify(
     message: Vec<u8>,
 ) -> Result<(), CallFailure> {
     let opened = connection.transport.open_uni().await;
-    let mut send = opened.map_err(|lost| lost_call(&connection, Fate::NotSent, lost.into()))?;
+    let mut send =
+        opened.map_err(|lost| lost_call(&connection, Execution::NotSent, lost.into()))?;
     let written = send.write_chunk(Bytes::from(message)).await;
     // The server does not execute a part of a message.
-    written.map_err(|lost| lost_call(&connection, Fate::NotExecuted, lost))?;
+    written.map_err(|lost| lost_call(&connection, Execution::NotExecuted, lost))?;
     send.finish();
     Ok(())
 }
@@ -112,17 +113,17 @@ pub(super) async fn notify(
 /// Returns the failure of a call whose stream was lost. Later calls avoid a connection that was.
 pub(super) fn lost_call(
     connection: &ClientConnection,
-    fate: Fate,
+    execution: Execution,
     lost: StreamLost,
 ) -> CallFailure {
     if let StreamLost::Connection(_) = lost {
         connection.retire();
     }
-    CallFailure::lost(fate, &lost.into())
+    CallFailure::lost(execution, &lost.into())
 }
 
 /// The same for a call that was sent.
 fn unanswered(connection: &ClientConnection, lost: StreamLost) -> CallFailure {
-    let fate = Fate::without_answer(&lost.clone().into());
-    lost_call(connection, fate, lost)
+    let execution = Execution::without_answer(&lost.clone().into());
+    lost_call(connection, execution, lost)
 }

@@ -11,7 +11,7 @@ use crate::client::retry::backoff::Backoff;
 use crate::description::names::DuplicateMethod;
 use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_config};
 use crate::transport::quic::{self, HandshakeError};
-use crate::transport::{Connection, ConnectionLost};
+use crate::transport::{Connection, ConnectionError};
 
 /// The default time limit for resolving a name and the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -111,7 +111,7 @@ pub enum ConnectError {
     Timeout,
     /// The server refused the connection, or it was lost during the handshake.
     #[error("the connection was not made: {0}")]
-    Refused(ConnectionLost),
+    Refused(ConnectionError),
     /// None of several servers can be reached. The source is the error of the last attempt with one of them.
     #[error("no server can be reached")]
     Nobody(#[source] Arc<ConnectError>),
@@ -139,7 +139,7 @@ impl ConnectError {
             HandshakeError::Alpn => Self::Protocol,
             HandshakeError::CertificateRequired => Self::CertificateRequired,
             HandshakeError::CertificateRefused(alert) => Self::CertificateRefused { alert },
-            HandshakeError::Lost(ConnectionLost::TimedOut) => Self::Timeout,
+            HandshakeError::Lost(ConnectionError::TimedOut) => Self::Timeout,
             HandshakeError::Lost(lost) => Self::Refused(lost),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::client::dedicated_stream::{self, DedicatedRequest};
-use crate::client::error::{CallError, CallFailure, Fate};
+use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::ClientInner;
 use crate::client::method::{MessageHead, Method, MethodName};
 use crate::client::mux_stream::CallId;
@@ -388,8 +388,8 @@ impl Dispatch {
     /// Records that an attempt ended without a reply, and whether the call as a whole may have been executed. If it may be
     /// sent again, prepares that and returns `true`.
     #[cold]
-    pub(super) fn retry(&mut self, fate: &mut Fate) -> bool {
-        *fate = self.attempts.record_lost(*fate);
+    pub(super) fn retry(&mut self, execution: &mut Execution) -> bool {
+        *execution = self.attempts.record_lost(*execution);
         // Without a connection it was not even tried.
         let (true, Some(backoff), Some(connection)) = (
             self.outgoing.options.retries,
@@ -400,7 +400,7 @@ impl Dispatch {
         };
         let is_idempotent = self.method.is_some_and(Method::is_idempotent);
         let has_other = || self.client.has_other(connection);
-        self.progress = match self.attempts.retry(*fate, is_idempotent, has_other) {
+        self.progress = match self.attempts.retry(*execution, is_idempotent, has_other) {
             Retry::No => return false,
             Retry::Free => Progress::SENDING,
             Retry::Paid if self.client.retries.spend() => {

@@ -9,17 +9,17 @@ use crate::codec::error_code::code;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
 use crate::escape::Escaped;
-use crate::transport::ConnectionLost;
+use crate::transport::ConnectionError;
 
 /// Why a call has no result.
 ///
 /// ```
-/// use rpc_runtime::{CallError, Fate};
+/// use rpc_runtime::{CallError, Execution};
 ///
 /// # fn advise(error: CallError) -> &'static str {
 /// match error {
 ///     CallError::Timeout => "took too long; it may still run on a server that does not know the deadline",
-///     CallError::Connection { fate: Fate::MayHaveExecuted, .. } => "it may have run",
+///     CallError::Connection { execution: Execution::MayHaveExecuted, .. } => "it may have run",
 ///     CallError::Connection { .. } => "it did not run: call again",
 ///     CallError::Remote(error) => return if error.code() == rpc_runtime::code::METHOD_NOT_FOUND {
 ///         "the server is older than this client"
@@ -50,12 +50,12 @@ pub enum CallError<E = Infallible> {
     #[error("the server is shutting down and ended the stream of items")]
     StreamEnded,
     /// There is no connection, or it was lost before a reply came.
-    #[error("{fate}: {reason}")]
+    #[error("{execution}: {reason}")]
     Connection {
         /// Whether the handler may have run.
-        fate: Fate,
+        execution: Execution,
         /// Why the connection was lost.
-        reason: ConnectionLost,
+        reason: ConnectionError,
     },
     /// The arguments cannot be written as JSON, and nothing was sent; or an item cannot, and the call was cancelled.
     #[error("the arguments cannot be sent: {0}")]
@@ -72,7 +72,7 @@ pub enum CallError<E = Infallible> {
 /// [`MayHaveExecuted`](Self::MayHaveExecuted) it can be made again only if running it twice does no harm.
 ///
 /// ```
-/// # use rpc_runtime::{CallError, Client, Fate, rpc};
+/// # use rpc_runtime::{CallError, Client, Execution, rpc};
 /// # #[rpc]
 /// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
 /// # struct Desk;
@@ -82,14 +82,14 @@ pub enum CallError<E = Infallible> {
 /// # let client = Client::local(CalculatorServer::new(Desk));
 /// client.close().await;
 /// match client.call::<i64, _>("add", &(1, 2)).await {
-///     Err(CallError::Connection { fate, .. }) => assert_eq!(fate, Fate::NotSent),
+///     Err(CallError::Connection { execution, .. }) => assert_eq!(execution, Execution::NotSent),
 ///     other => panic!("{other:?}"),
 /// }
 /// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fate {
+pub enum Execution {
     /// No byte of it was sent.
     NotSent,
     /// The server did not start it.
@@ -98,9 +98,9 @@ pub enum Fate {
     MayHaveExecuted,
 }
 
-impl Fate {
-    /// Returns the fate of a call that was sent, when all that arrived before the end was read and held no reply.
-    pub(super) fn without_answer(reason: &ConnectionLost) -> Self {
+impl Execution {
+    /// Returns the execution of a call that was sent, when all that arrived before the end was read and held no reply.
+    pub(super) fn without_answer(reason: &ConnectionError) -> Self {
         match reason.is_drained() {
             true => Self::NotExecuted,
             false => Self::MayHaveExecuted,
@@ -108,7 +108,7 @@ impl Fate {
     }
 }
 
-impl std::fmt::Display for Fate {
+impl std::fmt::Display for Execution {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::NotSent => "the call was not sent",
@@ -133,8 +133,8 @@ impl<E> CallError<E> {
             code::DEADLINE_PASSED => Self::Timeout,
             code::CANCELLED => Self::Cancelled,
             code::SHUTTING_DOWN => Self::Connection {
-                fate: Fate::NotExecuted,
-                reason: ConnectionLost::drained(&Escaped(message).to_string()),
+                execution: Execution::NotExecuted,
+                reason: ConnectionError::drained(&Escaped(message).to_string()),
             },
             code::STREAM_ENDED => Self::StreamEnded,
             // Reserved for the protocol: no handler returns these.
@@ -152,8 +152,8 @@ impl<E> CallError<E> {
 pub(super) enum CallFailure {
     /// The connection was lost, or there is none.
     Lost {
-        fate: Fate,
-        reason: Box<ConnectionLost>,
+        execution: Execution,
+        reason: Box<ConnectionError>,
     },
     /// The time is over.
     TimedOut,
@@ -170,17 +170,17 @@ pub(super) enum CallFailure {
 }
 
 impl CallFailure {
-    pub(super) fn lost(fate: Fate, reason: &ConnectionLost) -> Self {
+    pub(super) fn lost(execution: Execution, reason: &ConnectionError) -> Self {
         let reason = Box::new(reason.clone());
-        Self::Lost { fate, reason }
+        Self::Lost { execution, reason }
     }
 }
 
 impl<E> From<CallFailure> for CallError<E> {
     fn from(failure: CallFailure) -> Self {
         match failure {
-            CallFailure::Lost { fate, reason } => Self::Connection {
-                fate,
+            CallFailure::Lost { execution, reason } => Self::Connection {
+                execution,
                 reason: *reason,
             },
             CallFailure::TimedOut => Self::Timeout,
@@ -189,7 +189,7 @@ impl<E> From<CallFailure> for CallError<E> {
             }
             CallFailure::NoRoom { limit } => Self::Decode(format!(
                 "there is no room for it: the connection may hold {limit} bytes of replies and items that are not taken, and \
-                 of calls that the server makes (`Limits::memory_per_connection`, and `Limits::memory` for all connections); \
+                 of calls that the server makes (`Limits::max_memory_bytes_per_connection`, and `Limits::max_memory_bytes` for all connections); \
                  take them sooner, ask for less at once, or raise the limit with `ClientBuilder::limits`"
             )),
             CallFailure::MalformedReply => Self::Decode("it is not a JSON-RPC response".into()),

@@ -24,7 +24,7 @@ use crate::idle::IdleWatch;
 use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, ServerMemory};
 use crate::sync::{self, Mutex, MutexGuard};
-use crate::transport::{Connection, ConnectionLost};
+use crate::transport::{Connection, ConnectionError};
 
 /// A connection to a server, made again when it is lost. Cheap to clone; the last clone closes it when dropped.
 ///
@@ -62,14 +62,14 @@ use crate::transport::{Connection, ConnectionLost};
 /// down: new calls go to a new connection at once, while the old one lasts until the calls in flight on it have ended.
 ///
 /// Calls in flight that have certainly not run are sent again on the next connection ([`Call`](crate::Call#retries)). The
-/// others end with [`CallError::Connection`](crate::CallError::Connection), whose [`Fate`](crate::Fate) says that they may
+/// others end with [`CallError::Connection`](crate::CallError::Connection), whose [`Execution`](crate::Execution) says that they may
 /// have run. New calls wait for the next connection within their timeout, or fail at once if the client does not
 /// [`wait_for_ready`](crate::ClientBuilder::wait_for_ready). [`state`](Self::state) and [`watch_state`](Self::watch_state)
 /// return the state of the connection, and why the last attempt to connect failed.
 ///
 /// # Several servers
 /// [`connect_many`](crate::ClientBuilder::connect_many) makes a client of several servers that serve the same, and
-/// [`balance`](crate::ClientBuilder::balance) one whose servers come and go. It is used as any other. Each server has a
+/// [`balanced`](crate::ClientBuilder::balanced) one whose servers come and go. It is used as any other. Each server has a
 /// connection, which is made again as above.
 ///
 /// - Each call, batch and stream of items goes to one of them: of two that are chosen at random, to the one with fewer calls
@@ -120,7 +120,7 @@ impl Client {
     ///
     /// Cancel safe.
     pub async fn close(&self) {
-        self.0.end(ConnectionLost::ClosedHere);
+        self.0.end(ConnectionError::ClosedHere);
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
@@ -129,14 +129,14 @@ impl Client {
     /// lost and it does not [`reconnect`](crate::ClientBuilder::reconnect).
     ///
     /// Cancel safe.
-    pub async fn closed(&self) -> ConnectionLost {
+    pub async fn closed(&self) -> ConnectionError {
         let mut status = self.0.status.subscribe();
         match status.wait_for(Status::is_closed).await.as_deref() {
             Ok(Status {
                 state: ConnectionState::Closed(reason),
                 ..
             }) => reason.clone(),
-            _ => ConnectionLost::ClosedHere,
+            _ => ConnectionError::ClosedHere,
         }
     }
 
@@ -156,7 +156,7 @@ impl Client {
     ///
     /// ```
     /// # use rpc_runtime::{Client, rpc};
-    /// use rpc_runtime::{ConnectionLost, ConnectionState};
+    /// use rpc_runtime::{ConnectionError, ConnectionState};
     ///
     /// # #[rpc]
     /// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
@@ -167,7 +167,7 @@ impl Client {
     /// let client = Client::local(CalculatorServer::new(Desk));
     /// assert!(matches!(client.state(), ConnectionState::Connected));
     /// client.close().await;
-    /// assert!(matches!(client.state(), ConnectionState::Closed(ConnectionLost::ClosedHere)));
+    /// assert!(matches!(client.state(), ConnectionState::Closed(ConnectionError::ClosedHere)));
     /// # }
     /// ```
     pub fn state(&self) -> ConnectionState {
@@ -176,8 +176,8 @@ impl Client {
 
     /// Returns the number of bytes that the client holds for its servers at the moment, rounded up to 64 KiB for each
     /// connection: replies and items that are received or wait for their callers, and what it holds for calls that the servers
-    /// make. This is what [`Limits::memory`](crate::Limits::memory) limits, and for each connection
-    /// [`Limits::memory_per_connection`](crate::Limits::memory_per_connection), set with
+    /// make. This is what [`Limits::max_memory_bytes`](crate::Limits::max_memory_bytes) limits, and for each connection
+    /// [`Limits::max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection), set with
     /// [`ClientBuilder::limits`](crate::ClientBuilder::limits). Of use for a metric.
     ///
     /// For the client of a handler's caller ([`Context::client`](crate::Context::client)) it is what this side holds for all
@@ -218,7 +218,7 @@ impl Client {
 
     /// Returns a client without a connection: its calls fail with this reason.
     pub(super) fn unconnected(why: &str) -> Self {
-        let reason = ConnectionLost::Transport(why.to_owned());
+        let reason = ConnectionError::Transport(why.to_owned());
         let memory = ServerMemory::new(&Limits::default());
         let status = Status::closed(reason);
         Self(Arc::new(ClientInner::without_connections(status, memory)))
@@ -346,7 +346,7 @@ impl ClientInner {
     }
 
     /// Closes the client: calls fail, connections send what is queued, and none is made again.
-    pub(super) fn end(&self, reason: ConnectionLost) {
+    pub(super) fn end(&self, reason: ConnectionError) {
         self.set_disconnected(ConnectionState::Closed(reason));
         self.closed.cancel();
         let connections = std::mem::take(&mut *sync::lock(&self.connections));
@@ -398,6 +398,6 @@ impl ClientInner {
 
 impl Drop for ClientInner {
     fn drop(&mut self) {
-        self.end(ConnectionLost::ClosedHere);
+        self.end(ConnectionError::ClosedHere);
     }
 }

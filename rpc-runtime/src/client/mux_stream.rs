@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::coop;
 
-use crate::client::error::{CallFailure, Fate};
+use crate::client::error::{CallFailure, Execution};
 use crate::client::method::{EncodedRequest, MessageHead};
 use crate::client::outgoing::MAX_KEPT_REPLY_BYTES;
 use crate::client::reply_budget::{ReplyBudget, SMALL_REPLY_BYTES};
@@ -23,7 +23,7 @@ use crate::memory::{LineCharge, MemoryCharge};
 use crate::slots::Slots;
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::write_buffer::WriteBuffer;
-use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost, close};
+use crate::transport::{ConnectionError, RecvStream, SendStream, StreamLost, close};
 use crate::waker::{WakerSlot, wake_all};
 
 /// Bytes of queued requests from which on callers wait.
@@ -78,7 +78,7 @@ struct MuxState {
     /// Some of them were woken for the room that there is.
     has_woken: bool,
     /// Why the stream takes no more calls.
-    lost: Option<ConnectionLost>,
+    lost: Option<ConnectionError>,
 }
 
 /// A place for one call after the other.
@@ -170,7 +170,7 @@ impl MuxState {
 
     fn not_sent(&self) -> Option<CallFailure> {
         let reason = self.lost.as_ref()?;
-        Some(CallFailure::lost(Fate::NotSent, reason))
+        Some(CallFailure::lost(Execution::NotSent, reason))
     }
 
     #[must_use = "the writer waits until it is woken"]
@@ -191,21 +191,21 @@ impl MuxState {
     }
 
     /// Ends the calls that were sent on the stream that is gone. Returns the callers to wake.
-    fn end_sent(&mut self, reason: &ConnectionLost) -> Vec<Waker> {
-        let (sent, fate) = (self.sent, Fate::without_answer(reason));
+    fn end_sent(&mut self, reason: &ConnectionError) -> Vec<Waker> {
+        let (sent, execution) = (self.sent, Execution::without_answer(reason));
         let calls = self.calls.iter_mut().filter(|call| call.end <= sent);
         calls
-            .filter_map(|call| call.fail(CallFailure::lost(fate, reason)))
+            .filter_map(|call| call.fail(CallFailure::lost(execution, reason)))
             .collect()
     }
 
     /// Ends all calls: the stream takes no more. Returns the tasks to wake.
-    fn end(&mut self, reason: ConnectionLost) -> Vec<Waker> {
+    fn end(&mut self, reason: ConnectionError) -> Vec<Waker> {
         if self.lost.is_some() {
             return Vec::new();
         }
         let mut wakers = self.end_sent(&reason);
-        let failure = CallFailure::lost(Fate::NotSent, &reason);
+        let failure = CallFailure::lost(Execution::NotSent, &reason);
         let calls = self.calls.iter_mut();
         wakers.extend(calls.filter_map(|call| call.fail(failure.clone())));
         wakers.extend(self.waiters.pop_all());
@@ -734,13 +734,13 @@ impl MuxStream {
     }
 
     /// The stream is gone and another will be opened: ends the calls that were sent.
-    pub(super) fn interrupt(&self, reason: &ConnectionLost) {
+    pub(super) fn interrupt(&self, reason: &ConnectionError) {
         let wakers = self.state().end_sent(reason);
         wake_all(wakers);
     }
 
     /// The connection is gone, or takes no more calls: ends all calls.
-    pub(super) fn lose(&self, reason: ConnectionLost) {
+    pub(super) fn lose(&self, reason: ConnectionError) {
         let wakers = self.state().end(reason);
         wake_all(wakers);
     }

@@ -13,7 +13,7 @@ use crate::client::state::{ConnectionState, Status, never_connected};
 use crate::escape::Escaped;
 use crate::idle::IdleWatch;
 use crate::memory::ConnectionMemory;
-use crate::transport::{Connection, ConnectionLost};
+use crate::transport::{Connection, ConnectionError};
 
 impl Client {
     /// Makes a client on a connection that it owns. It connects again if it has a dialer.
@@ -153,11 +153,11 @@ impl ConnectionSlot {
     /// Ends the client, and with it the connections to all of its servers.
     fn end_client(&self) -> Option<()> {
         let client = self.client.upgrade()?;
-        client.end(ConnectionLost::ClosedHere);
+        client.end(ConnectionError::ClosedHere);
         Some(())
     }
 
-    fn record_loss(&self, lost: &ConnectionLost) -> Option<()> {
+    fn record_loss(&self, lost: &ConnectionError) -> Option<()> {
         let client = self.client.upgrade()?;
         if let Some(endpoint) = self.endpoint {
             let health = client.endpoints().health(endpoint)?;
@@ -209,7 +209,7 @@ pub(super) async fn keep_connected(slot: ConnectionSlot, dialer: Option<Dialer>)
 async fn connect(
     slot: &ConnectionSlot,
     dialer: &Dialer,
-    lost: ConnectionLost,
+    lost: ConnectionError,
     failures: &mut u32,
 ) -> Option<Connection> {
     let connecting = |error: Option<ConnectError>| ConnectionState::Connecting {
@@ -240,7 +240,7 @@ struct DisconnectOnDrop(ConnectionSlot);
 impl Drop for DisconnectOnDrop {
     fn drop(&mut self) {
         self.0
-            .set_disconnected(ConnectionState::Closed(ConnectionLost::ClosedHere));
+            .set_disconnected(ConnectionState::Closed(ConnectionError::ClosedHere));
     }
 }
 

@@ -93,8 +93,8 @@ impl ReplyBudget {
             ?peer,
             held = self.memory.used(),
             limit,
-            "reply discarded: the connection's memory is used up (`Limits::memory_per_connection`), or that of all \
-             connections (`Limits::memory`)"
+            "reply discarded: the connection's memory is used up (`Limits::max_memory_bytes_per_connection`), or that of all \
+             connections (`Limits::max_memory_bytes`)"
         );
         // Otherwise it is the replies and items that the callers do not take.
         if self.memory.is_mostly_partial()
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn large_replies_are_decoded_one_after_the_other_if_there_is_no_room_for_all() {
         let memory = ServerMemory::new(&Limits {
-            memory_per_connection: 2 << 20,
+            max_memory_bytes_per_connection: 2 << 20,
             ..Limits::default()
         });
         let transport = Connection::Memory(memory::pair().0);

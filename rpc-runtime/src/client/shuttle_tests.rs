@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 
-use crate::client::error::{CallFailure, Fate};
+use crate::client::error::{CallFailure, Execution};
 use crate::client::method::{EncodedRequest, MethodName};
 use crate::client::mux_stream::MuxStream;
 use crate::client::options::MetadataWriter;
@@ -18,7 +18,7 @@ use crate::limits::Limits;
 use crate::memory::ServerMemory;
 use crate::transport;
 use crate::transport::memory::{self, Connection};
-use crate::transport::{ConnectionLost, RecvStream, SendStream, StreamLost};
+use crate::transport::{ConnectionError, RecvStream, SendStream, StreamLost};
 
 /// Number of schedules that each test explores.
 const SCHEDULES: usize = 2_000;
@@ -192,14 +192,16 @@ fn connection_lost_during_calls_ends_every_call() {
             let (here, _there) = echo.connections;
             let loser = spawn(async move {
                 here.close(0, "");
-                stream.lose(ConnectionLost::ClosedHere);
+                stream.lose(ConnectionError::ClosedHere);
             });
             for caller in callers {
                 let ended = caller.await.unwrap();
-                let lost = |fate| matches!(fate, Fate::NotSent | Fate::MayHaveExecuted);
+                let lost = |execution| {
+                    matches!(execution, Execution::NotSent | Execution::MayHaveExecuted)
+                };
                 let is_right = match &ended {
                     Ok(_) => true,
-                    Err(CallFailure::Lost { fate, .. }) => lost(*fate),
+                    Err(CallFailure::Lost { execution, .. }) => lost(*execution),
                     Err(_) => false,
                 };
                 assert!(is_right, "{ended:?}");

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use crate::client::balance::p2c::pick;
 use crate::client::connection::ClientConnection;
 use crate::client::dial::ConnectError;
-use crate::client::error::{CallFailure, Fate};
-use crate::transport::ConnectionLost;
+use crate::client::error::{CallFailure, Execution};
+use crate::transport::ConnectionError;
 
 /// Whether a [`Client`](crate::Client) has a connection. [`Client::state`](crate::Client::state) returns it, and
 /// [`Client::watch_state`](crate::Client::watch_state) each change of it.
@@ -22,12 +22,12 @@ pub enum ConnectionState {
     #[non_exhaustive]
     Connecting {
         /// Why the last connection was lost.
-        lost: ConnectionLost,
+        lost: ConnectionError,
         /// Why the last attempt to connect failed; `None` until one has failed.
         error: Option<Arc<ConnectError>>,
     },
     /// There is no connection, and none will be made.
-    Closed(ConnectionLost),
+    Closed(ConnectionError),
 }
 
 /// Watches the state of a client. [`Client::watch_state`](crate::Client::watch_state) makes one.
@@ -88,8 +88,8 @@ impl StateWatch {
 }
 
 /// The reason why a client that never had a connection has none.
-pub(super) fn never_connected() -> ConnectionLost {
-    ConnectionLost::Transport("there was no connection yet".into())
+pub(super) fn never_connected() -> ConnectionError {
+    ConnectionError::Transport("there was no connection yet".into())
 }
 
 /// The state of a client, or of one of its servers, that was never connected.
@@ -138,7 +138,7 @@ impl Status {
         Self::new(state, Vec::new(), 0)
     }
 
-    pub(super) fn closed(reason: ConnectionLost) -> Self {
+    pub(super) fn closed(reason: ConnectionError) -> Self {
         Self::disconnected(ConnectionState::Closed(reason))
     }
 
@@ -181,7 +181,7 @@ impl Status {
             } if !waits => lost,
             ConnectionState::Connecting { .. } | ConnectionState::Connected => return None,
         };
-        Some(Err(CallFailure::lost(Fate::NotSent, reason)))
+        Some(Err(CallFailure::lost(Execution::NotSent, reason)))
     }
 }
 
@@ -208,13 +208,13 @@ mod tests {
     #[test]
     fn close_replaces_any_status_and_is_replaced_by_none() {
         let mut current = status(ConnectionState::Connected, 7);
-        assert!(Status::closed(ConnectionLost::ClosedHere).replace(&mut current));
+        assert!(Status::closed(ConnectionError::ClosedHere).replace(&mut current));
         assert!(current.is_closed());
         assert!(!status(ConnectionState::Connected, 8).replace(&mut current));
-        assert!(!Status::closed(ConnectionLost::Reset).replace(&mut current));
+        assert!(!Status::closed(ConnectionError::Reset).replace(&mut current));
         assert!(matches!(
             current.state,
-            ConnectionState::Closed(ConnectionLost::ClosedHere)
+            ConnectionState::Closed(ConnectionError::ClosedHere)
         ));
     }
 

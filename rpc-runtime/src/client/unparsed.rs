@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::client::call::Call;
 use crate::client::handle::Client;
-use crate::client::streaming::response::Items;
+use crate::client::streaming::response::Streaming;
 use crate::codec::error::ErrorObject;
 use crate::codec::result::ResultReader;
 
@@ -16,7 +16,7 @@ impl Client {
     where
         P: Serialize + ?Sized,
     {
-        let mut call = self.call(method, params).own_stream();
+        let mut call = self.call(method, params).dedicated_stream();
         call.reader = ResultReader::unparsed();
         call
     }
@@ -24,10 +24,10 @@ impl Client {
     /// Calls a method that returns a stream of items, by name. The items are the lines of the reply: those that hold an item,
     /// and the response behind the last, at which the caller ends the stream.
     #[doc(hidden)]
-    pub fn items_unparsed<P>(&self, method: &str, params: &P) -> Items<Vec<u8>, ErrorObject>
+    pub fn items_unparsed<P>(&self, method: &str, params: &P) -> Streaming<Vec<u8>, ErrorObject>
     where
         P: Serialize + ?Sized,
     {
-        Items::new(self.call_unparsed(method, params))
+        Streaming::new(self.call_unparsed(method, params))
     }
 }

@@ -51,7 +51,7 @@ pub mod code {
     /// The result is larger than the server sends.
     pub const REPLY_TOO_LARGE: i64 = -32008;
     /// Too many calls are in flight, and the server, or a middleware of its, is one that refuses instead of waiting
-    /// ([`refuse_calls`](crate::Limits::refuse_calls)); the call was not started.
+    /// ([`reject_excess_calls`](crate::Limits::reject_excess_calls)); the call was not started.
     pub const TOO_MANY_CALLS: i64 = -32009;
     /// The batch has more entries than the server takes; none was executed.
     pub const BATCH_TOO_LARGE: i64 = -32010;
@@ -60,7 +60,7 @@ pub mod code {
     /// The caller makes more calls in a time than a middleware of the server lets it; the call was not started.
     pub const RATE_LIMITED: i64 = -32012;
     /// The connection holds as many bytes on the server as its memory limit allows, and this message waited in vain for
-    /// others to end; it was not started. See [`memory_per_connection`](crate::Limits::memory_per_connection).
+    /// others to end; it was not started. See [`max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection).
     pub const MEMORY_LIMIT: i64 = -32013;
 }
 

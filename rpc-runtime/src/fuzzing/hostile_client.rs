@@ -74,7 +74,7 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
         gate,
         server,
         window,
-        budget: limits.memory_per_connection,
+        budget: limits.max_memory_bytes_per_connection,
         clients: Vec::new(),
         message: String::with_capacity(traffic::MOST_BYTES),
     };
@@ -97,19 +97,19 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
 fn limits(script: &mut Script<'_>) -> Limits {
     let budget = script.pick(&[1 << 20, 768 << 10, 512 << 10]);
     Limits {
-        request: REQUEST,
-        reply: 32 << 10,
-        depth: 16,
-        batch: 6,
-        calls_per_connection: CALLS_PER_CONNECTION,
-        calls: CALLS,
-        refuse_calls: script.below(4) == 1,
-        unsent_per_stream: 32 << 10,
-        unsent_per_connection: 128 << 10,
-        memory_per_connection: budget,
+        max_request_bytes: REQUEST,
+        max_response_bytes: 32 << 10,
+        max_depth: 16,
+        max_batch_entries: 6,
+        max_concurrent_calls_per_connection: CALLS_PER_CONNECTION,
+        max_concurrent_calls: CALLS,
+        reject_excess_calls: script.below(4) == 1,
+        max_unsent_bytes_per_stream: 32 << 10,
+        max_unsent_bytes_per_connection: 128 << 10,
+        max_memory_bytes_per_connection: budget,
         // Connections take it in chunks, and keep some of them.
-        memory: CONNECTIONS * budget + (1 << 20),
-        cancellations: 50,
+        max_memory_bytes: CONNECTIONS * budget + (1 << 20),
+        max_net_cancellations: 50,
         ..Limits::default()
     }
 }

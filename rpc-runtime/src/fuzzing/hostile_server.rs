@@ -117,20 +117,20 @@ impl ClientStage {
         let gate = Arc::new(Gate::default());
         let (here, server) = memory::pair_with_window(script.pick(&[1 << 10, 64 << 10]));
         let limits = Limits {
-            request: 20 << 10,
-            reply: 32 << 10,
-            depth: 16,
-            batch: 6,
-            calls_per_connection: 4,
-            unsent_per_stream: 32 << 10,
-            unsent_per_connection: 128 << 10,
-            memory_per_connection: BUDGET,
-            cancellations: 50,
+            max_request_bytes: 20 << 10,
+            max_response_bytes: 32 << 10,
+            max_depth: 16,
+            max_batch_entries: 6,
+            max_concurrent_calls_per_connection: 4,
+            max_unsent_bytes_per_stream: 32 << 10,
+            max_unsent_bytes_per_connection: 128 << 10,
+            max_memory_bytes_per_connection: BUDGET,
+            max_net_cancellations: 50,
             ..Limits::default()
         };
         let client = Client::builder()
-            .lanes(1 + script.below(2))
-            .reply_limit(REPLY)
+            .streams(1 + script.below(2))
+            .max_response_bytes(REPLY)
             .limits(limits)
             .service(GatedServer::new(GateKeeper(Arc::clone(&gate))))
             .in_memory(here);
@@ -333,7 +333,7 @@ impl OutgoingCall {
         match kind % 12 {
             0 => drop(number().await),
             1 => drop(string().await),
-            2 => drop(string().own_stream().await),
+            2 => drop(string().dedicated_stream().await),
             3 => drop(number().upload(upload()).await),
             4 => drop(number().upload(stream::pending::<u64>()).await),
             5 => read_items(items(), None).await,

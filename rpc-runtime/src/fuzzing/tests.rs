@@ -29,7 +29,7 @@ fn runtime() -> Runtime {
 /// Returns the steps that a server takes for these messages.
 fn steps(scene: Scene, messages: String) -> u64 {
     let limits = Limits {
-        cancellations: usize::MAX,
+        max_net_cancellations: usize::MAX,
         ..Limits::default()
     };
     runtime().block_on(async {
@@ -44,8 +44,8 @@ fn steps(scene: Scene, messages: String) -> u64 {
 /// Whether the server closes the connection of a client that sends much of this.
 fn is_charged(shape: &Shape) -> bool {
     let limits = Limits {
-        cancellations: 0,
-        cancellations_per_second: 0,
+        max_net_cancellations: 0,
+        cancellations_offset_per_second: 0,
         ..Limits::default()
     };
     runtime().block_on(async {

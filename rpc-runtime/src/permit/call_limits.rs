@@ -73,12 +73,12 @@ impl<T> ByPrefix<T> {
 
 impl CallLimits {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
-        let share = |percent| Share::new(percent, limits.calls);
+        let share = |percent| Share::new(percent, limits.max_concurrent_calls);
         Arc::new(Self {
-            places: Places::new(limits.calls),
-            max_per_connection: limits.calls_per_connection,
-            address_share: share(limits.share_per_address),
-            network_share: share(limits.share_per_network),
+            places: Places::new(limits.max_concurrent_calls),
+            max_per_connection: limits.max_concurrent_calls_per_connection,
+            address_share: share(limits.max_percent_per_address),
+            network_share: share(limits.max_percent_per_network),
             peers: Mutex::default(),
             queue: Mutex::default(),
             waiting: AtomicUsize::new(0),

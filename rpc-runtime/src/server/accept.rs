@@ -20,7 +20,7 @@ use crate::server::shutdown::{CLOSE_TIMEOUT, Phase, ServerHandle};
 use crate::server::worker;
 use crate::service::router::Router;
 use crate::transport::quic::{IncomingConnection, Listener};
-use crate::transport::{self, ConnectionLost, Datagrams, RecvStream, close};
+use crate::transport::{self, ConnectionError, Datagrams, RecvStream, close};
 
 /// A server on a UDP socket, with one or more services.
 ///
@@ -237,7 +237,7 @@ pub(super) async fn serve<R: Router>(
 async fn accept_streams<R: Router>(
     connection: &Arc<ServerConnection<R>>,
     transport: &transport::Connection,
-) -> ConnectionLost {
+) -> ConnectionError {
     // A peer that sends no datagrams costs nothing for them.
     let mut sends_datagrams = false;
     loop {
@@ -254,7 +254,7 @@ async fn accept_streams<R: Router>(
             Ok(stream) => stream,
             Err(lost) => return lost,
         };
-        let receiver = Receiver::new(recv, connection.limits().request);
+        let receiver = Receiver::new(recv, connection.limits().max_request_bytes);
         connection.open(send, Box::new(receiver));
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn serve<R: Router>(
     let limits = connection.limits();
     let rejection = match entries.len() {
         0 => Some(ProtocolError::InvalidRequest("an empty batch")),
-        len if len > limits.batch => Some(ProtocolError::BatchTooLarge),
+        len if len > limits.max_batch_entries => Some(ProtocolError::BatchTooLarge),
         _ => None,
     };
     if let Some(error) = rejection {
@@ -42,7 +42,7 @@ pub(super) async fn serve<R: Router>(
     let mut running = Running::new(first);
     let mut replies = EntryReplies {
         left: entries.len(),
-        limit: limits.reply,
+        limit: limits.max_response_bytes,
         buffers,
     };
     for value in entries {

@@ -62,11 +62,11 @@ impl WorkerBuffers {
     ) -> Self {
         Self {
             message: Vec::with_capacity(INITIAL_BUFFER_BYTES),
-            parser: Parser::new(limits.depth),
-            reply: Reply::new(limits.reply),
+            parser: Parser::new(limits.max_depth),
+            reply: Reply::new(limits.max_response_bytes),
             context: Context::new(connection),
             batch: BatchBuffers::default(),
-            exchange: Exchange::new(limits.depth),
+            exchange: Exchange::new(limits.max_depth),
             charge: WorkerCharge(MemoryCharge::new(memory, WORKER_BYTES)),
         }
     }

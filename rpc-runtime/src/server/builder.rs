@@ -58,7 +58,7 @@ impl Server {
 /// let server = Server::builder(Identity::self_signed(["localhost"])?)
 ///     .service(TextServer::new(Counter))
 ///     .service(MathServer::new(Desk))
-///     .limits(Limits { request: 64 << 10, ..Limits::default() })
+///     .limits(Limits { max_request_bytes: 64 << 10, ..Limits::default() })
 ///     .bind("127.0.0.1:0")?;
 /// # Ok(())
 /// # }

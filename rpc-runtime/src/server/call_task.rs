@@ -101,7 +101,7 @@ impl<R: Router> CallSite<R> {
     }
 
     fn patience(&self, message: &[u8]) -> Duration {
-        patience(message.len(), self.connection.limits().request)
+        patience(message.len(), self.connection.limits().max_request_bytes)
     }
 
     /// Hands the receiver over to another worker, which reads on while this one waits for its handler.

@@ -68,8 +68,10 @@ impl<R: Router> ServerShared<R> {
         discover: DiscoverOptions,
         phase: watch::Receiver<Phase>,
     ) -> Self {
-        limits.calls = limits.calls.clamp(1, MAX_CALLS);
-        limits.calls_per_connection = limits.calls_per_connection.clamp(1, MAX_CALLS);
+        limits.max_concurrent_calls = limits.max_concurrent_calls.clamp(1, MAX_CALLS);
+        limits.max_concurrent_calls_per_connection = limits
+            .max_concurrent_calls_per_connection
+            .clamp(1, MAX_CALLS);
         Self {
             router,
             names: MethodNames::of::<R>(),
@@ -320,7 +322,7 @@ impl<R: Router> ServerConnection<R> {
     pub(super) fn entry_buffers(&self) -> EntryBuffers {
         EntryBuffers {
             context: Context::new(Arc::clone(&self.context)),
-            reply: Reply::new(self.limits().reply),
+            reply: Reply::new(self.limits().max_response_bytes),
         }
     }
 
@@ -382,9 +384,9 @@ impl<R: Router> ServerConnection<R> {
         tracing::warn!(
             ?peer,
             held = self.memory.used(),
-            limit = self.limits().memory_per_connection,
-            "message discarded: the connection's memory is used up (`Limits::memory_per_connection`), or the server's \
-             (`Limits::memory`)"
+            limit = self.limits().max_memory_bytes_per_connection,
+            "message discarded: the connection's memory is used up (`Limits::max_memory_bytes_per_connection`), or the server's \
+             (`Limits::max_memory_bytes`)"
         );
         self.abuse.record_timed_out_message();
     }

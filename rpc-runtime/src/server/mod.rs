@@ -31,5 +31,5 @@ mod worker_slots;
 
 pub use accept::Server;
 pub use builder::{BindError, ServerBuilder};
-pub use raw::Responder;
+pub use raw::RawService;
 pub use shutdown::ServerHandle;

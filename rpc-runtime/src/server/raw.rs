@@ -24,7 +24,7 @@ use crate::service::router::Single;
 /// to test a service on raw JSON, or to measure it.
 ///
 /// ```
-/// use rpc_runtime::{Responder, rpc};
+/// use rpc_runtime::{RawService, rpc};
 ///
 /// #[rpc]
 /// trait Calculator {
@@ -38,19 +38,19 @@ use crate::service::router::Single;
 ///
 /// # #[tokio::main]
 /// # async fn main() {
-/// let mut responder = Responder::new(CalculatorServer::new(Desk));
+/// let mut responder = RawService::new(CalculatorServer::new(Desk));
 /// let call = br#"{"jsonrpc":"2.0","id":1,"method":"add","params":{"b":2,"a":1}}"#;
 /// assert_eq!(responder.respond(call).await, br#"{"jsonrpc":"2.0","id":1,"result":3}"#);
 /// # }
 /// ```
-pub struct Responder<S> {
+pub struct RawService<S> {
     task: CallTask<Single<S>>,
     /// Which buffer holds the last answer.
     last: ReplyBuffer,
     _phase: watch::Sender<Phase>,
 }
 
-impl<S: Service> Responder<S> {
+impl<S: Service> RawService<S> {
     /// A responder with the default limits.
     pub fn new(service: S) -> Self {
         Self::with_limits(service, Limits::default())
@@ -93,7 +93,7 @@ impl<S: Service> Responder<S> {
     /// Dropping the future drops the handler's.
     pub async fn respond(&mut self, message: &[u8]) -> &[u8] {
         let Self { task, last, .. } = self;
-        let max_bytes = task.site.connection.limits().request;
+        let max_bytes = task.site.connection.limits().max_request_bytes;
         let buffers = &mut task.buffers;
         // The caller has read the last reply until now.
         buffers.release_large(*last, task.site.connection.memory());
@@ -113,8 +113,8 @@ impl<S: Service> Responder<S> {
     }
 }
 
-impl<S> fmt::Debug for Responder<S> {
+impl<S> fmt::Debug for RawService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder").finish_non_exhaustive()
+        f.debug_struct("RawService").finish_non_exhaustive()
     }
 }

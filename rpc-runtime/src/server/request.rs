@@ -333,7 +333,7 @@ async fn obtain_permit<R: Router>(
         permit.put(Some(free));
         return Ok(());
     }
-    if connection.limits().refuse_calls && !is_congested && !connection.is_draining() {
+    if connection.limits().reject_excess_calls && !is_congested && !connection.is_draining() {
         return Err(ProtocolError::TooManyCalls);
     }
     let Some(receiver) = receiver else {

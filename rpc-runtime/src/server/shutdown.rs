@@ -86,7 +86,7 @@ impl ServerHandle {
     }
 
     /// Returns the number of bytes that the server holds for its peers at the moment, rounded up to 64 KiB for each
-    /// connection: what [`Limits::memory`](crate::Limits::memory) limits. Of use for a metric.
+    /// connection: what [`Limits::max_memory_bytes`](crate::Limits::max_memory_bytes) limits. Of use for a metric.
     pub fn memory_held(&self) -> usize {
         self.memory.used()
     }

@@ -26,7 +26,7 @@ pub(crate) mod close {
 /// ```
 /// # use std::time::Duration;
 /// # use rpc_runtime::{Client, Identity, Server, Trust};
-/// use rpc_runtime::ConnectionLost;
+/// use rpc_runtime::ConnectionError;
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,7 +38,7 @@ pub(crate) mod close {
 /// let client = Client::builder().trust(trust).reconnect(false).connect(address).await?;
 /// handle.shutdown(Duration::from_secs(1)).await;
 /// match client.closed().await {
-///     ConnectionLost::ClosedByPeer { code: 0x10, .. } => println!("the server has shut down"),
+///     ConnectionError::ClosedByPeer { code: 0x10, .. } => println!("the server has shut down"),
 ///     lost => panic!("{lost}"),
 /// }
 /// # Ok(())
@@ -46,7 +46,7 @@ pub(crate) mod close {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum ConnectionLost {
+pub enum ConnectionError {
     /// The peer closed the connection. The codes are listed in `PROTOCOL.md`.
     #[error("closed by the other side (code {code:#x}{})", reason_suffix(.reason))]
     ClosedByPeer {
@@ -69,7 +69,7 @@ pub enum ConnectionLost {
     Transport(String),
 }
 
-impl ConnectionLost {
+impl ConnectionError {
     /// Returns the reason for a server that accepts no more calls.
     pub(crate) fn drained(reason: &str) -> Self {
         Self::ClosedByPeer {
@@ -100,11 +100,11 @@ pub(crate) enum StreamLost {
     #[error("the stream was stopped (code {0:#x})")]
     Stopped(u64),
     #[error(transparent)]
-    Connection(#[from] ConnectionLost),
+    Connection(#[from] ConnectionError),
 }
 
 /// For a caller that uses the connection for one stream only.
-impl From<StreamLost> for ConnectionLost {
+impl From<StreamLost> for ConnectionError {
     fn from(lost: StreamLost) -> Self {
         match lost {
             StreamLost::Connection(reason) => reason,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use crate::sync::{Mutex, lock};
-use crate::transport::error::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, close};
+use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, close};
 
 /// The number of unread bytes on a stream at which its writer waits, unless the pair was created with another one.
 const WINDOW: usize = 256 << 10;
@@ -110,12 +110,12 @@ impl SharedPair {
         }
     }
 
-    fn lost(&self, side: Side) -> Option<ConnectionLost> {
+    fn lost(&self, side: Side) -> Option<ConnectionError> {
         let closed = self.closed.as_ref()?;
         Some(if closed.by == side {
-            ConnectionLost::ClosedHere
+            ConnectionError::ClosedHere
         } else {
-            ConnectionLost::ClosedByPeer {
+            ConnectionError::ClosedByPeer {
                 code: closed.code.into(),
                 reason: closed.reason.clone(),
             }
@@ -156,7 +156,7 @@ impl SharedPair {
 }
 
 impl Connection {
-    fn open<T>(&self, open: impl FnOnce(&mut SharedPair) -> T) -> Result<T, ConnectionLost> {
+    fn open<T>(&self, open: impl FnOnce(&mut SharedPair) -> T) -> Result<T, ConnectionError> {
         let mut shared = lock(&self.shared);
         match shared.lost(self.side) {
             Some(lost) => Err(lost),
@@ -168,7 +168,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+    pub(crate) fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         self.open(|shared| {
             let id = shared.next_id();
             let (send, their_recv) = shared.pipe(id, self.side);
@@ -181,7 +181,7 @@ impl Connection {
         })
     }
 
-    pub(crate) fn open_uni(&self) -> Result<SendStream, ConnectionLost> {
+    pub(crate) fn open_uni(&self) -> Result<SendStream, ConnectionError> {
         self.open(|shared| {
             let id = shared.next_id();
             let (send, recv) = shared.pipe(id, self.side);
@@ -194,7 +194,7 @@ impl Connection {
     async fn watch<T>(
         &self,
         mut look: impl FnMut(&mut PipeState) -> Option<T>,
-    ) -> Result<T, ConnectionLost> {
+    ) -> Result<T, ConnectionError> {
         poll_fn(|cx| {
             let mut shared = lock(&self.shared);
             if let Some(found) = look(shared.inbox(self.side)) {
@@ -215,11 +215,11 @@ impl Connection {
         .await
     }
 
-    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         self.watch(|inbox| inbox.bi.pop_front()).await
     }
 
-    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionLost> {
+    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionError> {
         self.watch(|inbox| inbox.uni.pop_front()).await
     }
 
@@ -232,7 +232,7 @@ impl Connection {
         sent.is_ok()
     }
 
-    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionLost> {
+    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
         self.watch(PipeState::pop_datagram).await
     }
 
@@ -245,7 +245,7 @@ impl Connection {
         streams + shared.client.waiting + shared.server.waiting
     }
 
-    pub(crate) async fn closed(&self) -> ConnectionLost {
+    pub(crate) async fn closed(&self) -> ConnectionError {
         match self.watch(|_| None::<std::convert::Infallible>).await {
             Ok(never) => match never {},
             Err(lost) => lost,
@@ -300,9 +300,9 @@ impl Pipe {
     fn lost(&self, side: Side) -> Option<StreamLost> {
         let (by, code, reason) = self.lost.as_ref()?;
         Some(StreamLost::Connection(if *by == side {
-            ConnectionLost::ClosedHere
+            ConnectionError::ClosedHere
         } else {
-            ConnectionLost::ClosedByPeer {
+            ConnectionError::ClosedByPeer {
                 code: (*code).into(),
                 reason: reason.clone(),
             }

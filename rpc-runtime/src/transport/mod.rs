@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::tls::Certificate;
-pub use crate::transport::error::ConnectionLost;
+pub use crate::transport::error::ConnectionError;
 pub(crate) use crate::transport::error::{Stopped, StreamLost, Traffic, close};
 
 #[derive(Debug, Clone)]
@@ -32,14 +32,14 @@ macro_rules! either {
 
 impl Connection {
     /// Opens a bidirectional stream; waits while the peer's limit is reached.
-    pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+    pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         Ok(match self {
             Self::Quic(inner) => quic_pair(inner.open_bi().await?),
             Self::Memory(inner) => memory_pair(inner.open_bi()?),
         })
     }
 
-    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         Ok(match self {
             Self::Quic(inner) => quic_pair(inner.accept_bi().await?),
             Self::Memory(inner) => memory_pair(inner.accept_bi().await?),
@@ -47,14 +47,14 @@ impl Connection {
     }
 
     /// Opens a unidirectional stream; waits while the peer's limit is reached.
-    pub(crate) async fn open_uni(&self) -> Result<SendStream, ConnectionLost> {
+    pub(crate) async fn open_uni(&self) -> Result<SendStream, ConnectionError> {
         Ok(match self {
             Self::Quic(inner) => SendStream::Quic(inner.open_uni().await?),
             Self::Memory(inner) => SendStream::Memory(inner.open_uni()?),
         })
     }
 
-    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionLost> {
+    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionError> {
         Ok(match self {
             Self::Quic(inner) => RecvStream::Quic(inner.accept_uni().await?),
             Self::Memory(inner) => RecvStream::Memory(inner.accept_uni().await?),
@@ -72,7 +72,7 @@ impl Connection {
     }
 
     /// Receives the next datagram. Cancel safe.
-    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionLost> {
+    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
         either!(self, inner => inner.read_datagram().await)
     }
 
@@ -82,7 +82,7 @@ impl Connection {
     }
 
     /// Waits until the connection has ended.
-    pub(crate) async fn closed(&self) -> ConnectionLost {
+    pub(crate) async fn closed(&self) -> ConnectionError {
         either!(self, inner => inner.closed().await)
     }
 

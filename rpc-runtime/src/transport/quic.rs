@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use quinn::{ReadError, VarInt, WriteError};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::limits::{IDLE, Limits};
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::{Certificate, Verdict};
-use crate::transport::error::{ConnectionLost, DATAGRAMS, Stopped, StreamLost, Traffic, close};
+use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 
 /// The protocol that both peers must offer in the handshake.
 pub(crate) const ALPN: &[u8] = b"jsonrpc/1";
@@ -204,7 +204,7 @@ impl Listener {
     ) -> std::io::Result<Self> {
         let settings = ListenerSettings {
             transport: transport(limits.idle_timeout, None),
-            handshakes: limits.handshakes,
+            handshakes: limits.max_handshakes,
         };
         let reset_key = Arc::new(ResetKey(Mutex::new(keys.reset_key)));
         let mut lasting = quinn::EndpointConfig::new(Arc::clone(&reset_key) as _);
@@ -273,7 +273,7 @@ impl IncomingConnection {
         self.0.ignore();
     }
 
-    pub(crate) async fn handshake(self) -> Result<Connection, ConnectionLost> {
+    pub(crate) async fn handshake(self) -> Result<Connection, ConnectionError> {
         let connection = self.0.accept().map_err(lost)?.await.map_err(lost)?;
         Ok(Connection(connection, None, Arc::default()))
     }
@@ -295,7 +295,7 @@ pub(crate) enum HandshakeError {
     CertificateRequired,
     /// The server rejected the certificate with this TLS alert.
     CertificateRefused(u8),
-    Lost(ConnectionLost),
+    Lost(ConnectionError),
 }
 
 /// Connects from a new socket.
@@ -334,7 +334,7 @@ pub(crate) async fn connect(
 
 /// Waits until the server has verified this client's certificate: with TLS 1.3 the client's handshake completes before
 /// that. The server ends an empty stream, but only after the handshake.
-async fn answered(connection: &quinn::Connection) -> Result<(), ConnectionError> {
+async fn answered(connection: &quinn::Connection) -> Result<(), quinn::ConnectionError> {
     let (mut send, mut recv) = connection.open_bi().await?;
     // A stopped stream is an answer, too.
     let _ = send.finish();
@@ -355,10 +355,10 @@ mod alert {
     pub(super) const NO_APPLICATION_PROTOCOL: u8 = 120;
 }
 
-fn handshake_error(error: ConnectionError) -> HandshakeError {
+fn handshake_error(error: quinn::ConnectionError) -> HandshakeError {
     let (code, by_server) = match &error {
-        ConnectionError::TransportError(error) => (error.code, false),
-        ConnectionError::ConnectionClosed(close) => (close.error_code, true),
+        quinn::ConnectionError::TransportError(error) => (error.code, false),
+        quinn::ConnectionError::ConnectionClosed(close) => (close.error_code, true),
         _ => return HandshakeError::Lost(lost(error)),
     };
     // QUIC carries an alert in the lowest byte of an error (RFC 9001, section 4.8).
@@ -377,18 +377,18 @@ fn handshake_error(error: ConnectionError) -> HandshakeError {
     }
 }
 
-fn lost(error: ConnectionError) -> ConnectionLost {
+fn lost(error: quinn::ConnectionError) -> ConnectionError {
     match error {
-        ConnectionError::ApplicationClosed(close) => ConnectionLost::ClosedByPeer {
+        quinn::ConnectionError::ApplicationClosed(close) => ConnectionError::ClosedByPeer {
             code: close.error_code.into_inner(),
             reason: String::from_utf8_lossy(&close.reason)
                 .escape_debug()
                 .to_string(),
         },
-        ConnectionError::LocallyClosed => ConnectionLost::ClosedHere,
-        ConnectionError::TimedOut => ConnectionLost::TimedOut,
-        ConnectionError::Reset => ConnectionLost::Reset,
-        error => ConnectionLost::Transport(error.to_string().escape_debug().to_string()),
+        quinn::ConnectionError::LocallyClosed => ConnectionError::ClosedHere,
+        quinn::ConnectionError::TimedOut => ConnectionError::TimedOut,
+        quinn::ConnectionError::Reset => ConnectionError::Reset,
+        error => ConnectionError::Transport(error.to_string().escape_debug().to_string()),
     }
 }
 
@@ -430,19 +430,19 @@ fn unread(unread: &Mutex<Unread>) -> MutexGuard<'_, Unread> {
 }
 
 impl Connection {
-    pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+    pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         self.0.open_bi().await.map(pair).map_err(lost)
     }
 
-    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionLost> {
+    pub(crate) async fn accept_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         self.0.accept_bi().await.map(pair).map_err(lost)
     }
 
-    pub(crate) async fn open_uni(&self) -> Result<SendStream, ConnectionLost> {
+    pub(crate) async fn open_uni(&self) -> Result<SendStream, ConnectionError> {
         self.0.open_uni().await.map(SendStream::new).map_err(lost)
     }
 
-    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionLost> {
+    pub(crate) async fn accept_uni(&self) -> Result<RecvStream, ConnectionError> {
         self.0.accept_uni().await.map(RecvStream::new).map_err(lost)
     }
 
@@ -454,7 +454,7 @@ impl Connection {
         self.0.send_datagram(datagram).is_ok()
     }
 
-    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionLost> {
+    pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
         self.0.read_datagram().await.map_err(lost)
     }
 
@@ -462,7 +462,7 @@ impl Connection {
         self.0.close(code.into(), reason.as_bytes());
     }
 
-    pub(crate) async fn closed(&self) -> ConnectionLost {
+    pub(crate) async fn closed(&self) -> ConnectionError {
         lost(self.0.closed().await)
     }
 

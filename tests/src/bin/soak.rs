@@ -82,11 +82,11 @@ async fn serve() {
     let certificate = identity.certificate().to_pem();
     // With default limits, a server would take this for an attack.
     let server = Server::builder(identity).limits(Limits {
-        connections_per_address: usize::MAX,
-        connections: usize::MAX,
-        handshakes: usize::from(u16::MAX),
-        unproven_handshakes: usize::from(u16::MAX),
-        cancellations: usize::MAX,
+        max_connections_per_address: usize::MAX,
+        max_connections: usize::MAX,
+        max_handshakes: usize::from(u16::MAX),
+        max_unvalidated_handshakes: usize::from(u16::MAX),
+        max_net_cancellations: usize::MAX,
         ..Limits::default()
     });
     let server = server.service(WorkServer::new(Worker));
@@ -156,7 +156,7 @@ async fn call(work: &WorkClient, number: usize) {
         1 | 2 => {
             let call = match number % 10 {
                 1 => work.hang(),
-                _ => work.hang().own_stream(),
+                _ => work.hang().dedicated_stream(),
             };
             tokio::select! {
                 biased;

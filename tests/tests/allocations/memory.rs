@@ -387,7 +387,7 @@ fn burst_of_calls_leaves_little_memory_on_either_end() {
             tokio::time::resume();
         });
         // The transport in memory frees finished streams when the next one is opened.
-        runtime.block_on(async { desk.later("plain").own_stream().await.unwrap() });
+        runtime.block_on(async { desk.later("plain").dedicated_stream().await.unwrap() });
     });
     assert!(busy > 4 << 20, "{busy} bytes are kept at once");
     assert!(

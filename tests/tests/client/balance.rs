@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::{Stream, TryStreamExt, stream};
 use rpc_runtime::{
-    Address, BindError, CallError, Client, ClientBuilder, ConnectError, ConnectionLost,
-    ConnectionState, Context, Endpoint, Endpoints, Fate, Identity, RpcError, Server, ServerHandle,
-    Trust, code, rpc,
+    Address, BindError, CallError, Client, ClientBuilder, ConnectError, ConnectionError,
+    ConnectionState, Context, Endpoint, Endpoints, Execution, Identity, RpcError, Server,
+    ServerHandle, Trust, code, rpc,
 };
 use tests::relay::Relay;
 use tests::support::{eventually, soon};
@@ -211,7 +211,7 @@ impl Office {
 
     /// Connects a client to all servers.
     async fn connect(&self, builder: ClientBuilder) -> (DeskClient, Client, Endpoints) {
-        let (client, endpoints) = builder.balance().unwrap();
+        let (client, endpoints) = builder.balanced().unwrap();
         endpoints.set(self.addresses.iter().map(|&address| address.into()));
         for &address in &self.addresses {
             until(&endpoints, address, is_connected).await;
@@ -251,7 +251,7 @@ async fn until(endpoints: &Endpoints, address: SocketAddr, wanted: impl Fn(&Endp
 async fn unreachable_server_stops_getting_calls_after_a_few_timeouts() {
     let office = Office::new(2);
     let relay = Relay::start(office.addresses[0], 7).unwrap();
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     let addresses = [relay.address(), office.addresses[1]];
     endpoints.set(addresses.map(Address::from));
     for address in addresses {
@@ -386,7 +386,7 @@ async fn calls_while_servers_are_killed_and_drained_are_not_lost() {
             Ok(_) => executed == 1 || (is_idempotent && executed > 1),
             // Its server was killed while it ran.
             Err(CallError::Connection {
-                fate: Fate::MayHaveExecuted,
+                execution: Execution::MayHaveExecuted,
                 ..
             }) => executed <= 1 && !is_idempotent,
             Err(_) => false,
@@ -615,7 +615,7 @@ async fn servers_can_be_added_and_removed() {
     let [one, other] = office.addresses[..] else {
         panic!("two servers")
     };
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     let desk = DeskClient::new(client.clone());
     let early = tokio::spawn(desk.number(0));
     assert!(endpoints.insert(one.into()));
@@ -650,7 +650,7 @@ async fn servers_can_be_added_and_removed() {
 #[tokio::test]
 async fn removed_servers_leave_no_tasks() {
     let office = Office::new(1);
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     let address = office.addresses[0];
     let tasks = || {
         tokio::runtime::Handle::current()
@@ -685,13 +685,13 @@ async fn client_without_servers_fails_instead_of_waiting() {
     assert!(matches!(error, Err(ConnectError::Nobody(_))), "{error:?}");
 
     let builder = Client::builder().wait_for_ready(false);
-    let (client, endpoints) = builder.balance().unwrap();
+    let (client, endpoints) = builder.balanced().unwrap();
     endpoints.set(none);
     let error = soon(DeskClient::new(client).number(0)).await.unwrap_err();
     let is_not_sent = matches!(
         error,
         CallError::Connection {
-            fate: Fate::NotSent,
+            execution: Execution::NotSent,
             ..
         }
     );
@@ -734,7 +734,7 @@ async fn batches_streams_and_notifications_are_balanced() {
 #[tokio::test]
 async fn server_is_removed_with_the_runtime_that_added_it() {
     let office = Office::new(2);
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     let elsewhere = Runtime::new().unwrap();
     let added = endpoints.clone();
     let [one, other] = office.addresses[..] else {
@@ -762,7 +762,7 @@ async fn client_closes_with_its_runtime_and_removes_its_servers() {
     let office = Office::new(1);
     let elsewhere = Runtime::new().unwrap();
     let inside = elsewhere.enter();
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     drop(inside);
     let tasks = || {
         tokio::runtime::Handle::current()
@@ -775,7 +775,7 @@ async fn client_closes_with_its_runtime_and_removes_its_servers() {
     until(&endpoints, address, is_connected).await;
     elsewhere.shutdown_background();
     let lost = soon(client.closed()).await;
-    assert!(matches!(lost, ConnectionLost::ClosedHere), "{lost:?}");
+    assert!(matches!(lost, ConnectionError::ClosedHere), "{lost:?}");
     eventually(|| endpoints.list().is_empty() && tasks() <= before).await;
 }
 
@@ -808,7 +808,7 @@ async fn client_is_connected_while_any_server_is() {
     soon(client.close()).await;
     assert!(matches!(
         endpoints.state(),
-        ConnectionState::Closed(ConnectionLost::ClosedHere)
+        ConnectionState::Closed(ConnectionError::ClosedHere)
     ));
     assert!(
         !endpoints.insert(office.addresses[1].into()),
@@ -819,7 +819,7 @@ async fn client_is_connected_while_any_server_is() {
         matches!(
             error,
             CallError::Connection {
-                fate: Fate::NotSent,
+                execution: Execution::NotSent,
                 ..
             }
         ),
@@ -841,7 +841,7 @@ async fn call_that_does_not_wait_fails_when_the_last_server_is_lost() {
         matches!(
             error,
             CallError::Connection {
-                fate: Fate::NotSent,
+                execution: Execution::NotSent,
                 ..
             }
         ),
@@ -855,7 +855,7 @@ async fn every_server_can_call_back_the_client() {
     let (client, endpoints) = office
         .builder()
         .service(CallerServer::new(Parrot))
-        .balance()
+        .balanced()
         .unwrap();
     endpoints.set(office.addresses.iter().map(|&address| address.into()));
     for &address in &office.addresses {
@@ -877,7 +877,7 @@ async fn server_with_a_wrong_certificate_gets_no_calls() {
     office.drain(1).await;
     let other = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
     office.open_as(1, &other);
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     let address = |number: usize| Address::from(office.addresses[number]);
     let misnamed = address(2).with_server_name("example.org");
     endpoints.set([

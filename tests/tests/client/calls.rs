@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rpc_runtime::{
-    CallError, Client, ConnectionLost, Context, ErrorObject, Fate, Limits, RpcError, code, rpc,
+    CallError, Client, ConnectionError, Context, ErrorObject, Execution, Limits, RpcError, code,
+    rpc,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -290,7 +291,7 @@ async fn dropped_call_drops_its_own_handler_only() {
 #[tokio::test]
 async fn dropped_call_on_a_dedicated_stream_drops_its_handler() {
     let (desk, _, counts) = shop().await;
-    let cancelled = tokio::spawn(desk.hang().own_stream());
+    let cancelled = tokio::spawn(desk.hang().dedicated_stream());
     counts.hung.wait(1).await;
     cancelled.abort();
     counts.dropped.wait(1).await;
@@ -309,7 +310,7 @@ async fn call_that_is_never_polled_is_never_sent() {
 async fn cancellation_reaches_a_server_at_its_limit_of_calls() {
     let shop = Shop::default();
     let limits = Limits {
-        calls_per_connection: 2,
+        max_concurrent_calls_per_connection: 2,
         ..Limits::default()
     };
     let (client, _) = serve(DeskServer::new(shop.clone()), limits).await;
@@ -331,7 +332,7 @@ async fn timeout_ends_the_call_on_both_ends() {
     let late = desk.hang().timeout(DEADLINE).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     counts.dropped.wait(1).await;
-    let late = desk.hang().own_stream().timeout(DEADLINE).await;
+    let late = desk.hang().dedicated_stream().timeout(DEADLINE).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     counts.dropped.wait(1).await;
 }
@@ -425,7 +426,7 @@ async fn calls_end_when_the_server_shuts_down() {
             tokio::spawn(if n % 2 == 0 {
                 desk.hang()
             } else {
-                desk.hang().own_stream()
+                desk.hang().dedicated_stream()
             })
         })
         .collect();
@@ -437,7 +438,7 @@ async fn calls_end_when_the_server_shuts_down() {
             matches!(
                 ended,
                 CallError::Connection {
-                    fate: Fate::MayHaveExecuted,
+                    execution: Execution::MayHaveExecuted,
                     ..
                 }
             ),
@@ -446,7 +447,7 @@ async fn calls_end_when_the_server_shuts_down() {
     }
     let lost = soon(client.closed()).await;
     assert!(
-        matches!(lost, ConnectionLost::ClosedByPeer { code: 0x11, .. }),
+        matches!(lost, ConnectionError::ClosedByPeer { code: 0x11, .. }),
         "{lost:?}"
     );
     let late = desk.add(1, 2).await.unwrap_err();
@@ -454,7 +455,7 @@ async fn calls_end_when_the_server_shuts_down() {
         matches!(
             late,
             CallError::Connection {
-                fate: Fate::NotSent,
+                execution: Execution::NotSent,
                 ..
             }
         ),
@@ -480,7 +481,7 @@ async fn closed_client_has_sent_its_notifications() {
         matches!(
             late,
             CallError::Connection {
-                fate: Fate::NotSent,
+                execution: Execution::NotSent,
                 ..
             }
         ),
@@ -579,7 +580,7 @@ async fn local_client_behaves_as_a_remote_one() {
 #[tokio::test]
 async fn pending_call_can_be_moved_and_awaited_again() {
     let (desk, ..) = shop().await;
-    for mut call in [desk.next_note(), desk.next_note().own_stream()] {
+    for mut call in [desk.next_note(), desk.next_note().dedicated_stream()] {
         let early = tokio::time::timeout(Duration::ZERO, &mut call).await;
         assert!(early.is_err(), "{early:?}");
         desk.note("now").await.unwrap();
@@ -597,7 +598,7 @@ async fn finished_call_awaited_again_is_an_error() {
         assert!(again.contains("the call is over"), "{again}");
     };
     over(client.call("add", &(1, 2))).await;
-    over(client.call("add", &(1, 2)).own_stream()).await;
+    over(client.call("add", &(1, 2)).dedicated_stream()).await;
     over(client.call("hang", &()).timeout(Duration::from_millis(1))).await;
     over(client.call("absent", &())).await;
     assert_eq!(desk.add(1, 2).await.unwrap(), 3);
@@ -611,7 +612,7 @@ async fn request_nested_too_deeply_is_rejected_alone() {
     let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
     for call in [
         client.call::<Value, _>("echo", &deep),
-        client.call::<Value, _>("echo", &deep).own_stream(),
+        client.call::<Value, _>("echo", &deep).dedicated_stream(),
     ] {
         let refused = soon(call).await.unwrap_err();
         assert!(
@@ -731,7 +732,9 @@ mod raw_json {
         let client = post().await;
         let whole = client.call::<Value, _>("echo", &[lines()]);
         assert_eq!(soon(whole).await.unwrap(), meant());
-        let alone = client.call::<Value, _>("echo", &[lines()]).own_stream();
+        let alone = client
+            .call::<Value, _>("echo", &[lines()])
+            .dedicated_stream();
         assert_eq!(soon(alone).await.unwrap(), meant());
         soon(client.notify("echo", &[lines()]).into_future())
             .await

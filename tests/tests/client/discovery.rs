@@ -160,7 +160,7 @@ async fn changed_lookup_replaces_the_servers() {
     let (one, other) = (office.open(), office.open());
     let found = |addresses: &[SocketAddr]| Found::all(named(addresses)).valid_for(SHORT);
     let told = Told::new(found(&[one]));
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     follow(endpoints.clone(), told.clone()).await.unwrap();
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client.clone());
@@ -192,7 +192,7 @@ async fn unreachable_servers_are_looked_up_again() {
     let (one, other) = (office.open(), office.open());
     let found = |addresses: &[SocketAddr]| Found::all(named(addresses)).valid_for(LONG);
     let told = Told::new(found(&[one]));
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     follow(endpoints, told.clone()).await.unwrap();
     soon(client.ready()).await.unwrap();
     told.tell(Ok(found(&[other])));
@@ -207,7 +207,7 @@ async fn unreachable_group_is_replaced_by_the_next() {
     let (best, next, last) = (office.open(), office.open(), office.open());
     let groups = [best, next, last].map(|address| named(&[address]));
     let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     follow(endpoints.clone(), told).await.unwrap();
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client);
@@ -226,7 +226,7 @@ async fn reachable_better_group_is_used_again() {
     let (best, next) = (office.open(), office.open());
     let groups = [best, next].map(|address| named(&[address]));
     let told = Told::new(Found::in_order(groups.to_vec()).valid_for(Duration::MAX));
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     follow(endpoints.clone(), told).await.unwrap();
     soon(client.ready()).await.unwrap();
     office.close(best).await;
@@ -242,7 +242,7 @@ async fn ejected_server_of_the_better_group_leaves_the_next_group_in_use() {
     let groups = [best, next].map(|address| named(&[address]));
     let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
     let builder = office.builder().eject_after(1).probe_backoff(LONG, LONG);
-    let (client, endpoints) = builder.balance().unwrap();
+    let (client, endpoints) = builder.balanced().unwrap();
     follow(endpoints.clone(), told.clone()).await.unwrap();
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client);
@@ -286,7 +286,7 @@ async fn lookup_that_never_ends_does_not_block_the_client() {
     let (best, next) = (office.open(), office.open());
     let groups = [best, next].map(|address| named(&[address]));
     let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     follow(endpoints.clone(), Stuck(told.clone()))
         .await
         .unwrap();
@@ -303,7 +303,7 @@ async fn name_is_resolved_by_the_operating_system() {
     // Every hosts file has this name.
     let mut office = Office::new("localhost");
     let address = office.open();
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     let name = Dns::new(format!("localhost:{}", address.port())).unwrap();
     follow(endpoints.clone(), name).await.unwrap();
     until_connected(&endpoints, &[address]).await;
@@ -320,7 +320,7 @@ async fn name_is_resolved_by_the_operating_system() {
 
 #[tokio::test]
 async fn unknown_name_is_an_error() {
-    let (_client, endpoints) = Client::builder().balance().unwrap();
+    let (_client, endpoints) = Client::builder().balanced().unwrap();
     let told = Told::new(Found::default());
     told.tell(Err(io::ErrorKind::NotFound));
     let error = follow(endpoints, told).await.unwrap_err();
@@ -393,7 +393,7 @@ async fn srv_records_select_the_servers() {
     let zone = Zone::default();
     zone.tell(1, &[(20, spare), (10, one), (10, two)]);
     let name = Srv::with_name_servers("_rpc._udp.rpc.test", [zone.serve().await]).unwrap();
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     soon(follow(endpoints.clone(), name)).await.unwrap();
     until_connected(&endpoints, &[one, two]).await;
     let desk = DeskClient::new(client);
@@ -457,7 +457,7 @@ async fn servers_are_kept_while_address_lookups_fail() {
 async fn servers_discovered_by_tower_are_called() {
     let mut office = Office::new("rpc.test");
     let (one, other) = (office.open(), office.open());
-    let (client, endpoints) = office.builder().balance().unwrap();
+    let (client, endpoints) = office.builder().balanced().unwrap();
     let (changes, received) = mpsc::unbounded_channel();
     let discover = stream::unfold(received, async |mut received| {
         let change: Result<Change<_, _>, io::Error> = received.recv().await?;

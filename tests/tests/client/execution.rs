@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rpc_runtime::{Call, CallError, Client, ClientBuilder, ConnectionLost, ErrorObject, Fate};
+use rpc_runtime::{
+    Call, CallError, Client, ClientBuilder, ConnectionError, ErrorObject, Execution,
+};
 use serde_json::Value;
 use tests::message;
 use tests::peer::{
@@ -40,10 +42,10 @@ impl Peer {
 
 type Five = Call<i64, ErrorObject>;
 
-fn call(client: &Client, own_stream: bool) -> Five {
+fn call(client: &Client, dedicated_stream: bool) -> Five {
     let call = client.call("five", &());
-    match own_stream {
-        true => call.own_stream(),
+    match dedicated_stream {
+        true => call.dedicated_stream(),
         false => call,
     }
 }
@@ -58,38 +60,38 @@ async fn request(connection: &RawConnection) -> RawStream {
 #[track_caller]
 fn assert_execution<T: std::fmt::Debug, E: std::fmt::Debug>(
     result: Result<T, CallError<E>>,
-    expected: Fate,
+    expected: Execution,
 ) {
     match result {
-        Err(CallError::Connection { fate, .. }) => assert_eq!(fate, expected),
+        Err(CallError::Connection { execution, .. }) => assert_eq!(execution, expected),
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
 async fn close_code_decides_whether_calls_may_have_been_executed() {
-    for own_stream in [false, true] {
-        for (code, fate) in [
-            (SHUT_DOWN, Fate::NotExecuted),
-            (ABORTED, Fate::MayHaveExecuted),
-            (0u32.into(), Fate::MayHaveExecuted),
+    for dedicated_stream in [false, true] {
+        for (code, execution) in [
+            (SHUT_DOWN, Execution::NotExecuted),
+            (ABORTED, Execution::MayHaveExecuted),
+            (0u32.into(), Execution::MayHaveExecuted),
         ] {
             let peer = Peer::new();
             let (client, connection) = peer.meet().await;
-            let call = tokio::spawn(call(&client, own_stream).no_retry());
+            let call = tokio::spawn(call(&client, dedicated_stream).no_retry());
             let _stream = request(&connection).await;
             connection.close(code, b"");
-            assert_execution(soon(call).await.unwrap(), fate);
+            assert_execution(soon(call).await.unwrap(), execution);
         }
     }
 }
 
 #[tokio::test]
 async fn call_not_executed_is_retried_on_the_next_connection() {
-    for own_stream in [false, true] {
+    for dedicated_stream in [false, true] {
         let peer = Peer::new();
         let (client, connection) = peer.meet().await;
-        let call = tokio::spawn(call(&client, own_stream));
+        let call = tokio::spawn(call(&client, dedicated_stream));
         let _stream = request(&connection).await;
         connection.close(SHUT_DOWN, b"");
         let connection = peer.0.accept().await;
@@ -127,7 +129,7 @@ async fn close_reason_with_control_characters_is_escaped() {
     let lost = soon(client.closed()).await;
     let escaped = r"a\n\u{1b}[31m";
     match &lost {
-        ConnectionLost::ClosedByPeer { code: 7, reason } => assert_eq!(&**reason, escaped),
+        ConnectionError::ClosedByPeer { code: 7, reason } => assert_eq!(&**reason, escaped),
         other => panic!("{other:?}"),
     }
     let shown = lost.to_string();
@@ -137,9 +139,9 @@ async fn close_reason_with_control_characters_is_escaped() {
 
 #[tokio::test]
 async fn call_queued_behind_a_blocked_request_was_not_sent() {
-    for (code, fate) in [
-        (SHUT_DOWN, Fate::NotExecuted),
-        (ABORTED, Fate::MayHaveExecuted),
+    for (code, execution) in [
+        (SHUT_DOWN, Execution::NotExecuted),
+        (ABORTED, Execution::MayHaveExecuted),
     ] {
         let peer = Peer::new();
         let (client, connection) = peer.meet().await;
@@ -151,8 +153,8 @@ async fn call_queued_behind_a_blocked_request_was_not_sent() {
         let early = tokio::time::timeout(Duration::ZERO, &mut queued).await;
         assert!(early.is_err(), "{early:?}");
         connection.close(code, b"");
-        assert_execution(soon(queued).await, Fate::NotSent);
-        assert_execution(soon(long).await.unwrap(), fate);
+        assert_execution(soon(queued).await, Execution::NotSent);
+        assert_execution(soon(long).await.unwrap(), execution);
     }
 }
 
@@ -165,7 +167,7 @@ async fn notification_sent_in_part_was_not_executed() {
         let mut recv = soon(connection.accept_uni()).await.unwrap();
         soon(recv.read_exact(&mut [0])).await.unwrap();
         connection.close(code, b"");
-        assert_execution(soon(large).await.unwrap(), Fate::NotExecuted);
+        assert_execution(soon(large).await.unwrap(), Execution::NotExecuted);
     }
 }
 
@@ -187,8 +189,8 @@ async fn rejected_batch_makes_the_client_reconnect() {
             .await;
         stream.finish();
         match soon(sent).await.unwrap() {
-            Err(refused) => assert_execution(Err::<(), _>(refused), Fate::NotExecuted),
-            Ok(mut replies) => assert_execution(replies.take(entry), Fate::NotExecuted),
+            Err(refused) => assert_execution(Err::<(), _>(refused), Execution::NotExecuted),
+            Ok(mut replies) => assert_execution(replies.take(entry), Execution::NotExecuted),
         }
         peer.0.accept().await;
     }
@@ -249,7 +251,7 @@ fn response_received_with_the_close_is_delivered() {
         });
         ours.block_on(async {
             assert_eq!(soon(short).await.unwrap().unwrap(), 5);
-            assert_execution(soon(long).await.unwrap(), Fate::NotExecuted);
+            assert_execution(soon(long).await.unwrap(), Execution::NotExecuted);
         });
     }
 }

@@ -261,7 +261,7 @@ const ROUND: usize = 128;
 async fn cancel_calls(slow: &SlowClient, handlers: &Handlers, calls: usize) {
     for round in 0..calls.div_ceil(ROUND) {
         let hang = || match round % 4 {
-            2 => slow.hang().own_stream(),
+            2 => slow.hang().dedicated_stream(),
             3 => slow.hang().timeout(Duration::from_millis(1)),
             _ => slow.hang(),
         };
@@ -310,7 +310,7 @@ fn cancelled_calls_leak_nothing(calls: usize) {
         let identity = Identity::self_signed(["127.0.0.1"]).unwrap();
         let trust = Trust::certificate(identity.certificate());
         let limits = Limits {
-            cancellations: usize::MAX,
+            max_net_cancellations: usize::MAX,
             ..Limits::default()
         };
         let server = Server::builder(identity)

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rpc_runtime::{
-    CallError, Client, ClientBuilder, ConnectError, ConnectionLost, ConnectionState, Fate,
+    CallError, Client, ClientBuilder, ConnectError, ConnectionError, ConnectionState, Execution,
     Identity, Server, ServerHandle, Service, Trust, rpc,
 };
 use tests::peer::RawServer;
@@ -178,7 +178,7 @@ async fn until_refused(client: &Client) -> Arc<ConnectError> {
     }
 }
 
-async fn until_lost(client: &Client) -> ConnectionLost {
+async fn until_lost(client: &Client) -> ConnectionError {
     let is_lost = |state: &ConnectionState| !matches!(state, ConnectionState::Connected);
     match until(client, is_lost).await {
         ConnectionState::Connecting { lost, .. } => lost,
@@ -195,9 +195,9 @@ async fn waiting(desk: &DeskClient) -> JoinHandle<Result<i64, CallError>> {
 }
 
 #[track_caller]
-fn assert_execution<T: std::fmt::Debug>(result: Result<T, CallError>, expected: Fate) {
+fn assert_execution<T: std::fmt::Debug>(result: Result<T, CallError>, expected: Execution) {
     match result {
-        Err(CallError::Connection { fate, .. }) => assert_eq!(fate, expected),
+        Err(CallError::Connection { execution, .. }) => assert_eq!(execution, expected),
         other => panic!("{other:?}"),
     }
 }
@@ -211,7 +211,7 @@ async fn client_reconnects_after_restarts_of_its_server() {
         drain(server).await;
         let lost = until_lost(&client).await;
         assert!(
-            matches!(lost, ConnectionLost::ClosedByPeer { code: 0x10, .. }),
+            matches!(lost, ConnectionError::ClosedByPeer { code: 0x10, .. }),
             "{lost:?}"
         );
         server = place.open();
@@ -276,7 +276,7 @@ async fn client_that_does_not_reconnect_is_closed_by_a_loss_whatever_is_set_afte
     connection.close(7u32.into(), b"");
     let lost = soon(client.closed()).await;
     assert!(
-        matches!(lost, ConnectionLost::ClosedByPeer { code: 7, .. }),
+        matches!(lost, ConnectionError::ClosedByPeer { code: 7, .. }),
         "{lost:?}"
     );
 }
@@ -284,11 +284,11 @@ async fn client_that_does_not_reconnect_is_closed_by_a_loss_whatever_is_set_afte
 #[tokio::test]
 async fn calls_notifications_and_batches_without_a_connection_wait() {
     let (place, server) = Place::new();
-    let (desk, client) = place.connect(place.builder().lanes(3)).await;
+    let (desk, client) = place.connect(place.builder().streams(3)).await;
     shut(server).await;
     until_lost(&client).await;
     let calls = [waiting(&desk).await, waiting(&desk).await];
-    let large = tokio::spawn(desk.add(3, 4).own_stream());
+    let large = tokio::spawn(desk.add(3, 4).dedicated_stream());
     let note = tokio::spawn(desk.note("small"));
     let large_note = tokio::spawn(desk.note(&"large".repeat(10_000)));
     let mut batch = client.batch();
@@ -329,9 +329,12 @@ async fn client_that_does_not_wait_fails_after_a_failed_attempt() {
     let (desk, client) = place.connect(builder).await;
     shut(server).await;
     until_refused(&client).await;
-    assert_execution(soon(desk.add(1, 2)).await, Fate::NotSent);
-    assert_execution(soon(desk.add(1, 2).own_stream()).await, Fate::NotSent);
-    assert_execution(soon(desk.note("text")).await, Fate::NotSent);
+    assert_execution(soon(desk.add(1, 2)).await, Execution::NotSent);
+    assert_execution(
+        soon(desk.add(1, 2).dedicated_stream()).await,
+        Execution::NotSent,
+    );
+    assert_execution(soon(desk.note("text")).await, Execution::NotSent);
     let refused = soon(client.batch().send()).await;
     assert!(refused.is_ok(), "an empty batch needs no connection");
     let _server = place.open();
@@ -345,12 +348,12 @@ async fn running_calls_of_a_lost_connection_may_have_been_executed() {
     let (desk, client) = place.connect(place.builder()).await;
     let calls = [
         tokio::spawn(desk.hold()),
-        tokio::spawn(desk.hold().own_stream()),
+        tokio::spawn(desk.hold().dedicated_stream()),
     ];
     place.holding(2).await;
     shut(server).await;
     for call in calls {
-        assert_execution(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+        assert_execution(soon(call).await.unwrap(), Execution::MayHaveExecuted);
     }
     let _server = place.open();
     until_connected(&client).await;
@@ -388,9 +391,9 @@ async fn closed_client_stops_reconnecting() {
     let call = waiting(&desk).await;
     let mut states = client.watch_state();
     soon(client.close()).await;
-    assert_execution(soon(call).await.unwrap(), Fate::NotSent);
-    assert_execution(soon(desk.add(1, 2)).await, Fate::NotSent);
-    assert_eq!(soon(client.closed()).await, ConnectionLost::ClosedHere);
+    assert_execution(soon(call).await.unwrap(), Execution::NotSent);
+    assert_execution(soon(desk.add(1, 2)).await, Execution::NotSent);
+    assert_eq!(soon(client.closed()).await, ConnectionError::ClosedHere);
     drop((desk, client));
     let mut last = None;
     while let Some(state) = soon(states.changed()).await {
@@ -398,7 +401,7 @@ async fn closed_client_stops_reconnecting() {
     }
     let closed = matches!(
         last,
-        Some(ConnectionState::Closed(ConnectionLost::ClosedHere))
+        Some(ConnectionState::Closed(ConnectionError::ClosedHere))
     );
     assert!(closed, "{last:?}");
 }
@@ -424,11 +427,11 @@ async fn client_without_reconnection_is_closed_by_the_first_loss() {
     drain(server).await;
     let lost = soon(client.closed()).await;
     assert!(
-        matches!(lost, ConnectionLost::ClosedByPeer { code: 0x10, .. }),
+        matches!(lost, ConnectionError::ClosedByPeer { code: 0x10, .. }),
         "{lost:?}"
     );
     assert!(matches!(client.state(), ConnectionState::Closed(_)));
-    assert_execution(soon(desk.add(1, 2)).await, Fate::NotSent);
+    assert_execution(soon(desk.add(1, 2)).await, Execution::NotSent);
 }
 
 #[tokio::test]
@@ -447,9 +450,9 @@ async fn client_without_reconnection_is_closed_by_a_drain_after_its_calls() {
         }
     })
     .await;
-    assert_execution(refused, Fate::NotExecuted);
+    assert_execution(refused, Execution::NotExecuted);
     soon(client.closed()).await;
-    assert_execution(soon(desk.add(1, 2)).await, Fate::NotSent);
+    assert_execution(soon(desk.add(1, 2)).await, Execution::NotSent);
     place.clerk.0.go_on.add_permits(1);
     soon(old).await.unwrap().unwrap();
     assert!(soon(drained).await.unwrap(), "a call was aborted");
@@ -536,7 +539,7 @@ async fn new_calls_go_to_another_server_while_the_draining_one_ends_old_calls() 
     let client = soon(place.builder().connect(relay.address)).await.unwrap();
     let desk = DeskClient::new(client.clone());
     let old = tokio::spawn(desk.hold());
-    let alone = tokio::spawn(desk.hold().own_stream());
+    let alone = tokio::spawn(desk.hold().dedicated_stream());
     place.holding(2).await;
 
     let (next, _server) = Place::new_with(place.identity.clone());
@@ -573,7 +576,7 @@ async fn rejected_call_without_retry_was_not_executed() {
         }
     })
     .await;
-    assert_execution(refused, Fate::NotExecuted);
+    assert_execution(refused, Execution::NotExecuted);
     place.clerk.0.go_on.add_permits(1);
     soon(old).await.unwrap().unwrap();
     assert!(soon(drained).await.unwrap(), "a call was aborted");
@@ -585,7 +588,7 @@ async fn idempotent_call_that_may_have_been_executed_is_retried() {
     let (desk, _client) = place.connect(place.builder()).await;
     let calls = [
         tokio::spawn(desk.read()),
-        tokio::spawn(desk.read().own_stream()),
+        tokio::spawn(desk.read().dedicated_stream()),
     ];
     place.holding(2).await;
     shut(server).await;
@@ -611,8 +614,8 @@ async fn idempotent_call_is_sent_at_most_three_times() {
         shut(server).await;
         server = place.open();
     }
-    assert_execution(soon(once).await.unwrap(), Fate::MayHaveExecuted);
-    assert_execution(soon(thrice).await.unwrap(), Fate::MayHaveExecuted);
+    assert_execution(soon(once).await.unwrap(), Execution::MayHaveExecuted);
+    assert_execution(soon(thrice).await.unwrap(), Execution::MayHaveExecuted);
     assert_eq!(place.clerk.0.started(), 4);
 }
 
@@ -626,7 +629,7 @@ async fn retries_stop_when_the_budget_is_spent() {
     let _server = place.open();
     for _ in 0..3 {
         let failed = soon(calls.join_next()).await.unwrap().unwrap();
-        assert_execution(failed, Fate::MayHaveExecuted);
+        assert_execution(failed, Execution::MayHaveExecuted);
     }
     place.holding(10).await;
     place.clerk.0.go_on.add_permits(10);
@@ -657,7 +660,7 @@ async fn earlier_attempt_that_may_have_been_executed_decides_the_result() {
     until_lost(&client).await;
     soon(client.close()).await;
     // The second attempt was not sent.
-    assert_execution(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+    assert_execution(soon(call).await.unwrap(), Execution::MayHaveExecuted);
 }
 
 #[test]
@@ -720,7 +723,7 @@ async fn killed_server_is_noticed_with_the_next_packet() {
     let (desk, client) = place.connect(place.builder()).await;
     let held = [
         tokio::spawn(desk.hold()),
-        tokio::spawn(desk.hold().own_stream()),
+        tokio::spawn(desk.hold().dedicated_stream()),
     ];
     place.holding(2).await;
     killable.kill();
@@ -731,7 +734,7 @@ async fn killed_server_is_noticed_with_the_next_packet() {
     // It is sent on the old connection and again on the new one.
     soon(desk.read()).await.unwrap();
     for call in held {
-        assert_execution(soon(call).await.unwrap(), Fate::MayHaveExecuted);
+        assert_execution(soon(call).await.unwrap(), Execution::MayHaveExecuted);
     }
     until_connected(&client).await;
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);

@@ -1,7 +1,7 @@
 //! OpenRPC documents of services, and their discovery.
 
 use rpc_runtime::{
-    BindError, CallError, Client, Described, ErrorObject, Identity, OpenRpc, Responder, Server,
+    BindError, CallError, Client, Described, ErrorObject, Identity, OpenRpc, RawService, Server,
     ServerBuilder, Trust, code, rpc,
 };
 use serde_json::{Value, json};
@@ -318,7 +318,7 @@ async fn default_that_panics_fails_discovery_only() {
             at
         }
     }
-    let mut responder = Responder::new(OddServer::new(Strange));
+    let mut responder = RawService::new(OddServer::new(Strange));
     let discover = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}"#;
     for _ in 0..2 {
         let reply: Value = serde_json::from_slice(responder.respond(discover).await).unwrap();

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rpc_runtime::{
-    Answer, BindError, CallError, Client, Layered, Middleware, Next, Server, ServerBuilder,
-    ServerCall, Service, code, rpc,
+    BindError, CallError, Client, Layered, Middleware, Next, RequestInfo, Response, Server,
+    ServerBuilder, Service, code, rpc,
 };
 use serde::{Deserialize, Serialize};
 use tests::support::{ANY_PORT, TestServer};
@@ -253,7 +253,7 @@ fn service_of_250_methods_answers_over_quic_on_a_small_stack() {
 struct Counting(Arc<AtomicUsize>);
 
 impl Middleware for Counting {
-    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
+    async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         let before = self.0.load(Ordering::Relaxed);
         let answer = next
             .observe(|_| {

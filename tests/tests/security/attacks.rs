@@ -27,7 +27,7 @@ async fn withstand(attack: Attack) {
         Attacker::begin(attack, client, server.address),
     );
     let attacker = attacker.await.expect("an attack that begins");
-    let budget = Limits::default().memory_per_connection + OVERSHOOT;
+    let budget = Limits::default().max_memory_bytes_per_connection + OVERSHOOT;
     let end = Instant::now() + ATTACK;
     while Instant::now() < end {
         let sum = neighbour.add(1, 2).timeout(Duration::from_secs(5)).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use rpc_runtime::{Limits, Responder, rpc};
+use rpc_runtime::{Limits, RawService, rpc};
 use serde::{Deserialize, Serialize, Serializer};
 use tests::message::call;
 use tests::peer::RawClient;
@@ -163,7 +163,7 @@ const INTERNALS: &[&str] = &[
 
 #[tokio::test]
 async fn error_response_discloses_no_internals() {
-    let mut responder = Responder::new(VaultServer::new(Bank));
+    let mut responder = RawService::new(VaultServer::new(Bank));
     let mut messages = Vec::new();
     for method in ["panics_apart", "unwritable", "unwritable_key"] {
         messages.push(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#));
@@ -284,7 +284,7 @@ async fn rejected_connections_are_logged_with_the_limit_and_its_setting() {
     let _subscribed = tracing::subscriber::set_default(log.clone());
     let _second = tracing::Dispatch::new(Log::default());
     let limits = Limits {
-        connections_per_address: 1,
+        max_connections_per_address: 1,
         ..Limits::default()
     };
     let server = TestServer::start(VaultServer::new(Bank), limits);
@@ -293,7 +293,11 @@ async fn rejected_connections_are_logged_with_the_limit_and_its_setting() {
     assert!(!log.has("WARN"));
     let refused = client.try_dial().await;
     assert!(refused.is_err());
-    for field in ["WARN", "connections rejected", "connections_per_address"] {
+    for field in [
+        "WARN",
+        "connections rejected",
+        "max_connections_per_address",
+    ] {
         assert!(log.has(field), "{field}");
     }
 }

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use fastrand::Rng;
-use rpc_runtime::{CallError, Client, ErrorObject, Fate, Limits, rpc};
+use rpc_runtime::{CallError, Client, ErrorObject, Execution, Limits, rpc};
 use serde_json::Value;
 use tests::message::{call_line, result};
 use tests::peer::{
@@ -36,7 +36,7 @@ impl Pair {
             .max_concurrent_bidi_streams(bidirectional.into())
             .max_concurrent_uni_streams(unidirectional.into());
         let server = RawServer::with(PROTOCOL, transport);
-        let (client, connection) = server.meet(server.client().lanes(1)).await;
+        let (client, connection) = server.meet(server.client().streams(1)).await;
         Self {
             client,
             connection,
@@ -143,7 +143,7 @@ async fn call_with_a_truncated_response_may_have_been_executed() {
         let as_if_nothing_had_happened = matches!(
             ended,
             CallError::Connection {
-                fate: Fate::NotExecuted | Fate::NotSent,
+                execution: Execution::NotExecuted | Execution::NotSent,
                 ..
             }
         );
@@ -311,12 +311,12 @@ async fn misbehave(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_after_garbage_and_resets_serves_and_drains() {
     let limits = Limits {
-        request: 4000,
-        reply: 5000,
-        batch: 10,
-        calls_per_connection: 8,
+        max_request_bytes: 4000,
+        max_response_bytes: 5000,
+        max_batch_entries: 10,
+        max_concurrent_calls_per_connection: 8,
         // So many resets would close the connection.
-        cancellations: usize::MAX,
+        max_net_cancellations: usize::MAX,
         ..Limits::default()
     };
     let server = TestServer::start(TargetServer::new(Echo), limits);
@@ -495,7 +495,7 @@ fn calls_that_never_return_are_bounded_by_the_limit_of_the_connection() {
 
 fn streams_that_are_opened_and_reset(streams: usize) {
     let measured = Measured::start(Limits {
-        cancellations: usize::MAX,
+        max_net_cancellations: usize::MAX,
         ..Limits::default()
     });
     let attacker = measured.attacker();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, future::join_all};
 use rpc_runtime::{
-    Call, CallError, Client, ConnectionState, Endpoints, ErrorObject, Fate, Limits, Trust, rpc,
+    Call, CallError, Client, ConnectionState, Endpoints, ErrorObject, Execution, Limits, Trust, rpc,
 };
 use serde_json::{Value, json};
 use tests::message::{call_line, error, item, line, notification, result};
@@ -85,13 +85,13 @@ impl Between {
                     .or(Trust::certificate(honest.certificate.clone())),
             )
             .server_name("localhost")
-            .lanes(lanes)
+            .streams(lanes)
             .service(HomeServer::new(Hanging))
             .limits(Limits {
-                memory_per_connection: BUDGET,
+                max_memory_bytes_per_connection: BUDGET,
                 ..Limits::default()
             });
-        let (client, endpoints) = builder.balance().unwrap();
+        let (client, endpoints) = builder.balanced().unwrap();
         endpoints.insert(server.address().into());
         let hostile = server.accept().await;
         Self {
@@ -145,7 +145,7 @@ impl Between {
     async fn calls_on_streams(&self, calls: usize) -> (Calls, Vec<(RawStream, u64)>) {
         let (mut running, mut streams) = (JoinSet::new(), Vec::new());
         for _ in 0..calls {
-            running.spawn(self.get().own_stream().into_future());
+            running.spawn(self.get().dedicated_stream().into_future());
             let (stream, call) = self.hostile.accept_call().await;
             streams.push((stream, call["id"].as_u64().unwrap()));
         }
@@ -161,7 +161,10 @@ fn names_the_limit(error: &CallError<ErrorObject>) {
     let text = error.to_string();
     assert!(matches!(error, CallError::Decode(_)), "{error:?}");
     assert!(text.contains(&BUDGET.to_string()), "{text}");
-    assert!(text.contains("`Limits::memory_per_connection`"), "{text}");
+    assert!(
+        text.contains("`Limits::max_memory_bytes_per_connection`"),
+        "{text}"
+    );
 }
 
 /// A result of so many bytes without its end.
@@ -356,7 +359,10 @@ async fn replies_of_many_values_are_decoded_one_at_a_time_past_the_budget() {
     let mut replies = Vec::new();
     let zeros = format!("[{}0]", "0,".repeat(200_000));
     for _ in 0..6 {
-        let call = between.client.call::<Vec<u8>, _>("get", &()).own_stream();
+        let call = between
+            .client
+            .call::<Vec<u8>, _>("get", &())
+            .dedicated_stream();
         calls.spawn(call.into_future());
         let (stream, call) = between.hostile.accept_call().await;
         let id = &call["id"];
@@ -374,7 +380,7 @@ async fn replies_of_many_values_are_decoded_one_at_a_time_past_the_budget() {
 async fn errors_with_large_data_leave_nothing() {
     let between = Between::start(1).await;
     for _ in 0..8 {
-        let call = tokio::spawn(between.get().own_stream().into_future());
+        let call = tokio::spawn(between.get().dedicated_stream().into_future());
         let (mut stream, called) = between.hostile.accept_call().await;
         let mut reply = error(called["id"].clone(), 5, "no");
         reply["error"]["data"] = json!(vec!["x".repeat(1000); 900]);
@@ -390,7 +396,7 @@ async fn errors_with_large_data_leave_nothing() {
 #[tokio::test]
 async fn reason_of_a_shutdown_is_truncated() {
     let between = Between::start(1).await;
-    let call = between.get().no_retry().own_stream();
+    let call = between.get().no_retry().dedicated_stream();
     let call = tokio::spawn(call.into_future());
     let (mut stream, called) = between.hostile.accept_call().await;
     let text = "\u{202e}".repeat(100_000);
@@ -398,8 +404,8 @@ async fn reason_of_a_shutdown_is_truncated() {
         .write_line(error(called["id"].clone(), -32003, &text))
         .await;
     match soon(call).await.unwrap() {
-        Err(CallError::Connection { fate, reason }) => {
-            assert_eq!(fate, Fate::NotExecuted);
+        Err(CallError::Connection { execution, reason }) => {
+            assert_eq!(execution, Execution::NotExecuted);
             assert!(reason.to_string().len() < 300, "{reason}");
         }
         other => panic!("{other:?}"),
@@ -441,7 +447,7 @@ async fn unread_replies_notifications_and_datagrams_of_a_serving_client_are_boun
         between.hostile.send_datagram(note.into()).unwrap();
     }
     let (mut stream, call) = {
-        let _call = tokio::spawn(between.get().own_stream().into_future());
+        let _call = tokio::spawn(between.get().dedicated_stream().into_future());
         between.hostile.accept_call().await
     };
     between.other_server_is_reached().await;
@@ -482,7 +488,7 @@ fn buffers_of_medium_replies_are_kept_within_bounds() {
 async fn unfinished_replies_of_a_client_to_its_server_are_bounded() {
     let (errors, mut told) = mpsc::unbounded_channel();
     let limits = Limits {
-        memory_per_connection: BUDGET,
+        max_memory_bytes_per_connection: BUDGET,
         ..Limits::default()
     };
     let server = TestServer::start(StoreServer::new(Shelf(errors)), limits);
@@ -502,7 +508,10 @@ async fn unfinished_replies_of_a_client_to_its_server_are_bounded() {
     let _replying = send_all([(shared, unfinished(id, 3_900_000))]);
     eventually(|| server.handle.memory_held() >= BUDGET).await;
     let told = soon(told.recv()).await.unwrap();
-    assert!(told.contains("`Limits::memory_per_connection`"), "{told}");
+    assert!(
+        told.contains("`Limits::max_memory_bytes_per_connection`"),
+        "{told}"
+    );
     let held = server.handle.memory_held();
     assert!(held < BUDGET + OVERSHOOT, "{held} bytes");
     tokio::time::timeout(Duration::from_secs(60), calls.reply())

@@ -88,7 +88,7 @@ async fn receive(socket: &UdpSocket) -> (Packet, Vec<u8>) {
 async fn answer_to_token(change: impl FnOnce(&ServerHandle)) -> Packet {
     let identity = identity();
     let limits = Limits {
-        unproven_handshakes: 0,
+        max_unvalidated_handshakes: 0,
         ..Limits::default()
     };
     let (port, handle) = serve(identity.clone(), limits);

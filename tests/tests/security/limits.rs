@@ -227,7 +227,7 @@ mod connections {
     #[tokio::test]
     async fn connections_of_an_address_past_the_limit_are_refused_until_one_closes() {
         let server = LimitedServer::start(Limits {
-            connections_per_address: 3,
+            max_connections_per_address: 3,
             ..Limits::default()
         });
         let mut connections = Vec::new();
@@ -248,7 +248,7 @@ mod connections {
     #[tokio::test]
     async fn connections_of_all_addresses_past_the_limit_are_refused_until_one_closes() {
         let server = LimitedServer::start(Limits {
-            connections: 2,
+            max_connections: 2,
             ..Limits::default()
         });
         let first = server.connect_from(ADDRESS).await.unwrap();
@@ -263,7 +263,7 @@ mod connections {
     #[tokio::test]
     async fn lost_connection_no_longer_counts() {
         let server = LimitedServer::start(Limits {
-            connections: 1,
+            max_connections: 1,
             idle_timeout: Duration::from_millis(50),
             ..Limits::default()
         });
@@ -311,7 +311,7 @@ mod handshakes {
     #[tokio::test]
     async fn handshake_past_the_limit_of_unproven_ones_gets_a_retry() {
         let server = LimitedServer::start(Limits {
-            unproven_handshakes: 1,
+            max_unvalidated_handshakes: 1,
             ..Limits::default()
         });
         let first = StalledHandshake::start(&server).await;
@@ -325,7 +325,7 @@ mod handshakes {
     #[tokio::test]
     async fn handshake_past_the_limit_of_all_gets_a_retry() {
         let server = LimitedServer::start(Limits {
-            handshakes: 2,
+            max_handshakes: 2,
             ..Limits::default()
         });
         let going_on = [
@@ -342,7 +342,7 @@ mod handshakes {
     #[tokio::test]
     async fn handshake_past_its_timeout_is_dropped_although_packets_arrive() {
         let server = LimitedServer::start(Limits {
-            handshakes: 1,
+            max_handshakes: 1,
             handshake_timeout: Duration::from_millis(300),
             ..Limits::default()
         });
@@ -411,7 +411,7 @@ mod message_timeouts {
     #[tokio::test]
     async fn oversized_message_without_end_times_out() {
         let server = LimitedServer::start(Limits {
-            request: 10,
+            max_request_bytes: 10,
             ..short_message_timeout()
         });
         let connection = server.connect_from(ADDRESS).await.unwrap();
@@ -478,7 +478,7 @@ mod message_timeouts {
     #[tokio::test]
     async fn timed_out_stream_cancels_its_calls() {
         let server = LimitedServer::start(Limits {
-            calls_per_connection: 1,
+            max_concurrent_calls_per_connection: 1,
             ..short_message_timeout()
         });
         let connection = server.connect_from(ADDRESS).await.unwrap();
@@ -490,7 +490,7 @@ mod message_timeouts {
     #[tokio::test]
     async fn connection_with_too_many_timed_out_streams_is_closed() {
         let server = LimitedServer::start(Limits {
-            late_messages: 3,
+            max_timed_out_messages: 3,
             ..short_message_timeout()
         });
         let connection = server.connect_from(ADDRESS).await.unwrap();
@@ -536,7 +536,7 @@ mod write_timeouts {
     #[tokio::test]
     async fn calls_past_the_limit_of_unsent_bytes_wait() {
         let server = LimitedServer::start(Limits {
-            unsent_per_connection: 200_000,
+            max_unsent_bytes_per_connection: 200_000,
             ..Limits::default()
         });
         let connection = server.connect_with_small_window().await;
@@ -559,7 +559,7 @@ mod write_timeouts {
     #[tokio::test]
     async fn connection_past_the_limit_of_unsent_bytes_continues_after_the_write_timeout() {
         let server = LimitedServer::start(Limits {
-            unsent_per_connection: 200_000,
+            max_unsent_bytes_per_connection: 200_000,
             write_timeout: Duration::from_millis(300),
             ..Limits::default()
         });
@@ -578,8 +578,8 @@ mod wasted {
 
     fn few() -> Limits {
         Limits {
-            cancellations: 20,
-            cancellations_per_second: 0,
+            max_net_cancellations: 20,
+            cancellations_offset_per_second: 0,
             ..Limits::default()
         }
     }
@@ -727,8 +727,8 @@ mod calls {
     #[tokio::test]
     async fn calls_past_the_limit_of_a_connection_are_rejected_if_configured() {
         let server = LimitedServer::start(Limits {
-            calls_per_connection: 2,
-            refuse_calls: true,
+            max_concurrent_calls_per_connection: 2,
+            reject_excess_calls: true,
             ..Limits::default()
         });
         let connection = server.connect_from(ADDRESS).await.unwrap();
@@ -764,8 +764,8 @@ mod calls {
     #[tokio::test]
     async fn calls_past_the_limit_of_the_server_are_rejected_if_configured() {
         let server = LimitedServer::start(Limits {
-            calls: 1,
-            refuse_calls: true,
+            max_concurrent_calls: 1,
+            reject_excess_calls: true,
             ..Limits::default()
         });
         let connection = server.connect_from(ADDRESS).await.unwrap();
@@ -794,7 +794,7 @@ mod memory {
             let runtime = current_thread();
             let entered = runtime.enter();
             let server = LimitedServer::start(Limits {
-                connections_per_address: usize::MAX,
+                max_connections_per_address: usize::MAX,
                 ..Limits::default()
             });
             drop(entered);

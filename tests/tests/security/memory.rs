@@ -84,7 +84,7 @@ impl Guarded {
             door: Arc::new(Semaphore::new(0)),
         };
         let limits = Limits {
-            memory_per_connection: BUDGET,
+            max_memory_bytes_per_connection: BUDGET,
             ..limits
         };
         let server = TestServer::start(StoreServer::new(handlers.clone()), limits);
@@ -296,7 +296,7 @@ async fn pass(time: Duration) {
 #[tokio::test]
 async fn deadline_of_a_batch_entry_counts_from_the_receipt_of_the_batch() {
     let guarded = Guarded::start(Limits {
-        calls_per_connection: 1,
+        max_concurrent_calls_per_connection: 1,
         ..Limits::default()
     });
     let connection = guarded.connect().await;
@@ -320,7 +320,7 @@ async fn deadline_of_a_batch_entry_counts_from_the_receipt_of_the_batch() {
 #[tokio::test]
 async fn large_message_waits_for_its_place_unparsed_and_is_late_from_its_receipt() {
     let guarded = Guarded::start(Limits {
-        calls_per_connection: 1,
+        max_concurrent_calls_per_connection: 1,
         ..Limits::default()
     });
     let connection = guarded.connect().await;

@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use rpc_discovery::{Dns, Found, Srv};
 use rpc_runtime::{
-    Address, Answer, Batch, CallError, Client, ConnectError, Context, Described, ErrorObject,
-    Escaped, Extensions, Feed, Identity, IdentityError, Lagged, Layered, Limits, Middleware, Next,
-    OpenRpc, Outcome, PemError, Responder, Server, ServerCall, Service, Trust, UntrustedReason,
-    rpc,
+    Address, Batch, Broadcast, CallError, Client, ConnectError, Context, Described, ErrorObject,
+    Escaped, Extensions, Identity, IdentityError, Lagged, Layered, Limits, Middleware, Next,
+    OpenRpc, Outcome, PemError, RawService, RequestInfo, Response, Server, Service, Trust,
+    UntrustedReason, rpc,
 };
 use tests::support::{ANY_PORT, soon};
 
@@ -73,11 +73,11 @@ impl Debug for Guard {
 }
 
 impl Middleware for Guard {
-    async fn call<S: Service>(&self, call: ServerCall<'_>, next: Next<'_, S>) -> Answer {
-        self.0.add("ServerCall", &call);
+    async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
+        self.0.add("RequestInfo", &call);
         self.0.add("Next", &next);
         let answer = next.run().await;
-        self.0.add("Answer", &answer);
+        self.0.add("Response", &answer);
         answer
     }
 }
@@ -137,27 +137,27 @@ async fn show_calls(shown: &Shown, identity: Identity) {
     shown.add("Notification", &note);
     soon(note).await.unwrap();
     let mut items = vault.count().meta("user", TOKEN);
-    shown.add("Items", &items);
+    shown.add("Streaming", &items);
     assert!(soon(items.next()).await.is_some());
-    shown.add("Items", &items);
+    shown.add("Streaming", &items);
 
     let mut batch: Batch = client.batch();
     let entry = batch.call(vault.open(PASSWORD).meta("user", TOKEN));
     shown.add("Batch", &batch);
-    shown.add("Entry", &entry);
+    shown.add("BatchEntry", &entry);
     let mut replies = soon(batch.send()).await.unwrap();
-    shown.add("Replies", &replies);
+    shown.add("BatchResponse", &replies);
     assert!(replies.take(entry).unwrap());
 
     handle.set_identity(identity);
     shown.add("ServerHandle", &handle);
     handle.shutdown(Duration::ZERO).await;
     let lost = soon(client.call::<u32, _>("open", &()).no_retry()).await;
-    let Err(CallError::Connection { fate, reason }) = lost else {
+    let Err(CallError::Connection { execution, reason }) = lost else {
         panic!("{lost:?}");
     };
-    shown.add("Fate", &fate);
-    shown.add("ConnectionLost", &reason);
+    shown.add("Execution", &execution);
+    shown.add("ConnectionError", &reason);
     shown.add("CallError", &CallError::<ErrorObject>::Timeout);
 }
 
@@ -195,7 +195,7 @@ fn show_errors(shown: &Shown, secrets: &[String]) {
 
 /// Shows what has nothing to do with secrets.
 async fn show_others(shown: &Shown) {
-    let feed = Feed::<u32>::new();
+    let feed = Broadcast::<u32>::new();
     shown.add("Subscription", &feed.subscribe_waiting(1));
     let mut lagging = feed.subscribe_or_end::<Lagged>(1);
     shown.add("SubscriptionOrEnd", &lagging);
@@ -203,10 +203,10 @@ async fn show_others(shown: &Shown) {
     feed.send(2).await;
     assert!(lagging.next().await.unwrap().is_ok());
     shown.add("Lagged", &lagging.next().await.unwrap().unwrap_err());
-    shown.add("Feed", &feed);
+    shown.add("Broadcast", &feed);
     let (_client, endpoints) = Client::builder()
         .metadata(|add| add("authorization", TOKEN))
-        .balance()
+        .balanced()
         .unwrap();
     let address = Address::try_from("localhost:1").unwrap();
     endpoints.insert(address.clone());
@@ -214,8 +214,8 @@ async fn show_others(shown: &Shown) {
     shown.add("Endpoints", &endpoints);
     shown.add("Address", &address);
     shown.add(
-        "Responder",
-        &Responder::new(VaultServer::new(Guard(shown.clone()))),
+        "RawService",
+        &RawService::new(VaultServer::new(Guard(shown.clone()))),
     );
     shown.add("Extensions", &Extensions::default());
     shown.add("Limits", &Limits::default());

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use rpc_runtime::{CallError, Limits, Responder, rpc};
+use rpc_runtime::{CallError, Limits, RawService, rpc};
 use tests::support::{DEADLINE, eventually, serve, soon};
 use tokio::runtime::Runtime;
 
@@ -73,7 +73,7 @@ fn one_blocking_thread() -> Runtime {
 
 fn limits(calls: usize) -> Limits {
     Limits {
-        calls,
+        max_concurrent_calls: calls,
         ..Limits::default()
     }
 }
@@ -149,7 +149,7 @@ fn entries_of_a_batch_past_their_deadline_leave_no_more_threads_than_permits() {
     let _open = OpenOnDrop(Arc::clone(&gate));
     runtime.block_on(async {
         let service = WorkServer::new(Arc::clone(&gate));
-        let mut responder = Responder::with_limits(service, limits(1));
+        let mut responder = RawService::with_limits(service, limits(1));
         let entry = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"timeout":50,"method":"block"}}"#);
         let batch = format!("[{}]", (0..20).map(entry).collect::<Vec<_>>().join(","));
         let reply = soon(responder.respond(batch.as_bytes())).await;
@@ -167,7 +167,7 @@ fn blocking_call_that_meets_its_deadline_is_answered() {
     let gate = Arc::new(Gate::default());
     gate.open();
     one_blocking_thread().block_on(async {
-        let mut responder = Responder::new(WorkServer::new(gate));
+        let mut responder = RawService::new(WorkServer::new(gate));
         for _ in 0..200 {
             let call = br#"{"jsonrpc":"2.0","id":7,"timeout":1,"method":"block"}"#;
             // Keeps the thread busy until about the deadline.

@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rpc_runtime::{
-    CallError, Client, ClientBuilder, ConnectError, ConnectionLost, Context, ErrorObject, Fate,
-    Identity, Limits, Responder, RpcError, Server, ServerHandle, Trust, code, rpc,
+    CallError, Client, ClientBuilder, ConnectError, ConnectionError, Context, ErrorObject,
+    Execution, Identity, Limits, RawService, RpcError, Server, ServerHandle, Trust, code, rpc,
 };
 use tests::support::{ANY_PORT, DEADLINE, TestServer, eventually, soon};
 use tokio::runtime::Handle;
@@ -320,9 +320,9 @@ async fn both_within(servers: Limits, clients: Limits) -> Both {
     }
 }
 
-fn execution<T: std::fmt::Debug, E: std::fmt::Debug>(ended: Result<T, CallError<E>>) -> Fate {
+fn execution<T: std::fmt::Debug, E: std::fmt::Debug>(ended: Result<T, CallError<E>>) -> Execution {
     match ended {
-        Err(CallError::Connection { fate, .. }) => fate,
+        Err(CallError::Connection { execution, .. }) => execution,
         other => panic!("{other:?}"),
     }
 }
@@ -330,7 +330,7 @@ fn execution<T: std::fmt::Debug, E: std::fmt::Debug>(ended: Result<T, CallError<
 #[tokio::test]
 async fn limits_set_before_a_service_apply_on_both_ends() {
     let limits = || Limits {
-        request: 1000,
+        max_request_bytes: 1000,
         ..Limits::default()
     };
     let (office, mut callers) = Office::new();
@@ -412,7 +412,10 @@ async fn large_calls_to_a_client_use_dedicated_streams() {
         let answer = soon(both.home.repeat("ab", 150_000)).await.unwrap();
         assert_eq!(answer.len(), 300_000);
     }
-    assert_eq!(soon(both.home.double(1).own_stream()).await.unwrap(), 2);
+    assert_eq!(
+        soon(both.home.double(1).dedicated_stream()).await.unwrap(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -428,7 +431,7 @@ async fn dropped_call_to_a_client_drops_its_handler() {
     under_way(&mut call, &both.flat).await;
     drop(call);
     both.flat.has_dropped().await;
-    let mut call = both.home.hold().own_stream();
+    let mut call = both.home.hold().dedicated_stream();
     under_way(&mut call, &both.flat).await;
     drop(call);
     both.flat.has_dropped().await;
@@ -530,7 +533,7 @@ async fn duplicate_method_of_two_client_services_is_rejected() {
 #[tokio::test]
 async fn limits_of_a_client_apply_to_its_server() {
     let clients = Limits {
-        request: 200,
+        max_request_bytes: 200,
         ..Limits::default()
     };
     let both = both_within(Limits::default(), clients).await;
@@ -544,7 +547,7 @@ async fn limits_of_a_client_apply_to_its_server() {
 #[tokio::test]
 async fn nested_calls_in_both_directions_succeed() {
     let few = Limits {
-        calls_per_connection: 5,
+        max_concurrent_calls_per_connection: 5,
         ..Limits::default()
     };
     let both = both_within(few.clone(), few).await;
@@ -556,7 +559,7 @@ async fn nested_calls_in_both_directions_succeed() {
 #[tokio::test]
 async fn nested_calls_at_the_limit_of_calls_end_with_the_deadline() {
     let few = Limits {
-        calls_per_connection: 2,
+        max_concurrent_calls_per_connection: 2,
         ..Limits::default()
     };
     let both = both_within(few.clone(), few).await;
@@ -572,15 +575,21 @@ async fn closed_client_ends_the_calls_to_it() {
     let mut call = both.home.hold();
     under_way(&mut call, &both.flat).await;
     soon(both.client.close()).await;
-    assert_eq!(execution(soon(call).await), Fate::MayHaveExecuted);
+    assert_eq!(execution(soon(call).await), Execution::MayHaveExecuted);
     both.flat.has_dropped().await;
     let reason = soon(both.caller.closed()).await;
     assert!(
-        matches!(reason, ConnectionLost::ClosedByPeer { code: 0, .. }),
+        matches!(reason, ConnectionError::ClosedByPeer { code: 0, .. }),
         "{reason}"
     );
-    assert_eq!(execution(soon(both.home.double(1)).await), Fate::NotSent);
-    assert_eq!(execution(soon(both.home.note("gone")).await), Fate::NotSent);
+    assert_eq!(
+        execution(soon(both.home.double(1)).await),
+        Execution::NotSent
+    );
+    assert_eq!(
+        execution(soon(both.home.note("gone")).await),
+        Execution::NotSent
+    );
 }
 
 /// The connection belongs to the client.
@@ -589,7 +598,10 @@ async fn closed_callback_client_keeps_the_connection() {
     let both = both().await;
     assert_eq!(soon(both.home.double(1)).await.unwrap(), 2);
     soon(both.caller.close()).await;
-    assert_eq!(execution(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(
+        execution(soon(both.home.double(1)).await),
+        Execution::NotSent
+    );
     assert_eq!(soon(both.desk.add(1, 2)).await.unwrap(), 3);
     assert_eq!(soon(both.desk.add(3, 4)).await.unwrap(), 7);
 }
@@ -643,7 +655,10 @@ async fn client_dropped_while_its_handler_calls_the_server_disconnects() {
     soon(waits.acquire()).await.unwrap().forget();
     drop(client);
     soon(caller.closed()).await;
-    assert_eq!(execution(soon(call).await.unwrap()), Fate::MayHaveExecuted);
+    assert_eq!(
+        execution(soon(call).await.unwrap()),
+        Execution::MayHaveExecuted
+    );
 }
 
 #[tokio::test]
@@ -653,8 +668,11 @@ async fn server_that_shuts_down_drops_the_handlers_of_its_clients() {
     under_way(&mut call, &both.flat).await;
     soon(both.place.server.shutdown(Duration::ZERO)).await;
     both.flat.has_dropped().await;
-    assert_eq!(execution(soon(call).await), Fate::MayHaveExecuted);
-    assert_eq!(execution(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(execution(soon(call).await), Execution::MayHaveExecuted);
+    assert_eq!(
+        execution(soon(both.home.double(1)).await),
+        Execution::NotSent
+    );
 }
 
 #[tokio::test]
@@ -677,7 +695,10 @@ async fn draining_server_can_call_its_clients() {
     assert_eq!(both.flat.held.load(Ordering::SeqCst), 1);
     assert!(soon(shutdown).await.unwrap(), "all calls were finished");
     soon(both.caller.closed()).await;
-    assert_eq!(execution(soon(both.home.double(2)).await), Fate::NotSent);
+    assert_eq!(
+        execution(soon(both.home.double(2)).await),
+        Execution::NotSent
+    );
 }
 
 /// The second server binds the same address, although callback clients of the first are kept.
@@ -690,7 +711,10 @@ async fn reconnected_client_serves_the_next_connection() {
     soon(both.desk.subscribe()).await.unwrap();
     let home: HomeClient = both.place.caller().await.into();
     assert_eq!(soon(home.double(3)).await.unwrap(), 6);
-    assert_eq!(execution(soon(both.home.double(1)).await), Fate::NotSent);
+    assert_eq!(
+        execution(soon(both.home.double(1)).await),
+        Execution::NotSent
+    );
 }
 
 #[tokio::test]
@@ -705,7 +729,7 @@ async fn local_client_serves_its_server() {
     soon(desk.subscribe()).await.unwrap();
     let home: HomeClient = soon(called.recv()).await.unwrap().into();
     soon(client.close()).await;
-    assert_eq!(execution(soon(home.double(1)).await), Fate::NotSent);
+    assert_eq!(execution(soon(home.double(1)).await), Execution::NotSent);
 
     let (office, _called) = Office::new();
     let alone = DeskClient::new(Client::local(DeskServer::new(office)));
@@ -720,7 +744,7 @@ async fn local_client_serves_its_server() {
 #[tokio::test]
 async fn caller_without_a_connection_cannot_be_called_back() {
     let (office, mut called) = Office::new();
-    let mut responder = Responder::new(DeskServer::new(office));
+    let mut responder = RawService::new(DeskServer::new(office));
     let call = br#"{"jsonrpc":"2.0","id":1,"method":"double","params":[1]}"#;
     let answer = responder.respond(call).await;
     let answer: serde_json::Value = serde_json::from_slice(answer).unwrap();
@@ -732,10 +756,10 @@ async fn caller_without_a_connection_cannot_be_called_back() {
     responder.respond(call).await;
     let caller = called.recv().await.unwrap();
     let home = HomeClient::new(caller.clone());
-    assert_eq!(execution(soon(home.double(1)).await), Fate::NotSent);
+    assert_eq!(execution(soon(home.double(1)).await), Execution::NotSent);
     assert!(matches!(
         soon(caller.closed()).await,
-        ConnectionLost::Transport(_)
+        ConnectionError::Transport(_)
     ));
 }
 

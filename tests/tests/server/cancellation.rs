@@ -27,7 +27,7 @@ impl Desk for It {
 /// Cancels 900 calls one after the other. No call completes meanwhile, which would offset ten cancellations.
 async fn cancel_900_calls_in_a_row() {
     let limits = Limits {
-        cancellations_per_second: 0,
+        cancellations_offset_per_second: 0,
         ..Limits::default()
     };
     let (client, _server) = serve(DeskServer::new(It), limits).await;

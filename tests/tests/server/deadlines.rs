@@ -88,7 +88,7 @@ impl Shop for Keeper {
 
     async fn remaining_after_a_pause(&self) -> Option<u128> {
         tokio::task::yield_now().await;
-        self.stock.remaining().own_stream().await.unwrap()
+        self.stock.remaining().dedicated_stream().await.unwrap()
     }
 
     async fn remaining_in_a_task(&self) -> Option<u128> {
@@ -113,7 +113,7 @@ impl Shop for Keeper {
 
     async fn remaining_when_told(&self, cx: &Context) -> Option<u128> {
         let (stock, cx) = (self.stock.clone(), cx.clone());
-        let task = tokio::spawn(async move { stock.remaining().within(&cx).await });
+        let task = tokio::spawn(async move { stock.remaining().deadline_from(&cx).await });
         task.await.unwrap().unwrap()
     }
 
@@ -123,7 +123,7 @@ impl Shop for Keeper {
 
     async fn remaining_within_the_kept(&self) -> Option<u128> {
         let kept = self.kept.lock().unwrap().clone().unwrap();
-        self.stock.remaining().within(&kept).await.unwrap()
+        self.stock.remaining().deadline_from(&kept).await.unwrap()
     }
 
     async fn hang(&self) {
@@ -135,7 +135,7 @@ impl Shop for Keeper {
         let counts = Arc::clone(&self.counts);
         tokio::spawn(async move {
             tokio::time::sleep_until(cx.deadline().unwrap()).await;
-            let late = stock.remaining().within(&cx).await;
+            let late = stock.remaining().deadline_from(&cx).await;
             assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
             counts.outlived.add_permits(1);
         });
@@ -245,7 +245,7 @@ async fn call_without_time_left_is_not_started() {
     let stock = StockClient::new(client.clone());
     let late = soon(stock.remaining().timeout(Duration::ZERO)).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
-    let late = soon(stock.remaining().own_stream().timeout(Duration::ZERO)).await;
+    let late = soon(stock.remaining().dedicated_stream().timeout(Duration::ZERO)).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     // The client does not time the entries of a batch, so the server rejects this one.
     let mut batch = client.batch();
@@ -265,7 +265,7 @@ async fn timeouts_too_long_to_count_are_ignored() {
     for timeout in [Duration::MAX, Duration::from_millis(u64::MAX)] {
         let call = stock.remaining().timeout(timeout);
         assert_eq!(soon(call).await.unwrap(), None);
-        let call = stock.remaining().own_stream().timeout(timeout);
+        let call = stock.remaining().dedicated_stream().timeout(timeout);
         assert_eq!(soon(call).await.unwrap(), None);
         let call = shop.remaining().timeout(timeout);
         assert_eq!(soon(call).await.unwrap(), None);

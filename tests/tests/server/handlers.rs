@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rpc_runtime::{
-    BindError, CallError, Cancellation, Client, Context, ErrorObject, Fate, Identity, Limits,
+    BindError, CallError, Cancellation, Client, Context, ErrorObject, Execution, Identity, Limits,
     RpcError, Server, Trust, code, rpc,
 };
 use tests::support::{DEADLINE, current_thread, serve, soon};
@@ -130,7 +130,7 @@ async fn extensions_last_as_long_as_their_connection() {
     };
     let (one, other) = (connect().await, connect().await);
     assert_eq!(one.visits().await.unwrap(), 1);
-    assert_eq!(one.visits().own_stream().await.unwrap(), 2);
+    assert_eq!(one.visits().dedicated_stream().await.unwrap(), 2);
     assert_eq!(other.visits().await.unwrap(), 1);
 }
 
@@ -250,7 +250,7 @@ async fn shutdown_ends_running_calls_and_rejects_new_ones() {
     let client = OfficeClient::new(client);
     let running = [
         tokio::spawn(client.meet()),
-        tokio::spawn(client.meet().own_stream()),
+        tokio::spawn(client.meet().dedicated_stream()),
     ];
     soon(office.0.arrived.notified()).await;
     soon(office.0.arrived.notified()).await;
@@ -270,7 +270,7 @@ async fn shutdown_ends_running_calls_and_rejects_new_ones() {
         matches!(
             refused,
             CallError::Connection {
-                fate: Fate::NotExecuted,
+                execution: Execution::NotExecuted,
                 ..
             }
         ),
@@ -386,9 +386,9 @@ async fn calls_after_a_cancelled_blocking_call_are_served() {
     let (office, mut cancellations) = office();
     let (client, _) = serve(OfficeServer::new(office.clone()), Limits::default()).await;
     let client = OfficeClient::new(client);
-    for own_stream in [false, true] {
-        let on = |call: rpc_runtime::Call<()>| match own_stream {
-            true => call.own_stream(),
+    for dedicated_stream in [false, true] {
+        let on = |call: rpc_runtime::Call<()>| match dedicated_stream {
+            true => call.dedicated_stream(),
             false => call,
         };
         let late = tokio::spawn(
@@ -409,7 +409,7 @@ async fn calls_after_a_cancelled_blocking_call_are_served() {
         for _ in 0..4 {
             let waiting = tokio::spawn(client.meet());
             soon(office.0.arrived.notified()).await;
-            let alone = client.compute("alone", 1).own_stream();
+            let alone = client.compute("alone", 1).dedicated_stream();
             assert_eq!(soon(alone).await.unwrap(), "alone");
             for _ in 0..8 {
                 assert_eq!(soon(client.compute("ab", 2)).await.unwrap(), "abab");
@@ -510,6 +510,6 @@ async fn error_whose_display_fails_becomes_an_internal_error() {
     let client = ConfusedClient::new(client);
     for _ in 0..3 {
         is_internal(soon(client.mumble()).await);
-        is_internal(soon(client.mumble().own_stream()).await);
+        is_internal(soon(client.mumble().dedicated_stream()).await);
     }
 }

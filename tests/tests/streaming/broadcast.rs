@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{CallError, Feed, Lagged, Limits, RpcError, ServerHandle, rpc};
+use rpc_runtime::{Broadcast, CallError, Lagged, Limits, RpcError, ServerHandle, rpc};
 use serde::{Deserialize, Serialize};
 use tests::support::{serve, soon};
 use tokio::sync::watch;
@@ -47,7 +47,7 @@ trait Paper {
 }
 
 struct Press {
-    news: Feed<News>,
+    news: Broadcast<News>,
     subscribed: watch::Sender<usize>,
 }
 
@@ -87,7 +87,7 @@ impl Paper for Press {
 
 /// A server with a broadcast, and a client.
 struct Stage {
-    news: Feed<News>,
+    news: Broadcast<News>,
     subscribed: watch::Receiver<usize>,
     paper: PaperClient,
     server: ServerHandle,
@@ -96,7 +96,7 @@ struct Stage {
 }
 
 async fn stage() -> Stage {
-    let (news, subscribed) = (Feed::new(), watch::Sender::new(0));
+    let (news, subscribed) = (Broadcast::new(), watch::Sender::new(0));
     let receiver = subscribed.subscribe();
     let press = Press {
         news: news.clone(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{CallError, Client, Context, Fate, Limits, Responder, rpc};
+use rpc_runtime::{CallError, Client, Context, Execution, Limits, RawService, rpc};
 use tests::message::{call, call_line, cancel, end, item, line, notification};
 use tests::peer::{CANCELLED, RawClient, RawConnection, RawStream};
 use tests::support::{TestServer, eventually, serve, soon};
@@ -20,7 +20,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 #[tokio::test]
 async fn handlers_that_misuse_their_items_end_their_own_call_only() {
     let (desk, _, server) = desk(Limits {
-        calls_per_connection: 2,
+        max_concurrent_calls_per_connection: 2,
         ..Limits::default()
     })
     .await;
@@ -46,7 +46,7 @@ async fn handlers_that_misuse_their_items_end_their_own_call_only() {
 #[tokio::test]
 async fn request_stream_that_panics_ends_its_own_call_only() {
     let (desk, _, server) = desk(Limits {
-        calls_per_connection: 1,
+        max_concurrent_calls_per_connection: 1,
         ..Limits::default()
     })
     .await;
@@ -71,8 +71,8 @@ async fn request_stream_that_panics_ends_its_own_call_only() {
 #[tokio::test]
 async fn responses_before_the_last_item_are_no_cancellations() {
     let (desk, _, _server) = desk(Limits {
-        cancellations: 20,
-        cancellations_per_second: 0,
+        max_net_cancellations: 20,
+        cancellations_offset_per_second: 0,
         ..Limits::default()
     })
     .await;
@@ -85,7 +85,7 @@ async fn responses_before_the_last_item_are_no_cancellations() {
 /// A streaming call needs a bidirectional stream and an id, and is no entry of a batch.
 #[tokio::test]
 async fn streaming_calls_without_a_bidirectional_stream_are_rejected() {
-    let mut responder = Responder::new(DeskServer::new(Clerk::default()));
+    let mut responder = RawService::new(DeskServer::new(Clerk::default()));
     for method in ["numbers", "sum"] {
         let single = call_line(1, method, "[]");
         let batch = format!("[{}]", single.trim_end());
@@ -205,7 +205,7 @@ async fn shutdown_does_not_wait_for_kept_callback_clients() {
         let not_sent = matches!(
             error,
             CallError::Connection {
-                fate: Fate::NotSent,
+                execution: Execution::NotSent,
                 ..
             }
         );
@@ -261,7 +261,7 @@ async fn write_all(journal: JournalClient, task: u64) -> Vec<(u64, CallError)> {
             let is_last = matches!(
                 error,
                 CallError::Connection {
-                    fate: Fate::NotSent,
+                    execution: Execution::NotSent,
                     ..
                 }
             );
@@ -297,12 +297,12 @@ async fn stream_that_ran_is_never_reported_as_not_executed() {
                 let ran = book.0.lock().unwrap().contains(&line);
                 match error {
                     CallError::Connection {
-                        fate: Fate::MayHaveExecuted,
+                        execution: Execution::MayHaveExecuted,
                         ..
                     } => unknown += 1,
-                    CallError::Connection { fate, reason } => {
+                    CallError::Connection { execution, reason } => {
                         not_executed += 1;
-                        assert!(!ran, "{line} ran and was told {fate:?} {reason}");
+                        assert!(!ran, "{line} ran and was told {execution:?} {reason}");
                     }
                     // The call was executed in part.
                     CallError::StreamEnded => {
@@ -412,9 +412,9 @@ async fn misbehave(connection: &RawConnection, rng: &mut Rng) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_after_random_streaming_messages_serves_and_drains() {
     let (server, _) = server(Limits {
-        calls_per_connection: 8,
-        cancellations: usize::MAX,
-        late_messages: usize::MAX,
+        max_concurrent_calls_per_connection: 8,
+        max_net_cancellations: usize::MAX,
+        max_timed_out_messages: usize::MAX,
         ..Limits::default()
     });
     let connection = RawClient::connect(&server).await;
@@ -487,9 +487,9 @@ struct Waits;
 impl rpc_runtime::Middleware for Waits {
     async fn call<S: rpc_runtime::Service>(
         &self,
-        _: rpc_runtime::ServerCall<'_>,
+        _: rpc_runtime::RequestInfo<'_>,
         next: rpc_runtime::Next<'_, S>,
-    ) -> rpc_runtime::Answer {
+    ) -> rpc_runtime::Response {
         let _ = tokio::spawn(tokio::task::yield_now()).await;
         next.run().await
     }

@@ -74,7 +74,7 @@ async fn hundred_open_streams_do_not_block_calls() {
 #[tokio::test]
 async fn unread_streams_at_the_limit_of_calls_time_out() {
     let (server, _) = server(Limits {
-        calls: 4,
+        max_concurrent_calls: 4,
         write_timeout: SHORT,
         ..Limits::default()
     });
@@ -90,7 +90,7 @@ async fn unread_streams_at_the_limit_of_calls_time_out() {
 #[tokio::test]
 async fn streaming_call_past_its_deadline_releases_its_permit() {
     let (server, clerk) = server(Limits {
-        calls: 1,
+        max_concurrent_calls: 1,
         write_timeout: HOUR,
         ..Limits::default()
     });
@@ -306,7 +306,7 @@ async fn handler_error_with_the_code_of_an_ended_stream_is_remote() {
 #[tokio::test]
 async fn unread_large_items_do_not_block_calls() {
     let (server, _) = server(Limits {
-        unsent_per_connection: 200_000,
+        max_unsent_bytes_per_connection: 200_000,
         write_timeout: SHORT,
         ..Limits::default()
     });

@@ -23,7 +23,7 @@ const BOUNDED: [(&str, &str); 26] = [
     ("connection.rs", "held = self.memory.used()"),
     (
         "connection.rs",
-        "limit = self.limits().memory_per_connection",
+        "limit = self.limits().max_memory_bytes_per_connection",
     ),
     // An enum without fields.
     ("accept.rs", "?reason"),

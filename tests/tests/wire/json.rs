@@ -1,7 +1,7 @@
 //! Valid and invalid JSON in every place of a message. serde_json must agree, except where RFC 8259 leaves the choice
 //! to the implementation.
 
-use rpc_runtime::{Responder, rpc};
+use rpc_runtime::{RawService, rpc};
 use serde_json::{Value, json};
 
 #[rpc]
@@ -19,7 +19,7 @@ impl Mirror for Glass {
 
 /// Returns the response to a message, and checks that the next message is served.
 async fn reply(message: &[u8]) -> Value {
-    let mut mirror = Responder::new(MirrorServer::new(Glass));
+    let mut mirror = RawService::new(MirrorServer::new(Glass));
     let reply = serde_json::from_slice(mirror.respond(message).await).unwrap();
     let next = br#"{"jsonrpc":"2.0","id":1,"method":"echo","params":["next"]}"#;
     let answer = br#"{"jsonrpc":"2.0","id":1,"result":"next"}"#;

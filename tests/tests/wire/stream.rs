@@ -333,7 +333,7 @@ mod framing {
     #[tokio::test]
     async fn oversized_message_with_its_id_first_is_rejected_by_id() {
         let limits = Limits {
-            request: 100,
+            max_request_bytes: 100,
             ..Limits::default()
         };
         let setup = Setup::with(limits).await;
@@ -685,7 +685,7 @@ mod cancellation {
     #[tokio::test]
     async fn call_waiting_for_a_permit_is_cancelled() {
         let limits = Limits {
-            calls_per_connection: 1,
+            max_concurrent_calls_per_connection: 1,
             ..Limits::default()
         };
         let mut setup = Setup::with(limits).await;
@@ -712,7 +712,7 @@ mod cancellation {
     #[tokio::test]
     async fn deadline_of_a_call_waiting_for_a_permit_expires() {
         let limits = Limits {
-            calls_per_connection: 1,
+            max_concurrent_calls_per_connection: 1,
             ..Limits::default()
         };
         let mut setup = Setup::with(limits).await;
@@ -848,7 +848,7 @@ mod cancellation {
     #[tokio::test]
     async fn handler_that_panics_when_dropped_harms_no_other_stream() {
         let limits = Limits {
-            calls_per_connection: 2,
+            max_concurrent_calls_per_connection: 2,
             ..Limits::default()
         };
         let mut setup = Setup::with(limits).await;
@@ -962,7 +962,7 @@ mod limits {
 
     async fn narrow(calls: usize) -> Setup {
         let limits = Limits {
-            calls_per_connection: calls,
+            max_concurrent_calls_per_connection: calls,
             ..Limits::default()
         };
         Setup::with(limits).await
@@ -1014,7 +1014,7 @@ mod limits {
     #[tokio::test]
     async fn calls_of_all_connections_past_the_limit_wait() {
         let limits = Limits {
-            calls: 1,
+            max_concurrent_calls: 1,
             ..Limits::default()
         };
         let mut setup = Setup::with(limits).await;
@@ -1139,7 +1139,7 @@ mod limits {
     #[tokio::test]
     async fn batch_response_with_rejected_entries_stays_within_the_limit() {
         let limits = Limits {
-            reply: 1000,
+            max_response_bytes: 1000,
             ..Limits::default()
         };
         let setup = Setup::with(limits).await;
@@ -1160,7 +1160,7 @@ mod limits {
     async fn response_past_the_limit_is_replaced_by_an_error() {
         let around = result(1, "").to_string().len();
         let limits = Limits {
-            reply: 5000,
+            max_response_bytes: 5000,
             ..Limits::default()
         };
         let setup = Setup::with(limits).await;
@@ -1201,7 +1201,7 @@ mod limits {
     #[tokio::test]
     async fn batch_entries_that_do_not_fit_the_response_are_replaced() {
         let limits = Limits {
-            reply: 1000,
+            max_response_bytes: 1000,
             ..Limits::default()
         };
         let setup = Setup::with(limits).await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use quinn::ReadError;
-use rpc_runtime::{CallError, ErrorObject, Fate, Limits, Responder, rpc};
+use rpc_runtime::{CallError, ErrorObject, Execution, Limits, RawService, rpc};
 use serde_json::{Value, json};
 use tests::message::{self, line};
 use tests::peer::{CANCELLED, PROTOCOL, RawClient, RawConnection, RawServer, RawStream, TIMED_OUT};
@@ -302,7 +302,7 @@ async fn calls_after_the_end_of_a_request_stream_are_served() {
 #[tokio::test]
 async fn request_stream_that_ends_in_any_other_way_is_an_error() {
     let limits = Limits {
-        request: 1000,
+        max_request_bytes: 1000,
         ..Limits::default()
     };
     let (server, clerk) = serve(limits);
@@ -394,7 +394,7 @@ async fn streaming_call_in_a_batch_or_without_a_reply_channel_is_rejected() {
     let one_way = connection.send_uni(&sent).await;
     assert_eq!(soon(one_way.stopped()).await, Ok(None));
 
-    let mut responder = Responder::new(DeskServer::new(clerk.clone()));
+    let mut responder = RawService::new(DeskServer::new(clerk.clone()));
     for method in ["sum", "numbers"] {
         let call = call(1, method, json!([]));
         let reply = soon(responder.respond(call.as_bytes())).await;
@@ -501,7 +501,7 @@ async fn response_before_the_last_item_stops_the_request_stream() {
 #[tokio::test]
 async fn item_at_the_limit_is_sent_and_a_larger_one_ends_the_stream() {
     let limits = Limits {
-        reply: 10_000,
+        max_response_bytes: 10_000,
         ..Limits::default()
     };
     let (server, _) = serve(limits);
@@ -518,7 +518,7 @@ async fn item_at_the_limit_is_sent_and_a_larger_one_ends_the_stream() {
 #[tokio::test]
 async fn unread_stream_of_a_dropped_handler_blocks_no_call() {
     let limits = Limits {
-        calls_per_connection: 1,
+        max_concurrent_calls_per_connection: 1,
         ..Limits::default()
     };
     let (server, clerk) = serve(limits);
@@ -632,8 +632,8 @@ mod client {
                     true => assert_eq!(items.len(), count, "{bytes:?}"),
                     false => assert!(items.len() <= count, "{bytes:?}"),
                 }
-                if let Err(CallError::Connection { fate, .. }) = last {
-                    let may_have = *fate == Fate::MayHaveExecuted;
+                if let Err(CallError::Connection { execution, .. }) = last {
+                    let may_have = *execution == Execution::MayHaveExecuted;
                     assert_eq!(may_have, !is_whole || count > 0, "{bytes:?}");
                 }
             }
@@ -775,7 +775,7 @@ mod client {
         assert!(matches!(
             second,
             Err(CallError::Connection {
-                fate: Fate::MayHaveExecuted,
+                execution: Execution::MayHaveExecuted,
                 ..
             })
         ));
@@ -793,7 +793,7 @@ mod client {
             matches!(
                 sum,
                 Err(CallError::Connection {
-                    fate: Fate::NotExecuted,
+                    execution: Execution::NotExecuted,
                     ..
                 })
             ),
@@ -848,7 +848,7 @@ mod client {
             matches!(
                 lost,
                 Err(CallError::Connection {
-                    fate: Fate::MayHaveExecuted,
+                    execution: Execution::MayHaveExecuted,
                     ..
                 })
             ),

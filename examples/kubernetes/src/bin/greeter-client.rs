@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (client, endpoints) = Client::builder()
         .trust(trust)
         .timeout(Duration::from_secs(2))
-        .balance()?;
+        .balanced()?;
     // Each pod that is ready has an address of this name.
     let pods = Dns::new(service)?.every(Duration::from_secs(5));
     follow(endpoints, pods).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{Client, ErrorObject, Limits, Outcome, Responder, Service, code, rpc};
+use rpc_runtime::{Client, ErrorObject, Limits, Outcome, RawService, Service, code, rpc};
 use tokio::sync::Semaphore;
 
 #[rpc(namespace = "desk")]
@@ -155,10 +155,10 @@ pub(crate) async fn make_calls<S: Service>(layered: impl Fn(DeskServer<Clerk>) -
     let clerk = Clerk::default();
     let service = || layered(DeskServer::new(clerk.clone()));
     let limits = Limits {
-        reply: 1_000,
+        max_response_bytes: 1_000,
         ..Limits::default()
     };
-    let mut responder = Responder::with_limits(service(), limits);
+    let mut responder = RawService::with_limits(service(), limits);
     for (message, answered) in [
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"desk.add","params":[1,2]}"#,

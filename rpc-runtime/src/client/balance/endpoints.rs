@@ -18,7 +18,7 @@ use crate::client::reconnect::{ConnectionSlot, keep_connected};
 use crate::client::state::{ConnectionState, StateWatch, Status};
 
 /// The servers of a client, which may change while the client is in use.
-/// [`ClientBuilder::balance`](crate::ClientBuilder::balance) makes one. It does not keep the client alive.
+/// [`ClientBuilder::balanced`](crate::ClientBuilder::balanced) makes one. It does not keep the client alive.
 ///
 /// ```
 /// # use rpc_runtime::{Client, ConnectError, Trust};
@@ -26,7 +26,7 @@ use crate::client::state::{ConnectionState, StateWatch, Status};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use rpc_runtime::Address;
 ///
-/// let (client, endpoints) = Client::builder().trust(Trust::system()).balance()?;
+/// let (client, endpoints) = Client::builder().trust(Trust::system()).balanced()?;
 /// let (one, other): (Address, Address) = ("10.0.0.1:4433".parse()?, "10.0.0.2:4433".parse()?);
 /// endpoints.insert(one.clone());
 /// endpoints.insert(other.clone());

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::client::error::CallError;
 use crate::client::retry::backoff::Backoff;
 use crate::codec::error_code::code;
-use crate::transport::ConnectionLost;
+use crate::transport::ConnectionError;
 
 /// When a server is ejected, and when it is probed.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,7 @@ impl OutlierDetector {
     }
 
     /// Records the end of a connection.
-    pub(in crate::client) fn record_loss(&self, lost: &ConnectionLost) {
+    pub(in crate::client) fn record_loss(&self, lost: &ConnectionError) {
         if !lost.is_drained() {
             self.record_failure();
         }
@@ -100,7 +100,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::client::error::Fate;
+    use crate::client::error::Execution;
     use crate::codec::error::ErrorObject;
 
     type Error = CallError<&'static str>;
@@ -126,10 +126,10 @@ mod tests {
             |detector| detector.record(Some(&remote(code::INTERNAL_ERROR)))
         ));
         assert!(ejects(
-            |detector| detector.record_loss(&ConnectionLost::Reset)
+            |detector| detector.record_loss(&ConnectionError::Reset)
         ));
         assert!(!ejects(
-            |detector| detector.record_loss(&ConnectionLost::drained(""))
+            |detector| detector.record_loss(&ConnectionError::drained(""))
         ));
     }
 
@@ -162,8 +162,8 @@ mod tests {
     #[test]
     fn errors_that_do_not_concern_the_server_are_ignored() {
         let lost = Error::Connection {
-            fate: Fate::MayHaveExecuted,
-            reason: ConnectionLost::Reset,
+            execution: Execution::MayHaveExecuted,
+            reason: ConnectionError::Reset,
         };
         for end in [lost, Error::Cancelled, Error::Encode(String::new())] {
             assert!(!ejects(|detector| detector.record(Some(&end))), "{end:?}");

@@ -128,7 +128,7 @@ fn lost_stream_wakes_all_waiting_callers() {
     let mut callers = Callers::new(3, BACKLOG);
     assert!(callers.poll(0));
     assert!((1..3).all(|number| !callers.poll(number)));
-    callers.stream.lose(ConnectionLost::ClosedHere);
+    callers.stream.lose(ConnectionError::ClosedHere);
     assert_eq!(sync::lock(&callers.woken)[..], [0, 1, 2]);
     assert!((1..3).all(|number| callers.poll(number)));
 }

@@ -1,6 +1,6 @@
 //! How often a call was sent, and whether it may be sent again.
 
-use crate::client::error::Fate;
+use crate::client::error::Execution;
 
 /// Maximum number of attempts of a call that was certainly not executed.
 const MAX_ATTEMPTS: u32 = 5;
@@ -35,23 +35,23 @@ impl Attempts {
         self.sent += 1;
     }
 
-    /// Records that an attempt ended without a reply. Returns the fate of the call as a whole.
-    pub(in crate::client) fn record_lost(&mut self, fate: Fate) -> Fate {
-        self.may_have_run |= fate == Fate::MayHaveExecuted;
+    /// Records that an attempt ended without a reply. Returns the execution of the call as a whole.
+    pub(in crate::client) fn record_lost(&mut self, execution: Execution) -> Execution {
+        self.may_have_run |= execution == Execution::MayHaveExecuted;
         match self.may_have_run {
-            true => Fate::MayHaveExecuted,
-            false => fate,
+            true => Execution::MayHaveExecuted,
+            false => execution,
         }
     }
 
-    /// Decides whether a call with this fate may be sent again. `has_other` says whether it can go to another server.
+    /// Decides whether a call with this execution may be sent again. `has_other` says whether it can go to another server.
     pub(in crate::client) fn retry(
         &self,
-        fate: Fate,
+        execution: Execution,
         is_idempotent: bool,
         has_other: impl FnOnce() -> bool,
     ) -> Retry {
-        let is_unsure = fate == Fate::MayHaveExecuted;
+        let is_unsure = execution == Execution::MayHaveExecuted;
         let is_allowed = match is_unsure {
             true => is_idempotent && self.sent < MAX_UNSURE_ATTEMPTS,
             false => self.sent < MAX_ATTEMPTS,
@@ -69,12 +69,12 @@ mod tests {
     use super::*;
 
     /// The prices of the retries of a call whose attempts all end in this way, until there are no more.
-    fn retries(fate: Fate, is_idempotent: bool, has_other: bool) -> Vec<Retry> {
+    fn retries(execution: Execution, is_idempotent: bool, has_other: bool) -> Vec<Retry> {
         let mut attempts = Attempts::default();
         let retries = std::iter::from_fn(|| {
             attempts.record_sent();
-            let fate = attempts.record_lost(fate);
-            let retry = attempts.retry(fate, is_idempotent, || has_other);
+            let execution = attempts.record_lost(execution);
+            let retry = attempts.retry(execution, is_idempotent, || has_other);
             (retry != Retry::No).then_some(retry)
         });
         retries.collect()
@@ -83,16 +83,16 @@ mod tests {
     #[test]
     fn call_that_was_not_executed_is_sent_five_times() {
         let expected = [Retry::Free, Retry::Paid, Retry::Paid, Retry::Paid];
-        for fate in [Fate::NotSent, Fate::NotExecuted] {
+        for execution in [Execution::NotSent, Execution::NotExecuted] {
             for (is_idempotent, has_other) in [(false, false), (true, false), (false, true)] {
-                assert_eq!(retries(fate, is_idempotent, has_other), expected);
+                assert_eq!(retries(execution, is_idempotent, has_other), expected);
             }
         }
     }
 
     #[test]
     fn call_that_may_have_been_executed_is_sent_three_times_if_it_is_idempotent() {
-        let unsure = Fate::MayHaveExecuted;
+        let unsure = Execution::MayHaveExecuted;
         assert_eq!(retries(unsure, true, false), [Retry::Paid, Retry::Paid]);
         assert_eq!(retries(unsure, true, true), [Retry::Free, Retry::Paid]);
         assert_eq!(retries(unsure, false, true), []);
@@ -102,11 +102,17 @@ mod tests {
     fn call_of_which_one_attempt_may_have_been_executed_may_have_been_executed() {
         let mut attempts = Attempts::default();
         attempts.record_sent();
-        assert_eq!(attempts.record_lost(Fate::NotExecuted), Fate::NotExecuted);
+        assert_eq!(
+            attempts.record_lost(Execution::NotExecuted),
+            Execution::NotExecuted
+        );
         attempts.record_sent();
-        let unsure = attempts.record_lost(Fate::MayHaveExecuted);
-        assert_eq!(unsure, Fate::MayHaveExecuted);
+        let unsure = attempts.record_lost(Execution::MayHaveExecuted);
+        assert_eq!(unsure, Execution::MayHaveExecuted);
         attempts.record_sent();
-        assert_eq!(attempts.record_lost(Fate::NotSent), Fate::MayHaveExecuted);
+        assert_eq!(
+            attempts.record_lost(Execution::NotSent),
+            Execution::MayHaveExecuted
+        );
     }
 }

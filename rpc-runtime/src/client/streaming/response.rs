@@ -18,7 +18,7 @@ use crate::client::call::Call;
 use crate::client::connection::{ClientConnection, StreamPermit};
 use crate::client::decode::with_parser;
 use crate::client::dedicated_stream::{DedicatedRequest, lost_call};
-use crate::client::error::{CallError, CallFailure, Fate};
+use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::Client;
 use crate::client::method::Method;
 use crate::client::reply_budget::{Decoding, ItemWindow, SMALL_REPLY_BYTES, Waiting};
@@ -31,7 +31,7 @@ use crate::codec::response::ResponseBody;
 use crate::codec::result::{ResultReader, Returns};
 use crate::codec::stream_frame::StreamFrame;
 use crate::memory::LineCharge;
-use crate::transport::{ConnectionLost, RecvStream, StreamLost};
+use crate::transport::{ConnectionError, RecvStream, StreamLost};
 
 /// The items that a method returns. The call is made when the stream is first polled; options come before.
 ///
@@ -68,14 +68,14 @@ use crate::transport::{ConnectionLost, RecvStream, StreamLost};
 /// # Back pressure
 /// Items that are not taken wait in the flow control window of their stream, 1 MiB, and then the handler is not asked for
 /// more. Other streams and calls are not affected, while there is room for these windows in half of
-/// [`Limits::memory_per_connection`](crate::Limits::memory_per_connection): for 16 streams with the default. The windows of
+/// [`Limits::max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection): for 16 streams with the default. The windows of
 /// more streams are not counted and share one of 8 MiB with all calls: when items that are not taken fill it, the connection
 /// is not read until some are. A connection has at most 100 dedicated streams at once, those of large
 /// calls included; more wait until one of them ends.
 ///
 /// # Errors
 /// As for a [`Call`], and [`CallError::StreamEnded`] when the server shuts down before the end of the stream.
-/// [`Fate::MayHaveExecuted`] says that items may be missing: those received are valid, and a caller that knows where to go on
+/// [`Execution::MayHaveExecuted`] says that items may be missing: those received are valid, and a caller that knows where to go on
 /// can call again.
 ///
 /// # Deadlines
@@ -88,7 +88,7 @@ use crate::transport::{ConnectionLost, RecvStream, StreamLost};
 /// Dropping the stream cancels the call: the handler's stream is dropped within a round trip. The future of `next` may be
 /// dropped without losing an item.
 #[must_use = "a stream does nothing until it is polled"]
-pub struct Items<T, E = Infallible> {
+pub struct Streaming<T, E = Infallible> {
     call: Call<T, E>,
     state: ItemsState,
 }
@@ -113,12 +113,12 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn items<T, P>(&self, method: &str, params: &P) -> Items<T, ErrorObject>
+    pub fn items<T, P>(&self, method: &str, params: &P) -> Streaming<T, ErrorObject>
     where
         T: DeserializeOwned,
         P: Serialize + ?Sized,
     {
-        Items::new(self.call(method, params))
+        Streaming::new(self.call(method, params))
     }
 
     #[doc(hidden)]
@@ -127,12 +127,12 @@ impl Client {
         method: &'static Method,
         params: P,
         returns: Returns<T, O, E>,
-    ) -> Items<O, E> {
-        Items::new(self.invoke(method, params, returns))
+    ) -> Streaming<O, E> {
+        Streaming::new(self.invoke(method, params, returns))
     }
 }
 
-impl<T, E> Items<T, E> {
+impl<T, E> Streaming<T, E> {
     pub(in crate::client) fn new(call: Call<T, E>) -> Self {
         let state = ItemsState::Opening(None);
         Self { call, state }
@@ -144,9 +144,9 @@ impl<T, E> Items<T, E> {
         self
     }
 
-    /// Lets the call inherit the deadline of the handler that `cx` was given to: see [`Call::within`].
-    pub fn within(mut self, cx: &crate::context::Context) -> Self {
-        self.call = self.call.within(cx);
+    /// Lets the call inherit the deadline of the handler that `cx` was given to: see [`Call::deadline_from`].
+    pub fn deadline_from(mut self, cx: &crate::context::Context) -> Self {
+        self.call = self.call.deadline_from(cx);
         self
     }
 
@@ -233,11 +233,11 @@ impl<T, E> Items<T, E> {
         if !has_begun {
             dispatch.record_end(Some(&error));
         }
-        if let CallError::Connection { fate, .. } = &mut error {
+        if let CallError::Connection { execution, .. } = &mut error {
             // The caller has taken items of it, so it cannot be sent again.
             if has_begun {
-                *fate = Fate::MayHaveExecuted;
-            } else if dispatch.retry(fate) {
+                *execution = Execution::MayHaveExecuted;
+            } else if dispatch.retry(execution) {
                 return Ok(());
             }
         }
@@ -246,7 +246,7 @@ impl<T, E> Items<T, E> {
     }
 }
 
-impl<T, E> Stream for Items<T, E> {
+impl<T, E> Stream for Streaming<T, E> {
     type Item = Result<T, CallError<E>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -274,9 +274,9 @@ impl<T, E> Stream for Items<T, E> {
     }
 }
 
-impl<T, E> fmt::Debug for Items<T, E> {
+impl<T, E> fmt::Debug for Streaming<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Items").finish_non_exhaustive()
+        f.debug_struct("Streaming").finish_non_exhaustive()
     }
 }
 
@@ -332,7 +332,7 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
     } = request;
     let opened = connection.open_dedicated().await;
     let (mut send, recv, permit) =
-        opened.map_err(|lost| lost_call(&connection, Fate::NotSent, lost.into()))?;
+        opened.map_err(|lost| lost_call(&connection, Execution::NotSent, lost.into()))?;
     // A server that rejects the request replies before it stops reading.
     let written = send.write_chunk(Bytes::from(message)).await;
     let upload = match (written, upload) {
@@ -445,23 +445,23 @@ impl ItemReceiver {
             Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
             // The runtime is shutting down.
             Err(_) => {
-                let fate = Fate::MayHaveExecuted;
-                Err(CallFailure::lost(fate, &ConnectionLost::ClosedHere))
+                let execution = Execution::MayHaveExecuted;
+                Err(CallFailure::lost(execution, &ConnectionError::ClosedHere))
             }
         }
     }
 
     /// Returns the failure of a stream that ended without a response: its server has replied to what it executed.
     fn truncated(&self) -> CallFailure {
-        self.lost(ConnectionLost::drained("the stream ended before its items did").into())
+        self.lost(ConnectionError::drained("the stream ended before its items did").into())
     }
 
     fn lost(&self, lost: StreamLost) -> CallFailure {
-        let fate = match self.has_items {
-            true => Fate::MayHaveExecuted,
-            false => Fate::without_answer(&lost.clone().into()),
+        let execution = match self.has_items {
+            true => Execution::MayHaveExecuted,
+            false => Execution::without_answer(&lost.clone().into()),
         };
-        lost_call(&self.connection, fate, lost)
+        lost_call(&self.connection, execution, lost)
     }
 
     /// Decodes the line: an item, or the response behind the last one.

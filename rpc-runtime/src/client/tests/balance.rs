@@ -110,7 +110,7 @@ fn calls_on_dedicated_streams_count_as_in_flight() {
     runtime.block_on(async {
         let mut calls = Vec::new();
         for number in 1..=150 {
-            let mut call = Box::pin(desk.hang().own_stream());
+            let mut call = Box::pin(desk.hang().dedicated_stream());
             assert!(futures_util::poll!(&mut call).is_pending());
             calls.push(call);
             assert_eq!(connection.in_flight(), number);

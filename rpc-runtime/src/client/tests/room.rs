@@ -4,21 +4,25 @@ use super::*;
 use crate::client::error::CallError;
 use crate::codec::error::ErrorObject;
 use crate::limits::Limits;
-use crate::transport::ConnectionLost;
+use crate::transport::ConnectionError;
 
 /// What a connection may hold.
 const BUDGET: usize = 200_000;
 
 fn limited() -> (Client, Connection) {
-    scripted(Client::builder().reply_limit(1 << 20).limits(Limits {
-        memory_per_connection: BUDGET,
-        ..Limits::default()
-    }))
+    scripted(
+        Client::builder()
+            .max_response_bytes(1 << 20)
+            .limits(Limits {
+                max_memory_bytes_per_connection: BUDGET,
+                ..Limits::default()
+            }),
+    )
 }
 
 /// Makes a call, and answers it with the beginning of a reply that is past the budget.
 async fn call(client: &Client, peer: &Connection) -> Result<String, CallError<ErrorObject>> {
-    let call = tokio::spawn(client.call("text", &()).own_stream().into_future());
+    let call = tokio::spawn(client.call("text", &()).dedicated_stream().into_future());
     let mut stream = PeerStream::accept_bi(peer).await;
     soon(stream.line()).await.unwrap();
     let text = "x".repeat(BUDGET + 1);
@@ -49,7 +53,7 @@ async fn server_that_goes_on_after_eight_replies_without_room_is_disconnected() 
     settle().await;
     drop(call(&client, &peer).await);
     match soon(peer.closed()).await {
-        ConnectionLost::ClosedByPeer { code, .. } => assert_eq!(code, 0x13),
+        ConnectionError::ClosedByPeer { code, .. } => assert_eq!(code, 0x13),
         other => panic!("{other:?}"),
     }
 }
@@ -73,7 +77,7 @@ async fn reply_without_room_for_want_of_the_callers_does_not_disconnect_the_serv
         let call = tokio::spawn(
             client
                 .call::<String, _>("text", &())
-                .own_stream()
+                .dedicated_stream()
                 .into_future(),
         );
         let mut stream = PeerStream::accept_bi(&peer).await;
@@ -96,7 +100,7 @@ async fn reply_that_waits_for_room_ends_with_its_connection() {
     let call = tokio::spawn(
         client
             .call::<String, _>("text", &())
-            .own_stream()
+            .dedicated_stream()
             .into_future(),
     );
     let mut stream = PeerStream::accept_bi(&peer).await;

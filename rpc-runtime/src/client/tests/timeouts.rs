@@ -30,7 +30,7 @@ async fn everything_times_out(client: &Client) {
     let large = "x".repeat(100_000);
     times_out(CLIENTS, desk.add(1, 2)).await;
     times_out(OWN, desk.add(1, 2).timeout(OWN)).await;
-    times_out(CLIENTS, desk.add(1, 2).own_stream()).await;
+    times_out(CLIENTS, desk.add(1, 2).dedicated_stream()).await;
     times_out(CLIENTS, desk.note("x")).await;
     times_out(OWN, desk.note("x").timeout(OWN)).await;
     times_out(OWN, desk.note(&large).timeout(OWN)).await;
@@ -47,7 +47,7 @@ async fn everything_times_out(client: &Client) {
 
 #[tokio::test(start_paused = true)]
 async fn timeout_without_a_connection_ends_everything_that_waits() {
-    let (client, _endpoints) = Client::builder().timeout(CLIENTS).balance().unwrap();
+    let (client, _endpoints) = Client::builder().timeout(CLIENTS).balanced().unwrap();
     everything_times_out(&client).await;
     let desk = DeskClient::new(client);
     times_out(CLIENTS, desk.note("x").unreliable()).await;
@@ -99,7 +99,7 @@ async fn timeout_while_the_server_reads_nothing_ends_what_waits_for_room() {
 
 #[tokio::test(start_paused = true)]
 async fn batch_made_by_a_handler_inherits_its_deadline() {
-    let (client, _endpoints) = Client::builder().balance().unwrap();
+    let (client, _endpoints) = Client::builder().balanced().unwrap();
     let batch = || {
         let mut batch = client.batch();
         let _ = batch.call(DeskClient::new(client.clone()).add(1, 2));

@@ -43,7 +43,7 @@ async fn call(calls: Arc<ConnectionCalls>, running: Arc<AtomicUsize>, max: usize
 fn every_call_ends(max: usize, peers: &[&str]) {
     block_on(async {
         let limits = CallLimits::new(&Limits {
-            calls: max,
+            max_concurrent_calls: max,
             ..Limits::default()
         });
         let running = Arc::new(AtomicUsize::new(0));

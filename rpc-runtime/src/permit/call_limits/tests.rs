@@ -10,8 +10,8 @@ use crate::permit::Permit;
 
 fn call_limits(calls: usize) -> Arc<CallLimits> {
     CallLimits::new(&Limits {
-        calls,
-        calls_per_connection: 1 << 20,
+        max_concurrent_calls: calls,
+        max_concurrent_calls_per_connection: 1 << 20,
         ..Limits::default()
     })
 }
@@ -124,9 +124,9 @@ fn calls_of_an_address_count_until_they_end_although_their_connection_is_gone() 
 #[test]
 fn waiting_call_of_another_address_is_before_those_of_a_flooding_one() {
     let limits = CallLimits::new(&Limits {
-        calls: 8,
-        share_per_address: 100,
-        share_per_network: 100,
+        max_concurrent_calls: 8,
+        max_percent_per_address: 100,
+        max_percent_per_network: 100,
         ..Limits::default()
     });
     let [flooding, other, last] =
@@ -150,9 +150,9 @@ fn waiting_call_of_another_address_is_before_those_of_a_flooding_one() {
 #[test]
 fn calls_of_addresses_that_hold_as_many_are_served_in_their_order() {
     let limits = CallLimits::new(&Limits {
-        calls: 8,
-        share_per_address: 100,
-        share_per_network: 100,
+        max_concurrent_calls: 8,
+        max_percent_per_address: 100,
+        max_percent_per_network: 100,
         ..Limits::default()
     });
     let mut held = flood(&connect(&limits, "192.0.2.1"));
@@ -223,7 +223,7 @@ fn call_that_is_dropped_after_it_was_given_a_place_gives_it_back() {
 #[test]
 fn closed_connection_ends_the_waiting_of_its_calls_and_leaves_no_trace() {
     let limits = CallLimits::new(&Limits {
-        calls_per_connection: 1,
+        max_concurrent_calls_per_connection: 1,
         ..Limits::default()
     });
     let calls = connect(&limits, "192.0.2.1");
@@ -279,8 +279,8 @@ proptest! {
         steps in prop::collection::vec(step(), 1..150),
     ) {
         let limits = CallLimits::new(&Limits {
-            calls,
-            share_per_address: share,
+            max_concurrent_calls: calls,
+            max_percent_per_address: share,
             ..Limits::default()
         });
         let connections = PEERS.map(|peer| connect(&limits, peer));

@@ -38,9 +38,9 @@ struct NetWasted {
 impl AbuseLimits {
     pub(in crate::server) fn new(limits: &Limits) -> Self {
         Self {
-            max_timed_out_messages: limits.late_messages,
-            max_wasted: limits.cancellations as f64,
-            wasted_per_second: limits.cancellations_per_second as f64,
+            max_timed_out_messages: limits.max_timed_out_messages,
+            max_wasted: limits.max_net_cancellations as f64,
+            wasted_per_second: limits.cancellations_offset_per_second as f64,
             timed_out_messages: AtomicUsize::new(0),
             earned: AtomicUsize::new(0),
             wasted: Mutex::new(NetWasted {
@@ -101,9 +101,9 @@ mod tests {
 
     fn abuse_limits(cancellations: usize, cancellations_per_second: usize) -> AbuseLimits {
         AbuseLimits::new(&Limits {
-            cancellations,
-            cancellations_per_second,
-            late_messages: 2,
+            max_net_cancellations: cancellations,
+            cancellations_offset_per_second: cancellations_per_second,
+            max_timed_out_messages: 2,
             ..Limits::default()
         })
     }

@@ -52,10 +52,10 @@ pub(in crate::server) struct ConnectionSlotGuard {
 
 impl ConnectionLimits {
     pub(in crate::server) fn new(limits: Limits) -> Arc<Self> {
-        let share = |percent| Share::new(percent, limits.connections);
+        let share = |percent| Share::new(percent, limits.max_connections);
         Arc::new(Self {
-            address_share: share(limits.share_per_address),
-            network_share: share(limits.share_per_network),
+            address_share: share(limits.max_percent_per_address),
+            network_share: share(limits.max_percent_per_network),
             counts: Mutex::new(Counts {
                 connections: 0,
                 by_address: HashMap::new(),
@@ -103,10 +103,13 @@ impl ConnectionLimits {
         let held = |counts: &HashMap<_, usize>, prefix| counts.get(&prefix).copied().unwrap_or(0);
         let of_address = held(&counts.by_address, origin.address);
         let of_network = held(&counts.by_network, origin.network);
-        let free = self.limits.connections.saturating_sub(counts.connections);
+        let free = self
+            .limits
+            .max_connections
+            .saturating_sub(counts.connections);
         if free == 0 {
             Some(ReachedLimit::Connections)
-        } else if of_address >= self.limits.connections_per_address {
+        } else if of_address >= self.limits.max_connections_per_address {
             Some(ReachedLimit::ConnectionsPerAddress)
         } else if !admits(self.address_share.load(of_address), free) {
             Some(ReachedLimit::SharePerAddress)
@@ -215,7 +218,7 @@ mod tests {
     #[test]
     fn connections_per_address_are_limited_until_dropped() {
         let limits = ConnectionLimits::new(Limits {
-            connections_per_address: 2,
+            max_connections_per_address: 2,
             ..Limits::default()
         });
         let full =
@@ -241,7 +244,7 @@ mod tests {
     #[test]
     fn ipv6_network_of_64_bits_counts_as_one_address() {
         let limits = ConnectionLimits::new(Limits {
-            connections_per_address: 1,
+            max_connections_per_address: 1,
             ..Limits::default()
         });
         let _first = enter(&limits, "2001:db8:0:1::1").unwrap();
@@ -252,7 +255,7 @@ mod tests {
     #[test]
     fn total_connections_are_limited_until_dropped() {
         let limits = ConnectionLimits::new(Limits {
-            connections: 2,
+            max_connections: 2,
             ..Limits::default()
         });
         let _first = enter(&limits, "192.0.2.1").unwrap();
@@ -266,8 +269,8 @@ mod tests {
     #[test]
     fn address_takes_its_share_of_all_connections() {
         let limits = ConnectionLimits::new(Limits {
-            connections: 100,
-            connections_per_address: usize::MAX,
+            max_connections: 100,
+            max_connections_per_address: usize::MAX,
             ..Limits::default()
         });
         let of_one: Vec<_> = (0..50)
@@ -324,9 +327,9 @@ mod tests {
     #[test]
     fn share_of_everything_limits_no_address() {
         let limits = ConnectionLimits::new(Limits {
-            connections: 10,
-            share_per_address: 100,
-            share_per_network: 100,
+            max_connections: 10,
+            max_percent_per_address: 100,
+            max_percent_per_network: 100,
             ..Limits::default()
         });
         let connections = flood(&limits, std::iter::once(ip("192.0.2.1")));
@@ -336,8 +339,8 @@ mod tests {
     #[test]
     fn handshakes_are_counted_until_done_or_dropped() {
         let limits = ConnectionLimits::new(Limits {
-            handshakes: 3,
-            unproven_handshakes: 2,
+            max_handshakes: 3,
+            max_unvalidated_handshakes: 2,
             ..Limits::default()
         });
         let admit = |proven| limits.admit(ip("192.0.2.1"), proven);
@@ -367,7 +370,7 @@ mod tests {
     #[test]
     fn oldest_stalled_handshake_of_an_address_makes_room_for_another_address() {
         let limits = ConnectionLimits::new(Limits {
-            handshakes: 3,
+            max_handshakes: 3,
             ..Limits::default()
         });
         let stalled = [(); 3].map(|()| limits.admit(ip("192.0.2.1"), true).unwrap());

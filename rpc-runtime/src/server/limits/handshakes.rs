@@ -82,8 +82,8 @@ struct Victim {
 impl Handshakes {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            max: limits.handshakes,
-            max_unproven: limits.unproven_handshakes,
+            max: limits.max_handshakes,
+            max_unproven: limits.max_unvalidated_handshakes,
             proven: HashMap::new(),
             proven_len: 0,
             unproven: ByAge::new(),
@@ -219,8 +219,8 @@ mod tests {
 
     fn handshakes(max: usize) -> Handshakes {
         Handshakes::new(&Limits {
-            handshakes: max,
-            unproven_handshakes: 2,
+            max_handshakes: max,
+            max_unvalidated_handshakes: 2,
             ..Limits::default()
         })
     }

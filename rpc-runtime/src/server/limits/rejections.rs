@@ -27,13 +27,14 @@ impl ReachedLimit {
     /// The field of [`Limits`] and its value.
     fn setting(self, limits: &Limits) -> (&'static str, usize) {
         match self {
-            Self::Connections => ("connections", limits.connections),
-            Self::ConnectionsPerAddress => {
-                ("connections_per_address", limits.connections_per_address)
-            }
-            Self::SharePerAddress => ("share_per_address", limits.share_per_address),
-            Self::SharePerNetwork => ("share_per_network", limits.share_per_network),
-            Self::Handshakes => ("handshakes", limits.handshakes),
+            Self::Connections => ("max_connections", limits.max_connections),
+            Self::ConnectionsPerAddress => (
+                "max_connections_per_address",
+                limits.max_connections_per_address,
+            ),
+            Self::SharePerAddress => ("max_percent_per_address", limits.max_percent_per_address),
+            Self::SharePerNetwork => ("max_percent_per_network", limits.max_percent_per_network),
+            Self::Handshakes => ("max_handshakes", limits.max_handshakes),
         }
     }
 }
@@ -88,22 +89,28 @@ mod tests {
     #[test]
     fn limit_names_its_setting() {
         let limits = Limits {
-            connections: 1,
-            connections_per_address: 2,
-            share_per_address: 3,
-            share_per_network: 4,
-            handshakes: 5,
+            max_connections: 1,
+            max_connections_per_address: 2,
+            max_percent_per_address: 3,
+            max_percent_per_network: 4,
+            max_handshakes: 5,
             ..Limits::default()
         };
         for (limit, setting) in [
-            (ReachedLimit::Connections, ("connections", 1)),
+            (ReachedLimit::Connections, ("max_connections", 1)),
             (
                 ReachedLimit::ConnectionsPerAddress,
-                ("connections_per_address", 2),
+                ("max_connections_per_address", 2),
             ),
-            (ReachedLimit::SharePerAddress, ("share_per_address", 3)),
-            (ReachedLimit::SharePerNetwork, ("share_per_network", 4)),
-            (ReachedLimit::Handshakes, ("handshakes", 5)),
+            (
+                ReachedLimit::SharePerAddress,
+                ("max_percent_per_address", 3),
+            ),
+            (
+                ReachedLimit::SharePerNetwork,
+                ("max_percent_per_network", 4),
+            ),
+            (ReachedLimit::Handshakes, ("max_handshakes", 5)),
         ] {
             assert_eq!(limit.setting(&limits), setting);
             assert!((limit as usize) < ReachedLimit::COUNT);

@@ -51,9 +51,9 @@ impl SendBudget {
         Self {
             bytes: AtomicUsize::new(0),
             drained: Notify::new(),
-            limit: limits.unsent_per_connection,
+            limit: limits.max_unsent_bytes_per_connection,
             memory,
-            max_stream_bytes: limits.unsent_per_stream,
+            max_stream_bytes: limits.max_unsent_bytes_per_stream,
             write_timeout: limits.write_timeout,
         }
     }

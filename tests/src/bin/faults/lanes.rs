@@ -44,7 +44,7 @@ pub(crate) async fn compare(calls: usize, seed: u64) {
 
 impl Row {
     async fn measure(&self, calls: usize, seed: u64) {
-        let stage = Stage::set_for(Client::builder().lanes(self.lanes), seed).await;
+        let stage = Stage::set_for(Client::builder().streams(self.lanes), seed).await;
         stage.relay.set_faults(Faults {
             loss: self.loss,
             delay: Duration::from_millis(5),

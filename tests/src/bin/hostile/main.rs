@@ -122,7 +122,7 @@ struct Held {
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let connections = self.attack.connections();
-        let each = Limits::default().memory_per_connection + WINDOWS;
+        let each = Limits::default().max_memory_bytes_per_connection + WINDOWS;
         let budget = mebibytes(connections * each);
         let [counted, peak] = [self.counted, self.peak].map(mebibytes);
         let [counted_after, after] = [self.counted_after, self.after].map(mebibytes);
@@ -269,7 +269,7 @@ async fn endure(ambush: Ambush, serves: bool) {
     let () = hostile.obey(&()).await;
     sleep(QUIET).await;
     let after: Endured = client.obey(&Question::Report).await;
-    let budget = Limits::default().memory_per_connection + WINDOWS / 2;
+    let budget = Limits::default().max_memory_bytes_per_connection + WINDOWS / 2;
     let figures = [
         budget,
         under.report.counted.max(after.report.counted),

@@ -80,7 +80,7 @@ pub(crate) async fn obey(between: Between) {
     } = between;
     let connecting = builder(&honest).connect(honest.address);
     let town = TownClient::new(connecting.await.expect("a connection"));
-    let attacked = builder(&hostile).lanes(8);
+    let attacked = builder(&hostile).streams(8);
     let attacked = match serves {
         true => {
             let serving = attacked.service(HomeServer::new(Rooms));
@@ -146,7 +146,10 @@ fn load(client: &Client) -> JoinSet<()> {
         });
         tasks.spawn(async move {
             loop {
-                let _ = dedicated.call::<Vec<u8>, _>("get", &()).own_stream().await;
+                let _ = dedicated
+                    .call::<Vec<u8>, _>("get", &())
+                    .dedicated_stream()
+                    .await;
                 sleep(Duration::from_millis(1)).await;
             }
         });

@@ -39,7 +39,7 @@ impl Flood {
 #[tokio::test]
 async fn address_takes_its_share_of_the_calls() {
     let server = LimitedServer::start(Limits {
-        calls: 64,
+        max_concurrent_calls: 64,
         ..Limits::default()
     });
     let _flood = Flood::start(&server, ADDRESS, 3, 40).await;
@@ -54,7 +54,7 @@ async fn address_takes_its_share_of_the_calls() {
 #[tokio::test]
 async fn neighbour_is_served_while_sixteen_addresses_flood_with_calls_that_do_not_end() {
     let server = LimitedServer::start(Limits {
-        calls: 512,
+        max_concurrent_calls: 512,
         ..Limits::default()
     });
     let neighbour = server.connect_from(NEIGHBOUR).await.unwrap();
@@ -71,8 +71,8 @@ async fn neighbour_is_served_while_sixteen_addresses_flood_with_calls_that_do_no
 #[tokio::test]
 async fn call_past_the_share_of_its_address_is_rejected_if_configured() {
     let server = LimitedServer::start(Limits {
-        calls: 4,
-        refuse_calls: true,
+        max_concurrent_calls: 4,
+        reject_excess_calls: true,
         ..Limits::default()
     });
     let _flood = Flood::start(&server, ADDRESS, 1, 2).await;
@@ -85,9 +85,9 @@ async fn call_past_the_share_of_its_address_is_rejected_if_configured() {
 #[tokio::test]
 async fn waiting_call_of_a_neighbour_is_served_before_those_of_a_flooding_address() {
     let server = LimitedServer::start(Limits {
-        calls: 3,
-        share_per_address: 100,
-        share_per_network: 100,
+        max_concurrent_calls: 3,
+        max_percent_per_address: 100,
+        max_percent_per_network: 100,
         ..Limits::default()
     });
     let flooding = server.connect_from(ADDRESS).await.unwrap();
@@ -107,7 +107,7 @@ async fn waiting_call_of_a_neighbour_is_served_before_those_of_a_flooding_addres
 #[tokio::test]
 async fn connections_past_the_share_of_an_address_are_refused() {
     let server = LimitedServer::start(Limits {
-        connections: 8,
+        max_connections: 8,
         ..Limits::default()
     });
     let mut connections = Vec::new();
@@ -183,7 +183,7 @@ impl Drop for StalledHandshakes {
 
 /// Connects while `addresses` addresses have `each` handshakes that do not go on.
 async fn connect_beside_stalled_handshakes(addresses: u8, each: usize, limits: Limits) {
-    let most = limits.handshakes;
+    let most = limits.max_handshakes;
     let server = LimitedServer::start(Limits {
         handshake_timeout: HOUR,
         ..limits
@@ -201,8 +201,8 @@ async fn connect_beside_stalled_handshakes(addresses: u8, each: usize, limits: L
 #[tokio::test]
 async fn neighbour_connects_while_eight_addresses_stall_handshakes() {
     let limits = Limits {
-        handshakes: 64,
-        unproven_handshakes: 8,
+        max_handshakes: 64,
+        max_unvalidated_handshakes: 8,
         ..Limits::default()
     };
     connect_beside_stalled_handshakes(8, 16, limits).await;
@@ -211,8 +211,8 @@ async fn neighbour_connects_while_eight_addresses_stall_handshakes() {
 #[tokio::test]
 async fn neighbour_connects_while_64_addresses_stall_handshakes() {
     let limits = Limits {
-        handshakes: 96,
-        unproven_handshakes: 8,
+        max_handshakes: 96,
+        max_unvalidated_handshakes: 8,
         ..Limits::default()
     };
     connect_beside_stalled_handshakes(64, 3, limits).await;
@@ -228,7 +228,7 @@ async fn server_that_floods_a_serving_client_leaves_places_to_another_server() {
         .server_name("localhost")
         .service(CallsServer::new(handlers.clone()))
         .limits(Limits {
-            calls: 8,
+            max_concurrent_calls: 8,
             ..Limits::default()
         });
     let connecting = builder.connect_many([flooding.address(), other.address()]);
