@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rpc_runtime::{Client, Identity, OpenRpc, RpcError, Server, Trust, rpc};
+use rpc_runtime::description::OpenRpc;
+use rpc_runtime::{Client, Identity, RpcError, Server, Trust, rpc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rpc_runtime::{Client, ConnectError, Identity, Server, Trust, UntrustedReason, rpc};
+use rpc_runtime::tls::UntrustedReason;
+use rpc_runtime::{Client, ConnectError, Identity, Server, Trust, rpc};
 use tempfile::TempDir;
 
 #[rpc]

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use rpc_runtime::{OpenRpc, RpcError, rpc};
+use rpc_runtime::description::OpenRpc;
+use rpc_runtime::{RpcError, rpc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use rpc_runtime::tls::UntrustedReason;
 use rpc_runtime::{
     Address, Call, CallError, Client, ClientBuilder, ConnectError, Identity, Notification,
-    Streaming, Trust, UntrustedReason,
+    Streaming, Trust,
 };
 use serde::Serialize;
 

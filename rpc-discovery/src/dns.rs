@@ -14,7 +14,7 @@ use crate::{Found, Resolve};
 /// use std::time::Duration;
 /// use rpc_discovery::{Dns, follow};
 ///
-/// # async fn example(endpoints: rpc_runtime::Endpoints) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example(endpoints: rpc_runtime::balance::Endpoints) -> Result<(), Box<dyn std::error::Error>> {
 /// // A headless service of Kubernetes: each pod that is ready has an address.
 /// let name = Dns::new("rpc.default.svc.cluster.local:4433")?.every(Duration::from_secs(5));
 /// follow(endpoints, name).await?;

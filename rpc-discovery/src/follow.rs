@@ -4,7 +4,8 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use rpc_runtime::{Address, ConnectionState, Endpoints, Escaped, StateWatch};
+use rpc_runtime::balance::Endpoints;
+use rpc_runtime::{Address, ConnectionState, Escaped, StateWatch};
 use tokio::time::{Instant, sleep_until};
 
 /// How long to wait between two look-ups, at least, and after one that has failed.
@@ -203,6 +204,6 @@ impl Follower {
     }
 }
 
-fn is_reached(endpoint: &rpc_runtime::Endpoint) -> bool {
+fn is_reached(endpoint: &rpc_runtime::balance::Endpoint) -> bool {
     matches!(endpoint.state(), ConnectionState::Connected) && !endpoint.is_ejected()
 }

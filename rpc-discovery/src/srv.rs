@@ -23,7 +23,7 @@ use crate::{Found, Resolve};
 /// ```no_run
 /// use rpc_discovery::{Srv, follow};
 ///
-/// # async fn example(endpoints: rpc_runtime::Endpoints) -> std::io::Result<()> {
+/// # async fn example(endpoints: rpc_runtime::balance::Endpoints) -> std::io::Result<()> {
 /// follow(endpoints, Srv::new("_rpc._udp.example.org")?).await?;
 /// # Ok(())
 /// # }

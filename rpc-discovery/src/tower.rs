@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::pin::pin;
 
-use rpc_runtime::{Address, ConnectionState, Endpoints};
+use rpc_runtime::balance::Endpoints;
+use rpc_runtime::{Address, ConnectionState};
 use tower::discover::{Change, Discover};
 
 /// Gives a client the servers that `discover` finds, as they come and go. Any stream of [`Change`]s can: it ends when the
@@ -15,7 +16,7 @@ use tower::discover::{Change, Discover};
 /// use rpc_discovery::apply;
 /// use tower::discover::Change;
 ///
-/// # async fn example(endpoints: rpc_runtime::Endpoints) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example(endpoints: rpc_runtime::balance::Endpoints) -> Result<(), Box<dyn std::error::Error>> {
 /// let changes: [Result<_, Infallible>; 2] = [
 ///     Ok(Change::Insert("one", "10.0.0.1:4433".parse()?)),
 ///     Ok(Change::Insert("two", "10.0.0.2:4433".parse()?)),

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rpc_runtime::{ErrorObject, Layered, Middleware, Next, RequestInfo, Response, Service};
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::{ErrorObject, Service};
 use tower_layer::Layer;
 
 /// Who may call what: a check of your own, which sees a call before its handler does.
@@ -12,7 +13,8 @@ use tower_layer::Layer;
 ///
 /// ```
 /// use rpc_layers::{AuthorizationLayer, Authorize};
-/// use rpc_runtime::{ErrorObject, RequestInfo};
+/// use rpc_runtime::middleware::RequestInfo;
+/// use rpc_runtime::ErrorObject;
 /// # struct Users;
 /// # impl Users { async fn may(&self, user: &str, method: &str) -> bool { true } }
 ///
@@ -51,7 +53,8 @@ where
 ///
 /// ```
 /// use rpc_layers::AuthorizationLayer;
-/// use rpc_runtime::{Client, ErrorObject, RequestInfo, rpc};
+/// use rpc_runtime::middleware::RequestInfo;
+/// use rpc_runtime::{Client, ErrorObject, rpc};
 /// use tower::ServiceBuilder;
 ///
 /// #[rpc]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use rpc_runtime::{ErrorObject, Layered, Middleware, Next, RequestInfo, Response, Service, code};
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::{ErrorObject, Service, code};
 use tokio::sync::Semaphore;
 use tower_layer::Layer;
 

@@ -37,7 +37,7 @@
 //! | `ConcurrencyLimitLayer`: how many calls run at once | `concurrency-limit` |
 //! | `RateLimitLayer`: how many calls come in a time | `rate-limit` |
 //!
-//! No feature is on by default. A layer of your own is a [`Middleware`](rpc_runtime::Middleware) and needs none of this.
+//! No feature is on by default. A layer of your own is a [`Middleware`](rpc_runtime::middleware::Middleware) and needs none of this.
 //!
 //! A layer sees what those outside of it let through: with metrics outside of a limit the calls that it refuses are
 //! counted, too, as errors with its code, and with metrics inside they are not. No layer allocates for a call once it is

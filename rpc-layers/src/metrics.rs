@@ -7,7 +7,8 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
-use rpc_runtime::{Layered, Middleware, Next, Outcome, RequestInfo, Response, Service};
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::{Outcome, Service};
 use tower_layer::Layer;
 
 /// Failures that any method can have.

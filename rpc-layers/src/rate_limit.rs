@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota};
-use rpc_runtime::{
-    Context, ErrorObject, Layered, Middleware, Next, RequestInfo, Response, Service, code,
-};
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::{Context, ErrorObject, Service, code};
 use tower_layer::Layer;
 
 /// Bounds how many calls come in a time, over all services that the layer and its clones are put around: a token bucket,

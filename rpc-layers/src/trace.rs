@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use rpc_runtime::{Escaped, Layered, MethodKind, Middleware, Next, RequestInfo, Response, Service};
+use rpc_runtime::description::MethodKind;
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::{Escaped, Service};
 use tower_layer::Layer;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};

@@ -11,12 +11,12 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -205,7 +205,8 @@ impl<T> Broadcast<T> {
     ///
     /// ```
     /// use futures_util::Stream;
-    /// use rpc_runtime::{Broadcast, Lagged, RpcError, rpc};
+    /// use rpc_runtime::broadcast::Lagged;
+    /// use rpc_runtime::{Broadcast, RpcError, rpc};
     ///
     /// #[derive(Debug, thiserror::Error, RpcError)]
     /// enum MarketError {
@@ -235,11 +236,15 @@ impl<T> Broadcast<T> {
     ///
     /// # Panics
     /// When `capacity` is 0.
-    pub fn subscribe_or_end<E: From<Lagged>>(&self, capacity: usize) -> SubscriptionOrEnd<T, E> {
-        SubscriptionOrEnd {
-            items: self.subscribe(capacity, Policy::End),
-            error: PhantomData,
-        }
+    pub fn subscribe_or_end<E: From<Lagged>>(
+        &self,
+        capacity: usize,
+    ) -> impl Stream<Item = Result<T, E>> + use<T, E> {
+        let mut items = self.subscribe(capacity, Policy::End);
+        stream::poll_fn(move |cx| {
+            let item = items.poll_item(cx);
+            item.map(|item| item.map(|item| item.map_err(E::from)))
+        })
     }
 
     fn subscribe(&self, capacity: usize, policy: Policy) -> Subscription<T> {
@@ -367,7 +372,7 @@ impl<T> Stream for Subscription<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let item = self.get_mut().poll_item(cx);
-        // Only a `SubscriptionOrEnd` has a policy that lags.
+        // Only `subscribe_or_end` has a policy that lags.
         item.map(|item| item.and_then(Result::ok))
     }
 }
@@ -388,30 +393,6 @@ impl<T> fmt::Debug for Subscription<T> {
         f.debug_struct("Subscription")
             .field("missed", &self.missed)
             .finish_non_exhaustive()
-    }
-}
-
-/// The items of a [`Broadcast`], in order and without gaps, or an error. Dropping it ends it.
-///
-/// Cancel safe: `next` may be dropped and loses nothing.
-#[must_use = "items wait until the subscription is polled or dropped"]
-pub struct SubscriptionOrEnd<T, E> {
-    items: Subscription<T>,
-    error: PhantomData<fn() -> E>,
-}
-
-impl<T, E: From<Lagged>> Stream for SubscriptionOrEnd<T, E> {
-    type Item = Result<T, E>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = self.get_mut().items.poll_item(cx);
-        item.map(|item| item.map(|item| item.map_err(E::from)))
-    }
-}
-
-impl<T, E> fmt::Debug for SubscriptionOrEnd<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubscriptionOrEnd").finish_non_exhaustive()
     }
 }
 

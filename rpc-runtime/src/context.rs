@@ -254,7 +254,7 @@ impl Context {
 }
 
 /// Signals that a call has ended before its handler: it was cancelled, passed its deadline, lost its connection, or was
-/// answered by a [`Middleware`](crate::Middleware).
+/// answered by a [`Middleware`](crate::middleware::Middleware).
 ///
 /// A blocking method cannot be stopped from outside, so a long one checks the token periodically:
 ///

@@ -59,14 +59,14 @@
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod blocking;
-mod broadcast;
+pub mod broadcast;
 mod client;
 mod codec;
 #[doc(hidden)]
 pub mod codegen;
 mod context;
 mod deadline;
-mod description;
+pub mod description;
 mod escape;
 #[cfg(any(test, feature = "__fuzzing"))]
 #[doc(hidden)]
@@ -74,7 +74,7 @@ pub mod fuzzing;
 mod idle;
 mod limits;
 mod memory;
-mod middleware;
+pub mod middleware;
 mod outcome;
 mod permit;
 mod prefix;
@@ -84,28 +84,21 @@ mod share;
 mod slots;
 mod streaming;
 mod sync;
-mod tls;
+pub mod tls;
 mod transport;
 mod waker;
 
-pub use broadcast::{Broadcast, Lagged, Subscription, SubscriptionOrEnd};
+pub use broadcast::Broadcast;
 pub use client::{
     Address, AddressError, Batch, BatchEntry, BatchResponse, Call, CallError, Client,
-    ClientBuilder, ConnectError, ConnectionState, Endpoint, Endpoints, Execution, Notification,
-    StateWatch, Streaming,
+    ClientBuilder, ConnectError, ConnectionState, Execution, Notification, StateWatch, Streaming,
 };
 pub use codec::error::{ErrorObject, RpcError};
 pub use codec::error_code::code;
 pub use context::{Cancellation, Context, Extensions};
-pub use description::openrpc::OpenRpc;
-pub use description::{
-    Described, ErrorDescription, MethodDescription, MethodKind, ParameterDescription,
-    ServiceDescription,
-};
 pub use escape::Escaped;
 pub use futures_core::Stream;
 pub use limits::Limits;
-pub use middleware::{Layered, Middleware, Next, RequestInfo, Response};
 pub use outcome::Outcome;
 #[doc = include_str!("../docs/rpc_error.md")]
 pub use rpc_macros::RpcError;
@@ -113,8 +106,13 @@ pub use rpc_macros::RpcError;
 pub use rpc_macros::rpc;
 pub use server::{BindError, RawService, Server, ServerBuilder, ServerHandle};
 pub use service::Service;
-pub use tls::{Certificate, Identity, IdentityError, PemError, Trust, TrustError, UntrustedReason};
+pub use tls::{Identity, Trust};
 pub use transport::ConnectionError;
+
+/// Several servers behind one client.
+pub mod balance {
+    pub use crate::client::{Endpoint, Endpoints};
+}
 
 /// Compiles the program in the project's README.
 #[cfg(doctest)]

@@ -20,9 +20,8 @@ use crate::service::router::{Alike, Single};
 ///
 /// ```
 /// use std::time::Instant;
-/// use rpc_runtime::{
-///     Response, CallError, Client, ErrorObject, Layered, Middleware, Next, RequestInfo, Service, rpc,
-/// };
+/// use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+/// use rpc_runtime::{CallError, Client, ErrorObject, Service, rpc};
 ///
 /// /// Prints how long calls take, and rejects those without a user.
 /// struct RequireUser;

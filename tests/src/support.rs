@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use rpc_runtime::tls::Certificate;
 use rpc_runtime::{
-    BindError, Certificate, Client, ClientBuilder, Identity, Limits, Server, ServerBuilder,
-    ServerHandle, Service, Trust,
+    BindError, Client, ClientBuilder, Identity, Limits, Server, ServerBuilder, ServerHandle,
+    Service, Trust,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;

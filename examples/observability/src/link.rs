@@ -4,7 +4,8 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use rpc_layers::{MetricsLayer, OpenTelemetryLayer, propagate};
-use rpc_runtime::{Certificate, Client, Identity, Server, Service, Trust};
+use rpc_runtime::tls::Certificate;
+use rpc_runtime::{Client, Identity, Server, Service, Trust};
 use tower::ServiceBuilder;
 
 /// Where a service is, and how it is known.

@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rpc_runtime::{Lagged, RpcError, Stream, rpc};
+use rpc_runtime::broadcast::Lagged;
+use rpc_runtime::{RpcError, Stream, rpc};
 use serde::{Deserialize, Serialize};
 
 /// How long a window is, in milliseconds.

@@ -10,7 +10,8 @@ use rpc_layers::{
     AuthorizationLayer, ConcurrencyLimitLayer, MetricsLayer, OpenTelemetryLayer, RateLimitLayer,
     TracingLayer,
 };
-use rpc_runtime::{CallError, Client, RawService, RequestInfo, Service, rpc};
+use rpc_runtime::middleware::RequestInfo;
+use rpc_runtime::{CallError, Client, RawService, Service, rpc};
 use tokio::runtime::Runtime;
 use tower::ServiceBuilder;
 use tracing_subscriber::filter::LevelFilter;

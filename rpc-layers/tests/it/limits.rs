@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rpc_layers::{AuthorizationLayer, Authorize, ConcurrencyLimitLayer, RateLimitLayer};
-use rpc_runtime::{CallError, Client, ErrorObject, RawService, RequestInfo, Service, code};
+use rpc_runtime::middleware::RequestInfo;
+use rpc_runtime::{CallError, Client, ErrorObject, RawService, Service, code};
 use tower::ServiceBuilder;
 use tower_layer::Layer;
 

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rpc_runtime::{
-    CallError, Client, Context, ErrorObject, Layered, Middleware, Next, Outcome, RawService,
-    RequestInfo, Response, Service, rpc,
-};
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::{CallError, Client, Context, ErrorObject, Outcome, RawService, Service, rpc};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::support::{Clerk, DeskClient, DeskServer, ENDS, make_calls, soon};

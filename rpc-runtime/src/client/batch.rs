@@ -21,7 +21,7 @@ use crate::client::options::TimeLimit;
 use crate::codec::de::Value;
 use crate::codec::error::RpcError;
 use crate::codec::id::Id;
-use crate::codec::response::{Response, ResponseBody};
+use crate::codec::response::{ResponseBody, ResponseMessage};
 
 /// Calls and notifications that are sent as one JSON-RPC batch. [`Client::batch`] starts one.
 ///
@@ -289,11 +289,11 @@ impl BatchResponse {
         };
         let Some(responses) = root.elements() else {
             // One error for the batch as a whole.
-            let response = Response::read(root).ok_or(CallFailure::MalformedReply)?;
+            let response = ResponseMessage::read(root).ok_or(CallFailure::MalformedReply)?;
             retire_if_draining(&response.outcome);
             return Err(CallError::received(response.outcome, Infallible::read));
         };
-        for response in responses.filter_map(Response::read) {
+        for response in responses.filter_map(ResponseMessage::read) {
             retire_if_draining(&response.outcome);
             let Id::Unsigned(id) = response.id else {
                 continue;

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::client::address::{Address, AddressError};
 use crate::client::retry::backoff::Backoff;
 use crate::description::names::DuplicateMethod;
-use crate::tls::{Identity, Trust, TrustError, UntrustedReason, Verdict, client_config};
+use crate::tls::{Identity, TlsError, Trust, UntrustedReason, Verdict, client_config};
 use crate::transport::quic::{self, HandshakeError};
 use crate::transport::{Connection, ConnectionError};
 
@@ -86,7 +86,7 @@ pub enum ConnectError {
     Resolve(#[source] std::io::Error),
     /// The trust settings cannot be used.
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Trust(#[from] TlsError),
     /// The server's certificate is not trusted, or is for another name than the one dialled.
     #[error(transparent)]
     Untrusted(#[from] UntrustedReason),

@@ -64,7 +64,8 @@ pub trait RpcError: fmt::Display + Sized {
 /// An error that a method may return.
 ///
 /// ```
-/// use rpc_runtime::{Described, RpcError, rpc};
+/// use rpc_runtime::description::Described;
+/// use rpc_runtime::{RpcError, rpc};
 ///
 /// #[rpc]
 /// trait Calculator {

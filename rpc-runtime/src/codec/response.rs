@@ -9,7 +9,7 @@ use crate::codec::parser::Document;
 
 /// A response as a caller reads it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Response<'t, 'de> {
+pub(crate) struct ResponseMessage<'t, 'de> {
     pub(crate) id: Id<'de>,
     pub(crate) outcome: ResponseBody<'t, 'de>,
 }
@@ -25,7 +25,7 @@ pub(crate) enum ResponseBody<'t, 'de> {
     },
 }
 
-impl<'t, 'de> Response<'t, 'de> {
+impl<'t, 'de> ResponseMessage<'t, 'de> {
     /// Reads a response object; `None` if it is none.
     pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
         let (mut id, mut result, mut error) = (None, None, None);
@@ -50,13 +50,13 @@ impl<'t, 'de> Response<'t, 'de> {
 
 impl<'de> Document<'_, 'de> {
     /// Returns the document as what a caller receives.
-    pub(crate) fn response(&self) -> Option<Response<'_, 'de>> {
+    pub(crate) fn response(&self) -> Option<ResponseMessage<'_, 'de>> {
         match self.compact() {
-            Some(Compact::Response { id }) => Some(Response {
+            Some(Compact::Response { id }) => Some(ResponseMessage {
                 id: Id::Unsigned(id),
                 outcome: ResponseBody::Result(self.root()),
             }),
-            _ => Response::read(self.root()),
+            _ => ResponseMessage::read(self.root()),
         }
     }
 }
@@ -103,7 +103,7 @@ mod tests {
         let mut message = response.to_vec();
         let mut parser = Parser::new(128);
         let document = parser.parse(&mut message).ok()?;
-        let response = Response::read(document.root())?;
+        let response = ResponseMessage::read(document.root())?;
         let mut id = Vec::new();
         response.id.write(&mut id);
         let id: Json = serde_json::from_slice(&id).unwrap();

@@ -7,7 +7,7 @@ use crate::codec::fast_path::Compact;
 use crate::codec::id::Id;
 use crate::codec::parser::Document;
 use crate::codec::request::Request;
-use crate::codec::response::Response;
+use crate::codec::response::ResponseMessage;
 
 /// Behind both.
 const CLOSE: &[u8] = b"]}";
@@ -19,7 +19,7 @@ pub(crate) enum StreamFrame<'t, 'de> {
     /// No more items follow.
     End(Id<'de>),
     /// What the call came to.
-    Response(Response<'t, 'de>),
+    Response(ResponseMessage<'t, 'de>),
 }
 
 impl<'t, 'de> StreamFrame<'t, 'de> {
@@ -27,7 +27,7 @@ impl<'t, 'de> StreamFrame<'t, 'de> {
     pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
         match Request::read(value) {
             Ok(request) => Self::of(request),
-            Err(_) => Response::read(value).map(Self::Response),
+            Err(_) => ResponseMessage::read(value).map(Self::Response),
         }
     }
 

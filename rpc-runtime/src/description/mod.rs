@@ -11,13 +11,15 @@ use serde_json::Value;
 
 pub use crate::codec::error::ErrorDescription;
 use crate::codec::params::decode::Arg;
+pub use crate::description::openrpc::OpenRpc;
 use crate::description::schema::{DataSchema, SchemaOf};
 
 /// A type with a description: the `…Client` that [`#[rpc]`](crate::rpc) generates from a trait, which needs no
 /// implementation.
 ///
 /// ```
-/// use rpc_runtime::{Described, rpc};
+/// use rpc_runtime::description::Described;
+/// use rpc_runtime::rpc;
 ///
 /// #[rpc]
 /// trait Greeter {
@@ -47,7 +49,7 @@ pub trait Described {
 ///     async fn greet(&self, name: &str) -> String;
 /// }
 ///
-/// fn describe<S: Service>() -> &'static rpc_runtime::ServiceDescription {
+/// fn describe<S: Service>() -> &'static rpc_runtime::description::ServiceDescription {
 ///     S::DESCRIPTION
 /// }
 /// # struct Hello;
@@ -240,7 +242,8 @@ impl MethodDescription {
 /// Whether a method has a reply.
 ///
 /// ```
-/// use rpc_runtime::{MethodKind, Service, rpc};
+/// use rpc_runtime::description::MethodKind;
+/// use rpc_runtime::{Service, rpc};
 ///
 /// #[rpc]
 /// trait Sensors {
@@ -265,7 +268,8 @@ pub enum MethodKind {
 /// The description of a parameter.
 ///
 /// ```
-/// use rpc_runtime::{Described, rpc};
+/// use rpc_runtime::description::Described;
+/// use rpc_runtime::rpc;
 ///
 /// #[rpc(rename_all = "camelCase")]
 /// trait Text {

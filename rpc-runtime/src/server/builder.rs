@@ -15,7 +15,7 @@ use crate::server::connection::ServerShared;
 use crate::server::shutdown::ServerHandle;
 use crate::service::Service;
 use crate::service::router::{Router, Services, Single};
-use crate::tls::{ClientAuth, Identity, ServerTls, Trust, TrustError};
+use crate::tls::{ClientAuth, Identity, ServerTls, TlsError, Trust};
 use crate::transport::quic::{Listener, ListenerKeys};
 
 impl Server {
@@ -210,7 +210,7 @@ impl<R> ServerBuilder<R> {
 /// # impl Stock for Both { async fn count(&self) -> usize { 0 } }
 ///
 /// # #[tokio::main]
-/// # async fn main() -> Result<(), rpc_runtime::IdentityError> {
+/// # async fn main() -> Result<(), rpc_runtime::tls::TlsError> {
 /// let builder = Server::builder(Identity::self_signed(["localhost"])?);
 /// let bound = builder.service(TextServer::new(Both)).service(StockServer::new(Both)).bind("127.0.0.1:0");
 /// assert!(matches!(bound, Err(BindError::DuplicateMethod { method: "count", services: ["Text", "Stock"] })));
@@ -225,7 +225,7 @@ pub enum BindError {
     Address(#[source] std::io::Error),
     /// The trust anchors for clients' certificates cannot be used.
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Trust(#[from] TlsError),
     /// Two services have a method of the same name; give one of them a `namespace`.
     #[error("{}", DuplicateMethod { method, services: *services })]
     DuplicateMethod {

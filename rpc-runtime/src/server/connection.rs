@@ -221,7 +221,12 @@ impl<R: Router> ServerConnection<R> {
         })
     }
 
-    /// The number of the method with this name.
+    /// Returns what all connections of the server share.
+    pub(super) fn shared(&self) -> &Arc<ServerShared<R>> {
+        &self.shared
+    }
+
+    /// Returns the number of the method with this name.
     pub(super) fn find(&self, method: &str) -> Option<u32> {
         self.shared.names.find::<R>(method)
     }

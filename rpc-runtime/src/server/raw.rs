@@ -38,34 +38,37 @@ use crate::service::router::Single;
 ///
 /// # #[tokio::main]
 /// # async fn main() {
-/// let mut responder = RawService::new(CalculatorServer::new(Desk));
+/// let mut service = RawService::new(CalculatorServer::new(Desk));
 /// let call = br#"{"jsonrpc":"2.0","id":1,"method":"add","params":{"b":2,"a":1}}"#;
-/// assert_eq!(responder.respond(call).await, br#"{"jsonrpc":"2.0","id":1,"result":3}"#);
+/// assert_eq!(service.respond(call).await, br#"{"jsonrpc":"2.0","id":1,"result":3}"#);
 /// # }
 /// ```
 pub struct RawService<S> {
     task: CallTask<Single<S>>,
     /// Which buffer holds the last answer.
     last: ReplyBuffer,
-    _phase: watch::Sender<Phase>,
+    phase: Arc<watch::Sender<Phase>>,
 }
 
 impl<S: Service> RawService<S> {
-    /// A responder with the default limits.
+    /// Serves `service` with the default limits.
     pub fn new(service: S) -> Self {
         Self::with_limits(service, Limits::default())
     }
 
-    /// A responder with limits of its own.
+    /// Serves `service` with these limits.
     pub fn with_limits(service: S, limits: Limits) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
         let discover = DiscoverOptions::default();
         let limits = (limits.clone(), ServerMemory::new(&limits));
         let shared = ServerShared::new(Single(service), limits, discover, phase.subscribe());
+        Self::with_shared(Arc::new(shared), Arc::new(phase))
+    }
+
+    fn with_shared(shared: Arc<ServerShared<Single<S>>>, phase: Arc<watch::Sender<Phase>>) -> Self {
         let context = Arc::new(ConnectionContext::unconnected());
         let memory = shared.memory(None);
-        let connection =
-            ServerConnection::new(Arc::new(shared), memory, context, Weak::new(), |_, _, _| {});
+        let connection = ServerConnection::new(shared, memory, context, Weak::new(), |_, _, _| {});
         let task = CallTask {
             buffers: connection.worker_buffers(),
             site: CallSite {
@@ -79,7 +82,7 @@ impl<S: Service> RawService<S> {
         Self {
             task,
             last: ReplyBuffer::Single,
-            _phase: phase,
+            phase,
         }
     }
 
@@ -110,6 +113,15 @@ impl<S: Service> RawService<S> {
             false => serve_large(task, line).await,
         };
         task.buffers.reply(*last)
+    }
+}
+
+/// The clone answers messages of its own, as another connection of the same server does: both count on the same
+/// [`Limits::max_concurrent_calls`] and [`Limits::max_memory_bytes`].
+impl<S: Service> Clone for RawService<S> {
+    fn clone(&self) -> Self {
+        let shared = self.task.site.connection.shared();
+        Self::with_shared(Arc::clone(shared), Arc::clone(&self.phase))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::service::methods::Methods;
 
 /// A service of a [`Server`](crate::Server): the `…Server` that [`#[rpc]`](crate::rpc) generates from a trait.
 ///
-/// Only generated code implements it, and [`Layered`](crate::Layered), which wraps a service in a middleware. Hidden
+/// Only generated code implements it, and [`Layered`](crate::middleware::Layered), which wraps a service in a middleware. Hidden
 /// items change without notice.
 ///
 /// ```

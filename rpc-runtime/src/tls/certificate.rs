@@ -60,7 +60,7 @@ impl Certificate {
     ///
     /// let certificate = Identity::self_signed(["localhost", "127.0.0.1"])?.certificate();
     /// assert!(certificate.dns_names().eq(["localhost"]));
-    /// # Ok::<(), rpc_runtime::IdentityError>(())
+    /// # Ok::<(), rpc_runtime::tls::TlsError>(())
     /// ```
     pub fn dns_names(&self) -> impl Iterator<Item = &str> {
         let parsed = EndEntityCert::try_from(&self.der).into_iter();

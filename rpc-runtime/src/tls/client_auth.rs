@@ -11,9 +11,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{ConfigBuilder, DistinguishedName, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use crate::tls::error::TlsError;
 use crate::tls::identity::Identity;
 use crate::tls::provider::{provider, verify_signatures};
-use crate::tls::trust::{Trust, TrustError, Verifiers};
+use crate::tls::trust::{Trust, Verifiers};
 
 /// The TLS settings of a server, for any identity.
 #[derive(Clone)]
@@ -24,10 +25,10 @@ pub(crate) struct ServerTls {
 }
 
 impl ServerTls {
-    pub(crate) fn new(client_auth: ClientAuth) -> Result<Self, TrustError> {
+    pub(crate) fn new(client_auth: ClientAuth) -> Result<Self, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(TrustError::new)?;
+            .map_err(TlsError::trust_anchors)?;
         let (trust, mandatory) = match client_auth {
             ClientAuth::None => {
                 return Ok(Self {
@@ -89,10 +90,10 @@ pub(crate) enum ClientAuth {
     Required(Trust),
 }
 
-fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, TrustError> {
+fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
         .build()
-        .map_err(TrustError::new)
+        .map_err(TlsError::trust_anchors)
 }
 
 /// Verifies clients' certificates by rustls's own verifier.

@@ -10,11 +10,11 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::tls::certificate::Certificate;
-use crate::tls::pem::{PemError, certificates, read};
+use crate::tls::error::TlsError;
+use crate::tls::pem::{certificates, read};
 
 /// A certificate and its private key.
 ///
@@ -26,7 +26,7 @@ use crate::tls::pem::{PemError, certificates, read};
 ///
 /// let identity = Identity::self_signed(["localhost", "127.0.0.1"])?;
 /// assert!(identity.certificate().to_pem().starts_with("-----BEGIN CERTIFICATE-----"));
-/// # Ok::<(), rpc_runtime::IdentityError>(())
+/// # Ok::<(), rpc_runtime::tls::TlsError>(())
 /// ```
 #[derive(Clone)]
 pub struct Identity {
@@ -43,10 +43,10 @@ impl Identity {
     /// Fails if a certificate cannot carry one of the names.
     pub fn self_signed<N: Into<String>>(
         names: impl IntoIterator<Item = N>,
-    ) -> Result<Self, IdentityError> {
+    ) -> Result<Self, TlsError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let mut signed = rcgen::generate_simple_self_signed(names)
-            .map_err(|error| IdentityError::Names(error.to_string()))?;
+            .map_err(|error| TlsError::Names(error.to_string()))?;
         let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
         signed.signing_key.zeroize();
         Self::new(vec![signed.cert.der().clone()], key)
@@ -61,7 +61,7 @@ impl Identity {
     pub fn from_pem_files(
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
-    ) -> Result<Self, IdentityError> {
+    ) -> Result<Self, TlsError> {
         let chain = read(chain.as_ref())?;
         let key = Zeroizing::new(read(key.as_ref())?);
         Self::from_pem(&chain, &key)
@@ -71,18 +71,18 @@ impl Identity {
     ///
     /// # Errors
     /// Fails if the text contains no certificate or no key, or the key does not belong to the certificate.
-    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain = certificates(chain)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(key).map_err(|error| PemError::Key(error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|error| TlsError::PrivateKey(error.to_string()))?;
         Self::new(chain, key)
     }
 
     fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
-    ) -> Result<Self, IdentityError> {
-        let unusable = |reason: &dyn fmt::Display| IdentityError::Unusable(reason.to_string());
+    ) -> Result<Self, TlsError> {
+        let unusable = |reason: &dyn fmt::Display| TlsError::KeyPair(reason.to_string());
         let key = Zeroizing::new(key);
         let reset_key = derive_reset_key(&key).map_err(|error| unusable(&error))?;
         let signing_key = any_supported_type(&key).map_err(|error| unusable(&error))?;
@@ -129,32 +129,4 @@ impl fmt::Debug for Identity {
             .field("certificate", &self.certificate())
             .finish_non_exhaustive()
     }
-}
-
-/// The error when an [`Identity`] cannot be created.
-///
-/// ```
-/// use rpc_runtime::{Identity, IdentityError, PemError};
-///
-/// // Certificates carry ASCII: it would be `xn--mnchen-3ya.example`.
-/// let names = Identity::self_signed(["münchen.example"]);
-/// assert!(matches!(names, Err(IdentityError::Names(_))));
-///
-/// let certificate = Identity::self_signed(["localhost"])?.certificate();
-/// let keyless = Identity::from_pem(certificate.to_pem().as_bytes(), b"");
-/// assert!(matches!(keyless, Err(IdentityError::Pem(PemError::Key(_)))));
-/// # Ok::<(), IdentityError>(())
-/// ```
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum IdentityError {
-    /// The PEM file or text cannot be used.
-    #[error(transparent)]
-    Pem(#[from] PemError),
-    /// A certificate cannot carry these names.
-    #[error("no certificate can be made for these names: {0}")]
-    Names(String),
-    /// The private key is not the certificate's, or is of a kind that TLS does not use.
-    #[error("the certificate and its key cannot be used: {0}")]
-    Unusable(String),
 }

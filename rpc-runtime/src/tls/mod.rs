@@ -2,6 +2,7 @@
 
 mod certificate;
 mod client_auth;
+mod error;
 mod identity;
 mod pem;
 mod provider;
@@ -10,8 +11,8 @@ mod trust;
 
 pub use crate::tls::certificate::Certificate;
 pub(crate) use crate::tls::client_auth::{ClientAuth, ServerTls};
-pub use crate::tls::identity::{Identity, IdentityError};
-pub use crate::tls::pem::PemError;
+pub use crate::tls::error::TlsError;
+pub use crate::tls::identity::Identity;
 pub use crate::tls::server_auth::UntrustedReason;
 pub(crate) use crate::tls::server_auth::{Verdict, client_config};
-pub use crate::tls::trust::{Trust, TrustError};
+pub use crate::tls::trust::Trust;

@@ -11,14 +11,16 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use thiserror::Error;
 
 use crate::sync::{Mutex, MutexGuard, lock};
+use crate::tls::error::TlsError;
 use crate::tls::identity::Identity;
 use crate::tls::provider::{provider, verify_signatures};
-use crate::tls::trust::{Trust, TrustError, Verifiers};
+use crate::tls::trust::{Trust, Verifiers};
 
 /// Why the client rejected a server's certificate.
 ///
 /// ```
-/// use rpc_runtime::{Client, ConnectError, Identity, Server, Trust, UntrustedReason};
+/// use rpc_runtime::tls::UntrustedReason;
+/// use rpc_runtime::{Client, ConnectError, Identity, Server, Trust};
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -90,7 +92,7 @@ impl Verdict {
 pub(crate) fn client_config(
     trust: Trust,
     identity: Option<Identity>,
-) -> Result<(rustls::ClientConfig, Verdict), TrustError> {
+) -> Result<(rustls::ClientConfig, Verdict), TlsError> {
     let verdict = Verdict::default();
     let verifier = ServerVerifier {
         trusted: trust.verifiers(server_verifier)?,
@@ -102,17 +104,17 @@ pub(crate) fn client_config(
     };
     let config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(TrustError::new)?
+        .map_err(TlsError::trust_anchors)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(resolver));
     Ok((config, verdict))
 }
 
-fn server_verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+fn server_verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
     WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
         .build()
-        .map_err(TrustError::new)
+        .map_err(TlsError::trust_anchors)
 }
 
 /// Presents the client's certificate and records the server's request for it.

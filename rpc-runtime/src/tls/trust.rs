@@ -5,11 +5,11 @@ use std::path::Path;
 
 use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::tls::certificate::{Certificate, Fingerprint, sha256};
-use crate::tls::pem::{PemError, certificates, read};
+use crate::tls::error::TlsError;
+use crate::tls::pem::{certificates, read};
 
 /// The trust anchors of a client, and of a server that requests its clients' certificates. Verification cannot be
 /// disabled.
@@ -20,7 +20,7 @@ use crate::tls::pem::{PemError, certificates, read};
 /// let server = Identity::self_signed(["localhost"])?;
 /// let exactly_this_one = Trust::certificate(server.certificate());
 /// let the_same_by_its_hash = Trust::sha256(server.certificate().sha256());
-/// # Ok::<(), rpc_runtime::IdentityError>(())
+/// # Ok::<(), rpc_runtime::tls::TlsError>(())
 /// ```
 #[derive(Clone)]
 pub struct Trust {
@@ -42,7 +42,7 @@ impl Trust {
     ///
     /// # Errors
     /// Fails if the file cannot be read or contains no certificate.
-    pub fn pem_file(path: impl AsRef<Path>) -> Result<Self, PemError> {
+    pub fn pem_file(path: impl AsRef<Path>) -> Result<Self, TlsError> {
         Self::pem(&read(path.as_ref())?)
     }
 
@@ -50,7 +50,7 @@ impl Trust {
     ///
     /// # Errors
     /// Fails if the text contains no certificate.
-    pub fn pem(pem: &[u8]) -> Result<Self, PemError> {
+    pub fn pem(pem: &[u8]) -> Result<Self, TlsError> {
         certificates(pem).map(Self::anchors)
     }
 
@@ -76,7 +76,7 @@ impl Trust {
     ///
     /// let (old, new) = (Identity::self_signed(["localhost"])?, Identity::self_signed(["localhost"])?);
     /// let either = Trust::certificate(old.certificate()).or(Trust::certificate(new.certificate()));
-    /// # Ok::<(), rpc_runtime::IdentityError>(())
+    /// # Ok::<(), rpc_runtime::tls::TlsError>(())
     /// ```
     pub fn or(mut self, other: Self) -> Self {
         self.system |= other.system;
@@ -101,7 +101,7 @@ impl Trust {
     }
 
     /// Returns the verifiers of certificates, which `build` creates from trust anchors.
-    pub(super) fn verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TrustError> {
+    pub(super) fn verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TlsError> {
         let (authorities, end_entities): (Vec<_>, Vec<_>) =
             self.certificates.into_iter().partition(is_authority);
         let mut roots = RootCertStore::empty();
@@ -120,7 +120,7 @@ impl Trust {
                 .map(|certificate| sha256(certificate)),
         );
         if roots.is_empty() && pins.is_empty() {
-            return Err(TrustError::new("no usable certificate to trust"));
+            return Err(TlsError::trust_anchors("no usable certificate to trust"));
         }
         Ok(Verifiers {
             anchored: match roots.is_empty() {
@@ -154,7 +154,7 @@ impl Default for Trust {
 }
 
 /// Creates a verifier from trust anchors.
-type Build<V> = fn(RootCertStore) -> Result<V, TrustError>;
+type Build<V> = fn(RootCertStore) -> Result<V, TlsError>;
 
 /// Verifies certificates against the authorities, and each pinned certificate against itself.
 #[derive(Debug)]
@@ -219,32 +219,4 @@ fn is_authority(certificate: &CertificateDer<'static>) -> bool {
         verified => verified,
     };
     matches!(verified, Err(webpki::Error::CaUsedAsEndEntity))
-}
-
-/// The trust anchors cannot be used: the system has no authorities, or the given data is not a certificate. Reported by
-/// connecting, as [`ConnectError::Trust`](crate::ConnectError::Trust), and by binding, as
-/// [`BindError::Trust`](crate::BindError::Trust).
-///
-/// ```
-/// use rpc_runtime::{Client, ConnectError, Trust};
-///
-/// # #[tokio::main]
-/// # async fn main() -> Result<(), rpc_runtime::PemError> {
-/// // PEM text says nothing about what is in it.
-/// let trust = Trust::pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")?;
-/// match Client::builder().trust(trust).connect("127.0.0.1:4433").await {
-///     Err(ConnectError::Trust(error)) => assert_eq!(error.to_string(), "no usable certificate to trust"),
-///     other => panic!("{other:?}"),
-/// }
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Error)]
-#[error("{0}")]
-pub struct TrustError(String);
-
-impl TrustError {
-    pub(super) fn new(error: impl fmt::Display) -> Self {
-        Self(error.to_string())
-    }
 }

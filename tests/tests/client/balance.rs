@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, TryStreamExt, stream};
+use rpc_runtime::balance::{Endpoint, Endpoints};
 use rpc_runtime::{
     Address, BindError, CallError, Client, ClientBuilder, ConnectError, ConnectionError,
-    ConnectionState, Context, Endpoint, Endpoints, Execution, Identity, RpcError, Server,
-    ServerHandle, Trust, code, rpc,
+    ConnectionState, Context, Execution, Identity, RpcError, Server, ServerHandle, Trust, code,
+    rpc,
 };
 use tests::relay::Relay;
 use tests::support::{eventually, soon};

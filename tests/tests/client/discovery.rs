@@ -12,9 +12,9 @@ use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::{A, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use rpc_discovery::{Dns, Found, Resolve, Srv, apply, follow};
+use rpc_runtime::balance::{Endpoint, Endpoints};
 use rpc_runtime::{
-    Address, Client, ClientBuilder, ConnectionState, Endpoint, Endpoints, Identity, Server,
-    ServerHandle, Trust, rpc,
+    Address, Client, ClientBuilder, ConnectionState, Identity, Server, ServerHandle, Trust, rpc,
 };
 use tests::support::{eventually, soon};
 use tokio::net::UdpSocket;

@@ -1,8 +1,9 @@
 //! OpenRPC documents of services, and their discovery.
 
+use rpc_runtime::description::{Described, OpenRpc};
 use rpc_runtime::{
-    BindError, CallError, Client, Described, ErrorObject, Identity, OpenRpc, RawService, Server,
-    ServerBuilder, Trust, code, rpc,
+    BindError, CallError, Client, ErrorObject, Identity, RawService, Server, ServerBuilder, Trust,
+    code, rpc,
 };
 use serde_json::{Value, json};
 

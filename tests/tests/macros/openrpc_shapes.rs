@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rpc_runtime::{Described, OpenRpc, RpcError, rpc};
+use rpc_runtime::description::{Described, OpenRpc};
+use rpc_runtime::{RpcError, rpc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::{TryStreamExt, stream};
 use quinn::{RecvStream, SendStream};
-use rpc_runtime::{CallError, Client, Limits, OpenRpc};
+use rpc_runtime::description::OpenRpc;
+use rpc_runtime::{CallError, Client, Limits};
 use serde_json::{Value, json};
 use tests::peer::{RawClient, RawConnection, RawServer};
 use tests::support::{TestServer, soon};

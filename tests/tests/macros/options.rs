@@ -5,10 +5,8 @@ use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rpc_runtime::{
-    Call, CallError, Client, Context, ErrorObject, MethodKind, RpcError, Service,
-    ServiceDescription, code, rpc,
-};
+use rpc_runtime::description::{MethodKind, ServiceDescription};
+use rpc_runtime::{Call, CallError, Client, Context, ErrorObject, RpcError, Service, code, rpc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tests::support::soon;

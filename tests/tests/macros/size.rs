@@ -7,10 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rpc_runtime::{
-    BindError, CallError, Client, Layered, Middleware, Next, RequestInfo, Response, Server,
-    ServerBuilder, Service, code, rpc,
-};
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::{BindError, CallError, Client, Server, ServerBuilder, Service, code, rpc};
 use serde::{Deserialize, Serialize};
 use tests::support::{ANY_PORT, TestServer};
 

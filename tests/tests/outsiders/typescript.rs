@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use jsonschema::{Draft, Registry};
-use rpc_runtime::OpenRpc;
+use rpc_runtime::description::OpenRpc;
 use serde_json::{Value, json};
 
 use crate::bank::{BankClient, TextClient};

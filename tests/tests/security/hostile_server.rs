@@ -6,8 +6,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{StreamExt, future::join_all};
+use rpc_runtime::balance::Endpoints;
 use rpc_runtime::{
-    Call, CallError, Client, ConnectionState, Endpoints, ErrorObject, Execution, Limits, Trust, rpc,
+    Call, CallError, Client, ConnectionState, ErrorObject, Execution, Limits, Trust, rpc,
 };
 use serde_json::{Value, json};
 use tests::message::{call_line, error, item, line, notification, result};

@@ -1,8 +1,8 @@
 //! Certificates of servers and clients: which are trusted, and the errors for the others.
 
+use rpc_runtime::tls::{Certificate, TlsError, UntrustedReason};
 use rpc_runtime::{
-    BindError, Certificate, Client, ConnectError, Context, Identity, IdentityError, Server,
-    ServerBuilder, Trust, UntrustedReason, rpc,
+    BindError, Client, ConnectError, Context, Identity, Server, ServerBuilder, Trust, rpc,
 };
 use tests::message::call_line;
 use tests::peer::{RawClient, RawConnection, RawServer};
@@ -273,13 +273,13 @@ fn invalid_pem_is_an_error() {
     assert!(Trust::pem(b"nothing").is_err());
     assert!(matches!(
         Identity::from_pem(b"", b""),
-        Err(IdentityError::Pem(_))
+        Err(TlsError::Certificate(_))
     ));
     let absent = Identity::from_pem_files("absent.pem", "absent.key").unwrap_err();
     assert_eq!(absent.to_string(), "cannot read absent.pem");
     assert!(matches!(
         Identity::self_signed(["not a näme"]),
-        Err(IdentityError::Names(_))
+        Err(TlsError::Names(_))
     ));
 }
 
@@ -291,10 +291,7 @@ fn key_of_another_certificate_is_an_error() {
     let one = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let refused = Identity::from_pem(pem(&one).0.as_bytes(), pem(&other).1.as_bytes());
-    assert!(
-        matches!(refused, Err(IdentityError::Unusable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(TlsError::KeyPair(_))), "{refused:?}");
 }
 
 #[test]

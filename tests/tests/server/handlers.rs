@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rpc_runtime::{
     BindError, CallError, Cancellation, Client, Context, ErrorObject, Execution, Identity, Limits,
-    RpcError, Server, Trust, code, rpc,
+    RawService, RpcError, Server, Trust, code, rpc,
 };
+use serde_json::Value;
 use tests::support::{DEADLINE, current_thread, serve, soon};
 use tokio::sync::{Notify, mpsc};
 
@@ -190,6 +191,32 @@ async fn cancellation_token_outlives_the_handler() {
     assert!(
         !cancellation.is_cancelled(),
         "a call that ended was not cancelled"
+    );
+}
+
+#[tokio::test]
+async fn clones_of_a_raw_service_share_its_limits() {
+    let (office, mut cancellations) = office();
+    let limits = Limits {
+        max_concurrent_calls: 1,
+        reject_excess_calls: true,
+        ..Limits::default()
+    };
+    let mut service = RawService::with_limits(OfficeServer::new(office), limits);
+    let mut clone = service.clone();
+    let hanging = tokio::spawn(async move {
+        let reply = service.respond(br#"{"jsonrpc":"2.0","id":1,"method":"hang"}"#);
+        reply.await.to_vec()
+    });
+    soon(cancellations.recv()).await.unwrap();
+    let call = br#"{"jsonrpc":"2.0","id":2,"method":"visits"}"#;
+    let refused: Value = serde_json::from_slice(soon(clone.respond(call)).await).unwrap();
+    assert_eq!(refused["error"]["code"], code::TOO_MANY_CALLS);
+    hanging.abort();
+    assert!(hanging.await.unwrap_err().is_cancelled());
+    assert_eq!(
+        soon(clone.respond(call)).await,
+        br#"{"jsonrpc":"2.0","id":2,"result":1}"#
     );
 }
 

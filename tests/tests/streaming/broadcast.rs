@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{Broadcast, CallError, Lagged, Limits, RpcError, ServerHandle, rpc};
+use rpc_runtime::broadcast::Lagged;
+use rpc_runtime::{Broadcast, CallError, Limits, RpcError, ServerHandle, rpc};
 use serde::{Deserialize, Serialize};
 use tests::support::{serve, soon};
 use tokio::sync::watch;

@@ -484,12 +484,12 @@ async fn write_timeout_holds_after_a_stream_without_items() {
 /// Lets each call wait for another task before its handler runs.
 struct Waits;
 
-impl rpc_runtime::Middleware for Waits {
+impl rpc_runtime::middleware::Middleware for Waits {
     async fn call<S: rpc_runtime::Service>(
         &self,
-        _: rpc_runtime::RequestInfo<'_>,
-        next: rpc_runtime::Next<'_, S>,
-    ) -> rpc_runtime::Response {
+        _: rpc_runtime::middleware::RequestInfo<'_>,
+        next: rpc_runtime::middleware::Next<'_, S>,
+    ) -> rpc_runtime::middleware::Response {
         let _ = tokio::spawn(tokio::task::yield_now()).await;
         next.run().await
     }
@@ -497,7 +497,7 @@ impl rpc_runtime::Middleware for Waits {
 
 #[tokio::test]
 async fn items_reach_a_handler_behind_a_middleware_that_waits() {
-    let layered = rpc_runtime::Layered::new(Waits, EdgeServer::new(Empty));
+    let layered = rpc_runtime::middleware::Layered::new(Waits, EdgeServer::new(Empty));
     let (client, _server) = serve(layered, Limits::default()).await;
     let edge = EdgeClient::new(client);
     for _ in 0..3 {

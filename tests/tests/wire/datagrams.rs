@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rpc_runtime::{Client, Context, Limits, MethodKind, Service, rpc};
+use rpc_runtime::description::MethodKind;
+use rpc_runtime::{Client, Context, Limits, Service, rpc};
 use serde_json::{Value, json};
 use tests::message::{call_line, notification};
 use tests::peer::{RawClient, RawConnection};

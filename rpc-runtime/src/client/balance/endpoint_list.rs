@@ -10,7 +10,7 @@ use crate::client::connection::ClientConnection;
 use crate::client::dial::ConnectError;
 use crate::client::state::{ConnectionState, Status, connecting};
 
-/// How one of a client's servers stands. [`Endpoints::list`](crate::Endpoints::list) returns it.
+/// How one of a client's servers stands. [`Endpoints::list`](crate::balance::Endpoints::list) returns it.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     address: Address,

@@ -23,7 +23,8 @@ const VERSION: &str = "1.4.1";
 /// [JSON Schema draft-07](https://json-schema.org/draft-07).
 ///
 /// ```
-/// use rpc_runtime::{OpenRpc, rpc};
+/// use rpc_runtime::description::OpenRpc;
+/// use rpc_runtime::rpc;
 ///
 /// /// Arithmetic.
 /// #[rpc]
@@ -114,7 +115,8 @@ impl OpenRpc {
     /// Keeps the methods for which `keep` returns `true`. The omitted methods can still be called.
     ///
     /// ```
-    /// # use rpc_runtime::{Client, OpenRpc, rpc};
+    /// # use rpc_runtime::description::OpenRpc;
+    /// # use rpc_runtime::{Client, rpc};
     /// # #[rpc]
     /// # trait Desk { async fn add(&self) -> i64; #[rpc(name = "admin.stop")] async fn stop(&self); }
     /// let public = OpenRpc::of::<DeskClient>().retain(|method| !method.name.starts_with("admin."));
