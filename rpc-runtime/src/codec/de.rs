@@ -1,4 +1,4 @@
-//! A place on the tape, and serde's view of it.
+//! A value on the tape, and its serde deserializer.
 
 use std::fmt::{self, Write};
 
@@ -11,10 +11,10 @@ use simd_json::{Node, StaticNode};
 
 use crate::codec::steps;
 
-/// One JSON value on the tape. Copying it copies a pointer; strings stay where they were received.
+/// One JSON value on the tape. A copy is a pointer; strings stay in the receive buffer.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'t, 'de> {
-    /// The value's own node, then all that it contains. What follows is not looked at.
+    /// The value's own node, then the nodes of all values that it contains. Further nodes are ignored.
     nodes: &'t [Node<'de>],
 }
 
@@ -23,7 +23,7 @@ impl<'t, 'de> Value<'t, 'de> {
         Self { nodes }
     }
 
-    /// The node and what stands behind it; an empty tape reads as null.
+    /// Returns the node and the nodes behind it; an empty tape reads as null.
     fn split(self) -> (Node<'de>, &'t [Node<'de>]) {
         match self.nodes.split_first() {
             Some((node, rest)) => (*node, rest),
@@ -62,7 +62,7 @@ impl<'t, 'de> Value<'t, 'de> {
         matches!(self.node(), Node::Static(StaticNode::Null))
     }
 
-    /// The elements of an array.
+    /// Returns the elements, if the value is an array.
     pub(crate) fn elements(self) -> Option<Elements<'t, 'de>> {
         match self.split() {
             (Node::Array { len, .. }, nodes) => Some(Elements { nodes, left: len }),
@@ -70,7 +70,7 @@ impl<'t, 'de> Value<'t, 'de> {
         }
     }
 
-    /// The members of an object, in their order.
+    /// Returns the members in their order, if the value is an object.
     pub(crate) fn members(self) -> Option<Members<'t, 'de>> {
         match self.split() {
             (Node::Object { len, .. }, nodes) => Some(Members { nodes, left: len }),
@@ -78,7 +78,7 @@ impl<'t, 'de> Value<'t, 'de> {
         }
     }
 
-    /// Returns the number of values that this one contains, itself included.
+    /// Returns the number of values that this one contains, including itself.
     pub(crate) fn node_count(self) -> usize {
         self.nodes.len()
     }
@@ -102,7 +102,7 @@ impl<'t, 'de> Value<'t, 'de> {
     }
 }
 
-/// Takes the first value off `nodes`, skipping all that it contains in one step.
+/// Takes the first value off `nodes`, and skips everything that it contains in one step.
 #[inline]
 fn take<'t, 'de>(nodes: &mut &'t [Node<'de>]) -> Option<Value<'t, 'de>> {
     steps::step();
@@ -115,7 +115,7 @@ fn take<'t, 'de>(nodes: &mut &'t [Node<'de>]) -> Option<Value<'t, 'de>> {
     Some(Value::new(value))
 }
 
-/// The elements of an array that are still to come.
+/// The remaining elements of an array.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Elements<'t, 'de> {
     nodes: &'t [Node<'de>],
@@ -138,7 +138,7 @@ impl<'t, 'de> Iterator for Elements<'t, 'de> {
 
 impl ExactSizeIterator for Elements<'_, '_> {}
 
-/// The members of an object that are still to come.
+/// The remaining members of an object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Members<'t, 'de> {
     nodes: &'t [Node<'de>],
@@ -164,10 +164,10 @@ impl<'t, 'de> Iterator for Members<'t, 'de> {
     }
 }
 
-/// How many characters of a mismatch are told: serde quotes what it found.
+/// The maximum length of a mismatch's text, in characters: serde quotes the value that it found.
 const TOLD: usize = 256;
 
-/// Why a value is not of the type that was asked for.
+/// The reason why a value does not have the expected type.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mismatch(Box<str>);
 
@@ -179,7 +179,7 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
-/// Takes the first characters of what is written, then fails, so that no more is formatted.
+/// Takes the first characters that are written, then fails, so that no more text is formatted.
 struct Told {
     text: String,
     left: usize,
@@ -196,7 +196,7 @@ impl Write for Told {
     }
 }
 
-/// Shortens text that was found before serde quotes it, since quoting looks at all of it.
+/// Truncates a string that serde is about to quote, since quoting reads all of it.
 fn shortened(found: Unexpected<'_>) -> Unexpected<'_> {
     match found {
         Unexpected::Str(text) => {
@@ -216,7 +216,7 @@ impl de::Error for Mismatch {
             text: String::new(),
             left: TOLD,
         };
-        // Fails when there is more, which is left out.
+        // Fails if the text is longer; the remainder is left out.
         let _ = write!(told, "{message}");
         let told = told.text.split(" of untagged enum ").next();
         Self(told.unwrap_or_default().into())
@@ -246,10 +246,10 @@ impl de::Error for Mismatch {
     }
 }
 
-/// What an enum is in JSON.
+/// The JSON form of an enum, for error messages.
 const ENUM: &str = "a string or an object with one member";
 
-/// What serde's derived code calls a type of Rust's, and what it is in JSON.
+/// The name that serde's derived code gives to a Rust type, and the JSON form of that type.
 const KINDS: [(&str, &str); 9] = [
     ("struct variant ", "an object"),
     ("struct ", "an object"),
@@ -262,7 +262,7 @@ const KINDS: [(&str, &str); 9] = [
     ("adjacently tagged enum ", "an object"),
 ];
 
-/// What was expected, without the names of Rust's types, which are none of the caller's business.
+/// Describes the expected type without the names of Rust types, which do not concern the caller.
 fn nameless(expected: &dyn Expected) -> String {
     let expected = expected.to_string();
     for (kind, shape) in KINDS {
@@ -285,7 +285,7 @@ macro_rules! as_any {
     };
 }
 
-/// Looks for an integer first, so that what is usual is inlined.
+/// Tries an integer first, so that the usual case is inlined.
 macro_rules! as_integer {
     ($($method:ident)*) => {
         $(#[inline]
@@ -340,7 +340,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         }
     }
 
-    /// A JSON string's bytes, or an array of numbers.
+    /// Reads the bytes of a JSON string, or an array of numbers.
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.node() {
             Node::String(text) => visitor.visit_borrowed_bytes(text.as_bytes()),
@@ -412,7 +412,8 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         self.deserialize_any(visitor)
     }
 
-    /// A name, of a tag's variant, say. Derived code would take its number as well, which no JSON means.
+    /// Reads a name, such as that of a tag's variant. Derived code would also accept an index, which has no meaning in
+    /// JSON.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.as_str() {
             Some(name) => visitor.visit_borrowed_str(name),
@@ -420,7 +421,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         }
     }
 
-    /// Nothing to walk: whatever stands here is skipped by its count.
+    /// Does not walk the value: it is skipped by its node count.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         visitor.visit_unit()
     }
@@ -471,7 +472,7 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
 struct MemberAccess<'t, 'de> {
     nodes: &'t [Node<'de>],
     left: usize,
-    /// The next node is the value of the key that was read last.
+    /// `true` if the next node is the value of the key that was read last.
     at_value: bool,
 }
 
@@ -511,11 +512,11 @@ impl<'de> MapAccess<'de> for &mut MemberAccess<'_, 'de> {
     }
 }
 
-/// A member's name. JSON has only strings there; maps with keys of integers or booleans read them from the string.
+/// A member's name. JSON has only string names; maps with integer or boolean keys parse them from the string.
 struct Key<'de>(&'de str);
 
 impl Key<'_> {
-    /// Whether a number is written as JSON writes it: no plus sign, no leading zero.
+    /// Returns `true` if the number has JSON's notation: no plus sign, no leading zero.
     fn is_canonical(&self) -> bool {
         let digits = self.0.strip_prefix('-').unwrap_or(self.0);
         !digits.starts_with('+')
@@ -577,7 +578,7 @@ impl<'de> Deserializer<'de> for Key<'de> {
     }
 }
 
-/// An enum in serde's external form: `{"Variant": content}`.
+/// An enum in serde's externally tagged form: `{"Variant": content}`.
 struct Variant<'t, 'de> {
     variant: &'de str,
     content: Value<'t, 'de>,
@@ -622,7 +623,7 @@ impl<'de> VariantAccess<'de> for Value<'_, 'de> {
     }
 }
 
-/// The value as JSON again: the received text itself was unescaped in place.
+/// Writes the value as JSON again, since the received text was unescaped in place.
 impl Serialize for Value<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.node() {
@@ -691,7 +692,7 @@ mod tests {
         assert_eq!(decode::<T>(json).map_err(drop), expected, "{json}");
     }
 
-    /// The same for an object as a map with keys of this type.
+    /// Asserts the same for an object read as a map with keys of this type.
     fn agree_on_keys<K: DeserializeOwned + Ord + fmt::Debug>(json: &Json) {
         let [dense, airy, escaped] = texts(json);
         agree::<BTreeMap<K, u8>>(&dense);
@@ -705,7 +706,7 @@ mod tests {
         );
     }
 
-    /// The same value as text: dense, airy, and with every character escaped.
+    /// Returns three notations of the same value: dense, with white space, and with every character escaped.
     fn texts(json: &Json) -> [String; 3] {
         let mut escaped = String::new();
         write_escaped(json, &mut escaped);
@@ -826,7 +827,7 @@ mod tests {
         One,
     }
 
-    /// Words that the types above know, and others.
+    /// Words that the types above know, and unknown words.
     fn word() -> impl Strategy<Value = String> {
         prop_oneof![
             4 => prop::sample::select(vec!["a", "b", "c", "x", "t", "Unit", "New", "Tuple", "Struct"])
@@ -979,7 +980,7 @@ mod tests {
             agree_on_keys::<i64>(&json);
             agree_on_keys::<u8>(&json);
             agree_on_keys::<i128>(&json);
-            // Of a key that is no boolean serde_json cuts off the first byte, whatever the character.
+            // serde_json drops the first byte of a key that is no boolean, even in the middle of a character.
             if json.as_object().unwrap().keys().all(|key| key.is_ascii()) {
                 agree_on_keys::<bool>(&json);
             }

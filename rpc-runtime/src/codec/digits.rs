@@ -1,22 +1,22 @@
 //! Decimal digits of unsigned integers, read and written up to eight at a time.
 
-/// How many digits surely fit into 64 bits.
+/// The number of digits that always fit into 64 bits.
 const MAX_DIGITS: usize = 19;
 
-/// The least number of more than eight digits.
+/// The smallest number of nine digits.
 const NINE_DIGITS: u64 = 100_000_000;
 
-/// Eight times the digit zero.
+/// Eight ASCII zeros.
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// Added to a byte past 9, it sets the highest bit.
+/// Sets the highest bit of each byte above 9 that it is added to.
 const BEYOND_NINE: u64 = 0x7676_7676_7676_7676;
 
 /// The highest bit of every byte.
 pub(super) const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// Reads an integer of a few digits at the start of `text`, and returns it with what follows: at most 19 digits, whatever
-/// follows, and one if it is a zero. `None` if there are none.
+/// Reads an integer of a few digits at the start of `text` and returns it with the remaining text. Reads at most 19
+/// digits, even if more follow, and only one digit if it is a zero. Returns `None` if there are no digits.
 #[inline]
 pub(super) fn read(text: &[u8]) -> Option<(u64, &[u8])> {
     let (first, rest) = text.split_first()?;
@@ -27,7 +27,7 @@ pub(super) fn read(text: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-/// The same, faster for an integer of many digits and slower for one of a few.
+/// Does the same as [`read`]; faster for integers of many digits and slower for those of a few.
 #[inline(always)]
 pub(super) fn read_long(text: &[u8]) -> Option<(u64, &[u8])> {
     let Some((word, behind)) = text.split_first_chunk::<8>() else {
@@ -40,7 +40,7 @@ pub(super) fn read_long(text: &[u8]) -> Option<(u64, &[u8])> {
     match (word.wrapping_add(BEYOND_NINE) | word) & HIGH_BITS {
         0 => read_more(join(word), behind, 8),
         others => {
-            // Digits, of which there is at least one before the byte that is none, are moved to the high bytes.
+            // The digits, of which there is at least one before the first other byte, are moved to the high bytes.
             let count = others.trailing_zeros() / 8;
             let digits = word.checked_shl(64_u32.wrapping_sub(count.wrapping_mul(8)))?;
             Some((join(digits), text.get(count as usize..)?))
@@ -48,7 +48,7 @@ pub(super) fn read_long(text: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-/// Reads on behind so many digits.
+/// Continues to read after `before` digits.
 #[inline]
 fn read_more(mut number: u64, text: &[u8], before: usize) -> Option<(u64, &[u8])> {
     let mut rest = text;
@@ -82,7 +82,7 @@ fn write_long(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&(split(low) | ZEROS).to_le_bytes());
 }
 
-/// Appends a number of eight digits at most.
+/// Appends a number of at most eight digits.
 #[inline]
 fn write_eight(number: u64, out: &mut Vec<u8>) {
     let digits = split(number);
@@ -90,12 +90,13 @@ fn write_eight(number: u64, out: &mut Vec<u8>) {
     let zeros = (digits | (1 << 56)).trailing_zeros() / 8;
     let text = (digits | ZEROS) >> zeros.wrapping_mul(8);
     let end = out.len().wrapping_add(8).wrapping_sub(zeros as usize);
-    // Eight bytes are copied in place; a call copies a number of them that is not known beforehand.
+    // Eight bytes are copied in place; a copy of variable length would be a function call.
     out.extend_from_slice(&text.to_le_bytes());
     out.truncate(end);
 }
 
-/// Makes one number of eight digits, the first of which is the lowest byte: of pairs of them, then of fours, then of all.
+/// Combines eight digits, the first in the lowest byte, into one number: first pairs, then groups of four, then all
+/// eight.
 #[inline]
 fn join(digits: u64) -> u64 {
     let pairs = (digits.wrapping_mul((10 << 8) | 1) >> 8) & 0x00ff_00ff_00ff_00ff;
@@ -103,8 +104,8 @@ fn join(digits: u64) -> u64 {
     fours.wrapping_mul((10_000 << 32) | 1) >> 32
 }
 
-/// Makes eight digits of a number below 10⁸, the first of which is the lowest byte. Quotients of several parts of a word
-/// come of one multiplication: 10486 / 2²⁰ is nearly 1 / 100, 103 / 2¹⁰ nearly 1 / 10.
+/// Splits a number below 10⁸ into eight digits, the first in the lowest byte. One multiplication yields the quotients
+/// of several parts of a word: 10486 / 2²⁰ is nearly 1 / 100, 103 / 2¹⁰ nearly 1 / 10.
 #[inline]
 fn split(number: u64) -> u64 {
     let fours = (number / 10_000) | ((number % 10_000) << 32);
@@ -120,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// An integer of any number of digits.
+    /// Integers of any number of digits.
     fn integer() -> impl Strategy<Value = u64> {
         (any::<u64>(), 0u32..64).prop_map(|(number, shift)| number >> shift)
     }
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn integers_of_up_to_eight_digits_are_written_and_read() {
         let mut text = Vec::new();
-        // All of up to five digits: each half of a number of eight digits is one of four.
+        // All numbers of up to five digits: each half of an eight-digit number has four.
         for number in (0..100_000).chain((0..NINE_DIGITS).step_by(97)) {
             text.clear();
             write(number, &mut text);

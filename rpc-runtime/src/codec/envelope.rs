@@ -1,4 +1,4 @@
-//! What surrounds the parameters, the result and the error of a message: its constant text, and the members of a request.
+//! The envelope of a message around its parameters, result or error: the constant text, and the members of a request.
 
 use crate::codec::de::Value;
 use crate::codec::digits;
@@ -8,20 +8,20 @@ use crate::codec::ser::write_signed;
 pub(crate) const VERSION: &[u8] = br#"{"jsonrpc":"2.0""#;
 /// The start of every response; the id follows.
 pub(crate) const HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
-/// Between the id and the value of a result.
+/// The text between the id and the value of a result.
 pub(crate) const RESULT: &[u8] = br#","result":"#;
-/// Between the id and an error's code.
+/// The text between the id and an error's code.
 pub(crate) const ERROR: &[u8] = br#","error":{"code":"#;
-/// Between an error's code and its message.
+/// The text between an error's code and its message.
 pub(crate) const MESSAGE: &[u8] = br#","message":"#;
-/// Between an error's message and its data.
+/// The text between an error's message and its data.
 pub(crate) const DATA: &[u8] = br#","data":"#;
-/// Before the call's id and its item.
+/// The text before the call's id and its item.
 pub(super) const ITEM: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.item","params":["#;
-/// Before the id of a call whose items are complete.
+/// The text before the id of a call whose items are complete.
 pub(super) const END: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.end","params":["#;
 
-/// Appends an error up to its message; `data`, if any, and `}}` follow.
+/// Appends an error up to and including its message. The caller of the function appends `data`, if any, and `}}`.
 pub(crate) fn write_error(out: &mut Vec<u8>, code: i64, message: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(ERROR);
     write_signed(code, out);
@@ -36,7 +36,7 @@ pub(crate) fn leading_id(message: &[u8]) -> Option<u64> {
     if let Some((id, [b',', ..])) = digits::read_long(start) {
         return Some(id);
     }
-    // Twenty digits, which fit or not, or what is no id or no JSON.
+    // An id has at most twenty digits. A longer one does not fit, or is no id, or is not JSON.
     let end = start.iter().take(40).position(|byte| *byte == b',')?;
     let digits = start.get(..end)?;
     match digits.iter().all(u8::is_ascii_digit) {
@@ -45,7 +45,7 @@ pub(crate) fn leading_id(message: &[u8]) -> Option<u64> {
     }
 }
 
-/// The members of a request, as they stand.
+/// The members of a request, not yet checked.
 #[derive(Default)]
 pub(super) struct Envelope<'t, 'de> {
     pub(super) jsonrpc: Option<Value<'t, 'de>>,
@@ -57,7 +57,7 @@ pub(super) struct Envelope<'t, 'de> {
 }
 
 impl<'t, 'de> Envelope<'t, 'de> {
-    /// Takes the members of `value`. A reason comes back if it is no object, or a member stands twice.
+    /// Takes the members of `value`. Returns a reason if `value` is no object or has a member twice.
     pub(super) fn walk(&mut self, value: Value<'t, 'de>) -> Result<(), &'static str> {
         let members = value.members().ok_or("a request is an object")?;
         let mut shape = Ok(());
@@ -72,7 +72,7 @@ impl<'t, 'de> Envelope<'t, 'de> {
                 _ => continue,
             };
             if member.replace(value).is_some() {
-                // Walked on to its end all the same: the answer wants the id, and of two ids neither.
+                // The walk continues to the end: the reply needs the id, and if there are two ids it uses neither.
                 shape = Err("a member stands twice");
                 if name == "id" {
                     self.id = Some(Value::new(&[]));

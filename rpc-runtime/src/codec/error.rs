@@ -1,4 +1,4 @@
-//! Errors that travel: a handler's own, and the error object of JSON-RPC 2.0.
+//! Errors on the wire: a handler's own errors, and the error object of JSON-RPC 2.0.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -17,11 +17,11 @@ use crate::codec::params::encode::{Sent, SentParams};
 use crate::codec::parser::Parser;
 use crate::codec::ser;
 
-/// An error that a method can return: it travels as code, message and data and arrives as the same enum.
+/// An error that a method can return. It is sent as code, message and data, and the client reads it as the same enum.
 ///
 /// [Derive](derive@crate::RpcError) it. Each variant has a code of its own outside the range that
-/// [JSON-RPC 2.0 reserves](https://www.jsonrpc.org/specification#error_object) (−32768 to −32000); the message is what
-/// [`Display`](fmt::Display) writes; fields travel as `error.data`.
+/// [JSON-RPC 2.0 reserves](https://www.jsonrpc.org/specification#error_object) (−32768 to −32000). The message is what
+/// [`Display`](fmt::Display) writes, and the fields are sent as `error.data`.
 ///
 /// ```
 /// use rpc_runtime::RpcError;
@@ -37,31 +37,30 @@ use crate::codec::ser;
 /// }
 /// ```
 ///
-/// On the wire the second is
-/// `{"code":1002,"message":"inf is not finite","data":{"value":"inf"}}`.
+/// On the wire the second variant is `{"code":1002,"message":"inf is not finite","data":{"value":"inf"}}`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a method's error: it does not implement `RpcError`",
     label = "not an `RpcError`",
     note = "add `#[derive(RpcError)]` with a code for each variant, or return `ErrorObject`"
 )]
 pub trait RpcError: fmt::Display + Sized {
-    /// The errors as data.
+    /// The descriptions of the errors.
     #[doc(hidden)]
     const ERRORS: &'static [ErrorDescription] = &[];
 
-    /// The error's code.
+    /// Returns the error's code.
     fn code(&self) -> i64;
 
     /// Writes the error's data.
     #[doc(hidden)]
     fn write_data(&self, data: DataWriter<'_>);
 
-    /// Reads an error with this code and data, if it is one of these.
+    /// Reads an error with this code and data. Returns `None` if the type has no such error.
     #[doc(hidden)]
     fn read(code: i64, message: &str, data: ErrorData<'_, '_>) -> Option<Self>;
 }
 
-/// An error that a method may return.
+/// The description of an error that a method may return.
 ///
 /// ```
 /// use rpc_runtime::description::Described;
@@ -84,18 +83,18 @@ pub trait RpcError: fmt::Display + Sized {
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorDescription {
-    /// The variant's name, or the struct's.
+    /// The name of the variant, or of the struct.
     pub name: &'static str,
     /// The code on the wire.
     pub code: i64,
-    /// What `#[error("…")]` says, with the names of its fields in braces; the documentation where it says nothing, and
-    /// the name where that is missing, too.
+    /// The text of `#[error("…")]`, with the names of its fields in braces. Without such a text it is the
+    /// documentation, and without documentation the name.
     pub message: &'static str,
     /// The documentation.
     pub docs: &'static str,
 }
 
-/// An error of a method that returns no `Result` never exists.
+/// The error type of a method that returns no `Result`. Such an error never exists.
 impl RpcError for Infallible {
     fn code(&self) -> i64 {
         match *self {}
@@ -110,7 +109,7 @@ impl RpcError for Infallible {
     }
 }
 
-/// Codes by which the server says how a call ended. A handler that sent one would mislead the client.
+/// The codes by which the server reports how a call ended. A handler that sent one would mislead the client.
 const STATUS_CODES: [i64; 4] = [
     code::CANCELLED,
     code::DEADLINE_PASSED,
@@ -128,7 +127,7 @@ pub(super) fn check_code(code: i64) -> Result<(), Unwritable> {
     }
 }
 
-/// Appends the error part of a response, up to its end.
+/// Appends the error part of a response, including its end.
 pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<(), Unwritable> {
     check_code(error.code())?;
     let mut failure = None;
@@ -144,7 +143,7 @@ pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<()
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// A value that could not be written, and why: for the server's log, not for the wire.
+/// The reason why a value could not be written. It is for the server's log and is not sent.
 #[derive(Debug)]
 pub(crate) struct Unwritable(pub(crate) String);
 
@@ -162,16 +161,16 @@ pub struct DataWriter<'a> {
 }
 
 impl<'a> DataWriter<'a> {
-    /// No data.
+    /// Writes no data.
     pub fn none(self) {}
 
-    /// One value.
+    /// Writes one value.
     pub fn value<T>(mut self, value: Sent<'_, T>) {
         self.out.extend_from_slice(DATA);
         self.put(&value);
     }
 
-    /// Several values, as an array.
+    /// Writes several values as an array.
     pub fn array(self, values: impl SentParams) {
         self.out.extend_from_slice(DATA);
         if let Err(error) = values.write(self.out) {
@@ -179,7 +178,7 @@ impl<'a> DataWriter<'a> {
         }
     }
 
-    /// An object; its fields follow.
+    /// Starts an object, whose fields follow.
     pub fn object(self) -> ObjectWriter<'a> {
         self.out.extend_from_slice(DATA);
         ObjectWriter {
@@ -208,7 +207,7 @@ pub struct ObjectWriter<'a> {
 }
 
 impl ObjectWriter<'_> {
-    /// One field.
+    /// Writes one field.
     pub fn field<T>(mut self, value: Sent<'_, T>) -> Self {
         self.data.out.push(self.next);
         self.next = b',';
@@ -218,7 +217,7 @@ impl ObjectWriter<'_> {
         self
     }
 
-    /// The end of the object.
+    /// Ends the object.
     pub fn end(self) {
         if self.next == b'{' {
             self.data.out.push(b'{');
@@ -227,19 +226,20 @@ impl ObjectWriter<'_> {
     }
 }
 
-/// The `error.data` that arrived.
+/// The `error.data` of a received error.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorData<'t, 'de> {
     pub(crate) value: Option<Value<'t, 'de>>,
 }
 
 impl<'de> ErrorData<'_, 'de> {
-    /// Its members as the fields of a variant; ones that are not known here are newer than this reader.
+    /// Reads the members as the fields of a variant. Unknown members are ignored: the server may be newer than the
+    /// client.
     pub fn arguments<A: Arguments<'de>>(self, fields: A) -> Option<A::Values> {
         fields.read(Params::new(self.value).lenient()).ok()
     }
 
-    /// All of it as one value.
+    /// Reads the entire data as one value.
     pub fn entire<P: Parameter<'de>>(self, field: P) -> Option<P::Value> {
         Params::new(self.value).entire(field).ok()
     }
@@ -249,13 +249,15 @@ impl<'de> ErrorData<'_, 'de> {
     }
 }
 
-/// An error object as JSON-RPC 2.0 has it: a code, a message, and data of any shape.
+/// An error object of JSON-RPC 2.0: a code, a message, and data of any shape.
 ///
-/// What arrives when a code is none of the method's own, and what a handler can return when an enum of its own is too
-/// much: `Result<T, ErrorObject>`. A handler may send any code but [`CANCELLED`](code::CANCELLED),
-/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED), [`SHUTTING_DOWN`](code::SHUTTING_DOWN) and
-/// [`STREAM_ENDED`](code::STREAM_ENDED), in whose place the caller gets [`INTERNAL_ERROR`](code::INTERNAL_ERROR). Codes from
-/// −32768 to −32000 arrive as [`CallError::Remote`](crate::CallError::Remote), others as
+/// A client receives it when a code belongs to none of the method's own errors. A handler can return it instead of an
+/// enum of its own: `Result<T, ErrorObject>`.
+///
+/// A handler may send any code except [`CANCELLED`](code::CANCELLED), [`DEADLINE_PASSED`](code::DEADLINE_PASSED),
+/// [`SHUTTING_DOWN`](code::SHUTTING_DOWN) and [`STREAM_ENDED`](code::STREAM_ENDED). In place of these the caller
+/// receives [`INTERNAL_ERROR`](code::INTERNAL_ERROR). Codes from −32768 to −32000 arrive as
+/// [`CallError::Remote`](crate::CallError::Remote), all others as
 /// [`CallError::Application`](crate::CallError::Application).
 ///
 /// ```
@@ -274,7 +276,7 @@ pub struct ErrorObject {
 }
 
 impl ErrorObject {
-    /// An error without data.
+    /// Creates an error without data.
     pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -283,24 +285,24 @@ impl ErrorObject {
         }
     }
 
-    /// The same error with data. Data that serde cannot write is left out.
+    /// Returns the same error with data. Data that serde cannot write is left out.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
         self.data = ser::to_text(data).ok();
         self
     }
 
-    /// The code. The constants of [`code`] name those with a meaning of their own.
+    /// Returns the code. The constants of [`code`] name the codes with a defined meaning.
     pub fn code(&self) -> i64 {
         self.code
     }
 
-    /// A sentence for people.
+    /// Returns the message, a sentence for people.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The data as a `T`, if there is some and it is one.
+    /// Returns the data as a `T`. Returns `None` if there is no data or it is not a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
         let mut json = self.data.as_deref()?.as_bytes().to_vec();
         let mut parser = Parser::new(MAX_RESPONSE_DEPTH);
@@ -308,7 +310,7 @@ impl ErrorObject {
         T::deserialize(document.root()).ok()
     }
 
-    /// The data as JSON text, if there is some.
+    /// Returns the data as JSON text, if there is any.
     pub fn raw_data(&self) -> Option<&str> {
         self.data.as_deref()
     }

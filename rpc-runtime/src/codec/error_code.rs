@@ -1,14 +1,15 @@
-//! The protocol's own errors.
+//! The protocol errors and their codes.
 
 use crate::codec::envelope::{DATA, HEAD, write_error};
 use crate::codec::id::Id;
 use crate::codec::ser::write_string;
 
-/// Codes that this implementation and JSON-RPC 2.0 give a meaning. `PROTOCOL.md` lists them for other languages.
+/// The error codes that JSON-RPC 2.0 and this implementation define. `PROTOCOL.md` lists them for implementations in
+/// other languages.
 ///
-/// A caller meets most of them in [`CallError::Remote`](crate::CallError::Remote).
-/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED), [`CANCELLED`](code::CANCELLED),
-/// [`SHUTTING_DOWN`](code::SHUTTING_DOWN) and [`STREAM_ENDED`](code::STREAM_ENDED) are [`CallError`](crate::CallError)s of their own.
+/// A caller receives most of them in [`CallError::Remote`](crate::CallError::Remote).
+/// [`DEADLINE_PASSED`](code::DEADLINE_PASSED), [`CANCELLED`](code::CANCELLED), [`SHUTTING_DOWN`](code::SHUTTING_DOWN)
+/// and [`STREAM_ENDED`](code::STREAM_ENDED) have [`CallError`](crate::CallError) variants of their own.
 ///
 /// ```
 /// # use rpc_runtime::{CallError, Client, rpc};
@@ -30,41 +31,42 @@ use crate::codec::ser::write_string;
 pub mod code {
     /// The message is not JSON, or is nested too deeply.
     pub const PARSE_ERROR: i64 = -32700;
-    /// The message is JSON and no request.
+    /// The message is JSON but not a request.
     pub const INVALID_REQUEST: i64 = -32600;
     /// No service of the endpoint has this method.
     pub const METHOD_NOT_FOUND: i64 = -32601;
-    /// The parameters are not those of the method.
+    /// The parameters do not match those of the method.
     pub const INVALID_PARAMS: i64 = -32602;
     /// The handler panicked or its result could not be written.
     pub const INTERNAL_ERROR: i64 = -32603;
     /// The call was cancelled before it ended.
     pub const CANCELLED: i64 = -32001;
-    /// The call's time ran out on the server.
+    /// The call's deadline passed on the server.
     pub const DEADLINE_PASSED: i64 = -32002;
     /// The server is shutting down and did not start the call.
     pub const SHUTTING_DOWN: i64 = -32003;
-    /// A stream of items has ended before its end because the server is shutting down; the items that came are valid.
+    /// The server is shutting down and ended a stream of items early. The items received before are valid.
     pub const STREAM_ENDED: i64 = -32004;
-    /// The request is larger than the server takes.
+    /// The request is larger than the server accepts.
     pub const REQUEST_TOO_LARGE: i64 = -32007;
-    /// The result is larger than the server sends.
+    /// The result is larger than the server may send.
     pub const REPLY_TOO_LARGE: i64 = -32008;
-    /// Too many calls are in flight, and the server, or a middleware of its, is one that refuses instead of waiting
-    /// ([`reject_excess_calls`](crate::Limits::reject_excess_calls)); the call was not started.
+    /// Too many calls are in flight, and the server or one of its middlewares rejects further calls instead of letting
+    /// them wait ([`reject_excess_calls`](crate::Limits::reject_excess_calls)). The call was not started.
     pub const TOO_MANY_CALLS: i64 = -32009;
-    /// The batch has more entries than the server takes; none was executed.
+    /// The batch has more entries than the server accepts; none was executed.
     pub const BATCH_TOO_LARGE: i64 = -32010;
-    /// The replies of a batch are together larger than the server sends; this entry's was left out.
+    /// The replies of a batch are together larger than the server may send; the reply to this entry was left out.
     pub const BATCH_REPLY_TOO_LARGE: i64 = -32011;
-    /// The caller makes more calls in a time than a middleware of the server lets it; the call was not started.
+    /// The caller exceeded the rate of calls that a middleware of the server allows; the call was not started.
     pub const RATE_LIMITED: i64 = -32012;
-    /// The connection holds as many bytes on the server as its memory limit allows, and this message waited in vain for
-    /// others to end; it was not started. See [`max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection).
+    /// The connection holds as many bytes on the server as its memory limit allows, and no memory became free while
+    /// this message waited. The message was not executed. See
+    /// [`max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection).
     pub const MEMORY_LIMIT: i64 = -32013;
 }
 
-/// An answer of the protocol's own: fixed text, so that nothing internal can leak.
+/// A protocol error. Its text is fixed, so that nothing internal can leak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProtocolError {
     Parse,
@@ -121,7 +123,7 @@ impl ProtocolError {
         }
     }
 
-    /// Appends what stands between the id and the end of the response.
+    /// Appends the text between the id and the end of the response.
     pub(crate) fn write_body(self, out: &mut Vec<u8>) {
         let (code, message, data) = self.parts();
         write_error(out, code, |out| write_string(message, out));
@@ -132,7 +134,7 @@ impl ProtocolError {
         out.extend_from_slice(b"}}");
     }
 
-    /// Appends a whole response.
+    /// Appends an entire response.
     pub(crate) fn write(self, id: Id<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(HEAD);
         id.write(out);

@@ -1,11 +1,11 @@
-//! Reads the compact messages of clients and servers of this implementation without simd-json, whose set-up would cost
-//! more than they do.
+//! Reads the compact messages of this implementation's clients and servers without simd-json, whose set-up would cost
+//! more than reading them.
 //!
-//! Such a message has its members in one order, no white space, no escapes, no exponents and nothing past ASCII. Any other
-//! is left to simd-json, untouched. A message has one meaning: the fast path takes it only where simd-json reads the same,
-//! and the tests compare both.
+//! A compact message has its members in one order, no white space, no escapes, no exponents and only ASCII characters.
+//! Any other message is left unchanged for simd-json. A message has one meaning: the fast path takes a message only if
+//! simd-json reads it the same way, and the tests compare both.
 //!
-//! The functions below take the rest of a message and return what is left of it.
+//! The functions below take the remaining text of a message and return the text behind what they have read.
 
 use simd_json::{Node, StaticNode};
 
@@ -13,27 +13,27 @@ use crate::codec::digits::{self, HIGH_BITS};
 use crate::codec::envelope::{HEAD, ITEM, RESULT, VERSION};
 use crate::codec::ser::{is_special, specials};
 
-/// Before the id of a request.
+/// The text before the id of a request.
 const ID: &[u8] = br#","id":"#;
-/// Before the method of a request, its parameters and its time limit.
+/// The text before the method of a request, which its parameters and its timeout follow.
 const METHOD: &[u8] = br#","method":""#;
 const PARAMS: &[u8] = br#","params":"#;
 const TIMEOUT: &[u8] = br#","timeout":"#;
 
-/// The longest message that is worth it, in bytes.
+/// The maximum length of a message for which the fast path pays off, in bytes.
 const MAX_BYTES: usize = 256;
 
-/// How many levels of arrays and objects are taken.
+/// The maximum nesting of arrays and objects.
 const MAX_DEPTH: usize = 8;
 
-/// How many digits a double surely holds exactly.
+/// The number of digits that a double always holds exactly.
 const MAX_EXACT_DIGITS: usize = 15;
 
-/// What surrounds the parameters, the result or the item of a compact message.
+/// The envelope of a compact message around its parameters, result or item.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Compact {
     Request {
-        /// A notification has none.
+        /// `None` for a notification.
         id: Option<u64>,
         method: Span,
         timeout: Option<u64>,
@@ -47,7 +47,7 @@ pub(super) enum Compact {
     },
 }
 
-/// Where a string stands in its message.
+/// The position of a string in its message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     start: usize,
@@ -55,7 +55,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Cuts the string out of its message.
+    /// Returns the string as a slice of its message.
     #[inline]
     pub(super) fn of(self, message: &[u8]) -> Option<&str> {
         std::str::from_utf8(message.get(self.start..self.end)?).ok()
@@ -69,13 +69,13 @@ struct StringNode {
     span: Span,
 }
 
-/// The strings of a message that was scanned, in memory that is used again. The tape gets them when it is certain that
-/// the message stays as it is: simd-json changes those that the scan leaves to it.
+/// The strings of a scanned message, in reused memory. They are put on the tape once it is certain that the message
+/// stays unchanged: simd-json changes the messages that the scanner leaves to it.
 #[derive(Debug, Default)]
 pub(super) struct Strings(Vec<StringNode>);
 
 impl Strings {
-    /// Puts the strings on the tape as slices of the message that was scanned.
+    /// Puts the strings on the tape as slices of the scanned message.
     #[inline]
     pub(super) fn fill<'de>(&self, message: &'de [u8], tape: &mut [Node<'de>]) -> Option<()> {
         match self.0.as_slice() {
@@ -85,10 +85,10 @@ impl Strings {
     }
 }
 
-/// Not inlined, so that numbers alone need no registers for it.
+/// Not inlined, so that messages with numbers only need no registers for it.
 #[inline(never)]
 fn fill<'de>(strings: &[StringNode], message: &'de [u8], tape: &mut [Node<'de>]) -> Option<()> {
-    // To check the whole message for UTF-8 costs less than to check several pieces of it.
+    // A UTF-8 check of the entire message costs less than a check of several pieces of it.
     let text = match strings {
         [_] => None,
         _ => Some(std::str::from_utf8(message).ok()?),
@@ -103,7 +103,7 @@ fn fill<'de>(strings: &[StringNode], message: &'de [u8], tape: &mut [Node<'de>])
     Some(())
 }
 
-/// Scans a message. What it finds goes to the tape but for the strings, in whose places the tape has null.
+/// Scans a message. Puts its values on the tape, with null in the places of the strings.
 pub(super) struct Scanner<'s> {
     message: &'s [u8],
     tape: &'s mut Vec<Node<'static>>,
@@ -111,7 +111,7 @@ pub(super) struct Scanner<'s> {
 }
 
 impl<'s> Scanner<'s> {
-    /// A scanner for `message`; `None` if the message is too long.
+    /// Creates a scanner for `message`. Returns `None` if the message is too long.
     pub(super) fn new(
         message: &'s [u8],
         tape: &'s mut Vec<Node<'static>>,
@@ -129,8 +129,8 @@ impl<'s> Scanner<'s> {
         })
     }
 
-    /// Scans `{"jsonrpc":"2.0","id":1,"method":"m","params":[…],"timeout":1}`, with or without id, parameters and time
-    /// limit.
+    /// Scans `{"jsonrpc":"2.0","id":1,"method":"m","params":[…],"timeout":1}`, with or without id, parameters and
+    /// timeout.
     pub(super) fn request(&mut self) -> Option<Compact> {
         let mut rest = self.message.strip_prefix(VERSION)?;
         let mut id = None;
@@ -172,7 +172,7 @@ impl<'s> Scanner<'s> {
         (rest == b"]}").then_some(Compact::Item { id })
     }
 
-    /// Inlined, so that only arrays and objects in others are calls.
+    /// Inlined, so that only nested arrays and objects cost function calls.
     #[inline(always)]
     fn value<'m>(&mut self, rest: &'m [u8], depth: usize) -> Option<&'m [u8]> {
         let (first, behind) = rest.split_first()?;
@@ -196,7 +196,7 @@ impl<'s> Scanner<'s> {
         Some(rest)
     }
 
-    /// The elements of an array, behind its bracket.
+    /// Scans the elements of an array, behind its bracket.
     fn array<'m>(&mut self, mut rest: &'m [u8], depth: usize) -> Option<&'m [u8]> {
         let (node, mut len) = (self.reserve(), 0_usize);
         if let [b']', behind @ ..] = rest {
@@ -219,7 +219,7 @@ impl<'s> Scanner<'s> {
         Some(rest)
     }
 
-    /// The members of an object, behind its brace.
+    /// Scans the members of an object, behind its brace.
     fn object<'m>(&mut self, mut rest: &'m [u8], depth: usize) -> Option<&'m [u8]> {
         let (node, mut len) = (self.reserve(), 0_usize);
         if let [b'}', behind @ ..] = rest {
@@ -245,14 +245,14 @@ impl<'s> Scanner<'s> {
         Some(rest)
     }
 
-    /// Appends a node that is filled in later, and returns its index.
+    /// Appends a node that is filled in later and returns its index.
     fn reserve(&mut self) -> usize {
         let index = self.tape.len();
         self.tape.push(Node::Static(StaticNode::Null));
         index
     }
 
-    /// A string, behind its opening quote.
+    /// Scans a string, behind its opening quote.
     #[inline]
     fn string<'m>(&self, rest: &'m [u8]) -> Option<(Span, &'m [u8])> {
         let length = plain(rest);
@@ -263,7 +263,7 @@ impl<'s> Scanner<'s> {
     }
 }
 
-/// How many bytes come before the first that ends a string, must be escaped in one, or is past ASCII.
+/// Returns the number of bytes before the first one that ends a string, must be escaped in one, or is not ASCII.
 #[inline]
 fn plain(string: &[u8]) -> usize {
     let mut rest = string;
@@ -294,11 +294,11 @@ fn unsigned(start: &[u8]) -> Option<(StaticNode, &[u8])> {
     }
 }
 
-/// A number behind its minus sign.
+/// Scans a number, behind its minus sign.
 #[inline]
 fn negative(start: &[u8]) -> Option<(StaticNode, &[u8])> {
     match unsigned(start)? {
-        // Some readers take −0 for no integer.
+        // Some readers do not accept −0 as an integer.
         (StaticNode::U64(0), _) => None,
         (StaticNode::U64(whole), rest) => {
             let number = 0_i64.checked_sub_unsigned(whole)?;
@@ -309,8 +309,8 @@ fn negative(start: &[u8]) -> Option<(StaticNode, &[u8])> {
     }
 }
 
-/// A number whose whole part starts at `start` and whose fraction starts at `fraction`. It is taken if a single division
-/// makes it of two numbers that a double holds exactly, so that it is rounded once, as it must be.
+/// Reads a number whose integer part starts at `start` and whose fraction starts at `fraction`. Accepts it only if it
+/// is the quotient of two numbers that a double holds exactly, so that a single division rounds it once and correctly.
 fn decimal<'m>(whole: u64, start: &[u8], fraction: &'m [u8]) -> Option<(f64, &'m [u8])> {
     let (mut number, mut power, mut rest) = (whole, 1_u64, fraction);
     while let [digit @ b'0'..=b'9', behind @ ..] = rest {
@@ -329,7 +329,8 @@ mod tests {
 
     use crate::codec::parser::Parser;
 
-    /// Reads `message` both ways; fails if the fast path takes it and reads anything else. Returns whether it took it.
+    /// Reads `message` both ways and asserts that the fast path, if it takes the message, reads the same. Returns
+    /// `true` if it took the message.
     fn agree(message: &[u8]) -> bool {
         let [mut request, mut response, mut line, mut any] = [(); 4].map(|()| message.to_vec());
         let (mut parser, mut slow_parser) = (Parser::new(64), Parser::new(64));
@@ -467,7 +468,7 @@ mod tests {
         ));
     }
 
-    /// What JSON is made of, mostly.
+    /// Bytes that are frequent in JSON.
     const BYTES: &[u8] = br#"{}[]",:0129-.eEtruefalsn \/a"#;
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Request ids: strings, integers and null, echoed as they came.
+//! Request ids: strings, integers and null, echoed as received.
 
 use simd_json::{Node, StaticNode};
 
@@ -16,7 +16,7 @@ pub(crate) enum Id<'de> {
 }
 
 impl<'de> Id<'de> {
-    /// Reads an id; fractions, booleans, objects and arrays are none.
+    /// Reads an id. Returns `None` for fractions, booleans, objects and arrays.
     pub(crate) fn read(value: Value<'_, 'de>) -> Option<Self> {
         match value.node() {
             Node::String(text) => Some(Self::String(text)),
@@ -41,7 +41,7 @@ impl<'de> Id<'de> {
     }
 }
 
-/// An id that outlives its message, in a buffer that is used again.
+/// An id that outlives its message, in a reused buffer.
 #[derive(Debug, Default)]
 pub(crate) struct IdBuffer {
     kind: Kind,
@@ -50,7 +50,7 @@ pub(crate) struct IdBuffer {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Kind {
-    /// No call: a notification, or nothing at all.
+    /// No id: the message is a notification, or the buffer is empty.
     #[default]
     Absent,
     Null,
@@ -74,7 +74,7 @@ impl IdBuffer {
         };
     }
 
-    /// Gives back what a long id made of it.
+    /// Releases memory that a long id has allocated.
     pub(crate) fn shrink(&mut self) {
         self.kind = Kind::Absent;
         if self.text.capacity() > INITIAL_BUFFER_BYTES {

@@ -1,32 +1,32 @@
-//! Cuts newline-ended messages out of a stream's bytes.
+//! Splits the bytes of a stream into messages, which end with a newline.
 
 use bytes::{Buf, Bytes};
 use memchr::memchr;
 
 use crate::codec::steps;
 
-/// How much of a discarded message is kept, in bytes: more than precedes its id and the id itself.
+/// The number of bytes kept of a discarded message: more than its id and the bytes before it.
 const DISCARDED_BYTES: usize = 128;
 
-/// What a [`LineSplitter`] found.
+/// The result of [`LineSplitter::split_next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
     /// `message` holds an entire message, without its newline.
     Message,
-    /// `message` holds what there is of the next one; feed more.
+    /// `message` holds a part of the next message; more bytes are needed.
     Partial,
-    /// A message passed the limit and was skipped; `message` holds its first bytes.
+    /// A message exceeded the limit and was skipped; `message` holds its first bytes.
     TooLarge,
     /// A message was discarded before its end; `message` holds its first bytes.
     Discarded,
 }
 
-/// The bytes of one stream that have arrived and are not yet split.
+/// The received bytes of one stream that are not split yet.
 #[derive(Debug)]
 pub(crate) struct LineSplitter {
     chunk: Bytes,
     limit: usize,
-    /// Why the rest of the message is skipped: [`Line::TooLarge`] or [`Line::Discarded`].
+    /// The reason why the remaining bytes of the message are skipped: [`Line::TooLarge`] or [`Line::Discarded`].
     skipping: Option<Line>,
 }
 
@@ -39,13 +39,15 @@ impl LineSplitter {
         }
     }
 
-    /// Takes the next bytes of the stream. The previous ones must be used up: [`LineSplitter::split_next`] said [`Line::Partial`].
+    /// Takes the next bytes of the stream. The previous bytes must be used up: [`LineSplitter::split_next`] has
+    /// returned [`Line::Partial`].
     pub(crate) fn feed(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty());
         self.chunk = chunk;
     }
 
-    /// Moves the next message to the end of `message`, where a part of it may already be. White space before it is left out.
+    /// Moves the next message to the end of `message`, which may already hold a part of it. Leading white space is
+    /// skipped.
     pub(crate) fn split_next(&mut self, message: &mut Vec<u8>) -> Line {
         steps::step();
         if message.is_empty() && self.skipping.is_none() {
@@ -61,7 +63,7 @@ impl LineSplitter {
         self.ended()
     }
 
-    /// Skips white space before a message, blank lines at once: a peer can send millions of them.
+    /// Skips white space before a message. Blank lines are skipped in one go, because a peer can send millions of them.
     #[inline]
     fn skip_blank(&mut self) {
         if self.chunk.first().is_some_and(is_blank) {
@@ -82,42 +84,43 @@ impl LineSplitter {
         message.extend_from_slice(taken.unwrap_or_default());
     }
 
-    /// Discards the message of which `message` is a part: its rest is skipped. Its first bytes stay, for its id.
+    /// Discards the message that `message` holds a part of, and skips its remaining bytes. Its first bytes are kept,
+    /// for its id.
     pub(crate) fn discard(&mut self, message: &mut Vec<u8>) {
         self.skipping = Some(Line::Discarded);
         message.truncate(DISCARDED_BYTES);
         message.shrink_to(DISCARDED_BYTES);
     }
 
-    /// Whether the rest of a message is skipped.
+    /// Returns `true` while the remaining bytes of a message are skipped.
     pub(crate) fn is_skipping(&self) -> bool {
         self.skipping.is_some()
     }
 
-    /// How many received bytes are still to be split.
+    /// Returns the number of received bytes that are not split yet.
     pub(crate) fn buffered(&self) -> usize {
         self.chunk.len()
     }
 
-    /// Whether the message that is being split has passed the limit.
+    /// Returns `true` if the message that is being split has exceeded the limit.
     pub(crate) fn is_past_limit(&self) -> bool {
         self.skipping.is_some()
     }
 
-    /// The stream has ended: what `message` holds is the last message, if it is one.
+    /// Handles the end of the stream: the bytes in `message` are the last message, if they are one.
     pub(crate) fn finish(&mut self, message: &[u8]) -> Option<Line> {
         (self.skipping.is_some() || !message.is_empty()).then(|| self.ended())
     }
 
-    /// What a finished line is.
+    /// Returns the kind of a line that has ended.
     fn ended(&mut self) -> Line {
-        // A message costs as much as some values, whatever it holds.
+        // The cost of a message equals that of a few values, whatever it holds.
         steps::add(10);
         self.skipping.take().unwrap_or(Line::Message)
     }
 }
 
-/// White space of JSON. A message starts with none.
+/// Returns `true` for the white space of JSON, which no message starts with.
 fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
@@ -127,7 +130,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Every message of `chunks`, as a reader sees them.
+    /// Returns every message of `chunks`, as a reader receives them.
     fn messages(chunks: &[&[u8]], limit: usize) -> Vec<(Line, String)> {
         let mut framer = LineSplitter::new(limit);
         let mut found = Vec::new();

@@ -10,11 +10,11 @@ use crate::codec::steps;
 /// The maximum number of names in a request's metadata.
 pub(crate) const MAX_NAMES: usize = 64;
 
-/// Checks that metadata is an object of strings in which no name stands twice. Readers disagree on which of two values counts,
-/// so an intermediary that checks one could pass the other on.
+/// Checks that the metadata is an object of strings in which no name is repeated. Readers disagree on which of two
+/// values counts, so an intermediary could check one value while the server uses the other.
 ///
-/// A name is compared with all before it, hashes first: with as many names as are accepted that costs less than reading them,
-/// and no allocation.
+/// Compares each name with all names before it, by their hashes first. For at most [`MAX_NAMES`] names this costs less
+/// than reading them, and does not allocate.
 pub(super) fn check(meta: Value<'_, '_>) -> Result<(), &'static str> {
     const NO_STRINGS: &str = "`meta` is not an object of strings";
     let members = meta.members().ok_or(NO_STRINGS)?;

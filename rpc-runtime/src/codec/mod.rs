@@ -1,11 +1,11 @@
-//! The wire without I/O: bytes in, values out, and the way back.
+//! Messages without I/O: decodes requests and replies from bytes and encodes them.
 //!
-//! In the order of a message's path: [`lines`] splits the byte stream into messages, [`parser`] locates every value of a
-//! message (`fast_path` does so for compact ones, without simd-json), [`request`] reads the envelope
-//! (`metadata` checks the metadata in it), [`params`] decodes the arguments, [`reply`] writes the response with [`result`];
-//! [`reply_id`] finds its call on the client, and [`response`] reads it. [`error_code`] holds the protocol's own errors, [`stream_frame`] the lines of a stream
-//! of items. [`de`] is serde over the tape and [`ser`] the JSON writer.
-//! Nothing here knows a socket, a clock or a task, and no byte of a peer's can make it panic.
+//! In the order of a message's path: [`lines`] splits the byte stream into messages. [`parser`] locates every value of
+//! a message; `fast_path` does so for compact messages, without simd-json. [`request`] reads the envelope, and
+//! `metadata` checks the metadata in it. [`params`] decodes the arguments. [`reply`] writes the response with
+//! [`result`]. On the client, [`reply_id`] finds the call of a reply, and [`response`] reads it. [`error_code`] holds
+//! the protocol errors, [`stream_frame`] the lines of a stream of items. [`de`] is the serde deserializer over the tape
+//! and [`ser`] the JSON writer. This module uses no socket, clock or task, and no bytes of a peer can make it panic.
 #![cfg_attr(
     not(test),
     deny(
@@ -37,14 +37,14 @@ pub(crate) mod ser;
 pub(crate) mod steps;
 pub(crate) mod stream_frame;
 
-/// The capacity that a buffer starts with, in bytes: more than a small message has.
+/// The initial capacity of a buffer, in bytes: more than a small message needs.
 pub(crate) const INITIAL_BUFFER_BYTES: usize = 512;
 
-/// The capacity that a buffer may keep from one message to the next, in bytes.
+/// The maximum capacity that a buffer keeps from one message to the next, in bytes.
 pub(crate) const RETAINED_BUFFER_BYTES: usize = 64 << 10;
 
-/// How many levels of arrays and objects a request may nest, unless the user says otherwise.
+/// The default maximum nesting of arrays and objects in a request.
 pub(crate) const MAX_REQUEST_DEPTH: usize = 64;
 
-/// How many levels a response may nest: twice as many, for what the server adds around its data.
+/// The maximum nesting of a response: twice that of a request, for the levels that the server adds around its data.
 pub(crate) const MAX_RESPONSE_DEPTH: usize = 128;

@@ -1,4 +1,4 @@
-//! Parses a message in place: simd-json locates every value and unescapes every string where it stands.
+//! Parses a message in place: simd-json locates every value and unescapes every string in the receive buffer.
 
 use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
@@ -7,7 +7,8 @@ use crate::codec::envelope::leading_id;
 use crate::codec::fast_path::{Compact, Scanner, Span, Strings};
 use crate::codec::steps;
 
-/// A tape may keep so many times the bytes of a message: those of dense messages have several times as many.
+/// The maximum size of a retained tape, as a multiple of the bytes of a message. The tape of a dense message is several
+/// times as large as the message.
 const TAPE: usize = 4;
 
 /// The size of a value on the tape, in bytes.
@@ -16,37 +17,37 @@ const NODE_BYTES: usize = size_of::<Node<'_>>();
 /// simd-json's index of a message takes up to so many times the bytes of the message.
 pub(crate) const INDEX: usize = 5;
 
-/// The limit of nesting from which on no compact message can pass it.
+/// The nesting limit from which on no compact message can exceed it.
 const COMPACT_DEPTH: usize = 10;
 
-/// The working memory of a worker, used again for every message.
+/// The working memory of a worker, reused for every message.
 pub(crate) struct Parser {
     index: Index,
     tape: TapeBuffer,
 }
 
-/// What is needed only until a message is parsed.
+/// The memory that is needed only until a message is parsed.
 pub(crate) struct Index {
     buffers: Buffers,
     strings: Strings,
     depth: usize,
-    /// The longest message so far: simd-json's buffers grow with it and cannot be asked.
+    /// The length of the longest message so far: simd-json's buffers grow with it and do not report their size.
     longest: usize,
 }
 
-/// The memory of a tape, used again.
+/// The memory of a tape, reused.
 #[derive(Debug)]
 pub(crate) struct TapeBuffer(Tape<'static>);
 
 /// The message is not JSON, or is nested too deeply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ParseError {
-    /// The id of a message that starts as our own clients' do.
+    /// The id of a message that starts as those of this crate's clients do.
     pub(crate) id: Option<u64>,
 }
 
 impl Parser {
-    /// A parser that rejects more than `depth` levels of nesting.
+    /// Creates a parser that rejects more than `depth` levels of nesting.
     pub(crate) fn new(depth: usize) -> Self {
         Self {
             index: Index::new(depth),
@@ -54,7 +55,7 @@ impl Parser {
         }
     }
 
-    /// Parses `message`. Its bytes are changed, also when they turn out not to be JSON.
+    /// Parses `message`. Its bytes are changed even if they are not JSON.
     pub(crate) fn parse<'p, 'de>(
         &'p mut self,
         message: &'de mut Vec<u8>,
@@ -74,7 +75,7 @@ impl Parser {
         }
     }
 
-    /// Parses a line of a stream of items: an item, that there are no more, or the response at the end.
+    /// Parses a line of a stream of items: an item, the end of the items, or the response.
     pub(crate) fn parse_line<'p, 'de>(
         &'p mut self,
         message: &'de mut Vec<u8>,
@@ -87,18 +88,18 @@ impl Parser {
         }
     }
 
-    /// Separates what is needed while a message is parsed from what is needed as long as it is read.
+    /// Separates the memory that is needed during parsing from the memory that is needed while the message is read.
     pub(crate) fn split(&mut self) -> (&mut Index, &mut TapeBuffer) {
         (&mut self.index, &mut self.tape)
     }
 
-    /// Returns about how many bytes are kept for the next message.
+    /// Returns approximately how many bytes are kept for the next message.
     pub(crate) fn retained_bytes(&self) -> usize {
         let Self { index, tape } = self;
         index.retained_bytes().saturating_add(tape.retained_bytes())
     }
 
-    /// Gives back what messages of more than `limit` bytes made of it.
+    /// Releases the memory that messages of more than `limit` bytes have allocated.
     pub(crate) fn shrink(&mut self, limit: usize) {
         self.index.shrink(limit);
         self.tape.shrink(limit);
@@ -108,7 +109,7 @@ impl Parser {
 impl Index {
     fn new(depth: usize) -> Self {
         Self {
-            // simd-json counts the level in which the root stands.
+            // simd-json counts the level of the root as well.
             buffers: Buffers::with_max_depth(256, depth),
             strings: Strings::default(),
             depth,
@@ -149,13 +150,13 @@ impl Index {
         tape: &'p mut TapeBuffer,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        // Looked for now, since parsing changes the bytes.
+        // Read before parsing, which changes the bytes.
         let id = leading_id(message);
         self.parse(tape, message)
             .map_err(|ParseError { .. }| ParseError { id })
     }
 
-    /// Scans a message without simd-json, if that can be enough.
+    /// Scans a message without simd-json, if the fast path can read it.
     #[inline]
     fn scan(
         &mut self,
@@ -173,7 +174,7 @@ impl Index {
         )?)
     }
 
-    /// Returns what the scan found in `message`.
+    /// Returns the document that the scan found in `message`.
     #[inline]
     fn compact<'p, 'de>(
         &mut self,
@@ -190,12 +191,12 @@ impl Index {
         Ok(document)
     }
 
-    /// Returns about how many bytes are kept for the next message.
+    /// Returns approximately how many bytes are kept for the next message.
     pub(crate) fn retained_bytes(&self) -> usize {
         self.longest.saturating_mul(INDEX)
     }
 
-    /// Gives back what messages of more than `limit` bytes made of it.
+    /// Releases the memory that messages of more than `limit` bytes have allocated.
     pub(crate) fn shrink(&mut self, limit: usize) {
         if self.longest > limit {
             *self = Self::new(self.depth);
@@ -209,7 +210,7 @@ impl TapeBuffer {
         self.0.0.capacity().saturating_mul(NODE_BYTES)
     }
 
-    /// Gives back what messages of more than `limit` bytes made of it.
+    /// Releases the memory that messages of more than `limit` bytes have allocated.
     pub(crate) fn shrink(&mut self, limit: usize) {
         if self.retained_bytes() > limit.saturating_mul(TAPE) {
             *self = Self::default();
@@ -223,29 +224,29 @@ impl Default for TapeBuffer {
     }
 }
 
-/// Returns how many bytes the values of a message take at most.
+/// Returns an upper bound of the bytes that the values of a message take.
 pub(crate) fn most_parsed_bytes(message: &[u8]) -> usize {
-    // A chunk has so few bytes that a `u8` counts them: the compiler makes vector instructions of that.
+    // A chunk is so short that a `u8` counts its bytes, which lets the compiler use vector instructions.
     let values: usize = message.chunks(192).map(values_begun).sum();
     values.saturating_add(1).saturating_mul(NODE_BYTES)
 }
 
-/// Returns how many values and names begin in a chunk of less than 256 bytes at most.
+/// Returns an upper bound of the values and names that begin in a chunk of less than 256 bytes.
 fn values_begun(chunk: &[u8]) -> usize {
-    // Behind each of these bytes stands at most one value or name.
+    // At most one value or name follows each of these bytes.
     let is_before_value = |byte: &u8| matches!(byte, b',' | b':' | b'[' | b'{');
     let count = chunk.iter().map(|byte| u8::from(is_before_value(byte)));
     usize::from(count.fold(0, u8::wrapping_add))
 }
 
-/// A parsed message. Gives the tape back to its [`TapeBuffer`] when dropped.
+/// A parsed message. Returns the tape to its [`TapeBuffer`] when dropped.
 #[derive(Debug)]
 pub(crate) struct Document<'p, 'de> {
     tape: Tape<'de>,
     home: &'p mut TapeBuffer,
     /// The bytes of a compact message.
     message: &'de [u8],
-    /// What surrounds the value on the tape, if the message was read without simd-json.
+    /// The envelope around the value on the tape, if the message was read without simd-json.
     compact: Option<Compact>,
 }
 
@@ -264,12 +265,12 @@ impl<'p, 'de> Document<'p, 'de> {
         self.tape.0.capacity().saturating_mul(NODE_BYTES)
     }
 
-    /// Releases the tape, which is not given back.
+    /// Releases the tape instead of returning it to the buffer.
     pub(crate) fn release(mut self) {
         self.tape = Tape(Vec::new());
     }
 
-    /// Returns what surrounds the value on the tape, if the tape does not have the whole message.
+    /// Returns the envelope around the value on the tape, if the tape does not hold the entire message.
     pub(super) fn compact(&self) -> Option<Compact> {
         self.compact
     }
@@ -280,12 +281,12 @@ impl<'p, 'de> Document<'p, 'de> {
         span.of(self.message)
     }
 
-    /// Returns the value of the whole message; of a compact one, its parameters, its result or its item.
+    /// Returns the value of the entire message. For a compact message this is its parameters, its result or its item.
     pub(crate) fn root(&self) -> Value<'_, 'de> {
         Value::new(&self.tape.0)
     }
 
-    /// Returns the root, if there is one: a compact message may have no parameters.
+    /// Returns the root, if there is one: a compact message may lack parameters.
     pub(super) fn value(&self) -> Option<Value<'_, 'de>> {
         (!self.tape.0.is_empty()).then(|| self.root())
     }

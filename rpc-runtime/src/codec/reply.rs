@@ -1,4 +1,4 @@
-//! Writes the answer to one request.
+//! Writes the reply to one request.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::codec::params::decode::InvalidParams;
 use crate::codec::result::{Returns, WriteValue};
 use crate::codec::ser;
 
-/// Why a call has no result.
+/// The reason why a call has no result.
 #[derive(Debug)]
 pub struct Fault(pub(crate) FaultKind);
 
@@ -21,22 +21,22 @@ pub struct Fault(pub(crate) FaultKind);
 pub(crate) enum FaultKind {
     /// The parameters are not those of the method.
     Params(InvalidParams),
-    /// The method's number is not the service's: generated code out of step with itself.
+    /// The service has no method of this number, because the generated code is inconsistent.
     UnknownMethod,
-    /// A result that serde could not write.
+    /// serde could not write the result.
     Unwritable(String),
-    /// What an item is not.
+    /// An item has the wrong type.
     Item(Mismatch),
-    /// An error of the protocol's own.
+    /// A protocol error.
     Protocol(ProtocolError),
-    /// The handler's own error, of this code, which stands in the reply.
+    /// The handler's own error with this code, which the reply already contains.
     Written(i64),
-    /// An error in place of the handler's answer. In a box: it is larger than all others, and seldom.
+    /// An error that replaces the handler's reply. Boxed, because it is larger than all other variants, and rare.
     Error(Box<ErrorObject>),
 }
 
 impl Fault {
-    /// What the caller is told.
+    /// Returns the code that the caller receives.
     pub(crate) fn code(&self) -> i64 {
         match &self.0 {
             FaultKind::UnknownMethod => code::METHOD_NOT_FOUND,
@@ -49,7 +49,7 @@ impl Fault {
     }
 }
 
-/// An error with a code that says what became of a call is as bad as one that cannot be written.
+/// An error whose code reports the execution status of a call is treated as one that cannot be written.
 impl From<ErrorObject> for Fault {
     fn from(error: ErrorObject) -> Self {
         Self(match error::check_code(error.code()) {
@@ -85,12 +85,12 @@ impl fmt::Display for FaultKind {
     }
 }
 
-/// The response to one request, written into a buffer that is used again.
+/// The response to one request, written into a reused buffer.
 pub struct Reply {
     out: Vec<u8>,
-    /// Where the body of the response starts: behind its id.
+    /// The position behind the id, where the body of the response starts.
     body: usize,
-    /// A notification has no response.
+    /// `false` for a notification.
     expects_response: bool,
     limit: usize,
 }
@@ -114,7 +114,7 @@ impl Reply {
         }
     }
 
-    /// The reply for another thread; one like it stays here.
+    /// Takes the reply for another thread and leaves a reply of the same kind.
     pub(crate) fn take(&mut self) -> Self {
         let limit = self.limit;
         std::mem::replace(self, Self::new(limit))
@@ -128,7 +128,7 @@ impl Reply {
         self.expects_response
     }
 
-    /// Starts the response to the request with this id; what was written before is gone.
+    /// Starts the response to the request with this id, and discards what was written before.
     #[inline]
     pub(crate) fn begin(&mut self, id: Option<Id<'_>>) {
         self.out.clear();
@@ -149,7 +149,7 @@ impl Reply {
         self.write(|out| write_value(value, returns.write, out))
     }
 
-    /// Writes a result or a handler's error, which is the fault then.
+    /// Writes a result or a handler's error. Returns the error as a fault.
     pub fn result<T, O, E>(
         &mut self,
         result: Result<T, E>,
@@ -180,7 +180,7 @@ impl Reply {
         Ok(())
     }
 
-    /// Writes null where a handler that has no result was called for one.
+    /// Writes null if a handler without a result was called by a request that expects one.
     #[inline]
     pub(crate) fn settle(&mut self) {
         if self.expects_response && self.out.len() == self.body {
@@ -202,7 +202,7 @@ impl Reply {
         }
     }
 
-    /// Writes an answer of the protocol's own, in place of whatever was begun.
+    /// Writes a protocol error in place of what was written before.
     pub(crate) fn reject(&mut self, error: ProtocolError) {
         if self.expects_response {
             self.out.truncate(self.body);
@@ -210,7 +210,7 @@ impl Reply {
         }
     }
 
-    /// Writes why the call has no result.
+    /// Writes the reason why the call has no result.
     pub(crate) fn fault(&mut self, Fault(fault): &Fault) {
         match fault {
             FaultKind::UnknownMethod => self.reject(ProtocolError::MethodNotFound),
@@ -228,7 +228,7 @@ impl Reply {
                     ser::write_string("Invalid params", out);
                 });
                 self.out.extend_from_slice(DATA);
-                // What a fault displays is text, and no user's `Display`.
+                // A fault's text is the crate's own; no user's `Display` runs here.
                 let _ = ser::write_display(fault, &mut self.out);
                 self.out.extend_from_slice(b"}}");
             }
@@ -236,12 +236,12 @@ impl Reply {
         }
     }
 
-    /// The response, without its newline; empty for a notification.
+    /// Returns the response without its newline. It is empty for a notification.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.out
     }
 
-    /// The response up to its id.
+    /// Returns the response up to its id.
     pub(crate) fn head(&self) -> &[u8] {
         self.out.get(..self.body).unwrap_or_default()
     }
@@ -251,7 +251,7 @@ impl Reply {
         self.out.capacity()
     }
 
-    /// Drops a buffer that grew past `limit`.
+    /// Drops the buffer if it grew past `limit`.
     pub(crate) fn shrink(&mut self, limit: usize) {
         if self.out.capacity() > limit {
             self.out = Vec::new();

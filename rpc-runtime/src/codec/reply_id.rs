@@ -1,15 +1,15 @@
-//! Finds the id of a reply before its caller parses it, to know which caller that is.
+//! Finds the id of a reply before the caller parses it, in order to find that caller.
 
 use memchr::memchr2;
 
 use crate::codec::envelope::leading_id;
 use crate::codec::steps;
 
-/// Returns the id of a reply, if it is an integer of 0 or more, wherever it stands among the members. Of several ids the last
-/// counts, as for the response itself.
+/// Returns the id of a reply, if it is an integer of 0 or more, at any position among the members. If there are several
+/// ids the last one counts, as when the response is read.
 ///
-/// The reply is neither copied nor parsed: strings and brackets are told apart, and nothing else. So it may be no valid
-/// response, or no JSON: its caller finds that out.
+/// The reply is neither copied nor parsed: only strings and brackets are recognized. The reply may therefore be an
+/// invalid response or not JSON, which the caller finds out.
 pub(crate) fn reply_id(reply: &[u8]) -> Option<u64> {
     leading_id(reply).or_else(|| find(reply))
 }
@@ -44,7 +44,7 @@ fn find(reply: &[u8]) -> Option<u64> {
     id
 }
 
-/// Splits a string from what follows it, behind its opening quote. Escapes stay.
+/// Splits a string from the text that follows it, behind its opening quote. Escapes are kept.
 fn string(start: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut length = 0_usize;
     loop {
@@ -56,11 +56,11 @@ fn string(start: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// Whether a name is `id`, in whatever notation.
+/// Returns `true` if a name is `id`, in any notation.
 fn is_id(name: &[u8]) -> bool {
     match name {
         b"id" => true,
-        // As long as two escapes. The quotes make it JSON again.
+        // Twelve bytes are two escapes. The quotes make the name JSON again.
         _ if name.contains(&b'\\') && name.len() <= 12 => {
             let text = [b"\"", name, b"\""].concat();
             serde_json::from_slice::<String>(&text).is_ok_and(|name| name == "id")
@@ -69,7 +69,7 @@ fn is_id(name: &[u8]) -> bool {
     }
 }
 
-/// Reads an integer that is the whole of a value.
+/// Reads an integer that is an entire value.
 fn number(start: &[u8]) -> Option<u64> {
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     // No number of more digits fits.
@@ -97,7 +97,7 @@ mod tests {
     use crate::codec::id::Id;
     use crate::codec::parser::Parser;
 
-    /// The id as simd-json reads it.
+    /// Returns the id as simd-json reads it.
     fn parsed(reply: &[u8]) -> Option<u64> {
         let mut reply = reply.to_vec();
         let mut parser = Parser::new(128);
@@ -118,7 +118,7 @@ mod tests {
             r#"{"id":64}"#,
             r#"{"error":{"message":"\"id\":1,\\","data":[{"id":1}]},"\u0069d" : 64 }"#,
             r#"{"id":1,"id":64,"x":"id"}"#,
-            // It is cut off: its caller finds that out.
+            // Truncated: the caller finds that out.
             r#"{"id":64,"result":["#,
         ] {
             assert_eq!(reply_id(reply.as_bytes()), Some(64), "{reply}");

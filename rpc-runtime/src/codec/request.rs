@@ -1,4 +1,4 @@
-//! Reads the envelope of a request: of a call, a notification or a batch.
+//! Reads the envelope of a call, a notification or a batch.
 
 use simd_json::{Node, StaticNode};
 
@@ -10,10 +10,10 @@ use crate::codec::id::Id;
 use crate::codec::metadata;
 use crate::codec::parser::Document;
 
-/// So many values are worth an allocation, if they need not be kept then.
+/// The number of values from which on an allocation pays off if the values need not be kept afterwards.
 const MANY_NODES: usize = 1024;
 
-/// What a server receives.
+/// A message that a server receives.
 #[derive(Debug)]
 pub(crate) enum Message<'t, 'de> {
     Single(Result<Request<'t, 'de>, Invalid<'de>>),
@@ -30,7 +30,7 @@ impl<'t, 'de> Message<'t, 'de> {
 }
 
 impl<'de> Document<'_, 'de> {
-    /// Returns the document as what a server receives.
+    /// Interprets the document as a message that a server receives.
     #[inline]
     pub(crate) fn message(&self) -> Message<'_, 'de> {
         let Some(compact) = self.compact() else {
@@ -59,17 +59,17 @@ impl<'de> Document<'_, 'de> {
 /// A request object ([JSON-RPC 2.0, section 4](https://www.jsonrpc.org/specification#request_object)).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'t, 'de> {
-    /// Absent in a notification.
+    /// `None` for a notification.
     pub(crate) id: Option<Id<'de>>,
     pub(crate) method: &'de str,
     pub(crate) params: Option<Value<'t, 'de>>,
-    /// How many milliseconds the caller will still wait.
+    /// The time that the caller will still wait, in milliseconds.
     pub(crate) timeout: Option<u64>,
     /// An object of strings.
     pub(crate) meta: Option<Value<'t, 'de>>,
 }
 
-/// Copies of the parts of a request that stand on the tape.
+/// Copies of the parts of a request that are on the tape.
 #[derive(Debug)]
 pub(crate) struct RequestParts<'de> {
     params: Option<Vec<Node<'de>>>,
@@ -77,7 +77,7 @@ pub(crate) struct RequestParts<'de> {
 }
 
 impl<'de> RequestParts<'de> {
-    /// Returns `request` with these parts.
+    /// Returns `request` with these parts in place of its own.
     pub(crate) fn request(&self, request: Request<'_, 'de>) -> Request<'_, 'de> {
         Request {
             id: request.id,
@@ -95,7 +95,7 @@ impl<'de> RequestParts<'de> {
     }
 }
 
-/// Why a value is no request, and the id to say so with.
+/// The reason why a value is no request, and the id for the reply.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Invalid<'de> {
     pub(crate) id: Id<'de>,
@@ -103,7 +103,7 @@ pub(crate) struct Invalid<'de> {
 }
 
 impl<'t, 'de> Request<'t, 'de> {
-    /// Whether most of the document, and much, is of members that no request has.
+    /// Returns `true` if the document is large and most of it consists of members that no request has.
     pub(crate) fn leaves_unread(&self, document: &Document<'_, '_>) -> bool {
         let parts = [self.params, self.meta].into_iter().flatten();
         let read = parts.map(Value::node_count).fold(0, usize::saturating_add);
@@ -111,7 +111,7 @@ impl<'t, 'de> Request<'t, 'de> {
         unread > MANY_NODES && unread > read
     }
 
-    /// Copies what stands on the tape.
+    /// Copies the parts that are on the tape.
     pub(crate) fn copy_parts(&self) -> RequestParts<'de> {
         RequestParts {
             params: self.params.map(Value::to_nodes),
@@ -119,7 +119,7 @@ impl<'t, 'de> Request<'t, 'de> {
         }
     }
 
-    /// Reads a request in one walk over its members, in whatever order they come.
+    /// Reads a request in one walk over its members, in any order.
     pub(crate) fn read(value: Value<'t, 'de>) -> Result<Self, Invalid<'de>> {
         let mut envelope = Envelope::default();
         let shape = envelope.walk(value);
@@ -147,7 +147,7 @@ impl<'t, 'de> Request<'t, 'de> {
 }
 
 impl<'de> Request<'_, 'de> {
-    /// What `rpc.cancel` names, by position or by name.
+    /// Returns the parameters of `rpc.cancel`, given by position or by name.
     pub(crate) fn cancellation(&self) -> Option<CancelParams<'de>> {
         let params = self.params?;
         if let Some(mut elements) = params.elements() {
@@ -176,11 +176,11 @@ impl<'de> Request<'_, 'de> {
     }
 }
 
-/// What is to be cancelled.
+/// The parameters of `rpc.cancel`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CancelParams<'de> {
     pub(crate) id: Id<'de>,
-    /// Where its request ends, if the client says so.
+    /// The position where the request ends, if the client reports it.
     pub(crate) request_end: Option<RequestEnd>,
 }
 
@@ -193,7 +193,7 @@ pub(crate) struct RequestEnd {
     pub(crate) offset: u64,
 }
 
-/// Reads the members but the id.
+/// Reads the members except the id.
 fn check<'t, 'de>(envelope: &Envelope<'t, 'de>) -> Result<Request<'t, 'de>, &'static str> {
     if envelope.jsonrpc.and_then(Value::as_str) != Some("2.0") {
         return Err("`jsonrpc` is not \"2.0\"");
@@ -222,7 +222,7 @@ fn milliseconds(value: Value<'_, '_>) -> Result<u64, &'static str> {
     match value.node() {
         Node::Static(StaticNode::U64(number)) => Ok(number),
         Node::Static(StaticNode::I64(number)) => Ok(u64::try_from(number).unwrap_or(0)),
-        // Past 64 bits, or a fraction of a millisecond: the cast saturates.
+        // A number of more than 64 bits, or a fraction of a millisecond: the cast saturates.
         Node::Static(StaticNode::F64(number)) => Ok(number.ceil() as u64),
         _ => Err("`timeout` is not a number of milliseconds"),
     }
@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    /// What [`Request::read`] must make of an object with these members, told without a tape.
+    /// Returns the expected result of [`Request::read`] for an object with these members, computed without a tape.
     fn expected(members: &[(String, Json)]) -> Result<Option<Json>, Json> {
         let all = |wanted: &str| {
             let matching = members.iter().filter(|(name, _)| name == wanted);
@@ -270,7 +270,7 @@ mod tests {
             [value] => is_good(value),
             _ => false,
         };
-        // `Json` has no name twice: the tests of `metadata` do.
+        // `Json` never repeats a name; the tests of `metadata` do.
         let strings = |meta: &Json| {
             meta.as_object()
                 .is_some_and(|meta| meta.values().all(Json::is_string))
@@ -331,7 +331,7 @@ mod tests {
         ]
     }
 
-    /// The members of a request that is one, in any order, with others between them.
+    /// The members of a valid request, in any order, with unknown members between them.
     fn request() -> impl Strategy<Value = Vec<(String, Json)>> {
         let member = |name: &'static str| move |value| (name.to_owned(), value);
         let known = (

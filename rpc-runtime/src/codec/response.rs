@@ -14,7 +14,7 @@ pub(crate) struct ResponseMessage<'t, 'de> {
     pub(crate) outcome: ResponseBody<'t, 'de>,
 }
 
-/// What a call came to.
+/// The result or the error of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ResponseBody<'t, 'de> {
     Result(Value<'t, 'de>),
@@ -26,7 +26,7 @@ pub(crate) enum ResponseBody<'t, 'de> {
 }
 
 impl<'t, 'de> ResponseMessage<'t, 'de> {
-    /// Reads a response object; `None` if it is none.
+    /// Reads a response object. Returns `None` if `value` is none.
     pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
         let (mut id, mut result, mut error) = (None, None, None);
         for (name, value) in value.members()? {
@@ -49,7 +49,7 @@ impl<'t, 'de> ResponseMessage<'t, 'de> {
 }
 
 impl<'de> Document<'_, 'de> {
-    /// Returns the document as what a caller receives.
+    /// Interprets the document as a message that a caller receives.
     pub(crate) fn response(&self) -> Option<ResponseMessage<'_, 'de>> {
         match self.compact() {
             Some(Compact::Response { id }) => Some(ResponseMessage {
@@ -62,7 +62,7 @@ impl<'de> Document<'_, 'de> {
 }
 
 impl<'t, 'de> ResponseBody<'t, 'de> {
-    /// Whether the server rejected the call because it is shutting down.
+    /// Returns `true` if the server rejected the call because it is shutting down.
     pub(crate) fn is_shutting_down(&self) -> bool {
         matches!(self, Self::Error { code, .. } if *code == code::SHUTTING_DOWN)
     }
@@ -98,7 +98,7 @@ mod tests {
     use crate::codec::reply::Reply;
     use crate::codec::result::{returns, returns_result};
 
-    /// A response as a caller sees it, in JSON of its own.
+    /// Reads a response as a caller does, and returns it as JSON.
     fn read(response: &[u8]) -> Option<Json> {
         let mut message = response.to_vec();
         let mut parser = Parser::new(128);

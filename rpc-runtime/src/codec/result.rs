@@ -1,4 +1,4 @@
-//! What a method returns: how one end writes it and the other reads it.
+//! The result of a method: the server writes it and the client reads it.
 
 use std::convert::Infallible;
 
@@ -9,16 +9,16 @@ use crate::codec::de::{Mismatch, Value};
 use crate::codec::error::{self, ErrorData, ErrorDescription, RpcError, Unwritable};
 use crate::codec::ser;
 
-/// A type that a method can return. Its caller gets it as an `Owned`: a `String` where it is a `&str`.
+/// A type that a method can return. The caller receives it as an `Owned`: a `String` for a `&str`.
 ///
-/// Implemented for all that serde can write and read; deriving both is how a type becomes one.
+/// Implemented for every type that serde can serialize and deserialize; derive both to implement it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't cross the wire",
     label = "not `Serialize` and `Deserialize`",
     note = "to send a type of your own, add `#[derive(serde::Serialize, serde::Deserialize)]` to it"
 )]
 pub trait Returned<Owned>: Serialize {
-    /// Reads what arrived.
+    /// Reads a received result.
     #[doc(hidden)]
     fn read(value: Value<'_, '_>) -> Result<Owned, Mismatch>;
 }
@@ -30,11 +30,11 @@ impl<T: Serialize, Owned: DeserializeOwned> Returned<Owned> for T {
     }
 }
 
-/// The two types of a `Result`, also where the user's own alias writes but one.
+/// The two types of a `Result`, also for an alias of `Result` that names only one of them.
 pub trait Fallible {
-    /// What it holds when all is well.
+    /// The type of the result.
     type Ok;
-    /// What it holds when not.
+    /// The type of the error.
     type Err;
 }
 
@@ -43,9 +43,9 @@ impl<T, E> Fallible for Result<T, E> {
     type Err = E;
 }
 
-/// What a method returns: a `T`, which its caller gets as an `O`, or an `E`.
+/// The return type of a method: a `T`, which its caller receives as an `O`, or an `E`.
 ///
-/// As with an argument, the functions that make one are where the types are asked what they can do.
+/// As for arguments, only the functions that create a `Returns` require traits of these types.
 pub struct Returns<T, O, E> {
     pub(crate) write: WriteValue<T>,
     pub(crate) write_error: WriteError<E>,
@@ -55,7 +55,7 @@ pub struct Returns<T, O, E> {
 }
 
 impl<T, O, E> Returns<T, O, E> {
-    /// The errors as data.
+    /// Returns the descriptions of the errors.
     pub const fn errors(self) -> &'static [ErrorDescription] {
         self.errors
     }
@@ -66,11 +66,11 @@ pub(crate) type WriteError<E> = fn(&E, &mut Vec<u8>) -> Result<(), Unwritable>;
 
 pub(crate) type ReadError<E> = fn(i64, &str, ErrorData<'_, '_>) -> Option<E>;
 
-/// The caller's half.
+/// The client's half.
 pub(crate) struct ResultReader<T, E> {
     pub(crate) value: fn(Value<'_, '_>) -> Result<T, Mismatch>,
     pub(crate) error: ReadError<E>,
-    /// Takes a line as it came, in place of the other two.
+    /// Takes an unparsed line, in place of the other two functions.
     pub(crate) unparsed: Option<fn(&mut Vec<u8>) -> T>,
 }
 
@@ -101,12 +101,12 @@ impl<E: RpcError> ResultReader<Vec<u8>, E> {
     }
 }
 
-/// Of a method that always returns.
+/// Describes a method that returns no error.
 pub const fn returns<T: Returned<O>, O>() -> Returns<T, O, Infallible> {
     returns_result()
 }
 
-/// Of a method that may return an error in place of a result.
+/// Describes a method that returns a result or an error.
 pub const fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E> {
     Returns {
         write: |value, out| Ok(ser::write(value, out)?),
@@ -121,7 +121,7 @@ pub const fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E
     }
 }
 
-/// Of a method whose `Result` stands under another name.
+/// Describes a method whose `Result` has another name.
 pub const fn returns_alias<R, O>() -> Returns<R::Ok, O::Ok, R::Err>
 where
     R: Fallible<Ok: Returned<O::Ok>, Err: RpcError>,

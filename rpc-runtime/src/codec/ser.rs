@@ -1,5 +1,6 @@
-//! Writes JSON: any `Serialize` as serde_json would, byte for byte, but on one line whatever the user's own JSON holds,
-//! and with strings searched for what must be escaped a block at a time.
+//! Writes JSON. Any `Serialize` is written byte for byte as serde_json would, with two differences: the output is
+//! always one line, even if it contains JSON of the user's, and strings are searched in blocks for characters to
+//! escape.
 
 use std::fmt::{self, Display, Write};
 
@@ -13,7 +14,7 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Resu
     value.serialize(Json(out))
 }
 
-/// `value` as text of its own.
+/// Returns `value` as JSON text.
 pub(crate) fn to_text<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Error> {
     let mut out = Vec::new();
     write(value, &mut out)?;
@@ -29,7 +30,7 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends what `value` displays as a string; an error if its `Display` returns one.
+/// Appends the text that `value` displays as a string. Returns an error if its `Display` does.
 pub(crate) fn write_display<T: Display + ?Sized>(value: &T, out: &mut Vec<u8>) -> fmt::Result {
     out.push(b'"');
     write!(StringContent(out), "{value}")?;
@@ -37,7 +38,7 @@ pub(crate) fn write_display<T: Display + ?Sized>(value: &T, out: &mut Vec<u8>) -
     Ok(())
 }
 
-/// Appends the digits of `number` and its sign.
+/// Appends `number` in decimal, with its sign.
 #[inline]
 pub(crate) fn write_signed(number: i64, out: &mut Vec<u8>) {
     if number < 0 {
@@ -46,13 +47,13 @@ pub(crate) fn write_signed(number: i64, out: &mut Vec<u8>) {
     digits::write(number.unsigned_abs(), out);
 }
 
-/// Appends the digits of `number`.
+/// Appends `number` in decimal.
 #[inline]
 pub(crate) fn write_unsigned(number: u64, out: &mut Vec<u8>) {
     digits::write(number, out);
 }
 
-/// Text within a string.
+/// Writes text inside a string.
 struct StringContent<'a>(&'a mut Vec<u8>);
 
 impl Write for StringContent<'_> {
@@ -79,7 +80,7 @@ fn string_content(text: &[u8], out: &mut Vec<u8>) {
 fn escape(mut rest: &[u8], out: &mut Vec<u8>) {
     while let Some((plain, behind)) = rest.split_at_checked(plain(rest)) {
         out.extend_from_slice(plain);
-        // Where there is much to escape, a search for each costs more than a look at every byte.
+        // If there is much to escape, a search for each character costs more than a check of every byte.
         let looked_at = if plain.len() < 8 { 32 } else { 1 };
         let (bytes, behind) = behind.split_at(looked_at.min(behind.len()));
         for &byte in bytes {
@@ -116,7 +117,7 @@ fn escape_byte(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', short]);
 }
 
-/// How many bytes stand for themselves before the first that doesn't.
+/// Returns the number of bytes before the first one that must be escaped.
 fn plain(bytes: &[u8]) -> usize {
     let (blocks, _) = bytes.as_chunks::<32>();
     let blocks = blocks.iter().take_while(|block| is_plain(block)).count();
@@ -132,7 +133,7 @@ fn plain(bytes: &[u8]) -> usize {
     before.saturating_add(tail)
 }
 
-/// Appends text of one to three bytes that is plain.
+/// Appends text of one to three bytes, if none of them must be escaped.
 #[inline]
 fn shortest(text: &[u8], out: &mut Vec<u8>) -> bool {
     let (Some(first), Some(middle), Some(last)) =
@@ -143,15 +144,16 @@ fn shortest(text: &[u8], out: &mut Vec<u8>) -> bool {
     let plain = is_plain(&[*first, *middle, *last]);
     if plain {
         let end = out.len().saturating_add(text.len());
-        // Of two bytes the last stands twice, of one the only one three times.
+        // Of two bytes the last is written twice, of one byte that byte three times; the buffer is truncated
+        // afterwards.
         out.extend_from_slice(&[*first, *middle, *last]);
         out.truncate(end);
     }
     plain
 }
 
-/// Appends text of `N` to twice `N` bytes that is plain, its two ends overlapping: the compiler copies pieces of a known
-/// size in place, and calls a function for others.
+/// Appends text of `N` to twice `N` bytes, if none of them must be escaped. Its two halves overlap: the compiler copies
+/// pieces of a constant size in place, and calls a function for all others.
 #[inline]
 fn short<const N: usize>(text: &[u8], out: &mut Vec<u8>) -> bool {
     let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else {
@@ -167,7 +169,7 @@ fn short<const N: usize>(text: &[u8], out: &mut Vec<u8>) -> bool {
     plain
 }
 
-/// Without an early exit, so that the compiler makes vector instructions of it.
+/// Has no early exit, so that the compiler uses vector instructions.
 #[inline]
 fn is_plain<const N: usize>(block: &[u8; N]) -> bool {
     !block
@@ -175,13 +177,13 @@ fn is_plain<const N: usize>(block: &[u8; N]) -> bool {
         .fold(false, |any, &byte| any | is_special(byte))
 }
 
-/// Whether a byte ends a string or must be escaped in one.
+/// Returns `true` if a byte ends a string or must be escaped in one.
 #[inline]
 pub(super) fn is_special(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
-/// Sets the highest bit of the first byte that is special, perhaps that of bytes behind it, and of none before it.
+/// Sets the highest bit of the first special byte. May also set that of bytes behind it, but of none before it.
 #[inline]
 pub(super) fn specials(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
@@ -190,7 +192,7 @@ pub(super) fn specials(word: u64) -> u64 {
     (below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH_BITS
 }
 
-/// The place where a value goes.
+/// The position where a value is written.
 struct Json<'a>(&'a mut Vec<u8>);
 
 impl<'a> Json<'a> {
@@ -209,7 +211,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The start of `{"variant":…}`.
+    /// Writes the start of `{"variant":…}`.
     fn variant(self, variant: &str) -> Self {
         self.0.push(b'{');
         write_string(variant, self.0);
@@ -388,10 +390,10 @@ impl<'a> ser::Serializer for Json<'a> {
     }
 }
 
-/// Elements or members, separated by commas.
+/// Writes elements or members, separated by commas.
 struct Several<'a> {
     out: &'a mut Vec<u8>,
-    /// What stands before the next one: a bracket, then commas.
+    /// The byte before the next one: a bracket, then commas.
     next: u8,
     open: u8,
     close: u8,
@@ -423,7 +425,7 @@ impl Several<'_> {
         value.serialize(Json(self.out))
     }
 
-    /// A key that is no string but a number or a boolean becomes one.
+    /// Writes a key. A number or a boolean becomes a string.
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
         let start = self.out.len().saturating_add(1);
         self.element(key)?;
@@ -512,8 +514,8 @@ impl ser::SerializeStructVariant for Several<'_> {
     }
 }
 
-/// How serde_json's own types say to its serializer that their one field is JSON already: `RawValue` and, with
-/// `arbitrary_precision`, `Number`.
+/// The names by which serde_json's own types tell its serializer that their only field is JSON already: `RawValue` and,
+/// with `arbitrary_precision`, `Number`.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 const NUMBER: &str = "$serde_json::private::Number";
 
@@ -547,7 +549,7 @@ impl ser::SerializeStruct for Struct<'_> {
     }
 }
 
-/// A string that is known by its `Serialize` alone.
+/// A string that is known only by its `Serialize`.
 struct Text<'a, T: ?Sized>(&'a T);
 
 impl<T: Serialize + ?Sized> Display for Text<'_, T> {
@@ -556,8 +558,8 @@ impl<T: Serialize + ?Sized> Display for Text<'_, T> {
     }
 }
 
-/// JSON that a user wrote by hand. Between its tokens a line feed is white space, and within one there is none; here it
-/// would end the message.
+/// Writes JSON of the user's on one line. A line feed between tokens is white space, and there is none within a token;
+/// in a message it would end the message.
 struct OneLine<'a>(&'a mut Vec<u8>);
 
 impl Write for OneLine<'_> {

@@ -1,5 +1,5 @@
-//! Counts the steps of loops whose lengths a peer sets, in tests: what a message costs must depend on its size alone. Outside
-//! of tests nothing is counted.
+//! Counts the steps of loops whose lengths a peer controls, in tests: the cost of a message must depend on its size
+//! alone. Outside tests nothing is counted.
 
 #[cfg(test)]
 thread_local! {
@@ -12,7 +12,7 @@ pub(crate) fn step() {
     add(1);
 }
 
-/// Counts so many steps.
+/// Counts `steps` steps.
 #[inline(always)]
 pub(crate) fn add(steps: usize) {
     #[cfg(test)]
@@ -21,7 +21,7 @@ pub(crate) fn add(steps: usize) {
     let _ = steps;
 }
 
-/// Returns how many steps this thread has taken.
+/// Returns the number of steps that this thread has counted.
 #[cfg(test)]
 pub(crate) fn taken() -> u64 {
     TAKEN.get()

@@ -1,5 +1,5 @@
-//! The lines of a stream of items: `rpc.item` for each, `rpc.end` behind the last of a client's, the call's response behind
-//! the last of a server's.
+//! The lines of a stream of items: `rpc.item` for each item. The client sends `rpc.end` behind its last item, the
+//! server the call's response behind its own.
 
 use crate::codec::de::Value;
 use crate::codec::envelope::{END, ITEM};
@@ -9,21 +9,21 @@ use crate::codec::parser::Document;
 use crate::codec::request::Request;
 use crate::codec::response::ResponseMessage;
 
-/// Behind both.
+/// The end of an `rpc.item` and of an `rpc.end`.
 const CLOSE: &[u8] = b"]}";
 
 /// A line of a stream of items.
 #[derive(Debug)]
 pub(crate) enum StreamFrame<'t, 'de> {
     Item(Id<'de>, Value<'t, 'de>),
-    /// No more items follow.
+    /// The end of the items.
     End(Id<'de>),
-    /// What the call came to.
+    /// The response of the call.
     Response(ResponseMessage<'t, 'de>),
 }
 
 impl<'t, 'de> StreamFrame<'t, 'de> {
-    /// Reads a line of any implementation; `None` if it is no such line.
+    /// Reads a line of any implementation. Returns `None` if it belongs to no stream of items.
     pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
         match Request::read(value) {
             Ok(request) => Self::of(request),
@@ -31,7 +31,7 @@ impl<'t, 'de> StreamFrame<'t, 'de> {
         }
     }
 
-    /// Reads a notification.
+    /// Interprets a notification as a line.
     pub(crate) fn of(request: Request<'t, 'de>) -> Option<Self> {
         let (id, item) = parameters(request.params?)?;
         match (request.id, request.method) {
@@ -43,7 +43,7 @@ impl<'t, 'de> StreamFrame<'t, 'de> {
 }
 
 impl<'de> Document<'_, 'de> {
-    /// Returns the document as a line of a stream of items.
+    /// Interprets the document as a line of a stream of items.
     pub(crate) fn line(&self) -> Option<StreamFrame<'_, 'de>> {
         match self.compact() {
             Some(Compact::Item { id }) => Some(StreamFrame::Item(Id::Unsigned(id), self.root())),
@@ -53,12 +53,12 @@ impl<'de> Document<'_, 'de> {
     }
 }
 
-/// Whether a line starts as this implementation writes an item, or that there are no more.
+/// Returns `true` if a line starts as an `rpc.item` or an `rpc.end` of this implementation.
 pub(crate) fn starts_as_item(line: &[u8]) -> bool {
     line.starts_with(ITEM) || line.starts_with(END)
 }
 
-/// An id and an item, by position or by name.
+/// Reads an id and an item, by position or by name.
 fn parameters<'t, 'de>(params: Value<'t, 'de>) -> Option<(Id<'de>, Option<Value<'t, 'de>>)> {
     if let Some(mut elements) = params.elements() {
         return Some((Id::read(elements.next()?)?, elements.next()));
@@ -74,7 +74,7 @@ fn parameters<'t, 'de>(params: Value<'t, 'de>) -> Option<(Id<'de>, Option<Value<
     Some((id?, item))
 }
 
-/// Appends an item of the call with this id, as JSON; nothing, if `write` fails.
+/// Appends an item of the call with this id, as JSON. Appends nothing if `write` fails.
 pub(crate) fn write<E>(
     id: &[u8],
     out: &mut Vec<u8>,
@@ -95,7 +95,7 @@ pub(crate) fn write<E>(
     written
 }
 
-/// Appends that no more items follow.
+/// Appends the end of the items.
 pub(crate) fn write_end(id: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(END);
     out.extend_from_slice(id);
@@ -112,7 +112,7 @@ mod tests {
     use crate::codec::parser::Parser;
     use crate::codec::ser;
 
-    /// What a line says, in words.
+    /// Describes a line in words.
     fn read(line: &str) -> Option<String> {
         let mut message = line.as_bytes().to_vec();
         let mut parser = Parser::new(128);

@@ -1,4 +1,4 @@
-//! From `params` to a handler's arguments: one walk over the tape, by position or by name.
+//! Decodes `params` into a handler's arguments in one walk over the tape, by position or by name.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,9 +10,9 @@ use crate::codec::de::{Mismatch, Value};
 use crate::codec::params::encode::{Sent, Write};
 use crate::codec::ser;
 
-/// A type that a method can take as an argument: one end writes it, the other reads it.
+/// A type that a method can take as an argument: the client serializes it, the server deserializes it.
 ///
-/// Implemented for all that serde can write and read; deriving both is how a type becomes one.
+/// Implemented for every type that serde can serialize and deserialize; derive both to implement it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't cross the wire",
     label = "not `Deserialize` and `Serialize`",
@@ -24,18 +24,18 @@ pub trait Argument<'de>: Deserialize<'de> + Serialize {}
 #[diagnostic::do_not_recommend]
 impl<'de, T: Deserialize<'de> + Serialize> Argument<'de> for T {}
 
-/// Why `params` are not those of a method.
+/// The reason why `params` do not match those of a method.
 #[derive(Debug)]
 pub enum InvalidParams {
-    /// A parameter without a default has no argument.
+    /// The argument of a parameter without a default is missing.
     Missing(&'static str),
     /// A parameter has two arguments.
     Twice(&'static str),
-    /// An argument is of no parameter.
+    /// An argument has a name that no parameter has.
     Unknown(Box<str>),
-    /// There are more arguments than so many.
+    /// There are more arguments than this number of parameters.
     Surplus(usize),
-    /// An argument is of another type. The name is empty where the argument is the entire `params`.
+    /// An argument has the wrong type. The name is empty if the argument is the entire `params`.
     Mismatch(&'static str, Mismatch),
 }
 
@@ -78,7 +78,7 @@ impl<'t, 'de> Params<'t, 'de> {
         }
     }
 
-    /// The same, with surplus positions and unknown names ignored.
+    /// Returns the same parameters, with surplus positions and unknown names ignored.
     pub(crate) fn lenient(self) -> Self {
         Self {
             lenient: true,
@@ -86,14 +86,14 @@ impl<'t, 'de> Params<'t, 'de> {
         }
     }
 
-    /// The same as JSON text, for a thread that cannot borrow the request.
+    /// Returns the parameters as JSON text, for a thread that cannot borrow the request.
     pub(crate) fn to_json(self) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         ser::write(&self.value?, &mut out).ok()?;
         Some(out)
     }
 
-    /// All of `params` as one value.
+    /// Reads the entire `params` as one value.
     pub(crate) fn entire<P: Parameter<'de>>(self, parameter: P) -> Result<P::Value, InvalidParams> {
         match self.value {
             Some(value) => {
@@ -107,35 +107,37 @@ impl<'t, 'de> Params<'t, 'de> {
 
 /// The parameters of a method, as a tuple of [`Parameter`]s.
 pub trait Arguments<'de> {
-    /// The arguments, in the same order.
+    /// The types of the arguments, in the same order.
     type Values;
 
-    /// Reads the arguments off `params`: off an array with one element for each here, where generated code calls it.
+    /// Reads the arguments from `params`. The case of an array with one element for each parameter is handled here,
+    /// inlined into the generated code.
     fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams>;
 
-    /// Reads the arguments off any `params`.
+    /// Reads the arguments from `params` of any form.
     fn read_any(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams>;
 }
 
-/// One parameter of a method: its name on the wire, its type, and what stands in for it.
+/// One parameter of a method: its name on the wire, its type, and its default.
 pub trait Parameter<'de> {
-    /// The argument.
+    /// The type of the argument.
     type Value;
 
-    /// The name on the wire.
+    /// Returns the name on the wire.
     fn name(&self) -> &'static str;
 
-    /// Reads an argument that is there.
+    /// Reads an argument that is present.
     fn read(&self, value: Value<'_, 'de>) -> Result<Self::Value, Mismatch>;
 
-    /// What stands in for an argument that is not there.
+    /// Returns the value of an argument that is missing, if the parameter has one.
     fn missing(self) -> Option<Self::Value>;
 }
 
-/// A parameter of type `T`. One that may be absent (`Option`, say) is what serde makes of a missing field.
+/// Creates a parameter of type `T`. If its argument is missing, its value is what serde reads for a missing field:
+/// `None` for an `Option`.
 ///
-/// Here alone is `T` asked to be an [`Argument`]. What the parameter can do it carries with it, so that a type that is
-/// none is one error, and not another one wherever the parameter is used.
+/// Only this function requires `T` to be an [`Argument`]. The parameter carries the functions of `T` with it, so that
+/// an unsuitable type causes one compile error, not one at each use of the parameter.
 pub fn arg<'de, T: Argument<'de>>(name: &'static str) -> Arg<'de, T> {
     Arg {
         name,
@@ -145,13 +147,13 @@ pub fn arg<'de, T: Argument<'de>>(name: &'static str) -> Arg<'de, T> {
     }
 }
 
-/// One function for each type, however many methods have arguments of it.
+/// Deserializes a value. There is one instance for each type, however many methods have arguments of it.
 #[inline(never)]
 fn deserialize<'de, T: Deserialize<'de>>(value: Value<'_, 'de>) -> Result<T, Mismatch> {
     T::deserialize(value)
 }
 
-/// Text that is borrowed from the request, without `Cow`'s own habit of copying it.
+/// Creates a parameter of text that is borrowed from the request. serde's own `Cow` would copy it.
 pub fn cow<'de>(name: &'static str) -> Arg<'de, Cow<'de, str>> {
     Arg {
         name,
@@ -161,7 +163,7 @@ pub fn cow<'de>(name: &'static str) -> Arg<'de, Cow<'de, str>> {
     }
 }
 
-/// The same, where it may be absent.
+/// Creates the same parameter as [`cow`], but optional.
 pub fn optional_cow<'de>(name: &'static str) -> Arg<'de, Option<Cow<'de, str>>> {
     Arg {
         name,
@@ -171,7 +173,7 @@ pub fn optional_cow<'de>(name: &'static str) -> Arg<'de, Option<Cow<'de, str>>> 
     }
 }
 
-/// Bytes that travel as a JSON string, which only UTF-8 can.
+/// Creates a parameter of bytes that are sent as a JSON string, so they must be UTF-8.
 pub fn bytes<'de>(name: &'static str) -> Arg<'de, &'de [u8]> {
     Arg {
         name,
@@ -181,7 +183,7 @@ pub fn bytes<'de>(name: &'static str) -> Arg<'de, &'de [u8]> {
     }
 }
 
-/// The same, where they may be absent.
+/// Creates the same parameter as [`bytes`], but optional.
 pub fn optional_bytes<'de>(name: &'static str) -> Arg<'de, Option<&'de [u8]>> {
     Arg {
         name,
@@ -196,7 +198,7 @@ fn text(bytes: &[u8]) -> Result<&str, serde_json::Error> {
     std::str::from_utf8(bytes).map_err(no_text)
 }
 
-/// What [`arg`] makes.
+/// A parameter that [`arg`] has created.
 pub struct Arg<'de, T> {
     name: &'static str,
     read: fn(Value<'_, 'de>) -> Result<T, Mismatch>,
@@ -205,7 +207,7 @@ pub struct Arg<'de, T> {
 }
 
 impl<T> Arg<'_, T> {
-    /// With a default for when it is missing.
+    /// Sets a default for a missing argument.
     pub fn or<F: FnOnce() -> T>(self, default: F) -> OrDefault<Self, F> {
         OrDefault {
             parameter: self,
@@ -213,12 +215,12 @@ impl<T> Arg<'_, T> {
         }
     }
 
-    /// Appends a value as callers write it.
+    /// Appends a value as the client sends it.
     pub(crate) fn write(&self, value: &T, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         (self.write)(value, out)
     }
 
-    /// The argument on its way out.
+    /// Returns the argument to be sent.
     pub fn send(self, value: &T) -> Sent<'_, T> {
         Sent::new(self.name, value, self.write)
     }
@@ -356,7 +358,7 @@ tuples! {
     16: A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l, M m, N n, O o, P p;
 }
 
-/// What serde sees of a field that is not there: `None` for an `Option`, an error for all else.
+/// The deserializer of a missing field: `None` for an `Option`, an error for all other types.
 struct Absent;
 
 impl<'de> Deserializer<'de> for Absent {
@@ -388,7 +390,7 @@ mod tests {
 
     type Read = (u32, Option<String>, f64, Vec<String>);
 
-    /// Four arguments of different kinds, of which only the first has to be there.
+    /// Reads four arguments of different kinds, of which only the first is required.
     fn read(params: Params<'_, '_>) -> Result<Read, String> {
         let parameters = (
             arg::<u32>("a"),
@@ -415,7 +417,7 @@ mod tests {
         with_params(json, |params| read(params.lenient()))
     }
 
-    /// An object with its members in this order.
+    /// Returns an object with its members in this order.
     fn object<'a>(members: impl IntoIterator<Item = (&'a str, &'a Json)>) -> String {
         let members = members
             .into_iter()
@@ -451,7 +453,7 @@ mod tests {
             let by_position = strict(&json!(arguments).to_string());
             let present = order.into_iter().filter(|index| *index < count);
             let by_name = strict(&object(present.map(|index| (NAMES[index], &arguments[index]))));
-            // Which of several mistakes is told depends on the order.
+            // The order decides which of several mistakes is reported.
             prop_assert_eq!(by_position.ok(), by_name.ok());
         }
 

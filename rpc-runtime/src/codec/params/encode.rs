@@ -1,4 +1,4 @@
-//! Arguments on their way out, as JSON.
+//! Encodes arguments as JSON.
 
 use serde::Serialize;
 use serde::ser::Error;
@@ -7,7 +7,7 @@ use crate::codec::ser;
 
 pub(crate) type Write<T> = fn(&T, &mut Vec<u8>) -> Result<(), serde_json::Error>;
 
-/// An argument on its way out.
+/// An argument to be sent.
 pub struct Sent<'a, T: ?Sized> {
     pub(crate) name: &'static str,
     value: &'a T,
@@ -19,7 +19,7 @@ impl<'a, T: ?Sized> Sent<'a, T> {
         Self { name, value, write }
     }
 
-    /// A value that has no name.
+    /// Creates an argument without a name.
     pub(crate) fn nameless(value: &'a T) -> Self
     where
         T: Serialize,
@@ -33,9 +33,9 @@ impl<'a, T: ?Sized> Sent<'a, T> {
     }
 }
 
-/// The parameters of a call, on their way out.
+/// The parameters of a call to be sent.
 pub trait SentParams {
-    /// Appends the value of `params`; nothing, if there are none.
+    /// Appends the value of `params`, or nothing if there are none.
     #[doc(hidden)]
     fn write(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error>;
 }
@@ -50,12 +50,12 @@ impl SentParams for NoParams {
     }
 }
 
-/// One argument that is all of `params`.
+/// Creates parameters of which one argument is the entire `params`.
 pub fn entire<T: ?Sized>(argument: Sent<'_, T>) -> Entire<'_, T> {
     Entire(argument)
 }
 
-/// What [`entire`] makes.
+/// Parameters that [`entire`] has created.
 pub struct Entire<'a, T: ?Sized>(Sent<'a, T>);
 
 impl<T: ?Sized> SentParams for Entire<'_, T> {

@@ -1,4 +1,4 @@
-//! Parameters of a call: how a client encodes them and how a server decodes them.
+//! Parameters of a call: the client encodes them and the server decodes them.
 
 pub(crate) mod decode;
 pub(crate) mod encode;
