@@ -1,7 +1,8 @@
-//! One source, many subscribers, each with a queue and a lag policy of its own.
+//! Broadcasts one source of items to many subscribers, each with its own queue and lag policy.
 //!
-//! tokio's `broadcast` has one ring for all subscribers, so it can only drop the oldest item. `async-broadcast` can wait,
-//! but for all subscribers or for none. `watch` holds only the newest item. Here each subscriber chooses its policy.
+//! tokio's `broadcast` has one ring for all subscribers, so it can only drop the oldest item. `async-broadcast` can
+//! wait, but for all subscribers or for none. `watch` holds only the newest item. With a [`Broadcast`] each subscriber
+//! chooses its policy.
 
 #[cfg(all(test, feature = "__shuttle"))]
 mod shuttle_tests;
@@ -25,9 +26,10 @@ use crate::codec::params::decode::arg;
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::waker::{WakerSlot, wake_all};
 
-/// A source of items for many subscribers, each of which receives all of them, in one order. Cheap to clone.
+/// A source of items for many subscribers, each of which receives all items in the same order. Cheap to clone.
 ///
-/// A subscription is a `Stream` that a handler can return as it is. It receives what is sent after it was made.
+/// A subscription is a `Stream` that a handler can return unchanged. It receives the items that are sent after it was
+/// created.
 ///
 /// ```
 /// use futures_util::{Stream, TryStreamExt};
@@ -67,34 +69,35 @@ use crate::waker::{WakerSlot, wake_all};
 /// ```
 ///
 /// # Lag
-/// A slow remote caller stops taking items from its subscription once the flow control window of its stream is full. The
-/// lag policy, which each subscriber chooses, says what happens when `capacity` items wait for it:
+/// A slow remote caller stops taking items from its subscription once the flow control window of its stream is full.
+/// Each subscriber chooses a lag policy, which decides what happens when `capacity` items are queued for it:
 ///
 /// | policy | when the queue is full |
 /// |---|---|
 /// | [`subscribe_waiting`](Self::subscribe_waiting) | [`send`](Self::send) waits |
-/// | [`subscribe_dropping_oldest`](Self::subscribe_dropping_oldest) | the oldest item makes room; [`missed`](Subscription::missed) counts |
-/// | [`subscribe_or_end`](Self::subscribe_or_end) | the subscription ends with [`Lagged`], behind what is queued |
+/// | [`subscribe_dropping_oldest`](Self::subscribe_dropping_oldest) | the oldest item is dropped; [`missed`](Subscription::missed) counts it |
+/// | [`subscribe_or_end`](Self::subscribe_or_end) | the subscription ends with [`Lagged`], after the queued items |
 ///
 /// An item reaches all subscribers before its `send` waits for one of them.
 ///
 /// # End
-/// Subscriptions end, behind what is queued, when the last clone of the feed is dropped, or with [`close`](Self::close).
-/// A server that shuts down closes its feeds, so that the streams of its callers end.
+/// Subscriptions end after their queued items when the last clone of the broadcast is dropped, or with
+/// [`close`](Self::close). Close the broadcasts of a server that shuts down, so that the streams of its callers end.
 ///
 /// # Cost
-/// A queue grows up to `capacity` as needed. After that an item allocates only what its `clone` allocates; the last
-/// subscriber gets the item itself. Items are cloned under the feed's lock: put large ones into an `Arc`.
+/// A queue grows up to `capacity` as needed. After that, an item allocates only what its `clone` allocates; the last
+/// subscriber receives the item itself. Items are cloned under the broadcast's lock, so put large ones into an `Arc`.
 pub struct Broadcast<T>(Arc<BroadcastInner<T>>);
 
-/// Ends the subscriptions when it is dropped.
+/// Ends the subscriptions when dropped.
 struct BroadcastInner<T> {
     shared: Arc<SharedQueues<T>>,
-    /// Orders senders: one delivers at a time, and it alone uses what the lock holds.
+    /// Orders the senders: one at a time delivers and uses the locked data.
     sending: tokio::sync::Mutex<Deferred<T>>,
 }
 
-/// What a delivery must do after it has released the lock. Kept from one delivery to the next for its allocations.
+/// The work that a delivery must do after it has released the lock. Kept for the next delivery, to reuse its
+/// allocations.
 struct Deferred<T> {
     wakers: Vec<Waker>,
     dropped: Vec<T>,
@@ -106,7 +109,7 @@ struct QueuesState<T> {
     queues: BTreeMap<u64, Queue<T>>,
     next_id: u64,
     is_closed: bool,
-    /// The sender that waits for room; the others wait for it.
+    /// The sender that waits for room; all other senders wait for it.
     sender: WakerSlot,
 }
 
@@ -114,7 +117,7 @@ struct Queue<T> {
     items: VecDeque<T>,
     capacity: usize,
     policy: Policy,
-    /// Number of items that were dropped to make room.
+    /// The number of items that were dropped to make room.
     dropped: u64,
     has_lagged: bool,
     waker: WakerSlot,
@@ -128,7 +131,7 @@ enum Policy {
 }
 
 impl<T> Broadcast<T> {
-    /// Makes a feed without subscribers.
+    /// Creates a broadcast without subscribers.
     pub fn new() -> Self {
         let state = QueuesState {
             queues: BTreeMap::new(),
@@ -146,19 +149,20 @@ impl<T> Broadcast<T> {
         }))
     }
 
-    /// Subscribes; [`send`](Self::send) waits while more than `capacity` items wait for this subscriber. Nothing is lost.
+    /// Subscribes without losing items: [`send`](Self::send) waits while more than `capacity` items are queued for this
+    /// subscriber.
     ///
-    /// A subscriber that takes no items blocks the sender for as long as it keeps the subscription.
+    /// A subscriber that takes no items blocks the sender until the subscription is dropped.
     ///
     /// # Panics
-    /// When `capacity` is 0.
+    /// Panics if `capacity` is 0.
     pub fn subscribe_waiting(&self, capacity: usize) -> Subscription<T> {
         self.subscribe(capacity, Policy::Wait)
     }
 
-    /// Subscribes; when `capacity` items wait, the next one replaces the oldest.
+    /// Subscribes to the newest items: when `capacity` items are queued, the next item replaces the oldest.
     ///
-    /// [`Subscription::missed`] returns how many were dropped. A handler can send the count along with each item:
+    /// [`Subscription::missed`] returns the number of dropped items. A handler can send it along with each item:
     ///
     /// ```
     /// use futures_util::{Stream, StreamExt, stream};
@@ -193,15 +197,15 @@ impl<T> Broadcast<T> {
     /// ```
     ///
     /// # Panics
-    /// When `capacity` is 0.
+    /// Panics if `capacity` is 0.
     pub fn subscribe_dropping_oldest(&self, capacity: usize) -> Subscription<T> {
         self.subscribe(capacity, Policy::DropOldest)
     }
 
-    /// Subscribes; when `capacity` items wait and one more comes, the subscription ends with [`Lagged`], behind those
-    /// that wait.
+    /// Subscribes until the subscriber lags: when `capacity` items are queued and one more is sent, the subscription
+    /// ends with [`Lagged`] after the queued items.
     ///
-    /// `E` is `Lagged` itself or a method's own error, which then says so:
+    /// `E` is `Lagged` itself or a method's own error that contains it:
     ///
     /// ```
     /// use futures_util::Stream;
@@ -235,7 +239,7 @@ impl<T> Broadcast<T> {
     /// ```
     ///
     /// # Panics
-    /// When `capacity` is 0.
+    /// Panics if `capacity` is 0.
     pub fn subscribe_or_end<E: From<Lagged>>(
         &self,
         capacity: usize,
@@ -266,19 +270,19 @@ impl<T> Broadcast<T> {
         }
     }
 
-    /// Ends all subscriptions behind what is queued, and those made later at once. Items sent from now on are dropped.
+    /// Ends all subscriptions after their queued items. Later subscriptions end at once, and later items are dropped.
     pub fn close(&self) {
         self.0.shared.close();
     }
 }
 
 impl<T: Clone> Broadcast<T> {
-    /// Sends `item` to all subscribers. Then waits for as long as a [waiting](Self::subscribe_waiting) subscriber has more
-    /// than its capacity queued.
+    /// Sends `item` to all subscribers, then waits while a [waiting](Self::subscribe_waiting) subscriber has more than
+    /// its capacity queued.
     ///
-    /// Senders wait for each other, in the order in which they called.
+    /// Senders wait for each other, in the order of their calls.
     ///
-    /// Cancel safe in that the item reaches all subscribers or none. If the future is dropped while it waits for a slow
+    /// Cancel safe: the item reaches all subscribers or none. If the future is dropped while it waits for a slow
     /// subscriber, the next sender waits for that subscriber first.
     pub async fn send(&self, item: T) {
         let mut deferred = self.0.sending.lock().await;
@@ -315,9 +319,9 @@ impl<T> Drop for BroadcastInner<T> {
     }
 }
 
-/// The items of a [`Broadcast`], in order. Dropping it ends it.
+/// The items of a [`Broadcast`], in order. Dropping it ends the subscription.
 ///
-/// Cancel safe: `next` may be dropped and loses nothing.
+/// Cancel safe: dropping the future of `next` loses no item.
 #[must_use = "items wait until the subscription is polled or dropped"]
 pub struct Subscription<T> {
     shared: Arc<SharedQueues<T>>,
@@ -326,12 +330,13 @@ pub struct Subscription<T> {
 }
 
 impl<T> Subscription<T> {
-    /// Returns the number of items that were dropped before the last one returned, since the subscription was made.
+    /// Returns the number of items dropped from the queue between the creation of the subscription and the last
+    /// returned item.
     pub fn missed(&self) -> u64 {
         self.missed
     }
 
-    /// Returns the next item, `None` behind the last, or `Lagged` when the queue was full.
+    /// Returns the next item, `None` after the last, or `Lagged` if the queue was full.
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Lagged>>> {
         let mut state = self.shared.state();
         let QueuesState {
@@ -372,7 +377,7 @@ impl<T> Stream for Subscription<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let item = self.get_mut().poll_item(cx);
-        // Only `subscribe_or_end` has a policy that lags.
+        // Only a subscription of `subscribe_or_end` lags, and it does not use this implementation.
         item.map(|item| item.and_then(Result::ok))
     }
 }
@@ -396,14 +401,15 @@ impl<T> fmt::Debug for Subscription<T> {
     }
 }
 
-/// A subscriber of a [`Broadcast`] was too slow: `capacity` items waited for it when one more came.
+/// The error of a subscriber of a [`Broadcast`] that was too slow: `capacity` items were queued for it when one more
+/// was sent.
 ///
-/// It has received everything that was sent before. As a method's error its code is −31000.
+/// The subscriber has received everything that was sent before. As a method's error its code is −31000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[error("more than {capacity} items waited to be taken")]
 #[non_exhaustive]
 pub struct Lagged {
-    /// The number of items that may wait.
+    /// The number of items that may be queued.
     pub capacity: usize,
 }
 
@@ -426,7 +432,7 @@ impl RpcError for Lagged {
     }
 }
 
-/// For methods whose error is an [`ErrorObject`].
+/// Converts the error for methods whose error is an [`ErrorObject`].
 impl From<Lagged> for ErrorObject {
     fn from(lagged: Lagged) -> Self {
         Self::new(LAGGED, lagged.to_string()).with_data(&lagged)
@@ -465,7 +471,8 @@ impl<T> SharedQueues<T> {
 }
 
 impl<T: Clone> SharedQueues<T> {
-    /// Puts an item into every queue. Tasks are woken and items dropped without the lock: either may lock it again.
+    /// Puts an item into every queue. Wakes tasks and drops items after releasing the lock, because either may take it
+    /// again.
     fn deliver(&self, item: T, deferred: &mut Deferred<T>) {
         let mut state = self.state();
         if state.is_closed {
@@ -495,12 +502,12 @@ impl<T> QueuesState<T> {
 }
 
 impl<T> Queue<T> {
-    /// Whether a sender may go on without this subscriber.
+    /// Returns `true` if a sender need not wait for this subscriber.
     fn has_room(&self) -> bool {
         self.policy != Policy::Wait || self.items.len() <= self.capacity
     }
 
-    /// Whether taking one item has just made room for a sender.
+    /// Returns `true` if taking one item has just made room for a sender.
     fn is_at_capacity(&self) -> bool {
         self.policy == Policy::Wait && self.items.len() == self.capacity
     }
@@ -518,7 +525,7 @@ impl<T> Queue<T> {
                 deferred.dropped.extend(self.items.pop_front());
                 self.dropped += 1;
             }
-            // A waiting queue may hold one item more than its capacity: that of the sender that waits.
+            // The queue of a waiting subscriber may hold one item more than its capacity: that of the waiting sender.
             _ => {}
         }
         self.items.push_back(item);

@@ -1,4 +1,4 @@
-//! The context of a call, as its handler sees it.
+//! The context of a call, for its handler.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -18,10 +18,10 @@ use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::Certificate;
 use crate::transport::Connection;
 
-/// The context of a call: the caller, the deadline, and the metadata that the request carries beside its arguments. `Debug`
-/// shows the names of the metadata and hides the values.
+/// The context of a call: the caller, the deadline, and the metadata that the request carries besides its arguments.
+/// `Debug` shows the names of the metadata and hides the values.
 ///
-/// A method gets it through a parameter `cx: &Context`, which is not on the wire.
+/// A method receives it through a parameter `cx: &Context`, which is not sent on the wire.
 ///
 /// ```
 /// use rpc_runtime::{Context, rpc};
@@ -44,7 +44,7 @@ pub struct Context {
     deadline: Option<Instant>,
     meta: Metadata,
     cancellation: OnceLock<CancellationToken>,
-    /// How the call ended, if its handler was dropped before its end.
+    /// The outcome of the call, if its handler was dropped before its end.
     aborted: OnceLock<Outcome>,
 }
 
@@ -52,13 +52,13 @@ pub struct Context {
 pub(crate) struct ConnectionContext {
     pub(crate) peer: PeerAddress,
     pub(crate) certificate: Option<Certificate>,
-    /// The handle that calls the peer back. Its type belongs to the client and is not known here.
+    /// The handle that calls the peer. Its type belongs to `client` and is not known here.
     pub(crate) callback: Arc<dyn Any + Send + Sync>,
     pub(crate) extensions: Extensions,
 }
 
 impl ConnectionContext {
-    /// Returns the context of calls that came without a connection.
+    /// Returns the context of calls without a connection.
     pub(crate) fn unconnected() -> Self {
         Self {
             peer: PeerAddress::default(),
@@ -80,10 +80,10 @@ impl fmt::Debug for ConnectionContext {
 /// The address of a connection's peer, which the peer may change.
 #[derive(Debug, Default)]
 pub(crate) struct PeerAddress {
-    /// Not kept alive by the contexts of its calls.
+    /// Weak: the contexts of its calls do not keep the connection alive.
     connection: Weak<Connection>,
     first: Option<SocketAddr>,
-    /// The last address, once the connection has ended.
+    /// The last address, set once the connection has ended.
     last: OnceLock<SocketAddr>,
 }
 
@@ -96,7 +96,7 @@ impl PeerAddress {
         }
     }
 
-    /// Returns the current address; the last one, if the connection has ended.
+    /// Returns the current address, or the last one if the connection has ended.
     pub(crate) fn current(&self) -> Option<SocketAddr> {
         match self.connection.upgrade() {
             Some(connection) => connection.remote_address(),
@@ -104,7 +104,7 @@ impl PeerAddress {
         }
     }
 
-    /// Keeps the address: the connection has ended.
+    /// Stores the address when the connection ends.
     pub(crate) fn keep(&self) {
         if let Some(address) = self.current() {
             let _ = self.last.set(address);
@@ -112,10 +112,10 @@ impl PeerAddress {
     }
 }
 
-/// For work that outlives the handler. Both share one cancellation.
+/// Copies the context for work that outlives the handler. Both share one cancellation.
 impl Clone for Context {
     fn clone(&self) -> Self {
-        // Initialized before the copy, so that both share one token.
+        // Created before the copy, so that both share one token.
         self.cancellation();
         Self {
             connection: Arc::clone(&self.connection),
@@ -153,7 +153,7 @@ impl Context {
         }
     }
 
-    /// Cancels the token, if the handler requested one: the call has ended before its handler.
+    /// Cancels the token, if the handler requested one, because the call has ended before its handler.
     pub(crate) fn cancel(&self) {
         if let Some(token) = self.cancellation.get() {
             token.cancel();
@@ -170,7 +170,7 @@ impl Context {
         self.aborted.get().copied()
     }
 
-    /// Runs `run`; calls made in it inherit the deadline.
+    /// Runs `run`, whose calls inherit the deadline.
     pub(crate) fn lend_deadline<T>(&self, run: impl FnOnce() -> T) -> T {
         match self.deadline {
             Some(deadline) => deadline::with(deadline, run),
@@ -182,17 +182,17 @@ impl Context {
         &*self.connection.callback
     }
 
-    /// Returns the caller's current address, or `None` for a client in the same process. A client may change its address
-    /// while its call runs: QUIC's connections outlive such a change.
+    /// Returns the caller's current address, or `None` for a client in the same process. A client may change its
+    /// address while its call runs, because QUIC connections survive such a change.
     ///
-    /// Each call of this method asks the connection, and does not allocate. Once the connection has ended, it returns the last
-    /// address.
+    /// Reads the address from the connection at each call and does not allocate. Once the connection has ended, it
+    /// returns the last address.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.connection.peer.current()
     }
 
-    /// Returns the certificate that the caller has proved to own, or `None` if the server did not request one or the
-    /// caller has none. Does not allocate.
+    /// Returns the certificate whose key the caller has proved to own. Returns `None` if the server did not request one
+    /// or the caller has none. Does not allocate.
     ///
     /// ```
     /// use std::collections::HashSet;
@@ -213,19 +213,19 @@ impl Context {
         self.connection.certificate.as_ref()
     }
 
-    /// Returns when the caller stops waiting, if the request says so. Calls that the handler makes inherit it: see
-    /// [`Call`](crate::Call#deadlines).
+    /// Returns the time at which the caller stops waiting, if the request has a timeout. Calls that the handler makes
+    /// inherit it: see [`Call`](crate::Call#deadlines).
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Returns how long the caller will still wait, if the request says so.
+    /// Returns the time for which the caller will still wait, if the request has a timeout.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns the request's metadata of this name, such as trace context or authorization.
+    /// Returns the value of the request's metadata of this name, such as trace context or authorization.
     pub fn meta(&self, name: &str) -> Option<&str> {
         self.metadata()
             .find_map(|(key, value)| (key == name).then_some(value))
@@ -236,7 +236,8 @@ impl Context {
         self.meta.iter()
     }
 
-    /// Returns a token for work that outlives the handler's future: a spawned task, or a loop in a blocking method.
+    /// Returns a token for work that outlives the handler's future, such as a spawned task or a loop in a blocking
+    /// method.
     ///
     /// The future of a cancelled call is dropped, so a handler that only awaits needs no token.
     pub fn cancellation(&self) -> Cancellation {
@@ -291,12 +292,12 @@ impl Context {
 pub struct Cancellation(CancellationToken);
 
 impl Cancellation {
-    /// Returns whether the call was cancelled.
+    /// Returns `true` if the call was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Resolves when the call is cancelled; never, if the handler runs to its end.
+    /// Resolves when the call is cancelled. Never resolves if the handler runs to its end.
     ///
     /// Cancel safe.
     pub async fn cancelled(&self) {
@@ -304,7 +305,7 @@ impl Cancellation {
     }
 }
 
-/// The values of a connection, one of each type.
+/// The values of a connection, at most one of each type.
 ///
 /// ```
 /// use rpc_runtime::Extensions;
@@ -320,7 +321,7 @@ impl Cancellation {
 pub struct Extensions(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 
 impl Extensions {
-    /// Inserts a value and replaces that of the same type.
+    /// Inserts a value, replacing the previous value of its type.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) {
         self.values().insert(TypeId::of::<T>(), Arc::new(value));
     }
@@ -384,7 +385,7 @@ impl Metadata {
     }
 }
 
-/// Shows names only: values may be secret, such as those of `authorization`.
+/// Shows names only: values may be secret, such as that of `authorization`.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.iter().map(|(name, _)| Escaped(name));

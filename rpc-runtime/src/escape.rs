@@ -5,11 +5,11 @@ use std::fmt::{self, Display, Formatter, Write};
 /// The maximum length of escaped text, in bytes.
 const MOST: usize = 128;
 
-/// Displays text in one line, without control characters and truncated to 128 bytes, so that text of a peer can neither forge
-/// a line of the log nor fill it.
+/// Displays text on one line, without control characters and truncated to 128 bytes, so that a peer's text can neither
+/// forge a line of the log nor fill it.
 ///
-/// Control characters, line separators and characters that change the direction of text are escaped as in Rust; an ellipsis
-/// stands in place of what was cut off. All that the crates of this project log of a peer is written so.
+/// Control characters, line separators and characters that change the direction of text are escaped as in Rust. An
+/// ellipsis replaces truncated text. The crates of this project log all text of a peer this way.
 ///
 /// ```
 /// use rpc_runtime::Escaped;
@@ -19,7 +19,7 @@ const MOST: usize = 128;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Escaped<T>(
-    /// What is displayed.
+    /// The value to display.
     pub T,
 );
 

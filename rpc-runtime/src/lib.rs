@@ -1,4 +1,4 @@
-//! Typed JSON-RPC 2.0 over QUIC: one Rust trait defines a server, a typed client and calls that are checked at compile
+//! Typed JSON-RPC 2.0 over QUIC: one Rust trait defines a server, a typed client, and calls that are checked at compile
 //! time.
 //!
 //! ```
@@ -36,26 +36,26 @@
 //! # Where to look
 //!
 //! - [`rpc`] is the macro: its documentation says what a trait may contain and what is generated from it.
-//! - [`Server`] serves, [`Client`] calls; a [`Call`] is a future with options. [`Client::local`] needs no socket, and a
-//!   [`RawService`] answers raw messages from any other transport.
-//! - [`Context`] is a handler's view of its call; with [`Context::client`] the handler calls its caller, which serves
-//!   with [`ClientBuilder::service`].
+//! - [`Server`] serves services and [`Client`] calls them; a [`Call`] is a future with options. [`Client::local`] needs
+//!   no socket, and a [`RawService`] answers raw messages from any other transport.
+//! - [`Context`] is the context of a call, for its handler. With [`Context::client`] the handler calls its caller,
+//!   which serves with [`ClientBuilder::service`].
 //! - [`ClientBuilder::connect_many`] connects one client to several servers. The crate `rpc-discovery` finds them.
-//! - [`Broadcast`] broadcasts one source of items to many callers, with a lag policy for each.
-//! - [`RpcError`](trait@RpcError) is an error that arrives as the caller's own enum; [`CallError`] also covers every
-//!   other failure.
+//! - [`Broadcast`] sends one source of items to many callers, with a lag policy for each.
+//! - [`RpcError`](trait@RpcError) is an error that the client receives as the same enum; [`CallError`] also covers
+//!   every other failure.
 //! - A [`Middleware`] wraps a service and sees each call before and after its handler. The crate `rpc-layers` provides
 //!   traces, metrics, authorization and limits.
-//! - [`OpenRpc`] is the description of a service, and the answer to `rpc.discover`.
+//! - [`OpenRpc`] is the description of a service, and the reply to `rpc.discover`.
 //! - [`Identity`] is the certificate and key of a server or a client; [`Trust`] is the set of trust anchors of its
 //!   peer.
-//! - [`Limits`] bounds what a server accepts.
+//! - [`Limits`] are the limits of what a server accepts.
 //!
 //! # Layout
 //!
-//! The modules in the order in which a call passes through them: `client` encodes the request, `transport` moves its
-//! bytes, `server` parses the message with `codec`, reads the request and invokes the method, `service` dispatches to
-//! the generated code, and the reply returns the same way. `ARCHITECTURE.md` describes each step.
+//! The modules, in the order in which a call passes through them: `client` encodes the request, and `transport` moves
+//! its bytes. `server` parses the message with `codec`, reads the request and invokes the method, and `service`
+//! dispatches to the generated code. The reply returns the same way. `ARCHITECTURE.md` describes each step.
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod blocking;
@@ -109,7 +109,7 @@ pub use service::Service;
 pub use tls::{Identity, Trust};
 pub use transport::ConnectionError;
 
-/// Several servers behind one client.
+/// Connects one client to several servers.
 pub mod balance {
     pub use crate::client::{Endpoint, Endpoints};
 }

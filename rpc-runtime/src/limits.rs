@@ -1,15 +1,16 @@
-//! The limits that a peer sets on what the other peer sends.
+//! The limits that each peer sets on what the other sends.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::codec::MAX_REQUEST_DEPTH;
 
-/// The time without packets after which a connection is closed.
+/// The default time without packets after which a connection is closed.
 pub(crate) const IDLE: Duration = Duration::from_secs(15);
 
-/// The limits that a server sets on its clients, and that a client with a service sets on its server. Every limit has a
-/// default and a defined response; `PROTOCOL.md` lists them.
+/// The limits that a server sets on its clients, and that a client with a service sets on its server. The documentation
+/// of each field states the limit and its unit, the default, what happens at the limit, and the error code.
+/// `PROTOCOL.md` lists all limits.
 ///
 /// ```
 /// use rpc_runtime::Limits;
@@ -23,82 +24,96 @@ pub struct Limits {
     /// larger message is skipped while it is received and answered with −32007.
     pub max_request_bytes: usize,
     /// The maximum size of a reply, of all replies of a batch together, and of an item that the handler sends, in
-    /// bytes. Defaults to 4 MiB. A larger reply is replaced by −32008, the remaining replies of a batch by −32011.
+    /// bytes. Defaults to 4 MiB. A larger reply is replaced by −32008. In a batch, replies that do not fit are replaced
+    /// by −32011.
     pub max_response_bytes: usize,
-    /// The maximum nesting of arrays and objects in a request. Defaults to 64. A request that is nested deeper is
-    /// answered with −32700.
+    /// The maximum nesting of a request, in levels of arrays and objects. Defaults to 64. A request that is nested
+    /// deeper is answered with −32700.
     pub max_depth: usize,
-    /// The maximum number of entries in a batch. Defaults to 100. A longer batch is answered with −32010 and none of
-    /// its entries is executed.
+    /// The maximum number of entries in a batch. Defaults to 100. No entry of a longer batch is executed; the batch is
+    /// answered with a single −32010.
     pub max_batch_entries: usize,
     /// The maximum number of calls in flight on one connection. Defaults to 128. At the limit the server stops reading,
-    /// which slows the client down. A stream of items counts as a call in flight for as long as it lasts.
+    /// which slows the client down. There is no error code, unless [`reject_excess_calls`](Self::reject_excess_calls)
+    /// is set. A stream of items counts as a call in flight for as long as it lasts.
     pub max_concurrent_calls_per_connection: usize,
     /// The maximum number of calls in flight on all connections of a server. Defaults to 4,096. At the limit the server
-    /// stops reading. A stream of items counts on its connection only. One address has only a part of them
-    /// ([`max_percent_per_address`](Self::max_percent_per_address)); when a call ends, the waiting call whose address has the fewest in
-    /// flight is next.
+    /// stops reading. There is no error code, unless [`reject_excess_calls`](Self::reject_excess_calls) is set.
+    ///
+    /// A stream of items counts on its connection only. One address may have only a share of these calls
+    /// ([`max_percent_per_address`](Self::max_percent_per_address)). When a call ends, the next call to start is a
+    /// waiting call of the address with the fewest calls in flight.
     pub max_concurrent_calls: usize,
-    /// Whether a call past [`max_concurrent_calls_per_connection`](Self::max_concurrent_calls_per_connection) or [`max_concurrent_calls`](Self::max_concurrent_calls) is answered
-    /// with −32009 at once and not executed, instead of waiting. Defaults to `false`.
+    /// `true` if a call is rejected when
+    /// [`max_concurrent_calls_per_connection`](Self::max_concurrent_calls_per_connection) or
+    /// [`max_concurrent_calls`](Self::max_concurrent_calls) is reached, `false` if it waits. Defaults to `false`. A
+    /// rejected call is not executed and is answered at once with −32009.
     pub reject_excess_calls: bool,
 
-    /// The share of [`max_concurrent_calls`](Self::max_concurrent_calls) and of [`max_connections`](Self::max_connections) that one address takes while it is
-    /// alone, in percent: an IPv4 address, or an IPv6 network of 64 bits. Defaults to 50.
+    /// The maximum share of [`max_concurrent_calls`](Self::max_concurrent_calls) and of
+    /// [`max_connections`](Self::max_connections) that one address may use if no other address uses any, in percent. An
+    /// address is an IPv4 address or an IPv6 network of 64 bits. Defaults to 50. Above its share the calls of an
+    /// address wait, as at the limit itself, and its connections are refused with CONNECTION_REFUSED (0x02).
     ///
-    /// The more of them are taken, the fewer each address may hold, so that some are left for an address that holds few:
-    /// with the default, one address takes 2,048 of 4,096 calls, eight leave 300 free and 64 leave 20, even if their calls
-    /// never end. Past its share the calls of an address wait, as at the limit itself, and its connections are refused.
+    /// The more calls or connections are in use, the fewer each address may have, so that some remain for an address
+    /// that has few. With the default, one address may have 2,048 of 4,096 calls. Eight addresses leave 300 free and 64
+    /// leave 20, even if their calls never end.
     ///
-    /// For a client that serves, the addresses are those of its servers. 100 disables the share: for a server whose clients
-    /// all come from the address of a proxy.
+    /// For a client that serves, the addresses are those of its servers. Set it to 100 to disable the share, for a
+    /// server whose clients all connect from the address of a proxy.
     pub max_percent_per_address: usize,
-    /// The same share of one IPv6 network of 56 bits, which one customer of a provider usually has, in percent. Defaults to
-    /// 75. For connections it is also that of an IPv4 network of 24 bits.
+    /// The maximum share of the same calls and connections that one IPv6 network of 56 bits may use, in percent.
+    /// Defaults to 75. The consequences and codes are those of
+    /// [`max_percent_per_address`](Self::max_percent_per_address). One customer of a provider usually has such a
+    /// network. For connections this is also the share of an IPv4 network of 24 bits.
     pub max_percent_per_network: usize,
 
     /// The maximum number of connections from one IPv4 address, or from one IPv6 network of 64 bits. Defaults to 64.
-    /// Further connections are refused.
+    /// Further connections are refused with CONNECTION_REFUSED (0x02).
     pub max_connections_per_address: usize,
-    /// The maximum number of connections. Defaults to 10,000. Further connections are refused.
+    /// The maximum number of connections of a server. Defaults to 10,000. Further connections are refused with
+    /// CONNECTION_REFUSED (0x02).
     pub max_connections: usize,
-    /// The maximum number of handshakes in progress. Defaults to 256.
+    /// The maximum number of handshakes in progress. Defaults to 256. At the limit, clients must first validate their
+    /// address (RFC 9000, section 8.1.2). There is no error code.
     ///
-    /// At the limit, clients must first validate their address. For one that has done so, the oldest handshake of the
-    /// network with the most of them makes room, if the client's network or address has fewer, or if that handshake has
-    /// been in progress for a second. Networks are those of 24 bits (IPv4) and 56 bits (IPv6). If no handshake makes room,
-    /// the packets are dropped; QUIC retransmits them.
+    /// For a client with a validated address, the oldest handshake of the network with the most handshakes is dropped,
+    /// if the client's network or address has fewer, or if that handshake has been in progress for a second. Networks
+    /// have 24 bits (IPv4) or 56 bits (IPv6). If no handshake is dropped, the client's packets are; QUIC retransmits
+    /// them.
     pub max_handshakes: usize,
-    /// The maximum number of handshakes in progress with unvalidated addresses, which may be forged. Defaults to 32.
-    /// Further clients must first validate their address, which takes one more round trip. Keep it below
-    /// [`max_connections_per_address`](Self::max_connections_per_address), so that forged packets cannot use up the connections
-    /// of an address.
+    /// The maximum number of handshakes in progress with clients whose address is not validated and may be forged.
+    /// Defaults to 32. Further clients must first validate their address, which takes one more round trip. There is no
+    /// error code. Keep it below [`max_connections_per_address`](Self::max_connections_per_address), so that forged
+    /// packets cannot use up the connections of an address.
     pub max_unvalidated_handshakes: usize,
-    /// The maximum duration of a handshake. Defaults to 5 s. Then the handshake times out.
+    /// The maximum duration of a handshake. Defaults to 5 s. A handshake that takes longer is dropped, without an error
+    /// code of this protocol.
     pub handshake_timeout: Duration,
-    /// The time without packets after which a connection is closed. Defaults to 15 s; zero disables the limit. This
-    /// crate's clients send a packet at least every 5 s.
+    /// The time without packets after which a connection is closed. Defaults to 15 s; zero disables the limit. The
+    /// connection is closed silently, without an error code (RFC 9000, section 10.1). This crate's clients send a
+    /// packet at least every 5 s.
     pub idle_timeout: Duration,
 
-    /// The maximum time from the opening of a stream to its first byte. Defaults to 5 s. Then the stream is reset with
-    /// code 0x14. QUIC opens all lower-numbered streams along with one that carries data, so one packet of a client can
-    /// open many.
+    /// The maximum time from the opening of a stream to its first byte. Defaults to 5 s. After that the stream is reset
+    /// with code 0x14. A packet that carries data for a stream also opens all lower-numbered streams of its type, so
+    /// one packet of a client can open many.
     pub first_byte_timeout: Duration,
-    /// The maximum time from the first byte of a message to its last. Defaults to 10 s. Then its stream is reset with
-    /// code 0x14. Between messages a stream may be idle without limit.
+    /// The maximum time from the first byte of a message to its last. Defaults to 10 s. After that the stream is reset
+    /// with code 0x14. Between messages a stream may be idle without limit.
     pub message_timeout: Duration,
-    /// The maximum number of streams of a connection that time out in the middle of a message. Defaults to 8. One more
-    /// closes the connection with code 0x13.
+    /// The maximum number of streams of a connection that time out in the middle of a message. Defaults to 8. After one
+    /// more the connection is closed with code 0x13.
     pub max_timed_out_messages: usize,
     /// The maximum size of unsent replies on one stream, in bytes. Defaults to 256 KiB. Above it the server reads no
-    /// further requests from the stream until replies have been sent.
+    /// further requests from the stream until replies have been sent. There is no error code.
     pub max_unsent_bytes_per_stream: usize,
-    /// The maximum size of unsent replies on all streams of a connection, in bytes. Defaults to 8 MiB, besides 8 MiB
-    /// that are sent and not acknowledged. Above it the server starts no further calls of the connection until replies
-    /// have been sent.
+    /// The maximum size of unsent replies on all streams of a connection, in bytes. Defaults to 8 MiB. Above it the
+    /// server starts no further calls of the connection until replies have been sent. There is no error code. Up to 8
+    /// MiB that are sent and not acknowledged come on top.
     pub max_unsent_bytes_per_connection: usize,
-    /// The maximum time for which the client reads none of a stream's replies. Defaults to 20 s. Then the stream is
-    /// reset with code 0x14, unless it carries a stream of items.
+    /// The maximum time for which the client reads none of a stream's replies. Defaults to 20 s. After that the stream
+    /// is reset with code 0x14, unless it carries a stream of items.
     pub write_timeout: Duration,
 
     /// The maximum number of bytes that are held for one connection: messages that are received, parsed or wait, the
@@ -114,15 +129,21 @@ pub struct Limits {
     /// others, so at most a half; at that limit its connections are not read further.
     pub max_memory_bytes: usize,
 
-    /// The maximum number of net cancellations, and of other wasted work, on a connection. Defaults to 1,000. Each of these
-    /// counts one: an `rpc.cancel`, whether or not it finds its call; a stream that the client resets before its end and
-    /// before any of its items was sent, or that has no message; a message, or an entry of a batch, that is no request; and
-    /// a batch with too many entries. Each second takes off
-    /// [`cancellations_offset_per_second`](Self::cancellations_offset_per_second), each call that ends by itself ten, and each call that
-    /// ends at its deadline one. Above the limit the connection is closed with code 0x13: nearly all work that the client
-    /// starts is wasted.
+    /// The maximum number of net cancellations and of other wasted work on a connection. Defaults to 1,000. Above the
+    /// limit the connection is closed with code 0x13, because nearly all work that the client starts is wasted.
+    ///
+    /// Each of these adds one to the count:
+    ///
+    /// - an `rpc.cancel`, even if it finds no call
+    /// - a stream without a message, or one that the client resets before its end and before any of its items was sent
+    /// - a message, or an entry of a batch, that is not a request
+    /// - a batch with too many entries
+    ///
+    /// Each second subtracts [`cancellations_offset_per_second`](Self::cancellations_offset_per_second) from the count,
+    /// each call that ends by itself subtracts ten, and each call that ends at its deadline subtracts one.
     pub max_net_cancellations: usize,
-    /// The number of cancellations that each second takes off the count of a connection. Defaults to 100.
+    /// The number of cancellations that each second subtracts from the count of a connection. Defaults to 100. See
+    /// [`max_net_cancellations`](Self::max_net_cancellations) for what happens at the limit, and its code.
     pub cancellations_offset_per_second: usize,
 }
 
@@ -158,7 +179,8 @@ impl Default for Limits {
     }
 }
 
-/// Returns a quarter of the machine's memory, or of what the process may use if that is less; 1 GiB where neither is known.
+/// Returns a quarter of the machine's memory, or of the memory that the process may use if that is less. Returns 1 GiB
+/// if neither is known.
 fn default_memory() -> usize {
     static MEMORY: OnceLock<usize> = OnceLock::new();
     *MEMORY.get_or_init(|| {

@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::service::methods::{MethodCall, Methods};
 use crate::service::router::{Alike, Single};
 
-/// A layer around a service: it sees each call before and after its handler, and may answer instead of the handler.
+/// A layer around a service. It sees each call before and after its handler, and may answer in place of the handler.
 ///
 /// ```
 /// use std::time::Instant;
@@ -32,9 +32,9 @@ use crate::service::router::{Alike, Single};
 ///             return Response::error(ErrorObject::new(401, "no user"));
 ///         };
 ///         let start = Instant::now();
-///         let answer = next.run().await;
-///         println!("{user}: {} {:?} in {:?}", call.method().name, answer.outcome(), start.elapsed());
-///         answer
+///         let response = next.run().await;
+///         println!("{user}: {} {:?} in {:?}", call.method().name, response.outcome(), start.elapsed());
+///         response
 ///     }
 /// }
 ///
@@ -60,19 +60,20 @@ use crate::service::router::{Alike, Single};
 /// ```
 ///
 /// It runs for every call that reaches the service: calls, notifications, each entry of a batch, and streams of items,
-/// whose call lasts until their last item. It does not see what the protocol itself answers: unknown methods, calls
-/// past their deadline or during shutdown, and `rpc.` methods. Arguments are decoded after it.
+/// whose call lasts until their last item. It does not see calls that the protocol itself answers: unknown methods,
+/// calls past their deadline or during shutdown, and `rpc.` methods. Arguments are decoded after it.
 ///
-/// Nothing is boxed: its future contains that of the handler. [`Next::observe`] reports how a call ended, also if its
-/// future is dropped before its end.
+/// Nothing is boxed: the middleware's future contains that of the handler. [`Next::observe`] reports how a call ended,
+/// even if its future is dropped before its end.
 ///
 /// # Panics
-/// A panic of a middleware is handled as a panic of the handler: the caller gets [−32603](crate::code::INTERNAL_ERROR).
+/// A panic of a middleware is treated as a panic of the handler: the caller receives
+/// [−32603](crate::code::INTERNAL_ERROR).
 ///
 /// # Cancel safety
-/// The future is dropped when the call is cancelled or its deadline passes, as the handler's own is.
+/// The future is dropped when the call is cancelled or its deadline passes, as is the handler's own.
 pub trait Middleware: Send + Sync + 'static {
-    /// Runs the call, or answers it.
+    /// Runs the call, or answers it in place of the handler.
     fn call<S: Service>(
         &self,
         call: RequestInfo<'_>,
@@ -85,7 +86,7 @@ pub trait Middleware: Send + Sync + 'static {
 pub struct Layered<M, S> {
     middleware: M,
     service: S,
-    /// The index in the description of each of the service's method numbers.
+    /// The index of each method number in the service's description.
     described: Box<[Option<usize>]>,
 }
 
@@ -146,7 +147,7 @@ impl<M: Middleware, S: Service> Service for Layered<M, S> {
     }
 }
 
-/// The description and the context of a call, for a [`Middleware`].
+/// The description and the context of a call, passed to a [`Middleware`].
 #[derive(Debug, Clone, Copy)]
 pub struct RequestInfo<'c> {
     service: &'static ServiceDescription,
@@ -156,12 +157,12 @@ pub struct RequestInfo<'c> {
 }
 
 impl<'c> RequestInfo<'c> {
-    /// Returns the called service.
+    /// Returns the description of the called service.
     pub fn service(&self) -> &'static ServiceDescription {
         self.service
     }
 
-    /// Returns the called method.
+    /// Returns the description of the called method.
     pub fn method(&self) -> &'static MethodDescription {
         &self.service.methods[self.index]
     }
@@ -177,8 +178,8 @@ impl<'c> RequestInfo<'c> {
         self.context
     }
 
-    /// Returns whether the caller gets a reply. A notification gets none, whatever the [kind](MethodDescription::kind)
-    /// of its method.
+    /// Returns `true` if the caller receives a reply. A notification has none, whatever the
+    /// [kind](MethodDescription::kind) of its method.
     pub fn has_reply(&self) -> bool {
         self.has_reply
     }
@@ -202,7 +203,7 @@ impl<S: Service> Next<'_, S> {
         }
     }
 
-    /// Runs the next layer and reports how the call ended to `report`, exactly once, also if the future is dropped.
+    /// Runs the next layer and passes the outcome of the call to `report`, exactly once, even if the future is dropped.
     pub fn observe(
         self,
         report: impl FnOnce(Outcome) + Send,
@@ -218,8 +219,8 @@ impl<S: Service> Next<'_, S> {
     }
 }
 
-// Named types instead of `async` blocks, which take five times as much of the compiler's recursion limit. So the
-// default limit is enough for ten layers.
+// Named types instead of `async` blocks, which would use five times as much of the compiler's recursion limit. The
+// default limit is thus enough for ten layers.
 pin_project! {
     /// A future whose output is mapped.
     struct Mapped<F, M> {
@@ -239,7 +240,7 @@ impl<F: Future, T, M: Fn(F::Output) -> T> Future for Mapped<F, M> {
 }
 
 pin_project! {
-    /// A call that reports how it ended.
+    /// The future of a call that reports its outcome.
     struct Observed<'c, F, T: FnOnce(Outcome)> {
         #[pin]
         future: F,
@@ -259,7 +260,7 @@ impl<F: Future<Output = Response>, T: FnOnce(Outcome)> Future for Observed<'_, F
     }
 }
 
-/// Reports how a call ended.
+/// Reports the outcome of a call.
 struct Observer<'c, T: FnOnce(Outcome)> {
     context: &'c Context,
     report: Option<T>,
@@ -290,13 +291,13 @@ pub struct Response(Result<(), Fault>);
 impl Response {
     /// Creates an error response, which replaces that of the handler.
     ///
-    /// As in a handler's own errors, codes that report the execution status of a call are not allowed: [`ErrorObject`]
+    /// As for a handler's own errors, codes that report the execution status of a call are not allowed: [`ErrorObject`]
     /// lists them.
     pub fn error(error: ErrorObject) -> Self {
         Self(Err(error.into()))
     }
 
-    /// Returns how the call ended.
+    /// Returns the outcome of the call.
     pub fn outcome(&self) -> Outcome {
         Outcome::of(&self.0)
     }

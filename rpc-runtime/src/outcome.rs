@@ -38,7 +38,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the code of the error that the caller gets, if the outcome is an error.
+    /// Returns the error code that the caller receives, if the call failed.
     pub fn code(self) -> Option<i64> {
         match self {
             Self::Success => None,
