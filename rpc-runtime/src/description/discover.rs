@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::description::openrpc::OpenRpc;
 
-/// Whether an endpoint answers `rpc.discover`, and with which changes to its description.
+/// The settings of `rpc.discover`: whether an endpoint answers it, and the changes to its description.
 #[derive(Clone, Default)]
 pub(crate) struct DiscoverOptions {
     pub(crate) is_off: bool,
-    /// The user's edit of the document.
+    /// The user's changes to the document.
     pub(crate) edit: Option<Arc<dyn Fn(OpenRpc) -> OpenRpc + Send + Sync>>,
 }
 

@@ -14,8 +14,8 @@ use crate::codec::params::decode::Arg;
 pub use crate::description::openrpc::OpenRpc;
 use crate::description::schema::{DataSchema, SchemaOf};
 
-/// A type with a description: the `…Client` that [`#[rpc]`](crate::rpc) generates from a trait, which needs no
-/// implementation.
+/// A type with a description: the `…Client` that [`#[rpc]`](crate::rpc) generates from a trait. It needs no
+/// implementation of the trait.
 ///
 /// ```
 /// use rpc_runtime::description::Described;
@@ -61,9 +61,9 @@ pub trait Described {
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceDescription {
-    /// The trait's name.
+    /// The name of the trait.
     pub name: &'static str,
-    /// The trait's documentation.
+    /// The documentation of the trait.
     pub docs: &'static str,
     /// The version of the package that defines the trait, if cargo built it.
     pub version: Option<&'static str>,
@@ -92,30 +92,30 @@ pub struct ServiceDescription {
 pub struct MethodDescription {
     /// The name on the wire.
     pub name: &'static str,
-    /// Other names on the wire.
+    /// The other names on the wire.
     pub aliases: &'static [&'static str],
-    /// The method's documentation, and the note of `#[deprecated]`.
+    /// The documentation of the method, and the note of `#[deprecated]`.
     pub docs: &'static str,
-    /// Whether it has a reply.
+    /// The kind of the method: with or without a reply.
     pub kind: MethodKind,
-    /// Whether it is a notification that may be lost in transit.
+    /// `true` if the method is a notification that may be lost in transit.
     pub unreliable: bool,
-    /// Whether the method is idempotent, so that clients may retry it when a reply was lost.
+    /// `true` if the method is idempotent, so that clients may retry it when a reply was lost.
     pub idempotent: bool,
-    /// Whether the trait marks it `#[deprecated]`.
+    /// `true` if the trait marks the method `#[deprecated]`.
     pub deprecated: bool,
     /// The parameters, in order, without a `&Context`.
     pub parameters: &'static [ParameterDescription],
-    /// Whether the only parameter is the entire `params` value.
+    /// `true` if the only parameter is the entire `params` value.
     pub entire_params: bool,
     /// The type of the result, as written in the trait: `T` of a `Result<T, E>`, and `()` without a result. For a
     /// stream, the type of its items.
     pub result: &'static str,
-    /// Whether the method returns a stream of items.
+    /// `true` if the method returns a stream of items.
     pub stream: bool,
-    /// The type of the items that the caller sends, if it sends a stream.
+    /// The type of the items that the caller sends, if the method receives a stream.
     pub upload: Option<&'static str>,
-    /// The errors that the handler may return; empty for an [`ErrorObject`](crate::ErrorObject), which may be any
+    /// The errors that the handler may return. Empty for an [`ErrorObject`](crate::ErrorObject), which may be any
     /// error.
     pub errors: &'static [ErrorDescription],
     pub(crate) examples: &'static [Example],
@@ -127,7 +127,7 @@ pub struct MethodDescription {
 pub(crate) struct Schemas {
     pub(crate) result: Option<SchemaOf>,
     pub(crate) upload: Option<SchemaOf>,
-    /// In the order of the errors.
+    /// The schemas of the errors' data, in the order of the errors.
     pub(crate) errors: &'static [DataSchema],
 }
 
@@ -239,7 +239,7 @@ impl MethodDescription {
     }
 }
 
-/// Whether a method has a reply.
+/// The kind of a method: with or without a reply.
 ///
 /// ```
 /// use rpc_runtime::description::MethodKind;
@@ -287,10 +287,10 @@ pub struct ParameterDescription {
     pub name: &'static str,
     /// The type, as written in the trait.
     pub type_name: &'static str,
-    /// Whether callers must pass it: it has no default and is not an `Option`. A type alias of an `Option` counts as
-    /// required.
+    /// `true` if callers must pass an argument: the parameter has no default and is not an `Option`. A type alias of an
+    /// `Option` counts as required.
     pub is_required: bool,
-    /// Whether the parameter has a default.
+    /// `true` if the parameter has a default.
     pub has_default: bool,
     pub(crate) default: Option<Default>,
     pub(crate) schema: Option<SchemaOf>,

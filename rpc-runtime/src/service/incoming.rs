@@ -160,7 +160,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
         let mut answer = reply.take();
         let work = move || {
             let call = || {
-                // Its depth was checked when it arrived.
+                // The depth was checked when the request was received.
                 let mut parser = Parser::new(usize::MAX);
                 let document = json.as_mut().map(|json| parser.parse(json)).transpose();
                 let document = document.map_err(|_| unwritable("its parameters are lost"))?;
@@ -181,7 +181,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
     }
 }
 
-/// An argument that is a stream of items: how the caller encodes them and the server decodes them.
+/// An argument that is a stream of items: the caller encodes them and the server decodes them.
 pub struct Upload<T> {
     pub(crate) write: Write<T>,
     read: ReadItem<T>,

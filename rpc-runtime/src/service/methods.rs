@@ -1,11 +1,12 @@
 //! Represents the methods of one or several services as one type, and their futures as another.
 //!
-//! Each method has its own future type, and no future is boxed. [`OneOf`] holds any of eight futures. Where there are
-//! more methods, each of the eight is a `OneOf` itself, so a call passes through as many of them as the number of
-//! methods has octal digits. A future is constructed directly in its slot: no function on the path holds a future by
-//! value, except the one that starts it, and no function handles more than eight methods. So starting and polling a
-//! call takes no more stack when there are more methods. That holds in unoptimized builds too, where each value of a
-//! function has its own stack slot.
+//! Each method has its own future type, and no future is boxed. [`OneOf`] holds any of eight futures. If there are more
+//! methods, each of the eight is a `OneOf` itself, so the nesting depth is the number of octal digits in the number of
+//! methods.
+//!
+//! A future is constructed directly in its slot. Only the function that starts it holds it by value, and no function
+//! handles more than eight methods. The stack that a call needs to start and to be polled therefore does not grow with
+//! the number of methods. This also holds in unoptimized builds, where each value of a function has its own stack slot.
 
 use std::fmt;
 use std::pin::Pin;
@@ -198,7 +199,7 @@ fn unknown_method() -> Result<(), Fault> {
     Err(Fault(FaultKind::UnknownMethod))
 }
 
-/// A future that has no values.
+/// A future type without values.
 pub enum Never {}
 
 impl Future for Never {
@@ -229,8 +230,8 @@ macro_rules! one_of {
         }
 
         impl<$($variant),*> OneOf<$($variant),*> {
-            // Each moves an empty slot, which is as large as a full one, in a stack frame that has returned when the
-            // call starts.
+            // Each function moves an empty slot, which is as large as a full one. Its stack frame is gone when the call
+            // starts.
             $(
                 #[inline]
                 fn $enter(mut self: Pin<&mut Self>) -> Option<Pin<&mut $variant>>

@@ -1,4 +1,4 @@
-//! Services, which generated code implements, and the dispatch of their calls.
+//! Defines services, which generated code implements, and dispatches their calls.
 
 pub(crate) mod incoming;
 pub(crate) mod methods;
@@ -9,8 +9,8 @@ use crate::service::methods::Methods;
 
 /// A service of a [`Server`](crate::Server): the `…Server` that [`#[rpc]`](crate::rpc) generates from a trait.
 ///
-/// Only generated code implements it, and [`Layered`](crate::middleware::Layered), which wraps a service in a middleware. Hidden
-/// items change without notice.
+/// Only generated code implements it, and [`Layered`](crate::middleware::Layered), which wraps a service in a
+/// middleware. Hidden items may change without notice.
 ///
 /// ```
 /// use rpc_runtime::{Client, Service, rpc};

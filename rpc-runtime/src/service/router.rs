@@ -1,4 +1,4 @@
-//! Several services as one: a balanced tree in the type. A hundred services are three levels deep.
+//! Combines several services into one, as a balanced tree of types. A tree of a hundred services has three levels.
 
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -11,25 +11,25 @@ use crate::service::Service;
 use crate::service::incoming::Incoming;
 use crate::service::methods::{MethodCall, Methods, PartOf, Started, size};
 
-/// One or more services, one of which answers a call.
+/// One or more services, exactly one of which serves a call.
 pub trait Router: Sized + Send + Sync + 'static {
     const METHODS: u32;
 
-    /// The number of the method with this name.
+    /// Returns the number of the method with this name.
     fn find(name: &str) -> Option<u32>;
 
     fn describe(into: &mut Vec<&'static ServiceDescription>);
 
     fn methods<'c>() -> impl Methods<'c, Self, Slot: Send>;
 
-    /// The services as data, in the order in which they were added.
+    /// Returns the descriptions of the services, in the order in which they were added.
     fn descriptions() -> Vec<&'static ServiceDescription> {
         let mut descriptions = Vec::new();
         Self::describe(&mut descriptions);
         descriptions
     }
 
-    /// Decodes, calls and writes the answer.
+    /// Decodes the arguments, calls the handler and writes the reply.
     fn call<'c>(
         &'c self,
         method: u32,
@@ -52,14 +52,15 @@ impl<'c, R: Router> MethodCall<'c, R> {
     }
 }
 
-/// Services to which more can be added: their number in octal digits, in the type.
+/// Services to which more can be added. The type represents their number in octal digits.
 ///
-/// A tuple has the higher digits first, followed by as many trees as the lowest digit says. A tree of the lowest digit is
-/// one service; a tree of each higher digit has eight times as many services as one of the digit below. `()` is zero.
+/// A tuple starts with the higher digits, followed by as many trees as the value of the lowest digit. A tree of the
+/// lowest digit is one service; a tree of each higher digit has eight times as many services as a tree of the next
+/// lower digit. `()` is zero.
 pub trait Services: Router {
     type With<T: Router>: Services;
 
-    /// Adds one to the lowest digit.
+    /// Adds a tree, which adds one to the lowest digit.
     fn with<T: Router>(self, tree: T) -> Self::With<T>;
 }
 
@@ -105,7 +106,7 @@ impl<S: Service> Router for Single<S> {
     }
 }
 
-/// The methods of `T`, all of which one function starts.
+/// The methods of `T`, all of which the same function starts.
 pub(crate) struct Alike<T, F> {
     start: F,
     of: PhantomData<fn() -> T>,
@@ -138,11 +139,11 @@ where
     }
 }
 
-/// Eight trees as one.
+/// Eight trees as one tree.
 #[derive(Debug, Clone)]
 pub struct Tree<A, B, C, D, E, F, G, H>(A, B, C, D, E, F, G, H);
 
-/// The methods of a part of `W`.
+/// Returns the methods of a part of `W`.
 fn beside<'c, W: 'c, T: Router>(
     part: impl FnOnce(&'c W) -> &'c T + Send,
 ) -> impl Methods<'c, W, Slot: Send> {
@@ -150,10 +151,11 @@ fn beside<'c, W: 'c, T: Router>(
     PartOf { methods, part }
 }
 
-/// The methods of a part of `W`, in a future whose type names the services of the part and none of their methods.
+/// Returns the methods of a part of `W`, in a future whose type names the services of the part but none of their
+/// methods.
 ///
-/// The compiler walks the type of all services in each function of the server. With the methods of a hundred services in
-/// it, that took a minute.
+/// The compiler walks the type of all services in each function of the server. That took a minute when the type
+/// contained the methods of a hundred services.
 fn within<'c, W: 'c, T: Router>(
     part: impl FnOnce(&'c W) -> &'c T + Send,
 ) -> impl Methods<'c, W, Slot: Send> {
@@ -218,7 +220,7 @@ digits! {
 router!((R, A, B, C, D, E, F, G): R 0, A 1, B 2, C 3, D 4, E 5, F 6, G 7 by beside);
 router!(Tree<A, B, C, D, E, F, G, H>: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7 by within);
 
-/// The lowest digit is seven.
+/// Implements the carry: the lowest digit is seven.
 impl<R, A, B, C, D, E, F, G> Services for (R, A, B, C, D, E, F, G)
 where
     R: Services,
@@ -238,13 +240,13 @@ where
     }
 }
 
-/// Finds methods by their names: in a table, where there are more than a few.
+/// Finds methods by name, in a table if there are more than a few.
 ///
-/// Its hash need not withstand attacks: peers add nothing to the table.
+/// The hash need not resist attacks, because peers add nothing to the table.
 #[derive(Debug)]
 pub(crate) struct MethodNames(FxHashMap<&'static str, u32>);
 
-/// The number of methods up to which comparing a name with each of theirs takes fewer instructions than the table.
+/// The number of methods up to which comparing a name with all of them takes fewer instructions than the table.
 const FEW: u32 = 16;
 
 impl MethodNames {

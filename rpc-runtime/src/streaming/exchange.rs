@@ -1,7 +1,7 @@
-//! Moves the items of a call between its handler and the worker that sends and receives their bytes.
+//! Moves the items of a call between the handler and the worker that sends and receives their bytes.
 //!
-//! Both run in one task: the worker polls the handler's future, serves its requests for items, and polls it again. So
-//! no item is copied between tasks, and an item costs no allocation.
+//! Both run in one task: the worker polls the handler's future, serves its requests for items, and polls it again. No
+//! item is copied between tasks, and an item costs no allocation.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -30,9 +30,9 @@ pub(crate) type ReadItem<T> = fn(Value<'_, '_>) -> Result<T, Mismatch>;
 pub(crate) struct Exchange {
     /// The maximum nesting of arrays and objects in the line of an item.
     depth: usize,
-    /// Whether the call has items.
+    /// `true` if the call has items.
     is_used: AtomicBool,
-    /// Whether the method takes items, whether or not its handler has asked for them yet.
+    /// `true` if the method receives items, even if its handler has not requested any yet.
     takes_upload: bool,
     state: Mutex<ExchangeState>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Exchange {
 struct ExchangeState {
     up: UploadState,
     down: DownloadState,
-    /// Why the call failed.
+    /// The reason why the call failed.
     fault: Option<Fault>,
 }
 
@@ -51,7 +51,7 @@ struct UploadState {
     id: IdBuffer,
     stage: UploadStage,
     line: Vec<u8>,
-    /// Made for the first line of a call, and dropped with the call.
+    /// Created for the first line of a call, and dropped with the call.
     parser: Option<LineParser>,
     waker: WakerSlot,
 }
@@ -71,7 +71,7 @@ impl LineParser {
         }
     }
 
-    /// Whether a line is a request or a batch of its own, and no item.
+    /// Returns `true` if a line is a request or a batch, and not an item.
     fn is_other_message(&mut self, line: &[u8]) -> bool {
         self.copy.clear();
         self.copy.extend_from_slice(line);
@@ -176,7 +176,7 @@ impl Exchange {
             UploadStage::Ended => return Poll::Ready(None),
             UploadStage::Received => match up.read(self.depth, read) {
                 Ok(item) => return Poll::Ready(item),
-                // The worker drops the handler's future.
+                // After this, the worker drops the handler's future.
                 Err(reason) => *fault = Some(Fault(reason)),
             },
             _ => up.stage = UploadStage::Requested,
@@ -266,8 +266,8 @@ impl Exchange {
 
 /// The worker's half.
 impl Exchange {
-    /// Returns whether the handler receives items and has not received the last: the receiving half belongs to the
-    /// call.
+    /// Returns `true` if the handler receives items and has not received the last one. The receiving half of the stream
+    /// then belongs to the call.
     pub(crate) fn takes_items(&self) -> bool {
         matches!(
             self.state().up.stage,
@@ -275,12 +275,12 @@ impl Exchange {
         )
     }
 
-    /// Returns whether the handler has dropped its stream of items before the end.
+    /// Returns `true` if the handler has dropped its stream of items before the end.
     pub(crate) fn is_receiver_dropped(&self) -> bool {
         self.state().up.stage == UploadStage::ReceiverDropped
     }
 
-    /// Returns whether the handler sends items.
+    /// Returns `true` if the handler sends items.
     pub(crate) fn sends_items(&self) -> bool {
         self.is_used() && self.state().down.is_used
     }
@@ -303,8 +303,8 @@ impl Exchange {
         line
     }
 
-    /// Whether a line among items is a request or a batch of its own. Lines as this implementation writes them are not parsed
-    /// for that.
+    /// Returns `true` if a line among items is a request or a batch. Lines that start as this implementation's items
+    /// are recognized without parsing.
     pub(crate) fn is_other_message(&self, line: &[u8]) -> bool {
         if stream_frame::starts_as_item(line) {
             return false;
@@ -329,7 +329,7 @@ impl Exchange {
         }
         let waker = state.up.waker.take();
         drop(state);
-        // The worker polls the handler's future next in any case; a part of it may have another waker.
+        // The worker polls the handler's future next in any case; only a part of the future may have another waker.
         wake_all(waker.filter(|waker| !waker.will_wake(cx.waker())));
     }
 
@@ -359,22 +359,23 @@ impl Exchange {
         self.is_used().then(|| self.state().fault.take())?
     }
 
-    /// Whether the call has items.
+    /// Returns `true` if the call has items.
     pub(crate) fn is_used(&self) -> bool {
         self.is_used.load(Ordering::Relaxed)
     }
 
-    /// Prepares for a call of a method that takes items, or of one that takes none.
+    /// Prepares for a call, of a method that receives items or of one that does not.
     pub(crate) fn set_takes_upload(&mut self, takes_upload: bool) {
         self.takes_upload = takes_upload;
     }
 
-    /// Whether items are to come for a handler that has not asked for them yet: a middleware may let it wait.
+    /// Returns `true` if a handler is to receive items that it has not requested yet, for example because a middleware
+    /// delays it.
     pub(crate) fn awaits_upload(&self) -> bool {
         self.takes_upload && !self.is_used()
     }
 
-    /// Ready for the next call.
+    /// Prepares for the next call.
     pub(crate) fn clear(&mut self) {
         self.takes_upload = false;
         if !std::mem::take(self.is_used.get_mut()) {
@@ -408,7 +409,7 @@ impl Exchange {
     }
 }
 
-/// Returns whether a line is `rpc.cancel` with this id.
+/// Returns `true` if a line is `rpc.cancel` with this id.
 fn cancels(document: &Document<'_, '_>, id: &IdBuffer) -> bool {
     let Message::Single(Ok(request)) = document.message() else {
         return false;
@@ -420,7 +421,7 @@ fn cancels(document: &Document<'_, '_>, id: &IdBuffer) -> bool {
 }
 
 impl UploadState {
-    /// Reads the received line; returns its item, or `None` at the end of the stream.
+    /// Reads the received line. Returns its item, or `None` at the end of the stream.
     fn read<T>(&mut self, depth: usize, read: ReadItem<T>) -> Result<Option<T>, FaultKind> {
         let lines = self.parser.get_or_insert_with(|| LineParser::new(depth));
         let rejected = FaultKind::Protocol;
@@ -454,7 +455,7 @@ impl UploadState {
 
 /// The stream of items that the caller sends, passed to a handler as `impl Stream<Item = T>`.
 ///
-/// It ends with the caller's stream. Any failure ends the call instead.
+/// It ends with the caller's stream. Any failure ends the call itself, so the stream yields no errors.
 pub struct Uploaded<'t, T> {
     exchange: &'t Exchange,
     read: ReadItem<T>,

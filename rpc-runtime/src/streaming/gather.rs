@@ -5,13 +5,13 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-/// Bytes of lines after which a batch is sent, although more items are ready.
+/// The size of the lines, in bytes, from which on they are sent even if more items are ready.
 pub(crate) const BATCH: usize = 16 << 10;
 
 /// Writes items to `lines` for as long as the stream is ready, and waits only for the first.
 ///
-/// Returns `None` when more items may follow, `Some(Ok)` at the end of the stream, and `Some(Err)` with the first error of
-/// `write`.
+/// Returns `None` if more items may follow, `Some(Ok)` at the end of the stream, and `Some(Err)` with the first error
+/// of `write`.
 pub(crate) fn gather<S: Stream, L>(
     mut items: Pin<&mut S>,
     lines: &mut Vec<u8>,

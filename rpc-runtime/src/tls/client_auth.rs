@@ -1,4 +1,4 @@
-//! The TLS settings of a server: whether and how it verifies clients' certificates, and its own.
+//! The TLS settings of a server: the verification of clients' certificates, and the server's own certificate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::tls::trust::{Trust, Verifiers};
 #[derive(Clone)]
 pub(crate) struct ServerTls {
     builder: ConfigBuilder<ServerConfig, WantsServerCert>,
-    /// Whether clients may resume their sessions.
+    /// `true` if clients may resume their sessions.
     resumes: bool,
 }
 
@@ -79,12 +79,12 @@ impl ResolvesServerCert for PresentedKey {
     }
 }
 
-/// Whether the server requests a certificate from its clients.
+/// The server's policy for certificates of its clients.
 #[derive(Debug, Default)]
 pub(crate) enum ClientAuth {
     #[default]
     None,
-    /// A client may have no certificate; one that it has must be trusted.
+    /// A client may have no certificate; if it has one, the certificate must be trusted.
     Optional(Trust),
     /// A client must have a trusted certificate.
     Required(Trust),
@@ -96,7 +96,7 @@ fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, 
         .map_err(TlsError::trust_anchors)
 }
 
-/// Verifies clients' certificates by rustls's own verifier.
+/// Verifies clients' certificates with rustls's own verifier.
 #[derive(Debug)]
 struct ClientVerifier {
     trusted: Verifiers<Arc<dyn ClientCertVerifier>>,
@@ -108,7 +108,7 @@ impl ClientCertVerifier for ClientVerifier {
         self.mandatory
     }
 
-    /// Returns no hints: they would disclose the server's trust anchors, and a client without hints sends the
+    /// Returns no hints. Hints would disclose the server's trust anchors, and without them a client sends the
     /// certificate that it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]

@@ -46,11 +46,11 @@ pub enum TlsError {
     /// A certificate cannot carry these names: use ASCII DNS names and IP addresses.
     #[error("no certificate can be made for these names: {0}")]
     Names(String),
-    /// The private key is not the certificate's, or is of a kind that TLS does not use.
+    /// The private key does not belong to the certificate, or is of a kind that TLS does not use.
     #[error("the certificate and its key cannot be used: {0}")]
     KeyPair(String),
-    /// A [`Trust`](crate::Trust) contains no certificate that can be a trust anchor. PEM text may contain such a
-    /// certificate, so connecting and binding return this error, as
+    /// A [`Trust`](crate::Trust) contains no certificate that can be a trust anchor. PEM text is not checked for that
+    /// when it is read, so connecting and binding return this error, as
     /// [`ConnectError::Trust`](crate::ConnectError::Trust) and [`BindError::Trust`](crate::BindError::Trust).
     ///
     /// ```

@@ -18,8 +18,8 @@ use crate::tls::pem::{certificates, read};
 
 /// A certificate and its private key.
 ///
-/// `Debug` shows the certificate's SHA-256 and hides the key. The bytes of the key are overwritten with zeros when it has been
-/// read, as far as the cryptographic library allows it: ring keeps a copy for signing, which is not overwritten.
+/// `Debug` shows the certificate's SHA-256 and hides the key. The bytes of the key are overwritten with zeros after it
+/// has been read, as far as the cryptographic library allows: ring keeps a copy for signing, which is not overwritten.
 ///
 /// ```
 /// use rpc_runtime::Identity;
@@ -107,9 +107,9 @@ impl Identity {
         Arc::clone(&self.key)
     }
 
-    /// Returns the key of the server's tokens for resetting connections it has no state for ([stateless
-    /// reset](https://www.rfc-editor.org/rfc/rfc9000#section-10.3)). A server restarted with the same identity has the
-    /// same key, so its clients accept the resets.
+    /// Returns the key of the server's stateless reset tokens
+    /// ([RFC 9000, section 10.3](https://www.rfc-editor.org/rfc/rfc9000#section-10.3)). A server that is restarted with
+    /// the same identity has the same key, so its clients accept the resets.
     pub(crate) fn reset_key(&self) -> hmac::Key {
         self.reset_key.clone()
     }
@@ -122,7 +122,7 @@ fn derive_reset_key(key: &PrivateKeyDer<'_>) -> Result<hmac::Key, ring::error::U
     Ok(key.into())
 }
 
-/// Shows the certificate's fingerprint, never the key.
+/// Shows the certificate's fingerprint and hides the key.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")

@@ -8,8 +8,8 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// Implements the three methods for checking signatures, which rustls requires of the verifiers of both peers, as
-/// rustls does.
+/// Implements the three methods that verify signatures by rustls's own functions. rustls requires them of the verifiers
+/// of both peers.
 macro_rules! verify_signatures {
     () => {
         fn verify_tls12_signature(

@@ -16,7 +16,7 @@ use crate::tls::identity::Identity;
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, Verifiers};
 
-/// Why the client rejected a server's certificate.
+/// The reason why the client rejected a server's certificate.
 ///
 /// ```
 /// use rpc_runtime::tls::UntrustedReason;
@@ -41,7 +41,7 @@ use crate::tls::trust::{Trust, Verifiers};
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UntrustedReason {
-    /// The certificate is for other names than the dialled one.
+    /// The certificate is for names other than that of the server to which the client connected.
     #[error("the server's certificate is for another name")]
     WrongName,
     /// The certificate has expired.
@@ -61,8 +61,8 @@ pub enum UntrustedReason {
     Other(String),
 }
 
-/// What a handshake records besides QUIC's own error, which carries only TLS's alert: why the server was rejected, and
-/// whether it requested a certificate.
+/// The results of a handshake that QUIC's own error does not carry, since it has only the TLS alert: the reason why the
+/// server was rejected, and whether it requested a certificate.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Verdict(Arc<VerdictState>);
 
@@ -78,7 +78,7 @@ impl Verdict {
         self.reason().take()
     }
 
-    /// Returns whether the server requested a certificate.
+    /// Returns `true` if the server requested a certificate.
     pub(crate) fn was_asked(&self) -> bool {
         self.0.certificate_requested.load(Ordering::Relaxed)
     }
@@ -138,7 +138,7 @@ impl ResolvesClientCert for ClientCertResolver {
     }
 }
 
-/// Verifies servers' certificates by rustls's own verifier, and records the verdict.
+/// Verifies servers' certificates with rustls's own verifier, and records the verdict.
 #[derive(Debug)]
 struct ServerVerifier {
     trusted: Verifiers<Arc<WebPkiServerVerifier>>,
@@ -170,7 +170,7 @@ fn untrusted_reason(error: &rustls::Error) -> UntrustedReason {
             E::NotValidForName | E::NotValidForNameContext { .. } => UntrustedReason::WrongName,
             E::Expired | E::ExpiredContext { .. } => UntrustedReason::Expired,
             E::NotValidYet | E::NotValidYetContext { .. } => UntrustedReason::NotYetValid,
-            // A wrong signature comes from an authority that only shares its name with a trusted one.
+            // The signature is wrong if the issuer only shares its name with a trusted authority.
             E::UnknownIssuer | E::BadSignature => UntrustedReason::UnknownIssuer,
             E::ApplicationVerificationFailure => UntrustedReason::NotPinned,
             error => UntrustedReason::Other(error.to_string()),

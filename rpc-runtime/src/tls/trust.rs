@@ -30,7 +30,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Trusts the authorities of the operating system. The default of a client.
+    /// Trusts the authorities of the operating system. This is the default of a client.
     pub fn system() -> Self {
         Self {
             system: true,
@@ -54,8 +54,8 @@ impl Trust {
         certificates(pem).map(Self::anchors)
     }
 
-    /// Trusts this authority, or this self-signed certificate. A certificate that is not an authority is trusted
-    /// itself; certificates that its key has signed are not.
+    /// Trusts this authority, or this self-signed certificate. If the certificate is not an authority, only the
+    /// certificate itself is trusted; certificates that its key has signed are not.
     pub fn certificate(certificate: Certificate) -> Self {
         Self::anchors(vec![certificate.into_der()])
     }
@@ -69,7 +69,7 @@ impl Trust {
         }
     }
 
-    /// Combines two sets of trust anchors: for several clients, or for a server's current certificate and its next.
+    /// Combines two sets of trust anchors, for several clients, or for a server's current certificate and its next.
     ///
     /// ```
     /// use rpc_runtime::{Identity, Trust};
@@ -161,13 +161,13 @@ type Build<V> = fn(RootCertStore) -> Result<V, TlsError>;
 pub(super) struct Verifiers<V> {
     anchored: Option<V>,
     pins: Vec<[u8; 32]>,
-    /// Whether all trust anchors are hashes.
+    /// `true` if all trust anchors are hashes.
     only_pinned: bool,
     build: Build<V>,
 }
 
 impl<V> Verifiers<V> {
-    /// Verifies `end_entity` by the verifier responsible for it.
+    /// Verifies `end_entity` with the verifier that is responsible for it.
     pub(super) fn check<T>(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -189,8 +189,8 @@ impl<V> Verifiers<V> {
     }
 }
 
-/// Returns whether a certificate is an authority. A trust anchor may sign any certificate, whatever its own
-/// constraints, so an end-entity certificate must not be one.
+/// Returns `true` if a certificate is an authority. A trust anchor may sign any certificate, whatever its own
+/// constraints, so an end-entity certificate must not be a trust anchor.
 fn is_authority(certificate: &CertificateDer<'static>) -> bool {
     let (Ok(end_entity), Ok(anchor)) = (
         EndEntityCert::try_from(certificate),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Codes that connections and streams are closed with; `PROTOCOL.md` lists them.
+/// The codes with which connections and streams are closed; `PROTOCOL.md` lists them.
 pub(crate) mod close {
     /// The connection ends without an error.
     pub(crate) const DONE: u32 = 0x00;
@@ -21,7 +21,7 @@ pub(crate) mod close {
     pub(crate) const CANCELLED: u32 = 0x20;
 }
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -50,7 +50,7 @@ pub enum ConnectionError {
     /// The peer closed the connection. The codes are listed in `PROTOCOL.md`.
     #[error("closed by the other side (code {code:#x}{})", reason_suffix(.reason))]
     ClosedByPeer {
-        /// The code.
+        /// The application error code.
         code: u64,
         /// The reason, as text.
         reason: String,
@@ -78,7 +78,7 @@ impl ConnectionError {
         }
     }
 
-    /// Returns whether the server has answered every call that it executed.
+    /// Returns `true` if the server has answered every call that it executed.
     pub(crate) fn is_drained(&self) -> bool {
         matches!(self, Self::ClosedByPeer { code, .. } if *code == u64::from(close::SHUTDOWN))
     }
@@ -92,7 +92,7 @@ fn reason_suffix(reason: &str) -> String {
     }
 }
 
-/// Why a stream ended early.
+/// The reason why a stream ended early.
 #[derive(Debug, Clone, Error)]
 pub(crate) enum StreamLost {
     #[error("the stream was reset (code {0:#x})")]
@@ -103,7 +103,7 @@ pub(crate) enum StreamLost {
     Connection(#[from] ConnectionError),
 }
 
-/// For a caller that uses the connection for one stream only.
+/// Converts the error for a connection that carries only one stream.
 impl From<StreamLost> for ConnectionError {
     fn from(lost: StreamLost) -> Self {
         match lost {
@@ -120,7 +120,7 @@ pub(crate) struct Traffic {
     pub(crate) round_trip: Duration,
 }
 
-/// Resolves when the peer stops a stream, or has acknowledged all of a finished one.
+/// Resolves when the peer stops a stream, or has acknowledged all data of a finished one.
 pub(crate) type Stopped = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// The capacity of each datagram buffer, for sending and for receiving, in bytes.

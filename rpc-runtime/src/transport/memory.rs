@@ -1,4 +1,4 @@
-//! Streams in memory, with the same interface as QUIC's, for connections without a socket.
+//! Implements streams in memory, with the same interface as QUIC's, for connections without a socket.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -1,4 +1,4 @@
-//! The interface to the network: a connection opens and accepts streams, and a stream moves chunks of bytes.
+//! The interface to the network. A connection opens and accepts streams, and a stream moves chunks of bytes.
 //!
 //! Only [`quic`] depends on quinn; [`memory`] implements the same interface without a socket.
 
@@ -31,7 +31,7 @@ macro_rules! either {
 }
 
 impl Connection {
-    /// Opens a bidirectional stream; waits while the peer's limit is reached.
+    /// Opens a bidirectional stream. Waits while the peer's limit is reached.
     pub(crate) async fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         Ok(match self {
             Self::Quic(inner) => quic_pair(inner.open_bi().await?),
@@ -46,7 +46,7 @@ impl Connection {
         })
     }
 
-    /// Opens a unidirectional stream; waits while the peer's limit is reached.
+    /// Opens a unidirectional stream. Waits while the peer's limit is reached.
     pub(crate) async fn open_uni(&self) -> Result<SendStream, ConnectionError> {
         Ok(match self {
             Self::Quic(inner) => SendStream::Quic(inner.open_uni().await?),
@@ -66,7 +66,7 @@ impl Connection {
         either!(self, inner => inner.datagram_size())
     }
 
-    /// Sends a datagram, which may be lost; returns whether the transport accepted it.
+    /// Sends a datagram, which may be lost. Returns `true` if the transport accepted it.
     pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
         either!(self, inner => inner.send_datagram(datagram))
     }
@@ -144,12 +144,12 @@ pub(crate) enum SendStream {
 }
 
 impl SendStream {
-    /// The ID of the stream, the same on both ends (RFC 9000, section 2.1).
+    /// Returns the ID of the stream, which is the same on both ends (RFC 9000, section 2.1).
     pub(crate) fn id(&self) -> u64 {
         either!(self, inner => inner.id())
     }
 
-    /// Writes a chunk; waits while flow control blocks it. Not cancel safe.
+    /// Writes a chunk. Waits while flow control blocks it. Not cancel safe.
     pub(crate) async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StreamLost> {
         either!(self, inner => inner.write_chunk(chunk).await)
     }
@@ -189,7 +189,7 @@ macro_rules! each {
 }
 
 impl RecvStream {
-    /// The ID of the stream, the same on both ends; `None` for datagrams.
+    /// Returns the ID of the stream, which is the same on both ends, or `None` for datagrams.
     pub(crate) fn id(&self) -> Option<u64> {
         match self {
             Self::Quic(inner) => Some(inner.id()),
@@ -198,7 +198,7 @@ impl RecvStream {
         }
     }
 
-    /// Reads the next bytes in order; `None` at the end. Cancel safe.
+    /// Reads the next bytes in order. Returns `None` at the end. Cancel safe.
     pub(crate) async fn read_chunk(&mut self) -> Result<Option<Bytes>, StreamLost> {
         each!(self, inner => inner.read_chunk().await)
     }
@@ -218,9 +218,9 @@ impl RecvStream {
 #[derive(Debug)]
 pub(crate) struct Datagrams {
     connection: Connection,
-    /// A datagram that was read already.
+    /// A datagram that has been read already.
     first: Option<Bytes>,
-    /// Whether the LF after the previous datagram was not read yet.
+    /// `true` if the LF after the previous datagram has not been read yet.
     within: bool,
 }
 

@@ -1,4 +1,4 @@
-//! QUIC through quinn. No other file depends on quinn.
+//! Implements the transport with quinn. No other file depends on quinn.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -141,17 +141,17 @@ const INCOMING: u64 = 64 << 10;
 pub(crate) struct Listener {
     endpoint: quinn::Endpoint,
     reset_key: Arc<ResetKey>,
-    /// Used again for each of the server's identities.
+    /// Reused for each of the server's identities.
     settings: ListenerSettings,
 }
 
-/// What a server derives from its identity.
+/// The keys that a server derives from its identity.
 pub(crate) struct ListenerKeys {
     pub(crate) tls: rustls::ServerConfig,
     pub(crate) reset_key: hmac::Key,
 }
 
-/// What does not depend on the server's identity.
+/// The settings that do not depend on the server's identity.
 #[derive(Clone)]
 struct ListenerSettings {
     transport: Arc<quinn::TransportConfig>,
@@ -168,7 +168,7 @@ impl ListenerSettings {
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config
             .transport_config(Arc::clone(&self.transport))
-            // Those that are counted as handshakes, and as many whose packets nothing has looked at yet.
+            // The handshakes that are counted, and as many connections whose packets are not processed yet.
             .max_incoming(self.handshakes.saturating_mul(2))
             .incoming_buffer_size(INCOMING)
             .incoming_buffer_size_total(INCOMING.saturating_mul(self.handshakes as u64));
@@ -217,7 +217,7 @@ impl Listener {
         })
     }
 
-    /// Replaces all that is derived from the server's identity, for new connections.
+    /// Replaces all keys that are derived from the server's identity, for new connections.
     pub(crate) fn set_keys(&self, keys: ListenerKeys) {
         let config = self.settings.config(keys.tls);
         let config = config.expect("the first identity had the same cipher suites");
@@ -229,12 +229,12 @@ impl Listener {
         self.endpoint.local_addr()
     }
 
-    /// Accepts the next connection; `None` once the socket is closed.
+    /// Accepts the next connection. Returns `None` once the socket is closed.
     pub(crate) async fn accept(&self) -> Option<IncomingConnection> {
         self.endpoint.accept().await.map(IncomingConnection)
     }
 
-    /// Closes every connection and accepts no more.
+    /// Closes every connection and accepts no further ones.
     pub(crate) fn close(&self, code: u32, reason: &str) {
         self.endpoint.close(code.into(), reason.as_bytes());
     }
@@ -258,14 +258,14 @@ impl IncomingConnection {
         self.0.remote_address()
     }
 
-    /// Returns whether the client's address is validated.
+    /// Returns `true` if the client's address is validated.
     pub(crate) fn is_proven(&self) -> bool {
         self.0.remote_address_validated()
     }
 
-    /// Sends a Retry packet: the client validates its address by returning the token.
+    /// Sends a Retry packet. The client validates its address by returning the token (RFC 9000, section 8.1.2).
     pub(crate) fn ask_for_proof(self) {
-        // Fails for a connection that already carries a token, which is then refused.
+        // Fails for a connection that already carries a token. The connection is then refused.
         let _ = self.0.retry();
     }
 
@@ -283,7 +283,7 @@ impl IncomingConnection {
     }
 }
 
-/// Why a handshake failed, as QUIC reports it.
+/// The reason why a handshake failed, as QUIC reports it.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
     Socket(std::io::Error),
@@ -332,11 +332,11 @@ pub(crate) async fn connect(
     Ok(Connection(connection, Some(endpoint), Arc::default()))
 }
 
-/// Waits until the server has verified this client's certificate: with TLS 1.3 the client's handshake completes before
+/// Waits until the server has verified this client's certificate. With TLS 1.3 the client's handshake completes before
 /// that. The server ends an empty stream, but only after the handshake.
 async fn answered(connection: &quinn::Connection) -> Result<(), quinn::ConnectionError> {
     let (mut send, mut recv) = connection.open_bi().await?;
-    // A stopped stream is an answer, too.
+    // If the server stops the stream, the handshake has succeeded as well.
     let _ = send.finish();
     match recv.read_to_end(0).await {
         Err(quinn::ReadToEndError::Read(ReadError::ConnectionLost(error))) => Err(error),
@@ -346,7 +346,7 @@ async fn answered(connection: &quinn::Connection) -> Result<(), quinn::Connectio
 
 /// The codes of TLS alerts ([RFC 8446, section 6](https://www.rfc-editor.org/rfc/rfc8446#section-6)).
 mod alert {
-    /// From `bad_certificate` to `certificate_unknown`.
+    /// The alerts from `bad_certificate` to `certificate_unknown`.
     pub(super) const CERTIFICATE: std::ops::RangeInclusive<u8> = 42..=46;
     pub(super) const UNKNOWN_CA: u8 = 48;
     pub(super) const ACCESS_DENIED: u8 = 49;
@@ -404,16 +404,16 @@ pub(crate) struct Connection(
 #[derive(Debug, Default)]
 struct Unread {
     streams: u32,
-    /// The highest value of `streams`.
+    /// The maximum that `streams` has had.
     most: u32,
 }
 
-/// A share of the connection's window for a stream that may stay unread, so that it does not block the other streams.
+/// A part of the connection's window for a stream that may stay unread, so that it does not block other streams.
 #[derive(Debug)]
 pub(crate) struct Room(Arc<Mutex<Unread>>);
 
 impl Room {
-    /// By how many bytes the window is wider.
+    /// Returns the number of bytes by which the window is wider.
     pub(crate) fn bytes(&self) -> usize {
         STREAM_WINDOW as usize
     }
@@ -544,12 +544,12 @@ impl SendStream {
 
     pub(crate) fn finish(&mut self) {
         self.finished = true;
-        // Fails if the peer has stopped the stream, which then needs no end.
+        // Fails if the peer has stopped the stream, which then need not be finished.
         let _ = self.stream.finish();
     }
 
     pub(crate) fn reset(&mut self, code: u32) {
-        // Fails if the stream has ended, which then needs no reset.
+        // Fails if the stream has ended, which then need not be reset.
         let _ = self.stream.reset(code.into());
     }
 
@@ -561,7 +561,7 @@ impl SendStream {
     }
 }
 
-/// Resets an unfinished stream: quinn finishes a dropped stream, which makes a partial message look complete.
+/// Resets an unfinished stream. quinn would finish it, which makes a partial message look complete.
 impl Drop for SendStream {
     fn drop(&mut self) {
         if !self.finished {
@@ -577,7 +577,7 @@ pub(crate) struct RecvStream {
     chunks: [Bytes; CHUNKS],
     next: usize,
     filled: usize,
-    /// How the stream ended.
+    /// The end of the stream, if it was reached.
     end: Option<Result<(), StreamLost>>,
 }
 
@@ -615,7 +615,7 @@ impl RecvStream {
     }
 
     pub(crate) fn stop(&mut self, code: u32) {
-        // Fails if the stream was read to its end, which then needs no stop.
+        // Fails if the stream was read to its end, which then need not be stopped.
         let _ = self.stream.stop(code.into());
     }
 

@@ -10,7 +10,7 @@ const CAPACITY: usize = 4 << 10;
 /// The maximum number of spare buffers kept while the transport holds their chunks.
 const SPARE: usize = 8;
 
-/// Alternates between two buffers: while the transport still holds chunks of one, the other can be reused from its
+/// Alternates between two buffers. While the transport still holds chunks of one, the other can be reused from its
 /// start.
 #[derive(Debug)]
 pub(crate) struct WriteBuffer {
@@ -58,14 +58,15 @@ impl WriteBuffer {
             std::mem::swap(&mut self.filling, spare);
             return;
         }
-        // A capacity of many usual chunks, doubled each time, so that allocations are rare.
+        // The capacity for many chunks of the usual size, at least doubled each time, so that allocations are rare.
         let usual = self
             .last
             .saturating_mul(16)
             .max(self.size.saturating_mul(2));
         let usual = usual.clamp(CAPACITY, RETAINED_BUFFER_BYTES);
         self.size = usual;
-        // Where much waits, by half of it: then each byte is copied a few times, however much is pushed.
+        // If many bytes wait, the buffer grows by at least half of them. Each byte is then copied only a few times,
+        // however many are pushed.
         let growth = needed.max(usual).max(waiting / 2);
         let more = BytesMut::with_capacity(growth.saturating_add(waiting));
         let mut full = std::mem::replace(&mut self.filling, more);
@@ -80,12 +81,12 @@ impl WriteBuffer {
         self.filling.len()
     }
 
-    /// Returns how many bytes each of the larger buffers takes.
+    /// Returns the size of each of the larger buffers, in bytes.
     pub(crate) fn buffer_bytes(&self) -> usize {
         self.size
     }
 
-    /// Returns about how many bytes the buffers take that are kept for reuse.
+    /// Returns approximately how many bytes of buffers are kept for reuse.
     pub(crate) fn retained_bytes(&self) -> usize {
         self.size.saturating_mul(2 + self.spare.len())
     }

@@ -78,7 +78,7 @@ pub(super) struct Tag {
 #[derive(Serialize)]
 pub(super) struct Content {
     pub(super) name: String,
-    /// Unused for a result.
+    /// `None` for a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) required: Option<bool>,
     pub(super) schema: Value,

@@ -132,7 +132,7 @@ impl Types {
     }
 }
 
-/// Without a schema any value is allowed.
+/// Generates a schema. Without one, any value is allowed.
 fn make(schema: Option<SchemaOf>, generator: &mut Generator) -> Value {
     schema.map_or_else(|| json!({}), |schema| schema.make(generator))
 }
@@ -176,8 +176,8 @@ pub(super) fn spread(method: &mut MethodObject, schemas: &Map<String, Value>) {
     method.params.sort_by_key(is_optional);
 }
 
-/// The specification, and most languages, put optional parameters after the required ones. Where the trait does not,
-/// the order is irrelevant to a caller that passes arguments by name.
+/// Returns `true` if a parameter is optional. The specification, and most languages, put optional parameters after the
+/// required ones. If the trait does not, the order is irrelevant to a caller that passes arguments by name.
 fn is_optional(param: &Content) -> bool {
     param.required != Some(true)
 }
@@ -188,13 +188,13 @@ fn pairing(example: &Example, method: &MethodDescription) -> Pairing {
         value,
     };
     let names = method.parameters.iter().map(|parameter| parameter.name);
-    // The macro has parsed it.
+    // The macro has checked that it is JSON.
     let value = |json| serde_json::from_str(json).unwrap_or_default();
     let params = match value(example.params) {
         Value::Object(members) => {
             let members = members.into_iter();
             let mut params: Vec<_> = members.map(|(name, it)| given(&name, it)).collect();
-            // A map would lose their order, and some readers match them by position.
+            // A map would lose the order, and some readers match parameters by position.
             params.sort_by_key(|it| names.clone().position(|name| name == it.name));
             params
         }

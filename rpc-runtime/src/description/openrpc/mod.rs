@@ -1,7 +1,8 @@
-//! Writes services as an [OpenRPC](https://spec.open-rpc.org) document.
+//! Generates the [OpenRPC](https://spec.open-rpc.org) document of services.
 //!
-//! A [`document`] contains the [description](crate::description), [`method`] by method, with the [schemas](crate::description::schema) of types
-//! whose trait says `openrpc`; [`names`] separates the schemas of arguments from those of results.
+//! A [`document`] contains the [description](crate::description), [`method`] by method, with the
+//! [schemas](crate::description::schema) of types if their trait says `openrpc`. [`names`] separates the schemas of
+//! arguments from those of results.
 
 mod document;
 mod method;
@@ -19,8 +20,8 @@ use crate::description::{Described, MethodDescription, ServiceDescription};
 /// The version of the specification.
 const VERSION: &str = "1.4.1";
 
-/// An [OpenRPC 1.4.1](https://spec.open-rpc.org) document, generated from traits without an implementation. Schemas are
-/// [JSON Schema draft-07](https://json-schema.org/draft-07).
+/// An [OpenRPC 1.4.1](https://spec.open-rpc.org) document, generated from traits without an implementation. Its schemas
+/// are [JSON Schema draft-07](https://json-schema.org/draft-07).
 ///
 /// ```
 /// use rpc_runtime::description::OpenRpc;
@@ -42,8 +43,9 @@ const VERSION: &str = "1.4.1";
 /// assert_eq!(document["methods"][0]["params"][1]["name"], "b");
 /// ```
 ///
-/// Types have schemas where their trait says [`#[rpc(openrpc)]`](crate::rpc#openrpc); elsewhere `x-rust-type` contains
-/// the Rust type. Data outside the specification is in `x-` members, which PROTOCOL.md lists.
+/// Types have schemas if their trait says
+/// [`#[rpc(openrpc)]`](crate::rpc#openrpc); all others have an `x-rust-type` with the Rust type. Data outside the specification is in `x-`
+/// members, which PROTOCOL.md lists.
 ///
 /// A [`Server`](crate::Server) answers `rpc.discover` with the document of all its services:
 /// [`ServerBuilder::openrpc`](crate::ServerBuilder::openrpc).
@@ -85,7 +87,7 @@ impl OpenRpc {
         self
     }
 
-    /// Adds a service, without methods whose names are taken: of two methods with the same name the first is called.
+    /// Adds a service. Methods whose names are taken are left out, because a call of such a name runs the first method.
     #[must_use]
     pub fn and<S: Described + ?Sized>(self) -> Self {
         self.with(S::DESCRIPTION)
@@ -129,7 +131,7 @@ impl OpenRpc {
 
     /// Returns the document as JSON text, for a file.
     pub fn to_json(&self) -> String {
-        // It consists of strings, numbers and JSON values.
+        // Cannot fail: the document consists of strings, numbers and JSON values.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
