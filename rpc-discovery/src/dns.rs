@@ -1,4 +1,4 @@
-//! All addresses of a name.
+//! Finds all addresses of a name.
 
 use std::io;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use rpc_runtime::{Address, AddressError};
 
 use crate::{Found, Resolve};
 
-/// All addresses of a name (A and AAAA), as the operating system finds them: with its hosts file, its search domains and
-/// its cache.
+/// Finds all addresses of a name (A and AAAA) with the operating system's resolver: its hosts file, its search domains
+/// and its cache.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -22,9 +22,9 @@ use crate::{Found, Resolve};
 /// # }
 /// ```
 ///
-/// The operating system does not say how long its answer holds, so it is asked every 30 s
-/// ([`every`](Self::every)), and once a second while none of the servers can be reached. A server that has an IPv4 and an
-/// IPv6 address counts as two.
+/// The operating system does not report for how long its answer is valid. It is therefore asked every 30 s
+/// ([`every`](Self::every)), and once a second while none of the servers can be reached. A server with an IPv4 and an
+/// IPv6 address counts as two servers.
 #[derive(Debug, Clone)]
 pub struct Dns {
     address: Address,
@@ -32,10 +32,10 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// Of `host:port`.
+    /// Creates a resolver for `host:port`.
     ///
     /// # Errors
-    /// When it is no address.
+    /// Fails if `address` is not a valid address.
     pub fn new<A>(address: A) -> Result<Self, AddressError>
     where
         A: TryInto<Address>,
@@ -47,7 +47,7 @@ impl Dns {
         })
     }
 
-    /// How often to look. Default: every 30 s. Never more than once a second.
+    /// Sets the interval of the lookups. Defaults to 30 s. The resolver is never asked more than once a second.
     pub fn every(mut self, time: Duration) -> Self {
         self.every = Some(time);
         self

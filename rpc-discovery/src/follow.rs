@@ -1,4 +1,4 @@
-//! Looks up servers again and again.
+//! Looks up servers periodically.
 
 use std::io;
 use std::pin::pin;
@@ -8,16 +8,16 @@ use rpc_runtime::balance::Endpoints;
 use rpc_runtime::{Address, ConnectionState, Escaped, StateWatch};
 use tokio::time::{Instant, sleep_until};
 
-/// How long to wait between two look-ups, at least, and after one that has failed.
+/// The minimum time between two lookups, and the time until the next lookup after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long what was found is believed, if nobody says so.
+/// The default time for which a result is valid.
 const BELIEVED: Duration = Duration::from_secs(30);
 
-/// As good as for ever, and within the reach of clocks.
+/// The maximum time for which a result is valid. It is practically unlimited, and within the range of clocks.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
-/// Finds out where servers are. [`follow`] asks it.
+/// Looks up the addresses of servers. [`follow`] calls it.
 ///
 /// ```
 /// use std::io;
@@ -35,30 +35,31 @@ const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// }
 /// ```
 pub trait Resolve: Send + 'static {
-    /// Looks.
+    /// Looks up the addresses.
     ///
     /// # Errors
-    /// When it cannot be found out. Those that were known stay.
+    /// Fails if the lookup is not possible. The client then keeps the servers that it has.
     fn resolve(&mut self) -> impl Future<Output = io::Result<Found>> + Send;
 }
 
-/// Where servers are.
+/// The result of a lookup: the addresses of servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Found {
-    /// The preferred ones first: those of a group get calls only while none of those before it can be reached.
+    /// The groups of addresses, in order of preference. The servers of a group receive calls only while no server of
+    /// the groups before it can be reached.
     pub groups: Vec<Vec<Address>>,
-    /// When to look again. Default: after 30 s. It is never done more than once a second.
+    /// The time until the next lookup. Defaults to 30 s; the minimum is one second.
     pub valid_for: Option<Duration>,
 }
 
 impl Found {
-    /// All alike.
+    /// Creates a result with one group of addresses.
     pub fn all(addresses: Vec<Address>) -> Self {
         Self::in_order(vec![addresses])
     }
 
-    /// The preferred ones first.
+    /// Creates a result with several groups, in order of preference.
     pub fn in_order(groups: Vec<Vec<Address>>) -> Self {
         Self {
             groups,
@@ -66,7 +67,7 @@ impl Found {
         }
     }
 
-    /// Says when to look again.
+    /// Sets the time until the next lookup.
     pub fn valid_for(mut self, time: Duration) -> Self {
         self.valid_for = Some(time);
         self
@@ -77,16 +78,16 @@ impl Found {
     }
 }
 
-/// Finds servers, gives them to a client, and goes on doing so in the background until the client is closed: when what was
-/// found is not valid any more, and when none of them can be reached. Those that are not found again get no more calls;
-/// what runs there ends.
+/// Looks up servers and passes them to a client. Continues in the background until the client is closed: a new lookup
+/// is made when the last result has expired, or when none of the servers can be reached. A server that is no longer
+/// found receives no further calls; its calls in flight run to their end.
 ///
 /// # Errors
-/// When the first look-up fails. Then nothing goes on. Whether those that were found can be reached,
-/// [`Client::ready`](rpc_runtime::Client::ready) tells.
+/// Fails if the first lookup fails; nothing then runs in the background. Success does not mean that a server can be
+/// reached: [`Client::ready`](rpc_runtime::Client::ready) waits for that.
 ///
 /// # Panics
-/// Outside a tokio runtime with timers.
+/// Panics outside a tokio runtime with timers.
 pub async fn follow(endpoints: Endpoints, mut resolver: impl Resolve) -> io::Result<()> {
     let found = resolver.resolve().await?;
     let states = endpoints.watch_state();
@@ -107,13 +108,13 @@ pub async fn follow(endpoints: Endpoints, mut resolver: impl Resolve) -> io::Res
 struct Follower {
     endpoints: Endpoints,
     found: Found,
-    /// How many groups get calls.
+    /// The number of groups that receive calls.
     in_use: usize,
-    /// None of the servers can be reached.
+    /// `true` if none of the servers can be reached.
     is_unreachable: bool,
-    /// When the last look-up began.
+    /// The time when the last lookup began.
     looked: Instant,
-    /// When what was found is not valid any more.
+    /// The time when the last result expires.
     expires: Instant,
 }
 
@@ -144,7 +145,7 @@ impl Follower {
         }
     }
 
-    /// When there is something to do; `None` if it is time to look again.
+    /// Returns the time of the next action, or `None` if it is time for a lookup.
     fn next(&self) -> Option<Instant> {
         let due = match self.is_unreachable {
             true => self.expires.min(self.looked + PAUSE),
@@ -153,13 +154,13 @@ impl Follower {
         let now = Instant::now();
         let next = match self.in_use {
             ..=1 => due,
-            // The better ones may have come back.
+            // Servers of a preferred group may be reachable again.
             _ => due.min(now + PAUSE),
         };
         (due > now).then_some(next)
     }
 
-    /// Acts on a change of the client's state. Says whether the client is still there.
+    /// Handles a change of the client's state. Returns `false` if the client is closed.
     fn heed(&mut self, changed: Option<ConnectionState>) -> bool {
         match changed {
             None | Some(ConnectionState::Closed(_)) => return false,
@@ -180,7 +181,7 @@ impl Follower {
         self.narrow();
     }
 
-    /// As few groups as will do.
+    /// Uses as few groups as are sufficient.
     fn narrow(&mut self) {
         let reached: Vec<_> = self
             .endpoints
@@ -195,7 +196,7 @@ impl Follower {
         self.endpoints.set(self.found.first(self.in_use));
     }
 
-    /// Nobody can be reached: those that come next are called, too.
+    /// Uses one more group, because no server can be reached.
     fn widen(&mut self) {
         if self.in_use < self.found.groups.len() {
             self.in_use += 1;

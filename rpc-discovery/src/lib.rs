@@ -1,4 +1,4 @@
-//! Finds the servers of a client that calls several of them, and tells the client when they change.
+//! Finds the servers of a client that calls several of them, and informs the client when they change.
 //!
 //! ```no_run
 //! use rpc_discovery::{Dns, follow};
@@ -12,11 +12,12 @@
 //! # }
 //! ```
 //!
-//! [`Dns`] finds all addresses of a name, `Srv` (feature `srv`) those of a service, and any [`Resolve`] of yours whatever
-//! it likes. `apply` (feature `tower`) takes changes from a `tower::discover::Discover` instead.
+//! [`Dns`] finds all addresses of a name, `Srv` (feature `srv`) finds those of a service, and you can implement
+//! [`Resolve`] for any other source. `apply` (feature `tower`) takes changes from a `tower::discover::Discover`
+//! instead.
 //!
-//! Servers are always known by the name that was asked for: that is what their certificates must have, not the address
-//! that somebody found for it. [`ClientBuilder::server_name`](rpc_runtime::ClientBuilder::server_name) sets another.
+//! The certificate of a server must be for the name that was looked up, not for the address that was found.
+//! [`ClientBuilder::server_name`](rpc_runtime::ClientBuilder::server_name) sets another name.
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod dns;

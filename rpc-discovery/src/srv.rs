@@ -1,4 +1,4 @@
-//! The servers of a service.
+//! Finds the servers of a service.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -18,7 +18,7 @@ use rpc_runtime::{Address, Escaped};
 
 use crate::{Found, Resolve};
 
-/// The servers of a service, by its SRV records ([RFC 2782](https://www.rfc-editor.org/rfc/rfc2782)).
+/// Finds the servers of a service by its SRV records ([RFC 2782](https://www.rfc-editor.org/rfc/rfc2782)).
 ///
 /// ```no_run
 /// use rpc_discovery::{Srv, follow};
@@ -29,36 +29,36 @@ use crate::{Found, Resolve};
 /// # }
 /// ```
 ///
-/// All addresses of all targets of the lowest priority number are servers; those of the next get calls while none of the
-/// former can be reached. Weights are not heeded: calls go where fewer are in flight. It is looked up again when the first
-/// of the records has expired, though not more than once a second. A target whose addresses cannot be found out for a while
-/// keeps those that it had.
+/// All addresses of all targets with the lowest priority number are servers. Those with the next number receive calls
+/// only while none of the former can be reached. Weights are ignored: calls go to servers with fewer calls in flight.
+/// The service is looked up again when the first of its records has expired, but at most once a second. A target whose
+/// addresses temporarily cannot be looked up keeps its previous addresses.
 ///
-/// The certificates must be for the domain that was asked for, here `example.org`: whoever can forge an answer of the
-/// DNS could name any target.
+/// The certificates must be for the domain that was looked up, here `example.org`, because an attacker that forges DNS
+/// answers could name any target.
 #[derive(Clone)]
 pub struct Srv {
     name: String,
-    /// The same without what names the service.
+    /// The name without the labels of the service.
     domain: String,
     resolver: TokioResolver,
-    /// Where targets were when that was last found out.
+    /// The addresses of each target from its last successful lookup.
     known: HashMap<Name, Vec<IpAddr>>,
 }
 
 impl Srv {
-    /// Asks the name servers of the operating system (`/etc/resolv.conf`).
+    /// Creates a resolver that asks the name servers of the operating system (`/etc/resolv.conf`).
     ///
     /// # Errors
-    /// When these cannot be found out.
+    /// Fails if the configuration of the operating system cannot be read.
     pub fn new(name: impl Into<String>) -> io::Result<Self> {
         Self::by(name.into(), TokioResolver::builder_tokio())
     }
 
-    /// Asks these name servers.
+    /// Creates a resolver that asks these name servers.
     ///
     /// # Errors
-    /// When there is something wrong with them.
+    /// Fails if the name servers cannot be used.
     pub fn with_name_servers(
         name: impl Into<String>,
         servers: impl IntoIterator<Item = SocketAddr>,
@@ -83,7 +83,7 @@ impl Srv {
         builder: Result<ResolverBuilder<TokioRuntimeProvider>, NetError>,
     ) -> io::Result<Self> {
         let mut builder = builder.map_err(io::Error::other)?;
-        // Whoever looks again wants to know, and an answer is kept by `follow`.
+        // Each lookup must return fresh records; `follow` keeps the result while it is valid.
         builder.options_mut().cache_size = 0;
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         let resolver = builder.build().map_err(io::Error::other)?;
@@ -97,7 +97,7 @@ impl Srv {
         })
     }
 
-    /// The addresses of a target, and when they expire; the former ones where that cannot be found out now.
+    /// Returns the addresses of a target and when they expire. If the lookup fails, returns the previous addresses.
     async fn addresses(&mut self, target: &SRV) -> Result<(Vec<Address>, Instant), NetError> {
         let name = &target.target;
         let (found, until) = match self.resolver.lookup_ip(name.clone()).await {
@@ -122,7 +122,7 @@ impl Resolve for Srv {
             .answers()
             .iter()
             .filter_map(|record| match &record.data {
-                // A root target says that the service is not to be had.
+                // A root target means that the service is not available (RFC 2782).
                 RData::SRV(target) if !target.target.is_root() => Some(target),
                 _ => None,
             });

@@ -1,4 +1,4 @@
-//! Whatever tower can discover.
+//! Takes servers from tower's `Discover`.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -7,8 +7,9 @@ use rpc_runtime::balance::Endpoints;
 use rpc_runtime::{Address, ConnectionState};
 use tower::discover::{Change, Discover};
 
-/// Gives a client the servers that `discover` finds, as they come and go. Any stream of [`Change`]s can: it ends when the
-/// stream does, and the client keeps the servers that it has then, or when the client is closed.
+/// Passes the servers that `discover` finds to a client, as they are inserted and removed. Any stream of [`Change`]s is
+/// a `Discover`. The future resolves when the client is closed or when the stream ends; the client then keeps its
+/// current servers.
 ///
 /// ```no_run
 /// use std::convert::Infallible;
@@ -27,10 +28,10 @@ use tower::discover::{Change, Discover};
 /// ```
 ///
 /// # Errors
-/// What the stream fails with. The client keeps its servers.
+/// Returns the error of the stream. The client keeps its servers.
 ///
 /// # Cancel safety
-/// Dropping the future loses no change that was taken, and takes no more.
+/// Cancel safe: every change that was taken from `discover` has been applied, and no further change is taken.
 pub async fn apply<D>(endpoints: Endpoints, discover: D) -> Result<(), D::Error>
 where
     D: Discover<Service = Address>,

@@ -1,4 +1,4 @@
-//! Asks who may call what.
+//! Authorizes calls before their handlers run.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
 use rpc_runtime::{ErrorObject, Service};
 use tower_layer::Layer;
 
-/// Who may call what: a check of your own, which sees a call before its handler does.
+/// A check that decides whether a caller may make a call, before its handler runs.
 ///
-/// A function that allows a call or says why not is one. A check that has to wait for something is a type of its own:
+/// A function that returns `Ok` or the error for the caller implements it. A check that must wait is a type of its own:
 ///
 /// ```
 /// use rpc_layers::{AuthorizationLayer, Authorize};
@@ -33,7 +33,7 @@ use tower_layer::Layer;
 /// let layer = AuthorizationLayer::new(Permissions(Users));
 /// ```
 pub trait Authorize: Send + Sync + 'static {
-    /// Allows the call, or says what it is answered in its handler's place.
+    /// Returns `Ok` to allow the call, or the error with which the call is answered in place of its handler.
     fn authorize(
         &self,
         call: RequestInfo<'_>,
@@ -49,7 +49,8 @@ where
     }
 }
 
-/// Answers calls that a check of yours does not allow. Their arguments are not read and their handlers do not run.
+/// Rejects calls that a check of yours does not allow. The arguments of a rejected call are not decoded and its handler
+/// does not run.
 ///
 /// ```
 /// use rpc_layers::AuthorizationLayer;
@@ -68,7 +69,7 @@ where
 /// #     async fn order(&self, _: &str) -> Result<u32, ErrorObject> { Ok(7) }
 /// # }
 ///
-/// /// Who has no certificate may look, and no more.
+/// /// A caller without a certificate may only count.
 /// fn check(call: RequestInfo<'_>) -> Result<(), ErrorObject> {
 ///     match (call.context().peer_certificate(), call.method().name) {
 ///         (Some(_), _) | (None, "count") => Ok(()),
@@ -87,16 +88,17 @@ where
 /// # }
 /// ```
 ///
-/// The caller gets the error as it would get the handler's own: as `CallError::Application` where the method's error type
-/// knows the code, else as `CallError::Remote`. Nobody calls again by itself.
+/// The caller receives the error as if the handler had returned it: as `CallError::Application` if the method's error
+/// type has the code, otherwise as `CallError::Remote`. Clients do not retry such a call by themselves.
 ///
-/// It is asked for calls of its service only: anyone who can connect may send `rpc.ping`, and `rpc.discover`, which tells of
-/// all methods but those that [`ServerBuilder::openrpc`](rpc_runtime::ServerBuilder::openrpc) leaves out, or of none with
+/// The check runs only for calls of its service. Any client that can connect may call `rpc.ping` and `rpc.discover`.
+/// `rpc.discover` describes all methods except those that
+/// [`ServerBuilder::openrpc`](rpc_runtime::ServerBuilder::openrpc) leaves out, or none with
 /// [`discover(false)`](rpc_runtime::ServerBuilder::discover).
 pub struct AuthorizationLayer<A>(Arc<A>);
 
 impl<A: Authorize> AuthorizationLayer<A> {
-    /// Asks `check` before each call.
+    /// Creates a layer that calls `check` before each call.
     pub fn new(check: A) -> Self {
         Self(Arc::new(check))
     }
@@ -122,7 +124,7 @@ impl<A: Authorize, S: Service> Layer<S> for AuthorizationLayer<A> {
     }
 }
 
-/// What [`AuthorizationLayer`] puts around a service.
+/// The middleware with which [`AuthorizationLayer`] wraps a service.
 pub struct Authorization<A>(Arc<A>);
 
 impl<A> fmt::Debug for Authorization<A> {

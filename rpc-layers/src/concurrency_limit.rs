@@ -1,4 +1,4 @@
-//! Bounds how many calls run at once.
+//! Limits the number of calls in flight.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use rpc_runtime::{ErrorObject, Service, code};
 use tokio::sync::Semaphore;
 use tower_layer::Layer;
 
-/// Bounds how many calls run at once, over all services that the layer and its clones are put around. A stream of items
-/// counts until it ends.
+/// Limits the number of calls in flight, over all services that the layer and its clones wrap. A stream of items counts
+/// until it ends.
 ///
-/// A call past that waits for its turn, in order, for as long as its caller does. Or it is
-/// [refused](Self::refuse) with [−32009](code::TOO_MANY_CALLS): its handler does not run, its caller gets
-/// `CallError::Remote`, and nobody calls again by itself.
+/// A call above the limit waits, in order, until its caller cancels it or its deadline passes. With
+/// [`refuse`](Self::refuse) it is rejected with [−32009](code::TOO_MANY_CALLS) instead: its handler does not run, its
+/// caller receives `CallError::Remote`, and clients do not retry it by themselves.
 ///
-/// While they wait, calls count as running where [`rpc_runtime::Limits`] bounds them. Those bound a connection and a
-/// server whatever it serves; this layer is for a service that bears less than its server does.
+/// For [`rpc_runtime::Limits`], waiting calls count as calls in flight. Those limits hold for a connection and for a
+/// server, whatever it serves; this layer is for a service with less capacity than its server.
 ///
 /// ```
 /// use rpc_layers::ConcurrencyLimitLayer;
@@ -33,7 +33,7 @@ use tower_layer::Layer;
 pub struct ConcurrencyLimitLayer(ConcurrencyLimit);
 
 impl ConcurrencyLimitLayer {
-    /// Lets this many calls run at once, and others wait.
+    /// Creates a layer that lets `calls` calls run at once. Further calls wait.
     pub fn new(calls: usize) -> Self {
         Self(ConcurrencyLimit {
             places: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
@@ -41,7 +41,7 @@ impl ConcurrencyLimitLayer {
         })
     }
 
-    /// Refuses calls rather than let them wait.
+    /// Rejects further calls instead of letting them wait.
     pub fn refuse(mut self) -> Self {
         self.0.refuses = true;
         self
@@ -56,7 +56,7 @@ impl<S: Service> Layer<S> for ConcurrencyLimitLayer {
     }
 }
 
-/// What [`ConcurrencyLimitLayer`] puts around a service.
+/// The middleware with which [`ConcurrencyLimitLayer`] wraps a service.
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit {
     places: Arc<Semaphore>,

@@ -1,6 +1,6 @@
-//! Layers for the services of [`rpc_runtime`]: each sees every call of the service that it is put around.
+//! Layers for the services of [`rpc_runtime`]. A layer sees every call of the service that it wraps.
 //!
-//! They are [`tower_layer::Layer`]s, so that tower's `ServiceBuilder` puts several around a service at once. The first one
+//! They are [`tower_layer::Layer`]s, so tower's `ServiceBuilder` can wrap a service in several of them. The first one
 //! is the outermost:
 //!
 //! ```
@@ -30,18 +30,19 @@
 //!
 //! | layer | feature |
 //! |---|---|
-//! | `TracingLayer`: a span of `tracing`'s for each call | `tracing` |
-//! | `OpenTelemetryLayer`: the same, as a child of the caller's span, which `propagate` sends | `opentelemetry` |
-//! | `MetricsLayer`: how many calls, how they end, how long they take | `metrics` |
-//! | `AuthorizationLayer`: a check of your own before each call | `authorization` |
-//! | `ConcurrencyLimitLayer`: how many calls run at once | `concurrency-limit` |
-//! | `RateLimitLayer`: how many calls come in a time | `rate-limit` |
+//! | `TracingLayer`: creates a `tracing` span for each call | `tracing` |
+//! | `OpenTelemetryLayer`: creates the same span as a child of the caller's span, which `propagate` sends | `opentelemetry` |
+//! | `MetricsLayer`: counts calls by outcome and measures their durations | `metrics` |
+//! | `AuthorizationLayer`: runs a check of yours before each call | `authorization` |
+//! | `ConcurrencyLimitLayer`: limits the number of calls in flight | `concurrency-limit` |
+//! | `RateLimitLayer`: limits the rate of calls | `rate-limit` |
 //!
-//! No feature is on by default. A layer of your own is a [`Middleware`](rpc_runtime::middleware::Middleware) and needs none of this.
+//! No feature is enabled by default. A layer of your own implements [`Middleware`](rpc_runtime::middleware::Middleware)
+//! and does not need this crate.
 //!
-//! A layer sees what those outside of it let through: with metrics outside of a limit the calls that it refuses are
-//! counted, too, as errors with its code, and with metrics inside they are not. No layer allocates for a call once it is
-//! warm, unless somebody wants the call's span, or it is refused: that costs a box for the error.
+//! A layer sees the calls that the layers outside of it let through. Metrics outside of a limit also count the calls
+//! that the limit rejects, as errors with its code; metrics inside do not. Once warm, a layer allocates for a call only
+//! if a subscriber is interested in the call's span, or if the call is rejected, which boxes the error.
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 #[cfg(feature = "authorization")]

@@ -1,4 +1,4 @@
-//! Counts calls, and how long they take.
+//! Counts calls and measures their durations.
 
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Instant;
@@ -11,37 +11,39 @@ use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
 use rpc_runtime::{Outcome, Service};
 use tower_layer::Layer;
 
-/// Failures that any method can have.
+/// The failures that any method can have.
 const COMMON: [Outcome; 3] = [Outcome::Cancelled, Outcome::Late, Outcome::Panicked];
 
-/// So many failures of a method are told apart, these included; the codes of those that come after are `other`.
+/// The maximum number of failures of a method with a label of their own, including the common ones. All further codes
+/// have the label `other`.
 const FAILURES: usize = COMMON.len() + 32;
 
-/// Counts calls and measures how long they take, with the [`metrics`] facade: its recorder decides what becomes of it.
+/// Counts calls and measures their durations with the [`metrics`] facade, whose recorder exports them.
 ///
-/// | name | kind | labels | tells |
+/// | name | kind | labels | meaning |
 /// |---|---|---|---|
-/// | `rpc_server_calls_total` | counter | `service`, `method`, `outcome`, `code` | calls that have ended |
-/// | `rpc_server_calls_in_flight` | gauge | `service`, `method` | calls that run |
-/// | `rpc_server_call_duration_seconds` | histogram | `service`, `method` | how long they took; of a stream of items, until its end |
+/// | `rpc_server_calls_total` | counter | `service`, `method`, `outcome`, `code` | the number of calls that have ended |
+/// | `rpc_server_calls_in_flight` | gauge | `service`, `method` | the number of calls in flight |
+/// | `rpc_server_call_duration_seconds` | histogram | `service`, `method` | the durations of calls; for a stream of items, until its end |
 ///
 /// | label | value |
 /// |---|---|
 /// | `service` | the trait |
 /// | `method` | the method's name on the wire |
 /// | `outcome` | `success`, `error`, `cancelled`, `late` or `panicked` |
-/// | `code` | the code of the error; empty of a success; `other` of those that come after 32 different ones of a method |
+/// | `code` | the code of the error; empty for a success; `other` for any code after 32 different ones of a method |
 ///
-/// Each call, notification, entry of a batch and stream counts once, when it ends. What the protocol itself answers is
-/// not a call of the service: methods that it does not have, calls that came too late, messages that are no JSON.
+/// Each call, notification, entry of a batch and stream counts once, when it ends. Messages that the protocol itself
+/// answers are not calls of the service: unknown methods, calls past their deadline, and messages that are not JSON.
 ///
-/// The recorder is asked for a method's handles when the layer is put around its service, so it is to be installed before;
-/// for that of an error when its code is first seen, and once for `other`. Other calls ask for none, and allocate nothing.
+/// Install the recorder before the layer wraps its service, because the handles of a method are requested then. The
+/// handle of an error is requested when its code first occurs, and that of `other` once. All other calls request no
+/// handle and allocate nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MetricsLayer(());
 
 impl MetricsLayer {
-    /// Has no options.
+    /// Creates the layer, which has no options.
     pub fn new() -> Self {
         Self::default()
     }
@@ -64,7 +66,7 @@ impl<S: Service> Layer<S> for MetricsLayer {
     }
 }
 
-/// What [`MetricsLayer`] puts around a service.
+/// The middleware with which [`MetricsLayer`] wraps a service.
 #[derive(Debug)]
 pub struct Metrics(Box<[Method]>);
 
@@ -90,9 +92,9 @@ struct Method {
     in_flight: Gauge,
     duration: Histogram,
     successes: Counter,
-    /// The common ones, and errors that were seen.
+    /// The counters of the common failures, and of the errors that have occurred.
     failures: RwLock<Vec<(Outcome, Counter)>>,
-    /// The errors that came after so many others.
+    /// The counter of all further errors.
     others: OnceLock<Counter>,
 }
 
@@ -129,13 +131,13 @@ impl Method {
             .increment(1);
     }
 
-    /// The handle of all other failures, if no more are told apart.
+    /// Returns the counter of all further errors, if no more of them may have a label of their own.
     fn other(&self, seen: &[(Outcome, Counter)], outcome: Outcome) -> Option<Counter> {
         let make = || ended(self.service, self.name, outcome, "other".into());
         (seen.len() == FAILURES).then(|| self.others.get_or_init(make).clone())
     }
 
-    /// The handle of a failure that was not seen before.
+    /// Returns the counter of a failure that has not occurred before.
     fn failure(&self, outcome: Outcome, code: i64) -> Counter {
         let mut seen = self
             .failures
@@ -155,7 +157,7 @@ fn of(seen: &[(Outcome, Counter)], outcome: Outcome) -> Option<Counter> {
     found.map(|(_, counter)| counter.clone())
 }
 
-/// The counter of the calls that have ended so.
+/// Returns the counter of calls with this outcome and code.
 fn ended(service: &'static str, method: &'static str, outcome: Outcome, code: String) -> Counter {
     counter!(
         "rpc_server_calls_total",

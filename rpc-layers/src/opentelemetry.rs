@@ -1,4 +1,4 @@
-//! Traces that cross services, in the form of OpenTelemetry.
+//! Propagates traces between services with OpenTelemetry.
 
 use opentelemetry::Context as TraceContext;
 use opentelemetry::global::get_text_map_propagator;
@@ -12,13 +12,13 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::trace;
 
-/// Spans as [`TracingLayer`](crate::TracingLayer) makes them, whose parents are the callers' own: in place of that layer.
+/// Creates the spans of [`TracingLayer`](crate::TracingLayer) as children of the callers' spans. Use it in place of
+/// that layer.
 ///
-/// The caller's context travels in the metadata of its calls, where [`propagate`] puts it. The propagator is the one that
-/// was installed with [`opentelemetry::global::set_text_map_propagator`]: `TraceContextPropagator` of `opentelemetry_sdk`
-/// reads and writes `traceparent` and `tracestate` as
-/// [W3C Trace Context](https://www.w3.org/TR/trace-context/) has them. The subscriber has a layer of
-/// [`tracing_opentelemetry`], which exports the spans.
+/// The caller's context is sent in the metadata of its calls, where [`propagate`] puts it. The propagator is the one
+/// installed with [`opentelemetry::global::set_text_map_propagator`]. `TraceContextPropagator` of `opentelemetry_sdk`
+/// reads and writes `traceparent` and `tracestate` as in [W3C Trace Context](https://www.w3.org/TR/trace-context/). The
+/// subscriber needs a layer of [`tracing_opentelemetry`], which exports the spans.
 ///
 /// ```
 /// use opentelemetry::trace::TracerProvider;
@@ -48,12 +48,12 @@ use crate::trace;
 /// # }
 /// ```
 ///
-/// Where nobody wants the span, a call costs a look at that and nothing else.
+/// If no subscriber is interested in the span, the cost of a call is one check.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OpenTelemetryLayer(());
 
 impl OpenTelemetryLayer {
-    /// Has no options.
+    /// Creates the layer, which has no options.
     pub fn new() -> Self {
         Self::default()
     }
@@ -67,7 +67,7 @@ impl<S: Service> Layer<S> for OpenTelemetryLayer {
     }
 }
 
-/// What [`OpenTelemetryLayer`] puts around a service.
+/// The middleware with which [`OpenTelemetryLayer`] wraps a service.
 #[derive(Debug)]
 pub struct OpenTelemetry(());
 
@@ -80,16 +80,16 @@ impl Middleware for OpenTelemetry {
         let received = Received(call.context());
         let parent = get_text_map_propagator(|propagator| propagator.extract(&received));
         if parent.span().span_context().is_remote() {
-            // Without a layer of `tracing_opentelemetry`'s there is nobody to tell.
+            // Without a layer of `tracing_opentelemetry`, the span has no parent to set.
             let _ = span.set_parent(parent);
         }
         trace::run(next, span).await
     }
 }
 
-/// The metadata of a call that came. A span keeps what the propagator takes of it and is exported with it, so values that are
-/// longer than [W3C Trace Context](https://www.w3.org/TR/trace-context/#tracestate-limits) and
-/// [W3C Baggage](https://www.w3.org/TR/baggage/#limits) ask for are left out.
+/// The metadata of a received call. A span keeps the values that the propagator reads and is exported with them. Values
+/// longer than the limits of [W3C Trace Context](https://www.w3.org/TR/trace-context/#tracestate-limits) and
+/// [W3C Baggage](https://www.w3.org/TR/baggage/#limits) are therefore left out.
 struct Received<'c>(&'c Context);
 
 impl Extractor for Received<'_> {
@@ -109,7 +109,7 @@ impl Extractor for Received<'_> {
 /// Puts the current trace into the metadata of a client's calls:
 /// [`ClientBuilder::metadata(propagate)`](rpc_runtime::ClientBuilder::metadata).
 ///
-/// The current one is that of the [`tracing`] span in which a call is created, or else OpenTelemetry's own.
+/// The current trace is that of the [`tracing`] span in which the call is created, or else OpenTelemetry's own.
 pub fn propagate(add: &mut dyn FnMut(&str, &str)) {
     let current = Span::current().context();
     let current = match current.has_active_span() {
@@ -119,12 +119,12 @@ pub fn propagate(add: &mut dyn FnMut(&str, &str)) {
     get_text_map_propagator(|propagator| propagator.inject_context(&current, &mut Sent(add)));
 }
 
-/// The metadata of a call that leaves.
+/// The metadata of a call to be sent.
 struct Sent<'a>(&'a mut dyn FnMut(&str, &str));
 
 impl Injector for Sent<'_> {
     fn set(&mut self, key: &str, value: String) {
-        // An empty `tracestate` says nothing.
+        // An empty `tracestate` carries no information.
         if !value.is_empty() {
             (self.0)(key, &value);
         }

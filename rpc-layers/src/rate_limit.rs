@@ -1,4 +1,4 @@
-//! Bounds how many calls come in a time.
+//! Limits the rate of calls.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +9,11 @@ use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
 use rpc_runtime::{Context, ErrorObject, Service, code};
 use tower_layer::Layer;
 
-/// Bounds how many calls come in a time, over all services that the layer and its clones are put around: a token bucket,
-/// for all callers together or for [each connection](Self::per_connection).
+/// Limits the rate of calls, over all services that the layer and its clones wrap. It is a token bucket, for all
+/// callers together or for [each connection](Self::per_connection).
 ///
-/// A call past that is refused with [−32012](code::RATE_LIMITED): its handler does not run, its caller gets
-/// `CallError::Remote`, and nobody calls again by itself. A stream of items is one call.
+/// A call above the limit is rejected with [−32012](code::RATE_LIMITED): its handler does not run, its caller receives
+/// `CallError::Remote`, and clients do not retry it by themselves. A stream of items is one call.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,10 +41,11 @@ const LONGEST: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
 type Bucket = DefaultDirectRateLimiter;
 
 impl RateLimitLayer {
-    /// Lets this many calls through in this time, as many as that at once.
+    /// Creates a layer that lets `calls` calls through in each `time`, and as many in one burst.
     ///
     /// # Panics
-    /// If either is zero, or more calls than nanoseconds, or if the time is in centuries.
+    /// Panics if `calls` or `time` is zero, if there are more calls than nanoseconds, or if `time` is two centuries or
+    /// longer.
     pub fn new(calls: u32, time: Duration) -> Self {
         let calls = NonZeroU32::new(calls).expect("a rate lets some calls through");
         let quota = Quota::with_period(time / calls.get());
@@ -52,22 +53,22 @@ impl RateLimitLayer {
         Self::with(quota.allow_burst(calls), false)
     }
 
-    /// Lets this many calls through at once, after a pause. The rate stays.
+    /// Sets the number of calls that are let through in one burst after a pause. The rate is unchanged.
     ///
     /// # Panics
-    /// If it is zero, or so many that the rate comes to them in centuries only.
+    /// Panics if `calls` is zero, or so large that the rate takes two centuries or longer to reach it.
     pub fn burst(self, calls: u32) -> Self {
         let calls = NonZeroU32::new(calls).expect("a burst has a call at least");
         Self::with(self.quota.allow_burst(calls), self.per_connection)
     }
 
-    /// Counts the calls of each connection by themselves.
+    /// Limits the calls of each connection separately.
     pub fn per_connection(self) -> Self {
         Self::with(self.quota, true)
     }
 
     fn with(quota: Quota, per_connection: bool) -> Self {
-        // The bucket counts in nanoseconds, and would begin anew.
+        // The bucket counts in nanoseconds, which would overflow.
         let burst = quota
             .replenish_interval()
             .checked_mul(quota.burst_size().get());
@@ -92,7 +93,7 @@ impl<S: Service> Layer<S> for RateLimitLayer {
     }
 }
 
-/// What [`RateLimitLayer`] puts around a service.
+/// The middleware with which [`RateLimitLayer`] wraps a service.
 #[derive(Debug)]
 pub struct RateLimit(RateLimitLayer);
 
@@ -124,7 +125,7 @@ impl Middleware for RateLimit {
     }
 }
 
-/// A connection's buckets, one for each layer: of which it is, the layer's own says.
+/// The buckets of a connection: for each layer, identified by the layer's own bucket, that of the connection.
 #[derive(Default)]
 struct Buckets(Mutex<Vec<(Arc<Bucket>, Arc<Bucket>)>>);
 

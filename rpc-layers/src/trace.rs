@@ -1,4 +1,4 @@
-//! A span for each call.
+//! Creates a span for each call.
 
 use std::time::Instant;
 
@@ -9,10 +9,10 @@ use tower_layer::Layer;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
-/// A span of [`tracing`]'s for each call. What the handler does, it does within.
+/// Creates a [`tracing`] span for each call, in which its handler runs.
 ///
-/// The span is called `call`, has the level `INFO` and the target `rpc_layers`. Its fields bear the names of
-/// [OpenTelemetry's conventions](https://opentelemetry.io/docs/specs/semconv/rpc/), where these have one:
+/// The span has the name `call`, the level `INFO` and the target `rpc_layers`. Its fields have the names of
+/// [OpenTelemetry's conventions](https://opentelemetry.io/docs/specs/semconv/rpc/), where those define one:
 ///
 /// | field | value |
 /// |---|---|
@@ -20,19 +20,19 @@ use tracing::{Instrument, Span};
 /// | `rpc.service` | the trait |
 /// | `rpc.method` | the method's name on the wire |
 /// | `rpc.kind` | `call`, `stream` or `notification` |
-/// | `network.peer.address`, `network.peer.port` | who calls; none in the same process |
-/// | `traceparent`, `tracestate` | the caller's trace ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), if it travels in the call's metadata; [escaped](Escaped), up to 128 bytes of each |
+/// | `network.peer.address`, `network.peer.port` | the caller's address; none in the same process |
+/// | `traceparent`, `tracestate` | the caller's trace ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), if it is in the call's metadata; [escaped](Escaped), up to 128 bytes of each |
 /// | `outcome` | at the end: `success`, `error`, `cancelled`, `late` or `panicked` |
-/// | `rpc.response.status_code` | at the end: the code of the error, if it is one |
+/// | `rpc.response.status_code` | at the end: the code of the error, if the call failed |
 /// | `duration` | at the end: in seconds |
-/// | `otel.name`, `otel.kind`, `otel.status_code` | what `tracing-opentelemetry` reads: the method's name, `server`, and `ERROR` if it ends with a code |
+/// | `otel.name`, `otel.kind`, `otel.status_code` | fields for `tracing-opentelemetry`: the method's name, `server`, and `ERROR` if the call ends with a code |
 ///
-/// Where nobody wants the span, a call costs a look at that and nothing else.
+/// If no subscriber is interested in the span, the cost of a call is one check.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingLayer(());
 
 impl TracingLayer {
-    /// Has no options.
+    /// Creates the layer, which has no options.
     pub fn new() -> Self {
         Self::default()
     }
@@ -46,7 +46,7 @@ impl<S: Service> Layer<S> for TracingLayer {
     }
 }
 
-/// What [`TracingLayer`] puts around a service.
+/// The middleware with which [`TracingLayer`] wraps a service.
 #[derive(Debug)]
 pub struct Tracing(());
 
@@ -60,7 +60,7 @@ impl Middleware for Tracing {
     }
 }
 
-/// The span of a call that begins.
+/// Creates the span of a call.
 pub(crate) fn span(call: RequestInfo<'_>) -> Span {
     let (method, context) = (call.method(), call.context());
     let peer = || context.peer();
@@ -94,7 +94,7 @@ fn kind(call: RequestInfo<'_>) -> &'static str {
     }
 }
 
-/// Runs a call in its span, and records there how it ended.
+/// Runs a call in its span, and records in it how the call ended.
 pub(crate) async fn run<S: Service>(next: Next<'_, S>, span: Span) -> Response {
     let start = Instant::now();
     let ended = span.clone();

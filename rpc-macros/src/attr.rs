@@ -1,4 +1,4 @@
-//! The options of `#[rpc(…)]`, wherever it stands.
+//! Reads the options of `#[rpc(…)]` on traits, methods, parameters and error types.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
@@ -11,7 +11,7 @@ use crate::example::Example;
 use crate::meta::{name_of, set, string, unknown};
 use crate::names::Rename;
 
-/// `#[rpc(…)]` of a trait.
+/// The `#[rpc(…)]` of a trait.
 #[derive(Default)]
 pub(crate) struct ServiceOptions {
     pub(crate) namespace: Option<LitStr>,
@@ -48,7 +48,7 @@ impl ServiceOptions {
     }
 }
 
-/// `#[rpc(…)]` of a method.
+/// The `#[rpc(…)]` of a method.
 #[derive(Default)]
 pub(crate) struct MethodOptions {
     pub(crate) name: Option<LitStr>,
@@ -90,7 +90,7 @@ impl MethodOptions {
     }
 }
 
-/// `#[rpc(…)]` of a parameter.
+/// The `#[rpc(…)]` of a parameter.
 #[derive(Default)]
 pub(crate) struct ParameterOptions {
     pub(crate) name: Option<LitStr>,
@@ -98,11 +98,11 @@ pub(crate) struct ParameterOptions {
     pub(crate) params: Option<Path>,
 }
 
-/// What stands for a missing argument.
+/// The default of a missing argument.
 pub(crate) struct DefaultValue {
-    /// The word `default`.
+    /// The token `default`.
     pub(crate) keyword: Path,
-    /// Without one it is the type's own default.
+    /// `None` for the default of the type.
     pub(crate) expr: Option<Expr>,
 }
 
@@ -123,17 +123,17 @@ impl ParameterOptions {
     }
 }
 
-/// `#[rpc(…)]` of an error type.
+/// The `#[rpc(…)]` of an error type.
 #[derive(Default)]
 pub(crate) struct ErrorOptions {
-    /// `Some(None)` is one that cannot be read.
+    /// `Some(None)` for a code that cannot be read.
     pub(crate) code: Option<Option<Code>>,
     pub(crate) rename_all: Option<Rename>,
     pub(crate) krate: Option<Path>,
 }
 
 impl ErrorOptions {
-    /// Of a whole enum.
+    /// Reads the options of an entire enum.
     pub(crate) fn read_enum(attrs: &[Attribute], errors: &mut Errors) -> Self {
         let mut this = Self::default();
         each_option(attrs, errors, |meta| match name_of(meta).as_str() {
@@ -143,7 +143,7 @@ impl ErrorOptions {
         this
     }
 
-    /// Of a struct, which has one code.
+    /// Reads the options of a struct, which has one code.
     pub(crate) fn read_struct(attrs: &[Attribute], errors: &mut Errors) -> Self {
         let mut this = Self::default();
         each_option(attrs, errors, |meta| match name_of(meta).as_str() {
@@ -162,7 +162,7 @@ impl ErrorOptions {
     }
 }
 
-/// The code of one variant.
+/// Reads the code of one variant.
 pub(crate) fn variant_code(attrs: &[Attribute], errors: &mut Errors) -> Option<Option<Code>> {
     let mut slot = None;
     each_option(attrs, errors, |meta| match name_of(meta).as_str() {
@@ -172,7 +172,7 @@ pub(crate) fn variant_code(attrs: &[Attribute], errors: &mut Errors) -> Option<O
     slot
 }
 
-/// The wire name of one field, if it was given.
+/// Reads the wire name of one field, if there is one.
 pub(crate) fn field_name(attrs: &[Attribute], errors: &mut Errors) -> Option<LitStr> {
     let mut slot = None;
     each_option(attrs, errors, |meta| match name_of(meta).as_str() {
@@ -182,19 +182,19 @@ pub(crate) fn field_name(attrs: &[Attribute], errors: &mut Errors) -> Option<Lit
     slot
 }
 
-/// An error code as the user wrote it.
+/// An error code as written by the user.
 #[derive(Clone)]
 pub(crate) struct Code {
     pub(crate) value: i64,
     pub(crate) tokens: TokenStream,
 }
 
-/// Whether this is `#[rpc(…)]`, which the compiler must not meet.
+/// Returns `true` for `#[rpc(…)]`, which must be removed before the compiler sees it.
 pub(crate) fn is_ours(attr: &Attribute) -> bool {
     attr.path().is_ident("rpc")
 }
 
-/// The `#[cfg(…)]`s, for every generated piece of what they stand on.
+/// Returns the `#[cfg(…)]`s of an item, for every piece that is generated from it.
 pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<&Attribute> {
     attrs
         .iter()
@@ -202,7 +202,7 @@ pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<&Attribute> {
         .collect()
 }
 
-/// What `#[deprecated = "…"]` and `#[deprecated(note = "…")]` say.
+/// Returns the note of `#[deprecated = "…"]` or `#[deprecated(note = "…")]`.
 pub(crate) fn deprecation(attrs: &[Attribute]) -> Option<String> {
     let attr = attrs.iter().find(|it| it.path().is_ident("deprecated"))?;
     if let syn::Meta::NameValue(meta) = &attr.meta {
@@ -219,7 +219,7 @@ pub(crate) fn deprecation(attrs: &[Attribute]) -> Option<String> {
     read.ok().and(note)
 }
 
-/// What `#[error("…")]` says, which is thiserror's.
+/// Returns the text of thiserror's `#[error("…")]`.
 pub(crate) fn message(attrs: &[Attribute]) -> Option<String> {
     let attr = attrs.iter().find(|attr| attr.path().is_ident("error"))?;
     let first = |input: ParseStream<'_>| {
@@ -230,7 +230,7 @@ pub(crate) fn message(attrs: &[Attribute]) -> Option<String> {
     attr.parse_args_with(first).ok()
 }
 
-/// The text of the doc comments.
+/// Returns the text of the doc comments.
 pub(crate) fn docs(attrs: &[Attribute]) -> String {
     let lines: Vec<String> = attrs.iter().filter_map(doc_line).collect();
     lines.join("\n").trim().to_owned()
@@ -268,7 +268,7 @@ fn each_option(
     }
 }
 
-/// Notes the error and goes on with the next option.
+/// Records the error and continues with the next option.
 fn recover(error: Error, meta: &ParseNestedMeta<'_>, errors: &mut Errors) -> syn::Result<()> {
     errors.push(error);
     while !meta.input.is_empty() && !meta.input.peek(Token![,]) {
@@ -320,7 +320,7 @@ fn code(meta: &ParseNestedMeta<'_>) -> syn::Result<Code> {
     }
 }
 
-/// The path of the runtime's hidden door for generated code.
+/// Returns the path of the runtime's module for generated code.
 pub(crate) fn door(krate: Option<&Path>) -> TokenStream {
     match krate {
         Some(krate) => quote!(#krate::codegen),

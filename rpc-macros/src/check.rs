@@ -1,5 +1,4 @@
-//! The rules that concern more than one thing at a time. The others are kept
-//! where the thing is read.
+//! Checks the rules that concern several items. All other rules are checked where an item is read.
 
 use std::collections::HashSet;
 
@@ -8,7 +7,7 @@ use syn::LitStr;
 use crate::errors::Errors;
 use crate::model::{Method, Role, Service};
 
-/// As many arguments as the runtime's tuples take.
+/// The maximum number of arguments, which is that of the runtime's tuples.
 pub(crate) const MOST_ARGUMENTS: usize = 16;
 
 pub(crate) fn service(service: &Service<'_>, errors: &mut Errors) {
@@ -76,7 +75,7 @@ fn method_names(service: &Service<'_>, errors: &mut Errors) {
             if is_reserved(&name.value()) {
                 errors.at(name, RESERVED);
             }
-            // Two methods of one name may exclude each other.
+            // Two methods of the same name may have mutually exclusive `cfg`s.
             if method.cfgs.is_empty() {
                 names.add(name, "this service", errors);
             }
@@ -84,7 +83,7 @@ fn method_names(service: &Service<'_>, errors: &mut Errors) {
     }
 }
 
-/// Wire names, each of which may be given once.
+/// Wire names, each of which may be used once.
 #[derive(Default)]
 struct Names(HashSet<String>);
 

@@ -1,4 +1,4 @@
-//! `#[derive(RpcError)]`: an error's code and data, there and back.
+//! `#[derive(RpcError)]`: the writing and reading of an error's code and data.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ fn expand(original: &DeriveInput) -> TokenStream {
 struct RpcError<'a> {
     original: &'a DeriveInput,
     door: TokenStream,
-    /// A struct is its own only variant.
+    /// A struct has one variant, itself.
     variants: Vec<Variant<'a>>,
 }
 
@@ -49,16 +49,16 @@ struct Variant<'a> {
     fields: Vec<Field<'a>>,
 }
 
-/// What becomes of the fields in `error.data`.
+/// The form of the fields in `error.data`.
 #[derive(Clone, Copy)]
 enum Shape {
-    /// There are none, and there is no data.
+    /// No fields, and no data.
     Nothing,
-    /// The value of the only one.
+    /// The value of the only field.
     Value,
-    /// An array of them.
+    /// An array of the fields.
     Array,
-    /// An object of them.
+    /// An object of the fields.
     Object,
 }
 
@@ -74,7 +74,7 @@ impl Shape {
 }
 
 struct Field<'a> {
-    /// Its variable, called like the field if that has a name.
+    /// The variable of the field, with the field's name if it has one.
     binding: Ident,
     ty: &'a Type,
     wire_name: LitStr,
@@ -139,7 +139,7 @@ impl<'a> Variant<'a> {
             path: generated!(Self),
             name: original.ident.to_string(),
             attrs: &original.attrs,
-            // They are gone, or hold, with the struct.
+            // The `cfg`s of a struct apply to the derive as well.
             cfgs: vec![],
             code,
             shape: Shape::of(declared),
@@ -149,7 +149,7 @@ impl<'a> Variant<'a> {
 }
 
 impl Variant<'_> {
-    /// The variant of its fields' variables, in a pattern and in an expression.
+    /// Returns the variant with its fields' variables, which is both a pattern and an expression.
     fn of_bindings(&self) -> TokenStream {
         let path = &self.path;
         let bindings = self.fields.iter().map(|field| &field.binding);
@@ -207,7 +207,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The field as both ends speak of it.
+    /// Returns the parameter of the field, for writing and for reading.
     fn argument(&self) -> TokenStream {
         let Self { ty, wire_name, .. } = self;
         generated!(__rpc::arg::<#ty>(#wire_name))
@@ -227,7 +227,7 @@ fn check_codes(variants: &[Variant<'_>], errors: &mut Errors) {
                 "JSON-RPC 2.0 reserves this code; use one outside -32768..=-32000",
             );
         } else if !cfgs.is_empty() {
-            // Two variants of one code may exclude each other.
+            // Two variants of the same code may have mutually exclusive `cfg`s.
         } else if let Some(first) = seen.insert(value, path.to_string().replace(' ', "")) {
             errors.at(tokens, format!("`{first}` has this code already"));
         }
@@ -247,7 +247,7 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
     let described = variants.iter().map(|variant| describe(variant));
     let writes = variants.iter().map(|variant| write(variant));
     let reads = variants.iter().map(|variant| read(variant));
-    // A reference always has a value, also to an enum that has none.
+    // A reference always has a value, even to an enum without variants.
     let variant = match variants.is_empty() {
         true => generated!(*self),
         false => generated!(self),
@@ -289,7 +289,7 @@ fn describe(variant: &Variant<'_>) -> TokenStream {
     }
 }
 
-/// The schemas of the data, for whoever knows those of the fields' types.
+/// Generates the schemas of the data, given the schemas of the fields' types.
 fn schemas(model: &RpcError<'_>) -> TokenStream {
     let RpcError {
         original, variants, ..
@@ -306,7 +306,7 @@ fn schemas(model: &RpcError<'_>) -> TokenStream {
         .map(|ty| generated!(#knows: __rpc::Knows<#ty>))
         .collect();
     let clause = generics::where_clause(&original.generics, &bounds);
-    // Its types may be deprecated, as the fields that have them.
+    // The types of the fields may be deprecated.
     generated! {
         #[allow(deprecated)]
         impl #params __rpc::ErrorSchemas<#knows> for #ident #args #clause {
@@ -380,7 +380,7 @@ fn read(variant: &Variant<'_>) -> TokenStream {
     }
 }
 
-/// The impl, whatever its methods do.
+/// Generates the impl with the given methods.
 fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
     let RpcError {
         original, variants, ..
@@ -394,14 +394,14 @@ fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
     let generic = types.filter(|ty| types::mentions(ty, &original.generics));
     let bounds: Vec<_> = generic.map(wire::argument_bound).collect();
     let clause = generics::where_clause(&original.generics, &bounds);
-    // A variant or field that the user deprecates still travels.
+    // A deprecated variant or field is still sent.
     generated! {
         #[allow(deprecated)]
         impl #params __rpc::RpcError for #ident #args #clause { #methods }
     }
 }
 
-/// The mistakes, and an impl for those who need one.
+/// Generates the compile errors, and an impl for code that requires one.
 fn fallback(model: &RpcError<'_>, error: &Error) -> TokenStream {
     let error = error.to_compile_error();
     let implementation = implementation(

@@ -15,7 +15,7 @@ impl Errors {
         }
     }
 
-    /// Reports a mistake in `tokens`, which the user wrote.
+    /// Records a mistake in `tokens` of the user's code.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.push(syn::Error::new_spanned(tokens, message));
     }

@@ -1,4 +1,4 @@
-//! `#[rpc(example(params = {"a": 1}, result = 3))]`: JSON, which is read here and kept as text.
+//! Reads `#[rpc(example(params = {"a": 1}, result = 3))]`: the JSON is checked and kept as text.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -9,12 +9,12 @@ use syn::{Error, Lit, LitStr, Token, token};
 
 use crate::meta;
 
-/// A call and its answer.
+/// A call and its reply.
 pub(crate) struct Example {
     pub(crate) name: Option<LitStr>,
-    /// JSON.
+    /// The parameters as JSON text.
     pub(crate) params: Option<String>,
-    /// JSON.
+    /// The result as JSON text.
     pub(crate) result: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl Example {
             "result" => meta::set(&mut this.result, &meta, json(meta.value()?)?),
             _ => meta::unknown(&meta, "an example takes `name`, `params` and `result`"),
         });
-        // All of it is taken before any of it is read: a mistake leaves nothing behind.
+        // All tokens are taken before they are parsed, so that none are left over after a mistake.
         let group: Group = meta.input.parse()?;
         parser.parse2(group.stream())?;
         Ok(this)
@@ -51,7 +51,7 @@ fn params(input: ParseStream<'_>) -> syn::Result<String> {
     }
 }
 
-/// The text of one JSON value.
+/// Returns the text of one JSON value.
 fn json(input: ParseStream<'_>) -> syn::Result<String> {
     let ahead = input.fork();
     if let Ok(TokenTree::Group(group)) = ahead.parse::<TokenTree>() {
@@ -85,7 +85,7 @@ fn json(input: ParseStream<'_>) -> syn::Result<String> {
     }
 }
 
-/// What stands between commas, and they.
+/// Returns the text of several values with their commas.
 fn list(
     elements: TokenStream,
     element: fn(ParseStream<'_>) -> syn::Result<String>,
@@ -96,7 +96,7 @@ fn list(
     Ok(elements.join(","))
 }
 
-/// `"name": value`.
+/// Returns the text of a member, `"name": value`.
 fn member(input: ParseStream<'_>) -> syn::Result<String> {
     let name: LitStr = input.parse()?;
     input.parse::<Token![:]>()?;

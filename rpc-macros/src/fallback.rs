@@ -1,5 +1,4 @@
-//! What a faulty trait becomes: its mistakes, and enough of a service that
-//! whatever uses it is not called faulty too.
+//! Generates the compile errors of a faulty trait, and enough of a service that the code that uses it compiles.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -10,7 +9,7 @@ use crate::expand::{client, description, ends, server, trait_};
 use crate::generics;
 use crate::model::Service;
 
-/// Of something that is no trait, or cannot be read.
+/// Returns the errors of an item that is not a trait, or cannot be read.
 pub(crate) fn item(item: TokenStream, error: &Error) -> TokenStream {
     let error = error.to_compile_error();
     quote!(#error #item)
@@ -42,7 +41,7 @@ pub(crate) fn service(service: Service<'_>, error: &Error) -> TokenStream {
     quote!(#error #trait_ #handles)
 }
 
-/// The trait without lifetimes and bounds.
+/// Returns the trait without lifetimes and bounds.
 fn bare(original: &ItemTrait) -> ItemTrait {
     let mut generics = generics::unbounded(&original.generics);
     let params = std::mem::take(&mut generics.params).into_iter();

@@ -1,4 +1,4 @@
-//! The trait's generic parameters, on the types generated for it.
+//! Places the trait's generic parameters on the types generated for it.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use syn::{GenericParam, Generics, Lifetime, TypeParam, TypeParamBound, WherePred
 
 use crate::types;
 
-/// The parameters as the trait and the server have them: what travels borrows from neither.
+/// Returns the parameters of the trait and the server. Values of their types are sent, so they must not borrow.
 pub(crate) fn owned(generics: &Generics) -> Generics {
     let mut generics = generics.clone();
     for parameter in generics.type_params_mut() {
@@ -19,7 +19,7 @@ pub(crate) fn owned(generics: &Generics) -> Generics {
     generics
 }
 
-/// `generics` with one more type, before its other types.
+/// Returns `generics` with one more type, before its other types.
 pub(crate) fn with_first(mut generics: Generics, first: TypeParam) -> Generics {
     let after_lifetimes = generics.lifetimes().count();
     generics
@@ -28,7 +28,7 @@ pub(crate) fn with_first(mut generics: Generics, first: TypeParam) -> Generics {
     generics
 }
 
-/// The parameters as a struct declares them: bounds are for its impls.
+/// Returns the parameters of a struct's declaration, without bounds, which belong to its impls.
 pub(crate) fn unbounded(generics: &Generics) -> Generics {
     let mut generics = Generics {
         where_clause: None,
@@ -41,7 +41,7 @@ pub(crate) fn unbounded(generics: &Generics) -> Generics {
     generics
 }
 
-/// The types as a tuple, if there are any: a field has to mention them.
+/// Returns the types as a tuple, if there are any: a field must mention them.
 pub(crate) fn types(generics: &Generics) -> Option<TokenStream> {
     let types: Vec<_> = generics
         .type_params()
@@ -50,7 +50,7 @@ pub(crate) fn types(generics: &Generics) -> Option<TokenStream> {
     (!types.is_empty()).then(|| quote!((#(#types,)*)))
 }
 
-/// A where clause of the item's own predicates and `more`, each once.
+/// Returns a where clause of the item's own predicates and `more`, each once.
 pub(crate) fn where_clause(generics: &Generics, more: &[TokenStream]) -> TokenStream {
     let own = generics
         .where_clause
@@ -64,7 +64,7 @@ pub(crate) fn where_clause(generics: &Generics, more: &[TokenStream]) -> TokenSt
     quote!(where #(#own,)* #(#more,)*)
 }
 
-/// Such a bound is the trait's alone: `Self` is another type in the impls.
+/// Returns `true` for a bound on `Self`. It applies to the trait only, since `Self` is another type in the impls.
 fn is_of_self(predicate: &WherePredicate) -> bool {
     matches!(predicate, WherePredicate::Type(bound) if types::mentions_self(&bound.bounded_ty))
 }

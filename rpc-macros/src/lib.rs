@@ -19,13 +19,13 @@ mod tests;
 
 use proc_macro::TokenStream;
 
-/// Makes a trait a service. See `rpc_runtime::rpc`.
+/// Generates the server and the client of a trait. See `rpc_runtime::rpc`.
 #[proc_macro_attribute]
 pub fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::rpc(options.into(), item.into()).into()
 }
 
-/// Lets an error travel to the caller. See `rpc_runtime::RpcError`.
+/// Implements `RpcError` for an error that is sent to the caller. See `rpc_runtime::RpcError`.
 #[proc_macro_derive(RpcError, attributes(rpc))]
 pub fn derive_rpc_error(item: TokenStream) -> TokenStream {
     error::derive(item.into()).into()

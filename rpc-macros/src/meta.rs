@@ -1,4 +1,4 @@
-//! One option: its name, its value, and what is wrong with it.
+//! Reads one option: its name and its value, and the mistakes in it.
 
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;

@@ -1,8 +1,7 @@
-//! A trait as a service: what `#[rpc]` reads out of it.
+//! The model of a service, which `#[rpc]` reads from a trait.
 //!
-//! Reading never stops at a mistake. It notes it and goes on with the likeliest
-//! meaning, so that one build reports every mistake and the fallback has names
-//! and types to stand on.
+//! Reading does not stop at a mistake. It records the mistake and continues with the most likely meaning. One build
+//! thus reports every mistake, and the fallback has names and types to use.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident};
@@ -19,13 +18,13 @@ use crate::types;
 
 pub(crate) struct Service<'a> {
     pub(crate) original: &'a ItemTrait,
-    /// The path that generated code reaches the runtime by.
+    /// The path to the runtime's module for generated code.
     pub(crate) door: TokenStream,
-    /// The trait's visibility, for what is generated.
+    /// The trait's visibility, for the generated items.
     pub(crate) vis: TokenStream,
     pub(crate) namespace: Option<LitStr>,
     pub(crate) lenient: bool,
-    /// Whether its types have schemas.
+    /// `true` if the types have schemas.
     pub(crate) has_schemas: bool,
     pub(crate) docs: String,
     pub(crate) methods: Vec<Method<'a>>,
@@ -36,7 +35,7 @@ pub(crate) struct Method<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) cfgs: Vec<&'a Attribute>,
     pub(crate) docs: String,
-    /// With the namespace before it.
+    /// The name on the wire, including the namespace.
     pub(crate) wire_name: LitStr,
     pub(crate) aliases: Vec<LitStr>,
     pub(crate) is_notification: bool,
@@ -46,14 +45,14 @@ pub(crate) struct Method<'a> {
     pub(crate) is_deprecated: bool,
     pub(crate) examples: Vec<Example>,
     pub(crate) parameters: Vec<Parameter<'a>>,
-    /// Whether it is answered by a stream; then the output is that of each item.
+    /// `true` if the reply is a stream. The output is then that of each item.
     pub(crate) is_stream: bool,
     pub(crate) output: Output<'a>,
 }
 
 pub(crate) struct Parameter<'a> {
     pub(crate) ident: Ident,
-    /// Of a stream, the type of an item.
+    /// The type; for a stream, the type of an item.
     pub(crate) ty: &'a Type,
     pub(crate) wire_name: LitStr,
     pub(crate) role: Role,
@@ -62,13 +61,13 @@ pub(crate) struct Parameter<'a> {
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Role {
-    /// `cx: &Context`, which is not on the wire.
+    /// `cx: &Context`, which is not sent on the wire.
     Context,
-    /// The whole `params` value.
+    /// The entire `params` value.
     Entire,
     /// One member of `params`.
     Argument,
-    /// `impl Stream<Item = T>`: what follows the request.
+    /// `impl Stream<Item = T>`: the items that follow the request.
     Items,
 }
 
@@ -79,7 +78,7 @@ pub(crate) enum Output<'a> {
         ok: &'a Type,
         error: &'a Type,
     },
-    /// A `Result` under an alias, which only the compiler can see through.
+    /// A `Result` under an alias, which only the compiler can resolve.
     Alias(&'a Type),
 }
 
@@ -107,7 +106,7 @@ impl<'a> Service<'a> {
     }
 }
 
-/// The user's tokens as the macro's own, so that lints leave them alone.
+/// Returns the user's tokens with the macro's hygiene, so that lints ignore them.
 fn generated(tokens: TokenStream) -> TokenStream {
     let resolve = |mut token: TokenTree| {
         token.set_span(token.span().resolved_at(Span::mixed_site()));
@@ -184,21 +183,21 @@ impl<'a> Method<'a> {
             .find(|parameter| parameter.role == Role::Entire)
     }
 
-    /// The items that the caller sends.
+    /// Returns the parameter of the items that the caller sends.
     pub(crate) fn items(&self) -> Option<&Parameter<'a>> {
         self.parameters
             .iter()
             .find(|parameter| parameter.role == Role::Items)
     }
 
-    /// What stands in `params`.
+    /// Returns the parameters that are sent in `params`.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &Parameter<'a>> {
         self.parameters
             .iter()
             .filter(|parameter| matches!(parameter.role, Role::Entire | Role::Argument))
     }
 
-    /// What the caller passes: everything but the context.
+    /// Returns the parameters that the caller passes: all except the context.
     pub(crate) fn passed(&self) -> impl Iterator<Item = &Parameter<'a>> {
         self.parameters
             .iter()
@@ -206,7 +205,7 @@ impl<'a> Method<'a> {
     }
 }
 
-/// What a method says of itself, and why it is not to be called any more.
+/// Returns the documentation of a method, and the reason why it is deprecated.
 fn docs(attrs: &[Attribute]) -> String {
     let deprecation = attr::deprecation(attrs).map(|note| format!("Deprecated: {note}"));
     let docs = Some(attr::docs(attrs)).filter(|docs| !docs.is_empty());
@@ -226,7 +225,7 @@ fn wire_name(ident: &Ident, options: &MethodOptions, service: &ServiceOptions) -
     }
 }
 
-/// The `T` of `-> impl Stream<Item = T>`.
+/// Returns the `T` of `-> impl Stream<Item = T>`.
 fn returned_item(sig: &Signature) -> Option<&Type> {
     match &sig.output {
         ReturnType::Type(_, ty) => types::stream_item(ty),
@@ -234,7 +233,7 @@ fn returned_item(sig: &Signature) -> Option<&Type> {
     }
 }
 
-/// Whether a stream is meant, be it written right or wrong.
+/// Returns `true` if the method is meant to return a stream, even if it is written incorrectly.
 fn says_stream(sig: &Signature) -> bool {
     matches!(&sig.output, ReturnType::Type(_, ty) if types::mentions_stream(ty))
 }

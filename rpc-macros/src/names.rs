@@ -1,10 +1,10 @@
-//! What methods, parameters and fields are called on the wire.
+//! The names of methods, parameters and fields on the wire.
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
 use syn::{Error, LitStr};
 
-/// A `rename_all` rule. Rust names are taken to be snake_case.
+/// A `rename_all` rule. Rust names are assumed to be in snake_case.
 #[derive(Clone, Copy, Default)]
 pub(crate) enum Rename {
     #[default]
@@ -27,7 +27,7 @@ impl Rename {
         })
     }
 
-    /// The wire name of `ident`; its span stays, for errors to point at.
+    /// Returns the wire name of `ident`, with its span, so that errors point there.
     pub(crate) fn apply(self, ident: &Ident) -> LitStr {
         let name = ident.unraw().to_string();
         let name = match self {

@@ -1,5 +1,5 @@
-//! What the macros write, kept in `expansions/` as files to read. The package
-//! `tests` compiles the same files.
+//! Compares the code that the macros generate with the files in `expansions/`. The package `tests` compiles the same
+//! files.
 
 use expect_test::expect_file;
 use proc_macro2::TokenStream;

@@ -1,4 +1,4 @@
-//! What can be told from the way a type is written, and what it becomes.
+//! Recognizes types by their tokens, and converts them.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -9,13 +9,13 @@ use syn::{
     TypeFnPtr, TypeImplTrait, TypeParamBound, TypeReference,
 };
 
-/// `&Context`, under any path.
+/// Returns `true` for `&Context`, under any path.
 pub(crate) fn is_context(ty: &Type) -> bool {
     matches!(ty, Type::Reference(reference)
         if last_segment(&reference.elem).is_some_and(|segment| segment.ident == "Context"))
 }
 
-/// `&[u8]`: bytes that travel as a string.
+/// Returns `true` for `&[u8]`: bytes that are sent as a string.
 pub(crate) fn is_bytes(ty: &Type) -> bool {
     let Type::Reference(TypeReference {
         mutability: None,
@@ -28,7 +28,7 @@ pub(crate) fn is_bytes(ty: &Type) -> bool {
     matches!(&**elem, Type::Slice(slice) if is_ident(&slice.elem, "u8"))
 }
 
-/// `Cow<'_, str>`, which can borrow whatever it is sent.
+/// Returns `true` for `Cow<'_, str>`, which can borrow any string.
 pub(crate) fn is_borrowed_cow(ty: &Type) -> bool {
     let Some((lifetimes, types)) = arguments(ty, "Cow") else {
         return false;
@@ -37,7 +37,7 @@ pub(crate) fn is_borrowed_cow(ty: &Type) -> bool {
         && lifetimes.iter().all(|lifetime| lifetime.ident != "static")
 }
 
-/// The `T` of `Option<T>`.
+/// Returns the `T` of `Option<T>`.
 pub(crate) fn option(ty: &Type) -> Option<&Type> {
     match arguments(ty, "Option")?.1[..] {
         [inner] => Some(inner),
@@ -45,7 +45,7 @@ pub(crate) fn option(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// The `T` and `E` of `Result<T, E>`.
+/// Returns the `T` and `E` of `Result<T, E>`.
 pub(crate) fn result(ty: &Type) -> Option<(&Type, &Type)> {
     match arguments(ty, "Result")?.1[..] {
         [ok, error] => Some((ok, error)),
@@ -53,12 +53,12 @@ pub(crate) fn result(ty: &Type) -> Option<(&Type, &Type)> {
     }
 }
 
-/// Some other `Result`: an alias that hides the error.
+/// Returns `true` for any other `Result`: an alias that hides the error.
 pub(crate) fn is_result(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident == "Result")
 }
 
-/// The `T` of `impl Stream<Item = T>`, under any path.
+/// Returns the `T` of `impl Stream<Item = T>`, under any path.
 pub(crate) fn stream_item(ty: &Type) -> Option<&Type> {
     let Type::ImplTrait(ty) = ty else {
         return None;
@@ -72,7 +72,7 @@ pub(crate) fn stream_item(ty: &Type) -> Option<&Type> {
     })
 }
 
-/// The `Stream<…>` of `impl Stream<…>`.
+/// Returns the `Stream<…>` of `impl Stream<…>`.
 fn stream(ty: &TypeImplTrait) -> Option<&PathSegment> {
     ty.bounds.iter().find_map(|bound| match bound {
         TypeParamBound::Trait(bound) => {
@@ -82,7 +82,7 @@ fn stream(ty: &TypeImplTrait) -> Option<&PathSegment> {
     })
 }
 
-/// Whether a type says `impl Stream` somewhere.
+/// Returns `true` if a type contains `impl Stream`.
 pub(crate) fn mentions_stream(ty: &Type) -> bool {
     struct Search(bool);
     impl<'ast> Visit<'ast> for Search {
@@ -96,7 +96,7 @@ pub(crate) fn mentions_stream(ty: &Type) -> bool {
     search.0
 }
 
-/// Whether a type says a lifetime other than `'static`, or leaves one out of a reference.
+/// Returns `true` if a type contains a lifetime other than `'static`, or a reference without a lifetime.
 pub(crate) fn is_borrowed(ty: &Type) -> bool {
     struct Search(bool);
     impl<'ast> Visit<'ast> for Search {
@@ -114,7 +114,7 @@ pub(crate) fn is_borrowed(ty: &Type) -> bool {
     search.0
 }
 
-/// Whether a type says `impl Trait` somewhere.
+/// Returns `true` if a type contains `impl Trait`.
 pub(crate) fn is_opaque(ty: &Type) -> bool {
     struct Search(bool);
     impl<'ast> Visit<'ast> for Search {
@@ -127,18 +127,18 @@ pub(crate) fn is_opaque(ty: &Type) -> bool {
     search.0
 }
 
-/// `()`, spelt out.
+/// Returns `true` for an explicit `()`.
 pub(crate) fn is_unit(ty: &Type) -> bool {
     matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty())
 }
 
-/// `&'static …`, which no request lives long enough for.
+/// Returns `true` for `&'static …`, which cannot borrow from a request.
 pub(crate) fn is_static(ty: &Type) -> bool {
     matches!(ty, Type::Reference(TypeReference { lifetime: Some(lifetime), .. })
         if lifetime.ident == "static")
 }
 
-/// The generic arguments of `name<…>`, under any path.
+/// Returns the generic arguments of `name<…>`, under any path.
 fn arguments<'a>(ty: &'a Type, name: &str) -> Option<(Vec<&'a Lifetime>, Vec<&'a Type>)> {
     let segment = last_segment(ty).filter(|segment| segment.ident == name)?;
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
@@ -168,14 +168,14 @@ fn is_ident(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(ty) if ty.qself.is_none() && ty.path.is_ident(name))
 }
 
-/// Whether a type depends on the trait's type or const parameters.
+/// Returns `true` if a type depends on the trait's type or const parameters.
 pub(crate) fn mentions(ty: &Type, generics: &Generics) -> bool {
     let types = generics.type_params().map(|parameter| &parameter.ident);
     let consts = generics.const_params().map(|parameter| &parameter.ident);
     names_any(ty, types.chain(consts).collect())
 }
 
-/// Whether a type says `Self`, which a client knows nothing of.
+/// Returns `true` if a type contains `Self`, which has no meaning for a client.
 pub(crate) fn mentions_self(ty: &Type) -> bool {
     names_any(ty, vec![&Ident::from(<Token![Self]>::default())])
 }
@@ -203,7 +203,7 @@ fn names_any(ty: &Type, idents: Vec<&Ident>) -> bool {
     search.found
 }
 
-/// The type with its lifetimes left to inference.
+/// Returns the type with its lifetimes left to inference.
 pub(crate) fn erased(ty: &Type) -> Type {
     struct Erase;
     impl VisitMut for Erase {
@@ -223,7 +223,7 @@ pub(crate) fn erased(ty: &Type) -> Type {
     edited(ty, Erase)
 }
 
-/// The type with every lifetime replaced by `lifetime`.
+/// Returns the type with every lifetime replaced by `lifetime`.
 pub(crate) fn with_lifetime(ty: &Type, lifetime: &Lifetime) -> Type {
     struct Replace<'a>(&'a Lifetime);
     impl VisitMut for Replace<'_> {
@@ -239,7 +239,7 @@ pub(crate) fn with_lifetime(ty: &Type, lifetime: &Lifetime) -> Type {
     edited(ty, Replace(lifetime))
 }
 
-/// What the caller gets of a borrowed result: `&str` arrives as `String`.
+/// Returns the type that the caller receives for a borrowed result: `String` for `&str`.
 pub(crate) fn owned(ty: &Type) -> Type {
     struct Own;
     impl VisitMut for Own {
@@ -274,7 +274,7 @@ fn edited(ty: &Type, mut edit: impl VisitMut) -> Type {
     ty
 }
 
-/// The type as its author would write it.
+/// Returns the text of the type as its author would write it.
 pub(crate) fn display(ty: &Type) -> String {
     let mut text = String::new();
     write(&mut text, ty.to_token_stream());

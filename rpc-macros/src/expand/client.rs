@@ -1,4 +1,4 @@
-//! The client: a method for each of the trait's, which sends its arguments.
+//! Generates the client, which has a method for each method of the trait that sends its arguments.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -43,8 +43,8 @@ pub(crate) fn impls(
     });
     let declared = generics::unbounded(&original.generics);
     let (declared, _, _) = declared.split_for_impl();
-    // What is deprecated is described all the same. How many arguments a method has is the trait's business, where the user was
-    // told.
+    // Deprecated methods are described as well. The lint about the number of arguments was already reported at the
+    // trait.
     generated! {
         #new
         impl #declared __rpc::From<__rpc::Client> for #ident #args {

@@ -1,4 +1,4 @@
-//! The service as data.
+//! Generates the description of a service.
 
 use proc_macro2::TokenStream;
 
@@ -59,7 +59,8 @@ fn of_method(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     let errors = match method.output {
         Output::Unit | Output::Value(_) => None,
         Output::Result { .. } | Output::Alias(_) => {
-            // In the words of the two ends: a type that is no error is one mistake.
+            // Uses the same tokens as server and client, so that an unsuitable error type causes only one compile
+            // error.
             let returns = wire::returns(&method.output);
             Some(generated!(.errors(#returns.errors())))
         }

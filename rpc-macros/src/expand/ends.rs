@@ -1,4 +1,4 @@
-//! Both ends of a service.
+//! Generates the server and the client of a service.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -7,7 +7,7 @@ use super::generated::inside;
 use super::{client, server};
 use crate::model::Service;
 
-/// The server and the client.
+/// Generates the server and the client.
 pub(crate) fn handles(service: &Service<'_>, impls: TokenStream) -> TokenStream {
     let (server, client) = (
         server::handle(service).item(),

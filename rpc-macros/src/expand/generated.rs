@@ -1,4 +1,4 @@
-//! Text of generated code.
+//! Quotes generated code.
 
 use proc_macro2::TokenStream;
 

@@ -1,5 +1,5 @@
-//! What the server and the client have in common: a struct around one field,
-//! with a constructor, `Clone` and `Debug`.
+//! Generates the common parts of the server and the client: a struct with one field, a constructor, `Clone` and
+//! `Debug`.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::Generics;
@@ -38,7 +38,8 @@ impl Handle<'_> {
         }
     }
 
-    /// `new` has one parameter, named like the field, from which it creates `value`; `more` constructors follow it.
+    /// Generates the impls. `new` has one parameter, named like the field, from which it creates `value`. `more`
+    /// constructors follow it.
     pub(crate) fn impls(
         &self,
         parameter: TokenStream,

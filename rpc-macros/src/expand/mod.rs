@@ -1,4 +1,4 @@
-//! From the tokens of a trait to those of its service.
+//! Generates the code of a service from the model of its trait.
 
 pub(crate) mod client;
 pub(crate) mod description;

@@ -1,5 +1,4 @@
-//! The server: finds a method by its name, decodes its arguments, calls it and
-//! encodes its result.
+//! Generates the server, which finds a method by its name, decodes its arguments, calls it and encodes its result.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -28,12 +27,12 @@ pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     }
 }
 
-/// The type that implements the trait.
+/// Returns the name of the type that implements the trait.
 fn handler() -> Ident {
     Ident::new("__Service", Span::mixed_site())
 }
 
-/// Serves every handler that has this `bound`.
+/// Generates the impls for every handler with this `bound`.
 pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
     let handle = handle(service);
     let handler = handler();
@@ -78,7 +77,7 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     let calls = service.methods.iter().map(|method| call(method, service));
     let starts: Vec<_> = service.methods.iter().map(start).collect();
     let methods = tree(&starts);
-    // A method that the user deprecates is served all the same.
+    // A deprecated method is served as well.
     generated! {
         #[allow(deprecated)]
         impl #params #ident #args #clause { #(#calls)* }
@@ -108,7 +107,7 @@ fn name(index: usize, method: &Method<'_>) -> TokenStream {
     generated!(#(#cfgs)* #wire_name #(| #aliases)* => __rpc::Some(#index),)
 }
 
-/// The function that answers a call.
+/// Generates the function that answers a call.
 fn call(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     let (cfgs, name) = (&method.cfgs, call_name(method));
     let body = body(method, service);
@@ -118,7 +117,7 @@ fn call(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
             call.blocking(&self.service, reply, |service, call, reply| { #body }).await
         },
     };
-    // A notification has no reply, and a thread that runs one gets it all the same.
+    // A notification has no reply. One that runs on a thread receives a reply nevertheless.
     let reply = match method.is_notification && !method.is_blocking {
         true => generated!(_reply),
         false => generated!(reply),
@@ -156,7 +155,7 @@ fn start(method: &Method<'_>) -> TokenStream {
 /// The maximum number of elements of the runtime's tuples.
 const BRANCHES: usize = 8;
 
-/// A tuple of up to eight elements, which may be tuples themselves.
+/// Returns a tuple of up to eight elements, which may be tuples themselves.
 fn tree(starts: &[TokenStream]) -> TokenStream {
     if starts.len() <= BRANCHES {
         return generated!((#(#starts,)*));
@@ -169,7 +168,7 @@ fn tree(starts: &[TokenStream]) -> TokenStream {
     generated!((#(#parts,)*))
 }
 
-/// Decodes the arguments, calls the handler and encodes the result.
+/// Generates the body that decodes the arguments, calls the handler and encodes the result.
 fn body(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     let context = method
         .context()

@@ -1,5 +1,4 @@
-//! The trait as its implementors see it: the user's own, with futures that can
-//! be sent between threads.
+//! Generates the trait for its implementors: the user's own, with futures that can be sent between threads.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
@@ -33,7 +32,7 @@ pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
             desugar(method, door);
         }
     }
-    // Where only the client is used, nobody implements the trait.
+    // The trait has no implementation in a crate that only uses the client.
     generated!(#[allow(dead_code)] #item)
 }
 
@@ -52,7 +51,7 @@ fn strip(method: &mut TraitItemFn) {
     }
 }
 
-/// `impl Stream<…>` becomes `impl Stream<…> + Send`, and can be polled where it is an argument.
+/// Adds `Send` to returned streams, and `Send` and `Unpin` to streams that are arguments.
 fn complete_streams(method: &mut TraitItemFn, door: &TokenStream) {
     let bound = |name| TypeParamBound::Verbatim(generated!(#door::#name));
     let (send, unpin) = (generated!(Send), generated!(Unpin));
@@ -78,7 +77,7 @@ fn stream_bounds(ty: &mut Type) -> Option<&mut Punctuated<TypeParamBound, Token!
     }
 }
 
-/// `async fn f() -> T` becomes `fn f() -> impl Future<Output = T> + Send`.
+/// Changes `async fn f() -> T` to `fn f() -> impl Future<Output = T> + Send`.
 fn desugar(method: &mut TraitItemFn, door: &TokenStream) {
     let Some(asyncness) = method.sig.asyncness.take() else {
         return;

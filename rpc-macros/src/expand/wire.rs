@@ -1,5 +1,5 @@
-//! How arguments and results cross the wire. Both ends say it in the same words,
-//! so that a type that cannot travel is one mistake, not two.
+//! Generates the encoding and decoding of arguments and results. Both ends use the same tokens, so that an unsuitable
+//! type causes one compile error, not two.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -10,7 +10,7 @@ use super::generated;
 use crate::model::{Method, Output, Parameter, Service};
 use crate::types;
 
-/// A parameter: its name and its type.
+/// Returns a parameter with its name and its type.
 pub(crate) fn argument(parameter: &Parameter<'_>) -> TokenStream {
     let Parameter {
         wire_name: name,
@@ -29,13 +29,13 @@ pub(crate) fn argument(parameter: &Parameter<'_>) -> TokenStream {
     }
 }
 
-/// A stream of items that the caller sends.
+/// Returns the stream of items that the caller sends.
 pub(crate) fn upload(items: &Parameter<'_>) -> TokenStream {
     let ty = items.ty;
     at(ty, "upload", quote!(#ty), quote!())
 }
 
-/// A result: the type that the handler returns, and the type that the caller gets.
+/// Returns a result: the type that the handler returns, and the type that the caller receives.
 pub(crate) fn returns(output: &Output<'_>) -> TokenStream {
     let both = |ty| (types::erased(ty), types::owned(ty));
     match *output {
@@ -60,7 +60,7 @@ pub(crate) fn returns(output: &Output<'_>) -> TokenStream {
     }
 }
 
-/// The schemas of the data of a method's errors.
+/// Returns the schemas of the data of a method's errors.
 pub(crate) fn error_schemas(output: &Output<'_>) -> Option<TokenStream> {
     match *output {
         Output::Unit | Output::Value(_) => None,
@@ -76,13 +76,13 @@ pub(crate) fn error_schemas(output: &Output<'_>) -> Option<TokenStream> {
     }
 }
 
-/// The schema of a type.
+/// Returns the schema of a type.
 pub(crate) fn schema(ty: &Type) -> TokenStream {
     let erased = types::erased(ty);
     at(ty, "schema", quote!(#erased), quote!())
 }
 
-/// The schema of a parameter's form on the wire.
+/// Returns the schema of a parameter's form on the wire.
 pub(crate) fn argument_schema(parameter: &Parameter<'_>) -> TokenStream {
     let ty = parameter.ty;
     match types::option(ty) {
@@ -92,7 +92,7 @@ pub(crate) fn argument_schema(parameter: &Parameter<'_>) -> TokenStream {
     }
 }
 
-/// The schema of a result, or of each item.
+/// Returns the schema of a result, or of each item.
 pub(crate) fn result_schema(output: &Output<'_>) -> Option<TokenStream> {
     match *output {
         Output::Unit => Some(generated!(__rpc::schema::<()>())),
@@ -105,8 +105,8 @@ pub(crate) fn result_schema(output: &Output<'_>) -> Option<TokenStream> {
     }
 }
 
-/// The client's function that creates the value for a missing argument. Its name contains the parameter's position:
-/// with the parameter's name, `get_all(items)` and `get(all_items)` would have the same one.
+/// Returns the name of the client's function that creates the value for a missing argument. It contains the parameter's
+/// position: with the parameter's name, `get_all(items)` and `get(all_items)` would have the same one.
 pub(crate) fn default_name(method: &Method<'_>, parameter: &Parameter<'_>) -> Ident {
     let name = method.ident.unraw();
     let place = method
@@ -120,7 +120,7 @@ pub(crate) fn default_name(method: &Method<'_>, parameter: &Parameter<'_>) -> Id
     )
 }
 
-/// A call of a function of the runtime, with the span of the user's type, so that errors point there.
+/// Returns a call of a function of the runtime, with the span of the user's type, so that errors point there.
 fn at(ty: &Type, function: &str, types: TokenStream, arguments: TokenStream) -> TokenStream {
     let here = Span::mixed_site();
     let mut place = ty.to_token_stream().into_iter();
@@ -136,7 +136,7 @@ fn at(ty: &Type, function: &str, types: TokenStream, arguments: TokenStream) -> 
     quote!(#start #types #end)
 }
 
-/// The bounds on types that mention the trait's generic parameters.
+/// Returns the bounds on types that mention the trait's generic parameters.
 pub(crate) fn bounds(service: &Service<'_>) -> Vec<TokenStream> {
     let Service {
         original, methods, ..

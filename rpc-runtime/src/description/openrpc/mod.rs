@@ -43,9 +43,8 @@ const VERSION: &str = "1.4.1";
 /// assert_eq!(document["methods"][0]["params"][1]["name"], "b");
 /// ```
 ///
-/// Types have schemas if their trait says
-/// [`#[rpc(openrpc)]`](crate::rpc#openrpc); all others have an `x-rust-type` with the Rust type. Data outside the specification is in `x-`
-/// members, which PROTOCOL.md lists.
+/// Types have schemas if their trait says [`#[rpc(openrpc)]`](crate::rpc#openrpc); all others have an `x-rust-type` with
+/// the Rust type. Data outside the specification is in `x-` members, which PROTOCOL.md lists.
 ///
 /// A [`Server`](crate::Server) answers `rpc.discover` with the document of all its services:
 /// [`ServerBuilder::openrpc`](crate::ServerBuilder::openrpc).
