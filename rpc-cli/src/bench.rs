@@ -1,4 +1,4 @@
-//! `rpc bench`: how many calls a server answers, and how fast.
+//! `rpc bench`: measures the rate and the latency of calls.
 
 mod load;
 mod record;
@@ -20,13 +20,13 @@ use crate::params::{Given, Params};
 use crate::reply::CallFailed;
 use crate::source::describe;
 
-/// How long a call may take that is not told.
+/// The default timeout of a call.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The largest reply, if it is not said: many may come at once.
+/// The default maximum size of a reply, in bytes. It is small because many replies may be received at once.
 const MAX_REPLY: usize = 1 << 20;
 
-/// How many calls of an open loop may be in flight, if it is not said.
+/// The default maximum number of calls in flight of an open loop.
 const OPEN: usize = 4096;
 
 /// Call a method again and again, and show how fast it is answered
@@ -74,7 +74,7 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// No longer than a clock can tell.
+/// Reads a duration that is within the range of clocks.
 fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
     match humantime::parse_duration(text) {
@@ -85,7 +85,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Options {
-    /// Whether one thread holds it up.
+    /// Returns `true` if one thread is not enough.
     pub(crate) fn is_parallel(&self) -> bool {
         self.connections > 1
     }
@@ -160,7 +160,7 @@ impl Options {
         }
         let params = Arc::new(given.to_json(known)?);
         if let (Some(client), None) = (clients.first(), known) {
-            // It may be one of which the server does not tell. If not, all calls would fail.
+            // The method may be one that the server does not describe. If it does not exist, all calls would fail.
             let once = self.connection.call(client, &self.method, &*params).await;
             if let Err(failed) = once
                 && matches!(&failed, CallFailed::Refused(refusal) if refusal.code == code::METHOD_NOT_FOUND)

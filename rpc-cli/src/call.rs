@@ -1,4 +1,4 @@
-//! `rpc call`: one call, its result on standard output.
+//! `rpc call`: makes one call and prints its result on standard output.
 
 use clap::Args;
 use rpc_runtime::{Address, Client, code};
@@ -41,7 +41,7 @@ impl Options {
         }
     }
 
-    /// The result as JSON; `None` of a notification.
+    /// Makes the call. Returns the result as JSON, or `None` for a notification.
     async fn call(&self, client: &Client, given: &Given) -> Result<Option<String>, Stop> {
         let document = match self.undescribed || self.method.starts_with("rpc.") {
             true => None,
@@ -67,7 +67,7 @@ impl Options {
     }
 }
 
-/// The method, if the server has told of it. It may have others of which it does not tell.
+/// Returns the method, if the server describes it. The server may have methods that it does not describe.
 pub(crate) fn known<'a>(
     document: Option<&'a Document>,
     name: &str,
@@ -76,10 +76,10 @@ pub(crate) fn known<'a>(
     document.method(name).map(|method| (document, method))
 }
 
-/// Characters of a signature that are shown with a failure.
+/// The maximum length of a signature in a failure, in characters.
 const SIGNATURE: usize = 2000;
 
-/// What went wrong, with what the description can say about it.
+/// Returns the failure, with explanations from the description.
 pub(crate) fn explain(
     connection: &Connection,
     failed: CallFailed,

@@ -1,4 +1,4 @@
-//! `rpc check`: whether callers of an old description can call a new one.
+//! `rpc check`: checks that callers of an old description can call a new one.
 
 mod finding;
 mod fit;
@@ -77,7 +77,7 @@ impl Options {
     }
 }
 
-/// What is shown of the changes between two documents.
+/// Returns the output for the changes between two documents.
 #[cfg(test)]
 pub(crate) fn outputs(old: &Document, new: &Document) -> [String; 2] {
     let changes = methods::compare(old, new);

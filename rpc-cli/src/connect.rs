@@ -1,4 +1,4 @@
-//! How to reach a server.
+//! Connects to a server.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::reply::{CallFailed, read_result};
 use crate::shell::quoted;
 use crate::size::Size;
 
-/// The largest reply, item or description that is accepted, if it is not said.
+/// The default maximum size of a reply, an item or a description.
 const MAX_REPLY: Size = Size(32 << 20);
 
-/// How long to wait until the server knows that the connection is closed.
+/// The maximum time to wait until the server knows that the connection is closed.
 const LEAVE: Duration = Duration::from_millis(500);
 
 /// What all commands that connect have in common.
@@ -56,7 +56,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, works, and takes leave, also at ctrl-c. A connection that is lost is not made again.
+    /// Connects, runs the work, and closes the connection, also after ctrl-c. Does not reconnect.
     pub(crate) async fn session<T>(
         &self,
         target: &Address,
@@ -70,7 +70,7 @@ impl Connection {
         ended
     }
 
-    /// The same with several connections, which are made again when they are lost.
+    /// Does the same with several connections, which reconnect when they are lost.
     pub(crate) async fn sessions<T>(
         &self,
         target: &Address,
@@ -119,7 +119,7 @@ impl Connection {
         })
     }
 
-    /// How the server is trusted, as one would type it again.
+    /// Returns the options that verify the server, as they are typed on a command line.
     pub(crate) fn written(&self) -> String {
         let file = |path: &PathBuf| path.display().to_string();
         let pin = self.pin.map(|pin| hexadecimal(&pin));
@@ -138,17 +138,17 @@ impl Connection {
             .collect()
     }
 
-    /// The largest reply, item or description that is accepted.
+    /// Returns the maximum size of a reply, an item or a description.
     pub(crate) fn max_reply(&self) -> Size {
         self.max_reply.unwrap_or(MAX_REPLY)
     }
 
-    /// The same, where another size is usual.
+    /// Sets another default of that maximum.
     pub(crate) fn default_max_reply(&mut self, bytes: usize) {
         self.max_reply.get_or_insert(Size(bytes));
     }
 
-    /// Calls a method; the result as JSON.
+    /// Calls a method and returns the result as JSON.
     pub(crate) async fn call<P>(
         &self,
         client: &Client,
@@ -162,9 +162,9 @@ impl Connection {
         read_result(call.await?)
     }
 
-    /// Why a call has no result, with what can be done about it.
+    /// Returns the reason why a call has no result, and how to correct it.
     pub(crate) fn explain(&self, failed: CallFailed) -> Failure {
-        // Whatever is read goes through here as it came, so it was too large.
+        // Every reply is read here as text, so this error means that it was too large.
         let is_too_large = matches!(failed, CallFailed::Unanswered(CallError::Decode(_)));
         let failure = Failure::from(failed);
         match is_too_large {
@@ -173,13 +173,13 @@ impl Connection {
         }
     }
 
-    /// What can be done where a reply is too large.
+    /// Returns the advice for a reply that is too large.
     pub(crate) fn limit_tip(&self) -> String {
         let limit = self.max_reply();
         format!("the limit is {limit}; `--max-reply SIZE` sets another")
     }
 
-    /// Gives a call the metadata of the command line.
+    /// Adds the metadata of the command line to a call.
     pub(crate) fn with_meta<C: Meta>(&self, call: C) -> C {
         self.meta
             .iter()
@@ -196,7 +196,7 @@ async fn leave(client: &Client) {
     let _ = tokio::time::timeout(LEAVE, client.close()).await;
 }
 
-/// What takes metadata.
+/// A request that can carry metadata.
 pub(crate) trait Meta {
     fn with(self, name: &str, value: &str) -> Self;
 }
@@ -224,7 +224,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// 64 digits, with or without colons between pairs of them.
+/// Reads 64 hexadecimal digits, with or without colons between pairs of them.
 fn fingerprint(text: &str) -> Result<[u8; 32], String> {
     let digits: Vec<u32> = text
         .chars()
@@ -251,7 +251,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An error with what caused it.
+/// Returns the text of an error and its causes.
 pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();
     let mut source = error.source();
@@ -265,7 +265,7 @@ pub(crate) fn told(error: &dyn std::error::Error) -> String {
     told
 }
 
-/// Why there is no connection, and what to do.
+/// Returns the reason why there is no connection, and how to correct it.
 fn advise(error: &ConnectError, target: &Address) -> Failure {
     let status = match error {
         ConnectError::Timeout => Status::Timeout,

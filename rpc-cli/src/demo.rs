@@ -1,4 +1,4 @@
-//! `rpc serve-demo`: a service to try all this on.
+//! `rpc serve-demo`: serves a demonstration for trying the other commands.
 
 mod service;
 
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     listen: std::net::SocketAddr,
 }
 
-/// How long calls may go on after ctrl-c.
+/// The maximum time for which calls go on after ctrl-c.
 const DRAIN: Duration = Duration::from_millis(200);
 
 impl Options {

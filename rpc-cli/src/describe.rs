@@ -1,4 +1,4 @@
-//! `rpc describe`: what a server serves, for people to read.
+//! `rpc describe`: shows the services of a server to people.
 
 mod method;
 mod overview;
@@ -68,7 +68,7 @@ impl Options {
     }
 }
 
-/// All that is shown of a document.
+/// Returns all outputs for a document.
 #[cfg(test)]
 pub(crate) fn outputs(document: &Document) -> impl Iterator<Item = String> {
     let mut tree = Vec::new();
@@ -102,7 +102,7 @@ mod tests {
         }
     }
 
-    /// Values that are looked at and bytes that are written.
+    /// Returns the number of values that were read and of bytes that were written.
     fn work(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> u64 {
         let mut shown = Vec::new();
         let (written, looked_at) = crate::json::work::of(|| write(&mut shown));

@@ -1,6 +1,6 @@
-//! What `rpc.discover` answers: an OpenRPC document, as far as it is used here.
+//! The reply to `rpc.discover`: the parts of an OpenRPC document that this crate uses.
 //!
-//! Its parts are views of the JSON: a document may be of any size, and its text is all that there is of it in memory.
+//! The parts are views of the JSON. A document may have any size, and only its text is held in memory.
 
 #[cfg(test)]
 pub(crate) mod grown;
@@ -21,14 +21,14 @@ use crate::schema::{self, reference};
 #[derive(Debug)]
 pub(crate) struct Document {
     json: Json,
-    /// Types by their names.
+    /// The types by name.
     schemas: Index,
     methods: Index,
-    /// Methods by their aliases.
+    /// The methods by alias.
     aliases: Index,
 }
 
-/// What the document says of the whole.
+/// The general information of a document.
 #[derive(Debug)]
 pub(crate) struct Info<'a> {
     pub(crate) title: Cow<'a, str>,
@@ -46,7 +46,7 @@ pub(crate) struct Service<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// Its methods, in their order.
+    /// Returns the methods of the service, in their order.
     pub(crate) fn methods(&self) -> impl ExactSizeIterator<Item = Method<'a>> + '_ {
         let document = self.document;
         self.methods.iter().map(|id| document.method_with(*id))
@@ -58,12 +58,12 @@ impl<'a> Service<'a> {
 pub(crate) struct Method<'a>(Value<'a>);
 
 impl<'a> Method<'a> {
-    /// Tells it from the other methods of its document.
+    /// Returns the id of the method, which is unique in the document.
     pub(crate) fn id(self) -> u32 {
         self.0.id()
     }
 
-    /// All that is said of it.
+    /// Returns the JSON of the method.
     pub(crate) fn value(self) -> Value<'a> {
         self.0
     }
@@ -80,7 +80,7 @@ impl<'a> Method<'a> {
         text(self.0, "description")
     }
 
-    /// How arguments can be passed; in either way, if it is not said.
+    /// Returns the way of passing arguments. `None` allows both ways.
     pub(crate) fn param_structure(self) -> Option<Cow<'a, str>> {
         text(self.0, "paramStructure")
     }
@@ -141,7 +141,7 @@ impl<'a> Method<'a> {
         list(self.0, "tags").next()
     }
 
-    /// What there is to know of it besides its types.
+    /// Returns the attributes of the method other than its types.
     pub(crate) fn marks(self) -> Vec<&'static str> {
         let marks = [
             (self.is_deprecated(), "deprecated"),
@@ -156,7 +156,7 @@ impl<'a> Method<'a> {
     }
 }
 
-/// A value's type.
+/// The type of a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Typed<'a>(Value<'a>);
 
@@ -200,7 +200,7 @@ impl<'a> Parameter<'a> {
     }
 }
 
-/// An error that a method may answer.
+/// An error that a method may return.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorDescription<'a>(Value<'a>);
 
@@ -214,13 +214,13 @@ impl<'a> ErrorDescription<'a> {
         text(self.0, "message").unwrap_or_default()
     }
 
-    /// The schema of the data.
+    /// Returns the schema of the data.
     pub(crate) fn data(self) -> Option<Value<'a>> {
         present(self.0, "data")
     }
 }
 
-/// A call, and its result.
+/// A call and its result.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Example<'a>(Value<'a>);
 
@@ -247,13 +247,13 @@ impl<'a> Named<'a> {
         text(self.0, "name").unwrap_or_default()
     }
 
-    /// JSON.
+    /// Returns the value as JSON.
     pub(crate) fn value(self) -> &'a str {
         self.0.get("value").map_or("null", Value::text)
     }
 }
 
-/// A member that is not null.
+/// Returns a member that is not null.
 fn present<'a>(value: Value<'a>, member: &str) -> Option<Value<'a>> {
     value.get(member).filter(|value| !value.is_null())
 }
@@ -266,7 +266,7 @@ fn flag(value: Value<'_>, member: &str) -> bool {
     value.get(member).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// The elements of a member; none, if there is none.
+/// Returns the elements of a member, or none if the member is missing.
 fn list<'a>(value: Value<'a>, member: &str) -> impl Iterator<Item = Value<'a>> + Clone + use<'a> {
     value.get(member).into_iter().flat_map(Value::elements)
 }
@@ -316,12 +316,12 @@ impl Document {
         list(self.json.root(), "methods").map(Method)
     }
 
-    /// The method that has this [`id`](Method::id).
+    /// Returns the method with this [`id`](Method::id).
     pub(crate) fn method_with(&self, id: u32) -> Method<'_> {
         Method(self.json.value(id))
     }
 
-    /// The types that have names.
+    /// Returns the named types.
     pub(crate) fn schemas(&self) -> impl Iterator<Item = (Value<'_>, Value<'_>)> + Clone {
         let components = self.json.root().get("components");
         let schemas = components.and_then(|components| components.get("schemas"));
@@ -333,7 +333,7 @@ impl Document {
         Some(self.json.value(id))
     }
 
-    /// The methods by their service, in their order.
+    /// Returns the methods grouped by service, in their order.
     pub(crate) fn services(&self) -> Vec<Service<'_>> {
         let mut services: Vec<Service<'_>> = Vec::new();
         let mut indexes = HashMap::new();
@@ -354,20 +354,20 @@ impl Document {
         services
     }
 
-    /// The method of this name or alias.
+    /// Returns the method with this name or alias.
     pub(crate) fn method(&self, name: &str) -> Option<Method<'_>> {
         let id = self.methods.find(&self.json, name);
         let id = id.or_else(|| self.aliases.find(&self.json, name))?;
         Some(self.method_with(id))
     }
 
-    /// Whether a method has this name or alias.
+    /// Returns `true` if a method has this name or alias.
     pub(crate) fn has_name(&self, method: Method<'_>, name: &str) -> bool {
         self.methods.has(&self.json, name, method.id())
             || self.aliases.has(&self.json, name, method.id())
     }
 
-    /// Names like this one, the nearest first.
+    /// Returns similar names, the most similar first.
     fn similar(&self, name: &str) -> Vec<String> {
         let names = self
             .methods()
@@ -375,13 +375,13 @@ impl Document {
         nearest(name, names)
     }
 
-    /// What else a name that no method has may mean.
+    /// Returns a suggestion for a name that no method has.
     pub(crate) fn did_you_mean(&self, name: &str) -> Option<String> {
         let similar = self.similar(name);
         (!similar.is_empty()).then(|| format!("did you mean `{}`?", similar.join("`, `")))
     }
 
-    /// The method of this name or alias; a failure that tells similar ones, if there is none.
+    /// Returns the method with this name or alias, or a failure that suggests similar names.
     pub(crate) fn find(&self, name: &str) -> Result<Method<'_>, Failure> {
         self.method(name).ok_or_else(|| {
             let failure = Failure::usage(format!("there is no method `{name}`"));
@@ -392,15 +392,15 @@ impl Document {
         })
     }
 
-    /// The type that a schema refers to; `None` if it refers to none, or to one that is missing.
+    /// Returns the type that a schema refers to. Returns `None` if the schema is no reference, or the type is missing.
     pub(crate) fn referred<'a>(&'a self, schema: Value<'a>) -> Option<Value<'a>> {
         self.schema(&reference(schema)?)
     }
 
-    /// The type itself, where a schema names it.
+    /// Returns the type that a schema refers to, or the schema itself.
     pub(crate) fn resolve<'a>(&'a self, schema: Value<'a>) -> Value<'a> {
         let mut schema = schema;
-        // References may lead in circles.
+        // References may form a cycle.
         for _ in 0..32 {
             match self.referred(schema) {
                 Some(found) => schema = found,
@@ -411,10 +411,10 @@ impl Document {
     }
 }
 
-/// The length of the longest name that is compared with others, in bytes.
+/// The maximum length of a name that is compared with others, in bytes.
 const LONGEST_NAME: usize = 256;
 
-/// Those of the names that are like this one, the nearest first, three at most.
+/// Returns at most three of the names that are similar to this one, the most similar first.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = Cow<'a, str>>) -> Vec<String> {
     let mut nearest: Vec<(f64, Cow<'a, str>)> = Vec::new();
     for other in names.filter(|other| other.len() <= LONGEST_NAME) {

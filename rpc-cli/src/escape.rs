@@ -1,13 +1,13 @@
-//! Untrusted text, as a terminal and a command line may have it.
+//! Escapes untrusted text for terminals and command lines.
 //!
-//! Whatever a server, a certificate or a file says passes one of the types below before it is shown. A terminal obeys
-//! control characters, characters of direction change the order in which text is read, and those without a glyph hide in
-//! what is pasted.
+//! All text of a server, a certificate or a file is shown through one of the types below. A terminal executes control
+//! characters. Characters of direction change the order in which text is read. Characters without a glyph stay
+//! invisible in pasted text.
 
 use std::fmt::{self, Display, Write};
 
-/// Characters besides the controls that change how text is shown, or that are not shown: the general categories Cf, Zl and
-/// Zp and the property Default_Ignorable_Code_Point of Unicode, as ranges in order.
+/// The characters other than controls that change how text is shown, or that are not shown. These are Unicode's general
+/// categories Cf, Zl and Zp and the property Default_Ignorable_Code_Point, as sorted ranges.
 const HIDDEN: &[(char, char)] = &[
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
@@ -36,8 +36,8 @@ const HIDDEN: &[(char, char)] = &[
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Whether a character must not reach a terminal or a command line as it is: a control, a line feed included, or one of
-/// direction or without a glyph.
+/// Returns `true` if a character must not reach a terminal or a command line unescaped: a control character including
+/// the line feed, a character of direction, or one without a glyph.
 pub(crate) fn is_unprintable(c: char) -> bool {
     match c {
         ' '..='~' => false,
@@ -49,7 +49,7 @@ pub(crate) fn is_unprintable(c: char) -> bool {
     }
 }
 
-/// Displays untrusted text on one line: what is unprintable stands as `\n` or `\u{202e}`.
+/// Displays untrusted text on one line. Unprintable characters are shown as `\n` or `\u{202e}`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Printable<T>(pub(crate) T);
 
@@ -60,7 +60,8 @@ impl<T: Display> Display for Printable<T> {
     }
 }
 
-/// Displays untrusted text on the lines that it has: a tab becomes blanks, and all else that is unprintable is escaped.
+/// Displays untrusted text with its line breaks. A tab becomes spaces, and all other unprintable characters are
+/// escaped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PrintableLines<T>(pub(crate) T);
 
@@ -71,8 +72,8 @@ impl<T: Display> Display for PrintableLines<T> {
     }
 }
 
-/// Displays JSON without white space between its values: what is unprintable stands as `\u202e`. Valid JSON has such
-/// characters in its strings alone, so that it means the same.
+/// Displays JSON without white space between its values. Unprintable characters are shown as `\u202e`. Valid JSON has
+/// such characters only in strings, so the meaning is unchanged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PrintableJson<T>(pub(crate) T);
 
@@ -83,7 +84,7 @@ impl<T: Display> Display for PrintableJson<T> {
     }
 }
 
-/// How an unprintable character is written.
+/// The notation of an escaped character.
 #[derive(Debug, Clone, Copy)]
 enum Notation {
     Rust,
@@ -91,10 +92,10 @@ enum Notation {
     Json,
 }
 
-/// Bytes that are passed on at once.
+/// The maximum number of bytes that are passed on at once.
 const PIECE: usize = 4096;
 
-/// Passes text on, and escapes what is unprintable.
+/// Passes text on, and escapes unprintable characters.
 struct Escaping<'o, 'f> {
     out: &'o mut fmt::Formatter<'f>,
     notation: Notation,
@@ -104,7 +105,7 @@ impl Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while !rest.is_empty() {
-            // Piece by piece, since the output may want no more.
+            // Written in pieces, because the output may stop early.
             let (piece, _) = truncated(rest, PIECE);
             match find_unprintable(piece) {
                 Some((at, c)) => {
@@ -122,7 +123,7 @@ impl Write for Escaping<'_, '_> {
     }
 }
 
-/// The first character that is unprintable, and where it is.
+/// Returns the first unprintable character and its position.
 fn find_unprintable(text: &str) -> Option<(usize, char)> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return None;
@@ -144,7 +145,7 @@ impl Escaping<'_, '_> {
     }
 }
 
-/// The start of a text, of at most so many bytes, and whether that is all.
+/// Returns the first `most` bytes of a text, and `true` if that is the entire text.
 pub(crate) fn truncated(text: &str, most: usize) -> (&str, bool) {
     match text.len() <= most {
         true => (text, true),
@@ -159,7 +160,7 @@ pub(crate) fn truncated(text: &str, most: usize) -> (&str, bool) {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Short<'a>(pub(crate) &'a str);
 
-/// The length of what [`Short`] shows, in bytes. Names in earnest are shorter.
+/// The maximum length of the text that [`Short`] shows, in bytes. Ordinary names are shorter.
 const SHORT: usize = 120;
 
 impl Display for Short<'_> {
@@ -179,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    /// The tables of Unicode that another crate has.
+    /// Compares the ranges with the Unicode tables of another crate.
     #[test]
     fn unprintable_characters_are_those_of_unicodes_categories() {
         let pattern = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]";

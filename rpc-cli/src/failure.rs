@@ -1,4 +1,4 @@
-//! What went wrong, what to do about it, and what a script is told.
+//! Failures: the reason for the user, advice, and the exit status for scripts.
 
 use std::fmt;
 use std::io;
@@ -9,22 +9,22 @@ use rpc_runtime::CallError;
 use crate::escape::{PrintableLines, truncated};
 use crate::json::Compact;
 
-/// How the command ended, as its exit status.
+/// The exit status of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// The server answered an error, or `check` found what breaks callers.
+    /// The server answered with an error, or `check` found a breaking change.
     Answered = 1,
-    /// The command line or a file is not as it should be, and nothing was called.
+    /// The command line or a file is invalid, and nothing was called.
     Usage = 2,
-    /// There is no connection, or no more.
+    /// There is no connection, or it was lost.
     Unreachable = 3,
-    /// The time was over.
+    /// The timeout passed.
     Timeout = 4,
-    /// What came cannot be used.
+    /// The reply cannot be used.
     Unusable = 5,
 }
 
-/// What `--help` says of them.
+/// The text of `--help` about them.
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
   0    done
@@ -35,16 +35,16 @@ Exit status:
   5    the answer cannot be used
   130  stopped with ctrl-c";
 
-/// An error that a server answered.
+/// An error with which the server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: i64,
     pub(crate) message: String,
-    /// JSON.
+    /// The data as JSON text.
     pub(crate) data: Option<String>,
 }
 
-/// Why the command has not done what it was asked for.
+/// The reason why the command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: Status,
@@ -70,7 +70,7 @@ impl Failure {
         Self::new(Status::Usage, message)
     }
 
-    /// Adds what to do about it.
+    /// Adds advice.
     pub(crate) fn tip(mut self, tip: impl Into<String>) -> Self {
         self.tips.push(tip.into());
         self
@@ -80,7 +80,7 @@ impl Failure {
         self.status
     }
 
-    /// Of an error that a server answered.
+    /// Creates the failure for an error with which the server answered.
     pub(crate) fn answered(refusal: Refusal) -> Self {
         let Refusal {
             code,
@@ -94,7 +94,7 @@ impl Failure {
         }
     }
 
-    /// Of a call that the server did not answer.
+    /// Creates the failure for a call that the server did not answer.
     pub(crate) fn unanswered<E: fmt::Display>(error: &CallError<E>) -> Self {
         let status = match error {
             CallError::Timeout => Status::Timeout,
@@ -110,7 +110,8 @@ impl Failure {
         }
     }
 
-    /// Of standard output. `None`: whoever reads it has had enough, which is no failure.
+    /// Creates the failure for an error of standard output. Returns `None` if the reader has closed the pipe, which is
+    /// no failure.
     pub(crate) fn output(error: &io::Error) -> Option<Self> {
         match error.kind() {
             io::ErrorKind::BrokenPipe => None,
@@ -138,10 +139,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Bytes of a text that are shown. A server may send any number.
+/// The maximum number of bytes of a text that are shown, because a server may send any number.
 const SHOWN: usize = 16 << 10;
 
-/// Displays a text on lines that stand below one another, so that none is taken for more than a part of it.
+/// Displays a text with each line indented, so that no line looks like a message of this program.
 struct Below<'a> {
     indent: usize,
     text: &'a str,
@@ -163,7 +164,7 @@ impl fmt::Display for Below<'_> {
     }
 }
 
-/// What ends a command early.
+/// The reason why a command ends early.
 #[derive(Debug)]
 pub(crate) enum Stop {
     Failed(Failure),

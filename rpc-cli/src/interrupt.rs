@@ -1,4 +1,4 @@
-//! Ctrl-c.
+//! Handles ctrl-c.
 
 use std::io;
 use std::process;
@@ -11,16 +11,16 @@ use tokio::time::timeout;
 
 use crate::failure::Stop;
 
-/// Exit status after ctrl-c.
+/// The exit status after ctrl-c.
 pub(crate) const STATUS: u8 = 130;
 
-/// Time that open sessions have to close their connections after ctrl-c.
+/// The time that open sessions have to close their connections after ctrl-c.
 const CLOSE: Duration = Duration::from_millis(200);
 
-/// Number of open sessions.
+/// The number of open sessions.
 static SESSIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// A session with a server: while one is open, ctrl-c leaves it a moment to close its connection.
+/// A session with a server. While one is open, ctrl-c gives it time to close its connection.
 pub(crate) struct Session(());
 
 impl Session {
@@ -36,7 +36,7 @@ impl Drop for Session {
     }
 }
 
-/// Ends the process at ctrl-c, whatever its other threads do: they may compute for long, or write to a pipe that is full.
+/// Ends the process at ctrl-c, even if other threads are computing, or block on a pipe that is full.
 pub(crate) fn exit_when_interrupted() -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let mut interrupts = {
@@ -46,7 +46,7 @@ pub(crate) fn exit_when_interrupted() -> io::Result<()> {
     let watch = async move {
         interrupts.next().await;
         if SESSIONS.load(Ordering::SeqCst) > 0 {
-            // The second one waits for nothing.
+            // A second ctrl-c ends the process at once.
             let _ = timeout(CLOSE, interrupts.next()).await;
         }
         process::exit(STATUS.into())
@@ -57,7 +57,7 @@ pub(crate) fn exit_when_interrupted() -> io::Result<()> {
     Ok(())
 }
 
-/// Works until it is done, or until ctrl-c.
+/// Runs the work until it is done, or until ctrl-c.
 pub(crate) async fn until_interrupted<T>(
     work: impl Future<Output = Result<T, Stop>>,
 ) -> Result<T, Stop> {
@@ -68,7 +68,7 @@ pub(crate) async fn until_interrupted<T>(
     }
 }
 
-/// Ctrl-c, and the requests that the process end.
+/// Receives ctrl-c, and the signals that request termination.
 #[cfg(unix)]
 pub(crate) struct Interrupts {
     interrupt: tokio::signal::unix::Signal,
@@ -77,7 +77,7 @@ pub(crate) struct Interrupts {
 
 #[cfg(unix)]
 impl Interrupts {
-    /// From here on the process does not end by itself.
+    /// Takes over the signals: they no longer end the process by themselves.
     pub(crate) fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -94,13 +94,13 @@ impl Interrupts {
     }
 }
 
-/// Ctrl-c.
+/// Receives ctrl-c.
 #[cfg(windows)]
 pub(crate) struct Interrupts(tokio::signal::windows::CtrlC);
 
 #[cfg(windows)]
 impl Interrupts {
-    /// From here on the process does not end by itself.
+    /// Takes over ctrl-c: it no longer ends the process by itself.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(tokio::signal::windows::ctrl_c()?))
     }

@@ -1,7 +1,7 @@
-//! A JSON document as its text and the places of the values in it.
+//! A JSON document, held as its text and the positions of its values.
 //!
-//! A tree of values takes tens of times the memory of its text, and the text comes from a server. Here a value takes four
-//! bytes beside its text, and an array or object twelve.
+//! A tree of values takes tens of times the memory of its text, and the text comes from a server. Here a value takes
+//! four bytes in addition to its text, and an array or object twelve.
 
 mod text;
 
@@ -18,28 +18,29 @@ use crate::escape::truncated;
 pub(crate) use self::text::{Compact, Token, tokens};
 use self::text::{scalar_len, string_end};
 
-/// Levels of arrays and objects that a document may nest.
+/// The maximum nesting of arrays and objects in a document.
 const MAX_DEPTH: usize = 128;
 
-/// Marks the places of strings that have escapes. So a text has less than 2 GiB.
+/// Marks the positions of strings with escapes. The text must therefore be smaller than 2 GiB.
 const ESCAPED: u32 = 1 << 31;
 
 /// A JSON document.
 ///
-/// The tape has a word for each value and each name of a member, in the order of the text: where it starts. Behind that of an
-/// array or object follow the index of the word behind its last value, and where its text ends.
+/// The tape has a word for each value and each member name, in the order of the text: the position where it starts. The
+/// word of an array or object is followed by the index of the word behind its last value, and by the position where its
+/// text ends.
 pub(crate) struct Json {
     text: String,
     tape: Vec<u32>,
 }
 
 impl Json {
-    /// Reads a document. The error says why it is none.
+    /// Reads a document. The error says why the text is not valid.
     pub(crate) fn parse(text: String) -> Result<Self, String> {
         if text.len() >= ESCAPED as usize {
             return Err("it has more than 2 GiB".into());
         }
-        // Checks the text as a whole, and allocates nothing for its values.
+        // Checks the entire text, and allocates nothing for its values.
         let checked: Result<&RawValue, _> = serde_json::from_str(&text);
         checked.map_err(|error| error.to_string())?;
         let tape = tape(text.as_bytes())
@@ -55,12 +56,12 @@ impl Json {
         Value { json: self, at: 0 }
     }
 
-    /// The value that has this [`id`](Value::id).
+    /// Returns the value with this [`id`](Value::id).
     pub(crate) fn value(&self, id: u32) -> Value<'_> {
         Value { json: self, at: id }
     }
 
-    /// The number of words of the tape, as a measure of how much the document has.
+    /// Returns the number of words of the tape, as a measure of the document's content.
     pub(crate) fn size(&self) -> usize {
         self.tape.len()
     }
@@ -76,7 +77,7 @@ impl fmt::Debug for Json {
     }
 }
 
-/// The tape of a text that is JSON; `None` if it is nested too deeply.
+/// Returns the tape of a text that is JSON. Returns `None` if it is nested too deeply.
 fn tape(text: &[u8]) -> Option<Vec<u32>> {
     let mut tape = Vec::new();
     let mut open = Vec::new();
@@ -136,7 +137,7 @@ pub(crate) enum Type {
 }
 
 impl<'a> Value<'a> {
-    /// Tells it from the other values of its document.
+    /// Returns the id of the value, which is unique in its document.
     pub(crate) fn id(self) -> u32 {
         self.at
     }
@@ -164,7 +165,7 @@ impl<'a> Value<'a> {
         matches!(self.first(), b'[' | b'{')
     }
 
-    /// Index of the word behind its last.
+    /// Returns the index of the word behind the value's last.
     fn next(self) -> u32 {
         match self.is_container() {
             true => self.json.tape[self.at as usize + 1],
@@ -172,7 +173,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Its JSON text.
+    /// Returns the JSON text of the value.
     pub(crate) fn text(self) -> &'a str {
         let start = self.start();
         let end = match self.first() {
@@ -183,7 +184,7 @@ impl<'a> Value<'a> {
         &self.json.text[start..end]
     }
 
-    /// No less than the length of its text, without a look at it.
+    /// Returns an upper bound of the length of the value's text, without reading the text.
     pub(crate) fn len_bound(self) -> usize {
         let end = match self.is_container() {
             true => self.json.tape[self.at as usize + 2] as usize,
@@ -195,7 +196,7 @@ impl<'a> Value<'a> {
         end - self.start()
     }
 
-    /// The start of its text, of at most so many bytes, and whether that is all.
+    /// Returns the first `most` bytes of the value's text, and `true` if that is the entire text.
     pub(crate) fn text_within(self, most: usize) -> (&'a str, bool) {
         let start = self.start();
         let rest = &self.json.text[start..start + self.len_bound()];
@@ -205,7 +206,7 @@ impl<'a> Value<'a> {
             b'"' => string_end(part.as_bytes(), 0).0,
             _ => scalar_len(part.as_bytes()),
         };
-        // What stands behind a string or a number is not its own.
+        // Text behind a string or a number does not belong to it.
         (&part[..end], is_all || end < part.len())
     }
 
@@ -221,14 +222,14 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A string, without its escapes.
+    /// Returns the unescaped text of a string.
     pub(crate) fn as_str(self) -> Option<Cow<'a, str>> {
         if self.kind() != Type::String {
             return None;
         }
         Some(match self.plain() {
             Ok(text) => Cow::Borrowed(text),
-            // Half of a pair of surrogates is no character, and stays as it is written.
+            // An unpaired surrogate is not a character, and stays as it is written.
             Err(quoted) => match serde_json::from_str(quoted) {
                 Ok(text) => Cow::Owned(text),
                 Err(_) => Cow::Borrowed(&quoted[1..quoted.len() - 1]),
@@ -236,7 +237,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The characters of a string; if it has escapes, all of its text.
+    /// Returns the content of a string, or all of its JSON text as the error if it has escapes.
     fn plain(self) -> Result<&'a str, &'a str> {
         if self.json.tape[self.at as usize] & ESCAPED != 0 {
             return Err(self.text());
@@ -247,7 +248,7 @@ impl<'a> Value<'a> {
         Ok(&rest[..end])
     }
 
-    /// Whether it is this string.
+    /// Returns `true` if the value is this string.
     pub(crate) fn is(self, text: &str) -> bool {
         if self.json.tape[self.at as usize] & ESCAPED != 0 {
             return self.as_str().is_some_and(|own| own == text);
@@ -255,7 +256,7 @@ impl<'a> Value<'a> {
         let own = &self.json.text.as_bytes()[self.start()..];
         let own = own.strip_prefix(b"\"");
         let rest = own.and_then(|own| own.strip_prefix(text.as_bytes()));
-        // A text with a quote in it is no string without escapes.
+        // Text with a quote cannot equal a string without escapes.
         rest.is_some_and(|rest| rest.first() == Some(&b'"')) && !text.contains('"')
     }
 
@@ -271,7 +272,7 @@ impl<'a> Value<'a> {
         self.number()?.parse().ok()
     }
 
-    /// The text of a number.
+    /// Returns the text of a number.
     fn number(self) -> Option<&'a str> {
         (self.kind() == Type::Number).then(|| self.text())
     }
@@ -284,7 +285,7 @@ impl<'a> Value<'a> {
         self.first() == b'['
     }
 
-    /// The elements of an array; none of what is none.
+    /// Returns the elements of an array, or none if the value is no array.
     pub(crate) fn elements(self) -> Elements<'a> {
         match self.is_array() {
             true => self.inside(),
@@ -292,7 +293,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The names and values of an object's members; none of what is no object.
+    /// Returns the names and values of an object's members, or none if the value is no object.
     pub(crate) fn members(self) -> Members<'a> {
         Members(match self.is_object() {
             true => self.inside(),
@@ -308,7 +309,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// All arrays and objects in it, itself included, in the order of the text.
+    /// Returns all arrays and objects in the value, including itself, in the order of the text.
     pub(crate) fn containers(self) -> impl Iterator<Item = Self> {
         let (json, end) = (self.json, self.next());
         let mut at = self.at;
@@ -326,14 +327,14 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The value of a member; of several with this name, the last.
+    /// Returns the value of a member. Of several with this name the last counts.
     pub(crate) fn get(self, name: &str) -> Option<Self> {
         let members = self.members();
         let found = members.filter(|(own, _)| own.is(name)).last()?;
         Some(found.1)
     }
 
-    /// The values of several members, found in one walk: an object may have any number of them.
+    /// Returns the values of several members, found in one walk, because an object may have any number of members.
     pub(crate) fn get_all<const N: usize>(self, names: [&str; N]) -> [Option<Self>; N] {
         let mut found = [None; N];
         for (own, value) in self.members() {
@@ -345,13 +346,13 @@ impl<'a> Value<'a> {
         found
     }
 
-    /// The value of a member that is a list.
+    /// Returns the elements of a member that is an array.
     pub(crate) fn list(self, name: &str) -> Option<Elements<'a>> {
         let list = self.get(name)?;
         list.is_array().then(|| list.elements())
     }
 
-    /// Feeds a hasher what tells values apart: not the order of members, nor how a number or a string is written.
+    /// Returns a hash of the value that ignores the order of members and the notation of numbers and strings.
     pub(crate) fn fingerprint(self, keys: &RandomState) -> u64 {
         let mut hasher = keys.build_hasher();
         (self.kind() as u8).hash(&mut hasher);
@@ -384,7 +385,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A number without a fraction.
+/// Returns the value of a number without a fraction.
 pub(crate) fn whole(number: Value<'_>) -> Option<i128> {
     let text = number.number()?;
     let is_whole = |float: &f64| float.fract() == 0.0 && float.abs() < 1e38;
@@ -449,7 +450,7 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// Counts the values that are looked at, for tests of how work grows with a document.
+/// Counts the values that are read, for tests of how work grows with a document.
 pub(crate) mod work {
     #[cfg(test)]
     thread_local! {
@@ -462,7 +463,7 @@ pub(crate) mod work {
         DONE.set(DONE.get() + 1);
     }
 
-    /// How many values this thread has looked at while `work` ran.
+    /// Returns the number of values that this thread has read while `work` ran.
     #[cfg(test)]
     pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (T, u64) {
         let before = DONE.get();

@@ -1,7 +1,7 @@
-//! `rpc`: describe, call, measure and compare services from the shell.
+//! `rpc`: describes, calls, measures and compares services from the shell.
 //!
-//! Each command has a module. They share how a server is reached ([`connect`]), what it says of itself ([`document`],
-//! [`types`]), how arguments are typed ([`params`]), and how results and failures are shown ([`output`], [`failure`]).
+//! Each command has a module. Common modules connect to a server ([`connect`]), read its description ([`document`],
+//! [`types`]), parse arguments ([`params`]), and show results and failures ([`output`], [`failure`]).
 
 mod bench;
 mod call;
@@ -76,7 +76,7 @@ impl Command {
         }
     }
 
-    /// Whether it ends in its own way at ctrl-c.
+    /// Returns `true` if the command handles ctrl-c itself.
     fn handles_interrupts(&self) -> bool {
         matches!(self, Self::ServeDemo(_))
     }
@@ -122,12 +122,12 @@ fn run(command: Command, output: &mut Output) -> Result<(), Stop> {
     }
     let mut builder = match command.is_parallel() {
         true => Builder::new_multi_thread(),
-        // One connection is busier in one thread.
+        // One connection is faster on a single thread.
         false => Builder::new_current_thread(),
     };
     let runtime = builder.enable_all().build()?;
     let ended = runtime.block_on(command.run(output));
-    // Somebody may still wait for standard input.
+    // A thread may still be blocked on standard input.
     runtime.shutdown_background();
     ended
 }

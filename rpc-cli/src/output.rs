@@ -1,4 +1,4 @@
-//! Standard output: for people when it is a terminal, for programs when it is not.
+//! Writes to standard output: for people if it is a terminal, for programs otherwise.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
@@ -19,7 +19,7 @@ pub(crate) enum Color {
 }
 
 impl Color {
-    /// Makes it hold for both outputs, and for the messages of clap.
+    /// Applies the choice to both outputs, and to the messages of clap.
     pub(crate) fn apply(self) {
         let choice = match self {
             Self::Auto => return,
@@ -54,7 +54,7 @@ impl Output {
         }
     }
 
-    /// JSON: on several lines for people, on one for programs.
+    /// Writes JSON: on several lines for people, on one line for programs.
     pub(crate) fn json(&mut self, text: &str) -> io::Result<()> {
         match self.is_pretty {
             true => {
@@ -67,16 +67,16 @@ impl Output {
         }
     }
 
-    /// JSON on a line of its own.
+    /// Writes JSON on one line.
     pub(crate) fn json_line(&mut self, text: &str) -> io::Result<()> {
         self.stream.flush()?;
-        // It has no colours to take out, which takes longer than all else.
+        // Bypasses the removal of colours, which would take most of the time. There are none.
         let mut out = BufWriter::new(io::stdout());
         writeln!(out, "{}", Compact(text))?;
         out.flush()
     }
 
-    /// Writes much at once.
+    /// Writes many pieces with one buffer.
     pub(crate) fn buffered(
         &mut self,
         write: impl FnOnce(&mut BufWriter<&mut Self>) -> io::Result<()>,
@@ -97,10 +97,10 @@ impl Write for Output {
     }
 }
 
-/// Levels of JSON from which on lines are indented no further.
+/// The nesting of JSON from which on lines are not indented further.
 const DEEPEST: usize = 64;
 
-/// Writes JSON in colours, two blanks for each level. The text is all that there is of it in memory.
+/// Writes JSON in colours, with two spaces for each level. Only the text is held in memory.
 pub(crate) fn write_pretty(out: &mut impl Write, text: &str) -> io::Result<()> {
     let mut open: Vec<bool> = Vec::new();
     let mut is_name = false;
@@ -146,7 +146,7 @@ pub(crate) fn write_pretty(out: &mut impl Write, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// `1234567` as `1,234,567`.
+/// Writes `1234567` as `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups = digits.as_bytes().rchunks(3).rev();

@@ -1,7 +1,7 @@
-//! `rpc describe --html`: a page with all that there is to know of a service. It has everything in it and fetches
-//! nothing; a policy in it forbids browsers to. The search comes on top where scripts run.
+//! `rpc describe --html`: a page with the entire description of a service. It contains all of its resources and fetches
+//! nothing; a policy in it makes browsers enforce that. The search works only where scripts run.
 //!
-//! The page is written piece by piece, since a description may be of any size.
+//! The page is written in pieces, because a description may have any size.
 
 mod markdown;
 
@@ -21,12 +21,12 @@ use crate::types::{self, Literal, Piece, Pieces, Shape};
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
-/// What a browser lets the page do. The script is known by its hash, so that no other runs: `openssl dgst -sha256 -binary
-/// src/page/script.js | base64`.
+/// The policy that a browser enforces on the page. The script is identified by its hash, so that no other script runs:
+/// `openssl dgst -sha256 -binary src/page/script.js | base64`.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; \
                       script-src 'sha256-usV0Gh49//UvX6fW0/KExChPBQA6a52HTqOnU45NZ+o='";
 
-/// Where it is called in command lines to copy.
+/// The server in command lines to copy.
 const TARGET: &str = "HOST:PORT";
 
 pub(crate) fn write(out: &mut impl Write, document: &Document) -> io::Result<()> {
@@ -45,7 +45,8 @@ struct Page<'a, W> {
 }
 
 impl<W: Write> Page<'_, W> {
-    /// Writes a part of the page. A page may be printed on a terminal, and its commands are pasted.
+    /// Writes a part of the page. Unprintable characters are escaped, since a page may be printed on a terminal and its
+    /// commands pasted.
     fn put(&mut self, markup: &Markup) -> io::Result<()> {
         write!(self.out, "{}", PrintableLines(&markup.0))
     }
@@ -64,7 +65,7 @@ impl<W: Write> Page<'_, W> {
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="referrer" content="no-referrer";
-                // Without it browsers ask for one.
+                // Without it browsers request one.
                 link rel="icon" href="data:,";
                 title { (info.title) }
                 style { (PreEscaped(STYLE)) }
@@ -173,7 +174,7 @@ impl<W: Write> Page<'_, W> {
         self.tag("</article>")
     }
 
-    /// The signature has told their types, so it is for their docs.
+    /// Writes the documentation of the parameters, whose types are in the signature.
     fn parameters(&mut self, method: Method<'_>) -> io::Result<()> {
         if method.params().all(|parameter| parameter.docs().is_none()) {
             return Ok(());
@@ -317,7 +318,7 @@ impl<W: Write> Page<'_, W> {
         self.tag("</div>")
     }
 
-    /// A type; the names in it lead to what they name.
+    /// Writes a type, in which names are links to their types.
     fn pieces(&mut self, write: impl FnOnce(&mut Pieces<'_>) -> io::Result<()>) -> io::Result<()> {
         write(&mut |piece, text| self.piece(piece, text))
     }
@@ -339,17 +340,18 @@ impl<W: Write> Page<'_, W> {
     }
 }
 
-/// What types' anchors begin with.
+/// The prefix of types' anchors.
 const TYPE: &str = "type:";
 
-/// A property, a parameter or an alternative, besides its type. The type of what has no name stands in place of it.
+/// A property, a parameter or an alternative, besides its type. If it has no name, its type takes the place of the
+/// name.
 struct Row<'a> {
     name: Option<Cow<'a, str>>,
     note: String,
     docs: Option<Cow<'a, str>>,
 }
 
-/// Whether it must be there, and what it is if it is not.
+/// Returns the note about an optional value and its default.
 fn note(default: Option<Value<'_>>, is_required: bool) -> String {
     match (default, is_required) {
         (Some(default), _) => format!("= {}", Literal(default)),
@@ -362,7 +364,7 @@ fn docs_of(docs: &str) -> Markup {
     html! { div.docs { (markdown::render(docs)) } }
 }
 
-/// A name as an id of HTML's, each its own.
+/// Returns the unique HTML id of a name.
 fn anchor(kind: &str, name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let mut anchor = kind.to_owned();
@@ -392,7 +394,7 @@ mod tests {
         String::from_utf8(page).unwrap()
     }
 
-    /// Everything that a document can say, as an attack.
+    /// Puts an attack into every text of a document.
     #[test]
     fn text_of_a_document_is_not_taken_for_html() {
         let evil = "</script><script>alert(1)</script><b onclick='x'>\"&";

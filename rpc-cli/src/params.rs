@@ -1,4 +1,4 @@
-//! The arguments of a call, as people type them.
+//! Parses the arguments of a call from the command line.
 
 use std::io::Read;
 
@@ -21,7 +21,7 @@ pub(crate) struct Params {
     given: Vec<String>,
 }
 
-/// What goes over the wire: text that is JSON, as it was written.
+/// The `params` to send: JSON text, as it was written.
 pub(crate) type Sent = Option<Box<RawValue>>;
 
 impl Params {
@@ -31,12 +31,12 @@ impl Params {
         Self { given }
     }
 
-    /// Whether they come from standard input.
+    /// Returns `true` if the arguments come from standard input.
     pub(crate) fn are_input(&self) -> bool {
         self.given == ["-"]
     }
 
-    /// Takes standard input, if they are there.
+    /// Reads standard input, if the arguments come from there.
     pub(crate) fn read(self) -> Result<Given, Failure> {
         match self.given.as_slice() {
             [] => Ok(Given::Nothing),
@@ -56,7 +56,7 @@ impl Params {
     }
 }
 
-/// What was given, before anything is known of the method.
+/// The given arguments, before the method is known.
 #[derive(Debug)]
 pub(crate) enum Given {
     Nothing,
@@ -65,7 +65,7 @@ pub(crate) enum Given {
 }
 
 impl Given {
-    /// As JSON, typed by what is known of the method.
+    /// Returns the arguments as JSON, typed by the description of the method.
     pub(crate) fn to_json(&self, known: Option<(&Document, Method<'_>)>) -> Result<Sent, Failure> {
         match self {
             Self::Nothing => Ok(None),
@@ -75,7 +75,7 @@ impl Given {
     }
 }
 
-/// All of them in one.
+/// Reads all arguments from one JSON value.
 fn whole(text: &str) -> Result<Box<RawValue>, Failure> {
     let json: Box<RawValue> = parse(text.trim())
         .map_err(|error| Failure::usage(format!("the arguments are no JSON: {error}")))?;
@@ -138,11 +138,11 @@ fn by_name(
     parse(&format!("{{{}}}", members.join(","))).map_err(unwritable)
 }
 
-/// How many parameters are told, and how many characters of a type.
+/// The maximum number of shown parameters, and of characters of a type.
 const TOLD: usize = 20;
 const TYPE: usize = 500;
 
-/// As one would type them.
+/// Returns the parameters as they are typed on a command line.
 fn all_written<'a>(parameters: impl Iterator<Item = Parameter<'a>>) -> String {
     let mut parameters = parameters.map(|parameter| {
         let name = parameter.name();
@@ -177,7 +177,7 @@ fn parameter<'a>(method: Method<'a>, name: &str) -> Result<Parameter<'a>, Failur
     })
 }
 
-/// One argument: text where the parameter is a string, JSON where it is not.
+/// Reads one argument: as text if the parameter is a string, otherwise as JSON.
 fn typed(
     document: &Document,
     name: &str,
@@ -213,7 +213,7 @@ fn unwritable(error: serde_json::Error) -> Failure {
     Failure::usage(format!("the arguments cannot be written: {error}"))
 }
 
-/// Kinds of JSON.
+/// A set of JSON types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Kinds(u8);
 
@@ -236,12 +236,12 @@ impl Kinds {
         Self(self.0 & other.0)
     }
 
-    /// Whether a value of `other` can be one of these.
+    /// Returns `true` if a value of `other` can be one of these.
     fn take(self, other: Self) -> bool {
         self.and(other) != Self::NONE
     }
 
-    /// What a parameter takes.
+    /// Returns the JSON types that a parameter accepts.
     fn of(document: &Document, typed: Typed<'_>) -> Self {
         let schema = typed.schema();
         let kinds = schema.map(|schema| Self::of_schema(document, schema, &mut 1000));
@@ -251,7 +251,7 @@ impl Kinds {
         }
     }
 
-    /// Where there is no schema: text can be told by its name.
+    /// Returns the JSON types of a Rust type, if there is no schema. Only text is recognized by its name.
     fn of_rust(name: &str) -> Self {
         let name: String = name.chars().filter(|c| !c.is_whitespace()).collect();
         if let Some(inner) = name.strip_prefix("Option<") {
@@ -263,7 +263,8 @@ impl Kinds {
         if is_text { Self::STRING } else { Self::ALL }
     }
 
-    /// `left` is how many schemas and values may still be looked at: unions of unions may have no end.
+    /// Returns the JSON types that a schema accepts. `left` is the number of schemas and values that may still be read,
+    /// because nested unions may be unbounded.
     fn of_schema(document: &Document, schema: Value<'_>, left: &mut usize) -> Self {
         let schema = document.resolve(schema);
         if *left == 0 || schema::says_nothing(schema) {
@@ -318,7 +319,7 @@ impl Kinds {
         }
     }
 
-    /// Of text that is JSON.
+    /// Returns the type of a JSON text.
     fn of_json(json: &str) -> Self {
         match json.as_bytes().first() {
             Some(b'n') => Self::NULL,
@@ -326,7 +327,7 @@ impl Kinds {
             Some(b'"') => Self::STRING,
             Some(b'[') => Self::ARRAY,
             Some(b'{') => Self::OBJECT,
-            // `1.0` and `1e3` are whole numbers, too; the server says whether it takes them.
+            // `1.0` and `1e3` are integers, too; the server decides if it accepts them.
             _ if json
                 .parse::<f64>()
                 .is_ok_and(|number| number.fract() == 0.0) =>

@@ -1,4 +1,4 @@
-//! `rpc ping`: whether a server answers, and how fast.
+//! `rpc ping`: checks that a server answers, and measures the latency.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::connect::Connection;
 use crate::failure::{Failure, Stop};
 use crate::output::Output;
 
-/// How long a ping waits that is not told.
+/// The default timeout of a ping.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ask a server whether it answers: exit status 0 only if every ping was answered
@@ -82,7 +82,7 @@ impl Options {
     }
 }
 
-/// What the pings came to. There may be any number of them.
+/// The times of the pings, in constant memory, since there may be any number of them.
 #[derive(Debug, Default)]
 struct Times {
     count: u64,
@@ -127,7 +127,7 @@ fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// A time with three digits: `0.213 ms`, `21.3 ms`, `2.13 s`.
+/// Returns a time with three digits: `0.213 ms`, `21.3 ms`, `2.13 s`.
 pub(crate) fn shown(time: Duration) -> String {
     let milliseconds = time.as_secs_f64() * 1e3;
     match milliseconds {

@@ -1,4 +1,4 @@
-//! What a server answers, as the text that it sent: a value made of it would take many times the memory.
+//! Reads replies as the text that the server sent. A tree of values would take many times the memory.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -13,21 +13,21 @@ use crate::failure::{Failure, Refusal, Status};
 /// A line of a reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// What the call returned, as JSON.
+    /// The result of the call as JSON.
     Result(String),
     /// An item of a stream, as JSON.
     Item(String),
     Error(Refusal),
 }
 
-/// Why a call has no result.
+/// The reason why a call has no result.
 #[derive(Debug)]
 pub(crate) enum CallFailed {
-    /// The server answered an error.
+    /// The server answered with an error.
     Refused(Refusal),
-    /// There is no answer.
+    /// There is no reply.
     Unanswered(CallError<ErrorObject>),
-    /// What came is no answer.
+    /// The reply is malformed.
     Malformed,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn read(line: Vec<u8>) -> Result<Line, CallFailed> {
     }
 }
 
-/// Reads the line that answers a call.
+/// Reads the line of a call's response.
 pub(crate) fn read_result(line: Vec<u8>) -> Result<String, CallFailed> {
     match read(line)? {
         Line::Result(result) => Ok(result),
@@ -91,7 +91,7 @@ pub(crate) fn read_result(line: Vec<u8>) -> Result<String, CallFailed> {
     }
 }
 
-/// Where a line has what.
+/// The positions of the parts of a line.
 enum Found {
     Result(Range<usize>),
     Item(Range<usize>),
@@ -126,7 +126,7 @@ struct ItemByName<'a> {
     item: &'a RawValue,
 }
 
-/// A null that is there.
+/// Distinguishes a null from a missing member.
 fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(value).map(Some)
 }
@@ -158,13 +158,13 @@ fn find(text: &str) -> Option<Found> {
     Some(Found::Item(place(text, item)))
 }
 
-/// Where a part of a text is.
+/// Returns the position of a part in a text.
 fn place(text: &str, part: &RawValue) -> Range<usize> {
     let start = (part.get().as_ptr() as usize) - (text.as_ptr() as usize);
     start..start + part.get().len()
 }
 
-/// Cuts a part out of a text, without a copy of it.
+/// Returns a part of a text without copying it.
 fn cut_out(mut text: String, range: Range<usize>) -> String {
     text.truncate(range.end);
     text.drain(..range.start);

@@ -1,4 +1,4 @@
-//! A command line that calls a method, to paste and to change.
+//! Creates a command line that calls a method, to paste and to edit.
 
 use std::collections::HashSet;
 
@@ -10,20 +10,20 @@ use crate::json::{Compact, Value};
 use crate::schema;
 use crate::shell::quoted;
 
-/// How deep a sample goes, how many values it has, and bytes of those that a schema gives and of names. What is larger is
-/// nothing to paste, and a schema may be referred to from everywhere.
+/// The limits of a sample: the nesting, the number of values, and the bytes of names and of values from the schema. A
+/// larger sample is not useful for pasting, and a schema may have references from everywhere.
 const DEPTH: usize = 6;
 const VALUES: usize = 100;
 const BYTES: usize = 2000;
 
-/// Bytes of schemas that are looked at for the samples of a document, for each byte that it has. All methods may refer to
-/// one large type.
+/// The number of bytes of schemas that are read for the samples of a document, for each byte of the document. All
+/// methods may refer to one large type.
 const LOOKED_AT: usize = 8;
 
-/// Command lines for the methods of a document.
+/// Creates command lines for the methods of a document.
 pub(crate) struct Samples<'a> {
     document: &'a Document,
-    /// How many bytes of schemas may still be looked at.
+    /// The number of bytes of schemas that may still be read.
     left: usize,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Samples<'a> {
         Self { document, left }
     }
 
-    /// `call text.count text=hello needle=l`; `target` is where, and how it is trusted.
+    /// Returns `call text.count text=hello needle=l`. `target` is the server with the options that verify it.
     pub(crate) fn command(&mut self, method: Method<'_>, target: &str) -> String {
         let example = method.examples().next();
         let arguments = example.and_then(|example| of_example(method, example));
@@ -65,7 +65,7 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// The command line of an example.
+/// Returns the command line of an example.
 pub(crate) fn example(method: Method<'_>, example: Example<'_>, target: &str) -> Option<String> {
     of_example(method, example).map(|arguments| written(method, target, &arguments))
 }
@@ -73,7 +73,7 @@ pub(crate) fn example(method: Method<'_>, example: Example<'_>, target: &str) ->
 /// The arguments of a call, each as JSON.
 enum Arguments {
     Named(Vec<(String, String)>),
-    /// All in one.
+    /// One value for all parameters.
     Entire(String),
 }
 
@@ -84,7 +84,7 @@ fn written(method: Method<'_>, target: &str, arguments: &Arguments) -> String {
         Some(_) => " --upload -",
         None => "",
     };
-    // No name has such characters in earnest, and a shell that reads them from a terminal obeys some.
+    // Ordinary names have no such characters, and a shell executes some of them when it reads from a terminal.
     let name = method.name().replace(is_unprintable, "\u{fffd}");
     let name = quoted(&name);
     let arguments = typed(method, arguments);
@@ -95,7 +95,7 @@ fn written(method: Method<'_>, target: &str, arguments: &Arguments) -> String {
     }
 }
 
-/// `name=value` for each, if all are simple, and one JSON value if not.
+/// Returns `name=value` for each argument if all are simple, otherwise one JSON value.
 fn typed(method: Method<'_>, arguments: &Arguments) -> String {
     let named = match arguments {
         Arguments::Entire(json) => return format!(" {}", quoted(json)),
@@ -103,7 +103,7 @@ fn typed(method: Method<'_>, arguments: &Arguments) -> String {
     };
     let simple = named.iter().map(|(name, value)| {
         let value = simple(value)?;
-        // JSON escapes these.
+        // JSON escapes these characters.
         let is_odd = name.contains(is_unprintable) || value.contains(is_unprintable);
         (!is_odd).then(|| format!(" {}={}", quoted(name), quoted(&value)))
     });
@@ -121,7 +121,7 @@ fn typed(method: Method<'_>, arguments: &Arguments) -> String {
     format!(" {}", quoted(&format!("{{{}}}", members.join(","))))
 }
 
-/// A value as it is typed without quotes; `None` of arrays and objects.
+/// Returns a value as it is typed without quotes. Returns `None` for arrays and objects.
 fn simple(json: &str) -> Option<String> {
     match json.as_bytes().first() {
         Some(b'[' | b'{') => None,
@@ -139,7 +139,7 @@ fn of_example(method: Method<'_>, example: Example<'_>) -> Option<Arguments> {
         });
         return Some(Arguments::Named(named.collect()));
     }
-    // All of `params` is one value.
+    // The entire `params` is one value.
     let entire = example.params().next()?;
     Some(Arguments::Entire(Compact(entire.value()).to_string()))
 }
@@ -148,29 +148,29 @@ fn text(value: &Tree) -> String {
     Compact(&value.to_string()).to_string()
 }
 
-/// Some value that a schema takes, as far as that is easily said.
+/// Creates a value that a schema accepts, as far as that is simple.
 struct Sample<'s, 'a> {
     samples: &'s mut Samples<'a>,
-    /// How many values it may still have.
+    /// The number of values that the sample may still have.
     values: usize,
-    /// How many bytes of names and of values from the document.
+    /// The number of bytes of names and of values from the document that the sample may still have.
     bytes: usize,
 }
 
 impl Sample<'_, '_> {
-    /// `None` where nothing is known of the type.
+    /// Returns a value of the type, or `None` if the type is unknown.
     fn typed(&mut self, typed: Typed<'_>) -> Option<Tree> {
         let schema = typed.schema()?;
         (!schema::says_nothing(schema)).then(|| self.value(schema, DEPTH))
     }
 
-    /// A name, if there is room for it.
+    /// Returns a name, if the sample has room for it.
     fn name(&mut self, name: &str) -> Option<String> {
         self.bytes = self.bytes.checked_sub(name.len())?;
         Some(name.to_owned())
     }
 
-    /// A value of the document, if there is room for it.
+    /// Returns a value of the document, if the sample has room for it.
     fn given(&mut self, value: Value<'_>) -> Option<Tree> {
         let left = self.bytes.checked_sub(value.len_bound())?;
         let tree = serde_json::from_str(value.text()).ok()?;
@@ -208,14 +208,14 @@ impl Sample<'_, '_> {
         }
     }
 
-    /// The type itself, if there is work left for it.
+    /// Returns the type that a schema refers to, or the schema itself, if the limit of work allows it.
     fn resolve<'v>(&mut self, mut schema: Value<'v>) -> Option<Value<'v>>
     where
         Self: 'v,
     {
-        // References may lead in circles.
+        // References may form a cycle.
         for _ in 0..32 {
-            // Also a look for a reference is one at all members.
+            // A search for a reference reads all members.
             self.samples.left = self.samples.left.checked_sub(schema.len_bound())?;
             match self.samples.document.referred(schema) {
                 Some(named) => schema = named,

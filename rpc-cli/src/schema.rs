@@ -1,16 +1,16 @@
-//! JSON Schema: what its keywords say.
+//! Reads the keywords of JSON Schema.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::json::{Elements, Value};
 
-/// The name in `{"$ref": "#/components/schemas/Name"}`.
+/// Returns the name in `{"$ref": "#/components/schemas/Name"}`.
 pub(crate) fn reference(schema: Value<'_>) -> Option<Cow<'_, str>> {
     named(schema.get("$ref")?)
 }
 
-/// The name in `"#/components/schemas/Name"`.
+/// Returns the name in `"#/components/schemas/Name"`.
 pub(crate) fn named(path: Value<'_>) -> Option<Cow<'_, str>> {
     let path = path.as_str()?;
     let start = path.rfind('/').map_or(0, |slash| slash + 1);
@@ -24,12 +24,12 @@ pub(crate) fn named(path: Value<'_>) -> Option<Cow<'_, str>> {
     })
 }
 
-/// What a schema says of itself in words.
+/// Returns the description of a schema.
 pub(crate) fn docs(schema: Value<'_>) -> Option<Cow<'_, str>> {
     schema.get("description").and_then(Value::as_str)
 }
 
-/// Whether a schema takes everything, and says so by nothing.
+/// Returns `true` if a schema has no restrictions and thus accepts everything.
 pub(crate) fn says_nothing(schema: Value<'_>) -> bool {
     match schema.as_bool() {
         Some(takes) => takes,
@@ -37,7 +37,7 @@ pub(crate) fn says_nothing(schema: Value<'_>) -> bool {
     }
 }
 
-/// Whether a keyword says nothing of which values are taken.
+/// Returns `true` if a keyword does not restrict the accepted values.
 pub(crate) fn is_annotation(keyword: Value<'_>) -> bool {
     const ANNOTATIONS: [&str; 6] = [
         "title",
@@ -58,10 +58,10 @@ pub(crate) struct Field<'a> {
     pub(crate) schema: Value<'a>,
 }
 
-/// The properties of an object, in their order.
+/// Returns the properties of an object, in their order.
 pub(crate) fn fields(schema: Value<'_>) -> impl Iterator<Item = Field<'_>> {
     let properties = schema.get("properties");
-    // The names that are required are looked at only if there are properties.
+    // The required names are read only if there are properties.
     let required = properties.and_then(|_| schema.list("required"));
     let required: HashSet<_> = required
         .into_iter()
@@ -80,13 +80,13 @@ pub(crate) fn fields(schema: Value<'_>) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
-/// Whether an object has properties.
+/// Returns `true` if an object has properties.
 pub(crate) fn has_fields(schema: Value<'_>) -> bool {
     let properties = schema.get("properties");
     properties.is_some_and(|properties| !properties.members().is_empty())
 }
 
-/// The alternatives of a type, if it is made of some.
+/// Returns the alternatives of a type, if it has any.
 pub(crate) fn alternatives(schema: Value<'_>) -> Option<Elements<'_>> {
     schema.list("oneOf").or_else(|| schema.list("anyOf"))
 }

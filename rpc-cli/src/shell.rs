@@ -1,5 +1,4 @@
-//! `rpc completions` and `rpc man`, what shells and readers of manuals want to know of this command; and words as a shell takes
-//! them.
+//! `rpc completions` and `rpc man`: generates completions and manual pages; and quotes words for a shell.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -49,7 +48,7 @@ impl Man {
     }
 }
 
-/// As a shell takes it for one word.
+/// Quotes a word for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_=./:,@%+".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {

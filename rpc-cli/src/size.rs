@@ -1,4 +1,4 @@
-//! A number of bytes, as people write it.
+//! Parses a number of bytes.
 
 use std::fmt;
 use std::str::FromStr;

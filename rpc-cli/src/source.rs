@@ -1,4 +1,4 @@
-//! Where a document comes from.
+//! Reads a description from a file or a server.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,7 +12,7 @@ use crate::failure::{Failure, Refusal, Status, Stop};
 use crate::json::Json;
 use crate::reply::CallFailed;
 
-/// A file, or a server.
+/// The source of a description: a file or a server.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     Server(Address),
@@ -22,7 +22,7 @@ pub(crate) enum Source {
 impl std::str::FromStr for Source {
     type Err = String;
 
-    /// What exists is a file, and what looks like an address is one.
+    /// Parses a source: the name of an existing file, or an address.
     fn from_str(text: &str) -> Result<Self, String> {
         if Path::new(text).exists() {
             return Ok(Self::File(text.into()));
@@ -34,7 +34,7 @@ impl std::str::FromStr for Source {
 }
 
 impl Source {
-    /// The document as it stands.
+    /// Returns the document as received.
     pub(crate) async fn read(&self, connection: &Connection) -> Result<Json, Stop> {
         match self {
             Self::Server(target) => {
@@ -72,16 +72,16 @@ fn parse(document: String) -> Result<Json, Failure> {
     })
 }
 
-/// Asks a server what it serves.
+/// Requests the description of a server.
 async fn discover(connection: &Connection, client: &Client) -> Result<String, Failure> {
     let asked = ask(connection, client).await?;
     asked.map_err(|refusal| Failure::answered(refusal).tip("this server does not describe itself"))
 }
 
-/// What can be done where a server cannot be read.
+/// The advice if the description of a server cannot be read.
 pub(crate) const WITHOUT: &str = "`--undescribed` does without";
 
-/// What the server tells of itself; nothing if it does not. `tip` is for when that cannot be read.
+/// Returns the description of a server, or nothing if the server has none. `tip` is the advice if it cannot be read.
 pub(crate) async fn describe(
     connection: &Connection,
     client: &Client,

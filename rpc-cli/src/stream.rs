@@ -1,4 +1,4 @@
-//! `rpc stream`: items as they come, and items as they are typed.
+//! `rpc stream`: prints received items, and sends items from standard input.
 
 use std::pin::pin;
 
@@ -77,7 +77,7 @@ impl Options {
         Ok(ended.map_err(explained)?)
     }
 
-    /// Whether the method does what it is asked for.
+    /// Checks that the method supports the requested streams.
     fn check(&self, method: Method<'_>) -> Result<(), Failure> {
         let name = &self.method;
         match (method.upload(), &self.upload) {
@@ -119,7 +119,7 @@ impl Options {
         Ok(Ok(()))
     }
 
-    /// Items that are sent have one result.
+    /// Prints the only result of a method that receives items.
     async fn result(
         &self,
         client: &Client,
@@ -137,7 +137,7 @@ impl Options {
 
 type Ended = Result<(), CallFailed>;
 
-/// The lines of standard input, up to the first that is no JSON.
+/// Returns the lines of standard input, up to the first that is not JSON.
 fn lines() -> impl Stream<Item = Line> + Send + 'static {
     let lines = BufReader::new(tokio::io::stdin()).lines();
     let numbered = stream::unfold((lines, 1), |(mut lines, number)| async move {
@@ -151,7 +151,7 @@ fn lines() -> impl Stream<Item = Line> + Send + 'static {
     numbered.filter_map(async |line| line)
 }
 
-/// An item, or why it is none.
+/// An item, or the reason why a line is not one.
 struct Line(Result<Box<RawValue>, String>);
 
 impl Line {

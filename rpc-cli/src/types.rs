@@ -1,6 +1,6 @@
-//! JSON Schema as a type that is read at a glance: `{ id: uint64, tags?: string[] } | null`.
+//! Writes JSON Schema as a short type: `{ id: uint64, tags?: string[] } | null`.
 //!
-//! The text of a type is written piece by piece and never held: a schema may be of any size.
+//! The text of a type is written in pieces and never held in memory, because a schema may have any size.
 
 use std::fmt::{self, Display, Write};
 use std::io;
@@ -9,32 +9,32 @@ use crate::document::{Method, Typed};
 use crate::json::{Compact, Value};
 use crate::schema::{Field, alternatives, docs, fields, has_fields, named, says_nothing};
 
-/// What a piece of a type's text is.
+/// The category of a piece of a type's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// Punctuation.
     Sign,
     /// The name of a method.
     Method,
-    /// A type of JSON's, or a format of one.
+    /// A JSON type, or a format of one.
     Basic,
-    /// A type of the document's.
+    /// A named type of the document.
     Name,
     /// The name of a property.
     Property,
-    /// A value, as JSON.
+    /// A JSON value.
     Literal,
-    /// A type of Rust's: all that is known where there is no schema.
+    /// A Rust type, if there is no schema.
     Rust,
 }
 
-/// What takes the pieces of a type, one after the other. An error ends the writing.
+/// Receives the pieces of a type in order. An error ends the writing.
 pub(crate) type Pieces<'p> = dyn FnMut(Piece, &dyn Display) -> io::Result<()> + 'p;
 
-/// The length of what is shown of a value, in bytes.
+/// The maximum length of a shown value, in bytes.
 const LITERAL: usize = 1000;
 
-/// A value in a type or a signature: its start, if it is long.
+/// A value in a type or a signature, truncated if it is long.
 pub(crate) struct Literal<'a>(pub(crate) Value<'a>);
 
 impl Display for Literal<'_> {
@@ -48,7 +48,7 @@ impl Display for Literal<'_> {
     }
 }
 
-/// A method on one line: `text.count(text: string, limit?: uint32 = 10) -> uint64`.
+/// Writes a method on one line: `text.count(text: string, limit?: uint32 = 10) -> uint64`.
 pub(crate) fn signature(method: Method<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
     out(Piece::Method, &method.name())?;
     out(Piece::Sign, &"(")?;
@@ -87,7 +87,7 @@ pub(crate) fn signature(method: Method<'_>, out: &mut Pieces<'_>) -> io::Result<
     }
 }
 
-/// The name of a property or a parameter.
+/// Writes the name of a property or a parameter.
 pub(crate) fn property(name: &str, is_required: bool, out: &mut Pieces<'_>) -> io::Result<()> {
     out(Piece::Property, &name)?;
     out(Piece::Sign, if is_required { &": " } else { &"?: " })
@@ -101,19 +101,19 @@ fn with_default(default: Option<Value<'_>>, out: &mut Pieces<'_>) -> io::Result<
     out(Piece::Literal, &Literal(default))
 }
 
-/// A property with its type: `quantity?: uint32 = 1`.
+/// Writes a property with its type: `quantity?: uint32 = 1`.
 pub(crate) fn field(field: &Field<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
     property(&field.name, field.is_required, out)?;
     alternative(field.schema, out)
 }
 
-/// One of several types, and what it is if it is not said.
+/// Writes one of several types, and its default.
 pub(crate) fn alternative(schema: Value<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
     of_schema(schema, out)?;
     with_default(schema.get("default"), out)
 }
 
-/// Items of a type.
+/// Writes the type of a stream of items.
 fn stream(item: Typed<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
     out(Piece::Basic, &"stream")?;
     out(Piece::Sign, &"<")?;
@@ -121,10 +121,10 @@ fn stream(item: Typed<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
     out(Piece::Sign, &">")
 }
 
-/// How deep a type is told.
+/// The maximum nesting of a written type.
 const DEPTH: usize = 8;
 
-/// A value's type: of the schema, or of Rust if that says nothing.
+/// Writes a value's type: from the schema, or the Rust type if the schema has no restrictions.
 pub(crate) fn of(typed: Typed<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
     match (typed.schema(), typed.rust_type()) {
         (None, Some(rust)) => out(Piece::Rust, &rust),
@@ -138,7 +138,7 @@ pub(crate) fn of_schema(schema: Value<'_>, out: &mut Pieces<'_>) -> io::Result<(
     write(schema, out, DEPTH)
 }
 
-/// Text of at most so many characters.
+/// Text of at most `left` more characters.
 struct Limited {
     text: String,
     left: usize,
@@ -154,7 +154,7 @@ impl Write for Limited {
     }
 }
 
-/// The same as text: the start of it, if it has more than so many characters.
+/// Returns the text of a type, truncated to `most` characters.
 pub(crate) fn text(most: usize, write: impl FnOnce(&mut Pieces<'_>) -> io::Result<()>) -> String {
     let mut limited = Limited {
         text: String::new(),
@@ -170,7 +170,7 @@ pub(crate) fn text(most: usize, write: impl FnOnce(&mut Pieces<'_>) -> io::Resul
     }
 }
 
-/// How many characters a type has; no more than so many are counted.
+/// Returns the number of characters of a type, counting at most `most`.
 pub(crate) fn width(most: usize, write: impl FnOnce(&mut Pieces<'_>) -> io::Result<()>) -> usize {
     text(most, write).chars().count().min(most)
 }
@@ -210,17 +210,17 @@ fn write(schema: Value<'_>, out: &mut Pieces<'_>, depth: usize) -> io::Result<()
     write_type(name.as_deref(), &keywords, out, depth)
 }
 
-/// The one of its types that has this name.
+/// Writes the type with this name, which is one of a schema's types.
 pub(crate) fn of_type(name: &str, schema: Value<'_>, out: &mut Pieces<'_>) -> io::Result<()> {
     write_type(Some(name), &Keywords::of(schema), out, DEPTH)
 }
 
-/// What a schema says of its type.
+/// The keywords of a schema that describe its type.
 struct Keywords<'a> {
     schema: Value<'a>,
     reference: Option<Value<'a>>,
     constant: Option<Value<'a>>,
-    /// The lists of these, if they are some.
+    /// This and the next three keywords are `None` if their value is not a list.
     values: Option<Value<'a>>,
     one_of: Option<Value<'a>>,
     any_of: Option<Value<'a>>,
@@ -270,7 +270,7 @@ impl<'a> Keywords<'a> {
         }
     }
 
-    /// Types that are made of others, and what stands between these.
+    /// Returns the lists of types that are combined, and the sign between their elements.
     fn unions(&self) -> [(Option<Value<'a>>, &'static str); 3] {
         [
             (self.one_of, " | "),
@@ -279,7 +279,7 @@ impl<'a> Keywords<'a> {
         ]
     }
 
-    /// Whether there are signs between several types, so that it needs parentheses before `[]`.
+    /// Returns `true` if the type has signs between several types, and thus needs parentheses before `[]`.
     fn are_union(&self) -> bool {
         if self.reference.and_then(named).is_some() || self.constant.is_some() {
             return false;
@@ -367,7 +367,7 @@ fn write_array(keywords: &Keywords<'_>, out: &mut Pieces<'_>, depth: usize) -> i
     }
 }
 
-/// Writes each, with a sign between them.
+/// Writes each element, with a sign between them.
 fn join<T>(
     all: impl Iterator<Item = T>,
     sign: &'static str,
@@ -383,14 +383,14 @@ fn join<T>(
     Ok(())
 }
 
-/// How a type with a name is shown best.
+/// The layout in which a named type is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// Property by property.
+    /// One property per line.
     Fields,
-    /// Alternative by alternative, since they have docs of their own.
+    /// One alternative per line, because the alternatives have documentation of their own.
     Alternatives,
-    /// On one line.
+    /// A single line.
     Line,
 }
 

@@ -1,4 +1,4 @@
-//! Tests that no text of a document reaches a terminal or a command line as it is, wherever it stands.
+//! Tests that no text of a document reaches a terminal or a command line unescaped, at any position.
 
 use serde_json::{Map, Value, json};
 
@@ -12,14 +12,14 @@ use crate::output::write_pretty;
 use crate::page;
 use crate::params::Params;
 
-/// Text that a terminal obeys, and that ends a quoted word. An escape of this crate's own is followed by `[`.
+/// Text with control sequences and the end of a quoted word. An escape sequence of this crate's own is followed by `[`.
 fn hostile() -> String {
     let of_unicode = ('\0'..='\u{ffff}').filter(|c| is_unprintable(*c) && *c != '\u{1b}');
     let others = "\u{1b}]0;gone\u{7}\u{1b}\\'; reboot #\r\n\u{e0041}\u{e007f}";
     of_unicode.chain(others.chars()).collect()
 }
 
-/// A document that has all that is shown.
+/// A document with every part that is shown.
 fn document() -> Value {
     let schema = json!({
         "description": "d", "title": "t", "type": "object", "required": ["p"], "format": "f",
@@ -52,7 +52,8 @@ fn document() -> Value {
     })
 }
 
-/// The same value with hostile text behind its `place`th text or name, counted from one; `place` is less by those in it.
+/// Returns the same value with hostile text behind its `place`th text or name, counted from one. `place` is reduced by
+/// the number of texts in the value.
 fn changed(value: &Value, place: &mut usize, hostile: &str) -> Value {
     let mut text = |text: &str| {
         *place = place.wrapping_sub(1);
@@ -102,7 +103,7 @@ fn shown(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// All that can be shown of a document, and what it is.
+/// Returns everything that can be shown of a document, with a name for each output.
 fn all_outputs(tree: &Value, old: &Document) -> Vec<(&'static str, String)> {
     let text = tree.to_string();
     let mut all = vec![

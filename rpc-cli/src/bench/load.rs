@@ -1,4 +1,4 @@
-//! Makes calls: as many at once as it is told, or as many in a second.
+//! Makes calls: with a constant number in flight, or at a constant rate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::record::Record;
 use crate::output::grouped;
 
-/// What to do.
+/// The load of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     pub(super) pace: Pace,
@@ -23,29 +23,29 @@ pub(super) struct Load {
     pub(super) warm_up: Duration,
 }
 
-/// When the next call starts.
+/// The rule by which calls start.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pace {
-    /// When one is answered: so many are always in flight.
+    /// A call starts when another one is answered, so that `calls` calls are always in flight.
     Closed { calls: usize },
-    /// When it is due, if there are not too many in flight already.
+    /// A call starts when it is due, unless `most` calls are in flight.
     Open { rate: f64, most: usize },
 }
 
-/// When it ends, counted from the end of the warm-up.
+/// The length of the measurement, from the end of the warm-up.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Length {
     Time(Duration),
     Calls(u64),
 }
 
-/// How many calls may be due that nobody has started.
+/// The maximum number of calls that are due and not started.
 const AHEAD: usize = 1024;
 
-/// A call of the bench: its result is read and forgotten.
+/// A call of the benchmark, whose result is read and discarded.
 type Made = Call<IgnoredAny, ErrorObject>;
 
-/// Calls until it is over, over all connections at once.
+/// Makes calls over all connections at once until the measurement ends.
 pub(super) async fn run<C>(clients: &[Client], load: Load, call: C) -> Record
 where
     C: Fn(&Client) -> Made + Clone + Send + 'static,
@@ -82,7 +82,7 @@ where
 }
 
 impl Load {
-    /// What one of several connections does of it.
+    /// Returns the share of one of several connections.
     fn share(self, index: usize, of: usize) -> Self {
         let part = |whole: usize| whole / of + usize::from(index < whole % of);
         let pace = match self.pace {
@@ -113,7 +113,7 @@ struct Lane<C> {
     load: Load,
     measured_from: Instant,
     record: Record,
-    /// How many were started that count.
+    /// The number of started calls that are measured.
     started: u64,
     done: Arc<AtomicU64>,
     call: C,
@@ -162,7 +162,7 @@ impl<C: Fn(&Client) -> Made> Lane<C> {
         }
     }
 
-    /// Whether a call that is due then belongs to it.
+    /// Returns `true` if a call that is due at this time belongs to the measurement.
     fn may_start(&mut self, due: Instant) -> bool {
         if due < self.measured_from {
             return true;
@@ -186,8 +186,9 @@ async fn timed(due: Instant, call: Made) -> (Instant, <Made as Future>::Output) 
     (due, call.await)
 }
 
-/// Says when calls are due. The runtime's timers come up to a millisecond late, which would count as latency; a thread
-/// that sleeps is some fifty microseconds late. It waits while nobody takes what it says, and then catches up.
+/// Sends the times at which calls are due. Uses a thread because the runtime's timers are up to a millisecond late,
+/// which would count as latency; a thread that sleeps is late by some fifty microseconds. The thread waits while the
+/// channel is full, and then catches up.
 fn pace(rate: f64) -> mpsc::Receiver<Instant> {
     let (sender, due) = mpsc::channel(AHEAD);
     thread::spawn(move || {
@@ -203,7 +204,7 @@ fn pace(rate: f64) -> mpsc::Receiver<Instant> {
     due
 }
 
-/// Shows how far it is, on a terminal.
+/// Shows the progress, on a terminal.
 async fn show(load: Load, measured_from: Instant, done: Arc<AtomicU64>) {
     let total = match load.length {
         Length::Time(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
@@ -234,7 +235,7 @@ async fn show(load: Load, measured_from: Instant, done: Arc<AtomicU64>) {
     }
 }
 
-/// Takes the bar away when it is dropped.
+/// Removes the progress bar when dropped.
 struct Cleared(ProgressBar);
 
 impl Drop for Cleared {

@@ -1,4 +1,4 @@
-//! What became of calls.
+//! Records the outcomes of calls.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,40 +8,40 @@ use rpc_runtime::{CallError, ErrorObject};
 
 use crate::escape::truncated;
 
-/// The longest latency that is told from longer ones, in nanoseconds.
+/// The highest latency that the histogram distinguishes, in nanoseconds.
 const HOUR: u64 = 3_600_000_000_000;
 
-/// What became of the calls of a connection, or of all.
+/// The outcomes of the calls of one connection, or of all connections.
 #[derive(Debug)]
 pub(super) struct Record {
-    /// Of those that were answered with a result, in nanoseconds.
+    /// The latencies of calls that were answered with a result, in nanoseconds.
     pub(super) latencies: Histogram<u64>,
     pub(super) failures: BTreeMap<Kind, Failures>,
-    /// When the first was due, and the last over.
+    /// The time when the first call was due, and when the last one ended.
     pub(super) span: Option<(Instant, Instant)>,
 }
 
-/// Why calls failed.
+/// The reason why a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Timeout,
     Connection,
     Unusable,
     Answered(i64),
-    /// With other codes than the first of them.
+    /// An error with any further code.
     AnsweredOtherwise,
 }
 
-/// Kinds that are told from one another. A server may answer any number of codes.
+/// The maximum number of kinds that are distinguished, because a server may answer with any number of codes.
 const KINDS: usize = 50;
 
-/// Bytes that are kept of what a failure said.
+/// The number of bytes kept of a failure's message.
 const SAID: usize = 1000;
 
 #[derive(Debug)]
 pub(super) struct Failures {
     pub(super) count: u64,
-    /// What the first of them said.
+    /// The message of the first such failure.
     pub(super) first: String,
 }
 
@@ -79,7 +79,7 @@ impl Record {
         failures.count += count;
     }
 
-    /// Takes in what another connection's calls came to.
+    /// Adds the outcomes of another connection's calls.
     pub(super) fn merge(&mut self, other: Self) {
         let added = self.latencies.add(other.latencies);
         debug_assert!(added.is_ok(), "a histogram grows");

@@ -1,4 +1,4 @@
-//! What the calls came to.
+//! Reports the outcomes of the calls.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -30,9 +30,9 @@ const PERCENTILES: [(f64, &str); 7] = [
     (99.99, "p99.99"),
 ];
 
-/// Rows of the histogram.
+/// The number of rows of the histogram.
 const ROWS: u32 = 12;
-/// Columns of its longest bar.
+/// The number of columns of its longest bar.
 const COLUMNS: f64 = 40.0;
 
 impl Report {
@@ -40,7 +40,7 @@ impl Report {
         self.measured.failed()
     }
 
-    /// Whether there were answers that cannot be used: they may be too large.
+    /// Returns `true` if some replies could not be used, possibly because they were too large.
     pub(super) fn has_unusable(&self) -> bool {
         self.measured.failures.contains_key(&Kind::Unusable)
     }
@@ -49,7 +49,7 @@ impl Report {
         self.measured.latencies.len()
     }
 
-    /// Answers in a second.
+    /// Returns the number of replies per second.
     fn rate(&self) -> f64 {
         let seconds = self.measured.elapsed().as_secs_f64();
         self.answered() as f64 / seconds.max(f64::MIN_POSITIVE)
@@ -173,8 +173,9 @@ fn write_latencies(out: &mut impl Write, latencies: &Histogram<u64>) -> io::Resu
     Ok(())
 }
 
-/// How many calls took up to so long, and longer than the row before. The rows grow by the same factor, from the fastest
-/// call to one slower than all but a hundredth; the last has the rest.
+/// Returns the upper bound of each row, and the number of calls up to that bound and above that of the previous row.
+/// The bounds grow by a constant factor, from the fastest call to the 99th percentile. The last row has the remaining
+/// calls.
 fn rows(latencies: &Histogram<u64>) -> Vec<(u64, u64)> {
     let fastest = latencies.min().max(1) as f64;
     let slow = (latencies.value_at_percentile(99.0) as f64).max(fastest);
@@ -186,7 +187,7 @@ fn rows(latencies: &Histogram<u64>) -> Vec<(u64, u64)> {
             ROWS => latencies.max(),
             row => (fastest * factor.powf(f64::from(row))).round() as u64,
         };
-        // Values that the histogram does not tell apart stand in one row.
+        // Values that the histogram does not distinguish belong to one row.
         let up_to = latencies.highest_equivalent(up_to);
         if up_to >= above {
             rows.push((up_to, latencies.count_between(above, up_to)));
@@ -196,7 +197,7 @@ fn rows(latencies: &Histogram<u64>) -> Vec<(u64, u64)> {
     rows
 }
 
-/// A bar in eighths of columns.
+/// Returns a bar with a resolution of an eighth of a column.
 fn bar(share: f64) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (share * COLUMNS * 8.0).round() as usize;

@@ -1,4 +1,4 @@
-//! What a comparison of two descriptions finds.
+//! The findings of a comparison of two descriptions.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::output::WARNING;
 
-/// What a change means for callers.
+/// The consequence of a change for callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Severity {
     Breaking,
@@ -35,7 +35,7 @@ impl Severity {
     }
 }
 
-/// What was found in a method.
+/// A finding about a method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
     pub(super) severity: Severity,
@@ -61,7 +61,7 @@ impl Finding {
     }
 }
 
-/// A finding, and its method.
+/// A finding and its method.
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) method: Rc<str>,

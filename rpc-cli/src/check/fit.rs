@@ -1,7 +1,8 @@
-//! Whether one side takes all that the other may send.
+//! Checks that one side accepts everything that the other side may send.
 //!
-//! What a caller sends must fit what the server takes: parameters and uploaded items may take more than before, and not
-//! less. What the server sends must fit what callers take: results and items may say less than before, and not more.
+//! The values that a caller sends must fit the server: parameters and uploaded items may accept more than before, but
+//! not less. The values that the server sends must fit the callers: results and items may have fewer values than
+//! before, but no additional ones.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
@@ -18,7 +19,7 @@ use super::union::Union;
 use crate::escape::Short;
 use crate::json::{Type, Value, whole};
 
-/// The keywords for the least and the most of something.
+/// The keywords for the minimum and the maximum of a count.
 struct Count {
     least: &'static str,
     most: &'static str,
@@ -37,27 +38,27 @@ const ITEMS: Count = Count {
     of: "elements",
 };
 
-/// Which way values go.
+/// The direction in which values are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// From callers, which are old, to the new server.
+    /// From callers, which have the old description, to the new server.
     In,
-    /// From the new server to callers, which are old.
+    /// From the new server to callers, which have the old description.
     Out,
 }
 
-/// How deep types may contain one another. Those of people do not, and the stack has an end.
+/// The maximum nesting of types. Types written by people are not nested as deeply, and the stack is finite.
 const DEEPEST: usize = 200;
 
-/// A comparison of values that go one way.
+/// A comparison of values that are sent in one direction.
 pub(super) struct Fit<'c, 'a> {
     way: Way,
-    /// Of the side that sends.
+    /// The kinds of the sending side.
     sent: &'c Kinds<'c, 'a>,
-    /// Of the side that takes.
+    /// The kinds of the receiving side.
     taken: &'c Kinds<'c, 'a>,
     fuel: &'c Fuel,
-    /// How many pairs of schemas are being compared, one in the other.
+    /// The number of nested pairs of schemas that are being compared.
     depth: Cell<usize>,
     memory: RefCell<Memory>,
 }
@@ -83,7 +84,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         }
     }
 
-    /// What does not fit any more between the old schema and the new, at a place of a method.
+    /// Returns the findings at a place of a method where the old schema and the new one no longer fit.
     pub(super) fn compare(
         &self,
         place: &str,
@@ -93,13 +94,13 @@ impl<'c, 'a> Fit<'c, 'a> {
         let problems = self.values(old, new);
         let finding = |problem: &Problem| {
             let what = format!("{place}{}: {}", problem.path(), problem.what);
-            // They are kept and shown, so each takes more than a step.
+            // Findings are kept and shown, so each costs more than one step.
             self.fuel.take(what.len() + 48);
             Finding::new(problem.severity, what)
         };
         match self.fuel.is_out() {
             false => problems.iter().map(finding).collect(),
-            // There is no end of what is known of many types in many methods.
+            // The number of findings about many types in many methods is not bounded.
             true => {
                 let worst = problems.iter().min_by_key(|problem| problem.severity);
                 worst.map(finding).into_iter().collect()
@@ -107,13 +108,13 @@ impl<'c, 'a> Fit<'c, 'a> {
         }
     }
 
-    /// Whether a value of the old schema may not fit the new one, or the other way round.
+    /// Returns `true` if a value of the sending side may not fit the receiving side.
     pub(super) fn breaks(&self, old: Option<Value<'a>>, new: Option<Value<'a>>) -> bool {
         let problems = self.values(old, new);
         problems.iter().any(Problem::is_breaking)
     }
 
-    /// The old schema and the new one at a place.
+    /// Compares the old schema and the new one at a place.
     fn values(&self, old: Option<Value<'a>>, new: Option<Value<'a>>) -> Problems {
         let (sent, taken) = self.in_time(old, new);
         self.schemas(self.sent.side.schema(sent), self.taken.side.schema(taken))
@@ -133,7 +134,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         let sent = self.sent.side.resolved(sent);
         let taken = self.taken.side.resolved(taken);
         let pair = Pair::Schemas(sent.schema, taken.schema);
-        // Only what others refer to is met again, in circles, too.
+        // Only schemas that others refer to are compared repeatedly, and can be recursive.
         let is_shared = sent.is_shared || taken.is_shared;
         if is_shared && let Some(problems) = self.memory.borrow_mut().answer(pair) {
             return problems;
@@ -159,7 +160,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         [Problem::unsure("this is too intricate to compare")].into()
     }
 
-    /// Compares a pair of which nothing is known yet.
+    /// Compares a pair for which no result is known, and stores the result.
     fn remembered(&self, pair: Pair, compare: impl FnOnce() -> Found) -> Problems {
         self.memory.borrow_mut().ask(pair);
         let problems = self.complete(compare());
@@ -167,22 +168,22 @@ impl<'c, 'a> Fit<'c, 'a> {
         problems
     }
 
-    /// All problems of a pair, and whether there may be more.
+    /// Returns all problems of a pair, and a problem for those that may be missing.
     fn complete(&self, mut found: Found) -> Problems {
         if self.fuel.is_out() {
-            // What was not compared may not fit.
+            // Parts that were not compared may not fit.
             found.add(&self.too_intricate());
         }
         found.problems()
     }
 
-    /// Takes the problems of a part, seen from one level up.
+    /// Adds the problems of a part, seen from one level up.
     fn add(&self, found: &mut Found, step: impl Display, problems: &Problems) {
         self.fuel.take(2 * problems.len());
         found.add_at(step, problems);
     }
 
-    /// Each kind that is sent must be one that is taken.
+    /// Compares alternatives: each kind that is sent must be accepted.
     fn unions(&self, sent: &[Kind<'a>], taken: &[Kind<'a>]) -> Found {
         let mut found = Found::default();
         if taken.iter().any(|kind| matches!(kind, Kind::Anything)) {
@@ -206,7 +207,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         found
     }
 
-    /// Takes the problems of a list of values that are sent.
+    /// Adds the problems of a list of values that are sent.
     fn constants(&self, found: &mut Found, values: Value<'a>, union: &Union<'_, 'a>) {
         for constant in self.sent.constants(values) {
             let is_new = self.kind(found, &Kind::Constant(constant), union);
@@ -216,7 +217,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         }
     }
 
-    /// Takes the problems of one of the kinds that are sent. Returns whether it has some.
+    /// Adds the problems of one kind that is sent. Returns `true` if there are any.
     fn kind(&self, found: &mut Found, one: &Kind<'a>, union: &Union<'_, 'a>) -> bool {
         if union.has(one) {
             return false;
@@ -227,8 +228,8 @@ impl<'c, 'a> Fit<'c, 'a> {
         !problems.is_empty()
     }
 
-    /// The problems with the kind that is taken which another one fits best; among those that it does not fit, with the one
-    /// that it was.
+    /// Returns the problems of a kind with the accepted kind that it fits best. If it fits none, returns the problems
+    /// with the kind that it corresponds to.
     fn best(&self, one: &Kind<'a>, union: &Union<'_, 'a>) -> Problems {
         let mut best: Option<(Rank, Problems)> = None;
         for other in union.like(self.sent, one) {
@@ -257,7 +258,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         }
     }
 
-    /// `one` fits none of those that are taken.
+    /// Returns the problem that `one` fits none of the accepted kinds.
     fn refused(&self, one: &Kind<'a>, taken: &[Kind<'a>]) -> Problem {
         let (one, taken) = (self.sent.text(one), self.taken.all_text(taken));
         Problem::breaking(match self.way {
@@ -293,7 +294,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         }
     }
 
-    /// Two kinds of the same type, of this name.
+    /// Compares two kinds of the same type, which has this name.
     fn types(&self, sent: Typed<'_, 'a>, taken: Typed<'_, 'a>, name: &str) -> Problems {
         self.fuel
             .take(sent.1.keywords.len() + taken.1.keywords.len());
@@ -320,7 +321,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         }
     }
 
-    /// The old one and the new one of what is sent and taken, and the other way round.
+    /// Orders a sent and an accepted item as old and new, or the reverse.
     fn in_time<T>(&self, one: T, other: T) -> (T, T) {
         match self.way {
             Way::In => (one, other),
@@ -379,7 +380,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         found
     }
 
-    /// A limit that is not compared, only seen.
+    /// Checks a keyword whose values are not compared, only whether they differ.
     fn limited(&self, found: &mut Found, keyword: &str, (sent, taken): Both<'_, 'a>) {
         let is = taken.get(keyword).map(|is| self.taken.side.print(is));
         let was = sent.get(keyword).map(|was| self.sent.side.print(was));
@@ -388,7 +389,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         }
     }
 
-    /// Both ends of a count of something.
+    /// Compares the minimum and the maximum of a count.
     fn bounds(&self, found: &mut Found, count: &Count, (sent, taken): Both<'_, 'a>) {
         let Count { least, most, of } = *count;
         let at = |limits: &Limits<'_>, keyword: &str| limits.get(keyword).and_then(Value::as_u64);
@@ -458,7 +459,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         found
     }
 
-    /// Elements that have types of their own.
+    /// Compares elements that have types of their own.
     fn tuple(&self, pairs: impl Iterator<Item = (Value<'a>, Option<Value<'a>>)>) -> Found {
         let mut found = Found::default();
         for (index, (sent, taken)) in pairs.enumerate() {
@@ -492,7 +493,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         known.unwrap_or_else(|| self.remembered(pair, compare))
     }
 
-    /// Properties with names.
+    /// Compares the named properties.
     fn properties(&self, sent: &Limits<'a>, taken: &Limits<'a>) -> Found {
         let mut found = Found::default();
         let others_taken = taken.get("additionalProperties");
@@ -526,7 +527,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         found
     }
 
-    /// A property that the other side does not know.
+    /// Compares a property that the other side does not have.
     fn surplus(&self, schema: Schema, others: Option<Value<'a>>) -> Problems {
         let is_closed = others.and_then(Value::as_bool) == Some(false);
         let problem = match (others, self.way) {
@@ -543,7 +544,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         [problem].into()
     }
 
-    /// Properties without names.
+    /// Compares the additional properties.
     fn other_properties(&self, found: &mut Found, sent: &Limits<'a>, taken: Option<Value<'a>>) {
         let others = sent.get("additionalProperties");
         let has_fields = sent.has_properties();
@@ -552,7 +553,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         let is_open = taken.is_some_and(Value::is_object);
         let sent = match others {
             Some(others) if others.is_object() => Some(others),
-            // It says which it has, and sends no others.
+            // A caller that declares its properties sends no others.
             _ if are_any && is_closed && self.way == Way::In => {
                 return found.push(match has_fields {
                     true => Problem::unsure("unknown properties are refused now"),
@@ -567,7 +568,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         self.add(found, "[key]", &self.schemas(sent, taken));
     }
 
-    /// Keywords of which nothing is known here.
+    /// Compares keywords that have no rule here.
     fn others(&self, found: &mut Found, sent: &Limits<'a>, taken: &Limits<'a>) {
         const UNDERSTOOD: [&str; 17] = [
             "type",
@@ -605,8 +606,8 @@ impl<'c, 'a> Fit<'c, 'a> {
         }
     }
 
-    /// Whether two alternatives are the same one, as far as it can be told from outside: objects that have something in
-    /// common that tells them from others, or anything else of one type.
+    /// Returns `true` if two alternatives seem to be the same one. Objects are the same if they have a distinguishing
+    /// property in common, all other kinds if they have the same type.
     fn is_same(&self, one: &Kind<'a>, other: &Kind<'a>) -> bool {
         let (Kind::Type(one_type, one), Kind::Type(other_type, other)) = (one, other) else {
             return false;
@@ -635,13 +636,13 @@ impl<'c, 'a> Fit<'c, 'a> {
     }
 }
 
-/// A kind, and what limits it.
+/// A kind and its limits.
 type Typed<'k, 'a> = (&'k Kind<'a>, &'k Limits<'a>);
 
-/// What limits what is sent, and what is taken.
+/// The limits of the sending side and of the receiving side.
 type Both<'k, 'a> = (&'k Limits<'a>, &'k Limits<'a>);
 
-/// How well a kind fits another one, the best first.
+/// The rank of a fit between two kinds; the best fit has the lowest rank.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     is_breaking: bool,
@@ -650,7 +651,7 @@ struct Rank {
     problems: usize,
 }
 
-/// What is wrong with a value of which a type is taken, if anything is.
+/// Returns the severity if a type does not accept a value, or may not accept it.
 fn constant_fit(constant: &Constant<'_>, name: &str, limits: &Limits<'_>) -> Option<Severity> {
     let value = constant.value;
     let is_one = match (name, value.kind()) {
@@ -680,7 +681,7 @@ fn constant_fit(constant: &Constant<'_>, name: &str, limits: &Limits<'_>) -> Opt
     }
 }
 
-/// Whether a number that is not whole is one of those that a schema takes.
+/// Returns `true` if a schema accepts this number, which is not an integer.
 fn lies_between(number: Option<f64>, limits: &Limits<'_>) -> bool {
     let bound = |keyword: &str| limits.get(keyword).and_then(Value::as_f64);
     number.is_some_and(|number| {

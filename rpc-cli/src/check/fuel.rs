@@ -1,15 +1,16 @@
-//! How much work a comparison may still do.
+//! Limits the work of a comparison.
 
 use std::cell::Cell;
 
 use crate::document::Document;
 
-/// Steps for any two documents, and for each value in them. Documents of people take a few for each value. Others could take
-/// hours: the number of pairs of schemas that meet can grow with the square of the documents.
+/// The number of steps for any two documents, and for each value in them. Documents written by people take a few steps
+/// for each value. Crafted ones could take hours: the number of pairs of schemas to compare can grow with the square of
+/// the documents' size.
 const STEPS: u64 = 1_000_000;
 const STEPS_PER_VALUE: u64 = 16;
 
-/// The work of a comparison, in steps that take about the same time.
+/// The remaining work of a comparison, in steps that take about the same time.
 #[derive(Debug)]
 pub(super) struct Fuel {
     taken: Cell<u64>,

@@ -1,4 +1,4 @@
-//! A schema as the kinds of values that it takes, without names and unions.
+//! Resolves a schema into the kinds of values that it accepts, without names and unions.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,34 +13,34 @@ use super::side::{Place, Schema, Side};
 use crate::json::{Json, Value};
 use crate::types::{self, Literal, Piece, Pieces};
 
-/// One of the kinds of values that a schema takes.
+/// One kind of values that a schema accepts.
 #[derive(Debug, Clone)]
 pub(super) enum Kind<'a> {
     Anything,
-    /// This value alone.
+    /// Only this value.
     Constant(Constant<'a>),
-    /// Any of the values of a list, which may be long.
+    /// Any value of a list, which may be long.
     Constants(Value<'a>),
-    /// A type of JSON's, with what limits it.
+    /// A JSON type and its limits.
     Type(Cow<'a, str>, Rc<Limits<'a>>),
-    /// A schema that is not understood here.
+    /// A schema that is not understood.
     Unknown(Rc<Limits<'a>>),
 }
 
-/// A value, and its fingerprint.
+/// A value and its fingerprint.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Constant<'a> {
     pub(super) print: u64,
     pub(super) value: Value<'a>,
 }
 
-/// Keywords that are unions.
+/// The keywords of unions.
 const UNIONS: [&str; 2] = ["oneOf", "anyOf"];
 
-/// Unions in unions that are looked into. Each takes some of the stack.
+/// The maximum nesting of unions, because each level takes stack space.
 const DEEPEST: usize = 64;
 
-/// Values that types stand for which are not written out.
+/// Values that types stand for and that are not in the document.
 static NULL: LazyLock<Json> = LazyLock::new(|| constant("null"));
 static TRUE: LazyLock<Json> = LazyLock::new(|| constant("true"));
 static FALSE: LazyLock<Json> = LazyLock::new(|| constant("false"));
@@ -56,10 +56,10 @@ pub(super) struct Kinds<'c, 'a> {
     known: RefCell<HashMap<Schema, Known<'a>>>,
 }
 
-/// What is known of the kinds of a schema.
+/// The result for the kinds of a schema.
 #[derive(Clone)]
 enum Known<'a> {
-    /// They are being found out: the schema is an alternative of itself.
+    /// The kinds are being determined: the schema is an alternative of itself.
     Asked,
     Answered(Rc<[Kind<'a>]>),
 }
@@ -70,12 +70,12 @@ impl<'c, 'a> Kinds<'c, 'a> {
         Self { side, fuel, known }
     }
 
-    /// The fingerprints of true and false.
+    /// Returns the fingerprints of `true` and `false`.
     pub(super) fn booleans(&self) -> [u64; 2] {
         [&TRUE, &FALSE].map(|word| self.side.print_of_other(word.root()))
     }
 
-    /// All kinds of values that a schema takes; none, if it takes nothing.
+    /// Returns all kinds of values that a schema accepts. Returns none if it accepts no value.
     pub(super) fn of(&self, schema: Place) -> Rc<[Kind<'a>]> {
         self.within(schema, DEEPEST)
     }
@@ -90,7 +90,7 @@ impl<'c, 'a> Kinds<'c, 'a> {
                 return [Kind::Unknown(self.side.limits(schema).into())].into();
             }
         }
-        // What stands in one place alone is not asked for often, and there may be much of it.
+        // A schema in a single place is rarely requested again, and there may be many of them.
         if !is_shared {
             return self.of_limits(self.side.limits(schema), depth).into();
         }
@@ -124,7 +124,7 @@ impl<'c, 'a> Kinds<'c, 'a> {
         }
     }
 
-    /// The kinds of each of the alternatives of a union, together with what else is said.
+    /// Returns the kinds of each alternative of a union, merged with the other keywords.
     fn of_union(
         &self,
         limits: &Limits<'a>,
@@ -141,7 +141,7 @@ impl<'c, 'a> Kinds<'c, 'a> {
                 break;
             }
             let place = self.side.resolved(self.side.schema(Some(one)));
-            // Of the same alternatives one is enough.
+            // Duplicate alternatives are resolved only once.
             if place.is_shared && !schemas.insert(place.schema) {
                 continue;
             }
@@ -162,7 +162,7 @@ impl<'c, 'a> Kinds<'c, 'a> {
         kinds
     }
 
-    /// The kinds of a schema by its `type`.
+    /// Returns the kinds of a schema according to its `type`.
     fn of_type(&self, limits: Rc<Limits<'a>>) -> Vec<Kind<'a>> {
         let kind = |name: Cow<'a, str>| match name.as_ref() {
             "null" => Kind::Constant(Constant {
@@ -184,7 +184,7 @@ impl<'c, 'a> Kinds<'c, 'a> {
         }
     }
 
-    /// The only kind, if it is one; a list of one value is that value.
+    /// Returns the only kind, if there is only one. A list of one value is that value.
     pub(super) fn only(&self, kinds: &[Kind<'a>]) -> Option<Kind<'a>> {
         match kinds {
             [Kind::Constants(values)] => {
@@ -197,7 +197,7 @@ impl<'c, 'a> Kinds<'c, 'a> {
         }
     }
 
-    /// The values of a list.
+    /// Returns the values of a list.
     pub(super) fn constants(&self, list: Value<'a>) -> impl Iterator<Item = Constant<'a>> + '_ {
         list.elements().map(|value| {
             self.fuel.take(value.len_bound() / 64 + 1);
@@ -211,11 +211,11 @@ impl<'c, 'a> Kinds<'c, 'a> {
     }
 }
 
-/// Characters of a type that are told, and parts that are looked at for that.
+/// The maximum length of a type's text in characters, and of the parts that are read for it.
 const TOLD: usize = 200;
 const PARTS: usize = 20;
 
-/// Kinds of one schema that are told.
+/// The maximum number of a schema's kinds in a text.
 const KINDS: usize = 8;
 
 fn literal(value: Value<'_>) -> String {
@@ -223,7 +223,7 @@ fn literal(value: Value<'_>) -> String {
 }
 
 impl<'a> Kinds<'_, 'a> {
-    /// A kind as people read it.
+    /// Returns a kind as text for people.
     pub(super) fn text(&self, kind: &Kind<'a>) -> String {
         self.fuel.take(16);
         match kind {
@@ -235,7 +235,7 @@ impl<'a> Kinds<'_, 'a> {
         }
     }
 
-    /// Kinds of which any is taken: the first of them.
+    /// Returns the first of several accepted kinds as text.
     pub(super) fn all_text(&self, kinds: &[Kind<'a>]) -> String {
         let mut texts = Vec::new();
         for kind in kinds {
@@ -281,7 +281,7 @@ impl<'a> Kinds<'_, 'a> {
         })
     }
 
-    /// The properties of all parts.
+    /// Writes the properties of all parts.
     fn write_object(&self, limits: &Limits<'a>, out: &mut Pieces<'_>) -> io::Result<()> {
         let required = self.side.values(limits.required, PARTS);
         let required = required.iter().flat_map(|names| names.elements());

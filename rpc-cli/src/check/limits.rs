@@ -1,4 +1,4 @@
-//! What schemas say together.
+//! Combines the keywords of several schemas.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -6,35 +6,36 @@ use std::rc::Rc;
 
 use crate::json::Value;
 
-/// What a schema says, and what those say that hold beside it: what it refers to, and those of its `allOf`.
+/// The keywords of a schema, combined with those of the schemas that it refers to and of its `allOf`.
 ///
-/// Many schemas may refer to one that is long, so that what they have in common is shared and not copied.
+/// Many schemas may refer to a long one, so their common parts are shared, not copied.
 #[derive(Debug, Clone)]
 pub(super) struct Limits<'a> {
-    /// Besides those below, in their order.
+    /// The keywords except those below, in their order.
     pub(super) keywords: Rc<[Keyword<'a>]>,
-    /// The values of the keyword `properties`, and of `required`.
+    /// The values of the keywords `properties` and `required`.
     pub(super) properties: Rope,
     pub(super) required: Rope,
-    /// The schemas that say something.
+    /// The schemas with any keywords.
     pub(super) parts: Rope,
-    /// The same for what means the same in both documents.
+    /// The fingerprint, which is equal for schemas that mean the same in both documents.
     pub(super) print: u64,
     pub(super) sense: Sense,
 }
 
-/// Where the properties of an object are, and what says which are required.
+/// The positions of an object's properties and of its `required` lists.
 pub(super) type Object = (Rope, Rope);
 
 pub(super) type Keyword<'a> = (Cow<'a, str>, Value<'a>);
 
-/// Whether it can be said in one schema.
+/// The meaning of the combined keywords.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sense {
     Plain,
-    /// What it refers to is missing, it is a part of itself, or two parts say different things in one way.
+    /// The schema that it refers to is missing, it is a part of itself, or two parts have different values for one
+    /// keyword.
     Unclear,
-    /// No value is taken.
+    /// No value is accepted.
     Nothing,
 }
 
@@ -50,7 +51,7 @@ impl<'a> Limits<'a> {
         }
     }
 
-    /// With keywords in any order. Of several of one name in a schema the last counts.
+    /// Creates limits from keywords in any order. Of several with the same name in a schema the last counts.
     pub(super) fn with_keywords(mut keywords: Vec<Keyword<'a>>) -> Self {
         keywords.sort_by(|(one, _), (other, _)| one.cmp(other));
         keywords.dedup_by(|later, kept| {
@@ -66,12 +67,12 @@ impl<'a> Limits<'a> {
         }
     }
 
-    /// Whether everything is taken.
+    /// Returns `true` if every value is accepted.
     pub(super) fn says_nothing(&self) -> bool {
         self.parts == Rope::EMPTY && self.sense == Sense::Plain
     }
 
-    /// Whether a keyword is all that is said.
+    /// Returns `true` if this is the only keyword.
     pub(super) fn says_only(&self, keyword: &str) -> bool {
         matches!(&*self.keywords, [(only, _)] if only == keyword)
             && self.properties == Rope::EMPTY
@@ -85,7 +86,7 @@ impl<'a> Limits<'a> {
         found.ok().map(|index| self.keywords[index].1)
     }
 
-    /// What tells the properties of an object from those of others.
+    /// Returns what identifies the properties of an object.
     pub(super) fn object(&self) -> Object {
         (self.properties, self.required)
     }
@@ -94,7 +95,7 @@ impl<'a> Limits<'a> {
         self.properties != Rope::EMPTY
     }
 
-    /// What is said without a keyword.
+    /// Returns the limits without a keyword.
     pub(super) fn without(&self, keyword: &str) -> Self {
         let others = self.keywords.iter().filter(|(own, _)| own != keyword);
         Self {
@@ -103,8 +104,8 @@ impl<'a> Limits<'a> {
         }
     }
 
-    /// All keywords of both; `is_same` says whether values that stand under one keyword are the same. The second value says
-    /// whether all of them are.
+    /// Returns all keywords of both, and `true` if no keyword has different values. `is_same` compares the values of a
+    /// keyword.
     pub(super) fn merged_keywords(
         &self,
         other: &Self,
@@ -117,7 +118,7 @@ impl<'a> Limits<'a> {
             return (Rc::clone(&other.keywords), true);
         }
         let mut all: Vec<_> = self.keywords.iter().chain(&*other.keywords).collect();
-        // Both are in order, and those of one name stand together then.
+        // Both lists are sorted, so equal names are adjacent afterwards.
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
         let mut agree = true;
         all.dedup_by(|(later, value), (kept, first)| {
@@ -129,7 +130,7 @@ impl<'a> Limits<'a> {
     }
 }
 
-/// A list of values that shares its parts with others.
+/// A list of values that shares its parts with other lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Rope(u32);
 
@@ -137,7 +138,7 @@ impl Rope {
     pub(super) const EMPTY: Self = Self(0);
 }
 
-/// The ropes of a document.
+/// All ropes of a document.
 #[derive(Debug, Default)]
 pub(super) struct Ropes(Vec<Node>);
 
@@ -166,7 +167,7 @@ impl Ropes {
         Rope(self.0.len() as u32)
     }
 
-    /// The ids of the first values of a rope, each part once.
+    /// Returns the ids of the first `most` values of a rope, with each part once.
     pub(super) fn ids(&self, rope: Rope, most: usize) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut seen = HashSet::new();
@@ -202,7 +203,7 @@ mod tests {
         let mut rope = ropes.join(leaves[0], leaves[1]);
         assert_eq!(ropes.ids(rope, 9), ids[..2]);
         assert_eq!(ropes.join(rope, Rope::EMPTY), rope);
-        // Twice as many, if each counted as often as it is there.
+        // The rope would double each time if parts counted repeatedly.
         for _ in 0..100_000 {
             let other = ropes.join(rope, leaves[2]);
             rope = ropes.join(other, rope);

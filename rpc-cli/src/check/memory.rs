@@ -1,4 +1,4 @@
-//! What is known of pairs that were compared, and of those that are being compared.
+//! Stores the results of pairs that were compared, and the pairs that are being compared.
 
 use std::collections::HashMap;
 
@@ -6,17 +6,17 @@ use super::limits::Object;
 use super::problem::{Problem, Problems};
 use super::side::Schema;
 
-/// Two that are compared: of the side that sends, and of the side that takes.
+/// A pair to compare: of the sending side and of the receiving side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Pair {
     Schemas(Schema, Schema),
-    /// The properties of objects, each with the schema of what has no name.
+    /// The properties of objects, each with the schema of additional properties.
     Objects((Object, Schema), (Object, Schema)),
 }
 
-/// What is known of a pair.
+/// The state of a pair.
 enum Known {
-    /// It is being compared, at this level. Types may contain themselves: then it is taken for granted that they fit.
+    /// The pair is being compared, at this level. A type may contain itself; the inner pair is then assumed to fit.
     Asked(usize),
     Answered(Problems),
 }
@@ -25,23 +25,23 @@ enum Known {
 struct Asked {
     pair: Pair,
     is_taken_for_granted: bool,
-    /// The lowest level at which a pair was taken for granted in it.
+    /// The lowest level whose pair was assumed to fit during this comparison.
     lowest: usize,
-    /// How many answers were uncertain before.
+    /// The number of uncertain results before this comparison.
     uncertain: usize,
 }
 
 #[derive(Default)]
 pub(super) struct Memory {
     known: HashMap<Pair, Known>,
-    /// What is being compared, from the outermost on.
+    /// The pairs that are being compared, the outermost first.
     asked: Vec<Asked>,
-    /// Pairs whose answers hold if those that were taken for granted in them fit.
+    /// The pairs whose results hold only if the pairs that they assume to fit do fit.
     uncertain: Vec<Pair>,
 }
 
 impl Memory {
-    /// The answer for a pair, if there is one.
+    /// Returns the result for a pair, if there is one.
     pub(super) fn answer(&mut self, pair: Pair) -> Option<Problems> {
         let level = match self.known.get(&pair)? {
             Known::Answered(problems) => return Some(problems.clone()),
@@ -52,14 +52,14 @@ impl Memory {
         Some(Problems::default())
     }
 
-    /// The innermost pair depends on what is found at this level.
+    /// Records that the innermost pair depends on the result of this level.
     fn lower(&mut self, level: usize) {
         if let Some(innermost) = self.asked.last_mut() {
             innermost.lowest = innermost.lowest.min(level);
         }
     }
 
-    /// A pair is compared from here on.
+    /// Starts the comparison of a pair.
     pub(super) fn ask(&mut self, pair: Pair) {
         let level = self.asked.len();
         self.known.insert(pair, Known::Asked(level));
@@ -71,14 +71,14 @@ impl Memory {
         });
     }
 
-    /// The innermost pair was compared.
+    /// Ends the comparison of the innermost pair.
     pub(super) fn learn(&mut self, problems: &Problems) {
         let Some(asked) = self.asked.pop() else {
             return;
         };
         let level = self.asked.len();
         if asked.is_taken_for_granted && !problems.is_empty() {
-            // What was found to fit meanwhile may not. What does not fit, does not all the more.
+            // Pairs found to fit under the assumption may not fit. Pairs that do not fit remain so.
             for pair in self.uncertain.drain(asked.uncertain..) {
                 if let Some(Known::Answered(problems)) = self.known.get(&pair)
                     && !problems.iter().any(Problem::is_breaking)

@@ -1,4 +1,4 @@
-//! What a new description means for those who call by the old one.
+//! Compares the methods of two descriptions, from the perspective of callers with the old one.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -16,13 +16,13 @@ use crate::json::Value;
 use crate::schema;
 use crate::types::Literal;
 
-/// All that has changed, method by method, in the order of the old description.
+/// Returns all changes, method by method, in the order of the old description.
 pub(super) fn compare(old: &Document, new: &Document) -> Vec<Change> {
     let fuel = Fuel::of(old, new);
     compare_within(old, new, &fuel)
 }
 
-/// The same, with so much work.
+/// Does the same with a limited amount of work.
 pub(super) fn compare_within(old: &Document, new: &Document, fuel: &Fuel) -> Vec<Change> {
     let (old_prints, new_prints) = fingerprints(old, new);
     let old_side = Side::new(old, old_prints, fuel);
@@ -69,14 +69,14 @@ struct Comparison<'c, 'a> {
 }
 
 impl<'a> Comparison<'_, 'a> {
-    /// What has become of a method, by its name and its aliases.
+    /// Compares a method with the new methods of its name and its aliases.
     fn old_method(&self, method: Method<'a>) -> Vec<Finding> {
         let now = self.new.method(&method.name());
         let mut findings = match now {
             Some(now) => self.method(method, now),
             None => vec![Finding::breaking("the method is gone")],
         };
-        // Other methods that have its aliases, each with the first of them.
+        // The other methods that have its aliases. Each is compared only once.
         let mut others = HashSet::new();
         for alias in method.aliases() {
             match self.new.method(&alias) {
@@ -107,7 +107,7 @@ impl<'a> Comparison<'_, 'a> {
         if self.sides.0.print(old.value()) == self.sides.1.print(new.value()) {
             return Vec::new();
         }
-        // An old method may be compared with many new ones, by its aliases.
+        // An old method may be compared with many new ones, because of its aliases.
         if self.fuel.is_out() && old.name() != new.name() {
             return vec![Finding::unsure("this is too intricate to compare")];
         }
@@ -130,7 +130,7 @@ impl<'a> Comparison<'_, 'a> {
         findings
     }
 
-    /// How many parameters, errors and aliases are gone through.
+    /// Returns the number of parameters, errors and aliases to compare.
     fn size(&self, old: Method<'_>, new: Method<'_>) -> usize {
         let of = |method: Method<'_>| {
             method.params().count() + method.errors().count() + method.aliases().count()
@@ -138,7 +138,7 @@ impl<'a> Comparison<'_, 'a> {
         of(old) + of(new)
     }
 
-    /// The names of a method that are new.
+    /// Returns the findings about new names of a method.
     fn names(&self, old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
         let mut findings = Vec::new();
         if old.name() != new.name() {
@@ -225,7 +225,7 @@ impl<'a> Comparison<'_, 'a> {
         findings
     }
 
-    /// A parameter that is no longer there may have another name.
+    /// Describes the removal of a parameter, which may have been renamed.
     fn gone(&self, parameter: Parameter<'a>, index: usize, places: &Places<'a>) -> String {
         let name = parameter.name();
         let name = Short(&name);
@@ -291,7 +291,7 @@ impl<'a> Comparison<'_, 'a> {
         types: (Option<Typed<'a>>, Option<Typed<'a>>),
     ) -> Vec<Finding> {
         let (Some(old), Some(new)) = types else {
-            // That is a change of kind.
+            // This is reported as a change of kind.
             return Vec::new();
         };
         let untold = |typed: Typed<'a>| {
@@ -328,7 +328,7 @@ impl<'a> Comparison<'_, 'a> {
             Way::Out => (&self.to_callers, &self.from_callers),
         };
         let findings = there.compare(place, old, new);
-        // What does not fit the other way round is what has been added, or is no longer sent.
+        // If the schemas do not fit in the reverse direction, values were added, or are no longer sent.
         match findings.is_empty() && back.breaks(old, new) {
             false => findings,
             true => vec![Finding::compatible(match way {
@@ -339,7 +339,7 @@ impl<'a> Comparison<'_, 'a> {
     }
 }
 
-/// Calls, notifications and streams.
+/// Compares the kinds: call, notification or stream.
 fn kind(old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
     let name = |method: Method<'_>| {
         let (items, upload) = (method.items(), method.upload());
@@ -373,7 +373,7 @@ fn kind(old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
     findings
 }
 
-/// What is said of a method besides its types.
+/// Compares the attributes of a method other than its types.
 fn marks(old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     match (old.is_idempotent(), new.is_idempotent()) {
@@ -391,14 +391,14 @@ fn marks(old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The parameters of a method by name, with their places; the first of several with a name.
+/// The parameters of a method by name, with their positions. Of several with the same name the first counts.
 type ByName<'a> = HashMap<Cow<'a, str>, (usize, Parameter<'a>)>;
 
-/// The parameters of both.
+/// The parameters of both methods.
 struct Places<'a> {
     old: ByName<'a>,
     new: ByName<'a>,
-    /// The new ones in their order.
+    /// The new parameters in their order.
     in_order: Vec<Parameter<'a>>,
 }
 
@@ -419,7 +419,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Whether arguments by position still come where they belong, and whether both ways to pass them are left.
+    /// Checks that arguments by position keep their positions, and that both ways of passing arguments remain.
     fn changes(&self, old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
         let structure = |method: Method<'_>| match method.param_structure() {
             Some(structure) => structure.into_owned(),
@@ -450,7 +450,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// How many parameters are told that have another place.
+/// The maximum number of moved parameters in a finding.
 const MOVED: usize = 20;
 
 /// The errors of a method: by code and message, and the first of each code.
@@ -473,7 +473,7 @@ impl<'a> Errors<'a> {
         errors
     }
 
-    /// The one with this code, and with this message if one has it.
+    /// Returns the error with this code, preferably with this message.
     fn find(&self, code: i64, message: &str) -> Option<ErrorDescription<'a>> {
         let same = self.same.get(&(code, Cow::Borrowed(message)));
         same.or_else(|| self.of_code.get(&code)).copied()

@@ -1,4 +1,4 @@
-//! What does not fit, and where in a value.
+//! The problems of values that do not fit, and their positions in a value.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,17 +7,17 @@ use std::rc::Rc;
 
 use super::finding::Severity;
 
-/// Something that does not fit. It is seen from many places, so that its parts are shared.
+/// A part of a value that does not fit. Its fields are shared, since it is seen from many places.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     pub(super) severity: Severity,
-    /// Where in the value that is looked at, and how many steps that is.
+    /// The path from the compared value, and its number of steps.
     path: Option<Rc<Step>>,
     steps: u32,
     pub(super) what: Rc<str>,
 }
 
-/// A step into a value, and those behind it.
+/// A step into a value, and the next steps.
 #[derive(Debug)]
 struct Step {
     name: Rc<str>,
@@ -27,7 +27,7 @@ struct Step {
 /// The problems of a pair.
 pub(super) type Problems = Rc<[Problem]>;
 
-/// The longest path that is told, in bytes.
+/// The maximum length of a shown path, in bytes.
 const LONGEST: usize = 300;
 
 impl Problem {
@@ -52,7 +52,7 @@ impl Problem {
         self.severity == Severity::Breaking
     }
 
-    /// Where it is, from the value that is looked at: `.orders[].item`.
+    /// Returns the path from the compared value: `.orders[].item`.
     pub(super) fn path(&self) -> String {
         let mut path = String::new();
         let mut next = self.path.as_ref();
@@ -67,20 +67,20 @@ impl Problem {
     }
 }
 
-/// What is said of problems that are left out.
+/// The text that replaces problems that are left out.
 const MORE: &str = "there is more";
 
-/// How many problems of a pair are told. One type that many others contain may have any number of them.
+/// The maximum number of reported problems of a pair. A type that many others contain may have any number of them.
 const MOST: usize = 100;
 
-/// The problems of a pair, as they are found. One that is there in many places is told at the nearest, and of many problems
-/// the worst are told, and of these the nearest.
+/// Collects the problems of a pair. A problem with several paths is reported with the shortest one. If there are too
+/// many problems, the most severe are reported, and of these the nearest.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     problems: Vec<Problem>,
-    /// How many steps it is to each, by where it comes from in memory.
+    /// The smallest number of steps to each problem, by the address of its text.
     nearest: HashMap<*const str, u32>,
-    /// The worst of those that are left out.
+    /// The highest severity of the problems that are left out.
     more: Option<Severity>,
 }
 
@@ -89,7 +89,7 @@ impl Found {
         self.problems.is_empty()
     }
 
-    /// Whether as many problems are found as are told, and each breaks callers.
+    /// Returns `true` if the maximum number of problems was found, all of which break callers.
     pub(super) fn is_full(&self) -> bool {
         let breaking = self.problems.iter().filter(|problem| problem.is_breaking());
         self.problems.len() > MOST && breaking.count() > MOST
@@ -113,7 +113,7 @@ impl Found {
         }
     }
 
-    /// Keeps the nearest place of each, and no more than are told.
+    /// Keeps the shortest path of each problem, and at most the maximum number of problems.
     fn leave_out(&mut self) {
         let nearest = &self.nearest;
         self.problems
@@ -146,14 +146,14 @@ impl Found {
         self.more = self.more.into_iter().chain([severity]).min();
     }
 
-    /// Takes problems of the same value.
+    /// Adds problems of the same value.
     pub(super) fn add(&mut self, problems: &Problems) {
         for problem in problems.iter() {
             self.push(problem.clone());
         }
     }
 
-    /// Takes problems of a part of it, seen from one level up.
+    /// Adds problems of a part of the value, seen from one level up.
     pub(super) fn add_at(&mut self, step: impl Display, problems: &Problems) {
         if problems.is_empty() {
             return;

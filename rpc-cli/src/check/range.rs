@@ -1,11 +1,11 @@
-//! Between which numbers a schema's lie.
+//! The range of the numbers that a schema accepts.
 
 use std::fmt;
 
 use super::limits::Limits;
 use crate::json::{Value, whole};
 
-/// Whole numbers that a schema takes.
+/// The integers that a schema accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) least: Option<i128>,
@@ -35,7 +35,7 @@ impl Range {
                 (Some(a), Some(b)) => Some(choose(a, b)),
                 (a, b) => a.or(b),
             };
-        // A number above 0 is none below 0.
+        // A number above 0 cannot be below 0.
         let lowest = tighter(bound("minimum"), bound("exclusiveMinimum"), i128::max);
         let highest = tighter(bound("maximum"), bound("exclusiveMaximum"), i128::min);
         Self {
@@ -44,7 +44,7 @@ impl Range {
         }
     }
 
-    /// Whether all of the other's are its own.
+    /// Returns `true` if this range contains the other one.
     pub(super) fn has(&self, other: &Self) -> bool {
         let low = self
             .least

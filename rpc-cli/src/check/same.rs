@@ -1,4 +1,4 @@
-//! Which schemas mean the same in both documents, so that they need not be compared.
+//! Finds the schemas that mean the same in both documents, so that they need not be compared.
 
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
@@ -9,10 +9,11 @@ use crate::document::Document;
 use crate::json::{Type, Value};
 use crate::schema::reference;
 
-/// Fingerprints of the values of a document: equal to those of the other one if the values are, and the types that they
-/// refer to are, too. The keys of the hash are random, so that no document can be made for which that is wrong.
+/// The fingerprints of the values of a document. They equal those of the other document if the values and the types
+/// that they refer to are equal. The keys of the hash are random, so that no document can be crafted with false
+/// matches.
 pub(super) struct Prints {
-    /// Of the arrays and objects, in the order of the document.
+    /// The ids of the arrays and objects, in the order of the document.
     ids: Vec<u32>,
     prints: Vec<u64>,
     keys: RandomState,
@@ -23,7 +24,7 @@ impl Prints {
         &self.keys
     }
 
-    /// Of a value of the document.
+    /// Returns the fingerprint of a value of the document.
     pub(super) fn of(&self, value: Value<'_>) -> u64 {
         match self.ids.binary_search(&value.id()) {
             Ok(index) => self.prints[index],
@@ -32,7 +33,7 @@ impl Prints {
     }
 }
 
-/// The fingerprints of both documents.
+/// Returns the fingerprints of both documents.
 pub(super) fn fingerprints(old: &Document, new: &Document) -> (Prints, Prints) {
     let keys = RandomState::new();
     let changed = changed(old, new, &keys);
@@ -57,7 +58,7 @@ pub(super) fn fingerprints(old: &Document, new: &Document) -> (Prints, Prints) {
 /// Computes the fingerprints of a document.
 struct Walk<'w, 'a> {
     changed: &'w HashSet<Cow<'a, str>>,
-    /// Tells what refers to a changed type from the same in the other document.
+    /// Makes references to a changed type differ between the documents.
     salt: u64,
     ids: Vec<u32>,
     prints: Vec<u64>,
@@ -98,7 +99,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// The names of the types that are not the same in both documents, or that refer to such ones.
+/// Returns the names of the types that differ between the documents, or that refer to such types.
 fn changed<'a>(old: &'a Document, new: &'a Document, keys: &RandomState) -> HashSet<Cow<'a, str>> {
     let mut types: HashMap<Cow<'a, str>, usize> = HashMap::new();
     let mut prints: Vec<[Option<u64>; 2]> = Vec::new();
@@ -111,7 +112,7 @@ fn changed<'a>(old: &'a Document, new: &'a Document, keys: &RandomState) -> Hash
             prints[index][side] = Some(schema.fingerprint(keys));
         }
     }
-    // Which type is referred to, and by which.
+    // Each referenced type, with the type that refers to it.
     let mut references = Vec::new();
     for (name, schema) in old.schemas().chain(new.schemas()) {
         let from = types[&text(name)];

@@ -1,4 +1,4 @@
-//! The schemas of one of the documents, as a comparison needs them.
+//! Provides the schemas of one document for a comparison.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -12,7 +12,7 @@ use super::same::Prints;
 use crate::document::Document;
 use crate::json::Value;
 
-/// A schema, or several that hold together.
+/// A schema, or several that apply together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Schema {
     One(u32),
@@ -20,58 +20,58 @@ pub(super) enum Schema {
     All(u32),
 }
 
-/// Where a schema is found, and whether others may refer to it as well.
+/// A resolved schema, with `true` if others may refer to it as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) schema: Schema,
     pub(super) is_shared: bool,
 }
 
-/// A document.
+/// One document of a comparison.
 pub(super) struct Side<'a> {
     document: &'a Document,
     prints: Prints,
     fuel: &'a Fuel,
     lists: RefCell<Lists>,
     ropes: RefCell<Ropes>,
-    /// What only refers to another schema, and to which.
+    /// The targets of schemas that consist of a reference only.
     aliases: RefCell<HashMap<u32, u32>>,
-    /// Of schemas that others refer to.
+    /// The limits of schemas that others refer to.
     named: RefCell<HashMap<u32, Known<'a>>>,
-    /// The properties that others may have in common.
+    /// The properties that objects may have in common.
     shared: RefCell<HashSet<Rope>>,
     fields: RefCell<HashMap<Object, Rc<Fields>>>,
 }
 
-/// Lists of schemas by numbers, and numbers by lists.
+/// Lists of schemas by number, and numbers by list.
 #[derive(Default)]
 struct Lists {
     lists: Vec<Rc<[u32]>>,
     numbers: HashMap<Rc<[u32]>, u32>,
 }
 
-/// What is known of the limits of a schema.
+/// The result for the limits of a schema.
 #[derive(Clone)]
 enum Known<'a> {
-    /// They are being found out.
+    /// The limits are being determined.
     Asked,
     Answered(Limits<'a>),
 }
 
-/// A schema whose limits are being found out.
+/// A schema whose limits are being determined.
 struct Asked<'a> {
     id: u32,
     limits: Limits<'a>,
-    /// Those that it refers to, of which nothing has been taken yet.
+    /// The schemas that it refers to and that are not merged yet.
     targets: Vec<u32>,
 }
 
 /// The properties of an object.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    /// In their order.
+    /// The properties in their order.
     all: Vec<Field>,
-    /// Their indexes in the order of their names.
+    /// The indexes of the properties, sorted by name.
     by_name: Vec<u32>,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// The name of what another one stands for.
+    /// The name of a property that was merged into another one.
     const REPEATED: u32 = u32::MAX;
 }
 
@@ -113,7 +113,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// A schema; without one, one that takes everything.
+    /// Returns the schema. `None` is a schema that accepts everything.
     pub(super) fn schema(&self, schema: Option<Value<'a>>) -> Schema {
         match schema {
             Some(schema) => Schema::One(schema.id()),
@@ -132,7 +132,7 @@ impl<'a> Side<'a> {
         }))
     }
 
-    /// The same for schemas that mean the same in both documents, if that is known.
+    /// Returns a fingerprint that is equal for schemas that mean the same in both documents, if it is known.
     pub(super) fn schema_print(&self, schema: Schema) -> Option<u64> {
         match schema {
             Schema::One(id) => Some(self.print(self.value(id))),
@@ -144,7 +144,7 @@ impl<'a> Side<'a> {
         self.prints.of(value)
     }
 
-    /// The same for a value that is none of the document's.
+    /// Returns the fingerprint of a value outside the document.
     pub(super) fn print_of_other(&self, value: Value<'_>) -> u64 {
         value.fingerprint(self.prints.keys())
     }
@@ -153,14 +153,14 @@ impl<'a> Side<'a> {
         self.document.json().value(id)
     }
 
-    /// The values of a rope, no more than so many.
+    /// Returns the first `most` values of a rope.
     pub(super) fn values(&self, rope: Rope, most: usize) -> Vec<Value<'a>> {
         let ids = self.ropes.borrow().ids(rope, most);
         self.fuel.take(ids.len());
         ids.into_iter().map(|id| self.value(id)).collect()
     }
 
-    /// The schema that one refers to, if it does nothing else.
+    /// Returns the schema that one refers to, if it consists of a reference only.
     pub(super) fn resolved(&self, schema: Schema) -> Place {
         let Schema::One(first) = schema else {
             let is_shared = true;
@@ -177,7 +177,7 @@ impl<'a> Side<'a> {
             let Some(target) = self.alias(id) else {
                 break;
             };
-            // A circle ends where it began.
+            // A cycle ends where it began.
             aliases.insert(id, target);
             path.push(id);
             id = target;
@@ -185,7 +185,7 @@ impl<'a> Side<'a> {
         for passed in path {
             aliases.insert(passed, id);
         }
-        // The first is a place that refers, of which there may be as many as there is text.
+        // The first schema is only a place with a reference. There may be as many of those as there is text.
         aliases.remove(&first);
         Place {
             schema: Schema::One(id),
@@ -193,7 +193,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// What a schema refers to, if it says nothing else.
+    /// Returns the target of a schema that consists of a reference only.
     fn alias(&self, id: u32) -> Option<u32> {
         let schema = self.value(id);
         let target = self.document.referred(schema)?;
@@ -203,7 +203,7 @@ impl<'a> Side<'a> {
         is_alias.then_some(target.id())
     }
 
-    /// All that a schema says.
+    /// Returns all limits of a schema.
     pub(super) fn limits(&self, schema: Schema) -> Limits<'a> {
         match schema {
             Schema::One(id) => self.limits_of(id),
@@ -215,8 +215,8 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// What a schema says, and all those that it refers to. These may refer to others without end, so they wait in a list and
-    /// not on the stack.
+    /// Returns the limits of a schema, including those of the schemas that it refers to. The chain of references may be
+    /// long, so they are kept in a list and not on the stack.
     fn limits_of(&self, id: u32) -> Limits<'a> {
         let mut asked = vec![self.own_limits(id)];
         let mut named = self.named.borrow_mut();
@@ -248,7 +248,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// What a schema says itself, and those that stand in its `allOf`.
+    /// Returns the limits of a schema itself, and of those in its `allOf`.
     fn own_limits(&self, id: u32) -> Asked<'a> {
         let mut asked = Asked {
             id,
@@ -262,7 +262,7 @@ impl<'a> Side<'a> {
             let all = schema.list("allOf").into_iter().flatten();
             let first = left.len();
             left.extend(all.map(Value::id));
-            // The last is taken first.
+            // The last element is taken first.
             left[first..].reverse();
             let part = self.part(schema, &mut asked.targets);
             asked.limits = self.merge(&asked.limits, &part);
@@ -271,7 +271,7 @@ impl<'a> Side<'a> {
         asked
     }
 
-    /// What a schema says itself. What it refers to is added to the targets.
+    /// Returns the limits of a schema itself. Adds the schemas that it refers to to `targets`.
     fn part(&self, schema: Value<'a>, targets: &mut Vec<u32>) -> Limits<'a> {
         if schema.as_bool() == Some(false) {
             return Limits {
@@ -315,7 +315,7 @@ impl<'a> Side<'a> {
         limits
     }
 
-    /// What two say together.
+    /// Merges two limits.
     pub(super) fn merge(&self, one: &Limits<'a>, other: &Limits<'a>) -> Limits<'a> {
         self.fuel.take(1);
         match (one.says_nothing(), other.says_nothing()) {
@@ -340,17 +340,17 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Notes that others may have the properties of an object, too.
+    /// Records that other schemas may have the properties of this object, too.
     pub(super) fn share(&self, limits: &Limits<'a>) {
         self.shared.borrow_mut().insert(limits.properties);
     }
 
-    /// Whether others may have the properties of an object, too.
+    /// Returns `true` if other schemas may have the properties of this object, too.
     pub(super) fn is_shared(&self, (properties, _): Object) -> bool {
         self.shared.borrow().contains(&properties)
     }
 
-    /// The properties of an object.
+    /// Returns the properties of an object.
     pub(super) fn fields(&self, limits: &Limits<'a>) -> Rc<Fields> {
         let object = limits.object();
         if let Some(fields) = self.fields.borrow().get(&object) {
@@ -380,7 +380,7 @@ impl<'a> Side<'a> {
         let mut by_name: Vec<_> = (0..all.len() as u32).collect();
         let name = |index: &u32| self.name(&all[*index as usize]);
         by_name.sort_by(|one, other| name(one).cmp(&name(other)));
-        // A property that stands in several parts takes what all of them take.
+        // A property with several schemas accepts what all of them accept.
         by_name.dedup_by(|later, first| {
             let (later, first) = (*later as usize, *first as usize);
             let is_same = self.name(&all[later]) == self.name(&all[first]);
@@ -397,7 +397,7 @@ impl<'a> Side<'a> {
         Fields { all, by_name }
     }
 
-    /// Two schemas that hold together.
+    /// Returns two schemas that apply together.
     fn both(&self, one: Schema, other: Schema) -> Schema {
         let ids = |schema: Schema| match schema {
             Schema::One(id) => vec![id],
@@ -410,7 +410,7 @@ impl<'a> Side<'a> {
         self.value(field.name).as_str().unwrap_or_default()
     }
 
-    /// The property with this name.
+    /// Returns the property with this name.
     pub(super) fn field<'f>(&self, fields: &'f Fields, name: &str) -> Option<&'f Field> {
         let field = |index: &u32| &fields.all[*index as usize];
         let found = fields
@@ -419,7 +419,7 @@ impl<'a> Side<'a> {
         found.ok().map(|place| field(&fields.by_name[place]))
     }
 
-    /// The fingerprint of the only value that a property takes, as far as that is easily seen.
+    /// Returns the fingerprint of the only value that a property accepts, if it is easy to find.
     pub(super) fn only(&self, field: &Field) -> Option<u64> {
         let Schema::One(id) = field.schema else {
             return None;
@@ -434,7 +434,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Whether a keyword says nothing of which values are taken.
+/// Returns `true` if a keyword does not restrict the accepted values.
 fn is_annotation(keyword: &str) -> bool {
     const ANNOTATIONS: [&str; 9] = [
         "title",

@@ -1,4 +1,4 @@
-//! What breaks callers, as a table.
+//! A table of changes and their findings.
 
 use serde_json::{Value, json};
 
@@ -10,13 +10,13 @@ use crate::document::Document;
 use crate::document::grown::{SHAPES, Shape};
 use crate::document::mutated::{self, chain};
 
-/// From, to, and what is found.
+/// The old version, the new version, and the findings.
 type Case<'a, V> = (V, V, &'a [(Severity, &'a str)]);
 
-/// The worst that is found, and a part of what it says.
+/// The most severe finding, and a part of its text.
 type Expected = Option<(Severity, &'static str)>;
 
-/// A method with a schema at some place.
+/// Puts a schema into a method.
 type Method = fn(&Value) -> Value;
 
 /// Types that the cases refer to.
@@ -64,7 +64,7 @@ fn assert_changes(old: &Value, new: &Value, expected: &[(Severity, &str)]) {
     );
 }
 
-/// Changes of a method besides types.
+/// Changes of a method other than its types.
 #[test]
 fn methods() {
     let m = |more: Value| {
@@ -269,7 +269,8 @@ fn parameters() {
     }
 }
 
-/// Types in both directions: what widens is fine where callers send it, and breaks where they get it.
+/// Changes of types in both directions: widening is compatible if callers send the type, and breaking if they receive
+/// it.
 #[test]
 fn types() {
     use Breaking as X;
@@ -290,7 +291,7 @@ fn types() {
     };
     let tuple = |elements: &[Value]| json!({"type": "array", "items": elements, "minItems": elements.len(), "maxItems": elements.len()});
     let anything = Compatible;
-    // From, to; what it is where callers send it, and where they get it.
+    // The old type, the new type, and the findings if callers send it and if they receive it.
     let cases: Vec<(Value, Value, Expected, Expected)> = vec![
         (string(), string(), None, None),
         (
@@ -579,7 +580,7 @@ fn types() {
             Some((Compatible, "takes more")),
             Some((X, ".size: uint32 has become uint64")),
         ),
-        // What is not understood.
+        // Keywords that are not understood.
         (
             json!({"not": string()}),
             json!({"not": string()}),
@@ -604,7 +605,7 @@ fn types() {
             Some((MayBreak, "")),
             Some((MayBreak, "")),
         ),
-        // The same in other words.
+        // Equivalent schemas with a different notation.
         (
             json!({"type": ["string", "null"], "enum": ["a", null]}),
             json!({"anyOf": [{"enum": ["a"]}, {"type": "null"}]}),
@@ -654,7 +655,7 @@ fn types() {
             None,
             Some((MayBreak, "`exclusiveMinimum`")),
         ),
-        // What stands beside a reference counts.
+        // Keywords beside a reference count.
         (
             order(),
             json!({"$ref": "#/components/schemas/Order", "description": "told"}),
@@ -712,7 +713,7 @@ fn types() {
     }
 }
 
-/// Changes that are easily overlooked, or taken for more than they are.
+/// Changes that are easily overlooked, or that seem more severe than they are.
 #[test]
 fn what_is_not_what_it_seems() {
     let string = json!({"type": "string"});
@@ -770,7 +771,7 @@ fn what_is_not_what_it_seems() {
     }
 }
 
-/// Two of these in each other, often enough, would keep it busy for ever.
+/// Two nested schemas of this kind would take practically unlimited time.
 #[test]
 fn what_is_too_intricate_is_said_to_be_so() {
     let mut schemas = serde_json::Map::new();
@@ -805,7 +806,7 @@ fn what_is_too_deep_is_said_to_be_so() {
     assert_eq!(worst(20_000), Some(MayBreak));
 }
 
-/// While it is not known whether the outer type fits, the inner one, which contains it, only seems to.
+/// The inner type contains the outer one. It fits only if the outer one does, which is not known yet.
 #[test]
 fn what_was_taken_for_granted_is_not_kept() {
     let document = |size: &str| {
@@ -834,7 +835,7 @@ fn any_two_documents_can_be_compared() {
     }
 }
 
-/// What a comparison takes: steps that it counts itself, and values that are looked at.
+/// Returns the changes and the work of a comparison: its own steps, and the values that were read.
 fn work(old: &Document, new: &Document) -> (Vec<Change>, u64) {
     let fuel = Fuel::of(old, new);
     let (changes, looked_at) = crate::json::work::of(|| compare_within(old, new, &fuel));
@@ -843,7 +844,7 @@ fn work(old: &Document, new: &Document) -> (Vec<Change>, u64) {
 
 #[test]
 fn work_grows_with_the_size_of_documents_and_not_with_its_square() {
-    // What any two documents may take.
+    // The limit for any two documents.
     let allowance = 1_500_000;
     for shape in &SHAPES {
         let [small, large] = [300, 1200].map(|size| {

@@ -1,4 +1,4 @@
-//! The kinds of values of which one is taken, and which of them another kind may be.
+//! The kinds of a union, indexed to find those that another kind may correspond to.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -8,22 +8,22 @@ use super::kinds::{Kind, Kinds};
 use super::side::{Fields, Side};
 use crate::json::Type;
 
-/// The kinds of a schema, ordered so that those that may fit are found without trying all.
+/// The kinds of a schema, ordered so that those that may fit are found without trying all of them.
 pub(super) struct Union<'u, 'a> {
     pub(super) taken: &'u [Kind<'a>],
-    /// The fingerprints of those that are one value.
+    /// The fingerprints of kinds that are single values.
     constants: HashSet<u64>,
     has_booleans: bool,
-    /// The fingerprints of those that are not understood.
+    /// The fingerprints of kinds that are not understood.
     unknown: HashSet<u64>,
-    /// Those that may be anything, as far as is known.
+    /// The kinds that may accept any value.
     any: Vec<&'u Kind<'a>>,
     types: HashMap<&'u str, Vec<&'u Kind<'a>>>,
-    /// Objects, by the names of the properties that tell them from others.
+    /// Objects, by the names of the properties that distinguish them from others.
     objects: HashMap<Vec<Cow<'a, str>>, Tagged<'u, 'a>>,
 }
 
-/// Objects that properties of the same names tell from one another, by the values of these.
+/// Objects that the values of the same properties distinguish.
 type Tagged<'u, 'a> = HashMap<Vec<u64>, Vec<&'u Kind<'a>>>;
 
 impl<'u, 'a> Union<'u, 'a> {
@@ -68,18 +68,18 @@ impl<'u, 'a> Union<'u, 'a> {
         union
     }
 
-    /// Whether a kind is taken as it is.
+    /// Returns `true` if exactly this kind is accepted.
     pub(super) fn has(&self, one: &Kind<'a>) -> bool {
         match one {
             Kind::Constant(constant) => self.constants.contains(&constant.print),
             Kind::Type(name, _) => name == "boolean" && self.has_booleans,
             Kind::Unknown(limits) => self.unknown.contains(&limits.print),
-            // Its values are asked for one by one.
+            // Their values are checked one by one.
             Kind::Anything | Kind::Constants(_) => false,
         }
     }
 
-    /// Those that may be the same as one that is sent. All others refuse it.
+    /// Returns the accepted kinds that may correspond to one that is sent. No other kind accepts it.
     pub(super) fn like(&self, sent: &Kinds<'_, 'a>, one: &Kind<'a>) -> Vec<&'u Kind<'a>> {
         let mut like = Vec::new();
         let names: &[&str] = match one {
@@ -101,7 +101,7 @@ impl<'u, 'a> Union<'u, 'a> {
                     &[]
                 }
             },
-            // It may be each of them.
+            // It may be any of them.
             Kind::Unknown(_) => return self.taken.first().into_iter().collect(),
             Kind::Anything | Kind::Constants(_) => &[],
         };
@@ -111,7 +111,7 @@ impl<'u, 'a> Union<'u, 'a> {
         like
     }
 
-    /// Objects whose properties can have the values that those of another one must have.
+    /// Finds the objects whose distinguishing values another object can have.
     fn objects_like(&self, side: &Side<'a>, fields: &Fields, like: &mut Vec<&'u Kind<'a>>) {
         for (names, tagged) in &self.objects {
             let only = |name| side.only(side.field(fields, name)?);
@@ -124,7 +124,7 @@ impl<'u, 'a> Union<'u, 'a> {
     }
 }
 
-/// The properties of an object that have one value each, in the order of their names.
+/// Returns the properties of an object that have a single value, in the order of their names.
 fn tags<'a>(side: &Side<'a>, fields: &Fields) -> Vec<(Cow<'a, str>, u64)> {
     let tags = fields.iter().filter_map(|field| {
         let only = side.only(field)?;

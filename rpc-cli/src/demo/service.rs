@@ -1,4 +1,4 @@
-//! What the demonstration serves: a bit of each kind of method.
+//! The services of the demonstration, with a method of each kind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use rpc_runtime::{RpcError, rpc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Commands to try; `SERVER` is the address and the pin.
+/// Commands to try; `SERVER` stands for the address and the pin.
 pub(super) const TRY: [&str; 9] = [
     "rpc describe SERVER",
     "rpc call SERVER text.count text='to be or not to be' needle=be",
@@ -117,10 +117,10 @@ pub(crate) enum BuyError {
     SoldOut { left: u32 },
 }
 
-/// How much there is of everything.
+/// The stock of each item.
 const STOCK: u32 = 100;
 
-/// The implementation of both.
+/// The implementation of both services.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Desk {
     restocked: Arc<AtomicU64>,

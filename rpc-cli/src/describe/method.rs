@@ -1,4 +1,4 @@
-//! All of one method.
+//! Shows one method in full.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -52,7 +52,7 @@ fn write_types(out: &mut impl Write, method: Method<'_>) -> io::Result<()> {
         ("All parameters", method.entire_params()),
         ("Items that it takes", method.upload()),
         ("Items that it sends", method.items()),
-        // Items are in place of a result.
+        // A method with items shows them in place of a result.
         (
             "Result",
             method.result().filter(|_| method.items().is_none()),
@@ -152,7 +152,7 @@ fn write_mentioned(
     Ok(())
 }
 
-/// The types with names that a method speaks of, and those that they speak of.
+/// Returns the named types that a method refers to, directly or indirectly.
 fn mentioned(document: &Document, method: Method<'_>) -> HashSet<u32> {
     let params = method
         .params()
@@ -169,7 +169,7 @@ fn mentioned(document: &Document, method: Method<'_>) -> HashSet<u32> {
         .filter_map(|typed| typed.schema());
     let errors = method.errors().filter_map(|error| error.data());
     let mut mentioned = HashSet::new();
-    // Types may lead to others without end.
+    // The chain of references may be long.
     let mut left: Vec<_> = params.chain(typed).chain(errors).collect();
     while let Some(schema) = left.pop() {
         let named = schema

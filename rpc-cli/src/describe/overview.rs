@@ -1,4 +1,4 @@
-//! All methods and types, as a tree.
+//! Shows all methods and types as a tree.
 
 use std::io::{self, Write};
 
@@ -46,7 +46,7 @@ fn write_method(out: &mut impl Write, method: Method<'_>, indent: &str) -> io::R
     }
 }
 
-/// Writes each as a branch; it gets what stands before its further lines.
+/// Writes each element as a branch. `write` receives the prefix of its further lines.
 fn branches<W: Write, T>(
     out: &mut W,
     all: impl Iterator<Item = T>,

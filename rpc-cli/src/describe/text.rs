@@ -1,4 +1,4 @@
-//! Types and docs in colours.
+//! Shows types and documentation in colours.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use crate::types::{self, Piece, Pieces, Shape};
 
 const TYPE: Style = AnsiColor::Yellow.on_default();
 
-/// Columns of names and types are no wider, whatever stands in them.
+/// The maximum width of the columns of names and types.
 const WIDEST: usize = 40;
 
 fn style(piece: Piece) -> Style {
@@ -37,7 +37,7 @@ pub(super) fn styled(
     })
 }
 
-/// How many columns a type takes, of those that are kept for it.
+/// Returns the width of a type, up to the width of its column.
 pub(super) fn width(write: impl FnOnce(&mut Pieces<'_>) -> io::Result<()>) -> usize {
     types::width(WIDEST, write)
 }
@@ -55,14 +55,14 @@ pub(super) fn marks(marks: &[&str]) -> String {
     styled.collect()
 }
 
-/// Docs on one line: their first paragraph.
+/// Returns the first paragraph of the documentation, on one line.
 pub(super) fn one_line(docs: &str) -> Printable<String> {
     let paragraph = docs.split("\n\n").next().unwrap_or_default();
     let words: Vec<_> = paragraph.split_whitespace().collect();
     Printable(words.join(" "))
 }
 
-/// Writes a type with a name: behind the first line `indent` stands before each.
+/// Writes a named type, with `indent` before each line except the first.
 pub(super) fn definition(
     out: &mut impl Write,
     (name, schema): (Value<'_>, Value<'_>),
@@ -104,7 +104,7 @@ pub(super) fn definition(
     }
 }
 
-/// Writes a type, and its docs behind a column of this width.
+/// Writes a type, and its documentation behind a column of this width.
 fn row(
     out: &mut impl Write,
     schema: Value<'_>,

@@ -1,4 +1,4 @@
-//! Documents of any size, in shapes that make work: old and new, with a change everywhere.
+//! Documents of any size, in shapes that cause much work. The old and the new one differ everywhere.
 
 use serde_json::{Map, Value, json};
 
@@ -8,13 +8,13 @@ use super::mutated::document;
 /// A pair of documents whose size is proportional to a number.
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
-    /// A part of what a comparison finds.
+    /// A part of a finding of the comparison.
     pub(crate) found: &'static str,
     make: fn(usize, u64) -> Value,
 }
 
 impl Shape {
-    /// The old document and the new one.
+    /// Returns the old document and the new one.
     pub(crate) fn pair(&self, size: usize) -> (Document, Document) {
         let [old, new] = [0, 1].map(|tweak| document((self.make)(size, tweak)));
         (old, new)
@@ -327,7 +327,7 @@ fn named(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// A type that changes: the old one takes 5 characters, the new one 6.
+/// Returns a type that changes: the old one accepts 5 characters, the new one 6.
 fn limited(tweak: u64) -> Value {
     json!({"type": "string", "maxLength": 5 + tweak})
 }

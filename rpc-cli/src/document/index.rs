@@ -1,25 +1,25 @@
-//! What has which name.
+//! Indexes values by name.
 
 use std::borrow::Cow;
 
 use crate::json::Json;
 
-/// Values by their names, in the order of these.
+/// Values by their names, sorted by name.
 #[derive(Debug, Default)]
 pub(super) struct Index(Vec<Entry>);
 
-/// The ids of a name and of what has it; what is missing is the empty name.
+/// The ids of a name and of its value. A missing name is the empty name.
 type Entry = (Option<u32>, u32);
 
 impl Index {
-    /// Of several with one name, the first is found.
+    /// Creates an index in which the first of several values with the same name is found.
     pub(super) fn first(json: &Json, entries: impl Iterator<Item = Entry>) -> Self {
         let mut entries: Vec<_> = entries.collect();
         entries.sort_by(|one, other| text(json, *one).cmp(&text(json, *other)));
         Self(entries)
     }
 
-    /// Of several with one name, the last is found.
+    /// Creates an index in which the last of several values with the same name is found.
     pub(super) fn last(json: &Json, entries: impl Iterator<Item = Entry>) -> Self {
         let mut entries: Vec<_> = entries.collect();
         entries.reverse();
@@ -30,7 +30,7 @@ impl Index {
         self.with_name(json, name).first().map(|(_, value)| *value)
     }
 
-    /// Whether a value is among those of this name, which stand in the order of the document.
+    /// Returns `true` if a value is among those with this name, which are in the order of the document.
     pub(super) fn has(&self, json: &Json, name: &str, value: u32) -> bool {
         let named = self.with_name(json, name);
         let found = named.binary_search_by_key(&value, |(_, value)| *value);

@@ -1,4 +1,4 @@
-//! Documents with mistakes: a server may answer anything.
+//! Documents with mistakes, since a server may send anything.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Document;
 use crate::json::Json;
 
-/// The document of a tree of values.
+/// Creates the document of a tree of values.
 pub(crate) fn document(tree: Value) -> Document {
     read(&tree).unwrap()
 }
@@ -15,7 +15,7 @@ fn read(tree: &Value) -> Option<Document> {
     Document::new(Json::parse(tree.to_string()).unwrap()).ok()
 }
 
-/// The shop's document, and many like it in which values stand where others belong.
+/// Returns the shop's document, and variants of it with misplaced values.
 pub(crate) fn documents() -> impl Iterator<Item = Document> {
     let shop: Value =
         serde_json::from_str(include_str!("../../tests/documents/shop.json")).unwrap();
@@ -30,7 +30,7 @@ pub(crate) fn documents() -> impl Iterator<Item = Document> {
     })
 }
 
-/// A place somewhere in a value.
+/// Returns a random place in a value.
 fn place<'a>(value: &'a mut Value, rng: &mut Rng) -> &'a mut Value {
     let size = value
         .as_array()
@@ -47,7 +47,7 @@ fn place<'a>(value: &'a mut Value, rng: &mut Rng) -> &'a mut Value {
     }
 }
 
-/// Something that stands elsewhere, or something odd.
+/// Returns a value from elsewhere in the document, or an unusual one.
 fn any(shop: &Value, rng: &mut Rng) -> Value {
     let odd = [
         json!(null),
@@ -72,7 +72,7 @@ fn any(shop: &Value, rng: &mut Rng) -> Value {
     }
 }
 
-/// A document with a result of the type T0, which contains T1, and so on.
+/// Returns a document with a result of the type T0, which contains T1, and so on.
 pub(crate) fn chain(length: usize, last: &str) -> Document {
     let mut schemas = serde_json::Map::new();
     for level in 0..length {

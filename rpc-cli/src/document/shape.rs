@@ -1,15 +1,15 @@
-//! Which members of a document must be what.
+//! Checks the types of a document's members.
 
 use crate::json::{Type, Value};
 
-/// What a value must be. An object may have members besides these, and lack any of them.
+/// The required type of a value. An object may have additional members, and any member may be missing.
 enum Is {
     Text,
     Flag,
     Integer,
     List(&'static Is),
     Object(&'static [(&'static str, Is)]),
-    /// This, or null.
+    /// A value of this type, or null.
     Optional(&'static Is),
     Anything,
 }
@@ -74,7 +74,7 @@ const DOCUMENT: Is = Is::Object(&[
     ("components", COMPONENTS),
 ]);
 
-/// Checks a document as a whole; says what is wrong, and where.
+/// Checks an entire document. The error says what is wrong, and where.
 pub(super) fn check(document: Value<'_>) -> Result<(), String> {
     let methods = document.get("methods");
     if !methods.is_some_and(Value::is_array) {
@@ -83,7 +83,7 @@ pub(super) fn check(document: Value<'_>) -> Result<(), String> {
     matches(document, &DOCUMENT).map_err(|(place, what)| format!("{place} is not {what}"))
 }
 
-/// Where a value is not what.
+/// The path of a value and the type that it should have.
 type Mismatch = (String, &'static str);
 
 fn matches(value: Value<'_>, is: &Is) -> Result<(), Mismatch> {

@@ -3,12 +3,12 @@ use serde_json::{Map, Value as Tree, json};
 
 use super::*;
 
-/// A document of a tree of values.
+/// Creates the document of a tree of values.
 pub(crate) fn of_tree(tree: &Tree) -> Json {
     Json::parse(tree.to_string()).unwrap()
 }
 
-/// A tree of some values, with names and texts that need escapes.
+/// Returns a random tree, with names and texts that need escapes.
 fn any(rng: &mut Rng, depth: usize) -> Tree {
     let text = |rng: &mut Rng| {
         let parts = [
@@ -33,7 +33,7 @@ fn any(rng: &mut Rng, depth: usize) -> Tree {
     }
 }
 
-/// The tree of a value, read with the methods of this module.
+/// Returns the tree of a value, read with the methods of this module.
 fn tree(value: Value<'_>) -> Tree {
     match value.kind() {
         Type::Null => Tree::Null,

@@ -1,4 +1,4 @@
-//! JSON text, token by token.
+//! Reads JSON text token by token.
 
 use std::fmt::{self, Display};
 
@@ -6,7 +6,7 @@ use memchr::{memchr, memchr2};
 
 use crate::escape::PrintableJson;
 
-/// Displays JSON text without the white space between its values, and without unprintable characters.
+/// Displays JSON text without white space between its values, and without unprintable characters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Compact<'a>(pub(crate) &'a str);
 
@@ -29,7 +29,7 @@ impl Display for Compact<'_> {
     }
 }
 
-/// The parts of a text between white space.
+/// Returns the parts of a text between white space.
 fn without_space(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -60,7 +60,7 @@ pub(crate) enum Token<'a> {
     Number(&'a str),
 }
 
-/// The tokens of a text that is JSON.
+/// Returns the tokens of a text that is JSON.
 pub(crate) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -85,11 +85,11 @@ pub(crate) fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     })
 }
 
-/// Where a string ends that starts here, and whether it has escapes.
+/// Returns the end of the string that starts here, and `true` if it has escapes.
 pub(super) fn string_end(text: &[u8], start: usize) -> (usize, bool) {
     let mut at = start + 1;
     let mut is_escaped = false;
-    // A text that was cut may end within a string.
+    // Truncated text may end within a string.
     while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found + 1;
         if text[at - 1] == b'"' {
@@ -101,7 +101,7 @@ pub(super) fn string_end(text: &[u8], start: usize) -> (usize, bool) {
     (text.len(), is_escaped)
 }
 
-/// The length of a number or a word.
+/// Returns the length of a number or a word.
 pub(super) fn scalar_len(text: &[u8]) -> usize {
     let end = text.iter().position(|byte| {
         matches!(

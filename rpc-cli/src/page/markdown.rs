@@ -1,15 +1,15 @@
-//! Docs as HTML. They are a server's, so they may say anything and do nothing.
+//! Renders documentation as HTML. It is written by the server, so nothing in it may run.
 
 use maud::{Markup, PreEscaped};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
-/// The longest text that is taken for Markdown, in bytes. Its events take many times the memory.
+/// The maximum length of a text that is rendered as Markdown, in bytes. Its events take many times the memory.
 const LONGEST: usize = 256 << 10;
 
-/// Cells that a table may have for each byte of the text. Rows that are too short are filled up with empty ones.
+/// The maximum number of table cells for each byte of the text. Short rows are filled up with empty cells.
 const CELLS: usize = 4;
 
-/// Markdown as HTML in which nothing runs, nothing is fetched, and no heading is greater than the page's own.
+/// Renders Markdown as HTML in which nothing runs, nothing is fetched, and no heading is larger than those of the page.
 pub(super) fn render(markdown: &str) -> Markup {
     if markdown.len() > LONGEST {
         return maud::html! { p { (markdown) } };
@@ -25,7 +25,7 @@ pub(super) fn render(markdown: &str) -> Markup {
     PreEscaped(rendered)
 }
 
-/// `links` says of each link that is open whether it is one.
+/// Filters an event. `links` says for each open link whether it is kept.
 fn harmless<'a>(event: Event<'a>, links: &mut Vec<bool>) -> Option<Event<'a>> {
     match event {
         Event::Html(text) | Event::InlineHtml(text) => Some(Event::Text(text)),
@@ -67,7 +67,8 @@ fn harmless<'a>(event: Event<'a>, links: &mut Vec<bool>) -> Option<Event<'a>> {
     }
 }
 
-/// Whether it is an address on the web: what is relative leads nowhere from here, and a script must not run.
+/// Returns `true` for an address on the web. A relative address leads nowhere from this page, and a script must not
+/// run.
 fn leads_away(url: &str) -> bool {
     let url = url.to_ascii_lowercase();
     ["https://", "http://", "mailto:"]
