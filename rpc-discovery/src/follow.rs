@@ -9,13 +9,13 @@ use rpc_runtime::{Address, ConnectionState, Escaped, StateWatch};
 use tokio::time::{Instant, sleep_until};
 
 /// The minimum time between two lookups, and the time until the next lookup after a failure.
-const PAUSE: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The default time for which a result is valid.
-const BELIEVED: Duration = Duration::from_secs(30);
+const DEFAULT_VALIDITY: Duration = Duration::from_secs(30);
 
 /// The maximum time for which a result is valid. It is practically unlimited, and within the range of clocks.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+const MAX_VALIDITY: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// Looks up the addresses of servers. [`follow`] calls it.
 ///
@@ -124,7 +124,7 @@ impl Follower {
             while let Some(time) = self.next() {
                 tokio::select! {
                     () = sleep_until(time) => self.narrow(),
-                    changed = states.changed() => if !self.heed(changed) { return },
+                    changed = states.changed() => if !self.handle_state(changed) { return },
                 }
             }
             self.looked = Instant::now();
@@ -132,14 +132,14 @@ impl Follower {
             let found = loop {
                 tokio::select! {
                     found = &mut looking => break found,
-                    changed = states.changed() => if !self.heed(changed) { return },
+                    changed = states.changed() => if !self.handle_state(changed) { return },
                 }
             };
             match found {
                 Ok(found) => self.take(found),
                 Err(error) => {
                     tracing::warn!(error = %Escaped(error), "cannot look up the servers");
-                    self.expires = Instant::now() + PAUSE;
+                    self.expires = Instant::now() + MIN_INTERVAL;
                 }
             }
         }
@@ -148,20 +148,20 @@ impl Follower {
     /// Returns the time of the next action, or `None` if it is time for a lookup.
     fn next(&self) -> Option<Instant> {
         let due = match self.is_unreachable {
-            true => self.expires.min(self.looked + PAUSE),
+            true => self.expires.min(self.looked + MIN_INTERVAL),
             false => self.expires,
         };
         let now = Instant::now();
         let next = match self.in_use {
             ..=1 => due,
             // Servers of a preferred group may be reachable again.
-            _ => due.min(now + PAUSE),
+            _ => due.min(now + MIN_INTERVAL),
         };
         (due > now).then_some(next)
     }
 
     /// Handles a change of the client's state. Returns `false` if the client is closed.
-    fn heed(&mut self, changed: Option<ConnectionState>) -> bool {
+    fn handle_state(&mut self, changed: Option<ConnectionState>) -> bool {
         match changed {
             None | Some(ConnectionState::Closed(_)) => return false,
             Some(ConnectionState::Connected) => self.is_unreachable = false,
@@ -175,8 +175,8 @@ impl Follower {
     }
 
     fn take(&mut self, found: Found) {
-        let valid_for = found.valid_for.unwrap_or(BELIEVED);
-        self.expires = Instant::now() + valid_for.clamp(PAUSE, FOR_EVER);
+        let valid_for = found.valid_for.unwrap_or(DEFAULT_VALIDITY);
+        self.expires = Instant::now() + valid_for.clamp(MIN_INTERVAL, MAX_VALIDITY);
         self.found = found;
         self.narrow();
     }

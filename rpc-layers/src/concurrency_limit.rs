@@ -37,13 +37,13 @@ impl ConcurrencyLimitLayer {
     pub fn new(calls: usize) -> Self {
         Self(ConcurrencyLimit {
             places: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
-            refuses: false,
+            rejects: false,
         })
     }
 
     /// Rejects further calls instead of letting them wait.
     pub fn refuse(mut self) -> Self {
-        self.0.refuses = true;
+        self.0.rejects = true;
         self
     }
 }
@@ -60,13 +60,13 @@ impl<S: Service> Layer<S> for ConcurrencyLimitLayer {
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit {
     places: Arc<Semaphore>,
-    refuses: bool,
+    rejects: bool,
 }
 
 impl Middleware for ConcurrencyLimit {
     async fn call<S: Service>(&self, _: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         let place = match self.places.try_acquire() {
-            Err(_) if !self.refuses => self.places.acquire().await.ok(),
+            Err(_) if !self.rejects => self.places.acquire().await.ok(),
             tried => tried.ok(),
         };
         match place {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 /// The maximum length of escaped text, in bytes.
-const MOST: usize = 128;
+const MAX_BYTES: usize = 128;
 
 /// Displays text on one line, without control characters and truncated to 128 bytes, so that a peer's text can neither
 /// forge a line of the log nor fill it.
@@ -31,8 +31,11 @@ impl<T: Display> fmt::Debug for Escaped<T> {
 
 impl<T: Display> Display for Escaped<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut cut = Truncated { out: f, left: MOST };
-        match write!(cut, "{}", self.0) {
+        let mut truncated = Truncated {
+            out: f,
+            left: MAX_BYTES,
+        };
+        match write!(truncated, "{}", self.0) {
             Ok(()) => Ok(()),
             Err(_) => f.write_char('…'),
         }

@@ -165,7 +165,7 @@ impl<'t, 'de> Iterator for Members<'t, 'de> {
 }
 
 /// The maximum length of a mismatch's text, in characters: serde quotes the value that it found.
-const TOLD: usize = 256;
+const MAX_MISMATCH_CHARACTERS: usize = 256;
 
 /// The reason why a value does not have the expected type.
 #[derive(Debug, PartialEq, Eq)]
@@ -180,12 +180,12 @@ impl fmt::Display for Mismatch {
 impl std::error::Error for Mismatch {}
 
 /// Takes the first characters that are written, then fails, so that no more text is formatted.
-struct Told {
+struct MismatchText {
     text: String,
     left: usize,
 }
 
-impl Write for Told {
+impl Write for MismatchText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
             steps::step();
@@ -202,7 +202,7 @@ fn shortened(found: Unexpected<'_>) -> Unexpected<'_> {
         Unexpected::Str(text) => {
             let end = text
                 .char_indices()
-                .nth(TOLD)
+                .nth(MAX_MISMATCH_CHARACTERS)
                 .map_or(text.len(), |(at, _)| at);
             Unexpected::Str(text.get(..end).unwrap_or(text))
         }
@@ -212,14 +212,14 @@ fn shortened(found: Unexpected<'_>) -> Unexpected<'_> {
 
 impl de::Error for Mismatch {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        let mut told = Told {
+        let mut truncated = MismatchText {
             text: String::new(),
-            left: TOLD,
+            left: MAX_MISMATCH_CHARACTERS,
         };
         // Fails if the text is longer; the remainder is left out.
-        let _ = write!(told, "{message}");
-        let told = told.text.split(" of untagged enum ").next();
-        Self(told.unwrap_or_default().into())
+        let _ = write!(truncated, "{message}");
+        let text = truncated.text.split(" of untagged enum ").next();
+        Self(text.unwrap_or_default().into())
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -694,9 +694,9 @@ mod tests {
 
     /// Asserts the same for an object read as a map with keys of this type.
     fn agree_on_keys<K: DeserializeOwned + Ord + fmt::Debug>(json: &Json) {
-        let [dense, airy, escaped] = texts(json);
+        let [dense, spaced, escaped] = texts(json);
         agree::<BTreeMap<K, u8>>(&dense);
-        agree::<BTreeMap<K, u8>>(&airy);
+        agree::<BTreeMap<K, u8>>(&spaced);
         // serde_json reads no number from a key with escapes.
         let read = decode::<BTreeMap<K, u8>>;
         assert_eq!(

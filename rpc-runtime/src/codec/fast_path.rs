@@ -284,13 +284,13 @@ fn plain(string: &[u8]) -> usize {
 
 #[inline]
 fn unsigned(start: &[u8]) -> Option<(StaticNode, &[u8])> {
-    let (whole, rest) = digits::read(start)?;
+    let (integer, rest) = digits::read(start)?;
     match rest {
         [b'.', fraction @ ..] => {
-            let (number, rest) = decimal(whole, start, fraction)?;
+            let (number, rest) = decimal(integer, start, fraction)?;
             Some((StaticNode::from(number), rest))
         }
-        _ => Some((StaticNode::U64(whole), rest)),
+        _ => Some((StaticNode::U64(integer), rest)),
     }
 }
 
@@ -300,8 +300,8 @@ fn negative(start: &[u8]) -> Option<(StaticNode, &[u8])> {
     match unsigned(start)? {
         // Some readers do not accept −0 as an integer.
         (StaticNode::U64(0), _) => None,
-        (StaticNode::U64(whole), rest) => {
-            let number = 0_i64.checked_sub_unsigned(whole)?;
+        (StaticNode::U64(integer), rest) => {
+            let number = 0_i64.checked_sub_unsigned(integer)?;
             Some((StaticNode::I64(number), rest))
         }
         (StaticNode::F64(number), rest) => Some((StaticNode::from(-number), rest)),
@@ -311,8 +311,8 @@ fn negative(start: &[u8]) -> Option<(StaticNode, &[u8])> {
 
 /// Reads a number whose integer part starts at `start` and whose fraction starts at `fraction`. Accepts it only if it
 /// is the quotient of two numbers that a double holds exactly, so that a single division rounds it once and correctly.
-fn decimal<'m>(whole: u64, start: &[u8], fraction: &'m [u8]) -> Option<(f64, &'m [u8])> {
-    let (mut number, mut power, mut rest) = (whole, 1_u64, fraction);
+fn decimal<'m>(integer: u64, start: &[u8], fraction: &'m [u8]) -> Option<(f64, &'m [u8])> {
+    let (mut number, mut power, mut rest) = (integer, 1_u64, fraction);
     while let [digit @ b'0'..=b'9', behind @ ..] = rest {
         number = number.wrapping_mul(10).wrapping_add(u64::from(digit & 0xf));
         power = power.wrapping_mul(10);

@@ -15,7 +15,7 @@ const SPARE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct WriteBuffer {
     filling: BytesMut,
-    resting: BytesMut,
+    alternate: BytesMut,
     /// Further buffers, for a transport that holds many chunks.
     spare: Vec<BytesMut>,
     /// The size of the last chunk.
@@ -28,7 +28,7 @@ impl Default for WriteBuffer {
     fn default() -> Self {
         Self {
             filling: BytesMut::new(),
-            resting: BytesMut::new(),
+            alternate: BytesMut::new(),
             spare: Vec::new(),
             last: 0,
             size: 0,
@@ -102,7 +102,7 @@ impl WriteBuffer {
         if chunk.len() > RETAINED_BUFFER_BYTES {
             self.filling = BytesMut::new();
         }
-        std::mem::swap(&mut self.filling, &mut self.resting);
+        std::mem::swap(&mut self.filling, &mut self.alternate);
         chunk
     }
 

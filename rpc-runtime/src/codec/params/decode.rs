@@ -183,7 +183,7 @@ pub fn bytes<'de>(name: &'static str) -> Arg<'de, &'de [u8]> {
     }
 }
 
-/// Creates the same parameter as [`bytes`], but optional.
+/// Creates the same parameter as [`bytes()`], but optional.
 pub fn optional_bytes<'de>(name: &'static str) -> Arg<'de, Option<&'de [u8]>> {
     Arg {
         name,
