@@ -44,8 +44,8 @@ impl RateLimitLayer {
     /// Creates a layer that lets `calls` calls through in each `time`, and as many in one burst.
     ///
     /// # Panics
-    /// Panics if `calls` or `time` is zero, if there are more calls than nanoseconds, or if `time` is two centuries or
-    /// longer.
+    /// Panics if `calls` or `time` is zero, if there are more calls than nanoseconds in `time`, or if `time` is two
+    /// centuries or longer.
     pub fn new(calls: u32, time: Duration) -> Self {
         let calls = NonZeroU32::new(calls).expect("a rate lets some calls through");
         let quota = Quota::with_period(time / calls.get());

@@ -8,7 +8,8 @@ use syn::{GenericParam, Generics, Lifetime, TypeParam, TypeParamBound, WherePred
 
 use crate::types;
 
-/// Returns the parameters of the trait and the server. Values of their types are sent, so they must not borrow.
+/// Returns the parameters of the trait and the server, with `'static` bounds: values of their types are sent, so they
+/// must not borrow.
 pub(crate) fn owned(generics: &Generics) -> Generics {
     let mut generics = generics.clone();
     for parameter in generics.type_params_mut() {

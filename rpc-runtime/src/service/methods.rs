@@ -288,7 +288,7 @@ macro_rules! tuples {
 
             type Slot = OneOf<$($part::Slot,)* $($none),*>;
 
-            #[allow(non_snake_case, unused_assignments, unused_mut, unused_variables)] // of the tuple of none
+            #[allow(non_snake_case, unused_assignments, unused_mut, unused_variables)] // for the empty tuple
             #[inline]
             fn start(self, mut call: MethodCall<'c, S>, slot: Pin<&mut Self::Slot>) {
                 let ($($part,)*) = self;

@@ -170,7 +170,7 @@ macro_rules! router {
         impl<$($part: Router),*> Router for $whole {
             const METHODS: u32 = 0 $(+ $part::METHODS)*;
 
-            #[allow(unused_variables)] // of the last part
+            #[allow(unused_variables)] // for the last part
             fn find(name: &str) -> Option<u32> {
                 let before = 0;
                 $(

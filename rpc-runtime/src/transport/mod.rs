@@ -171,7 +171,7 @@ impl SendStream {
 
 /// The receiving half of a stream. Dropping it before its end stops the stream.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // the small one is for tests
+#[allow(clippy::large_enum_variant)] // the small variant is for tests
 pub(crate) enum RecvStream {
     Quic(quic::RecvStream),
     Memory(memory::RecvStream),

@@ -292,7 +292,7 @@ macro_rules! tuples {
 
             #[inline]
             #[allow(non_snake_case)]
-            #[allow(irrefutable_let_patterns, unused_mut, unused_variables)] // the tuple of none
+            #[allow(irrefutable_let_patterns, unused_mut, unused_variables)] // for the empty tuple
             fn read(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams> {
                 let elements = params.value.and_then(Value::elements);
                 if let Some(mut elements) = elements.filter(|elements| elements.len() == $count) {
@@ -306,7 +306,7 @@ macro_rules! tuples {
             }
 
             #[allow(non_snake_case)]
-            #[allow(unused_mut)] // the tuple of none
+            #[allow(unused_mut)] // for the empty tuple
             fn read_any(self, params: Params<'_, 'de>) -> Result<Self::Values, InvalidParams> {
                 let ($($P,)*) = self;
                 $(let mut $slot = None;)*
