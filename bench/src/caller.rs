@@ -1,4 +1,4 @@
-//! The closed loop: so many callers, each of which calls again as soon as it has its answer.
+//! The closed loop: a fixed number of callers, each of which calls again as soon as it has its response.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 
 use crate::work::{Order, Reading, WORK, Workload, check};
 
-/// One connection of a contender. The loop below is the same for all.
+/// One connection of a contender. The loop below is the same for all contenders.
 ///
-/// Arguments are in the form that the contender's own API takes with the least copying, made once by the functions
-/// without `self`. An echoed order is the argument of the next call, so nobody has to copy it.
+/// Arguments have the form that the contender's own API takes with the least copying. The functions without `self` make
+/// them once. An echoed order is the argument of the next call, so that no caller has to copy it.
 pub(crate) trait Calls: Clone + Send + Sync + 'static {
     type Order: Clone + PartialEq + Send + Sync;
     type Orders: Send + Sync;
@@ -30,7 +30,7 @@ pub(crate) trait Calls: Clone + Send + Sync + 'static {
     fn batch(&mut self, orders: &Self::Orders) -> impl Future<Output = Result<u64>> + Send;
     fn text(&mut self, text: &Self::Text) -> impl Future<Output = Result<u64>> + Send;
 
-    /// Starts a stream of readings; for contenders that have streams.
+    /// Starts a stream of readings. The default fails, for contenders without streams.
     fn items(
         &mut self,
     ) -> impl Future<Output = Result<BoxStream<'static, Result<Reading>>>> + Send {
@@ -38,7 +38,7 @@ pub(crate) trait Calls: Clone + Send + Sync + 'static {
     }
 }
 
-/// Warm-up, measurement, end: seen by all callers.
+/// The phase of a run, shared by all callers: warm-up, measurement or end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Phase(Arc<AtomicU8>);
 
@@ -47,7 +47,7 @@ const MEASURE: u8 = 1;
 const STOP: u8 = 2;
 
 impl Phase {
-    /// Calls go on, and are not measured.
+    /// Continues the calls without measuring them.
     pub(crate) fn rest(&self) {
         self.0.store(REST, Ordering::Relaxed);
     }
@@ -69,11 +69,11 @@ impl Phase {
     }
 }
 
-/// How long calls took, in nanoseconds, to 1 %.
+/// The latencies of calls, in nanoseconds, with a precision of 1 %.
 pub(crate) type Latencies = Histogram<u32>;
 
-/// The latencies of a run. Each thread has its own, so that recording costs little, and the same for any number of
-/// callers.
+/// The latencies of a run. Each thread has its own histogram, so that recording costs little, and the same for any number
+/// of callers.
 #[derive(Clone)]
 pub(crate) struct Record(Arc<Vec<Mutex<Latencies>>>);
 
@@ -97,12 +97,12 @@ impl Record {
         lock(latencies).saturating_record(latency.as_nanos() as u64);
     }
 
-    /// How many calls were recorded.
+    /// Returns the number of recorded calls.
     pub(crate) fn len(&self) -> u64 {
         self.0.iter().map(|one| lock(one).len()).sum()
     }
 
-    /// What was recorded so far; begins anew.
+    /// Returns what was recorded so far, and clears the record.
     pub(crate) fn take(&self) -> Latencies {
         let mut all = lock(&self.0[0]).clone();
         all.reset();
@@ -121,7 +121,7 @@ fn lock(latencies: &Mutex<Latencies>) -> MutexGuard<'_, Latencies> {
     latencies.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One caller's clock.
+/// Measures the calls of one caller.
 pub(crate) struct Clock {
     phase: Phase,
     record: Record,
@@ -141,7 +141,7 @@ impl Clock {
         self.phase.is_over()
     }
 
-    /// Whether to call once more; ends the measurement of the call before.
+    /// Records the latency of the previous call. Returns `true` if the caller is to call again.
     pub(crate) fn goes_on(&mut self) -> bool {
         let now = Instant::now();
         if let Some(began) = self.began.replace(now)
@@ -153,7 +153,7 @@ impl Clock {
     }
 }
 
-/// Has `in_flight` callers call over these connections until it is over.
+/// Runs `in_flight` callers over these connections until the run is over.
 pub(crate) async fn call<C: Calls>(
     connections: Vec<C>,
     workload: Workload,
@@ -204,7 +204,7 @@ async fn caller<C: Calls>(
             while !clock.is_over() {
                 let mut items = client.items().await?;
                 let mut at = 0;
-                // A peer may end a stream whose reader falls behind.
+                // Some contenders end a stream whose reader falls behind.
                 while let Some(reading) = items.try_next().await? {
                     check(reading == Reading::new(at))?;
                     at += 1;

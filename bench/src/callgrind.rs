@@ -1,4 +1,4 @@
-//! Instructions that a process executes, as valgrind's callgrind counts them.
+//! Counts the instructions that a process executes, with valgrind's callgrind.
 
 use std::process::Command;
 
@@ -6,16 +6,17 @@ use anyhow::{Context, Result};
 
 use crate::process::output;
 
-/// Instructions for each of `times` repetitions: what twice as many take more, so that nothing that is done once counts.
+/// Returns the number of instructions of one repetition.
 ///
-/// `arguments` are those that have this program repeat something so many times.
+/// It is the difference between `2 * times` and `times` repetitions, divided by `times`. So work that is done once does not
+/// count. `arguments` returns the arguments with which this program repeats something a number of times.
 pub(crate) fn instructions(times: u64, arguments: impl Fn(u64) -> Vec<String>) -> Result<f64> {
     let once = collected(&arguments(times))?;
     let twice = collected(&arguments(2 * times))?;
     Ok((twice as f64 - once as f64) / times as f64)
 }
 
-/// All instructions of this program with these arguments.
+/// Returns the number of all instructions of this program with these arguments.
 fn collected(arguments: &[String]) -> Result<u64> {
     let mut valgrind = Command::new("valgrind");
     valgrind

@@ -1,4 +1,4 @@
-//! The picture: calls per second as bars, in SVG that reads on light and dark ground.
+//! The picture: calls per second as bars, in SVG that is readable on light and dark backgrounds.
 
 use std::fmt::Write;
 
@@ -7,13 +7,13 @@ use crate::matrix::{Cell, Runs};
 use crate::table::thousands;
 use crate::work::Workload::{Add, Batch, Record, Text};
 
-/// Two columns of panels.
+/// The width of the picture, which has two columns of panels.
 const WIDTH: usize = 960;
 const PANEL: usize = WIDTH / 2;
 const MARGIN: usize = 20;
-/// Where bars begin, behind the names.
+/// The width of the column of names. The bars begin behind it.
 const NAMES: usize = 185;
-/// What the longest bar takes; its figure stands behind it.
+/// The length of the longest bar, which leaves room for its figure.
 const BARS: usize = PANEL - MARGIN - NAMES - 100;
 const ROW: usize = 19;
 const HEAD: usize = 50;
@@ -70,7 +70,7 @@ pub(crate) fn chart(runs: &Runs) -> String {
 struct Drawing(String);
 
 impl Drawing {
-    /// One panel; returns where it ends.
+    /// Draws one panel. Returns the position of its bottom edge.
     fn panel(&mut self, runs: &Runs, cell: Cell, title: &str, left: usize, top: usize) -> usize {
         self.text(left, top + 32, "panel", title);
         let contenders = runs.contenders(cell).into_iter();
@@ -82,7 +82,7 @@ impl Drawing {
         };
         let mut rates: Vec<(Contender, f64)> = contenders.filter_map(rate).collect();
         rates.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        // The bytes alone are out of all proportion; the bars are for the frameworks.
+        // The raw transports are out of proportion: the scale of the bars is that of the frameworks.
         let frameworks = rates.iter().filter(|(contender, _)| !contender.is_limit());
         let full = frameworks.map(|(_, rate)| *rate).fold(1.0, f64::max);
         let mut baseline = top + HEAD;

@@ -30,31 +30,31 @@ enum Command {
     Table(Extent),
     /// Measures everything and writes `RESULTS.md` and `results.svg`.
     Report(Extent),
-    /// Writes them once more from what the last report measured.
+    /// Writes both files again, with the figures of the last report.
     #[command(hide = true)]
     Again,
-    /// Measures the cells that something is aimed at once, in about a minute, and prints their table.
+    /// Measures the cells that have targets once, in about a minute, and prints their table.
     Quick {
         #[arg(long, default_value_t = 1)]
         rounds: usize,
     },
-    /// Compares serializers: nanoseconds to write one value.
+    /// Compares the nanoseconds that serializers take to write one value.
     Encode,
     /// Measures decoding, dispatch and encoding within one process, and prints the table.
     Codec(codec::Extent),
-    /// Answers one message again and again, to be profiled.
+    /// Answers one message many times, for a profiler.
     CodecRepeat(codec::Repetition),
     /// Counts the instructions of a call over memory and of the codec alone, with valgrind, and prints the tables.
     Instructions,
     /// Counts the instructions that a server takes for messages of every shape, with valgrind, and prints the table.
     Shapes,
-    /// Sends messages of every shape once, to be counted or profiled.
+    /// Sends messages of every shape once, for a counter or a profiler.
     ShapesOnce {
-        /// Only this shape.
+        /// Sends only messages of this shape.
         #[arg(long)]
         only: Option<String>,
     },
-    /// Makes calls over memory, to be counted or profiled.
+    /// Makes calls over memory, for a counter or a profiler.
     MemoryRepeat(instructions::Repetition),
     /// Measures how long services take to compile, in some minutes, and prints the table.
     CompileTime,
@@ -63,11 +63,11 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
     },
-    /// Measures what each of quinn's settings gives, in about four minutes.
+    /// Measures the effect of each of quinn's settings, in about four minutes.
     Settings {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
-        /// Of each run, without its warm-up.
+        /// The duration of each run in seconds, without its warm-up.
         #[arg(long, default_value_t = 0.3)]
         seconds: f64,
     },
@@ -85,18 +85,18 @@ enum Command {
     Drive(Plan),
 }
 
-/// How much to measure.
+/// The extent of the measurements.
 #[derive(Debug, Args)]
 struct Extent {
     #[arg(long, default_value_t = 4)]
     rounds: usize,
-    /// Of each run, without its warm-up.
+    /// The duration of each run in seconds, without its warm-up.
     #[arg(long, default_value_t = 0.35)]
     seconds: f64,
-    /// Only these contenders.
+    /// Measures only these contenders.
     #[arg(long, value_delimiter = ',')]
     contenders: Vec<Contender>,
-    /// Only these workloads.
+    /// Measures only these workloads.
     #[arg(long, value_delimiter = ',')]
     workloads: Vec<Workload>,
 }
@@ -133,7 +133,7 @@ fn quick(rounds: usize) -> Matrix {
 }
 
 pub(crate) fn main() -> Result<()> {
-    // Two providers are linked; all contenders that encrypt use the one that this framework uses.
+    // Two crypto providers are linked. All contenders that encrypt use the provider that this framework uses.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Cli::parse().command {
         Command::Table(extent) => print(&extent.matrix().run()?),
@@ -169,7 +169,7 @@ fn report(runs: &Runs) -> Result<()> {
     report::write(runs)
 }
 
-/// Where a report leaves its figures: beside the program.
+/// Returns the path at which a report stores its figures, beside the program.
 fn last_report() -> Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("bench-report.json"))
 }

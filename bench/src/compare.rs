@@ -1,4 +1,4 @@
-//! One figure in two situations, measured in turns.
+//! Compares one figure in two situations, which are measured in turn.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use crate::table::short;
 
 pub(crate) struct Comparison {
     pub(crate) figure: &'static str,
-    /// The figure in both, round by round.
+    /// The figure in both situations, round by round.
     pub(crate) rounds: Vec<(f64, f64)>,
     pub(crate) aim: Option<Aim>,
 }
 
-/// What the second is to be in units of the first.
+/// The target for the ratio of the second figure to the first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Aim {
     AtLeast(f64),
@@ -37,7 +37,7 @@ impl fmt::Display for Aim {
     }
 }
 
-/// A table with a row for each figure.
+/// Returns a table with a row for each figure.
 pub(crate) fn table(first: &str, second: &str, comparisons: &[Comparison]) -> String {
     let rows: String = comparisons.iter().map(Comparison::row).collect();
     format!(

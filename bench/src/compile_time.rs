@@ -1,8 +1,8 @@
-//! How long services take to compile: whether it grows with the number of their methods, and with that of services, and
-//! with nothing else.
+//! Measures how long services take to compile. The time should grow with the number of methods and of services, and with
+//! nothing else.
 //!
-//! Generates a program that serves so many services of so many methods, and builds it with the compiler's default limits.
-//! What it depends on is built before.
+//! Generates a program that serves a number of services, each with a number of methods. Builds it with the compiler's
+//! default limits. Its dependencies are built before.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -12,13 +12,13 @@ use std::{env, fs, process};
 
 use anyhow::{Context, Result, ensure};
 
-/// Of so many attempts the quickest counts: other work on the machine only slows one down.
+/// The number of attempts. The quickest counts, since other work on the machine only slows an attempt down.
 const ROUNDS: usize = 3;
 
-/// In which the kernel counts CPU time for programs, on every Linux.
+/// The number of ticks per second in which the kernel reports CPU time to programs, on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// How many services, and how many methods each has. The first program serves none.
+/// The number of services, and the number of methods of each. The first program serves none.
 const SIZES: [(usize, usize); 7] = [
     (0, 0),
     (1, 10),
@@ -37,7 +37,7 @@ pub(crate) fn main() -> Result<()> {
     Ok(())
 }
 
-/// Seconds of CPU time that the generated program alone takes.
+/// The seconds of CPU time that the generated program alone takes, without its dependencies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Times {
     check: f64,
@@ -46,7 +46,7 @@ struct Times {
 
 struct Program {
     folder: PathBuf,
-    /// Kept, so that what the program depends on is compiled once.
+    /// The folder of build results. It is kept, so that the dependencies of the program are compiled once.
     target: PathBuf,
 }
 
@@ -57,7 +57,7 @@ impl Program {
         let folder = env::temp_dir().join(format!("rpc-compile-time-{}", process::id()));
         fs::create_dir_all(folder.join("src"))?;
         fs::write(folder.join("Cargo.toml"), manifest(&runtime))?;
-        // The versions of the workspace.
+        // Uses the versions of the workspace.
         fs::copy(runtime.join("../Cargo.lock"), folder.join("Cargo.lock"))?;
         let target = bench.join("target/compile-time");
         let program = Self { folder, target };
@@ -77,7 +77,7 @@ impl Program {
             build: f64::MAX,
         };
         for _ in 0..ROUNDS {
-            // Written again, it is compiled again.
+            // Cargo compiles the file again because it was written again.
             self.write(size)?;
             best.check = best.check.min(self.cargo("check")?);
             best.build = best.build.min(self.cargo("build")?);
@@ -85,7 +85,7 @@ impl Program {
         Ok(best)
     }
 
-    /// Seconds of CPU time that `cargo`, its compilers and the linker take.
+    /// Runs `cargo`. Returns the seconds of CPU time that it, its compilers and the linker take.
     fn cargo(&self, command: &str) -> Result<f64> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| OsStr::new("cargo").to_owned());
         let before = cpu_of_children()?;
@@ -106,7 +106,7 @@ impl Program {
     }
 }
 
-/// Seconds of CPU time, user and system, of the processes that this one has started and that have ended.
+/// Returns the seconds of CPU time, user and system, of the processes that this process has started and that have ended.
 fn cpu_of_children() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     // The name of the program, in parentheses, may have spaces.

@@ -1,4 +1,4 @@
-//! One run, in a process of its own: starts a server, keeps it busy, and says what a call took and what it cost.
+//! One run, in its own process: starts a server, keeps it busy, and prints the latency and the cost of a call.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::session::{PATIENCE, Session};
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) load: Load,
-    /// How long to measure.
+    /// The duration of the measurement, in seconds.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) seconds: f64,
-    /// How long to call before that.
+    /// The duration of the calls before the measurement, in seconds.
     #[arg(long, default_value_t = 0.15)]
     pub(crate) warm_up: f64,
 }
@@ -31,7 +31,7 @@ pub(crate) fn main(plan: &Plan) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Whatever hangs, a run ends.
+/// Ends the process with an error after `limit`, so that a run that hangs ends, too.
 pub(crate) fn give_up_after(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);

@@ -1,4 +1,4 @@
-//! What writing a value as JSON costs, with the serializers that there are to choose from.
+//! Measures the cost of writing a value as JSON with this framework's serializer and three others.
 
 use std::hint::black_box;
 use std::io;
@@ -15,7 +15,8 @@ const ROUNDS: usize = 41;
 
 type Encode<T> = fn(&T, &mut Vec<u8>) -> io::Result<()>;
 
-/// Prints nanoseconds for each value and serializer: the least of the rounds, in which they take turns.
+/// Prints the nanoseconds for each value and serializer: the least of the rounds, in each of which the serializers run in
+/// turn.
 pub(crate) fn main() -> Result<()> {
     let prose = |escaped_every: usize| -> String {
         let bytes = (1..=10_000).map(|at| if at % escaped_every == 0 { '\n' } else { 'a' });

@@ -1,10 +1,10 @@
-//! From runs to figures.
+//! Computes figures from runs.
 
 use crate::contender::Contender;
 use crate::load::{Outcome, RuntimeKind};
 use crate::matrix::{Cell, Run, Runs};
 
-/// What the rounds of one contender in one cell come to, on the runtime that suits it better.
+/// The medians of the rounds of one contender in one cell, on the runtime with the higher rate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figures {
     pub(crate) runtime: RuntimeKind,
@@ -12,7 +12,7 @@ pub(crate) struct Figures {
     pub(crate) allocations: Option<(f64, f64)>,
 }
 
-/// How often one goes into the other: the median of the rounds, the least and the most.
+/// The ratio of two figures: the median of the rounds, the least and the most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
@@ -47,7 +47,7 @@ impl Runs {
         contenders
     }
 
-    /// Median calls per second on one runtime.
+    /// Returns the median of the calls per second on one runtime.
     pub(crate) fn rate(
         &self,
         cell: Cell,
@@ -91,7 +91,7 @@ impl Runs {
         })
     }
 
-    /// This framework's figure in units of the peer's, round by round, each on its better runtime.
+    /// Returns the ratio of this framework's figure to the peer's, round by round, each on its better runtime.
     pub(crate) fn ratio(
         &self,
         cell: Cell,
@@ -111,7 +111,7 @@ impl Runs {
         Ratio::of_rounds(ratios)
     }
 
-    /// How much of the machine others took, in the median run and in the worst.
+    /// Returns the share of the machine that other processes took, in the median run and in the worst.
     pub(crate) fn noise(&self) -> Option<(f64, f64)> {
         let others = || self.timed.iter().map(|run| run.outcome.others);
         Some((median(others())?, others().max_by(f64::total_cmp)?))

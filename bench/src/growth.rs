@@ -1,5 +1,5 @@
-//! Whether cost grows with the work and with nothing else: not with what a connection has seen, with how much is in
-//! flight, or with what else it carries.
+//! Measures whether cost grows with the work and with nothing else: not with the history of a connection, the number of
+//! calls in flight on it, or the other calls that it carries.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use crate::session::Session;
 use crate::table::{short, thousands};
 use crate::work::Workload;
 
-/// Longer than all of it takes.
+/// The time after which the process ends. It is longer than all measurements take.
 const LIMIT: Duration = Duration::from_secs(600);
 
 const WARM_UP: Duration = Duration::from_millis(100);
 const WINDOW: Duration = Duration::from_millis(400);
 
-/// How many calls make a history.
+/// The number of calls that make a history.
 const HISTORY: u64 = 1_000_000;
 
-/// How far apart two figures are that count as equal.
+/// The relative difference up to which two figures count as equal.
 const EQUAL: f64 = 0.05;
 
 const NO_LESS: Aim = Aim::AtLeast(1.0 - EQUAL);
@@ -63,7 +63,7 @@ fn load(in_flight: usize, connections: usize, runtime: RuntimeKind) -> Load {
     }
 }
 
-/// One figure of both of each pair.
+/// Compares one figure of the two outcomes in each pair.
 fn compare(
     figure: &'static str,
     pairs: &[(Outcome, Outcome)],
@@ -80,7 +80,7 @@ fn compare(
     }
 }
 
-/// What calls cost, in both of each pair.
+/// Compares the rate and the cost of calls of the two outcomes in each pair.
 fn costs(pairs: &[(Outcome, Outcome)]) -> [Comparison; 3] {
     [
         compare("calls/s", pairs, |it| it.calls_per_second, NO_LESS),
@@ -117,7 +117,7 @@ fn run(load: &Load) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Small calls, and how many large replies came meanwhile each second.
+/// The outcome of small calls, and the number of large replies per second meanwhile.
 struct Mixed {
     small: Outcome,
     large: f64,
@@ -195,7 +195,7 @@ fn mixed(large: Large) -> Result<Mixed> {
     })
 }
 
-/// Connections, and calls in flight over all of them. The first is what the others are compared with.
+/// The numbers of connections, and of calls in flight over all of them. The first row is the base of the comparison.
 const SPREAD: [(usize, usize); 7] = [
     (1, 64),
     (2, 64),
@@ -237,7 +237,7 @@ fn connections(rounds: usize) -> Result<String> {
     ))
 }
 
-/// The rate in one row, the cores that it takes, and its ratio to the first row's.
+/// Writes the rate of one row, the number of cores that it takes, and its ratio to the rate of the first row.
 fn spread(rounds: &[Vec<Outcome>], row: usize) -> String {
     let of_row = |of: fn(&Outcome) -> f64| {
         median(rounds.iter().map(|round| of(&round[row]))).unwrap_or(f64::NAN)

@@ -27,7 +27,7 @@ mod table;
 mod targets;
 mod work;
 
-/// Runs the command line. `allocations` counts how often this process has allocated.
+/// Runs the command line. `allocations` returns the number of allocations of this process.
 pub fn main(allocations: fn() -> u64) -> Result<()> {
     process::ALLOCATIONS.get_or_init(|| allocations);
     cli::main()

@@ -1,4 +1,4 @@
-//! All runs: every contender in every cell, in turns.
+//! Runs every contender in every cell, in turn.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::contender::Contender;
 use crate::load::{Outcome, RuntimeKind};
 use crate::work::Workload;
 
-/// What is called, and how much of it at a time.
+/// A cell of the matrix: a workload, and the numbers of connections and of calls in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) workload: Workload,
@@ -28,8 +28,8 @@ impl Cell {
         }
     }
 
-    /// Every cell but those that make no sense: one call on eight connections, and 512 calls of 64 KB or more, which no
-    /// contender has windows or queues for.
+    /// Returns every cell but those that make no sense: one call on eight connections, and 512 calls of 64 KB or more, for
+    /// which no contender has windows or queues.
     pub(crate) fn all() -> Vec<Self> {
         use Workload::{Add, Batch, Items, Record, Text};
         let depths = |workload| match workload {
@@ -49,7 +49,7 @@ impl Cell {
         cells
     }
 
-    /// The cells that something is aimed at.
+    /// Returns the cells that have targets.
     pub(crate) fn aims() -> Vec<Self> {
         vec![
             Self::new(Workload::Add, 1, 1),
@@ -64,7 +64,7 @@ impl Cell {
     }
 }
 
-/// How much to run.
+/// The extent of the runs.
 #[derive(Debug)]
 pub(crate) struct Matrix {
     pub(crate) cells: Vec<Cell>,
@@ -91,16 +91,16 @@ pub(crate) struct Runs {
     pub(crate) seconds: f64,
 }
 
-/// A run during which others took more of the machine than this is repeated.
+/// The share of the machine above which a run is repeated, if other processes took it during the run.
 const NOISY: f64 = 0.10;
 
-/// One run in so many may be repeated, so that the end is known also on a busy machine.
+/// One run in this number may be repeated, so that the total duration is limited on a busy machine, too.
 const REPEATED: usize = 10;
 
-/// How long to call before measuring.
+/// The duration of the calls before a measurement, in seconds.
 const WARM_UP: f64 = 0.1;
 
-/// How long to count allocations.
+/// The duration of a count of allocations, in seconds.
 const COUNTING: f64 = 0.15;
 
 impl Matrix {
@@ -121,7 +121,7 @@ impl Matrix {
                 for contender in self.turns(round, cell) {
                     for runtime in RuntimeKind::ALL {
                         repeated.runs += 1;
-                        runs.timed.extend(quiet(&mut repeated, || {
+                        runs.timed.extend(repeat_if_noisy(&mut repeated, || {
                             run(&timing, round, *cell, contender, runtime, self.seconds)
                         }));
                     }
@@ -141,7 +141,7 @@ impl Matrix {
         Ok(runs)
     }
 
-    /// Who takes part, another one first in each round.
+    /// Returns the contenders that take part, with a different contender first in each round.
     fn turns(&self, round: usize, cell: &Cell) -> Vec<Contender> {
         let takes_part = |contender: &Contender| contender.offers(cell.workload);
         let mut turns: Vec<_> = self.contenders.iter().copied().filter(takes_part).collect();
@@ -163,8 +163,9 @@ fn progress(began: Instant, what: &str, cell: &Cell) {
     );
 }
 
-/// The quieter of two tries; the first if it was quiet or there have been too many repetitions.
-fn quiet(repeated: &mut Share, run: impl Fn() -> Result<Run>) -> Option<Run> {
+/// Runs once, and again if other processes took too much of the machine and there have not been too many repetitions.
+/// Returns the run during which other processes took less.
+fn repeat_if_noisy(repeated: &mut Share, run: impl Fn() -> Result<Run>) -> Option<Run> {
     let others = |run: &Run| run.outcome.others;
     let first = report_failure(run());
     let is_quiet = first.as_ref().is_some_and(|run| others(run) <= NOISY);
@@ -175,7 +176,7 @@ fn quiet(repeated: &mut Share, run: impl Fn() -> Result<Run>) -> Option<Run> {
     tries.min_by(|a, b| others(a).total_cmp(&others(b)))
 }
 
-/// How many runs there were, and how many of them were repeated.
+/// The number of runs, and the number of them that were repeated.
 #[derive(Default)]
 struct Share {
     runs: usize,
@@ -190,7 +191,7 @@ impl Share {
     }
 }
 
-/// A failed run leaves a gap in the table and does not end the report.
+/// Prints the error of a failed run, which leaves a gap in the table and does not end the report.
 pub(crate) fn report_failure<T>(run: Result<T>) -> Option<T> {
     run.inspect_err(|error| eprintln!("\n{error:#}")).ok()
 }
@@ -226,7 +227,8 @@ fn run(
     })
 }
 
-/// The program that counts stands beside the one that times. `cargo run` builds only the latter.
+/// Builds the program that counts allocations, since `cargo run` builds only the program that measures time. Returns its
+/// path, beside that program.
 pub(crate) fn build_counting(timing: &Path) -> Result<PathBuf> {
     let counting = timing.with_file_name("bench-counting");
     if let Some(cargo) = std::env::var_os("CARGO") {

@@ -1,4 +1,4 @@
-//! What a process says of itself: where it listens, and what it has used so far.
+//! Messages between processes: the address of a server, and the resources that a process has used so far.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
@@ -11,21 +11,21 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Where a server listens, and the certificate to trust, as PEM.
+/// The address of a server, and the certificate to trust, as PEM.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) address: SocketAddr,
     pub(crate) certificate: Option<String>,
 }
 
-/// CPU time, user and system, and allocations of a process since it began.
+/// The CPU time, user and system, and the allocations of a process since it began.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Used {
     pub(crate) cpu: Duration,
     pub(crate) allocations: u64,
 }
 
-/// How this program counts its allocations.
+/// The function with which this program counts its allocations.
 pub(crate) static ALLOCATIONS: OnceLock<fn() -> u64> = OnceLock::new();
 
 impl Used {
@@ -38,12 +38,12 @@ impl Used {
     }
 }
 
-/// How often this process has allocated, if its program counts that.
+/// Returns the number of allocations of this process, or 0 if its program does not count them.
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.get().map_or(0, |count| count())
 }
 
-/// CPU time of the whole machine since it began, all cores together. The kernel counts it in ticks of 10 ms.
+/// Returns the CPU time of the entire machine since it started, all cores together. The kernel counts it in ticks of 10 ms.
 pub(crate) fn machine_busy() -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string("/proc/stat")?;
     let total = stat.lines().next().context("an empty /proc/stat")?;
@@ -52,7 +52,7 @@ pub(crate) fn machine_busy() -> anyhow::Result<Duration> {
         .skip(1)
         .map(str::parse)
         .collect::<Result<_, _>>()?;
-    // user nice system (idle iowait) irq softirq steal; guests are in user already.
+    // user nice system (idle iowait) irq softirq steal; the time of guests is part of user.
     let busy: u64 = ticks
         .iter()
         .take(8)
@@ -63,7 +63,7 @@ pub(crate) fn machine_busy() -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(10 * busy))
 }
 
-/// Tells the process that started this one where the server listens.
+/// Reports the server's address and certificate to the process that started this process.
 pub(crate) fn announce(address: SocketAddr, certificate: Option<String>) -> anyhow::Result<()> {
     say(&Hello {
         address,
@@ -84,7 +84,10 @@ pub(crate) fn hear<T: DeserializeOwned>(from: &mut impl io::BufRead) -> anyhow::
     serde_json::from_str(&line).with_context(|| format!("not what was expected: {line:?}"))
 }
 
-/// Runs `command` to its end, which must be a successful one.
+/// Runs `command` to its end.
+///
+/// # Errors
+/// If the command cannot be started or fails.
 pub(crate) fn output(mut command: Command) -> anyhow::Result<Output> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = match command.output() {

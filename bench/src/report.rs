@@ -1,4 +1,4 @@
-//! `RESULTS.md`: where and with what it was measured, the targets, the table.
+//! Writes `RESULTS.md`: the machine and the versions, the targets, and the table.
 
 use std::fs;
 use std::path::Path;
@@ -73,7 +73,7 @@ fn machine(runs: &Runs) -> String {
     )
 }
 
-/// The first value of a field in a file of `name : value` lines.
+/// Returns the first value of a field in a file of `name : value` lines.
 fn field(path: &str, name: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
@@ -92,7 +92,7 @@ fn commit() -> String {
     })
 }
 
-/// The versions that are locked.
+/// Returns the locked versions of the peers.
 fn peers() -> String {
     let peers = [
         "jsonrpsee",

@@ -9,7 +9,7 @@ use crate::contender::{Contender, Setting};
 use crate::load::RuntimeKind;
 use crate::process::{Used, say};
 
-/// Serves until its standard input ends. Every line that comes there is answered with what was used so far.
+/// Serves until the standard input ends. Answers every line of it with the resources used so far.
 pub(crate) fn main(
     contender: Contender,
     runtime: RuntimeKind,

@@ -1,4 +1,4 @@
-//! A server in a process of its own, and callers that keep it busy while windows of time are measured.
+//! A server in its own process, and callers that keep it busy while windows of time are measured.
 
 use std::io::{BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,10 +12,10 @@ use crate::contender::Driven;
 use crate::load::{Load, Outcome};
 use crate::process::{Hello, Used, hear, machine_busy};
 
-/// Longer than this nothing takes that works.
+/// The time after which the end of a session counts as failed. Nothing that works takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often completed calls are counted.
+/// The interval at which completed calls are counted.
 const TICK: Duration = Duration::from_millis(10);
 
 pub(crate) struct Session {
@@ -32,7 +32,7 @@ impl Session {
         Self::with(load, async move |driven| contender.call(&driven).await)
     }
 
-    /// Starts a server, and `calls` on a thread of its own.
+    /// Starts a server, and `calls` on its own thread.
     pub(crate) fn with(
         load: &Load,
         calls: impl AsyncFnOnce(Driven) -> Result<()> + Send + 'static,
@@ -65,7 +65,10 @@ impl Session {
         })
     }
 
-    /// Lets the callers call.
+    /// Lets the callers run for `time`.
+    ///
+    /// # Errors
+    /// If the callers end earlier.
     pub(crate) fn go_on(&self, time: Duration) -> Result<()> {
         match self.ended.recv_timeout(time) {
             Err(mpsc::RecvTimeoutError::Timeout) => Ok(()),
@@ -73,7 +76,7 @@ impl Session {
         }
     }
 
-    /// Lets the callers call until so many calls have ended.
+    /// Lets the callers run until `calls` calls have ended, and discards their latencies.
     pub(crate) fn complete(&self, calls: u64) -> Result<()> {
         self.phase.measure();
         while self.record.len() < calls {
@@ -84,7 +87,7 @@ impl Session {
         Ok(())
     }
 
-    /// What the calls take, and what they cost, for so long.
+    /// Measures the latency and the cost of the calls for `time`.
     pub(crate) fn window(&mut self, time: Duration) -> Result<Outcome> {
         let before = Mark::set(&mut self.server)?;
         self.phase.measure();
@@ -96,7 +99,7 @@ impl Session {
         Ok(outcome(&latencies, &before, &after))
     }
 
-    /// Has the callers end their last calls.
+    /// Stops the callers, and waits until their last calls have ended.
     pub(crate) fn end(self) -> Result<()> {
         self.phase.stop();
         self.ended
@@ -105,7 +108,7 @@ impl Session {
     }
 }
 
-/// Both sides' use at one moment.
+/// The resources that both sides have used up to one moment.
 struct Mark {
     at: Instant,
     machine: Duration,
@@ -149,7 +152,7 @@ fn outcome(latencies: &Latencies, before: &Mark, after: &Mark) -> Outcome {
     }
 }
 
-/// The server's process. It ends with this one, because its standard input does.
+/// The server's process. It ends with this process, since its standard input ends then.
 struct Server {
     process: Child,
     input: ChildStdin,
@@ -189,7 +192,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be gone already, and then there is nothing to end.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

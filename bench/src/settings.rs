@@ -1,4 +1,4 @@
-//! What quinn's settings give: raw quinn with one of them changed, and as this framework sets it, in turns.
+//! Measures the effect of quinn's settings: raw quinn with one setting changed, and without, in turn.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::matrix::report_failure;
 use crate::session::Session;
 use crate::work::Workload;
 
-/// What is called, and how much of it is in flight.
+/// The workloads, and the number of calls in flight of each.
 const WORK: [(Workload, usize); 3] = [
     (Workload::Add, 64),
     (Workload::Record, 64),
     (Workload::Text, 8),
 ];
 
-/// So many settings are compared with one run of what they change.
+/// The number of settings that are compared with one run without a change.
 const COMPARED: usize = 4;
 
 const WARM_UP: Duration = Duration::from_millis(100);
 
-/// What a setting came to in one round, in units of what it changes.
+/// The effect of a setting in one round, as ratios to the run without a change.
 #[derive(Debug, Clone, Copy)]
 struct Gain {
     work: usize,
@@ -47,7 +47,7 @@ impl Gain {
 
 pub(crate) fn main(rounds: usize, seconds: f64) -> Result<()> {
     let window = Duration::from_secs_f64(seconds);
-    // The same once more, to see how far apart equals come out.
+    // The first is no change, which shows the spread of equal runs.
     let mut settings = vec![None];
     settings.extend(Setting::all().into_iter().map(Some));
     let runs = rounds * WORK.len() * (settings.len() + settings.len().div_ceil(COMPARED));

@@ -1,5 +1,5 @@
-//! How many instructions a server takes for messages of each shape: linear in their bytes, and not many times those of the
-//! cheapest messages with as many bytes and values.
+//! Counts the instructions that a server takes for messages of each shape. They must be linear in the bytes, and not many
+//! times those of the cheapest messages with as many bytes and values.
 
 use std::fmt::Write;
 use std::fs;
@@ -16,20 +16,21 @@ use tokio::runtime::Runtime;
 use crate::load::RuntimeKind;
 use crate::process::output;
 
-/// Bytes of messages of a shape. The second has four times as many, which the server's buffers still keep.
+/// The sizes of the messages of a shape, in bytes. The second is four times the first, and the server keeps buffers of that
+/// size, too.
 const SIZES: [usize; 2] = [12 << 10, 48 << 10];
 
-/// How many times the instructions a byte may take where there are four times as many: as many, and what buffers take that
+/// The maximum growth of the instructions per byte when there are four times as many bytes. It allows for buffers that
 /// grow.
 const LINEAR: f64 = 1.3;
 
-/// How many times the instructions of the cheapest messages a shape may take, if its sender is not charged for it.
+/// The maximum ratio of a shape's instructions to those of the cheapest messages, if its sender is not charged for it.
 const MOST: f64 = 4.0;
 
 /// Prints the table.
 ///
 /// # Errors
-/// When a shape takes more than is wanted.
+/// If a shape takes more than the maximum.
 pub(crate) fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (table, are_reached) = table(&counts(folder.path())?)?;
@@ -38,7 +39,7 @@ pub(crate) fn main() -> Result<()> {
     Ok(())
 }
 
-/// Has valgrind count a run of all shapes.
+/// Runs all shapes under valgrind, and returns the counts.
 fn counts(folder: &Path) -> Result<Vec<u64>> {
     let file = folder.join("shapes");
     let mut valgrind = Command::new("valgrind");
@@ -66,14 +67,14 @@ fn total(profile: &str) -> Result<u64> {
     Ok(total.trim().parse()?)
 }
 
-/// What is measured of a shape with one size: its messages, and the cheapest with as many bytes and values.
+/// Returns the messages of a shape with one size, and the cheapest messages with as many bytes and values.
 fn pair(shape: &Shape, size: usize) -> [(Scene, String); 2] {
     let messages = (shape.make)(size);
     let cheapest = cheapest(Size::of(&messages));
     [(shape.scene, messages), (Scene::Idle, cheapest)]
 }
 
-/// Whether a server closes the connection of a client that sends much of this.
+/// Returns `true` if a server closes the connection of a client that sends many such messages.
 fn is_charged(runtime: &Runtime, shape: &Shape) -> Result<bool> {
     let limits = Limits {
         max_net_cancellations: 0,
@@ -105,7 +106,8 @@ pub(crate) fn once(only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// A connection on which such messages were sent before, so that buffers have grown. Items end with their call.
+/// Returns a connection on which such messages were sent before, so that buffers have grown. Items are not sent before,
+/// since they end with their call.
 async fn warm(scene: Scene, messages: &Bytes) -> Option<ScenePeer> {
     let mut stage = ScenePeer::set(scene, unlimited()).await?;
     if scene != Scene::Upload {
@@ -114,7 +116,7 @@ async fn warm(scene: Scene, messages: &Bytes) -> Option<ScenePeer> {
     Some(stage)
 }
 
-/// What is counted: the function below. Callgrind knows it by this name.
+/// The name by which callgrind knows the function below, whose instructions are counted.
 const MEASURED: &str = "bench::shapes::process_messages_of_a_shape";
 
 #[inline(never)]
@@ -129,18 +131,18 @@ fn unlimited() -> Limits {
     }
 }
 
-/// What was counted of a shape.
+/// The counts of a shape.
 struct Row {
     name: &'static str,
-    /// Bytes of each size.
+    /// The number of bytes of each size.
     bytes: [usize; 2],
-    /// Instructions for each size, of the shape's messages and of the cheapest.
+    /// The instructions for each size, of the shape's messages and of the cheapest.
     counts: [[u64; 2]; 2],
     is_charged: bool,
 }
 
 impl Row {
-    /// Instructions a byte of each size.
+    /// Returns the instructions per byte for each size.
     fn each(&self) -> [f64; 2] {
         let [[small, _], [large, _]] = self.counts;
         let [bytes, more_bytes] = self.bytes;
@@ -165,7 +167,7 @@ impl Row {
     }
 }
 
-/// The rows of a table, and whether all of them reached what is wanted.
+/// Returns a table with a row for each shape, and `true` if every shape is within its maximum.
 fn table(counts: &[u64]) -> Result<(String, bool)> {
     let runtime = RuntimeKind::Current.build()?;
     let counts = counts.chunks_exact(4);

@@ -7,7 +7,7 @@ use crate::figures::Ratio;
 use crate::load::RuntimeKind;
 use crate::matrix::{Cell, Runs};
 
-/// A section for each cell.
+/// Returns the table, with a section for each cell.
 pub(crate) fn table(runs: &Runs) -> String {
     let cells = runs.cells().into_iter();
     cells.map(|cell| section(runs, cell)).collect()
@@ -95,7 +95,7 @@ impl std::fmt::Display for Ratio {
     }
 }
 
-/// `1,234,567`.
+/// Writes a number as `1,234,567`.
 pub(crate) fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
@@ -108,7 +108,7 @@ pub(crate) fn thousands(value: f64) -> String {
     out
 }
 
-/// Three digits or so.
+/// Writes a number with about three digits.
 pub(crate) fn short(value: f64) -> String {
     match value {
         value if value >= 1000.0 => thousands(value),

@@ -1,4 +1,4 @@
-//! The ratios that this framework sets out to reach.
+//! The targets of this framework, as ratios to its peers.
 
 use std::fmt::Write;
 
@@ -14,11 +14,11 @@ struct Target {
     wanted: Wanted,
 }
 
-/// This framework's figure in units of the peer's.
+/// The target for the ratio of this framework's figure to the peer's.
 enum Wanted {
-    /// At least so many times its calls per second.
+    /// The minimum ratio of the calls per second.
     Rate(f64),
-    /// At most so many times its median latency.
+    /// The maximum ratio of the median latencies.
     Latency(f64),
 }
 
@@ -131,7 +131,7 @@ impl Target {
     }
 }
 
-/// Each target, and whether it is reached.
+/// Returns a table of the targets, each with its verdict.
 pub(crate) fn table(runs: &Runs) -> String {
     let mut table = "\
 | work | in flight | ours against | wanted | measured (min–max) | |

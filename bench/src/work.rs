@@ -1,4 +1,5 @@
-//! What is called: four methods, and the data for them. It is the same for all, and the same in every run.
+//! The workloads: four methods, a stream of items, and the data for them. The data is the same for all contenders, and the
+//! same in every run.
 
 use std::sync::LazyLock;
 
@@ -6,19 +7,19 @@ use anyhow::ensure;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// What one run calls.
+/// The workload of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Workload {
-    /// Two numbers, and their sum.
+    /// Takes two numbers, and returns their sum.
     Add,
-    /// An order of 1.2 KB, echoed.
+    /// Takes an order of 1.2 KB, and returns it.
     Record,
-    /// 64 KB of orders, and how many pieces were ordered.
+    /// Takes 64 KB of orders, and returns the number of pieces that were ordered.
     Batch,
-    /// 100 KB of text, and its length.
+    /// Takes 100 KB of text, and returns its length.
     Text,
-    /// Readings without end, as many streams of them as calls are in flight. What counts is a reading.
+    /// Returns readings without end. There are as many streams as calls in flight, and each reading counts as a call.
     Items,
 }
 
@@ -34,7 +35,7 @@ impl Workload {
     }
 }
 
-/// An order, with strings of its own or with borrowed ones.
+/// An order, with owned or borrowed strings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Order<S = String> {
     pub(crate) id: u64,
@@ -74,7 +75,7 @@ impl Reading {
         }
     }
 
-    /// All of them, for ever.
+    /// Returns all readings, without end.
     pub(crate) fn all() -> impl Iterator<Item = Self> + Send + 'static {
         (0..).map(Self::new)
     }
@@ -100,7 +101,7 @@ pub(crate) static WORK: LazyLock<Work> = LazyLock::new(|| {
 });
 
 impl<S> Order<S> {
-    /// The same order with its strings in another form.
+    /// Returns the same order with its strings converted by `form`.
     pub(crate) fn with_strings<'a, T>(&'a self, mut form: impl FnMut(&'a S) -> T) -> Order<T> {
         let Self {
             id,
@@ -140,7 +141,7 @@ impl<S> Order<S> {
     }
 }
 
-/// The check that every contender's answers pass.
+/// Fails if a contender's answer is not right. Every answer is checked with it.
 pub(crate) fn check(right: bool) -> anyhow::Result<()> {
     ensure!(right, "a wrong answer");
     Ok(())
@@ -187,7 +188,7 @@ fn order(number: u64) -> Order {
     }
 }
 
-/// Prose in lines of eighty characters: one escape in each.
+/// Makes prose in lines of eighty characters, with one escape in each.
 pub(crate) fn text(bytes: usize) -> String {
     const LINE: &str =
         "It was a bright cold day in April, and all the clocks agreed with one another.\n";

@@ -1,4 +1,4 @@
-//! What every contender does.
+//! The interface of every contender.
 
 use std::hint::black_box;
 use std::pin::Pin;
@@ -6,11 +6,13 @@ use std::task::{Context, Poll, Waker};
 
 use anyhow::{Result, bail};
 
-/// Bytes in, bytes out. What is handed out lies in memory of its own until the next message.
+/// Answers messages, from bytes to bytes. The returned response stays in the contender's own memory until the next message.
 pub(crate) trait Answers {
     fn answer(&mut self, message: &[u8]) -> Result<&[u8]>;
 
-    /// The loop that is measured; compiled for each contender, so that its calls are not indirect.
+    /// Answers `message` `times` times. This loop is measured.
+    ///
+    /// It is compiled for each contender, so that its calls are not indirect.
     fn repeat(&mut self, message: &[u8], times: u64) -> Result<()> {
         for _ in 0..times {
             black_box(self.answer(black_box(message))?);
@@ -19,7 +21,12 @@ pub(crate) trait Answers {
     }
 }
 
-/// What a future comes to that has nothing to wait for. It is pinned where it was made: moving it would cost.
+/// Returns the output of a future that has nothing to wait for.
+///
+/// The caller pins the future where it was made, since moving it would cost time.
+///
+/// # Errors
+/// If the future is pending.
 pub(crate) fn finish<F: Future>(future: Pin<&mut F>) -> Result<F::Output> {
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Ok(output),

@@ -1,4 +1,4 @@
-//! Who takes part.
+//! The contenders.
 
 use clap::ValueEnum;
 
@@ -6,19 +6,19 @@ use super::answers::Answers;
 use super::message::Message;
 use super::{jsonrpsee, ours, typed};
 
-/// In the order of the tables.
+/// A contender. The order is that of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Contender {
     Ours,
     Jsonrpsee,
-    /// The envelope first, then the parameters.
+    /// serde_json, which decodes the envelope first and then the parameters.
     SerdeJson,
-    /// Everything at once, by one who knows the method beforehand.
+    /// serde_json, which knows the method in advance and decodes everything at once.
     SerdeJsonForeseen,
 }
 
 impl Contender {
-    /// What the tables call it.
+    /// Returns its name in the tables.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Ours => "ours",
@@ -28,7 +28,7 @@ impl Contender {
         }
     }
 
-    /// One that answers this message.
+    /// Creates an instance that answers this message.
     pub(crate) fn answers(self, message: Message) -> Box<dyn Answers> {
         match self {
             Self::Ours => Box::new(ours::Contender::new()),

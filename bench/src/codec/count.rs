@@ -1,4 +1,4 @@
-//! What is counted in processes of their own: allocations by the program that counts them, instructions by valgrind.
+//! Counts in separate processes: allocations with the program that counts them, instructions with valgrind.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use crate::callgrind;
 use crate::matrix::build_counting;
 use crate::process::{self, output, say};
 
-/// One message, answered so many times, after as many to warm up.
+/// One message, answered `times` times, after as many times to warm up.
 #[derive(Debug, Args)]
 pub(crate) struct Repetition {
     contender: Contender,
@@ -20,7 +20,9 @@ pub(crate) struct Repetition {
     times: u64,
 }
 
-/// Says how often it allocated. Reads no clock: rustix's does not run in every valgrind.
+/// Answers a message, and prints the number of allocations.
+///
+/// Reads no clock, since rustix's does not run in every valgrind.
 pub(crate) fn repeat(repetition: &Repetition) -> Result<()> {
     let bytes = repetition.message.bytes()?;
     let mut answers = repetition.contender.answers(repetition.message);
@@ -30,7 +32,7 @@ pub(crate) fn repeat(repetition: &Repetition) -> Result<()> {
     say(&(process::allocations() - before))
 }
 
-/// Allocations and reallocations a message.
+/// Returns the number of allocations and reallocations per message.
 pub(crate) fn allocations(messages: &[Message]) -> Result<Vec<Figures>> {
     let counting = build_counting(&std::env::current_exe()?)?;
     each(
@@ -47,16 +49,16 @@ pub(crate) fn allocations(messages: &[Message]) -> Result<Vec<Figures>> {
     )
 }
 
-/// Instructions a message.
+/// Returns the number of instructions per message.
 pub(crate) fn instructions(messages: &[Message], contenders: &[Contender]) -> Result<Vec<Figures>> {
     each(messages, contenders, |message, contender| {
         let arguments = |times| arguments(message, contender, times);
-        // A repetition has as many messages again to warm up.
+        // A repetition answers as many messages again to warm up.
         Ok(callgrind::instructions(times(message), arguments)? / 2.0)
     })
 }
 
-/// About as much work for every message.
+/// Returns a number of repetitions that makes about the same work for every message.
 fn times(message: Message) -> u64 {
     1 + 200_000 / message.size as u64
 }
@@ -79,7 +81,7 @@ fn each(
     Ok(figures)
 }
 
-/// What has this program answer a message so many times.
+/// Returns the arguments with which this program answers a message `times` times.
 fn arguments(message: Message, contender: Contender, times: u64) -> Vec<String> {
     let name = contender.to_possible_value();
     let name = name.map_or_else(String::new, |name| name.get_name().to_owned());

@@ -1,10 +1,10 @@
-//! From rounds to ratios.
+//! Computes medians and ratios from rounds.
 
 use super::contender::Contender;
 use super::message::Message;
 use crate::figures::{Ratio, median};
 
-/// What one contender needs for one message, in each round.
+/// The cost of one message for one contender, in each round.
 pub(crate) struct Figures {
     pub(crate) message: Message,
     pub(crate) contender: Contender,
@@ -24,7 +24,7 @@ impl Figures {
         self.rounds.iter().copied().fold(0.0, f64::max)
     }
 
-    /// This in units of the other, round by round.
+    /// Returns the ratio of these figures to those of `other`, round by round.
     pub(crate) fn ratio(&self, other: &Self) -> Ratio {
         let rounds = self.rounds.iter().zip(&other.rounds);
         let ratios = Self {

@@ -1,15 +1,16 @@
-//! What the methods do, the same for all. Every string is looked at, so that nobody can leave one undecoded.
+//! The work of the methods, which is the same for all contenders. It reads every string, so that no contender can leave a
+//! string undecoded.
 
 use serde::{Deserialize, Serialize};
 
 use crate::work::Order;
 
-/// The answer to orders that are not echoed.
+/// The result for orders that are not echoed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Receipt {
     orders: usize,
     pieces: u64,
-    /// The bytes of all strings.
+    /// The length of all strings, in bytes.
     letters: usize,
     total: f64,
 }

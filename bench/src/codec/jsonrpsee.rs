@@ -1,4 +1,4 @@
-//! jsonrpsee's module, asked as its documentation asks it without a server.
+//! jsonrpsee's module, called without a server, in the way that its documentation shows.
 
 use std::pin::pin;
 

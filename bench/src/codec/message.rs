@@ -1,4 +1,4 @@
-//! The messages: as many bytes as their names say, the same in every run.
+//! The messages. Each has the number of bytes that its name says, and is the same in every run.
 
 use std::str::FromStr;
 
@@ -13,15 +13,15 @@ use crate::work::{Order, WORK};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Method {
-    /// Two numbers, and their sum.
+    /// Takes two numbers, and returns their sum.
     Add,
-    /// An order, and a receipt for it.
+    /// Takes an order, and returns a receipt for it.
     Place,
-    /// An order, and the same order.
+    /// Takes an order, and returns the same order.
     Echo,
-    /// Many orders, and a receipt for all.
+    /// Takes many orders, and returns a receipt for all of them.
     Batch,
-    /// A text, and its length.
+    /// Takes a text, and returns its length.
     Text,
 }
 
@@ -42,7 +42,7 @@ impl Method {
 pub(crate) struct Message {
     pub(crate) method: Method,
     pub(crate) size: usize,
-    /// Whether there is an escape in its strings, one after about forty bytes.
+    /// `true` if its strings have escapes, one after about every forty bytes.
     escapes: bool,
 }
 
@@ -87,7 +87,7 @@ impl Message {
         format!("{}-{}{escapes}", self.method.name(), self.size)
     }
 
-    /// As this framework's client writes it, and jsonrpsee's.
+    /// Returns the message as this framework's client and jsonrpsee's write it.
     pub(crate) fn bytes(self) -> Result<Vec<u8>> {
         match self.method {
             Add => self.with_params(SUMMANDS),
@@ -124,7 +124,7 @@ impl Message {
         })?)
     }
 
-    /// Its note takes what is left.
+    /// Makes an order whose note fills the message up to its size.
     fn order(self) -> Result<Order> {
         let lines = &WORK.order.lines;
         let mut order = match self.size {
@@ -151,7 +151,7 @@ impl Message {
         Ok(order)
     }
 
-    /// The last one's note takes what is left.
+    /// Makes the orders. The note of the last order fills the message up to its size.
     fn orders(self) -> Result<Vec<Order>> {
         let mut orders: Vec<_> = WORK.orders.iter().cycle().take(80).cloned().collect();
         for order in &mut orders {
@@ -170,7 +170,7 @@ impl Message {
         Ok(self.prose(self.size - self.with_params(("",))?.len()))
     }
 
-    /// Prose of so many bytes as JSON.
+    /// Makes prose that takes `bytes` bytes as JSON.
     fn prose(self, bytes: usize) -> String {
         const LINE: &str = "It was a bright cold day in April, and all clocks agreed. ";
         let escapes = if self.escapes { bytes / APART } else { 0 };
@@ -184,7 +184,7 @@ impl Message {
         prose.collect()
     }
 
-    /// Puts escapes between the words of an order that has none.
+    /// Puts escapes between the words of an order without any, if the message has escapes.
     fn form(self, order: &mut Order) {
         let (mut plain, mut number) = (APART, 0);
         let mut form = |letter: char| {
@@ -212,14 +212,14 @@ impl FromStr for Message {
     }
 }
 
-/// How many bytes from one escape to the next, about.
+/// The approximate distance from one escape to the next, in bytes.
 const APART: usize = 40;
 
 fn escape(number: usize) -> char {
     ['\n', '"', '\t', '\\'][number % 4]
 }
 
-/// Few digits, so that everybody reads the same number: serde_json may be off in the last of many.
+/// Rounds to a few digits, so that all contenders read the same number. serde_json may be off in the last of many digits.
 fn cents(amount: f64) -> f64 {
     (amount * 100.0).round() / 100.0
 }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_stand_about_forty_bytes_apart_or_nowhere() {
+    fn messages_with_escapes_have_one_about_every_forty_bytes() {
         for message in Message::ALL {
             let json = String::from_utf8(message.bytes().expect("JSON")).expect("UTF-8");
             let escapes = json.replace("\\\\", "\\n").matches('\\').count();
@@ -252,7 +252,7 @@ mod tests {
         }
     }
 
-    /// The bytes of all strings among the parameters.
+    /// Returns the length of all strings in the parameters, in bytes.
     fn string_bytes(value: &Value) -> usize {
         match value {
             Value::String(string) => string.len(),

@@ -1,4 +1,4 @@
-//! Decode, dispatch, encode: what a message costs within one process, without a transport.
+//! Measures the cost of a message within one process, without a transport: decoding, dispatch and encoding.
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
@@ -20,18 +20,18 @@ mod typed;
 
 pub(crate) use self::count::{Repetition, repeat};
 
-/// How much to measure.
+/// The extent of the measurements.
 #[derive(Debug, Args)]
 pub(crate) struct Extent {
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// How much CPU time each contender has for a message in each round.
+    /// The CPU time that each contender has for a message in each round, in milliseconds.
     #[arg(long, default_value_t = 20)]
     milliseconds: u64,
-    /// Only messages with this in their names, as `300` or `echo`.
+    /// Measures only messages whose names contain this, such as `300` or `echo`.
     #[arg(long, default_value = "")]
     only: String,
-    /// Counts instructions, with valgrind, in place of time.
+    /// Counts instructions with valgrind instead of measuring time.
     #[arg(long)]
     instructions: bool,
 }
@@ -56,7 +56,7 @@ pub(crate) fn main(extent: &Extent) -> Result<()> {
     Ok(())
 }
 
-/// Instructions that this framework takes for one message of each size but the largest, by the message's name.
+/// Returns the instructions that this framework takes for one message of each size but the largest, by the message's name.
 pub(crate) fn instructions() -> Result<Vec<(String, f64)>> {
     let messages = Message::ALL.into_iter().filter(|it| it.size <= 4 << 10);
     let figures = count::instructions(&messages.collect::<Vec<_>>(), &[Contender::Ours])?;
@@ -64,7 +64,7 @@ pub(crate) fn instructions() -> Result<Vec<(String, f64)>> {
     Ok(named.collect())
 }
 
-/// Whether the answer is right, also when it is asked for once more.
+/// Checks that the answer is right, also when the message is sent again.
 fn check(message: Message, contender: Contender) -> Result<()> {
     let bytes = message.bytes()?;
     let mut answers = contender.answers(message);
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_answers_everything_right() {
+    fn every_contender_answers_every_message_right() {
         for message in Message::ALL {
             for contender in Contender::value_variants() {
                 check(message, *contender).expect("a right answer");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_answer_is_found_out() {
+    fn a_wrong_answer_is_detected() {
         for message in Message::ALL {
             let mut answers = Contender::Ours.answers(message);
             let answer = answers.answer(&message.bytes().expect("JSON"));

@@ -27,7 +27,7 @@ pub(crate) fn instructions(instructions: &[Figures]) -> String {
     .concat()
 }
 
-/// How ours stands to the others, and where it is aimed at.
+/// Returns a table of this framework's ratios to the other contenders, and their targets.
 fn aims(what: &str, figures: &[Figures]) -> String {
     let mut table = format!(
         "\
@@ -68,7 +68,7 @@ fn most_of_serde_json(message: Message) -> f64 {
     }
 }
 
-/// Two columns: the ratio, and what is wanted of it.
+/// Returns two columns: the ratio and its target.
 fn aimed(ours: &Figures, peer: Option<&Figures>, most: Option<f64>) -> String {
     let Some(ratio) = peer.map(|peer| ours.ratio(peer)) else {
         return "– | ".to_owned();
@@ -81,7 +81,7 @@ fn aimed(ours: &Figures, peer: Option<&Figures>, most: Option<f64>) -> String {
     format!("{} | {wanted}", spread(&ratio))
 }
 
-/// A count has no spread.
+/// Writes a ratio. A count has no spread.
 fn spread(ratio: &Ratio) -> String {
     match ratio.least == ratio.most {
         true => format!("{:.2}×", ratio.median),
@@ -89,7 +89,7 @@ fn spread(ratio: &Ratio) -> String {
     }
 }
 
-/// A row for each message, a column for each contender.
+/// Returns a table with a row for each message and a column for each contender.
 fn grid(title: &str, figures: &[Figures]) -> String {
     let labels = Contender::value_variants().iter().map(|one| one.label());
     let labels: Vec<_> = labels.collect();

@@ -1,4 +1,4 @@
-//! CPU time: in each round every contender has its turn, another one first each time.
+//! Measures CPU time. In each round the contenders run one after the other, each time with a different contender first.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::message::Message;
 use crate::process::Used;
 
-/// Nanoseconds a message.
+/// Returns the nanoseconds of CPU time per message.
 pub(crate) fn measure(
     messages: &[Message],
     rounds: usize,
@@ -55,9 +55,9 @@ impl Competitor {
     }
 
     fn take_turn(&mut self, message: &[u8], turn: Duration) -> Result<()> {
-        // Long enough that reading the clock is nothing to it.
+        // Long enough that the cost of reading the clock does not matter.
         let stretch = 1 + 100_000 / message.len() as u64;
-        // The turn before has left its own in the caches and predictors.
+        // The previous contender has filled the caches and the branch predictors.
         self.answers.repeat(message, stretch)?;
         let (began, mut messages) = (Used::so_far().cpu, 0);
         let used = loop {

@@ -1,7 +1,7 @@
-//! serde_json and a `match`, written by hand for these five methods: the least that typed JSON-RPC can do with it.
+//! serde_json and a `match`, written by hand for these five methods: the least that typed JSON-RPC can do with serde_json.
 //!
-//! There are no other ids than numbers, no errors, no named parameters, no batches, no notifications, nothing
-//! asynchronous. Strings are borrowed where they have no escape; serde_json must copy the others.
+//! All ids are numbers. There are no errors, no named parameters, no batches and no notifications, and nothing is
+//! asynchronous. Strings without escapes are borrowed; serde_json has to copy strings with escapes.
 
 use std::borrow::Cow;
 
@@ -51,7 +51,7 @@ trait Undecoded<'a> {
     fn decode<P: Deserialize<'a>>(self) -> Result<(u64, P)>;
 }
 
-/// Writes the answer.
+/// Calls the method, and writes the response.
 fn dispatch<'a>(method: Method, message: impl Undecoded<'a>, answer: &mut Vec<u8>) -> Result<()> {
     match method {
         Method::Add => {
@@ -87,7 +87,7 @@ fn encode(answer: &mut Vec<u8>, id: u64, result: impl Serialize) -> Result<()> {
     Ok(serde_json::to_writer(answer, &response)?)
 }
 
-/// Reads the envelope and passes over the parameters, then decodes them in a second pass.
+/// Reads the envelope and skips the parameters, then decodes them in a second pass.
 #[derive(Default)]
 pub(crate) struct EnvelopeFirst {
     answer: Vec<u8>,
@@ -117,7 +117,7 @@ impl<'a> Undecoded<'a> for Params<'a> {
     }
 }
 
-/// Decodes the whole message in one pass, as nobody can who does not know its method beforehand.
+/// Decodes the entire message in one pass, which is possible only if the method is known in advance.
 pub(crate) struct Foreseen {
     method: Method,
     answer: Vec<u8>,

@@ -1,11 +1,11 @@
-//! Certificates for those that encrypt and don't make their own.
+//! Certificates for the contenders that encrypt and do not make their own.
 
 use anyhow::{Context, Result};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::process::Hello;
 
-/// A certificate that signs itself, and its key.
+/// A self-signed certificate and its key.
 pub(crate) struct Identity {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) key: PrivateKeyDer<'static>,

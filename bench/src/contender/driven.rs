@@ -1,4 +1,4 @@
-//! Callers over the connections of one contender.
+//! Runs callers over the connections of one contender.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::caller::{self, Calls, Phase, Record};
 use crate::load::Load;
 use crate::process::Hello;
 
-/// What there is to a run on the client's side.
+/// The client's side of a run.
 pub(crate) struct Driven {
     pub(crate) load: Load,
     pub(crate) hello: Hello,

@@ -18,11 +18,12 @@ use crate::caller::Calls;
 use crate::process::{Hello, announce};
 use crate::work::{Order, Reading};
 
-/// Its client queues 256 requests and its server takes 100 connections unless told otherwise. HTTP/1.1 needs one for
-/// each call in flight.
+/// The maximum number of queued requests and of connections. By default the client queues 256 requests and the server
+/// takes 100 connections. HTTP/1.1 needs a connection for each call in flight.
 const PLENTY: u32 = 4096;
 
-/// A subscription whose reader falls behind by more than this ends. Its default of 1,024 is passed at once.
+/// The maximum number of items by which the reader of a subscription may fall behind before the subscription ends. The
+/// default of 1,024 is exceeded at once.
 const BEHIND: usize = 1 << 16;
 
 #[rpc(server)]
@@ -33,7 +34,7 @@ trait Shop {
     async fn record(&self, order: Order) -> RpcResult<Order>;
     #[method(name = "batch")]
     async fn batch(&self, orders: Vec<Order>) -> RpcResult<u64>;
-    /// Not `&str`: text with an escape cannot be borrowed.
+    /// Takes a `String`, since text with an escape cannot be borrowed as `&str`.
     #[method(name = "text")]
     async fn text(&self, text: String) -> RpcResult<u64>;
     #[subscription(name = "items" => "item", unsubscribe = "no_items", item = Reading)]
@@ -84,7 +85,7 @@ pub(crate) async fn serve() -> Result<()> {
     Ok(())
 }
 
-/// Over WebSocket, with the logging layer that the client has by default.
+/// Connects over WebSocket, with the logging layer that the client has by default.
 pub(crate) async fn connect_ws(hello: &Hello) -> Result<impl Calls> {
     let builder = WsClientBuilder::default()
         .max_concurrent_requests(PLENTY as usize)
@@ -93,7 +94,7 @@ pub(crate) async fn connect_ws(hello: &Hello) -> Result<impl Calls> {
     Ok(Connection(Arc::new(client)))
 }
 
-/// Over WebSocket, without it.
+/// Connects over WebSocket, without the logging layer.
 pub(crate) async fn connect_bare_ws(hello: &Hello) -> Result<impl Calls> {
     let builder = WsClientBuilder::default()
         .max_concurrent_requests(PLENTY as usize)
@@ -116,7 +117,7 @@ impl<C> Clone for Connection<C> {
     }
 }
 
-/// Its clients that know of subscriptions.
+/// Subscribes to readings. Fails for clients without subscriptions.
 trait Subscribes {
     fn items(&self) -> impl Future<Output = Result<BoxStream<'static, Result<Reading>>>> + Send;
 }

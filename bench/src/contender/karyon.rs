@@ -43,7 +43,7 @@ impl Shop {
     }
 }
 
-/// It lets 100 streams be open unless told otherwise, fewer than calls are in flight here.
+/// Returns the transport settings. The default of 100 open streams is less than the number of calls in flight here.
 fn config() -> QuicConfig {
     QuicConfig {
         max_bi_streams: 1024,

@@ -1,11 +1,11 @@
-//! What the contenders are called, and what each of them is and has.
+//! The names and the properties of the contenders.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::work::Workload;
 
-/// In the order of the tables.
+/// A contender. The order is that of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contender {
@@ -41,7 +41,7 @@ impl Contender {
         }
     }
 
-    /// What the tables call it.
+    /// Returns its name in the tables.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Ours => "ours",
@@ -66,12 +66,12 @@ impl Contender {
         )
     }
 
-    /// No framework, but the bytes alone.
+    /// Returns `true` for a raw transport, which is no framework and carries the bytes alone.
     pub(crate) fn is_limit(self) -> bool {
         matches!(self, Self::RawQuinn | Self::RawTcp)
     }
 
-    /// Whether it takes part in this.
+    /// Returns `true` if it takes part in this workload.
     pub(crate) fn offers(self, workload: Workload) -> bool {
         match workload {
             Workload::Batch => true,

@@ -1,4 +1,4 @@
-//! Who takes part. Each has a file of its own.
+//! The contenders. Each has its own file.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) use self::ours::{Large, call_with_large};
 pub(crate) use self::setting::Setting;
 
 impl Contender {
-    /// Serves on a port of its own until the process ends.
+    /// Serves on its own port until the process ends.
     pub(crate) async fn serve(
         self,
         runtime: &Arc<Runtime>,
@@ -44,7 +44,7 @@ impl Contender {
         }
     }
 
-    /// Connects and calls until it is over.
+    /// Connects, and calls until the run is over.
     pub(crate) async fn call(self, call: &Driven) -> Result<()> {
         let Driven { hello, runtime, .. } = call;
         match self {

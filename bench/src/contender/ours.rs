@@ -13,7 +13,7 @@ use crate::caller::{self, Calls, Clock, Record};
 use crate::process::{Hello, announce};
 use crate::work::{self, Reading, check};
 
-/// An order whose strings stay where they were received.
+/// An order whose strings are borrowed, on the server from the received bytes.
 type Order<'a> = work::Order<&'a str>;
 
 #[rpc]
@@ -59,7 +59,7 @@ impl Shop for Desk {
     }
 }
 
-/// What a large reply is.
+/// The result of `large`, 1 MiB of text.
 static LARGE: LazyLock<String> = LazyLock::new(|| work::text(1 << 20));
 
 pub(crate) async fn serve() -> Result<()> {
@@ -73,7 +73,8 @@ pub(crate) async fn serve() -> Result<()> {
     Ok(())
 }
 
-/// One connection. `owned` is for comparison: its server takes the orders of a batch as everybody else's.
+/// One connection. With `owned`, for comparison, the server decodes the orders of a batch into owned values, as the
+/// servers of the other frameworks do.
 #[derive(Clone)]
 struct Connection {
     shop: ShopClient,
@@ -94,9 +95,10 @@ async fn shop(hello: &Hello) -> Result<ShopClient> {
     Ok(ShopClient::new(client))
 }
 
-/// Where one large reply after the other comes, while other calls are measured.
+/// The connection on which large replies arrive one after the other while other calls are measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Large {
+    /// There are no large replies.
     Nowhere,
     /// On another connection.
     Apart,
@@ -104,7 +106,7 @@ pub(crate) enum Large {
     Beside,
 }
 
-/// Has callers call over one connection while large replies come, which have a record of their own.
+/// Runs callers over one connection while large replies arrive. Records the large replies in `replies`.
 pub(crate) async fn call_with_large(driven: &Driven, large: Large, replies: &Record) -> Result<()> {
     let shop = shop(&driven.hello).await?;
     let mut receiver = JoinSet::new();
@@ -144,7 +146,7 @@ async fn receive_large(shop: ShopClient, mut clock: Clock) -> Result<()> {
     Ok(())
 }
 
-/// A batch in both forms.
+/// A batch with borrowed and with owned orders.
 struct Orders {
     borrowed: Vec<Order<'static>>,
     owned: &'static [work::Order],

@@ -1,4 +1,5 @@
-//! quinn, set as this framework sets it but for one setting, so that what differs is what stands above it.
+//! quinn with the flow control windows, the fairness and the timeouts of this framework, and at most one other setting, so
+//! that the results differ mostly by the layers above quinn.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;

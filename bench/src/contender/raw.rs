@@ -1,5 +1,7 @@
-//! The limits: the bytes of the same calls, pipelined on one TCP connection or one QUIC stream, with nobody to read
-//! them. Before each message stand its length and that of its answer, whose bytes are the message's first.
+//! The limits: the bytes of the same calls, pipelined on one TCP connection or one QUIC stream, and not decoded.
+//!
+//! A header before each message holds the length of the message and that of its answer. The answer is the first bytes of
+//! the message.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -25,7 +27,7 @@ use crate::work::{WORK, Workload, check};
 
 const HEADER: usize = 8;
 
-/// How much is gathered for one write.
+/// The number of bytes that are gathered for one write.
 const GATHERED: usize = 64 << 10;
 
 pub(crate) async fn serve_tcp() -> Result<()> {
@@ -116,7 +118,7 @@ where
     Ok(())
 }
 
-/// When the messages were sent that wait for their answers.
+/// The times at which the messages without answers were sent.
 #[derive(Default)]
 struct Sent(Mutex<VecDeque<Instant>>);
 
@@ -159,7 +161,7 @@ impl Exchange {
 }
 
 impl Exchange {
-    /// Sends as many messages as there is room for, many with one write. Ends only when it fails.
+    /// Sends as many messages as there is room for, many with one write. Returns only when it fails.
     async fn send(
         &self,
         mut write: impl AsyncWrite + Unpin,

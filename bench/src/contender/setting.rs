@@ -1,4 +1,4 @@
-//! One of quinn's settings, otherwise than this framework has it.
+//! A setting of quinn with another value than `quic.rs` gives it.
 
 use std::fmt;
 use std::net::UdpSocket;
@@ -11,38 +11,38 @@ use quinn::{AckFrequencyConfig, EndpointConfig, MtuDiscoveryConfig, TransportCon
 use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
-/// Sizes are in bytes.
+/// A changed setting of quinn. Sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Setting {
     SendFairness,
     StreamWindow(u32),
-    /// Of all streams together.
+    /// The window of all streams together.
     ReceiveWindow(u32),
     SendWindow(u32),
-    /// So many packets may come before they are acknowledged.
+    /// The number of packets that may arrive before they are acknowledged.
     AckThreshold(u32),
     NoSegmentationOffload,
     SocketBuffers(u32),
-    /// From the beginning, and no search for a larger one.
+    /// The MTU from the beginning, without discovery of a larger MTU.
     Mtu(u16),
-    /// The largest that is searched for.
+    /// The largest MTU that is searched for.
     DiscoverMtu(u16),
-    /// Room for datagrams, which nobody sends.
+    /// A receive buffer for datagrams, although none are sent.
     Datagrams,
 }
 
-/// quinn makes trains of so many packets, and the kernel takes no more than 64 KiB at once.
+/// The number of packets in one of quinn's packet trains. The kernel takes no more than 64 KiB at once.
 const SEGMENTS: u32 = 10;
 
 const KIB: u32 = 1 << 10;
 const MIB: u32 = 1 << 20;
 
-/// quinn's default.
+/// quinn's default for the receive buffer of datagrams, in bytes.
 const DATAGRAMS: usize = 1_250_000;
 
 impl Setting {
-    /// Everything that is compared.
+    /// Returns all settings that are compared.
     pub(crate) fn all() -> Vec<Self> {
         use Setting::*;
         vec![
@@ -69,7 +69,7 @@ impl Setting {
         ]
     }
 
-    /// What the table calls it.
+    /// Returns its name in the table.
     pub(crate) fn label(self) -> String {
         match self {
             Self::SendFairness => "`send_fairness` on".to_owned(),
@@ -101,7 +101,7 @@ impl Setting {
             Self::NoSegmentationOffload => config.enable_segmentation_offload(false),
             Self::SocketBuffers(_) => config,
             Self::Mtu(bytes) => {
-                // The first window, 14,720 bytes, must take a packet or nothing is ever sent.
+                // The initial congestion window of 14,720 bytes must hold a packet, or nothing is ever sent.
                 let mut congestion = CubicConfig::default();
                 congestion.initial_window(u64::from(bytes).saturating_mul(2).max(14_720));
                 config
@@ -121,7 +121,7 @@ impl Setting {
         };
     }
 
-    /// What may be received.
+    /// Sets the maximum size of received UDP payloads.
     pub(super) fn endpoint(self, config: &mut EndpointConfig) -> Result<()> {
         if let Self::Mtu(bytes) | Self::DiscoverMtu(bytes) = self {
             config.max_udp_payload_size(bytes)?;
@@ -144,7 +144,9 @@ impl Setting {
     }
 }
 
-/// Larger packets must not be sent in trains: the kernel refuses them, and quinn takes that for a loss.
+/// Returns `true` if a train of such packets fits into what the kernel takes at once.
+///
+/// Larger packets must not be sent in trains: the kernel rejects the trains, which quinn takes for a loss.
 fn fits_in_a_train(packet: u16) -> bool {
     u32::from(packet) * SEGMENTS < 64 * KIB
 }
@@ -165,7 +167,7 @@ fn size(bytes: u32) -> String {
     }
 }
 
-/// As the hidden commands take it.
+/// Writes the setting as the hidden commands take it.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;

@@ -16,10 +16,10 @@ use crate::caller::Calls;
 use crate::process::{Hello, announce};
 use crate::work::Order;
 
-/// Its queues hold 100 messages unless told otherwise, fewer than calls are in flight here.
+/// The capacity of its queues, in messages. The default of 100 is less than the number of calls in flight here.
 const QUEUE: usize = 1024;
 
-/// Arguments are owned; an `Arc` spares the caller a copy.
+/// The service. Arguments are owned; an `Arc` spares the caller a copy.
 #[tarpc::service]
 pub(crate) trait Shop {
     async fn add(a: i64, b: i64) -> i64;

@@ -1,4 +1,4 @@
-//! Calls over a connection in memory, both of whose ends run on one thread.
+//! Makes calls over a connection in memory. Both ends run on one thread.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use tokio::task::JoinSet;
 use crate::load::RuntimeKind;
 use crate::work::check;
 
-/// So many calls, so many at once.
+/// The number of calls, and the number of calls in flight at once.
 #[derive(Debug, Args)]
 pub(crate) struct Repetition {
     in_flight: usize,
     calls: u64,
-    /// Calls that are cancelled before.
+    /// The number of calls that are cancelled before.
     #[arg(default_value_t = 0)]
     cancelled: u64,
 }
@@ -27,7 +27,7 @@ trait Calculator {
     async fn wait(&self);
 }
 
-/// What calls of `wait` report, and wait for: a permit each.
+/// The service. Each call of `wait` adds a permit to `started`, and waits for one of `released`.
 #[derive(Clone)]
 struct Desk {
     started: Arc<Semaphore>,
@@ -65,11 +65,11 @@ pub(crate) fn repeat(repetition: &Repetition) -> Result<()> {
     })
 }
 
-/// Calls that are cancelled together: as many as are in flight later.
+/// The number of calls that are cancelled together, the same as the number of calls in flight later.
 const CANCELLED_AT_ONCE: u64 = 64;
 
-/// Drops calls whose handlers have started. Half of the handlers end in the same moment, so that the cancellation finds no
-/// call. As many calls that end by themselves make up for them.
+/// Drops calls whose handlers have started. Half of the handlers end at the same moment, so that the cancellation finds no
+/// call. The same number of calls that end by themselves offsets the cancellations.
 async fn cancel(client: &CalculatorClient, calls: u64, desk: &Desk) -> Result<()> {
     let mut waiting = JoinSet::new();
     for _ in 0..calls {

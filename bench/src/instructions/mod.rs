@@ -1,4 +1,4 @@
-//! How many instructions a call takes: counts, which differ by less than a hundredth from run to run.
+//! Counts the instructions of a call. The counts differ by less than a hundredth from run to run.
 
 use std::fmt::Write;
 
@@ -11,20 +11,21 @@ mod memory;
 
 pub(crate) use self::memory::{Repetition, repeat};
 
-/// Calls in flight, and how many instructions a call may take.
+/// The number of calls in flight, and the maximum of instructions for a call.
 const DEPTHS: [(usize, Option<f64>); 3] = [(1, Some(9_500.0)), (64, Some(5_000.0)), (512, None)];
 
-/// Calls cancelled on the connection before those that are counted, and calls in flight then.
+/// The number of calls that are cancelled on the connection before the counted calls.
 const CANCELLED: u64 = 2_000;
+/// The number of counted calls in flight after the cancelled calls.
 const DEPTH_AFTER_CANCELLED: usize = 64;
 
-/// What a connection with cancelled calls may take of a fresh one's instructions: the same.
+/// The maximum ratio of the instructions on a connection with cancelled calls to those on a fresh connection.
 const SAME: f64 = 1.01;
 
-/// How many instructions the codec may take for the smallest message.
+/// The smallest message, and the maximum of the codec's instructions for it.
 const SMALLEST: (&str, f64) = ("add-60", 1_900.0);
 
-/// Calls of one count; the other count has twice as many.
+/// The number of calls of one count. The other count makes twice as many.
 const CALLS: u64 = 20_000;
 
 pub(crate) fn main() -> Result<()> {
@@ -66,7 +67,7 @@ fn messages() -> Result<String> {
     Ok(table.0)
 }
 
-/// Instructions a call.
+/// Returns the number of instructions per call.
 fn of_calls(in_flight: usize, cancelled: u64) -> Result<f64> {
     callgrind::instructions(CALLS, |calls| {
         let numbers = [in_flight as u64, calls, cancelled].map(|number| number.to_string());
@@ -77,7 +78,7 @@ fn of_calls(in_flight: usize, cancelled: u64) -> Result<f64> {
     })
 }
 
-/// A row for each count.
+/// A table with a row for each count.
 struct Table(String);
 
 impl Table {
