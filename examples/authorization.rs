@@ -1,4 +1,4 @@
-//! Who may call what, by the certificate that the caller shows (mutual TLS).
+//! Authorizes calls by the certificate that the client presents (mutual TLS).
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ trait Stock {
 struct Denied;
 
 struct Warehouse {
-    /// The SHA-256 of the certificates of those who may order.
+    /// The SHA-256 fingerprints of the certificates of the clients that may order.
     buyers: HashSet<[u8; 32]>,
 }
 
@@ -50,9 +50,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (address, handle) = (server.local_addr()?, server.handle());
     tokio::spawn(server.run());
 
-    // Whoever is not known cannot connect.
+    // A client without a known certificate cannot connect.
     if let Err(error) = client.clone().connect(address).await {
-        println!("nobody: {error}");
+        println!("no certificate: {error}");
     }
     let as_shop = client.clone().identity(shop).connect(address).await?;
     println!("shop: {}", StockClient::new(as_shop).order("pot").await?);

@@ -1,4 +1,4 @@
-//! Calls in both directions: a chat room keeps its guests, and calls each of them when somebody speaks.
+//! Makes calls in both directions: a chat room keeps the clients of its guests, and calls them when a guest speaks.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use rpc_runtime::{CallError, Client, Context, Identity, RpcError, Server, Trust, rpc};
 
-/// What the server serves.
+/// The service of the server.
 #[rpc(namespace = "room")]
 trait Room {
-    /// Comes in. Who leaves the connection leaves the room.
+    /// Enters the room. The guest leaves the room when its connection ends.
     async fn enter(&self, cx: &Context, name: &str) -> Result<(), RoomError>;
-    /// Speaks to all others, and says how many have heard it.
+    /// Speaks to all other guests. Returns the number of guests that heard it.
     async fn speak(&self, name: &str, line: &str) -> Result<usize, RoomError>;
 }
 
-/// What its clients serve.
+/// The service of the server's clients.
 #[rpc(namespace = "guest")]
 trait Guest {
-    /// Hears a line.
+    /// Receives a line.
     async fn hear(&self, from: &str, line: &str);
 }
 
@@ -27,7 +27,7 @@ enum RoomError {
     #[error("there is a {name} already")]
     #[rpc(code = 1)]
     NameTaken { name: String },
-    #[error("nobody called {name} is here")]
+    #[error("no guest called {name} is here")]
     #[rpc(code = 2)]
     NotHere { name: String },
 }
@@ -49,7 +49,7 @@ impl Room for Lounge {
             return Err(RoomError::NameTaken { name });
         }
         guests.insert(name.clone(), cx.client());
-        // The guest's connection, to hear of its end. Nothing of this keeps it open.
+        // Waits for the end of the guest's connection. Neither of the two clients keeps the connection open.
         let (lounge, connection) = (self.clone(), cx.client::<Client>());
         tokio::spawn(async move {
             let why = connection.closed().await;
@@ -65,7 +65,7 @@ impl Room for Lounge {
             return Err(RoomError::NotHere { name: name.into() });
         }
         let others = guests.iter().filter(|(guest, _)| *guest != name);
-        // Calls are futures that borrow nothing: all guests are called at once.
+        // Calls are futures that borrow nothing, so that all guests are called at once.
         let calls: tokio::task::JoinSet<_> =
             others.map(|(_, guest)| guest.hear(name, line)).collect();
         let heard = calls.join_all().await;
@@ -73,10 +73,10 @@ impl Room for Lounge {
     }
 }
 
-/// A guest's ears.
-struct Ears(&'static str);
+/// A guest, which prints what it hears.
+struct Listener(&'static str);
 
-impl Guest for Ears {
+impl Guest for Listener {
     async fn hear(&self, from: &str, line: &str) {
         println!("{} hears {from}: {line}", self.0);
     }
@@ -96,7 +96,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for name in ["ada", "grace", "edsger"] {
         let client = Client::builder()
             .trust(trust.clone())
-            .service(GuestServer::new(Ears(name)))
+            .service(GuestServer::new(Listener(name)))
             .connect(address)
             .await?;
         let room = RoomClient::new(client.clone());

@@ -1,4 +1,4 @@
-//! A service that explains itself: its trait as an OpenRPC document, and a server that is asked what it serves.
+//! Describes a service: makes an OpenRPC document from its trait, and asks a server for the description of its services.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use serde_json::Value;
 trait Library {
     /// Lends a book.
     ///
-    /// It has to come back in time.
+    /// The book has to be returned in time.
     #[rpc(example(params = {"title": "Emma"}, result = {"title": "Emma", "days": 14}))]
     async fn lend(&self, title: &str, #[rpc(default = 14)] days: u8) -> Result<Loan, NotLent>;
-    /// Who has a book.
+    /// Returns the borrower of a book.
     #[rpc(idempotent)]
     async fn borrower(&self, title: &str) -> Option<String>;
     /// Burns everything.
@@ -26,7 +26,7 @@ trait Library {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Loan {
     title: String,
-    /// How long it may be kept.
+    /// The number of days for which it may be kept.
     days: u8,
 }
 
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let trust = Trust::certificate(identity.certificate());
     let server = Server::builder(identity)
         .service(LibraryServer::new(Shelf))
-        // Not everybody needs to know of everything.
+        // Leaves a method out of the description.
         .openrpc(|document| document.retain(|method| method.name != "books.burn"))
         .bind("127.0.0.1:0")?;
     let (address, handle) = (server.local_addr()?, server.handle());

@@ -1,4 +1,4 @@
-//! Errors that arrive as the caller's own enum, and everything else that can go wrong.
+//! Shows errors that arrive as the caller's own enum, error objects, and timeouts.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use rpc_runtime::{CallError, Client, ErrorObject, RpcError, rpc};
 trait Bank {
     /// Takes money out of an account.
     async fn withdraw(&self, account: &str, amount: u64) -> Result<u64, BankError>;
-    /// For an error that needs no type of its own.
+    /// Closes an account. Its error has no type of its own.
     async fn close(&self, account: &str) -> Result<(), ErrorObject>;
-    /// Takes its time.
+    /// Audits the bank. Never returns.
     async fn audit(&self) -> u64;
 }
 

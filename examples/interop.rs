@@ -1,6 +1,7 @@
-//! A server to point clients in other languages at:
+//! A server for tests of clients in other languages.
+//!
 //! `cargo run --release --example interop -- --listen 127.0.0.1:0 --certificate-out cert.pem`
-//! prints `listening on ADDRESS` and serves until it is killed.
+//! prints `listening on ADDRESS` and serves until it is stopped.
 
 mod interop_service;
 
@@ -48,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = server.local_addr()?;
     let handle = server.handle();
 
-    // Whoever reads the line may use the certificate and send the signal.
+    // The process that reads the line may use the certificate and send the signal at once.
     if let Some(file) = options.certificate_out {
         std::fs::write(file, certificate.to_pem())?;
     }

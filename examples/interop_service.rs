@@ -7,14 +7,15 @@ use futures_util::{Stream, StreamExt, stream};
 use rpc_runtime::{CallError, Client, Context, ErrorObject, rpc};
 use serde_json::Value;
 
-/// The largest blob. It is well past the server's limit for replies, so that clients see that one too.
+/// The maximum size of a blob, in bytes. It is well above the server's limit for replies, so that clients see that error,
+/// too.
 const MOST: usize = 64 << 20;
 
 #[rpc]
 pub(crate) trait Interop {
-    /// The first minus the second, as in the examples of the JSON-RPC specification.
+    /// Returns the first number minus the second, as in the examples of the JSON-RPC specification.
     async fn subtract(&self, minuend: i64, subtrahend: i64) -> i64;
-    /// The sum of all parameters.
+    /// Returns the sum of all parameters.
     async fn sum(&self, #[rpc(params)] values: Vec<i64>) -> i64;
     /// A notification; `notified` counts it.
     #[rpc(notification)]
@@ -25,40 +26,40 @@ pub(crate) trait Interop {
     /// A notification; `notified` counts it.
     #[rpc(notification)]
     async fn notify_sum(&self, #[rpc(params)] values: Vec<i64>);
-    /// How many notifications arrived.
+    /// Returns the number of notifications that arrived.
     async fn notified(&self) -> u64;
-    /// `["hello", 5]`
+    /// Returns `["hello", 5]`.
     async fn get_data(&self) -> (String, u32);
-    /// Any JSON, and the same back.
+    /// Returns its argument, which can be any JSON.
     async fn echo(&self, value: Value) -> Value;
-    /// The length of `text` in bytes, its escapes resolved.
+    /// Returns the length of `text` in bytes, with its escapes decoded.
     async fn length(&self, text: &str) -> usize;
-    /// All three; a missing one comes back as null.
+    /// Returns all three arguments. A missing argument is returned as null.
     async fn optional(
         &self,
         a: u32,
         b: Option<u32>,
         c: Option<u32>,
     ) -> (u32, Option<u32>, Option<u32>);
-    /// Takes its time, and says how much.
+    /// Sleeps for `ms` milliseconds, and returns `ms`.
     async fn sleep(&self, ms: u64) -> u64;
-    /// Fails as it is told to.
+    /// Fails with this code, message and data.
     async fn fail(&self, code: i64, message: &str, data: Option<Value>) -> Result<(), ErrorObject>;
     /// Panics.
     async fn panic(&self);
-    /// A string of `size` bytes.
+    /// Returns a string of `size` bytes.
     async fn blob(&self, size: usize) -> Result<String, ErrorObject>;
-    /// Calls a method of the caller's, and says what came of it.
+    /// Calls a method of the client, and returns its result or error.
     async fn ask(&self, cx: &Context, method: &str, params: Value) -> Result<Value, ErrorObject>;
-    /// From 1 up: to `to`, and on for ever if there is none.
+    /// Counts from 1 to `to`, or without end if `to` is missing.
     fn count(&self, to: Option<u64>) -> impl Stream<Item = u64>;
-    /// So many items, and then an error.
+    /// Sends `items` items, and then an error.
     fn fail_after(&self, items: u64) -> impl Stream<Item = Result<u64, ErrorObject>>;
-    /// The sum of all items.
+    /// Returns the sum of all items.
     async fn total(&self, items: impl Stream<Item = i64>) -> i64;
-    /// The first item; it reads no further.
+    /// Returns the first item, and reads no further.
     async fn first(&self, items: impl Stream<Item = i64>) -> Option<i64>;
-    /// A greeting for each name.
+    /// Sends a greeting for each name.
     fn greet(
         &self,
         greeting: &str,
@@ -66,14 +67,14 @@ pub(crate) trait Interop {
     ) -> impl Stream<Item = String>;
 }
 
-/// Counts notifications; all else needs no state.
+/// The service. Its only state is the number of notifications.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     notified: AtomicU64,
 }
 
 impl Desk {
-    fn notice(&self) {
+    fn count_notification(&self) {
         self.notified.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -88,15 +89,15 @@ impl Interop for Desk {
     }
 
     async fn update(&self, _: Vec<i64>) {
-        self.notice();
+        self.count_notification();
     }
 
     async fn notify_hello(&self, _: Vec<i64>) {
-        self.notice();
+        self.count_notification();
     }
 
     async fn notify_sum(&self, _: Vec<i64>) {
-        self.notice();
+        self.count_notification();
     }
 
     async fn notified(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Notifications: nobody waits for them, and the handler knows who sent them.
+//! Sends notifications, which have no reply. The handler reads metadata of the notification and values of its connection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 #[rpc]
 trait Sensors {
-    /// Reports a reading. Lost if the connection is.
+    /// Reports a reading. The reading is lost if the connection is lost.
     #[rpc(notification)]
     async fn report(&self, cx: &Context, sensor: &str, celsius: f64);
 }
@@ -16,7 +16,7 @@ struct Station {
     readings: mpsc::Sender<String>,
 }
 
-/// What the server remembers of a connection.
+/// The number of reports on a connection, which the server keeps with the connection.
 #[derive(Default)]
 struct Reports(AtomicU64);
 
@@ -29,7 +29,7 @@ impl Sensors for Station {
         let count = reports.0.fetch_add(1, Ordering::Relaxed) + 1;
         let site = cx.meta("site").unwrap_or("nowhere");
         let line = format!("report {count} of this connection: {sensor} at {site}: {celsius} °C");
-        // A full channel holds the sender up: that is back pressure.
+        // A full channel makes the sender wait, which is back pressure.
         let _ = self.readings.send(line).await;
     }
 }
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (sensor, celsius) in [("roof", 21.5), ("cellar", 9.0), ("oven", 180.0)] {
         sensors.report(sensor, celsius).meta("site", "home").await?;
     }
-    // The same by name, as a client without the trait would send it.
+    // Sends the same notification with named parameters, as a client without the trait would.
     client
         .notify(
             "report",

@@ -1,4 +1,4 @@
-//! A server and a client in one process, over real QUIC on loopback.
+//! Runs a server and a client in one process, over real QUIC on loopback.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use rpc_runtime::{CallError, Client, Identity, RpcError, Server, Trust, rpc};
 
 #[rpc]
 trait Desk {
-    /// Both are borrowed from the received bytes, escapes and all.
+    /// Counts how often `needle` occurs in `text`. Both are borrowed from the received bytes, escapes included.
     async fn count(&self, text: &str, needle: &str) -> usize;
     async fn divide(&self, a: i64, b: i64) -> Result<i64, DivideError>;
-    /// Nobody waits for it.
+    /// Prints a line on the server. A notification has no reply.
     #[rpc(notification)]
     async fn log(&self, line: &str);
 }

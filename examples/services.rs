@@ -1,4 +1,4 @@
-//! Several services on one port, and one connection for all of them.
+//! Serves several services on one port, and calls all of them over one connection.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ trait Users {
 
 #[rpc(namespace = "carts", rename_all = "camelCase")]
 trait Carts {
-    /// `carts.addItem` on the wire.
+    /// Adds an item to a cart. On the wire the method is `carts.addItem`.
     async fn add_item(&self, user_id: u32, item: &str) -> usize;
 }
 
@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         CartsClient::new(client.clone()),
     );
 
-    // Both calls are on their way at the same time.
+    // Both calls are in flight at the same time.
     let (name, items) = tokio::join!(users.name(1), carts.add_item(1, "pear"));
     println!("{:?} has {} item(s)", name?, items?);
 

@@ -1,4 +1,4 @@
-//! How to test a service of your own: no socket, no port, no certificate, and the same codec as over the network.
+//! Tests a service without a socket, a port or a certificate, but with the same codec as over the network.
 //!
 //! `cargo run --example testing` runs what `cargo test` would.
 
@@ -31,8 +31,8 @@ async fn finds_the_longest_word() {
     assert_eq!(words.longest("").await.unwrap(), None);
 }
 
-/// What a client in another language could send.
-async fn refuses_what_is_no_text() {
+/// Sends a request that a client in another language could send.
+async fn rejects_an_argument_that_is_no_text() {
     let (_, client) = words();
     let refused = client.call::<String, _>("longest", &[7]).await;
     assert!(matches!(refused, Err(CallError::Remote(e)) if e.code() == code::INVALID_PARAMS));
@@ -50,7 +50,7 @@ async fn takes_arguments_by_name() {
 #[tokio::main]
 async fn main() {
     finds_the_longest_word().await;
-    refuses_what_is_no_text().await;
+    rejects_an_argument_that_is_no_text().await;
     takes_arguments_by_name().await;
     println!("all is well");
 }

@@ -1,6 +1,6 @@
-//! A server with its certificate and key in PEM files, as an authority hands them out.
+//! Serves with a certificate and its key in PEM files, as a certificate authority issues them.
 //!
-//! `cargo run --example tls -- CERTIFICATE KEY`, or without arguments to make a pair for a try.
+//! Run `cargo run --example tls -- CERTIFICATE KEY`, or without arguments to make a self-signed certificate and its key.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -30,7 +30,7 @@ impl Clock for System {
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
-    /// A new folder that only this user may enter. It is removed when dropped.
+    /// A new folder to which only this user has access. It is removed when dropped.
     _folder: Option<TempDir>,
 }
 
@@ -61,7 +61,7 @@ impl Files {
     }
 }
 
-/// Writes a new file that only this user may read, as the one of a private key must be.
+/// Writes a new file that only this user may read, as a private key requires.
 fn write_private(file: &Path, text: &str) -> io::Result<()> {
     let mut options = File::options();
     options.write(true).create_new(true);
@@ -90,7 +90,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ClockClient::new(client.clone()).seconds().await?
     );
 
-    // The certificate is for `localhost`, and the address is not that.
+    // The certificate names `localhost`, and not the address.
     match trusting.connect(address).await {
         Err(ConnectError::Untrusted(UntrustedReason::WrongName)) => println!("refused by address"),
         other => println!("{other:?}"),

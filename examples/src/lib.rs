@@ -1,1 +1,1 @@
-//! Runnable examples; see `README.md`.
+//! Runnable examples. `README.md` lists them.

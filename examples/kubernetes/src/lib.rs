@@ -1,25 +1,25 @@
-//! What the server and its client in Kubernetes agree on.
+//! The service and the settings that the server and its client in Kubernetes share.
 
 use std::time::Duration;
 
 use rpc_runtime::rpc;
 
-/// Says hello, and from where.
+/// Greets callers, with the name of the pod.
 #[rpc]
 pub trait Greeter {
-    /// Greets `name`. Two pods may do so: nothing changes by it.
+    /// Greets `name`. The call changes nothing, so that two pods may run it.
     #[rpc(idempotent)]
     async fn greet(&self, name: &str) -> String;
 }
 
-/// Where the server listens.
+/// The port of the server.
 pub const PORT: u16 = 4433;
 
-/// How long a server that is told to stop may take for the calls that it has begun. Less than the pod's
+/// The time that a server has at shutdown to finish the calls that it has begun. It is less than the pod's
 /// `terminationGracePeriodSeconds`.
 pub const DRAIN: Duration = Duration::from_secs(20);
 
-/// What an environment variable says, or else `default`.
+/// Returns the value of an environment variable, or `default` if it has none.
 pub fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }

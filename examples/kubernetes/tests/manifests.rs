@@ -1,4 +1,4 @@
-//! The manifests say what Kubernetes understands, and what the programs do.
+//! Checks that Kubernetes understands the manifests, and that they agree with the programs.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The documents of a file.
+/// Returns the documents of a file.
 fn manifests(file: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = std::fs::read_to_string(path).unwrap();
@@ -20,7 +20,9 @@ fn manifests(file: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Reads a manifest as what it is. What the type does not know is not there when it is written again.
+/// Reads a manifest as its type.
+///
+/// A field that the type does not know is missing when the manifest is written again, which is an error.
 fn read<T: DeserializeOwned + Serialize>(manifest: &Value) -> Result<T, String> {
     let typed: T = serde_json::from_value(manifest.clone()).map_err(|error| error.to_string())?;
     let known = serde_json::to_value(&typed).map_err(|error| error.to_string())?;

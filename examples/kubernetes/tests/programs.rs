@@ -1,4 +1,4 @@
-//! The programs do what the manifests want of them.
+//! Checks that the programs do what the manifests require.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// A program and what it prints.
+/// A running program, and the lines that it prints.
 struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,

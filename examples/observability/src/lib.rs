@@ -1,6 +1,6 @@
-//! A trace that crosses two services, and what was counted on its way: a customer calls a shop, which calls its stock.
+//! Shows a trace that crosses two services, and the metrics of both: a customer calls a shop, which calls its stock.
 //!
-//! [`telemetry`] is where spans and metrics go, [`services`] what is called, [`link`] how each reaches the other.
+//! [`telemetry`] exports the spans and metrics, [`services`] has the two services, and [`link`] connects them.
 
 pub mod link;
 pub mod services;

@@ -1,4 +1,4 @@
-//! How each reaches the other: every service has the same layers, and every client passes its trace on.
+//! Connects the services: every service has the same layers, and every client propagates its trace.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use rpc_runtime::tls::Certificate;
 use rpc_runtime::{Client, Identity, Server, Service, Trust};
 use tower::ServiceBuilder;
 
-/// Where a service is, and how it is known.
+/// The address of a service, and its certificate.
 pub type Place = (SocketAddr, Certificate);
 
-/// Serves on a port of the system's choice.
+/// Serves on a port that the system chooses.
 pub fn serve(service: impl Service) -> Result<Place, Box<dyn Error + Send + Sync>> {
     let identity = Identity::self_signed(["127.0.0.1"])?;
     let certificate = identity.certificate();

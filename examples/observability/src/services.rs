@@ -1,22 +1,22 @@
-//! Two services, one of which calls the other. Nothing in them knows of traces or metrics.
+//! Two services, of which the first calls the second. They contain no code for traces or metrics.
 
 use rpc_runtime::{CallError, ErrorObject, RpcError, rpc};
 
-/// What customers call.
+/// The service that customers call.
 #[rpc]
 pub trait Shop {
-    /// What so many of an item cost.
+    /// Returns the price of `count` pieces of an item.
     async fn price(&self, item: &str, count: u64) -> Result<u64, ErrorObject>;
 }
 
-/// What the shop calls.
+/// The service that the shop calls.
 #[rpc(namespace = "stock")]
 pub trait Stock {
-    /// What one of an item costs.
+    /// Returns the price of one piece of an item.
     async fn price(&self, item: &str) -> Result<u64, Unknown>;
 }
 
-/// There is no such item.
+/// The error for an item that does not exist.
 #[derive(Debug, RpcError)]
 #[rpc(code = 404)]
 pub struct Unknown;
@@ -27,7 +27,7 @@ impl std::fmt::Display for Unknown {
     }
 }
 
-/// Sells what its stock has.
+/// Sells the items of its stock.
 pub struct Keeper(pub StockClient);
 
 impl Shop for Keeper {
@@ -40,7 +40,7 @@ impl Shop for Keeper {
     }
 }
 
-/// Knows prices.
+/// Stores the prices.
 pub struct Shelf;
 
 impl Stock for Shelf {

@@ -1,4 +1,4 @@
-//! Where spans and metrics go. In production they go to a collector and to a port that Prometheus reads.
+//! Exports spans and metrics. In production they go to a collector and to a port that Prometheus reads.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,19 +11,19 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
-/// Seconds, as OpenTelemetry's conventions have them for calls.
+/// The bounds of the buckets of durations, in seconds, as OpenTelemetry's conventions define them for calls.
 const BUCKETS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
-/// Installs all of it, once in a program and before a layer is put around a service.
+/// Installs the exporters. Call it once in a program, and before a layer is put around a service.
 pub fn install() -> Result<(Spans, PrometheusHandle), Box<dyn Error + Send + Sync>> {
     let spans = Spans::default();
     let provider = SdkTracerProvider::builder()
         .with_simple_exporter(spans.clone())
         .build();
     let export = tracing_opentelemetry::layer().with_tracer(provider.tracer("observability"));
-    // quinn has spans for whoever wants to know more.
+    // The more detailed spans, such as quinn's, are left out.
     let subscriber = tracing_subscriber::registry()
         .with(LevelFilter::INFO)
         .with(export);
@@ -40,7 +40,7 @@ pub fn install() -> Result<(Spans, PrometheusHandle), Box<dyn Error + Send + Syn
 pub struct Spans(Arc<Mutex<Vec<SpanData>>>);
 
 impl Spans {
-    /// Those that came since they were last taken.
+    /// Returns the spans that came since the last call of this method.
     pub fn take(&self) -> Vec<SpanData> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,4 +1,4 @@
-//! The spans of a call are one trace, each the child of its caller's, and the metrics tell of it.
+//! Checks that the spans of a call are one trace, each the child of its caller's, and that the metrics count the call.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 use tracing::{Instrument, info_span};
 
-/// Not for ever.
+/// Fails the test if `future` takes more than 30 seconds.
 async fn soon<F: Future>(future: F) -> F::Output {
     let limit = Duration::from_secs(30);
     tokio::time::timeout(limit, future).await.expect("soon")
@@ -37,7 +37,7 @@ async fn a_trace_crosses_two_services_and_calls_are_counted() {
         call.instrument(info_span!("ask", otel.kind = "client"))
     };
 
-    // Two at once: their traces do not mix.
+    // The traces of two calls at the same time do not mix.
     let (pear, melon) = tokio::join!(ask("pear"), ask("melon"));
     assert_eq!(
         (pear.unwrap(), melon.unwrap_err().to_string()),

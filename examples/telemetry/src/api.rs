@@ -1,4 +1,4 @@
-//! What devices, watchers and the server say to each other.
+//! The service that devices and watchers call, and its types.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,39 +6,39 @@ use rpc_runtime::broadcast::Lagged;
 use rpc_runtime::{RpcError, Stream, rpc};
 use serde::{Deserialize, Serialize};
 
-/// How long a window is, in milliseconds.
+/// The length of a window, in milliseconds.
 pub const WINDOW: u64 = 1_000;
 
-/// What a device measured.
+/// A measurement of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// A device numbers its readings from 1, without gaps.
+    /// The number of the reading. A device numbers its readings from 1, without gaps.
     pub number: u64,
-    /// Milliseconds since 1970.
+    /// The time of the reading, in milliseconds since 1970.
     pub at: u64,
-    /// What it read.
+    /// The measured value.
     pub value: f64,
 }
 
 /// The readings of a device in one second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Window {
-    /// Whose they are.
+    /// The name of the device.
     pub device: String,
-    /// Milliseconds since 1970, a multiple of [`WINDOW`].
+    /// The start of the window, in milliseconds since 1970; a multiple of [`WINDOW`].
     pub start: u64,
-    /// How many there are so far. Of two states of a window the one with more readings is the newer.
+    /// The number of readings so far. Of two versions of a window, the version with more readings is newer.
     pub count: u64,
-    /// The smallest.
+    /// The smallest value.
     pub min: f64,
-    /// The largest.
+    /// The largest value.
     pub max: f64,
-    /// All of them together.
+    /// The sum of all values.
     pub sum: f64,
 }
 
 impl Window {
-    /// Their mean.
+    /// Returns the mean of the values.
     pub fn mean(&self) -> f64 {
         self.sum / self.count as f64
     }
@@ -47,19 +47,23 @@ impl Window {
 /// The service.
 #[rpc(namespace = "telemetry")]
 pub trait Telemetry {
-    /// The number of the device's last reading that is stored: where it goes on after a restart. 0 if there is none.
+    /// Returns the number of the device's last stored reading, or 0 if there is none. The device continues after it when it
+    /// restarts.
     #[rpc(idempotent)]
     async fn stored(&self, device: &str) -> Result<u64, TelemetryError>;
 
-    /// Takes readings. Each answer is the number up to which they are stored for good; the first comes at once. What was
-    /// not acknowledged is sent again on the next connection; the server leaves out what it has.
+    /// Receives readings. Each item of the response is the number up to which they are stored durably. The first item is
+    /// sent at once.
+    ///
+    /// The device sends readings that were not acknowledged again on the next connection. The server skips readings that
+    /// it has stored.
     fn report(
         &self,
         device: &str,
         readings: impl Stream<Item = Reading>,
     ) -> impl Stream<Item = Result<u64, TelemetryError>>;
 
-    /// The readings of a device from one number to another, both included.
+    /// Returns the readings of a device from the number `first` to the number `last`, both included.
     fn history(
         &self,
         device: &str,
@@ -67,12 +71,13 @@ pub trait Telemetry {
         last: u64,
     ) -> impl Stream<Item = Result<Reading, TelemetryError>>;
 
-    /// The windows of all devices that started at `since` or later, and then whatever changes. Whoever was cut off or too
-    /// slow calls again and has them as they are now.
+    /// Returns the windows of all devices that started at `since` or later, and then every window that changes.
+    ///
+    /// A watcher that was disconnected or too slow calls again, and receives the windows as they are at that time.
     fn live(&self, since: u64) -> impl Stream<Item = Result<Window, TelemetryError>>;
 }
 
-/// What goes wrong.
+/// An error of the service.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, RpcError)]
 pub enum TelemetryError {
     /// A name has 1 to 32 letters, digits, dashes and underscores.
@@ -83,7 +88,7 @@ pub enum TelemetryError {
     #[error("reading {expected} is missing")]
     #[rpc(code = 2)]
     Gap {
-        /// Its number.
+        /// The number of the missing reading.
         expected: u64,
     },
     /// The watcher is too slow.
@@ -96,7 +101,7 @@ pub enum TelemetryError {
     Storage,
 }
 
-/// Milliseconds since 1970.
+/// Returns the current time, in milliseconds since 1970.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as u64)

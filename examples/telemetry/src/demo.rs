@@ -1,4 +1,4 @@
-//! Everything at once: a server that is killed twice, devices that go on measuring, and a watcher.
+//! Runs everything at once: a server that is killed twice, devices that continue to measure, and a watcher.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -21,12 +21,12 @@ const DEVICES: [(&str, f64); 5] = [
     ("turbine", 200.0),
 ];
 
-/// How long the server is away each time.
+/// The time for which the server is down after each kill.
 const AWAY: Duration = Duration::from_secs(3);
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Runs for about `seconds` and then says what is in the database.
+/// Runs for about `seconds` seconds, and then prints what is in the database.
 ///
 /// # Errors
 /// When something does not start, and when a reading is missing.
@@ -69,7 +69,7 @@ async fn play(folder: &Folder, length: Duration) -> Result<(), Failure> {
     check(&folder.database(), length)
 }
 
-/// A server in a process of its own, and its address.
+/// Starts a server in its own process. Returns the process and the server's address.
 async fn start_server(folder: &Folder, listen: &str) -> Result<(Child, String), Failure> {
     let mut server = Command::new(std::env::current_exe()?)
         .args(["server", "--listen", listen, "--data"])
@@ -86,7 +86,7 @@ async fn start_server(folder: &Folder, listen: &str) -> Result<(Child, String), 
     Ok((server, address.to_owned()))
 }
 
-/// Counts what is in the database of a server that is gone.
+/// Counts the readings in the database of a server that has ended.
 fn check(database: &Path, length: Duration) -> Result<(), Failure> {
     let store = Store::open(database)?;
     let windows = store.windows(0)?;

@@ -1,4 +1,4 @@
-//! A device: it measures, and keeps every reading until the server says that it is stored.
+//! A device. It measures, and keeps every reading until the server has acknowledged that it is stored.
 
 use std::collections::VecDeque;
 use std::f64::consts::TAU;
@@ -12,41 +12,42 @@ use tokio::time::MissedTickBehavior;
 use crate::api::{Reading, TelemetryClient, TelemetryError, now};
 use crate::link::PAUSE;
 
-/// Readings that a device has room for. A device that keeps them on a disk has room for more, and survives itself.
+/// The maximum number of readings that a device keeps. A device that keeps them on a disk would have room for more, and
+/// would keep them across its own restarts.
 const ROOM: usize = 100_000;
 
-/// A device.
+/// A device that measures at a constant rate.
 #[derive(Debug, Clone)]
 pub struct Device {
-    /// Its name.
+    /// The name of the device.
     pub name: String,
-    /// Readings in a second.
+    /// The number of readings per second.
     pub rate: f64,
-    /// How many it makes before it stops; without it, it goes on for ever.
+    /// The number of readings after which the device stops. With `None` it never stops.
     pub count: Option<u64>,
 }
 
-/// What a device tells of itself.
+/// An event that a device reports.
 #[derive(Debug)]
 pub enum Event {
     /// The server has stored its readings up to this number.
     Acknowledged(u64),
-    /// It will try again.
+    /// A call failed, and the device will try again.
     CutOff(CallError<TelemetryError>),
 }
 
-/// Why a device stops.
+/// An error that stops a device.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// The server had a reading, and has it no more.
+    /// The server has lost a reading that it had acknowledged.
     #[error("reading {acknowledged} was acknowledged, and the server has them up to {stored}")]
     Forgotten {
-        /// The last that the server had.
+        /// The number of the last reading that the server acknowledged.
         acknowledged: u64,
-        /// The last that it has.
+        /// The number of the last reading that the server has.
         stored: u64,
     },
-    /// The server refuses what the device sends.
+    /// The server rejects what the device sends.
     #[error("refused: {0}")]
     Refused(#[from] TelemetryError),
 }
@@ -54,10 +55,10 @@ pub enum DeviceError {
 /// Readings that are not known to be stored.
 #[derive(Debug)]
 struct Outbox {
-    /// The number of the last that is stored.
+    /// The number of the last reading that is stored.
     acknowledged: u64,
     readings: VecDeque<Reading>,
-    /// Whether there will be no more.
+    /// `true` if there will be no more readings.
     is_complete: bool,
 }
 
@@ -66,7 +67,7 @@ impl Outbox {
         self.acknowledged + 1 + self.readings.len() as u64
     }
 
-    /// The first reading from this number on.
+    /// Returns the first reading with this number or a higher one.
     fn first_from(&self, number: u64) -> Option<Reading> {
         let skipped = number.saturating_sub(self.acknowledged + 1);
         self.readings.get(usize::try_from(skipped).ok()?).copied()
@@ -83,7 +84,7 @@ impl Device {
     /// Measures and reports until all `count` readings are stored.
     ///
     /// # Errors
-    /// When going on makes no sense.
+    /// When another attempt cannot succeed.
     pub async fn run(
         &self,
         telemetry: &TelemetryClient,
@@ -106,14 +107,14 @@ impl Device {
         }
     }
 
-    /// Makes a reading now and then.
+    /// Makes readings at the device's rate. Never returns.
     async fn measure(&self, outbox: &watch::Sender<Outbox>) {
         let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / self.rate));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut room = outbox.subscribe();
         loop {
             ticks.tick().await;
-            // The sender is the caller's.
+            // The caller holds the sender, so that this does not fail.
             let _ = room.wait_for(|outbox| outbox.readings.len() < ROOM).await;
             let number = outbox.borrow().next_number();
             if self.count.is_some_and(|count| number > count) {
@@ -129,7 +130,7 @@ impl Device {
         }
     }
 
-    /// Sends what is not acknowledged, again after each time that it was cut off.
+    /// Sends the readings that are not acknowledged, and sends them again each time that the call ends early.
     async fn report(
         &self,
         telemetry: &TelemetryClient,
@@ -155,7 +156,7 @@ impl Device {
                     });
                 }
                 outbox.send_modify(|outbox| outbox.acknowledge(stored));
-                // The first may tell nothing new.
+                // The first acknowledgement is reported even if it is not new.
                 if stored > known || is_first {
                     tell(Event::Acknowledged(stored));
                 }
@@ -168,13 +169,13 @@ impl Device {
             if is_done {
                 return Ok(());
             }
-            // The server is going down in good order, or already gone.
+            // The server is shutting down, or has ended.
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-/// Everything in the outbox, and what will come into it.
+/// Returns all readings in the outbox, and those that are added to it.
 fn readings(outbox: watch::Receiver<Outbox>) -> impl Stream<Item = Reading> + Send + 'static {
     stream::unfold((outbox, 0), async |(mut outbox, next)| {
         let found = |outbox: &Outbox| outbox.is_complete || outbox.first_from(next).is_some();
@@ -187,7 +188,10 @@ fn readings(outbox: watch::Receiver<Outbox>) -> impl Stream<Item = Reading> + Se
     })
 }
 
-/// Waits before the next attempt, if that may help.
+/// Reports the error, and waits before the next attempt.
+///
+/// # Errors
+/// When another attempt cannot succeed.
 async fn pause_after(
     error: CallError<TelemetryError>,
     tell: &mut impl FnMut(Event),
@@ -202,7 +206,8 @@ async fn pause_after(
     Ok(())
 }
 
-/// What a device of this name reads: waves, and some noise. Always the same, so that it can be checked.
+/// Returns the value of a reading of the device with this name: waves, and some noise. It is always the same, so that it
+/// can be checked.
 pub fn value(device: &str, number: u64) -> f64 {
     let mixed = |seed: u64, byte: u8| (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let kind = device.bytes().fold(0xcbf2_9ce4_8422_2325, mixed);

@@ -1,8 +1,9 @@
-//! Readings of several devices, kept for good and watched as they come. `README.md` says how to run it.
+//! Stores the readings of several devices durably, and shows them as they arrive. `README.md` says how to run it.
 //!
-//! [`api`] is what travels. A [`device`] sends its readings until they are acknowledged; the [`server`] hands them to the
-//! [`recorder`], which puts whatever has arrived into one transaction of the [`store`] and tells everybody; [`watch`]
-//! shows it in a terminal. [`link`] is how they find and trust each other, [`demo`] all of it at once.
+//! [`api`] is the service. A [`device`] sends its readings until they are acknowledged. The [`server`] passes them to the
+//! [`recorder`], which writes all readings that have arrived in one transaction of the [`store`]. Then it notifies the
+//! devices and the watchers. [`watch`] shows the readings in a terminal. [`link`] connects clients to the server, and
+//! [`demo`] runs everything at once.
 
 pub mod api;
 pub mod demo;

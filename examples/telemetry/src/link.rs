@@ -1,4 +1,4 @@
-//! How the parts find and trust each other: the server's certificate lies in its folder, and clients are given it.
+//! Connects clients to the server. The server's certificate is in its folder, and clients are given the file to trust.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -9,20 +9,20 @@ use rpc_runtime::{Client, ConnectError, Identity, Trust};
 
 use crate::api::TelemetryClient;
 
-/// How long a client waits before it tries again.
+/// The time that a client waits before it tries again.
 pub const PAUSE: Duration = Duration::from_millis(200);
 
-/// What the server keeps.
+/// The folder of the server's files.
 #[derive(Debug, Clone)]
 pub struct Folder(pub PathBuf);
 
 impl Folder {
-    /// The database.
+    /// Returns the path of the database.
     pub fn database(&self) -> PathBuf {
         self.0.join("telemetry.redb")
     }
 
-    /// The certificate that clients are to trust.
+    /// Returns the path of the certificate that clients are to trust.
     pub fn certificate(&self) -> PathBuf {
         self.0.join("certificate.pem")
     }
@@ -31,13 +31,13 @@ impl Folder {
         self.0.join("key.pem")
     }
 
-    /// The server's identity, the same after each start: clients know it again.
+    /// Returns the server's identity. It is the same after each start, so that clients keep trusting it.
     ///
     /// # Errors
-    /// When the files cannot be read, or made.
+    /// When the files cannot be read or created.
     pub fn identity(&self) -> Result<Identity, Box<dyn std::error::Error>> {
         create_private_dir(&self.0)?;
-        // The certificate comes last: if it is there, so is its key.
+        // The certificate is written last: if it exists, its key exists, too.
         if !self.certificate().exists() {
             let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
             let made = rcgen::generate_simple_self_signed(names)?;
@@ -48,7 +48,7 @@ impl Folder {
     }
 }
 
-/// Creates a folder that only this user may enter, if there is none.
+/// Creates a folder to which only this user has access, if there is none.
 fn create_private_dir(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -57,7 +57,8 @@ fn create_private_dir(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Writes a new file that only this user may read, in place of one that is there: that may be another user's, or open to others.
+/// Writes a new file that only this user may read. Removes an existing file first, which may belong to another user or be
+/// readable by other users.
 fn write_private(file: &Path, text: &str) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -70,10 +71,11 @@ fn write_private(file: &Path, text: &str) -> io::Result<()> {
     options.open(file)?.write_all(text.as_bytes())
 }
 
-/// A client of the server at `address`, which may not have been started yet. It connects again whenever it is cut off.
+/// Connects to the server at `address`, and waits while the server has not been started. The client reconnects whenever
+/// its connection is lost.
 ///
 /// # Errors
-/// When waiting does not help: the certificate cannot be read, or is another's.
+/// When waiting does not help: the certificate cannot be read, or the server has another certificate.
 pub async fn connect(
     address: &str,
     certificate: &Path,

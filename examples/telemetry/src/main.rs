@@ -1,4 +1,4 @@
-//! Server, device, watcher, or all of them: see `README.md`.
+//! Runs a server, a device, a watcher, or all of them: see `README.md`.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -23,16 +23,16 @@ const USAGE: &str = "usage:
   telemetry device NAME [--rate N] [--count N] [--server ADDRESS] [--certificate FILE]
   telemetry watch [--server ADDRESS] [--certificate FILE]";
 
-/// Where the server listens, and clients look for it.
+/// The default address of the server.
 const ADDRESS: &str = "127.0.0.1:4455";
 
-/// Where the server keeps its files.
+/// The default folder of the server's files.
 const FOLDER: &str = "telemetry-data";
 
-/// How long the server may take to acknowledge what it has taken, when it is told to stop.
+/// The time that the server has at shutdown to acknowledge the readings that it has received.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// What follows the command: names, each with a value.
+/// The options after the command: names, each with a value.
 struct Options(HashMap<String, String>);
 
 impl Options {
@@ -107,10 +107,10 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let mut recording = tokio::spawn(recording);
     tokio::select! {
         () = told_to_stop => {}
-        // Without a database there is nothing to do here.
+        // Without its database the server has nothing to do.
         failed = &mut recording => return Ok(failed??),
     }
-    // First nobody new is let in, then those who are here are told to finish.
+    // The shutdown rejects new calls first; then the running calls are asked to finish.
     let (finished, ()) = tokio::join!(handle.shutdown(DRAIN), async { stop.stop() });
     serving.await?;
     recording.await??;

@@ -1,4 +1,4 @@
-//! Group commit: while one transaction is written to disk, the readings of all devices gather for the next.
+//! Group commit: while one transaction is written to disk, the readings of all devices are gathered for the next.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,23 +9,24 @@ use tokio::sync::{mpsc, watch};
 use crate::api::{TelemetryError, Window};
 use crate::store::{Arrival, Changes, Store, StoreError};
 
-/// Readings that wait for the next transaction, and the most that one takes. When so many wait, devices wait, too.
+/// The maximum number of readings that wait for the next transaction, and that a transaction takes. When it is reached,
+/// devices wait, too.
 const GROUP: usize = 4_096;
 
-/// Where readings are handed in.
+/// Receives readings, and stores them in groups.
 #[derive(Debug)]
 pub struct Recorder {
     arrivals: mpsc::Sender<Arrival>,
     numbers: Arc<Numbers>,
 }
 
-/// The number of each device's last reading, for those who want to know when it changes.
+/// The number of each device's last stored reading, with a channel that reports its changes.
 #[derive(Debug, Default)]
 struct Numbers(Mutex<HashMap<Arc<str>, watch::Sender<u64>>>);
 
 impl Recorder {
-    /// A recorder, and its work, which ends when the recorder is dropped and everything is stored. Windows that have
-    /// changed go into `live`.
+    /// Creates a recorder, and the future that does its work. The future ends when the recorder is dropped and everything
+    /// is stored. It sends windows that have changed to `live`.
     pub fn new(
         store: Arc<Store>,
         live: Broadcast<Window>,
@@ -36,7 +37,7 @@ impl Recorder {
         (Self { arrivals, numbers }, work)
     }
 
-    /// Hands a reading in. Waits while too many do.
+    /// Queues a reading for the next transaction. Waits while the queue is full.
     ///
     /// # Errors
     /// When the database has failed.
@@ -45,7 +46,7 @@ impl Recorder {
         handed_in.map_err(|_| TelemetryError::Storage)
     }
 
-    /// The number of the device's last stored reading, as it changes. `stored` is what the database said.
+    /// Returns a receiver of the number of the device's last stored reading. `stored` is the number in the database.
     pub fn follow(&self, device: &Arc<str>, stored: u64) -> watch::Receiver<u64> {
         let mut numbers = self.numbers.lock();
         let number = numbers
@@ -80,16 +81,16 @@ async fn record(
             Ok(committed) => committed?,
             Err(failed) => std::panic::resume_unwind(failed.into_panic()),
         };
-        tell(changes, &numbers, &live).await;
+        publish(changes, &numbers, &live).await;
     }
     Ok(())
 }
 
-/// What is stored is acknowledged, and shown.
-async fn tell(changes: Changes, numbers: &Numbers, live: &Broadcast<Window>) {
+/// Acknowledges the readings that are stored, and sends the changed windows to watchers.
+async fn publish(changes: Changes, numbers: &Numbers, live: &Broadcast<Window>) {
     {
         let mut followed = numbers.lock();
-        // Nobody follows a device whose connection is gone.
+        // A device whose connection has ended has no receiver.
         followed.retain(|_, number| !number.is_closed());
         for (device, last) in changes.numbers {
             if let Some(number) = followed.get(&device) {

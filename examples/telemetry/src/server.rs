@@ -1,4 +1,4 @@
-//! The server: conversations with devices, questions about the past, and the live view.
+//! The server: conversations with devices, the history of readings, and the live view.
 
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -13,13 +13,13 @@ use crate::api::{Reading, Telemetry, TelemetryError, Window};
 use crate::recorder::Recorder;
 use crate::store::{Arrival, Store, StoreError};
 
-/// Changed windows that may wait for a watcher.
+/// The maximum number of changed windows that wait for a watcher.
 const LAG: usize = 1_024;
 
-/// Readings that are taken out of the database at once.
+/// The maximum number of readings that are read from the database at once.
 const PAGE: usize = 512;
 
-/// What all connections share.
+/// The service, which all connections share.
 #[derive(Debug)]
 pub struct Station {
     store: Arc<Store>,
@@ -28,7 +28,7 @@ pub struct Station {
     stopping: CancellationToken,
 }
 
-/// Asks a [`Station`] to come to an end.
+/// Asks a [`Station`] to end its calls.
 #[derive(Debug)]
 pub struct Stop {
     live: Broadcast<Window>,
@@ -36,7 +36,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Takes no more readings, acknowledges those that were taken, and lets the watchers go: then calls end by themselves.
+    /// Stops receiving readings, acknowledges those that were received, and ends the live views. Then all calls end by
+    /// themselves.
     pub fn stop(&self) {
         self.stopping.cancel();
         self.live.close();
@@ -44,7 +45,8 @@ impl Stop {
 }
 
 impl Station {
-    /// A service over `store`, and what it does by itself: that is over when the service is dropped and all is stored.
+    /// Creates a service over `store`, what stops it, and the future that stores readings. The future ends when the service
+    /// is dropped and everything is stored.
     pub fn new(
         store: Store,
     ) -> (
@@ -68,7 +70,7 @@ impl Station {
         (station, stop, recording)
     }
 
-    /// Asks the database, on a thread that may wait for the disk.
+    /// Queries the database, on a thread that may block.
     async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
@@ -82,7 +84,7 @@ impl Station {
         })
     }
 
-    /// Some readings, and the number of the next; `None` behind the last.
+    /// Returns some readings and the number of the next, or `None` after the last reading.
     async fn page(
         &self,
         device: &str,
@@ -105,7 +107,7 @@ impl Station {
         let stored = self.ask(move |store| store.last_number(&asked)).await?;
         let mut numbers = self.recorder.follow(&device, stored);
         let stored = *numbers.borrow();
-        // The first answer comes at once.
+        // The first acknowledgement is sent at once.
         numbers.mark_changed();
         Ok(Conversation {
             station: self,
@@ -126,21 +128,21 @@ fn name(device: &str) -> Result<Arc<str>, TelemetryError> {
     }
 }
 
-/// Readings up, acknowledgements down.
+/// A call of `report`, which receives readings and sends acknowledgements.
 struct Conversation<'a, R> {
     station: &'a Station,
     device: Arc<str>,
-    /// `None` behind the last.
+    /// `None` after the last reading.
     readings: Option<Pin<Box<R>>>,
     /// The number up to which readings are stored.
     numbers: watch::Receiver<u64>,
-    /// The number up to which they were taken.
+    /// The number up to which readings were received.
     taken: u64,
     acknowledged: u64,
 }
 
 impl<R: Stream<Item = Reading>> Conversation<'_, R> {
-    /// The next acknowledgement. While it waits for the disk it takes readings.
+    /// Returns the next acknowledgement. Receives readings while it waits for the disk.
     async fn next(&mut self) -> Result<Option<u64>, TelemetryError> {
         let station = self.station;
         while self.readings.is_some() || self.acknowledged < self.taken {
@@ -174,7 +176,7 @@ impl<R: Stream<Item = Reading>> Conversation<'_, R> {
     }
 }
 
-/// The next reading; never, behind the last.
+/// Returns the next reading, or `None` when they end. Never returns if `readings` is `None`.
 async fn next<R: Stream>(readings: &mut Option<Pin<Box<R>>>) -> Option<R::Item> {
     match readings {
         Some(readings) => readings.next().await,
@@ -216,7 +218,7 @@ impl Telemetry for Station {
     }
 
     fn live(&self, since: u64) -> impl Stream<Item = Result<Window, TelemetryError>> + Send {
-        // Subscribed first: what changes meanwhile comes twice rather than never.
+        // Subscribes first, so that a window that changes meanwhile is sent twice and not missed.
         let changes = self.live.subscribe_or_end(LAG);
         let stored = stream::once(self.ask(move |store| store.windows(since)));
         stored

@@ -12,34 +12,34 @@ use crate::api::{Reading, WINDOW, Window};
 
 type Aggregate = (u64, f64, f64, f64);
 
-/// By device and number: when, and what.
+/// The time and the value of a reading, by device and number.
 const READINGS: TableDefinition<'_, (&str, u64), (u64, f64)> = TableDefinition::new("readings");
 
-/// By device: the number of its last reading.
+/// The number of the last reading, by device.
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
-/// By start and device: count, least, largest and sum.
+/// The count, the minimum, the maximum and the sum of a window, by start and device.
 const WINDOWS: TableDefinition<'_, (u64, &str), Aggregate> = TableDefinition::new("windows");
 
-/// A reading on its way into the database.
+/// A reading that is to be stored.
 #[derive(Debug)]
 pub struct Arrival {
-    /// Whose it is.
+    /// The name of the device.
     pub device: Arc<str>,
-    /// What it read.
+    /// The reading itself.
     pub reading: Reading,
 }
 
-/// What a transaction has changed.
+/// The changes of a transaction.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// The last number of each device.
     pub numbers: Vec<(Arc<str>, u64)>,
-    /// The windows as they are now.
+    /// The changed windows as they are now.
     pub windows: Vec<Window>,
 }
 
-/// The database failed. In a box: it has a lot to say.
+/// An error of the database. It is boxed, since it is large.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct StoreError(Box<redb::Error>);
@@ -50,15 +50,15 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
     }
 }
 
-/// The database. Everything here may wait for the disk.
+/// The database. All methods may block on the disk.
 #[derive(Debug)]
 pub struct Store(Database);
 
 impl Store {
-    /// Opens a database, or makes one. One that was not closed is repaired first.
+    /// Opens a database, or creates it. A database that was not closed is repaired first.
     ///
     /// # Errors
-    /// When the file cannot be used, or another process has it.
+    /// When the file cannot be used, or another process has it open.
     pub fn open(file: &Path) -> Result<Self, StoreError> {
         let database = Database::create(file)?;
         let transaction = database.begin_write()?;
@@ -69,11 +69,11 @@ impl Store {
         Ok(Self(database))
     }
 
-    /// Stores readings that are not there yet, those of a device in the order of their numbers. They are on disk when this
-    /// returns.
+    /// Stores the readings that are not stored yet. Those of a device have to be in the order of their numbers. They are on
+    /// disk when this returns.
     ///
     /// # Errors
-    /// When the database fails. Then nothing is changed.
+    /// When the database fails. Nothing is changed in this case.
     pub fn commit(&self, arrivals: &[Arrival]) -> Result<Changes, StoreError> {
         let mut numbers = BTreeMap::<&Arc<str>, u64>::new();
         let mut windows = BTreeMap::<(u64, &str), Window>::new();
@@ -127,7 +127,7 @@ impl Store {
         })
     }
 
-    /// The number of a device's last reading; 0 if there is none.
+    /// Returns the number of a device's last reading, or 0 if there is none.
     ///
     /// # Errors
     /// When the database fails.
@@ -137,7 +137,7 @@ impl Store {
         Ok(last.map_or(0, |last| last.value()))
     }
 
-    /// At most `most` of a device's readings with these numbers, the first of them first.
+    /// Returns at most `most` of a device's readings with these numbers, in their order.
     ///
     /// # Errors
     /// When the database fails.
@@ -157,7 +157,7 @@ impl Store {
         readings.collect()
     }
 
-    /// The windows that started at `since` or later, the oldest first.
+    /// Returns the windows that started at `since` or later, the oldest first.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,4 +1,4 @@
-//! A watcher: the last seconds of every device, in a terminal or as lines.
+//! A watcher, which shows the last seconds of every device in a terminal or prints lines.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,19 +12,20 @@ use tokio::time::MissedTickBehavior;
 use crate::api::{TelemetryClient, TelemetryError, WINDOW, Window, now};
 use crate::link::PAUSE;
 
-/// Windows that are shown of each device.
+/// The number of windows that are shown of each device.
 const SHOWN: usize = 40;
 
-/// How far back a watcher looks, also after it was cut off. Longer than it shows: what comes late stands in its place.
+/// The age of the oldest window that a watcher asks for, also after a disconnection, in milliseconds. It is more than what
+/// is shown, so that late readings appear in their place.
 const SINCE: u64 = 120_000;
 
-/// How often the picture is drawn.
+/// The interval at which the picture is drawn.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// A server that says nothing for so long is out of reach, or has no devices.
+/// The time without a window after which the server counts as silent: it is out of reach, or has no devices.
 const SILENCE: Duration = Duration::from_millis(1_500);
 
-/// What is known of the devices.
+/// The known windows of the devices.
 #[derive(Debug, Default)]
 pub struct Picture {
     devices: BTreeMap<String, BTreeMap<u64, Window>>,
@@ -32,7 +33,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Takes a window, unless a later state of it is known; returns whether it was news.
+    /// Stores a window unless this version of it or a later version is known. Returns `true` if it was stored.
     pub fn take(&mut self, window: Window) -> bool {
         self.heard = Some(Instant::now());
         let windows = self.devices.entry(window.device.clone()).or_default();
@@ -48,7 +49,7 @@ impl Picture {
         is_news
     }
 
-    /// The picture as lines for a terminal with colours.
+    /// Returns the picture as lines for a terminal with colours.
     pub fn draw(&self, title: &str, now: u64) -> String {
         let rate: u64 = self
             .devices
@@ -78,7 +79,7 @@ impl Picture {
     }
 }
 
-/// Readings in the last full second.
+/// Returns the number of readings in the last full second.
 fn rate(windows: &BTreeMap<u64, Window>, now: u64) -> u64 {
     let start = (now - now % WINDOW).saturating_sub(WINDOW);
     windows.get(&start).map_or(0, |window| window.count)
@@ -114,7 +115,7 @@ fn draw_device(text: &mut String, device: &str, windows: &BTreeMap<u64, Window>,
     }
 }
 
-/// One bar, from blue at 0 to red at 1.
+/// Draws one bar, from blue at 0 to red at 1.
 fn spark(text: &mut String, share: f64) {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const COLOURS: [u8; 8] = [33, 38, 43, 48, 154, 220, 208, 203];
@@ -125,7 +126,7 @@ fn spark(text: &mut String, share: f64) {
 /// Shows the devices until it is dropped: a picture in a terminal, or a line for each window that changes.
 ///
 /// # Errors
-/// When nobody takes what it prints, or the server refuses.
+/// When the output fails, or a call fails for another reason than a lost connection or a slow watcher.
 pub async fn watch(
     telemetry: &TelemetryClient,
     title: &str,
@@ -156,7 +157,7 @@ pub async fn watch(
                 }
             }
         }
-        // Cut off, or too slow: once more from the start, which brings all windows as they are now.
+        // The watcher was disconnected or too slow. A new call returns all windows as they are now.
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -184,19 +185,19 @@ fn print(picture: &mut Picture, window: Window) -> io::Result<()> {
     }
 }
 
-/// A terminal that shows one picture after the other in the same place. What was there before comes back at the end.
+/// A terminal that shows one picture after the other in the same place. Dropping it restores the previous content.
 struct Screen(io::Stdout);
 
 impl Screen {
     fn open() -> io::Result<Self> {
         let mut terminal = io::stdout();
-        // Another screen, and no cursor.
+        // Switches to the alternate screen, and hides the cursor.
         write!(terminal, "\x1b[?1049h\x1b[?25l\x1b[2J")?;
         Ok(Self(terminal))
     }
 
     fn show(&mut self, picture: &str) -> io::Result<()> {
-        // To the top; every line over the one before; nothing below the last.
+        // Moves to the top, overwrites every line, and clears what is below the last.
         let picture = picture.replace('\n', "\x1b[K\n");
         write!(self.0, "\x1b[H{picture}\x1b[J")?;
         self.0.flush()

@@ -1,4 +1,4 @@
-//! Real processes: devices, a watcher, and a server that is killed.
+//! Tests with real processes: devices, a watcher, and a server that is killed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,20 +15,20 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 
-/// The devices, and how many readings a second each makes.
+/// The devices, and the number of readings per second that each makes.
 const DEVICES: [(&str, u64); 3] = [("boiler", 500), ("cellar", 250), ("roof", 350)];
 
-/// Readings that each device makes.
+/// The number of readings that each device makes.
 const COUNT: u64 = 1_000;
 
-/// Fails the test if `future` takes longer than anything here should.
+/// Fails the test if `future` takes more than 60 seconds.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
         .expect("this should not take long")
 }
 
-/// A process of the program, killed with the test.
+/// A process of the program, killed when it is dropped.
 struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -47,7 +47,7 @@ impl Process {
     }
 }
 
-/// A folder of the test's own, gone at its end.
+/// A folder for one test, removed when it is dropped.
 struct Scene(Folder);
 
 impl Scene {
@@ -58,7 +58,7 @@ impl Scene {
         ))
     }
 
-    /// Starts a server, and says where it listens.
+    /// Starts a server. Returns its process and its address.
     async fn serve(&self, listen: &str) -> (Process, String) {
         let folder = self.0.0.to_str().unwrap();
         let mut server = Process::start(&["server", "--listen", listen, "--data", folder]);
@@ -78,7 +78,7 @@ impl Scene {
         soon(connect(address, &self.0.certificate())).await.unwrap()
     }
 
-    /// The readings of a device in the database of a server that is gone.
+    /// Returns the readings of a device in the database of a server that has ended.
     fn stored(&self, device: &str) -> Vec<Reading> {
         let store = Store::open(&self.0.database()).unwrap();
         store.readings(device, 0..=u64::MAX, usize::MAX).unwrap()
@@ -91,7 +91,7 @@ impl Drop for Scene {
     }
 }
 
-/// A device, and the number of its last reading that was acknowledged.
+/// The process of a device, and the number of its last reading that was acknowledged.
 struct Device {
     name: &'static str,
     process: Child,
@@ -123,7 +123,7 @@ impl Device {
     }
 }
 
-/// Nothing is missing, nothing is twice, and nothing is different.
+/// Checks that no reading is missing, stored twice, or different.
 fn assert_whole(device: &str, stored: &[Reading], at_least: u64) {
     let count = stored.len() as u64;
     assert!(count >= at_least, "{device}: {count} of {at_least}");
@@ -161,7 +161,7 @@ async fn a_server_that_is_killed_has_everything_that_it_acknowledged_once() {
         device.has_acknowledged(COUNT).await;
     }
 
-    // The watcher has counted every reading, too. A window grows: its last state counts.
+    // The watcher has counted every reading, too. A window grows, so that its last version counts.
     let all = COUNT * DEVICES.len() as u64;
     let mut windows = BTreeMap::new();
     let counted = async {

@@ -1,4 +1,4 @@
-//! Calls all pods of a headless service, once a second or as often as it is told to.
+//! Calls all pods of a headless service, once a second or at the interval in `PAUSE_MS`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .trust(trust)
         .timeout(Duration::from_secs(2))
         .balanced()?;
-    // Each pod that is ready has an address of this name.
+    // The name has the address of each pod that is ready.
     let pods = Dns::new(service)?.every(Duration::from_secs(5));
     follow(endpoints, pods).await?;
     client.ready().await?;

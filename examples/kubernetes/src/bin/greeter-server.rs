@@ -1,4 +1,4 @@
-//! Serves until it gets SIGTERM, and then finishes what it has begun.
+//! Serves until it receives SIGTERM, and then finishes the calls that it has begun.
 
 use std::error::Error;
 
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let handle = server.handle();
     let serving = tokio::spawn(server.run());
     terminate.recv().await;
-    // Clients hear of it with their next call, and leave for another pod.
+    // Clients learn of the shutdown with their next call, and switch to another pod.
     let finished = handle.shutdown(DRAIN).await;
     serving.await?;
     match finished {
