@@ -6,7 +6,7 @@
 //!
 //! #[rpc]
 //! trait Text {
-//!     /// Counts how often `needle` stands in `text`. Both are borrowed from the received bytes.
+//!     /// Counts how often `needle` occurs in `text`. Both are borrowed from the received bytes.
 //!     async fn count(&self, text: &str, needle: &str) -> usize;
 //! }
 //!
@@ -44,9 +44,9 @@
 //! - [`Broadcast`] sends one source of items to many callers, with a lag policy for each.
 //! - [`RpcError`](trait@RpcError) is an error that the client receives as the same enum; [`CallError`] also covers
 //!   every other failure.
-//! - A [`Middleware`] wraps a service and sees each call before and after its handler. The crate `rpc-layers` provides
+//! - A [`Middleware`](middleware::Middleware) wraps a service and sees each call before and after its handler. The crate `rpc-layers` provides
 //!   traces, metrics, authorization and limits.
-//! - [`OpenRpc`] is the description of a service, and the reply to `rpc.discover`.
+//! - [`OpenRpc`](description::OpenRpc) is the description of a service, and the reply to `rpc.discover`.
 //! - [`Identity`] is the certificate and key of a server or a client; [`Trust`] is the set of trust anchors of its
 //!   peer.
 //! - [`Limits`] are the limits of what a server accepts.
