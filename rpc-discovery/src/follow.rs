@@ -138,7 +138,7 @@ impl Follower {
             match found {
                 Ok(found) => self.take(found),
                 Err(error) => {
-                    tracing::warn!(error = %Escaped(error), "cannot look up the servers");
+                    tracing::warn!(target: "rpc_discovery", error = %Escaped(error), "cannot look up the servers");
                     self.expires = Instant::now() + MIN_INTERVAL;
                 }
             }

@@ -140,7 +140,7 @@ impl Resolve for Srv {
                 }
                 Err(error) => {
                     let name = &target.target;
-                    tracing::warn!(target = %Escaped(name), error = %Escaped(&error), "cannot look up a server");
+                    tracing::warn!(target: "rpc_discovery", host = %Escaped(name), error = %Escaped(&error), "cannot look up a server");
                     failure = Some(error);
                 }
             }

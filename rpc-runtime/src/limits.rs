@@ -56,8 +56,8 @@ pub struct Limits {
     /// address wait, as at the limit itself, and its connections are refused with CONNECTION_REFUSED (0x02).
     ///
     /// The more calls or connections are in use, the fewer each address may have, so that some remain for an address
-    /// that has few. With the default, one address may have 2,048 of 4,096 calls. Eight addresses leave 300 free and 64
-    /// leave 20, even if their calls never end.
+    /// that has few. With the default, one address may have 2,048 of 4,096 calls. Eight addresses leave 319 free and 64
+    /// leave 23, even if their calls never end.
     ///
     /// For a client that serves, the addresses are those of its servers. Set it to 100 to disable the share, for a
     /// server whose clients all connect from the address of a proxy.
@@ -103,7 +103,7 @@ pub struct Limits {
     /// with code 0x14. Between messages a stream may be idle without limit.
     pub message_timeout: Duration,
     /// The maximum number of streams of a connection that time out in the middle of a message. Defaults to 8. After one
-    /// more the connection is closed with code 0x13.
+    /// more the connection is closed with code 0x13. A message that is answered with −32013 counts, too.
     pub max_timed_out_messages: usize,
     /// The maximum size of unsent replies on one stream, in bytes. Defaults to 256 KiB. Above it the server reads no
     /// further requests from the stream until replies have been sent. There is no error code.
@@ -113,7 +113,7 @@ pub struct Limits {
     /// MiB that are sent and not acknowledged come on top.
     pub max_unsent_bytes_per_connection: usize,
     /// The maximum time for which the client reads none of a stream's replies. Defaults to 20 s. After that the stream
-    /// is reset with code 0x14, unless it carries a stream of items.
+    /// is reset with code 0x14. The time does not count while only items wait on the stream.
     pub write_timeout: Duration,
 
     /// The maximum number of bytes that are held for one connection: messages that are received, parsed or wait, the

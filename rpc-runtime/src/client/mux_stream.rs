@@ -668,7 +668,7 @@ impl MuxStream {
                 }
             };
             if !self.deliver(failure, reply, budget) {
-                tracing::debug!("reply without an id");
+                tracing::debug!(target: "rpc_runtime::client", "reply without an id");
             }
             reply.clear();
             // No call has taken it.

@@ -217,7 +217,7 @@ async fn connect(
         error: error.map(Arc::new),
     };
     let server = Escaped(&dialer.address);
-    tracing::info!(%server, lost = %Escaped(&lost), "connecting");
+    tracing::info!(target: "rpc_runtime::client", %server, lost = %Escaped(&lost), "connecting");
     slot.set_disconnected(connecting(None))?;
     loop {
         if *failures > 0 {
@@ -227,7 +227,7 @@ async fn connect(
         match dialer.dial().await {
             Ok(connection) => return Some(connection),
             Err(error) => {
-                tracing::warn!(%server, error = %Escaped(&error), "cannot connect");
+                tracing::warn!(target: "rpc_runtime::client", %server, error = %Escaped(&error), "cannot connect");
                 slot.set_disconnected(connecting(Some(error)))?;
             }
         }

@@ -90,11 +90,11 @@ impl ReplyBudget {
     fn no_room(&self) -> CallFailure {
         let (peer, limit) = (self.transport.remote_address(), self.memory.limit());
         tracing::warn!(
+            target: "rpc_runtime::client",
             ?peer,
             held = self.memory.used(),
-            limit,
-            "reply discarded: the connection's memory is used up (`Limits::max_memory_bytes_per_connection`), or that of all \
-             connections (`Limits::max_memory_bytes`)"
+            setting = limit,
+            "reply discarded at the memory limit"
         );
         // Otherwise it is the replies and items that the callers do not take.
         if self.memory.is_mostly_partial()

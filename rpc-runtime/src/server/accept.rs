@@ -153,8 +153,8 @@ async fn serve_incoming(
             let connection = transport::Connection::Quic(connection);
             services.serve(connection, None).await;
         }
-        Ok(Err(lost)) => tracing::debug!(%address, lost = %Escaped(lost), "handshake failed"),
-        Err(_) => tracing::debug!(%address, "handshake timed out"),
+        Ok(Err(lost)) => slot.record_failed_handshake(address, &lost),
+        Err(_) => slot.record_failed_handshake(address, &"timed out (`Limits::handshake_timeout`)"),
     }
 }
 
@@ -217,15 +217,15 @@ pub(super) async fn serve<R: Router>(
     let peer = || context.peer.current();
     tokio::select! {
         lost = accept_streams(&connection, &transport) => {
-            tracing::debug!(peer = ?peer(), lost = %Escaped(lost), "connection ended");
+            tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), lost = %Escaped(lost), "connection ended");
         }
         () = connection.abuse().exceeded() => {
-            tracing::debug!(peer = ?peer(), "connection closed for excessive load");
+            tracing::warn!(target: "rpc_runtime::server", peer = ?peer(), "connection closed for excessive load");
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
         }
         () = connection.release_buffers() => {}
         () = drain(&connection, &transport, &callback) => {
-            tracing::debug!(peer = ?peer(), "connection drained");
+            tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), "connection drained");
         }
     }
     connection.abort();

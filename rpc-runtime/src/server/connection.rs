@@ -387,11 +387,11 @@ impl<R: Router> ServerConnection<R> {
     pub(super) fn record_discarded(&self) {
         let peer = self.context.peer.current();
         tracing::warn!(
+            target: "rpc_runtime::server",
             ?peer,
             held = self.memory.used(),
-            limit = self.limits().max_memory_bytes_per_connection,
-            "message discarded: the connection's memory is used up (`Limits::max_memory_bytes_per_connection`), or the server's \
-             (`Limits::max_memory_bytes`)"
+            setting = self.limits().max_memory_bytes_per_connection,
+            "message discarded at the memory limit"
         );
         self.abuse.record_timed_out_message();
     }

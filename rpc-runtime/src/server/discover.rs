@@ -51,7 +51,7 @@ impl DiscoverReply {
         match catch_unwind(AssertUnwindSafe(write)) {
             Ok(Ok(json)) => Some(json.into()),
             Ok(Err(_)) | Err(_) => {
-                tracing::error!("the services cannot be described");
+                tracing::error!(target: "rpc_runtime::server", "the services cannot be described");
                 None
             }
         }

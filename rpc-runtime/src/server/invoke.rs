@@ -338,7 +338,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
     fn log(&self, context: &Context, reason: &str) {
         let method = self.call.request.method;
         let reason = Escaped(reason);
-        tracing::error!(method, peer = ?context.peer(), %reason, "handler failed");
+        tracing::error!(target: "rpc_runtime::server", method, peer = ?context.peer(), %reason, "handler failed");
     }
 }
 

@@ -2,28 +2,28 @@
 
 use std::path::Path;
 
-use crate::{code, root, sources};
+use crate::{code, read, root, sources};
 
 /// Fields that are not escaped, with the reason.
 const BOUNDED: [(&str, &str); 26] = [
     // Addresses.
-    ("accept.rs", "%address"),
     ("accept.rs", "peer = ?peer()"),
     ("invoke.rs", "peer = ?context.peer()"),
     ("connection.rs", "?peer"),
     ("reply_budget.rs", "?peer"),
     ("reply_budget.rs", "held = self.memory.used()"),
-    ("reply_budget.rs", "limit"),
+    ("reply_budget.rs", "setting = limit"),
     ("rejections.rs", "%client"),
     // The name of a limit, its setting, and counts.
     ("rejections.rs", "limit"),
     ("rejections.rs", "setting"),
     ("rejections.rs", "rejected"),
+    ("rejections.rs", "failed"),
     ("rejections.rs", "total"),
     ("connection.rs", "held = self.memory.used()"),
     (
         "connection.rs",
-        "limit = self.limits().max_memory_bytes_per_connection",
+        "setting = self.limits().max_memory_bytes_per_connection",
     ),
     // An enum without fields.
     ("accept.rs", "?reason"),
@@ -129,6 +129,45 @@ fn log_fields_are_escaped_or_bounded() {
         }
     }
     assert!(found > 10, "{found}");
+}
+
+#[test]
+fn log_event_is_documented_with_its_target_and_fields() {
+    let page = read("LOGS.md");
+    let rows: Vec<_> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let mut events = 0;
+    for folder in ["rpc-runtime/src", "rpc-discovery/src"] {
+        for arguments in sources(folder).iter().flat_map(|path| calls(&code(path))) {
+            let event = arguments.last().unwrap().trim_matches('"').to_owned();
+            let cells = format!("| `{event}` |");
+            let row = rows.iter().find(|row| row.contains(&cells));
+            let row = row.unwrap_or_else(|| panic!("LOGS.md has no row of `{event}`"));
+            events += 1;
+            for argument in &arguments[..arguments.len() - 1] {
+                let name = argument
+                    .split_once(" = ")
+                    .map_or(argument.as_str(), |(name, _)| name);
+                let name = match name.strip_prefix("target: ") {
+                    Some(target) => target.trim_matches('"'),
+                    None => name.trim_start_matches(['%', '?']),
+                };
+                assert!(
+                    row.contains(&format!("`{name}`")),
+                    "LOGS.md, `{event}`: `{name}`"
+                );
+            }
+            let has_target = arguments[0].starts_with("target: ");
+            assert!(has_target, "`{event}` has no target");
+        }
+    }
+    assert_eq!(
+        rows.len(),
+        events,
+        "events that LOGS.md has and the code has not"
+    );
 }
 
 #[test]

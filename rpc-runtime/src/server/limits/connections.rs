@@ -1,6 +1,7 @@
 //! Limits connections: in total, by address and network, and during the handshake.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,6 +153,15 @@ impl ConnectionSlotGuard {
     }
 
     /// Logs that the handshake made room for another one.
+    pub(in crate::server) fn record_failed_handshake(
+        &self,
+        client: SocketAddr,
+        reason: &dyn fmt::Display,
+    ) {
+        let log = &self.owner.rejections;
+        log.record_failed_handshake(client, reason);
+    }
+
     pub(in crate::server) fn record_evicted(&self, client: SocketAddr) {
         self.owner.record_rejection(client, Rejection::Busy);
     }

@@ -1,10 +1,12 @@
-//! Logs rejected connections, at most one line a second for each limit.
+//! Logs rejected connections and failed handshakes, at most one line a second for each limit and for failures.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::escape::Escaped;
 use crate::limits::Limits;
 use crate::sync::{Mutex, lock};
 
@@ -39,9 +41,12 @@ impl ReachedLimit {
     }
 }
 
-/// Counts the rejected connections of each limit.
+/// Counts the rejected connections of each limit, and failed handshakes.
 #[derive(Debug, Default)]
-pub(super) struct RejectionLog(Mutex<[RejectionCount; ReachedLimit::COUNT]>);
+pub(super) struct RejectionLog {
+    rejections: Mutex<[RejectionCount; ReachedLimit::COUNT]>,
+    failed_handshakes: Mutex<RejectionCount>,
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 struct RejectionCount {
@@ -70,7 +75,7 @@ impl RejectionCount {
 impl RejectionLog {
     /// Counts a connection, and logs it if the last line is not too recent.
     pub(super) fn record(&self, client: SocketAddr, limit: ReachedLimit, limits: &Limits) {
-        let mut counts = lock(&self.0);
+        let mut counts = lock(&self.rejections);
         let count = &mut counts[limit as usize];
         let Some(rejected) = count.add(Instant::now()) else {
             return;
@@ -78,7 +83,22 @@ impl RejectionLog {
         let total = count.total;
         drop(counts);
         let (limit, setting) = limit.setting(limits);
-        tracing::warn!(%client, limit, setting, rejected, total, "connections rejected");
+        tracing::warn!(
+            target: "rpc_runtime::server", %client, limit, setting, rejected, total, "connections rejected"
+        );
+    }
+
+    /// Counts a failed handshake, and logs it if the last line is not too recent.
+    pub(super) fn record_failed_handshake(&self, client: SocketAddr, reason: &dyn fmt::Display) {
+        let mut count = lock(&self.failed_handshakes);
+        let Some(failed) = count.add(Instant::now()) else {
+            return;
+        };
+        let total = count.total;
+        drop(count);
+        tracing::warn!(
+            target: "rpc_runtime::server", %client, reason = %Escaped(reason), failed, total, "handshakes failed"
+        );
     }
 }
 
