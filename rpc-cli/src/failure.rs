@@ -30,7 +30,7 @@ Exit status:
   0    done
   1    the server answered an error; `check` found breaks; `bench` saw failures
   2    wrong usage: the arguments, or a file; nothing was called
-  3    no connection: nobody there, not trusted, or lost
+  3    no connection: server not reachable, not trusted, or connection lost
   4    the time was over
   5    the answer cannot be used
   130  stopped with ctrl-c";

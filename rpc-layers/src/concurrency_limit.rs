@@ -42,7 +42,7 @@ impl ConcurrencyLimitLayer {
     }
 
     /// Rejects further calls instead of letting them wait.
-    pub fn refuse(mut self) -> Self {
+    pub fn reject(mut self) -> Self {
         self.0.rejects = true;
         self
     }

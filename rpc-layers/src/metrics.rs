@@ -12,7 +12,7 @@ use rpc_runtime::{Outcome, Service};
 use tower_layer::Layer;
 
 /// The failures that any method can have.
-const COMMON: [Outcome; 3] = [Outcome::Cancelled, Outcome::Late, Outcome::Panicked];
+const COMMON: [Outcome; 3] = [Outcome::Cancelled, Outcome::TimedOut, Outcome::Panicked];
 
 /// The maximum number of failures of a method with a label of their own, including the common ones. All further codes
 /// have the label `other`.
@@ -30,7 +30,7 @@ const FAILURES: usize = COMMON.len() + 32;
 /// |---|---|
 /// | `service` | the trait |
 /// | `method` | the method's name on the wire |
-/// | `outcome` | `success`, `error`, `cancelled`, `late` or `panicked` |
+/// | `outcome` | `success`, `error`, `cancelled`, `timed_out` or `panicked` |
 /// | `code` | the code of the error; empty for a success; `other` for any code after 32 different ones of a method |
 ///
 /// Each call, notification, entry of a batch and stream counts once, when it ends. Messages that the protocol itself

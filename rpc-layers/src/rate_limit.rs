@@ -75,7 +75,7 @@ impl RateLimitLayer {
         let is_counted = burst.is_some_and(|burst| burst < LONGEST);
         assert!(
             is_counted,
-            "a burst that is there again in less than two centuries"
+            "`burst` is too large for the rate: it would take two centuries or longer to refill"
         );
         Self {
             quota,

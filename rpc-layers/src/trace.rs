@@ -22,7 +22,7 @@ use tracing::{Instrument, Span};
 /// | `rpc.kind` | `call`, `stream` or `notification` |
 /// | `network.peer.address`, `network.peer.port` | the caller's address; none in the same process |
 /// | `traceparent`, `tracestate` | the caller's trace ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), if it is in the call's metadata; [escaped](Escaped), up to 128 bytes of each |
-/// | `outcome` | at the end: `success`, `error`, `cancelled`, `late` or `panicked` |
+/// | `outcome` | at the end: `success`, `error`, `cancelled`, `timed_out` or `panicked` |
 /// | `rpc.response.status_code` | at the end: the code of the error, if the call failed |
 /// | `duration` | at the end: in seconds |
 /// | `otel.name`, `otel.kind`, `otel.status_code` | fields for `tracing-opentelemetry`: the method's name, `server`, and `ERROR` if the call ends with a code |

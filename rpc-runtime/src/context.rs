@@ -406,7 +406,7 @@ mod tests {
         assert_eq!(context.meta("user"), Some("ada"));
         let former = context.cancellation();
         context.cancel();
-        context.abort_with(Outcome::Late);
+        context.abort_with(Outcome::TimedOut);
 
         context.begin(None, None);
         assert!(former.is_cancelled());

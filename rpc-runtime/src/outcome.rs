@@ -14,7 +14,7 @@ pub enum Outcome {
     /// The handler's future was dropped because the caller cancelled the call or the connection was lost.
     Cancelled,
     /// The handler's future was dropped because its deadline passed.
-    Late,
+    TimedOut,
     /// The handler panicked.
     Panicked,
 }
@@ -27,13 +27,13 @@ impl Outcome {
         }
     }
 
-    /// Returns the outcome as one word: `success`, `error`, `cancelled`, `late` or `panicked`.
+    /// Returns the outcome as one word: `success`, `error`, `cancelled`, `timed_out` or `panicked`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Error(_) => "error",
             Self::Cancelled => "cancelled",
-            Self::Late => "late",
+            Self::TimedOut => "timed_out",
             Self::Panicked => "panicked",
         }
     }
@@ -44,7 +44,7 @@ impl Outcome {
             Self::Success => None,
             Self::Error(code) => Some(code),
             Self::Cancelled => Some(code::CANCELLED),
-            Self::Late => Some(code::DEADLINE_PASSED),
+            Self::TimedOut => Some(code::DEADLINE_PASSED),
             Self::Panicked => Some(code::INTERNAL_ERROR),
         }
     }

@@ -98,7 +98,7 @@ fn layered() -> impl Service {
         .layer(rate.clone())
         .layer(rate.per_connection())
         .layer(ConcurrencyLimitLayer::new(8))
-        .layer(ConcurrencyLimitLayer::new(8).refuse())
+        .layer(ConcurrencyLimitLayer::new(8).reject())
         .service(OfficeServer::new(Small))
 }
 

@@ -50,7 +50,7 @@ async fn call_past_the_concurrency_limit_waits() {
 #[tokio::test]
 async fn call_past_the_concurrency_limit_is_rejected_if_configured() {
     let clerk = Clerk::default();
-    let layer = ConcurrencyLimitLayer::new(1).refuse();
+    let layer = ConcurrencyLimitLayer::new(1).reject();
     let [first, second] = [layer.clone(), layer].map(|layer| {
         let service = layer.layer(DeskServer::new(clerk.clone()));
         DeskClient::new(Client::local(service))
@@ -166,7 +166,7 @@ async fn unauthorized_call_is_rejected_without_running_its_handler() {
 }
 
 #[test]
-#[should_panic(expected = "less than two centuries")]
+#[should_panic(expected = "`burst` is too large for the rate")]
 fn burst_too_large_for_the_rate_panics() {
     RateLimitLayer::new(1, Duration::from_secs(3600)).burst(10_000_000);
 }

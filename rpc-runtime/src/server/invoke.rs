@@ -175,7 +175,7 @@ impl AbortReason {
             Self::Panicked(_) => Outcome::Panicked,
             Self::Faulted(fault) => Outcome::Error(fault.code()),
             Self::Cancelled => Outcome::Cancelled,
-            Self::TimedOut => Outcome::Late,
+            Self::TimedOut => Outcome::TimedOut,
         }
     }
 

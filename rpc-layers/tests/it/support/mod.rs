@@ -130,7 +130,7 @@ pub(crate) const ENDS: [(&str, Outcome); 18] = [
     ("desk.add", Outcome::Success),
     ("desk.add", Outcome::Error(code::INVALID_PARAMS)),
     ("desk.fail", Outcome::Error(7)),
-    ("desk.hang", Outcome::Late),
+    ("desk.hang", Outcome::TimedOut),
     ("desk.panic", Outcome::Panicked),
     ("desk.panic_in_a_thread", Outcome::Panicked),
     ("desk.long", Outcome::Error(code::REPLY_TOO_LARGE)),
