@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use rpc_runtime::tls::UntrustedReason;
 use rpc_runtime::{
-    Address, Call, CallError, Client, ClientBuilder, ConnectError, Identity, Notification,
+    Address, Call, CallError, Client, ClientBuilder, ConnectError, Identity, Limits, Notification,
     Streaming, Trust,
 };
 use serde::Serialize;
@@ -93,7 +93,8 @@ impl Connection {
     fn builder(&self) -> Result<ClientBuilder, Failure> {
         let mut builder = Client::builder()
             .trust(self.trust()?)
-            .max_response_bytes(self.max_reply().0);
+            .max_response_bytes(self.max_reply().0)
+            .limits(self.limits());
         if let Some(timeout) = self.timeout {
             builder = builder.connect_timeout(timeout).timeout(timeout);
         }
@@ -141,6 +142,19 @@ impl Connection {
     /// Returns the maximum size of a reply, an item or a description.
     pub(crate) fn max_reply(&self) -> Size {
         self.max_reply.unwrap_or(MAX_REPLY)
+    }
+
+    /// Returns limits with room for the largest reply, twice: its buffer grows while it is received.
+    fn limits(&self) -> Limits {
+        let default = Limits::default();
+        let reply = self.max_reply().0.saturating_mul(2);
+        let room = default.max_memory_bytes_per_connection;
+        Limits {
+            max_memory_bytes_per_connection: room.saturating_add(reply),
+            // The only limit is that of the connection.
+            max_memory_bytes: usize::MAX,
+            ..default
+        }
     }
 
     /// Sets another default of that maximum.

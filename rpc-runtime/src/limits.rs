@@ -22,6 +22,9 @@ pub(crate) const IDLE: Duration = Duration::from_secs(15);
 pub struct Limits {
     /// The maximum size of a request or batch, and of an item that the client sends, in bytes. Defaults to 1 MiB. A
     /// larger message is skipped while it is received and answered with −32007.
+    ///
+    /// A message also has to fit into [`max_memory_bytes_per_connection`](Self::max_memory_bytes_per_connection). Set that to
+    /// twice the size of the largest message or more.
     pub max_request_bytes: usize,
     /// The maximum size of a reply, of all replies of a batch together, and of an item that the handler sends, in
     /// bytes. Defaults to 4 MiB. A larger reply is replaced by −32008. In a batch, replies that do not fit are replaced

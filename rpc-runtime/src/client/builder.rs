@@ -123,6 +123,9 @@ impl<R> ClientBuilder<R> {
 
     /// Sets the maximum size of a reply, in bytes. Default: 4 MiB. A larger one is skipped, or its stream stopped if that is a
     /// dedicated one, and its call ends with [`CallError::Decode`](crate::CallError::Decode).
+    ///
+    /// A reply also has to fit into [`Limits::max_memory_bytes_per_connection`], which [`limits`](Self::limits) sets: 32 MiB by
+    /// default. Set that to twice the size of the largest reply or more.
     pub fn max_response_bytes(mut self, bytes: usize) -> Self {
         self.settings.options.reply_limit = bytes;
         self
