@@ -17,7 +17,7 @@ pub use futures_core::Stream;
 
 pub use crate::client::{Call, Client, Method, Notification, Streaming};
 
-pub use crate::codec::error::{DataWriter, ErrorData, RpcError};
+pub use crate::codec::error::{DataWriter, ErrorData, ErrorDescription, RpcError};
 pub use crate::codec::params::decode::{Argument, arg, bytes, cow, optional_bytes, optional_cow};
 pub use crate::codec::params::encode::{NoParams, SentParams, entire};
 pub use crate::codec::reply::{Fault, Reply};
@@ -26,9 +26,9 @@ pub use crate::context::Context;
 pub use crate::description::schema::{
     DataSchema, ErrorSchemas, HasSchema, Known, Knows, error_schemas, schema,
 };
-pub use crate::description::{
-    Described, ErrorDescription, Example, MethodDescription, MethodKind, ParameterDescription,
-    ServiceDescription, written,
+pub use crate::description::types::{
+    Described, Example, MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
+    written,
 };
 pub use crate::service::Service;
 pub use crate::service::incoming::{Incoming, Upload, upload};

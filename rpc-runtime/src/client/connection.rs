@@ -300,16 +300,22 @@ async fn move_bytes(
                 written => written,
             }
         };
-        let mut reading = pin!(stream.read(recv, reply_limit));
+        let mut reading = pin!(stream.read(recv, budget));
         let interrupted = tokio::select! {
             biased;
-            read = stream.read(recv, budget) => match read {
+            read = &mut reading => match read {
                 Ok(()) => return ConnectionError::drained("the server ended the stream"),
                 Err(lost) => lost,
             },
             written = writing => match written {
-                // A closed client has sent its last request and waits for no replies.
-                Ok(()) => return ConnectionError::ClosedHere,
+                Ok(()) => {
+                    // A closed client waits for no replies. But QUIC discards what the server has not read when the
+                    // connection closes, and notifications may be there: the server ends the stream after it has read all.
+                    if stream.in_flight() == 0 {
+                        let _ = reading.await;
+                    }
+                    return ConnectionError::ClosedHere;
+                }
                 Err(lost) => lost,
             },
         };

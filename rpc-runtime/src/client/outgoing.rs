@@ -134,12 +134,16 @@ mod tests {
     }
 
     #[test]
-    fn call_that_grew_too_large_is_not_pooled() {
+    fn reply_buffer_that_grew_too_large_is_not_pooled() {
         let pool = OutgoingPool::default();
         let mut outgoing = pool.take(&ClientOptions::default());
-        outgoing.reply.reserve(RETAINED_BUFFER_BYTES + 1);
+        outgoing.reply.reserve(MAX_KEPT_REPLY_BYTES + 1);
         pool.put_back(&mut outgoing);
-        assert!(sync::lock(&pool.0).is_empty());
+        let pooled: Vec<_> = sync::lock(&pool.0)
+            .iter()
+            .map(|call| call.reply.capacity())
+            .collect();
+        assert_eq!(pooled, [0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use thiserror::Error;
 
-use crate::description::ServiceDescription;
+use crate::description::types::ServiceDescription;
 
 /// Two services have a method of the same name.
 #[derive(Debug, Error)]

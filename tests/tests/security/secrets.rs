@@ -242,12 +242,16 @@ const TRAITS: [&str; 7] = [
     "Authorize",
 ];
 
-/// The names of the types that a crate exports.
+/// The names of the types that a file exports.
 fn exported(root: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(root);
     let text = fs::read_to_string(path).unwrap();
-    let exports = text.split("pub use ").skip(1);
-    let exports = exports.map(|export| export.split(';').next().unwrap());
+    let used = text.split("pub use ").skip(1);
+    let used = used.map(|export| export.split(';').next().unwrap());
+    let defined = ["\npub struct ", "\npub enum "].into_iter();
+    let defined = defined.flat_map(|kind| text.split(kind).skip(1));
+    let defined = defined.map(|definition| definition.split(['<', '(', ' ', ';']).next().unwrap());
+    let exports = used.chain(defined);
     let words = exports.flat_map(|export| export.split(|c: char| !c.is_alphanumeric() && c != '_'));
     let types = words.filter(|word| word.starts_with(|c: char| c.is_uppercase()));
     let types = types.filter(|word| !TRAITS.contains(word));
@@ -274,6 +278,14 @@ async fn debug_of_every_public_type_hides_secrets() {
     assert!(shown["Context"].contains("authorization"));
 
     let mut types = exported("rpc-runtime/src/lib.rs");
+    for module in [
+        "broadcast.rs",
+        "description/mod.rs",
+        "middleware.rs",
+        "tls/mod.rs",
+    ] {
+        types.extend(exported(&format!("rpc-runtime/src/{module}")));
+    }
     types.extend(exported("rpc-discovery/src/lib.rs"));
     let names: BTreeSet<_> = shown.keys().map(|name| (*name).to_owned()).collect();
     assert_eq!(names, types);

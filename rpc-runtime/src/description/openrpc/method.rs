@@ -7,7 +7,7 @@ use crate::description::openrpc::document::{
 };
 use crate::description::openrpc::names;
 use crate::description::schema::{DataSchema, Generator, SchemaOf};
-use crate::description::{
+use crate::description::types::{
     Example, MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
 };
 

@@ -15,7 +15,7 @@ use serde::ser::{Serialize, Serializer};
 use crate::description::openrpc::document::{Components, Info, OpenRpcDocument};
 use crate::description::openrpc::method::{Types, spread};
 use crate::description::schema::Generator;
-use crate::description::{Described, MethodDescription, ServiceDescription};
+use crate::description::types::{Described, MethodDescription, ServiceDescription};
 
 /// The version of the specification.
 const VERSION: &str = "1.4.1";
