@@ -1,4 +1,4 @@
-//! Builds a client.
+//! `ClientBuilder`: the settings of a client, and the ways to connect it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::service::router::{Router, Services, Single};
 use crate::tls::{Identity, Trust};
 use crate::transport::{Connection, memory};
 
-/// Builds a [`Client`]. [`Client::builder`] starts one.
+/// Builds a [`Client`]. [`Client::builder`] returns a builder with default settings.
 ///
 /// ```no_run
 /// use rpc_runtime::{Client, Trust};
@@ -34,7 +34,8 @@ use crate::transport::{Connection, memory};
 /// # }
 /// ```
 ///
-/// Its type changes with each service that is added, as that of a [`ServerBuilder`](crate::ServerBuilder) does.
+/// The type of the builder changes with each service that is added, as the type of a [`ServerBuilder`](crate::ServerBuilder)
+/// does.
 #[derive(Debug, Clone, Default)]
 pub struct ClientBuilder<R = ()> {
     settings: ClientSettings,
@@ -43,18 +44,18 @@ pub struct ClientBuilder<R = ()> {
     router: R,
 }
 
-/// Settings of a client, apart from what it serves.
+/// Settings of a client, except its limits and its services.
 #[derive(Debug, Clone, Default)]
 struct ClientSettings {
     dial: DialSettings,
     ejection: Ejection,
     options: ClientOptions,
-    /// The client does not connect again.
+    /// `true` if the client does not reconnect.
     stays_lost: bool,
 }
 
 impl ClientSettings {
-    /// Returns the options of a client that connects again, if it is to.
+    /// Returns the call options of the client. Calls are retried only if the client reconnects.
     fn reconnecting(&self) -> ClientOptions {
         ClientOptions {
             retry: (!self.stays_lost).then_some(self.dial.backoff),
@@ -64,18 +65,19 @@ impl ClientSettings {
 }
 
 impl Client {
-    /// Starts building a client.
+    /// Returns a builder with default settings.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
-    /// Makes a client of a service in the same process: the same codec and dispatch without a socket, for tests of services.
-    /// There is nothing to connect to again. [`ClientBuilder::local`] makes one that serves its server.
+    /// Creates a client of a service in the same process, for tests of services.
+    ///
+    /// Calls pass through the same codec and dispatch as over a network, without a socket. There is no server to reconnect
+    /// to. [`ClientBuilder::local`] also serves the calls that the service makes to the client.
     ///
     /// # Panics
-    /// Outside a tokio runtime. It needs timers: in a runtime without them
-    /// ([`enable_time`](tokio::runtime::Builder::enable_time)) the service's task panics and calls end with
-    /// [`CallError::Connection`](crate::CallError::Connection).
+    /// Panics outside a tokio runtime. In a runtime without timers ([`enable_time`](tokio::runtime::Builder::enable_time))
+    /// the service's task panics, and calls end with [`CallError::Connection`](crate::CallError::Connection).
     pub fn local<S: Service>(service: S) -> Self {
         Self::builder().local(service)
     }
@@ -83,39 +85,43 @@ impl Client {
 
 #[allow(private_bounds)] // the type of the list of services is private
 impl<R> ClientBuilder<R> {
-    /// Sets which server certificates are trusted. Default: those of the authorities that the operating system trusts.
+    /// Sets which server certificates are trusted. Defaults to those issued by the authorities that the operating system
+    /// trusts.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.settings.dial.trust = trust;
         self
     }
 
-    /// Sets the certificate to show to a server that asks for one. Default: none.
+    /// Sets the certificate that the client presents to a server that requires one. Defaults to none.
     pub fn identity(mut self, identity: Identity) -> Self {
         self.settings.dial.identity = Some(identity);
         self
     }
 
-    /// Sets the name that the server's certificate must have, when it is not the host that is dialled.
+    /// Sets the name that the server's certificate must have. Defaults to the host of the address.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.settings.dial.server_name = Some(name.into());
         self
     }
 
-    /// Sets how long resolving the name and the handshake may take. Default: 10 s.
+    /// Sets the time limit for resolving the name and for the handshake. Defaults to 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.dial.connect_timeout = Some(timeout);
         self
     }
 
-    /// Sets the time limit of calls, batches and notifications that have none of their own. That of a stream of items covers
-    /// all items. Default: none.
+    /// Sets the time limit of calls, batches and notifications that have no time limit of their own. Defaults to none.
+    ///
+    /// The time limit of a stream of items covers all items.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.options.timeout = Some(timeout);
         self
     }
 
-    /// Sets how many streams small calls share, 1 to 32. Default: 1, so that as many calls as possible share a packet. On a
-    /// network that loses packets, a lost packet holds up only the calls of its streams.
+    /// Sets the number of streams that small calls share, 1 to 32. Defaults to 1, so that as many calls as possible share a
+    /// packet.
+    ///
+    /// On a network that loses packets, a lost packet delays only the calls of its streams.
     pub fn streams(mut self, streams: usize) -> Self {
         self.settings.options.streams = streams;
         self
@@ -131,8 +137,10 @@ impl<R> ClientBuilder<R> {
         self
     }
 
-    /// Adds metadata to all calls and notifications: `add` is called whenever one is created, and calls its argument with each
-    /// name and value. Default: none. A value that a call [adds itself](crate::Call::meta) replaces one of the same name.
+    /// Adds metadata to all calls and notifications. Defaults to none.
+    ///
+    /// The client calls `add` whenever a call or notification is created. `add` calls its argument with each name and value.
+    /// A value that a call [adds itself](crate::Call::meta) replaces a value of the same name.
     ///
     /// ```
     /// # use rpc_runtime::{Client, Context, rpc};
@@ -159,47 +167,56 @@ impl<R> ClientBuilder<R> {
         self
     }
 
-    /// Sets whether to connect again when the connection is lost. Default: yes. Otherwise the first loss closes the client: all
-    /// calls fail, none is sent again, and [`Client::closed`] returns why.
+    /// Sets whether the client reconnects when the connection is lost. Defaults to `true`.
+    ///
+    /// With `false` the first loss closes the client: all calls fail, no call is retried, and [`Client::closed`] returns the
+    /// reason.
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.settings.stays_lost = !reconnect;
         self
     }
 
-    /// Sets how long to wait between attempts to connect again, and between those of a call. The first comes at once; after each
-    /// failure the client waits a random time of up to `initial`, which doubles with each further one up to `max`. Default: 50 ms
-    /// and 5 s.
+    /// Sets the delays between attempts to reconnect, and between the attempts of a call. Defaults to 50 ms and 5 s.
+    ///
+    /// The first attempt is made at once. After each failure the client waits for a random time of up to `initial`, which
+    /// doubles with each further failure up to `max`.
     pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.settings.dial.backoff = Backoff { initial, max };
         self
     }
 
-    /// Sets whether calls wait, within their timeout, while there is no connection. Default: yes. Otherwise they fail as not
-    /// sent, from when an attempt to connect again has failed until one succeeds.
+    /// Sets whether calls wait, within their timeout, while there is no connection. Defaults to `true`.
+    ///
+    /// With `false` calls fail with [`Execution::NotSent`](crate::Execution::NotSent) from the time when an attempt to
+    /// reconnect has failed until an attempt succeeds.
     pub fn wait_for_ready(mut self, wait: bool) -> Self {
         self.settings.options.wait_for_ready = wait;
         self
     }
 
-    /// Sets after how many failures in a row one of several servers gets no more calls. Default: 5; never: 0.
+    /// Sets the number of consecutive failures after which one of several servers is ejected: it gets no more calls.
+    /// Defaults to 5; 0 disables ejection.
     ///
-    /// Failures are calls that time out or are answered [−32603](crate::code::INTERNAL_ERROR), and lost connections, but not a
-    /// handler's own errors. When all servers have failed so often, they get calls as if none had.
+    /// Calls that time out, calls that are answered with [−32603](crate::code::INTERNAL_ERROR), and lost connections count
+    /// as failures. A handler's own errors do not. When all servers are ejected, they get calls as if none were.
     pub fn eject_after(mut self, failures: u32) -> Self {
         self.settings.ejection.after = failures;
         self
     }
 
-    /// Sets how long to wait before a server that gets no calls is probed with `rpc.ping`: a random time of up to `initial`,
-    /// which doubles up to `max` each time that it does not answer or fails again soon. A server that answers gets calls again.
-    /// Default: 1 s and 30 s.
+    /// Sets the delays before an ejected server is probed with `rpc.ping`. Defaults to 1 s and 30 s.
+    ///
+    /// The client waits for a random time of up to `initial`, which doubles up to `max` each time that the server does not
+    /// answer or soon fails again. A server that answers gets calls again.
     pub fn probe_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.settings.ejection.probes = Backoff { initial, max };
         self
     }
 
-    /// Adds a service for the server: its handlers call this client with [`Context::client`](crate::Context::client), over the
-    /// same connection, and over the next one when that is lost. A client without services answers such calls
+    /// Adds a service that the client serves to its server.
+    ///
+    /// The server's handlers call it with [`Context::client`](crate::Context::client), over the same connection, and after a
+    /// reconnect over the next connection. A client without services answers such calls with
     /// [−32601](crate::code::METHOD_NOT_FOUND).
     ///
     /// ```
@@ -252,34 +269,39 @@ impl<R> ClientBuilder<R> {
         }
     }
 
-    /// Sets whether the client answers its server's `rpc.discover` with what it serves. Default: yes.
+    /// Sets whether the client answers `rpc.discover` with the description of its services. Defaults to `true`.
     pub fn discover(mut self, discover: bool) -> Self {
         self.discovery.is_off = !discover;
         self
     }
 
-    /// Sets the limits for what the server sends. Most of them are for the calls that it makes; those of connections, handshakes
-    /// and idle time concern only servers.
+    /// Sets the limits for the calls and the data that the server sends.
     ///
-    /// [`Limits::max_memory_bytes_per_connection`] and [`Limits::max_memory_bytes`] also limit what the client holds of the replies and items of
-    /// its own calls: what has been received of them, and what their callers have not taken. A connection at that limit is not
-    /// read further. A reply or an item of more than 16 KiB for which there is no room within one to two seconds, the largest
-    /// first, is discarded, and its call ends with [`CallError::Decode`](crate::CallError::Decode), which names the limit. A
-    /// server that goes on after eight of these is disconnected with code 0x13. One large reply at a time is decoded even if
-    /// its values take more. [`Client::memory_held`] returns what is held.
+    /// Most of the limits apply to the calls that the server makes. The limits of connections, handshakes and idle time
+    /// concern only servers.
+    ///
+    /// [`Limits::max_memory_bytes_per_connection`] and [`Limits::max_memory_bytes`] also limit the memory for the replies
+    /// and items of the client's own calls: the parts that have been received, and the replies and items that their callers
+    /// have not taken. The client stops reading from a connection that has reached its limit. If there is no room for a
+    /// reply or an item of more than 16 KiB within one to two seconds, it is discarded, the largest first, and its call ends
+    /// with [`CallError::Decode`](crate::CallError::Decode), which names the limit. If the server continues after eight
+    /// discarded replies, the client closes the connection with code 0x13. One large reply at a time is decoded even if its
+    /// values take more. [`Client::memory_held`] returns the memory in use.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Connects. The addresses of a name are tried one after the other until one answers. An address without an answer is
-    /// tried for 15 s: only a longer [`connect_timeout`](Self::connect_timeout) reaches those behind it.
+    /// Connects to a server.
+    ///
+    /// The addresses of a name are tried in turn until a server answers. An address that does not answer is tried for 15 s,
+    /// so the addresses after it are reached only with a longer [`connect_timeout`](Self::connect_timeout).
     ///
     /// # Errors
-    /// See [`ConnectError`].
+    /// Returns a [`ConnectError`] if the address or the settings are invalid, or if no connection can be made.
     ///
     /// # Panics
-    /// Outside a tokio runtime, and in one without I/O and timers
+    /// Panics outside a tokio runtime, and in a runtime without I/O and timers
     /// ([`enable_all`](tokio::runtime::Builder::enable_all)).
     ///
     /// # Cancel safety
@@ -311,11 +333,11 @@ impl<R> ClientBuilder<R> {
         Ok(Client::over(connection, options, services, dialer))
     }
 
-    /// Makes a client of several servers, all of which serve the same: each call goes to one of them. See
-    /// [Several servers](Client#several-servers).
+    /// Connects to several servers that offer the same services. Each call goes to one of the servers: see [Several
+    /// servers](Client#several-servers).
     ///
-    /// Returns as soon as one of them is connected. The others are dialled until they are. [`balanced`](Self::balanced) makes a
-    /// client that also returns their states.
+    /// Returns as soon as one server is connected. The client keeps connecting to the other servers in the background.
+    /// [`balanced`](Self::balanced) also returns a handle with the states of the servers.
     ///
     /// ```no_run
     /// # use rpc_runtime::{Client, Trust};
@@ -329,11 +351,11 @@ impl<R> ClientBuilder<R> {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Nobody`] when the first attempt has failed with each of them, or there are none; and see
-    /// [`ConnectError`].
+    /// Returns [`ConnectError::Nobody`] when the first attempt has failed for each server, or if `addresses` is empty. For
+    /// other errors see [`ConnectError`].
     ///
     /// # Panics
-    /// As [`connect`](Self::connect).
+    /// Panics as [`connect`](Self::connect) does.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the attempts.
@@ -352,14 +374,15 @@ impl<R> ClientBuilder<R> {
         client.ready().await.map(|()| client)
     }
 
-    /// Makes a client of several servers that come and go, and the handle to add and remove them. There are none at first,
-    /// and calls wait for one, as [`Client::ready`] does.
+    /// Creates a client of several servers that may change, and the handle that adds and removes servers.
+    ///
+    /// The client has no servers at first. Calls wait for a server, as [`Client::ready`] does.
     ///
     /// # Errors
-    /// [`ConnectError::DuplicateMethod`].
+    /// Returns [`ConnectError::DuplicateMethod`] if two of the client's services have a method of the same name.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn balanced(self) -> Result<(Client, Endpoints), ConnectError>
     where
         R: Router,
@@ -376,11 +399,12 @@ impl<R> ClientBuilder<R> {
         Ok((client, endpoints))
     }
 
-    /// Makes a client of a service in the same process, as [`Client::local`] does, with this builder's time limit, streams,
-    /// limits and services: a test has both directions.
+    /// Creates a client of a service in the same process, as [`Client::local`] does, with the settings of this builder.
+    ///
+    /// The time limit, the streams, the limits and the services of the builder apply, so a test covers both directions.
     ///
     /// # Panics
-    /// Outside a tokio runtime, and if two of the client's services have a method of the same name.
+    /// Panics outside a tokio runtime, and if two of the client's services have a method of the same name.
     pub fn local<S: Service>(self, service: S) -> Client
     where
         R: Router,
@@ -391,7 +415,7 @@ impl<R> ClientBuilder<R> {
         self.in_memory(here)
     }
 
-    /// Makes a client on a connection in memory.
+    /// Creates a client on a connection in memory.
     pub(crate) fn in_memory(self, connection: memory::Connection) -> Client
     where
         R: Router,

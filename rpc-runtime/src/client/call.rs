@@ -1,4 +1,4 @@
-//! A call as a future with options.
+//! `Call`: a future that makes a call, and its options.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -22,9 +22,9 @@ use crate::codec::params::encode::{self, Sent, SentParams, Write};
 use crate::codec::result::{ResultReader, Returns};
 use crate::codec::ser;
 
-/// A call that is made when it is awaited. Options come before.
+/// A call of a method. The call is made when the future is first polled; its options are set before that.
 ///
-/// The arguments are written as JSON when the call is created, so it borrows nothing.
+/// The arguments are written as JSON when the call is created, so the call borrows nothing.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -36,8 +36,8 @@ use crate::codec::ser;
 /// # }
 /// ```
 ///
-/// A call can be moved. So `&mut call` is a future, too, and `select!` can wait for something else meanwhile without dropping
-/// the call:
+/// A call can be moved, so `&mut call` is a future, too. `select!` can wait for another event in the meantime without
+/// dropping the call:
 ///
 /// ```
 /// # use std::time::Duration;
@@ -62,7 +62,8 @@ use crate::codec::ser;
 /// # }
 /// ```
 ///
-/// It borrows nothing, so it can be spawned. All these run at once; dropping the set cancels those that still run:
+/// A call borrows nothing, so it can be spawned. These calls run concurrently; dropping the set cancels those that still
+/// run:
 ///
 /// ```
 /// # use rpc_runtime::{Client, rpc};
@@ -87,32 +88,33 @@ use crate::codec::ser;
 /// ```
 ///
 /// # Panics
-/// A call with a timeout panics when it is awaited in a tokio runtime without timers
+/// A call with a timeout panics when it is polled in a tokio runtime without timers
 /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
 ///
 /// # Deadlines
-/// A call waits for as long as [`timeout`](Self::timeout) says, or else the [client](crate::ClientBuilder::timeout). The time
-/// that remains is sent with it, and the server stops the handler when the time is over.
+/// The time limit of a call is its [`timeout`](Self::timeout), or else the timeout of the
+/// [client](crate::ClientBuilder::timeout). The remaining time is sent with the call, and the server stops the handler when
+/// the time is over.
 ///
-/// A call that a handler makes has no more time than the handler itself: it inherits the deadline where it is created,
-/// also if it is awaited in another task. [`deadline_from`](Self::deadline_from) sets the deadline of a call that is created elsewhere. Once
-/// the time is over nothing is sent.
+/// A call that a handler makes has no more time than the handler itself. It inherits the deadline that applies where it is
+/// created, even if it is awaited in another task. [`deadline_from`](Self::deadline_from) sets the deadline of a call that
+/// is created elsewhere. Nothing is sent after the deadline.
 ///
 /// # Retries
-/// The client sends a call again, within its timeout and 5 times in all, if it was certainly not executed: the connection was
-/// lost before it was sent, the server said that it is shutting down, or the server ended the stream without a reply. A call
-/// that may have been executed is sent again only if its method is marked `#[rpc(idempotent)]`, 3 times in all; otherwise it
-/// fails with [`Execution::MayHaveExecuted`](crate::Execution::MayHaveExecuted).
+/// The client retries a call, within its timeout and with up to 5 attempts in all, if it was certainly not executed: the
+/// connection was lost before the call was sent, the server replied that it is shutting down, or the server ended the stream
+/// without a reply. A call that may have been executed is retried only if its method is marked `#[rpc(idempotent)]`, with up
+/// to 3 attempts in all. Otherwise it fails with [`Execution::MayHaveExecuted`](crate::Execution::MayHaveExecuted).
 ///
-/// The first retry of a call that was not executed is sent as soon as there is another connection, and so is that of any call
-/// that can go to another of several servers. Every other retry waits for a random time of up to 50 ms, doubled each time,
-/// and takes a token of the client's. The client has ten tokens and earns one with ten replies: when most calls fail, they
-/// are not sent again. [`no_retry`](Self::no_retry) sends a call once at most. So are notifications, batches, and all calls of
-/// a client that does not [`reconnect`](crate::ClientBuilder::reconnect).
+/// The first retry of a call that was not executed is sent as soon as there is another connection. The same holds for any
+/// call that can go to another of several servers. Every other retry waits for a random time of up to 50 ms, which doubles
+/// each time, and takes a token of the client. The client has ten tokens and earns one with ten replies, so calls are not
+/// retried while most calls fail. [`no_retry`](Self::no_retry) sends a call at most once. Notifications and batches are
+/// never retried, nor are the calls of a client that does not [`reconnect`](crate::ClientBuilder::reconnect).
 ///
 /// # Cancel safety
-/// Dropping a call that has been polled cancels it: the server drops the handler's future. Other calls on the connection are
-/// not affected.
+/// Dropping a call that has been polled cancels it, and the server drops the handler's future. Other calls on the connection
+/// are not affected.
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<T, E = Infallible> {
     pub(super) dispatch: Dispatch,
@@ -120,7 +122,7 @@ pub struct Call<T, E = Infallible> {
 }
 
 impl Client {
-    /// Calls a method by name. `params` is what serde makes an array, an object or nothing (`()`) of.
+    /// Calls a method by name. `params` must serialize to an array, an object or nothing (`()`).
     ///
     /// ```
     /// # use rpc_runtime::{Client, CallError, ErrorObject};
@@ -155,17 +157,17 @@ impl Client {
 }
 
 impl<T, E> Call<T, E> {
-    /// Sets the time limit, counted from the first poll. When it is over the call ends with
-    /// [`CallError::Timeout`], and the server stops the handler.
+    /// Sets the time limit, counted from the first poll. Defaults to the client's [timeout](crate::ClientBuilder::timeout),
+    /// which is none by default.
     ///
-    /// Replaces the client's [timeout](crate::ClientBuilder::timeout), which is none by default. A deadline that the call
-    /// inherits holds as well: see [Deadlines](#deadlines).
+    /// When the time is over, the call ends with [`CallError::Timeout`], and the server stops the handler. A deadline that
+    /// the call inherits applies as well: see [Deadlines](#deadlines).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.dispatch.outgoing.options.time.timeout = Some(timeout);
         self
     }
 
-    /// Lets the call inherit the deadline of the handler that `cx` was given to: see [Deadlines](#deadlines).
+    /// Inherits the deadline of the handler that received `cx`: see [Deadlines](#deadlines).
     ///
     /// ```
     /// # use rpc_runtime::{Context, rpc};
@@ -185,28 +187,33 @@ impl<T, E> Call<T, E> {
         self
     }
 
-    /// Sends the call on a dedicated QUIC stream, so that no other call can hold it up. Large requests are sent so in any
-    /// case.
+    /// Sends the call on a dedicated QUIC stream, so that no other call can delay it. Large requests are always sent on
+    /// dedicated streams.
     pub fn dedicated_stream(mut self) -> Self {
         self.dispatch.outgoing.options.dedicated_stream = true;
         self
     }
 
-    /// Sends the call once at most: see [Retries](#retries).
+    /// Sends the call at most once: see [Retries](#retries).
     pub fn no_retry(mut self) -> Self {
         self.dispatch.outgoing.options.retries = false;
         self
     }
 
-    /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta), in place of an earlier value of this
-    /// name. A server accepts up to 64 names.
+    /// Adds metadata, which the handler reads with [`Context::meta`](crate::Context::meta). It replaces an earlier value of
+    /// the same name.
+    ///
+    /// A server accepts up to 64 names.
     pub fn meta(mut self, name: &str, value: &str) -> Self {
         self.dispatch.outgoing.options.metadata.push(name, value);
         self
     }
 
-    /// Sends items behind the request. The handler receives them as they come; what it returns is the result, which may come
-    /// before the last item: then the rest is dropped. The call has a dedicated QUIC stream and is never sent again.
+    /// Sends items after the request. The handler receives each item as it arrives, and the call returns the handler's
+    /// result.
+    ///
+    /// If the result arrives before the last item, the remaining items are dropped. The call uses a dedicated QUIC stream
+    /// and is never retried.
     ///
     /// ```
     /// # use rpc_runtime::{CallError, Client, ErrorObject};

@@ -1,4 +1,4 @@
-//! The client as its users hold it, and what all its calls share.
+//! `Client`: the handle of a client, and the state that all its calls share.
 
 use std::fmt;
 use std::pin::Pin;
@@ -26,10 +26,10 @@ use crate::memory::{ConnectionMemory, ServerMemory};
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::{Connection, ConnectionError};
 
-/// A connection to a server, made again when it is lost. Cheap to clone; the last clone closes it when dropped.
+/// A client of one server or several. It reconnects when a connection is lost.
 ///
-/// Typed calls are made with the `…Client` that [`#[rpc]`](crate::rpc) makes of a trait; [`call`](Self::call) makes
-/// them by name.
+/// Clones are cheap and share the connections, which are closed when the last clone is dropped. The `…Client` types that
+/// [`#[rpc]`](crate::rpc) generates from a trait make typed calls; [`call`](Self::call) makes calls by name.
 ///
 /// ```
 /// use rpc_runtime::{Client, rpc};
@@ -56,34 +56,36 @@ use crate::transport::{Connection, ConnectionError};
 /// ```
 ///
 /// # When the connection is lost
-/// The client connects again in the background, for as long as there is a client. It resolves the name anew, and between
-/// attempts it waits a random time of up to 50 ms, which doubles up to 5 s
-/// ([`reconnect_backoff`](crate::ClientBuilder::reconnect_backoff)). It does the same when the server says that it is shutting
-/// down: new calls go to a new connection at once, while the old one lasts until the calls in flight on it have ended.
+/// The client reconnects in the background until it is closed or its last clone is dropped. It resolves the name again for
+/// each attempt. Between attempts it waits for a random time of up to 50 ms, which doubles up to 5 s
+/// ([`reconnect_backoff`](crate::ClientBuilder::reconnect_backoff)). It does the same when the server announces that it is
+/// shutting down: new calls use a new connection at once, and the old connection lasts until its calls in flight have ended.
 ///
-/// Calls in flight that have certainly not run are sent again on the next connection ([`Call`](crate::Call#retries)). The
-/// others end with [`CallError::Connection`](crate::CallError::Connection), whose [`Execution`](crate::Execution) says that they may
-/// have run. New calls wait for the next connection within their timeout, or fail at once if the client does not
-/// [`wait_for_ready`](crate::ClientBuilder::wait_for_ready). [`state`](Self::state) and [`watch_state`](Self::watch_state)
-/// return the state of the connection, and why the last attempt to connect failed.
+/// Calls in flight that were certainly not executed are retried on the next connection ([`Call`](crate::Call#retries)).
+/// Other calls in flight end with [`CallError::Connection`](crate::CallError::Connection), whose
+/// [`Execution`](crate::Execution) says that they may have been executed. New calls wait for the next connection within
+/// their timeout, or fail at once if the client does not [`wait_for_ready`](crate::ClientBuilder::wait_for_ready).
+/// [`state`](Self::state) and [`watch_state`](Self::watch_state) return the state of the connection and the error of the
+/// last attempt to connect.
 ///
 /// # Several servers
-/// [`connect_many`](crate::ClientBuilder::connect_many) makes a client of several servers that serve the same, and
-/// [`balanced`](crate::ClientBuilder::balanced) one whose servers come and go. It is used as any other. Each server has a
-/// connection, which is made again as above.
+/// [`connect_many`](crate::ClientBuilder::connect_many) creates a client of several servers that offer the same services.
+/// [`balanced`](crate::ClientBuilder::balanced) creates a client whose servers may change. Such a client is used as any
+/// other. Each server has its own connection, and the client reconnects to each as described above.
 ///
-/// - Each call, batch and stream of items goes to one of them: of two that are chosen at random, to the one with fewer calls
-///   in flight. A retry goes to another server, if there is one, and the first one at once, also if the call may have run and
-///   is idempotent. The same holds for notifications: two in a row may go to two servers.
-/// - A server that is not connected, or is shutting down, gets no calls. Neither does one from which no packet comes for half a
-///   second or three round trips while calls are in flight, because it was killed for instance; those calls go on waiting. A
-///   server whose calls fail gets none until it answers again ([`eject_after`](crate::ClientBuilder::eject_after)).
-/// - The client is [connected](crate::ConnectionState::Connected) while one of its connections is, and calls wait only while
-///   none is. [`rebind`](Self::rebind) moves all of them and [`close`](Self::close) closes all of them.
-/// - What the client serves ([`service`](crate::ClientBuilder::service)), it serves to each of the servers, and
-///   [`Context::client`](crate::Context::client) calls the one that has called.
-/// - [`reconnect(false)`](crate::ClientBuilder::reconnect) only means that no call is sent again.
-/// - Each server must show a certificate for the name by which it was dialled
+/// - Each call, batch, notification and stream of items goes to one of the servers: of two servers chosen at random, to the
+///   server with fewer calls in flight. So two consecutive notifications may go to two servers. A retry goes to another
+///   server if there is one. The first retry is then sent at once, also for an idempotent call that may have been executed.
+/// - A server that is not connected, or is shutting down, gets no calls. A server from which no packet arrives for half a
+///   second or three round trips while calls are in flight gets no new calls, for example because it was killed; its calls
+///   in flight keep waiting. A server whose calls fail gets none until it answers again
+///   ([`eject_after`](crate::ClientBuilder::eject_after)).
+/// - The client is [connected](crate::ConnectionState::Connected) while at least one of its connections is, and calls wait
+///   only while none is. [`rebind`](Self::rebind) moves all connections, and [`close`](Self::close) closes all of them.
+/// - The client's own services ([`service`](crate::ClientBuilder::service)) are available to each of the servers.
+///   [`Context::client`](crate::Context::client) calls the server that made the call.
+/// - [`reconnect(false)`](crate::ClientBuilder::reconnect) only disables retries.
+/// - Each server must present a certificate for the name by which it was dialled
 ///   ([`Address::server_name`](crate::Address::server_name)).
 #[derive(Clone)]
 pub struct Client(pub(super) Arc<ClientInner>);
@@ -91,7 +93,8 @@ pub struct Client(pub(super) Arc<ClientInner>);
 pub(super) struct ClientInner {
     pub(super) status: watch::Sender<Status>,
     endpoints: Mutex<EndpointList>,
-    /// The connections that the client has made, for closing them. Those that it no longer uses may have calls in flight.
+    /// The connections that the client has opened; `end` closes them. A connection that takes no more calls may have calls
+    /// in flight.
     connections: Mutex<Vec<Weak<ClientConnection>>>,
     /// Ends the tasks that connect.
     pub(super) closed: CancellationToken,
@@ -103,7 +106,7 @@ pub(super) struct ClientInner {
     pub(super) idle: Arc<IdleWatch>,
     pub(super) retries: RetryBudget,
     pub(super) options: ClientOptions,
-    /// Serves the calls of the server; `None` where the server's side does so.
+    /// Serves the calls of the server; `None` if the server's side of the connection serves them.
     services: Option<Services>,
 }
 
@@ -111,24 +114,26 @@ pub(super) struct ClientInner {
 pub(super) type Services =
     Box<dyn Fn(&Arc<ClientConnection>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// A connection, when there is one.
+/// Resolves to a connection as soon as there is one.
 pub(super) type NextConnection =
     Pin<Box<dyn Future<Output = Result<Arc<ClientConnection>, CallFailure>> + Send>>;
 
 impl Client {
-    /// Sends what is queued, waits until it has arrived, and closes the connection. Calls that still wait end with an error.
+    /// Sends all queued data, waits until it has arrived, and closes the connections. Calls in flight end with an error.
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub async fn close(&self) {
         self.0.end(ConnectionError::ClosedHere);
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
-    /// Waits until there is no connection and none will be made. Returns why: the client was closed, or its connection was
-    /// lost and it does not [`reconnect`](crate::ClientBuilder::reconnect).
+    /// Waits until the client is closed, and returns the reason: [`close`](Self::close) was called, or the connection was
+    /// lost and the client does not [`reconnect`](crate::ClientBuilder::reconnect).
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub async fn closed(&self) -> ConnectionError {
         let mut status = self.0.status.subscribe();
         match status.wait_for(Status::is_closed).await.as_deref() {
@@ -140,19 +145,20 @@ impl Client {
         }
     }
 
-    /// Moves the connection to a new local socket, for machines whose address changes: from one network to another or after
-    /// a long sleep. Calls in flight are not affected. Without it such a connection is lost after 15 s without a packet, and
-    /// then made again.
+    /// Moves the connections to a new local socket. Calls in flight are not affected.
+    ///
+    /// A machine needs this when its address changes, for example when it moves to another network or wakes from a long
+    /// sleep. Without it such a connection is lost after 15 s without a packet, and the client then reconnects.
     ///
     /// # Errors
-    /// When no socket can be opened. The old one stays in use.
+    /// Returns an error if no socket can be opened. The old socket stays in use.
     pub fn rebind(&self) -> std::io::Result<()> {
-        // The next connection has a socket of its own anyway.
+        // A connection that is opened later has a new socket anyway.
         let connections = self.0.connections();
         connections.iter().try_for_each(|c| c.transport.rebind())
     }
 
-    /// Returns whether there is a connection.
+    /// Returns the state of the client's connection.
     ///
     /// ```
     /// # use rpc_runtime::{Client, rpc};
@@ -174,25 +180,28 @@ impl Client {
         self.0.status.borrow().state.clone()
     }
 
-    /// Returns the number of bytes that the client holds for its servers at the moment, rounded up to 64 KiB for each
-    /// connection: replies and items that are received or wait for their callers, and what it holds for calls that the servers
-    /// make. This is what [`Limits::max_memory_bytes`](crate::Limits::max_memory_bytes) limits, and for each connection
-    /// [`Limits::max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection), set with
-    /// [`ClientBuilder::limits`](crate::ClientBuilder::limits). Of use for a metric.
+    /// Returns the memory that the client holds for its servers, in bytes, rounded up to 64 KiB for each connection. It is
+    /// meant as a metric.
     ///
-    /// For the client of a handler's caller ([`Context::client`](crate::Context::client)) it is what this side holds for all
+    /// The memory holds replies and items that are being received or wait for their callers, and the data of calls that the
+    /// servers make. [`ClientBuilder::limits`](crate::ClientBuilder::limits) sets its limits:
+    /// [`Limits::max_memory_bytes`](crate::Limits::max_memory_bytes) in total, and
+    /// [`Limits::max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection) for each connection.
+    ///
+    /// For a client that [`Context::client`](crate::Context::client) returned, it is the memory that this side holds for all
     /// of its peers.
     pub fn memory_held(&self) -> usize {
         self.0.options.memory.used()
     }
 
-    /// Waits until there is a connection; for a client of several servers, to one of them.
+    /// Waits until the client is connected; with several servers, to one of them.
     ///
     /// # Errors
-    /// [`ConnectError::Nobody`] as soon as the last attempt to connect has failed; the client goes on trying.
-    /// [`ConnectError::Refused`] when it is closed.
+    /// Returns [`ConnectError::Nobody`] as soon as the last attempt to connect has failed; the client keeps trying. Returns
+    /// [`ConnectError::Refused`] if the client is closed.
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub async fn ready(&self) -> Result<(), ConnectError> {
         let mut status = self.0.status.subscribe();
         let mut ready = Ok(());
@@ -211,12 +220,12 @@ impl Client {
         ready
     }
 
-    /// Watches for changes of the [`state`](Self::state).
+    /// Returns a watch that reports each change of the [`state`](Self::state).
     pub fn watch_state(&self) -> StateWatch {
         StateWatch::new(self.0.status.subscribe())
     }
 
-    /// Returns a client without a connection: its calls fail with this reason.
+    /// Returns a client without a connection. Its calls fail with the reason `why`.
     pub(super) fn unconnected(why: &str) -> Self {
         let reason = ConnectionError::Transport(why.to_owned());
         let memory = ServerMemory::new(&Limits::default());
@@ -253,7 +262,7 @@ impl ClientInner {
         }
     }
 
-    /// Makes a client that opens no connections itself.
+    /// Creates a client that opens no connections itself.
     pub(super) fn without_connections(status: Status, memory: Arc<ServerMemory>) -> Self {
         let options = ClientOptions {
             memory,
@@ -262,7 +271,7 @@ impl ClientInner {
         Self::new(status, options, None)
     }
 
-    /// Starts to use a connection, and serves the calls of its server.
+    /// Opens the streams of a connection, and serves the calls of its server.
     pub(super) fn open(
         &self,
         transport: Connection,
@@ -274,7 +283,7 @@ impl ClientInner {
         self.open_within((transport, memory), owner, health)
     }
 
-    /// The same for a connection whose memory is counted already.
+    /// Opens a connection as `open` does, with memory that is already counted.
     pub(super) fn open_within(
         &self,
         connection: (Connection, Arc<ConnectionMemory>),
@@ -290,7 +299,7 @@ impl ClientInner {
         connections.retain(|connection| connection.strong_count() > 0);
         connections.push(Arc::downgrade(&connection));
         drop(connections);
-        // Closing the client closes the connections that it finds, after it has said so.
+        // `end` sets `closed` before it closes the connections, so a connection that it missed is closed here.
         if self.closed.is_cancelled() {
             connection.close();
         }
@@ -302,7 +311,7 @@ impl ClientInner {
         self.status.borrow().connections.clone()
     }
 
-    /// Whether calls can go to another connection than this one.
+    /// Returns `true` if calls can go to another connection than this one.
     pub(super) fn has_other(&self, connection: &Arc<ClientConnection>) -> bool {
         let connections = &self.status.borrow().connections;
         connections
@@ -310,7 +319,7 @@ impl ClientInner {
             .any(|other| !Arc::ptr_eq(other, connection))
     }
 
-    /// Picks the connection of a call, another than `failed` if possible. Returns `None` if the call is to wait for one.
+    /// Picks the connection of a call; not `failed`, if possible. Returns `None` if the call must wait for a connection.
     #[inline]
     pub(super) fn pick(
         &self,
@@ -320,7 +329,7 @@ impl ClientInner {
         status.pick(failed, self.options.wait_for_ready)
     }
 
-    /// Waits for a connection that takes calls, another than `failed` if possible.
+    /// Waits for a connection that takes calls; not `failed`, if possible.
     pub(super) fn next_connection(&self, failed: Option<Arc<ClientConnection>>) -> NextConnection {
         let (mut status, waits) = (self.status.subscribe(), self.options.wait_for_ready);
         Box::pin(async move {
@@ -334,9 +343,9 @@ impl ClientInner {
         })
     }
 
-    /// Changes the status. Once closed, a client stays closed.
+    /// Changes the status. A closed client stays closed.
     pub(super) fn set_status(&self, mut status: Status) {
-        // The status before is dropped without the lock.
+        // The old status is dropped after the lock is released.
         self.status
             .send_if_modified(|current| status.replace(current));
     }
@@ -345,7 +354,7 @@ impl ClientInner {
         self.set_status(Status::disconnected(state));
     }
 
-    /// Closes the client: calls fail, connections send what is queued, and none is made again.
+    /// Closes the client: calls fail, connections send their queued data, and no connection is opened again.
     pub(super) fn end(&self, reason: ConnectionError) {
         self.set_disconnected(ConnectionState::Closed(reason));
         self.closed.cancel();
@@ -361,7 +370,7 @@ impl ClientInner {
         sync::lock(&self.endpoints)
     }
 
-    /// Changes the list of servers, and which connections take calls.
+    /// Changes the list of servers, and updates the connections that take calls.
     pub(super) fn change_endpoints<R>(&self, change: impl FnOnce(&mut EndpointList) -> R) -> R {
         let mut endpoints = self.endpoints();
         let result = change(&mut endpoints);
@@ -376,7 +385,7 @@ impl ClientInner {
         CallId::dedicated(self.dedicated.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Returns the memory of a new call, with its options.
+    /// Returns a buffer for a new call, with the client's default options.
     pub(super) fn take_outgoing(&self) -> PooledOutgoing {
         self.outgoing.take(&self.options)
     }
@@ -386,7 +395,7 @@ impl ClientInner {
         self.idle.record_activity();
     }
 
-    /// Drops what is kept for later calls.
+    /// Drops the buffers and timers that are kept for later calls.
     pub(super) fn release_idle_buffers(&self) {
         self.outgoing.clear();
         self.timers.clear();
