@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
-/// The address of a server, and the name that its certificate must have: `host:port`, `quic://host:port` or a
-/// [`SocketAddr`].
+/// The address of a server, and the name that its certificate must have.
+///
+/// It is parsed from `host:port` or `quic://host:port`, or converted from a [`SocketAddr`].
 ///
 /// ```
 /// use rpc_runtime::Address;
@@ -22,12 +23,12 @@ use thiserror::Error;
 pub struct Address {
     host: String,
     port: u16,
-    /// `None` if it is the host.
+    /// `None` if the name is the host.
     server_name: Option<String>,
 }
 
 impl Address {
-    /// Returns the DNS name or IP address, without brackets.
+    /// Returns the host: a DNS name, or an IP address without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -42,7 +43,8 @@ impl Address {
         self.server_name.as_deref().unwrap_or(&self.host)
     }
 
-    /// Sets the name that the server's certificate must have, for an address that a name was resolved to.
+    /// Sets the name that the server's certificate must have, for an address that was resolved from a name.
+    ///
     /// [`ClientBuilder::server_name`](crate::ClientBuilder::server_name) takes precedence.
     ///
     /// ```
@@ -124,7 +126,8 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// The text is not an address: it has no port, has a path, a user or blanks, or is an IPv6 address without brackets.
+/// An error for a text that is not an address: it has no port, has a path, a user or blanks, or is an IPv6 address without
+/// brackets.
 ///
 /// ```
 /// use rpc_runtime::Address;

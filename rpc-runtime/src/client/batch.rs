@@ -1,4 +1,4 @@
-//! Calls that are sent as one message.
+//! Batches: calls and notifications that are sent as one message.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use crate::codec::error::RpcError;
 use crate::codec::id::Id;
 use crate::codec::response::{ResponseBody, ResponseMessage};
 
-/// Calls and notifications that are sent as one JSON-RPC batch. [`Client::batch`] starts one.
+/// Calls and notifications that are sent as one JSON-RPC batch. [`Client::batch`] starts a batch.
 ///
 /// ```
 /// # use rpc_runtime::{Client, rpc};
@@ -46,9 +46,9 @@ use crate::codec::response::{ResponseBody, ResponseMessage};
 /// ```
 ///
 /// # Deadlines
-/// [`send`](Self::send) waits for as long as [`timeout`](Self::timeout) says, or else the
-/// [client](crate::ClientBuilder::timeout), also while there is no connection. A batch that a handler makes inherits the
-/// handler's deadline, as a [`Call`](Call#deadlines) does.
+/// The time limit of [`send`](Self::send) is the batch's [`timeout`](Self::timeout), or else the timeout of the
+/// [client](crate::ClientBuilder::timeout). It also applies while there is no connection. A batch that a handler creates
+/// inherits the handler's deadline, as a [`Call`](Call#deadlines) does.
 #[must_use = "a batch is sent by `send`"]
 pub struct Batch {
     client: Arc<ClientInner>,
@@ -56,13 +56,13 @@ pub struct Batch {
     time: TimeLimit,
     message: Vec<u8>,
     decoders: Vec<EntryDecoder>,
-    /// The entries that were written, by id.
+    /// Indexes of the entries that were written, by id.
     ids: HashMap<u64, usize>,
-    /// Why an entry was not written.
+    /// Reasons why entries were not written, by index.
     rejected: HashMap<usize, String>,
 }
 
-/// Identifies a batch, so that its replies are not taken with an entry of another.
+/// Identifies a batch, so that an entry takes no reply of another batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct BatchNumber(u64);
 
@@ -79,7 +79,7 @@ type EntryDecoder =
 
 /// A call of a batch. [`BatchResponse::take`] returns its result.
 ///
-/// It has the types of the call's result and error, so entries of one type can be kept in a list.
+/// The type parameters are the types of the call's result and error, so entries of the same type can be kept in a list.
 ///
 /// ```
 /// # use rpc_runtime::{CallError, Client, BatchEntry, rpc};
@@ -108,7 +108,7 @@ pub struct BatchEntry<T, E> {
 }
 
 impl Client {
-    /// Starts a batch: calls that are sent as one message.
+    /// Starts an empty batch.
     pub fn batch(&self) -> Batch {
         Batch {
             client: Arc::clone(&self.0),
@@ -123,19 +123,22 @@ impl Client {
 }
 
 impl Batch {
-    /// Sets the time limit of [`send`](Self::send), counted from its first poll. When it is over the batch ends with
-    /// [`CallError::Timeout`], and the server stops its handlers. Replaces the client's
+    /// Sets the time limit of [`send`](Self::send), counted from its first poll. Defaults to the client's
     /// [timeout](crate::ClientBuilder::timeout), which is none by default.
+    ///
+    /// When the time is over, the batch ends with [`CallError::Timeout`], and the server stops its handlers.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.time.timeout = Some(timeout);
         self
     }
 
-    /// Adds a call of the same client, with its timeout and metadata. Its timeout is sent to the server, and does not limit
-    /// [`send`](Self::send). [`Call::dedicated_stream`] has no effect here.
+    /// Adds a call of the same client to the batch, with the call's timeout and metadata.
     ///
-    /// A call that cannot be an entry is not sent: [`BatchResponse::take`] returns [`CallError::Encode`] for it. These are calls
-    /// whose arguments cannot be written as JSON, calls with items, and calls of another client.
+    /// The call's timeout is sent to the server and does not limit [`send`](Self::send). [`Call::dedicated_stream`] has no
+    /// effect.
+    ///
+    /// A call that cannot be an entry of this batch is not sent, and [`BatchResponse::take`] returns [`CallError::Encode`]
+    /// for it. These are calls whose arguments cannot be written as JSON, calls with items, and calls of another client.
     pub fn call<T, E>(&mut self, mut call: Call<T, E>) -> BatchEntry<T, E>
     where
         T: Send + 'static,
@@ -168,25 +171,28 @@ impl Batch {
         }
     }
 
-    /// Adds a notification of the same client.
+    /// Adds a notification of the same client to the batch.
     ///
     /// # Errors
-    /// [`CallError::Encode`] if its arguments cannot be written as JSON, or it is one of another client. The batch is left
-    /// as it was.
+    /// Returns [`CallError::Encode`] if the arguments cannot be written as JSON, or if the notification belongs to another
+    /// client. The batch is then unchanged.
     pub fn notify(&mut self, mut notification: Notification) -> Result<(), CallError> {
         let entry = notification.encode_entry(&self.client);
         push_entry(&mut self.message, entry.map_err(CallError::Encode)?);
         Ok(())
     }
 
-    /// Sends the batch on a dedicated stream and waits for the replies, unless it has only notifications.
+    /// Sends the batch on a dedicated stream and waits for the replies. A batch of notifications only has no replies to wait
+    /// for.
+    ///
+    /// The batch waits for a connection as a call does, and is never sent twice.
     ///
     /// # Errors
-    /// When the batch as a whole has no reply: the connection is lost, the time is over, or the server rejects batches of
-    /// this size. It waits for a connection as a call does, and is never sent twice.
+    /// Returns an error if the batch as a whole has no reply: the connection is lost, the time is over, or the server
+    /// rejects batches of this size.
     ///
     /// # Panics
-    /// With a timeout, in a tokio runtime without timers.
+    /// Panics if the batch has a timeout and the tokio runtime has no timers.
     ///
     /// # Cancel safety
     /// Dropping the future cancels every call of the batch.
@@ -245,7 +251,9 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// The replies to a [`Batch`]. Each is taken with its [`BatchEntry`]; an error of one does not affect the others.
+/// The replies to a [`Batch`]. [`take`](Self::take) returns the result of each entry.
+///
+/// An error of one call does not affect the other calls.
 ///
 /// ```
 /// # use rpc_runtime::{CallError, Client, code, rpc};
@@ -288,7 +296,7 @@ impl BatchResponse {
             }
         };
         let Some(responses) = root.elements() else {
-            // One error for the batch as a whole.
+            // The server sent one error for the whole batch.
             let response = ResponseMessage::read(root).ok_or(CallFailure::MalformedReply)?;
             retire_if_draining(&response.outcome);
             return Err(CallError::received(response.outcome, Infallible::read));
@@ -314,8 +322,8 @@ impl BatchResponse {
     /// Returns the result of a call of the batch.
     ///
     /// # Errors
-    /// Those of a single call. [`CallError::Encode`] for a call that could not be an entry. [`CallError::Decode`] for an entry
-    /// of another batch; the replies are left as they were.
+    /// Returns the errors of a single call. Returns [`CallError::Encode`] for a call that could not be an entry, and
+    /// [`CallError::Decode`] for an entry of another batch; the replies are then unchanged.
     pub fn take<T: 'static, E: 'static>(
         &mut self,
         entry: BatchEntry<T, E>,

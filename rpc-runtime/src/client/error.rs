@@ -11,7 +11,7 @@ use crate::codec::result::ReadError;
 use crate::escape::Escaped;
 use crate::transport::ConnectionError;
 
-/// Why a call has no result.
+/// The reason why a call has no result.
 ///
 /// ```
 /// use rpc_runtime::{CallError, Execution};
@@ -36,39 +36,43 @@ pub enum CallError<E = Infallible> {
     /// The handler's own error.
     #[error("{0}")]
     Application(E),
-    /// An error that the method does not declare: one of the protocol's, or one with a code that this client does not know.
+    /// An error that the method does not declare: an error of the protocol, or an error with a code that this client does
+    /// not know.
     #[error("{} (code {})", .0.message(), .0.code())]
     Remote(ErrorObject),
-    /// The time is over, by the clock of this side or of the server.
+    /// The time limit is over, by the clock of this side or of the server.
     #[error("the call took too long")]
     Timeout,
     /// The server says that the call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
-    /// The server is shutting down and has ended a stream of items before its end. The items received are valid. A caller
-    /// that knows where to go on can call again; the call uses another connection.
+    /// The server is shutting down and ended a stream of items before its end.
+    ///
+    /// The items received are valid. A caller that knows where to continue can call again; the call uses another connection.
     #[error("the server is shutting down and ended the stream of items")]
     StreamEnded,
-    /// There is no connection, or it was lost before a reply came.
+    /// There is no connection, or the connection was lost before a reply arrived.
     #[error("{execution}: {reason}")]
     Connection {
-        /// Whether the handler may have run.
+        /// Says whether the handler may have run.
         execution: Execution,
-        /// Why the connection was lost.
+        /// The reason why the connection was lost.
         reason: ConnectionError,
     },
-    /// The arguments cannot be written as JSON, and nothing was sent; or an item cannot, and the call was cancelled.
+    /// The arguments or an item cannot be written as JSON.
+    ///
+    /// If it was the arguments, nothing was sent. If it was an item, the call was cancelled.
     #[error("the arguments cannot be sent: {0}")]
     Encode(String),
-    /// The reply is not what the method returns. The handler has run.
+    /// The reply cannot be decoded as the result of the method. The handler has run.
     #[error("the answer cannot be read: {0}")]
     Decode(String),
 }
 
-/// Whether a call that has no reply may have been executed.
+/// Says whether a call without a reply may have been executed.
 ///
 /// After [`NotSent`](Self::NotSent) and [`NotExecuted`](Self::NotExecuted) the call can be made again, on another
-/// connection; where that makes sense the client has tried already ([`Call`](crate::Call#retries)). After
+/// connection. The client has already retried it if a retry was allowed ([`Call`](crate::Call#retries)). After
 /// [`MayHaveExecuted`](Self::MayHaveExecuted) it can be made again only if running it twice does no harm.
 ///
 /// ```
@@ -90,16 +94,17 @@ pub enum CallError<E = Infallible> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Execution {
-    /// No byte of it was sent.
+    /// No byte of the call was sent.
     NotSent,
-    /// The server did not start it.
+    /// The server did not start the call.
     NotExecuted,
-    /// It was sent, and the server may have executed it.
+    /// The call was sent, and the server may have executed it.
     MayHaveExecuted,
 }
 
 impl Execution {
-    /// Returns the execution of a call that was sent, when all that arrived before the end was read and held no reply.
+    /// Returns the execution status of a call that was sent. All bytes that arrived before the connection ended were read,
+    /// and held no reply.
     pub(super) fn without_answer(reason: &ConnectionError) -> Self {
         match reason.is_drained() {
             true => Self::NotExecuted,
@@ -119,7 +124,7 @@ impl std::fmt::Display for Execution {
 }
 
 impl<E> CallError<E> {
-    /// Returns the error of a response that holds one.
+    /// Returns the error of a response that holds an error.
     pub(super) fn received(outcome: ResponseBody<'_, '_>, read: ReadError<E>) -> Self {
         let ResponseBody::Error {
             code,
@@ -137,7 +142,7 @@ impl<E> CallError<E> {
                 reason: ConnectionError::drained(&Escaped(message).to_string()),
             },
             code::STREAM_ENDED => Self::StreamEnded,
-            // Reserved for the protocol: no handler returns these.
+            // Codes that are reserved for the protocol. No handler returns them.
             -32768..=-32000 => Self::Remote(ErrorObject::received(code, message, data)),
             _ => match read(code, message, data) {
                 Some(error) => Self::Application(error),
@@ -147,7 +152,7 @@ impl<E> CallError<E> {
     }
 }
 
-/// Why a call has no reply.
+/// The reason why a call has no reply.
 #[derive(Debug, Clone)]
 pub(super) enum CallFailure {
     /// The connection was lost, or there is none.
@@ -155,13 +160,13 @@ pub(super) enum CallFailure {
         execution: Execution,
         reason: Box<ConnectionError>,
     },
-    /// The time is over.
+    /// The time limit is over.
     TimedOut,
     /// The reply is larger than this client accepts.
     ReplyTooLarge,
-    /// The connection holds so much already that there is no room for the reply.
+    /// The memory of the connection has no room for the reply.
     NoRoom { limit: usize },
-    /// What was received is not a response.
+    /// The received message is not a response.
     MalformedReply,
     /// The request or an item cannot be written as JSON.
     Encode(Box<str>),

@@ -1,4 +1,4 @@
-//! A notification as a future.
+//! `Notification`: a future that sends a notification.
 
 use std::fmt;
 use std::pin::Pin;
@@ -19,10 +19,11 @@ use crate::client::timer_pool::{Timer, poll_timer};
 use crate::client::waiters::WaiterId;
 use crate::codec::params::encode::{self, Sent, SentParams};
 
-/// A notification that is sent when it is awaited. When the future ends it was sent; whether it arrived is not known.
+/// A notification that is sent when the future is polled. The future completes when the notification was sent; it is not
+/// known whether the notification arrived.
 ///
-/// The notifications of one client start in the order in which they were sent, except for large ones, which have dedicated
-/// streams. There is no order between notifications and calls, nor between those of a client of
+/// The notifications of a client start in the order in which they were sent, except for large notifications, which have
+/// dedicated streams. There is no order between notifications and calls, nor between the notifications of a client of
 /// [several servers](Client#several-servers).
 ///
 /// ```
@@ -52,28 +53,31 @@ use crate::codec::params::encode::{self, Sent, SentParams};
 /// # }
 /// ```
 ///
-/// A notification that is queued when its connection is lost is lost, too: notifications are sent at most once.
+/// A notification is sent at most once. If it is queued when its connection is lost, it is lost, too.
 ///
 /// # Timeouts
-/// A notification waits for a connection and for room in its stream for as long as [`timeout`](Self::timeout) says, or else
-/// the [client](crate::ClientBuilder::timeout). Then it ends with [`CallError::Timeout`] and is not sent.
+/// The time limit of a notification is its [`timeout`](Self::timeout), or else the timeout of the
+/// [client](crate::ClientBuilder::timeout). It applies while the notification waits for a connection or for room in its
+/// stream. A notification that times out is not sent and ends with [`CallError::Timeout`].
 ///
 /// # Panics
-/// A notification with a timeout that has to wait panics in a tokio runtime without timers.
+/// A notification with a timeout panics if it has to wait in a tokio runtime without timers.
 ///
 /// # Unreliable ones
-/// A notification of a method marked `#[rpc(notification, unreliable)]`, or one that is made
-/// [`unreliable`](Self::unreliable), is sent in a QUIC datagram: for values that the next one replaces. Such a notification
+/// A notification of a method marked `#[rpc(notification, unreliable)]`, or a notification that is made
+/// [`unreliable`](Self::unreliable), is sent in a QUIC datagram. This suits values that the next value replaces. Such a
+/// notification
 ///
 /// - may be lost, without being sent again and without an error;
 /// - may overtake notifications and calls that were sent before it, and be overtaken by later ones;
-/// - is dropped when many wait: the sender keeps 128 KiB of them until the network takes them, and the receiver as many until
-///   it has run those before. The oldest are dropped first;
-/// - arrives once at most;
-/// - is sent before what waits in streams. Sending them without a pause holds up the calls of the connection.
+/// - is dropped when many notifications wait, the oldest first: the sender keeps 128 KiB of them until the network accepts
+///   them, and the receiver keeps as many until it has run the earlier ones;
+/// - arrives at most once;
+/// - is sent before the data that waits in streams, so sending notifications without a pause delays the calls of the
+///   connection.
 ///
-/// One that does not fit into a packet of the network, which has about 1,100 to 1,400 bytes, is sent as any other
-/// notification. So are all of them if the server accepts no datagrams.
+/// A notification that does not fit into a packet of the network, about 1,100 to 1,400 bytes, is sent as an ordinary
+/// notification. So are all notifications if the server accepts no datagrams.
 ///
 /// ```
 /// use rpc_runtime::rpc;
@@ -87,12 +91,12 @@ use crate::codec::params::encode::{self, Sent, SentParams};
 /// ```
 ///
 /// # Cancel safety
-/// A notification that is dropped before its future ends was not sent, unless it is large.
+/// Dropping a notification before its future completes means that it was not sent, unless it is large.
 #[must_use = "a notification is sent when it is awaited"]
 pub struct Notification {
     client: Arc<ClientInner>,
     outgoing: PooledOutgoing,
-    /// Why the arguments cannot be written as JSON.
+    /// The reason why the arguments cannot be written as JSON.
     encode_error: Option<Box<str>>,
     is_unreliable: bool,
     picker: Picker,
@@ -102,19 +106,20 @@ pub struct Notification {
 
 type BoxedSend = Pin<Box<dyn Future<Output = Result<(), CallFailure>> + Send>>;
 
-/// How far a notification is.
+/// The state of a notification.
 enum Sending {
-    /// It was not polled yet.
+    /// Not polled yet.
     New,
-    /// It waits for a connection, or for room in a shared stream.
+    /// Waiting for a connection, or for room in a shared stream.
     Waiting(Option<WaiterId>),
-    /// It has a dedicated stream.
+    /// Being sent on a dedicated stream.
     Dedicated(BoxedSend),
     Done,
 }
 
 impl Client {
-    /// Sends a notification by name. `params` as with [`call`](Self::call).
+    /// Sends a notification by name. `params` must serialize to an array, an object or nothing (`()`), as with
+    /// [`call`](Self::call).
     pub fn notify<P: Serialize + ?Sized>(&self, method: &str, params: &P) -> Notification {
         let params = encode::entire(Sent::nameless(params));
         Notification::new(self, MethodName::Text(method), params)
@@ -146,21 +151,23 @@ impl Notification {
         }
     }
 
-    /// Sets how long the notification may wait before it is sent: see [Timeouts](#timeouts).
+    /// Sets the time limit for the wait before the notification is sent: see [Timeouts](#timeouts).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.outgoing.options.time.timeout = Some(timeout);
         self
     }
 
-    /// Adds metadata, which the handler finds in its [`Context`](crate::Context::meta), in place of an earlier value of this
-    /// name. A server accepts up to 64 names.
+    /// Adds metadata, which the handler reads with [`Context::meta`](crate::Context::meta). It replaces an earlier value of
+    /// the same name.
+    ///
+    /// A server accepts up to 64 names.
     pub fn meta(mut self, name: &str, value: &str) -> Self {
         self.outgoing.options.metadata.push(name, value);
         self
     }
 
-    /// Lets the notification be lost rather than sent again or waited for: see [Unreliable ones](#unreliable-ones). Has no
-    /// effect in a batch.
+    /// Sends the notification in a QUIC datagram, which may be lost: see [Unreliable ones](#unreliable-ones). Has no effect
+    /// in a batch.
     pub fn unreliable(mut self) -> Self {
         self.is_unreliable = true;
         self
@@ -213,7 +220,7 @@ impl Notification {
                 self.progress = Sending::Dedicated(Box::pin(sending));
                 continue;
             }
-            // All on one stream, so that they arrive in the order in which they were sent.
+            // All notifications use one stream, so that they arrive in the order in which they were sent.
             match ready!(connection.streams[0].poll_notify(message, waiter, cx)) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(_) => {
@@ -224,7 +231,7 @@ impl Notification {
         }
     }
 
-    /// Resolves when the time is over. Hardly any notification waits, so the timer is started only for one that does.
+    /// Resolves when the time is over. Few notifications wait, so the timer is started only when one does.
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.timer.is_none() {
             let timeout = self.outgoing.options.time.timeout;

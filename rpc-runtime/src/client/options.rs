@@ -1,4 +1,4 @@
-//! Settings of a client, and of a call.
+//! Settings of a client and of a call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::deadline;
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 
-/// Settings of a client that concern its calls.
+/// The settings of a client for its calls.
 #[derive(Debug, Clone)]
 pub(super) struct ClientOptions {
     /// Number of multiplexed streams.
@@ -20,10 +20,10 @@ pub(super) struct ClientOptions {
     pub(super) timeout: Option<Duration>,
     pub(super) reply_limit: usize,
     pub(super) wait_for_ready: bool,
-    /// How long to wait between attempts; `None` if calls are not retried.
+    /// Delays between attempts; `None` if calls are not retried.
     pub(super) retry: Option<Backoff>,
     pub(super) metadata: Option<MetadataSource>,
-    /// Counts what is held for all connections.
+    /// Counts the memory that is held for all connections.
     pub(super) memory: Arc<ServerMemory>,
 }
 
@@ -56,9 +56,9 @@ impl fmt::Debug for MetadataSource {
 /// Metadata of one call, as the members of a JSON object. A value replaces an earlier one of the same name.
 #[derive(Default)]
 pub(super) struct MetadataWriter {
-    /// A comma before each member.
+    /// Each member is preceded by a comma.
     members: Vec<u8>,
-    /// Where each member starts, from its comma on.
+    /// Offset of the comma before each member.
     starts: Vec<usize>,
 }
 
@@ -76,7 +76,7 @@ impl MetadataWriter {
         }
     }
 
-    /// Returns the index of the member that has the name which is written from `start` on.
+    /// Returns the index of the member whose name equals the bytes from `start` on.
     fn find(&self, start: usize) -> Option<usize> {
         let (members, name) = self.members.split_at(start);
         let has_name = |member: &usize| members[*member..].starts_with(name);
@@ -109,13 +109,13 @@ impl MetadataWriter {
         self.starts.clear();
     }
 
-    /// Returns how many bytes are kept for the next call.
+    /// Returns the capacity of the buffers that are kept for the next call, in bytes.
     pub(super) fn capacity(&self) -> usize {
         self.members.capacity() + self.starts.capacity() * size_of::<usize>()
     }
 }
 
-/// Values of metadata are secret.
+/// Prints no metadata, since its values are secret.
 impl fmt::Debug for MetadataWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MetadataWriter").finish_non_exhaustive()
@@ -132,7 +132,7 @@ pub(super) struct CallOptions {
 }
 
 impl CallOptions {
-    /// Sets the options of a new call. There is no metadata yet.
+    /// Sets the options of a new call, whose metadata is empty.
     pub(super) fn begin(&mut self, options: &ClientOptions) {
         self.time = TimeLimit::inherited(options);
         self.dedicated_stream = false;
@@ -143,17 +143,17 @@ impl CallOptions {
     }
 }
 
-/// How long to wait.
+/// The time limit of a call, a batch or a notification.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct TimeLimit {
-    /// Counted from when the wait begins.
+    /// Maximum duration of the wait.
     pub(super) timeout: Option<Duration>,
-    /// When the handler that makes the call must be done.
+    /// The deadline of the handler that makes the call.
     pub(super) deadline: Option<Instant>,
 }
 
 impl TimeLimit {
-    /// Returns the client's timeout and the deadline that is inherited here.
+    /// Returns the client's timeout and the deadline of the current task.
     pub(super) fn inherited(options: &ClientOptions) -> Self {
         Self {
             timeout: options.timeout,
@@ -161,7 +161,7 @@ impl TimeLimit {
         }
     }
 
-    /// Returns the time that remains if the wait begins now: the shorter of timeout and time to the deadline.
+    /// Returns the time that remains if the wait begins now: the timeout, or the time until the deadline if that is shorter.
     pub(super) fn remaining(&self) -> Option<Duration> {
         let Some(deadline) = self.deadline else {
             return self.timeout;
@@ -196,7 +196,7 @@ mod tests {
         });
     }
 
-    /// Reads the members of an object in their order, repeated ones too.
+    /// Reads the members of an object in order, including repeated names.
     struct Pairs<'a>(&'a mut Vec<(String, String)>);
 
     impl<'de> serde::de::Visitor<'de> for Pairs<'_> {

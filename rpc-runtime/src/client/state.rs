@@ -1,4 +1,4 @@
-//! Whether a client has a connection, and which connections take calls.
+//! The state of a client, and the list of the connections that take calls.
 
 use std::sync::Arc;
 
@@ -10,27 +10,29 @@ use crate::client::dial::ConnectError;
 use crate::client::error::{CallFailure, Execution};
 use crate::transport::ConnectionError;
 
-/// Whether a [`Client`](crate::Client) has a connection. [`Client::state`](crate::Client::state) returns it, and
-/// [`Client::watch_state`](crate::Client::watch_state) each change of it.
+/// The state of a [`Client`](crate::Client)'s connection. [`Client::state`](crate::Client::state) returns it, and
+/// [`Client::watch_state`](crate::Client::watch_state) reports each change.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// Calls are sent at once.
+    /// The client is connected and sends calls at once.
     Connected,
-    /// The connection was lost, or its server is shutting down, and the client connects again. It tries again after any
-    /// error, since a certificate or an address can be corrected. A program that knows better closes the client.
+    /// The client is connecting, because the connection was lost or its server is shutting down.
+    ///
+    /// The client tries again after any error, since a certificate or an address can be corrected. A program that does not
+    /// want this closes the client.
     #[non_exhaustive]
     Connecting {
-        /// Why the last connection was lost.
+        /// The reason why the last connection was lost.
         lost: ConnectionError,
-        /// Why the last attempt to connect failed; `None` until one has failed.
+        /// The error of the last attempt to connect; `None` until an attempt has failed.
         error: Option<Arc<ConnectError>>,
     },
-    /// There is no connection, and none will be made.
+    /// The client is closed: there is no connection, and none will be made.
     Closed(ConnectionError),
 }
 
-/// Watches the state of a client. [`Client::watch_state`](crate::Client::watch_state) makes one.
+/// Reports the changes of a client's state. [`Client::watch_state`](crate::Client::watch_state) returns a watch.
 ///
 /// ```
 /// use rpc_runtime::{Client, ConnectionState, rpc};
@@ -71,10 +73,12 @@ impl StateWatch {
         Self { status, version }
     }
 
-    /// Waits for the next change and returns the new state; `None` after [`ConnectionState::Closed`] was returned. Of
-    /// changes that follow each other quickly only the last is seen.
+    /// Waits for the next change and returns the new state, or `None` after it has returned [`ConnectionState::Closed`].
     ///
-    /// Cancel safe.
+    /// If several changes follow each other quickly, only the last state is returned.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub async fn changed(&mut self) -> Option<ConnectionState> {
         let seen = self.version;
         let changed = self
@@ -87,12 +91,12 @@ impl StateWatch {
     }
 }
 
-/// The reason why a client that never had a connection has none.
+/// Returns the reason for a client that never had a connection.
 pub(super) fn never_connected() -> ConnectionError {
     ConnectionError::Transport("there was no connection yet".into())
 }
 
-/// The state of a client, or of one of its servers, that was never connected.
+/// Returns the state of a client, or of one of its servers, that was never connected.
 pub(super) fn connecting(error: Option<Arc<ConnectError>>) -> ConnectionState {
     ConnectionState::Connecting {
         lost: never_connected(),
@@ -100,13 +104,13 @@ pub(super) fn connecting(error: Option<Arc<ConnectError>>) -> ConnectionState {
     }
 }
 
-/// The connections of a client, as calls see them.
+/// The status of a client that every call reads.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) state: ConnectionState,
     /// The connections that take calls: at least one while the state is [`ConnectionState::Connected`].
     pub(super) connections: Vec<Arc<ClientConnection>>,
-    /// Number of changes of the list of servers, for a client of several.
+    /// Number of changes of the list of servers, for a client of several servers.
     changes: u64,
     /// Number of changes of the state.
     version: u64,
@@ -142,7 +146,8 @@ impl Status {
         Self::disconnected(ConnectionState::Closed(reason))
     }
 
-    /// Swaps itself with `current`, unless it is older or `current` is closed. Returns whether it did.
+    /// Swaps itself with `current`, unless `current` is closed, or is newer and this status is not closed. Returns `true` if
+    /// it did.
     pub(super) fn replace(&mut self, current: &mut Self) -> bool {
         let is_newer = self.is_closed() || self.changes >= current.changes;
         if current.is_closed() || !is_newer {
@@ -162,8 +167,8 @@ impl Status {
         matches!(self.state, ConnectionState::Closed(_))
     }
 
-    /// Picks the connection of a call, another than `failed` if possible. Returns `None` if the call is to wait for one, and
-    /// an error if it is not.
+    /// Picks the connection of a call; not `failed`, if possible. Returns `None` if the call must wait for a connection, and
+    /// an error if it must not.
     #[inline]
     pub(super) fn pick(
         &self,
@@ -200,7 +205,7 @@ mod tests {
         assert!(!status(ConnectionState::Connected, 1).replace(&mut current));
         assert_eq!(current.changes, 2);
         assert!(!current.is_connected());
-        // The state of one server has changed, and the list has not.
+        // The state of one server has changed; the list has not.
         assert!(status(ConnectionState::Connected, 2).replace(&mut current));
         assert!(current.is_connected());
     }

@@ -1,4 +1,4 @@
-//! The servers of a client that has several, and how they stand.
+//! The list of the servers of a client that has several, with the state of each server.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::client::connection::ClientConnection;
 use crate::client::dial::ConnectError;
 use crate::client::state::{ConnectionState, Status, connecting};
 
-/// How one of a client's servers stands. [`Endpoints::list`](crate::balance::Endpoints::list) returns it.
+/// One of a client's servers and its state. [`Endpoints::list`](crate::balance::Endpoints::list) returns it.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     address: Address,
@@ -20,35 +20,35 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Returns its address.
+    /// Returns the address of the server.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Returns whether it is connected.
+    /// Returns the state of the connection to the server.
     pub fn state(&self) -> &ConnectionState {
         &self.state
     }
 
-    /// Returns the number of calls that wait for its replies. A stream of items counts for as long as it lasts.
+    /// Returns the number of calls that wait for replies of the server. A stream of items counts until it ends.
     pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
-    /// Returns whether it gets no calls because too many of them have failed
+    /// Returns `true` if the server gets no calls because too many calls to it have failed
     /// ([`eject_after`](crate::ClientBuilder::eject_after)).
     pub fn is_ejected(&self) -> bool {
         self.is_ejected
     }
 }
 
-/// The servers of a client that has several; empty for one with a single connection.
+/// The servers of a client that has several. Empty for a client with a single connection.
 #[derive(Debug, Default)]
 pub(in crate::client) struct EndpointList {
     endpoints: Vec<EndpointEntry>,
-    /// Number of servers that were ever added.
+    /// Number of servers that have been added so far.
     so_far: u64,
-    /// Number of changes.
+    /// Number of changes of the list.
     changes: u64,
 }
 
@@ -60,11 +60,11 @@ pub(in crate::client) struct EndpointEntry {
     connection: Option<Arc<ClientConnection>>,
     is_ejected: bool,
     health: Arc<EndpointHealth>,
-    /// Ends its tasks when it is dropped.
+    /// Ends the tasks of the server when it is dropped.
     _tasks: DropGuard,
 }
 
-/// Identifies a server that was added. One that is added again at the same address has another number.
+/// Identifies a server that was added. A server that is added again at the same address has another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) struct EndpointNumber(u64);
 
@@ -93,7 +93,7 @@ impl EndpointList {
         number
     }
 
-    /// Takes out the servers for which `keep` returns `false`.
+    /// Removes and returns the servers for which `keep` returns `false`.
     #[must_use = "servers are dropped without the lock"]
     pub(in crate::client) fn retain(
         &mut self,
@@ -105,14 +105,14 @@ impl EndpointList {
         removed.collect()
     }
 
-    /// Takes out a server.
+    /// Removes and returns a server.
     #[must_use = "servers are dropped without the lock"]
     pub(in crate::client) fn remove(&mut self, number: EndpointNumber) -> Option<EndpointEntry> {
         let index = self.endpoints.iter().position(|e| e.number == number)?;
         Some(self.endpoints.remove(index))
     }
 
-    /// Takes out all servers.
+    /// Removes and returns all servers.
     #[must_use = "servers are dropped without the lock"]
     pub(in crate::client) fn clear(&mut self) -> Vec<EndpointEntry> {
         std::mem::take(&mut self.endpoints)
@@ -185,7 +185,7 @@ impl EndpointList {
         self.status()
     }
 
-    /// Returns the client's status: connected while one of the servers is.
+    /// Returns the client's status: connected while at least one of the servers is.
     pub(in crate::client) fn status(&self) -> Status {
         let connections = |filter: fn(&EndpointEntry) -> bool| -> Vec<_> {
             let endpoints = self.endpoints.iter().filter(|endpoint| filter(endpoint));
@@ -216,7 +216,7 @@ impl EndpointList {
             .unwrap_or_else(|| connecting(self.no_servers()))
     }
 
-    /// Returns the error of a client without servers; none before the list was first set.
+    /// Returns the error of a client without servers; `None` before the list is first set.
     fn no_servers(&self) -> Option<Arc<ConnectError>> {
         let not_found = ConnectError::Resolve(std::io::ErrorKind::NotFound.into());
         (self.changes > 0).then(|| Arc::new(not_found))

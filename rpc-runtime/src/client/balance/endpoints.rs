@@ -1,4 +1,4 @@
-//! Adds servers to a client that has several, and removes them. Each has a connection, which is made again when it is lost.
+//! Adds and removes the servers of a client that has several, and starts the tasks that connect to them.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -17,8 +17,10 @@ use crate::client::handle::ClientInner;
 use crate::client::reconnect::{ConnectionSlot, keep_connected};
 use crate::client::state::{ConnectionState, StateWatch, Status};
 
-/// The servers of a client, which may change while the client is in use.
-/// [`ClientBuilder::balanced`](crate::ClientBuilder::balanced) makes one. It does not keep the client alive.
+/// A handle to the servers of a client, which may change while the client is in use.
+/// [`ClientBuilder::balanced`](crate::ClientBuilder::balanced) returns it.
+///
+/// The handle does not keep the client alive.
 ///
 /// ```
 /// # use rpc_runtime::{Client, ConnectError, Trust};
@@ -43,7 +45,7 @@ pub struct Endpoints {
     status: watch::Receiver<Status>,
 }
 
-/// How each server is connected and observed.
+/// Settings for connecting to each server and for ejecting it.
 pub(in crate::client) struct EndpointSettings {
     pub(in crate::client) dial: DialSettings,
     pub(in crate::client) ejection: Ejection,
@@ -61,7 +63,7 @@ impl Endpoints {
     /// Adds a server and connects to it. Returns `false` if the server was added before or the client is closed.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn insert(&self, address: Address) -> bool {
         let Some(client) = self.client.upgrade() else {
             return false;
@@ -69,8 +71,9 @@ impl Endpoints {
         client.change_endpoints(|endpoints| self.add(&client, endpoints, address))
     }
 
-    /// Removes a server: it gets no more calls, and its connection is closed when those in flight have ended. Returns whether
-    /// the server was there.
+    /// Removes a server. Returns `true` if the server was in the list.
+    ///
+    /// The server gets no more calls, and its connection is closed when its calls in flight have ended.
     pub fn remove(&self, address: &Address) -> bool {
         let Some(client) = self.client.upgrade() else {
             return false;
@@ -79,10 +82,10 @@ impl Endpoints {
         !removed.is_empty()
     }
 
-    /// Replaces all servers: adds those that are new, and removes those that are not among `addresses`.
+    /// Replaces the list of servers: adds new servers, and removes servers that are not among `addresses`.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn set(&self, addresses: impl IntoIterator<Item = Address>) {
         let addresses: Vec<_> = addresses.into_iter().collect();
         let Some(client) = self.client.upgrade() else {
@@ -98,18 +101,19 @@ impl Endpoints {
         drop(removed);
     }
 
-    /// Returns whether the client is connected to one of the servers: [`Client::state`](crate::Client::state).
+    /// Returns the state of the client, as [`Client::state`](crate::Client::state) does.
     pub fn state(&self) -> ConnectionState {
         self.status.borrow().state.clone()
     }
 
-    /// Watches for changes of the [`state`](Self::state): for a program that finds servers, and looks again when none can be
-    /// reached or stops when the client is closed.
+    /// Returns a watch that reports each change of the [`state`](Self::state).
+    ///
+    /// A program that discovers servers looks again when no server can be reached, and stops when the client is closed.
     pub fn watch_state(&self) -> StateWatch {
         StateWatch::new(self.status.clone())
     }
 
-    /// Returns the servers and how they stand, in the order in which they were added; none once the client is closed.
+    /// Returns the servers and their states, in the order in which they were added. Returns none once the client is closed.
     pub fn list(&self) -> Vec<Endpoint> {
         let client = self.client.upgrade();
         client.map_or(Vec::new(), |client| client.endpoints().list())
@@ -146,7 +150,7 @@ impl Endpoints {
     }
 }
 
-/// Returns what the connection of a server shows now; `None` when the client is gone.
+/// Returns the current counters of the connection to a server; `None` when the client has been dropped.
 fn sample(slot: &ConnectionSlot) -> Option<Option<Sample>> {
     let connection = slot.connection()?;
     Some(connection.and_then(|connection| {

@@ -1,4 +1,4 @@
-//! What is known of one of several servers from the calls to it.
+//! The health of one of several servers, as observed by the calls to it.
 
 use crate::client::balance::outlier::{Ejection, OutlierDetector};
 use crate::client::balance::stall::StallDetector;

@@ -1,4 +1,4 @@
-//! A client of several servers: their list, which of them takes a call, and which takes none for now.
+//! Load balancing over several servers: the list of servers, the choice of a server for a call, and the ejection of servers.
 
 pub(super) mod endpoint_list;
 pub(super) mod endpoints;

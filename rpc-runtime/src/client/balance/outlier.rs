@@ -1,5 +1,5 @@
-//! Counts failures of the calls to a server. A server whose calls fail is ejected: it gets no more of them until it answers
-//! again.
+//! Counts the failures of the calls to a server, and ejects a server whose calls fail. An ejected server gets no calls until
+//! it answers a probe.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::client::retry::backoff::Backoff;
 use crate::codec::error_code::code;
 use crate::transport::ConnectionError;
 
-/// When a server is ejected, and when it is probed.
+/// Settings for the ejection and the probes of a server.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::client) struct Ejection {
-    /// Number of failures in a row after which a server is ejected; 0 disables ejection.
+    /// Number of consecutive failures after which a server is ejected; 0 disables ejection.
     pub(in crate::client) after: u32,
     pub(in crate::client) probes: Backoff,
 }
@@ -31,11 +31,11 @@ impl Default for Ejection {
     }
 }
 
-/// The failures of one server.
+/// The consecutive failures of one server.
 #[derive(Debug)]
 pub(in crate::client) struct OutlierDetector {
     pub(in crate::client) ejection: Ejection,
-    /// Number of failures in a row.
+    /// Number of consecutive failures.
     failures: AtomicU32,
     ejected: Notify,
 }
@@ -56,7 +56,7 @@ impl OutlierDetector {
             Some(CallError::Remote(error)) if error.code() == code::INTERNAL_ERROR => {
                 self.record_failure();
             }
-            // A lost connection counts once, and not for each of its calls.
+            // A lost connection is counted once by `record_loss`, not for each of its calls.
             Some(CallError::Connection { .. } | CallError::Cancelled | CallError::Encode(_)) => {}
             _ => self.record_success(),
         }
@@ -77,15 +77,15 @@ impl OutlierDetector {
     }
 
     pub(in crate::client) fn record_success(&self) {
-        // There are hardly ever any, and a load costs less than a store.
+        // There are few failures, and a load costs less than a store.
         if self.failures.load(Ordering::Relaxed) > 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Waits until there are so many failures in a row that the server is to be ejected.
+    /// Waits until the number of consecutive failures reaches the limit for ejection.
     pub(in crate::client) async fn has_too_many_failures(&self) {
-        // The notification may be older than the last success.
+        // The notification may be older than the last success, so the number is checked again.
         loop {
             self.ejected.notified().await;
             if self.failures.load(Ordering::Relaxed) >= self.ejection.after {
@@ -105,7 +105,7 @@ mod tests {
 
     type Error = CallError<&'static str>;
 
-    /// Whether a server is ejected after `record` was called three times.
+    /// Returns `true` if a server is ejected after `record` was called three times.
     fn ejects(record: impl Fn(&OutlierDetector)) -> bool {
         let detector = OutlierDetector::new(Ejection {
             after: 3,

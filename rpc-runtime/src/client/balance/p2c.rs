@@ -1,13 +1,13 @@
-//! Chooses which of several servers takes a call: of two chosen at random, the one with fewer calls in flight.
+//! Chooses which of several servers takes a call: of two servers chosen at random, the server with fewer calls in flight.
 //!
-//! This power of two choices spreads calls almost as well as comparing all servers would, and does not send all callers to
-//! the same server at once.
+//! This power of two choices spreads calls almost as well as comparing all servers would. It does not make all callers
+//! choose the same server at once.
 
 use std::sync::Arc;
 
 use crate::client::connection::ClientConnection;
 
-/// Returns a connection that takes calls, and another than `failed` if there is one.
+/// Returns a connection that takes calls; not `failed`, if there is another.
 #[inline]
 pub(in crate::client) fn pick<'a>(
     connections: &'a [Arc<ClientConnection>],

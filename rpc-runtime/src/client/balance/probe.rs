@@ -1,4 +1,4 @@
-//! Ejects a server when its calls fail, and probes it until it answers again.
+//! Ejects a server whose calls fail, and probes it until it answers again.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::client::handle::Client;
 use crate::client::reconnect::ConnectionSlot;
 use crate::codec::error_code::code;
 
-/// How long the reply to a probe may take.
+/// Time limit for the reply to a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Ejects a server when its calls fail, and takes it back when it answers. Returns `None` when the client is gone.
+/// Ejects a server whose calls fail, and readmits it when it answers a probe. Returns `None` when the client has been
+/// dropped.
 pub(in crate::client) async fn eject_outlier(
     detector: &OutlierDetector,
     slot: &ConnectionSlot,
@@ -23,7 +24,7 @@ pub(in crate::client) async fn eject_outlier(
     loop {
         let since = Instant::now();
         detector.has_too_many_failures().await;
-        // A server that answers only probes is probed at longer and longer intervals.
+        // The count is kept for a server that soon fails again, so that its probes become less frequent.
         if since.elapsed() > probes.max {
             ejections = 0;
         }
@@ -40,7 +41,7 @@ pub(in crate::client) async fn eject_outlier(
     }
 }
 
-/// Whether the server answers `rpc.ping`, possibly with the error that it has no such method.
+/// Returns `true` if the server answers `rpc.ping`, even with the error that it has no such method.
 async fn answers(slot: &ConnectionSlot) -> Option<bool> {
     let Some(connection) = slot.connection()? else {
         return Some(false);

@@ -1,5 +1,5 @@
-//! Notices that nothing comes from a server that is being called, long before its connection times out. New calls then go to
-//! other servers. Calls in flight go on waiting, since it may only be the network that is slow.
+//! Detects, long before the connection times out, that no packets arrive from a server while calls are in flight. New calls
+//! then go to other servers. Calls in flight keep waiting, since the network may only be slow.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,26 +9,26 @@ use tokio::time::{Instant, sleep};
 
 use crate::transport::Traffic;
 
-/// How often to look while calls are in flight.
+/// Interval between checks while calls are in flight.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// The minimum time without a packet, and the same in round trips.
+/// A server stalls if no packet arrives for this long and for this many round trips.
 const SILENCE: Duration = Duration::from_millis(500);
 const ROUND_TRIPS: u32 = 3;
 
-/// Minimum number of datagrams that were sent meanwhile: one that should have been acknowledged, and a probe.
+/// Minimum number of datagrams sent during that time: one that the server should have acknowledged, and a probe.
 const UNACKNOWLEDGED: u64 = 2;
 
-/// Detects stalls of one server. Has no timer while no call is in flight.
+/// Detects stalls of one server. Runs no timer while no call is in flight.
 #[derive(Debug, Default)]
 pub(in crate::client) struct StallDetector {
-    /// A call has begun since the last look.
+    /// `true` if a call has begun since the last check.
     has_calls: AtomicBool,
     call_began: Notify,
     is_stalled: AtomicBool,
 }
 
-/// What the connection to a server shows at one moment.
+/// The counters of the connection to a server at one moment.
 pub(in crate::client) struct Sample {
     pub(in crate::client) traffic: Traffic,
     pub(in crate::client) in_flight: usize,
@@ -37,25 +37,25 @@ pub(in crate::client) struct Sample {
 impl StallDetector {
     /// Records that a call begins.
     pub(in crate::client) fn record_call(&self) {
-        // Usually one has been recorded already, and a load costs less than a store.
+        // Usually a call has been recorded already, and a load costs less than a store.
         if !self.has_calls.load(Ordering::Relaxed) && !self.has_calls.swap(true, Ordering::Relaxed)
         {
             self.call_began.notify_one();
         }
     }
 
-    /// Whether other servers are the better choice.
+    /// Returns `true` if the server stalls, so that other servers should be preferred.
     pub(in crate::client) fn is_stalled(&self) -> bool {
         self.is_stalled.load(Ordering::Relaxed)
     }
 
-    /// Records that there is a new connection.
+    /// Resets the state for a new connection.
     pub(in crate::client) fn reset(&self) {
         self.is_stalled.store(false, Ordering::Relaxed);
     }
 
-    /// Looks for stalls for as long as there is a client. `sample` returns the state of the connection, if there is one, and
-    /// `None` when the client is gone.
+    /// Checks for stalls until the client is dropped. `sample` returns the counters of the connection, `Some(None)` if there
+    /// is no connection, and `None` when the client has been dropped.
     pub(in crate::client) async fn watch(
         &self,
         sample: impl Fn() -> Option<Option<Sample>>,
@@ -66,7 +66,7 @@ impl StallDetector {
         }
     }
 
-    /// Looks for stalls until a look finds no stall, no call in flight and none that has begun since the last look.
+    /// Checks for stalls until a check finds no stall, no call in flight, and no call that began since the last check.
     async fn watch_calls(&self, sample: impl Fn() -> Option<Option<Sample>>) -> Option<()> {
         let mut last_received = LastReceived::default();
         loop {
@@ -88,7 +88,7 @@ impl StallDetector {
     }
 }
 
-/// Counts and time when a packet was received last.
+/// The counters of a connection, and the time when the last packet was received.
 struct LastReceived {
     received: u64,
     sent: u64,
@@ -106,7 +106,7 @@ impl Default for LastReceived {
 }
 
 impl LastReceived {
-    /// Returns whether the server stalls, where the sample shows it.
+    /// Returns `true` if the server stalls and `false` if it does not; `None` if the sample does not show it.
     fn update(&mut self, sample: &Sample) -> Option<bool> {
         let Sample { traffic, in_flight } = sample;
         if traffic.received != self.received {
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection as its counters show it.
+    /// The counters of a simulated connection.
     #[derive(Default)]
     struct Counters {
         received: Cell<u64>,
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// Watches for some time.
+    /// Runs the detector for some time.
     async fn watch(detector: &StallDetector, counters: &Counters, time: Duration) {
         let watched = detector.watch(|| counters.sample());
         let _ = tokio::time::timeout(time, watched).await;

@@ -1,4 +1,4 @@
-//! Streams of items, as a client receives and sends them.
+//! Streams of items that a client receives and sends.
 
 pub(super) mod request;
 pub(super) mod response;

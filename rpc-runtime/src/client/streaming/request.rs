@@ -14,11 +14,11 @@ use crate::streaming::gather::{BATCH, gather};
 use crate::transport::SendStream;
 use crate::transport::write_buffer::WriteBuffer;
 
-/// The items of a call, whatever their type.
+/// The items of a call, without their type.
 pub(in crate::client) type BoxedUpload = Pin<Box<dyn ItemSource + Send>>;
 
 pub(in crate::client) trait ItemSource {
-    /// Appends the items that are ready, as lines. Returns `true` behind the last one.
+    /// Appends the items that are ready, as lines. Returns `true` once the last item has been appended.
     fn poll_gather(
         self: Pin<&mut Self>,
         id: &[u8],
@@ -63,7 +63,8 @@ impl<S: Stream<Item = T> + Unpin, T> ItemSource for WriteItems<S, T> {
     }
 }
 
-/// Sends all items and finishes the stream. A server that stops reading before the end has replied already, or never will.
+/// Sends all items and finishes the stream. Ends without an error if the server stops reading: it has replied already, or
+/// will never reply.
 pub(in crate::client) async fn send(
     mut items: BoxedUpload,
     id: CallId,

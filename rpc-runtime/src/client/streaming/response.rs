@@ -1,4 +1,4 @@
-//! A call whose result is a stream of items.
+//! `Streaming`: a call whose result is a stream of items.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -33,10 +33,11 @@ use crate::codec::stream_frame::StreamFrame;
 use crate::memory::LineCharge;
 use crate::transport::{ConnectionError, RecvStream, StreamLost};
 
-/// The items that a method returns. The call is made when the stream is first polled; options come before.
+/// The stream of items that a method returns. The call is made when the stream is first polled; its options are set before
+/// that.
 ///
-/// The stream ends with `None` if the server said that it was complete. Every other end is an error, which is the last
-/// thing that the stream returns: a truncated stream is never taken for a complete one.
+/// The stream ends with `None` if the server said that it was complete. Every other end is an error, which is the last item
+/// that the stream returns. So a truncated stream is never reported as complete.
 ///
 /// ```
 /// use futures_util::{Stream, StreamExt, stream};
@@ -66,27 +67,29 @@ use crate::transport::{ConnectionError, RecvStream, StreamLost};
 /// ```
 ///
 /// # Back pressure
-/// Items that are not taken wait in the flow control window of their stream, 1 MiB, and then the handler is not asked for
-/// more. Other streams and calls are not affected, while there is room for these windows in half of
-/// [`Limits::max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection): for 16 streams with the default. The windows of
-/// more streams are not counted and share one of 8 MiB with all calls: when items that are not taken fill it, the connection
-/// is not read until some are. A connection has at most 100 dedicated streams at once, those of large
-/// calls included; more wait until one of them ends.
+/// Items that the caller has not taken wait in the flow control window of their stream, 1 MiB. When the window is full, no
+/// more items are requested from the handler. Other streams and calls are not affected while these windows fit into half of
+/// [`Limits::max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection), which is room for 16 streams
+/// by default.
+///
+/// The windows of further streams are not counted; these streams share a window of 8 MiB with all calls. When items that are
+/// not taken fill that window, nothing more is read from the connection until some are taken. A connection has at most 100
+/// dedicated streams at once, including those of large calls. Further streams wait until one of them ends.
 ///
 /// # Errors
-/// As for a [`Call`], and [`CallError::StreamEnded`] when the server shuts down before the end of the stream.
-/// [`Execution::MayHaveExecuted`] says that items may be missing: those received are valid, and a caller that knows where to go on
-/// can call again.
+/// Returns the errors of a [`Call`], and [`CallError::StreamEnded`] when the server shuts down before the end of the stream.
+/// [`Execution::MayHaveExecuted`] says that items may be missing. The items received are valid, and a caller that knows
+/// where to continue can call again.
 ///
 /// # Deadlines
-/// A [`timeout`](Self::timeout) limits the time up to the last item, and so does a deadline that is inherited.
+/// A [`timeout`](Self::timeout) limits the time until the last item. So does an inherited deadline.
 ///
 /// # Retries
-/// As those of a [`Call`](Call#retries), up to the first item and only if no items are sent.
+/// The call is retried as a [`Call`](Call#retries) is, until the first item arrives, and only if the caller sends no items.
 ///
 /// # Cancel safety
-/// Dropping the stream cancels the call: the handler's stream is dropped within a round trip. The future of `next` may be
-/// dropped without losing an item.
+/// Dropping the stream cancels the call, and the handler's stream is dropped within a round trip. Dropping the future of
+/// `next` loses no item.
 #[must_use = "a stream does nothing until it is polled"]
 pub struct Streaming<T, E = Infallible> {
     call: Call<T, E>,
@@ -102,7 +105,8 @@ enum ItemsState {
 type Opening = Pin<Box<dyn Future<Output = Result<Box<ItemReceiver>, CallFailure>> + Send>>;
 
 impl Client {
-    /// Calls a method that returns a stream of items, by name. `params` as with [`call`](Self::call).
+    /// Calls a method that returns a stream of items by name. `params` must serialize to an array, an object or nothing
+    /// (`()`), as with [`call`](Self::call).
     ///
     /// ```
     /// # use rpc_runtime::{Client, CallError, ErrorObject};
@@ -144,13 +148,13 @@ impl<T, E> Streaming<T, E> {
         self
     }
 
-    /// Lets the call inherit the deadline of the handler that `cx` was given to: see [`Call::deadline_from`].
+    /// Inherits the deadline of the handler that received `cx`: see [`Call::deadline_from`].
     pub fn deadline_from(mut self, cx: &crate::context::Context) -> Self {
         self.call = self.call.deadline_from(cx);
         self
     }
 
-    /// Sends the call once at most: see [`Call::no_retry`].
+    /// Sends the call at most once: see [`Call::no_retry`].
     pub fn no_retry(mut self) -> Self {
         self.call = self.call.no_retry();
         self
@@ -162,11 +166,11 @@ impl<T, E> Streaming<T, E> {
         self
     }
 
-    /// Sends items behind the request: see [`Call::upload`]. A task sends them, so that they flow while the items that come
-    /// are not taken.
+    /// Sends items after the request: see [`Call::upload`]. A separate task sends them, so they are sent even while the
+    /// caller takes none of the received items.
     ///
     /// # Panics
-    /// The stream panics when `items` did.
+    /// Polling the stream panics if `items` panicked.
     pub fn upload<S>(mut self, items: S) -> Self
     where
         S: Stream<Item: Serialize + 'static> + Send + 'static,
@@ -185,7 +189,7 @@ impl<T, E> Streaming<T, E> {
         self
     }
 
-    /// Returns the next item, or `None` behind the last.
+    /// Returns the next item, or `None` after the last item.
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, CallError<E>>> {
         if let ItemsState::Opening(opening) = &mut self.state {
             let opening = match opening {
@@ -205,10 +209,10 @@ impl<T, E> Streaming<T, E> {
         Poll::Ready(receiver.decode(self.call.reader))
     }
 
-    /// Returns the next item, or `None` behind the last, within the time limit.
+    /// Returns the next item, or `None` after the last item, within the time limit.
     fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, CallError<E>>> {
         let polled = match self.poll_item(cx) {
-            // With a fast server the next item may always be there already.
+            // Checked even if an item is ready: with a fast server an item may always be ready.
             Poll::Ready(Ok(Some(_))) if self.call.dispatch.is_timed_out() => None,
             Poll::Ready(result) => Some(result),
             Poll::Pending => {
@@ -224,17 +228,18 @@ impl<T, E> Streaming<T, E> {
         self.call.dispatch.finish();
     }
 
-    /// Prepares the call to be sent again after an error, or ends it with the error.
+    /// Prepares a retry of the call after an error, or ends the call with the error.
     fn retry(&mut self, mut error: CallError<E>) -> Result<(), CallError<E>> {
         let state = std::mem::replace(&mut self.state, ItemsState::Opening(None));
         let has_begun = matches!(state, ItemsState::Open(receiver) if receiver.has_items);
         let dispatch = &mut self.call.dispatch;
-        // Streams that have begun may be meant to end by their timeouts.
+        // A caller may end a stream with its timeout on purpose, so a timeout after the first item is not recorded as a
+        // failure.
         if !has_begun {
             dispatch.record_end(Some(&error));
         }
         if let CallError::Connection { execution, .. } = &mut error {
-            // The caller has taken items of it, so it cannot be sent again.
+            // The caller has taken items, so the call cannot be retried.
             if has_begun {
                 *execution = Execution::MayHaveExecuted;
             } else if dispatch.retry(execution) {
@@ -251,7 +256,7 @@ impl<T, E> Stream for Streaming<T, E> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        // Other tasks run, too, however many items are here.
+        // Lets other tasks run, even if many items are ready.
         let budget = ready!(coop::poll_proceed(cx));
         loop {
             match ready!(this.poll_in_time(cx)) {
@@ -295,12 +300,12 @@ struct ItemReceiver {
     upload: Option<UploadTask>,
 }
 
-/// How far a line is.
+/// The state of a line.
 enum LineStage {
     Received,
-    /// It has begun and waits for room.
+    /// The line has begun and waits for room.
     WaitsForRoom(Waiting<Result<(), CallFailure>>),
-    /// It is complete and large, and waits until it can be decoded.
+    /// The line is complete and large, and waits until it can be decoded.
     WaitsToDecode(Waiting<Decoding>),
     Decoding {
         _decoding: Option<Decoding>,
@@ -323,7 +328,7 @@ impl Drop for UploadTask {
     }
 }
 
-/// Sends the request on a dedicated stream. What follows are the lines of the reply.
+/// Sends the request on a dedicated stream, which then receives the lines of the reply.
 async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailure> {
     let DedicatedRequest {
         connection,
@@ -333,7 +338,7 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
     let opened = connection.open_dedicated().await;
     let (mut send, recv, permit) =
         opened.map_err(|lost| lost_call(&connection, Execution::NotSent, lost.into()))?;
-    // A server that rejects the request replies before it stops reading.
+    // The error is ignored, since a server that rejects the request replies before it stops reading.
     let written = send.write_chunk(Bytes::from(message)).await;
     let upload = match (written, upload) {
         (Ok(()), Some((id, items))) => {
@@ -360,7 +365,7 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
 }
 
 impl ItemReceiver {
-    /// Waits for the next line, and until it can be decoded.
+    /// Waits until the next line is complete and can be decoded.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
         self.poll_upload(cx)?;
         loop {
@@ -382,7 +387,7 @@ impl ItemReceiver {
         }
     }
 
-    /// Lets a line that is complete be decoded.
+    /// Returns the stage of a complete line: ready to be decoded, or waiting until it can be.
     fn begin_decoding(&mut self) -> LineStage {
         if self.line.len() <= SMALL_REPLY_BYTES {
             return LineStage::decoding(None);
@@ -414,7 +419,7 @@ impl ItemReceiver {
                     return Poll::Pending;
                 }
             }
-            // A server may send blank lines without an end.
+            // A server may send blank lines without end.
             let budget = ready!(coop::poll_proceed(cx));
             let read = ready!(pin!(self.recv.read_chunk()).poll(cx));
             budget.made_progress();
@@ -431,7 +436,7 @@ impl ItemReceiver {
         }
     }
 
-    /// Notices that the call's items were sent, or cannot be.
+    /// Checks whether the task that sends the call's items has ended, or has failed.
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), CallFailure> {
         let Some(UploadTask(task)) = &mut self.upload else {
             return Ok(());
@@ -451,7 +456,7 @@ impl ItemReceiver {
         }
     }
 
-    /// Returns the failure of a stream that ended without a response: its server has replied to what it executed.
+    /// Returns the failure of a stream that ended without a response. The server has replied to every call that it executed.
     fn truncated(&self) -> CallFailure {
         self.lost(ConnectionError::drained("the stream ended before its items did").into())
     }
@@ -464,7 +469,7 @@ impl ItemReceiver {
         lost_call(&self.connection, execution, lost)
     }
 
-    /// Decodes the line: an item, or the response behind the last one.
+    /// Decodes the line: an item, or the response after the last item.
     fn decode<T, E>(&mut self, reader: ResultReader<T, E>) -> Result<Option<T>, CallError<E>> {
         let line = &mut self.line;
         if let Some(take) = reader.unparsed {
@@ -498,7 +503,7 @@ impl ItemReceiver {
         decoded
     }
 
-    /// Prepares the next line. The buffer of a large one is not kept.
+    /// Prepares for the next line. Large buffers are not kept.
     fn has_decoded(&mut self) {
         self.stage = LineStage::Received;
         self.line.clear();
