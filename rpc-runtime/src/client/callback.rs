@@ -1,7 +1,7 @@
-//! Calls back to the peer, and services for the peer: where the calling half and the serving half of a connection meet.
+//! Calls back to the peer, and services for the peer. Here the calling half and the serving half of a connection meet.
 //!
-//! A handler calls its caller with [`Context::client`], through the [`Callback`] of the connection. A client that serves
-//! its server hands each connection to a [`ServePeer`], which the server's machinery implements.
+//! A handler calls its caller with [`Context::client`], through the [`Callback`] of the connection. A client that serves its
+//! server passes each connection to a [`ServePeer`], which the server implements.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
@@ -14,10 +14,10 @@ use crate::limits::Limits;
 use crate::memory::ConnectionMemory;
 use crate::transport::Connection;
 
-/// Serves the calls that the peer makes on a connection, whatever the services.
+/// Serves the calls that the peer makes on a connection, for any set of services.
 pub(crate) trait ServePeer: Send + Sync {
-    /// Serves one connection until it is lost or drained. `callback` reaches the peer; `None` makes one for a connection
-    /// that the peer has made.
+    /// Serves one connection until it is lost or drained. `callback` calls the peer; `None` creates a callback for a
+    /// connection that the peer opened.
     fn serve(
         &self,
         connection: Connection,
@@ -25,12 +25,12 @@ pub(crate) trait ServePeer: Send + Sync {
     ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// Services that can serve a peer. The server implements it for every router.
+/// Services that can serve a peer. The server implements this trait for every router.
 pub(crate) trait IntoServePeer {
     fn into_serve_peer(self, limits: Limits, discover: DiscoverOptions) -> Arc<dyn ServePeer>;
 }
 
-/// Returns what serves the peer of each connection that a client makes.
+/// Returns the function that serves the peer of each connection that a client opens.
 pub(super) fn serve_peers(services: Arc<dyn ServePeer>) -> Services {
     Box::new(move |connection| {
         let callback = Callback::on_made(Arc::downgrade(connection));
@@ -45,9 +45,11 @@ impl std::fmt::Debug for dyn ServePeer {
 }
 
 impl Context {
-    /// Returns a client of the caller, which serves with [`ClientBuilder::service`](crate::ClientBuilder::service): `C` is
-    /// the `…Client` of a trait, or a [`Client`] for calls by name. Its calls are sent on the connection on which this call
-    /// came, with the same streams, deadlines, errors and limits as any others.
+    /// Returns a client that calls the caller of this handler, which serves with
+    /// [`ClientBuilder::service`](crate::ClientBuilder::service).
+    ///
+    /// `C` is the `…Client` of a trait, or a [`Client`] for calls by name. The calls are sent on the connection on which
+    /// this call arrived, with the same streams, deadlines, errors and limits as other calls.
     ///
     /// ```
     /// use rpc_runtime::{Context, rpc};
@@ -77,20 +79,21 @@ impl Context {
     /// }
     /// ```
     ///
-    /// A handler may keep it. It lasts as long as the connection, and does not keep the connection open: afterwards its calls
-    /// end with [`CallError::Connection`](crate::CallError::Connection), and [`Client::closed`] returns why.
-    /// [`Client::close`] ends the calls to a caller, and not its connection. A client that connects again is another caller.
-    /// Without a connection, with a [`RawService`](crate::RawService), calls fail from the start.
+    /// The handler may keep the client. The client lasts as long as the connection, and does not keep the connection open.
+    /// Afterwards its calls end with [`CallError::Connection`](crate::CallError::Connection), and [`Client::closed`] returns
+    /// the reason. [`Client::close`] ends the calls to the caller, and not the connection. A client that reconnects is
+    /// another caller. Without a connection, in a [`RawService`](crate::RawService), all calls fail.
     ///
-    /// A caller that serves nothing answers [−32601](crate::code::METHOD_NOT_FOUND), which is
+    /// A caller without services answers with [−32601](crate::code::METHOD_NOT_FOUND), which is
     /// [`CallError::Remote`](crate::CallError::Remote).
     ///
-    /// Handlers may call back and forth within one call. Each counts as a call in flight of its side
-    /// ([`Limits::max_concurrent_calls_per_connection`](crate::Limits::max_concurrent_calls_per_connection)) until it ends. When handlers that wait for a
-    /// call back to the same side use up that limit, both sides wait until a deadline ends the calls.
+    /// Handlers may call back and forth within one call. Each call counts as a call in flight of its side
+    /// ([`Limits::max_concurrent_calls_per_connection`](crate::Limits::max_concurrent_calls_per_connection)) until it ends.
+    /// When handlers that wait for a call back to the same side use up that limit, both sides wait until a deadline ends the
+    /// calls.
     ///
     /// # Panics
-    /// Outside a tokio runtime, the first time on a connection.
+    /// Panics outside a tokio runtime, the first time on a connection.
     pub fn client<C: From<Client>>(&self) -> C {
         match self.callback().downcast_ref::<Callback>() {
             Some(callback) => C::from(callback.client()),
@@ -99,28 +102,28 @@ impl Context {
     }
 }
 
-/// Reaches the peer of a connection, for as long as the connection lasts.
+/// Calls the peer of a connection, as long as the connection lasts.
 #[derive(Debug, Default)]
 pub(crate) struct Callback {
     picker: CallbackRoute,
-    /// Made on first use.
+    /// Created on first use.
     client: OnceLock<Client>,
 }
 
-/// How the peer is reached. Holds neither the connection nor its socket, since a handler may keep the context of a call.
+/// The route to the peer. Holds neither the connection nor its socket, since a handler may keep the context of a call.
 #[derive(Debug, Default)]
 enum CallbackRoute {
-    /// The call came without a connection.
+    /// The call arrived without a connection.
     #[default]
     None,
-    /// The peer made the connection, and no client uses it from this side yet.
+    /// The peer opened the connection, and this side has no client for it yet.
     Accepted(Weak<Connection>, Weak<ConnectionMemory>),
-    /// This side made the connection: calls share streams and ids with those of its client.
+    /// This side opened the connection. Calls share streams and ids with the calls of its client.
     Made(Weak<ClientConnection>),
 }
 
 impl Callback {
-    /// Reaches the peer that has made the connection. `memory` counts what is held for it.
+    /// Creates a callback to the peer that opened the connection. `memory` counts the memory that is held for the peer.
     pub(crate) fn on_accepted(
         connection: Weak<Connection>,
         memory: Weak<ConnectionMemory>,
@@ -139,7 +142,7 @@ impl Callback {
         }
     }
 
-    /// Returns what counts the memory of the connection, if this side made it.
+    /// Returns the memory counter of the connection, if this side opened the connection.
     pub(crate) fn memory(&self) -> Option<Arc<ConnectionMemory>> {
         match &self.picker {
             CallbackRoute::Made(connection) => {
@@ -150,19 +153,19 @@ impl Callback {
         }
     }
 
-    /// Returns the client of the peer; all calls of the connection share one.
+    /// Returns the client that calls the peer. All calls of the connection share it.
     pub(crate) fn client(&self) -> Client {
         self.client.get_or_init(|| self.picker.client()).clone()
     }
 
-    /// Ends calls to the peer, and waits until what was sent has arrived or the connection has ended.
+    /// Ends the calls to the peer, and waits until the sent data has arrived or the connection has ended.
     pub(crate) async fn close(&self) {
         if let Some(client) = self.client.get() {
             client.close().await;
         }
     }
 
-    /// Waits until the tasks of the client have ended, once the connection has.
+    /// Waits until the tasks of the client have ended, after the connection has ended.
     pub(crate) async fn ended(&self) {
         if let Some(client) = self.client.get() {
             client.closed().await;

@@ -1,5 +1,5 @@
-//! One connection and its streams. A client has one at a time to a server, and makes another when it is lost or its server
-//! drains it.
+//! One connection and its streams. A client has one connection at a time to a server, and opens another when the connection
+//! is lost or the server drains it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,16 +25,16 @@ pub(crate) struct ClientConnection {
     /// The streams that calls share.
     pub(super) streams: Vec<Arc<MuxStream>>,
     next_stream: AtomicUsize,
-    /// Permits for dedicated streams. They leave room for the shared ones.
+    /// Permits for dedicated streams. They leave room for the shared streams.
     dedicated: Arc<Semaphore>,
     /// Number of calls that wait for a permit.
     waiting: AtomicUsize,
     datagrams: Mutex<WriteBuffer>,
-    /// Carries cancellations past requests that wait.
+    /// Sends cancellations, so that requests that wait do not delay them.
     control: Arc<MuxStream>,
-    /// Set when the connection takes no more calls: it is lost, or the server drains it.
+    /// Set when the connection takes no more calls, because it was lost or the server drains it.
     retired: Arc<SetOnce<()>>,
-    /// Observes the calls, if there are other servers to call.
+    /// Observes the calls, for a client of several servers.
     health: Option<Arc<EndpointHealth>>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct StreamPermit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Counts a call that waits, while it lasts.
+/// Counts a waiting call until it is dropped.
 struct WaitingGuard<'a>(&'a AtomicUsize);
 
 impl<'a> WaitingGuard<'a> {
@@ -59,11 +59,12 @@ impl Drop for WaitingGuard<'_> {
     }
 }
 
-/// Maximum number of dedicated streams at once. The server may allow fewer; then opening one waits for it.
+/// Maximum number of dedicated streams at once. If the server allows fewer, opening a stream waits.
 const MAX_DEDICATED: usize = 100;
 
 impl ClientConnection {
-    /// Starts the streams of a connection, whose memory is counted by `memory`. They end when it is dropped or closed.
+    /// Starts the streams of a connection. They end when the connection is dropped or closed. `memory` counts the
+    /// connection's memory.
     pub(super) fn open(
         (transport, memory): (Connection, Arc<ConnectionMemory>),
         owner: ConnectionOwner,
@@ -104,7 +105,7 @@ impl ClientConnection {
         })
     }
 
-    /// Opens a dedicated stream; waits while there are too many of them.
+    /// Opens a dedicated stream; waits while the maximum number is open.
     pub(super) async fn open_dedicated(
         &self,
     ) -> Result<(SendStream, RecvStream, StreamPermit), ConnectionError> {
@@ -115,7 +116,7 @@ impl ClientConnection {
         Ok((send, recv, StreamPermit { _permit: permit }))
     }
 
-    /// Returns the index of the shared stream for the next call, round robin.
+    /// Returns the index of the shared stream for the next call, in round-robin order.
     #[inline]
     pub(super) fn next_stream(&self) -> usize {
         match self.streams.len() {
@@ -131,8 +132,7 @@ impl ClientConnection {
         usable.unwrap_or(next) % self.streams.len()
     }
 
-    /// Returns the number of calls that wait for replies or for dedicated streams. A stream of items counts for as long as it
-    /// lasts.
+    /// Returns the number of calls that wait for replies or for dedicated streams. A stream of items counts until it ends.
     pub(super) fn in_flight(&self) -> usize {
         let multiplexed: usize = self.streams.iter().map(|stream| stream.in_flight()).sum();
         let dedicated = MAX_DEDICATED - self.dedicated.available_permits();
@@ -143,7 +143,8 @@ impl ClientConnection {
     pub(super) fn cancel(&self, stream: usize, id: CallId) {
         let stream = &self.streams[stream];
         if let Some(end) = stream.cancel(id) {
-            // On a stream of its own the cancellation is not held up by requests. If that is stuck, it comes later.
+            // A separate stream is not delayed by requests. If that stream is stuck, the cancellation is queued behind its
+            // request.
             if !self.control.queue_cancel_of(id, end) {
                 stream.queue_cancel(id);
             }
@@ -156,7 +157,7 @@ impl ClientConnection {
             .for_each(|stream| stream.release_idle_buffers());
     }
 
-    /// Sends a message in a datagram. Returns `false` if it does not fit into one, or the server accepts none.
+    /// Sends a message in a datagram. Returns `false` if the message does not fit, or if the server accepts no datagrams.
     pub(super) fn send_datagram(&self, message: &[u8]) -> bool {
         let room = self.transport.datagram_size();
         if self.is_retired() || room.is_none_or(|room| message.len() > room) {
@@ -183,13 +184,13 @@ impl ClientConnection {
         }
     }
 
-    /// Whether other connections are the better choice.
+    /// Returns `true` if the server stalls, so that other connections should be preferred.
     pub(super) fn is_stalled(&self) -> bool {
         let health = self.health.as_ref();
         health.is_some_and(|health| health.stalls.is_stalled())
     }
 
-    /// Takes no more calls; those in flight go on.
+    /// Stops taking calls. Calls in flight continue.
     pub(super) fn retire(&self) {
         let _ = self.retired.set(());
     }
@@ -198,7 +199,7 @@ impl ClientConnection {
         self.retired.initialized()
     }
 
-    /// Waits until the connection takes no more calls. Returns why.
+    /// Waits until the connection takes no more calls, and returns the reason.
     pub(super) fn retirement(&self) -> impl Future<Output = ConnectionError> + Send + use<> {
         let (transport, retired) = (self.transport.clone(), Arc::clone(&self.retired));
         async move {
@@ -213,7 +214,7 @@ impl ClientConnection {
         }
     }
 
-    /// Sends what is queued, and ends the streams soon after.
+    /// Sends the queued data, and ends the streams soon afterwards.
     pub(super) fn close(&self) {
         self.streams.iter().for_each(|stream| stream.close());
         self.control.close();
@@ -226,16 +227,16 @@ impl Drop for ClientConnection {
     }
 }
 
-/// What closes a connection.
+/// The owner of a connection, which closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionOwner {
-    /// Its streams, when the last of them has ended.
+    /// The connection is closed when its last stream has ended.
     Streams,
-    /// The server that has accepted it.
+    /// The server that accepted the connection closes it.
     Server,
 }
 
-/// A connection that streams use.
+/// A connection and the way in which it is closed.
 struct OpenConnection {
     transport: Connection,
     owner: ConnectionOwner,
@@ -249,7 +250,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Ends the calls of a stream whose task is gone, for instance with its runtime.
+/// Ends the calls of a stream when its task has been dropped, for example with its runtime.
 struct LoseOnDrop(Arc<MuxStream>);
 
 impl Drop for LoseOnDrop {
@@ -258,7 +259,7 @@ impl Drop for LoseOnDrop {
     }
 }
 
-/// Runs a shared stream until its connection is of no more use, or until some time after it was closed.
+/// Runs a shared stream until its connection takes no more calls, or until some time after it was closed.
 async fn run_stream(
     stream: Arc<MuxStream>,
     open: Arc<OpenConnection>,
@@ -269,7 +270,7 @@ async fn run_stream(
     tokio::select! {
         biased;
         lost = move_bytes(&stream.0, &open.transport, &budget) => {
-            // Before the callers are woken: they look for another connection.
+            // Set before the callers are woken, since they look for another connection.
             let _ = retired.set(());
             stream.0.lose(lost);
         }
@@ -277,15 +278,15 @@ async fn run_stream(
     }
 }
 
-/// Opens the transport's stream and moves bytes until the server drains it. Opens another one if the server resets the
-/// stream and keeps the connection.
+/// Opens the transport's stream, and sends and receives until the server drains it. If the server resets the stream and
+/// keeps the connection, opens another stream.
 async fn move_bytes(
     stream: &MuxStream,
     transport: &Connection,
     budget: &Arc<ReplyBudget>,
 ) -> ConnectionError {
     loop {
-        // A server resets streams on which nothing comes.
+        // Opens the stream with the first request, since a server resets streams on which nothing arrives.
         if !stream.has_requests().await {
             return ConnectionError::ClosedHere;
         }
@@ -295,7 +296,7 @@ async fn move_bytes(
         };
         let writing = async {
             match stream.write(send).await {
-                // Replies that came before are read first; then the reader finds the same.
+                // The reader first reads the replies that have arrived, and then finds the same error.
                 Err(StreamLost::Connection(_)) => std::future::pending().await,
                 written => written,
             }
@@ -326,7 +327,7 @@ async fn move_bytes(
     }
 }
 
-/// Opens the stream of cancellations when there is one to send.
+/// Opens the stream of cancellations when the first cancellation is queued.
 async fn run_control(control: Arc<MuxStream>, open: Arc<OpenConnection>) {
     let control = LoseOnDrop(control);
     let sending = async {
@@ -334,7 +335,7 @@ async fn run_control(control: Arc<MuxStream>, open: Arc<OpenConnection>) {
             return;
         }
         if let Ok(send) = open.transport.open_uni().await {
-            // Without the stream, cancellations are sent behind their requests.
+            // Without this stream, cancellations are sent behind their requests.
             let _ = control.0.write(send).await;
         }
     };

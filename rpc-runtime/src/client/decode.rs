@@ -1,4 +1,4 @@
-//! Decodes replies, in the task of the caller.
+//! Decodes replies in the task of the caller.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ use crate::codec::result::ResultReader;
 use crate::codec::{MAX_RESPONSE_DEPTH, RETAINED_BUFFER_BYTES};
 
 thread_local! {
-    /// Decoding awaits nothing, so one parser serves all calls of a thread.
+    /// Decoding does not await, so one parser serves all calls of a thread.
     static PARSER: Cell<Option<Box<Parser>>> = const { Cell::new(None) };
 }
 
@@ -43,7 +43,7 @@ pub(super) fn decode_body<T, E>(
     }
 }
 
-/// Lends the thread's parser, or a new one while it is lent already.
+/// Lends the thread's parser, or a new parser if the thread's is already lent.
 #[inline]
 pub(crate) fn with_parser<R>(decode: impl FnOnce(&mut Parser) -> R) -> R {
     let parser = PARSER.take();

@@ -1,4 +1,4 @@
-//! A stream for one message: a large call holds up no others on it, and dropping the call resets it.
+//! A stream for one message. A large call delays no other calls, and dropping the call resets its stream.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::client::streaming::request::{self, BoxedUpload};
 use crate::codec::lines::{Line, LineSplitter};
 use crate::transport::{ConnectionError, RecvStream, SendStream, StreamLost};
 
-/// A message that is answered on its stream.
+/// A message whose reply arrives on the same stream.
 pub(super) struct DedicatedRequest {
     pub(super) connection: Arc<ClientConnection>,
-    /// With its line feed.
+    /// The message with its line feed.
     pub(super) message: Vec<u8>,
-    /// Items that follow it, and the id of their call.
+    /// Items that follow the message, and the id of their call.
     pub(super) upload: Option<(CallId, BoxedUpload)>,
 }
 
-/// Sends a request, and items behind it if it has some. Returns the one line that answers it.
+/// Sends a request and its items, if any. Returns the line of the reply.
 pub(super) async fn call(request: DedicatedRequest) -> Result<Vec<u8>, CallFailure> {
     let DedicatedRequest {
         connection,
@@ -53,7 +53,7 @@ async fn write_request(
         None if written.is_ok() => send.finish(),
         _ => {}
     }
-    // A server that rejects a request replies before it stops reading.
+    // The error is ignored, since a server that rejects a request replies before it stops reading.
     std::future::pending().await
 }
 
@@ -75,9 +75,9 @@ async fn read_reply(
             None => Some(splitter.finish(&reply).unwrap_or(Line::Partial)),
         };
         match line {
-            // The rest of the reply may have no end.
+            // The rest of the reply may be endless.
             None if splitter.is_past_limit() => return Err(CallFailure::ReplyTooLarge),
-            // A server may send blank lines without an end.
+            // A server may send blank lines without end.
             None => {
                 if !budget.count(&mut charge, &reply) {
                     Arc::clone(budget).room(reply.len()).await?;
@@ -87,7 +87,8 @@ async fn read_reply(
             Some(Line::Message) => return Ok(reply),
             Some(Line::TooLarge | Line::Discarded) => return Err(CallFailure::ReplyTooLarge),
             Some(Line::Partial) => {
-                // A server that ends a stream has answered what it executed, and is shutting down.
+                // A server that ends a stream without a reply has replied to every call that it executed, and is shutting
+                // down.
                 let reason = ConnectionError::drained("the stream ended without a reply");
                 return Err(unanswered(connection, reason.into()));
             }
@@ -95,7 +96,7 @@ async fn read_reply(
     }
 }
 
-/// Sends a message that has no reply, and waits until the transport has taken it.
+/// Sends a message that has no reply, and waits until the transport has accepted it.
 pub(super) async fn notify(
     connection: Arc<ClientConnection>,
     message: Vec<u8>,
@@ -104,13 +105,13 @@ pub(super) async fn notify(
     let mut send =
         opened.map_err(|lost| lost_call(&connection, Execution::NotSent, lost.into()))?;
     let written = send.write_chunk(Bytes::from(message)).await;
-    // The server does not execute a part of a message.
+    // The server never executes a partial message.
     written.map_err(|lost| lost_call(&connection, Execution::NotExecuted, lost))?;
     send.finish();
     Ok(())
 }
 
-/// Returns the failure of a call whose stream was lost. Later calls avoid a connection that was.
+/// Returns the failure of a call whose stream was lost. If the connection was lost, later calls avoid it.
 pub(super) fn lost_call(
     connection: &ClientConnection,
     execution: Execution,
@@ -122,7 +123,7 @@ pub(super) fn lost_call(
     CallFailure::lost(execution, &lost.into())
 }
 
-/// The same for a call that was sent.
+/// Returns the failure of a call that was sent and whose stream was lost.
 fn unanswered(connection: &ClientConnection, lost: StreamLost) -> CallFailure {
     let execution = Execution::without_answer(&lost.clone().into());
     lost_call(connection, execution, lost)

@@ -1,4 +1,4 @@
-//! Makes one connection to a server.
+//! Opens one connection to a server.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::transport::{Connection, ConnectionError};
 /// The default time limit for resolving a name and the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a client connects, at first and again.
+/// Settings with which a client connects and reconnects.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DialSettings {
     pub(super) trust: Trust,
@@ -39,7 +39,7 @@ impl Dialer {
         dialed.unwrap_or(Err(ConnectError::Timeout))
     }
 
-    /// Tries the addresses of a name one after the other, until a server answers.
+    /// Tries the addresses of a name in turn, until a server answers.
     async fn try_each(&self) -> Result<Connection, ConnectError> {
         let Self { settings, address } = self;
         let server_name = settings.server_name.as_deref();
@@ -58,7 +58,7 @@ impl Dialer {
     }
 }
 
-/// Why there is no connection.
+/// The reason why no connection could be made.
 ///
 /// ```
 /// use rpc_runtime::{Client, ConnectError};
@@ -90,10 +90,10 @@ pub enum ConnectError {
     /// The server's certificate is not trusted, or is for another name than the one dialled.
     #[error(transparent)]
     Untrusted(#[from] UntrustedReason),
-    /// The server asks its clients for a certificate; set [`ClientBuilder::identity`](crate::ClientBuilder::identity).
+    /// The server requires a certificate of its clients; set [`ClientBuilder::identity`](crate::ClientBuilder::identity).
     #[error("the server asks for a certificate, and this client has none: give it an `identity`")]
     CertificateRequired,
-    /// The server does not accept this client's certificate.
+    /// The server rejected this client's certificate.
     #[error("the server does not accept this client's certificate: {}", meaning(*alert))]
     CertificateRefused {
         /// The reason, as a TLS alert ([RFC 8446, section 6](https://www.rfc-editor.org/rfc/rfc8446#section-6)).
@@ -103,27 +103,27 @@ pub enum ConnectError {
     /// [`ClientBuilder::server_name`](crate::ClientBuilder::server_name).
     #[error("the host is not a name that a certificate could have")]
     ServerName,
-    /// The server speaks another protocol than `jsonrpc/1`.
+    /// The server does not support the protocol `jsonrpc/1`.
     #[error("the server does not speak `jsonrpc/1`")]
     Protocol,
     /// No server answered in time.
     #[error("no server answered in time")]
     Timeout,
-    /// The server refused the connection, or it was lost during the handshake.
+    /// The server refused the connection, the connection was lost during the handshake, or the client is closed.
     #[error("the connection was not made: {0}")]
     Refused(ConnectionError),
     /// None of several servers can be reached. The source is the error of the last attempt with one of them.
     #[error("no server can be reached")]
     Nobody(#[source] Arc<ConnectError>),
-    /// No socket can be opened to connect from.
+    /// No local socket can be opened.
     #[error("cannot open a socket")]
     Socket(#[source] std::io::Error),
     /// Two services of the client have a method of the same name; give one of them a `namespace`.
     #[error("{}", DuplicateMethod { method, services: *services })]
     DuplicateMethod {
-        /// The name on the wire.
+        /// The name of the method on the wire.
         method: &'static str,
-        /// The traits.
+        /// The names of the two traits.
         services: [&'static str; 2],
     },
 }
@@ -145,7 +145,7 @@ impl ConnectError {
     }
 }
 
-/// Says what is wrong with a certificate for which a server sends this alert.
+/// Describes the problem of a certificate for which a server sends this alert.
 fn meaning(alert: u8) -> &'static str {
     match alert {
         43 => "it is not made for client authentication",

@@ -1,4 +1,4 @@
-//! Dispatches a call: sends the request, again if it was lost, and waits for the reply.
+//! Dispatches a call: sends the request, retries it if it was lost, and waits for the reply.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::client::timer_pool::{Timer, poll_timer};
 use crate::client::waiters::WaiterId;
 use crate::codec::params::encode::SentParams;
 
-/// From this many bytes on a request is sent on a dedicated stream, and so is the next call of a method whose reply was as
-/// large.
+/// Minimum size, in bytes, of a request that is sent on a dedicated stream. After a reply of this size, the next call of the
+/// same method uses a dedicated stream, too.
 pub(super) const LARGE: usize = 16 << 10;
 
 type BoxedReply = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallFailure>> + Send>>;
 
-/// A call, apart from the types of its result and error.
+/// A call without the types of its result and error.
 pub(super) struct Dispatch {
     client: Arc<ClientInner>,
     method: Option<&'static Method>,
@@ -36,26 +36,26 @@ pub(super) struct Dispatch {
     attempts: Attempts,
 }
 
-/// How far a call is.
+/// The progress of a call.
 #[derive(Clone, Copy)]
 enum Progress {
-    /// It was not polled yet.
+    /// Not polled yet.
     New,
-    /// It waits for a connection, or for room in a shared stream.
+    /// Waiting for a connection, or for room in a shared stream.
     Sending {
         stream: usize,
         waiter: Option<WaiterId>,
     },
-    /// It was queued on a shared stream.
+    /// Queued on a shared stream.
     Multiplexed {
         stream: usize,
         id: CallId,
     },
-    /// It has a dedicated stream.
+    /// Sent on a dedicated stream.
     Dedicated,
-    /// Its reply is there, and large.
+    /// The reply has arrived, and is large.
     Replied,
-    /// It waits before it is sent again.
+    /// Waiting before the next attempt.
     Backoff,
     Done,
 }
@@ -67,20 +67,20 @@ impl Progress {
     };
 }
 
-/// What only some calls hold. Kept apart, so that all others change their progress without dropping any of it.
+/// State that only some calls hold. It is separate, so that other calls change their progress without dropping it.
 enum Held {
     Nothing,
-    /// Why the arguments of a new call cannot be written as JSON.
+    /// The reason why the arguments of a new call cannot be written as JSON.
     EncodeError(Box<str>),
-    /// Items that follow the request.
+    /// Items that are sent after the request.
     Upload(BoxedUpload),
-    /// The end of a call on a dedicated stream.
+    /// The future of a call on a dedicated stream.
     Reply(BoxedReply),
-    /// The end of a backoff.
+    /// The timer of a backoff.
     Timer(Timer),
-    /// A large reply waits until it can be decoded.
+    /// A large reply that waits until it can be decoded.
     WaitsToDecode(Waiting<Decoding>),
-    /// It is decoded.
+    /// A large reply that is being decoded.
     Decoding {
         _decoding: Box<Decoding>,
     },
@@ -109,8 +109,8 @@ impl Dispatch {
         }
     }
 
-    /// Sends items behind the request, on a dedicated stream, in place of those that were set before. They can be sent only
-    /// once.
+    /// Sets the items that are sent after the request, on a dedicated stream. Replaces items that were set before. Items can
+    /// be sent only once.
     pub(super) fn set_upload(&mut self, upload: BoxedUpload) {
         let options = &mut self.outgoing.options;
         options.dedicated_stream = true;
@@ -145,7 +145,7 @@ impl Dispatch {
             .trim_ascii_end())
     }
 
-    /// Waits for the reply, within the time limit. Then it is in [`outgoing`](Self::outgoing).
+    /// Waits for the reply, within the time limit. The reply is then in [`outgoing`](Self::outgoing).
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
         let polled = match (self.progress, self.picker.connection()) {
             (Progress::Multiplexed { stream, id }, Some(connection)) => {
@@ -166,7 +166,7 @@ impl Dispatch {
         polled
     }
 
-    /// Waits until the reply, which is large, can be decoded, within the time limit.
+    /// Waits until the large reply can be decoded, within the time limit.
     #[cold]
     fn poll_large(
         &mut self,
@@ -183,7 +183,7 @@ impl Dispatch {
         polled
     }
 
-    /// Waits until the reply, which is large, can be decoded.
+    /// Waits until the large reply can be decoded.
     fn poll_decoding(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.progress = Progress::Replied;
         loop {
@@ -208,7 +208,7 @@ impl Dispatch {
         poll_timer(&mut self.timer, cx)
     }
 
-    /// Whether the time is over.
+    /// Returns `true` if the time is over.
     pub(super) fn is_timed_out(&self) -> bool {
         let timer = self.timer.as_ref();
         timer.is_some_and(|timer| timer.remaining().is_zero())
@@ -224,18 +224,18 @@ impl Dispatch {
         match &mut self.held {
             Held::Reply(reply) => {
                 let replied = ready!(reply.as_mut().poll(cx));
-                // If the call is sent again, it may be on a shared stream.
+                // A retry may use a shared stream.
                 self.held = Held::Nothing;
                 self.outgoing.reply = replied?;
                 Poll::Ready(Ok(()))
             }
             Held::WaitsToDecode(_) => Poll::Ready(Ok(())),
-            // The call was queued with its waker.
+            // The call was queued with its waker, so it is woken.
             _ => Poll::Pending,
         }
     }
 
-    /// Starts the time limit of a new call, or waits for the end of a backoff. Then the call can be sent.
+    /// Starts the time limit of a new call, or waits for the end of a backoff. The call can then be sent.
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallFailure>> {
         match self.progress {
             Progress::New => self.begin()?,
@@ -318,7 +318,7 @@ impl Dispatch {
             || self.method.is_some_and(Method::has_large_reply)
     }
 
-    /// Writes the options, with the time that remains now.
+    /// Writes the options, with the remaining time.
     fn write_options(&mut self) {
         let remaining = self.timer.as_ref().map(Timer::remaining);
         let Outgoing {
@@ -327,7 +327,7 @@ impl Dispatch {
         request.write_options(remaining, &options.metadata);
     }
 
-    /// Waits for a connection. Returns the request for a dedicated stream, which the caller opens.
+    /// Waits for a connection. Returns the request, for which the caller opens a dedicated stream.
     pub(super) fn poll_dedicated(
         &mut self,
         cx: &mut Context<'_>,
@@ -355,7 +355,7 @@ impl Dispatch {
         })
     }
 
-    /// Records what a reply says of its method and its server.
+    /// Records the size of a reply for its method, and whether its server is shutting down.
     pub(super) fn record_reply<E>(&mut self, error: Option<&CallError<E>>) {
         let is_large = self.outgoing.reply.len() >= LARGE;
         if let Some(method) = self.method {
@@ -371,26 +371,26 @@ impl Dispatch {
         }
     }
 
-    /// Releases a large reply that is decoded, with what was counted for it.
+    /// Releases a large reply that was decoded, with its memory charge.
     #[cold]
     fn release_reply(&mut self) {
         self.held = Held::Nothing;
         self.outgoing.reply = Vec::new();
     }
 
-    /// Records how the call ended, for or against its server.
+    /// Records how the call ended, for the statistics of its server.
     pub(super) fn record_end<E>(&self, error: Option<&CallError<E>>) {
         if let Some(connection) = self.picker.connection() {
             connection.record(error);
         }
     }
 
-    /// Records that an attempt ended without a reply, and whether the call as a whole may have been executed. If it may be
-    /// sent again, prepares that and returns `true`.
+    /// Records that an attempt ended without a reply, and sets `execution` to that of all attempts. If a retry is allowed,
+    /// prepares it and returns `true`.
     #[cold]
     pub(super) fn retry(&mut self, execution: &mut Execution) -> bool {
         *execution = self.attempts.record_lost(*execution);
-        // Without a connection it was not even tried.
+        // Without a connection there was no attempt.
         let (true, Some(backoff), Some(connection)) = (
             self.outgoing.options.retries,
             self.client.options.retry,
@@ -414,7 +414,7 @@ impl Dispatch {
         true
     }
 
-    /// Ends the call, after its result is known.
+    /// Ends the call after its result is known.
     pub(super) fn finish(&mut self) {
         self.progress = Progress::Done;
         if let Some(timer) = self.timer.take() {

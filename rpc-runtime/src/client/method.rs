@@ -1,4 +1,4 @@
-//! A method as its callers know it, and its encoded request.
+//! A method as seen by its callers, and the encoding of its requests.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,19 +9,19 @@ use crate::codec::envelope::{HEAD, VERSION};
 use crate::codec::params::encode::SentParams;
 use crate::codec::ser::{write_string, write_unsigned};
 
-/// A method as its callers know it.
+/// A method as seen by its callers.
 #[derive(Debug)]
 pub struct Method {
     name: &'static str,
-    /// The start of every request, once there was one.
+    /// The start of every request, once a request was written.
     start: OnceLock<Box<[u8]>>,
     is_idempotent: bool,
-    /// The last reply was large: the next call is sent on a dedicated stream.
+    /// `true` if the last reply was large; the next call then uses a dedicated stream.
     large_reply: AtomicBool,
 }
 
 impl Method {
-    /// A method with this name on the wire.
+    /// Creates a method with this name on the wire.
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -31,7 +31,7 @@ impl Method {
         }
     }
 
-    /// Marks the method as one that may run twice.
+    /// Marks the method as idempotent: it may run twice.
     pub const fn idempotent(mut self) -> Self {
         self.is_idempotent = true;
         self
@@ -79,13 +79,13 @@ impl MethodName<'_> {
 /// Bytes for the start of a message: `{"jsonrpc":"2.0","id":` and a 64-bit number.
 const HEADROOM: usize = HEAD.len() + 20;
 
-/// Between the method and its parameters.
+/// Written between the method and its parameters.
 const PARAMS: &[u8] = br#","params":"#;
 
-/// Behind the options.
+/// Written after the options.
 const END: &[u8] = b"}\n";
 
-/// Appends everything before the parameters.
+/// Appends the part of a request before the parameters.
 fn write_start(method: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b' '; HEADROOM]);
     out.extend_from_slice(br#","method":"#);
@@ -93,7 +93,7 @@ fn write_start(method: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(PARAMS);
 }
 
-/// The start of a message, at the end of the headroom.
+/// The start of a message, aligned to the end of the headroom.
 #[derive(Debug)]
 pub(super) struct MessageHead {
     bytes: [u8; HEADROOM],
@@ -127,12 +127,12 @@ impl MessageHead {
     }
 }
 
-/// A request as JSON. It gets its head when it is sent, in front of what is written already.
+/// A request as JSON. Its head is written in front of it when it is sent.
 #[derive(Debug)]
 pub(super) struct EncodedRequest {
-    /// Headroom, method, parameters, options, `}` and the line feed.
+    /// Headroom, method, parameters, options, `}` and a line feed.
     bytes: Vec<u8>,
-    /// Where the options begin.
+    /// Offset of the options.
     options_at: usize,
 }
 
@@ -144,7 +144,7 @@ impl EncodedRequest {
         }
     }
 
-    /// Writes method and parameters into an empty buffer. The request is complete, and has no options.
+    /// Writes method and parameters into an empty buffer. The request is then complete and has no options.
     pub(super) fn encode(
         &mut self,
         method: MethodName<'_>,
@@ -165,7 +165,7 @@ impl EncodedRequest {
         Ok(())
     }
 
-    /// Writes the options, in place of those that were written before.
+    /// Writes the options. Replaces options that were written before.
     #[inline]
     pub(super) fn write_options(&mut self, timeout: Option<Duration>, metadata: &MetadataWriter) {
         let has_options = self.bytes.len() > self.options_at + END.len();
@@ -179,7 +179,7 @@ impl EncodedRequest {
         bytes.truncate(self.options_at);
         if let Some(timeout) = timeout {
             bytes.extend_from_slice(br#","timeout":"#);
-            // Rounded up: the server must not stop the handler before the caller stops waiting.
+            // Rounded up, so that the server does not stop the handler before the caller stops waiting.
             let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
             write_unsigned(u64::try_from(milliseconds).unwrap_or(u64::MAX), bytes);
         }
@@ -187,14 +187,14 @@ impl EncodedRequest {
         bytes.extend_from_slice(END);
     }
 
-    /// Returns an upper bound of the message's length.
+    /// Returns an upper bound of the message's length, in bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Returns the message with this head, and with its line feed.
+    /// Returns the message with this head and its line feed.
     pub(super) fn with_head(&mut self, head: &MessageHead) -> &[u8] {
-        // All of the headroom, since its size is known to the compiler.
+        // Copies the entire headroom, since its size is known at compile time.
         self.bytes[..HEADROOM].copy_from_slice(&head.bytes);
         &self.bytes[head.start..]
     }

@@ -1,13 +1,13 @@
 //! The calling half: a client, its connections, and the calls on them.
 //!
-//! A call passes, in this order: [`call`] is the future that a generated method returns, [`dispatch`] sends its request
-//! ([`method`]) and sends it again if it was lost, [`picker`] picks one of the client's connections, [`connection`] has the
-//! streams, and the request leaves on a [`mux_stream`] that many calls share or on a [`dedicated_stream`]. The reply is
-//! matched to its call there, and [`decode`] reads it in the caller's task.
+//! A call passes through these modules: [`call`] is the future that a generated method returns. [`dispatch`] sends its
+//! request ([`method`]) and retries it if it was lost. [`picker`] picks one of the client's connections, and [`connection`]
+//! holds its streams. The request is sent on a [`mux_stream`], which many calls share, or on a [`dedicated_stream`]. The
+//! stream matches the reply to its call, and [`decode`] reads it in the caller's task.
 //!
-//! [`batch`] and [`notification`] send other messages, [`streaming`] receives and sends items. [`handle`] is the client
-//! itself; [`builder`] makes it, [`dial`] connects, and [`reconnect`] connects again; [`balance`] chooses among several
-//! servers. [`callback`] is where a connection's calling half meets its serving half.
+//! [`batch`] and [`notification`] send other messages. [`streaming`] receives and sends items. [`handle`] is the client
+//! itself, [`builder`] creates it, [`dial`] connects, and [`reconnect`] reconnects. [`balance`] chooses among several
+//! servers. In [`callback`] the calling half of a connection meets its serving half.
 
 mod address;
 mod balance;

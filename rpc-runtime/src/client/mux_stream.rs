@@ -1,4 +1,4 @@
-//! A stream that many calls share: queued requests leave in one write, replies are matched to their calls by id.
+//! A stream that many calls share. Queued requests are sent in one write, and replies are matched to their calls by id.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -26,12 +26,12 @@ use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{ConnectionError, RecvStream, SendStream, StreamLost, close};
 use crate::waker::{WakerSlot, wake_all};
 
-/// Bytes of queued requests from which on callers wait.
+/// Number of queued bytes from which on callers wait.
 const BACKLOG: usize = 256 << 10;
 
-/// From its lowest bit on, an id consists of the number of the stream, the slot, and a generation: 52 bits in all, which any
-/// JSON reader keeps. The generation is zero, which makes the id short, unless the reply to a cancelled call with that id may
-/// still come. Each of the others is of one call that is cancelled.
+/// From its lowest bit on, an id consists of the number of the stream, the slot, and a generation: 52 bits in all, which
+/// every JSON reader represents exactly. The generation is zero, which keeps the id short, unless the reply to a cancelled
+/// call with that id may still arrive. Every other generation is used by one call, if that call is cancelled.
 const STREAM_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
 const MAX_GENERATION: u32 = (1 << 26) - 1;
@@ -44,7 +44,7 @@ const DEDICATED: u64 = (1 << STREAM_BITS) - 1;
 /// Maximum number of multiplexed streams of a connection.
 pub(super) const MAX_STREAMS: usize = 32;
 
-/// How long the last requests may take to arrive after a client was closed.
+/// Maximum time for the last requests to arrive after a client was closed.
 const LINGER: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -53,50 +53,50 @@ pub(super) struct MuxStream {
     state: Mutex<MuxState>,
     /// Number of calls in flight. Written under the lock, read without it.
     in_flight: AtomicUsize,
-    /// The client is closed: what is queued is sent, and nothing follows. Written under the lock.
+    /// `true` if the client is closed: queued data is still sent, and nothing is queued after it. Written under the lock.
     is_closing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct MuxState {
     requests: WriteBuffer,
-    /// Number of bytes that were ever queued, and of those that were handed to the transport.
+    /// Total number of bytes queued, and total number of bytes handed to the transport.
     queued: u64,
     sent: u64,
-    /// The transport's stream: its ID, and the value of `sent` when it was opened.
+    /// The ID of the transport's stream, and the value of `sent` when it was opened.
     transport_id: u64,
     opened_at: u64,
     calls: Slots<CallSlot>,
-    /// Number of cancelled calls; from the maximum generation on it starts again at one.
+    /// Number of cancelled calls. It restarts at one after the maximum generation.
     cancelled: u32,
-    /// The task that writes, while there are no requests.
+    /// The task that writes, while it waits for requests.
     writer: WakerSlot,
     /// The task that ends the stream some time after it was closed.
     closer: WakerSlot,
     /// Callers that wait for room.
     waiters: Waiters,
-    /// Some of them were woken for the room that there is.
+    /// `true` if some waiters were woken for the current room.
     has_woken: bool,
-    /// Why the stream takes no more calls.
+    /// The reason why the stream takes no more calls.
     lost: Option<ConnectionError>,
 }
 
-/// A place for one call after the other.
+/// A slot, which calls reuse.
 #[derive(Debug, Default)]
 struct CallSlot {
-    /// The id of the call, and the head of its message. Later calls have them, too, unless a call is cancelled: its reply may
-    /// still come, while that to any other has come already.
+    /// The id of the call, and the head of its message. Later calls reuse them unless a call is cancelled: only the reply to
+    /// a cancelled call may still arrive after the slot is free.
     name: Option<(CallId, MessageHead)>,
-    /// The call with the first id of this slot was cancelled, and its reply may still come.
+    /// `true` if the call with the first id of this slot was cancelled, and its reply may still arrive.
     is_first_id_awaited: bool,
     stage: Stage,
-    /// The reply, once there is one. Its buffer is used again.
+    /// The reply, once it has arrived. Its buffer is reused.
     reply: Vec<u8>,
     /// Counts the reply while it is large and its caller has not taken it.
     charge: Option<MemoryCharge>,
-    /// Why there is none.
+    /// The reason why the call has no reply.
     failure: Option<CallFailure>,
-    /// Number of bytes queued up to the end of the request.
+    /// Total number of bytes queued up to the end of the request.
     end: u64,
     waker: WakerSlot,
 }
@@ -107,11 +107,11 @@ enum Stage {
     Free,
     /// The call waits for its reply.
     InFlight,
-    /// The caller has not yet taken the reply, or the failure.
+    /// The caller has not taken the reply or the failure yet.
     Ended,
 }
 
-/// The id of a call. No two calls in flight on a connection have the same.
+/// The id of a call, unique among the calls in flight on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CallId(pub(super) u64);
 
@@ -124,7 +124,7 @@ impl CallId {
         )
     }
 
-    /// The id of the `n`th call on a dedicated stream.
+    /// Returns the id of the `n`th call on a dedicated stream.
     pub(super) fn dedicated(n: u64) -> Self {
         Self(n << STREAM_BITS | DEDICATED)
     }
@@ -133,7 +133,7 @@ impl CallId {
         (self.0 >> STREAM_BITS) as usize & (MAX_SLOTS - 1)
     }
 
-    /// Whether the generation is zero.
+    /// Returns `true` if the generation is zero.
     fn is_first(self) -> bool {
         self.0 >> (STREAM_BITS + SLOT_BITS) == 0
     }
@@ -146,14 +146,14 @@ impl fmt::Display for CallId {
 }
 
 impl MuxState {
-    /// Returns the slot of the call with this id, unless it is free or another call's.
+    /// Returns the slot of the call with this id, unless the slot is free or used by another call.
     fn call(&mut self, id: CallId) -> Option<&mut CallSlot> {
         let slot = self.calls.try_get_mut(id.slot())?;
         let is_it = matches!(&slot.name, Some((name, _)) if *name == id);
         (is_it && slot.stage != Stage::Free).then_some(slot)
     }
 
-    /// Frees the slot of a call. Returns a caller to wake, if one waited for a slot.
+    /// Frees the slot of a call. Returns the waker of a caller that waits for a slot.
     fn free(&mut self, id: CallId) -> Option<Waker> {
         let was_full = !self.has_slot();
         self.calls.free(id.slot());
@@ -180,7 +180,7 @@ impl MuxState {
         self.writer.take()
     }
 
-    /// Takes as many waiting callers as there is room for, to be woken.
+    /// Removes as many waiting callers as there is room for, and returns their wakers.
     fn take_waiters(&mut self) -> Vec<Waker> {
         match self.waiters.is_empty() || !self.has_slot() {
             true => Vec::new(),
@@ -190,7 +190,7 @@ impl MuxState {
         }
     }
 
-    /// Ends the calls that were sent on the stream that is gone. Returns the callers to wake.
+    /// Ends the calls that were sent on the transport's stream, which was lost. Returns the callers to wake.
     fn end_sent(&mut self, reason: &ConnectionError) -> Vec<Waker> {
         let (sent, execution) = (self.sent, Execution::without_answer(reason));
         let calls = self.calls.iter_mut().filter(|call| call.end <= sent);
@@ -199,7 +199,7 @@ impl MuxState {
             .collect()
     }
 
-    /// Ends all calls: the stream takes no more. Returns the tasks to wake.
+    /// Ends all calls. The stream takes no more calls. Returns the tasks to wake.
     fn end(&mut self, reason: ConnectionError) -> Vec<Waker> {
         if self.lost.is_some() {
             return Vec::new();
@@ -216,7 +216,7 @@ impl MuxState {
 }
 
 impl CallSlot {
-    /// Ends the call, if it waits for its reply. Returns the caller to wake.
+    /// Ends the call if it waits for its reply. Returns the caller to wake.
     fn fail(&mut self, failure: CallFailure) -> Option<Waker> {
         if self.stage != Stage::InFlight {
             return None;
@@ -226,7 +226,7 @@ impl CallSlot {
         self.waker.take()
     }
 
-    /// Frees the slot. The next call has its first id if no reply with that may still come.
+    /// Frees the slot. The next call has the first id, unless a reply with that id may still arrive.
     fn free(&mut self) {
         self.stage = Stage::Free;
         let is_first = self.name.as_ref().is_some_and(|(id, _)| id.is_first());
@@ -235,7 +235,7 @@ impl CallSlot {
         }
     }
 
-    /// The reply to the cancelled call with the first id has come.
+    /// Records that the reply to the cancelled call with the first id has arrived.
     fn first_id_answered(&mut self) {
         self.is_first_id_awaited = false;
         if self.stage == Stage::Free {
@@ -340,7 +340,7 @@ impl MuxStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the wait of a caller. Room that it was woken for goes to the next.
+    /// Ends the wait of a caller. If it was woken for room, the next caller is woken instead.
     pub(super) fn stop_waiting(&self, waiter: WaiterId) {
         let mut state = self.state();
         let waited = state.waiters.remove(waiter);
@@ -354,7 +354,7 @@ impl MuxStream {
         wake_all(next);
     }
 
-    /// Waits for the reply to a call, which is swapped with `reply`.
+    /// Waits for the reply to a call, and swaps it with `reply`.
     pub(super) fn poll_reply(
         &self,
         id: CallId,
@@ -367,7 +367,7 @@ impl MuxStream {
         };
         if call.stage == Stage::InFlight {
             let replaced = call.waker.register(cx);
-            // What a waker owns may own a call of this stream, so it is dropped without the lock.
+            // A waker may own a call of this stream, so it is dropped after the lock is released.
             drop(state);
             drop(replaced);
             return Poll::Pending;
@@ -381,7 +381,7 @@ impl MuxStream {
         Poll::Ready(failure.map_or(Ok(()), Err))
     }
 
-    /// Frees the slot of a call whose reply its caller has taken.
+    /// Frees the slot of a call whose caller has taken the reply.
     #[inline]
     fn free_answered(&self, mut state: MutexGuard<'_, MuxState>, id: CallId) {
         state.calls.get_mut(id.slot()).free();
@@ -398,8 +398,8 @@ impl MuxStream {
         drop(charge);
     }
 
-    /// Cancels a call. If the server may have started it, returns where the request ends: then a message on another stream
-    /// cancels it sooner.
+    /// Cancels a call. If the server may have started it, returns the end of the request, for a cancellation on another
+    /// stream, which arrives sooner.
     pub(super) fn cancel(&self, id: CallId) -> Option<RequestEnd> {
         let mut state = self.state();
         let call = state.call(id)?;
@@ -421,7 +421,7 @@ impl MuxStream {
         self.count_in_flight(&state);
         let was_sent = end <= state.sent;
         let writer = match is_unanswered && !was_sent {
-            // Behind the request, which has not left yet, it cannot come too early.
+            // The request has not been sent yet, and the cancellation is queued behind it, so it cannot arrive too early.
             true => state.queue(&cancel_by_position(id)),
             false => None,
         };
@@ -435,7 +435,7 @@ impl MuxStream {
         end
     }
 
-    /// Queues a cancellation behind the request that it is for.
+    /// Queues a cancellation behind its request.
     pub(super) fn queue_cancel(&self, id: CallId) {
         let mut state = self.state();
         let writer = match state.lost {
@@ -446,8 +446,8 @@ impl MuxStream {
         wake_all(writer);
     }
 
-    /// Queues a cancellation of a request that was sent on another stream. Returns whether it was taken: not if the server
-    /// reads none of those before.
+    /// Queues the cancellation of a request that was sent on another stream. Returns `false` if it was not queued, because
+    /// the server does not read the earlier cancellations.
     pub(super) fn queue_cancel_of(&self, id: CallId, end: RequestEnd) -> bool {
         let mut state = self.state();
         if state.lost.is_some() || state.requests.len() > BACKLOG {
@@ -471,7 +471,7 @@ impl MuxStream {
         }
     }
 
-    /// Closes the stream: what is queued is sent, then the stream is finished.
+    /// Closes the stream: the queued data is sent, then the stream is finished.
     pub(super) fn close(&self) {
         let mut state = self.state();
         self.is_closing.store(true, Ordering::Relaxed);
@@ -484,9 +484,9 @@ impl MuxStream {
         self.is_closing.load(Ordering::Relaxed)
     }
 
-    /// Resolves some time after the stream was closed, also if the transport takes no bytes.
+    /// Resolves some time after the stream was closed, even if the transport accepts no bytes.
     pub(super) async fn has_lingered(&self) {
-        // Polled with every byte that moves, so it locks only for a new task.
+        // This future is polled whenever bytes move, so it takes the lock only for a new task.
         let mut registered = WakerSlot::default();
         poll_fn(|cx| {
             if self.is_closing() {
@@ -497,7 +497,7 @@ impl MuxStream {
             }
             drop(registered.register(cx));
             let mut state = self.state();
-            // It may have been closed before the lock was taken.
+            // The stream may have been closed before the lock was taken.
             if self.is_closing() {
                 return Poll::Ready(());
             }
@@ -510,7 +510,8 @@ impl MuxStream {
         tokio::time::sleep(LINGER).await;
     }
 
-    /// Waits for requests; returns all that are queued, or `None` when there will be none. Wakes callers for the room.
+    /// Waits for requests. Returns all queued bytes, or `None` if the stream is closed and nothing is queued. Wakes callers
+    /// for the room.
     async fn next_chunk(&self) -> Option<Bytes> {
         poll_fn(|cx| {
             let mut state = self.state();
@@ -518,7 +519,7 @@ impl MuxStream {
                 return Poll::Ready(None);
             }
             if !state.requests.is_empty() {
-                // The transport may take a part and fail: all of it counts as sent.
+                // The transport may accept a part and fail, so all bytes count as sent.
                 state.sent = state.queued;
                 let chunk = state.requests.take();
                 let waiters = state.take_waiters();
@@ -531,8 +532,8 @@ impl MuxStream {
                 return Poll::Ready(None);
             }
             let replaced = state.writer.register(cx);
-            // Callers that were woken run before this task does again. Those that still have not queued their requests may be
-            // held and not polled: the next ones are woken, so that none waits for ever.
+            // Callers that were woken run before this task runs again. A caller that still has not queued its request may be
+            // held without being polled. The next callers are woken, so that none waits forever.
             let waiters = match std::mem::take(&mut state.has_woken) {
                 true => Vec::new(),
                 false => {
@@ -553,7 +554,7 @@ impl MuxStream {
         .await
     }
 
-    /// Writes requests until the stream is closed and they have arrived.
+    /// Writes requests until the stream is closed and the requests have arrived.
     pub(super) async fn write(&self, mut send: SendStream) -> Result<(), StreamLost> {
         {
             let mut state = self.state();
@@ -570,7 +571,7 @@ impl MuxStream {
         Ok(())
     }
 
-    /// Waits for the first request. Returns `false` if there will be none.
+    /// Waits for the first request. Returns `false` if the stream is closed without requests.
     pub(super) async fn has_requests(&self) -> bool {
         poll_fn(|cx| {
             let mut state = self.state();
@@ -606,10 +607,10 @@ impl MuxStream {
                     false => SMALL_REPLY_BYTES + 1,
                 };
             }
-            // A server may send lines without an end that are no replies to any call.
+            // A server may send lines without end that are no replies to any call.
             coop::consume_budget().await;
         }
-        // A truncated reply is delivered as it is, and its caller finds that it is malformed.
+        // A truncated reply is delivered, and its caller finds that it is malformed.
         let is_answered = match splitter.finish(&reply) {
             None => true,
             Some(Line::Discarded) => false,
@@ -623,8 +624,8 @@ impl MuxStream {
         }
     }
 
-    /// Counts the part of a reply that is held, and waits for room for the rest. Discards the reply and fails its call if it is
-    /// too large, or there is no room.
+    /// Counts the part of a reply that is held, and waits for room for the rest. Discards the reply and fails its call if
+    /// the reply is too large or there is no room.
     #[cold]
     async fn bound(
         &self,
@@ -646,7 +647,7 @@ impl MuxStream {
         splitter.discard(reply);
         budget.count(charge, reply);
         match id {
-            // The rest of the reply is skipped before another call can have the same id.
+            // Another call can have the same id only after the rest of the reply was skipped.
             Some(id) => self.end_call(id, Some(failure), &mut Vec::new(), budget),
             None if is_skipping => {}
             None => return Err(StreamLost::Reset(close::EXCESSIVE_LOAD.into())),
@@ -654,14 +655,14 @@ impl MuxStream {
         Ok(())
     }
 
-    /// Delivers the replies that have arrived as a whole.
+    /// Delivers all complete replies that have arrived.
     fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>, budget: &ReplyBudget) {
         loop {
             let failure = match splitter.split_next(reply) {
                 Line::Partial => return,
                 Line::Message => None,
                 Line::TooLarge => Some(CallFailure::ReplyTooLarge),
-                // Its call has failed already.
+                // The call of this reply has failed already.
                 Line::Discarded => {
                     reply.clear();
                     continue;
@@ -671,14 +672,14 @@ impl MuxStream {
                 tracing::debug!(target: "rpc_runtime::client", "reply without an id");
             }
             reply.clear();
-            // No call has taken it.
+            // No call has taken the buffer.
             if reply.capacity() > RETAINED_BUFFER_BYTES {
                 *reply = Vec::new();
             }
         }
     }
 
-    /// Gives a reply to its call, if that waits for it. Returns `false` if the reply has no id.
+    /// Delivers a reply to its call, if that call waits for it. Returns `false` if the reply has no id.
     #[inline]
     fn deliver(
         &self,
@@ -693,7 +694,7 @@ impl MuxStream {
         true
     }
 
-    /// Ends a call, if it waits for its reply, which is swapped with the buffer of its slot.
+    /// Ends a call if it waits for its reply. The reply is swapped with the buffer of the call's slot.
     #[inline]
     fn end_call(
         &self,
@@ -723,7 +724,7 @@ impl MuxStream {
         wake_all(waker);
     }
 
-    /// Notes that no reply to a cancelled call comes any more.
+    /// Records that no reply to a cancelled call will arrive.
     fn forget_reply(&self, state: &mut MuxState, id: CallId) {
         if let Some(call) = state.calls.try_get_mut(id.slot())
             && id == CallId::new(self.number, id.slot(), 0)
@@ -733,13 +734,13 @@ impl MuxStream {
         }
     }
 
-    /// The stream is gone and another will be opened: ends the calls that were sent.
+    /// Ends the calls that were sent on the transport's stream, which was lost and will be replaced.
     pub(super) fn interrupt(&self, reason: &ConnectionError) {
         let wakers = self.state().end_sent(reason);
         wake_all(wakers);
     }
 
-    /// The connection is gone, or takes no more calls: ends all calls.
+    /// Ends all calls, because the connection was lost or takes no more calls.
     pub(super) fn lose(&self, reason: ConnectionError) {
         let wakers = self.state().end(reason);
         wake_all(wakers);

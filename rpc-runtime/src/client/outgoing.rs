@@ -1,4 +1,4 @@
-//! What a call sends, and what it receives: in memory that calls use one after the other, so that none allocates.
+//! The request and the reply of a call, in pooled memory, so that calls allocate nothing.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,11 +7,11 @@ use crate::client::options::{CallOptions, ClientOptions};
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
 use crate::sync::{self, Mutex};
 
-/// Maximum number of calls whose memory is kept.
+/// Maximum number of calls whose memory is kept for reuse.
 const POOLED: usize = 512;
 
-/// The capacity that the buffer of a reply may keep from one call to the next. The server chooses how much of it is used, so
-/// that of all calls is small, and is not counted.
+/// The maximum capacity of a reply's buffer that is kept for the next call, in bytes. The server chooses how much of it is
+/// used. So the capacity of all buffers together is small, and is not counted.
 pub(super) const MAX_KEPT_REPLY_BYTES: usize = 8 << 10;
 
 /// The request of a call or a notification, its options, and its reply.
@@ -19,7 +19,7 @@ pub(super) const MAX_KEPT_REPLY_BYTES: usize = 8 << 10;
 pub(super) struct Outgoing {
     pub(super) request: EncodedRequest,
     pub(super) options: CallOptions,
-    /// The reply, once there is one.
+    /// The reply, once it has arrived.
     pub(super) reply: Vec<u8>,
 }
 
@@ -32,7 +32,7 @@ impl Outgoing {
         }
     }
 
-    /// Clears it for the next call. Returns `false` if it grew too large to be kept.
+    /// Clears the memory for the next call. Returns `false` if it grew too large to be kept.
     fn clear(&mut self) -> bool {
         self.request.clear();
         self.reply.clear();
@@ -45,7 +45,7 @@ impl Outgoing {
     }
 }
 
-/// An [`Outgoing`] of a pool. Small, so that a call can be moved at little cost.
+/// An [`Outgoing`] of a pool. It is small, so that moving a call is cheap.
 #[derive(Debug)]
 pub(super) struct PooledOutgoing(Option<Box<Outgoing>>);
 
@@ -70,11 +70,11 @@ impl DerefMut for PooledOutgoing {
 }
 
 #[derive(Debug, Default)]
-#[allow(clippy::vec_box)] // taken out and put back as boxes
+#[allow(clippy::vec_box)] // the pool takes and returns boxes
 pub(super) struct OutgoingPool(Mutex<Vec<Box<Outgoing>>>);
 
 impl OutgoingPool {
-    /// Takes an empty one, with the options of a new call.
+    /// Takes an empty [`Outgoing`] from the pool, with the options of a new call.
     pub(super) fn take(&self, options: &ClientOptions) -> PooledOutgoing {
         let pooled = sync::lock(&self.0).pop();
         let mut outgoing = pooled.unwrap_or_else(|| Box::new(Outgoing::new()));
@@ -82,7 +82,7 @@ impl OutgoingPool {
         PooledOutgoing(Some(outgoing))
     }
 
-    /// Puts one back, which is not used again.
+    /// Returns an [`Outgoing`] to the pool, and leaves none in its place.
     pub(super) fn put_back(&self, outgoing: &mut PooledOutgoing) {
         let Some(mut outgoing) = outgoing.0.take() else {
             return;
@@ -95,7 +95,7 @@ impl OutgoingPool {
         }
     }
 
-    /// Drops all that are kept.
+    /// Drops all pooled memory.
     pub(super) fn clear(&self) {
         let pool = std::mem::take(&mut *sync::lock(&self.0));
         drop(pool);

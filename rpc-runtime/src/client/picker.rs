@@ -10,13 +10,13 @@ use crate::client::handle::{ClientInner, NextConnection};
 #[derive(Default)]
 pub(super) struct Picker {
     picked: Option<Arc<ClientConnection>>,
-    /// What only some calls need.
+    /// State that only some calls need.
     search: Option<Box<Search>>,
 }
 
 #[derive(Default)]
 struct Search {
-    /// A connection that failed before, and is avoided.
+    /// A connection that failed, and is avoided.
     failed: Option<Arc<ClientConnection>>,
     /// Waits for a connection.
     next: Option<NextConnection>,
@@ -60,12 +60,12 @@ impl Picker {
         Poll::Ready(picked)
     }
 
-    /// Returns the connection that was picked.
+    /// Returns the picked connection.
     pub(super) fn connection(&self) -> Option<&Arc<ClientConnection>> {
         self.picked.as_ref()
     }
 
-    /// Retires the connection that was picked, and picks another.
+    /// Retires the picked connection, and picks another.
     pub(super) fn fail(&mut self) {
         if let Some(connection) = &self.picked {
             connection.retire();

@@ -1,4 +1,4 @@
-//! Keeps a client connected for as long as there is a client.
+//! Keeps a client connected until the client is closed or dropped.
 
 use std::sync::{Arc, Weak};
 
@@ -16,7 +16,7 @@ use crate::memory::ConnectionMemory;
 use crate::transport::{Connection, ConnectionError};
 
 impl Client {
-    /// Makes a client on a connection that it owns. It connects again if it has a dialer.
+    /// Creates a client on a connection that it owns. It reconnects if it has a dialer.
     pub(super) fn over(
         transport: Connection,
         options: ClientOptions,
@@ -28,7 +28,7 @@ impl Client {
         Self::start(client, dialer)
     }
 
-    /// Makes a client on a connection that the server owns, and that serves the peer already.
+    /// Creates a client on a connection that the server owns, and on which it already serves the peer.
     pub(super) fn on_accepted(transport: Connection, memory: Arc<ConnectionMemory>) -> Self {
         let whole = Arc::clone(memory.whole());
         let client = ClientInner::without_connections(Status::unconnected(), whole);
@@ -37,14 +37,14 @@ impl Client {
         Self::start(client, None)
     }
 
-    /// Makes a client that shares the streams of another, for as long as those take calls.
+    /// Creates a client that shares the streams of another client, until they take no more calls.
     pub(super) fn sharing(connection: Arc<ClientConnection>) -> Self {
         let whole = Arc::clone(connection.budget.memory.whole());
         let status = Status::connected(connection);
         Self::start(ClientInner::without_connections(status, whole), None)
     }
 
-    /// Makes a client of several servers, without any at first.
+    /// Creates a client of several servers. Its list of servers is empty.
     pub(super) fn of_endpoints(options: ClientOptions, services: Services) -> Self {
         let client = ClientInner::new(Status::unconnected(), options, Some(services));
         Self::start_with(client, |slot| async {
@@ -57,7 +57,7 @@ impl Client {
         Self::start_with(client, |slot| keep_connected(slot, dialer))
     }
 
-    /// Starts the task of a client. It runs `keeper` until the client is closed.
+    /// Creates a client and spawns its task, which runs `keeper` until the client is closed.
     fn start_with<K>(client: ClientInner, keeper: impl FnOnce(ConnectionSlot) -> K) -> Self
     where
         K: Future<Output = Option<()>> + Send + 'static,
@@ -83,7 +83,7 @@ impl ClientInner {
     }
 }
 
-/// Drops what is kept for later calls whenever there are none for a while. Returns `None` when the client is gone.
+/// Releases idle buffers whenever there have been no calls for a while. Returns `None` when the client has been dropped.
 async fn release_when_idle(client: Weak<ClientInner>, idle: Arc<IdleWatch>) -> Option<()> {
     loop {
         idle.became_idle().await;
@@ -91,8 +91,8 @@ async fn release_when_idle(client: Weak<ClientInner>, idle: Arc<IdleWatch>) -> O
     }
 }
 
-/// The place of a connection: the only one of a client, or that to one of its servers. Methods return `None` when the client
-/// is gone.
+/// The connection of a client: its only connection, or the connection to one of its servers. Methods return `None` when the
+/// client has been dropped.
 #[derive(Clone)]
 pub(super) struct ConnectionSlot {
     client: Weak<ClientInner>,
@@ -114,7 +114,7 @@ impl ConnectionSlot {
         }
     }
 
-    /// Returns the connection, if there is one.
+    /// Returns the connection; `Some(None)` if there is none.
     pub(super) fn connection(&self) -> Option<Option<Arc<ClientConnection>>> {
         let client = self.client.upgrade()?;
         Some(match self.endpoint {
@@ -139,7 +139,7 @@ impl ConnectionSlot {
         let client = self.client.upgrade()?;
         match (self.endpoint, state) {
             (None, state) => client.set_disconnected(state),
-            // The other servers go on.
+            // The client keeps its other servers.
             (Some(endpoint), ConnectionState::Closed(_)) => {
                 drop(client.change_endpoints(|endpoints| endpoints.remove(endpoint)));
             }
@@ -150,7 +150,7 @@ impl ConnectionSlot {
         Some(())
     }
 
-    /// Ends the client, and with it the connections to all of its servers.
+    /// Closes the client, with the connections to all of its servers.
     fn end_client(&self) -> Option<()> {
         let client = self.client.upgrade()?;
         client.end(ConnectionError::ClosedHere);
@@ -176,7 +176,7 @@ impl ConnectionSlot {
 }
 
 /// Connects if there is no connection, and again whenever it is lost or drained. Without a dialer the first loss closes the
-/// client. Returns `None` when the client is gone.
+/// client. Returns `None` when the client has been dropped.
 pub(super) async fn keep_connected(slot: ConnectionSlot, dialer: Option<Dialer>) -> Option<()> {
     let _disconnect = DisconnectOnDrop(slot.clone());
     let mut failures = 0;
@@ -192,11 +192,11 @@ pub(super) async fn keep_connected(slot: ConnectionSlot, dialer: Option<Dialer>)
             None => never_connected(),
         };
         let Some(dialer) = &dialer else {
-            // Calls in flight on a connection that drains may end.
+            // A drained connection stays open until its calls in flight have ended.
             slot.set_disconnected(ConnectionState::Closed(lost))?;
             return None;
         };
-        // A server that drops each connection soon is dialled at longer and longer intervals.
+        // The delays grow for a server that soon drops each connection.
         if since.elapsed() > dialer.settings.backoff.max {
             failures = 0;
         }
@@ -234,7 +234,8 @@ async fn connect(
     }
 }
 
-/// Closes a client whose task is gone, for instance with its runtime, or removes one of its servers: nothing connects it again.
+/// Closes a client, or removes one of its servers, when the task that reconnects has been dropped, for example with its
+/// runtime.
 struct DisconnectOnDrop(ConnectionSlot);
 
 impl Drop for DisconnectOnDrop {
@@ -244,7 +245,7 @@ impl Drop for DisconnectOnDrop {
     }
 }
 
-/// Closes a client of several servers whose task is gone.
+/// Closes a client of several servers when its task has been dropped.
 struct EndClientOnDrop(ConnectionSlot);
 
 impl Drop for EndClientOnDrop {

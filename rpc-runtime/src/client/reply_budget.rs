@@ -1,4 +1,4 @@
-//! Counts what a connection holds for replies and items, and fails those for which there is no room.
+//! Counts the memory that a connection holds for replies and items, and fails those for which there is no room.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,20 +11,22 @@ use crate::codec::parser::{INDEX, most_parsed_bytes};
 use crate::memory::{ConnectionMemory, LineCharge, MemoryCharge, ParsedMessage, patience};
 use crate::transport::{Connection, close, quic};
 
-/// No line and no reply of so few bytes is counted, nor waits. A stream counts as many for its buffers.
+/// Lines and replies of up to this size, in bytes, are not counted and never wait. Each stream counts this size for its
+/// buffers.
 pub(super) const SMALL_REPLY_BYTES: usize = 16 << 10;
 
-/// How many quarters of its budget a connection may hold for its receive window to be widened. The rest is for what is read.
+/// Number of quarters of its budget that may be in use when a connection's receive window is widened. The rest is for the
+/// data that is read.
 const UNREAD_QUARTERS: usize = 2;
 
-/// Maximum number of replies of a connection that are discarded because the server sends more than there is room for. One more
-/// closes the connection.
+/// Maximum number of replies of a connection that are discarded because the server sends more than there is room for. A
+/// further discarded reply closes the connection.
 const MAX_DISCARDED: usize = 8;
 
-/// Waits for room.
+/// A future that waits for room.
 pub(super) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What a connection may hold for replies.
+/// The memory budget of a connection for replies.
 #[derive(Debug)]
 pub(super) struct ReplyBudget {
     pub(super) memory: Arc<ConnectionMemory>,
@@ -33,14 +35,14 @@ pub(super) struct ReplyBudget {
     discarded: AtomicUsize,
 }
 
-/// The right to decode a large reply. What that takes is counted until this is dropped.
+/// The permission to decode a large reply. The memory for decoding is counted until this is dropped.
 #[derive(Debug)]
 pub(super) struct Decoding {
     _parsed: ParsedMessage,
     _charge: MemoryCharge,
 }
 
-/// What widens the receive window of a connection for a stream of items.
+/// Widens the receive window of a connection for a stream of items, until it is dropped.
 pub(super) struct ItemWindow {
     _room: quic::Room,
     _charge: MemoryCharge,
@@ -60,12 +62,12 @@ impl ReplyBudget {
         })
     }
 
-    /// Counts a stream whose lines are received.
+    /// Returns the charge of a stream that receives lines.
     pub(super) fn stream(&self) -> LineCharge {
         LineCharge::new(&self.memory, SMALL_REPLY_BYTES)
     }
 
-    /// Counts the part of a line that is held. Returns whether more of it may be received at once.
+    /// Counts the part of a line that is held. Returns `true` if more of it may be received at once.
     pub(super) fn count(&self, charge: &mut LineCharge, line: &Vec<u8>) -> bool {
         let is_large = line.len() > SMALL_REPLY_BYTES;
         if is_large || charge.has_line() {
@@ -74,19 +76,20 @@ impl ReplyBudget {
         !is_large || !self.memory.is_full()
     }
 
-    /// Waits until more of a line of which `bytes` are held may be received. If there is no room for some time, the line is to
-    /// be discarded: the longest of those that wait first. Resolves also when the connection is lost.
+    /// Waits until more of a line may be received, of which `bytes` bytes are held. Fails if there is no room for some time;
+    /// the line must then be discarded. Of several waiting lines, the longest fails first. Resolves also when the connection
+    /// is lost.
     pub(super) async fn room(self: Arc<Self>, bytes: usize) -> Result<(), CallFailure> {
         let patience = patience(bytes, self.reply_limit);
         tokio::select! {
             biased;
             freed = timeout(patience, self.memory.has_room()) => freed.map_err(|_| self.no_room()),
-            // The stream says so when it is read.
+            // Reading the stream returns the error.
             _ = self.transport.closed() => Ok(()),
         }
     }
 
-    /// Records that a line is discarded for want of room.
+    /// Records that a line is discarded because there is no room.
     fn no_room(&self) -> CallFailure {
         let (peer, limit) = (self.transport.remote_address(), self.memory.limit());
         tracing::warn!(
@@ -96,7 +99,7 @@ impl ReplyBudget {
             setting = limit,
             "reply discarded at the memory limit"
         );
-        // Otherwise it is the replies and items that the callers do not take.
+        // Otherwise the memory is held by replies and items that the callers have not taken.
         if self.memory.is_mostly_partial()
             && self.discarded.fetch_add(1, Ordering::Relaxed) >= MAX_DISCARDED
         {
@@ -106,14 +109,14 @@ impl ReplyBudget {
         CallFailure::NoRoom { limit }
     }
 
-    /// Counts a complete reply that is large, until its caller takes it.
+    /// Counts a large, complete reply until its caller takes it.
     #[cold]
     pub(super) fn charge(&self, reply: &Vec<u8>) -> MemoryCharge {
         MemoryCharge::new(&self.memory, reply.capacity())
     }
 
-    /// Lets a large reply be decoded: at once if the budget has room for its values or no other is being decoded, and
-    /// otherwise once there is room.
+    /// Permits the decoding of a large reply: at once if the budget has room for its values or no other reply is being
+    /// decoded, and otherwise once there is room.
     pub(super) fn decoding(&self, reply: &Vec<u8>) -> Result<Decoding, Waiting<Decoding>> {
         let memory = Arc::clone(&self.memory);
         let held = reply.capacity();
@@ -128,7 +131,7 @@ impl ReplyBudget {
         }
     }
 
-    /// Waits until a reply can be decoded. `None` if it is small.
+    /// Waits until a reply can be decoded. Returns `None` if the reply is small.
     pub(super) async fn decode(&self, reply: &Vec<u8>) -> Option<Decoding> {
         if reply.len() <= SMALL_REPLY_BYTES {
             return None;
@@ -139,7 +142,7 @@ impl ReplyBudget {
         })
     }
 
-    /// Widens the receive window for a stream of items that may stay unread, unless too much is held already.
+    /// Widens the receive window for a stream of items that may stay unread, unless too much memory is in use.
     pub(super) fn widen_window(&self) -> Option<ItemWindow> {
         if self.memory.is_used_to(UNREAD_QUARTERS) {
             return None;

@@ -1,5 +1,5 @@
-//! A shared stream's writer, reader and callers, under many schedules:
-//! `cargo test -p rpc-runtime --features __shuttle --lib shuttle`.
+//! Tests of a shared stream's writer, reader and callers under many schedules: `cargo test -p rpc-runtime --features
+//! __shuttle --lib shuttle`.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl EchoStream {
     }
 }
 
-/// Answers each request with its own parameters.
+/// Replies to each request with its own parameters.
 async fn echo(connection: Connection) -> Result<(), StreamLost> {
     let (mut send, mut recv) = connection.accept_bi().await?;
     let (mut splitter, mut message) = (LineSplitter::new(LIMIT), Vec::new());
@@ -102,7 +102,7 @@ async fn cancel(stream: &MuxStream) -> Result<(), CallFailure> {
 
 #[test]
 fn concurrent_calls_and_cancellations_each_call_gets_its_own_reply() {
-    // With few callers a lost wake-up is noticed; many callers meet in more ways.
+    // Few callers reveal a lost wake-up. Many callers reach more interleavings.
     let test = |callers| {
         block_on(async {
             let echo = EchoStream::open();
@@ -131,7 +131,7 @@ fn concurrent_calls_and_cancellations_each_call_gets_its_own_reply() {
     shuttle::check_random(move || test(3), SCHEDULES / 4);
 }
 
-/// The first request leaves room for no other, so all callers but one wait. One of them stops waiting.
+/// The first request leaves room for no other request, so all callers but one wait. One of them stops waiting.
 #[test]
 fn callers_that_wait_for_room_are_all_served_though_one_is_dropped() {
     let test = || {
@@ -159,7 +159,7 @@ fn callers_that_wait_for_room_are_all_served_though_one_is_dropped() {
     shuttle::check_random(test, SCHEDULES / 20);
 }
 
-/// Waits for room, and stops waiting when another task has run.
+/// Waits for room, and stops waiting after another task has run.
 async fn stop_waiting(stream: &MuxStream, params: String) {
     let mut request = request(&[params]);
     let mut waiter = None;

@@ -1,4 +1,4 @@
-//! Timers that calls use one after the other, so that a timeout allocates nothing.
+//! Timers that calls reuse, so that a timeout allocates nothing.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -11,10 +11,10 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::sync::{self, Mutex};
 
-/// Maximum number of timers that are kept.
+/// Maximum number of timers that are kept for reuse.
 const POOLED: usize = 1024;
 
-/// A timer on the heap, so that calls can be moved.
+/// A timer on the heap, so that a call with a timer can be moved.
 #[derive(Debug)]
 pub(super) struct Timer {
     sleep: Pin<Box<Sleep>>,
@@ -40,10 +40,10 @@ impl TimerPool {
     /// Starts a timer that ends after `timeout`.
     ///
     /// # Panics
-    /// Outside a tokio runtime, and in one without timers.
+    /// Panics outside a tokio runtime, and in a runtime without timers.
     pub(super) fn start(&self, timeout: Duration) -> Timer {
         let runtime = Handle::current().id();
-        // A timer of another runtime, which may be gone, does not end in this one.
+        // A timer belongs to its runtime, which may have been shut down, and does not end in another runtime.
         let pooled = sync::lock(&self.0).pop();
         let pooled = pooled.filter(|timer| timer.runtime == runtime);
         match (pooled, Instant::now().checked_add(timeout)) {
@@ -51,7 +51,7 @@ impl TimerPool {
                 timer.sleep.as_mut().reset(deadline);
                 timer
             }
-            // For a time that no clock can show, tokio chooses one that is far enough away.
+            // If the end of the timeout is not a valid instant, tokio chooses an end in the far future.
             _ => Timer {
                 sleep: Box::pin(sleep(timeout)),
                 runtime,
@@ -59,9 +59,9 @@ impl TimerPool {
         }
     }
 
-    /// Takes a timer back, in the runtime in which it was started.
+    /// Returns a timer to the pool, in the runtime in which it was started.
     pub(super) fn put_back(&self, mut timer: Timer) {
-        // Lets go of the waker of the task that waited.
+        // Drops the waker of the task that waited.
         let mut idle = Context::from_waker(Waker::noop());
         let _ = pin!(unconstrained(timer.sleep.as_mut())).poll(&mut idle);
         let mut pool = sync::lock(&self.0);
@@ -70,7 +70,7 @@ impl TimerPool {
         }
     }
 
-    /// Waits for `future`, but no longer than `timeout`. Returns `None` if the time is over before.
+    /// Waits for `future`, for at most `timeout`. Returns `None` if the time is over first.
     pub(super) async fn limit<F: Future>(
         &self,
         timeout: Option<Duration>,

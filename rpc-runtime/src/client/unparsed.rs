@@ -1,4 +1,4 @@
-//! Calls whose replies are returned as they came: a value that is parsed takes several times the memory of its text.
+//! Calls whose replies are returned unparsed. A parsed value takes several times the memory of its text.
 
 use serde::Serialize;
 
@@ -9,8 +9,8 @@ use crate::codec::error::ErrorObject;
 use crate::codec::result::ResultReader;
 
 impl Client {
-    /// Calls a method by name. The result is the line of the reply, of a result or of an error, which may be anything. The
-    /// call has a dedicated stream, so that no id is looked for in the reply.
+    /// Calls a method by name and returns the unparsed line of the reply. The line may hold a result, an error or anything
+    /// else. The call uses a dedicated stream, so the reply is not searched for an id.
     #[doc(hidden)]
     pub fn call_unparsed<P>(&self, method: &str, params: &P) -> Call<Vec<u8>, ErrorObject>
     where
@@ -21,8 +21,8 @@ impl Client {
         call
     }
 
-    /// Calls a method that returns a stream of items, by name. The items are the lines of the reply: those that hold an item,
-    /// and the response behind the last, at which the caller ends the stream.
+    /// Calls a method that returns a stream of items by name, and returns the unparsed lines of the reply. These are the
+    /// lines with the items, and the response after the last item, at which the caller must end the stream.
     #[doc(hidden)]
     pub fn items_unparsed<P>(&self, method: &str, params: &P) -> Streaming<Vec<u8>, ErrorObject>
     where

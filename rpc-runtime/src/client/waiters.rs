@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::task::{Context, Waker};
 
-/// Callers that wait for room, in the order in which they came. Joining, leaving and waking cost a caller the logarithm of
-/// their number.
+/// Callers that wait for room, in order of arrival. Joining, leaving and waking take logarithmic time in the number of
+/// callers.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     queue: BTreeMap<WaiterId, Waiter>,
-    /// Number of callers that ever waited.
+    /// Number of callers that have waited so far.
     so_far: u64,
 }
 
-/// A caller's position among those that wait. It keeps the position when it is woken and finds the room taken.
+/// The position of a waiting caller. The caller keeps it if it is woken and finds that the room was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct WaiterId(u64);
 
@@ -29,7 +29,7 @@ impl Waiters {
         self.queue.is_empty()
     }
 
-    /// Has the caller wait at its position, or behind all others if it has none. Returns the waker that it replaces, to be
+    /// Adds a caller at its position, or at the end if it has no position. Returns the waker that it replaces, which must be
     /// dropped without a lock.
     #[must_use = "a waker is dropped without a lock"]
     pub(super) fn wait(
@@ -56,19 +56,19 @@ impl Waiters {
         }
     }
 
-    /// Takes a caller out. Returns `None` if it was woken already.
+    /// Removes a caller. Returns `None` if it was already woken.
     #[must_use = "a waker is dropped without a lock"]
     pub(super) fn remove(&mut self, id: WaiterId) -> Option<Waker> {
         self.queue.remove(&id).map(|waiter| waiter.waker)
     }
 
-    /// Takes out the first caller.
+    /// Removes the first caller.
     #[must_use = "the caller waits until it is woken"]
     pub(super) fn pop(&mut self) -> Option<Waker> {
         self.queue.pop_first().map(|(_, waiter)| waiter.waker)
     }
 
-    /// Takes out the first callers, as many as fit into `room`; the last may exceed it.
+    /// Removes the first callers, as many as fit into `room` bytes. The last of them may exceed it.
     #[must_use = "the callers wait until they are woken"]
     pub(super) fn pop_for(&mut self, room: usize) -> Vec<Waker> {
         let mut wakers = Vec::new();
@@ -82,7 +82,7 @@ impl Waiters {
         wakers
     }
 
-    /// Takes out all callers.
+    /// Removes all callers.
     #[must_use = "the callers wait until they are woken"]
     pub(super) fn pop_all(&mut self) -> impl Iterator<Item = Waker> + use<> {
         let queue = std::mem::take(&mut self.queue);
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// A task that counts how often it is woken.
+    /// A waker that counts how often it is woken.
     #[derive(Default)]
     struct Task(AtomicU32);
 
@@ -108,7 +108,7 @@ mod tests {
         }
     }
 
-    /// Has a caller wait for each of these numbers of bytes.
+    /// Adds a waiting caller for each of these numbers of bytes.
     fn wait_for(waiters: &mut Waiters, bytes: &[usize]) -> Vec<(Arc<Task>, WaiterId)> {
         let wait = |&bytes: &usize| {
             let task = Arc::<Task>::default();
@@ -147,7 +147,7 @@ mod tests {
         let callers = wait_for(&mut waiters, &[10, 10, 10, 10]);
         waiters.pop_for(0).into_iter().for_each(Waker::wake);
         assert_eq!(woken(&callers), [0, 0, 0, 0]);
-        // The last may exceed it.
+        // The last caller may exceed the room.
         waiters.pop_for(11).into_iter().for_each(Waker::wake);
         assert_eq!(woken(&callers), [1, 1, 0, 0]);
         waiters.pop_for(10).into_iter().for_each(Waker::wake);

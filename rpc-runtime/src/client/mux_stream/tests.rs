@@ -1,4 +1,4 @@
-//! Waiting callers and ids of replies, without tasks.
+//! Tests of waiting callers and of the ids of replies, without tasks.
 
 use std::task::Wake;
 
@@ -7,7 +7,7 @@ use crate::client::method::MethodName;
 use crate::client::options::MetadataWriter;
 use crate::codec::params::encode::{Sent, entire};
 
-/// Writes down its number when it is woken.
+/// A waker that records the number of its caller.
 struct Caller {
     number: usize,
     woken: Arc<Mutex<Vec<usize>>>,
@@ -28,7 +28,7 @@ struct Callers {
 }
 
 impl Callers {
-    /// `callers` callers with requests of about `bytes` bytes.
+    /// Creates `callers` callers with requests of about `bytes` bytes each.
     fn new(callers: usize, bytes: usize) -> Self {
         let text = ["x".repeat(bytes)];
         let params = entire(Sent::nameless(&text));
@@ -43,7 +43,7 @@ impl Callers {
         }
     }
 
-    /// Polls a caller. Returns whether its request was queued.
+    /// Polls a caller. Returns `true` if its request was queued.
     fn poll(&mut self, number: usize) -> bool {
         let woken = Arc::clone(&self.woken);
         let waker = Waker::from(Arc::new(Caller { number, woken }));
@@ -58,7 +58,7 @@ impl Callers {
             .stop_waiting(self.waiters[number].take().unwrap());
     }
 
-    /// Writes what is queued, as the stream's task does. Returns the callers that were woken.
+    /// Writes the queued data, as the stream's task does. Returns the callers that were woken.
     fn write(&mut self) -> Vec<usize> {
         let mut state = self.stream.state();
         state.sent = state.queued;
@@ -92,7 +92,7 @@ fn woken_caller_that_finds_no_room_keeps_its_position() {
     assert!(callers.poll(0));
     assert!((1..4).all(|number| !callers.poll(number)));
     assert_eq!(callers.write(), [1]);
-    // A newcomer takes the room.
+    // A new caller takes the room.
     assert!(callers.poll(4));
     assert!(!callers.poll(1));
     assert!(!callers.poll(5));

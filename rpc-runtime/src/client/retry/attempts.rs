@@ -1,4 +1,4 @@
-//! How often a call was sent, and whether it may be sent again.
+//! Counts the attempts of a call, and decides whether a retry is allowed.
 
 use crate::client::error::Execution;
 
@@ -12,17 +12,17 @@ const MAX_UNSURE_ATTEMPTS: u32 = 3;
 #[derive(Debug, Default)]
 pub(in crate::client) struct Attempts {
     sent: u32,
-    /// One of them may have been executed.
+    /// `true` if one of the attempts may have been executed.
     may_have_run: bool,
 }
 
-/// Whether, and at what price, a call may be sent again.
+/// The permission to retry a call, and its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::client) enum Retry {
     No,
-    /// At once.
+    /// The retry is sent at once.
     Free,
-    /// After a backoff, and out of the client's budget.
+    /// The retry waits for a backoff, and spends a token of the client.
     Paid,
 }
 
@@ -35,7 +35,7 @@ impl Attempts {
         self.sent += 1;
     }
 
-    /// Records that an attempt ended without a reply. Returns the execution of the call as a whole.
+    /// Records that an attempt ended without a reply. Returns the execution status of the call as a whole.
     pub(in crate::client) fn record_lost(&mut self, execution: Execution) -> Execution {
         self.may_have_run |= execution == Execution::MayHaveExecuted;
         match self.may_have_run {
@@ -44,7 +44,8 @@ impl Attempts {
         }
     }
 
-    /// Decides whether a call with this execution may be sent again. `has_other` says whether it can go to another server.
+    /// Returns the permission to retry a call with this execution status. `has_other` returns `true` if the call can go to
+    /// another server.
     pub(in crate::client) fn retry(
         &self,
         execution: Execution,
@@ -68,7 +69,7 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    /// The prices of the retries of a call whose attempts all end in this way, until there are no more.
+    /// Returns all retries of a call whose attempts all end in this way.
     fn retries(execution: Execution, is_idempotent: bool, has_other: bool) -> Vec<Retry> {
         let mut attempts = Attempts::default();
         let retries = std::iter::from_fn(|| {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// Exponential backoff with full jitter: a random time up to a bound that doubles with each failure. Clients that failed
-/// at the same moment do not come back at the same moment.
+/// Exponential backoff with full jitter: a random time up to a bound that doubles with each failure. So clients that failed
+/// at the same moment do not reconnect at the same moment.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::client) struct Backoff {
     /// The bound after the first failure.
     pub(in crate::client) initial: Duration,
-    /// The largest bound.
+    /// The maximum of the bound.
     pub(in crate::client) max: Duration,
 }
 
@@ -22,7 +22,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Returns how long to wait after so many failures in a row.
+    /// Returns the delay after this number of consecutive failures.
     pub(in crate::client) fn delay(&self, failures: u32) -> Duration {
         self.bound(failures).mul_f64(fastrand::f64())
     }

@@ -1,14 +1,14 @@
-//! Limits the retries of a client, so that they do not overload a server that fails.
+//! Limits the retries of a client, so that they do not overload a failing server.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A token, in the units in which it is earned.
+/// One token, in the units in which tokens are earned.
 const TOKEN: u32 = 10;
 
-/// The initial and largest balance.
+/// The initial and maximum balance.
 const FULL: u32 = 10 * TOKEN;
 
-/// A bucket of ten tokens. A retry takes one, a reply puts a tenth of one back. The figures are those of
+/// A bucket of ten tokens. A retry takes a token, and a reply returns a tenth of a token. The numbers are those of
 /// [gRPC](https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs).
 #[derive(Debug)]
 pub(in crate::client) struct RetryBudget(AtomicU32);
@@ -20,7 +20,7 @@ impl Default for RetryBudget {
 }
 
 impl RetryBudget {
-    /// Takes a token, if there is one.
+    /// Takes a token. Returns `false` if there is none.
     pub(in crate::client) fn spend(&self) -> bool {
         let spent = |tokens: u32| tokens.checked_sub(TOKEN);
         let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);

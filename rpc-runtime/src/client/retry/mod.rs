@@ -1,4 +1,4 @@
-//! When a call may be sent again, and how long to wait before.
+//! Retries of calls: their conditions and delays.
 
 pub(super) mod attempts;
 pub(super) mod backoff;

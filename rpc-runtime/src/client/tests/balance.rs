@@ -1,4 +1,4 @@
-//! Clients of several servers, which are in memory.
+//! Tests of clients of several servers, which are in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::limits::Limits;
 use crate::service::router::Single;
 use crate::transport::{Connection, Traffic, memory};
 
-/// Makes a client without servers.
+/// Creates a client without servers.
 fn without_servers(options: ClientOptions) -> Client {
     let services = serve_peers(().into_serve_peer(Limits::default(), DiscoverOptions::default()));
     Client::of_endpoints(options, services)
 }
 
-/// Adds a server that is connected. Returns the other end of its connection.
+/// Adds a connected server. Returns the server's end of the connection.
 fn add(client: &Client, port: usize) -> (Connection, ConnectionSlot, Arc<EndpointHealth>) {
     let address = format!("memory:{port}").parse().unwrap();
     let health = Arc::new(EndpointHealth::new(Ejection::default()));
@@ -38,14 +38,14 @@ fn add(client: &Client, port: usize) -> (Connection, ConnectionSlot, Arc<Endpoin
     (connect(&slot), slot, health)
 }
 
-/// Connects a server. Returns the other end of the connection.
+/// Connects a server. Returns the server's end of the connection.
 fn connect(slot: &ConnectionSlot) -> Connection {
     let (here, there) = memory::pair();
     slot.set_connected(Connection::Memory(here)).unwrap();
     Connection::Memory(there)
 }
 
-/// Makes a client of several servers in memory, all on one thread.
+/// Creates a client of several servers in memory, all on one thread.
 fn several(servers: usize) -> (Runtime, Client) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().unwrap();
@@ -177,7 +177,7 @@ async fn server_with_a_new_connection_is_not_stalled() {
     let client = without_servers(ClientOptions::default());
     let (_first, slot, health) = add(&client, 1);
     let sent = std::cell::Cell::new(0);
-    // It sends nothing, however much is sent to it.
+    // The server sends nothing, while data is sent to it.
     let sample = || {
         sent.set(sent.get() + 1);
         Some(Some(Sample {

@@ -1,4 +1,4 @@
-//! What can be an entry of a batch, and what can be taken with it.
+//! Tests of the entries of a batch and of taking its replies.
 
 use futures_util::FutureExt;
 

@@ -1,4 +1,4 @@
-//! One message cancels a call.
+//! Tests that one message cancels a call.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ fn parse(line: &str) -> Value {
     serde_json::from_str(line).unwrap()
 }
 
-/// Starts a call and drops it, before or after the request has been handed to the transport.
+/// Starts a call and drops it, before or after the request was handed to the transport.
 async fn cancel(client: &Client, after_sending: bool) {
     let mut call = client.call::<(), _>("wait", &(1,));
     assert!((&mut call).now_or_never().is_none());
@@ -90,7 +90,7 @@ async fn call_cancelled_while_the_control_stream_is_stopped_is_cancelled_behind_
     let mut control = PeerStream::accept_uni(&peer).await;
     control.line().await.unwrap();
     drop(control);
-    // The first cancellation shows that the stream is stopped.
+    // With this cancellation the client learns that the stream is stopped.
     cancel(&client, true).await;
     settle().await;
     stream.line().await.unwrap();
@@ -126,7 +126,7 @@ async fn id_of_a_call_is_used_again_unless_it_was_cancelled() {
     let call = tokio::spawn(client.call::<u32, _>("get", &()).into_future());
     let request = parse(&stream.line().await.unwrap());
     assert_ne!(request["id"], ids[0]);
-    // The reply to the cancelled call comes late, and is not taken for the next call's.
+    // The reply to the cancelled call arrives late, and is not taken for the reply to the next call.
     for (id, result) in [(&ids[0], 1), (&request["id"], 2)] {
         let reply = json!({"jsonrpc": "2.0", "id": id, "result": result});
         stream.reply(&reply.to_string()).await;
@@ -140,7 +140,7 @@ async fn id_of_a_cancelled_call_is_used_again_once_its_reply_has_come() {
     cancel(&client, true).await;
     let mut stream = PeerStream::accept_bi(&peer).await;
     let first = parse(&stream.line().await.unwrap())["id"].clone();
-    // While the reply may come, ids are of one call each if that is cancelled.
+    // While that reply may arrive, each id is used by one call, if that call is cancelled.
     let mut ids = vec![first.clone()];
     for _ in 0..2 {
         cancel(&client, true).await;

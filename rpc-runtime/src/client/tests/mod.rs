@@ -1,4 +1,4 @@
-//! Clients and servers in memory.
+//! Tests with clients and servers in memory.
 
 mod balance;
 mod batch;
@@ -50,25 +50,25 @@ impl Desk for Calculator {
     async fn note(&self, _: &str) {}
 }
 
-/// Fails the test if `future` does not end.
+/// Fails the test if `future` does not end soon.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(600);
     let ended = tokio::time::timeout(limit, future).await;
     ended.expect("the future ends")
 }
 
-/// Returns a client and its peer, which the test plays.
+/// Returns a client and its peer, whose part the test plays.
 fn scripted(builder: ClientBuilder) -> (Client, Connection) {
     let (here, there) = memory::pair();
     (builder.in_memory(here), Connection::Memory(there))
 }
 
-/// One stream at the peer.
+/// A stream at the peer.
 struct PeerStream {
     send: Option<SendStream>,
     recv: RecvStream,
     splitter: LineSplitter,
-    /// Number of bytes that were read, with line feeds.
+    /// Number of bytes read, including line feeds.
     offset: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Replies for which there is no room.
+//! Tests of replies for which there is no room.
 
 use super::*;
 use crate::client::error::CallError;
@@ -6,7 +6,7 @@ use crate::codec::error::ErrorObject;
 use crate::limits::Limits;
 use crate::transport::ConnectionError;
 
-/// What a connection may hold.
+/// The memory budget of a connection, in bytes.
 const BUDGET: usize = 200_000;
 
 fn limited() -> (Client, Connection) {
@@ -20,7 +20,7 @@ fn limited() -> (Client, Connection) {
     )
 }
 
-/// Makes a call, and answers it with the beginning of a reply that is past the budget.
+/// Makes a call, and replies with the beginning of a reply that exceeds the budget.
 async fn call(client: &Client, peer: &Connection) -> Result<String, CallError<ErrorObject>> {
     let call = tokio::spawn(client.call("text", &()).dedicated_stream().into_future());
     let mut stream = PeerStream::accept_bi(peer).await;
@@ -61,7 +61,7 @@ async fn server_that_goes_on_after_eight_replies_without_room_is_disconnected() 
 #[tokio::test(start_paused = true)]
 async fn reply_without_room_for_want_of_the_callers_does_not_disconnect_the_server() {
     let (client, peer) = limited();
-    // The reply to this call is not taken.
+    // The caller does not take the reply to this call.
     let mut untaken = Box::pin(client.call::<String, _>("text", &()));
     assert!(futures_util::poll!(&mut untaken).is_pending());
     let mut shared = PeerStream::accept_bi(&peer).await;

@@ -1,4 +1,4 @@
-//! Calls, batches and notifications end with their timeouts, whatever they wait for.
+//! Tests that calls, batches and notifications end with their timeouts, for every cause of waiting.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::client::handle::Client;
 const CLIENTS: Duration = Duration::from_secs(5);
 const OWN: Duration = Duration::from_secs(2);
 
-/// Fails the test unless `sent` times out after so long.
+/// Fails the test unless `sent` times out after this time.
 async fn times_out<T: std::fmt::Debug>(
     after: Duration,
     sent: impl IntoFuture<Output = Result<T, CallError>>,
@@ -69,7 +69,7 @@ async fn timeout_of_zero_sends_nothing() {
 async fn timeout_while_the_server_reads_nothing_ends_what_waits_for_room() {
     let (client, peer) = scripted(Client::builder().timeout(CLIENTS));
     let desk = DeskClient::new(client.clone());
-    // The window of the stream and what the client queues.
+    // Fills the window of the stream and the client's queue.
     let text = "x".repeat(15_000);
     let mut notes = tokio::task::JoinSet::new();
     for _ in 0..100 {
@@ -84,7 +84,7 @@ async fn timeout_while_the_server_reads_nothing_ends_what_waits_for_room() {
     for note in notes.join_all().await {
         assert!(matches!(note, Err(CallError::Timeout)), "{note:?}");
     }
-    // What has timed out was not sent.
+    // Messages that timed out were not sent.
     let read = async {
         let mut lines = 0;
         while let Some(line) = stream.line().await {

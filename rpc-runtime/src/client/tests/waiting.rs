@@ -1,4 +1,4 @@
-//! Callers that wait for room in a shared stream.
+//! Tests of callers that wait for room in a shared stream.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl<F: Future> Future for Counted<F> {
     }
 }
 
-/// Makes so many calls at once, nearly all of which must wait for room. Returns the number of polls for each.
+/// Makes this number of calls at once; nearly all must wait for room. Returns the number of polls for each call.
 async fn polls_per_call(calls: usize) -> f64 {
     let desk = DeskClient::new(Client::local(DeskServer::new(Calculator)));
     let text = "x".repeat(2_000);
@@ -41,7 +41,7 @@ async fn polls_per_call(calls: usize) -> f64 {
 
 #[tokio::test]
 async fn polls_of_a_waiting_call_do_not_grow_with_the_number_of_calls() {
-    // One that waits, one that queues the request, one that finds the reply.
+    // The first poll waits, the second queues the request, and the third finds the reply.
     for calls in [1_000, 8_000] {
         let polls = polls_per_call(calls).await;
         assert!(polls <= 3.1, "{calls} calls: {polls} polls each");
@@ -65,7 +65,7 @@ async fn waiting_call_that_is_dropped_leaves_its_room_to_the_next() {
     }
 }
 
-/// A task polls many calls until one has ended, and then makes another call, without polling those that it still holds.
+/// A task polls many calls until one has ended, and then makes another call without polling the calls that it still holds.
 #[tokio::test]
 async fn woken_calls_that_are_not_polled_hold_up_no_others() {
     let desk = DeskClient::new(Client::local(DeskServer::new(Calculator)));
