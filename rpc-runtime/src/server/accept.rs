@@ -1,4 +1,4 @@
-//! Accepts connections, and the streams of each: a worker for every stream, until the connection is lost or drained.
+//! Accepts connections and their streams. Each stream gets a worker, until the connection is lost or drained.
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -22,7 +22,7 @@ use crate::service::router::Router;
 use crate::transport::quic::{IncomingConnection, Listener};
 use crate::transport::{self, ConnectionError, Datagrams, RecvStream, close};
 
-/// A server on a UDP socket, with one or more services.
+/// A server on a UDP socket, with one or more services. [`Server::builder`] creates it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -76,21 +76,22 @@ impl Server {
         }
     }
 
-    /// The address that the server listens on; of use when it was bound to port 0.
+    /// Returns the address that the server listens on. It tells the port if the server was bound to port 0.
     ///
     /// # Errors
-    /// When the socket does not say.
+    /// Returns an error if the operating system does not return the address of the socket.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_address()
     }
 
-    /// A handle to shut the server down with, or to give it a new certificate.
+    /// Returns a handle that shuts the server down, or gives it a new certificate.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
-    /// Serves until the server is shut down with its [`handle`](Self::handle).
+    /// Serves clients until the server is shut down with its [`handle`](Self::handle).
     ///
+    /// # Cancel safety
     /// Dropping the future, or the server, closes every connection at once.
     pub async fn run(self) {
         let Self {
@@ -99,7 +100,7 @@ impl Server {
             limits,
             services,
         } = self;
-        // Dropped last: then the socket is free.
+        // Dropped last, so that the socket is closed when a shutdown returns.
         let _running = handle.running();
         let listener = CloseOnDrop(listener);
         let mut phase = handle.phase();
@@ -127,14 +128,15 @@ impl Server {
                 }
             }
         }
-        // Later clients are refused at once, so that they need not wait for a timeout.
+        // Refuses further clients at once, so that they need not wait for a timeout.
         while let Some(incoming) = listener.0.accept().await {
             incoming.refuse();
         }
     }
 }
 
-/// Completes the handshake, in time and unless it has to make room for another one, and serves the connection.
+/// Completes the handshake and serves the connection. The handshake ends if it times out or must make room for another
+/// handshake.
 async fn serve_incoming(
     incoming: IncomingConnection,
     mut slot: ConnectionSlotGuard,
@@ -178,7 +180,7 @@ impl<R: Router> ServePeer for Acceptor<R> {
     }
 }
 
-/// Serves connections that are never drained: those of a client, and those in memory.
+/// Serves connections that are never drained: the connections of a client, and connections in memory.
 impl<R: Router> IntoServePeer for R {
     fn into_serve_peer(self, limits: Limits, discover: DiscoverOptions) -> Arc<dyn ServePeer> {
         let (_, never) = watch::channel(Phase::Serving);
@@ -188,14 +190,14 @@ impl<R: Router> IntoServePeer for R {
     }
 }
 
-/// Serves one connection. `callback` reaches the peer, if this side made the connection.
+/// Serves one connection. `callback` calls the peer, if this side opened the connection.
 pub(super) async fn serve<R: Router>(
     shared: Arc<ServerShared<R>>,
     transport: transport::Connection,
     callback: Option<Callback>,
 ) {
     let transport = Arc::new(transport);
-    // Both halves of a connection count in one budget.
+    // Both halves of a connection share one memory budget.
     let memory = callback.as_ref().and_then(Callback::memory);
     let memory = memory.unwrap_or_else(|| shared.memory(transport.remote_address()));
     let callback = Arc::new(callback.unwrap_or_else(|| {
@@ -238,7 +240,7 @@ async fn accept_streams<R: Router>(
     connection: &Arc<ServerConnection<R>>,
     transport: &transport::Connection,
 ) -> ConnectionError {
-    // A peer that sends no datagrams costs nothing for them.
+    // Datagrams are read as a stream, which is opened only for a peer that sends datagrams.
     let mut sends_datagrams = false;
     loop {
         let accepted = tokio::select! {
@@ -265,7 +267,7 @@ async fn drain<R: Router>(
     callback: &Callback,
 ) {
     connection.reaches(Phase::Draining).await;
-    // Only now does it need room.
+    // Boxed, since only a drain needs the space.
     let drained = Box::pin(async {
         let mut drain = pin!(connection.drain());
         tokio::select! {

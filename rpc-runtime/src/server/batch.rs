@@ -1,4 +1,4 @@
-//! A batch: its entries run side by side and are answered in one array.
+//! Serves a batch: its entries run concurrently, and one array holds their replies.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -17,7 +17,7 @@ use crate::server::call_task::CallSite;
 use crate::server::invoke::{Invocation, PreparedCall, passes, prepare};
 use crate::service::router::Router;
 
-/// Serves the entries of a batch that was received at `received`, and leaves the array of their replies in `buffers`.
+/// Serves the entries of a batch that was received at `received`, and writes the array of their replies to `buffers`.
 pub(super) async fn serve<R: Router>(
     (site, received): (&CallSite<R>, Instant),
     permit: &PermitSlot,
@@ -36,8 +36,8 @@ pub(super) async fn serve<R: Router>(
         connection.abuse().record_wasted();
         return buffers.reject(error);
     }
-    // An entry that is done at its first poll runs in a place of its own. One that waits keeps that place, and later ones are
-    // boxed.
+    // An entry that is ready at its first poll runs in this slot. The first entry that waits keeps the slot, and later
+    // entries are boxed.
     let first = pin!(None);
     let mut running = Running::new(first);
     let mut replies = EntryReplies {
@@ -54,8 +54,8 @@ pub(super) async fn serve<R: Router>(
             continue;
         };
         let call = call.received_at(Some(received));
-        // The batch's own permit is for one entry. One that runs beside another needs one more, and so does one behind a
-        // blocking handler whose thread has the batch's permit.
+        // The batch's permit allows one entry at a time. An entry needs a permit of its own if another entry is waiting, or
+        // if the thread of a blocking handler holds the batch's permit.
         let own_permit = loop {
             if !running.is_waiting() && permit.is_here() {
                 break None;
@@ -89,9 +89,9 @@ pub(super) async fn serve<R: Router>(
 /// The replies of a batch.
 struct EntryReplies<'b> {
     buffers: &'b mut BatchBuffers,
-    /// How many bytes they may have together.
+    /// Maximum size of the array, in bytes.
     limit: usize,
-    /// How many entries have no reply yet.
+    /// Number of entries without a reply.
     left: usize,
 }
 
@@ -102,7 +102,7 @@ impl EntryReplies<'_> {
     }
 }
 
-/// Waits for a permit until the entry's deadline; `None` if there is none by then, or the connection starts no more calls.
+/// Waits for a permit until the entry's deadline. Returns `None` at the deadline, or if the connection starts no more calls.
 async fn wait_for_permit<R: Router>(
     site: &CallSite<R>,
     call: &PreparedCall<'_, '_>,
@@ -127,19 +127,20 @@ async fn run<R: Router>(
         site,
         call,
         permit: if has_own { &own_permit } else { batch_permit },
-        // An array has no room for items.
+        // A batch cannot transfer items.
         exchange: None,
     };
     invocation.run(&mut entry.context, &mut entry.reply).await;
     entry
 }
 
-/// The entries that are running. Only those that were woken are polled, so that an entry costs the same however many wait.
+/// The entries that are running. Only woken entries are polled, so the cost of an entry does not depend on the number of
+/// waiting entries.
 struct Running<'f, F> {
     first: Pin<&'f mut Option<F>>,
-    /// Made for the second entry that waits.
+    /// Created when a second entry waits.
     others: Option<FuturesUnordered<F>>,
-    /// Whether the entry that was added last is the first, and not one of the others.
+    /// `true` if the entry that was added last is in `first`, and not in `others`.
     is_first_newest: bool,
 }
 
@@ -166,8 +167,8 @@ impl<'f, F: Future> Running<'f, F> {
         }
     }
 
-    /// Polls the entry that was added last, once. Returns the result of an entry that is done, if there is one: then there may
-    /// be more.
+    /// Polls the entry that was added last, once. May instead return the result of another entry that is done; then the
+    /// caller polls again.
     fn poll_newest(&mut self, cx: &mut TaskContext<'_>) -> Option<F::Output> {
         match self.is_first_newest {
             true => self.poll_first(cx),
@@ -175,7 +176,7 @@ impl<'f, F: Future> Running<'f, F> {
         }
     }
 
-    /// Waits for the next entry that is done.
+    /// Waits until an entry is done.
     async fn next_done(&mut self) -> F::Output {
         poll_fn(|cx| {
             let done = self.poll_first(cx).or_else(|| self.poll_others(cx));

@@ -1,4 +1,4 @@
-//! Buffers that are used again for every message.
+//! Buffers that a connection reuses for all messages.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge};
 use crate::streaming::exchange::Exchange;
 
-/// No buffer grows past what is retained by a message, or a reply, of so many bytes.
+/// Messages and replies of up to this size, in bytes, never make a buffer grow beyond its retained size.
 pub(super) const SMALL_MESSAGE_BYTES: usize = 1 << 10;
 
-/// About how many bytes the buffers of a worker take that never had a message but small ones, with the worker's task.
+/// Approximate memory, in bytes, of a worker's task and of its buffers if it has received only small messages.
 const WORKER_BYTES: usize = 16 << 10;
 
-/// How many quarters of its budget a connection may hold for its workers to keep the buffers of large messages for reuse.
+/// Number of quarters of its budget from which on a connection does not keep the buffers of large messages for reuse.
 pub(super) const RETAINING_QUARTERS: usize = 1;
 
 /// The buffers of a worker.
@@ -32,22 +32,22 @@ pub(super) struct WorkerBuffers {
     pub(super) charge: WorkerCharge,
 }
 
-/// What a worker holds.
+/// Counts the memory of a worker.
 pub(super) struct WorkerCharge(MemoryCharge);
 
 impl WorkerCharge {
-    /// Whether more is counted than every worker takes.
+    /// Returns `true` if more is counted than the minimum of every worker.
     fn is_more(&self) -> bool {
         self.0.bytes() > WORKER_BYTES
     }
 
-    /// Counts `bytes` besides what every worker takes.
+    /// Counts `bytes` in addition to the minimum of every worker.
     pub(super) fn set(&mut self, bytes: usize) {
         self.0.set(WORKER_BYTES + bytes);
     }
 }
 
-/// Which buffer holds the answer to a message.
+/// Names the buffer that holds the reply to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReplyBuffer {
     Single,
@@ -71,12 +71,12 @@ impl WorkerBuffers {
         }
     }
 
-    /// Whether the message takes so little that it is not counted.
+    /// Returns `true` if the message is so small that it is not counted.
     pub(super) fn is_message_small(&self) -> bool {
         self.message.len() <= SMALL_MESSAGE_BYTES
     }
 
-    /// The reply to a message; empty if there is none.
+    /// Returns the reply to a message; empty if there is none.
     pub(super) fn reply(&self, answer: ReplyBuffer) -> &[u8] {
         match answer {
             ReplyBuffer::Single => self.reply.bytes(),
@@ -84,7 +84,7 @@ impl WorkerBuffers {
         }
     }
 
-    /// Releases what a large message or reply has taken; all of it, if the connection holds much already.
+    /// Releases the memory of a large message or reply. Keeps less of it if the connection uses much of its budget.
     pub(super) fn release_large(&mut self, answer: ReplyBuffer, memory: &ConnectionMemory) {
         let is_small = answer == ReplyBuffer::Single
             && self.message.len() <= SMALL_MESSAGE_BYTES
@@ -99,7 +99,7 @@ impl WorkerBuffers {
         }
     }
 
-    /// Releases what any message has taken; one that is being received stays.
+    /// Releases the memory of earlier messages. Does nothing while a message is being received.
     pub(super) fn release_idle(&mut self) {
         if self.message.is_empty() {
             self.release_past(0);
@@ -107,7 +107,7 @@ impl WorkerBuffers {
         }
     }
 
-    /// Counts what the buffers hold by now, if the message in them is large.
+    /// Counts the current size of the buffers, if the message in them is large.
     pub(super) fn recount_large(&mut self) {
         if self.message.len() > SMALL_MESSAGE_BYTES || self.charge.is_more() {
             self.recount();
@@ -137,16 +137,16 @@ impl WorkerBuffers {
     }
 }
 
-/// About how many bytes a rejected entry of a batch takes.
+/// Approximate size of the reply to a rejected entry of a batch, in bytes.
 const REJECTED_ENTRY_BYTES: usize = 128;
 
-/// The capacity that the reply of an entry may keep from one entry to the next, in bytes.
+/// Maximum capacity of an entry's reply that is kept for the next entry, in bytes.
 const RETAINED_ENTRY_BYTES: usize = 16 << 10;
 
 /// The buffers of batches.
 #[derive(Default)]
 pub(super) struct BatchBuffers {
-    /// The array of replies; empty, if there was nothing to answer.
+    /// The array of replies; empty if there are none.
     pub(super) out: Vec<u8>,
     pub(super) entries: Vec<EntryBuffers>,
 }
@@ -164,7 +164,7 @@ impl EntryBuffers {
 }
 
 impl BatchBuffers {
-    /// Answers the whole batch with one error object.
+    /// Replies to the whole batch with one error object.
     pub(super) fn reject(&mut self, error: ProtocolError) {
         self.out.clear();
         error.write(Id::Null, &mut self.out);
@@ -182,7 +182,7 @@ impl BatchBuffers {
         if self.entries.capacity() == 0 {
             return;
         }
-        // All of them together keep no more than that.
+        // All entries together keep at most `limit` bytes.
         self.entries.truncate(limit / INITIAL_BUFFER_BYTES);
         self.entries.shrink_to(limit / INITIAL_BUFFER_BYTES);
         let each = limit / self.entries.len().max(1);
@@ -192,7 +192,8 @@ impl BatchBuffers {
         }
     }
 
-    /// Takes an entry's reply into the array, if that leaves room to reject the entries that are `left`.
+    /// Appends an entry's reply to the array. Appends an error instead if the reply leaves no room to reject the `left`
+    /// remaining entries.
     pub(super) fn collect(&mut self, mut entry: EntryBuffers, limit: usize, left: usize) {
         let reply = entry.reply.bytes();
         if !reply.is_empty() {
@@ -204,7 +205,7 @@ impl BatchBuffers {
                 ProtocolError::BatchReplyTooLarge.write_body(&mut self.out);
             }
         }
-        // A hundred large ones would take much.
+        // The retained size is small, since a batch may have a hundred entries.
         entry.reply.shrink(RETAINED_ENTRY_BYTES);
         self.entries.push(entry);
     }

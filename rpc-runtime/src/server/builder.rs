@@ -1,4 +1,4 @@
-//! Builds a server: its services, limits and identity.
+//! `ServerBuilder`: the services, limits and identity of a server.
 
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::tls::{ClientAuth, Identity, ServerTls, TlsError, Trust};
 use crate::transport::quic::{Listener, ListenerKeys};
 
 impl Server {
-    /// Starts building a server that proves itself to clients with `identity`.
+    /// Returns a builder of a server that presents the certificate of `identity` to clients.
     pub fn builder(identity: Identity) -> ServerBuilder {
         ServerBuilder {
             identity,
@@ -33,8 +33,8 @@ impl Server {
 
 /// Builds a [`Server`]. Created by [`Server::builder`].
 ///
-/// Its type changes with each service that is added: see [`rpc`](crate::rpc#services-chosen-at-run-time) for services
-/// that are chosen at run time.
+/// The type of the builder changes with each service that is added. See [`rpc`](crate::rpc#services-chosen-at-run-time) for
+/// services that are chosen at run time.
 ///
 /// ```
 /// use rpc_runtime::{Identity, Limits, Server, rpc};
@@ -196,7 +196,7 @@ impl<R> ServerBuilder<R> {
     }
 }
 
-/// Why a server could not be started.
+/// The reason why a server could not be started.
 ///
 /// ```
 /// use rpc_runtime::{BindError, Identity, Server, rpc};
@@ -229,9 +229,9 @@ pub enum BindError {
     /// Two services have a method of the same name; give one of them a `namespace`.
     #[error("{}", DuplicateMethod { method, services: *services })]
     DuplicateMethod {
-        /// The name on the wire.
+        /// The name of the method on the wire.
         method: &'static str,
-        /// The traits.
+        /// The names of the two traits.
         services: [&'static str; 2],
     },
     /// There is no tokio runtime; call `bind` inside `#[tokio::main]` or `Runtime::block_on`.

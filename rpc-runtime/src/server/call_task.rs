@@ -1,4 +1,4 @@
-//! The state of a message that is being served: one struct, owned by its worker.
+//! `CallTask`: the state of a message that is being served, owned by its worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::server::stream::ServerStream;
 use crate::service::router::Router;
 use crate::transport::close;
 
-/// What a worker holds while it serves a message.
+/// The state of a worker while it serves a message.
 pub(super) struct CallTask<R> {
     pub(super) site: CallSite<R>,
     /// The receiver, while this worker holds it.
@@ -21,16 +21,16 @@ pub(super) struct CallTask<R> {
     pub(super) buffers: WorkerBuffers,
 }
 
-/// Where a message came from.
+/// The origin of a message.
 pub(super) struct CallSite<R> {
     pub(super) connection: Arc<ServerConnection<R>>,
     pub(super) stream: Arc<ServerStream>,
-    /// The offset in the stream of the byte behind the message.
+    /// The offset in the stream of the first byte after the message.
     pub(super) message_end: u64,
 }
 
 impl<R: Router> CallSite<R> {
-    /// Resets the stream because no more can be received.
+    /// Resets the stream after an error of the receiver.
     pub(super) fn reset_after(&self, error: ReceiveError) {
         match error {
             ReceiveError::Lost => self.stream.reset(),
@@ -43,10 +43,11 @@ impl<R: Router> CallSite<R> {
         }
     }
 
-    /// Receives more bytes of the message that `message` is a part of, once the connection's budget has room for them; `false`
-    /// at the end of the stream. The message may have been discarded instead, for want of room.
+    /// Receives more bytes of a message once the connection's budget has room for them. Returns `false` at the end of the
+    /// stream. `message` is the part that was received before. If there is no room, the message may be discarded instead.
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub(super) async fn receive(
         &self,
         receiver: &mut Receiver,
@@ -75,14 +76,14 @@ impl<R: Router> CallSite<R> {
         let is_large = message.len() > SMALL_MESSAGE_BYTES && !receiver.is_skipping();
         let _partial = is_large.then(|| memory.partial_message(message.capacity()));
         let next = async {
-            // Cancellations, which free memory, come on streams without replies. A message that is skipped takes none.
+            // Streams without replies carry cancellations, which free memory. A message that is skipped needs no memory.
             let takes_memory = is_large || stream.is_bidirectional() && !receiver.is_skipping();
             if takes_memory && memory.is_full() {
                 tokio::select! {
                     biased;
                     () = memory.has_room() => {}
                     () = receiver.was_reset() => return Err(ReceiveError::Lost),
-                    // The receiver notices no loss of the connection once it has all that was sent.
+                    // The receiver does not notice the loss of the connection after it has received all bytes.
                     () = stream.was_reset() => return Err(ReceiveError::Lost),
                 }
                 receiver.renew_timeout();
@@ -104,7 +105,7 @@ impl<R: Router> CallSite<R> {
         patience(message.len(), self.connection.limits().max_request_bytes)
     }
 
-    /// Hands the receiver over to another worker, which reads on while this one waits for its handler.
+    /// Hands the receiver over to another worker, which receives while this worker waits for its handler.
     pub(super) fn hand_over(&self, receiver: &mut Option<Box<Receiver>>) {
         let Some(receiver) = receiver.take() else {
             return;

@@ -1,4 +1,4 @@
-//! What the workers of a connection share: its streams, its permits, its limits.
+//! The state that the workers of a connection share: its streams, permits and limits.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -33,26 +33,26 @@ use crate::service::router::{MethodNames, Router};
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::transport::{self, SendStream, quic};
 
-/// How many workers' buffers a connection keeps for its next streams.
+/// Maximum number of workers whose buffers a connection keeps for its next streams.
 const SPARE_BUFFERS: usize = 4;
 
-/// How many quarters of its budget a connection may hold for its receive window to be widened.
+/// Number of quarters of its budget from which on a connection's receive window is not widened.
 const UNREAD_QUARTERS: usize = 3;
 
-/// How long a connection that waits for room keeps its idle buffers after they were released last.
+/// Minimum time between two releases of idle buffers of a connection that waits for room.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a drain looks for streams that were opened before their client knew of it.
+/// Number of times that a drain closes the open streams. Clients may open streams before they learn of the drain.
 const DRAIN_ROUNDS: usize = 3;
 
-/// More calls than any machine runs at once, and as many as a semaphore counts.
+/// An effectively unlimited number of calls, which a semaphore can count.
 const MAX_CALLS: usize = 1 << 28;
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 pub(super) struct ServerShared<R> {
     router: R,
     names: MethodNames,
-    /// By number, whether a method takes items; empty, if none does.
+    /// `true` for each method, by number, that takes items; empty if no method does.
     takes_upload: Box<[bool]>,
     limits: Limits,
     calls: Arc<CallLimits>,
@@ -86,7 +86,7 @@ impl<R: Router> ServerShared<R> {
 }
 
 impl<R> ServerShared<R> {
-    /// Returns a new budget for a connection with this peer.
+    /// Returns a new memory budget for a connection with this peer.
     pub(super) fn memory(&self, peer: Option<SocketAddr>) -> Arc<ConnectionMemory> {
         self.memory.connection(peer.map(|peer| peer.ip()))
     }
@@ -110,9 +110,9 @@ pub(super) type StartWorker<R> = fn(Arc<ServerConnection<R>>, Arc<ServerStream>,
 pub(super) struct ServerConnection<R> {
     shared: Arc<ServerShared<R>>,
     context: Arc<ConnectionContext>,
-    /// Dangling for messages that come some other way.
+    /// Dangling for messages that were received without a connection.
     transport: Weak<transport::Connection>,
-    /// Kept as a pointer, since a worker, too, starts the next one.
+    /// A function pointer, since a worker starts the next worker through the connection.
     start_worker: StartWorker<R>,
     /// The calls of this connection.
     calls: Arc<ConnectionCalls>,
@@ -122,16 +122,16 @@ pub(super) struct ServerConnection<R> {
     send_budget: Arc<SendBudget>,
     abuse: AbuseLimits,
     idle: IdleWatch,
-    /// No more calls are started.
+    /// `true` if no more calls are started.
     is_draining: AtomicBool,
 }
 
 #[derive(Default)]
 struct Streams {
-    /// By ID; datagrams by [`DATAGRAMS`].
+    /// Streams by ID; datagrams have the ID [`DATAGRAMS`].
     open: HashMap<u64, Arc<ServerStream>, FxBuildHasher>,
     unacked: UnackedStreams,
-    /// Whether replies may be missing on one that has ended.
+    /// `true` if replies may be missing on a stream that has ended.
     is_truncated: bool,
     /// The highest ID of the bidirectional streams that the peer has opened.
     last_id: Option<u64>,
@@ -139,10 +139,11 @@ struct Streams {
     early: BTreeSet<CancelOfLaterStream>,
 }
 
-/// No stream has this ID: they have 62 bits (RFC 9000, section 2.1).
+/// An ID that no stream has, since stream IDs have 62 bits (RFC 9000, section 2.1).
 const DATAGRAMS: u64 = u64::MAX;
 
-/// A cancellation of a request on a stream that is not open yet. The first stream to be opened is the least.
+/// A cancellation of a request on a stream that is not open yet. Ordered by stream, in the order in which streams are
+/// opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct CancelOfLaterStream {
     stream: u64,
@@ -150,11 +151,11 @@ struct CancelOfLaterStream {
     id: u64,
 }
 
-/// The number of cancellations of a connection that may wait for the streams of their requests.
+/// Maximum number of cancellations of a connection that wait for the streams of their requests.
 const MAX_EARLY_CANCELS: usize = 1024;
 
 impl Streams {
-    /// Enters a stream, with the cancellations that were waiting for it.
+    /// Adds a stream, and gives it the cancellations that were waiting for it.
     fn open(&mut self, stream: &Arc<ServerStream>) {
         let stream_id = stream.id().unwrap_or(DATAGRAMS);
         self.open.insert(stream_id, Arc::clone(stream));
@@ -172,19 +173,20 @@ impl Streams {
         }
     }
 
-    /// Removes a stream that is over; `false` if it was removed before.
+    /// Removes a stream that is over. Returns `false` if it was removed before.
     fn remove(&mut self, stream: &ServerStream) -> bool {
         let stream_id = stream.id().unwrap_or(DATAGRAMS);
         self.open.remove(&stream_id).is_some()
     }
 
-    /// Cancels the call whose request ends there, now or when it comes.
+    /// Cancels the call whose request ends at `end`, now or once the request arrives.
     fn cancel_at(&mut self, id: HashedId<'_>, end: RequestEnd) {
         let RequestEnd { stream, offset } = end;
         if let Some(stream) = self.open.get(&stream) {
             return stream.in_flight.cancel(id, Some(offset));
         }
-        // Streams are opened in the order of their IDs (RFC 9000, section 2.1): this one is over, or is still to come.
+        // Streams are opened in the order of their IDs (RFC 9000, section 2.1), so this stream is over or will be opened
+        // later.
         let is_to_come = self.last_id.is_none_or(|last| stream > last);
         if let Id::Unsigned(id) = id.id
             && is_to_come
@@ -221,7 +223,7 @@ impl<R: Router> ServerConnection<R> {
         })
     }
 
-    /// Returns what all connections of the server share.
+    /// Returns the state that all connections of the server share.
     pub(super) fn shared(&self) -> &Arc<ServerShared<R>> {
         &self.shared
     }
@@ -235,7 +237,7 @@ impl<R: Router> ServerConnection<R> {
         &self.shared.router
     }
 
-    /// Whether the caller of this method sends items.
+    /// Returns `true` if the caller of this method sends items.
     pub(super) fn takes_upload(&self, method: u32) -> bool {
         let takes_upload = self.shared.takes_upload.get(method as usize);
         takes_upload.copied().unwrap_or(false)
@@ -276,7 +278,7 @@ impl<R: Router> ServerConnection<R> {
 
 /// Streams and their workers.
 impl<R: Router> ServerConnection<R> {
-    /// Enters a stream that the peer has opened, and starts its first worker.
+    /// Adds a stream that the peer has opened, and starts its first worker.
     pub(super) fn open(self: &Arc<Self>, send: Option<SendStream>, receiver: Box<Receiver>) {
         let stream = ServerStream::new(receiver.stream_id(), send, Arc::clone(&self.send_budget));
         self.streams().open(&stream);
@@ -303,7 +305,8 @@ impl<R: Router> ServerConnection<R> {
             }
         }
         drop(streams);
-        // Stopping after some items is not abuse, and a stream that this side has reset is counted elsewhere.
+        // A client that stops a stream after some items does not waste work. Streams that this side has reset are counted
+        // elsewhere.
         let is_cancelled = stream.is_reset() && !stream.is_truncated();
         let is_empty = !stream.in_flight.has_settled();
         if is_first && (is_cancelled || is_empty) && !stream.has_sent_items() {
@@ -315,7 +318,7 @@ impl<R: Router> ServerConnection<R> {
         }
     }
 
-    /// Buffers for a new worker.
+    /// Returns buffers for a new worker.
     pub(super) fn worker_buffers(&self) -> WorkerBuffers {
         let spare = self.spare_buffers().pop();
         spare.unwrap_or_else(|| {
@@ -323,7 +326,7 @@ impl<R: Router> ServerConnection<R> {
         })
     }
 
-    /// Buffers for an entry of a batch.
+    /// Returns buffers for an entry of a batch.
     pub(super) fn entry_buffers(&self) -> EntryBuffers {
         EntryBuffers {
             context: Context::new(Arc::clone(&self.context)),
@@ -331,7 +334,7 @@ impl<R: Router> ServerConnection<R> {
         }
     }
 
-    /// Widens the connection's receive window by a stream that may stay unread, unless too much is held already.
+    /// Widens the connection's receive window for a stream that may stay unread, unless too much memory is in use.
     pub(super) fn make_room(&self) -> Option<(quic::Room, MemoryCharge)> {
         if self.memory.is_used_to(UNREAD_QUARTERS) {
             return None;
@@ -341,8 +344,8 @@ impl<R: Router> ServerConnection<R> {
         Some((room, charge))
     }
 
-    /// Releases idle buffers: those of unused streams and workers each second, all of them when the connection becomes idle or
-    /// waits for room in its budget. Does not end.
+    /// Releases idle buffers; never resolves. The buffers of unused streams and workers are released each second. All idle
+    /// buffers are released when the connection becomes idle or waits for room in its budget.
     pub(super) async fn release_buffers(&self) {
         let when_idle = async {
             loop {
@@ -362,7 +365,7 @@ impl<R: Router> ServerConnection<R> {
         tokio::join!(when_idle, when_short);
     }
 
-    /// Releases the buffers that were not used since the last time.
+    /// Releases the buffers that were not used since the last call.
     fn release_unused_buffers(&self) {
         let streams = self.streams();
         let open = streams.open.values();
@@ -383,7 +386,7 @@ impl<R: Router> ServerConnection<R> {
         self.memory.return_chunks();
     }
 
-    /// Records that a message was discarded for want of memory.
+    /// Records that a message was discarded because there was no room for it.
     pub(super) fn record_discarded(&self) {
         let peer = self.context.peer.current();
         tracing::warn!(
@@ -399,22 +402,24 @@ impl<R: Router> ServerConnection<R> {
 
 /// Calls.
 impl<R: Router> ServerConnection<R> {
-    /// A permit, if there is one at once.
+    /// Returns a permit if one is available at once.
     pub(super) fn try_permit(&self) -> Option<Permit> {
         Permit::try_obtain(&self.calls)
     }
 
-    /// Waits for a permit, and while too many replies wait to be sent; `None` once the connection starts no more calls.
+    /// Waits for a permit, and until the unsent replies are below their limit. Returns `None` once the connection starts no
+    /// more calls.
     pub(super) async fn wait_for_permit(&self) -> Option<Permit> {
         self.send_budget.has_room().await;
         Permit::obtain(&self.calls).await
     }
 
-    /// Cancels a call, as a message on the stream `carrier` demands. That counts, also if it finds no call.
+    /// Cancels a call for a cancellation that was received on the stream `carrier`. The cancellation counts as wasted work
+    /// even if it finds no call.
     ///
-    /// A cancellation that names the stream and the offset of its request has the same effect whichever stream carries it,
-    /// before and after its request. One without finds waiting calls of its own stream, or of all streams if it comes on a
-    /// stream that has none.
+    /// A cancellation that names the stream and the offset of its request has the same effect on every stream, and before
+    /// and after its request. Any other cancellation finds waiting calls of its own stream. If it arrives on a
+    /// unidirectional stream, it finds waiting calls of all streams.
     pub(super) fn cancel(&self, carrier: &ServerStream, cancel: CancelParams<'_>) {
         self.abuse.record_wasted();
         let CancelParams { id, request_end } = cancel;
@@ -441,7 +446,7 @@ impl<R: Router> ServerConnection<R> {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// Resolves when the server has reached `phase`; never, if it is dropped before.
+    /// Resolves when the server has reached `phase`. Never resolves if the server is dropped before.
     pub(super) async fn reaches(&self, phase: Phase) {
         let mut phases = self.shared.phase.clone();
         if phases.wait_for(|reached| *reached >= phase).await.is_err() {
@@ -449,7 +454,7 @@ impl<R: Router> ServerConnection<R> {
         }
     }
 
-    /// Ends all streams of items, each behind the item that it has come to. Returns whether there were any.
+    /// Ends all streams of items, each after its current item. Returns `true` if there were any.
     pub(super) fn end_streaming(&self) -> bool {
         let streams = self.streams();
         let stopped = streams.open.values();
@@ -458,13 +463,13 @@ impl<R: Router> ServerConnection<R> {
         })
     }
 
-    /// Lets running calls end and be answered, and rejects new ones. Resolves when all replies have arrived; returns whether
-    /// none is missing.
+    /// Lets running calls end and reply, and rejects new calls. Resolves when all replies have arrived, to `true` if none is
+    /// missing.
     pub(super) async fn drain(&self) -> bool {
         self.is_draining.store(true, Ordering::Relaxed);
         self.calls.drain().await;
-        // The first round is for replies. The others let rejections arrive, too: a client that has heard of the drain need
-        // not hear the close, of which nothing would tell it again.
+        // The first round waits for replies. The other rounds wait for rejections as well: a client that learns of the drain
+        // from them does not depend on the close of the connection, which is not sent again.
         for _ in 0..DRAIN_ROUNDS {
             let (open, unacked) = {
                 let mut streams = self.streams();
@@ -482,7 +487,7 @@ impl<R: Router> ServerConnection<R> {
         !streams.is_truncated && !streams.open.values().any(|stream| stream.is_truncated())
     }
 
-    /// Cancels all calls: the connection is gone.
+    /// Cancels all calls, because the connection has ended.
     pub(super) fn abort(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
         self.calls.close();

@@ -1,4 +1,4 @@
-//! Answers `rpc.discover` with the description of the endpoint's services, written once.
+//! Answers `rpc.discover` with the description of the endpoint's services, which is written once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use crate::service::router::Router;
 #[derive(Debug, Default)]
 pub(super) struct DiscoverReply {
     discovery: DiscoverOptions,
-    /// `None` if it could not be written.
+    /// `None` if the description could not be written.
     json: OnceLock<Option<Box<[u8]>>>,
 }
 
@@ -25,7 +25,7 @@ impl DiscoverReply {
         }
     }
 
-    /// Answers `rpc.discover`.
+    /// Writes the reply to `rpc.discover`.
     pub(super) fn answer<R: Router>(&self, reply: &mut Reply) {
         if self.discovery.is_off {
             return reply.reject(ProtocolError::MethodNotFound);
@@ -37,7 +37,7 @@ impl DiscoverReply {
     }
 
     fn write<R: Router>(&self) -> Option<Box<[u8]>> {
-        // Defaults and schemas run the user's code, which may panic.
+        // Default values and schemas run the user's code, which may panic.
         let write = || {
             let mut services = Vec::new();
             R::describe(&mut services);

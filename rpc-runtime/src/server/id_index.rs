@@ -1,4 +1,4 @@
-//! Finds entries of a table by the ids of their calls, at a cost that does not depend on how many entries there are.
+//! Finds entries of a table by the ids of their calls, in time that does not depend on the number of entries.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 
 use crate::codec::id::Id;
 
-/// An id with its hash, which is made once, in however many tables it is looked for.
+/// An id with its hash, which is computed once and used for several tables.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HashedId<'a> {
     pub(super) id: Id<'a>,
@@ -17,7 +17,7 @@ pub(super) struct HashedId<'a> {
 
 impl<'a> HashedId<'a> {
     pub(super) fn new(id: Id<'a>) -> Self {
-        /// Random, so that a peer cannot choose ids whose hashes are equal.
+        /// Seeded randomly, so that a peer cannot choose ids with equal hashes.
         static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let hash = HASHER.hash_one(id);
         Self { id, hash }
@@ -29,11 +29,11 @@ impl<'a> HashedId<'a> {
 pub(super) struct IdIndex {
     /// The first slot of each chain.
     first: HashMap<u64, usize, FxBuildHasher>,
-    /// By slot.
+    /// Links by slot.
     links: Vec<Link>,
 }
 
-/// A slot's place in its chain.
+/// The position of a slot in its chain.
 #[derive(Debug, Default, Clone, Copy)]
 struct Link {
     /// `None` while the slot is in no chain.
@@ -43,7 +43,7 @@ struct Link {
 }
 
 impl IdIndex {
-    /// Enters a slot, which is in no chain.
+    /// Adds a slot that is in no chain.
     pub(super) fn insert(&mut self, slot: usize, id: Id<'_>) {
         let HashedId { hash, .. } = HashedId::new(id);
         let next = self.first.insert(hash, slot);
@@ -60,7 +60,7 @@ impl IdIndex {
         };
     }
 
-    /// Removes a slot, if it was entered.
+    /// Removes a slot, if it is in a chain.
     pub(super) fn remove(&mut self, slot: usize) {
         let Some(link) = self.links.get_mut(slot) else {
             return;
@@ -85,7 +85,7 @@ impl IdIndex {
         }
     }
 
-    /// Returns the slots that may have this id, the last one that was entered first.
+    /// Returns the slots that may have this id, the most recent slot first.
     pub(super) fn find(&self, id: HashedId<'_>) -> impl Iterator<Item = usize> {
         let first = self.first.get(&id.hash).copied();
         std::iter::successors(first, |slot| self.links[*slot].next)

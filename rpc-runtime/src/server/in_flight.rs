@@ -1,8 +1,8 @@
-//! The calls of a stream whose handlers are waiting, so that they can be cancelled by id.
+//! The calls of a stream whose handlers are waiting. A cancellation finds them by id.
 //!
-//! Most calls end when their handler is first polled and are never entered. A cancellation travels on another stream than
-//! its call and may arrive first. It names the offset in the stream at which its request ends, so the stream knows whether
-//! the request is still to come: then the cancellation is kept until the request has been read, and no longer.
+//! Most calls end when their handler is first polled, and are never entered. A cancellation is sent on another stream than
+//! its call, so it may arrive first. It names the offset in the stream at which its request ends, so the stream knows
+//! whether the request has been read. If not, the cancellation is kept until the request has been read.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,7 +15,8 @@ use crate::slots::Slots;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::waker::WakerSlot;
 
-/// The number of cancellations of a stream that may wait for their requests. Later ones are ignored: their calls run.
+/// Maximum number of cancellations of a stream that wait for their requests. Further cancellations are ignored, and their
+/// calls run.
 const MAX_EARLY_CANCELS: usize = 1024;
 
 /// The calls in flight of one stream.
@@ -25,7 +26,7 @@ pub(super) struct InFlight {
     /// The offset up to which all messages of the stream have been answered or entered.
     settled: AtomicU64,
     has_early: AtomicBool,
-    /// How many calls wait. Written under the lock, read without it.
+    /// Number of waiting calls. Written under the lock, read without it.
     waiting: AtomicUsize,
 }
 
@@ -35,39 +36,39 @@ struct Table {
     /// The entries of calls with ids.
     index: IdIndex,
     early: BTreeSet<EarlyCancel>,
-    /// The stream was reset: calls that wait now or later are cancelled.
+    /// `true` if the stream was reset. Waiting calls are then cancelled, and so are calls that are entered later.
     is_reset: bool,
 }
 
 #[derive(Debug, Default)]
 struct CallEntry {
     id: IdBuffer,
-    /// Where the request ends in the stream.
+    /// The offset in the stream at which the request ends.
     offset: u64,
     is_used: bool,
-    /// Whether the call sends items.
+    /// `true` if the call sends items.
     is_streaming: bool,
     stop: Option<StopReason>,
     waker: WakerSlot,
 }
 
-/// A cancellation that arrived before its request. The first to be settled is the least.
+/// A cancellation that arrived before its request. Ordered by offset, the order in which requests are settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct EarlyCancel {
-    /// Where its request ends in the stream.
+    /// The offset in the stream at which the request ends.
     offset: u64,
     id: u64,
 }
 
-/// Why a waiting call is stopped.
+/// The reason why a waiting call is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopReason {
     Cancelled,
-    /// The server is shutting down and the call's stream of items would not end in time.
+    /// The server is shutting down, and the call's stream of items must end.
     ShuttingDown,
 }
 
-/// A call's entry; removed when dropped.
+/// The entry of a call, which is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct InFlightEntry<'c> {
     in_flight: &'c InFlight,
@@ -79,7 +80,7 @@ impl InFlight {
         lock(&self.table)
     }
 
-    /// Enters a call that waits, whose request ends at `offset`.
+    /// Enters a waiting call whose request ends at `offset`.
     pub(super) fn enter(&self, id: Option<Id<'_>>, offset: u64) -> InFlightEntry<'_> {
         let mut table = self.table();
         let is_cancelled = table.is_reset || self.take_early(&mut table, id, offset);
@@ -104,12 +105,12 @@ impl InFlight {
         self.waiting.store(table.entries.used(), Ordering::Relaxed);
     }
 
-    /// Whether no call waits. Takes no lock.
+    /// Returns `true` if no call waits. Takes no lock.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0
     }
 
-    /// Cancels the call with this id. `offset` is where its request ends in this stream, if the client says so.
+    /// Cancels the call with this id. `offset` is the end of its request in this stream, if the client sent it.
     pub(super) fn cancel(&self, id: HashedId<'_>, offset: Option<u64>) {
         let mut table = self.table();
         if table.cancel(id, offset) {
@@ -125,7 +126,7 @@ impl InFlight {
         }
     }
 
-    /// Whether the call was cancelled before its handler was polled.
+    /// Returns `true` if the call was cancelled before its handler was polled.
     #[inline]
     pub(super) fn was_cancelled(&self, id: Option<Id<'_>>, offset: u64) -> bool {
         self.has_early.load(Ordering::Relaxed) && self.take_early(&mut self.table(), id, offset)
@@ -144,7 +145,7 @@ impl InFlight {
         is_cancelled
     }
 
-    /// Records that all requests up to `offset` have been answered or entered: cancellations for them are not kept.
+    /// Records that all requests up to `offset` have been answered or entered. Drops cancellations of these requests.
     pub(super) fn settle(&self, offset: u64) {
         self.settled.store(offset, Ordering::Release);
         if self.has_early.load(Ordering::Relaxed) {
@@ -162,12 +163,12 @@ impl InFlight {
         }
     }
 
-    /// Whether any message of the stream was served.
+    /// Returns `true` if any message of the stream was served.
     pub(super) fn has_settled(&self) -> bool {
         self.settled.load(Ordering::Relaxed) > 0
     }
 
-    /// Cancels all calls, also those that are entered later.
+    /// Cancels all calls, including calls that are entered later.
     pub(super) fn cancel_all(&self) {
         let mut table = self.table();
         if !std::mem::replace(&mut table.is_reset, true) {
@@ -175,14 +176,14 @@ impl InFlight {
         }
     }
 
-    /// Stops the calls that send items. Returns whether there were any.
+    /// Stops the calls that send items. Returns `true` if there were any.
     pub(super) fn stop_streaming(&self) -> bool {
         let is_streaming = |entry: &CallEntry| entry.is_streaming;
         self.table()
             .stop_where(StopReason::ShuttingDown, is_streaming)
     }
 
-    /// Releases the memory that many simultaneous calls took, if none waits now.
+    /// Releases the memory of earlier simultaneous calls, if no call waits now.
     pub(super) fn release_idle_buffers(&self) {
         let mut table = self.table();
         if table.entries.release_if_unused() {
@@ -197,7 +198,7 @@ impl InFlight {
 }
 
 impl Table {
-    /// Cancels the calls with this id, and this offset if there is one. Returns whether there are any.
+    /// Cancels the calls with this id, and with this offset if there is one. Returns `true` if there were any.
     fn cancel(&mut self, id: HashedId<'_>, offset: Option<u64>) -> bool {
         let Self { entries, index, .. } = self;
         let mut is_known = false;
@@ -212,7 +213,7 @@ impl Table {
         is_known
     }
 
-    /// Stops the calls that match. Returns whether there were any that were not stopped already.
+    /// Stops the calls that match. Returns `true` if a call was stopped that was not stopped before.
     fn stop_where(&mut self, reason: StopReason, matches: impl Fn(&CallEntry) -> bool) -> bool {
         let entries = self.entries.iter_mut();
         let matching = entries.filter(|entry| {
@@ -224,7 +225,7 @@ impl Table {
 }
 
 impl CallEntry {
-    /// Stops the call. Returns `false` if it is stopped already.
+    /// Stops the call. Returns `false` if it was stopped before.
     fn stop(&mut self, reason: StopReason) -> bool {
         let is_running = self.stop.is_none();
         if is_running {
@@ -236,7 +237,7 @@ impl CallEntry {
 }
 
 impl InFlightEntry<'_> {
-    /// Resolves when the call is stopped. `is_streaming` says whether it sends items by now.
+    /// Resolves when the call is stopped. `is_streaming` is `true` once the call sends items.
     pub(super) fn poll_stopped(
         &self,
         is_streaming: bool,
@@ -310,7 +311,7 @@ mod tests {
         in_flight.cancel(HashedId::new(SEVEN), Some(20));
         in_flight.cancel(HashedId::new(SEVEN), Some(20));
         in_flight.settle(10);
-        // Another call with the same id is not meant.
+        // A later call with the same id is not cancelled.
         assert!(!is_stopped(&in_flight.enter(Some(SEVEN), 15)));
         assert!(is_stopped(&in_flight.enter(Some(SEVEN), 20)));
         assert_eq!(in_flight.kept(), 0);

@@ -1,5 +1,5 @@
-//! One call from its envelope to its answer: its method is found, and its handler runs with its deadline, its cancellation,
-//! and its panics caught.
+//! Serves one call from its envelope to its reply: finds the method, runs the handler, enforces its deadline, handles its
+//! cancellation, and catches its panics.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -27,10 +27,10 @@ use crate::service::incoming::Incoming;
 use crate::service::router::Router;
 use crate::streaming::exchange::Exchange;
 
-/// Longer timeouts are ignored.
+/// Maximum timeout of a call. Longer timeouts are ignored.
 const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Reads an envelope and finds its method. Returns the call to run; `None` if `reply` holds the answer already.
+/// Reads an envelope and finds its method. Returns the call to run, or `None` if `reply` already holds the reply.
 pub(super) fn prepare<'t, 'de, R: Router>(
     site: &CallSite<R>,
     request: Result<Request<'t, 'de>, Invalid<'de>>,
@@ -46,7 +46,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
     };
     reply.begin(request.id);
     if request.id.is_some() && !site.stream.is_bidirectional() {
-        // The reply to a call on a unidirectional stream could not be sent.
+        // No reply can be sent to a call on a unidirectional stream.
         reply.begin(None);
         return None;
     }
@@ -70,7 +70,7 @@ pub(super) fn prepare<'t, 'de, R: Router>(
     None
 }
 
-/// Answers a method of the protocol's own.
+/// Answers a call of one of the protocol's own methods.
 fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut Reply) {
     match request.method {
         "rpc.ping" => reply.settle(),
@@ -93,7 +93,7 @@ fn deadline(timeout: Option<u64>, received: impl FnOnce() -> Instant) -> Option<
     (timeout < MAX_TIMEOUT).then(|| received() + timeout)
 }
 
-/// Answers the request with this id by an error of the protocol.
+/// Replies to the request with this id with an error of the protocol.
 pub(super) fn reject(reply: &mut Reply, id: Id<'_>, error: ProtocolError) {
     reply.begin(Some(id));
     reply.reject(error);
@@ -105,12 +105,12 @@ pub(super) struct PreparedCall<'t, 'de> {
     pub(super) request: Request<'t, 'de>,
     pub(super) method: u32,
     pub(super) deadline: Option<Instant>,
-    /// Whether the caller sends items behind the request.
+    /// `true` if the caller sends items after the request.
     pub(super) takes_upload: bool,
 }
 
 impl<'de> PreparedCall<'_, 'de> {
-    /// The same call; `received` says when its message was received, if that was some time ago.
+    /// Returns the call with the time at which its message was received, if that is known.
     pub(super) fn received_at(self, received: Option<Instant>) -> Self {
         let received = || received.unwrap_or_else(Instant::now);
         Self {
@@ -119,7 +119,7 @@ impl<'de> PreparedCall<'_, 'de> {
         }
     }
 
-    /// The same call with a copy of its request.
+    /// Returns the call with a copy of its request.
     pub(super) fn with_request<'t>(self, request: Request<'t, 'de>) -> PreparedCall<'t, 'de> {
         PreparedCall {
             request,
@@ -134,7 +134,7 @@ impl<'de> PreparedCall<'_, 'de> {
             .is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// What a call without a permit is answered.
+    /// Returns the error for a call that gets no permit.
     pub(super) fn rejection(&self) -> ProtocolError {
         match self.is_past_deadline() {
             true => ProtocolError::DeadlinePassed,
@@ -143,7 +143,7 @@ impl<'de> PreparedCall<'_, 'de> {
     }
 }
 
-/// Resolves when the deadline passes; never, if there is none.
+/// Resolves at the deadline. Never resolves if there is none.
 pub(super) async fn passes(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
@@ -151,19 +151,19 @@ pub(super) async fn passes(deadline: Option<Instant>) {
     }
 }
 
-/// A call that has its permit.
+/// A call that has a permit.
 pub(super) struct Invocation<'c, 't, 'de, R> {
     pub(super) site: &'c CallSite<R>,
     pub(super) call: PreparedCall<'t, 'de>,
     pub(super) permit: &'c PermitSlot,
-    /// Where its items are exchanged; `None` where there is no way for items.
+    /// Exchanges the items of the call; `None` where items cannot be transferred.
     pub(super) exchange: Option<&'c Exchange>,
 }
 
-/// Why a handler did not return.
+/// The reason why a handler did not return.
 enum AbortReason {
     Panicked(String),
-    /// It cannot go on: an item could not be read, for example.
+    /// The call failed, for example because an item could not be read.
     Faulted(Fault),
     Cancelled,
     TimedOut,
@@ -204,7 +204,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         }
     }
 
-    /// Runs the handler and leaves the answer in `reply`.
+    /// Runs the handler and writes the reply to `reply`.
     pub(super) async fn run(self, context: &mut Context, reply: &mut Reply) {
         let PreparedCall {
             request, deadline, ..
@@ -233,8 +233,8 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
                     self.log(context, reason);
                 }
                 if !matches!(fault.0, FaultKind::Written(_)) {
-                    // A handler on another thread, which never started or which a middleware has replaced, may hold the
-                    // reply's buffer.
+                    // The reply's buffer may be held by a handler on another thread, which never started or which a
+                    // middleware has replaced.
                     reply.begin(request.id);
                 }
                 reply.fault(&fault);
@@ -255,7 +255,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         }
     }
 
-    /// Polls the handler's future until it returns, panics, is stopped or is out of time.
+    /// Polls the handler's future until it returns, panics, is stopped or exceeds its deadline.
     async fn poll_handler(
         &self,
         context: &Context,
@@ -294,11 +294,11 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         if let Err(reason) = &ended {
             context.abort_with(reason.outcome());
         }
-        // What the handler holds may panic, too, when it is dropped half-way.
+        // Values that an unfinished handler holds may panic when they are dropped.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler.set(None))) {
             return Err(AbortReason::Panicked(panic_text(panic)));
         }
-        // An error of a middleware's stands in the place of its handler, which has not returned.
+        // If a middleware returned an error instead of its handler, the handler has not returned.
         let is_replaced = matches!(&ended, Ok(Err(Fault(FaultKind::Error(_)))));
         if ended.is_ok() && !is_replaced {
             unfinished.0 = None;
@@ -306,7 +306,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         ended
     }
 
-    /// Whether a waiting handler is to go on. Enters the call when its handler waits for the first time.
+    /// Resolves when a waiting handler must be aborted. Enters the call when its handler waits for the first time.
     fn poll_aborted<'s>(
         &'s self,
         entry: &mut Option<InFlightEntry<'s>>,
@@ -334,7 +334,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         }
     }
 
-    /// Logs what the client is not told.
+    /// Logs a reason that is not sent to the client.
     fn log(&self, context: &Context, reason: &str) {
         let method = self.call.request.method;
         let reason = Escaped(reason);
@@ -342,7 +342,8 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
     }
 }
 
-/// Cancels work that outlives a handler unless the handler has returned, also when the runtime that polls it shuts down.
+/// Cancels work that outlives a handler, unless the handler has returned. Also cancels it when the runtime that polls the
+/// handler shuts down.
 struct CancelOnDrop<'c>(Option<&'c Context>);
 
 impl Drop for CancelOnDrop<'_> {
@@ -353,19 +354,19 @@ impl Drop for CancelOnDrop<'_> {
     }
 }
 
-/// The text of a panic. Its payload may panic, too, when it is dropped.
+/// Returns the text of a panic. The payload of the panic may itself panic when it is dropped.
 fn panic_text(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = format!("panicked: {}", text.unwrap_or("no text"));
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        // Dropping this one could go on for ever.
+        // Dropping this payload could panic again, without end.
         std::mem::forget(second);
     }
     text
 }
 
-/// Yields soon: a panic takes as long as many calls, after some of which the worker would yield.
+/// Makes the worker yield soon, since a panic takes as long as many calls, after which the worker would have yielded.
 async fn spend_budget() {
     const MESSAGES: usize = 32;
     poll_fn(|cx| {

@@ -1,8 +1,10 @@
-//! Serves: accepts connections and hands their streams to workers.
+//! The serving half: accepts connections, and assigns their streams to workers.
 //!
-//! In the order of a call's path: [`accept`] takes connections and their streams, a [`worker`] of a [`stream`] receives a
-//! message ([`recv`]), [`request`] parses it, [`invoke`] finds its method and runs the handler. A [`batch`] is many calls in one message,
-//! [`streaming`] the path of calls with streams of items. [`in_flight`] finds waiting calls to cancel them, [`limits`]
+//! In the order of a call's path: [`accept`] accepts connections and their streams. A [`worker`] of a [`stream`] receives a
+//! message ([`recv`]), [`request`] parses it, and [`invoke`] finds its method and runs the handler. A [`batch`] holds many
+//! calls in one message, and [`streaming`] serves calls with streams of items. [`in_flight`] finds waiting calls in order to
+//! cancel them. [`limits`] enforces the limits of a peer, and [`shutdown`] drains connections. [`raw`] answers messages from
+//! other transports.
 //! enforces what a peer may take, [`shutdown`] drains. [`raw`] answers messages that came some other way.
 
 mod accept;

@@ -1,4 +1,4 @@
-//! Answers messages that came some other way.
+//! `RawService`: answers messages that were received without a connection.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -20,8 +20,8 @@ use crate::server::stream::ServerStream;
 use crate::service::Service;
 use crate::service::router::Single;
 
-/// Answers messages one at a time, without a transport: to serve over one of your own (standard input, a web socket),
-/// to test a service on raw JSON, or to measure it.
+/// Answers messages one at a time, without a transport. It serves other transports, such as standard input or a web socket,
+/// and it tests or measures a service on raw JSON.
 ///
 /// ```
 /// use rpc_runtime::{RawService, rpc};
@@ -45,18 +45,18 @@ use crate::service::router::Single;
 /// ```
 pub struct RawService<S> {
     task: CallTask<Single<S>>,
-    /// Which buffer holds the last answer.
+    /// The buffer that holds the last reply.
     last: ReplyBuffer,
     phase: Arc<watch::Sender<Phase>>,
 }
 
 impl<S: Service> RawService<S> {
-    /// Serves `service` with the default limits.
+    /// Creates a service with the default limits.
     pub fn new(service: S) -> Self {
         Self::with_limits(service, Limits::default())
     }
 
-    /// Serves `service` with these limits.
+    /// Creates a service with these limits.
     pub fn with_limits(service: S, limits: Limits) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
         let discover = DiscoverOptions::default();
@@ -86,19 +86,20 @@ impl<S: Service> RawService<S> {
         }
     }
 
-    /// Answers one message, a request or a batch. The answer is empty if there is none to give: to a notification.
+    /// Answers one message, which is a request or a batch. The reply is empty if there is none, as for a notification.
+    ///
+    /// A call of a `blocking` method outside a tokio runtime is answered with the error −32603.
     ///
     /// # Panics
-    /// If the message has a `timeout`: outside a tokio runtime with timers. Outside a tokio runtime a `blocking` method is
-    /// answered −32603.
+    /// Panics if the message has a `timeout` and there is no tokio runtime with timers.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the handler's.
+    /// Dropping the future drops the handler's future.
     pub async fn respond(&mut self, message: &[u8]) -> &[u8] {
         let Self { task, last, .. } = self;
         let max_bytes = task.site.connection.limits().max_request_bytes;
         let buffers = &mut task.buffers;
-        // The caller has read the last reply until now.
+        // The buffers are released now, since the caller has read the previous reply.
         buffers.release_large(*last, task.site.connection.memory());
         buffers.message.clear();
         let taken = message.get(..max_bytes).unwrap_or(message);
@@ -116,8 +117,8 @@ impl<S: Service> RawService<S> {
     }
 }
 
-/// The clone answers messages of its own, as another connection of the same server does: both count on the same
-/// [`Limits::max_concurrent_calls`] and [`Limits::max_memory_bytes`].
+/// Returns a service that answers messages independently, as another connection of the same server does. Both count towards
+/// the same [`Limits::max_concurrent_calls`] and [`Limits::max_memory_bytes`].
 impl<S: Service> Clone for RawService<S> {
     fn clone(&self) -> Self {
         let shared = self.task.site.connection.shared();

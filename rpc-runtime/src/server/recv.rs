@@ -1,4 +1,4 @@
-//! The receiving half of a stream: one message after the other, each in time.
+//! The receiving half of a stream: receives messages and enforces their timeouts.
 
 use tokio::task::coop;
 
@@ -12,31 +12,31 @@ use crate::transport::{RecvStream, close};
 pub(super) struct Receiver {
     recv: RecvStream,
     splitter: LineSplitter,
-    /// A message that was read as an item and is none: it is read again as a request.
+    /// A message that was read as an item and is none. It is read again as a request.
     unread: Option<Vec<u8>>,
-    /// Whether any bytes have been received.
+    /// `true` if any bytes have been received.
     has_begun: bool,
     timeout: ReadTimeout,
-    /// How many bytes have been received.
+    /// Number of bytes received.
     received: u64,
-    /// Whether any were received since the last message.
+    /// `true` if any bytes were received since the last message.
     is_amid: bool,
 }
 
-/// Why no more can be received.
+/// The reason why no more can be received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReceiveError {
-    /// The peer has reset the stream, or the connection is lost.
+    /// The peer reset the stream, or the connection was lost.
     Lost,
-    /// Nothing was received in time, and the peer was told so.
+    /// Nothing was received in time, and the stream was stopped.
     TimedOut {
-        /// Whether a message had begun.
+        /// `true` if a message had begun.
         in_message: bool,
     },
 }
 
 impl Receiver {
-    /// A receiver of messages of at most `max_bytes`.
+    /// Creates a receiver of messages of at most `max_bytes` bytes.
     pub(super) fn new(recv: RecvStream, max_bytes: usize) -> Self {
         Self {
             recv,
@@ -49,7 +49,7 @@ impl Receiver {
         }
     }
 
-    /// Moves the next message into `message`, behind the part of it that is there, if all of it has been received.
+    /// Moves the next message into `message`, after the part that is already there, if all of it has been received.
     pub(super) fn next_line(&mut self, message: &mut Vec<u8>) -> Option<Line> {
         if let Some(unread) = self.unread.take() {
             *message = unread;
@@ -65,22 +65,22 @@ impl Receiver {
         }
     }
 
-    /// The ID of the stream; `None` for datagrams.
+    /// Returns the ID of the stream; `None` for datagrams.
     pub(super) fn stream_id(&self) -> Option<u64> {
         self.recv.id()
     }
 
-    /// Whether the last message was put back, and is read again.
+    /// Returns `true` if the last message was put back and will be read again.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.is_some()
     }
 
-    /// The offset in the stream of the byte behind the last message.
+    /// Returns the offset in the stream of the first byte after the last message.
     pub(super) fn offset(&self) -> u64 {
         self.received - self.splitter.buffered() as u64
     }
 
-    /// Puts a message back, to be read next.
+    /// Puts a message back. It is the next message that is read.
     pub(super) fn put_back(&mut self, message: Vec<u8>) {
         self.unread = Some(message);
     }
@@ -90,20 +90,23 @@ impl Receiver {
         self.splitter.discard(message);
     }
 
-    /// Whether the rest of a message is skipped.
+    /// Returns `true` if the rest of a message is skipped.
     pub(super) fn is_skipping(&self) -> bool {
         self.splitter.is_skipping()
     }
 
-    /// Restarts the timeout of a message: for a time, this side did not receive.
+    /// Restarts the timeout of a message, because this side did not receive for some time.
     pub(super) fn renew_timeout(&mut self) {
         self.timeout.renew();
     }
 
-    /// Receives more bytes; `false` at the end of the stream. `message` is the part of a message that is there. Yields now and
-    /// then: of blank lines, and of a large message, there may always be more.
+    /// Receives more bytes. Returns `false` at the end of the stream. `message` is the part of a message that was received
+    /// before.
     ///
-    /// Cancel safe.
+    /// Yields regularly, since blank lines, and the bytes of a large message, may always be ready.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub(super) async fn receive(
         &mut self,
         message: &[u8],
@@ -151,14 +154,15 @@ impl Receiver {
         Ok(true)
     }
 
-    /// At the end of the stream: what `message` holds is the last message, if it is one.
+    /// Returns the last message at the end of the stream, if `message` holds one.
     pub(super) fn finish(&mut self, message: &[u8]) -> Option<Line> {
         self.splitter.finish(message)
     }
 
     /// Resolves when the peer resets the stream, or the connection is lost.
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub(super) async fn was_reset(&mut self) {
         self.recv.was_reset().await;
     }

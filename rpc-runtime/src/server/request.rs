@@ -1,4 +1,4 @@
-//! One message from its bytes to its reply: it is parsed in place, waits for its permit, and runs.
+//! Serves one message: parses it in place, obtains a permit, and runs it.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -27,11 +27,11 @@ use crate::server::streaming;
 use crate::service::router::Router;
 use crate::streaming::exchange::Exchange;
 
-/// The size of a message from which on it waits for its permit before it is parsed, in bytes: parsed, it takes several times
-/// as many.
+/// Minimum size, in bytes, of a message that waits for its permit before it is parsed. A parsed message takes several times
+/// its size.
 const PARSED_LATE_BYTES: usize = 16 << 10;
 
-/// Serves the message in the task's buffers, which is small, and says which of them holds the answer.
+/// Serves the small message in the task's buffers, and returns the buffer that holds the reply.
 pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
     let CallTask {
         site,
@@ -75,7 +75,7 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
         return ReplyBuffer::Single;
     }
     exchange.set_takes_upload(call.takes_upload);
-    // Without a stream there is no way for items.
+    // Without a stream, items cannot be transferred.
     let exchanged = receiver.is_some().then_some(&*exchange);
     let invocation = Invocation::new(site, call, permit, exchanged);
     let run = pin!(invocation.run(context, reply));
@@ -83,8 +83,7 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
     ReplyBuffer::Single
 }
 
-/// Serves a message that is more than small: what it takes is counted, and released where it is not needed while the handler
-/// waits.
+/// Serves a message that is not small. Its memory is counted, and unneeded memory is released before the handler waits.
 pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -> ReplyBuffer {
     let (admission, _parsed) = admit(task, line).await;
     let CallTask {
@@ -146,7 +145,7 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
     ReplyBuffer::Single
 }
 
-/// What serves a message that is parsed, beside its buffers.
+/// The state with which a parsed message is served, except for its buffers.
 struct Serving<'a, R> {
     site: &'a CallSite<R>,
     receiver: &'a mut Option<Box<Receiver>>,
@@ -169,7 +168,7 @@ impl<'a, R: Router> Serving<'a, R> {
         }
     }
 
-    /// Serves a batch. During a shutdown it needs no permit, since none of its entries will run.
+    /// Serves a batch. During a shutdown a batch needs no permit, since none of its entries will run.
     async fn serve_batch(
         mut self,
         entries: Elements<'_, '_>,
@@ -195,7 +194,7 @@ impl<'a, R: Router> Serving<'a, R> {
         ReplyBuffer::Batch
     }
 
-    /// Obtains a permit, unless that was refused before.
+    /// Obtains a permit, unless the message has been rejected.
     async fn obtain_permit(
         &mut self,
         deadline: Option<Instant>,
@@ -209,17 +208,17 @@ impl<'a, R: Router> Serving<'a, R> {
     }
 }
 
-/// How a message has come through that waited for its permit before it was parsed.
+/// The result of the admission of a message, which precedes parsing.
 #[derive(Debug, Clone, Copy, Default)]
 struct Admission {
-    /// When the message was received, if that was some time ago.
+    /// The time when the message was received, if it had to wait.
     received: Option<Instant>,
     refused: Option<ProtocolError>,
     /// The capacity of the message's buffer.
     message_bytes: usize,
 }
 
-/// Counts a message that is more than small, and lets it wait for its permit and for room if it is large.
+/// Counts a message that is not small. If it is large, waits for its permit and for room.
 async fn admit<R: Router>(
     task: &mut CallTask<R>,
     line: Line,
@@ -243,7 +242,7 @@ async fn admit<R: Router>(
         let obtained = obtain_permit(site, receiver, permit, None).await;
         admission.refused = obtained.err();
     }
-    // Last, so that the message is parsed, and counted, as soon as there is room for it.
+    // Room is obtained last, since the message must be parsed and counted as soon as there is room for it.
     let parsed = wait_to_parse(site, receiver, most_parsed_bytes(&buffers.message)).await;
     if parsed.is_none() {
         admission.refused = Some(ProtocolError::Cancelled);
@@ -251,8 +250,8 @@ async fn admit<R: Router>(
     (admission, parsed)
 }
 
-/// Waits until the connection's budget has room for the values of a message, which may take so many bytes; `None` if the
-/// stream is reset meanwhile.
+/// Waits until the connection's budget has room for the values of a message, which may take up to `bytes` bytes. Returns
+/// `None` if the stream is reset meanwhile.
 async fn wait_to_parse<R: Router>(
     site: &CallSite<R>,
     receiver: &mut Option<Box<Receiver>>,
@@ -280,7 +279,7 @@ async fn wait_to_parse<R: Router>(
     None
 }
 
-/// Parses a message in place; `None` if `reply` says why it cannot be parsed.
+/// Parses a message in place. Returns `None` if it cannot be parsed; `reply` then holds the error.
 #[inline(always)]
 fn parse<'p, 'de>(
     index: &mut Index,
@@ -301,20 +300,20 @@ fn parse<'p, 'de>(
     None
 }
 
-/// Releases what parsing took, if the connection holds much already: the handler may take its time.
+/// Releases the memory of parsing if the connection uses much of its budget, since the handler may wait for a long time.
 fn release_index<R: Router>(index: &mut Index, site: &CallSite<R>) {
     if site.connection.memory().is_used_to(RETAINING_QUARTERS) {
         index.shrink(SMALL_MESSAGE_BYTES);
     }
 }
 
-/// Whether the permit of the message before serves for this one, too.
+/// Returns `true` if the permit of the previous message can be used for this message.
 fn holds_permit<R: Router>(site: &CallSite<R>, permit: &mut PermitSlot) -> bool {
     permit.is_held() && !site.connection.send_budget().is_full()
 }
 
-/// Obtains a permit, or returns what to answer instead. While the call waits, what is queued is sent, and a reset of the
-/// stream is noticed.
+/// Obtains a permit, or returns the error with which to reply. While the call waits, queued replies are sent, and a reset of
+/// the stream is noticed.
 async fn obtain_permit<R: Router>(
     site: &CallSite<R>,
     receiver: &mut Option<Box<Receiver>>,
@@ -362,8 +361,8 @@ async fn obtain_permit<R: Router>(
     Err(ProtocolError::ShuttingDown)
 }
 
-/// Polls a call or a batch to its end. If it is not done at its first poll, the receiver is handed over to another worker,
-/// unless the handler has items: that is a path of its own.
+/// Polls a call or a batch to its end. If it is not done at its first poll, hands the receiver over to another worker. A
+/// call whose handler has items keeps the receiver, and `streaming` serves it.
 async fn drive<R: Router>(
     mut run: Pin<&mut impl Future<Output = ()>>,
     site: &CallSite<R>,
@@ -375,7 +374,7 @@ async fn drive<R: Router>(
         Poll::Ready(()) => Poll::Ready(false),
         Poll::Pending if exchange.is_used() => Poll::Ready(true),
         Poll::Pending if exchange.awaits_upload() => {
-            // The rest of the stream is for this call. So no other worker notices that the stream is reset.
+            // The rest of the stream belongs to this call, so no other worker notices that the stream is reset.
             if let Some(receiver) = receiver
                 && pin!(receiver.was_reset()).poll(cx).is_ready()
             {
@@ -392,7 +391,7 @@ async fn drive<R: Router>(
     if !exchange.is_used() {
         return;
     }
-    // The worker ends this when the reply has left.
+    // The worker calls `end_streaming` after the reply was sent.
     site.stream.begin_streaming();
     if has_items {
         // Boxed, since few calls need the space.

@@ -1,5 +1,4 @@
-//! Shuts a server down: its handle, the phases of the shutdown, and the streams whose last replies are not
-//! acknowledged.
+//! Shuts a server down: the handle, the phases of the shutdown, and the streams whose last replies are not acknowledged.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -16,13 +15,13 @@ use crate::tls::{Identity, ServerTls};
 use crate::transport::quic::{Listener, ListenerKeys};
 use crate::transport::{Stopped, close};
 
-/// The number of times that other tasks may run before a shutdown returns.
+/// Number of times that other tasks may run before a shutdown returns.
 const FINAL_YIELDS: usize = 32;
 
-/// The maximum time to close connections.
+/// Maximum time to close connections.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Shuts a [`Server`](crate::Server) down, and gives it a new certificate. Cheap to clone.
+/// A handle that shuts a [`Server`](crate::Server) down and replaces its certificate. Clones are cheap.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -49,10 +48,10 @@ pub struct ServerHandle {
     /// `None` after the shutdown, so that remaining handles do not keep the socket open.
     listener: Arc<Mutex<Option<Listener>>>,
     connections: TaskTracker,
-    /// Whether [`Server::run`](crate::Server::run) is running.
+    /// Held while [`Server::run`](crate::Server::run) is running.
     runs: TaskTracker,
     phase: watch::Sender<Phase>,
-    /// Whether the first shutdown finished every call.
+    /// `true` if the first shutdown finished every call.
     finished: Arc<OnceLock<bool>>,
     memory: Arc<ServerMemory>,
 }
@@ -85,19 +84,19 @@ impl ServerHandle {
         self.runs.token()
     }
 
-    /// Returns the number of bytes that the server holds for its peers at the moment, rounded up to 64 KiB for each
-    /// connection: what [`Limits::max_memory_bytes`](crate::Limits::max_memory_bytes) limits. Of use for a metric.
+    /// Returns the memory that the server holds for its peers, in bytes, rounded up to 64 KiB for each connection.
+    /// [`Limits::max_memory_bytes`](crate::Limits::max_memory_bytes) limits it. It is meant as a metric.
     pub fn memory_held(&self) -> usize {
         self.memory.used()
     }
 
-    /// Presents `identity` to new clients, for example before the current certificate expires. Open connections are
-    /// kept.
+    /// Replaces the certificate that new clients receive, for example before the current certificate expires. Open
+    /// connections are kept.
     ///
-    /// What belongs to the former key ends with it: no session is resumed that began under it, address validation tokens
-    /// are not accepted (a client that is about to return one must connect again), and stateless resets are signed with a
-    /// key derived from the new one. So clients of connections from before learn of a restart only when their idle timeout
-    /// has passed.
+    /// State that depends on the former key becomes invalid. No session that began under it is resumed. Address validation
+    /// tokens are not accepted, so a client that is about to return one must connect again. Stateless resets are signed with
+    /// a key derived from the new key. So clients of earlier connections learn of a restart of the server only when their
+    /// idle timeout has passed.
     ///
     /// ```
     /// use std::path::Path;
@@ -125,16 +124,17 @@ impl ServerHandle {
         }
     }
 
-    /// Drains the server, then closes it: running calls finish and are answered, new calls are rejected as not
-    /// executed. Then the address is free for another server.
+    /// Drains the server and closes it. Running calls finish and reply, and new calls are rejected as not executed.
+    /// Afterwards another server can use the address.
     ///
-    /// Calls that do not finish within `limit` are ended. Streams of items end after the current item, with an error
-    /// that says so ([`CallError::StreamEnded`](crate::CallError::StreamEnded)), and have another second for that;
-    /// other calls are aborted.
+    /// Calls that do not finish within `limit` are ended. Streams of items end after the current item with the error
+    /// [`CallError::StreamEnded`](crate::CallError::StreamEnded), for which they have another second. Other calls are
+    /// aborted.
     ///
-    /// Returns whether every call finished. A further call waits for the same shutdown.
+    /// Returns `true` if every call finished. A further call waits for the same shutdown and returns the same result.
     ///
-    /// Cancel safe: the server goes on draining, without a limit.
+    /// # Cancel safety
+    /// This method is cancel safe. If the future is dropped, the server continues to drain, without a limit.
     pub async fn shutdown(&self, limit: Duration) -> bool {
         self.reach(Phase::Draining);
         self.connections.close();
@@ -159,7 +159,7 @@ impl ServerHandle {
         *self.finished.get_or_init(|| drained)
     }
 
-    /// Moves to `phase`. Phases only advance.
+    /// Advances to `phase`. The phase never goes back.
     fn reach(&self, phase: Phase) {
         self.phase.send_if_modified(|reached| {
             let is_further = *reached < phase;
@@ -184,27 +184,26 @@ impl fmt::Debug for ServerHandle {
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub(super) enum Phase {
     Serving,
-    /// Running calls may finish.
+    /// Running calls may finish; new calls are rejected.
     Draining,
     /// Streams of items are ended.
     Ending,
 }
 
-/// The number of streams that are kept before the first check.
+/// Number of streams that are kept before the first check.
 const MIN_UNCHECKED: usize = 16;
 
-/// Streams with replies that are not acknowledged. Closing a connection discards them, so a graceful close waits for
-/// these.
+/// Streams with replies that are not acknowledged. Closing a connection discards these replies, so a graceful close waits
+/// for them.
 #[derive(Default)]
 pub(super) struct UnackedStreams {
     streams: Vec<Stopped>,
-    /// The number of streams that were unacknowledged at the last check.
+    /// Number of streams that were unacknowledged at the last check.
     unacked_at_last_check: usize,
 }
 
 impl UnackedStreams {
-    /// Adds a stream. All streams are checked each time that their number has doubled, so the cost for each stream is
-    /// constant.
+    /// Adds a stream. All streams are checked whenever their number has doubled, so the cost for each stream is constant.
     pub(super) fn push(&mut self, stream: Stopped) {
         if self.streams.len() >= MIN_UNCHECKED.max(2 * self.unacked_at_last_check) {
             self.remove_acked();
@@ -225,7 +224,7 @@ impl UnackedStreams {
         self.unacked_at_last_check = self.streams.len();
     }
 
-    /// Takes all streams that may have unacknowledged replies.
+    /// Removes and returns all streams that may have unacknowledged replies.
     pub(super) fn take(&mut self) -> Vec<Stopped> {
         self.unacked_at_last_check = 0;
         std::mem::take(&mut self.streams)

@@ -1,5 +1,5 @@
-//! How the workers of a stream hand on its reading half and share its sending half, under many schedules:
-//! `cargo test -p rpc-runtime --features __shuttle schedules`.
+//! Tests under many schedules that the workers of a stream hand over its receiving half and share its sending half: `cargo
+//! test -p rpc-runtime --features __shuttle schedules`.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -16,12 +16,12 @@ use crate::server::recv::Receiver;
 use crate::server::stream::ServerStream;
 use crate::transport::{RecvStream, SendStream, memory};
 
-/// How many schedules are tried.
+/// Number of schedules that are tried.
 const SCHEDULES: usize = 500;
 
 const MESSAGES: usize = 5;
 
-/// What a worker does, with messages that are only counted.
+/// Runs a worker. Its messages are only counted.
 fn work(
     stream: Arc<ServerStream>,
     left: Arc<AtomicUsize>,
@@ -31,7 +31,7 @@ fn work(
         let slot = stream.enter_worker();
         let mut held = Some(receiver);
         while let Some(receiver) = held.take() {
-            // The worker waits for bytes, which are there at the second look.
+            // The worker polls once for an interruption, as it does before it receives.
             poll_fn(|cx| {
                 let _ = pin!(stream.interruption(slot)).poll(cx);
                 Poll::Ready(())
@@ -42,7 +42,7 @@ fn work(
             });
             match message {
                 Ok(message) => {
-                    // The handler waits: another worker receives.
+                    // The handler waits, so another worker receives.
                     if let Some(receiver) = stream.hand_over(receiver) {
                         let next = work(Arc::clone(&stream), Arc::clone(&left), receiver);
                         spawn(next);
@@ -60,7 +60,7 @@ fn work(
 
 #[test]
 fn schedules_send_every_reply_once_and_end_the_stream() {
-    // Only for its clock.
+    // The runtime is needed only for its clock.
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_time().build().unwrap();
     let _entered = runtime.enter();

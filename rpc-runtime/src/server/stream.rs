@@ -1,9 +1,8 @@
-//! One stream on the server: the worker that holds its receiver, the calls in flight on it, and the replies that wait to be
-//! sent.
+//! One stream on the server: the worker that holds its receiver, its calls in flight, and its queued replies.
 //!
-//! A stream has a few workers. One of them holds the receiver: it reads a message and polls its handler once. If the handler
-//! is not done then, the worker hands the receiver over to another one and finishes the call by itself. So a handler that is
-//! done at once costs no hand-over, and one that waits holds up no other message.
+//! A stream has a few workers. One worker holds the receiver: it receives a message and polls its handler once. If the
+//! handler is not done then, the worker hands the receiver over to another worker and finishes the call by itself. So a
+//! handler that is done at once needs no hand-over, and a handler that waits delays no other message.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,14 +20,14 @@ use crate::sync::{Mutex, MutexGuard, get_mut, lock};
 use crate::transport::write_buffer::WriteBuffer;
 use crate::transport::{SendStream, Stopped, close};
 
-/// How many bytes are written at once.
+/// Maximum number of bytes in one write.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The stream has received or sent something since the last check.
+/// The stream has received or sent bytes since the last check.
 const ACTIVE: u8 = 0;
-/// It has not.
+/// The stream has not received or sent bytes since the last check.
 const QUIET: u8 = 1;
-/// It has not, and its buffers are released.
+/// The same as [`QUIET`], and the stream's buffers are released.
 const RELEASED: u8 = 2;
 
 /// A stream, shared by its workers.
@@ -42,58 +41,58 @@ pub(super) struct ServerStream {
     progress: Notify,
     send_budget: Arc<SendBudget>,
     is_bidirectional: bool,
-    /// How many calls with items run on it.
+    /// Number of calls with items that run on the stream.
     streaming_calls: AtomicUsize,
     /// One of [`ACTIVE`], [`QUIET`] and [`RELEASED`].
     activity: AtomicU8,
     has_sent_items: AtomicBool,
-    /// The code that the stream was reset with; 0 while it is open.
+    /// The code with which the stream was reset; 0 while it is open.
     reset_code: AtomicU32,
 }
 
 #[derive(Default)]
 struct StreamState {
     replies: WriteBuffer,
-    /// The sending half. A worker that writes takes it along; it is gone for good when the stream is over.
+    /// The sending half. A worker takes it while it writes. `None` for good once the stream is over.
     send: Option<SendStream>,
-    /// Whether a worker is writing and brings the sending half back.
+    /// `true` while a worker is writing and holds the sending half.
     is_writing: bool,
-    /// How many of the bytes in `replies` are items'.
+    /// Number of bytes in `replies` that belong to items.
     queued_items: usize,
-    /// How many bytes are being written, and how many of them are items'.
+    /// Number of bytes that are being written, and number of those that belong to items.
     writing_bytes: usize,
     writing_items: usize,
-    /// What the connection's budgets know of this stream.
+    /// The bytes of this stream that the connection's budgets count.
     counted: CountedBytes,
-    /// Resolves when the peer stops the stream, or has received all of a finished one.
+    /// Resolves when the peer stops the stream, or has received all of a finished stream.
     stopped: Option<Stopped>,
     workers: WorkerSlots,
-    /// The worker that holds the receiver is to release its buffers.
+    /// `true` if the worker that holds the receiver must release its buffers.
     release_buffers: bool,
-    /// No request follows.
+    /// `true` if no further request follows.
     is_ended: bool,
-    /// The stream was reset by this side: replies may be missing.
+    /// `true` if this side reset the stream, so that replies may be missing.
     is_truncated: bool,
 }
 
-/// Why a parked worker stops waiting without a receiver.
+/// The reason why a parked worker stops waiting without a receiver.
 pub(super) enum Leave {
-    /// The stream was idle, and other workers are left.
+    /// The stream was idle, and has other workers.
     Idle,
     /// The stream is over.
     Over,
 }
 
-/// Why the worker that holds the receiver stops waiting for bytes.
+/// The reason why the worker that holds the receiver stops waiting for bytes.
 pub(super) enum Interruption {
-    /// The connection is idle: buffers can be released.
+    /// The connection is idle, so buffers can be released.
     Idle,
-    /// The peer has stopped the stream while replies are still to come.
+    /// The peer stopped the stream while replies are outstanding.
     Stopped,
 }
 
 impl ServerStream {
-    /// A stream of a connection, with the worker that is about to be started for it.
+    /// Creates a stream of a connection. One worker is counted as busy: the worker that is started for the stream next.
     pub(super) fn new(
         id: Option<u64>,
         send: Option<SendStream>,
@@ -109,7 +108,7 @@ impl ServerStream {
         Self::with(id, state, send_budget, is_bidirectional)
     }
 
-    /// A stream for messages that came some other way: replies are not queued here.
+    /// Creates a stream for messages that were received without a connection. No replies are queued on it.
     pub(super) fn detached(send_budget: Arc<SendBudget>) -> Arc<Self> {
         Self::with(None, StreamState::default(), send_budget, true)
     }
@@ -138,12 +137,12 @@ impl ServerStream {
         lock(&self.state)
     }
 
-    /// The ID of the stream (RFC 9000, section 2.1).
+    /// Returns the ID of the stream (RFC 9000, section 2.1).
     pub(super) fn id(&self) -> Option<u64> {
         self.id
     }
 
-    /// Whether replies can be sent at all.
+    /// Returns `true` if replies can be sent on the stream.
     pub(super) fn is_bidirectional(&self) -> bool {
         self.is_bidirectional
     }
@@ -151,12 +150,12 @@ impl ServerStream {
 
 /// Workers.
 impl ServerStream {
-    /// Enters a new worker and returns its slot.
+    /// Adds a new worker and returns its slot.
     pub(super) fn enter_worker(&self) -> usize {
         self.state().workers.enter()
     }
 
-    /// Hands the receiver over to a parked worker; it comes back if none is parked.
+    /// Hands the receiver over to a parked worker. Returns the receiver if no worker is parked.
     pub(super) fn hand_over(&self, receiver: Box<Receiver>) -> Option<Box<Receiver>> {
         let handed_over = self.state().workers.hand_over(receiver);
         match handed_over {
@@ -168,9 +167,9 @@ impl ServerStream {
         }
     }
 
-    /// Parks the worker of `slot` until it is handed the receiver, or is to end.
+    /// Parks the worker of `slot` until it gets the receiver or must end.
     ///
-    /// When no request follows, parked workers watch for the peer to stop the stream while calls still run.
+    /// When no request follows, parked workers detect that the peer stops the stream while calls still run.
     pub(super) async fn park(&self, slot: usize) -> Result<Box<Receiver>, Leave> {
         {
             let mut state = self.state();
@@ -196,14 +195,15 @@ impl ServerStream {
         .await
     }
 
-    /// Records that the stream has received something, or is to send something.
+    /// Records that the stream has received bytes, or will send some.
     pub(super) fn record_activity(&self) {
         if self.activity.load(Ordering::Relaxed) != ACTIVE {
             self.activity.store(ACTIVE, Ordering::Relaxed);
         }
     }
 
-    /// Releases what was not used since the last time: parked workers, and all buffers if nothing happened on the stream.
+    /// Ends the parked workers that were not used since the last call. Releases all buffers if nothing happened on the
+    /// stream.
     pub(super) fn release_unused(&self) {
         let mut state = self.state();
         let watching = usize::from(state.is_ended);
@@ -219,13 +219,13 @@ impl ServerStream {
         state.workers.wake_all();
     }
 
-    /// Ends parked workers and lets the one that holds the receiver release its buffers.
+    /// Ends parked workers, and lets the worker that holds the receiver release its buffers.
     pub(super) fn release_idle_buffers(&self) {
         let mut state = self.state();
-        // When no worker holds the receiver any more, one has to watch for the peer to stop the stream.
+        // If no worker holds the receiver any more, a parked worker must detect that the peer stops the stream.
         let watching = usize::from(state.is_ended);
         state.workers.dismiss_parked(watching);
-        // What was released and not used again is not released once more: that would wake its worker.
+        // Buffers that were released and not used again are not released again, since that would wake the worker.
         state.release_buffers |= self.activity.swap(RELEASED, Ordering::Relaxed) != RELEASED;
         state.workers.wake_all();
         drop(state);
@@ -241,7 +241,7 @@ impl ServerStream {
                 self.count(&mut state);
                 return Poll::Ready(Interruption::Idle);
             }
-            // While other workers are busy, the peer may stop the stream on which they would reply.
+            // While other workers are busy, the peer may stop the stream on which they will reply.
             if state.workers.busy > 1 && state.poll_stopped(cx).is_ready() {
                 return Poll::Ready(Interruption::Stopped);
             }
@@ -254,7 +254,7 @@ impl ServerStream {
 
 /// Replies.
 impl ServerStream {
-    /// Queues a reply, if the peer can receive it. Returns whether too many bytes are queued now.
+    /// Queues a reply, if the peer can receive it. Returns `true` if too many bytes are queued.
     pub(super) fn push(&self, reply: &[u8]) -> bool {
         if reply.is_empty() {
             return false;
@@ -266,7 +266,7 @@ impl ServerStream {
             state.replies.push(b"\n");
             self.count(&mut state);
             if state.writing_items > 0 {
-                // Now the write of the items in front has to end in time.
+                // The items before this reply must now be written within the write timeout.
                 self.progress.notify_waiters();
             }
         }
@@ -284,8 +284,8 @@ impl ServerStream {
         }
     }
 
-    /// Reports what is held to the connection's budgets. Unread items hold up their own producer, and no other call: they
-    /// count as held and not as unsent.
+    /// Reports the held bytes to the connection's budgets. Unread items delay only their own producer, so they count as held
+    /// and not as unsent.
     fn count(&self, state: &mut StreamState) {
         let all = state.replies.len() + state.writing_bytes;
         let buffer_bytes = state.replies.buffer_bytes();
@@ -314,12 +314,12 @@ impl ServerStream {
         }
     }
 
-    /// Writes what is queued, unless another worker does; waits while too much is queued.
+    /// Writes the queued bytes, unless another worker is writing. Waits while too many bytes are queued.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
             let written = match self.is_streaming() {
                 false => {
-                    // Made when the write waits, which it seldom does.
+                    // Created when the write waits, which is rare.
                     let timeout =
                         || async { tokio::time::sleep(self.send_budget.write_timeout).await };
                     write(&mut send, chunk, timeout).await
@@ -336,7 +336,7 @@ impl ServerStream {
         }
     }
 
-    /// Writes a chunk that may be of items. The peer may read those as slowly as it likes, unless replies wait behind them.
+    /// Writes a chunk that may hold items. The peer may read items at any speed, unless replies wait behind them.
     async fn write_items(&self, send: &mut SendStream, chunk: Bytes) -> Result<(), u32> {
         let timeout = || async {
             self.has_replies_behind_items().await;
@@ -349,9 +349,9 @@ impl ServerStream {
         }
     }
 
-    /// Like [`flush`](Self::flush), and resets the stream when the peer does so meanwhile.
+    /// Flushes as [`flush`](Self::flush) does, and resets the stream if the peer resets it meanwhile.
     pub(super) async fn flush_while_receiving(&self, receiver: &mut Receiver) {
-        // A write is not dropped half-way, unless the stream is.
+        // A write is not dropped before it is complete, unless the stream is reset.
         tokio::select! {
             biased;
             () = self.flush() => {}
@@ -376,7 +376,7 @@ impl ServerStream {
         Some((send, chunk))
     }
 
-    /// Brings the sending half back after a write.
+    /// Returns the sending half after a write.
     fn put_back(&self, send: SendStream, written: Result<(), u32>) {
         let mut state = self.state();
         state.is_writing = false;
@@ -398,12 +398,13 @@ impl ServerStream {
 
 /// Streams of items.
 impl ServerStream {
-    /// Records that a call with items runs. The peer may read those as slowly as it likes: no more are made meanwhile.
+    /// Records that a call with items runs. The peer may read items at any speed, since no more items are produced
+    /// meanwhile.
     pub(super) fn begin_streaming(&self) {
         self.streaming_calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Ends what [`begin_streaming`](Self::begin_streaming) began: the last item and the reply have left.
+    /// Reverses [`begin_streaming`](Self::begin_streaming) after the last item and the reply were sent.
     pub(super) fn end_streaming(&self) {
         self.streaming_calls.fetch_sub(1, Ordering::Relaxed);
     }
@@ -412,7 +413,7 @@ impl ServerStream {
         self.streaming_calls.load(Ordering::Relaxed) > 0
     }
 
-    /// Records that items have left.
+    /// Records that items were sent.
     pub(super) fn record_sent_items(&self) {
         self.has_sent_items.store(true, Ordering::Relaxed);
     }
@@ -424,19 +425,19 @@ impl ServerStream {
 
 /// The end of a stream.
 impl ServerStream {
-    /// No request follows: running calls are finished and answered.
+    /// Records that no further request follows. Running calls are finished and their replies sent.
     pub(super) fn end(&self) {
         let mut state = self.state();
         state.is_ended = true;
         state.workers.wake_all();
     }
 
-    /// Resets the stream because the peer wants no more of it, or is gone: running calls are cancelled.
+    /// Resets the stream because the peer stopped or reset it, or the connection was lost. Running calls are cancelled.
     pub(super) fn reset(&self) {
         self.reset_locked(&mut self.state(), close::CANCELLED);
     }
 
-    /// Resets the stream with `code` although the peer may wait for replies.
+    /// Resets the stream with `code`, even if the peer waits for replies.
     pub(super) fn reset_with(&self, code: u32) {
         let mut state = self.state();
         state.is_truncated = true;
@@ -444,7 +445,7 @@ impl ServerStream {
     }
 
     fn reset_locked(&self, state: &mut StreamState, code: u32) {
-        // The first reason counts.
+        // The code of the first reset is kept.
         let former =
             self.reset_code
                 .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
@@ -463,12 +464,12 @@ impl ServerStream {
         self.progress.notify_waiters();
     }
 
-    /// Whether the stream was reset, by either side.
+    /// Returns `true` if the stream was reset, by either side.
     pub(super) fn is_reset(&self) -> bool {
         self.reset_code.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether this side has reset the stream although the peer may wait for replies.
+    /// Returns `true` if this side reset the stream although the peer may wait for replies.
     pub(super) fn is_truncated(&self) -> bool {
         self.state().is_truncated
     }
@@ -483,12 +484,12 @@ impl ServerStream {
         }
     }
 
-    /// Resolves when the peer stops the stream; never, if the stream has no sending half.
+    /// Resolves when the peer stops the stream. Never resolves if the stream has no sending half.
     pub(super) async fn stopped(&self) {
         poll_fn(|cx| self.state().poll_stopped(cx)).await;
     }
 
-    /// Finishes the stream although the peer may send more. Resolves when all replies have arrived.
+    /// Finishes the stream, even if the peer may send more. Resolves when all replies have arrived.
     pub(super) async fn close(&self) {
         let unacked = loop {
             let progress = self.progress.notified();
@@ -503,7 +504,7 @@ impl ServerStream {
         }
     }
 
-    /// Finishes the sending half; `false` while a worker writes.
+    /// Finishes the sending half. Returns `false` while a worker writes.
     fn finish(&self) -> bool {
         let mut state = self.state();
         if state.is_writing && !self.is_reset() {
@@ -517,8 +518,8 @@ impl ServerStream {
         true
     }
 
-    /// Returns what resolves when all replies of a finished stream have arrived; `None` if it was taken before, or the
-    /// stream was reset.
+    /// Returns a future that resolves when all replies of a finished stream have arrived. Returns `None` if the future was
+    /// taken before, or if the stream was reset.
     pub(super) fn unacked(&self) -> Option<Stopped> {
         let stopped = self.state().stopped.take();
         stopped.filter(|_| !self.is_reset())
@@ -533,7 +534,7 @@ impl Drop for ServerStream {
 }
 
 impl StreamState {
-    /// Whether the last request has been answered.
+    /// Returns `true` if the last request has been answered.
     fn is_over(&self) -> bool {
         self.is_ended && self.workers.busy == 0
     }
@@ -559,8 +560,8 @@ impl StreamState {
     }
 }
 
-/// Writes piece by piece, so that the timeout measures a peer that reads nothing, and not the size of a reply. Fails with the
-/// code to reset the stream with.
+/// Writes a chunk in pieces, so that the timeout depends on the peer's reading and not on the size of a reply. Fails with
+/// the code with which to reset the stream.
 async fn write<T: Future<Output = ()>>(
     send: &mut SendStream,
     mut chunk: Bytes,

@@ -1,7 +1,8 @@
-//! Calls with streams of items: a path beside that of other calls, entered only when a handler has items.
+//! Serves calls with streams of items. This path is separate from that of other calls, and entered only if a handler has
+//! items.
 //!
-//! The worker polls the handler, moves the items that it offers to the stream and those that it asks for to the handler, and
-//! polls it again. All of that is one task, so an item is copied to no other and costs no allocation.
+//! The worker polls the handler, moves the items that it offers to the stream and the items that it requests to the handler,
+//! and polls it again. All of this is one task, so items are not copied between tasks and need no allocation.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -29,13 +30,13 @@ pub(super) async fn run<R: Router>(
 ) {
     permit.release_server();
     let _room = exchange.takes_items().then(|| site.connection.make_room());
-    // What the handler and the worker exchange is counted while it is large.
+    // The items in transit are counted while they are large.
     let (mut _sent_charge, mut _received_charge) = (None, None);
     let mut sending = pin!(None);
     let mut receiving = pin!(None);
     poll_fn(|cx| {
         while run.as_mut().poll(cx).is_pending() {
-            // Other tasks are polled, too, however fast items come.
+            // Lets other tasks run, even if items are always ready.
             let budget = ready!(coop::poll_proceed(cx));
             let mut has_moved = false;
             if let Some(lines) = exchange.take_lines() {
@@ -62,7 +63,7 @@ pub(super) async fn run<R: Router>(
                 has_moved = true;
             }
             if exchange.is_receiver_dropped() && pin!(site.stream.stopped()).poll(cx).is_ready() {
-                // No worker receives on the stream, so none else notices.
+                // No worker receives on the stream, so no other worker notices.
                 site.stream.reset();
             }
             if !has_moved {
@@ -74,7 +75,7 @@ pub(super) async fn run<R: Router>(
     })
     .await;
     if let Some(sending) = sending.as_pin_mut() {
-        // A write is not dropped half-way, since other calls may use the stream. The handler has ended and counts no more.
+        // A write is completed, since other calls may use the stream. The handler has ended, so its permit is released.
         permit.put(None);
         sending.await;
     }
@@ -89,8 +90,8 @@ fn poll_slot<F: Future>(mut slot: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> 
     Some(output)
 }
 
-/// Ends the receiving half if the handler has dropped its items before their end: the client hears of it, and other calls of
-/// the stream go on.
+/// Ends the receiving half if the handler has dropped its items before their end. The client is informed, and other calls of
+/// the stream continue.
 pub(super) fn end_receiving<R: Router>(
     site: &CallSite<R>,
     receiver: &mut Option<Box<Receiver>>,
@@ -102,7 +103,7 @@ pub(super) fn end_receiving<R: Router>(
     }
 }
 
-/// Sends lines of items, and resolves when the transport has taken them.
+/// Sends lines of items. Resolves when the transport has accepted them.
 async fn send<R: Router>(site: &CallSite<R>, lines: Vec<u8>) -> Vec<u8> {
     site.connection.idle().record_activity();
     site.stream.push_items(&lines);
@@ -111,7 +112,7 @@ async fn send<R: Router>(site: &CallSite<R>, lines: Vec<u8>) -> Vec<u8> {
     lines
 }
 
-/// A line for the handler, and the receiver it came from.
+/// A line for the handler, and the receiver that it came from.
 struct Received {
     receiver: Box<Receiver>,
     line: Vec<u8>,
@@ -119,13 +120,13 @@ struct Received {
     result: Result<(), ProtocolError>,
 }
 
-/// Counts the bytes of items, if they are many.
+/// Counts the bytes of items, if there are many.
 fn charge_large<R: Router>(site: &CallSite<R>, items: &Vec<u8>) -> Option<MemoryCharge> {
     let is_large = items.capacity() > RETAINED_BUFFER_BYTES;
     is_large.then(|| MemoryCharge::new(site.connection.memory(), items.capacity()))
 }
 
-/// Receives an item once the handler asks for one; `None` if the stream was reset.
+/// Receives an item once the handler requests it. Returns `None` if the stream was reset.
 async fn receive<R: Router>(
     site: &CallSite<R>,
     mut receiver: Box<Receiver>,
@@ -139,7 +140,7 @@ async fn receive<R: Router>(
             () = exchange.is_requested() => {}
             () = receiver.was_reset() => return Err(ReceiveError::Lost),
         }
-        // Not before: the handler may not have read the last line yet.
+        // The buffer is taken only now, since the handler may have been reading the last line until now.
         line = exchange.take_buffer();
         next_line(site, &mut receiver, &mut line, &mut charge).await
     };
@@ -150,7 +151,7 @@ async fn receive<R: Router>(
     };
     let result = match next {
         Ok(Some(Line::Message)) if exchange.is_other_message(&line) => {
-            // Another call, which is served after this one has failed.
+            // The message is another call, which is served after this call has failed.
             receiver.put_back(std::mem::take(&mut line));
             exchange.discard();
             Err(ProtocolError::InvalidRequest("an item was expected"))
@@ -174,7 +175,7 @@ async fn receive<R: Router>(
     })
 }
 
-/// Receives the next line; `None` at the end of the stream.
+/// Receives the next line. Returns `None` at the end of the stream.
 async fn next_line<R: Router>(
     site: &CallSite<R>,
     receiver: &mut Receiver,

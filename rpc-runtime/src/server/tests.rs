@@ -1,5 +1,4 @@
-//! The allocations and the retained memory of the server, for each message, without this crate's client at the other
-//! end.
+//! Tests of the server's allocations for each message and of its retained memory, without this crate's client.
 
 use std::time::Duration;
 
@@ -18,11 +17,11 @@ use crate::{Limits, rpc};
 trait Desk {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn length(&self, text: &str) -> usize;
-    /// Answers with the text once [`SIMULTANEOUS`] calls are waiting.
+    /// Returns the text once [`SIMULTANEOUS`] calls are waiting.
     async fn meet(&self, text: &str) -> String;
 }
 
-/// The number of calls that [`Desk::meet`] waits for.
+/// Number of calls that [`Desk::meet`] waits for.
 const SIMULTANEOUS: usize = 128;
 
 struct Plain {
@@ -75,7 +74,7 @@ impl Line {
         }
     }
 
-    /// Sends one message and returns the line that answers it.
+    /// Sends one message and returns the line of its reply.
     fn ask(&mut self, message: &Bytes) -> Bytes {
         let Self {
             runtime,
@@ -89,7 +88,7 @@ impl Line {
         })
     }
 
-    /// Returns the number of allocations with which a warm server answers `message` 50 times.
+    /// Returns the number of allocations for 50 replies of a warm server to `message`.
     fn allocations(&mut self, message: &Bytes) -> u64 {
         for _ in 0..50 {
             self.ask(message);
@@ -102,7 +101,7 @@ impl Line {
         counted.count_total
     }
 
-    /// Makes large simultaneous calls: `shared` of them on one stream, the rest on dedicated streams.
+    /// Makes large simultaneous calls: `shared` of them on one stream, and the other calls on dedicated streams.
     fn burst(&mut self, shared: usize) {
         let call = |length: usize| {
             let text = "x".repeat(length);
@@ -142,7 +141,7 @@ impl Line {
             for mut recv in dedicated {
                 while recv.read_chunk().await.unwrap().is_some() {}
             }
-            // Opening a stream makes the transport remove the finished ones.
+            // Opening a stream makes the transport remove finished streams.
             drop(connection.open_bi());
         });
     }

@@ -1,4 +1,4 @@
-//! A worker of a stream: receives a message, serves it, queues the reply.
+//! A worker of a stream: receives a message, serves it, and queues the reply.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) fn start<R: Router>(
             permit: PermitSlot::default(),
         },
     };
-    // The task holds the worker once, where a method by value would hold it twice.
+    // An async block holds the worker once in its task; a method that takes `self` would hold it twice.
     tokio::spawn(async move {
         let _reset = ResetOnPanic(Arc::clone(&worker.task.site.stream));
         if let Leave::Over = worker.run().await {
@@ -61,9 +61,9 @@ impl<R: Router> Worker<R> {
         }
     }
 
-    /// Serves one message after the other while this worker holds the receiver.
+    /// Serves messages in turn while this worker holds the receiver.
     async fn serve_messages(&mut self) {
-        // One permit serves for all messages that are here already.
+        // One permit is used for all messages that have already arrived.
         while let Some(line) = self.next_message().await {
             let answer = match self.task.buffers.is_message_small() {
                 true => serve_small(&mut self.task, line).await,
@@ -81,7 +81,7 @@ impl<R: Router> Worker<R> {
                 site.stream.flush().await;
                 site.stream.end_streaming();
             } else if is_full {
-                // While the worker waits, it holds nothing that others could use.
+                // A waiting worker holds no permit that other calls could use.
                 permit.release();
                 buffers.release_large(answer, site.connection.memory());
                 match receiver {
@@ -92,13 +92,13 @@ impl<R: Router> Worker<R> {
             buffers.release_large(answer, site.connection.memory());
             tokio::task::coop::consume_budget().await;
         }
-        // Replies that the peer does not read must not keep other calls from running.
+        // A peer that does not read its replies must not prevent other calls from running.
         self.task.permit.release();
         self.task.site.stream.flush().await;
     }
 
-    /// Receives the next message into the task's buffers; `None` once this worker no longer holds the receiver, or the
-    /// stream has ended. Before it waits it releases the permit and sends what is queued.
+    /// Receives the next message into the task's buffers. Returns `None` once this worker no longer holds the receiver, or
+    /// the stream has ended. Before it waits, it releases the permit and sends queued replies.
     async fn next_message(&mut self) -> Option<Line> {
         let CallTask {
             site,
@@ -157,8 +157,8 @@ impl<R: Router> Worker<R> {
     }
 }
 
-/// Handlers' panics are caught by [`invoke`](super::invoke). Should a worker panic all the same, the calls of its stream are
-/// not left without an end.
+/// Resets the stream if a worker panics, so that its calls end. The panics of handlers are caught by
+/// [`invoke`](super::invoke).
 struct ResetOnPanic(Arc<ServerStream>);
 
 impl Drop for ResetOnPanic {

@@ -1,4 +1,4 @@
-//! The workers of a stream: which of them wait for the receiver, and how it is handed over.
+//! The workers of a stream: which workers wait for the receiver, and how it is handed over.
 
 use std::task::{Context, Waker};
 
@@ -7,36 +7,37 @@ use crate::server::recv::Receiver;
 use crate::slots::Slots;
 use crate::waker::WakerSlot;
 
-/// A slot for every worker of a stream.
+/// The slots of the workers of a stream.
 #[derive(Default)]
 pub(super) struct WorkerSlots {
     slots: Slots<WorkerSlot>,
-    /// Slots of workers that wait for the receiver. The last one has parked last: its buffers are the warmest.
+    /// Slots of the workers that wait for the receiver. The last slot was parked most recently, so its buffers are most
+    /// likely cached.
     parked: Vec<usize>,
-    /// The fewest that were parked at once since [`dismiss_unused`](Self::dismiss_unused).
+    /// Minimum number of parked workers since the last [`dismiss_unused`](Self::dismiss_unused).
     unused: usize,
-    /// How many workers are in the middle of a message, the one that holds the receiver included.
+    /// Number of workers that serve a message, including the worker that holds the receiver.
     pub(super) busy: usize,
 }
 
 #[derive(Default)]
 struct WorkerSlot {
-    /// The receiver, on its way to this worker.
+    /// The receiver, while it is handed over to this worker.
     receiver: Option<Box<Receiver>>,
     waker: WakerSlot,
     is_dismissed: bool,
 }
 
-/// What a parked worker does next.
+/// The next action of a parked worker.
 pub(super) enum Unparked {
-    /// It holds the receiver now.
+    /// The worker holds the receiver now.
     Receiver(Box<Receiver>),
-    /// It ends: it was idle, and other workers are left.
+    /// The worker ends: it was idle, and there are other workers.
     Dismissed,
 }
 
 impl WorkerSlots {
-    /// Enters a new worker and returns its slot.
+    /// Adds a new worker and returns its slot.
     pub(super) fn enter(&mut self) -> usize {
         self.slots.take()
     }
@@ -47,7 +48,7 @@ impl WorkerSlots {
         self.parked.push(slot);
     }
 
-    /// Hands the receiver over to a parked worker, and returns what wakes it; the receiver comes back if none is parked.
+    /// Hands the receiver over to a parked worker, and returns its waker. Returns the receiver if no worker is parked.
     pub(super) fn hand_over(
         &mut self,
         receiver: Box<Receiver>,
@@ -62,7 +63,7 @@ impl WorkerSlots {
         Ok(slot.waker.take())
     }
 
-    /// What the parked worker of this slot does next, if anything.
+    /// Returns the next action of the parked worker of this slot, if it must stop waiting.
     pub(super) fn unpark(&mut self, number: usize) -> Option<Unparked> {
         let slot = self.slots.get_mut(number);
         if let Some(receiver) = slot.receiver.take() {
@@ -76,7 +77,7 @@ impl WorkerSlots {
         Some(Unparked::Dismissed)
     }
 
-    /// Dismisses parked workers, all but `keep` of them.
+    /// Dismisses parked workers except for `keep` of them.
     pub(super) fn dismiss_parked(&mut self, keep: usize) {
         let keep = self.parked.len().min(keep);
         for slot in self.parked.drain(keep..) {
@@ -84,9 +85,9 @@ impl WorkerSlots {
         }
     }
 
-    /// Dismisses the workers that have been parked since the last time, all but `keep` of those that are.
+    /// Dismisses the workers that were parked since the last call, but keeps at least `keep` parked workers.
     pub(super) fn dismiss_unused(&mut self, keep: usize) {
-        // The first have been parked for the longest.
+        // The first slots were parked for the longest time.
         let unused = self.unused.min(self.parked.len().saturating_sub(keep));
         for slot in self.parked.drain(..unused) {
             self.slots.get_mut(slot).is_dismissed = true;
@@ -94,9 +95,9 @@ impl WorkerSlots {
         self.unused = self.parked.len();
     }
 
-    /// Wakes the worker of this slot with the next [`wake_all`](Self::wake_all).
+    /// Registers the waker of this slot's worker for the next [`wake_all`](Self::wake_all).
     pub(super) fn set_waker(&mut self, slot: usize, cx: &Context<'_>) {
-        // The task of a worker owns no other stream: its waker may be dropped under the lock.
+        // The task of a worker owns no other stream, so its waker may be dropped under the lock.
         drop(self.slots.get_mut(slot).waker.register(cx));
     }
 

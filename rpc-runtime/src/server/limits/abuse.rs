@@ -1,4 +1,4 @@
-//! Limits what costs the server more than the client: cancellations, messages that are no requests, streams without any, and
+//! Limits work that costs the server more than the client: cancellations, invalid messages, streams without messages, and
 //! messages that time out.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use crate::limits::Limits;
 use crate::sync::{Mutex, lock};
 
-/// How much wasted work a call that ends by itself offsets.
+/// Amount of wasted work that is offset by a call that ends by itself.
 const FOR_EACH_ENDED: usize = 10;
 
-/// How much a call that ends at its deadline offsets: its client may cancel it at the same time.
+/// Amount of wasted work that is offset by a call that ends at its deadline, since its client may cancel it at the same
+/// time.
 const FOR_EACH_TIMED_OUT: usize = 1;
 
 /// Counts the wasted work and the timed-out messages of a connection.
@@ -22,13 +23,13 @@ pub(in crate::server) struct AbuseLimits {
     max_wasted: f64,
     wasted_per_second: f64,
     timed_out_messages: AtomicUsize,
-    /// What calls have earned since work was last wasted.
+    /// Amount earned by calls since work was last wasted.
     earned: AtomicUsize,
     wasted: Mutex<NetWasted>,
     exceeded_notify: Notify,
 }
 
-/// Wasted work minus what calls and elapsed time have offset.
+/// Wasted work minus the amount that calls and elapsed time have offset.
 #[derive(Debug)]
 struct NetWasted {
     net: f64,
@@ -51,7 +52,7 @@ impl AbuseLimits {
         }
     }
 
-    /// Records a stream that timed out in the middle of a message.
+    /// Records a stream that timed out within a message.
     pub(in crate::server) fn record_timed_out_message(&self) {
         if self.timed_out_messages.fetch_add(1, Ordering::Relaxed) >= self.max_timed_out_messages {
             self.exceeded_notify.notify_one();
@@ -69,8 +70,8 @@ impl AbuseLimits {
         self.earned.fetch_add(FOR_EACH_TIMED_OUT, Ordering::Relaxed);
     }
 
-    /// Records work that costs the server more than the client: a cancellation, whether it finds its call or not, a stream
-    /// that was reset before its end or had no message, or a message that is no request.
+    /// Records work that costs the server more than the client. This is a cancellation, whether or not it finds its call; a
+    /// stream that was reset before its end or had no message; or an invalid message.
     #[cold]
     pub(in crate::server) fn record_wasted(&self) {
         let earned = self.earned.swap(0, Ordering::Relaxed) as f64;
@@ -85,7 +86,7 @@ impl AbuseLimits {
         }
     }
 
-    /// Resolves when the client has exceeded a limit; the connection is then closed.
+    /// Resolves when the client has exceeded a limit. The connection is then closed.
     pub(in crate::server) async fn exceeded(&self) {
         self.exceeded_notify.notified().await;
     }

@@ -1,4 +1,4 @@
-//! Limits connections: in total, by address and network, and during the handshake.
+//! Limits connections: in total, for each address and network, and during the handshake.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,7 +31,7 @@ struct Counts {
     handshakes: Handshakes,
 }
 
-/// Why a connection is rejected.
+/// The reason why a connection is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Rejection {
     /// The client must validate its address first.
@@ -42,12 +42,12 @@ pub(in crate::server) enum Rejection {
     Busy,
 }
 
-/// Counts one connection, from before its handshake until dropped.
+/// Counts one connection, from before its handshake until this is dropped.
 #[derive(Debug)]
 pub(in crate::server) struct ConnectionSlotGuard {
     owner: Arc<ConnectionLimits>,
     origin: Origin,
-    /// The handshake, until it is done, and what is notified when it has to make room for another.
+    /// The handshake, until it is done, and the notification that it must make room for another handshake.
     handshake: Option<(HandshakeKey, Arc<Notify>)>,
 }
 
@@ -99,7 +99,7 @@ impl ConnectionLimits {
         })
     }
 
-    /// The limit that keeps one more connection out.
+    /// Returns the limit that prevents another connection.
     fn reached(&self, counts: &Counts, origin: Origin) -> Option<ReachedLimit> {
         let held = |counts: &HashMap<_, usize>, prefix| counts.get(&prefix).copied().unwrap_or(0);
         let of_address = held(&counts.by_address, origin.address);
@@ -121,10 +121,10 @@ impl ConnectionLimits {
         }
     }
 
-    /// Logs that a connection was rejected, if the limit's last line was not just now.
+    /// Logs that a connection was rejected, unless the limit was logged very recently.
     pub(in crate::server) fn record_rejection(&self, client: SocketAddr, rejection: Rejection) {
         let limit = match rejection {
-            // The client comes again, with a validated address.
+            // The client will connect again with a validated address.
             Rejection::Unproven => return,
             Rejection::Full(limit) => limit,
             Rejection::Busy => ReachedLimit::Handshakes,
@@ -138,13 +138,13 @@ impl ConnectionSlotGuard {
         self.owner.limits.handshake_timeout
     }
 
-    /// Ends the count of the handshake.
+    /// Stops counting the handshake.
     pub(in crate::server) fn handshake_done(&mut self) {
         let mut counts = self.owner.counts();
         counts.end_handshake(&mut self.handshake);
     }
 
-    /// Resolves when the handshake has to make room for another one, and counts no more.
+    /// Resolves when the handshake must make room for another handshake. It is then no longer counted.
     pub(in crate::server) async fn evicted(&self) {
         match &self.handshake {
             Some((_, evicted)) => evicted.notified().await,
@@ -177,7 +177,7 @@ impl Drop for ConnectionSlotGuard {
     }
 }
 
-/// Counts one less, and forgets a count of none.
+/// Decrements a count, and removes it at zero.
 fn decrement(counts: &mut HashMap<IpAddr, usize>, prefix: IpAddr) {
     if let Some(count) = counts.get_mut(&prefix) {
         *count -= 1;
@@ -236,7 +236,7 @@ mod tests {
         let first = enter(&limits, "192.0.2.1").unwrap();
         let second = enter(&limits, "192.0.2.1").unwrap();
         assert!(full());
-        // The same address, as a dual-stack socket writes it.
+        // The same address, as a dual-stack socket returns it.
         assert!(enter(&limits, "::ffff:192.0.2.1").is_err());
         let other = enter(&limits, "192.0.2.2").unwrap();
         drop(first);
@@ -293,7 +293,7 @@ mod tests {
         assert!(enter(&limits, "192.0.2.1").is_ok());
     }
 
-    /// Connects each peer until it may connect no more; returns the connections.
+    /// Connects each peer until its connections are rejected. Returns the connections.
     fn flood(
         limits: &Arc<ConnectionLimits>,
         peers: impl Iterator<Item = IpAddr>,
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn networks_take_their_share_of_all_connections() {
-        // With the default limits, each has addresses for more connections than there are.
+        // With the default limits, each of these networks has addresses for more connections than the total.
         let of_ipv4 = |host| IpAddr::from([192, 0, 2, host]);
         let of_ipv6 = |subnet: u8| {
             let subnet = 0x1200 | u16::from(subnet);
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
         let third = admit(true).unwrap();
         assert_eq!(admit(true).unwrap_err(), Rejection::Busy);
-        // It must show first that its address is not forged.
+        // The client must first prove that its address is not forged.
         assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
         first.handshake_done();
         let fourth = admit(false).unwrap();
@@ -370,7 +370,7 @@ mod tests {
         assert!(is_empty(&limits));
     }
 
-    /// Whether the handshake was told to make room.
+    /// Returns `true` if the handshake was notified to make room.
     fn is_evicted(slot: &ConnectionSlotGuard) -> bool {
         let evicted = std::pin::pin!(slot.evicted());
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -387,7 +387,7 @@ mod tests {
         let neighbour = limits.admit(ip("192.0.2.2"), true).unwrap();
         assert_eq!(stalled.each_ref().map(is_evicted), [true, false, false]);
         assert!(!is_evicted(&neighbour));
-        // It makes room once, and counts as a connection until it is dropped.
+        // The handshake makes room once, and counts as a connection until it is dropped.
         for client in ["192.0.2.1", "192.0.2.2"] {
             let more = limits.admit(ip(client), true);
             assert_eq!(more.err(), Some(Rejection::Busy), "{client}");

@@ -1,4 +1,4 @@
-//! Limits handshakes in progress, and chooses which of them makes room for another.
+//! Limits handshakes in progress, and chooses which handshake makes room for another.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use crate::limits::Limits;
 use crate::prefix;
 
-/// The age from which a handshake makes room for a client of any address. It takes two round trips; a client waits for a
-/// second before it repeats its first packet (RFC 9002, section 6.2.2).
+/// The age from which a handshake makes room for a client of any address. A handshake takes two round trips. A client waits
+/// for a second before it repeats its first packet (RFC 9002, section 6.2.2).
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// The handshakes in progress.
 ///
-/// An address that is not validated may be forged. So its handshake ends no other and counts for no network, and there are
-/// few of them.
+/// An address that is not validated may be forged. A handshake from such an address ends no other handshake and is counted
+/// for no network, and the number of such handshakes is small.
 #[derive(Debug)]
 pub(super) struct Handshakes {
     max: usize,
@@ -46,7 +46,7 @@ struct Handshake {
     evicted: Arc<Notify>,
 }
 
-/// Finds a handshake in progress.
+/// Identifies a handshake in progress.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HandshakeKey {
     id: u64,
@@ -54,7 +54,7 @@ pub(super) struct HandshakeKey {
     proven: Option<Origin>,
 }
 
-/// Where a client connects from.
+/// The address and the network of a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {
     pub(super) network: IpAddr,
@@ -75,7 +75,7 @@ struct Victim {
     id: u64,
     since: Instant,
     origin: Option<Origin>,
-    /// The number of handshakes of its network, and of its address.
+    /// Number of handshakes of its network, and of its address.
     counts: (usize, usize),
 }
 
@@ -95,12 +95,13 @@ impl Handshakes {
         self.proven_len + self.unproven.len() >= self.max
     }
 
-    /// Whether a handshake may begin for a client whose address is not validated.
+    /// Returns `true` if a handshake may begin for a client whose address is not validated.
     pub(super) fn accepts_unproven(&self) -> bool {
         self.unproven.len() < self.max_unproven && !self.is_full()
     }
 
-    /// Whether a handshake may begin for a client whose address is validated. At the limit another one is ended for it.
+    /// Returns `true` if a handshake may begin for a client whose address is validated. At the limit another handshake is
+    /// ended for it.
     pub(super) fn make_room(&mut self, client: Origin) -> bool {
         if !self.is_full() {
             return true;
@@ -125,8 +126,8 @@ impl Handshakes {
         makes_room
     }
 
-    /// The oldest handshake of the address with the most of them in the network with the most of them; the oldest of those
-    /// without a validated address, if there are no others.
+    /// Returns the handshake that makes room. It is the oldest handshake of the address with the most handshakes, in the
+    /// network with the most handshakes. If no handshake has a validated address, it is the oldest handshake.
     fn victim(&self) -> Option<Victim> {
         let networks = self.proven.iter();
         let most = networks.max_by_key(|(_, network)| (network.len, Reverse(network.oldest())));
@@ -156,7 +157,7 @@ impl Handshakes {
         })
     }
 
-    /// Adds a handshake, and returns what is notified when it has made room for another one.
+    /// Adds a handshake. Returns its key, and the notification that it must make room for another handshake.
     pub(super) fn begin(&mut self, proven: Option<Origin>) -> (HandshakeKey, Arc<Notify>) {
         let id = self.next_id;
         self.next_id += 1;
@@ -180,7 +181,7 @@ impl Handshakes {
         (HandshakeKey { id, proven }, evicted)
     }
 
-    /// Removes a handshake that has ended, unless it has made room for another one.
+    /// Removes a handshake that has ended, unless it has made room for another handshake.
     pub(super) fn end(&mut self, key: HandshakeKey) {
         self.remove(key);
     }
@@ -229,7 +230,7 @@ mod tests {
         Origin::of(text.parse().unwrap())
     }
 
-    /// Begins a handshake, for which another one may have to make room.
+    /// Begins a handshake, for which another handshake may have to make room.
     fn begin(handshakes: &mut Handshakes, text: &str) -> Option<(HandshakeKey, Arc<Notify>)> {
         let origin = origin(text);
         let is_accepted = handshakes.make_room(origin);
@@ -265,10 +266,10 @@ mod tests {
         };
         begin(&mut handshakes, "203.0.113.1").unwrap();
         assert_eq!(evicted(&handshakes), [(3, true)]);
-        // Now each of its addresses has one.
+        // Each of its addresses now has one handshake.
         begin(&mut handshakes, "203.0.113.2").unwrap();
         assert_eq!(evicted(&handshakes), [(2, true), (3, true)]);
-        // Three networks have two each, and the oldest of all is next.
+        // Three networks have two handshakes each, so the oldest of all handshakes is next.
         begin(&mut handshakes, "2001:db8::1").unwrap();
         assert_eq!(evicted(&handshakes), [(0, true), (2, true), (3, true)]);
     }
@@ -308,7 +309,7 @@ mod tests {
         assert!(!handshakes.accepts_unproven(), "two are in progress");
         tokio::time::advance(STALLED_AFTER).await;
         let proven = begin(&mut handshakes, "192.0.2.1").unwrap().0;
-        // One with a validated address is preferred.
+        // A handshake with a validated address is preferred.
         tokio::time::advance(STALLED_AFTER).await;
         begin(&mut handshakes, "192.0.2.2").unwrap();
         assert!(is_evicted(&handshakes, proven));

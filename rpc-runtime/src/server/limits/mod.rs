@@ -1,4 +1,4 @@
-//! Enforces a server's limits, in one file for each kind.
+//! Enforces a server's limits, with one file for each kind.
 
 pub(super) mod abuse;
 pub(super) mod connections;

@@ -10,10 +10,10 @@ use crate::escape::Escaped;
 use crate::limits::Limits;
 use crate::sync::{Mutex, lock};
 
-/// The minimum time between two lines of a limit.
+/// Minimum time between two lines of a limit.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A limit that keeps a connection out.
+/// A limit that prevents a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum ReachedLimit {
     Connections,
@@ -26,7 +26,7 @@ pub(in crate::server) enum ReachedLimit {
 impl ReachedLimit {
     const COUNT: usize = 5;
 
-    /// The field of [`Limits`] and its value.
+    /// Returns the name of the field of [`Limits`], and its value.
     fn setting(self, limits: &Limits) -> (&'static str, usize) {
         match self {
             Self::Connections => ("max_connections", limits.max_connections),
@@ -51,13 +51,13 @@ pub(super) struct RejectionLog {
 #[derive(Debug, Clone, Copy, Default)]
 struct RejectionCount {
     total: u64,
-    /// The total in the last line, and its time.
+    /// The total in the last line, and the time of that line.
     logged: u64,
     logged_at: Option<Instant>,
 }
 
 impl RejectionCount {
-    /// Counts a connection. Returns how many there are since the last line, if another line is due.
+    /// Counts a connection. Returns the number of connections since the last line, if another line is due.
     fn add(&mut self, now: Instant) -> Option<u64> {
         self.total += 1;
         let is_due = self
@@ -73,7 +73,7 @@ impl RejectionCount {
 }
 
 impl RejectionLog {
-    /// Counts a connection, and logs it if the last line is not too recent.
+    /// Counts a rejected connection, and logs it unless the last line is too recent.
     pub(super) fn record(&self, client: SocketAddr, limit: ReachedLimit, limits: &Limits) {
         let mut counts = lock(&self.rejections);
         let count = &mut counts[limit as usize];

@@ -1,4 +1,4 @@
-//! Limits the unsent replies on all streams of a connection, and counts what the streams hold.
+//! Limits the unsent replies on all streams of a connection, and counts the bytes that the streams hold.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,26 +9,26 @@ use tokio::sync::Notify;
 use crate::limits::Limits;
 use crate::memory::ConnectionMemory;
 
-/// Streams with fewer unsent bytes are not counted: they are the common case, and counting costs an atomic operation.
+/// Streams with fewer unsent bytes are not counted. They are the common case, and counting costs an atomic operation.
 const COUNTED: usize = 16 << 10;
 
-/// What the totals of a connection know of one stream.
+/// The bytes of one stream that the totals of a connection include.
 #[derive(Debug, Default)]
 pub(in crate::server) struct CountedBytes {
     unsent: usize,
     held: usize,
-    /// The size of the stream's buffers, if they held too little to be counted.
+    /// The size of the stream's buffers, if the stream held too few bytes to be counted.
     small_with: Option<usize>,
 }
 
 impl CountedBytes {
-    /// Whether these are the counts of a stream that holds so few bytes, in buffers of this size.
+    /// Returns `true` if these are the counts of a stream that holds few bytes, in buffers of this size.
     #[inline]
     pub(in crate::server) fn is_of(&self, held: usize, buffer_bytes: usize) -> bool {
         held < COUNTED && self.small_with == Some(buffer_bytes)
     }
 
-    /// Remembers the size of the buffers that hold so few bytes.
+    /// Records the size of the buffers, if they hold too few bytes to be counted.
     pub(in crate::server) fn set_small(&mut self, held: usize, buffer_bytes: usize) {
         self.small_with = (held < COUNTED).then_some(buffer_bytes);
     }
@@ -42,7 +42,7 @@ pub(in crate::server) struct SendBudget {
     limit: usize,
     memory: Arc<ConnectionMemory>,
     pub(in crate::server) max_stream_bytes: usize,
-    /// The maximum time for which the client reads none of a stream's replies.
+    /// Maximum time for which the client reads none of a stream's replies.
     pub(in crate::server) write_timeout: Duration,
 }
 
@@ -73,7 +73,7 @@ impl SendBudget {
         }
     }
 
-    /// Updates the totals for a stream that holds `held` bytes, of which `unsent` wait to be sent.
+    /// Updates the totals for a stream that holds `held` bytes, of which `unsent` bytes wait to be sent.
     pub(in crate::server) fn count(&self, counted: &mut CountedBytes, unsent: usize, held: usize) {
         let from = |bytes| if bytes < COUNTED { 0 } else { bytes };
         self.memory.count(&mut counted.held, from(held));

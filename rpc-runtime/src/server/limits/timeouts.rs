@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timeout that runs only while the server waits, with a reused timer.
+/// A timeout that runs only while the server waits. Its timer is reused.
 #[derive(Debug, Default)]
 pub(in crate::server) struct ReadTimeout {
     end: Option<Instant>,
@@ -23,7 +23,7 @@ impl ReadTimeout {
     fn poll(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let end = match self.end {
             Some(end) => end,
-            // A time past the clock's range never comes.
+            // A time beyond the range of the clock is never reached.
             None => match Instant::now().checked_add(limit) {
                 Some(end) => *self.end.insert(end),
                 None => return Poll::Pending,
@@ -33,7 +33,7 @@ impl ReadTimeout {
         if timer.deadline() > end {
             timer.as_mut().reset(end);
         }
-        // A timer set for an earlier wait is reset only when it fires.
+        // A timer that was set for an earlier wait is reset only when it fires.
         while timer.as_mut().poll(cx).is_ready() {
             if timer.deadline() >= end {
                 return Poll::Ready(());
