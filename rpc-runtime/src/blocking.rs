@@ -1,7 +1,7 @@
-//! Runs a blocking handler on a thread where it may block.
+//! Runs a blocking handler on a thread of the runtime's blocking pool.
 //!
-//! A call counts against the limits until its thread has finished, for nothing can stop a thread from outside. A call that
-//! is cancelled or past its deadline before its thread has started never starts.
+//! A call counts towards the limits until its thread has finished, because a thread cannot be stopped from outside. A call
+//! that is cancelled or past its deadline before its thread has started never starts.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use tokio::time::Instant;
 use crate::permit::{Permit, PermitSlot};
 use crate::sync::{Mutex, lock};
 
-/// Why a blocking handler did not run.
+/// The reason why a blocking handler did not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotRun {
-    /// Its deadline passed before a thread was free.
+    /// The deadline passed before a thread was free.
     TimedOut,
     /// The runtime is shutting down.
     ShuttingDown,
 }
 
-/// Runs `work` on a thread of the runtime's pool, and takes the call's permit along.
+/// Runs `work` on a thread of the runtime's blocking pool, which takes the call's permit.
 ///
 /// # Cancel safety
-/// If the future is dropped before the thread has started, `work` never runs and the permit stays with the call. If it is
-/// dropped later, the permit is released when the thread has finished.
+/// If the future is dropped before the thread has started, `work` never runs and the permit stays with the call. If the
+/// future is dropped later, the permit is released when the thread has finished.
 pub(crate) async fn run<T: Send + 'static>(
     permit: Option<&PermitSlot>,
     deadline: Option<Instant>,
@@ -50,24 +50,24 @@ pub(crate) async fn run<T: Send + 'static>(
     }
 }
 
-/// Work that waits for a thread; nothing, once a thread has taken it, or its call has ended before one did.
+/// Work that waits for a thread. `None` once a thread has taken it, or once its call has ended first.
 struct Job<F>(Mutex<Option<Waiting<F>>>);
 
 struct Waiting<F> {
     permit: Option<Permit>,
-    /// Dropped with the call, since the runtime's queue may keep the rest for long.
+    /// Dropped with the call, since the runtime's queue may keep the rest of the job for a long time.
     work: F,
 }
 
 impl<F> Job<F> {
-    /// Takes the work for a thread; `None` if it is no longer wanted.
+    /// Takes the work for a thread. Returns `None` if the deadline has passed or the call has ended.
     fn start(&self, deadline: Option<Instant>) -> Option<Waiting<F>> {
         let is_late = deadline.is_some_and(|deadline| deadline <= Instant::now());
         if is_late { None } else { lock(&self.0).take() }
     }
 }
 
-/// Keeps work that still waits from starting, and gives its permit back to the call.
+/// Prevents waiting work from starting when it is dropped, and returns the permit to the call.
 struct AbandonOnDrop<'j, F> {
     job: &'j Job<F>,
     permit: Option<&'j PermitSlot>,

@@ -1,4 +1,4 @@
-//! The only door for generated code. Nothing here is for people, and all of it changes without notice.
+//! The interface for generated code. It is not meant for users, and changes without notice.
 
 pub use core::clone::Clone;
 pub use core::convert::From;
@@ -34,7 +34,7 @@ pub use crate::service::Service;
 pub use crate::service::incoming::{Incoming, Upload, upload};
 pub use crate::service::methods::{Methods, absent};
 
-/// What stands for an argument that is missing.
+/// Returns the value of a missing argument.
 pub fn default<T: Default>() -> T {
     T::default()
 }

@@ -9,12 +9,12 @@ thread_local! {
     static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Returns the deadline that a call made here and now inherits.
+/// Returns the deadline that a call inherits if it is made now in this task.
 pub(crate) fn inherited() -> Option<Instant> {
     DEADLINE.get()
 }
 
-/// Runs `run`; calls made meanwhile inherit `deadline`, or the earlier one that is inherited already.
+/// Runs `run`. Calls made by it inherit `deadline`, or an earlier deadline that is already inherited.
 pub(crate) fn with<T>(deadline: Instant, run: impl FnOnce() -> T) -> T {
     let outer = DEADLINE.get();
     let _restore = Restore(outer);
@@ -22,7 +22,7 @@ pub(crate) fn with<T>(deadline: Instant, run: impl FnOnce() -> T) -> T {
     run()
 }
 
-/// Restores the deadline that was inherited before, also when the handler panics.
+/// Restores the previously inherited deadline, even if the handler panics.
 struct Restore(Option<Instant>);
 
 impl Drop for Restore {

@@ -1,4 +1,4 @@
-//! The door for fuzz targets and benchmarks, which look from outside at what is not public. Changes without notice.
+//! The interface for fuzz targets and benchmarks, which reach private items through it. It changes without notice.
 
 mod gated;
 mod gauge;
@@ -36,16 +36,16 @@ use crate::service::router::Single;
 use crate::transport::memory::{self, RecvStream, SendStream};
 use crate::transport::{Connection, StreamLost};
 
-/// A message as it was split off its stream.
+/// A message that was split off its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SplitMessage {
-    /// A complete one.
+    /// A complete message.
     Complete(Vec<u8>),
-    /// The start of one that passed the limit.
+    /// The start of a message that exceeded the limit.
     TooLarge(Vec<u8>),
 }
 
-/// Splits the messages off a stream that arrives in these chunks.
+/// Splits the messages off a stream that arrives in these chunks. `limit` is the maximum size of a message, in bytes.
 pub fn split<'c>(chunks: impl IntoIterator<Item = &'c [u8]>, limit: usize) -> Vec<SplitMessage> {
     let found = |line, message: &mut Vec<u8>| match line {
         Line::Message => Some(SplitMessage::Complete(std::mem::take(message))),
@@ -71,7 +71,7 @@ pub fn reply_id(reply: &[u8]) -> Option<u64> {
     reply_id::reply_id(reply)
 }
 
-/// Parses JSON that nests no deeper than `depth` and hands it to `read`; `None` if it is none.
+/// Parses JSON that nests at most `depth` levels deep, and passes it to `read`. Returns `None` if it is not such JSON.
 pub fn parse<R>(json: &[u8], depth: usize, read: impl FnOnce(Value<'_, '_>) -> R) -> Option<R> {
     let mut message = json.to_vec();
     let mut parser = Parser::new(depth);
@@ -79,14 +79,15 @@ pub fn parse<R>(json: &[u8], depth: usize, read: impl FnOnce(Value<'_, '_>) -> R
     Some(read(document.root()))
 }
 
-/// Writes JSON; `None` if serde cannot.
+/// Writes JSON. Returns `None` if serde cannot write the value.
 pub fn write<T: Serialize + ?Sized>(value: &T) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     ser::write(value, &mut out).ok()?;
     Some(out)
 }
 
-/// What a message is read as, in words, if it is JSON: the way a message of its kind is read, and by simd-json alone.
+/// The content of a message as debug text, read in two ways: with the reader for messages of its kind, and with simd-json
+/// alone. Each is `None` if the message is not JSON.
 pub type BothWays = [Option<String>; 2];
 
 /// Reads a message as a server does.
@@ -112,7 +113,7 @@ pub fn read_response(message: &[u8]) -> BothWays {
     [told.ok(), alone.ok()]
 }
 
-/// Reads a line of a stream of items, as both ends do.
+/// Reads a line of a stream of items, as both peers do.
 pub fn read_line(message: &[u8]) -> BothWays {
     let mut parser = Parser::new(MAX_REQUEST_DEPTH);
     let [mut one, mut other] = [message.to_vec(), message.to_vec()];
@@ -123,16 +124,16 @@ pub fn read_line(message: &[u8]) -> BothWays {
     [told.ok(), alone.ok()]
 }
 
-/// What a line of a stream of items brings, its id and its item as JSON.
+/// The content of a line of a stream of items.
 #[derive(Debug)]
 pub enum Brought {
-    /// An item.
+    /// An item: the id of its call and the item, as JSON.
     Item(Vec<u8>, Vec<u8>),
-    /// No more items.
+    /// The end of the items of a call, with the id of the call as JSON.
     End(Vec<u8>),
 }
 
-/// Reads an item, or that there are no more; `None` if a line is neither.
+/// Reads an item or the end of the items. Returns `None` if the line is neither.
 pub fn brought(message: &[u8]) -> Option<Brought> {
     let mut message = message.to_vec();
     let mut parser = Parser::new(MAX_REQUEST_DEPTH);
@@ -151,10 +152,10 @@ pub fn brought(message: &[u8]) -> Option<Brought> {
     }
 }
 
-/// A client whose server answers what comes first on a stream with these chunks, and ends it.
+/// Returns a client whose server replies with these chunks on the stream that is opened first, and then ends the stream.
 ///
 /// # Panics
-/// Outside a tokio runtime with timers.
+/// Panics outside a tokio runtime with timers.
 pub fn client(answer: Vec<Bytes>) -> Client {
     let (here, there) = memory::pair();
     tokio::spawn(async move {
@@ -179,7 +180,7 @@ async fn tell(
     Ok(())
 }
 
-/// A peer of a server in memory that sends what bytes it likes.
+/// A peer of a server in memory that sends arbitrary bytes.
 #[derive(Debug)]
 pub struct RawPeer(memory::Connection);
 
@@ -191,10 +192,10 @@ pub struct RawStream {
 }
 
 impl RawPeer {
-    /// Starts a server of `service`.
+    /// Starts a server of `service` and connects to it.
     ///
     /// # Panics
-    /// Outside a tokio runtime with timers.
+    /// Panics outside a tokio runtime with timers.
     pub fn of<S: Service>(service: S, limits: Limits) -> Self {
         let (here, there) = memory::pair();
         let server = Single(service).into_serve_peer(limits, DiscoverOptions::default());
@@ -202,13 +203,14 @@ impl RawPeer {
         Self(here)
     }
 
-    /// Opens a stream; `None` once the connection is lost.
+    /// Opens a bidirectional stream. Returns `None` once the connection is lost.
     pub fn open(&self) -> Option<RawStream> {
         let (send, recv) = self.0.open_bi().ok()?;
         Some(RawStream { send, recv })
     }
 
-    /// Sends a unidirectional stream of these bytes, in chunks. Returns whether all were received.
+    /// Sends these bytes on a unidirectional stream, in chunks of `chunk` bytes. Returns `true` if all of them were
+    /// received.
     pub async fn send(&self, bytes: &Bytes, chunk: usize) -> bool {
         let Ok(mut send) = self.0.open_uni() else {
             return false;
@@ -221,13 +223,13 @@ impl RawPeer {
 }
 
 impl RawStream {
-    /// Sends these bytes, in chunks. Returns whether they were taken.
+    /// Sends these bytes, in chunks of `chunk` bytes. Returns `true` if the transport accepted all of them.
     pub async fn send(&mut self, bytes: &Bytes, chunk: usize) -> bool {
         write_chunks(&mut self.send, bytes, chunk).await
     }
 
-    /// Sends these bytes, in chunks, and receives meanwhile until a chunk ends with `end`. Returns how many bytes came; `None`
-    /// if the stream ends before.
+    /// Sends these bytes, in chunks of `chunk` bytes, and receives until a received chunk ends with `end`. Returns the
+    /// number of bytes received, or `None` if the stream ends first.
     pub async fn exchange(&mut self, bytes: &Bytes, chunk: usize, end: &[u8]) -> Option<usize> {
         let Self { send, recv } = self;
         let mut received = 0;

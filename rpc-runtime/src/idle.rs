@@ -12,12 +12,12 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// Checks for activity periodically while there is some, and sets no timer while there is none.
 #[derive(Debug, Default)]
 pub(crate) struct IdleWatch {
-    /// Whether activity was recorded since the last check.
+    /// `true` if activity was recorded since the last check.
     is_active: AtomicBool,
     watch: Notify,
 }
 
-/// What a check finds.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     GoesOn,
@@ -27,7 +27,7 @@ pub(crate) enum Activity {
 impl IdleWatch {
     /// Records activity.
     pub(crate) fn record_activity(&self) {
-        // Most often it is set already; a load is cheaper than a swap.
+        // The flag is usually set already, and a load is cheaper than a swap.
         if !self.is_active.load(Ordering::Relaxed) && !self.is_active.swap(true, Ordering::Relaxed)
         {
             self.watch.notify_one();
@@ -36,7 +36,7 @@ impl IdleWatch {
 
     /// Resolves after each second of activity, and once it has ended.
     pub(crate) async fn next(&self) -> Activity {
-        // A notification may be of activity that was seen already.
+        // The notification may be for activity that was seen already.
         while !self.is_active.swap(false, Ordering::Relaxed) {
             self.watch.notified().await;
         }

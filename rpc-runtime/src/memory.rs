@@ -1,11 +1,11 @@
-//! Counts the bytes that a server or a client holds for its peers: by connection, by network and in total.
+//! Counts the memory that a server or a client holds for its peers: by connection, by network and in total.
 //!
-//! Both halves of a connection count in one budget: the serving half what it holds for the peer's calls, the calling half what
-//! it holds for the peer's replies.
+//! Both halves of a connection count in one budget. The serving half counts the memory for the peer's calls, and the calling
+//! half counts the memory for the peer's replies.
 //!
-//! A connection whose budget is used up is not read until some of it is free again. So is a connection of a network that
-//! uses more of the server's budget than there is left: one network may hold half of it, the next one half of the rest, and
-//! a newcomer always finds some.
+//! A connection that has used up its budget is not read until some of it is free again. The same holds for the connections
+//! of a network that uses more of the server's budget than is left. So one network may hold half of the budget and the next
+//! network half of the rest, and a new network always finds some.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,17 +20,19 @@ use crate::limits::Limits;
 use crate::prefix;
 use crate::sync::{Mutex, lock};
 
-/// How many bytes a connection takes from the server's budget at a time, so that connections seldom meet at its counter.
+/// Number of bytes that a connection takes from the server's budget at a time. The chunks keep connections from contending
+/// for its counter.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// How often a connection checks whether there is room again where nothing notifies it.
+/// Interval at which a connection checks for room of which it is not notified.
 const SERVER_POLL: Duration = Duration::from_millis(20);
 
-/// How long a message that has begun waits for room in the connection's budget: in the first half if it is the largest there
-/// may be, and for all of it if it is small. So the largest of those that wait is discarded first.
+/// Maximum time for which a message that has begun waits for room in the connection's budget. A small message waits for all
+/// of this time, and a message of the maximum size for half of it. So the largest of several waiting messages is discarded
+/// first.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(2);
 
-/// Returns how long a message of `bytes` waits for room, where `most` are allowed.
+/// Returns the time for which a message of `bytes` bytes waits for room, where `most` bytes are allowed.
 pub(crate) fn patience(bytes: usize, most: usize) -> Duration {
     let most = most.max(1);
     let share = bytes.min(most) as f64 / most as f64;
@@ -46,7 +48,7 @@ pub(crate) struct ServerMemory {
     networks: Mutex<HashMap<IpAddr, Weak<NetworkMemory>>>,
 }
 
-/// What the connections of one network hold.
+/// The memory of the connections of one network.
 #[derive(Debug)]
 struct NetworkMemory {
     used: AtomicUsize,
@@ -60,24 +62,24 @@ struct NetworkMemory {
 pub(crate) struct ConnectionMemory {
     limit: usize,
     used: AtomicUsize,
-    /// The part of the server's budget that this connection has taken: `used`, rounded up to chunks.
+    /// The part of the server's budget that this connection has taken, in bytes: `used`, rounded up to chunks.
     taken: AtomicUsize,
     taking: Mutex<()>,
     network: Arc<NetworkMemory>,
     /// Notified when the connection's own budget has room again.
     freed: Notify,
-    /// Notified when the connection waits for room: once, and all that wait.
+    /// Notified when the connection waits for room. `shortage` wakes one task, and `waits` wakes all waiting tasks.
     shortage: Notify,
     waits: Notify,
-    /// The bytes that are held for messages that have begun and are not complete.
+    /// Number of bytes held for messages that have begun and are not complete.
     partial: AtomicUsize,
-    /// How many large messages are parsed, and not yet answered.
+    /// Number of large messages that are parsed and not answered yet.
     parsed: AtomicUsize,
-    /// Notified when one of them is answered.
+    /// Notified when a parsed message is answered.
     answered: Notify,
 }
 
-/// A message that has begun and is not complete.
+/// Counts a message that has begun and is not complete, until this is dropped.
 pub(crate) struct PartialMessage<'a> {
     memory: &'a ConnectionMemory,
     bytes: usize,
@@ -89,26 +91,29 @@ impl Drop for PartialMessage<'_> {
     }
 }
 
-/// A large message that is parsed, and not yet answered.
+/// Counts a large message that is parsed and not answered yet, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct ParsedMessage(Arc<ConnectionMemory>);
 
 impl ParsedMessage {
-    /// Enters a message whose values may take so many bytes, if the budget has room for them. There is always room for one.
+    /// Enters a message whose values may take up to `bytes` bytes, if the budget has room for them. The first message is
+    /// always entered.
     pub(crate) fn enter(memory: &Arc<ConnectionMemory>, bytes: usize) -> Option<Self> {
         let others = memory.parsed.fetch_add(1, Ordering::AcqRel);
         let has_room = memory.used().saturating_add(bytes) <= memory.limit;
         if others == 0 || has_room && !memory.network.is_full() {
             return Some(Self(Arc::clone(memory)));
         }
-        // Nothing is notified: those that wait would wake each other without an end.
+        // `answered` is not notified here, since waiting messages would wake each other forever.
         memory.parsed.fetch_sub(1, Ordering::AcqRel);
         None
     }
 
-    /// Enters a message whose values may take so many bytes; waits for the answers to others until there is room.
+    /// Enters a message whose values may take up to `bytes` bytes. Waits for the replies to other messages until there is
+    /// room.
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub(crate) async fn wait(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
         loop {
             let answered = memory.answered.notified();
@@ -119,13 +124,14 @@ impl ParsedMessage {
         }
     }
 
-    /// The same where the answers may take their time, as those of handlers: also notices other memory that is released, by
-    /// this connection and by others of the network.
+    /// Waits as [`wait`](Self::wait) does, where the replies depend on handlers and may take long. Also notices other memory
+    /// that is released, by this connection and by other connections of the network.
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    /// This method is cancel safe.
     ///
     /// # Panics
-    /// When it waits outside a tokio runtime with timers.
+    /// Panics if it waits outside a tokio runtime with timers.
     pub(crate) async fn wait_for_handlers(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
         loop {
             if let Ok(parsed) = timeout(SERVER_POLL, Self::wait(memory, bytes)).await {
@@ -142,7 +148,7 @@ impl Drop for ParsedMessage {
     }
 }
 
-/// What is counted for a stream whose lines are received: a constant, and the line that has begun, if that is large.
+/// Counts the memory of a stream that receives lines: a constant, and the line that has begun, if it is large.
 #[derive(Debug)]
 pub(crate) struct LineCharge {
     charge: MemoryCharge,
@@ -157,12 +163,12 @@ impl LineCharge {
         }
     }
 
-    /// Whether a line is counted.
+    /// Returns `true` if a line is counted.
     pub(crate) fn has_line(&self) -> bool {
         self.charge.bytes > self.constant
     }
 
-    /// Counts `bytes` for the line that has begun from now on.
+    /// Sets the number of bytes counted for the line that has begun.
     pub(crate) fn set_line(&mut self, bytes: usize) {
         let before = self.charge.bytes - self.constant;
         let partial = &self.charge.memory.partial;
@@ -181,7 +187,7 @@ impl Drop for LineCharge {
     }
 }
 
-/// Bytes that are counted until this is dropped.
+/// Counts a number of bytes until this is dropped.
 #[derive(Debug)]
 pub(crate) struct MemoryCharge {
     memory: Arc<ConnectionMemory>,
@@ -198,7 +204,7 @@ impl ServerMemory {
         })
     }
 
-    /// Returns the bytes that are held for all connections, rounded up to chunks for each.
+    /// Returns the number of bytes held for all connections, rounded up to chunks for each.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -242,7 +248,7 @@ impl ServerMemory {
 }
 
 impl NetworkMemory {
-    /// Whether the network holds as much as is left for others.
+    /// Returns `true` if the network holds at least as much as is left for other networks.
     fn is_full(&self) -> bool {
         let left = self.server.limit.saturating_sub(self.server.used());
         self.used.load(Ordering::Relaxed) >= left
@@ -253,7 +259,7 @@ impl Drop for NetworkMemory {
     fn drop(&mut self) {
         let Some(address) = self.network else { return };
         let mut networks = lock(&self.server.networks);
-        // A new connection may have entered the network again meanwhile.
+        // A new connection of the network may have been added in the meantime.
         if networks
             .get(&address)
             .is_some_and(|memory| memory.strong_count() == 0)
@@ -264,32 +270,33 @@ impl Drop for NetworkMemory {
 }
 
 impl ConnectionMemory {
-    /// Returns the bytes that are held for the connection.
+    /// Returns the number of bytes held for the connection.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns how many bytes may be held for the connection.
+    /// Returns the maximum number of bytes that may be held for the connection.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Returns the budget that this one is a part of.
+    /// Returns the budget of the server or client to which this budget belongs.
     pub(crate) fn whole(&self) -> &Arc<ServerMemory> {
         &self.network.server
     }
 
-    /// Whether most of what is used is held for messages that are not complete.
+    /// Returns `true` if incomplete messages hold most of the used memory.
     pub(crate) fn is_mostly_partial(&self) -> bool {
         self.partial.load(Ordering::Relaxed) > self.used() / 2
     }
 
-    /// Whether the connection is not to be read.
+    /// Returns `true` if the connection must not be read.
     pub(crate) fn is_full(&self) -> bool {
         self.is_over_its_own() || self.network.is_full()
     }
 
-    /// Whether the connection uses so many quarters of its budget, or is not to be read.
+    /// Returns `true` if the connection uses at least this number of quarters of its budget, or if its network has used up
+    /// its share.
     pub(crate) fn is_used_to(&self, quarters: usize) -> bool {
         self.used() >= self.limit / 4 * quarters || self.network.is_full()
     }
@@ -298,7 +305,7 @@ impl ConnectionMemory {
         self.used() >= self.limit
     }
 
-    /// Records that so many bytes are held for a message that has begun, until the value is dropped.
+    /// Records that `bytes` bytes are held for a message that has begun, until the returned value is dropped.
     pub(crate) fn partial_message(&self, bytes: usize) -> PartialMessage<'_> {
         self.partial.fetch_add(bytes, Ordering::Relaxed);
         PartialMessage {
@@ -309,7 +316,8 @@ impl ConnectionMemory {
 
     /// Waits until the connection may be read again.
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub(crate) async fn has_room(&self) {
         self.shortage.notify_one();
         self.waits.notify_waiters();
@@ -326,11 +334,12 @@ impl ConnectionMemory {
         }
     }
 
-    /// Resolves when a message that is not complete has to be discarded: the connection has had no room for as long as
-    /// `patience`, and messages that are not complete hold most of what is used. While calls that run hold most of it, those
-    /// are waited for.
+    /// Resolves when an incomplete message must be discarded. This is the case if the connection has had no room for the
+    /// given time, and incomplete messages hold most of the used memory. While running calls hold most of it, this waits for
+    /// them.
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    /// This method is cancel safe.
     pub(crate) async fn lacks_room(&self, patience: Duration) {
         loop {
             let waits = self.waits.notified();
@@ -349,7 +358,7 @@ impl ConnectionMemory {
         self.shortage.notified().await;
     }
 
-    /// Counts `bytes` where `counted` were counted before.
+    /// Counts `bytes` bytes in place of the `counted` bytes that were counted before.
     pub(crate) fn count(&self, counted: &mut usize, bytes: usize) {
         let before = std::mem::replace(counted, bytes);
         if bytes > before {
@@ -381,14 +390,14 @@ impl ConnectionMemory {
         }
     }
 
-    /// Returns what is taken of the server's budget and not used. A busy connection keeps up to two chunks.
+    /// Returns unused chunks to the server's budget. A busy connection keeps up to two unused chunks.
     pub(crate) fn return_chunks(&self) {
         if self.used().next_multiple_of(CHUNK_BYTES) < self.taken.load(Ordering::Relaxed) {
             self.take();
         }
     }
 
-    /// Takes chunks of the server's budget, or returns them.
+    /// Takes chunks from the server's budget, or returns them, according to the used memory.
     #[cold]
     fn take(&self) {
         let _taking = lock(&self.taking);
@@ -415,7 +424,7 @@ impl Drop for ConnectionMemory {
 }
 
 impl MemoryCharge {
-    /// Starts to count at `bytes`.
+    /// Creates a charge that counts `bytes` bytes.
     pub(crate) fn new(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
         let mut charge = Self {
             memory: Arc::clone(memory),
@@ -425,12 +434,12 @@ impl MemoryCharge {
         charge
     }
 
-    /// Returns the bytes that are counted.
+    /// Returns the number of counted bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Counts `bytes` from now on.
+    /// Sets the number of counted bytes.
     pub(crate) fn set(&mut self, bytes: usize) {
         let Self {
             memory,
@@ -446,7 +455,7 @@ impl Drop for MemoryCharge {
     }
 }
 
-/// What this thread counts for all connections, for tests that hold it against what is allocated.
+/// The bytes that this thread counts for all connections, which tests compare with the allocated bytes.
 #[cfg(any(test, feature = "__fuzzing"))]
 pub(crate) mod counted {
     use std::cell::Cell;
@@ -456,7 +465,7 @@ pub(crate) mod counted {
     }
 
     pub(super) fn add(bytes: usize) {
-        // Other threads may have counted what this one subtracts.
+        // Wraps, since other threads may have counted the bytes that this thread subtracts.
         BYTES.set(self::bytes().wrapping_add(bytes));
     }
 
@@ -464,7 +473,7 @@ pub(crate) mod counted {
         BYTES.set(self::bytes().wrapping_sub(bytes));
     }
 
-    /// Returns the bytes that are counted, if no other thread counts any.
+    /// Returns the number of counted bytes, provided that no other thread counts any.
     pub(crate) fn bytes() -> usize {
         BYTES.get()
     }
@@ -555,7 +564,7 @@ mod tests {
     }
 
     proptest! {
-        /// What connections take of the server's budget is what they use, in chunks, and nothing once they are gone.
+        /// Connections take from the server's budget what they use, in chunks, and return all of it when they are dropped.
         #[test]
         fn server_counts_what_its_connections_use(
             steps in prop::collection::vec((0usize..3, 0usize..4, 0usize..300_000), 0..60),

@@ -13,7 +13,7 @@ use crate::sync::{Mutex, get_mut, lock};
 #[derive(Debug)]
 pub(crate) struct Permit {
     calls: Arc<ConnectionCalls>,
-    /// Whether the call counts on the whole server, and not only on its connection.
+    /// `true` if the call counts towards the limit of the server, and not only of its connection.
     is_on_server: bool,
 }
 
@@ -23,7 +23,7 @@ impl Permit {
         calls.try_take().then(|| Self::taken(calls))
     }
 
-    /// Waits for a permit; `None` once the connection starts no more calls. Cancel safe.
+    /// Waits for a permit. Returns `None` once the connection starts no more calls. Cancel safe.
     pub(crate) async fn obtain(calls: &Arc<ConnectionCalls>) -> Option<Self> {
         calls.take().await.then(|| Self::taken(calls))
     }
@@ -35,7 +35,7 @@ impl Permit {
         }
     }
 
-    /// Releases the server's permit: a stream of items may last as long as its connection.
+    /// Releases the server's permit, since a stream of items may last as long as its connection.
     fn release_server(&mut self) {
         if std::mem::take(&mut self.is_on_server) {
             self.calls.release_server();
@@ -52,8 +52,8 @@ impl Drop for Permit {
 
 /// Holds the permit of a running call.
 ///
-/// A blocking handler takes the permit along to its thread, so that the call counts until the thread has finished, even if
-/// the call has been cancelled meanwhile.
+/// A blocking handler takes the permit to its thread, so the call counts until the thread has finished, even if the call has
+/// been cancelled.
 #[derive(Debug, Default)]
 pub(crate) struct PermitSlot(Mutex<Option<Permit>>);
 
@@ -79,13 +79,13 @@ impl PermitSlot {
         *get_mut(&mut self.0) = None;
     }
 
-    /// Releases the server's permit and keeps that of the connection.
+    /// Releases the server's permit and keeps the connection's permit.
     pub(crate) fn release_server(&self) {
         let mut slot = lock(&self.0);
         slot.iter_mut().for_each(Permit::release_server);
     }
 
-    /// Whether the permit is here, and not with a blocking handler on its thread.
+    /// Returns `true` if the slot holds the permit, and no blocking handler has taken it to its thread.
     pub(crate) fn is_here(&self) -> bool {
         lock(&self.0).is_some()
     }

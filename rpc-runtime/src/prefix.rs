@@ -2,25 +2,25 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Returns the prefix that one link has: an IPv4 address, or an IPv6 network of 64 bits, within which a host chooses
-/// its address itself.
+/// Returns the prefix of the peer's link: an IPv4 address, or an IPv6 network of 64 bits, within which a host chooses its
+/// own address.
 pub(crate) fn address(peer: IpAddr) -> IpAddr {
     of_lengths(peer, 32, 64)
 }
 
-/// Returns the prefix that one customer of a provider usually has: an IPv4 address, or an IPv6 network of 56 bits.
+/// Returns the prefix that a provider usually assigns to a customer: an IPv4 address, or an IPv6 network of 56 bits.
 pub(crate) fn customer(peer: IpAddr) -> IpAddr {
     of_lengths(peer, 32, 56)
 }
 
-/// Returns the smallest prefix that is routed as a whole between providers, or given to a customer: an IPv4 network of
-/// 24 bits, or an IPv6 network of 56 bits.
+/// Returns the smallest prefix that is routed between providers, or assigned to a customer: an IPv4 network of 24 bits, or
+/// an IPv6 network of 56 bits.
 pub(crate) fn network(peer: IpAddr) -> IpAddr {
     of_lengths(peer, 24, 56)
 }
 
 fn of_lengths(peer: IpAddr, ipv4: u32, ipv6: u32) -> IpAddr {
-    // A dual-stack socket writes an IPv4 address as an IPv6 address.
+    // A dual-stack socket returns an IPv4 address as an IPv6 address.
     match peer.to_canonical() {
         IpAddr::V4(peer) => Ipv4Addr::from_bits(peer.to_bits() & (u32::MAX << (32 - ipv4))).into(),
         IpAddr::V6(peer) => {

@@ -1,11 +1,11 @@
-//! How large a part of a limited number of places one peer may take.
+//! Limits the part of a number of places that one peer may take.
 
 /// The part of a number of places that one peer may take.
 ///
-/// A peer takes one more place only while it holds fewer than `k · free² / total`, where `k` is chosen such that one that
-/// is alone ends at its share. The more places are taken, the fewer each peer may hold. What `n` peers leave free, even
-/// if none of them ever gives a place back, is about `total / (1 + k · n)`: it shrinks with their number, and not by the
-/// same factor with each of them. So a peer that holds none finds a place.
+/// A peer takes one more place only while it holds fewer than `k · free² / total`, where `k` is chosen so that a single peer
+/// stops at its share. The more places are taken, the fewer places each peer may hold. If `n` peers never return a place,
+/// they leave about `total / (1 + k · n)` places free. This number shrinks in proportion to the number of peers, and not by
+/// a constant factor for each of them. So a peer without places finds a free place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Share {
     /// `total / k`.
@@ -13,27 +13,27 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Everything: the share of a peer that is not limited.
+    /// The share of an unlimited peer, which is all places.
     pub(crate) const ALL: Self = Self { weight: 0.0 };
 
-    /// The share of a peer that takes this percentage of `total` places while it is alone.
+    /// Returns the share of a peer that takes this percentage of `total` places while it is the only peer.
     pub(crate) fn new(percent: usize, total: usize) -> Self {
         let part = percent.clamp(1, 100) as f64 / 100.0;
         let left = 1.0 - part;
         let weight = total as f64 * left * left / part;
         Self {
-            // So that of two peers with everything as their share, the one that holds more has the higher load.
+            // Positive, so that of two unlimited peers the peer that holds more places has the higher load.
             weight: weight.max(f64::MIN_POSITIVE),
         }
     }
 
-    /// The load of a peer that holds so many places. It is finite and not negative.
+    /// Returns the load of a peer that holds this number of places. It is finite and not negative.
     pub(crate) fn load(self, held: usize) -> f64 {
         self.weight * held as f64
     }
 }
 
-/// Whether a peer with this load may take one of the places that are free.
+/// Returns `true` if a peer with this load may take one of the free places.
 pub(crate) fn admits(load: f64, free: usize) -> bool {
     let free = free as f64;
     load < free * free
@@ -45,7 +45,7 @@ mod tests {
 
     use super::*;
 
-    /// The number of places that a peer takes until it may take no more, of those that are free.
+    /// Returns the number of free places that a peer takes until it may take no more.
     fn taken(share: Share, free: usize) -> usize {
         let count = (0..=free).find(|held| !admits(share.load(*held), free - held));
         count.unwrap()
@@ -61,7 +61,7 @@ mod tests {
             (50, 7, 4),
             (100, 4096, 4096),
             (1, 4096, 41),
-            // Past the range.
+            // Outside the range of percentages.
             (0, 100, 1),
             (200, 100, 100),
         ] {

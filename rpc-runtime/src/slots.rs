@@ -1,4 +1,4 @@
-//! A table of values that are used again: a slot that is freed keeps its value for the next owner, buffers included.
+//! A table of reused values. A freed slot keeps its value, including buffers, for the next owner.
 
 /// Slots by number.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl<T: Default> Slots<T> {
         })
     }
 
-    /// Frees a slot. The caller must own it, and frees it once.
+    /// Frees a slot. The caller must own the slot, and must free it only once.
     pub(crate) fn free(&mut self, slot: usize) {
         debug_assert!(slot < self.slots.len());
         self.free.push(slot);
@@ -34,12 +34,12 @@ impl<T: Default> Slots<T> {
     /// Returns the value of a slot.
     ///
     /// # Panics
-    /// If no such slot was ever taken.
+    /// Panics if no such slot was ever taken.
     pub(crate) fn get_mut(&mut self, slot: usize) -> &mut T {
         &mut self.slots[slot]
     }
 
-    /// Returns the value of a slot whose number a peer has sent; `None` if no such slot was ever taken.
+    /// Returns the value of a slot whose number a peer has sent. Returns `None` if no such slot was ever taken.
     pub(crate) fn try_get_mut(&mut self, slot: usize) -> Option<&mut T> {
         self.slots.get_mut(slot)
     }
@@ -49,12 +49,12 @@ impl<T: Default> Slots<T> {
         self.slots.len() - self.free.len()
     }
 
-    /// Returns all values, also those of free slots.
+    /// Returns all values, including those of free slots.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut()
     }
 
-    /// Releases all memory if no slot is in use. Returns whether it did.
+    /// Releases all memory if no slot is in use. Returns `true` if it did.
     pub(crate) fn release_if_unused(&mut self) -> bool {
         let is_unused = self.used() == 0;
         if is_unused {

@@ -1,8 +1,8 @@
-//! The mutex and the atomics of state that many tasks share: parking_lot's and the standard library's, or shuttle's in
-//! tests that explore schedules.
+//! The mutex and the atomics for state that many tasks share. They are those of parking_lot and the standard library, or
+//! those of shuttle in tests that explore schedules.
 //!
-//! A task may panic while it holds the lock: the critical sections of this crate leave their state consistent wherever they
-//! can panic. So the lock need not be poisoned by a panic, which the standard one looks for each time that it is locked.
+//! A task may panic while it holds a lock. The critical sections of this crate leave their state consistent wherever they
+//! can panic, so a panic need not poison the lock. The standard mutex checks for poison at every lock.
 
 #[cfg(not(feature = "__shuttle"))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
@@ -21,7 +21,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Returns the state of a mutex that nothing else refers to.
+/// Returns the state of a mutex that has no other references.
 pub(crate) fn get_mut<T>(mutex: &mut Mutex<T>) -> &mut T {
     #[cfg(not(feature = "__shuttle"))]
     return mutex.get_mut();

@@ -1,16 +1,17 @@
-//! The waker of a task that waits.
+//! The waker of a waiting task.
 
 use std::task::{Context, Waker};
 
-/// The waker of the task that waits for something, if a task does.
+/// The waker of a waiting task, or none if no task waits.
 #[derive(Debug, Default)]
 pub(crate) struct WakerSlot(Option<Waker>);
 
 impl WakerSlot {
-    /// Registers the task of `cx` in place of the one before.
+    /// Registers the task of `cx`, in place of the previous task.
     ///
-    /// Returns the waker that it replaces. What a waker owns may lock the state that this slot is in, so the caller drops
-    /// it without the lock. It is `None` while the same task waits, which costs no clone.
+    /// Returns the replaced waker. The values that a waker owns may lock the state that contains this slot, so the caller
+    /// must drop the waker after it has released the lock. Returns `None`, and clones no waker, if the same task was
+    /// registered before.
     #[must_use = "a waker is dropped without a lock"]
     pub(crate) fn register(&mut self, cx: &Context<'_>) -> Option<Waker> {
         match self.is_of(cx) {
@@ -19,21 +20,21 @@ impl WakerSlot {
         }
     }
 
-    /// Whether the task of `cx` is registered.
+    /// Returns `true` if the task of `cx` is registered.
     pub(crate) fn is_of(&self, cx: &Context<'_>) -> bool {
         self.0
             .as_ref()
             .is_some_and(|waker| waker.will_wake(cx.waker()))
     }
 
-    /// Takes the waker out, to wake the task without a lock.
+    /// Takes the waker, so that the caller can wake the task without a lock.
     #[must_use = "the task waits until it is woken"]
     pub(crate) fn take(&mut self) -> Option<Waker> {
         self.0.take()
     }
 }
 
-/// Wakes tasks whose wakers were taken under a lock, now that it is released.
+/// Wakes tasks whose wakers were taken under a lock, after the lock was released.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }

@@ -16,10 +16,10 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::rpc;
 
-/// How long a handler waits that does not wait for the gate.
+/// The time for which a handler waits that does not wait for the gate.
 pub(super) const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The most bytes that a handler returns, and the most items.
+/// Maximum number of bytes, and of items, that a handler returns.
 const MOST_BYTES: usize = 40_000;
 const MOST_ITEMS: u32 = 200;
 
@@ -39,7 +39,7 @@ pub(super) trait Gated {
     async fn note(&self, text: &str);
 }
 
-/// What the handlers of a [`GateKeeper`] wait for, and how many of them run.
+/// The gate for which the handlers of a [`GateKeeper`] wait, and the number of running handlers.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     is_open: AtomicBool,
@@ -69,17 +69,17 @@ impl Gate {
         }
     }
 
-    /// Returns how many handlers run.
+    /// Returns the number of running handlers.
     pub(super) fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Returns how many handlers have called their callers.
+    /// Returns the number of handlers that have called their callers.
     pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Lets one handler go on, or all that wait.
+    /// Releases one waiting handler, or all of them.
     pub(super) fn release(&self, all: bool) {
         match all {
             true => self.opened.notify_waiters(),
@@ -87,11 +87,11 @@ impl Gate {
         }
     }
 
-    /// Lets all handlers go on, and those that come until it is closed.
+    /// Opens or closes the gate, and releases all waiting handlers. Further handlers pass while the gate is open.
     pub(super) fn set_open(&self, is_open: bool) {
         self.is_open.store(is_open, Ordering::Relaxed);
         self.opened.notify_waiters();
-        // What was to let one go on while none waited.
+        // Drops a stored notification, which would release one handler later.
         let _ = self.opened.notified().now_or_never();
     }
 }
@@ -172,7 +172,7 @@ impl Gated for GateKeeper {
     }
 }
 
-/// So many items of so many bytes.
+/// A stream of `left` items of `bytes` bytes each.
 struct Given<'g> {
     left: u32,
     bytes: usize,

@@ -1,4 +1,4 @@
-//! Runs a script step by step, and counts what is allocated.
+//! Runs a script step by step, and counts the allocated memory.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use tokio::time::sleep;
 use crate::client::decode::with_parser;
 use crate::memory::counted;
 
-/// What was allocated while a function ran, in bytes.
+/// The memory that was allocated while a function ran, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Allocated {
-    /// How much more is allocated than before.
+    /// Allocated bytes at the end, minus allocated bytes at the beginning.
     pub kept: i64,
-    /// The most by which it was more.
+    /// Maximum of the allocated bytes while the function ran, minus those at the beginning.
     pub most: u64,
 }
 
-/// Measures what a function allocates.
+/// Measures the memory that a function allocates.
 pub type Measure = fn(&mut dyn FnMut()) -> Allocated;
 
 /// A runtime whose tasks are measured.
@@ -25,14 +25,14 @@ pub type Measure = fn(&mut dyn FnMut()) -> Allocated;
 pub(super) struct Gauge {
     runtime: Runtime,
     measure: Measure,
-    /// What is allocated by now, and the most during the last step.
+    /// Number of bytes allocated now, and the maximum during the last step.
     live: i64,
     peak: i64,
     counted_before: usize,
 }
 
 impl Gauge {
-    /// Starts to measure. `runtime` has one thread, and its clock is paused.
+    /// Creates a gauge. `runtime` has one thread, and its clock is paused.
     pub(super) fn new(runtime: Runtime, measure: Measure) -> Self {
         release_parser();
         Self {
@@ -44,7 +44,7 @@ impl Gauge {
         }
     }
 
-    /// Runs `future`.
+    /// Runs `future` and measures its allocations.
     pub(super) fn step<F: Future>(&mut self, future: F) -> F::Output {
         let Self {
             runtime, measure, ..
@@ -57,7 +57,7 @@ impl Gauge {
         output.expect("`measure` calls its argument")
     }
 
-    /// Runs `future`, and releases what the thread keeps of it for later replies.
+    /// Runs `future`, and releases the buffers that the thread keeps for later replies.
     pub(super) fn last_step<F: Future>(&mut self, future: F) -> F::Output {
         self.step(async {
             let output = future.await;
@@ -66,17 +66,17 @@ impl Gauge {
         })
     }
 
-    /// Returns what is allocated by now.
+    /// Returns the number of bytes allocated now.
     pub(super) fn live(&self) -> usize {
         usize::try_from(self.live).unwrap_or_default()
     }
 
-    /// Returns the most that was allocated during the last step.
+    /// Returns the maximum number of bytes allocated during the last step.
     pub(super) fn peak(&self) -> usize {
         usize::try_from(self.peak).unwrap_or_default()
     }
 
-    /// Returns what the server counts by now.
+    /// Returns the number of bytes that the server counts now.
     pub(super) fn counted(&self) -> usize {
         counted::bytes().wrapping_sub(self.counted_before)
     }
@@ -87,7 +87,7 @@ fn release_parser() {
     with_parser(|parser| parser.shrink(0));
 }
 
-/// Lets all other tasks run until each waits for something else than its turn: only then does a paused clock go on.
+/// Lets all other tasks run until each of them waits for an event. A paused clock advances only then.
 pub(super) async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }

@@ -1,4 +1,4 @@
-//! Connections of a hostile client, whose script says what it does, to a server in memory whose allocations are counted.
+//! Connections of a hostile client, which follows a script, to a server in memory whose allocations are counted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,46 +19,48 @@ use crate::service::router::Single;
 use crate::transport::Connection;
 use crate::transport::memory::{self, Connection as MemoryConnection};
 
-/// The streams that a client has open at once, as QUIC would limit them, and the connections.
+/// Maximum number of streams that a client has open at once, as QUIC would limit them, and number of connections.
 const STREAMS: usize = 8;
 const CONNECTIONS: usize = 2;
 
-/// The longest script, in actions.
+/// Maximum number of actions of a script.
 const MOST_ACTIONS: usize = 100;
 
-/// The most calls at once, of a connection and of the server.
+/// Maximum number of calls at once, on a connection and on the server.
 const CALLS_PER_CONNECTION: usize = 12;
 const CALLS: usize = 18;
 
-/// The largest message.
+/// Maximum size of a message, in bytes.
 const REQUEST: usize = 20 << 10;
 
-/// What one message may take beside the budget, which is counted once the message is parsed: its bytes in a buffer that grows,
-/// and for each of its values, of two bytes at least, a place on the tape, one in the parser's index and one of the handler's.
+/// Memory that one message may take beyond the budget, in bytes. It is counted once the message is parsed. It consists of
+/// the message's bytes in a growing buffer, and for each value, of at least two bytes, an entry of the tape, of the parser's
+/// index and of the handler.
 const MESSAGE: usize = REQUEST * 3 + REQUEST / 2 * (24 + 8 + 16);
 
-/// What a stream may take that is not counted: a task and its small buffers, and replies of less than 16 KiB.
+/// Uncounted memory of a stream, in bytes: a task with its small buffers, and replies of less than 16 KiB.
 const UNCOUNTED: usize = 32 << 10;
 
-/// What a worker counts whatever it does. A stream has one although the budget is used up.
+/// Memory that every worker counts, in bytes. A stream has a worker even if the budget is used up.
 const WORKER: usize = 16 << 10;
 
-/// What a connection may keep when it has been idle, in bytes.
+/// Maximum memory of a connection that has been idle, in bytes.
 const IDLE: usize = 8 << 10;
 
-/// What the client takes with which the handlers of a connection call its peer: the tasks of its streams.
+/// Memory of the client with which the handlers of a connection call its peer, in bytes. It is that of the tasks of its
+/// streams.
 const CALLBACK: usize = 36 << 10;
 
-/// What a server without connections may keep, in bytes.
+/// Maximum memory of a server without connections, in bytes.
 const EMPTY: usize = 8 << 10;
 
-/// Does what the script says, and checks after each action that the server holds no more than its budgets, and in the end that
-/// it holds nothing and serves all the same.
+/// Runs the script, and checks after each action that the server holds no more than its budgets. Checks in the end that the
+/// server holds nothing and still serves calls.
 ///
 /// `runtime` has one thread, and its clock is paused.
 ///
 /// # Panics
-/// If the server does not do so.
+/// Panics if a check fails.
 pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     let mut script = Script::new(script);
     let limits = limits(&mut script);
@@ -107,7 +109,7 @@ fn limits(script: &mut Script<'_>) -> Limits {
         max_unsent_bytes_per_stream: 32 << 10,
         max_unsent_bytes_per_connection: 128 << 10,
         max_memory_bytes_per_connection: budget,
-        // Connections take it in chunks, and keep some of them.
+        // Larger than the sum, since connections take the budget in chunks and keep some of them.
         max_memory_bytes: CONNECTIONS * budget + (1 << 20),
         max_net_cancellations: 50,
         ..Limits::default()
@@ -124,11 +126,11 @@ struct ServerStage {
     message: String,
 }
 
-/// One connection at the client's end.
+/// The client's end of one connection.
 struct HostileClient {
     connection: MemoryConnection,
     streams: [ScriptedStream; STREAMS],
-    /// Whether a datagram was sent: the server has a worker for them as long as the connection lasts.
+    /// `true` if a datagram was sent. The server then has a worker for datagrams as long as the connection lasts.
     sends_datagrams: bool,
 }
 
@@ -137,7 +139,7 @@ impl HostileClient {
         self.connection.close(0, "");
     }
 
-    /// The bytes that the client and the transport hold, which are not the server's.
+    /// Returns the number of bytes that the client and the transport hold, which are not the server's.
     fn held(&self) -> usize {
         let streams: usize = self.streams.iter().map(ScriptedStream::held).sum();
         streams + self.connection.unread()
@@ -156,7 +158,7 @@ impl HostileClient {
         }
     }
 
-    /// Ends the streams that the server has opened, and those that it opens in their place.
+    /// Ends the streams that the server has opened, and the streams that it opens in their place.
     async fn end_accepted(&self) {
         while let Some(mut accepted) = accept(&self.connection) {
             accepted.reset(0x20);
@@ -263,7 +265,7 @@ impl ServerStage {
         }
     }
 
-    /// What is held is within the budgets, and all of it is counted.
+    /// Checks that the held memory is within the budgets, and that all of it is counted.
     fn check_held(&self, gauge: &Gauge) {
         let apart: usize = self.clients.iter().map(HostileClient::held).sum();
         let held = gauge.live().saturating_sub(apart);
@@ -285,7 +287,7 @@ impl ServerStage {
         assert!(peak <= most, "{peak} bytes were held");
     }
 
-    /// Lets the handlers end that wait for the gate, reads what comes, and ends all streams: those that do not end by
+    /// Releases the handlers that wait for the gate, reads the replies, and ends all streams. Streams that do not end by
     /// themselves are reset and stopped.
     fn end_streams(&mut self, script: &mut Script<'_>, gauge: &mut Gauge) {
         self.gate.set_open(true);
@@ -323,7 +325,7 @@ impl ServerStage {
         });
     }
 
-    /// Nothing is left of the streams and calls that are over.
+    /// Checks that no memory is left of ended streams and calls.
     fn check_idle(&self, gauge: &Gauge) {
         assert_eq!(self.gate.running(), 0, "handlers outlive their streams");
         let with_datagrams = self.clients.iter().filter(|client| client.sends_datagrams);
@@ -339,12 +341,12 @@ impl ServerStage {
         assert!(held <= most, "{held} bytes are held without streams");
     }
 
-    /// As many calls run as before, and each is answered once.
+    /// Checks that the server still runs its maximum number of calls, and replies to each call once.
     fn check_places(&mut self, gauge: &mut Gauge) {
         let Self { gate, clients, .. } = self;
         gate.set_open(false);
         gauge.step(async {
-            // Those that were closed leave their places to new ones.
+            // Closed connections free their slots for new connections.
             let mut expected = 0;
             let mut streams = Vec::new();
             for client in clients.iter_mut() {

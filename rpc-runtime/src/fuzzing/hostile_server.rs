@@ -1,4 +1,4 @@
-//! A connection to a hostile server, whose script says what it does, of a client in memory whose allocations are counted.
+//! A connection to a hostile server, which follows a script, of a client in memory whose allocations are counted.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -22,49 +22,49 @@ use crate::fuzzing::traffic;
 use crate::limits::Limits;
 use crate::transport::memory::{self, Connection};
 
-/// The streams that the server has open at once, of both sides.
+/// Maximum number of streams of both sides that the server has open at once.
 const STREAMS: usize = 12;
 
-/// The calls, batches, streams of items and notifications in flight at once.
+/// Maximum number of calls, batches, streams of items and notifications in flight at once.
 const CALLS: usize = 10;
 
-/// The longest script, in actions.
+/// Maximum number of actions of a script.
 const MOST_ACTIONS: usize = 100;
 
-/// The largest reply, and the largest text of a request.
+/// Maximum size of a reply, and maximum size of the text of a request, in bytes.
 const REPLY: usize = 16 << 10;
 const REQUEST: usize = 5_000;
 
-/// What the client may hold for what the server calls.
+/// The client's memory budget for the calls that the server makes, in bytes.
 const BUDGET: usize = 256 << 10;
 
-/// What a call may take: its request in a buffer that grows, one that waits to be sent, and three buffers of replies (that of a
-/// batch has one for its entries) with their values, of two bytes at least: a place on the tape, one in the parser's index, and
-/// one of the result.
+/// Memory that a call may take, in bytes. It consists of the request in a growing buffer and a queued request, and of three
+/// buffers of replies (a batch has a buffer for its entries) with their values. Each value, of at least two bytes, has an
+/// entry of the tape, of the parser's index and of the result.
 const CALL: usize = 8 * REQUEST + 3 * (3 * REPLY) + REPLY / 2 * (24 + 8 + 16);
 
-/// What a stream may take beside the calls on it, with the worker that serves the server's calls on it.
+/// Memory that a stream may take besides its calls, in bytes, with the worker that serves the server's calls on it.
 const STREAM: usize = 32 << 10;
 
-/// What a message that the server sends may take beyond the budget: see `hostile_client`.
+/// Memory that a message of the server may take beyond the budget, in bytes: see `hostile_client`.
 const MESSAGE: usize = 300 << 10;
 
-/// What the thread may keep for later replies: the five buffers of its parser.
+/// Memory that the thread may keep for later replies, in bytes: the five buffers of its parser.
 const PARSER: usize = 5 * (64 << 10);
 
-/// What may be left of a client, in bytes.
+/// Memory that may be left of a client, in bytes.
 const EMPTY: usize = 8 << 10;
 
 /// The time limit of calls that have one.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Does what the script says, and checks after each action that the client holds no more than its calls and its budget allow,
-/// and in the end that each call has ended once and nothing is left.
+/// Runs the script, and checks after each action that the client holds no more than its calls and its budget allow. Checks
+/// in the end that each call has ended once and that no memory is left.
 ///
 /// `runtime` has one thread, and its clock is paused.
 ///
 /// # Panics
-/// If the client does not do so.
+/// Panics if a check fails.
 pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     let mut script = Script::new(script);
     let mut gauge = Gauge::new(runtime, measure);
@@ -84,7 +84,7 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     let gate = Arc::clone(&stage.gate);
     gauge.last_step(async {
         drop(stage);
-        // Streams that a client leaves behind may linger.
+        // Streams of a closed client may linger.
         sleep(Duration::from_secs(10)).await;
     });
     assert_eq!(gate.running(), 0, "handlers outlive their connection");
@@ -100,7 +100,7 @@ struct ClientStage {
     server: Connection,
     streams: [ScriptedStream; STREAMS],
     calls: Vec<InFlightCall>,
-    /// How many calls have returned, and how many were started and not cancelled.
+    /// Number of calls that have returned, and number of calls that were started and not cancelled.
     returned: Arc<AtomicUsize>,
     expected: usize,
     /// The message that is sent. The buffer does not grow.
@@ -241,14 +241,14 @@ impl ClientStage {
         assert!(peak <= most + MOST_SENDING, "{peak} bytes were held");
     }
 
-    /// Calls that have a time limit have ended, whatever the server does.
+    /// Checks that calls with a time limit have ended, whatever the server did.
     fn check_timeouts(&self) {
         let limited = self.calls.iter().filter(|call| call.has_timeout);
         let late = limited.filter(|call| !call.task.is_finished()).count();
         assert_eq!(late, 0, "calls past their time limits");
     }
 
-    /// Ends the connection, in the way that the script says.
+    /// Ends the connection in the way that the script chooses.
     async fn end(&mut self, script: &mut Script<'_>) {
         let client = self.client.take();
         match script.below(3) {
@@ -279,7 +279,7 @@ impl ClientStage {
     }
 }
 
-/// Writes a line, most often a reply to one of the calls of a stream, or the start of a line.
+/// Writes a line or the start of a line; most often a reply to one of the calls of a stream.
 fn write(script: &mut Script<'_>, stream: &ScriptedStream, message: &mut String) {
     message.clear();
     let id = match stream.ids.len() {
@@ -353,7 +353,7 @@ impl OutgoingCall {
     }
 }
 
-/// Takes items until they end, as they come or once the gate lets each through.
+/// Reads items until they end: as they arrive, or each after it has passed the gate.
 async fn read_items<T>(items: impl Stream<Item = T>, gate: Option<&Gate>) {
     let mut items = pin!(items);
     while poll_fn(|cx| items.as_mut().poll_next(cx)).await.is_some() {

@@ -1,6 +1,6 @@
-//! Bytes that say what a peer does, one decision after the other.
+//! A script: bytes that decide the actions of a peer.
 
-/// A script, as a fuzzer makes them. Where it has ended, every byte is zero.
+/// A script, as a fuzzer generates it. After its end, every byte is zero.
 #[derive(Debug)]
 pub(super) struct Script<'a>(&'a [u8]);
 
@@ -34,7 +34,7 @@ impl<'a> Script<'a> {
         choices[self.below(choices.len())]
     }
 
-    /// Takes up to `most` bytes as they are.
+    /// Takes up to `most` bytes unchanged.
     pub(super) fn take(&mut self, most: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(self.0.len().min(most));
         self.0 = rest;

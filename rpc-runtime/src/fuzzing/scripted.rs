@@ -9,37 +9,37 @@ use crate::fuzzing::gauge::settle;
 use crate::fuzzing::script::Script;
 use crate::transport::memory::{Connection, RecvStream, SendStream};
 
-/// The bytes of a chunk that is sent.
+/// Size of a chunk that is sent, in bytes.
 const CHUNK: usize = 4 << 10;
 
-/// The bytes that may wait for the other side to read what was sent before.
+/// Maximum number of bytes that wait until the other side has read earlier bytes.
 const MOST_PENDING: usize = 64 << 10;
 
-/// The most bytes that a stream takes for what it sends, while that grows.
+/// Maximum memory of a stream for the bytes that it sends, including the growth of its buffer.
 pub(super) const MOST_SENDING: usize = 3 * MOST_PENDING;
 
-/// The bytes that may come back without a line feed: more than the largest message has.
+/// Maximum number of received bytes without a line feed: more than the largest message has.
 const MOST_LINE: usize = 256 << 10;
 
-/// A stream at the end that follows a script.
+/// The end of a stream that follows a script.
 #[derive(Debug, Default)]
 pub(super) struct ScriptedStream {
     send: Option<SendStream>,
     recv: Option<RecvStream>,
-    /// What is still to be sent.
+    /// Bytes that are still to be sent.
     pending: Vec<u8>,
     is_finishing: bool,
-    /// How many bytes were handed over, with those that are pending.
+    /// Number of bytes handed over, including pending bytes.
     offset: u64,
     /// The line that is being received.
     line: Vec<u8>,
-    /// The ids of requests that came, the last ones.
+    /// The ids of the last requests received.
     pub(super) ids: Vec<u64>,
-    /// Complete lines that came.
+    /// Number of complete lines received.
     pub(super) lines: usize,
 }
 
-/// How many ids are remembered.
+/// Maximum number of ids that are kept.
 const MOST_IDS: usize = 16;
 
 impl ScriptedStream {
@@ -51,22 +51,22 @@ impl ScriptedStream {
         }
     }
 
-    /// The bytes that this end holds.
+    /// Returns the number of bytes that this end holds.
     pub(super) fn held(&self) -> usize {
         self.pending.capacity() + self.line.capacity()
     }
 
-    /// The offset of what is sent next.
+    /// Returns the offset of the next byte to be sent.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Whether neither half is open.
+    /// Returns `true` if neither half is open.
     pub(super) fn is_over(&self) -> bool {
         self.send.is_none() && self.recv.is_none()
     }
 
-    /// Sends `bytes`, as far as the other side reads them. Settles in between, if `is_settling`.
+    /// Sends `bytes`, as far as the other side reads them. If `is_settling` is `true`, lets other tasks run in between.
     pub(super) async fn push(&mut self, bytes: &[u8], is_settling: bool) {
         if self.send.is_none() || self.is_finishing || self.pending.len() > MOST_PENDING {
             return;
@@ -80,7 +80,7 @@ impl ScriptedStream {
         }
     }
 
-    /// Sends what is pending until the other side has to read first. Breaks if nothing more can be sent.
+    /// Sends pending bytes until the other side must read first. Breaks if nothing more can be sent.
     pub(super) fn flush(&mut self) -> ControlFlow<()> {
         let Some(send) = &mut self.send else {
             return ControlFlow::Break(());
@@ -116,7 +116,7 @@ impl ScriptedStream {
         }
     }
 
-    /// Ends the sending half behind what is pending.
+    /// Ends the sending half after the pending bytes.
     pub(super) fn finish(&mut self) {
         self.is_finishing = true;
         let _ = self.flush();
@@ -136,10 +136,10 @@ impl ScriptedStream {
         }
     }
 
-    /// Reads up to `most` chunks that have come. Returns whether there were any.
+    /// Reads up to `most` received chunks. Returns `true` if there were any.
     ///
     /// # Panics
-    /// If a line that came is no JSON.
+    /// Panics if a received line is not JSON.
     pub(super) fn read(&mut self, most: usize) -> bool {
         for count in 0..most {
             let Some(recv) = &mut self.recv else {
@@ -185,7 +185,7 @@ impl ScriptedStream {
     }
 }
 
-/// Opens a stream of either kind; `None` once the connection is lost.
+/// Opens a stream of either kind. Returns `None` once the connection is lost.
 pub(super) fn open(connection: &Connection, is_bidirectional: bool) -> Option<ScriptedStream> {
     Some(match is_bidirectional {
         true => {
@@ -196,7 +196,7 @@ pub(super) fn open(connection: &Connection, is_bidirectional: bool) -> Option<Sc
     })
 }
 
-/// Accepts a stream of either kind that the other side has opened, if there is one.
+/// Accepts a stream of either kind, if the other side has opened one.
 pub(super) fn accept(connection: &Connection) -> Option<ScriptedStream> {
     if let Some(Ok((send, recv))) = connection.accept_bi().now_or_never() {
         return Some(ScriptedStream::new(Some(send), Some(recv)));
@@ -205,7 +205,7 @@ pub(super) fn accept(connection: &Connection) -> Option<ScriptedStream> {
     Some(ScriptedStream::new(None, Some(recv)))
 }
 
-/// A code to reset or stop a stream with.
+/// Returns a code with which a stream is reset or stopped.
 pub(super) fn code(script: &mut Script<'_>) -> u32 {
     script.pick(&[0, 0x14, 0x20, 7])
 }

@@ -1,4 +1,4 @@
-//! Scripts of hostile peers: those that the fuzzer keeps, and some at random.
+//! Tests with scripts of hostile peers: the scripts of the fuzzer's corpus, and random scripts.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ fn replay(target: &str, drive: impl Fn(&[u8])) {
     let mut scripts = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        // The test that fails says which script it was.
+        // Printed when a test fails, and so names its script.
         println!("{}", path.display());
         drive(&std::fs::read(path).unwrap());
         scripts += 1;
@@ -33,7 +33,7 @@ fn replay(target: &str, drive: impl Fn(&[u8])) {
     assert!(scripts > 0, "no scripts in {}", folder.display());
 }
 
-/// Scripts that depend on nothing but their number.
+/// Returns a script that depends only on its number.
 fn random(number: u64) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(number);
     let length = random.usize(0..300);

@@ -1,40 +1,40 @@
-//! Shapes of messages that a hostile client could choose. What they cost is counted: in steps by the tests, in instructions by
-//! `bench`.
+//! Shapes of messages that a hostile client could choose. The tests count their cost in steps, and `bench` counts it in
+//! instructions.
 
 /// Messages of one shape.
 #[derive(Debug)]
 pub struct Shape {
-    /// Names the shape for people.
+    /// The name of the shape, for reports.
     pub name: &'static str,
-    /// What the connection is in the middle of.
+    /// The state of the connection on which the messages are sent.
     pub scene: Scene,
-    /// Makes messages of about so many bytes.
+    /// Creates messages of about this number of bytes.
     pub make: fn(usize) -> String,
 }
 
-/// What a connection is in the middle of.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scene {
-    /// Nothing.
+    /// No call is in flight.
     Idle,
     /// Many calls wait on the stream of the messages.
     WaitingOnStream,
-    /// Many calls wait, each on a stream of its own. The messages are sent on a unidirectional one.
+    /// Many calls wait, each on its own stream. The messages are sent on a unidirectional stream.
     WaitingOnStreams,
-    /// Cancellations are kept for requests that do not come.
+    /// Cancellations are kept for requests that never arrive.
     EarlyCancellations,
-    /// A call takes the messages as its items.
+    /// A call receives the messages as its items.
     Upload,
 }
 
-/// How much messages are.
+/// The size of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Messages, each entry of a batch counted.
+    /// Number of messages; each entry of a batch counts as a message.
     pub messages: usize,
-    /// Bytes.
+    /// Number of bytes.
     pub bytes: usize,
-    /// JSON values and names, about: each has a comma, a colon or a bracket.
+    /// Approximate number of JSON values and names. Each has a comma, a colon or a bracket.
     pub values: usize,
 }
 
@@ -61,13 +61,14 @@ impl Size {
     }
 }
 
-/// The least bytes of a call.
+/// Minimum size of a call, in bytes.
 const LEAST: usize = 60;
 
-/// The values of a call without parameters, and an array and a string in them.
+/// Number of values of a call without parameters, plus an array and a string as parameters.
 const USUAL_VALUES: usize = 9;
 
-/// Calls whose arguments are not decoded: the cheapest messages of a size. The arguments are one string, and zeros.
+/// Creates calls whose arguments are not decoded, which are the cheapest messages of a size. The arguments are a string and
+/// zeros.
 pub fn cheapest(size: Size) -> String {
     let bytes = (size.bytes / size.messages).max(LEAST);
     let numbers = (size.values / size.messages).saturating_sub(USUAL_VALUES);
@@ -81,7 +82,7 @@ pub fn cheapest(size: Size) -> String {
     message.repeat(size.messages)
 }
 
-/// Calls of one string.
+/// Creates calls whose argument is one string.
 fn usual(bytes: usize, messages: usize) -> String {
     let messages = messages.max(1);
     let each = (bytes / messages).max(LEAST);
@@ -90,7 +91,7 @@ fn usual(bytes: usize, messages: usize) -> String {
     format!("{head}{text}{tail}").repeat(messages)
 }
 
-/// `unit` again and again, up to so many bytes, between `head` and `tail`.
+/// Repeats `unit` between `head` and `tail`, up to about this number of bytes.
 fn filled(bytes: usize, [head, tail]: [&str; 2], unit: impl Fn(usize) -> String) -> String {
     let mut out = head.to_owned();
     for index in 0.. {
@@ -104,7 +105,7 @@ fn filled(bytes: usize, [head, tail]: [&str; 2], unit: impl Fn(usize) -> String)
     out
 }
 
-/// The same with commas between the units.
+/// Repeats units as `filled` does, with commas between them.
 fn list(bytes: usize, [head, tail]: [&str; 2], unit: impl Fn(usize) -> String) -> String {
     let comma = |index| if index == 0 { "" } else { "," };
     filled(bytes, [head, tail], |index| {
@@ -126,7 +127,7 @@ const fn during(scene: Scene, name: &'static str, make: fn(usize) -> String) -> 
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"text","params":"#;
 
-/// One message.
+/// Shapes of one message.
 static ONE: [Shape; 24] = [
     shape("one string", |n| usual(n, 1)),
     shape("escapes", |n| {
@@ -215,7 +216,7 @@ static ONE: [Shape; 24] = [
     }),
 ];
 
-/// Many messages.
+/// Shapes of many messages.
 static MANY: [Shape; 22] = [
     shape("calls", |n| usual(n, n / 64)),
     shape("notifications of no method", |n| {
@@ -312,7 +313,7 @@ pub(super) fn cancel(params: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"method\":\"rpc.cancel\",\"params\":{params}}}\n")
 }
 
-/// All shapes.
+/// Returns all shapes.
 pub fn all() -> impl Iterator<Item = &'static Shape> {
     ONE.iter().chain(&MANY)
 }

@@ -15,17 +15,17 @@ use crate::rpc;
 #[rpc(crate = crate)]
 trait Probe {
     async fn text(&self, text: &str) -> usize;
-    /// Looks at no argument.
+    /// Ignores its arguments.
     async fn ignore(&self, #[rpc(params)] all: Ignored);
     async fn numbers(&self, numbers: Vec<i64>) -> usize;
     async fn sum(&self, numbers: impl Stream<Item = u64>) -> u64;
-    /// Waits for ever.
+    /// Waits forever.
     async fn wait(&self);
     /// Waits for a moment, twice.
     async fn pause(&self);
 }
 
-/// Any value.
+/// Accepts any value.
 #[derive(Debug, serde::Serialize)]
 struct Ignored;
 
@@ -66,14 +66,14 @@ impl Probe for Clerk {
     }
 }
 
-/// Bytes that a packet has room for.
+/// Maximum number of payload bytes of a packet.
 const PACKET: usize = 1200;
 
-/// Calls that wait, and cancellations that are kept.
+/// Number of waiting calls, and number of kept cancellations.
 const WAITING: usize = 100;
 const KEPT: usize = 1024;
 
-/// A message whose answer says that those before it were processed.
+/// A message whose reply shows that the messages before it were processed.
 const PING: &str = "{\"jsonrpc\":\"2.0\",\"id\":\"last\",\"method\":\"rpc.ping\"}\n";
 const PONG: &[u8] = b"\"id\":\"last\",\"result\":null}\n";
 
@@ -87,10 +87,10 @@ pub struct ScenePeer {
 }
 
 impl ScenePeer {
-    /// Makes a connection, and all that the scene needs; `None` if the server closes the connection meanwhile.
+    /// Creates a connection in the state of the scene. Returns `None` if the server closes the connection meanwhile.
     ///
     /// # Panics
-    /// Outside a tokio runtime with timers.
+    /// Panics outside a tokio runtime with timers.
     pub async fn set(scene: Scene, limits: Limits) -> Option<Self> {
         let peer = RawPeer::of(ProbeServer::new(Clerk), limits);
         let mut stream = peer.open()?;
@@ -131,13 +131,13 @@ impl ScenePeer {
         })
     }
 
-    /// Sends the messages, and waits until they were processed. Returns how many bytes came back; `None` if the server closes
-    /// the connection.
+    /// Sends the messages, and waits until they were processed. Returns the number of bytes received, or `None` if the
+    /// server closes the connection.
     pub async fn process(&mut self, messages: &Bytes) -> Option<usize> {
         self.process_chunks(messages, PACKET).await
     }
 
-    /// The same in chunks of so many bytes.
+    /// Sends the messages as `process` does, in chunks of `chunk` bytes.
     pub(super) async fn process_chunks(&mut self, messages: &Bytes, chunk: usize) -> Option<usize> {
         let end = match self.scene {
             Scene::Upload => "\n{\"jsonrpc\":\"2.0\",\"method\":\"rpc.end\",\"params\":[1]}\n",

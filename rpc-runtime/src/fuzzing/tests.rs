@@ -1,4 +1,4 @@
-//! What messages of each shape cost a server, in steps. `bench` counts the same in instructions.
+//! Tests of the cost of messages of each shape for a server, in steps. `bench` counts the cost in instructions.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,13 +12,14 @@ use crate::fuzzing::shapes::{Scene, Shape, Size, all, cheapest};
 use crate::fuzzing::stage::ScenePeer;
 use crate::limits::Limits;
 
-/// Bytes of messages of a shape.
+/// Approximate size of the messages of a shape, in bytes.
 const BYTES: usize = 8 << 10;
 
-/// Steps that do not depend on the messages.
+/// Number of steps that do not depend on the messages.
 const CONSTANT: u64 = 200;
 
-/// How many times the steps of the cheapest messages of the same size a shape may take, if its sender is not charged for it.
+/// Maximum factor between the steps of a shape and the steps of the cheapest messages of the same size. A shape that exceeds
+/// it must be charged to its sender.
 const MOST: u64 = 4;
 
 fn runtime() -> Runtime {
@@ -41,7 +42,7 @@ fn steps(scene: Scene, messages: String) -> u64 {
     })
 }
 
-/// Whether the server closes the connection of a client that sends much of this.
+/// Returns `true` if the server closes the connection of a client that sends much of this shape.
 fn is_charged(shape: &Shape) -> bool {
     let limits = Limits {
         max_net_cancellations: 0,
@@ -84,7 +85,7 @@ fn shape_that_takes_many_steps_is_charged_to_its_sender() {
     }
 }
 
-/// Messages of these shapes have no use. All others can be sent for ever.
+/// The shapes whose messages serve no purpose. Messages of all other shapes can be sent without limit.
 const CHARGED: [&str; 18] = [
     "a member again and again",
     "metadata in many names",
@@ -115,7 +116,8 @@ fn messages_without_use_are_charged_and_no_others() {
     }
 }
 
-/// More chunks than a worker serves messages before it yields a thousand times, and no more than a stream holds unread.
+/// More chunks than a thousand times the number of messages that a worker serves before it yields, and no more than a stream
+/// holds unread.
 const CHUNKS: usize = 200_000;
 
 #[test]

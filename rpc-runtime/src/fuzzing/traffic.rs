@@ -1,16 +1,17 @@
-//! Messages that a script chooses: requests, items, cancellations, replies, and what is none of these.
+//! Messages that a script chooses: requests, items, cancellations, replies and invalid messages.
 
 use std::fmt::Write;
 
 use crate::fuzzing::script::Script;
 
-/// Lengths of text, in bytes: around what is small, what waits for its place unparsed, and the limits.
+/// Lengths of text, in bytes, near three boundaries: small messages, messages that wait for their permit before they are
+/// parsed, and the limits.
 const LENGTHS: [usize; 10] = [0, 5, 200, 900, 1_100, 5_000, 15_000, 17_000, 19_000, 30_000];
 
-/// More than the longest message has, in bytes.
+/// An upper bound of the length of a message, in bytes.
 pub(super) const MOST_BYTES: usize = 8 * 31_000;
 
-/// Ids that several requests have.
+/// Ids that several requests share.
 const IDS: [&str; 8] = ["0", "1", "2", "3", "\"a\"", "\"b\"", "null", "64"];
 
 /// Writes a message, without its line feed.
@@ -64,7 +65,7 @@ fn request(script: &mut Script<'_>, out: &mut String) {
     ];
     let method = script.below(methods.len());
     out.push_str(r#"{"jsonrpc":"2.0","#);
-    // Nothing ends the long wait of a notification but the end of its connection.
+    // The long wait of a notification ends only with its connection.
     if method == 2 || script.below(8) > 0 {
         let _ = write!(out, r#""id":{},"#, id(script));
     }
@@ -98,7 +99,7 @@ fn hold(script: &mut Script<'_>, out: &mut String) {
     out.push(']');
 }
 
-/// Writes a line that takes much: a call that holds its values, or one whose reply is long.
+/// Writes a line that takes much memory: a call that holds its values, or a call with a long reply.
 pub(super) fn much(script: &mut Script<'_>, out: &mut String) {
     let id = id(script);
     let _ = match script.below(4) {
@@ -122,7 +123,7 @@ pub(super) fn much(script: &mut Script<'_>, out: &mut String) {
     out.push('\n');
 }
 
-/// An id that other requests may have, too.
+/// Returns an id that other requests may have, too.
 pub(super) fn id(script: &mut Script<'_>) -> &'static str {
     script.pick(&IDS)
 }
@@ -139,7 +140,7 @@ fn text(script: &mut Script<'_>, out: &mut String) {
     out.push('"');
 }
 
-/// An array of many values.
+/// Writes an array of many values.
 fn numbers(script: &mut Script<'_>, out: &mut String) {
     let length = length(script);
     let unit = script.pick(&["0,", "0,", "10000000,", "[],"]);
@@ -148,7 +149,7 @@ fn numbers(script: &mut Script<'_>, out: &mut String) {
     out.push_str("0]");
 }
 
-/// An item of a call, or the end of its items.
+/// Writes an item of a call, or the end of its items.
 fn item(script: &mut Script<'_>, out: &mut String) {
     let id = id(script);
     match script.below(4) {
@@ -169,7 +170,7 @@ fn item(script: &mut Script<'_>, out: &mut String) {
     }
 }
 
-/// A cancellation. `offset` is where a request of the stream ends.
+/// Writes a cancellation. `offset` is the end of a request of the stream.
 pub(super) fn cancellation(script: &mut Script<'_>, out: &mut String, offset: u64) {
     out.push_str(r#"{"jsonrpc":"2.0","method":"rpc.cancel","params":"#);
     let id = id(script);
@@ -185,7 +186,7 @@ pub(super) fn cancellation(script: &mut Script<'_>, out: &mut String, offset: u6
     out.push('}');
 }
 
-/// What is neither a request nor a reply.
+/// Writes a line that is neither a request nor a reply.
 fn none(script: &mut Script<'_>, out: &mut String) {
     match script.below(6) {
         0 => out.push_str("{}"),
@@ -197,7 +198,7 @@ fn none(script: &mut Script<'_>, out: &mut String) {
     }
 }
 
-/// A reply to the call with this id, or to another one.
+/// Writes a reply to the call with this id, or to another call.
 pub(super) fn reply(script: &mut Script<'_>, out: &mut String, id: &str) {
     let id = match script.below(8) {
         0 => self::id(script),
@@ -225,7 +226,7 @@ pub(super) fn reply(script: &mut Script<'_>, out: &mut String, id: &str) {
     out.push('}');
 }
 
-/// A line of a stream of items to the call with this id.
+/// Writes a line of a stream of items to the call with this id.
 pub(super) fn item_of(script: &mut Script<'_>, out: &mut String, id: &str) {
     let is_end = script.below(4) == 0;
     let method = if is_end { "rpc.end" } else { "rpc.item" };
@@ -240,7 +241,7 @@ pub(super) fn item_of(script: &mut Script<'_>, out: &mut String, id: &str) {
     out.push_str("]}");
 }
 
-/// Leaves the start of a message, now and then.
+/// Sometimes truncates the message to its start.
 pub(super) fn cut(script: &mut Script<'_>, message: &mut String) {
     if script.below(8) == 0 {
         let mut end = message.len() * script.below(256) / 256;

@@ -31,7 +31,7 @@ pub(crate) struct CallLimits {
     network_share: Share,
     peers: Mutex<Peers>,
     queue: Mutex<WaitQueue>,
-    /// The number of calls in the queue, so that a call that ends need not lock it.
+    /// Number of calls in the queue. A call that ends reads it, and locks the queue only if calls are waiting.
     waiting: AtomicUsize,
 }
 
@@ -42,7 +42,7 @@ struct Peers {
     networks: ByPrefix<NetworkPlaces>,
 }
 
-/// Values that are kept as long as they have users, with the number of users.
+/// Values that are kept while they have users, with their number of users.
 #[derive(Debug)]
 struct ByPrefix<T>(HashMap<IpAddr, (Arc<T>, usize)>);
 
@@ -53,14 +53,14 @@ impl<T> Default for ByPrefix<T> {
 }
 
 impl<T> ByPrefix<T> {
-    /// Returns the value of `key`, which has one more user.
+    /// Returns the value of `key`, with one more user.
     fn enter(&mut self, key: IpAddr, new: impl FnOnce() -> Arc<T>) -> Arc<T> {
         let (value, users) = self.0.entry(key).or_insert_with(|| (new(), 0));
         *users += 1;
         Arc::clone(value)
     }
 
-    /// The value of `key` has one user less.
+    /// Removes a user of the value of `key`, and the value after its last user.
     fn leave(&mut self, key: IpAddr) {
         if let Some((_, users)) = self.0.get_mut(&key) {
             *users -= 1;
@@ -85,8 +85,8 @@ impl CallLimits {
         })
     }
 
-    /// Counts the calls of a connection with this peer. A peer without an address is in this process, and takes no share
-    /// from others.
+    /// Returns the call counter of a connection with this peer. A peer without an address is in this process, and does not
+    /// reduce the shares of other peers.
     pub(crate) fn connect(self: &Arc<Self>, peer: Option<IpAddr>) -> Arc<ConnectionCalls> {
         let address = match peer {
             Some(peer) => self.enter(peer),
@@ -127,7 +127,7 @@ impl CallLimits {
 
     fn give_back(&self, address: &AddressPlaces) {
         address.give_back(&self.places);
-        // A call that enters the queue later sees that the place is free.
+        // A call that enters the queue later finds the free place itself.
         if self.waiting.load(Ordering::SeqCst) > 0 {
             let mut queue = self.queue();
             queue.update(address.network.prefix);
@@ -135,9 +135,9 @@ impl CallLimits {
         }
     }
 
-    /// Gives places to waiting calls, and wakes their tasks.
+    /// Grants places to waiting calls, and wakes their tasks.
     fn grant(&self, mut queue: MutexGuard<'_, WaitQueue>) {
-        // Before it is looked for places: a call that ends then looks into the queue.
+        // Stored before free places are searched, so that a call that ends meanwhile locks the queue.
         self.waiting.store(queue.len(), Ordering::SeqCst);
         let wakers = queue.grant(&self.places);
         self.waiting.store(queue.len(), Ordering::SeqCst);
@@ -148,7 +148,7 @@ impl CallLimits {
 
 /// The calls in flight of one connection.
 ///
-/// Its permits keep it, so that calls whose connection is gone count on their address until they end.
+/// Permits keep this alive, so calls count for their address until they end, even after the connection has ended.
 #[derive(Debug)]
 pub(crate) struct ConnectionCalls {
     limits: Arc<CallLimits>,
@@ -158,7 +158,7 @@ pub(crate) struct ConnectionCalls {
 }
 
 impl ConnectionCalls {
-    /// Takes a place on the connection and one on the server, if both are free.
+    /// Takes a place of the connection and a place of the server, if both are free.
     pub(super) fn try_take(&self) -> bool {
         let Ok(permit) = self.permits.try_acquire() else {
             return false;
@@ -171,11 +171,11 @@ impl ConnectionCalls {
         is_taken
     }
 
-    /// Waits for a place on the connection, and for one on the server. Returns whether there are both: `false` once the
-    /// connection starts no more calls.
+    /// Waits for a place of the connection and a place of the server, and takes both. Returns `false` once the connection
+    /// starts no more calls.
     ///
     /// # Cancel safety
-    /// If the future is dropped, neither is taken.
+    /// If the future is dropped, no place is taken.
     pub(super) async fn take(&self) -> bool {
         let Ok(permit) = self.permits.acquire().await else {
             return false;
@@ -193,26 +193,26 @@ impl ConnectionCalls {
         true
     }
 
-    /// Gives the place on the server back.
+    /// Returns the place of the server.
     pub(super) fn release_server(&self) {
         self.limits.give_back(&self.address);
     }
 
-    /// Gives the place on the connection back.
+    /// Returns the place of the connection.
     pub(super) fn release_connection(&self) {
         self.permits.add_permits(1);
     }
 
-    /// Waits until no call is in flight, and starts no more.
+    /// Waits until no call is in flight, and then starts no more calls.
     pub(crate) async fn drain(&self) {
         let all = self.limits.max_per_connection as u32;
         let idle = self.permits.acquire_many(all).await;
-        // Calls that wait for a permit are rejected now.
+        // Calls that wait for a permit are rejected from now on.
         self.permits.close();
         drop(idle);
     }
 
-    /// Starts no more calls.
+    /// Stops starting calls.
     pub(crate) fn close(&self) {
         self.permits.close();
     }
@@ -226,7 +226,7 @@ impl Drop for ConnectionCalls {
     }
 }
 
-/// Waits for a place on the server, as the only call of its address.
+/// Waits for a place of the server, as the only waiting call of its address.
 struct WaitForPlace<'c> {
     limits: &'c CallLimits,
     address: &'c Arc<AddressPlaces>,
@@ -254,7 +254,7 @@ impl WaitForPlace<'_> {
         }
     }
 
-    /// Whether a place has been given to the call, which then has it.
+    /// Returns `true` if a place has been granted to the call, and takes the place.
     fn take_granted(&self) -> bool {
         self.address.is_granted.swap(false, Ordering::SeqCst)
     }

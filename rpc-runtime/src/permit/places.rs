@@ -1,4 +1,4 @@
-//! Places for the calls of a server, and how many of them each address holds.
+//! The places of a server, one for each call that may run, and the number of places that each address holds.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::share::{Share, admits};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The places of a server. None is ever taken beyond their number.
+/// The places of a server. The number of taken places never exceeds the total.
 #[derive(Debug)]
 pub(super) struct Places {
     max: usize,
@@ -39,7 +39,7 @@ impl Places {
     }
 }
 
-/// The places that the addresses of a network hold together.
+/// The places that all addresses of a network hold.
 #[derive(Debug)]
 pub(super) struct NetworkPlaces {
     /// `None` for peers without an address.
@@ -64,9 +64,9 @@ pub(super) struct AddressPlaces {
     pub(super) network: Arc<NetworkPlaces>,
     share: Share,
     held: AtomicUsize,
-    /// Obtained by the call that waits for a place: one at a time, in the order of their arrival.
+    /// Held by the one call of the address that waits for a place. Calls obtain it in the order of their arrival.
     pub(super) turn: Semaphore,
-    /// Whether the call that waits has been given a place.
+    /// `true` if a place has been granted to the waiting call.
     pub(super) is_granted: AtomicBool,
 }
 
@@ -85,7 +85,7 @@ impl AddressPlaces {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// The load of the address or of its network, whichever is higher. It is not negative.
+    /// Returns the load of the address or of its network, whichever is higher. It is not negative.
     pub(super) fn load(&self) -> f64 {
         let address = self.share.load(self.held());
         let network = &self.network;
@@ -95,8 +95,8 @@ impl AddressPlaces {
 
     /// Takes a place, if one is free for an address with this load.
     ///
-    /// Several calls of an address that do so at the same time may all see the same load, so that the address exceeds its
-    /// share by as many. The number of places is never exceeded.
+    /// Several simultaneous calls of an address may all see the same load, so the address may exceed its share by that
+    /// number. The total number of places is never exceeded.
     pub(super) fn try_take(&self, places: &Places, load: f64) -> bool {
         let is_taken = places.try_take(load);
         if is_taken {
@@ -106,11 +106,11 @@ impl AddressPlaces {
         is_taken
     }
 
-    /// Gives a place back.
+    /// Returns a place.
     pub(super) fn give_back(&self, places: &Places) {
         self.held.fetch_sub(1, Ordering::Relaxed);
         self.network.held.fetch_sub(1, Ordering::Relaxed);
-        // After the others, so that a thread that sees this sees them, too.
+        // Updated last, so that a thread that sees this update also sees the updates before.
         places.taken.fetch_sub(1, Ordering::SeqCst);
     }
 }

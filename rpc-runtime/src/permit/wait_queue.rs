@@ -1,4 +1,4 @@
-//! The calls that wait for a place, and which of them is next.
+//! The calls that wait for a place, and their order.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -8,22 +8,22 @@ use std::task::{Context, Waker};
 use crate::permit::places::{AddressPlaces, Places};
 use crate::sync::atomic::Ordering;
 
-/// The calls that wait for a place, one of each address. The address with the lowest load is served first, so that none
-/// waits behind the calls of an address that holds more.
+/// The calls that wait for a place, at most one of each address. The address with the lowest load is served first, so that
+/// no address waits behind the calls of an address that holds more places.
 #[derive(Debug, Default)]
 pub(super) struct WaitQueue {
     networks: HashMap<Option<IpAddr>, WaitingNetwork>,
-    /// The networks, the next one first.
+    /// The networks, in the order in which they are served.
     order: BTreeSet<(Rank, Option<IpAddr>)>,
-    /// The number of calls.
+    /// Number of calls.
     len: usize,
     next_turn: u64,
 }
 
-/// Of several networks, the one with the lowest rank is served first.
+/// The rank of a network. The network with the lowest rank is served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// The bits of the load, which order numbers that are not negative as the numbers themselves.
+    /// The bits of the load. For numbers that are not negative, the bits have the same order as the numbers.
     load: u64,
     turn: u64,
 }
@@ -31,12 +31,13 @@ struct Rank {
 #[derive(Debug)]
 struct WaitingNetwork {
     rank: Rank,
-    /// One for each address: a network has few, IPv6's of 56 bits 256 of 64 bits.
+    /// One call of each address. The list is short: an IPv6 network of 56 bits has 256 addresses, which are prefixes of 64
+    /// bits.
     calls: Vec<WaitingCall>,
 }
 
 impl WaitingNetwork {
-    /// The position of the call that is next, and its rank.
+    /// Returns the index of the call that is served next, and its rank.
     fn next(&self) -> Option<(usize, Rank)> {
         let calls = self.calls.iter().enumerate();
         let (position, call) = calls.min_by_key(|(_, call)| (call.address.held(), call.turn))?;
@@ -56,12 +57,12 @@ struct WaitingCall {
 }
 
 impl WaitQueue {
-    /// The number of waiting calls.
+    /// Returns the number of waiting calls.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds the call of an address that has none in the queue.
+    /// Adds the call of an address that has no call in the queue.
     pub(super) fn push(&mut self, address: &Arc<AddressPlaces>, cx: &Context<'_>) {
         let turn = self.next_turn;
         self.next_turn += 1;
@@ -106,11 +107,11 @@ impl WaitQueue {
         Some(call.waker)
     }
 
-    /// Gives places to calls, as long as there are places for them. Returns the tasks to wake.
+    /// Grants places to calls, while there are places for them. Returns the tasks to wake.
     pub(super) fn grant(&mut self, places: &Places) -> Vec<Waker> {
         let mut wakers = Vec::new();
         while let Some((rank, prefix)) = self.order.first().copied() {
-            // Calls that do not wait change the load, too.
+            // The load also changes with calls that do not wait, so the rank may be outdated.
             let next = self.reorder(prefix).filter(|next| next.1 == rank);
             let network = self.networks.get_mut(&prefix);
             let (Some((position, _)), Some(network)) = (next, network) else {
@@ -118,7 +119,7 @@ impl WaitQueue {
             };
             let address = &network.calls[position].address;
             if !address.try_take(places, f64::from_bits(rank.load)) {
-                // No address has a lower load.
+                // No other address has a lower load.
                 break;
             }
             address.is_granted.store(true, Ordering::SeqCst);
@@ -130,13 +131,13 @@ impl WaitQueue {
         wakers
     }
 
-    /// Puts a network in its place in the order, after its load has changed.
+    /// Updates the position of a network after its load has changed.
     pub(super) fn update(&mut self, prefix: Option<IpAddr>) {
         self.reorder(prefix);
     }
 
-    /// Puts a network in its place in the order, after its load or its calls have changed. Returns the position of its
-    /// next call, and its rank.
+    /// Updates the position of a network after its load or its calls have changed. Returns the index of its next call, and
+    /// the rank of that call.
     fn reorder(&mut self, prefix: Option<IpAddr>) -> Option<(usize, Rank)> {
         let network = self.networks.get_mut(&prefix)?;
         let next = network.next();

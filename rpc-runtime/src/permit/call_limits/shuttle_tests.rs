@@ -1,5 +1,5 @@
-//! Calls of several addresses that take, wait for and give back places, under many schedules:
-//! `cargo test -p rpc-runtime --features __shuttle --lib shuttle`.
+//! Tests with calls of several addresses that take, wait for and return places, under many schedules: `cargo test -p
+//! rpc-runtime --features __shuttle --lib shuttle`.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -10,13 +10,14 @@ use super::*;
 use crate::permit::Permit;
 use crate::sync::atomic::AtomicUsize;
 
-/// How many schedules are tried.
+/// Number of schedules that are tried.
 const SCHEDULES: usize = 2000;
 
-/// How many calls each task makes.
+/// Number of calls that each task makes.
 const CALLS: usize = 3;
 
-/// Makes calls, every other one only after it has found no place at once, and every third one is dropped while it waits.
+/// Makes calls. Every other call waits only if it finds no free place at once, and every third call is dropped while it
+/// waits.
 async fn call(calls: Arc<ConnectionCalls>, running: Arc<AtomicUsize>, max: usize) {
     for number in 0..CALLS {
         let at_once = Permit::try_obtain(&calls).filter(|_| number % 2 == 0);

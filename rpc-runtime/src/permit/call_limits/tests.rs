@@ -1,4 +1,4 @@
-//! Which calls find a place, which of those that wait is next, and what is left when all have ended.
+//! Tests of the calls that find a place, of the order of waiting calls, and of the state after all calls have ended.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -20,12 +20,12 @@ fn connect(limits: &Arc<CallLimits>, peer: &str) -> Arc<ConnectionCalls> {
     limits.connect(Some(peer.parse().unwrap()))
 }
 
-/// Starts calls until no more start at once.
+/// Starts calls until no further call starts at once.
 fn flood(calls: &Arc<ConnectionCalls>) -> Vec<Permit> {
     std::iter::from_fn(|| Permit::try_obtain(calls)).collect()
 }
 
-/// A call that waits for its permit, until it has it.
+/// A call that waits for its permit; `None` once it has obtained it.
 struct Waiting(Option<Pin<Box<dyn Future<Output = Option<Permit>>>>>);
 
 impl Waiting {
@@ -34,14 +34,14 @@ impl Waiting {
         Self(Some(Box::pin(async move { Permit::obtain(&calls).await })))
     }
 
-    /// Starts to wait.
+    /// Creates a call and checks that it waits.
     fn start(calls: &Arc<ConnectionCalls>) -> Self {
         let mut waiting = Self::new(calls);
         assert!(waiting.permit().is_none(), "the call waits");
         waiting
     }
 
-    /// Returns the permit, if the call has just obtained it.
+    /// Returns the permit, if the call obtains it now.
     fn permit(&mut self) -> Option<Permit> {
         let mut cx = Context::from_waker(Waker::noop());
         let Poll::Ready(permit) = self.0.as_mut()?.as_mut().poll(&mut cx) else {
@@ -88,7 +88,7 @@ fn ipv6_networks_of_64_and_56_bits_take_their_shares() {
     let first = flood(&connect(&limits, "2001:db8:0:1201::1"));
     assert_eq!(first.len(), 2048);
     assert_eq!(flood(&connect(&limits, "2001:db8:0:1201::2")).len(), 0);
-    // Another link of the same customer.
+    // Further prefixes of 64 bits of the same customer.
     let mut network = first;
     for link in 0x1202..=0x12ff {
         let more = flood(&connect(&limits, &format!("2001:db8:0:{link:x}::1")));
@@ -157,7 +157,7 @@ fn calls_of_addresses_that_hold_as_many_are_served_in_their_order() {
     });
     let mut held = flood(&connect(&limits, "192.0.2.1"));
     assert_eq!(held.len(), 8);
-    // Neither the order of the addresses nor its reverse.
+    // Neither in the order of the addresses nor in the reverse order.
     let peers = ["192.0.2.4", "192.0.2.2", "2001:db8::1", "192.0.2.3"];
     let connections = peers.map(|peer| connect(&limits, peer));
     let mut waiting = connections.each_ref().map(Waiting::start);
@@ -235,18 +235,18 @@ fn closed_connection_ends_the_waiting_of_its_calls_and_leaves_no_trace() {
     assert!(is_empty(&limits));
 }
 
-/// What happens to a call, or to the calls of one of the addresses.
+/// An event of a call, or of the calls of an address.
 #[derive(Debug, Clone)]
 enum Step {
     Start(usize),
     Wait(usize),
     Cancel(prop::sample::Index),
     End(prop::sample::Index),
-    /// A call is cancelled before it learns that it was given the place of another.
+    /// A call ends, and another call is cancelled before it learns that it was granted the place.
     EndAndCancel(prop::sample::Index, prop::sample::Index),
 }
 
-/// Two addresses of an IPv6 network, another one, and two of IPv4.
+/// Two addresses of an IPv6 network, an address of another IPv6 network, and two IPv4 addresses.
 const PEERS: [&str; 5] = [
     "2001:db8:0:1201::1",
     "2001:db8:0:1202::1",
@@ -266,7 +266,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Takes an element out, if there is one.
+/// Removes and returns an element, if there is one.
 fn take<T>(from: &mut Vec<T>, index: &prop::sample::Index) -> Option<T> {
     (!from.is_empty()).then(|| from.swap_remove(index.index(from.len())))
 }
@@ -296,7 +296,7 @@ proptest! {
                     drop(take(&mut waiting, &cancel));
                 }
             }
-            // Each call runs until it can do no more.
+            // Waiting calls are polled until none obtains a permit.
             loop {
                 let obtained: Vec<_> = waiting.iter_mut().filter_map(Waiting::permit).collect();
                 if obtained.is_empty() {
