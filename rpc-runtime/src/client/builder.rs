@@ -227,7 +227,7 @@ impl<R> ClientBuilder<R> {
     ///     async fn bake(&self, cx: &Context, minutes: u32) -> String;
     /// }
     ///
-    /// /// What the client serves.
+    /// /// The service of the client.
     /// #[rpc]
     /// trait Kitchen {
     ///     async fn is_hungry(&self) -> bool;
@@ -281,12 +281,14 @@ impl<R> ClientBuilder<R> {
     /// concern only servers.
     ///
     /// [`Limits::max_memory_bytes_per_connection`] and [`Limits::max_memory_bytes`] also limit the memory for the replies
-    /// and items of the client's own calls: the parts that have been received, and the replies and items that their callers
-    /// have not taken. The client stops reading from a connection that has reached its limit. If there is no room for a
-    /// reply or an item of more than 16 KiB within one to two seconds, it is discarded, the largest first, and its call ends
-    /// with [`CallError::Decode`](crate::CallError::Decode), which names the limit. If the server continues after eight
+    /// and items of the client's own calls. They count the parts that have been received, and the replies and items that
+    /// their callers have not taken. [`Client::memory_held`] returns the memory in use.
+    ///
+    /// The client stops reading from a connection that has reached its limit. A reply or an item of more than 16 KiB for
+    /// which there is no room within one to two seconds is discarded, the largest first. Its call ends with
+    /// [`CallError::Decode`](crate::CallError::Decode), which names the limit. If the server continues after eight
     /// discarded replies, the client closes the connection with code 0x13. One large reply at a time is decoded even if its
-    /// values take more. [`Client::memory_held`] returns the memory in use.
+    /// values take more.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -333,8 +335,9 @@ impl<R> ClientBuilder<R> {
         Ok(Client::over(connection, options, services, dialer))
     }
 
-    /// Connects to several servers that offer the same services. Each call goes to one of the servers: see [Several
-    /// servers](Client#several-servers).
+    /// Connects to several servers that offer the same services.
+    ///
+    /// Each call goes to one of the servers: see [Several servers](Client#several-servers).
     ///
     /// Returns as soon as one server is connected. The client keeps connecting to the other servers in the background.
     /// [`balanced`](Self::balanced) also returns a handle with the states of the servers.

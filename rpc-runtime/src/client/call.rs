@@ -176,7 +176,7 @@ impl<T, E> Call<T, E> {
     /// # fn example(cx: &Context, stock: StockClient) {
     /// let cx = cx.clone();
     /// tokio::spawn(async move {
-    ///     // Nothing is inherited in here.
+    ///     // Calls that are created in this task inherit no deadline.
     ///     let _ = stock.look(7).deadline_from(&cx).await;
     /// });
     /// # }

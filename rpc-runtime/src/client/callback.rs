@@ -59,7 +59,7 @@ impl Context {
     ///     async fn run(&self, cx: &Context, steps: u32) -> Result<u32, rpc_runtime::ErrorObject>;
     /// }
     ///
-    /// /// What the callers of `Jobs` serve.
+    /// /// The service that callers of `Jobs` serve.
     /// #[rpc]
     /// trait Progress {
     ///     #[rpc(notification)]
@@ -71,7 +71,7 @@ impl Context {
     ///     async fn run(&self, cx: &Context, steps: u32) -> Result<u32, rpc_runtime::ErrorObject> {
     ///         let progress = cx.client::<ProgressClient>();
     ///         for step in 1..=steps {
-    ///             // The work goes on if the caller has gone.
+    ///             // The work continues if the caller has disconnected.
     ///             let _ = progress.made(step).await;
     ///         }
     ///         Ok(steps)

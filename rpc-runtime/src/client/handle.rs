@@ -77,7 +77,7 @@ use crate::transport::{Connection, ConnectionError};
 ///   server with fewer calls in flight. So two consecutive notifications may go to two servers. A retry goes to another
 ///   server if there is one. The first retry is then sent at once, also for an idempotent call that may have been executed.
 /// - A server that is not connected, or is shutting down, gets no calls. A server from which no packet arrives for half a
-///   second or three round trips while calls are in flight gets no new calls, for example because it was killed; its calls
+///   second or three round trips while calls are in flight, for example because it was killed, gets no new calls. Its calls
 ///   in flight keep waiting. A server whose calls fail gets none until it answers again
 ///   ([`eject_after`](crate::ClientBuilder::eject_after)).
 /// - The client is [connected](crate::ConnectionState::Connected) while at least one of its connections is, and calls wait

@@ -1,5 +1,5 @@
-//! Tests of a shared stream's writer, reader and callers under many schedules: `cargo test -p rpc-runtime --features
-//! __shuttle --lib shuttle`.
+//! Tests of a shared stream's writer, reader and callers under many schedules:
+//! `cargo test -p rpc-runtime --features __shuttle --lib shuttle`.
 
 use std::future::poll_fn;
 use std::sync::Arc;

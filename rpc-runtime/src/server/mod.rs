@@ -5,7 +5,6 @@
 //! calls in one message, and [`streaming`] serves calls with streams of items. [`in_flight`] finds waiting calls in order to
 //! cancel them. [`limits`] enforces the limits of a peer, and [`shutdown`] drains connections. [`raw`] answers messages from
 //! other transports.
-//! enforces what a peer may take, [`shutdown`] drains. [`raw`] answers messages that came some other way.
 
 mod accept;
 mod batch;

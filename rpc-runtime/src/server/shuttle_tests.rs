@@ -1,5 +1,5 @@
-//! Tests under many schedules that the workers of a stream hand over its receiving half and share its sending half: `cargo
-//! test -p rpc-runtime --features __shuttle schedules`.
+//! Tests under many schedules that the workers of a stream hand over its receiving half and share its sending half:
+//! `cargo test -p rpc-runtime --features __shuttle schedules`.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

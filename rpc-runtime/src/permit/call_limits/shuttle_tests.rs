@@ -1,5 +1,5 @@
-//! Tests with calls of several addresses that take, wait for and return places, under many schedules: `cargo test -p
-//! rpc-runtime --features __shuttle --lib shuttle`.
+//! Tests with calls of several addresses that take, wait for and return places, under many schedules:
+//! `cargo test -p rpc-runtime --features __shuttle --lib shuttle`.
 
 use std::pin::pin;
 use std::task::Poll;
