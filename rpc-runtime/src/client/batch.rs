@@ -182,8 +182,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Sends the batch on a dedicated stream and waits for the replies. A batch of notifications only has no replies to wait
-    /// for.
+    /// Sends the batch on a dedicated stream and waits for the replies, if it contains calls.
     ///
     /// The batch waits for a connection as a call does, and is never sent twice.
     ///

@@ -101,10 +101,15 @@ use crate::codec::ser;
 /// is created elsewhere. Nothing is sent after the deadline.
 ///
 /// # Retries
-/// The client retries a call, within its timeout and with up to 5 attempts in all, if it was certainly not executed: the
-/// connection was lost before the call was sent, the server replied that it is shutting down, or the server ended the stream
-/// without a reply. A call that may have been executed is retried only if its method is marked `#[rpc(idempotent)]`, with up
-/// to 3 attempts in all. Otherwise it fails with [`Execution::MayHaveExecuted`](crate::Execution::MayHaveExecuted).
+/// The client retries a call that was certainly not executed, within its timeout and with up to 5 attempts in all. This is
+/// the case if
+///
+/// - the connection was lost before the call was sent,
+/// - the server replied that it is shutting down, or
+/// - the server ended the stream without a reply.
+///
+/// A call that may have been executed is retried only if its method is marked `#[rpc(idempotent)]`, with up to 3 attempts in
+/// all. Otherwise it fails with [`Execution::MayHaveExecuted`](crate::Execution::MayHaveExecuted).
 ///
 /// The first retry of a call that was not executed is sent as soon as there is another connection. The same holds for any
 /// call that can go to another of several servers. Every other retry waits for a random time of up to 50 ms, which doubles

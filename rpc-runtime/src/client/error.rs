@@ -54,7 +54,7 @@ pub enum CallError<E = Infallible> {
     /// There is no connection, or the connection was lost before a reply arrived.
     #[error("{execution}: {reason}")]
     Connection {
-        /// Says whether the handler may have run.
+        /// The execution status, which says whether the handler may have run.
         execution: Execution,
         /// The reason why the connection was lost.
         reason: ConnectionError,
@@ -69,7 +69,7 @@ pub enum CallError<E = Infallible> {
     Decode(String),
 }
 
-/// Says whether a call without a reply may have been executed.
+/// The execution status of a call that has no reply: not sent, not executed, or unknown.
 ///
 /// After [`NotSent`](Self::NotSent) and [`NotExecuted`](Self::NotExecuted) the call can be made again, on another
 /// connection. The client has already retried it if a retry was allowed ([`Call`](crate::Call#retries)). After

@@ -59,7 +59,8 @@ use crate::transport::{Connection, ConnectionError};
 /// The client reconnects in the background until it is closed or its last clone is dropped. It resolves the name again for
 /// each attempt. Between attempts it waits for a random time of up to 50 ms, which doubles up to 5 s
 /// ([`reconnect_backoff`](crate::ClientBuilder::reconnect_backoff)). It does the same when the server announces that it is
-/// shutting down: new calls use a new connection at once, and the old connection lasts until its calls in flight have ended.
+/// shutting down. New calls then use a new connection at once, and the old connection lasts until its calls in flight have
+/// ended.
 ///
 /// Calls in flight that were certainly not executed are retried on the next connection ([`Call`](crate::Call#retries)).
 /// Other calls in flight end with [`CallError::Connection`](crate::CallError::Connection), whose
@@ -73,13 +74,14 @@ use crate::transport::{Connection, ConnectionError};
 /// [`balanced`](crate::ClientBuilder::balanced) creates a client whose servers may change. Such a client is used as any
 /// other. Each server has its own connection, and the client reconnects to each as described above.
 ///
-/// - Each call, batch, notification and stream of items goes to one of the servers: of two servers chosen at random, to the
-///   server with fewer calls in flight. So two consecutive notifications may go to two servers. A retry goes to another
-///   server if there is one. The first retry is then sent at once, also for an idempotent call that may have been executed.
-/// - A server that is not connected, or is shutting down, gets no calls. A server from which no packet arrives for half a
-///   second or three round trips while calls are in flight, for example because it was killed, gets no new calls. Its calls
-///   in flight keep waiting. A server whose calls fail gets none until it answers again
-///   ([`eject_after`](crate::ClientBuilder::eject_after)).
+/// - The client chooses two servers at random for each call, batch, notification and stream of items. The server with fewer
+///   calls in flight gets it. So two consecutive notifications may go to two servers.
+/// - A retry goes to another server if there is one. The first retry is then sent at once, also for an idempotent call that
+///   may have been executed.
+/// - A server that is not connected, or is shutting down, gets no calls.
+/// - A server that was killed, for example, gets no new calls once no packet has arrived from it for half a second or three
+///   round trips while calls are in flight. Its calls in flight keep waiting.
+/// - A server whose calls fail gets no calls until it answers again ([`eject_after`](crate::ClientBuilder::eject_after)).
 /// - The client is [connected](crate::ConnectionState::Connected) while at least one of its connections is, and calls wait
 ///   only while none is. [`rebind`](Self::rebind) moves all connections, and [`close`](Self::close) closes all of them.
 /// - The client's own services ([`service`](crate::ClientBuilder::service)) are available to each of the servers.

@@ -29,9 +29,9 @@ use crate::waker::{WakerSlot, wake_all};
 /// Number of queued bytes from which on callers wait.
 const BACKLOG: usize = 256 << 10;
 
-/// From its lowest bit on, an id consists of the number of the stream, the slot, and a generation: 52 bits in all, which
-/// every JSON reader represents exactly. The generation is zero, which keeps the id short, unless the reply to a cancelled
-/// call with that id may still arrive. Every other generation is used by one call, if that call is cancelled.
+/// From its lowest bit on, an id consists of the number of the stream, the slot, and a generation. Together they have 52
+/// bits, which every JSON reader represents exactly. The generation is zero, which keeps the id short, unless the reply to a
+/// cancelled call with that id may still arrive. Every other generation is used by one call, if that call is cancelled.
 const STREAM_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
 const MAX_GENERATION: u32 = (1 << 26) - 1;

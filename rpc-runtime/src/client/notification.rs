@@ -69,9 +69,9 @@ use crate::codec::params::encode::{self, Sent, SentParams};
 /// notification
 ///
 /// - may be lost, without being sent again and without an error;
-/// - may overtake notifications and calls that were sent before it, and be overtaken by later ones;
-/// - is dropped when many notifications wait, the oldest first: the sender keeps 128 KiB of them until the network accepts
-///   them, and the receiver keeps as many until it has run the earlier ones;
+/// - may arrive before earlier notifications and calls, or after later notifications and calls;
+/// - is dropped when many notifications wait, the oldest first. The sender keeps up to 128 KiB of notifications until the
+///   network accepts them, and the receiver keeps as much until it has run earlier notifications;
 /// - arrives at most once;
 /// - is sent before the data that waits in streams, so sending notifications without a pause delays the calls of the
 ///   connection.
@@ -151,7 +151,8 @@ impl Notification {
         }
     }
 
-    /// Sets the time limit for the wait before the notification is sent: see [Timeouts](#timeouts).
+    /// Sets the time limit for the wait before the notification is sent: see [Timeouts](#timeouts). Defaults to the client's
+    /// [timeout](crate::ClientBuilder::timeout), which is none by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.outgoing.options.time.timeout = Some(timeout);
         self

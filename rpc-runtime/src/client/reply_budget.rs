@@ -115,8 +115,8 @@ impl ReplyBudget {
         MemoryCharge::new(&self.memory, reply.capacity())
     }
 
-    /// Permits the decoding of a large reply: at once if the budget has room for its values or no other reply is being
-    /// decoded, and otherwise once there is room.
+    /// Permits the decoding of a large reply at once, if the budget has room for its values or no other reply is being
+    /// decoded. Otherwise returns a future that waits for room.
     pub(super) fn decoding(&self, reply: &Vec<u8>) -> Result<Decoding, Waiting<Decoding>> {
         let memory = Arc::clone(&self.memory);
         let held = reply.capacity();

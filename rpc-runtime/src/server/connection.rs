@@ -468,8 +468,8 @@ impl<R: Router> ServerConnection<R> {
     pub(super) async fn drain(&self) -> bool {
         self.is_draining.store(true, Ordering::Relaxed);
         self.calls.drain().await;
-        // The first round waits for replies. The other rounds wait for rejections as well: a client that learns of the drain
-        // from them does not depend on the close of the connection, which is not sent again.
+        // The first round waits for replies. The other rounds wait for rejections as well. They tell a client of the drain
+        // even if it misses the close of the connection, which is not sent again.
         for _ in 0..DRAIN_ROUNDS {
             let (open, unacked) = {
                 let mut streams = self.streams();
