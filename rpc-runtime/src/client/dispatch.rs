@@ -355,7 +355,8 @@ impl Dispatch {
         })
     }
 
-    /// Records the size of a reply for its method, and whether its server is shutting down.
+    /// Records the size of a reply for its method. Earns a retry token, or retires the connection if the server is shutting
+    /// down.
     pub(super) fn record_reply<E>(&mut self, error: Option<&CallError<E>>) {
         let is_large = self.outgoing.reply.len() >= LARGE;
         if let Some(method) = self.method {

@@ -43,7 +43,7 @@ pub enum CallError<E = Infallible> {
     /// The time limit is over, by the clock of this side or of the server.
     #[error("the call took too long")]
     Timeout,
-    /// The server says that the call was cancelled.
+    /// The server replied that the call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
     /// The server is shutting down and ended a stream of items before its end.
