@@ -2,6 +2,7 @@
 
 mod imports;
 mod logs;
+mod prose;
 mod threats;
 
 use std::collections::BTreeMap;
