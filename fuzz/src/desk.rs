@@ -1,4 +1,4 @@
-//! A service with methods of every shape, and what it must answer, told by serde_json.
+//! A service with methods of every shape, and the responses that it must send, computed with serde_json.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub trait Desk {
     async fn note(&self, value: Value);
 }
 
-/// The names of the methods, and some more.
+/// The names of the methods, the methods of the protocol, and a name that is not served.
 pub const METHODS: &[&str] = &[
     "nothing",
     "echo",
@@ -79,7 +79,7 @@ pub enum Failure {
     Reason { reason: String },
 }
 
-/// Does what it is asked.
+/// Implements `Desk`.
 pub struct Clerk;
 
 impl Desk for Clerk {
@@ -134,17 +134,17 @@ impl Desk for Clerk {
     async fn note(&self, _: Value) {}
 }
 
-/// What a call comes to.
+/// The expected outcome of a call.
 #[derive(Debug)]
 pub enum Answer {
     Result(Value),
-    /// An error object of the method's own.
+    /// An error object of the method.
     Failure(Value),
-    /// An error of the protocol's own.
+    /// The code of a protocol error.
     Refusal(i64),
 }
 
-/// What the desk must answer.
+/// Returns the expected outcome of a call.
 pub fn answer(method: &str, params: Option<&RawValue>) -> Answer {
     let invalid = Answer::Refusal(-32602);
     match method {
@@ -158,14 +158,14 @@ pub fn answer(method: &str, params: Option<&RawValue>) -> Answer {
     result(method, params).map_or(invalid, Answer::Result)
 }
 
-/// What the desk tells of itself, whoever asks.
+/// Returns the OpenRPC document of the service.
 fn document() -> Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     let write = || serde_json::to_value(OpenRpc::of::<DeskClient>()).expect("a document");
     DOCUMENT.get_or_init(write).clone()
 }
 
-/// A call's result, if its parameters are right.
+/// Returns the result of a call; `None` if its parameters are invalid.
 fn result(method: &str, params: Option<&RawValue>) -> Option<Value> {
     Some(match method {
         "nothing" => {
@@ -220,7 +220,7 @@ fn fail(params: Option<&RawValue>) -> Option<Value> {
     })
 }
 
-/// The id that `rpc.cancel` names.
+/// Returns the id in the parameters of `rpc.cancel`.
 fn cancelled(params: &RawValue) -> Option<Value> {
     let id = match read::<Vec<Value>>(Some(params)) {
         Some(elements) => elements.into_iter().next()?,
@@ -233,7 +233,7 @@ fn read<'a, T: Deserialize<'a>>(argument: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(argument?.get()).ok()
 }
 
-/// The arguments with these names, by position or by name.
+/// Returns the arguments with these names, given by position or by name.
 fn arguments<'a, const N: usize>(
     params: Option<&'a RawValue>,
     names: [&str; N],

@@ -1,4 +1,4 @@
-//! JSON made of the fuzzer's bytes: most of it is right, little of it plain.
+//! Generates JSON from the bytes of the fuzzer. Most of it is valid, and most of it is unusual.
 
 use std::fmt::Write;
 
@@ -6,22 +6,22 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
 use crate::desk::METHODS;
 
-/// How deeply it nests.
+/// The maximum depth of generated values.
 const DEPTH: usize = 6;
 
-/// Names of members and variants that the targets' types know, and what looks like other things.
+/// Names of members and variants of the targets' types, and strings that look like other JSON values.
 const WORDS: &[&str] = &[
     "a", "b", "c", "x", "t", "Unit", "New", "Tuple", "Struct", "1", "-1", "0", "255", "256",
     "true", "false", "", "-0", "01", "1e3", "id", "early", "value", "2.0",
 ];
 
-/// What text may be damaged with.
+/// Fragments that are inserted to damage JSON.
 const DAMAGE: &[&str] = &[
     " ", ",", ":", "\"", "[", "]", "{", "}", "0", "-", "+", ".", "e", "E", "\\", "\\u", "\t", "\n",
     "\0", "n", "x",
 ];
 
-/// Makes a text of the bytes; what there is of it when they are used up.
+/// Generates text from the bytes. Returns the text so far when the bytes are used up.
 pub fn text(
     data: &[u8],
     write: impl FnOnce(&mut Unstructured<'_>, &mut String) -> Result<()>,
@@ -31,12 +31,12 @@ pub fn text(
     out
 }
 
-/// Says yes once in so many times, and not when the bytes are used up.
+/// Returns `true` once in `times` calls on average, and `false` when the bytes are used up.
 pub fn one_in(u: &mut Unstructured<'_>, times: u8) -> Result<bool> {
     Ok(u.int_in_range(1..=times)? == times)
 }
 
-/// Any value.
+/// Writes any value.
 pub fn value(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     nested(u, out, DEPTH)
 }
@@ -60,7 +60,7 @@ fn nested(u: &mut Unstructured<'_>, out: &mut String, depth: usize) -> Result<()
     Ok(())
 }
 
-/// An array of whatever `element` writes.
+/// Writes an array of elements that `element` writes.
 pub fn array(
     u: &mut Unstructured<'_>,
     out: &mut String,
@@ -87,7 +87,7 @@ fn object(u: &mut Unstructured<'_>, out: &mut String, depth: usize) -> Result<()
     Ok(())
 }
 
-/// A comma, except before the first item, and perhaps white space.
+/// Writes a comma, except before the first element, and sometimes whitespace.
 pub fn separate(u: &mut Unstructured<'_>, out: &mut String, position: usize) -> Result<()> {
     if position > 0 {
         out.push(',');
@@ -98,7 +98,7 @@ pub fn separate(u: &mut Unstructured<'_>, out: &mut String, position: usize) -> 
     Ok(())
 }
 
-/// A request, or what might be taken for one.
+/// Writes a request, or an object that resembles one.
 pub fn request(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     let mut members = vec!["jsonrpc", "id", "method", "params"];
     if one_in(u, 4)? {
@@ -145,7 +145,7 @@ fn member(u: &mut Unstructured<'_>, out: &mut String, name: &str) -> Result<()> 
     }
 }
 
-/// A line of a stream of items, or what might be taken for one.
+/// Writes a line of a stream of items, or a line that resembles one.
 pub fn line(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     if one_in(u, 4)? {
         return request(u, out);
@@ -174,7 +174,7 @@ pub fn line(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// Lines of responses, and of what might be taken for one.
+/// Writes lines of responses, and lines that resemble them.
 pub fn responses(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     while !u.is_empty() {
         if one_in(u, 4)? {
@@ -212,7 +212,8 @@ fn response(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// Ids that a client gives its first calls, on a lane, alone and in a batch, and some that it does not.
+/// The ids of a client's first calls on a shared stream, on a dedicated stream and in a batch, and some ids that it does not
+/// use.
 const IDS: &[&str] = &[
     "0", "64", "128", "63", "127", "191", "255", "1", "-1", "null", "\"0\"", "0.0", "64e0", "00",
 ];
@@ -248,7 +249,7 @@ fn error(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// A number in any of the ways in which JSON writes one.
+/// Writes a number in any notation of JSON.
 fn number(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     out.push_str(u.choose(&["", "-"])?);
     push(out, u.arbitrary::<u64>()? >> u.int_in_range(0..=63)?);
@@ -266,7 +267,7 @@ fn number(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// A string, most often one of the words.
+/// Writes a string, usually one of `WORDS`.
 fn string(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     let text = if one_in(u, 4)? {
         u.arbitrary()?
@@ -276,7 +277,7 @@ fn string(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     quoted(u, out, text)
 }
 
-/// This text as a string with some of its characters escaped.
+/// Writes this text as a string, with some of its characters escaped.
 pub fn quoted(u: &mut Unstructured<'_>, out: &mut String, text: &str) -> Result<()> {
     let escaping = one_in(u, 4)?;
     out.push('"');

@@ -1,4 +1,4 @@
-//! What several fuzz targets need: JSON to begin with, and serde_json's opinion of what becomes of it.
+//! Shared parts of the fuzz targets: generators of JSON, and the expected results according to serde_json.
 
 pub mod desk;
 pub mod grammar;
@@ -8,20 +8,20 @@ pub mod replies;
 use rpc_runtime::fuzzing::Allocated;
 use tokio::runtime::{Builder, Runtime};
 
-/// Runs a future in a runtime of its own: nothing is left of one input when the next comes.
+/// Runs a future in a new runtime, so that no state of one input remains for the next.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = Builder::new_current_thread().enable_time().build();
     runtime.expect("a runtime").block_on(future)
 }
 
-/// A runtime of one thread whose clock goes on when all tasks wait.
+/// Returns a current-thread runtime with a paused clock, which advances when all tasks wait.
 pub fn paused_runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build();
     runtime.expect("a runtime")
 }
 
-/// Counts what a function allocates.
+/// Counts the allocations of a function.
 pub fn measure(run: &mut dyn FnMut()) -> Allocated {
     let counted = allocation_counter::measure(run);
     Allocated {

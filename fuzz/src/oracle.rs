@@ -1,4 +1,4 @@
-//! What serde_json makes of JSON, and where this implementation differs on purpose.
+//! Reads JSON with serde_json, and accounts for the intended differences of this implementation.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Whether a message is to be taken: it is JSON and nests no deeper than `limit`.
+/// Returns `true` if a message must be accepted: it is JSON and nests no deeper than `limit`.
 pub fn accepts(json: &[u8], limit: usize) -> bool {
     serde_json::from_slice::<Value>(json).is_ok() && depth(json) <= limit
 }
 
-/// How many levels of arrays and objects JSON has.
+/// Returns the depth of nested arrays and objects.
 pub fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     for byte in outside_strings(json).map(|(_, byte)| byte) {
@@ -25,7 +25,7 @@ pub fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-/// The same JSON with `0` for `-0`, which is an integer here and a fraction to serde_json.
+/// Replaces `-0` by `0`. This implementation reads `-0` as an integer, serde_json as a floating-point number.
 pub fn without_minus_zero(json: &str) -> String {
     let bytes = json.as_bytes();
     let is_minus_zero = |place: usize| {
@@ -44,7 +44,8 @@ pub fn without_minus_zero(json: &str) -> String {
     text
 }
 
-/// Whether there is an integer past 64 bits, which is a fraction here.
+/// Returns `true` if the JSON has an integer of more than 64 bits, which this implementation reads as a floating-point
+/// number.
 pub fn has_big_integer(json: &str) -> bool {
     let numbers = json.split(|byte: char| !matches!(byte, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'));
     let is_big = |number: &str| {
@@ -58,12 +59,12 @@ pub fn has_big_integer(json: &str) -> bool {
     numbers.into_iter().any(is_big)
 }
 
-/// Whether a request can have this id.
+/// Returns `true` if this is a valid id of a request.
 pub fn is_id(id: &Value) -> bool {
     id.is_string() || id.is_i64() || id.is_u64() || id.is_null()
 }
 
-/// The id of a message that starts as our own clients' do.
+/// Returns the id of a message that begins as the messages of this project's clients do.
 pub fn leading_id(message: &[u8]) -> Option<u64> {
     let rest = message.strip_prefix(br#"{"jsonrpc":"2.0","id":"#)?;
     let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
@@ -71,7 +72,7 @@ pub fn leading_id(message: &[u8]) -> Option<u64> {
     digits.parse::<u64>().ok().filter(|_| rest[end] == b',')
 }
 
-/// The bytes of JSON that stand in no string, and where they stand.
+/// Returns the bytes of JSON outside strings, with their positions.
 fn outside_strings(json: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     let (mut inside, mut escaped) = (false, false);
     json.iter().copied().enumerate().filter(move |(_, byte)| {
@@ -90,7 +91,7 @@ fn outside_strings(json: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     })
 }
 
-/// The members of an object as they stand there, twice or not.
+/// The members of an object in their order, with duplicates.
 #[derive(Debug)]
 pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
 

@@ -1,4 +1,4 @@
-//! Whether replies are those that JSON-RPC wants to these requests.
+//! Checks that the replies to requests are those that JSON-RPC requires.
 
 use std::collections::HashSet;
 
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use crate::desk::{Answer, Clerk, DeskServer, answer};
 use crate::oracle::{self, Members, is_id, leading_id};
 
-/// A call that must be answered whatever came before it, and how.
+/// A call that must be answered after any message, and its answer.
 const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":"next","method":"add","params":{"b":2,"a":1}}"#;
 const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":"next","result":3}"#;
 
-/// Serves a message twice, each time with a call behind it, and checks every reply.
+/// Serves a message twice, each time followed by a call, and checks every reply.
 pub async fn check(message: &[u8], limits: &Limits) {
     let mut responder = RawService::with_limits(DeskServer::new(Clerk), limits.clone());
     let expected = Expected::to(message, limits);
@@ -25,7 +25,7 @@ pub async fn check(message: &[u8], limits: &Limits) {
     }
 }
 
-/// What must come back.
+/// The expected replies.
 #[derive(Debug)]
 enum Expected {
     /// One reply, if any.
@@ -38,7 +38,7 @@ enum Expected {
 struct Reply {
     id: Value,
     answer: Answer,
-    /// Codes of what may have come between.
+    /// Codes of errors that may replace the answer.
     instead: Vec<i64>,
 }
 
@@ -66,7 +66,7 @@ impl Expected {
             .iter()
             .filter_map(|entry| Reply::to(entry.get()))
             .collect();
-        // One entry may cancel another, be too large itself or find no room behind others.
+        // An entry may be cancelled by another one, be too large, or not fit behind other replies.
         let is_tight = limits.max_response_bytes < Limits::default().max_response_bytes;
         let instead: &[i64] = if is_tight {
             &[-32001, -32008, -32011]
@@ -91,7 +91,7 @@ impl Expected {
             Self::Many(replies) => {
                 let mut came: Vec<Value> = serde_json::from_slice(came).expect("an array");
                 assert_eq!(came.len(), replies.len());
-                // What fits one request only is given to it first.
+                // Replies that match only one request are assigned first.
                 let mut left: Vec<_> = replies.iter().collect();
                 left.sort_by_key(|reply| reply.instead.len());
                 came.sort_by_key(|came| !left.iter().any(|reply| reply.is_answered(came)));
@@ -115,7 +115,7 @@ impl Reply {
         }
     }
 
-    /// The reply to one request, if it wants one.
+    /// Returns the expected reply to one request; `None` for a notification.
     fn to(request: &str) -> Option<Self> {
         match Request::read(request) {
             Err(id) => Some(Self::refusal(id, -32600)),
@@ -130,7 +130,7 @@ impl Reply {
         }
     }
 
-    /// Whether this is the answer; all its members are those that JSON-RPC names.
+    /// Returns `true` if `came` is the expected answer, without other members than those of JSON-RPC.
     fn is_answered(&self, came: &Value) -> bool {
         match &self.answer {
             Answer::Result(result) => {
@@ -167,7 +167,10 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The error is the id of the refusal.
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// The id of the error response, if this is no valid request.
     pub fn read(request: &'a str) -> Result<Self, Value> {
         let Ok(Members(members)) = serde_json::from_str::<Members<'a>>(request) else {
             return Err(Value::Null);

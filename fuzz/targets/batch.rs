@@ -1,4 +1,4 @@
-//! Every entry of a batch that wants a reply has one in the array, whatever the limits are.
+//! Every entry of a batch that requires a reply has one in the response, under any limits.
 #![no_main]
 
 use fuzz::{block_on, grammar, replies};

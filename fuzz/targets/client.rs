@@ -1,4 +1,4 @@
-//! Whatever a server sends, each call is told what serde_json finds for it in there.
+//! Each call of a client ends with the result that serde_json reads in the bytes of the server.
 #![no_main]
 
 use bytes::Bytes;
@@ -16,12 +16,12 @@ fuzz_target!(|data: &[u8]| {
     check(grammar::text(data, grammar::responses).as_bytes());
 });
 
-/// The ids that a client's first calls have.
-const IN_LANE: [u64; 3] = [0, 64, 128];
+/// The ids of a client's first calls.
+const IN_SHARED_STREAM: [u64; 3] = [0, 64, 128];
 const IN_BATCH: [u64; 3] = [63, 127, 191];
 
 fn check(stream: &[u8]) {
-    // It may nest more deeply than serde_json goes.
+    // The stream may nest more deeply than serde_json reads.
     if stream.iter().filter(|byte| b"[{".contains(byte)).count() > 120 {
         return;
     }
@@ -31,17 +31,17 @@ fn check(stream: &[u8]) {
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
     let chunks = stream.chunks(stream.len().div_ceil(3).max(1));
     let chunks: Vec<_> = chunks.map(Bytes::copy_from_slice).collect();
-    // A server that ends a stream is shutting down: each client ends with its first.
+    // The end of a stream means that the server shuts down, so each client has one stream.
     let client = || fuzzing::client(chunks.clone());
     block_on(async {
-        check_lane(&client(), &lines).await;
-        check_own_stream(&client(), lines.first().copied()).await;
+        check_shared_stream(&client(), &lines).await;
+        check_dedicated_stream(&client(), lines.first().copied()).await;
         check_batch(&client(), lines.first().copied()).await;
     });
 }
 
-/// Calls that share a stream: each is told what the first line with its id says.
-async fn check_lane(client: &Client, lines: &[&[u8]]) {
+/// Checks calls on a shared stream: the first line with the id of a call decides its result.
+async fn check_shared_stream(client: &Client, lines: &[&[u8]]) {
     let id = |line: &[u8]| leading_id(line).or_else(|| id_of(line));
     let line = |wanted| lines.iter().find(|line| id(line) == Some(wanted)).copied();
     let (number, text, failure) = tokio::join!(
@@ -49,7 +49,7 @@ async fn check_lane(client: &Client, lines: &[&[u8]]) {
         client.call::<String, _>("m", &()),
         DeskClient::new(client.clone()).fail(true, String::new()),
     );
-    let [of_number, of_text, of_failure] = IN_LANE.map(line);
+    let [of_number, of_text, of_failure] = IN_SHARED_STREAM.map(line);
     assert_eq!(told(number, object), in_line(of_number));
     assert_eq!(told(text, object), in_line(of_text));
     let told = told(failure, |failure| {
@@ -58,8 +58,8 @@ async fn check_lane(client: &Client, lines: &[&[u8]]) {
     assert_eq!(told, as_failure(in_line(of_failure)));
 }
 
-/// A call that is alone on its stream: whatever comes first is its answer.
-async fn check_own_stream(client: &Client, line: Option<&[u8]>) {
+/// Checks a call on a dedicated stream: the first line is its reply.
+async fn check_dedicated_stream(client: &Client, line: Option<&[u8]>) {
     let answered = client.call::<Value, _>("m", &()).dedicated_stream().await;
     assert_eq!(told(answered, object), in_line(line));
 }
@@ -73,7 +73,7 @@ async fn check_batch(client: &Client, line: Option<&[u8]>) {
     let array = line.and_then(text_of);
     let array = array.as_deref().map(serde_json::from_str::<Vec<&RawValue>>);
     let Some(Ok(entries)) = array else {
-        // One error for all, and nothing else.
+        // The line is no array, so it is an error for all entries.
         let expected = match in_line::<Value>(line) {
             Told::Result(_) => Told::Unreadable,
             expected => expected,
@@ -95,7 +95,7 @@ async fn check_batch(client: &Client, line: Option<&[u8]>) {
     assert_eq!(told(came.take(text), object), in_reply(of_text));
 }
 
-/// What a caller is told.
+/// The result of a call.
 #[derive(Debug, PartialEq)]
 enum Told<T> {
     Result(T),
@@ -107,7 +107,7 @@ enum Told<T> {
     Unreadable,
 }
 
-/// What the client tells.
+/// Converts the result of the client.
 fn told<T, E>(result: Result<T, CallError<E>>, application: fn(E) -> Told<T>) -> Told<T> {
     match result {
         Ok(value) => Told::Result(value),
@@ -129,7 +129,7 @@ fn object<T>(error: ErrorObject) -> Told<T> {
     Told::Error(error.code(), error.message().to_owned(), data)
 }
 
-/// What serde_json finds in a line.
+/// Returns the result that serde_json reads in a line.
 fn in_line<T: DeserializeOwned>(line: Option<&[u8]>) -> Told<T> {
     line.map_or(Told::Lost, |line| in_reply(Reply::read(line).as_ref()))
 }
@@ -149,7 +149,7 @@ fn in_reply<T: DeserializeOwned>(reply: Option<&Reply>) -> Told<T> {
     }
 }
 
-/// An error of [`Failure`]'s own says what that says.
+/// Converts an error with a code of [`Failure`] to that error.
 fn as_failure(told: Told<()>) -> Told<()> {
     let failure = match &told {
         Told::Error(1, ..) => Failure::Plain,
@@ -166,8 +166,8 @@ fn as_failure(told: Told<()>) -> Told<()> {
     Told::Error(failure.code(), failure.to_string(), None)
 }
 
-/// The id of a line that may be no response otherwise: its call is told so. In a line that is no JSON nothing else can find
-/// one.
+/// Returns the id of a line, also if the line is no valid response: its call fails. In a line that is no JSON, only the
+/// client itself can find the id.
 fn id_of(line: &[u8]) -> Option<u64> {
     let Some(text) = text_of(line) else {
         return fuzzing::reply_id(line);
@@ -179,7 +179,7 @@ fn id_of(line: &[u8]) -> Option<u64> {
 
 struct Reply {
     id: Value,
-    /// A result as JSON, or an error.
+    /// The result as JSON, or the error.
     outcome: Result<String, (i64, String, Option<Value>)>,
 }
 
@@ -226,7 +226,7 @@ fn parsed<'a, T: serde::Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// A line as serde_json is to read it, if it is JSON.
+/// Returns a line in the form that serde_json reads as the client does; `None` if it is no JSON.
 fn text_of(line: &[u8]) -> Option<String> {
     let json = serde_json::from_slice::<Value>(line).ok().and(Some(line))?;
     std::str::from_utf8(json)

@@ -1,4 +1,4 @@
-//! A message that the fast path takes is read as simd-json reads it.
+//! The fast path reads each message that it accepts as simd-json does.
 #![no_main]
 
 use fuzz::grammar;
@@ -29,7 +29,7 @@ fn agree(message: &[u8]) {
     assert_eq!(told, alone, "{}", message.escape_ascii());
 }
 
-/// What one of our own might write, or nearly so.
+/// Writes a message in the form of this project's clients and servers, or nearly so.
 fn canonical(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
     out.push_str(r#"{"jsonrpc":"2.0","id":"#);
     let id = u.arbitrary::<u64>()? >> u.int_in_range(0..=63)?;

@@ -1,4 +1,5 @@
-//! Whatever a client does on its connections, a server holds no more than its budgets, and nothing of what is over.
+//! A server holds no more than its budgets for a client that does anything on its connections. It holds nothing of calls and
+//! connections that have ended.
 #![no_main]
 
 use fuzz::{measure, paused_runtime};

@@ -1,4 +1,5 @@
-//! Whatever a server does on its connection, each call of a client ends once, and the client holds no more than its calls need.
+//! Each call of a client ends once, and the client holds no more than its calls need, for a server that does anything on its
+//! connection.
 #![no_main]
 
 use fuzz::{measure, paused_runtime};

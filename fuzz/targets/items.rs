@@ -1,4 +1,4 @@
-//! A line of a stream of items brings what serde_json finds in it.
+//! A line of a stream of items is read as serde_json reads it.
 #![no_main]
 
 use fuzz::oracle::{self, Members, is_id};
@@ -23,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
     check(grammar::text(data, grammar::line).as_bytes());
 });
 
-/// How deeply a line may nest.
+/// The maximum depth of a line.
 const DEPTH: usize = 64;
 
 fn check(line: &[u8]) {
@@ -41,7 +41,7 @@ fn json(text: &[u8]) -> Value {
     serde_json::from_slice(text).expect("JSON")
 }
 
-/// The id of a line, and its item, unless it says that there are no more.
+/// Returns the id and the item of a line; no item for the end of the items.
 fn expected(line: &str) -> Option<(Value, Option<Value>)> {
     let request = Request::read(line).ok()?;
     let (id, item) = match request.id {

@@ -1,5 +1,5 @@
-//! Wherever its borders fall, a stream has the same messages: its lines that are not blank, without the white space before
-//! them, up to the limit.
+//! The messages of a stream do not depend on the borders of its chunks. They are its lines that are not blank, without
+//! leading whitespace, up to the limit.
 #![no_main]
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Whatever is asked is answered as JSON-RPC wants it, and the next call is answered, too.
+//! Any message is answered as JSON-RPC requires, and so is the next call.
 #![no_main]
 
 use fuzz::{block_on, grammar, replies};

@@ -1,4 +1,5 @@
-//! Whatever a caller can say is written as serde_json writes it, arrives, and comes back, alone and in a batch.
+//! Any argument is written as serde_json writes it, reaches the handler, and returns unchanged, in single calls and in
+//! batches.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ async fn send(client: Client, everything: Everything) {
     assert_eq!(by_name.unwrap(), everything);
 }
 
-/// How deeply what is said may nest: a batch, its entry and the parameters are around it.
+/// The maximum depth of an argument, which is nested in a batch, its entry and the parameters.
 const DEPTH: usize = 64 - 3;
 
 #[rpc]
@@ -184,7 +185,7 @@ enum Untagged {
     Struct { a: u8 },
 }
 
-/// Numbers that JSON has.
+/// Finite numbers: JSON has no others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Finite(f64, f32);
 
@@ -197,7 +198,7 @@ impl<'a> Arbitrary<'a> for Finite {
     }
 }
 
-/// Of 128 bits those that travel: 64.
+/// A type of 128 bits with a value of at most 64 bits: larger integers are rounded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Wide<T>(T);
 

@@ -1,4 +1,4 @@
-//! What is JSON, and what a value of any type is read as, serde_json and the tape agree on.
+//! The parser accepts the same JSON as serde_json, and reads the same values of any type.
 #![no_main]
 
 use std::any::type_name;
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     check(grammar::text(data, grammar::value).as_bytes());
 });
 
-/// How deeply a message may nest.
+/// The maximum depth of a message.
 const DEPTH: usize = 64;
 
 fn check(json: &[u8]) {
@@ -38,7 +38,7 @@ fn check(json: &[u8]) {
     assert_eq!(read.is_some(), deep, "{}", json.escape_ascii());
 }
 
-/// What is read as a type is what serde_json reads in the text.
+/// Checks that the value of a type is the one that serde_json reads in the text.
 fn agree<'de, T, D>(value: D, text: &str)
 where
     T: DeserializeOwned + PartialEq + Debug,
@@ -69,7 +69,7 @@ fn check_types<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
 
 fn check_keys<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
     agree!(value, text: Map<String>, Map<Option<String>>, Map<char>, Map<Name>);
-    // serde_json reads no number from a key with escapes, and of a key that is no boolean cuts off a byte.
+    // serde_json reads no number from a key with escapes, and removes a byte of a key that is no boolean.
     if !text.contains('\\') {
         agree!(value, text: Map<i64>, Map<u8>, Map<Newtype>);
         if text.is_ascii() {
@@ -78,7 +78,8 @@ fn check_keys<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
     }
 }
 
-/// serde_json borrows no string with escapes, and rounds once where serde itself makes an `f32` of an `f64`.
+/// Checks borrowed strings and `f32`, in which serde_json differs: it does not borrow strings with escapes, and rounds an
+/// `f32` once, while serde converts it from an `f64`.
 fn check_without_copies<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
     let string = serde_json::from_str::<String>(text).ok();
     assert_eq!(<&str>::deserialize(value).ok(), string.as_deref());
@@ -95,7 +96,7 @@ fn check_without_copies<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
         borrowing.as_ref().map(|Borrowing(text)| &**text),
         string.as_deref()
     );
-    // Of an integer, too, serde makes one at once.
+    // serde converts an integer to `f32` directly.
     let signed = serde_json::from_str::<i64>(text).map(|number| number as f32);
     let unsigned = || serde_json::from_str::<u64>(text).map(|number| number as f32);
     let float = |_| serde_json::from_str::<f64>(text).map(|number| number as f32);
@@ -182,7 +183,7 @@ enum Untagged {
     Other(BTreeMap<String, Untagged>),
 }
 
-/// A key that is one of a few names.
+/// A key with one of two names.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 enum Name {
     #[serde(rename = "a")]
@@ -191,7 +192,7 @@ enum Name {
     One,
 }
 
-/// Bytes: those of a string, or an array of numbers.
+/// Bytes, written as a string or as an array of numbers.
 #[derive(Debug, PartialEq)]
 struct Bytes(Vec<u8>);
 
