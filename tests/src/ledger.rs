@@ -103,7 +103,7 @@ impl Journal {
                 let (done, written) = oneshot::channel();
                 entries
                     .send((number, done))
-                    .expect("somebody keeps the journal");
+                    .expect("the thread of the journal runs");
                 written.await.expect("the journal can be written");
             }
         }

@@ -37,7 +37,7 @@ pub fn answer(answer: &impl Serialize) {
     let line = serde_json::to_string(answer).expect("JSON");
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
-        .expect("somebody who reads");
+        .expect("the standard output is open");
 }
 
 fn this_program() -> PathBuf {

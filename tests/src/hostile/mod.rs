@@ -26,7 +26,7 @@ use self::flood::{ADDRESSES, FLOODING_CONNECTIONS, HALF_SENDING_CONNECTIONS};
 
 macro_rules! attacks {
     ($($attack:ident: $text:literal,)*) => {
-        /// What the client does; `Display` says it.
+        /// An attack, which `Display` describes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Attack {
             $(#[doc = $text] $attack,)*
@@ -48,7 +48,7 @@ macro_rules! attacks {
 }
 
 attacks! {
-    Nobody: "none",
+    Idle: "none",
     Honest: "none, but honest calls at full speed",
     HalfSent: "6,000 half-sent requests that grow by a byte",
     Brackets: "100,000 `[`",
@@ -91,8 +91,8 @@ impl Attack {
             Self::HalfSent => 60,
             Self::FloodingAddresses => ADDRESSES * FLOODING_CONNECTIONS,
             Self::FloodingMemory => ADDRESSES * HALF_SENDING_CONNECTIONS,
-            // None of them is ever one.
-            Self::Nobody | Self::StalledHandshakes => 0,
+            // The stalled handshakes never become connections, and the idle one is not counted.
+            Self::Idle | Self::StalledHandshakes => 0,
             _ => 1,
         }
     }
@@ -101,7 +101,7 @@ impl Attack {
 /// The addresses of hostile peers, none of which is the neighbour's.
 ///
 /// # Panics
-/// When there are not so many.
+/// When `number` is 254 or more.
 #[must_use]
 pub fn address(number: usize) -> Ipv4Addr {
     let number = u8::try_from(number).expect("an address");
@@ -110,10 +110,10 @@ pub fn address(number: usize) -> Ipv4Addr {
 
 type Closed = Box<dyn Error + Send + Sync>;
 
-/// An attack goes on until the server closes the connection.
+/// The error that ended the connection: an attack continues until then.
 type Ended = Result<Infallible, Closed>;
 
-/// A client that attacks until this is dropped.
+/// A client that attacks until this value is dropped.
 #[derive(Debug)]
 pub struct Attacker {
     hostile: Arc<Hostile>,
@@ -121,7 +121,7 @@ pub struct Attacker {
 }
 
 impl Attacker {
-    /// Begins to attack a server; returns once the attack is under way.
+    /// Begins to attack a server. Returns once the attack has begun.
     pub async fn begin(attack: Attack, client: RawClient, server: SocketAddr) -> Self {
         let hostile = Arc::new(Hostile::new(client, server));
         let attacking = tokio::spawn(Arc::clone(&hostile).attack(attack)).abort_handle();
@@ -129,13 +129,13 @@ impl Attacker {
         Self { hostile, attacking }
     }
 
-    /// Returns how many of its deeds the attack has done: calls, messages or bytes.
+    /// Returns the number of calls, messages or bytes of the attack so far.
     #[must_use]
     pub fn done(&self) -> u64 {
         self.hostile.done.load(Ordering::Relaxed)
     }
 
-    /// Returns how many connections the server has closed.
+    /// Returns the number of connections that the server has closed.
     #[must_use]
     pub fn closed(&self) -> u64 {
         self.hostile.closed.load(Ordering::Relaxed)
@@ -178,7 +178,7 @@ impl Hostile {
     async fn attack(self: Arc<Self>, attack: Attack) {
         loop {
             let ended = match attack {
-                Attack::Nobody => self.nobody().await,
+                Attack::Idle => self.idle().await,
                 Attack::Honest => self.honest().await,
                 Attack::HalfSent => self.half_sent().await,
                 Attack::Brackets => self.brackets().await,
@@ -227,13 +227,13 @@ impl Hostile {
         Ok(client.connecting(&self.endpoint).await?)
     }
 
-    /// Keeps its streams open.
+    /// Keeps the connection and its streams open until the server closes the connection.
     async fn wait(&self, connection: &Connection) -> Ended {
         self.begun.notify_one();
         Err(connection.closed().await.into())
     }
 
-    async fn nobody(&self) -> Ended {
+    async fn idle(&self) -> Ended {
         self.wait(&self.connect().await?).await
     }
 

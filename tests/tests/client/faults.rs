@@ -194,7 +194,7 @@ async fn shutdown_waits_until_the_last_response_has_arrived() {
     let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(30)).await });
     tokio::time::pause();
     sleep(Duration::from_secs(5)).await;
-    assert!(!shutdown.is_finished(), "nobody waits for the answer");
+    assert!(!shutdown.is_finished(), "the shutdown did not wait for the response");
     stage.relay.set_blackhole(false);
     soon(stage.relay.has_brought(1)).await;
     tokio::time::resume();
@@ -205,7 +205,7 @@ async fn shutdown_waits_until_the_last_response_has_arrived() {
 }
 
 #[tokio::test]
-async fn contradiction_of_the_journal_is_reported() {
+async fn result_that_contradicts_the_journal_is_reported() {
     let stage = Stage::set(seed()).await;
     for _ in 0..2 {
         let told = stage.account.enter(&stage.ledger, Manner::default()).await;
@@ -300,7 +300,7 @@ async fn cancel_calls(slow: &SlowClient, handlers: &Handlers, calls: usize) {
     }
 }
 
-fn cancelled_calls_leak_nothing(calls: usize) {
+fn cancelled_calls_are_released(calls: usize) {
     /// Buffers may grow with the number of concurrent calls, but not with each call.
     const BYTES: i64 = 512 << 10;
     const ALLOCATIONS: i64 = 500;
@@ -353,12 +353,12 @@ fn cancelled_calls_leak_nothing(calls: usize) {
 }
 
 #[test]
-fn thousands_of_cancelled_calls_leak_nothing() {
-    cancelled_calls_leak_nothing(10_000);
+fn thousands_of_cancelled_calls_leave_no_tasks_and_bounded_memory() {
+    cancelled_calls_are_released(10_000);
 }
 
 #[test]
 #[ignore = "takes minutes: cargo test --release -p tests --test client -- --ignored --nocapture million"]
-fn million_cancelled_calls_leak_nothing() {
-    cancelled_calls_leak_nothing(1_000_000);
+fn million_cancelled_calls_leave_no_tasks_and_bounded_memory() {
+    cancelled_calls_are_released(1_000_000);
 }

@@ -268,7 +268,7 @@ async fn client_whose_connection_has_lasted_connects_again_at_once() {
 }
 
 #[tokio::test]
-async fn client_that_does_not_reconnect_is_closed_by_a_loss_whatever_is_set_after_that() {
+async fn client_without_reconnection_is_closed_by_a_loss_although_a_backoff_is_set_later() {
     let server = RawServer::start();
     let builder = server.client().reconnect(false);
     let builder = builder.reconnect_backoff(Duration::ZERO, Duration::ZERO);

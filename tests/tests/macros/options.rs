@@ -241,7 +241,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn defaults() {
+    async fn missing_arguments_have_their_defaults() {
         let client = client();
         assert_eq!(ask(&client, "scale", json!([3.0])).await, 6.0);
         assert_eq!(

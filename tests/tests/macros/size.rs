@@ -93,7 +93,7 @@ impl Relay for Host {
 }
 
 #[test]
-fn each_of_a_hundred_services_is_called_answers() {
+fn call_to_each_of_a_hundred_services_is_answered() {
     assert_eq!(SERVICES.len(), 100);
     on_a_worker(async {
         let client = over_quic(server_of_all).await;
@@ -136,7 +136,7 @@ fn services_of_a_server_are_described_in_the_order_they_were_added() {
 }
 
 #[test]
-fn client_with_a_hundred_services_is_called_by_its_server_answers() {
+fn call_to_a_client_with_a_hundred_services_is_answered() {
     on_a_worker(async {
         let relay = RelayClient::new(client_with_all());
         for service in ["s00", "s50", "s99"] {

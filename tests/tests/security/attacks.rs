@@ -12,10 +12,11 @@ use tokio::time::{Instant, timeout};
 
 const ATTACK: Duration = Duration::from_millis(300);
 
-/// What a connection counts past its budget at most: the message that always has room, parsed, and the one that is read.
+/// The maximum that a connection counts beyond its budget: the one parsed message that is always accepted, and the message
+/// that is being read.
 const OVERSHOOT: usize = 24 << 20;
 
-/// What the server may still count for the neighbour's connection.
+/// The bytes that the server may still count for the neighbour's connection.
 const RELEASED: usize = 1 << 20;
 
 async fn withstand(attack: Attack) {
@@ -76,7 +77,7 @@ mod neighbour_is_served_and_memory_released_beside {
     use super::*;
 
     attacks! {
-        nothing: Nobody,
+        idle_connection: Idle,
         honest_calls: Honest,
         half_sent: HalfSent,
         brackets: Brackets,

@@ -560,7 +560,7 @@ fn client_that_reads_nothing_takes_bounded_memory() {
 }
 
 #[test]
-fn panicking_handlers_leave_no_memory_and_no_other_client_waiting() {
+fn panicking_handlers_leave_no_memory_and_other_clients_are_served() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if panic.payload().downcast_ref() != Some(&"on purpose") {

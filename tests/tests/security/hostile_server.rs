@@ -73,7 +73,7 @@ struct Between {
 
 impl Between {
     /// Connects to the hostile server alone, so that it gets the first calls.
-    async fn start(lanes: usize) -> Self {
+    async fn start(streams: usize) -> Self {
         let server = RawServer::start();
         let honest = TestServer::start(
             StoreServer::new(Shelf(mpsc::unbounded_channel().0)),
@@ -86,7 +86,7 @@ impl Between {
                     .or(Trust::certificate(honest.certificate.clone())),
             )
             .server_name("localhost")
-            .streams(lanes)
+            .streams(streams)
             .service(HomeServer::new(Hanging))
             .limits(Limits {
                 max_memory_bytes_per_connection: BUDGET,
@@ -378,7 +378,7 @@ async fn replies_of_many_values_are_decoded_one_at_a_time_past_the_budget() {
 }
 
 #[tokio::test]
-async fn errors_with_large_data_leave_nothing() {
+async fn errors_with_large_data_leave_no_memory() {
     let between = Between::start(1).await;
     for _ in 0..8 {
         let call = tokio::spawn(between.get().dedicated_stream().into_future());

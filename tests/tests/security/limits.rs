@@ -353,7 +353,7 @@ mod handshakes {
     }
 
     #[tokio::test]
-    async fn damaged_packets_harm_no_connection() {
+    async fn damaged_packets_do_not_affect_connections() {
         let server = LimitedServer::start(Limits::default());
         let connection = server.connect_from(ADDRESS).await.unwrap();
         let sink = UdpSocket::bind((ADDRESS, 0)).await.unwrap();

@@ -191,7 +191,7 @@ async fn streams_that_have_ended_are_not_counted() {
 }
 
 #[tokio::test]
-async fn workers_that_wait_for_room_end_with_their_connection() {
+async fn workers_that_wait_for_memory_end_with_their_connection() {
     let guarded = Guarded::start(Limits::default());
     let tasks = || {
         tokio::runtime::Handle::current()
@@ -318,7 +318,7 @@ async fn deadline_of_a_batch_entry_counts_from_the_receipt_of_the_batch() {
 }
 
 #[tokio::test]
-async fn large_message_waits_for_its_place_unparsed_and_is_late_from_its_receipt() {
+async fn large_message_waits_for_a_permit_unparsed_and_its_deadline_counts_from_receipt() {
     let guarded = Guarded::start(Limits {
         max_concurrent_calls_per_connection: 1,
         ..Limits::default()

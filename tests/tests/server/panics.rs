@@ -103,7 +103,7 @@ async fn handler_that_panics_when_dropped_by_its_cancellation_ends_its_own_call_
 }
 
 #[tokio::test]
-async fn fragile_entries_of_a_batch_leave_the_other_entries_their_results() {
+async fn batch_entries_that_panic_do_not_affect_other_entries() {
     let client = Client::local(FragileServer::new(It::default()));
     let fragile = FragileClient::new(client.clone());
     let mut batch = client.batch();

@@ -232,7 +232,7 @@ async fn subscriber_that_allows_no_gaps_ends_with_an_error_when_slow() {
 }
 
 #[tokio::test]
-async fn closed_feed_ends_its_streams_and_lets_the_server_drain() {
+async fn closed_broadcast_ends_its_streams_and_the_server_drains() {
     let mut stage = stage().await;
     let mut every = stage.paper.every();
     stage.has_subscribed(&mut every, 1).await;

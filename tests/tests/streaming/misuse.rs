@@ -158,7 +158,7 @@ async fn request_stream_is_cancelled_by_a_message_on_it() {
 }
 
 #[tokio::test]
-async fn call_without_the_items_of_its_method_harms_no_other() {
+async fn call_without_the_items_of_its_method_does_not_affect_other_calls() {
     let clerk = Clerk::default();
     let (client, _server) = serve(DeskServer::new(clerk.clone()), Limits::default()).await;
     let desk = DeskClient::new(client.clone());
@@ -319,7 +319,7 @@ async fn unread_large_items_do_not_block_calls() {
 }
 
 #[tokio::test]
-async fn streams_dropped_after_one_item_are_no_abuse() {
+async fn streams_dropped_after_one_item_do_not_close_the_connection() {
     let (desk, _, _server) = desk(Limits::default()).await;
     for n in 0..3000 {
         let mut items = pin!(desk.numbers());

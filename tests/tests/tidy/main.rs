@@ -98,7 +98,7 @@ fn codec_names_no_socket_clock_or_task() {
 }
 
 #[test]
-fn codec_denies_what_a_peer_could_make_panic() {
+fn codec_denies_code_that_may_panic() {
     let lints = read("rpc-runtime/src/codec/mod.rs");
     for lint in [
         "unwrap_used",
@@ -120,7 +120,7 @@ fn codec_imports_nothing_else_of_the_crate() {
 }
 
 #[test]
-fn server_and_client_meet_in_the_callback_alone() {
+fn server_and_client_import_only_the_callback_from_each_other() {
     for (module, imports) in Imports::of("rpc-runtime/src").0 {
         let (is_server, is_client) = (module.starts_with("server"), module.starts_with("client"));
         for import in imports {
@@ -135,7 +135,7 @@ fn server_and_client_meet_in_the_callback_alone() {
 }
 
 #[test]
-fn files_import_each_other_in_no_circle() {
+fn imports_between_files_have_no_cycle() {
     for folder in [
         "rpc-runtime/src",
         "bench/src",
@@ -153,7 +153,7 @@ fn files_import_each_other_in_no_circle() {
 }
 
 #[test]
-fn type_name_stands_for_one_thing() {
+fn type_name_is_defined_once() {
     // One concept behind one seam: the streams and connections of each transport.
     let variants = ["Connection", "SendStream", "RecvStream"];
     let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -63,7 +63,7 @@ fn tests_of_the_threat_model_exist() {
 }
 
 #[test]
-fn tests_and_modules_that_show_promises_exist() {
+fn tests_and_modules_cited_for_promises_exist() {
     let places = ["tests/tests", "rpc-runtime/src", "rpc-layers", "rpc-cli"].map(sources);
     let texts = places.iter().flatten().map(fs::read_to_string);
     let text: String = texts.map(Result::unwrap).collect();

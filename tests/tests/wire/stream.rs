@@ -846,7 +846,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn handler_that_panics_when_dropped_harms_no_other_stream() {
+    async fn handler_that_panics_when_dropped_does_not_affect_other_streams() {
         let limits = Limits {
             max_concurrent_calls_per_connection: 2,
             ..Limits::default()
@@ -890,7 +890,7 @@ mod cancellation {
     }
 
     #[tokio::test]
-    async fn handlers_that_panic_when_their_connection_closes_harm_no_other() {
+    async fn handlers_that_panic_when_their_connection_closes_do_not_affect_other_connections() {
         let mut setup = Setup::start().await;
         let other = RawClient::connect(&setup.server).await;
         let mut stream = other.open().await;

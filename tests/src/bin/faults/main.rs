@@ -1,8 +1,8 @@
 //! The long run of the fault tests, with a server, a relay and a client in separate processes. `RELIABILITY.md` has its
 //! results. Arguments are the number of calls of each scenario, and a part of the names of the scenarios to run.
 
-mod lanes;
 mod scenarios;
+mod streams;
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn main() {
         ["serve", folder, address] => serve(Path::new(folder), address).await,
         ["relay", server, seed] => relay(server, seed).await,
         ["large"] => scenarios::large(seed()).await,
-        ["lanes"] => lanes::compare(CALLS, seed()).await,
+        ["streams"] => streams::compare(CALLS, seed()).await,
         [] => all(CALLS).await,
         [calls] => all(number(calls)).await,
         [calls, wanted] => scenarios::play(number(calls), seed(), wanted).await,
@@ -45,7 +45,7 @@ async fn all(calls: usize) {
     println!();
     scenarios::large(seed).await;
     println!();
-    lanes::compare(calls, seed).await;
+    streams::compare(calls, seed).await;
 }
 
 /// An order to a relay, which responds with its counts.

@@ -219,7 +219,7 @@ async fn neighbour_connects_while_64_addresses_stall_handshakes() {
 }
 
 #[tokio::test]
-async fn server_that_floods_a_serving_client_leaves_places_to_another_server() {
+async fn server_is_served_by_a_client_that_another_server_floods() {
     let flooding = RawServer::start();
     let other = RawServer::at(OTHER_ADDRESS);
     let handlers = Handlers::default();

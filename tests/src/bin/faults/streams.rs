@@ -15,7 +15,7 @@ const IN_FLIGHT: usize = 64;
 struct Row {
     loss: f64,
     name: String,
-    lanes: usize,
+    shared: usize,
     streams: Streams,
 }
 
@@ -24,16 +24,16 @@ pub(crate) async fn compare(calls: usize, seed: u64) {
     println!("| loss | streams | calls/s | {COLUMNS} |");
     println!("|---:|---{}|", "|---:".repeat(columns - 1));
     for loss in [0.0, 0.01] {
-        let shared = [1, 2, 4].map(|lanes| Row {
+        let shared = [1, 2, 4].map(|shared| Row {
             loss,
-            name: format!("{lanes} shared"),
-            lanes,
+            name: format!("{shared} shared"),
+            shared,
             streams: Streams::Shared,
         });
         let own = Row {
             loss,
             name: "one each".into(),
-            lanes: 1,
+            shared: 1,
             streams: Streams::Own,
         };
         for row in shared.into_iter().chain([own]) {
@@ -44,7 +44,7 @@ pub(crate) async fn compare(calls: usize, seed: u64) {
 
 impl Row {
     async fn measure(&self, calls: usize, seed: u64) {
-        let stage = Stage::set_for(Client::builder().streams(self.lanes), seed).await;
+        let stage = Stage::set_for(Client::builder().streams(self.shared), seed).await;
         stage.relay.set_faults(Faults {
             loss: self.loss,
             delay: Duration::from_millis(5),
