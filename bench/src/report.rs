@@ -24,7 +24,7 @@ fn text(runs: &Runs) -> String {
 # Results
 
 Written by `cargo run --release -- report --rounds {rounds} --seconds {seconds}` in this folder: so many rounds, so long a \
-run after its warm-up, median of the rounds. [README.md](README.md) says what is measured and how everybody is set.
+run after its warm-up, median of the rounds. [README.md](README.md) says what is measured and how each contender is set.
 
 ![Calls per second](results.svg)
 

@@ -54,15 +54,15 @@ impl Told {
 /// How calls are made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manner {
-    /// How long the handler takes.
+    /// The duration of the handler.
     pub work: Duration,
     /// The timeout, if any.
     pub timeout: Option<Duration>,
-    /// Which calls use dedicated streams.
+    /// The calls that use dedicated streams.
     pub streams: Streams,
 }
 
-/// Which calls use dedicated streams.
+/// The calls that use dedicated streams.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Streams {
     /// No call.

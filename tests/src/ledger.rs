@@ -42,7 +42,7 @@ impl Receipt {
         }
     }
 
-    /// Returns whether it is complete, and the result of this call.
+    /// Returns `true` if it is complete, and the result of this call.
     pub fn is_for(&self, number: u64, bytes: usize) -> bool {
         self.number == number
             && self.padding.len() == bytes

@@ -1,9 +1,9 @@
-//! What the tests of the whole framework share.
+//! Shared parts of the integration tests.
 //!
-//! - [`support`] starts a server with a client, and waits.
-//! - [`peer`] is a client and a server without any code of the framework, and [`message`] what they send.
+//! - [`support`] starts a server with a client, and waits for events.
+//! - [`peer`] is a client and a server without any code of the framework, and [`message`] writes their messages.
 //! - The tests of reliability: [`relay`] makes faults, [`ledger`] is a service that records what it executed,
-//!   [`account`] records what its callers were told, and [`stage`] puts them together in one process.
+//!   [`account`] records the results of its callers, and [`stage`] puts them together in one process.
 
 pub mod account;
 pub mod holdings;

@@ -26,7 +26,7 @@ pub const PROTOCOL: &str = "jsonrpc/1";
 pub const SHUT_DOWN: VarInt = VarInt::from_u32(0x10);
 /// The server has shut down before calls had ended.
 pub const ABORTED: VarInt = VarInt::from_u32(0x11);
-/// The peer asks for too much.
+/// The peer exceeds a limit.
 pub const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(0x13);
 /// A stream took too long.
 pub const TIMED_OUT: VarInt = VarInt::from_u32(0x14);
@@ -44,7 +44,7 @@ pub fn receive_window(bytes: u32) -> TransportConfig {
     transport
 }
 
-/// How to connect to a server.
+/// A raw client of one server, which connects on request.
 #[derive(Debug, Clone)]
 pub struct RawClient {
     address: SocketAddr,
@@ -243,7 +243,7 @@ impl RawServer {
         &self.pem
     }
 
-    /// Returns what clients trust, to trust it.
+    /// Returns a `Trust` for its certificate.
     pub fn trust(&self) -> Trust {
         self.trust.clone()
     }
@@ -274,7 +274,7 @@ impl RawServer {
     }
 }
 
-/// A connection. What is not here is quinn's.
+/// A connection, with the methods of quinn and those of tests.
 #[derive(Debug, Clone)]
 pub struct RawConnection(pub Connection);
 

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
-/// What happens to datagrams in either direction. Probabilities are between 0 and 1.
+/// The faults of datagrams in both directions. Probabilities are between 0 and 1.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Faults {
     /// The probability of loss.

@@ -43,7 +43,7 @@ pub async fn eventually(mut condition: impl FnMut() -> bool) {
     .await;
 }
 
-/// Waits until `count` stays the same while a hundred turns are taken.
+/// Waits until `count` stays the same while `turn` runs a hundred times.
 ///
 /// # Panics
 /// When that takes longer than a minute.

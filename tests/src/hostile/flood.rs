@@ -19,13 +19,13 @@ pub(super) const ADDRESSES: usize = 8;
 /// The connections of each address that calls handlers that never return.
 pub(super) const FLOODING_CONNECTIONS: usize = 8;
 
-/// The connections of each address that sends messages by half.
+/// The connections of each address that sends incomplete messages.
 pub(super) const HALF_SENDING_CONNECTIONS: usize = 2;
 
-/// The handshakes of each address that stalls them.
+/// The stalled handshakes of each address.
 const STALLED: usize = 64;
 
-/// A member again and again, up to nearly a megabyte.
+/// Returns a message of about a megabyte, with members of these names.
 fn members(name: impl Fn(usize) -> String) -> String {
     let mut text = String::from("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"add\"");
     for number in 0.. {
@@ -133,7 +133,7 @@ impl Hostile {
     }
 }
 
-/// Passes on what the clients send, and returns to them only what asks them to validate their address.
+/// Forwards all datagrams of the clients, and forwards to them only the packets that ask them to validate their address.
 async fn stall(near: &UdpSocket, far: &UdpSocket) -> Ended {
     let (mut sent, mut received) = ([0; 1500], [0; 1500]);
     loop {

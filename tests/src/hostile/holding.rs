@@ -12,26 +12,26 @@ use crate::hostile::{Closed, Ended, Hostile, call};
 
 const MIB: usize = 1 << 20;
 
-/// The messages that are nearly complete within the budget of a connection, as far as their buffers go.
+/// The number of nearly complete messages whose buffers fit the budget of a connection.
 const PREPARED: usize = 20;
 
-/// Zeros as JSON in so many bytes.
+/// Returns an array of zeros as JSON of this number of bytes.
 fn zeros(bytes: usize) -> String {
     format!("[{}0]", "0,".repeat(bytes / 2))
 }
 
-/// A call of `hang` of nearly a mebibyte, with zeros in a member that no request has.
+/// Returns a call of `hang` of nearly a mebibyte, with zeros in an unknown member.
 fn ignored_zeros() -> String {
     let head = r#"{"jsonrpc":"2.0","id":1,"method":"hang","params":[],"ignored":"#;
     format!("{head}{}}}\n", zeros(MIB - 200))
 }
 
-/// A call of `count` of nearly a mebibyte, with zeros as its parameter.
+/// Returns a call of `count` of nearly a mebibyte, with zeros as its parameter.
 fn zero_parameters() -> String {
     call("count", &format!("[{}]", zeros(MIB - 200)))
 }
 
-/// The same without its last bytes.
+/// Returns this call without its last bytes.
 pub(super) fn half_sent() -> String {
     let mut text = zero_parameters();
     text.truncate(text.len() - 4);
@@ -44,13 +44,13 @@ fn blobs(count: usize, size: usize) -> String {
 }
 
 impl Hostile {
-    /// Keeps so many streams open on which `text` was sent and nothing is read. A stream that the server stops is replaced.
+    /// Sends `text` on each of the streams, reads nothing, and keeps them open. Replaces streams that the server stops.
     pub(super) async fn keep(&self, connection: &Connection, streams: usize, text: &str) -> Ended {
         self.begun.notify_one();
         let keep = async || -> Ended {
             loop {
                 let (mut send, _recv) = connection.open_bi().await?;
-                // The server stops a stream that it does not take more of.
+                // The server stops a stream that it reads no further.
                 if send.write_all(text.as_bytes()).await.is_ok() {
                     self.has_done(1);
                     let _ = send.stopped().await;
@@ -93,7 +93,7 @@ impl Hostile {
             send.write_all(prepared).await?;
             streams.push((send, recv));
         }
-        // The server answers these after it has read what came before.
+        // The server answers these after it has read all earlier messages.
         let (mut send, mut recv) = connection.open_bi().await?;
         for _ in 0..20 {
             send.write_all(call("rpc.ping", "[]").as_bytes()).await?;

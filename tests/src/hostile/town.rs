@@ -9,11 +9,11 @@ use tokio::time::sleep;
 /// Methods that an attack can abuse.
 #[rpc]
 pub trait Town {
-    /// Adds.
+    /// Returns the sum.
     async fn add(&self, a: i64, b: i64) -> i64;
-    /// Returns so many bytes.
+    /// Returns a string of `size` bytes.
     async fn blob(&self, size: usize) -> String;
-    /// The same after some milliseconds.
+    /// Returns a string as `blob` does, after some milliseconds.
     async fn late_blob(&self, millis: u64, size: usize) -> String;
     /// Returns its argument after some milliseconds.
     async fn echo(&self, millis: u64, text: &str) -> String;

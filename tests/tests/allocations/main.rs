@@ -1,4 +1,4 @@
-//! Allocations of a call, over memory and over QUIC. `allocation_counter` counts those of one thread.
+//! Allocations of a call, in memory and over QUIC. `allocation_counter` counts the allocations of one thread.
 
 mod memory;
 mod quic;

@@ -1,4 +1,4 @@
-//! A call over QUIC allocates hardly more than QUIC itself.
+//! A call over QUIC allocates at most a tenth more than QUIC itself.
 //!
 //! The reference is quinn alone: the same bytes, echoed on one stream, with as many messages in flight, in the same
 //! run. Each end has its own thread, whose allocations and reallocations are counted. What remains is quinn's: packets
@@ -205,7 +205,7 @@ fn call_over_quic_allocates_within_a_tenth_of_quinn_alone() {
 
 #[rpc]
 trait Mirror {
-    /// Returns how often the handler allocates when it asks for the caller's address.
+    /// Returns the number of allocations of the handler when it reads the caller's address.
     async fn allocations_for_peer(&self, cx: &Context) -> u64;
 }
 

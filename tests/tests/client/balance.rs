@@ -269,7 +269,7 @@ async fn unreachable_server_stops_getting_calls_after_a_few_timeouts() {
             Err(error) => panic!("{error:?}"),
         }
     }
-    // The first call notices it by its timeout. On a busy machine more than one is on its way by then.
+    // The first call that times out reveals the unreachable server. On a busy machine, several calls are in flight by then.
     assert!((1..=3).contains(&late), "{late}");
 
     // The server was unreachable, not down.
@@ -286,7 +286,7 @@ async fn unreachable_server_stops_getting_calls_after_a_few_timeouts() {
 #[tokio::test]
 async fn faster_of_two_servers_gets_most_calls() {
     let office = Office::new(2);
-    // One takes fifty times as long as the other; four times as many calls are enough to show it.
+    // One server takes fifty times as long as the other; four times as many calls show the difference.
     office.clerks[0].work.store(50, Ordering::SeqCst);
     office.clerks[1].work.store(1, Ordering::SeqCst);
     let (desk, ..) = office.connect(office.builder()).await;
@@ -405,7 +405,7 @@ async fn calls_while_servers_are_killed_and_drained_are_not_lost() {
 async fn draining_server_gets_no_new_calls_and_ends_running_ones() {
     let mut office = Office::new(2);
     let (desk, client, endpoints) = office.connect(office.builder()).await;
-    // Until each server runs a call that waits.
+    // Each server runs a call that waits.
     let mut held = JoinSet::new();
     while office
         .clerks
@@ -541,7 +541,7 @@ async fn servers_that_are_set_again_stay_connected_and_ejected() {
     until(&endpoints, office.addresses[0], Endpoint::is_ejected).await;
     office.clerks[0].panics.store(false, Ordering::SeqCst);
 
-    // As after a look-up that has found the same servers.
+    // A lookup that has found the same servers sets them again.
     endpoints.set(office.addresses.iter().map(|&address| address.into()));
     let list = endpoints.list();
     assert!(list.iter().all(is_connected), "{list:?}");

@@ -1,4 +1,4 @@
-//! Calls, notifications and batches, as their caller sees them.
+//! Calls, notifications and batches from the view of the caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

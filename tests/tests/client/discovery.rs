@@ -1,4 +1,4 @@
-//! Servers that a client finds by name.
+//! Discovery of servers by name.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -41,7 +41,7 @@ impl Desk for Clerk {
     }
 }
 
-/// Servers whose certificates have a name and no address.
+/// Servers whose certificates contain a name and no address.
 struct Office {
     identity: Identity,
     open: HashMap<SocketAddr, ServerHandle>,
@@ -99,7 +99,7 @@ async fn until_connected(endpoints: &Endpoints, wanted: &[SocketAddr]) {
     .await;
 }
 
-/// Returns the ports that respond to so many calls that each server gets some.
+/// Returns the ports of the servers that respond to calls. There are so many calls that each server gets some.
 async fn responding_ports(desk: &DeskClient) -> HashSet<u16> {
     let mut ports = HashSet::new();
     for _ in 0..50 {

@@ -1,4 +1,4 @@
-//! Whether a call may have been executed, after its connection was closed or its response lost. The server is raw.
+//! The execution status of calls after their connection was closed or their response was lost. The server is raw.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn call(client: &Client, dedicated_stream: bool) -> Five {
     }
 }
 
-/// Accepts the stream of the next request, of which a byte has come.
+/// Accepts the stream of the next request, and reads its first byte.
 async fn request(connection: &RawConnection) -> RawStream {
     let mut stream = connection.accept().await;
     stream.read_byte().await;

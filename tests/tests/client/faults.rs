@@ -194,7 +194,10 @@ async fn shutdown_waits_until_the_last_response_has_arrived() {
     let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(30)).await });
     tokio::time::pause();
     sleep(Duration::from_secs(5)).await;
-    assert!(!shutdown.is_finished(), "the shutdown did not wait for the response");
+    assert!(
+        !shutdown.is_finished(),
+        "the shutdown did not wait for the response"
+    );
     stage.relay.set_blackhole(false);
     soon(stage.relay.has_brought(1)).await;
     tokio::time::resume();

@@ -1,4 +1,4 @@
-//! What a caller relies on: connections, retries, several servers, discovery.
+//! The client: calls, connections, retries, several servers, discovery.
 
 mod balance;
 mod calls;

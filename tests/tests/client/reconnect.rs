@@ -228,7 +228,7 @@ async fn client_whose_connections_are_lost_soon_waits_before_it_connects_again()
     let (client, connection) = server.meet(builder).await;
     let mut states = client.watch_state();
     connection.close(0u32.into(), b"");
-    // The first attempt comes at once.
+    // The client makes the first attempt at once.
     let connection = server.accept().await;
     while !matches!(
         soon(states.changed()).await,
@@ -458,7 +458,7 @@ async fn client_without_reconnection_is_closed_by_a_drain_after_its_calls() {
     assert!(soon(drained).await.unwrap(), "a call was aborted");
 }
 
-/// Forwards packets to a server that can be changed. Packets of senders that are known go on to the previous server.
+/// Forwards packets to a server that can be changed. Packets of known senders are still forwarded to the previous server.
 struct Relay {
     address: SocketAddr,
     server: Arc<Mutex<SocketAddr>>,
@@ -686,7 +686,7 @@ impl KillableServer {
         let (kill, killed) = oneshot::channel();
         let (tell, told) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            // On a single thread no task goes on while the runtime is dropped.
+            // On a single thread, no task runs while the runtime is dropped.
             let runtime = current_thread();
             runtime.block_on(async {
                 let server = server.bind(wanted).unwrap();

@@ -1,4 +1,4 @@
-//! A service that uses everything that a document can describe.
+//! A service with every feature that an OpenRPC document can describe.
 
 use rpc_runtime::{Context, RpcError, Stream, rpc};
 use schemars::JsonSchema;

@@ -1,4 +1,4 @@
-//! Mistakes in the use of the macros. Each is one error, on the token of the user.
+//! Mistakes in the use of the macros. Each mistake is one error at the token of the user.
 
 use std::fs;
 use std::path::Path;

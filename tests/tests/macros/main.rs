@@ -1,4 +1,4 @@
-//! What the macros accept, reject, generate and describe.
+//! The macros: accepted and rejected code, generated code and descriptions.
 
 mod bank;
 mod compile_fail;

@@ -24,7 +24,7 @@ fn document<S: Described>() -> Value {
     serde_json::to_value(OpenRpc::of::<S>()).unwrap()
 }
 
-/// Returns whether a value matches a schema of a document.
+/// Returns `true` if a value matches a schema of a document.
 fn fits(document: &Value, schema: &Value, value: &Value) -> bool {
     let mut schema = json!({"allOf": [schema]});
     schema["components"] = document["components"].clone();

@@ -1,5 +1,5 @@
-//! Each attack of the program `hostile`, for a short time: a neighbour's calls are answered meanwhile, the server counts no
-//! more than its budget, and it releases what it held.
+//! Runs each attack of the program `hostile` for a short time. Meanwhile the server answers the calls of a neighbour and
+//! counts no more than its budget. Afterwards it releases the memory of the attack.
 
 use std::time::Duration;
 

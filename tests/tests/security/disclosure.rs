@@ -13,7 +13,7 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Metadata, Subscriber};
 
-/// Types whose names no caller may learn.
+/// Types whose names must not be disclosed to callers.
 #[derive(Debug, Serialize, Deserialize)]
 struct SecretPoint {
     x: i32,
@@ -52,7 +52,7 @@ enum SecretAdjacent {
     Circle(u32),
 }
 
-/// A value that serde fails to serialize, with a reason that no caller may learn.
+/// A value that serde fails to serialize, with a reason that must not be disclosed to callers.
 struct SecretFailure;
 
 impl Serialize for SecretFailure {
@@ -254,8 +254,9 @@ fn nasty() -> String {
 #[tokio::test]
 async fn text_of_a_peer_is_logged_escaped_and_truncated() {
     let log = Log::default();
-    // Only on this thread, which also runs the server: other tests of the process log, too. While a process has a
-    // single subscriber, the first thread that reaches an event decides for all whether it is recorded, hence a second.
+    // The subscriber is set for this thread only, which also runs the server, because other tests of the process log, too.
+    // While a process has a single subscriber, the first thread that reaches an event decides for all threads whether it is
+    // recorded, so this test sets a second subscriber.
     let _subscribed = tracing::subscriber::set_default(log.clone());
     let _second = tracing::Dispatch::new(Log::default());
     let server = TestServer::start(VaultServer::new(Bank), Limits::default());

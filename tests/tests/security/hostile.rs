@@ -1,4 +1,4 @@
-//! Hostile servers and clients: what they send, or do not read, harms no other peer and takes bounded memory.
+//! Hostile servers and clients: the data that they send or do not read affects no other peer and takes bounded memory.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Pair {
         Self::granting(100, 100).await
     }
 
-    /// Grants so many streams, and 64 KiB on each.
+    /// Grants this number of streams, and 64 KiB on each.
     async fn granting(bidirectional: u32, unidirectional: u32) -> Self {
         let mut transport = receive_window(64 << 10);
         transport
@@ -315,7 +315,7 @@ async fn server_after_garbage_and_resets_serves_and_drains() {
         max_response_bytes: 5000,
         max_batch_entries: 10,
         max_concurrent_calls_per_connection: 8,
-        // So many resets would close the connection.
+        // This number of resets would close the connection.
         max_net_cancellations: usize::MAX,
         ..Limits::default()
     };

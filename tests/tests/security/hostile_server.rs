@@ -1,4 +1,4 @@
-//! What a client holds for a hostile server, which is raw. Another server of the same client is served meanwhile.
+//! The memory that a client holds for a hostile server, which is raw. Meanwhile the client serves another server.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -20,11 +20,11 @@ use tokio::task::JoinSet;
 #[rpc]
 trait Store {
     async fn add(&self, a: i64, b: i64) -> i64;
-    /// Makes a call to the caller, and passes on how it ends.
+    /// Makes a call to the caller, and reports its result to the test.
     async fn fetch(&self, cx: &rpc_runtime::Context) -> bool;
 }
 
-/// Passes on the errors of calls to the caller.
+/// Reports the errors of calls to the caller to the test.
 struct Shelf(mpsc::UnboundedSender<String>);
 
 impl Store for Shelf {
@@ -39,7 +39,7 @@ impl Store for Shelf {
     }
 }
 
-/// What the client serves.
+/// The service of the client.
 #[rpc]
 trait Home {
     async fn hang(&self, text: &str);
@@ -56,10 +56,10 @@ impl Home for Hanging {
 
 const MIB: usize = 1 << 20;
 
-/// What a connection may hold in these tests.
+/// The budget of a connection in these tests.
 const BUDGET: usize = 4 * MIB;
 
-/// What it may hold past that: what one read brings to each stream, and the growth of a buffer.
+/// The bytes beyond the budget that a connection may hold: those of one read on each stream, and the growth of a buffer.
 const OVERSHOOT: usize = 3 * MIB;
 
 /// A client of a hostile server and of an honest one.
@@ -113,13 +113,13 @@ impl Between {
         assert!(held < BUDGET + OVERSHOOT, "{held} bytes");
     }
 
-    /// The connection is at its budget, and does not pass it.
+    /// Checks that the connection is at its budget and does not exceed it.
     async fn is_at_budget(&self) {
         eventually(|| self.held() >= BUDGET).await;
         self.is_bounded();
     }
 
-    /// A server with calls in flight is not chosen for these.
+    /// Checks that the other server answers calls. The client does not choose a server with calls in flight for them.
     async fn other_server_is_reached(&self) {
         self.endpoints.insert(self.honest.address.into());
         eventually(|| {
@@ -168,7 +168,7 @@ fn names_the_limit(error: &CallError<ErrorObject>) {
     );
 }
 
-/// A result of so many bytes without its end.
+/// Returns a result of this number of bytes without its end.
 fn unfinished(id: u64, bytes: usize) -> String {
     let head = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":\"");
     head + &"x".repeat(bytes)
@@ -215,7 +215,7 @@ async fn unfinished_replies_past_the_budget_fail_at_their_callers() {
 #[tokio::test]
 async fn unfinished_reply_on_a_shared_stream_fails_at_its_caller_and_the_stream_goes_on() {
     let between = Between::start(1).await;
-    // Others on dedicated streams have less of the budget, and are discarded later.
+    // Other replies, on dedicated streams, hold less of the budget, and are discarded later.
     let (_calls, streams) = between.calls_on_streams(3).await;
     let mut sending = send_all(
         streams
@@ -293,7 +293,7 @@ async fn replies_that_their_callers_do_not_take_are_bounded() {
     let _writing = send_all([(shared, replies)]);
     between.is_at_budget().await;
     between.other_server_is_reached().await;
-    // Those that are taken make room for the others.
+    // Each reply that its caller takes frees memory for other replies.
     let mut taken = 0;
     for ended in soon(join_all(calls)).await {
         match ended {
@@ -340,10 +340,10 @@ async fn items_that_are_not_taken_are_bounded() {
         streams.push(items);
     }
     let _sending = send_all(sent);
-    // The windows of streams that may stay unread are counted, and not widened past that.
+    // The windows of streams that may stay unread are counted, and are not enlarged beyond the budget.
     eventually(|| between.held() >= BUDGET / 2).await;
     between.other_server_is_reached().await;
-    // Each stream goes on when the others are read.
+    // Each stream continues when the other streams are read.
     let read = streams.into_iter().map(|items| {
         items.take(75).for_each(async |item| {
             assert_eq!(item.unwrap().len(), 20_000);

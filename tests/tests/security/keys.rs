@@ -1,4 +1,4 @@
-//! What a server derives from its private key changes with it.
+//! The keys that a server derives from its private key change with it.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ async fn session_of_a_replaced_identity_is_not_resumed() {
         assert!(resumes(&old, port, &tickets).await);
     }
     handle.set_identity(new.clone());
-    // The client would accept a resumed session: it looks at no certificate then.
+    // The client would accept a resumed session, because it does not check the certificate then.
     assert!(!resumes(&old, port, &tickets).await);
     let tickets = Arc::new(ClientSessionMemoryCache::new(8));
     assert!(resumes(&new, port, &tickets).await);
@@ -84,7 +84,7 @@ async fn receive(socket: &UdpSocket) -> (Packet, Vec<u8>) {
     (kind, packet)
 }
 
-/// Returns how a server that asks every client for its address token answers a client that returns one, after `change`.
+/// Returns the answer to a client that presents an address token after `change`, of a server that asks every client for one.
 async fn answer_to_token(change: impl FnOnce(&ServerHandle)) -> Packet {
     let identity = identity();
     let limits = Limits {

@@ -1,4 +1,4 @@
-//! Limits of a server, at each limit and past it. The clients are raw.
+//! The limits of a server: behaviour at each limit and past it. The clients are raw.
 
 mod places;
 
@@ -348,7 +348,7 @@ mod handshakes {
         });
         let stalled = StalledHandshake::start(&server).await;
         assert_eq!(stalled.answer().await, Answer::Handshake);
-        // The handshake is ignored at first, and repeated by QUIC.
+        // The server ignores the handshake at first, and QUIC repeats it.
         is_served(&server.connect_from(ADDRESS).await.unwrap()).await;
     }
 
@@ -437,7 +437,7 @@ mod message_timeouts {
         for stream in &mut streams {
             assert_eq!(stream.reply().await, result(1, 3));
         }
-        // A blank line is no message, also in pieces.
+        // A blank line is no message, even in pieces.
         streams[1].write(" ").await;
         is_served(&connection).await;
         streams[1].write("\n").await;
@@ -572,7 +572,7 @@ mod write_timeouts {
     }
 }
 
-/// What costs the server more than the client.
+/// Limits of requests that cost the server more than the client.
 mod wasted {
     use super::*;
 
@@ -786,7 +786,7 @@ mod memory {
     /// The time after which buffers have been released.
     const IDLE: Duration = Duration::from_secs(4);
 
-    /// Returns the memory that the server keeps of each of so many connections, after `used` and an idle time.
+    /// Returns the memory that the server keeps for each of `count` connections, after `used` and an idle time.
     fn kept(count: usize, used: impl AsyncFn(&RawConnection)) -> i64 {
         let (started, server) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();

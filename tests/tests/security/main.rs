@@ -1,4 +1,4 @@
-//! What a hostile or slow peer cannot do: TLS, limits, disclosure.
+//! Protection against hostile and slow peers: TLS, limits, memory, disclosure.
 
 mod attacks;
 mod disclosure;

@@ -1,4 +1,4 @@
-//! The bytes that a server holds for its peers. The clients are raw.
+//! The memory that a server holds for its peers. The clients are raw.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,25 +16,25 @@ use tokio::sync::Semaphore;
 trait Store {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn blob(&self, size: usize) -> String;
-    /// Answers once it is let through.
+    /// Returns the length of the text once the test opens the gate.
     async fn wait(&self, text: &str) -> usize;
-    /// The same with an argument of its own.
+    /// Returns the number of numbers once the test opens the gate. Owns its argument.
     async fn count(&self, numbers: Vec<u64>) -> usize;
     fn silence(&self) -> impl Stream<Item = u8>;
 }
 
 #[derive(Clone)]
 struct Handlers {
-    /// Calls that wait, or have waited.
+    /// The number of calls that wait or have waited.
     started: Arc<AtomicUsize>,
     added: Arc<AtomicUsize>,
-    door: Arc<Semaphore>,
+    gate: Arc<Semaphore>,
 }
 
 impl Handlers {
     async fn pass(&self) {
         self.started.fetch_add(1, Ordering::SeqCst);
-        self.door.acquire().await.unwrap().forget();
+        self.gate.acquire().await.unwrap().forget();
     }
 }
 
@@ -65,10 +65,10 @@ impl Store for Handlers {
 
 const MIB: usize = 1 << 20;
 
-/// What a connection may hold in these tests.
+/// The budget of a connection in these tests.
 const BUDGET: usize = 4 * MIB;
 
-/// What it may hold past that: what one read brings, and one message that is parsed.
+/// The bytes beyond the budget that a connection may hold: those of one read, and one message that is parsed.
 const OVERSHOOT: usize = 16 * MIB;
 
 struct Guarded {
@@ -81,7 +81,7 @@ impl Guarded {
         let handlers = Handlers {
             started: Arc::default(),
             added: Arc::default(),
-            door: Arc::new(Semaphore::new(0)),
+            gate: Arc::new(Semaphore::new(0)),
         };
         let limits = Limits {
             max_memory_bytes_per_connection: BUDGET,
@@ -140,7 +140,7 @@ async fn unfinished_messages_past_the_budget_are_answered_and_their_memory_is_fr
     for mut stream in streams {
         stream.write("]}\n").await;
         stream.finish();
-        guarded.handlers.door.add_permits(1);
+        guarded.handlers.gate.add_permits(1);
         let reply = stream.reply().await;
         assert_eq!(reply["id"], 7, "{reply}");
         match reply["error"]["code"].as_i64() {
@@ -163,7 +163,7 @@ async fn connection_at_its_budget_is_not_read_until_its_calls_end() {
     let connection = guarded.connect().await;
     let running = guarded.use_up_budget(&connection).await;
     assert!((3..6).contains(&running.len()), "{} calls", running.len());
-    // These are not read, and neither is what a neighbour on the same connection sends.
+    // The server does not read this call, because the connection is at its budget. It serves another connection.
     let mut waiting_call = connection.send(call_line(1, "add", "[1,2]")).await;
     let neighbour = guarded.connect().await;
     for _ in 0..100 {
@@ -171,7 +171,7 @@ async fn connection_at_its_budget_is_not_read_until_its_calls_end() {
     }
     assert_eq!(guarded.added(), 100);
     assert!(guarded.held() < BUDGET + 2 * MIB, "{}", guarded.held());
-    guarded.handlers.door.add_permits(running.len());
+    guarded.handlers.gate.add_permits(running.len());
     for mut stream in running {
         assert_eq!(stream.reply().await, result(7, 1_000_000));
     }
@@ -182,7 +182,7 @@ async fn connection_at_its_budget_is_not_read_until_its_calls_end() {
 async fn streams_that_have_ended_are_not_counted() {
     let guarded = Guarded::start(Limits::default());
     let connection = guarded.connect().await;
-    // Enough replies for the stream to have buffers of a size that is counted.
+    // With so many replies, the buffers of the stream are large enough to be counted.
     let calls: String = (0..100).map(|id| call_line(id, "blob", "[300]")).collect();
     for _ in 0..300 {
         assert_eq!(connection.exchange(&calls).await.len(), 100);
@@ -205,7 +205,7 @@ async fn workers_that_wait_for_memory_end_with_their_connection() {
     let mut streams = guarded.use_up_budget(&connection).await;
     for _ in 0..20 {
         let mut stream = connection.open().await;
-        // More chunks than a worker takes before it looks at them.
+        // These are more chunks than a worker takes before it processes them.
         for _ in 0..40 {
             stream.write(call_line(1, "add", "[1,2]")).await;
         }
@@ -222,7 +222,7 @@ async fn workers_that_wait_for_memory_end_with_their_connection() {
 async fn large_messages_that_are_complete_at_once_are_parsed_within_the_budget() {
     let guarded = Guarded::start(Limits::default());
     let connection = guarded.connect().await;
-    // Each takes three quarters of the budget once it is parsed.
+    // Each parsed message takes three quarters of the budget.
     let zeros = format!("[{}0]", "0,".repeat(130_000));
     let message = call_line(7, "count", &format!("[{zeros}]"));
     let (most, last) = message.split_at(message.len() - 1);
@@ -238,7 +238,7 @@ async fn large_messages_that_are_complete_at_once_are_parsed_within_the_budget()
     for done in 0..streams.len() {
         eventually(|| guarded.started() > done).await;
         assert!(guarded.held() < 2 * BUDGET + 2 * MIB, "{}", guarded.held());
-        guarded.handlers.door.add_permits(1);
+        guarded.handlers.gate.add_permits(1);
     }
     for stream in &mut streams {
         assert_eq!(stream.reply().await, result(7, 130_001));
@@ -246,7 +246,7 @@ async fn large_messages_that_are_complete_at_once_are_parsed_within_the_budget()
 }
 
 #[tokio::test]
-async fn members_that_no_request_has_are_not_held_while_the_handler_waits() {
+async fn unknown_members_of_a_request_are_not_held_while_the_handler_waits() {
     let guarded = Guarded::start(Limits::default());
     let connection = guarded.connect().await;
     let zeros = format!("[{}0]", "0,".repeat(400_000));
@@ -256,16 +256,16 @@ async fn members_that_no_request_has_are_not_held_while_the_handler_waits() {
     };
     let mut stream = connection.send(message("[\"abc\"]")).await;
     eventually(|| guarded.started() == 1).await;
-    // The message itself is held: an argument borrows from it.
+    // The message itself is held, because an argument borrows from it.
     assert!(guarded.held() < 2 * MIB, "{}", guarded.held());
-    guarded.handlers.door.add_permits(1);
+    guarded.handlers.gate.add_permits(1);
     assert_eq!(stream.reply().await, result(1, 3));
-    // Those of parameters are.
+    // Zeros in parameters are held.
     let dense = call_line(2, "count", &format!("[{zeros}]"));
     stream.write(dense).await;
     eventually(|| guarded.started() == 2).await;
     assert!(guarded.held() > 8 * MIB, "{}", guarded.held());
-    guarded.handlers.door.add_permits(1);
+    guarded.handlers.gate.add_permits(1);
     assert_eq!(stream.reply().await, result(2, 400_001));
     eventually(|| guarded.held() < MIB).await;
 }
@@ -308,9 +308,9 @@ async fn deadline_of_a_batch_entry_counts_from_the_receipt_of_the_batch() {
     let batch = json!([call(1, "wait", ["abc"]), late(2, "add", json!([1, 2]))]);
     let mut stream = connection.send(line(batch)).await;
     eventually(|| guarded.started() == 1).await;
-    // The first entry has the only place until the second is late.
+    // The first entry holds the only permit until the deadline of the second has passed.
     pass(Duration::from_millis(100)).await;
-    guarded.handlers.door.add_permits(1);
+    guarded.handlers.gate.add_permits(1);
     let replies = stream.reply().await;
     assert_eq!(replies[0], result(1, 3));
     assert_eq!(replies[1]["error"]["code"], -32002, "{replies}");
@@ -337,7 +337,7 @@ async fn large_message_waits_for_a_permit_unparsed_and_its_deadline_counts_from_
     eventually(|| guarded.held() > MIB).await;
     pass(Duration::from_millis(100)).await;
     assert!(guarded.held() < BUDGET, "{}", guarded.held());
-    guarded.handlers.door.add_permits(2);
+    guarded.handlers.gate.add_permits(2);
     assert_eq!(first.reply().await, result(1, 3));
     let reply = second.reply().await;
     assert_eq!(reply["error"]["code"], -32002, "{reply}");
@@ -353,7 +353,7 @@ async fn buffers_of_unused_streams_are_released_while_another_stream_is_busy() {
         .collect();
     let mut used = connection.send(waiting).await;
     eventually(|| guarded.started() == 20).await;
-    guarded.handlers.door.add_permits(20);
+    guarded.handlers.gate.add_permits(20);
     for _ in 0..20 {
         assert_eq!(used.reply().await["result"], 40_000);
     }
@@ -368,7 +368,7 @@ async fn buffers_of_unused_streams_are_released_while_another_stream_is_busy() {
         }
     })
     .await;
-    // The stream still serves.
+    // The stream still serves calls.
     used.write(call_line(1, "add", "[1,2]")).await;
     assert_eq!(used.reply().await, result(1, 3));
 }

@@ -1,4 +1,4 @@
-//! `Debug` of no public type shows a private key, or a value of metadata.
+//! The `Debug` output of public types shows no private key and no value of metadata.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -33,7 +33,7 @@ trait Vault {
     async fn note(&self, text: &str);
 }
 
-/// What was shown of each type, by its name.
+/// The `Debug` output of each type, by its name.
 #[derive(Clone, Default)]
 struct Shown(Arc<Mutex<BTreeMap<&'static str, String>>>);
 
@@ -45,7 +45,7 @@ impl Shown {
     }
 }
 
-/// Shows what handlers and middleware see.
+/// Handlers and a middleware that record the `Debug` output of their arguments.
 #[derive(Clone)]
 struct Guard(Shown);
 
@@ -163,9 +163,9 @@ async fn show_calls(shown: &Shown, identity: Identity) {
     shown.add("CallError", &CallError::<ErrorObject>::Timeout);
 }
 
-/// Shows what keys are read from, and the errors if they cannot be.
+/// Shows the errors for keys that cannot be read.
 fn show_errors(shown: &Shown, secrets: &[String]) {
-    // The line of a PEM file that is longest has a part of the key.
+    // The longest line of a PEM file contains a part of the key.
     let key = format!("-----BEGIN PRIVATE KEY-----\n{}*\n-----END", secrets[4]);
     let (identity, _) = identity();
     let certificate = identity.certificate().to_pem();
@@ -191,7 +191,7 @@ fn show_errors(shown: &Shown, secrets: &[String]) {
     shown.add("ErrorObject", &ErrorObject::new(7, "no"));
 }
 
-/// Shows what has nothing to do with secrets.
+/// Shows the types that hold no secrets.
 async fn show_others(shown: &Shown) {
     let feed = Broadcast::<u32>::new();
     shown.add("Subscription", &feed.subscribe_waiting(1));
@@ -231,7 +231,7 @@ async fn show_others(shown: &Shown) {
     shown.add("Srv", &Srv::new("_rpc._udp.example.org").unwrap());
 }
 
-/// What crates export that has no value of its own: traits.
+/// The exported traits, which have no values to show.
 const TRAITS: [&str; 7] = [
     "Described",
     "Middleware",
@@ -274,7 +274,7 @@ async fn debug_of_every_public_type_hides_secrets() {
             assert!(!text.contains(secret), "{name} shows {secret}: {text}");
         }
     }
-    // The name of what is hidden is shown.
+    // The names of hidden values are shown.
     assert!(shown["Context"].contains("authorization"));
 
     let mut types = exported("rpc-runtime/src/lib.rs");

@@ -1,4 +1,4 @@
-//! Certificates of servers and clients: which are trusted, and the errors for the others.
+//! Certificates of servers and clients: trusted certificates, and the errors for all others.
 
 use rpc_runtime::tls::{Certificate, TlsError, UntrustedReason};
 use rpc_runtime::{

@@ -20,7 +20,7 @@ trait Work {
 struct Gate {
     is_open: Mutex<bool>,
     opened: Condvar,
-    /// How many handlers have started.
+    /// The number of handlers that have started.
     started: AtomicUsize,
 }
 
@@ -126,8 +126,8 @@ fn blocking_call_cancelled_before_its_thread_starts_never_starts_and_frees_its_p
         let first = tokio::spawn(work.block());
         gate.has_started(1).await;
         for _ in 0..20 {
-            // One address may hold two permits. Each call gets the second one, which the call before has given back
-            // without a thread.
+            // One address may hold two permits. Each call gets the second permit, which the previous call has released
+            // although it never had a thread.
             let mut cancelled = work.block();
             let polled = futures_util::poll!(&mut cancelled);
             assert!(polled.is_pending());

@@ -426,7 +426,7 @@ async fn dropped_call_to_a_client_drops_its_handler() {
     drop(call);
     both.flat.has_dropped().await;
 
-    // The same within a call, and on a dedicated stream.
+    // Calls within a call and on a dedicated stream have the same result.
     let mut call = both.desk.hold();
     under_way(&mut call, &both.flat).await;
     drop(call);

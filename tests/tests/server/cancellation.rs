@@ -1,4 +1,4 @@
-//! Cancelled calls, as the server counts and forgets them.
+//! The count of cancelled calls on the server.
 
 use std::future::pending;
 

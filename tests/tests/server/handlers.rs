@@ -1,4 +1,4 @@
-//! Handlers: their context, cancellation, panics, and the shutdown of their server.
+//! Handlers: context, cancellation, panics, and the shutdown of the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

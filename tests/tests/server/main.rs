@@ -1,4 +1,4 @@
-//! What a handler and the operator of a server rely on.
+//! The server: handlers, callbacks, deadlines, cancellation, panics, shutdown.
 
 mod blocking;
 mod callbacks;

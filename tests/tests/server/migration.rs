@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 #[rpc]
 trait Mirror {
-    /// Returns the caller's port, and which it has when the handler is told to go on.
+    /// Returns the caller's port at the start, and its port once the test lets the handler continue.
     async fn ports(&self, cx: &Context) -> [Option<u16>; 2];
 }
 
@@ -60,7 +60,7 @@ async fn peer_of_a_migrated_connection_is_the_new_address() {
     endpoint.rebind(socket).unwrap();
     assert_ne!(first, second);
 
-    // An answer to a packet from the new address.
+    // The server answers a packet from the new address.
     let (mut ping, mut answer) = connection.open_bi().await.unwrap();
     ping.write_all(call_line(2, "rpc.ping", "[]").as_bytes())
         .await
@@ -73,7 +73,7 @@ async fn peer_of_a_migrated_connection_is_the_new_address() {
     let expected = format!(r#"{{"jsonrpc":"2.0","id":1,"result":[{first},{second}]}}"#);
     assert_eq!(reply.trim_end(), expected);
 
-    // What outlives the connection knows the last address.
+    // Contexts that outlive the connection return the last address.
     connection.close(0u8.into(), b"");
     server.handle.shutdown(std::time::Duration::ZERO).await;
     let copies = glass.0.copies.lock().unwrap();

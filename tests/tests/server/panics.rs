@@ -1,4 +1,4 @@
-//! Panics of handlers end their own call only.
+//! The panic of a handler ends only its own call.
 
 use std::future::pending;
 use std::panic::panic_any;
@@ -58,7 +58,7 @@ async fn fragile() -> (FragileClient, rpc_runtime::ServerHandle) {
     (FragileClient::new(client), server)
 }
 
-/// Makes a call while another runs on the same stream, which must not be affected.
+/// Makes a call while another call runs on the same stream, and checks that the other call is not affected.
 async fn beside_a_neighbour(fragile: &FragileClient, call: impl Future<Output = ()>) {
     let mut neighbour = fragile.wait();
     assert!(futures_util::poll!(&mut neighbour).is_pending());

@@ -1,4 +1,4 @@
-//! A service whose handlers use streams of items in every way, right and wrong.
+//! A service whose handlers use streams of items in every way, correct and incorrect.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -28,15 +28,15 @@ pub(crate) trait Desk {
     fn panics_when_dropped(&self) -> impl Stream<Item = u64>;
     fn echo(&self, items: impl Stream<Item = u64>) -> impl Stream<Item = u64>;
     async fn sum(&self, items: impl Stream<Item = u64>) -> u64;
-    /// Sums once the test has opened the gate.
+    /// Returns the sum of the items once the test has opened the gate.
     async fn gated_sum(&self, items: impl Stream<Item = u64>) -> u64;
-    /// Sums within a `FuturesUnordered`, which polls with wakers of its own.
+    /// Returns the sum of the items, taken within a `FuturesUnordered`, which polls with its own wakers.
     async fn unordered(&self, items: impl Stream<Item = u64>) -> u64;
-    /// Returns the first item, and leaves the others.
+    /// Returns the first item, and takes no other item.
     async fn first(&self, items: impl Stream<Item = u64>) -> u64;
     /// As `first`, and forgets the stream without dropping it.
     async fn forget(&self, items: impl Stream<Item = u64>) -> u64;
-    /// Sums, and polls the stream after its end.
+    /// Returns the sum of the items, and polls the stream after its end.
     async fn past_end(&self, items: impl Stream<Item = u64>) -> u64;
     /// Polls for an item once, waits until the test has opened the gate, and takes an item.
     async fn busy(&self, items: impl Stream<Item = u64>) -> Option<u64>;
@@ -60,14 +60,14 @@ pub(crate) trait Desk {
 
 #[derive(Clone)]
 pub(crate) struct Clerk {
-    /// A handler has started that waits for items or for the gate.
+    /// Notified when a handler has started that waits for items or for the gate.
     pub(crate) started: Arc<Notify>,
     pub(crate) gate: Arc<Notify>,
-    /// A handler has ended that waited for the gate.
+    /// Notified when a handler has ended that waited for the gate.
     pub(crate) ended: Arc<Notify>,
-    /// Items that handlers have taken.
+    /// The number of items that handlers have taken.
     pub(crate) taken: Arc<AtomicUsize>,
-    /// Items that handlers have made.
+    /// The number of items that handlers have made.
     pub(crate) made: Arc<AtomicUsize>,
     eight: Arc<Barrier>,
 }
@@ -292,7 +292,7 @@ pub(crate) async fn is_served(desk: &DeskClient) {
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
 }
 
-/// Waits until `count` no longer changes, although nothing else keeps the tasks that change it from running.
+/// Waits until `count` no longer changes although the tasks that change it may run.
 pub(crate) async fn until_stalled(desk: &DeskClient, count: impl Fn() -> usize) {
     until_still(count, async || is_served(desk).await).await;
 }

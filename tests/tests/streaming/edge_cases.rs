@@ -133,7 +133,7 @@ async fn shutdown_with_stalled_streams_aborts_them() {
         last = Some(item);
     }
     assert!(matches!(last, Some(Err(_))), "{last:?}");
-    // Far below the idle timeout and the write timeout, which would end them, too.
+    // This time is far below the idle timeout and the write timeout, which would end them, too.
     assert!(start.elapsed() < Duration::from_secs(8));
 }
 
@@ -253,7 +253,7 @@ async fn write(journal: &JournalClient, line: u64, by_upload: bool) -> Option<Ca
     None
 }
 
-/// Writes lines until the server is gone, and returns those that failed.
+/// Writes lines until the server has shut down, and returns the lines that failed.
 async fn write_all(journal: JournalClient, task: u64) -> Vec<(u64, CallError)> {
     let mut failed = Vec::new();
     for line in task * 1000..(task + 1) * 1000 {
@@ -363,7 +363,7 @@ fn random_line(rng: &mut Rng, id: u64) -> String {
     }
 }
 
-/// Reads what comes within a few milliseconds.
+/// Reads the bytes that arrive within a few milliseconds.
 async fn read_a_little(stream: &mut RawStream, rng: &mut Rng) {
     let chunk = stream.recv.read_chunk(rng.usize(1..5000), true);
     let _ = timeout(Duration::from_millis(5), chunk).await;

@@ -1,4 +1,4 @@
-//! Streams of items in both directions, as callers and handlers use them.
+//! Streams of items in both directions, from the view of callers and handlers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ enum FeedError {
 trait Market {
     /// Sends prices from 0, and borrows `symbol` until the end.
     fn ticks(&self, symbol: &str, count: u64) -> impl Stream<Item = Tick>;
-    /// Fails after so many items.
+    /// Fails after this number of items.
     fn fails(&self, symbol: &str, after: u64) -> impl Stream<Item = Result<u64, FeedError>>;
     /// Sends items without end.
     fn numbers(&self) -> impl Stream<Item = u64>;
@@ -45,9 +45,9 @@ trait Market {
     fn lengths(&self, items: impl Stream<Item = String>) -> impl Stream<Item = usize>;
     /// Reads nothing until the test adds a permit.
     async fn hold(&self, items: impl Stream<Item = u64>) -> u64;
-    /// Panics after so many items.
+    /// Panics after this number of items.
     fn panics(&self, after: u64) -> impl Stream<Item = u64>;
-    /// Sends an item that cannot be encoded after so many others.
+    /// Sends an item that cannot be encoded, after this number of other items.
     fn unwritable(&self, after: u64) -> impl Stream<Item = BTreeMap<Pair, u8>>;
     /// Sends JSON with line feeds.
     fn raw(&self, items: impl Stream<Item = Value>) -> impl Stream<Item = Box<RawValue>>;
@@ -570,7 +570,7 @@ async fn raw_json_with_newlines_is_sent_as_one_line() {
 /// More items than the window and the buffers of one stream hold. An item has at least 55 bytes.
 const WINDOW: usize = (1280 << 10) / 55;
 
-/// Waits until no more items are made, although nothing keeps the tasks that make them from running.
+/// Waits until no more items are made although the tasks that make them may run.
 async fn is_still(market: &MarketClient, made: &AtomicUsize) {
     let call = async || assert_eq!(market.add(1, 2).await.unwrap(), 3);
     until_still(|| made.load(Ordering::Relaxed), call).await;

@@ -1,4 +1,4 @@
-//! Peers and handlers that use streams of items badly: no other call suffers, and nothing is kept.
+//! Peers and handlers that misuse streams of items: no other call is affected, and no memory or permit is kept.
 
 use std::pin::pin;
 use std::sync::Arc;

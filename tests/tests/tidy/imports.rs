@@ -1,4 +1,4 @@
-//! Which file of a crate imports which, read from its `use` declarations and its `crate::` paths.
+//! The imports between the files of a crate, read from its `use` declarations and its `crate::` paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,8 +26,8 @@ impl Imports {
         Self(imports.collect())
     }
 
-    /// The modules that import each other in a circle, or lead to one on both sides.
-    pub(crate) fn circles(&self) -> Vec<String> {
+    /// Returns the modules that are in a cycle of imports, or on a path between two cycles.
+    pub(crate) fn cycles(&self) -> Vec<String> {
         let mut left = self.0.clone();
         loop {
             let names: BTreeSet<String> = left.keys().cloned().collect();
@@ -48,7 +48,7 @@ impl Imports {
         left.into_iter().map(arrow).collect()
     }
 
-    /// The same with each folder of the first level as one module.
+    /// Returns the imports between folders of the first level.
     pub(crate) fn of_folders(&self) -> Self {
         let folder = |module: &str| module.split("::").next().unwrap_or_default().to_owned();
         let mut folders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -67,7 +67,7 @@ fn is_test(path: &Path) -> bool {
     matches!(name, Some("tests" | "shuttle_tests"))
 }
 
-/// The module of a file below `src`; a `mod.rs`, and a file beside a folder of the same name, is the folder's.
+/// Returns the module of a file below `src`. `a/mod.rs` and `a.rs` are the module `a`.
 fn module(path: &Path) -> String {
     let path = path.with_extension("");
     let mut names: Vec<_> = path.iter().filter_map(|name| name.to_str()).collect();
@@ -77,7 +77,7 @@ fn module(path: &Path) -> String {
     names.join("::")
 }
 
-/// Every path from the root of the crate that `code` names.
+/// Returns every path in `code`, from the root of the crate.
 fn paths(code: &str, module: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = code;
@@ -93,11 +93,11 @@ fn paths(code: &str, module: &str) -> Vec<String> {
     }
     for (at, _) in code.match_indices("crate::") {
         if code[..at].ends_with("(in ") {
-            // A visibility.
+            // This path is a visibility.
             continue;
         }
         let path = code[at..].split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
-        // What ends here is a group, which was expanded above.
+        // A path that ends with `::` is a group, which was expanded above.
         let path = path.take(1).filter(|path| !path.ends_with("::"));
         found.extend(path.map(str::to_owned));
     }
@@ -131,7 +131,7 @@ fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
     }
 }
 
-/// A path from the root of the crate; `None` if it names another crate.
+/// Returns a path from the root of the crate; `None` for a path of another crate.
 fn absolute(path: &str, module: &str) -> Option<String> {
     let mut names: Vec<&str> = module.split("::").collect();
     let path = path.trim();
@@ -151,7 +151,7 @@ fn absolute(path: &str, module: &str) -> Option<String> {
     Some(names.join("::"))
 }
 
-/// The module in which a path's item stands: the longest part of the path that is one.
+/// Returns the module that defines the item of a path: the longest part of the path that is a module.
 fn defining(path: &str, modules: &BTreeMap<String, String>) -> Option<String> {
     let names: Vec<_> = path.split("::").collect();
     let longest_first = (1..=names.len()).rev();

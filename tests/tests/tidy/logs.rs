@@ -1,4 +1,4 @@
-//! No field of a log event, or of a span, has a length that a peer sets.
+//! Checks that a peer determines the length of no field of a log event or span.
 
 use std::path::Path;
 
@@ -29,10 +29,10 @@ const BOUNDED: [(&str, &str); 26] = [
     ("accept.rs", "?reason"),
     // The name of a method that was found.
     ("invoke.rs", "method"),
-    // A variable that is `Escaped`.
+    // Variables of type `Escaped`.
     ("invoke.rs", "%reason"),
     ("reconnect.rs", "%server"),
-    // From the description of the service, and lengths of their own.
+    // Parts of the description of the service, and values of bounded length.
     ("trace.rs", "rpc.service = call.service().name"),
     ("trace.rs", "rpc.method = method.name"),
     ("trace.rs", "otel.name = method.name"),
@@ -66,7 +66,7 @@ const MACROS: [&str; 12] = [
     "error_span!(",
 ];
 
-/// The arguments of each of these macros in a file.
+/// Returns the arguments of each call of these macros in a file.
 fn calls(code: &str) -> Vec<Vec<String>> {
     let starts = MACROS.iter().flat_map(|name| {
         let name = format!("tracing::{name}");
@@ -77,7 +77,7 @@ fn calls(code: &str) -> Vec<Vec<String>> {
     starts.map(|start| arguments(&code[start..])).collect()
 }
 
-/// The arguments up to the parenthesis that closes them.
+/// Returns the arguments up to the closing parenthesis.
 fn arguments(code: &str) -> Vec<String> {
     let (mut depth, mut in_string) = (0, false);
     let mut arguments = vec![String::new()];
@@ -104,7 +104,7 @@ fn is_bounded(path: &Path, argument: &str) -> bool {
     let file = path.file_name().unwrap().to_str().unwrap();
     let (_, value) = argument.split_once('=').unwrap_or(("", argument));
     let value = value.trim();
-    // `target: "…"` is no field.
+    // `target: "…"` is not a field.
     let is_constant = value.starts_with('"') || value == "Empty" || argument.starts_with("target:");
     is_constant || value.starts_with("%Escaped(") || BOUNDED.contains(&(file, argument))
 }

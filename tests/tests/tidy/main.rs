@@ -1,4 +1,4 @@
-//! What must hold of the source itself. `ARCHITECTURE.md` says why.
+//! Checks rules for the source code, which `ARCHITECTURE.md` explains.
 
 mod imports;
 mod logs;
@@ -20,7 +20,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every Rust file below `folder`.
+/// Returns every Rust file below `folder`.
 pub(crate) fn sources(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -39,7 +39,7 @@ pub(crate) fn sources(folder: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A file's code, without its comments and its tests.
+/// Returns the code of a file without comments and tests.
 pub(crate) fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -146,15 +146,15 @@ fn imports_between_files_have_no_cycle() {
         "rpc-macros/src",
     ] {
         let imports = Imports::of(folder);
-        assert_eq!(imports.circles(), [""; 0], "{folder}");
+        assert_eq!(imports.cycles(), [""; 0], "{folder}");
     }
     let folders = Imports::of("rpc-runtime/src").of_folders();
-    assert_eq!(folders.circles(), [""; 0], "folders of rpc-runtime");
+    assert_eq!(folders.cycles(), [""; 0], "folders of rpc-runtime");
 }
 
 #[test]
 fn type_name_is_defined_once() {
-    // One concept behind one seam: the streams and connections of each transport.
+    // Each transport defines its own streams and connections.
     let variants = ["Connection", "SendStream", "RecvStream"];
     let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for path in sources("rpc-runtime/src") {
@@ -166,7 +166,7 @@ fn type_name_is_defined_once() {
         for name in code(&path).lines().filter_map(type_name) {
             if !(is_transport && variants.contains(&name)) {
                 let files = defined.entry(name.to_owned()).or_default();
-                // Twice in one file are variants of one type, for a feature.
+                // Two definitions in one file are variants of a type for a feature.
                 if !files.contains(&file) {
                     files.push(file.clone());
                 }
@@ -177,7 +177,7 @@ fn type_name_is_defined_once() {
     assert!(defined.is_empty(), "{defined:#?}");
 }
 
-/// The name of the type that a line defines.
+/// Returns the name of the type that a line defines.
 fn type_name(line: &str) -> Option<&str> {
     let mut words = line.trim_start().split(' ');
     let visibility = words.next()?;
@@ -198,7 +198,7 @@ fn quic_library_is_named_in_one_file() {
 
 #[test]
 fn generated_code_names_one_module_and_has_no_logic() {
-    // What stands in for the code of a trait with mistakes never runs.
+    // The code that replaces a trait with mistakes never runs.
     let runs = |path: &PathBuf| !path.ends_with("fallback.rs");
     for path in sources("rpc-macros/src/expansions")
         .into_iter()

@@ -1,4 +1,4 @@
-//! The rules for prose of `CONTRIBUTING.md` that a program can check: words, and the first sentences of public docs.
+//! Checks two rules for prose of `CONTRIBUTING.md`: banned words, and the first sentences of public docs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ const BANNED: [&str; 24] = [
 /// Names of items that comments cite.
 const NAMES: [&str; 1] = ["ConnectError::Nobody"];
 
-/// First words that make a fragment of the first sentence.
+/// Words at the beginning of a first sentence that is a fragment.
 const FRAGMENTS: [&str; 7] = ["Whether", "What", "How", "Where", "Why", "Which", "Who"];
 
 const LIBRARIES: [&str; 4] = [
@@ -49,7 +49,7 @@ const LIBRARIES: [&str; 4] = [
 /// A line of a file, counted from 1, and its prose. A line without prose is empty.
 type Line<'a> = (usize, &'a str);
 
-/// Every Rust source and document of the repository. Skips hidden folders, and the folders of cargo and npm.
+/// Returns every Rust source and document of the repository. Skips hidden folders, and the folders of cargo and npm.
 fn files() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().to_owned()];
@@ -76,7 +76,7 @@ fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }
 
-/// The comments of a source.
+/// Returns the lines of a source with their comments.
 fn comments(text: &str) -> impl Iterator<Item = Line<'_>> {
     let comment = |line: &str| match line.trim_start().starts_with("//") {
         true => line.find("//"),
@@ -86,14 +86,14 @@ fn comments(text: &str) -> impl Iterator<Item = Line<'_>> {
     text.lines().enumerate().map(comments)
 }
 
-/// The lines of a document, without the rows of tables if `is_guide`: there they quote what is not to be written.
+/// Returns the lines of a document. The rows of tables are left out if `is_guide`: those of the guide quote banned words.
 fn prose(text: &str, is_guide: bool) -> impl Iterator<Item = Line<'_>> {
     let is_exempt = move |line: &str| is_guide && line.starts_with('|');
     let prose = move |(at, line)| (at + 1, if is_exempt(line) { "" } else { line });
     text.lines().enumerate().map(prose)
 }
 
-/// The banned words and phrases, each with the line on which it begins. A phrase may continue on the next line.
+/// Returns the banned words and phrases, each with the line on which it begins. A phrase may continue on the next line.
 fn banned<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<(usize, &'static str)> {
     let mut words: Vec<(usize, String)> = Vec::new();
     for (at, line) in lines {
@@ -121,7 +121,7 @@ fn banned<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<(usize, &'static str
     found
 }
 
-/// The first paragraphs of the docs of public items, each with the line on which it begins.
+/// Returns the first paragraphs of the docs of public items, each with the line on which it begins.
 fn public_docs(text: &str) -> Vec<(usize, String)> {
     let (mut found, mut docs) = (Vec::new(), Vec::new());
     let mut attribute = 0;
@@ -148,7 +148,7 @@ fn first_paragraph(docs: &[(usize, &str)]) -> String {
     lines.take_while(ends).collect::<Vec<_>>().join(" ")
 }
 
-/// What is wrong with the first paragraph of a doc.
+/// Returns the rule that the first paragraph of a doc breaks, if any.
 fn mistake(paragraph: &str) -> Option<&'static str> {
     let first = paragraph.split(|c: char| !c.is_alphabetic()).next();
     if first.is_some_and(|first| FRAGMENTS.contains(&first)) {
@@ -214,8 +214,8 @@ fn banned_phrase_across_lines_is_found_and_part_of_a_word_is_not() {
 
 #[test]
 fn first_paragraphs_are_those_of_public_items() {
-    let source = "/// A\n/// b.\n///\n/// C\n#[a(\n    b[0],\n)]\npub struct D {\n    /// E.\n    pub f: u8,\n    /// G\n    h: u8,\n}\n\
-        /// I\npub(crate) fn i() {}\n/// J\n/// ```\n/// k\n/// ```\npub fn j() {}\n/// L\npub use l::l;\n";
+    let source = "/// A\n/// b.\n///\n/// C\n#[a(\n    b[0],\n)]\npub struct D {\n    /// E.\n    pub f: u8,\n    /// G\n\
+        h: u8,\n}\n/// I\npub(crate) fn i() {}\n/// J\n/// ```\n/// k\n/// ```\npub fn j() {}\n/// L\npub use l::l;\n";
     let expected = [(1, "A b."), (9, "E."), (16, "J")];
     let expected = expected.map(|(at, paragraph)| (at, paragraph.to_owned()));
     assert_eq!(public_docs(source), expected);

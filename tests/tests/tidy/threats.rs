@@ -1,11 +1,11 @@
-//! `SECURITY.md` names tests that exist.
+//! Checks that the tests that `SECURITY.md` cites exist.
 
 use std::fs;
 use std::path::Path;
 
 use crate::{read, root, sources};
 
-/// The folders of a test binary, or of a crate: where its tests are.
+/// Returns the folders of the tests of a test binary or of a crate.
 fn folders(place: &str) -> Vec<String> {
     let binary = format!("tests/tests/{place}");
     match root().join(&binary).is_dir() {
@@ -18,7 +18,7 @@ fn folders(place: &str) -> Vec<String> {
     }
 }
 
-/// The text of all sources in a place.
+/// Returns the text of all sources of a test binary or crate.
 fn text(place: &str) -> String {
     let folders = folders(place);
     assert!(!folders.is_empty(), "there is no `{place}`");
@@ -28,12 +28,12 @@ fn text(place: &str) -> String {
         .collect()
 }
 
-/// The words between backticks.
+/// Returns the texts between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The last cells of the rows of the table in this section.
+/// Returns the last cells of the rows of the table in this section.
 fn last_cells<'a>(document: &'a str, section: &str) -> Vec<&'a str> {
     let (_, rest) = document.split_once(section).expect("the section");
     let section = rest.split("\n## ").next().unwrap_or_default();

@@ -18,10 +18,10 @@ use tokio::sync::{Semaphore, mpsc};
 trait Scale {
     #[rpc(notification, unreliable)]
     async fn weigh(&self, grams: u64, note: &str);
-    /// As `weigh`, once the test adds a permit.
+    /// Weighs as `weigh` does, once the test adds a permit.
     #[rpc(notification, unreliable)]
     async fn weigh_slowly(&self, grams: u64, note: &str);
-    /// Returns what was weighed since the last call.
+    /// Returns the weights since the last call.
     async fn weighed(&self) -> Vec<u64>;
     async fn add(&self, a: i64, b: i64) -> i64;
     /// Sends an unreliable notification to the caller.
@@ -94,7 +94,7 @@ async fn scale() -> (ScaleClient, Client) {
     (ScaleClient::new(client.clone()), client)
 }
 
-/// Waits until so many notifications have arrived.
+/// Waits until this number of notifications has arrived.
 async fn weighed(scale: &ScaleClient, times: usize) -> Vec<u64> {
     let mut all = Vec::new();
     soon(async {
@@ -192,7 +192,7 @@ async fn raw_client_without_datagrams_receives_unreliable_notifications_on_a_str
     assert_eq!(shown["params"], json!([7, "flour"]));
 }
 
-/// Waits until so many notifications of a raw client have arrived.
+/// Waits until this number of notifications of a raw client has arrived.
 async fn outsiders(connection: &RawConnection, times: usize) -> Vec<u64> {
     let mut all = Vec::new();
     soon(async {

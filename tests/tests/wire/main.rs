@@ -1,4 +1,4 @@
-//! Messages, streams and datagrams as a foreign peer sends and sees them.
+//! Messages, streams and datagrams on the wire, from the view of a peer without code of the framework.
 
 mod datagrams;
 mod json;

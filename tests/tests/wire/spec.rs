@@ -404,7 +404,7 @@ fn difference(expected: Option<(&Exchange, &Reply)>, came: Option<&Value>) -> St
     text
 }
 
-/// Returns whether a response, or the responses of a batch, match the expected ones.
+/// Returns `true` if a response, or the responses of a batch, match the expected ones.
 fn is(expected: &Value, came: &Value) -> bool {
     match (expected, came) {
         (Value::Array(expected), Value::Array(came)) => {

@@ -31,7 +31,7 @@ trait Calls {
     async fn note(&self, line: &str);
 }
 
-/// What handlers report to a test.
+/// The events that handlers report to a test.
 #[derive(Debug, PartialEq)]
 enum Event {
     Started(String),
@@ -190,7 +190,7 @@ fn length_of(text: &str, id: u32) -> String {
     format!(r#"{{"jsonrpc":"2.0","method":"length","params":["{text}"],"id":{id}}}"#)
 }
 
-/// Returns a call of `length` in a message of so many bytes.
+/// Returns a call of `length` in a message of this number of bytes.
 fn message_of(bytes: usize, id: u32) -> String {
     let text = "x".repeat(bytes - length_of("", id).len());
     length_of(&text, id)

@@ -20,10 +20,10 @@ trait Desk {
     fn echo(&self, prefix: &str, items: impl Stream<Item = String>) -> impl Stream<Item = String>;
     fn fail(&self, after: u64) -> impl Stream<Item = Result<u64, ErrorObject>>;
     fn panic(&self, after: u64) -> impl Stream<Item = u64>;
-    /// Sends an item that cannot be encoded after so many others.
+    /// Sends an item that cannot be encoded, after this number of other items.
     fn unwritable(&self, after: u64) -> impl Stream<Item = BTreeMap<Pair, u8>>;
     fn blobs(&self, sizes: Vec<usize>) -> impl Stream<Item = String>;
-    /// Sums so many items, and does not poll for more.
+    /// Returns the sum of this number of items, and does not poll for more.
     async fn some(&self, count: usize, items: impl Stream<Item = u64>) -> u64;
     /// Sends items without end.
     fn numbers(&self) -> impl Stream<Item = u64>;
@@ -45,7 +45,7 @@ struct Clerk {
     /// The number of handlers that have read their items to the end.
     ends: Arc<AtomicUsize>,
     started: Arc<Notify>,
-    /// A handler or its stream was dropped.
+    /// Notified when a handler or its stream was dropped.
     dropped: Arc<Notify>,
 }
 
@@ -563,7 +563,7 @@ mod client {
             Self::granting(100, false).await
         }
 
-        /// Grants so many concurrent streams.
+        /// Grants this number of concurrent streams.
         async fn granting(streams: u32, reconnect: bool) -> Self {
             let mut transport = quinn::TransportConfig::default();
             transport.max_concurrent_bidi_streams(streams.into());

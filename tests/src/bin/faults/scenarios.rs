@@ -207,7 +207,7 @@ struct Scene {
     folder: TempDir,
     address: SocketAddr,
     server: Process,
-    /// Whether the server has ended.
+    /// `true` if the server has ended.
     ended: bool,
     relay: Process,
     relay_address: SocketAddr,

@@ -19,7 +19,7 @@ use crate::serve::Place;
 
 type Closed = Box<dyn Error + Send + Sync>;
 
-/// An attack goes on until the client closes the connection.
+/// The error that ended the connection: an attack continues until then.
 type Ended = Result<Infallible, Closed>;
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ impl fmt::Display for Ambush {
     }
 }
 
-/// Ambushes each client that connects, until the first order.
+/// Attacks each client that connects, until the first order.
 pub(crate) async fn obey(ambush: Ambush) {
     let server = RawServer::start();
     answer(&Place {
@@ -105,7 +105,7 @@ pub(crate) async fn obey(ambush: Ambush) {
     orders.recv().await;
 }
 
-/// The end of a message of so many bytes.
+/// The length of the long part of a message, in bytes.
 const MOST: usize = 3_900_000;
 
 impl Ambush {
@@ -134,7 +134,7 @@ impl Ambush {
                 .answer(id, call["method"] == "items", &mut send)
                 .await?
             {
-                // Nothing that follows would be a reply.
+                // Later bytes of the stream could not be replies.
                 std::future::pending::<()>().await;
             }
         }
@@ -182,7 +182,7 @@ impl Ambush {
         Ok(!reply.ends_with('\n'))
     }
 
-    /// Sends what answers no call.
+    /// Sends messages that answer no call.
     async fn push(self, connection: &Connection) -> Ended {
         let zeros = || format!("[[{}0]]", "0,".repeat(500_000));
         let text = match self {

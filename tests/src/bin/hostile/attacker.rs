@@ -20,7 +20,7 @@ pub(crate) enum Order {
     End,
 }
 
-/// What a hostile client did.
+/// The activity of a hostile client.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Deeds {
     done: u64,

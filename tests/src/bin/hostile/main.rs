@@ -29,16 +29,16 @@ const ROUNDS: usize = 3;
 
 const ROUND: Duration = Duration::from_secs(1);
 
-/// How long the attack goes on for its memory to be measured, without a lower priority than the server.
+/// The duration of the attack in which memory is measured. The attacker then has the same priority as the server.
 const HOLDING: Duration = Duration::from_secs(5);
 
 const QUIET: Duration = Duration::from_secs(5);
 
-/// How long the server may take to release what a hostile client had. Past it, what is left is reported.
+/// The time for the server to release the resources of a hostile client. Resources that remain after it are reported.
 const RELEASE: Duration = Duration::from_secs(10);
 
-/// What QUIC holds for a connection on top of the budget: bytes that were received and not read, and bytes that were sent
-/// and not acknowledged.
+/// The bytes that QUIC holds for a connection in addition to the budget: received bytes that are not read, and sent bytes
+/// that are not acknowledged.
 const WINDOWS: usize = 16 << 20;
 
 fn main() {
@@ -110,12 +110,12 @@ async fn beside(attacks: &[Attack]) {
 /// The server's memory under an attack.
 struct Held {
     attack: Attack,
-    /// What the server's budgets count.
+    /// The bytes that the server's budgets count.
     counted: usize,
     peak: usize,
-    /// What they count after some seconds of quiet.
+    /// The bytes that they count after some idle seconds.
     counted_after: usize,
-    /// The resident memory then. The allocator keeps part of what was freed.
+    /// The resident memory after these seconds. The allocator keeps part of the freed memory.
     after: usize,
 }
 
@@ -238,7 +238,7 @@ fn median(values: impl Iterator<Item = Duration>) -> Duration {
     values[values.len() / 2]
 }
 
-/// Prints what the ambushes of a hostile server do to its clients.
+/// Prints the effects of a hostile server on its clients.
 async fn ambush(ambushes: &[Ambush]) {
     println!(
         "\n| hostile server | client serves | budget MiB | counted MiB | peak MiB | after 5 s | other calls | failed |"
@@ -251,7 +251,7 @@ async fn ambush(ambushes: &[Ambush]) {
     }
 }
 
-/// Ambushes a new client, and prints a row.
+/// Attacks a new client, and prints a row.
 async fn endure(ambush: Ambush, serves: bool) {
     let (_server, honest) = Process::start::<Place>(&["serve"]).await;
     let kind = serde_json::to_string(&ambush).expect("JSON");

@@ -15,14 +15,14 @@ use crate::serve::Place;
 /// The time between two calls: 500 calls in a second.
 const PERIOD: Duration = Duration::from_millis(2);
 
-/// After which time a call has failed.
+/// The time after which a call has failed.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The times of calls from when they were due, sorted.
+/// The times from when calls were due until their responses, sorted.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Waits {
     times: Vec<Duration>,
-    /// The number of calls that had no answer in time, or an error.
+    /// The number of calls that timed out or failed.
     failed: usize,
 }
 
@@ -37,7 +37,7 @@ impl Waits {
     }
 }
 
-/// Makes calls for the time of each order.
+/// Makes calls for the duration in each order.
 pub(crate) async fn obey(place: Place) {
     let trust = Trust::pem(place.certificate.as_bytes()).expect("a certificate");
     let client = Client::builder().trust(trust).connect(place.address).await;

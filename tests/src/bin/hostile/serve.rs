@@ -21,9 +21,9 @@ pub(crate) struct Place {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) now: Holdings,
-    /// The most bytes of memory since the last report.
+    /// The maximum of resident memory since the last report, in bytes.
     pub(crate) peak: usize,
-    /// The most bytes since the last report that the server has counted, as far as they were looked at.
+    /// The maximum since the last report of the bytes that the server counts, as sampled.
     pub(crate) counted: usize,
     /// The bytes that the server counts now.
     pub(crate) held: usize,
@@ -36,7 +36,7 @@ impl Report {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kibibytes = peak.and_then(|peak| peak.split_whitespace().next());
         let kibibytes: usize = kibibytes.expect("VmHWM").parse().expect("a number");
-        // Linux starts VmHWM again from the memory that is resident now.
+        // Linux resets VmHWM to the current resident memory.
         fs::write("/proc/self/clear_refs", "5").expect("Linux");
         Self {
             now,

@@ -1,4 +1,5 @@
-//! A client of a hostile server and, by another client, of an honest one. It reports its memory, and how its honest calls end.
+//! A process with a client of a hostile server and a client of an honest one. It reports its memory, and how calls of the
+//! honest server end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +15,13 @@ use tokio::time::{interval, sleep, timeout};
 
 use crate::serve::{Place, Report};
 
-/// How many calls of each kind, and streams of items, the hostile server is always asked for.
+/// The number of calls of each kind, and of streams of items, that are in flight at the hostile server.
 const CALLS: usize = 16;
 
-/// After which time an honest call has failed.
+/// The time after which a call of the honest server has failed.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a client is started with.
+/// The configuration of the process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Between {
     pub(crate) hostile: Place,
@@ -35,7 +36,7 @@ pub(crate) enum Question {
     Rest,
 }
 
-/// The memory of the client, and its honest calls so far.
+/// The memory of the process, and the results of its calls of the honest server so far.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Endured {
     pub(crate) report: Report,
@@ -43,7 +44,7 @@ pub(crate) struct Endured {
     pub(crate) failed: usize,
 }
 
-/// What the client serves.
+/// The service of the client.
 #[rpc]
 trait Home {
     /// Never returns, and keeps its argument.
@@ -71,7 +72,7 @@ fn builder(place: &Place) -> ClientBuilder {
     builder.limits(Limits::default())
 }
 
-/// Calls both servers, and answers questions.
+/// Calls both servers, and responds to orders.
 pub(crate) async fn obey(between: Between) {
     let Between {
         hostile,
@@ -116,7 +117,7 @@ pub(crate) async fn obey(between: Between) {
     }
 }
 
-/// Makes a call every ten milliseconds, and counts those that are answered in time and those that are not.
+/// Makes a call every ten milliseconds, and counts calls that succeed in time and calls that do not.
 async fn call_honest(town: TownClient, counts: Arc<[AtomicUsize; 2]>) {
     let mut ticks = interval(Duration::from_millis(10));
     let mut calls = JoinSet::new();
@@ -131,8 +132,8 @@ async fn call_honest(town: TownClient, counts: Arc<[AtomicUsize; 2]>) {
     }
 }
 
-/// Keeps calls of the hostile server in flight: on shared streams, on dedicated ones, some whose replies are taken late, and
-/// streams of items of which one a second is taken.
+/// Keeps calls of the hostile server in flight: on shared streams, on dedicated streams, calls whose replies are taken late,
+/// and streams from which one item is taken per second.
 fn load(client: &Client) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for _ in 0..CALLS {

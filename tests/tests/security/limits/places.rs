@@ -1,5 +1,4 @@
-//! One address takes only its share of the places, so that another one is served. The peers have several addresses of the
-//! machine.
+//! One address takes only its share of a limit, so that another address is served. The peers use several loopback addresses.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -17,7 +16,7 @@ const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 200);
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// More connections and calls than one address may have.
+/// Connections and calls of one address that exceed its share.
 struct Flood {
     _connections: Vec<(RawConnection, RawStream)>,
 }
@@ -120,8 +119,7 @@ async fn connections_past_the_share_of_an_address_are_refused() {
     is_served(&server.connect_when_allowed(ADDRESS).await).await;
 }
 
-/// Handshakes from one address. The clients show that the address is theirs, if they are asked for it, and answer nothing
-/// else.
+/// Stalled handshakes from one address. The clients answer only packets that ask them to validate their address.
 struct StalledHandshakes {
     /// The connection IDs of the clients whose handshakes the server has begun.
     begun: Arc<Mutex<HashSet<Vec<u8>>>>,
@@ -181,7 +179,7 @@ impl Drop for StalledHandshakes {
     }
 }
 
-/// Connects while `addresses` addresses have `each` handshakes that do not go on.
+/// Connects while each of `addresses` addresses has `each` stalled handshakes.
 async fn connect_beside_stalled_handshakes(addresses: u8, each: usize, limits: Limits) {
     let most = limits.max_handshakes;
     let server = LimitedServer::start(Limits {
