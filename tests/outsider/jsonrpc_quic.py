@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 over QUIC, as PROTOCOL.md has it: a small client to copy and to change.
+"""A small client for JSON-RPC 2.0 over QUIC, as PROTOCOL.md describes it, to copy and to change.
 
     async with connect("127.0.0.1", 4433, cafile="cert.pem") as client:
         print(await client.call("subtract", [42, 23]))
@@ -16,16 +16,16 @@ from aioquic.quic.connection import QuicConnection
 
 
 class RpcError(Exception):
-    """A call was answered with this code, this message and this data."""
+    """The error object of a response: code, message and data."""
 
 
 def request(method, params=(), **members):
-    """A call, if `members` has an `id`; a notification otherwise."""
+    """Returns a call if `members` has an `id`, and otherwise a notification."""
     return {"jsonrpc": "2.0", **members, "method": method, "params": params}
 
 
 class Stream:
-    """A QUIC stream: requests leave on it, and replies come back unless it is unidirectional."""
+    """A QUIC stream, which sends requests and, unless it is unidirectional, receives replies."""
 
     def __init__(self, client, is_unidirectional=False, id=None):
         self._quic, self._transmit = client._quic, client.transmit
@@ -37,7 +37,7 @@ class Stream:
         client._streams[self.id] = self
 
     def send(self, *messages, last=False):
-        """Sends messages; nothing follows the `last` ones."""
+        """Sends messages. With `last`, ends the sending half after them."""
         self.write("".join(json.dumps(message) + "\n" for message in messages).encode(), last)
 
     def write(self, data, last=False):
@@ -45,42 +45,42 @@ class Stream:
         self._transmit()
 
     def reset(self, code=0x20):
-        """Takes back what was sent: all calls of the stream are cancelled."""
+        """Resets the sending half, which cancels all calls of the stream."""
         self._quic.reset_stream(self.id, code)
         self._transmit()
 
     def stop(self, code=0x20):
-        """Declines the replies, which cancels all calls of the stream too."""
+        """Stops the receiving half, which also cancels all calls of the stream."""
         self._quic.stop_stream(self.id, code)
         self._transmit()
 
     async def receive(self):
-        """The next reply; `None` once the server has finished the stream."""
+        """Returns the next reply, or `None` once the server has ended the stream."""
         line = await self.replies.readline()
         return json.loads(line) if line else None
 
 
 class Client(QuicConnectionProtocol):
-    """A connection. Small calls share one stream, `ask` opens one for a single message."""
+    """A connection. Calls share one stream. `ask` sends one message on a dedicated stream."""
 
     def __init__(self, quic):
         super().__init__(quic)
-        self._lane = self._delivery = self.lost = None
+        self._shared_stream = self._delivery = self.lost = None
         self._streams, self._waiting, self._ids = {}, {}, itertools.count(1)
-        self.methods = {}  # coroutine functions that the server may call, by their names
+        self.methods = {}  # coroutine functions that the server may call, by name
 
     async def call(self, method, params=(), **members):
-        """Calls a method; cancelling the task cancels the call."""
+        """Calls a method and returns the result. Cancelling the task cancels the call."""
         if self._delivery is None or self._delivery.done():
-            self._lane = Stream(self)
-            self._delivery = asyncio.ensure_future(self._deliver(self._lane))
-        lane, call_id = self._lane, next(self._ids)
+            self._shared_stream = Stream(self)
+            self._delivery = asyncio.ensure_future(self._deliver(self._shared_stream))
+        stream, call_id = self._shared_stream, next(self._ids)
         self._waiting[call_id] = waiting = asyncio.get_running_loop().create_future()
-        lane.send(request(method, params, id=call_id, **members))
+        stream.send(request(method, params, id=call_id, **members))
         try:
             reply = await waiting
         except asyncio.CancelledError:
-            lane.send(request("rpc.cancel", [call_id]))
+            stream.send(request("rpc.cancel", [call_id]))
             raise
         finally:
             del self._waiting[call_id]
@@ -89,7 +89,7 @@ class Client(QuicConnectionProtocol):
         return reply["result"]
 
     async def ask(self, message):
-        """Sends one message, a batch perhaps, on a stream of its own; `None` if it is not answered."""
+        """Sends one message, which may be a batch, on a dedicated stream. Returns the reply, or `None` if there is none."""
         stream = Stream(self)
         stream.send(message, last=True)
         try:
@@ -99,8 +99,8 @@ class Client(QuicConnectionProtocol):
             raise
 
     async def items(self, method, params=(), upload=None, **members):
-        """The items that a method answers with, or else its result; `upload` yields those that it takes. Raises unless all
-        of them came."""
+        """Yields the items of a response stream, or the result of the method. `upload` yields the items of the request
+        stream. Raises an error if the response stream is incomplete."""
         stream = Stream(self)
         sending = asyncio.ensure_future(self._send(stream, request(method, params, id=0, **members), upload))
         try:
@@ -125,10 +125,10 @@ class Client(QuicConnectionProtocol):
                 stream.send(request("rpc.item", [call["id"], item]))
             stream.send(request("rpc.end", [call["id"]]), last=True)
 
-    async def _deliver(self, lane):
-        """Hands replies to those who wait for them. Their order says nothing; ids do."""
+    async def _deliver(self, stream):
+        """Passes each reply to the call with its id. Replies arrive in any order."""
         try:
-            while reply := await lane.receive():
+            while reply := await stream.receive():
                 waiting = self._waiting.get(reply["id"])
                 if waiting and not waiting.done():
                     waiting.set_result(reply)
@@ -139,7 +139,7 @@ class Client(QuicConnectionProtocol):
                     waiting.set_exception(ended)
 
     async def _serve(self, stream):
-        """Answers what the server asks on a stream that it has opened, until it ends it."""
+        """Answers the calls on a stream that the server has opened, until the stream ends."""
         with suppress(ConnectionError):
             while asked := await stream.receive():
                 asyncio.ensure_future(self._answer(stream, **asked))
@@ -162,7 +162,7 @@ class Client(QuicConnectionProtocol):
         stream_id = getattr(event, "stream_id", 0)
         stream = self._streams.get(stream_id)
         if stream is None and stream_id & 1 and isinstance(event, events.StreamDataReceived):
-            stream = Stream(self, id=stream_id)  # the server's streams have odd ids
+            stream = Stream(self, id=stream_id)  # streams that the server opens have odd ids
             asyncio.ensure_future(self._serve(stream))
         if isinstance(event, events.ConnectionTerminated):
             self.lost = ConnectionError(event.error_code, event.reason_phrase)
@@ -178,7 +178,7 @@ class Client(QuicConnectionProtocol):
 
 @asynccontextmanager
 async def connect(host, port, cafile=None, server_name=None, alpn="jsonrpc/1"):
-    """Connects. `cafile` holds the certificates to trust; without it the public authorities are."""
+    """Connects. Trusts the certificates in `cafile`, or without it the public authorities."""
     configuration = QuicConfiguration(cafile=cafile, server_name=server_name or host, idle_timeout=15)
     configuration.alpn_protocols = alpn and [alpn]
     transport, client = await asyncio.get_running_loop().create_datagram_endpoint(

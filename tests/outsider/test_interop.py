@@ -1,8 +1,8 @@
-"""What PROTOCOL.md promises, asked for by a client of another kin.
+"""Tests of PROTOCOL.md with a client that shares no code with the server.
 
     python test_interop.py 127.0.0.1:4433 cert.pem
 
-against the interop example.
+The server is the interop example.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from jsonrpc_quic import RpcError, Stream, connect, request
 
 HOST, PORT, CERTIFICATE = "", 0, ""
 
-# A test that takes longer hangs. The whole run tells where it does, should even that fail.
-PATIENCE = 20
-ALL_PATIENCE = 150
+# The time limits of a test and of all tests, in seconds. The second one prints where a test hangs that ignores the first.
+TEST_TIMEOUT = 20
+TOTAL_TIMEOUT = 150
 
-# What the server is told to wait when nobody will hear the answer.
+# The duration of calls that are cancelled before they end, in milliseconds.
 AN_HOUR = 3_600_000
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL = -32700, -32600, -32601, -32602, -32603
@@ -34,7 +34,7 @@ def dial(**options):
 
 
 def connected(test):
-    """Gives a test a connection of its own, and bounds its time."""
+    """Gives a test its own connection and a time limit."""
 
     @functools.wraps(test)
     async def run(self):
@@ -43,13 +43,13 @@ def connected(test):
                 await test(self, client)
                 self.assertEqual(await client.call("subtract", [42, 23]), 19, "the connection still serves")
 
-        await asyncio.wait_for(on_a_connection(), PATIENCE)
+        await asyncio.wait_for(on_a_connection(), TEST_TIMEOUT)
 
     return run
 
 
 async def converse(client, *messages):
-    """Sends messages on one stream, then its end, and returns all that comes back."""
+    """Sends messages on one stream, ends the sending half, and returns all replies."""
     stream = Stream(client)
     stream.write(b"".join(messages), last=True)
     return [reply async for reply in until_the_end(stream)]
@@ -65,7 +65,7 @@ def line(message):
 
 
 def outcome(reply):
-    """A reply's id with its error's code or its result."""
+    """Returns the id of a reply, with the code of its error or its result."""
     return reply["id"], reply["error"]["code"] if "error" in reply else reply["result"]
 
 
@@ -75,7 +75,7 @@ PONG = ("ping", None)
 
 class Case(unittest.IsolatedAsyncioTestCase):
     def assert_outcomes(self, replies, *expected):
-        """The replies are these, in any order."""
+        """Checks the replies, in any order."""
         self.assertCountEqual(map(outcome, replies), expected)
 
 
@@ -114,7 +114,7 @@ class Calls(Case):
             self.assertEqual(outcome(await client.ask(request(method, id=1))), (1, METHOD_NOT_FOUND))
 
     @connected
-    async def test_of_what_there_is_to_call(self, client):
+    async def test_of_rpc_discover_return_the_document(self, client):
         document = await client.call("rpc.discover", [])
         self.assertEqual(document["openrpc"], "1.4.1")
         subtract = next(method for method in document["methods"] if method["name"] == "subtract")
@@ -134,12 +134,12 @@ class Calls(Case):
             self.assertIs(type(reply["id"]), type(id))
 
     @connected
-    async def test_with_what_is_no_id(self, client):
+    async def test_with_an_invalid_id_are_rejected(self, client):
         for id in [1.5, True, [], {}, 2**64]:
             self.assertEqual(outcome(await client.ask(request("get_data", id=id))), (None, INVALID_REQUEST))
 
     @connected
-    async def test_with_an_error_of_the_handlers_own(self, client):
+    async def test_that_fail_return_the_error_of_the_handler(self, client):
         for data in [None, {"fruit": ["pear"]}, 0]:
             with self.assertRaises(RpcError) as caught:
                 await client.call("fail", [1001, "out of \"stock\"", data])
@@ -181,7 +181,7 @@ class Calls(Case):
             self.assertEqual(outcome(await client.ask(request("get_data", id=1, **wrong))), (1, INVALID_REQUEST))
 
     @connected
-    async def test_of_a_slow_method_stop_nobody(self, client):
+    async def test_of_a_slow_method_do_not_block_others(self, client):
         stream = Stream(client)
         stream.send(request("sleep", [AN_HOUR], id="slow"), request("sleep", [1], id="quick"))
         self.assertEqual(outcome(await stream.receive()), ("quick", 1))
@@ -202,7 +202,7 @@ class CallsOfTheServer(Case):
         self.assertEqual(await client.call("ask", ["twice", [1]]), 4, "back and forth")
 
     @connected
-    async def test_of_what_the_client_does_not_have_are_refused(self, client):
+    async def test_of_a_method_that_the_client_does_not_have_are_rejected(self, client):
         with self.assertRaises(RpcError) as caught:
             await client.call("ask", ["double", [21]])
         self.assertEqual(caught.exception.args[:2], (METHOD_NOT_FOUND, "Method not found"))
@@ -220,12 +220,12 @@ class Notifications(Case):
         self.assertEqual(replies, [("after", before + 3)])
 
     @connected
-    async def test_may_come_on_a_unidirectional_stream(self, client):
+    async def test_on_a_unidirectional_stream_are_executed(self, client):
         before = await client.call("notified")
         stream = Stream(client, is_unidirectional=True)
-        # The call among them has nowhere to be answered, and is not executed.
+        # The call is not executed, because it cannot be answered.
         stream.send(request("update", [1], id=1), request("update", [2]), request("update", [3]), last=True)
-        # Streams are not ordered among each other, so what follows elsewhere may overtake.
+        # Streams are not ordered, so later calls on another stream may arrive first.
         while (notified := await client.call("notified")) < before + 2:
             pass
         self.assertEqual(notified, before + 2)
@@ -235,24 +235,24 @@ class Notifications(Case):
         self.assertIsNone(await client.ask(request("subtract", [42, 23])))
 
     @connected
-    async def test_can_be_called_and_say_null(self, client):
+    async def test_with_an_id_are_answered_with_null(self, client):
         self.assertIsNone(await client.call("update", [1]))
 
 
 class Streams(Case):
     @connected
-    async def test_of_items_come_in_their_order(self, client):
+    async def test_of_items_arrive_in_order(self, client):
         self.assertEqual([item async for item in client.items("count", [1000])], list(range(1, 1001)))
         self.assertEqual([item async for item in client.items("count", {"to": 0})], [])
 
     @connected
-    async def test_of_items_are_lines_like_others(self, client):
+    async def test_of_items_are_lines_of_json(self, client):
         replies = await converse(client, line(request("count", [2], id="c")))
         items = [request("rpc.item", ["c", item]) for item in (1, 2)]
         self.assertEqual(replies, [*items, {"jsonrpc": "2.0", "id": "c", "result": None}])
 
     @connected
-    async def test_that_fail_say_so_behind_their_items(self, client):
+    async def test_that_fail_return_the_error_after_their_items(self, client):
         items = []
         with self.assertRaises(RpcError) as caught:
             async for item in client.items("fail_after", [2]):
@@ -260,7 +260,7 @@ class Streams(Case):
         self.assertEqual((items, caught.exception.args[0]), ([0, 1], 1))
 
     @connected
-    async def test_go_up(self, client):
+    async def test_of_items_of_the_client_are_read(self, client):
         async def numbers():
             for number in range(1000):
                 yield number
@@ -268,7 +268,7 @@ class Streams(Case):
         self.assertEqual([total async for total in client.items("total", upload=numbers())], [499500])
 
     @connected
-    async def test_go_up_and_down_in_turn(self, client):
+    async def test_in_both_directions_alternate(self, client):
         names, greetings = asyncio.Queue(), []
 
         async def up():
@@ -282,8 +282,8 @@ class Streams(Case):
         self.assertEqual(greetings, ["Hello, Ada", "Hello, B\u00f6b \"\n"])
 
     @connected
-    async def test_that_nobody_wants_end(self, client):
-        # Were they not dropped, the connection would take no more calls.
+    async def test_that_are_stopped_end(self, client):
+        # If the handlers were not dropped, the connection would reach its limit of calls.
         for _ in range(Cancellation.CALLS + 1):
             forever = client.items("count")
             self.assertEqual(await anext(forever), 1)
@@ -297,7 +297,7 @@ class Streams(Case):
         self.assertIsNone(await stream.receive())
 
     @connected
-    async def test_that_are_cut_off_are_no_streams(self, client):
+    async def test_that_are_incomplete_are_errors(self, client):
         call, item, end = request("total", id=1), request("rpc.item", [1, 1]), request("rpc.end", [1])
         lines = line(call) + line(item)
         for sent, code in [
@@ -339,12 +339,12 @@ class Batches(Case):
         self.assertIsNone(await client.ask([request("update", [1]), request("notify_sum", [1])]))
 
     @connected
-    async def test_of_nothing_and_of_garbage(self, client):
+    async def test_that_are_empty_or_have_invalid_entries_are_answered_with_errors(self, client):
         self.assertEqual(outcome(await client.ask([])), (None, INVALID_REQUEST))
         self.assert_outcomes(await client.ask([1, 2]), (None, INVALID_REQUEST), (None, INVALID_REQUEST))
 
     @connected
-    async def test_run_side_by_side(self, client):
+    async def test_run_their_entries_concurrently(self, client):
         replies = await client.ask([request("sleep", [1000], id=id) for id in range(100)])
         self.assertEqual(sorted(map(outcome, replies)), [(id, 1000) for id in range(100)])
 
@@ -441,7 +441,7 @@ class BadMessages(Case):
 
     @connected
     async def test_that_are_too_large(self, client):
-        # At the limit, newline not counted, and one byte past it.
+        # The first message is at the limit, without its newline, and the second is one byte longer.
         fits = line(request("length", ["x"], id=1))
         fits = fits.replace(b"x", b"x" * ((1 << 20) + 2 - len(fits)))
         past = fits.replace(b"xx", b"xxx", 1)
@@ -457,14 +457,14 @@ class BadMessages(Case):
 
     @connected
     async def test_that_are_too_deep(self, client):
-        # Two levels are the request's own.
+        # The request has two levels itself.
         deep = request("echo", [functools.reduce(lambda value, _: [value], range(62), 0)], id=1)
         self.assertEqual(outcome(await client.ask(deep)), (1, deep["params"][0]))
         deep["params"] = [deep["params"]]
         await self.refused(client, PARSE_ERROR, line(deep))
 
     @connected
-    async def test_that_are_cut_off_never_run(self, client):
+    async def test_that_are_incomplete_are_not_executed(self, client):
         before = await client.call("notified")
         message = line(request("update", [1]))
         for length in range(1, len(message) - 1):
@@ -473,20 +473,21 @@ class BadMessages(Case):
 
 
 class Cancellation(Case):
-    # A server runs no more than this many calls of one connection.
+    # The limit of concurrent calls of a connection.
     CALLS = 128
 
     async def sleeping(self, client, count=1):
-        """A stream on which calls sleep."""
+        """Returns a stream on which calls sleep."""
         stream = Stream(client)
         stream.send(*(request("sleep", [AN_HOUR], id=id) for id in range(count)))
-        # Messages of one stream are started in their order: behind this answer they sleep.
+        # Messages of one stream are started in order, so all calls sleep when this message is answered.
         stream.write(PING)
         self.assertEqual(outcome(await stream.receive()), PONG)
         return stream
 
     async def all_stop(self, client, cancel):
-        """Were the handlers not dropped, the connection would take no more calls the second time round."""
+        """Checks that all calls end. If the handlers were not dropped, the connection would reach its limit of calls in the
+        second round."""
         for _ in range(2):
             streams = [await self.sleeping(client, self.CALLS // 4 - 1) for _ in range(4)]
             for stream in streams:
@@ -514,7 +515,7 @@ class Cancellation(Case):
         await self.all_stop(client, finish_and_stop)
 
     @connected
-    async def test_by_reset_of_a_stream_whose_next_call_waits_for_room(self, client):
+    async def test_by_reset_of_a_stream_whose_next_call_waits_for_a_permit(self, client):
         stream = await self.sleeping(client, self.CALLS)
         stream.send(request("sleep", [1], id="one more"))
         await client.ask(request("rpc.ping", id=1))
@@ -538,7 +539,7 @@ class Cancellation(Case):
         self.assertEqual(outcome(await stream.receive()), (0, CANCELLED_CALL))
 
     @connected
-    async def test_by_name_leaves_other_streams_alone(self, client):
+    async def test_by_name_does_not_affect_other_streams(self, client):
         stream, other = await self.sleeping(client), await self.sleeping(client)
         other.send(request("rpc.cancel", [0]))
         self.assertEqual(outcome(await other.receive()), (0, CANCELLED_CALL))
@@ -546,8 +547,8 @@ class Cancellation(Case):
         self.assertEqual(outcome(await stream.receive()), (0, CANCELLED_CALL))
 
     @connected
-    async def test_of_what_is_not_running_does_nothing(self, client):
-        self.assertEqual(outcome(await client.ask(request("rpc.cancel", ["nobody"], id=1))), (1, None))
+    async def test_of_a_call_that_does_not_run_has_no_effect(self, client):
+        self.assertEqual(outcome(await client.ask(request("rpc.cancel", ["unknown"], id=1))), (1, None))
         self.assertEqual(outcome(await client.ask(request("rpc.cancel", id=1))), (1, INVALID_PARAMS))
 
     @connected
@@ -575,10 +576,10 @@ class Handshakes(Case):
                 pass
 
         with self.assertRaises(ConnectionError) as caught:
-            await asyncio.wait_for(attempt(), PATIENCE)
+            await asyncio.wait_for(attempt(), TEST_TIMEOUT)
         self.assertEqual(caught.exception.args[0], code, caught.exception)
 
-    # QUIC adds 0x100 to the alerts of TLS.
+    # QUIC adds 0x100 to the codes of TLS alerts.
     NO_APPLICATION_PROTOCOL, BAD_CERTIFICATE = 0x178, 0x12A
 
     async def test_for_another_protocol_are_refused(self):
@@ -587,10 +588,10 @@ class Handshakes(Case):
     async def test_for_no_protocol_are_refused(self):
         await self.refused(self.NO_APPLICATION_PROTOCOL, alpn=None)
 
-    async def test_with_a_server_that_nobody_trusts_are_given_up(self):
+    async def test_with_an_untrusted_server_fail(self):
         await self.refused(self.BAD_CERTIFICATE, cafile=None)
 
-    async def test_with_a_server_of_another_name_are_given_up(self):
+    async def test_with_a_server_of_another_name_fail(self):
         await self.refused(self.BAD_CERTIFICATE, server_name="example.org")
 
 
@@ -598,6 +599,6 @@ if __name__ == "__main__":
     address, CERTIFICATE = sys.argv.pop(1), sys.argv.pop(1)
     HOST, _, PORT = address.rpartition(":")
     HOST, PORT = HOST.strip("[]"), int(PORT)
-    logging.disable()  # refused handshakes are what is tested
-    faulthandler.dump_traceback_later(ALL_PATIENCE, exit=True)
+    logging.disable()  # the tests cause failed handshakes
+    faulthandler.dump_traceback_later(TOTAL_TIMEOUT, exit=True)
     unittest.main()
