@@ -1,4 +1,4 @@
-//! Results of calls, compared with what was executed.
+//! Records the results of calls, and compares them with the executed calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -12,7 +12,7 @@ pub fn call(id: impl Into<Value>, method: &str, params: impl Into<Value>) -> Val
     json!({"jsonrpc": "2.0", "id": id.into(), "method": method, "params": params.into()})
 }
 
-/// Returns a call as a line, with parameters as they are to be sent.
+/// Returns a call as a line. `params` are sent unchanged.
 pub fn call_line(id: u64, method: &str, params: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{params}}}\n")
 }

@@ -33,8 +33,8 @@ fn install_hook() {
 
 /// The panics of one scenario.
 ///
-/// A scenario on a current-thread runtime counts those of its own thread: other tests of the same process panic on
-/// purpose on theirs. A scenario on several threads counts those of the process, which it has to itself.
+/// A scenario on a current-thread runtime counts the panics of its own thread, because other tests of the process panic
+/// on purpose on other threads. A scenario on several threads counts all panics of the process, and must run alone in it.
 #[derive(Debug)]
 pub struct Panics {
     on_thread: bool,

@@ -1,8 +1,8 @@
 //! A peer that shares no code with the framework: QUIC by quinn, JSON by serde_json.
 //!
-//! [`RawClient`] connects to servers of the framework, and clients of the framework connect to a [`RawServer`]. Either
-//! way a test has a [`RawConnection`], and says step by step what happens on its streams. A step that cannot be made
-//! fails the test.
+//! [`RawClient`] connects to servers of the framework, and clients of the framework connect to a [`RawServer`]. In
+//! both cases a test has a [`RawConnection`] and performs each step on its streams. A step that fails ends the test with
+//! a panic.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
@@ -370,7 +370,7 @@ impl RawConnection {
             .collect()
     }
 
-    /// Waits until the peer has processed what it had received before, as far as it can.
+    /// Waits until the peer has processed all messages that it received before, as far as it can.
     ///
     /// # Panics
     /// When the peer does not answer.
@@ -425,12 +425,12 @@ impl RawStream {
         self.written += bytes.len() as u64;
     }
 
-    /// The ID of the stream (RFC 9000, section 2.1).
+    /// Returns the ID of the stream (RFC 9000, section 2.1).
     pub fn id(&self) -> u64 {
         VarInt::from(self.send.id()).into_inner()
     }
 
-    /// The offset in the stream of the byte behind what [`write`](Self::write) has sent.
+    /// Returns the offset in the stream of the next byte that [`write`](Self::write) sends.
     pub fn offset(&self) -> u64 {
         self.written
     }

@@ -1,4 +1,4 @@
-//! A server on loopback, a client of it, and how a test waits.
+//! A server on loopback, its client, and functions that wait for events.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Longer than any step of a test takes on a busy machine.
+/// A time limit that exceeds the duration of any step of a test on a busy machine.
 const STEP: Duration = Duration::from_secs(60);
 
 /// A deadline that a call reaches only after its handler has started, also on a busy machine.

@@ -1,4 +1,4 @@
-// Compiles only if the client that was generated has these methods with these types.
+// Compiles only if the generated client has these methods with these types.
 import Bank from "./client/typescript/src/index";
 
 async function use(bank: Bank): Promise<void> {

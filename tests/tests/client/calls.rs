@@ -45,7 +45,7 @@ enum BuyError {
     Either(String, u32),
 }
 
-/// Counts of what the handlers do.
+/// Counts of the events in handlers.
 #[derive(Default)]
 struct Counts {
     hanging: AtomicUsize,

@@ -112,7 +112,7 @@ fn ports(addresses: &[SocketAddr]) -> HashSet<u16> {
     addresses.iter().map(|address| address.port()).collect()
 }
 
-/// A resolver that returns what a test sets.
+/// A resolver that returns the servers that a test sets.
 #[derive(Clone)]
 struct Told {
     found: Arc<Mutex<Result<Found, io::ErrorKind>>>,
@@ -327,7 +327,7 @@ async fn unknown_name_is_an_error() {
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
-/// A name server with some records. It can be told to fail the lookups of addresses.
+/// A name server with some records. A test can let it fail the lookups of addresses.
 #[derive(Clone, Default)]
 struct Zone(Arc<Mutex<Vec<Record>>>, Arc<AtomicBool>);
 

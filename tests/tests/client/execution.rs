@@ -222,7 +222,7 @@ fn response_received_with_the_close_is_delivered() {
         .enable_all()
         .build()
         .unwrap();
-    // Which of the two runs first is random.
+    // The order in which the two run is random.
     for _ in 0..20 {
         let peer = theirs.block_on(async { Peer::new() });
         let ours = current_thread();

@@ -1,4 +1,4 @@
-//! Results of calls over a faulty network, compared with what was executed. `RELIABILITY.md` has the longer run.
+//! Results of calls over a faulty network, compared with the executed calls. `RELIABILITY.md` has the longer run.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -145,7 +145,7 @@ async fn large_response_survives_a_change_of_address() {
     soon(stage.settle()).await;
 }
 
-/// Shuts the server down under load: running calls succeed, and the others are reported as not executed.
+/// Shuts the server down under load: running calls succeed, and all other calls are reported as not executed.
 async fn a_shutdown_loses_no_call(streams: Streams) {
     const CALLS: usize = 2000;
     let stage = Stage::set(seed()).await;

@@ -29,7 +29,7 @@ trait Desk {
     async fn note(&self, text: &str);
 }
 
-/// Counts of what the handlers of all servers have done.
+/// Counts of the events in the handlers of all servers.
 #[derive(Clone, Default)]
 struct Clerk(Arc<Work>);
 
@@ -129,7 +129,7 @@ impl Place {
             .reconnect_backoff(initial, max)
     }
 
-    /// Waits until so many more calls are running.
+    /// Waits until this number of additional calls is running.
     async fn holding(&self, calls: u32) {
         let holding = self.clerk.0.holding.acquire_many(calls);
         soon(holding).await.unwrap().forget();
@@ -482,7 +482,7 @@ impl Relay {
         relay
     }
 
-    /// Waits until so many more packets were sent to the client.
+    /// Waits until this number of additional packets was sent to the client.
     async fn answers(&mut self, packets: usize) {
         let before = *self.answers.borrow();
         let answers = self

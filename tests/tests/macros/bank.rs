@@ -21,7 +21,7 @@ pub(crate) trait Bank {
         #[rpc(default)] kind: Kind,
     ) -> Result<Receipt, Refused>;
 
-    /// What is in an account.
+    /// Returns the balance of an account.
     #[rpc(idempotent, alias = "saldo")]
     #[rpc(example(
         name = "an account with money",
@@ -42,7 +42,7 @@ pub(crate) trait Bank {
     #[deprecated(since = "0.1.0", note = "accounts are kept")]
     async fn close(&self, iban: &str) -> close::Result;
 
-    /// Prices as they come.
+    /// Sends prices.
     fn ticker(&self, symbol: &str) -> impl Stream<Item = Amount>;
 
     async fn import(&self, accounts: impl Stream<Item = Account>) -> u64;

@@ -22,13 +22,13 @@ trait Desk {
     async fn hang(&self);
     /// Passes a client of the caller to the test.
     async fn subscribe(&self, cx: &Context);
-    /// Returns what the caller computes.
+    /// Returns the result of a call to the caller.
     async fn double(&self, cx: &Context, number: i64) -> Result<i64, ErrorObject>;
     /// Returns the remaining time that the caller is given, in milliseconds.
     async fn time_given(&self, cx: &Context) -> Result<Option<u64>, ErrorObject>;
     /// Calls `hold` of the caller.
     async fn hold(&self, cx: &Context) -> Result<(), ErrorObject>;
-    /// Calls the caller, which calls the server, for so many levels.
+    /// Calls the caller, which calls the server, for this number of levels.
     async fn down(&self, cx: &Context, levels: u32) -> Result<u32, ErrorObject>;
 }
 
@@ -120,7 +120,7 @@ impl Desk for Office {
     }
 }
 
-/// Serves `Home` and counts what happens to its handlers.
+/// Serves `Home` and counts the events in its handlers.
 struct Flat {
     holding: Semaphore,
     go_on: Semaphore,
@@ -763,7 +763,8 @@ async fn caller_without_a_connection_cannot_be_called_back() {
     ));
 }
 
-/// The server keeps nothing of closed clients, although a handler has kept a callback client of each.
+/// The server keeps no tasks of closed clients, and the clients drop their services, although a handler has kept a callback
+/// client of each.
 #[tokio::test]
 async fn closed_bidirectional_connections_leave_no_tasks() {
     const ROUNDS: usize = 1_000;

@@ -114,7 +114,7 @@ async fn stage() -> Stage {
 }
 
 impl Stage {
-    /// Polls `items`, which sends the call, until there are so many subscribers.
+    /// Polls `items`, which sends the call, until there is this number of subscribers.
     async fn has_subscribed<S: Stream + Unpin>(&mut self, items: &mut S, subscribed: usize) {
         let mut subscribers = self.subscribed.clone();
         tokio::select! {

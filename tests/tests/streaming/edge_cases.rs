@@ -274,7 +274,7 @@ async fn write_all(journal: JournalClient, task: u64) -> Vec<(u64, CallError)> {
     failed
 }
 
-/// Calls streams while the server shuts down, and compares their errors with what was executed.
+/// Calls streams while the server shuts down, and compares their errors with the executed calls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stream_that_ran_is_never_reported_as_not_executed() {
     for round in 0..20 {

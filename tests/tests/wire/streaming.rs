@@ -522,7 +522,7 @@ async fn unread_stream_of_a_dropped_handler_blocks_no_call() {
         ..Limits::default()
     };
     let (server, clerk) = serve(limits);
-    // The window is smaller than what the server sends at once.
+    // The window is smaller than the data that the server sends at once.
     let connection = RawClient::connect_with_small_window(&server).await;
     let add = call(1, "add", json!([1, 2]));
     let numbers = call(1, "numbers", json!([]));
