@@ -21,7 +21,7 @@ pub(crate) struct Options {
     method: String,
     #[command(flatten)]
     params: Params,
-    /// Send it as a notification, which nobody answers
+    /// Send it as a notification, which has no reply
     #[arg(long)]
     notify: bool,
     /// Do not ask the server for its description before the call

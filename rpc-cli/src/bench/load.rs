@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_nobody_starts_stay_due() {
+    fn calls_that_are_not_started_stay_due() {
         let mut due = pace(1e6);
         let number = 3 * AHEAD;
         let times: Vec<_> = (0..number).filter_map(|_| due.blocking_recv()).collect();

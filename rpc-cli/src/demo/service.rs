@@ -57,7 +57,7 @@ pub(crate) trait Shop {
     async fn buy(&self, item: &str, #[rpc(default = 1)] quantity: u32)
     -> Result<Receipt, BuyError>;
 
-    /// Says that there is more of an item. Nobody answers.
+    /// Says that there is more of an item. It has no reply.
     #[rpc(notification)]
     async fn restock(&self, item: &str, quantity: u32);
 
@@ -65,7 +65,7 @@ pub(crate) trait Shop {
     #[rpc(idempotent)]
     async fn restocked(&self) -> u64;
 
-    /// The price of an item, five times a second, for as long as somebody listens.
+    /// The price of an item, five times a second, for as long as the caller reads.
     fn watch(&self, item: &str) -> impl Stream<Item = Result<Price, BuyError>>;
 
     /// Takes orders as they come, and says what they cost together.
@@ -111,7 +111,7 @@ pub(crate) enum BuyError {
     #[error("there is no {item}")]
     #[rpc(code = 1001)]
     Unknown { item: String },
-    /// Nobody has so many.
+    /// The shop has fewer.
     #[error("only {left} left")]
     #[rpc(code = 1002)]
     SoldOut { left: u32 },

@@ -354,7 +354,7 @@ impl<R> ClientBuilder<R> {
     /// ```
     ///
     /// # Errors
-    /// Returns [`ConnectError::Nobody`] when the first attempt has failed for each server, or if `addresses` is empty. For
+    /// Returns [`ConnectError::AllUnreachable`] when the first attempt has failed for each server, or if `addresses` is empty. For
     /// other errors see [`ConnectError`].
     ///
     /// # Panics

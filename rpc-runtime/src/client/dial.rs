@@ -114,7 +114,7 @@ pub enum ConnectError {
     Refused(ConnectionError),
     /// None of several servers can be reached. The source is the error of the last attempt with one of them.
     #[error("no server can be reached")]
-    Nobody(#[source] Arc<ConnectError>),
+    AllUnreachable(#[source] Arc<ConnectError>),
     /// No local socket can be opened.
     #[error("cannot open a socket")]
     Socket(#[source] std::io::Error),

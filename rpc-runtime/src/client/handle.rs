@@ -199,7 +199,7 @@ impl Client {
     /// Waits until the client is connected; with several servers, to one of them.
     ///
     /// # Errors
-    /// Returns [`ConnectError::Nobody`] as soon as the last attempt to connect has failed; the client keeps trying. Returns
+    /// Returns [`ConnectError::AllUnreachable`] as soon as the last attempt to connect has failed; the client keeps trying. Returns
     /// [`ConnectError::Refused`] if the client is closed.
     ///
     /// # Cancel safety
@@ -213,7 +213,7 @@ impl Client {
                 ConnectionState::Connecting { error: None, .. } => return false,
                 ConnectionState::Connecting {
                     error: Some(error), ..
-                } => Err(ConnectError::Nobody(Arc::clone(error))),
+                } => Err(ConnectError::AllUnreachable(Arc::clone(error))),
                 ConnectionState::Closed(lost) => Err(ConnectError::Refused(lost.clone())),
             };
             true

@@ -641,7 +641,10 @@ async fn servers_can_be_added_and_removed() {
     endpoints.set([]);
     assert!(endpoints.list().is_empty());
     let error = soon(client.ready()).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Nobody(_)), "{error:?}");
+    assert!(
+        matches!(error, ConnectError::AllUnreachable(_)),
+        "{error:?}"
+    );
     let waiting = tokio::spawn(desk.number(0));
     endpoints.set([one.into()]);
     assert_eq!(soon(waiting).await.unwrap().unwrap(), 0);
@@ -683,7 +686,10 @@ async fn removed_servers_leave_no_tasks() {
 async fn client_without_servers_fails_instead_of_waiting() {
     let none: [Address; 0] = [];
     let error = soon(Client::builder().connect_many(none.clone())).await;
-    assert!(matches!(error, Err(ConnectError::Nobody(_))), "{error:?}");
+    assert!(
+        matches!(error, Err(ConnectError::AllUnreachable(_))),
+        "{error:?}"
+    );
 
     let builder = Client::builder().wait_for_ready(false);
     let (client, endpoints) = builder.balanced().unwrap();
@@ -836,7 +842,10 @@ async fn call_that_does_not_wait_fails_when_the_last_server_is_lost() {
     assert_eq!(soon(desk.number(0)).await.unwrap(), 1);
     office.drain(1).await;
     let error = soon(client.ready()).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Nobody(_)), "{error:?}");
+    assert!(
+        matches!(error, ConnectError::AllUnreachable(_)),
+        "{error:?}"
+    );
     let error = soon(desk.number(0)).await.unwrap_err();
     assert!(
         matches!(
@@ -916,7 +925,7 @@ async fn connect_error_without_a_reachable_server_has_the_reason() {
     }
     let connecting = office.builder().connect_many(office.addresses.clone());
     match soon(connecting).await.unwrap_err() {
-        ConnectError::Nobody(error) => {
+        ConnectError::AllUnreachable(error) => {
             assert!(matches!(*error, ConnectError::Untrusted(_)), "{error:?}");
         }
         other => panic!("{other:?}"),

@@ -33,9 +33,6 @@ const BANNED: [&str; 24] = [
     "way back",
 ];
 
-/// Names of items that comments cite.
-const NAMES: [&str; 1] = ["ConnectError::Nobody"];
-
 /// Words at the beginning of a first sentence that is a fragment.
 const FRAGMENTS: [&str; 7] = ["Whether", "What", "How", "Where", "Why", "Which", "Who"];
 
@@ -97,9 +94,6 @@ fn prose(text: &str, is_guide: bool) -> impl Iterator<Item = Line<'_>> {
 fn banned<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<(usize, &'static str)> {
     let mut words: Vec<(usize, String)> = Vec::new();
     for (at, line) in lines {
-        let line = NAMES
-            .iter()
-            .fold(line.to_owned(), |line, name| line.replace(name, ""));
         if line.trim().is_empty() {
             // No phrase continues across a blank line.
             words.push((at, String::new()));
