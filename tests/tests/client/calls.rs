@@ -10,7 +10,7 @@ use rpc_runtime::{
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tests::support::{DEADLINE, serve, soon};
+use tests::support::{DEADLINE, TestServer, serve, soon};
 use tokio::sync::{Notify, Semaphore};
 
 #[rpc]
@@ -487,6 +487,24 @@ async fn closed_client_has_sent_its_notifications() {
         ),
         "{late:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notification_before_the_close_of_its_client_is_executed() {
+    let shop = Shop::default();
+    let server = TestServer::start(DeskServer::new(shop.clone()), Limits::default());
+    let clients = 200;
+    for _ in 0..clients {
+        let client = server.connect().await;
+        DeskClient::new(client.clone()).note("last").await.unwrap();
+        soon(client.close()).await;
+    }
+    soon(async {
+        while shop.0.notes.load(Ordering::SeqCst) < clients {
+            shop.0.noted.notified().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
