@@ -328,7 +328,8 @@ async fn items_that_are_not_taken_are_bounded() {
     let mut sent = Vec::new();
     for _ in 0..24 {
         let mut items = Box::pin(between.client.items::<String, _>("items", &()));
-        poll_fn(|cx| Poll::Ready(assert!(items.poll_next_unpin(cx).is_pending()))).await;
+        let polled = poll_fn(|cx| Poll::Ready(items.poll_next_unpin(cx))).await;
+        assert!(polled.is_pending());
         // Polled again, as it waits for its stream.
         let opened = between.hostile.accept_call();
         let (stream, call) = tokio::select! {

@@ -201,7 +201,7 @@ fn public_docs_begin_with_a_sentence() {
 fn banned_phrase_across_lines_is_found_and_part_of_a_word_is_not() {
     let source = "// Clients that give\n// up. Airplanes, planes.\nlet lane = 1;\u{20}// Nobody.\n\n// In\n\n// peace";
     assert_eq!(banned(comments(source)), [(1, "give up"), (3, "nobody")]);
-    let document = "| whom |\nLanes: `ConnectError::Nobody`";
+    let document = "| whom |\nLanes: `LaneError`";
     assert_eq!(banned(prose(document, true)), [(2, "lanes")]);
     assert_eq!(banned(prose(document, false)), [(1, "whom"), (2, "lanes")]);
 }
