@@ -357,6 +357,8 @@ async fn obtain_permit<R: Router>(
         }
         () = stream.stopped() => stream.reset(),
         () = receiver.was_reset() => stream.reset(),
+        // The receiver notices no loss of the connection once it has all that was sent.
+        () = stream.was_reset() => {}
     }
     Err(ProtocolError::ShuttingDown)
 }

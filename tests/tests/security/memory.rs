@@ -190,14 +190,15 @@ async fn streams_that_have_ended_are_not_counted() {
     }
 }
 
+/// Returns the number of the runtime's tasks.
+fn tasks() -> usize {
+    let runtime = tokio::runtime::Handle::current();
+    runtime.metrics().num_alive_tasks()
+}
+
 #[tokio::test]
 async fn workers_that_wait_for_memory_end_with_their_connection() {
     let guarded = Guarded::start(Limits::default());
-    let tasks = || {
-        tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks()
-    };
     let neighbour = guarded.connect().await;
     guarded.adds(&neighbour).await;
     let before = tasks();
@@ -216,6 +217,35 @@ async fn workers_that_wait_for_memory_end_with_their_connection() {
     connection.close(0u32.into(), b"");
     drop((streams, connection));
     eventually(|| tasks() <= before && guarded.held() < MIB).await;
+}
+
+#[tokio::test]
+async fn workers_that_wait_for_a_permit_end_with_their_connection() {
+    let guarded = Guarded::start(Limits {
+        max_concurrent_calls: 1,
+        max_percent_per_address: 100,
+        max_percent_per_network: 100,
+        ..Limits::default()
+    });
+    let busy = guarded.connect().await;
+    let _running = busy.send(call_line(1, "wait", "[\"abc\"]")).await;
+    eventually(|| guarded.started() == 1).await;
+    busy.settle().await;
+    let before = tasks();
+    let connection = guarded.connect().await;
+    let waiting = line(notification("wait", ["abc"]));
+    let batch = line(json!([notification("wait", ["abc"])]));
+    for _ in 0..20 {
+        // The server has received the end of these streams while their messages wait.
+        connection.send_uni(&waiting).await;
+        connection.send_uni(&batch).await;
+    }
+    connection.settle().await;
+    eventually(|| tasks() >= before + 40).await;
+    connection.close(0u32.into(), b"");
+    drop(connection);
+    eventually(|| tasks() <= before).await;
+    assert_eq!(guarded.started(), 1);
 }
 
 #[tokio::test]
