@@ -317,14 +317,11 @@ impl ServerStream {
     /// Writes the queued bytes, unless another worker is writing. Waits while too many bytes are queued.
     pub(super) async fn flush(&self) {
         while let Some((mut send, chunk)) = self.take_queued() {
-            let written = match self.is_streaming() {
-                false => {
-                    // Created when the write waits, which is rare.
-                    let timeout =
-                        || async { tokio::time::sleep(self.send_budget.write_timeout).await };
-                    write(&mut send, chunk, timeout).await
-                }
-                true => self.write_items(&mut send, chunk).await,
+            let written = tokio::select! {
+                biased;
+                written = self.write(&mut send, chunk) => written,
+                // By another worker. From then on the bytes of this write are not counted.
+                () = self.was_reset() => Err(close::CANCELLED),
             };
             self.put_back(send, written);
         }
@@ -336,17 +333,17 @@ impl ServerStream {
         }
     }
 
-    /// Writes a chunk that may hold items. The peer may read items at any speed, unless replies wait behind them.
-    async fn write_items(&self, send: &mut SendStream, chunk: Bytes) -> Result<(), u32> {
+    /// Writes a chunk. If it may hold items, the peer may read it at any speed, unless replies wait behind it.
+    async fn write(&self, send: &mut SendStream, chunk: Bytes) -> Result<(), u32> {
+        let is_streaming = self.is_streaming();
+        // Created when the write waits, which is rare.
         let timeout = || async {
-            self.has_replies_behind_items().await;
+            if is_streaming {
+                self.has_replies_behind_items().await;
+            }
             tokio::time::sleep(self.send_budget.write_timeout).await;
         };
-        tokio::select! {
-            biased;
-            written = write(send, chunk, timeout) => written,
-            () = self.was_reset() => Err(close::CANCELLED),
-        }
+        write(send, chunk, timeout).await
     }
 
     /// Flushes as [`flush`](Self::flush) does, and resets the stream if the peer resets it meanwhile.

@@ -8,7 +8,7 @@ use futures_util::{Stream, stream};
 use rpc_runtime::{Limits, rpc};
 use serde_json::{Value, json};
 use tests::message::{call, call_line, line, notification, result};
-use tests::peer::{RawClient, RawConnection, RawStream, TIMED_OUT};
+use tests::peer::{CANCELLED, RawClient, RawConnection, RawStream, TIMED_OUT};
 use tests::support::{TestServer, eventually, soon};
 use tokio::sync::Semaphore;
 
@@ -18,6 +18,8 @@ trait Store {
     async fn blob(&self, size: usize) -> String;
     /// Returns the length of the text once the test opens the gate.
     async fn wait(&self, text: &str) -> usize;
+    /// Returns a text of this size once the test opens the gate.
+    async fn late_blob(&self, size: usize) -> String;
     /// Returns the number of numbers once the test opens the gate. Owns its argument.
     async fn count(&self, numbers: Vec<u64>) -> usize;
     fn silence(&self) -> impl Stream<Item = u8>;
@@ -51,6 +53,11 @@ impl Store for Handlers {
     async fn wait(&self, text: &str) -> usize {
         self.pass().await;
         text.len()
+    }
+
+    async fn late_blob(&self, size: usize) -> String {
+        self.pass().await;
+        "x".repeat(size)
     }
 
     async fn count(&self, numbers: Vec<u64>) -> usize {
@@ -246,6 +253,36 @@ async fn workers_that_wait_for_a_permit_end_with_their_connection() {
     drop(connection);
     eventually(|| tasks() <= before).await;
     assert_eq!(guarded.started(), 1);
+}
+
+#[tokio::test]
+async fn write_of_a_reply_ends_when_the_client_resets_the_stream() {
+    let guarded = Guarded::start(Limits {
+        write_timeout: Duration::from_secs(3600),
+        ..Limits::default()
+    });
+    let connection = RawClient::connect_with_small_window(&guarded.server).await;
+    connection.settle().await;
+    let before = tasks();
+    let mut streams = Vec::new();
+    for started in 1..=4 {
+        streams.push(
+            connection
+                .send(call_line(1, "late_blob", "[3000000]"))
+                .await,
+        );
+        eventually(|| guarded.started() == started).await;
+        guarded.handlers.gate.add_permits(1);
+        // The reply is being written, by a worker that does not hold the receiver.
+        assert_eq!(streams[started - 1].read_byte().await, b'{');
+        streams[started - 1].reset(CANCELLED);
+        eventually(|| guarded.held() < MIB).await;
+    }
+    // What is not counted is not held, either.
+    eventually(|| tasks() <= before).await;
+    for stream in &mut streams {
+        assert_eq!(soon(stream.reset_code()).await, Some(CANCELLED));
+    }
 }
 
 #[tokio::test]
