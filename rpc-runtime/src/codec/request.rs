@@ -13,6 +13,9 @@ use crate::codec::parser::Document;
 /// The number of values from which on an allocation pays off if the values need not be kept afterwards.
 const MANY_NODES: usize = 1024;
 
+/// The most copies of an id that a call makes.
+const ID_COPIES: usize = 4;
+
 /// A message that a server receives.
 #[derive(Debug)]
 pub(crate) enum Message<'t, 'de> {
@@ -109,6 +112,19 @@ impl<'t, 'de> Request<'t, 'de> {
         let read = parts.map(Value::node_count).fold(0, usize::saturating_add);
         let unread = document.root().node_count().saturating_sub(read);
         unread > MANY_NODES && unread > read
+    }
+
+    /// Returns how many bytes the copies of the id and of the metadata take while the call runs, if they are many. The id
+    /// stands in the reply, in the table of calls in flight, and in the lines of items in both directions.
+    pub(crate) fn copied_bytes(&self) -> usize {
+        let id = match self.id {
+            Some(Id::String(text)) => text.len().saturating_mul(ID_COPIES),
+            _ => 0,
+        };
+        let members = self.meta.and_then(Value::members).into_iter().flatten();
+        let member =
+            |(name, value): (&str, Value<'_, '_>)| name.len() + value.as_str().map_or(0, str::len);
+        members.map(member).fold(id, usize::saturating_add)
     }
 
     /// Copies the parts that are on the tape.

@@ -11,8 +11,11 @@ use tokio::time::Instant;
 use crate::codec::de::Elements;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::request::Request;
+use crate::memory::MemoryCharge;
 use crate::permit::{Permit, PermitSlot};
-use crate::server::buffers::{BatchBuffers, EntryBuffers};
+use crate::server::buffers::{
+    BatchBuffers, EntryBuffers, RETAINED_ENTRY_BYTES, SMALL_MESSAGE_BYTES,
+};
 use crate::server::call_task::CallSite;
 use crate::server::invoke::{Invocation, PreparedCall, passes, prepare};
 use crate::service::router::Router;
@@ -43,6 +46,7 @@ pub(super) async fn serve<R: Router>(
     let mut replies = EntryReplies {
         left: entries.len(),
         limit: limits.max_response_bytes,
+        charge: MemoryCharge::new(connection.memory(), 0),
         buffers,
     };
     for value in entries {
@@ -93,12 +97,18 @@ struct EntryReplies<'b> {
     limit: usize,
     /// Number of entries without a reply.
     left: usize,
+    /// Counts the replies while they wait for those of other entries, if they are large.
+    charge: MemoryCharge,
 }
 
 impl EntryReplies<'_> {
     fn collect(&mut self, entry: EntryBuffers) {
         self.left -= 1;
         self.buffers.collect(entry, self.limit, self.left);
+        let bytes = self.buffers.out.capacity();
+        if bytes > RETAINED_ENTRY_BYTES {
+            self.charge.set(bytes);
+        }
     }
 }
 
@@ -121,6 +131,9 @@ async fn run<R: Router>(
     mut entry: EntryBuffers,
     call: PreparedCall<'_, '_>,
 ) -> EntryBuffers {
+    let copied_bytes = call.request.copied_bytes();
+    let is_large = copied_bytes > SMALL_MESSAGE_BYTES;
+    let _copies = is_large.then(|| MemoryCharge::new(site.connection.memory(), copied_bytes));
     let has_own = own_permit.is_some();
     let own_permit = PermitSlot::new(own_permit);
     let invocation = Invocation {

@@ -141,7 +141,7 @@ impl WorkerBuffers {
 const REJECTED_ENTRY_BYTES: usize = 128;
 
 /// Maximum capacity of an entry's reply that is kept for the next entry, in bytes.
-const RETAINED_ENTRY_BYTES: usize = 16 << 10;
+pub(super) const RETAINED_ENTRY_BYTES: usize = 16 << 10;
 
 /// The buffers of batches.
 #[derive(Default)]
@@ -206,7 +206,12 @@ impl BatchBuffers {
             }
         }
         // The retained size is small, since a batch may have a hundred entries.
-        entry.reply.shrink(RETAINED_ENTRY_BYTES);
+        let retained = match self.entries.is_empty() {
+            true => RETAINED_ENTRY_BYTES,
+            false => SMALL_MESSAGE_BYTES,
+        };
+        entry.reply.shrink(retained);
+        entry.context.shrink(retained);
         self.entries.push(entry);
     }
 }

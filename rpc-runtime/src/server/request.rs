@@ -119,6 +119,7 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
     let Some(call) = prepare(site, request, reply) else {
         return ReplyBuffer::Single;
     };
+    let copied_bytes = call.request.copied_bytes();
     let parts;
     let mut tape_bytes = document.retained_bytes();
     let call = match call.request.leaves_unread(&document) {
@@ -132,7 +133,7 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
         false => call,
     }
     .received_at(admission.received);
-    charge.set(admission.message_bytes + index.retained_bytes() + tape_bytes);
+    charge.set(admission.message_bytes + index.retained_bytes() + tape_bytes + copied_bytes);
     let mut serving = Serving::new(site, receiver, permit, exchange);
     if let Err(error) = serving.obtain_permit(call.deadline, admission).await {
         reply.reject(error);

@@ -286,6 +286,42 @@ async fn write_of_a_reply_ends_when_the_client_resets_the_stream() {
 }
 
 #[tokio::test]
+async fn replies_of_a_batch_are_counted_while_its_last_entry_waits() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = guarded.connect().await;
+    let mut entries: Vec<_> = (0..5).map(|id| call(id, "blob", [300_000])).collect();
+    entries.push(call(5, "wait", ["abc"]));
+    let batch = line(Value::from(entries));
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        streams.push(connection.send(&batch).await);
+        let sent = streams.len();
+        eventually(|| guarded.started() == sent || guarded.held() >= BUDGET).await;
+    }
+    // The others are not read.
+    let started = guarded.started();
+    assert!((1..4).contains(&started), "{started} batches");
+    drop((streams, connection));
+    eventually(|| guarded.held() < MIB).await;
+}
+
+#[tokio::test]
+async fn copies_of_a_long_id_and_of_metadata_are_counted_while_the_handler_waits() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = guarded.connect().await;
+    let long = "x".repeat(300_000);
+    let mut message = call(0, "wait", ["abc"]);
+    message["id"] = json!(long);
+    message["meta"] = json!({ "name": long });
+    let mut stream = connection.send(line(message)).await;
+    eventually(|| guarded.started() == 1).await;
+    // The message, two copies of the id, and one of the metadata.
+    eventually(|| guarded.held() >= 1_500_000).await;
+    guarded.handlers.gate.add_permits(1);
+    assert_eq!(stream.reply().await["result"], 3);
+}
+
+#[tokio::test]
 async fn large_messages_that_are_complete_at_once_are_parsed_within_the_budget() {
     let guarded = Guarded::start(Limits::default());
     let connection = guarded.connect().await;
