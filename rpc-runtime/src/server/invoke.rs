@@ -270,7 +270,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         let mut unfinished = CancelOnDrop(Some(context));
         let incoming = Incoming::new(Params::new(request.params), context)
             .with_items(self.exchange.zip(request.id))
-            .with_permit(self.permit);
+            .with_permit(self.permit, self.site.connection.memory());
         let future = self.site.connection.router().call(method, &incoming, reply);
         let mut handler = pin!(Some(future));
         let mut timer = pin!(deadline.map(sleep_until));

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use futures_core::Stream;
 
 use crate::blocking::{self, NotRun};
+use crate::codec::INITIAL_BUFFER_BYTES;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::params::decode::{Argument, Arguments, Parameter, Params};
 use crate::codec::params::encode::Write;
-use crate::codec::parser::{Document, Parser};
+use crate::codec::parser::{Document, Parser, most_parsed_bytes};
 use crate::codec::reply::{Fault, FaultKind, Reply};
 use crate::codec::result::Returns;
 use crate::codec::ser;
 use crate::context::Context;
+use crate::memory::{ConnectionMemory, MemoryCharge};
 use crate::permit::PermitSlot;
 use crate::streaming::exchange::{Exchange, ReadItem, Uploaded};
 
@@ -28,8 +30,8 @@ pub struct Incoming<'t, 'de> {
     /// The exchange of the call's items and the id in their lines. `None` in a batch, without an id, or without a
     /// stream.
     exchange: Option<(&'t Exchange, Id<'de>)>,
-    /// The permit of the call, which a blocking handler moves to its thread.
-    permit: Option<&'t PermitSlot>,
+    /// The permit of the call, which a blocking handler moves to its thread, and the budget of its connection.
+    permit: Option<(&'t PermitSlot, &'t Arc<ConnectionMemory>)>,
 }
 
 /// Hides the arguments, which may be secret.
@@ -51,10 +53,14 @@ impl<'t, 'de> Incoming<'t, 'de> {
         }
     }
 
-    /// Sets the permit of the call.
-    pub(crate) fn with_permit(self, permit: &'t PermitSlot) -> Self {
+    /// Sets the permit of the call, and the budget of its connection.
+    pub(crate) fn with_permit(
+        self,
+        permit: &'t PermitSlot,
+        memory: &'t Arc<ConnectionMemory>,
+    ) -> Self {
         Self {
-            permit: Some(permit),
+            permit: Some((permit, memory)),
             ..self
         }
     }
@@ -140,6 +146,14 @@ impl<'t, 'de> Incoming<'t, 'de> {
         }
     }
 
+    /// Counts a large copy of the parameters, and what it takes once it is parsed: a thread holds both until it has
+    /// finished, also when its call was cancelled long before.
+    fn charge_copy(&self, json: &[u8]) -> Option<MemoryCharge> {
+        let (_, memory) = self.permit?;
+        let is_large = json.len() > INITIAL_BUFFER_BYTES;
+        is_large.then(|| MemoryCharge::new(memory, json.len() + most_parsed_bytes(json)))
+    }
+
     /// Runs a handler on a thread for blocking work.
     ///
     /// Its arguments cannot borrow from the message, so the thread gets a copy of the parameters as JSON.
@@ -155,10 +169,12 @@ impl<'t, 'de> Incoming<'t, 'de> {
         F: Send + 'static,
     {
         let mut json = self.params.to_json();
+        let charge = json.as_deref().and_then(|json| self.charge_copy(json));
         let context = self.context.clone();
         let service = Arc::clone(service);
         let mut answer = reply.take();
         let work = move || {
+            let _charge = charge;
             let call = || {
                 // The depth was checked when the request was received.
                 let mut parser = Parser::new(usize::MAX);
@@ -170,7 +186,8 @@ impl<'t, 'de> Incoming<'t, 'de> {
             let ran = context.lend_deadline(|| catch_unwind(AssertUnwindSafe(call)));
             (answer, ran)
         };
-        match blocking::run(self.permit, self.context.deadline(), work).await {
+        let permit = self.permit.map(|(permit, _)| permit);
+        match blocking::run(permit, self.context.deadline(), work).await {
             Ok((answer, ran)) => {
                 *reply = answer;
                 ran.unwrap_or_else(|panic| resume_unwind(panic))

@@ -22,6 +22,9 @@ trait Store {
     async fn late_blob(&self, size: usize) -> String;
     /// Returns the number of numbers once the test opens the gate. Owns its argument.
     async fn count(&self, numbers: Vec<u64>) -> usize;
+    /// Does the same on a thread of the blocking pool.
+    #[rpc(blocking)]
+    fn count_on_thread(&self, numbers: Vec<u64>) -> usize;
     fn silence(&self) -> impl Stream<Item = u8>;
 }
 
@@ -62,6 +65,11 @@ impl Store for Handlers {
 
     async fn count(&self, numbers: Vec<u64>) -> usize {
         self.pass().await;
+        numbers.len()
+    }
+
+    fn count_on_thread(&self, numbers: Vec<u64>) -> usize {
+        tokio::runtime::Handle::current().block_on(self.pass());
         numbers.len()
     }
 
@@ -319,6 +327,25 @@ async fn copies_of_a_long_id_and_of_metadata_are_counted_while_the_handler_waits
     eventually(|| guarded.held() >= 1_500_000).await;
     guarded.handlers.gate.add_permits(1);
     assert_eq!(stream.reply().await["result"], 3);
+}
+
+#[tokio::test]
+async fn parameters_on_the_thread_of_a_cancelled_call_are_counted_until_it_has_finished() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = guarded.connect().await;
+    let zeros = format!("[{}0]", "0,".repeat(20_000));
+    let message = call_line(7, "count_on_thread", &format!("[{zeros}]"));
+    let mut calls = 0;
+    while guarded.held() < BUDGET && calls < 30 {
+        let mut stream = connection.send(&message).await;
+        calls += 1;
+        eventually(|| guarded.started() == calls).await;
+        stream.reset(CANCELLED);
+        assert_eq!(soon(stream.reset_code()).await, Some(CANCELLED));
+    }
+    assert!(calls < 20, "{calls} threads hold {} bytes", guarded.held());
+    guarded.handlers.gate.add_permits(calls);
+    eventually(|| guarded.held() < MIB).await;
 }
 
 #[tokio::test]
