@@ -128,8 +128,8 @@ pub struct Limits {
     /// comes on top: up to 8 MiB that were received and not read, and 8 MiB that were sent and not acknowledged.
     pub max_memory_bytes_per_connection: usize,
     /// The maximum number of bytes that are held for all connections of a server, or of a client. Defaults to a quarter of the
-    /// machine's memory. One network (an IPv4 address, or an IPv6 network of 64 bits) may hold as much as is left for
-    /// others, so at most a half; at that limit its connections are not read further.
+    /// machine's memory. One network (an IPv4 address, or an IPv6 network of 64 bits) may hold a half if it is alone, and less
+    /// the more others hold; at that limit its connections are not read further.
     pub max_memory_bytes: usize,
 
     /// The maximum number of net cancellations and of other wasted work on a connection. Defaults to 1,000. Above the

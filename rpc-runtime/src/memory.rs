@@ -4,8 +4,8 @@
 //! half counts the memory for the peer's replies.
 //!
 //! A connection that has used up its budget is not read until some of it is free again. The same holds for the connections
-//! of a network that uses more of the server's budget than is left. So one network may hold half of the budget and the next
-//! network half of the rest, and a new network always finds some.
+//! of a network that uses its [`Share`] of the server's budget: one network may hold half of it, and less the more others
+//! hold. So a new network finds some even if many networks hold as much as they can.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,11 +18,15 @@ use tokio::time::{sleep, timeout};
 
 use crate::limits::Limits;
 use crate::prefix;
+use crate::share::{Share, admits};
 use crate::sync::{Mutex, lock};
 
 /// Number of bytes that a connection takes from the server's budget at a time. The chunks keep connections from contending
 /// for its counter.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// Maximum share of the server's budget that a network may hold if no other network holds any, in percent.
+const PERCENT_PER_NETWORK: usize = 50;
 
 /// Interval at which a connection checks for room of which it is not notified.
 const SERVER_POLL: Duration = Duration::from_millis(20);
@@ -44,6 +48,7 @@ pub(crate) fn patience(bytes: usize, most: usize) -> Duration {
 pub(crate) struct ServerMemory {
     limit: usize,
     limit_per_connection: usize,
+    network_share: Share,
     used: AtomicUsize,
     networks: Mutex<HashMap<IpAddr, Weak<NetworkMemory>>>,
 }
@@ -199,6 +204,7 @@ impl ServerMemory {
         Arc::new(Self {
             limit: limits.max_memory_bytes,
             limit_per_connection: limits.max_memory_bytes_per_connection,
+            network_share: Share::new(PERCENT_PER_NETWORK, limits.max_memory_bytes),
             used: AtomicUsize::new(0),
             networks: Mutex::default(),
         })
@@ -248,10 +254,14 @@ impl ServerMemory {
 }
 
 impl NetworkMemory {
-    /// Returns `true` if the network holds at least as much as is left for other networks.
+    /// Returns `true` if the network holds its share of the server's budget.
     fn is_full(&self) -> bool {
-        let left = self.server.limit.saturating_sub(self.server.used());
-        self.used.load(Ordering::Relaxed) >= left
+        let free = self.server.limit.saturating_sub(self.server.used());
+        let load = self
+            .server
+            .network_share
+            .load(self.used.load(Ordering::Relaxed));
+        !admits(load, free)
     }
 }
 
@@ -517,23 +527,38 @@ mod tests {
         assert_eq!(connection.used(), 0);
     }
 
+    /// Counts chunks for a connection until it is full. Returns their number.
+    fn fill(connection: &Arc<ConnectionMemory>, charges: &mut Vec<MemoryCharge>) -> usize {
+        let before = connection.whole().used();
+        while !connection.is_full() {
+            charges.push(MemoryCharge::new(connection, CHUNK));
+        }
+        (connection.whole().used() - before) / CHUNK
+    }
+
     #[test]
-    fn network_holds_at_most_as_much_as_is_left_for_others() {
+    fn network_holds_half_of_the_budget_and_less_the_more_others_hold() {
         let server = server(64 * CHUNK, usize::MAX);
         let mut charges = Vec::new();
-        let mut fill = |connection: &Arc<ConnectionMemory>| {
-            let before = server.used();
-            while !connection.is_full() {
-                charges.push(MemoryCharge::new(connection, CHUNK));
-            }
-            (server.used() - before) / CHUNK
-        };
         let first = [server.connection(address(1)), server.connection(address(1))];
-        assert_eq!(fill(&first[0]), 32);
+        assert_eq!(fill(&first[0], &mut charges), 32);
         assert!(first[1].is_full());
-        assert_eq!(fill(&server.connection(address(2))), 16);
-        assert_eq!(fill(&server.connection(address(3))), 8);
+        // A network holds less than 2 · free² / 64 before it takes one more.
+        assert_eq!(fill(&server.connection(address(2)), &mut charges), 13);
+        assert_eq!(fill(&server.connection(address(3)), &mut charges), 6);
         assert!(!server.connection(address(4)).is_full());
+    }
+
+    #[test]
+    fn newcomer_finds_a_hundredth_of_the_budget_behind_40_networks_that_hold_all_they_can() {
+        let server = server(3200 * CHUNK, usize::MAX);
+        let mut charges = Vec::new();
+        for network in 1..=40 {
+            fill(&server.connection(address(network)), &mut charges);
+        }
+        let free = (server.limit - server.used()) / CHUNK;
+        assert!(free >= 32, "{free} chunks are free");
+        assert!(fill(&server.connection(address(41)), &mut charges) > 0);
     }
 
     #[tokio::test(start_paused = true)]
