@@ -28,8 +28,12 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Maximum share of the server's budget that a network may hold if no other network holds any, in percent.
 const PERCENT_PER_NETWORK: usize = 50;
 
-/// Interval at which a connection checks for room of which it is not notified.
+/// Time after which a waiting message first checks for room of which it is not notified. Each later interval is twice as
+/// long, up to [`LONGEST_POLL`], since many messages may wait and each check takes time.
 const SERVER_POLL: Duration = Duration::from_millis(20);
+
+/// Maximum interval between two checks of a waiting message.
+const LONGEST_POLL: Duration = Duration::from_millis(320);
 
 /// Maximum time for which a message that has begun waits for room in the connection's budget. A small message waits for all
 /// of this time, and a message of the maximum size for half of it. So the largest of several waiting messages is discarded
@@ -138,10 +142,12 @@ impl ParsedMessage {
     /// # Panics
     /// Panics if it waits outside a tokio runtime with timers.
     pub(crate) async fn wait_for_handlers(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
+        let mut pause = SERVER_POLL;
         loop {
-            if let Ok(parsed) = timeout(SERVER_POLL, Self::wait(memory, bytes)).await {
+            if let Ok(parsed) = timeout(pause, Self::wait(memory, bytes)).await {
                 return parsed;
             }
+            pause = LONGEST_POLL.min(2 * pause);
         }
     }
 }
@@ -331,13 +337,15 @@ impl ConnectionMemory {
     pub(crate) async fn has_room(&self) {
         self.shortage.notify_one();
         self.waits.notify_waiters();
+        let mut pause = SERVER_POLL;
         loop {
             let freed = self.freed.notified();
             if self.is_over_its_own() {
                 freed.await;
             } else if self.network.is_full() {
                 self.return_chunks();
-                sleep(SERVER_POLL).await;
+                sleep(pause).await;
+                pause = LONGEST_POLL.min(2 * pause);
             } else {
                 return;
             }
@@ -491,6 +499,9 @@ pub(crate) mod counted {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
     use futures_util::FutureExt;
     use proptest::prelude::*;
 
@@ -573,6 +584,29 @@ mod tests {
         both[1].return_chunks();
         timeout(2 * SERVER_POLL, both[0].has_room()).await.unwrap();
         assert_eq!(server.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn message_that_waits_for_long_checks_seldom_whether_there_is_room() {
+        let server = server(2 * CHUNK, usize::MAX);
+        let both = [server.connection(address(1)), server.connection(address(1))];
+        let charges = both
+            .each_ref()
+            .map(|memory| MemoryCharge::new(memory, CHUNK));
+        let polls = AtomicUsize::new(0);
+        let mut room = pin!(both[0].has_room());
+        let counted = poll_fn(|cx| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            room.as_mut().poll(cx)
+        });
+        let mut counted = pin!(counted);
+        let hour = Duration::from_secs(3600);
+        assert!(timeout(hour, &mut counted).await.is_err());
+        let polls = polls.load(Ordering::Relaxed);
+        assert!(polls < 4 * 3600, "{polls} checks in an hour");
+        drop(charges);
+        both[1].return_chunks();
+        timeout(2 * LONGEST_POLL, counted).await.unwrap();
     }
 
     #[test]
