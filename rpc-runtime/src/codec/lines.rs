@@ -37,7 +37,7 @@ const LARGE_BYTES: usize = 64 << 10;
 /// where many messages grow at once.
 #[cold]
 fn grow_slowly(message: &mut Vec<u8>, bytes: usize) {
-    if message.capacity() - message.len() < bytes {
+    if message.capacity().saturating_sub(message.len()) < bytes {
         message.reserve_exact(bytes.max(message.len() / 8));
     }
 }

@@ -238,10 +238,11 @@ fn most_tokens(chunk: &[u8]) -> usize {
     // At most one value or name follows each of these bytes, which are tokens themselves.
     let is_before_value = |byte: &u8| matches!(byte, b',' | b':' | b'[' | b'{');
     let is_end = |byte: &u8| matches!(byte, b']' | b'}');
-    let count = chunk
-        .iter()
-        .map(|byte| 2 * u8::from(is_before_value(byte)) + u8::from(is_end(byte)));
-    usize::from(count.fold(0, u8::wrapping_add))
+    let tokens = |byte: &u8| match () {
+        () if is_before_value(byte) => 2,
+        () => u8::from(is_end(byte)),
+    };
+    usize::from(chunk.iter().map(tokens).fold(0, u8::wrapping_add))
 }
 
 /// A parsed message. Returns the tape to its [`TapeBuffer`] when dropped.

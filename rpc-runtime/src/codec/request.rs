@@ -122,8 +122,10 @@ impl<'t, 'de> Request<'t, 'de> {
             _ => 0,
         };
         let members = self.meta.and_then(Value::members).into_iter().flatten();
-        let member =
-            |(name, value): (&str, Value<'_, '_>)| name.len() + value.as_str().map_or(0, str::len);
+        let member = |(name, value): (&str, Value<'_, '_>)| {
+            name.len()
+                .saturating_add(value.as_str().map_or(0, str::len))
+        };
         members.map(member).fold(id, usize::saturating_add)
     }
 

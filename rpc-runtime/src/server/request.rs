@@ -101,7 +101,6 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
         exchange,
         charge,
     } = buffers;
-    exchange.clear();
     let (index, tape) = parser.split();
     let Some(document) = parse(index, tape, message, line, reply) else {
         site.connection.abuse().record_wasted();
@@ -119,7 +118,6 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
     let Some(call) = prepare(site, request, reply) else {
         return ReplyBuffer::Single;
     };
-    let copied_bytes = call.request.copied_bytes();
     let parts;
     let mut tape_bytes = document.retained_bytes();
     let call = match call.request.leaves_unread(&document) {
@@ -133,7 +131,8 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
         false => call,
     }
     .received_at(admission.received);
-    charge.set(admission.message_bytes + index.retained_bytes() + tape_bytes + copied_bytes);
+    let kept_bytes = tape_bytes + call.request.copied_bytes();
+    charge.set(admission.message_bytes + index.retained_bytes() + kept_bytes);
     let mut serving = Serving::new(site, receiver, permit, exchange);
     if let Err(error) = serving.obtain_permit(call.deadline, admission).await {
         reply.reject(error);
@@ -234,6 +233,7 @@ async fn admit<R: Router>(
         message_bytes: buffers.message.capacity(),
         ..Admission::default()
     };
+    buffers.exchange.clear();
     buffers.recount_large();
     if buffers.message.len() <= PARSED_LATE_BYTES || line != Line::Message {
         return (admission, None);
