@@ -80,7 +80,7 @@ async fn read_reply(
             // A server may send blank lines without end.
             None => {
                 if !budget.count(&mut charge, &reply) {
-                    charge.go_on(Arc::clone(budget).room(reply.capacity()).await?);
+                    Arc::clone(budget).room(reply.len()).await?;
                 }
                 coop::consume_budget().await;
             }
