@@ -182,7 +182,7 @@ mod tests {
         });
         let transport = Connection::Memory(memory::pair().0);
         let budget = ReplyBudget::new(memory.connection(None), 1 << 20, transport);
-        let dense = "0,".repeat(15_000).into_bytes();
+        let dense = "0,".repeat(20_000).into_bytes();
         let first = budget.decoding(&dense).ok().expect("the first");
         let second = budget.decoding(&dense).ok().expect("room for it");
         let third = budget.decoding(&dense);
