@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::timeout;
 
 use crate::client::error::CallFailure;
-use crate::codec::parser::most_parsed_bytes;
+use crate::codec::parser::{INDEX, most_parsed_bytes};
 use crate::memory::{ConnectionMemory, LineCharge, MemoryCharge, ParsedMessage, patience};
 use crate::transport::{Connection, close, quic};
 
@@ -120,7 +120,7 @@ impl ReplyBudget {
     pub(super) fn decoding(&self, reply: &Vec<u8>) -> Result<Decoding, Waiting<Decoding>> {
         let memory = Arc::clone(&self.memory);
         let held = reply.capacity();
-        let parsed = most_parsed_bytes(reply);
+        let parsed = most_parsed_bytes(reply).saturating_add(reply.len().saturating_mul(INDEX));
         let charge = MemoryCharge::new(&memory, held);
         match ParsedMessage::enter(&memory, parsed) {
             Some(entered) => Ok(Decoding::new(entered, charge, parsed)),

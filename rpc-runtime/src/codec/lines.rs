@@ -30,18 +30,6 @@ pub(crate) struct LineSplitter {
     skipping: Option<Line>,
 }
 
-/// The size from which on the buffer of a message grows slowly, in bytes.
-const LARGE_BYTES: usize = 64 << 10;
-
-/// Makes room for more bytes of a large message. A buffer that doubled would take the connection far past its memory limit
-/// where many messages grow at once.
-#[cold]
-fn grow_slowly(message: &mut Vec<u8>, bytes: usize) {
-    if message.capacity().saturating_sub(message.len()) < bytes {
-        message.reserve_exact(bytes.max(message.len() / 8));
-    }
-}
-
 impl LineSplitter {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
@@ -92,11 +80,8 @@ impl LineSplitter {
         }
         let room = self.limit.saturating_sub(message.len());
         self.skipping = (length > room).then_some(Line::TooLarge);
-        let taken = self.chunk.get(..length.min(room)).unwrap_or_default();
-        if message.len() > LARGE_BYTES {
-            grow_slowly(message, taken.len());
-        }
-        message.extend_from_slice(taken);
+        let taken = self.chunk.get(..length.min(room));
+        message.extend_from_slice(taken.unwrap_or_default());
     }
 
     /// Discards the message that `message` holds a part of, and skips its remaining bytes. Its first bytes are kept,

@@ -60,7 +60,7 @@ const MIB: usize = 1 << 20;
 const BUDGET: usize = 4 * MIB;
 
 /// The bytes beyond the budget that a connection may hold: those of one read on each stream, and the growth of a buffer.
-const OVERSHOOT: usize = 3 * MIB;
+const OVERSHOOT: usize = 4 * MIB;
 
 /// A client of a hostile server and of an honest one.
 struct Between {
