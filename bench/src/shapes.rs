@@ -4,7 +4,6 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use rpc_runtime::fuzzing::shapes::{Scene, Shape, Size, all, cheapest};
 use rpc_runtime::fuzzing::stage::ScenePeer;
 use tokio::runtime::Runtime;
 
+use crate::callgrind::callgrind;
 use crate::load::RuntimeKind;
 use crate::process::output;
 
@@ -42,9 +42,9 @@ pub(crate) fn main() -> Result<()> {
 /// Runs all shapes under valgrind, and returns the counts.
 fn counts(folder: &Path) -> Result<Vec<u64>> {
     let file = folder.join("shapes");
-    let mut valgrind = Command::new("valgrind");
+    let mut valgrind = callgrind();
     valgrind
-        .args(["--tool=callgrind", "--collect-atstart=no"])
+        .arg("--collect-atstart=no")
         .arg(format!("--toggle-collect={MEASURED}"))
         .arg(format!("--dump-after={MEASURED}"))
         .arg(format!("--callgrind-out-file={}", file.display()))
