@@ -82,10 +82,25 @@ pub(crate) struct ConnectionMemory {
     waits: Notify,
     /// Number of bytes held for messages that have begun and are not complete.
     partial: AtomicUsize,
-    /// Number of large messages that are parsed and not answered yet.
-    parsed: AtomicUsize,
+    requests: ParsedMessages,
+    replies: ParsedMessages,
+}
+
+/// Counts the large messages of one kind that are parsed and not answered yet.
+#[derive(Debug, Default)]
+struct ParsedMessages {
+    count: AtomicUsize,
     /// Notified when a parsed message is answered.
     answered: Notify,
+}
+
+/// The kind of a parsed message. Each kind is counted separately, since the handler of a request may wait for a reply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ParsedKind {
+    /// A handler answers the message.
+    Request,
+    /// The message is decoded at once.
+    Reply,
 }
 
 /// Counts a message that has begun and is not complete, until this is dropped.
@@ -102,19 +117,24 @@ impl Drop for PartialMessage<'_> {
 
 /// Counts a large message that is parsed and not answered yet, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct ParsedMessage(Arc<ConnectionMemory>);
+pub(crate) struct ParsedMessage(Arc<ConnectionMemory>, ParsedKind);
 
 impl ParsedMessage {
-    /// Enters a message whose values may take up to `bytes` bytes, if the budget has room for them. The first message is
-    /// always entered.
-    pub(crate) fn enter(memory: &Arc<ConnectionMemory>, bytes: usize) -> Option<Self> {
-        let others = memory.parsed.fetch_add(1, Ordering::AcqRel);
+    /// Enters a message whose values may take up to `bytes` bytes, if the budget has room for them. The first message of
+    /// each kind is always entered.
+    pub(crate) fn enter(
+        memory: &Arc<ConnectionMemory>,
+        kind: ParsedKind,
+        bytes: usize,
+    ) -> Option<Self> {
+        let count = &memory.parsed(kind).count;
+        let others = count.fetch_add(1, Ordering::AcqRel);
         let has_room = memory.used().saturating_add(bytes) <= memory.limit;
         if others == 0 || has_room && !memory.network.is_full() {
-            return Some(Self(Arc::clone(memory)));
+            return Some(Self(Arc::clone(memory), kind));
         }
         // `answered` is not notified here, since waiting messages would wake each other forever.
-        memory.parsed.fetch_sub(1, Ordering::AcqRel);
+        count.fetch_sub(1, Ordering::AcqRel);
         None
     }
 
@@ -123,18 +143,22 @@ impl ParsedMessage {
     ///
     /// # Cancel safety
     /// This method is cancel safe.
-    pub(crate) async fn wait(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
+    pub(crate) async fn wait(
+        memory: &Arc<ConnectionMemory>,
+        kind: ParsedKind,
+        bytes: usize,
+    ) -> Self {
         loop {
-            let answered = memory.answered.notified();
-            if let Some(parsed) = Self::enter(memory, bytes) {
+            let answered = memory.parsed(kind).answered.notified();
+            if let Some(parsed) = Self::enter(memory, kind, bytes) {
                 return parsed;
             }
             answered.await;
         }
     }
 
-    /// Waits as [`wait`](Self::wait) does, where the replies depend on handlers and may take long. Also notices other memory
-    /// that is released, by this connection and by other connections of the network.
+    /// Waits for a request as [`wait`](Self::wait) does, where the replies depend on handlers and may take long. Also notices
+    /// other memory that is released, by this connection and by other connections of the network.
     ///
     /// # Cancel safety
     /// This method is cancel safe.
@@ -144,7 +168,8 @@ impl ParsedMessage {
     pub(crate) async fn wait_for_handlers(memory: &Arc<ConnectionMemory>, bytes: usize) -> Self {
         let mut pause = SERVER_POLL;
         loop {
-            if let Ok(parsed) = timeout(pause, Self::wait(memory, bytes)).await {
+            let waiting = Self::wait(memory, ParsedKind::Request, bytes);
+            if let Ok(parsed) = timeout(pause, waiting).await {
                 return parsed;
             }
             pause = LONGEST_POLL.min(2 * pause);
@@ -154,8 +179,9 @@ impl ParsedMessage {
 
 impl Drop for ParsedMessage {
     fn drop(&mut self) {
-        self.0.parsed.fetch_sub(1, Ordering::AcqRel);
-        self.0.answered.notify_waiters();
+        let parsed = self.0.parsed(self.1);
+        parsed.count.fetch_sub(1, Ordering::AcqRel);
+        parsed.answered.notify_waiters();
     }
 }
 
@@ -233,8 +259,8 @@ impl ServerMemory {
             shortage: Notify::new(),
             waits: Notify::new(),
             partial: AtomicUsize::new(0),
-            parsed: AtomicUsize::new(0),
-            answered: Notify::new(),
+            requests: ParsedMessages::default(),
+            replies: ParsedMessages::default(),
         })
     }
 
@@ -286,6 +312,13 @@ impl Drop for NetworkMemory {
 }
 
 impl ConnectionMemory {
+    fn parsed(&self, kind: ParsedKind) -> &ParsedMessages {
+        match kind {
+            ParsedKind::Request => &self.requests,
+            ParsedKind::Reply => &self.replies,
+        }
+    }
+
     /// Returns the number of bytes held for the connection.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)

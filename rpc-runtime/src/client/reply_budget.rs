@@ -8,7 +8,9 @@ use tokio::time::timeout;
 
 use crate::client::error::CallFailure;
 use crate::codec::parser::{INDEX, most_parsed_bytes};
-use crate::memory::{ConnectionMemory, LineCharge, MemoryCharge, ParsedMessage, patience};
+use crate::memory::{
+    ConnectionMemory, LineCharge, MemoryCharge, ParsedKind, ParsedMessage, patience,
+};
 use crate::transport::{Connection, close, quic};
 
 /// Lines and replies of up to this size, in bytes, are not counted and never wait. Each stream counts this size for its
@@ -122,10 +124,10 @@ impl ReplyBudget {
         let held = reply.capacity();
         let parsed = most_parsed_bytes(reply).saturating_add(reply.len().saturating_mul(INDEX));
         let charge = MemoryCharge::new(&memory, held);
-        match ParsedMessage::enter(&memory, parsed) {
+        match ParsedMessage::enter(&memory, ParsedKind::Reply, parsed) {
             Some(entered) => Ok(Decoding::new(entered, charge, parsed)),
             None => Err(Box::pin(async move {
-                let entered = ParsedMessage::wait(&memory, parsed).await;
+                let entered = ParsedMessage::wait(&memory, ParsedKind::Reply, parsed).await;
                 Decoding::new(entered, charge, parsed)
             })),
         }

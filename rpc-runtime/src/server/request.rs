@@ -14,7 +14,7 @@ use crate::codec::lines::Line;
 use crate::codec::parser::{Document, Index, ParseError, TapeBuffer, most_parsed_bytes};
 use crate::codec::reply::Reply;
 use crate::codec::request::Message;
-use crate::memory::ParsedMessage;
+use crate::memory::{ParsedKind, ParsedMessage};
 use crate::permit::PermitSlot;
 use crate::server::batch;
 use crate::server::buffers::{
@@ -261,7 +261,7 @@ async fn wait_to_parse<R: Router>(
     let CallSite {
         connection, stream, ..
     } = site;
-    if let Some(parsed) = ParsedMessage::enter(connection.memory(), bytes) {
+    if let Some(parsed) = ParsedMessage::enter(connection.memory(), ParsedKind::Request, bytes) {
         return Some(parsed);
     }
     let wait = ParsedMessage::wait_for_handlers(connection.memory(), bytes);

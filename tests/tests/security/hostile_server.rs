@@ -213,6 +213,22 @@ async fn unfinished_replies_past_the_budget_fail_at_their_callers() {
 }
 
 #[tokio::test]
+async fn reply_of_many_values_is_decoded_while_a_handler_keeps_a_large_message() {
+    let between = Between::start(1).await;
+    let hang = call_line(1, "hang", &format!("[\"{}\"]", "x".repeat(100_000)));
+    let _hanging = between.hostile.send(&hang).await;
+    eventually(|| between.held() >= 100_000).await;
+    let call = between.client.call::<Vec<u8>, _>("get", &());
+    let call = tokio::spawn(call.dedicated_stream().into_future());
+    let (mut stream, called) = between.hostile.accept_call().await;
+    // Its values take more than the budget.
+    stream
+        .write_line(result(called["id"].clone(), vec![0; 400_000]))
+        .await;
+    assert_eq!(soon(call).await.unwrap().unwrap().len(), 400_000);
+}
+
+#[tokio::test]
 async fn unfinished_reply_on_a_shared_stream_fails_at_its_caller_and_the_stream_goes_on() {
     let between = Between::start(1).await;
     // Other replies, on dedicated streams, hold less of the budget, and are discarded later.
