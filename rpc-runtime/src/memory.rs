@@ -30,7 +30,7 @@ const PERCENT_PER_NETWORK: usize = 50;
 
 /// Time after which a waiting message first checks for room of which it is not notified. Each later interval is twice as
 /// long, up to [`LONGEST_POLL`], since many messages may wait and each check takes time.
-const SERVER_POLL: Duration = Duration::from_millis(20);
+pub(crate) const SERVER_POLL: Duration = Duration::from_millis(20);
 
 /// Maximum interval between two checks of a waiting message.
 const LONGEST_POLL: Duration = Duration::from_millis(320);
@@ -319,6 +319,11 @@ impl ConnectionMemory {
         }
     }
 
+    /// Returns `true` while a large reply is decoded.
+    pub(crate) fn is_decoding(&self) -> bool {
+        self.replies.count.load(Ordering::Acquire) > 0
+    }
+
     /// Returns the number of bytes held for the connection.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
@@ -337,6 +342,14 @@ impl ConnectionMemory {
     /// Returns `true` if incomplete messages hold most of the used memory.
     pub(crate) fn is_mostly_partial(&self) -> bool {
         self.partial.load(Ordering::Relaxed) > self.used() / 2
+    }
+
+    /// Returns `true` if incomplete messages use up the connection's budget: all else, apart from `unread` bytes of windows,
+    /// holds less than a quarter of it.
+    pub(crate) fn is_used_up_by_partial(&self, unread: usize) -> bool {
+        let partial = self.partial.load(Ordering::Relaxed);
+        let others = self.used().saturating_sub(partial.saturating_add(unread));
+        others < self.limit / 4 && !self.network.is_full()
     }
 
     /// Returns `true` if the connection must not be read.

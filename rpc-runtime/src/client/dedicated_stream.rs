@@ -80,7 +80,7 @@ async fn read_reply(
             // A server may send blank lines without end.
             None => {
                 if !budget.count(&mut charge, &reply) {
-                    Arc::clone(budget).room(reply.len()).await?;
+                    charge.go_on(Arc::clone(budget).room(reply.capacity()).await?);
                 }
                 coop::consume_budget().await;
             }

@@ -13,13 +13,13 @@ use tokio::task::coop;
 use crate::client::error::{CallFailure, Execution};
 use crate::client::method::{EncodedRequest, MessageHead};
 use crate::client::outgoing::MAX_KEPT_REPLY_BYTES;
-use crate::client::reply_budget::{ReplyBudget, SMALL_REPLY_BYTES};
+use crate::client::reply_budget::{ReceivedLine, ReplyBudget, SMALL_REPLY_BYTES};
 use crate::client::waiters::{WaiterId, Waiters};
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::reply_id::reply_id;
 use crate::codec::request::RequestEnd;
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
-use crate::memory::{LineCharge, MemoryCharge};
+use crate::memory::MemoryCharge;
 use crate::slots::Slots;
 use crate::sync::{self, Mutex, MutexGuard};
 use crate::transport::write_buffer::WriteBuffer;
@@ -602,7 +602,7 @@ impl MuxStream {
             if reply.len() >= counted_from {
                 let partial = (&mut splitter, &mut reply);
                 self.bound(partial, &mut charge, budget).await?;
-                counted_from = match charge.has_line() {
+                counted_from = match charge.is_counted() {
                     true => 0,
                     false => SMALL_REPLY_BYTES + 1,
                 };
@@ -630,16 +630,19 @@ impl MuxStream {
     async fn bound(
         &self,
         (splitter, reply): (&mut LineSplitter, &mut Vec<u8>),
-        charge: &mut LineCharge,
+        charge: &mut ReceivedLine,
         budget: &Arc<ReplyBudget>,
     ) -> Result<(), StreamLost> {
         let has_room = budget.count(charge, reply);
-        let is_skipping = splitter.is_skipping() && charge.has_line();
+        let is_skipping = splitter.is_skipping() && charge.is_counted();
         let failure = match (is_skipping, has_room) {
             (true, _) => CallFailure::ReplyTooLarge,
             (false, true) => return Ok(()),
-            (false, false) => match Arc::clone(budget).room(reply.len()).await {
-                Ok(()) => return Ok(()),
+            (false, false) => match Arc::clone(budget).room(reply.capacity()).await {
+                Ok(turn) => {
+                    charge.go_on(turn);
+                    return Ok(());
+                }
                 Err(failure) => failure,
             },
         };

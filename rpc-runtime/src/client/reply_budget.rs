@@ -1,15 +1,16 @@
 //! Counts the memory that a connection holds for replies and items, and fails those for which there is no room.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 
 use crate::client::error::CallFailure;
 use crate::codec::parser::{INDEX, most_parsed_bytes};
 use crate::memory::{
-    ConnectionMemory, LineCharge, MemoryCharge, ParsedKind, ParsedMessage, patience,
+    ConnectionMemory, LineCharge, MemoryCharge, ParsedKind, ParsedMessage, SERVER_POLL, patience,
 };
 use crate::transport::{Connection, close, quic};
 
@@ -35,6 +36,37 @@ pub(super) struct ReplyBudget {
     pub(super) reply_limit: usize,
     transport: Connection,
     discarded: AtomicUsize,
+    /// The only permit is a [`Turn`].
+    turn: Arc<Semaphore>,
+    /// Number of bytes of large lines that were received, and of large replies that were decoded. Shows progress.
+    received: AtomicUsize,
+    /// Number of bytes by which streams of items have widened the receive window.
+    unread: Arc<AtomicUsize>,
+}
+
+/// The permission of one line at a time to be received past the budget. Otherwise lines that have begun could use up the
+/// budget, and none of them would become complete.
+pub(super) type Turn = OwnedSemaphorePermit;
+
+/// Counts the line that a stream receives.
+#[derive(Debug)]
+pub(super) struct ReceivedLine {
+    charge: LineCharge,
+    /// Number of bytes that were received of a large line.
+    length: usize,
+    turn: Option<Turn>,
+}
+
+impl ReceivedLine {
+    /// Returns `true` if a large line is counted.
+    pub(super) fn is_counted(&self) -> bool {
+        self.charge.has_line()
+    }
+
+    /// Continues the line after it has waited for room.
+    pub(super) fn go_on(&mut self, turn: Option<Turn>) {
+        self.turn = turn;
+    }
 }
 
 /// The permission to decode a large reply. The memory for decoding is counted until this is dropped.
@@ -47,7 +79,15 @@ pub(super) struct Decoding {
 /// Widens the receive window of a connection for a stream of items, until it is dropped.
 pub(super) struct ItemWindow {
     _room: quic::Room,
-    _charge: MemoryCharge,
+    charge: MemoryCharge,
+    unread: Arc<AtomicUsize>,
+}
+
+impl Drop for ItemWindow {
+    fn drop(&mut self) {
+        self.unread
+            .fetch_sub(self.charge.bytes(), Ordering::Relaxed);
+    }
 }
 
 impl ReplyBudget {
@@ -61,34 +101,94 @@ impl ReplyBudget {
             reply_limit,
             transport,
             discarded: AtomicUsize::new(0),
+            turn: Arc::new(Semaphore::new(1)),
+            received: AtomicUsize::new(0),
+            unread: Arc::default(),
         })
     }
 
-    /// Returns the charge of a stream that receives lines.
-    pub(super) fn stream(&self) -> LineCharge {
-        LineCharge::new(&self.memory, SMALL_REPLY_BYTES)
+    /// Returns the counter of a stream that receives lines.
+    pub(super) fn stream(&self) -> ReceivedLine {
+        ReceivedLine {
+            charge: LineCharge::new(&self.memory, SMALL_REPLY_BYTES),
+            length: 0,
+            turn: None,
+        }
     }
 
     /// Counts the part of a line that is held. Returns `true` if more of it may be received at once.
-    pub(super) fn count(&self, charge: &mut LineCharge, line: &Vec<u8>) -> bool {
+    pub(super) fn count(&self, counted: &mut ReceivedLine, line: &Vec<u8>) -> bool {
         let is_large = line.len() > SMALL_REPLY_BYTES;
-        if is_large || charge.has_line() {
-            charge.set_line(if is_large { line.capacity() } else { 0 });
+        if is_large || counted.is_counted() {
+            let held = if is_large { line.capacity() } else { 0 };
+            counted.charge.set_line(held);
+            let length = if is_large { line.len() } else { 0 };
+            let grown = length.saturating_sub(counted.length);
+            self.received.fetch_add(grown, Ordering::Relaxed);
+            counted.length = length;
         }
-        !is_large || !self.memory.is_full()
+        if !is_large || !self.memory.is_full() {
+            counted.turn = None;
+            return true;
+        }
+        // A line that has become long keeps its turn until it ends: otherwise one after the other would become as long.
+        counted.turn.is_some() && self.is_short(line.capacity())
     }
 
-    /// Waits until more of a line may be received, of which `bytes` bytes are held. Fails if there is no room for some time;
-    /// the line must then be discarded. Of several waiting lines, the longest fails first. Resolves also when the connection
-    /// is lost.
-    pub(super) async fn room(self: Arc<Self>, bytes: usize) -> Result<(), CallFailure> {
+    /// Returns `true` if a line that holds `bytes` bytes may be received past the budget.
+    fn is_short(&self, bytes: usize) -> bool {
+        bytes < self.memory.limit() / 4
+    }
+
+    /// Waits until more of a line may be received, of which `bytes` bytes are held: there is room, or the line has the turn.
+    /// Fails if neither is the case for some time in which no other line goes on; the line must then be discarded. Of several
+    /// waiting lines, the longest fails first. Resolves also when the connection is lost.
+    pub(super) async fn room(self: Arc<Self>, bytes: usize) -> Result<Option<Turn>, CallFailure> {
         let patience = patience(bytes, self.reply_limit);
+        let waiting = async {
+            let mut room = pin!(self.room_or_turn(bytes));
+            loop {
+                let before = self.received.load(Ordering::Relaxed);
+                if let Ok(turn) = timeout(patience, room.as_mut()).await {
+                    return Ok(turn);
+                }
+                let received = self.received.load(Ordering::Relaxed);
+                let goes_on = received.wrapping_sub(before) >= SMALL_REPLY_BYTES;
+                if !goes_on && !self.memory.is_decoding() {
+                    return Err(self.no_room());
+                }
+            }
+        };
         tokio::select! {
             biased;
-            freed = timeout(patience, self.memory.has_room()) => freed.map_err(|_| self.no_room()),
+            room = waiting => room,
             // Reading the stream returns the error.
-            _ = self.transport.closed() => Ok(()),
+            _ = self.transport.closed() => Ok(None),
         }
+    }
+
+    async fn room_or_turn(&self, bytes: usize) -> Option<Turn> {
+        tokio::select! {
+            biased;
+            () = self.memory.has_room() => None,
+            turn = self.turn(bytes) => turn,
+        }
+    }
+
+    /// Waits for the turn of a line that holds `bytes` bytes.
+    async fn turn(&self, bytes: usize) -> Option<Turn> {
+        if !self.is_short(bytes) {
+            return std::future::pending().await;
+        }
+        let turn = Arc::clone(&self.turn).acquire_owned().await.ok();
+        // While callers leave their replies untaken, nothing more is received past the budget.
+        while !self
+            .memory
+            .is_used_up_by_partial(self.unread.load(Ordering::Relaxed))
+        {
+            sleep(SERVER_POLL).await;
+        }
+        turn
     }
 
     /// Records that a line is discarded because there is no room.
@@ -120,6 +220,7 @@ impl ReplyBudget {
     /// Permits the decoding of a large reply at once, if the budget has room for its values or no other reply is being
     /// decoded. Otherwise returns a future that waits for room.
     pub(super) fn decoding(&self, reply: &Vec<u8>) -> Result<Decoding, Waiting<Decoding>> {
+        self.received.fetch_add(reply.len(), Ordering::Relaxed);
         let memory = Arc::clone(&self.memory);
         let held = reply.capacity();
         let parsed = most_parsed_bytes(reply).saturating_add(reply.len().saturating_mul(INDEX));
@@ -150,9 +251,11 @@ impl ReplyBudget {
             return None;
         }
         let room = self.transport.make_room()?;
+        self.unread.fetch_add(room.bytes(), Ordering::Relaxed);
         Some(ItemWindow {
-            _charge: MemoryCharge::new(&self.memory, room.bytes()),
+            charge: MemoryCharge::new(&self.memory, room.bytes()),
             _room: room,
+            unread: Arc::clone(&self.unread),
         })
     }
 }

@@ -213,6 +213,40 @@ async fn unfinished_replies_past_the_budget_fail_at_their_callers() {
 }
 
 #[tokio::test]
+async fn replies_that_arrive_in_turns_all_arrive_although_their_parts_use_up_the_budget() {
+    let between = Between::start(1).await;
+    let (mut calls, streams) = between.calls_on_streams(20).await;
+    // The server is honest, and sends a packet of each reply in turn.
+    let replies = streams.into_iter();
+    let _sending =
+        send_all(replies.map(|(stream, id)| (stream, line(result(id, "x".repeat(500_000))))));
+    while let Some(ended) = soon(calls.join_next()).await {
+        assert_eq!(ended.unwrap().unwrap().len(), 500_000);
+    }
+    eventually(|| between.held() < MIB).await;
+}
+
+#[tokio::test]
+async fn items_that_arrive_in_turns_all_arrive_although_their_parts_use_up_the_budget() {
+    let between = Between::start(1).await;
+    let (mut streams, mut sent) = (JoinSet::new(), Vec::new());
+    for _ in 0..20 {
+        let items = between.client.items::<String, _>("items", &());
+        streams.spawn(items.take(3).collect::<Vec<_>>());
+        let (stream, call) = between.hostile.accept_call().await;
+        let many = line(item(call["id"].clone(), "x".repeat(500_000))).repeat(3);
+        sent.push((stream, many));
+    }
+    let _sending = send_all(sent);
+    while let Some(items) = soon(streams.join_next()).await {
+        for item in items.unwrap() {
+            assert_eq!(item.unwrap().len(), 500_000);
+        }
+    }
+    eventually(|| between.held() < MIB).await;
+}
+
+#[tokio::test]
 async fn reply_of_many_values_is_decoded_while_a_handler_keeps_a_large_message() {
     let between = Between::start(1).await;
     let hang = call_line(1, "hang", &format!("[\"{}\"]", "x".repeat(100_000)));

@@ -21,7 +21,9 @@ use crate::client::dedicated_stream::{DedicatedRequest, lost_call};
 use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::Client;
 use crate::client::method::Method;
-use crate::client::reply_budget::{Decoding, ItemWindow, SMALL_REPLY_BYTES, Waiting};
+use crate::client::reply_budget::{
+    Decoding, ItemWindow, ReceivedLine, SMALL_REPLY_BYTES, Turn, Waiting,
+};
 use crate::client::streaming::request;
 use crate::codec::RETAINED_BUFFER_BYTES;
 use crate::codec::error::ErrorObject;
@@ -30,7 +32,6 @@ use crate::codec::params::encode::SentParams;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::{ResultReader, Returns};
 use crate::codec::stream_frame::StreamFrame;
-use crate::memory::LineCharge;
 use crate::transport::{ConnectionError, RecvStream, StreamLost};
 
 /// The stream of items that a method returns. The call is made when the stream is first polled; its options are set before
@@ -291,7 +292,7 @@ struct ItemReceiver {
     recv: RecvStream,
     splitter: LineSplitter,
     line: Vec<u8>,
-    charge: LineCharge,
+    charge: ReceivedLine,
     stage: LineStage,
     has_items: bool,
     _permit: StreamPermit,
@@ -304,7 +305,7 @@ struct ItemReceiver {
 enum LineStage {
     Received,
     /// The line has begun and waits for room.
-    WaitsForRoom(Waiting<Result<(), CallFailure>>),
+    WaitsForRoom(Waiting<Result<Option<Turn>, CallFailure>>),
     /// The line is complete and large, and waits until it can be decoded.
     WaitsToDecode(Waiting<Decoding>),
     Decoding {
@@ -375,7 +376,8 @@ impl ItemReceiver {
                     self.stage = self.begin_decoding();
                 }
                 LineStage::WaitsForRoom(waiting) => {
-                    ready!(waiting.as_mut().poll(cx))?;
+                    let turn = ready!(waiting.as_mut().poll(cx))?;
+                    self.charge.go_on(turn);
                     self.stage = LineStage::Received;
                 }
                 LineStage::WaitsToDecode(waiting) => {
@@ -413,10 +415,13 @@ impl ItemReceiver {
             }
             let budget = &self.connection.budget;
             if !budget.count(&mut self.charge, &self.line) {
-                let mut waiting = Box::pin(Arc::clone(budget).room(self.line.len()));
-                if waiting.as_mut().poll(cx)?.is_pending() {
-                    self.stage = LineStage::WaitsForRoom(waiting);
-                    return Poll::Pending;
+                let mut waiting = Box::pin(Arc::clone(budget).room(self.line.capacity()));
+                match waiting.as_mut().poll(cx)? {
+                    Poll::Ready(turn) => self.charge.go_on(turn),
+                    Poll::Pending => {
+                        self.stage = LineStage::WaitsForRoom(waiting);
+                        return Poll::Pending;
+                    }
                 }
             }
             // A server may send blank lines without end.
