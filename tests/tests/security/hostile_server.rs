@@ -230,17 +230,19 @@ async fn replies_that_arrive_in_turns_all_arrive_although_their_parts_use_up_the
 async fn items_that_arrive_in_turns_all_arrive_although_their_parts_use_up_the_budget() {
     let between = Between::start(1).await;
     let (mut streams, mut sent) = (JoinSet::new(), Vec::new());
-    for _ in 0..20 {
+    // Together they fit into the connection's receive window and the budget. Beyond that, the unread packets of other
+    // streams keep the server from sending the rest of the item that has the turn.
+    for _ in 0..12 {
         let items = between.client.items::<String, _>("items", &());
-        streams.spawn(items.take(3).collect::<Vec<_>>());
+        streams.spawn(items.take(2).collect::<Vec<_>>());
         let (stream, call) = between.hostile.accept_call().await;
-        let many = line(item(call["id"].clone(), "x".repeat(500_000))).repeat(3);
+        let many = line(item(call["id"].clone(), "x".repeat(400_000))).repeat(2);
         sent.push((stream, many));
     }
     let _sending = send_all(sent);
     while let Some(items) = soon(streams.join_next()).await {
         for item in items.unwrap() {
-            assert_eq!(item.unwrap().len(), 500_000);
+            assert_eq!(item.unwrap().len(), 400_000);
         }
     }
     eventually(|| between.held() < MIB).await;
@@ -267,12 +269,13 @@ async fn unfinished_reply_on_a_shared_stream_fails_at_its_caller_and_the_stream_
     let between = Between::start(1).await;
     // Other replies, on dedicated streams, hold less of the budget, and are discarded later.
     let (_calls, streams) = between.calls_on_streams(3).await;
-    let mut sending = send_all(
+    let sending = send_all(
         streams
             .into_iter()
             .map(|(stream, id)| (stream, unfinished(id, 600_000))),
     );
-    while sending.join_next().await.is_some() {}
+    // A stream that is dropped ends, and its reply with it.
+    let _unfinished = sending.join_all().await;
     let (first, second) = (between.get(), between.get());
     let [first, second] = [first, second].map(|call| tokio::spawn(call.into_future()));
     let (mut shared, call) = between.hostile.accept_call().await;
