@@ -363,6 +363,16 @@ impl ConnectionMemory {
         self.used() >= self.limit / 4 * quarters || self.network.is_full()
     }
 
+    /// Returns `true` if a reply or item of `bytes` bytes may be held in addition. Replies may exceed the budget by a half,
+    /// since calls that run when it is used up still have to be answered.
+    pub(crate) fn admits_reply(&self, bytes: usize) -> bool {
+        let admits = |used: usize, limit: usize| {
+            used.saturating_add(bytes) <= limit.saturating_add(limit / 2)
+        };
+        let server = self.whole();
+        admits(self.used(), self.limit) && admits(server.used(), server.limit)
+    }
+
     fn is_over_its_own(&self) -> bool {
         self.used() >= self.limit
     }

@@ -49,7 +49,10 @@ pub mod code {
     pub const STREAM_ENDED: i64 = -32004;
     /// The request is larger than the server accepts.
     pub const REQUEST_TOO_LARGE: i64 = -32007;
-    /// The result is larger than the server may send.
+    /// The result is larger than the server may send
+    /// ([`max_response_bytes`](crate::Limits::max_response_bytes)), or the replies that the client has not received leave no
+    /// memory for it ([`max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection)). The error's
+    /// data is absent in the first case.
     pub const REPLY_TOO_LARGE: i64 = -32008;
     /// Too many calls are in flight, and the server or one of its middlewares rejects further calls instead of letting
     /// them wait ([`reject_excess_calls`](crate::Limits::reject_excess_calls)). The call was not started.
@@ -80,6 +83,7 @@ pub(crate) enum ProtocolError {
     StreamEnded,
     RequestTooLarge,
     ReplyTooLarge,
+    NoRoomForReply,
     TooManyCalls,
     BatchTooLarge,
     BatchReplyTooLarge,
@@ -106,6 +110,11 @@ impl ProtocolError {
             Self::StreamEnded => (code::STREAM_ENDED, "Stream ended", None),
             Self::RequestTooLarge => (code::REQUEST_TOO_LARGE, "Request too large", None),
             Self::ReplyTooLarge => (code::REPLY_TOO_LARGE, "Reply too large", None),
+            Self::NoRoomForReply => (
+                code::REPLY_TOO_LARGE,
+                "Reply too large",
+                Some("too many replies wait to be received: make fewer calls at once"),
+            ),
             Self::TooManyCalls => (
                 code::TOO_MANY_CALLS,
                 "Too many calls",

@@ -251,6 +251,7 @@ mod tests {
             ProtocolError::ShuttingDown,
             ProtocolError::RequestTooLarge,
             ProtocolError::ReplyTooLarge,
+            ProtocolError::NoRoomForReply,
             ProtocolError::BatchTooLarge,
             ProtocolError::BatchReplyTooLarge,
         ] {

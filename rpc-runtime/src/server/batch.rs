@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::codec::de::Elements;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::request::Request;
-use crate::memory::MemoryCharge;
+use crate::memory::{ConnectionMemory, MemoryCharge};
 use crate::permit::{Permit, PermitSlot};
 use crate::server::buffers::{
     BatchBuffers, EntryBuffers, RETAINED_ENTRY_BYTES, SMALL_MESSAGE_BYTES,
@@ -46,6 +46,7 @@ pub(super) async fn serve<R: Router>(
     let mut replies = EntryReplies {
         left: entries.len(),
         limit: limits.max_response_bytes,
+        memory: connection.memory(),
         charge: MemoryCharge::new(connection.memory(), 0),
         buffers,
     };
@@ -97,6 +98,7 @@ struct EntryReplies<'b> {
     limit: usize,
     /// Number of entries without a reply.
     left: usize,
+    memory: &'b ConnectionMemory,
     /// Counts the replies while they wait for those of other entries, if they are large.
     charge: MemoryCharge,
 }
@@ -104,7 +106,12 @@ struct EntryReplies<'b> {
 impl EntryReplies<'_> {
     fn collect(&mut self, entry: EntryBuffers) {
         self.left -= 1;
-        self.buffers.collect(entry, self.limit, self.left);
+        let is_large = self.buffers.out.len() > RETAINED_ENTRY_BYTES;
+        let limit = match is_large && !self.memory.admits_reply(entry.reply.bytes().len()) {
+            true => 0,
+            false => self.limit,
+        };
+        self.buffers.collect(entry, limit, self.left);
         let bytes = self.buffers.out.capacity();
         if bytes > RETAINED_ENTRY_BYTES {
             self.charge.set(bytes);

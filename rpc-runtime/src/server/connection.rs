@@ -42,6 +42,9 @@ const UNREAD_QUARTERS: usize = 3;
 /// Minimum time between two releases of idle buffers of a connection that waits for room.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
+/// Maximum size of a reply or item, in bytes, for which there is always room.
+const SMALL_REPLY_BYTES: usize = 16 << 10;
+
 /// Number of times that a drain closes the open streams. Clients may open streams before they learn of the drain.
 const DRAIN_ROUNDS: usize = 3;
 
@@ -124,6 +127,8 @@ pub(super) struct ServerConnection<R> {
     idle: IdleWatch,
     /// `true` if no more calls are started.
     is_draining: AtomicBool,
+    /// `true` once a reply was dropped because there was no room for it.
+    has_dropped_reply: AtomicBool,
 }
 
 #[derive(Default)]
@@ -219,6 +224,7 @@ impl<R: Router> ServerConnection<R> {
             abuse: AbuseLimits::new(&shared.limits),
             idle: IdleWatch::default(),
             is_draining: AtomicBool::new(false),
+            has_dropped_reply: AtomicBool::new(false),
             shared,
         })
     }
@@ -402,6 +408,25 @@ impl<R: Router> ServerConnection<R> {
 
 /// Calls.
 impl<R: Router> ServerConnection<R> {
+    /// Returns `true` if the connection has room for a reply or item of `bytes` bytes. Small ones always have room.
+    pub(super) fn admits_reply(&self, bytes: usize) -> bool {
+        if bytes <= SMALL_REPLY_BYTES || self.memory.admits_reply(bytes) {
+            return true;
+        }
+        // One event for each connection, since a client can cause many.
+        if !self.has_dropped_reply.swap(true, Ordering::Relaxed) {
+            let peer = self.context.peer.current();
+            tracing::warn!(
+                target: "rpc_runtime::server",
+                ?peer,
+                held = self.memory.used(),
+                setting = self.limits().max_memory_bytes_per_connection,
+                "replies dropped at the memory limit"
+            );
+        }
+        false
+    }
+
     /// Returns a permit if one is available at once.
     pub(super) fn try_permit(&self) -> Option<Permit> {
         Permit::try_obtain(&self.calls)

@@ -253,6 +253,9 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
                 reply.fault(&reason.fault());
             }
         }
+        if !connection.admits_reply(reply.bytes().len()) {
+            reply.reject(ProtocolError::NoRoomForReply);
+        }
     }
 
     /// Polls the handler's future until it returns, panics, is stopped or exceeds its deadline.

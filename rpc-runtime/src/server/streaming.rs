@@ -40,8 +40,13 @@ pub(super) async fn run<R: Router>(
             let budget = ready!(coop::poll_proceed(cx));
             let mut has_moved = false;
             if let Some(lines) = exchange.take_lines() {
-                _sent_charge = charge_large(site, &lines);
-                sending.set(Some(send(site, lines)));
+                if site.connection.admits_reply(lines.len()) {
+                    _sent_charge = charge_large(site, &lines);
+                    sending.set(Some(send(site, lines)));
+                } else {
+                    exchange.fail(ProtocolError::NoRoomForReply);
+                    has_moved = true;
+                }
             }
             if let Some(lines) = poll_slot(sending.as_mut(), cx) {
                 exchange.record_sent(lines);

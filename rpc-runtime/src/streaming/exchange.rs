@@ -347,6 +347,11 @@ impl Exchange {
         })
     }
 
+    /// Fails the call, whose lines cannot be sent.
+    pub(crate) fn fail(&self, error: ProtocolError) {
+        self.state().fault = Some(error.into());
+    }
+
     /// Records that `lines` were sent, and returns their buffer to the handler.
     pub(crate) fn record_sent(&self, lines: Vec<u8>) {
         let down = &mut self.state().down;

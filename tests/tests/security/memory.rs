@@ -20,6 +20,8 @@ trait Store {
     async fn wait(&self, text: &str) -> usize;
     /// Returns a text of this size once the test opens the gate.
     async fn late_blob(&self, size: usize) -> String;
+    /// Sends an item of this size once the test opens the gate.
+    fn late_blobs(&self, size: usize) -> impl Stream<Item = String>;
     /// Returns the number of numbers once the test opens the gate. Owns its argument.
     async fn count(&self, numbers: Vec<u64>) -> usize;
     /// Does the same on a thread of the blocking pool.
@@ -32,11 +34,17 @@ trait Store {
 struct Handlers {
     /// The number of calls that wait or have waited.
     started: Arc<AtomicUsize>,
+    /// The number of calls of `late_blob` that are past the gate.
+    returned: Arc<AtomicUsize>,
     added: Arc<AtomicUsize>,
     gate: Arc<Semaphore>,
 }
 
 impl Handlers {
+    fn returned(&self) -> usize {
+        self.returned.load(Ordering::SeqCst)
+    }
+
     async fn pass(&self) {
         self.started.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
@@ -60,7 +68,12 @@ impl Store for Handlers {
 
     async fn late_blob(&self, size: usize) -> String {
         self.pass().await;
+        self.returned.fetch_add(1, Ordering::SeqCst);
         "x".repeat(size)
+    }
+
+    fn late_blobs(&self, size: usize) -> impl Stream<Item = String> {
+        stream::once(self.late_blob(size))
     }
 
     async fn count(&self, numbers: Vec<u64>) -> usize {
@@ -93,13 +106,18 @@ struct Guarded {
 
 impl Guarded {
     fn start(limits: Limits) -> Self {
+        Self::start_with_budget(BUDGET, limits)
+    }
+
+    fn start_with_budget(budget: usize, limits: Limits) -> Self {
         let handlers = Handlers {
             started: Arc::default(),
+            returned: Arc::default(),
             added: Arc::default(),
             gate: Arc::new(Semaphore::new(0)),
         };
         let limits = Limits {
-            max_memory_bytes_per_connection: BUDGET,
+            max_memory_bytes_per_connection: budget,
             ..limits
         };
         let server = TestServer::start(StoreServer::new(handlers.clone()), limits);
@@ -311,6 +329,82 @@ async fn replies_of_a_batch_are_counted_while_its_last_entry_waits() {
     assert!((1..4).contains(&started), "{started} batches");
     drop((streams, connection));
     eventually(|| guarded.held() < MIB).await;
+}
+
+/// The most that may be held for replies: half of the budget past it, and the last reply that had room.
+const MOST_REPLIES: usize = BUDGET + BUDGET / 2 + MIB;
+
+#[tokio::test]
+async fn replies_past_the_budget_of_a_client_that_does_not_read_are_replaced_by_errors() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = RawClient::connect_with_small_window(&guarded.server).await;
+    let mut streams = Vec::new();
+    for id in 0..24 {
+        let blob = call_line(id, "late_blob", "[1000000]");
+        streams.push(connection.send(blob).await);
+        eventually(|| guarded.started() == streams.len()).await;
+    }
+    guarded.handlers.gate.add_permits(24);
+    eventually(|| guarded.handlers.returned() == 24).await;
+    assert!(guarded.held() > BUDGET, "{}", guarded.held());
+    assert!(guarded.held() < MOST_REPLIES, "{}", guarded.held());
+    let mut codes = Vec::new();
+    for stream in &mut streams {
+        let reply = soon(stream.reply()).await;
+        codes.push(reply["error"]["code"].as_i64().unwrap_or(0));
+    }
+    let dropped = codes.iter().filter(|code| **code == -32008).count();
+    assert!((16..22).contains(&dropped), "{codes:?}");
+    assert!(codes.iter().all(|code| [0, -32008].contains(code)));
+    // The client has read its replies, so others have room again.
+    guarded.handlers.gate.add_permits(1);
+    let mut stream = connection
+        .send(call_line(99, "late_blob", "[1000000]"))
+        .await;
+    assert!(soon(stream.reply()).await["result"].is_string());
+}
+
+#[tokio::test]
+async fn replies_of_a_batch_past_the_budget_are_replaced_by_errors() {
+    let guarded = Guarded::start_with_budget(MIB, Limits::default());
+    let connection = guarded.connect().await;
+    let entries = (0..100).map(|id| call(id, "blob", [15_000]));
+    let mut stream = connection.send(line(entries.collect::<Value>())).await;
+    let replies = soon(stream.reply()).await;
+    let replies = replies.as_array().unwrap();
+    assert_eq!(replies.len(), 100);
+    let codes = replies
+        .iter()
+        .filter_map(|reply| reply["error"]["code"].as_i64());
+    let dropped = codes.inspect(|code| assert_eq!(*code, -32011)).count();
+    // A hundred replies have 1.5 MB. The buffer that holds them doubles, up to 1 MiB, and what it takes counts.
+    assert!((25..75).contains(&dropped), "{dropped} entries");
+}
+
+#[tokio::test]
+async fn items_past_the_budget_of_a_client_that_does_not_read_end_their_calls() {
+    let guarded = Guarded::start(Limits::default());
+    let connection = RawClient::connect_with_small_window(&guarded.server).await;
+    let mut streams = Vec::new();
+    for id in 0..24 {
+        let blobs = call_line(id, "late_blobs", "[1000000]");
+        streams.push(connection.send(blobs).await);
+        eventually(|| guarded.started() == streams.len()).await;
+    }
+    guarded.handlers.gate.add_permits(24);
+    eventually(|| guarded.handlers.returned() == 24).await;
+    // An item is held by the handler's side and by the stream.
+    assert!(guarded.held() < MOST_REPLIES + MIB, "{}", guarded.held());
+    let mut dropped = 0;
+    for stream in &mut streams {
+        let line = soon(stream.reply()).await;
+        if line["error"]["code"] == -32008 {
+            dropped += 1;
+        } else {
+            assert_eq!(line["method"], "rpc.item");
+        }
+    }
+    assert!((16..24).contains(&dropped), "{dropped}");
 }
 
 #[tokio::test]
