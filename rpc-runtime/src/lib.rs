@@ -36,26 +36,28 @@
 //! # Where to look
 //!
 //! - [`rpc`] is the macro: its documentation says what a trait may contain and what is generated from it.
-//! - [`Server`] serves services and [`Client`] calls them; a [`Call`] is a future with options. [`Client::local`] needs
-//!   no socket, and a [`RawService`] answers raw messages from any other transport.
-//! - [`Context`] is the context of a call, for its handler. With [`Context::client`] the handler calls its caller,
-//!   which serves with [`ClientBuilder::service`].
+//! - A [`Server`] serves services, and a [`Client`] calls them. A [`Call`] is a future with options such as a timeout.
+//!   [`Client::local`] calls a service of the same process without a socket. A [`RawService`] answers raw messages from
+//!   any other transport.
+//! - [`Context`] is the context of a call, for its handler. With [`Context::client`] the handler calls its caller, if
+//!   that client serves with [`ClientBuilder::service`].
 //! - [`ClientBuilder::connect_many`] connects one client to several servers. The crate `rpc-discovery` finds them.
 //! - [`Broadcast`] sends one source of items to many callers, with a lag policy for each.
-//! - [`RpcError`](trait@RpcError) is an error that the client receives as the same enum; [`CallError`] also covers
-//!   every other failure.
-//! - A [`Middleware`](middleware::Middleware) wraps a service and sees each call before and after its handler. The crate `rpc-layers` provides
-//!   traces, metrics, authorization and limits.
-//! - [`OpenRpc`](description::OpenRpc) is the description of a service, and the reply to `rpc.discover`.
+//! - [`RpcError`](trait@RpcError) is an error that the client receives as the same enum. [`CallError`] also covers
+//!   every other failure of a call.
+//! - A [`Middleware`](middleware::Middleware) wraps a service and sees each call before and after its handler. The
+//!   crate `rpc-layers` provides traces, metrics, authorization and limits.
+//! - [`OpenRpc`](description::OpenRpc) is the description of a service, as an OpenRPC document. A server returns it as
+//!   the result of `rpc.discover`.
 //! - [`Identity`] is the certificate and key of a server or a client; [`Trust`] is the set of trust anchors of its
 //!   peer.
-//! - [`Limits`] are the limits of what a server accepts.
+//! - [`Limits`] limit what a server accepts.
 //!
 //! # Layout
 //!
-//! The modules, in the order in which a call passes through them: `client` encodes the request, and `transport` moves
-//! its bytes. `server` parses the message with `codec`, reads the request and invokes the method, and `service`
-//! dispatches to the generated code. The reply returns the same way. `ARCHITECTURE.md` describes each step.
+//! A call passes through the modules in this order: `client` encodes the request, and `transport` moves its bytes.
+//! `server` parses the message with `codec`, and `service` dispatches the call to the generated code. The reply returns
+//! the same way. `ARCHITECTURE.md` describes each step.
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
 mod blocking;

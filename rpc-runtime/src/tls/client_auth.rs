@@ -1,4 +1,4 @@
-//! The TLS settings of a server: the verification of clients' certificates, and the server's own certificate.
+//! The TLS settings of a server: how it verifies certificates of clients, and which certificate it presents.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::tls::identity::Identity;
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, Verifiers};
 
-/// The TLS settings of a server, for any identity.
+/// The TLS settings of a server, except for its certificate and key.
 #[derive(Clone)]
 pub(crate) struct ServerTls {
     builder: ConfigBuilder<ServerConfig, WantsServerCert>,
@@ -46,12 +46,13 @@ impl ServerTls {
         };
         Ok(Self {
             builder: builder.with_client_cert_verifier(Arc::new(verifier)),
-            // A resumed session keeps its certificate without verifying it again.
+            // If a session were resumed, the client's certificate would not be verified again.
             resumes: false,
         })
     }
 
-    /// Returns the configuration of a server with this identity. Sessions of another configuration are not resumed.
+    /// Returns the configuration of a server with this identity. Sessions of one configuration are not resumed with
+    /// another.
     pub(crate) fn config(&self, identity: &Identity) -> ServerConfig {
         let presented = Arc::new(PresentedKey(identity.key()));
         let mut config = self.builder.clone().with_cert_resolver(presented);
@@ -82,11 +83,12 @@ impl ResolvesServerCert for PresentedKey {
 /// The server's policy for certificates of its clients.
 #[derive(Debug, Default)]
 pub(crate) enum ClientAuth {
+    /// The server requests no certificate.
     #[default]
     None,
-    /// A client may have no certificate; if it has one, the certificate must be trusted.
+    /// A client may present no certificate. If it presents one, the certificate must be trusted.
     Optional(Trust),
-    /// A client must have a trusted certificate.
+    /// A client must present a trusted certificate.
     Required(Trust),
 }
 
@@ -96,10 +98,11 @@ fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, 
         .map_err(TlsError::trust_anchors)
 }
 
-/// Verifies clients' certificates with rustls's own verifier.
+/// Verifies clients' certificates with rustls's verifiers, one for the authorities and one for each pinned certificate.
 #[derive(Debug)]
 struct ClientVerifier {
     trusted: Verifiers<Arc<dyn ClientCertVerifier>>,
+    /// `true` if a client without a certificate is rejected.
     mandatory: bool,
 }
 
@@ -108,7 +111,7 @@ impl ClientCertVerifier for ClientVerifier {
         self.mandatory
     }
 
-    /// Returns no hints. Hints would disclose the server's trust anchors, and without them a client sends the
+    /// Returns no hints. Hints would disclose the server's trust anchors, and a client needs none: it presents the
     /// certificate that it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]

@@ -1,4 +1,4 @@
-//! Tests that one message cancels a call.
+//! Tests the message that cancels a call, the reuse of ids, and malformed errors.
 
 use std::collections::HashSet;
 
@@ -90,7 +90,7 @@ async fn call_cancelled_while_the_control_stream_is_stopped_is_cancelled_behind_
     let mut control = PeerStream::accept_uni(&peer).await;
     control.line().await.unwrap();
     drop(control);
-    // With this cancellation the client learns that the stream is stopped.
+    // When the client sends this cancellation, it detects that the control stream is stopped.
     cancel(&client, true).await;
     settle().await;
     stream.line().await.unwrap();
@@ -126,7 +126,7 @@ async fn id_of_a_call_is_used_again_unless_it_was_cancelled() {
     let call = tokio::spawn(client.call::<u32, _>("get", &()).into_future());
     let request = parse(&stream.line().await.unwrap());
     assert_ne!(request["id"], ids[0]);
-    // The reply to the cancelled call arrives late, and is not taken for the reply to the next call.
+    // The reply to the cancelled call is not mistaken for the reply to the next call, although the slot is the same.
     for (id, result) in [(&ids[0], 1), (&request["id"], 2)] {
         let reply = json!({"jsonrpc": "2.0", "id": id, "result": result});
         stream.reply(&reply.to_string()).await;
@@ -140,7 +140,7 @@ async fn id_of_a_cancelled_call_is_used_again_once_its_reply_has_come() {
     cancel(&client, true).await;
     let mut stream = PeerStream::accept_bi(&peer).await;
     let first = parse(&stream.line().await.unwrap())["id"].clone();
-    // While that reply may arrive, each id is used by one call, if that call is cancelled.
+    // Until the reply with the first id arrives, the id of each cancelled call is used only once.
     let mut ids = vec![first.clone()];
     for _ in 0..2 {
         cancel(&client, true).await;

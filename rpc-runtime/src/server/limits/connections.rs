@@ -1,4 +1,4 @@
-//! Limits connections: in total, for each address and network, and during the handshake.
+//! Limits the connections of a server, in total and for each address and network, and its handshakes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,6 +14,7 @@ use crate::server::limits::rejections::{ReachedLimit, RejectionLog};
 use crate::share::{Share, admits};
 use crate::sync::{Mutex, MutexGuard, lock};
 
+/// Counts the connections and handshakes of a server, and admits further ones within the limits.
 #[derive(Debug)]
 pub(in crate::server) struct ConnectionLimits {
     limits: Limits,
@@ -34,11 +35,11 @@ struct Counts {
 /// The reason why a connection is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Rejection {
-    /// The client must validate its address first.
+    /// The client's address is not validated, and the limit of handshakes with such addresses is reached.
     Unproven,
-    /// The number of connections is at this limit.
+    /// This limit of connections is reached.
     Full(ReachedLimit),
-    /// The number of handshakes is at the limit.
+    /// The limit of handshakes is reached, and no other handshake makes room.
     Busy,
 }
 
@@ -47,7 +48,7 @@ pub(in crate::server) enum Rejection {
 pub(in crate::server) struct ConnectionSlotGuard {
     owner: Arc<ConnectionLimits>,
     origin: Origin,
-    /// The handshake, until it is done, and the notification that it must make room for another handshake.
+    /// The handshake until it is done, and the notification that it must make room for another handshake.
     handshake: Option<(HandshakeKey, Arc<Notify>)>,
 }
 
@@ -72,6 +73,7 @@ impl ConnectionLimits {
         lock(&self.counts)
     }
 
+    /// Counts a connection of `peer` and its handshake. `is_proven` is `true` if QUIC has validated the address of `peer`.
     pub(in crate::server) fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
@@ -99,7 +101,7 @@ impl ConnectionLimits {
         })
     }
 
-    /// Returns the limit that prevents another connection.
+    /// Returns the limit that prevents another connection, if any.
     fn reached(&self, counts: &Counts, origin: Origin) -> Option<ReachedLimit> {
         let held = |counts: &HashMap<_, usize>, prefix| counts.get(&prefix).copied().unwrap_or(0);
         let of_address = held(&counts.by_address, origin.address);
@@ -121,10 +123,10 @@ impl ConnectionLimits {
         }
     }
 
-    /// Logs that a connection was rejected, unless the limit was logged very recently.
+    /// Logs that a connection was rejected, at most once a second for each limit.
     pub(in crate::server) fn record_rejection(&self, client: SocketAddr, rejection: Rejection) {
         let limit = match rejection {
-            // The client will connect again with a validated address.
+            // The server asks the client to validate its address and to connect again.
             Rejection::Unproven => return,
             Rejection::Full(limit) => limit,
             Rejection::Busy => ReachedLimit::Handshakes,
@@ -144,7 +146,7 @@ impl ConnectionSlotGuard {
         counts.end_handshake(&mut self.handshake);
     }
 
-    /// Resolves when the handshake must make room for another handshake. It is then no longer counted.
+    /// Resolves when the handshake must make room for another one. The server then no longer counts the handshake.
     pub(in crate::server) async fn evicted(&self) {
         match &self.handshake {
             Some((_, evicted)) => evicted.notified().await,
@@ -152,7 +154,7 @@ impl ConnectionSlotGuard {
         }
     }
 
-    /// Logs that the handshake made room for another one.
+    /// Logs that the handshake failed.
     pub(in crate::server) fn record_failed_handshake(
         &self,
         client: SocketAddr,
@@ -162,6 +164,7 @@ impl ConnectionSlotGuard {
         log.record_failed_handshake(client, reason);
     }
 
+    /// Logs that the handshake made room for another one.
     pub(in crate::server) fn record_evicted(&self, client: SocketAddr) {
         self.owner.record_rejection(client, Rejection::Busy);
     }
@@ -177,7 +180,7 @@ impl Drop for ConnectionSlotGuard {
     }
 }
 
-/// Decrements a count, and removes it at zero.
+/// Decrements the count of `prefix`, and removes it at zero.
 fn decrement(counts: &mut HashMap<IpAddr, usize>, prefix: IpAddr) {
     if let Some(count) = counts.get_mut(&prefix) {
         *count -= 1;
@@ -304,7 +307,7 @@ mod tests {
 
     #[test]
     fn networks_take_their_share_of_all_connections() {
-        // With the default limits, each of these networks has addresses for more connections than the total.
+        // The addresses of each network could hold more connections in all than the default limit of the server.
         let of_ipv4 = |host| IpAddr::from([192, 0, 2, host]);
         let of_ipv6 = |subnet: u8| {
             let subnet = 0x1200 | u16::from(subnet);
@@ -359,7 +362,7 @@ mod tests {
         assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
         let third = admit(true).unwrap();
         assert_eq!(admit(true).unwrap_err(), Rejection::Busy);
-        // The client must first prove that its address is not forged.
+        // Both limits are reached. A client without a validated address is asked to validate it first.
         assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
         first.handshake_done();
         let fourth = admit(false).unwrap();
@@ -387,7 +390,7 @@ mod tests {
         let neighbour = limits.admit(ip("192.0.2.2"), true).unwrap();
         assert_eq!(stalled.each_ref().map(is_evicted), [true, false, false]);
         assert!(!is_evicted(&neighbour));
-        // The handshake makes room once, and counts as a connection until it is dropped.
+        // A handshake makes room only once, and its connection counts until it is dropped.
         for client in ["192.0.2.1", "192.0.2.2"] {
             let more = limits.admit(ip(client), true);
             assert_eq!(more.err(), Some(Rejection::Busy), "{client}");
