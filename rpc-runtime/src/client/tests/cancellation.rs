@@ -126,7 +126,7 @@ async fn id_of_a_call_is_used_again_unless_it_was_cancelled() {
     let call = tokio::spawn(client.call::<u32, _>("get", &()).into_future());
     let request = parse(&stream.line().await.unwrap());
     assert_ne!(request["id"], ids[0]);
-    // The reply to the cancelled call is not mistaken for the reply to the next call, although the slot is the same.
+    // The reply to the cancelled call is not mistaken for the reply to the next call.
     for (id, result) in [(&ids[0], 1), (&request["id"], 2)] {
         let reply = json!({"jsonrpc": "2.0", "id": id, "result": result});
         stream.reply(&reply.to_string()).await;

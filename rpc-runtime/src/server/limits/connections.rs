@@ -35,7 +35,7 @@ struct Counts {
 /// The reason why a connection is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Rejection {
-    /// The client's address is not validated, and the limit of handshakes with such addresses is reached.
+    /// The client must validate its address first, since a limit of handshakes is reached.
     Unproven,
     /// This limit of connections is reached.
     Full(ReachedLimit),
