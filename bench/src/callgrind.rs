@@ -18,8 +18,8 @@ pub(crate) fn instructions(times: u64, arguments: impl Fn(u64) -> Vec<String>) -
 
 /// Returns a command that runs a program under callgrind.
 ///
-/// Valgrind counts an instruction for each byte that `rep movsb` copies. The C library chooses between `rep movsb` and a loop
-/// of vectors by the addresses of a copy, which differ from run to run. So it is told to always use the loop.
+/// Valgrind counts an instruction for each byte that `rep movsb` copies. The C library chooses between `rep movsb` and a
+/// loop of vectors by the addresses of a copy, which differ from run to run. So it is told to always use the loop.
 pub(crate) fn callgrind() -> Command {
     let mut valgrind = Command::new("valgrind");
     valgrind.arg("--tool=callgrind").env(

@@ -23,8 +23,8 @@ pub struct Limits {
     /// The maximum size of a request or batch, and of an item that the client sends, in bytes. Defaults to 1 MiB. A
     /// larger message is skipped while it is received and answered with −32007.
     ///
-    /// A message also has to fit into [`max_memory_bytes_per_connection`](Self::max_memory_bytes_per_connection). Set that to
-    /// twice the size of the largest message or more.
+    /// A message also has to fit into [`max_memory_bytes_per_connection`](Self::max_memory_bytes_per_connection). Set that
+    /// limit to at least twice the size of the largest message.
     pub max_request_bytes: usize,
     /// The maximum size of a reply, of all replies of a batch together, and of an item that the handler sends, in
     /// bytes. Defaults to 4 MiB. A larger reply is replaced by −32008. In a batch, replies that do not fit are replaced
@@ -120,16 +120,16 @@ pub struct Limits {
     pub write_timeout: Duration,
 
     /// The maximum number of bytes that are held for one connection: messages that are received, parsed or wait, the
-    /// parameters of calls that run, and replies and items that wait to be sent, with the buffers that are kept for
-    /// reuse. On a client, and for the calls that a handler makes to its caller, also replies and items that are received or
-    /// wait for their callers ([`ClientBuilder::limits`](crate::ClientBuilder::limits)). Defaults to 32 MiB. At the limit the
-    /// connection is not read further. A message that then keeps growing
-    /// for too little room is answered with −32013 after one to two seconds, the largest first. What QUIC itself holds
-    /// comes on top: up to 8 MiB that were received and not read, and 8 MiB that were sent and not acknowledged.
+    /// parameters of calls that run, replies and items that wait to be sent, and the buffers that are kept for reuse. On a
+    /// client, and for the calls that a handler makes to its caller, replies and items that are received or wait for their
+    /// callers count, too ([`ClientBuilder::limits`](crate::ClientBuilder::limits)). Defaults to 32 MiB. At the limit the
+    /// connection is not read further. An unfinished message that then finds no room is answered with −32013 after one to
+    /// two seconds, the largest message first. The memory of QUIC itself is not counted: up to 8 MiB that were received and
+    /// not read, and 8 MiB that were sent and not acknowledged.
     pub max_memory_bytes_per_connection: usize,
-    /// The maximum number of bytes that are held for all connections of a server, or of a client. Defaults to a quarter of the
-    /// machine's memory. One network (an IPv4 address, or an IPv6 network of 64 bits) may hold a half if it is alone, and less
-    /// the more others hold; at that limit its connections are not read further.
+    /// The maximum number of bytes that are held for all connections of a server, or of a client. Defaults to a quarter of
+    /// the machine's memory. One address (an IPv4 address, or an IPv6 /64 prefix) may hold half of them if it is alone, and
+    /// less as other addresses hold more. At that limit the connections of the address are not read further.
     pub max_memory_bytes: usize,
 
     /// The maximum number of net cancellations and of other wasted work on a connection. Defaults to 1,000. Above the

@@ -157,8 +157,8 @@ impl ParsedMessage {
         }
     }
 
-    /// Waits for a request as [`wait`](Self::wait) does, where the replies depend on handlers and may take long. Also notices
-    /// other memory that is released, by this connection and by other connections of the network.
+    /// Waits for a request as [`wait`](Self::wait) does, while the replies depend on handlers and may take long. Checks for
+    /// room at intervals, too, since this connection and other connections of the network may release other memory.
     ///
     /// # Cancel safety
     /// This method is cancel safe.

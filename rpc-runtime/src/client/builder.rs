@@ -127,11 +127,11 @@ impl<R> ClientBuilder<R> {
         self
     }
 
-    /// Sets the maximum size of a reply, in bytes. Default: 4 MiB. A larger one is skipped, or its stream stopped if that is a
-    /// dedicated one, and its call ends with [`CallError::Decode`](crate::CallError::Decode).
+    /// Sets the maximum size of a reply, in bytes. Default: 4 MiB. The client skips a larger reply, or stops its stream if
+    /// that is a dedicated stream. The call ends with [`CallError::Decode`](crate::CallError::Decode).
     ///
-    /// A reply also has to fit into [`Limits::max_memory_bytes_per_connection`], which [`limits`](Self::limits) sets: 32 MiB by
-    /// default. Set that to twice the size of the largest reply or more.
+    /// A reply also has to fit into [`Limits::max_memory_bytes_per_connection`], which [`limits`](Self::limits) sets: 32 MiB
+    /// by default. Set that limit to at least twice the size of the largest reply.
     pub fn max_response_bytes(mut self, bytes: usize) -> Self {
         self.settings.options.reply_limit = bytes;
         self
@@ -354,8 +354,8 @@ impl<R> ClientBuilder<R> {
     /// ```
     ///
     /// # Errors
-    /// Returns [`ConnectError::AllUnreachable`] when the first attempt has failed for each server, or if `addresses` is empty. For
-    /// other errors see [`ConnectError`].
+    /// Returns [`ConnectError::AllUnreachable`] when the first attempt has failed for each server, or if `addresses` is
+    /// empty. For other errors see [`ConnectError`].
     ///
     /// # Panics
     /// Panics as [`connect`](Self::connect) does.

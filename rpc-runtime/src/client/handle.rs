@@ -199,8 +199,8 @@ impl Client {
     /// Waits until the client is connected; with several servers, to one of them.
     ///
     /// # Errors
-    /// Returns [`ConnectError::AllUnreachable`] as soon as the last attempt to connect has failed; the client keeps trying. Returns
-    /// [`ConnectError::Refused`] if the client is closed.
+    /// Returns [`ConnectError::AllUnreachable`] as soon as the last attempt to connect has failed; the client keeps trying.
+    /// Returns [`ConnectError::Refused`] if the client is closed.
     ///
     /// # Cancel safety
     /// This method is cancel safe.

@@ -63,7 +63,7 @@ use crate::codec::params::encode::{self, Sent, SentParams};
 /// # Panics
 /// A notification with a timeout panics if it has to wait in a tokio runtime without timers.
 ///
-/// # Unreliable ones
+/// # Unreliable notifications
 /// A notification of a method marked `#[rpc(notification, unreliable)]`, or a notification that is made
 /// [`unreliable`](Self::unreliable), is sent in a QUIC datagram. This suits values that the next value replaces. Such a
 /// notification
@@ -167,8 +167,8 @@ impl Notification {
         self
     }
 
-    /// Sends the notification in a QUIC datagram, which may be lost: see [Unreliable ones](#unreliable-ones). Has no effect
-    /// in a batch.
+    /// Sends the notification in a QUIC datagram, which may be lost: see
+    /// [Unreliable notifications](#unreliable-notifications). Has no effect in a batch.
     pub fn unreliable(mut self) -> Self {
         self.is_unreliable = true;
         self

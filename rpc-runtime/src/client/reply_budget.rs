@@ -141,8 +141,8 @@ impl ReplyBudget {
     }
 
     /// Waits until more of a line may be received, of which `bytes` bytes are held: there is room, or the line has the turn.
-    /// Fails if neither is the case for some time in which no other line goes on; the line must then be discarded. Of several
-    /// waiting lines, the longest fails first. Resolves also when the connection is lost.
+    /// Fails if neither is the case for some time in which no other line makes progress; the caller must then discard the
+    /// line. Of several waiting lines, the longest fails first. Also resolves when the connection is lost.
     pub(super) async fn room(self: Arc<Self>, bytes: usize) -> Result<Option<Turn>, CallFailure> {
         let patience = patience(bytes, self.reply_limit);
         let waiting = async {
