@@ -23,22 +23,23 @@ fn text(runs: &Runs) -> String {
         "\
 # Results
 
-Written by `cargo run --release -- report --rounds {rounds} --seconds {seconds}` in this folder: so many rounds, so long a \
-run after its warm-up, median of the rounds. [README.md](README.md) says what is measured and how each contender is set.
+Written by `cargo run --release -- report --rounds {rounds} --seconds {seconds}` in this folder. `--rounds` is the number of
+rounds, and `--seconds` is the duration of a run after its warm-up. The figures are medians of the rounds.
+[README.md](README.md) says what is measured and how each contender is configured.
 
 ![Calls per second](results.svg)
 
 {machine}
-## What was aimed at
+## Aims
 
-Ours against the peer, each on the runtime that suits it better, over one connection; the median of the rounds, with the \
-least and the most.
+Each row has the ratio of our figure to the peer's, over one connection. Each contender runs on the runtime that suits it
+better. The ratio is the median of the rounds, with the minimum and the maximum.
 
 {targets}
-## Everything
+## All results
 
-The rate in bold is that of the better runtime; the columns behind it belong to it, but for the allocations, which were \
-counted apart from the timed runs on the current-thread runtime. 🔒 marks what is encrypted.
+The rate of the better runtime is in bold. The columns to the right of the rates are figures of this runtime, except the
+allocations: these were counted in separate runs, on the current-thread runtime. 🔒 marks contenders with encryption.
 
 {table}",
         rounds = runs.rounds,
