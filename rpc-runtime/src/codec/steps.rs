@@ -1,5 +1,5 @@
-//! Counts the steps of loops whose lengths a peer controls, in tests: the cost of a message must depend on its size
-//! alone. Outside tests nothing is counted.
+//! Counts, in tests only, the steps of loops whose lengths a peer controls. The cost of a message must depend on its size
+//! alone.
 
 #[cfg(test)]
 thread_local! {

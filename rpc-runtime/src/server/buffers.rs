@@ -12,13 +12,13 @@ use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge};
 use crate::streaming::exchange::Exchange;
 
-/// Messages and replies of up to this size, in bytes, never make a buffer grow beyond its retained size.
+/// The maximum size, in bytes, of messages and replies that never make a buffer grow beyond its retained size.
 pub(super) const SMALL_MESSAGE_BYTES: usize = 1 << 10;
 
-/// Approximate memory, in bytes, of a worker's task and of its buffers if it has received only small messages.
+/// The approximate memory, in bytes, of a worker's task and of its buffers if it has received only small messages.
 const WORKER_BYTES: usize = 16 << 10;
 
-/// Number of quarters of its budget from which on a connection does not keep the buffers of large messages for reuse.
+/// The number of quarters of its budget at which a connection stops keeping the buffers of large messages for reuse.
 pub(super) const RETAINING_QUARTERS: usize = 1;
 
 /// The buffers of a worker.
@@ -47,7 +47,7 @@ impl WorkerCharge {
     }
 }
 
-/// Names the buffer that holds the reply to a message.
+/// The buffer that holds the reply to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReplyBuffer {
     Single,
@@ -76,7 +76,7 @@ impl WorkerBuffers {
         self.message.len() <= SMALL_MESSAGE_BYTES
     }
 
-    /// Returns the reply to a message; empty if there is none.
+    /// Returns the reply to a message, which is empty if there is none.
     pub(super) fn reply(&self, answer: ReplyBuffer) -> &[u8] {
         match answer {
             ReplyBuffer::Single => self.reply.bytes(),
@@ -84,7 +84,7 @@ impl WorkerBuffers {
         }
     }
 
-    /// Releases the memory of a large message or reply. Keeps less of it if the connection uses much of its budget.
+    /// Releases the memory of a large message or reply. Keeps smaller buffers if the connection uses much of its budget.
     pub(super) fn release_large(&mut self, answer: ReplyBuffer, memory: &ConnectionMemory) {
         let is_small = answer == ReplyBuffer::Single
             && self.message.len() <= SMALL_MESSAGE_BYTES
@@ -137,16 +137,16 @@ impl WorkerBuffers {
     }
 }
 
-/// Approximate size of the reply to a rejected entry of a batch, in bytes.
+/// The approximate size of the reply to a rejected entry of a batch, in bytes.
 const REJECTED_ENTRY_BYTES: usize = 128;
 
-/// Maximum capacity of an entry's reply that is kept for the next entry, in bytes.
+/// The maximum capacity, in bytes, of an entry's reply buffer that is kept for the next entry.
 pub(super) const RETAINED_ENTRY_BYTES: usize = 16 << 10;
 
 /// The buffers of batches.
 #[derive(Default)]
 pub(super) struct BatchBuffers {
-    /// The array of replies; empty if there are none.
+    /// The array of replies, which is empty if there are none.
     pub(super) out: Vec<u8>,
     pub(super) entries: Vec<EntryBuffers>,
 }
@@ -192,8 +192,8 @@ impl BatchBuffers {
         }
     }
 
-    /// Appends an entry's reply to the array. Appends an error instead if the reply leaves no room to reject the `left`
-    /// remaining entries.
+    /// Appends an entry's reply to the array. Appends an error instead if the reply would leave no room for errors for the
+    /// `left` remaining entries.
     pub(super) fn collect(&mut self, mut entry: EntryBuffers, limit: usize, left: usize) {
         let reply = entry.reply.bytes();
         if !reply.is_empty() {
@@ -205,7 +205,7 @@ impl BatchBuffers {
                 ProtocolError::BatchReplyTooLarge.write_body(&mut self.out);
             }
         }
-        // The retained size is small, since a batch may have a hundred entries.
+        // Only the first buffer keeps `RETAINED_ENTRY_BYTES`, since a batch may have a hundred entries.
         let retained = match self.entries.is_empty() {
             true => RETAINED_ENTRY_BYTES,
             false => SMALL_MESSAGE_BYTES,

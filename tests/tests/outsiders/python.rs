@@ -1,7 +1,7 @@
-//! A client in Python, with aioquic, of the interop service.
+//! Tests the interop service with a Python client that uses aioquic.
 //!
-//! The service runs in this process instead of as the built example: nothing has to be built while tests run, when the
-//! build directory may be locked or have other features. Another test starts the example.
+//! The service runs in this process, not as the built example. So nothing has to be built while tests run: the build
+//! directory may then be locked, or the example may be built with other features. Another test starts the example.
 
 #[path = "../../../examples/interop_service.rs"]
 mod interop_service;
@@ -24,7 +24,7 @@ const OUTSIDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/outsider");
 /// The folder for files of these tests.
 const TEMPORARY: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// The time limit of all tests in Python, each of which has a limit of its own.
+/// The time limit of all tests in Python together. Each test also has its own limit.
 const ALL_TESTS: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,8 @@ async fn python_client_is_served() {
     );
 }
 
-/// `cargo test --workspace` has built the example. `cargo test -p tests` has not, or an older one exists.
+/// `cargo test --workspace` builds the example before this test. `cargo test -p tests` does not: the example may be missing,
+/// or older than its source.
 #[tokio::test]
 async fn interop_example_serves_until_terminated() {
     let tests = std::env::current_exe().unwrap();
@@ -105,7 +106,7 @@ async fn interop_example_serves_until_terminated() {
     let _ = fs::remove_file(certificate);
 }
 
-/// Returns the interpreter of a virtual environment with the pinned aioquic, or why there is none.
+/// Returns the interpreter of a virtual environment with the pinned aioquic, or the reason why there is none.
 fn python_with_aioquic() -> Result<PathBuf, String> {
     let requirements = Path::new(OUTSIDER).join("requirements.txt");
     let text = fs::read_to_string(&requirements).unwrap();
@@ -115,9 +116,9 @@ fn python_with_aioquic() -> Result<PathBuf, String> {
     if works(&python) {
         return Ok(python);
     }
-    // The environment is made under a name of this process and renamed when it is complete, so that one with the final
-    // name is never incomplete. If several processes make one, the first stays. Its interpreter finds packages relative
-    // to itself.
+    // The environment is made under a name of this process, and gets its final name when it is complete. So an environment
+    // with the final name is never incomplete. If several processes make an environment, the first one stays. It works under
+    // its new name, since its interpreter finds packages relative to itself.
     let half_made = Path::new(TEMPORARY).join(format!("{pinned}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&half_made);
     let made = make(&half_made, &requirements);
@@ -151,7 +152,7 @@ fn works(python: &Path) -> bool {
     run(&mut import, Duration::from_secs(30)).is_ok()
 }
 
-/// Runs a command to its end. The error has its whole output.
+/// Runs a command to its end. The error contains the output of the command.
 fn run(command: &mut Command, limit: Duration) -> Result<(), String> {
     let name = format!("{command:?}");
     let (reader, writer) = std::io::pipe().map_err(|error| error.to_string())?;
@@ -174,7 +175,7 @@ fn run(command: &mut Command, limit: Duration) -> Result<(), String> {
     }
 }
 
-/// Polls, as the standard library cannot wait for a process with a time limit.
+/// Waits for a process for at most `limit`. Polls, since the standard library cannot wait with a time limit.
 fn wait(child: &mut Child, limit: Duration) -> Option<std::process::ExitStatus> {
     let end = Instant::now() + limit;
     while Instant::now() < end {
