@@ -124,7 +124,8 @@ pub struct Limits {
     /// client, and for the calls that a handler makes to its caller, replies and items that are received or wait for their
     /// callers count, too ([`ClientBuilder::limits`](crate::ClientBuilder::limits)). Defaults to 32 MiB. At the limit the
     /// connection is not read further. An unfinished message that then finds no room is answered with −32013 after one to
-    /// two seconds, the largest message first. The memory of QUIC itself is not counted: up to 8 MiB that were received and
+    /// two seconds, the largest message first. Replies and items of calls that run may take half as much again. A reply or
+    /// item of more than 16 KiB that has no room is replaced by −32008, or by −32011 in a batch. The memory of QUIC itself is not counted: up to 8 MiB that were received and
     /// not read, and 8 MiB that were sent and not acknowledged.
     pub max_memory_bytes_per_connection: usize,
     /// The maximum number of bytes that are held for all connections of a server, or of a client. Defaults to a quarter of
