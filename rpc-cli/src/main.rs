@@ -37,13 +37,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::failure::{EXIT_STATUS, Failure, Stop};
 use crate::output::{Color, Output};
 
-/// Describe, call, measure and compare JSON-RPC services over QUIC
+/// Describes, calls, measures and compares JSON-RPC services over QUIC
 #[derive(Debug, Parser)]
 #[command(name = "rpc", version, after_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// When to use colours
+    /// Controls when the output has colours
     #[arg(
         long,
         global = true,

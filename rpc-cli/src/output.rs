@@ -9,12 +9,14 @@ use clap::ValueEnum;
 use crate::escape::PrintableJson;
 use crate::json::{Compact, Token, tokens};
 
-/// When to use colours.
+/// Controls when the output has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// Uses colours on a terminal, unless `NO_COLOR` is set.
     Auto,
+    /// Always uses colours.
     Always,
+    /// Never uses colours.
     Never,
 }
 
