@@ -27,13 +27,13 @@ pub(crate) enum Status {
 /// The text of `--help` about them.
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
-  0    done
-  1    the server answered an error; `check` found breaks; `bench` saw failures
-  2    wrong usage: the arguments, or a file; nothing was called
-  3    no connection: server not reachable, not trusted, or connection lost
-  4    the time was over
-  5    the answer cannot be used
-  130  stopped with ctrl-c";
+  0    the command succeeded
+  1    the server returned an error; `check` found breaking changes; calls of `bench` failed
+  2    the command line or a file is invalid; nothing was called
+  3    no connection: the server is unreachable or not trusted, or the connection was lost
+  4    a timeout elapsed
+  5    the reply cannot be used
+  130  interrupted by ctrl-c";
 
 /// An error with which the server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Failure {
         };
         let failure = Self::new(status, error.to_string());
         match error {
-            CallError::Timeout => failure.tip("a longer `--timeout` waits longer"),
+            CallError::Timeout => failure.tip("`--timeout DURATION` sets a longer timeout"),
             _ => failure,
         }
     }
