@@ -27,29 +27,29 @@ const LEAVE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// How long connecting may take, and then each call: `500ms`, `2s`, `1m` [default: 10s to connect, calls as long as
-    /// they take]
+    /// Limits the time to connect, and then the time of each call: `500ms`, `2s`, `1m` [default: 10s to connect and no
+    /// limit for calls; 5s for `ping`; 10s for `bench`]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Metadata that travels with each call; may be repeated
+    /// Sends metadata with each call; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     meta: Vec<(String, String)>,
-    /// Trust the server's certificate with this SHA-256, in hexadecimal
+    /// Trusts the server's certificate if its SHA-256 fingerprint is this, in hexadecimal
     #[arg(long, value_name = "SHA256", value_parser = fingerprint)]
     pin: Option<[u8; 32]>,
-    /// Trust the authorities, or the self-signed certificates, of this PEM file, and not those of the system
+    /// Trusts the authorities, or the self-signed certificates, in this PEM file instead of those of the system
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The own certificate, for servers that ask for one: a PEM file with its chain
+    /// Authenticates with the client certificate and its chain in this PEM file
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
-    /// The private key of the own certificate: a PEM file
+    /// The private key of the client certificate: a PEM file
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The name that the server's certificate must have, if it is not the host
+    /// Sets the name that the server's certificate must have, if it is not the host
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// The largest reply, item or description that is accepted, also from a file: bytes, or `64KiB`, `64MiB`, `1GiB`
+    /// The maximum size of a reply, an item or a description, also of a file: bytes, or `64KiB`, `64MiB`, `1GiB`
     /// [default: 32MiB, and 1MiB for `bench`]
     #[arg(long, value_name = "SIZE")]
     max_reply: Option<Size>,
@@ -190,7 +190,7 @@ impl Connection {
     /// Returns the advice for a reply that is too large.
     pub(crate) fn limit_tip(&self) -> String {
         let limit = self.max_reply();
-        format!("the limit is {limit}; `--max-reply SIZE` sets another")
+        format!("the limit is {limit}; raise it with `--max-reply SIZE`")
     }
 
     /// Adds the metadata of the command line to a call.
@@ -234,7 +234,7 @@ impl Meta for Notification {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -245,7 +245,7 @@ fn fingerprint(text: &str) -> Result<[u8; 32], String> {
         .filter(|c| *c != ':')
         .map(|c| {
             c.to_digit(16)
-                .ok_or(format!("`{c}` is no hexadecimal digit"))
+                .ok_or(format!("`{c}` is not a hexadecimal digit"))
         })
         .collect::<Result<_, _>>()?;
     let bytes: Vec<u8> = digits
@@ -256,7 +256,7 @@ fn fingerprint(text: &str) -> Result<[u8; 32], String> {
     match digits.len() {
         64 => bytes.try_into().map_err(|_| String::new()),
         _ => Err(format!(
-            "a SHA-256 has 64 hexadecimal digits, and this has {count}"
+            "a SHA-256 fingerprint has 64 hexadecimal digits, but this has {count}"
         )),
     }
 }
@@ -289,31 +289,31 @@ fn advise(error: &ConnectError, target: &Address) -> Failure {
     let failure = Failure::new(status, format!("{target}: {}", told(error)));
     match error {
         ConnectError::Timeout => failure
-            .tip("is the server started, and is this its address? It is a UDP port")
-            .tip("does a firewall between here and there let UDP through?"),
-        ConnectError::Resolve(_) => failure.tip("is the host's name right?"),
+            .tip("check that the server is running, and that this is its address and UDP port")
+            .tip("check that no firewall between this machine and the server blocks UDP"),
+        ConnectError::Resolve(_) => failure.tip("check the host name"),
         ConnectError::Untrusted(reason) => match reason {
             UntrustedReason::UnknownIssuer => failure
                 .tip("`--ca FILE` trusts the authority, or the self-signed certificate, in a PEM file")
-                .tip("`--pin SHA256` trusts this one certificate"),
+                .tip("`--pin SHA256` trusts one certificate by its fingerprint"),
             UntrustedReason::NotPinned => {
-                failure.tip("`--pin` is for another certificate: has the server got a new one?")
+                failure.tip("if the server has a new certificate, pass its fingerprint with `--pin SHA256`")
             }
             UntrustedReason::WrongName => {
-                failure.tip("`--server-name NAME` says which name the certificate has")
+                failure.tip("`--server-name NAME` sets the name that the certificate must have")
             }
             _ => failure,
         },
         ConnectError::CertificateRequired => {
-            failure.tip("`--cert FILE --key FILE` shows who you are")
+            failure.tip("`--cert FILE --key FILE` authenticates with a client certificate")
         }
         ConnectError::CertificateRefused { .. } => {
-            failure.tip("`--cert` and `--key` must be of those that the server knows")
+            failure.tip("pass a certificate that the server accepts with `--cert FILE --key FILE`")
         }
         ConnectError::ServerName => {
-            failure.tip("`--server-name NAME` says which name the certificate has")
+            failure.tip("`--server-name NAME` sets the name that the certificate must have")
         }
-        ConnectError::Protocol => failure.tip("something else is served at this port"),
+        ConnectError::Protocol => failure.tip("check the port: its server does not speak this protocol"),
         _ => failure,
     }
 }

@@ -269,7 +269,7 @@ fn reply_past_the_limit_is_refused_with_the_option_that_raises_it() {
         let told = server.rpc(arguments[0], &[&arguments[1..], limit].concat());
         let told = told.assert_failed(5);
         assert!(
-            told.contains("the limit is 1 MiB; `--max-reply SIZE` sets another"),
+            told.contains("the limit is 1 MiB; raise it with `--max-reply SIZE`"),
             "{told}"
         );
     }
