@@ -12,19 +12,19 @@ use crate::reply::CallFailed;
 use crate::source::{WITHOUT, describe};
 use crate::types;
 
-/// Call a method and print its result
+/// Calls a method and prints its result
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where the server is: `HOST:PORT`
+    /// The address of the server: `HOST:PORT`
     target: Address,
-    /// The method's name
+    /// The name of the method
     method: String,
     #[command(flatten)]
     params: Params,
-    /// Send it as a notification, which has no reply
+    /// Sends a notification, which has no reply
     #[arg(long)]
     notify: bool,
-    /// Do not ask the server for its description before the call
+    /// Does not request the description of the server before the call
     #[arg(long)]
     undescribed: bool,
     #[command(flatten)]
@@ -49,9 +49,9 @@ impl Options {
         };
         let known = known(document.as_ref(), &self.method);
         if known.is_some_and(|(_, method)| method.items().is_some() || method.upload().is_some()) {
-            let failure = Failure::usage(format!("`{}` is a stream of items", self.method));
+            let failure = Failure::usage(format!("`{}` streams items", self.method));
             return Err(failure
-                .tip(format!("`rpc stream {} {} …`", self.target, self.method))
+                .tip(format!("call it with `rpc stream {} {} …`", self.target, self.method))
                 .into());
         }
         let params = given.to_json(known)?;
@@ -97,7 +97,7 @@ pub(crate) fn explain(
     match (refused, document.method(name)) {
         (code::METHOD_NOT_FOUND, None) => {
             let tip = document.did_you_mean(name);
-            failure.tip(tip.unwrap_or("`rpc describe` lists what there is".into()))
+            failure.tip(tip.unwrap_or("`rpc describe` lists the methods".into()))
         }
         (code::INVALID_PARAMS, Some(method)) => {
             failure.tip(types::text(SIGNATURE, |out| types::signature(method, out)))
