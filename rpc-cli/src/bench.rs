@@ -21,7 +21,7 @@ use crate::reply::CallFailed;
 use crate::source::describe;
 
 /// The default timeout of a call.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default maximum size of a reply, in bytes. It is small because many replies may be received at once.
 const MAX_REPLY: usize = 1 << 20;
@@ -29,38 +29,39 @@ const MAX_REPLY: usize = 1 << 20;
 /// The default maximum number of calls in flight of an open loop.
 const OPEN: usize = 4096;
 
-/// Call a method again and again, and show how fast it is answered
+/// Calls a method repeatedly, and prints the rate and the latency of the calls
 ///
-/// Without `--rate` it is a closed loop: so many calls are always in flight, and the next starts when one is answered.
-/// With `--rate` it is an open loop: calls start when they are due, whatever became of those before, and latency counts
-/// from when they were due. So a server that stalls is seen to, which a closed loop hides.
+/// Without `--rate`, the calls form a closed loop: their number in flight is constant, and a call starts when another one
+/// is answered. With `--rate`, they form an open loop: calls start at a fixed rate, even if earlier calls have not been
+/// answered, and the latency of a call counts from the time at which it was due. An open loop therefore shows when a
+/// server stalls, which a closed loop hides.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where the server is: `HOST:PORT`
+    /// The address of the server: `HOST:PORT`
     target: Address,
-    /// The method's name
+    /// The name of the method
     method: String,
     #[command(flatten)]
     params: Params,
-    /// How many calls are in flight at once; with `--rate`, at most [default: 1, with `--rate` 4096]
+    /// The number of calls in flight; with `--rate`, the maximum [default: 1, with `--rate` 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     in_flight: Option<u64>,
-    /// How many calls to start in a second, in an open loop
+    /// Starts this number of calls per second, in an open loop
     #[arg(long, value_name = "PER SECOND", value_parser = rate)]
     rate: Option<f64>,
-    /// How long to measure
+    /// The duration of the measurement
     #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     duration: Duration,
-    /// How many calls to measure, in place of a duration
+    /// Measures this number of calls instead of a duration
     #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     calls: Option<u64>,
-    /// How long to call before that
+    /// The duration of the calls before the measurement
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     warm_up: Duration,
-    /// How many connections share the calls
+    /// The number of connections that share the calls
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
     connections: u64,
-    /// Print JSON
+    /// Prints JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -70,7 +71,7 @@ pub(crate) struct Options {
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.001..=1e7).contains(&rate) => Ok(rate),
-        _ => Err("a number from 0.001 to 10000000".into()),
+        _ => Err("expected a number from 0.001 to 10000000".into()),
     }
 }
 
@@ -79,7 +80,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
     match humantime::parse_duration(text) {
         Ok(duration) if duration <= LONGEST => Ok(duration),
-        Ok(_) => Err("a year at most".into()),
+        Ok(_) => Err("expected at most one year".into()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -91,7 +92,7 @@ impl Options {
     }
 
     pub(crate) async fn run(mut self, output: &mut Output) -> Result<(), Stop> {
-        self.connection.timeout.get_or_insert(PATIENCE);
+        self.connection.timeout.get_or_insert(CALL_TIMEOUT);
         self.connection.default_max_reply(MAX_REPLY);
         let load = self.load()?;
         let given = self.params.clone().read()?;
@@ -132,7 +133,7 @@ impl Options {
             && (most as u64) < self.connections
         {
             let failure = Failure::usage("there are more connections than calls in flight");
-            return Err(failure.tip(format!("`--in-flight {}` uses them all", self.connections)));
+            return Err(failure.tip(format!("use all connections with `--in-flight {}`", self.connections)));
         }
         let length = self
             .calls
@@ -147,7 +148,7 @@ impl Options {
     async fn bench(&self, clients: &[Client], given: &Given, load: Load) -> Result<Report, Stop> {
         let document = match clients.first() {
             Some(client) => {
-                describe(&self.connection, client, "its server should mend that").await?
+                describe(&self.connection, client, "the server must return a valid description").await?
             }
             None => None,
         };
@@ -155,7 +156,7 @@ impl Options {
         if let Some((_, method)) = known
             && (method.items().is_some() || method.upload().is_some() || method.is_notification())
         {
-            let why = format!("`{}` is not a call with one answer", self.method);
+            let why = format!("`{}` is not a call with one result, and cannot be measured", self.method);
             return Err(Failure::usage(why).into());
         }
         let params = Arc::new(given.to_json(known)?);
