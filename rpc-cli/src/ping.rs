@@ -12,23 +12,23 @@ use crate::failure::{Failure, Stop};
 use crate::output::Output;
 
 /// The default timeout of a ping.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Ask a server whether it answers: exit status 0 only if every ping was answered
+/// Checks that a server answers: the exit status is 0 only if every ping was answered
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where the server is: `HOST:PORT`
+    /// The address of the server: `HOST:PORT`
     target: Address,
-    /// How many times; 0 goes on until ctrl-c
+    /// The number of pings; 0 sends pings until ctrl-c
     #[arg(long, short, value_name = "N", default_value_t = 1)]
     count: u64,
-    /// How long to wait between two
+    /// The time between two pings
     #[arg(long, short, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
     interval: Duration,
-    /// Print nothing: the exit status tells
+    /// Prints nothing: only the exit status reports the result
     #[arg(long, short)]
     quiet: bool,
-    /// Print JSON
+    /// Prints JSON
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) async fn run(mut self, output: &mut Output) -> Result<(), Stop> {
-        self.connection.timeout.get_or_insert(PATIENCE);
+        self.connection.timeout.get_or_insert(PING_TIMEOUT);
         let started = Instant::now();
         let work = async |client: &Client| self.ping(client, started.elapsed(), output).await;
         self.connection.session(&self.target, work).await
@@ -110,7 +110,7 @@ fn summary(times: &Times, output: &mut Output) -> Result<(), Stop> {
         let [least, mean, most] = [times.least, mean, times.most].map(shown);
         writeln!(
             output,
-            "{count} answered: at least {least}, on average {mean}, at most {most}"
+            "{count} answered: min {least}, mean {mean}, max {most}"
         )?;
     }
     Ok(())
