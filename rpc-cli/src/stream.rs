@@ -19,22 +19,22 @@ use crate::params::{Given, Params, Sent};
 use crate::reply::{self, CallFailed, read_result};
 use crate::source::{WITHOUT, describe};
 
-/// Call a method that streams items, and print them as they come, one JSON line each
+/// Calls a method that streams items, and prints each item as one line of JSON when it arrives
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where the server is: `HOST:PORT`
+    /// The address of the server: `HOST:PORT`
     target: Address,
-    /// The method's name
+    /// The name of the method
     method: String,
     #[command(flatten)]
     params: Params,
-    /// End after so many items
+    /// Ends after this number of items
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Send each line of standard input as an item: JSON
+    /// Sends each line of standard input, which must be JSON, as an item
     #[arg(long, value_name = "-", value_parser = ["-"])]
     upload: Option<String>,
-    /// Do not ask the server for its description before the call
+    /// Does not request the description of the server before the call
     #[arg(long)]
     undescribed: bool,
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) async fn run(self, output: &mut Output) -> Result<(), Stop> {
         if self.upload.is_some() && self.params.are_input() {
-            let failure = Failure::usage("standard input is either the arguments or the items");
+            let failure = Failure::usage("standard input cannot be both the arguments and the items");
             return Err(failure.into());
         }
         let given = self.params.clone().read()?;
@@ -82,14 +82,14 @@ impl Options {
         let name = &self.method;
         match (method.upload(), &self.upload) {
             (None, None) if method.items().is_none() => {
-                let failure = Failure::usage(format!("`{name}` is not a stream of items"));
-                Err(failure.tip(format!("`rpc call {} {name} …`", self.target)))
+                let failure = Failure::usage(format!("`{name}` does not stream items"));
+                Err(failure.tip(format!("call it with `rpc call {} {name} …`", self.target)))
             }
             (Some(_), None) => {
-                let failure = Failure::usage(format!("`{name}` takes items"));
-                Err(failure.tip("`--upload -` sends the lines of standard input"))
+                let failure = Failure::usage(format!("`{name}` receives items"));
+                Err(failure.tip("`--upload -` sends the lines of standard input as items"))
             }
-            (None, Some(_)) => Err(Failure::usage(format!("`{name}` takes no items"))),
+            (None, Some(_)) => Err(Failure::usage(format!("`{name}` receives no items"))),
             _ => Ok(()),
         }
     }
@@ -157,7 +157,7 @@ struct Line(Result<Box<RawValue>, String>);
 impl Line {
     fn new(line: String, number: u64) -> Self {
         let line = RawValue::from_string(line);
-        Self(line.map_err(|error| format!("line {number} of standard input is no JSON: {error}")))
+        Self(line.map_err(|error| format!("line {number} of standard input is not JSON: {error}")))
     }
 }
 

@@ -101,7 +101,7 @@ fn invalid_item_is_rejected_with_its_line_number() {
         .rpc_with_input("stream", &["shop.order", "--upload", "-"], orders)
         .assert_failed(2);
     assert!(
-        told.contains("line 2 of standard input is no JSON"),
+        told.contains("line 2 of standard input is not JSON"),
         "{told}"
     );
 }
