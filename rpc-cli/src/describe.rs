@@ -17,20 +17,20 @@ use crate::output::Output;
 use crate::page;
 use crate::source::Source;
 
-/// Show what a server serves: its methods, their types and docs
+/// Prints the methods of a server, their types and docs
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where the server is, `HOST:PORT`, or a file with its description
+    /// The address of the server, `HOST:PORT`, or a file with its description
     target: Source,
-    /// Show all of this method
+    /// Prints all details of this method
     method: Option<String>,
-    /// Print the OpenRPC document as it came
+    /// Prints the OpenRPC document as it was received
     #[arg(long, conflicts_with_all = ["html", "method"])]
     json: bool,
-    /// Write a page for browsers, with all in one file
+    /// Writes one HTML page, which loads no other resources
     #[arg(long, conflicts_with = "method")]
     html: bool,
-    /// Where the page goes, in place of standard output
+    /// Writes the page to this file instead of standard output
     #[arg(long, short, value_name = "FILE", requires = "html")]
     output: Option<PathBuf>,
     #[command(flatten)]

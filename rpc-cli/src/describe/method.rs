@@ -37,7 +37,7 @@ pub(super) fn write(
     write_errors(out, method)?;
     write_examples(out, method, target)?;
     write_mentioned(out, document, method)?;
-    heading(out, "Call it")?;
+    heading(out, "Command line")?;
     let command = Samples::of(document).command(method, target);
     writeln!(out, "  {}", Printable(command))
 }
@@ -49,9 +49,9 @@ fn heading(out: &mut impl Write, heading: &str) -> io::Result<()> {
 fn write_types(out: &mut impl Write, method: Method<'_>) -> io::Result<()> {
     write_parameters(out, method)?;
     let others = [
-        ("All parameters", method.entire_params()),
-        ("Items that it takes", method.upload()),
-        ("Items that it sends", method.items()),
+        ("Parameters as one value", method.entire_params()),
+        ("Uploaded items", method.upload()),
+        ("Streamed items", method.items()),
         // A method with items shows them in place of a result.
         (
             "Result",

@@ -62,7 +62,7 @@ fn method_is_shown_with_its_whole_description() {
         "  1003  closed\n",
         "\n  Payment\n",
         "\n  Order\n",
-        "\nCall it\n  rpc call HOST:PORT shop.buy item=pear\n",
+        "\nCommand line\n  rpc call HOST:PORT shop.buy item=pear\n",
     ] {
         assert!(told.contains(part), "{part:?} is not in\n{told}");
     }
