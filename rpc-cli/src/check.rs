@@ -28,22 +28,22 @@ use crate::failure::{Failure, Status, Stop};
 use crate::output::{FAINT, Output, TITLE};
 use crate::source::Source;
 
-/// Compare two descriptions: exit status 1 if callers of the old one break on the new one
+/// Compares two descriptions: the exit status is 1 if the new one breaks callers of the old one
 ///
-/// What breaks: a method or alias that is gone; another kind of method; a parameter that is gone, new and required,
-/// required now, elsewhere in the order, or takes less; a result or an item that may be more than it was; an error code
-/// that is gone, or its data another. What may break: a changed default, an error that says something else, a method
-/// that is no longer idempotent, and what is not understood of a schema.
+/// Breaking changes are: a removed method or alias; another kind of method; a parameter that is removed, new and required,
+/// now required, at another position, or accepts less; a result or an item that may have more values; a removed error
+/// code, or other data of an error. Changes that may break are: a changed default, a changed error message, a method that
+/// is no longer idempotent, and changed schema keywords that `check` does not interpret.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The description that callers know: a file with an OpenRPC document, or a server, `HOST:PORT`
+    /// The description that callers use now: a file with an OpenRPC document, or a server, `HOST:PORT`
     old: Source,
-    /// The description that they will meet
+    /// The description that replaces it
     new: Source,
-    /// Let what may break count as breaking
+    /// Counts changes that may break as breaking
     #[arg(long)]
     strict: bool,
-    /// Print JSON
+    /// Prints JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
