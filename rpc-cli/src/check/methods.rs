@@ -74,7 +74,7 @@ impl<'a> Comparison<'_, 'a> {
         let now = self.new.method(&method.name());
         let mut findings = match now {
             Some(now) => self.method(method, now),
-            None => vec![Finding::breaking("the method is gone")],
+            None => vec![Finding::breaking("the method is removed")],
         };
         // The other methods that have its aliases. Each is compared only once.
         let mut others = HashSet::new();
@@ -82,7 +82,7 @@ impl<'a> Comparison<'_, 'a> {
             match self.new.method(&alias) {
                 None => {
                     let alias = Short(&alias);
-                    findings.push(Finding::breaking(format!("the alias `{alias}` is gone")));
+                    findings.push(Finding::breaking(format!("the alias `{alias}` is removed")));
                 }
                 Some(now) if self.new.has_name(now, &method.name()) => {}
                 Some(another) => {
@@ -122,7 +122,7 @@ impl<'a> Comparison<'_, 'a> {
             let results = (old.result(), new.result());
             findings.extend(self.typed(Way::Out, "result", results));
             if let (Some(_), None, false) = (results.0, results.1, new.is_notification()) {
-                findings.push(Finding::breaking("the result is gone"));
+                findings.push(Finding::breaking("the result is removed"));
             }
         }
         findings.extend(self.errors(old, new));
@@ -143,7 +143,7 @@ impl<'a> Comparison<'_, 'a> {
         let mut findings = Vec::new();
         if old.name() != new.name() {
             findings.push(Finding::compatible(format!(
-                "the method is called `{}` now, and has the old name as an alias",
+                "the method is renamed to `{}`, and the old name is an alias",
                 Short(&new.name())
             )));
         }
@@ -217,7 +217,7 @@ impl<'a> Comparison<'_, 'a> {
                 findings.push(Finding::unsure(what));
             }
             (Some(was), None) if !new.is_required() => {
-                let what = format!("{place}: the default {} is gone", Literal(was));
+                let what = format!("{place}: the default {} is removed", Literal(was));
                 findings.push(Finding::unsure(what));
             }
             _ => {}
@@ -239,9 +239,9 @@ impl<'a> Comparison<'_, 'a> {
         match there {
             Some(there) => {
                 let there = there.name();
-                format!("parameter `{name}` is gone; is it `{}` now?", Short(&there))
+                format!("parameter `{name}` is removed; was it renamed to `{}`?", Short(&there))
             }
-            None => format!("parameter `{name}` is gone"),
+            None => format!("parameter `{name}` is removed"),
         }
     }
 
@@ -252,7 +252,7 @@ impl<'a> Comparison<'_, 'a> {
             let (code, message) = (was.code(), was.message());
             let told = Short(&message);
             let Some(is) = is_there.find(code, &message) else {
-                findings.push(Finding::breaking(format!("error {code} ({told}) is gone")));
+                findings.push(Finding::breaking(format!("error {code} ({told}) is removed")));
                 continue;
             };
             if message != is.message() {
@@ -267,7 +267,7 @@ impl<'a> Comparison<'_, 'a> {
                 (Some(was), Some(is)) => {
                     findings.extend(self.schemas(Way::Out, &place, (Some(was), Some(is))));
                 }
-                (Some(_), None) => findings.push(Finding::breaking(format!("{place} is gone"))),
+                (Some(_), None) => findings.push(Finding::breaking(format!("{place} is removed"))),
                 (None, Some(_)) => findings.push(Finding::compatible(format!("{place} is new"))),
                 (None, None) => {}
             }

@@ -92,13 +92,13 @@ fn methods() {
     let empty = error(1, "empty", json!({"type": "string"}));
     let cases: [Case<&Value>; 24] = [
         (&plain, &plain, &[]),
-        (&plain, &json!([]), &[(Breaking, "the method is gone")]),
+        (&plain, &json!([]), &[(Breaking, "the method is removed")]),
         (&json!([]), &plain, &[(Compatible, "the method is new")]),
-        (&aliased, &plain, &[(Breaking, "the alias `n` is gone")]),
+        (&aliased, &plain, &[(Breaking, "the alias `n` is removed")]),
         (&plain, &aliased, &[(Compatible, "the alias `n` is new")]),
-        (&plain, &renamed, &[(Compatible, "called `n` now")]),
-        (&renamed, &plain, &[(Breaking, "the method is gone")]),
-        (&aliased, &renamed, &[(Compatible, "called `n` now")]),
+        (&plain, &renamed, &[(Compatible, "renamed to `n`")]),
+        (&renamed, &plain, &[(Breaking, "the method is removed")]),
+        (&aliased, &renamed, &[(Compatible, "renamed to `n`")]),
         (
             &plain,
             &notification,
@@ -121,7 +121,7 @@ fn methods() {
         (&idempotent, &plain, &[(MayBreak, "no longer idempotent")]),
         (&plain, &idempotent, &[(Compatible, "idempotent now")]),
         (&plain, &deprecated, &[(Compatible, "deprecated now")]),
-        (&empty, &plain, &[(Breaking, "error 1 (empty) is gone")]),
+        (&empty, &plain, &[(Breaking, "error 1 (empty) is removed")]),
         (&plain, &empty, &[(Compatible, "error 1 (empty) is new")]),
         (
             &empty,
@@ -136,7 +136,7 @@ fn methods() {
         (
             &empty,
             &error(1, "empty", Value::Null),
-            &[(Breaking, "data of error 1 is gone")],
+            &[(Breaking, "data of error 1 is removed")],
         ),
         (
             &error(1, "empty", Value::Null),
@@ -172,7 +172,7 @@ fn parameters() {
         (
             method(json!([a, b])),
             method(json!([a])),
-            &[(Breaking, "parameter `b` is gone")],
+            &[(Breaking, "parameter `b` is removed")],
         ),
         (
             method(json!([a])),
@@ -202,7 +202,7 @@ fn parameters() {
             method(json!([a])),
             method(json!([c])),
             &[
-                (Breaking, "is it `c` now?"),
+                (Breaking, "renamed to `c`?"),
                 (Breaking, "`c` is new and required"),
             ],
         ),
@@ -739,7 +739,7 @@ fn what_is_not_what_it_seems() {
         (
             with_result(&told),
             bare,
-            &[(Breaking, "the result is gone")],
+            &[(Breaking, "the result is removed")],
         ),
         (
             with_result(&told),
@@ -754,14 +754,14 @@ fn what_is_not_what_it_seems() {
         (
             parameter(&json!({"type": "integer", "default": 1})),
             parameter(&json!({"type": "integer"})),
-            &[(MayBreak, "the default 1 is gone")],
+            &[(MayBreak, "the default 1 is removed")],
         ),
         (twice.clone(), twice, &[]),
         (
             aliased,
             another,
             &[
-                (Breaking, "parameter `a` is gone"),
+                (Breaking, "parameter `a` is removed"),
                 (MayBreak, "the alias `n` is another method now"),
             ],
         ),

@@ -24,7 +24,7 @@ impl Shape {
 pub(crate) const SHAPES: [Shape; 23] = [
     shape(
         "methods of other names",
-        "the method is gone",
+        "the method is removed",
         |size, tweak| {
             let start = tweak as usize * size;
             methods(
@@ -66,7 +66,7 @@ pub(crate) const SHAPES: [Shape; 23] = [
     }),
     shape(
         "aliases of one method",
-        "the alias `a0` is gone",
+        "the alias `a0` is removed",
         |size, tweak| {
             let aliases = names(size, if tweak == 0 { "a" } else { "b" });
             methods([json!({"name": "m", "x-aliases": aliases})].into_iter())
@@ -86,7 +86,7 @@ pub(crate) const SHAPES: [Shape; 23] = [
             methods([method].into_iter().chain(others))
         },
     ),
-    shape("parameters", "parameter `p0` is gone", |size, tweak| {
+    shape("parameters", "parameter `p0` is removed", |size, tweak| {
         let moved = (0..size).map(|index| (index + tweak as usize) % (size + 1));
         let params: Vec<_> = moved
             .map(|index| parameter(&format!("p{index}"), limited(tweak)))

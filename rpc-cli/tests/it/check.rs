@@ -44,7 +44,7 @@ fn breaking_changes_are_listed_first_and_set_the_exit_status() {
         (ended.status, ended.stderr.as_str()),
         (1, "error: one change breaks callers\n")
     );
-    let expected = "breaking\n  text.repeat  the method is gone\n\
+    let expected = "breaking\n  text.repeat  the method is removed\n\
                     may break\n  shop.buy  error 1003 was “closed”, and is “not open”: does it mean the same?\n\
                     \u{20} shop.order  uploaded items.gift: is no longer looked at\n\
                     compatible\n  text.again  the method is new\n\
