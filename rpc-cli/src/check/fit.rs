@@ -262,7 +262,7 @@ impl<'c, 'a> Fit<'c, 'a> {
     fn refused(&self, one: &Kind<'a>, taken: &[Kind<'a>]) -> Problem {
         let (one, taken) = (self.sent.text(one), self.taken.all_text(taken));
         Problem::breaking(match self.way {
-            Way::In => format!("{one} is not taken any more, only {taken}"),
+            Way::In => format!("{one} is no longer accepted, only {taken}"),
             Way::Out => format!("may now be {one}, and was {taken}"),
         })
     }
@@ -316,7 +316,7 @@ impl<'c, 'a> Fit<'c, 'a> {
     fn changed(&self, sent: &Kind<'a>, taken: &Kind<'a>) -> String {
         let (old, new) = self.in_time(self.sent.text(sent), self.taken.text(taken));
         match old == new {
-            true => format!("{new} is limited in another way"),
+            true => format!("the limits of {new} have changed"),
             false => format!("{old} has become {new}"),
         }
     }
@@ -452,8 +452,8 @@ impl<'c, 'a> Fit<'c, 'a> {
         };
         if is_unique(taken.1) && !is_unique(sent.1) {
             found.push(Problem::breaking(match self.way {
-                Way::In => "must not hold anything twice now",
-                Way::Out => "may now hold something twice",
+                Way::In => "must have unique elements now",
+                Way::Out => "may now have equal elements",
             }));
         }
         found
@@ -519,7 +519,7 @@ impl<'c, 'a> Fit<'c, 'a> {
             let problem = Problem::breaking(match (self.way, same) {
                 (Way::In, _) => "is required now",
                 (Way::Out, Some(_)) => "may be missing now",
-                (Way::Out, None) => "is no longer there",
+                (Way::Out, None) => "is removed",
             });
             let step = format_args!(".{}", Short(&name));
             self.add(&mut found, step, &[problem].into());
@@ -531,14 +531,14 @@ impl<'c, 'a> Fit<'c, 'a> {
     fn surplus(&self, schema: Schema, others: Option<Value<'a>>) -> Problems {
         let is_closed = others.and_then(Value::as_bool) == Some(false);
         let problem = match (others, self.way) {
-            (_, Way::In) if is_closed => Problem::breaking("is refused now"),
+            (_, Way::In) if is_closed => Problem::breaking("is rejected now"),
             (_, Way::Out) if is_closed => {
-                Problem::breaking("is new, and callers refuse what they do not know")
+                Problem::breaking("is new, and callers reject unknown properties")
             }
             (Some(others), _) if others.is_object() => {
                 return self.schemas(schema, self.taken.side.schema(Some(others)));
             }
-            (_, Way::In) => Problem::unsure("is no longer looked at"),
+            (_, Way::In) => Problem::unsure("is now ignored"),
             (_, Way::Out) => return Problems::default(),
         };
         [problem].into()
@@ -556,8 +556,8 @@ impl<'c, 'a> Fit<'c, 'a> {
             // A caller that declares its properties sends no others.
             _ if are_any && is_closed && self.way == Way::In => {
                 return found.push(match has_fields {
-                    true => Problem::unsure("unknown properties are refused now"),
-                    false => Problem::breaking("properties are refused now"),
+                    true => Problem::unsure("unknown properties are rejected now"),
+                    false => Problem::breaking("properties are rejected now"),
                 });
             }
             _ if are_any && is_open && !has_fields => None,

@@ -332,8 +332,8 @@ impl<'a> Comparison<'_, 'a> {
         match findings.is_empty() && back.breaks(old, new) {
             false => findings,
             true => vec![Finding::compatible(match way {
-                Way::In => format!("{place}: takes more than before"),
-                Way::Out => format!("{place}: is another, and callers can read it as before"),
+                Way::In => format!("{place}: accepts more than before"),
+                Way::Out => format!("{place}: the type changed, and callers can still read it"),
             })],
         }
     }

@@ -241,7 +241,7 @@ fn parameters() {
         (
             whole(numbers.clone()),
             whole(json!({"type": "array", "items": {"type": "number"}})),
-            &[(Compatible, "parameters: takes more")],
+            &[(Compatible, "parameters: accepts more")],
         ),
         (
             whole(json!({"type": "array", "items": {"type": "number"}})),
@@ -310,12 +310,12 @@ fn types() {
             json!({}),
             string(),
             Some((X, "")),
-            Some((anything, "as before")),
+            Some((anything, "still read it")),
         ),
         (
             string(),
             json!({}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "anything")),
         ),
         (json!(true), json!({}), None, None),
@@ -323,14 +323,14 @@ fn types() {
         (
             integer("uint32"),
             integer("uint64"),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "uint32 has become uint64")),
         ),
         (
             integer("uint64"),
             integer("uint32"),
             Some((X, "uint64 has become uint32")),
-            Some((Compatible, "as before")),
+            Some((Compatible, "still read it")),
         ),
         (
             integer("int64"),
@@ -347,13 +347,13 @@ fn types() {
         (
             json!({"type": "integer"}),
             json!({"type": "number"}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "integer has become number")),
         ),
         (
             json!({"type": "number", "minimum": 1}),
             json!({"type": "number"}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "from 1..=… to …..=…")),
         ),
         (
@@ -367,18 +367,18 @@ fn types() {
             string(),
             json!({"type": "string", "format": "date"}),
             Some((X, "string has become string<date>")),
-            Some((Compatible, "as before")),
+            Some((Compatible, "still read it")),
         ),
         (
             json!({"type": "string", "maxLength": 5}),
             json!({"type": "string", "maxLength": 9}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "at most 9 of characters, and was at most 5")),
         ),
         (
             json!({"type": "string", "maxLength": 5}),
             string(),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "any number of characters")),
         ),
         (
@@ -391,19 +391,19 @@ fn types() {
         (
             string(),
             json!({"type": ["string", "null"]}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "may now be null")),
         ),
         (
             json!({"type": ["string", "null"]}),
             string(),
-            Some((X, "null is not taken any more, only string")),
-            Some((Compatible, "as before")),
+            Some((X, "null is no longer accepted, only string")),
+            Some((Compatible, "still read it")),
         ),
         (
             order(),
             json!({"anyOf": [order(), {"type": "null"}]}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "may now be null")),
         ),
         (
@@ -415,14 +415,14 @@ fn types() {
         (
             json!({"enum": ["a", "b"]}),
             json!({"enum": ["a", "b", "c"]}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "may now be \"c\", and was \"a\" | \"b\"")),
         ),
         (
             json!({"enum": ["a", "b"]}),
             json!({"enum": ["b"]}),
-            Some((X, "\"a\" is not taken any more")),
-            Some((Compatible, "as before")),
+            Some((X, "\"a\" is no longer accepted")),
+            Some((Compatible, "still read it")),
         ),
         (json!({"enum": ["a"]}), json!({"const": "a"}), None, None),
         (
@@ -434,13 +434,13 @@ fn types() {
         (
             json!({"enum": ["a"]}),
             string(),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "\"a\" has become string")),
         ),
         (
             json!({"enum": [1, 2]}),
             integer("uint8"),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "may now be uint8")),
         ),
         (
@@ -453,13 +453,13 @@ fn types() {
         (
             json!({"oneOf": [{"enum": ["cash"]}, card(string())]}),
             json!({"oneOf": [{"enum": ["cash"]}, card(json!({"type": ["string", "null"]}))]}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, ".card: may now be null")),
         ),
         (
             json!({"oneOf": [{"enum": ["cash"]}, card(string())]}),
             json!({"oneOf": [{"enum": ["cash"]}, object(&["bank"], json!({"bank": string()}))]}),
-            Some((X, "{ card: string } is not taken any more")),
+            Some((X, "{ card: string } is no longer accepted")),
             Some((X, "may now be { bank: string }")),
         ),
         (
@@ -479,48 +479,48 @@ fn types() {
             object(&[], json!({"a": string()})),
             object(&["a"], json!({"a": string()})),
             Some((X, ".a: is required now")),
-            Some((Compatible, "as before")),
+            Some((Compatible, "still read it")),
         ),
         (
             object(&["a"], json!({"a": string()})),
             object(&[], json!({"a": string()})),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, ".a: may be missing now")),
         ),
         (
             object(&["a"], json!({"a": string()})),
             object(&["b"], json!({"b": string()})),
             Some((X, ".b: is required now")),
-            Some((X, ".a: is no longer there")),
+            Some((X, ".a: is removed")),
         ),
         (
             object(&[], json!({"a": string()})),
             object(&[], json!({})),
-            Some((MayBreak, ".a: is no longer looked at")),
+            Some((MayBreak, ".a: is now ignored")),
             None,
         ),
         (
             closed(json!({})),
             closed(json!({"a": string()})),
-            Some((Compatible, "takes more")),
-            Some((X, ".a: is new, and callers refuse")),
+            Some((Compatible, "accepts more")),
+            Some((X, ".a: is new, and callers reject")),
         ),
         (
             closed(json!({"a": string()})),
             closed(json!({})),
-            Some((X, ".a: is refused now")),
-            Some((Compatible, "as before")),
+            Some((X, ".a: is rejected now")),
+            Some((Compatible, "still read it")),
         ),
         (
             object(&[], json!({"a": string()})),
             closed(json!({"a": string()})),
-            Some((MayBreak, "unknown properties are refused")),
+            Some((MayBreak, "unknown properties are rejected")),
             None,
         ),
         (
             json!({"type": "object", "additionalProperties": integer("uint8")}),
             json!({"type": "object", "additionalProperties": integer("uint16")}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "[key]: uint8 has become uint16")),
         ),
         (
@@ -533,7 +533,7 @@ fn types() {
         (
             list(string()),
             list(json!({"type": ["string", "null"]})),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "[]: may now be null")),
         ),
         (
@@ -551,20 +551,20 @@ fn types() {
         (
             list(string()),
             json!({"type": "array", "items": string(), "uniqueItems": true}),
-            Some((X, "twice")),
-            Some((Compatible, "as before")),
+            Some((X, "unique elements")),
+            Some((Compatible, "still read it")),
         ),
         (
             list(string()),
             json!({"type": "array", "items": string(), "minItems": 1}),
             Some((X, "at least 1 elements, and was 0")),
-            Some((Compatible, "as before")),
+            Some((Compatible, "still read it")),
         ),
         // References.
         (
             order(),
             wider(),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, ".item: may now be null")),
         ),
         (
@@ -577,7 +577,7 @@ fn types() {
         (
             reference("Tree"),
             reference("Bigger"),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, ".size: uint32 has become uint64")),
         ),
         // Keywords that are not understood.
@@ -621,20 +621,20 @@ fn types() {
         (
             json!({"enum": [{"a": 1}]}),
             json!({"type": "object"}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "")),
         ),
         (
             json!({"const": 5.0}),
             json!({"type": "integer"}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "")),
         ),
         // Limits with fractions, and of single values.
         (
             json!({"type": "number", "maximum": 0.2}),
             json!({"type": "number", "maximum": 0.5}),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, "the maximum was 0.2, and is 0.5")),
         ),
         (
@@ -673,7 +673,7 @@ fn types() {
         (
             reference("List"),
             reference("Longer"),
-            Some((Compatible, "takes more")),
+            Some((Compatible, "accepts more")),
             Some((X, ".size: uint32 has become uint64")),
         ),
     ];

@@ -123,7 +123,7 @@ pub(crate) const SHAPES: [Shape; 23] = [
             methods([method("m", object)].into_iter())
         },
     ),
-    shape("values", "\"v0\" is not taken any more", |size, tweak| {
+    shape("values", "\"v0\" is no longer accepted", |size, tweak| {
         let values: Vec<_> = (0..size)
             .map(|index| json!(format!("v{}", index + tweak as usize)))
             .collect();
@@ -255,7 +255,7 @@ pub(crate) const SHAPES: [Shape; 23] = [
     ),
     shape(
         "unions of unions",
-        "is limited in another way",
+        "the limits of ",
         |size, tweak| {
             let types = (0..size).map(|index| {
             let next = named(&format!("T{}", (index + 1) % size));
@@ -267,7 +267,7 @@ pub(crate) const SHAPES: [Shape; 23] = [
     ),
     shape(
         "unknown keywords",
-        "T & any is limited in another way",
+        "the limits of T & any have changed",
         |size, tweak| {
             let keywords: Map<_, _> = (0..size)
                 .map(|index| (format!("k{index}"), json!(tweak)))

@@ -46,7 +46,7 @@ fn breaking_changes_are_listed_first_and_set_the_exit_status() {
     );
     let expected = "breaking\n  text.repeat  the method is removed\n\
                     may break\n  shop.buy  error 1003 was “closed”, and is “not open”: does it mean the same?\n\
-                    \u{20} shop.order  uploaded items.gift: is no longer looked at\n\
+                    \u{20} shop.order  uploaded items.gift: is now ignored\n\
                     compatible\n  text.again  the method is new\n\
                     1 breaking, 2 may break, 1 compatible\n";
     assert_eq!(ended.stdout, expected);
