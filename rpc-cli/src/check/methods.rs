@@ -258,7 +258,7 @@ impl<'a> Comparison<'_, 'a> {
             if message != is.message() {
                 let is = is.message();
                 findings.push(Finding::unsure(format!(
-                    "error {code} was “{told}”, and is “{}”: does it mean the same?",
+                    "the message of error {code} was “{told}”, and is “{}”",
                     Short(&is)
                 )));
             }
@@ -276,7 +276,7 @@ impl<'a> Comparison<'_, 'a> {
             let (code, message) = (error.code(), error.message());
             if was_there.find(code, &message).is_none() {
                 findings.push(Finding::compatible(format!(
-                    "error {code} ({}) is new: callers get it as one of an unknown code",
+                    "error {code} ({}) is new: callers receive it as an error with an unknown code",
                     Short(&message)
                 )));
             }
@@ -304,13 +304,13 @@ impl<'a> Comparison<'_, 'a> {
             (Some(was), Some(is)) if was != is => {
                 let (was, is) = (Short(&was), Short(&is));
                 vec![Finding::unsure(format!(
-                    "{place}: {was} has become {is}, of which there are no schemas"
+                    "{place}: {was} has become {is}, and neither has a schema"
                 ))]
             }
             (Some(name), None) | (None, Some(name)) => {
                 let name = Short(&name);
                 vec![Finding::unsure(format!(
-                    "{place}: only one of the descriptions has a schema, and the other says {name}"
+                    "{place}: only one of the descriptions has a schema, and the other has only the type {name}"
                 ))]
             }
             _ => self.schemas(way, place, (old.schema(), new.schema())),
@@ -356,17 +356,17 @@ fn kind(old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
         (was, is) if was == is => {}
         ("a notification", "a call") => {
             findings.push(Finding::compatible(
-                "it was a notification, and is a call now: who notifies is not answered",
+                "it was a notification, and is a call now: callers that notify receive no response",
             ));
         }
         (was, is) => findings.push(Finding::breaking(format!("it was {was}, and is {is} now"))),
     }
     match (old.is_unreliable(), new.is_unreliable()) {
         (false, true) => findings.push(Finding::compatible(
-            "it may be lost now, by callers who learn of it",
+            "it may be lost now if the caller has the new description",
         )),
         (true, false) => findings.push(Finding::compatible(
-            "it is no longer lost, by callers who learn of it",
+            "it is no longer lost if the caller has the new description",
         )),
         _ => {}
     }
@@ -378,7 +378,7 @@ fn marks(old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     match (old.is_idempotent(), new.is_idempotent()) {
         (true, false) => findings.push(Finding::unsure(
-            "it is no longer idempotent, and callers call it again when an answer is lost",
+            "it is no longer idempotent, and callers repeat it when a response is lost",
         )),
         (false, true) => findings.push(Finding::compatible("it is idempotent now")),
         _ => {}
@@ -442,7 +442,7 @@ impl<'a> Places<'a> {
         told.extend(moved.next().map(|_| "…".to_owned()));
         if was != "by-name" && is != "by-name" && !told.is_empty() {
             findings.push(Finding::breaking(format!(
-                "the order of parameters is another: {} moved",
+                "the order of parameters changed: {} moved",
                 told.join(", ")
             )));
         }

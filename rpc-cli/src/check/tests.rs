@@ -107,7 +107,7 @@ fn methods() {
         (
             &notification,
             &plain,
-            &[(Compatible, "who notifies is not answered")],
+            &[(Compatible, "callers that notify receive no response")],
         ),
         (
             &plain,
@@ -126,7 +126,7 @@ fn methods() {
         (
             &empty,
             &error(1, "full", json!({"type": "string"})),
-            &[(MayBreak, "does it mean the same")],
+            &[(MayBreak, "the message of error 1 was “empty”, and is “full”")],
         ),
         (
             &empty,
@@ -188,7 +188,7 @@ fn parameters() {
             method(json!([a])),
             method(json!([optional, a])),
             &[
-                (Breaking, "order of parameters is another: `a` moved"),
+                (Breaking, "order of parameters changed: `a` moved"),
                 (Compatible, "`b` is new"),
             ],
         ),

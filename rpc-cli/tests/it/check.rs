@@ -45,7 +45,7 @@ fn breaking_changes_are_listed_first_and_set_the_exit_status() {
         (1, "error: one change breaks callers\n")
     );
     let expected = "breaking\n  text.repeat  the method is removed\n\
-                    may break\n  shop.buy  error 1003 was “closed”, and is “not open”: does it mean the same?\n\
+                    may break\n  shop.buy  the message of error 1003 was “closed”, and is “not open”\n\
                     \u{20} shop.order  uploaded items.gift: is now ignored\n\
                     compatible\n  text.again  the method is new\n\
                     1 breaking, 2 may break, 1 compatible\n";
