@@ -157,7 +157,7 @@ impl<'c, 'a> Fit<'c, 'a> {
     }
 
     fn too_intricate(&self) -> Problems {
-        [Problem::unsure("this is too intricate to compare")].into()
+        [Problem::unsure("the types are too complex to compare")].into()
     }
 
     /// Compares a pair for which no result is known, and stores the result.

@@ -109,7 +109,7 @@ impl<'a> Comparison<'_, 'a> {
         }
         // An old method may be compared with many new ones, because of its aliases.
         if self.fuel.is_out() && old.name() != new.name() {
-            return vec![Finding::unsure("this is too intricate to compare")];
+            return vec![Finding::unsure("the descriptions are too complex to compare")];
         }
         self.fuel.take(16 * self.size(old, new) + 32);
         let mut findings = self.names(old, new);

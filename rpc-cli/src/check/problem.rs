@@ -68,7 +68,7 @@ impl Problem {
 }
 
 /// The text that replaces problems that are left out.
-const MORE: &str = "there is more";
+const MORE: &str = "there are more problems";
 
 /// The maximum number of reported problems of a pair. A type that many others contain may have any number of them.
 const MOST: usize = 100;
@@ -176,7 +176,7 @@ impl Found {
         self.leave_out();
         let more = self
             .more
-            .map(|severity| Problem::new(severity, "there is more"));
+            .map(|severity| Problem::new(severity, "there are more problems"));
         self.problems.extend(more);
         self.problems.into()
     }
@@ -262,7 +262,7 @@ mod tests {
         let last = found.last().unwrap();
         assert_eq!(
             (&*last.what, last.severity),
-            ("there is more", Severity::Breaking)
+            ("there are more problems", Severity::Breaking)
         );
         assert_eq!(found.len(), MOST + 1);
     }

@@ -169,7 +169,7 @@ pub(crate) const SHAPES: [Shape; 23] = [
     ),
     shape(
         "optional types one in the other",
-        "too intricate",
+        "too complex",
         |size, tweak| {
             let types = (0..size).map(|index| {
                 let next = match index + 1 == size {
