@@ -133,7 +133,10 @@ impl Options {
             && (most as u64) < self.connections
         {
             let failure = Failure::usage("there are more connections than calls in flight");
-            return Err(failure.tip(format!("use all connections with `--in-flight {}`", self.connections)));
+            return Err(failure.tip(format!(
+                "use all connections with `--in-flight {}`",
+                self.connections
+            )));
         }
         let length = self
             .calls
@@ -148,7 +151,12 @@ impl Options {
     async fn bench(&self, clients: &[Client], given: &Given, load: Load) -> Result<Report, Stop> {
         let document = match clients.first() {
             Some(client) => {
-                describe(&self.connection, client, "the server must return a valid description").await?
+                describe(
+                    &self.connection,
+                    client,
+                    "the server must return a valid description",
+                )
+                .await?
             }
             None => None,
         };
@@ -156,7 +164,10 @@ impl Options {
         if let Some((_, method)) = known
             && (method.items().is_some() || method.upload().is_some() || method.is_notification())
         {
-            let why = format!("`{}` is not a call with one result, and cannot be measured", self.method);
+            let why = format!(
+                "`{}` is not a call with one result, and cannot be measured",
+                self.method
+            );
             return Err(Failure::usage(why).into());
         }
         let params = Arc::new(given.to_json(known)?);

@@ -51,7 +51,10 @@ impl Options {
         if known.is_some_and(|(_, method)| method.items().is_some() || method.upload().is_some()) {
             let failure = Failure::usage(format!("`{}` streams items", self.method));
             return Err(failure
-                .tip(format!("call it with `rpc stream {} {} …`", self.target, self.method))
+                .tip(format!(
+                    "call it with `rpc stream {} {} …`",
+                    self.target, self.method
+                ))
                 .into());
         }
         let params = given.to_json(known)?;

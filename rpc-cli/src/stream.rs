@@ -44,7 +44,8 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) async fn run(self, output: &mut Output) -> Result<(), Stop> {
         if self.upload.is_some() && self.params.are_input() {
-            let failure = Failure::usage("standard input cannot be both the arguments and the items");
+            let failure =
+                Failure::usage("standard input cannot be both the arguments and the items");
             return Err(failure.into());
         }
         let given = self.params.clone().read()?;

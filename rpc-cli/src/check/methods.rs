@@ -109,7 +109,9 @@ impl<'a> Comparison<'_, 'a> {
         }
         // An old method may be compared with many new ones, because of its aliases.
         if self.fuel.is_out() && old.name() != new.name() {
-            return vec![Finding::unsure("the descriptions are too complex to compare")];
+            return vec![Finding::unsure(
+                "the descriptions are too complex to compare",
+            )];
         }
         self.fuel.take(16 * self.size(old, new) + 32);
         let mut findings = self.names(old, new);
@@ -239,7 +241,10 @@ impl<'a> Comparison<'_, 'a> {
         match there {
             Some(there) => {
                 let there = there.name();
-                format!("parameter `{name}` is removed; was it renamed to `{}`?", Short(&there))
+                format!(
+                    "parameter `{name}` is removed; was it renamed to `{}`?",
+                    Short(&there)
+                )
             }
             None => format!("parameter `{name}` is removed"),
         }
@@ -252,7 +257,9 @@ impl<'a> Comparison<'_, 'a> {
             let (code, message) = (was.code(), was.message());
             let told = Short(&message);
             let Some(is) = is_there.find(code, &message) else {
-                findings.push(Finding::breaking(format!("error {code} ({told}) is removed")));
+                findings.push(Finding::breaking(format!(
+                    "error {code} ({told}) is removed"
+                )));
                 continue;
             };
             if message != is.message() {

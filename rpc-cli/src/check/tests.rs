@@ -126,7 +126,10 @@ fn methods() {
         (
             &empty,
             &error(1, "full", json!({"type": "string"})),
-            &[(MayBreak, "the message of error 1 was “empty”, and is “full”")],
+            &[(
+                MayBreak,
+                "the message of error 1 was “empty”, and is “full”",
+            )],
         ),
         (
             &empty,

@@ -253,18 +253,14 @@ pub(crate) const SHAPES: [Shape; 23] = [
             with_types([method("m", all)].into_iter(), types)
         },
     ),
-    shape(
-        "unions of unions",
-        "the limits of ",
-        |size, tweak| {
-            let types = (0..size).map(|index| {
+    shape("unions of unions", "the limits of ", |size, tweak| {
+        let types = (0..size).map(|index| {
             let next = named(&format!("T{}", (index + 1) % size));
             let list = json!({"type": "array", "items": next});
             (format!("T{index}"), json!({"anyOf": [next, next, list, {"type": "object", "properties": {"a": list, "b": next, "c": limited(tweak)}}]}))
         });
-            with_types([method("m", named("T0"))].into_iter(), types)
-        },
-    ),
+        with_types([method("m", named("T0"))].into_iter(), types)
+    }),
     shape(
         "unknown keywords",
         "the limits of T & any have changed",
