@@ -140,11 +140,11 @@ impl<'c, 'a> Fit<'c, 'a> {
             return problems;
         }
         if self.fuel.is_out() || self.depth.get() == DEEPEST {
-            return self.too_intricate();
+            return self.too_complex();
         }
         let (sent, taken) = (self.sent.of(sent), self.taken.of(taken));
         if self.fuel.is_out() {
-            return self.too_intricate();
+            return self.too_complex();
         }
         self.depth.update(|depth| depth + 1);
         let compare = || self.unions(&sent, &taken);
@@ -156,7 +156,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         problems
     }
 
-    fn too_intricate(&self) -> Problems {
+    fn too_complex(&self) -> Problems {
         [Problem::unsure("the types are too complex to compare")].into()
     }
 
@@ -172,7 +172,7 @@ impl<'c, 'a> Fit<'c, 'a> {
     fn complete(&self, mut found: Found) -> Problems {
         if self.fuel.is_out() {
             // Parts that were not compared may not fit.
-            found.add(&self.too_intricate());
+            found.add(&self.too_complex());
         }
         found.problems()
     }
@@ -236,7 +236,7 @@ impl<'c, 'a> Fit<'c, 'a> {
             self.fuel.take(2);
             let problems = self.kinds(one, other);
             if self.fuel.is_out() {
-                return self.too_intricate();
+                return self.too_complex();
             }
             let breaking = problems.iter().filter(|one| one.is_breaking()).count();
             let rank = Rank {

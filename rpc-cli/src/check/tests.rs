@@ -718,7 +718,7 @@ fn types() {
 
 /// Changes that are easily overlooked, or that seem more severe than they are.
 #[test]
-fn what_is_not_what_it_seems() {
+fn change_that_is_easily_overlooked_is_reported() {
     let string = json!({"type": "string"});
     let told = json!({"schema": string});
     let untold = json!({"schema": {}, "x-rust-type": "Order"});
@@ -776,7 +776,7 @@ fn what_is_not_what_it_seems() {
 
 /// Two nested schemas of this kind would take practically unlimited time.
 #[test]
-fn what_is_too_intricate_is_said_to_be_so() {
+fn types_too_complex_to_compare_are_reported() {
     let mut schemas = serde_json::Map::new();
     for level in 0..60 {
         let next = json!({"$ref": format!("#/components/schemas/T{}", level + 1)});
@@ -800,7 +800,7 @@ fn what_is_too_intricate_is_said_to_be_so() {
 }
 
 #[test]
-fn what_is_too_deep_is_said_to_be_so() {
+fn types_too_deep_to_compare_are_reported() {
     let worst = |length| {
         let changes = compare(&chain(length, "string"), &chain(length, "integer"));
         changes.iter().map(|change| change.finding.severity).min()
@@ -811,7 +811,7 @@ fn what_is_too_deep_is_said_to_be_so() {
 
 /// The inner type contains the outer one. It fits only if the outer one does, which is not known yet.
 #[test]
-fn what_was_taken_for_granted_is_not_kept() {
+fn assumption_about_a_recursive_type_is_not_kept() {
     let document = |size: &str| {
         let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
         let object = |properties: Value| json!({"type": "object", "properties": properties});
