@@ -274,7 +274,7 @@ fn list<'a>(value: Value<'a>, member: &str) -> impl Iterator<Item = Value<'a>> +
 impl Document {
     pub(crate) fn new(json: Json) -> Result<Self, Failure> {
         shape::check(json.root()).map_err(|why| {
-            let message = format!("this is no OpenRPC document: {why}");
+            let message = format!("the description is not an OpenRPC document: {why}");
             Failure::new(Status::Unusable, message)
         })?;
         let mut document = Self {

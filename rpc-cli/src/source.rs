@@ -29,7 +29,9 @@ impl std::str::FromStr for Source {
         }
         text.parse()
             .map(Self::Server)
-            .map_err(|error: rpc_runtime::AddressError| format!("{error}, or the name of a file"))
+            .map_err(|error: rpc_runtime::AddressError| {
+                format!("{error}, or the name of a file that exists")
+            })
     }
 }
 
@@ -59,7 +61,7 @@ fn read_file(path: &Path, connection: &Connection) -> Result<String, String> {
     read.map_err(|error| error.to_string())?;
     match text.len() as u64 > limit.bytes() {
         true => Err(format!(
-            "it has more than {limit}, the limit of `--max-reply`"
+            "the file has more than {limit}, the limit of `--max-reply`"
         )),
         false => Ok(text),
     }
@@ -67,7 +69,7 @@ fn read_file(path: &Path, connection: &Connection) -> Result<String, String> {
 
 fn parse(document: String) -> Result<Json, Failure> {
     Json::parse(document).map_err(|why| {
-        let message = format!("this is no OpenRPC document: {why}");
+        let message = format!("the description is not an OpenRPC document: {why}");
         Failure::new(Status::Unusable, message)
     })
 }
@@ -75,11 +77,13 @@ fn parse(document: String) -> Result<Json, Failure> {
 /// Requests the description of a server.
 async fn discover(connection: &Connection, client: &Client) -> Result<String, Failure> {
     let asked = ask(connection, client).await?;
-    asked.map_err(|refusal| Failure::answered(refusal).tip("this server does not describe itself"))
+    asked.map_err(|refusal| {
+        Failure::answered(refusal).tip("the server does not return a description")
+    })
 }
 
 /// The advice if the description of a server cannot be read.
-pub(crate) const WITHOUT: &str = "`--undescribed` does without";
+pub(crate) const WITHOUT: &str = "`--undescribed` makes the call without the description";
 
 /// Returns the description of a server, or nothing if the server has none. `tip` is the advice if it cannot be read.
 pub(crate) async fn describe(

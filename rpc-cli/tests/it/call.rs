@@ -101,7 +101,7 @@ fn describe_of_a_server_without_description_says_so() {
     let server = Silent::start();
     let told = rpc(&["describe", &server.address, "--ca", &server.ca]).assert_failed(1);
     assert!(
-        told.contains("-32601") && told.contains("does not describe itself"),
+        told.contains("-32601") && told.contains("does not return a description"),
         "{told}"
     );
 }
