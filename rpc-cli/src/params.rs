@@ -15,8 +15,8 @@ use crate::types;
 /// The arguments of a call.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Params {
-    /// A JSON object or array, `-` to read one from standard input, or arguments of the form `name=value`: the server's
-    /// description says which are text, all others are JSON
+    /// The arguments: a JSON object or array, `-` to read one from standard input, or pairs `name=value`, whose values are
+    /// text or JSON according to the description of the server
     #[arg(value_name = "PARAMS")]
     given: Vec<String>,
 }
@@ -78,10 +78,12 @@ impl Given {
 /// Reads all arguments from one JSON value.
 fn whole(text: &str) -> Result<Box<RawValue>, Failure> {
     let json: Box<RawValue> = parse(text.trim())
-        .map_err(|error| Failure::usage(format!("the arguments are no JSON: {error}")))?;
+        .map_err(|error| Failure::usage(format!("the arguments are not JSON: {error}")))?;
     match json.get().starts_with(['{', '[']) {
         true => Ok(json),
-        false => Err(Failure::usage("the arguments are a JSON object or array")),
+        false => Err(Failure::usage(
+            "the arguments must be a JSON object or array",
+        )),
     }
 }
 
@@ -94,7 +96,7 @@ fn split(argument: &str) -> Result<(String, String), Failure> {
     parts
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .ok_or_else(|| {
-            Failure::usage(format!("`{argument}` is no argument")).tip(
+            Failure::usage(format!("`{argument}` is not an argument")).tip(
                 "write `name=value`, or all arguments as one JSON object or array: '{\"a\": 1}'",
             )
         })
@@ -107,7 +109,7 @@ fn by_name(
     let mut members: Vec<(&str, Box<RawValue>)> = Vec::new();
     for (name, text) in named {
         if members.iter().any(|(other, _)| *other == name) {
-            return Err(Failure::usage(format!("`{name}` is given twice")));
+            return Err(Failure::usage(format!("argument `{name}` is given twice")));
         }
         let value = match known {
             Some((document, method)) => {
@@ -126,7 +128,7 @@ fn by_name(
         if missing.peek().is_some() {
             let missing = all_written(missing);
             return Err(Failure::usage(format!(
-                "`{}` needs {missing}",
+                "`{}` requires {missing}",
                 method.name()
             )));
         }
@@ -171,8 +173,11 @@ fn parameter<'a>(method: Method<'a>, name: &str) -> Result<Parameter<'a>, Failur
                 let whole = type_of(whole);
                 failure.tip(format!("its arguments are one JSON value: {whole}"))
             }
-            (None, _) if has_none => failure.tip("it has none"),
-            (None, _) => failure.tip(format!("it has {}", all_written(method.params()))),
+            (None, _) if has_none => failure.tip("it has no parameters"),
+            (None, _) => failure.tip(format!(
+                "its parameters are {}",
+                all_written(method.params())
+            )),
         }
     })
 }
@@ -195,8 +200,8 @@ fn typed(
         json => {
             let is = type_of(parameter);
             let why = match json {
-                Some(_) => "and",
-                None => "that is, JSON, and",
+                Some(_) => "but",
+                None => "which is JSON, but",
             };
             Err(Failure::usage(format!(
                 "`{name}` is of type {is}, {why} `{text}` is not"
@@ -210,7 +215,7 @@ fn string(text: &str) -> Result<Box<RawValue>, Failure> {
 }
 
 fn unwritable(error: serde_json::Error) -> Failure {
-    Failure::usage(format!("the arguments cannot be written: {error}"))
+    Failure::usage(format!("the arguments cannot be encoded: {error}"))
 }
 
 /// A set of JSON types.

@@ -82,7 +82,7 @@ fn rejected_call_prints_what_the_server_accepts() {
     let told = demo
         .rpc("call", &["text.repeat", "times=3"])
         .assert_failed(2);
-    assert!(told.contains("needs text=string"), "{told}");
+    assert!(told.contains("requires text=string"), "{told}");
 }
 
 #[test]
