@@ -9,9 +9,10 @@ use clap_complete::Shell;
 use crate::failure::{Failure, Stop};
 use crate::output::Output;
 
-/// Print a script by which a shell completes this command: `source <(rpc completions bash)`
+/// Prints a completion script for a shell: `source <(rpc completions bash)`
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
+    /// The name of the shell
     shell: Shell,
 }
 
@@ -23,10 +24,10 @@ impl Completions {
     }
 }
 
-/// Print the manual page: `rpc man | man -l -`
+/// Prints the manual page: `rpc man | man -l -`
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// Write the pages of all commands into this folder
+    /// Writes the pages of all commands to this folder
     #[arg(long, short, value_name = "FOLDER")]
     output: Option<PathBuf>,
 }

@@ -27,8 +27,10 @@ impl FromStr for Size {
         let bytes = number.and_then(|number| number.checked_mul(unit));
         match bytes {
             Some(bytes @ 0x400..=0x4000_0000) => Ok(Self(bytes)),
-            Some(_) => Err("from 1KiB to 1GiB".into()),
-            None => Err("write a number of bytes, or one like 64KiB, 64MiB or 1GiB".into()),
+            Some(_) => Err("expected a size from 1KiB to 1GiB".into()),
+            None => {
+                Err("expected a number of bytes, or a size such as 64KiB, 64MiB or 1GiB".into())
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ impl Record {
     pub(super) fn new() -> Self {
         let latencies = Histogram::new_with_bounds(1, HOUR, 3);
         Self {
-            latencies: latencies.expect("bounds that make sense"),
+            latencies: latencies.expect("valid bounds"),
             failures: BTreeMap::new(),
             span: None,
         }
@@ -82,7 +82,7 @@ impl Record {
     /// Adds the outcomes of another connection's calls.
     pub(super) fn merge(&mut self, other: Self) {
         let added = self.latencies.add(other.latencies);
-        debug_assert!(added.is_ok(), "a histogram grows");
+        debug_assert!(added.is_ok(), "the histogram resizes itself");
         for (kind, failures) in other.failures {
             self.fail(kind, failures.count, || failures.first);
         }
