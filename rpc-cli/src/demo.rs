@@ -8,16 +8,16 @@ use std::time::Duration;
 use clap::Args;
 use rpc_runtime::{Identity, Server};
 
-use self::service::{Desk, ShopServer, TextServer};
+use self::service::{Demo, ShopServer, TextServer};
 use crate::connect::{hexadecimal, told};
 use crate::failure::{Failure, Status, Stop};
 use crate::interrupt::Interrupts;
 use crate::output::{FAINT, Output, TITLE};
 
-/// Serve a demonstration, to try the other commands on
+/// Serves a demonstration of all features, to try the other commands
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where to listen: an address and a UDP port; port 0 takes one that is free
+    /// The address and the UDP port to listen on; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: std::net::SocketAddr,
 }
@@ -45,11 +45,11 @@ impl Options {
             .chain([host.clone()]);
         let identity = Identity::self_signed(names).map_err(|error| unserved(&error))?;
         let pin = hexadecimal(&identity.certificate().sha256());
-        let desk = Desk::default();
+        let demo = Demo::default();
         let server = Server::builder(identity)
-            .service(TextServer::new(desk.clone()))
-            .service(ShopServer::new(desk))
-            .openrpc(|document| document.title("Fruit").version("1.2.0"))
+            .service(TextServer::new(demo.clone()))
+            .service(ShopServer::new(demo))
+            .openrpc(|document| document.title("Fruit shop").version("1.2.0"))
             .bind(self.listen)
             .map_err(|error| unserved(&error))?;
         let address = server.local_addr()?;

@@ -22,12 +22,12 @@ pub(super) const TRY: [&str; 9] = [
     "rpc bench SERVER text.count text='to be or not to be' needle=be --in-flight 64 --duration 2s",
 ];
 
-/// Looks at text.
+/// Counts and repeats text.
 #[rpc(openrpc, namespace = "text")]
 pub(crate) trait Text {
-    /// Counts how often `needle` stands in `text`.
+    /// Counts the occurrences of `needle` in `text`.
     ///
-    /// Occurrences do not overlap: `"aa"` stands in `"aaa"` once.
+    /// Occurrences do not overlap: `"aa"` occurs once in `"aaa"`.
     #[rpc(
         idempotent,
         alias = "wc",
@@ -35,67 +35,67 @@ pub(crate) trait Text {
     )]
     async fn count(&self, text: &str, needle: &str) -> usize;
 
-    /// Repeats `text`.
+    /// Returns `text`, repeated `times` times.
     async fn repeat(&self, text: &str, #[rpc(default = 2)] times: u16) -> String;
 
-    /// Waits for so many milliseconds, and says when it is over.
+    /// Waits for `ms` milliseconds, and returns `true`.
     #[rpc(idempotent)]
     async fn pause(&self, ms: u32) -> bool;
 
-    /// The first line of `text`. Use `text.count`.
+    /// Returns the first line of `text`.
     #[deprecated]
     async fn first_line<'a>(&self, text: &'a str) -> &'a str;
 }
 
-/// A shop for fruit.
+/// Sells fruit.
 #[rpc(openrpc, namespace = "shop")]
 pub(crate) trait Shop {
-    /// Buys some of an item, and says what it costs.
+    /// Buys an item, and returns the receipt.
     ///
-    /// - There are pears at 5 and plums at 3.
-    /// - There is **never** enough of anything to buy more than 100.
+    /// - A pear costs 5 cents, and a plum 3.
+    /// - One purchase is **never** of more than 100.
     async fn buy(&self, item: &str, #[rpc(default = 1)] quantity: u32)
     -> Result<Receipt, BuyError>;
 
-    /// Says that there is more of an item. It has no reply.
+    /// Adds to the stock of an item. This notification has no reply.
     #[rpc(notification)]
     async fn restock(&self, item: &str, quantity: u32);
 
-    /// How many notifications have come.
+    /// Returns the number of received notifications.
     #[rpc(idempotent)]
     async fn restocked(&self) -> u64;
 
-    /// The price of an item, five times a second, for as long as the caller reads.
+    /// Streams the price of an item, five times a second, until the caller stops.
     fn watch(&self, item: &str) -> impl Stream<Item = Result<Price, BuyError>>;
 
-    /// Takes orders as they come, and says what they cost together.
+    /// Receives orders, and returns one receipt for all of them.
     async fn order(&self, orders: impl Stream<Item = Order>) -> Result<Receipt, BuyError>;
 }
 
-/// What was bought.
+/// The receipt of a purchase.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Receipt {
-    /// How many.
+    /// The quantity.
     quantity: u32,
-    /// In cents.
+    /// The amount, in cents.
     total: u64,
 }
 
-/// What an item costs at a moment.
+/// The price of an item at one time.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Price {
     /// The item.
     item: String,
-    /// In cents.
+    /// The amount, in cents.
     cents: u64,
 }
 
-/// An item, and how many of it.
+/// An order for an item.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Order {
     /// `pear` or `plum`.
     item: String,
-    /// How many; one, if it is not said.
+    /// The quantity. Defaults to 1.
     #[serde(default = "one")]
     quantity: u32,
 }
@@ -104,14 +104,14 @@ fn one() -> u32 {
     1
 }
 
-/// Why nothing was sold.
+/// The reason why nothing was sold.
 #[derive(Debug, thiserror::Error, RpcError)]
 pub(crate) enum BuyError {
-    /// There is no such item.
+    /// The item is unknown.
     #[error("there is no {item}")]
     #[rpc(code = 1001)]
     Unknown { item: String },
-    /// The shop has fewer.
+    /// The stock is smaller than the quantity.
     #[error("only {left} left")]
     #[rpc(code = 1002)]
     SoldOut { left: u32 },
@@ -122,7 +122,7 @@ const STOCK: u32 = 100;
 
 /// The implementation of both services.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Desk {
+pub(crate) struct Demo {
     restocked: Arc<AtomicU64>,
 }
 
@@ -142,7 +142,7 @@ fn sell(item: &str, quantity: u32) -> Result<Receipt, BuyError> {
     }
 }
 
-impl Text for Desk {
+impl Text for Demo {
     async fn count(&self, text: &str, needle: &str) -> usize {
         text.matches(needle).count()
     }
@@ -161,7 +161,7 @@ impl Text for Desk {
     }
 }
 
-impl Shop for Desk {
+impl Shop for Demo {
     async fn buy(&self, item: &str, quantity: u32) -> Result<Receipt, BuyError> {
         sell(item, quantity)
     }

@@ -15,9 +15,9 @@ fn tree_shows_every_method_and_type() {
     let tree = describe(&[]).assert_ok();
     let expected = [
         "Fruit 1.2.0",
-        "Text  Looks at text.",
+        "Text  Counts and repeats text.",
         "├─ text.count(text: string, needle: string) -> uint  idempotent  also wc",
-        "│    Counts how often `needle` stands in `text`.",
+        "│    Counts the occurrences of `needle` in `text`.",
         "├─ text.repeat(text: string, times?: uint16 = 2) -> string",
         "├─ text.first_line(text: string) -> string  deprecated",
         "└─ text.sum(...Vec<i64>) -> i64",
@@ -26,7 +26,7 @@ fn tree_shows_every_method_and_type() {
         "├─ shop.watch(item: Item) -> stream<Price>  stream",
         "└─ shop.order(stream<Order>) -> Receipt  upload",
         "│    | \"pear\"  Green.",
-        "│    quantity?: uint32 = 1  How many; one, if it is not said.",
+        "│    quantity?: uint32 = 1  The quantity. Defaults to 1.",
         "     orders: Order[]",
     ];
     let mut lines = tree.lines();
@@ -55,7 +55,7 @@ fn colors_are_written_only_when_wanted() {
 fn method_is_shown_with_its_whole_description() {
     let told = describe(&["shop.buy"]).assert_ok();
     for part in [
-        "  - There are pears at 5 and plums at 3.\n",
+        "  - A pear costs 5 cents, and a plum 3.\n",
         "\nParameters\n  item      Item            required\n  quantity  uint32          default 1\n  card      Payment | null  optional\n",
         "\nResult\n  Receipt\n",
         "  1001  there is no {item}  { item: string }\n",
