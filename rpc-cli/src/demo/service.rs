@@ -52,12 +52,12 @@ pub(crate) trait Text {
 pub(crate) trait Shop {
     /// Buys an item, and returns the receipt.
     ///
-    /// - A pear costs 5 cents, and a plum 3.
+    /// - A pear costs 5, and a plum 3.
     /// - One purchase is **never** of more than 100.
     async fn buy(&self, item: &str, #[rpc(default = 1)] quantity: u32)
     -> Result<Receipt, BuyError>;
 
-    /// Adds to the stock of an item. This notification has no reply.
+    /// Reports new stock of an item. This notification has no reply.
     #[rpc(notification)]
     async fn restock(&self, item: &str, quantity: u32);
 

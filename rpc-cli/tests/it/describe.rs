@@ -55,7 +55,7 @@ fn colors_are_written_only_when_wanted() {
 fn method_is_shown_with_its_whole_description() {
     let told = describe(&["shop.buy"]).assert_ok();
     for part in [
-        "  - A pear costs 5 cents, and a plum 3.\n",
+        "  - A pear costs 5, and a plum 3.\n",
         "\nParameters\n  item      Item            required\n  quantity  uint32          default 1\n  card      Payment | null  optional\n",
         "\nResult\n  Receipt\n",
         "  1001  there is no {item}  { item: string }\n",
