@@ -1,7 +1,7 @@
 //! Permits for running calls, and the slot in which a running call keeps its permit.
 
 pub(crate) mod call_limits;
-mod places;
+mod server_permits;
 mod wait_queue;
 
 use std::sync::Arc;

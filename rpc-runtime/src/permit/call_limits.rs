@@ -1,4 +1,4 @@
-//! Limits the calls in flight, on a connection and on a server, and shares the server's places between addresses.
+//! Limits the calls in flight, on a connection and on a server, and shares the server's permits between addresses.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::sync::Semaphore;
 
 use crate::limits::Limits;
-use crate::permit::places::{AddressPlaces, NetworkPlaces, Places};
+use crate::permit::server_permits::{AddressPermits, NetworkPermits, ServerPermits};
 use crate::permit::wait_queue::WaitQueue;
 use crate::prefix;
 use crate::share::Share;
@@ -25,7 +25,7 @@ mod tests;
 /// The calls in flight on all connections of a server.
 #[derive(Debug)]
 pub(crate) struct CallLimits {
-    places: Places,
+    permits: ServerPermits,
     max_per_connection: usize,
     address_share: Share,
     network_share: Share,
@@ -38,8 +38,8 @@ pub(crate) struct CallLimits {
 /// The addresses and networks with connections.
 #[derive(Debug, Default)]
 struct Peers {
-    addresses: ByPrefix<AddressPlaces>,
-    networks: ByPrefix<NetworkPlaces>,
+    addresses: ByPrefix<AddressPermits>,
+    networks: ByPrefix<NetworkPermits>,
 }
 
 /// Values that are kept while they have users, with their number of users.
@@ -75,7 +75,7 @@ impl CallLimits {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         let share = |percent| Share::new(percent, limits.max_concurrent_calls);
         Arc::new(Self {
-            places: Places::new(limits.max_concurrent_calls),
+            permits: ServerPermits::new(limits.max_concurrent_calls),
             max_per_connection: limits.max_concurrent_calls_per_connection,
             address_share: share(limits.max_percent_per_address),
             network_share: share(limits.max_percent_per_network),
@@ -90,7 +90,7 @@ impl CallLimits {
     pub(crate) fn connect(self: &Arc<Self>, peer: Option<IpAddr>) -> Arc<ConnectionCalls> {
         let address = match peer {
             Some(peer) => self.enter(peer),
-            None => AddressPlaces::new(NetworkPlaces::new(None, Share::ALL), Share::ALL),
+            None => AddressPermits::new(NetworkPermits::new(None, Share::ALL), Share::ALL),
         };
         Arc::new(ConnectionCalls {
             limits: Arc::clone(self),
@@ -100,7 +100,7 @@ impl CallLimits {
         })
     }
 
-    fn enter(&self, peer: IpAddr) -> Arc<AddressPlaces> {
+    fn enter(&self, peer: IpAddr) -> Arc<AddressPermits> {
         let customer = prefix::customer(peer);
         let mut peers = lock(&self.peers);
         let Peers {
@@ -108,10 +108,10 @@ impl CallLimits {
             networks,
         } = &mut *peers;
         let network = networks.enter(customer, || {
-            NetworkPlaces::new(Some(customer), self.network_share)
+            NetworkPermits::new(Some(customer), self.network_share)
         });
         addresses.enter(prefix::address(peer), || {
-            AddressPlaces::new(network, self.address_share)
+            AddressPermits::new(network, self.address_share)
         })
     }
 
@@ -125,9 +125,9 @@ impl CallLimits {
         lock(&self.queue)
     }
 
-    fn give_back(&self, address: &AddressPlaces) {
-        address.give_back(&self.places);
-        // A call that enters the queue later finds the free place itself.
+    fn release(&self, address: &AddressPermits) {
+        address.release(&self.permits);
+        // A call that enters the queue later finds the free permit itself.
         if self.waiting.load(Ordering::SeqCst) > 0 {
             let mut queue = self.queue();
             queue.update(address.network.prefix);
@@ -135,11 +135,11 @@ impl CallLimits {
         }
     }
 
-    /// Grants places to waiting calls, and wakes their tasks.
+    /// Grants permits to waiting calls, and wakes their tasks.
     fn grant(&self, mut queue: MutexGuard<'_, WaitQueue>) {
-        // Stored before free places are searched, so that a call that ends meanwhile locks the queue.
+        // Stored before free permits are searched, so that a call that ends meanwhile locks the queue.
         self.waiting.store(queue.len(), Ordering::SeqCst);
-        let wakers = queue.grant(&self.places);
+        let wakers = queue.grant(&self.permits);
         self.waiting.store(queue.len(), Ordering::SeqCst);
         drop(queue);
         wake_all(wakers);
@@ -153,29 +153,29 @@ impl CallLimits {
 pub(crate) struct ConnectionCalls {
     limits: Arc<CallLimits>,
     permits: Semaphore,
-    address: Arc<AddressPlaces>,
+    address: Arc<AddressPermits>,
     peer: Option<IpAddr>,
 }
 
 impl ConnectionCalls {
-    /// Takes a place of the connection and a place of the server, if both are free.
+    /// Takes a permit of the connection and a permit of the server, if both are free.
     pub(super) fn try_take(&self) -> bool {
         let Ok(permit) = self.permits.try_acquire() else {
             return false;
         };
         let address = &self.address;
-        let is_taken = address.try_take(&self.limits.places, address.load());
+        let is_taken = address.try_take(&self.limits.permits, address.load());
         if is_taken {
             permit.forget();
         }
         is_taken
     }
 
-    /// Waits for a place of the connection and a place of the server, and takes both. Returns `false` once the connection
+    /// Waits for a permit of the connection and a permit of the server, and takes both. Returns `false` once the connection
     /// starts no more calls.
     ///
     /// # Cancel safety
-    /// If the future is dropped, no place is taken.
+    /// If the future is dropped, no permit is taken.
     pub(super) async fn take(&self) -> bool {
         let Ok(permit) = self.permits.acquire().await else {
             return false;
@@ -183,7 +183,7 @@ impl ConnectionCalls {
         let Ok(_turn) = self.address.turn.acquire().await else {
             return false;
         };
-        let mut wait = WaitForPlace {
+        let mut wait = WaitForPermit {
             limits: &self.limits,
             address: &self.address,
             is_queued: false,
@@ -193,12 +193,12 @@ impl ConnectionCalls {
         true
     }
 
-    /// Returns the place of the server.
+    /// Releases the permit of the server.
     pub(super) fn release_server(&self) {
-        self.limits.give_back(&self.address);
+        self.limits.release(&self.address);
     }
 
-    /// Returns the place of the connection.
+    /// Releases the permit of the connection.
     pub(super) fn release_connection(&self) {
         self.permits.add_permits(1);
     }
@@ -226,14 +226,14 @@ impl Drop for ConnectionCalls {
     }
 }
 
-/// Waits for a place of the server, as the only waiting call of its address.
-struct WaitForPlace<'c> {
+/// Waits for a permit of the server, as the only waiting call of its address.
+struct WaitForPermit<'c> {
     limits: &'c CallLimits,
-    address: &'c Arc<AddressPlaces>,
+    address: &'c Arc<AddressPermits>,
     is_queued: bool,
 }
 
-impl WaitForPlace<'_> {
+impl WaitForPermit<'_> {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
         let mut queue = self.limits.queue();
         if self.is_queued {
@@ -254,13 +254,13 @@ impl WaitForPlace<'_> {
         }
     }
 
-    /// Returns `true` if a place has been granted to the call, and takes the place.
+    /// Returns `true` if a permit has been granted to the call, and takes the permit.
     fn take_granted(&self) -> bool {
         self.address.is_granted.swap(false, Ordering::SeqCst)
     }
 }
 
-impl Drop for WaitForPlace<'_> {
+impl Drop for WaitForPermit<'_> {
     fn drop(&mut self) {
         if !self.is_queued {
             return;
@@ -270,7 +270,7 @@ impl Drop for WaitForPlace<'_> {
         self.limits.waiting.store(queue.len(), Ordering::SeqCst);
         drop(queue);
         if waker.is_none() && self.take_granted() {
-            self.limits.give_back(self.address);
+            self.limits.release(self.address);
         }
     }
 }

@@ -1,15 +1,15 @@
-//! The calls that wait for a place, and their order.
+//! The calls that wait for a permit, and their order.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use crate::permit::places::{AddressPlaces, Places};
+use crate::permit::server_permits::{AddressPermits, ServerPermits};
 use crate::sync::atomic::Ordering;
 
-/// The calls that wait for a place, at most one of each address. The address with the lowest load is served first, so that
-/// no address waits behind the calls of an address that holds more places.
+/// The calls that wait for a permit, at most one of each address. The address with the lowest load is served first, so that
+/// no address waits behind the calls of an address that holds more permits.
 #[derive(Debug, Default)]
 pub(super) struct WaitQueue {
     networks: HashMap<Option<IpAddr>, WaitingNetwork>,
@@ -51,7 +51,7 @@ impl WaitingNetwork {
 
 #[derive(Debug)]
 struct WaitingCall {
-    address: Arc<AddressPlaces>,
+    address: Arc<AddressPermits>,
     turn: u64,
     waker: Waker,
 }
@@ -63,7 +63,7 @@ impl WaitQueue {
     }
 
     /// Adds the call of an address that has no call in the queue.
-    pub(super) fn push(&mut self, address: &Arc<AddressPlaces>, cx: &Context<'_>) {
+    pub(super) fn push(&mut self, address: &Arc<AddressPermits>, cx: &Context<'_>) {
         let turn = self.next_turn;
         self.next_turn += 1;
         self.len += 1;
@@ -83,7 +83,7 @@ impl WaitQueue {
     /// Registers the task of `cx` for the call of an address. Returns the waker that it replaces.
     pub(super) fn register(
         &mut self,
-        address: &Arc<AddressPlaces>,
+        address: &Arc<AddressPermits>,
         cx: &Context<'_>,
     ) -> Option<Waker> {
         let network = self.networks.get_mut(&address.network.prefix)?;
@@ -96,7 +96,7 @@ impl WaitQueue {
     }
 
     /// Removes the call of an address. Returns its waker, or `None` if there is no such call.
-    pub(super) fn remove(&mut self, address: &Arc<AddressPlaces>) -> Option<Waker> {
+    pub(super) fn remove(&mut self, address: &Arc<AddressPermits>) -> Option<Waker> {
         let prefix = address.network.prefix;
         let network = self.networks.get_mut(&prefix)?;
         let mut calls = network.calls.iter();
@@ -107,8 +107,8 @@ impl WaitQueue {
         Some(call.waker)
     }
 
-    /// Grants places to calls, while there are places for them. Returns the tasks to wake.
-    pub(super) fn grant(&mut self, places: &Places) -> Vec<Waker> {
+    /// Grants permits to calls, while there are permits for them. Returns the tasks to wake.
+    pub(super) fn grant(&mut self, permits: &ServerPermits) -> Vec<Waker> {
         let mut wakers = Vec::new();
         while let Some((rank, prefix)) = self.order.first().copied() {
             // The load also changes with calls that do not wait, so the rank may be outdated.
@@ -118,7 +118,7 @@ impl WaitQueue {
                 continue;
             };
             let address = &network.calls[position].address;
-            if !address.try_take(places, f64::from_bits(rank.load)) {
+            if !address.try_take(permits, f64::from_bits(rank.load)) {
                 // No other address has a lower load.
                 break;
             }

@@ -1,4 +1,4 @@
-//! Tests with calls of several addresses that take, wait for and return places, under many schedules:
+//! Tests with calls of several addresses that take, wait for and return permits, under many schedules:
 //! `cargo test -p rpc-runtime --features __shuttle --lib shuttle`.
 
 use std::pin::pin;
@@ -16,7 +16,7 @@ const SCHEDULES: usize = 2000;
 /// Number of calls that each task makes.
 const CALLS: usize = 3;
 
-/// Makes calls. Every other call waits only if it finds no free place at once, and every third call is dropped while it
+/// Makes calls. Every other call waits only if it finds no free permit at once, and every third call is dropped while it
 /// waits.
 async fn call(calls: Arc<ConnectionCalls>, running: Arc<AtomicUsize>, max: usize) {
     for number in 0..CALLS {
@@ -60,13 +60,13 @@ fn every_call_ends(max: usize, peers: &[&str]) {
         }
         let peers = lock(&limits.peers);
         assert!(peers.addresses.0.is_empty() && peers.networks.0.is_empty());
-        assert_eq!(limits.places.taken(), 0);
+        assert_eq!(limits.permits.taken(), 0);
         assert_eq!(limits.queue().len(), 0);
     });
 }
 
 #[test]
-fn schedules_lose_no_waiting_call_and_no_place() {
+fn schedules_lose_no_waiting_call_and_no_permit() {
     for max in [1, 2, 3] {
         let test = move || every_call_ends(max, &["192.0.2.1", "192.0.2.2"]);
         shuttle::check_random(test, SCHEDULES);

@@ -1,4 +1,4 @@
-//! Tests of the calls that find a place, of the order of waiting calls, and of the state after all calls have ended.
+//! Tests of the calls that find a permit, of the order of waiting calls, and of the state after all calls have ended.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -55,11 +55,11 @@ impl Waiting {
 fn is_empty(limits: &CallLimits) -> bool {
     let peers = lock(&limits.peers);
     let has_peers = !peers.addresses.0.is_empty() || !peers.networks.0.is_empty();
-    !has_peers && limits.places.taken() == 0 && limits.queue().len() == 0
+    !has_peers && limits.permits.taken() == 0 && limits.queue().len() == 0
 }
 
 #[test]
-fn address_that_is_alone_takes_its_share_of_the_places() {
+fn lone_address_takes_its_share_of_the_permits() {
     let limits = call_limits(4096);
     let connections = [(); 3].map(|()| connect(&limits, "192.0.2.1"));
     let taken = connections.each_ref().map(flood);
@@ -70,7 +70,7 @@ fn address_that_is_alone_takes_its_share_of_the_places() {
 }
 
 #[test]
-fn call_of_another_address_finds_a_place_while_64_addresses_hold_what_they_can() {
+fn call_of_another_address_obtains_a_permit_while_64_addresses_hold_their_maximum() {
     let limits = call_limits(4096);
     let mut taken = Vec::new();
     for flooding in 1..=64 {
@@ -103,7 +103,7 @@ fn ipv6_networks_of_64_and_56_bits_take_their_shares() {
 }
 
 #[test]
-fn peer_without_an_address_may_take_every_place() {
+fn peer_without_an_address_may_take_every_permit() {
     let limits = call_limits(10);
     assert_eq!(flood(&limits.connect(None)).len(), 10);
 }
@@ -206,18 +206,18 @@ fn call_behind_a_dropped_one_is_next() {
 }
 
 #[test]
-fn call_that_is_dropped_after_it_was_given_a_place_gives_it_back() {
+fn call_dropped_after_it_was_granted_a_permit_releases_it() {
     let limits = call_limits(2);
     let [calls, other] = ["192.0.2.1", "192.0.2.2"].map(|peer| connect(&limits, peer));
     let held = [&calls, &other].map(|calls| Permit::try_obtain(calls).unwrap());
     let granted = Waiting::start(&calls);
     let mut waiting = Waiting::start(&connect(&limits, "192.0.2.3"));
     drop(held);
-    assert_eq!(limits.places.taken(), 2);
+    assert_eq!(limits.permits.taken(), 2);
     drop(granted);
-    assert_eq!(limits.places.taken(), 1);
+    assert_eq!(limits.permits.taken(), 1);
     assert!(waiting.permit().is_some());
-    assert_eq!(limits.places.taken(), 0);
+    assert_eq!(limits.permits.taken(), 0);
 }
 
 #[test]
@@ -242,7 +242,7 @@ enum Step {
     Wait(usize),
     Cancel(prop::sample::Index),
     End(prop::sample::Index),
-    /// A call ends, and another call is cancelled before it learns that it was granted the place.
+    /// A call ends, and another call is cancelled before it learns that it was granted the permit.
     EndAndCancel(prop::sample::Index, prop::sample::Index),
 }
 
@@ -273,7 +273,7 @@ fn take<T>(from: &mut Vec<T>, index: &prop::sample::Index) -> Option<T> {
 
 proptest! {
     #[test]
-    fn no_call_waits_for_a_place_that_is_free_for_it(
+    fn no_call_waits_for_a_permit_that_is_free_for_it(
         calls in 1..12usize,
         share in prop_oneof![Just(50), Just(100), 1..100usize],
         steps in prop::collection::vec(step(), 1..150),
@@ -305,7 +305,7 @@ proptest! {
                 permits.extend(obtained);
             }
             waiting.retain(|call| call.0.is_some());
-            prop_assert_eq!(limits.places.taken(), permits.len());
+            prop_assert_eq!(limits.permits.taken(), permits.len());
             prop_assert!(permits.len() <= calls);
             prop_assert_eq!(waiting.is_empty(), limits.queue().len() == 0);
             let free = calls - permits.len();

@@ -1,4 +1,4 @@
-//! The places of a server, one for each call that may run, and the number of places that each address holds.
+//! The permits of a server, one for each call that may run, and the number of permits that each address holds.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use tokio::sync::Semaphore;
 use crate::share::{Share, admits};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The places of a server. The number of taken places never exceeds the total.
+/// The permits of a server. The number of taken permits never exceeds the total.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ServerPermits {
     max: usize,
     taken: AtomicUsize,
 }
 
-impl Places {
+impl ServerPermits {
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -39,16 +39,16 @@ impl Places {
     }
 }
 
-/// The places that all addresses of a network hold.
+/// The permits that all addresses of a network hold.
 #[derive(Debug)]
-pub(super) struct NetworkPlaces {
+pub(super) struct NetworkPermits {
     /// `None` for peers without an address.
     pub(super) prefix: Option<IpAddr>,
     share: Share,
     held: AtomicUsize,
 }
 
-impl NetworkPlaces {
+impl NetworkPermits {
     pub(super) fn new(prefix: Option<IpAddr>, share: Share) -> Arc<Self> {
         Arc::new(Self {
             prefix,
@@ -58,20 +58,20 @@ impl NetworkPlaces {
     }
 }
 
-/// The places that the calls of an address hold.
+/// The permits that the calls of an address hold.
 #[derive(Debug)]
-pub(super) struct AddressPlaces {
-    pub(super) network: Arc<NetworkPlaces>,
+pub(super) struct AddressPermits {
+    pub(super) network: Arc<NetworkPermits>,
     share: Share,
     held: AtomicUsize,
-    /// Held by the one call of the address that waits for a place. Calls obtain it in the order of their arrival.
+    /// Held by the one call of the address that waits for a permit. Calls obtain it in the order of their arrival.
     pub(super) turn: Semaphore,
-    /// `true` if a place has been granted to the waiting call.
+    /// `true` if a permit has been granted to the waiting call.
     pub(super) is_granted: AtomicBool,
 }
 
-impl AddressPlaces {
-    pub(super) fn new(network: Arc<NetworkPlaces>, share: Share) -> Arc<Self> {
+impl AddressPermits {
+    pub(super) fn new(network: Arc<NetworkPermits>, share: Share) -> Arc<Self> {
         Arc::new(Self {
             network,
             share,
@@ -93,12 +93,12 @@ impl AddressPlaces {
         if network > address { network } else { address }
     }
 
-    /// Takes a place, if one is free for an address with this load.
+    /// Takes a permit, if one is free for an address with this load.
     ///
     /// Several simultaneous calls of an address may all see the same load, so the address may exceed its share by that
-    /// number. The total number of places is never exceeded.
-    pub(super) fn try_take(&self, places: &Places, load: f64) -> bool {
-        let is_taken = places.try_take(load);
+    /// number. The total number of permits is never exceeded.
+    pub(super) fn try_take(&self, permits: &ServerPermits, load: f64) -> bool {
+        let is_taken = permits.try_take(load);
         if is_taken {
             self.held.fetch_add(1, Ordering::Relaxed);
             self.network.held.fetch_add(1, Ordering::Relaxed);
@@ -106,11 +106,11 @@ impl AddressPlaces {
         is_taken
     }
 
-    /// Returns a place.
-    pub(super) fn give_back(&self, places: &Places) {
+    /// Releases a permit.
+    pub(super) fn release(&self, permits: &ServerPermits) {
         self.held.fetch_sub(1, Ordering::Relaxed);
         self.network.held.fetch_sub(1, Ordering::Relaxed);
         // Updated last, so that a thread that sees this update also sees the updates before.
-        places.taken.fetch_sub(1, Ordering::SeqCst);
+        permits.taken.fetch_sub(1, Ordering::SeqCst);
     }
 }
