@@ -36,7 +36,7 @@ impl ConcurrencyLimitLayer {
     /// Creates a layer that lets `calls` calls run at once. Further calls wait.
     pub fn new(calls: usize) -> Self {
         Self(ConcurrencyLimit {
-            places: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
             rejects: false,
         })
     }
@@ -59,18 +59,18 @@ impl<S: Service> Layer<S> for ConcurrencyLimitLayer {
 /// The middleware with which [`ConcurrencyLimitLayer`] wraps a service.
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     rejects: bool,
 }
 
 impl Middleware for ConcurrencyLimit {
     async fn call<S: Service>(&self, _: RequestInfo<'_>, next: Next<'_, S>) -> Response {
-        let place = match self.places.try_acquire() {
-            Err(_) if !self.rejects => self.places.acquire().await.ok(),
+        let permit = match self.permits.try_acquire() {
+            Err(_) if !self.rejects => self.permits.acquire().await.ok(),
             tried => tried.ok(),
         };
-        match place {
-            Some(_place) => next.run().await,
+        match permit {
+            Some(_permit) => next.run().await,
             None => Response::error(ErrorObject::new(code::TOO_MANY_CALLS, "Too many calls")),
         }
     }
