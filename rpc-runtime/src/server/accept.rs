@@ -111,7 +111,7 @@ impl Server {
             };
             let Some(incoming) = incoming else { break };
             let address = incoming.remote_address();
-            match limits.admit(address.ip(), incoming.is_proven()) {
+            match limits.admit(address.ip(), incoming.is_validated()) {
                 Ok(slot) => {
                     let services = Arc::clone(&services);
                     handle
@@ -121,7 +121,7 @@ impl Server {
                 Err(reason) => {
                     limits.record_rejection(address, reason);
                     match reason {
-                        Rejection::Unproven => incoming.ask_for_proof(),
+                        Rejection::Unvalidated => incoming.send_retry(),
                         Rejection::Full(_) => incoming.refuse(),
                         Rejection::Busy => incoming.ignore(),
                     }

@@ -259,12 +259,12 @@ impl IncomingConnection {
     }
 
     /// Returns `true` if the client's address is validated.
-    pub(crate) fn is_proven(&self) -> bool {
+    pub(crate) fn is_validated(&self) -> bool {
         self.0.remote_address_validated()
     }
 
     /// Sends a Retry packet. The client validates its address by returning the token (RFC 9000, section 8.1.2).
-    pub(crate) fn ask_for_proof(self) {
+    pub(crate) fn send_retry(self) {
         // Fails for a connection that already carries a token. The connection is then refused.
         let _ = self.0.retry();
     }

@@ -309,7 +309,7 @@ mod handshakes {
     use super::*;
 
     #[tokio::test]
-    async fn handshake_past_the_limit_of_unproven_ones_gets_a_retry() {
+    async fn handshake_past_the_limit_of_unvalidated_ones_gets_a_retry() {
         let server = LimitedServer::start(Limits {
             max_unvalidated_handshakes: 1,
             ..Limits::default()

@@ -35,9 +35,9 @@ struct Counts {
 /// The reason why a connection is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Rejection {
-    /// The client must validate its address first, since a limit of handshakes is reached.
-    Unproven,
-    /// This limit of connections is reached.
+    /// The client must validate its address first.
+    Unvalidated,
+    /// The number of connections is at this limit.
     Full(ReachedLimit),
     /// The limit of handshakes is reached, and no other handshake makes room.
     Busy,
@@ -77,23 +77,23 @@ impl ConnectionLimits {
     pub(in crate::server) fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
-        is_proven: bool,
+        is_validated: bool,
     ) -> Result<ConnectionSlotGuard, Rejection> {
         let origin = Origin::of(peer);
         let mut counts = self.counts();
-        if !is_proven && !counts.handshakes.accepts_unproven() {
-            return Err(Rejection::Unproven);
+        if !is_validated && !counts.handshakes.accepts_unvalidated() {
+            return Err(Rejection::Unvalidated);
         }
         if let Some(limit) = self.reached(&counts, origin) {
             return Err(Rejection::Full(limit));
         }
-        if is_proven && !counts.handshakes.make_room(origin) {
+        if is_validated && !counts.handshakes.make_room(origin) {
             return Err(Rejection::Busy);
         }
         counts.connections += 1;
         *counts.by_address.entry(origin.address).or_default() += 1;
         *counts.by_network.entry(origin.network).or_default() += 1;
-        let handshake = counts.handshakes.begin(is_proven.then_some(origin));
+        let handshake = counts.handshakes.begin(is_validated.then_some(origin));
         Ok(ConnectionSlotGuard {
             owner: Arc::clone(self),
             origin,
@@ -126,8 +126,8 @@ impl ConnectionLimits {
     /// Logs that a connection was rejected, at most once a second for each limit.
     pub(in crate::server) fn record_rejection(&self, client: SocketAddr, rejection: Rejection) {
         let limit = match rejection {
-            // The server asks the client to validate its address and to connect again.
-            Rejection::Unproven => return,
+            // The client will connect again with a validated address.
+            Rejection::Unvalidated => return,
             Rejection::Full(limit) => limit,
             Rejection::Busy => ReachedLimit::Handshakes,
         };
@@ -356,19 +356,19 @@ mod tests {
             max_unvalidated_handshakes: 2,
             ..Limits::default()
         });
-        let admit = |proven| limits.admit(ip("192.0.2.1"), proven);
+        let admit = |validated| limits.admit(ip("192.0.2.1"), validated);
         let mut first = admit(false).unwrap();
         let second = admit(false).unwrap();
-        assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
+        assert_eq!(admit(false).unwrap_err(), Rejection::Unvalidated);
         let third = admit(true).unwrap();
         assert_eq!(admit(true).unwrap_err(), Rejection::Busy);
-        // Both limits are reached. A client without a validated address is asked to validate it first.
-        assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
+        // The client must first prove that its address is not forged.
+        assert_eq!(admit(false).unwrap_err(), Rejection::Unvalidated);
         first.handshake_done();
         let fourth = admit(false).unwrap();
         drop((first, second, third, fourth));
         let [first, second] = [(); 2].map(|()| admit(false).unwrap());
-        assert_eq!(admit(false).unwrap_err(), Rejection::Unproven);
+        assert_eq!(admit(false).unwrap_err(), Rejection::Unvalidated);
         drop((first, second));
         assert!(is_empty(&limits));
     }

@@ -23,10 +23,10 @@ const STALLED_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Handshakes {
     max: usize,
-    max_unproven: usize,
-    proven: HashMap<IpAddr, NetworkHandshakes>,
-    proven_len: usize,
-    unproven: ByAge,
+    max_unvalidated: usize,
+    validated: HashMap<IpAddr, NetworkHandshakes>,
+    validated_len: usize,
+    unvalidated: ByAge,
     next_id: u64,
 }
 
@@ -51,7 +51,7 @@ struct Handshake {
 pub(super) struct HandshakeKey {
     id: u64,
     /// `None` if the address is not validated.
-    proven: Option<Origin>,
+    validated: Option<Origin>,
 }
 
 /// The address and the network of a client.
@@ -83,21 +83,21 @@ impl Handshakes {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             max: limits.max_handshakes,
-            max_unproven: limits.max_unvalidated_handshakes,
-            proven: HashMap::new(),
-            proven_len: 0,
-            unproven: ByAge::new(),
+            max_unvalidated: limits.max_unvalidated_handshakes,
+            validated: HashMap::new(),
+            validated_len: 0,
+            unvalidated: ByAge::new(),
             next_id: 0,
         }
     }
 
     fn is_full(&self) -> bool {
-        self.proven_len + self.unproven.len() >= self.max
+        self.validated_len + self.unvalidated.len() >= self.max
     }
 
     /// Returns `true` if a handshake may begin for a client whose address is not validated.
-    pub(super) fn accepts_unproven(&self) -> bool {
-        self.unproven.len() < self.max_unproven && !self.is_full()
+    pub(super) fn accepts_unvalidated(&self) -> bool {
+        self.unvalidated.len() < self.max_unvalidated && !self.is_full()
     }
 
     /// Returns `true` if a handshake may begin for a client whose address is validated. At the limit another handshake is
@@ -109,7 +109,7 @@ impl Handshakes {
         let Some(victim) = self.victim() else {
             return false;
         };
-        let network = self.proven.get(&client.network);
+        let network = self.validated.get(&client.network);
         let address = network.and_then(|network| network.addresses.get(&client.address));
         let has_fewer = network.map_or(0, |network| network.len) + 1 < victim.counts.0
             || address.map_or(0, ByAge::len) + 1 < victim.counts.1;
@@ -117,7 +117,7 @@ impl Handshakes {
         if makes_room {
             let key = HandshakeKey {
                 id: victim.id,
-                proven: victim.origin,
+                validated: victim.origin,
             };
             if let Some(handshake) = self.remove(key) {
                 handshake.evicted.notify_one();
@@ -129,10 +129,10 @@ impl Handshakes {
     /// Returns the handshake that makes room. It is the oldest handshake of the address with the most handshakes, in the
     /// network with the most handshakes. If no handshake has a validated address, it is the oldest handshake.
     fn victim(&self) -> Option<Victim> {
-        let networks = self.proven.iter();
+        let networks = self.validated.iter();
         let most = networks.max_by_key(|(_, network)| (network.len, Reverse(network.oldest())));
         let Some((network, handshakes)) = most else {
-            let (id, handshake) = self.unproven.first_key_value()?;
+            let (id, handshake) = self.unvalidated.first_key_value()?;
             return Some(Victim {
                 id: *id,
                 since: handshake.since,
@@ -158,7 +158,7 @@ impl Handshakes {
     }
 
     /// Adds a handshake. Returns its key, and the notification that it must make room for another handshake.
-    pub(super) fn begin(&mut self, proven: Option<Origin>) -> (HandshakeKey, Arc<Notify>) {
+    pub(super) fn begin(&mut self, validated: Option<Origin>) -> (HandshakeKey, Arc<Notify>) {
         let id = self.next_id;
         self.next_id += 1;
         let evicted = Arc::new(Notify::new());
@@ -166,19 +166,19 @@ impl Handshakes {
             since: Instant::now(),
             evicted: Arc::clone(&evicted),
         };
-        match proven {
+        match validated {
             Some(Origin { network, address }) => {
-                let network = self.proven.entry(network).or_default();
+                let network = self.validated.entry(network).or_default();
                 network.len += 1;
-                self.proven_len += 1;
+                self.validated_len += 1;
                 let of_address = network.addresses.entry(address).or_default();
                 of_address.insert(id, handshake);
             }
             None => {
-                self.unproven.insert(id, handshake);
+                self.unvalidated.insert(id, handshake);
             }
         }
-        (HandshakeKey { id, proven }, evicted)
+        (HandshakeKey { id, validated }, evicted)
     }
 
     /// Removes a handshake that has ended, unless it has made room for another handshake.
@@ -187,19 +187,19 @@ impl Handshakes {
     }
 
     fn remove(&mut self, key: HandshakeKey) -> Option<Handshake> {
-        let Some(Origin { network, address }) = key.proven else {
-            return self.unproven.remove(&key.id);
+        let Some(Origin { network, address }) = key.validated else {
+            return self.unvalidated.remove(&key.id);
         };
-        let of_network = self.proven.get_mut(&network)?;
+        let of_network = self.validated.get_mut(&network)?;
         let of_address = of_network.addresses.get_mut(&address)?;
         let handshake = of_address.remove(&key.id)?;
         of_network.len -= 1;
-        self.proven_len -= 1;
+        self.validated_len -= 1;
         if of_address.is_empty() {
             of_network.addresses.remove(&address);
         }
         if of_network.len == 0 {
-            self.proven.remove(&network);
+            self.validated.remove(&network);
         }
         Some(handshake)
     }
@@ -238,10 +238,10 @@ mod tests {
     }
 
     fn is_evicted(handshakes: &Handshakes, key: HandshakeKey) -> bool {
-        let Some(Origin { network, address }) = key.proven else {
-            return !handshakes.unproven.contains_key(&key.id);
+        let Some(Origin { network, address }) = key.validated else {
+            return !handshakes.unvalidated.contains_key(&key.id);
         };
-        let network = handshakes.proven.get(&network);
+        let network = handshakes.validated.get(&network);
         let address = network.and_then(|network| network.addresses.get(&address));
         !address.is_some_and(|address| address.contains_key(&key.id))
     }
@@ -299,25 +299,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn unproven_handshake_counts_for_no_network_and_makes_room_when_stalled() {
+    async fn unvalidated_handshake_counts_for_no_network_and_makes_room_when_stalled() {
         let mut handshakes = handshakes(3);
         let forged = [(); 2].map(|()| handshakes.begin(None).0);
-        assert!(!handshakes.accepts_unproven());
-        let proven = begin(&mut handshakes, "192.0.2.1").unwrap().0;
+        assert!(!handshakes.accepts_unvalidated());
+        let validated = begin(&mut handshakes, "192.0.2.1").unwrap().0;
         assert!(begin(&mut handshakes, "192.0.2.2").is_none());
-        handshakes.end(proven);
-        assert!(!handshakes.accepts_unproven(), "two are in progress");
+        handshakes.end(validated);
+        assert!(!handshakes.accepts_unvalidated(), "two are in progress");
         tokio::time::advance(STALLED_AFTER).await;
-        let proven = begin(&mut handshakes, "192.0.2.1").unwrap().0;
+        let validated = begin(&mut handshakes, "192.0.2.1").unwrap().0;
         // A handshake with a validated address is preferred.
         tokio::time::advance(STALLED_AFTER).await;
         begin(&mut handshakes, "192.0.2.2").unwrap();
-        assert!(is_evicted(&handshakes, proven));
+        assert!(is_evicted(&handshakes, validated));
         assert!(forged.iter().all(|key| !is_evicted(&handshakes, *key)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_unproven_handshakes_make_room_when_stalled() {
+    async fn only_unvalidated_handshakes_make_room_when_stalled() {
         let mut handshakes = handshakes(2);
         let forged = [(); 2].map(|()| handshakes.begin(None).0);
         assert!(begin(&mut handshakes, "192.0.2.1").is_none());
@@ -332,14 +332,14 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Begin { network: u8, host: u8 },
-        BeginUnproven,
+        BeginUnvalidated,
         End(prop::sample::Index),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => (0..4u8, 0..4u8).prop_map(|(network, host)| Step::Begin { network, host }),
-            1 => Just(Step::BeginUnproven),
+            1 => Just(Step::BeginUnvalidated),
             2 => any::<prop::sample::Index>().prop_map(Step::End),
         ]
     }
@@ -356,18 +356,18 @@ mod tests {
                 match step {
                     Step::Begin { network, host } => {
                         let client = Origin::of(IpAddr::from([192, 0, network, host]));
-                        let has_none = !handshakes.proven.contains_key(&client.network);
-                        let most = handshakes.proven.values().map(|network| network.len).max();
+                        let has_none = !handshakes.validated.contains_key(&client.network);
+                        let most = handshakes.validated.values().map(|network| network.len).max();
                         let is_accepted = handshakes.make_room(client);
                         prop_assert!(is_accepted || !has_none || most.unwrap_or(0) < 2);
                         if is_accepted {
                             begun.push(handshakes.begin(Some(client)).0);
                         }
                     }
-                    Step::BeginUnproven if handshakes.accepts_unproven() => {
+                    Step::BeginUnvalidated if handshakes.accepts_unvalidated() => {
                         begun.push(handshakes.begin(None).0);
                     }
-                    Step::BeginUnproven => {}
+                    Step::BeginUnvalidated => {}
                     Step::End(index) => {
                         if !begun.is_empty() {
                             handshakes.end(begun.swap_remove(index.index(begun.len())));
@@ -375,14 +375,14 @@ mod tests {
                     }
                 }
                 begun.retain(|key| !is_evicted(&handshakes, *key));
-                let len = handshakes.proven_len + handshakes.unproven.len();
+                let len = handshakes.validated_len + handshakes.unvalidated.len();
                 prop_assert_eq!(len, begun.len());
-                prop_assert!(len <= MAX && handshakes.unproven.len() <= 2);
-                let counted: usize = handshakes.proven.values().map(|network| network.len).sum();
-                prop_assert_eq!(counted, handshakes.proven_len);
+                prop_assert!(len <= MAX && handshakes.unvalidated.len() <= 2);
+                let counted: usize = handshakes.validated.values().map(|network| network.len).sum();
+                prop_assert_eq!(counted, handshakes.validated_len);
             }
             begun.into_iter().for_each(|key| handshakes.end(key));
-            prop_assert!(handshakes.proven.is_empty() && handshakes.unproven.is_empty());
+            prop_assert!(handshakes.validated.is_empty() && handshakes.unvalidated.is_empty());
         }
     }
 }
