@@ -71,7 +71,7 @@ impl Origin {
 }
 
 /// The handshake that makes room.
-struct Victim {
+struct EvictionCandidate {
     id: u64,
     since: Instant,
     origin: Option<Origin>,
@@ -106,18 +106,18 @@ impl Handshakes {
         if !self.is_full() {
             return true;
         }
-        let Some(victim) = self.victim() else {
+        let Some(candidate) = self.eviction_candidate() else {
             return false;
         };
         let network = self.validated.get(&client.network);
         let address = network.and_then(|network| network.addresses.get(&client.address));
-        let has_fewer = network.map_or(0, |network| network.len) + 1 < victim.counts.0
-            || address.map_or(0, ByAge::len) + 1 < victim.counts.1;
-        let makes_room = has_fewer || victim.since.elapsed() >= STALLED_AFTER;
+        let has_fewer = network.map_or(0, |network| network.len) + 1 < candidate.counts.0
+            || address.map_or(0, ByAge::len) + 1 < candidate.counts.1;
+        let makes_room = has_fewer || candidate.since.elapsed() >= STALLED_AFTER;
         if makes_room {
             let key = HandshakeKey {
-                id: victim.id,
-                validated: victim.origin,
+                id: candidate.id,
+                validated: candidate.origin,
             };
             if let Some(handshake) = self.remove(key) {
                 handshake.evicted.notify_one();
@@ -128,12 +128,12 @@ impl Handshakes {
 
     /// Returns the handshake that makes room. It is the oldest handshake of the address with the most handshakes, in the
     /// network with the most handshakes. If no handshake has a validated address, it is the oldest handshake.
-    fn victim(&self) -> Option<Victim> {
+    fn eviction_candidate(&self) -> Option<EvictionCandidate> {
         let networks = self.validated.iter();
         let most = networks.max_by_key(|(_, network)| (network.len, Reverse(network.oldest())));
         let Some((network, handshakes)) = most else {
             let (id, handshake) = self.unvalidated.first_key_value()?;
-            return Some(Victim {
+            return Some(EvictionCandidate {
                 id: *id,
                 since: handshake.since,
                 origin: None,
@@ -146,7 +146,7 @@ impl Handshakes {
             (of_address.len(), Reverse(oldest))
         })?;
         let (id, handshake) = of_address.first_key_value()?;
-        Some(Victim {
+        Some(EvictionCandidate {
             id: *id,
             since: handshake.since,
             origin: Some(Origin {
