@@ -38,13 +38,13 @@ const LONGEST_POLL: Duration = Duration::from_millis(320);
 /// Maximum time for which a message that has begun waits for room in the connection's budget. A small message waits for all
 /// of this time, and a message of the maximum size for half of it. So the largest of several waiting messages is discarded
 /// first.
-const WAIT_FOR_ROOM: Duration = Duration::from_secs(2);
+const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the time for which a message of `bytes` bytes waits for room, where `most` bytes are allowed.
-pub(crate) fn patience(bytes: usize, most: usize) -> Duration {
+pub(crate) fn room_timeout(bytes: usize, most: usize) -> Duration {
     let most = most.max(1);
     let share = bytes.min(most) as f64 / most as f64;
-    WAIT_FOR_ROOM.mul_f64(1.0 - share / 2.0)
+    ROOM_TIMEOUT.mul_f64(1.0 - share / 2.0)
 }
 
 /// The budget of a server, or of a client.
@@ -414,13 +414,13 @@ impl ConnectionMemory {
     ///
     /// # Cancel safety
     /// This method is cancel safe.
-    pub(crate) async fn lacks_room(&self, patience: Duration) {
+    pub(crate) async fn lacks_room(&self, wait: Duration) {
         loop {
             let waits = self.waits.notified();
             if !self.is_full() {
                 waits.await;
             }
-            sleep(patience).await;
+            sleep(wait).await;
             if self.is_full() && self.is_mostly_partial() {
                 return;
             }

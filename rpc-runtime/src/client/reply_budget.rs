@@ -10,7 +10,8 @@ use tokio::time::{sleep, timeout};
 use crate::client::error::CallFailure;
 use crate::codec::parser::{INDEX, most_parsed_bytes};
 use crate::memory::{
-    ConnectionMemory, LineCharge, MemoryCharge, ParsedKind, ParsedMessage, SERVER_POLL, patience,
+    ConnectionMemory, LineCharge, MemoryCharge, ParsedKind, ParsedMessage, SERVER_POLL,
+    room_timeout,
 };
 use crate::transport::{Connection, close, quic};
 
@@ -144,12 +145,12 @@ impl ReplyBudget {
     /// Fails if neither is the case for some time in which no other line makes progress; the caller must then discard the
     /// line. Of several waiting lines, the longest fails first. Also resolves when the connection is lost.
     pub(super) async fn room(self: Arc<Self>, bytes: usize) -> Result<Option<Turn>, CallFailure> {
-        let patience = patience(bytes, self.reply_limit);
+        let wait = room_timeout(bytes, self.reply_limit);
         let waiting = async {
             let mut room = pin!(self.room_or_turn(bytes));
             loop {
                 let before = self.received.load(Ordering::Relaxed);
-                if let Ok(turn) = timeout(patience, room.as_mut()).await {
+                if let Ok(turn) = timeout(wait, room.as_mut()).await {
                     return Ok(turn);
                 }
                 let received = self.received.load(Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::memory::patience;
+use crate::memory::room_timeout;
 use crate::permit::PermitSlot;
 use crate::server::buffers::{SMALL_MESSAGE_BYTES, WorkerBuffers};
 use crate::server::connection::ServerConnection;
@@ -93,7 +93,7 @@ impl<R: Router> CallSite<R> {
         tokio::select! {
             biased;
             received = next => received,
-            () = memory.lacks_room(self.patience(message)), if is_large => {
+            () = memory.lacks_room(self.room_timeout(message)), if is_large => {
                 receiver.discard(message);
                 connection.record_discarded();
                 Ok(true)
@@ -101,8 +101,8 @@ impl<R: Router> CallSite<R> {
         }
     }
 
-    fn patience(&self, message: &[u8]) -> Duration {
-        patience(message.len(), self.connection.limits().max_request_bytes)
+    fn room_timeout(&self, message: &[u8]) -> Duration {
+        room_timeout(message.len(), self.connection.limits().max_request_bytes)
     }
 
     /// Hands the receiver over to another worker, which receives while this worker waits for its handler.
