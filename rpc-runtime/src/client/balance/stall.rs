@@ -13,7 +13,7 @@ use crate::transport::Traffic;
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// A server stalls if no packet arrives for this long and for this many round trips.
-const SILENCE: Duration = Duration::from_millis(500);
+const STALL_TIMEOUT: Duration = Duration::from_millis(500);
 const ROUND_TRIPS: u32 = 3;
 
 /// Minimum number of datagrams sent during that time: one that the server should have acknowledged, and a probe.
@@ -122,9 +122,9 @@ impl LastReceived {
             self.at = Instant::now();
             return None;
         }
-        let patience = SILENCE.max(traffic.round_trip * ROUND_TRIPS);
+        let timeout = STALL_TIMEOUT.max(traffic.round_trip * ROUND_TRIPS);
         let was_asked = traffic.sent >= self.sent + UNACKNOWLEDGED;
-        (was_asked && self.at.elapsed() >= patience).then_some(true)
+        (was_asked && self.at.elapsed() >= timeout).then_some(true)
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
         let observed = async {
             sleep(INTERVAL).await;
             counters.sent.set(UNACKNOWLEDGED);
-            sleep(SILENCE + INTERVAL).await;
+            sleep(STALL_TIMEOUT + INTERVAL).await;
             assert!(detector.is_stalled());
             // The calls time out, which is no sign of recovery.
             counters.in_flight.set(0);
@@ -218,7 +218,7 @@ mod tests {
         detector.record_call();
         counters.in_flight.set(1);
         counters.received.set(7);
-        watch(&detector, &counters, SILENCE * 10).await;
+        watch(&detector, &counters, STALL_TIMEOUT * 10).await;
         assert!(!detector.is_stalled());
     }
 }
