@@ -321,7 +321,7 @@ fn code(meta: &ParseNestedMeta<'_>) -> syn::Result<Code> {
 }
 
 /// Returns the path of the runtime's module for generated code.
-pub(crate) fn door(krate: Option<&Path>) -> TokenStream {
+pub(crate) fn codegen(krate: Option<&Path>) -> TokenStream {
     match krate {
         Some(krate) => quote!(#krate::codegen),
         None => quote!(::rpc_runtime::codegen),

@@ -33,7 +33,7 @@ fn expand(original: &DeriveInput) -> TokenStream {
 
 struct RpcError<'a> {
     original: &'a DeriveInput,
-    door: TokenStream,
+    codegen: TokenStream,
     /// A struct has one variant, itself.
     variants: Vec<Variant<'a>>,
 }
@@ -106,7 +106,7 @@ impl<'a> RpcError<'a> {
         };
         Self {
             original,
-            door: attr::door(options.krate.as_ref()),
+            codegen: attr::codegen(options.krate.as_ref()),
             variants,
         }
     }
@@ -271,7 +271,7 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
             }
         },
     );
-    inside(&model.door, quote!(#travels #schemas))
+    inside(&model.codegen, quote!(#travels #schemas))
 }
 
 fn describe(variant: &Variant<'_>) -> TokenStream {
@@ -414,9 +414,9 @@ fn fallback(model: &RpcError<'_>, error: &Error) -> TokenStream {
     );
     let schemas = schemas(&RpcError {
         original: model.original,
-        door: model.door.clone(),
+        codegen: model.codegen.clone(),
         variants: vec![],
     });
-    let implementation = inside(&model.door, quote!(#implementation #schemas));
+    let implementation = inside(&model.codegen, quote!(#implementation #schemas));
     quote!(#error #implementation)
 }

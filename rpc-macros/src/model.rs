@@ -19,7 +19,7 @@ use crate::types;
 pub(crate) struct Service<'a> {
     pub(crate) original: &'a ItemTrait,
     /// The path to the runtime's module for generated code.
-    pub(crate) door: TokenStream,
+    pub(crate) codegen: TokenStream,
     /// The trait's visibility, for the generated items.
     pub(crate) vis: TokenStream,
     pub(crate) namespace: Option<LitStr>,
@@ -95,7 +95,7 @@ impl<'a> Service<'a> {
         });
         Self {
             original,
-            door: attr::door(options.krate.as_ref()),
+            codegen: attr::codegen(options.krate.as_ref()),
             vis: generated(original.vis.to_token_stream()),
             methods: methods.collect(),
             docs: attr::docs(&original.attrs),

@@ -10,14 +10,16 @@ use crate::model::{Method, Output, Parameter, Role, Service};
 use crate::{generics, types};
 
 pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
-    let Service { original, door, .. } = service;
+    let Service {
+        original, codegen, ..
+    } = service;
     Handle {
         service,
         ident: format_ident!("{}Client", original.ident),
         docs: format!(" Calls an implementation of [`{}`].", original.ident),
         generics: original.generics.clone(),
         field: Ident::new("client", Span::mixed_site()),
-        ty: generated!(#door::Client),
+        ty: generated!(#codegen::Client),
     }
 }
 

@@ -11,10 +11,10 @@ macro_rules! generated {
 pub(crate) use generated;
 
 /// Wraps `impls` so that the runtime's module for generated code has a short name.
-pub(crate) fn inside(door: &TokenStream, impls: TokenStream) -> TokenStream {
+pub(crate) fn inside(codegen: &TokenStream, impls: TokenStream) -> TokenStream {
     generated! {
         const _: () = {
-            use #door as __rpc;
+            use #codegen as __rpc;
             #impls
         };
     }

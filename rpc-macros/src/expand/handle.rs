@@ -28,10 +28,10 @@ impl Handle<'_> {
             ty,
             ..
         } = self;
-        let Service { vis, door, .. } = service;
+        let Service { vis, codegen, .. } = service;
         let declared = generics::unbounded(&self.generics);
         let types = generics::types(&service.original.generics);
-        let types = types.map(|types| generated!(types: #door::PhantomData<fn() -> #types>));
+        let types = types.map(|types| generated!(types: #codegen::PhantomData<fn() -> #types>));
         generated! {
             #[doc = #docs]
             #vis struct #ident #declared { #field: #ty, #types }

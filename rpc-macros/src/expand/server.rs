@@ -12,13 +12,15 @@ use crate::generics;
 use crate::model::{Method, Output, Parameter, Service};
 
 pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
-    let Service { original, door, .. } = service;
+    let Service {
+        original, codegen, ..
+    } = service;
     let handler = handler();
     Handle {
         service,
         ident: format_ident!("{}Server", original.ident),
         docs: format!(" Serves an implementation of [`{}`].", original.ident),
-        ty: generated!(#door::Arc<#handler>),
+        ty: generated!(#codegen::Arc<#handler>),
         generics: generics::with_first(
             generics::owned(&original.generics),
             TypeParam::from(handler),

@@ -14,13 +14,13 @@ use crate::model::Service;
 use crate::{attr, generics, types};
 
 pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
-    let door = &service.door;
+    let codegen = &service.codegen;
     let mut item = service.original.clone();
     item.generics = generics::owned(&item.generics);
     item.colon_token.get_or_insert_default();
     for bound in [
-        generated!(#door::Send),
-        generated!(#door::Sync),
+        generated!(#codegen::Send),
+        generated!(#codegen::Sync),
         generated!('static),
     ] {
         item.supertraits.push(TypeParamBound::Verbatim(bound));
@@ -28,8 +28,8 @@ pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
     for item in &mut item.items {
         if let TraitItem::Fn(method) = item {
             strip(method);
-            complete_streams(method, door);
-            desugar(method, door);
+            complete_streams(method, codegen);
+            desugar(method, codegen);
         }
     }
     // The trait has no implementation in a crate that only uses the client.
@@ -52,8 +52,8 @@ fn strip(method: &mut TraitItemFn) {
 }
 
 /// Adds `Send` to returned streams, and `Send` and `Unpin` to streams that are arguments.
-fn complete_streams(method: &mut TraitItemFn, door: &TokenStream) {
-    let bound = |name| TypeParamBound::Verbatim(generated!(#door::#name));
+fn complete_streams(method: &mut TraitItemFn, codegen: &TokenStream) {
+    let bound = |name| TypeParamBound::Verbatim(generated!(#codegen::#name));
     let (send, unpin) = (generated!(Send), generated!(Unpin));
     if let ReturnType::Type(_, ty) = &mut method.sig.output
         && let Some(bounds) = stream_bounds(ty)
@@ -78,7 +78,7 @@ fn stream_bounds(ty: &mut Type) -> Option<&mut Punctuated<TypeParamBound, Token!
 }
 
 /// Changes `async fn f() -> T` to `fn f() -> impl Future<Output = T> + Send`.
-fn desugar(method: &mut TraitItemFn, door: &TokenStream) {
+fn desugar(method: &mut TraitItemFn, codegen: &TokenStream) {
     let Some(asyncness) = method.sig.asyncness.take() else {
         return;
     };
@@ -87,7 +87,7 @@ fn desugar(method: &mut TraitItemFn, door: &TokenStream) {
         ReturnType::Type(_, ty) => ty.to_token_stream(),
     };
     let span = asyncness.span.resolved_at(Span::mixed_site());
-    let future = quote_spanned!(span=> impl #door::Future<Output = #output> + #door::Send);
+    let future = quote_spanned!(span=> impl #codegen::Future<Output = #output> + #codegen::Send);
     method.sig.output = ReturnType::Type(RArrow(span), Box::new(Type::Verbatim(future)));
     if let Some(body) = &mut method.default {
         let future = Expr::Verbatim(generated!(async move #body));
