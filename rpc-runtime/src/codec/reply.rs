@@ -182,7 +182,7 @@ impl Reply {
 
     /// Writes null if a handler without a result was called by a request that expects one.
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn write_missing_result(&mut self) {
         if self.expects_response && self.out.len() == self.body {
             self.out.extend_from_slice(RESULT);
             self.out.extend_from_slice(b"null}");

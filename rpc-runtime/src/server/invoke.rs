@@ -73,12 +73,12 @@ pub(super) fn prepare<'t, 'de, R: Router>(
 /// Answers a call of one of the protocol's own methods.
 fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut Reply) {
     match request.method {
-        "rpc.ping" => reply.settle(),
+        "rpc.ping" => reply.write_missing_result(),
         "rpc.discover" => site.connection.discover_reply().answer::<R>(reply),
         "rpc.cancel" => match request.cancellation() {
             Some(cancel) => {
                 site.connection.cancel(&site.stream, cancel);
-                reply.settle();
+                reply.write_missing_result();
             }
             None => reply.reject(ProtocolError::InvalidParams(
                 "`rpc.cancel` takes the id of a call",
@@ -225,7 +225,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         match self.poll_handler(context, reply).await {
             Ok(Ok(())) => {
                 connection.abuse().record_ended();
-                reply.settle();
+                reply.write_missing_result();
             }
             Ok(Err(fault)) => {
                 connection.abuse().record_ended();
