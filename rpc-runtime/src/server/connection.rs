@@ -314,7 +314,7 @@ impl<R: Router> ServerConnection<R> {
         // A client that stops a stream after some items does not waste work. Streams that this side has reset are counted
         // elsewhere.
         let is_cancelled = stream.is_reset() && !stream.is_truncated();
-        let is_empty = !stream.in_flight.has_settled();
+        let is_empty = !stream.in_flight.has_processed();
         if is_first && (is_cancelled || is_empty) && !stream.has_sent_items() {
             self.abuse.record_wasted();
         }

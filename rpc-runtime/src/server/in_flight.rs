@@ -24,7 +24,7 @@ const MAX_EARLY_CANCELS: usize = 1024;
 pub(super) struct InFlight {
     table: Mutex<Table>,
     /// The offset up to which all messages of the stream have been answered or entered.
-    settled: AtomicU64,
+    processed: AtomicU64,
     has_early: AtomicBool,
     /// Number of waiting calls. Written under the lock, read without it.
     waiting: AtomicUsize,
@@ -52,7 +52,7 @@ struct CallEntry {
     waker: WakerSlot,
 }
 
-/// A cancellation that arrived before its request. Ordered by offset, the order in which requests are settled.
+/// A cancellation that arrived before its request. Ordered by offset, the order in which requests are processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct EarlyCancel {
     /// The offset in the stream at which the request ends.
@@ -119,7 +119,7 @@ impl InFlight {
         let (Some(offset), Id::Unsigned(id)) = (offset, id.id) else {
             return;
         };
-        let is_to_come = offset > self.settled.load(Ordering::SeqCst);
+        let is_to_come = offset > self.processed.load(Ordering::SeqCst);
         if is_to_come && table.early.len() < MAX_EARLY_CANCELS {
             table.early.insert(EarlyCancel { offset, id });
             self.has_early.store(true, Ordering::SeqCst);
@@ -146,8 +146,8 @@ impl InFlight {
     }
 
     /// Records that all requests up to `offset` have been answered or entered. Drops cancellations of these requests.
-    pub(super) fn settle(&self, offset: u64) {
-        self.settled.store(offset, Ordering::Release);
+    pub(super) fn record_processed(&self, offset: u64) {
+        self.processed.store(offset, Ordering::Release);
         if self.has_early.load(Ordering::Relaxed) {
             let mut table = self.table();
             while table
@@ -164,8 +164,8 @@ impl InFlight {
     }
 
     /// Returns `true` if any message of the stream was served.
-    pub(super) fn has_settled(&self) -> bool {
-        self.settled.load(Ordering::Relaxed) > 0
+    pub(super) fn has_processed(&self) -> bool {
+        self.processed.load(Ordering::Relaxed) > 0
     }
 
     /// Cancels all calls, including calls that are entered later.
@@ -298,7 +298,7 @@ mod tests {
     fn cancel_of_an_ended_call_stops_no_later_call_with_its_id() {
         let in_flight = InFlight::default();
         drop(in_flight.enter(Some(SEVEN), 10));
-        in_flight.settle(10);
+        in_flight.record_processed(10);
         let later = in_flight.enter(Some(SEVEN), 20);
         in_flight.cancel(HashedId::new(SEVEN), Some(10));
         assert!(!is_stopped(&later));
@@ -310,7 +310,7 @@ mod tests {
         let in_flight = InFlight::default();
         in_flight.cancel(HashedId::new(SEVEN), Some(20));
         in_flight.cancel(HashedId::new(SEVEN), Some(20));
-        in_flight.settle(10);
+        in_flight.record_processed(10);
         // A later call with the same id is not cancelled.
         assert!(!is_stopped(&in_flight.enter(Some(SEVEN), 15)));
         assert!(is_stopped(&in_flight.enter(Some(SEVEN), 20)));
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn cancel_after_its_call_has_ended_leaves_nothing() {
         let in_flight = InFlight::default();
-        in_flight.settle(20);
+        in_flight.record_processed(20);
         in_flight.cancel(HashedId::new(SEVEN), Some(20));
         assert_eq!(in_flight.kept(), 0);
     }
@@ -338,7 +338,7 @@ mod tests {
     fn cancel_that_its_call_has_overtaken_is_forgotten_with_the_next_request() {
         let in_flight = InFlight::default();
         in_flight.cancel(HashedId::new(SEVEN), Some(20));
-        in_flight.settle(20);
+        in_flight.record_processed(20);
         assert_eq!(in_flight.kept(), 0);
     }
 

@@ -108,7 +108,7 @@ impl<R: Router> Worker<R> {
         } = &mut self.task;
         let receiver = held.as_mut()?;
         if !receiver.has_unread() {
-            site.stream.in_flight.settle(receiver.offset());
+            site.stream.in_flight.record_processed(receiver.offset());
         }
         buffers.message.clear();
         loop {
