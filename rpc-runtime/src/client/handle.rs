@@ -207,7 +207,7 @@ impl Client {
     pub async fn ready(&self) -> Result<(), ConnectError> {
         let mut status = self.0.status.subscribe();
         let mut ready = Ok(());
-        let is_settled = status.wait_for(|status| {
+        let is_decided = status.wait_for(|status| {
             ready = match &status.state {
                 ConnectionState::Connected => Ok(()),
                 ConnectionState::Connecting { error: None, .. } => return false,
@@ -218,7 +218,7 @@ impl Client {
             };
             true
         });
-        let _ = is_settled.await;
+        let _ = is_decided.await;
         ready
     }
 

@@ -88,6 +88,6 @@ fn release_parser() {
 }
 
 /// Lets all other tasks run until each of them waits for an event. A paused clock advances only then.
-pub(super) async fn settle() {
+pub(super) async fn run_until_idle() {
     sleep(Duration::from_millis(1)).await;
 }

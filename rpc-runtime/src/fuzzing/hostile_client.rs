@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::client::callback::{IntoServePeer, ServePeer};
 use crate::description::discover::DiscoverOptions;
 use crate::fuzzing::gated::{Gate, GateKeeper, GatedServer};
-use crate::fuzzing::gauge::{Gauge, Measure, settle};
+use crate::fuzzing::gauge::{Gauge, Measure, run_until_idle};
 use crate::fuzzing::script::Script;
 use crate::fuzzing::scripted::{MOST_SENDING, ScriptedStream, accept, code, open};
 use crate::fuzzing::traffic;
@@ -88,7 +88,7 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     gauge.step(async {
         stage.clients.iter().for_each(HostileClient::close);
         stage.clients = Vec::new();
-        settle().await;
+        run_until_idle().await;
     });
     assert_eq!(stage.gate.running(), 0, "handlers outlive connections");
     assert_eq!(gauge.counted(), 0, "connections that are gone are counted");
@@ -163,7 +163,7 @@ impl HostileClient {
         while let Some(mut accepted) = accept(&self.connection) {
             accepted.reset(0x20);
             accepted.stop(0x20);
-            settle().await;
+            run_until_idle().await;
         }
     }
 
@@ -260,7 +260,7 @@ impl ServerStage {
             }),
         }
         match is_settling {
-            true => settle().await,
+            true => run_until_idle().await,
             false => tokio::task::yield_now().await,
         }
     }
@@ -297,7 +297,7 @@ impl ServerStage {
             let streams = clients.iter_mut().flat_map(|client| &mut client.streams);
             let mut streams: Vec<_> = streams.collect();
             streams.iter_mut().for_each(|stream| stream.finish());
-            settle().await;
+            run_until_idle().await;
             for _ in 0..20 {
                 if !is_reading {
                     break;
@@ -307,7 +307,7 @@ impl ServerStage {
                     stream.read(64)
                 });
                 let is_any = read.fold(false, |is_any, read| is_any | read);
-                settle().await;
+                run_until_idle().await;
                 if !is_any {
                     break;
                 }
@@ -316,7 +316,7 @@ impl ServerStage {
                 stream.reset(0x20);
                 stream.stop(0x20);
             }
-            settle().await;
+            run_until_idle().await;
             for client in clients.iter_mut() {
                 client.streams = Default::default();
                 client.end_accepted().await;
@@ -363,13 +363,13 @@ impl ServerStage {
                 let call = r#"{"jsonrpc":"2.0","id":1,"method":"wait","params":[""]}"#;
                 stream.push(format!("{call}\n").as_bytes(), true).await;
             }
-            settle().await;
+            run_until_idle().await;
             assert_eq!(gate.running(), expected, "calls that run");
             gate.set_open(true);
-            settle().await;
+            run_until_idle().await;
             for stream in &mut streams {
                 stream.finish();
-                settle().await;
+                run_until_idle().await;
                 stream.read(8);
                 assert!(stream.is_over(), "a call has ended: {stream:?}");
                 assert_eq!(stream.lines, 1, "replies to a call");

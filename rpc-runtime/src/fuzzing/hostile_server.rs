@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::client::Client;
 use crate::fuzzing::gated::{Gate, GateKeeper, GatedServer};
-use crate::fuzzing::gauge::{Gauge, Measure, settle};
+use crate::fuzzing::gauge::{Gauge, Measure, run_until_idle};
 use crate::fuzzing::script::Script;
 use crate::fuzzing::scripted::{MOST_SENDING, ScriptedStream, accept, code, open};
 use crate::fuzzing::traffic;
@@ -193,7 +193,7 @@ impl ClientStage {
             }),
         }
         match is_settling {
-            true => settle().await,
+            true => run_until_idle().await,
             false => tokio::task::yield_now().await,
         }
     }
@@ -263,11 +263,11 @@ impl ClientStage {
                     stream.reset(code(script));
                     stream.stop(code(script));
                 }
-                settle().await;
+                run_until_idle().await;
                 self.server.close(0x11, "hostile");
             }
         }
-        settle().await;
+        run_until_idle().await;
         drop(client);
     }
 

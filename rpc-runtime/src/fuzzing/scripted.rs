@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use crate::fuzzing::gauge::settle;
+use crate::fuzzing::gauge::run_until_idle;
 use crate::fuzzing::script::Script;
 use crate::transport::memory::{Connection, RecvStream, SendStream};
 
@@ -76,7 +76,7 @@ impl ScriptedStream {
         self.pending.extend_from_slice(bytes);
         self.offset += bytes.len() as u64;
         while self.flush().is_continue() && is_settling {
-            settle().await;
+            run_until_idle().await;
         }
     }
 

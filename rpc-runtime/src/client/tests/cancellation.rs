@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
-use super::{PeerStream, scripted, settle};
+use super::{PeerStream, run_until_idle, scripted};
 use crate::client::builder::ClientBuilder;
 use crate::client::handle::Client;
 
@@ -18,7 +18,7 @@ async fn cancel(client: &Client, after_sending: bool) {
     let mut call = client.call::<(), _>("wait", &(1,));
     assert!((&mut call).now_or_never().is_none());
     if after_sending {
-        settle().await;
+        run_until_idle().await;
     }
     drop(call);
 }
@@ -92,7 +92,7 @@ async fn call_cancelled_while_the_control_stream_is_stopped_is_cancelled_behind_
     drop(control);
     // When the client sends this cancellation, it detects that the control stream is stopped.
     cancel(&client, true).await;
-    settle().await;
+    run_until_idle().await;
     stream.line().await.unwrap();
     cancel(&client, true).await;
     let request = parse(&stream.line().await.unwrap());
@@ -153,7 +153,7 @@ async fn id_of_a_cancelled_call_is_used_again_once_its_reply_has_come() {
         let reply = json!({"jsonrpc": "2.0", "id": id, "error": error});
         stream.reply(&reply.to_string()).await;
     }
-    settle().await;
+    run_until_idle().await;
     for _ in 0..2 {
         let call = tokio::spawn(client.call::<u32, _>("get", &()).into_future());
         let request = parse(&stream.line().await.unwrap());

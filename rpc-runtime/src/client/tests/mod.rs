@@ -112,7 +112,7 @@ impl PeerStream {
 }
 
 /// Lets all other tasks run until they wait.
-async fn settle() {
+async fn run_until_idle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

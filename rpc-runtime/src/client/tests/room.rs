@@ -50,7 +50,7 @@ async fn server_that_goes_on_after_eight_replies_without_room_is_disconnected() 
         let ended = call(&client, &peer).await;
         assert!(matches!(ended, Err(CallError::Decode(_))), "{ended:?}");
     }
-    settle().await;
+    run_until_idle().await;
     drop(call(&client, &peer).await);
     match soon(peer.closed()).await {
         ConnectionError::ClosedByPeer { code, .. } => assert_eq!(code, 0x13),
@@ -72,7 +72,7 @@ async fn reply_without_room_for_want_of_the_callers_does_not_disconnect_the_serv
         let part = Bytes::copy_from_slice(part.as_bytes());
         soon(send.write_chunk(part)).await.unwrap();
     }
-    settle().await;
+    run_until_idle().await;
     for _ in 0..12 {
         let call = tokio::spawn(
             client
@@ -109,7 +109,7 @@ async fn reply_that_waits_for_room_ends_with_its_connection() {
     let reply = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"{text}");
     let send = stream.send.as_mut().unwrap();
     soon(send.write_chunk(Bytes::from(reply))).await.unwrap();
-    settle().await;
+    run_until_idle().await;
     let start = tokio::time::Instant::now();
     peer.close(0, "");
     let ended = soon(call).await.unwrap();

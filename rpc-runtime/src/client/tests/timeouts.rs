@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{DeskClient, PeerStream, scripted, settle, soon};
+use super::{DeskClient, PeerStream, run_until_idle, scripted, soon};
 use crate::client::builder::ClientBuilder;
 use crate::client::error::CallError;
 use crate::client::handle::Client;
@@ -75,7 +75,7 @@ async fn timeout_while_the_server_reads_nothing_ends_what_waits_for_room() {
     for _ in 0..100 {
         notes.spawn(desk.note(&text).into_future());
     }
-    settle().await;
+    run_until_idle().await;
     let sent = std::iter::from_fn(|| notes.try_join_next()).count();
     assert!(sent < 100, "{sent}");
     times_out(OWN, desk.note("x").timeout(OWN)).await;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::task::JoinSet;
 
-use super::{Calculator, DeskClient, DeskServer, settle, soon};
+use super::{Calculator, DeskClient, DeskServer, run_until_idle, soon};
 use crate::client::handle::Client;
 
 /// A future whose polls are counted.
@@ -58,7 +58,7 @@ async fn waiting_call_that_is_dropped_leaves_its_room_to_the_next() {
         kept.spawn(desk.length(&text).into_future());
         dropped.spawn(desk.length(&text).into_future());
     }
-    settle().await;
+    run_until_idle().await;
     dropped.shutdown().await;
     for length in soon(kept.join_all()).await {
         assert_eq!(length.unwrap(), text.len());
