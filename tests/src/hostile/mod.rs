@@ -1,8 +1,8 @@
-//! The attacks of a raw client on a server of [`town::Town`].
+//! The attacks of a raw client on a server of [`target::Target`].
 
 mod flood;
 mod holding;
-pub mod town;
+pub mod target;
 
 use std::convert::Infallible;
 use std::error::Error;

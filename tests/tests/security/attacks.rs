@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rpc_runtime::Limits;
-use tests::hostile::town::{TownClient, TownServer, Walls};
+use tests::hostile::target::{TargetClient, TargetServer, TargetService};
 use tests::hostile::{Attack, Attacker, address};
 use tests::peer::RawClient;
 use tests::support::TestServer;
@@ -20,8 +20,8 @@ const OVERSHOOT: usize = 32 << 20;
 const RELEASED: usize = 1 << 20;
 
 async fn withstand(attack: Attack) {
-    let server = TestServer::start(TownServer::new(Walls), Limits::default());
-    let neighbour = TownClient::new(server.connect().await);
+    let server = TestServer::start(TargetServer::new(TargetService), Limits::default());
+    let neighbour = TargetClient::new(server.connect().await);
     let client = RawClient::new(&server).from(address(0));
     let attacker = timeout(
         Duration::from_secs(10),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rpc_runtime::{Client, Trust};
 use serde::{Deserialize, Serialize};
-use tests::hostile::town::TownClient;
+use tests::hostile::target::TargetClient;
 use tests::process::{answer, orders};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -41,15 +41,15 @@ impl Waits {
 pub(crate) async fn obey(place: Place) {
     let trust = Trust::pem(place.certificate.as_bytes()).expect("a certificate");
     let client = Client::builder().trust(trust).connect(place.address).await;
-    let town = TownClient::new(client.expect("a connection"));
+    let target = TargetClient::new(client.expect("a connection"));
     answer(&());
     let mut orders = orders();
     while let Some(length) = orders.recv().await {
-        answer(&measure(&town, length).await);
+        answer(&measure(&target, length).await);
     }
 }
 
-async fn measure(town: &TownClient, length: Duration) -> Waits {
+async fn measure(target: &TargetClient, length: Duration) -> Waits {
     let (ticks, mut due) = mpsc::unbounded_channel();
     let start = Instant::now();
     // The timers of the runtime have a resolution of a millisecond.
@@ -62,7 +62,7 @@ async fn measure(town: &TownClient, length: Duration) -> Waits {
     });
     let mut calls = JoinSet::new();
     while let Some(at) = due.recv().await {
-        let call = town.add(1, 2).timeout(TIMEOUT);
+        let call = target.add(1, 2).timeout(TIMEOUT);
         calls.spawn(async move {
             let answer = call.await;
             if let Ok(sum) = &answer {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use rpc_runtime::{Identity, Server};
 use serde::{Deserialize, Serialize};
 use tests::holdings::Holdings;
-use tests::hostile::town::{TownServer, Walls};
+use tests::hostile::target::{TargetServer, TargetService};
 use tests::process::{answer, orders};
 use tokio::time::{Duration, interval};
 
@@ -51,7 +51,7 @@ impl Report {
 pub(crate) async fn serve() {
     let identity = Identity::self_signed(["localhost", "127.0.0.1"]).expect("an identity");
     let certificate = identity.certificate().to_pem();
-    let server = Server::builder(identity).service(TownServer::new(Walls));
+    let server = Server::builder(identity).service(TargetServer::new(TargetService));
     let server = server.bind("127.0.0.1:0").expect("a server");
     let address = server.local_addr().expect("its address");
     answer(&Place {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rpc_runtime::{Client, ClientBuilder, Limits, Trust, rpc};
 use serde::{Deserialize, Serialize};
-use tests::hostile::town::TownClient;
+use tests::hostile::target::TargetClient;
 use tests::process::{answer, orders};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
@@ -80,7 +80,7 @@ pub(crate) async fn obey(between: Between) {
         serves,
     } = between;
     let connecting = builder(&honest).connect(honest.address);
-    let town = TownClient::new(connecting.await.expect("a connection"));
+    let target = TargetClient::new(connecting.await.expect("a connection"));
     let attacked = builder(&hostile).streams(8);
     let attacked = match serves {
         true => {
@@ -92,7 +92,7 @@ pub(crate) async fn obey(between: Between) {
     let attacked = attacked.expect("a connection");
     answer(&());
     let counts: Arc<[AtomicUsize; 2]> = Arc::default();
-    let calling = tokio::spawn(call_honest(town, Arc::clone(&counts)));
+    let calling = tokio::spawn(call_honest(target, Arc::clone(&counts)));
     let mut load = Some(load(&attacked));
     let mut orders = orders();
     let mut ticks = interval(Duration::from_millis(5));
@@ -118,12 +118,12 @@ pub(crate) async fn obey(between: Between) {
 }
 
 /// Makes a call every ten milliseconds, and counts calls that succeed in time and calls that do not.
-async fn call_honest(town: TownClient, counts: Arc<[AtomicUsize; 2]>) {
+async fn call_honest(target: TargetClient, counts: Arc<[AtomicUsize; 2]>) {
     let mut ticks = interval(Duration::from_millis(10));
     let mut calls = JoinSet::new();
     loop {
         ticks.tick().await;
-        let (call, counts) = (town.add(1, 2).timeout(TIMEOUT), Arc::clone(&counts));
+        let (call, counts) = (target.add(1, 2).timeout(TIMEOUT), Arc::clone(&counts));
         calls.spawn(async move {
             let failed = usize::from(!matches!(call.await, Ok(3)));
             counts[failed].fetch_add(1, Ordering::Relaxed);

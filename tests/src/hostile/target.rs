@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 /// Methods that an attack can abuse.
 #[rpc]
-pub trait Town {
+pub trait Target {
     /// Returns the sum.
     async fn add(&self, a: i64, b: i64) -> i64;
     /// Returns a string of `size` bytes.
@@ -31,11 +31,11 @@ pub trait Town {
     async fn pile(&self, items: impl Stream<Item = String>);
 }
 
-/// Its handlers.
+/// The handlers of [`Target`].
 #[derive(Debug)]
-pub struct Walls;
+pub struct TargetService;
 
-impl Town for Walls {
+impl Target for TargetService {
     async fn add(&self, a: i64, b: i64) -> i64 {
         a + b
     }
