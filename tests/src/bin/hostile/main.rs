@@ -1,11 +1,11 @@
 //! The effect of a hostile client on an honest one and on the memory of the server, with the server and both clients in
 //! separate processes; and of a hostile server on its clients. `RELIABILITY.md` has the results.
 
-mod ambush;
+mod attacked_client;
 mod attacker;
 mod neighbour;
 mod serve;
-mod victim;
+mod server_attack;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use tests::process::Process;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
-use crate::ambush::Ambush;
+use crate::attacked_client::{Between, Endured, Question};
 use crate::attacker::{Deeds, Order};
 use crate::neighbour::Waits;
 use crate::serve::{Place, Report};
-use crate::victim::{Between, Endured, Question};
+use crate::server_attack::ServerAttack;
 
 /// The number of rounds without and with the hostile client, in turn.
 const ROUNDS: usize = 3;
@@ -48,23 +48,29 @@ fn main() {
         ["serve"] => run(Builder::new_multi_thread(), serve::serve()),
         ["attack", text] => run(Builder::new_current_thread(), attacker::obey(parse(text))),
         ["neighbour", text] => run(Builder::new_current_thread(), neighbour::obey(parse(text))),
-        ["ambush", text] => run(Builder::new_current_thread(), ambush::obey(parse(text))),
-        ["victim", text] => run(Builder::new_multi_thread(), victim::obey(parse(text))),
+        ["server-attack", text] => run(
+            Builder::new_current_thread(),
+            server_attack::obey(parse(text)),
+        ),
+        ["client", text] => run(
+            Builder::new_multi_thread(),
+            attacked_client::obey(parse(text)),
+        ),
         [] => run(Builder::new_current_thread(), async {
             beside(Attack::ALL).await;
-            ambush(&Ambush::ALL).await;
+            attack_clients(&ServerAttack::ALL).await;
         }),
         _ => {
             let attacks = named(&arguments);
-            let ambushes = named(&arguments);
-            let count = attacks.len() + ambushes.len();
+            let server_attacks = named(&arguments);
+            let count = attacks.len() + server_attacks.len();
             assert_eq!(count, arguments.len(), "names of attacks");
             run(Builder::new_current_thread(), async {
                 if !attacks.is_empty() {
                     beside(&attacks).await;
                 }
-                if !ambushes.is_empty() {
-                    ambush(&ambushes).await;
+                if !server_attacks.is_empty() {
+                    attack_clients(&server_attacks).await;
                 }
             });
         }
@@ -239,30 +245,30 @@ fn median(values: impl Iterator<Item = Duration>) -> Duration {
 }
 
 /// Prints the effects of a hostile server on its clients.
-async fn ambush(ambushes: &[Ambush]) {
+async fn attack_clients(server_attacks: &[ServerAttack]) {
     println!(
         "\n| hostile server | client serves | budget MiB | counted MiB | peak MiB | after 5 s | other calls | failed |"
     );
     println!("|---|---|{}", "---:|".repeat(6));
-    for ambush in ambushes {
+    for attack in server_attacks {
         for serves in [false, true] {
-            endure(*ambush, serves).await;
+            endure(*attack, serves).await;
         }
     }
 }
 
 /// Attacks a new client, and prints a row.
-async fn endure(ambush: Ambush, serves: bool) {
+async fn endure(attack: ServerAttack, serves: bool) {
     let (_server, honest) = Process::start::<Place>(&["serve"]).await;
-    let kind = serde_json::to_string(&ambush).expect("JSON");
-    let (mut hostile, place) = Process::start::<Place>(&["ambush", &kind]).await;
+    let kind = serde_json::to_string(&attack).expect("JSON");
+    let (mut hostile, place) = Process::start::<Place>(&["server-attack", &kind]).await;
     let between = Between {
         hostile: place,
         honest,
         serves,
     };
     let between = serde_json::to_string(&between).expect("JSON");
-    let (mut client, ()) = Process::start(&["victim", &between]).await;
+    let (mut client, ()) = Process::start(&["client", &between]).await;
     sleep(HOLDING).await;
     let under: Endured = client.obey(&Question::Report).await;
     let () = client.obey(&Question::Rest).await;
@@ -279,7 +285,7 @@ async fn endure(ambush: Ambush, serves: bool) {
     let [budget, counted, peak, after_quiet] = figures.map(mebibytes);
     let serves = if serves { "yes" } else { "no" };
     println!(
-        "| {ambush} | {serves} | {budget:.0} | {counted:.1} | {peak:.1} | {after_quiet:.1} | {} | {} |",
+        "| {attack} | {serves} | {budget:.0} | {counted:.1} | {peak:.1} | {after_quiet:.1} | {} | {} |",
         after.answered, after.failed
     );
 }

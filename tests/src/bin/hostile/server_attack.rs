@@ -23,7 +23,7 @@ type Closed = Box<dyn Error + Send + Sync>;
 type Ended = Result<Infallible, Closed>;
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) enum Ambush {
+pub(crate) enum ServerAttack {
     UnansweredCalls,
     HalfReplies,
     EndlessReplies,
@@ -41,7 +41,7 @@ pub(crate) enum Ambush {
     PushedDatagrams,
 }
 
-impl Ambush {
+impl ServerAttack {
     pub(crate) const ALL: [Self; 15] = [
         Self::UnansweredCalls,
         Self::HalfReplies,
@@ -61,7 +61,7 @@ impl Ambush {
     ];
 }
 
-impl fmt::Display for Ambush {
+impl fmt::Display for ServerAttack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnansweredCalls => "none, but no call is answered",
@@ -84,7 +84,7 @@ impl fmt::Display for Ambush {
 }
 
 /// Attacks each client that connects, until the first order.
-pub(crate) async fn obey(ambush: Ambush) {
+pub(crate) async fn obey(attack: ServerAttack) {
     let server = RawServer::start();
     answer(&Place {
         address: server.address(),
@@ -94,7 +94,7 @@ pub(crate) async fn obey(ambush: Ambush) {
     let attacking = async {
         let mut connections = JoinSet::new();
         while let Some(incoming) = server.endpoint.accept().await {
-            connections.spawn(async move { ambush.attack(incoming.await?).await });
+            connections.spawn(async move { attack.run(incoming.await?).await });
         }
     };
     tokio::select! {
@@ -108,8 +108,8 @@ pub(crate) async fn obey(ambush: Ambush) {
 /// The length of the long part of a message, in bytes.
 const MOST: usize = 3_900_000;
 
-impl Ambush {
-    async fn attack(self, connection: Connection) -> Ended {
+impl ServerAttack {
+    async fn run(self, connection: Connection) -> Ended {
         let both = tokio::try_join!(self.answer_streams(&connection), self.push(&connection));
         both.map(|(ended, _)| ended)
     }
