@@ -340,7 +340,7 @@ async fn server_after_garbage_and_resets_serves_and_drains() {
 }
 
 #[rpc]
-trait Town {
+trait Workload {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn blob(&self, size: usize) -> String;
     async fn hang(&self);
@@ -369,7 +369,7 @@ impl Drop for Hanging<'_> {
     }
 }
 
-impl Town for Handlers {
+impl Workload for Handlers {
     async fn add(&self, a: i64, b: i64) -> i64 {
         a + b
     }
@@ -403,7 +403,7 @@ impl Measured {
         let runtime = current_thread();
         let handlers = Handlers::default();
         let (server, other_client) = runtime.block_on(async {
-            let server = TestServer::start(TownServer::new(handlers.clone()), limits);
+            let server = TestServer::start(WorkloadServer::new(handlers.clone()), limits);
             let other_client = RawClient::connect(&server).await;
             (server, other_client)
         });
