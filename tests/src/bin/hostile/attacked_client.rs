@@ -13,7 +13,7 @@ use tests::process::{answer, orders};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::serve::{Place, Report};
+use crate::serve::{Report, ServerAddress};
 
 /// The number of calls of each kind, and of streams of items, that are in flight at the hostile server.
 const CALLS: usize = 16;
@@ -23,22 +23,22 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The configuration of the process.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Between {
-    pub(crate) hostile: Place,
-    pub(crate) honest: Place,
+pub(crate) struct ClientSetup {
+    pub(crate) hostile: ServerAddress,
+    pub(crate) honest: ServerAddress,
     pub(crate) serves: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Question {
+pub(crate) enum ClientRequest {
     Report,
-    /// Makes no more calls.
-    Rest,
+    /// Stops the calls.
+    StopCalls,
 }
 
 /// The memory of the process, and the results of its calls of the honest server so far.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Endured {
+pub(crate) struct ClientReport {
     pub(crate) report: Report,
     pub(crate) answered: usize,
     pub(crate) failed: usize,
@@ -66,19 +66,19 @@ impl Home for Rooms {
     }
 }
 
-fn builder(place: &Place) -> ClientBuilder {
-    let trust = Trust::pem(place.certificate.as_bytes()).expect("a certificate");
+fn builder(server: &ServerAddress) -> ClientBuilder {
+    let trust = Trust::pem(server.certificate.as_bytes()).expect("a certificate");
     let builder = Client::builder().trust(trust).server_name("localhost");
     builder.limits(Limits::default())
 }
 
 /// Calls both servers, and responds to orders.
-pub(crate) async fn obey(between: Between) {
-    let Between {
+pub(crate) async fn obey(setup: ClientSetup) {
+    let ClientSetup {
         hostile,
         honest,
         serves,
-    } = between;
+    } = setup;
     let connecting = builder(&honest).connect(honest.address);
     let target = TargetClient::new(connecting.await.expect("a connection"));
     let attacked = builder(&hostile).streams(8);
@@ -101,12 +101,12 @@ pub(crate) async fn obey(between: Between) {
         tokio::select! {
             _ = ticks.tick() => counted = counted.max(attacked.memory_held()),
             order = orders.recv() => match order {
-                Some(Question::Report) => {
+                Some(ClientRequest::Report) => {
                     let [answered, failed] = [0, 1].map(|at| counts[at].load(Ordering::Relaxed));
                     let report = Report::take(std::mem::take(&mut counted), attacked.memory_held());
-                    answer(&Endured { report, answered, failed });
+                    answer(&ClientReport { report, answered, failed });
                 }
-                Some(Question::Rest) => {
+                Some(ClientRequest::StopCalls) => {
                     load = None;
                     calling.abort();
                     answer(&());

@@ -12,7 +12,7 @@ use tests::peer::RawClient;
 use tests::process::{answer, orders};
 use tokio::time::Instant;
 
-use crate::serve::Place;
+use crate::serve::ServerAddress;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
@@ -22,14 +22,14 @@ pub(crate) enum Order {
 
 /// The activity of a hostile client.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Deeds {
+pub(crate) struct AttackCounts {
     done: u64,
     /// The number of connections that the server closed.
     closed: u64,
     took: Duration,
 }
 
-impl AddAssign for Deeds {
+impl AddAssign for AttackCounts {
     fn add_assign(&mut self, other: Self) {
         self.done += other.done;
         self.closed += other.closed;
@@ -37,7 +37,7 @@ impl AddAssign for Deeds {
     }
 }
 
-impl fmt::Display for Deeds {
+impl fmt::Display for AttackCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = self.done as f64 / self.took.as_secs_f64();
         write!(f, "{rate:.0} | {}", self.closed)
@@ -45,16 +45,16 @@ impl fmt::Display for Deeds {
 }
 
 /// Attacks between the orders to begin and to end.
-pub(crate) async fn obey(place: Place) {
-    let client = client(&place);
+pub(crate) async fn obey(server: ServerAddress) {
+    let client = client(&server);
     answer(&());
     let mut orders = orders();
     while let Some(Order::Begin(attack)) = orders.recv().await {
-        let attacker = Attacker::begin(attack, client.clone(), place.address).await;
+        let attacker = Attacker::begin(attack, client.clone(), server.address).await;
         answer(&());
         let (start, before) = (Instant::now(), attacker.done());
         orders.recv().await;
-        answer(&Deeds {
+        answer(&AttackCounts {
             done: attacker.done() - before,
             closed: attacker.closed(),
             took: start.elapsed(),
@@ -62,7 +62,7 @@ pub(crate) async fn obey(place: Place) {
     }
 }
 
-fn client(place: &Place) -> RawClient {
-    let certificate = CertificateDer::from_pem_slice(place.certificate.as_bytes());
-    RawClient::to(place.address, &certificate.expect("a certificate")).from(address(0))
+fn client(server: &ServerAddress) -> RawClient {
+    let certificate = CertificateDer::from_pem_slice(server.certificate.as_bytes());
+    RawClient::to(server.address, &certificate.expect("a certificate")).from(address(0))
 }

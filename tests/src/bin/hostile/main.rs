@@ -18,10 +18,10 @@ use tests::process::Process;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
-use crate::attacked_client::{Between, Endured, Question};
-use crate::attacker::{Deeds, Order};
+use crate::attacked_client::{ClientReport, ClientRequest, ClientSetup};
+use crate::attacker::{AttackCounts, Order};
 use crate::neighbour::Waits;
-use crate::serve::{Place, Report};
+use crate::serve::{Report, ServerAddress};
 use crate::server_attack::ServerAttack;
 
 /// The number of rounds without and with the hostile client, in turn.
@@ -32,7 +32,8 @@ const ROUND: Duration = Duration::from_secs(1);
 /// The duration of the attack in which memory is measured. The attacker then has the same priority as the server.
 const HOLDING: Duration = Duration::from_secs(5);
 
-const QUIET: Duration = Duration::from_secs(5);
+/// The idle time after an attack, before memory is measured again.
+const IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// The time for the server to release the resources of a hostile client. Resources that remain after it are reported.
 const RELEASE: Duration = Duration::from_secs(10);
@@ -86,7 +87,7 @@ fn named<T: DeserializeOwned>(names: &[&str]) -> Vec<T> {
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> T {
-    serde_json::from_str(text).expect("a place")
+    serde_json::from_str(text).expect("an argument")
 }
 
 fn run(mut runtime: Builder, program: impl Future<Output = ()>) {
@@ -154,10 +155,10 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let (mut server, place) = Process::start::<serve::Place>(&["serve"]).await;
-        let place = serde_json::to_string(&place).expect("JSON");
-        let (hostile, ()) = Process::start_idle(&["attack", &place]).await;
-        let (mut neighbour, ()) = Process::start(&["neighbour", &place]).await;
+        let (mut server, address) = Process::start::<serve::ServerAddress>(&["serve"]).await;
+        let address = serde_json::to_string(&address).expect("JSON");
+        let (hostile, ()) = Process::start_idle(&["attack", &address]).await;
+        let (mut neighbour, ()) = Process::start(&["neighbour", &address]).await;
         let _: Waits = neighbour.obey(&ROUND).await;
         let report: Report = server.obey(&()).await;
         Self {
@@ -169,7 +170,7 @@ impl Stage {
     }
 
     /// Returns the resources of the server once it has released those of the hostile client.
-    async fn rest(&mut self) -> Holdings {
+    async fn released(&mut self) -> Holdings {
         let before = self.before;
         let end = Instant::now() + RELEASE;
         loop {
@@ -188,14 +189,14 @@ impl Stage {
 
 /// Attacks a new server for longer, and returns its memory.
 async fn hold(attack: Attack) -> Held {
-    let (mut server, place) = Process::start::<serve::Place>(&["serve"]).await;
-    let place = serde_json::to_string(&place).expect("JSON");
-    let (mut hostile, ()) = Process::start(&["attack", &place]).await;
+    let (mut server, address) = Process::start::<serve::ServerAddress>(&["serve"]).await;
+    let address = serde_json::to_string(&address).expect("JSON");
+    let (mut hostile, ()) = Process::start(&["attack", &address]).await;
     let () = hostile.obey(&Order::Begin(attack)).await;
     sleep(HOLDING).await;
     let under: Report = server.obey(&()).await;
-    let _: Deeds = hostile.obey(&Order::End).await;
-    sleep(QUIET).await;
+    let _: AttackCounts = hostile.obey(&Order::End).await;
+    sleep(IDLE_TIME).await;
     let after: Report = server.obey(&()).await;
     Held {
         attack,
@@ -211,19 +212,19 @@ async fn measure(attack: Attack) -> Held {
     let mut stage = Stage::new().await;
     let mut memory = vec![stage.before.memory];
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    let mut deeds = Deeds::default();
+    let mut counts = AttackCounts::default();
     for _ in 0..ROUNDS {
         without.push(stage.neighbour.obey::<Waits>(&ROUND).await);
         let () = stage.hostile.obey(&Order::Begin(attack)).await;
         with.push(stage.neighbour.obey::<Waits>(&ROUND).await);
-        deeds += stage.hostile.obey(&Order::End).await;
-        memory.push(stage.rest().await.memory);
+        counts += stage.hostile.obey(&Order::End).await;
+        memory.push(stage.released().await.memory);
     }
     let [p50, p99] = [50.0, 99.0].map(|percent| {
         [&without, &with].map(|rounds| median(rounds.iter().map(|waits| waits.percentile(percent))))
     });
     println!(
-        "| {attack} | {deeds} | {} | {} | {} | {} | {:.2} | {} | {:.1} | {:.1} | {:.1} |",
+        "| {attack} | {counts} | {} | {} | {} | {} | {:.2} | {} | {:.1} | {:.1} | {:.1} |",
         p50[0].as_micros(),
         p50[1].as_micros(),
         p99[0].as_micros(),
@@ -252,29 +253,29 @@ async fn attack_clients(server_attacks: &[ServerAttack]) {
     println!("|---|---|{}", "---:|".repeat(6));
     for attack in server_attacks {
         for serves in [false, true] {
-            endure(*attack, serves).await;
+            measure_client(*attack, serves).await;
         }
     }
 }
 
 /// Attacks a new client, and prints a row.
-async fn endure(attack: ServerAttack, serves: bool) {
-    let (_server, honest) = Process::start::<Place>(&["serve"]).await;
+async fn measure_client(attack: ServerAttack, serves: bool) {
+    let (_server, honest) = Process::start::<ServerAddress>(&["serve"]).await;
     let kind = serde_json::to_string(&attack).expect("JSON");
-    let (mut hostile, place) = Process::start::<Place>(&["server-attack", &kind]).await;
-    let between = Between {
-        hostile: place,
+    let (mut hostile, address) = Process::start::<ServerAddress>(&["server-attack", &kind]).await;
+    let setup = ClientSetup {
+        hostile: address,
         honest,
         serves,
     };
-    let between = serde_json::to_string(&between).expect("JSON");
-    let (mut client, ()) = Process::start(&["client", &between]).await;
+    let setup = serde_json::to_string(&setup).expect("JSON");
+    let (mut client, ()) = Process::start(&["client", &setup]).await;
     sleep(HOLDING).await;
-    let under: Endured = client.obey(&Question::Report).await;
-    let () = client.obey(&Question::Rest).await;
+    let under: ClientReport = client.obey(&ClientRequest::Report).await;
+    let () = client.obey(&ClientRequest::StopCalls).await;
     let () = hostile.obey(&()).await;
-    sleep(QUIET).await;
-    let after: Endured = client.obey(&Question::Report).await;
+    sleep(IDLE_TIME).await;
+    let after: ClientReport = client.obey(&ClientRequest::Report).await;
     let budget = Limits::default().max_memory_bytes_per_connection + WINDOWS / 2;
     let figures = [
         budget,
@@ -282,10 +283,10 @@ async fn endure(attack: ServerAttack, serves: bool) {
         under.report.peak.max(after.report.peak),
         after.report.now.memory,
     ];
-    let [budget, counted, peak, after_quiet] = figures.map(mebibytes);
+    let [budget, counted, peak, after_idle] = figures.map(mebibytes);
     let serves = if serves { "yes" } else { "no" };
     println!(
-        "| {attack} | {serves} | {budget:.0} | {counted:.1} | {peak:.1} | {after_quiet:.1} | {} | {} |",
+        "| {attack} | {serves} | {budget:.0} | {counted:.1} | {peak:.1} | {after_idle:.1} | {} | {} |",
         after.answered, after.failed
     );
 }

@@ -10,7 +10,7 @@ use tests::process::{answer, orders};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::serve::Place;
+use crate::serve::ServerAddress;
 
 /// The time between two calls: 500 calls in a second.
 const PERIOD: Duration = Duration::from_millis(2);
@@ -38,9 +38,9 @@ impl Waits {
 }
 
 /// Makes calls for the duration in each order.
-pub(crate) async fn obey(place: Place) {
-    let trust = Trust::pem(place.certificate.as_bytes()).expect("a certificate");
-    let client = Client::builder().trust(trust).connect(place.address).await;
+pub(crate) async fn obey(server: ServerAddress) {
+    let trust = Trust::pem(server.certificate.as_bytes()).expect("a certificate");
+    let client = Client::builder().trust(trust).connect(server.address).await;
     let target = TargetClient::new(client.expect("a connection"));
     answer(&());
     let mut orders = orders();

@@ -12,7 +12,7 @@ use tokio::time::{Duration, interval};
 
 /// The address of a server, and its certificate as PEM.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct ServerAddress {
     pub(crate) address: SocketAddr,
     pub(crate) certificate: String,
 }
@@ -54,7 +54,7 @@ pub(crate) async fn serve() {
     let server = Server::builder(identity).service(TargetServer::new(TargetService));
     let server = server.bind("127.0.0.1:0").expect("a server");
     let address = server.local_addr().expect("its address");
-    answer(&Place {
+    answer(&ServerAddress {
         address,
         certificate,
     });

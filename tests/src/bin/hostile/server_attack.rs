@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, repeat};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::serve::Place;
+use crate::serve::ServerAddress;
 
 type Closed = Box<dyn Error + Send + Sync>;
 
@@ -86,7 +86,7 @@ impl fmt::Display for ServerAttack {
 /// Attacks each client that connects, until the first order.
 pub(crate) async fn obey(attack: ServerAttack) {
     let server = RawServer::start();
-    answer(&Place {
+    answer(&ServerAddress {
         address: server.address(),
         certificate: server.certificate_pem().to_owned(),
     });
