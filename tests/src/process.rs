@@ -10,22 +10,22 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
-/// Returns the orders on the standard input.
+/// Returns the requests on the standard input.
 ///
 /// # Panics
-/// When a line is no order.
-pub fn orders<O: DeserializeOwned + Send + 'static>() -> mpsc::Receiver<O> {
-    let (sender, orders) = mpsc::channel(1);
+/// When a line is not a request.
+pub fn requests<O: DeserializeOwned + Send + 'static>() -> mpsc::Receiver<O> {
+    let (sender, requests) = mpsc::channel(1);
     // The runtime could not end a thread of its own that reads from a terminal.
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
-            let order = serde_json::from_str(&line).expect("an order");
-            if sender.blocking_send(order).is_err() {
+            let request = serde_json::from_str(&line).expect("a request");
+            if sender.blocking_send(request).is_err() {
                 return;
             }
         }
     });
-    orders
+    requests
 }
 
 /// Writes a response to the standard output.
@@ -48,7 +48,7 @@ fn this_program() -> PathBuf {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    orders: ChildStdin,
+    requests: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
@@ -79,7 +79,7 @@ impl Process {
             .spawn()
             .expect("a process");
         let mut process = Self {
-            orders: child.stdin.take().expect("its input"),
+            requests: child.stdin.take().expect("its input"),
             answers: BufReader::new(child.stdout.take().expect("its output")).lines(),
             child,
         };
@@ -92,13 +92,13 @@ impl Process {
         serde_json::from_str(&line.expect("an answer")).expect("what was asked for")
     }
 
-    /// Sends an order, and returns the response.
+    /// Sends a request, and returns the response.
     ///
     /// # Panics
     /// When there is none.
-    pub async fn obey<T: DeserializeOwned>(&mut self, order: &impl Serialize) -> T {
-        let line = serde_json::to_string(order).expect("JSON") + "\n";
-        let written = self.orders.write_all(line.as_bytes()).await;
+    pub async fn request<T: DeserializeOwned>(&mut self, request: &impl Serialize) -> T {
+        let line = serde_json::to_string(request).expect("JSON") + "\n";
+        let written = self.requests.write_all(line.as_bytes()).await;
         written.expect("a process that listens");
         self.answer().await
     }

@@ -10,7 +10,7 @@ use rpc_runtime::{
     CallError, Client, ClientBuilder, ErrorObject, Identity, Limits, Server, Trust, rpc,
 };
 use tests::holdings::Holdings;
-use tests::process::{Process, answer, orders};
+use tests::process::{Process, answer, requests};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep};
 
@@ -76,7 +76,7 @@ async fn all(calls: usize, connections: usize) {
     idle(connections).await;
 }
 
-/// Serves, and reports its resources on each order.
+/// Serves, and reports its resources on each request.
 async fn serve() {
     let identity = Identity::self_signed(["127.0.0.1"]).expect("an identity");
     let certificate = identity.certificate().to_pem();
@@ -93,8 +93,8 @@ async fn serve() {
     let server = server.bind("127.0.0.1:0").expect("a server");
     answer(&(server.local_addr().expect("its address"), certificate));
     tokio::spawn(server.run());
-    let mut orders = orders::<()>();
-    while orders.recv().await.is_some() {
+    let mut requests = requests::<()>();
+    while requests.recv().await.is_some() {
         answer(&Holdings::now());
     }
 }
@@ -117,7 +117,7 @@ impl Host {
     }
 
     async fn holdings(&mut self) -> Holdings {
-        self.process.obey(&()).await
+        self.process.request(&()).await
     }
 
     fn builder(&self) -> ClientBuilder {

@@ -11,7 +11,7 @@ use rpc_runtime::{Identity, Server};
 use serde::{Deserialize, Serialize};
 use tests::ledger::{Journal, Keeper, LedgerServer};
 use tests::panics;
-use tests::process::{answer, orders};
+use tests::process::{answer, requests};
 use tests::relay::{Faults, Relay};
 use tests::seed::seed;
 
@@ -48,16 +48,16 @@ async fn all(calls: usize) {
     streams::compare(calls, seed).await;
 }
 
-/// An order to a relay, which responds with its counts.
+/// A request to a relay, which responds with its counts.
 #[derive(Debug, Serialize, Deserialize)]
-enum Order {
+enum Request {
     Faults(Faults),
     Blackhole(bool),
     Rebind,
     HasBrought(u64),
 }
 
-/// The order to a server to drain.
+/// The request to a server to drain.
 #[derive(Debug, Serialize, Deserialize)]
 struct Drain {
     within: Duration,
@@ -82,8 +82,8 @@ async fn serve(folder: &Path, address: &str) {
     let handle = server.handle();
     answer(&server.local_addr().expect("its address"));
     tokio::spawn(server.run());
-    let mut orders = orders();
-    while let Some(Drain { within }) = orders.recv().await {
+    let mut requests = requests();
+    while let Some(Drain { within }) = requests.recv().await {
         answer(&Drained {
             finished: handle.shutdown(within).await,
             panics: panics::so_far(),
@@ -96,13 +96,13 @@ async fn relay(server: &str, seed: &str) {
     let server = server.parse().expect("an address");
     let relay = Relay::start(server, seed.parse().expect("a number")).expect("a relay");
     answer(&relay.address());
-    let mut orders = orders();
-    while let Some(order) = orders.recv().await {
-        match order {
-            Order::Faults(faults) => relay.set_faults(faults),
-            Order::Blackhole(blackhole) => relay.set_blackhole(blackhole),
-            Order::Rebind => relay.rebind().expect("a socket"),
-            Order::HasBrought(bytes) => relay.has_brought(bytes).await,
+    let mut requests = requests();
+    while let Some(request) = requests.recv().await {
+        match request {
+            Request::Faults(faults) => relay.set_faults(faults),
+            Request::Blackhole(blackhole) => relay.set_blackhole(blackhole),
+            Request::Rebind => relay.rebind().expect("a socket"),
+            Request::HasBrought(bytes) => relay.has_brought(bytes).await,
         }
         answer(&relay.happened());
     }

@@ -17,7 +17,7 @@ use tests::support::write_private;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::{Drain, Drained, Order};
+use crate::{Drain, Drained, Request};
 
 const IN_FLIGHT: usize = 64;
 
@@ -113,7 +113,7 @@ fn report(name: &str, figures: &Figures) {
 
 async fn late(calls: usize, seed: u64) -> Figures {
     let mut scene = Scene::set(seed).await;
-    scene.order(Order::Faults(bad_network(0.01))).await;
+    scene.request(Request::Faults(bad_network(0.01))).await;
     let manner = Manner {
         timeout: Some(Duration::from_millis(30)),
         ..MIXED
@@ -124,12 +124,12 @@ async fn late(calls: usize, seed: u64) -> Figures {
 
 async fn blackhole(calls: usize, seed: u64, length: Duration) -> Figures {
     let mut scene = Scene::set(seed).await;
-    scene.order(Order::Faults(bad_network(0.0))).await;
+    scene.request(Request::Faults(bad_network(0.0))).await;
     let load = scene.load(calls, MIXED);
     scene.account.has_ended(calls / 3).await;
-    scene.order(Order::Blackhole(true)).await;
+    scene.request(Request::Blackhole(true)).await;
     sleep(length).await;
-    scene.order(Order::Blackhole(false)).await;
+    scene.request(Request::Blackhole(false)).await;
     load.await.expect("the load");
     scene.settle().await
 }
@@ -153,14 +153,14 @@ pub(crate) async fn large(seed: u64) {
 async fn mebibytes(seed: u64, faults: Faults, moves: bool) -> Figures {
     const BYTES: usize = 1 << 20;
     let mut scene = Scene::set(seed).await;
-    scene.order(Order::Faults(faults)).await;
+    scene.request(Request::Faults(faults)).await;
     let mut in_the_middle = 0;
     for _ in 0..20 {
         let (account, ledger) = (Arc::clone(&scene.account), scene.ledger.clone());
         let call = tokio::spawn(async move { account.fetch(&ledger, BYTES).await });
         if moves {
-            scene.order(Order::HasBrought(BYTES as u64 / 3)).await;
-            scene.order(Order::Rebind).await;
+            scene.request(Request::HasBrought(BYTES as u64 / 3)).await;
+            scene.request(Request::Rebind).await;
             in_the_middle += usize::from(!call.is_finished());
         }
         call.await.expect("the call");
@@ -191,7 +191,7 @@ async fn killed(calls: usize, seed: u64, restart: bool) -> Figures {
 
 async fn drained(calls: usize, seed: u64) -> Figures {
     let mut scene = Scene::set(seed).await;
-    scene.order(Order::Faults(bad_network(0.01))).await;
+    scene.request(Request::Faults(bad_network(0.01))).await;
     let manner = Manner {
         work: Duration::from_millis(5),
         ..MIXED
@@ -259,8 +259,8 @@ impl Scene {
         .await
     }
 
-    async fn order(&mut self, order: Order) -> Happened {
-        self.relay.obey(&order).await
+    async fn request(&mut self, request: Request) -> Happened {
+        self.relay.request(&request).await
     }
 
     fn load(&self, calls: usize, manner: Manner) -> JoinHandle<()> {
@@ -269,20 +269,20 @@ impl Scene {
     }
 
     async fn lossy(mut self, faults: Faults, calls: usize) -> Figures {
-        self.order(Order::Faults(faults)).await;
+        self.request(Request::Faults(faults)).await;
         self.load(calls, MIXED).await.expect("the load");
         self.settle().await
     }
 
     async fn drain(&mut self) {
-        let Drained { finished, panics } = self.server.obey(&Drain { within: DRAIN }).await;
+        let Drained { finished, panics } = self.server.request(&Drain { within: DRAIN }).await;
         assert!(finished, "something was cut off");
         assert_eq!(panics, 0, "panics of the server");
         self.ended = true;
     }
 
     async fn settle(mut self) -> Figures {
-        self.order(Order::Faults(Faults::default())).await;
+        self.request(Request::Faults(Faults::default())).await;
         if !self.ended {
             self.drain().await;
         }

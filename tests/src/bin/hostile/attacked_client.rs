@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use rpc_runtime::{Client, ClientBuilder, Limits, Trust, rpc};
 use serde::{Deserialize, Serialize};
 use tests::hostile::target::TargetClient;
-use tests::process::{answer, orders};
+use tests::process::{answer, requests};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
@@ -72,8 +72,8 @@ fn builder(server: &ServerAddress) -> ClientBuilder {
     builder.limits(Limits::default())
 }
 
-/// Calls both servers, and responds to orders.
-pub(crate) async fn obey(setup: ClientSetup) {
+/// Calls both servers, and responds to requests.
+pub(crate) async fn run(setup: ClientSetup) {
     let ClientSetup {
         hostile,
         honest,
@@ -94,13 +94,13 @@ pub(crate) async fn obey(setup: ClientSetup) {
     let counts: Arc<[AtomicUsize; 2]> = Arc::default();
     let calling = tokio::spawn(call_honest(target, Arc::clone(&counts)));
     let mut load = Some(load(&attacked));
-    let mut orders = orders();
+    let mut requests = requests();
     let mut ticks = interval(Duration::from_millis(5));
     let mut counted = 0;
     loop {
         tokio::select! {
             _ = ticks.tick() => counted = counted.max(attacked.memory_held()),
-            order = orders.recv() => match order {
+            request = requests.recv() => match request {
                 Some(ClientRequest::Report) => {
                     let [answered, failed] = [0, 1].map(|at| counts[at].load(Ordering::Relaxed));
                     let report = Report::take(std::mem::take(&mut counted), attacked.memory_held());

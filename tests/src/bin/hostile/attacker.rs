@@ -9,13 +9,13 @@ use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use tests::hostile::{Attack, Attacker, address};
 use tests::peer::RawClient;
-use tests::process::{answer, orders};
+use tests::process::{answer, requests};
 use tokio::time::Instant;
 
 use crate::serve::ServerAddress;
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Order {
+pub(crate) enum Request {
     Begin(Attack),
     End,
 }
@@ -44,16 +44,16 @@ impl fmt::Display for AttackCounts {
     }
 }
 
-/// Attacks between the orders to begin and to end.
-pub(crate) async fn obey(server: ServerAddress) {
+/// Attacks between the requests to begin and to end.
+pub(crate) async fn run(server: ServerAddress) {
     let client = client(&server);
     answer(&());
-    let mut orders = orders();
-    while let Some(Order::Begin(attack)) = orders.recv().await {
+    let mut requests = requests();
+    while let Some(Request::Begin(attack)) = requests.recv().await {
         let attacker = Attacker::begin(attack, client.clone(), server.address).await;
         answer(&());
         let (start, before) = (Instant::now(), attacker.done());
-        orders.recv().await;
+        requests.recv().await;
         answer(&AttackCounts {
             done: attacker.done() - before,
             closed: attacker.closed(),

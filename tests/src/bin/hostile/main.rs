@@ -19,7 +19,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
 use crate::attacked_client::{ClientReport, ClientRequest, ClientSetup};
-use crate::attacker::{AttackCounts, Order};
+use crate::attacker::{AttackCounts, Request};
 use crate::neighbour::Waits;
 use crate::serve::{Report, ServerAddress};
 use crate::server_attack::ServerAttack;
@@ -47,15 +47,15 @@ fn main() {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["serve"] => run(Builder::new_multi_thread(), serve::serve()),
-        ["attack", text] => run(Builder::new_current_thread(), attacker::obey(parse(text))),
-        ["neighbour", text] => run(Builder::new_current_thread(), neighbour::obey(parse(text))),
+        ["attack", text] => run(Builder::new_current_thread(), attacker::run(parse(text))),
+        ["neighbour", text] => run(Builder::new_current_thread(), neighbour::run(parse(text))),
         ["server-attack", text] => run(
             Builder::new_current_thread(),
-            server_attack::obey(parse(text)),
+            server_attack::run(parse(text)),
         ),
         ["client", text] => run(
             Builder::new_multi_thread(),
-            attacked_client::obey(parse(text)),
+            attacked_client::run(parse(text)),
         ),
         [] => run(Builder::new_current_thread(), async {
             beside(Attack::ALL).await;
@@ -159,8 +159,8 @@ impl Stage {
         let address = serde_json::to_string(&address).expect("JSON");
         let (hostile, ()) = Process::start_idle(&["attack", &address]).await;
         let (mut neighbour, ()) = Process::start(&["neighbour", &address]).await;
-        let _: Waits = neighbour.obey(&ROUND).await;
-        let report: Report = server.obey(&()).await;
+        let _: Waits = neighbour.request(&ROUND).await;
+        let report: Report = server.request(&()).await;
         Self {
             server,
             hostile,
@@ -174,7 +174,7 @@ impl Stage {
         let before = self.before;
         let end = Instant::now() + RELEASE;
         loop {
-            let Report { now, .. } = self.server.obey(&()).await;
+            let Report { now, .. } = self.server.request(&()).await;
             if now.tasks <= before.tasks {
                 return now;
             }
@@ -192,12 +192,12 @@ async fn hold(attack: Attack) -> Held {
     let (mut server, address) = Process::start::<serve::ServerAddress>(&["serve"]).await;
     let address = serde_json::to_string(&address).expect("JSON");
     let (mut hostile, ()) = Process::start(&["attack", &address]).await;
-    let () = hostile.obey(&Order::Begin(attack)).await;
+    let () = hostile.request(&Request::Begin(attack)).await;
     sleep(HOLDING).await;
-    let under: Report = server.obey(&()).await;
-    let _: AttackCounts = hostile.obey(&Order::End).await;
+    let under: Report = server.request(&()).await;
+    let _: AttackCounts = hostile.request(&Request::End).await;
     sleep(IDLE_TIME).await;
-    let after: Report = server.obey(&()).await;
+    let after: Report = server.request(&()).await;
     Held {
         attack,
         counted: under.counted.max(after.counted),
@@ -214,10 +214,10 @@ async fn measure(attack: Attack) -> Held {
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let mut counts = AttackCounts::default();
     for _ in 0..ROUNDS {
-        without.push(stage.neighbour.obey::<Waits>(&ROUND).await);
-        let () = stage.hostile.obey(&Order::Begin(attack)).await;
-        with.push(stage.neighbour.obey::<Waits>(&ROUND).await);
-        counts += stage.hostile.obey(&Order::End).await;
+        without.push(stage.neighbour.request::<Waits>(&ROUND).await);
+        let () = stage.hostile.request(&Request::Begin(attack)).await;
+        with.push(stage.neighbour.request::<Waits>(&ROUND).await);
+        counts += stage.hostile.request(&Request::End).await;
         memory.push(stage.released().await.memory);
     }
     let [p50, p99] = [50.0, 99.0].map(|percent| {
@@ -271,11 +271,11 @@ async fn measure_client(attack: ServerAttack, serves: bool) {
     let setup = serde_json::to_string(&setup).expect("JSON");
     let (mut client, ()) = Process::start(&["client", &setup]).await;
     sleep(HOLDING).await;
-    let under: ClientReport = client.obey(&ClientRequest::Report).await;
-    let () = client.obey(&ClientRequest::StopCalls).await;
-    let () = hostile.obey(&()).await;
+    let under: ClientReport = client.request(&ClientRequest::Report).await;
+    let () = client.request(&ClientRequest::StopCalls).await;
+    let () = hostile.request(&()).await;
     sleep(IDLE_TIME).await;
-    let after: ClientReport = client.obey(&ClientRequest::Report).await;
+    let after: ClientReport = client.request(&ClientRequest::Report).await;
     let budget = Limits::default().max_memory_bytes_per_connection + WINDOWS / 2;
     let figures = [
         budget,

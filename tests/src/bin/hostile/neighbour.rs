@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rpc_runtime::{Client, Trust};
 use serde::{Deserialize, Serialize};
 use tests::hostile::target::TargetClient;
-use tests::process::{answer, orders};
+use tests::process::{answer, requests};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -37,14 +37,14 @@ impl Waits {
     }
 }
 
-/// Makes calls for the duration in each order.
-pub(crate) async fn obey(server: ServerAddress) {
+/// Makes calls for the duration in each request.
+pub(crate) async fn run(server: ServerAddress) {
     let trust = Trust::pem(server.certificate.as_bytes()).expect("a certificate");
     let client = Client::builder().trust(trust).connect(server.address).await;
     let target = TargetClient::new(client.expect("a connection"));
     answer(&());
-    let mut orders = orders();
-    while let Some(length) = orders.recv().await {
+    let mut requests = requests();
+    while let Some(length) = requests.recv().await {
         answer(&measure(&target, length).await);
     }
 }

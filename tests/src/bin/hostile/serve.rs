@@ -7,7 +7,7 @@ use rpc_runtime::{Identity, Server};
 use serde::{Deserialize, Serialize};
 use tests::holdings::Holdings;
 use tests::hostile::target::{TargetServer, TargetService};
-use tests::process::{answer, orders};
+use tests::process::{answer, requests};
 use tokio::time::{Duration, interval};
 
 /// The address of a server, and its certificate as PEM.
@@ -47,7 +47,7 @@ impl Report {
     }
 }
 
-/// Serves with the default limits, and reports its resources on each order.
+/// Serves with the default limits, and reports its resources on each request.
 pub(crate) async fn serve() {
     let identity = Identity::self_signed(["localhost", "127.0.0.1"]).expect("an identity");
     let certificate = identity.certificate().to_pem();
@@ -60,13 +60,13 @@ pub(crate) async fn serve() {
     });
     let handle = server.handle();
     tokio::spawn(server.run());
-    let mut orders = orders::<()>();
+    let mut requests = requests::<()>();
     let mut ticks = interval(Duration::from_millis(5));
     let mut counted = 0;
     loop {
         tokio::select! {
             _ = ticks.tick() => counted = counted.max(handle.memory_held()),
-            order = orders.recv() => match order {
+            request = requests.recv() => match request {
                 Some(()) => answer(&Report::take(std::mem::take(&mut counted), handle.memory_held())),
                 None => return,
             },

@@ -10,7 +10,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use serde::{Deserialize, Serialize};
 use tests::message::{call_line, cancel, item, line, notification};
 use tests::peer::RawServer;
-use tests::process::{answer, orders};
+use tests::process::{answer, requests};
 use tokio::io::{AsyncBufReadExt, BufReader, repeat};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -83,14 +83,14 @@ impl fmt::Display for ServerAttack {
     }
 }
 
-/// Attacks each client that connects, until the first order.
-pub(crate) async fn obey(attack: ServerAttack) {
+/// Attacks each client that connects, until the first request.
+pub(crate) async fn run(attack: ServerAttack) {
     let server = RawServer::start();
     answer(&ServerAddress {
         address: server.address(),
         certificate: server.certificate_pem().to_owned(),
     });
-    let mut orders = orders::<()>();
+    let mut requests = requests::<()>();
     let attacking = async {
         let mut connections = JoinSet::new();
         while let Some(incoming) = server.endpoint.accept().await {
@@ -99,10 +99,10 @@ pub(crate) async fn obey(attack: ServerAttack) {
     };
     tokio::select! {
         () = attacking => {}
-        _ = orders.recv() => server.endpoint.close(0u32.into(), b""),
+        _ = requests.recv() => server.endpoint.close(0u32.into(), b""),
     }
     answer(&());
-    orders.recv().await;
+    requests.recv().await;
 }
 
 /// The length of the long part of a message, in bytes.
