@@ -374,7 +374,7 @@ impl RawConnection {
     ///
     /// # Panics
     /// When the peer does not answer.
-    pub async fn settle(&self) {
+    pub async fn wait_until_processed(&self) {
         let ping = line(call(1, "rpc.ping", Vec::<Value>::new()));
         for _ in 0..20 {
             assert_eq!(self.exchange(&ping).await, [result(1, Value::Null)]);

@@ -542,13 +542,13 @@ mod write_timeouts {
         let connection = server.connect_with_small_window().await;
         let mut few = connection.send(call(1, "blob", "[100000]")).await;
         server.has_started(1).await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         is_served(&connection).await;
         let mut many = connection.send(call(1, "blob", "[150000]")).await;
         server.has_started(3).await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         let mut waiting = connection.send(call(1, "add", "[1,2]")).await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         assert_eq!(server.handlers.started(), 3);
         is_served(&server.connect_from(ADDRESS).await.unwrap()).await;
         assert_eq!(few.reply().await, result(1, "x".repeat(100_000)));
@@ -566,7 +566,7 @@ mod write_timeouts {
         let connection = server.connect_with_small_window().await;
         let _unread = connection.send(call(1, "blob", "[300000]")).await;
         server.has_started(1).await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         // The call waits until the first stream has timed out.
         is_served(&connection).await;
     }
@@ -596,7 +596,7 @@ mod wasted {
         let server = LimitedServer::start(few());
         let connection = server.connect_from(ADDRESS).await.unwrap();
         open_and_reset(&connection, 20).await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         open_and_reset(&connection, 1).await;
         connection.was_closed(EXCESSIVE_LOAD).await;
         is_served(&server.connect_from(ADDRESS).await.unwrap()).await;
@@ -636,7 +636,7 @@ mod wasted {
                     }
                 };
                 send(0..20).await;
-                connection.settle().await;
+                connection.wait_until_processed().await;
                 send(20..21).await;
                 connection.was_closed(EXCESSIVE_LOAD).await;
             }
@@ -682,7 +682,7 @@ mod wasted {
         for _ in 0..20 {
             assert!(connection.exchange("").await.is_empty());
         }
-        connection.settle().await;
+        connection.wait_until_processed().await;
         let mut stream = connection.open().await;
         stream.finish();
         connection.was_closed(EXCESSIVE_LOAD).await;
@@ -707,10 +707,10 @@ mod wasted {
         let server = LimitedServer::start(few());
         let connection = server.connect_from(ADDRESS).await.unwrap();
         open_and_reset(&connection, 20).await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         is_served(&connection).await;
         open_and_reset(&connection, 10).await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         open_and_reset(&connection, 1).await;
         connection.was_closed(EXCESSIVE_LOAD).await;
     }

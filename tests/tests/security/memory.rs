@@ -263,7 +263,7 @@ async fn workers_that_wait_for_a_permit_end_with_their_connection() {
     let busy = guarded.connect().await;
     let _running = busy.send(call_line(1, "wait", "[\"abc\"]")).await;
     eventually(|| guarded.started() == 1).await;
-    busy.settle().await;
+    busy.wait_until_processed().await;
     let before = tasks();
     let connection = guarded.connect().await;
     let waiting = line(notification("wait", ["abc"]));
@@ -273,7 +273,7 @@ async fn workers_that_wait_for_a_permit_end_with_their_connection() {
         connection.send_uni(&waiting).await;
         connection.send_uni(&batch).await;
     }
-    connection.settle().await;
+    connection.wait_until_processed().await;
     eventually(|| tasks() >= before + 40).await;
     connection.close(0u32.into(), b"");
     drop(connection);
@@ -288,7 +288,7 @@ async fn write_of_a_reply_ends_when_the_client_resets_the_stream() {
         ..Limits::default()
     });
     let connection = RawClient::connect_with_small_window(&guarded.server).await;
-    connection.settle().await;
+    connection.wait_until_processed().await;
     let before = tasks();
     let mut streams = Vec::new();
     for started in 1..=4 {
@@ -454,7 +454,7 @@ async fn large_messages_that_are_complete_at_once_are_parsed_within_the_budget()
     for _ in 0..8 {
         streams.push(connection.send(most).await);
     }
-    connection.settle().await;
+    connection.wait_until_processed().await;
     for stream in &mut streams {
         stream.write(last).await;
     }

@@ -27,7 +27,7 @@ async fn item_received_while_the_handler_is_busy_is_not_lost() {
     let mut stream = connection.send(call_line(1, "busy", "[]")).await;
     soon(clerk.started.notified()).await;
     stream.write_line(item(1, 7)).await;
-    connection.settle().await;
+    connection.wait_until_processed().await;
     clerk.gate.notify_one();
     assert_eq!(stream.reply().await["result"], 7);
 }
@@ -112,7 +112,7 @@ async fn handler_that_stops_waiting_for_items_keeps_its_stream() {
     soon(clerk.started.notified()).await;
     clerk.gate.notify_one();
     soon(clerk.ended.notified()).await;
-    connection.settle().await;
+    connection.wait_until_processed().await;
     assert_eq!(stream.reply().await["id"], 1);
     assert_eq!(stream.reply().await["id"], 2);
 }
@@ -126,7 +126,7 @@ async fn drain_does_not_wait_for_a_dropped_write() {
     soon(clerk.started.notified()).await;
     clerk.gate.notify_one();
     soon(clerk.ended.notified()).await;
-    connection.settle().await;
+    connection.wait_until_processed().await;
     while stream.reply().await["id"] != 2 {}
     assert!(
         soon(server.handle.shutdown(HOUR)).await,
@@ -213,7 +213,7 @@ fn memory_of_large_items_is_released_once_they_are_taken() {
                 streams.push(stream);
             }
             // Buffers of idle streams are released after some seconds.
-            connection.settle().await;
+            connection.wait_until_processed().await;
             tokio::time::pause();
             tokio::time::sleep(Duration::from_secs(4)).await;
             tokio::time::resume();
@@ -313,7 +313,7 @@ async fn unread_large_items_do_not_block_calls() {
     let connection = RawClient::connect_with_small_window(&server).await;
     let mut unread = connection.send(call_line(1, "large", "[]")).await;
     unread.read_byte().await;
-    connection.settle().await;
+    connection.wait_until_processed().await;
     let replies = connection.exchange(call_line(2, "add", "[1,2]")).await;
     assert_eq!(replies[0]["result"], 3);
 }

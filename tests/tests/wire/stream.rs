@@ -603,7 +603,7 @@ mod cancellation {
         let end = stream.offset() + request.len() as u64;
         let cancel = line(cancel_at(7, stream.id(), end));
         setup.connection.send_uni(cancel).await;
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         stream.write(request).await;
         for (id, gate) in [(8, "other"), (7, "same id")] {
             stream.write_line(call(id, "wait", [gate])).await;
@@ -659,7 +659,7 @@ mod cancellation {
         assert_eq!(stream.reply().await, error(7, -32001, "Cancelled"));
         let cancel = line(cancel_at(7, stream.id(), end));
         setup.connection.send_uni(cancel).await;
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         stream.write_line(call(7, "wait", ["second"])).await;
         for event in [
             Started("first".into()),
@@ -674,7 +674,7 @@ mod cancellation {
     async fn cancellation_without_an_offset_has_no_effect_on_later_calls() {
         let mut setup = Setup::start().await;
         setup.connection.send_uni(line(cancel(7))).await;
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         let mut stream = setup.stream().await;
         stream.write_line(call(7, "wait", ["gate"])).await;
         assert_eq!(setup.event().await, Started("gate".into()));
@@ -700,7 +700,7 @@ mod cancellation {
         assert_eq!(setup.event().await, Started("1".into()));
         let cancel = line(cancel_at(2, stream.id(), ends[1]));
         setup.connection.send_uni(cancel).await;
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         setup.open("1");
         setup.open("3");
         assert_eq!(stream.reply().await, result(1, "1"));
@@ -824,10 +824,10 @@ mod cancellation {
         for id in 0..2000 {
             stream.write_line(call(id, "late_blob", [20_000])).await;
         }
-        connection.settle().await;
+        connection.wait_until_processed().await;
         while setup.events.try_recv().is_ok() {}
         stream.stop(CANCELLED);
-        connection.settle().await;
+        connection.wait_until_processed().await;
         let started = std::iter::from_fn(|| setup.events.try_recv().ok()).count();
         assert_eq!(started, 0);
     }
@@ -913,7 +913,7 @@ mod cancellation {
         let tasks = tokio::runtime::Handle::current().metrics();
         let mut setup = Setup::start().await;
         setup.is_served().await;
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         let before = tasks.num_alive_tasks();
         for way in 0..4 {
             let mut stream = setup.stream().await;
@@ -937,7 +937,7 @@ mod cancellation {
         }
         soon(async {
             while tasks.num_alive_tasks() > before {
-                setup.connection.settle().await;
+                setup.connection.wait_until_processed().await;
             }
         })
         .await;
@@ -977,7 +977,7 @@ mod limits {
         }
         assert_eq!(setup.event().await, Started("a".into()));
         assert_eq!(setup.event().await, Started("b".into()));
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         assert!(setup.events.try_recv().is_err());
 
         setup.connection.send_uni(line(cancel("a"))).await;
@@ -987,7 +987,7 @@ mod limits {
 
         let mut other = setup.stream().await;
         other.write_line(call("d", "wait", ["d"])).await;
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         assert!(setup.events.try_recv().is_err());
         setup.open("b");
         assert_eq!(setup.event().await, Started("d".into()));
@@ -1002,7 +1002,7 @@ mod limits {
         stream.write_line(json!(entries)).await;
         assert_eq!(setup.event().await, Started("a".into()));
         assert_eq!(setup.event().await, Started("b".into()));
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         assert!(setup.events.try_recv().is_err());
         setup.open("b");
         assert_eq!(setup.event().await, Started("c".into()));
@@ -1024,7 +1024,7 @@ mod limits {
         let other = RawClient::connect(&setup.server).await;
         let mut second = other.open().await;
         second.write_line(call(1, "wait", ["b"])).await;
-        other.settle().await;
+        other.wait_until_processed().await;
         assert!(setup.events.try_recv().is_err());
         setup.open("a");
         assert_eq!(setup.event().await, Started("b".into()));
@@ -1039,7 +1039,7 @@ mod limits {
         }
         assert_eq!(setup.event().await, Started("a".into()));
         assert_eq!(setup.event().await, Started("b".into()));
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         stream.reset(CANCELLED);
         assert!(matches!(setup.event().await, Dropped(_)));
         assert!(matches!(setup.event().await, Dropped(_)));
@@ -1055,7 +1055,7 @@ mod limits {
         }
         assert_eq!(setup.event().await, Started("a".into()));
         assert_eq!(setup.event().await, Started("b".into()));
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         stream.stop(CANCELLED);
         assert!(matches!(setup.event().await, Dropped(_)));
         assert!(matches!(setup.event().await, Dropped(_)));
@@ -1071,9 +1071,9 @@ mod limits {
             let batch = [call(id, "wait", ["gate"]), call(id, "blob", [300_000])];
             unread.write_line(json!(batch)).await;
         }
-        connection.settle().await;
+        connection.wait_until_processed().await;
         setup.open("gate");
-        connection.settle().await;
+        connection.wait_until_processed().await;
         let mut other = connection.open().await;
         other.write_line(call(1, "echo", [1])).await;
         assert_eq!(other.reply().await, result(1, 1));
@@ -1087,7 +1087,7 @@ mod limits {
         // The response is below the limit of unsent bytes of a stream.
         unread.write_line(call(1, "late_blob", [60_000])).await;
         assert_eq!(setup.event().await, Started("blob".into()));
-        connection.settle().await;
+        connection.wait_until_processed().await;
         let replies = connection.exchange(line(call(2, "echo", [2]))).await;
         assert_eq!(replies, [result(2, 2)]);
         assert_eq!(unread.reply().await, result(1, "x".repeat(60_000)));
@@ -1101,7 +1101,7 @@ mod limits {
         for id in 0..2000 {
             unread.write_line(call(id, "late_blob", [20_000])).await;
         }
-        connection.settle().await;
+        connection.wait_until_processed().await;
         let started = std::iter::from_fn(|| setup.events.try_recv().ok()).count();
         assert!(started < 200, "{started} calls were started");
         drop(unread);
@@ -1114,7 +1114,7 @@ mod limits {
         let mut unread = connection.open().await;
         let calls = (0..40).map(|id| line(call(id, "loud_blob", [100_000])));
         unread.write(calls.collect::<String>()).await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         let started = std::iter::from_fn(|| setup.events.try_recv().ok()).count();
         // One response is being sent, and three more exceed the limit of unsent bytes.
         assert!((1..=6).contains(&started), "{started} calls were started");
@@ -1260,7 +1260,7 @@ mod limits {
         while after < 8 {
             after += u32::from(setup.event().await == Started("after".into()));
         }
-        setup.connection.settle().await;
+        setup.connection.wait_until_processed().await;
         assert!(setup.events.try_recv().is_err());
     }
 }
@@ -1348,10 +1348,10 @@ mod shutdown {
         // client's window.
         let calls: Vec<_> = (0..40).map(|id| call(id, "echo", [id])).collect();
         let mut late = connection.send(line(json!(calls))).await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         assert_eq!(unread.reply().await, result(1, "x".repeat(60_000)));
         unread.has_ended().await;
-        connection.settle().await;
+        connection.wait_until_processed().await;
         let rejected: Vec<_> = (0..40)
             .map(|id| error(id, -32003, "Shutting down"))
             .collect();

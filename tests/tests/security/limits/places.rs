@@ -28,7 +28,7 @@ impl Flood {
         for _ in 0..connections {
             let connection = server.connect_from(ip).await.unwrap();
             let stream = connection.send(call(1, "wait", "[]").repeat(calls)).await;
-            connection.settle().await;
+            connection.wait_until_processed().await;
             kept.push((connection, stream));
         }
         Self { _connections: kept }
@@ -96,7 +96,7 @@ async fn waiting_call_of_a_neighbour_is_served_before_those_of_a_flooding_addres
     assert_eq!(server.handlers.started(), 3);
     let neighbour = server.connect_from(NEIGHBOUR).await.unwrap();
     let mut waiting = neighbour.send(call(1, "add", "[1,2]")).await;
-    neighbour.settle().await;
+    neighbour.wait_until_processed().await;
     assert_eq!(server.handlers.started(), 3);
     running.reset(CANCELLED);
     assert_eq!(waiting.reply().await, result(1, 3));
@@ -235,7 +235,7 @@ async fn server_is_served_by_a_client_that_another_server_floods() {
     let _client = client.unwrap();
     let _stream = from_flooding.send(call(1, "wait", "[]").repeat(100)).await;
     eventually(|| handlers.started() >= 4).await;
-    from_flooding.settle().await;
+    from_flooding.wait_until_processed().await;
     assert_eq!(handlers.started(), 4);
     for _ in 0..20 {
         is_served(&from_other).await;
