@@ -15,11 +15,11 @@ use crate::ledger::{LedgerClient, Receipt};
 use crate::panics::Panics;
 
 /// The time limit of a call. A lost connection is noticed much earlier.
-const HUNG: Duration = Duration::from_secs(60);
+const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The result of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Told {
+pub enum CallResult {
     /// It succeeded with its own result.
     Ok,
     /// It was not sent.
@@ -32,7 +32,7 @@ pub enum Told {
     Timeout,
 }
 
-impl Told {
+impl CallResult {
     /// All results, in the order of tables.
     pub const ALL: [Self; 5] = [
         Self::Ok,
@@ -53,7 +53,7 @@ impl Told {
 
 /// How calls are made.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manner {
+pub struct CallOptions {
     /// The duration of the handler.
     pub work: Duration,
     /// The timeout, if any.
@@ -86,7 +86,7 @@ pub struct Account {
 #[derive(Debug, Clone, Copy)]
 struct Ended {
     number: u64,
-    told: Told,
+    result: CallResult,
     took: Duration,
 }
 
@@ -113,7 +113,7 @@ impl Account {
         ledger: LedgerClient,
         calls: usize,
         in_flight: usize,
-        manner: Manner,
+        options: CallOptions,
     ) {
         let left = Arc::new(AtomicUsize::new(calls));
         let mut callers = JoinSet::new();
@@ -125,7 +125,7 @@ impl Account {
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
                     .is_ok()
                 {
-                    account.enter(&ledger, manner).await;
+                    account.enter(&ledger, options).await;
                 }
             });
         }
@@ -136,13 +136,13 @@ impl Account {
     ///
     /// # Panics
     /// As [`load`](Self::load).
-    pub async fn enter(&self, ledger: &LedgerClient, manner: Manner) -> Told {
+    pub async fn enter(&self, ledger: &LedgerClient, options: CallOptions) -> CallResult {
         let number = self.next.fetch_add(1, Ordering::Relaxed) as u64;
-        let mut call = ledger.enter(number, manner.work.as_millis() as u64);
-        if let Some(timeout) = manner.timeout {
+        let mut call = ledger.enter(number, options.work.as_millis() as u64);
+        if let Some(timeout) = options.timeout {
             call = call.timeout(timeout);
         }
-        let own = match manner.streams {
+        let own = match options.streams {
             Streams::Shared => false,
             Streams::Mixed => number % 2 == 1,
             Streams::Own => true,
@@ -150,34 +150,35 @@ impl Account {
         if own {
             call = call.dedicated_stream();
         }
-        self.note(number, 0, call).await
+        self.record(number, 0, call).await
     }
 
     /// Makes a call with a long response.
     ///
     /// # Panics
     /// As [`load`](Self::load).
-    pub async fn fetch(&self, ledger: &LedgerClient, bytes: usize) -> Told {
+    pub async fn fetch(&self, ledger: &LedgerClient, bytes: usize) -> CallResult {
         let number = self.next.fetch_add(1, Ordering::Relaxed) as u64;
-        self.note(number, bytes, ledger.fetch(number, bytes)).await
+        self.record(number, bytes, ledger.fetch(number, bytes))
+            .await
     }
 
-    async fn note(&self, number: u64, bytes: usize, call: Call<Receipt>) -> Told {
+    async fn record(&self, number: u64, bytes: usize, call: Call<Receipt>) -> CallResult {
         let start = Instant::now();
-        let ended = tokio::time::timeout(HUNG, call)
+        let ended = tokio::time::timeout(HANG_TIMEOUT, call)
             .await
             .unwrap_or_else(|_| panic!("call {number} hangs"));
-        let told = match ended {
+        let result = match ended {
             Ok(receipt) => {
                 let is_its_own = receipt.is_for(number, bytes);
                 assert!(is_its_own, "call {number} got another answer");
-                Told::Ok
+                CallResult::Ok
             }
-            Err(CallError::Timeout) => Told::Timeout,
+            Err(CallError::Timeout) => CallResult::Timeout,
             Err(CallError::Connection { execution, .. }) => match execution {
-                Execution::NotSent => Told::NotSent,
-                Execution::NotExecuted => Told::NotExecuted,
-                _ => Told::MayHaveExecuted,
+                Execution::NotSent => CallResult::NotSent,
+                Execution::NotExecuted => CallResult::NotExecuted,
+                _ => CallResult::MayHaveExecuted,
             },
             Err(other) => panic!("call {number} ended with {other:?}"),
         };
@@ -185,9 +186,13 @@ impl Account {
         self.calls
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(Ended { number, told, took });
+            .push(Ended {
+                number,
+                result,
+                took,
+            });
         self.ended.send_modify(|ended| *ended += 1);
-        told
+        result
     }
 
     /// Waits until `calls` calls have ended.
@@ -201,13 +206,13 @@ impl Account {
     ///
     /// # Errors
     /// When they contradict each other, when calls are missing, or when anything panicked.
-    pub fn settle(&self, journal: &HashMap<u64, usize>) -> Result<Figures, String> {
+    pub fn verify(&self, journal: &HashMap<u64, usize>) -> Result<Figures, String> {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        for Ended { number, told, .. } in calls.iter() {
+        for Ended { number, result, .. } in calls.iter() {
             let executed = journal.get(number).copied().unwrap_or(0);
-            if !told.allows(executed) {
+            if !result.allows(executed) {
                 return Err(format!(
-                    "call {number} was executed {executed} times, and its caller was told {told:?}"
+                    "call {number} was executed {executed} times, and its caller received {result:?}"
                 ));
             }
         }
@@ -228,7 +233,7 @@ impl Account {
 /// The results and times of the calls of a scenario.
 #[derive(Debug, Default)]
 pub struct Figures {
-    told: BTreeMap<Told, usize>,
+    counts: BTreeMap<CallResult, usize>,
     /// The times of successful calls, sorted.
     answered: Vec<Duration>,
     /// The longest time of any call.
@@ -239,9 +244,9 @@ impl Figures {
     fn of(calls: &[Ended]) -> Self {
         let mut figures = Self::default();
         for ended in calls {
-            *figures.told.entry(ended.told).or_default() += 1;
+            *figures.counts.entry(ended.result).or_default() += 1;
             figures.longest = figures.longest.max(ended.took);
-            if ended.told == Told::Ok {
+            if ended.result == CallResult::Ok {
                 figures.answered.push(ended.took);
             }
         }
@@ -250,13 +255,13 @@ impl Figures {
     }
 
     /// Returns the number of calls with this result.
-    pub fn told(&self, told: Told) -> usize {
-        self.told.get(&told).copied().unwrap_or(0)
+    pub fn count(&self, result: CallResult) -> usize {
+        self.counts.get(&result).copied().unwrap_or(0)
     }
 
     /// Returns the number of all calls.
     pub fn calls(&self) -> usize {
-        self.told.values().sum()
+        self.counts.values().sum()
     }
 
     /// Returns the longest time of any call.
@@ -279,8 +284,8 @@ pub const COLUMNS: &str =
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.calls())?;
-        for told in Told::ALL {
-            write!(f, " | {}", self.told(told))?;
+        for result in CallResult::ALL {
+            write!(f, " | {}", self.count(result))?;
         }
         for took in [self.percentile(50.0), self.percentile(99.0), self.longest] {
             write!(f, " | {:.1}", took.as_secs_f64() * 1e3)?;

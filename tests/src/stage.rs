@@ -78,13 +78,13 @@ impl Stage {
     ///
     /// # Panics
     /// When the results contradict what was executed.
-    pub async fn settle(self) -> Figures {
+    pub async fn finish(self) -> Figures {
         self.relay.set_faults(Faults::default());
         self.relay.set_blackhole(false);
         drop(self.ledger);
         self.server.shutdown(DRAIN).await;
         let journal = self.journal.entries().expect("a journal");
-        let settled = self.account.settle(&journal);
-        settled.unwrap_or_else(|wrong| panic!("{wrong}"))
+        let result = self.account.verify(&journal);
+        result.unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 }

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rpc_runtime::{CallError, Client, Identity, Limits, Server, Trust, rpc};
-use tests::account::{Manner, Streams, Told};
+use tests::account::{CallOptions, CallResult, Streams};
 use tests::relay::Faults;
 use tests::seed::seed;
 use tests::stage::Stage;
@@ -31,15 +31,19 @@ fn bad_network(loss: f64) -> Faults {
 async fn all_are_answered(loss: f64, calls: usize) {
     let stage = Stage::set(seed()).await;
     stage.relay.set_faults(bad_network(loss));
-    let manner = Manner {
+    let options = CallOptions {
         streams: Streams::Mixed,
-        ..Manner::default()
+        ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), calls, 32, manner);
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), calls, 32, options);
     soon(load).await;
     let happened = stage.relay.happened();
-    let figures = soon(stage.settle()).await;
-    assert_eq!(figures.told(Told::Ok), calls, "{figures} {happened:?}");
+    let figures = soon(stage.finish()).await;
+    assert_eq!(
+        figures.count(CallResult::Ok),
+        calls,
+        "{figures} {happened:?}"
+    );
     assert!(happened.lost > 0, "{happened:?}");
     assert!(happened.reordered > 0, "{happened:?}");
 }
@@ -63,17 +67,17 @@ async fn calls_with_twenty_percent_of_loss_succeed() {
 async fn timed_out_call_is_executed_at_most_once() {
     let stage = Stage::set(seed()).await;
     stage.relay.set_faults(bad_network(0.05));
-    let manner = Manner {
+    let options = CallOptions {
         // About the time of a round trip.
         timeout: Some(Duration::from_millis(6)),
         streams: Streams::Mixed,
-        ..Manner::default()
+        ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1000, 32, manner);
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1000, 32, options);
     soon(load).await;
-    let figures = soon(stage.settle()).await;
-    assert!(figures.told(Told::Timeout) > 0, "{figures}");
-    let ended = figures.told(Told::Ok) + figures.told(Told::Timeout);
+    let figures = soon(stage.finish()).await;
+    assert!(figures.count(CallResult::Timeout) > 0, "{figures}");
+    let ended = figures.count(CallResult::Ok) + figures.count(CallResult::Timeout);
     assert_eq!(ended, 1000, "{figures}");
 }
 
@@ -82,11 +86,11 @@ async fn timed_out_call_is_executed_at_most_once() {
 async fn through_a_blackhole(length: Duration) -> (Stage, tokio::task::JoinHandle<()>) {
     let stage = Stage::set(seed()).await;
     stage.relay.set_faults(bad_network(0.01));
-    let manner = Manner {
+    let options = CallOptions {
         streams: Streams::Mixed,
-        ..Manner::default()
+        ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 400, 16, manner);
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 400, 16, options);
     let load = tokio::spawn(load);
     soon(stage.account.has_ended(100)).await;
     stage.relay.set_blackhole(true);
@@ -103,9 +107,9 @@ async fn calls_in_a_blackhole_shorter_than_the_idle_timeout_succeed() {
     tokio::time::resume();
     soon(load).await.unwrap();
     let happened = stage.relay.happened();
-    let figures = soon(stage.settle()).await;
+    let figures = soon(stage.finish()).await;
     assert!(happened.swallowed > 0, "{happened:?}");
-    assert_eq!(figures.told(Told::Ok), 400, "{figures}");
+    assert_eq!(figures.count(CallResult::Ok), 400, "{figures}");
 }
 
 #[tokio::test]
@@ -113,10 +117,10 @@ async fn calls_in_a_blackhole_longer_than_the_idle_timeout_may_have_been_execute
     let (stage, load) = through_a_blackhole(Duration::from_secs(20)).await;
     tokio::time::resume();
     soon(load).await.unwrap();
-    let figures = soon(stage.settle()).await;
+    let figures = soon(stage.finish()).await;
     assert_eq!(figures.calls(), 400);
     // 16 calls are in flight, and each may be followed by one that is queued before the loss is noticed.
-    let lost = figures.told(Told::MayHaveExecuted);
+    let lost = figures.count(CallResult::MayHaveExecuted);
     assert!((1..=32).contains(&lost), "{figures}");
     // The idle timeout is 15 s.
     assert!(figures.longest() < Duration::from_secs(16), "{figures}");
@@ -139,10 +143,10 @@ async fn large_response_survives_a_change_of_address() {
         soon(stage.relay.has_brought(BYTES as u64 / 3)).await;
         stage.relay.rebind().unwrap();
         in_the_middle += usize::from(!call.is_finished());
-        assert_eq!(soon(call).await.unwrap(), Told::Ok);
+        assert_eq!(soon(call).await.unwrap(), CallResult::Ok);
     }
     assert!(in_the_middle > 0);
-    soon(stage.settle()).await;
+    soon(stage.finish()).await;
 }
 
 /// Shuts the server down under load: running calls succeed, and all other calls are reported as not executed.
@@ -150,21 +154,21 @@ async fn a_shutdown_loses_no_call(streams: Streams) {
     const CALLS: usize = 2000;
     let stage = Stage::set(seed()).await;
     stage.relay.set_faults(bad_network(0.01));
-    let manner = Manner {
+    let options = CallOptions {
         work: Duration::from_millis(3),
         streams,
-        ..Manner::default()
+        ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), CALLS, 32, manner);
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), CALLS, 32, options);
     let load = tokio::spawn(load);
     soon(stage.account.has_ended(CALLS / 4)).await;
     let finished = soon(stage.server.shutdown(Duration::from_secs(30))).await;
     assert!(finished, "a call was aborted");
     soon(load).await.unwrap();
-    let figures = soon(stage.settle()).await;
-    let refused = figures.told(Told::NotSent) + figures.told(Told::NotExecuted);
+    let figures = soon(stage.finish()).await;
+    let refused = figures.count(CallResult::NotSent) + figures.count(CallResult::NotExecuted);
     assert!(refused > 0, "{figures}");
-    assert_eq!(figures.told(Told::Ok) + refused, CALLS, "{figures}");
+    assert_eq!(figures.count(CallResult::Ok) + refused, CALLS, "{figures}");
 }
 
 #[tokio::test]
@@ -180,12 +184,12 @@ async fn shutdown_loses_no_call_on_a_dedicated_stream() {
 #[tokio::test]
 async fn shutdown_waits_until_the_last_response_has_arrived() {
     let stage = Stage::set(seed()).await;
-    let manner = Manner {
+    let options = CallOptions {
         work: Duration::from_millis(100),
         streams: Streams::Own,
-        ..Manner::default()
+        ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1, 1, manner);
+    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1, 1, options);
     let load = tokio::spawn(load);
     eventually(|| !stage.journal.entries().unwrap().is_empty()).await;
     // The response, with the end of its stream, is lost again and again.
@@ -203,22 +207,25 @@ async fn shutdown_waits_until_the_last_response_has_arrived() {
     tokio::time::resume();
     soon(load).await.unwrap();
     assert!(soon(shutdown).await.unwrap(), "a call was aborted");
-    let figures = soon(stage.settle()).await;
-    assert_eq!(figures.told(Told::Ok), 1, "{figures}");
+    let figures = soon(stage.finish()).await;
+    assert_eq!(figures.count(CallResult::Ok), 1, "{figures}");
 }
 
 #[tokio::test]
 async fn result_that_contradicts_the_journal_is_reported() {
     let stage = Stage::set(seed()).await;
     for _ in 0..2 {
-        let told = stage.account.enter(&stage.ledger, Manner::default()).await;
-        assert_eq!(told, Told::Ok);
+        let result = stage
+            .account
+            .enter(&stage.ledger, CallOptions::default())
+            .await;
+        assert_eq!(result, CallResult::Ok);
     }
-    let settle =
-        |journal: &[(u64, usize)]| stage.account.settle(&journal.iter().copied().collect());
-    assert!(settle(&[(0, 1), (1, 1)]).is_ok());
+    let verify =
+        |journal: &[(u64, usize)]| stage.account.verify(&journal.iter().copied().collect());
+    assert!(verify(&[(0, 1), (1, 1)]).is_ok());
     for wrong in [&[(0, 1)][..], &[(0, 1), (1, 2)], &[(0, 1), (1, 1), (2, 1)]] {
-        settle(wrong).unwrap_err();
+        verify(wrong).unwrap_err();
     }
 }
 
@@ -326,7 +333,7 @@ fn cancelled_calls_are_released(calls: usize) {
         (SlowClient::new(client.unwrap()), handle)
     });
     let tasks = || runtime.metrics().num_alive_tasks();
-    let settled = async |most: usize| {
+    let wait_for_tasks = async |most: usize| {
         eventually(|| tasks() <= most).await;
     };
     runtime.block_on(cancel_calls(&slow, &handlers, calls / 10));
@@ -345,7 +352,7 @@ fn cancelled_calls_are_released(calls: usize) {
     assert!(measured.bytes_current < BYTES, "{measured:?}");
     assert!(measured.count_current < ALLOCATIONS, "{measured:?}");
     runtime.block_on(async {
-        settled(before).await;
+        wait_for_tasks(before).await;
         // All permits are free again.
         let calls: Vec<_> = (0..ROUND).map(|_| tokio::spawn(slow.hang())).collect();
         handlers.holds(ROUND).await;

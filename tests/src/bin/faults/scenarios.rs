@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rpc_runtime::{Client, Trust};
 use tempfile::TempDir;
-use tests::account::{Account, COLUMNS, Figures, Manner, Streams, Told};
+use tests::account::{Account, COLUMNS, CallOptions, CallResult, Figures, Streams};
 use tests::ledger::{Journal, LedgerClient};
 use tests::process::Process;
 use tests::relay::{Faults, Happened};
@@ -40,7 +40,7 @@ fn bad_network(loss: f64) -> Faults {
 }
 
 /// Half of the calls use dedicated streams.
-const MIXED: Manner = Manner {
+const MIXED: CallOptions = CallOptions {
     work: Duration::ZERO,
     timeout: None,
     streams: Streams::Mixed,
@@ -61,7 +61,7 @@ pub(crate) async fn play(calls: usize, seed: u64, wanted: &str) {
             let scene = Scene::set(seed).await;
             let figures = scene.lossy(faults, calls).await;
             report(name, &figures);
-            assert_eq!(figures.told(Told::Ok), calls, "all are answered");
+            assert_eq!(figures.count(CallResult::Ok), calls, "all are answered");
         }
     }
     let name = "deadlines of 30 ms, loss 1 %";
@@ -72,7 +72,7 @@ pub(crate) async fn play(calls: usize, seed: u64, wanted: &str) {
     if is_wanted(name) {
         let figures = blackhole(calls, seed, Duration::from_secs(5)).await;
         report(name, &figures);
-        assert_eq!(figures.told(Told::Ok), calls, "all are answered");
+        assert_eq!(figures.count(CallResult::Ok), calls, "all are answered");
     }
     let name = "blackhole of 20 s";
     if is_wanted(name) {
@@ -90,13 +90,16 @@ pub(crate) async fn play(calls: usize, seed: u64, wanted: &str) {
     if is_wanted(name) {
         let figures = killed(calls, seed, true).await;
         report(name, &figures);
-        assert!(figures.told(Told::Ok) >= calls, "a new client is served");
+        assert!(
+            figures.count(CallResult::Ok) >= calls,
+            "a new client is served"
+        );
     }
     let name = "drain under load, loss 1 %";
     if is_wanted(name) {
         let figures = drained(calls, seed).await;
         report(name, &figures);
-        let lost = figures.told(Told::MayHaveExecuted) + figures.told(Told::Timeout);
+        let lost = figures.count(CallResult::MayHaveExecuted) + figures.count(CallResult::Timeout);
         assert_eq!(lost, 0, "a drain loses no call");
     }
 }
@@ -114,12 +117,12 @@ fn report(name: &str, figures: &Figures) {
 async fn late(calls: usize, seed: u64) -> Figures {
     let mut scene = Scene::set(seed).await;
     scene.request(Request::Faults(bad_network(0.01))).await;
-    let manner = Manner {
+    let options = CallOptions {
         timeout: Some(Duration::from_millis(30)),
         ..MIXED
     };
-    scene.load(calls, manner).await.expect("the load");
-    scene.settle().await
+    scene.load(calls, options).await.expect("the load");
+    scene.finish().await
 }
 
 async fn blackhole(calls: usize, seed: u64, length: Duration) -> Figures {
@@ -131,7 +134,7 @@ async fn blackhole(calls: usize, seed: u64, length: Duration) -> Figures {
     sleep(length).await;
     scene.request(Request::Blackhole(false)).await;
     load.await.expect("the load");
-    scene.settle().await
+    scene.finish().await
 }
 
 /// Makes calls with responses of 1 MiB, with and without a change of address.
@@ -145,7 +148,11 @@ pub(crate) async fn large(seed: u64) {
         for (address, moves) in [("", false), (", another address in the middle", true)] {
             let figures = mebibytes(seed, faults, moves).await;
             report(&format!("{network}{address}"), &figures);
-            assert_eq!(figures.told(Told::Ok), figures.calls(), "all are answered");
+            assert_eq!(
+                figures.count(CallResult::Ok),
+                figures.calls(),
+                "all are answered"
+            );
         }
     }
 }
@@ -169,7 +176,7 @@ async fn mebibytes(seed: u64, faults: Faults, moves: bool) -> Figures {
         !moves || in_the_middle > 10,
         "only {in_the_middle} met an answer in its middle"
     );
-    scene.settle().await
+    scene.finish().await
 }
 
 async fn killed(calls: usize, seed: u64, restart: bool) -> Figures {
@@ -186,21 +193,21 @@ async fn killed(calls: usize, seed: u64, restart: bool) -> Figures {
         scene.load(calls, MIXED).await.expect("the load");
     }
     load.await.expect("the load");
-    scene.settle().await
+    scene.finish().await
 }
 
 async fn drained(calls: usize, seed: u64) -> Figures {
     let mut scene = Scene::set(seed).await;
     scene.request(Request::Faults(bad_network(0.01))).await;
-    let manner = Manner {
+    let options = CallOptions {
         work: Duration::from_millis(5),
         ..MIXED
     };
-    let load = scene.load(calls, manner);
+    let load = scene.load(calls, options);
     scene.account.has_ended(calls / 3).await;
     scene.drain().await;
     load.await.expect("the load");
-    scene.settle().await
+    scene.finish().await
 }
 
 struct Scene {
@@ -263,15 +270,15 @@ impl Scene {
         self.relay.request(&request).await
     }
 
-    fn load(&self, calls: usize, manner: Manner) -> JoinHandle<()> {
+    fn load(&self, calls: usize, options: CallOptions) -> JoinHandle<()> {
         let account = Arc::clone(&self.account);
-        tokio::spawn(account.load(self.ledger.clone(), calls, IN_FLIGHT, manner))
+        tokio::spawn(account.load(self.ledger.clone(), calls, IN_FLIGHT, options))
     }
 
     async fn lossy(mut self, faults: Faults, calls: usize) -> Figures {
         self.request(Request::Faults(faults)).await;
         self.load(calls, MIXED).await.expect("the load");
-        self.settle().await
+        self.finish().await
     }
 
     async fn drain(&mut self) {
@@ -281,14 +288,14 @@ impl Scene {
         self.ended = true;
     }
 
-    async fn settle(mut self) -> Figures {
+    async fn finish(mut self) -> Figures {
         self.request(Request::Faults(Faults::default())).await;
         if !self.ended {
             self.drain().await;
         }
         let journal = Journal::open(self.folder.path().join("journal")).expect("a journal");
         let journal = journal.entries().expect("a journal");
-        let settled = self.account.settle(&journal);
-        settled.unwrap_or_else(|wrong| panic!("{wrong}"))
+        let result = self.account.verify(&journal);
+        result.unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_runtime::Client;
-use tests::account::{COLUMNS, Manner, Streams, Told};
+use tests::account::{COLUMNS, CallOptions, CallResult, Streams};
 use tests::relay::Faults;
 use tests::stage::Stage;
 use tokio::time::Instant;
@@ -50,16 +50,16 @@ impl Row {
             delay: Duration::from_millis(5),
             ..Faults::default()
         });
-        let manner = Manner {
+        let options = CallOptions {
             streams: self.streams,
-            ..Manner::default()
+            ..CallOptions::default()
         };
         let start = Instant::now();
-        let load = Arc::clone(&stage.account).load(stage.ledger.clone(), calls, IN_FLIGHT, manner);
+        let load = Arc::clone(&stage.account).load(stage.ledger.clone(), calls, IN_FLIGHT, options);
         load.await;
         let rate = calls as f64 / start.elapsed().as_secs_f64();
-        let figures = stage.settle().await;
-        assert_eq!(figures.told(Told::Ok), calls, "all are answered");
+        let figures = stage.finish().await;
+        assert_eq!(figures.count(CallResult::Ok), calls, "all are answered");
         let Self { loss, name, .. } = self;
         println!("| {} % | {name} | {rate:.0} | {figures} |", loss * 100.0);
     }
