@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rpc_runtime::{Client, ClientBuilder, Identity, Server, ServerHandle, Trust};
 
-use crate::account::{Account, Figures};
+use crate::call_log::{CallLog, Figures};
 use crate::ledger::{Journal, Keeper, LedgerClient, LedgerServer};
 use crate::relay::{Faults, Relay};
 
@@ -23,7 +23,7 @@ pub struct Stage {
     /// The client.
     pub ledger: LedgerClient,
     /// The results of calls.
-    pub account: Arc<Account>,
+    pub call_log: Arc<CallLog>,
     /// The executed calls.
     pub journal: Arc<Journal>,
 }
@@ -54,7 +54,7 @@ impl Stage {
     /// # Panics
     /// When the system has no sockets.
     pub async fn set_for(builder: ClientBuilder, seed: u64) -> Self {
-        let account = Account::new();
+        let call_log = CallLog::new();
         let journal = Arc::new(Journal::in_memory());
         let identity = Identity::self_signed(["localhost"]).expect("an identity");
         let trust = Trust::certificate(identity.certificate());
@@ -69,7 +69,7 @@ impl Stage {
             ledger: connect(builder, trust, relay.address()).await,
             relay,
             server: handle,
-            account,
+            call_log,
             journal,
         }
     }
@@ -84,7 +84,7 @@ impl Stage {
         drop(self.ledger);
         self.server.shutdown(DRAIN).await;
         let journal = self.journal.entries().expect("a journal");
-        let result = self.account.verify(&journal);
+        let result = self.call_log.verify(&journal);
         result.unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 }

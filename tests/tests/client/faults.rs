@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rpc_runtime::{CallError, Client, Identity, Limits, Server, Trust, rpc};
-use tests::account::{CallOptions, CallResult, Streams};
+use tests::call_log::{CallOptions, CallResult, Streams};
 use tests::relay::Faults;
 use tests::seed::seed;
 use tests::stage::Stage;
@@ -35,7 +35,7 @@ async fn all_are_answered(loss: f64, calls: usize) {
         streams: Streams::Mixed,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), calls, 32, options);
+    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), calls, 32, options);
     soon(load).await;
     let happened = stage.relay.happened();
     let figures = soon(stage.finish()).await;
@@ -73,7 +73,7 @@ async fn timed_out_call_is_executed_at_most_once() {
         streams: Streams::Mixed,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1000, 32, options);
+    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), 1000, 32, options);
     soon(load).await;
     let figures = soon(stage.finish()).await;
     assert!(figures.count(CallResult::Timeout) > 0, "{figures}");
@@ -90,9 +90,9 @@ async fn through_a_blackhole(length: Duration) -> (Stage, tokio::task::JoinHandl
         streams: Streams::Mixed,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 400, 16, options);
+    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), 400, 16, options);
     let load = tokio::spawn(load);
-    soon(stage.account.has_ended(100)).await;
+    soon(stage.call_log.has_ended(100)).await;
     stage.relay.set_blackhole(true);
     tokio::time::pause();
     sleep(length).await;
@@ -138,8 +138,8 @@ async fn large_response_survives_a_change_of_address() {
     // streams.
     let mut in_the_middle = 0;
     for _ in 0..4 {
-        let (account, ledger) = (Arc::clone(&stage.account), stage.ledger.clone());
-        let call = tokio::spawn(async move { account.fetch(&ledger, BYTES).await });
+        let (call_log, ledger) = (Arc::clone(&stage.call_log), stage.ledger.clone());
+        let call = tokio::spawn(async move { call_log.fetch(&ledger, BYTES).await });
         soon(stage.relay.has_brought(BYTES as u64 / 3)).await;
         stage.relay.rebind().unwrap();
         in_the_middle += usize::from(!call.is_finished());
@@ -159,9 +159,9 @@ async fn a_shutdown_loses_no_call(streams: Streams) {
         streams,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), CALLS, 32, options);
+    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), CALLS, 32, options);
     let load = tokio::spawn(load);
-    soon(stage.account.has_ended(CALLS / 4)).await;
+    soon(stage.call_log.has_ended(CALLS / 4)).await;
     let finished = soon(stage.server.shutdown(Duration::from_secs(30))).await;
     assert!(finished, "a call was aborted");
     soon(load).await.unwrap();
@@ -189,7 +189,7 @@ async fn shutdown_waits_until_the_last_response_has_arrived() {
         streams: Streams::Own,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.account).load(stage.ledger.clone(), 1, 1, options);
+    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), 1, 1, options);
     let load = tokio::spawn(load);
     eventually(|| !stage.journal.entries().unwrap().is_empty()).await;
     // The response, with the end of its stream, is lost again and again.
@@ -216,13 +216,13 @@ async fn result_that_contradicts_the_journal_is_reported() {
     let stage = Stage::set(seed()).await;
     for _ in 0..2 {
         let result = stage
-            .account
+            .call_log
             .enter(&stage.ledger, CallOptions::default())
             .await;
         assert_eq!(result, CallResult::Ok);
     }
     let verify =
-        |journal: &[(u64, usize)]| stage.account.verify(&journal.iter().copied().collect());
+        |journal: &[(u64, usize)]| stage.call_log.verify(&journal.iter().copied().collect());
     assert!(verify(&[(0, 1), (1, 1)]).is_ok());
     for wrong in [&[(0, 1)][..], &[(0, 1), (1, 2)], &[(0, 1), (1, 1), (2, 1)]] {
         verify(wrong).unwrap_err();

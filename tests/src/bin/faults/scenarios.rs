@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rpc_runtime::{Client, Trust};
 use tempfile::TempDir;
-use tests::account::{Account, COLUMNS, CallOptions, CallResult, Figures, Streams};
+use tests::call_log::{COLUMNS, CallLog, CallOptions, CallResult, Figures, Streams};
 use tests::ledger::{Journal, LedgerClient};
 use tests::process::Process;
 use tests::relay::{Faults, Happened};
@@ -129,7 +129,7 @@ async fn blackhole(calls: usize, seed: u64, length: Duration) -> Figures {
     let mut scene = Scene::set(seed).await;
     scene.request(Request::Faults(bad_network(0.0))).await;
     let load = scene.load(calls, MIXED);
-    scene.account.has_ended(calls / 3).await;
+    scene.call_log.has_ended(calls / 3).await;
     scene.request(Request::Blackhole(true)).await;
     sleep(length).await;
     scene.request(Request::Blackhole(false)).await;
@@ -163,8 +163,8 @@ async fn mebibytes(seed: u64, faults: Faults, moves: bool) -> Figures {
     scene.request(Request::Faults(faults)).await;
     let mut in_the_middle = 0;
     for _ in 0..20 {
-        let (account, ledger) = (Arc::clone(&scene.account), scene.ledger.clone());
-        let call = tokio::spawn(async move { account.fetch(&ledger, BYTES).await });
+        let (call_log, ledger) = (Arc::clone(&scene.call_log), scene.ledger.clone());
+        let call = tokio::spawn(async move { call_log.fetch(&ledger, BYTES).await });
         if moves {
             scene.request(Request::HasBrought(BYTES as u64 / 3)).await;
             scene.request(Request::Rebind).await;
@@ -182,7 +182,7 @@ async fn mebibytes(seed: u64, faults: Faults, moves: bool) -> Figures {
 async fn killed(calls: usize, seed: u64, restart: bool) -> Figures {
     let mut scene = Scene::set(seed).await;
     let load = scene.load(calls, MIXED);
-    scene.account.has_ended(calls / 3).await;
+    scene.call_log.has_ended(calls / 3).await;
     scene.server.kill().await;
     scene.ended = true;
     if restart {
@@ -204,7 +204,7 @@ async fn drained(calls: usize, seed: u64) -> Figures {
         ..MIXED
     };
     let load = scene.load(calls, options);
-    scene.account.has_ended(calls / 3).await;
+    scene.call_log.has_ended(calls / 3).await;
     scene.drain().await;
     load.await.expect("the load");
     scene.finish().await
@@ -219,7 +219,7 @@ struct Scene {
     relay: Process,
     relay_address: SocketAddr,
     ledger: LedgerClient,
-    account: Arc<Account>,
+    call_log: Arc<CallLog>,
 }
 
 async fn serve(folder: &Path, address: SocketAddr) -> (Process, SocketAddr) {
@@ -244,7 +244,7 @@ impl Scene {
         let (server, address) = serve(path, ([127, 0, 0, 1], 0).into()).await;
         let (to, seed) = (address.to_string(), seed.to_string());
         let (relay, relay_address) = Process::start(&["relay", &to, &seed]).await;
-        let account = Account::new();
+        let call_log = CallLog::new();
         Self {
             ledger: connect(Client::builder(), trust(path), relay_address).await,
             folder,
@@ -253,7 +253,7 @@ impl Scene {
             ended: false,
             relay,
             relay_address,
-            account,
+            call_log,
         }
     }
 
@@ -271,8 +271,8 @@ impl Scene {
     }
 
     fn load(&self, calls: usize, options: CallOptions) -> JoinHandle<()> {
-        let account = Arc::clone(&self.account);
-        tokio::spawn(account.load(self.ledger.clone(), calls, IN_FLIGHT, options))
+        let call_log = Arc::clone(&self.call_log);
+        tokio::spawn(call_log.load(self.ledger.clone(), calls, IN_FLIGHT, options))
     }
 
     async fn lossy(mut self, faults: Faults, calls: usize) -> Figures {
@@ -295,7 +295,7 @@ impl Scene {
         }
         let journal = Journal::open(self.folder.path().join("journal")).expect("a journal");
         let journal = journal.entries().expect("a journal");
-        let result = self.account.verify(&journal);
+        let result = self.call_log.verify(&journal);
         result.unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 }

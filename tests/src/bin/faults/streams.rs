@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_runtime::Client;
-use tests::account::{COLUMNS, CallOptions, CallResult, Streams};
+use tests::call_log::{COLUMNS, CallOptions, CallResult, Streams};
 use tests::relay::Faults;
 use tests::stage::Stage;
 use tokio::time::Instant;
@@ -55,7 +55,8 @@ impl Row {
             ..CallOptions::default()
         };
         let start = Instant::now();
-        let load = Arc::clone(&stage.account).load(stage.ledger.clone(), calls, IN_FLIGHT, options);
+        let load =
+            Arc::clone(&stage.call_log).load(stage.ledger.clone(), calls, IN_FLIGHT, options);
         load.await;
         let rate = calls as f64 / start.elapsed().as_secs_f64();
         let figures = stage.finish().await;

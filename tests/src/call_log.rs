@@ -76,7 +76,7 @@ pub enum Streams {
 
 /// The calls of one scenario.
 #[derive(Debug)]
-pub struct Account {
+pub struct CallLog {
     next: AtomicUsize,
     calls: Mutex<Vec<Ended>>,
     ended: watch::Sender<usize>,
@@ -90,8 +90,8 @@ struct Ended {
     took: Duration,
 }
 
-impl Account {
-    /// Starts an account, and counts panics from here on.
+impl CallLog {
+    /// Starts a log, and counts panics from here on.
     ///
     /// # Panics
     /// When it is called outside a runtime.
@@ -118,14 +118,14 @@ impl Account {
         let left = Arc::new(AtomicUsize::new(calls));
         let mut callers = JoinSet::new();
         for _ in 0..in_flight {
-            let (account, ledger, left) = (Arc::clone(&self), ledger.clone(), Arc::clone(&left));
+            let (call_log, ledger, left) = (Arc::clone(&self), ledger.clone(), Arc::clone(&left));
             callers.spawn(async move {
                 let take = |left: usize| left.checked_sub(1);
                 while left
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
                     .is_ok()
                 {
-                    account.enter(&ledger, options).await;
+                    call_log.enter(&ledger, options).await;
                 }
             });
         }
@@ -198,7 +198,7 @@ impl Account {
     /// Waits until `calls` calls have ended.
     pub async fn has_ended(&self, calls: usize) {
         let mut ended = self.ended.subscribe();
-        // This account owns the sender.
+        // This log owns the sender.
         let _ = ended.wait_for(|ended| *ended >= calls).await;
     }
 
