@@ -3,9 +3,10 @@
 //! - [`support`] starts a server with a client, and waits for events.
 //! - [`peer`] is a client and a server without any code of the framework, and [`message`] writes their messages.
 //! - The tests of reliability: [`relay`] makes faults, [`ledger`] is a service that records the executed calls,
-//!   [`call_log`] records the results of its callers, and [`stage`] puts them together in one process.
+//!   [`call_log`] records the results of its callers, and [`harness`] puts them together in one process.
 
 pub mod call_log;
+pub mod harness;
 pub mod holdings;
 pub mod hostile;
 pub mod ledger;
@@ -15,5 +16,4 @@ pub mod peer;
 pub mod process;
 pub mod relay;
 pub mod seed;
-pub mod stage;
 pub mod support;

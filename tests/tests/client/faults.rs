@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rpc_runtime::{CallError, Client, Identity, Limits, Server, Trust, rpc};
 use tests::call_log::{CallOptions, CallResult, Streams};
+use tests::harness::Harness;
 use tests::relay::Faults;
 use tests::seed::seed;
-use tests::stage::Stage;
 use tests::support::{current_thread, eventually, soon};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -29,16 +29,16 @@ fn bad_network(loss: f64) -> Faults {
 
 /// Makes calls over a faulty network, all of which succeed.
 async fn all_are_answered(loss: f64, calls: usize) {
-    let stage = Stage::set(seed()).await;
-    stage.relay.set_faults(bad_network(loss));
+    let harness = Harness::start(seed()).await;
+    harness.relay.set_faults(bad_network(loss));
     let options = CallOptions {
         streams: Streams::Mixed,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), calls, 32, options);
+    let load = Arc::clone(&harness.call_log).load(harness.ledger.clone(), calls, 32, options);
     soon(load).await;
-    let happened = stage.relay.happened();
-    let figures = soon(stage.finish()).await;
+    let happened = harness.relay.happened();
+    let figures = soon(harness.finish()).await;
     assert_eq!(
         figures.count(CallResult::Ok),
         calls,
@@ -65,17 +65,17 @@ async fn calls_with_twenty_percent_of_loss_succeed() {
 
 #[tokio::test]
 async fn timed_out_call_is_executed_at_most_once() {
-    let stage = Stage::set(seed()).await;
-    stage.relay.set_faults(bad_network(0.05));
+    let harness = Harness::start(seed()).await;
+    harness.relay.set_faults(bad_network(0.05));
     let options = CallOptions {
         // About the time of a round trip.
         timeout: Some(Duration::from_millis(6)),
         streams: Streams::Mixed,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), 1000, 32, options);
+    let load = Arc::clone(&harness.call_log).load(harness.ledger.clone(), 1000, 32, options);
     soon(load).await;
-    let figures = soon(stage.finish()).await;
+    let figures = soon(harness.finish()).await;
     assert!(figures.count(CallResult::Timeout) > 0, "{figures}");
     let ended = figures.count(CallResult::Ok) + figures.count(CallResult::Timeout);
     assert_eq!(ended, 1000, "{figures}");
@@ -83,41 +83,41 @@ async fn timed_out_call_is_executed_at_most_once() {
 
 /// Makes calls, and lets no datagram through for `length`. As nothing arrives in that time, the clock is paused and
 /// jumps from timer to timer. It is still paused afterwards.
-async fn through_a_blackhole(length: Duration) -> (Stage, tokio::task::JoinHandle<()>) {
-    let stage = Stage::set(seed()).await;
-    stage.relay.set_faults(bad_network(0.01));
+async fn through_a_blackhole(length: Duration) -> (Harness, tokio::task::JoinHandle<()>) {
+    let harness = Harness::start(seed()).await;
+    harness.relay.set_faults(bad_network(0.01));
     let options = CallOptions {
         streams: Streams::Mixed,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), 400, 16, options);
+    let load = Arc::clone(&harness.call_log).load(harness.ledger.clone(), 400, 16, options);
     let load = tokio::spawn(load);
-    soon(stage.call_log.has_ended(100)).await;
-    stage.relay.set_blackhole(true);
+    soon(harness.call_log.has_ended(100)).await;
+    harness.relay.set_blackhole(true);
     tokio::time::pause();
     sleep(length).await;
-    stage.relay.set_blackhole(false);
-    (stage, load)
+    harness.relay.set_blackhole(false);
+    (harness, load)
 }
 
 #[tokio::test]
 async fn calls_in_a_blackhole_shorter_than_the_idle_timeout_succeed() {
-    let (stage, load) = through_a_blackhole(Duration::from_secs(5)).await;
-    soon(stage.relay.has_brought(1)).await;
+    let (harness, load) = through_a_blackhole(Duration::from_secs(5)).await;
+    soon(harness.relay.has_brought(1)).await;
     tokio::time::resume();
     soon(load).await.unwrap();
-    let happened = stage.relay.happened();
-    let figures = soon(stage.finish()).await;
+    let happened = harness.relay.happened();
+    let figures = soon(harness.finish()).await;
     assert!(happened.swallowed > 0, "{happened:?}");
     assert_eq!(figures.count(CallResult::Ok), 400, "{figures}");
 }
 
 #[tokio::test]
 async fn calls_in_a_blackhole_longer_than_the_idle_timeout_may_have_been_executed() {
-    let (stage, load) = through_a_blackhole(Duration::from_secs(20)).await;
+    let (harness, load) = through_a_blackhole(Duration::from_secs(20)).await;
     tokio::time::resume();
     soon(load).await.unwrap();
-    let figures = soon(stage.finish()).await;
+    let figures = soon(harness.finish()).await;
     assert_eq!(figures.calls(), 400);
     // 16 calls are in flight, and each may be followed by one that is queued before the loss is noticed.
     let lost = figures.count(CallResult::MayHaveExecuted);
@@ -129,8 +129,8 @@ async fn calls_in_a_blackhole_longer_than_the_idle_timeout_may_have_been_execute
 #[tokio::test]
 async fn large_response_survives_a_change_of_address() {
     const BYTES: usize = 1 << 20;
-    let stage = Stage::set(seed()).await;
-    stage.relay.set_faults(Faults {
+    let harness = Harness::start(seed()).await;
+    harness.relay.set_faults(Faults {
         delay: Duration::from_millis(2),
         ..Faults::default()
     });
@@ -138,34 +138,34 @@ async fn large_response_survives_a_change_of_address() {
     // streams.
     let mut in_the_middle = 0;
     for _ in 0..4 {
-        let (call_log, ledger) = (Arc::clone(&stage.call_log), stage.ledger.clone());
+        let (call_log, ledger) = (Arc::clone(&harness.call_log), harness.ledger.clone());
         let call = tokio::spawn(async move { call_log.fetch(&ledger, BYTES).await });
-        soon(stage.relay.has_brought(BYTES as u64 / 3)).await;
-        stage.relay.rebind().unwrap();
+        soon(harness.relay.has_brought(BYTES as u64 / 3)).await;
+        harness.relay.rebind().unwrap();
         in_the_middle += usize::from(!call.is_finished());
         assert_eq!(soon(call).await.unwrap(), CallResult::Ok);
     }
     assert!(in_the_middle > 0);
-    soon(stage.finish()).await;
+    soon(harness.finish()).await;
 }
 
 /// Shuts the server down under load: running calls succeed, and all other calls are reported as not executed.
 async fn a_shutdown_loses_no_call(streams: Streams) {
     const CALLS: usize = 2000;
-    let stage = Stage::set(seed()).await;
-    stage.relay.set_faults(bad_network(0.01));
+    let harness = Harness::start(seed()).await;
+    harness.relay.set_faults(bad_network(0.01));
     let options = CallOptions {
         work: Duration::from_millis(3),
         streams,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), CALLS, 32, options);
+    let load = Arc::clone(&harness.call_log).load(harness.ledger.clone(), CALLS, 32, options);
     let load = tokio::spawn(load);
-    soon(stage.call_log.has_ended(CALLS / 4)).await;
-    let finished = soon(stage.server.shutdown(Duration::from_secs(30))).await;
+    soon(harness.call_log.has_ended(CALLS / 4)).await;
+    let finished = soon(harness.server.shutdown(Duration::from_secs(30))).await;
     assert!(finished, "a call was aborted");
     soon(load).await.unwrap();
-    let figures = soon(stage.finish()).await;
+    let figures = soon(harness.finish()).await;
     let refused = figures.count(CallResult::NotSent) + figures.count(CallResult::NotExecuted);
     assert!(refused > 0, "{figures}");
     assert_eq!(figures.count(CallResult::Ok) + refused, CALLS, "{figures}");
@@ -183,18 +183,18 @@ async fn shutdown_loses_no_call_on_a_dedicated_stream() {
 
 #[tokio::test]
 async fn shutdown_waits_until_the_last_response_has_arrived() {
-    let stage = Stage::set(seed()).await;
+    let harness = Harness::start(seed()).await;
     let options = CallOptions {
         work: Duration::from_millis(100),
         streams: Streams::Own,
         ..CallOptions::default()
     };
-    let load = Arc::clone(&stage.call_log).load(stage.ledger.clone(), 1, 1, options);
+    let load = Arc::clone(&harness.call_log).load(harness.ledger.clone(), 1, 1, options);
     let load = tokio::spawn(load);
-    eventually(|| !stage.journal.entries().unwrap().is_empty()).await;
+    eventually(|| !harness.journal.entries().unwrap().is_empty()).await;
     // The response, with the end of its stream, is lost again and again.
-    stage.relay.set_blackhole(true);
-    let server = stage.server.clone();
+    harness.relay.set_blackhole(true);
+    let server = harness.server.clone();
     let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(30)).await });
     tokio::time::pause();
     sleep(Duration::from_secs(5)).await;
@@ -202,27 +202,27 @@ async fn shutdown_waits_until_the_last_response_has_arrived() {
         !shutdown.is_finished(),
         "the shutdown did not wait for the response"
     );
-    stage.relay.set_blackhole(false);
-    soon(stage.relay.has_brought(1)).await;
+    harness.relay.set_blackhole(false);
+    soon(harness.relay.has_brought(1)).await;
     tokio::time::resume();
     soon(load).await.unwrap();
     assert!(soon(shutdown).await.unwrap(), "a call was aborted");
-    let figures = soon(stage.finish()).await;
+    let figures = soon(harness.finish()).await;
     assert_eq!(figures.count(CallResult::Ok), 1, "{figures}");
 }
 
 #[tokio::test]
 async fn result_that_contradicts_the_journal_is_reported() {
-    let stage = Stage::set(seed()).await;
+    let harness = Harness::start(seed()).await;
     for _ in 0..2 {
-        let result = stage
+        let result = harness
             .call_log
-            .enter(&stage.ledger, CallOptions::default())
+            .enter(&harness.ledger, CallOptions::default())
             .await;
         assert_eq!(result, CallResult::Ok);
     }
     let verify =
-        |journal: &[(u64, usize)]| stage.call_log.verify(&journal.iter().copied().collect());
+        |journal: &[(u64, usize)]| harness.call_log.verify(&journal.iter().copied().collect());
     assert!(verify(&[(0, 1), (1, 1)]).is_ok());
     for wrong in [&[(0, 1)][..], &[(0, 1), (1, 2)], &[(0, 1), (1, 1), (2, 1)]] {
         verify(wrong).unwrap_err();

@@ -87,7 +87,7 @@ impl Paper for Press {
 }
 
 /// A server with a broadcast, and a client.
-struct Stage {
+struct Harness {
     news: Broadcast<News>,
     subscribed: watch::Receiver<usize>,
     paper: PaperClient,
@@ -96,7 +96,7 @@ struct Stage {
     sent: Arc<AtomicU64>,
 }
 
-async fn stage() -> Stage {
+async fn harness() -> Harness {
     let (news, subscribed) = (Broadcast::new(), watch::Sender::new(0));
     let receiver = subscribed.subscribe();
     let press = Press {
@@ -104,7 +104,7 @@ async fn stage() -> Stage {
         subscribed,
     };
     let (client, server) = serve(PaperServer::new(press), Limits::default()).await;
-    Stage {
+    Harness {
         news,
         subscribed: receiver,
         paper: PaperClient::new(client),
@@ -113,7 +113,7 @@ async fn stage() -> Stage {
     }
 }
 
-impl Stage {
+impl Harness {
     /// Polls `items`, which sends the call, until there is this number of subscribers.
     async fn has_subscribed<S: Stream + Unpin>(&mut self, items: &mut S, subscribed: usize) {
         let mut subscribers = self.subscribed.clone();
@@ -155,11 +155,11 @@ impl Stage {
 
 #[tokio::test]
 async fn waiting_subscriber_that_is_slow_delays_the_source_and_misses_nothing() {
-    let mut stage = stage().await;
-    let mut every = stage.paper.every();
-    stage.has_subscribed(&mut every, 1).await;
-    let sending = stage.send(MANY);
-    let sent = stage.has_stalled().await;
+    let mut harness = harness().await;
+    let mut every = harness.paper.every();
+    harness.has_subscribed(&mut every, 1).await;
+    let sending = harness.send(MANY);
+    let sent = harness.has_stalled().await;
     assert!(sent < MANY, "the source was not held up");
     for number in 0..MANY {
         let news = soon(every.next()).await.unwrap().unwrap();
@@ -170,22 +170,22 @@ async fn waiting_subscriber_that_is_slow_delays_the_source_and_misses_nothing() 
 
 #[tokio::test]
 async fn dropped_subscriber_no_longer_delays_the_source() {
-    let mut stage = stage().await;
-    let mut every = stage.paper.every();
-    stage.has_subscribed(&mut every, 1).await;
-    let sending = stage.send(MANY);
-    assert!(stage.has_stalled().await < MANY);
+    let mut harness = harness().await;
+    let mut every = harness.paper.every();
+    harness.has_subscribed(&mut every, 1).await;
+    let sending = harness.send(MANY);
+    assert!(harness.has_stalled().await < MANY);
     drop(every);
     soon(sending).await.unwrap();
 }
 
 #[tokio::test]
 async fn subscriber_that_drops_the_oldest_learns_how_many_it_missed() {
-    let mut stage = stage().await;
-    let mut latest = stage.paper.latest();
-    stage.has_subscribed(&mut latest, 1).await;
-    soon(stage.send(MANY)).await.unwrap();
-    stage.news.close();
+    let mut harness = harness().await;
+    let mut latest = harness.paper.latest();
+    harness.has_subscribed(&mut latest, 1).await;
+    soon(harness.send(MANY)).await.unwrap();
+    harness.news.close();
     let (mut next, mut received) = (0, 0);
     while let Some(headline) = soon(latest.next()).await {
         let Headline { news, missed } = headline.unwrap();
@@ -199,11 +199,11 @@ async fn subscriber_that_drops_the_oldest_learns_how_many_it_missed() {
 
 #[tokio::test]
 async fn subscriber_that_allows_no_gaps_ends_with_an_error_when_slow() {
-    let mut stage = stage().await;
-    let (mut strict, mut plain) = (stage.paper.strict(), stage.paper.plain());
-    stage.has_subscribed(&mut strict, 1).await;
-    stage.has_subscribed(&mut plain, 2).await;
-    soon(stage.send(MANY)).await.unwrap();
+    let mut harness = harness().await;
+    let (mut strict, mut plain) = (harness.paper.strict(), harness.paper.plain());
+    harness.has_subscribed(&mut strict, 1).await;
+    harness.has_subscribed(&mut plain, 2).await;
+    soon(harness.send(MANY)).await.unwrap();
 
     let mut expected = 0;
     let error = loop {
@@ -233,13 +233,13 @@ async fn subscriber_that_allows_no_gaps_ends_with_an_error_when_slow() {
 
 #[tokio::test]
 async fn closed_broadcast_ends_its_streams_and_the_server_drains() {
-    let mut stage = stage().await;
-    let mut every = stage.paper.every();
-    stage.has_subscribed(&mut every, 1).await;
-    soon(stage.send(1)).await.unwrap();
-    stage.news.close();
+    let mut harness = harness().await;
+    let mut every = harness.paper.every();
+    harness.has_subscribed(&mut every, 1).await;
+    soon(harness.send(1)).await.unwrap();
+    harness.news.close();
     assert_eq!(soon(every.next()).await.unwrap().unwrap().number, 0);
     assert!(soon(every.next()).await.is_none());
     let limit = std::time::Duration::from_secs(20);
-    assert!(soon(stage.server.shutdown(limit)).await);
+    assert!(soon(harness.server.shutdown(limit)).await);
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use rpc_runtime::{Client, Trust};
 use tempfile::TempDir;
 use tests::call_log::{COLUMNS, CallLog, CallOptions, CallResult, Figures, Streams};
+use tests::harness::connect;
 use tests::ledger::{Journal, LedgerClient};
 use tests::process::Process;
 use tests::relay::{Faults, Happened};
-use tests::stage::connect;
 use tests::support::write_private;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -58,8 +58,8 @@ pub(crate) async fn play(calls: usize, seed: u64, wanted: &str) {
         ("loss 20 %", bad_network(0.2)),
     ] {
         if is_wanted(name) {
-            let scene = Scene::set(seed).await;
-            let figures = scene.lossy(faults, calls).await;
+            let harness = ProcessHarness::start(seed).await;
+            let figures = harness.lossy(faults, calls).await;
             report(name, &figures);
             assert_eq!(figures.count(CallResult::Ok), calls, "all are answered");
         }
@@ -115,26 +115,26 @@ fn report(name: &str, figures: &Figures) {
 }
 
 async fn late(calls: usize, seed: u64) -> Figures {
-    let mut scene = Scene::set(seed).await;
-    scene.request(Request::Faults(bad_network(0.01))).await;
+    let mut harness = ProcessHarness::start(seed).await;
+    harness.request(Request::Faults(bad_network(0.01))).await;
     let options = CallOptions {
         timeout: Some(Duration::from_millis(30)),
         ..MIXED
     };
-    scene.load(calls, options).await.expect("the load");
-    scene.finish().await
+    harness.load(calls, options).await.expect("the load");
+    harness.finish().await
 }
 
 async fn blackhole(calls: usize, seed: u64, length: Duration) -> Figures {
-    let mut scene = Scene::set(seed).await;
-    scene.request(Request::Faults(bad_network(0.0))).await;
-    let load = scene.load(calls, MIXED);
-    scene.call_log.has_ended(calls / 3).await;
-    scene.request(Request::Blackhole(true)).await;
+    let mut harness = ProcessHarness::start(seed).await;
+    harness.request(Request::Faults(bad_network(0.0))).await;
+    let load = harness.load(calls, MIXED);
+    harness.call_log.has_ended(calls / 3).await;
+    harness.request(Request::Blackhole(true)).await;
     sleep(length).await;
-    scene.request(Request::Blackhole(false)).await;
+    harness.request(Request::Blackhole(false)).await;
     load.await.expect("the load");
-    scene.finish().await
+    harness.finish().await
 }
 
 /// Makes calls with responses of 1 MiB, with and without a change of address.
@@ -159,15 +159,15 @@ pub(crate) async fn large(seed: u64) {
 
 async fn mebibytes(seed: u64, faults: Faults, moves: bool) -> Figures {
     const BYTES: usize = 1 << 20;
-    let mut scene = Scene::set(seed).await;
-    scene.request(Request::Faults(faults)).await;
+    let mut harness = ProcessHarness::start(seed).await;
+    harness.request(Request::Faults(faults)).await;
     let mut in_the_middle = 0;
     for _ in 0..20 {
-        let (call_log, ledger) = (Arc::clone(&scene.call_log), scene.ledger.clone());
+        let (call_log, ledger) = (Arc::clone(&harness.call_log), harness.ledger.clone());
         let call = tokio::spawn(async move { call_log.fetch(&ledger, BYTES).await });
         if moves {
-            scene.request(Request::HasBrought(BYTES as u64 / 3)).await;
-            scene.request(Request::Rebind).await;
+            harness.request(Request::HasBrought(BYTES as u64 / 3)).await;
+            harness.request(Request::Rebind).await;
             in_the_middle += usize::from(!call.is_finished());
         }
         call.await.expect("the call");
@@ -176,41 +176,41 @@ async fn mebibytes(seed: u64, faults: Faults, moves: bool) -> Figures {
         !moves || in_the_middle > 10,
         "only {in_the_middle} met an answer in its middle"
     );
-    scene.finish().await
+    harness.finish().await
 }
 
 async fn killed(calls: usize, seed: u64, restart: bool) -> Figures {
-    let mut scene = Scene::set(seed).await;
-    let load = scene.load(calls, MIXED);
-    scene.call_log.has_ended(calls / 3).await;
-    scene.server.kill().await;
-    scene.ended = true;
+    let mut harness = ProcessHarness::start(seed).await;
+    let load = harness.load(calls, MIXED);
+    harness.call_log.has_ended(calls / 3).await;
+    harness.server.kill().await;
+    harness.ended = true;
     if restart {
-        let address = scene.address;
-        scene.server = serve(scene.folder.path(), address).await.0;
-        scene.ended = false;
-        scene.ledger = scene.connect().await;
-        scene.load(calls, MIXED).await.expect("the load");
+        let address = harness.address;
+        harness.server = serve(harness.folder.path(), address).await.0;
+        harness.ended = false;
+        harness.ledger = harness.connect().await;
+        harness.load(calls, MIXED).await.expect("the load");
     }
     load.await.expect("the load");
-    scene.finish().await
+    harness.finish().await
 }
 
 async fn drained(calls: usize, seed: u64) -> Figures {
-    let mut scene = Scene::set(seed).await;
-    scene.request(Request::Faults(bad_network(0.01))).await;
+    let mut harness = ProcessHarness::start(seed).await;
+    harness.request(Request::Faults(bad_network(0.01))).await;
     let options = CallOptions {
         work: Duration::from_millis(5),
         ..MIXED
     };
-    let load = scene.load(calls, options);
-    scene.call_log.has_ended(calls / 3).await;
-    scene.drain().await;
+    let load = harness.load(calls, options);
+    harness.call_log.has_ended(calls / 3).await;
+    harness.drain().await;
     load.await.expect("the load");
-    scene.finish().await
+    harness.finish().await
 }
 
-struct Scene {
+struct ProcessHarness {
     folder: TempDir,
     address: SocketAddr,
     server: Process,
@@ -231,8 +231,8 @@ fn trust(folder: &Path) -> Trust {
     Trust::pem_file(folder.join("chain.pem")).expect("a certificate")
 }
 
-impl Scene {
-    async fn set(seed: u64) -> Self {
+impl ProcessHarness {
+    async fn start(seed: u64) -> Self {
         // For this user only, and removed when dropped.
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rpc_runtime::Client;
 use tests::call_log::{COLUMNS, CallOptions, CallResult, Streams};
+use tests::harness::Harness;
 use tests::relay::Faults;
-use tests::stage::Stage;
 use tokio::time::Instant;
 
 const IN_FLIGHT: usize = 64;
@@ -44,8 +44,8 @@ pub(crate) async fn compare(calls: usize, seed: u64) {
 
 impl Row {
     async fn measure(&self, calls: usize, seed: u64) {
-        let stage = Stage::set_for(Client::builder().streams(self.shared), seed).await;
-        stage.relay.set_faults(Faults {
+        let harness = Harness::start_with(Client::builder().streams(self.shared), seed).await;
+        harness.relay.set_faults(Faults {
             loss: self.loss,
             delay: Duration::from_millis(5),
             ..Faults::default()
@@ -56,10 +56,10 @@ impl Row {
         };
         let start = Instant::now();
         let load =
-            Arc::clone(&stage.call_log).load(stage.ledger.clone(), calls, IN_FLIGHT, options);
+            Arc::clone(&harness.call_log).load(harness.ledger.clone(), calls, IN_FLIGHT, options);
         load.await;
         let rate = calls as f64 / start.elapsed().as_secs_f64();
-        let figures = stage.finish().await;
+        let figures = harness.finish().await;
         assert_eq!(figures.count(CallResult::Ok), calls, "all are answered");
         let Self { loss, name, .. } = self;
         println!("| {} % | {name} | {rate:.0} | {figures} |", loss * 100.0);

@@ -146,14 +146,14 @@ fn mebibytes(bytes: usize) -> f64 {
 }
 
 /// The processes of one attack.
-struct Stage {
+struct Processes {
     server: Process,
     hostile: Process,
     neighbour: Process,
     before: Holdings,
 }
 
-impl Stage {
+impl Processes {
     async fn new() -> Self {
         let (mut server, address) = Process::start::<serve::ServerAddress>(&["serve"]).await;
         let address = serde_json::to_string(&address).expect("JSON");
@@ -209,16 +209,16 @@ async fn hold(attack: Attack) -> Held {
 
 /// Measures and prints a row of the first table.
 async fn measure(attack: Attack) -> Held {
-    let mut stage = Stage::new().await;
-    let mut memory = vec![stage.before.memory];
+    let mut processes = Processes::new().await;
+    let mut memory = vec![processes.before.memory];
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let mut counts = AttackCounts::default();
     for _ in 0..ROUNDS {
-        without.push(stage.neighbour.request::<Waits>(&ROUND).await);
-        let () = stage.hostile.request(&Request::Begin(attack)).await;
-        with.push(stage.neighbour.request::<Waits>(&ROUND).await);
-        counts += stage.hostile.request(&Request::End).await;
-        memory.push(stage.released().await.memory);
+        without.push(processes.neighbour.request::<Waits>(&ROUND).await);
+        let () = processes.hostile.request(&Request::Begin(attack)).await;
+        with.push(processes.neighbour.request::<Waits>(&ROUND).await);
+        counts += processes.hostile.request(&Request::End).await;
+        memory.push(processes.released().await.memory);
     }
     let [p50, p99] = [50.0, 99.0].map(|percent| {
         [&without, &with].map(|rounds| median(rounds.iter().map(|waits| waits.percentile(percent))))
@@ -235,7 +235,7 @@ async fn measure(attack: Attack) -> Held {
         mebibytes(memory[1]),
         mebibytes(memory[ROUNDS]),
     );
-    drop(stage);
+    drop(processes);
     hold(attack).await
 }
 

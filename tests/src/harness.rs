@@ -15,7 +15,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// The parts of a scenario.
 #[derive(Debug)]
-pub struct Stage {
+pub struct Harness {
     /// The relay between the client and the server.
     pub relay: Relay,
     /// Shuts the server down.
@@ -40,20 +40,20 @@ pub async fn connect(builder: ClientBuilder, trust: Trust, address: SocketAddr) 
     LedgerClient::new(client.connect(address).await.expect("a connection"))
 }
 
-impl Stage {
+impl Harness {
     /// Starts a scenario with a default client.
     ///
     /// # Panics
     /// When the system has no sockets.
-    pub async fn set(seed: u64) -> Self {
-        Self::set_for(Client::builder(), seed).await
+    pub async fn start(seed: u64) -> Self {
+        Self::start_with(Client::builder(), seed).await
     }
 
     /// Starts a server, and connects a client through a relay without faults.
     ///
     /// # Panics
     /// When the system has no sockets.
-    pub async fn set_for(builder: ClientBuilder, seed: u64) -> Self {
+    pub async fn start_with(builder: ClientBuilder, seed: u64) -> Self {
         let call_log = CallLog::new();
         let journal = Arc::new(Journal::in_memory());
         let identity = Identity::self_signed(["localhost"]).expect("an identity");
