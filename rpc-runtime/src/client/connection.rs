@@ -274,7 +274,7 @@ async fn run_stream(
             let _ = retired.set(());
             stream.0.lose(lost);
         }
-        () = stream.0.has_lingered() => {}
+        () = stream.0.close_timed_out() => {}
     }
 }
 
@@ -342,6 +342,6 @@ async fn run_control(control: Arc<MuxStream>, open: Arc<OpenConnection>) {
     tokio::select! {
         biased;
         () = sending => {}
-        () = control.0.has_lingered() => {}
+        () = control.0.close_timed_out() => {}
     }
 }

@@ -45,7 +45,7 @@ const DEDICATED: u64 = (1 << STREAM_BITS) - 1;
 pub(super) const MAX_STREAMS: usize = 32;
 
 /// Maximum time for the last requests to arrive after a client was closed.
-const LINGER: Duration = Duration::from_secs(3);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct MuxStream {
@@ -485,7 +485,7 @@ impl MuxStream {
     }
 
     /// Resolves some time after the stream was closed, even if the transport accepts no bytes.
-    pub(super) async fn has_lingered(&self) {
+    pub(super) async fn close_timed_out(&self) {
         // This future is polled whenever bytes move, so it takes the lock only for a new task.
         let mut registered = WakerSlot::default();
         poll_fn(|cx| {
@@ -507,7 +507,7 @@ impl MuxStream {
             Poll::Pending
         })
         .await;
-        tokio::time::sleep(LINGER).await;
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
     }
 
     /// Waits for requests. Returns all queued bytes, or `None` if the stream is closed and nothing is queued. Wakes callers
