@@ -26,8 +26,8 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The stream has received or sent bytes since the last check.
 const ACTIVE: u8 = 0;
 /// The stream has not received or sent bytes since the last check.
-const QUIET: u8 = 1;
-/// The same as [`QUIET`], and the stream's buffers are released.
+const IDLE: u8 = 1;
+/// The same as [`IDLE`], and the stream's buffers are released.
 const RELEASED: u8 = 2;
 
 /// A stream, shared by its workers.
@@ -43,7 +43,7 @@ pub(super) struct ServerStream {
     is_bidirectional: bool,
     /// Number of calls with items that run on the stream.
     streaming_calls: AtomicUsize,
-    /// One of [`ACTIVE`], [`QUIET`] and [`RELEASED`].
+    /// One of [`ACTIVE`], [`IDLE`] and [`RELEASED`].
     activity: AtomicU8,
     has_sent_items: AtomicBool,
     /// The code with which the stream was reset; 0 while it is open.
@@ -209,8 +209,8 @@ impl ServerStream {
         let watching = usize::from(state.is_ended);
         state.workers.dismiss_unused(watching);
         match self.activity.load(Ordering::Relaxed) {
-            ACTIVE => self.activity.store(QUIET, Ordering::Relaxed),
-            QUIET => {
+            ACTIVE => self.activity.store(IDLE, Ordering::Relaxed),
+            IDLE => {
                 self.activity.store(RELEASED, Ordering::Relaxed);
                 state.release_buffers = true;
             }
