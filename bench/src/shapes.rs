@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use rpc_runtime::Limits;
-use rpc_runtime::fuzzing::shapes::{Scene, Shape, Size, all, cheapest};
-use rpc_runtime::fuzzing::stage::ScenePeer;
+use rpc_runtime::fuzzing::harness::ScenarioPeer;
+use rpc_runtime::fuzzing::shapes::{Scenario, Shape, Size, all, cheapest};
 use tokio::runtime::Runtime;
 
 use crate::callgrind::callgrind;
@@ -68,10 +68,10 @@ fn total(profile: &str) -> Result<u64> {
 }
 
 /// Returns the messages of a shape with one size, and the cheapest messages with as many bytes and values.
-fn pair(shape: &Shape, size: usize) -> [(Scene, String); 2] {
+fn pair(shape: &Shape, size: usize) -> [(Scenario, String); 2] {
     let messages = (shape.make)(size);
     let cheapest = cheapest(Size::of(&messages));
-    [(shape.scene, messages), (Scene::Idle, cheapest)]
+    [(shape.scenario, messages), (Scenario::Idle, cheapest)]
 }
 
 /// Returns `true` if a server closes the connection of a client that sends many such messages.
@@ -83,8 +83,8 @@ fn is_charged(runtime: &Runtime, shape: &Shape) -> Result<bool> {
     };
     let messages = Bytes::from((shape.make)(SIZES[0]));
     runtime.block_on(async {
-        let stage = ScenePeer::set(Scene::Idle, limits).await;
-        let answered = stage.context("no connection")?.process(&messages).await;
+        let harness = ScenarioPeer::start(Scenario::Idle, limits).await;
+        let answered = harness.context("no connection")?.process(&messages).await;
         Ok(answered.is_none())
     })
 }
@@ -94,11 +94,11 @@ pub(crate) fn once(only: Option<&str>) -> Result<()> {
     let runtime = RuntimeKind::Current.build()?;
     for shape in all().filter(|shape| only.is_none_or(|only| only == shape.name)) {
         for size in SIZES {
-            for (scene, messages) in pair(shape, size) {
+            for (scenario, messages) in pair(shape, size) {
                 let messages = Bytes::from(messages);
-                let stage = runtime.block_on(warm(scene, &messages));
-                let stage = stage.with_context(|| format!("{}: no connection", shape.name))?;
-                let processed = process_messages_of_a_shape(&runtime, stage, &messages);
+                let harness = runtime.block_on(warm(scenario, &messages));
+                let harness = harness.with_context(|| format!("{}: no connection", shape.name))?;
+                let processed = process_messages_of_a_shape(&runtime, harness, &messages);
                 ensure!(processed, "{}: the connection was closed", shape.name);
             }
         }
@@ -108,20 +108,24 @@ pub(crate) fn once(only: Option<&str>) -> Result<()> {
 
 /// Returns a connection on which such messages were sent before, so that buffers have grown. Items are not sent before,
 /// since they end with their call.
-async fn warm(scene: Scene, messages: &Bytes) -> Option<ScenePeer> {
-    let mut stage = ScenePeer::set(scene, unlimited()).await?;
-    if scene != Scene::Upload {
-        stage.process(messages).await?;
+async fn warm(scenario: Scenario, messages: &Bytes) -> Option<ScenarioPeer> {
+    let mut harness = ScenarioPeer::start(scenario, unlimited()).await?;
+    if scenario != Scenario::Upload {
+        harness.process(messages).await?;
     }
-    Some(stage)
+    Some(harness)
 }
 
 /// The name by which callgrind knows the function below, whose instructions are counted.
 const MEASURED: &str = "bench::shapes::process_messages_of_a_shape";
 
 #[inline(never)]
-fn process_messages_of_a_shape(runtime: &Runtime, mut stage: ScenePeer, messages: &Bytes) -> bool {
-    runtime.block_on(stage.process(messages)).is_some()
+fn process_messages_of_a_shape(
+    runtime: &Runtime,
+    mut harness: ScenarioPeer,
+    messages: &Bytes,
+) -> bool {
+    runtime.block_on(harness.process(messages)).is_some()
 }
 
 fn unlimited() -> Limits {

@@ -2,6 +2,7 @@
 
 mod gated;
 mod gauge;
+pub mod harness;
 pub mod hostile_client;
 pub mod hostile_server;
 mod script;
@@ -9,7 +10,6 @@ mod scripted;
 #[cfg(test)]
 mod scripts_tests;
 pub mod shapes;
-pub mod stage;
 #[cfg(test)]
 mod tests;
 mod traffic;

@@ -39,7 +39,7 @@ pub(super) trait Gated {
     async fn note(&self, text: &str);
 }
 
-/// The gate for which the handlers of a [`GateKeeper`] wait, and the number of running handlers.
+/// The gate for which the handlers of a [`GatedService`] wait, and the number of running handlers.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     is_open: AtomicBool,
@@ -96,9 +96,9 @@ impl Gate {
     }
 }
 
-pub(super) struct GateKeeper(pub(super) Arc<Gate>);
+pub(super) struct GatedService(pub(super) Arc<Gate>);
 
-impl Gated for GateKeeper {
+impl Gated for GatedService {
     async fn echo(&self, text: String) -> String {
         text
     }

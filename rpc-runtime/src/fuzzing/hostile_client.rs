@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::client::callback::{IntoServePeer, ServePeer};
 use crate::description::discover::DiscoverOptions;
-use crate::fuzzing::gated::{Gate, GateKeeper, GatedServer};
+use crate::fuzzing::gated::{Gate, GatedServer, GatedService};
 use crate::fuzzing::gauge::{Gauge, Measure, run_until_idle};
 use crate::fuzzing::script::Script;
 use crate::fuzzing::scripted::{MOST_SENDING, ScriptedStream, accept, code, open};
@@ -68,11 +68,11 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     let mut gauge = Gauge::new(runtime, measure);
     let gate = Arc::new(Gate::default());
     let server = gauge.step(async {
-        let service = Single(GatedServer::new(GateKeeper(Arc::clone(&gate))));
+        let service = Single(GatedServer::new(GatedService(Arc::clone(&gate))));
         service.into_serve_peer(limits.clone(), DiscoverOptions::default())
     });
     let base = gauge.live();
-    let mut stage = ServerStage {
+    let mut harness = ServerHarness {
         gate,
         server,
         window,
@@ -80,17 +80,17 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
         clients: Vec::new(),
         message: String::with_capacity(traffic::MOST_BYTES),
     };
-    gauge.step(async { (0..CONNECTIONS).for_each(|_| stage.connect()) });
-    stage.act_all(&mut script, &mut gauge);
-    stage.end_streams(&mut script, &mut gauge);
-    stage.check_idle(&gauge);
-    stage.check_places(&mut gauge);
+    gauge.step(async { (0..CONNECTIONS).for_each(|_| harness.connect()) });
+    harness.act_all(&mut script, &mut gauge);
+    harness.end_streams(&mut script, &mut gauge);
+    harness.check_idle(&gauge);
+    harness.check_permits(&mut gauge);
     gauge.step(async {
-        stage.clients.iter().for_each(HostileClient::close);
-        stage.clients = Vec::new();
+        harness.clients.iter().for_each(HostileClient::close);
+        harness.clients = Vec::new();
         run_until_idle().await;
     });
-    assert_eq!(stage.gate.running(), 0, "handlers outlive connections");
+    assert_eq!(harness.gate.running(), 0, "handlers outlive connections");
     assert_eq!(gauge.counted(), 0, "connections that are gone are counted");
     let kept = gauge.live().saturating_sub(base);
     assert!(kept <= EMPTY, "{kept} bytes are kept without connections");
@@ -116,7 +116,7 @@ fn limits(script: &mut Script<'_>) -> Limits {
     }
 }
 
-struct ServerStage {
+struct ServerHarness {
     gate: Arc<Gate>,
     server: Arc<dyn ServePeer>,
     window: usize,
@@ -172,7 +172,7 @@ impl HostileClient {
     }
 }
 
-impl ServerStage {
+impl ServerHarness {
     fn connect(&mut self) {
         let (here, there) = memory::pair_with_window(self.window);
         tokio::spawn(self.server.serve(Connection::Memory(there), None));
@@ -342,7 +342,7 @@ impl ServerStage {
     }
 
     /// Checks that the server still runs its maximum number of calls, and replies to each call once.
-    fn check_places(&mut self, gauge: &mut Gauge) {
+    fn check_permits(&mut self, gauge: &mut Gauge) {
         let Self { gate, clients, .. } = self;
         gate.set_open(false);
         gauge.step(async {

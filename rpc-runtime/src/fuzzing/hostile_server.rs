@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::client::Client;
-use crate::fuzzing::gated::{Gate, GateKeeper, GatedServer};
+use crate::fuzzing::gated::{Gate, GatedServer, GatedService};
 use crate::fuzzing::gauge::{Gauge, Measure, run_until_idle};
 use crate::fuzzing::script::Script;
 use crate::fuzzing::scripted::{MOST_SENDING, ScriptedStream, accept, code, open};
@@ -68,22 +68,22 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     let mut script = Script::new(script);
     let mut gauge = Gauge::new(runtime, measure);
-    let mut stage = gauge.step(ClientStage::new(&mut script));
+    let mut harness = gauge.step(ClientHarness::new(&mut script));
     for _ in 0..MOST_ACTIONS {
         if script.has_ended() {
             break;
         }
-        gauge.step(stage.act(&mut script));
-        stage.check_held(&gauge);
+        gauge.step(harness.act(&mut script));
+        harness.check_held(&gauge);
     }
-    stage.gate.set_open(true);
+    harness.gate.set_open(true);
     gauge.step(async { sleep(2 * TIMEOUT).await });
-    stage.check_timeouts();
-    gauge.step(stage.end(&mut script));
-    stage.check_ended();
-    let gate = Arc::clone(&stage.gate);
+    harness.check_timeouts();
+    gauge.step(harness.end(&mut script));
+    harness.check_ended();
+    let gate = Arc::clone(&harness.gate);
     gauge.last_step(async {
-        drop(stage);
+        drop(harness);
         // Streams of a closed client may linger.
         sleep(Duration::from_secs(10)).await;
     });
@@ -94,7 +94,7 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     assert!(kept <= EMPTY, "{kept} bytes are kept without a client");
 }
 
-struct ClientStage {
+struct ClientHarness {
     gate: Arc<Gate>,
     client: Option<Client>,
     server: Connection,
@@ -112,7 +112,7 @@ struct InFlightCall {
     has_timeout: bool,
 }
 
-impl ClientStage {
+impl ClientHarness {
     async fn new(script: &mut Script<'_>) -> Self {
         let gate = Arc::new(Gate::default());
         let (here, server) = memory::pair_with_window(script.pick(&[1 << 10, 64 << 10]));
@@ -132,7 +132,7 @@ impl ClientStage {
             .streams(1 + script.below(2))
             .max_response_bytes(REPLY)
             .limits(limits)
-            .service(GatedServer::new(GateKeeper(Arc::clone(&gate))))
+            .service(GatedServer::new(GatedService(Arc::clone(&gate))))
             .in_memory(here);
         Self {
             gate,

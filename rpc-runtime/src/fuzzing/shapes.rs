@@ -7,14 +7,14 @@ pub struct Shape {
     /// The name of the shape, for reports.
     pub name: &'static str,
     /// The state of the connection on which the messages are sent.
-    pub scene: Scene,
+    pub scenario: Scenario,
     /// Creates messages of about this number of bytes.
     pub make: fn(usize) -> String,
 }
 
 /// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scene {
+pub enum Scenario {
     /// No call is in flight.
     Idle,
     /// Many calls wait on the stream of the messages.
@@ -116,13 +116,17 @@ fn list(bytes: usize, [head, tail]: [&str; 2], unit: impl Fn(usize) -> String) -
 const fn shape(name: &'static str, make: fn(usize) -> String) -> Shape {
     Shape {
         name,
-        scene: Scene::Idle,
+        scenario: Scenario::Idle,
         make,
     }
 }
 
-const fn during(scene: Scene, name: &'static str, make: fn(usize) -> String) -> Shape {
-    Shape { name, scene, make }
+const fn during(scenario: Scenario, name: &'static str, make: fn(usize) -> String) -> Shape {
+    Shape {
+        name,
+        scenario,
+        make,
+    }
 }
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"text","params":"#;
@@ -247,12 +251,12 @@ static MANY: [Shape; 22] = [
     shape("blank lines of white space", |n| " \t\r\n".repeat(n / 4)),
     shape("spaces", |n| " ".repeat(n)),
     during(
-        Scene::WaitingOnStream,
+        Scenario::WaitingOnStream,
         "calls beside calls that wait",
         |n| usual(n, n / 64),
     ),
     during(
-        Scene::WaitingOnStream,
+        Scenario::WaitingOnStream,
         "cancellations that find nothing on the stream",
         |n| {
             filled(n, ["", ""], |index| {
@@ -261,7 +265,7 @@ static MANY: [Shape; 22] = [
         },
     ),
     during(
-        Scene::WaitingOnStream,
+        Scenario::WaitingOnStream,
         "cancellations of a long id that find nothing",
         |n| {
             let id = format!("[\"{}no\"]", "x".repeat(1000));
@@ -269,7 +273,7 @@ static MANY: [Shape; 22] = [
         },
     ),
     during(
-        Scene::WaitingOnStreams,
+        Scenario::WaitingOnStreams,
         "cancellations that find nothing on any stream",
         |n| {
             filled(n, ["", ""], |index| {
@@ -278,7 +282,7 @@ static MANY: [Shape; 22] = [
         },
     ),
     during(
-        Scene::WaitingOnStreams,
+        Scenario::WaitingOnStreams,
         "cancellations that name a stream that is over",
         |n| {
             let params = |index| format!("{{\"id\":{index},\"stream\":4,\"offset\":{index}}}");
@@ -286,24 +290,26 @@ static MANY: [Shape; 22] = [
         },
     ),
     during(
-        Scene::EarlyCancellations,
+        Scenario::EarlyCancellations,
         "calls while cancellations are kept",
         |n| usual(n, n / 64),
     ),
     during(
-        Scene::EarlyCancellations,
+        Scenario::EarlyCancellations,
         "cancellations past those kept",
         |n| {
             let params = |index| format!("{{\"id\":{index},\"stream\":0,\"offset\":1000000000}}");
             filled(n, ["", ""], |index| cancel(&params(5000 + index)))
         },
     ),
-    during(Scene::Upload, "items", |n| {
+    during(Scenario::Upload, "items", |n| {
         let unit = "{\"jsonrpc\":\"2.0\",\"method\":\"rpc.item\",\"params\":[1,2]}\n";
         filled(n, ["", ""], |_| unit.into())
     }),
-    during(Scene::Upload, "blank lines among items", |n| "\n".repeat(n)),
-    during(Scene::Upload, "items in another order of members", |n| {
+    during(Scenario::Upload, "blank lines among items", |n| {
+        "\n".repeat(n)
+    }),
+    during(Scenario::Upload, "items in another order of members", |n| {
         let unit = "{\"method\":\"rpc.item\",\"params\":[1,2],\"jsonrpc\":\"2.0\"}\n";
         filled(n, ["", ""], |_| unit.into())
     }),

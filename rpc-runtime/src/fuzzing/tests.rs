@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use crate::codec::steps;
-use crate::fuzzing::shapes::{Scene, Shape, Size, all, cheapest};
-use crate::fuzzing::stage::ScenePeer;
+use crate::fuzzing::harness::ScenarioPeer;
+use crate::fuzzing::shapes::{Scenario, Shape, Size, all, cheapest};
 use crate::limits::Limits;
 
 /// Approximate size of the messages of a shape, in bytes.
@@ -28,15 +28,15 @@ fn runtime() -> Runtime {
 }
 
 /// Returns the steps that a server takes for these messages.
-fn steps(scene: Scene, messages: String) -> u64 {
+fn steps(scenario: Scenario, messages: String) -> u64 {
     let limits = Limits {
         max_net_cancellations: usize::MAX,
         ..Limits::default()
     };
     runtime().block_on(async {
-        let mut stage = ScenePeer::set(scene, limits).await.unwrap();
+        let mut harness = ScenarioPeer::start(scenario, limits).await.unwrap();
         let before = steps::taken();
-        let processed = stage.process(&Bytes::from(messages)).await;
+        let processed = harness.process(&Bytes::from(messages)).await;
         processed.expect("the connection is open");
         steps::taken() - before
     })
@@ -50,9 +50,9 @@ fn is_charged(shape: &Shape) -> bool {
         ..Limits::default()
     };
     runtime().block_on(async {
-        let mut stage = ScenePeer::set(Scene::Idle, limits).await.unwrap();
+        let mut harness = ScenarioPeer::start(Scenario::Idle, limits).await.unwrap();
         let messages = Bytes::from((shape.make)(BYTES));
-        stage.process(&messages).await.is_none()
+        harness.process(&messages).await.is_none()
     })
 }
 
@@ -61,7 +61,7 @@ fn steps_of_every_shape_are_linear_in_its_bytes() {
     for shape in all() {
         let count = |bytes| {
             let messages = (shape.make)(bytes);
-            (messages.len() as u64, steps(shape.scene, messages))
+            (messages.len() as u64, steps(shape.scenario, messages))
         };
         let ((bytes, small), (more_bytes, large)) = (count(BYTES), count(4 * BYTES));
         let linear = small * more_bytes / bytes;
@@ -77,8 +77,8 @@ fn steps_of_every_shape_are_linear_in_its_bytes() {
 fn shape_that_takes_many_steps_is_charged_to_its_sender() {
     for shape in all() {
         let messages = (shape.make)(BYTES);
-        let cheapest = steps(Scene::Idle, cheapest(Size::of(&messages)));
-        let steps = steps(shape.scene, messages);
+        let cheapest = steps(Scenario::Idle, cheapest(Size::of(&messages)));
+        let steps = steps(shape.scenario, messages);
         let is_cheap = steps <= MOST * cheapest + CONSTANT;
         let name = shape.name;
         assert!(is_cheap || is_charged(shape), "{name}: {steps}, {cheapest}");
@@ -131,14 +131,16 @@ fn tasks_beside_a_stream_of_blank_lines_are_polled() {
             counted.set(counted.get() + 1);
         }
     });
-    for scene in [Scene::Idle, Scene::Upload] {
+    for scenario in [Scenario::Idle, Scenario::Upload] {
         let before = polls.get();
         tasks.block_on(&runtime(), async {
-            let mut stage = ScenePeer::set(scene, Limits::default()).await.unwrap();
+            let mut harness = ScenarioPeer::start(scenario, Limits::default())
+                .await
+                .unwrap();
             let blank = Bytes::from("\n".repeat(CHUNKS));
-            stage.process_chunks(&blank, 1).await.unwrap();
+            harness.process_chunks(&blank, 1).await.unwrap();
         });
         let polls = polls.get() - before;
-        assert!(polls >= 1000, "{scene:?}: {polls} polls");
+        assert!(polls >= 1000, "{scenario:?}: {polls} polls");
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
-use crate::fuzzing::shapes::{Scene, cancel};
+use crate::fuzzing::shapes::{Scenario, cancel};
 use crate::fuzzing::{RawPeer, RawStream};
 use crate::limits::Limits;
 use crate::rpc;
@@ -79,32 +79,32 @@ const PONG: &[u8] = b"\"id\":\"last\",\"result\":null}\n";
 
 /// A connection on which the messages of a shape are sent.
 #[derive(Debug)]
-pub struct ScenePeer {
-    scene: Scene,
+pub struct ScenarioPeer {
+    scenario: Scenario,
     peer: RawPeer,
     stream: RawStream,
     _others: Vec<RawStream>,
 }
 
-impl ScenePeer {
-    /// Creates a connection in the state of the scene. Returns `None` if the server closes the connection meanwhile.
+impl ScenarioPeer {
+    /// Creates a connection in the state of the scenario. Returns `None` if the server closes the connection meanwhile.
     ///
     /// # Panics
     /// Panics outside a tokio runtime with timers.
-    pub async fn set(scene: Scene, limits: Limits) -> Option<Self> {
+    pub async fn start(scenario: Scenario, limits: Limits) -> Option<Self> {
         let peer = RawPeer::of(ProbeServer::new(Clerk), limits);
         let mut stream = peer.open()?;
         stream.exchange(&PING.into(), PACKET, PONG).await?;
         let mut others = Vec::new();
-        match scene {
-            Scene::Idle => {}
-            Scene::WaitingOnStream => {
+        match scenario {
+            Scenario::Idle => {}
+            Scenario::WaitingOnStream => {
                 let id = |index| format!("{}{index:02}", "x".repeat(1000));
                 let calls = (0..WAITING).map(|index| wait(&id(index)));
                 let calls = calls.collect::<String>() + PING;
                 stream.exchange(&calls.into(), PACKET, PONG).await?;
             }
-            Scene::WaitingOnStreams => {
+            Scenario::WaitingOnStreams => {
                 for index in 0..WAITING {
                     let mut other = peer.open()?;
                     let call = wait(&index.to_string()) + PING;
@@ -112,19 +112,19 @@ impl ScenePeer {
                     others.push(other);
                 }
             }
-            Scene::EarlyCancellations => {
+            Scenario::EarlyCancellations => {
                 let params = |id| format!("{{\"id\":{id},\"stream\":0,\"offset\":1000000000}}");
                 let cancellations = (0..KEPT).map(|id| cancel(&params(id)));
                 let cancellations = cancellations.collect::<String>() + PING;
                 stream.exchange(&cancellations.into(), PACKET, PONG).await?;
             }
-            Scene::Upload => {
+            Scenario::Upload => {
                 let sum = r#"{"jsonrpc":"2.0","id":1,"method":"sum","params":[]}"#;
                 stream.send(&format!("{sum}\n").into(), PACKET).await;
             }
         }
         Some(Self {
-            scene,
+            scenario,
             peer,
             stream,
             _others: others,
@@ -139,13 +139,13 @@ impl ScenePeer {
 
     /// Sends the messages as `process` does, in chunks of `chunk` bytes.
     pub(super) async fn process_chunks(&mut self, messages: &Bytes, chunk: usize) -> Option<usize> {
-        let end = match self.scene {
-            Scene::Upload => "\n{\"jsonrpc\":\"2.0\",\"method\":\"rpc.end\",\"params\":[1]}\n",
+        let end = match self.scenario {
+            Scenario::Upload => "\n{\"jsonrpc\":\"2.0\",\"method\":\"rpc.end\",\"params\":[1]}\n",
             _ => "\n",
         };
         let end = Bytes::from(format!("{end}{PING}"));
         let Self { peer, stream, .. } = self;
-        if self.scene == Scene::WaitingOnStreams {
+        if self.scenario == Scenario::WaitingOnStreams {
             peer.send(messages, chunk).await;
             return stream.exchange(&end, PACKET, PONG).await;
         }
