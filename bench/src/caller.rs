@@ -42,14 +42,14 @@ pub(crate) trait Calls: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Phase(Arc<AtomicU8>);
 
-const REST: u8 = 0;
+const UNMEASURED: u8 = 0;
 const MEASURE: u8 = 1;
 const STOP: u8 = 2;
 
 impl Phase {
     /// Continues the calls without measuring them.
-    pub(crate) fn rest(&self) {
-        self.0.store(REST, Ordering::Relaxed);
+    pub(crate) fn stop_measuring(&self) {
+        self.0.store(UNMEASURED, Ordering::Relaxed);
     }
 
     pub(crate) fn measure(&self) {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::load::{Load, Outcome};
-use crate::session::{PATIENCE, Session};
+use crate::session::{END_TIMEOUT, Session};
 
 /// One run.
 #[derive(Debug, Clone, Copy, Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Plan {
 
 pub(crate) fn main(plan: &Plan) -> Result<Outcome> {
     let seconds = Duration::from_secs_f64;
-    give_up_after(seconds(plan.warm_up + plan.seconds) + 2 * PATIENCE);
+    exit_after(seconds(plan.warm_up + plan.seconds) + 2 * END_TIMEOUT);
     let mut session = Session::start(&plan.load)?;
     session.go_on(seconds(plan.warm_up))?;
     let outcome = session.window(seconds(plan.seconds))?;
@@ -32,10 +32,10 @@ pub(crate) fn main(plan: &Plan) -> Result<Outcome> {
 }
 
 /// Ends the process with an error after `limit`, so that a run that hangs ends, too.
-pub(crate) fn give_up_after(limit: Duration) {
+pub(crate) fn exit_after(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);
-        eprintln!("gave up");
+        eprintln!("timed out");
         std::process::exit(1);
     });
 }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::caller::Record;
 use crate::compare::{Aim, Comparison, table};
 use crate::contender::{Contender, Large, call_with_large};
-use crate::drive::give_up_after;
+use crate::drive::exit_after;
 use crate::figures::{Ratio, median};
 use crate::load::{Load, Outcome, RuntimeKind};
 use crate::session::Session;
@@ -31,7 +31,7 @@ const NO_LESS: Aim = Aim::AtLeast(1.0 - EQUAL);
 const NO_MORE: Aim = Aim::AtMost(1.0 + EQUAL);
 
 pub(crate) fn main(rounds: usize) -> Result<()> {
-    give_up_after(LIMIT);
+    exit_after(LIMIT);
     println!(
         "### `add`, 64 in flight: a new connection, and after {} calls on it\n\n{}",
         thousands(HISTORY as f64),

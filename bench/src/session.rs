@@ -13,7 +13,7 @@ use crate::load::{Load, Outcome};
 use crate::process::{Hello, Used, hear, machine_busy};
 
 /// The time after which the end of a session counts as failed. Nothing that works takes longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The interval at which completed calls are counted.
 const TICK: Duration = Duration::from_millis(10);
@@ -82,7 +82,7 @@ impl Session {
         while self.record.len() < calls {
             self.go_on(TICK)?;
         }
-        self.phase.rest();
+        self.phase.stop_measuring();
         self.record.take();
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Session {
         self.phase.measure();
         self.go_on(time)?;
         let after = Mark::set(&mut self.server)?;
-        self.phase.rest();
+        self.phase.stop_measuring();
         let latencies = self.record.take();
         ensure!(!latencies.is_empty(), "no call ended in time");
         Ok(outcome(&latencies, &before, &after))
@@ -103,7 +103,7 @@ impl Session {
     pub(crate) fn end(self) -> Result<()> {
         self.phase.stop();
         self.ended
-            .recv_timeout(PATIENCE)
+            .recv_timeout(END_TIMEOUT)
             .context("calls that don't end")?
     }
 }

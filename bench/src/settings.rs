@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::contender::{Contender, Setting};
-use crate::drive::give_up_after;
+use crate::drive::exit_after;
 use crate::figures::Ratio;
 use crate::load::{Load, Outcome, RuntimeKind};
 use crate::matrix::report_failure;
@@ -51,7 +51,7 @@ pub(crate) fn main(rounds: usize, seconds: f64) -> Result<()> {
     let mut settings = vec![None];
     settings.extend(Setting::all().into_iter().map(Some));
     let runs = rounds * WORK.len() * (settings.len() + settings.len().div_ceil(COMPARED));
-    give_up_after((WARM_UP + window) * 3 * runs as u32);
+    exit_after((WARM_UP + window) * 3 * runs as u32);
 
     let mut gains = Vec::new();
     for round in 0..rounds {
