@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
-use crate::desk::METHODS;
+use crate::service::METHODS;
 
 /// The maximum depth of generated values.
 const DEPTH: usize = 6;

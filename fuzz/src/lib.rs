@@ -1,9 +1,9 @@
 //! Shared parts of the fuzz targets: generators of JSON, and the expected results according to serde_json.
 
-pub mod desk;
 pub mod grammar;
 pub mod oracle;
 pub mod replies;
+pub mod service;
 
 use rpc_runtime::fuzzing::Allocated;
 use tokio::runtime::{Builder, Runtime};

@@ -6,8 +6,8 @@ use rpc_runtime::{Limits, RawService};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::desk::{Answer, Clerk, DeskServer, answer};
 use crate::oracle::{self, Members, is_id, leading_id};
+use crate::service::{Answer, Clerk, DeskServer, answer};
 
 /// A call that must be answered after any message, and its answer.
 const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":"next","method":"add","params":{"b":2,"a":1}}"#;

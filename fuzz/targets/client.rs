@@ -2,8 +2,8 @@
 #![no_main]
 
 use bytes::Bytes;
-use fuzz::desk::{DeskClient, Failure};
 use fuzz::oracle::{self, Members, is_id, leading_id};
+use fuzz::service::{DeskClient, Failure};
 use fuzz::{block_on, grammar};
 use libfuzzer_sys::fuzz_target;
 use rpc_runtime::{CallError, Client, ErrorObject, RpcError, fuzzing};
