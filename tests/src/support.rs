@@ -47,7 +47,7 @@ pub async fn eventually(mut condition: impl FnMut() -> bool) {
 ///
 /// # Panics
 /// When that takes longer than a minute.
-pub async fn until_still(count: impl Fn() -> usize, mut turn: impl AsyncFnMut()) {
+pub async fn until_stable(count: impl Fn() -> usize, mut turn: impl AsyncFnMut()) {
     soon(async {
         let mut before = None;
         while before != Some(count()) {

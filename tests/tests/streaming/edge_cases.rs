@@ -12,7 +12,7 @@ use tests::peer::{CANCELLED, RawClient, RawConnection, RawStream};
 use tests::support::{TestServer, eventually, serve, soon};
 use tokio::time::timeout;
 
-use crate::desk::{Clerk, DeskServer, desk, is_served, server, until_stalled};
+use crate::service::{Clerk, DeskServer, desk, is_served, server, until_stalled};
 
 /// Longer than any drain here takes.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -141,7 +141,7 @@ async fn shutdown_with_stalled_streams_aborts_them() {
 async fn client_with_stalled_streams_closes() {
     let (server, _) = server(Limits::default());
     let client = server.connect().await;
-    let desk = crate::desk::DeskClient::new(client.clone());
+    let desk = crate::service::DeskClient::new(client.clone());
     let mut items = Box::pin(desk.numbers());
     soon(items.next()).await.unwrap().unwrap();
     let mut echo = Box::pin(desk.echo(stream::iter(0..)));

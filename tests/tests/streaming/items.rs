@@ -10,7 +10,7 @@ use rpc_runtime::{CallError, Client, Context, Limits, RpcError, ServerHandle, co
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tests::support::{DEADLINE, serve, soon, until_still};
+use tests::support::{DEADLINE, serve, soon, until_stable};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ struct Exchange {
     made: Arc<AtomicUsize>,
     started: Arc<Notify>,
     dropped: Arc<Notify>,
-    door: Arc<Semaphore>,
+    gate: Arc<Semaphore>,
 }
 
 impl Default for Exchange {
@@ -71,7 +71,7 @@ impl Default for Exchange {
             made: Arc::default(),
             started: Arc::default(),
             dropped: Arc::default(),
-            door: Arc::new(Semaphore::new(0)),
+            gate: Arc::new(Semaphore::new(0)),
         }
     }
 }
@@ -146,7 +146,7 @@ impl Market for Exchange {
     }
 
     async fn hold(&self, items: impl Stream<Item = u64> + Send) -> u64 {
-        self.door.acquire().await.unwrap().forget();
+        self.gate.acquire().await.unwrap().forget();
         items.fold(0, async |sum, item| sum + item).await
     }
 
@@ -326,7 +326,7 @@ async fn local_client_streams_as_a_remote_one() {
     soon(exchange.dropped.notified()).await;
     let mut numbers = market.numbers();
     assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), 0);
-    is_still(&market, &exchange.made).await;
+    is_stable(&market, &exchange.made).await;
     assert!(exchange.made.load(Ordering::Relaxed) < WINDOW);
     assert!(matches!(
         soon(market.fails("A", 0).next()).await,
@@ -571,9 +571,9 @@ async fn raw_json_with_newlines_is_sent_as_one_line() {
 const WINDOW: usize = (1280 << 10) / 55;
 
 /// Waits until no more items are made although the tasks that make them may run.
-async fn is_still(market: &MarketClient, made: &AtomicUsize) {
+async fn is_stable(market: &MarketClient, made: &AtomicUsize) {
     let call = async || assert_eq!(market.add(1, 2).await.unwrap(), 3);
-    until_still(|| made.load(Ordering::Relaxed), call).await;
+    until_stable(|| made.load(Ordering::Relaxed), call).await;
 }
 
 #[tokio::test]
@@ -582,7 +582,7 @@ async fn response_stream_is_polled_only_as_far_as_the_caller_reads() {
     let (market, _server) = market(exchange.clone()).await;
     let mut numbers = market.numbers();
     assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), 0);
-    is_still(&market, &exchange.made).await;
+    is_stable(&market, &exchange.made).await;
     let made = exchange.made.load(Ordering::Relaxed);
     assert!(made < WINDOW, "{made} items were made");
     // Unread streams block neither calls nor each other, nor this stream.
@@ -590,7 +590,7 @@ async fn response_stream_is_polled_only_as_far_as_the_caller_reads() {
     for stream in &mut unread {
         assert_eq!(soon(stream.next()).await.unwrap().unwrap(), 0);
     }
-    is_still(&market, &exchange.made).await;
+    is_stable(&market, &exchange.made).await;
     for number in 0..1000 {
         assert_eq!(soon(market.add(number, 1)).await.unwrap(), number + 1);
     }
@@ -598,7 +598,7 @@ async fn response_stream_is_polled_only_as_far_as_the_caller_reads() {
         assert_eq!(soon(numbers.next()).await.unwrap().unwrap(), number);
     }
     drop(unread);
-    is_still(&market, &exchange.made).await;
+    is_stable(&market, &exchange.made).await;
 }
 
 #[tokio::test]
@@ -613,14 +613,14 @@ async fn request_stream_is_polled_only_as_far_as_the_handler_reads() {
         })
     };
     let held = tokio::spawn(market.hold(endless().take(50_000)));
-    is_still(&market, &made).await;
+    is_stable(&market, &made).await;
     let before = made.load(Ordering::Relaxed);
     assert!(0 < before && before < WINDOW, "{before} items were made");
     let mut unread = tokio::task::JoinSet::new();
     for _ in 0..20 {
         unread.spawn(market.hold(endless()));
     }
-    is_still(&market, &made).await;
+    is_stable(&market, &made).await;
     for number in 0..1000 {
         assert_eq!(soon(market.add(number, 1)).await.unwrap(), number + 1);
     }
@@ -629,7 +629,7 @@ async fn request_stream_is_polled_only_as_far_as_the_handler_reads() {
         499_500
     );
     // The first call gets the permit.
-    exchange.door.add_permits(1);
+    exchange.gate.add_permits(1);
     assert_eq!(soon(held).await.unwrap().unwrap(), (0..50_000).sum::<u64>());
 }
 

@@ -12,7 +12,7 @@ use tests::peer::{RawClient, TIMED_OUT};
 use tests::support::{current_thread, eventually, serve, soon};
 use tokio::sync::mpsc;
 
-use crate::desk::{Clerk, DeskClient, DeskServer, desk, is_served, server, until_stalled};
+use crate::service::{Clerk, DeskClient, DeskServer, desk, is_served, server, until_stalled};
 
 /// A time limit that passes within a test.
 const SHORT: Duration = Duration::from_millis(300);
@@ -107,7 +107,7 @@ async fn streaming_call_past_its_deadline_releases_its_permit() {
 async fn handler_that_stops_waiting_for_items_keeps_its_stream() {
     let (server, clerk) = server(Limits::default());
     let connection = RawClient::connect_with_small_window(&server).await;
-    let both = call_line(1, "blob", "[100000]") + &call_line(2, "impatient", "[]");
+    let both = call_line(1, "blob", "[100000]") + &call_line(2, "item_or_gate", "[]");
     let mut stream = connection.send(both).await;
     soon(clerk.started.notified()).await;
     clerk.gate.notify_one();
@@ -121,7 +121,7 @@ async fn handler_that_stops_waiting_for_items_keeps_its_stream() {
 async fn drain_does_not_wait_for_a_dropped_write() {
     let (server, clerk) = server(Limits::default());
     let connection = RawClient::connect_with_small_window(&server).await;
-    let both = call_line(1, "blob", "[100000]") + &call_line(2, "impatient", "[]");
+    let both = call_line(1, "blob", "[100000]") + &call_line(2, "item_or_gate", "[]");
     let mut stream = connection.send(both).await;
     soon(clerk.started.notified()).await;
     clerk.gate.notify_one();

@@ -8,7 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt, stream};
 use rpc_runtime::{ErrorObject, Limits, ServerHandle, code, rpc};
-use tests::support::{TestServer, serve, soon, until_still};
+use tests::support::{TestServer, serve, soon, until_stable};
 use tokio::sync::{Barrier, Notify};
 
 #[rpc]
@@ -45,7 +45,7 @@ pub(crate) trait Desk {
     /// Takes an item, drops the stream and does not return.
     async fn drop_items(&self, items: impl Stream<Item = u64>);
     /// Waits for an item until the test has opened the gate.
-    async fn impatient(&self, items: impl Stream<Item = u64>) -> Option<u64>;
+    async fn item_or_gate(&self, items: impl Stream<Item = u64>) -> Option<u64>;
     /// Drops each item.
     async fn discard(&self, items: impl Stream<Item = String>);
     /// Fails with the code that ends a stream.
@@ -230,7 +230,7 @@ impl Desk for Clerk {
         std::future::pending().await
     }
 
-    async fn impatient(&self, items: impl Stream<Item = u64> + Send) -> Option<u64> {
+    async fn item_or_gate(&self, items: impl Stream<Item = u64> + Send) -> Option<u64> {
         let mut items = pin!(items);
         self.started.notify_one();
         let item = tokio::select! {
@@ -294,5 +294,5 @@ pub(crate) async fn is_served(desk: &DeskClient) {
 
 /// Waits until `count` no longer changes although the tasks that change it may run.
 pub(crate) async fn until_stalled(desk: &DeskClient, count: impl Fn() -> usize) {
-    until_still(count, async || is_served(desk).await).await;
+    until_stable(count, async || is_served(desk).await).await;
 }
