@@ -57,7 +57,7 @@ where
         .iter()
         .enumerate()
         .map(|(index, client)| {
-            let lane = Lane {
+            let connection = ConnectionLoad {
                 client: client.clone(),
                 load: load.share(index, clients.len()),
                 measured_from,
@@ -66,7 +66,7 @@ where
                 done: Arc::clone(&done),
                 call: call.clone(),
             };
-            tokio::spawn(lane.run())
+            tokio::spawn(connection.run())
         })
         .collect();
     let mut record = Record::new();
@@ -108,7 +108,7 @@ impl Load {
 }
 
 /// The calls of one connection.
-struct Lane<C> {
+struct ConnectionLoad<C> {
     client: Client,
     load: Load,
     measured_from: Instant,
@@ -119,7 +119,7 @@ struct Lane<C> {
     call: C,
 }
 
-impl<C: Fn(&Client) -> Made> Lane<C> {
+impl<C: Fn(&Client) -> Made> ConnectionLoad<C> {
     async fn run(self) -> Record {
         match self.load.pace {
             Pace::Closed { calls } => self.closed(calls).await,
@@ -138,7 +138,7 @@ impl<C: Fn(&Client) -> Made> Lane<C> {
                 in_flight.push(timed(now, (self.call)(&self.client)));
             }
             match in_flight.next().await {
-                Some((due, result)) => self.note(due, result),
+                Some((due, result)) => self.record_result(due, result),
                 None => return self.record,
             }
         }
@@ -156,7 +156,7 @@ impl<C: Fn(&Client) -> Made> Lane<C> {
                         in_flight.push(timed(next, (self.call)(&self.client)));
                     }
                 }
-                Some((due, result)) = in_flight.next() => self.note(due, result),
+                Some((due, result)) = in_flight.next() => self.record_result(due, result),
                 else => return self.record,
             }
         }
@@ -174,7 +174,7 @@ impl<C: Fn(&Client) -> Made> Lane<C> {
         }
     }
 
-    fn note(&mut self, due: Instant, result: <Made as Future>::Output) {
+    fn record_result(&mut self, due: Instant, result: <Made as Future>::Output) {
         if due >= self.measured_from {
             self.record.add(due, result);
             self.done.fetch_add(1, Ordering::Relaxed);
