@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use super::fuel::Fuel;
 use super::limits::{Limits, Sense};
-use super::side::{Place, Schema, Side};
+use super::side::{ResolvedSchema, Schema, Side};
 use crate::json::{Json, Value};
 use crate::types::{self, Literal, Piece, Pieces};
 
@@ -76,12 +76,12 @@ impl<'c, 'a> Kinds<'c, 'a> {
     }
 
     /// Returns all kinds of values that a schema accepts. Returns none if it accepts no value.
-    pub(super) fn of(&self, schema: Place) -> Rc<[Kind<'a>]> {
+    pub(super) fn of(&self, schema: ResolvedSchema) -> Rc<[Kind<'a>]> {
         self.within(schema, DEEPEST)
     }
 
-    fn within(&self, place: Place, depth: usize) -> Rc<[Kind<'a>]> {
-        let Place { schema, is_shared } = place;
+    fn within(&self, place: ResolvedSchema, depth: usize) -> Rc<[Kind<'a>]> {
+        let ResolvedSchema { schema, is_shared } = place;
         let known = self.known.borrow().get(&schema).cloned();
         match known {
             Some(Known::Answered(kinds)) => return kinds,

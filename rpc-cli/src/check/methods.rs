@@ -178,17 +178,19 @@ impl<'a> Comparison<'_, 'a> {
             }
             (None, None) => {}
         }
-        let places = Places::of(old, new);
-        let mut findings = places.changes(old, new);
+        let positions = ParameterPositions::of(old, new);
+        let mut findings = positions.changes(old, new);
         for (index, parameter) in old.params().enumerate() {
-            match places.new.get(&parameter.name()) {
+            match positions.new.get(&parameter.name()) {
                 Some((_, now)) => findings.extend(self.parameter(parameter, *now)),
-                None => findings.push(Finding::breaking(self.gone(parameter, index, &places))),
+                None => findings.push(Finding::breaking(
+                    self.removed(parameter, index, &positions),
+                )),
             }
         }
         for parameter in new.params() {
             let name = parameter.name();
-            if places.old.contains_key(&name) {
+            if positions.old.contains_key(&name) {
                 continue;
             }
             let name = Short(&name);
@@ -228,14 +230,19 @@ impl<'a> Comparison<'_, 'a> {
     }
 
     /// Describes the removal of a parameter, which may have been renamed.
-    fn gone(&self, parameter: Parameter<'a>, index: usize, places: &Places<'a>) -> String {
+    fn removed(
+        &self,
+        parameter: Parameter<'a>,
+        index: usize,
+        positions: &ParameterPositions<'a>,
+    ) -> String {
         let name = parameter.name();
         let name = Short(&name);
         let print = |side: &Side<'a>, parameter: Parameter<'a>| {
             parameter.typed().schema().map(|schema| side.print(schema))
         };
-        let there = places.in_order.get(index).filter(|there| {
-            !places.old.contains_key(&there.name())
+        let there = positions.in_order.get(index).filter(|there| {
+            !positions.old.contains_key(&there.name())
                 && print(self.sides.0, parameter) == print(self.sides.1, **there)
         });
         match there {
@@ -402,20 +409,20 @@ fn marks(old: Method<'_>, new: Method<'_>) -> Vec<Finding> {
 type ByName<'a> = HashMap<Cow<'a, str>, (usize, Parameter<'a>)>;
 
 /// The parameters of both methods.
-struct Places<'a> {
+struct ParameterPositions<'a> {
     old: ByName<'a>,
     new: ByName<'a>,
     /// The new parameters in their order.
     in_order: Vec<Parameter<'a>>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> ParameterPositions<'a> {
     fn of(old: Method<'a>, new: Method<'a>) -> Self {
         let by_name = |method: Method<'a>| {
             let mut by_name = ByName::new();
             for (index, parameter) in method.params().enumerate() {
-                let place = (index, parameter);
-                by_name.entry(parameter.name()).or_insert(place);
+                let entry = (index, parameter);
+                by_name.entry(parameter.name()).or_insert(entry);
             }
             by_name
         };

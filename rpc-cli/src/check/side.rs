@@ -22,7 +22,7 @@ pub(super) enum Schema {
 
 /// A resolved schema, with `true` if others may refer to it as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ResolvedSchema {
     pub(super) schema: Schema,
     pub(super) is_shared: bool,
 }
@@ -161,10 +161,10 @@ impl<'a> Side<'a> {
     }
 
     /// Returns the schema that one refers to, if it consists of a reference only.
-    pub(super) fn resolved(&self, schema: Schema) -> Place {
+    pub(super) fn resolved(&self, schema: Schema) -> ResolvedSchema {
         let Schema::One(first) = schema else {
             let is_shared = true;
-            return Place { schema, is_shared };
+            return ResolvedSchema { schema, is_shared };
         };
         let mut aliases = self.aliases.borrow_mut();
         let mut path = Vec::new();
@@ -187,7 +187,7 @@ impl<'a> Side<'a> {
         }
         // The first schema is only a place with a reference. There may be as many of those as there is text.
         aliases.remove(&first);
-        Place {
+        ResolvedSchema {
             schema: Schema::One(id),
             is_shared: id != first,
         }
