@@ -103,7 +103,7 @@ impl Connection {
         }
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
             let identity = Identity::from_pem_files(cert, key)
-                .map_err(|error| Failure::usage(told(&error)))?;
+                .map_err(|error| Failure::usage(error_chain(&error)))?;
             builder = builder.identity(identity);
         }
         Ok(builder)
@@ -112,7 +112,7 @@ impl Connection {
     fn trust(&self) -> Result<Trust, Failure> {
         let pinned = self.pin.map(Trust::sha256);
         let authorities = self.ca.as_ref().map(Trust::pem_file).transpose();
-        let authorities = authorities.map_err(|error| Failure::usage(told(&error)))?;
+        let authorities = authorities.map_err(|error| Failure::usage(error_chain(&error)))?;
         Ok(match (pinned, authorities) {
             (Some(pinned), Some(authorities)) => pinned.or(authorities),
             (Some(only), None) | (None, Some(only)) => only,
@@ -266,17 +266,17 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Returns the text of an error and its causes.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_told = cause.to_string();
-        if !told.ends_with(&cause_told) {
-            told = format!("{told}: {cause_told}");
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
         }
         source = cause.source();
     }
-    told
+    text
 }
 
 /// Returns the reason why there is no connection, and how to correct it.
@@ -286,7 +286,7 @@ fn advise(error: &ConnectError, target: &Address) -> Failure {
         ConnectError::Address(_) | ConnectError::Trust(_) => Status::Usage,
         _ => Status::Unreachable,
     };
-    let failure = Failure::new(status, format!("{target}: {}", told(error)));
+    let failure = Failure::new(status, format!("{target}: {}", error_chain(error)));
     match error {
         ConnectError::Timeout => failure
             .tip("check that the server is running, and that this is its address and UDP port")

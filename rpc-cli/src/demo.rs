@@ -9,7 +9,7 @@ use clap::Args;
 use rpc_runtime::{Identity, Server};
 
 use self::service::{Demo, ShopServer, TextServer};
-use crate::connect::{hexadecimal, told};
+use crate::connect::{error_chain, hexadecimal};
 use crate::failure::{Failure, Status, Stop};
 use crate::interrupt::Interrupts;
 use crate::output::{FAINT, Output, TITLE};
@@ -30,7 +30,7 @@ impl Options {
         let unserved = |error: &dyn std::error::Error| {
             Failure::new(
                 Status::Unreachable,
-                format!("{}: {}", self.listen, told(error)),
+                format!("{}: {}", self.listen, error_chain(error)),
             )
         };
         let host = self.listen.ip().to_string();
