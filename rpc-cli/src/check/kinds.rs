@@ -80,8 +80,8 @@ impl<'c, 'a> Kinds<'c, 'a> {
         self.within(schema, DEEPEST)
     }
 
-    fn within(&self, place: ResolvedSchema, depth: usize) -> Rc<[Kind<'a>]> {
-        let ResolvedSchema { schema, is_shared } = place;
+    fn within(&self, resolved: ResolvedSchema, depth: usize) -> Rc<[Kind<'a>]> {
+        let ResolvedSchema { schema, is_shared } = resolved;
         let known = self.known.borrow().get(&schema).cloned();
         match known {
             Some(Known::Answered(kinds)) => return kinds,
@@ -140,18 +140,18 @@ impl<'c, 'a> Kinds<'c, 'a> {
             if self.fuel.is_out() {
                 break;
             }
-            let place = self.side.resolved(self.side.schema(Some(one)));
+            let resolved = self.side.resolved(self.side.schema(Some(one)));
             // Duplicate alternatives are resolved only once.
-            if place.is_shared && !schemas.insert(place.schema) {
+            if resolved.is_shared && !schemas.insert(resolved.schema) {
                 continue;
             }
-            if is_all && place.is_shared {
-                let of_one = self.within(place, depth - 1);
+            if is_all && resolved.is_shared {
+                let of_one = self.within(resolved, depth - 1);
                 self.fuel.take(of_one.len());
                 kinds.extend(of_one.iter().cloned());
             } else {
-                let own = self.side.limits(place.schema);
-                if place.is_shared || prints.insert(own.print) {
+                let own = self.side.limits(resolved.schema);
+                if resolved.is_shared || prints.insert(own.print) {
                     kinds.extend(self.of_limits(self.side.merge(&rest, &own), depth - 1));
                 }
             }
