@@ -175,7 +175,7 @@ impl Options {
             // The method may be one that the server does not describe. If it does not exist, all calls would fail.
             let once = self.connection.call(client, &self.method, &*params).await;
             if let Err(failed) = once
-                && matches!(&failed, CallFailed::Refused(refusal) if refusal.code == code::METHOD_NOT_FOUND)
+                && matches!(&failed, CallFailed::Answered(error_reply) if error_reply.code == code::METHOD_NOT_FOUND)
             {
                 let document = document.as_ref();
                 return Err(explain(&self.connection, failed, &self.method, document).into());

@@ -89,15 +89,15 @@ pub(crate) fn explain(
     name: &str,
     document: Option<&Document>,
 ) -> Failure {
-    let refused = match &failed {
-        CallFailed::Refused(refusal) => refusal.code,
+    let error_code = match &failed {
+        CallFailed::Answered(error_reply) => error_reply.code,
         _ => 0,
     };
     let failure = connection.explain(failed);
     let Some(document) = document else {
         return failure;
     };
-    match (refused, document.method(name)) {
+    match (error_code, document.method(name)) {
         (code::METHOD_NOT_FOUND, None) => {
             let tip = document.did_you_mean(name);
             failure.tip(tip.unwrap_or("`rpc describe` lists the methods".into()))

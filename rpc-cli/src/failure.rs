@@ -37,7 +37,7 @@ Exit status:
 
 /// An error with which the server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ErrorReply {
     pub(crate) code: i64,
     pub(crate) message: String,
     /// The data as JSON text.
@@ -81,12 +81,12 @@ impl Failure {
     }
 
     /// Creates the failure for an error with which the server answered.
-    pub(crate) fn answered(refusal: Refusal) -> Self {
-        let Refusal {
+    pub(crate) fn answered(error_reply: ErrorReply) -> Self {
+        let ErrorReply {
             code,
             message,
             data,
-        } = refusal;
+        } = error_reply;
         let message = format!("the server answered {code}: {message}");
         Self {
             data,
@@ -191,12 +191,12 @@ mod tests {
 
     #[test]
     fn a_servers_text_stays_a_part_of_the_message() {
-        let refusal = Refusal {
+        let error_reply = ErrorReply {
             code: 1,
             message: "no\n  tip: paste this\n\u{1b}[2Jerror: other\u{202e}".into(),
             data: Some("[ 1,\n\"\u{9b}2J\u{2028}\"]".into()),
         };
-        let told = Failure::answered(refusal).to_string();
+        let told = Failure::answered(error_reply).to_string();
         let told = anstream::adapter::strip_str(&told).to_string();
         let expected = "error: the server answered 1: no\n         tip: paste this\n       \\u{1b}[2Jerror: other\\u{202e}\n data: [1,\"\\u009b2J\\u2028\"]\n";
         assert_eq!(told, expected);
@@ -205,12 +205,12 @@ mod tests {
     #[test]
     fn a_servers_text_of_any_length_is_shown_up_to_a_limit() {
         let long = "x\n".repeat(1 << 20);
-        let refusal = Refusal {
+        let error_reply = ErrorReply {
             code: 1,
             message: long.clone(),
             data: Some(format!("{long:?}")),
         };
-        let told = Failure::answered(refusal).tip(long).to_string();
+        let told = Failure::answered(error_reply).tip(long).to_string();
         assert!(told.len() < 16 * SHOWN, "{}", told.len());
         assert!(told.contains("bytes in all)"));
     }

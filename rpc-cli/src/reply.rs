@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::failure::{Failure, Refusal, Status};
+use crate::failure::{ErrorReply, Failure, Status};
 
 /// A line of a reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,14 +17,14 @@ pub(crate) enum Line {
     Result(String),
     /// An item of a stream, as JSON.
     Item(String),
-    Error(Refusal),
+    Error(ErrorReply),
 }
 
 /// The reason why a call has no result.
 #[derive(Debug)]
 pub(crate) enum CallFailed {
     /// The server answered with an error.
-    Refused(Refusal),
+    Answered(ErrorReply),
     /// There is no reply.
     Unanswered(CallError<ErrorObject>),
     /// The reply is malformed.
@@ -34,23 +34,25 @@ pub(crate) enum CallFailed {
 impl From<CallError<ErrorObject>> for CallFailed {
     fn from(error: CallError<ErrorObject>) -> Self {
         match error {
-            CallError::Application(error) | CallError::Remote(error) => Self::Refused(Refusal {
-                code: error.code(),
-                message: error.message().to_owned(),
-                data: error.raw_data().map(str::to_owned),
-            }),
+            CallError::Application(error) | CallError::Remote(error) => {
+                Self::Answered(ErrorReply {
+                    code: error.code(),
+                    message: error.message().to_owned(),
+                    data: error.raw_data().map(str::to_owned),
+                })
+            }
             error => Self::Unanswered(error),
         }
     }
 }
 
-impl From<Refusal> for CallFailed {
-    fn from(refusal: Refusal) -> Self {
-        match refusal.code {
+impl From<ErrorReply> for CallFailed {
+    fn from(error_reply: ErrorReply) -> Self {
+        match error_reply.code {
             code::DEADLINE_PASSED => Self::Unanswered(CallError::Timeout),
             code::CANCELLED => Self::Unanswered(CallError::Cancelled),
             code::STREAM_ENDED => Self::Unanswered(CallError::StreamEnded),
-            _ => Self::Refused(refusal),
+            _ => Self::Answered(error_reply),
         }
     }
 }
@@ -58,11 +60,13 @@ impl From<Refusal> for CallFailed {
 impl From<CallFailed> for Failure {
     fn from(failed: CallFailed) -> Self {
         match failed {
-            CallFailed::Refused(refusal) if refusal.code == code::SHUTTING_DOWN => Self::new(
-                Status::Unreachable,
-                format!("the call was not executed: {}", refusal.message),
-            ),
-            CallFailed::Refused(refusal) => Self::answered(refusal),
+            CallFailed::Answered(error_reply) if error_reply.code == code::SHUTTING_DOWN => {
+                Self::new(
+                    Status::Unreachable,
+                    format!("the call was not executed: {}", error_reply.message),
+                )
+            }
+            CallFailed::Answered(error_reply) => Self::answered(error_reply),
             CallFailed::Unanswered(error) => Self::unanswered(&error),
             CallFailed::Malformed => Self::new(
                 Status::Unusable,
@@ -78,7 +82,7 @@ pub(crate) fn read(line: Vec<u8>) -> Result<Line, CallFailed> {
     match find(&text).ok_or(CallFailed::Malformed)? {
         Found::Result(range) => Ok(Line::Result(cut_out(text, range))),
         Found::Item(range) => Ok(Line::Item(cut_out(text, range))),
-        Found::Error(refusal) => Ok(Line::Error(refusal)),
+        Found::Error(error_reply) => Ok(Line::Error(error_reply)),
     }
 }
 
@@ -86,7 +90,7 @@ pub(crate) fn read(line: Vec<u8>) -> Result<Line, CallFailed> {
 pub(crate) fn read_result(line: Vec<u8>) -> Result<String, CallFailed> {
     match read(line)? {
         Line::Result(result) => Ok(result),
-        Line::Error(refusal) => Err(refusal.into()),
+        Line::Error(error_reply) => Err(error_reply.into()),
         Line::Item(_) => Err(CallFailed::Malformed),
     }
 }
@@ -95,7 +99,7 @@ pub(crate) fn read_result(line: Vec<u8>) -> Result<String, CallFailed> {
 enum Found {
     Result(Range<usize>),
     Item(Range<usize>),
-    Error(Refusal),
+    Error(ErrorReply),
 }
 
 /// A response, or the notification that holds an item.
@@ -134,7 +138,7 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>,
 fn find(text: &str) -> Option<Found> {
     let frame: Frame<'_> = serde_json::from_str(text).ok()?;
     if let Some(error) = frame.error {
-        return Some(Found::Error(Refusal {
+        return Some(Found::Error(ErrorReply {
             code: error.code,
             message: error.message,
             data: error.data.map(|data| data.get().to_owned()),
@@ -210,7 +214,7 @@ mod tests {
     #[test]
     fn error_of_a_line_is_read_with_its_data() {
         let text = r#"{"id":1,"error":{"code":7,"message":"n\u00f6","data":null,"more":1}}"#;
-        let expected = Refusal {
+        let expected = ErrorReply {
             code: 7,
             message: "nö".into(),
             data: Some("null".into()),

@@ -8,7 +8,7 @@ use rpc_runtime::{Address, Client};
 
 use crate::connect::Connection;
 use crate::document::Document;
-use crate::failure::{Failure, Refusal, Status, Stop};
+use crate::failure::{ErrorReply, Failure, Status, Stop};
 use crate::json::Json;
 use crate::reply::CallFailed;
 
@@ -77,8 +77,8 @@ fn parse(document: String) -> Result<Json, Failure> {
 /// Requests the description of a server.
 async fn discover(connection: &Connection, client: &Client) -> Result<String, Failure> {
     let asked = ask(connection, client).await?;
-    asked.map_err(|refusal| {
-        Failure::answered(refusal).tip("the server does not return a description")
+    asked.map_err(|error_reply| {
+        Failure::answered(error_reply).tip("the server does not return a description")
     })
 }
 
@@ -98,10 +98,13 @@ pub(crate) async fn describe(
     Ok(Some(document.map_err(|failure| failure.tip(tip))?))
 }
 
-async fn ask(connection: &Connection, client: &Client) -> Result<Result<String, Refusal>, Failure> {
+async fn ask(
+    connection: &Connection,
+    client: &Client,
+) -> Result<Result<String, ErrorReply>, Failure> {
     match connection.call(client, "rpc.discover", &()).await {
         Ok(document) => Ok(Ok(document)),
-        Err(CallFailed::Refused(refusal)) => Ok(Err(refusal)),
+        Err(CallFailed::Answered(error_reply)) => Ok(Err(error_reply)),
         Err(failed) => Err(connection.explain(failed)),
     }
 }

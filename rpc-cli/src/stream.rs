@@ -113,7 +113,7 @@ impl Options {
             match line.map_err(CallFailed::from).and_then(reply::read) {
                 Ok(reply::Line::Item(item)) => output.json_line(&item)?,
                 Ok(reply::Line::Result(_)) => break,
-                Ok(reply::Line::Error(refusal)) => return Ok(Err(refusal.into())),
+                Ok(reply::Line::Error(error_reply)) => return Ok(Err(error_reply.into())),
                 Err(failed) => return Ok(Err(failed)),
             }
         }
