@@ -1,7 +1,7 @@
 //! `rpc call`.
 
 use crate::program::{Demo, rpc};
-use crate::silent::Silent;
+use crate::undescribed::UndescribedServer;
 
 #[test]
 fn call_that_succeeds_prints_its_result() {
@@ -87,7 +87,7 @@ fn rejected_call_prints_what_the_server_accepts() {
 
 #[test]
 fn server_without_description_is_called() {
-    let server = Silent::start();
+    let server = UndescribedServer::start();
     let add = |a: &str| server.rpc(&["add", a, "b=2"]);
     assert_eq!(add("a=1").assert_ok(), "3\n");
     let told = add("a=x").assert_failed(1);
@@ -98,7 +98,7 @@ fn server_without_description_is_called() {
 
 #[test]
 fn describe_of_a_server_without_description_says_so() {
-    let server = Silent::start();
+    let server = UndescribedServer::start();
     let told = rpc(&["describe", &server.address, "--ca", &server.ca]).assert_failed(1);
     assert!(
         told.contains("-32601") && told.contains("does not return a description"),
@@ -108,7 +108,7 @@ fn describe_of_a_server_without_description_says_so() {
 
 #[test]
 fn metadata_option_is_sent_with_the_call() {
-    let server = Silent::start();
+    let server = UndescribedServer::start();
     let told = server.rpc(&["tenant", "--meta", "tenant=a=b", "--meta", "other=c"]);
     assert_eq!(told.assert_ok(), "\"a=b\"\n");
     server.rpc(&["tenant", "--meta", "tenant"]).assert_failed(2);
@@ -116,7 +116,7 @@ fn metadata_option_is_sent_with_the_call() {
 
 #[test]
 fn server_that_requires_a_certificate_is_called_with_the_client_identity() {
-    let server = Silent::start_for(true);
+    let server = UndescribedServer::start_for(true);
     let told = server.rpc(&["add", "[1,2]"]).assert_failed(3);
     assert!(told.contains("`--cert FILE --key FILE`"), "{told}");
     let [cert, key] = server.client_files();

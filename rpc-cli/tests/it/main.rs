@@ -11,5 +11,5 @@ mod pictures;
 mod ping;
 mod program;
 mod shell;
-mod silent;
 mod stream;
+mod undescribed;

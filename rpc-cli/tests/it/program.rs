@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Longer than any command takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The output and the exit status of a command.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn within_time<T: Send + std::fmt::Debug + 'static>(
 ) -> T {
     let (sender, ended) = mpsc::channel();
     thread::spawn(move || sender.send(wait()));
-    match ended.recv_timeout(PATIENCE) {
+    match ended.recv_timeout(COMMAND_TIMEOUT) {
         Ok(output) => output,
         Err(_) => {
             let _ = Command::new("kill").args(["-9", &id.to_string()]).status();

@@ -27,7 +27,7 @@ impl Desk for Clerk {
     }
 }
 
-pub(crate) struct Silent {
+pub(crate) struct UndescribedServer {
     pub(crate) address: String,
     /// Its certificate, in a file.
     pub(crate) ca: String,
@@ -36,7 +36,7 @@ pub(crate) struct Silent {
     handle: ServerHandle,
 }
 
-impl Silent {
+impl UndescribedServer {
     pub(crate) fn start() -> Self {
         Self::start_for(false)
     }
@@ -46,7 +46,7 @@ impl Silent {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let folder = format!(
-            "{}/silent-{}-{count}",
+            "{}/undescribed-{}-{count}",
             env!("CARGO_TARGET_TMPDIR"),
             std::process::id()
         );
@@ -98,7 +98,7 @@ impl Silent {
     }
 }
 
-impl Drop for Silent {
+impl Drop for UndescribedServer {
     fn drop(&mut self) {
         drop(self.handle.shutdown(Duration::ZERO));
         let _ = std::fs::remove_dir_all(&self.folder);
