@@ -11,45 +11,45 @@ use crate::support::{Clerk, DeskClient, DeskServer, ENDS, make_calls, soon};
 
 /// Reports the method of each call, whether it has a response, and its outcome.
 #[derive(Clone)]
-struct Witness(UnboundedSender<Seen>);
+struct Recorder(UnboundedSender<Seen>);
 
 type Seen = (&'static str, bool, Outcome);
 
-impl Witness {
+impl Recorder {
     fn new() -> (Self, UnboundedReceiver<Seen>) {
         let (send, receive) = mpsc::unbounded_channel();
         (Self(send), receive)
     }
 }
 
-impl Middleware for Witness {
+impl Middleware for Recorder {
     async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
-        let mut told = None;
+        let mut reported = None;
         let (method, has_reply) = (call.method().name, call.has_reply());
         let answer = next
             .observe(|outcome| {
-                told = Some(outcome);
+                reported = Some(outcome);
                 self.0.send((method, has_reply, outcome)).unwrap();
             })
             .await;
-        assert_eq!(told, Some(answer.outcome()));
+        assert_eq!(reported, Some(answer.outcome()));
         answer
     }
 }
 
 /// Responds to all calls.
-struct Refuse(i64);
+struct Reject(i64);
 
-impl Middleware for Refuse {
+impl Middleware for Reject {
     async fn call<S: Service>(&self, _: RequestInfo<'_>, _: Next<'_, S>) -> Response {
         Response::error(ErrorObject::new(self.0, "not now").with_data("later"))
     }
 }
 
 /// Drops handlers that are pending.
-struct Hasty;
+struct RespondFirst;
 
-impl Middleware for Hasty {
+impl Middleware for RespondFirst {
     async fn call<S: Service>(&self, _: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         let too_slow = Response::error(ErrorObject::new(7, "too slow"));
         let ran = tokio::time::timeout(Duration::ZERO, next.run()).await;
@@ -64,9 +64,9 @@ trait Worker {
     fn work(&self, cx: &Context) -> u32;
 }
 
-struct Diligent(UnboundedSender<()>);
+struct PendingWorker(UnboundedSender<()>);
 
-impl Worker for Diligent {
+impl Worker for PendingWorker {
     fn work(&self, cx: &Context) -> u32 {
         let cancellation = cx.cancellation();
         while !cancellation.is_cancelled() {
@@ -83,8 +83,8 @@ fn all(mut seen: UnboundedReceiver<Seen>) -> Vec<Seen> {
 
 #[tokio::test]
 async fn calls_that_end_in_any_way_are_observed_once() {
-    let (witness, seen) = Witness::new();
-    make_calls(|desk| Layered::new(witness.clone(), desk)).await;
+    let (recorder, seen) = Recorder::new();
+    make_calls(|desk| Layered::new(recorder.clone(), desk)).await;
     let seen = all(seen);
     let ends = seen.iter().map(|(method, _, outcome)| (*method, *outcome));
     assert_eq!(ends.collect::<Vec<_>>(), ENDS);
@@ -101,9 +101,9 @@ async fn calls_that_end_in_any_way_are_observed_once() {
 
 #[tokio::test]
 async fn middleware_may_respond_instead_of_the_handler() {
-    let (witness, seen) = Witness::new();
-    let service = Layered::new(Refuse(7), DeskServer::new(Clerk::default()));
-    let mut responder = RawService::new(Layered::new(witness, service));
+    let (recorder, seen) = Recorder::new();
+    let service = Layered::new(Reject(7), DeskServer::new(Clerk::default()));
+    let mut responder = RawService::new(Layered::new(recorder, service));
     let call = br#"{"jsonrpc":"2.0","id":1,"method":"desk.panic"}"#;
     let answer =
         r#"{"jsonrpc":"2.0","id":1,"error":{"code":7,"message":"not now","data":"later"}}"#;
@@ -128,9 +128,9 @@ async fn middleware_may_respond_instead_of_the_handler() {
 #[tokio::test]
 async fn middleware_that_responds_first_drops_the_handler() {
     let (stopped, mut stops) = mpsc::unbounded_channel();
-    let (witness, seen) = Witness::new();
-    let worker = Layered::new(witness, WorkerServer::new(Diligent(stopped)));
-    let mut responder = RawService::new(Layered::new(Hasty, worker));
+    let (recorder, seen) = Recorder::new();
+    let worker = Layered::new(recorder, WorkerServer::new(PendingWorker(stopped)));
+    let mut responder = RawService::new(Layered::new(RespondFirst, worker));
     for call in [
         r#"{"jsonrpc":"2.0","id":1,"method":"work"}"#,
         r#"[{"jsonrpc":"2.0","id":1,"method":"work"}]"#,
@@ -142,7 +142,7 @@ async fn middleware_that_responds_first_drops_the_handler() {
     }
     assert_eq!(all(seen), [("work", true, Outcome::Cancelled); 2]);
 
-    let desk = Layered::new(Hasty, DeskServer::new(Clerk::default()));
+    let desk = Layered::new(RespondFirst, DeskServer::new(Clerk::default()));
     let desk = DeskClient::new(Client::local(desk));
     let counted: Vec<_> = soon(desk.count(100).collect()).await;
     let Some((Err(CallError::Remote(too_slow)), counted)) = counted.split_last() else {
@@ -155,7 +155,7 @@ async fn middleware_that_responds_first_drops_the_handler() {
 async fn layered_service_keeps_its_description() {
     let message = br#"{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}"#;
     let mut without = RawService::new(DeskServer::new(Clerk::default()));
-    let mut within = RawService::new(Layered::new(Refuse(7), DeskServer::new(Clerk::default())));
+    let mut within = RawService::new(Layered::new(Reject(7), DeskServer::new(Clerk::default())));
     let described = without.respond(message).await.to_vec();
     assert!(
         described.windows(10).any(|name| name == b"desk.count"),
@@ -167,7 +167,7 @@ async fn layered_service_keeps_its_description() {
 #[tokio::test]
 async fn middleware_error_with_a_reserved_code_becomes_an_internal_error() {
     let service = Layered::new(
-        Refuse(rpc_runtime::code::SHUTTING_DOWN),
+        Reject(rpc_runtime::code::SHUTTING_DOWN),
         DeskServer::new(Clerk::default()),
     );
     let mut responder = RawService::new(service);
@@ -178,9 +178,9 @@ async fn middleware_error_with_a_reserved_code_becomes_an_internal_error() {
 
 #[tokio::test]
 async fn call_whose_connection_is_lost_is_observed() {
-    let (witness, mut seen) = Witness::new();
+    let (recorder, mut seen) = Recorder::new();
     let clerk = Clerk::default();
-    let client = Client::local(Layered::new(witness, DeskServer::new(clerk.clone())));
+    let client = Client::local(Layered::new(recorder, DeskServer::new(clerk.clone())));
     let hanging = tokio::spawn(DeskClient::new(client.clone()).hang().into_future());
     clerk.hangs().await;
     client.close().await;
@@ -191,27 +191,30 @@ async fn call_whose_connection_is_lost_is_observed() {
 
 #[tokio::test]
 async fn handler_that_panics_when_dropped_is_observed_as_panicked() {
-    struct Grudge;
-    impl Drop for Grudge {
+    struct PanicOnDrop;
+    impl Drop for PanicOnDrop {
         fn drop(&mut self) {
             panic!("on purpose");
         }
     }
     #[rpc]
-    trait Sulky {
-        async fn sulk(&self);
+    trait Panicking {
+        async fn hang(&self);
     }
-    struct Child;
-    impl Sulky for Child {
-        async fn sulk(&self) {
-            let _grudge = Grudge;
+    struct PanickingService;
+    impl Panicking for PanickingService {
+        async fn hang(&self) {
+            let _panic_on_drop = PanicOnDrop;
             std::future::pending().await
         }
     }
-    let (witness, seen) = Witness::new();
-    let mut responder = RawService::new(Layered::new(witness, SulkyServer::new(Child)));
-    let call = br#"{"jsonrpc":"2.0","id":1,"method":"sulk","timeout":5}"#;
+    let (recorder, seen) = Recorder::new();
+    let mut responder = RawService::new(Layered::new(
+        recorder,
+        PanickingServer::new(PanickingService),
+    ));
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"hang","timeout":5}"#;
     let answer = soon(responder.respond(call)).await;
     assert!(answer.windows(6).any(|code| code == b"-32603"));
-    assert_eq!(all(seen), [("sulk", true, Outcome::Panicked)]);
+    assert_eq!(all(seen), [("hang", true, Outcome::Panicked)]);
 }
