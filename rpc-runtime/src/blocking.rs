@@ -33,7 +33,7 @@ pub(crate) async fn run<T: Send + 'static>(
         permit: permit.and_then(PermitSlot::take),
         work,
     }))));
-    let _abandon = AbandonOnDrop { job: &job, permit };
+    let _cancel = CancelJobOnDrop { job: &job, permit };
     let thread = tokio::task::spawn_blocking({
         let job = Arc::clone(&job);
         move || job.start(deadline).map(|job| (job.permit, (job.work)()))
@@ -68,12 +68,12 @@ impl<F> Job<F> {
 }
 
 /// Prevents waiting work from starting when it is dropped, and returns the permit to the call.
-struct AbandonOnDrop<'j, F> {
+struct CancelJobOnDrop<'j, F> {
     job: &'j Job<F>,
     permit: Option<&'j PermitSlot>,
 }
 
-impl<F> Drop for AbandonOnDrop<'_, F> {
+impl<F> Drop for CancelJobOnDrop<'_, F> {
     fn drop(&mut self) {
         let waiting = lock(&self.job.0).take();
         if let (Some(Waiting { permit, .. }), Some(slot)) = (waiting, self.permit) {
