@@ -76,7 +76,7 @@ struct StreamState {
 }
 
 /// The reason why a parked worker stops waiting without a receiver.
-pub(super) enum Leave {
+pub(super) enum WorkerExit {
     /// The stream was idle, and has other workers.
     Idle,
     /// The stream is over.
@@ -170,7 +170,7 @@ impl ServerStream {
     /// Parks the worker of `slot` until it gets the receiver or must end.
     ///
     /// When no request follows, parked workers detect that the peer stops the stream while calls still run.
-    pub(super) async fn park(&self, slot: usize) -> Result<Box<Receiver>, Leave> {
+    pub(super) async fn park(&self, slot: usize) -> Result<Box<Receiver>, WorkerExit> {
         {
             let mut state = self.state();
             state.workers.park(slot);
@@ -180,11 +180,11 @@ impl ServerStream {
             let mut state = self.state();
             match state.workers.unpark(slot) {
                 Some(Unparked::Receiver(receiver)) => return Poll::Ready(Ok(receiver)),
-                Some(Unparked::Dismissed) => return Poll::Ready(Err(Leave::Idle)),
+                Some(Unparked::Dismissed) => return Poll::Ready(Err(WorkerExit::Idle)),
                 None => {}
             }
             if state.is_over() {
-                return Poll::Ready(Err(Leave::Over));
+                return Poll::Ready(Err(WorkerExit::Over));
             }
             if state.is_ended && state.poll_stopped(cx).is_ready() {
                 self.reset_locked(&mut state, close::CANCELLED);

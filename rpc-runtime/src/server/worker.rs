@@ -8,7 +8,7 @@ use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::ServerConnection;
 use crate::server::recv::{ReceiveError, Receiver};
 use crate::server::request::{serve_large, serve_small};
-use crate::server::stream::{Interruption, Leave, ServerStream};
+use crate::server::stream::{Interruption, ServerStream, WorkerExit};
 use crate::service::router::Router;
 use crate::transport::close;
 
@@ -39,7 +39,7 @@ pub(super) fn start<R: Router>(
     // An async block holds the worker once in its task; a method that takes `self` would hold it twice.
     tokio::spawn(async move {
         let _reset = ResetOnPanic(Arc::clone(&worker.task.site.stream));
-        if let Leave::Over = worker.run().await {
+        if let WorkerExit::Over = worker.run().await {
             let CallTask { site, buffers, .. } = worker.task;
             site.connection.worker_ended(buffers, &site.stream);
         }
@@ -47,7 +47,7 @@ pub(super) fn start<R: Router>(
 }
 
 impl<R: Router> Worker<R> {
-    async fn run(&mut self) -> Leave {
+    async fn run(&mut self) -> WorkerExit {
         loop {
             self.serve_messages().await;
             let CallSite {
