@@ -243,7 +243,7 @@ fn values_begun(chunk: &[u8]) -> usize {
 #[derive(Debug)]
 pub(crate) struct Document<'p, 'de> {
     tape: Tape<'de>,
-    home: &'p mut TapeBuffer,
+    buffer: &'p mut TapeBuffer,
     /// The bytes of a compact message.
     message: &'de [u8],
     /// The envelope around the value on the tape, if the message was read without simd-json.
@@ -251,10 +251,10 @@ pub(crate) struct Document<'p, 'de> {
 }
 
 impl<'p, 'de> Document<'p, 'de> {
-    fn new(home: &'p mut TapeBuffer) -> Self {
+    fn new(buffer: &'p mut TapeBuffer) -> Self {
         Self {
-            tape: std::mem::take(home).0,
-            home,
+            tape: std::mem::take(buffer).0,
+            buffer,
             message: &[],
             compact: None,
         }
@@ -296,7 +296,7 @@ impl Drop for Document<'_, '_> {
     #[inline]
     fn drop(&mut self) {
         let tape = std::mem::replace(&mut self.tape, Tape(Vec::new()));
-        *self.home = TapeBuffer(tape.reset());
+        *self.buffer = TapeBuffer(tape.reset());
     }
 }
 
