@@ -4,7 +4,7 @@
 use fuzz::oracle::{self, Members, is_id};
 use fuzz::{grammar, replies::Request};
 use libfuzzer_sys::fuzz_target;
-use rpc_runtime::fuzzing::{Brought, brought};
+use rpc_runtime::fuzzing::{StreamItem, stream_item};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -27,9 +27,9 @@ fuzz_target!(|data: &[u8]| {
 const DEPTH: usize = 64;
 
 fn check(line: &[u8]) {
-    let came = brought(line).map(|brought| match brought {
-        Brought::Item(id, item) => (json(&id), Some(json(&item))),
-        Brought::End(id) => (json(&id), None),
+    let came = stream_item(line).map(|stream_item| match stream_item {
+        StreamItem::Item(id, item) => (json(&id), Some(json(&item))),
+        StreamItem::End(id) => (json(&id), None),
     });
     let text = oracle::accepts(line, DEPTH).then(|| std::str::from_utf8(line).expect("JSON"));
     let text = text.map(oracle::without_minus_zero);

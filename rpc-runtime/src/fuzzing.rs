@@ -126,7 +126,7 @@ pub fn read_line(message: &[u8]) -> BothWays {
 
 /// The content of a line of a stream of items.
 #[derive(Debug)]
-pub enum Brought {
+pub enum StreamItem {
     /// An item: the id of its call and the item, as JSON.
     Item(Vec<u8>, Vec<u8>),
     /// The end of the items of a call, with the id of the call as JSON.
@@ -134,7 +134,7 @@ pub enum Brought {
 }
 
 /// Reads an item or the end of the items. Returns `None` if the line is neither.
-pub fn brought(message: &[u8]) -> Option<Brought> {
+pub fn stream_item(message: &[u8]) -> Option<StreamItem> {
     let mut message = message.to_vec();
     let mut parser = Parser::new(MAX_REQUEST_DEPTH);
     let document = parser.parse_line(&mut message).ok()?;
@@ -145,9 +145,9 @@ pub fn brought(message: &[u8]) -> Option<Brought> {
     };
     match document.line()? {
         stream_frame::StreamFrame::Item(id, item) => {
-            Some(Brought::Item(written(id), write(&item)?))
+            Some(StreamItem::Item(written(id), write(&item)?))
         }
-        stream_frame::StreamFrame::End(id) => Some(Brought::End(written(id))),
+        stream_frame::StreamFrame::End(id) => Some(StreamItem::End(written(id))),
         stream_frame::StreamFrame::Response(_) => None,
     }
 }

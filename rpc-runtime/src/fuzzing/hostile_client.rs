@@ -208,7 +208,7 @@ impl ServerHarness {
             4..=19 => {
                 traffic::message(script, message);
                 message.push('\n');
-                traffic::cut(script, message);
+                traffic::truncate(script, message);
                 let stream = &mut client.streams[stream];
                 stream.push(message.as_bytes(), is_settling).await;
             }

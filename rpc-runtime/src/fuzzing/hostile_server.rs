@@ -300,7 +300,7 @@ fn write(script: &mut Script<'_>, stream: &ScriptedStream, message: &mut String)
         _ => traffic::reply(script, message, &id),
     }
     message.push('\n');
-    traffic::cut(script, message);
+    traffic::truncate(script, message);
 }
 
 struct OutgoingCall {

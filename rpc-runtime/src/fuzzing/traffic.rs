@@ -242,7 +242,7 @@ pub(super) fn item_of(script: &mut Script<'_>, out: &mut String, id: &str) {
 }
 
 /// Sometimes truncates the message to its start.
-pub(super) fn cut(script: &mut Script<'_>, message: &mut String) {
+pub(super) fn truncate(script: &mut Script<'_>, message: &mut String) {
     if script.below(8) == 0 {
         let mut end = message.len() * script.below(256) / 256;
         while !message.is_char_boundary(end) {
