@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::client::address::{Address, AddressError};
 use crate::client::retry::backoff::Backoff;
 use crate::description::names::DuplicateMethod;
-use crate::tls::{Identity, TlsError, Trust, UntrustedReason, Verdict, client_config};
+use crate::tls::{HandshakeResult, Identity, TlsError, Trust, UntrustedReason, client_config};
 use crate::transport::quic::{self, HandshakeError};
 use crate::transport::{Connection, ConnectionError};
 
@@ -48,10 +48,10 @@ impl Dialer {
         let mut failure = None;
         for candidate in resolved.map_err(ConnectError::Resolve)? {
             let (trust, identity) = (settings.trust.clone(), settings.identity.clone());
-            let (tls, verdict) = client_config(trust, identity)?;
-            match quic::connect(candidate, server_name, tls, &verdict).await {
+            let (tls, handshake_result) = client_config(trust, identity)?;
+            match quic::connect(candidate, server_name, tls, &handshake_result).await {
                 Ok(connection) => return Ok(Connection::Quic(connection)),
-                Err(error) => failure = Some(ConnectError::new(error, &verdict)),
+                Err(error) => failure = Some(ConnectError::new(error, &handshake_result)),
             }
         }
         Err(failure.unwrap_or(ConnectError::Resolve(std::io::ErrorKind::NotFound.into())))
@@ -129,8 +129,8 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    fn new(error: HandshakeError, verdict: &Verdict) -> Self {
-        if let Some(reason) = verdict.take() {
+    fn new(error: HandshakeError, handshake_result: &HandshakeResult) -> Self {
+        if let Some(reason) = handshake_result.take() {
             return Self::Untrusted(reason);
         }
         match error {

@@ -14,5 +14,5 @@ pub(crate) use crate::tls::client_auth::{ClientAuth, ServerTls};
 pub use crate::tls::error::TlsError;
 pub use crate::tls::identity::Identity;
 pub use crate::tls::server_auth::UntrustedReason;
-pub(crate) use crate::tls::server_auth::{Verdict, client_config};
+pub(crate) use crate::tls::server_auth::{HandshakeResult, client_config};
 pub use crate::tls::trust::Trust;

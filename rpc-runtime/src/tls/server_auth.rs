@@ -64,15 +64,15 @@ pub enum UntrustedReason {
 /// The results of a handshake that QUIC's own error does not carry, since it has only the TLS alert: the reason why the
 /// server was rejected, and whether it requested a certificate.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Verdict(Arc<VerdictState>);
+pub(crate) struct HandshakeResult(Arc<HandshakeResultState>);
 
 #[derive(Debug, Default)]
-struct VerdictState {
+struct HandshakeResultState {
     reason: Mutex<Option<UntrustedReason>>,
     certificate_requested: AtomicBool,
 }
 
-impl Verdict {
+impl HandshakeResult {
     /// Takes the reason why the server's certificate was rejected.
     pub(crate) fn take(&self) -> Option<UntrustedReason> {
         self.reason().take()
@@ -88,19 +88,19 @@ impl Verdict {
     }
 }
 
-/// Returns a configuration for one connection, and the verdict that its handshake fills in.
+/// Returns a configuration for one connection, and the result that its handshake fills in.
 pub(crate) fn client_config(
     trust: Trust,
     identity: Option<Identity>,
-) -> Result<(rustls::ClientConfig, Verdict), TlsError> {
-    let verdict = Verdict::default();
+) -> Result<(rustls::ClientConfig, HandshakeResult), TlsError> {
+    let handshake_result = HandshakeResult::default();
     let verifier = ServerVerifier {
         trusted: trust.verifiers(server_verifier)?,
-        verdict: verdict.clone(),
+        handshake_result: handshake_result.clone(),
     };
     let resolver = ClientCertResolver {
         identity,
-        verdict: verdict.clone(),
+        handshake_result: handshake_result.clone(),
     };
     let config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -108,7 +108,7 @@ pub(crate) fn client_config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_cert_resolver(Arc::new(resolver));
-    Ok((config, verdict))
+    Ok((config, handshake_result))
 }
 
 fn server_verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
@@ -121,12 +121,12 @@ fn server_verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, Tl
 #[derive(Debug)]
 struct ClientCertResolver {
     identity: Option<Identity>,
-    verdict: Verdict,
+    handshake_result: HandshakeResult,
 }
 
 impl ResolvesClientCert for ClientCertResolver {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.verdict
+        self.handshake_result
             .0
             .certificate_requested
             .store(true, Ordering::Relaxed);
@@ -138,11 +138,11 @@ impl ResolvesClientCert for ClientCertResolver {
     }
 }
 
-/// Verifies servers' certificates with rustls's own verifier, and records the verdict.
+/// Verifies servers' certificates with rustls's own verifier, and records the result.
 #[derive(Debug)]
 struct ServerVerifier {
     trusted: Verifiers<Arc<WebPkiServerVerifier>>,
-    verdict: Verdict,
+    handshake_result: HandshakeResult,
 }
 
 impl ServerCertVerifier for ServerVerifier {
@@ -157,7 +157,7 @@ impl ServerCertVerifier for ServerVerifier {
         let checked = self.trusted.check(end_entity, |verifier| {
             verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         });
-        checked.inspect_err(|error| *self.verdict.reason() = Some(untrusted_reason(error)))
+        checked.inspect_err(|error| *self.handshake_result.reason() = Some(untrusted_reason(error)))
     }
 
     verify_signatures!();

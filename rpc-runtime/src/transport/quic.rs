@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits::{IDLE, Limits};
 use crate::sync::{Mutex, MutexGuard, lock};
-use crate::tls::{Certificate, Verdict};
+use crate::tls::{Certificate, HandshakeResult};
 use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 
 /// The protocol that both peers must offer in the handshake.
@@ -303,7 +303,7 @@ pub(crate) async fn connect(
     address: SocketAddr,
     server_name: &str,
     mut tls: rustls::ClientConfig,
-    verdict: &Verdict,
+    handshake_result: &HandshakeResult,
 ) -> Result<Connection, HandshakeError> {
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicClientConfig::try_from(tls)
@@ -326,7 +326,7 @@ pub(crate) async fn connect(
         connection.close(close::DONE.into(), b"");
         return Err(HandshakeError::Alpn);
     }
-    if verdict.was_asked() {
+    if handshake_result.was_asked() {
         answered(&connection).await.map_err(handshake_error)?;
     }
     Ok(Connection(connection, Some(endpoint), Arc::default()))
