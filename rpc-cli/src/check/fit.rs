@@ -40,7 +40,7 @@ const ITEMS: Count = Count {
 
 /// The direction in which values are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Direction {
     /// From callers, which have the old description, to the new server.
     In,
     /// From the new server to callers, which have the old description.
@@ -52,7 +52,7 @@ const DEEPEST: usize = 200;
 
 /// A comparison of values that are sent in one direction.
 pub(super) struct Fit<'c, 'a> {
-    way: Way,
+    direction: Direction,
     /// The kinds of the sending side.
     sent: &'c Kinds<'c, 'a>,
     /// The kinds of the receiving side.
@@ -65,17 +65,17 @@ pub(super) struct Fit<'c, 'a> {
 
 impl<'c, 'a> Fit<'c, 'a> {
     pub(super) fn new(
-        way: Way,
+        direction: Direction,
         old: &'c Kinds<'c, 'a>,
         new: &'c Kinds<'c, 'a>,
         fuel: &'c Fuel,
     ) -> Self {
-        let (sent, taken) = match way {
-            Way::In => (old, new),
-            Way::Out => (new, old),
+        let (sent, taken) = match direction {
+            Direction::In => (old, new),
+            Direction::Out => (new, old),
         };
         Self {
-            way,
+            direction,
             sent,
             taken,
             fuel,
@@ -261,9 +261,9 @@ impl<'c, 'a> Fit<'c, 'a> {
     /// Returns the problem that `one` fits none of the accepted kinds.
     fn refused(&self, one: &Kind<'a>, taken: &[Kind<'a>]) -> Problem {
         let (one, taken) = (self.sent.text(one), self.taken.all_text(taken));
-        Problem::breaking(match self.way {
-            Way::In => format!("{one} is no longer accepted, only {taken}"),
-            Way::Out => format!("may now be {one}, and was {taken}"),
+        Problem::breaking(match self.direction {
+            Direction::In => format!("{one} is no longer accepted, only {taken}"),
+            Direction::Out => format!("may now be {one}, and was {taken}"),
         })
     }
 
@@ -323,9 +323,9 @@ impl<'c, 'a> Fit<'c, 'a> {
 
     /// Orders a sent and an accepted item as old and new, or the reverse.
     fn in_time<T>(&self, one: T, other: T) -> (T, T) {
-        match self.way {
-            Way::In => (one, other),
-            Way::Out => (other, one),
+        match self.direction {
+            Direction::In => (one, other),
+            Direction::Out => (other, one),
         }
     }
 
@@ -451,9 +451,9 @@ impl<'c, 'a> Fit<'c, 'a> {
             unique.and_then(Value::as_bool) == Some(true)
         };
         if is_unique(taken.1) && !is_unique(sent.1) {
-            found.push(Problem::breaking(match self.way {
-                Way::In => "must have unique elements now",
-                Way::Out => "may now have equal elements",
+            found.push(Problem::breaking(match self.direction {
+                Direction::In => "must have unique elements now",
+                Direction::Out => "may now have equal elements",
             }));
         }
         found
@@ -516,10 +516,10 @@ impl<'c, 'a> Fit<'c, 'a> {
             if same.is_some_and(|same| same.is_required) {
                 continue;
             }
-            let problem = Problem::breaking(match (self.way, same) {
-                (Way::In, _) => "is required now",
-                (Way::Out, Some(_)) => "may be missing now",
-                (Way::Out, None) => "is removed",
+            let problem = Problem::breaking(match (self.direction, same) {
+                (Direction::In, _) => "is required now",
+                (Direction::Out, Some(_)) => "may be missing now",
+                (Direction::Out, None) => "is removed",
             });
             let step = format_args!(".{}", Short(&name));
             self.add(&mut found, step, &[problem].into());
@@ -530,16 +530,16 @@ impl<'c, 'a> Fit<'c, 'a> {
     /// Compares a property that the other side does not have.
     fn surplus(&self, schema: Schema, others: Option<Value<'a>>) -> Problems {
         let is_closed = others.and_then(Value::as_bool) == Some(false);
-        let problem = match (others, self.way) {
-            (_, Way::In) if is_closed => Problem::breaking("is rejected now"),
-            (_, Way::Out) if is_closed => {
+        let problem = match (others, self.direction) {
+            (_, Direction::In) if is_closed => Problem::breaking("is rejected now"),
+            (_, Direction::Out) if is_closed => {
                 Problem::breaking("is new, and callers reject unknown properties")
             }
             (Some(others), _) if others.is_object() => {
                 return self.schemas(schema, self.taken.side.schema(Some(others)));
             }
-            (_, Way::In) => Problem::unsure("is now ignored"),
-            (_, Way::Out) => return Problems::default(),
+            (_, Direction::In) => Problem::unsure("is now ignored"),
+            (_, Direction::Out) => return Problems::default(),
         };
         [problem].into()
     }
@@ -554,7 +554,7 @@ impl<'c, 'a> Fit<'c, 'a> {
         let sent = match others {
             Some(others) if others.is_object() => Some(others),
             // A caller that declares its properties sends no others.
-            _ if are_any && is_closed && self.way == Way::In => {
+            _ if are_any && is_closed && self.direction == Direction::In => {
                 return found.push(match has_fields {
                     true => Problem::unsure("unknown properties are rejected now"),
                     false => Problem::breaking("properties are rejected now"),

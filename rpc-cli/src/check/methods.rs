@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::finding::{Change, Finding, Severity};
-use super::fit::{Fit, Way};
+use super::fit::{Direction, Fit};
 use super::fuel::Fuel;
 use super::kinds::Kinds;
 use super::same::fingerprints;
@@ -33,8 +33,8 @@ pub(super) fn compare_within(old: &Document, new: &Document, fuel: &Fuel) -> Vec
         new,
         fuel,
         sides: (&old_side, &new_side),
-        from_callers: Fit::new(Way::In, &old_kinds, &new_kinds, fuel),
-        to_callers: Fit::new(Way::Out, &old_kinds, &new_kinds, fuel),
+        from_callers: Fit::new(Direction::In, &old_kinds, &new_kinds, fuel),
+        to_callers: Fit::new(Direction::Out, &old_kinds, &new_kinds, fuel),
     };
     let mut changes = Vec::new();
     for method in old.methods() {
@@ -118,11 +118,11 @@ impl<'a> Comparison<'_, 'a> {
         findings.extend(kind(old, new));
         findings.extend(self.params(old, new));
         let (upload, items) = ((old.upload(), new.upload()), (old.items(), new.items()));
-        findings.extend(self.typed(Way::In, "uploaded items", upload));
-        findings.extend(self.typed(Way::Out, "items", items));
+        findings.extend(self.typed(Direction::In, "uploaded items", upload));
+        findings.extend(self.typed(Direction::Out, "items", items));
         if old.items().is_none() && new.items().is_none() {
             let results = (old.result(), new.result());
-            findings.extend(self.typed(Way::Out, "result", results));
+            findings.extend(self.typed(Direction::Out, "result", results));
             if let (Some(_), None, false) = (results.0, results.1, new.is_notification()) {
                 findings.push(Finding::breaking("the result is removed"));
             }
@@ -162,7 +162,7 @@ impl<'a> Comparison<'_, 'a> {
         let entire = |method: Method<'a>| method.entire_params().filter(|_| has_none(method));
         match (entire(old), entire(new)) {
             (Some(was), Some(is)) => {
-                return self.typed(Way::In, "parameters", (Some(was), Some(is)));
+                return self.typed(Direction::In, "parameters", (Some(was), Some(is)));
             }
             (Some(_), None) => {
                 let what = "its parameters were one value, and have names now";
@@ -213,7 +213,7 @@ impl<'a> Comparison<'_, 'a> {
             _ => {}
         }
         let typed = (Some(old.typed()), Some(new.typed()));
-        findings.extend(self.typed(Way::In, &place, typed));
+        findings.extend(self.typed(Direction::In, &place, typed));
         match (old.typed().default(), new.typed().default()) {
             (Some(was), Some(is)) if self.sides.0.print(was) != self.sides.1.print(is) => {
                 let (was, is) = (Literal(was), Literal(is));
@@ -279,7 +279,7 @@ impl<'a> Comparison<'_, 'a> {
             let place = format!("data of error {code}");
             match (was.data(), is.data()) {
                 (Some(was), Some(is)) => {
-                    findings.extend(self.schemas(Way::Out, &place, (Some(was), Some(is))));
+                    findings.extend(self.schemas(Direction::Out, &place, (Some(was), Some(is))));
                 }
                 (Some(_), None) => findings.push(Finding::breaking(format!("{place} is removed"))),
                 (None, Some(_)) => findings.push(Finding::compatible(format!("{place} is new"))),
@@ -300,7 +300,7 @@ impl<'a> Comparison<'_, 'a> {
 
     fn typed(
         &self,
-        way: Way,
+        direction: Direction,
         place: &str,
         types: (Option<Typed<'a>>, Option<Typed<'a>>),
     ) -> Vec<Finding> {
@@ -327,27 +327,29 @@ impl<'a> Comparison<'_, 'a> {
                     "{place}: only one of the descriptions has a schema, and the other has only the type {name}"
                 ))]
             }
-            _ => self.schemas(way, place, (old.schema(), new.schema())),
+            _ => self.schemas(direction, place, (old.schema(), new.schema())),
         }
     }
 
     fn schemas(
         &self,
-        way: Way,
+        direction: Direction,
         place: &str,
         (old, new): (Option<Value<'a>>, Option<Value<'a>>),
     ) -> Vec<Finding> {
-        let (there, back) = match way {
-            Way::In => (&self.from_callers, &self.to_callers),
-            Way::Out => (&self.to_callers, &self.from_callers),
+        let (there, back) = match direction {
+            Direction::In => (&self.from_callers, &self.to_callers),
+            Direction::Out => (&self.to_callers, &self.from_callers),
         };
         let findings = there.compare(place, old, new);
         // If the schemas do not fit in the reverse direction, values were added, or are no longer sent.
         match findings.is_empty() && back.breaks(old, new) {
             false => findings,
-            true => vec![Finding::compatible(match way {
-                Way::In => format!("{place}: accepts more than before"),
-                Way::Out => format!("{place}: the type changed, and callers can still read it"),
+            true => vec![Finding::compatible(match direction {
+                Direction::In => format!("{place}: accepts more than before"),
+                Direction::Out => {
+                    format!("{place}: the type changed, and callers can still read it")
+                }
             })],
         }
     }
