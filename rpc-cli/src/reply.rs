@@ -80,8 +80,8 @@ impl From<CallFailed> for Failure {
 pub(crate) fn read(line: Vec<u8>) -> Result<Line, CallFailed> {
     let text = String::from_utf8(line).map_err(|_| CallFailed::Malformed)?;
     match find(&text).ok_or(CallFailed::Malformed)? {
-        Found::Result(range) => Ok(Line::Result(cut_out(text, range))),
-        Found::Item(range) => Ok(Line::Item(cut_out(text, range))),
+        Found::Result(range) => Ok(Line::Result(extract(text, range))),
+        Found::Item(range) => Ok(Line::Item(extract(text, range))),
         Found::Error(error_reply) => Ok(Line::Error(error_reply)),
     }
 }
@@ -169,7 +169,7 @@ fn place(text: &str, part: &RawValue) -> Range<usize> {
 }
 
 /// Returns a part of a text without copying it.
-fn cut_out(mut text: String, range: Range<usize>) -> String {
+fn extract(mut text: String, range: Range<usize>) -> String {
     text.truncate(range.end);
     text.drain(..range.start);
     text
