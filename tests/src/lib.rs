@@ -7,7 +7,6 @@
 
 pub mod call_log;
 pub mod harness;
-pub mod holdings;
 pub mod hostile;
 pub mod ledger;
 pub mod message;
@@ -15,5 +14,6 @@ pub mod panics;
 pub mod peer;
 pub mod process;
 pub mod relay;
+pub mod resources;
 pub mod seed;
 pub mod support;

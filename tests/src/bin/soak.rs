@@ -9,8 +9,8 @@ use std::time::Duration;
 use rpc_runtime::{
     CallError, Client, ClientBuilder, ErrorObject, Identity, Limits, Server, Trust, rpc,
 };
-use tests::holdings::Holdings;
 use tests::process::{Process, answer, requests};
+use tests::resources::Resources;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep};
 
@@ -95,7 +95,7 @@ async fn serve() {
     tokio::spawn(server.run());
     let mut requests = requests::<()>();
     while requests.recv().await.is_some() {
-        answer(&Holdings::now());
+        answer(&Resources::now());
     }
 }
 
@@ -116,7 +116,7 @@ impl Host {
         }
     }
 
-    async fn holdings(&mut self) -> Holdings {
+    async fn resources(&mut self) -> Resources {
         self.process.request(&()).await
     }
 
@@ -130,14 +130,14 @@ impl Host {
     }
 
     /// Returns the resources of both processes once they have as many tasks and descriptors as before.
-    async fn rest(&mut self, before: [Holdings; 2]) -> [Holdings; 2] {
+    async fn released(&mut self, before: [Resources; 2]) -> [Resources; 2] {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
-            let now = [self.holdings().await, Holdings::now()];
-            let rests = before.iter().zip(&now).all(|(before, now)| {
+            let now = [self.resources().await, Resources::now()];
+            let is_released = before.iter().zip(&now).all(|(before, now)| {
                 now.tasks <= before.tasks && now.descriptors <= before.descriptors
             });
-            if rests {
+            if is_released {
                 return now;
             }
             assert!(Instant::now() < end, "before {before:?}, now {now:?}");
@@ -198,11 +198,11 @@ async fn connection(client: Client, calls: usize) {
 
 async fn soak(calls: usize) {
     let mut host = Host::start().await;
-    let before = [host.holdings().await, Holdings::now()];
+    let before = [host.resources().await, Resources::now()];
     let mut warm = before;
     println!("| calls | server MiB | fds | tasks | client MiB | fds | tasks |");
     println!("|---:|---:|---:|---:|---:|---:|---:|");
-    let report = |calls: usize, [server, client]: [Holdings; 2]| {
+    let report = |calls: usize, [server, client]: [Resources; 2]| {
         println!("| {calls} | {server} | {client} |");
     };
     report(0, before);
@@ -211,11 +211,11 @@ async fn soak(calls: usize) {
         connection(host.connect().await, CHURN).await;
         done += CHURN;
         if done == WARM {
-            warm = host.rest(before).await;
+            warm = host.released(before).await;
             report(done, warm);
         }
     }
-    let after = host.rest(before).await;
+    let after = host.released(before).await;
     report(done, after);
     for (warm, after) in warm.iter().zip(after) {
         let most = warm.memory + GROWTH.max(warm.memory / 20);
@@ -227,7 +227,7 @@ async fn idle(connections: usize) {
     let mut host = Host::start().await;
     let work = WorkClient::new(host.connect().await);
     work.echo("warm").await.expect("an answer");
-    let before = host.holdings().await;
+    let before = host.resources().await;
     let mut clients = Vec::with_capacity(connections);
     let mut connecting = JoinSet::new();
     let start = Instant::now();
@@ -251,7 +251,7 @@ async fn idle(connections: usize) {
     }
     clients.extend(connecting.join_all().await);
     let took = start.elapsed();
-    let after = host.holdings().await;
+    let after = host.resources().await;
     let each = (after.memory - before.memory) / connections;
     println!(
         "{connections} connections, made in {:.1} s, cost the server {:.1} KiB each ({:.0} MiB in all)",

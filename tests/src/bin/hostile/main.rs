@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use rpc_runtime::Limits;
 use serde::de::DeserializeOwned;
-use tests::holdings::Holdings;
 use tests::hostile::Attack;
 use tests::process::Process;
+use tests::resources::Resources;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
@@ -150,7 +150,7 @@ struct Processes {
     server: Process,
     hostile: Process,
     neighbour: Process,
-    before: Holdings,
+    before: Resources,
 }
 
 impl Processes {
@@ -170,7 +170,7 @@ impl Processes {
     }
 
     /// Returns the resources of the server once it has released those of the hostile client.
-    async fn released(&mut self) -> Holdings {
+    async fn released(&mut self) -> Resources {
         let before = self.before;
         let end = Instant::now() + RELEASE;
         loop {

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use rpc_runtime::{Identity, Server};
 use serde::{Deserialize, Serialize};
-use tests::holdings::Holdings;
 use tests::hostile::target::{TargetServer, TargetService};
 use tests::process::{answer, requests};
+use tests::resources::Resources;
 use tokio::time::{Duration, interval};
 
 /// The address of a server, and its certificate as PEM.
@@ -20,7 +20,7 @@ pub(crate) struct ServerAddress {
 /// The server's resources.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Report {
-    pub(crate) now: Holdings,
+    pub(crate) now: Resources,
     /// The maximum of resident memory since the last report, in bytes.
     pub(crate) peak: usize,
     /// The maximum since the last report of the bytes that the server counts, as sampled.
@@ -31,7 +31,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn take(counted: usize, held: usize) -> Self {
-        let now = Holdings::now();
+        let now = Resources::now();
         let status = fs::read_to_string("/proc/self/status").expect("Linux");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kibibytes = peak.and_then(|peak| peak.split_whitespace().next());

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 /// The resources of a process.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Holdings {
+pub struct Resources {
     /// Bytes of memory.
     pub memory: usize,
     /// Open files and sockets.
@@ -17,7 +17,7 @@ pub struct Holdings {
     pub tasks: usize,
 }
 
-impl Holdings {
+impl Resources {
     /// Returns the current resources of this process.
     ///
     /// # Panics
@@ -36,7 +36,7 @@ impl Holdings {
     }
 }
 
-impl fmt::Display for Holdings {
+impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let memory = self.memory as f64 / f64::from(1 << 20);
         write!(f, "{memory:.1} | {} | {}", self.descriptors, self.tasks)
