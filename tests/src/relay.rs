@@ -37,7 +37,7 @@ pub struct Faults {
 
 /// Counts of datagrams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Happened {
+pub struct DatagramCounts {
     /// All that were received.
     pub received: u64,
     /// Those that were lost at random.
@@ -67,7 +67,7 @@ struct Shared {
     state: Mutex<State>,
     parcels: mpsc::UnboundedSender<Parcel>,
     /// The number of bytes that were forwarded from the server.
-    brought: watch::Sender<u64>,
+    delivered: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ struct State {
     faults: Faults,
     blackhole: bool,
     rng: Rng,
-    happened: Happened,
+    counts: DatagramCounts,
     sessions: HashMap<SocketAddr, Session>,
     /// The arrival of the last datagram that was not reordered: at the server, and at clients.
     last: [Option<Instant>; 2],
@@ -123,12 +123,12 @@ impl Relay {
                 faults: Faults::default(),
                 blackhole: false,
                 rng: Rng::with_seed(seed),
-                happened: Happened::default(),
+                counts: DatagramCounts::default(),
                 sessions: HashMap::new(),
                 last: [None; 2],
             }),
             parcels,
-            brought: watch::Sender::new(0),
+            delivered: watch::Sender::new(0),
         });
         let tasks = [
             tokio::spawn(hear_clients(Arc::clone(&shared))),
@@ -170,16 +170,16 @@ impl Relay {
     }
 
     /// Waits until `bytes` more bytes were forwarded from the server.
-    pub async fn has_brought(&self, bytes: u64) {
-        let mut brought = self.shared.brought.subscribe();
-        let enough = *brought.borrow() + bytes;
+    pub async fn has_delivered(&self, bytes: u64) {
+        let mut delivered = self.shared.delivered.subscribe();
+        let enough = *delivered.borrow() + bytes;
         // The sender lives as long as the relay.
-        let _ = brought.wait_for(|brought| *brought >= enough).await;
+        let _ = delivered.wait_for(|delivered| *delivered >= enough).await;
     }
 
     /// Returns the counts so far.
-    pub fn happened(&self) -> Happened {
-        self.shared.state().happened
+    pub fn counts(&self) -> DatagramCounts {
+        self.shared.state().counts
     }
 }
 
@@ -280,23 +280,23 @@ impl Shared {
     fn pass(&self, datagram: &[u8], to: Destination) {
         let mut state = self.state();
         let faults = state.faults;
-        state.happened.received += 1;
+        state.counts.received += 1;
         if state.blackhole {
-            state.happened.swallowed += 1;
+            state.counts.swallowed += 1;
             return;
         }
         if state.chance(faults.loss) {
-            state.happened.lost += 1;
+            state.counts.lost += 1;
             return;
         }
         let twice = state.chance(faults.duplication);
-        state.happened.duplicated += u64::from(twice);
+        state.counts.duplicated += u64::from(twice);
         for _ in 0..1 + usize::from(twice) {
             let mut bytes = datagram.to_vec();
             if !bytes.is_empty() && state.chance(faults.corruption) {
                 let bit = state.rng.usize(..bytes.len() * 8);
                 bytes[bit / 8] ^= 1 << (bit % 8);
-                state.happened.damaged += 1;
+                state.counts.damaged += 1;
             }
             let parcel = Parcel {
                 arrival: state.arrival(&to),
@@ -314,8 +314,8 @@ impl Shared {
             Destination::Server(upstream) => upstream.send_to(&bytes, self.server).await,
             Destination::Client(client) => {
                 let sent = self.front.send_to(&bytes, client).await;
-                self.brought
-                    .send_modify(|brought| *brought += bytes.len() as u64);
+                self.delivered
+                    .send_modify(|delivered| *delivered += bytes.len() as u64);
                 sent
             }
         };
@@ -342,7 +342,7 @@ impl State {
         let soonest = Instant::now() + delay + self.up_to(jitter);
         let in_order = self.last[way].map_or(soonest, |last| soonest.max(last));
         if self.chance(reordering) {
-            self.happened.reordered += 1;
+            self.counts.reordered += 1;
             return in_order + self.up_to(delay);
         }
         self.last[way] = Some(in_order);
@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     /// Sends a datagram for each number, and returns those that arrive, in the order of their arrival.
-    async fn through(faults: Faults, numbers: u32) -> (Vec<Vec<u8>>, Happened) {
+    async fn through(faults: Faults, numbers: u32) -> (Vec<Vec<u8>>, DatagramCounts) {
         let (here, there) = (socket().unwrap(), socket().unwrap());
         let relay = Relay::start(there.local_addr().unwrap(), 7).unwrap();
         relay.set_faults(faults);
@@ -365,7 +365,7 @@ mod tests {
                 here.send(&number.to_le_bytes()).await.unwrap();
                 if number % 100 == 99 {
                     // At most as many datagrams as the socket buffers.
-                    while relay.happened().received <= u64::from(number) {
+                    while relay.counts().received <= u64::from(number) {
                         tokio::task::yield_now().await;
                     }
                 }
@@ -385,7 +385,7 @@ mod tests {
             }
         };
         let ((), arrived) = tokio::join!(sending, receiving);
-        (arrived, relay.happened())
+        (arrived, relay.counts())
     }
 
     fn numbers(arrived: &[Vec<u8>]) -> Vec<u32> {
@@ -406,10 +406,10 @@ mod tests {
             duplication: 0.1,
             ..Faults::default()
         };
-        let (arrived, happened) = through(faults, 10_000).await;
-        assert!((1800..2200).contains(&happened.lost), "{happened:?}");
-        assert!((700..900).contains(&happened.duplicated), "{happened:?}");
-        let expected = 10_000 - happened.lost + happened.duplicated;
+        let (arrived, counts) = through(faults, 10_000).await;
+        assert!((1800..2200).contains(&counts.lost), "{counts:?}");
+        assert!((700..900).contains(&counts.duplicated), "{counts:?}");
+        let expected = 10_000 - counts.lost + counts.duplicated;
         assert_eq!(arrived.len() as u64, expected);
     }
 

@@ -54,7 +54,7 @@ enum Request {
     Faults(Faults),
     Blackhole(bool),
     Rebind,
-    HasBrought(u64),
+    HasDelivered(u64),
 }
 
 /// The request to a server to drain.
@@ -102,8 +102,8 @@ async fn relay(server: &str, seed: &str) {
             Request::Faults(faults) => relay.set_faults(faults),
             Request::Blackhole(blackhole) => relay.set_blackhole(blackhole),
             Request::Rebind => relay.rebind().expect("a socket"),
-            Request::HasBrought(bytes) => relay.has_brought(bytes).await,
+            Request::HasDelivered(bytes) => relay.has_delivered(bytes).await,
         }
-        answer(&relay.happened());
+        answer(&relay.counts());
     }
 }

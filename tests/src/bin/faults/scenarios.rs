@@ -12,7 +12,7 @@ use tests::call_log::{COLUMNS, CallLog, CallOptions, CallResult, Figures, Stream
 use tests::harness::connect;
 use tests::ledger::{Journal, LedgerClient};
 use tests::process::Process;
-use tests::relay::{Faults, Happened};
+use tests::relay::{DatagramCounts, Faults};
 use tests::support::write_private;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -166,7 +166,9 @@ async fn mebibytes(seed: u64, faults: Faults, moves: bool) -> Figures {
         let (call_log, ledger) = (Arc::clone(&harness.call_log), harness.ledger.clone());
         let call = tokio::spawn(async move { call_log.fetch(&ledger, BYTES).await });
         if moves {
-            harness.request(Request::HasBrought(BYTES as u64 / 3)).await;
+            harness
+                .request(Request::HasDelivered(BYTES as u64 / 3))
+                .await;
             harness.request(Request::Rebind).await;
             in_the_middle += usize::from(!call.is_finished());
         }
@@ -266,7 +268,7 @@ impl ProcessHarness {
         .await
     }
 
-    async fn request(&mut self, request: Request) -> Happened {
+    async fn request(&mut self, request: Request) -> DatagramCounts {
         self.relay.request(&request).await
     }
 
