@@ -7,7 +7,7 @@ use std::time::Duration;
 use rpc_runtime::{Client, ClientBuilder, Identity, Server, ServerHandle, Trust};
 
 use crate::call_log::{CallLog, Figures};
-use crate::ledger::{Journal, Keeper, LedgerClient, LedgerServer};
+use crate::ledger::{Journal, LedgerClient, LedgerServer, LedgerService};
 use crate::relay::{Faults, Relay};
 
 /// The time limit of a drain.
@@ -59,7 +59,7 @@ impl Harness {
         let identity = Identity::self_signed(["localhost"]).expect("an identity");
         let trust = Trust::certificate(identity.certificate());
         let server = Server::builder(identity)
-            .service(LedgerServer::new(Keeper(Arc::clone(&journal))))
+            .service(LedgerServer::new(LedgerService(Arc::clone(&journal))))
             .bind("127.0.0.1:0")
             .expect("a server");
         let handle = server.handle();

@@ -151,9 +151,9 @@ fn keep(mut file: File, entries: &mpsc::Receiver<Entry>) {
 
 /// Serves [`Ledger`] with a journal.
 #[derive(Debug)]
-pub struct Keeper(pub Arc<Journal>);
+pub struct LedgerService(pub Arc<Journal>);
 
-impl Ledger for Keeper {
+impl Ledger for LedgerService {
     async fn enter(&self, number: u64, work: u64) -> Receipt {
         self.0.enter(number).await;
         if work > 0 {

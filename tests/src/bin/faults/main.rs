@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rpc_runtime::{Identity, Server};
 use serde::{Deserialize, Serialize};
-use tests::ledger::{Journal, Keeper, LedgerServer};
+use tests::ledger::{Journal, LedgerServer, LedgerService};
 use tests::panics;
 use tests::process::{answer, requests};
 use tests::relay::{Faults, Relay};
@@ -76,7 +76,7 @@ async fn serve(folder: &Path, address: &str) {
     let identity = Identity::from_pem_files(folder.join("chain.pem"), folder.join("key.pem"));
     let journal = Journal::open(folder.join("journal")).expect("a journal");
     let server = Server::builder(identity.expect("an identity"))
-        .service(LedgerServer::new(Keeper(journal.into())))
+        .service(LedgerServer::new(LedgerService(journal.into())))
         .bind(address)
         .expect("a server");
     let handle = server.handle();
