@@ -114,12 +114,12 @@ fn ports(addresses: &[SocketAddr]) -> HashSet<u16> {
 
 /// A resolver that returns the servers that a test sets.
 #[derive(Clone)]
-struct Told {
+struct ScriptedResolver {
     found: Arc<Mutex<Result<Found, io::ErrorKind>>>,
     asked: watch::Sender<usize>,
 }
 
-impl Told {
+impl ScriptedResolver {
     fn new(found: Found) -> Self {
         Self {
             found: Arc::new(Mutex::new(Ok(found))),
@@ -127,19 +127,19 @@ impl Told {
         }
     }
 
-    fn tell(&self, found: Result<Found, io::ErrorKind>) {
+    fn set(&self, found: Result<Found, io::ErrorKind>) {
         *self.found.lock().unwrap() = found;
     }
 
     /// Waits until it is asked once more.
-    async fn is_asked(&self) {
+    async fn is_queried(&self) {
         let mut asked = self.asked.subscribe();
         asked.borrow_and_update();
         soon(asked.changed()).await.unwrap();
     }
 }
 
-impl Resolve for Told {
+impl Resolve for ScriptedResolver {
     async fn resolve(&mut self) -> io::Result<Found> {
         self.asked.send_modify(|asked| *asked += 1);
         Ok(self.found.lock().unwrap().clone()?)
@@ -159,31 +159,31 @@ async fn changed_lookup_replaces_the_servers() {
     let mut office = Office::new("rpc.test");
     let (one, other) = (office.open(), office.open());
     let found = |addresses: &[SocketAddr]| Found::all(named(addresses)).valid_for(SHORT);
-    let told = Told::new(found(&[one]));
+    let resolver = ScriptedResolver::new(found(&[one]));
     let (client, endpoints) = office.builder().balanced().unwrap();
-    follow(endpoints.clone(), told.clone()).await.unwrap();
+    follow(endpoints.clone(), resolver.clone()).await.unwrap();
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client.clone());
     assert_eq!(responding_ports(&desk).await, ports(&[one]));
 
-    told.tell(Ok(found(&[one, other])));
+    resolver.set(Ok(found(&[one, other])));
     until_connected(&endpoints, &[one, other]).await;
     assert_eq!(responding_ports(&desk).await, ports(&[one, other]));
 
     // A failed lookup keeps the servers.
-    told.tell(Err(io::ErrorKind::TimedOut));
-    told.is_asked().await;
-    told.is_asked().await;
+    resolver.set(Err(io::ErrorKind::TimedOut));
+    resolver.is_queried().await;
+    resolver.is_queried().await;
     assert_eq!(responding_ports(&desk).await, ports(&[one, other]));
 
-    told.tell(Ok(found(&[other])));
+    resolver.set(Ok(found(&[other])));
     until_connected(&endpoints, &[other]).await;
     assert_eq!(responding_ports(&desk).await, ports(&[other]));
 
     soon(client.close()).await;
     drop((client, desk));
     // The servers of a closed client are no longer looked up.
-    eventually(|| Arc::strong_count(&told.found) == 1).await;
+    eventually(|| Arc::strong_count(&resolver.found) == 1).await;
 }
 
 #[tokio::test]
@@ -191,11 +191,11 @@ async fn unreachable_servers_are_looked_up_again() {
     let mut office = Office::new("rpc.test");
     let (one, other) = (office.open(), office.open());
     let found = |addresses: &[SocketAddr]| Found::all(named(addresses)).valid_for(LONG);
-    let told = Told::new(found(&[one]));
+    let resolver = ScriptedResolver::new(found(&[one]));
     let (client, endpoints) = office.builder().balanced().unwrap();
-    follow(endpoints, told.clone()).await.unwrap();
+    follow(endpoints, resolver.clone()).await.unwrap();
     soon(client.ready()).await.unwrap();
-    told.tell(Ok(found(&[other])));
+    resolver.set(Ok(found(&[other])));
     office.close(one).await;
     let desk = DeskClient::new(client);
     assert_eq!(soon(desk.port()).await.unwrap(), other.port());
@@ -206,9 +206,9 @@ async fn unreachable_group_is_replaced_by_the_next() {
     let mut office = Office::new("rpc.test");
     let (best, next, last) = (office.open(), office.open(), office.open());
     let groups = [best, next, last].map(|address| named(&[address]));
-    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
+    let resolver = ScriptedResolver::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
     let (client, endpoints) = office.builder().balanced().unwrap();
-    follow(endpoints.clone(), told).await.unwrap();
+    follow(endpoints.clone(), resolver).await.unwrap();
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client);
     assert_eq!(responding_ports(&desk).await, ports(&[best]));
@@ -225,9 +225,9 @@ async fn reachable_better_group_is_used_again() {
     let mut office = Office::new("rpc.test");
     let (best, next) = (office.open(), office.open());
     let groups = [best, next].map(|address| named(&[address]));
-    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(Duration::MAX));
+    let resolver = ScriptedResolver::new(Found::in_order(groups.to_vec()).valid_for(Duration::MAX));
     let (client, endpoints) = office.builder().balanced().unwrap();
-    follow(endpoints.clone(), told).await.unwrap();
+    follow(endpoints.clone(), resolver).await.unwrap();
     soon(client.ready()).await.unwrap();
     office.close(best).await;
     until_connected(&endpoints, &[next]).await;
@@ -240,10 +240,10 @@ async fn ejected_server_of_the_better_group_leaves_the_next_group_in_use() {
     let mut office = Office::new("rpc.test");
     let (best, next) = (office.open(), office.open());
     let groups = [best, next].map(|address| named(&[address]));
-    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
+    let resolver = ScriptedResolver::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
     let builder = office.builder().eject_after(1).probe_backoff(LONG, LONG);
     let (client, endpoints) = builder.balanced().unwrap();
-    follow(endpoints.clone(), told.clone()).await.unwrap();
+    follow(endpoints.clone(), resolver.clone()).await.unwrap();
     soon(client.ready()).await.unwrap();
     let desk = DeskClient::new(client);
     let mut hanging = desk.hang();
@@ -261,14 +261,14 @@ async fn ejected_server_of_the_better_group_leaves_the_next_group_in_use() {
     assert!(endpoints.list().iter().any(is_ejected));
 
     // The second lookup starts once the result of the first is in use.
-    told.is_asked().await;
-    told.is_asked().await;
+    resolver.is_queried().await;
+    resolver.is_queried().await;
     until_connected(&endpoints, &[best, next]).await;
     assert_eq!(responding_ports(&desk).await, ports(&[next]));
 }
 
 /// A resolver whose second lookup never ends.
-struct Stuck(Told);
+struct Stuck(ScriptedResolver);
 
 impl Resolve for Stuck {
     async fn resolve(&mut self) -> io::Result<Found> {
@@ -285,17 +285,17 @@ async fn lookup_that_never_ends_does_not_block_the_client() {
     let mut office = Office::new("rpc.test");
     let (best, next) = (office.open(), office.open());
     let groups = [best, next].map(|address| named(&[address]));
-    let told = Told::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
+    let resolver = ScriptedResolver::new(Found::in_order(groups.to_vec()).valid_for(SHORT));
     let (client, endpoints) = office.builder().balanced().unwrap();
-    follow(endpoints.clone(), Stuck(told.clone()))
+    follow(endpoints.clone(), Stuck(resolver.clone()))
         .await
         .unwrap();
     until_connected(&endpoints, &[best]).await;
-    told.is_asked().await;
+    resolver.is_queried().await;
     office.close(best).await;
     until_connected(&endpoints, &[next]).await;
     soon(client.close()).await;
-    eventually(|| Arc::strong_count(&told.found) == 1).await;
+    eventually(|| Arc::strong_count(&resolver.found) == 1).await;
 }
 
 #[tokio::test]
@@ -321,9 +321,9 @@ async fn name_is_resolved_by_the_operating_system() {
 #[tokio::test]
 async fn unknown_name_is_an_error() {
     let (_client, endpoints) = Client::builder().balanced().unwrap();
-    let told = Told::new(Found::default());
-    told.tell(Err(io::ErrorKind::NotFound));
-    let error = follow(endpoints, told).await.unwrap_err();
+    let resolver = ScriptedResolver::new(Found::default());
+    resolver.set(Err(io::ErrorKind::NotFound));
+    let error = follow(endpoints, resolver).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
@@ -370,7 +370,7 @@ impl Zone {
     }
 
     /// Replaces all records by targets with priorities, each with its own address.
-    fn tell(&self, ttl: u32, servers: &[(u16, SocketAddr)]) {
+    fn set(&self, ttl: u32, servers: &[(u16, SocketAddr)]) {
         let service = Name::from_ascii("_rpc._udp.rpc.test.").unwrap();
         let mut records = Vec::new();
         for &(priority, address) in servers {
@@ -391,7 +391,7 @@ async fn srv_records_select_the_servers() {
     let mut office = Office::new("rpc.test");
     let (one, two, spare) = (office.open(), office.open(), office.open());
     let zone = Zone::default();
-    zone.tell(1, &[(20, spare), (10, one), (10, two)]);
+    zone.set(1, &[(20, spare), (10, one), (10, two)]);
     let name = Srv::with_name_servers("_rpc._udp.rpc.test", [zone.serve().await]).unwrap();
     let (client, endpoints) = office.builder().balanced().unwrap();
     soon(follow(endpoints.clone(), name)).await.unwrap();
@@ -400,7 +400,7 @@ async fn srv_records_select_the_servers() {
     assert_eq!(responding_ports(&desk).await, ports(&[one, two]));
 
     // Expired records are looked up again.
-    zone.tell(1, &[(20, spare), (10, two)]);
+    zone.set(1, &[(20, spare), (10, two)]);
     until_connected(&endpoints, &[two]).await;
     assert_eq!(responding_ports(&desk).await, ports(&[two]));
 
@@ -414,7 +414,7 @@ async fn srv_records_are_valid_for_their_ttl() {
     let server = zone.serve().await;
     let mut name = Srv::with_name_servers("_rpc._udp.rpc.test", [server]).unwrap();
     let address = "127.0.0.1:4433".parse().unwrap();
-    zone.tell(70, &[(0, address)]);
+    zone.set(70, &[(0, address)]);
     let found = soon(name.resolve()).await.unwrap();
     assert_eq!(found.groups, [named(&[address])]);
     let seconds = found.valid_for.unwrap().as_secs();
@@ -427,7 +427,7 @@ async fn srv_records_are_valid_for_their_ttl() {
             .all(|record| record.record_type() != RecordType::AAAA)
     );
 
-    zone.tell(70, &[]);
+    zone.set(70, &[]);
     assert!(
         soon(name.resolve()).await.is_err(),
         "no record has the name"
@@ -441,15 +441,15 @@ async fn servers_are_kept_while_address_lookups_fail() {
     let mut name = Srv::with_name_servers("_rpc._udp.rpc.test", [server]).unwrap();
     let [one, other]: [SocketAddr; 2] =
         ["127.0.0.1:1", "127.0.0.1:2"].map(|at| at.parse().unwrap());
-    zone.tell(70, &[(0, one)]);
+    zone.set(70, &[(0, one)]);
     soon(name.resolve()).await.unwrap();
     zone.1.store(true, Ordering::SeqCst);
-    zone.tell(70, &[(0, one), (1, other)]);
+    zone.set(70, &[(0, one), (1, other)]);
     let found = soon(name.resolve()).await.unwrap();
     assert_eq!(found.groups, [named(&[one])]);
     assert!(found.valid_for.unwrap() < Duration::from_secs(1));
 
-    zone.tell(70, &[(1, other)]);
+    zone.set(70, &[(1, other)]);
     assert!(soon(name.resolve()).await.is_err(), "it is another server");
 }
 
