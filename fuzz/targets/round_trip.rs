@@ -15,7 +15,7 @@ fuzz_target!(|input: (Everything, &str, &str)| {
     let json = serde_json::to_vec(&everything).unwrap();
     assert_eq!(fuzzing::write(text), serde_json::to_vec(text).ok());
     assert_eq!(fuzzing::write(&everything).as_ref(), Some(&json));
-    let client = || Client::local(MirrorServer::new(Glass));
+    let client = || Client::local(MirrorServer::new(MirrorService));
     block_on(async {
         send_text(client(), text, other).await;
         if oracle::depth(&json) <= DEPTH {
@@ -66,9 +66,9 @@ trait Mirror {
     async fn metadata(&self, cx: &Context) -> Vec<(String, String)>;
 }
 
-struct Glass;
+struct MirrorService;
 
-impl Mirror for Glass {
+impl Mirror for MirrorService {
     async fn at_once(&self, value: Everything) -> Everything {
         value
     }

@@ -209,9 +209,9 @@ trait Mirror {
     async fn allocations_for_peer(&self, cx: &Context) -> u64;
 }
 
-struct Glass;
+struct MirrorService;
 
-impl Mirror for Glass {
+impl Mirror for MirrorService {
     async fn allocations_for_peer(&self, cx: &Context) -> u64 {
         let asked = allocation_counter::measure(|| assert!(cx.peer().is_some()));
         asked.count_total
@@ -221,7 +221,7 @@ impl Mirror for Glass {
 #[test]
 fn address_of_the_caller_allocates_nothing() {
     current_thread().block_on(async {
-        let (client, _handle) = serve(MirrorServer::new(Glass), Limits::default()).await;
+        let (client, _handle) = serve(MirrorServer::new(MirrorService), Limits::default()).await;
         let mirror = MirrorClient::new(client);
         assert_eq!(mirror.allocations_for_peer().await.unwrap(), 0);
     });

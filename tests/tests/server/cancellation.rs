@@ -12,9 +12,9 @@ trait Desk {
     async fn add(&self, a: u64, b: u64) -> u64;
 }
 
-struct It;
+struct DeskService;
 
-impl Desk for It {
+impl Desk for DeskService {
     async fn wait(&self) {
         pending().await
     }
@@ -30,7 +30,7 @@ async fn cancel_900_calls_in_a_row() {
         cancellations_offset_per_second: 0,
         ..Limits::default()
     };
-    let (client, _server) = serve(DeskServer::new(It), limits).await;
+    let (client, _server) = serve(DeskServer::new(DeskService), limits).await;
     let desk = DeskClient::new(client.clone());
     for _ in 0..900 {
         let mut call = desk.wait();

@@ -16,7 +16,7 @@ trait Mirror {
 }
 
 #[derive(Clone, Default)]
-struct Glass(Arc<Signals>);
+struct MirrorService(Arc<Signals>);
 
 #[derive(Default)]
 struct Signals {
@@ -29,7 +29,7 @@ fn port(cx: &Context) -> Option<u16> {
     cx.peer().map(|peer| peer.port())
 }
 
-impl Mirror for Glass {
+impl Mirror for MirrorService {
     async fn ports(&self, cx: &Context) -> [Option<u16>; 2] {
         let before = port(cx);
         self.0.copies.lock().unwrap().push(cx.clone());
@@ -41,7 +41,7 @@ impl Mirror for Glass {
 
 #[tokio::test]
 async fn peer_of_a_migrated_connection_is_the_new_address() {
-    let glass = Glass::default();
+    let glass = MirrorService::default();
     let server = TestServer::start(MirrorServer::new(glass.clone()), Limits::default());
     let client = RawClient::new(&server);
     let endpoint = client.endpoint();

@@ -19,9 +19,9 @@ trait Fragile {
     async fn release(&self);
 }
 
-struct Bomb;
+struct PanicOnDrop;
 
-impl Drop for Bomb {
+impl Drop for PanicOnDrop {
     fn drop(&mut self) {
         // A second panic while the first unwinds would abort the process.
         if !std::thread::panicking() {
@@ -31,15 +31,15 @@ impl Drop for Bomb {
 }
 
 #[derive(Default)]
-struct It(Notify);
+struct FragileService(Notify);
 
-impl Fragile for It {
+impl Fragile for FragileService {
     async fn panic_with_fragile_payload(&self) {
-        panic_any(Bomb)
+        panic_any(PanicOnDrop)
     }
 
     async fn panic_when_dropped(&self) {
-        let _bomb = Bomb;
+        let _panic_on_drop = PanicOnDrop;
         pending().await
     }
 
@@ -54,7 +54,11 @@ impl Fragile for It {
 }
 
 async fn fragile() -> (FragileClient, rpc_runtime::ServerHandle) {
-    let (client, server) = serve(FragileServer::new(It::default()), Limits::default()).await;
+    let (client, server) = serve(
+        FragileServer::new(FragileService::default()),
+        Limits::default(),
+    )
+    .await;
     (FragileClient::new(client), server)
 }
 
@@ -104,7 +108,7 @@ async fn handler_that_panics_when_dropped_by_its_cancellation_ends_its_own_call_
 
 #[tokio::test]
 async fn batch_entries_that_panic_do_not_affect_other_entries() {
-    let client = Client::local(FragileServer::new(It::default()));
+    let client = Client::local(FragileServer::new(FragileService::default()));
     let fragile = FragileClient::new(client.clone());
     let mut batch = client.batch();
     let broken = batch.call(fragile.panic_with_fragile_payload());

@@ -9,9 +9,9 @@ trait Mirror {
     async fn echo(&self, value: Value) -> Value;
 }
 
-struct Glass;
+struct MirrorService;
 
-impl Mirror for Glass {
+impl Mirror for MirrorService {
     async fn echo(&self, value: Value) -> Value {
         value
     }
@@ -19,7 +19,7 @@ impl Mirror for Glass {
 
 /// Returns the response to a message, and checks that the next message is served.
 async fn reply(message: &[u8]) -> Value {
-    let mut mirror = RawService::new(MirrorServer::new(Glass));
+    let mut mirror = RawService::new(MirrorServer::new(MirrorService));
     let reply = serde_json::from_slice(mirror.respond(message).await).unwrap();
     let next = br#"{"jsonrpc":"2.0","id":1,"method":"echo","params":["next"]}"#;
     let answer = br#"{"jsonrpc":"2.0","id":1,"result":"next"}"#;
