@@ -50,18 +50,18 @@ async fn check_shared_stream(client: &Client, lines: &[&[u8]]) {
         DeskClient::new(client.clone()).fail(true, String::new()),
     );
     let [of_number, of_text, of_failure] = IN_SHARED_STREAM.map(line);
-    assert_eq!(told(number, object), in_line(of_number));
-    assert_eq!(told(text, object), in_line(of_text));
-    let told = told(failure, |failure| {
-        Told::Error(failure.code(), failure.to_string(), None)
+    assert_eq!(outcome(number, object), in_line(of_number));
+    assert_eq!(outcome(text, object), in_line(of_text));
+    let result = outcome(failure, |failure| {
+        Outcome::Error(failure.code(), failure.to_string(), None)
     });
-    assert_eq!(told, as_failure(in_line(of_failure)));
+    assert_eq!(result, as_failure(in_line(of_failure)));
 }
 
 /// Checks a call on a dedicated stream: the first line is its reply.
 async fn check_dedicated_stream(client: &Client, line: Option<&[u8]>) {
     let answered = client.call::<Value, _>("m", &()).dedicated_stream().await;
-    assert_eq!(told(answered, object), in_line(line));
+    assert_eq!(outcome(answered, object), in_line(line));
 }
 
 async fn check_batch(client: &Client, line: Option<&[u8]>) {
@@ -75,11 +75,11 @@ async fn check_batch(client: &Client, line: Option<&[u8]>) {
     let Some(Ok(entries)) = array else {
         // The line is no array, so it is an error for all entries.
         let expected = match in_line::<Value>(line) {
-            Told::Result(_) => Told::Unreadable,
+            Outcome::Result(_) => Outcome::Unreadable,
             expected => expected,
         };
         return assert_eq!(
-            told(sent.map(|_| Value::Null), |never| match never {}),
+            outcome(sent.map(|_| Value::Null), |never| match never {}),
             expected
         );
     };
@@ -90,14 +90,14 @@ async fn check_batch(client: &Client, line: Option<&[u8]>) {
     let [of_value, of_number, of_text] =
         IN_BATCH.map(|id| replies.iter().find(|reply| reply.id == id));
     let mut came = sent.expect("an array was sent");
-    assert_eq!(told(came.take(value), object), in_reply(of_value));
-    assert_eq!(told(came.take(number), object), in_reply(of_number));
-    assert_eq!(told(came.take(text), object), in_reply(of_text));
+    assert_eq!(outcome(came.take(value), object), in_reply(of_value));
+    assert_eq!(outcome(came.take(number), object), in_reply(of_number));
+    assert_eq!(outcome(came.take(text), object), in_reply(of_text));
 }
 
 /// The result of a call.
 #[derive(Debug, PartialEq)]
-enum Told<T> {
+enum Outcome<T> {
     Result(T),
     Error(i64, String, Option<Value>),
     Timeout,
@@ -108,62 +108,62 @@ enum Told<T> {
 }
 
 /// Converts the result of the client.
-fn told<T, E>(result: Result<T, CallError<E>>, application: fn(E) -> Told<T>) -> Told<T> {
+fn outcome<T, E>(result: Result<T, CallError<E>>, application: fn(E) -> Outcome<T>) -> Outcome<T> {
     match result {
-        Ok(value) => Told::Result(value),
+        Ok(value) => Outcome::Result(value),
         Err(CallError::Application(error)) => application(error),
         Err(CallError::Remote(error)) => object(error),
-        Err(CallError::Timeout) => Told::Timeout,
-        Err(CallError::Cancelled) => Told::Cancelled,
-        Err(CallError::Connection { .. }) => Told::Lost,
-        Err(CallError::StreamEnded) => Told::Ended,
-        Err(CallError::Decode(_)) => Told::Unreadable,
+        Err(CallError::Timeout) => Outcome::Timeout,
+        Err(CallError::Cancelled) => Outcome::Cancelled,
+        Err(CallError::Connection { .. }) => Outcome::Lost,
+        Err(CallError::StreamEnded) => Outcome::Ended,
+        Err(CallError::Decode(_)) => Outcome::Unreadable,
         Err(_) => panic!("a call that was not made"),
     }
 }
 
-fn object<T>(error: ErrorObject) -> Told<T> {
+fn object<T>(error: ErrorObject) -> Outcome<T> {
     let data = error
         .raw_data()
         .map(|data| serde_json::from_str(data).expect("JSON"));
-    Told::Error(error.code(), error.message().to_owned(), data)
+    Outcome::Error(error.code(), error.message().to_owned(), data)
 }
 
 /// Returns the result that serde_json reads in a line.
-fn in_line<T: DeserializeOwned>(line: Option<&[u8]>) -> Told<T> {
-    line.map_or(Told::Lost, |line| in_reply(Reply::read(line).as_ref()))
+fn in_line<T: DeserializeOwned>(line: Option<&[u8]>) -> Outcome<T> {
+    line.map_or(Outcome::Lost, |line| in_reply(Reply::read(line).as_ref()))
 }
 
-fn in_reply<T: DeserializeOwned>(reply: Option<&Reply>) -> Told<T> {
+fn in_reply<T: DeserializeOwned>(reply: Option<&Reply>) -> Outcome<T> {
     match reply.map(|reply| &reply.outcome) {
-        None => Told::Unreadable,
+        None => Outcome::Unreadable,
         Some(Ok(result)) => match serde_json::from_str(result) {
-            Ok(value) => Told::Result(value),
-            Err(_) => Told::Unreadable,
+            Ok(value) => Outcome::Result(value),
+            Err(_) => Outcome::Unreadable,
         },
-        Some(Err((-32001, ..))) => Told::Cancelled,
-        Some(Err((-32002, ..))) => Told::Timeout,
-        Some(Err((-32003, ..))) => Told::Lost,
-        Some(Err((-32004, ..))) => Told::Ended,
-        Some(Err((code, message, data))) => Told::Error(*code, message.clone(), data.clone()),
+        Some(Err((-32001, ..))) => Outcome::Cancelled,
+        Some(Err((-32002, ..))) => Outcome::Timeout,
+        Some(Err((-32003, ..))) => Outcome::Lost,
+        Some(Err((-32004, ..))) => Outcome::Ended,
+        Some(Err((code, message, data))) => Outcome::Error(*code, message.clone(), data.clone()),
     }
 }
 
 /// Converts an error with a code of [`Failure`] to that error.
-fn as_failure(told: Told<()>) -> Told<()> {
-    let failure = match &told {
-        Told::Error(1, ..) => Failure::Plain,
-        Told::Error(2, _, Some(data)) => {
+fn as_failure(result: Outcome<()>) -> Outcome<()> {
+    let failure = match &result {
+        Outcome::Error(1, ..) => Failure::Plain,
+        Outcome::Error(2, _, Some(data)) => {
             match data.get("reason").or(data.get(0)).and_then(Value::as_str) {
                 Some(reason) => Failure::Reason {
                     reason: reason.to_owned(),
                 },
-                None => return told,
+                None => return result,
             }
         }
-        _ => return told,
+        _ => return result,
     };
-    Told::Error(failure.code(), failure.to_string(), None)
+    Outcome::Error(failure.code(), failure.to_string(), None)
 }
 
 /// Returns the id of a line, also if the line is no valid response: its call fails. In a line that is no JSON, only the
