@@ -48,9 +48,9 @@ impl Process {
 }
 
 /// A folder for one test, removed when it is dropped.
-struct Scene(Folder);
+struct Setup(Folder);
 
-impl Scene {
+impl Setup {
     fn new(name: &str) -> Self {
         let name = format!("{name}-{}", std::process::id());
         Self(Folder(
@@ -85,7 +85,7 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for Setup {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0.0);
     }
@@ -99,10 +99,10 @@ struct Device {
 }
 
 impl Device {
-    fn start(scene: &Scene, address: &str, name: &'static str, rate: u64) -> Self {
+    fn start(setup: &Setup, address: &str, name: &'static str, rate: u64) -> Self {
         let (rate, count) = (rate.to_string(), COUNT.to_string());
         let arguments = ["device", name, "--rate", &rate, "--count", &count];
-        let Process { child, mut lines } = scene.start(&arguments, address);
+        let Process { child, mut lines } = setup.start(&arguments, address);
         let (sender, acknowledged) = watch::channel(0);
         tokio::spawn(async move {
             while let Some(line) = lines.next_line().await.unwrap() {
@@ -135,10 +135,10 @@ fn assert_whole(device: &str, stored: &[Reading], at_least: u64) {
 
 #[tokio::test]
 async fn a_server_that_is_killed_has_everything_that_it_acknowledged_once() {
-    let scene = Scene::new("killed");
-    let (mut server, address) = scene.serve("127.0.0.1:0").await;
-    let mut devices = DEVICES.map(|(name, rate)| Device::start(&scene, &address, name, rate));
-    let mut watcher = scene.start(&["watch"], &address);
+    let setup = Setup::new("killed");
+    let (mut server, address) = setup.serve("127.0.0.1:0").await;
+    let mut devices = DEVICES.map(|(name, rate)| Device::start(&setup, &address, name, rate));
+    let mut watcher = setup.start(&["watch"], &address);
 
     for kill in 1..=2 {
         for device in &mut devices {
@@ -147,11 +147,11 @@ async fn a_server_that_is_killed_has_everything_that_it_acknowledged_once() {
         server.child.kill().await.unwrap();
         for device in &devices {
             let acknowledged = *device.acknowledged.borrow();
-            assert_whole(device.name, &scene.stored(device.name), acknowledged);
+            assert_whole(device.name, &setup.stored(device.name), acknowledged);
         }
         let is_over = |device: &Device| *device.acknowledged.borrow() == COUNT;
         assert!(!devices.iter().all(is_over), "not in the middle");
-        (server, _) = scene.serve(&address).await;
+        (server, _) = setup.serve(&address).await;
     }
 
     // A device fails if the server has lost what it acknowledged.
@@ -176,11 +176,11 @@ async fn a_server_that_is_killed_has_everything_that_it_acknowledged_once() {
 
     server.child.kill().await.unwrap();
     for (device, _) in DEVICES {
-        let stored = scene.stored(device);
+        let stored = setup.stored(device);
         assert_eq!(stored.len() as u64, COUNT);
         assert_whole(device, &stored, COUNT);
     }
-    let stored = Store::open(&scene.0.database())
+    let stored = Store::open(&setup.0.database())
         .unwrap()
         .windows(0)
         .unwrap();
@@ -193,10 +193,10 @@ async fn a_server_that_is_killed_has_everything_that_it_acknowledged_once() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_server_that_is_told_to_stop_acknowledges_what_it_took_and_ends() {
-    let scene = Scene::new("stopped");
-    let (mut server, address) = scene.serve("127.0.0.1:0").await;
-    let mut device = Device::start(&scene, &address, "boiler", 400);
-    let mut watcher = scene.start(&["watch"], &address);
+    let setup = Setup::new("stopped");
+    let (mut server, address) = setup.serve("127.0.0.1:0").await;
+    let mut device = Device::start(&setup, &address, "boiler", 400);
+    let mut watcher = setup.start(&["watch"], &address);
     let line = soon(watcher.lines.next_line()).await.unwrap();
     assert!(line.is_some_and(|line| line.starts_with("boiler ")));
     device.has_acknowledged(100).await;
@@ -207,11 +207,11 @@ async fn a_server_that_is_told_to_stop_acknowledges_what_it_took_and_ends() {
     let ended = soon(server.child.wait()).await.unwrap();
     assert!(ended.success(), "{ended}");
     let acknowledged = *device.acknowledged.borrow();
-    assert_whole(device.name, &scene.stored(device.name), acknowledged);
+    assert_whole(device.name, &setup.stored(device.name), acknowledged);
 
-    let (_server, _) = scene.serve(&address).await;
+    let (_server, _) = setup.serve(&address).await;
     assert!(soon(device.process.wait()).await.unwrap().success());
-    let telemetry = scene.client(&address).await;
+    let telemetry = setup.client(&address).await;
     let history: Vec<_> = soon(telemetry.history("boiler", 3, 1_000).try_collect())
         .await
         .unwrap();
@@ -220,9 +220,9 @@ async fn a_server_that_is_told_to_stop_acknowledges_what_it_took_and_ends() {
 
 #[tokio::test]
 async fn what_was_sent_twice_is_stored_once_and_what_is_missing_is_asked_for() {
-    let scene = Scene::new("refused");
-    let (_server, address) = scene.serve("127.0.0.1:0").await;
-    let telemetry = scene.client(&address).await;
+    let setup = Setup::new("refused");
+    let (_server, address) = setup.serve("127.0.0.1:0").await;
+    let telemetry = setup.client(&address).await;
     let report = |device: &str, numbers: [u64; 2]| {
         let readings = numbers.map(|number| Reading {
             number,

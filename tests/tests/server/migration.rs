@@ -41,8 +41,8 @@ impl Mirror for MirrorService {
 
 #[tokio::test]
 async fn peer_of_a_migrated_connection_is_the_new_address() {
-    let glass = MirrorService::default();
-    let server = TestServer::start(MirrorServer::new(glass.clone()), Limits::default());
+    let mirror_service = MirrorService::default();
+    let server = TestServer::start(MirrorServer::new(mirror_service.clone()), Limits::default());
     let client = RawClient::new(&server);
     let endpoint = client.endpoint();
     let connection = soon(client.connecting(&endpoint)).await.unwrap();
@@ -54,7 +54,7 @@ async fn peer_of_a_migrated_connection_is_the_new_address() {
         .await
         .unwrap();
     send.finish().unwrap();
-    soon(glass.0.started.notified()).await;
+    soon(mirror_service.0.started.notified()).await;
     let socket = UdpSocket::bind(ANY_PORT).unwrap();
     let second = address(socket.local_addr());
     endpoint.rebind(socket).unwrap();
@@ -67,7 +67,7 @@ async fn peer_of_a_migrated_connection_is_the_new_address() {
         .unwrap();
     ping.finish().unwrap();
     soon(answer.read_to_end(1000)).await.unwrap();
-    glass.0.go_on.notify_one();
+    mirror_service.0.go_on.notify_one();
     let reply = soon(recv.read_to_end(1000)).await.unwrap();
     let reply = String::from_utf8(reply).unwrap();
     let expected = format!(r#"{{"jsonrpc":"2.0","id":1,"result":[{first},{second}]}}"#);
@@ -76,6 +76,6 @@ async fn peer_of_a_migrated_connection_is_the_new_address() {
     // Contexts that outlive the connection return the last address.
     connection.close(0u8.into(), b"");
     server.handle.shutdown(std::time::Duration::ZERO).await;
-    let copies = glass.0.copies.lock().unwrap();
+    let copies = mirror_service.0.copies.lock().unwrap();
     assert!(copies.iter().all(|copy| port(copy) == Some(second)));
 }
