@@ -171,7 +171,7 @@ impl Context {
     }
 
     /// Runs `run`, whose calls inherit the deadline.
-    pub(crate) fn lend_deadline<T>(&self, run: impl FnOnce() -> T) -> T {
+    pub(crate) fn with_deadline<T>(&self, run: impl FnOnce() -> T) -> T {
         match self.deadline {
             Some(deadline) => deadline::with(deadline, run),
             None => run(),

@@ -284,7 +284,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
             };
             steps::step();
             let poll = || catch_unwind(AssertUnwindSafe(|| running.poll(cx)));
-            match context.lend_deadline(poll) {
+            match context.with_deadline(poll) {
                 Ok(Poll::Ready(returned)) => Poll::Ready(Ok(returned)),
                 Ok(Poll::Pending) => {
                     let aborted = self.poll_aborted(&mut entry, timer.as_mut(), cx);

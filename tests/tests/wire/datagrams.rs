@@ -193,7 +193,7 @@ async fn raw_client_without_datagrams_receives_unreliable_notifications_on_a_str
 }
 
 /// Waits until this number of notifications of a raw client has arrived.
-async fn outsiders(connection: &RawConnection, times: usize) -> Vec<u64> {
+async fn raw_notifications(connection: &RawConnection, times: usize) -> Vec<u64> {
     let mut all = Vec::new();
     soon(async {
         while all.len() < times {
@@ -247,7 +247,7 @@ async fn datagram_without_a_message_is_ignored() {
     }
     connection.send_datagram(vec![0xff; 900].into()).unwrap();
     connection.send_datagram(weigh(9).into()).unwrap();
-    let mut weighed = outsiders(&connection, 9).await;
+    let mut weighed = raw_notifications(&connection, 9).await;
     weighed.sort_unstable();
     assert_eq!(weighed, (1..=9).collect::<Vec<_>>());
     assert!(soon(server.handle.shutdown(Duration::from_secs(5))).await);

@@ -24,7 +24,7 @@ pub(in crate::server) struct AbuseLimits {
     wasted_per_second: f64,
     timed_out_messages: AtomicUsize,
     /// Amount earned by calls since work was last wasted.
-    earned: AtomicUsize,
+    credit: AtomicUsize,
     wasted: Mutex<NetWasted>,
     exceeded_notify: Notify,
 }
@@ -43,7 +43,7 @@ impl AbuseLimits {
             max_wasted: limits.max_net_cancellations as f64,
             wasted_per_second: limits.cancellations_offset_per_second as f64,
             timed_out_messages: AtomicUsize::new(0),
-            earned: AtomicUsize::new(0),
+            credit: AtomicUsize::new(0),
             wasted: Mutex::new(NetWasted {
                 net: 0.0,
                 last: Instant::now(),
@@ -61,25 +61,25 @@ impl AbuseLimits {
 
     /// Records a call that ended by itself.
     pub(in crate::server) fn record_ended(&self) {
-        self.earned.fetch_add(FOR_EACH_ENDED, Ordering::Relaxed);
+        self.credit.fetch_add(FOR_EACH_ENDED, Ordering::Relaxed);
     }
 
     /// Records a call that ended at its deadline.
     #[cold]
     pub(in crate::server) fn record_timed_out_call(&self) {
-        self.earned.fetch_add(FOR_EACH_TIMED_OUT, Ordering::Relaxed);
+        self.credit.fetch_add(FOR_EACH_TIMED_OUT, Ordering::Relaxed);
     }
 
     /// Records work that costs the server more than the client. This is a cancellation, whether or not it finds its call; a
     /// stream that was reset before its end or had no message; or an invalid message.
     #[cold]
     pub(in crate::server) fn record_wasted(&self) {
-        let earned = self.earned.swap(0, Ordering::Relaxed) as f64;
+        let credit = self.credit.swap(0, Ordering::Relaxed) as f64;
         let now = Instant::now();
         let mut wasted = lock(&self.wasted);
         let seconds = now.saturating_duration_since(wasted.last).as_secs_f64();
-        let earned = earned + seconds * self.wasted_per_second;
-        wasted.net = (wasted.net - earned).max(0.0) + 1.0;
+        let credit = credit + seconds * self.wasted_per_second;
+        wasted.net = (wasted.net - credit).max(0.0) + 1.0;
         wasted.last = now;
         if wasted.net > self.max_wasted {
             self.exceeded_notify.notify_one();
