@@ -183,7 +183,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
                 let params = Params::new(document.as_ref().map(Document::root));
                 run(&service, &Incoming::new(params, &context), &mut answer)
             };
-            let ran = context.lend_deadline(|| catch_unwind(AssertUnwindSafe(call)));
+            let ran = context.with_deadline(|| catch_unwind(AssertUnwindSafe(call)));
             (answer, ran)
         };
         let permit = self.permit.map(|(permit, _)| permit);

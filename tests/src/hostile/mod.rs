@@ -170,8 +170,8 @@ impl Hostile {
         }
     }
 
-    fn has_done(&self, deeds: u64) {
-        self.done.fetch_add(deeds, Ordering::Relaxed);
+    fn has_done(&self, count: u64) {
+        self.done.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Attacks, and connects again when the server closes the connection.
@@ -318,7 +318,7 @@ impl Hostile {
     }
 
     /// Repeats an exchange on four concurrent streams.
-    async fn exchange(&self, text: &str, deeds: u64) -> Ended {
+    async fn exchange(&self, text: &str, count: u64) -> Ended {
         let connection = self.connect().await?;
         self.begun.notify_one();
         let exchange = async || -> Ended {
@@ -330,7 +330,7 @@ impl Hostile {
                 };
                 let read = async { Ok(recv.read_to_end(usize::MAX).await?) };
                 try_join!(write, read)?;
-                self.has_done(deeds);
+                self.has_done(count);
             }
         };
         let (ended, ..) = try_join!(exchange(), exchange(), exchange(), exchange())?;
