@@ -1,6 +1,6 @@
 //! The limits of a server: behaviour at each limit and past it. The clients are raw.
 
-mod places;
+mod shares;
 
 use std::future::poll_fn;
 use std::net::Ipv4Addr;
