@@ -84,27 +84,27 @@ impl Desk for Clerk {
 }
 
 /// An address at which servers are started one after the other.
-struct Place {
+struct Harness {
     identity: Identity,
     address: SocketAddr,
     clerk: Clerk,
 }
 
-impl Place {
+impl Harness {
     /// Starts a server at a new address.
     fn new() -> (Self, ServerHandle) {
         Self::new_with(Identity::self_signed(["localhost", "127.0.0.1"]).unwrap())
     }
 
     fn new_with(identity: Identity) -> (Self, ServerHandle) {
-        let mut place = Self {
+        let mut harness = Self {
             identity,
             address: "127.0.0.1:0".parse().unwrap(),
             clerk: Clerk::default(),
         };
-        let (address, handle) = place.open_with(place.identity.clone());
-        place.address = address;
-        (place, handle)
+        let (address, handle) = harness.open_with(harness.identity.clone());
+        harness.address = address;
+        (harness, handle)
     }
 
     fn open(&self) -> ServerHandle {
@@ -204,8 +204,8 @@ fn assert_execution<T: std::fmt::Debug>(result: Result<T, CallError>, expected: 
 
 #[tokio::test]
 async fn client_reconnects_after_restarts_of_its_server() {
-    let (place, mut server) = Place::new();
-    let (desk, client) = place.connect(place.builder()).await;
+    let (harness, mut server) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder()).await;
     for _ in 0..3 {
         assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
         drain(server).await;
@@ -214,7 +214,7 @@ async fn client_reconnects_after_restarts_of_its_server() {
             matches!(lost, ConnectionError::ClosedByPeer { code: 0x10, .. }),
             "{lost:?}"
         );
-        server = place.open();
+        server = harness.open();
         until_connected(&client).await;
     }
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
@@ -283,8 +283,8 @@ async fn client_without_reconnection_is_closed_by_a_loss_although_a_backoff_is_s
 
 #[tokio::test]
 async fn calls_notifications_and_batches_without_a_connection_wait() {
-    let (place, server) = Place::new();
-    let (desk, client) = place.connect(place.builder().streams(3)).await;
+    let (harness, server) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder().streams(3)).await;
     shut(server).await;
     until_lost(&client).await;
     let calls = [waiting(&desk).await, waiting(&desk).await];
@@ -294,7 +294,7 @@ async fn calls_notifications_and_batches_without_a_connection_wait() {
     let mut batch = client.batch();
     let sum = batch.call(desk.add(5, 6));
     let batch = tokio::spawn(batch.send());
-    let _server = place.open();
+    let _server = harness.open();
     for call in calls {
         assert_eq!(soon(call).await.unwrap().unwrap(), 3);
     }
@@ -303,7 +303,7 @@ async fn calls_notifications_and_batches_without_a_connection_wait() {
     soon(large_note).await.unwrap().unwrap();
     let mut replies = soon(batch).await.unwrap().unwrap();
     assert_eq!(replies.take(sum).unwrap(), 11);
-    soon(place.clerk.0.noted.acquire_many(2))
+    soon(harness.clerk.0.noted.acquire_many(2))
         .await
         .unwrap()
         .forget();
@@ -311,22 +311,22 @@ async fn calls_notifications_and_batches_without_a_connection_wait() {
 
 #[tokio::test]
 async fn call_that_times_out_without_a_connection_is_never_sent() {
-    let (place, server) = Place::new();
-    let (desk, client) = place.connect(place.builder()).await;
+    let (harness, server) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder()).await;
     shut(server).await;
     until_lost(&client).await;
     let late = soon(desk.add(1, 2).timeout(Duration::from_millis(20))).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
-    let _server = place.open();
+    let _server = harness.open();
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
-    assert_eq!(place.clerk.0.started(), 1);
+    assert_eq!(harness.clerk.0.started(), 1);
 }
 
 #[tokio::test]
 async fn client_that_does_not_wait_fails_after_a_failed_attempt() {
-    let (place, server) = Place::new();
-    let builder = place.builder().wait_for_ready(false);
-    let (desk, client) = place.connect(builder).await;
+    let (harness, server) = Harness::new();
+    let builder = harness.builder().wait_for_ready(false);
+    let (desk, client) = harness.connect(builder).await;
     shut(server).await;
     until_refused(&client).await;
     assert_execution(soon(desk.add(1, 2)).await, Execution::NotSent);
@@ -337,36 +337,36 @@ async fn client_that_does_not_wait_fails_after_a_failed_attempt() {
     assert_execution(soon(desk.note("text")).await, Execution::NotSent);
     let refused = soon(client.batch().send()).await;
     assert!(refused.is_ok(), "an empty batch needs no connection");
-    let _server = place.open();
+    let _server = harness.open();
     until_connected(&client).await;
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
 }
 
 #[tokio::test]
 async fn running_calls_of_a_lost_connection_may_have_been_executed() {
-    let (place, server) = Place::new();
-    let (desk, client) = place.connect(place.builder()).await;
+    let (harness, server) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder()).await;
     let calls = [
         tokio::spawn(desk.hold()),
         tokio::spawn(desk.hold().dedicated_stream()),
     ];
-    place.holding(2).await;
+    harness.holding(2).await;
     shut(server).await;
     for call in calls {
         assert_execution(soon(call).await.unwrap(), Execution::MayHaveExecuted);
     }
-    let _server = place.open();
+    let _server = harness.open();
     until_connected(&client).await;
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
 }
 
 #[tokio::test]
 async fn untrusted_server_gets_no_calls() {
-    let (place, server) = Place::new();
-    let (desk, client) = place.connect(place.builder()).await;
+    let (harness, server) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder()).await;
     shut(server).await;
     let untrusted = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
-    let (_, server) = place.open_with(untrusted);
+    let (_, server) = harness.open_with(untrusted);
     let call = waiting(&desk).await;
     loop {
         // Earlier attempts may have failed before the untrusted server was started.
@@ -376,16 +376,16 @@ async fn untrusted_server_gets_no_calls() {
         }
         tokio::task::yield_now().await;
     }
-    assert_eq!(place.clerk.0.started(), 0);
+    assert_eq!(harness.clerk.0.started(), 0);
     shut(server).await;
-    let _server = place.open();
+    let _server = harness.open();
     assert_eq!(soon(call).await.unwrap().unwrap(), 3);
 }
 
 #[tokio::test]
 async fn closed_client_stops_reconnecting() {
-    let (place, server) = Place::new();
-    let (desk, client) = place.connect(place.builder()).await;
+    let (harness, server) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder()).await;
     shut(server).await;
     until_lost(&client).await;
     let call = waiting(&desk).await;
@@ -408,8 +408,8 @@ async fn closed_client_stops_reconnecting() {
 
 #[tokio::test]
 async fn dropped_client_stops_reconnecting() {
-    let (place, server) = Place::new();
-    let (desk, client) = place.connect(place.builder()).await;
+    let (harness, server) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder()).await;
     shut(server).await;
     until_lost(&client).await;
     let mut states = client.watch_state();
@@ -421,8 +421,8 @@ async fn dropped_client_stops_reconnecting() {
 
 #[tokio::test]
 async fn client_without_reconnection_is_closed_by_the_first_loss() {
-    let (place, server) = Place::new();
-    let (desk, client) = place.connect(place.builder().reconnect(false)).await;
+    let (harness, server) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder().reconnect(false)).await;
     assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
     drain(server).await;
     let lost = soon(client.closed()).await;
@@ -436,10 +436,10 @@ async fn client_without_reconnection_is_closed_by_the_first_loss() {
 
 #[tokio::test]
 async fn client_without_reconnection_is_closed_by_a_drain_after_its_calls() {
-    let (place, draining) = Place::new();
-    let (desk, client) = place.connect(place.builder().reconnect(false)).await;
+    let (harness, draining) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder().reconnect(false)).await;
     let old = tokio::spawn(desk.hold());
-    place.holding(1).await;
+    harness.holding(1).await;
     let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
     let refused = soon(async {
         loop {
@@ -453,7 +453,7 @@ async fn client_without_reconnection_is_closed_by_a_drain_after_its_calls() {
     assert_execution(refused, Execution::NotExecuted);
     soon(client.closed()).await;
     assert_execution(soon(desk.add(1, 2)).await, Execution::NotSent);
-    place.clerk.0.go_on.add_permits(1);
+    harness.clerk.0.go_on.add_permits(1);
     soon(old).await.unwrap().unwrap();
     assert!(soon(drained).await.unwrap(), "a call was aborted");
 }
@@ -534,15 +534,17 @@ async fn answer(
 
 #[tokio::test]
 async fn new_calls_go_to_another_server_while_the_draining_one_ends_old_calls() {
-    let (place, draining) = Place::new();
-    let relay = Relay::new(place.address).await;
-    let client = soon(place.builder().connect(relay.address)).await.unwrap();
+    let (harness, draining) = Harness::new();
+    let relay = Relay::new(harness.address).await;
+    let client = soon(harness.builder().connect(relay.address))
+        .await
+        .unwrap();
     let desk = DeskClient::new(client.clone());
     let old = tokio::spawn(desk.hold());
     let alone = tokio::spawn(desk.hold().dedicated_stream());
-    place.holding(2).await;
+    harness.holding(2).await;
 
-    let (next, _server) = Place::new_with(place.identity.clone());
+    let (next, _server) = Harness::new_with(harness.identity.clone());
     relay.turn_to(next.address);
     let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
     soon(async {
@@ -553,7 +555,7 @@ async fn new_calls_go_to_another_server_while_the_draining_one_ends_old_calls() 
     })
     .await;
     assert!(!old.is_finished() && !alone.is_finished());
-    place.clerk.0.go_on.add_permits(2);
+    harness.clerk.0.go_on.add_permits(2);
     soon(old).await.unwrap().unwrap();
     soon(alone).await.unwrap().unwrap();
     assert!(soon(drained).await.unwrap(), "a call was aborted");
@@ -562,10 +564,10 @@ async fn new_calls_go_to_another_server_while_the_draining_one_ends_old_calls() 
 
 #[tokio::test]
 async fn rejected_call_without_retry_was_not_executed() {
-    let (place, draining) = Place::new();
-    let (desk, _client) = place.connect(place.builder()).await;
+    let (harness, draining) = Harness::new();
+    let (desk, _client) = harness.connect(harness.builder()).await;
     let old = tokio::spawn(desk.hold());
-    place.holding(1).await;
+    harness.holding(1).await;
     let drained = tokio::spawn(async move { draining.shutdown(Duration::from_secs(20)).await });
     let refused = soon(async {
         loop {
@@ -577,74 +579,74 @@ async fn rejected_call_without_retry_was_not_executed() {
     })
     .await;
     assert_execution(refused, Execution::NotExecuted);
-    place.clerk.0.go_on.add_permits(1);
+    harness.clerk.0.go_on.add_permits(1);
     soon(old).await.unwrap().unwrap();
     assert!(soon(drained).await.unwrap(), "a call was aborted");
 }
 
 #[tokio::test]
 async fn idempotent_call_that_may_have_been_executed_is_retried() {
-    let (place, server) = Place::new();
-    let (desk, _client) = place.connect(place.builder()).await;
+    let (harness, server) = Harness::new();
+    let (desk, _client) = harness.connect(harness.builder()).await;
     let calls = [
         tokio::spawn(desk.read()),
         tokio::spawn(desk.read().dedicated_stream()),
     ];
-    place.holding(2).await;
+    harness.holding(2).await;
     shut(server).await;
-    let _server = place.open();
-    place.holding(2).await;
-    place.clerk.0.go_on.add_permits(2);
+    let _server = harness.open();
+    harness.holding(2).await;
+    harness.clerk.0.go_on.add_permits(2);
     for call in calls {
         // These are the third and fourth attempts.
         assert!(soon(call).await.unwrap().unwrap() >= 2);
     }
-    assert_eq!(place.clerk.0.started(), 4);
+    assert_eq!(harness.clerk.0.started(), 4);
 }
 
 #[tokio::test]
 async fn idempotent_call_is_sent_at_most_three_times() {
-    let (place, mut server) = Place::new();
-    let (desk, _client) = place.connect(place.builder()).await;
+    let (harness, mut server) = Harness::new();
+    let (desk, _client) = harness.connect(harness.builder()).await;
     let once = tokio::spawn(desk.read().no_retry());
     let thrice = tokio::spawn(desk.read());
-    place.holding(1).await;
+    harness.holding(1).await;
     for _ in 0..3 {
-        place.holding(1).await;
+        harness.holding(1).await;
         shut(server).await;
-        server = place.open();
+        server = harness.open();
     }
     assert_execution(soon(once).await.unwrap(), Execution::MayHaveExecuted);
     assert_execution(soon(thrice).await.unwrap(), Execution::MayHaveExecuted);
-    assert_eq!(place.clerk.0.started(), 4);
+    assert_eq!(harness.clerk.0.started(), 4);
 }
 
 #[tokio::test]
 async fn retries_stop_when_the_budget_is_spent() {
-    let (place, server) = Place::new();
-    let (desk, _client) = place.connect(place.builder()).await;
+    let (harness, server) = Harness::new();
+    let (desk, _client) = harness.connect(harness.builder()).await;
     let mut calls: JoinSet<_> = (0..13).map(|_| desk.read()).collect();
-    place.holding(13).await;
+    harness.holding(13).await;
     shut(server).await;
-    let _server = place.open();
+    let _server = harness.open();
     for _ in 0..3 {
         let failed = soon(calls.join_next()).await.unwrap().unwrap();
         assert_execution(failed, Execution::MayHaveExecuted);
     }
-    place.holding(10).await;
-    place.clerk.0.go_on.add_permits(10);
+    harness.holding(10).await;
+    harness.clerk.0.go_on.add_permits(10);
     while let Some(call) = soon(calls.join_next()).await {
         call.unwrap().unwrap();
     }
-    assert_eq!(place.clerk.0.started(), 23);
+    assert_eq!(harness.clerk.0.started(), 23);
 }
 
 #[tokio::test]
 async fn retried_call_keeps_its_timeout() {
-    let (place, server) = Place::new();
-    let (desk, _client) = place.connect(place.builder()).await;
+    let (harness, server) = Harness::new();
+    let (desk, _client) = harness.connect(harness.builder()).await;
     let call = tokio::spawn(desk.read().timeout(Duration::from_millis(300)));
-    place.holding(1).await;
+    harness.holding(1).await;
     shut(server).await;
     let late = soon(call).await.unwrap();
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
@@ -652,10 +654,10 @@ async fn retried_call_keeps_its_timeout() {
 
 #[tokio::test]
 async fn earlier_attempt_that_may_have_been_executed_decides_the_result() {
-    let (place, server) = Place::new();
-    let (desk, client) = place.connect(place.builder()).await;
+    let (harness, server) = Harness::new();
+    let (desk, client) = harness.connect(harness.builder()).await;
     let call = tokio::spawn(desk.read());
-    place.holding(1).await;
+    harness.holding(1).await;
     shut(server).await;
     until_lost(&client).await;
     soon(client.close()).await;
@@ -679,10 +681,10 @@ struct KillableServer {
 }
 
 impl KillableServer {
-    async fn new(place: &Place) -> Self {
-        let server =
-            Server::builder(place.identity.clone()).service(DeskServer::new(place.clerk.clone()));
-        let wanted = place.address;
+    async fn new(harness: &Harness) -> Self {
+        let server = Server::builder(harness.identity.clone())
+            .service(DeskServer::new(harness.clerk.clone()));
+        let wanted = harness.address;
         let (kill, killed) = oneshot::channel();
         let (tell, told) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -713,24 +715,24 @@ impl KillableServer {
 
 #[tokio::test]
 async fn killed_server_is_noticed_with_the_next_packet() {
-    let mut place = Place {
+    let mut harness = Harness {
         identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
         address: "127.0.0.1:0".parse().unwrap(),
         clerk: Clerk::default(),
     };
-    let killable = KillableServer::new(&place).await;
-    place.address = killable.address;
-    let (desk, client) = place.connect(place.builder()).await;
+    let killable = KillableServer::new(&harness).await;
+    harness.address = killable.address;
+    let (desk, client) = harness.connect(harness.builder()).await;
     let held = [
         tokio::spawn(desk.hold()),
         tokio::spawn(desk.hold().dedicated_stream()),
     ];
-    place.holding(2).await;
+    harness.holding(2).await;
     killable.kill();
-    let _server = place.open();
+    let _server = harness.open();
 
     let killed = Instant::now();
-    place.clerk.0.go_on.add_permits(1);
+    harness.clerk.0.go_on.add_permits(1);
     // It is sent on the old connection and again on the new one.
     soon(desk.read()).await.unwrap();
     for call in held {
@@ -748,21 +750,21 @@ async fn killed_server_is_noticed_with_the_next_packet() {
 
 #[tokio::test]
 async fn connection_made_under_a_replaced_identity_is_reset_with_its_key() {
-    let mut place = Place {
+    let mut harness = Harness {
         identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
         address: "127.0.0.1:0".parse().unwrap(),
         clerk: Clerk::default(),
     };
-    let killable = KillableServer::new(&place).await;
-    place.address = killable.address;
-    place.identity = Identity::self_signed(["127.0.0.1"]).unwrap();
-    killable.handle.set_identity(place.identity.clone());
-    let (desk, _client) = place.connect(place.builder()).await;
+    let killable = KillableServer::new(&harness).await;
+    harness.address = killable.address;
+    harness.identity = Identity::self_signed(["127.0.0.1"]).unwrap();
+    killable.handle.set_identity(harness.identity.clone());
+    let (desk, _client) = harness.connect(harness.builder()).await;
     killable.kill();
-    let _server = place.open();
+    let _server = harness.open();
 
     let killed = Instant::now();
-    place.clerk.0.go_on.add_permits(1);
+    harness.clerk.0.go_on.add_permits(1);
     soon(desk.read()).await.unwrap();
     // Without the reset, the client would send a packet after 5 s and time out after 15 s.
     let elapsed = killed.elapsed();
@@ -771,17 +773,17 @@ async fn connection_made_under_a_replaced_identity_is_reset_with_its_key() {
 
 #[tokio::test]
 async fn server_of_another_identity_cannot_reset_a_connection() {
-    let mut place = Place {
+    let mut harness = Harness {
         identity: Identity::self_signed(["127.0.0.1"]).unwrap(),
         address: "127.0.0.1:0".parse().unwrap(),
         clerk: Clerk::default(),
     };
-    let killable = KillableServer::new(&place).await;
-    place.address = killable.address;
-    let (desk, client) = place.connect(place.builder()).await;
+    let killable = KillableServer::new(&harness).await;
+    harness.address = killable.address;
+    let (desk, client) = harness.connect(harness.builder()).await;
     killable.kill();
     let untrusted = Identity::self_signed(["127.0.0.1"]).unwrap();
-    let _server = place.open_with(untrusted);
+    let _server = harness.open_with(untrusted);
     let late = soon(desk.add(1, 2).timeout(Duration::from_secs(1))).await;
     assert!(matches!(late, Err(CallError::Timeout)), "{late:?}");
     assert!(matches!(client.state(), ConnectionState::Connected));
@@ -789,12 +791,14 @@ async fn server_of_another_identity_cannot_reset_a_connection() {
 
 #[tokio::test]
 async fn change_of_the_client_address_keeps_a_large_response() {
-    let (place, _server) = Place::new();
-    let mut relay = Relay::new(place.address).await;
-    let client = soon(place.builder().connect(relay.address)).await.unwrap();
+    let (harness, _server) = Harness::new();
+    let mut relay = Relay::new(harness.address).await;
+    let client = soon(harness.builder().connect(relay.address))
+        .await
+        .unwrap();
     let desk = DeskClient::new(client.clone());
     let held = tokio::spawn(desk.hold());
-    place.holding(1).await;
+    harness.holding(1).await;
     let large = tokio::spawn(desk.repeat("0123456789abcdef", 200_000));
     for moves in 1..=3 {
         // Out of more than two thousand packets.
@@ -809,7 +813,7 @@ async fn change_of_the_client_address_keeps_a_large_response() {
         .await;
     }
     assert_eq!(soon(large).await.unwrap().unwrap().len(), 3_200_000);
-    place.clerk.0.go_on.add_permits(1);
+    harness.clerk.0.go_on.add_permits(1);
     soon(held).await.unwrap().unwrap();
     assert!(matches!(client.state(), ConnectionState::Connected));
     assert_eq!(relay.senders.load(Ordering::SeqCst), 4, "one connection");
@@ -817,9 +821,11 @@ async fn change_of_the_client_address_keeps_a_large_response() {
 
 #[tokio::test]
 async fn idle_client_after_rebind_calls_from_its_new_address() {
-    let (place, _server) = Place::new();
-    let relay = Relay::new(place.address).await;
-    let client = soon(place.builder().connect(relay.address)).await.unwrap();
+    let (harness, _server) = Harness::new();
+    let relay = Relay::new(harness.address).await;
+    let client = soon(harness.builder().connect(relay.address))
+        .await
+        .unwrap();
     let desk = DeskClient::new(client.clone());
     for moves in 1..=5 {
         assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);

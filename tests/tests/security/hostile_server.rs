@@ -63,7 +63,7 @@ const BUDGET: usize = 4 * MIB;
 const OVERSHOOT: usize = 4 * MIB;
 
 /// A client of a hostile server and of an honest one.
-struct Between {
+struct Harness {
     client: Client,
     endpoints: Endpoints,
     hostile: RawConnection,
@@ -71,7 +71,7 @@ struct Between {
     _server: RawServer,
 }
 
-impl Between {
+impl Harness {
     /// Connects to the hostile server alone, so that it gets the first calls.
     async fn start(streams: usize) -> Self {
         let server = RawServer::start();
@@ -199,23 +199,23 @@ async fn poll_once(calls: &mut [Pin<Box<Get>>]) {
 
 #[tokio::test]
 async fn unfinished_replies_past_the_budget_fail_at_their_callers() {
-    let between = Between::start(1).await;
-    let (mut calls, streams) = between.calls_on_streams(8).await;
+    let harness = Harness::start(1).await;
+    let (mut calls, streams) = harness.calls_on_streams(8).await;
     let replies = streams.into_iter();
     let _sending = send_all(replies.map(|(stream, id)| (stream, unfinished(id, 900_000))));
-    between.is_at_budget().await;
-    between.other_server_is_reached().await;
+    harness.is_at_budget().await;
+    harness.other_server_is_reached().await;
     let failed = soon(calls.join_next()).await.unwrap().unwrap();
     names_the_limit(&failed.unwrap_err());
-    between.is_bounded();
+    harness.is_bounded();
     calls.abort_all();
-    eventually(|| between.held() < MIB).await;
+    eventually(|| harness.held() < MIB).await;
 }
 
 #[tokio::test]
 async fn replies_that_arrive_in_turns_all_arrive_although_their_parts_use_up_the_budget() {
-    let between = Between::start(1).await;
-    let (mut calls, streams) = between.calls_on_streams(20).await;
+    let harness = Harness::start(1).await;
+    let (mut calls, streams) = harness.calls_on_streams(20).await;
     // The server is honest, and sends a packet of each reply in turn.
     let replies = streams.into_iter();
     let _sending =
@@ -223,19 +223,19 @@ async fn replies_that_arrive_in_turns_all_arrive_although_their_parts_use_up_the
     while let Some(ended) = soon(calls.join_next()).await {
         assert_eq!(ended.unwrap().unwrap().len(), 500_000);
     }
-    eventually(|| between.held() < MIB).await;
+    eventually(|| harness.held() < MIB).await;
 }
 
 #[tokio::test]
 async fn items_that_arrive_in_turns_all_arrive_although_their_parts_use_up_the_budget() {
-    let between = Between::start(1).await;
+    let harness = Harness::start(1).await;
     let (mut streams, mut sent) = (JoinSet::new(), Vec::new());
     // Together they fit into the connection's receive window and the budget. Beyond that, the unread packets of other
     // streams keep the server from sending the rest of the item that has the turn.
     for _ in 0..12 {
-        let items = between.client.items::<String, _>("items", &());
+        let items = harness.client.items::<String, _>("items", &());
         streams.spawn(items.take(2).collect::<Vec<_>>());
-        let (stream, call) = between.hostile.accept_call().await;
+        let (stream, call) = harness.hostile.accept_call().await;
         let many = line(item(call["id"].clone(), "x".repeat(400_000))).repeat(2);
         sent.push((stream, many));
     }
@@ -245,18 +245,18 @@ async fn items_that_arrive_in_turns_all_arrive_although_their_parts_use_up_the_b
             assert_eq!(item.unwrap().len(), 400_000);
         }
     }
-    eventually(|| between.held() < MIB).await;
+    eventually(|| harness.held() < MIB).await;
 }
 
 #[tokio::test]
 async fn reply_of_many_values_is_decoded_while_a_handler_keeps_a_large_message() {
-    let between = Between::start(1).await;
+    let harness = Harness::start(1).await;
     let hang = call_line(1, "hang", &format!("[\"{}\"]", "x".repeat(100_000)));
-    let _hanging = between.hostile.send(&hang).await;
-    eventually(|| between.held() >= 100_000).await;
-    let call = between.client.call::<Vec<u8>, _>("get", &());
+    let _hanging = harness.hostile.send(&hang).await;
+    eventually(|| harness.held() >= 100_000).await;
+    let call = harness.client.call::<Vec<u8>, _>("get", &());
     let call = tokio::spawn(call.dedicated_stream().into_future());
-    let (mut stream, called) = between.hostile.accept_call().await;
+    let (mut stream, called) = harness.hostile.accept_call().await;
     // Its values take more than the budget.
     stream
         .write_line(result(called["id"].clone(), vec![0; 400_000]))
@@ -266,9 +266,9 @@ async fn reply_of_many_values_is_decoded_while_a_handler_keeps_a_large_message()
 
 #[tokio::test]
 async fn unfinished_reply_on_a_shared_stream_fails_at_its_caller_and_the_stream_goes_on() {
-    let between = Between::start(1).await;
+    let harness = Harness::start(1).await;
     // Other replies, on dedicated streams, hold less of the budget, and are discarded later.
-    let (_calls, streams) = between.calls_on_streams(3).await;
+    let (_calls, streams) = harness.calls_on_streams(3).await;
     let sending = send_all(
         streams
             .into_iter()
@@ -276,19 +276,19 @@ async fn unfinished_reply_on_a_shared_stream_fails_at_its_caller_and_the_stream_
     );
     // A stream that is dropped ends, and its reply with it.
     let _unfinished = sending.join_all().await;
-    let (first, second) = (between.get(), between.get());
+    let (first, second) = (harness.get(), harness.get());
     let [first, second] = [first, second].map(|call| tokio::spawn(call.into_future()));
-    let (mut shared, call) = between.hostile.accept_call().await;
+    let (mut shared, call) = harness.hostile.accept_call().await;
     let other_call = shared.reply().await;
     let mut large = unfinished(call["id"].as_u64().unwrap(), 3_500_000);
     large.push_str("\"}\n");
     let mut writing = send_all([(shared, large)]);
-    between.is_at_budget().await;
+    harness.is_at_budget().await;
     let failed = soon(first).await.unwrap().unwrap_err();
     names_the_limit(&failed);
     let mut shared = soon(writing.join_next()).await.unwrap().unwrap();
     // The slot of the call that has failed is used again, with its id.
-    let third = tokio::spawn(between.get().into_future());
+    let third = tokio::spawn(harness.get().into_future());
     let third_call = shared.reply().await;
     for call in [other_call, third_call] {
         shared.write_line(result(call["id"].clone(), "five")).await;
@@ -299,12 +299,12 @@ async fn unfinished_reply_on_a_shared_stream_fails_at_its_caller_and_the_stream_
 
 #[tokio::test]
 async fn lines_without_an_end_that_answer_no_call_are_bounded_and_their_streams_go_on() {
-    let between = Between::start(8).await;
+    let harness = Harness::start(8).await;
     let mut calls = JoinSet::new();
     let mut lines = Vec::new();
     for _ in 0..8 {
-        calls.spawn(between.get().into_future());
-        let (stream, call) = between.hostile.accept_call().await;
+        calls.spawn(harness.get().into_future());
+        let (stream, call) = harness.hostile.accept_call().await;
         // No call has this id.
         let mut text = unfinished(1 << 50, 1_500_000);
         text.push_str("\"}\n");
@@ -312,40 +312,40 @@ async fn lines_without_an_end_that_answer_no_call_are_bounded_and_their_streams_
         lines.push((stream, text));
     }
     let _sending = send_all(lines);
-    between.is_at_budget().await;
-    between.other_server_is_reached().await;
+    harness.is_at_budget().await;
+    harness.other_server_is_reached().await;
     while let Some(ended) = soon(calls.join_next()).await {
         assert_eq!(ended.unwrap().unwrap(), "five");
-        between.is_bounded();
+        harness.is_bounded();
     }
 }
 
 #[tokio::test]
 async fn reply_past_its_limit_without_an_end_fails_at_once_and_is_not_held() {
-    let between = Between::start(1).await;
-    let first = tokio::spawn(between.get().into_future());
-    let (stream, call) = between.hostile.accept_call().await;
+    let harness = Harness::start(1).await;
+    let first = tokio::spawn(harness.get().into_future());
+    let (stream, call) = harness.hostile.accept_call().await;
     let id = call["id"].as_u64().unwrap();
     let _writing = send_all([(stream, unfinished(id, 5 * MIB))]);
     let failed = soon(first).await.unwrap().unwrap_err();
     assert!(matches!(failed, CallError::Decode(_)), "{failed:?}");
-    eventually(|| between.held() < MIB).await;
+    eventually(|| harness.held() < MIB).await;
 }
 
 #[tokio::test]
 async fn replies_that_their_callers_do_not_take_are_bounded() {
-    let between = Between::start(1).await;
-    let mut calls: Vec<_> = (0..12).map(|_| Box::pin(between.get())).collect();
+    let harness = Harness::start(1).await;
+    let mut calls: Vec<_> = (0..12).map(|_| Box::pin(harness.get())).collect();
     poll_once(&mut calls).await;
-    let mut shared = between.hostile.accept().await;
+    let mut shared = harness.hostile.accept().await;
     let mut replies = String::new();
     for _ in 0..12 {
         let call = shared.reply().await;
         replies += &line(result(call["id"].clone(), "x".repeat(900_000)));
     }
     let _writing = send_all([(shared, replies)]);
-    between.is_at_budget().await;
-    between.other_server_is_reached().await;
+    harness.is_at_budget().await;
+    harness.other_server_is_reached().await;
     // Each reply that its caller takes frees memory for other replies.
     let mut taken = 0;
     for ended in soon(join_all(calls)).await {
@@ -358,33 +358,33 @@ async fn replies_that_their_callers_do_not_take_are_bounded() {
         }
     }
     assert!(taken >= 3, "{taken} replies");
-    eventually(|| between.held() < MIB).await;
+    eventually(|| harness.held() < MIB).await;
 }
 
 #[tokio::test]
 async fn cancelled_call_releases_a_reply_that_it_did_not_take() {
-    let between = Between::start(1).await;
-    let mut calls = vec![Box::pin(between.get())];
+    let harness = Harness::start(1).await;
+    let mut calls = vec![Box::pin(harness.get())];
     poll_once(&mut calls).await;
-    let (mut shared, call) = between.hostile.accept_call().await;
+    let (mut shared, call) = harness.hostile.accept_call().await;
     let reply = result(call["id"].clone(), "x".repeat(900_000));
     shared.write_line(reply).await;
-    eventually(|| between.held() >= 900_000).await;
+    eventually(|| harness.held() >= 900_000).await;
     drop(calls);
-    eventually(|| between.held() < MIB / 2).await;
+    eventually(|| harness.held() < MIB / 2).await;
 }
 
 #[tokio::test]
 async fn items_that_are_not_taken_are_bounded() {
-    let between = Between::start(1).await;
+    let harness = Harness::start(1).await;
     let mut streams = Vec::new();
     let mut sent = Vec::new();
     for _ in 0..24 {
-        let mut items = Box::pin(between.client.items::<String, _>("items", &()));
+        let mut items = Box::pin(harness.client.items::<String, _>("items", &()));
         let polled = poll_fn(|cx| Poll::Ready(items.poll_next_unpin(cx))).await;
         assert!(polled.is_pending());
         // Polled again, as it waits for its stream.
-        let opened = between.hostile.accept_call();
+        let opened = harness.hostile.accept_call();
         let (stream, call) = tokio::select! {
             opened = opened => opened,
             _ = items.next() => panic!("there are no items yet"),
@@ -395,13 +395,13 @@ async fn items_that_are_not_taken_are_bounded() {
     }
     let _sending = send_all(sent);
     // The windows of streams that may stay unread are counted, and are not enlarged beyond the budget.
-    eventually(|| between.held() >= BUDGET / 2).await;
-    between.other_server_is_reached().await;
+    eventually(|| harness.held() >= BUDGET / 2).await;
+    harness.other_server_is_reached().await;
     // Each stream continues when the other streams are read.
     let read = streams.into_iter().map(|items| {
         items.take(75).for_each(async |item| {
             assert_eq!(item.unwrap().len(), 20_000);
-            between.is_bounded();
+            harness.is_bounded();
         })
     });
     soon(join_all(read)).await;
@@ -409,17 +409,17 @@ async fn items_that_are_not_taken_are_bounded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_of_many_values_are_decoded_one_at_a_time_past_the_budget() {
-    let between = Between::start(1).await;
+    let harness = Harness::start(1).await;
     let mut calls = JoinSet::new();
     let mut replies = Vec::new();
     let zeros = format!("[{}0]", "0,".repeat(200_000));
     for _ in 0..6 {
-        let call = between
+        let call = harness
             .client
             .call::<Vec<u8>, _>("get", &())
             .dedicated_stream();
         calls.spawn(call.into_future());
-        let (stream, call) = between.hostile.accept_call().await;
+        let (stream, call) = harness.hostile.accept_call().await;
         let id = &call["id"];
         let reply = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{zeros}}}\n");
         replies.push((stream, reply));
@@ -428,15 +428,15 @@ async fn replies_of_many_values_are_decoded_one_at_a_time_past_the_budget() {
     while let Some(ended) = soon(calls.join_next()).await {
         assert_eq!(ended.unwrap().unwrap().len(), 200_001);
     }
-    eventually(|| between.held() < MIB).await;
+    eventually(|| harness.held() < MIB).await;
 }
 
 #[tokio::test]
 async fn errors_with_large_data_leave_no_memory() {
-    let between = Between::start(1).await;
+    let harness = Harness::start(1).await;
     for _ in 0..8 {
-        let call = tokio::spawn(between.get().dedicated_stream().into_future());
-        let (mut stream, called) = between.hostile.accept_call().await;
+        let call = tokio::spawn(harness.get().dedicated_stream().into_future());
+        let (mut stream, called) = harness.hostile.accept_call().await;
         let mut reply = error(called["id"].clone(), 5, "no");
         reply["error"]["data"] = json!(vec!["x".repeat(1000); 900]);
         stream.write_line(reply).await;
@@ -445,15 +445,15 @@ async fn errors_with_large_data_leave_no_memory() {
             other => panic!("{other:?}"),
         }
     }
-    eventually(|| between.held() < MIB / 2).await;
+    eventually(|| harness.held() < MIB / 2).await;
 }
 
 #[tokio::test]
 async fn reason_of_a_shutdown_is_truncated() {
-    let between = Between::start(1).await;
-    let call = between.get().no_retry().dedicated_stream();
+    let harness = Harness::start(1).await;
+    let call = harness.get().no_retry().dedicated_stream();
     let call = tokio::spawn(call.into_future());
-    let (mut stream, called) = between.hostile.accept_call().await;
+    let (mut stream, called) = harness.hostile.accept_call().await;
     let text = "\u{202e}".repeat(100_000);
     stream
         .write_line(error(called["id"].clone(), -32003, &text))
@@ -469,61 +469,61 @@ async fn reason_of_a_shutdown_is_truncated() {
 
 #[tokio::test]
 async fn calls_of_the_server_and_replies_to_the_client_share_a_budget() {
-    let between = Between::start(1).await;
+    let harness = Harness::start(1).await;
     let text = "x".repeat(800_000);
     let hang = call_line(1, "hang", &format!("[\"{text}\"]"));
     let mut waiting = Vec::new();
     for _ in 0..3 {
-        waiting.push(between.hostile.send(&hang).await);
+        waiting.push(harness.hostile.send(&hang).await);
     }
-    eventually(|| between.held() >= 3 * 800_000).await;
-    let (mut calls, streams) = between.calls_on_streams(4).await;
+    eventually(|| harness.held() >= 3 * 800_000).await;
+    let (mut calls, streams) = harness.calls_on_streams(4).await;
     let replies = streams.into_iter();
     let _sending = send_all(replies.map(|(stream, id)| (stream, unfinished(id, 900_000))));
-    between.is_at_budget().await;
-    between.other_server_is_reached().await;
+    harness.is_at_budget().await;
+    harness.other_server_is_reached().await;
     let failed = soon(calls.join_next()).await.unwrap().unwrap();
     names_the_limit(&failed.unwrap_err());
-    between.is_bounded();
+    harness.is_bounded();
 }
 
 #[tokio::test]
 async fn unread_replies_notifications_and_datagrams_of_a_serving_client_are_bounded() {
-    let between = Between::start(1).await;
+    let harness = Harness::start(1).await;
     let many = line(json!({"jsonrpc": "2.0", "id": 1, "method": "none"})).repeat(50_000);
     let notes = line(notification("none", ["x".repeat(100)])).repeat(20_000);
     let mut streams = Vec::new();
     for text in [&many, &notes].into_iter().cycle().take(16) {
-        streams.push((between.hostile.open().await, text.clone()));
+        streams.push((harness.hostile.open().await, text.clone()));
     }
     let _sending = send_all(streams);
     for _ in 0..2000 {
         let note = line(notification("none", ["x".repeat(1000)]));
-        between.hostile.send_datagram(note.into()).unwrap();
+        harness.hostile.send_datagram(note.into()).unwrap();
     }
     let (mut stream, call) = {
-        let _call = tokio::spawn(between.get().dedicated_stream().into_future());
-        between.hostile.accept_call().await
+        let _call = tokio::spawn(harness.get().dedicated_stream().into_future());
+        harness.hostile.accept_call().await
     };
-    between.other_server_is_reached().await;
+    harness.other_server_is_reached().await;
     stream.write_line(result(call["id"].clone(), "five")).await;
-    between.is_bounded();
+    harness.is_bounded();
 }
 
 #[test]
 fn buffers_of_medium_replies_are_kept_within_bounds() {
     let runtime = current_thread();
-    let (between, mut shared) = runtime.block_on(async {
-        let between = Between::start(1).await;
-        let call = tokio::spawn(between.get().into_future());
-        let (mut shared, first) = between.hostile.accept_call().await;
+    let (harness, mut shared) = runtime.block_on(async {
+        let harness = Harness::start(1).await;
+        let call = tokio::spawn(harness.get().into_future());
+        let (mut shared, first) = harness.hostile.accept_call().await;
         shared.write_line(result(first["id"].clone(), "")).await;
         soon(call).await.unwrap().unwrap();
-        (between, shared)
+        (harness, shared)
     });
     let burst = async |size: usize, shared: &mut RawStream| {
         let mut calls = JoinSet::new();
-        (0..600).for_each(|_| drop(calls.spawn(between.get().into_future())));
+        (0..600).for_each(|_| drop(calls.spawn(harness.get().into_future())));
         let mut replies = String::new();
         for _ in 0..600 {
             let call = shared.reply().await;

@@ -217,7 +217,7 @@ impl Home for Flat {
 }
 
 /// A server and the clients of its callers.
-struct Place {
+struct Harness {
     identity: Identity,
     address: SocketAddr,
     server: ServerHandle,
@@ -226,7 +226,7 @@ struct Place {
     callers: mpsc::UnboundedReceiver<Client>,
 }
 
-impl Place {
+impl Harness {
     fn new(limits: Limits) -> Self {
         let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
         let (office, callers) = Office::new();
@@ -284,7 +284,7 @@ fn open(
 
 /// A client with a service, and its server.
 struct Both {
-    place: Place,
+    harness: Harness,
     client: Client,
     desk: DeskClient,
     flat: Arc<Flat>,
@@ -298,20 +298,20 @@ async fn both() -> Both {
 }
 
 async fn both_within(servers: Limits, clients: Limits) -> Both {
-    let mut place = Place::new(servers);
+    let mut harness = Harness::new(servers);
     let flat = Arc::new(Flat::default());
-    let client = place
+    let client = harness
         .builder()
         .service(HomeServer::from_arc(Arc::clone(&flat)))
         .limits(clients)
-        .connect(place.address)
+        .connect(harness.address)
         .await
         .unwrap();
     let desk = DeskClient::new(client.clone());
     soon(desk.subscribe()).await.unwrap();
-    let caller = place.caller().await;
+    let caller = harness.caller().await;
     Both {
-        place,
+        harness,
         client,
         desk,
         flat,
@@ -375,7 +375,7 @@ async fn caller_is_called_after_its_call_has_ended() {
     soon(both.home.note("remember")).await.unwrap();
     soon(both.flat.notes.acquire()).await.unwrap().forget();
     let peer = soon(both.home.peer()).await.unwrap();
-    assert_eq!(peer, Some(both.place.address), "the caller is the server");
+    assert_eq!(peer, Some(both.harness.address), "the caller is the server");
 }
 
 #[tokio::test]
@@ -452,7 +452,7 @@ async fn cancellation_does_not_reach_a_call_with_the_same_id_in_the_other_direct
         let mut hanging = both.desk.hang();
         tokio::select! {
             ended = &mut hanging => panic!("{ended:?}"),
-            hanging = soon(both.place.hanging.acquire()) => hanging.unwrap().forget(),
+            hanging = soon(both.harness.hanging.acquire()) => hanging.unwrap().forget(),
         }
         assert!(soon(both.home.nag()).await.unwrap());
     }
@@ -475,11 +475,11 @@ async fn call_to_a_client_inherits_the_deadline() {
 
 #[tokio::test]
 async fn client_without_services_rejects_calls_as_method_not_found() {
-    let mut place = Place::new(Limits::default());
-    let client = place.builder().connect(place.address).await.unwrap();
+    let mut harness = Harness::new(Limits::default());
+    let client = harness.builder().connect(harness.address).await.unwrap();
     let desk = DeskClient::new(client.clone());
     soon(desk.subscribe()).await.unwrap();
-    let home: HomeClient = place.caller().await.into();
+    let home: HomeClient = harness.caller().await.into();
     match soon(home.double(1)).await {
         Err(CallError::Remote(error)) => assert_eq!(error.code(), code::METHOD_NOT_FOUND),
         other => panic!("{other:?}"),
@@ -500,14 +500,14 @@ async fn client_serves_several_services() {
             plants
         }
     }
-    let mut place = Place::new(Limits::default());
-    let builder = place.builder().service(HomeServer::new(Flat::default()));
+    let mut harness = Harness::new(Limits::default());
+    let builder = harness.builder().service(HomeServer::new(Flat::default()));
     let client = builder.service(GardenServer::new(Beds));
-    let client = client.connect(place.address).await.unwrap();
+    let client = client.connect(harness.address).await.unwrap();
     soon(DeskClient::new(client.clone()).subscribe())
         .await
         .unwrap();
-    let caller = place.caller().await;
+    let caller = harness.caller().await;
     let (home, garden) = (
         HomeClient::new(caller.clone()),
         GardenClient::new(caller.clone()),
@@ -520,10 +520,10 @@ async fn client_serves_several_services() {
 
 #[tokio::test]
 async fn duplicate_method_of_two_client_services_is_rejected() {
-    let place = Place::new(Limits::default());
-    let builder = place.builder().service(HomeServer::new(Flat::default()));
+    let harness = Harness::new(Limits::default());
+    let builder = harness.builder().service(HomeServer::new(Flat::default()));
     let twice = builder.service(HomeServer::new(Flat::default()));
-    let refused = twice.connect(place.address).await.unwrap_err();
+    let refused = twice.connect(harness.address).await.unwrap_err();
     assert!(
         matches!(refused, ConnectError::DuplicateMethod { services, .. } if services == ["Home", "Home"]),
         "{refused}"
@@ -638,19 +638,19 @@ async fn client_dropped_while_its_handler_calls_the_server_disconnects() {
             let _ = desk.hang().await;
         }
     }
-    let mut place = Place::new(Limits::default());
+    let mut harness = Harness::new(Limits::default());
     let waits = Arc::new(Semaphore::new(0));
     let service = StuckServer::new(Waiting(Arc::clone(&waits)));
-    let client = place
+    let client = harness
         .builder()
         .service(service)
-        .connect(place.address)
+        .connect(harness.address)
         .await
         .unwrap();
     soon(DeskClient::new(client.clone()).subscribe())
         .await
         .unwrap();
-    let caller = place.caller().await;
+    let caller = harness.caller().await;
     let call = tokio::spawn(StuckClient::new(caller.clone()).wait());
     soon(waits.acquire()).await.unwrap().forget();
     drop(client);
@@ -666,7 +666,7 @@ async fn server_that_shuts_down_drops_the_handlers_of_its_clients() {
     let both = both().await;
     let mut call = both.home.hold();
     under_way(&mut call, &both.flat).await;
-    soon(both.place.server.shutdown(Duration::ZERO)).await;
+    soon(both.harness.server.shutdown(Duration::ZERO)).await;
     both.flat.has_dropped().await;
     assert_eq!(execution(soon(call).await), Execution::MayHaveExecuted);
     assert_eq!(
@@ -680,7 +680,7 @@ async fn draining_server_can_call_its_clients() {
     let both = both().await;
     let mut held = both.desk.hold();
     under_way(&mut held, &both.flat).await;
-    let server = both.place.server.clone();
+    let server = both.harness.server.clone();
     let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(20)).await });
     // The server drains once it rejects calls.
     soon(async {
@@ -705,11 +705,11 @@ async fn draining_server_can_call_its_clients() {
 #[tokio::test]
 async fn reconnected_client_serves_the_next_connection() {
     let mut both = both().await;
-    soon(both.place.server.shutdown(Duration::ZERO)).await;
-    both.place.open_again();
+    soon(both.harness.server.shutdown(Duration::ZERO)).await;
+    both.harness.open_again();
     assert_eq!(soon(both.desk.double(21)).await.unwrap(), 42);
     soon(both.desk.subscribe()).await.unwrap();
-    let home: HomeClient = both.place.caller().await.into();
+    let home: HomeClient = both.harness.caller().await.into();
     assert_eq!(soon(home.double(3)).await.unwrap(), 6);
     assert_eq!(
         execution(soon(both.home.double(1)).await),
@@ -768,7 +768,7 @@ async fn caller_without_a_connection_cannot_be_called_back() {
 #[tokio::test]
 async fn closed_bidirectional_connections_leave_no_tasks() {
     const ROUNDS: usize = 1_000;
-    let mut place = Place::new(Limits::default());
+    let mut harness = Harness::new(Limits::default());
     let mut kept = Vec::new();
     let mut services: Vec<Weak<Flat>> = Vec::new();
     let tasks = || Handle::current().metrics().num_alive_tasks();
@@ -776,16 +776,16 @@ async fn closed_bidirectional_connections_leave_no_tasks() {
     for round in 0..ROUNDS {
         let flat = Arc::new(Flat::default());
         services.push(Arc::downgrade(&flat));
-        let client = place
+        let client = harness
             .builder()
             .service(HomeServer::from_arc(flat))
-            .connect(place.address)
+            .connect(harness.address)
             .await
             .unwrap();
         let desk = DeskClient::new(client.clone());
         assert_eq!(soon(desk.double(1)).await.unwrap(), 2);
         soon(desk.subscribe()).await.unwrap();
-        kept.push(place.caller().await);
+        kept.push(harness.caller().await);
         soon(client.close()).await;
         if round == 10 {
             tasks_before = tasks();
