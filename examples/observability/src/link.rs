@@ -9,10 +9,10 @@ use rpc_runtime::{Client, Identity, Server, Service, Trust};
 use tower::ServiceBuilder;
 
 /// The address of a service, and its certificate.
-pub type Place = (SocketAddr, Certificate);
+pub type ServerAddress = (SocketAddr, Certificate);
 
 /// Serves on a port that the system chooses.
-pub fn serve(service: impl Service) -> Result<Place, Box<dyn Error + Send + Sync>> {
+pub fn serve(service: impl Service) -> Result<ServerAddress, Box<dyn Error + Send + Sync>> {
     let identity = Identity::self_signed(["127.0.0.1"])?;
     let certificate = identity.certificate();
     let service = ServiceBuilder::new()
@@ -29,7 +29,7 @@ pub fn serve(service: impl Service) -> Result<Place, Box<dyn Error + Send + Sync
 
 /// Connects to a service.
 pub async fn connect(
-    (address, certificate): Place,
+    (address, certificate): ServerAddress,
 ) -> Result<Client, Box<dyn Error + Send + Sync>> {
     let client = Client::builder()
         .trust(Trust::certificate(certificate))
