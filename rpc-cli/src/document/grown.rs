@@ -115,7 +115,7 @@ pub(crate) const SHAPES: [Shape; 23] = [
     ),
     shape(
         "required properties of other names",
-        "a99: is no longer there",
+        "a99: is removed",
         |size, tweak| {
             let name = if tweak == 0 { "a" } else { "b" };
             let mut object = object(name, size, |_| json!({"type": "string"}));
