@@ -203,24 +203,24 @@ async fn close_wakes_sender_and_subscriber() {
 
 /// Locks the feed whenever it is woken or dropped.
 #[derive(Clone)]
-struct Nosy(Arc<OnceLock<Broadcast<Nosy>>>, Arc<Mutex<usize>>);
+struct LockingWaker(Arc<OnceLock<Broadcast<LockingWaker>>>, Arc<Mutex<usize>>);
 
-impl Nosy {
-    fn ask(&self) {
+impl LockingWaker {
+    fn lock_feed(&self) {
         let _ = format!("{:?}", self.0.get());
         *self.1.lock().unwrap() += 1;
     }
 }
 
-impl Wake for Nosy {
+impl Wake for LockingWaker {
     fn wake(self: Arc<Self>) {
-        self.ask();
+        self.lock_feed();
     }
 }
 
-impl Drop for Nosy {
+impl Drop for LockingWaker {
     fn drop(&mut self) {
-        self.ask();
+        self.lock_feed();
     }
 }
 
@@ -229,10 +229,10 @@ fn wakers_and_items_are_woken_and_dropped_without_the_lock() {
     let (done, is_done) = mpsc::channel();
     std::thread::spawn(move || {
         let cell = Arc::new(OnceLock::new());
-        let asked = Arc::default();
+        let locked = Arc::default();
         let feed = cell.get_or_init(Broadcast::new);
-        let nosy = || Nosy(Arc::clone(&cell), Arc::clone(&asked));
-        let waker = || Waker::from(Arc::new(nosy()));
+        let locking_waker = || LockingWaker(Arc::clone(&cell), Arc::clone(&locked));
+        let waker = || Waker::from(Arc::new(locking_waker()));
 
         let mut waiting = feed.subscribe_waiting(1);
         let mut dropping = feed.subscribe_dropping_oldest(1);
@@ -242,8 +242,8 @@ fn wakers_and_items_are_woken_and_dropped_without_the_lock() {
             let next = dropping.poll_next_unpin(&mut Context::from_waker(&waker()));
             assert!(next.is_pending());
         }
-        send(feed, [nosy()]);
-        let sending = feed.send(nosy());
+        send(feed, [locking_waker()]);
+        let sending = feed.send(locking_waker());
         pin_mut!(sending);
         for _ in 0..2 {
             let sent = sending.as_mut().poll(&mut Context::from_waker(&waker()));
@@ -252,13 +252,13 @@ fn wakers_and_items_are_woken_and_dropped_without_the_lock() {
         drop(queued(&mut waiting));
         drop((waiting, dropping, ending));
         feed.close();
-        let asked = *asked.lock().unwrap();
-        done.send(asked).unwrap();
+        let locked = *locked.lock().unwrap();
+        done.send(locked).unwrap();
     });
-    let asked = is_done
+    let locked = is_done
         .recv_timeout(Duration::from_secs(20))
         .expect("no deadlock");
-    assert!(asked > 4, "{asked}");
+    assert!(locked > 4, "{locked}");
 }
 
 #[test]

@@ -47,9 +47,9 @@ trait Caller {
     async fn repeat(&self, number: usize) -> usize;
 }
 
-struct Parrot;
+struct CallerService;
 
-impl Caller for Parrot {
+impl Caller for CallerService {
     async fn repeat(&self, number: usize) -> usize {
         number
     }
@@ -864,7 +864,7 @@ async fn every_server_can_call_back_the_client() {
     let office = Office::new(2);
     let (client, endpoints) = office
         .builder()
-        .service(CallerServer::new(Parrot))
+        .service(CallerServer::new(CallerService))
         .balanced()
         .unwrap();
     endpoints.set(office.addresses.iter().map(|&address| address.into()));

@@ -27,7 +27,7 @@ trait Store {
     /// Does the same on a thread of the blocking pool.
     #[rpc(blocking)]
     fn count_on_thread(&self, numbers: Vec<u64>) -> usize;
-    fn silence(&self) -> impl Stream<Item = u8>;
+    fn pending(&self) -> impl Stream<Item = u8>;
 }
 
 #[derive(Clone)]
@@ -86,7 +86,7 @@ impl Store for Handlers {
         numbers.len()
     }
 
-    fn silence(&self) -> impl Stream<Item = u8> {
+    fn pending(&self) -> impl Stream<Item = u8> {
         stream::pending()
     }
 }
@@ -501,7 +501,7 @@ async fn replies_behind_items_that_are_not_read_end_their_stream_in_time() {
         ..Limits::default()
     });
     let connection = RawClient::connect_with_small_window(&guarded.server).await;
-    let mut stream = connection.send(call_line(1, "silence", "[]")).await;
+    let mut stream = connection.send(call_line(1, "pending", "[]")).await;
     for id in 2..40 {
         stream.write(call_line(id, "blob", "[200000]")).await;
     }

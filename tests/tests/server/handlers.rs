@@ -475,32 +475,32 @@ async fn address_is_free_after_a_shutdown_although_a_handle_exists() {
 }
 
 #[rpc]
-trait Confused {
+trait Failing {
     async fn fail(&self, code: i64) -> Result<(), ErrorObject>;
-    async fn mumble(&self) -> Result<(), Mumbled>;
+    async fn fail_to_display(&self) -> Result<(), UndisplayableError>;
 }
 
 /// An error whose `Display` fails.
 #[derive(Debug, RpcError)]
 #[rpc(code = 1)]
-struct Mumbled;
+struct UndisplayableError;
 
-impl std::fmt::Display for Mumbled {
+impl std::fmt::Display for UndisplayableError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("I am \"")?;
         Err(std::fmt::Error)
     }
 }
 
-struct Beginner;
+struct FailingService;
 
-impl Confused for Beginner {
+impl Failing for FailingService {
     async fn fail(&self, code: i64) -> Result<(), ErrorObject> {
         Err(ErrorObject::new(code, "mine").with_data(&1))
     }
 
-    async fn mumble(&self) -> Result<(), Mumbled> {
-        Err(Mumbled)
+    async fn fail_to_display(&self) -> Result<(), UndisplayableError> {
+        Err(UndisplayableError)
     }
 }
 
@@ -517,8 +517,8 @@ fn is_internal<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, CallErr
 
 #[tokio::test]
 async fn handler_error_with_a_reserved_code_becomes_an_internal_error() {
-    let (client, _) = serve(ConfusedServer::new(Beginner), Limits::default()).await;
-    let client = ConfusedClient::new(client);
+    let (client, _) = serve(FailingServer::new(FailingService), Limits::default()).await;
+    let client = FailingClient::new(client);
     for code in [
         code::CANCELLED,
         code::DEADLINE_PASSED,
@@ -533,10 +533,10 @@ async fn handler_error_with_a_reserved_code_becomes_an_internal_error() {
 
 #[tokio::test]
 async fn error_whose_display_fails_becomes_an_internal_error() {
-    let (client, _) = serve(ConfusedServer::new(Beginner), Limits::default()).await;
-    let client = ConfusedClient::new(client);
+    let (client, _) = serve(FailingServer::new(FailingService), Limits::default()).await;
+    let client = FailingClient::new(client);
     for _ in 0..3 {
-        is_internal(soon(client.mumble()).await);
-        is_internal(soon(client.mumble().dedicated_stream()).await);
+        is_internal(soon(client.fail_to_display()).await);
+        is_internal(soon(client.fail_to_display().dedicated_stream()).await);
     }
 }

@@ -31,7 +31,7 @@ trait Desk {
     #[rpc(idempotent)]
     fn readings(&self) -> impl Stream<Item = u64>;
     /// Sends nothing and does not end.
-    fn silence(&self) -> impl Stream<Item = u64>;
+    fn pending(&self) -> impl Stream<Item = u64>;
     async fn add(&self, a: u64, b: u64) -> u64;
     /// Returns more than the window of an idle reader.
     async fn late(&self) -> String;
@@ -121,7 +121,7 @@ impl Desk for Clerk {
         self.numbers()
     }
 
-    fn silence(&self) -> impl Stream<Item = u64> {
+    fn pending(&self) -> impl Stream<Item = u64> {
         let dropped = self.watched();
         stream::pending().inspect(move |_: &u64| {
             let _ = &dropped;
@@ -428,7 +428,7 @@ async fn streaming_call_is_cancelled_by_reset_stop_and_message() {
     let (server, clerk) = desk();
     let connection = RawClient::connect(&server).await;
     // Handlers that send nothing, that send more than is read, and that wait for items.
-    for method in ["silence", "numbers", "sum"] {
+    for method in ["pending", "numbers", "sum"] {
         for by_reset in [true, false] {
             let mut stream = connection.send(call(1, method, json!([]))).await;
             soon(clerk.started.notified()).await;
@@ -462,7 +462,7 @@ async fn deadline_covers_a_stream_to_its_end() {
         call.replacen('{', r#"{"timeout":50,"#, 1)
     };
     assert_eq!(
-        said(&connection, &late("silence")).await,
+        said(&connection, &late("pending")).await,
         ["error 1 -32002"]
     );
     let sent = [late("sum"), item(1, 1)].concat();
