@@ -78,7 +78,7 @@ pub(crate) fn say(message: &impl Serialize) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-pub(crate) fn hear<T: DeserializeOwned>(from: &mut impl io::BufRead) -> anyhow::Result<T> {
+pub(crate) fn receive<T: DeserializeOwned>(from: &mut impl io::BufRead) -> anyhow::Result<T> {
     let mut line = String::new();
     from.read_line(&mut line)?;
     serde_json::from_str(&line).with_context(|| format!("not what was expected: {line:?}"))

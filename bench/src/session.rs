@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::caller::{Latencies, Phase, Record};
 use crate::contender::Driven;
 use crate::load::{Load, Outcome};
-use crate::process::{Hello, Used, hear, machine_busy};
+use crate::process::{Hello, Used, machine_busy, receive};
 
 /// The time after which the end of a session counts as failed. Nothing that works takes longer.
 pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -175,7 +175,7 @@ impl Server {
             .spawn()?;
         let input = process.stdin.take().context("no standard input")?;
         let mut output = BufReader::new(process.stdout.take().context("no standard output")?);
-        let hello = hear(&mut output).context("the server did not start")?;
+        let hello = receive(&mut output).context("the server did not start")?;
         Ok(Self {
             process,
             input,
@@ -186,7 +186,7 @@ impl Server {
 
     fn used(&mut self) -> Result<Used> {
         self.input.write_all(b"\n")?;
-        hear(&mut self.output)
+        receive(&mut self.output)
     }
 }
 

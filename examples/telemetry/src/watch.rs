@@ -23,7 +23,7 @@ const SINCE: u64 = 120_000;
 const FRAME: Duration = Duration::from_millis(100);
 
 /// The time without a window after which the server counts as silent: it is out of reach, or has no devices.
-const SILENCE: Duration = Duration::from_millis(1_500);
+const SILENT_AFTER: Duration = Duration::from_millis(1_500);
 
 /// The known windows of the devices.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Picture {
             .sum();
         let silent = self.heard.map(|heard| heard.elapsed());
         let state = match silent {
-            Some(silent) if silent < SILENCE => "\x1b[32m● live\x1b[0m".to_owned(),
+            Some(silent) if silent < SILENT_AFTER => "\x1b[32m● live\x1b[0m".to_owned(),
             Some(silent) => format!("\x1b[33m○ silent for {} s\x1b[0m", silent.as_secs()),
             None => "\x1b[33m○ waiting\x1b[0m".to_owned(),
         };
