@@ -35,9 +35,9 @@ struct Counts {
 /// The reason why a connection is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Rejection {
-    /// The client must validate its address first.
+    /// The client must validate its address first, since a limit of handshakes is reached.
     Unvalidated,
-    /// The number of connections is at this limit.
+    /// This limit of connections is reached.
     Full(ReachedLimit),
     /// The limit of handshakes is reached, and no other handshake makes room.
     Busy,
@@ -73,7 +73,7 @@ impl ConnectionLimits {
         lock(&self.counts)
     }
 
-    /// Counts a connection of `peer` and its handshake. `is_proven` is `true` if QUIC has validated the address of `peer`.
+    /// Counts a connection of `peer` and its handshake. `is_validated` is `true` if QUIC has validated the address of `peer`.
     pub(in crate::server) fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
@@ -126,7 +126,7 @@ impl ConnectionLimits {
     /// Logs that a connection was rejected, at most once a second for each limit.
     pub(in crate::server) fn record_rejection(&self, client: SocketAddr, rejection: Rejection) {
         let limit = match rejection {
-            // The client will connect again with a validated address.
+            // The server asks the client to validate its address and to connect again.
             Rejection::Unvalidated => return,
             Rejection::Full(limit) => limit,
             Rejection::Busy => ReachedLimit::Handshakes,
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(admit(false).unwrap_err(), Rejection::Unvalidated);
         let third = admit(true).unwrap();
         assert_eq!(admit(true).unwrap_err(), Rejection::Busy);
-        // The client must first prove that its address is not forged.
+        // Both limits are reached. A client without a validated address is asked to validate it first.
         assert_eq!(admit(false).unwrap_err(), Rejection::Unvalidated);
         first.handshake_done();
         let fourth = admit(false).unwrap();
