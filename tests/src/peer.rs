@@ -67,7 +67,12 @@ impl RawClient {
     /// # Panics
     /// When that fails.
     pub async fn connect_with_small_window(server: &TestServer) -> RawConnection {
-        let client = Self::new(server).transport(receive_window(1000));
+        Self::connect_with_window(server, 1000).await
+    }
+
+    /// Connects with a receive window of this number of bytes, for all streams together.
+    pub async fn connect_with_window(server: &TestServer, bytes: u32) -> RawConnection {
+        let client = Self::new(server).transport(receive_window(bytes));
         client.dial().await
     }
 

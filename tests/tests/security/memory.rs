@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{Stream, stream};
 use rpc_runtime::{Limits, rpc};
 use serde_json::{Value, json};
@@ -331,35 +332,40 @@ async fn replies_of_a_batch_are_counted_while_its_last_entry_waits() {
     eventually(|| guarded.held() < MIB).await;
 }
 
-/// The most that may be held for replies: half of the budget past it, and the last reply that had room.
-const MOST_REPLIES: usize = BUDGET + BUDGET / 2 + MIB;
+/// The most that may be held for replies of 200 kB with a budget of 1 MiB: half of the budget past it, and the last reply.
+const MOST_REPLIES: usize = MIB + MIB / 2 + (256 << 10);
+
+/// Receives the first line of each stream, whichever arrives first.
+async fn replies(streams: &mut [RawStream]) -> Vec<Value> {
+    soon(join_all(streams.iter_mut().map(RawStream::reply))).await
+}
 
 #[tokio::test]
 async fn replies_past_the_budget_of_a_client_that_does_not_read_are_replaced_by_errors() {
-    let guarded = Guarded::start(Limits::default());
-    let connection = RawClient::connect_with_small_window(&guarded.server).await;
+    let guarded = Guarded::start_with_budget(MIB, Limits::default());
+    let connection = RawClient::connect_with_window(&guarded.server, 64 << 10).await;
     let mut streams = Vec::new();
     for id in 0..24 {
-        let blob = call_line(id, "late_blob", "[1000000]");
+        let blob = call_line(id, "late_blob", "[200000]");
         streams.push(connection.send(blob).await);
         eventually(|| guarded.started() == streams.len()).await;
     }
     guarded.handlers.gate.add_permits(24);
     eventually(|| guarded.handlers.returned() == 24).await;
-    assert!(guarded.held() > BUDGET, "{}", guarded.held());
+    assert!(guarded.held() > MIB, "{}", guarded.held());
     assert!(guarded.held() < MOST_REPLIES, "{}", guarded.held());
-    let mut codes = Vec::new();
-    for stream in &mut streams {
-        let reply = soon(stream.reply()).await;
-        codes.push(reply["error"]["code"].as_i64().unwrap_or(0));
-    }
+    let replies = replies(&mut streams).await;
+    let codes: Vec<_> = replies
+        .iter()
+        .map(|reply| reply["error"]["code"].as_i64().unwrap_or(0))
+        .collect();
     let dropped = codes.iter().filter(|code| **code == -32008).count();
     assert!((16..22).contains(&dropped), "{codes:?}");
     assert!(codes.iter().all(|code| [0, -32008].contains(code)));
     // The client has read its replies, so others have room again.
     guarded.handlers.gate.add_permits(1);
     let mut stream = connection
-        .send(call_line(99, "late_blob", "[1000000]"))
+        .send(call_line(99, "late_blob", "[200000]"))
         .await;
     assert!(soon(stream.reply()).await["result"].is_string());
 }
@@ -383,21 +389,24 @@ async fn replies_of_a_batch_past_the_budget_are_replaced_by_errors() {
 
 #[tokio::test]
 async fn items_past_the_budget_of_a_client_that_does_not_read_end_their_calls() {
-    let guarded = Guarded::start(Limits::default());
-    let connection = RawClient::connect_with_small_window(&guarded.server).await;
+    let guarded = Guarded::start_with_budget(MIB, Limits::default());
+    let connection = RawClient::connect_with_window(&guarded.server, 64 << 10).await;
     let mut streams = Vec::new();
     for id in 0..24 {
-        let blobs = call_line(id, "late_blobs", "[1000000]");
+        let blobs = call_line(id, "late_blobs", "[200000]");
         streams.push(connection.send(blobs).await);
         eventually(|| guarded.started() == streams.len()).await;
     }
     guarded.handlers.gate.add_permits(24);
     eventually(|| guarded.handlers.returned() == 24).await;
     // An item is held by the handler's side and by the stream.
-    assert!(guarded.held() < MOST_REPLIES + MIB, "{}", guarded.held());
+    assert!(
+        guarded.held() < MOST_REPLIES + (256 << 10),
+        "{}",
+        guarded.held()
+    );
     let mut dropped = 0;
-    for stream in &mut streams {
-        let line = soon(stream.reply()).await;
+    for line in replies(&mut streams).await {
         if line["error"]["code"] == -32008 {
             dropped += 1;
         } else {
