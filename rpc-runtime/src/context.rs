@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::codec::de::Value;
+use crate::codec::escape::Escaped;
 use crate::deadline;
-use crate::escape::Escaped;
 use crate::outcome::Outcome;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::Certificate;

@@ -69,7 +69,7 @@ pub mod codegen;
 mod context;
 mod deadline;
 pub mod description;
-mod escape;
+mod event_limit;
 #[cfg(any(test, feature = "__fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -97,8 +97,8 @@ pub use client::{
 };
 pub use codec::error::{ErrorObject, RpcError};
 pub use codec::error_code::code;
+pub use codec::escape::Escaped;
 pub use context::{Cancellation, Context, Extensions};
-pub use escape::Escaped;
 pub use futures_core::Stream;
 pub use limits::Limits;
 pub use outcome::Outcome;

@@ -22,6 +22,7 @@ use crate::codec::de::Value;
 use crate::codec::error::RpcError;
 use crate::codec::id::Id;
 use crate::codec::response::{ResponseBody, ResponseMessage};
+use crate::codec::ser;
 
 /// Calls and notifications that are sent as one JSON-RPC batch. [`Client::batch`] starts a batch.
 ///
@@ -228,11 +229,11 @@ impl Batch {
         })
         .await?;
         let _decoding = connection.budget.decode(&reply).await;
-        with_parser(|parser| {
-            let document = parser.parse(&mut reply);
-            let document = document.map_err(|_| CallFailure::MalformedReply)?;
+        let decoded = with_parser(|parser| {
+            let document = parser.parse(&mut reply).ok()?;
             replies.decode(document.root(), &self, &connection)
-        })?;
+        });
+        decoded.unwrap_or_else(|| Err(CallFailure::malformed(&reply).into()))?;
         Ok(replies)
     }
 }
@@ -283,12 +284,13 @@ pub struct BatchResponse {
 }
 
 impl BatchResponse {
+    /// Decodes the replies. Returns `None` if the value is no reply to a batch.
     fn decode(
         &mut self,
         root: Value<'_, '_>,
         batch: &Batch,
         connection: &ClientConnection,
-    ) -> Result<(), CallError> {
+    ) -> Option<Result<(), CallError>> {
         let retire_if_draining = |body: &ResponseBody<'_, '_>| {
             if body.is_shutting_down() {
                 connection.retire();
@@ -296,26 +298,34 @@ impl BatchResponse {
         };
         let Some(responses) = root.elements() else {
             // The server sent one error for the whole batch.
-            let response = ResponseMessage::read(root).ok_or(CallFailure::MalformedReply)?;
+            let response = ResponseMessage::read(root)?;
             retire_if_draining(&response.outcome);
-            return Err(CallError::received(response.outcome, Infallible::read));
+            return Some(Err(CallError::received(response.outcome, Infallible::read)));
         };
-        for response in responses.filter_map(ResponseMessage::read) {
-            retire_if_draining(&response.outcome);
-            let Id::Unsigned(id) = response.id else {
+        for element in responses {
+            let response = ResponseMessage::read(element);
+            if let Some(response) = response {
+                retire_if_draining(&response.outcome);
+            }
+            let id = element.members().and_then(|members| {
+                let id = members.filter(|(name, _)| *name == "id").last();
+                Id::read_of_call(id?.1)
+            });
+            let Some(&index) = id.and_then(|id| batch.ids.get(&id)) else {
                 continue;
             };
-            let Some(&index) = batch.ids.get(&id) else {
-                continue;
-            };
+            let outcome = response.map(|response| response.outcome).ok_or_else(|| {
+                let received = ser::to_text(&element).unwrap_or_default();
+                CallFailure::malformed(received.as_bytes())
+            });
             let result = self.results.entry(index);
-            result.or_insert_with(|| (batch.decoders[index])(Ok(response.outcome)));
+            result.or_insert_with(|| (batch.decoders[index])(outcome));
         }
         for (index, decode) in batch.decoders.iter().enumerate() {
             let result = self.results.entry(index);
-            result.or_insert_with(|| decode(Err(CallFailure::MalformedReply)));
+            result.or_insert_with(|| decode(Err(CallFailure::MissingInBatch)));
         }
-        Ok(())
+        Some(Ok(()))
     }
 
     /// Returns the result of a call of the batch.
@@ -337,7 +347,7 @@ impl BatchResponse {
         let result = self.results.remove(&entry.index);
         match result.and_then(|result| result.downcast::<Result<T, CallError<E>>>().ok()) {
             Some(result) => *result,
-            None => Err(CallFailure::MalformedReply.into()),
+            None => Err(CallFailure::MissingInBatch.into()),
         }
     }
 }

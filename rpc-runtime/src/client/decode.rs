@@ -21,12 +21,12 @@ pub(super) fn decode_reply<T, E>(
     if let Some(take) = reader.unparsed {
         return Ok(take(reply));
     }
-    with_parser(|parser| {
-        let malformed = || CallFailure::MalformedReply;
-        let document = parser.parse_response(reply).map_err(|_| malformed())?;
-        let response = document.response().ok_or_else(malformed)?;
-        decode_body(reader, response.outcome)
-    })
+    let decoded = with_parser(|parser| {
+        let document = parser.parse_response(reply).ok()?;
+        let response = document.response()?;
+        Some(decode_body(reader, response.outcome))
+    });
+    decoded.unwrap_or_else(|| Err(CallFailure::malformed(reply).into()))
 }
 
 /// Decodes the result or the error of a response.

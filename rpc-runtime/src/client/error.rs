@@ -4,11 +4,11 @@ use std::convert::Infallible;
 
 use thiserror::Error;
 
-use crate::codec::error::ErrorObject;
+use crate::codec::error::{ErrorObject, RpcError};
 use crate::codec::error_code::code;
+use crate::codec::escape::{Escaped, Excerpt};
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
-use crate::escape::Escaped;
 use crate::transport::ConnectionError;
 
 /// The reason why a call has no result.
@@ -38,7 +38,7 @@ pub enum CallError<E = Infallible> {
     Application(E),
     /// An error that the method does not declare: an error of the protocol, or an error with a code that this client does
     /// not know.
-    #[error("{} (code {})", .0.message(), .0.code())]
+    #[error("{0}")]
     Remote(ErrorObject),
     /// The time limit is over, by the clock of this side or of the server.
     #[error("the call took too long")]
@@ -123,6 +123,105 @@ impl std::fmt::Display for Execution {
     }
 }
 
+/// Codes of errors with which the server did not start the call, and may start it later.
+const TRY_AGAIN: [i64; 3] = [code::TOO_MANY_CALLS, code::RATE_LIMITED, code::MEMORY_LIMIT];
+
+impl<E> CallError<E> {
+    /// Returns `true` if the call was not executed, and the same call may succeed later. The caller can make it again
+    /// without the risk that it runs twice, after a pause.
+    ///
+    /// This is the case if the call was not sent, if the server did not start it because it is shutting down, and if the
+    /// server rejected it with [`TOO_MANY_CALLS`](code::TOO_MANY_CALLS), [`RATE_LIMITED`](code::RATE_LIMITED) or
+    /// [`MEMORY_LIMIT`](code::MEMORY_LIMIT).
+    ///
+    /// ```
+    /// # use rpc_runtime::{Client, rpc};
+    /// # #[rpc]
+    /// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+    /// # struct Desk;
+    /// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// # let client = Client::local(CalculatorServer::new(Desk));
+    /// let unknown = client.call::<i64, _>("subtract", &(1, 2)).await.unwrap_err();
+    /// assert!(!unknown.is_retryable());
+    /// client.close().await;
+    /// let not_sent = client.call::<i64, _>("add", &(1, 2)).await.unwrap_err();
+    /// assert!(not_sent.is_retryable());
+    /// # }
+    /// ```
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Connection { execution, .. } => *execution != Execution::MayHaveExecuted,
+            Self::Remote(error) => TRY_AGAIN.contains(&error.code()),
+            _ => false,
+        }
+    }
+}
+
+impl<E: RpcError> CallError<E> {
+    /// Returns the code of the error object that the server sent. Returns `None` if there is none, and for
+    /// [`Timeout`](Self::Timeout), which either side may have found.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Client, code, rpc};
+    /// # #[rpc]
+    /// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+    /// # struct Desk;
+    /// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// # let client = Client::local(CalculatorServer::new(Desk));
+    /// let error = client.call::<i64, _>("add", &("1", 2)).await.unwrap_err();
+    /// assert_eq!(error.code(), Some(code::INVALID_PARAMS));
+    /// assert_eq!(error.data().unwrap(), r#""a: string \"1\", expected i64""#);
+    /// # }
+    /// ```
+    pub fn code(&self) -> Option<i64> {
+        match self {
+            Self::Application(error) => Some(error.code()),
+            Self::Remote(error) => Some(error.code()),
+            Self::Cancelled => Some(code::CANCELLED),
+            Self::StreamEnded => Some(code::STREAM_ENDED),
+            _ => None,
+        }
+    }
+
+    /// Returns the data of the error object that the server sent, as JSON text. Returns `None` if there is none.
+    pub fn data(&self) -> Option<String> {
+        let object = match self {
+            Self::Application(error) => &ErrorObject::sent(error),
+            Self::Remote(error) => error,
+            _ => return None,
+        };
+        object.raw_data().map(str::to_owned)
+    }
+}
+
+/// Passes the error of a call to another service on to the caller of a handler: see
+/// [`ErrorObject`](ErrorObject#errors-of-another-service).
+impl<E: RpcError> From<CallError<E>> for ErrorObject {
+    fn from(error: CallError<E>) -> Self {
+        let reason = match error {
+            CallError::Application(error) => return Self::sent(&error),
+            CallError::Remote(error) => match error.code() {
+                code::UPSTREAM_FAILED => return error,
+                code @ -32768..=-32000 => format!("the other service answered with code {code}"),
+                _ => return error,
+            },
+            CallError::Timeout => "the call to the other service took too long".into(),
+            CallError::Cancelled => "the other service cancelled the call".into(),
+            CallError::StreamEnded => "the other service is shutting down".into(),
+            CallError::Connection { execution, .. } => {
+                format!("there is no connection to the other service: {execution}")
+            }
+            CallError::Encode(_) => "the arguments for the other service cannot be encoded".into(),
+            CallError::Decode(_) => "the reply of the other service cannot be decoded".into(),
+        };
+        Self::new(code::UPSTREAM_FAILED, "Upstream call failed").with_data(&reason)
+    }
+}
+
 impl<E> CallError<E> {
     /// Returns the error of a response that holds an error.
     pub(super) fn received(outcome: ResponseBody<'_, '_>, read: ReadError<E>) -> Self {
@@ -166,8 +265,10 @@ pub(super) enum CallFailure {
     ReplyTooLarge,
     /// The memory of the connection has no room for the reply.
     NoRoom { limit: usize },
-    /// The received message is not a response.
-    MalformedReply,
+    /// The received message is not a response. Holds the start of the message.
+    MalformedReply(Box<str>),
+    /// The reply to a batch contains no reply to this call.
+    MissingInBatch,
     /// The request or an item cannot be written as JSON.
     Encode(Box<str>),
     /// The call was polled after it had completed.
@@ -175,6 +276,11 @@ pub(super) enum CallFailure {
 }
 
 impl CallFailure {
+    /// Creates the failure of a call whose reply is not a response.
+    pub(super) fn malformed(received: &[u8]) -> Self {
+        Self::MalformedReply(Excerpt(received).to_string().into())
+    }
+
     pub(super) fn lost(execution: Execution, reason: &ConnectionError) -> Self {
         let reason = Box::new(reason.clone());
         Self::Lost { execution, reason }
@@ -197,7 +303,12 @@ impl<E> From<CallFailure> for CallError<E> {
                  of calls that the server makes (`Limits::max_memory_bytes_per_connection`, and `Limits::max_memory_bytes` for all connections); \
                  take them sooner, ask for less at once, or raise the limit with `ClientBuilder::limits`"
             )),
-            CallFailure::MalformedReply => Self::Decode("it is not a JSON-RPC response".into()),
+            CallFailure::MalformedReply(received) => {
+                Self::Decode(format!("it is not a JSON-RPC response: {received}"))
+            }
+            CallFailure::MissingInBatch => {
+                Self::Decode("the reply to the batch has none to this call".into())
+            }
             CallFailure::Encode(reason) => Self::Encode(reason.into()),
             CallFailure::AlreadyCompleted => {
                 Self::Decode("the call is over and cannot be awaited again".into())

@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::coop;
+use tokio::time::Instant;
 
 use crate::client::error::{CallFailure, Execution};
 use crate::client::method::{EncodedRequest, MessageHead};
 use crate::client::outgoing::MAX_KEPT_REPLY_BYTES;
 use crate::client::reply_budget::{ReceivedLine, ReplyBudget, SMALL_REPLY_BYTES};
 use crate::client::waiters::{WaiterId, Waiters};
+use crate::codec::escape::Excerpt;
 use crate::codec::lines::{Line, LineSplitter};
-use crate::codec::reply_id::reply_id;
+use crate::codec::reply_id::{Addressee, addressee, is_reply_to_unread_message, reply_id};
 use crate::codec::request::RequestEnd;
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
+use crate::event_limit::EventLimit;
 use crate::memory::MemoryCharge;
 use crate::slots::Slots;
 use crate::sync::{self, Mutex, MutexGuard};
@@ -77,6 +80,8 @@ struct MuxState {
     waiters: Waiters,
     /// `true` if some waiters were woken for the current room.
     has_woken: bool,
+    /// Counts received lines that answer no call.
+    unmatched: EventLimit,
     /// The reason why the stream takes no more calls.
     lost: Option<ConnectionError>,
 }
@@ -192,10 +197,18 @@ impl MuxState {
 
     /// Ends the calls that were sent on the transport's stream, which was lost. Returns the callers to wake.
     fn end_sent(&mut self, reason: &ConnectionError) -> Vec<Waker> {
-        let (sent, execution) = (self.sent, Execution::without_answer(reason));
+        self.fail_sent(&CallFailure::lost(
+            Execution::without_answer(reason),
+            reason,
+        ))
+    }
+
+    /// Ends the calls that were sent. Returns the callers to wake.
+    fn fail_sent(&mut self, failure: &CallFailure) -> Vec<Waker> {
+        let sent = self.sent;
         let calls = self.calls.iter_mut().filter(|call| call.end <= sent);
         calls
-            .filter_map(|call| call.fail(CallFailure::lost(execution, reason)))
+            .filter_map(|call| call.fail(failure.clone()))
             .collect()
     }
 
@@ -598,7 +611,7 @@ impl MuxStream {
         let mut counted_from = SMALL_REPLY_BYTES + 1;
         while let Some(chunk) = recv.read_chunk().await? {
             splitter.feed(chunk);
-            self.deliver_all(&mut splitter, &mut reply, budget);
+            self.deliver_all(&mut splitter, &mut reply, budget)?;
             if reply.len() >= counted_from {
                 let partial = (&mut splitter, &mut reply);
                 self.bound(partial, &mut charge, budget).await?;
@@ -611,16 +624,13 @@ impl MuxStream {
             coop::consume_budget().await;
         }
         // A truncated reply is delivered, and its caller finds that it is malformed.
-        let is_answered = match splitter.finish(&reply) {
-            None => true,
-            Some(Line::Discarded) => false,
+        match splitter.finish(&reply) {
+            None => Ok(()),
+            Some(Line::Discarded) if self.in_flight() == 0 => Ok(()),
+            Some(Line::Discarded) => Err(StreamLost::Reset(close::DONE.into())),
             Some(Line::Message | Line::TooLarge | Line::Partial) => {
                 self.deliver(None, &mut reply, budget)
             }
-        };
-        match is_answered || self.in_flight() == 0 {
-            true => Ok(()),
-            false => Err(StreamLost::Reset(close::DONE.into())),
         }
     }
 
@@ -659,10 +669,15 @@ impl MuxStream {
     }
 
     /// Delivers all complete replies that have arrived.
-    fn deliver_all(&self, splitter: &mut LineSplitter, reply: &mut Vec<u8>, budget: &ReplyBudget) {
+    fn deliver_all(
+        &self,
+        splitter: &mut LineSplitter,
+        reply: &mut Vec<u8>,
+        budget: &ReplyBudget,
+    ) -> Result<(), StreamLost> {
         loop {
             let failure = match splitter.split_next(reply) {
-                Line::Partial => return,
+                Line::Partial => return Ok(()),
                 Line::Message => None,
                 Line::TooLarge => Some(CallFailure::ReplyTooLarge),
                 // The call of this reply has failed already.
@@ -671,9 +686,7 @@ impl MuxStream {
                     continue;
                 }
             };
-            if !self.deliver(failure, reply, budget) {
-                tracing::debug!(target: "rpc_runtime::client", "reply without an id");
-            }
+            self.deliver(failure, reply, budget)?;
             reply.clear();
             // No call has taken the buffer.
             if reply.capacity() > RETAINED_BUFFER_BYTES {
@@ -682,19 +695,46 @@ impl MuxStream {
         }
     }
 
-    /// Delivers a reply to its call, if that call waits for it. Returns `false` if the reply has no id.
+    /// Delivers a reply to its call, if that call waits for it.
+    ///
+    /// A line that may be the reply to any call ends all calls that were sent, and the stream: otherwise the call to which it
+    /// belongs would wait forever.
     #[inline]
     fn deliver(
         &self,
         failure: Option<CallFailure>,
         reply: &mut Vec<u8>,
         budget: &ReplyBudget,
-    ) -> bool {
-        let Some(id) = reply_id(reply).map(CallId) else {
-            return false;
-        };
-        self.end_call(id, failure, reply, budget);
-        true
+    ) -> Result<(), StreamLost> {
+        match addressee(reply) {
+            Addressee::Call(id) => {
+                self.end_call(CallId(id), failure, reply, budget);
+                Ok(())
+            }
+            Addressee::Unknown if !is_reply_to_unread_message(reply) => self.fail_all(reply),
+            Addressee::Unknown | Addressee::None => {
+                let since = self.state().unmatched.add(Instant::now());
+                log_unmatched(since, None, reply);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends all calls that were sent, because of a line that may be the reply to any of them.
+    #[cold]
+    fn fail_all(&self, line: &[u8]) -> Result<(), StreamLost> {
+        let mut state = self.state();
+        let since = state.unmatched.add(Instant::now());
+        let wakers = state.fail_sent(&CallFailure::malformed(line));
+        drop(state);
+        log_unmatched(since, None, line);
+        let are_ended = !wakers.is_empty();
+        wake_all(wakers);
+        match are_ended {
+            // Replies that arrive on the stream from now on would meet other calls with the same ids.
+            true => Err(StreamLost::Reset(close::CANCELLED.into())),
+            false => Ok(()),
+        }
     }
 
     /// Ends a call if it waits for its reply. The reply is swapped with the buffer of the call's slot.
@@ -719,7 +759,11 @@ impl MuxStream {
                 call.waker.take()
             }
             None => {
-                self.forget_reply(&mut state, id);
+                let since = match self.forget_reply(&mut state, id) {
+                    true => None,
+                    false => state.unmatched.add(Instant::now()),
+                };
+                log_unmatched(since, Some(id), reply);
                 None
             }
         };
@@ -727,13 +771,19 @@ impl MuxStream {
         wake_all(waker);
     }
 
-    /// Records that no reply to a cancelled call will arrive.
-    fn forget_reply(&self, state: &mut MuxState, id: CallId) {
-        if let Some(call) = state.calls.try_get_mut(id.slot())
-            && id == CallId::new(self.number, id.slot(), 0)
-            && call.is_first_id_awaited
-        {
-            call.first_id_answered();
+    /// Records that no reply to a cancelled call will arrive. Returns `false` if no cancelled call has the id.
+    fn forget_reply(&self, state: &mut MuxState, id: CallId) -> bool {
+        if !id.is_first() {
+            return state.cancelled > 0;
+        }
+        match state.calls.try_get_mut(id.slot()) {
+            Some(call)
+                if id == CallId::new(self.number, id.slot(), 0) && call.is_first_id_awaited =>
+            {
+                call.first_id_answered();
+                true
+            }
+            _ => false,
         }
     }
 
@@ -760,6 +810,15 @@ fn wait<T>(
     drop(state);
     drop(replaced);
     Poll::Pending
+}
+
+/// Logs a received line that answers no call, if an event is due. `since` is the number of such lines since the last event.
+fn log_unmatched(since: Option<u64>, id: Option<CallId>, line: &[u8]) {
+    let Some(lines) = since else { return };
+    let id = id.map(|id| id.0);
+    tracing::warn!(
+        target: "rpc_runtime::client", id, received = %Excerpt(line), lines, "received line answers no call"
+    );
 }
 
 fn cancel_by_position(id: CallId) -> Vec<u8> {

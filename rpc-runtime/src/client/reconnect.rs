@@ -10,7 +10,7 @@ use crate::client::dial::{ConnectError, Dialer};
 use crate::client::handle::{Client, ClientInner, Services};
 use crate::client::options::ClientOptions;
 use crate::client::state::{ConnectionState, Status, never_connected};
-use crate::escape::Escaped;
+use crate::codec::escape::Escaped;
 use crate::idle::IdleWatch;
 use crate::memory::ConnectionMemory;
 use crate::transport::{Connection, ConnectionError};

@@ -12,6 +12,7 @@ use crate::codec::MAX_RESPONSE_DEPTH;
 use crate::codec::de::Value;
 use crate::codec::envelope::{DATA, write_error};
 use crate::codec::error_code::code;
+use crate::codec::escape::Excerpt;
 use crate::codec::params::decode::{Arguments, Parameter, Params};
 use crate::codec::params::encode::{Sent, SentParams};
 use crate::codec::parser::Parser;
@@ -50,6 +51,12 @@ pub trait RpcError: fmt::Display + Sized {
 
     /// Returns the error's code.
     fn code(&self) -> i64;
+
+    /// Writes the error's message.
+    #[doc(hidden)]
+    fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 
     /// Writes the error's data.
     #[doc(hidden)]
@@ -132,7 +139,7 @@ pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<()
     check_code(error.code())?;
     let mut failure = None;
     write_error(out, error.code(), |out| {
-        let message = ser::write_display(error, out);
+        let message = ser::write_display(&MessageOf(error), out);
         failure = message.err().map(serde_json::Error::custom);
     });
     error.write_data(DataWriter {
@@ -141,6 +148,15 @@ pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<()
     });
     out.extend_from_slice(b"}}");
     failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Displays the message of an error.
+struct MessageOf<'a, E>(&'a E);
+
+impl<E: RpcError> fmt::Display for MessageOf<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_message(f)
+    }
 }
 
 /// The reason why a value could not be written. It is for the server's log and is not sent.
@@ -260,6 +276,34 @@ impl<'de> ErrorData<'_, 'de> {
 /// [`CallError::Remote`](crate::CallError::Remote), all others as
 /// [`CallError::Application`](crate::CallError::Application).
 ///
+/// # Errors of another service
+///
+/// A handler that calls another service passes its [`CallError`](crate::CallError) on with `?`. An error of the other
+/// service's method keeps its code, message and data. Any other error becomes
+/// [`UPSTREAM_FAILED`](code::UPSTREAM_FAILED): the caller must not take it for an error of the handler's own call. Its data
+/// is a string with the kind of the failure and, if there is one, the code of the protocol. It contains no address and no
+/// text of the other service.
+///
+/// ```
+/// use rpc_runtime::{Client, ErrorObject, code, rpc};
+///
+/// #[rpc]
+/// trait Store { async fn get(&self, key: &str) -> String; }
+///
+/// #[rpc]
+/// trait Gateway { async fn show(&self, key: &str) -> Result<String, ErrorObject>; }
+///
+/// struct OverStore { store: StoreClient }
+///
+/// impl Gateway for OverStore {
+///     async fn show(&self, key: &str) -> Result<String, ErrorObject> {
+///         Ok(self.store.get(key).await?)
+///     }
+/// }
+/// ```
+///
+/// # Examples
+///
 /// ```
 /// use rpc_runtime::ErrorObject;
 ///
@@ -324,17 +368,45 @@ impl ErrorObject {
     }
 }
 
+/// Shows the message, the code and the start of the data.
 impl fmt::Display for ErrorObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        write!(f, "{} (code {})", self.message, self.code)?;
+        match &self.data {
+            Some(data) => write!(f, ": {}", Excerpt(data.as_bytes())),
+            None => Ok(()),
+        }
     }
 }
 
 impl std::error::Error for ErrorObject {}
 
+impl ErrorObject {
+    /// Returns the error object that a server sends for this error.
+    pub(crate) fn sent<E: RpcError>(error: &E) -> Self {
+        let mut data = Vec::new();
+        let mut failure = None;
+        error.write_data(DataWriter {
+            out: &mut data,
+            failure: &mut failure,
+        });
+        let data = data.strip_prefix(DATA).filter(|_| failure.is_none());
+        let data = data.and_then(|data| std::str::from_utf8(data).ok());
+        Self {
+            code: error.code(),
+            message: Cow::Owned(MessageOf(error).to_string()),
+            data: data.map(Into::into),
+        }
+    }
+}
+
 impl RpcError for ErrorObject {
     fn code(&self) -> i64 {
         self.code
+    }
+
+    fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 
     fn write_data(&self, data: DataWriter<'_>) {

@@ -67,6 +67,10 @@ pub mod code {
     /// this message waited. The message was not executed. See
     /// [`max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection).
     pub const MEMORY_LIMIT: i64 = -32013;
+    /// A call that the handler made to another service failed for a reason that is not an error of the other service's
+    /// method: the other service could not be reached, or it answered with an error of the protocol. See
+    /// [`ErrorObject`](crate::ErrorObject#errors-of-another-service).
+    pub const UPSTREAM_FAILED: i64 = -32014;
 }
 
 /// A protocol error. Its text is fixed, so that nothing internal can leak.

@@ -30,6 +30,27 @@ impl<'de> Id<'de> {
         }
     }
 
+    /// Reads the id of a reply. Also accepts an integer that the server has changed to a fraction.
+    pub(crate) fn read_of_reply(value: Value<'_, 'de>) -> Option<Self> {
+        Self::read(value).or_else(|| Self::read_of_call(value).map(Self::Unsigned))
+    }
+
+    /// Reads the id of a reply to a call whose id is an integer. Accepts the forms that
+    /// [`reply_id`](super::reply_id::reply_id) accepts.
+    pub(crate) fn read_of_call(value: Value<'_, 'de>) -> Option<u64> {
+        match value.node() {
+            // Larger numbers are not exact.
+            Node::Static(StaticNode::F64(number)) if number < (1_u64 << 53) as f64 => {
+                number.to_string().parse().ok()
+            }
+            _ => match Self::read(value)? {
+                Self::Unsigned(id) => Some(id),
+                Self::String(text) => text.parse().ok().filter(|id: &u64| id.to_string() == text),
+                _ => None,
+            },
+        }
+    }
+
     #[inline]
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {

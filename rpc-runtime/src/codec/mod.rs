@@ -22,6 +22,7 @@ mod digits;
 pub(crate) mod envelope;
 pub(crate) mod error;
 pub(crate) mod error_code;
+pub(crate) mod escape;
 mod fast_path;
 pub(crate) mod id;
 pub(crate) mod lines;

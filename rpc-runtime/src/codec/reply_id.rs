@@ -3,21 +3,62 @@
 use memchr::memchr2;
 
 use crate::codec::envelope::leading_id;
+use crate::codec::error_code::code;
 use crate::codec::steps;
 
-/// Returns the id of a reply, if it is an integer of 0 or more, at any position among the members. If there are several
-/// ids the last one counts, as when the response is read.
+/// The call to which a received line belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Addressee {
+    /// The call with this id.
+    Call(u64),
+    /// Unknown: the line has no id that a call could have.
+    Unknown,
+    /// None: the line is a request or a notification.
+    None,
+}
+
+/// Returns the id of a reply, if it is an integer of 0 or more, at any position among the members. A fraction of zero and
+/// quotes around it are ignored, since some servers change an id in this way. If there are several ids the last one counts,
+/// as when the response is read.
 ///
 /// The reply is neither copied nor parsed: only strings and brackets are recognized. The reply may therefore be an
 /// invalid response or not JSON, which the caller finds out.
 pub(crate) fn reply_id(reply: &[u8]) -> Option<u64> {
-    leading_id(reply).or_else(|| find(reply))
+    match addressee(reply) {
+        Addressee::Call(id) => Some(id),
+        _ => None,
+    }
+}
+
+/// Returns the call to which a line belongs, found as [`reply_id`] does.
+pub(crate) fn addressee(line: &[u8]) -> Addressee {
+    match leading_id(line) {
+        Some(id) => Addressee::Call(id),
+        None => find(line),
+    }
+}
+
+/// Returns `true` if a line is the error for a message whose id the server did not read, since the message was too large for
+/// a limit. Such a message is no call of a client of this crate, whose ids are always read.
+#[cold]
+pub(crate) fn is_reply_to_unread_message(line: &[u8]) -> bool {
+    const MAX_BYTES: usize = 1 << 10;
+    let line = line.get(..MAX_BYTES).unwrap_or(line);
+    let Ok(reply) = serde_json::from_slice::<serde_json::Value>(line) else {
+        return false;
+    };
+    let code = reply["error"]["code"].as_i64();
+    let codes = [code::REQUEST_TOO_LARGE, code::MEMORY_LIMIT];
+    reply["id"].is_null() && code.is_some_and(|code| codes.contains(&code))
 }
 
 #[cold]
-fn find(reply: &[u8]) -> Option<u64> {
-    let mut rest = skip_blank(reply).strip_prefix(b"{")?;
+fn find(line: &[u8]) -> Addressee {
+    let Some(mut rest) = skip_blank(line).strip_prefix(b"{") else {
+        return Addressee::Unknown;
+    };
     let (mut depth, mut id) = (0_usize, None);
+    let (mut has_method, mut has_outcome) = (false, false);
     while let Some((byte, behind)) = rest.split_first() {
         rest = behind;
         steps::step();
@@ -33,15 +74,23 @@ fn find(reply: &[u8]) -> Option<u64> {
                 // A string before a colon is the name of a member.
                 if depth == 0
                     && let Some(value) = skip_blank(rest).strip_prefix(b":")
-                    && is_id(text)
                 {
-                    id = number(skip_blank(value));
+                    match text {
+                        b"method" => has_method = true,
+                        b"result" | b"error" => has_outcome = true,
+                        name if is_id(name) => id = number(skip_blank(value)),
+                        _ => {}
+                    }
                 }
             }
             _ => {}
         }
     }
-    id
+    match id {
+        _ if has_method && !has_outcome => Addressee::None,
+        Some(id) => Addressee::Call(id),
+        None => Addressee::Unknown,
+    }
 }
 
 /// Splits a string from the text that follows it, behind its opening quote. Escapes are kept.
@@ -69,13 +118,18 @@ fn is_id(name: &[u8]) -> bool {
     }
 }
 
-/// Reads an integer that is an entire value.
+/// Reads an integer that is an entire value, possibly with a fraction of zero or in quotes.
 fn number(start: &[u8]) -> Option<u64> {
+    let (quote, start): (&[u8], _) = match start.strip_prefix(b"\"") {
+        Some(start) => (b"\"", start),
+        None => (b"", start),
+    };
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     // No number of more digits fits.
     let length = start.iter().take(21).take_while(is_digit).count();
     let (digits, rest) = start.split_at_checked(length)?;
-    match (digits, skip_blank(rest)) {
+    let rest = rest.strip_prefix(b".0").unwrap_or(rest);
+    match (digits, skip_blank(rest.strip_prefix(quote)?)) {
         ([b'0', _, ..], _) => None,
         (_, [] | [b',' | b'}', ..]) => std::str::from_utf8(digits).ok()?.parse().ok(),
         _ => None,
@@ -104,10 +158,7 @@ mod tests {
         let document = parser.parse(&mut reply).ok()?;
         let members = document.root().members()?;
         let (_, id) = members.filter(|(name, _)| *name == "id").last()?;
-        match Id::read(id)? {
-            Id::Unsigned(id) => Some(id),
-            _ => None,
-        }
+        Id::read_of_call(id)
     }
 
     #[test]
@@ -118,6 +169,10 @@ mod tests {
             r#"{"id":64}"#,
             r#"{"error":{"message":"\"id\":1,\\","data":[{"id":1}]},"\u0069d" : 64 }"#,
             r#"{"id":1,"id":64,"x":"id"}"#,
+            r#"{"result":1,"id":"64"}"#,
+            r#"{"id": 64.0 ,"result":1}"#,
+            // A response with a superfluous method.
+            r#"{"id":64,"result":1,"method":"add"}"#,
             // Truncated: the caller finds that out.
             r#"{"id":64,"result":["#,
         ] {
@@ -127,9 +182,10 @@ mod tests {
             "",
             "7",
             "[64]",
-            r#"{"id":"64"}"#,
+            r#"{"id":"64x"}"#,
+            r#"{"id":"64}"#,
             r#"{"id":-1}"#,
-            r#"{"id":64.0}"#,
+            r#"{"id":64.5}"#,
             r#"{"id":064}"#,
             r#"{"id":}"#,
             r#"{"id":99999999999999999999}"#,
@@ -139,6 +195,19 @@ mod tests {
             r#"{"result":1}{"id":64}"#,
         ] {
             assert_eq!(reply_id(reply.as_bytes()), None, "{reply}");
+        }
+    }
+
+    #[test]
+    fn request_belongs_to_no_call() {
+        for line in [
+            r#"{"jsonrpc":"2.0","method":"tick","params":[64]}"#,
+            r#"{"jsonrpc":"2.0", "id":64, "method":"add"}"#,
+        ] {
+            assert_eq!(addressee(line.as_bytes()), Addressee::None, "{line}");
+        }
+        for line in ["", "<html>", "[1]", r#"{"id":null,"error":{}}"#] {
+            assert_eq!(addressee(line.as_bytes()), Addressee::Unknown, "{line}");
         }
     }
 

@@ -10,7 +10,6 @@ use crate::codec::parser::Document;
 /// A response as a caller reads it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ResponseMessage<'t, 'de> {
-    pub(crate) id: Id<'de>,
     pub(crate) outcome: ResponseBody<'t, 'de>,
 }
 
@@ -26,12 +25,15 @@ pub(crate) enum ResponseBody<'t, 'de> {
 }
 
 impl<'t, 'de> ResponseMessage<'t, 'de> {
-    /// Reads a response object. Returns `None` if `value` is none.
+    /// Reads a response object. Returns `None` if `value` is none. A response has an id; whose it is, the caller knows.
     pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
-        let (mut id, mut result, mut error) = (None, None, None);
+        let (mut has_id, mut result, mut error) = (false, None, None);
         for (name, value) in value.members()? {
             match name {
-                "id" => id = Some(Id::read(value)?),
+                "id" => {
+                    Id::read_of_reply(value)?;
+                    has_id = true;
+                }
                 "result" => result = Some(value),
                 "error" => error = Some(value),
                 _ => {}
@@ -44,7 +46,7 @@ impl<'t, 'de> ResponseMessage<'t, 'de> {
             (_, Some(error)) => ResponseBody::error(error)?,
             (None, None) => return None,
         };
-        Some(Self { id: id?, outcome })
+        has_id.then_some(Self { outcome })
     }
 }
 
@@ -52,8 +54,7 @@ impl<'de> Document<'_, 'de> {
     /// Interprets the document as a message that a caller receives.
     pub(crate) fn response(&self) -> Option<ResponseMessage<'_, 'de>> {
         match self.compact() {
-            Some(Compact::Response { id }) => Some(ResponseMessage {
-                id: Id::Unsigned(id),
+            Some(Compact::Response { .. }) => Some(ResponseMessage {
                 outcome: ResponseBody::Result(self.root()),
             }),
             _ => ResponseMessage::read(self.root()),
@@ -105,7 +106,9 @@ mod tests {
         let document = parser.parse(&mut message).ok()?;
         let response = ResponseMessage::read(document.root())?;
         let mut id = Vec::new();
-        response.id.write(&mut id);
+        let members = document.root().members()?;
+        let (_, value) = members.filter(|(name, _)| *name == "id").last()?;
+        Id::read(value)?.write(&mut id);
         let id: Json = serde_json::from_slice(&id).unwrap();
         Some(match response.outcome {
             ResponseBody::Result(value) => json!({"id": id, "result": value.to_json()}),

@@ -127,7 +127,7 @@ mod tests {
                 format!("item {} {}", text(id), serde_json::to_value(item).unwrap())
             }
             StreamFrame::End(id) => format!("end {}", text(id)),
-            StreamFrame::Response(response) => format!("response {}", text(response.id)),
+            StreamFrame::Response(_) => "response".into(),
         })
     }
 
@@ -156,11 +156,11 @@ mod tests {
             ),
             (
                 r#"{"jsonrpc":"2.0","id":1,"result":null}"#,
-                Some("response 1"),
+                Some("response"),
             ),
             (
                 r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"no"}}"#,
-                Some("response 1"),
+                Some("response"),
             ),
             (
                 r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1]}"#,

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::client::callback::{Callback, IntoServePeer, ServePeer};
+use crate::codec::escape::Escaped;
 use crate::context::{ConnectionContext, Extensions, PeerAddress};
 use crate::description::discover::DiscoverOptions;
-use crate::escape::Escaped;
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 use crate::server::connection::{ServerConnection, ServerShared};

@@ -12,13 +12,13 @@ use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::codec::error_code::ProtocolError;
+use crate::codec::escape::Escaped;
 use crate::codec::id::Id;
 use crate::codec::params::decode::Params;
 use crate::codec::reply::{Fault, FaultKind, Reply};
 use crate::codec::request::{Invalid, Request};
 use crate::codec::steps;
 use crate::context::Context;
-use crate::escape::Escaped;
 use crate::outcome::Outcome;
 use crate::permit::PermitSlot;
 use crate::server::call_task::CallSite;

@@ -7,3 +7,4 @@ mod execution;
 mod faults;
 mod reconnect;
 mod runtimes;
+mod upstream;

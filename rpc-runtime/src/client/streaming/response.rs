@@ -484,9 +484,8 @@ impl ItemReceiver {
             return Ok(Some(line));
         }
         let decoded = with_parser(|parser| {
-            let malformed = || CallFailure::MalformedReply;
-            let document = parser.parse_line(line).map_err(|_| malformed())?;
-            match document.line().ok_or_else(malformed)? {
+            let document = parser.parse_line(line).ok()?;
+            Some(match document.line()? {
                 StreamFrame::Item(_, item) => match (reader.value)(item) {
                     Ok(item) => Ok(Some(item)),
                     Err(mismatch) => Err(CallError::Decode(mismatch.to_string())),
@@ -495,9 +494,10 @@ impl ItemReceiver {
                     ResponseBody::Result(_) => Ok(None),
                     error => Err(CallError::received(error, reader.error)),
                 },
-                StreamFrame::End(_) => Err(malformed().into()),
-            }
+                StreamFrame::End(_) => return None,
+            })
         });
+        let decoded = decoded.unwrap_or_else(|| Err(CallFailure::malformed(line).into()));
         self.has_decoded();
         match &decoded {
             Ok(Some(_)) => self.has_items = true,

@@ -1,17 +1,13 @@
-//! Tests the message that cancels a call, the reuse of ids, and malformed errors.
+//! Tests the message that cancels a call, and the reuse of ids.
 
 use std::collections::HashSet;
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
-use super::{PeerStream, run_until_idle, scripted};
+use super::{PeerStream, parse, run_until_idle, scripted};
 use crate::client::builder::ClientBuilder;
 use crate::client::handle::Client;
-
-fn parse(line: &str) -> Value {
-    serde_json::from_str(line).unwrap()
-}
 
 /// Starts a call and drops it, before or after the request was handed to the transport.
 async fn cancel(client: &Client, after_sending: bool) {
@@ -180,33 +176,4 @@ async fn id_of_a_cancelled_call_is_used_again_after_the_call_during_which_its_re
     assert_eq!(super::soon(call).await.unwrap().unwrap(), 2);
     cancel(&client, true).await;
     assert_eq!(parse(&stream.line().await.unwrap())["id"], first);
-}
-
-#[tokio::test(start_paused = true)]
-async fn reply_with_a_malformed_error_ends_its_call() {
-    let (client, peer) = scripted(ClientBuilder::default());
-    let mut stream = None;
-    for error in [
-        r#""no""#,
-        r#"{"code":"1","message":""}"#,
-        r#"{"code":1.5,"message":""}"#,
-        r#"{"code":1,"message":null}"#,
-    ] {
-        for template in [
-            r#"{"jsonrpc":"2.0","id":ID,"error":ERROR}"#,
-            r#"{"error":ERROR,"id":ID,"jsonrpc":"2.0"}"#,
-        ] {
-            let call = tokio::spawn(client.call::<u32, _>("get", &()).into_future());
-            let stream = match &mut stream {
-                Some(stream) => stream,
-                None => stream.insert(PeerStream::accept_bi(&peer).await),
-            };
-            let request = parse(&stream.line().await.unwrap());
-            let reply = template.replace("ID", &request["id"].to_string());
-            stream.reply(&reply.replace("ERROR", error)).await;
-            let failed = super::soon(call).await.unwrap();
-            let is_right = matches!(failed, Err(crate::client::error::CallError::Decode(_)));
-            assert!(is_right, "{failed:?}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 mod balance;
 mod batch;
 mod cancellation;
+mod foreign;
 mod room;
 mod timeouts;
 mod waiting;
@@ -10,6 +11,7 @@ mod waiting;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::client::builder::ClientBuilder;
 use crate::client::handle::Client;
@@ -55,6 +57,11 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(600);
     let ended = tokio::time::timeout(limit, future).await;
     ended.expect("the future ends")
+}
+
+/// Parses a line that the client has sent.
+fn parse(line: &str) -> Value {
+    serde_json::from_str(line).unwrap()
 }
 
 /// Returns a client and its peer, whose part the test plays.

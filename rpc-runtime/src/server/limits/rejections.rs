@@ -2,16 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::escape::Escaped;
+use crate::codec::escape::Escaped;
+use crate::event_limit::EventLimit;
 use crate::limits::Limits;
 use crate::sync::{Mutex, lock};
-
-/// Minimum time between two lines of a limit.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A limit that prevents a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,32 +41,8 @@ impl ReachedLimit {
 /// Counts the rejected connections of each limit, and failed handshakes.
 #[derive(Debug, Default)]
 pub(super) struct RejectionLog {
-    rejections: Mutex<[RejectionCount; ReachedLimit::COUNT]>,
-    failed_handshakes: Mutex<RejectionCount>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct RejectionCount {
-    total: u64,
-    /// The total in the last line, and the time of that line.
-    logged: u64,
-    logged_at: Option<Instant>,
-}
-
-impl RejectionCount {
-    /// Counts a connection. Returns the number of connections since the last line, if another line is due.
-    fn add(&mut self, now: Instant) -> Option<u64> {
-        self.total += 1;
-        let is_due = self
-            .logged_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= LOG_INTERVAL);
-        is_due.then(|| {
-            let rejected = self.total - self.logged;
-            self.logged = self.total;
-            self.logged_at = Some(now);
-            rejected
-        })
-    }
+    rejections: Mutex<[EventLimit; ReachedLimit::COUNT]>,
+    failed_handshakes: Mutex<EventLimit>,
 }
 
 impl RejectionLog {
@@ -135,18 +108,5 @@ mod tests {
             assert_eq!(limit.setting(&limits), setting);
             assert!((limit as usize) < ReachedLimit::COUNT);
         }
-    }
-
-    #[test]
-    fn rejections_within_a_second_are_logged_once_with_their_number() {
-        let mut count = RejectionCount::default();
-        let start = Instant::now();
-        assert_eq!(count.add(start), Some(1));
-        for _ in 0..99 {
-            assert_eq!(count.add(start + LOG_INTERVAL / 2), None);
-        }
-        assert_eq!(count.add(start + LOG_INTERVAL), Some(100));
-        assert_eq!(count.add(start + LOG_INTERVAL), None);
-        assert_eq!(count.total, 102);
     }
 }

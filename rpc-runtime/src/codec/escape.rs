@@ -42,6 +42,16 @@ impl<T: Display> Display for Escaped<T> {
     }
 }
 
+/// Displays the start of bytes that should be text, like [`Escaped`].
+pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
+
+impl Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let start = self.0.get(..=MAX_BYTES).unwrap_or(self.0);
+        Escaped(String::from_utf8_lossy(start)).fmt(f)
+    }
+}
+
 /// Writes up to `left` bytes, then fails.
 struct Truncated<'o, 'f> {
     out: &'o mut Formatter<'f>,
