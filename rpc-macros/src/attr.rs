@@ -162,14 +162,24 @@ impl ErrorOptions {
     }
 }
 
-/// Reads the code of one variant.
-pub(crate) fn variant_code(attrs: &[Attribute], errors: &mut Errors) -> Option<Option<Code>> {
-    let mut slot = None;
-    each_option(attrs, errors, |meta| match name_of(meta).as_str() {
-        "code" => set_code(&mut slot, meta),
-        _ => unknown(meta, "a variant takes `code`"),
-    });
-    slot
+/// The `#[rpc(…)]` of one variant.
+#[derive(Default)]
+pub(crate) struct VariantOptions {
+    /// `Some(None)` for a code that cannot be read.
+    pub(crate) code: Option<Option<Code>>,
+    pub(crate) transparent: Option<Path>,
+}
+
+impl VariantOptions {
+    pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut this = Self::default();
+        each_option(attrs, errors, |meta| match name_of(meta).as_str() {
+            "code" => set_code(&mut this.code, meta),
+            "transparent" => set(&mut this.transparent, meta, meta.path.clone()),
+            _ => unknown(meta, "a variant takes `code` or `transparent`"),
+        });
+        this
+    }
 }
 
 /// Reads the wire name of one field, if there is one.
@@ -259,9 +269,19 @@ fn text(expr: &Expr) -> Option<String> {
 fn each_option(
     attrs: &[Attribute],
     errors: &mut Errors,
+    option: impl FnMut(&ParseNestedMeta<'_>) -> syn::Result<()>,
+) {
+    each_option_of("rpc", attrs, errors, option);
+}
+
+/// Reads the options of each attribute called `name`.
+pub(crate) fn each_option_of(
+    name: &str,
+    attrs: &[Attribute],
+    errors: &mut Errors,
     mut option: impl FnMut(&ParseNestedMeta<'_>) -> syn::Result<()>,
 ) {
-    for attr in attrs.iter().filter(|attr| is_ours(attr)) {
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident(name)) {
         let parsed = attr
             .parse_nested_meta(|meta| option(&meta).or_else(|error| recover(error, &meta, errors)));
         errors.absorb(parsed);

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{format_ident, quote};
-use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Type};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Member, Path, Type};
 
-use crate::attr::{self, Code, ErrorOptions};
+use crate::attr::{self, Code, ErrorOptions, VariantOptions};
 use crate::check::MOST_ARGUMENTS;
 use crate::errors::Errors;
 use crate::expand::generated::{generated, inside};
 use crate::expand::wire;
 use crate::names::Rename;
+use crate::serde_attrs::{self, FieldAttrs, MissingValue};
 use crate::{generics, types};
 
 pub(crate) fn derive(item: TokenStream) -> TokenStream {
@@ -24,6 +26,13 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 fn expand(original: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let model = RpcError::read(original, &mut errors);
+    for lifetime in original.generics.lifetimes() {
+        errors.at(
+            lifetime,
+            "the client reads an error from a reply, from which it cannot borrow: remove the lifetime, and write \
+             `String` or `Cow<'static, str>` in fields",
+        );
+    }
     check_codes(&model.variants, &mut errors);
     match errors.finish() {
         Ok(()) => emit(&model),
@@ -44,9 +53,37 @@ struct Variant<'a> {
     name: String,
     attrs: &'a [Attribute],
     cfgs: Vec<&'a Attribute>,
-    code: Code,
+    code: VariantCode,
     shape: Shape,
     fields: Vec<Field<'a>>,
+}
+
+enum VariantCode {
+    Own(Code),
+    /// Code, message and data are those of the only field, an error itself.
+    Transparent(Path),
+}
+
+impl Variant<'_> {
+    /// Returns the code, except for a transparent variant.
+    fn own_code(&self) -> Option<Literal> {
+        match &self.code {
+            VariantCode::Own(code) => Some(Literal::i64_unsuffixed(code.value)),
+            VariantCode::Transparent(_) => None,
+        }
+    }
+
+    /// Returns the error that a transparent variant holds.
+    fn held(&self) -> Option<&Field<'_>> {
+        match &self.code {
+            VariantCode::Own(_) => None,
+            VariantCode::Transparent(_) => self.fields.first(),
+        }
+    }
+
+    fn sent(&self) -> impl Iterator<Item = &Field<'_>> {
+        self.fields.iter().filter(|field| field.skipped.is_none())
+    }
 }
 
 /// The form of the fields in `error.data`.
@@ -63,10 +100,11 @@ enum Shape {
 }
 
 impl Shape {
-    fn of(fields: &Fields) -> Self {
-        match (fields, fields.len()) {
-            (_, 0) => Self::Nothing,
-            (Fields::Unnamed(_), 1) => Self::Value,
+    fn of(declared: &Fields, fields: &[Field<'_>]) -> Self {
+        match (declared, fields) {
+            (_, []) => Self::Nothing,
+            (Fields::Unnamed(_), [only]) if only.skipped.is_some() => Self::Nothing,
+            (Fields::Unnamed(_), [_]) => Self::Value,
             (Fields::Unnamed(_), _) => Self::Array,
             _ => Self::Object,
         }
@@ -74,10 +112,15 @@ impl Shape {
 }
 
 struct Field<'a> {
-    /// The variable of the field, with the field's name if it has one.
+    member: Member,
+    /// The variable of the field.
     binding: Ident,
     ty: &'a Type,
     wire_name: LitStr,
+    /// The value of a field that is not sent.
+    skipped: Option<MissingValue>,
+    /// The value of a field that was not received.
+    default: Option<MissingValue>,
 }
 
 impl<'a> RpcError<'a> {
@@ -85,7 +128,13 @@ impl<'a> RpcError<'a> {
         let (options, variants) = match &original.data {
             Data::Enum(data) => {
                 let options = ErrorOptions::read_enum(&original.attrs, errors);
-                let rename = options.rename_all.unwrap_or_default();
+                let has_names = data
+                    .variants
+                    .iter()
+                    .any(|variant| matches!(variant.fields, Fields::Named(_)));
+                let has_names = has_names && options.rename_all.is_none();
+                let rename = serde_attrs::of_enum(&original.attrs, has_names, errors);
+                let rename = options.rename_all.or(rename);
                 let variants = data.variants.iter();
                 let variants = variants.filter_map(|it| Variant::read(it, rename, errors));
                 let variants = variants.collect();
@@ -93,7 +142,8 @@ impl<'a> RpcError<'a> {
             }
             Data::Struct(data) => {
                 let options = ErrorOptions::read_struct(&original.attrs, errors);
-                let rename = options.rename_all.unwrap_or_default();
+                let rename = serde_attrs::of_struct(&original.attrs, errors);
+                let rename = options.rename_all.or(rename).unwrap_or_default();
                 let fields = Field::read_all(&data.fields, &original.ident, rename, errors);
                 let variant = required(options.code.as_ref(), &original.ident, errors)
                     .map(|code| Variant::of_struct(original, code, &data.fields, fields));
@@ -113,18 +163,30 @@ impl<'a> RpcError<'a> {
 }
 
 impl<'a> Variant<'a> {
-    fn read(original: &'a syn::Variant, rename: Rename, errors: &mut Errors) -> Option<Self> {
+    fn read(
+        original: &'a syn::Variant,
+        rename: Option<Rename>,
+        errors: &mut Errors,
+    ) -> Option<Self> {
         let syn::Variant { ident, attrs, .. } = original;
+        let of_variant = serde_attrs::of_variant(attrs, errors);
+        let rename = of_variant.or(rename).unwrap_or_default();
         let fields = Field::read_all(&original.fields, ident, rename, errors);
-        let code = attr::variant_code(attrs, errors);
-        let code = required(code.as_ref(), ident, errors)?;
+        let options = VariantOptions::read(attrs, errors);
+        let code = match options.transparent {
+            Some(transparent) => {
+                check_transparent(&transparent, &options.code, &fields, errors);
+                VariantCode::Transparent(transparent)
+            }
+            None => VariantCode::Own(required(options.code.as_ref(), ident, errors)?),
+        };
         Some(Self {
             path: generated!(Self::#ident),
             name: ident.to_string(),
             attrs,
             cfgs: attr::cfgs(attrs),
             code,
-            shape: Shape::of(&original.fields),
+            shape: Shape::of(&original.fields, &fields),
             fields,
         })
     }
@@ -141,24 +203,64 @@ impl<'a> Variant<'a> {
             attrs: &original.attrs,
             // The `cfg`s of a struct apply to the derive as well.
             cfgs: vec![],
-            code,
-            shape: Shape::of(declared),
+            code: VariantCode::Own(code),
+            shape: Shape::of(declared, &fields),
             fields,
         }
     }
 }
 
 impl Variant<'_> {
-    /// Returns the variant with its fields' variables, which is both a pattern and an expression.
-    fn of_bindings(&self) -> TokenStream {
+    /// Returns a pattern that binds the variables of the fields that are sent.
+    fn pattern(&self) -> TokenStream {
         let path = &self.path;
-        let bindings = self.fields.iter().map(|field| &field.binding);
-        match self.shape {
-            Shape::Nothing => generated!(#path {}),
-            Shape::Value | Shape::Array => generated!(#path(#(#bindings),*)),
-            Shape::Object => generated!(#path { #(#bindings),* }),
+        let fields = self.sent().map(
+            |Field {
+                 member, binding, ..
+             }| { generated!(#member: #binding) },
+        );
+        match self.sent().count() == self.fields.len() {
+            true => generated!(#path { #(#fields),* }),
+            false => generated!(#path { #(#fields,)* .. }),
         }
     }
+
+    /// Returns the variant of the variables of its fields.
+    fn value(&self) -> TokenStream {
+        let path = &self.path;
+        let fields = self.fields.iter().map(|field| {
+            let (member, binding) = (&field.member, &field.binding);
+            match &field.skipped {
+                Some(value) => {
+                    let value = field.missing(value);
+                    generated!(#member: #value)
+                }
+                None => generated!(#member: #binding),
+            }
+        });
+        generated!(#path { #(#fields),* })
+    }
+}
+
+fn check_transparent(
+    transparent: &Path,
+    code: &Option<Option<Code>>,
+    fields: &[Field<'_>],
+    errors: &mut Errors,
+) {
+    if code.is_some() {
+        errors.at(
+            transparent,
+            "a transparent variant has the codes of the error that it holds; remove `code`",
+        );
+    }
+    let [Field { skipped: None, .. }] = fields else {
+        errors.at(
+            transparent,
+            "a transparent variant has one field, an error: `Variant(OtherError)`",
+        );
+        return;
+    };
 }
 
 fn required(code: Option<&Option<Code>>, owner: &Ident, errors: &mut Errors) -> Option<Code> {
@@ -186,8 +288,15 @@ impl<'a> Field<'a> {
 
     fn read(at: usize, original: &'a syn::Field, rename: Rename, errors: &mut Errors) -> Self {
         let given = attr::field_name(&original.attrs, errors);
-        let (binding, name) = match &original.ident {
-            Some(ident) => (ident.clone(), rename.apply(ident)),
+        let FieldAttrs {
+            rename: renamed,
+            skip,
+            default,
+        } = FieldAttrs::read(&original.attrs, errors);
+        let given = given.or(renamed);
+        let binding = format_ident!("field{at}", span = Span::mixed_site());
+        let (member, name) = match &original.ident {
+            Some(ident) => (Member::from(ident.clone()), rename.apply(ident)),
             None => {
                 if let Some(name) = &given {
                     errors.at(
@@ -195,22 +304,59 @@ impl<'a> Field<'a> {
                         "a tuple's field has no name on the wire; use a variant with named fields",
                     );
                 }
-                let binding = format_ident!("field{at}");
                 let name = LitStr::new(&at.to_string(), binding.span());
-                (binding, name)
+                (Member::from(at), name)
             }
         };
+        if skip.is_none() {
+            check_owned(&original.ty, errors);
+        }
+        let (skipped, default) = match skip {
+            Some(_) => (Some(default.unwrap_or(MissingValue::OfType)), None),
+            None => (None, default),
+        };
         Self {
+            member,
             binding,
             ty: &original.ty,
             wire_name: given.unwrap_or(name),
+            skipped,
+            default,
         }
     }
 
     /// Returns the parameter of the field, for writing and for reading.
     fn argument(&self) -> TokenStream {
         let Self { ty, wire_name, .. } = self;
-        generated!(__rpc::arg::<#ty>(#wire_name))
+        wire::at(ty, "arg", quote!(#ty), quote!(#wire_name))
+    }
+
+    /// Returns a method of the field's type, which is an error.
+    fn method(&self, name: &str) -> TokenStream {
+        let here = Span::mixed_site().located_at(self.ty.span());
+        let (ty, name) = (self.ty, Ident::new(name, here));
+        quote_spanned!(here=> <#ty as __rpc::RpcError>::#name)
+    }
+
+    /// Returns the expression of a value that was not received.
+    fn missing(&self, value: &MissingValue) -> TokenStream {
+        match value {
+            MissingValue::OfType => {
+                let ty = self.ty;
+                wire::at(ty, "default", quote!(#ty), quote!())
+            }
+            MissingValue::Function(path) => quote!(#path()),
+        }
+    }
+}
+
+fn check_owned(ty: &Type, errors: &mut Errors) {
+    if let Some(reference) = types::reference(ty) {
+        errors.at(
+            reference,
+            "the client reads this field from a reply, from which it cannot borrow: write `String` or \
+             `Cow<'static, str>`",
+        );
     }
 }
 
@@ -220,7 +366,9 @@ fn check_codes(variants: &[Variant<'_>], errors: &mut Errors) {
         path, code, cfgs, ..
     } in variants
     {
-        let Code { value, tokens } = code;
+        let VariantCode::Own(Code { value, tokens }) = code else {
+            continue;
+        };
         if (-32768..=-32000).contains(value) {
             errors.at(
                 tokens,
@@ -236,57 +384,139 @@ fn check_codes(variants: &[Variant<'_>], errors: &mut Errors) {
 
 fn emit(model: &RpcError<'_>) -> TokenStream {
     let variants = &model.variants;
-    let codes = variants.iter().map(
-        |Variant {
-             path, code, cfgs, ..
-         }| {
-            let code = Literal::i64_unsuffixed(code.value);
-            generated!(#(#cfgs)* #path { .. } => #code,)
-        },
-    );
-    let described = variants.iter().map(|variant| describe(variant));
-    let writes = variants.iter().map(|variant| write(variant));
-    let reads = variants.iter().map(|variant| read(variant));
+    let codes = variants.iter().map(code);
+    let errors = errors(variants);
+    let writes = variants.iter().map(write);
+    let reads = variants.iter().filter_map(read);
+    let unknown = unknown(variants);
     // A reference always has a value, even to an enum without variants.
     let variant = match variants.is_empty() {
         true => generated!(*self),
         false => generated!(self),
     };
+    let message = match variants.iter().any(|it| it.held().is_some()) {
+        true => generated!(message),
+        false => generated!(_),
+    };
     let schemas = schemas(model);
     let travels = implementation(
         model,
         generated! {
-            const ERRORS: &'static [__rpc::ErrorDescription] = &[#(#described),*];
+            const ERRORS: &'static [__rpc::ErrorDescription] = #errors;
             fn code(&self) -> i64 {
-                match *self { #(#codes)* }
+                match #variant { #(#codes)* }
             }
             fn write_data(&self, data: __rpc::DataWriter<'_>) {
                 match #variant { #(#writes)* }
             }
-            fn read(code: i64, _: &str, data: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> {
+            fn read(code: i64, #message: &str, data: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> {
                 match code {
                     #(#reads)*
-                    _ => __rpc::None,
+                    _ => #unknown,
                 }
             }
         },
     );
-    inside(&model.codegen, quote!(#travels #schemas))
+    let unique = unique_codes(model);
+    inside(&model.codegen, quote!(#travels #schemas #unique))
 }
 
-fn describe(variant: &Variant<'_>) -> TokenStream {
+fn code(variant: &Variant<'_>) -> TokenStream {
+    let Variant { path, cfgs, .. } = variant;
+    match (variant.own_code(), variant.held()) {
+        (Some(code), _) => generated!(#(#cfgs)* #path { .. } => #code,),
+        (None, held) => {
+            let (pattern, held) = (variant.pattern(), held.map(|it| &it.binding));
+            let code = variant.held().map(|it| it.method("code"));
+            generated!(#(#cfgs)* #pattern => #code(#held),)
+        }
+    }
+}
+
+/// Returns the descriptions of the errors: those of the variants, then those of the errors that variants hold.
+fn errors(variants: &[Variant<'_>]) -> TokenStream {
+    let own = variants.iter().filter_map(describe);
+    let own = generated!(&[#(#own),*]);
+    let held = held(variants);
+    match held.is_empty() {
+        true => own,
+        false => joined(
+            &own,
+            &held,
+            |held| generated!(<#held as __rpc::RpcError>::ERRORS),
+        ),
+    }
+}
+
+/// Returns the types of the errors that variants hold, with the `cfg`s of the variants.
+fn held<'a>(variants: &'a [Variant<'a>]) -> Vec<(&'a [&'a Attribute], &'a Type)> {
+    let held = |variant: &'a Variant<'a>| Some((&variant.cfgs[..], variant.held()?.ty));
+    variants.iter().filter_map(held).collect()
+}
+
+/// Returns one slice of `own` and of a slice for each of the `held` errors.
+fn joined(
+    own: &TokenStream,
+    held: &[(&[&Attribute], &Type)],
+    slice: impl Fn(&Type) -> TokenStream,
+) -> TokenStream {
+    let lengths = held
+        .iter()
+        .map(|(cfgs, ty)| generated!(#(#cfgs)* <#ty as __rpc::RpcError>::ERRORS.len()));
+    let slices = held.iter().map(|(cfgs, ty)| {
+        let slice = slice(ty);
+        generated!(#(#cfgs)* #slice)
+    });
+    generated! {
+        &__rpc::join::<_, { __rpc::sum(&[__OWN, #(#lengths),*]) }>(&[#own, #(#slices),*])
+    }
+}
+
+/// Returns the number of variants with codes of their own, as a constant.
+fn own_count(variants: &[Variant<'_>]) -> Option<TokenStream> {
+    if held(variants).is_empty() {
+        return None;
+    }
+    let own = variants.iter().filter(|it| it.held().is_none());
+    let own = own.map(|Variant { cfgs, .. }| generated!(#(#cfgs)* ()));
+    Some(generated!(const __OWN: usize = <[()]>::len(&[#(#own),*]);))
+}
+
+/// Returns the check that the errors that variants hold have other codes than the variants.
+fn unique_codes(model: &RpcError<'_>) -> Option<TokenStream> {
+    let own = own_count(&model.variants)?;
+    let check = model
+        .variants
+        .iter()
+        .find_map(|variant| match &variant.code {
+            VariantCode::Transparent(transparent) => {
+                let place = transparent.span().resolved_at(Span::mixed_site());
+                let ident = &model.original.ident;
+                let generics = &model.original.generics;
+                generics
+                    .params
+                    .is_empty()
+                    .then(|| quote_spanned!(place=> const _: () = __rpc::check_codes::<#ident>();))
+            }
+            VariantCode::Own(_) => None,
+        });
+    Some(generated!(#own #check))
+}
+
+/// Returns the description of a variant, unless it is transparent.
+fn describe(variant: &Variant<'_>) -> Option<TokenStream> {
     let Variant {
         name, attrs, cfgs, ..
     } = variant;
-    let code = Literal::i64_unsuffixed(variant.code.value);
+    let code = variant.own_code()?;
     let docs = attr::docs(attrs);
     let message = attr::message(attrs).filter(|it| !it.is_empty());
     let message = message.or((!docs.is_empty()).then(|| docs.clone()));
     let message = message.as_ref().unwrap_or(name);
-    generated! {
+    Some(generated! {
         #(#cfgs)*
         __rpc::ErrorDescription { name: #name, code: #code, message: #message, docs: #docs }
-    }
+    })
 }
 
 /// Generates the schemas of the data, given the schemas of the fields' types.
@@ -299,34 +529,55 @@ fn schemas(model: &RpcError<'_>) -> TokenStream {
     let knows = Ident::new("__Schemas", Span::mixed_site());
     let generics = generics::with_first(original.generics.clone(), knows.clone().into());
     let (params, _, _) = generics.split_for_impl();
-    let schemas = variants.iter().map(|variant| schema(variant, &knows));
-    let types = variants.iter().flat_map(|variant| &variant.fields);
-    let types = types.map(|field| field.ty);
-    let bounds: Vec<_> = types
-        .map(|ty| generated!(#knows: __rpc::Knows<#ty>))
+    let schemas = variants.iter().filter(|it| it.held().is_none());
+    let schemas = schemas.map(|variant| schema(variant, &knows));
+    let schemas = generated!(&[#(#schemas),*]);
+    let held = held(variants);
+    let schemas = match held.is_empty() {
+        true => schemas,
+        false => joined(
+            &schemas,
+            &held,
+            |held| generated!(<#held as __rpc::ErrorSchemas<#knows>>::SCHEMAS),
+        ),
+    };
+    let bounds: Vec<_> = variants
+        .iter()
+        .flat_map(|it| schema_bounds(it, &knows))
         .collect();
     let clause = generics::where_clause(&original.generics, &bounds);
     // The types of the fields may be deprecated.
     generated! {
         #[allow(deprecated)]
         impl #params __rpc::ErrorSchemas<#knows> for #ident #args #clause {
-            const SCHEMAS: &'static [__rpc::DataSchema] = &[#(#schemas),*];
+            const SCHEMAS: &'static [__rpc::DataSchema] = #schemas;
         }
+    }
+}
+
+fn schema_bounds(variant: &Variant<'_>, knows: &Ident) -> Vec<TokenStream> {
+    match variant.held() {
+        // A `cfg` cannot be put on a bound.
+        Some(_) if !variant.cfgs.is_empty() => vec![],
+        Some(Field { ty, .. }) => vec![generated!(#ty: __rpc::ErrorSchemas<#knows>)],
+        None => variant
+            .sent()
+            .map(|Field { ty, .. }| generated!(#knows: __rpc::Knows<#ty>))
+            .collect(),
     }
 }
 
 fn schema(variant: &Variant<'_>, knows: &Ident) -> TokenStream {
     let cfgs = &variant.cfgs;
     let known = variant
-        .fields
-        .iter()
+        .sent()
         .map(|Field { ty, .. }| generated!(<#knows as __rpc::Knows<#ty>>::SCHEMA));
     let schema = match variant.shape {
         Shape::Nothing => generated!(Nothing),
         Shape::Value => generated!(Value(#(#known)*)),
         Shape::Array => generated!(Array(&[#(#known),*])),
         Shape::Object => {
-            let names = variant.fields.iter().map(|field| &field.wire_name);
+            let names = variant.sent().map(|field| &field.wire_name);
             generated!(Object(&[#((#names, #known)),*]))
         }
     };
@@ -334,49 +585,70 @@ fn schema(variant: &Variant<'_>, knows: &Ident) -> TokenStream {
 }
 
 fn write(variant: &Variant<'_>) -> TokenStream {
-    let Variant {
-        cfgs,
-        shape,
-        fields,
-        ..
-    } = variant;
-    let pattern = variant.of_bindings();
-    let sent = fields.iter().map(|field| {
+    let (cfgs, pattern) = (&variant.cfgs, variant.pattern());
+    if let Some(held) = variant.held() {
+        let (write, binding) = (held.method("write_data"), &held.binding);
+        return generated!(#(#cfgs)* #pattern => #write(#binding, data),);
+    }
+    let sent = variant.sent().map(|field| {
         let (argument, binding) = (field.argument(), &field.binding);
         generated!(#argument.send(#binding))
     });
-    let data = match shape {
+    let data = match variant.shape {
         Shape::Nothing => generated!(data.none()),
         Shape::Value => generated!(data.value(#(#sent)*)),
-        Shape::Array => generated!(data.array((#(#sent),*))),
+        Shape::Array => generated!(data.array((#(#sent,)*))),
         Shape::Object => generated!(data.object()#(.field(#sent))*.end()),
     };
     generated!(#(#cfgs)* #pattern => #data,)
 }
 
-fn read(variant: &Variant<'_>) -> TokenStream {
-    let Variant {
-        cfgs,
-        shape,
-        fields,
-        ..
-    } = variant;
-    let code = Literal::i64_unsuffixed(variant.code.value);
-    let bindings = fields.iter().map(|field| &field.binding);
-    let arguments = fields.iter().map(Field::argument);
-    let decode = match shape {
+/// Returns how a variant with a code of its own is read.
+fn read(variant: &Variant<'_>) -> Option<TokenStream> {
+    let code = variant.own_code()?;
+    let cfgs = &variant.cfgs;
+    let bindings = variant.sent().map(|field| &field.binding);
+    let arguments = variant.sent().map(|field| {
+        let argument = field.argument();
+        let default = field.default.as_ref().map(|default| {
+            let default = field.missing(default);
+            generated!(.or(|| #default))
+        });
+        generated!(#argument #default)
+    });
+    let decode = match variant.shape {
         Shape::Nothing => None,
         Shape::Value => Some(generated!(let #(#bindings)* = data.entire(#(#arguments)*)?;)),
         Shape::Array | Shape::Object => {
             Some(generated!(let (#(#bindings,)*) = data.arguments((#(#arguments,)*))?;))
         }
     };
-    let value = variant.of_bindings();
-    generated! {
+    let value = variant.value();
+    Some(generated! {
         #(#cfgs)* #code => {
             #decode
             __rpc::Some(#value)
         }
+    })
+}
+
+/// Returns how the code of no variant is read: as one of the errors that variants hold.
+fn unknown(variants: &[Variant<'_>]) -> TokenStream {
+    let held = variants.iter().filter_map(|variant| {
+        let held = variant.held()?;
+        let (read, binding) = (held.method("read"), &held.binding);
+        let (cfgs, value) = (&variant.cfgs, variant.value());
+        Some(generated! {
+            #(#cfgs)*
+            let error = error.or_else(|| {
+                #read(code, message, data).map(|#binding| #value)
+            });
+        })
+    });
+    let held: Vec<_> = held.collect();
+    match held.is_empty() {
+        true => generated!(__rpc::None),
+        false => generated!({ let error = __rpc::None; #(#held)* error }),
     }
 }
 
@@ -387,18 +659,31 @@ fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
     } = model;
     let ident = &original.ident;
     let (params, args, _) = original.generics.split_for_impl();
-    let types = variants
+    let is_generic = |ty: &Type| types::mentions(ty, &original.generics);
+    let bounds: Vec<_> = variants
         .iter()
-        .flat_map(|variant| &variant.fields)
-        .map(|field| field.ty);
-    let generic = types.filter(|ty| types::mentions(ty, &original.generics));
-    let bounds: Vec<_> = generic.map(wire::argument_bound).collect();
+        .flat_map(|variant| bounds(variant, is_generic))
+        .collect();
     let clause = generics::where_clause(&original.generics, &bounds);
     // A deprecated variant or field is still sent.
     generated! {
         #[allow(deprecated)]
         impl #params __rpc::RpcError for #ident #args #clause { #methods }
     }
+}
+
+fn bounds(variant: &Variant<'_>, is_generic: impl Fn(&Type) -> bool) -> Vec<TokenStream> {
+    let generic = variant.fields.iter().filter(|field| is_generic(field.ty));
+    let bounds = generic.filter_map(|field| match (variant.held(), &field.skipped) {
+        (Some(Field { ty, .. }), _) => Some(generated!(#ty: __rpc::RpcError)),
+        (None, None) => Some(wire::argument_bound(field.ty)),
+        (None, Some(MissingValue::OfType)) => {
+            let ty = field.ty;
+            Some(generated!(#ty: __rpc::Default))
+        }
+        (None, Some(MissingValue::Function(_))) => None,
+    });
+    bounds.collect()
 }
 
 /// Generates the compile errors, and an impl for code that requires one.

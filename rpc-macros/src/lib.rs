@@ -12,6 +12,7 @@ mod generics;
 mod meta;
 mod model;
 mod names;
+mod serde_attrs;
 mod types;
 
 #[cfg(test)]
@@ -26,7 +27,7 @@ pub fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Implements `RpcError` for an error that is sent to the caller. See `rpc_runtime::RpcError`.
-#[proc_macro_derive(RpcError, attributes(rpc))]
+#[proc_macro_derive(RpcError, attributes(rpc, serde))]
 pub fn derive_rpc_error(item: TokenStream) -> TokenStream {
     error::derive(item.into()).into()
 }

@@ -114,6 +114,20 @@ pub(crate) fn is_borrowed(ty: &Type) -> bool {
     search.0
 }
 
+/// Returns the first reference in a type.
+pub(crate) fn reference(ty: &Type) -> Option<&TypeReference> {
+    struct Search<'ast>(Option<&'ast TypeReference>);
+    impl<'ast> Visit<'ast> for Search<'ast> {
+        fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
+            self.0.get_or_insert(reference);
+        }
+        fn visit_type_fn_ptr(&mut self, _: &'ast TypeFnPtr) {}
+    }
+    let mut search = Search(None);
+    search.visit_type(ty);
+    search.0
+}
+
 /// Returns `true` if a type contains `impl Trait`.
 pub(crate) fn is_opaque(ty: &Type) -> bool {
     struct Search(bool);

@@ -2,6 +2,7 @@
 
 pub use core::clone::Clone;
 pub use core::convert::From;
+pub use core::default::Default;
 pub use core::fmt::{Debug, Formatter, Result as FmtResult};
 pub use core::future::Future;
 pub use core::marker::{PhantomData, Send, Sized, Sync, Unpin};
@@ -23,6 +24,7 @@ pub use crate::codec::params::encode::{NoParams, SentParams, entire};
 pub use crate::codec::reply::{Fault, Reply};
 pub use crate::codec::result::{Fallible, Returned, returns, returns_alias, returns_result};
 pub use crate::context::Context;
+pub use crate::description::join::{check_codes, join, sum};
 pub use crate::description::schema::{
     DataSchema, ErrorSchemas, HasSchema, Known, Knows, error_schemas, schema,
 };

@@ -121,7 +121,12 @@ pub(crate) fn default_name(method: &Method<'_>, parameter: &Parameter<'_>) -> Id
 }
 
 /// Returns a call of a function of the runtime, with the span of the user's type, so that errors point there.
-fn at(ty: &Type, function: &str, types: TokenStream, arguments: TokenStream) -> TokenStream {
+pub(crate) fn at(
+    ty: &Type,
+    function: &str,
+    types: TokenStream,
+    arguments: TokenStream,
+) -> TokenStream {
     let here = Span::mixed_site();
     let mut place = ty.to_token_stream().into_iter();
     let first = place

@@ -17,7 +17,7 @@ const _: () = {
             },
         ];
         fn code(&self) -> i64 {
-            match *self {
+            match self {
                 Self::ByZero { .. } => 1001,
                 Self::NotFinite { .. } => 1002,
             }
@@ -25,8 +25,8 @@ const _: () = {
         fn write_data(&self, data: __rpc::DataWriter<'_>) {
             match self {
                 Self::ByZero {} => data.none(),
-                Self::NotFinite { value } => {
-                    data.object().field(__rpc::arg::<String>("value").send(value)).end()
+                Self::NotFinite { value: field0 } => {
+                    data.object().field(__rpc::arg::<String>("value").send(field0)).end()
                 }
             }
         }
@@ -38,8 +38,8 @@ const _: () = {
             match code {
                 1001 => __rpc::Some(Self::ByZero {}),
                 1002 => {
-                    let (value,) = data.arguments((__rpc::arg::<String>("value"),))?;
-                    __rpc::Some(Self::NotFinite { value })
+                    let (field0,) = data.arguments((__rpc::arg::<String>("value"),))?;
+                    __rpc::Some(Self::NotFinite { value: field0 })
                 }
                 _ => __rpc::None,
             }

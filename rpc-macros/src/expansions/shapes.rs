@@ -26,7 +26,7 @@ const _: () = {
             },
         ];
         fn code(&self) -> i64 {
-            match *self {
+            match self {
                 Self::One { .. } => 1,
                 Self::Two { .. } => -2,
                 Self::Named { .. } => 3,
@@ -34,17 +34,17 @@ const _: () = {
         }
         fn write_data(&self, data: __rpc::DataWriter<'_>) {
             match self {
-                Self::One(field0) => data.value(__rpc::arg::<T>("0").send(field0)),
-                Self::Two(field0, field1) => {
+                Self::One { 0: field0 } => data.value(__rpc::arg::<T>("0").send(field0)),
+                Self::Two { 0: field0, 1: field1 } => {
                     data.array((
                         __rpc::arg::<u32>("0").send(field0),
                         __rpc::arg::<String>("1").send(field1),
                     ))
                 }
-                Self::Named { first_name, last_name } => {
+                Self::Named { first_name: field0, last_name: field1 } => {
                     data.object()
-                        .field(__rpc::arg::<T>("firstName").send(first_name))
-                        .field(__rpc::arg::<String>("surname").send(last_name))
+                        .field(__rpc::arg::<T>("firstName").send(field0))
+                        .field(__rpc::arg::<String>("surname").send(field1))
                         .end()
                 }
             }
@@ -57,22 +57,22 @@ const _: () = {
             match code {
                 1 => {
                     let field0 = data.entire(__rpc::arg::<T>("0"))?;
-                    __rpc::Some(Self::One(field0))
+                    __rpc::Some(Self::One { 0: field0 })
                 }
                 -2 => {
                     let (field0, field1) = data
                         .arguments((__rpc::arg::<u32>("0"), __rpc::arg::<String>("1")))?;
-                    __rpc::Some(Self::Two(field0, field1))
+                    __rpc::Some(Self::Two { 0: field0, 1: field1 })
                 }
                 3 => {
-                    let (first_name, last_name) = data
+                    let (field0, field1) = data
                         .arguments((
                             __rpc::arg::<T>("firstName"),
                             __rpc::arg::<String>("surname"),
                         ))?;
                     __rpc::Some(Self::Named {
-                        first_name,
-                        last_name,
+                        first_name: field0,
+                        last_name: field1,
                     })
                 }
                 _ => __rpc::None,

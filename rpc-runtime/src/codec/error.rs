@@ -116,6 +116,23 @@ impl RpcError for Infallible {
     }
 }
 
+/// A boxed error is sent as the error itself.
+impl<E: RpcError> RpcError for Box<E> {
+    const ERRORS: &'static [ErrorDescription] = E::ERRORS;
+
+    fn code(&self) -> i64 {
+        (**self).code()
+    }
+
+    fn write_data(&self, data: DataWriter<'_>) {
+        (**self).write_data(data);
+    }
+
+    fn read(code: i64, message: &str, data: ErrorData<'_, '_>) -> Option<Self> {
+        E::read(code, message, data).map(Self::new)
+    }
+}
+
 /// The codes by which the server reports how a call ended. A handler that sent one would mislead the client.
 const STATUS_CODES: [i64; 4] = [
     code::CANCELLED,

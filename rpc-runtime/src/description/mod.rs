@@ -1,6 +1,7 @@
 //! Describes services as data: names, parameters, errors and documentation, without an implementation.
 
 pub(crate) mod discover;
+pub(crate) mod join;
 pub(crate) mod names;
 pub(crate) mod openrpc;
 pub(crate) mod schema;

@@ -108,6 +108,10 @@ impl<S> ErrorSchemas<S> for crate::ErrorObject {
     const SCHEMAS: &'static [DataSchema] = &[];
 }
 
+impl<S, E: ErrorSchemas<S>> ErrorSchemas<S> for Box<E> {
+    const SCHEMAS: &'static [DataSchema] = E::SCHEMAS;
+}
+
 pub(crate) use generator::Generator;
 
 #[cfg(feature = "openrpc")]

@@ -2,6 +2,7 @@
 
 mod bank;
 mod compile_fail;
+mod errors;
 mod expansions;
 mod openrpc;
 mod openrpc_shapes;
