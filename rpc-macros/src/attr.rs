@@ -4,8 +4,9 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, Error, Expr, LitInt, LitStr, Path, Token};
+use syn::{Attribute, Error, Expr, LitInt, LitStr, Meta, Path, Token};
 
+use crate::docs;
 use crate::errors::Errors;
 use crate::example::Example;
 use crate::meta::{name_of, set, string, unknown};
@@ -212,14 +213,18 @@ pub(crate) fn cfgs(attrs: &[Attribute]) -> Vec<&Attribute> {
         .collect()
 }
 
-/// Returns the note of `#[deprecated = "…"]` or `#[deprecated(note = "…")]`.
-pub(crate) fn deprecation(attrs: &[Attribute]) -> Option<String> {
-    let attr = attrs.iter().find(|it| it.path().is_ident("deprecated"))?;
-    if let syn::Meta::NameValue(meta) = &attr.meta {
-        return text(&meta.value);
+/// Returns the note of `deprecated = "…"` or `deprecated(note = "…")`.
+pub(crate) fn deprecation_note(meta: &Meta) -> Option<String> {
+    if !meta.path().is_ident("deprecated") {
+        return None;
     }
+    let list = match meta {
+        Meta::NameValue(meta) => return docs::text(&meta.value),
+        Meta::List(list) => list,
+        Meta::Path(_) => return None,
+    };
     let mut note = None;
-    let read = attr.parse_nested_meta(|meta| {
+    let read = list.parse_nested_meta(|meta| {
         let value: LitStr = meta.value()?.parse()?;
         if meta.path.is_ident("note") {
             note = Some(value.value());
@@ -227,6 +232,37 @@ pub(crate) fn deprecation(attrs: &[Attribute]) -> Option<String> {
         Ok(())
     });
     read.ok().and(note)
+}
+
+/// Returns whether an item is deprecated, as an expression. `None` if it never is.
+pub(crate) fn deprecation(attrs: &[Attribute]) -> Option<TokenStream> {
+    let mut conditions = vec![];
+    for attr in attrs {
+        match docs::condition(attr) {
+            (_, meta) if !meta.path().is_ident("deprecated") => {}
+            (None, _) => return Some(quote!(true)),
+            (Some(condition), _) => conditions.push(condition),
+        }
+    }
+    (!conditions.is_empty()).then(|| quote!(__rpc::cfg!(any(#(#conditions),*))))
+}
+
+/// Returns what the user allows or expects, for the code that is generated from the same tokens. An expectation becomes a
+/// permission: the compiler checks it where the user wrote it.
+pub(crate) fn allowed<'a>(attrs: impl IntoIterator<Item = &'a Attribute>) -> Vec<TokenStream> {
+    let allowed = attrs.into_iter().filter_map(|attr| {
+        let (condition, meta) = docs::condition(attr);
+        let Meta::List(list) = meta else { return None };
+        let is_lint = ["allow", "expect"]
+            .iter()
+            .any(|name| list.path.is_ident(name));
+        let lints = list.tokens;
+        is_lint.then(|| match condition {
+            Some(condition) => quote!(#[cfg_attr(#condition, allow(#lints))]),
+            None => quote!(#[allow(#lints)]),
+        })
+    });
+    allowed.collect()
 }
 
 /// Returns the text of thiserror's `#[error("…")]`.
@@ -238,32 +274,6 @@ pub(crate) fn message(attrs: &[Attribute]) -> Option<String> {
         Ok(text.value())
     };
     attr.parse_args_with(first).ok()
-}
-
-/// Returns the text of the doc comments.
-pub(crate) fn docs(attrs: &[Attribute]) -> String {
-    let lines: Vec<String> = attrs.iter().filter_map(doc_line).collect();
-    lines.join("\n").trim().to_owned()
-}
-
-fn doc_line(attr: &Attribute) -> Option<String> {
-    let syn::Meta::NameValue(meta) = &attr.meta else {
-        return None;
-    };
-    let text = text(&meta.value)?;
-    meta.path
-        .is_ident("doc")
-        .then(|| text.strip_prefix(' ').unwrap_or(&text).to_owned())
-}
-
-fn text(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Lit(syn::ExprLit {
-            lit: syn::Lit::Str(text),
-            ..
-        }) => Some(text.value()),
-        _ => None,
-    }
 }
 
 fn each_option(

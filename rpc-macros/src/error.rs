@@ -3,22 +3,27 @@
 use std::collections::HashMap;
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Member, Path, Type};
 
 use crate::attr::{self, Code, ErrorOptions, VariantOptions};
 use crate::check::MOST_ARGUMENTS;
+use crate::docs::Docs;
 use crate::errors::Errors;
 use crate::expand::generated::{generated, inside};
 use crate::expand::wire;
+use crate::model::LONG_ARRAY;
 use crate::names::Rename;
 use crate::serde_attrs::{self, FieldAttrs, MissingValue};
-use crate::{generics, types};
+use crate::{generics, normalize, types};
 
 pub(crate) fn derive(item: TokenStream) -> TokenStream {
     match syn::parse2::<DeriveInput>(item) {
-        Ok(original) => expand(&original),
+        Ok(mut original) => {
+            normalize::error(&mut original);
+            expand(&original)
+        }
         Err(error) => error.to_compile_error(),
     }
 }
@@ -358,6 +363,9 @@ fn check_owned(ty: &Type, errors: &mut Errors) {
              `Cow<'static, str>`",
         );
     }
+    if let Some(len) = types::long_array(ty) {
+        errors.at(len, LONG_ARRAY);
+    }
 }
 
 fn check_codes(variants: &[Variant<'_>], errors: &mut Errors) {
@@ -418,7 +426,11 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
         },
     );
     let unique = unique_codes(model);
-    inside(&model.codegen, quote!(#travels #schemas #unique))
+    inside(
+        &model.codegen,
+        &allowed(model),
+        quote!(#travels #schemas #unique),
+    )
 }
 
 fn code(variant: &Variant<'_>) -> TokenStream {
@@ -509,10 +521,11 @@ fn describe(variant: &Variant<'_>) -> Option<TokenStream> {
         name, attrs, cfgs, ..
     } = variant;
     let code = variant.own_code()?;
-    let docs = attr::docs(attrs);
+    let docs = Docs::read(attrs);
     let message = attr::message(attrs).filter(|it| !it.is_empty());
-    let message = message.or((!docs.is_empty()).then(|| docs.clone()));
-    let message = message.as_ref().unwrap_or(name);
+    let message = message.map(|it| it.to_token_stream());
+    let message = message.or((!docs.is_empty()).then(|| docs.to_token_stream()));
+    let message = message.unwrap_or_else(|| name.to_token_stream());
     Some(generated! {
         #(#cfgs)*
         __rpc::ErrorDescription { name: #name, code: #code, message: #message, docs: #docs }
@@ -546,9 +559,7 @@ fn schemas(model: &RpcError<'_>) -> TokenStream {
         .flat_map(|it| schema_bounds(it, &knows))
         .collect();
     let clause = generics::where_clause(&original.generics, &bounds);
-    // The types of the fields may be deprecated.
     generated! {
-        #[allow(deprecated)]
         impl #params __rpc::ErrorSchemas<#knows> for #ident #args #clause {
             const SCHEMAS: &'static [__rpc::DataSchema] = #schemas;
         }
@@ -665,9 +676,7 @@ fn implementation(model: &RpcError<'_>, methods: TokenStream) -> TokenStream {
         .flat_map(|variant| bounds(variant, is_generic))
         .collect();
     let clause = generics::where_clause(&original.generics, &bounds);
-    // A deprecated variant or field is still sent.
     generated! {
-        #[allow(deprecated)]
         impl #params __rpc::RpcError for #ident #args #clause { #methods }
     }
 }
@@ -686,6 +695,21 @@ fn bounds(variant: &Variant<'_>, is_generic: impl Fn(&Type) -> bool) -> Vec<Toke
     bounds.collect()
 }
 
+/// Returns the lints that the user allows for the error, its variants and its fields. The compiler itself allows the code of
+/// a derive to use what is deprecated.
+fn allowed(model: &RpcError<'_>) -> Vec<TokenStream> {
+    let attrs = &model.original.attrs;
+    let variants = match &model.original.data {
+        Data::Enum(data) => data.variants.iter().collect(),
+        _ => vec![],
+    };
+    let variants = variants.into_iter().flat_map(|variant| {
+        let fields = variant.fields.iter().flat_map(|field| &field.attrs);
+        variant.attrs.iter().chain(fields)
+    });
+    attr::allowed(attrs.iter().chain(variants))
+}
+
 /// Generates the compile errors, and an impl for code that requires one.
 fn fallback(model: &RpcError<'_>, error: &Error) -> TokenStream {
     let error = error.to_compile_error();
@@ -702,6 +726,10 @@ fn fallback(model: &RpcError<'_>, error: &Error) -> TokenStream {
         codegen: model.codegen.clone(),
         variants: vec![],
     });
-    let implementation = inside(&model.codegen, quote!(#implementation #schemas));
+    let implementation = inside(
+        &model.codegen,
+        &allowed(model),
+        quote!(#implementation #schemas),
+    );
     quote!(#error #implementation)
 }

@@ -3,15 +3,18 @@
 
 mod attr;
 mod check;
+mod docs;
 mod error;
 mod errors;
 mod example;
 mod expand;
 mod fallback;
+mod foreign;
 mod generics;
 mod meta;
 mod model;
 mod names;
+mod normalize;
 mod serde_attrs;
 mod types;
 

@@ -3,6 +3,8 @@
 //! Reading does not stop at a mistake. It records the mistake and continues with the most likely meaning. One build
 //! thus reports every mistake, and the fallback has names and types to use.
 
+use std::collections::HashSet;
+
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident};
 use syn::{
@@ -11,6 +13,7 @@ use syn::{
 };
 
 use crate::attr::{self, DefaultValue, MethodOptions, ParameterOptions, ServiceOptions};
+use crate::docs::{self, Docs};
 use crate::errors::Errors;
 use crate::example::Example;
 use crate::names::Rename;
@@ -20,13 +23,15 @@ pub(crate) struct Service<'a> {
     pub(crate) original: &'a ItemTrait,
     /// The path to the runtime's module for generated code.
     pub(crate) codegen: TokenStream,
+    /// `true` if the user gives the path to the runtime.
+    pub(crate) has_path: bool,
     /// The trait's visibility, for the generated items.
     pub(crate) vis: TokenStream,
     pub(crate) namespace: Option<LitStr>,
     pub(crate) lenient: bool,
     /// `true` if the types have schemas.
     pub(crate) has_schemas: bool,
-    pub(crate) docs: String,
+    pub(crate) docs: Docs,
     pub(crate) methods: Vec<Method<'a>>,
 }
 
@@ -34,7 +39,9 @@ pub(crate) struct Method<'a> {
     pub(crate) original: &'a TraitItemFn,
     pub(crate) ident: &'a Ident,
     pub(crate) cfgs: Vec<&'a Attribute>,
-    pub(crate) docs: String,
+    pub(crate) docs: Docs,
+    /// `true` if rustdoc and the description leave the method out.
+    pub(crate) is_hidden: bool,
     /// The name on the wire, including the namespace.
     pub(crate) wire_name: LitStr,
     pub(crate) aliases: Vec<LitStr>,
@@ -42,7 +49,8 @@ pub(crate) struct Method<'a> {
     pub(crate) is_unreliable: bool,
     pub(crate) is_blocking: bool,
     pub(crate) is_idempotent: bool,
-    pub(crate) is_deprecated: bool,
+    /// Whether the method is deprecated, as an expression. `None` if it never is.
+    pub(crate) deprecation: Option<TokenStream>,
     pub(crate) examples: Vec<Example>,
     pub(crate) parameters: Vec<Parameter<'a>>,
     /// `true` if the reply is a stream. The output is then that of each item.
@@ -82,6 +90,28 @@ pub(crate) enum Output<'a> {
     Alias(&'a Type),
 }
 
+impl Service<'_> {
+    /// Returns what the user allows or expects for the trait, its methods and their parameters.
+    pub(crate) fn allowed(&self) -> Vec<TokenStream> {
+        let items = self.original.items.iter();
+        let methods = items.filter_map(|item| match item {
+            TraitItem::Fn(method) => Some(method),
+            _ => None,
+        });
+        let attrs = methods.flat_map(|method| {
+            let inputs = method.sig.inputs.iter().flat_map(|input| match input {
+                FnArg::Typed(typed) => &typed.attrs,
+                FnArg::Receiver(receiver) => &receiver.attrs,
+            });
+            method.attrs.iter().chain(inputs)
+        });
+        let mut allowed = attr::allowed(self.original.attrs.iter().chain(attrs));
+        let mut seen = HashSet::new();
+        allowed.retain(|lint| seen.insert(lint.to_string()));
+        allowed
+    }
+}
+
 impl<'a> Service<'a> {
     pub(crate) fn read(options: TokenStream, original: &'a ItemTrait, errors: &mut Errors) -> Self {
         let options = ServiceOptions::read(options, errors);
@@ -96,9 +126,10 @@ impl<'a> Service<'a> {
         Self {
             original,
             codegen: attr::codegen(options.krate.as_ref()),
+            has_path: options.krate.is_some(),
             vis: generated(original.vis.to_token_stream()),
             methods: methods.collect(),
-            docs: attr::docs(&original.attrs),
+            docs: Docs::read(&original.attrs),
             lenient: options.lenient.is_some(),
             has_schemas: options.openrpc.is_some(),
             namespace: options.namespace,
@@ -153,7 +184,8 @@ impl<'a> Method<'a> {
             original,
             ident: &sig.ident,
             cfgs: attr::cfgs(&original.attrs),
-            docs: docs(&original.attrs),
+            docs: Docs::read(&original.attrs).with_deprecation(&original.attrs),
+            is_hidden: docs::is_hidden(&original.attrs),
             wire_name: wire_name(&sig.ident, &options, service),
             parameters,
             is_stream: returned_item(sig).is_some(),
@@ -164,10 +196,7 @@ impl<'a> Method<'a> {
             is_blocking: options.blocking.is_some(),
             is_idempotent: options.idempotent.is_some(),
             examples: options.examples,
-            is_deprecated: original
-                .attrs
-                .iter()
-                .any(|it| it.path().is_ident("deprecated")),
+            deprecation: attr::deprecation(&original.attrs),
         }
     }
 
@@ -203,14 +232,6 @@ impl<'a> Method<'a> {
             .iter()
             .filter(|parameter| parameter.role != Role::Context)
     }
-}
-
-/// Returns the documentation of a method, and the reason why it is deprecated.
-fn docs(attrs: &[Attribute]) -> String {
-    let deprecation = attr::deprecation(attrs).map(|note| format!("Deprecated: {note}"));
-    let docs = Some(attr::docs(attrs)).filter(|docs| !docs.is_empty());
-    let parts: Vec<_> = docs.into_iter().chain(deprecation).collect();
-    parts.join("\n\n")
 }
 
 fn wire_name(ident: &Ident, options: &MethodOptions, service: &ServiceOptions) -> LitStr {
@@ -429,12 +450,26 @@ fn check_argument(ty: &Type, errors: &mut Errors) {
                 "an argument lives no longer than its call: take `&` without `'static`",
             );
         }
-        ty => check_type(ty, errors),
+        ty if types::optional_context(ty).is_some() => {
+            errors.at(ty, "every call has a context: take `&Context`");
+        }
+        ty => {
+            if let Some((reference, instead)) = types::unborrowable(ty) {
+                errors.at(
+                    reference,
+                    format!("a request lends text and bytes only: take `{instead}`"),
+                );
+            } else {
+                check_type(ty, errors);
+            }
+        }
     }
 }
 
 fn check_type(ty: &Type, errors: &mut Errors) {
-    if types::is_opaque(ty) {
+    if let Some(len) = types::long_array(ty) {
+        errors.at(len, LONG_ARRAY);
+    } else if types::is_opaque(ty) {
         let mistake = match (ty, types::mentions_stream(ty)) {
             (Type::ImplTrait(_), true) => {
                 "a stream says what its items are: `impl Stream<Item = T>`"
@@ -447,6 +482,10 @@ fn check_type(ty: &Type, errors: &mut Errors) {
         errors.at(ty, "a caller does not know `Self`; name the type");
     }
 }
+
+/// serde implements its traits for arrays of up to 32 elements.
+pub(crate) const LONG_ARRAY: &str = "serde has arrays of up to 32 elements: write `Vec<T>`, or a struct whose field says \
+                                     how with `#[serde(with = \"…\")]`";
 
 impl<'a> Output<'a> {
     fn read(output: &'a ReturnType, notification: Option<&Path>, errors: &mut Errors) -> Self {

@@ -5,14 +5,24 @@ use quote::{ToTokens, quote};
 use syn::visit::{self, Visit};
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    GenericArgument, Generics, Ident, Lifetime, Path, PathArguments, PathSegment, Token, Type,
-    TypeFnPtr, TypeImplTrait, TypeParamBound, TypeReference,
+    Expr, GenericArgument, Generics, Ident, Lifetime, Lit, Path, PathArguments, PathSegment, Token,
+    Type, TypeFnPtr, TypeImplTrait, TypeParamBound, TypeReference,
 };
 
 /// Returns `true` for `&Context`, under any path.
 pub(crate) fn is_context(ty: &Type) -> bool {
     matches!(ty, Type::Reference(reference)
         if last_segment(&reference.elem).is_some_and(|segment| segment.ident == "Context"))
+}
+
+/// Returns `true` for a type called `Context`, by value.
+pub(crate) fn is_called_context(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident == "Context")
+}
+
+/// Returns `true` for `&str`.
+pub(crate) fn is_str(ty: &Type) -> bool {
+    matches!(ty, Type::Reference(reference) if is_ident(&reference.elem, "str"))
 }
 
 /// Returns `true` for `&[u8]`: bytes that are sent as a string.
@@ -80,6 +90,69 @@ fn stream(ty: &TypeImplTrait) -> Option<&PathSegment> {
         }
         _ => None,
     })
+}
+
+/// Returns a reference in an argument that can never be borrowed from a request, and the type to write instead. Within
+/// other types than those of the standard library, only the compiler knows.
+pub(crate) fn unborrowable(ty: &Type) -> Option<(&Type, String)> {
+    let Type::Reference(reference) = ty else {
+        return parts(ty).into_iter().find_map(unborrowable);
+    };
+    let instead = match &*reference.elem {
+        _ if is_bytes(ty) => return None,
+        Type::Slice(slice) => format!("Vec<{}>", display(&slice.elem)),
+        elem if is_ident(elem, "String") => "&str".to_owned(),
+        elem @ (Type::Array(_) | Type::Tuple(_) | Type::Reference(_)) => display(elem),
+        elem if CONTAINERS
+            .iter()
+            .any(|name| arguments(elem, name).is_some()) =>
+        {
+            display(elem)
+        }
+        elem if PRIMITIVES.iter().any(|name| is_ident(elem, name)) => display(elem),
+        _ => return None,
+    };
+    Some((ty, instead))
+}
+
+/// Returns the length of an array that serde cannot send.
+pub(crate) fn long_array(ty: &Type) -> Option<&Expr> {
+    if let Type::Array(array) = ty
+        && let Expr::Lit(literal) = &array.len
+        && let Lit::Int(len) = &literal.lit
+        && len.base10_parse::<u64>().is_ok_and(|len| len > 32)
+    {
+        return Some(&array.len);
+    }
+    parts(ty).into_iter().find_map(long_array)
+}
+
+const CONTAINERS: [&str; 9] = [
+    "Option", "Vec", "Box", "VecDeque", "HashMap", "BTreeMap", "HashSet", "BTreeSet", "Result",
+];
+const PRIMITIVES: [&str; 16] = [
+    "bool", "char", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128",
+    "isize", "f32", "f64",
+];
+
+/// Returns the types that are sent as parts of a type of the standard library.
+fn parts(ty: &Type) -> Vec<&Type> {
+    match ty {
+        Type::Tuple(tuple) => tuple.elems.iter().collect(),
+        Type::Array(array) => vec![&array.elem],
+        Type::Slice(slice) => vec![&slice.elem],
+        Type::Reference(reference) => vec![&reference.elem],
+        Type::Paren(paren) => vec![&paren.elem],
+        ty => {
+            let found = CONTAINERS.iter().find_map(|name| arguments(ty, name));
+            found.map_or(vec![], |(_, types)| types)
+        }
+    }
+}
+
+/// Returns the `&Context` of `Option<&Context>`.
+pub(crate) fn optional_context(ty: &Type) -> Option<&Type> {
+    option(ty).filter(|inner| is_context(inner))
 }
 
 /// Returns `true` if a type contains `impl Stream`.

@@ -9,6 +9,7 @@ pub use core::marker::{PhantomData, Send, Sized, Sync, Unpin};
 pub use core::option::Option::{self, None, Some};
 pub use core::result::Result::{self, Err, Ok};
 pub use std::borrow::Cow;
+pub use std::cfg;
 pub use std::option_env;
 pub use std::string::String;
 pub use std::sync::Arc;
@@ -24,7 +25,7 @@ pub use crate::codec::params::encode::{NoParams, SentParams, entire};
 pub use crate::codec::reply::{Fault, Reply};
 pub use crate::codec::result::{Fallible, Returned, returns, returns_alias, returns_result};
 pub use crate::context::Context;
-pub use crate::description::join::{check_codes, join, sum};
+pub use crate::description::join::{check_codes, docs, docs_bytes, join, join_docs, sum};
 pub use crate::description::schema::{
     DataSchema, ErrorSchemas, HasSchema, Known, Knows, error_schemas, schema,
 };
@@ -32,11 +33,16 @@ pub use crate::description::types::{
     Described, Example, MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
     written,
 };
+pub use crate::hints::{arg_context, arg_reference};
 pub use crate::service::Service;
-pub use crate::service::incoming::{Incoming, Upload, upload};
+pub use crate::service::incoming::{Incoming, Upload, context, upload};
 pub use crate::service::methods::{Methods, absent};
 
 /// Returns the value of a missing argument.
 pub fn default<T: Default>() -> T {
     T::default()
 }
+
+/// Implemented for the server of each trait. The compiler counts a trait in such a bound as used, so that a crate that has
+/// no handler for it gets no warning about dead code.
+pub trait InUse<T> {}

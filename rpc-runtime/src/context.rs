@@ -48,6 +48,24 @@ pub struct Context {
     aborted: OnceLock<Outcome>,
 }
 
+/// The type of the parameter that takes the context of a call: [`Context`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` was taken for `rpc_runtime::Context`, because of its name",
+    label = "not the context of a call",
+    note = "to send this type, take it by value, or name it otherwise: `use … as …`"
+)]
+pub trait CallContext {
+    /// Returns the context itself.
+    fn of(context: &Context) -> &Self;
+}
+
+impl CallContext for Context {
+    #[inline]
+    fn of(context: &Context) -> &Self {
+        context
+    }
+}
+
 /// The context that all calls of a connection share.
 pub(crate) struct ConnectionContext {
     pub(crate) peer: PeerAddress,

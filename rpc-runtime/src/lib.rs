@@ -73,6 +73,7 @@ mod event_limit;
 #[cfg(any(test, feature = "__fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hints;
 mod idle;
 mod limits;
 mod memory;

@@ -5,9 +5,9 @@ use quote::{format_ident, quote};
 use syn::{Attribute, Lifetime};
 
 use super::handle::Handle;
-use super::{generated, wire};
+use super::{generated, server, wire};
 use crate::model::{Method, Output, Parameter, Role, Service};
-use crate::{generics, types};
+use crate::{docs, generics, types};
 
 pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     let Service {
@@ -45,18 +45,17 @@ pub(crate) fn impls(
     });
     let declared = generics::unbounded(&original.generics);
     let (declared, _, _) = declared.split_for_impl();
-    // Deprecated methods are described as well. The lint about the number of arguments was already reported at the
-    // trait.
+    // Deprecated methods are described as well.
+    let deprecated = server::allow_deprecated(service);
     generated! {
         #new
         impl #declared __rpc::From<__rpc::Client> for #ident #args {
             fn from(client: __rpc::Client) -> Self { Self::new(client) }
         }
-        #[allow(deprecated)]
+        #deprecated
         impl #params __rpc::Described for #ident #args #clause {
             const DESCRIPTION: &'static __rpc::ServiceDescription = #description;
         }
-        #[allow(clippy::too_many_arguments)]
         impl #params #ident #args #clause { #(#methods)* #(#defaults)* }
     }
 }
@@ -106,9 +105,10 @@ fn signature(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
 }
 
 fn is_for_callers(attr: &Attribute) -> bool {
+    let (_, meta) = docs::condition(attr);
     ["cfg", "deprecated", "doc"]
         .iter()
-        .any(|name| attr.path().is_ident(name))
+        .any(|name| meta.path().is_ident(name))
 }
 
 fn output(method: &Method<'_>) -> TokenStream {
@@ -128,8 +128,10 @@ fn output(method: &Method<'_>) -> TokenStream {
             generated!(__rpc::#call<#ok, #error>)
         }
         Output::Alias(ty) => {
-            let ty = types::owned(ty);
-            generated!(__rpc::#call<<#ty as __rpc::Fallible>::Ok, <#ty as __rpc::Fallible>::Err>)
+            let owned = types::owned(ty);
+            let member = |name| wire::fallible(ty, &owned, name);
+            let (ok, error) = (member("Ok"), member("Err"));
+            generated!(__rpc::#call<#ok, #error>)
         }
     }
 }

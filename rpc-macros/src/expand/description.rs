@@ -55,7 +55,9 @@ fn of_method(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     let notification = method.is_notification.then(|| generated!(.notification()));
     let unreliable = method.is_unreliable.then(|| generated!(.unreliable()));
     let idempotent = method.is_idempotent.then(|| generated!(.idempotent()));
-    let deprecated = method.is_deprecated.then(|| generated!(.deprecated()));
+    let deprecated = method.deprecation.as_ref();
+    let deprecated = deprecated.map(|is_deprecated| generated!(.deprecated(#is_deprecated)));
+    let hidden = method.is_hidden.then(|| generated!(.hidden()));
     let errors = match method.output {
         Output::Unit | Output::Value(_) => None,
         Output::Result { .. } | Output::Alias(_) => {
@@ -72,7 +74,7 @@ fn of_method(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
     generated! {
         #(#cfgs)*
         __rpc::MethodDescription::new(#wire_name, #docs, #result)
-            #aliases #parameters #upload #stream #notification #unreliable #idempotent #deprecated
+            #aliases #parameters #upload #stream #notification #unreliable #idempotent #deprecated #hidden
             #errors #examples #schemas
     }
 }

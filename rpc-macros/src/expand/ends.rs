@@ -13,6 +13,6 @@ pub(crate) fn handles(service: &Service<'_>, impls: TokenStream) -> TokenStream 
         server::handle(service).item(),
         client::handle(service).item(),
     );
-    let impls = inside(&service.codegen, impls);
+    let impls = inside(&service.codegen, &service.allowed(), impls);
     quote!(#server #client #impls)
 }

@@ -10,9 +10,15 @@ macro_rules! generated {
 }
 pub(crate) use generated;
 
-/// Wraps `impls` so that the runtime's module for generated code has a short name.
-pub(crate) fn inside(codegen: &TokenStream, impls: TokenStream) -> TokenStream {
+/// Wraps `impls` so that the runtime's module for generated code has a short name. The `allowed` lints are those that the
+/// user allows for the same tokens.
+pub(crate) fn inside(
+    codegen: &TokenStream,
+    allowed: &[TokenStream],
+    impls: TokenStream,
+) -> TokenStream {
     generated! {
+        #(#allowed)*
         const _: () = {
             use #codegen as __rpc;
             #impls

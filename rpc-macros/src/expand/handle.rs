@@ -5,8 +5,8 @@ use proc_macro2::{Ident, TokenStream};
 use syn::Generics;
 
 use super::generated;
-use crate::generics;
 use crate::model::Service;
+use crate::{attr, generics};
 
 pub(crate) struct Handle<'a> {
     pub(crate) service: &'a Service<'a>,
@@ -32,7 +32,9 @@ impl Handle<'_> {
         let declared = generics::unbounded(&self.generics);
         let types = generics::types(&service.original.generics);
         let types = types.map(|types| generated!(types: #codegen::PhantomData<fn() -> #types>));
+        let allowed = attr::allowed(&service.original.attrs);
         generated! {
+            #(#allowed)*
             #[doc = #docs]
             #vis struct #ident #declared { #field: #ty, #types }
         }

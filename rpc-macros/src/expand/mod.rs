@@ -11,16 +11,16 @@ pub(crate) mod wire;
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, Item, ItemTrait};
+use syn::{Item, ItemTrait};
 
 pub(crate) use self::generated::generated;
 use crate::errors::Errors;
 use crate::model::Service;
-use crate::{check, fallback};
+use crate::{check, fallback, foreign, normalize};
 
 pub(crate) fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
     match parse(item.clone()) {
-        Ok(original) => service(options, &original),
+        Ok(original) => service(options, original),
         Err(error) => fallback::item(item, &error),
     }
 }
@@ -28,14 +28,22 @@ pub(crate) fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
 fn parse(item: TokenStream) -> syn::Result<ItemTrait> {
     match syn::parse2(item)? {
         Item::Trait(item) => Ok(item),
-        other => Err(Error::new_spanned(other, "`#[rpc]` goes on a trait")),
+        other => Err(foreign::not_a_trait(&other)),
     }
 }
 
-fn service(options: TokenStream, original: &ItemTrait) -> TokenStream {
+fn service(options: TokenStream, mut original: ItemTrait) -> TokenStream {
     let mut errors = Errors::default();
-    let service = Service::read(options, original, &mut errors);
-    check::service(&service, &mut errors);
+    normalize::service(&mut original, &mut errors);
+    let is_desugared = foreign::refuse_async_trait(&mut original, &mut errors);
+    let service = match is_desugared {
+        // Its methods have been rewritten, so what is wrong with them is not of the user.
+        true => Service::read(options, &original, &mut Errors::default()),
+        false => Service::read(options, &original, &mut errors),
+    };
+    if !is_desugared {
+        check::service(&service, &mut errors);
+    }
     match errors.finish() {
         Ok(()) => emit(&service),
         Err(error) => fallback::service(service, &error),

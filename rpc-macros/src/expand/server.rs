@@ -2,14 +2,14 @@
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote};
-use syn::TypeParam;
 use syn::ext::IdentExt;
+use syn::{ItemTrait, TypeParam};
 
 use super::handle::Handle;
 use super::{client, generated, wire};
 
-use crate::generics;
 use crate::model::{Method, Output, Parameter, Service};
+use crate::{generics, types};
 
 pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     let Service {
@@ -41,10 +41,8 @@ pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
     let vis = &service.vis;
     let types = generics::types(&service.original.generics);
     let types = types.map(|_| generated!(types: __rpc::PhantomData));
-    // Most services use only one of the two constructors.
     let from_arc = generated! {
         /// Wraps a shared `service`.
-        #[allow(dead_code)]
         #vis fn from_arc(service: __rpc::Arc<#handler>) -> Self {
             Self { service, #types }
         }
@@ -58,6 +56,15 @@ pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
     quote!(#new #implementation)
 }
 
+/// Returns the permission to use deprecated methods, if there are any. A crate that forbids the lint can then have a
+/// service without.
+pub(crate) fn allow_deprecated(service: &Service<'_>) -> Option<TokenStream> {
+    let mut methods = service.methods.iter();
+    methods
+        .any(|method| method.deprecation.is_some())
+        .then(|| generated!(#[allow(deprecated)]))
+}
+
 fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     let Handle {
         service,
@@ -68,6 +75,8 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     let Service { original, .. } = service;
     let handler = handler();
     let (params, args, _) = generics.split_for_impl();
+    let declared = generics::unbounded(generics);
+    let (declared, _, _) = declared.split_for_impl();
     let mut bounds = vec![generated!(#handler: #bound)];
     bounds.extend(wire::bounds(service));
     let clause = generics::where_clause(&original.generics, &bounds);
@@ -80,9 +89,15 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
     let starts: Vec<_> = service.methods.iter().map(start).collect();
     let methods = tree(&starts);
     // A deprecated method is served as well.
+    let deprecated = allow_deprecated(service);
     generated! {
-        #[allow(deprecated)]
+        #deprecated
         impl #params #ident #args #clause { #(#calls)* }
+        impl #declared __rpc::From<__rpc::Arc<#handler>> for #ident #args {
+            fn from(service: __rpc::Arc<#handler>) -> Self { Self::from_arc(service) }
+        }
+        // The trait is in use, whatever the crate does with it.
+        impl #params __rpc::InUse<#ident #args> for () #clause {}
         impl #params __rpc::Service for #ident #args #clause {
             const DESCRIPTION: &'static __rpc::ServiceDescription =
                 <#client #described as __rpc::Described>::DESCRIPTION;
@@ -172,15 +187,16 @@ fn tree(starts: &[TokenStream]) -> TokenStream {
 
 /// Generates the body that decodes the arguments, calls the handler and encodes the result.
 fn body(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
-    let context = method
-        .context()
-        .map(|Parameter { ident, .. }| generated!(let #ident = call.context();));
+    let context = method.context().map(|Parameter { ident, ty, .. }| {
+        let context = wire::context(ty);
+        generated!(let #ident = #context;)
+    });
     let arguments = arguments(method, service);
     let items = method.items().map(|items| {
         let (ident, upload) = (&items.ident, wire::upload(items));
         generated!(let #ident = call.items(#upload)?;)
     });
-    let (outcome, returns) = (outcome(method), wire::returns(&method.output));
+    let (outcome, returns) = (outcome(method, service), wire::returns(&method.output));
     let reply = match &method.output {
         _ if method.is_notification => generated!(#outcome; __rpc::Ok(())),
         Output::Result { .. } | Output::Alias(_) if method.is_stream => {
@@ -190,7 +206,11 @@ fn body(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
             generated!(call.require_stream()?.send(#outcome, reply, #returns).await)
         }
         Output::Unit | Output::Value(_) => generated!(reply.value(&#outcome, #returns)),
-        Output::Result { .. } | Output::Alias(_) => generated!(reply.result(#outcome, #returns)),
+        Output::Result { .. } => generated!(reply.result(#outcome, #returns)),
+        Output::Alias(ty) => {
+            let into_result = wire::fallible(ty, &types::erased(ty), "into_result");
+            generated!(reply.result(#into_result(#outcome), #returns))
+        }
     };
     generated!(#context #arguments #items #reply)
 }
@@ -231,12 +251,18 @@ fn default(
     Some(generated!(.or(|| <#client #args>::#default())))
 }
 
-fn outcome(method: &Method<'_>) -> TokenStream {
-    let (handler, ident) = (handler(), method.ident);
+/// Returns the expression that calls the handler. It names the trait: a supertrait may have a method of the same name.
+fn outcome(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
+    let (handler, name) = (handler(), method.ident);
+    let ItemTrait {
+        ident, generics, ..
+    } = service.original;
+    let (_, args, _) = generics.split_for_impl();
     let given = method.parameters.iter().map(|parameter| &parameter.ident);
+    let handle = generated!(<#handler as #ident #args>::#name);
     match method.is_blocking {
-        false if method.is_stream => generated!(#handler::#ident(&self.service, #(#given),*)),
-        false => generated!(#handler::#ident(&self.service, #(#given),*).await),
-        true => generated!(#handler::#ident(service, #(#given),*)),
+        false if method.is_stream => generated!(#handle(&self.service, #(#given),*)),
+        false => generated!(#handle(&self.service, #(#given),*).await),
+        true => generated!(#handle(service, #(#given),*)),
     }
 }

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote_spanned};
 use syn::punctuated::Punctuated;
 use syn::token::RArrow;
 use syn::{
-    Expr, FnArg, Pat, PatWild, ReturnType, Stmt, Token, TraitItem, TraitItemFn, Type,
+    Attribute, Expr, FnArg, Pat, PatWild, ReturnType, Stmt, Token, TraitItem, TraitItemFn, Type,
     TypeImplTrait, TypeParamBound,
 };
 
@@ -32,8 +32,27 @@ pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
             desugar(method, codegen);
         }
     }
-    // The trait has no implementation in a crate that only uses the client.
-    generated!(#[allow(dead_code)] #item)
+    let advice = advice(service);
+    generated!(#advice #item)
+}
+
+/// Returns what the compiler says about a type that is no handler, unless the user says it.
+fn advice(service: &Service<'_>) -> Option<TokenStream> {
+    let attrs = &service.original.attrs;
+    let is_given = |attr: &Attribute| {
+        let last = attr.path().segments.last();
+        last.is_some_and(|segment| segment.ident == "on_unimplemented")
+    };
+    // In a module without a prelude, where the crate is given by its path, there is no `diagnostic`.
+    if service.has_path || attrs.iter().any(is_given) {
+        return None;
+    }
+    let ident = &service.original.ident;
+    let note = format!(
+        "`{ident}Server::new` takes a type that implements `{ident}`; to share it, pass an `Arc` of it to \
+         `{ident}Server::from_arc`"
+    );
+    Some(generated!(#[diagnostic::on_unimplemented(note = #note)]))
 }
 
 /// Removes the macro's own attributes, and patterns, which are reported as errors.

@@ -4,6 +4,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::{Lifetime, Type};
 
 use super::generated;
@@ -22,11 +23,26 @@ pub(crate) fn argument(parameter: &Parameter<'_>) -> TokenStream {
         None if types::is_borrowed_cow(ty) => generated!(__rpc::cow(#name)),
         Some(ty) if types::is_bytes(ty) => generated!(__rpc::optional_bytes(#name)),
         Some(ty) if types::is_borrowed_cow(ty) => generated!(__rpc::optional_cow(#name)),
-        _ => {
+        inner => {
             let erased = types::erased(ty);
-            at(ty, "arg", quote!(#erased), quote!(#name))
+            let function = match inner.unwrap_or(ty) {
+                Type::Reference(_) if !types::is_str(inner.unwrap_or(ty)) => "arg_reference",
+                inner if types::is_called_context(inner) => "arg_context",
+                _ => "arg",
+            };
+            at(ty, function, quote!(#erased), quote!(#name))
         }
     }
+}
+
+/// Returns the context of a call.
+pub(crate) fn context(ty: &Type) -> TokenStream {
+    let context = match ty {
+        Type::Reference(reference) => &reference.elem,
+        other => other,
+    };
+    let call = generated!(call);
+    at(context, "context", quote!(#context), call)
 }
 
 /// Returns the stream of items that the caller sends.
@@ -60,6 +76,13 @@ pub(crate) fn returns(output: &Output<'_>) -> TokenStream {
     }
 }
 
+/// Returns a member of `Fallible` for the `Result` that `place` names, so that errors point there.
+pub(crate) fn fallible(place: &Type, result: &Type, member: &str) -> TokenStream {
+    let here = Span::mixed_site().located_at(place.span());
+    let member = Ident::new(member, here);
+    quote_spanned!(here=> <#result as __rpc::Fallible>::#member)
+}
+
 /// Returns the schemas of the data of a method's errors.
 pub(crate) fn error_schemas(output: &Output<'_>) -> Option<TokenStream> {
     match *output {
@@ -70,7 +93,7 @@ pub(crate) fn error_schemas(output: &Output<'_>) -> Option<TokenStream> {
         }
         Output::Alias(ty) => {
             let owned = types::owned(ty);
-            let error = generated!(<#owned as __rpc::Fallible>::Err);
+            let error = fallible(ty, &owned, "Err");
             Some(at(ty, "error_schemas", error, quote!()))
         }
     }
@@ -99,7 +122,7 @@ pub(crate) fn result_schema(output: &Output<'_>) -> Option<TokenStream> {
         Output::Value(ty) | Output::Result { ok: ty, .. } => Some(schema(ty)),
         Output::Alias(ty) => {
             let erased = types::erased(ty);
-            let result = generated!(<#erased as __rpc::Fallible>::Ok);
+            let result = fallible(ty, &erased, "Ok");
             Some(at(ty, "schema", result, quote!()))
         }
     }

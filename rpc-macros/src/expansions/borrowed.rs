@@ -1,4 +1,6 @@
-#[allow(dead_code)]
+#[diagnostic::on_unimplemented(
+    note = "`TextsServer::new` takes a type that implements `Texts`; to share it, pass an `Arc` of it to `TextsServer::from_arc`"
+)]
 trait Texts: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     fn pick_one<'a>(
         &self,
@@ -46,7 +48,6 @@ const _: () = {
             }
         }
         /// Wraps a shared `service`.
-        #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
         }
@@ -63,7 +64,6 @@ const _: () = {
             f.debug_struct("TextsServer").finish_non_exhaustive()
         }
     }
-    #[allow(deprecated)]
     impl<__Service> TextsServer<__Service>
     where
         __Service: Texts,
@@ -80,7 +80,8 @@ const _: () = {
                 ))?;
             reply
                 .value(
-                    &__Service::pick_one(&self.service, first, second_best).await,
+                    &<__Service as Texts>::pick_one(&self.service, first, second_best)
+                        .await,
                     __rpc::returns::<&str, __rpc::String>(),
                 )
         }
@@ -93,7 +94,7 @@ const _: () = {
                 .arguments((__rpc::cow("text"), __rpc::optional_cow("more")))?;
             reply
                 .value(
-                    &__Service::cow(&self.service, text, more).await,
+                    &<__Service as Texts>::cow(&self.service, text, more).await,
                     __rpc::returns::<Cow<'_, str>, Cow<'static, str>>(),
                 )
         }
@@ -106,7 +107,7 @@ const _: () = {
                 .arguments((__rpc::bytes("bytes"), __rpc::optional_bytes("more")))?;
             reply
                 .value(
-                    &__Service::bytes(&self.service, bytes, more).await,
+                    &<__Service as Texts>::bytes(&self.service, bytes, more).await,
                     __rpc::returns::<Vec<&str>, Vec<__rpc::String>>(),
                 )
         }
@@ -118,11 +119,20 @@ const _: () = {
             let (point,) = call.arguments((__rpc::arg::<Point<'_>>("point"),))?;
             reply
                 .result(
-                    __Service::point(&self.service, point).await,
+                    <__Service as Texts>::point(&self.service, point).await,
                     __rpc::returns_result::<Point<'_>, Point<'static>, DivideError>(),
                 )
         }
     }
+    impl<__Service> __rpc::From<__rpc::Arc<__Service>> for TextsServer<__Service> {
+        fn from(service: __rpc::Arc<__Service>) -> Self {
+            Self::from_arc(service)
+        }
+    }
+    impl<__Service> __rpc::InUse<TextsServer<__Service>> for ()
+    where
+        __Service: Texts,
+    {}
     impl<__Service> __rpc::Service for TextsServer<__Service>
     where
         __Service: Texts,
@@ -170,7 +180,6 @@ const _: () = {
             Self::new(client)
         }
     }
-    #[allow(deprecated)]
     impl __rpc::Described for TextsClient {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Texts",
@@ -218,7 +227,6 @@ const _: () = {
             ],
         };
     }
-    #[allow(clippy::too_many_arguments)]
     impl TextsClient {
         fn pick_one(
             &self,

@@ -1,4 +1,6 @@
-#[allow(dead_code)]
+#[diagnostic::on_unimplemented(
+    note = "`CalculatorServer::new` takes a type that implements `Calculator`; to share it, pass an `Arc` of it to `CalculatorServer::from_arc`"
+)]
 /// Arithmetic.
 pub trait Calculator: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     /// Adds.
@@ -70,7 +72,6 @@ const _: () = {
             }
         }
         /// Wraps a shared `service`.
-        #[allow(dead_code)]
         pub fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
         }
@@ -87,7 +88,6 @@ const _: () = {
             f.debug_struct("CalculatorServer").finish_non_exhaustive()
         }
     }
-    #[allow(deprecated)]
     impl<__Service> CalculatorServer<__Service>
     where
         __Service: Calculator,
@@ -101,7 +101,7 @@ const _: () = {
                 .arguments((__rpc::arg::<i64>("a"), __rpc::arg::<i64>("b")))?;
             reply
                 .value(
-                    &__Service::add(&self.service, a, b).await,
+                    &<__Service as Calculator>::add(&self.service, a, b).await,
                     __rpc::returns::<i64, i64>(),
                 )
         }
@@ -114,7 +114,7 @@ const _: () = {
                 .arguments((__rpc::arg::<f64>("a"), __rpc::arg::<f64>("b")))?;
             reply
                 .result(
-                    __Service::divide(&self.service, a, b).await,
+                    <__Service as Calculator>::divide(&self.service, a, b).await,
                     __rpc::returns_result::<f64, f64, DivideError>(),
                 )
         }
@@ -130,7 +130,7 @@ const _: () = {
                 ))?;
             reply
                 .value(
-                    &__Service::count(&self.service, text, needle).await,
+                    &<__Service as Calculator>::count(&self.service, text, needle).await,
                     __rpc::returns::<usize, usize>(),
                 )
         }
@@ -147,7 +147,8 @@ const _: () = {
                 ))?;
             reply
                 .value(
-                    &__Service::scale(&self.service, values, factor).await,
+                    &<__Service as Calculator>::scale(&self.service, values, factor)
+                        .await,
                     __rpc::returns::<Vec<f64>, Vec<f64>>(),
                 )
         }
@@ -159,7 +160,7 @@ const _: () = {
             let values = call.entire(__rpc::arg::<Vec<i64>>("values"))?;
             reply
                 .value(
-                    &__Service::sum(&self.service, values).await,
+                    &<__Service as Calculator>::sum(&self.service, values).await,
                     __rpc::returns::<i64, i64>(),
                 )
         }
@@ -168,9 +169,9 @@ const _: () = {
             call: &__rpc::Incoming<'_, '_>,
             _reply: &mut __rpc::Reply,
         ) -> __rpc::Result<(), __rpc::Fault> {
-            let cx = call.context();
+            let cx = __rpc::context::<Context>(call);
             let (line,) = call.arguments((__rpc::arg::<&str>("line"),))?;
-            __Service::log(&self.service, cx, line).await;
+            <__Service as Calculator>::log(&self.service, cx, line).await;
             __rpc::Ok(())
         }
         async fn __call_tick(
@@ -179,7 +180,7 @@ const _: () = {
             _reply: &mut __rpc::Reply,
         ) -> __rpc::Result<(), __rpc::Fault> {
             let (count,) = call.arguments((__rpc::arg::<u64>("count"),))?;
-            __Service::tick(&self.service, count).await;
+            <__Service as Calculator>::tick(&self.service, count).await;
             __rpc::Ok(())
         }
         async fn __call_digest(
@@ -191,11 +192,11 @@ const _: () = {
                     &self.service,
                     reply,
                     |service, call, reply| {
-                        let cx = call.context();
+                        let cx = __rpc::context::<Context>(call);
                         let (text,) = call.arguments((__rpc::arg::<&str>("text"),))?;
                         reply
                             .value(
-                                &__Service::digest(service, cx, text),
+                                &<__Service as Calculator>::digest(service, cx, text),
                                 __rpc::returns::<String, String>(),
                             )
                     },
@@ -210,11 +211,20 @@ const _: () = {
             call.arguments(())?;
             reply
                 .value(
-                    &__Service::name(&self.service).await,
+                    &<__Service as Calculator>::name(&self.service).await,
                     __rpc::returns::<&str, __rpc::String>(),
                 )
         }
     }
+    impl<__Service> __rpc::From<__rpc::Arc<__Service>> for CalculatorServer<__Service> {
+        fn from(service: __rpc::Arc<__Service>) -> Self {
+            Self::from_arc(service)
+        }
+    }
+    impl<__Service> __rpc::InUse<CalculatorServer<__Service>> for ()
+    where
+        __Service: Calculator,
+    {}
     impl<__Service> __rpc::Service for CalculatorServer<__Service>
     where
         __Service: Calculator,
@@ -274,7 +284,6 @@ const _: () = {
             Self::new(client)
         }
     }
-    #[allow(deprecated)]
     impl __rpc::Described for CalculatorClient {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Calculator",
@@ -334,7 +343,6 @@ const _: () = {
             ],
         };
     }
-    #[allow(clippy::too_many_arguments)]
     impl CalculatorClient {
         /// Adds.
         pub fn add(&self, a: i64, b: i64) -> __rpc::Call<i64> {

@@ -1,4 +1,6 @@
-#[allow(dead_code)]
+#[diagnostic::on_unimplemented(
+    note = "`DefaultsServer::new` takes a type that implements `Defaults`; to share it, pass an `Arc` of it to `DefaultsServer::from_arc`"
+)]
 trait Defaults: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     /// Has a body.
     #[cfg(all())]
@@ -39,7 +41,6 @@ const _: () = {
             }
         }
         /// Wraps a shared `service`.
-        #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
         }
@@ -74,7 +75,7 @@ const _: () = {
                 ))?;
             reply
                 .value(
-                    &__Service::r#type(&self.service, r#in, out).await,
+                    &<__Service as Defaults>::r#type(&self.service, r#in, out).await,
                     __rpc::returns::<u32, u32>(),
                 )
         }
@@ -87,11 +88,20 @@ const _: () = {
             let (what,) = call.arguments((__rpc::arg::<Missing>("what"),))?;
             reply
                 .value(
-                    &__Service::absent(&self.service, what).await,
+                    &<__Service as Defaults>::absent(&self.service, what).await,
                     __rpc::returns::<(), ()>(),
                 )
         }
     }
+    impl<__Service> __rpc::From<__rpc::Arc<__Service>> for DefaultsServer<__Service> {
+        fn from(service: __rpc::Arc<__Service>) -> Self {
+            Self::from_arc(service)
+        }
+    }
+    impl<__Service> __rpc::InUse<DefaultsServer<__Service>> for ()
+    where
+        __Service: Defaults,
+    {}
     impl<__Service> __rpc::Service for DefaultsServer<__Service>
     where
         __Service: Defaults,
@@ -171,14 +181,13 @@ const _: () = {
                                 )),
                         ],
                     )
-                    .deprecated(),
+                    .deprecated(true),
                 #[cfg(any())]
                 __rpc::MethodDescription::new("absent", "", "()")
                     .parameters(&[__rpc::ParameterDescription::new("what", "Missing")]),
             ],
         };
     }
-    #[allow(clippy::too_many_arguments)]
     impl DefaultsClient {
         /// Has a body.
         #[cfg(all())]

@@ -1,6 +1,5 @@
 const _: () = {
     use ::rpc_runtime::codegen as __rpc;
-    #[allow(deprecated)]
     impl __rpc::RpcError for DivideError {
         const ERRORS: &'static [__rpc::ErrorDescription] = &[
             __rpc::ErrorDescription {
@@ -45,7 +44,6 @@ const _: () = {
             }
         }
     }
-    #[allow(deprecated)]
     impl<__Schemas> __rpc::ErrorSchemas<__Schemas> for DivideError
     where
         __Schemas: __rpc::Knows<String>,

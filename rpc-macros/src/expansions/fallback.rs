@@ -22,7 +22,9 @@
 ::core::compile_error! {
     "the client has its own `new`; call this otherwise and add `#[rpc(name = \"new\")]`"
 }
-#[allow(dead_code)]
+#[diagnostic::on_unimplemented(
+    note = "`FaultyServer::new` takes a type that implements `Faulty`; to share it, pass an `Arc` of it to `FaultyServer::from_arc`"
+)]
 trait Faulty<
     'a,
     K: 'static,
@@ -55,7 +57,6 @@ const _: () = {
             }
         }
         /// Wraps a shared `service`.
-        #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self {
                 service,
@@ -76,8 +77,17 @@ const _: () = {
             f.debug_struct("FaultyServer").finish_non_exhaustive()
         }
     }
-    #[allow(deprecated)]
     impl<__Service, K: 'static> FaultyServer<__Service, K>
+    where
+        __Service: __rpc::Send + __rpc::Sync + 'static,
+    {}
+    impl<__Service, K> __rpc::From<__rpc::Arc<__Service>>
+    for FaultyServer<__Service, K> {
+        fn from(service: __rpc::Arc<__Service>) -> Self {
+            Self::from_arc(service)
+        }
+    }
+    impl<__Service, K: 'static> __rpc::InUse<FaultyServer<__Service, K>> for ()
     where
         __Service: __rpc::Send + __rpc::Sync + 'static,
     {}
@@ -125,7 +135,6 @@ const _: () = {
             Self::new(client)
         }
     }
-    #[allow(deprecated)]
     impl<K> __rpc::Described for FaultyClient<K> {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Faulty",
@@ -134,7 +143,6 @@ const _: () = {
             methods: &[],
         };
     }
-    #[allow(clippy::too_many_arguments)]
     impl<K> FaultyClient<K> {
         fn generic(&self, argument0: (K, &T)) -> __rpc::Call<T> {
             let _ = (argument0,);

@@ -1,4 +1,6 @@
-#[allow(dead_code)]
+#[diagnostic::on_unimplemented(
+    note = "`StoreServer::new` takes a type that implements `Store`; to share it, pass an `Arc` of it to `StoreServer::from_arc`"
+)]
 pub(crate) trait Store<
     K: 'static,
     V: Clone + 'static,
@@ -38,7 +40,6 @@ const _: () = {
             }
         }
         /// Wraps a shared `service`.
-        #[allow(dead_code)]
         pub(crate) fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self {
                 service,
@@ -61,7 +62,6 @@ const _: () = {
             f.debug_struct("StoreServer").finish_non_exhaustive()
         }
     }
-    #[allow(deprecated)]
     impl<
         __Service,
         K: 'static,
@@ -88,7 +88,7 @@ const _: () = {
             let (key,) = call.lenient_arguments((__rpc::arg::<K>("key"),))?;
             reply
                 .value(
-                    &__Service::get(&self.service, key).await,
+                    &<__Service as Store<K, V, N>>::get(&self.service, key).await,
                     __rpc::returns::<Option<&V>, Option<V>>(),
                 )
         }
@@ -104,11 +104,40 @@ const _: () = {
                 ))?;
             reply
                 .result(
-                    __Service::put(&self.service, keys, value).await,
+                    <Result<
+                        V,
+                    > as __rpc::Fallible>::into_result(
+                        <__Service as Store<K, V, N>>::put(&self.service, keys, value)
+                            .await,
+                    ),
                     __rpc::returns_alias::<Result<V>, Result<V>>(),
                 )
         }
     }
+    impl<__Service, K, V, const N: usize> __rpc::From<__rpc::Arc<__Service>>
+    for StoreServer<__Service, K, V, N> {
+        fn from(service: __rpc::Arc<__Service>) -> Self {
+            Self::from_arc(service)
+        }
+    }
+    impl<
+        __Service,
+        K: 'static,
+        V: Clone + 'static,
+        const N: usize,
+    > __rpc::InUse<StoreServer<__Service, K, V, N>> for ()
+    where
+        K: Ord,
+        __Service: Store<K, V, N>,
+        for<'__de> K: __rpc::Argument<'__de>,
+        for<'__de> [K; N]: __rpc::Argument<'__de>,
+        for<'__de> V: __rpc::Argument<'__de>,
+        for<'__out> Option<&'__out V>: __rpc::Returned<Option<V>>,
+        <Result<
+            V,
+        > as __rpc::Fallible>::Ok: __rpc::Returned<<Result<V> as __rpc::Fallible>::Ok>,
+        <Result<V> as __rpc::Fallible>::Err: __rpc::RpcError,
+    {}
     impl<__Service, K: 'static, V: Clone + 'static, const N: usize> __rpc::Service
     for StoreServer<__Service, K, V, N>
     where
@@ -167,7 +196,6 @@ const _: () = {
             Self::new(client)
         }
     }
-    #[allow(deprecated)]
     impl<K, V: Clone, const N: usize> __rpc::Described for StoreClient<K, V, N>
     where
         K: Ord,
@@ -198,7 +226,6 @@ const _: () = {
             ],
         };
     }
-    #[allow(clippy::too_many_arguments)]
     impl<K, V: Clone, const N: usize> StoreClient<K, V, N>
     where
         K: Ord,

@@ -1,4 +1,6 @@
-#[allow(dead_code)]
+#[diagnostic::on_unimplemented(
+    note = "`EchoServer::new` takes a type that implements `Echo`; to share it, pass an `Arc` of it to `EchoServer::from_arc`"
+)]
 trait Echo: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     fn echo(
         &self,
@@ -25,7 +27,6 @@ const _: () = {
             }
         }
         /// Wraps a shared `service`.
-        #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
         }
@@ -42,7 +43,6 @@ const _: () = {
             f.debug_struct("EchoServer").finish_non_exhaustive()
         }
     }
-    #[allow(deprecated)]
     impl<__Service> EchoServer<__Service>
     where
         __Service: Echo,
@@ -55,11 +55,20 @@ const _: () = {
             let (text,) = call.arguments((__rpc::arg::<&str>("text"),))?;
             reply
                 .value(
-                    &__Service::echo(&self.service, text).await,
+                    &<__Service as Echo>::echo(&self.service, text).await,
                     __rpc::returns::<String, String>(),
                 )
         }
     }
+    impl<__Service> __rpc::From<__rpc::Arc<__Service>> for EchoServer<__Service> {
+        fn from(service: __rpc::Arc<__Service>) -> Self {
+            Self::from_arc(service)
+        }
+    }
+    impl<__Service> __rpc::InUse<EchoServer<__Service>> for ()
+    where
+        __Service: Echo,
+    {}
     impl<__Service> __rpc::Service for EchoServer<__Service>
     where
         __Service: Echo,
@@ -99,7 +108,6 @@ const _: () = {
             Self::new(client)
         }
     }
-    #[allow(deprecated)]
     impl __rpc::Described for EchoClient {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Echo",
@@ -111,7 +119,6 @@ const _: () = {
             ],
         };
     }
-    #[allow(clippy::too_many_arguments)]
     impl EchoClient {
         fn echo(&self, text: &str) -> __rpc::Call<String> {
             static __METHOD: __rpc::Method = __rpc::Method::new("echo");

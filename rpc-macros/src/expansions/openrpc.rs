@@ -1,4 +1,6 @@
-#[allow(dead_code)]
+#[diagnostic::on_unimplemented(
+    note = "`ShopServer::new` takes a type that implements `Shop`; to share it, pass an `Arc` of it to `ShopServer::from_arc`"
+)]
 /// Sells.
 trait Shop<
     T: Send + Sync + 'static,
@@ -39,7 +41,6 @@ const _: () = {
             }
         }
         /// Wraps a shared `service`.
-        #[allow(dead_code)]
         fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self {
                 service,
@@ -60,7 +61,6 @@ const _: () = {
             f.debug_struct("ShopServer").finish_non_exhaustive()
         }
     }
-    #[allow(deprecated)]
     impl<__Service, T: Send + Sync + 'static> ShopServer<__Service, T>
     where
         __Service: Shop<T>,
@@ -80,7 +80,7 @@ const _: () = {
                 ))?;
             reply
                 .result(
-                    __Service::price(&self.service, what, count).await,
+                    <__Service as Shop<T>>::price(&self.service, what, count).await,
                     __rpc::returns_result::<T, T, DivideError>(),
                 )
         }
@@ -93,13 +93,25 @@ const _: () = {
             let wishes = call.items(__rpc::upload::<String>())?;
             call.require_stream()?
                 .send(
-                    __Service::offers(&self.service, wishes),
+                    <__Service as Shop<T>>::offers(&self.service, wishes),
                     reply,
                     __rpc::returns::<T, T>(),
                 )
                 .await
         }
     }
+    impl<__Service, T> __rpc::From<__rpc::Arc<__Service>> for ShopServer<__Service, T> {
+        fn from(service: __rpc::Arc<__Service>) -> Self {
+            Self::from_arc(service)
+        }
+    }
+    impl<__Service, T: Send + Sync + 'static> __rpc::InUse<ShopServer<__Service, T>>
+    for ()
+    where
+        __Service: Shop<T>,
+        for<'__out> T: __rpc::Returned<T>,
+        for<'__any> T: __rpc::HasSchema,
+    {}
     impl<__Service, T: Send + Sync + 'static> __rpc::Service for ShopServer<__Service, T>
     where
         __Service: Shop<T>,
@@ -148,7 +160,6 @@ const _: () = {
             Self::new(client)
         }
     }
-    #[allow(deprecated)]
     impl<T: Send + Sync> __rpc::Described for ShopClient<T>
     where
         for<'__out> T: __rpc::Returned<T>,
@@ -186,7 +197,6 @@ const _: () = {
             ],
         };
     }
-    #[allow(clippy::too_many_arguments)]
     impl<T: Send + Sync> ShopClient<T>
     where
         for<'__out> T: __rpc::Returned<T>,

@@ -1,6 +1,5 @@
 const _: () = {
     use ::rpc_runtime::codegen as __rpc;
-    #[allow(deprecated)]
     impl<T> __rpc::RpcError for Shapes<T>
     where
         for<'__de> T: __rpc::Argument<'__de>,
@@ -79,7 +78,6 @@ const _: () = {
             }
         }
     }
-    #[allow(deprecated)]
     impl<__Schemas, T> __rpc::ErrorSchemas<__Schemas> for Shapes<T>
     where
         __Schemas: __rpc::Knows<T>,

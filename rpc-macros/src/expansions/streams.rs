@@ -1,4 +1,6 @@
-#[allow(dead_code)]
+#[diagnostic::on_unimplemented(
+    note = "`FeedServer::new` takes a type that implements `Feed`; to share it, pass an `Arc` of it to `FeedServer::from_arc`"
+)]
 pub(crate) trait Feed: ::rpc_runtime::codegen::Send + ::rpc_runtime::codegen::Sync + 'static {
     /// Down.
     fn ticks(
@@ -47,7 +49,6 @@ const _: () = {
             }
         }
         /// Wraps a shared `service`.
-        #[allow(dead_code)]
         pub(crate) fn from_arc(service: __rpc::Arc<__Service>) -> Self {
             Self { service }
         }
@@ -64,7 +65,6 @@ const _: () = {
             f.debug_struct("FeedServer").finish_non_exhaustive()
         }
     }
-    #[allow(deprecated)]
     impl<__Service> FeedServer<__Service>
     where
         __Service: Feed,
@@ -77,7 +77,7 @@ const _: () = {
             let (symbol,) = call.arguments((__rpc::arg::<&str>("symbol"),))?;
             call.require_stream()?
                 .send(
-                    __Service::ticks(&self.service, symbol),
+                    <__Service as Feed>::ticks(&self.service, symbol),
                     reply,
                     __rpc::returns::<Tick<'_>, Tick<'static>>(),
                 )
@@ -91,7 +91,7 @@ const _: () = {
             call.arguments(())?;
             call.require_stream()?
                 .send_results(
-                    __Service::fallible(&self.service),
+                    <__Service as Feed>::fallible(&self.service),
                     reply,
                     __rpc::returns_result::<u64, u64, FeedError>(),
                 )
@@ -102,12 +102,12 @@ const _: () = {
             call: &__rpc::Incoming<'_, '_>,
             reply: &mut __rpc::Reply,
         ) -> __rpc::Result<(), __rpc::Fault> {
-            let cx = call.context();
+            let cx = __rpc::context::<Context>(call);
             let (start,) = call.arguments((__rpc::arg::<u64>("start"),))?;
             let values = call.items(__rpc::upload::<u64>())?;
             reply
                 .value(
-                    &__Service::sum(&self.service, cx, start, values).await,
+                    &<__Service as Feed>::sum(&self.service, cx, start, values).await,
                     __rpc::returns::<u64, u64>(),
                 )
         }
@@ -120,13 +120,22 @@ const _: () = {
             let items = call.items(__rpc::upload::<String>())?;
             call.require_stream()?
                 .send(
-                    __Service::echo(&self.service, items),
+                    <__Service as Feed>::echo(&self.service, items),
                     reply,
                     __rpc::returns::<String, String>(),
                 )
                 .await
         }
     }
+    impl<__Service> __rpc::From<__rpc::Arc<__Service>> for FeedServer<__Service> {
+        fn from(service: __rpc::Arc<__Service>) -> Self {
+            Self::from_arc(service)
+        }
+    }
+    impl<__Service> __rpc::InUse<FeedServer<__Service>> for ()
+    where
+        __Service: Feed,
+    {}
     impl<__Service> __rpc::Service for FeedServer<__Service>
     where
         __Service: Feed,
@@ -174,7 +183,6 @@ const _: () = {
             Self::new(client)
         }
     }
-    #[allow(deprecated)]
     impl __rpc::Described for FeedClient {
         const DESCRIPTION: &'static __rpc::ServiceDescription = &__rpc::ServiceDescription {
             name: "Feed",
@@ -196,7 +204,6 @@ const _: () = {
             ],
         };
     }
-    #[allow(clippy::too_many_arguments)]
     impl FeedClient {
         /// Down.
         pub(crate) fn ticks(&self, symbol: &str) -> __rpc::Streaming<Tick<'static>> {

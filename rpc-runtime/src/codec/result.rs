@@ -15,7 +15,8 @@ use crate::codec::ser;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't cross the wire",
     label = "not `Serialize` and `Deserialize`",
-    note = "to send a type of your own, add `#[derive(serde::Serialize, serde::Deserialize)]` to it"
+    note = "to send a type of your own, add `#[derive(serde::Serialize, serde::Deserialize)]` to it",
+    note = "to send a type of another crate, enable serde in its features; `Arc` and `Rc` need the feature `rc` of serde"
 )]
 pub trait Returned<Owned>: Serialize {
     /// Reads a received result.
@@ -31,16 +32,29 @@ impl<T: Serialize, Owned: DeserializeOwned> Returned<Owned> for T {
 }
 
 /// The two types of a `Result`, also for an alias of `Result` that names only one of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` was taken for a `Result` of the standard library, because of its name",
+    label = "not a `Result`",
+    note = "to return this type, name it otherwise: `use … as …`"
+)]
 pub trait Fallible {
     /// The type of the result.
     type Ok;
     /// The type of the error.
     type Err;
+
+    /// Returns the `Result` under its own name.
+    fn into_result(self) -> Result<Self::Ok, Self::Err>;
 }
 
 impl<T, E> Fallible for Result<T, E> {
     type Ok = T;
     type Err = E;
+
+    #[inline]
+    fn into_result(self) -> Self {
+        self
+    }
 }
 
 /// The return type of a method: a `T`, which its caller receives as an `O`, or an `E`.

@@ -64,3 +64,38 @@ pub const fn check_codes<E: RpcError>() {
         at += 1;
     }
 }
+
+/// Returns the length of the text that [`join_docs`] returns.
+pub const fn docs_bytes(parts: &[&str]) -> usize {
+    let (mut bytes, mut at) = (0, 0);
+    while at < parts.len() {
+        bytes += parts[at].len() + 1;
+        at += 1;
+    }
+    bytes
+}
+
+/// Returns the parts of a documentation, each with a newline behind it.
+pub const fn join_docs<const N: usize>(parts: &[&str]) -> [u8; N] {
+    let mut text = [b'\n'; N];
+    let (mut part, mut filled) = (0, 0);
+    while part < parts.len() {
+        let bytes = parts[part].as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            text[filled] = bytes[at];
+            (at, filled) = (at + 1, filled + 1);
+        }
+        (part, filled) = (part + 1, filled + 1);
+    }
+    text
+}
+
+/// Returns the text of [`join_docs`] without the white space around it.
+pub const fn docs(text: &'static [u8]) -> &'static str {
+    match std::str::from_utf8(text.trim_ascii()) {
+        Ok(text) => text,
+        // Parts of text are text.
+        Err(_) => "",
+    }
+}

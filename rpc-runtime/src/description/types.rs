@@ -98,6 +98,8 @@ pub struct MethodDescription {
     pub idempotent: bool,
     /// `true` if the trait marks the method `#[deprecated]`.
     pub deprecated: bool,
+    /// `true` if the trait marks the method `#[doc(hidden)]`: documents leave it out.
+    pub hidden: bool,
     /// The parameters, in order, without a `&Context`.
     pub parameters: &'static [ParameterDescription],
     /// `true` if the only parameter is the entire `params` value.
@@ -136,6 +138,7 @@ impl MethodDescription {
             unreliable: false,
             idempotent: false,
             deprecated: false,
+            hidden: false,
             parameters: &[],
             entire_params: false,
             result,
@@ -225,9 +228,13 @@ impl MethodDescription {
         }
     }
 
-    pub const fn deprecated(self) -> Self {
+    pub const fn deprecated(self, deprecated: bool) -> Self {
+        Self { deprecated, ..self }
+    }
+
+    pub const fn hidden(self) -> Self {
         Self {
-            deprecated: true,
+            hidden: true,
             ..self
         }
     }

@@ -17,7 +17,7 @@ use crate::codec::parser::{Document, Parser, most_parsed_bytes};
 use crate::codec::reply::{Fault, FaultKind, Reply};
 use crate::codec::result::Returns;
 use crate::codec::ser;
-use crate::context::Context;
+use crate::context::{CallContext, Context};
 use crate::memory::{ConnectionMemory, MemoryCharge};
 use crate::permit::PermitSlot;
 use crate::streaming::exchange::{Exchange, ReadItem, Uploaded};
@@ -41,6 +41,12 @@ impl fmt::Debug for Incoming<'_, '_> {
             .field("context", self.context)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the context of a call.
+#[inline]
+pub fn context<'t, C: CallContext>(call: &Incoming<'t, '_>) -> &'t C {
+    C::of(call.context)
 }
 
 impl<'t, 'de> Incoming<'t, 'de> {
@@ -100,9 +106,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
         Ok(self.params.entire(parameter)?)
     }
 
-    /// Returns the context of the call.
-    #[inline]
-    pub fn context(&self) -> &'t Context {
+    pub(crate) fn context(&self) -> &'t Context {
         self.context
     }
 

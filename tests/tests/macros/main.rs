@@ -9,3 +9,4 @@ mod openrpc_shapes;
 mod openrpc_wire;
 pub mod options;
 mod size;
+mod written;

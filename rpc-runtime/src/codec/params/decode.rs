@@ -16,8 +16,8 @@ use crate::codec::ser;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't cross the wire",
     label = "not `Deserialize` and `Serialize`",
-    note = "what is borrowed from a request is `&str`, `&[u8]`, `Cow<'_, str>` or a struct of these",
-    note = "to send a type of your own, add `#[derive(serde::Deserialize, serde::Serialize)]` to it"
+    note = "to send a type of your own, add `#[derive(serde::Deserialize, serde::Serialize)]` to it",
+    note = "to send a type of another crate, enable serde in its features; `Arc` and `Rc` need the feature `rc` of serde"
 )]
 pub trait Argument<'de>: Deserialize<'de> + Serialize {}
 

@@ -1,5 +1,7 @@
 //! The document, with the members of the specification.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -36,9 +38,9 @@ impl Components {
 pub(super) struct MethodObject {
     pub(super) name: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) summary: &'static str,
+    pub(super) summary: String,
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) description: &'static str,
+    pub(super) description: Cow<'static, str>,
     pub(super) tags: [Tag; 1],
     #[serde(skip_serializing_if = "is_false")]
     pub(super) deprecated: bool,
@@ -67,11 +69,11 @@ pub(super) struct MethodObject {
     pub(super) upload: Option<Typed>,
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Tag {
     pub(super) name: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) description: &'static str,
+    pub(super) description: Cow<'static, str>,
 }
 
 /// A parameter, or a result.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::description::openrpc::docs::visible;
 use crate::description::openrpc::document::{
     self, Content, Error, MethodObject, Pairing, Tag, Typed,
 };
@@ -56,13 +57,15 @@ impl Types {
             false => "by-name",
         };
         params.sort_by_key(is_optional);
+        let description = visible(method.docs);
+        let summary = description.split("\n\n").next().unwrap_or_default();
         MethodObject {
             name: method.name,
-            summary: method.docs.split("\n\n").next().unwrap_or_default(),
-            description: method.docs,
+            summary: summary.to_owned(),
+            description,
             tags: [Tag {
                 name: service.name,
-                description: service.docs,
+                description: visible(service.docs),
             }],
             deprecated: method.deprecated,
             param_structure,

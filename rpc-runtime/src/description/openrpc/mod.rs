@@ -4,6 +4,7 @@
 //! [schemas](crate::description::schema) of types if their trait says `openrpc`. [`names`] separates the schemas of
 //! arguments from those of results.
 
+mod docs;
 mod document;
 mod method;
 mod names;
@@ -12,6 +13,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, Serializer};
 
+use crate::description::openrpc::docs::visible;
 use crate::description::openrpc::document::{Components, Info, OpenRpcDocument};
 use crate::description::openrpc::method::{Types, spread};
 use crate::description::schema::Generator;
@@ -134,10 +136,17 @@ impl OpenRpc {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
+    /// Returns the methods of the document. A hidden method is not one of them, but takes its name.
+    fn shown(
+        &self,
+    ) -> impl Iterator<Item = &(&'static ServiceDescription, &'static MethodDescription)> {
+        self.methods.iter().filter(|(_, method)| !method.hidden)
+    }
+
     /// Returns the services that still have a method in the document, in order.
     fn services(&self) -> Vec<&'static ServiceDescription> {
         let mut services: Vec<&ServiceDescription> = vec![];
-        for (service, _) in &self.methods {
+        for (service, _) in self.shown() {
             if !services.iter().any(|other| std::ptr::eq(*other, *service)) {
                 services.push(service);
             }
@@ -148,7 +157,7 @@ impl OpenRpc {
 
 impl fmt::Debug for OpenRpc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let methods = self.methods.iter().map(|(_, method)| method.name);
+        let methods = self.shown().map(|(_, method)| method.name);
         f.debug_list().entries(methods).finish()
     }
 }
@@ -160,20 +169,21 @@ impl Serialize for OpenRpc {
         let names = names.join(", ");
         let version = services.first().and_then(|service| service.version);
         let docs = match services[..] {
-            [only] => only.docs,
-            _ => "",
+            [only] => visible(only.docs),
+            _ => "".into(),
         };
         let info = Info {
             title: self.title.as_deref().unwrap_or(&names),
             version: self.version.as_deref().or(version).unwrap_or("0.0.0"),
-            description: self.description.as_deref().unwrap_or(docs),
+            description: self.description.as_deref().unwrap_or(&docs),
         };
         let mut types = Types {
             arguments: Generator::of_arguments(),
             results: Generator::of_results(),
         };
-        let methods = self.methods.iter();
-        let methods = methods.map(|(service, method)| types.method(service, method));
+        let methods = self
+            .shown()
+            .map(|(service, method)| types.method(service, method));
         let mut methods: Vec<_> = methods.collect();
         let mut schemas = types.arguments.into_named();
         let renamed = names::merge(&mut schemas, types.results.into_named());
