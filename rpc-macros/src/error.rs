@@ -218,32 +218,33 @@ impl<'a> Variant<'a> {
 impl Variant<'_> {
     /// Returns a pattern that binds the variables of the fields that are sent.
     fn pattern(&self) -> TokenStream {
-        let path = &self.path;
-        let fields = self.sent().map(
-            |Field {
-                 member, binding, ..
-             }| { generated!(#member: #binding) },
-        );
-        match self.sent().count() == self.fields.len() {
-            true => generated!(#path { #(#fields),* }),
-            false => generated!(#path { #(#fields,)* .. }),
-        }
+        self.with_fields(|field| match &field.skipped {
+            Some(_) => generated!(_),
+            None => field.binding.to_token_stream(),
+        })
     }
 
     /// Returns the variant of the variables of its fields.
     fn value(&self) -> TokenStream {
+        self.with_fields(|field| match &field.skipped {
+            Some(value) => field.missing(value),
+            None => field.binding.to_token_stream(),
+        })
+    }
+
+    fn with_fields(&self, of_field: impl Fn(&Field<'_>) -> TokenStream) -> TokenStream {
         let path = &self.path;
         let fields = self.fields.iter().map(|field| {
-            let (member, binding) = (&field.member, &field.binding);
-            match &field.skipped {
-                Some(value) => {
-                    let value = field.missing(value);
-                    generated!(#member: #value)
-                }
-                None => generated!(#member: #binding),
+            let value = of_field(field);
+            match &field.member {
+                Member::Named(name) => generated!(#name: #value),
+                Member::Unnamed(_) => value,
             }
         });
-        generated!(#path { #(#fields),* })
+        match self.fields.first().map(|first| &first.member) {
+            Some(Member::Unnamed(_)) => generated!(#path(#(#fields),*)),
+            _ => generated!(#path { #(#fields),* }),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Generates the client, which has a method for each method of the trait that sends its arguments.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Lifetime};
 
 use super::handle::Handle;
@@ -131,7 +131,10 @@ fn output(method: &Method<'_>) -> TokenStream {
             let owned = types::owned(ty);
             let member = |name| wire::fallible(ty, &owned, name);
             let (ok, error) = (member("Ok"), member("Err"));
-            generated!(__rpc::#call<#ok, #error>)
+            let (first, last) = wire::ends(ty);
+            let start = quote_spanned!(first=> __rpc::#call<);
+            let end = quote_spanned!(last=> >);
+            quote!(#start #ok, #error #end)
         }
     }
 }

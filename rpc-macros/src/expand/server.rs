@@ -1,7 +1,7 @@
 //! Generates the server, which finds a method by its name, decodes its arguments, calls it and encodes its result.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{ItemTrait, TypeParam};
 
@@ -209,7 +209,9 @@ fn body(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
         Output::Result { .. } => generated!(reply.result(#outcome, #returns)),
         Output::Alias(ty) => {
             let into_result = wire::fallible(ty, &types::erased(ty), "into_result");
-            generated!(reply.result(#into_result(#outcome), #returns))
+            let (_, last) = wire::ends(ty);
+            let outcome = quote_spanned!(last=> (#outcome));
+            generated!(reply.result(#into_result #outcome, #returns))
         }
     };
     generated!(#context #arguments #items #reply)

@@ -4,7 +4,6 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::spanned::Spanned;
 use syn::{Lifetime, Type};
 
 use super::generated;
@@ -71,16 +70,28 @@ pub(crate) fn returns(output: &Output<'_>) -> TokenStream {
         }
         Output::Alias(ty) => {
             let (given, taken) = both(ty);
-            at(ty, "returns_alias", quote!(#given, #taken), quote!())
+            let given = fallible(ty, &given, "Ok");
+            let (ok, error) = (fallible(ty, &taken, "Ok"), fallible(ty, &taken, "Err"));
+            at(ty, "returns_result", quote!(#given, #ok, #error), quote!())
         }
     }
 }
 
-/// Returns a member of `Fallible` for the `Result` that `place` names, so that errors point there.
+/// Returns a member of `Fallible` for the `Result` that `place` names. All its uses have the span of the type, without the
+/// macro: the compiler reports errors of the same span once.
 pub(crate) fn fallible(place: &Type, result: &Type, member: &str) -> TokenStream {
-    let here = Span::mixed_site().located_at(place.span());
-    let member = Ident::new(member, here);
-    quote_spanned!(here=> <#result as __rpc::Fallible>::#member)
+    let (first, last) = ends(place);
+    let member = Ident::new(member, last);
+    let start = quote_spanned!(first=> <);
+    let end = quote_spanned!(last=> as __rpc::Fallible>::#member);
+    quote!(#start #result #end)
+}
+
+/// Returns the spans of the first and the last token of a type.
+pub(crate) fn ends(ty: &Type) -> (Span, Span) {
+    let mut tokens = ty.to_token_stream().into_iter();
+    let first = tokens.next().map_or_else(Span::mixed_site, |it| it.span());
+    (first, tokens.last().map_or(first, |it| it.span()))
 }
 
 /// Returns the schemas of the data of a method's errors.

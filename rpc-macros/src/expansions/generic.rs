@@ -1,6 +1,3 @@
-#[diagnostic::on_unimplemented(
-    note = "`StoreServer::new` takes a type that implements `Store`; to share it, pass an `Arc` of it to `StoreServer::from_arc`"
-)]
 pub(crate) trait Store<
     K: 'static,
     V: Clone + 'static,
@@ -110,7 +107,11 @@ const _: () = {
                         <__Service as Store<K, V, N>>::put(&self.service, keys, value)
                             .await,
                     ),
-                    __rpc::returns_alias::<Result<V>, Result<V>>(),
+                    __rpc::returns_result::<
+                        <Result<V> as __rpc::Fallible>::Ok,
+                        <Result<V> as __rpc::Fallible>::Ok,
+                        <Result<V> as __rpc::Fallible>::Err,
+                    >(),
                 )
         }
     }
@@ -222,7 +223,14 @@ const _: () = {
                             __rpc::ParameterDescription::new("value", "V"),
                         ],
                     )
-                    .errors(__rpc::returns_alias::<Result<V>, Result<V>>().errors()),
+                    .errors(
+                        __rpc::returns_result::<
+                            <Result<V> as __rpc::Fallible>::Ok,
+                            <Result<V> as __rpc::Fallible>::Ok,
+                            <Result<V> as __rpc::Fallible>::Err,
+                        >()
+                            .errors(),
+                    ),
             ],
         };
     }
@@ -263,7 +271,11 @@ const _: () = {
                         __rpc::arg::<[K; N]>("keys").send(&keys),
                         __rpc::arg::<V>("value").send(&value),
                     ),
-                    __rpc::returns_alias::<Result<V>, Result<V>>(),
+                    __rpc::returns_result::<
+                        <Result<V> as __rpc::Fallible>::Ok,
+                        <Result<V> as __rpc::Fallible>::Ok,
+                        <Result<V> as __rpc::Fallible>::Err,
+                    >(),
                 )
         }
     }

@@ -33,8 +33,8 @@ const _: () = {
         }
         fn write_data(&self, data: __rpc::DataWriter<'_>) {
             match self {
-                Self::One { 0: field0 } => data.value(__rpc::arg::<T>("0").send(field0)),
-                Self::Two { 0: field0, 1: field1 } => {
+                Self::One(field0) => data.value(__rpc::arg::<T>("0").send(field0)),
+                Self::Two(field0, field1) => {
                     data.array((
                         __rpc::arg::<u32>("0").send(field0),
                         __rpc::arg::<String>("1").send(field1),
@@ -56,12 +56,12 @@ const _: () = {
             match code {
                 1 => {
                     let field0 = data.entire(__rpc::arg::<T>("0"))?;
-                    __rpc::Some(Self::One { 0: field0 })
+                    __rpc::Some(Self::One(field0))
                 }
                 -2 => {
                     let (field0, field1) = data
                         .arguments((__rpc::arg::<u32>("0"), __rpc::arg::<String>("1")))?;
-                    __rpc::Some(Self::Two { 0: field0, 1: field1 })
+                    __rpc::Some(Self::Two(field0, field1))
                 }
                 3 => {
                     let (field0, field1) = data

@@ -4,6 +4,7 @@ mod bank;
 mod compile_fail;
 mod errors;
 mod expansions;
+mod mocks;
 mod openrpc;
 mod openrpc_shapes;
 mod openrpc_wire;

@@ -639,11 +639,7 @@ mod allowed {
     trait Permits {
         #[expect(clippy::too_many_arguments, reason = "a test")]
         async fn many(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> u8;
-        #[expect(
-            clippy::fn_params_excessive_bools,
-            clippy::type_complexity,
-            reason = "a test"
-        )]
+        #[expect(clippy::type_complexity, reason = "a test")]
         async fn complex(&self, all: (u8, Vec<Option<Result<(u8, String), (u16, Vec<u8>)>>>))
         -> u8;
         #[allow(non_snake_case)]

@@ -58,10 +58,9 @@ impl Types {
         };
         params.sort_by_key(is_optional);
         let description = visible(method.docs);
-        let summary = description.split("\n\n").next().unwrap_or_default();
         MethodObject {
             name: method.name,
-            summary: summary.to_owned(),
+            summary: summary(&description).to_owned(),
             description,
             tags: [Tag {
                 name: service.name,
@@ -213,4 +212,9 @@ fn pairing(example: &Example, method: &MethodDescription) -> Pairing {
         params,
         result: example.result.map(|result| given("result", value(result))),
     }
+}
+
+/// Returns the first paragraph.
+fn summary(description: &str) -> &str {
+    description.split("\n\n").next().unwrap_or_default()
 }

@@ -1,0 +1,8 @@
+use rpc_runtime::{Context, rpc};
+
+#[rpc]
+trait Shop {
+    async fn buy(&self, cx: Option<&Context>) -> u32;
+}
+
+fn main() {}
