@@ -6,7 +6,7 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Expr, LitInt, LitStr, Meta, Path, Token};
 
-use crate::docs;
+use crate::conditional;
 use crate::errors::Errors;
 use crate::example::Example;
 use crate::meta::{name_of, set, string, unknown};
@@ -219,7 +219,7 @@ pub(crate) fn deprecation_note(meta: &Meta) -> Option<String> {
         return None;
     }
     let list = match meta {
-        Meta::NameValue(meta) => return docs::text(&meta.value),
+        Meta::NameValue(meta) => return conditional::text(&meta.value),
         Meta::List(list) => list,
         Meta::Path(_) => return None,
     };
@@ -238,7 +238,7 @@ pub(crate) fn deprecation_note(meta: &Meta) -> Option<String> {
 pub(crate) fn deprecation(attrs: &[Attribute]) -> Option<TokenStream> {
     let mut conditions = vec![];
     for attr in attrs {
-        match docs::condition(attr) {
+        match conditional::condition(attr) {
             (_, meta) if !meta.path().is_ident("deprecated") => {}
             (None, _) => return Some(quote!(true)),
             (Some(condition), _) => conditions.push(condition),
@@ -251,7 +251,7 @@ pub(crate) fn deprecation(attrs: &[Attribute]) -> Option<TokenStream> {
 /// permission: the compiler checks it where the user wrote it.
 pub(crate) fn allowed<'a>(attrs: impl IntoIterator<Item = &'a Attribute>) -> Vec<TokenStream> {
     let allowed = attrs.into_iter().filter_map(|attr| {
-        let (condition, meta) = docs::condition(attr);
+        let (condition, meta) = conditional::condition(attr);
         let Meta::List(list) = meta else { return None };
         let is_lint = ["allow", "expect"]
             .iter()

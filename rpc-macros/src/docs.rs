@@ -2,10 +2,11 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Attribute, Expr, Lit, Meta};
+use syn::{Attribute, Meta};
 
+use crate::attr;
+use crate::conditional::{condition, text};
 use crate::expand::generated::generated;
-use crate::{attr, normalize};
 
 /// The parts of a documentation. Each begins a line.
 #[derive(Clone, Default)]
@@ -101,26 +102,6 @@ impl ToTokens for Text {
             Self::Known(text) => text.to_tokens(tokens),
             Self::Macro(expr) => expr.to_tokens(tokens),
         }
-    }
-}
-
-/// Returns the attribute without its `cfg_attr`, and the condition of that.
-pub(crate) fn condition(attr: &Attribute) -> (Option<TokenStream>, Meta) {
-    match normalize::parts(attr) {
-        Some((condition, mut metas)) if metas.len() == 1 => (Some(condition), metas.remove(0)),
-        _ => (None, attr.meta.clone()),
-    }
-}
-
-/// Returns the text of a string literal.
-pub(crate) fn text(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Lit(literal) => match &literal.lit {
-            Lit::Str(text) => Some(text.value()),
-            _ => None,
-        },
-        Expr::Group(group) => text(&group.expr),
-        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod attr;
 mod check;
+mod conditional;
 mod docs;
 mod error;
 mod errors;

@@ -2,12 +2,11 @@
 //! and each `#[cfg_attr(…)]` split into its attributes.
 
 use proc_macro2::TokenStream;
-use quote::ToTokens;
-use syn::parse::Parser;
-use syn::punctuated::Punctuated;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Attribute, DeriveInput, FnArg, ItemTrait, Meta, Token, TraitItem, Type, parse_quote};
+use syn::{Attribute, DeriveInput, FnArg, ItemTrait, Meta, TraitItem, Type, parse_quote};
 
+use crate::attr;
+use crate::conditional::parts;
 use crate::errors::Errors;
 
 pub(crate) fn service(original: &mut ItemTrait, errors: &mut Errors) {
@@ -83,20 +82,6 @@ fn split(
     }
 }
 
-/// Returns the condition and the attributes of a `cfg_attr`.
-pub(crate) fn parts(attr: &Attribute) -> Option<(TokenStream, Vec<Meta>)> {
-    let Meta::List(list) = &attr.meta else {
-        return None;
-    };
-    if !list.path.is_ident("cfg_attr") {
-        return None;
-    }
-    let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(list.tokens.clone());
-    let mut metas = metas.ok()?.into_iter();
-    let condition = metas.next()?.into_token_stream();
-    Some((condition, metas.collect()))
-}
-
 /// Returns the attribute under a condition.
 fn under(
     attr: Attribute,
@@ -106,7 +91,7 @@ fn under(
     let Some(condition) = condition else {
         return Some(attr);
     };
-    if crate::attr::is_ours(&attr) {
+    if attr::is_ours(&attr) {
         errors.at(attr.path(), OPTIONS);
         return None;
     }

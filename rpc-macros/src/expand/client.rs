@@ -4,10 +4,10 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Attribute, Lifetime};
 
-use super::handle::Handle;
-use super::{generated, server, wire};
+use super::handle::{Handle, allow_deprecated};
+use super::{generated, wire};
 use crate::model::{Method, Output, Parameter, Role, Service};
-use crate::{docs, generics, types};
+use crate::{conditional, generics, types};
 
 pub(crate) fn handle<'a>(service: &'a Service<'a>) -> Handle<'a> {
     let Service {
@@ -46,7 +46,7 @@ pub(crate) fn impls(
     let declared = generics::unbounded(&original.generics);
     let (declared, _, _) = declared.split_for_impl();
     // Deprecated methods are described as well.
-    let deprecated = server::allow_deprecated(service);
+    let deprecated = allow_deprecated(service);
     generated! {
         #new
         impl #declared __rpc::From<__rpc::Client> for #ident #args {
@@ -105,7 +105,7 @@ fn signature(method: &Method<'_>, service: &Service<'_>) -> TokenStream {
 }
 
 fn is_for_callers(attr: &Attribute) -> bool {
-    let (_, meta) = docs::condition(attr);
+    let (_, meta) = conditional::condition(attr);
     ["cfg", "deprecated", "doc"]
         .iter()
         .any(|name| meta.path().is_ident(name))

@@ -82,3 +82,12 @@ impl Handle<'_> {
         }
     }
 }
+
+/// Returns the permission to use deprecated methods, if there are any. A crate that forbids the lint can then have a
+/// service without.
+pub(crate) fn allow_deprecated(service: &Service<'_>) -> Option<TokenStream> {
+    let mut methods = service.methods.iter();
+    methods
+        .any(|method| method.deprecation.is_some())
+        .then(|| generated!(#[allow(deprecated)]))
+}

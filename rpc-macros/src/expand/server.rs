@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{ItemTrait, TypeParam};
 
-use super::handle::Handle;
+use super::handle::{Handle, allow_deprecated};
 use super::{client, generated, wire};
 
 use crate::model::{Method, Output, Parameter, Service};
@@ -54,15 +54,6 @@ pub(crate) fn impls(service: &Service<'_>, bound: TokenStream) -> TokenStream {
     );
     let implementation = implementation(&handle, bound);
     quote!(#new #implementation)
-}
-
-/// Returns the permission to use deprecated methods, if there are any. A crate that forbids the lint can then have a
-/// service without.
-pub(crate) fn allow_deprecated(service: &Service<'_>) -> Option<TokenStream> {
-    let mut methods = service.methods.iter();
-    methods
-        .any(|method| method.deprecation.is_some())
-        .then(|| generated!(#[allow(deprecated)]))
 }
 
 fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
