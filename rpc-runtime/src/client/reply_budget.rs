@@ -224,7 +224,7 @@ impl ReplyBudget {
         self.received.fetch_add(reply.len(), Ordering::Relaxed);
         let memory = Arc::clone(&self.memory);
         let held = reply.capacity();
-        let parsed = most_parsed_bytes(reply).saturating_add(reply.len().saturating_mul(INDEX));
+        let parsed = most_parsed_bytes(reply).saturating_add(reply.len().saturating_mul(INDEX + 1));
         let charge = MemoryCharge::new(&memory, held);
         match ParsedMessage::enter(&memory, ParsedKind::Reply, parsed) {
             Some(entered) => Ok(Decoding::new(entered, charge, parsed)),

@@ -1,7 +1,9 @@
 //! A value on the tape, and its serde deserializer.
 
 use std::fmt::{self, Write};
+use std::str::FromStr;
 
+use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
     SeqAccess, Unexpected, VariantAccess, Visitor,
@@ -9,30 +11,70 @@ use serde::de::{
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use simd_json::{Node, StaticNode};
 
-use crate::codec::steps;
+use crate::codec::ser::{self, NUMBER, RAW_VALUE};
+use crate::codec::values::{NONE, NULL, Values};
+use crate::codec::{number, steps};
 
-/// One JSON value on the tape. A copy is a pointer; strings stay in the receive buffer.
-#[derive(Debug, Clone, Copy)]
+/// One JSON value on the tape. A copy is two pointers; strings stay in the receive buffer.
+#[derive(Clone, Copy)]
 pub struct Value<'t, 'de> {
-    /// The value's own node, then the nodes of all values that it contains. Further nodes are ignored.
-    nodes: &'t [Node<'de>],
+    /// The values of the message.
+    values: &'t Values<'de>,
+    /// The value's own node. The nodes of all values that it contains follow on the tape.
+    node: &'t Node<'de>,
+}
+
+/// Shows the value's part of the tape.
+impl fmt::Debug for Value<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let contained = self.nodes_behind().iter();
+        let contained = contained.take(self.node_count().saturating_sub(1));
+        f.debug_list().entry(self.node).entries(contained).finish()
+    }
 }
 
 impl<'t, 'de> Value<'t, 'de> {
-    pub(crate) fn new(nodes: &'t [Node<'de>]) -> Self {
-        Self { nodes }
-    }
-
-    /// Returns the node and the nodes behind it; an empty tape reads as null.
-    fn split(self) -> (Node<'de>, &'t [Node<'de>]) {
-        match self.nodes.split_first() {
-            Some((node, rest)) => (*node, rest),
-            None => (Node::Static(StaticNode::Null), &[]),
+    /// Returns the first value of a tape. It is null if the tape is empty.
+    #[inline]
+    pub(super) fn first(values: &'t Values<'de>) -> Self {
+        match values.tape.0.first() {
+            Some(node) => Self { values, node },
+            None => Self::null(),
         }
     }
 
+    /// Returns a null of no message.
+    pub(super) fn null() -> Self {
+        Self {
+            values: &NONE,
+            node: &NULL,
+        }
+    }
+
+    #[inline]
     pub(crate) fn node(self) -> Node<'de> {
-        self.split().0
+        *self.node
+    }
+
+    #[inline]
+    fn nodes_behind(self) -> &'t [Node<'de>] {
+        self.values.behind(self.node)
+    }
+
+    /// Returns the text from which the value was read.
+    pub(crate) fn text(self) -> Option<&'de str> {
+        self.values.text(self.node)
+    }
+
+    /// Appends the value as it was received.
+    pub(crate) fn write_received(self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        match self.text() {
+            Some(text) => {
+                out.extend_from_slice(text.as_bytes());
+                Ok(())
+            }
+            None => ser::write(&self, out),
+        }
     }
 
     pub(crate) fn as_str(self) -> Option<&'de str> {
@@ -64,28 +106,50 @@ impl<'t, 'de> Value<'t, 'de> {
 
     /// Returns the elements, if the value is an array.
     pub(crate) fn elements(self) -> Option<Elements<'t, 'de>> {
-        match self.split() {
-            (Node::Array { len, .. }, nodes) => Some(Elements { nodes, left: len }),
+        match self.node() {
+            Node::Array { len, .. } => Some(Elements {
+                values: self.values,
+                nodes: self.nodes_behind(),
+                left: len,
+            }),
             _ => None,
         }
     }
 
     /// Returns the members in their order, if the value is an object.
     pub(crate) fn members(self) -> Option<Members<'t, 'de>> {
-        match self.split() {
-            (Node::Object { len, .. }, nodes) => Some(Members { nodes, left: len }),
+        match self.node() {
+            Node::Object { len, .. } => Some(Members {
+                values: self.values,
+                nodes: self.nodes_behind(),
+                left: len,
+            }),
             _ => None,
         }
     }
 
     /// Returns the number of values that this one contains, including itself.
     pub(crate) fn node_count(self) -> usize {
-        self.nodes.len()
+        contained(self.node).saturating_add(1)
     }
 
     /// Returns a copy of the value's part of the tape.
-    pub(crate) fn to_nodes(self) -> Vec<Node<'de>> {
-        self.nodes.to_vec()
+    pub(crate) fn to_values(self) -> Values<'de> {
+        self.values.copy(self.node, self.node_count())
+    }
+
+    /// Returns the elements of an array of bytes.
+    fn bytes(self) -> Option<Vec<u8>> {
+        let byte = |value: Value<'_, '_>| u8::try_from(value.as_u64()?).ok();
+        self.elements()?.map(byte).collect()
+    }
+
+    /// Returns an integer that does not fit into 64 bits.
+    fn long_integer<T: FromStr>(self) -> Option<T> {
+        match self.node() {
+            Node::Static(StaticNode::F64(_)) => self.text()?.parse().ok(),
+            _ => None,
+        }
     }
 
     fn unexpected(self) -> Unexpected<'de> {
@@ -102,22 +166,28 @@ impl<'t, 'de> Value<'t, 'de> {
     }
 }
 
-/// Takes the first value off `nodes`, and skips everything that it contains in one step.
+/// Returns the number of values that the value of this node contains.
 #[inline]
-fn take<'t, 'de>(nodes: &mut &'t [Node<'de>]) -> Option<Value<'t, 'de>> {
-    steps::step();
-    let contained = match nodes.first()? {
+fn contained(node: &Node<'_>) -> usize {
+    match node {
         Node::Object { count, .. } | Node::Array { count, .. } => *count,
         _ => 0,
-    };
-    let (value, rest) = nodes.split_at_checked(contained.saturating_add(1))?;
-    *nodes = rest;
-    Some(Value::new(value))
+    }
+}
+
+/// Takes the first value off `nodes`, and skips everything that it contains in one step.
+#[inline]
+fn take<'t, 'de>(nodes: &mut &'t [Node<'de>]) -> Option<&'t Node<'de>> {
+    steps::step();
+    let (node, behind) = nodes.split_first()?;
+    *nodes = behind.get(contained(node)..)?;
+    Some(node)
 }
 
 /// The remaining elements of an array.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Elements<'t, 'de> {
+    values: &'t Values<'de>,
     nodes: &'t [Node<'de>],
     left: usize,
 }
@@ -128,7 +198,8 @@ impl<'t, 'de> Iterator for Elements<'t, 'de> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        take(&mut self.nodes)
+        let (values, node) = (self.values, take(&mut self.nodes)?);
+        Some(Value { values, node })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -141,6 +212,7 @@ impl ExactSizeIterator for Elements<'_, '_> {}
 /// The remaining members of an object.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Members<'t, 'de> {
+    values: &'t Values<'de>,
     nodes: &'t [Node<'de>],
     left: usize,
 }
@@ -156,7 +228,8 @@ impl<'t, 'de> Iterator for Members<'t, 'de> {
         };
         self.left = self.left.checked_sub(1)?;
         self.nodes = value;
-        Some((name, take(&mut self.nodes)?))
+        let (values, node) = (self.values, take(&mut self.nodes)?);
+        Some((name, Value { values, node }))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -299,23 +372,41 @@ macro_rules! as_integer {
     };
 }
 
+/// Passes a number as the double on the tape: a float needs no text.
+macro_rules! as_float {
+    ($($method:ident)*) => {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            match self.node() {
+                Node::Static(StaticNode::F64(number)) => visitor.visit_f64(number),
+                _ => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
 impl<'de> Deserializer<'de> for Value<'_, 'de> {
     type Error = Mismatch;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        match self.split() {
-            (Node::String(text), _) => visitor.visit_borrowed_str(text),
-            (Node::Array { len, .. }, nodes) => {
-                let mut elements = Elements { nodes, left: len };
+        match self.node() {
+            Node::String(text) => visitor.visit_borrowed_str(text),
+            Node::Array { len, .. } => {
+                let mut elements = Elements {
+                    values: self.values,
+                    nodes: self.nodes_behind(),
+                    left: len,
+                };
                 let value = visitor.visit_seq(&mut elements)?;
                 match elements.left {
                     0 => Ok(value),
                     _ => Err(de::Error::invalid_length(len, &"fewer elements")),
                 }
             }
-            (Node::Object { len, .. }, nodes) => {
+            Node::Object { len, .. } => {
                 let mut members = MemberAccess {
-                    nodes,
+                    values: self.values,
+                    nodes: self.nodes_behind(),
                     left: len,
                     at_value: false,
                 };
@@ -325,11 +416,16 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
                     _ => Err(de::Error::invalid_length(len, &"fewer members")),
                 }
             }
-            (Node::Static(StaticNode::Bool(value)), _) => visitor.visit_bool(value),
-            (Node::Static(StaticNode::I64(value)), _) => visitor.visit_i64(value),
-            (Node::Static(StaticNode::U64(value)), _) => visitor.visit_u64(value),
-            (Node::Static(StaticNode::F64(value)), _) => visitor.visit_f64(value),
-            (Node::Static(StaticNode::Null), _) => visitor.visit_unit(),
+            Node::Static(StaticNode::Bool(value)) => visitor.visit_bool(value),
+            Node::Static(StaticNode::I64(value)) => visitor.visit_i64(value),
+            Node::Static(StaticNode::U64(value)) => visitor.visit_u64(value),
+            Node::Static(StaticNode::F64(value)) => match number::inexact_text(self, value) {
+                Some(text) if number::takes_text::<V>(text, value) => {
+                    visitor.visit_map(Private::new(NUMBER, text))
+                }
+                _ => visitor.visit_f64(value),
+            },
+            Node::Static(StaticNode::Null) => visitor.visit_unit(),
         }
     }
 
@@ -340,24 +436,58 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         }
     }
 
-    /// Reads the bytes of a JSON string, or an array of numbers.
+    /// Reads the bytes of a JSON string, or an array of numbers. The bytes of an array are lent if the arguments of a
+    /// handler may borrow them.
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.node() {
+            Node::String(text) => visitor.visit_borrowed_bytes(text.as_bytes()),
+            Node::Array { .. } => match self.values.arena.zip(self.bytes()) {
+                Some((arena, bytes)) => match arena.keep(bytes) {
+                    Some(bytes) => visitor.visit_borrowed_bytes(bytes),
+                    None => Err(de::Error::custom("too many arrays of bytes")),
+                },
+                None => self.deserialize_any(visitor),
+            },
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.node() {
             Node::String(text) => visitor.visit_borrowed_bytes(text.as_bytes()),
             _ => self.deserialize_any(visitor),
         }
     }
 
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-        self.deserialize_bytes(visitor)
-    }
-
+    /// Passes raw JSON as the map that the visitor of serde_json's `RawValue` expects.
+    #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
-        visitor.visit_newtype_struct(self)
+        match name {
+            RAW_VALUE => {
+                let text = self.text().or(self.is_null().then_some("null"));
+                let text = text.ok_or_else(|| de::Error::custom("the text is lost"))?;
+                visitor.visit_map(Private::new(RAW_VALUE, text))
+            }
+            _ => visitor.visit_newtype_struct(self),
+        }
+    }
+
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.long_integer() {
+            Some(number) => visitor.visit_i128(number),
+            None => self.deserialize_i64(visitor),
+        }
+    }
+
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.long_integer() {
+            Some(number) => visitor.visit_u128(number),
+            None => self.deserialize_i64(visitor),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -434,13 +564,15 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         }
     }
 
+    as_float! { deserialize_f32 deserialize_f64 }
+
     as_integer! {
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
     }
 
     as_any! {
-        deserialize_bool deserialize_f32 deserialize_f64 deserialize_char deserialize_string
+        deserialize_bool deserialize_char deserialize_string
         deserialize_unit deserialize_seq deserialize_map
     }
 }
@@ -470,6 +602,7 @@ impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
 }
 
 struct MemberAccess<'t, 'de> {
+    values: &'t Values<'de>,
     nodes: &'t [Node<'de>],
     left: usize,
     /// `true` if the next node is the value of the key that was read last.
@@ -500,10 +633,12 @@ impl<'de> MapAccess<'de> for &mut MemberAccess<'_, 'de> {
 
     #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
-        let value = match std::mem::take(&mut self.at_value) {
+        let node = match std::mem::take(&mut self.at_value) {
             true => take(&mut self.nodes),
             false => None,
         };
+        let values = self.values;
+        let value = node.map(|node| Value { values, node });
         seed.deserialize(value.ok_or_else(|| de::Error::custom("a value before its key"))?)
     }
 
@@ -530,6 +665,17 @@ macro_rules! parsed_key {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
             match self.0.parse() {
                 Ok(key) if self.is_canonical() => visitor.$visit(key),
+                _ => Err(de::Error::invalid_type(Unexpected::Str(self.0), &visitor)),
+            }
+        })*
+    };
+}
+
+macro_rules! float_key {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+            match self.0.parse::<f64>() {
+                Ok(key) if number::is_json(self.0) && key.is_finite() => visitor.visit_f64(key),
                 _ => Err(de::Error::invalid_type(Unexpected::Str(self.0), &visitor)),
             }
         })*
@@ -572,9 +718,44 @@ impl<'de> Deserializer<'de> for Key<'de> {
         deserialize_u64 visit_u64 deserialize_u128 visit_u128
     }
 
+    float_key! { deserialize_f32 deserialize_f64 }
+
     serde::forward_to_deserialize_any! {
-        f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
         identifier ignored_any
+    }
+}
+
+/// The map with one member as which serde_json passes JSON text to its own types and to those that know it.
+struct Private<'de> {
+    name: &'static str,
+    text: Option<&'de str>,
+}
+
+impl<'de> Private<'de> {
+    fn new(name: &'static str, text: &'de str) -> Self {
+        Self {
+            name,
+            text: Some(text),
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Private<'de> {
+    type Error = Mismatch;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Mismatch> {
+        let name = self.text.is_some().then_some(self.name);
+        name.map(|name| seed.deserialize(BorrowedStrDeserializer::new(name)))
+            .transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
+        let text = self.text.take().unwrap_or_default();
+        seed.deserialize(BorrowedStrDeserializer::new(text))
     }
 }
 

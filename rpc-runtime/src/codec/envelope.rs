@@ -75,7 +75,7 @@ impl<'t, 'de> Envelope<'t, 'de> {
                 // The walk continues to the end: the reply needs the id, and if there are two ids it uses neither.
                 shape = Err("a member stands twice");
                 if name == "id" {
-                    self.id = Some(Value::new(&[]));
+                    self.id = Some(Value::null());
                 }
             }
         }

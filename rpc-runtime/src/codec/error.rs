@@ -278,7 +278,9 @@ impl<'de> ErrorData<'_, 'de> {
     }
 
     fn to_json(self) -> Option<Box<str>> {
-        ser::to_text(&self.value?).ok()
+        let mut out = Vec::new();
+        self.value?.write_received(&mut out).ok()?;
+        String::from_utf8(out).ok().map(Into::into)
     }
 }
 

@@ -47,6 +47,23 @@ pub(super) enum Compact {
     },
 }
 
+impl Compact {
+    /// Returns the offset of the parameters, the result or the item in the message.
+    pub(super) fn value_offset(self, message: &[u8]) -> Option<usize> {
+        let digits = |start: usize| {
+            let rest = message.get(start..)?;
+            let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            start.checked_add(count)
+        };
+        match self {
+            // The quote behind the method is the first byte of the text before the parameters.
+            Self::Request { method, .. } => method.end.checked_add(PARAMS.len())?.checked_add(1),
+            Self::Response { .. } => digits(HEAD.len())?.checked_add(RESULT.len()),
+            Self::Item { .. } => digits(ITEM.len())?.checked_add(1),
+        }
+    }
+}
+
 /// The position of a string in its message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {

@@ -2,10 +2,12 @@
 
 use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
+use crate::codec::arena::Arena;
 use crate::codec::de::Value;
 use crate::codec::envelope::leading_id;
 use crate::codec::fast_path::{Compact, Scanner, Span, Strings};
-use crate::codec::steps;
+use crate::codec::values::Values;
+use crate::codec::{RETAINED_BUFFER_BYTES, steps};
 
 /// The maximum size of a retained tape, as a multiple of the bytes of a message. The tape of a dense message is several
 /// times as large as the message.
@@ -125,10 +127,16 @@ impl Index {
         let len = message.len();
         self.longest = self.longest.max(len);
         let mut document = Document::new(tape);
-        message.resize(len.saturating_add(INPUT_PADDING), b' ');
-        simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut document.tape)
+        let parsed = len.saturating_add(INPUT_PADDING);
+        reserve(message);
+        message.resize(parsed, b' ');
+        message.extend_from_within(..len);
+        let (message, text) = message.split_at_mut(parsed);
+        let values = &mut document.values;
+        values.text = text;
+        simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut values.tape)
             .map_err(|_| ParseError { id: None })?;
-        steps::add(document.tape.0.len());
+        steps::add(values.tape.0.len());
         Ok(document)
     }
 
@@ -183,11 +191,12 @@ impl Index {
         found: Compact,
     ) -> Result<Document<'p, 'de>, ParseError> {
         let mut document = Document::new(tape);
-        let filled = self.strings.fill(message, &mut document.tape.0);
+        let values = &mut document.values;
+        let filled = self.strings.fill(message, &mut values.tape.0);
         filled.ok_or(ParseError { id: None })?;
-        steps::add(document.tape.0.len());
-        document.message = message;
-        document.compact = Some(found);
+        steps::add(values.tape.0.len());
+        values.text = message;
+        values.compact = Some(found);
         Ok(document)
     }
 
@@ -218,6 +227,15 @@ impl TapeBuffer {
     }
 }
 
+/// Makes room for what parsing appends to a message: padding, and a copy of the text, which parsing changes.
+pub(crate) fn reserve(message: &mut Vec<u8>) {
+    let copy = message.len().saturating_add(INPUT_PADDING);
+    match message.len() > RETAINED_BUFFER_BYTES {
+        true => message.reserve_exact(copy),
+        false => message.reserve(copy),
+    }
+}
+
 impl Default for TapeBuffer {
     fn default() -> Self {
         Self(Tape(Vec::new()))
@@ -242,60 +260,60 @@ fn values_begun(chunk: &[u8]) -> usize {
 /// A parsed message. Returns the tape to its [`TapeBuffer`] when dropped.
 #[derive(Debug)]
 pub(crate) struct Document<'p, 'de> {
-    tape: Tape<'de>,
+    values: Values<'de>,
     buffer: &'p mut TapeBuffer,
-    /// The bytes of a compact message.
-    message: &'de [u8],
-    /// The envelope around the value on the tape, if the message was read without simd-json.
-    compact: Option<Compact>,
 }
 
 impl<'p, 'de> Document<'p, 'de> {
     fn new(buffer: &'p mut TapeBuffer) -> Self {
         Self {
-            tape: std::mem::take(buffer).0,
+            values: Values::new(std::mem::take(buffer).0),
             buffer,
-            message: &[],
-            compact: None,
         }
     }
 
     /// Returns how many bytes the tape takes.
     pub(crate) fn retained_bytes(&self) -> usize {
-        self.tape.0.capacity().saturating_mul(NODE_BYTES)
+        self.values.tape.0.capacity().saturating_mul(NODE_BYTES)
     }
 
     /// Releases the tape instead of returning it to the buffer.
     pub(crate) fn release(mut self) {
-        self.tape = Tape(Vec::new());
+        self.values.tape = Tape(Vec::new());
+    }
+
+    /// Lends memory to the arguments that are decoded.
+    #[inline]
+    pub(crate) fn lend(&mut self, arena: &'de Arena) {
+        self.values.arena = Some(arena);
     }
 
     /// Returns the envelope around the value on the tape, if the tape does not hold the entire message.
     pub(super) fn compact(&self) -> Option<Compact> {
-        self.compact
+        self.values.compact
     }
 
     /// Returns a string of a compact message.
     #[inline]
     pub(super) fn text(&self, span: Span) -> Option<&'de str> {
-        span.of(self.message)
+        span.of(self.values.text)
     }
 
     /// Returns the value of the entire message. For a compact message this is its parameters, its result or its item.
     pub(crate) fn root(&self) -> Value<'_, 'de> {
-        Value::new(&self.tape.0)
+        Value::first(&self.values)
     }
 
     /// Returns the root, if there is one: a compact message may lack parameters.
     pub(super) fn value(&self) -> Option<Value<'_, 'de>> {
-        (!self.tape.0.is_empty()).then(|| self.root())
+        (!self.values.tape.0.is_empty()).then(|| self.root())
     }
 }
 
 impl Drop for Document<'_, '_> {
     #[inline]
     fn drop(&mut self) {
-        let tape = std::mem::replace(&mut self.tape, Tape(Vec::new()));
+        let tape = std::mem::replace(&mut self.values.tape, Tape(Vec::new()));
         *self.buffer = TapeBuffer(tape.reset());
     }
 }
@@ -320,7 +338,7 @@ mod tests {
             let estimate = most_parsed_bytes(&message);
             let mut parser = Parser::new(64);
             let document = parser.parse(&mut message).expect("it is JSON");
-            prop_assert!(document.tape.0.len() * NODE_BYTES <= estimate);
+            prop_assert!(document.values.tape.0.len() * NODE_BYTES <= estimate);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::codec::fast_path::Compact;
 use crate::codec::id::Id;
 use crate::codec::metadata;
 use crate::codec::parser::Document;
+use crate::codec::values::Values;
 
 /// The number of values from which on an allocation pays off if the values need not be kept afterwards.
 const MANY_NODES: usize = 1024;
@@ -75,8 +76,8 @@ pub(crate) struct Request<'t, 'de> {
 /// Copies of the parts of a request that are on the tape.
 #[derive(Debug)]
 pub(crate) struct RequestParts<'de> {
-    params: Option<Vec<Node<'de>>>,
-    meta: Option<Vec<Node<'de>>>,
+    params: Option<Values<'de>>,
+    meta: Option<Values<'de>>,
 }
 
 impl<'de> RequestParts<'de> {
@@ -85,16 +86,18 @@ impl<'de> RequestParts<'de> {
         Request {
             id: request.id,
             method: request.method,
-            params: self.params.as_deref().map(Value::new),
+            params: self.params.as_ref().map(Value::first),
             timeout: request.timeout,
-            meta: self.meta.as_deref().map(Value::new),
+            meta: self.meta.as_ref().map(Value::first),
         }
     }
 
     /// Returns how many bytes the copies take.
     pub(crate) fn bytes(&self) -> usize {
         let nodes = [&self.params, &self.meta].into_iter().flatten();
-        nodes.map(|nodes| size_of_val(nodes.as_slice())).sum()
+        nodes
+            .map(|values| size_of_val(values.tape.0.as_slice()))
+            .sum()
     }
 }
 
@@ -132,8 +135,8 @@ impl<'t, 'de> Request<'t, 'de> {
     /// Copies the parts that are on the tape.
     pub(crate) fn copy_parts(&self) -> RequestParts<'de> {
         RequestParts {
-            params: self.params.map(Value::to_nodes),
-            meta: self.meta.map(Value::to_nodes),
+            params: self.params.map(Value::to_values),
+            meta: self.meta.map(Value::to_values),
         }
     }
 

@@ -1,17 +1,20 @@
-//! Writes JSON. Any `Serialize` is written byte for byte as serde_json would, with two differences: the output is
-//! always one line, even if it contains JSON of the user's, and strings are searched in blocks for characters to
-//! escape.
+//! Writes JSON. Any `Serialize` is written byte for byte as serde_json would, with these differences: the output is always
+//! one line, even if it contains JSON of the user's, and strings are searched in blocks for characters to escape. What the
+//! receiver could not read back is an error: NaN and infinities, which serde_json writes as null, and more than
+//! [`MAX_VALUE_DEPTH`] levels of nesting.
 
 use std::fmt::{self, Display, Write};
 
 use serde::ser::{self, Error as _, Serialize};
 use serde_json::Error;
 
+use crate::codec::MAX_VALUE_DEPTH;
 use crate::codec::digits::{self, HIGH_BITS};
+use crate::codec::verbatim;
 
 /// Appends `value`.
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-    value.serialize(Json(out))
+    value.serialize(Json(out, MAX_VALUE_DEPTH))
 }
 
 /// Returns `value` as JSON text.
@@ -192,8 +195,8 @@ pub(super) fn specials(word: u64) -> u64 {
     (below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH_BITS
 }
 
-/// The position where a value is written.
-struct Json<'a>(&'a mut Vec<u8>);
+/// The position where a value is written, and the levels of nesting that are left there.
+struct Json<'a>(&'a mut Vec<u8>, usize);
 
 impl<'a> Json<'a> {
     fn literal(self, text: &str) -> Result<(), Error> {
@@ -201,23 +204,38 @@ impl<'a> Json<'a> {
         Ok(())
     }
 
-    fn several(self, open: u8, close: u8) -> Several<'a> {
-        Several {
+    #[inline]
+    fn several(self, open: u8, close: u8) -> Result<Several<'a>, Error> {
+        Ok(Several {
+            left: self.1.checked_sub(1).ok_or_else(too_deep)?,
             out: self.0,
             next: open,
             open,
             close,
             within_variant: false,
-        }
+        })
     }
 
     /// Writes the start of `{"variant":…}`.
-    fn variant(self, variant: &str) -> Self {
+    fn variant(self, variant: &str) -> Result<Self, Error> {
+        let left = self.1.checked_sub(1).ok_or_else(too_deep)?;
         self.0.push(b'{');
         write_string(variant, self.0);
         self.0.push(b':');
-        self
+        Ok(Self(self.0, left))
     }
+}
+
+#[cold]
+fn too_deep() -> Error {
+    Error::custom(format_args!(
+        "the value has more than {MAX_VALUE_DEPTH} levels of arrays and objects"
+    ))
+}
+
+#[cold]
+fn not_finite() -> Error {
+    Error::custom("JSON has no number for NaN or an infinity")
 }
 
 macro_rules! integers {
@@ -268,7 +286,7 @@ impl<'a> ser::Serializer for Json<'a> {
     fn serialize_f32(self, value: f32) -> Result<(), Error> {
         match value.is_finite() {
             true => self.literal(zmij::Buffer::new().format_finite(value)),
-            false => self.literal("null"),
+            false => Err(not_finite()),
         }
     }
 
@@ -276,7 +294,7 @@ impl<'a> ser::Serializer for Json<'a> {
     fn serialize_f64(self, value: f64) -> Result<(), Error> {
         match value.is_finite() {
             true => self.literal(zmij::Buffer::new().format_finite(value)),
-            false => self.literal("null"),
+            false => Err(not_finite()),
         }
     }
 
@@ -336,21 +354,22 @@ impl<'a> ser::Serializer for Json<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        let json = self.variant(variant);
-        value.serialize(Json(json.0))?;
-        json.literal("}")
+        let Json(out, left) = self.variant(variant)?;
+        value.serialize(Json(out, left))?;
+        out.push(b'}');
+        Ok(())
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Several<'a>, Error> {
-        Ok(self.several(b'[', b']'))
+        self.several(b'[', b']')
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Several<'a>, Error> {
-        Ok(self.several(b'[', b']'))
+        self.several(b'[', b']')
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Several<'a>, Error> {
-        Ok(self.several(b'[', b']'))
+        self.several(b'[', b']')
     }
 
     fn serialize_tuple_variant(
@@ -360,18 +379,18 @@ impl<'a> ser::Serializer for Json<'a> {
         variant: &'static str,
         _: usize,
     ) -> Result<Several<'a>, Error> {
-        Ok(self.variant(variant).several(b'[', b']').within_variant())
+        Ok(self.variant(variant)?.several(b'[', b']')?.within_variant())
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Several<'a>, Error> {
-        Ok(self.several(b'{', b'}'))
+        self.several(b'{', b'}')
     }
 
     #[inline]
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Struct<'a>, Error> {
         Ok(match name {
-            RAW_VALUE | NUMBER => Struct::Verbatim(self.0),
-            _ => Struct::Fields(self.several(b'{', b'}')),
+            RAW_VALUE | NUMBER => Struct::Verbatim(self.0, self.1),
+            _ => Struct::Fields(self.several(b'{', b'}')?),
         })
     }
 
@@ -382,7 +401,7 @@ impl<'a> ser::Serializer for Json<'a> {
         variant: &'static str,
         _: usize,
     ) -> Result<Several<'a>, Error> {
-        Ok(self.variant(variant).several(b'{', b'}').within_variant())
+        Ok(self.variant(variant)?.several(b'{', b'}')?.within_variant())
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
@@ -393,6 +412,8 @@ impl<'a> ser::Serializer for Json<'a> {
 /// Writes elements or members, separated by commas.
 struct Several<'a> {
     out: &'a mut Vec<u8>,
+    /// The levels of nesting that are left for an element.
+    left: usize,
     /// The byte before the next one: a bracket, then commas.
     next: u8,
     open: u8,
@@ -412,7 +433,7 @@ impl Several<'_> {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.out.push(self.next);
         self.next = b',';
-        value.serialize(Json(self.out))
+        value.serialize(Json(self.out, self.left))
     }
 
     #[inline]
@@ -422,7 +443,7 @@ impl Several<'_> {
         self.out.push(b'"');
         string_content(key.as_bytes(), self.out);
         self.out.extend_from_slice(b"\":");
-        value.serialize(Json(self.out))
+        value.serialize(Json(self.out, self.left))
     }
 
     /// Writes a key. A number or a boolean becomes a string.
@@ -489,7 +510,7 @@ impl ser::SerializeMap for Several<'_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.out.push(b':');
-        value.serialize(Json(self.out))
+        value.serialize(Json(self.out, self.left))
     }
 
     fn end(self) -> Result<(), Error> {
@@ -516,12 +537,12 @@ impl ser::SerializeStructVariant for Several<'_> {
 
 /// The names by which serde_json's own types tell its serializer that their only field is JSON already: `RawValue` and,
 /// with `arbitrary_precision`, `Number`.
-const RAW_VALUE: &str = "$serde_json::private::RawValue";
-const NUMBER: &str = "$serde_json::private::Number";
+pub(super) const RAW_VALUE: &str = "$serde_json::private::RawValue";
+pub(super) const NUMBER: &str = "$serde_json::private::Number";
 
 enum Struct<'a> {
     Fields(Several<'a>),
-    Verbatim(&'a mut Vec<u8>),
+    Verbatim(&'a mut Vec<u8>, usize),
 }
 
 impl ser::SerializeStruct for Struct<'_> {
@@ -536,7 +557,11 @@ impl ser::SerializeStruct for Struct<'_> {
     ) -> Result<(), Error> {
         match self {
             Self::Fields(fields) => fields.member(key, value),
-            Self::Verbatim(out) => write!(OneLine(out), "{}", Text(value)).map_err(Error::custom),
+            Self::Verbatim(out, left) => {
+                let start = out.len();
+                write!(OneLine(out), "{}", Text(value)).map_err(Error::custom)?;
+                check_verbatim(out.get(start..).unwrap_or_default(), *left)
+            }
         }
     }
 
@@ -544,8 +569,20 @@ impl ser::SerializeStruct for Struct<'_> {
     fn end(self) -> Result<(), Error> {
         match self {
             Self::Fields(fields) => fields.finish(),
-            Self::Verbatim(_) => Ok(()),
+            Self::Verbatim(..) => Ok(()),
         }
+    }
+}
+
+/// Checks that the receiver can read JSON of the user's. serde_json accepts more than JSON that has a meaning everywhere.
+fn check_verbatim(json: &[u8], left: usize) -> Result<(), Error> {
+    let found = verbatim::inspect(json);
+    if found.depth > left {
+        return Err(too_deep());
+    }
+    match found.reason {
+        Some(reason) => Err(Error::custom(reason)),
+        None => Ok(()),
     }
 }
 
@@ -665,14 +702,7 @@ mod tests {
         assert_as_serde_json(&Tagged::SomeFields { a: 1 });
         assert_as_serde_json(&(Some(Some(1)), None::<u8>, [0u8; 0], [[1, 2], [3, 4]]));
         assert_as_serde_json(&(i128::MIN, u128::MAX, i64::MIN, u64::MAX, i8::MIN, 'ß', '"'));
-        assert_as_serde_json(&(
-            f64::NAN,
-            f64::INFINITY,
-            f32::NEG_INFINITY,
-            -0.0,
-            1e300,
-            1e-7f32,
-        ));
+        assert_as_serde_json(&(-0.0, 1e300, 1e-7f32));
         assert_as_serde_json(&std::net::Ipv6Addr::LOCALHOST);
         assert_as_serde_json(&format_args!("a \"{}\" in\ntwo", "Display"));
         struct Bytes;
@@ -682,6 +712,48 @@ mod tests {
             }
         }
         assert_as_serde_json(&Bytes);
+    }
+
+    #[test]
+    fn number_that_is_not_finite_is_an_error() {
+        for double in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let single = double as f32;
+            assert!(write(&double, &mut Vec::new()).is_err());
+            assert!(write(&single, &mut Vec::new()).is_err());
+            assert!(write(&Some(Some(double)), &mut Vec::new()).is_err());
+            assert!(write(&Wrapper([single]), &mut Vec::new()).is_err());
+        }
+    }
+
+    #[test]
+    fn value_with_too_many_levels_is_an_error_that_names_the_limit() {
+        fn nested(levels: usize) -> Value {
+            (0..levels).fold(json!(1), |inner, level| match level % 2 {
+                0 => json!([inner]),
+                _ => json!({ "a": inner }),
+            })
+        }
+        let raw = |levels| serde_json::value::to_raw_value(&nested(levels)).unwrap();
+        let mut out = Vec::new();
+        write(&nested(MAX_VALUE_DEPTH), &mut out).unwrap();
+        write(&raw(MAX_VALUE_DEPTH), &mut out).unwrap();
+        write(&[raw(MAX_VALUE_DEPTH - 1)], &mut out).unwrap();
+        for error in [
+            write(&nested(MAX_VALUE_DEPTH + 1), &mut out),
+            write(&raw(MAX_VALUE_DEPTH + 1), &mut out),
+            write(&[raw(MAX_VALUE_DEPTH)], &mut out),
+        ] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&MAX_VALUE_DEPTH.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn raw_json_that_the_receiver_cannot_read_is_an_error() {
+        for json in [r#"[1,-1e400]"#, r#"{"a":"\ud800"}"#] {
+            let raw: Box<RawValue> = serde_json::from_str(&json.replace(r"\\", r"\")).unwrap();
+            assert!(write(&raw, &mut Vec::new()).is_err(), "{json}");
+        }
     }
 
     #[test]
@@ -713,7 +785,7 @@ mod tests {
             }
         }
         assert!(write_display(&Lost, &mut Vec::new()).is_err());
-        assert!(ser::Serializer::collect_str(Json(&mut Vec::new()), &Lost).is_err());
+        assert!(ser::Serializer::collect_str(Json(&mut Vec::new(), 1), &Lost).is_err());
     }
 
     #[test]

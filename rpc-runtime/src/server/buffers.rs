@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::codec::arena::Arena;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::parser::Parser;
@@ -24,6 +25,7 @@ pub(super) const RETAINING_QUARTERS: usize = 1;
 /// The buffers of a worker.
 pub(super) struct WorkerBuffers {
     pub(super) message: Vec<u8>,
+    pub(super) arena: Arena,
     pub(super) parser: Parser,
     pub(super) reply: Reply,
     pub(super) context: Context,
@@ -62,6 +64,7 @@ impl WorkerBuffers {
     ) -> Self {
         Self {
             message: Vec::with_capacity(INITIAL_BUFFER_BYTES),
+            arena: Arena::default(),
             parser: Parser::new(limits.max_depth),
             reply: Reply::new(limits.max_response_bytes),
             context: Context::new(connection),
@@ -90,6 +93,7 @@ impl WorkerBuffers {
             && self.message.len() <= SMALL_MESSAGE_BYTES
             && self.reply.bytes().len() <= SMALL_MESSAGE_BYTES
             && !self.exchange.is_used();
+        self.arena.clear();
         if !is_small {
             self.release_past(match memory.is_used_to(RETAINING_QUARTERS) {
                 true => SMALL_MESSAGE_BYTES,

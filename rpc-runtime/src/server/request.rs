@@ -11,7 +11,7 @@ use crate::codec::envelope::leading_id;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::lines::Line;
-use crate::codec::parser::{Document, Index, ParseError, TapeBuffer, most_parsed_bytes};
+use crate::codec::parser::{self, Document, Index, ParseError, TapeBuffer, most_parsed_bytes};
 use crate::codec::reply::Reply;
 use crate::codec::request::Message;
 use crate::memory::{ParsedKind, ParsedMessage};
@@ -41,6 +41,7 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
     } = task;
     let WorkerBuffers {
         message,
+        arena,
         parser,
         reply,
         context,
@@ -50,10 +51,11 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
     } = buffers;
     exchange.clear();
     let (index, tape) = parser.split();
-    let Some(document) = parse(index, tape, message, line, reply) else {
+    let Some(mut document) = parse(index, tape, message, line, reply) else {
         site.connection.abuse().record_wasted();
         return ReplyBuffer::Single;
     };
+    document.lend(arena);
     let request = match document.message() {
         Message::Single(request) => request,
         Message::Batch(entries) => {
@@ -94,6 +96,7 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
     } = task;
     let WorkerBuffers {
         message,
+        arena,
         parser,
         reply,
         context,
@@ -102,10 +105,11 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
         charge,
     } = buffers;
     let (index, tape) = parser.split();
-    let Some(document) = parse(index, tape, message, line, reply) else {
+    let Some(mut document) = parse(index, tape, message, line, reply) else {
         site.connection.abuse().record_wasted();
         return ReplyBuffer::Single;
     };
+    document.lend(arena);
     release_index(index, site);
     charge.set(admission.message_bytes + index.retained_bytes() + document.retained_bytes());
     let request = match document.message() {
@@ -244,10 +248,13 @@ async fn admit<R: Router>(
         admission.refused = obtained.err();
     }
     // Room is obtained last, since the message must be parsed and counted as soon as there is room for it.
-    let parsed = wait_to_parse(site, receiver, most_parsed_bytes(&buffers.message)).await;
+    let bytes = most_parsed_bytes(&buffers.message) + buffers.message.len();
+    let parsed = wait_to_parse(site, receiver, bytes).await;
     if parsed.is_none() {
         admission.refused = Some(ProtocolError::Cancelled);
     }
+    parser::reserve(&mut buffers.message);
+    admission.message_bytes = buffers.message.capacity();
     (admission, parsed)
 }
 

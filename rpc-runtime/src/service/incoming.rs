@@ -9,6 +9,7 @@ use futures_core::Stream;
 
 use crate::blocking::{self, NotRun};
 use crate::codec::INITIAL_BUFFER_BYTES;
+use crate::codec::arena::Arena;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::params::decode::{Argument, Arguments, Parameter, Params};
@@ -155,7 +156,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
     fn charge_copy(&self, json: &[u8]) -> Option<MemoryCharge> {
         let (_, memory) = self.permit?;
         let is_large = json.len() > INITIAL_BUFFER_BYTES;
-        is_large.then(|| MemoryCharge::new(memory, json.len() + most_parsed_bytes(json)))
+        is_large.then(|| MemoryCharge::new(memory, 2 * json.len() + most_parsed_bytes(json)))
     }
 
     /// Runs a handler on a thread for blocking work.
@@ -181,9 +182,12 @@ impl<'t, 'de> Incoming<'t, 'de> {
             let _charge = charge;
             let call = || {
                 // The depth was checked when the request was received.
-                let mut parser = Parser::new(usize::MAX);
+                let (mut parser, arena) = (Parser::new(usize::MAX), Arena::default());
                 let document = json.as_mut().map(|json| parser.parse(json)).transpose();
-                let document = document.map_err(|_| unwritable("its parameters are lost"))?;
+                let mut document = document.map_err(|_| unwritable("its parameters are lost"))?;
+                if let Some(document) = &mut document {
+                    document.lend(&arena);
+                }
                 let params = Params::new(document.as_ref().map(Document::root));
                 run(&service, &Incoming::new(params, &context), &mut answer)
             };

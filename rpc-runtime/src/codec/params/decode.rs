@@ -89,7 +89,7 @@ impl<'t, 'de> Params<'t, 'de> {
     /// Returns the parameters as JSON text, for a thread that cannot borrow the request.
     pub(crate) fn to_json(self) -> Option<Vec<u8>> {
         let mut out = Vec::new();
-        ser::write(&self.value?, &mut out).ok()?;
+        self.value?.write_received(&mut out).ok()?;
         Some(out)
     }
 

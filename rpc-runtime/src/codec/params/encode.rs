@@ -29,7 +29,16 @@ impl<'a, T: ?Sized> Sent<'a, T> {
 
     /// Appends the argument.
     pub(crate) fn write(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        (self.write)(self.value, out)
+        (self.write)(self.value, out).map_err(|error| self.named(error))
+    }
+
+    /// Adds the argument's name to an error.
+    #[cold]
+    fn named(&self, error: serde_json::Error) -> serde_json::Error {
+        match self.name {
+            "" => error,
+            name => serde_json::Error::custom(format_args!("`{name}`: {error}")),
+        }
     }
 }
 

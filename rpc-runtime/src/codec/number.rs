@@ -1,0 +1,116 @@
+//! Numbers that a double does not hold as they were written.
+
+use std::any::type_name;
+use std::sync::LazyLock;
+
+use serde::de::Visitor;
+
+use crate::codec::de::Value;
+
+/// `true` if serde_json was built with its feature `arbitrary_precision`: its numbers then keep their text.
+static KEEPS_TEXT: LazyLock<bool> = LazyLock::new(|| {
+    let number = serde_json::from_str::<serde_json::Number>("1.00");
+    number.is_ok_and(|number| number.to_string() == "1.00")
+});
+
+/// Returns the text of a number, if serde_json keeps such texts and a double does not.
+pub(super) fn inexact_text<'de>(value: Value<'_, 'de>, number: f64) -> Option<&'de str> {
+    if !*KEEPS_TEXT {
+        return None;
+    }
+    let text = value.text()?;
+    (zmij::Buffer::new().format_finite(number) != text).then_some(text)
+}
+
+/// Returns `true` if a visitor gets the text of a number instead of the double, as serde_json passes it.
+///
+/// serde's buffers of untagged, flattened and internally tagged types are an exception: a float that was read into one as
+/// text cannot be read from it. They get the double if it is the same number in another notation.
+pub(super) fn takes_text<'de, V: Visitor<'de>>(text: &str, number: f64) -> bool {
+    let wanted = type_name::<V::Value>();
+    let is_buffer = wanted.starts_with("serde") && wanted.contains("::Content");
+    !is_buffer || !is_same_number(text, zmij::Buffer::new().format_finite(number))
+}
+
+/// Returns `true` if two numbers have the same digits at the same places.
+fn is_same_number(one: &str, other: &str) -> bool {
+    digits(one).is_some_and(|one| digits(other) == Some(one))
+}
+
+/// Returns sign, significant digits and the exponent of the first of them. Zero has none of these but its sign.
+fn digits(number: &str) -> Option<(bool, String, i64)> {
+    let positive = number.strip_prefix('-').unwrap_or(number);
+    let (mantissa, exponent) = match positive.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
+        None => (positive, 0),
+    };
+    let whole = mantissa.split('.').next().unwrap_or_default();
+    let all: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let significant = all.trim_start_matches('0');
+    let zeros = i64::try_from(all.len().checked_sub(significant.len())?).ok()?;
+    let is_negative = positive.len() < number.len();
+    let significant = significant.trim_end_matches('0').to_owned();
+    if significant.is_empty() {
+        return Some((is_negative, significant, 0));
+    }
+    let whole = i64::try_from(whole.len()).ok()?;
+    let first = exponent.checked_add(whole)?.checked_sub(zeros)?;
+    Some((is_negative, significant, first))
+}
+
+/// Returns `true` if a text is a number in JSON's notation.
+pub(super) fn is_json(text: &str) -> bool {
+    let positive = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = match positive.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (positive, None),
+    };
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let are_digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits(whole)
+        && (whole.len() == 1 || !whole.starts_with('0'))
+        && fraction.is_none_or(are_digits)
+        && exponent.is_none_or(|text| are_digits(text.strip_prefix(['+', '-']).unwrap_or(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_number_in_another_notation_is_the_same() {
+        for (one, other) in [
+            ("1.50", "1.5"),
+            ("15e-1", "1.5"),
+            ("0.015E2", "1.5"),
+            ("1E400", "10e399"),
+            ("0.0", "0e7"),
+        ] {
+            assert!(is_same_number(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("1.5", "-1.5"),
+            ("1.51", "1.5"),
+            ("15", "1.5"),
+            ("-0.0", "0"),
+        ] {
+            assert!(!is_same_number(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn notation_of_json_is_recognized() {
+        for text in ["0", "-0", "1.5", "10", "1e5", "1E+5", "-1.5e-5"] {
+            assert!(is_json(text), "{text}");
+        }
+        for text in [
+            "", "-", "+1", "01", ".5", "1.", "1e", "NaN", "inf", "1.e5", " 1", "0x1",
+        ] {
+            assert!(!is_json(text), "{text}");
+        }
+    }
+}
