@@ -30,8 +30,11 @@ pub struct Limits {
     /// bytes. Defaults to 4 MiB. A larger reply is replaced by −32008. In a batch, replies that do not fit are replaced
     /// by −32011.
     pub max_response_bytes: usize,
-    /// The maximum nesting of a request, in levels of arrays and objects. Defaults to 64. A request that is nested
+    /// The maximum nesting of a request, in levels of arrays and objects. Defaults to 128. A request that is nested
     /// deeper is answered with −32700.
+    ///
+    /// This crate's clients and servers write no argument, result, item or error data of more than 125 levels: the call
+    /// fails with [`CallError::Encode`](crate::CallError::Encode) or `INTERNAL_ERROR` instead.
     pub max_depth: usize,
     /// The maximum number of entries in a batch. Defaults to 100. No entry of a longer batch is executed; the batch is
     /// answered with a single −32010.

@@ -18,6 +18,7 @@ use crate::client::handle::{Client, ClientInner};
 use crate::client::mux_stream::CallId;
 use crate::client::notification::Notification;
 use crate::client::options::TimeLimit;
+use crate::codec::arena::Arena;
 use crate::codec::de::Value;
 use crate::codec::error::RpcError;
 use crate::codec::id::Id;
@@ -229,8 +230,10 @@ impl Batch {
         })
         .await?;
         let _decoding = connection.budget.decode(&reply).await;
+        let arena = Arena::default();
         let decoded = with_parser(|parser| {
-            let document = parser.parse(&mut reply).ok()?;
+            let mut document = parser.parse(&mut reply).ok()?;
+            document.lend(&arena);
             replies.decode(document.root(), &self, &connection)
         });
         decoded.unwrap_or_else(|| Err(CallFailure::malformed(&reply).into()))?;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::client::error::{CallError, CallFailure};
+use crate::codec::arena::Arena;
 use crate::codec::parser::Parser;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ResultReader;
@@ -21,8 +22,10 @@ pub(super) fn decode_reply<T, E>(
     if let Some(take) = reader.unparsed {
         return Ok(take(reply));
     }
+    let arena = Arena::default();
     let decoded = with_parser(|parser| {
-        let document = parser.parse_response(reply).ok()?;
+        let mut document = parser.parse_response(reply).ok()?;
+        document.lend(&arena);
         let response = document.response()?;
         Some(decode_body(reader, response.outcome))
     });

@@ -1,7 +1,10 @@
-//! Memory for bytes that arguments borrow and that do not stand in the message as they are.
+//! Memory that few messages need: bytes that arguments borrow and that do not stand in the message as they are, and the
+//! offsets of values.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::codec::values::Milestones;
 
 type Slot = OnceLock<Box<[u8]>>;
 
@@ -10,34 +13,49 @@ const GROUPS: usize = 32;
 
 /// Memory that is released all at once. Takes none before it is used.
 #[derive(Debug, Default)]
-pub(crate) struct Arena(OnceLock<Box<Slots>>);
+pub(crate) struct Arena(OnceLock<Box<Kept>>);
 
 #[derive(Debug, Default)]
-struct Slots {
+struct Kept {
     groups: [OnceLock<Box<[Slot]>>; GROUPS],
     taken: AtomicUsize,
+    milestones: OnceLock<Milestones>,
 }
 
 impl Arena {
     /// Keeps `bytes` for as long as the arena. Returns `None` if it is full.
     pub(crate) fn keep(&self, bytes: Vec<u8>) -> Option<&[u8]> {
-        let slots = self.0.get_or_init(Box::default);
-        let number = slots.taken.fetch_add(1, Ordering::Relaxed);
+        let kept = self.0.get_or_init(Box::default);
+        let number = kept.taken.fetch_add(1, Ordering::Relaxed);
         let number = number.checked_add(1)?;
         let group = number.checked_ilog2()?;
         let size = 1_usize.checked_shl(group)?;
-        let group = slots.groups.get(group as usize)?;
+        let group = kept.groups.get(group as usize)?;
         let group = group.get_or_init(|| (0..size).map(|_| Slot::new()).collect());
         let slot = group.get(number.checked_sub(size)?)?;
         Some(slot.get_or_init(|| bytes.into()))
+    }
+
+    /// Returns the milestones of the first message that asks for some.
+    pub(super) fn milestones(&self, find: impl FnOnce() -> Milestones) -> &Milestones {
+        self.0
+            .get_or_init(Box::default)
+            .milestones
+            .get_or_init(find)
     }
 
     /// Releases everything.
     #[inline]
     pub(crate) fn clear(&mut self) {
         if self.0.get().is_some() {
-            *self = Self::default();
+            self.release();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn release(&mut self) {
+        *self = Self::default();
     }
 }
 

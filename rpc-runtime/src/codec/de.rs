@@ -105,6 +105,7 @@ impl<'t, 'de> Value<'t, 'de> {
     }
 
     /// Returns the elements, if the value is an array.
+    #[inline]
     pub(crate) fn elements(self) -> Option<Elements<'t, 'de>> {
         match self.node() {
             Node::Array { len, .. } => Some(Elements {
@@ -117,6 +118,7 @@ impl<'t, 'de> Value<'t, 'de> {
     }
 
     /// Returns the members in their order, if the value is an object.
+    #[inline]
     pub(crate) fn members(self) -> Option<Members<'t, 'de>> {
         match self.node() {
             Node::Object { len, .. } => Some(Members {

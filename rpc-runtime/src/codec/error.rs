@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::Error;
 
 use crate::codec::MAX_RESPONSE_DEPTH;
+use crate::codec::arena::Arena;
 use crate::codec::de::Value;
 use crate::codec::envelope::{DATA, write_error};
 use crate::codec::error_code::code;
@@ -220,6 +221,10 @@ impl<'a> DataWriter<'a> {
         }
     }
 
+    fn fail(self, reason: &str) {
+        *self.failure = Some(serde_json::Error::custom(reason));
+    }
+
     fn raw(self, json: &str) {
         self.out.extend_from_slice(DATA);
         self.out.extend_from_slice(json.as_bytes());
@@ -336,6 +341,8 @@ pub struct ErrorObject {
     code: i64,
     message: Cow<'static, str>,
     data: Option<Box<str>>,
+    /// The reason why the data cannot be sent.
+    unwritable: Option<Box<str>>,
 }
 
 impl ErrorObject {
@@ -345,13 +352,19 @@ impl ErrorObject {
             code,
             message: message.into(),
             data: None,
+            unwritable: None,
         }
     }
 
-    /// Returns the same error with data. Data that serde cannot write is left out.
+    /// Returns the same error with data.
+    ///
+    /// An error with data that serde cannot write has none, and the caller of a handler that returns it receives
+    /// [`INTERNAL_ERROR`](code::INTERNAL_ERROR), as for a result that cannot be written. The server logs the reason.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
-        self.data = ser::to_text(data).ok();
+        let written = ser::to_text(data);
+        self.unwritable = written.as_ref().err().map(|error| error.to_string().into());
+        self.data = written.ok();
         self
     }
 
@@ -368,8 +381,9 @@ impl ErrorObject {
     /// Returns the data as a `T`. Returns `None` if there is no data or it is not a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
         let mut json = self.data.as_deref()?.as_bytes().to_vec();
-        let mut parser = Parser::new(MAX_RESPONSE_DEPTH);
-        let document = parser.parse(&mut json).ok()?;
+        let (mut parser, arena) = (Parser::new(MAX_RESPONSE_DEPTH), Arena::default());
+        let mut document = parser.parse(&mut json).ok()?;
+        document.lend(&arena);
         T::deserialize(document.root()).ok()
     }
 
@@ -383,6 +397,7 @@ impl ErrorObject {
             code,
             message: Cow::Owned(message.to_owned()),
             data: data.to_json(),
+            unwritable: None,
         }
     }
 }
@@ -429,9 +444,10 @@ impl RpcError for ErrorObject {
     }
 
     fn write_data(&self, data: DataWriter<'_>) {
-        match &self.data {
-            Some(json) => data.raw(json),
-            None => data.none(),
+        match (&self.data, &self.unwritable) {
+            (Some(json), _) => data.raw(json),
+            (None, Some(reason)) => data.fail(reason),
+            (None, None) => data.none(),
         }
     }
 

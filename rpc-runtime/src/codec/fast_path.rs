@@ -47,21 +47,25 @@ pub(super) enum Compact {
     },
 }
 
-impl Compact {
-    /// Returns the offset of the parameters, the result or the item in the message.
-    pub(super) fn value_offset(self, message: &[u8]) -> Option<usize> {
-        let digits = |start: usize| {
-            let rest = message.get(start..)?;
-            let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            start.checked_add(count)
-        };
-        match self {
-            // The quote behind the method is the first byte of the text before the parameters.
-            Self::Request { method, .. } => method.end.checked_add(PARAMS.len())?.checked_add(1),
-            Self::Response { .. } => digits(HEAD.len())?.checked_add(RESULT.len()),
-            Self::Item { .. } => digits(ITEM.len())?.checked_add(1),
-        }
-    }
+/// Returns the offset of the parameters, the result or the item in a compact message.
+pub(super) fn compact_value(message: &[u8]) -> Option<usize> {
+    let digits = |text: &'_ [u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let item = message.strip_prefix(ITEM);
+    let item = item.and_then(|rest| rest.get(digits(rest)..)?.strip_prefix(b","));
+    let behind_id = || {
+        message
+            .strip_prefix(HEAD)
+            .and_then(|rest| rest.get(digits(rest)..))
+    };
+    let result = || behind_id()?.strip_prefix(RESULT);
+    let params = || {
+        let method = behind_id().or_else(|| message.strip_prefix(VERSION));
+        let method = method?.strip_prefix(METHOD)?;
+        let end = method.iter().position(|byte| *byte == b'"')?;
+        method.get(end..)?.strip_prefix(b"\"")?.strip_prefix(PARAMS)
+    };
+    let value = item.or_else(result).or_else(params)?;
+    message.len().checked_sub(value.len())
 }
 
 /// The position of a string in its message.

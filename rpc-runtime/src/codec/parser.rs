@@ -127,11 +127,12 @@ impl Index {
         let len = message.len();
         self.longest = self.longest.max(len);
         let mut document = Document::new(tape);
-        let parsed = len.saturating_add(INPUT_PADDING);
+        let parsed = len.saturating_add(INPUT_PADDING).saturating_add(1);
         reserve(message);
         message.resize(parsed, b' ');
         message.extend_from_within(..len);
-        let (message, text) = message.split_at_mut(parsed);
+        // The last byte of the padding stands before the text, as `Values` expects.
+        let (message, text) = message.split_at_mut(parsed.saturating_sub(1));
         let values = &mut document.values;
         values.text = text;
         simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut values.tape)
@@ -196,7 +197,7 @@ impl Index {
         filled.ok_or(ParseError { id: None })?;
         steps::add(values.tape.0.len());
         values.text = message;
-        values.compact = Some(found);
+        document.compact = Some(found);
         Ok(document)
     }
 
@@ -229,7 +230,10 @@ impl TapeBuffer {
 
 /// Makes room for what parsing appends to a message: padding, and a copy of the text, which parsing changes.
 pub(crate) fn reserve(message: &mut Vec<u8>) {
-    let copy = message.len().saturating_add(INPUT_PADDING);
+    let copy = message
+        .len()
+        .saturating_add(INPUT_PADDING)
+        .saturating_add(1);
     match message.len() > RETAINED_BUFFER_BYTES {
         true => message.reserve_exact(copy),
         false => message.reserve(copy),
@@ -262,6 +266,8 @@ fn values_begun(chunk: &[u8]) -> usize {
 pub(crate) struct Document<'p, 'de> {
     values: Values<'de>,
     buffer: &'p mut TapeBuffer,
+    /// The envelope around the value on the tape, if the message was read without simd-json.
+    compact: Option<Compact>,
 }
 
 impl<'p, 'de> Document<'p, 'de> {
@@ -269,6 +275,7 @@ impl<'p, 'de> Document<'p, 'de> {
         Self {
             values: Values::new(std::mem::take(buffer).0),
             buffer,
+            compact: None,
         }
     }
 
@@ -290,7 +297,7 @@ impl<'p, 'de> Document<'p, 'de> {
 
     /// Returns the envelope around the value on the tape, if the tape does not hold the entire message.
     pub(super) fn compact(&self) -> Option<Compact> {
-        self.values.compact
+        self.compact
     }
 
     /// Returns a string of a compact message.

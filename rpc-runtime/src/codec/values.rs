@@ -4,13 +4,11 @@
 //! of 128 bits, numbers of any precision and raw JSON. The text of a value is found by walking the tape and the text side
 //! by side. That happens only when a value of such a type is decoded.
 
-use std::sync::OnceLock;
-
 use memchr::memchr2;
 use simd_json::{Node, Tape};
 
 use crate::codec::arena::Arena;
-use crate::codec::fast_path::Compact;
+use crate::codec::fast_path::compact_value;
 use crate::codec::steps;
 
 /// The size of a text, in bytes, up to which the walk always begins at the start.
@@ -24,15 +22,19 @@ const MILESTONE_BYTES: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Values<'de> {
     pub(super) tape: Tape<'de>,
-    /// The received text.
+    /// The received text. It starts with a brace if the tape holds only the parameters, the result or the item of a compact
+    /// message. Otherwise it starts with a byte that separates values, behind which the first value is.
     pub(super) text: &'de [u8],
-    /// The envelope around the value on the tape, if the message was read without simd-json.
-    pub(super) compact: Option<Compact>,
-    /// Memory for bytes that are lent to the arguments.
+    /// Memory for bytes that are lent to the arguments, and for milestones.
     pub(super) arena: Option<&'de Arena>,
-    /// The offset of the first value, if `compact` does not tell it.
-    start: usize,
-    milestones: OnceLock<Box<[Milestone]>>,
+}
+
+/// The offsets of some values in the text of one message.
+#[derive(Debug)]
+pub(super) struct Milestones {
+    /// The address of the tape.
+    tape: usize,
+    places: Vec<Milestone>,
 }
 
 /// The offset of a value.
@@ -53,10 +55,7 @@ impl<'de> Values<'de> {
         Self {
             tape,
             text: &[],
-            compact: None,
             arena: None,
-            start: 0,
-            milestones: OnceLock::new(),
         }
     }
 
@@ -64,10 +63,11 @@ impl<'de> Values<'de> {
     pub(super) fn copy(&self, node: &Node<'de>, count: usize) -> Self {
         let index = self.index(node).unwrap_or(usize::MAX);
         let nodes = self.tape.0.get(index..index.saturating_add(count));
+        // A value of a member follows a colon or white space.
         let start = self.first().and_then(|first| self.walk(first, index));
+        let text = start.and_then(|start| self.text.get(start.checked_sub(1)?..));
         Self {
-            text: start.map_or(&[], |_| self.text),
-            start: start.unwrap_or_default(),
+            text: text.unwrap_or_default(),
             arena: self.arena,
             ..Self::new(Tape(nodes.unwrap_or_default().to_vec()))
         }
@@ -97,9 +97,9 @@ impl<'de> Values<'de> {
     }
 
     fn first(&self) -> Option<Milestone> {
-        let offset = match self.compact {
-            Some(compact) => compact.value_offset(self.text)?,
-            None => self.start,
+        let offset = match self.text.first()? {
+            b'{' => compact_value(self.text)?,
+            _ => 1,
         };
         Some(Milestone {
             index: 0,
@@ -113,10 +113,16 @@ impl<'de> Values<'de> {
         if self.text.len() <= SHORT_TEXT_BYTES {
             return self.walk(first, index);
         }
-        let milestones = self.milestones.get_or_init(|| self.milestones(first));
-        let behind = milestones.partition_point(|milestone| milestone.index as usize <= index);
-        let nearest = behind.checked_sub(1).and_then(|at| milestones.get(at));
-        self.walk(nearest.copied().unwrap_or(first), index)
+        let tape = self.tape.0.as_ptr().addr();
+        let milestones = self.arena.map(|arena| {
+            arena.milestones(|| Milestones {
+                tape,
+                places: self.milestones(first),
+            })
+        });
+        let milestones = milestones.filter(|milestones| milestones.tape == tape);
+        let nearest = milestones.and_then(|milestones| milestones.before(index));
+        self.walk(nearest.unwrap_or(first), index)
     }
 
     fn walk(&self, from: Milestone, index: usize) -> Option<usize> {
@@ -127,7 +133,7 @@ impl<'de> Values<'de> {
         (offset < self.text.len()).then_some(offset)
     }
 
-    fn milestones(&self, first: Milestone) -> Box<[Milestone]> {
+    fn milestones(&self, first: Milestone) -> Vec<Milestone> {
         let mut milestones = vec![first];
         let (mut last, mut offset) = (first, first.offset as usize);
         for (before, node) in self.tape.0.iter().enumerate() {
@@ -140,7 +146,8 @@ impl<'de> Values<'de> {
                 milestones.push(last);
             }
         }
-        milestones.into()
+        milestones.shrink_to_fit();
+        milestones
     }
 
     /// Returns the offset of the value behind `node`, which stands at `offset`.
@@ -160,6 +167,15 @@ impl<'de> Values<'de> {
         let rest = self.text.get(offset..).unwrap_or_default();
         let length = rest.iter().take_while(|byte| is_separator(**byte)).count();
         offset.saturating_add(length)
+    }
+}
+
+impl Milestones {
+    /// Returns the last milestone up to the value with this index.
+    fn before(&self, index: usize) -> Option<Milestone> {
+        let is_before = |place: &Milestone| place.index as usize <= index;
+        let behind = self.places.partition_point(is_before);
+        self.places.get(behind.checked_sub(1)?).copied()
     }
 }
 

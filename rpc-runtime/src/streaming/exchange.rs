@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::codec::RETAINED_BUFFER_BYTES;
+use crate::codec::arena::Arena;
 use crate::codec::de::{Mismatch, Value};
 use crate::codec::error::Unwritable;
 use crate::codec::error_code::ProtocolError;
@@ -429,9 +430,10 @@ impl UploadState {
     /// Reads the received line. Returns its item, or `None` at the end of the stream.
     fn read<T>(&mut self, depth: usize, read: ReadItem<T>) -> Result<Option<T>, FaultKind> {
         let lines = self.parser.get_or_insert_with(|| LineParser::new(depth));
-        let rejected = FaultKind::Protocol;
+        let (rejected, arena) = (FaultKind::Protocol, Arena::default());
         let document = lines.parser.parse_line(&mut self.line);
-        let document = document.map_err(|_| rejected(ProtocolError::Parse))?;
+        let mut document = document.map_err(|_| rejected(ProtocolError::Parse))?;
+        document.lend(&arena);
         let (id, item) = match document.line() {
             Some(StreamFrame::Item(id, item)) => (id, Some(item)),
             Some(StreamFrame::End(id)) => (id, None),

@@ -641,14 +641,14 @@ mod implementation_defined {
     }
 
     #[tokio::test]
-    async fn nesting_past_64_levels_is_rejected() {
-        // Two levels are the request and its parameters, which leaves 62.
+    async fn nesting_past_128_levels_is_rejected() {
+        // One level is the request, which leaves 127.
         for (open, close) in [("[", "]"), ("{\"a\":[", "]}")] {
-            let levels = 62 / open.matches(['[', '{']).count();
+            let levels = 127 / open.matches(['[', '{']).count();
             let nested = |levels| format!("{}{}", open.repeat(levels), close.repeat(levels));
             let message = |levels| {
-                let [argument, ..] = messages(nested(levels).as_bytes());
-                argument
+                let [_, unread, _] = messages(nested(levels).as_bytes());
+                unread
             };
             assert!(reply(&message(levels)).await.get("result").is_some());
             assert_eq!(reply(&message(levels + 1)).await["error"]["code"], -32700);

@@ -5,3 +5,4 @@ mod json;
 mod spec;
 mod stream;
 mod streaming;
+mod types;

@@ -26,6 +26,7 @@ use crate::client::reply_budget::{
 };
 use crate::client::streaming::request;
 use crate::codec::RETAINED_BUFFER_BYTES;
+use crate::codec::arena::Arena;
 use crate::codec::error::ErrorObject;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::params::encode::SentParams;
@@ -483,8 +484,10 @@ impl ItemReceiver {
             self.has_decoded();
             return Ok(Some(line));
         }
+        let arena = Arena::default();
         let decoded = with_parser(|parser| {
-            let document = parser.parse_line(line).ok()?;
+            let mut document = parser.parse_line(line).ok()?;
+            document.lend(&arena);
             Some(match document.line()? {
                 StreamFrame::Item(_, item) => match (reader.value)(item) {
                     Ok(item) => Ok(Some(item)),
