@@ -60,6 +60,7 @@
 //! the same way. `ARCHITECTURE.md` describes each step.
 #![cfg_attr(not(test), warn(clippy::too_many_lines))]
 
+mod binary;
 mod blocking;
 pub mod broadcast;
 mod client;
@@ -91,6 +92,7 @@ pub mod tls;
 mod transport;
 mod waker;
 
+pub use binary::Base64;
 pub use broadcast::Broadcast;
 pub use client::{
     Address, AddressError, Batch, BatchEntry, BatchResponse, Call, CallError, Client,

@@ -68,18 +68,18 @@ pub(super) fn compact_value(message: &[u8]) -> Option<usize> {
     message.len().checked_sub(value.len())
 }
 
-/// The position of a string in its message.
+/// The position of a string in its message, which has at most [`MAX_BYTES`] bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
-    start: usize,
-    end: usize,
+    start: u16,
+    end: u16,
 }
 
 impl Span {
     /// Returns the string as a slice of its message.
     #[inline]
     pub(super) fn of(self, message: &[u8]) -> Option<&str> {
-        std::str::from_utf8(message.get(self.start..self.end)?).ok()
+        std::str::from_utf8(message.get(self.start.into()..self.end.into())?).ok()
     }
 }
 
@@ -116,7 +116,7 @@ fn fill<'de>(strings: &[StringNode], message: &'de [u8], tape: &mut [Node<'de>])
     };
     for StringNode { index, span } in strings {
         let string = match text {
-            Some(text) => text.get(span.start..span.end)?,
+            Some(text) => text.get(span.start.into()..span.end.into())?,
             None => span.of(message)?,
         };
         *tape.get_mut(*index)? = Node::String(string);
@@ -279,7 +279,7 @@ impl<'s> Scanner<'s> {
         let length = plain(rest);
         let start = self.message.len().wrapping_sub(rest.len());
         let rest = rest.get(length..)?.strip_prefix(b"\"")?;
-        let end = start.wrapping_add(length);
+        let (start, end) = (start as u16, start.wrapping_add(length) as u16);
         Some((Span { start, end }, rest))
     }
 }

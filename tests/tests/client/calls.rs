@@ -148,8 +148,16 @@ impl Desk for Shop {
 
 async fn shop() -> (DeskClient, Client, Arc<Counts>) {
     let shop = Shop::default();
-    let (client, _) = serve(DeskServer::new(shop.clone()), Limits::default()).await;
+    let (client, _) = serve(DeskServer::new(shop.clone()), limits()).await;
     (DeskClient::new(client.clone()), client, shop.0)
+}
+
+/// Limits that a client can exceed by nesting.
+fn limits() -> Limits {
+    Limits {
+        max_depth: 64,
+        ..Limits::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1126,7 +1126,7 @@ mod limits {
     #[tokio::test]
     async fn request_nested_too_deeply_is_rejected_by_its_id_if_that_is_first() {
         let setup = Setup::start().await;
-        let deep = "[".repeat(70) + &"]".repeat(70);
+        let deep = "[".repeat(130) + &"]".repeat(130);
         let front = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"echo","params":{deep}}}"#);
         let behind = format!(r#"{{"jsonrpc":"2.0","method":"echo","params":{deep},"id":7}}"#);
         let next = call(8, "echo", [8]);

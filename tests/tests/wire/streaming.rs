@@ -307,7 +307,7 @@ async fn request_stream_that_ends_in_any_other_way_is_an_error() {
     };
     let (server, clerk) = serve(limits);
     let connection = RawClient::connect(&server).await;
-    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
     let faults = [
         // The stream ends.
         (String::new(), "error 1 -32600"),

@@ -1,0 +1,107 @@
+//! Bytes that travel as text.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use base64::Engine;
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+/// Bytes that are written as a string in Base64 ([RFC 4648, section 4](https://www.rfc-editor.org/rfc/rfc4648#section-4),
+/// with padding).
+///
+/// JSON has no bytes: serde writes a `Vec<u8>` as an array of numbers, which takes up to four bytes for each byte and is read
+/// number by number. As Base64 three bytes take four. `T` is a `Vec<u8>`, a `Box<[u8]>`, a `Cow<[u8]>`, or another type that
+/// can be created from a `Vec<u8>`. It may be an argument, a result, an item, and a field at any depth.
+///
+/// ```
+/// use std::borrow::Cow;
+///
+/// use rpc_runtime::{Base64, Client, rpc};
+///
+/// #[rpc]
+/// trait Blobs {
+///     /// The caller lends its bytes; the handler gets its own.
+///     async fn reversed(&self, blob: Base64<Cow<'_, [u8]>>) -> Base64<Vec<u8>>;
+/// }
+///
+/// struct Store;
+///
+/// impl Blobs for Store {
+///     async fn reversed(&self, blob: Base64<Cow<'_, [u8]>>) -> Base64<Vec<u8>> {
+///         Base64(blob.0.iter().rev().copied().collect())
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), rpc_runtime::CallError> {
+/// let blobs = BlobsClient::new(Client::local(BlobsServer::new(Store)));
+/// let reversed = blobs.reversed(Base64(Cow::Borrowed(&[0, 255]))).await?;
+/// assert_eq!(reversed.0, [255, 0]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// On the wire the argument is `"AP8="`. With the feature `openrpc` its schema is a string with the `contentEncoding`
+/// `base64`.
+///
+/// # Errors
+/// Text that is not Base64, or has no padding, is an argument, result or item of the wrong type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Base64<T>(pub T);
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Base64<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
+
+impl<T> From<T> for Base64<T> {
+    fn from(bytes: T) -> Self {
+        Self(bytes)
+    }
+}
+
+impl<T: AsRef<[u8]>> Serialize for Base64<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Base64Display::new(self.0.as_ref(), &STANDARD))
+    }
+}
+
+impl<'de, T: From<Vec<u8>>> Deserialize<'de> for Base64<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text(PhantomData))
+    }
+}
+
+struct Text<T>(PhantomData<T>);
+
+impl<T: From<Vec<u8>>> Visitor<'_> for Text<T> {
+    type Value = Base64<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string in Base64")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Base64<T>, E> {
+        let bytes = STANDARD.decode(text).map_err(E::custom)?;
+        Ok(Base64(bytes.into()))
+    }
+}
+
+#[cfg(feature = "openrpc")]
+impl<T> schemars::JsonSchema for Base64<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Base64".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "contentEncoding": "base64"})
+    }
+}
