@@ -228,15 +228,21 @@ impl TapeBuffer {
     }
 }
 
-/// Makes room for what parsing appends to a message: padding, and a copy of the text, which parsing changes.
-pub(crate) fn reserve(message: &mut Vec<u8>) {
-    let copy = message
-        .len()
+/// Returns the size of a message's buffer once it is parsed: padding and a copy of the text follow the message, since parsing
+/// changes it.
+pub(crate) const fn parsed_bytes(message: usize) -> usize {
+    message
+        .saturating_mul(2)
         .saturating_add(INPUT_PADDING)
-        .saturating_add(1);
-    match message.len() > RETAINED_BUFFER_BYTES {
-        true => message.reserve_exact(copy),
-        false => message.reserve(copy),
+        .saturating_add(1)
+}
+
+/// Makes room for what parsing appends to a message.
+pub(crate) fn reserve(message: &mut Vec<u8>) {
+    let more = parsed_bytes(message.len()).saturating_sub(message.len());
+    match message.len() > RETAINED_BUFFER_BYTES / 2 {
+        true => message.reserve_exact(more),
+        false => message.reserve(more),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::codec::arena::Arena;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
-use crate::codec::parser::Parser;
+use crate::codec::parser::{Parser, parsed_bytes};
 use crate::codec::reply::Reply;
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
 use crate::context::{ConnectionContext, Context};
@@ -130,7 +130,7 @@ impl WorkerBuffers {
     }
 
     fn release_past(&mut self, limit: usize) {
-        if self.message.capacity() > limit {
+        if self.message.capacity() > parsed_bytes(limit) {
             self.message = Vec::new();
         }
         self.parser.shrink(limit);

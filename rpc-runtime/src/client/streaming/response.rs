@@ -30,6 +30,7 @@ use crate::codec::arena::Arena;
 use crate::codec::error::ErrorObject;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::params::encode::SentParams;
+use crate::codec::parser::parsed_bytes;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::{ResultReader, Returns};
 use crate::codec::stream_frame::StreamFrame;
@@ -515,7 +516,7 @@ impl ItemReceiver {
     fn has_decoded(&mut self) {
         self.stage = LineStage::Received;
         self.line.clear();
-        if self.line.capacity() > RETAINED_BUFFER_BYTES {
+        if self.line.capacity() > parsed_bytes(RETAINED_BUFFER_BYTES) {
             self.line = Vec::new();
         }
         self.connection.budget.count(&mut self.charge, &self.line);
