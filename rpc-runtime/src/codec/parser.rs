@@ -126,18 +126,17 @@ impl Index {
     ) -> Result<Document<'p, 'de>, ParseError> {
         let len = message.len();
         self.longest = self.longest.max(len);
-        let mut document = Document::new(tape);
-        let parsed = len.saturating_add(INPUT_PADDING).saturating_add(1);
-        reserve(message);
-        message.resize(parsed, b' ');
-        message.extend_from_within(..len);
         // The last byte of the padding stands before the text, as `Values` expects.
-        let (message, text) = message.split_at_mut(parsed.saturating_sub(1));
-        let values = &mut document.values;
-        values.text = text;
-        simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut values.tape)
+        let text_at = len.saturating_add(INPUT_PADDING);
+        reserve(message);
+        message.resize(text_at.saturating_add(1), b' ');
+        message.extend_from_within(..len);
+        let (message, text) = message.split_at_mut(text_at);
+        let mut document = Document::new(tape, text, None);
+        let tape = &mut document.values.tape;
+        simd_json::fill_tape_padded(message, len, &mut self.buffers, tape)
             .map_err(|_| ParseError { id: None })?;
-        steps::add(values.tape.0.len());
+        steps::add(tape.0.len());
         Ok(document)
     }
 
@@ -191,13 +190,11 @@ impl Index {
         message: &'de [u8],
         found: Compact,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        let mut document = Document::new(tape);
-        let values = &mut document.values;
-        let filled = self.strings.fill(message, &mut values.tape.0);
+        let mut document = Document::new(tape, message, Some(found));
+        let tape = &mut document.values.tape.0;
+        let filled = self.strings.fill(message, tape);
         filled.ok_or(ParseError { id: None })?;
-        steps::add(values.tape.0.len());
-        values.text = message;
-        document.compact = Some(found);
+        steps::add(tape.len());
         Ok(document)
     }
 
@@ -277,11 +274,16 @@ pub(crate) struct Document<'p, 'de> {
 }
 
 impl<'p, 'de> Document<'p, 'de> {
-    fn new(buffer: &'p mut TapeBuffer) -> Self {
+    #[inline]
+    fn new(buffer: &'p mut TapeBuffer, text: &'de [u8], compact: Option<Compact>) -> Self {
         Self {
-            values: Values::new(std::mem::take(buffer).0),
+            values: Values {
+                tape: std::mem::take(buffer).0,
+                text,
+                arena: None,
+            },
             buffer,
-            compact: None,
+            compact,
         }
     }
 

@@ -98,17 +98,18 @@ fn desk() -> (DeskClient, Client) {
     (DeskClient::new(client.clone()), client)
 }
 
+/// Numbers in the notation that serde_json keeps.
 const NUMBERS: [&str; 10] = [
     "1.5",
     "1.50",
     "-0.0",
-    "1e5",
+    "1e+5",
     "0.00001",
     "1.0000000000000000000001",
     "123456789012345678901234567890",
     "12345678901234567890.123456789",
     "18446744073709551616",
-    "1E-400",
+    "1e-400",
 ];
 
 #[tokio::test]
@@ -130,7 +131,10 @@ async fn number_of_any_precision_keeps_its_digits() {
                 assert_eq!(echo.to_string(), json);
             }
             let raw = RawValue::from_string(json.clone()).unwrap();
-            let echo = client.call::<Box<RawValue>, _>("value", &(raw,)).await.unwrap();
+            let echo = client
+                .call::<Box<RawValue>, _>("value", &(raw,))
+                .await
+                .unwrap();
             assert_eq!(echo.get(), json);
         }
     }
@@ -142,7 +146,8 @@ async fn many_numbers_of_any_precision_keep_their_digits() {
     let numbers: Vec<_> = NUMBERS.iter().cycle().take(10_000).copied().collect();
     let json = format!("[{}]", numbers.join(","));
     let value: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(desk.value(value).await.unwrap().to_string(), json);
+    // Without the two texts in the message of a failure.
+    assert!(desk.value(value).await.unwrap().to_string() == json);
 }
 
 #[tokio::test]
@@ -170,7 +175,10 @@ async fn flattened_and_tagged_floats_arrive() {
     let (desk, client) = desk();
     let exact: Value = serde_json::from_str("1.0000000000000000000001").unwrap();
     for float in [1.5, 0.1, 1e300, -0.0, 1e-7] {
-        let inner = Inner { float, whole: u64::MAX };
+        let inner = Inner {
+            float,
+            whole: u64::MAX,
+        };
         let rest = BTreeMap::from([("exact".to_owned(), exact.clone())]);
         let flat = Flat { id: 1, inner, rest };
         assert_eq!(desk.flat(flat.clone()).await.unwrap(), flat);
@@ -187,5 +195,11 @@ async fn flattened_and_tagged_floats_arrive() {
     // A float in a notation that this implementation does not write.
     let foreign: Value = serde_json::from_str(r#"{"float":1.50,"whole":1}"#).unwrap();
     let read = client.call::<Untagged, _>("untagged", &[foreign]).await;
-    assert_eq!(read.unwrap(), Untagged::Both { float: 1.5, whole: 1 });
+    assert_eq!(
+        read.unwrap(),
+        Untagged::Both {
+            float: 1.5,
+            whole: 1
+        }
+    );
 }
