@@ -61,14 +61,19 @@ impl<'t, 'de> Value<'t, 'de> {
         self.values.behind(self.node)
     }
 
-    /// Returns the text from which the value was read.
+    /// Returns the text from which the value was read. If it was not kept, returns JSON with the same meaning.
     pub(crate) fn text(self) -> Option<&'de str> {
-        self.values.text(self.node)
+        if !self.values.text.is_empty() {
+            return self.values.text(self.node);
+        }
+        let mut out = Vec::new();
+        ser::write(&self, &mut out).ok()?;
+        std::str::from_utf8(self.values.arena?.keep(out)?).ok()
     }
 
     /// Appends the value as it was received.
     pub(crate) fn write_received(self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        match self.text() {
+        match self.values.text(self.node) {
             Some(text) => {
                 out.extend_from_slice(text.as_bytes());
                 Ok(())

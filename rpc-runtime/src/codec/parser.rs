@@ -1,6 +1,6 @@
 //! Parses a message in place: simd-json locates every value and unescapes every string in the receive buffer.
 
-use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
+use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape};
 
 use crate::codec::arena::Arena;
 use crate::codec::de::Value;
@@ -164,6 +164,37 @@ impl Index {
             .map_err(|ParseError { .. }| ParseError { id })
     }
 
+    /// Parses a large request. The copy of its text is in `copy`, and kept only if the tape does not hold all numbers exactly:
+    /// otherwise a value can be written again.
+    pub(crate) fn parse_large_request<'p, 'de>(
+        &mut self,
+        tape: &'p mut TapeBuffer,
+        message: &'de mut Vec<u8>,
+        copy: &'de mut Vec<u8>,
+    ) -> Result<Document<'p, 'de>, ParseError> {
+        // Read before parsing, which changes the bytes.
+        let id = leading_id(message);
+        let len = message.len();
+        self.longest = self.longest.max(len);
+        // The space stands before the text, as `Values` expects.
+        copy.clear();
+        copy.reserve_exact(len.saturating_add(1));
+        copy.push(b' ');
+        copy.extend_from_slice(message);
+        message.resize(len.saturating_add(INPUT_PADDING), b' ');
+        let mut document = Document::new(tape, &[], None);
+        let values = &mut document.values;
+        simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut values.tape)
+            .map_err(|_| ParseError { id })?;
+        steps::add(values.tape.0.len());
+        if values.tape.0.iter().any(is_inexact) {
+            values.text = copy;
+        } else if copy.capacity() > RETAINED_BUFFER_BYTES {
+            *copy = Vec::new();
+        }
+        Ok(document)
+    }
+
     /// Scans a message without simd-json, if the fast path can read it.
     #[inline]
     fn scan(
@@ -211,6 +242,11 @@ impl Index {
     }
 }
 
+/// Returns `true` for a number that may have been written otherwise than its node would be.
+fn is_inexact(node: &Node<'_>) -> bool {
+    matches!(node, Node::Static(StaticNode::F64(_) | StaticNode::I64(0)))
+}
+
 impl TapeBuffer {
     /// Returns how many bytes are kept for the next message.
     pub(crate) fn retained_bytes(&self) -> usize {
@@ -235,7 +271,7 @@ pub(crate) const fn parsed_bytes(message: usize) -> usize {
 }
 
 /// Makes room for what parsing appends to a message.
-pub(crate) fn reserve(message: &mut Vec<u8>) {
+fn reserve(message: &mut Vec<u8>) {
     let more = parsed_bytes(message.len()).saturating_sub(message.len());
     match message.len() > RETAINED_BUFFER_BYTES / 2 {
         true => message.reserve_exact(more),
@@ -290,6 +326,11 @@ impl<'p, 'de> Document<'p, 'de> {
     /// Returns how many bytes the tape takes.
     pub(crate) fn retained_bytes(&self) -> usize {
         self.values.tape.0.capacity().saturating_mul(NODE_BYTES)
+    }
+
+    /// Returns how many bytes the copy of the text takes.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.values.text.len()
     }
 
     /// Releases the tape instead of returning it to the buffer.

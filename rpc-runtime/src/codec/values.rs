@@ -86,7 +86,7 @@ impl<'de> Values<'de> {
     fn index(&self, node: &Node<'de>) -> Option<usize> {
         let bytes = std::ptr::from_ref(node).addr();
         let bytes = bytes.checked_sub(self.tape.0.as_ptr().addr())?;
-        Some(bytes / size_of::<Node<'_>>())
+        bytes.checked_div(size_of::<Node<'_>>())
     }
 
     /// Returns the text of the value that starts at `node`.

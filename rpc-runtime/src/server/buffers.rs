@@ -25,6 +25,8 @@ pub(super) const RETAINING_QUARTERS: usize = 1;
 /// The buffers of a worker.
 pub(super) struct WorkerBuffers {
     pub(super) message: Vec<u8>,
+    /// A copy of a large message.
+    pub(super) copy: Vec<u8>,
     pub(super) arena: Arena,
     pub(super) parser: Parser,
     pub(super) reply: Reply,
@@ -64,6 +66,7 @@ impl WorkerBuffers {
     ) -> Self {
         Self {
             message: Vec::with_capacity(INITIAL_BUFFER_BYTES),
+            copy: Vec::new(),
             arena: Arena::default(),
             parser: Parser::new(limits.max_depth),
             reply: Reply::new(limits.max_response_bytes),
@@ -121,6 +124,7 @@ impl WorkerBuffers {
     fn recount(&mut self) {
         let parts = [
             self.message.capacity(),
+            self.copy.capacity(),
             self.parser.retained_bytes(),
             self.reply.retained_bytes(),
             self.batch.retained_bytes(),
@@ -132,6 +136,9 @@ impl WorkerBuffers {
     fn release_past(&mut self, limit: usize) {
         if self.message.capacity() > parsed_bytes(limit) {
             self.message = Vec::new();
+        }
+        if self.copy.capacity() > limit {
+            self.copy = Vec::new();
         }
         self.parser.shrink(limit);
         self.reply.shrink(limit);

@@ -11,9 +11,10 @@ use crate::codec::envelope::leading_id;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::lines::Line;
-use crate::codec::parser::{self, Document, Index, ParseError, TapeBuffer, most_parsed_bytes};
+use crate::codec::parser::{Document, Index, ParseError, most_parsed_bytes};
 use crate::codec::reply::Reply;
 use crate::codec::request::Message;
+use crate::context::Context;
 use crate::memory::{ParsedKind, ParsedMessage};
 use crate::permit::PermitSlot;
 use crate::server::batch;
@@ -21,7 +22,7 @@ use crate::server::buffers::{
     BatchBuffers, RETAINING_QUARTERS, ReplyBuffer, SMALL_MESSAGE_BYTES, WorkerBuffers,
 };
 use crate::server::call_task::{CallSite, CallTask};
-use crate::server::invoke::{Invocation, passes, prepare, reject};
+use crate::server::invoke::{Invocation, PreparedCall, passes, prepare, reject};
 use crate::server::recv::Receiver;
 use crate::server::streaming;
 use crate::service::router::Router;
@@ -51,7 +52,9 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
     } = buffers;
     exchange.clear();
     let (index, tape) = parser.split();
-    let Some(mut document) = parse(index, tape, message, line, reply) else {
+    let Some(mut document) = parse(message, line, reply, |message| {
+        index.parse_request(tape, message)
+    }) else {
         site.connection.abuse().record_wasted();
         return ReplyBuffer::Single;
     };
@@ -96,6 +99,7 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
     } = task;
     let WorkerBuffers {
         message,
+        copy,
         arena,
         parser,
         reply,
@@ -105,13 +109,16 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
         charge,
     } = buffers;
     let (index, tape) = parser.split();
-    let Some(mut document) = parse(index, tape, message, line, reply) else {
+    let Some(mut document) = parse(message, line, reply, |message| {
+        index.parse_large_request(tape, message, copy)
+    }) else {
         site.connection.abuse().record_wasted();
         return ReplyBuffer::Single;
     };
     document.lend(arena);
     release_index(index, site);
-    charge.set(admission.message_bytes + index.retained_bytes() + document.retained_bytes());
+    let received_bytes = admission.message_bytes + document.text_bytes();
+    charge.set(received_bytes + index.retained_bytes() + document.retained_bytes());
     let request = match document.message() {
         Message::Single(request) => request,
         Message::Batch(entries) => {
@@ -136,16 +143,9 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
     }
     .received_at(admission.received);
     let kept_bytes = tape_bytes + call.request.copied_bytes();
-    charge.set(admission.message_bytes + index.retained_bytes() + kept_bytes);
-    let mut serving = Serving::new(site, receiver, permit, exchange);
-    if let Err(error) = serving.obtain_permit(call.deadline, admission).await {
-        reply.reject(error);
-        return ReplyBuffer::Single;
-    }
-    exchange.set_takes_upload(call.takes_upload);
-    let exchanged = receiver.is_some().then_some(&*exchange);
-    let run = pin!(Invocation::new(site, call, permit, exchanged).run(context, reply));
-    drive(run, site, receiver, permit, exchange).await;
+    charge.set(received_bytes + index.retained_bytes() + kept_bytes);
+    let serving = Serving::new(site, receiver, permit, exchange);
+    serving.serve_call(call, admission, context, reply).await;
     ReplyBuffer::Single
 }
 
@@ -198,6 +198,30 @@ impl<'a, R: Router> Serving<'a, R> {
         ReplyBuffer::Batch
     }
 
+    /// Serves a call.
+    async fn serve_call(
+        mut self,
+        call: PreparedCall<'_, '_>,
+        admission: Admission,
+        context: &mut Context,
+        reply: &mut Reply,
+    ) {
+        if let Err(error) = self.obtain_permit(call.deadline, admission).await {
+            reply.reject(error);
+            return;
+        }
+        let Self {
+            site,
+            receiver,
+            permit,
+            exchange,
+        } = self;
+        exchange.set_takes_upload(call.takes_upload);
+        let exchanged = receiver.is_some().then_some(&*exchange);
+        let run = pin!(Invocation::new(site, call, permit, exchanged).run(context, reply));
+        drive(run, site, receiver, permit, exchange).await;
+    }
+
     /// Obtains a permit, unless the message has been rejected.
     async fn obtain_permit(
         &mut self,
@@ -248,13 +272,10 @@ async fn admit<R: Router>(
         admission.refused = obtained.err();
     }
     // Room is obtained last, since the message must be parsed and counted as soon as there is room for it.
-    let bytes = most_parsed_bytes(&buffers.message) + buffers.message.len();
-    let parsed = wait_to_parse(site, receiver, bytes).await;
+    let parsed = wait_to_parse(site, receiver, most_parsed_bytes(&buffers.message)).await;
     if parsed.is_none() {
         admission.refused = Some(ProtocolError::Cancelled);
     }
-    parser::reserve(&mut buffers.message);
-    admission.message_bytes = buffers.message.capacity();
     (admission, parsed)
 }
 
@@ -290,14 +311,13 @@ async fn wait_to_parse<R: Router>(
 /// Parses a message in place. Returns `None` if it cannot be parsed; `reply` then holds the error.
 #[inline(always)]
 fn parse<'p, 'de>(
-    index: &mut Index,
-    tape: &'p mut TapeBuffer,
     message: &'de mut Vec<u8>,
     line: Line,
     reply: &mut Reply,
+    parse: impl FnOnce(&'de mut Vec<u8>) -> Result<Document<'p, 'de>, ParseError>,
 ) -> Option<Document<'p, 'de>> {
     let (id, error) = match line {
-        Line::Message | Line::Partial => match index.parse_request(tape, message) {
+        Line::Message | Line::Partial => match parse(message) {
             Ok(document) => return Some(document),
             Err(ParseError { id }) => (id, ProtocolError::Parse),
         },

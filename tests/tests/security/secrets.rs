@@ -287,6 +287,8 @@ async fn debug_of_every_public_type_hides_secrets() {
         types.extend(exported(&format!("rpc-runtime/src/{module}")));
     }
     types.extend(exported("rpc-discovery/src/lib.rs"));
+    // Holds what its user puts into it, and is shown as that.
+    types.remove("Base64");
     let names: BTreeSet<_> = shown.keys().map(|name| (*name).to_owned()).collect();
     assert_eq!(names, types);
 }
