@@ -450,6 +450,17 @@ async fn borrowed_bytes_and_raw_json_arrive_at_any_depth() {
     }
 }
 
+#[tokio::test]
+async fn raw_json_of_a_large_request_without_fractions_keeps_its_meaning() {
+    let files = FilesClient::new(Client::local(FilesServer::new(Disk)));
+    let text = "\\u00e9\\n".repeat(500);
+    let json = format!(r#"{{ "a" : [ 1, -1, null, "{text}", {{}} ], "b" : "" }}"#);
+    let arrived = files.document(&raw(&json)).await.unwrap();
+    let [sent, arrived] =
+        [&json, &arrived].map(|json| serde_json::from_str::<Value>(json).unwrap());
+    assert_eq!(arrived, sent);
+}
+
 /// Counts the calls of its handlers, and returns floats that JSON does not have.
 #[derive(Default)]
 struct Desk(AtomicUsize);
