@@ -134,7 +134,9 @@ impl WorkerBuffers {
     }
 
     fn release_past(&mut self, limit: usize) {
-        if self.message.capacity() > parsed_bytes(limit) {
+        // An idle worker keeps nothing, not even the padding of a message.
+        let most = if limit == 0 { 0 } else { parsed_bytes(limit) };
+        if self.message.capacity() > most {
             self.message = Vec::new();
         }
         if self.copy.capacity() > limit {

@@ -324,7 +324,7 @@ fn values() -> impl Strategy<Value = Everything> {
         |((unsigned, signed, integers), (by_integer, by_level), (raw, raws), others, shape)| {
             let (octets, double, single, text) = others;
             // serde_json reads a raw null that may be missing as missing.
-            let is_null = |raw: &Box<RawValue>| raw.get() == "null";
+            let is_null = |raw: &RawValue| raw.get() == "null";
             let raws = raws
                 .into_iter()
                 .map(|raw| raw.filter(|raw| !is_null(raw)))
