@@ -72,13 +72,13 @@ impl<T: AsRef<[u8]>> Serialize for Base64<T> {
 
 impl<'de, T: From<Vec<u8>>> Deserialize<'de> for Base64<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text(PhantomData))
+        deserializer.deserialize_str(Base64Text(PhantomData))
     }
 }
 
-struct Text<T>(PhantomData<T>);
+struct Base64Text<T>(PhantomData<T>);
 
-impl<T: From<Vec<u8>>> Visitor<'_> for Text<T> {
+impl<T: From<Vec<u8>>> Visitor<'_> for Base64Text<T> {
     type Value = Base64<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

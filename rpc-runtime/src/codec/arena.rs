@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::codec::values::Milestones;
+use crate::codec::milestones::Milestones;
 
 type Slot = OnceLock<Box<[u8]>>;
 

@@ -426,12 +426,14 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
             Node::Static(StaticNode::Bool(value)) => visitor.visit_bool(value),
             Node::Static(StaticNode::I64(value)) => visitor.visit_i64(value),
             Node::Static(StaticNode::U64(value)) => visitor.visit_u64(value),
-            Node::Static(StaticNode::F64(value)) => match number::inexact_text(self, value) {
-                Some(text) if number::takes_text::<V>(text, value) => {
-                    visitor.visit_map(Private::new(NUMBER, text))
+            Node::Static(StaticNode::F64(value)) => {
+                match number::inexact_text(value, || self.text()) {
+                    Some(text) if number::takes_text::<V>(text, value) => {
+                        visitor.visit_map(Private::new(NUMBER, text))
+                    }
+                    _ => visitor.visit_f64(value),
                 }
-                _ => visitor.visit_f64(value),
-            },
+            }
             Node::Static(StaticNode::Null) => visitor.visit_unit(),
         }
     }

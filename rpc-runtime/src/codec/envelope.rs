@@ -4,22 +4,7 @@ use crate::codec::de::Value;
 use crate::codec::digits;
 use crate::codec::ser::write_signed;
 
-/// The start of every message.
-pub(crate) const VERSION: &[u8] = br#"{"jsonrpc":"2.0""#;
-/// The start of every response; the id follows.
-pub(crate) const HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
-/// The text between the id and the value of a result.
-pub(crate) const RESULT: &[u8] = br#","result":"#;
-/// The text between the id and an error's code.
-pub(crate) const ERROR: &[u8] = br#","error":{"code":"#;
-/// The text between an error's code and its message.
-pub(crate) const MESSAGE: &[u8] = br#","message":"#;
-/// The text between an error's message and its data.
-pub(crate) const DATA: &[u8] = br#","data":"#;
-/// The text before the call's id and its item.
-pub(super) const ITEM: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.item","params":["#;
-/// The text before the id of a call whose items are complete.
-pub(super) const END: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.end","params":["#;
+pub(crate) use crate::codec::literals::{DATA, END, ERROR, HEAD, ITEM, MESSAGE, RESULT, VERSION};
 
 /// Appends an error up to and including its message. The caller of the function appends `data`, if any, and `}}`.
 pub(crate) fn write_error(out: &mut Vec<u8>, code: i64, message: impl FnOnce(&mut Vec<u8>)) {

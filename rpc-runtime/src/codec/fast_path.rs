@@ -10,14 +10,11 @@
 use simd_json::{Node, StaticNode};
 
 use crate::codec::digits::{self, HIGH_BITS};
-use crate::codec::envelope::{HEAD, ITEM, RESULT, VERSION};
+use crate::codec::literals::{HEAD, ITEM, METHOD, PARAMS, RESULT, VERSION};
 use crate::codec::ser::{is_special, specials};
 
 /// The text before the id of a request.
 const ID: &[u8] = br#","id":"#;
-/// The text before the method of a request, which its parameters and its timeout follow.
-const METHOD: &[u8] = br#","method":""#;
-const PARAMS: &[u8] = br#","params":"#;
 const TIMEOUT: &[u8] = br#","timeout":"#;
 
 /// The maximum length of a message for which the fast path pays off, in bytes.
@@ -45,27 +42,6 @@ pub(super) enum Compact {
     Item {
         id: u64,
     },
-}
-
-/// Returns the offset of the parameters, the result or the item in a compact message.
-pub(super) fn compact_value(message: &[u8]) -> Option<usize> {
-    let digits = |text: &'_ [u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let item = message.strip_prefix(ITEM);
-    let item = item.and_then(|rest| rest.get(digits(rest)..)?.strip_prefix(b","));
-    let behind_id = || {
-        message
-            .strip_prefix(HEAD)
-            .and_then(|rest| rest.get(digits(rest)..))
-    };
-    let result = || behind_id()?.strip_prefix(RESULT);
-    let params = || {
-        let method = behind_id().or_else(|| message.strip_prefix(VERSION));
-        let method = method?.strip_prefix(METHOD)?;
-        let end = method.iter().position(|byte| *byte == b'"')?;
-        method.get(end..)?.strip_prefix(b"\"")?.strip_prefix(PARAMS)
-    };
-    let value = item.or_else(result).or_else(params)?;
-    message.len().checked_sub(value.len())
 }
 
 /// The position of a string in its message, which has at most [`MAX_BYTES`] bytes.

@@ -5,8 +5,6 @@ use std::sync::LazyLock;
 
 use serde::de::Visitor;
 
-use crate::codec::de::Value;
-
 /// `true` if serde_json was built with its feature `arbitrary_precision`: its numbers then keep their text.
 static KEEPS_TEXT: LazyLock<bool> = LazyLock::new(|| {
     let number = serde_json::from_str::<serde_json::Number>("1.00");
@@ -14,11 +12,14 @@ static KEEPS_TEXT: LazyLock<bool> = LazyLock::new(|| {
 });
 
 /// Returns the text of a number, if serde_json keeps such texts and a double does not.
-pub(super) fn inexact_text<'de>(value: Value<'_, 'de>, number: f64) -> Option<&'de str> {
+pub(super) fn inexact_text<'de>(
+    number: f64,
+    text: impl FnOnce() -> Option<&'de str>,
+) -> Option<&'de str> {
     if !*KEEPS_TEXT {
         return None;
     }
-    let text = value.text()?;
+    let text = text()?;
     (zmij::Buffer::new().format_finite(number) != text).then_some(text)
 }
 

@@ -8,7 +8,8 @@ use memchr::memchr2;
 use simd_json::{Node, Tape};
 
 use crate::codec::arena::Arena;
-use crate::codec::fast_path::compact_value;
+use crate::codec::literals::{HEAD, ITEM, METHOD, PARAMS, RESULT, VERSION};
+use crate::codec::milestones::{Milestone, Milestones};
 use crate::codec::steps;
 
 /// The size of a text, in bytes, up to which the walk always begins at the start.
@@ -27,21 +28,6 @@ pub(crate) struct Values<'de> {
     pub(super) text: &'de [u8],
     /// Memory for bytes that are lent to the arguments, and for milestones.
     pub(super) arena: Option<&'de Arena>,
-}
-
-/// The offsets of some values in the text of one message.
-#[derive(Debug)]
-pub(super) struct Milestones {
-    /// The address of the tape.
-    tape: usize,
-    places: Vec<Milestone>,
-}
-
-/// The offset of a value.
-#[derive(Debug, Clone, Copy)]
-struct Milestone {
-    index: u32,
-    offset: u32,
 }
 
 /// No values.
@@ -170,13 +156,25 @@ impl<'de> Values<'de> {
     }
 }
 
-impl Milestones {
-    /// Returns the last milestone up to the value with this index.
-    fn before(&self, index: usize) -> Option<Milestone> {
-        let is_before = |place: &Milestone| place.index as usize <= index;
-        let behind = self.places.partition_point(is_before);
-        self.places.get(behind.checked_sub(1)?).copied()
-    }
+/// Returns the offset of the parameters, the result or the item in a compact message.
+fn compact_value(message: &[u8]) -> Option<usize> {
+    let digits = |text: &'_ [u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let item = message.strip_prefix(ITEM);
+    let item = item.and_then(|rest| rest.get(digits(rest)..)?.strip_prefix(b","));
+    let behind_id = || {
+        message
+            .strip_prefix(HEAD)
+            .and_then(|rest| rest.get(digits(rest)..))
+    };
+    let result = || behind_id()?.strip_prefix(RESULT);
+    let params = || {
+        let method = behind_id().or_else(|| message.strip_prefix(VERSION));
+        let method = method?.strip_prefix(METHOD)?;
+        let end = method.iter().position(|byte| *byte == b'"')?;
+        method.get(end..)?.strip_prefix(b"\"")?.strip_prefix(PARAMS)
+    };
+    let value = item.or_else(result).or_else(params)?;
+    message.len().checked_sub(value.len())
 }
 
 /// Returns `true` for the bytes between two values.
