@@ -34,11 +34,11 @@ use crate::transport::ConnectionError;
 #[non_exhaustive]
 pub enum CallError<E = Infallible> {
     /// The handler's own error.
-    #[error("{0}")]
+    #[error("{0:#}")]
     Application(E),
     /// An error that the method does not declare: an error of the protocol, or an error with a code that this client does
     /// not know.
-    #[error("{0}")]
+    #[error("{0:#}")]
     Remote(ErrorObject),
     /// The time limit is over, by the clock of this side or of the server.
     #[error("the call took too long")]

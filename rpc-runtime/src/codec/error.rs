@@ -53,12 +53,6 @@ pub trait RpcError: fmt::Display + Sized {
     /// Returns the error's code.
     fn code(&self) -> i64;
 
-    /// Writes the error's message.
-    #[doc(hidden)]
-    fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-
     /// Writes the error's data.
     #[doc(hidden)]
     fn write_data(&self, data: DataWriter<'_>);
@@ -157,7 +151,7 @@ pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<()
     check_code(error.code())?;
     let mut failure = None;
     write_error(out, error.code(), |out| {
-        let message = ser::write_display(&MessageOf(error), out);
+        let message = ser::write_display(error, out);
         failure = message.err().map(serde_json::Error::custom);
     });
     error.write_data(DataWriter {
@@ -166,15 +160,6 @@ pub(crate) fn write_body<E: RpcError>(error: &E, out: &mut Vec<u8>) -> Result<()
     });
     out.extend_from_slice(b"}}");
     failure.map_or(Ok(()), |error| Err(error.into()))
-}
-
-/// Displays the message of an error.
-struct MessageOf<'a, E>(&'a E);
-
-impl<E: RpcError> fmt::Display for MessageOf<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt_message(f)
-    }
 }
 
 /// The reason why a value could not be written. It is for the server's log and is not sent.
@@ -402,10 +387,15 @@ impl ErrorObject {
     }
 }
 
-/// Shows the message, the code and the start of the data.
+/// Shows the message. The alternate form (`{:#}`) adds the code and the start of the data, as [`CallError`](crate::CallError)
+/// does.
 impl fmt::Display for ErrorObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (code {})", self.message, self.code)?;
+        f.write_str(&self.message)?;
+        if !f.alternate() {
+            return Ok(());
+        }
+        write!(f, " (code {})", self.code)?;
         match &self.data {
             Some(data) => write!(f, ": {}", Excerpt(data.as_bytes())),
             None => Ok(()),
@@ -428,8 +418,9 @@ impl ErrorObject {
         let data = data.and_then(|data| std::str::from_utf8(data).ok());
         Self {
             code: error.code(),
-            message: Cow::Owned(MessageOf(error).to_string()),
+            message: Cow::Owned(error.to_string()),
             data: data.map(Into::into),
+            unwritable: failure.map(|error| error.to_string().into()),
         }
     }
 }
@@ -437,10 +428,6 @@ impl ErrorObject {
 impl RpcError for ErrorObject {
     fn code(&self) -> i64 {
         self.code
-    }
-
-    fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
     }
 
     fn write_data(&self, data: DataWriter<'_>) {
