@@ -3,6 +3,7 @@
 //! A tree of values takes tens of times the memory of its text, and the text comes from a server. Here a value takes
 //! four bytes in addition to its text, and an array or object twelve.
 
+mod number;
 mod text;
 
 use std::borrow::Cow;
@@ -15,6 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::escape::truncated;
 
+pub(crate) use self::number::Decimal;
 pub(crate) use self::text::{Compact, Token, tokens};
 use self::text::{scalar_len, string_end};
 
@@ -376,21 +378,22 @@ impl<'a> Value<'a> {
         hasher.finish()
     }
 
+    /// Returns the exact value of a number.
+    pub(crate) fn as_decimal(self) -> Option<Decimal<'a>> {
+        Decimal::of(self.number()?)
+    }
+
     fn hash_number(self, hasher: &mut impl Hasher) {
-        match (whole(self), self.as_f64()) {
-            (Some(whole), _) => whole.hash(hasher),
-            (None, Some(number)) => number.to_bits().hash(hasher),
-            (None, None) => self.text().hash(hasher),
+        match self.as_decimal() {
+            Some(decimal) => decimal.hash(hasher),
+            None => self.text().hash(hasher),
         }
     }
 }
 
 /// Returns the value of a number without a fraction.
 pub(crate) fn whole(number: Value<'_>) -> Option<i128> {
-    let text = number.number()?;
-    let is_whole = |float: &f64| float.fract() == 0.0 && float.abs() < 1e38;
-    let float = || text.parse().ok().filter(is_whole);
-    text.parse().ok().or_else(|| Some(float()? as i128))
+    number.as_decimal()?.whole()
 }
 
 /// The values of an array.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value as Tree, json};
+use serde_json::Value as Tree;
 
 use crate::document::{Document, Example, Method, Typed};
 use crate::escape::is_unprintable;
@@ -49,8 +49,8 @@ impl<'a> Samples<'a> {
             bytes: BYTES,
         };
         if let (Some(whole), None) = (method.entire_params(), method.params().next()) {
-            let value = sample.typed(whole).unwrap_or_else(|| json!(["…"]));
-            return Arguments::Entire(text(&value));
+            let value = sample.typed(whole).unwrap_or_else(|| "[\"…\"]".into());
+            return Arguments::Entire(compact(&value));
         }
         let required = method.params().filter(|parameter| parameter.is_required());
         let named = required.map_while(|parameter| {
@@ -58,8 +58,8 @@ impl<'a> Samples<'a> {
             sample.values = sample.values.checked_sub(1)?;
             let value = sample
                 .typed(parameter.typed())
-                .unwrap_or_else(|| json!("…"));
-            Some((name, text(&value)))
+                .unwrap_or_else(|| "\"…\"".into());
+            Some((name, compact(&value)))
         });
         Arguments::Named(named.collect())
     }
@@ -144,11 +144,12 @@ fn of_example(method: Method<'_>, example: Example<'_>) -> Option<Arguments> {
     Some(Arguments::Entire(Compact(entire.value()).to_string()))
 }
 
-fn text(value: &Tree) -> String {
-    Compact(&value.to_string()).to_string()
+fn compact(json: &str) -> String {
+    Compact(json).to_string()
 }
 
-/// Creates a value that a schema accepts, as far as that is simple.
+/// Creates the JSON text of a value that a schema accepts, as far as that is simple. A tree of values would not hold all
+/// digits of a number.
 struct Sample<'s, 'a> {
     samples: &'s mut Samples<'a>,
     /// The number of values that the sample may still have.
@@ -159,7 +160,7 @@ struct Sample<'s, 'a> {
 
 impl Sample<'_, '_> {
     /// Returns a value of the type, or `None` if the type is unknown.
-    fn typed(&mut self, typed: Typed<'_>) -> Option<Tree> {
+    fn typed(&mut self, typed: Typed<'_>) -> Option<String> {
         let schema = typed.schema()?;
         (!schema::says_nothing(schema)).then(|| self.value(schema, DEPTH))
     }
@@ -171,18 +172,16 @@ impl Sample<'_, '_> {
     }
 
     /// Returns a value of the document, if the sample has room for it.
-    fn given(&mut self, value: Value<'_>) -> Option<Tree> {
-        let left = self.bytes.checked_sub(value.len_bound())?;
-        let tree = serde_json::from_str(value.text()).ok()?;
-        self.bytes = left;
-        Some(tree)
+    fn given(&mut self, value: Value<'_>) -> Option<String> {
+        self.bytes = self.bytes.checked_sub(value.len_bound())?;
+        Some(value.text().to_owned())
     }
 
-    fn value(&mut self, schema: Value<'_>, depth: usize) -> Tree {
+    fn value(&mut self, schema: Value<'_>, depth: usize) -> String {
         self.values = self.values.saturating_sub(1);
         let depth = if self.values == 0 { 0 } else { depth };
         let Some(schema) = self.resolve(schema) else {
-            return Tree::Null;
+            return "null".into();
         };
         let [default, constant, minimum, name, items] =
             schema.get_all(["default", "const", "minimum", "type", "items"]);
@@ -197,14 +196,14 @@ impl Sample<'_, '_> {
         }
         let name = name.map(|name| name.elements().next().unwrap_or(name));
         match name.and_then(Value::as_str).as_deref() {
-            Some("boolean") => json!(true),
+            Some("boolean") => "true".into(),
             Some("integer" | "number") => minimum
                 .and_then(|least| self.given(least))
-                .unwrap_or(json!(1)),
-            Some("string") => json!("text"),
+                .unwrap_or_else(|| "1".into()),
+            Some("string") => "\"text\"".into(),
             Some("array") => self.array(items, depth),
             Some("object") => self.object(schema, depth),
-            _ => Tree::Null,
+            _ => "null".into(),
         }
     }
 
@@ -225,36 +224,54 @@ impl Sample<'_, '_> {
         None
     }
 
-    fn array(&mut self, items: Option<Value<'_>>, depth: usize) -> Tree {
-        match items {
+    fn array(&mut self, items: Option<Value<'_>>, depth: usize) -> String {
+        let elements: Vec<_> = match items {
             Some(elements) if elements.is_array() && depth > 0 => elements
                 .elements()
                 .map_while(|element| (self.values > 0).then(|| self.value(element, depth - 1)))
                 .collect(),
             Some(element) if element.is_object() && depth > 0 => {
-                json!([self.value(element, depth - 1)])
+                vec![self.value(element, depth - 1)]
             }
-            _ => json!([]),
-        }
+            _ => Vec::new(),
+        };
+        format!("[{}]", elements.join(","))
     }
 
-    fn object(&mut self, schema: Value<'_>, depth: usize) -> Tree {
+    fn object(&mut self, schema: Value<'_>, depth: usize) -> String {
         if depth == 0 {
-            return json!({});
+            return "{}".into();
         }
         let required = schema::fields(schema).filter(|field| field.is_required);
         let members = required.map_while(|field| {
             let name = (self.values > 0).then(|| self.name(&field.name))??;
-            Some((name, self.value(field.schema, depth - 1)))
+            let value = self.value(field.schema, depth - 1);
+            Some(format!("{}:{value}", Tree::from(name)))
         });
-        members.collect::<Map<_, _>>().into()
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, json};
+
     use super::*;
-    use crate::document::mutated;
+    use crate::document::{Document, mutated};
+    use crate::json::Json;
+
+    #[test]
+    fn number_of_the_document_keeps_all_digits() {
+        let text = r#"{"methods":[{"name":"m","params":[
+            {"name":"a","required":true,"schema":{"type":"number","default":0.1000000000000000000001}},
+            {"name":"b","required":true,"schema":{"type":"array","items":{"const":12345678901234567890123}}}
+        ]}]}"#;
+        let document = Document::new(Json::parse(text.into()).unwrap()).unwrap();
+        let method = document.methods().next().unwrap();
+        let command = Samples::of(&document).command(method, "HOST:PORT");
+        let arguments = r#"'{"a":0.1000000000000000000001,"b":[12345678901234567890123]}'"#;
+        assert_eq!(command, format!("rpc call HOST:PORT m {arguments}"));
+    }
 
     fn command_of(method: Tree) -> String {
         let document = json!({

@@ -5,6 +5,7 @@
 //! before, but no additional ones.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Ordering;
 use std::fmt::Display;
 
 use super::finding::{Finding, Severity};
@@ -17,7 +18,8 @@ use super::range::Range;
 use super::side::Schema;
 use super::union::Union;
 use crate::escape::Short;
-use crate::json::{Type, Value, whole};
+use crate::json::{Decimal, Type, Value, whole};
+use crate::types::Literal;
 
 /// The keywords for the minimum and the maximum of a count.
 struct Count {
@@ -345,16 +347,14 @@ impl<'c, 'a> Fit<'c, 'a> {
         if is_float(taken) && !is_float(sent) && is_number {
             found.push(Problem::unsure("float holds fewer digits than double"));
         }
-        let is_less: fn(f64, f64) -> bool = |sent, taken| sent < taken;
-        let is_more: fn(f64, f64) -> bool = |sent, taken| sent > taken;
-        for (keyword, is_past) in [("minimum", is_less), ("maximum", is_more)] {
-            let fraction = |limits: &Limits<'_>| limits.get(keyword)?.as_f64();
-            if let (true, Some(one), Some(other)) =
-                (found.is_empty(), fraction(sent), fraction(taken))
-                && (one.fract() != 0.0 || other.fract() != 0.0)
-                && is_past(one, other)
+        for (keyword, past) in [("minimum", Ordering::Less), ("maximum", Ordering::Greater)] {
+            if let (true, Some(was), Some(is)) =
+                (found.is_empty(), sent.get(keyword), taken.get(keyword))
+                && let (Some(one), Some(other)) = (was.as_decimal(), is.as_decimal())
+                && (one.whole().is_none() || other.whole().is_none())
+                && one.cmp(&other) == past
             {
-                let (old, new) = self.in_time(one, other);
+                let (old, new) = self.in_time(Literal(was), Literal(is));
                 found.push(Problem::breaking(format!(
                     "the {keyword} was {old}, and is {new}"
                 )));
@@ -665,7 +665,13 @@ fn constant_fit(constant: &Constant<'_>, name: &str, limits: &Limits<'_>) -> Opt
                 least: Some(whole),
                 most: Some(whole),
             }),
-            None => name == "number" && lies_between(value.as_f64(), limits),
+            None => {
+                let number = value.as_decimal();
+                number.is_some_and(|number| {
+                    let is_integer = !number.has_fraction() && limits.get("format").is_none();
+                    (name == "number" || is_integer) && lies_between(number, limits)
+                })
+            }
         },
         _ => false,
     };
@@ -681,13 +687,11 @@ fn constant_fit(constant: &Constant<'_>, name: &str, limits: &Limits<'_>) -> Opt
     }
 }
 
-/// Returns `true` if a schema accepts this number, which is not an integer.
-fn lies_between(number: Option<f64>, limits: &Limits<'_>) -> bool {
-    let bound = |keyword: &str| limits.get(keyword).and_then(Value::as_f64);
-    number.is_some_and(|number| {
-        bound("minimum").is_none_or(|least| number >= least)
-            && bound("maximum").is_none_or(|most| number <= most)
-    })
+/// Returns `true` if a schema accepts this number, which is not an integer of 128 bits.
+fn lies_between(number: Decimal<'_>, limits: &Limits<'_>) -> bool {
+    let bound = |keyword: &str| limits.get(keyword).and_then(Value::as_decimal);
+    bound("minimum").is_none_or(|least| number >= least)
+        && bound("maximum").is_none_or(|most| number <= most)
 }
 
 fn is_type(sent: &str, taken: &str) -> bool {

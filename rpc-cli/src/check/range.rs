@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::limits::Limits;
-use crate::json::{Value, whole};
+use crate::json::Value;
 
 /// The integers that a schema accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,8 @@ impl Range {
         };
         let bound = |keyword: &str| {
             let bound = limits.get(keyword)?;
-            whole(bound).or_else(|| Some(bound.as_f64()? as i128))
+            let exact = bound.as_decimal().and_then(|bound| bound.truncated());
+            exact.or_else(|| Some(bound.as_f64()? as i128))
         };
         let tighter =
             |a: Option<i128>, b: Option<i128>, choose: fn(i128, i128) -> i128| match (a, b) {

@@ -48,6 +48,13 @@ impl Hostile {
 
     /// Starts a server that answers each call with the lines that `answer` makes of it.
     pub(crate) fn answering(answer: impl Fn(&Value) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::answering_lines(move |line| answer(&serde_json::from_slice(line).unwrap()))
+    }
+
+    /// Does the same for the bytes of each call.
+    pub(crate) fn answering_lines(
+        answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let answer = Arc::new(answer);
         Self::start(async move |server| {
             while let Some(connection) = accept(&server).await {
@@ -101,16 +108,15 @@ pub(crate) async fn accept(server: &RawServer) -> Option<Connection> {
 async fn answer_calls(
     mut send: SendStream,
     mut recv: RecvStream,
-    answer: Arc<impl Fn(&Value) -> Vec<u8>>,
+    answer: Arc<impl Fn(&[u8]) -> Vec<u8>>,
 ) {
     let mut received = Vec::new();
     while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX, true).await {
         received.extend_from_slice(&chunk.bytes);
         while let Some(end) = received.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = received.drain(..=end).collect();
-            let call = serde_json::from_slice(&line).unwrap();
             // A client that has read enough stops the stream.
-            let _ = send.write_all(&answer(&call)).await;
+            let _ = send.write_all(&answer(&line)).await;
         }
     }
     let _ = send.finish();

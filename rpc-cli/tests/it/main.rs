@@ -13,3 +13,4 @@ mod program;
 mod shell;
 mod stream;
 mod undescribed;
+mod values;
