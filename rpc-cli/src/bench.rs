@@ -92,7 +92,7 @@ impl Options {
     }
 
     pub(crate) async fn run(mut self, output: &mut Output) -> Result<(), Stop> {
-        self.connection.timeout.get_or_insert(CALL_TIMEOUT);
+        self.connection.default_timeout(CALL_TIMEOUT);
         self.connection.default_max_reply(MAX_REPLY);
         let load = self.load()?;
         let given = self.params.clone().read()?;
@@ -109,7 +109,11 @@ impl Options {
         match report.failures() {
             0 => Ok(()),
             failed => {
-                let failure = Failure::new(Status::Answered, format!("{failed} calls failed"));
+                let status = match report.has_only_invalid_params() {
+                    true => Status::Usage,
+                    false => Status::Answered,
+                };
+                let failure = Failure::new(status, format!("{failed} calls failed"));
                 Err(match report.has_unusable() {
                     true => failure.tip(self.connection.limit_tip()).into(),
                     false => failure.into(),
@@ -178,7 +182,8 @@ impl Options {
                 && matches!(&failed, CallFailed::Answered(error_reply) if error_reply.code == code::METHOD_NOT_FOUND)
             {
                 let document = document.as_ref();
-                return Err(explain(&self.connection, failed, &self.method, document).into());
+                let server = (&self.connection, &self.target);
+                return Err(explain(server, failed, &self.method, document).into());
             }
         }
         let call = {

@@ -9,6 +9,7 @@ use crate::failure::{Failure, Stop};
 use crate::output::Output;
 use crate::params::{Given, Params};
 use crate::reply::CallFailed;
+use crate::shell::command_line;
 use crate::source::{WITHOUT, describe};
 use crate::types;
 
@@ -48,14 +49,18 @@ impl Options {
             false => describe(&self.connection, client, WITHOUT).await?,
         };
         let known = known(document.as_ref(), &self.method);
-        if known.is_some_and(|(_, method)| method.items().is_some() || method.upload().is_some()) {
+        let streams = known.filter(|(_, method)| {
+            let (items, upload) = (method.items(), method.upload());
+            items.is_some() || upload.is_some()
+        });
+        if let Some((_, method)) = streams {
             let failure = Failure::usage(format!("`{}` streams items", self.method));
-            return Err(failure
-                .tip(format!(
-                    "call it with `rpc stream {} {} …`",
-                    self.target, self.method
-                ))
-                .into());
+            let upload = match method.upload() {
+                Some(_) => " --upload -",
+                None => "",
+            };
+            let command = self.stream_command(upload);
+            return Err(failure.tip(format!("call it with `{command}`")).into());
         }
         let params = given.to_json(known)?;
         if self.notify || known.is_some_and(|(_, method)| method.is_notification()) {
@@ -65,8 +70,16 @@ impl Options {
             return Ok(None);
         }
         let called = self.connection.call(client, &self.method, &params).await;
-        let explained = |failed| explain(&self.connection, failed, &self.method, document.as_ref());
+        let server = (&self.connection, &self.target);
+        let explained = |failed| explain(server, failed, &self.method, document.as_ref());
         Ok(Some(called.map_err(explained)?))
+    }
+
+    /// Returns the command line of `rpc stream` with the same target, method and arguments.
+    fn stream_command(&self, upload: &str) -> String {
+        let options = self.connection.written() + upload;
+        let words = [std::slice::from_ref(&self.method), self.params.words()].concat();
+        command_line("stream", &self.target.to_string(), &options, &words)
     }
 }
 
@@ -84,7 +97,7 @@ const SIGNATURE: usize = 2000;
 
 /// Returns the failure, with explanations from the description.
 pub(crate) fn explain(
-    connection: &Connection,
+    (connection, target): (&Connection, &Address),
     failed: CallFailed,
     name: &str,
     document: Option<&Document>,
@@ -100,7 +113,12 @@ pub(crate) fn explain(
     match (error_code, document.method(name)) {
         (code::METHOD_NOT_FOUND, None) => {
             let tip = document.did_you_mean(name);
-            failure.tip(tip.unwrap_or("`rpc describe` lists the methods".into()))
+            let all = || {
+                let (target, options) = (target.to_string(), connection.written());
+                let command = command_line("describe", &target, &options, &[]);
+                format!("`{command}` lists the methods")
+            };
+            failure.tip(tip.unwrap_or_else(all))
         }
         (code::INVALID_PARAMS, Some(method)) => {
             failure.tip(types::text(SIGNATURE, |out| types::signature(method, out)))

@@ -1,5 +1,6 @@
 //! Connects to a server.
 
+use std::env::VarError;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use crate::size::Size;
 /// The default maximum size of a reply, an item or a description.
 const MAX_REPLY: Size = Size(32 << 20);
 
+/// The name of the metadata that holds a token.
+const AUTHORIZATION: &str = "authorization";
+
 /// The maximum time to wait until the server knows that the connection is closed.
 const LEAVE: Duration = Duration::from_millis(500);
 
@@ -30,20 +34,23 @@ pub(crate) struct Connection {
     /// Limits the time to connect, and then the time of each call: `500ms`, `2s`, `1m` [default: 10s to connect and no
     /// limit for calls; 5s for `ping`; 10s for `bench`]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub(crate) timeout: Option<Duration>,
-    /// Sends metadata with each call; may be repeated
+    timeout: Option<Duration>,
+    /// Sends metadata with each call; may be repeated. Other users can read a command line: pass a bearer token in the
+    /// environment [env: RPC_TOKEN sends `authorization=Bearer …`]
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     meta: Vec<(String, String)>,
-    /// Trusts the server's certificate if its SHA-256 fingerprint is this, in hexadecimal
+    /// Trusts the server's certificate if its SHA-256 fingerprint is this, in hexadecimal [env: RPC_PIN, if there is
+    /// neither `--pin` nor `--ca`]
     #[arg(long, value_name = "SHA256", value_parser = fingerprint)]
     pin: Option<[u8; 32]>,
-    /// Trusts the authorities, or the self-signed certificates, in this PEM file instead of those of the system
+    /// Trusts the authorities, or the self-signed certificates, in this PEM file instead of those of the system [env:
+    /// RPC_CA, if there is neither `--pin` nor `--ca`]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Authenticates with the client certificate and its chain in this PEM file
+    /// Authenticates with the client certificate and its chain in this PEM file [env: RPC_CERT]
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
-    /// The private key of the client certificate: a PEM file
+    /// The private key of the client certificate: a PEM file [env: RPC_KEY]
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     /// Sets the name that the server's certificate must have, if it is not the host
@@ -53,6 +60,11 @@ pub(crate) struct Connection {
     /// [default: 32MiB, and 1MiB for `bench`]
     #[arg(long, value_name = "SIZE")]
     max_reply: Option<Size>,
+    /// The defaults of the command.
+    #[arg(skip)]
+    default_timeout: Option<Duration>,
+    #[arg(skip)]
+    default_max_reply: Option<Size>,
 }
 
 impl Connection {
@@ -95,23 +107,53 @@ impl Connection {
             .trust(self.trust()?)
             .max_response_bytes(self.max_reply().0)
             .limits(self.limits());
-        if let Some(timeout) = self.timeout {
+        if let Some(timeout) = self.timeout.or(self.default_timeout) {
             builder = builder.connect_timeout(timeout).timeout(timeout);
         }
         if let Some(name) = &self.server_name {
             builder = builder.server_name(name);
         }
-        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+        if let Some((cert, key)) = self.identity_files()? {
             let identity = Identity::from_pem_files(cert, key)
                 .map_err(|error| Failure::usage(error_chain(&error)))?;
             builder = builder.identity(identity);
         }
+        if let Some(token) = environment("RPC_TOKEN")? {
+            let value = format!("Bearer {token}");
+            builder = builder.metadata(move |add| add(AUTHORIZATION, &value));
+        }
         Ok(builder)
     }
 
+    /// Returns the files of the client certificate and of its key.
+    fn identity_files(&self) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            return Ok(Some((cert.clone(), key.clone())));
+        }
+        match (environment("RPC_CERT")?, environment("RPC_KEY")?) {
+            (Some(cert), Some(key)) => Ok(Some((cert.into(), key.into()))),
+            (None, None) => Ok(None),
+            _ => {
+                let why = "only one of the environment variables RPC_CERT and RPC_KEY is set";
+                Err(Failure::usage(why).tip("set both, or neither"))
+            }
+        }
+    }
+
     fn trust(&self) -> Result<Trust, Failure> {
-        let pinned = self.pin.map(Trust::sha256);
-        let authorities = self.ca.as_ref().map(Trust::pem_file).transpose();
+        let (mut pin, mut ca) = (self.pin, self.ca.clone());
+        // Options replace the environment, so that they never trust more than they name.
+        if pin.is_none() && ca.is_none() {
+            let named = |why| Failure::usage(format!("the environment variable RPC_PIN: {why}"));
+            let digits = environment("RPC_PIN")?;
+            pin = digits
+                .map(|it| fingerprint(&it))
+                .transpose()
+                .map_err(named)?;
+            ca = environment("RPC_CA")?.map(PathBuf::from);
+        }
+        let pinned = pin.map(Trust::sha256);
+        let authorities = ca.map(Trust::pem_file).transpose();
         let authorities = authorities.map_err(|error| Failure::usage(error_chain(&error)))?;
         Ok(match (pinned, authorities) {
             (Some(pinned), Some(authorities)) => pinned.or(authorities),
@@ -120,28 +162,34 @@ impl Connection {
         })
     }
 
-    /// Returns the options that verify the server, as they are typed on a command line.
+    /// Returns the connection options of the command line, as they are typed. A token is not repeated.
     pub(crate) fn written(&self) -> String {
         let file = |path: &PathBuf| path.display().to_string();
-        let pin = self.pin.map(|pin| hexadecimal(&pin));
+        let time = |time| humantime::format_duration(time).to_string();
         let options = [
-            ("--pin", pin),
-            ("--ca", self.ca.as_ref().map(file)),
-            ("--cert", self.cert.as_ref().map(file)),
-            ("--key", self.key.as_ref().map(file)),
-            ("--server-name", self.server_name.clone()),
+            ("pin", self.pin.map(|pin| hexadecimal(&pin))),
+            ("ca", self.ca.as_ref().map(file)),
+            ("cert", self.cert.as_ref().map(file)),
+            ("key", self.key.as_ref().map(file)),
+            ("server-name", self.server_name.clone()),
+            ("timeout", self.timeout.map(time)),
+            ("max-reply", self.max_reply.map(|size| size.0.to_string())),
         ];
         let given = options
-            .iter()
-            .filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        given
-            .map(|(name, value)| format!(" {name} {}", quoted(value)))
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        let shown = self.meta.iter().filter(|(name, _)| name != AUTHORIZATION);
+        let meta = shown.map(|(name, value)| ("meta", format!("{name}={value}")));
+        let written = given.chain(meta);
+        written
+            .map(|(name, value)| format!(" --{name} {}", quoted(&value)))
             .collect()
     }
 
     /// Returns the maximum size of a reply, an item or a description.
     pub(crate) fn max_reply(&self) -> Size {
-        self.max_reply.unwrap_or(MAX_REPLY)
+        let given = self.max_reply.or(self.default_max_reply);
+        given.unwrap_or(MAX_REPLY)
     }
 
     /// Returns limits with room for the largest reply, twice: its buffer grows while it is received.
@@ -159,7 +207,12 @@ impl Connection {
 
     /// Sets another default of that maximum.
     pub(crate) fn default_max_reply(&mut self, bytes: usize) {
-        self.max_reply.get_or_insert(Size(bytes));
+        self.default_max_reply = Some(Size(bytes));
+    }
+
+    /// Sets the default of the timeout.
+    pub(crate) fn default_timeout(&mut self, timeout: Duration) {
+        self.default_timeout = Some(timeout);
     }
 
     /// Calls a method and returns the result as JSON.
@@ -198,6 +251,17 @@ impl Connection {
         self.meta
             .iter()
             .fold(call, |call, (name, value)| call.with(name, value))
+    }
+}
+
+/// Returns an environment variable. An empty one counts as missing.
+fn environment(name: &str) -> Result<Option<String>, Failure> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Failure::usage(format!(
+            "the environment variable {name} is not Unicode"
+        ))),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use anstyle::{AnsiColor, Style};
-use rpc_runtime::CallError;
+use rpc_runtime::{CallError, code};
 
 use crate::escape::{PrintableLines, truncated};
 use crate::json::Compact;
@@ -14,7 +14,7 @@ use crate::json::Compact;
 pub(crate) enum Status {
     /// The server answered with an error, or `check` found a breaking change.
     Answered = 1,
-    /// The command line or a file is invalid, and nothing was called.
+    /// The command line, a file or the arguments are invalid.
     Usage = 2,
     /// There is no connection, or it was lost.
     Unreachable = 3,
@@ -29,7 +29,7 @@ pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
   0    the command succeeded
   1    the server returned an error; `check` found breaking changes; calls of `bench` failed
-  2    the command line or a file is invalid; nothing was called
+  2    the command line, a file or the arguments are invalid
   3    no connection: the server is unreachable or not trusted, or the connection was lost
   4    a timeout elapsed
   5    the reply cannot be used
@@ -83,14 +83,19 @@ impl Failure {
     /// Creates the failure for an error with which the server answered.
     pub(crate) fn answered(error_reply: ErrorReply) -> Self {
         let ErrorReply {
-            code,
+            code: number,
             message,
             data,
         } = error_reply;
-        let message = format!("the server answered {code}: {message}");
+        let message = format!("the server answered {number}: {message}");
+        // Without a description, only the server knows which arguments are valid.
+        let status = match number {
+            code::INVALID_PARAMS => Status::Usage,
+            _ => Status::Answered,
+        };
         Self {
             data,
-            ..Self::new(Status::Answered, message)
+            ..Self::new(status, message)
         }
     }
 

@@ -12,6 +12,7 @@ mod describe;
 mod document;
 mod escape;
 mod failure;
+mod input;
 mod interrupt;
 mod json;
 mod output;

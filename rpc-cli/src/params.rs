@@ -1,5 +1,6 @@
 //! Parses the arguments of a call from the command line.
 
+use std::fs;
 use std::io::Read;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::document::{Document, Method, Parameter, Typed, nearest};
 use crate::escape::Short;
 use crate::failure::Failure;
+use crate::input::decode;
 use crate::json::Value;
 use crate::schema;
 use crate::types;
@@ -15,8 +17,8 @@ use crate::types;
 /// The arguments of a call.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Params {
-    /// The arguments: a JSON object or array, `-` to read one from standard input, or pairs `name=value`, whose values are
-    /// text or JSON according to the description of the server
+    /// The arguments: pairs `name=value`, whose values are text or JSON according to the description of the server, or one
+    /// JSON object or array: as it is, `@FILE` to read it from a file, or `-` to read it from standard input
     #[arg(value_name = "PARAMS")]
     given: Vec<String>,
 }
@@ -36,17 +38,33 @@ impl Params {
         self.given == ["-"]
     }
 
-    /// Reads standard input, if the arguments come from there.
+    /// Returns the arguments as they were given.
+    pub(crate) fn words(&self) -> &[String] {
+        &self.given
+    }
+
+    /// Reads the file or standard input, if the arguments come from there.
     pub(crate) fn read(self) -> Result<Given, Failure> {
         match self.given.as_slice() {
             [] => Ok(Given::Nothing),
             _ if self.are_input() => {
-                let mut text = String::new();
-                let read = std::io::stdin().read_to_string(&mut text);
-                read.map_err(|error| Failure::usage(format!("standard input: {error}")))?;
-                whole(&text).map(Given::Entire)
+                let mut bytes = Vec::new();
+                let read = std::io::stdin().read_to_end(&mut bytes);
+                let unreadable = |error| Failure::usage(format!("standard input: {error}"));
+                read.map_err(unreadable)?;
+                from_bytes(bytes, "standard input").map(Given::Entire)
             }
-            [json] if json.trim_start().starts_with(['{', '[']) => whole(json).map(Given::Entire),
+            [file] if file.starts_with('@') => {
+                let name = &file[1..];
+                let unreadable = |error| Failure::usage(format!("{name}: {error}"));
+                from_bytes(fs::read(name).map_err(unreadable)?, name).map(Given::Entire)
+            }
+            [json] if json.trim_start().starts_with(['{', '[']) => {
+                let read = whole(json, "the arguments are");
+                let tip = format!("the shell passed {json}; without its quotes it is not JSON");
+                read.map_err(|failure| failure.tip(tip).tip(SPELLINGS))
+                    .map(Given::Entire)
+            }
             named => named
                 .iter()
                 .map(|one| split(one))
@@ -75,15 +93,23 @@ impl Given {
     }
 }
 
+/// The spellings of arguments that no shell changes. Windows shells remove the quotes of JSON.
+const SPELLINGS: &str = "`name=value` needs no quotes within the value; `@FILE` reads the arguments as JSON from a \
+    file, and `-` from standard input";
+
+/// Reads all arguments from the bytes of a file or of standard input.
+fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Box<RawValue>, Failure> {
+    let text = decode(bytes).map_err(|why| Failure::usage(format!("{name} is {why}")))?;
+    whole(&text, &format!("the arguments in {name} are"))
+}
+
 /// Reads all arguments from one JSON value.
-fn whole(text: &str) -> Result<Box<RawValue>, Failure> {
+fn whole(text: &str, subject: &str) -> Result<Box<RawValue>, Failure> {
     let json: Box<RawValue> = parse(text.trim())
-        .map_err(|error| Failure::usage(format!("the arguments are not JSON: {error}")))?;
+        .map_err(|error| Failure::usage(format!("{subject} not JSON: {error}")))?;
     match json.get().starts_with(['{', '[']) {
         true => Ok(json),
-        false => Err(Failure::usage(
-            "the arguments must be a JSON object or array",
-        )),
+        false => Err(Failure::usage(format!("{subject} no JSON object or array"))),
     }
 }
 
@@ -95,11 +121,7 @@ fn split(argument: &str) -> Result<(String, String), Failure> {
     let parts = argument.split_once('=');
     parts
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .ok_or_else(|| {
-            Failure::usage(format!("`{argument}` is not an argument")).tip(
-                "write `name=value`, or all arguments as one JSON object or array: '{\"a\": 1}'",
-            )
-        })
+        .ok_or_else(|| Failure::usage(format!("`{argument}` is not an argument")).tip(SPELLINGS))
 }
 
 fn by_name(

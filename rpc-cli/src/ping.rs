@@ -37,7 +37,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) async fn run(mut self, output: &mut Output) -> Result<(), Stop> {
-        self.connection.timeout.get_or_insert(PING_TIMEOUT);
+        self.connection.default_timeout(PING_TIMEOUT);
         let started = Instant::now();
         let work = async |client: &Client| self.ping(client, started.elapsed(), output).await;
         self.connection.session(&self.target, work).await

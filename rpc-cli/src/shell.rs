@@ -49,6 +49,20 @@ impl Man {
     }
 }
 
+/// Returns a command line to paste. `options` are quoted already.
+pub(crate) fn command_line(name: &str, target: &str, options: &str, words: &[String]) -> String {
+    // An option behind the first word would be read as such.
+    let are_options = words
+        .iter()
+        .any(|word| word.starts_with('-') && word != "-");
+    let separator = if are_options { " --" } else { "" };
+    let words: String = words
+        .iter()
+        .map(|word| format!(" {}", quoted(word)))
+        .collect();
+    format!("rpc {name} {target}{options}{separator}{words}")
+}
+
 /// Quotes a word for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_=./:,@%+".contains(c);

@@ -9,6 +9,7 @@ use rpc_runtime::{Address, Client};
 use crate::connect::Connection;
 use crate::document::Document;
 use crate::failure::{ErrorReply, Failure, Status, Stop};
+use crate::input::decode;
 use crate::json::Json;
 use crate::reply::CallFailed;
 
@@ -56,14 +57,14 @@ impl Source {
 fn read_file(path: &Path, connection: &Connection) -> Result<String, String> {
     let limit = connection.max_reply();
     let file = File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    let read = file.take(limit.bytes() + 1).read_to_string(&mut text);
+    let mut bytes = Vec::new();
+    let read = file.take(limit.bytes() + 1).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
-    match text.len() as u64 > limit.bytes() {
+    match bytes.len() as u64 > limit.bytes() {
         true => Err(format!(
             "the file has more than {limit}, the limit of `--max-reply`"
         )),
-        false => Ok(text),
+        false => decode(bytes),
     }
 }
 

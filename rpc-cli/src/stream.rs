@@ -8,15 +8,17 @@ use rpc_runtime::{Address, Client};
 use serde::ser::Error;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::BufReader;
 
 use crate::call::{explain, known};
 use crate::connect::Connection;
 use crate::document::Method;
 use crate::failure::{Failure, Stop};
+use crate::input::Lines;
 use crate::output::Output;
 use crate::params::{Given, Params, Sent};
 use crate::reply::{self, CallFailed, read_result};
+use crate::shell::command_line;
 use crate::source::{WITHOUT, describe};
 
 /// Calls a method that streams items, and prints each item as one line of JSON when it arrives
@@ -74,8 +76,18 @@ impl Options {
             }
             _ => self.items(client, &params, output).await?,
         };
-        let explained = |failed| explain(&self.connection, failed, &self.method, document.as_ref());
+        let explained = |failed| {
+            let server = (&self.connection, &self.target);
+            explain(server, failed, &self.method, document.as_ref())
+        };
         Ok(ended.map_err(explained)?)
+    }
+
+    /// Returns a command line with the same target, method and arguments.
+    fn command(&self, name: &str, option: &str) -> String {
+        let options = self.connection.written() + option;
+        let words = [std::slice::from_ref(&self.method), self.params.words()].concat();
+        command_line(name, &self.target.to_string(), &options, &words)
     }
 
     /// Checks that the method supports the requested streams.
@@ -84,11 +96,14 @@ impl Options {
         match (method.upload(), &self.upload) {
             (None, None) if method.items().is_none() => {
                 let failure = Failure::usage(format!("`{name}` does not stream items"));
-                Err(failure.tip(format!("call it with `rpc call {} {name} …`", self.target)))
+                Err(failure.tip(format!("call it with `{}`", self.command("call", ""))))
             }
             (Some(_), None) => {
                 let failure = Failure::usage(format!("`{name}` receives items"));
-                Err(failure.tip("`--upload -` sends the lines of standard input as items"))
+                let command = self.command("stream", " --upload -");
+                Err(failure.tip(format!(
+                    "`{command}` sends the lines of standard input as items"
+                )))
             }
             (None, Some(_)) => Err(Failure::usage(format!("`{name}` receives no items"))),
             _ => Ok(()),
@@ -140,14 +155,19 @@ type Ended = Result<(), CallFailed>;
 
 /// Returns the lines of standard input, up to the first that is not JSON.
 fn lines() -> impl Stream<Item = Line> + Send + 'static {
-    let lines = BufReader::new(tokio::io::stdin()).lines();
+    let lines = Lines::new(BufReader::new(tokio::io::stdin()));
     let numbered = stream::unfold((lines, 1), |(mut lines, number)| async move {
-        match lines.next_line().await {
-            Ok(Some(line)) if line.trim().is_empty() => Some((None, (lines, number + 1))),
-            Ok(Some(line)) => Some((Some(Line::new(line, number)), (lines, number + 1))),
-            Ok(None) => None,
-            Err(error) => Some((Some(Line(Err(error.to_string()))), (lines, number + 1))),
-        }
+        let line = match lines.next().await {
+            Ok(None) => return None,
+            Ok(Some(Ok(line))) if line.trim().is_empty() => None,
+            Ok(Some(Ok(line))) => Some(Line::new(line, number)),
+            Ok(Some(Err(why))) => {
+                let why = format!("line {number} of standard input is {why}");
+                Some(Line(Err(why)))
+            }
+            Err(error) => Some(Line(Err(error.to_string()))),
+        };
+        Some((line, (lines, number + 1)))
     });
     numbered.filter_map(async |line| line)
 }

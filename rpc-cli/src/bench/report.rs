@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use rpc_runtime::code;
 use serde_json::{Map, Value, json};
 
 use super::load::{Length, Load, Pace};
@@ -43,6 +44,13 @@ impl Report {
     /// Returns `true` if some replies could not be used, possibly because they were too large.
     pub(super) fn has_unusable(&self) -> bool {
         self.measured.failures.contains_key(&Kind::Unusable)
+    }
+
+    /// Returns `true` if the server rejected the arguments of every call.
+    pub(super) fn has_only_invalid_params(&self) -> bool {
+        let mut kinds = self.measured.failures.keys();
+        let invalid = Kind::Answered(code::INVALID_PARAMS);
+        self.answered() == 0 && kinds.all(|kind| *kind == invalid)
     }
 
     fn answered(&self) -> u64 {

@@ -67,7 +67,7 @@ fn rejected_call_prints_what_the_server_accepts() {
     let told = demo.rpc("call", &["text.cuont", "{}"]).assert_failed(1);
     assert!(told.contains("-32601"), "{told}");
     assert!(told.contains("did you mean `text.count`"), "{told}");
-    let told = demo.rpc("call", &["text.count", "[1]"]).assert_failed(1);
+    let told = demo.rpc("call", &["text.count", "[1]"]).assert_failed(2);
     assert!(told.contains("-32602"), "{told}");
     assert!(
         told.contains("text.count(text: string, needle: string) -> uint"),
@@ -90,7 +90,7 @@ fn server_without_description_is_called() {
     let server = UndescribedServer::start();
     let add = |a: &str| server.rpc(&["add", a, "b=2"]);
     assert_eq!(add("a=1").assert_ok(), "3\n");
-    let told = add("a=x").assert_failed(1);
+    let told = add("a=x").assert_failed(2);
     assert!(told.contains("-32602"), "{told}");
     let told = server.rpc(&["ad"]).assert_failed(1);
     assert!(told.contains("-32601"), "{told}");

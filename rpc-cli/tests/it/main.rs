@@ -1,9 +1,11 @@
 //! The binary, run against servers on loopback.
 
+mod arguments;
 mod bench;
 mod call;
 mod check;
 mod describe;
+mod environment;
 mod hostile;
 mod interrupt;
 mod page;

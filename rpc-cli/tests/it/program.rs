@@ -44,8 +44,14 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("NO_COLOR")
         .env_remove("CLICOLOR_FORCE");
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
     command
 }
+
+/// The environment variables that the command reads.
+pub(crate) const VARIABLES: [&str; 5] = ["RPC_PIN", "RPC_CA", "RPC_CERT", "RPC_KEY", "RPC_TOKEN"];
 
 /// Runs a command to its end.
 pub(crate) fn rpc(arguments: &[&str]) -> Ended {
@@ -53,6 +59,21 @@ pub(crate) fn rpc(arguments: &[&str]) -> Ended {
 }
 
 pub(crate) fn rpc_with_input(arguments: &[&str], input: &str) -> Ended {
+    rpc_with_bytes(arguments, input.as_bytes())
+}
+
+/// Runs a command with environment variables.
+pub(crate) fn rpc_with_env(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+    let child = command(arguments)
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    ended(child.unwrap())
+}
+
+pub(crate) fn rpc_with_bytes(arguments: &[&str], input: &[u8]) -> Ended {
     let mut child = command(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -60,7 +81,7 @@ pub(crate) fn rpc_with_input(arguments: &[&str], input: &str) -> Ended {
         .spawn()
         .unwrap();
     // A command that does not read its input may have ended.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let _ = child.stdin.take().unwrap().write_all(input);
     ended(child)
 }
 

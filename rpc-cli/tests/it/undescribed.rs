@@ -1,9 +1,10 @@
 //! A server in this process without discovery.
 
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::{Stream, stream};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rpc_runtime::{Context, Identity, Server, ServerHandle, Trust, rpc};
 
@@ -13,9 +14,16 @@ use crate::program::{Ended, rpc};
 trait Desk {
     async fn add(&self, a: i64, b: i64) -> i64;
     async fn tenant(&self, cx: &Context) -> Option<String>;
+    async fn authorization(&self, cx: &Context) -> Option<String>;
+    #[rpc(notification)]
+    async fn note(&self, cx: &Context);
+    async fn noted(&self) -> Option<String>;
+    fn watch(&self, cx: &Context) -> impl Stream<Item = Option<String>>;
 }
 
-struct Clerk;
+/// Keeps the authorization of the last notification.
+#[derive(Default)]
+struct Clerk(Mutex<Option<String>>);
 
 impl Desk for Clerk {
     async fn add(&self, a: i64, b: i64) -> i64 {
@@ -25,13 +33,30 @@ impl Desk for Clerk {
     async fn tenant(&self, cx: &Context) -> Option<String> {
         cx.meta("tenant").map(str::to_owned)
     }
+
+    async fn authorization(&self, cx: &Context) -> Option<String> {
+        cx.meta("authorization").map(str::to_owned)
+    }
+
+    async fn note(&self, cx: &Context) {
+        *self.0.lock().unwrap() = cx.meta("authorization").map(str::to_owned);
+    }
+
+    async fn noted(&self) -> Option<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn watch(&self, cx: &Context) -> impl Stream<Item = Option<String>> {
+        let item = cx.meta("authorization").map(str::to_owned);
+        stream::once(async move { item })
+    }
 }
 
 pub(crate) struct UndescribedServer {
     pub(crate) address: String,
     /// Its certificate, in a file.
     pub(crate) ca: String,
-    pin: String,
+    pub(crate) pin: String,
     folder: String,
     handle: ServerHandle,
 }
@@ -62,7 +87,7 @@ impl UndescribedServer {
                 let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
                 let certificate = identity.certificate();
                 let mut builder = Server::builder(identity)
-                    .service(DeskServer::new(Clerk))
+                    .service(DeskServer::new(Clerk::default()))
                     .discover(false);
                 if only_known {
                     builder = builder.require_client_certificate(write_client_files(&here));
