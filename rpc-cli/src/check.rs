@@ -52,8 +52,8 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) async fn run(self, output: &mut Output) -> Result<(), Stop> {
-        let old = Document::new(self.old.read(&self.connection).await?)?;
-        let new = Document::new(self.new.read(&self.connection).await?)?;
+        let old = read(&self.old, &self.connection).await?;
+        let new = read(&self.new, &self.connection).await?;
         let changes = methods::compare(&old, &new);
         match self.json {
             true => output.json(&to_json(&changes).to_string())?,
@@ -75,6 +75,13 @@ impl Options {
             .into()),
         }
     }
+}
+
+async fn read(source: &Source, connection: &Connection) -> Result<Document, Stop> {
+    let document = source.document(source.read(connection).await?)?;
+    let checked = document.check_references();
+    checked.map_err(|failure| source.invalid(failure))?;
+    Ok(document)
 }
 
 /// Returns the output for the changes between two documents.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::connect::Connection;
+#[cfg(test)]
 use crate::document::Document;
 use crate::failure::{Failure, Stop};
 use crate::output::Output;
@@ -43,7 +44,7 @@ impl Options {
         if self.json {
             return Ok(output.json(found.text())?);
         }
-        let document = Document::new(found)?;
+        let document = self.target.document(found)?;
         let target = match &self.target {
             Source::Server(address) => format!("{address}{}", self.connection.written()),
             Source::File(_) => "HOST:PORT".into(),

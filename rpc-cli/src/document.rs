@@ -7,6 +7,7 @@ pub(crate) mod grown;
 mod index;
 #[cfg(test)]
 pub(crate) mod mutated;
+mod references;
 mod shape;
 
 use std::borrow::Cow;
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use self::index::Index;
 use crate::failure::{Failure, Status};
 use crate::json::{Json, Value};
-use crate::schema::{self, reference};
+use crate::schema;
 
 /// The services of a server.
 #[derive(Debug)]
@@ -162,7 +163,7 @@ pub(crate) struct Typed<'a>(Value<'a>);
 
 impl<'a> Typed<'a> {
     pub(crate) fn schema(self) -> Option<Value<'a>> {
-        self.0.get("schema")
+        self.0.resolved().get("schema")
     }
 
     pub(crate) fn rust_type(self) -> Option<Cow<'a, str>> {
@@ -206,7 +207,7 @@ pub(crate) struct ErrorDescription<'a>(Value<'a>);
 
 impl<'a> ErrorDescription<'a> {
     pub(crate) fn code(self) -> i64 {
-        let code = self.0.get("code");
+        let code = self.0.resolved().get("code");
         code.and_then(Value::as_i64).unwrap_or_default()
     }
 
@@ -249,34 +250,36 @@ impl<'a> Named<'a> {
 
     /// Returns the value as JSON.
     pub(crate) fn value(self) -> &'a str {
-        self.0.get("value").map_or("null", Value::text)
+        self.0.resolved().get("value").map_or("null", Value::text)
     }
 }
 
-/// Returns a member that is not null.
+/// Returns a member that is not null. This and the next three functions follow the reference of `value`.
 fn present<'a>(value: Value<'a>, member: &str) -> Option<Value<'a>> {
-    value.get(member).filter(|value| !value.is_null())
+    let found = value.resolved().get(member);
+    found.filter(|value| !value.is_null())
 }
 
 fn text<'a>(value: Value<'a>, member: &str) -> Option<Cow<'a, str>> {
-    value.get(member)?.as_str()
+    value.resolved().get(member)?.as_str()
 }
 
 fn flag(value: Value<'_>, member: &str) -> bool {
-    value.get(member).and_then(Value::as_bool).unwrap_or(false)
+    let found = value.resolved().get(member);
+    found.and_then(Value::as_bool).unwrap_or(false)
 }
 
 /// Returns the elements of a member, or none if the member is missing.
 fn list<'a>(value: Value<'a>, member: &str) -> impl Iterator<Item = Value<'a>> + Clone + use<'a> {
-    value.get(member).into_iter().flat_map(Value::elements)
+    let found = value.resolved().get(member);
+    found.into_iter().flat_map(Value::elements)
 }
 
 impl Document {
-    pub(crate) fn new(json: Json) -> Result<Self, Failure> {
-        shape::check(json.root()).map_err(|why| {
-            let message = format!("the description is not an OpenRPC document: {why}");
-            Failure::new(Status::Unusable, message)
-        })?;
+    pub(crate) fn new(mut json: Json) -> Result<Self, Failure> {
+        json.set_targets(references::targets(&json));
+        let checked = references::check(&json).and_then(|()| shape::check(json.root()));
+        checked.map_err(invalid)?;
         let mut document = Self {
             json,
             schemas: Index::default(),
@@ -287,7 +290,7 @@ impl Document {
         let schemas = schemas.map(|(name, schema)| (Some(name.id()), schema.id()));
         document.schemas = Index::last(&document.json, schemas);
         let methods = document.methods().map(|method| {
-            let name = method.0.get("name").map(Value::id);
+            let name = method.0.resolved().get("name").map(Value::id);
             (name, method.id())
         });
         document.methods = Index::first(&document.json, methods);
@@ -297,6 +300,11 @@ impl Document {
         });
         document.aliases = Index::first(&document.json, aliases);
         Ok(document)
+    }
+
+    /// Checks that the references of all schemas lead to schemas.
+    pub(crate) fn check_references(&self) -> Result<(), Failure> {
+        references::check_all(&self.json).map_err(invalid)
     }
 
     pub(crate) fn json(&self) -> &Json {
@@ -394,21 +402,18 @@ impl Document {
 
     /// Returns the type that a schema refers to. Returns `None` if the schema is no reference, or the type is missing.
     pub(crate) fn referred<'a>(&'a self, schema: Value<'a>) -> Option<Value<'a>> {
-        self.schema(&reference(schema)?)
+        schema.referred()
     }
 
     /// Returns the type that a schema refers to, or the schema itself.
     pub(crate) fn resolve<'a>(&'a self, schema: Value<'a>) -> Value<'a> {
-        let mut schema = schema;
-        // References may form a cycle.
-        for _ in 0..32 {
-            match self.referred(schema) {
-                Some(found) => schema = found,
-                None => break,
-            }
-        }
-        schema
+        schema.resolved()
     }
+}
+
+fn invalid(why: String) -> Failure {
+    let message = format!("the description is not an OpenRPC document: {why}");
+    Failure::new(Status::Unusable, message)
 }
 
 /// The maximum length of a name that is compared with others, in bytes.

@@ -76,6 +76,12 @@ impl Failure {
         self
     }
 
+    /// Names the subject of the failure.
+    pub(crate) fn of(mut self, subject: &str) -> Self {
+        self.message = format!("{subject}: {}", self.message);
+        self
+    }
+
     pub(crate) fn status(&self) -> Status {
         self.status
     }

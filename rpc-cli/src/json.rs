@@ -23,6 +23,9 @@ use self::text::{scalar_len, string_end};
 /// The maximum nesting of arrays and objects in a document.
 const MAX_DEPTH: usize = 128;
 
+/// The maximum number of references from one to the next.
+const MAX_CHAIN: usize = 32;
+
 /// Marks the positions of strings with escapes. The text must therefore be smaller than 2 GiB.
 const ESCAPED: u32 = 1 << 31;
 
@@ -34,6 +37,8 @@ const ESCAPED: u32 = 1 << 31;
 pub(crate) struct Json {
     text: String,
     tape: Vec<u32>,
+    /// The ids of the objects with a reference, in their order, and the ids of their targets.
+    targets: Vec<(u32, u32)>,
 }
 
 impl Json {
@@ -47,7 +52,22 @@ impl Json {
         checked.map_err(|error| error.to_string())?;
         let tape = tape(text.as_bytes())
             .ok_or_else(|| format!("it nests more than {MAX_DEPTH} levels"))?;
-        Ok(Self { text, tape })
+        Ok(Self {
+            text,
+            tape,
+            targets: Vec::new(),
+        })
+    }
+
+    /// Sets the targets of the objects with a reference, which are in the order of the document.
+    pub(crate) fn set_targets(&mut self, targets: Vec<(u32, u32)>) {
+        self.targets = targets;
+    }
+
+    /// Returns the objects with a reference, in their order, and their targets.
+    pub(crate) fn references(&self) -> impl Iterator<Item = (Value<'_>, Value<'_>)> {
+        let targets = self.targets.iter();
+        targets.map(|(value, target)| (self.value(*value), self.value(*target)))
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -173,6 +193,31 @@ impl<'a> Value<'a> {
             true => self.json.tape[self.at as usize + 1],
             false => self.at + 1,
         }
+    }
+
+    /// Returns the id behind those of the value and all values in it.
+    pub(crate) fn end_id(self) -> u32 {
+        self.next()
+    }
+
+    /// Returns the target of the value's reference, if it has one.
+    pub(crate) fn referred(self) -> Option<Self> {
+        let targets = &self.json.targets;
+        let index = targets.binary_search_by_key(&self.at, |(value, _)| *value);
+        Some(self.json.value(targets[index.ok()?].1))
+    }
+
+    /// Returns the value to which the references lead, or the value itself.
+    pub(crate) fn resolved(self) -> Self {
+        let mut value = self;
+        // References may form a cycle.
+        for _ in 0..MAX_CHAIN {
+            match value.referred() {
+                Some(target) => value = target,
+                None => break,
+            }
+        }
+        value
     }
 
     /// Returns the JSON text of the value.

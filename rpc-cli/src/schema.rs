@@ -5,14 +5,33 @@ use std::collections::HashSet;
 
 use crate::json::{Elements, Value};
 
-/// Returns the name in `{"$ref": "#/components/schemas/Name"}`.
-pub(crate) fn reference(schema: Value<'_>) -> Option<Cow<'_, str>> {
-    named(schema.get("$ref")?)
+/// Returns the text of the reference of an object, without percent-encoding.
+pub(crate) fn reference(object: Value<'_>) -> Option<Cow<'_, str>> {
+    Some(percent_decoded(object.get("$ref")?.as_str()?))
+}
+
+fn percent_decoded(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text;
+    }
+    let mut decoded = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind.get(..2).filter(|_| *first == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+    }
+    match String::from_utf8(decoded) {
+        Ok(decoded) => Cow::Owned(decoded),
+        Err(_) => text,
+    }
 }
 
 /// Returns the name in `"#/components/schemas/Name"`.
 pub(crate) fn named(path: Value<'_>) -> Option<Cow<'_, str>> {
-    let path = path.as_str()?;
+    let path = percent_decoded(path.as_str()?);
     let start = path.rfind('/').map_or(0, |slash| slash + 1);
     let name = match path {
         Cow::Borrowed(path) => Cow::Borrowed(&path[start..]),

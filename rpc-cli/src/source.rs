@@ -37,6 +37,19 @@ impl std::str::FromStr for Source {
 }
 
 impl Source {
+    /// Returns the description in what was read.
+    pub(crate) fn document(&self, read: Json) -> Result<Document, Failure> {
+        Document::new(read).map_err(|failure| self.invalid(failure))
+    }
+
+    /// Returns the failure with the name of the source.
+    pub(crate) fn invalid(&self, failure: Failure) -> Failure {
+        match self {
+            Self::Server(address) => failure.of(&address.to_string()),
+            Self::File(path) => failure.of(&path.display().to_string()),
+        }
+    }
+
     /// Returns the document as received.
     pub(crate) async fn read(&self, connection: &Connection) -> Result<Json, Stop> {
         match self {

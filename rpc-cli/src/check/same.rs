@@ -36,36 +36,44 @@ impl Prints {
 /// Returns the fingerprints of both documents.
 pub(super) fn fingerprints(old: &Document, new: &Document) -> (Prints, Prints) {
     let keys = RandomState::new();
-    let changed = changed(old, new, &keys);
-    let prints = |document, salt| {
-        let mut walk = Walk {
-            changed: &changed,
-            salt,
-            ids: Vec::new(),
-            prints: Vec::new(),
-            keys: &keys,
-        };
-        walk.value(Document::json(document).root());
-        Prints {
-            ids: walk.ids,
-            prints: walk.prints,
-            keys: keys.clone(),
-        }
-    };
+    let own = [old, new].map(|document| Walk::run(document, &HashSet::new(), 0, &keys));
+    let changed = changed([(old, &own[0]), (new, &own[1])]);
+    let prints = |document, salt| Walk::run(document, &changed, salt, &keys);
     (prints(old, 1), prints(new, 2))
 }
 
 /// Computes the fingerprints of a document.
 struct Walk<'w, 'a> {
     changed: &'w HashSet<Cow<'a, str>>,
-    /// Makes references to a changed type differ between the documents.
+    /// Makes references to a changed part differ between the documents.
     salt: u64,
     ids: Vec<u32>,
     prints: Vec<u64>,
     keys: &'w RandomState,
 }
 
-impl Walk<'_, '_> {
+impl<'w, 'a> Walk<'w, 'a> {
+    fn run(
+        document: &Document,
+        changed: &'w HashSet<Cow<'a, str>>,
+        salt: u64,
+        keys: &'w RandomState,
+    ) -> Prints {
+        let mut walk = Walk {
+            changed,
+            salt,
+            ids: Vec::new(),
+            prints: Vec::new(),
+            keys,
+        };
+        walk.value(document.json().root());
+        Prints {
+            ids: walk.ids,
+            prints: walk.prints,
+            keys: keys.clone(),
+        }
+    }
+
     fn value(&mut self, value: Value<'_>) -> u64 {
         if !matches!(value.kind(), Type::Array | Type::Object) {
             return value.fingerprint(self.keys);
@@ -93,55 +101,99 @@ impl Walk<'_, '_> {
             let member = (name.fingerprint(self.keys), self.value(member));
             all = all.wrapping_add(self.keys.hash_one(member));
         }
-        let is_changed = reference(value).is_some_and(|name| self.changed.contains(&name));
+        let is_changed = !self.changed.is_empty()
+            && reference(value).is_some_and(|text| self.changed.contains(&text));
         let salt = if is_changed { self.salt } else { 0 };
         self.keys.hash_one(('{', all, salt))
     }
 }
 
-/// Returns the names of the types that differ between the documents, or that refer to such types.
-fn changed<'a>(old: &'a Document, new: &'a Document, keys: &RandomState) -> HashSet<Cow<'a, str>> {
-    let mut types: HashMap<Cow<'a, str>, usize> = HashMap::new();
-    let mut prints: Vec<[Option<u64>; 2]> = Vec::new();
-    for (side, document) in [old, new].into_iter().enumerate() {
-        for (name, schema) in document.schemas() {
-            let index = *types.entry(text(name)).or_insert(prints.len());
-            if index == prints.len() {
-                prints.push([None; 2]);
+/// The parts of both documents that references lead to, as a graph.
+#[derive(Default)]
+struct Graph<'a> {
+    /// The number of each reference by its text, which is the same in both documents.
+    references: HashMap<Cow<'a, str>, usize>,
+    /// The fingerprints of the targets in both documents. None for the numbers of parts.
+    prints: Vec<[Option<u64>; 2]>,
+    /// If the first one changes, the second one does, too.
+    edges: Vec<(usize, usize)>,
+}
+
+impl<'a> Graph<'a> {
+    fn add_node(&mut self) -> usize {
+        self.prints.push([None; 2]);
+        self.prints.len() - 1
+    }
+
+    fn reference(&mut self, value: Value<'a>) -> Option<usize> {
+        let text = reference(value)?;
+        if let Some(number) = self.references.get(&text) {
+            return Some(*number);
+        }
+        let number = self.add_node();
+        self.references.insert(text, number);
+        Some(number)
+    }
+
+    /// Adds the references of a document, and the parts that they lead to.
+    fn add(&mut self, side: usize, document: &'a Document, own: &Prints) {
+        let mut parts = HashMap::new();
+        for (value, target) in document.json().references() {
+            let Some(number) = self.reference(value) else {
+                continue;
+            };
+            let part = *parts.entry(target.id()).or_insert_with(|| self.add_node());
+            self.edges.push((part, number));
+            self.prints[number][side] = Some(own.of(target));
+        }
+        // The parts around the current value, the innermost last, and their ends.
+        let mut around: Vec<(usize, u32)> = Vec::new();
+        for value in document.json().root().containers() {
+            while around.last().is_some_and(|(_, end)| *end <= value.id()) {
+                around.pop();
             }
-            prints[index][side] = Some(schema.fingerprint(keys));
+            if let Some(part) = parts.get(&value.id()) {
+                self.edges
+                    .extend(around.last().map(|(outer, _)| (*part, *outer)));
+                around.push((*part, value.end_id()));
+            }
+            if let (Some((part, _)), Some(number)) = (around.last(), self.reference(value)) {
+                self.edges.push((number, *part));
+            }
         }
     }
-    // Each referenced type, with the type that refers to it.
-    let mut references = Vec::new();
-    for (name, schema) in old.schemas().chain(new.schemas()) {
-        let from = types[&text(name)];
-        let names = schema.containers().filter_map(reference);
-        let indexes = names.filter_map(|name| types.get(&name));
-        references.extend(indexes.map(|to| (*to, from)));
+}
+
+/// Returns the texts of the references whose targets differ between the documents, or refer to parts that do.
+fn changed<'a>(documents: [(&'a Document, &Prints); 2]) -> HashSet<Cow<'a, str>> {
+    let mut graph = Graph::default();
+    for (side, (document, own)) in documents.into_iter().enumerate() {
+        graph.add(side, document, own);
     }
-    references.sort_unstable();
-    references.dedup();
-    let is_same = |[old, new]: &[Option<u64>; 2]| old == new;
-    let mut is_changed: Vec<_> = prints.iter().map(|prints| !is_same(prints)).collect();
+    let Graph {
+        references,
+        prints,
+        mut edges,
+    } = graph;
+    edges.sort_unstable();
+    edges.dedup();
+    let mut is_changed: Vec<_> = prints.iter().map(|[old, new]| old != new).collect();
     let mut left: Vec<_> = (0..is_changed.len())
         .filter(|index| is_changed[*index])
         .collect();
-    while let Some(to) = left.pop() {
-        let first = references.partition_point(|(other, _)| *other < to);
-        let from = references[first..]
+    while let Some(from) = left.pop() {
+        let first = edges.partition_point(|(other, _)| *other < from);
+        let to = edges[first..]
             .iter()
-            .take_while(|(other, _)| *other == to);
-        for (_, from) in from {
-            if !std::mem::replace(&mut is_changed[*from], true) {
-                left.push(*from);
+            .take_while(|(other, _)| *other == from);
+        for (_, to) in to {
+            if !std::mem::replace(&mut is_changed[*to], true) {
+                left.push(*to);
             }
         }
     }
-    types.retain(|_, index| is_changed[*index]);
-    types.into_keys().collect()
-}
-
-fn text(name: Value<'_>) -> Cow<'_, str> {
-    name.as_str().unwrap_or_default()
+    let changed = references
+        .into_iter()
+        .filter(|(_, number)| is_changed[*number]);
+    changed.map(|(text, _)| text).collect()
 }

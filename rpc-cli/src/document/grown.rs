@@ -21,7 +21,28 @@ impl Shape {
     }
 }
 
-pub(crate) const SHAPES: [Shape; 23] = [
+pub(crate) const SHAPES: [Shape; 25] = [
+    shape(
+        "methods that refer to one changed parameter",
+        "parameter `a`: accepts more than before",
+        |size, tweak| {
+            let to = json!({"$ref": "#/components/contentDescriptors/A"});
+            let method = |index| json!({"name": format!("m{index}"), "params": [to]});
+            let methods: Vec<_> = (0..size).map(method).collect();
+            let descriptors = json!({"A": parameter("a", limited(tweak))});
+            json!({"methods": methods, "components": {"contentDescriptors": descriptors}})
+        },
+    ),
+    shape(
+        "methods that refer to parts of one changed type",
+        "result: at most 6 of characters, and was at most 5",
+        |size, tweak| {
+            let part = |index| named(&format!("T/properties/p{index}"));
+            let all = (0..size).map(|index| method(&format!("m{index}"), part(index)));
+            let all = all.collect::<Vec<_>>().into_iter();
+            with_types(all, [("T".into(), object("p", size, |_| limited(tweak)))])
+        },
+    ),
     shape(
         "methods of other names",
         "the method is removed",

@@ -88,6 +88,10 @@ type Mismatch = (String, &'static str);
 
 fn matches(value: Value<'_>, is: &Is) -> Result<(), Mismatch> {
     let mismatch = |what| Err((String::new(), what));
+    let value = match is {
+        Is::Object(_) => value.resolved(),
+        _ => value,
+    };
     match (is, value.kind()) {
         (Is::Optional(_), Type::Null) | (Is::Anything, _) => Ok(()),
         (Is::Optional(is), _) => matches(value, is),
