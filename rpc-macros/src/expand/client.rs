@@ -163,7 +163,10 @@ pub(crate) fn body(method: &Method<'_>) -> TokenStream {
 fn params(method: &Method<'_>) -> TokenStream {
     let sent = method.arguments().map(|parameter| {
         let (ident, argument) = (&parameter.ident, wire::argument(parameter));
-        generated!(#argument.send(&#ident))
+        match parameter.default {
+            Some(_) => generated!(#argument.send_always(&#ident)),
+            None => generated!(#argument.send(&#ident)),
+        }
     });
     let sent: Vec<_> = sent.collect();
     match (method.entire_params(), &sent[..]) {

@@ -382,7 +382,7 @@ const _: () = {
                     &__METHOD,
                     (
                         __rpc::arg::<Vec<f64>>("values").send(&values),
-                        __rpc::arg::<f64>("factor").send(&factor),
+                        __rpc::arg::<f64>("factor").send_always(&factor),
                     ),
                     __rpc::returns::<Vec<f64>, Vec<f64>>(),
                 )

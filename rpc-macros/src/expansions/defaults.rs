@@ -199,7 +199,7 @@ const _: () = {
                     &__METHOD,
                     (
                         __rpc::arg::<u32>("in").send(&r#in),
-                        __rpc::arg::<u32>("out").send(&out),
+                        __rpc::arg::<u32>("out").send_always(&out),
                     ),
                     __rpc::returns::<u32, u32>(),
                 )

@@ -210,7 +210,7 @@ const _: () = {
                     &__METHOD,
                     (
                         __rpc::arg::<&str>("what").send(&what),
-                        __rpc::arg::<u32>("count").send(&count),
+                        __rpc::arg::<u32>("count").send_always(&count),
                     ),
                     __rpc::returns_result::<T, T, DivideError>(),
                 )

@@ -143,6 +143,7 @@ pub fn arg<'de, T: Argument<'de>>(name: &'static str) -> Arg<'de, T> {
         name,
         read: deserialize::<T>,
         missing: || T::deserialize(Absent).ok(),
+        is_optional: || T::deserialize(Absent).is_ok(),
         write: ser::write,
     }
 }
@@ -159,6 +160,7 @@ pub fn cow<'de>(name: &'static str) -> Arg<'de, Cow<'de, str>> {
         name,
         read: |value| <&str>::deserialize(value).map(Cow::Borrowed),
         missing: || None,
+        is_optional: || false,
         write: ser::write,
     }
 }
@@ -169,6 +171,7 @@ pub fn optional_cow<'de>(name: &'static str) -> Arg<'de, Option<Cow<'de, str>>> 
         name,
         read: |value| Ok(<Option<&str>>::deserialize(value)?.map(Cow::Borrowed)),
         missing: || Some(None),
+        is_optional: || true,
         write: ser::write,
     }
 }
@@ -179,6 +182,7 @@ pub fn bytes<'de>(name: &'static str) -> Arg<'de, &'de [u8]> {
         name,
         read: |value| <&[u8]>::deserialize(value),
         missing: || None,
+        is_optional: || false,
         write: |bytes, out| ser::write(text(bytes)?, out),
     }
 }
@@ -189,6 +193,7 @@ pub fn optional_bytes<'de>(name: &'static str) -> Arg<'de, Option<&'de [u8]>> {
         name,
         read: |value| <Option<&[u8]>>::deserialize(value),
         missing: || Some(None),
+        is_optional: || true,
         write: |bytes, out| ser::write(&bytes.map(text).transpose()?, out),
     }
 }
@@ -203,6 +208,7 @@ pub struct Arg<'de, T> {
     name: &'static str,
     read: fn(Value<'_, 'de>) -> Result<T, Mismatch>,
     missing: fn() -> Option<T>,
+    is_optional: fn() -> bool,
     write: Write<T>,
 }
 
@@ -220,9 +226,14 @@ impl<T> Arg<'_, T> {
         (self.write)(value, out)
     }
 
-    /// Returns the argument to be sent.
+    /// Returns the argument to be sent. If it is `None` and the last one, the client leaves it out.
     pub fn send(self, value: &T) -> Sent<'_, T> {
-        Sent::new(self.name, value, self.write)
+        Sent::new(self.name, value, self.write, self.is_optional)
+    }
+
+    /// Returns the argument of a parameter with a default, which the server would use if the argument were left out.
+    pub fn send_always(self, value: &T) -> Sent<'_, T> {
+        Sent::new(self.name, value, self.write, || false)
     }
 }
 

@@ -12,11 +12,23 @@ pub struct Sent<'a, T: ?Sized> {
     pub(crate) name: &'static str,
     value: &'a T,
     write: Write<T>,
+    is_optional: fn() -> bool,
 }
 
 impl<'a, T: ?Sized> Sent<'a, T> {
-    pub(crate) fn new(name: &'static str, value: &'a T, write: Write<T>) -> Self {
-        Self { name, value, write }
+    /// `is_optional` returns `true` if a server reads a missing argument as it reads `null`.
+    pub(crate) fn new(
+        name: &'static str,
+        value: &'a T,
+        write: Write<T>,
+        is_optional: fn() -> bool,
+    ) -> Self {
+        Self {
+            name,
+            value,
+            write,
+            is_optional,
+        }
     }
 
     /// Creates an argument without a name.
@@ -24,7 +36,7 @@ impl<'a, T: ?Sized> Sent<'a, T> {
     where
         T: Serialize,
     {
-        Self::new("", value, ser::write)
+        Self::new("", value, ser::write, || false)
     }
 
     /// Appends the argument.
@@ -39,6 +51,13 @@ impl<'a, T: ?Sized> Sent<'a, T> {
             "" => error,
             name => serde_json::Error::custom(format_args!("`{name}`: {error}")),
         }
+    }
+
+    /// Appends the argument. Returns `true` if it may be left out at the end of the arguments.
+    fn write_or_none(&self, out: &mut Vec<u8>) -> Result<bool, serde_json::Error> {
+        let start = out.len();
+        self.write(out)?;
+        Ok(out.get(start..) == Some(b"null") && (self.is_optional)())
     }
 }
 
@@ -91,11 +110,18 @@ macro_rules! tuples {
             fn write(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
                 let ($first, $($P,)*) = self;
                 out.push(b'[');
-                $first.write(out)?;
+                let mut end = out.len();
+                if !$first.write_or_none(out)? {
+                    end = out.len();
+                }
                 $(
                     out.push(b',');
-                    $P.write(out)?;
+                    if !$P.write_or_none(out)? {
+                        end = out.len();
+                    }
                 )*
+                // An older server may not have the last parameters.
+                out.truncate(end);
                 out.push(b']');
                 Ok(())
             }
@@ -107,4 +133,48 @@ tuples! {
     A; A B; A B C; A B C D; A B C D E; A B C D E F; A B C D E F G; A B C D E F G H; A B C D E F G H I;
     A B C D E F G H I J; A B C D E F G H I J K; A B C D E F G H I J K L; A B C D E F G H I J K L M;
     A B C D E F G H I J K L M N; A B C D E F G H I J K L M N O; A B C D E F G H I J K L M N O P;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::params::decode::{arg, optional_bytes, optional_cow};
+
+    fn written(params: impl SentParams) -> String {
+        let mut out = Vec::new();
+        params.write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn trailing_none_is_left_out() {
+        let (one, none, some) = (1_u32, None::<u32>, Some(2_u32));
+        let first = || arg::<u32>("a").send(&one);
+        let none = || arg::<Option<u32>>("b").send(&none);
+        let some = || arg::<Option<u32>>("c").send(&some);
+        assert_eq!(written((none(),)), "[]");
+        assert_eq!(written((first(), none())), "[1]");
+        assert_eq!(written((first(), none(), none())), "[1]");
+        assert_eq!(written((first(), none(), some())), "[1,null,2]");
+        assert_eq!(written((none(), first(), none())), "[null,1]");
+        let (bytes, text) = (None, None);
+        let texts = (
+            first(),
+            optional_bytes("b").send(&bytes),
+            optional_cow("c").send(&text),
+        );
+        assert_eq!(written(texts), "[1]");
+    }
+
+    #[test]
+    fn null_that_a_missing_argument_does_not_mean_is_sent() {
+        let (one, none, unit) = (1_u32, None::<u32>, ());
+        let first = || arg::<u32>("a").send(&one);
+        assert_eq!(written((first(), arg::<()>("b").send(&unit))), "[1,null]");
+        let null = serde_json::Value::Null;
+        assert_eq!(written((first(), arg("b").send(&null))), "[1,null]");
+        // A missing argument would become the default.
+        let defaulted = arg::<Option<u32>>("b").send_always(&none);
+        assert_eq!(written((first(), defaulted)), "[1,null]");
+    }
 }
