@@ -220,6 +220,13 @@ impl<'a> Comparison<'_, 'a> {
                 let what = format!("{place}: the default was {was}, and is {is}");
                 findings.push(Finding::unsure(what));
             }
+            (None, Some(is)) if !old.is_required() && !is.is_null() => {
+                let what = format!(
+                    "{place}: a missing argument has the default {} now",
+                    Literal(is)
+                );
+                findings.push(Finding::unsure(what));
+            }
             (Some(was), None) if !new.is_required() => {
                 let what = format!("{place}: the default {} is removed", Literal(was));
                 findings.push(Finding::unsure(what));

@@ -6,6 +6,7 @@ mod call;
 mod check;
 mod describe;
 mod environment;
+mod evolution;
 mod hostile;
 mod interrupt;
 mod page;
