@@ -64,6 +64,8 @@ impl Options {
         }
         let params = given.to_json(known)?;
         if self.notify || known.is_some_and(|(_, method)| method.is_notification()) {
+            // The server does not report invalid arguments of a notification.
+            given.check(known)?;
             let notification = client.notify(&self.method, &params);
             let sent = self.connection.with_meta(notification).await;
             sent.map_err(|error| Failure::unanswered(&error))?;

@@ -1,9 +1,12 @@
 //! Parses the arguments of a call from the command line.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::fs;
 use std::io::Read;
 
 use clap::Args;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::document::{Document, Method, Parameter, Typed, nearest};
@@ -93,6 +96,94 @@ impl Given {
     }
 }
 
+impl Given {
+    /// Checks arguments that are one JSON value as arguments by name are checked.
+    pub(crate) fn check(&self, known: Option<(&Document, Method<'_>)>) -> Result<(), Failure> {
+        let Some((document, method)) = known.filter(|(_, it)| it.entire_params().is_none()) else {
+            return Ok(());
+        };
+        let unreadable = |error| Failure::usage(format!("the arguments are not JSON: {error}"));
+        let json = match self {
+            Self::Named(_) => return Ok(()),
+            Self::Nothing => "[]",
+            Self::Entire(json) => json.get(),
+        };
+        let given: Vec<(Cow<'_, str>, &RawValue)> = match json.starts_with('{') {
+            true => {
+                serde_json::from_str::<Members<'_>>(json)
+                    .map_err(unreadable)?
+                    .0
+            }
+            false => {
+                let values: Vec<&RawValue> = serde_json::from_str(json).map_err(unreadable)?;
+                let count = method.params().count();
+                if values.len() > count {
+                    let why = format!("`{}` has {count} parameters", method.name());
+                    return Err(Failure::usage(why));
+                }
+                let names = method.params().map(|parameter| parameter.name());
+                names.zip(values).collect()
+            }
+        };
+        for (index, (name, value)) in given.iter().enumerate() {
+            if given[..index].iter().any(|(other, _)| other == name) {
+                return Err(given_twice(name));
+            }
+            let typed = parameter(method, name)?.typed();
+            if !Kinds::of(document, typed).take(Kinds::of_json(value.get())) {
+                return Err(mistyped(name, typed, value.get()));
+            }
+        }
+        complete(method, |name| given.iter().any(|(given, _)| given == name))
+    }
+}
+
+/// The members of an object, in their order.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(members: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    members.push((Cow::Owned(name), value));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        members.deserialize_map(Read)
+    }
+}
+
+fn given_twice(name: &str) -> Failure {
+    Failure::usage(format!("argument `{name}` is given twice"))
+}
+
+/// Checks that no required argument is missing.
+fn complete(method: Method<'_>, is_given: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    let missing =
+        |parameter: &Parameter<'_>| parameter.is_required() && !is_given(&parameter.name());
+    let mut missing = method.params().filter(missing).peekable();
+    if missing.peek().is_none() {
+        return Ok(());
+    }
+    let missing = all_written(missing);
+    Err(Failure::usage(format!(
+        "`{}` requires {missing}",
+        method.name()
+    )))
+}
+
 /// The spellings of arguments that no shell changes. Windows shells remove the quotes of JSON.
 const SPELLINGS: &str = "`name=value` needs no quotes within the value; `@FILE` reads the arguments as JSON from a \
     file, and `-` from standard input";
@@ -131,7 +222,7 @@ fn by_name(
     let mut members: Vec<(&str, Box<RawValue>)> = Vec::new();
     for (name, text) in named {
         if members.iter().any(|(other, _)| *other == name) {
-            return Err(Failure::usage(format!("argument `{name}` is given twice")));
+            return Err(given_twice(name));
         }
         let value = match known {
             Some((document, method)) => {
@@ -143,17 +234,9 @@ fn by_name(
         members.push((name, value));
     }
     if let Some((_, method)) = known {
-        let missing = |parameter: &Parameter<'_>| {
-            parameter.is_required() && members.iter().all(|(name, _)| *name != parameter.name())
-        };
-        let mut missing = method.params().filter(missing).peekable();
-        if missing.peek().is_some() {
-            let missing = all_written(missing);
-            return Err(Failure::usage(format!(
-                "`{}` requires {missing}",
-                method.name()
-            )));
-        }
+        complete(method, |name| {
+            members.iter().any(|(given, _)| *given == name)
+        })?;
     }
     let members: Vec<String> = members
         .iter()
@@ -219,17 +302,18 @@ fn typed(
     match json {
         Some(json) if kinds.take(Kinds::of_json(json.get())) => Ok(json),
         _ if kinds.take(Kinds::STRING) => string(text),
-        json => {
+        Some(_) => Err(mistyped(name, parameter, text)),
+        None => {
             let is = type_of(parameter);
-            let why = match json {
-                Some(_) => "but",
-                None => "which is JSON, but",
-            };
-            Err(Failure::usage(format!(
-                "`{name}` is of type {is}, {why} `{text}` is not"
-            )))
+            let why = format!("`{name}` is of type {is}, which is JSON, but `{text}` is not");
+            Err(Failure::usage(why))
         }
     }
+}
+
+fn mistyped(name: &str, parameter: Typed<'_>, text: &str) -> Failure {
+    let is = type_of(parameter);
+    Failure::usage(format!("`{name}` is of type {is}, but `{text}` is not"))
 }
 
 fn string(text: &str) -> Result<Box<RawValue>, Failure> {

@@ -90,6 +90,32 @@ fn invalid_arguments_have_the_same_exit_status_in_every_spelling() {
 }
 
 #[test]
+fn invalid_notification_is_not_sent_in_any_spelling() {
+    let demo = Demo::start();
+    let spellings: [&[&str]; 12] = [
+        &["item=pear", "quantity=1", "quantity=1"],
+        &[r#"{"item":"pear","quantity":1,"quantity":1}"#],
+        &[],
+        &["[]"],
+        &["item=pear"],
+        &[r#"{"item":"pear"}"#],
+        &[r#"["pear"]"#],
+        &[r#"{"item":"pear","quantity":1,"more":1}"#],
+        &[r#"["pear",1,1]"#],
+        &[r#"["pear","1"]"#],
+        &[r#"{"item":5,"quantity":1}"#],
+        &["item=pear", "quantity=x"],
+    ];
+    for arguments in spellings {
+        let call = [&["shop.restock"], arguments].concat();
+        let told = demo.rpc("call", &call).assert_failed(2);
+        assert!(!told.contains("the server answered"), "{told}");
+    }
+    let valid = r#"{"quantity":1,"item":"\u0070ear"}"#;
+    demo.rpc("call", &["shop.restock", valid]).assert_ok();
+}
+
+#[test]
 fn arguments_are_read_from_a_file_and_from_standard_input_in_every_encoding() {
     let demo = Demo::start();
     let json = "{\n  \"text\": \"grün\u{1f34f}\",\n  \"needle\": \"ü\"\n}\n";
