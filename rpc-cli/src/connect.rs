@@ -119,7 +119,7 @@ impl Connection {
             builder = builder.identity(identity);
         }
         if let Some(token) = environment("RPC_TOKEN")? {
-            let value = format!("Bearer {token}");
+            let value = format!("Bearer {}", token.trim());
             builder = builder.metadata(move |add| add(AUTHORIZATION, &value));
         }
         Ok(builder)
@@ -147,7 +147,7 @@ impl Connection {
             let named = |why| Failure::usage(format!("the environment variable RPC_PIN: {why}"));
             let digits = environment("RPC_PIN")?;
             pin = digits
-                .map(|it| fingerprint(&it))
+                .map(|it| fingerprint(it.trim()))
                 .transpose()
                 .map_err(named)?;
             ca = environment("RPC_CA")?.map(PathBuf::from);

@@ -15,6 +15,12 @@ fn pin_or_ca_of_the_environment_is_trusted() {
     let add = |variables: &[(&str, &str)]| call(&server, &["add", "[1,2]"], variables);
     add(&[]).assert_failed(3);
     assert_eq!(add(&[("RPC_PIN", &server.pin)]).assert_ok(), "3\n");
+    let line = format!("{}\r\n", server.pin);
+    assert_eq!(
+        add(&[("RPC_PIN", &line)]).assert_ok(),
+        "3\n",
+        "as a file has it"
+    );
     assert_eq!(add(&[("RPC_CA", &server.ca)]).assert_ok(), "3\n");
     let wrong = "00".repeat(32);
     add(&[("RPC_PIN", &wrong)]).assert_failed(3);
@@ -64,7 +70,7 @@ fn client_certificate_of_the_environment_is_used() {
 #[test]
 fn token_of_the_environment_is_sent_with_every_request() {
     let server = UndescribedServer::start();
-    let variables = [("RPC_PIN", server.pin.as_str()), ("RPC_TOKEN", "s3cret")];
+    let variables = [("RPC_PIN", server.pin.as_str()), ("RPC_TOKEN", "s3cret\n")];
     let call = |arguments: &[&str]| call(&server, arguments, &variables).assert_ok();
     assert_eq!(call(&["authorization"]), "\"Bearer s3cret\"\n");
     let own = ["authorization", "--meta", "authorization=Basic x"];
