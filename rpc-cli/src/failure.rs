@@ -20,19 +20,25 @@ pub(crate) enum Status {
     Unreachable = 3,
     /// The timeout passed.
     Timeout = 4,
-    /// The reply cannot be used.
+    /// The reply or the description cannot be used.
     Unusable = 5,
 }
 
-/// The text of `--help` about them.
-pub(crate) const EXIT_STATUS: &str = "\
+/// The text of `--help` about the environment and the exit status.
+pub(crate) const HELP: &str = "\
+Environment:
+  RPC_PIN, RPC_CA    as --pin and --ca, if neither is given
+  RPC_CERT, RPC_KEY  as --cert and --key
+  RPC_TOKEN          sends the metadata `authorization` with the value `Bearer` and this token
+  NO_COLOR           turns off colours, unless --color is given
+
 Exit status:
   0    the command succeeded
   1    the server returned an error; `check` found breaking changes; calls of `bench` failed
   2    the command line, a file or the arguments are invalid
   3    no connection: the server is unreachable or not trusted, or the connection was lost
   4    a timeout elapsed
-  5    the reply cannot be used
+  5    the reply or the description cannot be used
   130  interrupted by ctrl-c";
 
 /// An error with which the server answered.

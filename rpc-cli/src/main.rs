@@ -35,12 +35,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::failure::{EXIT_STATUS, Failure, Stop};
+use crate::failure::{Failure, HELP, Stop};
 use crate::output::{Color, Output};
 
 /// Describes, calls, measures and compares JSON-RPC services over QUIC
 #[derive(Debug, Parser)]
-#[command(name = "rpc", version, after_help = EXIT_STATUS)]
+#[command(name = "rpc", version, after_help = HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
