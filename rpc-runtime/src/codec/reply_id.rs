@@ -47,9 +47,12 @@ pub(crate) fn is_reply_to_unread_message(line: &[u8]) -> bool {
     let Ok(reply) = serde_json::from_slice::<serde_json::Value>(line) else {
         return false;
     };
-    let code = reply["error"]["code"].as_i64();
+    let code = reply
+        .pointer("/error/code")
+        .and_then(serde_json::Value::as_i64);
     let codes = [code::REQUEST_TOO_LARGE, code::MEMORY_LIMIT];
-    reply["id"].is_null() && code.is_some_and(|code| codes.contains(&code))
+    reply.get("id").is_some_and(serde_json::Value::is_null)
+        && code.is_some_and(|code| codes.contains(&code))
 }
 
 #[cold]
