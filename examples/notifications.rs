@@ -22,10 +22,13 @@ struct Reports(AtomicU64);
 
 impl Sensors for Station {
     async fn report(&self, cx: &Context, sensor: &str, celsius: f64) {
-        let reports = cx.extensions().get::<Reports>().unwrap_or_else(|| {
-            cx.extensions().insert(Reports::default());
-            cx.extensions().get().unwrap_or_default()
-        });
+        let reports = cx
+            .connection_extensions()
+            .get::<Reports>()
+            .unwrap_or_else(|| {
+                cx.connection_extensions().insert(Reports::default());
+                cx.connection_extensions().get().unwrap_or_default()
+            });
         let count = reports.0.fetch_add(1, Ordering::Relaxed) + 1;
         let site = cx.meta("site").unwrap_or("nowhere");
         let line = format!("report {count} of this connection: {sensor} at {site}: {celsius} °C");

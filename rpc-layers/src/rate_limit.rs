@@ -106,7 +106,7 @@ impl RateLimit {
         } = &self.0;
         match per_connection {
             true => context
-                .extensions()
+                .connection_extensions()
                 .get_or_default::<Buckets>()
                 .of(all, *quota)
                 .check()

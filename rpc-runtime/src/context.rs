@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::codec::de::Value;
 use crate::codec::escape::Escaped;
 use crate::deadline;
 use crate::outcome::Outcome;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, get_mut, lock};
 use crate::tls::Certificate;
 use crate::transport::Connection;
 
@@ -43,6 +44,7 @@ pub struct Context {
     connection: Arc<ConnectionContext>,
     deadline: Option<Instant>,
     meta: Metadata,
+    extensions: Extensions,
     cancellation: OnceLock<CancellationToken>,
     /// The outcome of the call, if its handler was dropped before its end.
     aborted: OnceLock<Outcome>,
@@ -139,6 +141,7 @@ impl Clone for Context {
             connection: Arc::clone(&self.connection),
             deadline: self.deadline,
             meta: self.meta.clone(),
+            extensions: self.extensions.clone(),
             cancellation: self.cancellation.clone(),
             aborted: self.aborted.clone(),
         }
@@ -151,6 +154,7 @@ impl Context {
             connection,
             deadline: None,
             meta: Metadata::default(),
+            extensions: Extensions::default(),
             cancellation: OnceLock::new(),
             aborted: OnceLock::new(),
         }
@@ -160,8 +164,14 @@ impl Context {
     pub(crate) fn begin(&mut self, deadline: Option<Instant>, meta: Option<Value<'_, '_>>) {
         self.deadline = deadline;
         self.meta.read(meta);
+        self.extensions.clear();
         self.cancellation.take();
         self.aborted.take();
+    }
+
+    /// Drops the values of the call, which has ended.
+    pub(crate) fn end(&mut self) {
+        self.extensions.clear();
     }
 
     /// Releases the buffers of metadata that exceed `limit` bytes.
@@ -266,8 +276,56 @@ impl Context {
         )
     }
 
-    /// Returns the values that live as long as the connection, such as a login or a cache.
+    /// Returns the values of this call, such as the user whom a [`Middleware`](crate::middleware::Middleware) has
+    /// authenticated. They are dropped when the call ends. Copies of the context have copies of the values.
+    ///
+    /// Without a value they cost nothing. The first value of a call allocates.
+    ///
+    /// ```
+    /// use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+    /// use rpc_runtime::{Client, Context, Service, rpc};
+    ///
+    /// struct User(String);
+    ///
+    /// struct Authenticate;
+    ///
+    /// impl Middleware for Authenticate {
+    ///     async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
+    ///         let name = call.context().meta("user").unwrap_or("guest");
+    ///         call.context().extensions().insert(User(name.to_owned()));
+    ///         next.run().await
+    ///     }
+    /// }
+    ///
+    /// #[rpc]
+    /// trait Account {
+    ///     async fn name(&self, cx: &Context) -> String;
+    /// }
+    ///
+    /// struct Accounts;
+    ///
+    /// impl Account for Accounts {
+    ///     async fn name(&self, cx: &Context) -> String {
+    ///         cx.extensions().get::<User>().unwrap().0.clone()
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let service = Layered::new(Authenticate, AccountServer::new(Accounts));
+    /// let account = AccountClient::new(Client::local(service));
+    /// assert_eq!(account.name().meta("user", "ada").await.unwrap(), "ada");
+    /// # }
+    /// ```
     pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// Returns the values that all calls of the connection share, such as a cache.
+    ///
+    /// A connection may carry the calls of several users. What belongs to one call, such as the user whom its token names,
+    /// belongs in [`extensions`](Self::extensions): here another call would find it.
+    pub fn connection_extensions(&self) -> &Extensions {
         &self.connection.extensions
     }
 }
@@ -323,7 +381,7 @@ impl Cancellation {
     }
 }
 
-/// The values of a connection, at most one of each type.
+/// The values of a call or of a connection, at most one of each type.
 ///
 /// ```
 /// use rpc_runtime::Extensions;
@@ -362,8 +420,28 @@ impl Extensions {
         })
     }
 
+    /// Drops all values.
+    fn clear(&mut self) {
+        let values = get_mut(&mut self.0);
+        if !values.is_empty() {
+            let values = std::mem::take(values);
+            // A value may panic when it is dropped. That must not end other calls.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(values))) {
+                // Dropping the payload could panic again.
+                std::mem::forget(panic);
+            }
+        }
+    }
+
     fn values(&self) -> MutexGuard<'_, HashMap<TypeId, Arc<dyn Any + Send + Sync>>> {
         lock(&self.0)
+    }
+}
+
+/// Copies the references to the values.
+impl Clone for Extensions {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.values().clone()))
     }
 }
 

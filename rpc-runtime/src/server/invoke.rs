@@ -253,6 +253,7 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
                 reply.fault(&reason.fault());
             }
         }
+        context.end();
         if !connection.admits_reply(reply.bytes().len()) {
             reply.reject(ProtocolError::NoRoomForReply);
         }

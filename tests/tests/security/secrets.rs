@@ -54,9 +54,11 @@ impl Vault for Guard {
         assert_eq!(cx.meta("authorization"), Some(TOKEN));
         assert_eq!(password, PASSWORD);
         cx.extensions().insert(TOKEN.to_owned());
+        cx.connection_extensions().insert(TOKEN.to_owned());
         self.0.add("Context", cx);
         self.0.add("Context", &cx.clone());
         self.0.add("Extensions", cx.extensions());
+        self.0.add("Extensions", cx.connection_extensions());
         self.0.add("Cancellation", &cx.cancellation());
         true
     }

@@ -43,10 +43,10 @@ struct Visits(AtomicU64);
 
 impl Office for Shared {
     async fn visits(&self, cx: &Context) -> u64 {
-        if cx.extensions().get::<Visits>().is_none() {
-            cx.extensions().insert(Visits::default());
+        if cx.connection_extensions().get::<Visits>().is_none() {
+            cx.connection_extensions().insert(Visits::default());
         }
-        let visits = cx.extensions().get::<Visits>().unwrap();
+        let visits = cx.connection_extensions().get::<Visits>().unwrap();
         visits.0.fetch_add(1, Ordering::SeqCst) + 1
     }
 
@@ -115,7 +115,7 @@ fn office() -> (Shared, mpsc::UnboundedReceiver<Cancellation>) {
 }
 
 #[tokio::test]
-async fn extensions_last_as_long_as_their_connection() {
+async fn connection_extensions_last_as_long_as_their_connection() {
     let (office, _) = office();
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let trust = Trust::certificate(identity.certificate());

@@ -7,3 +7,4 @@ mod deadlines;
 mod handlers;
 mod migration;
 mod panics;
+mod values;
