@@ -84,7 +84,7 @@ where
 ///     .service(StockServer::new(Warehouse));
 /// let stock = StockClient::new(Client::local(service));
 /// assert_eq!(stock.count("pear").await.unwrap(), 7);
-/// assert_eq!(stock.order("pear").await.unwrap_err().to_string(), "only with a certificate");
+/// assert_eq!(stock.order("pear").await.unwrap_err().code(), Some(403));
 /// # }
 /// ```
 ///

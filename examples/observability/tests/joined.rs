@@ -41,7 +41,7 @@ async fn a_trace_crosses_two_services_and_calls_are_counted() {
     let (pear, melon) = tokio::join!(ask("pear"), ask("melon"));
     assert_eq!(
         (pear.unwrap(), melon.unwrap_err().to_string()),
-        (9, "no such item".into())
+        (9, "no such item (code 404)".into())
     );
     let spans = spans.take();
     assert_eq!(spans.len(), 6);

@@ -174,7 +174,7 @@ impl<E: RpcError> CallError<E> {
     /// # let client = Client::local(CalculatorServer::new(Desk));
     /// let error = client.call::<i64, _>("add", &("1", 2)).await.unwrap_err();
     /// assert_eq!(error.code(), Some(code::INVALID_PARAMS));
-    /// assert_eq!(error.data().unwrap(), r#""a: string \"1\", expected i64""#);
+    /// assert_eq!(error.data().unwrap(), r#""argument `a`: invalid type: string \"1\", expected i64""#);
     /// # }
     /// ```
     pub fn code(&self) -> Option<i64> {
