@@ -276,7 +276,7 @@ impl Context {
         )
     }
 
-    /// Returns the values of this call, such as the user whom a [`Middleware`](crate::middleware::Middleware) has
+    /// Returns the values of this call, such as the user that a [`Middleware`](crate::middleware::Middleware) has
     /// authenticated. They are dropped when the call ends. Copies of the context have copies of the values.
     ///
     /// Without a value they cost nothing. The first value of a call allocates.
@@ -323,7 +323,7 @@ impl Context {
 
     /// Returns the values that all calls of the connection share, such as a cache.
     ///
-    /// A connection may carry the calls of several users. What belongs to one call, such as the user whom its token names,
+    /// A connection may carry the calls of several users. What belongs to one call, such as the user of its token,
     /// belongs in [`extensions`](Self::extensions): here another call would find it.
     pub fn connection_extensions(&self) -> &Extensions {
         &self.connection.extensions

@@ -457,10 +457,10 @@ class BadMessages(Case):
 
     @connected
     async def test_that_are_too_deep(self, client):
-        # The request has two levels itself.
-        deep = request("echo", [functools.reduce(lambda value, _: [value], range(126), 0)], id=1)
+        # The request has two levels itself. A value that is sent has at most 125, a message that is received 128.
+        deep = request("echo", [functools.reduce(lambda value, _: [value], range(125), 0)], id=1)
         self.assertEqual(outcome(await client.ask(deep)), (1, deep["params"][0]))
-        deep["params"] = [deep["params"]]
+        deep["params"] = [[deep["params"]]]
         await self.refused(client, PARSE_ERROR, line(deep))
 
     @connected

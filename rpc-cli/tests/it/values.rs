@@ -79,7 +79,9 @@ fn number_past_every_double_is_refused_and_printed_if_it_arrives() {
         let request: Request<'_> = serde_json::from_slice(line).unwrap();
         result_line(&request.id.into(), "1e400")
     });
-    let printed = server.rpc("call", &["m", "--undescribed"]).assert_ok();
+    let printed = server
+        .rpc("call", &["m", "--undescribed", "[]"])
+        .assert_ok();
     assert_eq!(printed, "1e400\n");
 }
 
