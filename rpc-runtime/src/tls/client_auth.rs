@@ -13,6 +13,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::tls::error::TlsError;
 use crate::tls::identity::Identity;
+use crate::tls::itself::{Purpose, verify_itself};
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, Verifiers};
 
@@ -98,7 +99,7 @@ fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, 
         .map_err(TlsError::trust_anchors)
 }
 
-/// Verifies clients' certificates with rustls's verifiers, one for the authorities and one for each pinned certificate.
+/// Verifies clients' certificates with rustls's verifier, or as themselves.
 #[derive(Debug)]
 struct ClientVerifier {
     trusted: Verifiers<Arc<dyn ClientCertVerifier>>,
@@ -123,9 +124,14 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.trusted.check(end_entity, |verifier| {
-            verifier.verify_client_cert(end_entity, intermediates, now)
-        })
+        self.trusted.check(
+            end_entity,
+            || {
+                verify_itself(end_entity, Purpose::Client, now)
+                    .map(|()| ClientCertVerified::assertion())
+            },
+            |verifier| verifier.verify_client_cert(end_entity, intermediates, now),
+        )
     }
 
     verify_signatures!();

@@ -1,11 +1,14 @@
 //! The error of certificates, keys and trust anchors.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 /// The error when a certificate, a private key or trust anchors cannot be used.
+///
+/// The text names the file, what was found in it, and what to do, if possible the command. It never contains anything of
+/// a private key.
 ///
 /// ```
 /// use rpc_runtime::tls::TlsError;
@@ -15,15 +18,21 @@ use thiserror::Error;
 ///     Err(TlsError::File { path, source }) => println!("{}: {source}", path.display()),
 ///     other => panic!("{other:?}"),
 /// }
-/// assert!(matches!(Trust::pem(b"no PEM"), Err(TlsError::Certificate(_))));
+/// assert!(matches!(Trust::pem(b"no PEM"), Err(TlsError::Certificate { .. })));
 ///
 /// // Certificates carry ASCII: it would be `xn--mnchen-3ya.example`.
 /// let names = Identity::self_signed(["münchen.example"]);
 /// assert!(matches!(names, Err(TlsError::Names(_))));
 ///
-/// let certificate = Identity::self_signed(["localhost"])?.certificate();
-/// let keyless = Identity::from_pem(certificate.to_pem().as_bytes(), b"");
-/// assert!(matches!(keyless, Err(TlsError::PrivateKey(_))));
+/// let certificate = Identity::self_signed(["localhost"])?.certificate().to_pem();
+/// let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+/// match Identity::from_pem(certificate.as_bytes(), encrypted) {
+///     Err(TlsError::PrivateKey { path: None, reason }) => assert_eq!(
+///         reason,
+///         "it is encrypted; decrypt it with `openssl pkey -in FILE -out new.key`"
+///     ),
+///     other => panic!("{other:?}"),
+/// }
 /// # Ok::<(), TlsError>(())
 /// ```
 #[derive(Debug, Error)]
@@ -38,17 +47,38 @@ pub enum TlsError {
         source: std::io::Error,
     },
     /// The PEM text contains no readable certificate.
-    #[error("not a PEM certificate: {0}")]
-    Certificate(String),
-    /// The PEM text contains no readable private key.
-    #[error("not a PEM private key: {0}")]
-    PrivateKey(String),
+    #[error("cannot use the certificates{}: {reason}", In(path.as_deref()))]
+    Certificate {
+        /// The path of the file, or `None` if the text was passed from memory.
+        path: Option<PathBuf>,
+        /// What was found, and what to do.
+        reason: String,
+    },
+    /// The PEM text contains no readable private key, or one of a kind that TLS does not use here.
+    #[error("cannot use the private key{}: {reason}", In(path.as_deref()))]
+    PrivateKey {
+        /// The path of the file, or `None` if the text was passed from memory.
+        path: Option<PathBuf>,
+        /// What was found, and what to do.
+        reason: String,
+    },
     /// A certificate cannot carry these names: use ASCII DNS names and IP addresses.
     #[error("no certificate can be made for these names: {0}")]
     Names(String),
-    /// The private key does not belong to the certificate, or is of a kind that TLS does not use.
-    #[error("the certificate and its key cannot be used: {0}")]
-    KeyPair(String),
+    /// The private key does not belong to the first certificate of the chain, or the two files are swapped.
+    #[error(
+        "cannot use the private key{} with the certificates{}: {reason}",
+        In(key.as_deref()),
+        In(chain.as_deref())
+    )]
+    KeyPair {
+        /// The path of the file with the certificates, or `None` if they were passed from memory.
+        chain: Option<PathBuf>,
+        /// The path of the file with the private key, or `None` if it was passed from memory.
+        key: Option<PathBuf>,
+        /// What was found, and what to do.
+        reason: String,
+    },
     /// A [`Trust`](crate::Trust) contains no certificate that can be a trust anchor. PEM text is not checked for that
     /// when it is read, so connecting and binding return this error, as
     /// [`ConnectError::Trust`](crate::ConnectError::Trust) and [`BindError::Trust`](crate::BindError::Trust).
@@ -60,7 +90,10 @@ pub enum TlsError {
     /// # async fn main() -> Result<(), rpc_runtime::tls::TlsError> {
     /// let trust = Trust::pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")?;
     /// match Client::builder().trust(trust).connect("127.0.0.1:4433").await {
-    ///     Err(ConnectError::Trust(error)) => assert_eq!(error.to_string(), "no usable certificate to trust"),
+    ///     Err(ConnectError::Trust(error)) => assert_eq!(
+    ///         error.to_string(),
+    ///         "no usable certificate to trust: the certificate is damaged"
+    ///     ),
     ///     other => panic!("{other:?}"),
     /// }
     /// # Ok(())
@@ -73,5 +106,17 @@ pub enum TlsError {
 impl TlsError {
     pub(super) fn trust_anchors(error: impl fmt::Display) -> Self {
         Self::TrustAnchors(error.to_string())
+    }
+}
+
+/// Shows the file that something is in.
+struct In<'a>(Option<&'a Path>);
+
+impl fmt::Display for In<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => write!(f, " in \"{}\"", path.display()),
+            None => Ok(()),
+        }
     }
 }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use ring::{hkdf, hmac};
 use rustls::InconsistentKeys;
 use rustls::crypto::ring::sign::any_supported_type;
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use webpki::EndEntityCert;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::tls::certificate::Certificate;
+use crate::tls::diagnosis::argument;
 use crate::tls::error::TlsError;
-use crate::tls::pem::{certificates, read};
+use crate::tls::pem::{Pem, read};
+use crate::tls::{fault, key_kind};
 
 /// A certificate and its private key.
 ///
@@ -47,49 +49,91 @@ impl Identity {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let mut signed = rcgen::generate_simple_self_signed(names)
             .map_err(|error| TlsError::Names(error.to_string()))?;
-        let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+        let secret = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
         signed.signing_key.zeroize();
-        Self::new(vec![signed.cert.der().clone()], key)
+        let secret = Zeroizing::new(secret);
+        let unusable = |reason| TlsError::KeyPair {
+            chain: None,
+            key: None,
+            reason,
+        };
+        let signing_key =
+            any_supported_type(&secret).map_err(|error| unusable(error.to_string()))?;
+        Self::new(vec![signed.cert.der().clone()], &secret, signing_key).map_err(unusable)
     }
 
-    /// Reads the certificate chain, the end-entity certificate first, and the private key (PKCS #8, PKCS #1 or SEC 1)
-    /// from two PEM files.
+    /// Reads the certificate chain and the private key (PKCS #8, PKCS #1 or SEC 1) from two PEM files.
+    ///
+    /// The first certificate of the chain is the end-entity certificate, which the private key belongs to. The authority
+    /// that signed it follows, and so on; the root is not needed. A chain in another order is an error, since other
+    /// programs would reject it, too. The first private key that is not encrypted is used. Other sections, such as
+    /// `EC PARAMETERS`, are ignored, and so are a byte-order mark of UTF-8 and the kind of the line ends.
     ///
     /// # Errors
-    /// Fails if a file cannot be read, contains no certificate or no key, or the key does not belong to the
-    /// certificate.
+    /// Fails if a file cannot be read, contains no certificate or no key, the key is encrypted or of a kind that TLS does
+    /// not use, or the key does not belong to the first certificate. The error names the file, what was found in it, and
+    /// what to do.
+    ///
+    /// ```
+    /// use rpc_runtime::Identity;
+    ///
+    /// let folder = std::env::temp_dir();
+    /// let error = Identity::from_pem_files(folder.join("absent.pem"), folder.join("absent.key"));
+    /// assert!(error.unwrap_err().to_string().ends_with("absent.pem"));
+    /// ```
     pub fn from_pem_files(
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, TlsError> {
-        let chain = read(chain.as_ref())?;
-        let key = Zeroizing::new(read(key.as_ref())?);
-        Self::from_pem(&chain, &key)
+        let (chain, key) = (chain.as_ref(), key.as_ref());
+        let (chain_text, key_text) = (read(chain)?, read(key)?);
+        Self::read(
+            &Pem::new(Some(chain), &chain_text),
+            &Pem::new(Some(key), &key_text),
+        )
     }
 
     /// Reads the certificate chain and the private key from memory, like [`from_pem_files`](Self::from_pem_files).
     ///
     /// # Errors
-    /// Fails if the text contains no certificate or no key, or the key does not belong to the certificate.
+    /// Fails like [`from_pem_files`](Self::from_pem_files), with errors that name no file.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let chain = certificates(chain)?;
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|error| TlsError::PrivateKey(error.to_string()))?;
-        Self::new(chain, key)
+        Self::read(&Pem::new(None, chain), &Pem::new(None, key))
+    }
+
+    fn read(chain: &Pem<'_>, key: &Pem<'_>) -> Result<Self, TlsError> {
+        let pair_error = |reason| TlsError::KeyPair {
+            chain: chain.path(),
+            key: key.path(),
+            reason,
+        };
+        if chain.has_only_keys() && key.has_only_certificates() {
+            let swapped = "the private key was passed as the certificates and the other way round; swap the two";
+            return Err(pair_error(swapped.into()));
+        }
+        let certificates = chain.certificates()?;
+        let secret = Zeroizing::new(key.private_key()?);
+        let signing_key = any_supported_type(&secret)
+            .map_err(|_| key.key_error(key_kind::unusable(&secret, &argument(key.path))))?;
+        if let Some(fault) = fault::first(&certificates) {
+            return Err(chain.certificate_error(format!("the first {fault}")));
+        }
+        if let Some(public_key) = signing_key.public_key() {
+            check_order(&certificates, &public_key).map_err(pair_error)?;
+        }
+        Self::new(certificates, &secret, signing_key).map_err(pair_error)
     }
 
     fn new(
         chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-    ) -> Result<Self, TlsError> {
-        let unusable = |reason: &dyn fmt::Display| TlsError::KeyPair(reason.to_string());
-        let key = Zeroizing::new(key);
-        let reset_key = derive_reset_key(&key).map_err(|error| unusable(&error))?;
-        let signing_key = any_supported_type(&key).map_err(|error| unusable(&error))?;
+        secret: &PrivateKeyDer<'_>,
+        signing_key: Arc<dyn SigningKey>,
+    ) -> Result<Self, String> {
+        let reset_key = derive_reset_key(secret).map_err(|error| error.to_string())?;
         let key = CertifiedKey::new(chain, signing_key);
         match key.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(error) => return Err(unusable(&error)),
+            Err(error) => return Err(error.to_string()),
         }
         Ok(Self {
             key: Arc::new(key),
@@ -112,6 +156,28 @@ impl Identity {
     /// the same identity has the same key, so its clients accept the resets.
     pub(crate) fn reset_key(&self) -> hmac::Key {
         self.reset_key.clone()
+    }
+}
+
+/// Checks that the first certificate is the one for the key.
+fn check_order(
+    chain: &[CertificateDer<'_>],
+    public_key: &SubjectPublicKeyInfoDer<'_>,
+) -> Result<(), String> {
+    let fits = |certificate: &CertificateDer<'_>| {
+        EndEntityCert::try_from(certificate)
+            .is_ok_and(|certificate| certificate.subject_public_key_info() == *public_key)
+    };
+    match chain.iter().position(fits) {
+        Some(0) => Ok(()),
+        Some(place) => Err(format!(
+            "the certificates are in the wrong order, the key belongs to number {}; put that one first, then the \
+             authority that signed it, and so on",
+            place + 1
+        )),
+        None => Err(
+            "the key belongs to none of the certificates; pass the key that the first certificate was made for".into(),
+        ),
     }
 }
 

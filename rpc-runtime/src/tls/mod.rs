@@ -2,8 +2,13 @@
 
 mod certificate;
 mod client_auth;
+mod der;
+mod diagnosis;
 mod error;
+mod fault;
 mod identity;
+mod itself;
+mod key_kind;
 mod pem;
 mod provider;
 mod server_auth;

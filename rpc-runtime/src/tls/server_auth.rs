@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, OtherError, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use thiserror::Error;
 
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::error::TlsError;
+use crate::tls::fault::describe;
 use crate::tls::identity::Identity;
+use crate::tls::itself::{Purpose, verify_itself};
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, Verifiers};
 
@@ -42,20 +45,47 @@ use crate::tls::trust::{Trust, Verifiers};
 #[non_exhaustive]
 pub enum UntrustedReason {
     /// The certificate is for names other than that of the server to which the client connected.
-    #[error("the server's certificate is for another name")]
+    #[error(
+        "the server's certificate is for another name; connect under a name in it, or pass one as the server name"
+    )]
     WrongName,
+    /// The certificate has no subject alternative names, so it is valid for no server. Its common name does not count
+    /// ([RFC 9525, section 2](https://www.rfc-editor.org/rfc/rfc9525#section-2)).
+    #[error(
+        "the server's certificate has no subject alternative names, and its common name does not count; make one with \
+         `openssl req -x509 -addext subjectAltName=DNS:NAME`"
+    )]
+    NoNames,
     /// The certificate has expired.
-    #[error("the server's certificate has expired")]
+    #[error("the server's certificate has expired; renew it, or correct the clock of this machine")]
     Expired,
     /// The certificate is not valid yet.
-    #[error("the server's certificate is not valid yet")]
+    #[error("the server's certificate is not valid yet; compare the clocks of both machines")]
     NotYetValid,
     /// No trusted authority has signed the certificate.
-    #[error("the server's certificate is not signed by anyone trusted")]
+    #[error(
+        "the server's certificate is not signed by anyone trusted; trust its authority, or the certificate itself"
+    )]
     UnknownIssuer,
     /// The certificate is not the pinned one.
-    #[error("the server's certificate is not the pinned one")]
+    #[error(
+        "the server's certificate is not the pinned one; if it was replaced, pin the SHA-256 of the new one"
+    )]
     NotPinned,
+    /// The certificate is an authority (`CA:TRUE`), as the one that `openssl req -x509` makes, and it is not trusted as
+    /// itself: see [`Trust::certificate`](crate::Trust::certificate), [`Trust::pem_file`](crate::Trust::pem_file) and
+    /// [`Trust::sha256`](crate::Trust::sha256).
+    #[error(
+        "the server's certificate is that of an authority (CA:TRUE) and is not trusted as itself; trust exactly this \
+         certificate, or make one with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`"
+    )]
+    Authority,
+    /// The extended key usage of the certificate does not contain the authentication of servers.
+    #[error(
+        "the server's certificate is not made for servers; make one with `extendedKeyUsage=serverAuth`, or without this \
+         extension"
+    )]
+    WrongPurpose,
     /// The certificate is invalid for another reason.
     #[error("the server's certificate is not acceptable: {0}")]
     Other(String),
@@ -138,7 +168,7 @@ impl ResolvesClientCert for ClientCertResolver {
     }
 }
 
-/// Verifies servers' certificates with rustls's own verifier, and records the result.
+/// Verifies servers' certificates with rustls's own verifier, or as themselves, and records the result.
 #[derive(Debug)]
 struct ServerVerifier {
     trusted: Verifiers<Arc<WebPkiServerVerifier>>,
@@ -154,9 +184,24 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let checked = self.trusted.check(end_entity, |verifier| {
-            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-        });
+        let checked = self.trusted.check(
+            end_entity,
+            || {
+                verify_itself(end_entity, Purpose::Server, now)?;
+                let parsed = ParsedCertificate::try_from(end_entity)?;
+                verify_server_name(&parsed, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            },
+            |verifier| {
+                verifier.verify_server_cert(
+                    end_entity,
+                    intermediates,
+                    server_name,
+                    ocsp_response,
+                    now,
+                )
+            },
+        );
         checked.inspect_err(|error| *self.handshake_result.reason() = Some(untrusted_reason(error)))
     }
 
@@ -167,12 +212,21 @@ fn untrusted_reason(error: &rustls::Error) -> UntrustedReason {
     use CertificateError as E;
     match error {
         rustls::Error::InvalidCertificate(error) => match error {
+            E::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                UntrustedReason::NoNames
+            }
             E::NotValidForName | E::NotValidForNameContext { .. } => UntrustedReason::WrongName,
             E::Expired | E::ExpiredContext { .. } => UntrustedReason::Expired,
             E::NotValidYet | E::NotValidYetContext { .. } => UntrustedReason::NotYetValid,
             // The signature is wrong if the issuer only shares its name with a trusted authority.
             E::UnknownIssuer | E::BadSignature => UntrustedReason::UnknownIssuer,
             E::ApplicationVerificationFailure => UntrustedReason::NotPinned,
+            E::InvalidPurpose | E::InvalidPurposeContext { .. } => UntrustedReason::WrongPurpose,
+            E::Other(OtherError(error)) => match error.downcast_ref() {
+                Some(webpki::Error::CaUsedAsEndEntity) => UntrustedReason::Authority,
+                Some(error) => UntrustedReason::Other(describe(error)),
+                None => UntrustedReason::Other(error.to_string()),
+            },
             error => UntrustedReason::Other(error.to_string()),
         },
         error => UntrustedReason::Other(error.to_string()),

@@ -9,7 +9,8 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::tls::certificate::{Certificate, Fingerprint, sha256};
 use crate::tls::error::TlsError;
-use crate::tls::pem::{certificates, read};
+use crate::tls::fault;
+use crate::tls::pem::{Pem, read};
 
 /// The trust anchors of a client, and of a server that requests its clients' certificates. Verification cannot be
 /// disabled.
@@ -38,30 +39,38 @@ impl Trust {
         }
     }
 
-    /// Trusts the authorities, or the self-signed certificates, in a PEM file.
+    /// Trusts the authorities, or the certificates of servers or clients, in a PEM file. Sections other than
+    /// certificates are ignored.
+    ///
+    /// A certificate in the file is also trusted as the peer's own, even if it is an authority, as the one that
+    /// `openssl req -x509` makes. The names and the validity period of a peer's own certificate are always checked.
     ///
     /// # Errors
-    /// Fails if the file cannot be read or contains no certificate.
+    /// Fails if the file cannot be read or contains no certificate. The error names the file, what was found in it, and
+    /// what to do.
     pub fn pem_file(path: impl AsRef<Path>) -> Result<Self, TlsError> {
-        Self::pem(&read(path.as_ref())?)
+        let path = path.as_ref();
+        let certificates = Pem::new(Some(path), &read(path)?).certificates();
+        certificates.map(Self::anchors)
     }
 
-    /// Trusts the authorities, or the self-signed certificates, in PEM text, like [`pem_file`](Self::pem_file).
+    /// Trusts the authorities, or the certificates of servers or clients, in PEM text, like
+    /// [`pem_file`](Self::pem_file).
     ///
     /// # Errors
     /// Fails if the text contains no certificate.
     pub fn pem(pem: &[u8]) -> Result<Self, TlsError> {
-        certificates(pem).map(Self::anchors)
+        Pem::new(None, pem).certificates().map(Self::anchors)
     }
 
-    /// Trusts this authority, or this self-signed certificate. If the certificate is not an authority, only the
-    /// certificate itself is trusted; certificates that its key has signed are not.
+    /// Trusts this authority, or this certificate of a server or client. If the certificate is not an authority, only
+    /// the certificate itself is trusted; certificates that its key has signed are not.
     pub fn certificate(certificate: Certificate) -> Self {
         Self::anchors(vec![certificate.into_der()])
     }
 
-    /// Trusts the self-signed certificate with this SHA-256 ([`Certificate::sha256`]). Its names and its validity
-    /// period are checked as usual.
+    /// Trusts exactly the certificate with this SHA-256 ([`Certificate::sha256`]), from whatever authority. It is not
+    /// trusted as an authority. Its names and its validity period are checked as usual.
     pub fn sha256(sha256: [u8; 32]) -> Self {
         Self {
             pins: vec![sha256],
@@ -102,6 +111,12 @@ impl Trust {
 
     /// Returns the verifiers of certificates, which `build` creates from trust anchors.
     pub(super) fn verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TlsError> {
+        let fault = fault::first(&self.certificates);
+        // A certificate that is trusted as an authority is trusted as the peer's own, too.
+        let readable =
+            |certificate: &&CertificateDer<'_>| EndEntityCert::try_from(*certificate).is_ok();
+        let listed = self.certificates.iter().filter(readable);
+        let mut exact: Vec<_> = listed.map(|certificate| sha256(certificate)).collect();
         let (authorities, end_entities): (Vec<_>, Vec<_>) =
             self.certificates.into_iter().partition(is_authority);
         let mut roots = RootCertStore::empty();
@@ -109,27 +124,24 @@ impl Trust {
         if self.system {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
-        let readable =
-            |certificate: &CertificateDer<'_>| EndEntityCert::try_from(certificate).is_ok();
-        let mut pins = self.pins;
         let only_pinned = !self.system && roots.is_empty() && end_entities.is_empty();
-        pins.extend(
-            end_entities
-                .iter()
-                .filter(|certificate| readable(certificate))
-                .map(|certificate| sha256(certificate)),
-        );
-        if roots.is_empty() && pins.is_empty() {
-            return Err(TlsError::trust_anchors("no usable certificate to trust"));
+        exact.extend(self.pins);
+        if roots.is_empty() && exact.is_empty() {
+            let why = match fault {
+                Some(fault) => format!(": the {fault}"),
+                None => String::new(),
+            };
+            return Err(TlsError::trust_anchors(format_args!(
+                "no usable certificate to trust{why}"
+            )));
         }
         Ok(Verifiers {
             anchored: match roots.is_empty() {
                 true => None,
                 false => Some(build(roots)?),
             },
-            pins,
+            exact,
             only_pinned,
-            build,
         })
     }
 }
@@ -156,31 +168,29 @@ impl Default for Trust {
 /// Creates a verifier from trust anchors.
 type Build<V> = fn(RootCertStore) -> Result<V, TlsError>;
 
-/// Verifies certificates against the authorities, and each pinned certificate against itself.
+/// Verifies certificates against the authorities, and those that are trusted exactly as themselves.
 #[derive(Debug)]
 pub(super) struct Verifiers<V> {
     anchored: Option<V>,
-    pins: Vec<[u8; 32]>,
+    /// The SHA-256 of each certificate that is trusted as the peer's own, whatever signed it.
+    exact: Vec<[u8; 32]>,
     /// `true` if all trust anchors are hashes.
     only_pinned: bool,
-    build: Build<V>,
 }
 
 impl<V> Verifiers<V> {
-    /// Verifies `end_entity` with the verifier that is responsible for it.
+    /// Verifies `end_entity`: with `itself` if exactly this certificate is trusted, with a verifier otherwise.
     pub(super) fn check<T>(
         &self,
         end_entity: &CertificateDer<'_>,
-        check: impl FnOnce(&V) -> Result<T, rustls::Error>,
+        itself: impl FnOnce() -> Result<T, rustls::Error>,
+        anchored: impl FnOnce(&V) -> Result<T, rustls::Error>,
     ) -> Result<T, rustls::Error> {
-        if !self.pins.is_empty() && self.pins.contains(&sha256(end_entity)) {
-            let mut itself = RootCertStore::empty();
-            itself.add(end_entity.clone().into_owned())?;
-            let built = (self.build)(itself);
-            return check(&built.map_err(|error| rustls::Error::General(error.to_string()))?);
+        if self.exact.contains(&sha256(end_entity)) {
+            return itself();
         }
         match &self.anchored {
-            Some(verifier) => check(verifier),
+            Some(verifier) => anchored(verifier),
             None if self.only_pinned => {
                 Err(CertificateError::ApplicationVerificationFailure.into())
             }

@@ -7,5 +7,6 @@ mod hostile_server;
 mod keys;
 mod limits;
 mod memory;
+mod pem;
 mod secrets;
 mod tls;

@@ -173,7 +173,9 @@ fn show_errors(shown: &Shown, secrets: &[String]) {
     let certificate = identity.certificate().to_pem();
     let unreadable = Identity::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap_err();
     shown.add("TlsError", &unreadable);
-    shown.add("TlsError", &TlsError::PrivateKey("no key".into()));
+    let absent = Identity::from_pem(certificate.as_bytes(), b"").unwrap_err();
+    assert!(matches!(absent, TlsError::PrivateKey { .. }), "{absent:?}");
+    shown.add("TlsError", &absent);
     let no_certificate =
         Trust::pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let server = Server::builder(identity).require_client_certificate(no_certificate.unwrap());

@@ -1,5 +1,7 @@
 //! Certificates of servers and clients: trusted certificates, and the errors for all others.
 
+use std::sync::Arc;
+
 use rpc_runtime::tls::{Certificate, TlsError, UntrustedReason};
 use rpc_runtime::{
     BindError, Client, ConnectError, Context, Identity, Server, ServerBuilder, Trust, rpc,
@@ -187,6 +189,142 @@ async fn trusted_certificate_that_is_no_authority_cannot_sign_others() {
     assert_eq!(alert(client.identity(forged), port).await, 48);
 }
 
+/// Returns the settings of an authority that is also the certificate of a server, as OpenSSL makes them.
+fn authority_named(name: &str) -> rcgen::CertificateParams {
+    let mut authority = named(name);
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    authority
+}
+
+fn self_signed(certificate: &rcgen::CertificateParams) -> Identity {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    Identity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+}
+
+/// Returns the ways to trust one certificate.
+fn ways(certificate: &Certificate) -> [Trust; 3] {
+    [
+        Trust::certificate(certificate.clone()),
+        Trust::pem(certificate.to_pem().as_bytes()).unwrap(),
+        Trust::sha256(certificate.sha256()),
+    ]
+}
+
+#[tokio::test]
+async fn authority_as_the_servers_own_certificate_is_trusted_where_it_is_listed_or_pinned() {
+    let identity = self_signed(&authority_named("localhost"));
+    let certificate = identity.certificate();
+    let port = serve(identity);
+    for trust in ways(&certificate) {
+        greets(connect(trust.clone(), "localhost", port).await).await;
+        let beside_others = trust.or(self::trust(&authority()));
+        greets(connect(beside_others, "localhost", port).await).await;
+    }
+}
+
+#[tokio::test]
+async fn authority_as_the_servers_own_certificate_is_rejected_where_it_is_not_trusted_as_itself() {
+    let port = serve(self_signed(&authority_named("localhost")));
+    let other = self_signed(&authority_named("localhost")).certificate();
+    let [listed, _, pinned] = ways(&other);
+    let reason = refusal(connect(pinned, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::NotPinned);
+    let reason = refusal(connect(listed, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::Authority);
+    let said = reason.to_string();
+    assert!(said.contains("trust exactly this certificate"), "{said}");
+}
+
+#[tokio::test]
+async fn name_period_and_purpose_of_a_certificate_trusted_as_itself_are_checked() {
+    for params in [named("localhost"), authority_named("localhost")] {
+        let mut expired = params.clone();
+        expired.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        expired.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        let mut early = params.clone();
+        early.not_before = rcgen::date_time_ymd(2100, 1, 1);
+        early.not_after = rcgen::date_time_ymd(2101, 1, 1);
+        let mut of_clients = params.clone();
+        of_clients.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let mut elsewhere = params.clone();
+        elsewhere.subject_alt_names = named("example.org").subject_alt_names;
+        let mut nameless = params;
+        nameless.subject_alt_names = Vec::new();
+        let cases = [
+            (expired, UntrustedReason::Expired),
+            (early, UntrustedReason::NotYetValid),
+            (of_clients, UntrustedReason::WrongPurpose),
+            (elsewhere, UntrustedReason::WrongName),
+            (nameless, UntrustedReason::NoNames),
+        ];
+        for (params, expected) in cases {
+            let identity = self_signed(&params);
+            let certificate = identity.certificate();
+            let port = serve(identity);
+            for trust in ways(&certificate) {
+                let reason = refusal(connect(trust, "localhost", port).await);
+                assert_eq!(reason, expected, "{params:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn certificate_of_an_unknown_authority_is_trusted_where_it_is_listed_or_pinned() {
+    let (_, identity) = signed(2020, 2120);
+    let (certificate, port) = (identity.certificate(), serve(identity));
+    for trust in ways(&certificate) {
+        greets(connect(trust, "localhost", port).await).await;
+    }
+}
+
+#[tokio::test]
+async fn pinned_authority_cannot_sign_others() {
+    let authority = authority();
+    let port = serve(sign(named("localhost"), &authority));
+    greets(connect(trust(&authority), "localhost", port).await).await;
+    let own = Identity::from_pem(
+        authority.as_ref().pem().as_bytes(),
+        authority.key().serialize_pem().as_bytes(),
+    );
+    let pinned = Trust::sha256(own.unwrap().certificate().sha256());
+    let reason = refusal(connect(pinned, "localhost", port).await);
+    assert_eq!(reason, UntrustedReason::NotPinned);
+}
+
+#[tokio::test]
+async fn server_without_the_key_of_a_pinned_certificate_is_rejected() {
+    let pinned = self_signed(&authority_named("localhost")).certificate();
+    let key = rcgen::KeyPair::generate().unwrap().serialize_der();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(key).unwrap();
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+    let key = rustls::sign::CertifiedKey::new(vec![pinned.der().to_vec().into()], key);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
+    tls.alpn_protocols = vec![b"jsonrpc/1".to_vec()];
+    let tls = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    let server = quinn::Endpoint::server(config, ([127, 0, 0, 1], 0).into()).unwrap();
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Some(incoming) = server.accept().await {
+            assert!(incoming.await.is_err(), "the client accepted the signature");
+        }
+    });
+    for trust in ways(&pinned) {
+        let refused = connect(trust, "localhost", port).await;
+        assert!(
+            matches!(refused, Err(ConnectError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn expired_authority_is_trusted() {
     for (from, to) in [(2000, 2001), (2020, 2120), (2100, 2101)] {
@@ -273,7 +411,7 @@ fn invalid_pem_is_an_error() {
     assert!(Trust::pem(b"nothing").is_err());
     assert!(matches!(
         Identity::from_pem(b"", b""),
-        Err(TlsError::Certificate(_))
+        Err(TlsError::Certificate { .. })
     ));
     let absent = Identity::from_pem_files("absent.pem", "absent.key").unwrap_err();
     assert_eq!(absent.to_string(), "cannot read absent.pem");
@@ -291,7 +429,10 @@ fn key_of_another_certificate_is_an_error() {
     let one = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let refused = Identity::from_pem(pem(&one).0.as_bytes(), pem(&other).1.as_bytes());
-    assert!(matches!(refused, Err(TlsError::KeyPair(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(TlsError::KeyPair { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -442,6 +583,30 @@ async fn client_with_a_wrong_certificate_gets_the_reason() {
         .unwrap_err();
     let why = "the server does not accept this client's certificate: it is not made for client authentication";
     assert_eq!(refused.to_string(), why);
+}
+
+#[tokio::test]
+async fn authority_as_the_clients_own_certificate_is_accepted_within_its_period_and_purpose() {
+    let valid = authority_named("ada");
+    let mut expired = valid.clone();
+    expired.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    expired.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let mut of_servers = valid.clone();
+    of_servers.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+
+    let ada = self_signed(&valid);
+    for trust in ways(&ada.certificate()) {
+        let (port, client) = asking(|server| server.require_client_certificate(trust));
+        let shown = introduced(client.identity(ada.clone()), port).await;
+        assert_eq!(shown[1..], ["ada"]);
+    }
+    for (params, code) in [(expired, 45), (of_servers, 43)] {
+        let ada = self_signed(&params);
+        for trust in ways(&ada.certificate()) {
+            let (port, client) = asking(|server| server.require_client_certificate(trust));
+            assert_eq!(alert(client.identity(ada.clone()), port).await, code);
+        }
+    }
 }
 
 #[tokio::test]
