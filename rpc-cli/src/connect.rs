@@ -357,7 +357,7 @@ fn advise(error: &ConnectError, target: &Address) -> Failure {
             .tip("check that no firewall between this machine and the server blocks UDP"),
         ConnectError::Resolve(_) => failure.tip("check the host name"),
         ConnectError::Untrusted(reason) => match reason {
-            UntrustedReason::UnknownIssuer => failure
+            UntrustedReason::UnknownIssuer | UntrustedReason::Authority => failure
                 .tip("`--ca FILE` trusts the authority, or the self-signed certificate, in a PEM file")
                 .tip("`--pin SHA256` trusts one certificate by its fingerprint"),
             UntrustedReason::NotPinned => {

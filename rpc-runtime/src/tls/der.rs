@@ -14,15 +14,15 @@ pub(super) mod tag {
 
 /// One element: its tag and its value.
 #[derive(Clone, Copy)]
-pub(super) struct Element<'a> {
+pub(super) struct DerElement<'a> {
     pub(super) tag: u8,
     pub(super) value: &'a [u8],
 }
 
-impl<'a> Element<'a> {
+impl<'a> DerElement<'a> {
     /// Returns the elements of this element if it has the tag.
-    pub(super) fn children(self, tag: u8) -> Option<Elements<'a>> {
-        (self.tag == tag).then_some(Elements(self.value))
+    pub(super) fn children(self, tag: u8) -> Option<DerElements<'a>> {
+        (self.tag == tag).then_some(DerElements(self.value))
     }
 
     /// Returns the value if the element has the tag.
@@ -33,12 +33,12 @@ impl<'a> Element<'a> {
 
 /// Consecutive elements. The iterator ends at the first one that is malformed.
 #[derive(Clone)]
-pub(super) struct Elements<'a>(pub(super) &'a [u8]);
+pub(super) struct DerElements<'a>(pub(super) &'a [u8]);
 
-impl<'a> Iterator for Elements<'a> {
-    type Item = Element<'a>;
+impl<'a> Iterator for DerElements<'a> {
+    type Item = DerElement<'a>;
 
-    fn next(&mut self) -> Option<Element<'a>> {
+    fn next(&mut self) -> Option<DerElement<'a>> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
         let (length, rest) = match first {
@@ -54,13 +54,13 @@ impl<'a> Iterator for Elements<'a> {
         };
         let (value, rest) = rest.split_at_checked(length)?;
         self.0 = rest;
-        Some(Element { tag, value })
+        Some(DerElement { tag, value })
     }
 }
 
 /// Returns the elements of the sequence that the bytes are.
-pub(super) fn sequence(der: &[u8]) -> Option<Elements<'_>> {
-    Elements(der).next()?.children(tag::SEQUENCE)
+pub(super) fn sequence(der: &[u8]) -> Option<DerElements<'_>> {
+    DerElements(der).next()?.children(tag::SEQUENCE)
 }
 
 /// Returns an object identifier in the usual notation, such as `1.3.101.112`.
@@ -103,8 +103,20 @@ pub(super) fn purposes(certificate: &[u8]) -> Option<Vec<&[u8]>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Writes an element.
+    pub(in crate::tls) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let value = parts.concat();
+        let length = u16::try_from(value.len()).unwrap().to_be_bytes();
+        let length = match length {
+            [0, length @ 0..=0x7f] => vec![length],
+            [0, length] => vec![0x81, length],
+            [high, low] => vec![0x82, high, low],
+        };
+        [&[tag][..], &length, &value].concat()
+    }
 
     #[test]
     fn object_identifier_is_shown_with_dots() {

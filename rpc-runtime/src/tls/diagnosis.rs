@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use crate::tls::der::{Elements, sequence, tag};
-use crate::tls::pem::{Pem, Section};
+use crate::tls::der::{DerElements, sequence, tag};
+use crate::tls::sections::{Section, sections};
 
 /// What the text should have contained.
 #[derive(Clone, Copy, PartialEq)]
@@ -39,10 +39,9 @@ impl Wanted {
     }
 }
 
-/// Returns what is in `pem` instead of what is wanted, and what to do.
-pub(super) fn diagnose(pem: &Pem<'_>, wanted: Wanted) -> String {
-    let file = argument(pem.path);
-    let text = pem.text;
+/// Returns what a text contains instead of what is wanted, and what to do.
+pub(super) fn diagnose(path: Option<&Path>, text: &[u8], wanted: Wanted) -> String {
+    let file = argument(path);
     if text.trim_ascii().is_empty() {
         return "it is empty".into();
     }
@@ -53,19 +52,19 @@ pub(super) fn diagnose(pem: &Pem<'_>, wanted: Wanted) -> String {
             wanted.file()
         );
     }
-    let mut sections = pem.sections();
     let suitable = |section: &Section<'_>| match wanted {
         Wanted::Certificate => section.is_certificate(),
         Wanted::PrivateKey => section.is_plain_key(),
     };
-    if let Some(section) = pem.sections().find(suitable) {
-        return damaged(&section);
+    let mut numbered = (1..).zip(sections(text).filter(suitable));
+    if let Some((number, section)) = numbered.find(|(_, section)| section.is_damaged()) {
+        return damaged(&section, number);
     }
     // A key that is encrypted or of another kind says more than the certificate beside it.
-    let key = || pem.sections().find(Section::is_key);
+    let key = || sections(text).find(Section::is_key);
     let telling = match wanted {
-        Wanted::Certificate => sections.next(),
-        Wanted::PrivateKey => key().or_else(|| sections.next()),
+        Wanted::Certificate => sections(text).next(),
+        Wanted::PrivateKey => key().or_else(|| sections(text).next()),
     };
     let found = match telling {
         Some(section) => of_section(&section),
@@ -77,14 +76,16 @@ pub(super) fn diagnose(pem: &Pem<'_>, wanted: Wanted) -> String {
     format!("{}; {}", found.name(), found.remedy(wanted, &file))
 }
 
-fn damaged(section: &Section<'_>) -> String {
+fn damaged(section: &Section<'_>, number: usize) -> String {
     let label = section.label;
     match section.is_complete {
         true => format!(
-            "its section `{label}` is not valid base64; copy the file again, without changes to its lines"
+            "its section `{label}` (number {number}) is not valid base64; copy the file again, without changes to its \
+             lines"
         ),
         false => format!(
-            "its section `{label}` has no line `-----END {label}-----`, so a part is missing; copy the whole file"
+            "its section `{label}` (number {number}) has no line `-----END {label}-----`, so a part is missing; copy \
+             the whole file"
         ),
     }
 }
@@ -138,7 +139,7 @@ fn of_binary(der: &[u8]) -> Option<Found<'static>> {
         (tag::SEQUENCE, Some(tag::OCTET_STRING)) => Found::EncryptedKey,
         (tag::SEQUENCE, Some(tag::BIT_STRING)) => Found::PublicKey,
         (tag::SEQUENCE, Some(tag::SEQUENCE)) => {
-            let version = Elements(first.value).next()?;
+            let version = DerElements(first.value).next()?;
             match version.value(tag::INTEGER) {
                 Some([0]) => Found::CertificateRequest,
                 _ => Found::Certificate,
@@ -152,24 +153,34 @@ fn of_binary(der: &[u8]) -> Option<Found<'static>> {
 /// Returns the error for a binary file, which has to be converted to PEM.
 fn binary(found: Found<'_>, wanted: Wanted, file: &str) -> String {
     let new = wanted.file();
-    let der = |command: &str| {
-        format!(
-            "{} in DER; convert it to PEM with `openssl {command} -inform der -in {file} -out {new}`",
-            found.name()
-        )
+    let name = format!("{}, in DER", found.name());
+    let command = match (found, wanted) {
+        (Found::Certificate, Wanted::Certificate) => "x509",
+        (Found::PrivateKey, Wanted::PrivateKey) => "pkey",
+        (Found::EncryptedKey, Wanted::PrivateKey) => {
+            return format!(
+                "{name}; decrypt it with `openssl pkcs8 -inform der -in {file} -out {new}`"
+            );
+        }
+        (Found::Pkcs7, Wanted::Certificate) => "pkcs7 -print_certs",
+        (Found::Pkcs12, _) => {
+            return format!("{}; {}", found.name(), found.remedy(wanted, file));
+        }
+        (Found::Other(_), _) => {
+            let command = wanted.command();
+            return format!(
+                "it is binary, not PEM; if it is DER, convert it with `openssl {command} -inform der -in {file} -out \
+                 {new}`"
+            );
+        }
+        _ => {
+            return format!(
+                "{name}; {}",
+                found.remedy(wanted, &format!("{file} -inform der"))
+            );
+        }
     };
-    match (found, wanted) {
-        (Found::Certificate, Wanted::Certificate) => der("x509"),
-        (Found::PrivateKey, Wanted::PrivateKey) => der("pkey"),
-        (Found::EncryptedKey, Wanted::PrivateKey) => der("pkcs8"),
-        (Found::Pkcs7, Wanted::Certificate) => der("pkcs7 -print_certs"),
-        (Found::Pkcs12, _) => format!("{}; {}", found.name(), found.remedy(wanted, file)),
-        (Found::Other(_), _) => format!(
-            "it is binary, not PEM; if it is DER, convert it with `openssl {} -inform der -in {file} -out {new}`",
-            wanted.command()
-        ),
-        _ => format!("{} in DER; {}", found.name(), found.remedy(wanted, file)),
-    }
+    format!("{name}; convert it to PEM with `openssl {command} -inform der -in {file} -out {new}`")
 }
 
 impl Found<'_> {
@@ -177,12 +188,10 @@ impl Found<'_> {
         match self {
             Self::Certificate => "it contains a certificate",
             Self::TrustedCertificate => "it contains a certificate in OpenSSL's own format",
-            Self::CertificateRequest => {
-                "it contains a certificate request (CSR), which no authority has signed yet"
-            }
+            Self::CertificateRequest => "it contains a certificate request (CSR)",
             Self::PrivateKey => "it contains a private key",
-            Self::EncryptedKey => "it is encrypted",
-            Self::DsaKey => "it is a DSA key, which TLS 1.3 does not use",
+            Self::EncryptedKey => "the key in it is encrypted",
+            Self::DsaKey => "it is a DSA key",
             Self::OpenSshKey => "it is a key in the format of OpenSSH",
             Self::PublicKey => "it contains a public key",
             Self::Pkcs7 => "it is a PKCS #7 bundle of certificates",
@@ -224,7 +233,7 @@ impl Found<'_> {
                 format!("convert it with `openssl x509 -in {file} -out {new}`")
             }
             (Self::CertificateRequest, Wanted::Certificate) => format!(
-                "send it to an authority, or sign it with its own key: `openssl req -x509 -in {file} -key KEY \
+                "let an authority sign it, or sign it with its own key: `openssl req -x509 -in {file} -key KEY \
                  -addext subjectAltName=DNS:NAME -out {new}`"
             ),
             (_, Wanted::PrivateKey) => format!("{}; pass the key file", wanted.missing()),

@@ -29,7 +29,7 @@ use thiserror::Error;
 /// match Identity::from_pem(certificate.as_bytes(), encrypted) {
 ///     Err(TlsError::PrivateKey { path: None, reason }) => assert_eq!(
 ///         reason,
-///         "it is encrypted; decrypt it with `openssl pkey -in FILE -out new.key`"
+///         "the key in it is encrypted; decrypt it with `openssl pkey -in FILE -out new.key`"
 ///     ),
 ///     other => panic!("{other:?}"),
 /// }

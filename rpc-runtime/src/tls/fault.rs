@@ -37,3 +37,36 @@ pub(super) fn describe(error: &Error) -> String {
     }
     .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::der::tag::SEQUENCE;
+    use crate::tls::der::tests::element;
+    use crate::tls::der::{DerElements, sequence};
+
+    #[test]
+    fn certificate_of_version_1_is_named_with_what_to_do() {
+        let certificate = crate::Identity::self_signed(["localhost"])
+            .unwrap()
+            .certificate();
+        // Version 1 has neither a version nor extensions.
+        let mut parts = sequence(certificate.der()).unwrap();
+        let signed = parts.next().unwrap().value;
+        let kept: Vec<_> = DerElements(signed)
+            .filter(|part| part.tag & 0xe0 != 0xa0)
+            .map(|part| element(part.tag, &[part.value]))
+            .collect();
+        let signed = element(
+            SEQUENCE,
+            &kept.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+        );
+        let certificate = element(SEQUENCE, &[&signed, parts.0]);
+        let fault = first(&[certificate.into()]).unwrap();
+        assert!(
+            fault.starts_with("certificate is of X.509 version 1, "),
+            "{fault}"
+        );
+        assert!(fault.contains("`openssl req -x509"), "{fault}");
+    }
+}

@@ -11,6 +11,7 @@ mod itself;
 mod key_kind;
 mod pem;
 mod provider;
+mod sections;
 mod server_auth;
 mod trust;
 
