@@ -188,6 +188,7 @@ impl<R> ServerBuilder<R> {
             reset_key: self.identity.reset_key(),
         };
         let listener = Listener::bind(address, keys, &self.limits).map_err(BindError::Address)?;
+        self.identity.warn_of_faults();
         let memory = ServerMemory::new(&self.limits);
         let handle = ServerHandle::new(tls, listener.clone(), Arc::clone(&memory));
         let limits = (self.limits.clone(), memory);

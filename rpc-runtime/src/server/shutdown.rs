@@ -117,6 +117,7 @@ impl ServerHandle {
     pub fn set_identity(&self, identity: Identity) {
         let listener = lock(&self.listener).clone();
         if let Some(listener) = listener {
+            identity.warn_of_faults();
             listener.set_keys(ListenerKeys {
                 tls: self.tls.config(&identity),
                 reset_key: identity.reset_key(),

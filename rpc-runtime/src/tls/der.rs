@@ -2,6 +2,7 @@
 
 /// The tags of the elements that are read here.
 pub(super) mod tag {
+    pub(in crate::tls) const BOOLEAN: u8 = 0x01;
     pub(in crate::tls) const INTEGER: u8 = 0x02;
     pub(in crate::tls) const BIT_STRING: u8 = 0x03;
     pub(in crate::tls) const OCTET_STRING: u8 = 0x04;
@@ -87,19 +88,30 @@ pub(super) fn dotted(oid: &[u8]) -> String {
 /// Returns the purposes (extended key usages) of a certificate as object identifiers, or `None` if it is not restricted
 /// to any.
 pub(super) fn purposes(certificate: &[u8]) -> Option<Vec<&[u8]>> {
-    const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
+    let usages = extension(certificate, &[0x55, 0x1d, 0x25])?;
+    let oids = sequence(usages).into_iter().flatten();
+    Some(oids.filter_map(|oid| oid.value(tag::OID)).collect())
+}
+
+/// Returns `true` if the basic constraints of a certificate allow it to sign others.
+pub(super) fn is_authority(certificate: &[u8]) -> bool {
+    let constraints = extension(certificate, &[0x55, 0x1d, 0x13]).and_then(sequence);
+    let first = constraints.and_then(|mut constraints| constraints.next());
+    first.and_then(|first| first.value(tag::BOOLEAN)) == Some(&[0xff])
+}
+
+/// Returns the value of an extension of a certificate, empty if it is malformed.
+fn extension<'a>(certificate: &'a [u8], oid: &[u8]) -> Option<&'a [u8]> {
     let signed = sequence(certificate)?.next()?.children(tag::SEQUENCE)?;
     let mut wrapped = signed.filter_map(|element| element.children(tag::CONTEXT_3));
     let extensions = wrapped.next()?.next()?.children(tag::SEQUENCE)?;
-    let mut usages = extensions.filter_map(|extension| {
+    let mut values = extensions.filter_map(|extension| {
         let mut parts = extension.children(tag::SEQUENCE)?;
-        let is_usage = parts.next()?.value(tag::OID)? == EXTENDED_KEY_USAGE;
+        let is_wanted = parts.next()?.value(tag::OID)? == oid;
         // A boolean, which says whether the extension is critical, may precede the value.
-        is_usage.then(|| parts.find_map(|part| part.value(tag::OCTET_STRING)))
+        is_wanted.then(|| parts.find_map(|part| part.value(tag::OCTET_STRING)))
     });
-    let usages = usages.next()?.unwrap_or_default();
-    let oids = sequence(usages).into_iter().flatten();
-    Some(oids.filter_map(|oid| oid.value(tag::OID)).collect())
+    Some(values.next()?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -12,13 +12,15 @@ mod key_kind;
 mod pem;
 mod provider;
 mod sections;
+mod self_check;
 mod server_auth;
 mod trust;
+mod untrusted;
 
 pub use crate::tls::certificate::Certificate;
 pub(crate) use crate::tls::client_auth::{ClientAuth, ServerTls};
 pub use crate::tls::error::TlsError;
 pub use crate::tls::identity::Identity;
-pub use crate::tls::server_auth::UntrustedReason;
 pub(crate) use crate::tls::server_auth::{HandshakeResult, client_config};
 pub use crate::tls::trust::Trust;
+pub use crate::tls::untrusted::UntrustedReason;

@@ -199,10 +199,10 @@ async fn error_response_discloses_no_internals() {
 
 /// Records the levels and the fields of the events of the runtime.
 #[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    fn has(&self, text: &str) -> bool {
+    pub(crate) fn has(&self, text: &str) -> bool {
         let fields = self.0.lock().unwrap();
         fields.iter().any(|field| field.contains(text))
     }

@@ -10,6 +10,8 @@ use tests::message::call_line;
 use tests::peer::{RawClient, RawConnection, RawServer};
 use tests::support::soon;
 
+use crate::disclosure::Log;
+
 #[rpc]
 trait Greeter {
     async fn greet(&self, name: &str) -> String;
@@ -707,5 +709,53 @@ async fn server_that_requests_certificates_issues_no_session_tickets() {
         let name = "localhost".try_into().unwrap();
         let ticket = rustls::client::ClientSessionStore::take_tls13_ticket(&*tickets, &name);
         assert_eq!(ticket.is_some(), resumes);
+    }
+}
+
+#[tokio::test]
+async fn faults_of_a_servers_own_certificate_are_returned_and_logged() {
+    let mut expired = authority_named("localhost");
+    expired.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    expired.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let mut nameless = named("localhost");
+    nameless.subject_alt_names = Vec::new();
+    nameless.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let cases = [
+        (named("127.0.0.1"), vec![]),
+        (
+            expired,
+            vec![UntrustedReason::Expired, UntrustedReason::Authority],
+        ),
+        (
+            nameless,
+            vec![UntrustedReason::WrongPurpose, UntrustedReason::NoNames],
+        ),
+    ];
+    for (params, expected) in cases {
+        let log = Log::default();
+        let _subscribed = tracing::subscriber::set_default(log.clone());
+        let _second = tracing::Dispatch::new(Log::default());
+        let identity = self_signed(&params);
+        assert_eq!(identity.server_faults(), expected);
+        let sound = Identity::self_signed(["localhost"]).unwrap();
+        let server = Server::builder(identity.clone())
+            .bind("127.0.0.1:0")
+            .unwrap();
+        let logged = |log: &Log| {
+            let certificate = format!("{:?}", identity.certificate());
+            let all = expected.iter().all(|reason| log.has(&reason.to_string()));
+            log.has("WARN")
+                && log.has("clients reject the certificate")
+                && log.has(&certificate)
+                && all
+        };
+        assert_eq!(logged(&log), !expected.is_empty());
+
+        let server_of_another = Server::builder(sound).bind("127.0.0.1:0").unwrap();
+        let log = Log::default();
+        let _subscribed = tracing::subscriber::set_default(log.clone());
+        server_of_another.handle().set_identity(identity.clone());
+        assert_eq!(logged(&log), !expected.is_empty());
+        drop(server);
     }
 }

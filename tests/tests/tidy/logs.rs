@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{code, read, root, sources};
 
 /// Fields that are not escaped, with the reason.
-const BOUNDED: [(&str, &str); 29] = [
+const BOUNDED: [(&str, &str); 31] = [
     // Addresses.
     ("accept.rs", "peer = ?peer()"),
     ("invoke.rs", "peer = ?context.peer()"),
@@ -52,6 +52,9 @@ const BOUNDED: [(&str, &str); 29] = [
     // A closure that escapes.
     ("trace.rs", "traceparent = received(\"traceparent\")"),
     ("trace.rs", "tracestate = received(\"tracestate\")"),
+    // The server's own certificate, and the reasons of `UntrustedReason`.
+    ("self_check.rs", "certificate = ?self.certificate()"),
+    ("self_check.rs", "reason = %reason"),
 ];
 
 /// The macros that write an event or a span.
