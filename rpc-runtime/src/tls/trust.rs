@@ -129,7 +129,7 @@ impl Trust {
         if roots.is_empty() && exact.is_empty() {
             let why = match fault {
                 Some(fault) => format!(": the {fault}"),
-                None => String::new(),
+                None => ": the system has no authorities; name one with `Trust::pem_file`".into(),
             };
             return Err(TlsError::trust_anchors(format_args!(
                 "no usable certificate to trust{why}"
