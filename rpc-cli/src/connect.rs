@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use rpc_runtime::tls::UntrustedReason;
 use rpc_runtime::{
-    Address, Call, CallError, Client, ClientBuilder, ConnectError, Identity, Limits, Notification,
-    Streaming, Trust,
+    Address, Call, Client, ClientBuilder, ConnectError, Identity, Limits, Notification, Streaming,
+    Trust,
 };
 use serde::Serialize;
 
@@ -231,8 +231,8 @@ impl Connection {
 
     /// Returns the reason why a call has no result, and how to correct it.
     pub(crate) fn explain(&self, failed: CallFailed) -> Failure {
-        // Every reply is read here as text, so this error means that it was too large.
-        let is_too_large = matches!(failed, CallFailed::Unanswered(CallError::Decode(_)));
+        let is_too_large =
+            matches!(&failed, CallFailed::Unanswered(error) if error.is_reply_too_large());
         let failure = Failure::from(failed);
         match is_too_large {
             true => failure.tip(self.limit_tip()),

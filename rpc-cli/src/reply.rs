@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use rpc_runtime::{CallError, ErrorObject, code};
+use rpc_runtime::{CallError, ErrorObject, Escaped, code};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -27,8 +27,8 @@ pub(crate) enum CallFailed {
     Answered(ErrorReply),
     /// There is no reply.
     Unanswered(CallError<ErrorObject>),
-    /// The reply is malformed.
-    Malformed,
+    /// The reply is malformed. Holds its start, escaped.
+    Malformed(String),
 }
 
 impl From<CallError<ErrorObject>> for CallFailed {
@@ -43,6 +43,12 @@ impl From<CallError<ErrorObject>> for CallFailed {
             }
             error => Self::Unanswered(error),
         }
+    }
+}
+
+impl CallFailed {
+    fn malformed(received: &str) -> Self {
+        Self::Malformed(Escaped(received).to_string())
     }
 }
 
@@ -68,9 +74,9 @@ impl From<CallFailed> for Failure {
             }
             CallFailed::Answered(error_reply) => Self::answered(error_reply),
             CallFailed::Unanswered(error) => Self::unanswered(&error),
-            CallFailed::Malformed => Self::new(
+            CallFailed::Malformed(received) => Self::new(
                 Status::Unusable,
-                "the answer cannot be read: it is not a JSON-RPC response",
+                format!("the answer cannot be read: it is not a JSON-RPC response: {received}"),
             ),
         }
     }
@@ -78,8 +84,9 @@ impl From<CallFailed> for Failure {
 
 /// Reads a line of a reply.
 pub(crate) fn read(line: Vec<u8>) -> Result<Line, CallFailed> {
-    let text = String::from_utf8(line).map_err(|_| CallFailed::Malformed)?;
-    match find(&text).ok_or(CallFailed::Malformed)? {
+    let text = String::from_utf8(line)
+        .map_err(|error| CallFailed::malformed(&String::from_utf8_lossy(error.as_bytes())))?;
+    match find(&text).ok_or_else(|| CallFailed::malformed(&text))? {
         Found::Result(range) => Ok(Line::Result(extract(text, range))),
         Found::Item(range) => Ok(Line::Item(extract(text, range))),
         Found::Error(error_reply) => Ok(Line::Error(error_reply)),
@@ -91,7 +98,7 @@ pub(crate) fn read_result(line: Vec<u8>) -> Result<String, CallFailed> {
     match read(line)? {
         Line::Result(result) => Ok(result),
         Line::Error(error_reply) => Err(error_reply.into()),
-        Line::Item(_) => Err(CallFailed::Malformed),
+        Line::Item(item) => Err(CallFailed::malformed(&item)),
     }
 }
 
@@ -105,6 +112,8 @@ enum Found {
 /// A response, or the notification that holds an item.
 #[derive(Deserialize)]
 struct Frame<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -145,6 +154,8 @@ fn find(text: &str) -> Option<Found> {
         }));
     }
     if let Some(result) = frame.result {
+        // A result without an id may be that of any call.
+        frame.id?;
         return Some(Found::Result(place(text, result)));
     }
     let params = frame.params?.get();
@@ -230,6 +241,8 @@ mod tests {
             "{}",
             "nothing",
             r#"{"id":1}"#,
+            r#"{"result":1}"#,
+            r#"{"id":null,"result":1}"#,
             r#"{"id":1,"result":1} 2"#,
             r#"{"id":1,"result":[1}"#,
             r#"{"id":1,"result":01}"#,
@@ -242,7 +255,7 @@ mod tests {
         }
         assert!(read(b"{\"id\":1,\"result\":\"\xff\"}".to_vec()).is_err());
         let deep = format!(
-            "{{\"result\":{}{}}}",
+            "{{\"id\":1,\"result\":{}{}}}",
             "[".repeat(1 << 20),
             "]".repeat(1 << 20)
         );

@@ -371,17 +371,67 @@ fn large_error_is_shown_up_to_a_limit() {
 
 #[test]
 fn message_that_is_no_answer_is_said_to_be_none() {
-    for bytes in [
-        "\n[]\n",
-        "nothing\n",
-        "{\"id\":1,\"result\":[}\n",
-        "{\"id\":1,\"error\":7}\n",
-        "\u{1b}[2J\n",
+    for (bytes, shown) in [
+        ("\n[]\n", "response: []"),
+        ("nothing\n", "response: nothing"),
+        ("{\"id\":ID,\"result\":[}\n", "\"result\":[}"),
+        ("{\"id\":ID,\"error\":7}\n", "\"error\":7}"),
+        ("{\"result\":7}\n", "{\"result\":7}"),
+        ("{\"id\":null,\"result\":7}\n", "\"id\":null"),
+        ("\u{1b}[2J\n", "response: \\u{1b}[2J"),
     ] {
-        let server = Hostile::answering(move |_| bytes.as_bytes().to_vec());
-        let told = server.rpc("call", &["m", "--undescribed"]).assert_failed(5);
-        assert!(told.contains("it is not a JSON-RPC response"), "{told}");
+        let server = Hostile::answering(move |call| {
+            bytes.replace("ID", &call["id"].to_string()).into_bytes()
+        });
+        for name in ["call", "stream"] {
+            let told = server.rpc(name, &["m", "--undescribed"]).assert_failed(5);
+            assert!(told.contains("it is not a JSON-RPC response"), "{told}");
+            assert!(told.contains(shown), "{told}");
+        }
     }
+}
+
+#[test]
+fn line_of_another_call_is_said_to_be_one() {
+    for bytes in [
+        "{\"id\":1ID,\"result\":7}\n",
+        "{\"jsonrpc\":\"2.0\",\"method\":\"rpc.item\",\"params\":[1ID,7]}\n",
+    ] {
+        let server = Hostile::answering(move |call| {
+            bytes.replace("ID", &call["id"].to_string()).into_bytes()
+        });
+        for name in ["call", "stream"] {
+            let told = server.rpc(name, &["m", "--undescribed"]).assert_failed(5);
+            assert!(told.contains("the answer cannot be read: it "), "{told}");
+            assert!(
+                told.contains("7") && !told.contains("--max-reply"),
+                "{told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn notification_before_the_reply_is_skipped() {
+    let server = Hostile::answering(|call| {
+        let id = &call["id"];
+        let tick = r#"{"jsonrpc":"2.0","method":"tick","params":[1]}"#;
+        format!("{tick}\n{{\"id\":{id},\"result\":7}}\n").into_bytes()
+    });
+    let called = server.rpc("call", &["m", "--undescribed"]);
+    assert_eq!(
+        (called.status, called.stdout.as_str()),
+        (0, "7\n"),
+        "{}",
+        called.stderr
+    );
+    let streamed = server.rpc("stream", &["m", "--undescribed"]);
+    assert_eq!(
+        (streamed.status, streamed.stdout.as_str()),
+        (0, ""),
+        "{}",
+        streamed.stderr
+    );
 }
 
 #[test]

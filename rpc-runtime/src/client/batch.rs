@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::client::call::Call;
 use crate::client::connection::ClientConnection;
-use crate::client::decode::{decode_body, with_parser};
+use crate::client::decode::{decode_body, restore, with_parser};
 use crate::client::dedicated_stream::{self, DedicatedRequest};
 use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::{Client, ClientInner};
@@ -226,19 +226,29 @@ impl Batch {
         let mut reply = dedicated_stream::call(DedicatedRequest {
             connection: Arc::clone(&connection),
             message: std::mem::take(&mut self.message),
+            id: None,
             upload: None,
         })
         .await?;
         let _decoding = connection.budget.decode(&reply).await;
-        let arena = Arena::default();
+        let (arena, length) = (Arena::default(), reply.len());
         let decoded = with_parser(|parser| {
             let mut document = parser.parse(&mut reply).ok()?;
             document.lend(&arena);
             replies.decode(document.root(), &self, &connection)
         });
-        decoded.unwrap_or_else(|| Err(CallFailure::malformed(&reply).into()))?;
+        decoded.unwrap_or_else(|| {
+            restore(&mut reply, length);
+            Err(CallFailure::malformed(&reply).into())
+        })?;
         Ok(replies)
     }
+}
+
+/// Returns the start of an element of a reply, as JSON.
+fn excerpt(element: Value<'_, '_>) -> Box<str> {
+    let text = ser::to_text(&element).unwrap_or_default();
+    CallFailure::excerpt(text.as_bytes())
 }
 
 fn push_entry(message: &mut Vec<u8>, entry: &[u8]) {
@@ -302,9 +312,14 @@ impl BatchResponse {
         let Some(responses) = root.elements() else {
             // The server sent one error for the whole batch.
             let response = ResponseMessage::read(root)?;
+            if !response.outcome.is_error() {
+                let received = CallFailure::OtherReply(excerpt(root));
+                return Some(Err(received.into()));
+            }
             retire_if_draining(&response.outcome);
             return Some(Err(CallError::received(response.outcome, Infallible::read)));
         };
+        let mut unmatched = None;
         for element in responses {
             let response = ResponseMessage::read(element);
             if let Some(response) = response {
@@ -315,18 +330,21 @@ impl BatchResponse {
                 Id::read_of_call(id?.1)
             });
             let Some(&index) = id.and_then(|id| batch.ids.get(&id)) else {
+                if unmatched.is_none() {
+                    let text = ser::to_text(&element).unwrap_or_default();
+                    connection.log_unmatched(text.as_bytes());
+                    unmatched = Some(CallFailure::excerpt(text.as_bytes()));
+                }
                 continue;
             };
-            let outcome = response.map(|response| response.outcome).ok_or_else(|| {
-                let received = ser::to_text(&element).unwrap_or_default();
-                CallFailure::malformed(received.as_bytes())
-            });
+            let outcome = response.map(|response| response.outcome);
+            let outcome = outcome.ok_or_else(|| CallFailure::MalformedReply(excerpt(element)));
             let result = self.results.entry(index);
             result.or_insert_with(|| (batch.decoders[index])(outcome));
         }
         for (index, decode) in batch.decoders.iter().enumerate() {
             let result = self.results.entry(index);
-            result.or_insert_with(|| decode(Err(CallFailure::MissingInBatch)));
+            result.or_insert_with(|| decode(Err(CallFailure::MissingInBatch(unmatched.clone()))));
         }
         Some(Ok(()))
     }
@@ -350,7 +368,7 @@ impl BatchResponse {
         let result = self.results.remove(&entry.index);
         match result.and_then(|result| result.downcast::<Result<T, CallError<E>>>().ok()) {
             Some(result) => *result,
-            None => Err(CallFailure::MissingInBatch.into()),
+            None => Err(CallFailure::MissingInBatch(None).into()),
         }
     }
 }

@@ -262,7 +262,8 @@ impl<T, E> Future for Call<T, E> {
         loop {
             let mut result = match ready!(dispatch.poll_reply(cx)) {
                 Ok(()) => {
-                    let result = decode_reply(*reader, &mut dispatch.outgoing.reply);
+                    let decoded = decode_reply(*reader, &mut dispatch.outgoing.reply);
+                    let result = decoded.unwrap_or_else(|| Err(dispatch.malformed().into()));
                     dispatch.record_reply(result.as_ref().err());
                     result
                 }

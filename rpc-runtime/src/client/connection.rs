@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::client::balance::health::EndpointHealth;
-use crate::client::error::CallError;
-use crate::client::mux_stream::{self, CallId, MuxStream};
+use crate::client::error::{CallError, CallFailure};
+use crate::client::mux_stream::{self, CallId, MuxStream, log_unmatched};
 use crate::client::options::ClientOptions;
 use crate::client::reply_budget::ReplyBudget;
+use crate::codec::reply_id::{Addressee, addressee, all_addressees};
+use crate::event_limit::EventLimit;
 use crate::memory::ConnectionMemory;
 use crate::sync::{self, Mutex};
 use crate::transport::write_buffer::WriteBuffer;
@@ -30,6 +33,8 @@ pub(crate) struct ClientConnection {
     /// Number of calls that wait for a permit.
     waiting: AtomicUsize,
     datagrams: Mutex<WriteBuffer>,
+    /// Counts received lines on dedicated streams that answer no call.
+    unmatched: Mutex<EventLimit>,
     /// Sends cancellations, so that requests that wait do not delay them.
     control: Arc<MuxStream>,
     /// Set when the connection takes no more calls, because it was lost or the server drains it.
@@ -99,6 +104,7 @@ impl ClientConnection {
             next_stream: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             datagrams: Mutex::default(),
+            unmatched: Mutex::default(),
             control,
             retired,
             health,
@@ -147,6 +153,27 @@ impl ClientConnection {
             // request.
             if !self.control.queue_cancel_of(id, end) {
                 stream.queue_cancel(id);
+            }
+        }
+    }
+
+    /// Logs a line on a dedicated stream that answers no call.
+    #[cold]
+    pub(super) fn log_unmatched(&self, line: &[u8]) {
+        let since = sync::lock(&self.unmatched).add(Instant::now());
+        log_unmatched(since, None, line);
+    }
+
+    /// Ends the calls other than that of a line, which is not a response, to which the line may be a reply as well.
+    #[cold]
+    pub(super) fn fail_others(&self, line: &[u8]) {
+        let ended = addressee(line);
+        for id in all_addressees(line)
+            .filter(|id| ended != Addressee::Call(*id))
+            .map(CallId)
+        {
+            if let Some(stream) = self.streams.get(id.stream()) {
+                stream.fail(id, CallFailure::malformed(line), &self.budget);
             }
         }
     }

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 
-use crate::client::error::{CallError, CallFailure};
+use crate::client::error::CallError;
 use crate::codec::arena::Arena;
+use crate::codec::envelope::leading_id;
 use crate::codec::parser::Parser;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ResultReader;
@@ -14,22 +15,36 @@ thread_local! {
     static PARSER: Cell<Option<Box<Parser>>> = const { Cell::new(None) };
 }
 
-/// Decodes a reply in place.
+/// Decodes a reply in place. Returns `None` if it is not a response; it is then unchanged.
 pub(super) fn decode_reply<T, E>(
     reader: ResultReader<T, E>,
     reply: &mut Vec<u8>,
-) -> Result<T, CallError<E>> {
+) -> Option<Result<T, CallError<E>>> {
     if let Some(take) = reader.unparsed {
-        return Ok(take(reply));
+        return Some(Ok(take(reply)));
     }
+    let (length, leading) = (reply.len(), leading_id(reply));
     let arena = Arena::default();
     let decoded = with_parser(|parser| {
         let mut document = parser.parse_response(reply).ok()?;
         document.lend(&arena);
         let response = document.response()?;
-        Some(decode_body(reader, response.outcome))
+        let is_reply = response.id.is_some() || response.outcome.is_error();
+        // A line with two ids may be the reply to either call.
+        let has_one_id = leading.is_none() || leading == response.id;
+        (is_reply && has_one_id).then(|| decode_body(reader, response.outcome))
     });
-    decoded.unwrap_or_else(|| Err(CallFailure::malformed(reply).into()))
+    if decoded.is_none() {
+        restore(reply, length);
+    }
+    decoded
+}
+
+/// Restores a line of `length` bytes that was parsed. The parser changes the text, and leaves a copy behind it.
+#[cold]
+pub(super) fn restore(line: &mut Vec<u8>, length: usize) {
+    let copied = line.len().saturating_sub(length);
+    line.drain(..copied);
 }
 
 /// Decodes the result or the error of a response.

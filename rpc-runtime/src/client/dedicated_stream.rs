@@ -10,6 +10,7 @@ use crate::client::error::{CallFailure, Execution};
 use crate::client::mux_stream::CallId;
 use crate::client::streaming::request::{self, BoxedUpload};
 use crate::codec::lines::{Line, LineSplitter};
+use crate::codec::reply_id::{Addressee, addressee, item_id};
 use crate::transport::{ConnectionError, RecvStream, SendStream, StreamLost};
 
 /// A message whose reply arrives on the same stream.
@@ -17,8 +18,10 @@ pub(super) struct DedicatedRequest {
     pub(super) connection: Arc<ClientConnection>,
     /// The message with its line feed.
     pub(super) message: Vec<u8>,
-    /// Items that follow the message, and the id of their call.
-    pub(super) upload: Option<(CallId, BoxedUpload)>,
+    /// The id of the call. A batch has none.
+    pub(super) id: Option<CallId>,
+    /// Items that follow the message.
+    pub(super) upload: Option<BoxedUpload>,
 }
 
 /// Sends a request and its items, if any. Returns the line of the reply.
@@ -26,14 +29,15 @@ pub(super) async fn call(request: DedicatedRequest) -> Result<Vec<u8>, CallFailu
     let DedicatedRequest {
         connection,
         message,
+        id,
         upload,
     } = request;
     let opened = connection.open_dedicated().await;
     let (send, mut recv, _permit) =
         opened.map_err(|lost| lost_call(&connection, Execution::NotSent, lost.into()))?;
     tokio::select! {
-        replied = read_reply(&connection, &mut recv) => replied,
-        failed = write_request(send, message, upload) => Err(failed),
+        replied = read_reply(&connection, id, &mut recv) => replied,
+        failed = write_request(send, message, id.zip(upload)) => Err(failed),
     }
 }
 
@@ -59,6 +63,7 @@ async fn write_request(
 
 async fn read_reply(
     connection: &ClientConnection,
+    id: Option<CallId>,
     recv: &mut RecvStream,
 ) -> Result<Vec<u8>, CallFailure> {
     let budget = &connection.budget;
@@ -66,33 +71,56 @@ async fn read_reply(
     let mut reply = Vec::new();
     let mut charge = budget.stream();
     loop {
-        let read = recv.read_chunk().await;
-        let line = match read.map_err(|lost| unanswered(connection, lost))? {
-            Some(chunk) => {
-                splitter.feed(chunk);
-                Some(splitter.split_next(&mut reply)).filter(|line| *line != Line::Partial)
-            }
-            None => Some(splitter.finish(&reply).unwrap_or(Line::Partial)),
-        };
-        match line {
+        let line = match splitter.split_next(&mut reply) {
             // The rest of the reply may be endless.
-            None if splitter.is_past_limit() => return Err(CallFailure::ReplyTooLarge),
-            // A server may send blank lines without end.
-            None => {
+            Line::Partial if splitter.is_past_limit() => Line::TooLarge,
+            Line::Partial => {
                 if !budget.count(&mut charge, &reply) {
                     charge.go_on(Arc::clone(budget).room(reply.capacity()).await?);
                 }
+                let read = recv.read_chunk().await;
+                match read.map_err(|lost| unanswered(connection, lost))? {
+                    Some(chunk) => {
+                        splitter.feed(chunk);
+                        // A server may send blank lines without end.
+                        coop::consume_budget().await;
+                        continue;
+                    }
+                    None => splitter.finish(&reply).unwrap_or(Line::Partial),
+                }
+            }
+            line => line,
+        };
+        match line {
+            Line::Message if is_reply(id, &reply)? => return Ok(reply),
+            Line::Message => {
+                connection.log_unmatched(&reply);
+                reply.clear();
                 coop::consume_budget().await;
             }
-            Some(Line::Message) => return Ok(reply),
-            Some(Line::TooLarge | Line::Discarded) => return Err(CallFailure::ReplyTooLarge),
-            Some(Line::Partial) => {
+            Line::TooLarge | Line::Discarded => return Err(CallFailure::ReplyTooLarge),
+            Line::Partial => {
                 // A server that ends a stream without a reply has replied to every call that it executed, and is shutting
                 // down.
                 let reason = ConnectionError::drained("the stream ended without a reply");
                 return Err(unanswered(connection, reason.into()));
             }
         }
+    }
+}
+
+/// Returns `true` if a line is the reply, and `false` if it is a request or a notification. Returns an error if it belongs to
+/// another call: the server will send no other reply.
+fn is_reply(id: Option<CallId>, line: &[u8]) -> Result<bool, CallFailure> {
+    match (addressee(line), id) {
+        (Addressee::None, _) if item_id(line).is_some() => {
+            Err(CallFailure::UnexpectedItem(CallFailure::excerpt(line)))
+        }
+        (Addressee::None, _) => Ok(false),
+        (Addressee::Call(found), Some(CallId(id))) if found != id => {
+            Err(CallFailure::OtherReply(CallFailure::excerpt(line)))
+        }
+        _ => Ok(true),
     }
 }
 

@@ -157,6 +157,10 @@ impl Dispatch {
             if self.outgoing.reply.len() > SMALL_REPLY_BYTES {
                 return self.poll_large(polled, cx);
             }
+            if let Poll::Ready(Err(CallFailure::UnexpectedItem(_))) = polled {
+                // The server would send more items.
+                self.cancel();
+            }
             self.progress = Progress::Done;
         } else if self.timer.is_some() {
             ready!(self.poll_timeout(cx));
@@ -345,11 +349,12 @@ impl Dispatch {
         let connection = self.picker.connection();
         let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
         let upload = match std::mem::replace(&mut self.held, Held::Nothing) {
-            Held::Upload(upload) => Some((id, upload)),
+            Held::Upload(upload) => Some(upload),
             _ => None,
         };
         Ok(DedicatedRequest {
             connection: Arc::clone(connection),
+            id: Some(id),
             message: self.outgoing.request.with_head(&head).to_vec(),
             upload,
         })
@@ -377,6 +382,17 @@ impl Dispatch {
     fn release_reply(&mut self) {
         self.held = Held::Nothing;
         self.outgoing.reply = Vec::new();
+    }
+
+    /// Returns the failure of a call whose reply is not a response. If the line may be a reply to other calls as well,
+    /// they end with the same failure, since no other line will end them.
+    #[cold]
+    pub(super) fn malformed(&self) -> CallFailure {
+        let reply = &self.outgoing.reply;
+        if let Some(connection) = self.picker.connection() {
+            connection.fail_others(reply);
+        }
+        CallFailure::malformed(reply)
     }
 
     /// Records how the call ended, for the statistics of its server.

@@ -123,6 +123,9 @@ impl std::fmt::Display for Execution {
     }
 }
 
+/// The reason of a reply that is larger than the client accepts.
+pub(super) const TOO_LARGE: &str = "it is larger than this client accepts";
+
 /// Codes of errors with which the server did not start the call, and may start it later.
 const TRY_AGAIN: [i64; 3] = [code::TOO_MANY_CALLS, code::RATE_LIMITED, code::MEMORY_LIMIT];
 
@@ -267,8 +270,12 @@ pub(super) enum CallFailure {
     NoRoom { limit: usize },
     /// The received message is not a response. Holds the start of the message.
     MalformedReply(Box<str>),
-    /// The reply to a batch contains no reply to this call.
-    MissingInBatch,
+    /// The received message belongs to another call. Holds the start of the message.
+    OtherReply(Box<str>),
+    /// An item was received for a call that takes no items, and more may follow. Holds the start of the message.
+    UnexpectedItem(Box<str>),
+    /// The reply to a batch contains no reply to this call. Holds the start of the first element that is a reply to no call.
+    MissingInBatch(Option<Box<str>>),
     /// The request or an item cannot be written as JSON.
     Encode(Box<str>),
     /// The call was polled after it had completed.
@@ -278,7 +285,19 @@ pub(super) enum CallFailure {
 impl CallFailure {
     /// Creates the failure of a call whose reply is not a response.
     pub(super) fn malformed(received: &[u8]) -> Self {
-        Self::MalformedReply(Excerpt(received).to_string().into())
+        Self::MalformedReply(Self::excerpt(received))
+    }
+
+    pub(super) fn excerpt(received: &[u8]) -> Box<str> {
+        Excerpt(received).to_string().into()
+    }
+
+    /// Converts the failure of a call that was to be cancelled, after its response has arrived.
+    pub(super) fn into_malformed(self) -> Self {
+        match self {
+            Self::UnexpectedItem(received) => Self::MalformedReply(received),
+            failure => failure,
+        }
     }
 
     pub(super) fn lost(execution: Execution, reason: &ConnectionError) -> Self {
@@ -295,9 +314,7 @@ impl<E> From<CallFailure> for CallError<E> {
                 reason: *reason,
             },
             CallFailure::TimedOut => Self::Timeout,
-            CallFailure::ReplyTooLarge => {
-                Self::Decode("it is larger than this client accepts".into())
-            }
+            CallFailure::ReplyTooLarge => Self::Decode(TOO_LARGE.into()),
             CallFailure::NoRoom { limit } => Self::Decode(format!(
                 "there is no room for it: the connection may hold {limit} bytes of replies and items that are not taken, and \
                  of calls that the server makes (`Limits::max_memory_bytes_per_connection`, and `Limits::max_memory_bytes` for all connections); \
@@ -306,9 +323,18 @@ impl<E> From<CallFailure> for CallError<E> {
             CallFailure::MalformedReply(received) => {
                 Self::Decode(format!("it is not a JSON-RPC response: {received}"))
             }
-            CallFailure::MissingInBatch => {
+            CallFailure::OtherReply(received) => {
+                Self::Decode(format!("it has another id than the call: {received}"))
+            }
+            CallFailure::UnexpectedItem(received) => Self::Decode(format!(
+                "it is an item, and the method returns a single result: {received}"
+            )),
+            CallFailure::MissingInBatch(None) => {
                 Self::Decode("the reply to the batch has none to this call".into())
             }
+            CallFailure::MissingInBatch(Some(received)) => Self::Decode(format!(
+                "the reply to the batch has none to this call: {received}"
+            )),
             CallFailure::Encode(reason) => Self::Encode(reason.into()),
             CallFailure::AlreadyCompleted => {
                 Self::Decode("the call is over and cannot be awaited again".into())

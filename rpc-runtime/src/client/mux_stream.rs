@@ -18,7 +18,7 @@ use crate::client::reply_budget::{ReceivedLine, ReplyBudget, SMALL_REPLY_BYTES};
 use crate::client::waiters::{WaiterId, Waiters};
 use crate::codec::escape::Excerpt;
 use crate::codec::lines::{Line, LineSplitter};
-use crate::codec::reply_id::{Addressee, addressee, is_reply_to_unread_message, reply_id};
+use crate::codec::reply_id::{Addressee, addressee, is_reply_to_unread_message, item_id};
 use crate::codec::request::RequestEnd;
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
 use crate::event_limit::EventLimit;
@@ -34,7 +34,8 @@ const BACKLOG: usize = 256 << 10;
 
 /// From its lowest bit on, an id consists of the number of the stream, the slot, and a generation. Together they have 52
 /// bits, which every JSON reader represents exactly. The generation is zero, which keeps the id short, unless the reply to a
-/// cancelled call with that id may still arrive. Every other generation is used by one call, if that call is cancelled.
+/// cancelled call with that id may still arrive, or the server has sent a reply to no call. Every other generation is used by
+/// one call.
 const STREAM_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
 const MAX_GENERATION: u32 = (1 << 26) - 1;
@@ -70,8 +71,12 @@ struct MuxState {
     transport_id: u64,
     opened_at: u64,
     calls: Slots<CallSlot>,
-    /// Number of cancelled calls. It restarts at one after the maximum generation.
-    cancelled: u32,
+    /// The last generation of an id. It restarts at one after the maximum generation.
+    generation: u32,
+    has_cancelled: bool,
+    /// `true` once a reply to no call has arrived, which may be the second reply to an earlier call. Each call then has an id
+    /// of its own.
+    has_surplus_replies: bool,
     /// The task that writes, while it waits for requests.
     writer: WakerSlot,
     /// The task that ends the stream some time after it was closed.
@@ -138,6 +143,11 @@ impl CallId {
         (self.0 >> STREAM_BITS) as usize & (MAX_SLOTS - 1)
     }
 
+    /// Returns the number of the stream.
+    pub(super) fn stream(self) -> usize {
+        self.0 as usize & (1 << STREAM_BITS) - 1
+    }
+
     /// Returns `true` if the generation is zero.
     fn is_first(self) -> bool {
         self.0 >> (STREAM_BITS + SLOT_BITS) == 0
@@ -176,6 +186,11 @@ impl MuxState {
     fn not_sent(&self) -> Option<CallFailure> {
         let reason = self.lost.as_ref()?;
         Some(CallFailure::lost(Execution::NotSent, reason))
+    }
+
+    fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation % MAX_GENERATION + 1;
+        self.generation
     }
 
     #[must_use = "the writer waits until it is woken"]
@@ -307,6 +322,10 @@ impl MuxStream {
             .take()
             .and_then(|waiter| state.waiters.remove(waiter));
         let slot = state.calls.take();
+        if state.has_surplus_replies {
+            let name = self.name(slot, state.next_generation());
+            state.calls.get_mut(slot).name = Some(name);
+        }
         let MuxState {
             calls,
             requests,
@@ -379,6 +398,10 @@ impl MuxStream {
             return Poll::Ready(Err(CallFailure::AlreadyCompleted));
         };
         if call.stage == Stage::InFlight {
+            // The caller cancels the call.
+            if let Some(failure) = call.failure.take() {
+                return Poll::Ready(Err(failure));
+            }
             let replaced = call.waker.register(cx);
             // A waker may own a call of this stream, so it is dropped after the lock is released.
             drop(state);
@@ -424,8 +447,8 @@ impl MuxStream {
         }
         let is_unanswered = stage == Stage::InFlight;
         if is_unanswered {
-            state.cancelled = state.cancelled % MAX_GENERATION + 1;
-            let name = self.name(id.slot(), state.cancelled);
+            state.has_cancelled = true;
+            let name = self.name(id.slot(), state.next_generation());
             let call = state.calls.get_mut(id.slot());
             call.name = Some(name);
             call.is_first_id_awaited |= id.is_first();
@@ -656,14 +679,15 @@ impl MuxStream {
                 Err(failure) => failure,
             },
         };
-        let id = reply_id(reply).map(CallId);
+        let addressee = addressee(reply);
         splitter.discard(reply);
         budget.count(charge, reply);
-        match id {
+        match addressee {
             // Another call can have the same id only after the rest of the reply was skipped.
-            Some(id) => self.end_call(id, Some(failure), &mut Vec::new(), budget),
-            None if is_skipping => {}
-            None => return Err(StreamLost::Reset(close::EXCESSIVE_LOAD.into())),
+            Addressee::Call(id) => self.fail(CallId(id), failure, budget),
+            Addressee::Unknown if is_skipping => return self.fail_all(failure, reply),
+            Addressee::None if is_skipping => {}
+            _ => return Err(StreamLost::Reset(close::EXCESSIVE_LOAD.into())),
         }
         Ok(())
     }
@@ -711,7 +735,11 @@ impl MuxStream {
                 self.end_call(CallId(id), failure, reply, budget);
                 Ok(())
             }
-            Addressee::Unknown if !is_reply_to_unread_message(reply) => self.fail_all(reply),
+            Addressee::Unknown if !is_reply_to_unread_message(reply) => {
+                let failure = failure.unwrap_or_else(|| CallFailure::malformed(reply));
+                self.fail_all(failure, reply)
+            }
+            Addressee::None if self.fail_by_item(reply) => Ok(()),
             Addressee::Unknown | Addressee::None => {
                 let since = self.state().unmatched.add(Instant::now());
                 log_unmatched(since, None, reply);
@@ -722,10 +750,10 @@ impl MuxStream {
 
     /// Ends all calls that were sent, because of a line that may be the reply to any of them.
     #[cold]
-    fn fail_all(&self, line: &[u8]) -> Result<(), StreamLost> {
+    fn fail_all(&self, failure: CallFailure, line: &[u8]) -> Result<(), StreamLost> {
         let mut state = self.state();
         let since = state.unmatched.add(Instant::now());
-        let wakers = state.fail_sent(&CallFailure::malformed(line));
+        let wakers = state.fail_sent(&failure);
         drop(state);
         log_unmatched(since, None, line);
         let are_ended = !wakers.is_empty();
@@ -735,6 +763,33 @@ impl MuxStream {
             true => Err(StreamLost::Reset(close::CANCELLED.into())),
             false => Ok(()),
         }
+    }
+
+    /// Ends a call if it waits for its reply, because of a line that is no response.
+    #[cold]
+    pub(super) fn fail(&self, id: CallId, failure: CallFailure, budget: &ReplyBudget) {
+        self.end_call(id, Some(failure), &mut Vec::new(), budget);
+    }
+
+    /// Ends the call to which a line belongs if the line is an item. The calls of this stream take none. Returns `false` if
+    /// no call has ended.
+    ///
+    /// The server may send more items and a response. The slot stays in use until the caller has cancelled the call.
+    #[cold]
+    fn fail_by_item(&self, line: &[u8]) -> bool {
+        let Some(id) = item_id(line) else {
+            return false;
+        };
+        let mut state = self.state();
+        let call = state.call(CallId(id));
+        let Some(call) = call.filter(|call| call.stage == Stage::InFlight) else {
+            return false;
+        };
+        call.failure = Some(CallFailure::UnexpectedItem(CallFailure::excerpt(line)));
+        let waker = call.waker.take();
+        drop(state);
+        wake_all(waker);
+        true
     }
 
     /// Ends a call if it waits for its reply. The reply is swapped with the buffer of the call's slot.
@@ -751,7 +806,9 @@ impl MuxStream {
         let waker = match call.filter(|call| call.stage == Stage::InFlight) {
             Some(call) => {
                 call.stage = Stage::Ended;
-                call.failure = failure;
+                // A response may follow an item that the caller has not seen yet.
+                call.failure =
+                    failure.or_else(|| call.failure.take().map(CallFailure::into_malformed));
                 if reply.len() > SMALL_REPLY_BYTES {
                     call.charge = Some(budget.charge(reply));
                 }
@@ -761,7 +818,10 @@ impl MuxStream {
             None => {
                 let since = match self.forget_reply(&mut state, id) {
                     true => None,
-                    false => state.unmatched.add(Instant::now()),
+                    false => {
+                        state.has_surplus_replies = true;
+                        state.unmatched.add(Instant::now())
+                    }
                 };
                 log_unmatched(since, Some(id), reply);
                 None
@@ -774,7 +834,7 @@ impl MuxStream {
     /// Records that no reply to a cancelled call will arrive. Returns `false` if no cancelled call has the id.
     fn forget_reply(&self, state: &mut MuxState, id: CallId) -> bool {
         if !id.is_first() {
-            return state.cancelled > 0;
+            return state.has_cancelled;
         }
         match state.calls.try_get_mut(id.slot()) {
             Some(call)
@@ -813,7 +873,7 @@ fn wait<T>(
 }
 
 /// Logs a received line that answers no call, if an event is due. `since` is the number of such lines since the last event.
-fn log_unmatched(since: Option<u64>, id: Option<CallId>, line: &[u8]) {
+pub(super) fn log_unmatched(since: Option<u64>, id: Option<CallId>, line: &[u8]) {
     let Some(lines) = since else { return };
     let id = id.map(|id| id.0);
     tracing::warn!(

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::client::call::Call;
+use crate::client::error::{CallError, TOO_LARGE};
 use crate::client::handle::Client;
 use crate::client::streaming::response::Streaming;
 use crate::codec::error::ErrorObject;
@@ -10,7 +11,7 @@ use crate::codec::result::ResultReader;
 
 impl Client {
     /// Calls a method by name and returns the unparsed line of the reply. The line may hold a result, an error or anything
-    /// else. The call uses a dedicated stream, so the reply is not searched for an id.
+    /// else. The call uses a dedicated stream, so a reply with another id is an error.
     #[doc(hidden)]
     pub fn call_unparsed<P>(&self, method: &str, params: &P) -> Call<Vec<u8>, ErrorObject>
     where
@@ -29,5 +30,13 @@ impl Client {
         P: Serialize + ?Sized,
     {
         Streaming::new(self.call_unparsed(method, params))
+    }
+}
+
+impl<E> CallError<E> {
+    /// Returns `true` if the reply was larger than the client accepts.
+    #[doc(hidden)]
+    pub fn is_reply_too_large(&self) -> bool {
+        matches!(self, Self::Decode(reason) if reason == TOO_LARGE)
     }
 }

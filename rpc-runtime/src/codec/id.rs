@@ -51,6 +51,16 @@ impl<'de> Id<'de> {
         }
     }
 
+    /// Returns `true` for the id of a call of this client, also if the server has made a string of it.
+    #[inline]
+    pub(crate) fn is_of_call(self, call: u64) -> bool {
+        match self {
+            Self::Unsigned(id) => id == call,
+            Self::String(text) => text.parse() == Ok(call),
+            Self::Null | Self::Signed(_) => false,
+        }
+    }
+
     #[inline]
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         match self {

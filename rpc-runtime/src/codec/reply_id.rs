@@ -1,6 +1,6 @@
 //! Finds the id of a reply before the caller parses it, in order to find that caller.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use crate::codec::envelope::leading_id;
 use crate::codec::error_code::code;
@@ -17,6 +17,15 @@ pub(crate) enum Addressee {
     None,
 }
 
+impl Addressee {
+    fn call(self) -> Option<u64> {
+        match self {
+            Self::Call(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
 /// Returns the id of a reply, if it is an integer of 0 or more, at any position among the members. A fraction of zero and
 /// quotes around it are ignored, since some servers change an id in this way. If there are several ids the last one counts,
 /// as when the response is read.
@@ -24,17 +33,14 @@ pub(crate) enum Addressee {
 /// The reply is neither copied nor parsed: only strings and brackets are recognized. The reply may therefore be an
 /// invalid response or not JSON, which the caller finds out.
 pub(crate) fn reply_id(reply: &[u8]) -> Option<u64> {
-    match addressee(reply) {
-        Addressee::Call(id) => Some(id),
-        _ => None,
-    }
+    addressee(reply).call()
 }
 
 /// Returns the call to which a line belongs, found as [`reply_id`] does.
 pub(crate) fn addressee(line: &[u8]) -> Addressee {
     match leading_id(line) {
         Some(id) => Addressee::Call(id),
-        None => find(line),
+        None => find(line).0,
     }
 }
 
@@ -55,45 +61,99 @@ pub(crate) fn is_reply_to_unread_message(line: &[u8]) -> bool {
         && code.is_some_and(|code| codes.contains(&code))
 }
 
+/// Returns the calls to which the objects of a line belong. A line should hold one object; some servers write several.
 #[cold]
-fn find(line: &[u8]) -> Addressee {
-    let Some(mut rest) = skip_blank(line).strip_prefix(b"{") else {
-        return Addressee::Unknown;
+pub(crate) fn all_addressees(mut line: &[u8]) -> impl Iterator<Item = u64> {
+    let mut next = move || {
+        let start = memchr(b'{', line)?;
+        let (addressee, rest) = find(line.get(start..)?);
+        line = rest;
+        Some(addressee)
     };
-    let (mut depth, mut id) = (0_usize, None);
-    let (mut has_method, mut has_outcome) = (false, false);
+    std::iter::from_fn(move || next().map(Addressee::call)).flatten()
+}
+
+/// Returns the id of the call to which an item belongs, if the line is one.
+#[cold]
+pub(crate) fn item_id(line: &[u8]) -> Option<u64> {
+    let (mut is_item, mut id) = (false, None);
+    members(line, |name, value| match name {
+        b"method" => {
+            let name = value.strip_prefix(b"\"").and_then(string);
+            is_item = name.is_some_and(|(name, _)| is(name, "rpc.item"));
+        }
+        b"params" => {
+            id = match value.strip_prefix(b"[") {
+                Some(elements) => number(skip_blank(elements)),
+                None => find(value).0.call(),
+            }
+        }
+        _ => {}
+    });
+    id.filter(|_| is_item)
+}
+
+/// Returns `true` for a request or a notification that concerns no stream of items.
+#[cold]
+pub(crate) fn is_of_no_call(line: &[u8]) -> bool {
+    let mut is_frame = false;
+    members(line, |name, value| {
+        if name == b"method" {
+            let method = value.strip_prefix(b"\"").and_then(string);
+            let is_item = |method| is(method, "rpc.item") || is(method, "rpc.end");
+            is_frame = method.is_none_or(|(method, _)| is_item(method));
+        }
+    });
+    !is_frame && find(line).0 == Addressee::None
+}
+
+/// Returns the call to which a line belongs, and the text behind the first object.
+#[cold]
+fn find(line: &[u8]) -> (Addressee, &[u8]) {
+    let (mut has_method, mut has_outcome, mut id) = (false, false, None);
+    let rest = members(line, |name, value| match name {
+        b"method" => has_method = true,
+        b"result" | b"error" => has_outcome = true,
+        name if is(name, "id") => id = number(value),
+        _ => {}
+    });
+    let addressee = match id {
+        _ if has_method && !has_outcome => Addressee::None,
+        Some(id) => Addressee::Call(id),
+        None => Addressee::Unknown,
+    };
+    (addressee, rest)
+}
+
+/// Passes the names of the members of an object, and the text from their values on. Returns the text behind the object.
+fn members<'l>(line: &'l [u8], mut visit: impl FnMut(&'l [u8], &'l [u8])) -> &'l [u8] {
+    let Some(mut rest) = skip_blank(line).strip_prefix(b"{") else {
+        return &[];
+    };
+    let mut depth = 0_usize;
     while let Some((byte, behind)) = rest.split_first() {
         rest = behind;
         steps::step();
         match byte {
             b'{' | b'[' => depth = depth.saturating_add(1),
-            b'}' | b']' if depth == 0 => break,
+            b'}' | b']' if depth == 0 => return rest,
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'"' => {
                 let Some((text, behind)) = string(rest) else {
-                    break;
+                    return &[];
                 };
                 rest = behind;
                 // A string before a colon is the name of a member.
                 if depth == 0
                     && let Some(value) = skip_blank(rest).strip_prefix(b":")
                 {
-                    match text {
-                        b"method" => has_method = true,
-                        b"result" | b"error" => has_outcome = true,
-                        name if is_id(name) => id = number(skip_blank(value)),
-                        _ => {}
-                    }
+                    visit(text, skip_blank(value));
                 }
             }
             _ => {}
         }
     }
-    match id {
-        _ if has_method && !has_outcome => Addressee::None,
-        Some(id) => Addressee::Call(id),
-        None => Addressee::Unknown,
-    }
+    &[]
 }
 
 /// Splits a string from the text that follows it, behind its opening quote. Escapes are kept.
@@ -108,17 +168,16 @@ fn string(start: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// Returns `true` if a name is `id`, in any notation.
-fn is_id(name: &[u8]) -> bool {
-    match name {
-        b"id" => true,
-        // Twelve bytes are two escapes. The quotes make the name JSON again.
-        _ if name.contains(&b'\\') && name.len() <= 12 => {
-            let text = [b"\"", name, b"\""].concat();
-            serde_json::from_slice::<String>(&text).is_ok_and(|name| name == "id")
-        }
-        _ => false,
+/// Returns `true` if a string is `text`, in any notation.
+fn is(string: &[u8], text: &str) -> bool {
+    // An escape has six bytes for a character.
+    let may_be = string.contains(&b'\\') && string.len() <= text.len().saturating_mul(6);
+    if !may_be {
+        return string == text.as_bytes();
     }
+    // The quotes make the string JSON again.
+    let json = [b"\"", string, b"\""].concat();
+    serde_json::from_slice::<String>(&json).is_ok_and(|string| string == text)
 }
 
 /// Reads an integer that is an entire value, possibly with a fraction of zero or in quotes.
@@ -134,7 +193,8 @@ fn number(start: &[u8]) -> Option<u64> {
     let rest = rest.strip_prefix(b".0").unwrap_or(rest);
     match (digits, skip_blank(rest.strip_prefix(quote)?)) {
         ([b'0', _, ..], _) => None,
-        (_, [] | [b',' | b'}', ..]) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        // At the end of a truncated line, more digits may be missing.
+        (_, [b',' | b'}', ..]) => std::str::from_utf8(digits).ok()?.parse().ok(),
         _ => None,
     }
 }
@@ -191,6 +251,9 @@ mod tests {
             r#"{"id":64.5}"#,
             r#"{"id":064}"#,
             r#"{"id":}"#,
+            // Digits may be missing.
+            r#"{"id":64"#,
+            r#"{"id":64.0"#,
             r#"{"id":99999999999999999999}"#,
             r#"{"id":64,"id":null}"#,
             r#"{"a":{"id":64}}"#,
@@ -198,6 +261,49 @@ mod tests {
             r#"{"result":1}{"id":64}"#,
         ] {
             assert_eq!(reply_id(reply.as_bytes()), None, "{reply}");
+        }
+    }
+
+    #[test]
+    fn all_objects_of_a_line_are_found() {
+        for (line, ids) in [
+            (r#"{"id":1}"#, &[1][..]),
+            (r#"{"id":1}}"#, &[1]),
+            (r#"{"id":1,"result":"}{\"id\":2}"}"#, &[1]),
+            (r#"{"id":1,"result":"}{"#, &[1]),
+            (r#"{"id":1,"id":2}"#, &[2]),
+            (r#"{"id":1}{"id":2}"#, &[1, 2]),
+            (
+                r#"{"id":1} , {"id":2,"result":{"id":3}}x{}{"id":"4"}{"id":5"#,
+                &[1, 2, 4],
+            ),
+            (r#"[{"id":1},{"id":2}]"#, &[1, 2]),
+        ] {
+            assert!(
+                all_addressees(line.as_bytes()).eq(ids.iter().copied()),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn id_of_an_item_is_found() {
+        for line in [
+            r#"{"jsonrpc":"2.0","method":"rpc.item","params":[64,{"a":1}]}"#,
+            r#"{"params" : [ "64" , 7], "method" : "rpc.\u0069tem"}"#,
+            r#"{"params":{"item":{"id":1},"id":64.0},"method":"rpc.item"}"#,
+        ] {
+            assert_eq!(item_id(line.as_bytes()), Some(64), "{line}");
+        }
+        for line in [
+            "",
+            r#"{"method":"rpc.items","params":[64,1]}"#,
+            r#"{"method":"rpc.item"}"#,
+            r#"{"method":"rpc.item","params":[]}"#,
+            r#"{"method":"rpc.item","params":{"item":64}}"#,
+            r#"{"x":{"method":"rpc.item"},"params":[64,1]}"#,
+        ] {
+            assert_eq!(item_id(line.as_bytes()), None, "{line}");
         }
     }
 
@@ -254,8 +360,11 @@ mod tests {
             bytes in any::<Vec<u8>>(),
             text in "[{}\\[\\]\",:\\\\id0-9 ]{0,40}",
         ) {
+            item_id(&bytes);
+            item_id(text.as_bytes());
             reply_id(&bytes);
             reply_id(text.as_bytes());
+            all_addressees(&bytes).chain(all_addressees(text.as_bytes())).for_each(drop);
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::codec::parser::Document;
 /// A response as a caller reads it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ResponseMessage<'t, 'de> {
+    /// The id, if a call of a client of this crate can have it.
+    pub(crate) id: Option<u64>,
     pub(crate) outcome: ResponseBody<'t, 'de>,
 }
 
@@ -25,13 +27,14 @@ pub(crate) enum ResponseBody<'t, 'de> {
 }
 
 impl<'t, 'de> ResponseMessage<'t, 'de> {
-    /// Reads a response object. Returns `None` if `value` is none. A response has an id; whose it is, the caller knows.
+    /// Reads a response object. Returns `None` if `value` is none. A result has an id; an error may have none.
     pub(crate) fn read(value: Value<'t, 'de>) -> Option<Self> {
-        let (mut has_id, mut result, mut error) = (false, None, None);
+        let (mut has_id, mut id, mut result, mut error) = (false, None, None, None);
         for (name, value) in value.members()? {
             match name {
                 "id" => {
                     Id::read_of_reply(value)?;
+                    id = Id::read_of_call(value);
                     has_id = true;
                 }
                 "result" => result = Some(value),
@@ -46,7 +49,7 @@ impl<'t, 'de> ResponseMessage<'t, 'de> {
             (_, Some(error)) => ResponseBody::error(error)?,
             (None, None) => return None,
         };
-        has_id.then_some(Self { outcome })
+        (has_id || outcome.is_error()).then_some(Self { id, outcome })
     }
 }
 
@@ -54,7 +57,8 @@ impl<'de> Document<'_, 'de> {
     /// Interprets the document as a message that a caller receives.
     pub(crate) fn response(&self) -> Option<ResponseMessage<'_, 'de>> {
         match self.compact() {
-            Some(Compact::Response { .. }) => Some(ResponseMessage {
+            Some(Compact::Response { id }) => Some(ResponseMessage {
+                id: Some(id),
                 outcome: ResponseBody::Result(self.root()),
             }),
             _ => ResponseMessage::read(self.root()),
@@ -63,6 +67,10 @@ impl<'de> Document<'_, 'de> {
 }
 
 impl<'t, 'de> ResponseBody<'t, 'de> {
+    pub(crate) fn is_error(&self) -> bool {
+        matches!(self, Self::Error { .. })
+    }
+
     /// Returns `true` if the server rejected the call because it is shutting down.
     pub(crate) fn is_shutting_down(&self) -> bool {
         matches!(self, Self::Error { code, .. } if *code == code::SHUTTING_DOWN)

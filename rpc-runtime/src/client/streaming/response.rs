@@ -16,11 +16,12 @@ use tokio::task::{JoinHandle, coop};
 
 use crate::client::call::Call;
 use crate::client::connection::{ClientConnection, StreamPermit};
-use crate::client::decode::with_parser;
+use crate::client::decode::{restore, with_parser};
 use crate::client::dedicated_stream::{DedicatedRequest, lost_call};
 use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::Client;
 use crate::client::method::Method;
+use crate::client::mux_stream::CallId;
 use crate::client::reply_budget::{
     Decoding, ItemWindow, ReceivedLine, SMALL_REPLY_BYTES, Turn, Waiting,
 };
@@ -31,6 +32,7 @@ use crate::codec::error::ErrorObject;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::params::encode::SentParams;
 use crate::codec::parser::parsed_bytes;
+use crate::codec::reply_id::{Addressee, addressee, is_of_no_call, item_id, reply_id};
 use crate::codec::response::ResponseBody;
 use crate::codec::result::{ResultReader, Returns};
 use crate::codec::stream_frame::StreamFrame;
@@ -208,8 +210,12 @@ impl<T, E> Streaming<T, E> {
         let ItemsState::Open(receiver) = &mut self.state else {
             return Poll::Ready(Ok(None));
         };
-        ready!(receiver.poll_line(cx))?;
-        Poll::Ready(receiver.decode(self.call.reader))
+        loop {
+            ready!(receiver.poll_line(cx))?;
+            if let Some(decoded) = receiver.decode(self.call.reader) {
+                return Poll::Ready(decoded);
+            }
+        }
     }
 
     /// Returns the next item, or `None` after the last item, within the time limit.
@@ -294,6 +300,7 @@ struct ItemReceiver {
     recv: RecvStream,
     splitter: LineSplitter,
     line: Vec<u8>,
+    id: Option<CallId>,
     charge: ReceivedLine,
     stage: LineStage,
     has_items: bool,
@@ -336,6 +343,7 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
     let DedicatedRequest {
         connection,
         message,
+        id,
         upload,
     } = request;
     let opened = connection.open_dedicated().await;
@@ -343,7 +351,7 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
         opened.map_err(|lost| lost_call(&connection, Execution::NotSent, lost.into()))?;
     // The error is ignored, since a server that rejects the request replies before it stops reading.
     let written = send.write_chunk(Bytes::from(message)).await;
-    let upload = match (written, upload) {
+    let upload = match (written, id.zip(upload)) {
         (Ok(()), Some((id, items))) => {
             Some(UploadTask(tokio::spawn(request::send(items, id, send))))
         }
@@ -359,6 +367,7 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
         recv,
         splitter: LineSplitter::new(connection.budget.reply_limit),
         line: Vec::new(),
+        id,
         charge: connection.budget.stream(),
         stage: LineStage::Received,
         connection,
@@ -476,40 +485,73 @@ impl ItemReceiver {
         lost_call(&self.connection, execution, lost)
     }
 
-    /// Decodes the line: an item, or the response after the last item.
-    fn decode<T, E>(&mut self, reader: ResultReader<T, E>) -> Result<Option<T>, CallError<E>> {
-        let line = &mut self.line;
+    /// Decodes the line: an item, or the response after the last item. Returns `None` if it is another notification or a
+    /// request.
+    fn decode<T, E>(
+        &mut self,
+        reader: ResultReader<T, E>,
+    ) -> Option<Result<Option<T>, CallError<E>>> {
         if let Some(take) = reader.unparsed {
+            if let Some(other) = self.unparsed_of_other() {
+                self.has_decoded();
+                return other.map(|failure| Err(failure.into()));
+            }
             self.has_items = true;
-            let line = take(line);
+            let line = take(&mut self.line);
             self.has_decoded();
-            return Ok(Some(line));
+            return Some(Ok(Some(line)));
         }
-        let arena = Arena::default();
+        let (arena, length) = (Arena::default(), self.line.len());
         let decoded = with_parser(|parser| {
-            let mut document = parser.parse_line(line).ok()?;
+            let mut document = parser.parse_line(&mut self.line).ok()?;
             document.lend(&arena);
-            Some(match document.line()? {
-                StreamFrame::Item(_, item) => match (reader.value)(item) {
-                    Ok(item) => Ok(Some(item)),
-                    Err(mismatch) => Err(CallError::Decode(mismatch.to_string())),
-                },
-                StreamFrame::Response(response) => match response.outcome {
-                    ResponseBody::Result(_) => Ok(None),
-                    error => Err(CallError::received(error, reader.error)),
-                },
-                StreamFrame::End(_) => return None,
-            })
+            read_line(document.line()?, self.id, reader)
         });
-        let decoded = decoded.unwrap_or_else(|| Err(CallFailure::malformed(line).into()));
+        let decoded = match decoded {
+            Some(decoded) => Some(decoded),
+            None => self.unmatched(length).map(|failure| Err(failure.into())),
+        };
         self.has_decoded();
         match &decoded {
-            Ok(Some(_)) => self.has_items = true,
+            Some(Ok(Some(_))) => self.has_items = true,
             // The server is shutting down.
-            Err(CallError::Connection { .. } | CallError::StreamEnded) => self.connection.retire(),
+            Some(Err(CallError::Connection { .. } | CallError::StreamEnded)) => {
+                self.connection.retire()
+            }
             _ => {}
         }
         decoded
+    }
+
+    /// Returns the failure of a line that belongs to another call, without parsing it. Returns `Some(None)` for a line that
+    /// concerns no call.
+    fn unparsed_of_other(&mut self) -> Option<Option<CallFailure>> {
+        let line = &self.line;
+        let found = item_id(line).or_else(|| reply_id(line)).map(CallId);
+        match found {
+            Some(_) if found != self.id => {
+                Some(Some(CallFailure::OtherReply(CallFailure::excerpt(line))))
+            }
+            None if is_of_no_call(line) => Some(self.unmatched(line.len())),
+            _ => None,
+        }
+    }
+
+    /// Returns the failure of a line that is neither an item nor a response of the call. Returns `None` if it is a request or
+    /// another notification, which the call does not concern.
+    #[cold]
+    fn unmatched(&mut self, length: usize) -> Option<CallFailure> {
+        let line = &mut self.line;
+        restore(line, length);
+        if is_of_no_call(line) {
+            self.connection.log_unmatched(line);
+            return None;
+        }
+        let names_other = matches!(addressee(line), Addressee::Call(_)) || item_id(line).is_some();
+        Some(match names_other {
+            true => CallFailure::OtherReply(CallFailure::excerpt(line)),
+            false => CallFailure::malformed(line),
+        })
     }
 
     /// Prepares for the next line. Large buffers are not kept.
@@ -520,5 +562,32 @@ impl ItemReceiver {
             self.line = Vec::new();
         }
         self.connection.budget.count(&mut self.charge, &self.line);
+    }
+}
+
+/// Reads an item or the response of the call with this id. Returns `None` if the line belongs to another call.
+fn read_line<T, E>(
+    line: StreamFrame<'_, '_>,
+    call: Option<CallId>,
+    reader: ResultReader<T, E>,
+) -> Option<Result<Option<T>, CallError<E>>> {
+    match line {
+        StreamFrame::Item(id, item) => {
+            let is_of_call = call.is_none_or(|CallId(call)| id.is_of_call(call));
+            is_of_call.then(|| match (reader.value)(item) {
+                Ok(item) => Ok(Some(item)),
+                Err(mismatch) => Err(CallError::Decode(mismatch.to_string())),
+            })
+        }
+        StreamFrame::Response(response) => {
+            let call = call.map(|CallId(id)| id);
+            match response.outcome {
+                ResponseBody::Result(_) => (response.id == call).then_some(Ok(None)),
+                // An error may have no id.
+                error => (response.id.is_none() || response.id == call)
+                    .then(|| Err(CallError::received(error, reader.error))),
+            }
+        }
+        StreamFrame::End(_) => None,
     }
 }

@@ -1,8 +1,10 @@
 //! Tests replies that other implementations may send: each ends its call at once.
 
+use bytes::Bytes;
+use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::{PeerStream, parse, scripted, soon};
+use super::{PeerStream, parse, run_until_idle, scripted, soon};
 use crate::client::builder::ClientBuilder;
 use crate::client::error::CallError;
 use crate::client::handle::Client;
@@ -204,5 +206,303 @@ async fn line_of_no_call_is_skipped() {
         };
         caller.reply(&format!(r#"{{"id":{id},"result":3}}"#)).await;
         assert_eq!(soon(call).await.unwrap().unwrap(), 3, "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_replies_in_one_line_end_all_calls_that_were_sent() {
+    for between in ["", " ", "\r", ","] {
+        let mut caller = Caller::new();
+        let (first, one) = caller.call().await;
+        let (second, two) = caller.call().await;
+        let line = format!(
+            r#"{{"jsonrpc":"2.0","id":{one},"result":7}}{between}{{"jsonrpc":"2.0","id":{two},"result":8}}"#
+        );
+        caller.reply(&line).await;
+        for call in [first, second] {
+            assert_is(&line, soon(call).await.unwrap(), Err(r#"{"jsonrpc":"#));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_with_two_ids_ends_both_calls_with_an_error() {
+    let mut caller = Caller::new();
+    let (first, one) = caller.call().await;
+    let (second, two) = caller.call().await;
+    let line = format!(r#"{{"jsonrpc":"2.0","id":{one},"result":7,"id":{two}}}"#);
+    caller.reply(&line).await;
+    for call in [first, second] {
+        assert_is(&line, soon(call).await.unwrap(), Err(&line));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn doubled_reply_ends_no_later_call() {
+    let mut caller = Caller::new();
+    let mut ids = std::collections::HashSet::new();
+    for result in 0..20 {
+        let (call, id) = caller.call().await;
+        let line = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
+        caller.reply(&format!("{line}\n{line}")).await;
+        assert_eq!(soon(call).await.unwrap().unwrap(), result);
+        run_until_idle().await;
+        // From the second call on, the reply to another call comes first.
+        for id in &ids {
+            caller
+                .reply(&format!(r#"{{"id":{id},"result":100}}"#))
+                .await;
+        }
+        ids.insert(id);
+    }
+    assert_eq!(ids.len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_cut_at_any_byte_ends_its_call_and_no_other_one() {
+    for end in ["finish", "reset"] {
+        for length in 0..56 {
+            let mut caller = Caller::new();
+            let (first, one) = caller.call().await;
+            let (second, two) = caller.call().await;
+            let line =
+                format!(r#"{{"jsonrpc":"2.0","id":{two},"result":[1,"\u00e9"],"more":{one}}}"#);
+            let send = caller.stream.as_mut().unwrap().send.as_mut().unwrap();
+            let part = Bytes::copy_from_slice(&line.as_bytes()[..length]);
+            soon(send.write_chunk(part)).await.unwrap();
+            match end {
+                "finish" => send.finish(),
+                _ => caller.stream = None,
+            }
+            for call in [first, second] {
+                let error = soon(call).await.unwrap().unwrap_err();
+                assert!(error.code().is_none(), "{error}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn malformed_reply_ends_no_other_call() {
+    for result in ["", "[7", "7 8", "\"}{\"}", "}", "7}}"] {
+        let mut caller = Caller::new();
+        let (first, one) = caller.call().await;
+        let (second, two) = caller.call().await;
+        let line = format!(r#"{{"jsonrpc":"2.0","id":{one},"result":{result}}}"#);
+        caller.reply(&line).await;
+        assert_is(&line, soon(first).await.unwrap(), Err("result"));
+        caller.reply(&format!(r#"{{"id":{two},"result":3}}"#)).await;
+        assert_eq!(soon(second).await.unwrap().unwrap(), 3, "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_that_is_too_large_ends_its_call_even_if_its_id_is_last() {
+    let (client, peer) = scripted(ClientBuilder::default().max_response_bytes(64 << 10));
+    let call = client.call::<String, _>("get", &());
+    let call = tokio::spawn(call.into_future());
+    let mut stream = PeerStream::accept_bi(&peer).await;
+    let id = parse(&soon(stream.line()).await.unwrap())["id"].clone();
+    let send = stream.send.as_mut().unwrap();
+    let start = Bytes::from_static(br#"{"jsonrpc":"2.0","result":""#);
+    soon(send.write_chunk(start)).await.unwrap();
+    for _ in 0..10 {
+        let part = Bytes::from(vec![b'x'; 16 << 10]);
+        soon(send.write_chunk(part)).await.unwrap();
+    }
+    stream.reply(&format!(r#"","id":{id}}}"#)).await;
+    let error = soon(call).await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("larger") || error.contains("xxx"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_truncated_within_its_id_ends_no_other_call_as_its_own() {
+    let mut caller = Caller::new();
+    let mut calls = Vec::new();
+    for _ in 0..11 {
+        calls.push(caller.call().await);
+    }
+    // The id of the second call is the start of the id of the last call.
+    let (second, last) = (calls[1].1.to_string(), calls[10].1.to_string());
+    assert_eq!(second, last[..second.len()]);
+    let part = format!(r#"{{"jsonrpc":"2.0","id":{second}"#);
+    let send = caller.stream.as_mut().unwrap().send.as_mut().unwrap();
+    soon(send.write_chunk(Bytes::from(part))).await.unwrap();
+    send.finish();
+    for (call, _) in calls {
+        // The server may have executed each of them.
+        assert_is("truncated", soon(call).await.unwrap(), Err(r#""id":64"#));
+    }
+}
+
+/// Lines that are no reply to a call with the id `ID` on a stream of its own, and a part of the error that its caller gets.
+const OF_ANOTHER_CALL: [(&str, &str); 5] = [
+    (r#"{"jsonrpc":"2.0","id":1ID,"result":7}"#, r#""result":7"#),
+    (r#"{"result":7,"id":"x"}"#, r#""id":"x""#),
+    (r#"{"id":null,"result":7}"#, r#""id":null"#),
+    (r#"{"result":7}"#, r#"{"result":7}"#),
+    (
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":[ID,7]}"#,
+        "rpc.item",
+    ),
+];
+
+#[tokio::test(start_paused = true)]
+async fn reply_to_another_call_ends_a_call_on_a_dedicated_stream_with_an_error() {
+    let (client, peer) = scripted(ClientBuilder::default());
+    for (line, part) in OF_ANOTHER_CALL {
+        let call = client.call::<u64, _>("get", &()).dedicated_stream();
+        let call = tokio::spawn(call.into_future());
+        let mut stream = PeerStream::accept_bi(&peer).await;
+        let id = parse(&soon(stream.line()).await.unwrap())["id"].to_string();
+        let line = line.replace("ID", &id);
+        stream.reply(&line).await;
+        assert_is(&line, soon(call).await.unwrap(), Err(part));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn error_without_an_id_is_the_reply_on_a_dedicated_stream() {
+    let (client, peer) = scripted(ClientBuilder::default());
+    for members in [r#""id":null,"#, ""] {
+        let call = client.call::<u64, _>("get", &()).dedicated_stream();
+        let call = tokio::spawn(call.into_future());
+        let mut stream = PeerStream::accept_bi(&peer).await;
+        soon(stream.line()).await.unwrap();
+        let error = r#""error":{"code":-32700,"message":"Parse error"}"#;
+        let line = format!(r#"{{"jsonrpc":"2.0",{members}{error}}}"#);
+        stream.reply(&line).await;
+        assert_is(&line, soon(call).await.unwrap(), Err("-32700"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_and_notifications_before_the_reply_are_skipped_on_a_dedicated_stream() {
+    let (client, peer) = scripted(ClientBuilder::default());
+    let call = client.call::<u64, _>("get", &()).dedicated_stream();
+    let call = tokio::spawn(call.into_future());
+    let mut stream = PeerStream::accept_bi(&peer).await;
+    let id = parse(&soon(stream.line()).await.unwrap())["id"].to_string();
+    stream
+        .reply(r#"{"jsonrpc":"2.0","method":"tick","params":[1]}"#)
+        .await;
+    stream
+        .reply(&format!(r#"{{"method":"ask","jsonrpc":"2.0","id":{id}}}"#))
+        .await;
+    stream.reply(&format!(r#"{{"id":{id},"result":3}}"#)).await;
+    assert_eq!(soon(call).await.unwrap().unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_to_a_batch_that_fits_no_entry_is_shown() {
+    for (line, parts) in [
+        (r#"{"id":ID,"result":7}"#, [r#""result":7"#; 2]),
+        (r#"[{"id":null,"result":7}]"#, [r#""id":null"#; 2]),
+        ("[7]", ["to this call: 7"; 2]),
+        ("[]", ["none to this call"; 2]),
+        ("7", ["response: 7"; 2]),
+        (
+            r#"[{"id":ID,"result":"seven"},[true]]"#,
+            ["seven", "to this call: [true]"],
+        ),
+    ] {
+        let (client, peer) = scripted(ClientBuilder::default());
+        let mut batch = client.batch();
+        let entries = [(); 2].map(|()| batch.call(client.call::<u64, _>("get", &())));
+        let sent = tokio::spawn(batch.send());
+        let mut stream = PeerStream::accept_bi(&peer).await;
+        let id = parse(&soon(stream.line()).await.unwrap())[0]["id"].to_string();
+        let line = line.replace("ID", &id);
+        stream
+            .reply(r#"{"jsonrpc":"2.0","method":"tick","params":[1]}"#)
+            .await;
+        stream.reply(&line).await;
+        match soon(sent).await.unwrap() {
+            Ok(mut replies) => {
+                for (entry, part) in entries.into_iter().zip(parts) {
+                    assert_is(&line, replies.take(entry), Err(part));
+                }
+            }
+            Err(error) => assert!(error.to_string().contains(parts[0]), "{line}: {error}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn item_for_a_call_that_takes_none_ends_the_call() {
+    let mut caller = Caller::new();
+    for line in [
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":[ID,7]}"#,
+        r#"{"params":{"item":7,"id":ID},"jsonrpc":"2.0","method":"rpc.\u0069tem"}"#,
+    ] {
+        let (call, id) = caller.call().await;
+        let (other, other_id) = caller.call().await;
+        let line = line.replace("ID", &id.to_string());
+        caller.reply(&line).await;
+        assert_is(&line, soon(call).await.unwrap(), Err("rpc."));
+        // The next call is not ended by the rest of the items.
+        let next = tokio::spawn(caller.client.call::<u64, _>("get", &()).into_future());
+        let stream = caller.stream.as_mut().unwrap();
+        let next_id = loop {
+            let sent = parse(&soon(stream.line()).await.unwrap());
+            if sent["method"] == "get" {
+                break sent["id"].clone();
+            }
+        };
+        assert_ne!(next_id, id);
+        caller.reply(&line).await;
+        caller
+            .reply(&format!(r#"{{"id":{id},"result":null}}"#))
+            .await;
+        for (call, id, result) in [(next, next_id, 4), (other, other_id, 3)] {
+            caller
+                .reply(&format!(r#"{{"id":{id},"result":{result}}}"#))
+                .await;
+            assert_eq!(soon(call).await.unwrap().unwrap(), result, "{line}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_of_another_call_ends_a_stream_of_items_with_an_error() {
+    let (client, peer) = scripted(ClientBuilder::default());
+    for line in [
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1ID,8]}"#,
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":[null,8]}"#,
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":[ID]}"#,
+        r#"{"jsonrpc":"2.0","method":"rpc.end","params":[ID]}"#,
+        r#"{"jsonrpc":"2.0","id":1ID,"result":null}"#,
+        r#"{"jsonrpc":"2.0","id":1ID,"error":{"code":7,"message":"x"}}"#,
+        r#"{"id":null,"result":null}"#,
+        r#"{"result":null}"#,
+        "[]",
+        "",
+    ] {
+        let mut items = client.items::<u64, _>("count", &());
+        let first = tokio::spawn(async move { (items.next().await, items) });
+        let mut stream = PeerStream::accept_bi(&peer).await;
+        let id = parse(&soon(stream.line()).await.unwrap())["id"].to_string();
+        for line in [
+            r#"{"jsonrpc":"2.0","method":"tick","params":[1]}"#,
+            r#"{"jsonrpc":"2.0","id":ID,"method":"ask"}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.item","params":["ID",7]}"#,
+            r#"{"jsonrpc":"2.0","method":"tick"}"#,
+        ] {
+            stream.reply(&line.replace("ID", &id)).await;
+        }
+        let (first, mut items) = soon(first).await.unwrap();
+        assert_eq!(first.unwrap().unwrap(), 7);
+        if line.is_empty() {
+            stream
+                .reply(&format!(r#"{{"id":"{id}","result":1}}"#))
+                .await;
+            assert!(soon(items.next()).await.is_none());
+            continue;
+        }
+        let line = line.replace("ID", &id);
+        stream.reply(&line).await;
+        let error = soon(items.next()).await.unwrap().unwrap_err().to_string();
+        assert!(error.contains(&line), "{line}: {error}");
+        assert!(soon(items.next()).await.is_none());
     }
 }
