@@ -79,7 +79,9 @@ impl Options {
 
 async fn read(source: &Source, connection: &Connection) -> Result<Document, Stop> {
     let document = source.document(source.read(connection).await?)?;
-    let checked = document.check_references();
+    let checked = document
+        .check_references()
+        .and_then(|()| document.check_names());
     checked.map_err(|failure| source.invalid(failure))?;
     Ok(document)
 }

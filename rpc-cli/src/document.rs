@@ -11,9 +11,10 @@ mod references;
 mod shape;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use self::index::Index;
+use crate::escape::Short;
 use crate::failure::{Failure, Status};
 use crate::json::{Json, Value};
 use crate::schema;
@@ -307,6 +308,22 @@ impl Document {
         references::check_all(&self.json).map_err(invalid)
     }
 
+    /// Checks that no two methods have the same name.
+    pub(crate) fn check_names(&self) -> Result<(), Failure> {
+        let mut names = HashSet::new();
+        match self
+            .methods()
+            .map(Method::name)
+            .find(|name| !names.insert(name.clone()))
+        {
+            Some(name) => Err(invalid(format!(
+                "two methods have the name `{}`",
+                Short(&name)
+            ))),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn json(&self) -> &Json {
         &self.json
     }
@@ -466,6 +483,20 @@ mod tests {
         assert!(document.has_name(a, "a") && document.has_name(a, "b"));
         assert!(!document.has_name(document.method("b").unwrap(), "c"));
         assert_eq!(document.did_you_mean("aa").unwrap(), "did you mean `a`?");
+    }
+
+    #[test]
+    fn two_methods_with_the_same_name_are_refused() {
+        let names = |names: &[&str]| {
+            let methods: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
+            mutated::document(json!({"methods": methods})).check_names()
+        };
+        names(&["a", "b"]).unwrap();
+        let refused = names(&["a", "b", "a"]).unwrap_err().to_string();
+        assert!(
+            refused.contains("two methods have the name `a`"),
+            "{refused}"
+        );
     }
 
     #[test]

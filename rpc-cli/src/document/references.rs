@@ -74,7 +74,10 @@ impl<'a> Pointers<'a> {
         if value.is_array() {
             let elements = self.arrays.entry(value.id());
             let elements = elements.or_insert_with(|| value.elements().collect());
-            return elements.get(step.parse::<usize>().ok()?).copied();
+            // An index has no sign and no leading zeros.
+            let index = step.parse::<usize>().ok();
+            let index = index.filter(|index| index.to_string() == step)?;
+            return elements.get(index).copied();
         }
         let members = self.objects.entry(value.id()).or_insert_with(|| {
             let named = value.members();
@@ -154,7 +157,8 @@ impl Kind {
             (Self::Descriptor, "schema") | (Self::Error, "data") => One(Self::Schema),
             (
                 Self::Schema,
-                "properties" | "patternProperties" | "dependentSchemas" | "definitions" | "$defs",
+                "properties" | "patternProperties" | "dependentSchemas" | "dependencies"
+                | "definitions" | "$defs",
             ) => Map(Self::Schema),
             (Self::Schema, "allOf" | "anyOf" | "oneOf" | "prefixItems") => List(Self::Schema),
             (Self::Schema, "items") => OneOrList(Self::Schema),
@@ -163,6 +167,7 @@ impl Kind {
                 "additionalProperties"
                 | "additionalItems"
                 | "contains"
+                | "contentSchema"
                 | "propertyNames"
                 | "unevaluatedItems"
                 | "unevaluatedProperties"
@@ -243,7 +248,14 @@ impl<'a> Check<'a> {
             });
         }
         if target.id() == value.id() {
+            without_text(value)?;
             return self.members(value, kind);
+        }
+        if !target.is_object() {
+            return Err(wrong(
+                &reference(value).unwrap_or_default(),
+                "leads to no object",
+            ));
         }
         if let Some(bytes) = self.known.get(&(target.id(), kind)) {
             return Ok(*bytes);
@@ -256,10 +268,19 @@ impl<'a> Check<'a> {
     /// Checks the reference of a schema, if it has one.
     fn schema(&mut self, value: Value<'a>) -> Result<(), Wrong> {
         let Some(text) = reference(value) else {
-            return Ok(());
+            return without_text(value);
         };
         match value.referred() {
-            Some(target) if self.schemas.insert(target.id()) => self.left.push((text, target)),
+            Some(target) if !target.is_object() && target.as_bool().is_none() => {
+                return Err(wrong(&text, "leads to no schema"));
+            }
+            Some(target) if self.schemas.insert(target.id()) => {
+                // A schema that refers to itself within its parts describes a recursive type.
+                if target.resolved().referred().is_some() {
+                    return Err(wrong(&text, "refers to itself"));
+                }
+                self.left.push((text, target));
+            }
             Some(_) => {}
             None if text.contains("://") => {}
             None => return Err(without_target(&text)),
@@ -314,6 +335,14 @@ fn wrong(text: &str, what: &str) -> Wrong {
         String::new(),
         format!("the reference `{}` {what}", Short(text)),
     )
+}
+
+/// Checks an object that has no text of a reference.
+fn without_text(value: Value<'_>) -> Result<(), Wrong> {
+    match value.get("$ref") {
+        Some(_) => Err((String::new(), "the reference is no string".into())),
+        None => Ok(()),
+    }
 }
 
 fn without_target(text: &str) -> Wrong {
@@ -470,6 +499,52 @@ mod tests {
                 "#/x-types/A.not",
                 missing,
             ),
+            (
+                method(
+                    "result",
+                    json!({"schema": {"dependencies": {"a": ["b"], "b": to("#/components/x/Y")}}}),
+                ),
+                ".methods[0].result.schema.dependencies.b",
+                missing,
+            ),
+            (
+                method(
+                    "result",
+                    json!({"schema": to("#/components/schemas/S/type")}),
+                ),
+                ".methods[0].result.schema",
+                "leads to no schema",
+            ),
+            (
+                method("params", json!([to("#/components/schemas/S/type")])),
+                ".methods[0].params[0]",
+                "leads to no object",
+            ),
+            (
+                method("params", json!([to("#/methods/00")])),
+                ".methods[0].params[0]",
+                "leads nowhere",
+            ),
+            (
+                method("result", json!({"schema": {"$ref": 5}})),
+                ".methods[0].result.schema",
+                "the reference is no string",
+            ),
+            (
+                method("params", json!([{"$ref": null}])),
+                ".methods[0].params[0]",
+                "the reference is no string",
+            ),
+            (
+                method("result", json!({"schema": to("#/methods/0/result/schema")})),
+                ".methods[0].result.schema",
+                "refers to itself",
+            ),
+            (
+                json!({"methods": [], "components": {"schemas": {"A": to("#/components/schemas/B"), "B": to("#/components/schemas/A")}}}),
+                ".components.schemas.A",
+                "refers to itself",
+            ),
         ];
         for (document, place, what) in cases {
             let told = refused(&document);
@@ -488,6 +563,13 @@ mod tests {
             "result": {"schema": to("https://example.com/schema.json")},
             "examples": [{"params": [{"name": "a", "value": to("#/no/where")}]}],
         }]});
+        read(&document).unwrap().check_references().unwrap();
+    }
+
+    #[test]
+    fn reference_of_a_schema_to_the_schema_around_it_is_no_fault() {
+        let node = json!({"properties": {"next": to("#/components/schemas/Node"), "any": to("#/components/schemas/Any")}});
+        let document = json!({"methods": [], "components": {"schemas": {"Node": node, "Any": true, "Other": to("#/components/schemas/Node")}}});
         read(&document).unwrap().check_references().unwrap();
     }
 
