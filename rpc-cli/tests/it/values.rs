@@ -18,6 +18,9 @@ const NUMBERS: [&str; 8] = [
     "9007199254740993",
 ];
 
+/// A number that no double can hold. Servers cannot read it, but may write it.
+const HUGE: &str = "1e400";
+
 /// A request, as it was written.
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -86,8 +89,18 @@ fn number_past_every_double_is_refused_and_printed_if_it_arrives() {
 }
 
 #[test]
+fn number_that_no_double_can_hold_is_refused_in_every_spelling() {
+    let server = echo();
+    for argument in ["a=1e400", "[1e400]", "{\"a\":[-1e400]}"] {
+        let arguments = ["m", "--undescribed", argument];
+        let told = server.rpc("call", &arguments).assert_failed(2);
+        assert!(told.contains("larger than any double"), "{told}");
+    }
+}
+
+#[test]
 fn item_and_error_data_are_printed_digit_by_digit() {
-    let array = format!("[{}]", NUMBERS.join(","));
+    let array = format!("[{},{HUGE}]", NUMBERS.join(","));
     let data = array.clone();
     let server = Hostile::answering(move |call| {
         let id = &call["id"];
