@@ -59,7 +59,10 @@ impl Params {
             }
             [file] if file.starts_with('@') => {
                 let name = &file[1..];
-                let unreadable = |error| Failure::usage(format!("{name}: {error}"));
+                if name.is_empty() {
+                    return Err(Failure::usage("`@` names no file").tip(SPELLINGS));
+                }
+                let unreadable = |error| Failure::usage(format!("cannot read {name}: {error}"));
                 from_bytes(fs::read(name).map_err(unreadable)?, name).map(Given::Entire)
             }
             [json] if json.trim_start().starts_with(['{', '[']) => {

@@ -1,5 +1,6 @@
 //! Reports the outcomes of the calls.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -138,7 +139,12 @@ impl Report {
             "  {TITLE}{rate}{TITLE:#} calls/s  {FAINT}{calls} answered in {seconds}{FAINT:#}"
         )?;
         for (kind, failures) in &self.measured.failures {
-            let (count, first) = (grouped(failures.count), Printable(&failures.first));
+            let mut first = Cow::Borrowed(failures.first.as_str());
+            if let Kind::Answered(code) = kind {
+                // The name of the kind has the code already.
+                first = first.replacen(&format!(" (code {code})"), "", 1).into();
+            }
+            let (count, first) = (grouped(failures.count), Printable(&first));
             writeln!(
                 out,
                 "  {WARNING}{count} failed{WARNING:#}  {}: {first}",

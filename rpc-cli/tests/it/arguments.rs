@@ -139,7 +139,9 @@ fn arguments_are_read_from_a_file_and_from_standard_input_in_every_encoding() {
     let told = demo
         .rpc("call", &["text.count", "@/no/such/file"])
         .assert_failed(2);
-    assert!(told.contains("/no/such/file: "), "{told}");
+    assert!(told.contains("cannot read /no/such/file: "), "{told}");
+    let told = demo.rpc("call", &["text.count", "@"]).assert_failed(2);
+    assert!(told.contains("`@` names no file"), "{told}");
 }
 
 #[test]

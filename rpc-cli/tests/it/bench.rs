@@ -103,7 +103,7 @@ fn failed_calls_are_counted_by_kind() {
     let told = demo.rpc("bench", &refused);
     assert!(
         told.stdout
-            .contains("20 failed  error 1001: there is no melon"),
+            .contains("20 failed  error 1001: there is no melon: {\"item\":"),
         "{told:?}"
     );
     let late = [

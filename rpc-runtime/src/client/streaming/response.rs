@@ -32,7 +32,7 @@ use crate::codec::error::ErrorObject;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::params::encode::SentParams;
 use crate::codec::parser::parsed_bytes;
-use crate::codec::reply_id::{Addressee, addressee, is_of_no_call, item_id, reply_id};
+use crate::codec::reply_id::{is_of_no_call, item_id, reply_id};
 use crate::codec::response::ResponseBody;
 use crate::codec::result::{ResultReader, Returns};
 use crate::codec::stream_frame::StreamFrame;
@@ -547,8 +547,8 @@ impl ItemReceiver {
             self.connection.log_unmatched(line);
             return None;
         }
-        let names_other = matches!(addressee(line), Addressee::Call(_)) || item_id(line).is_some();
-        Some(match names_other {
+        let found = item_id(line).or_else(|| reply_id(line)).map(CallId);
+        Some(match found.is_some() && found != self.id {
             true => CallFailure::OtherReply(CallFailure::excerpt(line)),
             false => CallFailure::malformed(line),
         })
