@@ -145,7 +145,7 @@ impl CallId {
 
     /// Returns the number of the stream.
     pub(super) fn stream(self) -> usize {
-        self.0 as usize & (1 << STREAM_BITS) - 1
+        DEDICATED as usize & self.0 as usize
     }
 
     /// Returns `true` if the generation is zero.

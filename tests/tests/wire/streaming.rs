@@ -576,9 +576,13 @@ mod client {
             }
         }
 
-        /// Answers the next call with `bytes`, and then with the end of the stream or a reset.
+        /// Answers the next call with `bytes`, in which its id stands in place of 0, and then with the end of the stream or a
+        /// reset.
         async fn answer(&self, bytes: &str, is_whole: bool) {
-            let (mut stream, _) = self.connection.accept_call().await;
+            let (mut stream, call) = self.connection.accept_call().await;
+            let id = &call["id"];
+            let bytes = bytes.replace(r#""id":0"#, &format!(r#""id":{id}"#));
+            let bytes = bytes.replace(r#""params":[0"#, &format!(r#""params":[{id}"#));
             stream.write(bytes).await;
             match is_whole {
                 true => stream.finish(),
@@ -606,13 +610,12 @@ mod client {
             (items.clone() + "{}\n" + &ended(0), 2),
             (items.clone() + &end(0), 2),
             (
-                items.clone() + &notification("note", json!(["a"])) + &ended(0),
-                2,
-            ),
-            (
                 items.clone() + &call(0, "rpc.item", json!([0, "c"])) + &ended(0),
                 2,
             ),
+            // An item and a response of another call.
+            (items.clone() + &item(1, "c") + &ended(0), 2),
+            (items.clone() + &ended(1), 2),
             // An item of another type.
             (items.clone() + &item(0, 1) + &ended(0), 2),
         ];
@@ -640,7 +643,8 @@ mod client {
         }
         let pair = Pair::meet().await;
         let taking = pair.client.count("a", 2).try_collect::<Vec<_>>();
-        let whole = items + &ended(0);
+        // Other notifications do not concern the call.
+        let whole = items + &notification("note", json!(["a"])) + &ended(0);
         let (_, taken) = soon(async { tokio::join!(pair.answer(&whole, true), taking) }).await;
         assert_eq!(taken.unwrap(), ["a", "b"]);
     }
@@ -868,8 +872,8 @@ mod client {
         let limit = std::time::Duration::from_millis(100);
         // A server that sends without end.
         let answering = async {
-            let (mut stream, _) = pair.connection.accept_call().await;
-            let many = item(0, "a").repeat(100);
+            let (mut stream, call) = pair.connection.accept_call().await;
+            let many = item(call["id"].clone(), "a").repeat(100);
             while stream.send.write_all(many.as_bytes()).await.is_ok() {
                 tokio::task::yield_now().await;
             }
