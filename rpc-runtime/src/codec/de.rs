@@ -159,6 +159,17 @@ impl<'t, 'de> Value<'t, 'de> {
         }
     }
 
+    /// Returns a number that is no integer, or −0.
+    #[inline]
+    fn double(self) -> Option<f64> {
+        match self.node() {
+            Node::Static(StaticNode::F64(number)) => Some(number),
+            // simd-json writes 0 as an unsigned integer.
+            Node::Static(StaticNode::I64(0)) => Some(-0.0),
+            _ => None,
+        }
+    }
+
     fn unexpected(self) -> Unexpected<'de> {
         match self.node() {
             Node::String(text) => Unexpected::Str(text),
@@ -379,23 +390,18 @@ macro_rules! as_integer {
     };
 }
 
-/// Passes a number as the double on the tape: a float needs no text.
-macro_rules! as_float {
-    ($($method:ident)*) => {
-        $(#[inline]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-            match self.node() {
-                Node::Static(StaticNode::F64(number)) => visitor.visit_f64(number),
-                _ => self.deserialize_any(visitor),
-            }
-        })*
-    };
-}
-
 impl<'de> Deserializer<'de> for Value<'_, 'de> {
     type Error = Mismatch;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        if let Some(number) = self.double() {
+            return match number::inexact_text(number, || self.text()) {
+                Some(text) if number::takes_text::<V>(text, number) => {
+                    visitor.visit_map(Private::new(NUMBER, text))
+                }
+                _ => visitor.visit_f64(number),
+            };
+        }
         match self.node() {
             Node::String(text) => visitor.visit_borrowed_str(text),
             Node::Array { len, .. } => {
@@ -426,14 +432,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
             Node::Static(StaticNode::Bool(value)) => visitor.visit_bool(value),
             Node::Static(StaticNode::I64(value)) => visitor.visit_i64(value),
             Node::Static(StaticNode::U64(value)) => visitor.visit_u64(value),
-            Node::Static(StaticNode::F64(value)) => {
-                match number::inexact_text(value, || self.text()) {
-                    Some(text) if number::takes_text::<V>(text, value) => {
-                        visitor.visit_map(Private::new(NUMBER, text))
-                    }
-                    _ => visitor.visit_f64(value),
-                }
-            }
+            Node::Static(StaticNode::F64(value)) => visitor.visit_f64(value),
             Node::Static(StaticNode::Null) => visitor.visit_unit(),
         }
     }
@@ -573,7 +572,34 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         }
     }
 
-    as_float! { deserialize_f32 deserialize_f64 }
+    /// Passes a number as the double on the tape, unless the cast to an `f32` would round it a second time.
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        let Some(double) = self.double() else {
+            return self.deserialize_any(visitor);
+        };
+        let is_between = number::is_between_singles(double);
+        let text = is_between.then(|| self.values.text(self.node)).flatten();
+        let number = match text.and_then(|text| text.parse::<f32>().ok()) {
+            Some(single) => f64::from(single),
+            None => double,
+        };
+        match (number as f32).is_finite() {
+            true => visitor.visit_f64(number),
+            false => Err(de::Error::invalid_value(
+                Unexpected::Float(double),
+                &"a number within the range of f32",
+            )),
+        }
+    }
+
+    /// Passes a number as the double on the tape: a double needs no text.
+    #[inline]
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.double() {
+            Some(number) => visitor.visit_f64(number),
+            None => self.deserialize_any(visitor),
+        }
+    }
 
     as_integer! {
         deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
@@ -681,10 +707,10 @@ macro_rules! parsed_key {
 }
 
 macro_rules! float_key {
-    ($($method:ident)*) => {
+    ($($method:ident $visit:ident $float:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
-            match self.0.parse::<f64>() {
-                Ok(key) if number::is_json(self.0) && key.is_finite() => visitor.visit_f64(key),
+            match self.0.parse::<$float>() {
+                Ok(key) if number::is_json(self.0) && key.is_finite() => visitor.$visit(key),
                 _ => Err(de::Error::invalid_type(Unexpected::Str(self.0), &visitor)),
             }
         })*
@@ -727,7 +753,7 @@ impl<'de> Deserializer<'de> for Key<'de> {
         deserialize_u64 visit_u64 deserialize_u128 visit_u128
     }
 
-    float_key! { deserialize_f32 deserialize_f64 }
+    float_key! { deserialize_f32 visit_f32 f32 deserialize_f64 visit_f64 f64 }
 
     serde::forward_to_deserialize_any! {
         char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct

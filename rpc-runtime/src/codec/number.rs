@@ -59,6 +59,15 @@ fn digits(number: &str) -> Option<(bool, String, i64)> {
     Some((is_negative, significant, first))
 }
 
+/// Returns `true` for a double halfway between two adjacent values of `f32`, or one that may be. Its own rounding then decides
+/// to which of them a cast rounds it, and the text from which it was read may be nearer to the other one.
+#[inline]
+pub(super) fn is_between_singles(number: f64) -> bool {
+    /// The bits of a double that an `f32` lacks, except the first of them.
+    const LACKING_BITS: u32 = f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS - 1;
+    number.to_bits().trailing_zeros() >= LACKING_BITS && f64::from(number as f32) != number
+}
+
 /// Returns `true` if a text is a number in JSON's notation.
 pub(super) fn is_json(text: &str) -> bool {
     let positive = text.strip_prefix('-').unwrap_or(text);
@@ -100,6 +109,18 @@ mod tests {
             ("-0.0", "0"),
         ] {
             assert!(!is_same_number(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn double_between_two_singles_is_recognized() {
+        for single in [1.0, -7.038531e-26, 1e38, f32::MIN_POSITIVE, 1e-44, 0.0] {
+            let (one, other) = (f64::from(single), f64::from(single.next_up()));
+            assert!(is_between_singles((one + other) / 2.0), "{single}");
+            assert!(!is_between_singles(one), "{single}");
+            assert!(!is_between_singles(
+                (one + other) / 2.0 * (1.0 + f64::EPSILON)
+            ));
         }
     }
 

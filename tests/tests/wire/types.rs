@@ -637,3 +637,140 @@ async fn option_in_an_option_arrives_as_from_serde_json_and_an_enum_keeps_all_th
         assert_eq!(users.edit(edit).await.unwrap(), told);
     }
 }
+
+/// Floats whose text is nearer to another value than the double that is nearest to the text.
+const TWICE_ROUNDED: [(&str, f32); 4] = [
+    ("7.038531e-26", 7.038531e-26),
+    ("-7.038531e-26", -7.038531e-26),
+    ("1.00000017881393432617187499", 1.000_000_1),
+    ("3.4028235677973366e38", f32::MAX),
+];
+
+#[rpc]
+trait Singles {
+    async fn echo(&self, single: f32) -> f32;
+    #[rpc(blocking)]
+    fn echo_blocking(&self, single: f32, filler: &str) -> f32;
+    async fn all(&self, singles: Vec<f32>, by_single: BTreeMap<Single, Option<f32>>) -> Vec<f32>;
+    fn items(&self, single: f32) -> impl Stream<Item = f32>;
+    async fn upload(&self, singles: impl Stream<Item = f32>) -> Vec<f32>;
+    async fn fail(&self, single: f32) -> Result<(), ErrorObject>;
+    async fn is_negative(&self, double: f64, json: Value) -> (bool, bool);
+}
+
+/// A float of 32 bits that can be a key.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy)]
+struct Single(f32);
+
+impl PartialEq for Single {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Single {}
+
+impl PartialOrd for Single {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Single {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl Singles for Glass {
+    async fn echo(&self, single: f32) -> f32 {
+        single
+    }
+
+    fn echo_blocking(&self, single: f32, _: &str) -> f32 {
+        single
+    }
+
+    async fn all(&self, singles: Vec<f32>, by_single: BTreeMap<Single, Option<f32>>) -> Vec<f32> {
+        let others = by_single
+            .into_iter()
+            .flat_map(|(key, value)| [Some(key.0), value]);
+        singles.into_iter().chain(others.flatten()).collect()
+    }
+
+    fn items(&self, single: f32) -> impl Stream<Item = f32> {
+        stream::iter([single])
+    }
+
+    async fn upload(&self, singles: impl Stream<Item = f32> + Send) -> Vec<f32> {
+        singles.collect().await
+    }
+
+    async fn fail(&self, single: f32) -> Result<(), ErrorObject> {
+        Err(ErrorObject::new(1, "no").with_data(&single))
+    }
+
+    async fn is_negative(&self, double: f64, json: Value) -> (bool, bool) {
+        let json = json.as_f64().unwrap_or_default();
+        (double.is_sign_negative(), json.is_sign_negative())
+    }
+}
+
+#[tokio::test]
+async fn float_of_32_bits_is_rounded_once_in_every_place() {
+    for (text, single) in TWICE_ROUNDED {
+        assert_eq!(serde_json::from_str::<f32>(text).unwrap(), single);
+        let client = Client::local(SinglesServer::new(Glass));
+        let singles = SinglesClient::new(client.clone());
+        for filler in ["", &"x".repeat(2_000), &"x".repeat(40_000)] {
+            let sent = (raw(text), filler);
+            let typed = singles.echo_blocking(single, filler);
+            assert_eq!(soon(typed).await.unwrap(), single, "{text}");
+            let foreign = client.call::<f32, _>("echo_blocking", &sent);
+            assert_eq!(soon(foreign).await.unwrap(), single, "{text}");
+        }
+        let foreign = client.call::<f32, _>("echo", &(raw(text),));
+        assert_eq!(soon(foreign).await.unwrap(), single, "{text}");
+        let map = BTreeMap::from([(Single(single), Some(single))]);
+        let all = singles.all(vec![single; 2], map).await.unwrap();
+        assert_eq!(all, [single; 4]);
+        let foreign = json!([[], {text: null}]);
+        assert_eq!(
+            client.call::<Vec<f32>, _>("all", &foreign).await.unwrap(),
+            [single]
+        );
+        let items: Vec<_> = singles.items(single).try_collect().await.unwrap();
+        assert_eq!(items, [single]);
+        assert_eq!(
+            singles.upload(stream::iter([single])).await.unwrap(),
+            [single]
+        );
+        match singles.fail(single).await {
+            Err(CallError::Application(error)) => assert_eq!(error.data(), Some(single)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn number_beyond_the_range_of_a_float_of_32_bits_is_refused() {
+    let client = Client::local(SinglesServer::new(Glass));
+    for number in ["1e39", "-3.5e38", "3.4028235677973367e38"] {
+        match client.call::<f32, _>("echo", &(raw(number),)).await {
+            Err(CallError::Remote(error)) => assert_eq!(error.code(), code::INVALID_PARAMS),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn negative_zero_without_a_fraction_keeps_its_sign_as_a_float() {
+    let client = Client::local(SinglesServer::new(Glass));
+    for (zero, expected) in [("-0", true), ("-0.0", true), ("0", false), ("0.0", false)] {
+        let sent = (raw(zero), raw(zero));
+        let negative = client.call::<(bool, bool), _>("is_negative", &sent).await;
+        assert_eq!(negative.unwrap(), (expected, expected), "{zero}");
+        let single = client.call::<f32, _>("echo", &(raw(zero),)).await.unwrap();
+        assert_eq!(single.is_sign_negative(), expected, "{zero}");
+    }
+}
