@@ -412,13 +412,13 @@ fn emit(model: &RpcError<'_>) -> TokenStream {
         model,
         generated! {
             const ERRORS: &'static [__rpc::ErrorDescription] = #errors;
-            fn code(&self) -> i64 {
+            fn code(&self) -> __rpc::i64 {
                 match #variant { #(#codes)* }
             }
             fn write_data(&self, data: __rpc::DataWriter<'_>) {
                 match #variant { #(#writes)* }
             }
-            fn read(code: i64, #message: &str, data: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> {
+            fn read(code: __rpc::i64, #message: &__rpc::str, data: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> {
                 match code {
                     #(#reads)*
                     _ => #unknown,
@@ -492,7 +492,7 @@ fn own_count(variants: &[Variant<'_>]) -> Option<TokenStream> {
     }
     let own = variants.iter().filter(|it| it.held().is_none());
     let own = own.map(|Variant { cfgs, .. }| generated!(#(#cfgs)* ()));
-    Some(generated!(const __OWN: usize = <[()]>::len(&[#(#own),*]);))
+    Some(generated!(const __OWN: __rpc::usize = <[()]>::len(&[#(#own),*]);))
 }
 
 /// Returns the check that the errors that variants hold have other codes than the variants.
@@ -717,9 +717,9 @@ fn fallback(model: &RpcError<'_>, error: &Error) -> TokenStream {
     let implementation = implementation(
         model,
         generated! {
-            fn code(&self) -> i64 { loop {} }
+            fn code(&self) -> __rpc::i64 { loop {} }
             fn write_data(&self, _: __rpc::DataWriter<'_>) { loop {} }
-            fn read(_: i64, _: &str, _: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> { loop {} }
+            fn read(_: __rpc::i64, _: &__rpc::str, _: __rpc::ErrorData<'_, '_>) -> __rpc::Option<Self> { loop {} }
         },
     );
     let schemas = schemas(&RpcError {

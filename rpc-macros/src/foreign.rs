@@ -56,6 +56,21 @@ pub(crate) fn refuse_async_trait(original: &mut ItemTrait, errors: &mut Errors) 
 }
 
 fn is_async_trait(attr: &Attribute) -> bool {
+    is_called(attr, "async_trait")
+}
+
+fn is_called(attr: &Attribute, name: &str) -> bool {
     let last = attr.path().segments.last();
-    last.is_some_and(|segment| segment.ident == "async_trait")
+    last.is_some_and(|segment| segment.ident == name)
+}
+
+/// Refuses a second `#[rpc]` on a trait, and removes it: it would read the trait that the first one has changed.
+pub(crate) fn refuse_second_rpc(original: &mut ItemTrait, errors: &mut Errors) {
+    original.attrs.retain(|attr| {
+        let is_rpc = is_called(attr, "rpc");
+        if is_rpc {
+            errors.at(attr, "one `#[rpc]` takes all options of a trait");
+        }
+        !is_rpc
+    });
 }

@@ -351,8 +351,19 @@ fn owned_referent(ty: &Type) -> Type {
             Type::Verbatim(quote!(__rpc::Vec<#item>))
         }
         ty if is_ident(ty, "str") => Type::Verbatim(quote!(__rpc::String)),
+        ty if is_unsized(ty) => Type::Verbatim(quote!(<#ty as __rpc::ToOwned>::Owned)),
         ty => ty.clone(),
     }
+}
+
+/// The types that exist only behind references, besides slices and `str`. `Bytes` is that of serde_bytes.
+const UNSIZED: [&str; 5] = ["Path", "OsStr", "CStr", "RawValue", "Bytes"];
+
+/// Returns `true` for a type whose owned form is another type.
+fn is_unsized(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| {
+        segment.arguments.is_empty() && UNSIZED.iter().any(|name| segment.ident == name)
+    })
 }
 
 fn edited(ty: &Type, mut edit: impl VisitMut) -> Type {

@@ -1,6 +1,7 @@
 //! Generates the description of a service.
 
 use proc_macro2::TokenStream;
+use syn::ext::IdentExt;
 
 use super::{generated, wire};
 use crate::example::Example;
@@ -14,7 +15,7 @@ pub(crate) fn expand(service: &Service<'_>) -> TokenStream {
         methods,
         ..
     } = service;
-    let name = original.ident.to_string();
+    let name = original.ident.unraw().to_string();
     let methods = methods.iter().map(|method| of_method(method, service));
     generated! {
         &__rpc::ServiceDescription {

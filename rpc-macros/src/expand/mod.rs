@@ -35,6 +35,7 @@ fn parse(item: TokenStream) -> syn::Result<ItemTrait> {
 fn service(options: TokenStream, mut original: ItemTrait) -> TokenStream {
     let mut errors = Errors::default();
     normalize::service(&mut original, &mut errors);
+    foreign::refuse_second_rpc(&mut original, &mut errors);
     let is_desugared = foreign::refuse_async_trait(&mut original, &mut errors);
     let service = match is_desugared {
         // Its methods have been rewritten, so what is wrong with them is not of the user.

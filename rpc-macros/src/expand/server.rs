@@ -92,8 +92,8 @@ fn implementation(handle: &Handle<'_>, bound: TokenStream) -> TokenStream {
         impl #params __rpc::Service for #ident #args #clause {
             const DESCRIPTION: &'static __rpc::ServiceDescription =
                 <#client #described as __rpc::Described>::DESCRIPTION;
-            const METHODS: u32 = #count;
-            fn find(name: &str) -> __rpc::Option<u32> {
+            const METHODS: __rpc::u32 = #count;
+            fn find(name: &__rpc::str) -> __rpc::Option<__rpc::u32> {
                 match name {
                     #(#names)*
                     _ => __rpc::None,

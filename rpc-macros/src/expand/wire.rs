@@ -120,8 +120,10 @@ pub(crate) fn schema(ty: &Type) -> TokenStream {
 pub(crate) fn argument_schema(parameter: &Parameter<'_>) -> TokenStream {
     let ty = parameter.ty;
     match types::option(ty) {
-        None if types::is_bytes(ty) => generated!(__rpc::schema::<str>()),
-        Some(ty) if types::is_bytes(ty) => generated!(__rpc::schema::<__rpc::Option<&str>>()),
+        None if types::is_bytes(ty) => generated!(__rpc::schema::<__rpc::str>()),
+        Some(ty) if types::is_bytes(ty) => {
+            generated!(__rpc::schema::<__rpc::Option<&__rpc::str>>())
+        }
         _ => schema(ty),
     }
 }

@@ -138,8 +138,8 @@ const _: () = {
         __Service: Texts,
     {
         const DESCRIPTION: &'static __rpc::ServiceDescription = <TextsClient as __rpc::Described>::DESCRIPTION;
-        const METHODS: u32 = 4;
-        fn find(name: &str) -> __rpc::Option<u32> {
+        const METHODS: __rpc::u32 = 4;
+        fn find(name: &__rpc::str) -> __rpc::Option<__rpc::u32> {
             match name {
                 "pickOne" => __rpc::Some(0),
                 "cow" => __rpc::Some(1),

@@ -230,8 +230,8 @@ const _: () = {
         __Service: Calculator,
     {
         const DESCRIPTION: &'static __rpc::ServiceDescription = <CalculatorClient as __rpc::Described>::DESCRIPTION;
-        const METHODS: u32 = 9;
-        fn find(name: &str) -> __rpc::Option<u32> {
+        const METHODS: __rpc::u32 = 9;
+        fn find(name: &__rpc::str) -> __rpc::Option<__rpc::u32> {
             match name {
                 "calc.add" => __rpc::Some(0),
                 "calc.divide" => __rpc::Some(1),

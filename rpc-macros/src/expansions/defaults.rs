@@ -107,8 +107,8 @@ const _: () = {
         __Service: Defaults,
     {
         const DESCRIPTION: &'static __rpc::ServiceDescription = <DefaultsClient as __rpc::Described>::DESCRIPTION;
-        const METHODS: u32 = 2;
-        fn find(name: &str) -> __rpc::Option<u32> {
+        const METHODS: __rpc::u32 = 2;
+        fn find(name: &__rpc::str) -> __rpc::Option<__rpc::u32> {
             match name {
                 #[cfg(all())]
                 "type" | "kind" | "sort" => __rpc::Some(0),

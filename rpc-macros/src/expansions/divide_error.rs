@@ -15,7 +15,7 @@ const _: () = {
                 docs: "",
             },
         ];
-        fn code(&self) -> i64 {
+        fn code(&self) -> __rpc::i64 {
             match self {
                 Self::ByZero { .. } => 1001,
                 Self::NotFinite { .. } => 1002,
@@ -30,8 +30,8 @@ const _: () = {
             }
         }
         fn read(
-            code: i64,
-            _: &str,
+            code: __rpc::i64,
+            _: &__rpc::str,
             data: __rpc::ErrorData<'_, '_>,
         ) -> __rpc::Option<Self> {
             match code {

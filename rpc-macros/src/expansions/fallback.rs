@@ -98,8 +98,8 @@ const _: () = {
         const DESCRIPTION: &'static __rpc::ServiceDescription = <FaultyClient<
             K,
         > as __rpc::Described>::DESCRIPTION;
-        const METHODS: u32 = 0;
-        fn find(name: &str) -> __rpc::Option<u32> {
+        const METHODS: __rpc::u32 = 0;
+        fn find(name: &__rpc::str) -> __rpc::Option<__rpc::u32> {
             match name {
                 _ => __rpc::None,
             }

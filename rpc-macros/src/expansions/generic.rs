@@ -158,8 +158,8 @@ const _: () = {
             V,
             N,
         > as __rpc::Described>::DESCRIPTION;
-        const METHODS: u32 = 2;
-        fn find(name: &str) -> __rpc::Option<u32> {
+        const METHODS: __rpc::u32 = 2;
+        fn find(name: &__rpc::str) -> __rpc::Option<__rpc::u32> {
             match name {
                 "get" => __rpc::Some(0),
                 "put" => __rpc::Some(1),

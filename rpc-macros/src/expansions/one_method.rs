@@ -74,8 +74,8 @@ const _: () = {
         __Service: Echo,
     {
         const DESCRIPTION: &'static __rpc::ServiceDescription = <EchoClient as __rpc::Described>::DESCRIPTION;
-        const METHODS: u32 = 1;
-        fn find(name: &str) -> __rpc::Option<u32> {
+        const METHODS: __rpc::u32 = 1;
+        fn find(name: &__rpc::str) -> __rpc::Option<__rpc::u32> {
             match name {
                 "echo" => __rpc::Some(0),
                 _ => __rpc::None,

@@ -121,8 +121,8 @@ const _: () = {
         const DESCRIPTION: &'static __rpc::ServiceDescription = <ShopClient<
             T,
         > as __rpc::Described>::DESCRIPTION;
-        const METHODS: u32 = 2;
-        fn find(name: &str) -> __rpc::Option<u32> {
+        const METHODS: __rpc::u32 = 2;
+        fn find(name: &__rpc::str) -> __rpc::Option<__rpc::u32> {
             match name {
                 "price" => __rpc::Some(0),
                 "offers" => __rpc::Some(1),

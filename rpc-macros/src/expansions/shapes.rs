@@ -24,7 +24,7 @@ const _: () = {
                 docs: "",
             },
         ];
-        fn code(&self) -> i64 {
+        fn code(&self) -> __rpc::i64 {
             match self {
                 Self::One { .. } => 1,
                 Self::Two { .. } => -2,
@@ -49,8 +49,8 @@ const _: () = {
             }
         }
         fn read(
-            code: i64,
-            _: &str,
+            code: __rpc::i64,
+            _: &__rpc::str,
             data: __rpc::ErrorData<'_, '_>,
         ) -> __rpc::Option<Self> {
             match code {

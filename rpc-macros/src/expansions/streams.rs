@@ -141,8 +141,8 @@ const _: () = {
         __Service: Feed,
     {
         const DESCRIPTION: &'static __rpc::ServiceDescription = <FeedClient as __rpc::Described>::DESCRIPTION;
-        const METHODS: u32 = 4;
-        fn find(name: &str) -> __rpc::Option<u32> {
+        const METHODS: __rpc::u32 = 4;
+        fn find(name: &__rpc::str) -> __rpc::Option<__rpc::u32> {
             match name {
                 "ticks" => __rpc::Some(0),
                 "fallible" => __rpc::Some(1),

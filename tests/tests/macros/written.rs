@@ -716,3 +716,81 @@ mod boxed_alias {
         ));
     }
 }
+
+/// Types with the names of primitive types, which the generated code names, too.
+mod own_primitives {
+    #![allow(non_camel_case_types)]
+
+    use super::*;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    pub(super) struct str(bool);
+
+    #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    pub(super) struct i64(bool);
+
+    #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    pub(super) struct u32(bool);
+
+    #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    pub(super) struct usize(bool);
+
+    #[derive(Debug, PartialEq, thiserror::Error, RpcError)]
+    #[error("no")]
+    #[rpc(code = 1)]
+    pub(super) struct Refused {
+        by: i64,
+    }
+
+    #[rpc]
+    pub(super) trait Primitives {
+        async fn text(&self, text: str, count: usize) -> Result<u32, Refused>;
+    }
+
+    struct Desk;
+
+    impl Primitives for Desk {
+        async fn text(&self, text: str, count: usize) -> Result<u32, Refused> {
+            match text.0 && count.0 {
+                true => Ok(u32(true)),
+                false => Err(Refused { by: i64(true) }),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn types_named_like_primitive_types_are_sent_like_others() {
+        let desk = PrimitivesClient::new(Client::local(PrimitivesServer::new(Desk)));
+        assert_eq!(desk.text(str(true), usize(true)).await.unwrap(), u32(true));
+        match desk.text(str(false), usize(true)).await.unwrap_err() {
+            rpc_runtime::CallError::Application(error) => {
+                assert_eq!(error, Refused { by: i64(true) });
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+mod raw_trait {
+    use super::*;
+
+    #[rpc]
+    trait r#Match {
+        async fn r#loop(&self, r#type: u8) -> u8;
+    }
+
+    impl Match for () {
+        async fn r#loop(&self, r#type: u8) -> u8 {
+            r#type
+        }
+    }
+
+    #[tokio::test]
+    async fn raw_identifiers_have_their_plain_names_on_the_wire() {
+        assert_eq!(MatchClient::DESCRIPTION.name, "Match");
+        let client = Client::local(MatchServer::new(()));
+        let sent = json!({"type": 7});
+        assert_eq!(client.call::<u8, _>("loop", &sent).await.unwrap(), 7);
+    }
+}

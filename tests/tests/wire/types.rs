@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicUsize};
 
@@ -773,4 +774,49 @@ async fn negative_zero_without_a_fraction_keeps_its_sign_as_a_float() {
         let single = client.call::<f32, _>("echo", &(raw(zero),)).await.unwrap();
         assert_eq!(single.is_sign_negative(), expected, "{zero}");
     }
+}
+
+#[rpc]
+trait Lender {
+    async fn document<'a>(&self, document: &'a RawValue) -> &'a RawValue;
+    async fn home(&self) -> &Path;
+    async fn found<'a>(&self, names: Vec<&'a Path>) -> Option<&'a Path>;
+    async fn all<'a>(&self, documents: Vec<&'a RawValue>)
+    -> Result<Vec<&'a RawValue>, ErrorObject>;
+}
+
+impl Lender for Disk {
+    async fn document<'a>(&self, document: &'a RawValue) -> &'a RawValue {
+        document
+    }
+
+    async fn home(&self) -> &Path {
+        Path::new("/home")
+    }
+
+    async fn found<'a>(&self, names: Vec<&'a Path>) -> Option<&'a Path> {
+        names.into_iter().next()
+    }
+
+    async fn all<'a>(
+        &self,
+        documents: Vec<&'a RawValue>,
+    ) -> Result<Vec<&'a RawValue>, ErrorObject> {
+        Ok(documents)
+    }
+}
+
+#[tokio::test]
+async fn borrowed_result_without_a_size_arrives_in_its_owned_form() {
+    let lender = LenderClient::new(Client::local(LenderServer::new(Disk)));
+    let json = raw(r#"{"a" : [1.50]}"#);
+    let document: Box<RawValue> = lender.document(&json).await.unwrap();
+    assert_eq!(document.get(), json.get());
+    let home: PathBuf = lender.home().await.unwrap();
+    assert_eq!(home, Path::new("/home"));
+    let found = lender.found(vec![&home]).await.unwrap();
+    assert_eq!(found, Some(home));
+    let all: Vec<Box<RawValue>> = lender.all(vec![&json, &json]).await.unwrap();
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|document| document.get() == json.get()));
 }
