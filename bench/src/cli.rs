@@ -13,8 +13,8 @@ use crate::matrix::{Cell, Matrix, Runs};
 use crate::process::say;
 use crate::work::Workload;
 use crate::{
-    codec, compile_time, encode, growth, instructions, report, serve, settings, shapes, table,
-    targets,
+    binary, codec, compile_time, encode, growth, instructions, report, serve, settings, shapes,
+    table, targets,
 };
 
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ enum Command {
     },
     /// Compares the nanoseconds that serializers take to write one value.
     Encode,
+    /// Compares calls that carry binary data as Base64 with calls that carry as much text.
+    Binary,
     /// Measures decoding, dispatch and encoding within one process, and prints the table.
     Codec(codec::Extent),
     /// Answers one message many times, for a profiler.
@@ -141,6 +143,7 @@ pub(crate) fn main() -> Result<()> {
         Command::Report(extent) => report(&extent.matrix().run()?),
         Command::Again => report::write(&serde_json::from_slice(&fs::read(last_report()?)?)?),
         Command::Encode => encode::main(),
+        Command::Binary => binary::main(),
         Command::Codec(extent) => codec::main(&extent),
         Command::CodecRepeat(repetition) => codec::repeat(&repetition),
         Command::Instructions => instructions::main(),

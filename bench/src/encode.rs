@@ -5,6 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use rpc_runtime::Base64;
 use rpc_runtime::codegen::{SentParams, arg};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +38,10 @@ pub(crate) fn main() -> Result<()> {
         &Vec::from_iter((0..1000).map(|n| n * 7919)),
     )?;
     row("text, no escapes", &prose(usize::MAX))?;
+    row(
+        "10,000 bytes as Base64",
+        &Base64(prose(usize::MAX).into_bytes()),
+    )?;
     row("text, an escape in 80", &prose(80))?;
     row("text, an escape in 40", &prose(40))?;
     row("text, an escape in 4", &prose(4))?;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+mod binary;
 mod caller;
 mod callgrind;
 mod chart;
