@@ -16,6 +16,7 @@ use crate::client::method::{EncodedRequest, MessageHead};
 use crate::client::outgoing::MAX_KEPT_REPLY_BYTES;
 use crate::client::reply_budget::{ReceivedLine, ReplyBudget, SMALL_REPLY_BYTES};
 use crate::client::waiters::{WaiterId, Waiters};
+use crate::codec::envelope::leading_id;
 use crate::codec::escape::Excerpt;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::reply_id::{Addressee, addressee, is_reply_to_unread_message, item_id};
@@ -725,6 +726,21 @@ impl MuxStream {
     /// belongs would wait forever.
     #[inline]
     fn deliver(
+        &self,
+        failure: Option<CallFailure>,
+        reply: &mut Vec<u8>,
+        budget: &ReplyBudget,
+    ) -> Result<(), StreamLost> {
+        if let Some(id) = leading_id(reply) {
+            self.end_call(CallId(id), failure, reply, budget);
+            return Ok(());
+        }
+        self.deliver_unusual(failure, reply, budget)
+    }
+
+    /// Delivers a line that does not start as the replies of this crate do.
+    #[cold]
+    fn deliver_unusual(
         &self,
         failure: Option<CallFailure>,
         reply: &mut Vec<u8>,
