@@ -25,38 +25,18 @@ pub fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-/// Replaces `-0` by `0`. This implementation reads `-0` as an integer, serde_json as a floating-point number.
-pub fn without_minus_zero(json: &str) -> String {
-    let bytes = json.as_bytes();
+/// Returns `true` if the text has a `-0`. This implementation reads it as an integer or as a floating-point number, whichever
+/// is expected, and serde_json as a floating-point number.
+pub fn has_minus_zero(text: &[u8]) -> bool {
     let is_minus_zero = |place: usize| {
-        bytes[place..].starts_with(b"-0")
-            && !matches!(bytes.get(place + 2), Some(b'.' | b'e' | b'E' | b'0'..=b'9'))
+        text[place..].starts_with(b"-0")
+            && !matches!(text.get(place + 2), Some(b'.' | b'e' | b'E' | b'0'..=b'9'))
             && !matches!(
-                place.checked_sub(1).map(|before| bytes[before]),
+                place.checked_sub(1).map(|before| text[before]),
                 Some(b'e' | b'E')
             )
     };
-    let mut text = json.to_owned();
-    let signs = outside_strings(bytes).map(|(place, _)| place);
-    for place in signs.filter(|place| is_minus_zero(*place)) {
-        text.replace_range(place..=place, " ");
-    }
-    text
-}
-
-/// Returns `true` if the JSON has an integer of more than 64 bits, which this implementation reads as a floating-point
-/// number.
-pub fn has_big_integer(json: &str) -> bool {
-    let numbers = json.split(|byte: char| !matches!(byte, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'));
-    let is_big = |number: &str| {
-        number
-            .parse::<i128>()
-            .is_err_and(|_| number.len() > 18 && !number.contains(['.', 'e', 'E']))
-            || number.parse::<i128>().is_ok_and(|number| {
-                i64::try_from(number).is_err() && u64::try_from(number).is_err()
-            })
-    };
-    numbers.into_iter().any(is_big)
+    (0..text.len()).any(is_minus_zero)
 }
 
 /// Returns `true` if this is a valid id of a request.

@@ -27,13 +27,15 @@ fuzz_target!(|data: &[u8]| {
 const DEPTH: usize = 64;
 
 fn check(line: &[u8]) {
+    if oracle::has_minus_zero(line) {
+        return;
+    }
     let came = stream_item(line).map(|stream_item| match stream_item {
         StreamItem::Item(id, item) => (json(&id), Some(json(&item))),
         StreamItem::End(id) => (json(&id), None),
     });
     let text = oracle::accepts(line, DEPTH).then(|| std::str::from_utf8(line).expect("JSON"));
-    let text = text.map(oracle::without_minus_zero);
-    let expected = text.as_deref().and_then(expected);
+    let expected = text.and_then(expected);
     assert_eq!(came, expected, "{}", line.escape_ascii());
 }
 

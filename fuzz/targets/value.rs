@@ -22,18 +22,21 @@ fuzz_target!(|data: &[u8]| {
 const DEPTH: usize = 64;
 
 fn check(json: &[u8]) {
+    if oracle::has_minus_zero(json) {
+        return;
+    }
     let shallow = parse(json, 3, |_| ()).is_some();
     assert_eq!(shallow, oracle::accepts(json, 3), "{}", json.escape_ascii());
     let deep = oracle::accepts(json, DEPTH);
     let read = parse(json, DEPTH, |value| {
         assert!(deep, "{}", json.escape_ascii());
-        let text = oracle::without_minus_zero(std::str::from_utf8(json).unwrap());
-        check_types(value, &text);
-        check_keys(value, &text);
-        check_without_copies(value, &text);
+        let text = std::str::from_utf8(json).unwrap();
+        check_types(value, text);
+        check_keys(value, text);
+        check_without_copies(value, text);
         let written = serde_json::to_vec(&value).unwrap();
         assert_eq!(fuzzing::write(&value).as_ref(), Some(&written));
-        agree::<Value, _>(&mut serde_json::Deserializer::from_slice(&written), &text);
+        agree::<Value, _>(&mut serde_json::Deserializer::from_slice(&written), text);
     });
     assert_eq!(read.is_some(), deep, "{}", json.escape_ascii());
 }
@@ -62,9 +65,7 @@ fn check_types<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
     agree!(value, text: char, String, (), Nothing, Newtype, Pair, Option<Option<Newtype>>);
     agree!(value, text: Bytes, Vec<Value>, (Value, Value), [Value; 3], Ignored);
     agree!(value, text: Record, Strict, Flat, External, Internal, Adjacent, Untagged);
-    if !oracle::has_big_integer(text) {
-        agree!(value, text: i128, u128);
-    }
+    agree!(value, text: i128, u128);
 }
 
 fn check_keys<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
@@ -78,8 +79,8 @@ fn check_keys<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
     }
 }
 
-/// Checks borrowed strings and `f32`, in which serde_json differs: it does not borrow strings with escapes, and rounds an
-/// `f32` once, while serde converts it from an `f64`.
+/// Checks borrowed strings and `f32`, in which serde_json differs: it does not borrow strings with escapes, and reads a number
+/// beyond the range of `f32` as an infinity.
 fn check_without_copies<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
     let string = serde_json::from_str::<String>(text).ok();
     assert_eq!(<&str>::deserialize(value).ok(), string.as_deref());
@@ -96,11 +97,8 @@ fn check_without_copies<'de>(value: impl Deserializer<'de> + Copy, text: &str) {
         borrowing.as_ref().map(|Borrowing(text)| &**text),
         string.as_deref()
     );
-    // serde converts an integer to `f32` directly.
-    let signed = serde_json::from_str::<i64>(text).map(|number| number as f32);
-    let unsigned = || serde_json::from_str::<u64>(text).map(|number| number as f32);
-    let float = |_| serde_json::from_str::<f64>(text).map(|number| number as f32);
-    let expected = signed.or_else(|_| unsigned()).or_else(float).ok();
+    let single = serde_json::from_str::<f32>(text).ok();
+    let expected = single.filter(|single| single.is_finite());
     assert_eq!(f32::deserialize(value).ok(), expected);
 }
 

@@ -86,8 +86,8 @@ struct MuxState {
     waiters: Waiters,
     /// `true` if some waiters were woken for the current room.
     has_woken: bool,
-    /// Counts received lines that answer no call.
-    unmatched: EventLimit,
+    /// Counts received lines that answer no call. Created with the first, since few servers send one.
+    unmatched: Option<Box<EventLimit>>,
     /// The reason why the stream takes no more calls.
     lost: Option<ConnectionError>,
 }
@@ -757,7 +757,11 @@ impl MuxStream {
             }
             Addressee::None if self.fail_by_item(reply) => Ok(()),
             Addressee::Unknown | Addressee::None => {
-                let since = self.state().unmatched.add(Instant::now());
+                let since = self
+                    .state()
+                    .unmatched
+                    .get_or_insert_default()
+                    .add(Instant::now());
                 log_unmatched(since, None, reply);
                 Ok(())
             }
@@ -768,7 +772,7 @@ impl MuxStream {
     #[cold]
     fn fail_all(&self, failure: CallFailure, line: &[u8]) -> Result<(), StreamLost> {
         let mut state = self.state();
-        let since = state.unmatched.add(Instant::now());
+        let since = state.unmatched.get_or_insert_default().add(Instant::now());
         let wakers = state.fail_sent(&failure);
         drop(state);
         log_unmatched(since, None, line);
@@ -836,7 +840,7 @@ impl MuxStream {
                     true => None,
                     false => {
                         state.has_surplus_replies = true;
-                        state.unmatched.add(Instant::now())
+                        state.unmatched.get_or_insert_default().add(Instant::now())
                     }
                 };
                 log_unmatched(since, Some(id), reply);

@@ -45,7 +45,7 @@ const UNCOUNTED: usize = 32 << 10;
 const WORKER: usize = 16 << 10;
 
 /// Maximum memory of a connection that has been idle, in bytes.
-const IDLE: usize = 8 << 10;
+const IDLE: usize = 9 << 10;
 
 /// Memory of the client with which the handlers of a connection call its peer, in bytes. It is that of the tasks of its
 /// streams.

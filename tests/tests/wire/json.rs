@@ -600,9 +600,9 @@ mod implementation_defined {
     }
 
     #[tokio::test]
-    async fn minus_zero_without_fraction_is_an_integer() {
-        is_read(b"-0", json!(0)).await;
-        is_read(b"[-0,-0 ]", json!([0, 0])).await;
+    async fn minus_zero_without_fraction_is_a_float() {
+        is_read(b"-0", json!(-0.0)).await;
+        is_read(b"[-0,-0 ]", json!([-0.0, -0.0])).await;
         is_read(b"-0.0", json!(-0.0)).await;
     }
 
