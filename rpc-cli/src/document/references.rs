@@ -436,7 +436,6 @@ mod tests {
 
     #[test]
     fn reference_without_a_target_is_refused_with_its_place() {
-        let method = |member: &str, value: Tree| json!({"methods": [{"name": "m", member: value}], "components": {"schemas": {"S": {"type": "string"}}}});
         let missing = "the reference `#/components/x/Y` leads nowhere";
         let list = || json!([to("#/components/x/Y")]);
         let cases = [
@@ -499,6 +498,29 @@ mod tests {
                 "#/x-types/A.not",
                 missing,
             ),
+        ];
+        are_refused(&cases);
+    }
+
+    fn are_refused(cases: &[(Tree, &str, &str)]) {
+        for (document, place, what) in cases {
+            let told = refused(document);
+            assert!(
+                told.contains(&format!("{place}: ")) && told.contains(what),
+                "{told}"
+            );
+        }
+    }
+
+    /// Returns a document with a method that has this member.
+    fn method(member: &str, value: Tree) -> Tree {
+        json!({"methods": [{"name": "m", member: value}], "components": {"schemas": {"S": {"type": "string"}}}})
+    }
+
+    #[test]
+    fn reference_to_something_else_or_in_a_circle_is_refused_with_its_place() {
+        let missing = "the reference `#/components/x/Y` leads nowhere";
+        are_refused(&[
             (
                 method(
                     "result",
@@ -545,14 +567,7 @@ mod tests {
                 ".components.schemas.A",
                 "refers to itself",
             ),
-        ];
-        for (document, place, what) in cases {
-            let told = refused(&document);
-            assert!(
-                told.contains(&format!("{place}: ")) && told.contains(what),
-                "{told}"
-            );
-        }
+        ]);
     }
 
     #[test]
