@@ -161,6 +161,7 @@ impl Context {
     }
 
     /// Resets the context for a new call.
+    #[inline]
     pub(crate) fn begin(&mut self, deadline: Option<Instant>, meta: Option<Value<'_, '_>>) {
         self.deadline = deadline;
         self.meta.read(meta);
@@ -421,15 +422,20 @@ impl Extensions {
     }
 
     /// Drops all values.
+    #[inline]
     fn clear(&mut self) {
-        let values = get_mut(&mut self.0);
-        if !values.is_empty() {
-            let values = std::mem::take(values);
-            // A value may panic when it is dropped. That must not end other calls.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(values))) {
-                // Dropping the payload could panic again.
-                std::mem::forget(panic);
-            }
+        if !get_mut(&mut self.0).is_empty() {
+            self.drop_values();
+        }
+    }
+
+    #[cold]
+    fn drop_values(&mut self) {
+        let values = std::mem::take(get_mut(&mut self.0));
+        // A value may panic when it is dropped. That must not end other calls.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(values))) {
+            // Dropping the payload could panic again.
+            std::mem::forget(panic);
         }
     }
 

@@ -4,7 +4,6 @@ use std::cell::Cell;
 
 use crate::client::error::CallError;
 use crate::codec::arena::Arena;
-use crate::codec::envelope::leading_id;
 use crate::codec::parser::Parser;
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ResultReader;
@@ -23,7 +22,7 @@ pub(super) fn decode_reply<T, E>(
     if let Some(take) = reader.unparsed {
         return Some(Ok(take(reply)));
     }
-    let (length, leading) = (reply.len(), leading_id(reply));
+    let length = reply.len();
     let arena = Arena::default();
     let decoded = with_parser(|parser| {
         let mut document = parser.parse_response(reply).ok()?;
@@ -31,6 +30,7 @@ pub(super) fn decode_reply<T, E>(
         let response = document.response()?;
         let is_reply = response.id.is_some() || response.outcome.is_error();
         // A line with two ids may be the reply to either call.
+        let leading = document.leading_id();
         let has_one_id = leading.is_none() || leading == response.id;
         (is_reply && has_one_id).then(|| decode_body(reader, response.outcome))
     });

@@ -349,6 +349,15 @@ impl<'p, 'de> Document<'p, 'de> {
         self.compact
     }
 
+    /// Returns the id with which the received text starts. `None` for a compact message, which has one id.
+    #[inline]
+    pub(crate) fn leading_id(&self) -> Option<u64> {
+        match self.compact {
+            Some(_) => None,
+            None => leading_id(self.values.text.get(1..)?),
+        }
+    }
+
     /// Returns a string of a compact message.
     #[inline]
     pub(super) fn text(&self, span: Span) -> Option<&'de str> {
