@@ -38,18 +38,26 @@ fn is_same_number(one: &str, other: &str) -> bool {
     digits(one).is_some_and(|one| digits(other) == Some(one))
 }
 
+/// Returns the sign, the mantissa and the exponent of a number.
+fn parts(number: &str) -> (bool, &str, Option<&str>) {
+    let (is_negative, amount) = match number.strip_prefix('-') {
+        Some(amount) => (true, amount),
+        None => (false, number),
+    };
+    match amount.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (is_negative, mantissa, Some(exponent)),
+        None => (is_negative, amount, None),
+    }
+}
+
 /// Returns sign, significant digits and the exponent of the first of them. Zero has none of these but its sign.
 fn digits(number: &str) -> Option<(bool, String, i64)> {
-    let positive = number.strip_prefix('-').unwrap_or(number);
-    let (mantissa, exponent) = match positive.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-        None => (positive, 0),
-    };
+    let (is_negative, mantissa, exponent) = parts(number);
+    let exponent = exponent.map_or(Ok(0), str::parse::<i64>).ok()?;
     let whole = mantissa.split('.').next().unwrap_or_default();
     let all: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     let significant = all.trim_start_matches('0');
     let zeros = i64::try_from(all.len().checked_sub(significant.len())?).ok()?;
-    let is_negative = positive.len() < number.len();
     let significant = significant.trim_end_matches('0').to_owned();
     if significant.is_empty() {
         return Some((is_negative, significant, 0));
@@ -70,11 +78,7 @@ pub(super) fn is_between_singles(number: f64) -> bool {
 
 /// Returns `true` if a text is a number in JSON's notation.
 pub(super) fn is_json(text: &str) -> bool {
-    let positive = text.strip_prefix('-').unwrap_or(text);
-    let (mantissa, exponent) = match positive.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (positive, None),
-    };
+    let (_, mantissa, exponent) = parts(text);
     let (whole, fraction) = match mantissa.split_once('.') {
         Some((whole, fraction)) => (whole, Some(fraction)),
         None => (mantissa, None),

@@ -1,10 +1,11 @@
 //! Finds the id of a reply before the caller parses it, in order to find that caller.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 use crate::codec::envelope::leading_id;
 use crate::codec::error_code::code;
 use crate::codec::steps;
+use crate::codec::values::closing_quote;
 
 /// The call to which a received line belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,14 +159,8 @@ fn members<'l>(line: &'l [u8], mut visit: impl FnMut(&'l [u8], &'l [u8])) -> &'l
 
 /// Splits a string from the text that follows it, behind its opening quote. Escapes are kept.
 fn string(start: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut length = 0_usize;
-    loop {
-        length = length.saturating_add(memchr2(b'"', b'\\', start.get(length..)?)?);
-        if start.get(length) == Some(&b'"') {
-            return Some((start.get(..length)?, start.get(length.saturating_add(1)..)?));
-        }
-        length = length.saturating_add(2);
-    }
+    let (text, rest) = start.split_at_checked(closing_quote(start)?)?;
+    Some((text, rest.get(1..)?))
 }
 
 /// Returns `true` if a string is `text`, in any notation.

@@ -192,18 +192,20 @@ pub(super) fn word_length(text: &[u8]) -> usize {
 
 /// Returns the length of the string that `text` starts with, with its quotes.
 pub(super) fn string_length(text: &[u8]) -> usize {
-    let mut length = 1_usize;
-    while let Some(at) = text
-        .get(length..)
-        .and_then(|rest| memchr2(b'"', b'\\', rest))
-    {
-        let end = length.saturating_add(at);
-        if text.get(end) == Some(&b'"') {
-            return end.saturating_add(1);
+    let end = closing_quote(text.get(1..).unwrap_or_default());
+    end.map_or(text.len(), |end| end.saturating_add(2))
+}
+
+/// Returns the position of the quote that ends a string, in the text behind its opening quote.
+pub(super) fn closing_quote(start: &[u8]) -> Option<usize> {
+    let mut length = 0_usize;
+    loop {
+        length = length.saturating_add(memchr2(b'"', b'\\', start.get(length..)?)?);
+        if start.get(length) == Some(&b'"') {
+            return Some(length);
         }
-        length = end.saturating_add(2);
+        length = length.saturating_add(2);
     }
-    text.len()
 }
 
 /// Returns the length of the value that `text` starts with. Returns `None` if its end is missing.
