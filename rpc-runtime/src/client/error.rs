@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use thiserror::Error;
 
 use crate::codec::error::{ErrorObject, RpcError};
-use crate::codec::error_code::code;
+use crate::codec::error_code::{code, is_reserved};
 use crate::codec::escape::{Escaped, Excerpt};
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
@@ -209,7 +209,7 @@ impl<E: RpcError> From<CallError<E>> for ErrorObject {
             CallError::Application(error) => return Self::sent(&error),
             CallError::Remote(error) => match error.code() {
                 code::UPSTREAM_FAILED => return error,
-                code @ -32768..=-32000 => format!("the other service answered with code {code}"),
+                code if is_reserved(code) => format!("the other service answered with code {code}"),
                 _ => return error,
             },
             CallError::Timeout => "the call to the other service took too long".into(),
@@ -244,8 +244,7 @@ impl<E> CallError<E> {
                 reason: ConnectionError::drained(&Escaped(message).to_string()),
             },
             code::STREAM_ENDED => Self::StreamEnded,
-            // Codes that are reserved for the protocol. No handler returns them.
-            -32768..=-32000 => Self::Remote(ErrorObject::received(code, message, data)),
+            _ if is_reserved(code) => Self::Remote(ErrorObject::received(code, message, data)),
             _ => match read(code, message, data) {
                 Some(error) => Self::Application(error),
                 None => Self::Remote(ErrorObject::received(code, message, data)),

@@ -219,6 +219,11 @@ impl MuxState {
         ))
     }
 
+    /// Counts a line that answers no call. Returns the number of such lines since the last event, if another event is due.
+    fn count_unmatched(&mut self) -> Option<u64> {
+        self.unmatched.get_or_insert_default().add(Instant::now())
+    }
+
     /// Ends the calls that were sent. Returns the callers to wake.
     fn fail_sent(&mut self, failure: &CallFailure) -> Vec<Waker> {
         let sent = self.sent;
@@ -757,11 +762,7 @@ impl MuxStream {
             }
             Addressee::None if self.fail_by_item(reply) => Ok(()),
             Addressee::Unknown | Addressee::None => {
-                let since = self
-                    .state()
-                    .unmatched
-                    .get_or_insert_default()
-                    .add(Instant::now());
+                let since = self.state().count_unmatched();
                 log_unmatched(since, None, reply);
                 Ok(())
             }
@@ -772,7 +773,7 @@ impl MuxStream {
     #[cold]
     fn fail_all(&self, failure: CallFailure, line: &[u8]) -> Result<(), StreamLost> {
         let mut state = self.state();
-        let since = state.unmatched.get_or_insert_default().add(Instant::now());
+        let since = state.count_unmatched();
         let wakers = state.fail_sent(&failure);
         drop(state);
         log_unmatched(since, None, line);
@@ -840,7 +841,7 @@ impl MuxStream {
                     true => None,
                     false => {
                         state.has_surplus_replies = true;
-                        state.unmatched.get_or_insert_default().add(Instant::now())
+                        state.count_unmatched()
                     }
                 };
                 log_unmatched(since, Some(id), reply);

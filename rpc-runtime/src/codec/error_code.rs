@@ -73,6 +73,12 @@ pub mod code {
     pub const UPSTREAM_FAILED: i64 = -32014;
 }
 
+/// Returns `true` for a code that JSON-RPC 2.0 reserves for the protocol
+/// ([section 5.1](https://www.jsonrpc.org/specification#error_object)). No handler returns one.
+pub(crate) fn is_reserved(code: i64) -> bool {
+    (-32768..=-32000).contains(&code)
+}
+
 /// A protocol error. Its text is fixed, so that nothing internal can leak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProtocolError {

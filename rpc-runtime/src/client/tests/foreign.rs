@@ -110,6 +110,18 @@ impl Caller {
     }
 }
 
+/// Makes a call on a dedicated stream. Returns the stream at the peer, and the id of the call as JSON.
+async fn call_on_dedicated_stream(
+    client: &Client,
+    peer: &Connection,
+) -> (tokio::task::JoinHandle<Outcome>, PeerStream, String) {
+    let call = client.call::<u64, _>("get", &()).dedicated_stream();
+    let call = tokio::spawn(call.into_future());
+    let mut stream = PeerStream::accept_bi(peer).await;
+    let id = parse(&soon(stream.line()).await.unwrap())["id"].to_string();
+    (call, stream, id)
+}
+
 fn assert_is(line: &str, outcome: Outcome, right: Result<u64, &str>) {
     match (outcome, right) {
         (Ok(result), Ok(right)) => assert_eq!(result, right, "{line}"),
@@ -136,10 +148,7 @@ async fn reply_of_another_implementation_ends_its_call_on_the_shared_stream() {
 async fn reply_of_another_implementation_ends_its_call_on_a_dedicated_stream() {
     let (client, peer) = scripted(ClientBuilder::default());
     for (line, right) in REPLIES {
-        let call = client.call::<u64, _>("get", &()).dedicated_stream();
-        let call = tokio::spawn(call.into_future());
-        let mut stream = PeerStream::accept_bi(&peer).await;
-        let id = parse(&soon(stream.line()).await.unwrap())["id"].to_string();
+        let (call, mut stream, id) = call_on_dedicated_stream(&client, &peer).await;
         let line = line.replace("ID", &id);
         stream.reply(&line).await;
         assert_is(&line, soon(call).await.unwrap(), right);
@@ -351,10 +360,7 @@ const OF_ANOTHER_CALL: [(&str, &str); 5] = [
 async fn reply_to_another_call_ends_a_call_on_a_dedicated_stream_with_an_error() {
     let (client, peer) = scripted(ClientBuilder::default());
     for (line, part) in OF_ANOTHER_CALL {
-        let call = client.call::<u64, _>("get", &()).dedicated_stream();
-        let call = tokio::spawn(call.into_future());
-        let mut stream = PeerStream::accept_bi(&peer).await;
-        let id = parse(&soon(stream.line()).await.unwrap())["id"].to_string();
+        let (call, mut stream, id) = call_on_dedicated_stream(&client, &peer).await;
         let line = line.replace("ID", &id);
         stream.reply(&line).await;
         assert_is(&line, soon(call).await.unwrap(), Err(part));
@@ -365,10 +371,7 @@ async fn reply_to_another_call_ends_a_call_on_a_dedicated_stream_with_an_error()
 async fn error_without_an_id_is_the_reply_on_a_dedicated_stream() {
     let (client, peer) = scripted(ClientBuilder::default());
     for members in [r#""id":null,"#, ""] {
-        let call = client.call::<u64, _>("get", &()).dedicated_stream();
-        let call = tokio::spawn(call.into_future());
-        let mut stream = PeerStream::accept_bi(&peer).await;
-        soon(stream.line()).await.unwrap();
+        let (call, mut stream, _) = call_on_dedicated_stream(&client, &peer).await;
         let error = r#""error":{"code":-32700,"message":"Parse error"}"#;
         let line = format!(r#"{{"jsonrpc":"2.0",{members}{error}}}"#);
         stream.reply(&line).await;
