@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use crate::codec::de::Elements;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::request::Request;
-use crate::memory::{ConnectionMemory, MemoryCharge};
+use crate::memory::MemoryCharge;
 use crate::permit::{Permit, PermitSlot};
 use crate::server::buffers::{
     BatchBuffers, EntryBuffers, RETAINED_ENTRY_BYTES, SMALL_MESSAGE_BYTES,
 };
 use crate::server::call_task::CallSite;
+use crate::server::connection::ServerConnection;
 use crate::server::invoke::{Invocation, PreparedCall, passes, prepare};
 use crate::service::router::Router;
 
@@ -45,8 +46,7 @@ pub(super) async fn serve<R: Router>(
     let mut running = Running::new(first);
     let mut replies = EntryReplies {
         left: entries.len(),
-        limit: limits.max_response_bytes,
-        memory: connection.memory(),
+        connection,
         charge: MemoryCharge::new(connection.memory(), 0),
         buffers,
     };
@@ -92,24 +92,23 @@ pub(super) async fn serve<R: Router>(
 }
 
 /// The replies of a batch.
-struct EntryReplies<'b> {
+struct EntryReplies<'b, R> {
     buffers: &'b mut BatchBuffers,
-    /// Maximum size of the array, in bytes.
-    limit: usize,
+    connection: &'b ServerConnection<R>,
     /// Number of entries without a reply.
     left: usize,
-    memory: &'b ConnectionMemory,
     /// Counts the replies while they wait for those of other entries, if they are large.
     charge: MemoryCharge,
 }
 
-impl EntryReplies<'_> {
+impl<R: Router> EntryReplies<'_, R> {
     fn collect(&mut self, entry: EntryBuffers) {
         self.left -= 1;
         let is_large = self.buffers.out.len() > RETAINED_ENTRY_BYTES;
-        let limit = match is_large && !self.memory.admits_reply(entry.reply.bytes().len()) {
+        let has_room = |bytes| self.connection.has_room_for_reply(bytes);
+        let limit = match is_large && !has_room(entry.reply.bytes().len()) {
             true => 0,
-            false => self.limit,
+            false => self.connection.limits().max_response_bytes,
         };
         self.buffers.collect(entry, limit, self.left);
         let bytes = self.buffers.out.capacity();

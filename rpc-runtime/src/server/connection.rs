@@ -410,7 +410,12 @@ impl<R: Router> ServerConnection<R> {
 impl<R: Router> ServerConnection<R> {
     /// Returns `true` if the connection has room for a reply or item of `bytes` bytes. Small ones always have room.
     pub(super) fn admits_reply(&self, bytes: usize) -> bool {
-        if bytes <= SMALL_REPLY_BYTES || self.memory.admits_reply(bytes) {
+        bytes <= SMALL_REPLY_BYTES || self.has_room_for_reply(bytes)
+    }
+
+    /// Returns `true` if the connection has room for a reply or item of any size.
+    pub(super) fn has_room_for_reply(&self, bytes: usize) -> bool {
+        if self.memory.admits_reply(bytes) {
             return true;
         }
         // One event for each connection, since a client can cause many.
