@@ -165,6 +165,7 @@ impl Context {
     pub(crate) fn begin(&mut self, deadline: Option<Instant>, meta: Option<Value<'_, '_>>) {
         self.deadline = deadline;
         self.meta.read(meta);
+        // A call whose future was dropped has not ended.
         self.extensions.clear();
         self.cancellation.take();
         self.aborted.take();

@@ -46,7 +46,7 @@ const BREAKING: [&str; 1] = ["breaking"];
 macro_rules! versions {
     ($($version:ident { $($items:tt)* } { $($handlers:tt)* })*) => { $(
         mod $version {
-            #[allow(unused_imports)]
+            #[allow(unused_imports)] // some versions need none of them
             use super::*;
 
             $($items)*
