@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::client::address::Address;
 use crate::client::balance::endpoints::{EndpointSettings, Endpoints};
 use crate::client::balance::outlier::Ejection;
-use crate::client::callback::{IntoServePeer, serve_peers};
+use crate::client::callback::{IntoServePeer, ServePeer, serve_peers};
 use crate::client::dial::{ConnectError, DialSettings, Dialer};
 use crate::client::handle::Client;
 use crate::client::options::{ClientOptions, MetadataSource};
@@ -54,6 +54,14 @@ struct ClientSettings {
     stays_lost: bool,
 }
 
+/// What a client of one server is made of.
+struct Parts {
+    options: ClientOptions,
+    services: Arc<dyn ServePeer>,
+    dialer: Dialer,
+    reconnects: bool,
+}
+
 impl ClientSettings {
     /// Returns the call options of the client. Calls are retried only if the client reconnects.
     fn reconnecting(&self) -> ClientOptions {
@@ -88,7 +96,7 @@ impl<R> ClientBuilder<R> {
     /// Sets which server certificates are trusted. Defaults to those issued by the authorities that the operating system
     /// trusts.
     pub fn trust(mut self, trust: Trust) -> Self {
-        self.settings.dial.trust = trust;
+        self.settings.dial.trust = trust.into();
         self
     }
 
@@ -296,8 +304,10 @@ impl<R> ClientBuilder<R> {
 
     /// Connects to a server.
     ///
-    /// The addresses of a name are tried in turn until a server answers. An address that does not answer is tried for 15 s,
-    /// so the addresses after it are reached only with a longer [`connect_timeout`](Self::connect_timeout).
+    /// The addresses of a name are tried 250 ms apart, IPv6 and IPv4 in turn, and at once when an attempt fails. The first
+    /// connection whose handshake is complete is used, and the other attempts are cancelled
+    /// ([RFC 8305](https://www.rfc-editor.org/rfc/rfc8305)). The client reconnects in the same way. If all attempts fail,
+    /// the error is that of a server that answered, if one did.
     ///
     /// # Errors
     /// Returns a [`ConnectError`] if the address or the settings are invalid, or if no connection can be made.
@@ -314,25 +324,105 @@ impl<R> ClientBuilder<R> {
         ConnectError: From<A::Error>,
         R: Router,
     {
-        let Self {
-            settings,
-            limits,
-            discovery,
-            router,
-        } = self;
+        let Parts {
+            options,
+            services,
+            dialer,
+            reconnects,
+        } = self.parts(address)?;
+        let connection = dialer.dial().await?;
+        let dialer = Some(dialer).filter(|_| reconnects);
+        Ok(Client::over(
+            connection,
+            options,
+            serve_peers(services),
+            dialer,
+        ))
+    }
+
+    /// Creates a client that connects to a server when it makes its first call, or with [`Client::ready`].
+    ///
+    /// So a program starts while its server is down. The first call waits until the client is connected, as calls wait
+    /// while a client reconnects: within its timeout, or until the first attempt has failed if the client does not
+    /// [`wait_for_ready`](Self::wait_for_ready). The client keeps trying, as it does when a connection is lost. From then on
+    /// it is as a client that [`connect`](Self::connect) has returned. [`reconnect(false)`](Self::reconnect) has an effect
+    /// once the client has been connected.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use rpc_runtime::{Client, Identity, Server, Trust, rpc};
+    /// use rpc_runtime::ConnectionState;
+    ///
+    /// # #[rpc]
+    /// # trait Calculator { async fn add(&self, a: i64, b: i64) -> i64; }
+    /// # struct Desk;
+    /// # impl Calculator for Desk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let identity = Identity::self_signed(["127.0.0.1"])?;
+    /// # let trust = Trust::certificate(identity.certificate());
+    /// # let server = Server::builder(identity).service(CalculatorServer::new(Desk)).bind("127.0.0.1:0")?;
+    /// # let address = server.local_addr()?;
+    /// let client = Client::builder().trust(trust).timeout(Duration::from_secs(20)).connect_lazy(address)?;
+    /// assert!(matches!(client.state(), ConnectionState::Idle));
+    /// let calculator = CalculatorClient::new(client);
+    ///
+    /// tokio::spawn(server.run()); // usually in another process
+    /// assert_eq!(calculator.add(1, 2).await?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`ConnectError::Address`] if the address cannot be parsed, and [`ConnectError::DuplicateMethod`] if two of
+    /// the client's services have a method of the same name. [`Client::state`] returns the error of the last attempt to
+    /// connect.
+    ///
+    /// # Panics
+    /// Panics outside a tokio runtime. In a runtime without I/O and timers
+    /// ([`enable_all`](tokio::runtime::Builder::enable_all)), the task that connects panics.
+    pub fn connect_lazy<A>(self, address: A) -> Result<Client, ConnectError>
+    where
+        A: TryInto<Address>,
+        ConnectError: From<A::Error>,
+        R: Router,
+    {
+        let Parts {
+            options,
+            services,
+            dialer,
+            reconnects,
+        } = self.parts(address)?;
+        Ok(Client::lazy(
+            options,
+            serve_peers(services),
+            dialer,
+            reconnects,
+        ))
+    }
+
+    /// Returns what a client of one server is made of.
+    fn parts<A>(self, address: A) -> Result<Parts, ConnectError>
+    where
+        A: TryInto<Address>,
+        ConnectError: From<A::Error>,
+        R: Router,
+    {
         check_names(&R::descriptions())?;
         let options = ClientOptions {
-            memory: ServerMemory::new(&limits),
-            ..settings.reconnecting()
+            memory: ServerMemory::new(&self.limits),
+            ..self.settings.reconnecting()
         };
         let dialer = Dialer {
-            settings: settings.dial,
+            settings: self.settings.dial,
             address: address.try_into()?,
         };
-        let connection = dialer.dial().await?;
-        let services = serve_peers(router.into_serve_peer(limits, discovery));
-        let dialer = Some(dialer).filter(|_| !settings.stays_lost);
-        Ok(Client::over(connection, options, services, dialer))
+        Ok(Parts {
+            options,
+            services: self.router.into_serve_peer(self.limits, self.discovery),
+            dialer,
+            reconnects: !self.settings.stays_lost,
+        })
     }
 
     /// Connects to several servers that offer the same services.

@@ -1,15 +1,19 @@
 //! Opens one connection to a server.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::client::address::{Address, AddressError};
+use crate::client::happy_eyeballs::{alternate, first_success};
 use crate::client::retry::backoff::Backoff;
 use crate::description::names::DuplicateMethod;
-use crate::tls::{HandshakeResult, Identity, TlsError, Trust, UntrustedReason, client_config};
+use crate::tls::{
+    HandshakeResult, Identity, ServerTrust, TlsError, UntrustedReason, Verifier, client_config,
+};
 use crate::transport::quic::{self, HandshakeError};
 use crate::transport::{Connection, ConnectionError};
 
@@ -19,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Settings with which a client connects and reconnects.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DialSettings {
-    pub(super) trust: Trust,
+    pub(super) trust: ServerTrust,
     pub(super) identity: Option<Identity>,
     pub(super) server_name: Option<String>,
     pub(super) connect_timeout: Option<Duration>,
@@ -35,26 +39,82 @@ pub(super) struct Dialer {
 impl Dialer {
     pub(super) async fn dial(&self) -> Result<Connection, ConnectError> {
         let limit = self.settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
-        let dialed = tokio::time::timeout(limit, self.try_each()).await;
-        dialed.unwrap_or(Err(ConnectError::Timeout))
+        let mut failure = Failure::default();
+        let dialed = async {
+            let resolved = self.address.resolve().await;
+            let candidates = alternate(resolved.map_err(ConnectError::Resolve)?);
+            self.connect_to_any(candidates, &mut failure).await
+        };
+        match tokio::time::timeout(limit, dialed).await {
+            Ok(Ok(Some(connection))) => Ok(connection),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(None)) => Err(failure.of_all()),
+            Err(_) => Err(failure.of_some()),
+        }
     }
 
-    /// Tries the addresses of a name in turn, until a server answers.
-    async fn try_each(&self) -> Result<Connection, ConnectError> {
+    /// Connects to one of several addresses of the server. Returns `None` if all attempts have failed.
+    async fn connect_to_any(
+        &self,
+        candidates: Vec<SocketAddr>,
+        failure: &mut Failure,
+    ) -> Result<Option<Connection>, ConnectError> {
+        let verifier = self.settings.trust.verifier().await?;
+        let attempt = |candidate| self.connect_to(candidate, &verifier);
+        Ok(first_success(candidates, attempt, |error| failure.add(error)).await)
+    }
+
+    async fn connect_to(
+        &self,
+        candidate: SocketAddr,
+        verifier: &Verifier,
+    ) -> Result<Connection, ConnectError> {
         let Self { settings, address } = self;
         let server_name = settings.server_name.as_deref();
         let server_name = server_name.unwrap_or(address.server_name());
-        let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
-        let mut failure = None;
-        for candidate in resolved.map_err(ConnectError::Resolve)? {
-            let (trust, identity) = (settings.trust.clone(), settings.identity.clone());
-            let (tls, handshake_result) = client_config(trust, identity)?;
-            match quic::connect(candidate, server_name, tls, &handshake_result).await {
-                Ok(connection) => return Ok(Connection::Quic(connection)),
-                Err(error) => failure = Some(ConnectError::new(error, &handshake_result)),
-            }
+        let (tls, handshake_result) = client_config(verifier, settings.identity.clone())?;
+        let connected = quic::connect(candidate, server_name, tls, &handshake_result).await;
+        connected
+            .map(Connection::Quic)
+            .map_err(|error| ConnectError::new(error, &handshake_result))
+    }
+}
+
+/// The most informative error of the attempts with the addresses of a server.
+#[derive(Default)]
+struct Failure(Option<ConnectError>);
+
+impl Failure {
+    /// Adds the error of an attempt. Returns `false` if the attempts with other addresses will fail with the same error.
+    fn add(&mut self, error: ConnectError) -> bool {
+        let can_succeed = !matches!(error, ConnectError::ServerName | ConnectError::Trust(_));
+        let known = self.0.as_ref().map(informativeness);
+        if known.is_none_or(|known| known < informativeness(&error)) {
+            self.0 = Some(error);
         }
-        Err(failure.unwrap_or(ConnectError::Resolve(std::io::ErrorKind::NotFound.into())))
+        can_succeed
+    }
+
+    /// Returns the error of a client whose attempts have all failed.
+    fn of_all(self) -> ConnectError {
+        let no_addresses = || ConnectError::Resolve(std::io::ErrorKind::NotFound.into());
+        self.0.unwrap_or_else(no_addresses)
+    }
+
+    /// Returns the error of a client some of whose attempts were in progress when the time had passed.
+    fn of_some(self) -> ConnectError {
+        let answered = self.0.filter(|error| informativeness(error) > 0);
+        answered.unwrap_or(ConnectError::Timeout)
+    }
+}
+
+/// Returns a rank of the errors of one attempt. The error of a server that answered says more than silence does, and a
+/// certificate more than a refusal.
+fn informativeness(error: &ConnectError) -> u8 {
+    match error {
+        ConnectError::Socket(_) | ConnectError::Timeout => 0,
+        ConnectError::Refused(_) => 1,
+        _ => 2,
     }
 }
 
@@ -169,3 +229,6 @@ impl From<Infallible> for ConnectError {
         match never {}
     }
 }
+
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod tests;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -100,6 +100,8 @@ pub(super) struct ClientInner {
     connections: Mutex<Vec<Weak<ClientConnection>>>,
     /// Ends the tasks that connect.
     pub(super) closed: CancellationToken,
+    /// Notified when a call waits for a connection; starts a client that connects with its first call.
+    pub(super) wanted: Arc<Notify>,
     tasks: TaskTracker,
     /// Number of calls that were sent on dedicated streams.
     dedicated: AtomicU64,
@@ -196,7 +198,8 @@ impl Client {
         self.0.options.memory.used()
     }
 
-    /// Waits until the client is connected; with several servers, to one of them.
+    /// Waits until the client is connected; with several servers, to one of them. A client that
+    /// [connects lazily](crate::ClientBuilder::connect_lazy) connects now.
     ///
     /// # Errors
     /// Returns [`ConnectError::AllUnreachable`] as soon as the last attempt to connect has failed; the client keeps trying.
@@ -205,12 +208,15 @@ impl Client {
     /// # Cancel safety
     /// This method is cancel safe.
     pub async fn ready(&self) -> Result<(), ConnectError> {
+        self.0.wanted.notify_one();
         let mut status = self.0.status.subscribe();
         let mut ready = Ok(());
         let is_decided = status.wait_for(|status| {
             ready = match &status.state {
                 ConnectionState::Connected => Ok(()),
-                ConnectionState::Connecting { error: None, .. } => return false,
+                ConnectionState::Idle | ConnectionState::Connecting { error: None, .. } => {
+                    return false;
+                }
                 ConnectionState::Connecting {
                     error: Some(error), ..
                 } => Err(ConnectError::AllUnreachable(Arc::clone(error))),
@@ -253,6 +259,7 @@ impl ClientInner {
             endpoints: Mutex::default(),
             connections: Mutex::default(),
             closed: CancellationToken::new(),
+            wanted: Arc::default(),
             tasks: TaskTracker::new(),
             dedicated: AtomicU64::new(0),
             outgoing: OutgoingPool::default(),
@@ -333,6 +340,7 @@ impl ClientInner {
 
     /// Waits for a connection that takes calls; not `failed`, if possible.
     pub(super) fn next_connection(&self, failed: Option<Arc<ClientConnection>>) -> NextConnection {
+        self.wanted.notify_one();
         let (mut status, waits) = (self.status.subscribe(), self.options.wait_for_ready);
         Box::pin(async move {
             let mut picked = None;

@@ -6,7 +6,8 @@
 //! stream matches the reply to its call, and [`decode`] reads it in the caller's task.
 //!
 //! [`batch`] and [`notification`] send other messages. [`streaming`] receives and sends items. [`handle`] is the client
-//! itself, [`builder`] creates it, [`dial`] connects, and [`reconnect`] reconnects. [`balance`] chooses among several
+//! itself, [`builder`] creates it, [`dial`] connects to one of the addresses of
+//! a name ([`happy_eyeballs`]), and [`reconnect`] reconnects. [`balance`] chooses among several
 //! servers. In [`callback`] the calling half of a connection meets its serving half.
 
 mod address;
@@ -23,6 +24,7 @@ mod dial;
 mod dispatch;
 mod error;
 mod handle;
+mod happy_eyeballs;
 mod method;
 mod mux_stream;
 mod notification;

@@ -28,6 +28,25 @@ impl Client {
         Self::start(client, dialer)
     }
 
+    /// Creates a client that connects when it makes its first call.
+    pub(super) fn lazy(
+        options: ClientOptions,
+        services: Services,
+        dialer: Dialer,
+        reconnects: bool,
+    ) -> Self {
+        let status = Status::disconnected(ConnectionState::Idle);
+        let client = ClientInner::new(status, options, Some(services));
+        let wanted = Arc::clone(&client.wanted);
+        Self::start_with(client, move |slot| async move {
+            let _disconnect = DisconnectOnDrop(slot.clone());
+            wanted.notified().await;
+            let connection = connect(&slot, &dialer, never_connected(), &mut 0).await?;
+            slot.set_connected(connection)?;
+            keep_connected(slot, Some(dialer).filter(|_| reconnects)).await
+        })
+    }
+
     /// Creates a client on a connection that the server owns, and on which it already serves the peer.
     pub(super) fn on_accepted(transport: Connection, memory: Arc<ConnectionMemory>) -> Self {
         let whole = Arc::clone(memory.whole());

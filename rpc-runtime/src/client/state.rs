@@ -15,6 +15,9 @@ use crate::transport::ConnectionError;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ConnectionState {
+    /// The client has not connected yet, and does so when it makes its first call
+    /// ([`connect_lazy`](crate::ClientBuilder::connect_lazy)).
+    Idle,
     /// The client is connected and sends calls at once.
     Connected,
     /// The client is connecting, because the connection was lost or its server is shutting down.
@@ -184,7 +187,9 @@ impl Status {
                 lost,
                 error: Some(_),
             } if !waits => lost,
-            ConnectionState::Connecting { .. } | ConnectionState::Connected => return None,
+            ConnectionState::Idle
+            | ConnectionState::Connecting { .. }
+            | ConnectionState::Connected => return None,
         };
         Some(Err(CallFailure::lost(Execution::NotSent, reason)))
     }

@@ -93,8 +93,8 @@ pub(crate) enum ClientAuth {
     Required(Trust),
 }
 
-fn client_verifier(roots: RootCertStore) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
+fn client_verifier(roots: Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    WebPkiClientVerifier::builder_with_provider(roots, provider())
         .build()
         .map_err(TlsError::trust_anchors)
 }

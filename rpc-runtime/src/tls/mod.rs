@@ -14,6 +14,7 @@ mod provider;
 mod sections;
 mod self_check;
 mod server_auth;
+mod system_roots;
 mod trust;
 mod untrusted;
 
@@ -21,6 +22,6 @@ pub use crate::tls::certificate::Certificate;
 pub(crate) use crate::tls::client_auth::{ClientAuth, ServerTls};
 pub use crate::tls::error::TlsError;
 pub use crate::tls::identity::Identity;
-pub(crate) use crate::tls::server_auth::{HandshakeResult, client_config};
+pub(crate) use crate::tls::server_auth::{HandshakeResult, ServerTrust, Verifier, client_config};
 pub use crate::tls::trust::Trust;
 pub use crate::tls::untrusted::UntrustedReason;

@@ -9,6 +9,7 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::sync::OnceCell;
 
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::error::TlsError;
@@ -45,14 +46,46 @@ impl HandshakeResult {
     }
 }
 
+/// The trust anchors of a client, with the verifier that is built from them for its first connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerTrust {
+    trust: Trust,
+    verifier: Arc<OnceCell<Verifier>>,
+}
+
+/// Verifies the certificates of servers against trust anchors, for all connections of a client.
+#[derive(Debug, Clone)]
+pub(crate) struct Verifier(Arc<Verifiers<Arc<WebPkiServerVerifier>>>);
+
+impl ServerTrust {
+    /// Returns the verifier. An error is not kept, since the authorities of the system may be installed later.
+    pub(crate) async fn verifier(&self) -> Result<Verifier, TlsError> {
+        let build = || async {
+            let trust = self.trust.clone();
+            let verifiers = trust.load_verifiers(server_verifier).await?;
+            Ok(Verifier(Arc::new(verifiers)))
+        };
+        self.verifier.get_or_try_init(build).await.cloned()
+    }
+}
+
+impl From<Trust> for ServerTrust {
+    fn from(trust: Trust) -> Self {
+        Self {
+            trust,
+            verifier: Arc::default(),
+        }
+    }
+}
+
 /// Returns a configuration for one connection, and the result that its handshake fills in.
 pub(crate) fn client_config(
-    trust: Trust,
+    verifier: &Verifier,
     identity: Option<Identity>,
 ) -> Result<(rustls::ClientConfig, HandshakeResult), TlsError> {
     let handshake_result = HandshakeResult::default();
     let verifier = ServerVerifier {
-        trusted: trust.verifiers(server_verifier)?,
+        trusted: verifier.clone(),
         handshake_result: handshake_result.clone(),
     };
     let resolver = ClientCertResolver {
@@ -68,8 +101,8 @@ pub(crate) fn client_config(
     Ok((config, handshake_result))
 }
 
-fn server_verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
-    WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
+fn server_verifier(roots: Arc<RootCertStore>) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    WebPkiServerVerifier::builder_with_provider(roots, provider())
         .build()
         .map_err(TlsError::trust_anchors)
 }
@@ -98,7 +131,7 @@ impl ResolvesClientCert for ClientCertResolver {
 /// Verifies servers' certificates with rustls's own verifier, or as themselves, and records the result.
 #[derive(Debug)]
 struct ServerVerifier {
-    trusted: Verifiers<Arc<WebPkiServerVerifier>>,
+    trusted: Verifier,
     handshake_result: HandshakeResult,
 }
 
@@ -111,7 +144,7 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let checked = self.trusted.check(
+        let checked = self.trusted.0.check(
             end_entity,
             || {
                 verify_itself(end_entity, Purpose::Server, now)?;
@@ -133,4 +166,18 @@ impl ServerCertVerifier for ServerVerifier {
     }
 
     verify_signatures!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn verifier_is_built_once_for_all_connections_of_a_client() {
+        let identity = Identity::self_signed(["localhost"]).unwrap();
+        let trust = ServerTrust::from(Trust::certificate(identity.certificate()));
+        let first = trust.verifier().await.unwrap();
+        let second = trust.clone().verifier().await.unwrap();
+        assert!(Arc::ptr_eq(&first.0, &second.0));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -9,8 +10,8 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::tls::certificate::{Certificate, Fingerprint, sha256};
 use crate::tls::error::TlsError;
-use crate::tls::fault;
 use crate::tls::pem::{Pem, read};
+use crate::tls::{fault, system_roots};
 
 /// The trust anchors of a client, and of a server that requests its clients' certificates. Verification cannot be
 /// disabled.
@@ -32,6 +33,9 @@ pub struct Trust {
 
 impl Trust {
     /// Trusts the authorities of the operating system. This is the default of a client.
+    ///
+    /// The process reads them once, when the first client connects that trusts them. So an authority that is installed
+    /// later is trusted after a restart. A client reads them on a thread for blocking work.
     pub fn system() -> Self {
         Self {
             system: true,
@@ -109,8 +113,30 @@ impl Trust {
         }
     }
 
+    /// Returns the verifiers of certificates, as [`verifiers`](Self::verifiers) does. The authorities of the system are
+    /// read on another thread.
+    pub(super) async fn load_verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TlsError> {
+        let system = match self.system {
+            true => system_roots::load().await,
+            false => system_roots::none(),
+        };
+        self.verifiers_with(system, build)
+    }
+
     /// Returns the verifiers of certificates, which `build` creates from trust anchors.
     pub(super) fn verifiers<V>(self, build: Build<V>) -> Result<Verifiers<V>, TlsError> {
+        let system = match self.system {
+            true => system_roots::load_blocking(),
+            false => system_roots::none(),
+        };
+        self.verifiers_with(system, build)
+    }
+
+    fn verifiers_with<V>(
+        self,
+        mut roots: Arc<RootCertStore>,
+        build: Build<V>,
+    ) -> Result<Verifiers<V>, TlsError> {
         let fault = fault::first(&self.certificates);
         // A certificate that is trusted as an authority is trusted as the peer's own, too.
         let readable =
@@ -119,10 +145,8 @@ impl Trust {
         let mut exact: Vec<_> = listed.map(|certificate| sha256(certificate)).collect();
         let (authorities, end_entities): (Vec<_>, Vec<_>) =
             self.certificates.into_iter().partition(is_authority);
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(authorities);
-        if self.system {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if !authorities.is_empty() {
+            Arc::make_mut(&mut roots).add_parsable_certificates(authorities);
         }
         let only_pinned = !self.system && roots.is_empty() && end_entities.is_empty();
         exact.extend(self.pins);
@@ -166,7 +190,7 @@ impl Default for Trust {
 }
 
 /// Creates a verifier from trust anchors.
-type Build<V> = fn(RootCertStore) -> Result<V, TlsError>;
+type Build<V> = fn(Arc<RootCertStore>) -> Result<V, TlsError>;
 
 /// Verifies certificates against the authorities, and those that are trusted exactly as themselves.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod balance;
 mod calls;
+mod dialling;
 mod discovery;
 mod execution;
 mod faults;
