@@ -132,12 +132,17 @@ impl SharedPair {
         id
     }
 
+    /// Releases the pipes whose streams have ended.
+    fn forget_ended(&mut self) {
+        self.pipes.retain(|pipe| pipe.strong_count() > 0);
+    }
+
     fn pipe(&mut self, id: u64, from: Side) -> (SendStream, RecvStream) {
         let pipe = Arc::new(Mutex::new(Pipe {
             window: self.window,
             ..Pipe::default()
         }));
-        self.pipes.retain(|pipe| pipe.strong_count() > 0);
+        self.forget_ended();
         self.pipes.push(Arc::downgrade(&pipe));
         let send = SendStream {
             id,
@@ -234,6 +239,12 @@ impl Connection {
 
     pub(crate) async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
         self.watch(PipeState::pop_datagram).await
+    }
+
+    /// Releases the memory of ended streams, as the next opened stream does.
+    #[cfg(any(test, feature = "__fuzzing"))]
+    pub(crate) fn forget_ended(&self) {
+        lock(&self.shared).forget_ended();
     }
 
     /// Returns how many bytes are written and not yet read, both ways.
