@@ -119,6 +119,12 @@ pub mod balance {
     pub use crate::client::{Endpoint, Endpoints};
 }
 
+/// Injects faults, for tests of programs. Needs the feature `testing`.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use crate::transport::link::Link;
+}
+
 /// Compiles the program in the project's README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -7,12 +7,13 @@ use crate::client::address::Address;
 use crate::client::balance::endpoints::{EndpointSettings, Endpoints};
 use crate::client::balance::outlier::Ejection;
 use crate::client::callback::{IntoServePeer, ServePeer, serve_peers};
+use crate::client::connector::Connector;
 use crate::client::dial::{ConnectError, DialSettings, Dialer};
 use crate::client::handle::Client;
 use crate::client::options::{ClientOptions, MetadataSource};
 use crate::client::retry::backoff::Backoff;
 use crate::description::discover::DiscoverOptions;
-use crate::description::names::check_names;
+use crate::description::names::{DuplicateMethod, check_names};
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 use crate::service::Service;
@@ -58,7 +59,7 @@ struct ClientSettings {
 struct Parts {
     options: ClientOptions,
     services: Arc<dyn ServePeer>,
-    dialer: Dialer,
+    dial: DialSettings,
     reconnects: bool,
 }
 
@@ -327,17 +328,15 @@ impl<R> ClientBuilder<R> {
         let Parts {
             options,
             services,
-            dialer,
+            dial: settings,
             reconnects,
-        } = self.parts(address)?;
+        } = self.parts()?;
+        let address = address.try_into()?;
+        let dialer = Dialer { settings, address };
         let connection = dialer.dial().await?;
-        let dialer = Some(dialer).filter(|_| reconnects);
-        Ok(Client::over(
-            connection,
-            options,
-            serve_peers(services),
-            dialer,
-        ))
+        let connector = Some(dialer.into()).filter(|_| reconnects);
+        let services = serve_peers(services);
+        Ok(Client::over(connection, options, services, connector))
     }
 
     /// Creates a client that connects to a server when it makes its first call, or with [`Client::ready`].
@@ -387,25 +386,31 @@ impl<R> ClientBuilder<R> {
         ConnectError: From<A::Error>,
         R: Router,
     {
+        let address = address.try_into()?;
+        let connector = |settings| Dialer { settings, address }.into();
+        Ok(self.lazy(connector)?)
+    }
+
+    /// Creates a client that connects when it makes its first call.
+    pub(super) fn lazy(
+        self,
+        connector: impl FnOnce(DialSettings) -> Connector,
+    ) -> Result<Client, DuplicateMethod>
+    where
+        R: Router,
+    {
         let Parts {
             options,
             services,
-            dialer,
+            dial,
             reconnects,
-        } = self.parts(address)?;
-        Ok(Client::lazy(
-            options,
-            serve_peers(services),
-            dialer,
-            reconnects,
-        ))
+        } = self.parts()?;
+        let services = serve_peers(services);
+        Ok(Client::lazy(options, services, connector(dial), reconnects))
     }
 
-    /// Returns what a client of one server is made of.
-    fn parts<A>(self, address: A) -> Result<Parts, ConnectError>
+    fn parts(self) -> Result<Parts, DuplicateMethod>
     where
-        A: TryInto<Address>,
-        ConnectError: From<A::Error>,
         R: Router,
     {
         check_names(&R::descriptions())?;
@@ -413,14 +418,10 @@ impl<R> ClientBuilder<R> {
             memory: ServerMemory::new(&self.limits),
             ..self.settings.reconnecting()
         };
-        let dialer = Dialer {
-            settings: self.settings.dial,
-            address: address.try_into()?,
-        };
         Ok(Parts {
             options,
             services: self.router.into_serve_peer(self.limits, self.discovery),
-            dialer,
+            dial: self.settings.dial,
             reconnects: !self.settings.stays_lost,
         })
     }

@@ -18,7 +18,7 @@ use crate::transport::quic::{self, HandshakeError};
 use crate::transport::{Connection, ConnectionError};
 
 /// The default time limit for resolving a name and the handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Settings with which a client connects and reconnects.
 #[derive(Debug, Clone, Default)]

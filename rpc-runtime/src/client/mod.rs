@@ -18,6 +18,7 @@ mod builder;
 mod call;
 pub(crate) mod callback;
 mod connection;
+mod connector;
 pub(crate) mod decode;
 mod dedicated_stream;
 mod dial;
@@ -25,6 +26,8 @@ mod dispatch;
 mod error;
 mod handle;
 mod happy_eyeballs;
+#[cfg(feature = "testing")]
+mod linked;
 mod method;
 mod mux_stream;
 mod notification;

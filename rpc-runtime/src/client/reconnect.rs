@@ -6,7 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::balance::endpoint_list::EndpointNumber;
 use crate::client::connection::{ClientConnection, ConnectionOwner};
-use crate::client::dial::{ConnectError, Dialer};
+use crate::client::connector::Connector;
+use crate::client::dial::ConnectError;
 use crate::client::handle::{Client, ClientInner, Services};
 use crate::client::options::ClientOptions;
 use crate::client::state::{ConnectionState, Status, never_connected};
@@ -16,23 +17,23 @@ use crate::memory::ConnectionMemory;
 use crate::transport::{Connection, ConnectionError};
 
 impl Client {
-    /// Creates a client on a connection that it owns. It reconnects if it has a dialer.
+    /// Creates a client on a connection that it owns. It reconnects if it has a connector.
     pub(super) fn over(
         transport: Connection,
         options: ClientOptions,
         services: Services,
-        dialer: Option<Dialer>,
+        connector: Option<Connector>,
     ) -> Self {
         let client = ClientInner::new(Status::unconnected(), options, Some(services));
         client.set_connected(transport, ConnectionOwner::Streams);
-        Self::start(client, dialer)
+        Self::start(client, connector)
     }
 
     /// Creates a client that connects when it makes its first call.
     pub(super) fn lazy(
         options: ClientOptions,
         services: Services,
-        dialer: Dialer,
+        connector: Connector,
         reconnects: bool,
     ) -> Self {
         let status = Status::disconnected(ConnectionState::Idle);
@@ -41,9 +42,9 @@ impl Client {
         Self::start_with(client, move |slot| async move {
             let _disconnect = DisconnectOnDrop(slot.clone());
             wanted.notified().await;
-            let connection = connect(&slot, &dialer, never_connected(), &mut 0).await?;
+            let connection = connect(&slot, &connector, never_connected(), &mut 0).await?;
             slot.set_connected(connection)?;
-            keep_connected(slot, Some(dialer).filter(|_| reconnects)).await
+            keep_connected(slot, Some(connector).filter(|_| reconnects)).await
         })
     }
 
@@ -72,8 +73,8 @@ impl Client {
         })
     }
 
-    fn start(client: ClientInner, dialer: Option<Dialer>) -> Self {
-        Self::start_with(client, |slot| keep_connected(slot, dialer))
+    fn start(client: ClientInner, connector: Option<Connector>) -> Self {
+        Self::start_with(client, |slot| keep_connected(slot, connector))
     }
 
     /// Creates a client and spawns its task, which runs `keeper` until the client is closed.
@@ -194,9 +195,12 @@ impl ConnectionSlot {
     }
 }
 
-/// Connects if there is no connection, and again whenever it is lost or drained. Without a dialer the first loss closes the
+/// Connects if there is no connection, and again whenever it is lost or drained. Without a connector the first loss closes the
 /// client. Returns `None` when the client has been dropped.
-pub(super) async fn keep_connected(slot: ConnectionSlot, dialer: Option<Dialer>) -> Option<()> {
+pub(super) async fn keep_connected(
+    slot: ConnectionSlot,
+    connector: Option<Connector>,
+) -> Option<()> {
     let _disconnect = DisconnectOnDrop(slot.clone());
     let mut failures = 0;
     loop {
@@ -210,16 +214,16 @@ pub(super) async fn keep_connected(slot: ConnectionSlot, dialer: Option<Dialer>)
             }
             None => never_connected(),
         };
-        let Some(dialer) = &dialer else {
+        let Some(connector) = &connector else {
             // A drained connection stays open until its calls in flight have ended.
             slot.set_disconnected(ConnectionState::Closed(lost))?;
             return None;
         };
         // The delays grow for a server that soon drops each connection.
-        if since.elapsed() > dialer.settings.backoff.max {
+        if since.elapsed() > connector.backoff().max {
             failures = 0;
         }
-        let connection = connect(&slot, dialer, lost, &mut failures).await?;
+        let connection = connect(&slot, connector, lost, &mut failures).await?;
         slot.set_connected(connection)?;
     }
 }
@@ -227,7 +231,7 @@ pub(super) async fn keep_connected(slot: ConnectionSlot, dialer: Option<Dialer>)
 /// Dials until there is a connection.
 async fn connect(
     slot: &ConnectionSlot,
-    dialer: &Dialer,
+    connector: &Connector,
     lost: ConnectionError,
     failures: &mut u32,
 ) -> Option<Connection> {
@@ -235,15 +239,15 @@ async fn connect(
         lost: lost.clone(),
         error: error.map(Arc::new),
     };
-    let server = Escaped(&dialer.address);
+    let server = Escaped(connector);
     tracing::info!(target: "rpc_runtime::client", %server, lost = %Escaped(&lost), "connecting");
     slot.set_disconnected(connecting(None))?;
     loop {
         if *failures > 0 {
-            sleep(dialer.settings.backoff.delay(*failures)).await;
+            sleep(connector.backoff().delay(*failures)).await;
         }
         *failures += 1;
-        match dialer.dial().await {
+        match connector.connect().await {
             Ok(connection) => return Some(connection),
             Err(error) => {
                 tracing::warn!(target: "rpc_runtime::client", %server, error = %Escaped(&error), "cannot connect");

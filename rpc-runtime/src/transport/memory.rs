@@ -52,26 +52,46 @@ impl Side {
 #[derive(Debug, Default)]
 struct SharedPair {
     window: usize,
-    closed: Option<Closed>,
+    end: Option<ConnectionEnd>,
     /// The streams and datagrams that each side has not accepted yet.
     client: PipeState,
     server: PipeState,
     /// The wakers of tasks that wait for an event on the connection.
     watchers: Vec<Waker>,
     pipes: Vec<std::sync::Weak<Mutex<Pipe>>>,
-    /// The number of opened streams, and the ID of the next one.
-    streams: u64,
 }
 
-#[derive(Debug)]
-struct Closed {
-    by: Side,
-    code: u32,
-    reason: String,
+/// The end of a connection.
+#[derive(Debug, Clone)]
+enum ConnectionEnd {
+    /// One side has closed the connection.
+    Closed { by: Side, code: u32, reason: String },
+    /// The connection was lost.
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "only links lose connections")
+    )]
+    Lost(ConnectionError),
+}
+
+impl ConnectionEnd {
+    /// Returns the error that one side finds.
+    fn seen_by(&self, side: Side) -> ConnectionError {
+        match self {
+            Self::Closed { by, .. } if *by == side => ConnectionError::ClosedHere,
+            Self::Closed { code, reason, .. } => ConnectionError::ClosedByPeer {
+                code: (*code).into(),
+                reason: reason.clone(),
+            },
+            Self::Lost(error) => error.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct PipeState {
+    /// The number of streams that the other side has opened.
+    streams: u64,
     bi: VecDeque<(SendStream, RecvStream)>,
     uni: VecDeque<RecvStream>,
     datagrams: VecDeque<Bytes>,
@@ -111,25 +131,33 @@ impl SharedPair {
     }
 
     fn lost(&self, side: Side) -> Option<ConnectionError> {
-        let closed = self.closed.as_ref()?;
-        Some(if closed.by == side {
-            ConnectionError::ClosedHere
-        } else {
-            ConnectionError::ClosedByPeer {
-                code: closed.code.into(),
-                reason: closed.reason.clone(),
-            }
-        })
+        Some(self.end.as_ref()?.seen_by(side))
     }
 
     fn wake(&mut self) {
         self.watchers.drain(..).for_each(Waker::wake);
     }
 
-    fn next_id(&mut self) -> u64 {
-        let id = self.streams;
-        self.streams += 1;
-        id
+    /// Returns the ID of the next stream that `side` opens. As in QUIC, the sides never use the same ID.
+    fn next_id(&mut self, side: Side) -> u64 {
+        let streams = &mut self.inbox(side.other()).streams;
+        let number = *streams;
+        *streams += 1;
+        2 * number + u64::from(side == Side::Server)
+    }
+
+    fn open_bi(&mut self, id: u64, from: Side) -> (SendStream, RecvStream) {
+        let (send, their_recv) = self.pipe(id, from);
+        let (their_send, recv) = self.pipe(id, from.other());
+        let inbox = self.inbox(from.other());
+        inbox.bi.push_back((their_send, their_recv));
+        (send, recv)
+    }
+
+    fn open_uni(&mut self, id: u64, from: Side) -> SendStream {
+        let (send, recv) = self.pipe(id, from);
+        self.inbox(from.other()).uni.push_back(recv);
+        send
     }
 
     /// Releases the pipes whose streams have ended.
@@ -175,23 +203,15 @@ impl Connection {
 
     pub(crate) fn open_bi(&self) -> Result<(SendStream, RecvStream), ConnectionError> {
         self.open(|shared| {
-            let id = shared.next_id();
-            let (send, their_recv) = shared.pipe(id, self.side);
-            let (their_send, recv) = shared.pipe(id, self.side.other());
-            shared
-                .inbox(self.side.other())
-                .bi
-                .push_back((their_send, their_recv));
-            (send, recv)
+            let id = shared.next_id(self.side);
+            shared.open_bi(id, self.side)
         })
     }
 
     pub(crate) fn open_uni(&self) -> Result<SendStream, ConnectionError> {
         self.open(|shared| {
-            let id = shared.next_id();
-            let (send, recv) = shared.pipe(id, self.side);
-            shared.inbox(self.side.other()).uni.push_back(recv);
-            send
+            let id = shared.next_id(self.side);
+            shared.open_uni(id, self.side)
         })
     }
 
@@ -264,23 +284,47 @@ impl Connection {
     }
 
     pub(crate) fn close(&self, code: u32, reason: &str) {
-        let mut shared = lock(&self.shared);
-        if shared.closed.is_some() {
-            return;
-        }
-        shared.closed = Some(Closed {
+        self.end(ConnectionEnd::Closed {
             by: self.side,
             code,
             reason: reason.to_owned(),
         });
+    }
+
+    /// Ends the connection, unless it has ended before.
+    fn end(&self, end: ConnectionEnd) {
+        let mut shared = lock(&self.shared);
+        if shared.end.is_some() {
+            return;
+        }
         for pipe in shared.pipes.iter().filter_map(std::sync::Weak::upgrade) {
             let mut pipe = lock(&pipe);
-            pipe.lost = Some((self.side, code, reason.to_owned()));
+            pipe.lost = Some(end.clone());
             pipe.wake();
         }
+        shared.end = Some(end);
         shared.client = PipeState::default();
         shared.server = PipeState::default();
         shared.wake();
+    }
+}
+
+/// What a [`Link`](crate::testing::Link) needs to pass on a connection.
+#[cfg(feature = "testing")]
+impl Connection {
+    /// Opens a stream with an ID that the other side has not used.
+    pub(crate) fn open_bi_as(&self, id: u64) -> Result<(SendStream, RecvStream), ConnectionError> {
+        self.open(|shared| shared.open_bi(id, self.side))
+    }
+
+    /// Opens a stream with an ID that the other side has not used.
+    pub(crate) fn open_uni_as(&self, id: u64) -> Result<SendStream, ConnectionError> {
+        self.open(|shared| shared.open_uni(id, self.side))
+    }
+
+    /// Ends the connection for both sides with `error`.
+    pub(crate) fn lose(&self, error: ConnectionError) {
+        self.end(ConnectionEnd::Lost(error));
     }
 }
 
@@ -293,7 +337,7 @@ struct Pipe {
     finished: bool,
     reset: Option<u32>,
     stopped: Option<u32>,
-    lost: Option<(Side, u32, String)>,
+    lost: Option<ConnectionEnd>,
     reader: Option<Waker>,
     writer: Option<Waker>,
     watcher: Option<Waker>,
@@ -309,15 +353,7 @@ impl Pipe {
     }
 
     fn lost(&self, side: Side) -> Option<StreamLost> {
-        let (by, code, reason) = self.lost.as_ref()?;
-        Some(StreamLost::Connection(if *by == side {
-            ConnectionError::ClosedHere
-        } else {
-            ConnectionError::ClosedByPeer {
-                code: (*code).into(),
-                reason: reason.clone(),
-            }
-        }))
+        Some(self.lost.as_ref()?.seen_by(side).into())
     }
 
     /// Discards what can no longer be read.
@@ -385,6 +421,12 @@ impl SendStream {
             pipe.discard();
             pipe.wake();
         }
+    }
+
+    /// Returns the code with which the reader has stopped the stream.
+    #[cfg(feature = "testing")]
+    pub(crate) fn stop_code(&self) -> Option<u32> {
+        lock(&self.pipe).stopped
     }
 
     pub(crate) fn stopped(&self) -> Stopped {

@@ -3,6 +3,8 @@
 //! Only [`quic`] depends on quinn; [`memory`] implements the same interface without a socket.
 
 pub(crate) mod error;
+#[cfg(feature = "testing")]
+pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod quic;
 pub(crate) mod write_buffer;

@@ -6,6 +6,7 @@ mod dialling;
 mod discovery;
 mod execution;
 mod faults;
+mod link;
 mod reconnect;
 mod runtimes;
 mod upstream;

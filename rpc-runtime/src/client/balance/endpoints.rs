@@ -141,7 +141,7 @@ impl Endpoints {
             tokio::select! {
                 () = closed.cancelled() => {}
                 () = removed.cancelled() => {}
-                _ = keep_connected(slot.clone(), Some(dialer)) => {}
+                _ = keep_connected(slot.clone(), Some(dialer.into())) => {}
                 _ = eject_outlier(&health.outliers, &slot) => {}
                 _ = health.stalls.watch(|| sample(&slot)) => {}
             }

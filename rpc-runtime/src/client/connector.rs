@@ -1,0 +1,52 @@
+//! Makes the connections of a client to a server: over QUIC, or within the process.
+
+use std::fmt;
+
+use crate::client::dial::{ConnectError, Dialer};
+#[cfg(feature = "testing")]
+use crate::client::linked::LinkedService;
+use crate::client::retry::backoff::Backoff;
+use crate::transport::Connection;
+
+/// Makes the connections to one server.
+pub(super) enum Connector {
+    Dialer(Dialer),
+    #[cfg(feature = "testing")]
+    Linked(LinkedService),
+}
+
+impl Connector {
+    pub(super) async fn connect(&self) -> Result<Connection, ConnectError> {
+        match self {
+            Self::Dialer(dialer) => dialer.dial().await,
+            #[cfg(feature = "testing")]
+            Self::Linked(service) => service.connect().await,
+        }
+    }
+
+    /// Returns the delays between attempts.
+    pub(super) fn backoff(&self) -> &Backoff {
+        match self {
+            Self::Dialer(dialer) => &dialer.settings.backoff,
+            #[cfg(feature = "testing")]
+            Self::Linked(service) => &service.settings.backoff,
+        }
+    }
+}
+
+/// Writes the address of the server.
+impl fmt::Display for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dialer(dialer) => dialer.address.fmt(f),
+            #[cfg(feature = "testing")]
+            Self::Linked(_) => f.write_str("linked service"),
+        }
+    }
+}
+
+impl From<Dialer> for Connector {
+    fn from(dialer: Dialer) -> Self {
+        Self::Dialer(dialer)
+    }
+}
