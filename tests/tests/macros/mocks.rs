@@ -2,7 +2,7 @@
 
 use futures_util::{TryStreamExt, stream};
 use mockall::{automock, mock};
-use rpc_runtime::{Client, Context, ErrorObject, Stream, rpc};
+use rpc_runtime::{Client, Context, ErrorObject, Stream, code, rpc};
 
 #[rpc]
 #[automock]
@@ -37,6 +37,13 @@ async fn mock_of_automock_below_rpc_is_served() {
     assert_eq!(desk.bytes(b"abc").await.unwrap(), 3);
     assert_eq!(desk.louder("a".to_owned()).await.unwrap(), "A");
     assert_eq!(desk.count().try_collect::<Vec<_>>().await.unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn call_without_an_expectation_is_an_internal_error() {
+    let desk = DeskClient::new(Client::local(DeskServer::new(MockDesk::new())));
+    let failed = desk.add(1, 2).await.unwrap_err();
+    assert_eq!(failed.code(), Some(code::INTERNAL_ERROR));
 }
 
 #[rpc]
