@@ -2,6 +2,7 @@
 
 mod imports;
 mod logs;
+mod msrv;
 mod prose;
 mod threats;
 
