@@ -10,6 +10,8 @@ use crate::client::callback::{IntoServePeer, ServePeer, serve_peers};
 use crate::client::connector::Connector;
 use crate::client::dial::{ConnectError, DialSettings, Dialer};
 use crate::client::handle::Client;
+#[cfg(feature = "testing")]
+use crate::client::linked::LinkedService;
 use crate::client::options::{ClientOptions, MetadataSource};
 use crate::client::retry::backoff::Backoff;
 use crate::description::discover::DiscoverOptions;
@@ -19,6 +21,8 @@ use crate::memory::ServerMemory;
 use crate::service::Service;
 use crate::service::router::{Router, Services, Single};
 use crate::tls::{Identity, Trust};
+#[cfg(feature = "testing")]
+use crate::transport::link::Link;
 use crate::transport::{Connection, memory};
 
 /// Builds a [`Client`]. [`Client::builder`] returns a builder with default settings.
@@ -507,6 +511,31 @@ impl<R> ClientBuilder<R> {
         let server = Single(service).into_serve_peer(Limits::default(), DiscoverOptions::default());
         tokio::spawn(server.serve(Connection::Memory(there), None));
         self.in_memory(here)
+    }
+
+    /// Creates a client of a service in the same process, with a network in between that injects faults. The client connects
+    /// when it makes its first call, and reconnects as over a network, with all settings of this builder except those of TLS.
+    ///
+    /// Needs the feature `testing`. [`Link`] has an example.
+    ///
+    /// # Panics
+    /// Panics outside a tokio runtime, and if two of the client's services have a method of the same name.
+    #[cfg(feature = "testing")]
+    pub fn local_through<S: Service>(self, link: &Link, service: S) -> Client
+    where
+        R: Router,
+    {
+        let link = link.clone();
+        let server = Single(service).into_serve_peer(Limits::default(), DiscoverOptions::default());
+        let connector = |settings| {
+            Connector::Linked(LinkedService {
+                settings,
+                link,
+                server,
+            })
+        };
+        self.lazy(connector)
+            .unwrap_or_else(|twice| panic!("{twice}"))
     }
 
     /// Creates a client on a connection in memory.

@@ -30,12 +30,12 @@ pub(super) struct IdIndex {
     /// The first slot of each chain.
     first: HashMap<u64, usize, FxBuildHasher>,
     /// Links by slot.
-    links: Vec<Link>,
+    links: Vec<IndexLink>,
 }
 
 /// The position of a slot in its chain.
 #[derive(Debug, Default, Clone, Copy)]
-struct Link {
+struct IndexLink {
     /// `None` while the slot is in no chain.
     hash: Option<u64>,
     previous: Option<usize>,
@@ -51,9 +51,9 @@ impl IdIndex {
             self.links[next].previous = Some(slot);
         }
         if self.links.len() <= slot {
-            self.links.resize(slot + 1, Link::default());
+            self.links.resize(slot + 1, IndexLink::default());
         }
-        self.links[slot] = Link {
+        self.links[slot] = IndexLink {
             hash: Some(hash),
             previous: None,
             next,
@@ -65,7 +65,7 @@ impl IdIndex {
         let Some(link) = self.links.get_mut(slot) else {
             return;
         };
-        let Link {
+        let IndexLink {
             hash,
             previous,
             next,

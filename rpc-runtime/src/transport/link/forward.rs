@@ -33,7 +33,7 @@ pub(super) async fn forward(link: Link, [client, service]: [Connection; 2]) {
 }
 
 async fn forward_until_closed(link: &Link, [client, service]: [&Connection; 2]) {
-    let mut streams = Streams {
+    let mut streams = ForwardedStreams {
         link,
         halves: JoinSet::new(),
         datagrams: JoinSet::new(),
@@ -67,13 +67,13 @@ async fn forward_until_closed(link: &Link, [client, service]: [&Connection; 2]) 
 }
 
 /// The streams and datagrams of a connection.
-struct Streams<'a> {
+struct ForwardedStreams<'a> {
     link: &'a Link,
     halves: JoinSet<Option<Half>>,
     datagrams: JoinSet<()>,
 }
 
-impl Streams<'_> {
+impl ForwardedStreams<'_> {
     fn pass_bi(&mut self, (send, recv): (SendStream, RecvStream), to: &Connection) {
         // A connection that has ended drops the stream.
         if let Ok((their_send, their_recv)) = to.open_bi_as(recv.id()) {
