@@ -16,7 +16,7 @@ use crate::client::method::{EncodedRequest, MessageHead};
 use crate::client::outgoing::MAX_KEPT_REPLY_BYTES;
 use crate::client::reply_budget::{ReceivedLine, ReplyBudget, SMALL_REPLY_BYTES};
 use crate::client::waiters::{WaiterId, Waiters};
-use crate::codec::envelope::leading_id;
+use crate::codec::envelope::leading_reply_id;
 use crate::codec::escape::Excerpt;
 use crate::codec::lines::{Line, LineSplitter};
 use crate::codec::reply_id::{Addressee, addressee, is_reply_to_unread_message, item_id};
@@ -736,14 +736,14 @@ impl MuxStream {
         reply: &mut Vec<u8>,
         budget: &ReplyBudget,
     ) -> Result<(), StreamLost> {
-        if let Some(id) = leading_id(reply) {
+        if let Some(id) = leading_reply_id(reply) {
             self.end_call(CallId(id), failure, reply, budget);
             return Ok(());
         }
         self.deliver_unusual(failure, reply, budget)
     }
 
-    /// Delivers a line that does not start as the replies of this crate do.
+    /// Delivers a line that does not start as the replies of this crate do. It may be a request.
     #[cold]
     fn deliver_unusual(
         &self,

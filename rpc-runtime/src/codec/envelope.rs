@@ -17,15 +17,30 @@ pub(crate) fn write_error(out: &mut Vec<u8>, code: i64, message: impl FnOnce(&mu
 /// Returns the id of a message that starts as a response of this implementation, or a request with an id, without parsing
 /// it.
 pub(crate) fn leading_id(message: &[u8]) -> Option<u64> {
+    split_leading_id(message).map(|(id, _)| id)
+}
+
+/// Returns the leading id of a message that is no request: a member with the first letter of `result` or `error` follows.
+#[inline]
+pub(crate) fn leading_reply_id(message: &[u8]) -> Option<u64> {
+    match split_leading_id(message)? {
+        (id, [b',', b'"', b'r' | b'e', ..]) => Some(id),
+        _ => None,
+    }
+}
+
+/// Splits a message behind its leading id.
+#[inline]
+fn split_leading_id(message: &[u8]) -> Option<(u64, &[u8])> {
     let start = message.strip_prefix(HEAD)?;
-    if let Some((id, [b',', ..])) = digits::read_long(start) {
-        return Some(id);
+    if let Some((id, rest @ [b',', ..])) = digits::read_long(start) {
+        return Some((id, rest));
     }
     // An id has at most twenty digits. A longer one does not fit, or is no id, or is not JSON.
     let end = start.iter().take(40).position(|byte| *byte == b',')?;
-    let digits = start.get(..end)?;
+    let (digits, rest) = start.split_at_checked(end)?;
     match digits.iter().all(u8::is_ascii_digit) {
-        true => std::str::from_utf8(digits).ok()?.parse().ok(),
+        true => Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest)),
         false => None,
     }
 }

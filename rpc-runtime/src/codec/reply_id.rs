@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::codec::envelope::leading_id;
+use crate::codec::envelope::{leading_id, leading_reply_id};
 use crate::codec::error_code::code;
 use crate::codec::steps;
 use crate::codec::values::closing_quote;
@@ -39,9 +39,13 @@ pub(crate) fn reply_id(reply: &[u8]) -> Option<u64> {
 
 /// Returns the call to which a line belongs, found as [`reply_id`] does.
 pub(crate) fn addressee(line: &[u8]) -> Addressee {
-    match leading_id(line) {
-        Some(id) => Addressee::Call(id),
-        None => find(line).0,
+    if let Some(id) = leading_reply_id(line) {
+        return Addressee::Call(id);
+    }
+    match (find(line).0, leading_id(line)) {
+        (Addressee::None, _) => Addressee::None,
+        (_, Some(id)) => Addressee::Call(id),
+        (found, None) => found,
     }
 }
 
@@ -303,12 +307,26 @@ mod tests {
     }
 
     #[test]
-    fn request_belongs_to_no_call() {
+    fn line_with_a_method_and_no_outcome_belongs_to_no_call() {
         for line in [
             r#"{"jsonrpc":"2.0","method":"tick","params":[64]}"#,
             r#"{"jsonrpc":"2.0", "id":64, "method":"add"}"#,
+            r#"{"jsonrpc":"2.0","id":64,"method":"add"}"#,
+            r#"{"jsonrpc":"2.0","id":64,"method":"add","params":[{"result":1}]}"#,
+            r#"{"jsonrpc":"2.0","id":64,"params":[1],"method":"add"}"#,
+            // Truncated.
+            r#"{"jsonrpc":"2.0","id":64,"method":"add","params":["#,
         ] {
             assert_eq!(addressee(line.as_bytes()), Addressee::None, "{line}");
+        }
+        for line in [
+            r#"{"jsonrpc":"2.0","id":64,"method":"add","result":1}"#,
+            r#"{"jsonrpc":"2.0","id":64,"meta":{"method":"add"},"result":1}"#,
+            r#"{"jsonrpc":"2.0","id":64,"meta":{},"id":65,"result":1}"#,
+            r#"{"jsonrpc":"2.0","id":64,"id":65,"result":1}"#,
+            r#"{"jsonrpc":"2.0","id":64,"me"#,
+        ] {
+            assert_eq!(addressee(line.as_bytes()), Addressee::Call(64), "{line}");
         }
         for line in ["", "<html>", "[1]", r#"{"id":null,"error":{}}"#] {
             assert_eq!(addressee(line.as_bytes()), Addressee::Unknown, "{line}");

@@ -64,6 +64,15 @@ const WITHOUT_ID: [&str; 8] = [
     r#"{"id":-1,"result":7}"#,
 ];
 
+/// Requests of the server with the id of a call, and their members in several orders.
+const REQUESTS: [&str; 5] = [
+    r#"{"jsonrpc":"2.0","id":ID,"method":"ask"}"#,
+    r#"{"jsonrpc":"2.0","id":ID,"method":"ask","params":[{"result":7}]}"#,
+    r#"{"jsonrpc":"2.0","id":ID,"params":[7],"method":"ask"}"#,
+    r#"{"jsonrpc":"2.0", "id":ID, "method":"ask"}"#,
+    r#"{"method":"ask","jsonrpc":"2.0","id":ID}"#,
+];
+
 /// Lines that belong to no call.
 const OF_NO_CALL: [&str; 4] = [
     r#"{"jsonrpc":"2.0","method":"tick","params":[1]}"#,
@@ -214,6 +223,19 @@ async fn line_of_no_call_is_skipped() {
             }
         };
         caller.reply(&format!(r#"{{"id":{id},"result":3}}"#)).await;
+        assert_eq!(soon(call).await.unwrap().unwrap(), 3, "{line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_with_the_id_of_a_call_is_skipped() {
+    let mut caller = Caller::new();
+    for line in REQUESTS {
+        let (call, id) = caller.call().await;
+        caller.reply(&line.replace("ID", &id.to_string())).await;
+        caller
+            .reply(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":3}}"#))
+            .await;
         assert_eq!(soon(call).await.unwrap().unwrap(), 3, "{line}");
     }
 }
@@ -382,16 +404,13 @@ async fn error_without_an_id_is_the_reply_on_a_dedicated_stream() {
 #[tokio::test(start_paused = true)]
 async fn requests_and_notifications_before_the_reply_are_skipped_on_a_dedicated_stream() {
     let (client, peer) = scripted(ClientBuilder::default());
-    let call = client.call::<u64, _>("get", &()).dedicated_stream();
-    let call = tokio::spawn(call.into_future());
-    let mut stream = PeerStream::accept_bi(&peer).await;
-    let id = parse(&soon(stream.line()).await.unwrap())["id"].to_string();
+    let (call, mut stream, id) = call_on_dedicated_stream(&client, &peer).await;
     stream
         .reply(r#"{"jsonrpc":"2.0","method":"tick","params":[1]}"#)
         .await;
-    stream
-        .reply(&format!(r#"{{"method":"ask","jsonrpc":"2.0","id":{id}}}"#))
-        .await;
+    for line in REQUESTS {
+        stream.reply(&line.replace("ID", &id)).await;
+    }
     stream.reply(&format!(r#"{{"id":{id},"result":3}}"#)).await;
     assert_eq!(soon(call).await.unwrap().unwrap(), 3);
 }
