@@ -76,7 +76,7 @@ impl From<CallFailed> for Failure {
             CallFailed::Unanswered(error) => Self::unanswered(&error),
             CallFailed::Malformed(received) => Self::new(
                 Status::Unusable,
-                format!("the answer cannot be read: it is not a JSON-RPC response: {received}"),
+                format!("the reply cannot be read: it is not a JSON-RPC response: {received}"),
             ),
         }
     }

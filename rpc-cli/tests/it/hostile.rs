@@ -402,7 +402,7 @@ fn line_of_another_call_is_said_to_be_one() {
         });
         for name in ["call", "stream"] {
             let told = server.rpc(name, &["m", "--undescribed"]).assert_failed(5);
-            assert!(told.contains("the answer cannot be read: it "), "{told}");
+            assert!(told.contains("the reply cannot be read: it "), "{told}");
             assert!(
                 told.contains("7") && !told.contains("--max-reply"),
                 "{told}"

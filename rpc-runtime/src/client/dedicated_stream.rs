@@ -153,6 +153,6 @@ pub(super) fn lost_call(
 
 /// Returns the failure of a call that was sent and whose stream was lost.
 fn unanswered(connection: &ClientConnection, lost: StreamLost) -> CallFailure {
-    let execution = Execution::without_answer(&lost.clone().into());
+    let execution = Execution::without_reply(&lost.clone().into());
     lost_call(connection, execution, lost)
 }

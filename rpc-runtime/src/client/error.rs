@@ -61,11 +61,15 @@ pub enum CallError<E = Infallible> {
     },
     /// The arguments or an item cannot be written as JSON.
     ///
-    /// If it was the arguments, nothing was sent. If it was an item, the call was cancelled.
-    #[error("the arguments cannot be sent: {0}")]
+    /// If it was the arguments, nothing was sent. If it was an item, the request was sent before it, so the handler may have
+    /// run, and the call was cancelled.
+    #[error("the arguments or items cannot be sent: {0}")]
     Encode(String),
-    /// The reply cannot be decoded as the result of the method. The handler has run.
-    #[error("the answer cannot be read: {0}")]
+    /// The reply cannot be decoded as the result of the method, or the received line is no reply to this call: it has another
+    /// id or none, or the reply to a batch has no entry for the call. The handler may have run.
+    ///
+    /// A future that is polled after its call has ended returns this error as well.
+    #[error("the reply cannot be read: {0}")]
     Decode(String),
 }
 
@@ -105,7 +109,7 @@ pub enum Execution {
 impl Execution {
     /// Returns the execution status of a call that was sent. All bytes that arrived before the connection ended were read,
     /// and held no reply.
-    pub(super) fn without_answer(reason: &ConnectionError) -> Self {
+    pub(super) fn without_reply(reason: &ConnectionError) -> Self {
         match reason.is_drained() {
             true => Self::NotExecuted,
             false => Self::MayHaveExecuted,
@@ -160,11 +164,39 @@ impl<E> CallError<E> {
             _ => false,
         }
     }
+    /// Returns the error of a response that holds an error.
+    pub(super) fn received(outcome: ResponseBody<'_, '_>, read: ReadError<E>) -> Self {
+        let ResponseBody::Error {
+            code,
+            message,
+            data,
+        } = outcome
+        else {
+            return Self::Decode("a result where an error was".into());
+        };
+        match code {
+            code::DEADLINE_PASSED => Self::Timeout,
+            code::CANCELLED => Self::Cancelled,
+            code::SHUTTING_DOWN => Self::Connection {
+                execution: Execution::NotExecuted,
+                reason: ConnectionError::drained(&Escaped(message).to_string()),
+            },
+            code::STREAM_ENDED => Self::StreamEnded,
+            _ if is_reserved(code) => Self::Remote(ErrorObject::received(code, message, data)),
+            _ => match read(code, message, data) {
+                Some(error) => Self::Application(error),
+                None => Self::Remote(ErrorObject::received(code, message, data)),
+            },
+        }
+    }
 }
 
 impl<E: RpcError> CallError<E> {
-    /// Returns the code of the error object that the server sent. Returns `None` if there is none, and for
-    /// [`Timeout`](Self::Timeout), which either side may have found.
+    /// Returns the code of the error object that the server sent. Returns `None` if there is none.
+    ///
+    /// Also returns `None` for an error object with [`SHUTTING_DOWN`](code::SHUTTING_DOWN), which becomes
+    /// [`Connection`](Self::Connection), and for one with [`DEADLINE_PASSED`](code::DEADLINE_PASSED), which becomes
+    /// [`Timeout`](Self::Timeout): either side may have found the fault.
     ///
     /// ```
     /// # use rpc_runtime::{Client, code, rpc};
@@ -191,6 +223,9 @@ impl<E: RpcError> CallError<E> {
     }
 
     /// Returns the data of the error object that the server sent, as JSON text. Returns `None` if there is none.
+    ///
+    /// The data of [`Remote`](Self::Remote) is as received. The data of [`Application`](Self::Application) is written again
+    /// from `E`, so it lacks members that `E` does not have.
     pub fn data(&self) -> Option<String> {
         let object = match self {
             Self::Application(error) => &ErrorObject::sent(error),
@@ -222,34 +257,6 @@ impl<E: RpcError> From<CallError<E>> for ErrorObject {
             CallError::Decode(_) => "the reply of the other service cannot be decoded".into(),
         };
         Self::new(code::UPSTREAM_FAILED, "Upstream call failed").with_data(&reason)
-    }
-}
-
-impl<E> CallError<E> {
-    /// Returns the error of a response that holds an error.
-    pub(super) fn received(outcome: ResponseBody<'_, '_>, read: ReadError<E>) -> Self {
-        let ResponseBody::Error {
-            code,
-            message,
-            data,
-        } = outcome
-        else {
-            return Self::Decode("a result where an error was".into());
-        };
-        match code {
-            code::DEADLINE_PASSED => Self::Timeout,
-            code::CANCELLED => Self::Cancelled,
-            code::SHUTTING_DOWN => Self::Connection {
-                execution: Execution::NotExecuted,
-                reason: ConnectionError::drained(&Escaped(message).to_string()),
-            },
-            code::STREAM_ENDED => Self::StreamEnded,
-            _ if is_reserved(code) => Self::Remote(ErrorObject::received(code, message, data)),
-            _ => match read(code, message, data) {
-                Some(error) => Self::Application(error),
-                None => Self::Remote(ErrorObject::received(code, message, data)),
-            },
-        }
     }
 }
 

@@ -213,10 +213,7 @@ impl MuxState {
 
     /// Ends the calls that were sent on the transport's stream, which was lost. Returns the callers to wake.
     fn end_sent(&mut self, reason: &ConnectionError) -> Vec<Waker> {
-        self.fail_sent(&CallFailure::lost(
-            Execution::without_answer(reason),
-            reason,
-        ))
+        self.fail_sent(&CallFailure::lost(Execution::without_reply(reason), reason))
     }
 
     /// Counts a line that answers no call. Returns the number of such lines since the last event, if another event is due.

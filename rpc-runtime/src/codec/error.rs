@@ -377,6 +377,23 @@ impl ErrorObject {
         self.data.as_deref()
     }
 
+    /// Returns the error object that a server sends for this error.
+    pub(crate) fn sent<E: RpcError>(error: &E) -> Self {
+        let mut data = Vec::new();
+        let mut failure = None;
+        error.write_data(DataWriter {
+            out: &mut data,
+            failure: &mut failure,
+        });
+        let data = data.strip_prefix(DATA).filter(|_| failure.is_none());
+        let data = data.and_then(|data| std::str::from_utf8(data).ok());
+        Self {
+            code: error.code(),
+            message: Cow::Owned(error.to_string()),
+            data: data.map(Into::into),
+            unwritable: failure.map(|error| error.to_string().into()),
+        }
+    }
     pub(crate) fn received(code: i64, message: &str, data: ErrorData<'_, '_>) -> Self {
         Self {
             code,
@@ -404,26 +421,6 @@ impl fmt::Display for ErrorObject {
 }
 
 impl std::error::Error for ErrorObject {}
-
-impl ErrorObject {
-    /// Returns the error object that a server sends for this error.
-    pub(crate) fn sent<E: RpcError>(error: &E) -> Self {
-        let mut data = Vec::new();
-        let mut failure = None;
-        error.write_data(DataWriter {
-            out: &mut data,
-            failure: &mut failure,
-        });
-        let data = data.strip_prefix(DATA).filter(|_| failure.is_none());
-        let data = data.and_then(|data| std::str::from_utf8(data).ok());
-        Self {
-            code: error.code(),
-            message: Cow::Owned(error.to_string()),
-            data: data.map(Into::into),
-            unwritable: failure.map(|error| error.to_string().into()),
-        }
-    }
-}
 
 impl RpcError for ErrorObject {
     fn code(&self) -> i64 {

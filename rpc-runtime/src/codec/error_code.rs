@@ -74,7 +74,8 @@ pub mod code {
 }
 
 /// Returns `true` for a code that JSON-RPC 2.0 reserves for the protocol
-/// ([section 5.1](https://www.jsonrpc.org/specification#error_object)). No handler returns one.
+/// ([section 5.1](https://www.jsonrpc.org/specification#error_object)). A client reads an error with such a code as
+/// [`CallError::Remote`](crate::CallError::Remote), also if a handler has returned it.
 pub(crate) fn is_reserved(code: i64) -> bool {
     (-32768..=-32000).contains(&code)
 }

@@ -239,6 +239,8 @@ fn borrowed_text_allocates_nothing() {
         "plain",
         "an \"escaped\"\n\u{1f980} text",
         &"long \\ ".repeat(500),
+        // A longer request has a dedicated stream.
+        &"x".repeat(16_000),
     ] {
         let call = async || assert_eq!(desk.length(text).await.unwrap(), text.len());
         assert_eq!(allocations(&runtime, call), 0, "{text}");

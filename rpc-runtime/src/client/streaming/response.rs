@@ -480,7 +480,7 @@ impl ItemReceiver {
     fn lost(&self, lost: StreamLost) -> CallFailure {
         let execution = match self.has_items {
             true => Execution::MayHaveExecuted,
-            false => Execution::without_answer(&lost.clone().into()),
+            false => Execution::without_reply(&lost.clone().into()),
         };
         lost_call(&self.connection, execution, lost)
     }
