@@ -2,7 +2,6 @@
 
 /// The tags of the elements that are read here.
 pub(super) mod tag {
-    pub(in crate::tls) const BOOLEAN: u8 = 0x01;
     pub(in crate::tls) const INTEGER: u8 = 0x02;
     pub(in crate::tls) const BIT_STRING: u8 = 0x03;
     pub(in crate::tls) const OCTET_STRING: u8 = 0x04;
@@ -91,13 +90,6 @@ pub(super) fn purposes(certificate: &[u8]) -> Option<Vec<&[u8]>> {
     let usages = extension(certificate, &[0x55, 0x1d, 0x25])?;
     let oids = sequence(usages).into_iter().flatten();
     Some(oids.filter_map(|oid| oid.value(tag::OID)).collect())
-}
-
-/// Returns `true` if the basic constraints of a certificate allow it to sign others.
-pub(super) fn is_authority(certificate: &[u8]) -> bool {
-    let constraints = extension(certificate, &[0x55, 0x1d, 0x13]).and_then(sequence);
-    let first = constraints.and_then(|mut constraints| constraints.next());
-    first.and_then(|first| first.value(tag::BOOLEAN)) == Some(&[0xff])
 }
 
 /// Returns the value of an extension of a certificate, empty if it is malformed.

@@ -4,16 +4,16 @@ use rustls::client::verify_server_name;
 use rustls::server::ParsedCertificate;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::tls::der::is_authority;
 use crate::tls::identity::Identity;
 use crate::tls::itself::{Purpose, verify_itself};
+use crate::tls::trust::is_authority;
 use crate::tls::untrusted::{UntrustedReason, untrusted_reason};
 
 impl Identity {
-    /// Returns the reasons why clients reject the certificate as a server's, whatever they trust. Empty if there are none.
+    /// Returns the faults of the certificate as a server's, which make clients reject it. Empty if there are none.
     ///
-    /// [`UntrustedReason::Authority`] is among them for a certificate that is an authority: only clients that trust exactly
-    /// this certificate accept it. A server logs the reasons as warnings when it is bound and when its identity is
+    /// Clients reject a certificate with any of these faults, with one exception: a certificate that is an authority
+    /// ([`UntrustedReason::Authority`]) is accepted by clients that trust exactly this certificate. A server logs the faults as warnings when it is bound and when its identity is
     /// replaced. Whether the certificate is for the names that clients use is not known here.
     ///
     /// ```
@@ -45,7 +45,7 @@ impl Identity {
                 target: "rpc_runtime::server",
                 certificate = ?self.certificate(),
                 reason = %reason,
-                "clients reject the certificate"
+                "certificate has a fault"
             );
         }
     }

@@ -225,7 +225,7 @@ impl<V> Verifiers<V> {
 
 /// Returns `true` if a certificate is an authority. A trust anchor may sign any certificate, whatever its own
 /// constraints, so an end-entity certificate must not be a trust anchor.
-fn is_authority(certificate: &CertificateDer<'static>) -> bool {
+pub(super) fn is_authority(certificate: &CertificateDer<'static>) -> bool {
     let (Ok(end_entity), Ok(anchor)) = (
         EndEntityCert::try_from(certificate),
         anchor_from_trusted_cert(certificate),

@@ -50,7 +50,7 @@ pub enum UntrustedReason {
     NotYetValid,
     /// No trusted authority has signed the certificate.
     #[error(
-        "the server's certificate is not signed by anyone trusted; trust its authority, or the certificate itself"
+        "the server's certificate is not signed by a trusted authority; trust its authority, or the certificate itself"
     )]
     UnknownIssuer,
     /// The certificate is not the pinned one.

@@ -745,7 +745,7 @@ async fn faults_of_a_servers_own_certificate_are_returned_and_logged() {
             let certificate = format!("{:?}", identity.certificate());
             let all = expected.iter().all(|reason| log.has(&reason.to_string()));
             log.has("WARN")
-                && log.has("clients reject the certificate")
+                && log.has("certificate has a fault")
                 && log.has(&certificate)
                 && all
         };
