@@ -4,8 +4,8 @@ use rustls::client::verify_server_name;
 use rustls::server::ParsedCertificate;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use crate::tls::exact::{Purpose, verify_itself};
 use crate::tls::identity::Identity;
-use crate::tls::itself::{Purpose, verify_itself};
 use crate::tls::trust::is_authority;
 use crate::tls::untrusted::{UntrustedReason, untrusted_reason};
 

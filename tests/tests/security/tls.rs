@@ -744,10 +744,7 @@ async fn faults_of_a_servers_own_certificate_are_returned_and_logged() {
         let logged = |log: &Log| {
             let certificate = format!("{:?}", identity.certificate());
             let all = expected.iter().all(|reason| log.has(&reason.to_string()));
-            log.has("WARN")
-                && log.has("certificate has a fault")
-                && log.has(&certificate)
-                && all
+            log.has("WARN") && log.has("certificate has a fault") && log.has(&certificate) && all
         };
         assert_eq!(logged(&log), !expected.is_empty());
 

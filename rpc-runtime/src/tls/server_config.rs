@@ -12,8 +12,8 @@ use rustls::{ConfigBuilder, DistinguishedName, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::tls::error::TlsError;
+use crate::tls::exact::{Purpose, verify_itself};
 use crate::tls::identity::Identity;
-use crate::tls::itself::{Purpose, verify_itself};
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, Verifiers};
 

@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::error::TlsError;
+use crate::tls::exact::{Purpose, verify_itself};
 use crate::tls::identity::Identity;
-use crate::tls::itself::{Purpose, verify_itself};
 use crate::tls::provider::{provider, verify_signatures};
 use crate::tls::trust::{Trust, Verifiers};
 use crate::tls::untrusted::{UntrustedReason, untrusted_reason};
