@@ -7,7 +7,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Expr, LitInt, LitStr, Meta, Path, Token};
 
 use crate::conditional;
-use crate::errors::Errors;
+use crate::diagnostics::Errors;
 use crate::example::Example;
 use crate::meta::{name_of, set, string, unknown};
 use crate::names::Rename;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use syn::LitStr;
 
-use crate::errors::Errors;
+use crate::diagnostics::Errors;
 use crate::model::{Method, Role, Service};
 
 /// The maximum number of arguments, which is that of the runtime's tuples.

@@ -2,7 +2,7 @@
 
 use syn::{Attribute, Error, Item, ItemTrait, TraitItem};
 
-use crate::errors::Errors;
+use crate::diagnostics::Errors;
 
 /// Returns the error of `#[rpc]` on something else than a trait.
 pub(crate) fn not_a_trait(item: &Item) -> Error {
@@ -36,7 +36,7 @@ fn is_mock(item: &Item) -> bool {
 }
 
 /// Reports and removes `#[async_trait]`. Returns `true` if it stood above `#[rpc]`, so that it has rewritten the methods.
-pub(crate) fn refuse_async_trait(original: &mut ItemTrait, errors: &mut Errors) -> bool {
+pub(crate) fn reject_async_trait(original: &mut ItemTrait, errors: &mut Errors) -> bool {
     let below = original.attrs.iter().position(is_async_trait);
     if let Some(at) = below {
         errors.at(original.attrs.remove(at), ASYNC_TRAIT);
@@ -65,7 +65,7 @@ fn is_called(attr: &Attribute, name: &str) -> bool {
 }
 
 /// Refuses a second `#[rpc]` on a trait, and removes it: it would read the trait that the first one has changed.
-pub(crate) fn refuse_second_rpc(original: &mut ItemTrait, errors: &mut Errors) {
+pub(crate) fn reject_second_rpc(original: &mut ItemTrait, errors: &mut Errors) {
     original.attrs.retain(|attr| {
         let is_rpc = is_called(attr, "rpc");
         if is_rpc {

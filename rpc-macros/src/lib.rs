@@ -4,9 +4,8 @@
 mod attr;
 mod check;
 mod conditional;
+mod diagnostics;
 mod docs;
-mod error;
-mod errors;
 mod example;
 mod expand;
 mod fallback;
@@ -16,6 +15,7 @@ mod meta;
 mod model;
 mod names;
 mod normalize;
+mod rpc_error;
 mod serde_attrs;
 mod types;
 
@@ -33,5 +33,5 @@ pub fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Implements `RpcError` for an error that is sent to the caller. See `rpc_runtime::RpcError`.
 #[proc_macro_derive(RpcError, attributes(rpc, serde))]
 pub fn derive_rpc_error(item: TokenStream) -> TokenStream {
-    error::derive(item.into()).into()
+    rpc_error::derive(item.into()).into()
 }

@@ -13,8 +13,8 @@ use syn::{
 };
 
 use crate::attr::{self, DefaultValue, MethodOptions, ParameterOptions, ServiceOptions};
+use crate::diagnostics::Errors;
 use crate::docs::{self, Docs};
-use crate::errors::Errors;
 use crate::example::Example;
 use crate::names::Rename;
 use crate::types;

@@ -7,7 +7,7 @@ use syn::{Attribute, DeriveInput, FnArg, ItemTrait, Meta, TraitItem, Type, parse
 
 use crate::attr;
 use crate::conditional::parts;
-use crate::errors::Errors;
+use crate::diagnostics::Errors;
 
 pub(crate) fn service(original: &mut ItemTrait, errors: &mut Errors) {
     Ungroup.visit_item_trait_mut(original);

@@ -5,7 +5,7 @@ use syn::meta::ParseNestedMeta;
 use syn::{Attribute, Error, ExprPath, LitStr, Path, Token};
 
 use crate::attr::each_option_of;
-use crate::errors::Errors;
+use crate::diagnostics::Errors;
 use crate::meta::{name_of, set, string};
 use crate::names::Rename;
 

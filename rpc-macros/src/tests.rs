@@ -5,7 +5,7 @@ use expect_test::expect_file;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::{error, expand};
+use crate::{expand, rpc_error};
 
 macro_rules! golden {
     ($name:ident, $expansion:expr) => {
@@ -102,7 +102,7 @@ golden! { openrpc, expand::rpc(quote!(openrpc), quote! {
     }
 })}
 
-golden! { divide_error, error::derive(quote! {
+golden! { divide_error, rpc_error::derive(quote! {
     pub enum DivideError {
         #[rpc(code = 1001)]
         ByZero,
@@ -111,7 +111,7 @@ golden! { divide_error, error::derive(quote! {
     }
 })}
 
-golden! { shapes, error::derive(quote! {
+golden! { shapes, rpc_error::derive(quote! {
     #[rpc(rename_all = "camelCase")]
     enum Shapes<T> {
         #[rpc(code = 1)]

@@ -14,7 +14,7 @@ use quote::quote;
 use syn::{Item, ItemTrait};
 
 pub(crate) use self::generated::generated;
-use crate::errors::Errors;
+use crate::diagnostics::Errors;
 use crate::model::Service;
 use crate::{check, fallback, foreign, normalize};
 
@@ -35,8 +35,8 @@ fn parse(item: TokenStream) -> syn::Result<ItemTrait> {
 fn service(options: TokenStream, mut original: ItemTrait) -> TokenStream {
     let mut errors = Errors::default();
     normalize::service(&mut original, &mut errors);
-    foreign::refuse_second_rpc(&mut original, &mut errors);
-    let is_desugared = foreign::refuse_async_trait(&mut original, &mut errors);
+    foreign::reject_second_rpc(&mut original, &mut errors);
+    let is_desugared = foreign::reject_async_trait(&mut original, &mut errors);
     let service = match is_desugared {
         // Its methods have been rewritten, so what is wrong with them is not of the user.
         true => Service::read(options, &original, &mut Errors::default()),

@@ -9,8 +9,8 @@ use syn::{Attribute, Data, DeriveInput, Error, Fields, LitStr, Member, Path, Typ
 
 use crate::attr::{self, Code, ErrorOptions, VariantOptions};
 use crate::check::MOST_ARGUMENTS;
+use crate::diagnostics::Errors;
 use crate::docs::Docs;
-use crate::errors::Errors;
 use crate::expand::generated::{generated, inside};
 use crate::expand::wire;
 use crate::model::LONG_ARRAY;
