@@ -134,12 +134,12 @@ pub(crate) struct ErrorOptions {
 }
 
 impl ErrorOptions {
-    /// Reads the options of an entire enum.
+    /// Reads the options of an entire enum, whose variants have the codes.
     pub(crate) fn read_enum(attrs: &[Attribute], errors: &mut Errors) -> Self {
         let mut this = Self::default();
         each_option(attrs, errors, |meta| match name_of(meta).as_str() {
             "code" => unknown(meta, "every variant has a code of its own"),
-            _ => this.option(meta),
+            _ => this.option(meta, "an enum of errors takes `rename_all` and `crate`"),
         });
         this
     }
@@ -149,16 +149,16 @@ impl ErrorOptions {
         let mut this = Self::default();
         each_option(attrs, errors, |meta| match name_of(meta).as_str() {
             "code" => set_code(&mut this.code, meta),
-            _ => this.option(meta),
+            _ => this.option(meta, "an error takes `code`, `rename_all` and `crate`"),
         });
         this
     }
 
-    fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+    fn option(&mut self, meta: &ParseNestedMeta<'_>, others: &str) -> syn::Result<()> {
         match name_of(meta).as_str() {
             "rename_all" => set(&mut self.rename_all, meta, Rename::parse(&string(meta)?)?),
             "crate" => set(&mut self.krate, meta, path(meta)?),
-            _ => unknown(meta, "an error takes `code`, `rename_all` and `crate`"),
+            _ => unknown(meta, others),
         }
     }
 }

@@ -90,28 +90,6 @@ pub(crate) enum Output<'a> {
     Alias(&'a Type),
 }
 
-impl Service<'_> {
-    /// Returns what the user allows or expects for the trait, its methods and their parameters.
-    pub(crate) fn allowed(&self) -> Vec<TokenStream> {
-        let items = self.original.items.iter();
-        let methods = items.filter_map(|item| match item {
-            TraitItem::Fn(method) => Some(method),
-            _ => None,
-        });
-        let attrs = methods.flat_map(|method| {
-            let inputs = method.sig.inputs.iter().flat_map(|input| match input {
-                FnArg::Typed(typed) => &typed.attrs,
-                FnArg::Receiver(receiver) => &receiver.attrs,
-            });
-            method.attrs.iter().chain(inputs)
-        });
-        let mut allowed = attr::allowed(self.original.attrs.iter().chain(attrs));
-        let mut seen = HashSet::new();
-        allowed.retain(|lint| seen.insert(lint.to_string()));
-        allowed
-    }
-}
-
 impl<'a> Service<'a> {
     pub(crate) fn read(options: TokenStream, original: &'a ItemTrait, errors: &mut Errors) -> Self {
         let options = ServiceOptions::read(options, errors);
@@ -134,6 +112,25 @@ impl<'a> Service<'a> {
             has_schemas: options.openrpc.is_some(),
             namespace: options.namespace,
         }
+    }
+    /// Returns what the user allows or expects for the trait, its methods and their parameters.
+    pub(crate) fn allowed(&self) -> Vec<TokenStream> {
+        let items = self.original.items.iter();
+        let methods = items.filter_map(|item| match item {
+            TraitItem::Fn(method) => Some(method),
+            _ => None,
+        });
+        let attrs = methods.flat_map(|method| {
+            let inputs = method.sig.inputs.iter().flat_map(|input| match input {
+                FnArg::Typed(typed) => &typed.attrs,
+                FnArg::Receiver(receiver) => &receiver.attrs,
+            });
+            method.attrs.iter().chain(inputs)
+        });
+        let mut allowed = attr::allowed(self.original.attrs.iter().chain(attrs));
+        let mut seen = HashSet::new();
+        allowed.retain(|lint| seen.insert(lint.to_string()));
+        allowed
     }
 }
 
@@ -408,9 +405,7 @@ impl Role {
             None => Self::Argument,
         }
     }
-}
 
-impl Role {
     fn of_items(options: &ParameterOptions, errors: &mut Errors) -> Self {
         let ParameterOptions {
             name,

@@ -5,7 +5,7 @@ pub use core::convert::From;
 pub use core::default::Default;
 pub use core::fmt::{Debug, Formatter, Result as FmtResult};
 pub use core::future::Future;
-pub use core::marker::{PhantomData, Send, Sized, Sync, Unpin};
+pub use core::marker::{PhantomData, Send, Sync, Unpin};
 pub use core::option::Option::{self, None, Some};
 pub use core::primitive::{i64, str, u32, usize};
 pub use core::result::Result::{self, Err, Ok};
@@ -24,19 +24,18 @@ pub use crate::codec::error::{DataWriter, ErrorData, ErrorDescription, RpcError}
 pub use crate::codec::params::decode::{Argument, arg, bytes, cow, optional_bytes, optional_cow};
 pub use crate::codec::params::encode::{NoParams, SentParams, entire};
 pub use crate::codec::reply::{Fault, Reply};
-pub use crate::codec::result::{Fallible, Returned, returns, returns_alias, returns_result};
+pub use crate::codec::result::{Fallible, Returned, returns, returns_result};
 pub use crate::context::Context;
 pub use crate::description::join::{check_codes, docs, docs_bytes, join, join_docs, sum};
 pub use crate::description::schema::{
     DataSchema, ErrorSchemas, HasSchema, Known, Knows, error_schemas, schema,
 };
 pub use crate::description::types::{
-    Described, Example, MethodDescription, MethodKind, ParameterDescription, ServiceDescription,
-    written,
+    Described, Example, MethodDescription, ParameterDescription, ServiceDescription, written,
 };
 pub use crate::hints::{arg_context, arg_reference};
 pub use crate::service::Service;
-pub use crate::service::incoming::{Incoming, Upload, context, upload};
+pub use crate::service::incoming::{Incoming, context, upload};
 pub use crate::service::methods::{Methods, absent};
 
 /// Returns the value of a missing argument.

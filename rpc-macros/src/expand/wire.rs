@@ -164,13 +164,8 @@ pub(crate) fn at(
     arguments: TokenStream,
 ) -> TokenStream {
     let here = Span::mixed_site();
-    let mut place = ty.to_token_stream().into_iter();
-    let first = place
-        .next()
-        .map_or(here, |token| here.located_at(token.span()));
-    let last = place
-        .last()
-        .map_or(first, |token| here.located_at(token.span()));
+    let (first, last) = ends(ty);
+    let (first, last) = (here.located_at(first), here.located_at(last));
     let function = Ident::new(function, first);
     let start = quote_spanned!(first=> __rpc::#function::<);
     let end = quote_spanned!(last=> >(#arguments));

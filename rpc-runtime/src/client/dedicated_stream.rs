@@ -73,7 +73,7 @@ async fn read_reply(
     loop {
         let line = match splitter.split_next(&mut reply) {
             // The rest of the reply may be endless.
-            Line::Partial if splitter.is_past_limit() => Line::TooLarge,
+            Line::Partial if splitter.is_skipping() => Line::TooLarge,
             Line::Partial => {
                 if !budget.count(&mut charge, &reply) {
                     charge.go_on(Arc::clone(budget).room(reply.capacity()).await?);

@@ -92,7 +92,7 @@ impl LineSplitter {
         message.shrink_to(DISCARDED_BYTES);
     }
 
-    /// Returns `true` while the remaining bytes of a message are skipped.
+    /// Returns `true` while the remaining bytes of a message are skipped, since it is too large or was discarded.
     pub(crate) fn is_skipping(&self) -> bool {
         self.skipping.is_some()
     }
@@ -100,11 +100,6 @@ impl LineSplitter {
     /// Returns the number of received bytes that are not split yet.
     pub(crate) fn buffered(&self) -> usize {
         self.chunk.len()
-    }
-
-    /// Returns `true` if the message that is being split has exceeded the limit.
-    pub(crate) fn is_past_limit(&self) -> bool {
-        self.skipping.is_some()
     }
 
     /// Handles the end of the stream: the bytes in `message` are the last message, if they are one.

@@ -134,12 +134,3 @@ pub const fn returns_result<T: Returned<O>, O, E: RpcError>() -> Returns<T, O, E
         errors: E::ERRORS,
     }
 }
-
-/// Describes a method whose `Result` has another name.
-pub const fn returns_alias<R, O>() -> Returns<R::Ok, O::Ok, R::Err>
-where
-    R: Fallible<Ok: Returned<O::Ok>, Err: RpcError>,
-    O: Fallible,
-{
-    returns_result()
-}

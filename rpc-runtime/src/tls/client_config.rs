@@ -37,7 +37,7 @@ impl HandshakeResult {
     }
 
     /// Returns `true` if the server requested a certificate.
-    pub(crate) fn was_asked(&self) -> bool {
+    pub(crate) fn certificate_was_requested(&self) -> bool {
         self.0.certificate_requested.load(Ordering::Relaxed)
     }
 

@@ -42,7 +42,7 @@ pub(super) fn verify_itself(
     purpose: Purpose,
     now: UnixTime,
 ) -> Result<(), rustls::Error> {
-    let parsed = EndEntityCert::try_from(certificate).map_err(refused)?;
+    let parsed = EndEntityCert::try_from(certificate).map_err(to_rustls_error)?;
     // Without trust anchors, webpki checks all that does not depend on an issuer and then finds none.
     let checked = parsed.verify_for_usage(&[], &[], &[], now, purpose.usage(), None, None);
     match checked.map(drop) {
@@ -54,11 +54,11 @@ pub(super) fn verify_itself(
             }
             _ => Ok(()),
         },
-        Err(error) => Err(refused(error)),
+        Err(error) => Err(to_rustls_error(error)),
     }
 }
 
-fn refused(error: Error) -> rustls::Error {
+fn to_rustls_error(error: Error) -> rustls::Error {
     match error {
         Error::CertExpired { time, not_after } => {
             CertificateError::ExpiredContext { time, not_after }

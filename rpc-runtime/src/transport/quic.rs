@@ -326,7 +326,7 @@ pub(crate) async fn connect(
         connection.close(close::DONE.into(), b"");
         return Err(HandshakeError::Alpn);
     }
-    if handshake_result.was_asked() {
+    if handshake_result.certificate_was_requested() {
         answered(&connection).await.map_err(handshake_error)?;
     }
     Ok(Connection(connection, Some(endpoint), Arc::default()))

@@ -1,6 +1,7 @@
 use rpc_runtime::RpcError;
 
 #[derive(RpcError)]
+#[rpc(rename = "camelCase")]
 enum BuyError {
     #[rpc(code = 1, message = "sold out")]
     SoldOut,

@@ -419,7 +419,7 @@ impl ItemReceiver {
                 Line::TooLarge | Line::Discarded => {
                     return Poll::Ready(Err(CallFailure::ReplyTooLarge));
                 }
-                Line::Partial if self.splitter.is_past_limit() => {
+                Line::Partial if self.splitter.is_skipping() => {
                     return Poll::Ready(Err(CallFailure::ReplyTooLarge));
                 }
                 Line::Partial => {}
