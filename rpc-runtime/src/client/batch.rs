@@ -327,7 +327,7 @@ impl BatchResponse {
             }
             let id = element.members().and_then(|members| {
                 let id = members.filter(|(name, _)| *name == "id").last();
-                Id::read_of_call(id?.1)
+                Id::read_call_id(id?.1)
             });
             let Some(&index) = id.and_then(|id| batch.ids.get(&id)) else {
                 if unmatched.is_none() {

@@ -30,35 +30,37 @@ impl<'de> Id<'de> {
         }
     }
 
-    /// Reads the id of a reply. Also accepts an integer that the server has changed to a fraction.
-    pub(crate) fn read_of_reply(value: Value<'_, 'de>) -> Option<Self> {
-        Self::read(value).or_else(|| Self::read_of_call(value).map(Self::Unsigned))
+    /// Returns `true` for the id of a reply. An integer that the server has changed to a fraction is one as well.
+    pub(crate) fn is_reply_id(value: Value<'_, 'de>) -> bool {
+        Self::read(value).is_some() || Self::read_call_id(value).is_some()
     }
 
-    /// Reads the id of a reply to a call whose id is an integer. Accepts the forms that
+    /// Reads the id with which the server names a call of this client, whose id is an integer. Accepts the forms that
     /// [`reply_id`](super::reply_id::reply_id) accepts.
-    pub(crate) fn read_of_call(value: Value<'_, 'de>) -> Option<u64> {
+    pub(crate) fn read_call_id(value: Value<'_, 'de>) -> Option<u64> {
         match value.node() {
             // Larger numbers are not exact.
             Node::Static(StaticNode::F64(number)) if number < (1_u64 << 53) as f64 => {
                 number.to_string().parse().ok()
             }
-            _ => match Self::read(value)? {
-                Self::Unsigned(id) => Some(id),
-                Self::String(text) => text.parse().ok().filter(|id: &u64| id.to_string() == text),
-                _ => None,
-            },
+            _ => Self::read(value)?.call_id(),
         }
     }
 
-    /// Returns `true` for the id of a call of this client, also if the server has made a string of it.
+    /// Returns the id of a call of this client, also if the server has made a string of it.
+    #[inline]
+    fn call_id(self) -> Option<u64> {
+        match self {
+            Self::Unsigned(id) => Some(id),
+            Self::String(text) => text.parse().ok().filter(|id: &u64| id.to_string() == text),
+            Self::Null | Self::Signed(_) => None,
+        }
+    }
+
+    /// Returns `true` for the id of this call.
     #[inline]
     pub(crate) fn is_of_call(self, call: u64) -> bool {
-        match self {
-            Self::Unsigned(id) => id == call,
-            Self::String(text) => text.parse() == Ok(call),
-            Self::Null | Self::Signed(_) => false,
-        }
+        self.call_id() == Some(call)
     }
 
     #[inline]

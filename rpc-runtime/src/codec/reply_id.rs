@@ -220,7 +220,7 @@ mod tests {
         let document = parser.parse(&mut reply).ok()?;
         let members = document.root().members()?;
         let (_, id) = members.filter(|(name, _)| *name == "id").last()?;
-        Id::read_of_call(id)
+        Id::read_call_id(id)
     }
 
     #[test]

@@ -33,9 +33,11 @@ impl<'t, 'de> ResponseMessage<'t, 'de> {
         for (name, value) in value.members()? {
             match name {
                 "id" => {
-                    Id::read_of_reply(value)?;
-                    id = Id::read_of_call(value);
-                    has_id = true;
+                    has_id = Id::is_reply_id(value);
+                    if !has_id {
+                        return None;
+                    }
+                    id = Id::read_call_id(value);
                 }
                 "result" => result = Some(value),
                 "error" => error = Some(value),

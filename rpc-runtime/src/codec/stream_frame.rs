@@ -61,17 +61,22 @@ pub(crate) fn starts_as_item(line: &[u8]) -> bool {
 /// Reads an id and an item, by position or by name.
 fn parameters<'t, 'de>(params: Value<'t, 'de>) -> Option<(Id<'de>, Option<Value<'t, 'de>>)> {
     if let Some(mut elements) = params.elements() {
-        return Some((Id::read(elements.next()?)?, elements.next()));
+        return Some((read_id(elements.next()?)?, elements.next()));
     }
     let (mut id, mut item) = (None, None);
     for (name, value) in params.members()? {
         match name {
-            "id" => id = Some(Id::read(value)?),
+            "id" => id = Some(read_id(value)?),
             "item" => item = Some(value),
             _ => {}
         }
     }
     Some((id?, item))
+}
+
+/// Reads the id of a call. Also accepts an integer that the sender has changed to a fraction.
+fn read_id<'de>(value: Value<'_, 'de>) -> Option<Id<'de>> {
+    Id::read(value).or_else(|| Id::read_call_id(value).map(Id::Unsigned))
 }
 
 /// Appends an item of the call with this id, as JSON. Appends nothing if `write` fails.
@@ -149,6 +154,10 @@ mod tests {
             (
                 r#"{"jsonrpc":"2.0","method":"rpc.end","params":[1]}"#,
                 Some("end 1"),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1.0,2]}"#,
+                Some("item 1 2"),
             ),
             (
                 r#"{"jsonrpc":"2.0","method":"rpc.end","params":{"id":1}}"#,

@@ -490,6 +490,8 @@ async fn line_of_another_call_ends_a_stream_of_items_with_an_error() {
     let (client, peer) = scripted(ClientBuilder::default());
     for line in [
         r#"{"jsonrpc":"2.0","method":"rpc.item","params":[1ID,8]}"#,
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":["0ID",8]}"#,
+        r#"{"jsonrpc":"2.0","method":"rpc.item","params":["+ID",8]}"#,
         r#"{"jsonrpc":"2.0","method":"rpc.item","params":[null,8]}"#,
         r#"{"jsonrpc":"2.0","method":"rpc.item","params":[ID]}"#,
         r#"{"jsonrpc":"2.0","method":"rpc.end","params":[ID]}"#,
@@ -509,11 +511,16 @@ async fn line_of_another_call_ends_a_stream_of_items_with_an_error() {
             r#"{"jsonrpc":"2.0","id":ID,"method":"ask"}"#,
             r#"{"jsonrpc":"2.0","method":"rpc.item","params":["ID",7]}"#,
             r#"{"jsonrpc":"2.0","method":"tick"}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.item","params":[ID.0,6]}"#,
+            r#"{"jsonrpc":"2.0","method":"rpc.item","params":{"id":"ID","item":5}}"#,
         ] {
             stream.reply(&line.replace("ID", &id)).await;
         }
         let (first, mut items) = soon(first).await.unwrap();
         assert_eq!(first.unwrap().unwrap(), 7);
+        for item in [6, 5] {
+            assert_eq!(soon(items.next()).await.unwrap().unwrap(), item);
+        }
         if line.is_empty() {
             stream
                 .reply(&format!(r#"{{"id":"{id}","result":1}}"#))
