@@ -33,10 +33,6 @@ use crate::waker::{WakerSlot, wake_all};
 /// Number of queued bytes from which on callers wait.
 const BACKLOG: usize = 256 << 10;
 
-/// From its lowest bit on, an id consists of the number of the stream, the slot, and a generation. Together they have 52
-/// bits, which every JSON reader represents exactly. The generation is zero, which keeps the id short, unless the reply to a
-/// cancelled call with that id may still arrive, or the server has sent a reply to no call. Every other generation is used by
-/// one call.
 const STREAM_BITS: u32 = 6;
 const SLOT_BITS: u32 = 20;
 const MAX_GENERATION: u32 = (1 << 26) - 1;
@@ -97,7 +93,7 @@ struct MuxState {
 struct CallSlot {
     /// The id of the call, and the head of its message. Later calls reuse them unless a call is cancelled: only the reply to
     /// a cancelled call may still arrive after the slot is free.
-    name: Option<(CallId, MessageHead)>,
+    identity: Option<(CallId, MessageHead)>,
     /// `true` if the call with the first id of this slot was cancelled, and its reply may still arrive.
     is_first_id_awaited: bool,
     stage: Stage,
@@ -123,6 +119,11 @@ enum Stage {
 }
 
 /// The id of a call, unique among the calls in flight on a connection.
+///
+/// From its lowest bit on, it consists of the number of the stream, the slot, and a generation. Together they have 52 bits,
+/// which every JSON reader represents exactly. The generation is zero, which keeps the id short, unless the reply to a
+/// cancelled call with that id may still arrive, or the server has sent a reply to no call. Every other generation is used by
+/// one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CallId(pub(super) u64);
 
@@ -165,12 +166,12 @@ impl MuxState {
     /// Returns the slot of the call with this id, unless the slot is free or used by another call.
     fn call(&mut self, id: CallId) -> Option<&mut CallSlot> {
         let slot = self.calls.try_get_mut(id.slot())?;
-        let is_it = matches!(&slot.name, Some((name, _)) if *name == id);
-        (is_it && slot.stage != Stage::Free).then_some(slot)
+        let is_current = matches!(&slot.identity, Some((current, _)) if *current == id);
+        (is_current && slot.stage != Stage::Free).then_some(slot)
     }
 
     /// Frees the slot of a call. Returns the waker of a caller that waits for a slot.
-    fn free(&mut self, id: CallId) -> Option<Waker> {
+    fn release_slot(&mut self, id: CallId) -> Option<Waker> {
         let was_full = !self.has_slot();
         self.calls.free(id.slot());
         was_full.then(|| self.waiters.pop()).flatten()
@@ -211,14 +212,14 @@ impl MuxState {
         }
     }
 
-    /// Ends the calls that were sent on the transport's stream, which was lost. Returns the callers to wake.
-    fn end_sent(&mut self, reason: &ConnectionError) -> Vec<Waker> {
-        self.fail_sent(&CallFailure::lost(Execution::without_reply(reason), reason))
-    }
-
     /// Counts a line that answers no call. Returns the number of such lines since the last event, if another event is due.
     fn count_unmatched(&mut self) -> Option<u64> {
         self.unmatched.get_or_insert_default().add(Instant::now())
+    }
+
+    /// Ends the calls that were sent on the transport's stream, which was lost. Returns the callers to wake.
+    fn end_sent(&mut self, reason: &ConnectionError) -> Vec<Waker> {
+        self.fail_sent(&CallFailure::lost(Execution::without_reply(reason), reason))
     }
 
     /// Ends the calls that were sent. Returns the callers to wake.
@@ -257,12 +258,12 @@ impl CallSlot {
         self.waker.take()
     }
 
-    /// Frees the slot. The next call has the first id, unless a reply with that id may still arrive.
-    fn free(&mut self) {
+    /// Prepares the slot for the next call, which has the first id, unless a reply with that id may still arrive.
+    fn reset(&mut self) {
         self.stage = Stage::Free;
-        let is_first = self.name.as_ref().is_some_and(|(id, _)| id.is_first());
+        let is_first = self.identity.as_ref().is_some_and(|(id, _)| id.is_first());
         if !is_first && !self.is_first_id_awaited {
-            self.name = None;
+            self.identity = None;
         }
     }
 
@@ -270,7 +271,7 @@ impl CallSlot {
     fn first_id_answered(&mut self) {
         self.is_first_id_awaited = false;
         if self.stage == Stage::Free {
-            self.name = None;
+            self.identity = None;
         }
     }
 }
@@ -298,7 +299,7 @@ impl MuxStream {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    fn name(&self, slot: usize, generation: u32) -> (CallId, MessageHead) {
+    fn new_identity(&self, slot: usize, generation: u32) -> (CallId, MessageHead) {
         let id = CallId::new(self.number, slot, generation);
         (id, MessageHead::of_call(id.0))
     }
@@ -326,8 +327,8 @@ impl MuxStream {
             .and_then(|waiter| state.waiters.remove(waiter));
         let slot = state.calls.take();
         if state.has_surplus_replies {
-            let name = self.name(slot, state.next_generation());
-            state.calls.get_mut(slot).name = Some(name);
+            let identity = self.new_identity(slot, state.next_generation());
+            state.calls.get_mut(slot).identity = Some(identity);
         }
         let MuxState {
             calls,
@@ -336,7 +337,8 @@ impl MuxStream {
             ..
         } = &mut *state;
         let call = calls.get_mut(slot);
-        let (id, head) = call.name.get_or_insert_with(|| self.name(slot, 0));
+        let new = || self.new_identity(slot, 0);
+        let (id, head) = call.identity.get_or_insert_with(new);
         let (id, message) = (*id, request.with_head(head));
         requests.push(message);
         *queued += message.len() as u64;
@@ -423,8 +425,8 @@ impl MuxStream {
     /// Frees the slot of a call whose caller has taken the reply.
     #[inline]
     fn free_answered(&self, mut state: MutexGuard<'_, MuxState>, id: CallId) {
-        state.calls.get_mut(id.slot()).free();
-        let next = state.free(id);
+        state.calls.get_mut(id.slot()).reset();
+        let next = state.release_slot(id);
         self.count_in_flight(&state);
         drop(state);
         wake_all(next);
@@ -451,12 +453,12 @@ impl MuxStream {
         let is_unanswered = stage == Stage::InFlight;
         if is_unanswered {
             state.has_cancelled = true;
-            let name = self.name(id.slot(), state.next_generation());
+            let identity = self.new_identity(id.slot(), state.next_generation());
             let call = state.calls.get_mut(id.slot());
-            call.name = Some(name);
+            call.identity = Some(identity);
             call.is_first_id_awaited |= id.is_first();
         }
-        let next = state.free(id);
+        let next = state.release_slot(id);
         self.count_in_flight(&state);
         let was_sent = end <= state.sent;
         let writer = match is_unanswered && !was_sent {

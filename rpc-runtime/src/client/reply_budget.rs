@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use crate::client::error::CallFailure;
-use crate::codec::parser::{INDEX, most_parsed_bytes};
+use crate::codec::parser::{INDEX_TO_MESSAGE, most_parsed_bytes};
 use crate::memory::{
     ConnectionMemory, LineCharge, MemoryCharge, ParsedKind, ParsedMessage, SERVER_POLL,
     room_timeout,
@@ -224,7 +224,8 @@ impl ReplyBudget {
         self.received.fetch_add(reply.len(), Ordering::Relaxed);
         let memory = Arc::clone(&self.memory);
         let held = reply.capacity();
-        let parsed = most_parsed_bytes(reply).saturating_add(reply.len().saturating_mul(INDEX + 1));
+        let parsed = most_parsed_bytes(reply)
+            .saturating_add(reply.len().saturating_mul(INDEX_TO_MESSAGE + 1));
         let charge = MemoryCharge::new(&memory, held);
         match ParsedMessage::enter(&memory, ParsedKind::Reply, parsed) {
             Some(entered) => Ok(Decoding::new(entered, charge, parsed)),

@@ -5,7 +5,9 @@
 //! `metadata` checks the metadata in it. [`params`] decodes the arguments. [`reply`] writes the response with
 //! [`result`]. On the client, [`reply_id`] finds the call of a reply, and [`response`] reads it. [`error_code`] holds
 //! the protocol errors, [`stream_frame`] the lines of a stream of items. [`de`] is the serde deserializer over the tape
-//! and [`ser`] the JSON writer. `values` finds the text of a value, for types that need more than 64 bits of a number. This module uses no socket, clock or task, and no bytes of a peer can make it panic.
+//! and [`ser`] the JSON writer. `values` finds the text of a value, for types that need more than 64 bits of a number.
+//!
+//! This module uses no socket, clock or task, and no bytes of a peer can make it panic.
 #![cfg_attr(
     not(test),
     deny(

@@ -11,26 +11,26 @@ use crate::codec::{RETAINED_BUFFER_BYTES, steps};
 
 /// The maximum size of a retained tape, as a multiple of the bytes of a message. The tape of a dense message is several
 /// times as large as the message.
-const TAPE: usize = 4;
+const TAPE_TO_MESSAGE: usize = 4;
 
 /// The size of a value on the tape, in bytes.
 const NODE_BYTES: usize = size_of::<Node<'_>>();
 
 /// simd-json's index of a message takes up to so many times the bytes of the message.
-pub(crate) const INDEX: usize = 5;
+pub(crate) const INDEX_TO_MESSAGE: usize = 5;
 
 /// The nesting limit from which on no compact message can exceed it.
 const COMPACT_DEPTH: usize = 10;
 
 /// The working memory of a worker, reused for every message.
 pub(crate) struct Parser {
-    index: Index,
+    buffers: ParseBuffers,
     tape: TapeBuffer,
 }
 
 /// The memory that is needed only until a message is parsed.
-pub(crate) struct Index {
-    buffers: Buffers,
+pub(crate) struct ParseBuffers {
+    simd_json: Buffers,
     strings: Strings,
     depth: usize,
     /// The length of the longest message so far: simd-json's buffers grow with it and do not report their size.
@@ -52,7 +52,7 @@ impl Parser {
     /// Creates a parser that rejects more than `depth` levels of nesting.
     pub(crate) fn new(depth: usize) -> Self {
         Self {
-            index: Index::new(depth),
+            buffers: ParseBuffers::new(depth),
             tape: TapeBuffer::default(),
         }
     }
@@ -62,7 +62,7 @@ impl Parser {
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        self.index.parse(&mut self.tape, message)
+        self.buffers.parse(&mut self.tape, message)
     }
 
     /// Parses a message that should be a response or a batch of them.
@@ -70,10 +70,10 @@ impl Parser {
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        let Self { index, tape } = self;
-        match index.scan(tape, message, |scanner| scanner.response()) {
-            Some(found) => index.compact(tape, message, found),
-            None => index.parse(tape, message),
+        let Self { buffers, tape } = self;
+        match buffers.scan(tape, message, |scanner| scanner.response()) {
+            Some(found) => buffers.compact(tape, message, found),
+            None => buffers.parse(tape, message),
         }
     }
 
@@ -82,37 +82,39 @@ impl Parser {
         &'p mut self,
         message: &'de mut Vec<u8>,
     ) -> Result<Document<'p, 'de>, ParseError> {
-        let Self { index, tape } = self;
-        let item = index.scan(tape, message, |scanner| scanner.item());
-        match item.or_else(|| index.scan(tape, message, |scanner| scanner.response())) {
-            Some(found) => index.compact(tape, message, found),
-            None => index.parse(tape, message),
+        let Self { buffers, tape } = self;
+        let item = buffers.scan(tape, message, |scanner| scanner.item());
+        match item.or_else(|| buffers.scan(tape, message, |scanner| scanner.response())) {
+            Some(found) => buffers.compact(tape, message, found),
+            None => buffers.parse(tape, message),
         }
     }
 
     /// Separates the memory that is needed during parsing from the memory that is needed while the message is read.
-    pub(crate) fn split(&mut self) -> (&mut Index, &mut TapeBuffer) {
-        (&mut self.index, &mut self.tape)
+    pub(crate) fn split(&mut self) -> (&mut ParseBuffers, &mut TapeBuffer) {
+        (&mut self.buffers, &mut self.tape)
     }
 
     /// Returns approximately how many bytes are kept for the next message.
     pub(crate) fn retained_bytes(&self) -> usize {
-        let Self { index, tape } = self;
-        index.retained_bytes().saturating_add(tape.retained_bytes())
+        let Self { buffers, tape } = self;
+        buffers
+            .retained_bytes()
+            .saturating_add(tape.retained_bytes())
     }
 
     /// Releases the memory that messages of more than `limit` bytes have allocated.
     pub(crate) fn shrink(&mut self, limit: usize) {
-        self.index.shrink(limit);
+        self.buffers.shrink(limit);
         self.tape.shrink(limit);
     }
 }
 
-impl Index {
+impl ParseBuffers {
     fn new(depth: usize) -> Self {
         Self {
             // simd-json counts the level of the root as well.
-            buffers: Buffers::with_max_depth(256, depth),
+            simd_json: Buffers::with_max_depth(256, depth),
             strings: Strings::default(),
             depth,
             longest: 0,
@@ -134,7 +136,7 @@ impl Index {
         let (message, text) = message.split_at_mut(text_at);
         let mut document = Document::new(tape, text, None);
         let tape = &mut document.values.tape;
-        simd_json::fill_tape_padded(message, len, &mut self.buffers, tape)
+        simd_json::fill_tape_padded(message, len, &mut self.simd_json, tape)
             .map_err(|_| ParseError { id: None })?;
         steps::add(tape.0.len());
         Ok(document)
@@ -184,7 +186,7 @@ impl Index {
         message.resize(len.saturating_add(INPUT_PADDING), b' ');
         let mut document = Document::new(tape, &[], None);
         let values = &mut document.values;
-        simd_json::fill_tape_padded(message, len, &mut self.buffers, &mut values.tape)
+        simd_json::fill_tape_padded(message, len, &mut self.simd_json, &mut values.tape)
             .map_err(|_| ParseError { id })?;
         steps::add(values.tape.0.len());
         if values.tape.0.iter().any(is_inexact) {
@@ -231,7 +233,7 @@ impl Index {
 
     /// Returns approximately how many bytes are kept for the next message.
     pub(crate) fn retained_bytes(&self) -> usize {
-        self.longest.saturating_mul(INDEX)
+        self.longest.saturating_mul(INDEX_TO_MESSAGE)
     }
 
     /// Releases the memory that messages of more than `limit` bytes have allocated.
@@ -242,11 +244,6 @@ impl Index {
     }
 }
 
-/// Returns `true` for a number that may have been written otherwise than its node would be.
-fn is_inexact(node: &Node<'_>) -> bool {
-    matches!(node, Node::Static(StaticNode::F64(_) | StaticNode::I64(0)))
-}
-
 impl TapeBuffer {
     /// Returns how many bytes are kept for the next message.
     pub(crate) fn retained_bytes(&self) -> usize {
@@ -255,10 +252,21 @@ impl TapeBuffer {
 
     /// Releases the memory that messages of more than `limit` bytes have allocated.
     pub(crate) fn shrink(&mut self, limit: usize) {
-        if self.retained_bytes() > limit.saturating_mul(TAPE) {
+        if self.retained_bytes() > limit.saturating_mul(TAPE_TO_MESSAGE) {
             *self = Self::default();
         }
     }
+}
+
+impl Default for TapeBuffer {
+    fn default() -> Self {
+        Self(Tape(Vec::new()))
+    }
+}
+
+/// Returns `true` for a number that may have been written otherwise than its node would be.
+fn is_inexact(node: &Node<'_>) -> bool {
+    matches!(node, Node::Static(StaticNode::F64(_) | StaticNode::I64(0)))
 }
 
 /// Returns the size of a message's buffer once it is parsed: padding and a copy of the text follow the message, since parsing
@@ -276,12 +284,6 @@ fn reserve(message: &mut Vec<u8>) {
     match message.len() > RETAINED_BUFFER_BYTES / 2 {
         true => message.reserve_exact(more),
         false => message.reserve(more),
-    }
-}
-
-impl Default for TapeBuffer {
-    fn default() -> Self {
-        Self(Tape(Vec::new()))
     }
 }
 

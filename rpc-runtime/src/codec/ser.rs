@@ -14,7 +14,10 @@ use crate::codec::verbatim;
 
 /// Appends `value`.
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-    value.serialize(Json(out, MAX_VALUE_DEPTH))
+    value.serialize(Json {
+        out,
+        left: MAX_VALUE_DEPTH,
+    })
 }
 
 /// Returns `value` as JSON text.
@@ -196,19 +199,22 @@ pub(super) fn specials(word: u64) -> u64 {
 }
 
 /// The position where a value is written, and the levels of nesting that are left there.
-struct Json<'a>(&'a mut Vec<u8>, usize);
+struct Json<'a> {
+    out: &'a mut Vec<u8>,
+    left: usize,
+}
 
 impl<'a> Json<'a> {
     fn literal(self, text: &str) -> Result<(), Error> {
-        self.0.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(text.as_bytes());
         Ok(())
     }
 
     #[inline]
     fn several(self, open: u8, close: u8) -> Result<Several<'a>, Error> {
         Ok(Several {
-            left: self.1.checked_sub(1).ok_or_else(too_deep)?,
-            out: self.0,
+            left: self.left.checked_sub(1).ok_or_else(too_deep)?,
+            out: self.out,
             next: open,
             open,
             close,
@@ -218,11 +224,14 @@ impl<'a> Json<'a> {
 
     /// Writes the start of `{"variant":…}`.
     fn variant(self, variant: &str) -> Result<Self, Error> {
-        let left = self.1.checked_sub(1).ok_or_else(too_deep)?;
-        self.0.push(b'{');
-        write_string(variant, self.0);
-        self.0.push(b':');
-        Ok(Self(self.0, left))
+        let left = self.left.checked_sub(1).ok_or_else(too_deep)?;
+        self.out.push(b'{');
+        write_string(variant, self.out);
+        self.out.push(b':');
+        Ok(Self {
+            out: self.out,
+            left,
+        })
     }
 }
 
@@ -242,7 +251,7 @@ macro_rules! integers {
     ($($method:ident $Integer:ty: $write:ident,)*) => { $(
         #[inline]
         fn $method(self, number: $Integer) -> Result<(), Error> {
-            $write(number.into(), self.0);
+            $write(number.into(), self.out);
             Ok(())
         }
     )* };
@@ -304,7 +313,7 @@ impl<'a> ser::Serializer for Json<'a> {
 
     #[inline]
     fn serialize_str(self, text: &str) -> Result<(), Error> {
-        write_string(text, self.0);
+        write_string(text, self.out);
         Ok(())
     }
 
@@ -354,8 +363,8 @@ impl<'a> ser::Serializer for Json<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        let Json(out, left) = self.variant(variant)?;
-        value.serialize(Json(out, left))?;
+        let Json { out, left } = self.variant(variant)?;
+        value.serialize(Json { out, left })?;
         out.push(b'}');
         Ok(())
     }
@@ -389,7 +398,7 @@ impl<'a> ser::Serializer for Json<'a> {
     #[inline]
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Struct<'a>, Error> {
         Ok(match name {
-            RAW_VALUE | NUMBER => Struct::Verbatim(self.0, self.1),
+            RAW_VALUE | NUMBER => Struct::Verbatim(self.out, self.left),
             _ => Struct::Fields(self.several(b'{', b'}')?),
         })
     }
@@ -405,7 +414,7 @@ impl<'a> ser::Serializer for Json<'a> {
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
-        write_display(value, self.0).map_err(Error::custom)
+        write_display(value, self.out).map_err(Error::custom)
     }
 }
 
@@ -433,7 +442,10 @@ impl Several<'_> {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.out.push(self.next);
         self.next = b',';
-        value.serialize(Json(self.out, self.left))
+        value.serialize(Json {
+            out: self.out,
+            left: self.left,
+        })
     }
 
     #[inline]
@@ -443,7 +455,10 @@ impl Several<'_> {
         self.out.push(b'"');
         string_content(key.as_bytes(), self.out);
         self.out.extend_from_slice(b"\":");
-        value.serialize(Json(self.out, self.left))
+        value.serialize(Json {
+            out: self.out,
+            left: self.left,
+        })
     }
 
     /// Writes a key. A number or a boolean becomes a string.
@@ -510,7 +525,10 @@ impl ser::SerializeMap for Several<'_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.out.push(b':');
-        value.serialize(Json(self.out, self.left))
+        value.serialize(Json {
+            out: self.out,
+            left: self.left,
+        })
     }
 
     fn end(self) -> Result<(), Error> {
@@ -785,7 +803,16 @@ mod tests {
             }
         }
         assert!(write_display(&Lost, &mut Vec::new()).is_err());
-        assert!(ser::Serializer::collect_str(Json(&mut Vec::new(), 1), &Lost).is_err());
+        assert!(
+            ser::Serializer::collect_str(
+                Json {
+                    out: &mut Vec::new(),
+                    left: 1
+                },
+                &Lost
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::codec::envelope::leading_id;
 use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::lines::Line;
-use crate::codec::parser::{Document, Index, ParseError, most_parsed_bytes};
+use crate::codec::parser::{Document, ParseBuffers, ParseError, most_parsed_bytes};
 use crate::codec::reply::Reply;
 use crate::codec::request::Message;
 use crate::context::Context;
@@ -329,7 +329,7 @@ fn parse<'p, 'de>(
 }
 
 /// Releases the memory of parsing if the connection uses much of its budget, since the handler may wait for a long time.
-fn release_index<R: Router>(index: &mut Index, site: &CallSite<R>) {
+fn release_index<R: Router>(index: &mut ParseBuffers, site: &CallSite<R>) {
     if site.connection.memory().is_used_to(RETAINING_QUARTERS) {
         index.shrink(SMALL_MESSAGE_BYTES);
     }
