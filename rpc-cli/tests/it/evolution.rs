@@ -238,20 +238,28 @@ mod added_default {
             pub(super) trait Desk {
                 async fn get(&self, id: u32) -> u32;
                 async fn most(&self, most: Option<u32>) -> Option<u32>;
+                async fn range(&self, least: Option<u32>, most: Option<u32>) -> (Option<u32>, Option<u32>);
             }
         } {
             async fn get(&self, id: u32) -> u32 { id }
             async fn most(&self, most: Option<u32>) -> Option<u32> { most }
+            async fn range(&self, least: Option<u32>, most: Option<u32>) -> (Option<u32>, Option<u32>) { (least, most) }
         }
         new {
             #[rpc(openrpc)]
             pub(super) trait Desk {
                 async fn get(&self, id: u32, #[rpc(default = 2)] times: u32) -> u32;
                 async fn most(&self, #[rpc(default = Some(5))] most: Option<u32>) -> Option<u32>;
+                async fn range(
+                    &self,
+                    #[rpc(default = Some(1))] least: Option<u32>,
+                    #[rpc(default = Some(5))] most: Option<u32>,
+                ) -> (Option<u32>, Option<u32>);
             }
         } {
             async fn get(&self, id: u32, times: u32) -> u32 { id * times }
             async fn most(&self, most: Option<u32>) -> Option<u32> { most }
+            async fn range(&self, least: Option<u32>, most: Option<u32>) -> (Option<u32>, Option<u32>) { (least, most) }
         }
     }
 
@@ -273,6 +281,12 @@ mod added_default {
         assert_eq!(new_caller.most(None).await.unwrap(), None);
         let new_caller = new::DeskClient::new(old::server());
         assert_eq!(new_caller.most(None).await.unwrap(), None);
+        // Only the last arguments are left out: a null before another argument is a value.
+        let old_caller = old::DeskClient::new(new::server());
+        let range = async |least, most| old_caller.range(least, most).await.unwrap();
+        assert_eq!(range(None, Some(9)).await, (None, Some(9)));
+        assert_eq!(range(Some(3), None).await, (Some(3), Some(5)));
+        assert_eq!(range(None, None).await, (Some(1), Some(5)));
         let found = checked::<old::DeskClient, new::DeskClient>("default");
         assert_eq!(found, ["may_break", "compatible"]);
     }
@@ -451,6 +465,126 @@ mod fields {
     }
 }
 
+mod required_field {
+    use super::*;
+
+    versions! {
+        old {
+            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+            pub(super) struct Order { pub(super) item: String }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk {
+                async fn send(&self, order: Order) -> String;
+                async fn get(&self) -> Order;
+            }
+        } {
+            async fn send(&self, order: Order) -> String { order.item }
+            async fn get(&self) -> Order { Order { item: "pear".into() } }
+        }
+        new {
+            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+            pub(super) struct Order { pub(super) item: String, pub(super) size: u32 }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk {
+                async fn send(&self, order: Order) -> String;
+                async fn get(&self) -> Order;
+            }
+        } {
+            async fn send(&self, order: Order) -> String { order.item }
+            async fn get(&self) -> Order { Order { item: "pear".into(), size: 3 } }
+        }
+    }
+
+    #[tokio::test]
+    async fn required_field_of_an_argument_breaks_callers_without_it() {
+        let with = || new::Order {
+            item: "pear".into(),
+            size: 3,
+        };
+        let without = || old::Order {
+            item: "pear".into(),
+        };
+        let rejected = old::DeskClient::new(new::server()).send(without()).await;
+        assert_eq!(code_of(rejected), code::INVALID_PARAMS);
+        let ignored = new::DeskClient::new(old::server()).send(with()).await;
+        assert_eq!(ignored.unwrap(), "pear");
+    }
+
+    #[tokio::test]
+    async fn required_field_of_a_result_breaks_callers_of_servers_without_it() {
+        let ignored = old::DeskClient::new(new::server()).get().await.unwrap();
+        assert_eq!(ignored.item, "pear");
+        let missing = new::DeskClient::new(old::server()).get().await;
+        assert!(matches!(missing, Err(CallError::Decode(_))), "{missing:?}");
+        let found = checked::<old::DeskClient, new::DeskClient>("required-field");
+        assert_eq!(
+            found,
+            ["breaking", "compatible"],
+            "of the argument and of the result"
+        );
+    }
+}
+
+mod renamed_field {
+    use super::*;
+
+    versions! {
+        old {
+            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+            pub(super) struct Order { pub(super) item: String }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk {
+                async fn send(&self, order: Order) -> String;
+                async fn get(&self) -> Order;
+            }
+        } {
+            async fn send(&self, order: Order) -> String { order.item }
+            async fn get(&self) -> Order { Order { item: "pear".into() } }
+        }
+        new {
+            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+            pub(super) struct Order { #[serde(alias = "item")] pub(super) article: String }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk {
+                async fn send(&self, order: Order) -> String;
+                async fn get(&self) -> Order;
+            }
+        } {
+            async fn send(&self, order: Order) -> String { order.article }
+            async fn get(&self) -> Order { Order { article: "pear".into() } }
+        }
+    }
+
+    #[tokio::test]
+    async fn renamed_field_with_an_alias_is_read_by_the_new_side_only() {
+        let (old_caller, new_caller) = (
+            old::DeskClient::new(new::server()),
+            new::DeskClient::new(old::server()),
+        );
+        let order = old::Order {
+            item: "pear".into(),
+        };
+        assert_eq!(old_caller.send(order).await.unwrap(), "pear");
+        let unreadable = old_caller.get().await;
+        assert!(
+            matches!(unreadable, Err(CallError::Decode(_))),
+            "{unreadable:?}"
+        );
+        let order = new::Order {
+            article: "pear".into(),
+        };
+        assert_eq!(code_of(new_caller.send(order).await), code::INVALID_PARAMS);
+        assert_eq!(new_caller.get().await.unwrap().article, "pear");
+        // The description does not show aliases.
+        let found = checked::<old::DeskClient, new::DeskClient>("renamed-field");
+        assert!(found.contains(&"breaking".to_owned()), "{found:?}");
+    }
+}
+
 mod removed_field {
     use super::*;
 
@@ -597,6 +731,76 @@ mod errors {
             checked::<old::DeskClient, new::DeskClient>("error"),
             COMPATIBLE
         );
+    }
+}
+
+mod changed_code {
+    use super::*;
+
+    versions! {
+        old {
+            #[derive(Debug, RpcError, JsonSchema)]
+            pub(super) enum Refused { #[rpc(code = 1)] Closed }
+
+            impl std::fmt::Display for Refused {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("closed") }
+            }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk { async fn open(&self) -> Result<u32, Refused>; }
+        } { async fn open(&self) -> Result<u32, Refused> { Err(Refused::Closed) } }
+        new {
+            #[derive(Debug, RpcError, JsonSchema)]
+            pub(super) enum Refused { #[rpc(code = 2)] Closed }
+
+            impl std::fmt::Display for Refused {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("closed") }
+            }
+
+            #[rpc(openrpc)]
+            pub(super) trait Desk { async fn open(&self) -> Result<u32, Refused>; }
+        } { async fn open(&self) -> Result<u32, Refused> { Err(Refused::Closed) } }
+    }
+
+    #[tokio::test]
+    async fn changed_code_of_an_error_is_remote_for_the_other_side() {
+        assert_eq!(code_of(old::DeskClient::new(new::server()).open().await), 2);
+        assert_eq!(code_of(new::DeskClient::new(old::server()).open().await), 1);
+        let found = checked::<old::DeskClient, new::DeskClient>("code");
+        assert!(found.contains(&"breaking".to_owned()), "{found:?}");
+    }
+}
+
+mod streamed_result {
+    use futures_util::{Stream, StreamExt, stream};
+
+    use super::*;
+
+    versions! {
+        old {
+            #[rpc(openrpc)]
+            pub(super) trait Desk { async fn count(&self) -> u32; }
+        } { async fn count(&self) -> u32 { 1 } }
+        new {
+            #[rpc(openrpc)]
+            pub(super) trait Desk { fn count(&self) -> impl Stream<Item = u32>; }
+        } { fn count(&self) -> impl Stream<Item = u32> { stream::iter([1, 2]) } }
+    }
+
+    #[tokio::test]
+    async fn single_result_and_stream_of_items_are_unreadable_for_the_other_side() {
+        let items = old::DeskClient::new(new::server()).count().await;
+        assert!(matches!(items, Err(CallError::Decode(_))), "{items:?}");
+        let mut items = new::DeskClient::new(old::server()).count();
+        let single = items.next().await.unwrap();
+        assert!(matches!(single, Err(CallError::Decode(_))), "{single:?}");
+        assert!(items.next().await.is_none());
+        for found in [
+            checked::<old::DeskClient, new::DeskClient>("stream"),
+            checked::<new::DeskClient, old::DeskClient>("no-stream"),
+        ] {
+            assert_eq!(found, BREAKING);
+        }
     }
 }
 

@@ -245,12 +245,6 @@ impl Batch {
     }
 }
 
-/// Returns the start of an element of a reply, as JSON.
-fn excerpt(element: Value<'_, '_>) -> Box<str> {
-    let text = ser::to_text(&element).unwrap_or_default();
-    CallFailure::excerpt(text.as_bytes())
-}
-
 fn push_entry(message: &mut Vec<u8>, entry: &[u8]) {
     message.push(if message.is_empty() { b'[' } else { b',' });
     message.extend_from_slice(entry);
@@ -313,7 +307,7 @@ impl BatchResponse {
             // The server sent one error for the whole batch.
             let response = ResponseMessage::read(root)?;
             if !response.outcome.is_error() {
-                let received = CallFailure::OtherReply(excerpt(root));
+                let received = CallFailure::OtherReply(CallFailure::excerpt_of(root));
                 return Some(Err(received.into()));
             }
             retire_if_draining(&response.outcome);
@@ -338,7 +332,8 @@ impl BatchResponse {
                 continue;
             };
             let outcome = response.map(|response| response.outcome);
-            let outcome = outcome.ok_or_else(|| CallFailure::MalformedReply(excerpt(element)));
+            let outcome = outcome
+                .ok_or_else(|| CallFailure::MalformedReply(CallFailure::excerpt_of(element)));
             let result = self.results.entry(index);
             result.or_insert_with(|| (batch.decoders[index])(outcome));
         }

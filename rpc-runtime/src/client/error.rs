@@ -4,11 +4,13 @@ use std::convert::Infallible;
 
 use thiserror::Error;
 
+use crate::codec::de::Value;
 use crate::codec::error::{ErrorObject, RpcError};
 use crate::codec::error_code::{code, is_reserved};
 use crate::codec::escape::{Escaped, Excerpt};
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
+use crate::codec::ser;
 use crate::transport::ConnectionError;
 
 /// The reason why a call has no result.
@@ -278,6 +280,8 @@ pub(super) enum CallFailure {
     MalformedReply(Box<str>),
     /// The received message belongs to another call. Holds the start of the message.
     OtherReply(Box<str>),
+    /// A result was received for a call whose result is a stream of items. Holds the start of the result.
+    UnexpectedResult(Box<str>),
     /// An item was received for a call that takes no items, and more may follow. Holds the start of the message.
     UnexpectedItem(Box<str>),
     /// The reply to a batch contains no reply to this call. Holds the start of the first element that is a reply to no call.
@@ -296,6 +300,12 @@ impl CallFailure {
 
     pub(super) fn excerpt(received: &[u8]) -> Box<str> {
         Excerpt(received).to_string().into()
+    }
+
+    /// Returns the start of a received value, as JSON.
+    pub(super) fn excerpt_of(received: Value<'_, '_>) -> Box<str> {
+        let text = ser::to_text(&received).unwrap_or_default();
+        Self::excerpt(text.as_bytes())
     }
 
     /// Converts the failure of a call that was to be cancelled, after its response has arrived.
@@ -334,6 +344,9 @@ impl<E> From<CallFailure> for CallError<E> {
             }
             CallFailure::UnexpectedItem(received) => Self::Decode(format!(
                 "it is an item, and the method returns a single result: {received}"
+            )),
+            CallFailure::UnexpectedResult(received) => Self::Decode(format!(
+                "it is a single result, and the method returns a stream of items: {received}"
             )),
             CallFailure::MissingInBatch(None) => {
                 Self::Decode("the reply to the batch has none to this call".into())

@@ -565,7 +565,8 @@ impl ItemReceiver {
     }
 }
 
-/// Reads an item or the response of the call with this id. Returns `None` if the line belongs to another call.
+/// Reads an item or the response of the call with this id. Returns `None` if the line belongs to another call. The result of
+/// such a call is null.
 fn read_line<T, E>(
     line: StreamFrame<'_, '_>,
     call: Option<CallId>,
@@ -582,7 +583,12 @@ fn read_line<T, E>(
         StreamFrame::Response(response) => {
             let call = call.map(|CallId(id)| id);
             match response.outcome {
-                ResponseBody::Result(_) => (response.id == call).then_some(Ok(None)),
+                ResponseBody::Result(_) if response.id != call => None,
+                ResponseBody::Result(result) if result.is_null() => Some(Ok(None)),
+                ResponseBody::Result(result) => {
+                    let received = CallFailure::excerpt_of(result);
+                    Some(Err(CallFailure::UnexpectedResult(received).into()))
+                }
                 // An error may have no id.
                 error => (response.id.is_none() || response.id == call)
                     .then(|| Err(CallError::received(error, reader.error))),

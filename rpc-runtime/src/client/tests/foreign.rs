@@ -523,7 +523,7 @@ async fn line_of_another_call_ends_a_stream_of_items_with_an_error() {
         }
         if line.is_empty() {
             stream
-                .reply(&format!(r#"{{"id":"{id}","result":1}}"#))
+                .reply(&format!(r#"{{"id":"{id}","result":null}}"#))
                 .await;
             assert!(soon(items.next()).await.is_none());
             continue;
@@ -532,6 +532,29 @@ async fn line_of_another_call_ends_a_stream_of_items_with_an_error() {
         stream.reply(&line).await;
         let error = soon(items.next()).await.unwrap().unwrap_err().to_string();
         assert!(error.contains(&line), "{line}: {error}");
+        assert!(soon(items.next()).await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn single_result_is_an_error_for_a_stream_of_items() {
+    let (client, peer) = scripted(ClientBuilder::default());
+    for result in ["7", "[]", r#"{"a":null}"#] {
+        let mut items = client.items::<u64, _>("count", &());
+        let next = tokio::spawn(async move { (items.next().await, items) });
+        let mut stream = PeerStream::accept_bi(&peer).await;
+        let id = parse(&soon(stream.line()).await.unwrap())["id"].to_string();
+        stream
+            .reply(&format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
+            ))
+            .await;
+        let (next, mut items) = soon(next).await.unwrap();
+        let error = next.unwrap().unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("stream of items: {result}")),
+            "{error}"
+        );
         assert!(soon(items.next()).await.is_none());
     }
 }
