@@ -175,7 +175,7 @@ mod added_optional_parameter {
     }
 
     #[tokio::test]
-    async fn removed_optional_parameter_is_refused_unless_it_is_none() {
+    async fn removed_optional_parameter_is_rejected_unless_it_is_none() {
         // The new trait is the older one here.
         let client = new::DeskClient::new(old::server());
         assert_eq!(client.all(None).await.unwrap(), "all");
@@ -447,7 +447,7 @@ mod fields {
     }
 
     #[tokio::test]
-    async fn added_field_is_refused_by_an_old_server_that_denies_unknown_fields() {
+    async fn added_field_is_rejected_by_an_old_server_that_denies_unknown_fields() {
         let new_caller = new::DeskClient::new(old::server());
         let order = new::Strict {
             item: "pear".into(),

@@ -871,6 +871,7 @@ impl Serialize for Value<'_, '_> {
 mod tests {
     use std::borrow::Cow;
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use proptest::prelude::*;
     use serde::Deserialize;
@@ -900,6 +901,14 @@ mod tests {
             assert_eq!(members.next().is_some(), left > 0);
             assert_eq!(elements.next().is_some(), left > 0);
         }
+    }
+
+    #[test]
+    fn shared_value_is_written_and_read_as_the_value() {
+        let shared: Vec<Arc<str>> = vec!["a".into(), "b".into()];
+        let json = crate::codec::ser::to_text(&shared).unwrap();
+        assert_eq!(&*json, r#"["a","b"]"#);
+        assert_eq!(decode::<Vec<Arc<str>>>(&json).unwrap(), shared);
     }
 
     /// Whatever serde_json makes of the text, the tape makes of it, too.
