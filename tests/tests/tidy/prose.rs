@@ -1,4 +1,5 @@
-//! Checks two rules for prose of `CONTRIBUTING.md`: banned words, and the first sentences of public docs.
+//! Checks two rules for prose of `CONTRIBUTING.md`: banned words, and the first sentences of public docs. In the crates that
+//! users run, messages are prose as well.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,12 @@ fn files() -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Returns `true` for a source whose strings are shown to users. Its entire text is checked.
+fn has_messages(name: &str) -> bool {
+    let is_in = |folder: &&str| name.starts_with(*folder);
+    name.ends_with(".rs") && LIBRARIES.iter().chain(&["rpc-cli/src"]).any(is_in)
 }
 
 fn shown(path: &Path) -> String {
@@ -154,7 +161,7 @@ fn mistake(paragraph: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn comments_and_documents_use_no_banned_words() {
+fn comments_documents_and_messages_use_no_banned_words() {
     let mut mistakes = Vec::new();
     let files = files();
     let count = |end| {
@@ -168,6 +175,7 @@ fn comments_and_documents_use_no_banned_words() {
         let (name, text) = (shown(path), fs::read_to_string(path).unwrap());
         let found = match name.as_str() {
             "CHANGELOG.md" => continue,
+            name if has_messages(name) => banned(prose(&text, false)),
             name if name.ends_with(".rs") => banned(comments(&text)),
             name => banned(prose(&text, name == "CONTRIBUTING.md")),
         };
