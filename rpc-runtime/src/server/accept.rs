@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -89,7 +90,40 @@ impl Server {
         self.handle.clone()
     }
 
+    /// Serves clients until `signal` completes, and then shuts the server down as
+    /// [`ServerHandle::shutdown`] does: running calls have `limit` to finish.
+    ///
+    /// Returns `true` if every call finished, and when the address is free. The output of `signal` is ignored. A shutdown
+    /// with the server's [`handle`](Self::handle) ends the server before `signal` does.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use rpc_runtime::{Identity, Server};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::builder(Identity::from_pem_files("chain.pem", "key.pem")?).bind("0.0.0.0:4433")?;
+    /// if !server.serve_with_shutdown(tokio::signal::ctrl_c(), Duration::from_secs(10)).await {
+    ///     eprintln!("some calls were aborted");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes every connection at once.
+    pub async fn serve_with_shutdown(self, signal: impl Future, limit: Duration) -> bool {
+        let handle = self.handle();
+        let mut running = pin!(self.run());
+        tokio::select! {
+            () = &mut running => return handle.shutdown(limit).await,
+            _ = signal => {}
+        }
+        tokio::join!(handle.shutdown(limit), running).0
+    }
+
     /// Serves clients until the server is shut down with its [`handle`](Self::handle).
+    /// [`serve_with_shutdown`](Self::serve_with_shutdown) does both.
     ///
     /// # Cancel safety
     /// Dropping the future, or the server, closes every connection at once.

@@ -15,9 +15,6 @@ use crate::tls::{Identity, ServerTls};
 use crate::transport::quic::{Listener, ListenerKeys};
 use crate::transport::{Stopped, close};
 
-/// Number of times that other tasks may run before a shutdown returns.
-const FINAL_YIELDS: usize = 32;
-
 /// Maximum time to close connections.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -150,13 +147,10 @@ impl ServerHandle {
         if let Some(listener) = listener {
             listener.close(close::ABORTED, "shutting down");
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, listener.idle()).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, listener.close_socket()).await;
         }
         self.runs.close();
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.runs.wait()).await;
-        // The task that owns the socket drops it when it next runs.
-        for _ in 0..FINAL_YIELDS {
-            tokio::task::yield_now().await;
-        }
         *self.finished.get_or_init(|| drained)
     }
 

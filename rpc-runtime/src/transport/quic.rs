@@ -1,4 +1,7 @@
-//! Implements the transport with quinn. No other file depends on quinn.
+//! Implements the transport with quinn. No other module depends on quinn.
+
+mod drivers;
+mod server_socket;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,6 +21,8 @@ use crate::limits::{IDLE, Limits};
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::{Certificate, HandshakeResult};
 use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, Traffic, close};
+use crate::transport::quic::drivers::Drivers;
+use crate::transport::quic::server_socket::ServerSocket;
 
 /// The protocol that both peers must offer in the handshake.
 pub(crate) const ALPN: &[u8] = b"jsonrpc/1";
@@ -87,15 +92,22 @@ impl quinn::ConnectionIdGenerator for RandomIds {
     }
 }
 
-fn endpoint(
-    address: SocketAddr,
-    config: quinn::EndpointConfig,
-    server: Option<quinn::ServerConfig>,
-) -> std::io::Result<quinn::Endpoint> {
-    let socket = socket(address)?;
-    let runtime = quinn::default_runtime()
-        .ok_or_else(|| std::io::Error::other("there is no tokio runtime"))?;
-    quinn::Endpoint::new(config, server, socket, runtime)
+/// A client's endpoint with a socket of its own.
+#[derive(Debug, Clone)]
+struct ClientEndpoint {
+    endpoint: quinn::Endpoint,
+    drivers: Arc<Drivers>,
+}
+
+impl ClientEndpoint {
+    fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        let socket = socket(address)?;
+        let drivers =
+            Drivers::new().ok_or_else(|| std::io::Error::other("there is no tokio runtime"))?;
+        let config = quinn::EndpointConfig::default();
+        let endpoint = quinn::Endpoint::new(config, None, socket, drivers.runtime())?;
+        Ok(Self { endpoint, drivers })
+    }
 }
 
 fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
@@ -140,6 +152,7 @@ const INCOMING: u64 = 64 << 10;
 #[derive(Clone)]
 pub(crate) struct Listener {
     endpoint: quinn::Endpoint,
+    socket: Arc<ServerSocket>,
     reset_key: Arc<ResetKey>,
     /// Reused for each of the server's identities.
     settings: ListenerSettings,
@@ -210,8 +223,16 @@ impl Listener {
         let mut lasting = quinn::EndpointConfig::new(Arc::clone(&reset_key) as _);
         lasting.cid_generator(|| Box::new(RandomIds(SystemRandom::new())));
         let config = settings.config(keys.tls)?;
+        let socket = ServerSocket::new(socket(address)?)?;
+        let endpoint = quinn::Endpoint::new_with_abstract_socket(
+            lasting,
+            Some(config),
+            Arc::clone(&socket) as _,
+            Arc::new(quinn::TokioRuntime),
+        )?;
         Ok(Self {
-            endpoint: endpoint(address, lasting, Some(config))?,
+            endpoint,
+            socket,
             reset_key,
             settings,
         })
@@ -242,6 +263,11 @@ impl Listener {
     /// Waits until the peers know that their connections are closed.
     pub(crate) async fn idle(&self) {
         self.endpoint.wait_idle().await;
+    }
+
+    /// Closes the socket, and waits until its address is free. Packets that are sent afterwards are discarded.
+    pub(crate) async fn close_socket(&self) {
+        self.socket.close().await;
     }
 }
 
@@ -310,9 +336,9 @@ pub(crate) async fn connect(
         .map_err(|error| HandshakeError::Socket(std::io::Error::other(error)))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport(IDLE, Some(KEEP_ALIVE)));
-    let endpoint = endpoint(any(address), quinn::EndpointConfig::default(), None)
-        .map_err(HandshakeError::Socket)?;
-    let connecting = endpoint
+    let local = ClientEndpoint::bind(any(address)).map_err(HandshakeError::Socket)?;
+    let connecting = local
+        .endpoint
         .connect_with(config, address, server_name)
         .map_err(|error| match error {
             quinn::ConnectError::InvalidServerName(_) => HandshakeError::Name,
@@ -329,7 +355,7 @@ pub(crate) async fn connect(
     if handshake_result.certificate_was_requested() {
         answered(&connection).await.map_err(handshake_error)?;
     }
-    Ok(Connection(connection, Some(endpoint), Arc::default()))
+    Ok(Connection(connection, Some(local), Arc::default()))
 }
 
 /// Waits until the server has verified this client's certificate. With TLS 1.3 the client's handshake completes before
@@ -396,7 +422,7 @@ fn lost(error: quinn::ConnectionError) -> ConnectionError {
 #[derive(Debug, Clone)]
 pub(crate) struct Connection(
     quinn::Connection,
-    Option<quinn::Endpoint>,
+    Option<ClientEndpoint>,
     Arc<Mutex<Unread>>,
 );
 
@@ -460,6 +486,9 @@ impl Connection {
 
     pub(crate) fn close(&self, code: u32, reason: &str) {
         self.0.close(code.into(), reason.as_bytes());
+        if let Some(local) = &self.1 {
+            local.drivers.flush();
+        }
     }
 
     pub(crate) async fn closed(&self) -> ConnectionError {
@@ -501,7 +530,7 @@ impl Connection {
     /// Moves the connection to a new socket, if this side is the client.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {
         match &self.1 {
-            Some(endpoint) => endpoint.rebind(socket(any(self.remote_address()))?),
+            Some(local) => local.endpoint.rebind(socket(any(self.0.remote_address()))?),
             None => Ok(()),
         }
     }

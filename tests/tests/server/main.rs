@@ -7,4 +7,5 @@ mod deadlines;
 mod handlers;
 mod migration;
 mod panics;
+mod shutdown;
 mod values;
