@@ -145,8 +145,22 @@ fn any(peer: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Returns the IPv4 address of a peer that a dual-stack socket shows as `::ffff:192.0.2.1`, and other addresses as they are.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    match peer.ip().to_canonical() {
+        std::net::IpAddr::V4(ip) => (ip, peer.port()).into(),
+        // Keeps the scope of a link-local address.
+        std::net::IpAddr::V6(_) => peer,
+    }
+}
+
 /// The maximum size of packets buffered for a connection before the server accepts it, in bytes.
 const INCOMING: u64 = 64 << 10;
+
+/// The minimum time between two stateless resets: a server sends at most 5,000 a second. Each is smaller than the packet
+/// that it answers, so that a server amplifies nothing. All clients of a server that was restarted wait for one, so a long
+/// interval delays the last of them.
+const RESET_INTERVAL: Duration = Duration::from_micros(200);
 
 /// A server's socket.
 #[derive(Clone)]
@@ -221,7 +235,9 @@ impl Listener {
         };
         let reset_key = Arc::new(ResetKey(Mutex::new(keys.reset_key)));
         let mut lasting = quinn::EndpointConfig::new(Arc::clone(&reset_key) as _);
-        lasting.cid_generator(|| Box::new(RandomIds(SystemRandom::new())));
+        lasting
+            .cid_generator(|| Box::new(RandomIds(SystemRandom::new())))
+            .min_reset_interval(RESET_INTERVAL);
         let config = settings.config(keys.tls)?;
         let socket = ServerSocket::new(socket(address)?)?;
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
@@ -281,7 +297,7 @@ impl fmt::Debug for Listener {
 
 impl IncomingConnection {
     pub(crate) fn remote_address(&self) -> SocketAddr {
-        self.0.remote_address()
+        canonical(self.0.remote_address())
     }
 
     /// Returns `true` if the client's address is validated.
@@ -496,7 +512,7 @@ impl Connection {
     }
 
     pub(crate) fn remote_address(&self) -> SocketAddr {
-        self.0.remote_address()
+        canonical(self.0.remote_address())
     }
 
     pub(crate) fn traffic(&self) -> Traffic {

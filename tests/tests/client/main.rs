@@ -9,4 +9,5 @@ mod faults;
 mod link;
 mod reconnect;
 mod runtimes;
+mod short_lived;
 mod upstream;
