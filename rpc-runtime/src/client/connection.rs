@@ -5,11 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::client::balance::health::EndpointHealth;
+use crate::client::balance::stall::{Sample, StallDetector};
 use crate::client::error::{CallError, CallFailure};
 use crate::client::mux_stream::{self, CallId, MuxStream, log_unmatched};
 use crate::client::options::ClientOptions;
@@ -41,6 +43,7 @@ pub(crate) struct ClientConnection {
     retired: Arc<SetOnce<()>>,
     /// Observes the calls, for a client of several servers.
     health: Option<Arc<EndpointHealth>>,
+    stalls: Arc<StallDetector>,
 }
 
 /// Permit for a dedicated stream.
@@ -107,6 +110,9 @@ impl ClientConnection {
             unmatched: Mutex::default(),
             control,
             retired,
+            stalls: health
+                .as_ref()
+                .map_or_else(Arc::default, |health| Arc::clone(&health.stalls)),
             health,
         })
     }
@@ -199,9 +205,7 @@ impl ClientConnection {
 
     /// Records that a call begins.
     pub(super) fn record_call(&self) {
-        if let Some(health) = &self.health {
-            health.stalls.record_call();
-        }
+        self.stalls.record_call();
     }
 
     /// Records how a call ended.
@@ -213,8 +217,38 @@ impl ClientConnection {
 
     /// Returns `true` if the server stalls, so that other connections should be preferred.
     pub(super) fn is_stalled(&self) -> bool {
-        let health = self.health.as_ref();
-        health.is_some_and(|health| health.stalls.is_stalled())
+        self.stalls.is_stalled()
+    }
+
+    /// Returns the counters of the connection, if it is a connection of QUIC.
+    pub(super) fn sample(&self) -> Option<Sample> {
+        Some(Sample {
+            traffic: self.transport.traffic()?,
+            in_flight: self.in_flight(),
+        })
+    }
+
+    /// Asks the server for a packet: it acknowledges the datagram, which holds a blank line, or resets the connection.
+    pub(super) fn probe(&self) {
+        self.transport.send_datagram(Bytes::from_static(b"\n"));
+    }
+
+    /// Probes the server while it sends nothing although calls are in flight. Does not keep the connection open.
+    pub(super) fn watch_for_stalls(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+        let (stalls, connection) = (Arc::clone(&self.stalls), Arc::downgrade(self));
+        let is_watched = self.health.is_none() && self.transport.traffic().is_some();
+        async move {
+            if is_watched {
+                let sample = || connection.upgrade().map(|connection| connection.sample());
+                let probe = || {
+                    if let Some(connection) = connection.upgrade() {
+                        connection.probe();
+                    }
+                };
+                stalls.watch(sample, probe).await;
+            }
+            std::future::pending().await
+        }
     }
 
     /// Stops taking calls. Calls in flight continue.

@@ -43,11 +43,16 @@ const WINDOW: u32 = 8 << 20;
 /// raises the peer's limit only when an eighth of them have ended.
 const STREAMS: u32 = 128;
 
+/// The round-trip time that is assumed before the first measurement. A handshake's first packet is repeated after three
+/// times as long. With the 333 ms of RFC 9002 a client that connects while a server starts would wait for a second.
+const INITIAL_RTT: Duration = Duration::from_millis(50);
+
 fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
     config
         // A timeout that the wire format cannot express disables the limit.
         .max_idle_timeout(idle.try_into().ok())
+        .initial_rtt(INITIAL_RTT)
         .keep_alive_interval(keep_alive)
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .datagram_receive_buffer_size(Some(DATAGRAMS))

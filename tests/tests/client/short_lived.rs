@@ -27,7 +27,7 @@ const VARIABLES: [&str; 3] = ["RPC_ENDING", "RPC_ADDRESS", "RPC_CERTIFICATE"];
 const ENDINGS: [&str; 3] = [
     // `Client::close`
     "close", // Dropped within the runtime, which is then dropped.
-    "drop", // Dropped after its runtime.
+    "drop",  // Dropped after its runtime.
     "outlive",
 ];
 

@@ -143,7 +143,7 @@ impl Endpoints {
                 () = removed.cancelled() => {}
                 _ = keep_connected(slot.clone(), Some(dialer.into())) => {}
                 _ = eject_outlier(&health.outliers, &slot) => {}
-                _ = health.stalls.watch(|| sample(&slot)) => {}
+                _ = health.stalls.watch(|| sample(&slot), || probe(&slot)) => {}
             }
         });
         true
@@ -153,12 +153,13 @@ impl Endpoints {
 /// Returns the current counters of the connection to a server; `None` when the client has been dropped.
 fn sample(slot: &ConnectionSlot) -> Option<Option<Sample>> {
     let connection = slot.connection()?;
-    Some(connection.and_then(|connection| {
-        Some(Sample {
-            traffic: connection.transport.traffic()?,
-            in_flight: connection.in_flight(),
-        })
-    }))
+    Some(connection.and_then(|connection| connection.sample()))
+}
+
+fn probe(slot: &ConnectionSlot) {
+    if let Some(Some(connection)) = slot.connection() {
+        connection.probe();
+    }
 }
 
 impl fmt::Debug for Endpoints {

@@ -1,5 +1,7 @@
 //! The health of one of several servers, as observed by the calls to it.
 
+use std::sync::Arc;
+
 use crate::client::balance::outlier::{Ejection, OutlierDetector};
 use crate::client::balance::stall::StallDetector;
 
@@ -7,14 +9,14 @@ use crate::client::balance::stall::StallDetector;
 #[derive(Debug)]
 pub(in crate::client) struct EndpointHealth {
     pub(in crate::client) outliers: OutlierDetector,
-    pub(in crate::client) stalls: StallDetector,
+    pub(in crate::client) stalls: Arc<StallDetector>,
 }
 
 impl EndpointHealth {
     pub(in crate::client) fn new(ejection: Ejection) -> Self {
         Self {
             outliers: OutlierDetector::new(ejection),
-            stalls: StallDetector::default(),
+            stalls: Arc::default(),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Detects, long before the connection times out, that no packets arrive from a server while calls are in flight. New calls
-//! then go to other servers. Calls in flight keep waiting, since the network may only be slow.
+//! then go to other servers, if there are any. Calls in flight keep waiting, since the network may only be slow.
+//!
+//! Meanwhile the server is probed at short intervals. QUIC itself doubles the time between its probes, so that it would
+//! notice a server that was restarted after two seconds only up to two seconds later.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::transport::Traffic;
 
-/// Interval between checks while calls are in flight.
+/// Mean interval between checks while calls are in flight. Each is random, so that the probes of many clients are spread.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// A server stalls if no packet arrives for this long and for this many round trips.
@@ -55,19 +58,24 @@ impl StallDetector {
     }
 
     /// Checks for stalls until the client is dropped. `sample` returns the counters of the connection, `Some(None)` if there
-    /// is no connection, and `None` when the client has been dropped.
+    /// is no connection, and `None` when the client has been dropped. `probe` asks the server for a packet.
     pub(in crate::client) async fn watch(
         &self,
         sample: impl Fn() -> Option<Option<Sample>>,
+        probe: impl Fn(),
     ) -> Option<()> {
         loop {
             self.call_began.notified().await;
-            self.watch_calls(&sample).await?;
+            self.watch_calls(&sample, &probe).await?;
         }
     }
 
     /// Checks for stalls until a check finds no stall, no call in flight, and no call that began since the last check.
-    async fn watch_calls(&self, sample: impl Fn() -> Option<Option<Sample>>) -> Option<()> {
+    async fn watch_calls(
+        &self,
+        sample: impl Fn() -> Option<Option<Sample>>,
+        probe: impl Fn(),
+    ) -> Option<()> {
         let mut last_received = LastReceived::default();
         loop {
             let has_new_calls = self.has_calls.swap(false, Ordering::Relaxed);
@@ -76,6 +84,9 @@ impl StallDetector {
                     if let Some(is_stalled) = last_received.update(&sample) {
                         self.is_stalled.store(is_stalled, Ordering::Relaxed);
                     }
+                    if last_received.is_overdue(&sample) {
+                        probe();
+                    }
                     sample.in_flight
                 }
                 None => 0,
@@ -83,7 +94,7 @@ impl StallDetector {
             if in_flight == 0 && !has_new_calls && !self.is_stalled() {
                 return Some(());
             }
-            sleep(INTERVAL).await;
+            sleep(INTERVAL.mul_f64(0.5 + fastrand::f64())).await;
         }
     }
 }
@@ -123,8 +134,20 @@ impl LastReceived {
             return None;
         }
         let timeout = STALL_TIMEOUT.max(traffic.round_trip * ROUND_TRIPS);
-        let was_asked = traffic.sent >= self.sent + UNACKNOWLEDGED;
-        (was_asked && self.at.elapsed() >= timeout).then_some(true)
+        (self.was_asked(traffic) && self.at.elapsed() >= timeout).then_some(true)
+    }
+
+    /// Returns `true` if the server should have acknowledged what was sent since its last packet.
+    fn was_asked(&self, traffic: &Traffic) -> bool {
+        traffic.sent >= self.sent + UNACKNOWLEDGED
+    }
+
+    /// Returns `true` if a packet of the server is overdue while calls are in flight. A server that has acknowledged all
+    /// calls need not send anything until they end.
+    fn is_overdue(&self, sample: &Sample) -> bool {
+        let Sample { traffic, in_flight } = sample;
+        let timeout = (INTERVAL / 2).max(traffic.round_trip * ROUND_TRIPS);
+        *in_flight > 0 && self.was_asked(traffic) && self.at.elapsed() >= timeout
     }
 }
 
@@ -141,6 +164,7 @@ mod tests {
         sent: Cell<u64>,
         in_flight: Cell<usize>,
         looks: Cell<usize>,
+        probes: Cell<usize>,
     }
 
     impl Counters {
@@ -159,7 +183,8 @@ mod tests {
 
     /// Runs the detector for some time.
     async fn watch(detector: &StallDetector, counters: &Counters, time: Duration) {
-        let watched = detector.watch(|| counters.sample());
+        let probe = || counters.probes.set(counters.probes.get() + 1);
+        let watched = detector.watch(|| counters.sample(), probe);
         let _ = tokio::time::timeout(time, watched).await;
     }
 
@@ -179,9 +204,9 @@ mod tests {
             sleep(INTERVAL * 10).await;
             counters.in_flight.set(0);
             let looks = counters.looks.get();
-            assert!(looks >= 10, "{looks}");
+            assert!(looks >= 6, "{looks}");
             sleep(INTERVAL * 1000).await;
-            assert!(counters.looks.get() <= looks + 2);
+            assert!(counters.looks.get() <= looks + 4);
         };
         tokio::join!(watch(&detector, &counters, INTERVAL * 2000), ended);
         detector.record_call();
@@ -199,8 +224,10 @@ mod tests {
         let observed = async {
             sleep(INTERVAL).await;
             counters.sent.set(UNACKNOWLEDGED);
-            sleep(STALL_TIMEOUT + INTERVAL).await;
+            sleep(STALL_TIMEOUT + INTERVAL * 2).await;
             assert!(detector.is_stalled());
+            let probes = counters.probes.get();
+            assert!((2..=9).contains(&probes), "{probes}");
             // The calls time out, which is no sign of recovery.
             counters.in_flight.set(0);
             sleep(INTERVAL * 10).await;
@@ -220,5 +247,10 @@ mod tests {
         counters.received.set(7);
         watch(&detector, &counters, STALL_TIMEOUT * 10).await;
         assert!(!detector.is_stalled());
+        assert_eq!(
+            counters.probes.get(),
+            0,
+            "a call that takes long is no reason"
+        );
     }
 }

@@ -190,7 +190,7 @@ async fn server_with_a_new_connection_is_not_stalled() {
         }))
     };
     health.stalls.record_call();
-    let watched = tokio::time::timeout(Duration::from_secs(10), health.stalls.watch(sample));
+    let watched = tokio::time::timeout(Duration::from_secs(10), health.stalls.watch(sample, || {}));
     assert!(watched.await.is_err());
     assert!(health.stalls.is_stalled());
     let _second = connect(&slot);
