@@ -98,7 +98,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// The time without packets after which a connection is closed. Defaults to 15 s; zero disables the limit. The
     /// connection is closed silently, without an error code (RFC 9000, section 10.1). This crate's clients send a
-    /// packet at least every 5 s.
+    /// packet at least every 5 s. Below 15 s the server sends one in each third of the time, so that a connection whose
+    /// client still answers is not closed.
     pub idle_timeout: Duration,
 
     /// The maximum time from the opening of a stream to its first byte. Defaults to 5 s. After that the stream is reset

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::codec::error::ErrorObject;
+use crate::context::Context;
 use crate::description::discover::DiscoverOptions;
 use crate::description::names::{DuplicateMethod, check_names};
 use crate::description::openrpc::OpenRpc;
@@ -26,6 +28,7 @@ impl Server {
             client_auth: ClientAuth::default(),
             limits: Limits::default(),
             discovery: DiscoverOptions::default(),
+            replica: None,
             router: (),
         }
     }
@@ -69,6 +72,7 @@ pub struct ServerBuilder<R = ()> {
     client_auth: ClientAuth,
     limits: Limits,
     discovery: DiscoverOptions,
+    replica: Option<String>,
     router: R,
 }
 
@@ -84,6 +88,7 @@ impl<R> ServerBuilder<R> {
             client_auth,
             limits,
             discovery,
+            replica,
             router,
         } = self;
         ServerBuilder {
@@ -91,6 +96,7 @@ impl<R> ServerBuilder<R> {
             client_auth,
             limits,
             discovery,
+            replica,
             router: router.with(Single(service)),
         }
     }
@@ -98,6 +104,21 @@ impl<R> ServerBuilder<R> {
     /// Sets the limits on what the server accepts from its clients.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Names this server among the replicas that share its certificate and key. Defaults to the name of the host with the
+    /// address that the server is bound to.
+    ///
+    /// A server that was killed and is started again under the same name resets the connections of its predecessor at once.
+    /// Under another name its clients notice the loss only at their idle timeout, of 15 s. Two servers that run at the same
+    /// time need different names: an attacker who can read a client's packets could otherwise make one server reset the
+    /// connections of the other (RFC 9000, section 21.11).
+    ///
+    /// Set it if the host's name changes at a restart, as that of a new container does, or if hosts with equal names are
+    /// bound to equal addresses, such as `0.0.0.0:4433`. The name is not secret and is not sent.
+    pub fn replica(mut self, name: impl Into<String>) -> Self {
+        self.replica = Some(name.into());
         self
     }
 
@@ -131,9 +152,45 @@ impl<R> ServerBuilder<R> {
     }
 
     /// Sets whether the server answers `rpc.discover` with the description of its services. Defaults to `true`.
-    /// Otherwise the method is not found.
+    /// Otherwise the method is not found. [`authorize_discover`](Self::authorize_discover) answers some callers only.
     pub fn discover(mut self, discover: bool) -> Self {
         self.discovery.is_off = !discover;
+        self
+    }
+
+    /// Sets a check that decides whether a caller may read the description of the services with `rpc.discover`. Defaults to
+    /// none: every client that can connect may read it.
+    ///
+    /// `check` runs at each request, before the answer. It sees the metadata and the certificate of the caller, and returns
+    /// the error for a caller that may not read the description. `rpc.discover` does not pass through the middleware of a
+    /// service, so that a check of calls is no check of `rpc.discover`. A check that panics is answered with
+    /// [−32603](crate::code::INTERNAL_ERROR).
+    ///
+    /// ```
+    /// # use rpc_runtime::{Identity, Server, rpc};
+    /// use rpc_runtime::ErrorObject;
+    ///
+    /// # #[rpc(namespace = "desk")]
+    /// # trait Desk { async fn add(&self, a: i64, b: i64) -> i64; }
+    /// # struct Clerk;
+    /// # impl Desk for Clerk { async fn add(&self, a: i64, b: i64) -> i64 { a + b } }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::builder(Identity::self_signed(["localhost"])?)
+    ///     .service(DeskServer::new(Clerk))
+    ///     .authorize_discover(|cx| match cx.peer_certificate() {
+    ///         Some(_) => Ok(()),
+    ///         None => Err(ErrorObject::new(403, "only with a certificate")),
+    ///     })
+    ///     .bind("127.0.0.1:0")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn authorize_discover<F>(mut self, check: F) -> Self
+    where
+        F: Fn(&Context) -> Result<(), ErrorObject> + Send + Sync + 'static,
+    {
+        self.discovery.check = Some(Arc::new(check));
         self
     }
 
@@ -185,9 +242,10 @@ impl<R> ServerBuilder<R> {
         let tls = ServerTls::new(self.client_auth)?;
         let keys = ListenerKeys {
             tls: tls.config(&self.identity),
-            reset_key: self.identity.reset_key(),
+            secret: self.identity.secret(),
         };
-        let listener = Listener::bind(address, keys, &self.limits).map_err(BindError::Address)?;
+        let listener = Listener::bind(address, keys, self.replica.as_deref(), &self.limits)
+            .map_err(BindError::Address)?;
         self.identity.warn_of_faults();
         let memory = ServerMemory::new(&self.limits);
         let handle = ServerHandle::new(tls, listener.clone(), Arc::clone(&memory));

@@ -249,6 +249,11 @@ impl<R: Router> ServerConnection<R> {
         takes_upload.copied().unwrap_or(false)
     }
 
+    /// Returns the context of a new call.
+    pub(super) fn context(&self) -> Context {
+        Context::new(Arc::clone(&self.context))
+    }
+
     pub(super) fn discover_reply(&self) -> &DiscoverReply {
         &self.shared.discover_reply
     }
@@ -335,7 +340,7 @@ impl<R: Router> ServerConnection<R> {
     /// Returns buffers for an entry of a batch.
     pub(super) fn entry_buffers(&self) -> EntryBuffers {
         EntryBuffers {
-            context: Context::new(Arc::clone(&self.context)),
+            context: self.context(),
             reply: Reply::new(self.limits().max_response_bytes),
         }
     }

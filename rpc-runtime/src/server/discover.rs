@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use crate::codec::error_code::ProtocolError;
-use crate::codec::reply::Reply;
+use crate::codec::reply::{Fault, Reply};
+use crate::context::Context;
 use crate::description::discover::DiscoverOptions;
 use crate::description::openrpc::OpenRpc;
 use crate::service::router::Router;
@@ -25,14 +26,30 @@ impl DiscoverReply {
         }
     }
 
-    /// Writes the reply to `rpc.discover`.
-    pub(super) fn answer<R: Router>(&self, reply: &mut Reply) {
+    /// Writes the reply to `rpc.discover`. `context` creates the context of the call.
+    pub(super) fn answer<R: Router>(&self, context: impl FnOnce() -> Context, reply: &mut Reply) {
         if self.discovery.is_off {
             return reply.reject(ProtocolError::MethodNotFound);
+        }
+        if let Err(fault) = self.authorize(context) {
+            return reply.fault(&fault);
         }
         match self.json.get_or_init(|| self.write::<R>()) {
             Some(json) => reply.json(json),
             None => reply.reject(ProtocolError::Internal),
+        }
+    }
+
+    fn authorize(&self, context: impl FnOnce() -> Context) -> Result<(), Fault> {
+        let Some(check) = &self.discovery.check else {
+            return Ok(());
+        };
+        match catch_unwind(AssertUnwindSafe(|| check(&context()))) {
+            Ok(checked) => Ok(checked?),
+            Err(_) => {
+                tracing::error!(target: "rpc_runtime::server", "the check of `rpc.discover` panicked");
+                Err(ProtocolError::Internal.into())
+            }
         }
     }
 

@@ -74,7 +74,15 @@ pub(super) fn prepare<'t, 'de, R: Router>(
 fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut Reply) {
     match request.method {
         "rpc.ping" => reply.write_missing_result(),
-        "rpc.discover" => site.connection.discover_reply().answer::<R>(reply),
+        "rpc.discover" => {
+            let context = || {
+                let mut context = site.connection.context();
+                context.begin(None, request.meta);
+                context
+            };
+            let discover = site.connection.discover_reply();
+            discover.answer::<R>(context, reply);
+        }
         "rpc.cancel" => match request.cancellation() {
             Some(cancel) => {
                 site.connection.cancel(&site.stream, cancel);

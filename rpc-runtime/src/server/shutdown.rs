@@ -117,7 +117,7 @@ impl ServerHandle {
             identity.warn_of_faults();
             listener.set_keys(ListenerKeys {
                 tls: self.tls.config(&identity),
-                reset_key: identity.reset_key(),
+                secret: identity.secret(),
             });
         }
     }

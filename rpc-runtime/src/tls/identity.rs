@@ -33,7 +33,27 @@ use crate::tls::{fault, key_kind};
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
-    reset_key: hmac::Key,
+    secret: DerivedSecret,
+}
+
+/// A secret that is derived from the private key, for the keys of the server's own protocols.
+#[derive(Clone)]
+pub(crate) struct DerivedSecret(hkdf::Prk);
+
+impl DerivedSecret {
+    fn new(key: &PrivateKeyDer<'_>) -> Self {
+        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, b"jsonrpc/1").extract(key.secret_der()))
+    }
+
+    /// Returns the key of the stateless reset tokens of `replica`
+    /// ([RFC 9000, section 10.3](https://www.rfc-editor.org/rfc/rfc9000#section-10.3)). A server that is restarted with the
+    /// same identity as the same replica has the same key, so its clients accept the resets. Another replica has another
+    /// key, so that nothing that it sends resets a connection of this one.
+    pub(crate) fn reset_key(&self, replica: &[u8]) -> hmac::Key {
+        let info = [b"stateless reset".as_slice(), b"\0", replica];
+        let key = self.0.expand(&info, hmac::HMAC_SHA256);
+        key.expect("a digest is as long as HKDF allows").into()
+    }
 }
 
 impl Identity {
@@ -129,7 +149,7 @@ impl Identity {
         secret: &PrivateKeyDer<'_>,
         signing_key: Arc<dyn SigningKey>,
     ) -> Result<Self, String> {
-        let reset_key = derive_reset_key(secret).map_err(|error| error.to_string())?;
+        let secret = DerivedSecret::new(secret);
         let key = CertifiedKey::new(chain, signing_key);
         match key.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
@@ -137,7 +157,7 @@ impl Identity {
         }
         Ok(Self {
             key: Arc::new(key),
-            reset_key,
+            secret,
         })
     }
 
@@ -151,11 +171,8 @@ impl Identity {
         Arc::clone(&self.key)
     }
 
-    /// Returns the key of the server's stateless reset tokens
-    /// ([RFC 9000, section 10.3](https://www.rfc-editor.org/rfc/rfc9000#section-10.3)). A server that is restarted with
-    /// the same identity has the same key, so its clients accept the resets.
-    pub(crate) fn reset_key(&self) -> hmac::Key {
-        self.reset_key.clone()
+    pub(crate) fn secret(&self) -> DerivedSecret {
+        self.secret.clone()
     }
 }
 
@@ -179,13 +196,6 @@ fn check_order(
             "the key belongs to none of the certificates; pass the key that the first certificate was made for".into(),
         ),
     }
-}
-
-fn derive_reset_key(key: &PrivateKeyDer<'_>) -> Result<hmac::Key, ring::error::Unspecified> {
-    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"jsonrpc/1");
-    let secret = salt.extract(key.secret_der());
-    let key = secret.expand(&[b"stateless reset"], hmac::HMAC_SHA256)?;
-    Ok(key.into())
 }
 
 /// Shows the certificate's fingerprint and hides the key.

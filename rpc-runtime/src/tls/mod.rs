@@ -21,6 +21,7 @@ mod untrusted;
 pub use crate::tls::certificate::Certificate;
 pub(crate) use crate::tls::client_config::{HandshakeResult, ServerTrust, Verifier, client_config};
 pub use crate::tls::error::TlsError;
+pub(crate) use crate::tls::identity::DerivedSecret;
 pub use crate::tls::identity::Identity;
 pub(crate) use crate::tls::server_config::{ClientAuth, ServerTls};
 pub use crate::tls::trust::Trust;

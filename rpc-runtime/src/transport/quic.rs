@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
-use quinn::{ReadError, VarInt, WriteError};
+use quinn::{AsyncUdpSocket, ReadError, VarInt, WriteError};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
@@ -19,7 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits::{IDLE, Limits};
 use crate::sync::{Mutex, MutexGuard, lock};
-use crate::tls::{Certificate, HandshakeResult};
+use crate::tls::{Certificate, DerivedSecret, HandshakeResult};
 use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 use crate::transport::quic::drivers::Drivers;
 use crate::transport::quic::server_socket::ServerSocket;
@@ -32,6 +32,9 @@ const CHUNKS: usize = 16;
 
 /// The interval of a client's keep-alive packets.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// The minimum number of keep-alive packets in the time after which a connection is closed, so that some may be lost.
+const KEEP_ALIVES: u32 = 3;
 
 /// The receive window of a stream, in bytes: the largest request.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -65,6 +68,14 @@ fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::Transpo
         .packet_threshold(u32::MAX)
         .time_threshold(1.5);
     Arc::new(config)
+}
+
+/// Returns the interval of a server's keep-alive packets. The lower idle timeout of both peers applies to a connection
+/// (RFC 9000, section 10.1), and a client does not know that of its server. So a server with a timeout for which the
+/// packets of clients are too rare sends packets itself.
+fn server_keep_alive(idle: Duration) -> Option<Duration> {
+    let interval = idle / KEEP_ALIVES;
+    (!idle.is_zero() && interval < KEEP_ALIVE).then_some(interval)
 }
 
 /// The size of a socket's buffers, in bytes. With smaller buffers, a burst of large replies loses packets before the
@@ -173,6 +184,8 @@ pub(crate) struct Listener {
     endpoint: quinn::Endpoint,
     socket: Arc<ServerSocket>,
     reset_key: Arc<ResetKey>,
+    /// Identifies this server among those that share its identity.
+    replica: Arc<[u8]>,
     /// Reused for each of the server's identities.
     settings: ListenerSettings,
 }
@@ -180,7 +193,22 @@ pub(crate) struct Listener {
 /// The keys that a server derives from its identity.
 pub(crate) struct ListenerKeys {
     pub(crate) tls: rustls::ServerConfig,
-    pub(crate) reset_key: hmac::Key,
+    pub(crate) secret: DerivedSecret,
+}
+
+/// Returns the bytes that identify a server among those that share its identity: its name or the host's, and its address.
+/// A server that is restarted has the same, and no two that run at the same time should have.
+fn replica_id(name: Option<&str>, address: SocketAddr) -> Vec<u8> {
+    let host = || {
+        // There is no portable way to ask for it. Windows sets the variable.
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        host.or_else(|| std::env::var("COMPUTERNAME").ok())
+    };
+    match name {
+        Some(name) => format!("name {name}"),
+        None => format!("{address} {}", host().unwrap_or_default().trim()),
+    }
+    .into_bytes()
 }
 
 /// The settings that do not depend on the server's identity.
@@ -229,22 +257,25 @@ impl HmacKey for ResetKey {
 pub(crate) struct IncomingConnection(quinn::Incoming);
 
 impl Listener {
+    /// Opens the socket. `replica` is the name of this server among those that share its identity.
     pub(crate) fn bind(
         address: SocketAddr,
         keys: ListenerKeys,
+        replica: Option<&str>,
         limits: &Limits,
     ) -> std::io::Result<Self> {
         let settings = ListenerSettings {
-            transport: transport(limits.idle_timeout, None),
+            transport: transport(limits.idle_timeout, server_keep_alive(limits.idle_timeout)),
             handshakes: limits.max_handshakes,
         };
-        let reset_key = Arc::new(ResetKey(Mutex::new(keys.reset_key)));
+        let socket = ServerSocket::new(socket(address)?)?;
+        let replica: Arc<[u8]> = replica_id(replica, socket.local_addr()?).into();
+        let reset_key = Arc::new(ResetKey(Mutex::new(keys.secret.reset_key(&replica))));
         let mut lasting = quinn::EndpointConfig::new(Arc::clone(&reset_key) as _);
         lasting
             .cid_generator(|| Box::new(RandomIds(SystemRandom::new())))
             .min_reset_interval(RESET_INTERVAL);
         let config = settings.config(keys.tls)?;
-        let socket = ServerSocket::new(socket(address)?)?;
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
             lasting,
             Some(config),
@@ -255,6 +286,7 @@ impl Listener {
             endpoint,
             socket,
             reset_key,
+            replica,
             settings,
         })
     }
@@ -263,7 +295,7 @@ impl Listener {
     pub(crate) fn set_keys(&self, keys: ListenerKeys) {
         let config = self.settings.config(keys.tls);
         let config = config.expect("the first identity had the same cipher suites");
-        *lock(&self.reset_key.0) = keys.reset_key;
+        *lock(&self.reset_key.0) = keys.secret.reset_key(&self.replica);
         self.endpoint.set_server_config(Some(config));
     }
 

@@ -8,5 +8,6 @@ mod keys;
 mod limits;
 mod memory;
 mod pem;
+mod replicas;
 mod secrets;
 mod tls;
