@@ -30,6 +30,7 @@ use crate::codec::ser;
 use crate::codec::stream_frame;
 use crate::codec::{MAX_REQUEST_DEPTH, MAX_RESPONSE_DEPTH};
 use crate::description::discover::DiscoverOptions;
+use crate::event::EventHook;
 use crate::limits::Limits;
 use crate::service::Service;
 use crate::service::router::Single;
@@ -198,7 +199,11 @@ impl RawPeer {
     /// Panics outside a tokio runtime with timers.
     pub fn of<S: Service>(service: S, limits: Limits) -> Self {
         let (here, there) = memory::pair();
-        let server = Single(service).into_serve_peer(limits, DiscoverOptions::default());
+        let server = Single(service).into_serve_peer(
+            limits,
+            DiscoverOptions::default(),
+            EventHook::default(),
+        );
         tokio::spawn(server.serve(Connection::Memory(there), None));
         Self(here)
     }

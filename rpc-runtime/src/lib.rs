@@ -70,6 +70,7 @@ pub mod codegen;
 mod context;
 mod deadline;
 pub mod description;
+pub mod event;
 mod event_limit;
 #[cfg(any(test, feature = "__fuzzing"))]
 #[doc(hidden)]

@@ -16,6 +16,7 @@ use crate::client::options::{ClientOptions, MetadataSource};
 use crate::client::retry::backoff::Backoff;
 use crate::description::discover::DiscoverOptions;
 use crate::description::names::{DuplicateMethod, check_names};
+use crate::event::{Event, EventHook};
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 use crate::service::Service;
@@ -177,6 +178,19 @@ impl<R> ClientBuilder<R> {
         F: Fn(&mut dyn FnMut(&str, &str)) + Send + Sync + 'static,
     {
         self.settings.options.metadata = Some(MetadataSource(Arc::new(add)));
+        self
+    }
+
+    /// Passes each [`Event`] of the client to a function: of its connections and retries, and of its own services. A function
+    /// that was set before is kept and called first.
+    ///
+    /// The function is called in the task of the client that the event concerns, so it must not block. A client in the
+    /// same process ([`local`](Self::local)) has no events of connections.
+    pub fn on_event<F>(mut self, on_event: F) -> Self
+    where
+        F: Fn(&Event<'_>) + Send + Sync + 'static,
+    {
+        self.settings.options.events.add(on_event);
         self
     }
 
@@ -423,8 +437,12 @@ impl<R> ClientBuilder<R> {
             ..self.settings.reconnecting()
         };
         Ok(Parts {
+            services: self.router.into_serve_peer(
+                self.limits,
+                self.discovery,
+                options.events.clone(),
+            ),
             options,
-            services: self.router.into_serve_peer(self.limits, self.discovery),
             dial: self.settings.dial,
             reconnects: !self.settings.stays_lost,
         })
@@ -490,7 +508,12 @@ impl<R> ClientBuilder<R> {
             memory: ServerMemory::new(&self.limits),
             ..self.settings.reconnecting()
         };
-        let services = serve_peers(self.router.into_serve_peer(self.limits, self.discovery));
+        let events = options.events.clone();
+        let services = serve_peers(self.router.into_serve_peer(
+            self.limits,
+            self.discovery,
+            events,
+        ));
         let client = Client::of_endpoints(options, services);
         let ClientSettings { dial, ejection, .. } = self.settings;
         let endpoints = Endpoints::new(&client.0, EndpointSettings { dial, ejection });
@@ -508,7 +531,11 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let (here, there) = memory::pair();
-        let server = Single(service).into_serve_peer(Limits::default(), DiscoverOptions::default());
+        let server = Single(service).into_serve_peer(
+            Limits::default(),
+            DiscoverOptions::default(),
+            EventHook::default(),
+        );
         tokio::spawn(server.serve(Connection::Memory(there), None));
         self.in_memory(here)
     }
@@ -550,7 +577,12 @@ impl<R> ClientBuilder<R> {
             memory: ServerMemory::new(&self.limits),
             ..self.settings.options
         };
-        let services = serve_peers(self.router.into_serve_peer(self.limits, self.discovery));
+        let events = options.events.clone();
+        let services = serve_peers(self.router.into_serve_peer(
+            self.limits,
+            self.discovery,
+            events,
+        ));
         Client::over(Connection::Memory(connection), options, services, None)
     }
 }

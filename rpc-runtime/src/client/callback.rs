@@ -10,6 +10,7 @@ use crate::client::connection::ClientConnection;
 use crate::client::handle::{Client, Services};
 use crate::context::Context;
 use crate::description::discover::DiscoverOptions;
+use crate::event::EventHook;
 use crate::limits::Limits;
 use crate::memory::ConnectionMemory;
 use crate::transport::Connection;
@@ -27,7 +28,12 @@ pub(crate) trait ServePeer: Send + Sync {
 
 /// Services that can serve a peer. The server implements this trait for every router.
 pub(crate) trait IntoServePeer {
-    fn into_serve_peer(self, limits: Limits, discover: DiscoverOptions) -> Arc<dyn ServePeer>;
+    fn into_serve_peer(
+        self,
+        limits: Limits,
+        discover: DiscoverOptions,
+        events: EventHook,
+    ) -> Arc<dyn ServePeer>;
 }
 
 /// Returns the function that serves the peer of each connection that a client opens.

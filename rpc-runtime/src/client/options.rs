@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::client::retry::backoff::Backoff;
 use crate::codec::ser::write_string;
 use crate::deadline;
+use crate::event::EventHook;
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 
@@ -23,6 +24,7 @@ pub(super) struct ClientOptions {
     /// Delays between attempts; `None` if calls are not retried.
     pub(super) retry: Option<Backoff>,
     pub(super) metadata: Option<MetadataSource>,
+    pub(super) events: EventHook,
     /// Counts the memory that is held for all connections.
     pub(super) memory: Arc<ServerMemory>,
 }
@@ -36,6 +38,7 @@ impl Default for ClientOptions {
             wait_for_ready: true,
             retry: None,
             metadata: None,
+            events: EventHook::default(),
             memory: ServerMemory::new(&Limits::default()),
         }
     }

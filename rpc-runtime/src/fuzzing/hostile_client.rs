@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::client::callback::{IntoServePeer, ServePeer};
 use crate::description::discover::DiscoverOptions;
+use crate::event::EventHook;
 use crate::fuzzing::gated::{Gate, GatedServer, GatedService};
 use crate::fuzzing::gauge::{Gauge, Measure, run_until_idle};
 use crate::fuzzing::script::Script;
@@ -73,7 +74,11 @@ pub fn drive(script: &[u8], runtime: Runtime, measure: Measure) {
     let gate = Arc::new(Gate::default());
     let server = gauge.step(async {
         let service = Single(GatedServer::new(GatedService(Arc::clone(&gate))));
-        service.into_serve_peer(limits.clone(), DiscoverOptions::default())
+        service.into_serve_peer(
+            limits.clone(),
+            DiscoverOptions::default(),
+            EventHook::default(),
+        )
     });
     let base = gauge.live();
     let mut harness = ServerHarness {

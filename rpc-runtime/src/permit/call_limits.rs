@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::Semaphore;
 
+use crate::event::Limit;
 use crate::limits::Limits;
 use crate::permit::server_permits::{AddressPermits, NetworkPermits, ServerPermits};
 use crate::permit::wait_queue::WaitQueue;
@@ -191,6 +192,21 @@ impl ConnectionCalls {
         poll_fn(|cx| wait.poll(cx)).await;
         permit.forget();
         true
+    }
+
+    /// Returns the limit for which a call that gets no permit has to wait.
+    pub(crate) fn reached_limit(&self, limits: &Limits) -> Limit {
+        let (name, value) = if self.permits.available_permits() == 0 {
+            let value = limits.max_concurrent_calls_per_connection;
+            ("max_concurrent_calls_per_connection", value)
+        } else if self.limits.permits.is_full() {
+            ("max_concurrent_calls", limits.max_concurrent_calls)
+        } else if self.address.is_network_busier() {
+            ("max_percent_per_network", limits.max_percent_per_network)
+        } else {
+            ("max_percent_per_address", limits.max_percent_per_address)
+        };
+        Limit::new(name, value)
     }
 
     /// Releases the permit of the server.

@@ -33,6 +33,11 @@ impl ServerPermits {
             .is_ok()
     }
 
+    /// Returns `true` if all permits are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.taken.load(Ordering::SeqCst) >= self.max
+    }
+
     #[cfg(test)]
     pub(super) fn taken(&self) -> usize {
         self.taken.load(Ordering::SeqCst)
@@ -87,10 +92,21 @@ impl AddressPermits {
 
     /// Returns the load of the address or of its network, whichever is higher. It is not negative.
     pub(super) fn load(&self) -> f64 {
+        let (address, network) = self.loads();
+        if network > address { network } else { address }
+    }
+
+    /// Returns `true` if the load of the network is higher than that of the address.
+    pub(super) fn is_network_busier(&self) -> bool {
+        let (address, network) = self.loads();
+        network > address
+    }
+
+    fn loads(&self) -> (f64, f64) {
         let address = self.share.load(self.held());
         let network = &self.network;
         let network = network.share.load(network.held.load(Ordering::Relaxed));
-        if network > address { network } else { address }
+        (address, network)
     }
 
     /// Takes a permit, if one is free for an address with this load.

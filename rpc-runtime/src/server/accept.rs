@@ -12,10 +12,12 @@ use crate::client::callback::{Callback, IntoServePeer, ServePeer};
 use crate::codec::escape::Escaped;
 use crate::context::{ConnectionContext, Extensions, PeerAddress};
 use crate::description::discover::DiscoverOptions;
+use crate::event::{CloseReason, EventHook, HandshakeFailure};
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
-use crate::server::connection::{ServerConnection, ServerShared};
+use crate::server::connection::{ServerConnection, ServerShared, SharedSettings};
 use crate::server::limits::connections::{ConnectionLimits, ConnectionSlotGuard, Rejection};
+use crate::server::observe::OpenReport;
 use crate::server::recv::Receiver;
 use crate::server::shutdown::{CLOSE_TIMEOUT, Phase, ServerHandle};
 use crate::server::worker;
@@ -69,10 +71,11 @@ impl Server {
         limits: Limits,
         shared: ServerShared<R>,
     ) -> Self {
+        let events = shared.limit_reports().events().clone();
         Self {
             listener,
             handle,
-            limits: ConnectionLimits::new(limits),
+            limits: ConnectionLimits::new(limits, events),
             services: Arc::new(Acceptor(Arc::new(shared))),
         }
     }
@@ -189,8 +192,11 @@ async fn serve_incoming(
             let connection = transport::Connection::Quic(connection);
             services.serve(connection, None).await;
         }
-        Ok(Err(lost)) => slot.record_failed_handshake(address, &lost),
-        Err(_) => slot.record_failed_handshake(address, &"timed out (`Limits::handshake_timeout`)"),
+        Ok(Err(failed)) => slot.record_failed_handshake(address, failed.kind, &failed.reason),
+        Err(_) => {
+            let reason = "timed out (`Limits::handshake_timeout`)";
+            slot.record_failed_handshake(address, HandshakeFailure::TimedOut, &reason);
+        }
     }
 }
 
@@ -216,10 +222,22 @@ impl<R: Router> ServePeer for Acceptor<R> {
 
 /// Serves connections that are never drained: the connections of a client, and connections in memory.
 impl<R: Router> IntoServePeer for R {
-    fn into_serve_peer(self, limits: Limits, discover: DiscoverOptions) -> Arc<dyn ServePeer> {
+    fn into_serve_peer(
+        self,
+        limits: Limits,
+        discover: DiscoverOptions,
+        events: EventHook,
+    ) -> Arc<dyn ServePeer> {
         let (_, never) = watch::channel(Phase::Serving);
         let memory = ServerMemory::new(&limits);
-        let shared = ServerShared::new(self, (limits, memory), discover, never);
+        let settings = SharedSettings {
+            limits,
+            memory,
+            discover,
+            phase: never,
+            events,
+        };
+        let shared = ServerShared::new(self, settings);
         Arc::new(Acceptor(Arc::new(shared)))
     }
 }
@@ -231,6 +249,8 @@ pub(super) async fn serve<R: Router>(
     callback: Option<Callback>,
 ) {
     let transport = Arc::new(transport);
+    let accepted = callback.is_none().then(|| transport.remote_address());
+    let mut report = OpenReport::new(shared.limit_reports().events(), accepted.flatten());
     // Both halves of a connection share one memory budget.
     let memory = callback.as_ref().and_then(Callback::memory);
     let memory = memory.unwrap_or_else(|| shared.memory(transport.remote_address()));
@@ -244,30 +264,45 @@ pub(super) async fn serve<R: Router>(
         extensions: Extensions::default(),
     });
     let connection = ServerConnection::new(
-        shared,
+        Arc::clone(&shared),
         memory,
         Arc::clone(&context),
         Arc::downgrade(&transport),
         worker::start,
     );
     let peer = || context.peer.current();
-    tokio::select! {
+    let reason = tokio::select! {
         lost = accept_streams(&connection, &transport) => {
-            tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), lost = %Escaped(lost), "connection ended");
+            tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), lost = %Escaped(&lost), "connection ended");
+            close_reason(&lost)
         }
         () = connection.abuse().exceeded() => {
             tracing::warn!(target: "rpc_runtime::server", peer = ?peer(), "connection closed for excessive load");
             transport.close(close::EXCESSIVE_LOAD, "excessive load");
+            CloseReason::ExcessiveLoad
         }
-        () = connection.release_buffers() => {}
+        () = connection.release_buffers() => CloseReason::Lost,
         () = drain(&connection, &transport, &callback) => {
             tracing::debug!(target: "rpc_runtime::server", peer = ?peer(), "connection drained");
+            CloseReason::Shutdown
         }
+    };
+    if let Some(report) = &mut report {
+        report.reason = reason;
     }
     connection.abort();
     context.peer.keep();
     drop(transport);
     callback.ended().await;
+}
+
+fn close_reason(lost: &ConnectionError) -> CloseReason {
+    match lost {
+        ConnectionError::ClosedByPeer { .. } => CloseReason::ClosedByPeer,
+        ConnectionError::ClosedHere => CloseReason::Shutdown,
+        ConnectionError::TimedOut => CloseReason::IdleTimeout,
+        _ => CloseReason::Lost,
+    }
 }
 
 async fn accept_streams<R: Router>(

@@ -10,10 +10,11 @@ use crate::context::Context;
 use crate::description::discover::DiscoverOptions;
 use crate::description::names::{DuplicateMethod, check_names};
 use crate::description::openrpc::OpenRpc;
+use crate::event::{Event, EventHook};
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 use crate::server::accept::Server;
-use crate::server::connection::ServerShared;
+use crate::server::connection::{ServerShared, SharedSettings};
 use crate::server::shutdown::ServerHandle;
 use crate::service::Service;
 use crate::service::router::{Router, Services, Single};
@@ -29,6 +30,7 @@ impl Server {
             limits: Limits::default(),
             discovery: DiscoverOptions::default(),
             replica: None,
+            events: EventHook::default(),
             router: (),
         }
     }
@@ -73,6 +75,7 @@ pub struct ServerBuilder<R = ()> {
     limits: Limits,
     discovery: DiscoverOptions,
     replica: Option<String>,
+    events: EventHook,
     router: R,
 }
 
@@ -89,6 +92,7 @@ impl<R> ServerBuilder<R> {
             limits,
             discovery,
             replica,
+            events,
             router,
         } = self;
         ServerBuilder {
@@ -97,6 +101,7 @@ impl<R> ServerBuilder<R> {
             limits,
             discovery,
             replica,
+            events,
             router: router.with(Single(service)),
         }
     }
@@ -119,6 +124,19 @@ impl<R> ServerBuilder<R> {
     /// bound to equal addresses, such as `0.0.0.0:4433`. The name is not secret and is not sent.
     pub fn replica(mut self, name: impl Into<String>) -> Self {
         self.replica = Some(name.into());
+        self
+    }
+
+    /// Passes each [`Event`] of the server to a function: of connections, handshakes and limits. A function that was set
+    /// before is kept and called first.
+    ///
+    /// The function is called where the event happens, so it must not block. `rpc-layers` has a function that records all
+    /// events as metrics. A [middleware](crate::middleware::Middleware) sees the calls themselves.
+    pub fn on_event<F>(mut self, on_event: F) -> Self
+    where
+        F: Fn(&Event<'_>) + Send + Sync + 'static,
+    {
+        self.events.add(on_event);
         self
     }
 
@@ -249,8 +267,14 @@ impl<R> ServerBuilder<R> {
         self.identity.warn_of_faults();
         let memory = ServerMemory::new(&self.limits);
         let handle = ServerHandle::new(tls, listener.clone(), Arc::clone(&memory));
-        let limits = (self.limits.clone(), memory);
-        let shared = ServerShared::new(self.router, limits, self.discovery, handle.phase());
+        let settings = SharedSettings {
+            limits: self.limits.clone(),
+            memory,
+            discover: self.discovery,
+            phase: handle.phase(),
+            events: self.events,
+        };
+        let shared = ServerShared::new(self.router, settings);
         Ok(Server::new(listener, handle, self.limits, shared))
     }
 }

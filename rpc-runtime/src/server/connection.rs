@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,12 +11,14 @@ use rustc_hash::FxBuildHasher;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::codec::error_code::ProtocolError;
 use crate::codec::id::Id;
 use crate::codec::reply::Reply;
 use crate::codec::request::{CancelParams, RequestEnd};
 use crate::codec::steps;
 use crate::context::{ConnectionContext, Context};
 use crate::description::discover::DiscoverOptions;
+use crate::event::{EventHook, Limit};
 use crate::idle::{Activity, IdleWatch};
 use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge, ServerMemory};
@@ -26,6 +29,7 @@ use crate::server::discover::DiscoverReply;
 use crate::server::id_index::HashedId;
 use crate::server::limits::abuse::AbuseLimits;
 use crate::server::limits::send_budget::SendBudget;
+use crate::server::observe::{LOGGED_WAIT, LimitReports};
 use crate::server::recv::Receiver;
 use crate::server::shutdown::{Phase, UnackedStreams};
 use crate::server::stream::ServerStream;
@@ -51,6 +55,15 @@ const DRAIN_ROUNDS: usize = 3;
 /// An effectively unlimited number of calls, which a semaphore can count.
 const MAX_CALLS: usize = 1 << 28;
 
+/// What the state that all connections of a server share is made of, besides its services.
+pub(super) struct SharedSettings {
+    pub(super) limits: Limits,
+    pub(super) memory: Arc<ServerMemory>,
+    pub(super) discover: DiscoverOptions,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) events: EventHook,
+}
+
 /// The state that all connections of a server share.
 pub(super) struct ServerShared<R> {
     router: R,
@@ -62,15 +75,18 @@ pub(super) struct ServerShared<R> {
     memory: Arc<ServerMemory>,
     phase: watch::Receiver<Phase>,
     discover_reply: DiscoverReply,
+    limit_reports: LimitReports,
 }
 
 impl<R: Router> ServerShared<R> {
-    pub(super) fn new(
-        router: R,
-        (mut limits, memory): (Limits, Arc<ServerMemory>),
-        discover: DiscoverOptions,
-        phase: watch::Receiver<Phase>,
-    ) -> Self {
+    pub(super) fn new(router: R, settings: SharedSettings) -> Self {
+        let SharedSettings {
+            mut limits,
+            memory,
+            discover,
+            phase,
+            events,
+        } = settings;
         limits.max_concurrent_calls = limits.max_concurrent_calls.clamp(1, MAX_CALLS);
         limits.max_concurrent_calls_per_connection = limits
             .max_concurrent_calls_per_connection
@@ -84,11 +100,16 @@ impl<R: Router> ServerShared<R> {
             limits,
             phase,
             discover_reply: DiscoverReply::new(discover),
+            limit_reports: LimitReports::new(events),
         }
     }
 }
 
 impl<R> ServerShared<R> {
+    pub(super) fn limit_reports(&self) -> &LimitReports {
+        &self.limit_reports
+    }
+
     /// Returns a new memory budget for a connection with this peer.
     pub(super) fn memory(&self, peer: Option<SocketAddr>) -> Arc<ConnectionMemory> {
         self.memory.connection(peer.map(|peer| peer.ip()))
@@ -445,8 +466,47 @@ impl<R: Router> ServerConnection<R> {
     /// Waits for a permit, and until the unsent replies are below their limit. Returns `None` once the connection starts no
     /// more calls.
     pub(super) async fn wait_for_permit(&self) -> Option<Permit> {
-        self.send_budget.has_room().await;
-        Permit::obtain(&self.calls).await
+        let mut waiting = self.shared.limit_reports.begin_wait(self.reached_limit());
+        let mut obtain = pin!(async {
+            self.send_budget.has_room().await;
+            Permit::obtain(&self.calls).await
+        });
+        let obtained = tokio::select! {
+            biased;
+            obtained = &mut obtain => obtained,
+            () = self.logged_wait() => {
+                waiting.log(self.context.peer.current());
+                obtain.await
+            }
+        };
+        waiting.has_started = obtained.is_some();
+        obtained
+    }
+
+    /// Resolves when a call has waited for so long that it is logged.
+    async fn logged_wait(&self) {
+        // Without a connection there may be no timers.
+        match self.transport.strong_count() {
+            0 => std::future::pending().await,
+            _ => sleep(LOGGED_WAIT).await,
+        }
+    }
+
+    /// Returns the limit for which a call that cannot start has to wait.
+    pub(super) fn reached_limit(&self) -> Limit {
+        if self.send_budget.is_full() {
+            let value = self.limits().max_unsent_bytes_per_connection;
+            return Limit::new("max_unsent_bytes_per_connection", value);
+        }
+        self.calls.reached_limit(self.limits())
+    }
+
+    /// Reports that a message was answered with the error of a limit.
+    #[cold]
+    pub(super) fn report_rejected(&self, limit: Limit, error: ProtocolError) {
+        let peer = self.context.peer.current();
+        let reports = &self.shared.limit_reports;
+        reports.rejected(peer, limit, error.code());
     }
 
     /// Cancels a call for a cancellation that was received on the stream `carrier`. The cancellation counts as wasted work

@@ -3,7 +3,7 @@
 //! In the order of a call's path: [`accept`] accepts connections and their streams. A [`worker`] of a [`stream`] receives a
 //! message ([`recv`]), [`request`] parses it, and [`invoke`] finds its method and runs the handler. A [`batch`] holds many
 //! calls in one message, and [`streaming`] serves calls with streams of items. [`in_flight`] finds waiting calls in order to
-//! cancel them. [`limits`] enforces the limits of a peer, and [`shutdown`] drains connections. [`raw`] answers messages from
+//! cancel them. [`limits`] enforces the limits of a peer, [`observe`] reports them, and [`shutdown`] drains connections. [`raw`] answers messages from
 //! other transports.
 
 mod accept;
@@ -17,6 +17,7 @@ mod id_index;
 mod in_flight;
 mod invoke;
 mod limits;
+mod observe;
 mod raw;
 mod recv;
 mod request;

@@ -8,12 +8,13 @@ use tokio::sync::watch;
 use crate::codec::lines::Line;
 use crate::context::ConnectionContext;
 use crate::description::discover::DiscoverOptions;
+use crate::event::EventHook;
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 use crate::permit::PermitSlot;
 use crate::server::buffers::ReplyBuffer;
 use crate::server::call_task::{CallSite, CallTask};
-use crate::server::connection::{ServerConnection, ServerShared};
+use crate::server::connection::{ServerConnection, ServerShared, SharedSettings};
 use crate::server::request::{serve_large, serve_small};
 use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
@@ -59,9 +60,14 @@ impl<S: Service> RawService<S> {
     /// Creates a service with these limits.
     pub fn with_limits(service: S, limits: Limits) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
-        let discover = DiscoverOptions::default();
-        let limits = (limits.clone(), ServerMemory::new(&limits));
-        let shared = ServerShared::new(Single(service), limits, discover, phase.subscribe());
+        let settings = SharedSettings {
+            memory: ServerMemory::new(&limits),
+            limits,
+            discover: DiscoverOptions::default(),
+            phase: phase.subscribe(),
+            events: EventHook::default(),
+        };
+        let shared = ServerShared::new(Single(service), settings);
         Self::with_shared(Arc::new(shared), Arc::new(phase))
     }
 

@@ -361,6 +361,7 @@ async fn obtain_permit<R: Router>(
         return Ok(());
     }
     if connection.limits().reject_excess_calls && !is_congested && !connection.is_draining() {
+        connection.report_rejected(connection.reached_limit(), ProtocolError::TooManyCalls);
         return Err(ProtocolError::TooManyCalls);
     }
     let Some(receiver) = receiver else {

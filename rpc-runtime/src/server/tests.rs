@@ -9,6 +9,7 @@ use tokio::time::{pause, resume, sleep};
 
 use crate::client::callback::IntoServePeer;
 use crate::description::discover::DiscoverOptions;
+use crate::event::EventHook;
 use crate::service::router::Single;
 use crate::transport::memory::{self, Connection, RecvStream, SendStream};
 use crate::{Limits, rpc};
@@ -61,8 +62,11 @@ impl Line {
         let plain = Plain {
             barrier: Barrier::new(SIMULTANEOUS),
         };
-        let server = Single(DeskServer::new(plain))
-            .into_serve_peer(Limits::default(), DiscoverOptions::default());
+        let server = Single(DeskServer::new(plain)).into_serve_peer(
+            Limits::default(),
+            DiscoverOptions::default(),
+            EventHook::default(),
+        );
         let serving = server.serve(crate::transport::Connection::Memory(there), None);
         runtime.spawn(serving);
         let (send, recv) = here.open_bi().unwrap();

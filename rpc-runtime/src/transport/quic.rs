@@ -17,6 +17,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::event::HandshakeFailure;
 use crate::limits::{IDLE, Limits};
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::{Certificate, DerivedSecret, HandshakeResult};
@@ -352,14 +353,24 @@ impl IncomingConnection {
         self.0.ignore();
     }
 
-    pub(crate) async fn handshake(self) -> Result<Connection, ConnectionError> {
-        let connection = self.0.accept().map_err(lost)?.await.map_err(lost)?;
+    pub(crate) async fn handshake(self) -> Result<Connection, FailedHandshake> {
+        let failed = |error| FailedHandshake {
+            kind: handshake_failure(&error),
+            reason: lost(error),
+        };
+        let connection = self.0.accept().map_err(failed)?.await.map_err(failed)?;
         Ok(Connection(connection, None, Arc::default()))
     }
 
     pub(crate) fn refuse(self) {
         self.0.refuse();
     }
+}
+
+/// The reason why a handshake failed on the server.
+pub(crate) struct FailedHandshake {
+    pub(crate) kind: HandshakeFailure,
+    pub(crate) reason: ConnectionError,
 }
 
 /// The reason why a handshake failed, as QUIC reports it.
@@ -453,6 +464,38 @@ fn handshake_error(error: quinn::ConnectionError) -> HandshakeError {
             HandshakeError::CertificateRefused(number)
         }
         _ => HandshakeError::Lost(lost(error)),
+    }
+}
+
+/// Classifies the failure of a handshake on the server.
+fn handshake_failure(error: &quinn::ConnectionError) -> HandshakeFailure {
+    let (code, by_client) = match error {
+        quinn::ConnectionError::TransportError(error) => (error.code, false),
+        quinn::ConnectionError::ConnectionClosed(close) => (close.error_code, true),
+        quinn::ConnectionError::ApplicationClosed(_) | quinn::ConnectionError::Reset => {
+            return HandshakeFailure::ClosedByPeer;
+        }
+        quinn::ConnectionError::TimedOut => return HandshakeFailure::TimedOut,
+        quinn::ConnectionError::VersionMismatch => return HandshakeFailure::Protocol,
+        _ => return HandshakeFailure::Other,
+    };
+    let number = u64::from(code) as u8;
+    let is_of_certificate = alert::CERTIFICATE.contains(&number)
+        || [
+            alert::UNKNOWN_CA,
+            alert::ACCESS_DENIED,
+            alert::DECRYPT_ERROR,
+            alert::CERTIFICATE_REQUIRED,
+        ]
+        .contains(&number);
+    match by_client {
+        _ if code != quinn::TransportErrorCode::crypto(number) => match by_client {
+            true => HandshakeFailure::ClosedByPeer,
+            false => HandshakeFailure::Other,
+        },
+        true if is_of_certificate => HandshakeFailure::ServerCertificate,
+        false if is_of_certificate => HandshakeFailure::ClientCertificate,
+        _ => HandshakeFailure::Protocol,
     }
 }
 

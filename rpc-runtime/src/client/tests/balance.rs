@@ -17,13 +17,18 @@ use crate::client::options::ClientOptions;
 use crate::client::reconnect::ConnectionSlot;
 use crate::client::retry::backoff::Backoff;
 use crate::description::discover::DiscoverOptions;
+use crate::event::EventHook;
 use crate::limits::Limits;
 use crate::service::router::Single;
 use crate::transport::{Connection, Traffic, memory};
 
 /// Creates a client without servers.
 fn without_servers(options: ClientOptions) -> Client {
-    let services = serve_peers(().into_serve_peer(Limits::default(), DiscoverOptions::default()));
+    let services = serve_peers(().into_serve_peer(
+        Limits::default(),
+        DiscoverOptions::default(),
+        EventHook::default(),
+    ));
     Client::of_endpoints(options, services)
 }
 
@@ -54,7 +59,11 @@ fn several(servers: usize) -> (Runtime, Client) {
     for port in 1..=servers {
         let (peer, ..) = add(&client, port);
         let services = Single(DeskServer::new(Calculator));
-        let server = services.into_serve_peer(Limits::default(), DiscoverOptions::default());
+        let server = services.into_serve_peer(
+            Limits::default(),
+            DiscoverOptions::default(),
+            EventHook::default(),
+        );
         runtime.spawn(server.serve(peer, None));
     }
     drop(inside);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::event::{EventHook, HandshakeFailure};
 use crate::limits::Limits;
 use crate::server::limits::handshakes::{HandshakeKey, Handshakes, Origin};
 use crate::server::limits::rejections::{ReachedLimit, RejectionLog};
@@ -53,7 +54,7 @@ pub(in crate::server) struct ConnectionSlotGuard {
 }
 
 impl ConnectionLimits {
-    pub(in crate::server) fn new(limits: Limits) -> Arc<Self> {
+    pub(in crate::server) fn new(limits: Limits, events: EventHook) -> Arc<Self> {
         let share = |percent| Share::new(percent, limits.max_connections);
         Arc::new(Self {
             address_share: share(limits.max_percent_per_address),
@@ -64,7 +65,7 @@ impl ConnectionLimits {
                 by_network: HashMap::new(),
                 handshakes: Handshakes::new(&limits),
             }),
-            rejections: RejectionLog::default(),
+            rejections: RejectionLog::new(events),
             limits,
         })
     }
@@ -158,10 +159,11 @@ impl ConnectionSlotGuard {
     pub(in crate::server) fn record_failed_handshake(
         &self,
         client: SocketAddr,
+        kind: HandshakeFailure,
         reason: &dyn fmt::Display,
     ) {
         let log = &self.owner.rejections;
-        log.record_failed_handshake(client, reason);
+        log.record_failed_handshake(client, kind, reason);
     }
 
     /// Logs that the handshake made room for another one.
@@ -202,6 +204,10 @@ impl Counts {
 mod tests {
     use super::*;
 
+    fn connection_limits(limits: Limits) -> Arc<ConnectionLimits> {
+        ConnectionLimits::new(limits, EventHook::default())
+    }
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -230,7 +236,7 @@ mod tests {
 
     #[test]
     fn connections_per_address_are_limited_until_dropped() {
-        let limits = ConnectionLimits::new(Limits {
+        let limits = connection_limits(Limits {
             max_connections_per_address: 2,
             ..Limits::default()
         });
@@ -256,7 +262,7 @@ mod tests {
 
     #[test]
     fn ipv6_network_of_64_bits_counts_as_one_address() {
-        let limits = ConnectionLimits::new(Limits {
+        let limits = connection_limits(Limits {
             max_connections_per_address: 1,
             ..Limits::default()
         });
@@ -267,7 +273,7 @@ mod tests {
 
     #[test]
     fn total_connections_are_limited_until_dropped() {
-        let limits = ConnectionLimits::new(Limits {
+        let limits = connection_limits(Limits {
             max_connections: 2,
             ..Limits::default()
         });
@@ -281,7 +287,7 @@ mod tests {
 
     #[test]
     fn address_takes_its_share_of_all_connections() {
-        let limits = ConnectionLimits::new(Limits {
+        let limits = connection_limits(Limits {
             max_connections: 100,
             max_connections_per_address: usize::MAX,
             ..Limits::default()
@@ -313,7 +319,7 @@ mod tests {
             let subnet = 0x1200 | u16::from(subnet);
             IpAddr::from([0x2001, 0xdb8, 0, subnet, 0, 0, 0, 1])
         };
-        let limits = ConnectionLimits::new(Limits::default());
+        let limits = connection_limits(Limits::default());
         let first = flood(&limits, (0..=255).map(of_ipv6));
         assert_eq!(first.len(), 7500);
         let more = enter(&limits, "2001:db8:0:12f0::5");
@@ -330,7 +336,7 @@ mod tests {
 
     #[test]
     fn addresses_that_fill_their_limits_leave_connections_to_others() {
-        let limits = ConnectionLimits::new(Limits::default());
+        let limits = connection_limits(Limits::default());
         let peers = (0..=255).map(|network| IpAddr::from([198, 51, network, 1]));
         let connections = flood(&limits, peers);
         assert!(connections.len() < 10_000);
@@ -339,7 +345,7 @@ mod tests {
 
     #[test]
     fn share_of_everything_limits_no_address() {
-        let limits = ConnectionLimits::new(Limits {
+        let limits = connection_limits(Limits {
             max_connections: 10,
             max_percent_per_address: 100,
             max_percent_per_network: 100,
@@ -351,7 +357,7 @@ mod tests {
 
     #[test]
     fn handshakes_are_counted_until_done_or_dropped() {
-        let limits = ConnectionLimits::new(Limits {
+        let limits = connection_limits(Limits {
             max_handshakes: 3,
             max_unvalidated_handshakes: 2,
             ..Limits::default()
@@ -382,7 +388,7 @@ mod tests {
 
     #[test]
     fn oldest_stalled_handshake_of_an_address_makes_room_for_another_address() {
-        let limits = ConnectionLimits::new(Limits {
+        let limits = connection_limits(Limits {
             max_handshakes: 3,
             ..Limits::default()
         });

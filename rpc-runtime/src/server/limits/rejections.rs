@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tokio::time::Instant;
 
 use crate::codec::escape::Escaped;
+use crate::event::{Event, EventHook, HandshakeFailure, Limit};
 use crate::event_limit::EventLimit;
 use crate::limits::Limits;
 use crate::sync::{Mutex, lock};
@@ -41,13 +42,26 @@ impl ReachedLimit {
 /// Counts the rejected connections of each limit, and failed handshakes.
 #[derive(Debug, Default)]
 pub(super) struct RejectionLog {
+    events: EventHook,
     rejections: Mutex<[EventLimit; ReachedLimit::COUNT]>,
     failed_handshakes: Mutex<EventLimit>,
 }
 
 impl RejectionLog {
+    pub(super) fn new(events: EventHook) -> Self {
+        Self {
+            events,
+            ..Self::default()
+        }
+    }
+
     /// Counts a rejected connection, and logs it unless the last line is too recent.
     pub(super) fn record(&self, client: SocketAddr, limit: ReachedLimit, limits: &Limits) {
+        let (name, value) = limit.setting(limits);
+        self.events.emit(&Event::ConnectionRefused {
+            peer: client,
+            limit: Limit::new(name, value),
+        });
         let mut counts = lock(&self.rejections);
         let count = &mut counts[limit as usize];
         let Some(rejected) = count.add(Instant::now()) else {
@@ -55,14 +69,23 @@ impl RejectionLog {
         };
         let total = count.total;
         drop(counts);
-        let (limit, setting) = limit.setting(limits);
+        let (limit, setting) = (name, value);
         tracing::warn!(
             target: "rpc_runtime::server", %client, limit, setting, rejected, total, "connections rejected"
         );
     }
 
     /// Counts a failed handshake, and logs it if the last line is not too recent.
-    pub(super) fn record_failed_handshake(&self, client: SocketAddr, reason: &dyn fmt::Display) {
+    pub(super) fn record_failed_handshake(
+        &self,
+        client: SocketAddr,
+        kind: HandshakeFailure,
+        reason: &dyn fmt::Display,
+    ) {
+        self.events.emit(&Event::HandshakeFailed {
+            peer: client,
+            reason: kind,
+        });
         let mut count = lock(&self.failed_handshakes);
         let Some(failed) = count.add(Instant::now()) else {
             return;
