@@ -33,6 +33,7 @@
 //! | `TracingLayer`: creates a `tracing` span for each call | `tracing` |
 //! | `OpenTelemetryLayer`: creates the same span as a child of the caller's span, which `propagate` sends | `opentelemetry` |
 //! | `MetricsLayer`: counts calls by outcome and measures their durations | `metrics` |
+//! | `server_metrics`, `client_metrics`: count connections, reconnects, retries, and calls at limits | `metrics` |
 //! | `AuthorizationLayer`: runs a check of yours before each call | `authorization` |
 //! | `ConcurrencyLimitLayer`: limits the number of calls in flight | `concurrency-limit` |
 //! | `RateLimitLayer`: limits the rate of calls | `rate-limit` |
@@ -50,6 +51,8 @@ mod authorization;
 #[cfg(feature = "concurrency-limit")]
 mod concurrency_limit;
 #[cfg(feature = "metrics")]
+mod events;
+#[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry;
@@ -58,6 +61,8 @@ mod rate_limit;
 #[cfg(feature = "tracing")]
 mod trace;
 
+#[cfg(feature = "metrics")]
+pub use self::events::{client_metrics, server_metrics};
 #[cfg(feature = "metrics")]
 pub use self::metrics::{Metrics, MetricsLayer};
 #[cfg(feature = "opentelemetry")]

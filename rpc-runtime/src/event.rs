@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::codec::error_code::Setting;
+
 /// Something that happened to a connection, or to a call at a limit. [`ServerBuilder::on_event`] and
 /// [`ClientBuilder::on_event`] pass each event to a function.
 ///
@@ -156,6 +158,12 @@ pub struct Limit {
 
 impl Limit {
     pub(crate) fn new(name: &'static str, value: usize) -> Self {
+        Self { name, value }
+    }
+}
+
+impl From<Setting> for Limit {
+    fn from(Setting { name, value }: Setting) -> Self {
         Self { name, value }
     }
 }

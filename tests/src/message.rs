@@ -46,3 +46,10 @@ pub fn result(id: impl Into<Value>, result: impl Into<Value>) -> Value {
 pub fn error(id: impl Into<Value>, code: i64, message: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id.into(), "error": {"code": code, "message": message}})
 }
+
+/// Returns the error of a limit: the name of the setting and its value are its data.
+pub fn error_of_limit(id: impl Into<Value>, (code, message): (i64, &str), limit: &str) -> Value {
+    let mut error = error(id, code, message);
+    error["error"]["data"] = format!("the limit is {limit}").into();
+    error
+}

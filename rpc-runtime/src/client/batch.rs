@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::client::call::Call;
 use crate::client::connection::ClientConnection;
 use crate::client::decode::{decode_body, restore, with_parser};
-use crate::client::dedicated_stream::{self, DedicatedRequest};
+use crate::client::dedicated_stream::{self, DedicatedRequest, reported_deadline};
 use crate::client::error::{CallError, CallFailure};
 use crate::client::handle::{Client, ClientInner};
 use crate::client::mux_stream::CallId;
@@ -228,6 +228,7 @@ impl Batch {
             message: std::mem::take(&mut self.message),
             id: None,
             upload: None,
+            deadline: self.time.remaining().and_then(reported_deadline),
         })
         .await?;
         let _decoding = connection.budget.decode(&reply).await;

@@ -352,6 +352,10 @@ impl<R> ClientBuilder<R> {
         let address = address.try_into()?;
         let dialer = Dialer { settings, address };
         let connection = dialer.dial().await?;
+        if options.events.is_set() {
+            let server = &dialer.address.to_string();
+            options.events.emit(&Event::Connected { server });
+        }
         let connector = Some(dialer.into()).filter(|_| reconnects);
         let services = serve_peers(services);
         Ok(Client::over(connection, options, services, connector))
@@ -553,7 +557,11 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let link = link.clone();
-        let server = Single(service).into_serve_peer(Limits::default(), DiscoverOptions::default());
+        let server = Single(service).into_serve_peer(
+            Limits::default(),
+            DiscoverOptions::default(),
+            EventHook::default(),
+        );
         let connector = |settings| {
             Connector::Linked(LinkedService {
                 settings,

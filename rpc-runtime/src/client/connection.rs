@@ -1,9 +1,11 @@
 //! One connection and its streams. A client has one connection at a time to a server, and opens another when the connection
 //! is lost or the server drains it.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce};
@@ -12,8 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::client::balance::health::EndpointHealth;
 use crate::client::balance::stall::{Sample, StallDetector};
-use crate::client::error::{CallError, CallFailure};
+use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::mux_stream::{self, CallId, MuxStream, log_unmatched};
+use crate::client::observe::StreamReports;
 use crate::client::options::ClientOptions;
 use crate::client::reply_budget::ReplyBudget;
 use crate::codec::reply_id::{Addressee, addressee, all_addressees};
@@ -37,6 +40,7 @@ pub(crate) struct ClientConnection {
     datagrams: Mutex<WriteBuffer>,
     /// Counts received lines on dedicated streams that answer no call.
     unmatched: Mutex<EventLimit>,
+    reports: StreamReports,
     /// Sends cancellations, so that requests that wait do not delay them.
     control: Arc<MuxStream>,
     /// Set when the connection takes no more calls, because it was lost or the server drains it.
@@ -108,6 +112,7 @@ impl ClientConnection {
             waiting: AtomicUsize::new(0),
             datagrams: Mutex::default(),
             unmatched: Mutex::default(),
+            reports: StreamReports::new(options.events.clone()),
             control,
             retired,
             stalls: health
@@ -117,14 +122,40 @@ impl ClientConnection {
         })
     }
 
-    /// Opens a dedicated stream; waits while the maximum number is open.
+    /// Opens a dedicated stream. Waits while the maximum number is open, or while the server grants no more, until the
+    /// deadline of the call.
     pub(super) async fn open_dedicated(
         &self,
-    ) -> Result<(SendStream, RecvStream, StreamPermit), ConnectionError> {
-        let waiting = WaitingGuard::new(&self.waiting);
-        let permit = Arc::clone(&self.dedicated).acquire_owned().await.ok();
-        drop(waiting);
-        let (send, recv) = self.transport.open_bi().await?;
+        deadline: Option<Instant>,
+    ) -> Result<(SendStream, RecvStream, StreamPermit), CallFailure> {
+        let free = Arc::clone(&self.dedicated).try_acquire_owned().ok();
+        let available = usize::from(free.is_some());
+        let mut opening = pin!(self.open_stream(free));
+        let first = poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx)));
+        if let Poll::Ready(opened) = first.await {
+            return opened;
+        }
+        let limit = StreamReports::limit(MAX_DEDICATED, available);
+        let waits_for = (limit, self.transport.remote_address());
+        self.reports.wait(opening, waits_for, deadline).await
+    }
+
+    async fn open_stream(
+        &self,
+        free: Option<OwnedSemaphorePermit>,
+    ) -> Result<(SendStream, RecvStream, StreamPermit), CallFailure> {
+        let permit = match free {
+            Some(permit) => Some(permit),
+            None => {
+                let _waiting = WaitingGuard::new(&self.waiting);
+                Arc::clone(&self.dedicated).acquire_owned().await.ok()
+            }
+        };
+        let (send, recv) = self.transport.open_bi().await.map_err(|lost| {
+            // Later calls avoid the connection.
+            self.retire();
+            CallFailure::lost(Execution::NotSent, &lost)
+        })?;
         Ok((send, recv, StreamPermit { _permit: permit }))
     }
 

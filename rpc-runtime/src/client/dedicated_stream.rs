@@ -1,9 +1,11 @@
 //! A stream for one message. A large call delays no other calls, and dropping the call resets its stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::coop;
+use tokio::time::Instant;
 
 use crate::client::connection::ClientConnection;
 use crate::client::error::{CallFailure, Execution};
@@ -22,6 +24,14 @@ pub(super) struct DedicatedRequest {
     pub(super) id: Option<CallId>,
     /// Items that follow the message.
     pub(super) upload: Option<BoxedUpload>,
+    /// The end of the call's time.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// Returns the end of a call's time, shortly before the call's own timer ends, so that a call that waits for a stream ends
+/// with an error that says so.
+pub(super) fn reported_deadline(remaining: Duration) -> Option<Instant> {
+    Instant::now().checked_add(remaining.saturating_sub(Duration::from_millis(2)))
 }
 
 /// Sends a request and its items, if any. Returns the line of the reply.
@@ -31,10 +41,9 @@ pub(super) async fn call(request: DedicatedRequest) -> Result<Vec<u8>, CallFailu
         message,
         id,
         upload,
+        deadline,
     } = request;
-    let opened = connection.open_dedicated().await;
-    let (send, mut recv, _permit) =
-        opened.map_err(|lost| lost_call(&connection, Execution::NotSent, lost.into()))?;
+    let (send, mut recv, _permit) = connection.open_dedicated(deadline).await?;
     tokio::select! {
         replied = read_reply(&connection, id, &mut recv) => replied,
         failed = write_request(send, message, id.zip(upload)) => Err(failed),

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::client::dedicated_stream::{self, DedicatedRequest};
+use crate::client::dedicated_stream::{self, DedicatedRequest, reported_deadline};
 use crate::client::error::{CallError, CallFailure, Execution};
 use crate::client::handle::ClientInner;
 use crate::client::method::{MessageHead, Method, MethodName};
@@ -17,6 +17,7 @@ use crate::client::streaming::request::BoxedUpload;
 use crate::client::timer_pool::{Timer, poll_timer};
 use crate::client::waiters::WaiterId;
 use crate::codec::params::encode::SentParams;
+use crate::event::Event;
 
 /// Minimum size, in bytes, of a request that is sent on a dedicated stream. After a reply of this size, the next call of the
 /// same method uses a dedicated stream, too.
@@ -164,8 +165,15 @@ impl Dispatch {
             self.progress = Progress::Done;
         } else if self.timer.is_some() {
             ready!(self.poll_timeout(cx));
+            let failure = match self.progress {
+                // The request waits for room in its shared stream.
+                Progress::Sending {
+                    waiter: Some(_), ..
+                } => CallFailure::TimedOutUnread,
+                _ => CallFailure::TimedOut,
+            };
             self.cancel();
-            return Poll::Ready(Err(CallFailure::TimedOut));
+            return Poll::Ready(Err(failure));
         }
         polled
     }
@@ -348,6 +356,8 @@ impl Dispatch {
         let head = MessageHead::of_call(id.0);
         let connection = self.picker.connection();
         let connection = connection.ok_or(CallFailure::AlreadyCompleted)?;
+        let remaining = self.timer.as_ref().map(Timer::remaining);
+        let deadline = remaining.and_then(reported_deadline);
         let upload = match std::mem::replace(&mut self.held, Held::Nothing) {
             Held::Upload(upload) => Some(upload),
             _ => None,
@@ -357,6 +367,7 @@ impl Dispatch {
             id: Some(id),
             message: self.outgoing.request.with_head(&head).to_vec(),
             upload,
+            deadline,
         })
     }
 
@@ -419,16 +430,30 @@ impl Dispatch {
         let has_other = || self.client.has_other(connection);
         self.progress = match self.attempts.retry(*execution, is_idempotent, has_other) {
             Retry::No => return false,
-            Retry::Free => Progress::SENDING,
+            Retry::Free => {
+                self.report_retry();
+                Progress::SENDING
+            }
             Retry::Paid if self.client.retries.spend() => {
+                self.report_retry();
                 let delay = backoff.delay(self.attempts.sent());
                 self.held = Held::Timer(self.client.timers.start(delay));
                 Progress::Backoff
             }
-            Retry::Paid => return false,
+            Retry::Paid => {
+                let events = &self.client.options.events;
+                events.emit(&Event::RetryBudgetExhausted {});
+                return false;
+            }
         };
         self.picker.pick_again();
         true
+    }
+
+    fn report_retry(&self) {
+        let attempts = self.attempts.sent();
+        let events = &self.client.options.events;
+        events.emit(&Event::CallRetried { attempts });
     }
 
     /// Ends the call after its result is known.

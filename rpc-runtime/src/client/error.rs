@@ -11,6 +11,7 @@ use crate::codec::escape::{Escaped, Excerpt};
 use crate::codec::response::ResponseBody;
 use crate::codec::result::ReadError;
 use crate::codec::ser;
+use crate::event::Limit;
 use crate::transport::ConnectionError;
 
 /// The reason why a call has no result.
@@ -45,6 +46,13 @@ pub enum CallError<E = Infallible> {
     /// The time limit is over, by the clock of this side or of the server.
     #[error("the call took too long")]
     Timeout,
+    /// The time limit is over, and the call did not start, because it waited for a limit of this side or of the server. The
+    /// text names the limit.
+    ///
+    /// If the server has the limit, the client usually finds first that the time is over, and returns
+    /// [`Timeout`](Self::Timeout). The server then logs the limit.
+    #[error("the call took too long and did not start: {0}")]
+    TimeoutAtLimit(String),
     /// The server replied that the call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
@@ -129,6 +137,32 @@ impl std::fmt::Display for Execution {
     }
 }
 
+/// The name of the limit on the streams that the server grants, as RFC 9000 calls it. Its value is not known to a client.
+pub(super) const GRANTED: &str = "initial_max_streams_bidi";
+
+/// The limit on the dedicated streams of a connection.
+pub(super) const DEDICATED: &str = "max_dedicated_streams";
+
+/// Describes, for the error of a call, why the call was not sent within its time.
+fn waited_for(limit: Limit) -> String {
+    match limit.name {
+        DEDICATED => format!(
+            "it waited for a stream, and {} dedicated streams of the connection are in use ({limit}), by streams of items, \
+             large calls and batches: end some, or use another `Client`",
+            limit.value
+        ),
+        GRANTED => format!(
+            "it waited for a stream, and the server grants no more ({GRANTED}): end streams of items and large calls, or \
+             use another `Client`"
+        ),
+        _ => format!("it waited for {limit}"),
+    }
+}
+
+/// The limit of a call that waited for room in its shared stream.
+const UNREAD: &str = "256 KiB of requests wait in its shared stream, since the server reads no more: one of its limits is reached, such as \
+     `Limits::max_concurrent_calls_per_connection`, and its log names the limit";
+
 /// The reason of a reply that is larger than the client accepts.
 pub(super) const TOO_LARGE: &str = "it is larger than this client accepts";
 
@@ -139,7 +173,7 @@ impl<E> CallError<E> {
     /// Returns `true` if the call was not executed, and the same call may succeed later. The caller can make it again
     /// without the risk that it runs twice, after a pause.
     ///
-    /// This is the case if the call was not sent, if the server did not start it because it is shutting down, and if the
+    /// This is the case if the call was not sent, if it waited for a limit until its time was over, if the server did not start it because it is shutting down, and if the
     /// server rejected it with [`TOO_MANY_CALLS`](code::TOO_MANY_CALLS), [`RATE_LIMITED`](code::RATE_LIMITED) or
     /// [`MEMORY_LIMIT`](code::MEMORY_LIMIT).
     ///
@@ -162,10 +196,12 @@ impl<E> CallError<E> {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Connection { execution, .. } => *execution != Execution::MayHaveExecuted,
+            Self::TimeoutAtLimit(_) => true,
             Self::Remote(error) => TRY_AGAIN.contains(&error.code()),
             _ => false,
         }
     }
+
     /// Returns the error of a response that holds an error.
     pub(super) fn received(outcome: ResponseBody<'_, '_>, read: ReadError<E>) -> Self {
         let ResponseBody::Error {
@@ -177,7 +213,11 @@ impl<E> CallError<E> {
             return Self::Decode("a result where an error was".into());
         };
         match code {
-            code::DEADLINE_PASSED => Self::Timeout,
+            // The server says for which limit the call waited.
+            code::DEADLINE_PASSED => match ErrorObject::received(code, message, data).data() {
+                Some::<String>(waited) => Self::TimeoutAtLimit(format!("it {}", Escaped(waited))),
+                None => Self::Timeout,
+            },
             code::CANCELLED => Self::Cancelled,
             code::SHUTTING_DOWN => Self::Connection {
                 execution: Execution::NotExecuted,
@@ -249,7 +289,9 @@ impl<E: RpcError> From<CallError<E>> for ErrorObject {
                 code if is_reserved(code) => format!("the other service answered with code {code}"),
                 _ => return error,
             },
-            CallError::Timeout => "the call to the other service took too long".into(),
+            CallError::Timeout | CallError::TimeoutAtLimit(_) => {
+                "the call to the other service took too long".into()
+            }
             CallError::Cancelled => "the other service cancelled the call".into(),
             CallError::StreamEnded => "the other service is shutting down".into(),
             CallError::Connection { execution, .. } => {
@@ -272,6 +314,10 @@ pub(super) enum CallFailure {
     },
     /// The time limit is over.
     TimedOut,
+    /// The time limit is over, and the call waited for a dedicated stream.
+    TimedOutAtLimit(Limit),
+    /// The time limit is over, and the call waited for room in its shared stream.
+    TimedOutUnread,
     /// The reply is larger than this client accepts.
     ReplyTooLarge,
     /// The memory of the connection has no room for the reply.
@@ -330,6 +376,8 @@ impl<E> From<CallFailure> for CallError<E> {
                 reason: *reason,
             },
             CallFailure::TimedOut => Self::Timeout,
+            CallFailure::TimedOutAtLimit(limit) => Self::TimeoutAtLimit(waited_for(limit)),
+            CallFailure::TimedOutUnread => Self::TimeoutAtLimit(UNREAD.into()),
             CallFailure::ReplyTooLarge => Self::Decode(TOO_LARGE.into()),
             CallFailure::NoRoom { limit } => Self::Decode(format!(
                 "there is no room for it: the connection may hold {limit} bytes of replies and items that are not taken, and \

@@ -7,7 +7,8 @@
 //!
 //! [`batch`] and [`notification`] send other messages. [`streaming`] receives and sends items. [`handle`] is the client
 //! itself, [`builder`] creates it, [`dial`] connects to one of the addresses of
-//! a name ([`happy_eyeballs`]), and [`reconnect`] reconnects. [`balance`] chooses among several
+//! a name ([`happy_eyeballs`]), and [`reconnect`] reconnects. [`observe`]
+//! reports calls that wait. [`balance`] chooses among several
 //! servers. In [`callback`] the calling half of a connection meets its serving half.
 
 mod address;
@@ -31,6 +32,7 @@ mod linked;
 mod method;
 mod mux_stream;
 mod notification;
+mod observe;
 mod options;
 mod outgoing;
 mod picker;

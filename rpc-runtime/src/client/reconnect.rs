@@ -14,6 +14,7 @@ use crate::client::options::ClientOptions;
 use crate::client::retry::backoff::Backoff;
 use crate::client::state::{ConnectionState, Status, never_connected};
 use crate::codec::escape::Escaped;
+use crate::event::Event;
 use crate::idle::IdleWatch;
 use crate::memory::ConnectionMemory;
 use crate::transport::{Connection, ConnectionError};
@@ -111,6 +112,15 @@ impl Client {
 }
 
 impl ClientInner {
+    /// Reports that the client has connected.
+    fn report_connected(&self, connector: &Connector) {
+        let events = &self.options.events;
+        if events.is_set() {
+            let server = &connector.to_string();
+            events.emit(&Event::Connected { server });
+        }
+    }
+
     fn set_connected(&self, transport: Connection, owner: ConnectionOwner) {
         let connection = self.open(transport, owner, None);
         self.set_status(Status::connected(connection));
@@ -191,6 +201,30 @@ impl ConnectionSlot {
         Some(())
     }
 
+    /// Reports that the connection was lost, or that the server drains it.
+    fn report_disconnected(
+        &self,
+        connector: Option<&Connector>,
+        reason: &ConnectionError,
+    ) -> Option<()> {
+        let events = &self.client.upgrade()?.options.events;
+        if let Some(connector) = connector.filter(|_| events.is_set()) {
+            let server = &connector.to_string();
+            events.emit(&Event::Disconnected { server, reason });
+        }
+        Some(())
+    }
+
+    /// Reports that an attempt to connect failed.
+    fn report_failed(&self, connector: &Connector, error: &ConnectError) -> Option<()> {
+        let events = &self.client.upgrade()?.options.events;
+        if events.is_set() {
+            let server = &connector.to_string();
+            events.emit(&Event::ConnectFailed { server, error });
+        }
+        Some(())
+    }
+
     fn record_loss(&self, lost: &ConnectionError) -> Option<()> {
         let client = self.client.upgrade()?;
         if let Some(endpoint) = self.endpoint {
@@ -233,6 +267,7 @@ pub(super) async fn keep_connected(
                 attempts
                     .iter_mut()
                     .for_each(|attempts| attempts.lost(since));
+                slot.report_disconnected(connector.as_ref(), &lost)?;
                 lost
             }
             None => never_connected(),
@@ -244,6 +279,7 @@ pub(super) async fn keep_connected(
         };
         let connection = connect(&slot, connector, lost, attempts).await?;
         slot.set_connected(connection)?;
+        slot.client.upgrade()?.report_connected(connector);
     }
 }
 
@@ -268,6 +304,7 @@ async fn connect(
             Ok(connection) => return Some(connection),
             Err(error) => {
                 tracing::warn!(target: "rpc_runtime::client", %server, error = %Escaped(&error), "cannot connect");
+                slot.report_failed(connector, &error)?;
                 slot.set_disconnected(connecting(Some(error)))?;
             }
         }

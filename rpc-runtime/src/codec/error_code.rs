@@ -1,8 +1,10 @@
 //! The protocol errors and their codes.
 
+use std::fmt;
+
 use crate::codec::envelope::{DATA, HEAD, write_error};
 use crate::codec::id::Id;
-use crate::codec::ser::write_string;
+use crate::codec::ser::{write_display, write_string};
 
 /// The error codes that JSON-RPC 2.0 and this implementation define. `PROTOCOL.md` lists them for implementations in
 /// other languages.
@@ -52,7 +54,7 @@ pub mod code {
     /// The result is larger than the server may send
     /// ([`max_response_bytes`](crate::Limits::max_response_bytes)), or the replies that the client has not received leave no
     /// memory for it ([`max_memory_bytes_per_connection`](crate::Limits::max_memory_bytes_per_connection)). The error's
-    /// data is absent in the first case.
+    /// data names the limit.
     pub const REPLY_TOO_LARGE: i64 = -32008;
     /// Too many calls are in flight, and the server or one of its middlewares rejects further calls instead of letting
     /// them wait ([`reject_excess_calls`](crate::Limits::reject_excess_calls)). The call was not started.
@@ -80,6 +82,38 @@ pub(crate) fn is_reserved(code: i64) -> bool {
     (-32768..=-32000).contains(&code)
 }
 
+/// A limit that is reached: the name of its setting, and the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) value: usize,
+}
+
+impl Setting {
+    pub(crate) fn new(name: &'static str, value: usize) -> Self {
+        Self { name, value }
+    }
+}
+
+/// The `data` of a protocol error.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Detail {
+    Text(&'static str),
+    /// The limit that is reached, between two texts.
+    Limit(&'static str, Setting, &'static str),
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Limit(before, Setting { name, value }, after) => {
+                write!(f, "{before}{name} ({value}){after}")
+            }
+        }
+    }
+}
+
 /// A protocol error. Its text is fixed, so that nothing internal can leak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProtocolError {
@@ -90,13 +124,15 @@ pub(crate) enum ProtocolError {
     Internal,
     Cancelled,
     DeadlinePassed,
+    /// The deadline passed while the call waited for a limit.
+    DeadlinePassedAt(Setting),
     ShuttingDown,
     StreamEnded,
-    RequestTooLarge,
-    ReplyTooLarge,
+    RequestTooLarge(Setting),
+    ReplyTooLarge(Setting),
     NoRoomForReply,
-    TooManyCalls,
-    BatchTooLarge,
+    TooManyCalls(Setting),
+    BatchTooLarge(Setting),
     BatchReplyTooLarge,
     MemoryLimit,
 }
@@ -106,39 +142,46 @@ impl ProtocolError {
         self.parts().0
     }
 
-    pub(super) fn parts(self) -> (i64, &'static str, Option<&'static str>) {
+    pub(super) fn parts(self) -> (i64, &'static str, Option<Detail>) {
+        let text = |text| Some(Detail::Text(text));
+        let past = |limit| Some(Detail::Limit("the limit is ", limit, ""));
         match self {
             Self::Parse => (code::PARSE_ERROR, "Parse error", None),
             Self::InvalidRequest(reason) => {
-                (code::INVALID_REQUEST, "Invalid Request", Some(reason))
+                (code::INVALID_REQUEST, "Invalid Request", text(reason))
             }
             Self::MethodNotFound => (code::METHOD_NOT_FOUND, "Method not found", None),
-            Self::InvalidParams(reason) => (code::INVALID_PARAMS, "Invalid params", Some(reason)),
+            Self::InvalidParams(reason) => (code::INVALID_PARAMS, "Invalid params", text(reason)),
             Self::Internal => (code::INTERNAL_ERROR, "Internal error", None),
             Self::Cancelled => (code::CANCELLED, "Cancelled", None),
             Self::DeadlinePassed => (code::DEADLINE_PASSED, "Deadline passed", None),
+            Self::DeadlinePassedAt(limit) => {
+                let waited = Detail::Limit("waited for ", limit, "");
+                (code::DEADLINE_PASSED, "Deadline passed", Some(waited))
+            }
             Self::ShuttingDown => (code::SHUTTING_DOWN, "Shutting down", None),
             Self::StreamEnded => (code::STREAM_ENDED, "Stream ended", None),
-            Self::RequestTooLarge => (code::REQUEST_TOO_LARGE, "Request too large", None),
-            Self::ReplyTooLarge => (code::REPLY_TOO_LARGE, "Reply too large", None),
+            Self::RequestTooLarge(limit) => {
+                (code::REQUEST_TOO_LARGE, "Request too large", past(limit))
+            }
+            Self::ReplyTooLarge(limit) => (code::REPLY_TOO_LARGE, "Reply too large", past(limit)),
             Self::NoRoomForReply => (
                 code::REPLY_TOO_LARGE,
                 "Reply too large",
-                Some("too many replies wait to be received: make fewer calls at once"),
+                text("too many replies wait to be received: make fewer calls at once"),
             ),
-            Self::TooManyCalls => (
-                code::TOO_MANY_CALLS,
-                "Too many calls",
-                Some("try again later"),
-            ),
-            Self::BatchTooLarge => (code::BATCH_TOO_LARGE, "Batch too large", None),
+            Self::TooManyCalls(limit) => {
+                let reached = Detail::Limit("", limit, " is reached: try again later");
+                (code::TOO_MANY_CALLS, "Too many calls", Some(reached))
+            }
+            Self::BatchTooLarge(limit) => (code::BATCH_TOO_LARGE, "Batch too large", past(limit)),
             Self::BatchReplyTooLarge => {
                 (code::BATCH_REPLY_TOO_LARGE, "Batch reply too large", None)
             }
             Self::MemoryLimit => (
                 code::MEMORY_LIMIT,
                 "Memory limit reached",
-                Some("try again with fewer or smaller messages at once"),
+                text("try again with fewer or smaller messages at once"),
             ),
         }
     }
@@ -149,7 +192,8 @@ impl ProtocolError {
         write_error(out, code, |out| write_string(message, out));
         if let Some(data) = data {
             out.extend_from_slice(DATA);
-            write_string(data, out);
+            // Writing to memory does not fail.
+            let _ = write_display(&data, out);
         }
         out.extend_from_slice(b"}}");
     }

@@ -7,7 +7,7 @@ use crate::codec::INITIAL_BUFFER_BYTES;
 use crate::codec::de::Mismatch;
 use crate::codec::envelope::{DATA, HEAD, RESULT, write_error};
 use crate::codec::error::{self, ErrorObject, Unwritable};
-use crate::codec::error_code::{ProtocolError, code};
+use crate::codec::error_code::{ProtocolError, Setting, code};
 use crate::codec::id::Id;
 use crate::codec::params::decode::InvalidParams;
 use crate::codec::result::{Returns, WriteValue};
@@ -175,7 +175,8 @@ impl Reply {
         let written = body(&mut self.out);
         written.map_err(|Unwritable(reason)| Fault(FaultKind::Unwritable(reason)))?;
         if self.out.len() > self.limit {
-            return Err(ProtocolError::ReplyTooLarge.into());
+            let limit = Setting::new("max_response_bytes", self.limit);
+            return Err(ProtocolError::ReplyTooLarge(limit).into());
         }
         Ok(())
     }

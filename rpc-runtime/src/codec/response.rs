@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::codec::envelope::{HEAD, leading_id};
     use crate::codec::error::ErrorObject;
-    use crate::codec::error_code::ProtocolError;
+    use crate::codec::error_code::{ProtocolError, Setting};
     use crate::codec::parser::Parser;
     use crate::codec::reply::Reply;
     use crate::codec::result::{returns, returns_result};
@@ -262,15 +262,18 @@ mod tests {
             ProtocolError::Cancelled,
             ProtocolError::DeadlinePassed,
             ProtocolError::ShuttingDown,
-            ProtocolError::RequestTooLarge,
-            ProtocolError::ReplyTooLarge,
+            ProtocolError::DeadlinePassedAt(Setting::new("max_calls", 1)),
+            ProtocolError::RequestTooLarge(Setting::new("max_bytes", 2)),
+            ProtocolError::ReplyTooLarge(Setting::new("max_bytes", 3)),
             ProtocolError::NoRoomForReply,
-            ProtocolError::BatchTooLarge,
+            ProtocolError::TooManyCalls(Setting::new("max_calls", 4)),
+            ProtocolError::BatchTooLarge(Setting::new("max_entries", 5)),
             ProtocolError::BatchReplyTooLarge,
         ] {
             let mut response = Vec::new();
             error.write(Id::String("é\""), &mut response);
             let (code, message, data) = error.parts();
+            let data = data.map(|data| data.to_string());
             assert_eq!(
                 read(&response),
                 Some(json!({"id": "é\"", "error": [code, message, data]}))

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::Semaphore;
 
-use crate::event::Limit;
+use crate::codec::error_code::Setting;
 use crate::limits::Limits;
 use crate::permit::server_permits::{AddressPermits, NetworkPermits, ServerPermits};
 use crate::permit::wait_queue::WaitQueue;
@@ -195,7 +195,7 @@ impl ConnectionCalls {
     }
 
     /// Returns the limit for which a call that gets no permit has to wait.
-    pub(crate) fn reached_limit(&self, limits: &Limits) -> Limit {
+    pub(crate) fn reached_limit(&self, limits: &Limits) -> Setting {
         let (name, value) = if self.permits.available_permits() == 0 {
             let value = limits.max_concurrent_calls_per_connection;
             ("max_concurrent_calls_per_connection", value)
@@ -206,7 +206,7 @@ impl ConnectionCalls {
         } else {
             ("max_percent_per_address", limits.max_percent_per_address)
         };
-        Limit::new(name, value)
+        Setting::new(name, value)
     }
 
     /// Releases the permit of the server.

@@ -33,11 +33,12 @@ pub(super) async fn serve<R: Router>(
     let limits = connection.limits();
     let rejection = match entries.len() {
         0 => Some(ProtocolError::InvalidRequest("an empty batch")),
-        len if len > limits.max_batch_entries => Some(ProtocolError::BatchTooLarge),
+        len if len > limits.max_batch_entries => Some(connection.batch_too_large()),
         _ => None,
     };
     if let Some(error) = rejection {
         connection.abuse().record_wasted();
+        connection.report_rejected(error);
         return buffers.reject(error);
     }
     // An entry that is ready at its first poll runs in this slot. The first entry that waits keeps the slot, and later
@@ -74,7 +75,9 @@ pub(super) async fn serve<R: Router>(
             replies.collect(running.next_done().await);
         };
         if own_permit.is_none() && !permit.is_here() {
-            entry.reply.reject(call.rejection());
+            entry
+                .reply
+                .reject(call.rejection(connection.reached_limit()));
             replies.collect(entry);
             continue;
         }

@@ -11,14 +11,14 @@ use rustc_hash::FxBuildHasher;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::codec::error_code::ProtocolError;
+use crate::codec::error_code::{ProtocolError, Setting};
 use crate::codec::id::Id;
 use crate::codec::reply::Reply;
 use crate::codec::request::{CancelParams, RequestEnd};
 use crate::codec::steps;
 use crate::context::{ConnectionContext, Context};
 use crate::description::discover::DiscoverOptions;
-use crate::event::{EventHook, Limit};
+use crate::event::EventHook;
 use crate::idle::{Activity, IdleWatch};
 use crate::limits::Limits;
 use crate::memory::{ConnectionMemory, MemoryCharge, ServerMemory};
@@ -29,7 +29,7 @@ use crate::server::discover::DiscoverReply;
 use crate::server::id_index::HashedId;
 use crate::server::limits::abuse::AbuseLimits;
 use crate::server::limits::send_budget::SendBudget;
-use crate::server::observe::{LOGGED_WAIT, LimitReports};
+use crate::server::observe::{LOGGED_WAIT, LimitReports, MEMORY};
 use crate::server::recv::Receiver;
 use crate::server::shutdown::{Phase, UnackedStreams};
 use crate::server::stream::ServerStream;
@@ -444,6 +444,7 @@ impl<R: Router> ServerConnection<R> {
         if self.memory.admits_reply(bytes) {
             return true;
         }
+        self.report_rejected(ProtocolError::NoRoomForReply);
         // One event for each connection, since a client can cause many.
         if !self.has_dropped_reply.swap(true, Ordering::Relaxed) {
             let peer = self.context.peer.current();
@@ -466,7 +467,8 @@ impl<R: Router> ServerConnection<R> {
     /// Waits for a permit, and until the unsent replies are below their limit. Returns `None` once the connection starts no
     /// more calls.
     pub(super) async fn wait_for_permit(&self) -> Option<Permit> {
-        let mut waiting = self.shared.limit_reports.begin_wait(self.reached_limit());
+        let limit = self.reached_limit().into();
+        let mut waiting = self.shared.limit_reports.begin_wait(limit);
         let mut obtain = pin!(async {
             self.send_budget.has_room().await;
             Permit::obtain(&self.calls).await
@@ -493,20 +495,49 @@ impl<R: Router> ServerConnection<R> {
     }
 
     /// Returns the limit for which a call that cannot start has to wait.
-    pub(super) fn reached_limit(&self) -> Limit {
+    pub(super) fn reached_limit(&self) -> Setting {
         if self.send_budget.is_full() {
             let value = self.limits().max_unsent_bytes_per_connection;
-            return Limit::new("max_unsent_bytes_per_connection", value);
+            return Setting::new("max_unsent_bytes_per_connection", value);
         }
         self.calls.reached_limit(self.limits())
     }
 
-    /// Reports that a message was answered with the error of a limit.
+    /// Reports that a message was answered with an error, if it is the error of a limit.
     #[cold]
-    pub(super) fn report_rejected(&self, limit: Limit, error: ProtocolError) {
+    pub(super) fn report_rejected(&self, error: ProtocolError) {
+        let limit = match error {
+            ProtocolError::RequestTooLarge(limit)
+            | ProtocolError::ReplyTooLarge(limit)
+            | ProtocolError::TooManyCalls(limit)
+            | ProtocolError::BatchTooLarge(limit) => limit,
+            ProtocolError::NoRoomForReply | ProtocolError::MemoryLimit => {
+                let value = self.limits().max_memory_bytes_per_connection;
+                Setting::new(MEMORY, value)
+            }
+            _ => return,
+        };
         let peer = self.context.peer.current();
         let reports = &self.shared.limit_reports;
-        reports.rejected(peer, limit, error.code());
+        reports.rejected(peer, limit.into(), error.code());
+    }
+
+    pub(super) fn request_too_large(&self) -> ProtocolError {
+        let limit = self.limits().max_request_bytes;
+        ProtocolError::RequestTooLarge(Setting::new("max_request_bytes", limit))
+    }
+
+    pub(super) fn batch_too_large(&self) -> ProtocolError {
+        let limit = self.limits().max_batch_entries;
+        ProtocolError::BatchTooLarge(Setting::new("max_batch_entries", limit))
+    }
+
+    /// Reports that a call is rejected since it would have to wait, and returns the error.
+    #[cold]
+    pub(super) fn too_many_calls(&self) -> ProtocolError {
+        let error = ProtocolError::TooManyCalls(self.reached_limit());
+        self.report_rejected(error);
+        error
     }
 
     /// Cancels a call for a cancellation that was received on the stream `carrier`. The cancellation counts as wasted work

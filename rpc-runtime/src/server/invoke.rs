@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::codec::error_code::ProtocolError;
+use crate::codec::error_code::{ProtocolError, Setting};
 use crate::codec::escape::Escaped;
 use crate::codec::id::Id;
 use crate::codec::params::decode::Params;
@@ -143,9 +143,9 @@ impl<'de> PreparedCall<'_, 'de> {
     }
 
     /// Returns the error for a call that gets no permit.
-    pub(super) fn rejection(&self) -> ProtocolError {
+    pub(super) fn rejection(&self, limit: Setting) -> ProtocolError {
         match self.is_past_deadline() {
-            true => ProtocolError::DeadlinePassed,
+            true => ProtocolError::DeadlinePassedAt(limit),
             false => ProtocolError::ShuttingDown,
         }
     }
@@ -239,6 +239,9 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
                 connection.abuse().record_ended();
                 if let FaultKind::Unwritable(reason) = &fault.0 {
                     self.log(context, reason);
+                }
+                if let FaultKind::Protocol(error) = &fault.0 {
+                    connection.report_rejected(*error);
                 }
                 if !matches!(fault.0, FaultKind::Written(_)) {
                     // The reply's buffer may be held by a handler on another thread, which never started or which a

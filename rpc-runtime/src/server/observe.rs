@@ -12,6 +12,9 @@ use crate::sync::{Mutex, lock};
 /// The time after which a call that waits for a limit is logged. Shorter waits are usual when calls arrive in bursts.
 pub(super) const LOGGED_WAIT: Duration = Duration::from_secs(1);
 
+/// The limit of the memory of a connection.
+pub(super) const MEMORY: &str = "max_memory_bytes_per_connection";
+
 /// An open connection. Reports the end of the connection when it is dropped.
 pub(super) struct OpenReport<'s> {
     events: &'s EventHook,
@@ -81,6 +84,10 @@ impl LimitReports {
     #[cold]
     pub(super) fn rejected(&self, peer: Option<SocketAddr>, limit: Limit, code: i64) {
         self.events.emit(&Event::CallRejected { limit, code });
+        // Messages without room have log events of their own.
+        if limit.name == MEMORY {
+            return;
+        }
         if let Some((calls, total)) = count(&self.rejections, limit.name) {
             let Limit { name, value } = limit;
             tracing::warn!(

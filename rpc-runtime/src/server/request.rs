@@ -52,10 +52,9 @@ pub(super) async fn serve_small<R: Router>(task: &mut CallTask<R>, line: Line) -
     } = buffers;
     exchange.clear();
     let (index, tape) = parser.split();
-    let Some(mut document) = parse(message, line, reply, |message| {
+    let Some(mut document) = parse(site, message, line, reply, |message| {
         index.parse_request(tape, message)
     }) else {
-        site.connection.abuse().record_wasted();
         return ReplyBuffer::Single;
     };
     document.lend(arena);
@@ -109,10 +108,9 @@ pub(super) async fn serve_large<R: Router>(task: &mut CallTask<R>, line: Line) -
         charge,
     } = buffers;
     let (index, tape) = parser.split();
-    let Some(mut document) = parse(message, line, reply, |message| {
+    let Some(mut document) = parse(site, message, line, reply, |message| {
         index.parse_large_request(tape, message, copy)
     }) else {
-        site.connection.abuse().record_wasted();
         return ReplyBuffer::Single;
     };
     document.lend(arena);
@@ -310,7 +308,8 @@ async fn wait_to_parse<R: Router>(
 
 /// Parses a message in place. Returns `None` if it cannot be parsed; `reply` then holds the error.
 #[inline(always)]
-fn parse<'p, 'de>(
+fn parse<'p, 'de, R: Router>(
+    site: &CallSite<R>,
     message: &'de mut Vec<u8>,
     line: Line,
     reply: &mut Reply,
@@ -321,9 +320,11 @@ fn parse<'p, 'de>(
             Ok(document) => return Some(document),
             Err(ParseError { id }) => (id, ProtocolError::Parse),
         },
-        Line::TooLarge => (leading_id(message), ProtocolError::RequestTooLarge),
+        Line::TooLarge => (leading_id(message), site.connection.request_too_large()),
         Line::Discarded => (leading_id(message), ProtocolError::MemoryLimit),
     };
+    site.connection.abuse().record_wasted();
+    site.connection.report_rejected(error);
     reject(reply, id.map_or(Id::Null, Id::Unsigned), error);
     None
 }
@@ -361,16 +362,16 @@ async fn obtain_permit<R: Router>(
         return Ok(());
     }
     if connection.limits().reject_excess_calls && !is_congested && !connection.is_draining() {
-        connection.report_rejected(connection.reached_limit(), ProtocolError::TooManyCalls);
-        return Err(ProtocolError::TooManyCalls);
+        return Err(connection.too_many_calls());
     }
     let Some(receiver) = receiver else {
         return Err(match connection.is_draining() {
             true => ProtocolError::ShuttingDown,
             // Without a stream the call cannot wait.
-            false => ProtocolError::TooManyCalls,
+            false => connection.too_many_calls(),
         });
     };
+    let limit = connection.reached_limit();
     stream.flush_while_receiving(receiver).await;
     if stream.is_reset() {
         return Err(ProtocolError::Cancelled);
@@ -382,7 +383,7 @@ async fn obtain_permit<R: Router>(
         },
         () = passes(deadline) => {
             connection.abuse().record_timed_out_call();
-            return Err(ProtocolError::DeadlinePassed);
+            return Err(ProtocolError::DeadlinePassedAt(limit));
         }
         () = stream.stopped() => stream.reset(),
         () = receiver.was_reset() => stream.reset(),

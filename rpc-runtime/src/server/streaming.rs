@@ -162,7 +162,7 @@ async fn receive<R: Router>(
             Err(ProtocolError::InvalidRequest("an item was expected"))
         }
         Ok(Some(Line::Message)) => Ok(()),
-        Ok(Some(Line::TooLarge)) => Err(ProtocolError::RequestTooLarge),
+        Ok(Some(Line::TooLarge)) => Err(site.connection.request_too_large()),
         Ok(Some(Line::Discarded)) => Err(ProtocolError::MemoryLimit),
         Ok(Some(Line::Partial) | None) => Err(ProtocolError::InvalidRequest(
             "the stream ended before its items did",

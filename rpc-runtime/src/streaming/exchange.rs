@@ -15,7 +15,7 @@ use crate::codec::RETAINED_BUFFER_BYTES;
 use crate::codec::arena::Arena;
 use crate::codec::de::{Mismatch, Value};
 use crate::codec::error::Unwritable;
-use crate::codec::error_code::ProtocolError;
+use crate::codec::error_code::{ProtocolError, Setting};
 use crate::codec::id::{Id, IdBuffer};
 use crate::codec::parser::{Document, Parser};
 use crate::codec::reply::{Fault, FaultKind};
@@ -217,7 +217,8 @@ impl Exchange {
             // The LF is not counted.
             if lines.len() - start > limit.saturating_add(1) {
                 lines.truncate(start);
-                return Err(Err(ProtocolError::ReplyTooLarge.into()));
+                let limit = Setting::new("max_response_bytes", limit);
+                return Err(Err(ProtocolError::ReplyTooLarge(limit).into()));
             }
             Ok(())
         };

@@ -742,8 +742,9 @@ mod wasted {
 mod calls {
     use super::*;
 
-    fn too_many(id: impl Into<Value>) -> Value {
-        let error = json!({"code": -32009, "message": "Too many calls", "data": "try again later"});
+    fn too_many(id: impl Into<Value>, limit: &str) -> Value {
+        let data = format!("{limit} is reached: try again later");
+        let error = json!({"code": -32009, "message": "Too many calls", "data": data});
         json!({"jsonrpc": "2.0", "id": id.into(), "error": error})
     }
 
@@ -763,11 +764,17 @@ mod calls {
         server.has_started(3).await;
         let more = [call(4, "add", "[1,2]"), call(5, "rpc.ping", "[]")].concat();
         stream.write(more).await;
-        assert_eq!(stream.reply().await, too_many(4));
+        assert_eq!(
+            stream.reply().await,
+            too_many(4, "max_concurrent_calls_per_connection (2)")
+        );
         assert_eq!(stream.reply().await, result(5, Value::Null));
         let batch = format!("[{}]\n", call(6, "add", "[1,2]").trim_end());
         stream.write(batch).await;
-        assert_eq!(stream.reply().await, too_many(Value::Null));
+        assert_eq!(
+            stream.reply().await,
+            too_many(Value::Null, "max_concurrent_calls_per_connection (2)")
+        );
         assert_eq!(server.handlers.started(), 3);
         drop(stream);
         let mut served = connection.send("").await;
@@ -778,7 +785,10 @@ mod calls {
                 if reply == result(7, 3) {
                     break;
                 }
-                assert_eq!(reply, too_many(7));
+                assert_eq!(
+                    reply,
+                    too_many(7, "max_concurrent_calls_per_connection (2)")
+                );
             }
         })
         .await;
@@ -796,7 +806,10 @@ mod calls {
         server.has_started(1).await;
         let other = server.connect_from(ADDRESS).await.unwrap();
         let mut stream = other.send(call(1, "add", "[1,2]")).await;
-        assert_eq!(stream.reply().await, too_many(1));
+        assert_eq!(
+            stream.reply().await,
+            too_many(1, "max_concurrent_calls (1)")
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quinn::{ConnectionError, VarInt};
 use rpc_runtime::{Limits, rpc};
 use serde_json::{Value, json};
-use tests::message::{call, cancel, error, line, notification, result};
+use tests::message::{call, cancel, error, error_of_limit, line, notification, result};
 use tests::peer::{ABORTED, CANCELLED, RawClient, RawConnection, RawStream, SHUT_DOWN};
 use tests::support::{TestServer, soon};
 use tokio::sync::{Barrier, mpsc, watch};
@@ -325,7 +325,11 @@ mod framing {
         let next = call(3, "echo", [3]);
         let sent = format!("{most}\n{more}\n{next}\n{more}");
         let replies = setup.connection.exchange(&sent).await;
-        let refused = error(Value::Null, -32007, "Request too large");
+        let refused = error_of_limit(
+            Value::Null,
+            (-32007, "Request too large"),
+            "max_request_bytes (1048576)",
+        );
         let expected = [length_in(&most, 1), refused.clone(), result(3, 3), refused];
         assert_eq!(replies, expected);
     }
@@ -342,7 +346,14 @@ mod framing {
             "x".repeat(10 << 20)
         );
         let replies = setup.connection.exchange(&sent).await;
-        assert_eq!(replies, [error(7, -32007, "Request too large")]);
+        assert_eq!(
+            replies,
+            [error_of_limit(
+                7,
+                (-32007, "Request too large"),
+                "max_request_bytes (100)"
+            )]
+        );
         setup.is_served().await;
     }
 
@@ -1194,7 +1205,14 @@ mod limits {
         let batch = vec![notification("note", ["in the batch"]); 101];
         let sent = line(json!(batch)) + &line(notification("note", ["behind it"]));
         let replies = setup.connection.exchange(&sent).await;
-        assert_eq!(replies, [error(Value::Null, -32010, "Batch too large")]);
+        assert_eq!(
+            replies,
+            [error_of_limit(
+                Value::Null,
+                (-32010, "Batch too large"),
+                "max_batch_entries (100)"
+            )]
+        );
         assert_eq!(setup.event().await, Noted("behind it".into()));
     }
 

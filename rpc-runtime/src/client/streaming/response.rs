@@ -345,10 +345,9 @@ async fn open(request: DedicatedRequest) -> Result<Box<ItemReceiver>, CallFailur
         message,
         id,
         upload,
+        deadline,
     } = request;
-    let opened = connection.open_dedicated().await;
-    let (mut send, recv, permit) =
-        opened.map_err(|lost| lost_call(&connection, Execution::NotSent, lost.into()))?;
+    let (mut send, recv, permit) = connection.open_dedicated(deadline).await?;
     // The error is ignored, since a server that rejects the request replies before it stops reading.
     let written = send.write_chunk(Bytes::from(message)).await;
     let upload = match (written, id.zip(upload)) {

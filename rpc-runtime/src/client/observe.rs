@@ -1,0 +1,116 @@
+//! Reports calls that wait for a dedicated stream, as events, in the log, and in the error of a call whose time is over.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::client::error::{CallFailure, DEDICATED, GRANTED};
+use crate::event::{Event, EventHook, Limit};
+use crate::event_limit::EventLimit;
+use crate::sync::{Mutex, lock};
+
+/// The time after which a call that waits for a stream is logged. Shorter waits are usual when calls arrive in bursts.
+const LOGGED_WAIT: Duration = Duration::from_secs(1);
+
+/// Reports the calls of a connection that wait for a dedicated stream.
+#[derive(Debug, Default)]
+pub(super) struct StreamReports {
+    pub(super) events: EventHook,
+    /// Counts the calls that waited for so long that they are logged.
+    waits: Mutex<EventLimit>,
+}
+
+impl StreamReports {
+    pub(super) fn new(events: EventHook) -> Self {
+        Self {
+            events,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the limit for which a call waits.
+    pub(super) fn limit(dedicated: usize, available: usize) -> Limit {
+        match available {
+            0 => Limit::new(DEDICATED, dedicated),
+            _ => Limit::new(GRANTED, 0),
+        }
+    }
+
+    /// Waits until a stream is open, but not beyond the deadline of the call.
+    pub(super) async fn wait<T>(
+        &self,
+        opening: impl Future<Output = Result<T, CallFailure>>,
+        (limit, server): (Limit, Option<SocketAddr>),
+        deadline: Option<Instant>,
+    ) -> Result<T, CallFailure> {
+        let mut report = StreamWait::new(&self.events, limit);
+        let mut opening = pin!(opening);
+        let timed_out = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut timed_out = pin!(timed_out);
+        let mut logged = pin!(async {
+            sleep(LOGGED_WAIT).await;
+            self.log(limit, server);
+            std::future::pending::<()>().await;
+        });
+        let opened = tokio::select! {
+            biased;
+            opened = &mut opening => opened,
+            () = &mut timed_out => Err(CallFailure::TimedOutAtLimit(limit)),
+            () = &mut logged => Err(CallFailure::AlreadyCompleted),
+        };
+        report.has_opened = opened.is_ok();
+        opened
+    }
+
+    #[cold]
+    fn log(&self, limit: Limit, server: Option<SocketAddr>) {
+        let mut waits = lock(&self.waits);
+        let Some(calls) = waits.add(Instant::now()) else {
+            return;
+        };
+        let total = waits.total;
+        drop(waits);
+        let Limit { name, value } = limit;
+        tracing::warn!(
+            target: "rpc_runtime::client",
+            ?server, limit = name, setting = value, calls, total, "calls wait for a stream"
+        );
+    }
+}
+
+/// A call that waits for a stream. Reports the end of the wait when it is dropped.
+struct StreamWait<'e> {
+    events: &'e EventHook,
+    limit: Limit,
+    since: Instant,
+    has_opened: bool,
+}
+
+impl<'e> StreamWait<'e> {
+    fn new(events: &'e EventHook, limit: Limit) -> Self {
+        events.emit(&Event::StreamWaits { limit });
+        Self {
+            events,
+            limit,
+            since: Instant::now(),
+            has_opened: false,
+        }
+    }
+}
+
+impl Drop for StreamWait<'_> {
+    fn drop(&mut self) {
+        self.events.emit(&Event::StreamWaited {
+            limit: self.limit,
+            waited: self.since.elapsed(),
+            has_opened: self.has_opened,
+        });
+    }
+}

@@ -1,0 +1,275 @@
+//! Events of connections and limits.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rpc_runtime::event::{CloseReason, Event, HandshakeFailure};
+use rpc_runtime::{CallError, Client, Identity, Limits, RpcError, Stream, Trust, code, rpc};
+use tests::support::{TestServer, eventually, soon};
+use tokio::sync::Semaphore;
+
+#[rpc]
+trait Desk {
+    async fn add(&self, a: i64, b: i64) -> i64;
+    async fn wait(&self);
+    async fn text(&self, bytes: usize) -> String;
+    fn watch(&self) -> impl Stream<Item = u64>;
+}
+
+#[derive(Clone)]
+struct Clerk(Arc<Semaphore>);
+
+impl Clerk {
+    fn new() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+}
+
+impl Desk for Clerk {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    async fn wait(&self) {
+        self.0.acquire().await.unwrap().forget();
+    }
+
+    async fn text(&self, bytes: usize) -> String {
+        "x".repeat(bytes)
+    }
+
+    fn watch(&self) -> impl Stream<Item = u64> {
+        futures_util::stream::iter([1]).chain(futures_util::stream::pending())
+    }
+}
+
+/// Records events as text.
+#[derive(Clone, Default)]
+struct Events(Arc<Mutex<Vec<String>>>);
+
+impl Events {
+    fn recorder(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+        let events = self.clone();
+        move |event| {
+            let text = match event {
+                Event::ConnectionOpened { .. } => "opened".into(),
+                Event::ConnectionClosed { reason, .. } => format!("closed: {}", reason.as_str()),
+                Event::ConnectionRefused { limit, .. } => format!("refused: {limit}"),
+                Event::HandshakeFailed { reason, .. } => format!("failed: {}", reason.as_str()),
+                Event::CallWaits { limit, .. } => format!("waits: {limit}"),
+                Event::CallWaited {
+                    limit, has_started, ..
+                } => format!("waited: {limit} {has_started}"),
+                Event::CallRejected { limit, code, .. } => format!("rejected: {limit} {code}"),
+                Event::StreamWaits { limit, .. } => format!("stream waits: {limit}"),
+                Event::StreamWaited {
+                    limit, has_opened, ..
+                } => format!("stream waited: {limit} {has_opened}"),
+                Event::Connected { .. } => "connected".into(),
+                Event::Disconnected { .. } => "disconnected".into(),
+                event => format!("{event:?}"),
+            };
+            events.0.lock().unwrap().push(text);
+        }
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// Waits for as many events as are expected.
+    async fn expect<const N: usize>(&self, expected: [&str; N]) {
+        eventually(|| self.len() >= N).await;
+        assert_eq!(self.take(), expected);
+    }
+}
+
+fn server(clerk: &Clerk, limits: Limits) -> (TestServer, Events) {
+    let events = Events::default();
+    let recorder = events.recorder();
+    let service = DeskServer::new(clerk.clone());
+    let server = TestServer::bind(|builder| {
+        let builder = builder.service(service).limits(limits);
+        builder.on_event(recorder).bind("127.0.0.1:0")
+    });
+    (server, events)
+}
+
+#[tokio::test]
+async fn connection_is_reported_from_its_start_to_its_end() {
+    let (server, events) = server(&Clerk::new(), Limits::default());
+    let client = server.connect().await;
+    assert_eq!(
+        soon(DeskClient::new(client.clone()).add(1, 2))
+            .await
+            .unwrap(),
+        3
+    );
+    events.expect(["opened"]).await;
+    soon(client.close()).await;
+    let closed = format!("closed: {}", CloseReason::ClosedByPeer.as_str());
+    events.expect([&closed]).await;
+}
+
+#[tokio::test]
+async fn refused_connection_is_reported_with_its_limit() {
+    let limits = Limits {
+        max_connections_per_address: 1,
+        ..Limits::default()
+    };
+    let (server, events) = server(&Clerk::new(), limits);
+    let _first = server.connect().await;
+    let second = soon(server.client().connect(server.address)).await;
+    second.unwrap_err();
+    events
+        .expect(["opened", "refused: max_connections_per_address (1)"])
+        .await;
+}
+
+#[tokio::test]
+async fn failed_handshake_is_reported_with_its_reason() {
+    let (server, events) = server(&Clerk::new(), Limits::default());
+    let other = Identity::self_signed(["127.0.0.1"]).unwrap().certificate();
+    let client = Client::builder().trust(Trust::certificate(other));
+    soon(client.connect(server.address)).await.unwrap_err();
+    let failed = format!("failed: {}", HandshakeFailure::ServerCertificate.as_str());
+    events.expect([&failed]).await;
+}
+
+#[tokio::test]
+async fn call_that_waits_for_a_limit_is_reported_with_its_limit() {
+    let clerk = Clerk::new();
+    let limits = Limits {
+        max_concurrent_calls_per_connection: 1,
+        ..Limits::default()
+    };
+    let (server, events) = server(&clerk, limits);
+    let desk = DeskClient::new(server.connect().await);
+    events.expect(["opened"]).await;
+    let (first, second) = (desk.wait(), desk.wait());
+    let both = tokio::spawn(async { tokio::join!(first, second) });
+    events
+        .expect(["waits: max_concurrent_calls_per_connection (1)"])
+        .await;
+    clerk.0.add_permits(2);
+    let (first, second) = soon(both).await.unwrap();
+    first.and(second).unwrap();
+    events
+        .expect(["waited: max_concurrent_calls_per_connection (1) true"])
+        .await;
+}
+
+fn data<E: RpcError>(error: CallError<E>) -> (Option<i64>, Option<String>) {
+    (error.code(), error.data())
+}
+
+#[tokio::test]
+async fn rejected_call_names_its_limit_in_the_error_and_the_event() {
+    let limits = Limits {
+        max_concurrent_calls_per_connection: 1,
+        reject_excess_calls: true,
+        max_request_bytes: 1 << 10,
+        max_response_bytes: 2 << 10,
+        ..Limits::default()
+    };
+    let (server, events) = server(&Clerk::new(), limits);
+    let client = server.connect().await;
+    let desk = DeskClient::new(client.clone());
+    events.expect(["opened"]).await;
+    let error = soon(desk.text(4 << 10)).await.unwrap_err();
+    let limit = r#""the limit is max_response_bytes (2048)""#.to_owned();
+    assert_eq!(data(error), (Some(code::REPLY_TOO_LARGE), Some(limit)));
+    let long = "x".repeat(2 << 10);
+    let error = soon(client.call::<(), _>("add", &(long, 1)))
+        .await
+        .unwrap_err();
+    let limit = r#""the limit is max_request_bytes (1024)""#.to_owned();
+    assert_eq!(data(error), (Some(code::REQUEST_TOO_LARGE), Some(limit)));
+    let waiting = tokio::spawn(desk.wait().into_future());
+    soon(async { while let Ok(3) = desk.add(1, 2).await {} }).await;
+    let error = soon(desk.add(1, 2)).await.unwrap_err();
+    let limit = r#""max_concurrent_calls_per_connection (1) is reached: try again later""#;
+    assert_eq!(
+        data(error),
+        (Some(code::TOO_MANY_CALLS), Some(limit.to_owned()))
+    );
+    waiting.abort();
+    events
+        .expect([
+            "rejected: max_response_bytes (2048) -32008",
+            "rejected: max_request_bytes (1024) -32007",
+            "rejected: max_concurrent_calls_per_connection (1) -32009",
+            "rejected: max_concurrent_calls_per_connection (1) -32009",
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn stream_of_items_past_the_limit_times_out_with_the_limit() {
+    let (server, _) = server(&Clerk::new(), Limits::default());
+    let events = Events::default();
+    let client = server.client().on_event(events.recorder());
+    let client = soon(client.connect(server.address)).await.unwrap();
+    let desk = DeskClient::new(client.clone());
+    events.expect(["connected"]).await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut watch = desk.watch();
+        assert_eq!(soon(watch.next()).await.unwrap().unwrap(), 1);
+        held.push(watch);
+    }
+    let limit = "max_dedicated_streams (100)";
+    let waited = format!("stream waited: {limit} false");
+    let timeout = Duration::from_millis(50);
+    for call in ["items", "call", "batch"] {
+        let error = match call {
+            "items" => {
+                let mut watch = desk.watch().timeout(timeout);
+                soon(watch.next()).await.unwrap().unwrap_err()
+            }
+            "call" => {
+                let call = desk.add(1, 2).dedicated_stream().timeout(timeout);
+                soon(call).await.unwrap_err()
+            }
+            _ => {
+                let mut batch = client.batch().timeout(timeout);
+                let _entry = batch.call(desk.add(1, 2));
+                soon(batch.send()).await.unwrap_err()
+            }
+        };
+        assert!(
+            matches!(&error, CallError::TimeoutAtLimit(of) if of.contains(limit)),
+            "{error}"
+        );
+        assert!(error.is_retryable());
+        events
+            .expect([&format!("stream waits: {limit}"), &waited])
+            .await;
+    }
+    // Small calls use another stream, and a stream that ends makes room.
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+    let waiting = tokio::spawn(desk.add(1, 2).dedicated_stream().into_future());
+    events.expect([&format!("stream waits: {limit}")]).await;
+    drop(held.pop());
+    assert_eq!(soon(waiting).await.unwrap().unwrap(), 3);
+    events
+        .expect([&format!("stream waited: {limit} true")])
+        .await;
+}
+
+#[tokio::test]
+async fn panic_of_the_function_for_events_affects_no_connection() {
+    let service = DeskServer::new(Clerk::new());
+    let server = TestServer::bind(|builder| {
+        let builder = builder.service(service);
+        let builder = builder.on_event(|_: &Event<'_>| panic!("on purpose"));
+        builder.bind("127.0.0.1:0")
+    });
+    let desk = DeskClient::new(server.connect().await);
+    assert_eq!(soon(desk.add(1, 2)).await.unwrap(), 3);
+}
