@@ -114,7 +114,7 @@ impl Failure {
     /// Creates the failure for a call that the server did not answer.
     pub(crate) fn unanswered<E: fmt::Display>(error: &CallError<E>) -> Self {
         let status = match error {
-            CallError::Timeout => Status::Timeout,
+            CallError::Timeout | CallError::TimeoutAtLimit(_) => Status::Timeout,
             CallError::Encode(_) => Status::Usage,
             CallError::Connection { .. } | CallError::StreamEnded => Status::Unreachable,
             CallError::Cancelled => Status::Answered,

@@ -12,6 +12,7 @@ mod describe;
 mod document;
 mod escape;
 mod failure;
+mod health;
 mod input;
 mod interrupt;
 mod json;
@@ -61,6 +62,7 @@ enum Command {
     Describe(describe::Options),
     Stream(stream::Options),
     Ping(ping::Options),
+    Health(health::Options),
     Bench(bench::Options),
     Check(check::Options),
     ServeDemo(demo::Options),
@@ -88,6 +90,7 @@ impl Command {
             Self::Describe(options) => options.run(output).await,
             Self::Stream(options) => options.run(output).await,
             Self::Ping(options) => options.run(output).await,
+            Self::Health(options) => options.run(output).await,
             Self::Bench(options) => options.run(output).await,
             Self::Check(options) => options.run(output).await,
             Self::ServeDemo(options) => options.run(output).await,

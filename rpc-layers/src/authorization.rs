@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::description::ServiceDescription;
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response, ServerLayer};
 use rpc_runtime::{ErrorObject, Service};
 use tower_layer::Layer;
 
@@ -121,6 +122,14 @@ impl<A: Authorize, S: Service> Layer<S> for AuthorizationLayer<A> {
 
     fn layer(&self, service: S) -> Self::Service {
         Layered::new(Authorization(Arc::clone(&self.0)), service)
+    }
+}
+
+impl<A: Authorize> ServerLayer for AuthorizationLayer<A> {
+    type Middleware = Authorization<A>;
+
+    fn middleware(self: &Arc<Self>, _: &'static ServiceDescription) -> Authorization<A> {
+        Authorization(Arc::clone(&self.0))
     }
 }
 

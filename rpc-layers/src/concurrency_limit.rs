@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::description::ServiceDescription;
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response, ServerLayer};
 use rpc_runtime::{ErrorObject, Service, code};
 use tokio::sync::Semaphore;
 use tower_layer::Layer;
@@ -53,6 +54,14 @@ impl<S: Service> Layer<S> for ConcurrencyLimitLayer {
 
     fn layer(&self, service: S) -> Self::Service {
         Layered::new(self.0.clone(), service)
+    }
+}
+
+impl ServerLayer for ConcurrencyLimitLayer {
+    type Middleware = ConcurrencyLimit;
+
+    fn middleware(self: &Arc<Self>, _: &'static ServiceDescription) -> ConcurrencyLimit {
+        self.0.clone()
     }
 }
 

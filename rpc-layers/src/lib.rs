@@ -41,6 +41,10 @@
 //! No feature is enabled by default. A layer of your own implements [`Middleware`](rpc_runtime::middleware::Middleware)
 //! and does not need this crate.
 //!
+//! [`ServerBuilder::layer`](rpc_runtime::ServerBuilder::layer) wraps all services of a server in any of these layers:
+//! `Server::builder(identity).layer(TracingLayer::new())`. Such a layer also sees calls of unknown methods, as calls of the
+//! method `_OTHER`.
+//!
 //! A layer sees the calls that the layers outside of it let through. Metrics outside of a limit also count the calls
 //! that the limit rejects, as errors with its code; metrics inside do not. Once warm, a layer allocates for a call only
 //! if a subscriber is interested in the call's span, or if the call is rejected, which boxes the error.

@@ -1,13 +1,14 @@
 //! Counts calls and measures their durations.
 
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
-use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::description::ServiceDescription;
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response, ServerLayer};
 use rpc_runtime::{Outcome, Service};
 use tower_layer::Layer;
 
@@ -34,7 +35,8 @@ const FAILURES: usize = COMMON.len() + 32;
 /// | `code` | the code of the error; empty for a success; `other` for any code after 32 different ones of a method |
 ///
 /// Each call, notification, entry of a batch and stream counts once, when it ends. Messages that the protocol itself
-/// answers are not calls of the service: unknown methods, calls past their deadline, and messages that are not JSON.
+/// answers are not calls of the service: calls past their deadline, and messages that are not JSON. Calls of unknown methods
+/// count only if the layer wraps [all services](rpc_runtime::ServerBuilder::layer), with the service and the method `_OTHER`.
 ///
 /// Install the recorder before the layer wraps its service, because the handles of a method are requested then. The
 /// handle of an error is requested when its code first occurs, and that of `other` once. All other calls request no
@@ -53,6 +55,24 @@ impl<S: Service> Layer<S> for MetricsLayer {
     type Service = Layered<Metrics, S>;
 
     fn layer(&self, service: S) -> Self::Service {
+        Layered::new(Metrics::new(S::DESCRIPTION), service)
+    }
+}
+
+impl ServerLayer for MetricsLayer {
+    type Middleware = Metrics;
+
+    fn middleware(self: &Arc<Self>, service: &'static ServiceDescription) -> Metrics {
+        Metrics::new(service)
+    }
+}
+
+/// The middleware with which [`MetricsLayer`] wraps a service.
+#[derive(Debug)]
+pub struct Metrics(Box<[Method]>);
+
+impl Metrics {
+    fn new(service: &'static ServiceDescription) -> Self {
         describe_counter!("rpc_server_calls_total", "Calls that have ended");
         describe_gauge!("rpc_server_calls_in_flight", "Calls that run");
         describe_histogram!(
@@ -60,15 +80,11 @@ impl<S: Service> Layer<S> for MetricsLayer {
             Unit::Seconds,
             "How long calls took"
         );
-        let methods = S::DESCRIPTION.methods.iter();
-        let methods = methods.map(|method| Method::new(S::DESCRIPTION.name, method.name));
-        Layered::new(Metrics(methods.collect()), service)
+        let methods = service.methods.iter();
+        let methods = methods.map(|method| Method::new(service.name, method.name));
+        Self(methods.collect())
     }
 }
-
-/// The middleware with which [`MetricsLayer`] wraps a service.
-#[derive(Debug)]
-pub struct Metrics(Box<[Method]>);
 
 impl Middleware for Metrics {
     async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {

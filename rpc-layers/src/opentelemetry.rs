@@ -1,10 +1,13 @@
 //! Propagates traces between services with OpenTelemetry.
 
+use std::sync::Arc;
+
 use opentelemetry::Context as TraceContext;
 use opentelemetry::global::get_text_map_propagator;
 use opentelemetry::propagation::{Extractor, Injector};
-use opentelemetry::trace::TraceContextExt;
-use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use opentelemetry::trace::{FutureExt, TraceContextExt};
+use rpc_runtime::description::ServiceDescription;
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response, ServerLayer};
 use rpc_runtime::{Context, Service};
 use tower_layer::Layer;
 use tracing::Span;
@@ -48,7 +51,10 @@ use crate::trace;
 /// # }
 /// ```
 ///
-/// If no subscriber is interested in the span, the cost of a call is one check.
+/// The caller's context goes on to the calls that the handler makes, whether or not the span is recorded: also if a filter
+/// of `tracing` disables the span, if the sampler drops it, and without any subscriber.
+///
+/// If no subscriber is interested in the span and the call has no metadata, the cost of a call is two checks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OpenTelemetryLayer(());
 
@@ -67,6 +73,14 @@ impl<S: Service> Layer<S> for OpenTelemetryLayer {
     }
 }
 
+impl ServerLayer for OpenTelemetryLayer {
+    type Middleware = OpenTelemetry;
+
+    fn middleware(self: &Arc<Self>, _: &'static ServiceDescription) -> OpenTelemetry {
+        OpenTelemetry(())
+    }
+}
+
 /// The middleware with which [`OpenTelemetryLayer`] wraps a service.
 #[derive(Debug)]
 pub struct OpenTelemetry(());
@@ -74,16 +88,24 @@ pub struct OpenTelemetry(());
 impl Middleware for OpenTelemetry {
     async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         let span = trace::span(call);
-        if span.is_disabled() {
-            return next.run().await;
+        if call.context().metadata().next().is_none() {
+            return match span.is_disabled() {
+                true => next.run().await,
+                false => trace::run(next, span).await,
+            };
         }
         let received = Received(call.context());
         let parent = get_text_map_propagator(|propagator| propagator.extract(&received));
+        // The caller's context is current while the handler runs, so that `propagate` finds it even if no span of the call
+        // is exported. A span that is exported takes precedence.
+        if span.is_disabled() {
+            return next.run().with_context(parent).await;
+        }
         if parent.span().span_context().is_remote() {
             // Fails without a layer of `tracing_opentelemetry`, which then exports no spans.
-            let _ = span.set_parent(parent);
+            let _ = span.set_parent(parent.clone());
         }
-        trace::run(next, span).await
+        trace::run(next, span).with_context(parent).await
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota};
-use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::description::ServiceDescription;
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response, ServerLayer};
 use rpc_runtime::{Context, ErrorObject, Service, code};
 use tower_layer::Layer;
 
@@ -90,6 +91,14 @@ impl<S: Service> Layer<S> for RateLimitLayer {
 
     fn layer(&self, service: S) -> Self::Service {
         Layered::new(RateLimit(self.clone()), service)
+    }
+}
+
+impl ServerLayer for RateLimitLayer {
+    type Middleware = RateLimit;
+
+    fn middleware(self: &Arc<Self>, _: &'static ServiceDescription) -> RateLimit {
+        RateLimit(RateLimitLayer::clone(self))
     }
 }
 

@@ -1,9 +1,12 @@
 //! Creates a span for each call.
 
+use std::sync::Arc;
+
 use std::time::Instant;
 
 use rpc_runtime::description::MethodKind;
-use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::description::ServiceDescription;
+use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response, ServerLayer};
 use rpc_runtime::{Escaped, Service};
 use tower_layer::Layer;
 use tracing::field::{Empty, display};
@@ -19,6 +22,7 @@ use tracing::{Instrument, Span};
 /// | `rpc.system.name` | `jsonrpc` |
 /// | `rpc.service` | the trait |
 /// | `rpc.method` | the method's name on the wire |
+/// | `rpc.method_original` | the name that the caller sent, [escaped](Escaped), if no service has the method; `rpc.method` is then `_OTHER` |
 /// | `rpc.kind` | `call`, `stream` or `notification` |
 /// | `network.peer.address`, `network.peer.port` | the caller's address; none in the same process |
 /// | `traceparent`, `tracestate` | the caller's trace ([W3C Trace Context](https://www.w3.org/TR/trace-context/)), if it is in the call's metadata; [escaped](Escaped), up to 128 bytes of each |
@@ -43,6 +47,14 @@ impl<S: Service> Layer<S> for TracingLayer {
 
     fn layer(&self, service: S) -> Self::Service {
         Layered::new(Tracing(()), service)
+    }
+}
+
+impl ServerLayer for TracingLayer {
+    type Middleware = Tracing;
+
+    fn middleware(self: &Arc<Self>, _: &'static ServiceDescription) -> Tracing {
+        Tracing(())
     }
 }
 
@@ -74,6 +86,7 @@ pub(crate) fn span(call: RequestInfo<'_>) -> Span {
         rpc.system.name = "jsonrpc",
         rpc.service = call.service().name,
         rpc.method = method.name,
+        rpc.method_original = call.unknown_method().map(|name| display(Escaped(name))),
         rpc.kind = kind(call),
         network.peer.address = peer().map(|peer| display(peer.ip())),
         network.peer.port = peer().map(|peer| peer.port()),

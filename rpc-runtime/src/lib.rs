@@ -110,7 +110,7 @@ pub use outcome::Outcome;
 pub use rpc_macros::RpcError;
 #[doc = include_str!("../docs/rpc.md")]
 pub use rpc_macros::rpc;
-pub use server::{BindError, RawService, Server, ServerBuilder, ServerHandle};
+pub use server::{BindError, Health, RawService, Server, ServerBuilder, ServerHandle};
 pub use service::Service;
 pub use tls::{Identity, Trust};
 pub use transport::ConnectionError;

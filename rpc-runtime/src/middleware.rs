@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::thread;
 
@@ -60,8 +61,9 @@ use crate::service::router::{Alike, Single};
 /// ```
 ///
 /// It runs for every call that reaches the service: calls, notifications, each entry of a batch, and streams of items,
-/// whose call lasts until their last item. It does not see calls that the protocol itself answers: unknown methods,
-/// calls past their deadline or during shutdown, and `rpc.` methods. Arguments are decoded after it.
+/// whose call lasts until their last item. It does not see calls that the protocol itself answers: calls past their
+/// deadline or during shutdown, and `rpc.` methods. It sees calls of unknown methods only as a layer of the entire server
+/// ([`ServerBuilder::layer`](crate::ServerBuilder::layer)). Arguments are decoded after it.
 ///
 /// Nothing is boxed: the middleware's future contains that of the handler. [`Next::observe`] reports how a call ended,
 /// even if its future is dropped before its end.
@@ -79,6 +81,38 @@ pub trait Middleware: Send + Sync + 'static {
         call: RequestInfo<'_>,
         next: Next<'_, S>,
     ) -> impl Future<Output = Response> + Send;
+}
+
+/// A middleware behind a pointer, so that several services share it.
+impl<M: Middleware> Middleware for Arc<M> {
+    fn call<S: Service>(
+        &self,
+        call: RequestInfo<'_>,
+        next: Next<'_, S>,
+    ) -> impl Future<Output = Response> + Send {
+        M::call(self, call, next)
+    }
+}
+
+/// Creates a middleware for each service of a server: see [`ServerBuilder::layer`](crate::ServerBuilder::layer).
+///
+/// Every [`Middleware`] is a `ServerLayer`, with which all services share it. A layer that keeps data for each service, or for
+/// each of its methods, implements this trait.
+pub trait ServerLayer: Send + Sync + 'static {
+    /// The middleware of one service.
+    type Middleware: Middleware;
+
+    /// Creates the middleware of the service with this description. It is called once for each service, and once for the
+    /// calls of unknown methods ([`RequestInfo::unknown_method`]).
+    fn middleware(self: &Arc<Self>, service: &'static ServiceDescription) -> Self::Middleware;
+}
+
+impl<M: Middleware> ServerLayer for M {
+    type Middleware = Arc<M>;
+
+    fn middleware(self: &Arc<Self>, _: &'static ServiceDescription) -> Self::Middleware {
+        Arc::clone(self)
+    }
 }
 
 /// A service wrapped in a [`Middleware`]; it implements [`Service`].
@@ -128,6 +162,7 @@ impl<M: Middleware, S: Service> Service for Layered<M, S> {
             } = call;
             let index = layered.described.get(method as usize).copied().flatten();
             let about = RequestInfo {
+                unknown_method: incoming.unknown_method(),
                 service: S::DESCRIPTION,
                 index: index.expect("a method that is found is described"),
                 context: incoming.context(),
@@ -154,6 +189,7 @@ pub struct RequestInfo<'c> {
     index: usize,
     context: &'c Context,
     has_reply: bool,
+    unknown_method: Option<&'c str>,
 }
 
 impl<'c> RequestInfo<'c> {
@@ -165,6 +201,17 @@ impl<'c> RequestInfo<'c> {
     /// Returns the description of the called method.
     pub fn method(&self) -> &'static MethodDescription {
         &self.service.methods[self.index]
+    }
+
+    /// Returns the name that the caller sent, if no service of the server has a method of this name. Returns `None` for all
+    /// other calls.
+    ///
+    /// Only a [layer of a server](crate::ServerBuilder::layer) sees such calls. Their [`service`](Self::service) and
+    /// [`method`](Self::method) have the name `_OTHER`, and the next layer answers with
+    /// [−32601](crate::code::METHOD_NOT_FOUND). The name is a text of the peer: [escape](crate::Escaped) it in logs, and
+    /// use it in no label of a metric.
+    pub fn unknown_method(&self) -> Option<&'c str> {
+        self.unknown_method
     }
 
     /// Returns the index of [`method`](Self::method) among the [methods](ServiceDescription::methods) of its service,

@@ -111,15 +111,16 @@ fn name(port: IntOrString) -> String {
 }
 
 #[test]
-fn a_pod_is_ready_and_alive_while_it_answers_a_ping() {
+fn a_pod_is_ready_while_it_serves_and_alive_while_it_answers_a_ping() {
     let (_, deployment) = server();
     let container = container(pod(&deployment));
     let command = |probe: &Option<Probe>| {
         let exec = probe.as_ref().unwrap().exec.clone().unwrap();
         exec.command.unwrap().join(" ")
     };
+    let health = format!("rpc health 127.0.0.1:{PORT} --ca /etc/rpc/ca.crt");
     let ping = format!("rpc ping 127.0.0.1:{PORT} --ca /etc/rpc/ca.crt");
-    assert_eq!(command(&container.readiness_probe), ping);
+    assert_eq!(command(&container.readiness_probe), health);
     assert_eq!(command(&container.liveness_probe), ping);
 }
 

@@ -1,38 +1,53 @@
-//! Connects the services: every service has the same layers, and every client propagates its trace.
+//! Connects the services: every server has the same layers and metrics, and every client propagates its trace.
 
 use std::error::Error;
 use std::net::SocketAddr;
 
-use rpc_layers::{MetricsLayer, OpenTelemetryLayer, propagate};
+use rpc_layers::{MetricsLayer, OpenTelemetryLayer, client_metrics, propagate, server_metrics};
 use rpc_runtime::tls::Certificate;
-use rpc_runtime::{Client, Identity, Server, Service, Trust};
-use tower::ServiceBuilder;
+use rpc_runtime::{Client, Identity, Limits, Server, ServerHandle, Service, Trust};
 
-/// The address of a service, and its certificate.
-pub type ServerAddress = (SocketAddr, Certificate);
-
-/// Serves on a port that the system chooses.
-pub fn serve(service: impl Service) -> Result<ServerAddress, Box<dyn Error + Send + Sync>> {
-    let identity = Identity::self_signed(["127.0.0.1"])?;
-    let certificate = identity.certificate();
-    let service = ServiceBuilder::new()
-        .layer(OpenTelemetryLayer::new())
-        .layer(MetricsLayer::new())
-        .service(service);
-    let server = Server::builder(identity)
-        .service(service)
-        .bind("127.0.0.1:0")?;
-    let address = server.local_addr()?;
-    tokio::spawn(server.run());
-    Ok((address, certificate))
+/// A server that runs.
+#[derive(Debug)]
+pub struct Served {
+    /// The address that it listens on.
+    pub address: SocketAddr,
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// Shuts it down.
+    pub handle: ServerHandle,
 }
 
-/// Connects to a service.
-pub async fn connect(
-    (address, certificate): ServerAddress,
-) -> Result<Client, Box<dyn Error + Send + Sync>> {
+/// Serves on a port that the system chooses.
+pub fn serve(
+    service: impl Service,
+    limits: Limits,
+) -> Result<Served, Box<dyn Error + Send + Sync>> {
+    let identity = Identity::self_signed(["127.0.0.1"])?;
+    let certificate = identity.certificate();
+    // The layers see the calls of all services, and of methods that do not exist. The events are those of connections,
+    // handshakes and limits.
+    let server = Server::builder(identity)
+        .layer(OpenTelemetryLayer::new())
+        .layer(MetricsLayer::new())
+        .on_event(server_metrics())
+        .limits(limits)
+        .service(service)
+        .bind("127.0.0.1:0")?;
+    let served = Served {
+        address: server.local_addr()?,
+        certificate,
+        handle: server.handle(),
+    };
+    tokio::spawn(server.run());
+    Ok(served)
+}
+
+/// Connects to a server.
+pub async fn connect(server: &Served) -> Result<Client, Box<dyn Error + Send + Sync>> {
     let client = Client::builder()
-        .trust(Trust::certificate(certificate))
-        .metadata(propagate);
-    Ok(client.connect(address).await?)
+        .trust(Trust::certificate(server.certificate.clone()))
+        .metadata(propagate)
+        .on_event(client_metrics());
+    Ok(client.connect(server.address).await?)
 }

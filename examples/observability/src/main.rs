@@ -5,13 +5,16 @@ use std::error::Error;
 use observability::link::{connect, serve};
 use observability::services::{Keeper, Shelf, ShopClient, ShopServer, StockClient, StockServer};
 use observability::telemetry;
+use rpc_runtime::Limits;
 use tracing::{Instrument, info_span};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let (_spans, metrics) = telemetry::install()?;
-    let stock = StockClient::new(connect(serve(StockServer::new(Shelf))?).await?);
-    let shop = ShopClient::new(connect(serve(ShopServer::new(Keeper(stock)))?).await?);
+    let stock = serve(StockServer::new(Shelf), Limits::default())?;
+    let stock = StockClient::new(connect(&stock).await?);
+    let shop = serve(ShopServer::new(Keeper(stock)), Limits::default())?;
+    let shop = ShopClient::new(connect(&shop).await?);
     for item in ["pear", "melon"] {
         let asking = info_span!("ask", otel.kind = "client", item);
         let answer = async { shop.price(item, 3).await }.instrument(asking).await;

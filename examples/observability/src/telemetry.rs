@@ -30,7 +30,7 @@ pub fn install() -> Result<(Spans, PrometheusHandle), Box<dyn Error + Send + Syn
     tracing::subscriber::set_global_default(subscriber)?;
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
 
-    let durations = Matcher::Full("rpc_server_call_duration_seconds".into());
+    let durations = Matcher::Suffix("_seconds".into());
     let metrics = PrometheusBuilder::new().set_buckets_for_metric(durations, &BUCKETS)?;
     Ok((spans, metrics.install_recorder()?))
 }

@@ -7,6 +7,7 @@ use observability::services::{Keeper, Shelf, ShopClient, ShopServer, StockClient
 use observability::telemetry;
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
+use rpc_runtime::Limits;
 use tracing::{Instrument, info_span};
 
 /// Fails the test if `future` takes more than 30 seconds.
@@ -24,13 +25,17 @@ fn attribute(span: &SpanData, name: &str) -> Option<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trace_crosses_two_services_and_calls_are_counted() {
     let (spans, metrics) = telemetry::install().unwrap();
-    let stock = soon(connect(serve(StockServer::new(Shelf)).unwrap()))
-        .await
-        .unwrap();
+    let stock = soon(connect(
+        &serve(StockServer::new(Shelf), Limits::default()).unwrap(),
+    ))
+    .await
+    .unwrap();
     let keeper = Keeper(StockClient::new(stock));
-    let shop = soon(connect(serve(ShopServer::new(keeper)).unwrap()))
-        .await
-        .unwrap();
+    let shop = soon(connect(
+        &serve(ShopServer::new(keeper), Limits::default()).unwrap(),
+    ))
+    .await
+    .unwrap();
     let shop = ShopClient::new(shop);
     let ask = |item: &'static str| {
         let call = async { soon(shop.price(item, 3)).await };

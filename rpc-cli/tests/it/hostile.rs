@@ -497,7 +497,7 @@ fn error_line(id: &Value, code: i64) -> Vec<u8> {
 #[test]
 fn text_of_a_server_is_escaped_in_every_output() {
     let server = Hostile::answering(answer_with_hostile_text);
-    let commands: [(&[&str], i32); 12] = [
+    let commands: [(&[&str], i32); 13] = [
         (&["call", "result"], 0),
         (&["call", "error"], 1),
         (&["call", "closing"], 3),
@@ -509,6 +509,7 @@ fn text_of_a_server_is_escaped_in_every_output() {
         (&["describe", "--json"], 0),
         (&["describe", "--html"], 0),
         (&["ping"], 1),
+        (&["health"], 1),
         (&["bench", "error", "--calls", "3", "--warm-up", "0s"], 1),
     ];
     for (arguments, status) in commands {

@@ -7,6 +7,7 @@ mod check;
 mod describe;
 mod environment;
 mod evolution;
+mod health;
 mod hostile;
 mod interrupt;
 mod page;

@@ -2,11 +2,12 @@
 
 use crate::program::{Demo, rpc};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "call",
     "describe",
     "stream",
     "ping",
+    "health",
     "bench",
     "check",
     "serve-demo",

@@ -197,6 +197,31 @@ impl<'de> Request<'_, 'de> {
     }
 }
 
+impl<'de> Request<'_, 'de> {
+    /// Returns the service that `rpc.health` asks for, given by position or by name; `None` for the entire server.
+    pub(crate) fn health_service(&self) -> Result<Option<&'de str>, &'static str> {
+        let Some(params) = self.params else {
+            return Ok(None);
+        };
+        let service = match (params.elements(), params.members()) {
+            (Some(mut elements), _) => elements.next(),
+            (_, Some(mut members)) => {
+                let service = members.find(|(name, _)| *name == "service");
+                service.map(|(_, value)| value)
+            }
+            _ => None,
+        };
+        match service {
+            None => Ok(None),
+            Some(name) if name.is_null() => Ok(None),
+            Some(name) => match name.as_str() {
+                Some(name) => Ok(Some(name)),
+                None => Err("`service` is the name of a service"),
+            },
+        }
+    }
+}
+
 /// The parameters of `rpc.cancel`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CancelParams<'de> {

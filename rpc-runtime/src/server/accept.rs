@@ -16,6 +16,7 @@ use crate::event::{CloseReason, EventHook, HandshakeFailure};
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
 use crate::server::connection::{ServerConnection, ServerShared, SharedSettings};
+use crate::server::health::HealthStates;
 use crate::server::limits::connections::{ConnectionLimits, ConnectionSlotGuard, Rejection};
 use crate::server::observe::OpenReport;
 use crate::server::recv::Receiver;
@@ -236,6 +237,7 @@ impl<R: Router> IntoServePeer for R {
             discover,
             phase: never,
             events,
+            health: HealthStates::new(&R::descriptions()),
         };
         let shared = ServerShared::new(self, settings);
         Arc::new(Acceptor(Arc::new(shared)))

@@ -13,10 +13,13 @@ use crate::description::openrpc::OpenRpc;
 use crate::event::{Event, EventHook};
 use crate::limits::Limits;
 use crate::memory::ServerMemory;
+use crate::middleware::ServerLayer;
 use crate::server::accept::Server;
 use crate::server::connection::{ServerShared, SharedSettings};
+use crate::server::health::HealthStates;
 use crate::server::shutdown::ServerHandle;
 use crate::service::Service;
+use crate::service::layers::{LayerStack, ServerLayers};
 use crate::service::router::{Router, Services, Single};
 use crate::tls::{ClientAuth, Identity, ServerTls, TlsError, Trust};
 use crate::transport::quic::{Listener, ListenerKeys};
@@ -32,6 +35,7 @@ impl Server {
             replica: None,
             events: EventHook::default(),
             router: (),
+            layers: (),
         }
     }
 }
@@ -69,7 +73,7 @@ impl Server {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct ServerBuilder<R = ()> {
+pub struct ServerBuilder<R = (), L = ()> {
     identity: Identity,
     client_auth: ClientAuth,
     limits: Limits,
@@ -77,12 +81,13 @@ pub struct ServerBuilder<R = ()> {
     replica: Option<String>,
     events: EventHook,
     router: R,
+    layers: L,
 }
 
 #[allow(private_bounds)] // users need not name the list of services
-impl<R> ServerBuilder<R> {
+impl<R, L> ServerBuilder<R, L> {
     /// Adds a service. All services of a server share its address and its connections.
-    pub fn service<S: Service>(self, service: S) -> ServerBuilder<R::With<Single<S>>>
+    pub fn service<S: Service>(self, service: S) -> ServerBuilder<R::With<Single<S>>, L>
     where
         R: Services,
     {
@@ -94,6 +99,7 @@ impl<R> ServerBuilder<R> {
             replica,
             events,
             router,
+            layers,
         } = self;
         ServerBuilder {
             identity,
@@ -103,6 +109,61 @@ impl<R> ServerBuilder<R> {
             replica,
             events,
             router: router.with(Single(service)),
+            layers,
+        }
+    }
+
+    /// Wraps all services of the server in a layer, including those that are added later. The layer also sees calls of
+    /// methods that no service has ([`RequestInfo::unknown_method`](crate::middleware::RequestInfo::unknown_method)).
+    ///
+    /// Of several layers, the first that was added is the outermost. They are outside of the middleware that wraps a single
+    /// service. A [`Middleware`](crate::middleware::Middleware) is a layer that all services share; the layers of
+    /// `rpc-layers` keep what they need for each service.
+    ///
+    /// ```
+    /// use rpc_runtime::middleware::{Middleware, Next, RequestInfo, Response};
+    /// use rpc_runtime::{Escaped, Identity, Server, Service};
+    ///
+    /// /// Logs calls of methods that do not exist.
+    /// struct LogUnknown;
+    ///
+    /// impl Middleware for LogUnknown {
+    ///     async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
+    ///         if let Some(name) = call.unknown_method() {
+    ///             eprintln!("unknown method {}", Escaped(name));
+    ///         }
+    ///         next.run().await
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::builder(Identity::self_signed(["localhost"])?)
+    ///     .layer(LogUnknown)
+    ///     .bind("127.0.0.1:0")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn layer<M: ServerLayer>(self, layer: M) -> ServerBuilder<R, LayerStack<L, M>> {
+        let Self {
+            identity,
+            client_auth,
+            limits,
+            discovery,
+            replica,
+            events,
+            router,
+            layers,
+        } = self;
+        ServerBuilder {
+            identity,
+            client_auth,
+            limits,
+            discovery,
+            replica,
+            events,
+            router,
+            layers: LayerStack::new(layers, layer),
         }
     }
 
@@ -244,8 +305,10 @@ impl<R> ServerBuilder<R> {
     pub fn bind(self, address: impl ToSocketAddrs) -> Result<Server, BindError>
     where
         R: Router,
+        L: ServerLayers<R>,
     {
-        check_names(&R::descriptions())?;
+        let descriptions = R::descriptions();
+        check_names(&descriptions)?;
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BindError::NoRuntime);
         }
@@ -266,15 +329,18 @@ impl<R> ServerBuilder<R> {
             .map_err(BindError::Address)?;
         self.identity.warn_of_faults();
         let memory = ServerMemory::new(&self.limits);
-        let handle = ServerHandle::new(tls, listener.clone(), Arc::clone(&memory));
+        let health = HealthStates::new(&descriptions);
+        let state = (Arc::clone(&memory), Arc::clone(&health));
+        let handle = ServerHandle::new(tls, listener.clone(), state);
         let settings = SharedSettings {
             limits: self.limits.clone(),
             memory,
             discover: self.discovery,
             phase: handle.phase(),
             events: self.events,
+            health,
         };
-        let shared = ServerShared::new(self.router, settings);
+        let shared = ServerShared::new(self.layers.apply(self.router), settings);
         Ok(Server::new(listener, handle, self.limits, shared))
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::codec::error_code::{ProtocolError, Setting};
 use crate::codec::id::Id;
 use crate::codec::reply::Reply;
-use crate::codec::request::{CancelParams, RequestEnd};
+use crate::codec::request::{CancelParams, Request, RequestEnd};
 use crate::codec::steps;
 use crate::context::{ConnectionContext, Context};
 use crate::description::discover::DiscoverOptions;
@@ -26,6 +26,7 @@ use crate::permit::Permit;
 use crate::permit::call_limits::{CallLimits, ConnectionCalls};
 use crate::server::buffers::{EntryBuffers, WorkerBuffers};
 use crate::server::discover::DiscoverReply;
+use crate::server::health::HealthStates;
 use crate::server::id_index::HashedId;
 use crate::server::limits::abuse::AbuseLimits;
 use crate::server::limits::send_budget::SendBudget;
@@ -62,6 +63,7 @@ pub(super) struct SharedSettings {
     pub(super) discover: DiscoverOptions,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) events: EventHook,
+    pub(super) health: Arc<HealthStates>,
 }
 
 /// The state that all connections of a server share.
@@ -76,6 +78,7 @@ pub(super) struct ServerShared<R> {
     phase: watch::Receiver<Phase>,
     discover_reply: DiscoverReply,
     limit_reports: LimitReports,
+    health: Arc<HealthStates>,
 }
 
 impl<R: Router> ServerShared<R> {
@@ -86,6 +89,7 @@ impl<R: Router> ServerShared<R> {
             discover,
             phase,
             events,
+            health,
         } = settings;
         limits.max_concurrent_calls = limits.max_concurrent_calls.clamp(1, MAX_CALLS);
         limits.max_concurrent_calls_per_connection = limits
@@ -101,6 +105,7 @@ impl<R: Router> ServerShared<R> {
             phase,
             discover_reply: DiscoverReply::new(discover),
             limit_reports: LimitReports::new(events),
+            health,
         }
     }
 }
@@ -277,6 +282,12 @@ impl<R: Router> ServerConnection<R> {
 
     pub(super) fn discover_reply(&self) -> &DiscoverReply {
         &self.shared.discover_reply
+    }
+
+    /// Answers `rpc.health`.
+    pub(super) fn answer_health(&self, request: &Request<'_, '_>, reply: &mut Reply) {
+        let is_draining = self.is_draining() || *self.shared.phase.borrow() >= Phase::Draining;
+        self.shared.health.answer(request, is_draining, reply);
     }
 
     pub(super) fn limits(&self) -> &Limits {

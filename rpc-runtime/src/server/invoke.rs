@@ -56,7 +56,17 @@ pub(super) fn prepare<'t, 'de, R: Router>(
     }
     let connection = &site.connection;
     match connection.find(request.method) {
-        None => reply.reject(ProtocolError::MethodNotFound),
+        None if R::UNKNOWN.is_none() || connection.is_draining() => {
+            reply.reject(ProtocolError::MethodNotFound);
+        }
+        None => {
+            return R::UNKNOWN.map(|method| PreparedCall {
+                deadline: deadline(request.timeout, Instant::now),
+                takes_upload: false,
+                request,
+                method,
+            });
+        }
         Some(_) if connection.is_draining() => reply.reject(ProtocolError::ShuttingDown),
         Some(method) => {
             return Some(PreparedCall {
@@ -83,6 +93,7 @@ fn answer<R: Router>(site: &CallSite<R>, request: &Request<'_, '_>, reply: &mut 
             let discover = site.connection.discover_reply();
             discover.answer::<R>(context, reply);
         }
+        "rpc.health" => site.connection.answer_health(request, reply),
         "rpc.cancel" => match request.cancellation() {
             Some(cancel) => {
                 site.connection.cancel(&site.stream, cancel);
@@ -285,7 +296,12 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         let mut unfinished = CancelOnDrop(Some(context));
         let incoming = Incoming::new(Params::new(request.params), context)
             .with_items(self.exchange.zip(request.id))
-            .with_permit(self.permit, self.site.connection.memory());
+            .with_permit(self.permit, self.site.connection.memory())
+            .with_unknown_method(
+                R::UNKNOWN
+                    .filter(|unknown| *unknown == method)
+                    .map(|_| request.method),
+            );
         let future = self.site.connection.router().call(method, &incoming, reply);
         let mut handler = pin!(Some(future));
         let mut timer = pin!(deadline.map(sleep_until));

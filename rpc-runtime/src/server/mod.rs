@@ -13,6 +13,7 @@ mod builder;
 mod call_task;
 mod connection;
 mod discover;
+mod health;
 mod id_index;
 mod in_flight;
 mod invoke;
@@ -33,5 +34,6 @@ mod worker_slots;
 
 pub use accept::Server;
 pub use builder::{BindError, ServerBuilder};
+pub use health::Health;
 pub use raw::RawService;
 pub use shutdown::ServerHandle;

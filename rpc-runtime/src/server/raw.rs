@@ -15,6 +15,7 @@ use crate::permit::PermitSlot;
 use crate::server::buffers::ReplyBuffer;
 use crate::server::call_task::{CallSite, CallTask};
 use crate::server::connection::{ServerConnection, ServerShared, SharedSettings};
+use crate::server::health::HealthStates;
 use crate::server::request::{serve_large, serve_small};
 use crate::server::shutdown::Phase;
 use crate::server::stream::ServerStream;
@@ -66,6 +67,7 @@ impl<S: Service> RawService<S> {
             discover: DiscoverOptions::default(),
             phase: phase.subscribe(),
             events: EventHook::default(),
+            health: HealthStates::new(&[S::DESCRIPTION]),
         };
         let shared = ServerShared::new(Single(service), settings);
         Self::with_shared(Arc::new(shared), Arc::new(phase))

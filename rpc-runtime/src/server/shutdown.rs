@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::memory::ServerMemory;
+use crate::server::health::{Health, HealthStates};
 use crate::sync::{Mutex, lock};
 use crate::tls::{Identity, ServerTls};
 use crate::transport::quic::{Listener, ListenerKeys};
@@ -51,10 +52,15 @@ pub struct ServerHandle {
     /// `true` if the first shutdown finished every call.
     finished: Arc<OnceLock<bool>>,
     memory: Arc<ServerMemory>,
+    health: Arc<HealthStates>,
 }
 
 impl ServerHandle {
-    pub(super) fn new(tls: ServerTls, listener: Listener, memory: Arc<ServerMemory>) -> Self {
+    pub(super) fn new(
+        tls: ServerTls,
+        listener: Listener,
+        (memory, health): (Arc<ServerMemory>, Arc<HealthStates>),
+    ) -> Self {
         Self {
             tls,
             listener: Arc::new(Mutex::new(Some(listener))),
@@ -63,6 +69,7 @@ impl ServerHandle {
             phase: watch::Sender::new(Phase::Serving),
             finished: Arc::default(),
             memory,
+            health,
         }
     }
 
@@ -85,6 +92,32 @@ impl ServerHandle {
     /// [`Limits::max_memory_bytes`](crate::Limits::max_memory_bytes) limits it. It is meant as a metric.
     pub fn memory_held(&self) -> usize {
         self.memory.used()
+    }
+
+    /// Sets the serving state of the server, which `rpc.health` returns to readiness probes and load balancers. Defaults to
+    /// [`Health::Serving`]. A server that is shutting down is not serving, whatever was set.
+    ///
+    /// The state has no effect on calls: they are served as before.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use rpc_runtime::{Health, ServerHandle};
+    ///
+    /// /// Lets load balancers notice that the server is about to shut down, before it rejects calls.
+    /// async fn stop(handle: ServerHandle) {
+    ///     handle.set_health(Health::NotServing);
+    ///     tokio::time::sleep(Duration::from_secs(10)).await;
+    ///     handle.shutdown(Duration::from_secs(10)).await;
+    /// }
+    /// ```
+    pub fn set_health(&self, health: Health) {
+        self.health.set(health);
+    }
+
+    /// Sets the serving state of one service, by the name of its trait. Returns `false` if the server has no such service.
+    /// Defaults to [`Health::Serving`]. A service is not serving if its server is not.
+    pub fn set_service_health(&self, service: &str, health: Health) -> bool {
+        self.health.set_service(service, health)
     }
 
     /// Replaces the certificate that new clients receive, for example before the current certificate expires. Open

@@ -33,6 +33,8 @@ pub struct Incoming<'t, 'de> {
     exchange: Option<(&'t Exchange, Id<'de>)>,
     /// The permit of the call, which a blocking handler moves to its thread, and the budget of its connection.
     permit: Option<(&'t PermitSlot, &'t Arc<ConnectionMemory>)>,
+    /// The name of the method, if no service has it.
+    unknown_method: Option<&'t str>,
 }
 
 /// Hides the arguments, which may be secret.
@@ -57,6 +59,7 @@ impl<'t, 'de> Incoming<'t, 'de> {
             context,
             exchange: None,
             permit: None,
+            unknown_method: None,
         }
     }
 
@@ -70,6 +73,18 @@ impl<'t, 'de> Incoming<'t, 'de> {
             permit: Some((permit, memory)),
             ..self
         }
+    }
+
+    /// Sets the name of the method, if no service has it.
+    pub(crate) fn with_unknown_method(self, unknown_method: Option<&'t str>) -> Self {
+        Self {
+            unknown_method,
+            ..self
+        }
+    }
+
+    pub(crate) fn unknown_method(&self) -> Option<&'t str> {
+        self.unknown_method
     }
 
     /// Sets the exchange of the call's items.

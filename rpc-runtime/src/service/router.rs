@@ -15,6 +15,9 @@ use crate::service::methods::{MethodCall, Methods, PartOf, Started, size};
 pub trait Router: Sized + Send + Sync + 'static {
     const METHODS: u32;
 
+    /// The number of the method that serves calls of unknown methods, if there is one.
+    const UNKNOWN: Option<u32> = None;
+
     /// Returns the number of the method with this name.
     fn find(name: &str) -> Option<u32>;
 
@@ -141,7 +144,16 @@ where
 
 /// Eight trees as one tree.
 #[derive(Debug, Clone)]
-pub struct Tree<A, B, C, D, E, F, G, H>(A, B, C, D, E, F, G, H);
+pub struct Tree<A, B, C, D, E, F, G, H>(
+    pub(crate) A,
+    pub(crate) B,
+    pub(crate) C,
+    pub(crate) D,
+    pub(crate) E,
+    pub(crate) F,
+    pub(crate) G,
+    pub(crate) H,
+);
 
 /// Returns the methods of a part of `W`.
 fn beside<'c, W: 'c, T: Router>(
@@ -163,6 +175,34 @@ fn within<'c, W: 'c, T: Router>(
         call.answer().await
     }
     Alike::<T, _>::new(|whole: MethodCall<'c, W>| call(whole.of(part)))
+}
+
+/// Services, and a service with one method that serves the calls of unknown methods. It is not described.
+#[derive(Debug)]
+pub struct WithUnknown<R, U> {
+    pub(crate) services: R,
+    pub(crate) unknown: U,
+}
+
+impl<R: Router, U: Router> Router for WithUnknown<R, U> {
+    const METHODS: u32 = R::METHODS + U::METHODS;
+
+    const UNKNOWN: Option<u32> = Some(R::METHODS);
+
+    fn find(name: &str) -> Option<u32> {
+        R::find(name)
+    }
+
+    fn describe(into: &mut Vec<&'static ServiceDescription>) {
+        R::describe(into);
+    }
+
+    fn methods<'c>() -> impl Methods<'c, Self, Slot: Send> {
+        (
+            beside(|whole: &'c Self| &whole.services),
+            beside(|whole: &'c Self| &whole.unknown),
+        )
+    }
 }
 
 macro_rules! router {

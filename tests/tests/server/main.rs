@@ -7,6 +7,8 @@ mod deadlines;
 mod discover;
 mod events;
 mod handlers;
+mod health;
+mod layers;
 mod migration;
 mod panics;
 mod peer;

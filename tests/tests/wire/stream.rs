@@ -732,7 +732,9 @@ mod cancellation {
         let mut late = call(2, "wait", ["late"]);
         late["timeout"] = json!(10);
         stream.write_line(late).await;
-        assert_eq!(stream.reply().await, error(2, -32002, "Deadline passed"));
+        let mut waited = error(2, -32002, "Deadline passed");
+        waited["error"]["data"] = "waited for max_concurrent_calls_per_connection (1)".into();
+        assert_eq!(stream.reply().await, waited);
         setup.open("gate");
         assert_eq!(stream.reply().await, result(1, "gate"));
         assert_eq!(setup.event().await, Started("gate".into()));
@@ -1177,7 +1179,10 @@ mod limits {
         let setup = Setup::with(limits).await;
         for (size, reply) in [
             (5000 - around, result(1, "x".repeat(5000 - around))),
-            (5000 - around + 1, error(1, -32008, "Reply too large")),
+            (
+                5000 - around + 1,
+                error_of_limit(1, (-32008, "Reply too large"), "max_response_bytes (5000)"),
+            ),
         ] {
             let sent = line(call(1, "blob", [size]));
             assert_eq!(setup.connection.exchange(&sent).await, [reply]);
@@ -1191,7 +1196,17 @@ mod limits {
         let sent = line(call(1, "blob", [4_000_000])) + &line(call(2, "blob", [4 << 20]));
         let replies = setup.connection.exchange(&sent).await;
         let large = result(1, "x".repeat(4_000_000));
-        assert!(replies == [large, error(2, -32008, "Reply too large")]);
+        assert!(
+            replies
+                == [
+                    large,
+                    error_of_limit(
+                        2,
+                        (-32008, "Reply too large"),
+                        "max_response_bytes (4194304)"
+                    )
+                ]
+        );
     }
 
     #[tokio::test]
