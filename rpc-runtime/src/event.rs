@@ -149,8 +149,8 @@ pub enum Event<'e> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Limit {
-    /// The name of the setting: a field of [`Limits`](crate::Limits), unless the page of limits (`docs/limits.md`) says
-    /// otherwise.
+    /// The name of the setting: a field of [`Limits`](crate::Limits), or a limit of a client that
+    /// `docs/limits.md` lists.
     pub name: &'static str,
     /// The value of the setting, in the unit that its name says.
     pub value: usize,

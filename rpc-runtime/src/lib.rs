@@ -126,6 +126,11 @@ pub mod testing {
     pub use crate::transport::link::Link;
 }
 
+/// Compiles the programs in the page of limits.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/limits.md")]
+struct PageOfLimits;
+
 /// Compiles the program in the project's README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -127,7 +127,7 @@ async fn layer_sees_every_kind_of_call_of_every_service() {
         " _OTHER _OTHER _OTHER: error",
     ])
     .await;
-    let items = client.items::<u32, ErrorObject, _>("stock.all", &());
+    let items = client.items::<u32, _>("stock.all", &());
     let items: Vec<_> = soon(items.collect()).await;
     assert!(matches!(&items[..], [Err(error)] if error.code() == Some(code::METHOD_NOT_FOUND)));
     seen(&[" _OTHER _OTHER stock.all: error"]).await;

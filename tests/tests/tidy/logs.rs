@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{code, read, root, sources};
 
 /// Fields that are not escaped, with the reason.
-const BOUNDED: [(&str, &str); 31] = [
+const BOUNDED: [(&str, &str); 40] = [
     // Addresses.
     ("accept.rs", "peer = ?peer()"),
     ("invoke.rs", "peer = ?context.peer()"),
@@ -29,6 +29,14 @@ const BOUNDED: [(&str, &str); 31] = [
         "connection.rs",
         "setting = self.limits().max_memory_bytes_per_connection",
     ),
+    ("observe.rs", "?peer"),
+    ("observe.rs", "?server"),
+    ("observe.rs", "limit = name"),
+    ("observe.rs", "setting = value"),
+    ("observe.rs", "code"),
+    ("observe.rs", "calls"),
+    ("observe.rs", "total"),
+    ("observe.rs", "waited"),
     // An enum without fields.
     ("accept.rs", "?reason"),
     // The name of a method that was found.
@@ -48,6 +56,11 @@ const BOUNDED: [(&str, &str); 31] = [
     (
         "trace.rs",
         "network.peer.port = peer().map(|peer| peer.port())",
+    ),
+    // Escaped.
+    (
+        "trace.rs",
+        "rpc.method_original = call.unknown_method().map(|name| display(Escaped(name)))",
     ),
     // A closure that escapes.
     ("trace.rs", "traceparent = received(\"traceparent\")"),

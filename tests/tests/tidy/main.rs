@@ -1,6 +1,7 @@
 //! Checks rules for the source code, which `ARCHITECTURE.md` explains.
 
 mod imports;
+mod limits;
 mod logs;
 mod msrv;
 mod prose;
