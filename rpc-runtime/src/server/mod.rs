@@ -17,6 +17,7 @@ mod health;
 mod id_index;
 mod in_flight;
 mod invoke;
+mod layers;
 mod limits;
 mod observe;
 mod raw;

@@ -1,7 +1,6 @@
 //! Defines services, which generated code implements, and dispatches their calls.
 
 pub(crate) mod incoming;
-pub(crate) mod layers;
 pub(crate) mod methods;
 pub(crate) mod router;
 
