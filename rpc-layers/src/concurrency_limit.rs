@@ -12,7 +12,7 @@ use tower_layer::Layer;
 /// until it ends.
 ///
 /// A call above the limit waits, in order, until its caller cancels it or its deadline passes. With
-/// [`refuse`](Self::refuse) it is rejected with [−32009](code::TOO_MANY_CALLS) instead: its handler does not run, its
+/// [`reject`](Self::reject) it is rejected with [−32009](code::TOO_MANY_CALLS) instead: its handler does not run, its
 /// caller receives `CallError::Remote`, and clients do not retry it by themselves.
 ///
 /// For [`rpc_runtime::Limits`], waiting calls count as calls in flight. Those limits hold for a connection and for a
@@ -38,6 +38,7 @@ impl ConcurrencyLimitLayer {
     pub fn new(calls: usize) -> Self {
         Self(ConcurrencyLimit {
             permits: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
+            max: calls,
             rejects: false,
         })
     }
@@ -69,7 +70,20 @@ impl ServerLayer for ConcurrencyLimitLayer {
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimit {
     permits: Arc<Semaphore>,
+    max: usize,
     rejects: bool,
+}
+
+impl ConcurrencyLimit {
+    /// Returns the error of a call past the limit.
+    #[cold]
+    fn rejection(&self) -> ErrorObject {
+        let data = format!(
+            "the service runs {} calls at once: try again later",
+            self.max
+        );
+        ErrorObject::new(code::TOO_MANY_CALLS, "Too many calls").with_data(&data)
+    }
 }
 
 impl Middleware for ConcurrencyLimit {
@@ -80,7 +94,7 @@ impl Middleware for ConcurrencyLimit {
         };
         match permit {
             Some(_permit) => next.run().await,
-            None => Response::error(ErrorObject::new(code::TOO_MANY_CALLS, "Too many calls")),
+            None => Response::error(self.rejection()),
         }
     }
 }

@@ -107,6 +107,22 @@ impl ServerLayer for RateLimitLayer {
 pub struct RateLimit(RateLimitLayer);
 
 impl RateLimit {
+    /// Returns the error of a call past the rate.
+    #[cold]
+    fn rejection(&self) -> ErrorObject {
+        let quota = &self.0.quota;
+        let whose = match self.0.per_connection {
+            true => "the connection",
+            false => "the service",
+        };
+        let rate = 1.0 / quota.replenish_interval().as_secs_f64();
+        let burst = quota.burst_size();
+        let data = format!(
+            "{whose} may make {rate:.3} calls a second, and {burst} at once: try again later"
+        );
+        ErrorObject::new(code::RATE_LIMITED, "Rate limited").with_data(&data)
+    }
+
     fn lets_through(&self, context: &Context) -> bool {
         let RateLimitLayer {
             quota,
@@ -129,7 +145,7 @@ impl Middleware for RateLimit {
     async fn call<S: Service>(&self, call: RequestInfo<'_>, next: Next<'_, S>) -> Response {
         match self.lets_through(call.context()) {
             true => next.run().await,
-            false => Response::error(ErrorObject::new(code::RATE_LIMITED, "Rate limited")),
+            false => Response::error(self.rejection()),
         }
     }
 }

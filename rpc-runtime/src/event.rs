@@ -70,21 +70,21 @@ pub enum Event<'e> {
         /// The reason.
         reason: HandshakeFailure,
     },
-    /// A call, or an entry of a batch, waits for a limit before it starts. Followed by exactly one
+    /// A call, an entry of a batch, or a large message that is being received, waits for a limit. Followed by exactly one
     /// [`CallWaited`](Self::CallWaited).
     #[non_exhaustive]
     CallWaits {
         /// The limit that is reached.
         limit: Limit,
     },
-    /// A call, or an entry of a batch, no longer waits for a limit.
+    /// A call, an entry of a batch, or a large message no longer waits for a limit.
     #[non_exhaustive]
     CallWaited {
         /// The limit that was reached when the call began to wait.
         limit: Limit,
         /// The time that it waited.
         waited: Duration,
-        /// `true` if the call started, `false` if its deadline passed, it was cancelled, or its connection ended.
+        /// `true` if the call started or the message is received further, `false` if its deadline passed, it was cancelled, or its connection ended.
         has_started: bool,
     },
     /// A message was answered with the error of a limit, and no handler has run for it; or the error replaced a reply.

@@ -108,7 +108,7 @@ fn nanoseconds(time: Duration) -> u64 {
 
 fn kind(error: &CallError<ErrorObject>) -> Kind {
     match error {
-        CallError::Timeout => Kind::Timeout,
+        CallError::Timeout | CallError::TimeoutAtLimit(_) => Kind::Timeout,
         CallError::Connection { .. } => Kind::Connection,
         CallError::Application(error) | CallError::Remote(error) => Kind::Answered(error.code()),
         _ => Kind::Unusable,

@@ -58,7 +58,8 @@ use crate::codec::params::encode::{self, Sent, SentParams};
 /// # Timeouts
 /// The time limit of a notification is its [`timeout`](Self::timeout), or else the timeout of the
 /// [client](crate::ClientBuilder::timeout). It applies while the notification waits for a connection or for room in its
-/// stream. A notification that times out is not sent and ends with [`CallError::Timeout`].
+/// stream. A notification that times out is not sent and ends with [`CallError::Timeout`], or with
+/// [`CallError::TimeoutAtLimit`] if there was no room in its stream.
 ///
 /// # Panics
 /// A notification with a timeout panics if it has to wait in a tokio runtime without timers.
@@ -260,7 +261,10 @@ impl Future for Notification {
             Poll::Ready(sent) => sent,
             Poll::Pending => {
                 ready!(this.poll_timeout(cx));
-                Err(CallFailure::TimedOut)
+                match this.progress {
+                    Sending::Waiting(Some(_)) => Err(CallFailure::TimedOutUnread),
+                    _ => Err(CallFailure::TimedOut),
+                }
             }
         };
         this.stop();

@@ -30,15 +30,7 @@ pub(super) async fn serve<R: Router>(
 ) {
     buffers.out.clear();
     let connection = &site.connection;
-    let limits = connection.limits();
-    let rejection = match entries.len() {
-        0 => Some(ProtocolError::InvalidRequest("an empty batch")),
-        len if len > limits.max_batch_entries => Some(connection.batch_too_large()),
-        _ => None,
-    };
-    if let Some(error) = rejection {
-        connection.abuse().record_wasted();
-        connection.report_rejected(error);
+    if let Some(error) = rejection(connection, entries.len()) {
         return buffers.reject(error);
     }
     // An entry that is ready at its first poll runs in this slot. The first entry that waits keeps the slot, and later
@@ -92,6 +84,18 @@ pub(super) async fn serve<R: Router>(
     if !replies.buffers.out.is_empty() {
         replies.buffers.out.push(b']');
     }
+}
+
+/// Returns the error for a batch with this number of entries, if it is rejected.
+fn rejection<R: Router>(connection: &ServerConnection<R>, entries: usize) -> Option<ProtocolError> {
+    let error = match entries {
+        0 => ProtocolError::InvalidRequest("an empty batch"),
+        _ if entries > connection.limits().max_batch_entries => connection.batch_too_large(),
+        _ => return None,
+    };
+    connection.abuse().record_wasted();
+    connection.report_rejected(error);
+    Some(error)
 }
 
 /// The replies of a batch.

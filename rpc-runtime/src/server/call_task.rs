@@ -79,9 +79,15 @@ impl<R: Router> CallSite<R> {
             // Streams without replies carry cancellations, which free memory. A message that is skipped needs no memory.
             let takes_memory = is_large || stream.is_bidirectional() && !receiver.is_skipping();
             if takes_memory && memory.is_full() {
+                let room = async {
+                    match is_large {
+                        true => connection.wait_for_room().await,
+                        false => memory.has_room().await,
+                    }
+                };
                 tokio::select! {
                     biased;
-                    () = memory.has_room() => {}
+                    () = room => {}
                     () = receiver.was_reset() => return Err(ReceiveError::Lost),
                     // The receiver does not notice the loss of the connection after it has received all bytes.
                     () = stream.was_reset() => return Err(ReceiveError::Lost),

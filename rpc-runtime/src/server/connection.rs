@@ -478,22 +478,44 @@ impl<R: Router> ServerConnection<R> {
     /// Waits for a permit, and until the unsent replies are below their limit. Returns `None` once the connection starts no
     /// more calls.
     pub(super) async fn wait_for_permit(&self) -> Option<Permit> {
-        let limit = self.reached_limit().into();
-        let mut waiting = self.shared.limit_reports.begin_wait(limit);
-        let mut obtain = pin!(async {
+        let obtain = async {
             self.send_budget.has_room().await;
             Permit::obtain(&self.calls).await
-        });
-        let obtained = tokio::select! {
+        };
+        self.report_wait(self.reached_limit(), obtain, Option::is_some)
+            .await
+    }
+
+    /// Waits for room for the rest of a large message that has begun.
+    pub(super) async fn wait_for_room(&self) {
+        let room = self.memory.has_room();
+        self.report_wait(self.memory_limit(), room, |()| true).await;
+    }
+
+    /// Reports that a call waits for a limit, until `wait` resolves. `has_started` returns `true` if the call then starts.
+    pub(super) async fn report_wait<T>(
+        &self,
+        limit: Setting,
+        wait: impl Future<Output = T>,
+        has_started: impl FnOnce(&T) -> bool,
+    ) -> T {
+        let mut report = self.shared.limit_reports.begin_wait(limit.into());
+        let mut wait = pin!(wait);
+        let waited = tokio::select! {
             biased;
-            obtained = &mut obtain => obtained,
+            waited = &mut wait => waited,
             () = self.logged_wait() => {
-                waiting.log(self.context.peer.current());
-                obtain.await
+                report.log(self.context.peer.current());
+                wait.await
             }
         };
-        waiting.has_started = obtained.is_some();
-        obtained
+        report.has_started = has_started(&waited);
+        waited
+    }
+
+    /// Returns the limit of the memory that is held for the connection.
+    pub(super) fn memory_limit(&self) -> Setting {
+        Setting::new(MEMORY, self.limits().max_memory_bytes_per_connection)
     }
 
     /// Resolves when a call has waited for so long that it is logged.
@@ -522,10 +544,7 @@ impl<R: Router> ServerConnection<R> {
             | ProtocolError::ReplyTooLarge(limit)
             | ProtocolError::TooManyCalls(limit)
             | ProtocolError::BatchTooLarge(limit) => limit,
-            ProtocolError::NoRoomForReply | ProtocolError::MemoryLimit => {
-                let value = self.limits().max_memory_bytes_per_connection;
-                Setting::new(MEMORY, value)
-            }
+            ProtocolError::NoRoomForReply | ProtocolError::MemoryLimit => self.memory_limit(),
             _ => return,
         };
         let peer = self.context.peer.current();

@@ -291,6 +291,7 @@ async fn wait_to_parse<R: Router>(
         return Some(parsed);
     }
     let wait = ParsedMessage::wait_for_handlers(connection.memory(), bytes);
+    let wait = connection.report_wait(connection.memory_limit(), wait, |_| true);
     let Some(receiver) = receiver else {
         return Some(wait.await);
     };
