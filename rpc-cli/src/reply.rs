@@ -55,7 +55,15 @@ impl CallFailed {
 impl From<ErrorReply> for CallFailed {
     fn from(error_reply: ErrorReply) -> Self {
         match error_reply.code {
-            code::DEADLINE_PASSED => Self::Unanswered(CallError::Timeout),
+            code::DEADLINE_PASSED => {
+                let data = error_reply.data.as_deref();
+                // The server says for which limit the call waited.
+                let waited = data.and_then(|data| serde_json::from_str::<String>(data).ok());
+                Self::Unanswered(match waited {
+                    Some(waited) => CallError::TimeoutAtLimit(format!("it {}", Escaped(waited))),
+                    None => CallError::Timeout,
+                })
+            }
             code::CANCELLED => Self::Unanswered(CallError::Cancelled),
             code::STREAM_ENDED => Self::Unanswered(CallError::StreamEnded),
             _ => Self::Answered(error_reply),

@@ -13,7 +13,12 @@ use crate::codec::error_code::Setting;
 /// [`ClientBuilder::on_event`] pass each event to a function.
 ///
 /// Events cover what no [`Middleware`](crate::middleware::Middleware) sees: connections, handshakes, limits and reconnects.
-/// Each event is for a counter, a gauge or a histogram; `rpc-layers` has a function that records all of them as metrics.
+/// Each event is for a counter, a gauge or a histogram; `rpc-layers` has functions that record all of them as metrics.
+///
+/// Services of a [client](crate::ClientBuilder::service) report calls as those of a server do, to the function of the client. A
+/// [`RawService`](crate::RawService), a service in the same process ([`Client::local`](crate::Client::local)), and the calls
+/// that a handler makes to its caller report no events.
+///
 /// An event has no text of a peer, except for the texts of errors, which are escaped.
 ///
 /// ```

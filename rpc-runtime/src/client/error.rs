@@ -166,6 +166,9 @@ const UNREAD: &str = "256 KiB of requests wait in its shared stream, since the s
 /// The reason of a reply that is larger than the client accepts.
 pub(super) const TOO_LARGE: &str = "it is larger than this client accepts";
 
+/// The start of the data of an error for a call whose deadline passed while it waited for a limit.
+const WAITED: &str = "waited for ";
+
 /// Codes of errors with which the server did not start the call, and may start it later.
 const TRY_AGAIN: [i64; 3] = [code::TOO_MANY_CALLS, code::RATE_LIMITED, code::MEMORY_LIMIT];
 
@@ -215,8 +218,10 @@ impl<E> CallError<E> {
         match code {
             // The server says for which limit the call waited.
             code::DEADLINE_PASSED => match ErrorObject::received(code, message, data).data() {
-                Some::<String>(waited) => Self::TimeoutAtLimit(format!("it {}", Escaped(waited))),
-                None => Self::Timeout,
+                Some::<String>(waited) if waited.starts_with(WAITED) => {
+                    Self::TimeoutAtLimit(format!("it {}", Escaped(waited)))
+                }
+                _ => Self::Timeout,
             },
             code::CANCELLED => Self::Cancelled,
             code::SHUTTING_DOWN => Self::Connection {

@@ -125,7 +125,11 @@ async fn refused_connection_is_reported_with_its_limit() {
     let (server, events) = server(&Clerk::new(), limits);
     let _first = server.connect().await;
     let second = soon(server.client().connect(server.address)).await;
-    second.unwrap_err();
+    let refused = second.unwrap_err().to_string();
+    assert!(
+        refused.contains("Limits::max_connections_per_address"),
+        "{refused}"
+    );
     events
         .expect(["opened", "refused: max_connections_per_address (1)"])
         .await;

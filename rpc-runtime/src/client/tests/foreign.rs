@@ -12,7 +12,7 @@ use crate::codec::error::ErrorObject;
 use crate::transport::Connection;
 
 /// Lines that are the reply to the call with the id `ID`, and the result, or a part of the error that the caller gets.
-const REPLIES: [(&str, Result<u64, &str>); 19] = [
+const REPLIES: [(&str, Result<u64, &str>); 21] = [
     (r#"{"id":ID,"result":7}"#, Ok(7)),
     (r#"{"result":7,"jsonrpc":"2.0","id":ID}"#, Ok(7)),
     (
@@ -50,6 +50,14 @@ const REPLIES: [(&str, Result<u64, &str>); 19] = [
     (r#"{"id":ID,"result":}"#, Err("result")),
     (r#"{"id":ID,"result":[7"#, Err("[7")),
     (r#"{"id":ID,"result":"seven"}"#, Err("seven")),
+    (
+        r#"{"id":ID,"error":{"code":-32002,"message":"x","data":"waited for max_calls (1)"}}"#,
+        Err("did not start: it waited for max_calls (1)"),
+    ),
+    (
+        r#"{"id":ID,"error":{"code":-32002,"message":"x","data":"why"}}"#,
+        Err("the call took too long"),
+    ),
 ];
 
 /// Lines that have no id of a call.

@@ -65,6 +65,20 @@ async fn timeout_of_zero_sends_nothing() {
     assert!(peer.accept_bi().await.is_err());
 }
 
+/// Fails the test unless `sent` times out, with an error that says that the server reads nothing.
+async fn times_out_unread<T: std::fmt::Debug>(
+    sent: impl IntoFuture<Output = Result<T, CallError>>,
+) {
+    let since = Instant::now();
+    let ended = soon(sent.into_future()).await;
+    let Err(CallError::TimeoutAtLimit(reason)) = ended else {
+        panic!("{ended:?}")
+    };
+    assert!(reason.contains("the server reads no more"), "{reason}");
+    let took = since.elapsed();
+    assert!(took >= OWN && took < OWN * 3 / 2, "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn timeout_while_the_server_reads_nothing_ends_what_waits_for_room() {
     let (client, peer) = scripted(Client::builder().timeout(CLIENTS));
@@ -78,11 +92,14 @@ async fn timeout_while_the_server_reads_nothing_ends_what_waits_for_room() {
     run_until_idle().await;
     let sent = std::iter::from_fn(|| notes.try_join_next()).count();
     assert!(sent < 100, "{sent}");
-    times_out(OWN, desk.note("x").timeout(OWN)).await;
-    times_out(OWN, desk.add(1, 2).timeout(OWN)).await;
+    times_out_unread(desk.note("x").timeout(OWN)).await;
+    times_out_unread(desk.add(1, 2).timeout(OWN)).await;
     let mut stream = PeerStream::accept_bi(&peer).await;
     for note in notes.join_all().await {
-        assert!(matches!(note, Err(CallError::Timeout)), "{note:?}");
+        assert!(
+            matches!(note, Err(CallError::TimeoutAtLimit(_))),
+            "{note:?}"
+        );
     }
     // Messages that timed out were not sent.
     let read = async {
