@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::codec::de::Value;
-use crate::codec::escape::Escaped;
+use crate::codec::metadata::{Metadata, MetadataError};
 use crate::deadline;
 use crate::outcome::Outcome;
+use crate::reply_metadata::ReplyMetadata;
 use crate::sync::{Mutex, MutexGuard, get_mut, lock};
 use crate::tls::Certificate;
 use crate::transport::Connection;
@@ -44,6 +45,7 @@ pub struct Context {
     connection: Arc<ConnectionContext>,
     deadline: Option<Instant>,
     meta: Metadata,
+    response_meta: ReplyMetadata,
     extensions: Extensions,
     cancellation: OnceLock<CancellationToken>,
     /// The outcome of the call, if its handler was dropped before its end.
@@ -132,7 +134,7 @@ impl PeerAddress {
     }
 }
 
-/// Copies the context for work that outlives the handler. Both share one cancellation.
+/// Copies the context for work that outlives the handler. Both share one cancellation, and the metadata of the response.
 impl Clone for Context {
     fn clone(&self) -> Self {
         // Created before the copy, so that both share one token.
@@ -141,6 +143,7 @@ impl Clone for Context {
             connection: Arc::clone(&self.connection),
             deadline: self.deadline,
             meta: self.meta.clone(),
+            response_meta: self.response_meta.share(),
             extensions: self.extensions.clone(),
             cancellation: self.cancellation.clone(),
             aborted: self.aborted.clone(),
@@ -154,6 +157,7 @@ impl Context {
             connection,
             deadline: None,
             meta: Metadata::default(),
+            response_meta: ReplyMetadata::default(),
             extensions: Extensions::default(),
             cancellation: OnceLock::new(),
             aborted: OnceLock::new(),
@@ -165,22 +169,23 @@ impl Context {
     pub(crate) fn begin(&mut self, deadline: Option<Instant>, meta: Option<Value<'_, '_>>) {
         self.deadline = deadline;
         self.meta.read(meta);
+        self.response_meta.begin();
         // A call whose future was dropped has not ended.
         self.extensions.clear();
         self.cancellation.take();
         self.aborted.take();
     }
 
-    /// Drops the values of the call, which has ended.
-    pub(crate) fn end(&mut self) {
+    /// Drops the values of the call, which has ended. Passes the metadata of its response to `write`, if there is any.
+    pub(crate) fn end(&mut self, write: impl FnOnce(&Metadata)) {
         self.extensions.clear();
+        self.response_meta.end(write);
     }
 
     /// Releases the buffers of metadata that exceed `limit` bytes.
     pub(crate) fn shrink(&mut self, limit: usize) {
-        if self.meta.text.capacity() + self.meta.ends.capacity() > limit {
-            self.meta = Metadata::default();
-        }
+        self.meta.shrink(limit);
+        self.response_meta.shrink(limit);
     }
 
     /// Cancels the token, if the handler requested one, because the call has ended before its handler.
@@ -257,13 +262,55 @@ impl Context {
 
     /// Returns the value of the request's metadata of this name, such as trace context or authorization.
     pub fn meta(&self, name: &str) -> Option<&str> {
-        self.metadata()
-            .find_map(|(key, value)| (key == name).then_some(value))
+        self.meta.get(name)
     }
 
     /// Returns all of the request's metadata, as names and values.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         self.meta.iter()
+    }
+
+    /// Sets metadata of the response, which the caller reads with
+    /// [`Call::with_response_metadata`](crate::Call::with_response_metadata). It replaces an earlier value of the same
+    /// name, also one that a [`Middleware`](crate::middleware::Middleware) has set.
+    ///
+    /// The reply carries what was set until the call ended, whether it holds a result or an error. The reply to a stream
+    /// of items follows the last item. A notification has no reply, so its metadata is dropped. So is metadata that would
+    /// make a reply larger than [`Limits::max_response_bytes`](crate::Limits::max_response_bytes).
+    ///
+    /// Copies of the context set the metadata of the same response. Without metadata, a call costs nothing for it.
+    ///
+    /// ```
+    /// use rpc_runtime::{Client, Context, rpc};
+    ///
+    /// #[rpc]
+    /// trait Search {
+    ///     async fn search(&self, cx: &Context, text: &str) -> Vec<String>;
+    /// }
+    ///
+    /// struct Index;
+    ///
+    /// impl Search for Index {
+    ///     async fn search(&self, cx: &Context, text: &str) -> Vec<String> {
+    ///         let _ = cx.set_response_meta("requests-left", "41");
+    ///         vec![text.to_owned()]
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let search = SearchClient::new(Client::local(SearchServer::new(Index)));
+    /// let (found, metadata) = search.search("pear").with_response_metadata().await;
+    /// assert_eq!(found.unwrap(), ["pear"]);
+    /// assert_eq!(metadata.get("requests-left"), Some("41"));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error, and sets nothing, if the response would have more than 64 names, or names and values of more
+    /// than 8 KiB, if the name or the value contains a control character, or if the call has ended.
+    pub fn set_response_meta(&self, name: &str, value: &str) -> Result<(), MetadataError> {
+        self.response_meta.set(name, value)
     }
 
     /// Returns a token for work that outlives the handler's future, such as a spawned task or a loop in a blocking
@@ -452,50 +499,6 @@ impl Clone for Extensions {
     }
 }
 
-/// A request's metadata, in reused buffers.
-#[derive(Clone, Default)]
-struct Metadata {
-    text: String,
-    /// The ends of each name and its value in `text`.
-    ends: Vec<(usize, usize)>,
-}
-
-impl Metadata {
-    fn read(&mut self, meta: Option<Value<'_, '_>>) {
-        self.text.clear();
-        self.ends.clear();
-        let Some(members) = meta.and_then(Value::members) else {
-            return;
-        };
-        for (name, value) in members {
-            self.text.push_str(name);
-            let name_end = self.text.len();
-            self.text.push_str(value.as_str().unwrap_or_default());
-            self.ends.push((name_end, self.text.len()));
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut start = 0;
-        self.ends.iter().filter_map(move |&(name_end, value_end)| {
-            let pair = (
-                self.text.get(start..name_end)?,
-                self.text.get(name_end..value_end)?,
-            );
-            start = value_end;
-            Some(pair)
-        })
-    }
-}
-
-/// Shows names only: values may be secret, such as that of `authorization`.
-impl fmt::Debug for Metadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.iter().map(|(name, _)| Escaped(name));
-        f.debug_set().entries(names).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -504,9 +507,9 @@ mod tests {
     fn context_begun_for_the_next_call_keeps_nothing_of_the_last() {
         let mut context = Context::new(Arc::new(ConnectionContext::unconnected()));
         context.begin(Some(Instant::now()), None);
-        context.meta.text.push_str("userada");
-        context.meta.ends.push((4, 7));
+        context.meta.set("user", "ada").unwrap();
         assert_eq!(context.meta("user"), Some("ada"));
+        context.set_response_meta("left", "1").unwrap();
         let former = context.cancellation();
         context.cancel();
         context.abort_with(Outcome::TimedOut);
@@ -517,6 +520,7 @@ mod tests {
         assert_eq!(context.aborted_with(), None);
         assert_eq!(context.deadline(), None);
         assert_eq!(context.metadata().next(), None);
+        context.end(|metadata| panic!("{metadata:?}"));
         context.abort_with(Outcome::Cancelled);
         assert_eq!(context.aborted_with(), Some(Outcome::Cancelled));
     }

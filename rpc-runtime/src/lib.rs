@@ -83,6 +83,7 @@ pub mod middleware;
 mod outcome;
 mod permit;
 mod prefix;
+mod reply_metadata;
 mod server;
 mod service;
 mod share;
@@ -96,12 +97,14 @@ mod waker;
 pub use binary::Base64;
 pub use broadcast::Broadcast;
 pub use client::{
-    Address, AddressError, Batch, BatchEntry, BatchResponse, Call, CallError, Client,
-    ClientBuilder, ConnectError, ConnectionState, Execution, Notification, StateWatch, Streaming,
+    Address, AddressError, Batch, BatchEntry, BatchResponse, Call, CallError, CallWithMetadata,
+    Client, ClientBuilder, ConnectError, ConnectionState, Execution, Notification,
+    ResponseMetadata, StateWatch, Streaming,
 };
 pub use codec::error::{ErrorObject, RpcError};
 pub use codec::error_code::code;
 pub use codec::escape::Escaped;
+pub use codec::metadata::MetadataError;
 pub use context::{Cancellation, Context, Extensions};
 pub use futures_core::Stream;
 pub use limits::Limits;
@@ -135,3 +138,8 @@ struct PageOfLimits;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// Compiles the programs in the page about metadata.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/metadata.md")]
+struct MetadataPage;

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,6 +19,7 @@ use crate::client::handle::{Client, ClientInner};
 use crate::client::mux_stream::CallId;
 use crate::client::notification::Notification;
 use crate::client::options::TimeLimit;
+use crate::client::response_metadata::ResponseMetadata;
 use crate::codec::arena::Arena;
 use crate::codec::de::Value;
 use crate::codec::error::RpcError;
@@ -201,6 +203,7 @@ impl Batch {
         let replies = BatchResponse {
             batch: self.number,
             results: HashMap::new(),
+            metadata: HashMap::new(),
             rejected: std::mem::take(&mut self.rejected),
         };
         if self.message.is_empty() {
@@ -288,6 +291,8 @@ impl fmt::Debug for Batch {
 pub struct BatchResponse {
     batch: BatchNumber,
     results: HashMap<usize, Box<dyn Any + Send>>,
+    /// The metadata of the responses that have some.
+    metadata: HashMap<usize, ResponseMetadata>,
     rejected: HashMap<usize, String>,
 }
 
@@ -335,14 +340,41 @@ impl BatchResponse {
             let outcome = response.map(|response| response.outcome);
             let outcome = outcome
                 .ok_or_else(|| CallFailure::MalformedReply(CallFailure::excerpt_of(element)));
-            let result = self.results.entry(index);
-            result.or_insert_with(|| (batch.decoders[index])(outcome));
+            if let Entry::Vacant(result) = self.results.entry(index) {
+                result.insert((batch.decoders[index])(outcome));
+                let metadata = ResponseMetadata::of_entry(element);
+                if !metadata.is_empty() {
+                    self.metadata.insert(index, metadata);
+                }
+            }
         }
         for (index, decode) in batch.decoders.iter().enumerate() {
             let result = self.results.entry(index);
             result.or_insert_with(|| decode(Err(CallFailure::MissingInBatch(unmatched.clone()))));
         }
         Some(Ok(()))
+    }
+
+    /// Returns the metadata of the response to a call of the batch, whether it holds a result or an error.
+    ///
+    /// ```
+    /// # use rpc_runtime::{CallError, Client};
+    /// # async fn example(client: Client) -> Result<(), CallError> {
+    /// let mut batch = client.batch();
+    /// let sum = batch.call(client.call::<i64, _>("add", &(1, 2)));
+    /// let mut replies = batch.send().await?;
+    /// println!("{:?}", replies.response_metadata(&sum).get("requests-left"));
+    /// println!("{:?}", replies.take(sum));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It is empty for an entry of another batch.
+    pub fn response_metadata<T, E>(&self, entry: &BatchEntry<T, E>) -> &ResponseMetadata {
+        let metadata = self.metadata.get(&entry.index);
+        metadata
+            .filter(|_| entry.batch == self.batch)
+            .unwrap_or(ResponseMetadata::none())
     }
 
     /// Returns the result of a call of the batch.

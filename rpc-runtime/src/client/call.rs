@@ -262,12 +262,16 @@ impl<T, E> Future for Call<T, E> {
         loop {
             let mut result = match ready!(dispatch.poll_reply(cx)) {
                 Ok(()) => {
-                    let decoded = decode_reply(*reader, &mut dispatch.outgoing.reply);
+                    let decoded = decode_reply(*reader, dispatch.outgoing.received());
                     let result = decoded.unwrap_or_else(|| Err(dispatch.malformed().into()));
                     dispatch.record_reply(result.as_ref().err());
                     result
                 }
-                Err(failure) => Err(failure.into()),
+                Err(failure) => {
+                    // An earlier attempt may have had a reply.
+                    dispatch.outgoing.response_metadata.clear();
+                    Err(failure.into())
+                }
             };
             dispatch.record_end(result.as_ref().err());
             if let Err(CallError::Connection { execution, .. }) = &mut result

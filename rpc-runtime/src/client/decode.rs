@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::client::error::CallError;
+use crate::client::response_metadata::ResponseMetadata;
 use crate::codec::arena::Arena;
 use crate::codec::parser::Parser;
 use crate::codec::response::ResponseBody;
@@ -14,10 +15,11 @@ thread_local! {
     static PARSER: Cell<Option<Box<Parser>>> = const { Cell::new(None) };
 }
 
-/// Decodes a reply in place. Returns `None` if it is not a response; it is then unchanged.
+/// Decodes a reply in place, with its metadata if the caller reads it. Returns `None` if it is not a response; it is then
+/// unchanged.
 pub(super) fn decode_reply<T, E>(
     reader: ResultReader<T, E>,
-    reply: &mut Vec<u8>,
+    (reply, metadata): (&mut Vec<u8>, Option<&mut ResponseMetadata>),
 ) -> Option<Result<T, CallError<E>>> {
     if let Some(take) = reader.unparsed {
         return Some(Ok(take(reply)));
@@ -32,7 +34,13 @@ pub(super) fn decode_reply<T, E>(
         // A line with two ids may be the reply to either call.
         let leading = document.leading_id();
         let has_one_id = leading.is_none() || leading == response.id;
-        (is_reply && has_one_id).then(|| decode_body(reader, response.outcome))
+        if !(is_reply && has_one_id) {
+            return None;
+        }
+        if let Some(metadata) = metadata {
+            metadata.receive(&document);
+        }
+        Some(decode_body(reader, response.outcome))
     });
     if decoded.is_none() {
         restore(reply, length);

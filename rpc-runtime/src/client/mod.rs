@@ -38,6 +38,7 @@ mod outgoing;
 mod picker;
 mod reconnect;
 mod reply_budget;
+mod response_metadata;
 mod retry;
 #[cfg(all(test, feature = "__shuttle"))]
 mod shuttle_tests;
@@ -60,5 +61,6 @@ pub use error::{CallError, Execution};
 pub use handle::Client;
 pub use method::Method;
 pub use notification::Notification;
+pub use response_metadata::{CallWithMetadata, ResponseMetadata};
 pub use state::{ConnectionState, StateWatch};
 pub use streaming::response::Streaming;

@@ -20,3 +20,5 @@ pub(crate) const END: &[u8] = br#"{"jsonrpc":"2.0","method":"rpc.end","params":[
 pub(super) const METHOD: &[u8] = br#","method":""#;
 /// The text before the parameters of a compact request.
 pub(super) const PARAMS: &[u8] = br#","params":"#;
+/// The text before the metadata of a response, behind its result or error.
+pub(super) const META: &[u8] = br#","meta":"#;

@@ -2,7 +2,7 @@
 //!
 //! In the order of a message's path: [`lines`] splits the byte stream into messages. [`parser`] locates every value of
 //! a message; `fast_path` does so for compact messages, without simd-json. [`request`] reads the envelope, and
-//! `metadata` checks the metadata in it. [`params`] decodes the arguments. [`reply`] writes the response with
+//! [`metadata`] checks the metadata in it. [`params`] decodes the arguments. [`reply`] writes the response with
 //! [`result`]. On the client, [`reply_id`] finds the call of a reply, and [`response`] reads it. [`error_code`] holds
 //! the protocol errors, [`stream_frame`] the lines of a stream of items. [`de`] is the serde deserializer over the tape
 //! and [`ser`] the JSON writer. `values` finds the text of a value, for types that need more than 64 bits of a number.
@@ -30,7 +30,7 @@ mod fast_path;
 pub(crate) mod id;
 pub(crate) mod lines;
 mod literals;
-mod metadata;
+pub(crate) mod metadata;
 mod milestones;
 mod number;
 pub(crate) mod params;

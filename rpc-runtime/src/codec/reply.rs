@@ -9,6 +9,8 @@ use crate::codec::envelope::{DATA, HEAD, RESULT, write_error};
 use crate::codec::error::{self, ErrorObject, Unwritable};
 use crate::codec::error_code::{ProtocolError, Setting, code};
 use crate::codec::id::Id;
+use crate::codec::literals::META;
+use crate::codec::metadata::Metadata;
 use crate::codec::params::decode::InvalidParams;
 use crate::codec::result::{Returns, WriteValue};
 use crate::codec::ser;
@@ -237,6 +239,24 @@ impl Reply {
         }
     }
 
+    /// Appends metadata to a response that was written. Returns `false`, and appends nothing, if the response would then
+    /// be larger than the limit.
+    #[cold]
+    pub(crate) fn add_metadata(&mut self, metadata: &Metadata) -> bool {
+        if !self.expects_response || self.out.pop().is_none() {
+            return true;
+        }
+        let end = self.out.len();
+        self.out.extend_from_slice(META);
+        metadata.write(&mut self.out);
+        let fits = self.out.len() < self.limit;
+        if !fits {
+            self.out.truncate(end);
+        }
+        self.out.push(b'}');
+        fits
+    }
+
     /// Returns the response without its newline. It is empty for a notification.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.out
@@ -265,4 +285,36 @@ fn write_value<T>(value: &T, write: WriteValue<T>, out: &mut Vec<u8>) -> Result<
     write(value, out)?;
     out.push(b'}');
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_follows_the_result_or_is_left_out() {
+        let mut metadata = Metadata::default();
+        metadata.set("a", "1").unwrap();
+        let result = r#"{"jsonrpc":"2.0","id":7,"result":3}"#;
+        let expected = r#"{"jsonrpc":"2.0","id":7,"result":3,"meta":{"a":"1"}}"#;
+        for limit in [expected.len(), expected.len() - 1] {
+            let mut reply = Reply::new(limit);
+            reply.begin(Some(Id::Unsigned(7)));
+            reply.json(b"3");
+            let fits = reply.add_metadata(&metadata);
+            assert_eq!(fits, limit == expected.len());
+            let expected = if fits { expected } else { result };
+            assert_eq!(reply.bytes(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn notification_has_no_metadata() {
+        let mut metadata = Metadata::default();
+        metadata.set("a", "1").unwrap();
+        let mut reply = Reply::new(100);
+        reply.begin(None);
+        assert!(reply.add_metadata(&metadata));
+        assert_eq!(reply.bytes(), b"");
+    }
 }

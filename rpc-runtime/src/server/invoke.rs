@@ -275,10 +275,14 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
                 reply.fault(&reason.fault());
             }
         }
-        context.end();
         if !connection.admits_reply(reply.bytes().len()) {
             reply.reject(ProtocolError::NoRoomForReply);
         }
+        context.end(|metadata| {
+            if !reply.add_metadata(metadata) {
+                tracing::debug!(target: "rpc_runtime::server", method = request.method, "response metadata left out");
+            }
+        });
     }
 
     /// Polls the handler's future until it returns, panics, is stopped or exceeds its deadline.

@@ -8,6 +8,7 @@ mod execution;
 mod faults;
 mod link;
 mod reconnect;
+mod response_metadata;
 mod runtimes;
 mod short_lived;
 mod upstream;

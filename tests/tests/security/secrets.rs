@@ -15,7 +15,7 @@ use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
 use rpc_runtime::tls::{TlsError, UntrustedReason};
 use rpc_runtime::{
     Address, Batch, Broadcast, CallError, Client, ConnectError, Context, ErrorObject, Escaped,
-    Extensions, Identity, Limits, Outcome, RawService, Server, Service, Trust, rpc,
+    Extensions, Identity, Limits, MetadataError, Outcome, RawService, Server, Service, Trust, rpc,
 };
 use tests::support::{ANY_PORT, soon};
 
@@ -55,6 +55,7 @@ impl Vault for Guard {
         assert_eq!(password, PASSWORD);
         cx.extensions().insert(TOKEN.to_owned());
         cx.connection_extensions().insert(TOKEN.to_owned());
+        cx.set_response_meta("session", TOKEN).unwrap();
         self.0.add("Context", cx);
         self.0.add("Context", &cx.clone());
         self.0.add("Extensions", cx.extensions());
@@ -136,7 +137,12 @@ async fn show_calls(shown: &Shown, identity: Identity) {
     let vault = VaultClient::new(client.clone());
     let call = vault.open(PASSWORD).meta("user", TOKEN);
     shown.add("Call", &call);
-    assert!(soon(call).await.unwrap());
+    let call = call.with_response_metadata();
+    shown.add("CallWithMetadata", &call);
+    let (opened, metadata) = soon(call).await;
+    assert!(opened.unwrap());
+    assert_eq!(metadata.get("session"), Some(TOKEN));
+    shown.add("ResponseMetadata", &metadata);
     let note = vault.note(PASSWORD).meta("user", TOKEN);
     shown.add("Notification", &note);
     soon(note).await.unwrap();
@@ -193,6 +199,7 @@ fn show_errors(shown: &Shown, secrets: &[String]) {
     let no_port = Address::try_from("localhost").unwrap_err();
     shown.add("AddressError", &no_port);
     shown.add("ErrorObject", &ErrorObject::new(7, "no"));
+    shown.add("MetadataError", &MetadataError::TooLarge);
 }
 
 /// Shows the types that hold no secrets.
@@ -280,6 +287,7 @@ async fn debug_of_every_public_type_hides_secrets() {
     }
     // The names of hidden values are shown.
     assert!(shown["Context"].contains("authorization"));
+    assert!(shown["ResponseMetadata"].contains("session"));
 
     let mut types = exported("rpc-runtime/src/lib.rs");
     for module in [

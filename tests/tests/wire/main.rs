@@ -3,6 +3,7 @@
 mod datagrams;
 mod forms;
 mod json;
+mod response_metadata;
 mod spec;
 mod stream;
 mod streaming;

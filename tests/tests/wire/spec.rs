@@ -24,7 +24,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use rpc_runtime::{Limits, rpc};
+use rpc_runtime::{Context, ErrorObject, Limits, rpc};
 use serde_json::Value;
 use tests::peer::RawClient;
 use tests::support::TestServer;
@@ -73,6 +73,7 @@ transcripts! {
     numbers
     params_of_the_wrong_type
     reserved_methods
+    response_metadata
     strings
     timeout_and_meta
 }
@@ -151,6 +152,12 @@ trait Examples {
     async fn never(&self);
     async fn panic(&self);
     async fn unwritable(&self) -> BTreeMap<(u8, u8), u8>;
+    async fn describe(
+        &self,
+        cx: &Context,
+        meta: Vec<(String, String)>,
+        end: &str,
+    ) -> Result<String, ErrorObject>;
 }
 
 struct Desk;
@@ -217,6 +224,25 @@ impl Examples for Desk {
 
     async fn unwritable(&self) -> BTreeMap<(u8, u8), u8> {
         BTreeMap::from([((0, 0), 0)])
+    }
+
+    async fn describe(
+        &self,
+        cx: &Context,
+        meta: Vec<(String, String)>,
+        end: &str,
+    ) -> Result<String, ErrorObject> {
+        for (name, value) in meta {
+            if let Err(reason) = cx.set_response_meta(&name, &value) {
+                return Ok(reason.to_string());
+            }
+        }
+        match end {
+            "result" => Ok("done".into()),
+            "error" => Err(ErrorObject::new(7, "on purpose")),
+            "panic" => panic!("on purpose"),
+            _ => std::future::pending().await,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::client::mux_stream::CallId;
 use crate::client::reply_budget::{
     Decoding, ItemWindow, ReceivedLine, SMALL_REPLY_BYTES, Turn, Waiting,
 };
+use crate::client::response_metadata::ResponseMetadata;
 use crate::client::streaming::request;
 use crate::codec::RETAINED_BUFFER_BYTES;
 use crate::codec::arena::Arena;
@@ -142,7 +143,8 @@ impl Client {
 }
 
 impl<T, E> Streaming<T, E> {
-    pub(in crate::client) fn new(call: Call<T, E>) -> Self {
+    pub(in crate::client) fn new(mut call: Call<T, E>) -> Self {
+        call.dispatch.outgoing.options.reads_metadata = true;
         let state = ItemsState::Opening(None);
         Self { call, state }
     }
@@ -169,6 +171,26 @@ impl<T, E> Streaming<T, E> {
     pub fn meta(mut self, name: &str, value: &str) -> Self {
         self.call = self.call.meta(name, value);
         self
+    }
+
+    /// Returns the metadata of the response, which follows the last item. It is empty until the stream has ended, with
+    /// `None` or with an error of the server.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Client, CallError, ErrorObject};
+    /// use futures_util::StreamExt;
+    ///
+    /// # async fn example(client: Client) -> Result<(), CallError<ErrorObject>> {
+    /// let mut numbers = client.items::<u32, _>("count", &(3,));
+    /// while let Some(number) = numbers.next().await {
+    ///     println!("{}", number?);
+    /// }
+    /// println!("{:?}", numbers.response_metadata().get("requests-left"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn response_metadata(&self) -> &ResponseMetadata {
+        &self.call.dispatch.outgoing.response_metadata
     }
 
     /// Sends items after the request: see [`Call::upload`]. A separate task sends them, so they are sent even while the
@@ -212,7 +234,8 @@ impl<T, E> Streaming<T, E> {
         };
         loop {
             ready!(receiver.poll_line(cx))?;
-            if let Some(decoded) = receiver.decode(self.call.reader) {
+            let metadata = &mut self.call.dispatch.outgoing.response_metadata;
+            if let Some(decoded) = receiver.decode(self.call.reader, metadata) {
                 return Poll::Ready(decoded);
             }
         }
@@ -252,6 +275,7 @@ impl<T, E> Streaming<T, E> {
             if has_begun {
                 *execution = Execution::MayHaveExecuted;
             } else if dispatch.retry(execution) {
+                dispatch.outgoing.response_metadata.clear();
                 return Ok(());
             }
         }
@@ -484,11 +508,12 @@ impl ItemReceiver {
         lost_call(&self.connection, execution, lost)
     }
 
-    /// Decodes the line: an item, or the response after the last item. Returns `None` if it is another notification or a
-    /// request.
+    /// Decodes the line: an item, or the response after the last item, with its metadata. Returns `None` if it is another
+    /// notification or a request.
     fn decode<T, E>(
         &mut self,
         reader: ResultReader<T, E>,
+        metadata: &mut ResponseMetadata,
     ) -> Option<Result<Option<T>, CallError<E>>> {
         if let Some(take) = reader.unparsed {
             if let Some(other) = self.unparsed_of_other() {
@@ -504,7 +529,13 @@ impl ItemReceiver {
         let decoded = with_parser(|parser| {
             let mut document = parser.parse_line(&mut self.line).ok()?;
             document.lend(&arena);
-            read_line(document.line()?, self.id, reader)
+            let line = document.line()?;
+            let is_response = matches!(line, StreamFrame::Response(_));
+            let read = read_line(line, self.id, reader)?;
+            if is_response {
+                metadata.receive(&document);
+            }
+            Some(read)
         });
         let decoded = match decoded {
             Some(decoded) => Some(decoded),
