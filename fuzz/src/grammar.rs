@@ -193,7 +193,7 @@ fn response(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
         members.swap_remove(u.choose_index(members.len())?);
     }
     for _ in 0..u.int_in_range(0..=2)? {
-        let member = *u.choose(&["extra", "id", "result", "error"])?;
+        let member = *u.choose(&["extra", "id", "result", "error", "meta", "meta"])?;
         members.insert(u.choose_index(members.len() + 1)?, member);
     }
     out.push('{');
@@ -205,8 +205,22 @@ fn response(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
             "jsonrpc" => quoted(u, out, "2.0")?,
             "id" => push(out, u.choose(IDS)?),
             "error" if !one_in(u, 8)? => error(u, out)?,
+            "meta" if !one_in(u, 8)? => metadata(u, out)?,
             _ => value(u, out)?,
         }
+    }
+    out.push('}');
+    Ok(())
+}
+
+/// Writes an object of strings.
+fn metadata(u: &mut Unstructured<'_>, out: &mut String) -> Result<()> {
+    out.push('{');
+    for position in 0..u.int_in_range(0..=3)? {
+        separate(u, out, position)?;
+        string(u, out)?;
+        out.push(':');
+        string(u, out)?;
     }
     out.push('}');
     Ok(())

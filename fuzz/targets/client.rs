@@ -4,6 +4,7 @@
 //! call ends, and a result is one that serde_json reads in some line.
 #![no_main]
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use fuzz::oracle::{self, Members, is_id, leading_id};
 use fuzz::service::{DeskClient, Failure};
 use fuzz::{block_on, grammar};
 use libfuzzer_sys::fuzz_target;
-use rpc_runtime::{CallError, Client, ErrorObject, RpcError, fuzzing};
+use rpc_runtime::{CallError, Client, ErrorObject, ResponseMetadata, RpcError, fuzzing};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -52,8 +53,8 @@ fn check(stream: &[u8]) {
 async fn check_shared_stream(client: &Client, lines: &[&[u8]]) {
     let id = |line: &[u8]| leading_id(line).or_else(|| id_of(line));
     let line = |wanted| lines.iter().find(|line| id(line) == Some(wanted)).copied();
-    let (number, text, failure) = tokio::join!(
-        client.call::<u64, _>("m", &()),
+    let ((number, metadata), text, failure) = tokio::join!(
+        client.call::<u64, _>("m", &()).with_response_metadata(),
         client.call::<String, _>("m", &()),
         DeskClient::new(client.clone()).fail(true, String::new()),
     );
@@ -64,6 +65,11 @@ async fn check_shared_stream(client: &Client, lines: &[&[u8]]) {
         return;
     }
     let [of_number, of_text, of_failure] = IN_SHARED_STREAM.map(line);
+    assert_metadata(
+        &metadata,
+        of_number.and_then(Reply::read).as_ref(),
+        &lines.join(&b"\n"[..]),
+    );
     assert_eq!(number, in_line(of_number));
     assert_eq!(text, in_line(of_text));
     let result = outcome(failure, |failure| {
@@ -83,6 +89,20 @@ fn assert_is_in<T: DeserializeOwned + PartialEq + Debug>(lines: &[&[u8]], outcom
             text.escape_ascii()
         );
     }
+}
+
+/// Asserts that the metadata is that which serde_json reads in a reply.
+fn assert_metadata(metadata: &ResponseMetadata, reply: Option<&Reply>, text: &[u8]) {
+    let expected = reply.map_or(&[][..], |reply| &reply.metadata);
+    let expected = expected
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let came: Vec<_> = metadata.iter().collect();
+    assert!(
+        expected.eq(came.iter().copied()),
+        "{came:?} in {}",
+        text.escape_ascii()
+    );
 }
 
 /// Returns the id of a line that is JSON and has one integer of 0 or more as its id, and no method.
@@ -161,6 +181,8 @@ async fn check_batch(client: &Client, lines: &[&[u8]]) {
         .collect();
     let [of_value, of_number, of_text] =
         IN_BATCH.map(|id| replies.iter().find(|(of, _)| *of == id)?.1.as_ref());
+    let metadata = came.response_metadata(&value);
+    assert_metadata(metadata, of_value, &texts.join(&b"\n"[..]));
     assert_eq!(outcome(came.take(value), object), in_reply(of_value));
     assert_eq!(outcome(came.take(number), object), in_reply(of_number));
     assert_eq!(outcome(came.take(text), object), in_reply(of_text));
@@ -252,6 +274,8 @@ struct Reply {
     id: Value,
     /// The result as JSON, or the error.
     outcome: Result<String, (i64, String, Option<Value>)>,
+    /// The names and the values, if they obey the rules.
+    metadata: Vec<(String, String)>,
 }
 
 impl Reply {
@@ -262,6 +286,7 @@ impl Reply {
     fn parse(text: &str) -> Option<Self> {
         let Members(members) = serde_json::from_str(text).ok()?;
         let (mut id, mut result, mut error) = (None, None, None);
+        let metadata = metadata(&members).unwrap_or_default();
         for (name, value) in members {
             match name.as_str() {
                 "id" => id = Some(parsed(value).filter(|id| is_id(id) || id.is_f64())?),
@@ -275,8 +300,31 @@ impl Reply {
             (Some(result), Some(error)) if error.get() == "null" => Ok(result),
             (_, error) => Err(error_object(error?)?),
         };
-        Some(Self { id: id?, outcome })
+        Some(Self {
+            id: id?,
+            outcome,
+            metadata,
+        })
     }
+}
+
+/// Returns the metadata among the members of a reply. Returns `None` if it breaks a rule.
+fn metadata(members: &[(String, &RawValue)]) -> Option<Vec<(String, String)>> {
+    let mut metas = members.iter().filter(|(name, _)| name == "meta");
+    let ((_, meta), None) = (metas.next()?, metas.next()) else {
+        return None;
+    };
+    let Members(pairs) = parsed(meta)?;
+    let pairs = pairs
+        .into_iter()
+        .map(|(name, value)| Some((name, parsed::<String>(value)?)));
+    let pairs: Vec<_> = pairs.collect::<Option<_>>()?;
+    let names: HashSet<_> = pairs.iter().map(|(name, _)| name).collect();
+    let mut texts = pairs.iter().flat_map(|(name, value)| [name, value]);
+    let bytes: usize = texts.clone().map(String::len).sum();
+    let is_plain = texts.all(|text| !text.contains(char::is_control));
+    let is_small = pairs.len() <= 64 && bytes <= 8192;
+    (names.len() == pairs.len() && is_plain && is_small).then_some(pairs)
 }
 
 fn error_object(error: &RawValue) -> Option<(i64, String, Option<Value>)> {

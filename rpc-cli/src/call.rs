@@ -6,9 +6,10 @@ use rpc_runtime::{Address, Client, code};
 use crate::connect::Connection;
 use crate::document::{Document, Method};
 use crate::failure::{Failure, Stop};
+use crate::metadata::ShowMetadata;
 use crate::output::Output;
 use crate::params::{Given, Params};
-use crate::reply::CallFailed;
+use crate::reply::{CallFailed, read_result};
 use crate::shell::command_line;
 use crate::source::{WITHOUT, describe};
 use crate::types;
@@ -28,6 +29,8 @@ pub(crate) struct Options {
     /// Does not request the description of the server before the call
     #[arg(long)]
     undescribed: bool,
+    #[command(flatten)]
+    metadata: ShowMetadata,
     #[command(flatten)]
     connection: Connection,
 }
@@ -71,7 +74,11 @@ impl Options {
             sent.map_err(|error| Failure::unanswered(&error))?;
             return Ok(None);
         }
-        let called = self.connection.call(client, &self.method, &params).await;
+        let line = self.connection.call_line(client, &self.method, &params);
+        let called = line.await.and_then(|line| {
+            self.metadata.show(&line);
+            read_result(line)
+        });
         let server = (&self.connection, &self.target);
         let explained = |failed| explain(server, failed, &self.method, document.as_ref());
         Ok(Some(called.map_err(explained)?))

@@ -225,8 +225,21 @@ impl Connection {
     where
         P: Serialize + ?Sized,
     {
+        read_result(self.call_line(client, method, params).await?)
+    }
+
+    /// Calls a method, and returns the line of its response.
+    pub(crate) async fn call_line<P>(
+        &self,
+        client: &Client,
+        method: &str,
+        params: &P,
+    ) -> Result<Vec<u8>, CallFailed>
+    where
+        P: Serialize + ?Sized,
+    {
         let call = self.with_meta(client.call_unparsed(method, params));
-        read_result(call.await?)
+        Ok(call.await?)
     }
 
     /// Returns the reason why a call has no result, and how to correct it.

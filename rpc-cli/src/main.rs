@@ -16,6 +16,7 @@ mod health;
 mod input;
 mod interrupt;
 mod json;
+mod metadata;
 mod output;
 mod page;
 mod params;

@@ -15,6 +15,7 @@ use crate::connect::Connection;
 use crate::document::Method;
 use crate::failure::{Failure, Stop};
 use crate::input::Lines;
+use crate::metadata::ShowMetadata;
 use crate::output::Output;
 use crate::params::{Given, Params, Sent};
 use crate::reply::{self, CallFailed, read_result};
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     /// Does not request the description of the server before the call
     #[arg(long)]
     undescribed: bool,
+    #[command(flatten)]
+    metadata: ShowMetadata,
     #[command(flatten)]
     connection: Connection,
 }
@@ -125,7 +128,11 @@ impl Options {
         let most = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let mut items = pin!(items.take(most));
         while let Some(line) = items.next().await {
-            match line.map_err(CallFailed::from).and_then(reply::read) {
+            let line = line.map_err(CallFailed::from).and_then(|line| {
+                self.metadata.show(&line);
+                reply::read(line)
+            });
+            match line {
                 Ok(reply::Line::Item(item)) => output.json_line(&item)?,
                 Ok(reply::Line::Result(_)) => break,
                 Ok(reply::Line::Error(error_reply)) => return Ok(Err(error_reply.into())),
@@ -144,7 +151,11 @@ impl Options {
     ) -> Result<Ended, Stop> {
         let call = client.call_unparsed(&self.method, params);
         let called = self.connection.with_meta(call).upload(lines()).await;
-        match called.map_err(CallFailed::from).and_then(read_result) {
+        let result = called.map_err(CallFailed::from).and_then(|line| {
+            self.metadata.show(&line);
+            read_result(line)
+        });
+        match result {
             Ok(result) => Ok(Ok(output.json(&result)?)),
             Err(failed) => Ok(Err(failed)),
         }

@@ -168,7 +168,9 @@ impl Context {
     #[inline]
     pub(crate) fn begin(&mut self, deadline: Option<Instant>, meta: Option<Value<'_, '_>>) {
         self.deadline = deadline;
-        self.meta.read(meta);
+        if meta.is_some() || !self.meta.is_empty() {
+            self.meta.read(meta);
+        }
         self.response_meta.begin();
         // A call whose future was dropped has not ended.
         self.extensions.clear();
@@ -176,10 +178,15 @@ impl Context {
         self.aborted.take();
     }
 
-    /// Drops the values of the call, which has ended. Passes the metadata of its response to `write`, if there is any.
-    pub(crate) fn end(&mut self, write: impl FnOnce(&Metadata)) {
+    /// Drops the values of the call, which has ended.
+    pub(crate) fn end(&mut self) {
         self.extensions.clear();
-        self.response_meta.end(write);
+    }
+
+    /// Returns the metadata of the response, if the worker has had any.
+    #[inline]
+    pub(crate) fn response_meta(&self) -> Option<&ReplyMetadata> {
+        self.response_meta.is_used().then_some(&self.response_meta)
     }
 
     /// Releases the buffers of metadata that exceed `limit` bytes.
@@ -206,6 +213,7 @@ impl Context {
     }
 
     /// Runs `run`, whose calls inherit the deadline.
+    #[inline]
     pub(crate) fn with_deadline<T>(&self, run: impl FnOnce() -> T) -> T {
         match self.deadline {
             Some(deadline) => deadline::with(deadline, run),
@@ -520,7 +528,8 @@ mod tests {
         assert_eq!(context.aborted_with(), None);
         assert_eq!(context.deadline(), None);
         assert_eq!(context.metadata().next(), None);
-        context.end(|metadata| panic!("{metadata:?}"));
+        let metadata = context.response_meta().expect("it is reused");
+        metadata.end(|metadata| panic!("{metadata:?}"));
         context.abort_with(Outcome::Cancelled);
         assert_eq!(context.aborted_with(), Some(Outcome::Cancelled));
     }

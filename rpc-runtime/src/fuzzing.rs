@@ -24,7 +24,8 @@ use crate::client::callback::IntoServePeer;
 use crate::codec::de::Value;
 use crate::codec::id::Id;
 use crate::codec::lines::{Line, LineSplitter};
-use crate::codec::parser::Parser;
+use crate::codec::metadata::Metadata;
+use crate::codec::parser::{Document, Parser};
 use crate::codec::reply_id;
 use crate::codec::ser;
 use crate::codec::stream_frame;
@@ -107,11 +108,16 @@ pub fn read_request(message: &[u8]) -> BothWays {
 pub fn read_response(message: &[u8]) -> BothWays {
     let mut parser = Parser::new(MAX_RESPONSE_DEPTH);
     let [mut one, mut other] = [message.to_vec(), message.to_vec()];
-    let told = parser.parse_response(&mut one);
-    let told = told.map(|document| format!("{:?}", document.response()));
-    let alone = parser.parse(&mut other);
-    let alone = alone.map(|document| format!("{:?}", document.response()));
+    let told = parser.parse_response(&mut one).map(response);
+    let alone = parser.parse(&mut other).map(response);
     [told.ok(), alone.ok()]
+}
+
+fn response(document: Document<'_, '_>) -> String {
+    let mut metadata = Metadata::default();
+    let read = document.read_metadata(&mut metadata);
+    let pairs: Vec<_> = metadata.iter().collect();
+    format!("{:?} {read:?} {pairs:?}", document.response())
 }
 
 /// Reads a line of a stream of items, as both peers do.

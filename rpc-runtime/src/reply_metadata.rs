@@ -22,9 +22,15 @@ impl ReplyMetadata {
     /// Starts the next call.
     #[inline]
     pub(crate) fn begin(&mut self) {
-        if self.0.get().is_some() {
+        if self.is_used() {
             self.reuse();
         }
+    }
+
+    /// Returns `true` if a call of the worker has had metadata, or a copy.
+    #[inline]
+    pub(crate) fn is_used(&self) -> bool {
+        self.0.get().is_some()
     }
 
     #[cold]
@@ -49,7 +55,6 @@ impl ReplyMetadata {
     }
 
     /// Ends the call. Passes its metadata to `write`, if there is any.
-    #[inline]
     pub(crate) fn end(&self, write: impl FnOnce(&Metadata)) {
         if let Some(pending) = self.0.get() {
             let mut pending = lock(pending);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
-use rpc_runtime::{RpcError, rpc};
+use rpc_runtime::{Context, RpcError, rpc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +54,14 @@ pub(crate) trait Shop {
     ///
     /// - A pear costs 5, and a plum 3.
     /// - One purchase is **never** of more than 100.
-    async fn buy(&self, item: &str, #[rpc(default = 1)] quantity: u32)
-    -> Result<Receipt, BuyError>;
+    ///
+    /// The metadata `stock-left` of the response is the quantity that can still be bought.
+    async fn buy(
+        &self,
+        cx: &Context,
+        item: &str,
+        #[rpc(default = 1)] quantity: u32,
+    ) -> Result<Receipt, BuyError>;
 
     /// Reports new stock of an item. This notification has no reply.
     #[rpc(notification)]
@@ -69,7 +75,11 @@ pub(crate) trait Shop {
     fn watch(&self, item: &str) -> impl Stream<Item = Result<Price, BuyError>>;
 
     /// Receives orders, and returns one receipt for all of them.
-    async fn order(&self, orders: impl Stream<Item = Order>) -> Result<Receipt, BuyError>;
+    async fn order(
+        &self,
+        cx: &Context,
+        orders: impl Stream<Item = Order>,
+    ) -> Result<Receipt, BuyError>;
 }
 
 /// The receipt of a purchase.
@@ -162,8 +172,12 @@ impl Text for Demo {
 }
 
 impl Shop for Demo {
-    async fn buy(&self, item: &str, quantity: u32) -> Result<Receipt, BuyError> {
-        sell(item, quantity)
+    async fn buy(&self, cx: &Context, item: &str, quantity: u32) -> Result<Receipt, BuyError> {
+        let sold = sell(item, quantity);
+        let left = STOCK - sold.as_ref().map_or(0, |receipt| receipt.quantity);
+        // A number is always accepted.
+        let _ = cx.set_response_meta("stock-left", &left.to_string());
+        sold
     }
 
     async fn restock(&self, _: &str, _: u32) {
@@ -191,6 +205,7 @@ impl Shop for Demo {
 
     async fn order(
         &self,
+        cx: &Context,
         mut orders: impl Stream<Item = Order> + Send + Unpin,
     ) -> Result<Receipt, BuyError> {
         let mut sold = Receipt {
@@ -202,6 +217,7 @@ impl Shop for Demo {
             sold.quantity += receipt.quantity;
             sold.total += receipt.total;
         }
+        let _ = cx.set_response_meta("sold", &sold.quantity.to_string());
         Ok(sold)
     }
 }

@@ -50,6 +50,28 @@ fn application_error_is_printed_with_its_data() {
 }
 
 #[test]
+fn metadata_of_the_response_is_printed_on_request() {
+    let demo = Demo::start();
+    let buy = |item, quantity| {
+        let words = ["shop.buy", item, quantity, "--show-metadata"];
+        demo.rpc("call", &words)
+    };
+    let bought = buy("item=pear", "quantity=3");
+    assert_eq!(bought.stdout, "{\"quantity\":3,\"total\":15}\n");
+    assert_eq!(bought.stderr, "meta: {\"stock-left\":\"97\"}\n");
+    let failed = buy("item=melon", "quantity=3").assert_failed(1);
+    assert!(
+        failed.starts_with("meta: {\"stock-left\":\"100\"}\nerror: the server answered 1001"),
+        "{failed}"
+    );
+    let none = demo.rpc(
+        "call",
+        &["text.count", "text=a", "needle=a", "--show-metadata"],
+    );
+    assert_eq!(none.assert_ok(), "1\n");
+}
+
+#[test]
 fn notification_prints_nothing() {
     let demo = Demo::start();
     let described = ["shop.restock", "item=pear", "quantity=7"];

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use crate::hostile::Hostile;
 use crate::program::{Demo, command, ended};
 
 #[test]
@@ -136,4 +137,26 @@ fn call_and_stream_of_the_wrong_method_name_each_other() {
         .assert_failed(2);
     demo.rpc("stream", &["shop.order", "-", "--upload", "-"])
         .assert_failed(2);
+}
+
+#[test]
+fn metadata_of_the_response_is_printed_on_request() {
+    let demo = Demo::start();
+    let order = ["shop.order", "--upload", "-", "--show-metadata"];
+    let ended = demo.rpc_with_input("stream", &order, "{\"item\":\"pear\"}\n");
+    assert_eq!(ended.stdout, "{\"quantity\":1,\"total\":5}\n");
+    assert_eq!(ended.stderr, "meta: {\"sold\":\"1\"}\n");
+
+    let server = Hostile::answering(|call| {
+        let id = &call["id"];
+        let item = format!(r#"{{"method":"rpc.item","params":[{id},7]}}"#);
+        let end = format!(
+            r#"{{"id":{id},"result":null,"meta":{{"a": "{}"}}}}"#,
+            '\u{9b}'
+        );
+        format!("{item}\n{end}\n").into_bytes()
+    });
+    let ended = server.rpc("stream", &["m", "--undescribed", "--show-metadata"]);
+    assert_eq!((ended.status, ended.stdout.as_str()), (0, "7\n"));
+    assert_eq!(ended.stderr, "meta: {\"a\":\"\\u009b\"}\n");
 }

@@ -16,6 +16,7 @@ use crate::client::dispatch::Dispatch;
 use crate::client::error::CallError;
 use crate::client::handle::Client;
 use crate::client::method::{Method, MethodName};
+use crate::client::response_metadata::ReadMetadata;
 use crate::client::streaming::request;
 use crate::codec::error::ErrorObject;
 use crate::codec::params::encode::{self, Sent, SentParams, Write};
@@ -258,25 +259,34 @@ impl<T, E> Future for Call<T, E> {
     type Output = Result<T, CallError<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { dispatch, reader } = self.get_mut();
+        self.get_mut().poll_with(&mut (), cx)
+    }
+}
+
+impl<T, E> Call<T, E> {
+    /// Polls the call, and reads the metadata of its response. Compiled separately for callers that read none.
+    #[inline]
+    pub(super) fn poll_with(
+        &mut self,
+        metadata: &mut impl ReadMetadata,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, CallError<E>>> {
+        let Self { dispatch, reader } = self;
         loop {
             let mut result = match ready!(dispatch.poll_reply(cx)) {
                 Ok(()) => {
-                    let decoded = decode_reply(*reader, dispatch.outgoing.received());
+                    let decoded = decode_reply(*reader, &mut dispatch.outgoing.reply, metadata);
                     let result = decoded.unwrap_or_else(|| Err(dispatch.malformed().into()));
                     dispatch.record_reply(result.as_ref().err());
                     result
                 }
-                Err(failure) => {
-                    // An earlier attempt may have had a reply.
-                    dispatch.outgoing.response_metadata.clear();
-                    Err(failure.into())
-                }
+                Err(failure) => Err(failure.into()),
             };
             dispatch.record_end(result.as_ref().err());
             if let Err(CallError::Connection { execution, .. }) = &mut result
                 && dispatch.retry(execution)
             {
+                metadata.clear();
                 continue;
             }
             dispatch.finish();

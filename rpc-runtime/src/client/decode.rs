@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::client::error::CallError;
-use crate::client::response_metadata::ResponseMetadata;
+use crate::client::response_metadata::ReadMetadata;
 use crate::codec::arena::Arena;
 use crate::codec::parser::Parser;
 use crate::codec::response::ResponseBody;
@@ -19,7 +19,8 @@ thread_local! {
 /// unchanged.
 pub(super) fn decode_reply<T, E>(
     reader: ResultReader<T, E>,
-    (reply, metadata): (&mut Vec<u8>, Option<&mut ResponseMetadata>),
+    reply: &mut Vec<u8>,
+    metadata: &mut impl ReadMetadata,
 ) -> Option<Result<T, CallError<E>>> {
     if let Some(take) = reader.unparsed {
         return Some(Ok(take(reply)));
@@ -34,13 +35,10 @@ pub(super) fn decode_reply<T, E>(
         // A line with two ids may be the reply to either call.
         let leading = document.leading_id();
         let has_one_id = leading.is_none() || leading == response.id;
-        if !(is_reply && has_one_id) {
-            return None;
-        }
-        if let Some(metadata) = metadata {
+        (is_reply && has_one_id).then(|| {
             metadata.receive(&document);
-        }
-        Some(decode_body(reader, response.outcome))
+            decode_body(reader, response.outcome)
+        })
     });
     if decoded.is_none() {
         restore(reply, length);

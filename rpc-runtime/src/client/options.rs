@@ -131,8 +131,6 @@ pub(super) struct CallOptions {
     pub(super) time: TimeLimit,
     pub(super) dedicated_stream: bool,
     pub(super) retries: bool,
-    /// `true` if the caller reads the metadata of the response.
-    pub(super) reads_metadata: bool,
     pub(super) metadata: MetadataWriter,
 }
 
@@ -142,7 +140,6 @@ impl CallOptions {
         self.time = TimeLimit::inherited(options);
         self.dedicated_stream = false;
         self.retries = options.retry.is_some();
-        self.reads_metadata = false;
         if let Some(MetadataSource(add)) = &options.metadata {
             add(&mut |name, value| self.metadata.push(name, value));
         }

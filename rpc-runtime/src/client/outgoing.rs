@@ -4,7 +4,6 @@ use std::ops::{Deref, DerefMut};
 
 use crate::client::method::EncodedRequest;
 use crate::client::options::{CallOptions, ClientOptions};
-use crate::client::response_metadata::ResponseMetadata;
 use crate::codec::{INITIAL_BUFFER_BYTES, RETAINED_BUFFER_BYTES};
 use crate::sync::{self, Mutex};
 
@@ -22,8 +21,6 @@ pub(super) struct Outgoing {
     pub(super) options: CallOptions,
     /// The reply, once it has arrived.
     pub(super) reply: Vec<u8>,
-    /// The metadata of the last response, if the caller reads it.
-    pub(super) response_metadata: ResponseMetadata,
 }
 
 impl Outgoing {
@@ -32,17 +29,7 @@ impl Outgoing {
             request: EncodedRequest::with_capacity(INITIAL_BUFFER_BYTES),
             options: CallOptions::default(),
             reply: Vec::with_capacity(INITIAL_BUFFER_BYTES),
-            response_metadata: ResponseMetadata::default(),
         }
-    }
-
-    /// Returns the reply, and the place of its metadata if the caller reads it.
-    pub(super) fn received(&mut self) -> (&mut Vec<u8>, Option<&mut ResponseMetadata>) {
-        let reads_metadata = self.options.reads_metadata;
-        (
-            &mut self.reply,
-            reads_metadata.then_some(&mut self.response_metadata),
-        )
     }
 
     /// Clears the memory for the next call. Returns `false` if it grew too large to be kept.
@@ -53,9 +40,6 @@ impl Outgoing {
             self.reply = Vec::new();
         }
         self.options.metadata.clear();
-        if self.options.reads_metadata {
-            self.response_metadata = ResponseMetadata::default();
-        }
         self.request.capacity() <= RETAINED_BUFFER_BYTES
             && self.options.metadata.capacity() <= RETAINED_BUFFER_BYTES
     }
@@ -137,7 +121,6 @@ mod tests {
         outgoing.options.time.deadline = Some(Instant::now());
         outgoing.options.dedicated_stream = true;
         outgoing.options.retries = true;
-        outgoing.options.reads_metadata = true;
         outgoing.options.metadata.push("user", "ada");
         pool.put_back(&mut outgoing);
 
@@ -147,7 +130,6 @@ mod tests {
         assert_eq!(next.options.time.remaining(), None);
         assert!(!next.options.dedicated_stream);
         assert!(!next.options.retries);
-        assert!(!next.options.reads_metadata);
         assert!(next.options.metadata.is_empty());
     }
 

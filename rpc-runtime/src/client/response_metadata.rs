@@ -1,12 +1,7 @@
-//! The metadata of a response, and calls that return it.
+//! The metadata of a response.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
-use crate::client::call::Call;
-use crate::client::error::CallError;
 use crate::codec::de::Value;
 use crate::codec::metadata::Metadata;
 use crate::codec::parser::Document;
@@ -45,12 +40,6 @@ impl ResponseMetadata {
         self.0.is_empty()
     }
 
-    /// Takes the metadata of a response.
-    pub(super) fn receive(&mut self, response: &Document<'_, '_>) {
-        let read = response.read_metadata(&mut self.0);
-        log(read);
-    }
-
     /// Returns the metadata of a response in a batch.
     pub(super) fn of_entry(response: Value<'_, '_>) -> Self {
         let mut metadata = Metadata::default();
@@ -63,10 +52,35 @@ impl ResponseMetadata {
         static NONE: ResponseMetadata = ResponseMetadata(Metadata::new());
         &NONE
     }
+}
 
-    pub(super) fn clear(&mut self) {
+/// Reads the metadata of a response, or ignores it.
+pub(super) trait ReadMetadata {
+    /// Takes the metadata of a response.
+    fn receive(&mut self, response: &Document<'_, '_>);
+
+    /// Drops the metadata of an attempt that is followed by another one.
+    fn clear(&mut self);
+}
+
+impl ReadMetadata for ResponseMetadata {
+    fn receive(&mut self, response: &Document<'_, '_>) {
+        let read = response.read_metadata(&mut self.0);
+        log(read);
+    }
+
+    fn clear(&mut self) {
         self.0.clear();
     }
+}
+
+/// For callers that read no metadata.
+impl ReadMetadata for () {
+    #[inline]
+    fn receive(&mut self, _: &Document<'_, '_>) {}
+
+    #[inline]
+    fn clear(&mut self) {}
 }
 
 fn log(read: Result<(), &str>) {
@@ -78,53 +92,5 @@ fn log(read: Result<(), &str>) {
 impl fmt::Debug for ResponseMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A [`Call`] that returns the metadata of its response beside its result. [`Call::with_response_metadata`] creates it.
-///
-/// It is a future with the properties of the call: it is made when it is first polled, and dropping it cancels it.
-#[must_use = "a call is made when it is awaited"]
-pub struct CallWithMetadata<T, E = Infallible>(Call<T, E>);
-
-impl<T, E> Call<T, E> {
-    /// Returns the metadata of the response as well, for a result and for an error. Options of the call are set before
-    /// this.
-    ///
-    /// ```
-    /// # use rpc_runtime::{Client, CallError, ErrorObject};
-    /// # async fn example(client: Client) -> Result<(), CallError<ErrorObject>> {
-    /// let call = client.call::<i64, _>("add", &(1, 2));
-    /// let (sum, metadata) = call.with_response_metadata().await;
-    /// if metadata.get("requests-left") == Some("0") {
-    ///     println!("the next call will be rejected");
-    /// }
-    /// println!("{}", sum?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// The metadata is empty if there is no reply, as after a timeout. It is that of the last reply if the call was
-    /// retried.
-    pub fn with_response_metadata(mut self) -> CallWithMetadata<T, E> {
-        self.dispatch.outgoing.options.reads_metadata = true;
-        CallWithMetadata(self)
-    }
-}
-
-impl<T, E> Future for CallWithMetadata<T, E> {
-    type Output = (Result<T, CallError<E>>, ResponseMetadata);
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self(call) = self.get_mut();
-        let result = ready!(Pin::new(&mut *call).poll(cx));
-        let metadata = std::mem::take(&mut call.dispatch.outgoing.response_metadata);
-        Poll::Ready((result, metadata))
-    }
-}
-
-impl<T, E> fmt::Debug for CallWithMetadata<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CallWithMetadata").field(&self.0).finish()
     }
 }

@@ -89,7 +89,10 @@ impl Metadata {
     /// Takes the metadata of a request, which was checked.
     pub(crate) fn read(&mut self, meta: Option<Value<'_, '_>>) {
         self.clear();
-        for (name, value) in meta.and_then(Value::members).into_iter().flatten() {
+        let Some(members) = meta.and_then(Value::members) else {
+            return;
+        };
+        for (name, value) in members {
             self.push(name, value.as_str().unwrap_or_default());
         }
     }
@@ -108,9 +111,10 @@ impl Metadata {
             return Ok(());
         };
         check(meta)?;
-        let mut bytes = 0_usize;
+        let (mut names, mut bytes) = (0_usize, 0_usize);
         for (name, value) in meta.members().into_iter().flatten() {
             let value = value.as_str().unwrap_or_default();
+            names = names.saturating_add(1);
             bytes = bytes.saturating_add(name.len()).saturating_add(value.len());
             if bytes > MAX_RESPONSE_BYTES {
                 return Err("`meta` has more than 8192 bytes");
@@ -119,6 +123,8 @@ impl Metadata {
                 return Err("`meta` contains a control character");
             }
         }
+        self.text.reserve_exact(bytes);
+        self.ends.reserve_exact(names);
         self.read(Some(meta));
         Ok(())
     }

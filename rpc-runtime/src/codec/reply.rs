@@ -241,7 +241,6 @@ impl Reply {
 
     /// Appends metadata to a response that was written. Returns `false`, and appends nothing, if the response would then
     /// be larger than the limit.
-    #[cold]
     pub(crate) fn add_metadata(&mut self, metadata: &Metadata) -> bool {
         if !self.expects_response || self.out.pop().is_none() {
             return true;

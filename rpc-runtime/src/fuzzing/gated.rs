@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::client::Client;
+use crate::client::{Client, ResponseMetadata};
 use crate::context::Context;
 use crate::rpc;
 
@@ -161,8 +161,13 @@ impl Gated for GatedService {
     async fn ask(&self, cx: &Context, text: &str) -> usize {
         let _running = self.0.enter();
         self.0.asked.fetch_add(1, Ordering::Relaxed);
+        let is_set = cx.set_response_meta("asked", text).is_ok();
         let client = cx.client::<Client>();
-        let answer = client.call::<String, _>("answer", &(text,)).await;
+        let call = client.call::<String, _>("answer", &(text,));
+        let (answer, metadata) = call.with_response_metadata().await;
+        // The call may have been cancelled meanwhile, but it has no reply yet.
+        assert!(is_set || text.len() > 8_000 || text.contains('\n'));
+        check(&metadata);
         answer.map_or(0, |answer| answer.len())
     }
 
@@ -170,6 +175,14 @@ impl Gated for GatedService {
         let _running = self.0.enter();
         self.0.passed().await;
     }
+}
+
+/// Checks that the metadata of a response is within its limits.
+pub(super) fn check(metadata: &ResponseMetadata) {
+    let bytes = metadata
+        .iter()
+        .map(|(name, value)| name.len() + value.len());
+    assert!(bytes.sum::<usize>() <= 8 << 10 && metadata.len() <= 64);
 }
 
 /// A stream of `left` items of `bytes` bytes each.

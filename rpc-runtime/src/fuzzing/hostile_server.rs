@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::client::Client;
-use crate::fuzzing::gated::{Gate, GatedServer, GatedService};
+use crate::fuzzing::gated::{Gate, GatedServer, GatedService, check};
 use crate::fuzzing::gauge::{Gauge, Measure, run_until_idle};
 use crate::fuzzing::script::Script;
 use crate::fuzzing::scripted::{MOST_SENDING, ScriptedStream, accept, code, open};
@@ -332,8 +332,11 @@ impl OutgoingCall {
         let upload = || stream::iter(vec![text.clone(); 3]);
         match kind % 12 {
             0 => drop(number().await),
-            1 => drop(string().await),
-            2 => drop(string().dedicated_stream().await),
+            1 => check(&string().with_response_metadata().await.1),
+            2 => {
+                let call = string().dedicated_stream();
+                check(&call.with_response_metadata().await.1);
+            }
             3 => drop(number().upload(upload()).await),
             4 => drop(number().upload(stream::pending::<u64>()).await),
             5 => read_items(items(), None).await,
@@ -346,6 +349,7 @@ impl OutgoingCall {
                 let mut batch = client.batch().timeout(timeout);
                 let entries = (batch.call(number()), batch.call(string()));
                 if let Ok(mut replies) = batch.send().await {
+                    check(replies.response_metadata(&entries.0));
                     drop((replies.take(entries.0), replies.take(entries.1)));
                 }
             }

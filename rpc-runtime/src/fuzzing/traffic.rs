@@ -200,7 +200,8 @@ fn none(script: &mut Script<'_>, out: &mut String) {
 
 /// Writes a reply to the call with this id, or to another call.
 pub(super) fn reply(script: &mut Script<'_>, out: &mut String, id: &str) {
-    let id = match script.below(8) {
+    let kind = script.below(8);
+    let id = match kind {
         0 => self::id(script),
         _ => id,
     };
@@ -222,6 +223,11 @@ pub(super) fn reply(script: &mut Script<'_>, out: &mut String, id: &str) {
             out.push('}');
         }
         _ => out.push_str(r#""error":null"#),
+    }
+    if kind == 1 {
+        out.push_str(r#","meta":{"a":"#);
+        text(script, out);
+        out.push('}');
     }
     out.push('}');
 }

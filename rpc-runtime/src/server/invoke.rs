@@ -21,6 +21,7 @@ use crate::codec::steps;
 use crate::context::Context;
 use crate::outcome::Outcome;
 use crate::permit::PermitSlot;
+use crate::reply_metadata::ReplyMetadata;
 use crate::server::call_task::CallSite;
 use crate::server::in_flight::{InFlightEntry, StopReason};
 use crate::service::incoming::Incoming;
@@ -278,11 +279,10 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         if !connection.admits_reply(reply.bytes().len()) {
             reply.reject(ProtocolError::NoRoomForReply);
         }
-        context.end(|metadata| {
-            if !reply.add_metadata(metadata) {
-                tracing::debug!(target: "rpc_runtime::server", method = request.method, "response metadata left out");
-            }
-        });
+        if let Some(metadata) = context.response_meta() {
+            add_metadata(metadata, reply, request.method);
+        }
+        context.end();
     }
 
     /// Polls the handler's future until it returns, panics, is stopped or exceeds its deadline.
@@ -375,6 +375,16 @@ impl<'c, 't, 'de, R: Router> Invocation<'c, 't, 'de, R> {
         let reason = Escaped(reason);
         tracing::error!(target: "rpc_runtime::server", method, peer = ?context.peer(), %reason, "handler failed");
     }
+}
+
+/// Appends the metadata of a call that has ended to its reply.
+#[cold]
+fn add_metadata(metadata: &ReplyMetadata, reply: &mut Reply, method: &str) {
+    metadata.end(|metadata| {
+        if !reply.add_metadata(metadata) {
+            tracing::debug!(target: "rpc_runtime::server", method, "response metadata left out");
+        }
+    });
 }
 
 /// Cancels work that outlives a handler, unless the handler has returned. Also cancels it when the runtime that polls the

@@ -33,6 +33,8 @@ trait Desk {
     fn doubled(&self, items: impl Stream<Item = u64>) -> impl Stream<Item = u64>;
     /// Returns the length that the caller measures.
     async fn measured(&self, cx: &Context, text: &str) -> Option<usize>;
+    /// Sets metadata of the response.
+    async fn stamped(&self, cx: &Context, text: &str) -> usize;
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -172,6 +174,12 @@ impl Desk for Quiet {
 
     async fn measured(&self, cx: &Context, text: &str) -> Option<usize> {
         cx.client::<BackClient>().measure(text).await.ok()
+    }
+
+    async fn stamped(&self, cx: &Context, text: &str) -> usize {
+        cx.set_response_meta("version", "1.2").unwrap();
+        cx.set_response_meta("text", text).unwrap();
+        text.len()
     }
 }
 
@@ -351,6 +359,23 @@ fn concurrent_pending_handlers_allocate_nothing() {
 fn call_back_to_the_caller_allocates_nothing() {
     let (runtime, desk, _) = local();
     let call = async || assert_eq!(desk.measured("a \"word\"").await.unwrap(), Some(8));
+    assert_eq!(allocations(&runtime, call), 0);
+}
+
+#[test]
+fn metadata_of_a_response_allocates_only_for_a_caller_that_reads_it() {
+    let (runtime, desk, _) = local();
+    let call = async || assert_eq!(desk.stamped("plain").await.unwrap(), 5);
+    assert_eq!(allocations(&runtime, call), 0);
+    let call = async || {
+        let (stamped, metadata) = desk.stamped("plain").with_response_metadata().await;
+        assert_eq!((stamped.unwrap(), metadata.get("text")), (5, Some("plain")));
+    };
+    assert_eq!(allocations(&runtime, call), 2 * COUNTED as u64);
+    let call = async || {
+        let (sum, metadata) = desk.add(1, 2).with_response_metadata().await;
+        assert_eq!((sum.unwrap(), metadata.len()), (3, 0));
+    };
     assert_eq!(allocations(&runtime, call), 0);
 }
 

@@ -25,7 +25,7 @@ use crate::client::mux_stream::CallId;
 use crate::client::reply_budget::{
     Decoding, ItemWindow, ReceivedLine, SMALL_REPLY_BYTES, Turn, Waiting,
 };
-use crate::client::response_metadata::ResponseMetadata;
+use crate::client::response_metadata::{ReadMetadata, ResponseMetadata};
 use crate::client::streaming::request;
 use crate::codec::RETAINED_BUFFER_BYTES;
 use crate::codec::arena::Arena;
@@ -100,6 +100,8 @@ use crate::transport::{ConnectionError, RecvStream, StreamLost};
 pub struct Streaming<T, E = Infallible> {
     call: Call<T, E>,
     state: ItemsState,
+    /// The metadata of the response, once it has arrived.
+    metadata: ResponseMetadata,
 }
 
 enum ItemsState {
@@ -143,10 +145,12 @@ impl Client {
 }
 
 impl<T, E> Streaming<T, E> {
-    pub(in crate::client) fn new(mut call: Call<T, E>) -> Self {
-        call.dispatch.outgoing.options.reads_metadata = true;
-        let state = ItemsState::Opening(None);
-        Self { call, state }
+    pub(in crate::client) fn new(call: Call<T, E>) -> Self {
+        Self {
+            call,
+            state: ItemsState::Opening(None),
+            metadata: ResponseMetadata::default(),
+        }
     }
 
     /// Sets the time limit, counted from the first poll: see [`Call::timeout`].
@@ -190,7 +194,7 @@ impl<T, E> Streaming<T, E> {
     /// # }
     /// ```
     pub fn response_metadata(&self) -> &ResponseMetadata {
-        &self.call.dispatch.outgoing.response_metadata
+        &self.metadata
     }
 
     /// Sends items after the request: see [`Call::upload`]. A separate task sends them, so they are sent even while the
@@ -234,8 +238,7 @@ impl<T, E> Streaming<T, E> {
         };
         loop {
             ready!(receiver.poll_line(cx))?;
-            let metadata = &mut self.call.dispatch.outgoing.response_metadata;
-            if let Some(decoded) = receiver.decode(self.call.reader, metadata) {
+            if let Some(decoded) = receiver.decode(self.call.reader, &mut self.metadata) {
                 return Poll::Ready(decoded);
             }
         }
@@ -275,7 +278,7 @@ impl<T, E> Streaming<T, E> {
             if has_begun {
                 *execution = Execution::MayHaveExecuted;
             } else if dispatch.retry(execution) {
-                dispatch.outgoing.response_metadata.clear();
+                self.metadata.clear();
                 return Ok(());
             }
         }
