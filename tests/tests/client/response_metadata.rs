@@ -371,7 +371,7 @@ async fn concurrent_calls_have_their_own_metadata() {
 }
 
 #[tokio::test]
-async fn metadata_set_after_the_reply_is_refused() {
+async fn metadata_set_after_the_reply_is_rejected() {
     let (service, mut contexts) = clerk();
     let (client, _server) = serve(service, Limits::default()).await;
     let desk = DeskClient::new(client);
