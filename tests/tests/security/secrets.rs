@@ -12,10 +12,12 @@ use rpc_discovery::{Dns, Found, Srv};
 use rpc_runtime::broadcast::Lagged;
 use rpc_runtime::description::{Described, OpenRpc};
 use rpc_runtime::middleware::{Layered, Middleware, Next, RequestInfo, Response};
+use rpc_runtime::testing::Link;
 use rpc_runtime::tls::{TlsError, UntrustedReason};
 use rpc_runtime::{
     Address, Batch, Broadcast, CallError, Client, ConnectError, Context, ErrorObject, Escaped,
-    Extensions, Identity, Limits, MetadataError, Outcome, RawService, Server, Service, Trust, rpc,
+    Extensions, Health, Identity, Limits, MetadataError, Outcome, RawService, Server, Service,
+    Trust, rpc,
 };
 use tests::support::{ANY_PORT, soon};
 
@@ -228,6 +230,8 @@ async fn show_others(shown: &Shown) {
     shown.add("Extensions", &Extensions::default());
     shown.add("Limits", &Limits::default());
     shown.add("Outcome", &Outcome::Panicked);
+    shown.add("Health", &Health::NotServing);
+    shown.add("Link", &Link::new());
     shown.add("Escaped", &Escaped("text"));
     shown.add("OpenRpc", &OpenRpc::of::<VaultClient>());
     let description = VaultClient::DESCRIPTION;
