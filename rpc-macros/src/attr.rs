@@ -4,7 +4,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, Error, Expr, LitInt, LitStr, Meta, Path, Token};
+use syn::{Attribute, Error, Expr, ExprLit, Lit, LitInt, LitStr, Meta, Path, Token};
 
 use crate::conditional;
 use crate::diagnostics::Errors;
@@ -105,6 +105,19 @@ pub(crate) struct DefaultValue {
     pub(crate) keyword: Path,
     /// `None` for the default of the type.
     pub(crate) expr: Option<Expr>,
+}
+
+impl DefaultValue {
+    /// Returns the text, if the default is a string literal.
+    pub(crate) fn text(&self) -> Option<&LitStr> {
+        match self.expr.as_ref()? {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 impl ParameterOptions {

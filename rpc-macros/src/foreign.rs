@@ -64,7 +64,7 @@ fn is_called(attr: &Attribute, name: &str) -> bool {
     last.is_some_and(|segment| segment.ident == name)
 }
 
-/// Refuses a second `#[rpc]` on a trait, and removes it: it would read the trait that the first one has changed.
+/// Rejects a second `#[rpc]` on a trait, and removes it: it would read the trait that the first one has changed.
 pub(crate) fn reject_second_rpc(original: &mut ItemTrait, errors: &mut Errors) {
     original.attrs.retain(|attr| {
         let is_rpc = is_called(attr, "rpc");

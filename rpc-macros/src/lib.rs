@@ -6,6 +6,7 @@ mod check;
 mod conditional;
 mod diagnostics;
 mod docs;
+mod duplicates;
 mod example;
 mod expand;
 mod fallback;

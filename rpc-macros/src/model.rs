@@ -349,6 +349,15 @@ impl<'a> Parameter<'a> {
             format_ident!("argument{at}")
         });
         let ty = &*original.ty;
+        if let Some(text) = options.default.as_ref().and_then(DefaultValue::text)
+            && types::is_owned_text(ty)
+        {
+            let instead = text.to_token_stream();
+            errors.at(
+                text,
+                format!("the default is a `String`: write `{instead}.into()`"),
+            );
+        }
         let item = types::stream_item(ty);
         match item {
             Some(item) if types::is_borrowed(item) => {

@@ -25,6 +25,11 @@ pub(crate) fn is_str(ty: &Type) -> bool {
     matches!(ty, Type::Reference(reference) if is_ident(&reference.elem, "str"))
 }
 
+/// Returns `true` for `String`.
+pub(crate) fn is_owned_text(ty: &Type) -> bool {
+    is_ident(ty, "String")
+}
+
 /// Returns `true` for `&[u8]`: bytes that are sent as a string.
 pub(crate) fn is_bytes(ty: &Type) -> bool {
     let Type::Reference(TypeReference {

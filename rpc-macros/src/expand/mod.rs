@@ -16,7 +16,7 @@ use syn::{Item, ItemTrait};
 pub(crate) use self::generated::generated;
 use crate::diagnostics::Errors;
 use crate::model::Service;
-use crate::{check, fallback, foreign, normalize};
+use crate::{check, duplicates, fallback, foreign, normalize};
 
 pub(crate) fn rpc(options: TokenStream, item: TokenStream) -> TokenStream {
     match parse(item.clone()) {
@@ -35,6 +35,7 @@ fn parse(item: TokenStream) -> syn::Result<ItemTrait> {
 fn service(options: TokenStream, mut original: ItemTrait) -> TokenStream {
     let mut errors = Errors::default();
     normalize::service(&mut original, &mut errors);
+    duplicates::reject(&mut original, &mut errors);
     foreign::reject_second_rpc(&mut original, &mut errors);
     let is_desugared = foreign::reject_async_trait(&mut original, &mut errors);
     let service = match is_desugared {

@@ -35,7 +35,7 @@ fn mistakes_in(path: &Path) -> usize {
         Some("three-mistakes") => 3,
         Some("nine-mistakes") => 9,
         Some("rpc-error-serde-attributes") => 7,
-        Some("rpc-error-transparent") => 2,
+        Some("rpc-error-transparent" | "rpc-error-unknown-option") => 2,
         Some("cfg-attr-option") => 2,
         Some("argument-long-array" | "errors-of-others") => 3,
         Some("argument-reference") => 6,
