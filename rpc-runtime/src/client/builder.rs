@@ -206,7 +206,8 @@ impl<R> ClientBuilder<R> {
     /// Sets the delays between attempts to reconnect, and between the attempts of a call. Defaults to 50 ms and 5 s.
     ///
     /// The first attempt is made at once. After each failure the client waits for a random time of up to `initial`, which
-    /// doubles with each further failure up to `max`.
+    /// doubles with each further failure up to `max`. For 10 s after a connection that lasted longer than `max` was lost, it
+    /// doubles only up to 0.5 s.
     pub fn reconnect_backoff(mut self, initial: Duration, max: Duration) -> Self {
         self.settings.dial.backoff = Backoff { initial, max };
         self

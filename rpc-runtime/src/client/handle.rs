@@ -69,6 +69,19 @@ use crate::transport::{Connection, ConnectionError};
 /// [`state`](Self::state) and [`watch_state`](Self::watch_state) return the state of the connection and the error of the
 /// last attempt to connect.
 ///
+/// An attempt is made with less delay for 10 s after a loss, since the server may only be restarting: the random time is up to
+/// 0.5 s. While calls are in flight and no packet arrives, the client probes the server every 200 ms. A server that was
+/// killed and restarted answers the probe with a stateless reset. A client without calls notices that at its next call, or
+/// within 5 s.
+///
+/// # Short-lived programs
+/// A program that makes a few calls should [`close`](Self::close) the client before it ends, also if its last call failed.
+/// `close` waits until notifications have arrived, and until the server has been told. When the last clone of a client is
+/// dropped, its tasks do the same if the runtime continues to run. When the runtime is dropped, the client tells its servers
+/// at once, but notifications may be lost. A process that ends with [`std::process::exit`], or is killed, tells its servers
+/// nothing: they keep each connection for 15 s, and count it towards
+/// [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address), 64 by default.
+///
 /// # Several servers
 /// [`connect_many`](crate::ClientBuilder::connect_many) creates a client of several servers that offer the same services.
 /// [`balanced`](crate::ClientBuilder::balanced) creates a client whose servers may change. Such a client is used as any
@@ -124,6 +137,9 @@ pub(super) type NextConnection =
 
 impl Client {
     /// Sends all queued data, waits until it has arrived, and closes the connections. Calls in flight end with an error.
+    ///
+    /// When this method returns, the servers have been told, so that the process may end. If the packet that tells a server is
+    /// lost, the server keeps the connection until its idle timeout ([`Limits::idle_timeout`](crate::Limits::idle_timeout)).
     ///
     /// # Cancel safety
     /// This method is cancel safe.

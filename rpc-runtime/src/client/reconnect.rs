@@ -56,7 +56,7 @@ impl Client {
         Self::start_with(client, move |slot| async move {
             let _disconnect = DisconnectOnDrop(slot.clone());
             wanted.notified().await;
-            let mut attempts = Attempts::new(*connector.backoff());
+            let mut attempts = ReconnectAttempts::new(*connector.backoff());
             let connection = connect(&slot, &connector, never_connected(), &mut attempts).await?;
             slot.set_connected(connection)?;
             keep_connected(slot, Some(connector).filter(|_| reconnects)).await
@@ -252,7 +252,7 @@ pub(super) async fn keep_connected(
     let _disconnect = DisconnectOnDrop(slot.clone());
     let mut attempts = connector
         .as_ref()
-        .map(|connector| Attempts::new(*connector.backoff()));
+        .map(|connector| ReconnectAttempts::new(*connector.backoff()));
     loop {
         let since = Instant::now();
         let connection = slot.connection()?;
@@ -288,7 +288,7 @@ async fn connect(
     slot: &ConnectionSlot,
     connector: &Connector,
     lost: ConnectionError,
-    attempts: &mut Attempts,
+    attempts: &mut ReconnectAttempts,
 ) -> Option<Connection> {
     let connecting = |error: Option<ConnectError>| ConnectionState::Connecting {
         lost: lost.clone(),
@@ -312,7 +312,7 @@ async fn connect(
 }
 
 /// The delays and the time limits of attempts to connect.
-struct Attempts {
+struct ReconnectAttempts {
     backoff: Backoff,
     /// Number of attempts since a connection last lasted.
     failures: u32,
@@ -322,7 +322,7 @@ struct Attempts {
     limit: Duration,
 }
 
-impl Attempts {
+impl ReconnectAttempts {
     fn new(backoff: Backoff) -> Self {
         Self {
             backoff,

@@ -47,7 +47,7 @@ impl DiscoverReply {
         match catch_unwind(AssertUnwindSafe(|| check(&context()))) {
             Ok(checked) => Ok(checked?),
             Err(_) => {
-                tracing::error!(target: "rpc_runtime::server", "the check of `rpc.discover` panicked");
+                tracing::error!(target: "rpc_runtime::server", "the check of rpc.discover panicked");
                 Err(ProtocolError::Internal.into())
             }
         }

@@ -125,7 +125,7 @@ impl ServerHandle {
     ///
     /// State that depends on the former key becomes invalid. No session that began under it is resumed. Address validation
     /// tokens are not accepted, so a client that is about to return one must connect again. Stateless resets are signed with
-    /// a key derived from the new key. So clients of earlier connections learn of a restart of the server only when their
+    /// a key derived from the new key and the same [`replica`](crate::ServerBuilder::replica). So clients of earlier connections learn of a restart of the server only when their
     /// idle timeout has passed.
     ///
     /// ```
@@ -155,8 +155,9 @@ impl ServerHandle {
         }
     }
 
-    /// Drains the server and closes it. Running calls finish and reply, and new calls are rejected as not executed.
-    /// Afterwards another server can use the address.
+    /// Drains the server and closes it. Running calls finish and reply, and new calls are rejected as not executed. When this
+    /// method returns, the address is free for another server.
+    /// [`Server::serve_with_shutdown`](crate::Server::serve_with_shutdown) does this on a signal.
     ///
     /// Calls that do not finish within `limit` are ended. Streams of items end after the current item with the error
     /// [`CallError::StreamEnded`](crate::CallError::StreamEnded), for which they have another second. Other calls are

@@ -154,7 +154,7 @@ struct DriverRuntime {
 
 impl Runtime for DriverRuntime {
     fn new_timer(&self, deadline: Instant) -> Pin<Box<dyn AsyncTimer>> {
-        Box::pin(Timer {
+        Box::pin(DriverTimer {
             sleep: sleep_until(deadline.into()),
             is_abandoned: Arc::clone(&self.is_abandoned),
         })
@@ -179,14 +179,14 @@ impl Runtime for DriverRuntime {
 pin_project! {
     /// A timer that never fires once its runtime is being dropped. A timer of tokio would panic.
     #[derive(Debug)]
-    struct Timer {
+    struct DriverTimer {
         #[pin]
         sleep: Sleep,
         is_abandoned: Arc<AtomicBool>,
     }
 }
 
-impl AsyncTimer for Timer {
+impl AsyncTimer for DriverTimer {
     fn reset(self: Pin<&mut Self>, deadline: Instant) {
         self.project().sleep.reset(deadline.into());
     }
