@@ -51,7 +51,7 @@
 //!   the result of `rpc.discover`.
 //! - [`Identity`] is the certificate and key of a server or a client; [`Trust`] is the set of trust anchors of its
 //!   peer.
-//! - [`Limits`] limit what a server accepts.
+//! - [`Limits`] limit what a server accepts. [`TransportSettings`] are the settings of QUIC and of its sockets.
 //!
 //! # Layout
 //!
@@ -117,6 +117,8 @@ pub use server::{BindError, Health, RawService, Server, ServerBuilder, ServerHan
 pub use service::Service;
 pub use tls::{Identity, Trust};
 pub use transport::ConnectionError;
+pub use transport::quic::ClientSocket;
+pub use transport::settings::{CongestionController, TransportSettings, TransportSettingsError};
 
 /// Connects one client to several servers.
 pub mod balance {

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use crate::codec::MAX_REQUEST_DEPTH;
 
-/// The default time without packets after which a connection is closed.
-pub(crate) const IDLE: Duration = Duration::from_secs(15);
-
 /// The limits that a server sets on its clients, and that a client with a service sets on its server. The documentation
 /// of each field states the limit and its unit, the default, what happens at the limit, and the error code.
-/// `PROTOCOL.md` lists all limits.
+/// `PROTOCOL.md` lists all limits. [`TransportSettings`](crate::TransportSettings) has those of QUIC: the idle timeout, the
+/// windows and the number of streams.
 ///
 /// ```
 /// use rpc_runtime::Limits;
@@ -96,11 +94,6 @@ pub struct Limits {
     /// The maximum duration of a handshake. Defaults to 5 s. A handshake that takes longer is dropped, without an error
     /// code of this protocol.
     pub handshake_timeout: Duration,
-    /// The time without packets after which a connection is closed. Defaults to 15 s; zero disables the limit. The
-    /// connection is closed silently, without an error code (RFC 9000, section 10.1). This crate's clients send a
-    /// packet at least every 5 s. Below 15 s the server sends one in each third of the time, so that a connection whose
-    /// client still answers is not closed.
-    pub idle_timeout: Duration,
 
     /// The maximum time from the opening of a stream to its first byte. Defaults to 5 s. After that the stream is reset
     /// with code 0x14. A packet that carries data for a stream also opens all lower-numbered streams of its type, so
@@ -172,7 +165,6 @@ impl Default for Limits {
             max_handshakes: 256,
             max_unvalidated_handshakes: 32,
             handshake_timeout: Duration::from_secs(5),
-            idle_timeout: IDLE,
             first_byte_timeout: Duration::from_secs(5),
             message_timeout: Duration::from_secs(10),
             max_timed_out_messages: 8,

@@ -24,6 +24,8 @@ use crate::service::router::{Router, Services, Single};
 use crate::tls::{Identity, Trust};
 #[cfg(feature = "testing")]
 use crate::transport::link::Link;
+use crate::transport::quic::ClientSocket;
+use crate::transport::settings::TransportSettings;
 use crate::transport::{Connection, memory};
 
 /// Builds a [`Client`]. [`Client::builder`] returns a builder with default settings.
@@ -138,6 +140,34 @@ impl<R> ClientBuilder<R> {
     /// On a network that loses packets, a lost packet delays only the calls of its streams.
     pub fn streams(mut self, streams: usize) -> Self {
         self.settings.options.streams = streams;
+        self
+    }
+
+    /// Sets the number of dedicated streams that the client has open at a time on a connection. Defaults to 100; at least 1.
+    ///
+    /// A call has a dedicated stream if it has items, is large, or asks for it
+    /// ([`Call::dedicated_stream`](crate::Call::dedicated_stream)). Further calls wait, within their timeouts, until a stream
+    /// ends. The server also has a limit, 128 by default ([`TransportSettings::max_streams`]). Leave room for the
+    /// [`streams`](Self::streams) that small calls share, and for an eighth of the limit, by which the server raises it when
+    /// streams end. A stream of items also counts as a call in flight
+    /// ([`Limits::max_concurrent_calls_per_connection`]).
+    pub fn max_dedicated_streams(mut self, streams: usize) -> Self {
+        self.settings.options.max_dedicated_streams = streams;
+        self
+    }
+
+    /// Sets the settings of QUIC and of the sockets: idle timeout, keep-alive, sizes of packets, congestion control and
+    /// windows.
+    pub fn transport(mut self, settings: TransportSettings) -> Self {
+        self.settings.dial.connector.settings = settings;
+        self
+    }
+
+    /// Uses a socket that several clients share. Defaults to a socket for each connection.
+    ///
+    /// The client cannot [`rebind`](Client::rebind); [`ClientSocket::rebind`] moves all clients of the socket.
+    pub fn socket(mut self, socket: &ClientSocket) -> Self {
+        self.settings.dial.connector.socket = Some(socket.clone());
         self
     }
 
@@ -305,8 +335,8 @@ impl<R> ClientBuilder<R> {
 
     /// Sets the limits for the calls and the data that the server sends.
     ///
-    /// Most of the limits apply to the calls that the server makes. The limits of connections, handshakes and idle time
-    /// concern only servers.
+    /// Most of the limits apply to the calls that the server makes. The limits of connections and handshakes concern only
+    /// servers.
     ///
     /// [`Limits::max_memory_bytes_per_connection`] and [`Limits::max_memory_bytes`] also limit the memory for the replies
     /// and items of the client's own calls. They count the parts that have been received, and the replies and items that
@@ -351,6 +381,7 @@ impl<R> ClientBuilder<R> {
             reconnects,
         } = self.parts()?;
         let address = address.try_into()?;
+        settings.connector.settings.check()?;
         let dialer = Dialer { settings, address };
         let connection = dialer.dial().await?;
         if options.events.is_set() {
@@ -396,9 +427,9 @@ impl<R> ClientBuilder<R> {
     /// ```
     ///
     /// # Errors
-    /// Returns [`ConnectError::Address`] if the address cannot be parsed, and [`ConnectError::DuplicateMethod`] if two of
-    /// the client's services have a method of the same name. [`Client::state`] returns the error of the last attempt to
-    /// connect.
+    /// Returns [`ConnectError::Address`] if the address cannot be parsed, [`ConnectError::Transport`] if a setting is outside
+    /// its range, and [`ConnectError::DuplicateMethod`] if two of the client's services have a method of the same name.
+    /// [`Client::state`] returns the error of the last attempt to connect.
     ///
     /// # Panics
     /// Panics outside a tokio runtime. In a runtime without I/O and timers
@@ -410,6 +441,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         let address = address.try_into()?;
+        self.settings.dial.connector.settings.check()?;
         let connector = |settings| Dialer { settings, address }.into();
         Ok(self.lazy(connector)?)
     }
@@ -500,7 +532,8 @@ impl<R> ClientBuilder<R> {
     /// The client has no servers at first. Calls wait for a server, as [`Client::ready`] does.
     ///
     /// # Errors
-    /// Returns [`ConnectError::DuplicateMethod`] if two of the client's services have a method of the same name.
+    /// Returns [`ConnectError::DuplicateMethod`] if two of the client's services have a method of the same name, and
+    /// [`ConnectError::Transport`] if a setting is outside its range.
     ///
     /// # Panics
     /// Panics outside a tokio runtime.
@@ -509,6 +542,7 @@ impl<R> ClientBuilder<R> {
         R: Router,
     {
         check_names(&R::descriptions())?;
+        self.settings.dial.connector.settings.check()?;
         let options = ClientOptions {
             memory: ServerMemory::new(&self.limits),
             ..self.settings.reconnecting()

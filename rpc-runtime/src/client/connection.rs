@@ -35,6 +35,8 @@ pub(crate) struct ClientConnection {
     next_stream: AtomicUsize,
     /// Permits for dedicated streams. They leave room for the shared streams.
     dedicated: Arc<Semaphore>,
+    /// Number of permits. If the server allows fewer streams, opening a stream waits.
+    max_dedicated: usize,
     /// Number of calls that wait for a permit.
     waiting: AtomicUsize,
     datagrams: Mutex<WriteBuffer>,
@@ -71,9 +73,6 @@ impl Drop for WaitingGuard<'_> {
     }
 }
 
-/// Maximum number of dedicated streams at once. If the server allows fewer, opening a stream waits.
-const MAX_DEDICATED: usize = 100;
-
 impl ClientConnection {
     /// Starts the streams of a connection. They end when the connection is dropped or closed. `memory` counts the
     /// connection's memory.
@@ -103,10 +102,14 @@ impl ClientConnection {
         let streams: Vec<_> = streams.collect();
         let control = MuxStream::new(mux_stream::MAX_STREAMS);
         tasks.spawn(run_control(Arc::clone(&control), open));
+        let max_dedicated = options
+            .max_dedicated_streams
+            .clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             transport,
             budget,
-            dedicated: Arc::new(Semaphore::new(MAX_DEDICATED)),
+            dedicated: Arc::new(Semaphore::new(max_dedicated)),
+            max_dedicated,
             streams,
             next_stream: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -135,7 +138,7 @@ impl ClientConnection {
         if let Poll::Ready(opened) = first.await {
             return opened;
         }
-        let limit = StreamReports::limit(MAX_DEDICATED, available);
+        let limit = StreamReports::limit(self.max_dedicated, available);
         let waits_for = (limit, self.transport.remote_address());
         self.reports.wait(opening, waits_for, deadline).await
     }
@@ -178,7 +181,7 @@ impl ClientConnection {
     /// Returns the number of calls that wait for replies or for dedicated streams. A stream of items counts until it ends.
     pub(super) fn in_flight(&self) -> usize {
         let multiplexed: usize = self.streams.iter().map(|stream| stream.in_flight()).sum();
-        let dedicated = MAX_DEDICATED - self.dedicated.available_permits();
+        let dedicated = self.max_dedicated - self.dedicated.available_permits();
         multiplexed + dedicated + self.waiting.load(Ordering::Relaxed)
     }
 

@@ -14,7 +14,8 @@ use crate::description::names::DuplicateMethod;
 use crate::tls::{
     HandshakeResult, Identity, ServerTrust, TlsError, UntrustedReason, Verifier, client_config,
 };
-use crate::transport::quic::{self, HandshakeError};
+use crate::transport::quic::{Connector, HandshakeError};
+use crate::transport::settings::TransportSettingsError;
 use crate::transport::{Connection, ConnectionError};
 
 /// The default time limit for resolving a name and the handshake.
@@ -28,6 +29,7 @@ pub(super) struct DialSettings {
     pub(super) server_name: Option<String>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) backoff: Backoff,
+    pub(super) connector: Connector,
 }
 
 /// Connects to one server.
@@ -73,8 +75,10 @@ impl Dialer {
         let server_name = settings.server_name.as_deref();
         let server_name = server_name.unwrap_or(address.server_name());
         let (tls, handshake_result) = client_config(verifier, settings.identity.clone())?;
-        let connected = quic::connect(candidate, server_name, tls, &handshake_result).await;
+        let connector = &settings.connector;
+        let connected = connector.connect(candidate, server_name, tls, &handshake_result);
         connected
+            .await
             .map(Connection::Quic)
             .map_err(|error| ConnectError::new(error, &handshake_result))
     }
@@ -178,6 +182,9 @@ pub enum ConnectError {
     /// No local socket can be opened.
     #[error("cannot open a socket")]
     Socket(#[source] std::io::Error),
+    /// A setting of the transport is outside its range.
+    #[error(transparent)]
+    Transport(#[from] TransportSettingsError),
     /// Two services of the client have a method of the same name; give one of them a `namespace`.
     #[error("{}", DuplicateMethod { method, services: *services })]
     DuplicateMethod {

@@ -18,6 +18,8 @@ use crate::memory::ServerMemory;
 pub(super) struct ClientOptions {
     /// Number of multiplexed streams.
     pub(super) streams: usize,
+    /// Maximum number of dedicated streams of a connection.
+    pub(super) max_dedicated_streams: usize,
     pub(super) timeout: Option<Duration>,
     pub(super) reply_limit: usize,
     pub(super) wait_for_ready: bool,
@@ -33,6 +35,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             streams: 1,
+            max_dedicated_streams: 100,
             timeout: None,
             reply_limit: 4 << 20,
             wait_for_ready: true,

@@ -1,6 +1,6 @@
 //! `ServerBuilder`: the services, limits and identity of a server.
 
-use std::net::ToSocketAddrs;
+use std::net::{ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -22,7 +22,8 @@ use crate::server::shutdown::ServerHandle;
 use crate::service::Service;
 use crate::service::router::{Router, Services, Single};
 use crate::tls::{ClientAuth, Identity, ServerTls, TlsError, Trust};
-use crate::transport::quic::{Listener, ListenerKeys};
+use crate::transport::quic::{Listener, ListenerKeys, ListenerSocket};
+use crate::transport::settings::{TransportSettings, TransportSettingsError};
 
 impl Server {
     /// Returns a builder of a server that presents the certificate of `identity` to clients.
@@ -31,6 +32,7 @@ impl Server {
             identity,
             client_auth: ClientAuth::default(),
             limits: Limits::default(),
+            transport: TransportSettings::default(),
             discovery: DiscoverOptions::default(),
             replica: None,
             events: EventHook::default(),
@@ -77,6 +79,7 @@ pub struct ServerBuilder<R = (), L = ()> {
     identity: Identity,
     client_auth: ClientAuth,
     limits: Limits,
+    transport: TransportSettings,
     discovery: DiscoverOptions,
     replica: Option<String>,
     events: EventHook,
@@ -95,6 +98,7 @@ impl<R, L> ServerBuilder<R, L> {
             identity,
             client_auth,
             limits,
+            transport,
             discovery,
             replica,
             events,
@@ -105,6 +109,7 @@ impl<R, L> ServerBuilder<R, L> {
             identity,
             client_auth,
             limits,
+            transport,
             discovery,
             replica,
             events,
@@ -149,6 +154,7 @@ impl<R, L> ServerBuilder<R, L> {
             identity,
             client_auth,
             limits,
+            transport,
             discovery,
             replica,
             events,
@@ -159,6 +165,7 @@ impl<R, L> ServerBuilder<R, L> {
             identity,
             client_auth,
             limits,
+            transport,
             discovery,
             replica,
             events,
@@ -198,6 +205,13 @@ impl<R, L> ServerBuilder<R, L> {
         F: Fn(&Event<'_>) + Send + Sync + 'static,
     {
         self.events.add(on_event);
+        self
+    }
+
+    /// Sets the settings of QUIC and of the socket: idle timeout, keep-alive, sizes of packets, congestion control, windows
+    /// and the number of streams.
+    pub fn transport(mut self, settings: TransportSettings) -> Self {
+        self.transport = settings;
         self
     }
 
@@ -296,7 +310,7 @@ impl<R, L> ServerBuilder<R, L> {
     /// If a name has several addresses, the first is used. Resolving the name blocks the thread.
     ///
     /// # Errors
-    /// Fails if the address cannot be bound, the trust anchors cannot be used, two services have a method of the same
+    /// Fails if the address cannot be bound, a setting is outside its range, the trust anchors cannot be used, two services have a method of the same
     /// name, or there is no tokio runtime.
     ///
     /// # Panics
@@ -307,26 +321,63 @@ impl<R, L> ServerBuilder<R, L> {
         R: Router,
         L: ServerLayers<R>,
     {
+        let address = || {
+            let mut found = address.to_socket_addrs()?;
+            let none = || std::io::ErrorKind::AddrNotAvailable.into();
+            found.next().map(ListenerSocket::Address).ok_or_else(none)
+        };
+        self.listen(address)
+    }
+
+    /// Serves on a socket that the program has opened, for example with options of its own, or that it got from a service
+    /// manager. Its buffers are left as they are.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Identity, Server};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let server = Server::builder(Identity::self_signed(["localhost"])?).bind_socket(socket)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Fails as [`bind`](Self::bind) does, and if the socket cannot be used.
+    ///
+    /// # Panics
+    /// Panics as [`bind`](Self::bind) does.
+    pub fn bind_socket(self, socket: UdpSocket) -> Result<Server, BindError>
+    where
+        R: Router,
+        L: ServerLayers<R>,
+    {
+        self.listen(|| Ok(ListenerSocket::Open(socket)))
+    }
+
+    fn listen(
+        self,
+        socket: impl FnOnce() -> std::io::Result<ListenerSocket>,
+    ) -> Result<Server, BindError>
+    where
+        R: Router,
+        L: ServerLayers<R>,
+    {
         let descriptions = R::descriptions();
         check_names(&descriptions)?;
+        self.transport.check()?;
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BindError::NoRuntime);
         }
-        let address = address
-            .to_socket_addrs()
-            .and_then(|mut found| {
-                found
-                    .next()
-                    .ok_or(std::io::ErrorKind::AddrNotAvailable.into())
-            })
-            .map_err(BindError::Address)?;
+        let socket = socket().map_err(BindError::Address)?;
         let tls = ServerTls::new(self.client_auth)?;
         let keys = ListenerKeys {
             tls: tls.config(&self.identity),
             secret: self.identity.secret(),
         };
-        let listener = Listener::bind(address, keys, self.replica.as_deref(), &self.limits)
-            .map_err(BindError::Address)?;
+        let replica = self.replica.as_deref();
+        let listener = Listener::bind(socket, keys, replica, &self.limits, &self.transport);
+        let listener = listener.map_err(BindError::Address)?;
         self.identity.warn_of_faults();
         let memory = ServerMemory::new(&self.limits);
         let health = HealthStates::new(&descriptions);
@@ -372,6 +423,9 @@ pub enum BindError {
     /// The address cannot be resolved or bound.
     #[error("cannot listen on the address")]
     Address(#[source] std::io::Error),
+    /// A setting of the transport is outside its range.
+    #[error(transparent)]
+    Transport(#[from] TransportSettingsError),
     /// The trust anchors for clients' certificates cannot be used.
     #[error(transparent)]
     Trust(#[from] TlsError),

@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod quic;
+pub(crate) mod settings;
 pub(crate) mod write_buffer;
 
 use std::net::SocketAddr;

@@ -4,7 +4,7 @@ mod drivers;
 mod server_socket;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +18,13 @@ use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::event::HandshakeFailure;
-use crate::limits::{IDLE, Limits};
+use crate::limits::Limits;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tls::{Certificate, DerivedSecret, HandshakeResult};
 use crate::transport::error::{ConnectionError, DATAGRAMS, Stopped, StreamLost, Traffic, close};
 use crate::transport::quic::drivers::Drivers;
 use crate::transport::quic::server_socket::ServerSocket;
+use crate::transport::settings::{CongestionController, Role, TransportSettings};
 
 /// The protocol that both peers must offer in the handshake.
 pub(crate) const ALPN: &[u8] = b"jsonrpc/1";
@@ -31,57 +32,65 @@ pub(crate) const ALPN: &[u8] = b"jsonrpc/1";
 /// The maximum number of chunks that one read takes.
 const CHUNKS: usize = 16;
 
-/// The interval of a client's keep-alive packets.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-
-/// The minimum number of keep-alive packets in the time after which a connection is closed, so that some may be lost.
-const KEEP_ALIVES: u32 = 3;
-
-/// The receive window of a stream, in bytes: the largest request.
-const STREAM_WINDOW: u32 = 1 << 20;
-
-/// The receive window of a connection, in bytes, without streams that may stay unread.
-const WINDOW: u32 = 8 << 20;
-
-/// The maximum number of bidirectional streams that the peer may have open. A client uses up to 100 at a time; quinn
-/// raises the peer's limit only when an eighth of them have ended.
-const STREAMS: u32 = 128;
-
 /// The round-trip time that is assumed before the first measurement. A handshake's first packet is repeated after three
 /// times as long. With the 333 ms of RFC 9002 a client that connects while a server starts would wait for a second.
 const INITIAL_RTT: Duration = Duration::from_millis(50);
 
-fn transport(idle: Duration, keep_alive: Option<Duration>) -> Arc<quinn::TransportConfig> {
+fn transport(settings: &TransportSettings, role: Role) -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
     config
-        // A timeout that the wire format cannot express disables the limit.
-        .max_idle_timeout(idle.try_into().ok())
+        // A timeout that the wire format cannot express would disable the limit. The range of the setting prevents it.
+        .max_idle_timeout(settings.idle().try_into().ok())
         .initial_rtt(INITIAL_RTT)
-        .keep_alive_interval(keep_alive)
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .keep_alive_interval(settings.keep_alive(role))
+        .max_concurrent_bidi_streams(VarInt::from_u32(settings.streams()))
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS)
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(WINDOW))
-        .send_window(8 << 20)
+        .stream_receive_window(VarInt::from_u32(settings.stream_window()))
+        .receive_window(VarInt::from_u32(settings.window()))
+        .send_window(settings.unacknowledged().into())
         .send_fairness(false)
+        .congestion_controller_factory(congestion(settings.controller()))
+        .mtu_discovery_config(discovery(settings.largest_packet()))
+        .enable_segmentation_offload(settings.largest_packet() <= LARGEST_SEGMENT)
         // Reordering alone does not mark packets as lost.
         .packet_threshold(u32::MAX)
         .time_threshold(1.5);
     Arc::new(config)
 }
 
-/// Returns the interval of a server's keep-alive packets. The lower idle timeout of both peers applies to a connection
-/// (RFC 9000, section 10.1), and a client does not know that of its server. So a server with a timeout for which the
-/// packets of clients are too rare sends packets itself.
-fn server_keep_alive(idle: Duration) -> Option<Duration> {
-    let interval = idle / KEEP_ALIVES;
-    (!idle.is_zero() && interval < KEEP_ALIVE).then_some(interval)
+fn congestion(
+    controller: CongestionController,
+) -> Arc<dyn quinn::congestion::ControllerFactory + Send + Sync> {
+    use quinn::congestion::{BbrConfig, CubicConfig, NewRenoConfig};
+    match controller {
+        CongestionController::Cubic => Arc::new(CubicConfig::default()),
+        CongestionController::Bbr => Arc::new(BbrConfig::default()),
+        CongestionController::NewReno => Arc::new(NewRenoConfig::default()),
+    }
 }
 
-/// The size of a socket's buffers, in bytes. With smaller buffers, a burst of large replies loses packets before the
-/// peer reads them.
-const SOCKET_BUFFER: usize = 4 << 20;
+/// The size with which every connection begins, in bytes (RFC 9000, section 14).
+const INITIAL_MTU: u16 = 1_200;
+
+/// The largest packet of which the system sends ten at once, as quinn does: together they have at most 64 KiB with their
+/// headers. The system rejects a larger burst, and quinn takes that for a lost packet.
+const LARGEST_SEGMENT: u16 = 6_550;
+
+fn discovery(largest_packet: u16) -> Option<quinn::MtuDiscoveryConfig> {
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(largest_packet);
+    Some(discovery).filter(|_| largest_packet > INITIAL_MTU)
+}
+
+/// Lets an endpoint receive the packets that its settings allow.
+fn accept_packets(config: &mut quinn::EndpointConfig, settings: &TransportSettings) {
+    let default = config.get_max_udp_payload_size();
+    if u64::from(settings.largest_packet()) > default {
+        let accepted = config.max_udp_payload_size(settings.largest_packet());
+        accepted.expect("the range of the setting is that of QUIC");
+    }
+}
 
 /// Generates connection IDs that are independent of the process, so that a restarted server answers packets for its
 /// predecessor's connections with a reset.
@@ -109,7 +118,7 @@ impl quinn::ConnectionIdGenerator for RandomIds {
     }
 }
 
-/// A client's endpoint with a socket of its own.
+/// An endpoint of clients.
 #[derive(Debug, Clone)]
 struct ClientEndpoint {
     endpoint: quinn::Endpoint,
@@ -117,34 +126,30 @@ struct ClientEndpoint {
 }
 
 impl ClientEndpoint {
-    fn bind(address: SocketAddr) -> std::io::Result<Self> {
-        let socket = socket(address)?;
+    fn new(socket: UdpSocket, settings: &TransportSettings) -> std::io::Result<Self> {
         let drivers =
             Drivers::new().ok_or_else(|| std::io::Error::other("there is no tokio runtime"))?;
-        let config = quinn::EndpointConfig::default();
+        let mut config = quinn::EndpointConfig::default();
+        accept_packets(&mut config, settings);
         let endpoint = quinn::Endpoint::new(config, None, socket, drivers.runtime())?;
         Ok(Self { endpoint, drivers })
     }
 }
 
-fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+/// Opens a socket whose buffers have this number of bytes, or what the system allows. With small buffers, a burst of large
+/// replies loses packets before the peer reads them.
+fn socket(address: SocketAddr, buffer: usize) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
         Some(Protocol::UDP),
     )?;
     // A larger buffer is left as it is. A system with a lower limit reduces the size, or fails.
-    if socket
-        .recv_buffer_size()
-        .is_ok_and(|bytes| bytes < SOCKET_BUFFER)
-    {
-        (0..6).find(|halved| socket.set_recv_buffer_size(SOCKET_BUFFER >> halved).is_ok());
+    if socket.recv_buffer_size().is_ok_and(|bytes| bytes < buffer) {
+        (0..6).find(|halved| socket.set_recv_buffer_size(buffer >> halved).is_ok());
     }
-    if socket
-        .send_buffer_size()
-        .is_ok_and(|bytes| bytes < SOCKET_BUFFER)
-    {
-        (0..6).find(|halved| socket.set_send_buffer_size(SOCKET_BUFFER >> halved).is_ok());
+    if socket.send_buffer_size().is_ok_and(|bytes| bytes < buffer) {
+        (0..6).find(|halved| socket.set_send_buffer_size(buffer >> halved).is_ok());
     }
     if address.is_ipv6() {
         // Some systems do not support dual-stack sockets.
@@ -216,7 +221,26 @@ fn replica_id(name: Option<&str>, address: SocketAddr) -> Vec<u8> {
 #[derive(Clone)]
 struct ListenerSettings {
     transport: Arc<quinn::TransportConfig>,
+    windows: Windows,
     handshakes: usize,
+}
+
+/// The socket of a server.
+#[derive(Debug)]
+pub(crate) enum ListenerSocket {
+    /// A socket that is to be opened at this address.
+    Address(SocketAddr),
+    /// A socket that the program has opened.
+    Open(UdpSocket),
+}
+
+impl ListenerSocket {
+    fn open(self, settings: &TransportSettings) -> std::io::Result<UdpSocket> {
+        match self {
+            Self::Address(address) => socket(address, settings.socket_buffer()),
+            Self::Open(socket) => Ok(socket),
+        }
+    }
 }
 
 impl ListenerSettings {
@@ -255,27 +279,30 @@ impl HmacKey for ResetKey {
 }
 
 /// A connection before its handshake.
-pub(crate) struct IncomingConnection(quinn::Incoming);
+pub(crate) struct IncomingConnection(quinn::Incoming, Windows);
 
 impl Listener {
     /// Opens the socket. `replica` is the name of this server among those that share its identity.
     pub(crate) fn bind(
-        address: SocketAddr,
+        socket: ListenerSocket,
         keys: ListenerKeys,
         replica: Option<&str>,
         limits: &Limits,
+        transport: &TransportSettings,
     ) -> std::io::Result<Self> {
         let settings = ListenerSettings {
-            transport: transport(limits.idle_timeout, server_keep_alive(limits.idle_timeout)),
+            transport: self::transport(transport, Role::Server),
+            windows: Windows::of(transport),
             handshakes: limits.max_handshakes,
         };
-        let socket = ServerSocket::new(socket(address)?)?;
+        let socket = ServerSocket::new(socket.open(transport)?)?;
         let replica: Arc<[u8]> = replica_id(replica, socket.local_addr()?).into();
         let reset_key = Arc::new(ResetKey(Mutex::new(keys.secret.reset_key(&replica))));
         let mut lasting = quinn::EndpointConfig::new(Arc::clone(&reset_key) as _);
         lasting
             .cid_generator(|| Box::new(RandomIds(SystemRandom::new())))
             .min_reset_interval(RESET_INTERVAL);
+        accept_packets(&mut lasting, transport);
         let config = settings.config(keys.tls)?;
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
             lasting,
@@ -306,7 +333,8 @@ impl Listener {
 
     /// Accepts the next connection. Returns `None` once the socket is closed.
     pub(crate) async fn accept(&self) -> Option<IncomingConnection> {
-        self.endpoint.accept().await.map(IncomingConnection)
+        let incoming = self.endpoint.accept().await?;
+        Some(IncomingConnection(incoming, self.settings.windows))
     }
 
     /// Closes every connection and accepts no further ones.
@@ -359,7 +387,7 @@ impl IncomingConnection {
             reason: lost(error),
         };
         let connection = self.0.accept().map_err(failed)?.await.map_err(failed)?;
-        Ok(Connection(connection, None, Arc::default()))
+        Ok(Connection(connection, LocalSocket::Server, self.1.unread()))
     }
 
     pub(crate) fn refuse(self) {
@@ -371,6 +399,100 @@ impl IncomingConnection {
 pub(crate) struct FailedHandshake {
     pub(crate) kind: HandshakeFailure,
     pub(crate) reason: ConnectionError,
+}
+
+/// A UDP socket that several clients share.
+///
+/// Otherwise each connection of a client has a socket of its own, on a port that the system chooses. A program shares a
+/// socket if it has many clients, since each socket takes a file descriptor and a buffer of 3 MiB for received packets. It
+/// also does so if a firewall requires a fixed local port, or for a socket with options of its own
+/// ([`from_std`](Self::from_std)). One task receives the packets of all clients of the socket, so they share one core for
+/// that part of the work.
+///
+/// Clones share the socket. It is closed when all clones, and the clients that use it, have been dropped.
+///
+/// ```
+/// use rpc_runtime::{Client, ClientSocket, TransportSettings};
+/// # use rpc_runtime::{Identity, Server, Trust};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let identity = Identity::self_signed(["127.0.0.1"])?;
+/// # let trust = Trust::certificate(identity.certificate());
+/// # let server = Server::builder(identity).bind("127.0.0.1:0")?;
+/// # let address = server.local_addr()?;
+/// # tokio::spawn(server.run());
+/// let socket = ClientSocket::bind("0.0.0.0:0", &TransportSettings::default())?;
+/// let builder = Client::builder().trust(trust).socket(&socket);
+/// let (one, other) = (builder.clone().connect(address).await?, builder.connect(address).await?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Families of addresses
+///
+/// A socket at an IPv4 address reaches servers with IPv4 addresses only, and one at an IPv6 address such as `[::]` reaches
+/// both kinds where the system supports it, as Linux does.
+#[derive(Clone)]
+pub struct ClientSocket(ClientEndpoint);
+
+impl ClientSocket {
+    /// Opens a socket at a local address. Of the settings, the sizes of the socket's buffers and the
+    /// [`max_mtu`](TransportSettings::max_mtu) apply to the socket, and the others to the clients that get them
+    /// ([`ClientBuilder::transport`](crate::ClientBuilder::transport)).
+    ///
+    /// # Errors
+    /// Returns an error if the address cannot be resolved or bound, a setting is outside its range, or there is no tokio
+    /// runtime. Resolving a name blocks the thread.
+    ///
+    /// # Panics
+    /// Panics in a tokio runtime without I/O ([`enable_all`](tokio::runtime::Builder::enable_all)).
+    pub fn bind(
+        address: impl ToSocketAddrs,
+        settings: &TransportSettings,
+    ) -> std::io::Result<Self> {
+        let found = address.to_socket_addrs()?.next();
+        let address = found.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        Self::from_std(socket(address, settings.socket_buffer())?, settings)
+    }
+
+    /// Uses a socket that the program has opened. Its buffers are left as they are.
+    ///
+    /// # Errors
+    /// Returns an error if the socket cannot be used, a setting is outside its range, or there is no tokio runtime.
+    ///
+    /// # Panics
+    /// Panics as [`bind`](Self::bind) does.
+    pub fn from_std(socket: UdpSocket, settings: &TransportSettings) -> std::io::Result<Self> {
+        let invalid = |error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
+        settings.check().map_err(invalid)?;
+        ClientEndpoint::new(socket, settings).map(Self)
+    }
+
+    /// Returns the local address of the socket.
+    ///
+    /// # Errors
+    /// Returns an error if the operating system does not return the address.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.endpoint.local_addr()
+    }
+
+    /// Moves all clients to another socket, as [`Client::rebind`](crate::Client::rebind) does for one client. Calls in flight
+    /// are not affected.
+    ///
+    /// # Errors
+    /// Returns an error if the socket cannot be used. The old socket stays in use.
+    pub fn rebind(&self, socket: UdpSocket) -> std::io::Result<()> {
+        self.0.endpoint.rebind(socket)
+    }
+}
+
+impl fmt::Debug for ClientSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClientSocket")
+            .field(&self.local_addr())
+            .finish()
+    }
 }
 
 /// The reason why a handshake failed, as QUIC reports it.
@@ -388,21 +510,60 @@ pub(crate) enum HandshakeError {
     Lost(ConnectionError),
 }
 
-/// Connects from a new socket.
-pub(crate) async fn connect(
-    address: SocketAddr,
-    server_name: &str,
-    mut tls: rustls::ClientConfig,
-    handshake_result: &HandshakeResult,
-) -> Result<Connection, HandshakeError> {
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let crypto = QuicClientConfig::try_from(tls)
-        .map_err(|error| HandshakeError::Socket(std::io::Error::other(error)))?;
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(transport(IDLE, Some(KEEP_ALIVE)));
-    let local = ClientEndpoint::bind(any(address)).map_err(HandshakeError::Socket)?;
-    let connecting = local
-        .endpoint
+/// The transport of a client: its settings, and the socket that it shares with other clients.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connector {
+    pub(crate) settings: TransportSettings,
+    /// `None` if each connection has a socket of its own.
+    pub(crate) socket: Option<ClientSocket>,
+}
+
+impl Connector {
+    /// Returns the socket for a connection to this address.
+    fn socket(&self, address: SocketAddr) -> std::io::Result<LocalSocket> {
+        if let Some(ClientSocket(shared)) = &self.socket {
+            return Ok(LocalSocket::Shared(shared.clone()));
+        }
+        let buffer = self.settings.socket_buffer();
+        let endpoint = ClientEndpoint::new(socket(any(address), buffer)?, &self.settings)?;
+        Ok(LocalSocket::Own { endpoint, buffer })
+    }
+
+    pub(crate) async fn connect(
+        &self,
+        address: SocketAddr,
+        server_name: &str,
+        tls: rustls::ClientConfig,
+        handshake_result: &HandshakeResult,
+    ) -> Result<Connection, HandshakeError> {
+        let config = self.config(tls).map_err(HandshakeError::Socket)?;
+        let local = self.socket(address).map_err(HandshakeError::Socket)?;
+        let endpoint = local.client().map(|client| client.endpoint.clone());
+        let endpoint = endpoint
+            .ok_or_else(|| HandshakeError::Socket(std::io::ErrorKind::NotConnected.into()))?;
+        let connection = connect(&endpoint, config, (address, server_name)).await?;
+        if handshake_result.certificate_was_requested() {
+            answered(&connection).await.map_err(handshake_error)?;
+        }
+        let unread = Windows::of(&self.settings).unread();
+        Ok(Connection(connection, local, unread))
+    }
+
+    fn config(&self, mut tls: rustls::ClientConfig) -> std::io::Result<quinn::ClientConfig> {
+        tls.alpn_protocols = vec![ALPN.to_vec()];
+        let crypto = QuicClientConfig::try_from(tls).map_err(std::io::Error::other)?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(transport(&self.settings, Role::Client));
+        Ok(config)
+    }
+}
+
+async fn connect(
+    endpoint: &quinn::Endpoint,
+    config: quinn::ClientConfig,
+    (address, server_name): (SocketAddr, &str),
+) -> Result<quinn::Connection, HandshakeError> {
+    let connecting = endpoint
         .connect_with(config, address, server_name)
         .map_err(|error| match error {
             quinn::ConnectError::InvalidServerName(_) => HandshakeError::Name,
@@ -416,10 +577,7 @@ pub(crate) async fn connect(
         connection.close(close::DONE.into(), b"");
         return Err(HandshakeError::Alpn);
     }
-    if handshake_result.certificate_was_requested() {
-        answered(&connection).await.map_err(handshake_error)?;
-    }
-    Ok(Connection(connection, Some(local), Arc::default()))
+    Ok(connection)
 }
 
 /// Waits until the server has verified this client's certificate. With TLS 1.3 the client's handshake completes before
@@ -523,17 +681,62 @@ fn lost(error: quinn::ConnectionError) -> ConnectionError {
     }
 }
 
-/// A connection, and a client's dedicated socket for it.
+/// A connection, its local socket, and the number of its streams that may stay unread.
 #[derive(Debug, Clone)]
-pub(crate) struct Connection(
-    quinn::Connection,
-    Option<ClientEndpoint>,
-    Arc<Mutex<Unread>>,
-);
+pub(crate) struct Connection(quinn::Connection, LocalSocket, Arc<Mutex<Unread>>);
+
+/// The local socket of a connection.
+#[derive(Debug, Clone)]
+enum LocalSocket {
+    /// The socket of a server, with all of its connections.
+    Server,
+    /// The socket of a client's only connection, and the size of its buffers.
+    Own {
+        endpoint: ClientEndpoint,
+        buffer: usize,
+    },
+    /// A [`ClientSocket`].
+    Shared(ClientEndpoint),
+}
+
+impl LocalSocket {
+    /// Returns the endpoint of a client.
+    fn client(&self) -> Option<&ClientEndpoint> {
+        match self {
+            Self::Own { endpoint, .. } | Self::Shared(endpoint) => Some(endpoint),
+            Self::Server => None,
+        }
+    }
+}
+
+/// The receive windows of a stream and of a connection without streams that may stay unread, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Windows {
+    stream: u32,
+    connection: u32,
+}
+
+impl Windows {
+    fn of(settings: &TransportSettings) -> Self {
+        Self {
+            stream: settings.stream_window(),
+            connection: settings.window(),
+        }
+    }
+
+    fn unread(self) -> Arc<Mutex<Unread>> {
+        Arc::new(Mutex::new(Unread {
+            windows: self,
+            streams: 0,
+            most: 0,
+        }))
+    }
+}
 
 /// The number of streams that may stay unread without limit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Unread {
+    windows: Windows,
     streams: u32,
     /// The maximum that `streams` has had.
     most: u32,
@@ -541,18 +744,21 @@ struct Unread {
 
 /// A part of the connection's window for a stream that may stay unread, so that it does not block other streams.
 #[derive(Debug)]
-pub(crate) struct Room(Arc<Mutex<Unread>>);
+pub(crate) struct Room {
+    unread: Arc<Mutex<Unread>>,
+    bytes: u32,
+}
 
 impl Room {
     /// Returns the number of bytes by which the window is wider.
     pub(crate) fn bytes(&self) -> usize {
-        STREAM_WINDOW as usize
+        self.bytes as usize
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        unread(&self.0).streams -= 1;
+        unread(&self.unread).streams -= 1;
     }
 }
 
@@ -591,7 +797,7 @@ impl Connection {
 
     pub(crate) fn close(&self, code: u32, reason: &str) {
         self.0.close(code.into(), reason.as_bytes());
-        if let Some(local) = &self.1 {
+        if let Some(local) = self.1.client() {
             local.drivers.flush();
         }
     }
@@ -623,20 +829,34 @@ impl Connection {
     pub(crate) fn make_room(&self) -> Room {
         let Self(connection, _, all) = self;
         let mut unread = unread(all);
+        let Windows {
+            stream,
+            connection: window,
+        } = unread.windows;
         unread.streams += 1;
         if unread.streams > unread.most {
             unread.most = unread.streams;
-            let window = u64::from(WINDOW) + u64::from(STREAM_WINDOW) * u64::from(unread.most);
+            let window = u64::from(window) + u64::from(stream) * u64::from(unread.most);
             connection.set_receive_window(window.try_into().unwrap_or(VarInt::MAX));
         }
-        Room(Arc::clone(all))
+        Room {
+            unread: Arc::clone(all),
+            bytes: stream,
+        }
     }
 
     /// Moves the connection to a new socket, if this side is the client.
     pub(crate) fn rebind(&self) -> std::io::Result<()> {
         match &self.1 {
-            Some(local) => local.endpoint.rebind(socket(any(self.0.remote_address()))?),
-            None => Ok(()),
+            LocalSocket::Own { endpoint, buffer } => {
+                let socket = socket(any(self.0.remote_address()), *buffer)?;
+                endpoint.endpoint.rebind(socket)
+            }
+            LocalSocket::Shared(_) => Err(std::io::Error::new(
+                std::io::ErrorKind::Unsupported,
+                "the client shares its socket; move all of its clients with `ClientSocket::rebind`",
+            )),
+            LocalSocket::Server => Ok(()),
         }
     }
 }

@@ -10,13 +10,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use quinn::ConnectionError;
-use rpc_runtime::{Limits, rpc};
+use rpc_runtime::{Limits, ServerBuilder, TransportSettings, rpc};
 use serde_json::{Value, json};
 use tests::message::{call_line as call, cancel, line, notification, result};
 use tests::peer::{
     ABORTED, CANCELLED, EXCESSIVE_LOAD, RawClient, RawConnection, RawStream, TIMED_OUT,
 };
-use tests::support::{TestServer, current_thread, eventually, soon};
+use tests::support::{ANY_PORT, TestServer, current_thread, eventually, soon};
 use tokio::net::UdpSocket;
 use tokio::sync::{Barrier, oneshot};
 use tokio::task::JoinHandle;
@@ -93,8 +93,13 @@ struct LimitedServer {
 
 impl LimitedServer {
     fn start(limits: Limits) -> Self {
+        Self::bind(|builder| builder.limits(limits))
+    }
+
+    fn bind(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let handlers = Handlers::default();
-        let server = TestServer::start(CallsServer::new(handlers.clone()), limits);
+        let service = CallsServer::new(handlers.clone());
+        let server = TestServer::bind(|builder| configure(builder).service(service).bind(ANY_PORT));
         Self { server, handlers }
     }
 
@@ -262,11 +267,12 @@ mod connections {
 
     #[tokio::test]
     async fn lost_connection_no_longer_counts() {
-        let server = LimitedServer::start(Limits {
+        let limits = Limits {
             max_connections: 1,
-            idle_timeout: Duration::from_millis(50),
             ..Limits::default()
-        });
+        };
+        let transport = TransportSettings::default().idle_timeout(Duration::from_secs(1));
+        let server = LimitedServer::bind(|builder| builder.limits(limits).transport(transport));
         let client = server.client().from(ADDRESS);
         // Nothing runs the client after it has connected, so that it answers no packet.
         let connecting = tokio::task::spawn_blocking(move || {
@@ -282,10 +288,8 @@ mod connections {
     #[tokio::test]
     async fn idle_connection_whose_client_answers_outlives_a_short_idle_timeout() {
         let idle_timeout = Duration::from_secs(2);
-        let server = LimitedServer::start(Limits {
-            idle_timeout,
-            ..Limits::default()
-        });
+        let transport = TransportSettings::default().idle_timeout(idle_timeout);
+        let server = LimitedServer::bind(|builder| builder.transport(transport));
         // Keep-alive packets of clients are rarer than the timeout, and a client of quinn sends none.
         let client = server.server.connect().await;
         let foreign = server.connect_from(ADDRESS).await.unwrap();

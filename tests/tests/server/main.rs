@@ -13,4 +13,5 @@ mod migration;
 mod panics;
 mod peer;
 mod shutdown;
+mod transport;
 mod values;
